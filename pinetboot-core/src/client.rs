@@ -1,0 +1,177 @@
+//! The TFTP client: one transfer over a [`Net`].
+
+use core::net::SocketAddrV4;
+
+use crate::storage::{File, NoUpload, Upload};
+use crate::tftp::{ErrorCode, Mode, Outcome, Packet, Patience, Receiver, Request, Sender, Step};
+use crate::transfer::{Progress, Route, Transfer, send};
+use crate::{Datagram, Instant, Net, Report};
+
+/// A client of one server, from one port.
+///
+/// RFC 1350 wants a new port for every transfer ("the TID's chosen for a connection should be randomly chosen"): use a
+/// new client for each where ports are to be had.
+pub struct Client<'n, N: Net> {
+    /// The network.
+    pub net: &'n mut N,
+    /// The port of ours.
+    pub local: N::Local,
+    /// Where requests go: the server's address and port, usually 69.
+    pub server: SocketAddrV4,
+    /// How long to wait, and how often to try again.
+    pub patience: Patience,
+}
+
+/// What a server says about a file that is asked for but not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Probe {
+    /// It is there; its length in bytes, unless the server does not say.
+    Found(Option<u64>),
+    /// It is not to be had: an ERROR, or silence.
+    Missing(Outcome),
+}
+
+impl<N: Net> Client<'_, N> {
+    /// Reads a file from the server into `upload`, in octet mode as it is, in netascii mode as it stands on the wire
+    /// (see [`netascii::Decoded`](crate::tftp::netascii::Decoded)).
+    ///
+    /// Returns when the file is whole and the last ACK is sent; it does not stay to send that ACK again.
+    ///
+    /// # Errors
+    ///
+    /// Only the network's own. How the transfer ended is in the report; [`Outcome::Aborted`] with
+    /// [`ErrorCode::DISK_FULL`] says that `upload` failed.
+    pub async fn get<U: Upload>(
+        &mut self,
+        request: &Request<'_>,
+        upload: &mut U,
+    ) -> Result<Report, N::Error> {
+        let receiver = Receiver::fetch(&request.options, self.patience);
+        self.exchange(request, Transfer::<NoFile, _>::In(receiver, upload)).await
+    }
+
+    /// Writes `file` to the server under the name in `request`.
+    ///
+    /// # Errors
+    ///
+    /// Only the network's own. How the transfer ended is in the report.
+    pub async fn put<F: File>(&mut self, request: &Request<'_>, file: F) -> Result<Report, N::Error> {
+        let sender = Sender::put(&request.options, self.patience, file.len());
+        self.exchange(request, Transfer::<_, NoUpload>::Out(sender, file)).await
+    }
+
+    /// Asks for a file, and takes no byte of it: as a Pi finds out whether a file is there (captured,
+    /// raspberrypi/firmware issue 1700).
+    ///
+    /// # Errors
+    ///
+    /// Only the network's own.
+    pub async fn probe(&mut self, filename: &[u8], options: crate::tftp::Options) -> Result<Probe, N::Error> {
+        let request = Request { filename, mode: Mode::Octet, options };
+        let mut receiver = Receiver::fetch(&options, self.patience);
+        loop {
+            let until = match receiver.poll(self.net.now()) {
+                Step::Request(options) => {
+                    let packet = Packet::Read(Request { options, ..request });
+                    send(self.net, self.local, self.server, &packet).await;
+                    continue;
+                }
+                Step::Done(outcome) => return Ok(Probe::Missing(outcome)),
+                Step::Wait { until } => until,
+                Step::Send(packet) => {
+                    send(self.net, self.local, self.server, &packet).await;
+                    continue;
+                }
+                Step::SendData { .. } => continue,
+            };
+            let Some(Datagram { at, peer, bytes, .. }) = self.net.recv(until).await? else { continue };
+            if peer.ip() != self.server.ip() {
+                continue;
+            }
+            let Ok(packet) = Packet::parse(bytes) else { continue };
+            receiver.handle(at, &packet);
+            if receiver.answered() && !matches!(packet, Packet::Error { .. }) {
+                let goodbye = Packet::Error { code: ErrorCode::NOT_DEFINED, message: EARLY_TERMINATE };
+                send(self.net, self.local, peer, &goodbye).await;
+                self.flush().await?;
+                return Ok(Probe::Found(receiver.announced()));
+            }
+        }
+    }
+
+    async fn exchange<F: File, U: Upload>(
+        &mut self,
+        request: &Request<'_>,
+        mut transfer: Transfer<F, U>,
+    ) -> Result<Report, N::Error> {
+        let began = self.net.now();
+        // The server's transfer identifier, once it has answered from it.
+        let mut server = None;
+        loop {
+            let now = self.net.now();
+            let route = Route {
+                from: self.local,
+                to: server.unwrap_or(self.server),
+                request: Some((self.server, request)),
+            };
+            let progress = transfer.drive(self.net, route, now).await;
+            let complete = match &transfer {
+                Transfer::In(receiver, _) => receiver.complete(),
+                Transfer::Out(..) => None,
+            };
+            let until = match (progress, complete) {
+                (Progress::Over(outcome), _) => {
+                    self.flush().await?;
+                    return Ok(transfer.report(route.to, began, outcome));
+                }
+                (Progress::Waits(_), Some(bytes)) => {
+                    self.flush().await?;
+                    return Ok(transfer.report(route.to, began, Outcome::Complete { bytes }));
+                }
+                (Progress::Waits(until), None) => until,
+            };
+            let Some(Datagram { at, peer, bytes, .. }) = self.net.recv(until).await? else { continue };
+            let from_server = match server {
+                Some(server) => peer == server,
+                None => peer.ip() == self.server.ip(),
+            };
+            if !from_server {
+                // RFC 1350, section 4: tell the stranger, and go on undisturbed. Never answer an ERROR.
+                if matches!(Packet::parse(bytes), Ok(packet) if !matches!(packet, Packet::Error { .. })) {
+                    send(self.net, self.local, peer, &Packet::error(ErrorCode::UNKNOWN_TRANSFER_ID)).await;
+                }
+                continue;
+            }
+            match Packet::parse(bytes) {
+                Ok(packet) => {
+                    server = Some(peer);
+                    transfer.handle(at, &packet).await;
+                }
+                Err(_) => transfer.abort(ErrorCode::ILLEGAL_OPERATION),
+            }
+        }
+    }
+
+    async fn flush(&mut self) -> Result<(), N::Error> {
+        self.net.recv(Instant::ZERO).await.map(drop)
+    }
+}
+
+/// The file of a transfer that sends none.
+enum NoFile {}
+
+impl File for NoFile {
+    type Error = core::convert::Infallible;
+
+    fn len(&self) -> u64 {
+        match *self {}
+    }
+
+    async fn read_exact_at(&mut self, _: u64, _: &mut [u8]) -> Result<(), Self::Error> {
+        match *self {}
+    }
+}
+
+/// The text of the ERROR by which a Pi ends a probe (captured, raspberrypi/firmware issue 1700).
+const EARLY_TERMINATE: &[u8] = b"Early terminate";

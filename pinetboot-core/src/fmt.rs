@@ -1,0 +1,20 @@
+//! `trace!` to `error!`: to `log`, to `defmt`, to both or to nothing.
+//!
+//! A format must be one that both understand: `{}` and `{:?}` only.
+
+macro_rules! define {
+    ($dollar:tt $($name:ident)*) => {$(
+        #[allow(unused_macros, reason = "the family is whole, whichever levels are in use")]
+        macro_rules! $name {
+            ($format:literal $dollar(, $arg:expr)* $dollar(,)?) => {{
+                #[cfg(feature = "log")]
+                ::log::$name!($format $dollar(, $arg)*);
+                #[cfg(feature = "defmt")]
+                ::defmt::$name!($format $dollar(, ::defmt::Debug2Format(&$arg))*);
+                $dollar( let _ = &$arg; )*
+            }};
+        }
+    )*};
+}
+
+define!($ trace debug info warn error);

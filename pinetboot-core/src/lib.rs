@@ -1,0 +1,96 @@
+//! TFTP, and what a Raspberry Pi makes of it: the engine of pinetboot, for servers, tools and firmware.
+//!
+//! No `std`, no allocation, no `unsafe`. No socket, clock or file either: those are yours, behind two small traits.
+//!
+//! # One way
+//!
+//! ```text
+//! datagram -> Packet::parse -> machine.handle(now, ..) -> machine.poll(now) -> Step -> you do the input and output
+//! ```
+//!
+//! The machines, [`tftp::Sender`] and [`tftp::Receiver`], are values: what time it is, they are told; the file's bytes
+//! they never see. A DATA packet is "block n: `len` bytes at `offset`", read straight into the datagram:
+//!
+//! ```
+//! use pinetboot_core::Instant;
+//! use pinetboot_core::tftp::{Limits, Options, Packet, Sender, Step};
+//!
+//! fn serve(file: &[u8], asked: &Options, mut exchange: impl FnMut(&[u8]) -> Option<(Instant, Vec<u8>)>) {
+//!     let mut sender = Sender::serve(&Limits::default().within(1472), asked, file.len() as u64);
+//!     let (mut now, mut out) = (Instant::ZERO, [0; 1472]);
+//!     loop {
+//!         let len = match sender.poll(now) {
+//!             Step::Send(packet) => packet.emit(&mut out).unwrap(),
+//!             Step::SendData { block, offset, len } => {
+//!                 let payload = &file[offset as usize..][..len as usize];
+//!                 Packet::Data { block, payload }.emit(&mut out).unwrap()
+//!             }
+//!             Step::Wait { .. } | Step::Request(_) => 0,
+//!             Step::Done(outcome) => return println!("{outcome:?}"),
+//!         };
+//!         let Some((at, datagram)) = exchange(&out[..len]) else { continue };
+//!         now = at;
+//!         if let Ok(packet) = Packet::parse(&datagram) {
+//!             sender.handle(now, &packet);
+//!         }
+//!     }
+//! }
+//! # let mut acks = [0u8, 1].into_iter();
+//! # serve(b"hello", &Options::RASPBERRY_PI, |_| {
+//! #     acks.next().map(|n| (Instant::from_millis(n.into()), vec![0, 4, 0, n]))
+//! # });
+//! ```
+//!
+//! Few programs need that loop themselves. [`Server`] runs it for many clients over a [`Net`] (the network) and a
+//! [`Storage`] (the files), [`Client`] for one transfer from the other side; `examples/` has both on std sockets in
+//! under 60 lines each.
+//!
+//! # Where is what
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`tftp`] | packets, options, the two machines |
+//! | [`server`], [`Client`] | the loops around them |
+//! | [`Net`], [`Storage`], [`Observer`] | what you bring: network and clock, files, and who is told what happened |
+//! | [`pi`] | what only a Raspberry Pi does: its identity, its prefixes, its files |
+//! | [`BootPath`] | a requested name, proven harmless |
+//!
+//! # Standards
+//!
+//! RFC 1350 (TFTP, revision 2), 1123 section 4.2 (its mending), 2347 (options), 2348 (`blksize`), 2349 (`timeout`,
+//! `tsize`), 7440 (`windowsize`).
+//!
+//! # Features
+//!
+//! `log`, `defmt` (log decisions, and `defmt::Format` for the public types), `smoltcp` (the network trait on a polled
+//! smoltcp interface). None by default.
+
+#![no_std]
+#![forbid(unsafe_code)]
+
+#[cfg(test)]
+extern crate std;
+
+#[macro_use]
+mod fmt;
+
+mod client;
+mod net;
+mod observe;
+mod path;
+pub mod pi;
+pub mod server;
+mod storage;
+pub mod tftp;
+mod time;
+mod transfer;
+
+pub use client::{Client, Probe};
+#[cfg(feature = "smoltcp")]
+pub use net::smoltcp;
+pub use net::{Datagram, ETHERNET_MAX_PAYLOAD, Net, block_on};
+pub use observe::{Direction, Event, Observer, Rejection, Report};
+pub use path::{BootPath, PathError};
+pub use server::Server;
+pub use storage::{File, NoUpload, OpenError, OpenRequest, OutOfBounds, Storage, Upload};
+pub use time::Instant;

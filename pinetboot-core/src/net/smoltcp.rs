@@ -1,0 +1,1 @@
+//! The network trait on a polled smoltcp interface.

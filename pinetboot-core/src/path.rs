@@ -1,0 +1,199 @@
+//! The name of a boot file as a client asks for it, proven harmless.
+
+use core::fmt;
+
+/// A requested name, proven relative and clean.
+///
+/// Clients spell names loosely: a Raspberry Pi 5 asks for `7bf18f79//config.txt` and, with its prefix cleared, for
+/// `/config.txt` (captured, bootloader 2026-05-26). Leading and doubled slashes and `.` components therefore mean
+/// nothing and are skipped; whatever could leave the served tree is refused when the name is parsed, so that no
+/// storage has to think of it again.
+///
+/// ```
+/// use pinetboot_core::BootPath;
+///
+/// let path = BootPath::parse(b"7bf18f79//config.txt").unwrap();
+/// assert!(path.components().eq(["7bf18f79", "config.txt"]));
+/// assert!(BootPath::parse(b"../../etc/shadow").is_err());
+/// ```
+#[derive(Clone, Copy)]
+pub struct BootPath<'a>(&'a str);
+
+impl<'a> BootPath<'a> {
+    /// The longest name accepted, in bytes. A request is at most 512 bytes long (RFC 2347), so no real name is cut.
+    pub const MAX_LEN: usize = 480;
+
+    /// Proves a name clean.
+    ///
+    /// # Errors
+    ///
+    /// Says why the name is refused: empty or too long, not UTF-8, a control character, a backslash, or a `..`.
+    pub fn parse(name: &'a [u8]) -> Result<Self, PathError> {
+        if name.len() > Self::MAX_LEN {
+            return Err(PathError::TooLong);
+        }
+        let name = core::str::from_utf8(name).map_err(|_| PathError::NotUtf8)?;
+        if name.bytes().any(|byte| byte < b' ' || byte == 0x7f) {
+            return Err(PathError::Control);
+        }
+        if name.contains('\\') {
+            return Err(PathError::Backslash);
+        }
+        if name.split('/').any(|component| component == "..") {
+            return Err(PathError::Escapes);
+        }
+        let path = Self(name);
+        if path.components().next().is_none() { Err(PathError::Empty) } else { Ok(path) }
+    }
+
+    /// The name's components, at least one: no empty ones, no `.`, no `..`.
+    pub fn components(&self) -> impl Iterator<Item = &'a str> + Clone + use<'a> {
+        self.0.split('/').filter(|component| !component.is_empty() && *component != ".")
+    }
+
+    /// The last component: the file's own name.
+    pub fn file_name(&self) -> &'a str {
+        self.components().last().unwrap_or_default()
+    }
+
+    /// The first component and what follows it, if anything does.
+    pub fn split_first(&self) -> Option<(&'a str, Self)> {
+        let first = self.components().next()?;
+        // `first` is a part of `self.0`, found by address so that the rest stays a borrow of the same text.
+        let after = first.as_ptr() as usize - self.0.as_ptr() as usize + first.len();
+        let rest = Self(self.0.get(after..)?);
+        rest.components().next().is_some().then_some((first, rest))
+    }
+
+    /// The name exactly as it was asked for.
+    pub fn as_requested(&self) -> &'a str {
+        self.0
+    }
+}
+
+/// Two names are equal if their components are.
+impl PartialEq for BootPath<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.components().eq(other.components())
+    }
+}
+
+impl Eq for BootPath<'_> {}
+
+impl fmt::Debug for BootPath<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.0, f)
+    }
+}
+
+/// The clean spelling: components joined by single slashes.
+impl fmt::Display for BootPath<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, component) in self.components().enumerate() {
+            if index > 0 {
+                f.write_str("/")?;
+            }
+            f.write_str(component)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(feature = "defmt")]
+impl defmt::Format for BootPath<'_> {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(f, "{=str}", self.0);
+    }
+}
+
+/// Why a name is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum PathError {
+    /// Nothing is left once slashes and `.` are taken away.
+    Empty,
+    /// Longer than [`BootPath::MAX_LEN`].
+    TooLong,
+    /// Not UTF-8.
+    NotUtf8,
+    /// A byte below space, NUL among them, or DEL.
+    Control,
+    /// A backslash: a separator elsewhere, never in a Pi's names.
+    Backslash,
+    /// A `..` component.
+    Escapes,
+}
+
+impl PathError {
+    /// Why, in a few words.
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::Empty => "the name is empty",
+            Self::TooLong => "the name is too long",
+            Self::NotUtf8 => "the name is not UTF-8",
+            Self::Control => "the name holds a control character",
+            Self::Backslash => "the name holds a backslash",
+            Self::Escapes => "the name holds '..'",
+        }
+    }
+}
+
+impl fmt::Display for PathError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text())
+    }
+}
+
+impl core::error::Error for PathError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loose_spellings_mean_the_same() {
+        let clean = BootPath::parse(b"7bf18f79/overlays/overlay_map.dtb").unwrap();
+        for loose in [
+            "7bf18f79//overlays/overlay_map.dtb",
+            "/7bf18f79/./overlays//overlay_map.dtb",
+            "./7bf18f79/overlays/overlay_map.dtb/",
+        ] {
+            let path = BootPath::parse(loose.as_bytes()).unwrap();
+            assert_eq!(path, clean);
+            assert_eq!(std::format!("{path}"), "7bf18f79/overlays/overlay_map.dtb");
+            assert_eq!(path.file_name(), "overlay_map.dtb");
+        }
+    }
+
+    #[test]
+    fn what_could_escape_is_refused() {
+        for (name, why) in [
+            (&b""[..], PathError::Empty),
+            (b"//./", PathError::Empty),
+            (b"..", PathError::Escapes),
+            (b"a/../../b", PathError::Escapes),
+            (b"a\0b", PathError::Control),
+            (b"a\nb", PathError::Control),
+            (b"..\\..\\boot.ini", PathError::Backslash),
+            (b"\xff", PathError::NotUtf8),
+            (&[b'a'; BootPath::MAX_LEN + 1], PathError::TooLong),
+        ] {
+            assert_eq!(BootPath::parse(name), Err(why));
+        }
+        assert!(BootPath::parse(b"..a/b..").is_ok());
+    }
+
+    #[test]
+    fn splits_off_the_first_component() {
+        let split = |name: &'static str| {
+            BootPath::parse(name.as_bytes())
+                .unwrap()
+                .split_first()
+                .map(|(first, rest)| (first, std::format!("{rest}")))
+        };
+        assert_eq!(split("7bf18f79//overlays/x"), Some(("7bf18f79", "overlays/x".into())));
+        assert_eq!(split("/config.txt"), None);
+        assert_eq!(split("config.txt/"), None);
+    }
+}

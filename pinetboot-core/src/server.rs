@@ -1,0 +1,381 @@
+//! The TFTP server: one loop over a [`Net`] and a [`Storage`].
+//!
+//! Nothing here knows what network it runs on; a thousand clients on Linux and one on a microcontroller are served by
+//! the same lines. A datagram is first understood, while it is still lent ([`Server::decide`]), and then acted upon.
+
+mod session;
+mod table;
+
+use core::convert::Infallible;
+use core::net::SocketAddrV4;
+use core::time::Duration;
+
+pub use session::Session;
+use session::{Sink, Source};
+use table::Table;
+
+use crate::observe::{Direction, Event, Observer, Rejection};
+use crate::storage::{OpenRequest, Storage};
+use crate::tftp::{ErrorCode, Limits, Mode, Options, Packet, ParseError, Receiver, Request, Sender};
+use crate::transfer::{Progress, Route, Transfer, send};
+use crate::{BootPath, Datagram, File, Instant, Net};
+
+/// A TFTP server (RFC 1350, 2347, 2348, 2349, 7440).
+///
+/// `MAX` bounds the session table and must be a power of two; the places themselves are the caller's
+/// ([`Session`]), and there may be fewer. Keep `MAX` at twice the places or more when they are many: the table slows
+/// down when nearly full.
+pub struct Server<'s, N: Net, S: Storage, O, const MAX: usize> {
+    net: N,
+    storage: S,
+    observer: O,
+    limits: Limits,
+    table: Table<'s, N::Local, S, MAX>,
+    /// No session's deadline is before this.
+    sweep_at: Instant,
+}
+
+impl<'s, N: Net, S: Storage, O: Observer, const MAX: usize> Server<'s, N, S, O, MAX> {
+    /// A server with room for as many transfers as there are `places`, and no more than `MAX`.
+    pub fn new(
+        net: N,
+        storage: S,
+        observer: O,
+        limits: Limits,
+        places: &'s mut [Option<Session<N::Local, S>>],
+    ) -> Self {
+        Self { net, storage, observer, limits, table: Table::new(places), sweep_at: Instant::MAX }
+    }
+
+    /// Serves until the network fails or wants to stop. May be called again after that, and goes on where it was.
+    ///
+    /// # Errors
+    ///
+    /// What the network says.
+    pub async fn run(&mut self) -> Result<Infallible, N::Error> {
+        loop {
+            self.turn().await?;
+        }
+    }
+
+    /// Handles one datagram, or the deadline if it comes first.
+    ///
+    /// # Errors
+    ///
+    /// What the network says.
+    pub async fn turn(&mut self) -> Result<(), N::Error> {
+        let Self { net, storage, observer, table, .. } = self;
+        let (now, action) = match net.recv(self.sweep_at).await? {
+            Some(datagram) => (datagram.at, decide(table, storage, observer, datagram).await),
+            None => (net.now(), Action::Nothing),
+        };
+        match action {
+            Action::Nothing => {}
+            Action::Drive(place) => self.drive(place, now).await,
+            Action::Answer { from, to, refusal } => {
+                let Refusal { code, text } = refusal;
+                send(&mut self.net, from, to, &Packet::Error { code, message: text.as_bytes() }).await;
+            }
+            Action::Begin(beginning) => self.begin(now, beginning).await,
+        }
+        if now >= self.sweep_at {
+            self.sweep(now).await;
+        }
+        Ok(())
+    }
+
+    /// Ends all transfers with an ERROR, so that no client waits in vain.
+    ///
+    /// # Errors
+    ///
+    /// What the network says.
+    pub async fn stop(&mut self) -> Result<(), N::Error> {
+        let now = self.net.now();
+        for place in 0..self.table.places() {
+            if let Some(session) = self.table.session(place) {
+                session.transfer.abort(ErrorCode::NOT_DEFINED);
+                self.drive(place, now).await;
+            }
+        }
+        self.net.recv(Instant::ZERO).await.map(drop) // flushes
+    }
+
+    /// The storage, to change what is served; transfers under way keep the files that they opened.
+    pub fn storage_mut(&mut self) -> &mut S {
+        &mut self.storage
+    }
+
+    /// The network.
+    pub fn net_mut(&mut self) -> &mut N {
+        &mut self.net
+    }
+
+    /// The observer.
+    pub fn observer_mut(&mut self) -> &mut O {
+        &mut self.observer
+    }
+
+    /// How many transfers there are.
+    pub fn transfers(&self) -> usize {
+        self.table.len()
+    }
+
+    async fn begin(&mut self, now: Instant, beginning: Beginning<N::Local, S>) {
+        let Beginning { at, peer, fingerprint, opened, mode, options } = beginning;
+        if let Some(place) = self.table.find(peer) {
+            self.end(place, now, crate::tftp::Outcome::Superseded);
+        }
+        let Some(local) = self.net.open(at, peer) else {
+            self.observer.observe(now, &Event::Rejected { peer, why: Rejection::NoPort });
+            return send(&mut self.net, at, peer, &BUSY.packet()).await;
+        };
+        let limits = self.limits.within(self.net.max_payload(local, peer));
+        let (terms, _) = limits.agree(&options, None);
+        let transfer = match opened {
+            Opened::Read(file) => match Source::new(file, mode).await {
+                Ok(source) => Transfer::Out(Sender::serve(&limits, &options, source.len()), source),
+                Err(error) => {
+                    debug!("cannot read the file: {:?}", error);
+                    self.net.close(local);
+                    return send(&mut self.net, at, peer, &Packet::error(ErrorCode::NOT_DEFINED)).await;
+                }
+            },
+            Opened::Write(upload) => {
+                Transfer::In(Receiver::accept(&limits, &options), Sink::new(upload, mode))
+            }
+        };
+        let (direction, len) = match &transfer {
+            Transfer::Out(_, source) => (Direction::Read, Some(source.len())),
+            Transfer::In(..) => (Direction::Write, options.transfer_size),
+        };
+        self.observer.observe(now, &Event::Started { peer, direction, len, terms });
+        let session =
+            Session { peer, local, fingerprint, began: now, heard: now, until: Instant::MAX, transfer };
+        match self.table.insert(session) {
+            Some(place) => self.drive(place, now).await,
+            // `decide` has seen room for it.
+            None => self.net.close(local),
+        }
+    }
+
+    /// Lets a session do what it wants to do now.
+    async fn drive(&mut self, place: usize, now: Instant) {
+        let Some(session) = self.table.session(place) else { return };
+        let route = Route { from: session.local, to: session.peer, request: None };
+        match session.transfer.drive(&mut self.net, route, now).await {
+            Progress::Waits(until) => {
+                session.until = until;
+                self.sweep_at = self.sweep_at.min(until);
+            }
+            Progress::Over(outcome) => self.end(place, now, outcome),
+        }
+    }
+
+    fn end(&mut self, place: usize, now: Instant, outcome: crate::tftp::Outcome) {
+        let Some(session) = self.table.remove(place) else { return };
+        let report = session.transfer.report(session.peer, session.began, outcome);
+        self.net.close(session.local);
+        self.observer.observe(now, &Event::Finished(report));
+    }
+
+    /// Drives every session whose deadline has passed. A few microseconds for a thousand sessions, and at most a
+    /// hundred times a second, so that no timer has to be kept while blocks flow.
+    async fn sweep(&mut self, now: Instant) {
+        self.sweep_at = Instant::MAX;
+        for place in 0..self.table.places() {
+            match self.table.session(place) {
+                Some(session) if session.until <= now => self.drive(place, now).await,
+                Some(session) => self.sweep_at = self.sweep_at.min(session.until),
+                None => {}
+            }
+        }
+        self.sweep_at = self.sweep_at.max(now + SWEEP_INTERVAL);
+        if self.table.len() == 0 {
+            self.sweep_at = Instant::MAX;
+        }
+    }
+}
+
+/// What a datagram calls for, once it is no longer lent.
+enum Action<L, S: Storage> {
+    Nothing,
+    /// The session at this place has news.
+    Drive(usize),
+    /// Someone gets an ERROR, outside any transfer.
+    Answer {
+        from: L,
+        to: SocketAddrV4,
+        refusal: Refusal,
+    },
+    Begin(Beginning<L, S>),
+}
+
+/// A transfer about to begin.
+struct Beginning<L, S: Storage> {
+    at: L,
+    peer: SocketAddrV4,
+    fingerprint: u32,
+    opened: Opened<S>,
+    mode: Mode,
+    options: Options,
+}
+
+enum Opened<S: Storage> {
+    Read(S::File),
+    Write(S::Upload),
+}
+
+#[derive(Clone, Copy)]
+struct Refusal {
+    code: ErrorCode,
+    text: &'static str,
+}
+
+impl Refusal {
+    const fn new(code: ErrorCode) -> Self {
+        Self { code, text: code.meaning() }
+    }
+
+    const fn packet(self) -> Packet<'static> {
+        Packet::Error { code: self.code, message: self.text.as_bytes() }
+    }
+}
+
+/// Understands a datagram: which session it belongs to, or what else it calls for.
+async fn decide<L, S, O, const MAX: usize>(
+    table: &mut Table<'_, L, S, MAX>,
+    storage: &mut S,
+    observer: &mut O,
+    datagram: Datagram<'_, L>,
+) -> Action<L, S>
+where
+    L: Copy + Eq,
+    S: Storage,
+    O: Observer,
+{
+    let Datagram { at: now, local, listening, peer, bytes } = datagram;
+    let known =
+        table.find(peer).filter(|place| table.session(*place).is_some_and(|session| session.local == local));
+    let answer = |code| Action::Answer { from: local, to: peer, refusal: Refusal::new(code) };
+    let packet = match Packet::parse(bytes) {
+        Ok(packet) => packet,
+        Err(error) => {
+            observer.observe(now, &Event::Rejected { peer, why: Rejection::Malformed(error) });
+            return match known.and_then(|place| Some((place, table.session(place)?))) {
+                Some((place, session)) => {
+                    session.transfer.abort(ErrorCode::ILLEGAL_OPERATION);
+                    Action::Drive(place)
+                }
+                None if may_be_answered(bytes, error) => answer(ErrorCode::ILLEGAL_OPERATION),
+                None => Action::Nothing,
+            };
+        }
+    };
+    match packet {
+        Packet::Read(request) if listening => {
+            requested(table, storage, observer, datagram, Direction::Read, &request).await
+        }
+        Packet::Write(request) if listening => {
+            requested(table, storage, observer, datagram, Direction::Write, &request).await
+        }
+        packet => match known.and_then(|place| Some((place, table.session(place)?))) {
+            Some((place, session)) => {
+                session.heard = now;
+                session.transfer.handle(now, &packet).await;
+                Action::Drive(place)
+            }
+            None => {
+                observer.observe(now, &Event::Rejected { peer, why: Rejection::UnknownTransfer });
+                // > If a source TID does not match, the packet should be discarded as erroneously sent from somewhere
+                // > else. An error packet should be sent to the source of the incorrect packet, while not disturbing
+                // > the transfer. (RFC 1350, section 4)
+                // But never in answer to an ERROR.
+                match packet {
+                    Packet::Error { .. } => Action::Nothing,
+                    _ => answer(ErrorCode::UNKNOWN_TRANSFER_ID),
+                }
+            }
+        },
+    }
+}
+
+/// Understands a request: one that came before, one that is refused, or a file to open.
+async fn requested<L, S, O, const MAX: usize>(
+    table: &mut Table<'_, L, S, MAX>,
+    storage: &mut S,
+    observer: &mut O,
+    datagram: Datagram<'_, L>,
+    direction: Direction,
+    request: &Request<'_>,
+) -> Action<L, S>
+where
+    L: Copy + Eq,
+    S: Storage,
+    O: Observer,
+{
+    let Datagram { at: now, local, peer, bytes, .. } = datagram;
+    let Request { filename, mode, options } = *request;
+    let fingerprint = fingerprint(bytes);
+    let current = table.find(peer);
+    if let Some(session) = current.and_then(|place| table.session(place))
+        && session.fingerprint == fingerprint
+        && !session.stalled(now)
+    {
+        observer.observe(now, &Event::Repeated { peer });
+        return Action::Nothing;
+    }
+    let opened = if current.is_none() && table.is_full() {
+        Err(BUSY)
+    } else {
+        open(storage, peer, direction, filename, options.transfer_size).await
+    };
+    match opened {
+        Ok(opened) => {
+            observer.observe(now, &Event::Requested { peer, direction, filename, options });
+            Action::Begin(Beginning { at: local, peer, fingerprint, opened, mode, options })
+        }
+        Err(refusal) => {
+            let Refusal { code, text: reason } = refusal;
+            observer.observe(now, &Event::Refused { peer, direction, filename, code, reason });
+            Action::Answer { from: local, to: peer, refusal }
+        }
+    }
+}
+
+async fn open<S: Storage>(
+    storage: &mut S,
+    peer: SocketAddrV4,
+    direction: Direction,
+    filename: &[u8],
+    len: Option<u64>,
+) -> Result<Opened<S>, Refusal> {
+    let path = BootPath::parse(filename)
+        .map_err(|error| Refusal { code: ErrorCode::ACCESS_VIOLATION, text: error.text() })?;
+    let opened = match direction {
+        Direction::Read => storage.open(&OpenRequest { path, peer, len: None }).await.map(Opened::Read),
+        Direction::Write => storage.create(&OpenRequest { path, peer, len }).await.map(Opened::Write),
+    };
+    opened.map_err(|error| Refusal { code: error.code(), text: error.text() })
+}
+
+/// Whether a datagram that is no TFTP packet gets an ERROR: not if it is too short to be one at all, and not if it
+/// might itself be an ERROR, or two servers could answer each other for ever.
+fn may_be_answered(bytes: &[u8], error: ParseError) -> bool {
+    match bytes.first_chunk::<2>() {
+        None | Some([0, 5]) => false,
+        Some(_) => {
+            !matches!(error, ParseError::Truncated)
+                || bytes.starts_with(&[0, 1])
+                || bytes.starts_with(&[0, 2])
+        }
+    }
+}
+
+/// FNV-1a: tells a repeated request from a new one.
+fn fingerprint(bytes: &[u8]) -> u32 {
+    bytes.iter().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
+}
+
+const BUSY: Refusal = Refusal { code: ErrorCode::NOT_DEFINED, text: "server busy, try again later" };
+
+const SWEEP_INTERVAL: Duration = Duration::from_millis(10);

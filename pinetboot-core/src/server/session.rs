@@ -1,0 +1,115 @@
+//! One transfer of the server, and the files it reads and writes in the mode that was asked for.
+
+use core::net::SocketAddrV4;
+use core::time::Duration;
+
+use crate::Instant;
+use crate::storage::{File, Storage, Upload};
+use crate::tftp::Mode;
+use crate::tftp::netascii::{Decoded, Encoded};
+use crate::transfer::Transfer;
+
+/// A place in the server's session table. The caller only provides the memory:
+///
+/// ```
+/// # use pinetboot_core::{server::Session, Storage};
+/// fn places<S: Storage>() -> [Option<Session<(), S>>; 4] {
+///     [const { None }; 4]
+/// }
+/// ```
+pub struct Session<L, S: Storage> {
+    pub(super) peer: SocketAddrV4,
+    pub(super) local: L,
+    /// Of the request that began it.
+    pub(super) fingerprint: u32,
+    pub(super) began: Instant,
+    /// When the peer last said something.
+    pub(super) heard: Instant,
+    /// When to drive it if nothing comes.
+    pub(super) until: Instant,
+    pub(super) transfer: Transfer<Source<S::File>, Sink<S::Upload>>,
+}
+
+impl<L, S: Storage> Session<L, S> {
+    /// Whether a request that repeats the one that began this session means a client that started over, rather than a
+    /// datagram that the network doubled or an answer of ours that was lost: it has taken blocks and then fallen
+    /// silent, or has all of them.
+    pub(super) fn stalled(&self, now: Instant) -> bool {
+        match &self.transfer {
+            Transfer::Out(sender, _) => sender.acknowledged_bytes() > 0 && now.since(self.heard) >= STALLED,
+            Transfer::In(receiver, _) => {
+                receiver.complete().is_some()
+                    || receiver.received_bytes() > 0 && now.since(self.heard) >= STALLED
+            }
+        }
+    }
+}
+
+/// A file to be sent, as it looks on the wire.
+pub(super) enum Source<F> {
+    Octet(F),
+    Netascii(Encoded<F>),
+}
+
+impl<F: File> Source<F> {
+    pub(super) async fn new(file: F, mode: Mode) -> Result<Self, F::Error> {
+        Ok(match mode {
+            Mode::Octet => Self::Octet(file),
+            Mode::Netascii => Self::Netascii(Encoded::new(file).await?),
+        })
+    }
+}
+
+impl<F: File> File for Source<F> {
+    type Error = F::Error;
+
+    fn len(&self) -> u64 {
+        match self {
+            Self::Octet(file) => file.len(),
+            Self::Netascii(file) => file.len(),
+        }
+    }
+
+    async fn read_exact_at(&mut self, offset: u64, buf: &mut [u8]) -> Result<(), F::Error> {
+        match self {
+            Self::Octet(file) => file.read_exact_at(offset, buf).await,
+            Self::Netascii(file) => file.read_exact_at(offset, buf).await,
+        }
+    }
+}
+
+/// A file to be received, as it looks on the wire.
+pub(super) enum Sink<U> {
+    Octet(U),
+    Netascii(Decoded<U>),
+}
+
+impl<U: Upload> Sink<U> {
+    pub(super) fn new(upload: U, mode: Mode) -> Self {
+        match mode {
+            Mode::Octet => Self::Octet(upload),
+            Mode::Netascii => Self::Netascii(Decoded::new(upload)),
+        }
+    }
+}
+
+impl<U: Upload> Upload for Sink<U> {
+    type Error = U::Error;
+
+    async fn write(&mut self, bytes: &[u8]) -> Result<(), U::Error> {
+        match self {
+            Self::Octet(upload) => upload.write(bytes).await,
+            Self::Netascii(upload) => upload.write(bytes).await,
+        }
+    }
+
+    async fn finish(&mut self) -> Result<(), U::Error> {
+        match self {
+            Self::Octet(upload) => upload.finish().await,
+            Self::Netascii(upload) => upload.finish().await,
+        }
+    }
+}
+
+/// A client that is alive answers within its own timeout; none is shorter than this.
+const STALLED: Duration = Duration::from_secs(1);

@@ -1,0 +1,63 @@
+//! The sessions: the caller's places, found by peer.
+
+use core::net::SocketAddrV4;
+
+use heapless::index_map::FnvIndexMap;
+
+use super::session::Session;
+use crate::storage::Storage;
+
+pub(super) struct Table<'s, L, S: Storage, const MAX: usize> {
+    places: &'s mut [Option<Session<L, S>>],
+    /// Peer to place.
+    index: FnvIndexMap<SocketAddrV4, u16, MAX>,
+    /// Where to look first for a free place.
+    cursor: usize,
+}
+
+impl<'s, L, S: Storage, const MAX: usize> Table<'s, L, S, MAX> {
+    pub(super) fn new(places: &'s mut [Option<Session<L, S>>]) -> Self {
+        places.fill_with(|| None);
+        let usable = places.len().min(MAX).min(u16::MAX.into());
+        Self { places: places.split_at_mut(usable).0, index: FnvIndexMap::new(), cursor: 0 }
+    }
+
+    pub(super) fn find(&self, peer: SocketAddrV4) -> Option<usize> {
+        self.index.get(&peer).map(|place| usize::from(*place))
+    }
+
+    pub(super) fn session(&mut self, place: usize) -> Option<&mut Session<L, S>> {
+        self.places.get_mut(place)?.as_mut()
+    }
+
+    /// Gives the session a place; `None` if there is none.
+    pub(super) fn insert(&mut self, session: Session<L, S>) -> Option<usize> {
+        let count = self.places.len();
+        let place = (0..count)
+            .map(|step| (self.cursor + step) % count)
+            .find(|place| matches!(self.places.get(*place), Some(None)))?;
+        self.index.insert(session.peer, u16::try_from(place).ok()?).ok()?;
+        *self.places.get_mut(place)? = Some(session);
+        self.cursor = place + 1;
+        Some(place)
+    }
+
+    pub(super) fn remove(&mut self, place: usize) -> Option<Session<L, S>> {
+        let session = self.places.get_mut(place)?.take()?;
+        self.index.swap_remove(&session.peer);
+        Some(session)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.index.len() >= self.places.len()
+    }
+
+    /// How many places there are; sessions are at `0..places()`.
+    pub(super) fn places(&self) -> usize {
+        self.places.len()
+    }
+}

@@ -1,0 +1,214 @@
+//! Where the bytes are: what a server asks of a file system, a flash archive or a card.
+
+use core::convert::Infallible;
+use core::fmt;
+use core::net::SocketAddrV4;
+
+use crate::BootPath;
+use crate::tftp::ErrorCode;
+
+/// A place with boot files.
+#[allow(async_fn_in_trait)] // See `Net`.
+pub trait Storage {
+    /// A file opened for reading.
+    type File: File;
+    /// A file being written: [`NoUpload`] where nothing ever is.
+    type Upload: Upload;
+
+    /// Opens a file for reading.
+    ///
+    /// # Errors
+    ///
+    /// Why not; the client is told by the TFTP error of the same meaning.
+    async fn open(&mut self, request: &OpenRequest<'_>) -> Result<Self::File, OpenError>;
+
+    /// Makes a file to be written. The default refuses: a boot server is read-only unless it says otherwise.
+    ///
+    /// # Errors
+    ///
+    /// Why not; the client is told by the TFTP error of the same meaning.
+    async fn create(&mut self, request: &OpenRequest<'_>) -> Result<Self::Upload, OpenError> {
+        let _ = request;
+        Err(OpenError::Denied)
+    }
+}
+
+/// What is to be opened, and for whom.
+#[derive(Clone, Copy, Debug)]
+pub struct OpenRequest<'a> {
+    /// The name, proven harmless.
+    pub path: BootPath<'a>,
+    /// The client.
+    pub peer: SocketAddrV4,
+    /// For a file to be written: its length in bytes, if the client said so (`tsize`).
+    pub len: Option<u64>,
+}
+
+/// A file opened for reading. Dropping it closes it.
+///
+/// One version of the file is seen from open to drop: an implementation that finds the file changed under it fails
+/// rather than mix old bytes with new.
+#[allow(async_fn_in_trait)] // See `Net`.
+pub trait File {
+    /// What can go wrong while reading. The transfer then ends with an ERROR.
+    type Error: fmt::Debug;
+
+    /// The length in bytes, fixed when the file was opened.
+    fn len(&self) -> u64;
+
+    /// Whether there is nothing in it.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Fills `buf` with the bytes from `offset` on. The caller stays within [`len`](Self::len).
+    ///
+    /// # Errors
+    ///
+    /// If the bytes cannot be had, or no longer belong to the version that was opened.
+    async fn read_exact_at(&mut self, offset: u64, buf: &mut [u8]) -> Result<(), Self::Error>;
+}
+
+/// A file being written. It comes to be when [`finish`](Self::finish) says so; dropped before that, it never was.
+#[allow(async_fn_in_trait)] // See `Net`.
+pub trait Upload {
+    /// What can go wrong while writing. The transfer then ends with ERROR 3, disk full or allocation exceeded.
+    type Error: fmt::Debug;
+
+    /// The length in bytes, when the other side announces it before the first byte (`tsize`).
+    ///
+    /// # Errors
+    ///
+    /// If that is known to be too long.
+    fn expect(&mut self, len: u64) -> Result<(), Self::Error> {
+        let _ = len;
+        Ok(())
+    }
+
+    /// Takes the next bytes. They come in order, each once.
+    ///
+    /// # Errors
+    ///
+    /// If they cannot be kept.
+    async fn write(&mut self, bytes: &[u8]) -> Result<(), Self::Error>;
+
+    /// All bytes are there: makes the file be. The last block is acknowledged only after this.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot.
+    async fn finish(&mut self) -> Result<(), Self::Error>;
+}
+
+/// The upload of a [`Storage`] that takes none.
+#[derive(Clone, Copy, Debug)]
+pub enum NoUpload {}
+
+impl Upload for NoUpload {
+    type Error = Infallible;
+
+    async fn write(&mut self, _: &[u8]) -> Result<(), Self::Error> {
+        match *self {}
+    }
+
+    async fn finish(&mut self) -> Result<(), Self::Error> {
+        match *self {}
+    }
+}
+
+/// A borrowed upload is one, so that its owner still has it when the transfer is over.
+impl<U: Upload> Upload for &mut U {
+    type Error = U::Error;
+
+    fn expect(&mut self, len: u64) -> Result<(), Self::Error> {
+        (**self).expect(len)
+    }
+
+    async fn write(&mut self, bytes: &[u8]) -> Result<(), Self::Error> {
+        (**self).write(bytes).await
+    }
+
+    async fn finish(&mut self) -> Result<(), Self::Error> {
+        (**self).finish().await
+    }
+}
+
+/// Bytes in memory are a file.
+impl File for &[u8] {
+    type Error = OutOfBounds;
+
+    fn len(&self) -> u64 {
+        <[u8]>::len(self) as u64
+    }
+
+    async fn read_exact_at(&mut self, offset: u64, buf: &mut [u8]) -> Result<(), Self::Error> {
+        let start = usize::try_from(offset).map_err(|_| OutOfBounds)?;
+        let end = start.checked_add(buf.len()).ok_or(OutOfBounds)?;
+        buf.copy_from_slice(self.get(start..end).ok_or(OutOfBounds)?);
+        Ok(())
+    }
+}
+
+/// A read past the end of a file in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct OutOfBounds;
+
+impl fmt::Display for OutOfBounds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("read past the end of the file")
+    }
+}
+
+impl core::error::Error for OutOfBounds {}
+
+/// Why a file cannot be opened or made: the TFTP errors that a server can mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum OpenError {
+    /// There is no such file. For a Pi this is an ordinary answer: many files are optional.
+    NotFound,
+    /// It is there, or would be, but not for this client.
+    Denied,
+    /// No room for it.
+    NoSpace,
+    /// It is there already and is not overwritten.
+    Exists,
+    /// Reading or writing failed.
+    Failed,
+}
+
+impl OpenError {
+    /// The TFTP error that tells the client so (RFC 1350, appendix).
+    pub const fn code(self) -> ErrorCode {
+        match self {
+            Self::NotFound => ErrorCode::FILE_NOT_FOUND,
+            Self::Denied => ErrorCode::ACCESS_VIOLATION,
+            Self::NoSpace => ErrorCode::DISK_FULL,
+            Self::Exists => ErrorCode::FILE_EXISTS,
+            Self::Failed => ErrorCode::NOT_DEFINED,
+        }
+    }
+}
+
+impl OpenError {
+    /// What the client is told.
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::NotFound => "file not found",
+            Self::Denied => "access denied",
+            Self::NoSpace => "no space left",
+            Self::Exists => "file exists already",
+            Self::Failed => "input/output error",
+        }
+    }
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text())
+    }
+}
+
+impl core::error::Error for OpenError {}

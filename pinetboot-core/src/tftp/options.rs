@@ -1,0 +1,201 @@
+//! Options: what is asked, what is agreed.
+
+use core::time::Duration;
+
+use super::DATA_HEADER;
+use super::packet::Writer;
+use super::retry::Patience;
+
+/// The options of a request or of an OACK. A value out of its RFC's range is not there: it counts as not asked.
+///
+/// Names are compared without regard to case (RFC 2347). Unknown options are ignored, as that RFC has it. Of an option
+/// that stands twice the first counts; the RFC does not say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Options {
+    /// `blksize`: bytes of payload in a DATA packet, 8 to 65464 (RFC 2348). A larger value is read as 65464, which
+    /// the client must accept: the server may always answer with less.
+    pub block_size: Option<u16>,
+    /// `timeout`: seconds to wait before sending again, 1 to 255 (RFC 2349).
+    pub timeout_secs: Option<u8>,
+    /// `tsize`: the file's length in bytes; 0 in a read request asks for it (RFC 2349).
+    pub transfer_size: Option<u64>,
+    /// `windowsize`: blocks sent before an ACK is waited for, 1 to 65535 (RFC 7440). A larger value is read as 65535.
+    pub window_size: Option<u16>,
+}
+
+impl Options {
+    /// What the bootloader of a Pi 4 or 5 asks for: `tsize 0` and `blksize 1468` (captured; 1468 since 2022-10-03 and
+    /// on every Pi 5, 1024 before).
+    pub const RASPBERRY_PI: Self =
+        Self { block_size: Some(1468), timeout_secs: None, transfer_size: Some(0), window_size: None };
+
+    /// Whether nothing is asked.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Takes in one option as it stands in a packet.
+    pub(super) fn take(&mut self, name: &[u8], value: &[u8]) {
+        let Some(value) = decimal(value) else { return };
+        let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
+        if is(BLOCK_SIZE) {
+            first(&mut self.block_size, (value >= 8).then_some(value.min(MAX_BLOCK_SIZE as u64) as u16));
+        } else if is(TIMEOUT) {
+            first(&mut self.timeout_secs, u8::try_from(value).ok().filter(|secs| *secs > 0));
+        } else if is(TRANSFER_SIZE) {
+            first(&mut self.transfer_size, Some(value));
+        } else if is(WINDOW_SIZE) {
+            first(&mut self.window_size, (value >= 1).then_some(value.min(u16::MAX as u64) as u16));
+        }
+    }
+
+    /// Writes the options in the order in which a Pi asks for them.
+    pub(super) fn emit(&self, writer: &mut Writer<'_>) -> Option<()> {
+        let mut option = |name: &[u8], value: Option<u64>| {
+            let Some(value) = value else { return Some(()) };
+            writer.text(name)?;
+            let mut digits = [0; 20];
+            writer.text(to_decimal(value, &mut digits))
+        };
+        option(TRANSFER_SIZE, self.transfer_size)?;
+        option(BLOCK_SIZE, self.block_size.map(u64::from))?;
+        option(TIMEOUT, self.timeout_secs.map(u64::from))?;
+        option(WINDOW_SIZE, self.window_size.map(u64::from))
+    }
+}
+
+/// What one transfer goes by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Terms {
+    /// Bytes of payload in every DATA packet but the last.
+    pub block_size: u16,
+    /// Blocks sent before an ACK is waited for.
+    pub window_size: u16,
+    /// How long to wait, and how often to try again.
+    pub patience: Patience,
+}
+
+impl Terms {
+    /// Those of a transfer without options: blocks of 512 bytes, one at a time (RFC 1350).
+    pub const fn plain(patience: Patience) -> Self {
+        Self { block_size: 512, window_size: 1, patience }
+    }
+
+    /// Those that a client asked for and a server agreed to; `None` if the server's answer is none to what was asked.
+    pub(super) fn agreed(asked: &Options, answer: &Options, patience: Patience) -> Option<Self> {
+        // > The value ... must be less than or equal to the value specified by the client (RFC 2348; 7440 alike)
+        let at_most = |asked: Option<u16>, answer: Option<u16>, default: u16| match (asked, answer) {
+            (_, None) => Some(default),
+            (Some(asked), Some(answer)) if answer <= asked => Some(answer),
+            _ => None,
+        };
+        let mut terms = Self {
+            block_size: at_most(asked.block_size, answer.block_size, 512)?,
+            window_size: at_most(asked.window_size, answer.window_size, 1)?,
+            patience,
+        };
+        // > the specified timeout value must match the value specified by the client (RFC 2349)
+        match (asked.timeout_secs, answer.timeout_secs) {
+            (_, None) => {}
+            (Some(asked), Some(answer)) if asked == answer => {
+                terms.patience = patience.with_timeout(Duration::from_secs(answer.into()));
+            }
+            _ => return None,
+        }
+        if answer.transfer_size.is_some() && asked.transfer_size.is_none() {
+            return None;
+        }
+        Some(terms)
+    }
+}
+
+/// How far a server goes along with what clients ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Limits {
+    /// The largest block, in bytes; within it, what the path carries unfragmented (1468 on Ethernet).
+    pub block_size: u16,
+    /// The largest window, in blocks.
+    pub window_size: u16,
+    /// How long to wait and how often to try again, unless the client asks for another wait.
+    pub patience: Patience,
+}
+
+impl Limits {
+    /// The longest `timeout` agreed to, in seconds. A longer one is not answered, which refuses it (RFC 2347): it
+    /// would let a client that is gone hold its place for many minutes.
+    pub const MAX_TIMEOUT_SECS: u8 = 60;
+
+    /// The terms of a transfer for which `asked` was asked, and the OACK that says so, if there is anything to say.
+    ///
+    /// `len` is the length of the file to be sent; `None` if it is the client who sends, whose `tsize` is echoed.
+    pub fn agree(&self, asked: &Options, len: Option<u64>) -> (Terms, Option<Options>) {
+        let answer = Options {
+            block_size: asked.block_size.map(|size| size.min(self.block_size)).filter(|size| *size >= 8),
+            timeout_secs: asked.timeout_secs.filter(|secs| *secs <= Self::MAX_TIMEOUT_SECS),
+            transfer_size: asked.transfer_size.map(|announced| len.unwrap_or(announced)),
+            window_size: asked.window_size.map(|size| size.min(self.window_size)).filter(|size| *size >= 1),
+        };
+        let plain = Terms::plain(self.patience);
+        let terms = Terms {
+            block_size: answer.block_size.unwrap_or(plain.block_size),
+            window_size: answer.window_size.unwrap_or(plain.window_size),
+            patience: answer
+                .timeout_secs
+                .map_or(self.patience, |secs| self.patience.with_timeout(Duration::from_secs(secs.into()))),
+        };
+        (terms, (!answer.is_empty()).then_some(answer))
+    }
+
+    /// The same limits on a path that carries UDP payloads of at most `max_payload` bytes.
+    #[must_use]
+    pub fn within(&self, max_payload: u16) -> Self {
+        Self { block_size: self.block_size.min(max_payload.saturating_sub(DATA_HEADER as u16)), ..*self }
+    }
+}
+
+/// Blocks as large as the path carries, windows of 64 blocks.
+impl Default for Limits {
+    fn default() -> Self {
+        Self { block_size: MAX_BLOCK_SIZE, window_size: 64, patience: Patience::default() }
+    }
+}
+
+fn first<T>(slot: &mut Option<T>, value: Option<T>) {
+    if slot.is_none() {
+        *slot = value;
+    }
+}
+
+/// A decimal number, nothing else around it. One too large for 64 bits is the largest.
+fn decimal(text: &[u8]) -> Option<u64> {
+    if text.is_empty() {
+        return None;
+    }
+    text.iter().try_fold(0u64, |value, byte| {
+        byte.is_ascii_digit().then(|| value.saturating_mul(10).saturating_add((byte - b'0').into()))
+    })
+}
+
+fn to_decimal(mut value: u64, digits: &mut [u8; 20]) -> &[u8] {
+    let mut used = 0;
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' + (value % 10) as u8;
+        value /= 10;
+        used += 1;
+        if value == 0 {
+            break;
+        }
+    }
+    digits.last_chunk::<20>().map_or(&[], |all| all.split_at(20 - used).1)
+}
+
+const BLOCK_SIZE: &[u8] = b"blksize";
+const TIMEOUT: &[u8] = b"timeout";
+const TRANSFER_SIZE: &[u8] = b"tsize";
+const WINDOW_SIZE: &[u8] = b"windowsize";
+
+/// RFC 2348: 65464 = 65535 - IPv4's largest header (60) less UDP's (8) and TFTP's (4), rounded by the RFC.
+const MAX_BLOCK_SIZE: u16 = 65464;

@@ -1,0 +1,326 @@
+//! Packets: parsed into borrowed views, emitted into the caller's memory.
+
+use core::fmt;
+
+use nom::Parser;
+use nom::bytes::complete::{tag, take_till};
+use nom::error::Error;
+use nom::number::complete::be_u16;
+
+use super::options::Options;
+
+/// A TFTP packet (RFC 1350, section 5; RFC 2347).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Packet<'a> {
+    /// RRQ: the client wants to read a file.
+    Read(Request<'a>),
+    /// WRQ: the client wants to write a file.
+    Write(Request<'a>),
+    /// DATA: one block of the file.
+    Data {
+        /// The block's number, the first being 1; after 65535 comes 0.
+        block: u16,
+        /// Its bytes; fewer than the block size in the last one.
+        payload: &'a [u8],
+    },
+    /// ACK: this block and all before it arrived. Block 0 acknowledges a WRQ or an OACK.
+    Ack {
+        /// The block's number.
+        block: u16,
+    },
+    /// ERROR: the transfer is over.
+    Error {
+        /// What kind of error.
+        code: ErrorCode,
+        /// For human eyes: "should be in netascii", in truth any bytes.
+        message: &'a [u8],
+    },
+    /// OACK: the server agrees to these options.
+    OptionAck(Options),
+}
+
+/// What a client asks for in a RRQ or WRQ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Request<'a> {
+    /// The name as it stands in the packet: any bytes but NUL. [`BootPath::parse`](crate::BootPath::parse) makes it safe.
+    pub filename: &'a [u8],
+    /// The transfer mode.
+    pub mode: Mode,
+    /// The options asked for. Unknown ones have been passed over.
+    pub options: Options,
+}
+
+/// How a file's bytes stand on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Mode {
+    /// As they are.
+    #[default]
+    Octet,
+    /// As text: line ends are CR LF, and a bare CR is CR NUL (RFC 764). See [`netascii`](super::netascii).
+    Netascii,
+}
+
+impl Mode {
+    const fn name(self) -> &'static [u8] {
+        match self {
+            Self::Octet => b"octet",
+            Self::Netascii => b"netascii",
+        }
+    }
+}
+
+/// The number in an ERROR packet (RFC 1350, appendix; RFC 2347). Numbers without a name are kept as they come.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct ErrorCode(pub u16);
+
+impl ErrorCode {
+    /// 0: see the message. A Pi ends its size probes with this and the text "Early terminate".
+    pub const NOT_DEFINED: Self = Self(0);
+    /// 1: file not found.
+    pub const FILE_NOT_FOUND: Self = Self(1);
+    /// 2: access violation.
+    pub const ACCESS_VIOLATION: Self = Self(2);
+    /// 3: disk full or allocation exceeded.
+    pub const DISK_FULL: Self = Self(3);
+    /// 4: illegal TFTP operation.
+    pub const ILLEGAL_OPERATION: Self = Self(4);
+    /// 5: unknown transfer ID.
+    pub const UNKNOWN_TRANSFER_ID: Self = Self(5);
+    /// 6: file already exists.
+    pub const FILE_EXISTS: Self = Self(6);
+    /// 7: no such user.
+    pub const NO_SUCH_USER: Self = Self(7);
+    /// 8: the options that were agreed to are refused (RFC 2347).
+    pub const OPTIONS_REFUSED: Self = Self(8);
+
+    /// What the code means, in a few words.
+    pub const fn meaning(self) -> &'static str {
+        match self.0 {
+            0 => "error",
+            1 => "file not found",
+            2 => "access violation",
+            3 => "disk full or allocation exceeded",
+            4 => "illegal TFTP operation",
+            5 => "unknown transfer ID",
+            6 => "file already exists",
+            7 => "no such user",
+            8 => "options refused",
+            _ => "unknown error",
+        }
+    }
+}
+
+impl fmt::Debug for ErrorCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.0, self.meaning())
+    }
+}
+
+impl fmt::Display for ErrorCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "error {}, {}", self.0, self.meaning())
+    }
+}
+
+impl<'a> Packet<'a> {
+    /// Parses a datagram.
+    ///
+    /// Tolerated: bytes after an ACK, an ERROR without its final NUL, an option without a value at the end of a
+    /// request (it is passed over).
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it.
+    pub fn parse(datagram: &'a [u8]) -> Result<Self, ParseError> {
+        let (body, opcode) = be_u16::<_, Error<_>>(datagram).map_err(|_| ParseError::Truncated)?;
+        match opcode {
+            READ => Request::parse(datagram, body).map(Self::Read),
+            WRITE => Request::parse(datagram, body).map(Self::Write),
+            DATA => {
+                let (payload, block) = be_u16::<_, Error<_>>(body).map_err(|_| ParseError::Truncated)?;
+                Ok(Self::Data { block, payload })
+            }
+            ACK => {
+                let (_, block) = be_u16::<_, Error<_>>(body).map_err(|_| ParseError::Truncated)?;
+                Ok(Self::Ack { block })
+            }
+            ERROR => {
+                let (text, code) = be_u16::<_, Error<_>>(body).map_err(|_| ParseError::Truncated)?;
+                let (_, message) = take_till::<_, _, Error<_>>(|b| b == 0)(text).unwrap_or((&[], text));
+                Ok(Self::Error { code: ErrorCode(code), message })
+            }
+            OPTION_ACK => Ok(Self::OptionAck(options(body))),
+            _ => Err(ParseError::Opcode),
+        }
+    }
+
+    /// Writes the packet into `buf` and says how long it is; `None` if it does not fit.
+    ///
+    /// A NUL inside a filename or message would end it early; such a packet is not emitted either.
+    pub fn emit(&self, buf: &mut [u8]) -> Option<usize> {
+        let mut writer = Writer { buf, len: 0 };
+        match self {
+            Self::Read(request) => {
+                writer.u16(READ)?;
+                request.emit(&mut writer)?;
+            }
+            Self::Write(request) => {
+                writer.u16(WRITE)?;
+                request.emit(&mut writer)?;
+            }
+            Self::Data { block, payload } => {
+                writer.u16(DATA)?;
+                writer.u16(*block)?;
+                writer.bytes(payload)?;
+            }
+            Self::Ack { block } => {
+                writer.u16(ACK)?;
+                writer.u16(*block)?;
+            }
+            Self::Error { code, message } => {
+                writer.u16(ERROR)?;
+                writer.u16(code.0)?;
+                writer.text(message)?;
+            }
+            Self::OptionAck(options) => {
+                writer.u16(OPTION_ACK)?;
+                options.emit(&mut writer)?;
+            }
+        }
+        Some(writer.len)
+    }
+
+    /// An ERROR packet that says what its code means.
+    pub const fn error(code: ErrorCode) -> Packet<'static> {
+        Packet::Error { code, message: code.meaning().as_bytes() }
+    }
+}
+
+/// Writes the header of a DATA packet: its payload follows at [`DATA_HEADER`](super::DATA_HEADER). `None` if there is
+/// no room for it.
+pub(crate) fn emit_data_header(block: u16, buf: &mut [u8]) -> Option<()> {
+    let mut writer = Writer { buf, len: 0 };
+    writer.u16(DATA)?;
+    writer.u16(block)
+}
+
+impl<'a> Request<'a> {
+    /// A request for `filename` in octet mode.
+    pub const fn octet(filename: &'a [u8], options: Options) -> Self {
+        Self { filename, mode: Mode::Octet, options }
+    }
+
+    fn parse(datagram: &[u8], body: &'a [u8]) -> Result<Self, ParseError> {
+        // > The maximum size of a request packet is 512 octets. (RFC 2347)
+        if datagram.len() > MAX_REQUEST {
+            return Err(ParseError::TooLong);
+        }
+        let (body, filename) = text(body).map_err(|_| ParseError::Truncated)?;
+        let (body, mode) = text(body).map_err(|_| ParseError::Truncated)?;
+        if filename.is_empty() {
+            return Err(ParseError::Filename);
+        }
+        // > The mode field contains the string "netascii", "octet", or "mail" (or any combination of upper and lower
+        // > case, such as "NETASCII", NetAscii", etc.) (RFC 1350, section 5)
+        let mode = [Mode::Octet, Mode::Netascii]
+            .into_iter()
+            .find(|known| mode.eq_ignore_ascii_case(known.name()))
+            .ok_or(ParseError::Mode)?;
+        Ok(Self { filename, mode, options: options(body) })
+    }
+
+    fn emit(&self, writer: &mut Writer<'_>) -> Option<()> {
+        writer.text(self.filename)?;
+        writer.text(self.mode.name())?;
+        self.options.emit(writer)
+    }
+}
+
+/// Why a datagram is not a TFTP packet. One byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum ParseError {
+    /// It ends too early.
+    Truncated,
+    /// A request of more than 512 bytes.
+    TooLong,
+    /// No such opcode.
+    Opcode,
+    /// A request for nothing.
+    Filename,
+    /// A mode other than octet and netascii.
+    Mode,
+}
+
+impl fmt::Display for ParseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Truncated => "the packet ends too early",
+            Self::TooLong => "the request is longer than 512 bytes",
+            Self::Opcode => "no such opcode",
+            Self::Filename => "the request names no file",
+            Self::Mode => "the mode is neither octet nor netascii",
+        })
+    }
+}
+
+impl core::error::Error for ParseError {}
+
+/// Bounds-checked writing: every call says `None` rather than write past the end.
+pub(super) struct Writer<'b> {
+    buf: &'b mut [u8],
+    len: usize,
+}
+
+impl Writer<'_> {
+    pub(super) fn bytes(&mut self, bytes: &[u8]) -> Option<()> {
+        let end = self.len.checked_add(bytes.len())?;
+        self.buf.get_mut(self.len..end)?.copy_from_slice(bytes);
+        self.len = end;
+        Some(())
+    }
+
+    pub(super) fn u16(&mut self, value: u16) -> Option<()> {
+        self.bytes(&value.to_be_bytes())
+    }
+
+    /// A text and the NUL that ends it.
+    pub(super) fn text(&mut self, text: &[u8]) -> Option<()> {
+        if text.contains(&0) {
+            return None;
+        }
+        self.bytes(text)?;
+        self.bytes(&[0])
+    }
+}
+
+/// Bytes up to a NUL, and past it.
+fn text(input: &[u8]) -> nom::IResult<&[u8], &[u8]> {
+    let (input, text) = take_till(|b| b == 0)(input)?;
+    let (input, _) = tag(&[0][..])(input)?;
+    Ok((input, text))
+}
+
+/// Name and value pairs up to the end; what cannot be read as one ends them.
+fn options(mut input: &[u8]) -> Options {
+    let mut options = Options::default();
+    while let Ok((after, (name, value))) = (text, text).parse(input) {
+        options.take(name, value);
+        input = after;
+    }
+    options
+}
+
+const READ: u16 = 1;
+const WRITE: u16 = 2;
+const DATA: u16 = 3;
+const ACK: u16 = 4;
+const ERROR: u16 = 5;
+const OPTION_ACK: u16 = 6;
+
+const MAX_REQUEST: usize = 512;

@@ -1,0 +1,135 @@
+//! When to send again, and when to give up.
+
+use core::time::Duration;
+
+use crate::Instant;
+
+/// How long to wait for the other side, and how often to try again.
+///
+/// The wait doubles with every try in a row, up to [`Patience::MAX_WAIT`], and is back at the start with every packet
+/// that moves the transfer on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Patience {
+    timeout_ms: u32,
+    retries: u8,
+}
+
+impl Patience {
+    /// No wait grows beyond this, unless the client itself asked for a longer one (RFC 2349).
+    pub const MAX_WAIT: Duration = Duration::from_secs(8);
+
+    /// Waits `timeout` at first (1 ms to 255 s, clamped) and sends again at most `retries` times in a row.
+    ///
+    /// A server should not go below a second: Pi 4 firmware of 2021 hangs on a DATA packet that it gets twice
+    /// (reported, raspberrypi/firmware issue 1631).
+    pub const fn new(timeout: Duration, retries: u8) -> Self {
+        let millis = timeout.as_millis();
+        let timeout_ms = if millis == 0 {
+            1
+        } else if millis > 255_000 {
+            255_000
+        } else {
+            millis as u32
+        };
+        Self { timeout_ms, retries }
+    }
+
+    /// The same number of tries with another first wait.
+    #[must_use]
+    pub const fn with_timeout(self, timeout: Duration) -> Self {
+        Self::new(timeout, self.retries)
+    }
+
+    /// The wait before the first retry.
+    pub const fn timeout(&self) -> Duration {
+        Duration::from_millis(self.timeout_ms as u64)
+    }
+
+    /// How often to send again in a row.
+    pub const fn retries(&self) -> u8 {
+        self.retries
+    }
+}
+
+/// A second, then five retries: 1 + 2 + 4 + 8 + 8 + 8 seconds, about as long as a Pi waits for one file (30 s).
+impl Default for Patience {
+    fn default() -> Self {
+        Self::new(Duration::from_secs(1), 5)
+    }
+}
+
+/// The clock of one transfer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Retry {
+    patience: Patience,
+    tries: u8,
+    deadline: Instant,
+}
+
+impl Retry {
+    pub(super) const fn new(patience: Patience) -> Self {
+        Self { patience, tries: 0, deadline: Instant::MAX }
+    }
+
+    /// Something was sent at `now`: wait for an answer from then on.
+    pub(super) fn arm(&mut self, now: Instant) {
+        self.deadline = now + self.wait();
+    }
+
+    /// The transfer moved on.
+    pub(super) fn reset(&mut self) {
+        self.tries = 0;
+    }
+
+    pub(super) const fn patience(&self) -> Patience {
+        self.patience
+    }
+
+    pub(super) fn expired(&self, now: Instant) -> bool {
+        now >= self.deadline
+    }
+
+    /// Counts one more try; `false` when there have been enough. `at_most` bounds the tries below the patience's own.
+    pub(super) fn again(&mut self, at_most: u8) -> bool {
+        self.tries = self.tries.saturating_add(1);
+        self.tries <= self.patience.retries.min(at_most)
+    }
+
+    pub(super) const fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    fn wait(&self) -> Duration {
+        let timeout = self.patience.timeout();
+        let longest = Patience::MAX_WAIT.max(timeout);
+        timeout.saturating_mul(1 << self.tries.min(16)).min(longest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn doubles_up_to_a_bound_and_gives_up() {
+        let mut retry = Retry::new(Patience::default());
+        let mut waits = std::vec::Vec::new();
+        loop {
+            retry.arm(Instant::ZERO);
+            waits.push(retry.deadline().as_micros() / 1_000_000);
+            if !retry.again(u8::MAX) {
+                break;
+            }
+        }
+        assert_eq!(waits, [1, 2, 4, 8, 8, 8]);
+    }
+
+    #[test]
+    fn a_wait_that_was_asked_for_is_not_cut() {
+        let mut retry = Retry::new(Patience::default().with_timeout(Duration::from_secs(20)));
+        retry.again(u8::MAX);
+        retry.arm(Instant::ZERO);
+        assert_eq!(retry.deadline(), Instant::from_millis(20_000));
+    }
+}

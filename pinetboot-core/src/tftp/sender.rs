@@ -1,0 +1,246 @@
+//! The side that sends the file: a server that is read from, a client that writes.
+
+use super::block::{count, widen, wire};
+use super::options::{Limits, Options, Terms};
+use super::packet::{ErrorCode, Packet};
+use super::retry::{Patience, Retry};
+use super::step::{Outcome, Step};
+use crate::Instant;
+
+/// Sends one file, block by block. A value: no socket, no clock, no bytes of the file.
+///
+/// > the sender (i.e., the side originating the DATA packets) must never resend the current DATA packet on receipt of a
+/// > duplicate ACK. (RFC 1123, section 4.2.3.1)
+///
+/// In lock-step only a timeout sends a block again. In a window (RFC 7440) an ACK short of the window's end says that
+/// a block was lost, and sending goes back to the block after it; the same ACK once more does so at most once until
+/// the transfer moves on, so that a duplicated ACK can never multiply.
+#[derive(Clone, Debug)]
+pub struct Sender {
+    /// The file's length, in bytes.
+    len: u64,
+    /// The last block that the other side has, with all before it.
+    acked: u64,
+    /// The next block to send.
+    next: u64,
+    /// The highest block ever sent.
+    high: u64,
+    retry: Retry,
+    block_size: u16,
+    window_size: u16,
+    /// An ACK has made us go back to `acked` already.
+    went_back: bool,
+    /// The other side has answered, or is a server that we asked: its address is not forged.
+    proven: bool,
+    phase: Phase,
+    resent: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Phase {
+    /// Our OACK (or, as a client, our request) waits for its answer.
+    Opening {
+        say: Opening,
+        said: bool,
+    },
+    /// Blocks go out.
+    Transfer,
+    /// An ERROR is to be sent, and then it is over.
+    Failing(ErrorCode),
+    Over(Outcome),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Opening {
+    OptionAck(Options),
+    Request(Options),
+}
+
+impl Sender {
+    /// A server's answer to a read request: `asked` is what the client asked, `len` the file's length in bytes.
+    pub fn serve(limits: &Limits, asked: &Options, len: u64) -> Self {
+        let (terms, answer) = limits.agree(asked, Some(len));
+        let phase = match answer {
+            Some(options) => Phase::Opening { say: Opening::OptionAck(options), said: false },
+            None => Phase::Transfer,
+        };
+        Self::new(&terms, len, phase, false)
+    }
+
+    /// A client's write request, asking for `asked`, for a file of `len` bytes. Its `tsize`, if asked, becomes `len`.
+    pub fn put(asked: &Options, patience: Patience, len: u64) -> Self {
+        let asked = Options { transfer_size: asked.transfer_size.map(|_| len), ..*asked };
+        let phase = Phase::Opening { say: Opening::Request(asked), said: false };
+        Self::new(&Terms::plain(patience), len, phase, true)
+    }
+
+    fn new(terms: &Terms, len: u64, phase: Phase, proven: bool) -> Self {
+        Self {
+            len,
+            acked: 0,
+            next: 1,
+            high: 0,
+            retry: Retry::new(terms.patience),
+            block_size: terms.block_size,
+            window_size: terms.window_size,
+            went_back: false,
+            proven,
+            phase,
+            resent: 0,
+        }
+    }
+
+    /// Takes in a packet from the other side of this transfer; whether it is from there is for the caller to know.
+    pub fn handle(&mut self, now: Instant, packet: &Packet<'_>) {
+        let phase = match self.phase {
+            Phase::Failing(_) | Phase::Over(_) => return,
+            phase => phase,
+        };
+        match (packet, phase) {
+            // An ERROR is never answered (RFC 1350, section 7): it ends the transfer, quietly.
+            (Packet::Error { code, .. }, _) => self.phase = Phase::Over(Outcome::PeerError(*code)),
+            (Packet::Ack { block: 0 }, Phase::Opening { said: true, .. }) => self.begin(),
+            (Packet::OptionAck(answer), Phase::Opening { say: Opening::Request(asked), said: true }) => {
+                match Terms::agreed(&asked, answer, self.retry.patience()) {
+                    Some(terms) => {
+                        self.block_size = terms.block_size;
+                        self.window_size = terms.window_size;
+                        self.retry = Retry::new(terms.patience);
+                        self.begin();
+                    }
+                    None => self.abort(ErrorCode::OPTIONS_REFUSED),
+                }
+            }
+            // An ACK of a block not yet sent belongs to an earlier transfer, an OACK that comes late is a duplicate,
+            // and so is a request: they are passed over.
+            (Packet::Ack { .. }, Phase::Opening { .. }) | (Packet::OptionAck(_), _) => {}
+            (Packet::Read(_) | Packet::Write(_), _) => {}
+            (Packet::Ack { block }, _) => self.acknowledged(now, *block),
+            // > receiving a packet which cannot be explained by a delay or duplication in the network
+            // is an error (RFC 1350, section 2).
+            (Packet::Data { .. }, _) => self.abort(ErrorCode::ILLEGAL_OPERATION),
+        }
+    }
+
+    /// What is to be done next. Poll until it says `Wait` or `Done`.
+    pub fn poll(&mut self, now: Instant) -> Step {
+        if let Phase::Opening { .. } | Phase::Transfer = self.phase
+            && self.retry.expired(now)
+        {
+            self.timed_out();
+        }
+        match self.phase {
+            Phase::Over(outcome) => Step::Done(outcome),
+            Phase::Failing(code) => {
+                self.phase = Phase::Over(Outcome::Aborted(code));
+                Step::Send(Packet::error(code))
+            }
+            Phase::Opening { say, said: false } => {
+                self.phase = Phase::Opening { say, said: true };
+                self.retry.arm(now);
+                match say {
+                    Opening::OptionAck(options) => Step::Send(Packet::OptionAck(options)),
+                    Opening::Request(options) => Step::Request(options),
+                }
+            }
+            Phase::Transfer
+                if self.next <= self.last() && self.next - self.acked <= self.window_size.into() =>
+            {
+                self.retry.arm(now);
+                self.send_next()
+            }
+            Phase::Opening { .. } | Phase::Transfer => Step::Wait { until: self.retry.deadline() },
+        }
+    }
+
+    /// Ends the transfer with an ERROR: the file cannot be read on, or a packet made no sense.
+    pub fn abort(&mut self, code: ErrorCode) {
+        if !matches!(self.phase, Phase::Over(_)) {
+            self.phase = Phase::Failing(code);
+        }
+    }
+
+    /// Bytes that the other side has for certain.
+    pub fn acknowledged_bytes(&self) -> u64 {
+        self.acked.saturating_mul(self.block_size.into()).min(self.len)
+    }
+
+    /// How many packets were sent more than once.
+    pub const fn resent(&self) -> u32 {
+        self.resent
+    }
+
+    /// Bytes of payload in every block but the last, as agreed.
+    pub const fn block_size(&self) -> u16 {
+        self.block_size
+    }
+
+    /// Blocks sent before an ACK is waited for, as agreed.
+    pub const fn window_size(&self) -> u16 {
+        self.window_size
+    }
+
+    fn begin(&mut self) {
+        self.proven = true;
+        self.retry.reset();
+        self.phase = Phase::Transfer;
+    }
+
+    fn acknowledged(&mut self, now: Instant, block: u16) {
+        let block = widen(block, self.acked);
+        if block > self.high {
+            return; // older than the last one, by the same rule: 16 bits cannot tell
+        }
+        if block > self.acked {
+            self.acked = block;
+            self.proven = true;
+            self.went_back = false;
+            self.retry.reset();
+            if block == self.last() {
+                self.phase = Phase::Over(Outcome::Complete { bytes: self.len });
+            }
+        } else if self.window_size == 1 || self.went_back || self.next == self.acked + 1 {
+            return;
+        } else {
+            self.went_back = true;
+        }
+        self.next = self.acked + 1;
+        self.retry.arm(now);
+    }
+
+    fn send_next(&mut self) -> Step {
+        let block = self.next;
+        self.next += 1;
+        if block <= self.high {
+            self.resent = self.resent.saturating_add(1);
+        } else {
+            self.high = block;
+        }
+        let offset = (block - 1) * u64::from(self.block_size);
+        let len = (self.len - offset).min(self.block_size.into()) as u16;
+        Step::SendData { block: wire(block), offset, len }
+    }
+
+    fn timed_out(&mut self) {
+        // Someone whose address was forged is not sent more than a few packets.
+        let at_most = if self.proven { u8::MAX } else { UNPROVEN_RETRIES };
+        if !self.retry.again(at_most) {
+            self.phase = Phase::Over(Outcome::TimedOut);
+            return;
+        }
+        match &mut self.phase {
+            Phase::Opening { said, .. } => {
+                *said = false;
+                self.resent = self.resent.saturating_add(1);
+            }
+            _ => self.next = self.acked + 1,
+        }
+    }
+
+    const fn last(&self) -> u64 {
+        count(self.len, self.block_size)
+    }
+}
+
+/// How often the first packet is sent again to a peer that has not answered yet.
+const UNPROVEN_RETRIES: u8 = 3;

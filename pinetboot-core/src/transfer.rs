@@ -1,0 +1,144 @@
+//! A machine joined to what it sends or receives: one transfer, in either direction, on either side.
+
+use core::net::SocketAddrV4;
+
+use crate::tftp::{
+    DATA_HEADER, ErrorCode, Outcome, Packet, Receiver, Request, Sender, Step, emit_data_header,
+};
+use crate::{Direction, File, Instant, Net, Report, Upload};
+
+/// A transfer: the machine, and the file that it sends or receives.
+#[derive(Debug)]
+pub(crate) enum Transfer<F, U> {
+    Out(Sender, F),
+    In(Receiver, U),
+}
+
+/// Where a transfer's packets go.
+#[derive(Clone, Copy)]
+pub(crate) struct Route<'a, L> {
+    pub(crate) from: L,
+    pub(crate) to: SocketAddrV4,
+    /// For a client: where requests go, and what is asked there.
+    pub(crate) request: Option<(SocketAddrV4, &'a Request<'a>)>,
+}
+
+/// What a transfer waits for.
+pub(crate) enum Progress {
+    Waits(Instant),
+    Over(Outcome),
+}
+
+impl<F: File, U: Upload> Transfer<F, U> {
+    /// Takes in a packet from the other side and keeps the bytes it brings.
+    pub(crate) async fn handle(&mut self, now: Instant, packet: &Packet<'_>) {
+        match self {
+            Self::Out(sender, _) => sender.handle(now, packet),
+            Self::In(receiver, upload) => {
+                let announced = receiver.announced();
+                let chunk = receiver.handle(now, packet);
+                if let Some(len) = receiver.announced()
+                    && announced.is_none()
+                    && upload.expect(len).is_err()
+                {
+                    return receiver.abort(ErrorCode::DISK_FULL);
+                }
+                let Some(chunk) = chunk else { return };
+                let mut kept = upload.write(chunk.bytes).await;
+                if chunk.last && kept.is_ok() {
+                    kept = upload.finish().await;
+                }
+                if let Err(error) = kept {
+                    debug!("cannot keep what is received: {:?}", error);
+                    receiver.abort(ErrorCode::DISK_FULL);
+                }
+            }
+        }
+    }
+
+    /// Does what the machine wants done, until it waits or is done.
+    pub(crate) async fn drive<N: Net>(
+        &mut self,
+        net: &mut N,
+        route: Route<'_, N::Local>,
+        now: Instant,
+    ) -> Progress {
+        loop {
+            let step = match self {
+                Self::Out(sender, _) => sender.poll(now),
+                Self::In(receiver, _) => receiver.poll(now),
+            };
+            match (step, &mut *self) {
+                (Step::Wait { until }, _) => return Progress::Waits(until),
+                (Step::Done(outcome), _) => return Progress::Over(outcome),
+                (Step::Send(packet), _) => send(net, route.from, route.to, &packet).await,
+                (Step::SendData { block, offset, len }, Self::Out(sender, file)) => {
+                    let end = DATA_HEADER + usize::from(len);
+                    let buffer = net.buffer();
+                    let read = match buffer.get_mut(DATA_HEADER..end) {
+                        Some(payload) => file.read_exact_at(offset, payload).await.is_ok(),
+                        None => false,
+                    };
+                    if read && emit_data_header(block, net.buffer()).is_some() {
+                        net.send(route.from, route.to, end).await;
+                    } else {
+                        debug!("cannot read the file at {}", offset);
+                        sender.abort(ErrorCode::NOT_DEFINED);
+                    }
+                }
+                (Step::Request(options), transfer) => {
+                    // A server's machine never asks for this.
+                    let Some((server, request)) = route.request else { continue };
+                    let request = Request { options, ..*request };
+                    let packet = match transfer {
+                        Self::Out(..) => Packet::Write(request),
+                        Self::In(..) => Packet::Read(request),
+                    };
+                    send(net, route.from, server, &packet).await;
+                }
+                // Only a sender says so.
+                (Step::SendData { .. }, Self::In(receiver, _)) => receiver.abort(ErrorCode::NOT_DEFINED),
+            }
+        }
+    }
+
+    pub(crate) fn abort(&mut self, code: ErrorCode) {
+        match self {
+            Self::Out(sender, _) => sender.abort(code),
+            Self::In(receiver, _) => receiver.abort(code),
+        }
+    }
+
+    pub(crate) fn report(&self, peer: SocketAddrV4, began: Instant, outcome: Outcome) -> Report {
+        match self {
+            Self::Out(sender, _) => Report {
+                peer,
+                direction: Direction::Read,
+                outcome,
+                began,
+                bytes: sender.acknowledged_bytes(),
+                resent: sender.resent(),
+                block_size: sender.block_size(),
+                window_size: sender.window_size(),
+            },
+            Self::In(receiver, _) => Report {
+                peer,
+                direction: Direction::Write,
+                outcome,
+                began,
+                bytes: receiver.received_bytes(),
+                resent: receiver.resent(),
+                block_size: receiver.block_size(),
+                window_size: receiver.window_size(),
+            },
+        }
+    }
+}
+
+/// Emits `packet` into the network's own memory and sends it. One that does not fit is not sent: a loss like any other.
+pub(crate) async fn send<N: Net>(net: &mut N, from: N::Local, to: SocketAddrV4, packet: &Packet<'_>) {
+    if let Some(len) = packet.emit(net.buffer()) {
+        trace!("to {:?}: {:?}", to, packet);
+        net.send(from, to, len).await;
+    }
+}

@@ -1,0 +1,1 @@
+//! pinetboot (docs follow)

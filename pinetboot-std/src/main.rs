@@ -1,0 +1,2 @@
+//! pinetboot
+fn main() {}
