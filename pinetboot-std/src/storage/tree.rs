@@ -1,0 +1,270 @@
+//! A directory tree, served beneath its root and nowhere else.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fmt;
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::rc::{Rc, Weak};
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
+use nix::sys::stat::Mode;
+use pinetboot_core::pi::{Lookup, Prefix};
+use pinetboot_core::{BootPath, OpenError};
+
+use super::shared::{Shared, Version};
+
+/// A tree of boot files.
+///
+/// A name with a Pi's prefix (`7bf18f79/config.txt`) is looked up in that Pi's own directory if there is one, and else
+/// in the directory that all share. Never in both: a Pi that has a system of its own must not get the kernel of
+/// another because it lacks the optional one it asks for first.
+#[derive(Debug)]
+pub struct Tree {
+    root: OwnedFd,
+    path: PathBuf,
+    /// Files being sent, so that a thousand Pis at once read each only once.
+    open: RefCell<HashMap<Version, Weak<Shared>>>,
+}
+
+/// A file that cannot be served.
+#[derive(Debug)]
+pub struct Miss {
+    /// What the client is told.
+    pub error: OpenError,
+    /// Where it was looked for.
+    pub place: PathBuf,
+    /// What the system said.
+    pub reason: io::Error,
+}
+
+impl Tree {
+    /// Opens a tree.
+    ///
+    /// # Errors
+    ///
+    /// If there is none, nothing is in it, or this system cannot serve it safely.
+    pub fn open_at(path: &Path) -> Result<Self, TreeError> {
+        let error = |kind| TreeError { path: path.to_owned(), kind };
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let root =
+            open(path, flags, Mode::empty()).map_err(|errno| error(TreeErrorKind::Open(errno.into())))?;
+        let mut entries = fs::read_dir(path).map_err(|reason| error(TreeErrorKind::Open(reason)))?;
+        if entries.next().is_none() {
+            return Err(error(TreeErrorKind::Empty));
+        }
+        match beneath(&root, Path::new("."), OFlag::O_PATH) {
+            Ok(_) => Ok(Self { root, path: path.to_owned(), open: RefCell::default() }),
+            Err(reason) => Err(error(TreeErrorKind::NoOpenat2(reason.into()))),
+        }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether any Pi could be configured from here: there is a config.txt, shared or in some directory.
+    pub fn has_config(&self) -> bool {
+        let in_directory = |path: PathBuf| path.join("config.txt").is_file();
+        in_directory(self.path.clone())
+            || fs::read_dir(&self.path)
+                .into_iter()
+                .flatten()
+                .flatten()
+                .any(|entry| in_directory(entry.path()))
+    }
+
+    /// Opens a file by the Pi's rules.
+    ///
+    /// # Errors
+    ///
+    /// Why not, and where it was looked for.
+    pub fn open(&self, path: &BootPath<'_>) -> Result<Rc<Shared>, Miss> {
+        let place = self.place(path);
+        self.open_beneath(&place).map_err(|errno| Miss {
+            error: match errno {
+                Errno::ENOENT | Errno::ENOTDIR | Errno::EISDIR | Errno::ENAMETOOLONG => OpenError::NotFound,
+                Errno::EXDEV | Errno::ELOOP | Errno::EACCES | Errno::EPERM => OpenError::Denied,
+                _ => OpenError::Failed,
+            },
+            reason: match errno {
+                Errno::EXDEV => io::Error::other("a link in it leads out of the tree"),
+                errno => errno.into(),
+            },
+            place: self.path.join(place),
+        })
+    }
+
+    /// Where a name is looked for, relative to the root.
+    fn place(&self, path: &BootPath<'_>) -> PathBuf {
+        let lookup = Lookup::new(*path);
+        let own = path.split_first().and_then(|(asked, _)| self.own_directory(asked, lookup.prefix()?));
+        own.into_iter().chain(lookup.file().components().map(str::to_owned)).collect()
+    }
+
+    /// The directory of the Pi with this prefix, if there is one: as it was asked for, or in either case.
+    fn own_directory(&self, asked: &str, prefix: Prefix) -> Option<String> {
+        let canonical = prefix.to_string();
+        let upper = canonical.to_uppercase();
+        [asked.to_owned(), canonical, upper]
+            .into_iter()
+            .find(|name| beneath(&self.root, Path::new(name), OFlag::O_PATH | OFlag::O_DIRECTORY).is_ok())
+    }
+
+    fn open_beneath(&self, place: &Path) -> Result<Rc<Shared>, Errno> {
+        // O_NONBLOCK: opening a FIFO must not wait for someone to write to it.
+        let file = File::from(beneath(&self.root, place, OFlag::O_RDONLY | OFlag::O_NONBLOCK)?);
+        let metadata = file.metadata().map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)))?;
+        if !metadata.is_file() {
+            return Err(Errno::EISDIR);
+        }
+        let version = Version::of(&metadata);
+        let mut open = self.open.borrow_mut();
+        if let Some(shared) = open.get(&version).and_then(Weak::upgrade) {
+            return Ok(shared);
+        }
+        if open.len() >= open.capacity() {
+            open.retain(|_, file| file.strong_count() > 0);
+        }
+        let shared = Rc::new(Shared::new(file, version));
+        open.insert(version, Rc::downgrade(&shared));
+        Ok(shared)
+    }
+}
+
+/// Opens what is at `place` beneath `root`: links that stay beneath it are followed, those that leave it are not.
+pub(super) fn beneath(root: &OwnedFd, place: &Path, flags: OFlag) -> Result<OwnedFd, Errno> {
+    let resolve = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS;
+    openat2(root, place, OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(resolve))
+}
+
+/// A tree that cannot be served.
+#[derive(Debug)]
+pub struct TreeError {
+    path: PathBuf,
+    kind: TreeErrorKind,
+}
+
+#[derive(Debug)]
+enum TreeErrorKind {
+    Open(io::Error),
+    Empty,
+    NoOpenat2(io::Error),
+}
+
+impl fmt::Display for TreeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path.display();
+        match &self.kind {
+            TreeErrorKind::Open(error) => write!(f, "cannot open the tree {path}: {error}"),
+            TreeErrorKind::Empty => write!(
+                f,
+                "the tree {path} is empty. Copy the files of a Pi's boot partition into it: config.txt, the kernel, the \
+                 device trees (*.dtb) and overlays/"
+            ),
+            TreeErrorKind::NoOpenat2(error) => write!(
+                f,
+                "cannot serve {path} safely: the system call openat2 fails ({error}). It needs Linux 5.6 or newer, and a \
+                 container runtime that allows it"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for TreeError {}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn read(tree: &Tree, name: &str) -> Result<String, OpenError> {
+        let shared = tree.open(&BootPath::parse(name.as_bytes()).unwrap()).map_err(|miss| miss.error)?;
+        let mut content = vec![0; shared.version().len as usize];
+        shared.read(0, &mut content).unwrap();
+        Ok(String::from_utf8(content).unwrap())
+    }
+
+    fn tree(files: &[(&str, &str)]) -> (tempfile::TempDir, Tree) {
+        let directory = tempfile::tempdir().unwrap();
+        for (name, content) in files {
+            let path = directory.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, content).unwrap();
+        }
+        let tree = Tree::open_at(directory.path()).unwrap();
+        (directory, tree)
+    }
+
+    #[test]
+    fn a_pi_with_a_directory_of_its_own_gets_nothing_else() {
+        let (_directory, tree) = tree(&[
+            ("config.txt", "shared"),
+            ("kernel8.img", "kernel"),
+            ("7bf18f79/config.txt", "own"),
+            ("DC-A6-32-01-36-C2/config.txt", "by mac"),
+        ]);
+        assert_eq!(read(&tree, "7bf18f79//config.txt").unwrap(), "own");
+        assert_eq!(read(&tree, "7BF18F79/config.txt").unwrap(), "own");
+        assert_eq!(read(&tree, "7bf18f79/kernel8.img"), Err(OpenError::NotFound));
+        assert_eq!(read(&tree, "dc-a6-32-01-36-c2/config.txt").unwrap(), "by mac");
+        assert_eq!(read(&tree, "0badcafe/config.txt").unwrap(), "shared");
+        assert_eq!(read(&tree, "/config.txt").unwrap(), "shared");
+        assert_eq!(read(&tree, "0badcafe"), Err(OpenError::NotFound));
+    }
+
+    #[test]
+    fn links_are_followed_only_within_the_tree() {
+        let (directory, tree) = tree(&[("os/kernel8.img", "kernel"), ("config.txt", "")]);
+        symlink("os", directory.path().join("7bf18f79")).unwrap();
+        symlink("os/kernel8.img", directory.path().join("kernel8.img")).unwrap();
+        symlink("/etc/passwd", directory.path().join("absolute")).unwrap();
+        symlink("../../../../../../etc/passwd", directory.path().join("relative")).unwrap();
+        symlink("loop", directory.path().join("loop")).unwrap();
+        assert_eq!(read(&tree, "7bf18f79/kernel8.img").unwrap(), "kernel");
+        assert_eq!(read(&tree, "kernel8.img").unwrap(), "kernel");
+        for escape in ["absolute", "relative", "loop"] {
+            assert_eq!(read(&tree, escape), Err(OpenError::Denied), "{escape}");
+        }
+    }
+
+    #[test]
+    fn only_files_are_files() {
+        let (directory, tree) = tree(&[("overlays/README", "")]);
+        nix::unistd::mkfifo(&directory.path().join("fifo"), Mode::S_IRWXU).unwrap();
+        assert_eq!(read(&tree, "overlays"), Err(OpenError::NotFound));
+        assert_eq!(read(&tree, "overlays/README/x"), Err(OpenError::NotFound));
+        assert_eq!(read(&tree, "fifo"), Err(OpenError::NotFound));
+    }
+
+    #[test]
+    fn a_file_is_read_once_for_all() {
+        let (directory, tree) = tree(&[("kernel8.img", "kernel")]);
+        let path = BootPath::parse(b"kernel8.img").unwrap();
+        let first = tree.open(&path).unwrap();
+        assert!(Rc::ptr_eq(&first, &tree.open(&path).unwrap()));
+        // Replaced: those who have the old one keep it, new ones get the new one.
+        fs::write(directory.path().join("new"), "newer!").unwrap();
+        fs::rename(directory.path().join("new"), directory.path().join("kernel8.img")).unwrap();
+        assert_eq!(read(&tree, "kernel8.img").unwrap(), "newer!");
+        let mut old = [0; 6];
+        first.read(0, &mut old).unwrap();
+        assert_eq!(&old, b"kernel");
+    }
+
+    #[test]
+    fn says_what_is_wrong_with_a_tree() {
+        let directory = tempfile::tempdir().unwrap();
+        let empty = Tree::open_at(directory.path()).unwrap_err().to_string();
+        assert!(empty.contains("is empty") && empty.contains("config.txt"), "{empty}");
+        let missing = Tree::open_at(&directory.path().join("missing")).unwrap_err().to_string();
+        assert!(missing.contains("No such file"), "{missing}");
+        fs::write(directory.path().join("file"), "").unwrap();
+        assert!(Tree::open_at(&directory.path().join("file")).is_err());
+    }
+}

@@ -1,0 +1,186 @@
+//! A directory that takes files, whole or not at all.
+
+use std::fs;
+use std::io::{self, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, open};
+use nix::sys::stat::{Mode, fstatat};
+use nix::sys::statvfs::fstatvfs;
+use pinetboot_core::{BootPath, OpenError, Upload};
+use tempfile::NamedTempFile;
+
+use super::tree::beneath;
+
+/// A directory that clients may write to.
+#[derive(Debug)]
+pub struct Inbox {
+    root: OwnedFd,
+    overwrite: bool,
+}
+
+/// A file on its way in: beside its place under another name until it is whole.
+#[derive(Debug)]
+pub struct Incoming {
+    file: NamedTempFile,
+    /// The directory that it goes to, and the name that it gets there.
+    directory: OwnedFd,
+    name: String,
+    overwrite: bool,
+    written: u64,
+}
+
+impl Inbox {
+    /// Opens the directory; `overwrite` says whether files that are there may be replaced.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub fn open_at(path: &Path, overwrite: bool) -> io::Result<Self> {
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        Ok(Self { root: open(path, flags, Mode::empty())?, overwrite })
+    }
+
+    /// Makes a file to be written. Directories are not made.
+    ///
+    /// # Errors
+    ///
+    /// If it is there already and may not be replaced, its directory is not there, or it is known not to fit.
+    pub fn create(&self, path: &BootPath<'_>, len: Option<u64>) -> Result<Incoming, OpenError> {
+        let mut place: PathBuf = path.components().collect();
+        place.pop();
+        let place = if place.as_os_str().is_empty() { Path::new(".") } else { &place };
+        let directory = beneath(&self.root, place, OFlag::O_RDONLY | OFlag::O_DIRECTORY).map_err(
+            |errno| match errno {
+                Errno::ENOENT | Errno::ENOTDIR => OpenError::NotFound,
+                Errno::EXDEV | Errno::ELOOP | Errno::EACCES => OpenError::Denied,
+                _ => OpenError::Failed,
+            },
+        )?;
+        let name = path.file_name().to_owned();
+        let there = fstatat(&directory, name.as_str(), AtFlags::AT_SYMLINK_NOFOLLOW).is_ok();
+        if there && !self.overwrite {
+            return Err(OpenError::Exists);
+        }
+        if let (Some(len), Ok(system)) = (len, fstatvfs(&directory))
+            && len > system.blocks_available().saturating_mul(system.fragment_size())
+        {
+            return Err(OpenError::NoSpace);
+        }
+        let file = tempfile::Builder::new()
+            .prefix(".pinetboot-")
+            .suffix(".part")
+            .permissions(readable_by_all())
+            .tempfile_in(through(&directory))
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => OpenError::Denied,
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => OpenError::NoSpace,
+                _ => OpenError::Failed,
+            })?;
+        Ok(Incoming { file, directory, name, overwrite: self.overwrite, written: 0 })
+    }
+}
+
+impl Upload for Incoming {
+    type Error = io::Error;
+
+    async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all(bytes)?;
+        self.written += bytes.len() as u64;
+        Ok(())
+    }
+
+    async fn finish(&mut self) -> io::Result<()> {
+        self.file.as_file().sync_data()?;
+        let place = through(&self.directory).join(&self.name);
+        let part = self.file.path().to_owned();
+        if self.overwrite {
+            fs::rename(&part, &place)?;
+        } else {
+            // Fails if someone else made the file in the meantime.
+            fs::hard_link(&part, &place)?;
+        }
+        Ok(())
+    }
+}
+
+/// A path to what is open already: nobody can put a link in its way.
+fn through(directory: &OwnedFd) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd()))
+}
+
+fn readable_by_all() -> fs::Permissions {
+    std::os::unix::fs::PermissionsExt::from_mode(0o644)
+}
+
+#[cfg(test)]
+mod tests {
+    use pinetboot_core::block_on;
+
+    use super::*;
+
+    fn put(inbox: &Inbox, name: &str, content: &[u8]) -> Result<(), OpenError> {
+        let mut incoming =
+            inbox.create(&BootPath::parse(name.as_bytes()).unwrap(), Some(content.len() as u64))?;
+        block_on(incoming.write(content)).map_err(|_| OpenError::Failed)?;
+        block_on(incoming.finish()).map_err(|_| OpenError::Exists)
+    }
+
+    fn names(directory: &Path) -> Vec<String> {
+        let names = fs::read_dir(directory).unwrap().flatten();
+        names.map(|entry| entry.file_name().into_string().unwrap()).collect()
+    }
+
+    #[test]
+    fn a_file_comes_whole_or_not_at_all() {
+        let directory = tempfile::tempdir().unwrap();
+        let inbox = Inbox::open_at(directory.path(), false).unwrap();
+        let mut dropped = inbox.create(&BootPath::parse(b"half").unwrap(), None).unwrap();
+        block_on(dropped.write(b"ha")).unwrap();
+        drop(dropped);
+        assert_eq!(names(directory.path()), [""; 0]);
+        put(&inbox, "whole", b"whole").unwrap();
+        assert_eq!(names(directory.path()), ["whole"]);
+        assert_eq!(fs::read(directory.path().join("whole")).unwrap(), b"whole");
+    }
+
+    #[test]
+    fn nothing_is_overwritten_unless_told() {
+        let directory = tempfile::tempdir().unwrap();
+        let inbox = Inbox::open_at(directory.path(), false).unwrap();
+        put(&inbox, "log", b"one").unwrap();
+        assert_eq!(put(&inbox, "log", b"two"), Err(OpenError::Exists));
+        // Two at once: the one that is whole first stays.
+        let path = BootPath::parse(b"race").unwrap();
+        let (mut first, mut second) =
+            (inbox.create(&path, None).unwrap(), inbox.create(&path, None).unwrap());
+        block_on(first.write(b"first")).unwrap();
+        block_on(first.finish()).unwrap();
+        assert!(block_on(second.finish()).is_err());
+        assert_eq!(fs::read(directory.path().join("race")).unwrap(), b"first");
+        let inbox = Inbox::open_at(directory.path(), true).unwrap();
+        put(&inbox, "log", b"two").unwrap();
+        assert_eq!(fs::read(directory.path().join("log")).unwrap(), b"two");
+    }
+
+    #[test]
+    fn stays_beneath_its_directory() {
+        let directory = tempfile::tempdir().unwrap();
+        let outside = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink(outside.path(), directory.path().join("out")).unwrap();
+        let inbox = Inbox::open_at(directory.path(), true).unwrap();
+        assert_eq!(put(&inbox, "out/file", b""), Err(OpenError::Denied));
+        assert_eq!(put(&inbox, "missing/file", b""), Err(OpenError::NotFound));
+        assert_eq!(names(outside.path()), [""; 0]);
+    }
+
+    #[test]
+    fn refuses_what_cannot_fit() {
+        let directory = tempfile::tempdir().unwrap();
+        let inbox = Inbox::open_at(directory.path(), false).unwrap();
+        let too_long = inbox.create(&BootPath::parse(b"big").unwrap(), Some(u64::MAX));
+        assert_eq!(too_long.err(), Some(OpenError::NoSpace));
+    }
+}
