@@ -5,7 +5,7 @@ use core::net::SocketAddrV4;
 use crate::storage::{File, NoUpload, Upload};
 use crate::tftp::{ErrorCode, Mode, Outcome, Packet, Patience, Receiver, Request, Sender, Step};
 use crate::transfer::{Progress, Route, Transfer, send};
-use crate::{Datagram, Instant, Net, Report};
+use crate::{Datagram, Direction, Instant, Net, Report};
 
 /// A client of one server, from one port.
 ///
@@ -70,6 +70,7 @@ impl<N: Net> Client<'_, N> {
     pub async fn probe(&mut self, filename: &[u8], options: crate::tftp::Options) -> Result<Probe, N::Error> {
         let request = Request { filename, mode: Mode::Octet, options };
         let mut receiver = Receiver::fetch(&options, self.patience);
+        let mut server = self.server;
         loop {
             let until = match receiver.poll(self.net.now()) {
                 Step::Request(options) => {
@@ -80,7 +81,7 @@ impl<N: Net> Client<'_, N> {
                 Step::Done(outcome) => return Ok(Probe::Missing(outcome)),
                 Step::Wait { until } => until,
                 Step::Send(packet) => {
-                    send(self.net, self.local, self.server, &packet).await;
+                    send(self.net, self.local, server, &packet).await;
                     continue;
                 }
                 Step::SendData { .. } => continue,
@@ -90,10 +91,11 @@ impl<N: Net> Client<'_, N> {
                 continue;
             }
             let Ok(packet) = Packet::parse(bytes) else { continue };
+            server = peer;
             receiver.handle(at, &packet);
-            if receiver.answered() && !matches!(packet, Packet::Error { .. }) {
+            if receiver.answered() {
                 let goodbye = Packet::Error { code: ErrorCode::NOT_DEFINED, message: EARLY_TERMINATE };
-                send(self.net, self.local, peer, &goodbye).await;
+                send(self.net, self.local, server, &goodbye).await;
                 self.flush().await?;
                 return Ok(Probe::Found(receiver.announced()));
             }
@@ -106,6 +108,10 @@ impl<N: Net> Client<'_, N> {
         mut transfer: Transfer<F, U>,
     ) -> Result<Report, N::Error> {
         let began = self.net.now();
+        let direction = match transfer {
+            Transfer::In(..) => Direction::Read,
+            Transfer::Out(..) => Direction::Write,
+        };
         // The server's transfer identifier, once it has answered from it.
         let mut server = None;
         loop {
@@ -123,11 +129,11 @@ impl<N: Net> Client<'_, N> {
             let until = match (progress, complete) {
                 (Progress::Over(outcome), _) => {
                     self.flush().await?;
-                    return Ok(transfer.report(route.to, began, outcome));
+                    return Ok(transfer.report(route.to, direction, began, outcome));
                 }
                 (Progress::Waits(_), Some(bytes)) => {
                     self.flush().await?;
-                    return Ok(transfer.report(route.to, began, Outcome::Complete { bytes }));
+                    return Ok(transfer.report(route.to, direction, began, Outcome::Complete { bytes }));
                 }
                 (Progress::Waits(until), None) => until,
             };
@@ -148,6 +154,8 @@ impl<N: Net> Client<'_, N> {
                     server = Some(peer);
                     transfer.handle(at, &packet).await;
                 }
+                // From another port of the server's address, perhaps; the answer may be still to come.
+                Err(_) if server.is_none() => {}
                 Err(_) => transfer.abort(ErrorCode::ILLEGAL_OPERATION),
             }
         }

@@ -1,6 +1,6 @@
 //! `trace!` to `error!`: to `log`, to `defmt`, to both or to nothing.
 //!
-//! A format must be one that both understand: `{}` and `{:?}` only.
+//! A format has only `{}` in it, which both understand; what stands there has `Display`.
 
 macro_rules! define {
     ($dollar:tt $($name:ident)*) => {$(
@@ -10,7 +10,7 @@ macro_rules! define {
                 #[cfg(feature = "log")]
                 ::log::$name!($format $dollar(, $arg)*);
                 #[cfg(feature = "defmt")]
-                ::defmt::$name!($format $dollar(, ::defmt::Debug2Format(&$arg))*);
+                ::defmt::$name!($format $dollar(, ::defmt::Display2Format(&$arg))*);
                 $dollar( let _ = &$arg; )*
             }};
         }

@@ -1,7 +1,7 @@
 //! The TFTP server: one loop over a [`Net`] and a [`Storage`].
 //!
 //! Nothing here knows what network it runs on; a thousand clients on Linux and one on a microcontroller are served by
-//! the same lines. A datagram is first understood, while it is still lent ([`Server::decide`]), and then acted upon.
+//! the same lines. A datagram is first understood, while it is still lent (`decide`), and then acted upon.
 
 mod session;
 mod table;
@@ -15,8 +15,8 @@ use session::{Sink, Source};
 use table::Table;
 
 use crate::observe::{Direction, Event, Observer, Rejection};
-use crate::storage::{OpenRequest, Storage};
-use crate::tftp::{ErrorCode, Limits, Mode, Options, Packet, ParseError, Receiver, Request, Sender};
+use crate::storage::{OpenError, OpenRequest, Storage};
+use crate::tftp::{ErrorCode, Limits, Mode, Options, Outcome, Packet, ParseError, Receiver, Request, Sender};
 use crate::transfer::{Progress, Route, Transfer, send};
 use crate::{BootPath, Datagram, File, Instant, Net};
 
@@ -64,9 +64,9 @@ impl<'s, N: Net, S: Storage, O: Observer, const MAX: usize> Server<'s, N, S, O, 
     ///
     /// What the network says.
     pub async fn turn(&mut self) -> Result<(), N::Error> {
-        let Self { net, storage, observer, table, .. } = self;
+        let Self { net, storage, observer, limits, table, .. } = self;
         let (now, action) = match net.recv(self.sweep_at).await? {
-            Some(datagram) => (datagram.at, decide(table, storage, observer, datagram).await),
+            Some(datagram) => (datagram.at, decide(table, storage, observer, limits, datagram).await),
             None => (net.now(), Action::Nothing),
         };
         match action {
@@ -92,10 +92,15 @@ impl<'s, N: Net, S: Storage, O: Observer, const MAX: usize> Server<'s, N, S, O, 
     pub async fn stop(&mut self) -> Result<(), N::Error> {
         let now = self.net.now();
         for place in 0..self.table.places() {
-            if let Some(session) = self.table.session(place) {
-                session.transfer.abort(ErrorCode::NOT_DEFINED);
-                self.drive(place, now).await;
-            }
+            let Some(session) = self.table.session(place) else { continue };
+            let outcome = match session.complete() {
+                Some(bytes) => Outcome::Complete { bytes },
+                None => {
+                    send(&mut self.net, session.local, session.peer, &STOPPED.packet()).await;
+                    Outcome::Aborted(STOPPED.code)
+                }
+            };
+            self.end(place, now, outcome);
         }
         self.net.recv(Instant::ZERO).await.map(drop) // flushes
     }
@@ -121,9 +126,9 @@ impl<'s, N: Net, S: Storage, O: Observer, const MAX: usize> Server<'s, N, S, O, 
     }
 
     async fn begin(&mut self, now: Instant, beginning: Beginning<N::Local, S>) {
-        let Beginning { at, peer, fingerprint, opened, mode, options } = beginning;
+        let Beginning { at, peer, fingerprint, opened, options } = beginning;
         if let Some(place) = self.table.find(peer) {
-            self.end(place, now, crate::tftp::Outcome::Superseded);
+            self.end(place, now, Outcome::Superseded);
         }
         let Some(local) = self.net.open(at, peer) else {
             self.observer.observe(now, &Event::Rejected { peer, why: Rejection::NoPort });
@@ -132,17 +137,8 @@ impl<'s, N: Net, S: Storage, O: Observer, const MAX: usize> Server<'s, N, S, O, 
         let limits = self.limits.within(self.net.max_payload(local, peer));
         let (terms, _) = limits.agree(&options, None);
         let transfer = match opened {
-            Opened::Read(file) => match Source::new(file, mode).await {
-                Ok(source) => Transfer::Out(Sender::serve(&limits, &options, source.len()), source),
-                Err(error) => {
-                    debug!("cannot read the file: {:?}", error);
-                    self.net.close(local);
-                    return send(&mut self.net, at, peer, &Packet::error(ErrorCode::NOT_DEFINED)).await;
-                }
-            },
-            Opened::Write(upload) => {
-                Transfer::In(Receiver::accept(&limits, &options), Sink::new(upload, mode))
-            }
+            Opened::Read(source) => Transfer::Out(Sender::serve(&limits, &options, source.len()), source),
+            Opened::Write(sink) => Transfer::In(Receiver::accept(&limits, &options), sink),
         };
         let (direction, len) = match &transfer {
             Transfer::Out(_, source) => (Direction::Read, Some(source.len())),
@@ -171,9 +167,10 @@ impl<'s, N: Net, S: Storage, O: Observer, const MAX: usize> Server<'s, N, S, O, 
         }
     }
 
-    fn end(&mut self, place: usize, now: Instant, outcome: crate::tftp::Outcome) {
+    fn end(&mut self, place: usize, now: Instant, outcome: Outcome) {
         let Some(session) = self.table.remove(place) else { return };
-        let report = session.transfer.report(session.peer, session.began, outcome);
+        let direction = session.direction();
+        let report = session.transfer.report(session.peer, direction, session.began, outcome);
         self.net.close(session.local);
         self.observer.observe(now, &Event::Finished(report));
     }
@@ -216,13 +213,12 @@ struct Beginning<L, S: Storage> {
     peer: SocketAddrV4,
     fingerprint: u32,
     opened: Opened<S>,
-    mode: Mode,
     options: Options,
 }
 
 enum Opened<S: Storage> {
-    Read(S::File),
-    Write(S::Upload),
+    Read(Source<S::File>),
+    Write(Sink<S::Upload>),
 }
 
 #[derive(Clone, Copy)]
@@ -246,6 +242,7 @@ async fn decide<L, S, O, const MAX: usize>(
     table: &mut Table<'_, L, S, MAX>,
     storage: &mut S,
     observer: &mut O,
+    limits: &Limits,
     datagram: Datagram<'_, L>,
 ) -> Action<L, S>
 where
@@ -271,12 +268,13 @@ where
             };
         }
     };
+    trace!("from {}: {}", peer, packet);
     match packet {
         Packet::Read(request) if listening => {
-            requested(table, storage, observer, datagram, Direction::Read, &request).await
+            requested(table, storage, observer, limits, datagram, Direction::Read, &request).await
         }
         Packet::Write(request) if listening => {
-            requested(table, storage, observer, datagram, Direction::Write, &request).await
+            requested(table, storage, observer, limits, datagram, Direction::Write, &request).await
         }
         packet => match known.and_then(|place| Some((place, table.session(place)?))) {
             Some((place, session)) => {
@@ -304,6 +302,7 @@ async fn requested<L, S, O, const MAX: usize>(
     table: &mut Table<'_, L, S, MAX>,
     storage: &mut S,
     observer: &mut O,
+    limits: &Limits,
     datagram: Datagram<'_, L>,
     direction: Direction,
     request: &Request<'_>,
@@ -314,7 +313,7 @@ where
     O: Observer,
 {
     let Datagram { at: now, local, peer, bytes, .. } = datagram;
-    let Request { filename, mode, options } = *request;
+    let Request { filename, options, .. } = *request;
     let fingerprint = fingerprint(bytes);
     let current = table.find(peer);
     if let Some(session) = current.and_then(|place| table.session(place))
@@ -327,12 +326,12 @@ where
     let opened = if current.is_none() && table.is_full() {
         Err(BUSY)
     } else {
-        open(storage, peer, direction, filename, options.transfer_size).await
+        open(storage, limits, peer, direction, request).await
     };
     match opened {
         Ok(opened) => {
             observer.observe(now, &Event::Requested { peer, direction, filename, options });
-            Action::Begin(Beginning { at: local, peer, fingerprint, opened, mode, options })
+            Action::Begin(Beginning { at: local, peer, fingerprint, opened, options })
         }
         Err(refusal) => {
             let Refusal { code, text: reason } = refusal;
@@ -344,37 +343,47 @@ where
 
 async fn open<S: Storage>(
     storage: &mut S,
+    limits: &Limits,
     peer: SocketAddrV4,
     direction: Direction,
-    filename: &[u8],
-    len: Option<u64>,
+    request: &Request<'_>,
 ) -> Result<Opened<S>, Refusal> {
-    let path = BootPath::parse(filename)
+    let path = BootPath::parse(request.filename)
         .map_err(|error| Refusal { code: ErrorCode::ACCESS_VIOLATION, text: error.text() })?;
-    let opened = match direction {
-        Direction::Read => storage.open(&OpenRequest { path, peer, len: None }).await.map(Opened::Read),
-        Direction::Write => storage.create(&OpenRequest { path, peer, len }).await.map(Opened::Write),
-    };
-    opened.map_err(|error| Refusal { code: error.code(), text: error.text() })
+    let refused = |error: OpenError| Refusal { code: error.code(), text: error.text() };
+    Ok(match direction {
+        Direction::Read => {
+            let file = storage.open(&OpenRequest { path, peer, len: None }).await.map_err(refused)?;
+            if request.mode == Mode::Netascii && file.len() > limits.netascii_len {
+                return Err(TOO_LONG);
+            }
+            Opened::Read(Source::new(file, request.mode).await.map_err(|error| {
+                debug!("cannot read the file: {}", format_args!("{error:?}"));
+                refused(OpenError::Failed)
+            })?)
+        }
+        Direction::Write => {
+            let len = request.options.transfer_size;
+            let upload = storage.create(&OpenRequest { path, peer, len }).await.map_err(refused)?;
+            Opened::Write(Sink::new(upload, request.mode))
+        }
+    })
 }
 
-/// Whether a datagram that is no TFTP packet gets an ERROR: not if it is too short to be one at all, and not if it
-/// might itself be an ERROR, or two servers could answer each other for ever.
+/// Whether a datagram that is no TFTP packet gets an ERROR: not if it is cut short, unless it is a request.
 fn may_be_answered(bytes: &[u8], error: ParseError) -> bool {
-    match bytes.first_chunk::<2>() {
-        None | Some([0, 5]) => false,
-        Some(_) => {
-            !matches!(error, ParseError::Truncated)
-                || bytes.starts_with(&[0, 1])
-                || bytes.starts_with(&[0, 2])
-        }
-    }
+    error != ParseError::Truncated || matches!(bytes, [0, 1 | 2, ..])
 }
 
 /// FNV-1a: tells a repeated request from a new one.
 fn fingerprint(bytes: &[u8]) -> u32 {
     bytes.iter().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
 }
+
+const TOO_LONG: Refusal =
+    Refusal { code: ErrorCode::NOT_DEFINED, text: "too long for mode netascii, ask in mode octet" };
+
+const STOPPED: Refusal = Refusal { code: ErrorCode::NOT_DEFINED, text: "the server was stopped" };
 
 const BUSY: Refusal = Refusal { code: ErrorCode::NOT_DEFINED, text: "server busy, try again later" };
 

@@ -8,12 +8,14 @@
 //! | `retry.rs` | when to send again, and when to give up |
 //! | `sender.rs`, `receiver.rs` | the two machines that cover the four roles |
 //! | `step.rs` | what a machine wants done next |
+//! | `display.rs` | packets and terms as people read them in a log |
 //! | `netascii.rs` | RFC 764's line ends, around a file |
 //!
 //! Not done, on purpose: mode `mail` (obsolete since RFC 1350), and RFC 2090's multicast (nothing that boots asks for
 //! it).
 
 mod block;
+mod display;
 pub mod netascii;
 mod options;
 mod packet;

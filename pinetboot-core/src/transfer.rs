@@ -49,7 +49,7 @@ impl<F: File, U: Upload> Transfer<F, U> {
                     kept = upload.finish().await;
                 }
                 if let Err(error) = kept {
-                    debug!("cannot keep what is received: {:?}", error);
+                    debug!("cannot keep what is received: {}", format_args!("{error:?}"));
                     receiver.abort(ErrorCode::DISK_FULL);
                 }
             }
@@ -80,6 +80,7 @@ impl<F: File, U: Upload> Transfer<F, U> {
                         None => false,
                     };
                     if read && emit_data_header(block, net.buffer()).is_some() {
+                        trace!("to {}: DATA {} ({} bytes)", route.to, block, len);
                         net.send(route.from, route.to, end).await;
                     } else {
                         debug!("cannot read the file at {}", offset);
@@ -109,36 +110,30 @@ impl<F: File, U: Upload> Transfer<F, U> {
         }
     }
 
-    pub(crate) fn report(&self, peer: SocketAddrV4, began: Instant, outcome: Outcome) -> Report {
-        match self {
-            Self::Out(sender, _) => Report {
-                peer,
-                direction: Direction::Read,
-                outcome,
-                began,
-                bytes: sender.acknowledged_bytes(),
-                resent: sender.resent(),
-                block_size: sender.block_size(),
-                window_size: sender.window_size(),
-            },
-            Self::In(receiver, _) => Report {
-                peer,
-                direction: Direction::Write,
-                outcome,
-                began,
-                bytes: receiver.received_bytes(),
-                resent: receiver.resent(),
-                block_size: receiver.block_size(),
-                window_size: receiver.window_size(),
-            },
-        }
+    /// How it went. Which way the bytes went is for the caller to know: a server sends what a client reads.
+    pub(crate) fn report(
+        &self,
+        peer: SocketAddrV4,
+        direction: Direction,
+        began: Instant,
+        outcome: Outcome,
+    ) -> Report {
+        let (bytes, resent, block_size, window_size) = match self {
+            Self::Out(sender, _) => {
+                (sender.acknowledged_bytes(), sender.resent(), sender.block_size(), sender.window_size())
+            }
+            Self::In(receiver, _) => {
+                (receiver.received_bytes(), receiver.resent(), receiver.block_size(), receiver.window_size())
+            }
+        };
+        Report { peer, direction, outcome, began, bytes, resent, block_size, window_size }
     }
 }
 
 /// Emits `packet` into the network's own memory and sends it. One that does not fit is not sent: a loss like any other.
 pub(crate) async fn send<N: Net>(net: &mut N, from: N::Local, to: SocketAddrV4, packet: &Packet<'_>) {
     if let Some(len) = packet.emit(net.buffer()) {
-        trace!("to {:?}: {:?}", to, packet);
+        trace!("to {}: {}", to, packet);
         net.send(from, to, len).await;
     }
 }

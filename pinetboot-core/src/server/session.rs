@@ -3,11 +3,11 @@
 use core::net::SocketAddrV4;
 use core::time::Duration;
 
-use crate::Instant;
 use crate::storage::{File, Storage, Upload};
 use crate::tftp::Mode;
 use crate::tftp::netascii::{Decoded, Encoded};
 use crate::transfer::Transfer;
+use crate::{Direction, Instant};
 
 /// A place in the server's session table. The caller only provides the memory:
 ///
@@ -31,17 +31,30 @@ pub struct Session<L, S: Storage> {
 }
 
 impl<L, S: Storage> Session<L, S> {
-    /// Whether a request that repeats the one that began this session means a client that started over, rather than a
-    /// datagram that the network doubled or an answer of ours that was lost: it has taken blocks and then fallen
-    /// silent, or has all of them.
-    pub(super) fn stalled(&self, now: Instant) -> bool {
-        match &self.transfer {
-            Transfer::Out(sender, _) => sender.acknowledged_bytes() > 0 && now.since(self.heard) >= STALLED,
-            Transfer::In(receiver, _) => {
-                receiver.complete().is_some()
-                    || receiver.received_bytes() > 0 && now.since(self.heard) >= STALLED
-            }
+    pub(super) fn direction(&self) -> Direction {
+        match self.transfer {
+            Transfer::Out(..) => Direction::Read,
+            Transfer::In(..) => Direction::Write,
         }
+    }
+
+    /// The file's length if it is whole, and only the ACK of its last block may have to be sent once more.
+    pub(super) fn complete(&self) -> Option<u64> {
+        match &self.transfer {
+            Transfer::Out(..) => None,
+            Transfer::In(receiver, _) => receiver.complete(),
+        }
+    }
+
+    /// Whether a request that repeats the one that began this session means a client that started over, rather than a
+    /// datagram that the network doubled or an answer of ours that was lost: blocks have passed, and then it has fallen
+    /// silent.
+    pub(super) fn stalled(&self, now: Instant) -> bool {
+        let begun = match &self.transfer {
+            Transfer::Out(sender, _) => sender.acknowledged_bytes() > 0,
+            Transfer::In(receiver, _) => receiver.received_bytes() > 0 || receiver.complete().is_some(),
+        };
+        begun && now.since(self.heard) >= STALLED
     }
 }
 

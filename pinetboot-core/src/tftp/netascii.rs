@@ -60,6 +60,9 @@ impl<F: File> Encoded<F> {
                 continue;
             }
             let left = (self.file.len() - mark.raw).min(end - mark.wire);
+            if left == 0 {
+                break; // it has fewer line ends than when it was opened: not the version that was opened
+            }
             let chunk = upto(&mut chunk, left);
             self.file.read_exact_at(mark.raw, chunk).await?;
             for &byte in chunk.iter() {
@@ -110,6 +113,7 @@ impl<F: File> File for Encoded<F> {
                 }
             })
             .await?;
+        free.for_each(|place| *place = 0);
         Ok(())
     }
 }

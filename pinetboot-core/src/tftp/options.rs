@@ -121,6 +121,9 @@ pub struct Limits {
     pub window_size: u16,
     /// How long to wait and how often to try again, unless the client asks for another wait.
     pub patience: Patience,
+    /// The longest file, in bytes, that is sent in mode netascii. It must be read through before the first byte goes out,
+    /// and nobody else is served meanwhile.
+    pub netascii_len: u64,
 }
 
 impl Limits {
@@ -156,10 +159,11 @@ impl Limits {
     }
 }
 
-/// Blocks as large as the path carries, windows of 64 blocks.
+/// Blocks as large as the path carries, windows of 64 blocks, netascii up to 64 MiB.
 impl Default for Limits {
     fn default() -> Self {
-        Self { block_size: MAX_BLOCK_SIZE, window_size: 64, patience: Patience::default() }
+        let patience = Patience::default();
+        Self { block_size: MAX_BLOCK_SIZE, window_size: 64, patience, netascii_len: 64 << 20 }
     }
 }
 

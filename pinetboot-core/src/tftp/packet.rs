@@ -129,8 +129,8 @@ impl fmt::Display for ErrorCode {
 impl<'a> Packet<'a> {
     /// Parses a datagram.
     ///
-    /// Tolerated: bytes after an ACK, an ERROR without its final NUL, an option without a value at the end of a
-    /// request (it is passed over).
+    /// Tolerated: bytes after an ACK, an ERROR without its final NUL, text or code (which is 0 then), an option without
+    /// a value at the end of a request (it is passed over).
     ///
     /// # Errors
     ///
@@ -149,7 +149,8 @@ impl<'a> Packet<'a> {
                 Ok(Self::Ack { block })
             }
             ERROR => {
-                let (text, code) = be_u16::<_, Error<_>>(body).map_err(|_| ParseError::Truncated)?;
+                // Cut short it is an ERROR still, and so never answered.
+                let (text, code) = be_u16::<_, Error<_>>(body).unwrap_or((&[], ErrorCode::NOT_DEFINED.0));
                 let (_, message) = take_till::<_, _, Error<_>>(|b| b == 0)(text).unwrap_or((&[], text));
                 Ok(Self::Error { code: ErrorCode(code), message })
             }

@@ -3,7 +3,7 @@
 use super::block::wire;
 use super::options::{Limits, Options, Terms};
 use super::packet::{ErrorCode, Packet};
-use super::retry::{Patience, Retry};
+use super::retry::{Patience, Retry, UNPROVEN_RETRIES};
 use super::step::{Outcome, Step};
 use crate::Instant;
 
@@ -12,8 +12,9 @@ use crate::Instant;
 /// The bytes of a block are lent by [`handle`](Self::handle) as a [`Chunk`] and must be kept by the caller before the
 /// next `poll`, which acknowledges them; if they cannot be kept, [`abort`](Self::abort).
 ///
-/// After the last block it stays for one timeout more, to acknowledge that block again if the other side repeats it
-/// ("dallying", RFC 1350, section 6); [`complete`](Self::complete) tells before that that the file is whole.
+/// After the last block it stays for a while ([`Patience::MAX_WAIT`], or two timeouts if that is more), to acknowledge
+/// that block again if the other side repeats it ("dallying", RFC 1350, section 6); [`complete`](Self::complete) tells
+/// before that that the file is whole.
 #[derive(Clone, Debug)]
 pub struct Receiver {
     /// Blocks received, in order and without a gap.
@@ -28,6 +29,8 @@ pub struct Receiver {
     ack_due: bool,
     /// A gap after `received` has been told already.
     gap_told: bool,
+    /// The other side has sent a block, or is a server that we asked: its address is not forged.
+    proven: bool,
     phase: Phase,
     announced: Option<u64>,
     resent: u32,
@@ -68,7 +71,7 @@ impl Receiver {
     /// A client's read request, asking for `asked`.
     pub fn fetch(asked: &Options, patience: Patience) -> Self {
         let phase = Phase::Opening { say: Opening::Request(*asked), said: false };
-        Self::new(&Terms::plain(patience), phase, None)
+        Self::new(&Terms::plain(patience), phase, None, true)
     }
 
     /// A server's answer to a write request: `asked` is what the client asked.
@@ -77,13 +80,13 @@ impl Receiver {
         match answer {
             Some(options) => {
                 let phase = Phase::Opening { say: Opening::OptionAck(options), said: false };
-                Self::new(&terms, phase, asked.transfer_size)
+                Self::new(&terms, phase, asked.transfer_size, false)
             }
-            None => Self { ack_due: true, ..Self::new(&terms, Phase::Transfer, None) },
+            None => Self { ack_due: true, ..Self::new(&terms, Phase::Transfer, None, false) },
         }
     }
 
-    fn new(terms: &Terms, phase: Phase, announced: Option<u64>) -> Self {
+    fn new(terms: &Terms, phase: Phase, announced: Option<u64>, proven: bool) -> Self {
         Self {
             received: 0,
             bytes: 0,
@@ -93,6 +96,7 @@ impl Receiver {
             unacked: 0,
             ack_due: false,
             gap_told: false,
+            proven,
             phase,
             announced,
             resent: 0,
@@ -162,7 +166,10 @@ impl Receiver {
             Phase::Transfer | Phase::Dallying if self.ack_due => {
                 self.ack_due = false;
                 self.unacked = 0;
-                self.retry.arm(now);
+                match self.phase {
+                    Phase::Dallying => self.retry.linger(now),
+                    _ => self.retry.arm(now),
+                }
                 Step::Send(Packet::Ack { block: wire(self.received) })
             }
             _ => Step::Wait { until: self.retry.deadline() },
@@ -171,11 +178,11 @@ impl Receiver {
 
     /// Ends the transfer with an ERROR: the bytes cannot be kept, or a packet made no sense.
     ///
-    /// A file that is whole stays whole.
+    /// A file that is whole, and whose last block has been acknowledged, stays whole.
     pub fn abort(&mut self, code: ErrorCode) {
         match self.phase {
             Phase::Over(_) => {}
-            Phase::Dallying => self.over(Outcome::Complete { bytes: self.bytes }),
+            Phase::Dallying if self.unacked == 0 => self.over(Outcome::Complete { bytes: self.bytes }),
             _ => self.phase = Phase::Failing(code),
         }
     }
@@ -199,9 +206,9 @@ impl Receiver {
         self.announced
     }
 
-    /// Whether the other side has answered.
+    /// Whether the other side has answered, and not with an ERROR or with what had to be refused.
     pub const fn answered(&self) -> bool {
-        !matches!(self.phase, Phase::Opening { .. })
+        matches!(self.phase, Phase::Transfer | Phase::Dallying | Phase::Over(Outcome::Complete { .. }))
     }
 
     /// How many packets were sent more than once.
@@ -220,6 +227,7 @@ impl Receiver {
     }
 
     fn data<'p>(&mut self, now: Instant, block: u16, payload: &'p [u8]) -> Option<Chunk<'p>> {
+        self.proven = true;
         if let Phase::Opening { say: Opening::OptionAck(_), .. } = self.phase {
             self.phase = Phase::Transfer; // whichever block it is, our OACK has arrived
         }
@@ -228,7 +236,12 @@ impl Receiver {
             return self.next(now, payload);
         }
         if ahead == u16::MAX && self.unacked == 0 && self.received > 0 {
-            self.ack_again(); // the last block once more: our ACK of it was lost
+            // The last block once more: our ACK of it was lost. Unless we have only just sent that: then the block was
+            // sent twice, and in a window a second ACK would have the next ones sent twice too, and so on to the end.
+            let lost = self.window_size == 1 || self.retry.half_over(now);
+            if lost || matches!(self.phase, Phase::Dallying) {
+                self.ack_again();
+            }
         } else if ahead < self.window_size && !self.gap_told && !matches!(self.phase, Phase::Dallying) {
             // A block is missing. One ACK of what came before it brings the sender back (RFC 7440, section 4); one for
             // every block behind the gap would bring it back again and again.
@@ -263,7 +276,7 @@ impl Receiver {
     fn timed_out(&mut self) {
         if matches!(self.phase, Phase::Dallying) {
             self.over(Outcome::Complete { bytes: self.bytes });
-        } else if !self.retry.again(u8::MAX) {
+        } else if !self.retry.again(if self.proven { u8::MAX } else { UNPROVEN_RETRIES }) {
             self.over(Outcome::TimedOut);
         } else if let Phase::Opening { said, .. } = &mut self.phase {
             *said = false;

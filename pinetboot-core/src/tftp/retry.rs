@@ -82,6 +82,12 @@ impl Retry {
         self.tries = 0;
     }
 
+    /// The end of the transfer was sent at `now`: wait for as long as the other side may take to find that it got lost,
+    /// and that is its own time. Clients in use wait for five or six seconds.
+    pub(super) fn linger(&mut self, now: Instant) {
+        self.deadline = now + Patience::MAX_WAIT.max(self.patience.timeout().saturating_mul(2));
+    }
+
     pub(super) const fn patience(&self) -> Patience {
         self.patience
     }
@@ -90,10 +96,23 @@ impl Retry {
         now >= self.deadline
     }
 
+    /// Whether half of the wait or more is over.
+    pub(super) fn half_over(&self, now: Instant) -> bool {
+        self.deadline.since(now) <= self.wait() / 2
+    }
+
+    /// Whether anything was sent again since the transfer last moved on.
+    pub(super) const fn tried(&self) -> bool {
+        self.tries > 0
+    }
+
     /// Counts one more try; `false` when there have been enough. `at_most` bounds the tries below the patience's own.
     pub(super) fn again(&mut self, at_most: u8) -> bool {
-        self.tries = self.tries.saturating_add(1);
-        self.tries <= self.patience.retries.min(at_most)
+        if self.tries >= self.patience.retries.min(at_most) {
+            return false;
+        }
+        self.tries += 1;
+        true
     }
 
     pub(super) const fn deadline(&self) -> Instant {
@@ -106,6 +125,9 @@ impl Retry {
         timeout.saturating_mul(1 << self.tries.min(16)).min(longest)
     }
 }
+
+/// How often the first packet is sent again to a peer that has not answered yet: its address may be forged.
+pub(super) const UNPROVEN_RETRIES: u8 = 3;
 
 #[cfg(test)]
 mod tests {
@@ -123,6 +145,12 @@ mod tests {
             }
         }
         assert_eq!(waits, [1, 2, 4, 8, 8, 8]);
+    }
+
+    #[test]
+    fn the_most_patient_gives_up_too() {
+        let mut retry = Retry::new(Patience::new(Duration::ZERO, u8::MAX));
+        assert_eq!((0..1000).filter(|_| retry.again(u8::MAX)).count(), 255);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::block::{count, widen, wire};
 use super::options::{Limits, Options, Terms};
 use super::packet::{ErrorCode, Packet};
-use super::retry::{Patience, Retry};
+use super::retry::{Patience, Retry, UNPROVEN_RETRIES};
 use super::step::{Outcome, Step};
 use crate::Instant;
 
@@ -14,7 +14,8 @@ use crate::Instant;
 ///
 /// In lock-step only a timeout sends a block again. In a window (RFC 7440) an ACK short of the window's end says that
 /// a block was lost, and sending goes back to the block after it; the same ACK once more does so at most once until
-/// the transfer moves on, so that a duplicated ACK can never multiply.
+/// the transfer moves on, so that a duplicated ACK can never multiply. Nor can it keep itself alive: blocks that went
+/// out twice may be acknowledged twice, so the first ACK after them that comes once more says nothing.
 #[derive(Clone, Debug)]
 pub struct Sender {
     /// The file's length, in bytes.
@@ -30,6 +31,8 @@ pub struct Sender {
     window_size: u16,
     /// An ACK has made us go back to `acked` already.
     went_back: bool,
+    /// Blocks up to `acked` went out twice: an ACK of it may come twice, and then tells of no loss.
+    echo: bool,
     /// The other side has answered, or is a server that we asked: its address is not forged.
     proven: bool,
     phase: Phase,
@@ -84,6 +87,7 @@ impl Sender {
             block_size: terms.block_size,
             window_size: terms.window_size,
             went_back: false,
+            echo: false,
             proven,
             phase,
             resent: 0,
@@ -99,14 +103,14 @@ impl Sender {
         match (packet, phase) {
             // An ERROR is never answered (RFC 1350, section 7): it ends the transfer, quietly.
             (Packet::Error { code, .. }, _) => self.phase = Phase::Over(Outcome::PeerError(*code)),
-            (Packet::Ack { block: 0 }, Phase::Opening { said: true, .. }) => self.begin(),
+            (Packet::Ack { block: 0 }, Phase::Opening { said: true, .. }) => self.begin(now),
             (Packet::OptionAck(answer), Phase::Opening { say: Opening::Request(asked), said: true }) => {
                 match Terms::agreed(&asked, answer, self.retry.patience()) {
                     Some(terms) => {
                         self.block_size = terms.block_size;
                         self.window_size = terms.window_size;
                         self.retry = Retry::new(terms.patience);
-                        self.begin();
+                        self.begin(now);
                     }
                     None => self.abort(ErrorCode::OPTIONS_REFUSED),
                 }
@@ -180,9 +184,10 @@ impl Sender {
         self.window_size
     }
 
-    fn begin(&mut self) {
+    fn begin(&mut self, now: Instant) {
         self.proven = true;
         self.retry.reset();
+        self.retry.arm(now); // else an answer taken in late would count as none
         self.phase = Phase::Transfer;
     }
 
@@ -194,12 +199,13 @@ impl Sender {
         if block > self.acked {
             self.acked = block;
             self.proven = true;
+            self.echo = self.went_back || self.retry.tried();
             self.went_back = false;
             self.retry.reset();
             if block == self.last() {
                 self.phase = Phase::Over(Outcome::Complete { bytes: self.len });
             }
-        } else if self.window_size == 1 || self.went_back || self.next == self.acked + 1 {
+        } else if self.window_size == 1 || self.went_back || self.echo || self.next == self.acked + 1 {
             return;
         } else {
             self.went_back = true;
@@ -241,6 +247,3 @@ impl Sender {
         count(self.len, self.block_size)
     }
 }
-
-/// How often the first packet is sent again to a peer that has not answered yet.
-const UNPROVEN_RETRIES: u8 = 3;

@@ -1,0 +1,130 @@
+//! Files in memory, which can be made to fail.
+
+use core::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use pinetboot_core::{File, OpenError, OpenRequest, Storage, Upload};
+
+use super::wire::content;
+
+/// A storage in memory. Clones share what they hold.
+#[derive(Clone, Default)]
+pub(crate) struct Memory {
+    pub(crate) files: BTreeMap<String, Opened>,
+    /// The bytes that all uploads together may have; none are taken without.
+    pub(crate) room: Option<usize>,
+    /// Uploads fail when they are finished.
+    pub(crate) finish_fails: bool,
+    /// What was written and finished, in order.
+    pub(crate) finished: Rc<RefCell<Vec<Finished>>>,
+    /// What happened, in order.
+    pub(crate) notes: Rc<RefCell<Vec<String>>>,
+}
+
+impl Memory {
+    /// With a file of `len` bytes that tell where they are from.
+    pub(crate) fn with(self, name: &str, len: u64) -> Self {
+        self.with_bytes(name, content(0..len))
+    }
+
+    pub(crate) fn with_bytes(mut self, name: &str, bytes: Vec<u8>) -> Self {
+        self.files.insert(name.into(), Opened { bytes: bytes.into(), fails_at: u64::MAX });
+        self
+    }
+
+    /// With a file of `len` bytes that cannot be read from `fails_at` on.
+    pub(crate) fn with_failing(mut self, name: &str, len: u64, fails_at: u64) -> Self {
+        self.files.insert(name.into(), Opened { bytes: content(0..len).into(), fails_at });
+        self
+    }
+
+    pub(crate) fn written(&self, name: &str) -> Option<Vec<u8>> {
+        self.finished.borrow().iter().rfind(|file| file.name == name).map(|file| file.bytes.clone())
+    }
+}
+
+/// A file that was written.
+pub(crate) struct Finished {
+    pub(crate) name: String,
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl Storage for Memory {
+    type File = Opened;
+    type Upload = Written;
+
+    async fn open(&mut self, request: &OpenRequest<'_>) -> Result<Opened, OpenError> {
+        let name = request.path.to_string();
+        if name.starts_with("secret") {
+            return Err(OpenError::Denied);
+        }
+        self.files.get(&name).cloned().ok_or(OpenError::NotFound)
+    }
+
+    async fn create(&mut self, request: &OpenRequest<'_>) -> Result<Written, OpenError> {
+        let room = self.room.ok_or(OpenError::Denied)?;
+        let name = request.path.to_string();
+        if self.files.contains_key(&name) {
+            return Err(OpenError::Exists);
+        }
+        if request.len.is_some_and(|len| len > room as u64) {
+            return Err(OpenError::NoSpace);
+        }
+        self.notes.borrow_mut().push(format!("create {name}"));
+        Ok(Written { name, bytes: Vec::new(), room, storage: self.clone() })
+    }
+}
+
+#[derive(Clone)]
+pub(crate) struct Opened {
+    bytes: Rc<[u8]>,
+    fails_at: u64,
+}
+
+impl File for Opened {
+    type Error = &'static str;
+
+    fn len(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    async fn read_exact_at(&mut self, offset: u64, buf: &mut [u8]) -> Result<(), Self::Error> {
+        let end = offset + buf.len() as u64;
+        if end > self.fails_at {
+            return Err("a bad sector");
+        }
+        let range = offset as usize..end as usize;
+        buf.copy_from_slice(self.bytes.get(range).ok_or("a read past the end")?);
+        Ok(())
+    }
+}
+
+pub(crate) struct Written {
+    name: String,
+    bytes: Vec<u8>,
+    room: usize,
+    storage: Memory,
+}
+
+impl Upload for Written {
+    type Error = &'static str;
+
+    async fn write(&mut self, bytes: &[u8]) -> Result<(), Self::Error> {
+        self.bytes.extend(bytes);
+        if self.bytes.len() > self.room {
+            return Err("no room");
+        }
+        Ok(())
+    }
+
+    async fn finish(&mut self) -> Result<(), Self::Error> {
+        if self.storage.finish_fails {
+            return Err("no luck");
+        }
+        self.storage.notes.borrow_mut().push(format!("finish {}, {} bytes", self.name, self.bytes.len()));
+        let bytes = core::mem::take(&mut self.bytes);
+        self.storage.finished.borrow_mut().push(Finished { name: self.name.clone(), bytes });
+        Ok(())
+    }
+}
