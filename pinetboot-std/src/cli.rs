@@ -30,19 +30,21 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Serve a tree of boot files by TFTP
+    ///
+    /// A file that a Pi asks for as SERIAL/name comes from TREE/SERIAL/ if that directory exists, else from TREE itself;
+    /// the same for a directory named like its MAC address (dc-a6-32-01-36-c2).
     Serve(Serve),
     /// Fetch a file by TFTP
     Get(Get),
     /// Ask a server for the files that a Pi would ask for, and say whether it would boot
+    ///
+    /// The files are asked for in that Pi's order and with its options, its probes and its retries.
     Simulate(Simulate),
     /// Serve a small tree to a simulated Pi 5, all in this process, and show its boot
     Demo,
 }
 
-/// Serve a tree of boot files by TFTP.
-///
-/// A file that a Pi asks for as <serial>/name comes from TREE/<serial>/ if that directory exists, else from TREE itself;
-/// the same for a directory named like its MAC address (dc-a6-32-01-36-c2).
+/// Options of `serve`.
 #[derive(Debug, Args)]
 #[command(after_help = SERVE_EXAMPLES)]
 pub struct Serve {
@@ -55,7 +57,7 @@ pub struct Serve {
     pub settings: Settings,
 }
 
-/// Fetch a file by TFTP.
+/// Options of `get`.
 #[derive(Debug, Args)]
 #[command(after_help = GET_EXAMPLES)]
 pub struct Get {
@@ -75,7 +77,7 @@ pub struct Get {
     pub windowsize: u16,
 }
 
-/// Ask a server for the files that a Pi would ask for, in its order and with its options, and say whether it would boot.
+/// Options of `simulate`.
 #[derive(Debug, Args)]
 #[command(after_help = SIMULATE_EXAMPLES)]
 pub struct Simulate {

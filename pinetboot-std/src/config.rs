@@ -4,7 +4,7 @@ use std::fs;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 
-use clap::{ArgAction, Args, ValueEnum};
+use clap::{Args, ValueEnum};
 use pinetboot_core::tftp;
 use serde::Deserialize;
 
@@ -28,7 +28,7 @@ pub struct Settings {
     pub tftp_port: Option<u16>,
 
     /// Answer everything from the listening port: passes NAT, containers and simple firewalls
-    #[arg(long, action = ArgAction::SetTrue, default_value = None)]
+    #[arg(long, value_name = "YES", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true)]
     pub single_port: Option<bool>,
 
     /// Use only this network interface
@@ -44,7 +44,7 @@ pub struct Settings {
     pub allow_upload: Option<PathBuf>,
 
     /// Let them replace files that are there
-    #[arg(long, action = ArgAction::SetTrue, default_value = None)]
+    #[arg(long, value_name = "YES", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true)]
     pub overwrite: Option<bool>,
 
     /// How log lines look [default: text]
@@ -160,6 +160,27 @@ mod tests {
         assert_eq!(config.tree, Path::new("/srv/b"));
         assert_eq!(config.listen, ["10.0.0.1:6969".parse().unwrap()]);
         assert_eq!(config.net.ports, Ports::Single);
+    }
+
+    #[test]
+    fn a_switch_that_is_not_typed_leaves_it_to_the_file() {
+        use crate::cli::{Cli, Command};
+        use clap::Parser;
+
+        let Command::Serve(typed) = Cli::parse_from(["pinetboot", "serve", "x"]).command else { panic!() };
+        assert_eq!(typed.settings.single_port, None);
+        assert_eq!(typed.settings.overwrite, None);
+        let Command::Serve(typed) = Cli::parse_from(["pinetboot", "serve", "x", "--single-port"]).command
+        else {
+            panic!()
+        };
+        assert_eq!(typed.settings.single_port, Some(true));
+        let Command::Serve(typed) =
+            Cli::parse_from(["pinetboot", "serve", "x", "--single-port=false"]).command
+        else {
+            panic!()
+        };
+        assert_eq!(typed.settings.single_port, Some(false), "what the file switches on can be switched off");
     }
 
     #[test]

@@ -4,48 +4,46 @@ use std::process::ExitCode;
 
 /// The exit codes of `pinetboot`, the same for every command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
 pub enum Exit {
     /// 0: done; for `simulate` and `demo`: it would boot.
-    Success,
+    Success = 0,
     /// 1: it failed, and said why.
-    Failure,
+    Failure = 1,
     /// 2: the command line or the configuration is wrong.
-    Usage,
+    Usage = 2,
     /// 3: an address or port cannot be had.
-    Bind,
+    Bind = 3,
     /// 4: the tree cannot be served.
-    Tree,
+    Tree = 4,
     /// 5: the server does not answer.
-    NoAnswer,
+    NoAnswer = 5,
     /// 6: the server answered with an ERROR.
-    Refused,
+    Refused = 6,
     /// 7: the Pi would not boot.
-    WouldNotBoot,
+    WouldNotBoot = 7,
     /// 130: interrupted by ctrl-C, as shells have it.
-    Interrupted,
+    Interrupted = 130,
 }
 
 impl Exit {
     /// The codes and their meanings, for `--help`.
     pub const HELP: &str = "\
-Exit codes: 0 done (simulate: it would boot), 1 failed, 2 wrong usage or configuration, 3 address or port not to be had,
-4 the tree cannot be served, 5 the server does not answer, 6 the server answered with an error, 7 the Pi would not boot,
-130 interrupted";
+Exit codes:
+    0  done; for simulate and demo: the Pi would boot
+    1  it failed, and said why
+    2  the command line or the configuration is wrong
+    3  an address or port cannot be had
+    4  the tree cannot be served
+    5  the server does not answer
+    6  the server answered with an error
+    7  the Pi would not boot
+  130  interrupted";
 }
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
-        Self::from(match exit {
-            Exit::Success => 0,
-            Exit::Failure => 1,
-            Exit::Usage => 2,
-            Exit::Bind => 3,
-            Exit::Tree => 4,
-            Exit::NoAnswer => 5,
-            Exit::Refused => 6,
-            Exit::WouldNotBoot => 7,
-            Exit::Interrupted => 130,
-        })
+        Self::from(exit as u8)
     }
 }
 

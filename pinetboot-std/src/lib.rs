@@ -1,8 +1,28 @@
-//! pinetboot (docs follow)
+//! pinetboot on Linux: serves Raspberry Pis their boot files, fetches them, and shows what a Pi would make of them.
+//!
+//! A library with a thin binary on top, so that tests and tools call what the commands call. The protocol is in
+//! [`pinetboot_core`]; what is here is Linux: sockets, files, logs and the command line.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`cli`], [`config`], [`exit`] | options as typed, the configuration they amount to, exit codes |
+//! | [`serve`], [`get`], [`simulate`], [`demo`] | a command each |
+//! | [`net`] | the core's network trait on epoll |
+//! | [`storage`] | a tree of boot files, and a directory for uploads |
+//! | [`observe`], [`logging`] | log lines, from the core's events |
+//! | [`signals`] | SIGINT, SIGTERM and SIGHUP |
+
 #![forbid(unsafe_code)]
 
 pub mod cli;
 pub mod config;
+pub mod demo;
 pub mod exit;
+pub mod get;
+pub mod logging;
 pub mod net;
+pub mod observe;
+pub mod serve;
+pub mod signals;
+pub mod simulate;
 pub mod storage;

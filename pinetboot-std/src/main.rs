@@ -1,2 +1,23 @@
-//! pinetboot
-fn main() {}
+//! The `pinetboot` command: parse, run, exit code.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use pinetboot::cli::{Cli, Command};
+use pinetboot::{demo, get, logging, serve, simulate};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let level = logging::level(cli.verbose, cli.quiet);
+    let done = match &cli.command {
+        Command::Serve(options) => serve::run(options, level),
+        Command::Get(options) => get::run(options, cli.quiet),
+        Command::Simulate(options) => simulate::run(options),
+        Command::Demo => demo::run(),
+    };
+    let exit = done.unwrap_or_else(|failed| {
+        eprintln!("pinetboot: {failed}");
+        failed.exit
+    });
+    exit.into()
+}

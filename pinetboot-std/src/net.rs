@@ -38,9 +38,8 @@ pub struct LinuxNet {
     requests: Requests,
     incoming: Box<[u8]>,
     outgoing: Box<[u8]>,
-    /// Asked for the MTU of the path to a peer.
-    route: Socket,
     start: Clock,
+    /// When the last wait was over.
     now: Instant,
 }
 
@@ -128,7 +127,6 @@ impl LinuxNet {
             requests: Requests::new(),
             incoming: vec![0; LARGEST].into(),
             outgoing: vec![0; LARGEST].into(),
-            route: Socket::bind(UNSPECIFIED, options.interface.as_deref())?,
             options,
             start: Clock::now(),
             now: Instant::ZERO,
@@ -136,7 +134,7 @@ impl LinuxNet {
     }
 
     fn add_listener(&mut self, address: SocketAddrV4) -> io::Result<()> {
-        let socket = Socket::bind(address, self.options.interface.as_deref())?;
+        let mut socket = Socket::bind(address, self.options.interface.as_deref())?;
         socket.ask_for_destination()?;
         socket.enlarge_buffers(LISTEN_BUFFER);
         self.epoll.add(&socket, EpollEvent::new(EpollFlags::EPOLLIN, self.sockets.len() as u64))?;
@@ -146,14 +144,14 @@ impl LinuxNet {
     }
 
     fn tick(&mut self) -> Instant {
-        self.now = Instant::ZERO + self.start.elapsed();
+        self.now = Net::now(self);
         self.now
     }
 
     /// The next datagram that is here already, from a transfer's own socket or else from the queue of requests.
     fn next_here(&mut self) -> Option<(Arrived, Received, bool)> {
         while let Some(&place) = self.ready.last() {
-            let received = match self.sockets.get(place) {
+            let received = match self.sockets.get_mut(place) {
                 Some(Some(socket)) => socket.receive(&mut self.incoming),
                 _ => None,
             };
@@ -200,7 +198,7 @@ impl LinuxNet {
                 place if (place as usize) < self.listening && self.options.ports == Ports::PerTransfer => {
                     *heard_requests = true;
                     let place = place as usize;
-                    if let Some(Some(socket)) = self.sockets.get(place) {
+                    if let Some(Some(socket)) = self.sockets.get_mut(place) {
                         self.requests.fill(place, socket);
                     }
                 }
@@ -216,7 +214,7 @@ impl Net for LinuxNet {
     type Local = Local;
 
     fn now(&self) -> Instant {
-        self.now
+        Instant::ZERO + self.start.elapsed()
     }
 
     async fn recv(&mut self, deadline: Instant) -> Result<Option<Datagram<'_, Local>>, Interrupt> {
@@ -285,8 +283,11 @@ impl Net for LinuxNet {
         }
     }
 
-    fn max_payload(&self, _local: Local, peer: SocketAddrV4) -> u16 {
-        let mtu = self.route.path_mtu(peer).unwrap_or(1500);
+    fn max_payload(&self, local: Local, peer: SocketAddrV4) -> u16 {
+        // A socket for each peer: one keeps the address of ours that it was first connected from, and from 127.0.0.1 no
+        // other machine is in reach.
+        let route = Socket::bind(SocketAddrV4::new(local.source, 0), self.options.interface.as_deref());
+        let mtu = route.ok().and_then(|route| route.path_mtu(peer)).unwrap_or(1500);
         mtu.saturating_sub(IP_AND_UDP_HEADERS).min(LARGEST as u16)
     }
 }
@@ -316,7 +317,7 @@ impl Requests {
     }
 
     /// Reads what `socket` has, as far as there is room. Called only when all earlier ones are handed out or more fit.
-    fn fill(&mut self, place: usize, socket: &Socket) {
+    fn fill(&mut self, place: usize, socket: &mut Socket) {
         if self.is_empty() {
             self.queued.clear();
             self.next = 0;

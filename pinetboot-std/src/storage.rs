@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use pinetboot_core::{File, OpenError, OpenRequest, Storage};
 
-pub use shared::{Shared, Version};
+pub use shared::{Budget, Shared, Version};
 pub use tree::{Miss, Tree, TreeError};
 pub use upload::{Inbox, Incoming};
 

@@ -17,6 +17,8 @@ pub(super) struct Socket {
     fd: OwnedFd,
     /// The address that it is bound to; unspecified if it takes datagrams to any of ours.
     bound: Ipv4Addr,
+    /// Room for what [`ask_for_destination`](Socket::ask_for_destination) asks for; empty if it was not called.
+    control: Vec<u8>,
 }
 
 /// What came, and from where.
@@ -36,12 +38,15 @@ impl Socket {
             setsockopt(&fd, sockopt::BindToDevice, &interface.into())?;
         }
         bind(fd.as_raw_fd(), &SockaddrIn::from(address))?;
-        Ok(Self { fd, bound: *address.ip() })
+        Ok(Self { fd, bound: *address.ip(), control: Vec::new() })
     }
 
     /// Lets [`receive`](Self::receive) tell which address of ours a datagram was sent to.
-    pub(super) fn ask_for_destination(&self) -> io::Result<()> {
-        setsockopt(&self.fd, sockopt::Ipv4PacketInfo, &true)?;
+    pub(super) fn ask_for_destination(&mut self) -> io::Result<()> {
+        if self.bound.is_unspecified() {
+            setsockopt(&self.fd, sockopt::Ipv4PacketInfo, &true)?;
+            self.control = cmsg_space!(in_pktinfo);
+        }
         Ok(())
     }
 
@@ -58,17 +63,15 @@ impl Socket {
     }
 
     /// The next datagram, if there is one. One longer than `memory` is cut.
-    pub(super) fn receive(&self, memory: &mut [u8]) -> Option<Received> {
+    pub(super) fn receive(&mut self, memory: &mut [u8]) -> Option<Received> {
         let mut iov = [IoSliceMut::new(memory)];
-        let mut control = cmsg_space!(in_pktinfo);
-        let message = loop {
-            match recvmsg::<SockaddrIn>(self.fd.as_raw_fd(), &mut iov, Some(&mut control), MsgFlags::empty())
-            {
-                Ok(message) => break message,
-                // An ICMP error for something sent earlier: nothing that concerns what comes.
-                Err(Errno::EINTR | Errno::ECONNREFUSED | Errno::EHOSTUNREACH | Errno::ENETUNREACH) => {}
-                Err(_) => return None,
+        let control = (!self.control.is_empty()).then_some(&mut *self.control);
+        // An ICMP error for something sent earlier says nothing of what comes: after it the next call has more to say.
+        let message = match recvmsg::<SockaddrIn>(self.fd.as_raw_fd(), &mut iov, control, MsgFlags::empty()) {
+            Err(Errno::ECONNREFUSED | Errno::EHOSTUNREACH | Errno::ENETUNREACH | Errno::EINTR) => {
+                return None;
             }
+            message => message.ok()?,
         };
         let peer = message.address?.into();
         let mut destination = self.bound;
@@ -96,8 +99,8 @@ impl Socket {
         sendmsg(self.fd.as_raw_fd(), &[IoSlice::new(bytes)], &control, MsgFlags::empty(), Some(&to))
     }
 
-    /// The largest IP packet, in bytes, that the route to `peer` is known to carry. Changes where this socket sends.
-    pub(super) fn path_mtu(&self, peer: SocketAddrV4) -> Option<u16> {
+    /// The largest IP packet, in bytes, that the route to `peer` is known to carry. To ask takes a socket of its own.
+    pub(super) fn path_mtu(self, peer: SocketAddrV4) -> Option<u16> {
         connect(self.fd.as_raw_fd(), &SockaddrIn::from(peer)).ok()?;
         let mtu = getsockopt(&self.fd, sockopt::IpMtu).ok()?;
         Some(u16::try_from(mtu).unwrap_or(u16::MAX))

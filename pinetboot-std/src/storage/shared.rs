@@ -1,10 +1,11 @@
 //! One version of one file, read once for all the transfers that want it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
+use std::rc::Rc;
 
 /// Which bytes a file held when it was opened: the same version means the same bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -37,6 +38,28 @@ impl Version {
     }
 }
 
+/// The memory that all the files of a tree share. Without it many Pis with a tree of their own would take as much as
+/// all their kernels together.
+#[derive(Debug, Clone, Default)]
+pub struct Budget(Rc<Cell<usize>>);
+
+impl Budget {
+    /// How much is kept in memory of all files together: 256 MiB, and one piece of 64 KiB more for each file.
+    pub const MEMORY: usize = MAX_PIECES_OF_ALL * PIECE;
+
+    fn is_spent(&self) -> bool {
+        self.0.get() >= MAX_PIECES_OF_ALL
+    }
+
+    fn take(&self) {
+        self.0.set(self.0.get() + 1);
+    }
+
+    fn give_back(&self, pieces: usize) {
+        self.0.set(self.0.get().saturating_sub(pieces));
+    }
+}
+
 /// An open file whose bytes are kept in memory while anyone reads it, at most [`Shared::MEMORY`] of them.
 ///
 /// Not a mapping: that would show bytes written over the file in the middle of a transfer, and kill the process when
@@ -49,8 +72,9 @@ pub struct Shared {
     pieces: RefCell<Pieces>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Pieces {
+    budget: Budget,
     by_number: Vec<Option<Box<[u8]>>>,
     /// Numbers of those in memory, oldest first.
     in_memory: VecDeque<usize>,
@@ -60,9 +84,9 @@ impl Shared {
     /// How much of one file is kept in memory: 64 MiB, more than any kernel or initramfs of a Pi.
     pub const MEMORY: usize = MAX_PIECES * PIECE;
 
-    /// A file to be read in the version that it is in.
-    pub fn new(file: File, version: Version) -> Self {
-        Self { file, version, pieces: RefCell::default() }
+    /// A file to be read in the version that it is in, with memory from `budget`.
+    pub fn new(file: File, version: Version, budget: Budget) -> Self {
+        Self { file, version, pieces: RefCell::new(Pieces::new(budget)) }
     }
 
     /// Which version it is.
@@ -106,19 +130,25 @@ impl Shared {
 }
 
 impl Pieces {
+    fn new(budget: Budget) -> Self {
+        Self { budget, by_number: Vec::new(), in_memory: VecDeque::new() }
+    }
+
     fn piece(&mut self, number: usize, load: impl FnOnce() -> io::Result<Box<[u8]>>) -> io::Result<&[u8]> {
         if self.by_number.len() <= number {
             self.by_number.resize_with(number + 1, || None);
         }
         if !matches!(self.by_number.get(number), Some(Some(_))) {
             let piece = load()?;
-            if self.in_memory.len() >= MAX_PIECES
+            while (self.in_memory.len() >= MAX_PIECES || self.budget.is_spent())
                 && let Some(oldest) = self.in_memory.pop_front()
                 && let Some(place) = self.by_number.get_mut(oldest)
             {
                 *place = None;
+                self.budget.give_back(1);
             }
             self.in_memory.push_back(number);
+            self.budget.take();
             if let Some(place) = self.by_number.get_mut(number) {
                 *place = Some(piece);
             }
@@ -127,9 +157,16 @@ impl Pieces {
     }
 }
 
+impl Drop for Pieces {
+    fn drop(&mut self) {
+        self.budget.give_back(self.in_memory.len());
+    }
+}
+
 /// Read at a time: few system calls, and little wasted on a small file.
 const PIECE: usize = 64 << 10;
 const MAX_PIECES: usize = 1024;
+const MAX_PIECES_OF_ALL: usize = 4096;
 
 #[cfg(test)]
 mod tests {
@@ -142,7 +179,7 @@ mod tests {
         file.write_all(content).unwrap();
         let open = File::open(file.path()).unwrap();
         let version = Version::of(&open.metadata().unwrap());
-        (file, Shared::new(open, version))
+        (file, Shared::new(open, version, Budget::default()))
     }
 
     fn content(len: usize) -> Vec<u8> {
@@ -165,7 +202,7 @@ mod tests {
 
     #[test]
     fn forgets_the_oldest_piece_when_there_are_too_many() {
-        let mut pieces = Pieces::default();
+        let mut pieces = Pieces::new(Budget::default());
         for number in 0..MAX_PIECES + 3 {
             pieces.piece(number, || Ok(Box::new([1]))).unwrap();
         }
@@ -177,6 +214,27 @@ mod tests {
         };
         pieces.piece(0, load).unwrap();
         assert_eq!(loads, 1);
+    }
+
+    #[test]
+    fn all_files_together_stay_within_their_budget() {
+        let budget = Budget::default();
+        let mut files: Vec<_> = (0..8).map(|_| Pieces::new(budget.clone())).collect();
+        for number in 0..MAX_PIECES {
+            for file in &mut files {
+                assert_eq!(file.piece(number, || Ok(Box::new([1]))).unwrap(), [1]);
+            }
+        }
+        let in_memory: usize = files.iter().map(|file| file.in_memory.len()).sum();
+        assert_eq!(in_memory, MAX_PIECES_OF_ALL);
+        // When it is spent, a new file gets a piece all the same, and always one.
+        let mut another = Pieces::new(budget.clone());
+        for number in 0..3 {
+            another.piece(number, || Ok(Box::new([1]))).unwrap();
+            assert_eq!(another.in_memory, [number]);
+        }
+        drop((files, another));
+        assert_eq!(budget.0.get(), 0);
     }
 
     #[test]

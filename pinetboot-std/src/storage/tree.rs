@@ -15,7 +15,7 @@ use nix::sys::stat::Mode;
 use pinetboot_core::pi::{Lookup, Prefix};
 use pinetboot_core::{BootPath, OpenError};
 
-use super::shared::{Shared, Version};
+use super::shared::{Budget, Shared, Version};
 
 /// A tree of boot files.
 ///
@@ -28,6 +28,7 @@ pub struct Tree {
     path: PathBuf,
     /// Files being sent, so that a thousand Pis at once read each only once.
     open: RefCell<HashMap<Version, Weak<Shared>>>,
+    budget: Budget,
 }
 
 /// A file that cannot be served.
@@ -57,7 +58,9 @@ impl Tree {
             return Err(error(TreeErrorKind::Empty));
         }
         match beneath(&root, Path::new("."), OFlag::O_PATH) {
-            Ok(_) => Ok(Self { root, path: path.to_owned(), open: RefCell::default() }),
+            Ok(_) => {
+                Ok(Self { root, path: path.to_owned(), open: RefCell::default(), budget: Budget::default() })
+            }
             Err(reason) => Err(error(TreeErrorKind::NoOpenat2(reason.into()))),
         }
     }
@@ -84,7 +87,7 @@ impl Tree {
     ///
     /// Why not, and where it was looked for.
     pub fn open(&self, path: &BootPath<'_>) -> Result<Rc<Shared>, Miss> {
-        let place = self.place(path);
+        let place = self.relative_place(path);
         self.open_beneath(&place).map_err(|errno| Miss {
             error: match errno {
                 Errno::ENOENT | Errno::ENOTDIR | Errno::EISDIR | Errno::ENAMETOOLONG => OpenError::NotFound,
@@ -99,8 +102,12 @@ impl Tree {
         })
     }
 
-    /// Where a name is looked for, relative to the root.
-    fn place(&self, path: &BootPath<'_>) -> PathBuf {
+    /// Where a name is looked for.
+    pub fn place(&self, path: &BootPath<'_>) -> PathBuf {
+        self.path.join(self.relative_place(path))
+    }
+
+    fn relative_place(&self, path: &BootPath<'_>) -> PathBuf {
         let lookup = Lookup::new(*path);
         let own = path.split_first().and_then(|(asked, _)| self.own_directory(asked, lookup.prefix()?));
         own.into_iter().chain(lookup.file().components().map(str::to_owned)).collect()
@@ -130,7 +137,7 @@ impl Tree {
         if open.len() >= open.capacity() {
             open.retain(|_, file| file.strong_count() > 0);
         }
-        let shared = Rc::new(Shared::new(file, version));
+        let shared = Rc::new(Shared::new(file, version, self.budget.clone()));
         open.insert(version, Rc::downgrade(&shared));
         Ok(shared)
     }

@@ -1,0 +1,103 @@
+//! `pinetboot demo`: a server with a small tree, and a simulated Pi 5 that boots from it, in one process.
+//!
+//! On the loopback interface and a free port: it takes no privilege, no file and no second machine.
+
+mod device_tree;
+mod tree;
+
+use std::io::{self, Write};
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::thread;
+
+use pinetboot_core::pi::Model;
+use pinetboot_core::tftp::Limits;
+use pinetboot_core::{Server, block_on};
+
+use crate::exit::{Exit, Failed};
+use crate::net::{self, Interrupt, LinuxNet};
+use crate::simulate::{Pi, simulate};
+pub(crate) use device_tree::DeviceTree;
+use tree::Tree;
+
+/// Boots a simulated Pi 5 from a tree in memory and shows it on standard output.
+///
+/// # Errors
+///
+/// If there is no loopback interface to be had, or standard output fails.
+pub fn run() -> Result<Exit, Failed> {
+    demonstrate(&mut io::stdout().lock())
+}
+
+fn demonstrate(out: &mut dyn Write) -> Result<Exit, Failed> {
+    let tree = Tree::new();
+    let (files, megabytes) = (tree.files(), tree.bytes() as f64 / 1e6);
+    let net = LinuxNet::listen(&[LOOPBACK], net::Options::default())
+        .map_err(|error| Failed::new(Exit::Bind, error))?;
+    let failure = |error: io::Error| Failed::new(Exit::Failure, error);
+    let server = net.addresses().map_err(failure)?.first().copied().unwrap_or(LOOPBACK);
+    let control = net.control();
+    let running = thread::Builder::new().name("server".into()).spawn(|| serve(net, tree)).map_err(failure)?;
+
+    let intro = format!(
+        "A TFTP server on {server} in this process: {files} files, {megabytes:.1} MB, made up in memory.\n"
+    );
+    let outro = "\nFor real: put what is on the boot partition of a Pi's card into a directory, and\n  \
+                 sudo pinetboot serve DIRECTORY\n";
+    let write = |out: &mut dyn Write, text: &str| {
+        out.write_all(text.as_bytes())
+            .map_err(|error| Failed::new(Exit::Failure, format!("cannot write the demo: {error}")))
+    };
+    let booted = write(out, &intro)
+        .and_then(|()| simulate(&Pi::new(Model::Pi5, SERIAL, server), out))
+        .and_then(|exit| write(out, outro).map(|()| exit));
+
+    control.stop();
+    match running.join() {
+        Ok(Interrupt::Failed(error)) => {
+            Err(Failed::new(Exit::Failure, format!("the server failed: {error}")))
+        }
+        Ok(_) => booted,
+        Err(_) => Err(Failed::new(Exit::Failure, "the server panicked")),
+    }
+}
+
+/// Serves until told to stop.
+fn serve(net: LinuxNet, tree: Tree) -> Interrupt {
+    let mut places: [_; PLACES] = std::array::from_fn(|_| None);
+    let mut server = Server::<_, _, _, { 2 * PLACES }>::new(net, tree, (), Limits::default(), &mut places);
+    match block_on(server.run()) {
+        Ok(never) => match never {},
+        Err(interrupt) => interrupt,
+    }
+}
+
+/// A free port of this machine, for itself only.
+const LOOPBACK: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0);
+
+/// One Pi, one file at a time; the others are in case an ERROR gets lost.
+const PLACES: usize = 8;
+
+const SERIAL: u32 = 0xbd98_9ae1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn boots() {
+        let mut out = Vec::new();
+        let exit = demonstrate(&mut out).unwrap();
+        let out = String::from_utf8(out).unwrap();
+        assert_eq!(exit, Exit::Success, "{out}");
+        assert!(out.lines().all(|line| line.len() <= 100), "{out}");
+        for expected in [
+            "bd989ae1//overlays/vc4-kms-v3d-pi5.dtbo",
+            "9,698,043 B",
+            "not there (normal: built in)",
+            "Would boot: kernel_2712.img, initramfs_2712, bcm2712-rpi-5-b.dtb and 1 overlay.",
+        ] {
+            assert!(out.contains(expected), "{expected}\n{out}");
+        }
+        assert!(!out.contains("Warning"), "{out}");
+    }
+}

@@ -1,0 +1,241 @@
+//! `pinetboot get`: fetches one file.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::net::{SocketAddr, SocketAddrV4, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+use std::time::Instant as Clock;
+
+use indicatif::{DecimalBytes, ProgressBar, ProgressStyle};
+use percent_encoding::percent_decode_str;
+use pinetboot_core::tftp::{self, Options, Outcome, Patience, Request};
+use pinetboot_core::{Client, Upload, block_on};
+use tempfile::NamedTempFile;
+
+use crate::cli;
+use crate::exit::{Exit, Failed};
+use crate::net::{Interrupt, LinuxNet};
+use crate::signals;
+
+/// Fetches the file; nothing is left behind unless all of it came.
+///
+/// # Errors
+///
+/// Why it did not come, and what to do about it.
+pub fn run(options: &cli::Get, quiet: bool) -> Result<Exit, Failed> {
+    let source = Source::parse(&options.url)?;
+    let output = match &options.output {
+        Some(path) => path.clone(),
+        None => PathBuf::from(source.file_name()?),
+    };
+    let failure = |error: io::Error| Failed::new(Exit::Failure, error);
+    let mut net = LinuxNet::client(None).map_err(failure)?;
+    signals::watch(net.control()).map_err(failure)?;
+
+    let bar = if quiet { ProgressBar::hidden() } else { progress_bar(&output) };
+    let mut target = Target::open(&output, bar)?;
+    let asked = Options {
+        block_size: Some(options.blksize),
+        transfer_size: Some(0),
+        window_size: (options.windowsize > 1).then_some(options.windowsize),
+        timeout_secs: None,
+    };
+    let mut client = Client {
+        net: &mut net,
+        local: LinuxNet::client_port(),
+        server: source.server,
+        patience: Patience::default(),
+    };
+    let began = Clock::now();
+    let report = block_on(client.get(&Request::octet(&source.path, asked), &mut target));
+    target.bar.finish_and_clear();
+    let url = &options.url;
+    match report.map(|report| report.outcome) {
+        Ok(Outcome::Complete { bytes }) => {
+            let seconds = began.elapsed().as_secs_f64();
+            if !quiet {
+                let rate = DecimalBytes((bytes as f64 / seconds.max(1e-6)) as u64);
+                eprintln!("{}: {} in {seconds:.2} s ({rate}/s)", output.display(), DecimalBytes(bytes));
+            }
+            Ok(Exit::Success)
+        }
+        Ok(Outcome::PeerError(code)) => {
+            Err(Failed::new(Exit::Refused, format!("{url}: the server says {code}")))
+        }
+        Ok(Outcome::Aborted(code)) => {
+            let why = target.error.map_or_else(|| code.to_string(), |error| error.to_string());
+            Err(Failed::new(Exit::Failure, format!("{}: {why}", output.display())))
+        }
+        Ok(_) => Err(Failed::new(
+            Exit::NoAnswer,
+            format!(
+                "{url}: {} does not answer. Is the server running, and does a firewall let its answers through? They come \
+                 from another port than {}",
+                source.server.ip(),
+                source.server.port(),
+            ),
+        )),
+        Err(Interrupt::Failed(error)) => Err(Failed::new(Exit::Failure, error)),
+        Err(_) => Ok(Exit::Interrupted),
+    }
+}
+
+/// What a URL names (RFC 3617).
+#[derive(Debug, PartialEq)]
+struct Source {
+    server: SocketAddrV4,
+    path: Vec<u8>,
+}
+
+impl Source {
+    fn parse(url: &str) -> Result<Self, Failed> {
+        let wrong =
+            |why: &str| Failed::new(Exit::Usage, format!("{url}: {why}; expected tftp://HOST[:PORT]/PATH"));
+        let rest = url.strip_prefix("tftp://").ok_or_else(|| wrong("not a tftp URL"))?;
+        let (host, path) = rest.split_once('/').ok_or_else(|| wrong("it names no file"))?;
+        let (host, port) = match host.rsplit_once(':') {
+            Some((host, port)) => {
+                (host, port.parse().map_err(|_| wrong("the port is no number from 0 to 65535"))?)
+            }
+            None => (host, tftp::PORT),
+        };
+        let path: Vec<u8> = percent_decode_str(path).collect();
+        if path.is_empty() {
+            return Err(wrong("it names no file"));
+        }
+        if path.contains(&0) || path.len() > 400 {
+            return Err(wrong("no TFTP request can carry that name"));
+        }
+        let mut addresses = (host, port)
+            .to_socket_addrs()
+            .map_err(|error| Failed::new(Exit::Failure, format!("cannot find {host}: {error}")))?;
+        let server = addresses.find_map(|address| match address {
+            SocketAddr::V4(address) => Some(address),
+            SocketAddr::V6(_) => None,
+        });
+        let server =
+            server.ok_or_else(|| Failed::new(Exit::Failure, format!("{host} has no IPv4 address")))?;
+        Ok(Self { server, path })
+    }
+
+    fn file_name(&self) -> Result<String, Failed> {
+        let name = self.path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+        match String::from_utf8_lossy(name).into_owned() {
+            name if name.is_empty() || name == "." || name == ".." => Err(Failed::new(
+                Exit::Usage,
+                "the URL ends in no file name: say where to put it with -o FILE",
+            )),
+            name => Ok(name),
+        }
+    }
+}
+
+/// Where the bytes go.
+struct Target {
+    output: Output,
+    bar: ProgressBar,
+    error: Option<io::Error>,
+}
+
+enum Output {
+    Stdout,
+    /// A device or pipe: written to as it is.
+    Special(File),
+    /// A file: made beside its place, moved there when whole.
+    File(Option<NamedTempFile>, PathBuf),
+}
+
+impl Target {
+    fn open(path: &Path, bar: ProgressBar) -> Result<Self, Failed> {
+        let failed = |error: io::Error| {
+            Failed::new(Exit::Failure, format!("cannot write {}: {error}", path.display()))
+        };
+        // What a link leads to is replaced, not the link: /dev/stdout is one.
+        let place = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let output = if path == Path::new("-") {
+            Output::Stdout
+        } else if path.exists() && !path.is_file() {
+            Output::Special(OpenOptions::new().write(true).open(path).map_err(failed)?)
+        } else {
+            let directory = place.parent().filter(|parent| !parent.as_os_str().is_empty());
+            let part = tempfile::Builder::new()
+                .prefix(".pinetboot-")
+                .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666))
+                .tempfile_in(directory.unwrap_or(Path::new(".")))
+                .map_err(failed)?;
+            Output::File(Some(part), place)
+        };
+        Ok(Self { output, bar, error: None })
+    }
+
+    fn try_write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match &mut self.output {
+            Output::Stdout => io::stdout().write_all(bytes),
+            Output::Special(file) => file.write_all(bytes),
+            Output::File(Some(part), _) => part.write_all(bytes),
+            Output::File(None, _) => Ok(()),
+        }
+    }
+
+    fn try_finish(&mut self) -> io::Result<()> {
+        match &mut self.output {
+            Output::Stdout => io::stdout().flush(),
+            Output::Special(file) => file.flush(),
+            Output::File(part, path) => match part.take() {
+                Some(part) => part.persist(path).map(drop).map_err(|error| error.error),
+                None => Ok(()),
+            },
+        }
+    }
+
+    fn keep(&mut self, result: io::Result<()>) -> Result<(), ()> {
+        result.map_err(|error| self.error = Some(error))
+    }
+}
+
+impl Upload for Target {
+    type Error = ();
+
+    fn expect(&mut self, len: u64) -> Result<(), ()> {
+        self.bar.set_length(len);
+        Ok(())
+    }
+
+    async fn write(&mut self, bytes: &[u8]) -> Result<(), ()> {
+        self.bar.inc(bytes.len() as u64);
+        let written = self.try_write(bytes);
+        self.keep(written)
+    }
+
+    async fn finish(&mut self) -> Result<(), ()> {
+        let finished = self.try_finish();
+        self.keep(finished)
+    }
+}
+
+/// Shown on a terminal only.
+fn progress_bar(output: &Path) -> ProgressBar {
+    let style = ProgressStyle::with_template(
+        "{msg} {wide_bar} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta}",
+    );
+    let bar = ProgressBar::no_length().with_message(output.display().to_string());
+    style.map_or(bar.clone(), |style| bar.with_style(style))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_as_people_write_them() {
+        let source = Source::parse("tftp://127.0.0.1/bd989ae1/config.txt").unwrap();
+        assert_eq!(source.server, "127.0.0.1:69".parse().unwrap());
+        assert_eq!(source.path, b"bd989ae1/config.txt");
+        assert_eq!(source.file_name().unwrap(), "config.txt");
+        assert_eq!(Source::parse("tftp://127.0.0.1:6969//a%20b").unwrap().path, b"/a b");
+        for wrong in ["http://127.0.0.1/x", "tftp://127.0.0.1", "tftp://127.0.0.1/", "tftp://127.0.0.1:x/y"] {
+            assert_eq!(Source::parse(wrong).unwrap_err().exit, Exit::Usage, "{wrong}");
+        }
+        assert!(Source::parse("tftp://127.0.0.1/a/..").unwrap().file_name().is_err());
+    }
+}

@@ -1,0 +1,36 @@
+//! Log lines: for people, the message alone; for machines, every field as JSON.
+
+use tracing::Level;
+use tracing_subscriber::fmt::format::debug_fn;
+
+use crate::config::LogFormat;
+
+/// Sends log lines to standard error from here on: those at least as grave as `level`.
+pub fn start(format: LogFormat, level: Level) {
+    let builder =
+        tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_target(false);
+    let started = match format {
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+        LogFormat::Text => {
+            let message_only = debug_fn(|writer, field, value| match field.name() {
+                "message" => write!(writer, "{value:?}"),
+                _ => Ok(()),
+            });
+            let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
+            builder.fmt_fields(message_only).with_ansi(colours).try_init()
+        }
+    };
+    if started.is_err() {
+        tracing::debug!("log lines go where they went before");
+    }
+}
+
+/// What `-v` and `-q` amount to.
+pub fn level(verbose: u8, quiet: bool) -> Level {
+    match (quiet, verbose) {
+        (true, _) => Level::WARN,
+        (false, 0) => Level::INFO,
+        (false, 1) => Level::DEBUG,
+        (false, _) => Level::TRACE,
+    }
+}

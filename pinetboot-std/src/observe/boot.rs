@@ -1,0 +1,102 @@
+//! Which stage of its boot each client has reached.
+
+use std::collections::HashMap;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::time::Duration;
+
+use indicatif::DecimalBytes;
+use pinetboot_core::pi::{BootFile, Lookup, Stage};
+use pinetboot_core::{BootPath, Instant, Report};
+use tracing::info;
+
+/// The boots under way, by client.
+#[derive(Debug, Default)]
+pub(super) struct Boots(HashMap<Ipv4Addr, Boot>);
+
+#[derive(Debug)]
+struct Boot {
+    began: Instant,
+    last: Instant,
+    stage: Stage,
+    files: u32,
+    bytes: u64,
+    missing: u32,
+    resent: u32,
+}
+
+impl Boots {
+    /// What to call a client: by the directory it asks for, if that is a Pi's, and by its address.
+    pub(super) fn name(&self, peer: SocketAddrV4, path: Option<&BootPath<'_>>) -> String {
+        match path.and_then(|path| Lookup::new(*path).prefix()) {
+            Some(prefix) => format!("{prefix} ({})", peer.ip()),
+            None => peer.ip().to_string(),
+        }
+    }
+
+    /// A client did not get a file.
+    pub(super) fn missed(&mut self, peer: SocketAddrV4, path: &BootPath<'_>) {
+        if BootFile::find(&Lookup::new(*path).file(), None).is_some()
+            && let Some(boot) = self.0.get_mut(peer.ip())
+        {
+            boot.missing += 1;
+        }
+    }
+
+    /// A client got a file: says so if that begins a new stage of its boot.
+    pub(super) fn stage(&mut self, now: Instant, report: &Report, path: &BootPath<'_>) {
+        let Some(file) = BootFile::find(&Lookup::new(*path).file(), None) else { return };
+        let client = self.name(report.peer, Some(path));
+        self.forget_old(now);
+        let new = Boot {
+            began: report.began,
+            last: now,
+            stage: file.stage,
+            files: 0,
+            bytes: 0,
+            missing: 0,
+            resent: 0,
+        };
+        let known = self.0.contains_key(report.peer.ip());
+        let boot = self.0.entry(*report.peer.ip()).or_insert(new);
+        if !known || file.stage > boot.stage {
+            let stage = file.stage;
+            let seconds = now.since(boot.began).as_secs_f64();
+            info!(client, %stage, seconds, "{client} reached stage: {stage}");
+        }
+        boot.stage = boot.stage.max(file.stage);
+        boot.last = now;
+        boot.files += 1;
+        boot.bytes += report.bytes;
+        boot.resent += report.resent;
+    }
+
+    /// A file went through: the kernel is the last.
+    pub(super) fn finished(&mut self, now: Instant, report: &Report, path: &BootPath<'_>) {
+        let file = BootFile::find(&Lookup::new(*path).file(), None);
+        if file.is_none_or(|file| file.stage != Stage::Kernel) {
+            return;
+        }
+        let client = self.name(report.peer, Some(path));
+        let Some(boot) = self.0.remove(report.peer.ip()) else { return };
+        let seconds = now.since(boot.began).as_secs_f64();
+        let Boot { files, bytes, missing, resent, .. } = boot;
+        info!(
+            client,
+            files,
+            bytes,
+            seconds,
+            missing,
+            resent,
+            "{client} has its kernel: files: {files}, {} in {seconds:.1} s; not there: {missing}; packets sent again: {resent}",
+            DecimalBytes(bytes),
+        );
+    }
+
+    /// Forgets boots that ended without a kernel, so that clients that come and go cost no memory.
+    fn forget_old(&mut self, now: Instant) {
+        self.0.retain(|_, boot| now.since(boot.last) < FORGET);
+    }
+}
+
+/// A Pi that has not asked for anything for so long has started over.
+const FORGET: Duration = Duration::from_secs(120);

@@ -1,0 +1,35 @@
+//! Signals, turned into calls.
+
+use std::io;
+use std::thread;
+
+use nix::sys::signal::{SigSet, Signal};
+
+use crate::exit::Exit;
+use crate::net::Control;
+
+/// From here on SIGINT and SIGTERM stop the network behind `control`, a second one ends the process at once, and
+/// SIGHUP makes it reload. To be called before any other thread is started.
+///
+/// # Errors
+///
+/// The system's.
+pub fn watch(control: Control) -> io::Result<()> {
+    let signals: SigSet = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].into_iter().collect();
+    signals.thread_block()?;
+    thread::Builder::new().name("signals".into()).spawn(move || {
+        let mut stopping = false;
+        loop {
+            match signals.wait() {
+                Ok(Signal::SIGHUP) => control.reload(),
+                Ok(_) if stopping => std::process::exit(Exit::Interrupted as i32),
+                Ok(_) => {
+                    stopping = true;
+                    control.stop();
+                }
+                Err(_) => {}
+            }
+        }
+    })?;
+    Ok(())
+}

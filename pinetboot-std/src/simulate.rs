@@ -1,0 +1,100 @@
+//! `pinetboot simulate`: asks a server for files as a Pi does, and says whether the Pi would boot.
+//!
+//! Order, options, probes and prefixes are those of the model's boot code (`simulate/models.rs` says where they were
+//! captured); config.txt is read far enough to follow it to kernel, initramfs, device tree and overlays. The files
+//! themselves are counted and thrown away.
+//!
+//! ```text
+//! models -> Loader -> Boot -> Fetch (a server, or a test's tree)
+//!                      |
+//!                      +----> Timeline (a line per request), Findings (the verdict)
+//! ```
+
+mod boot;
+#[cfg(test)]
+mod captured;
+mod checks;
+mod config_txt;
+pub(crate) mod fdt;
+mod fetch;
+mod filter;
+mod kernel;
+mod loader;
+mod models;
+mod overlay_map;
+#[cfg(test)]
+mod scenarios;
+mod tftp;
+mod timeline;
+mod verdict;
+
+use std::io::{self, Write};
+use std::net::SocketAddrV4;
+use std::time::Duration;
+
+use pinetboot_core::pi::{Model, Prefix};
+use pinetboot_core::tftp::Patience;
+
+use crate::cli;
+use crate::exit::{Exit, Failed};
+use boot::{Boot, Over};
+use filter::Board;
+use tftp::Tftp;
+
+/// A Pi to be simulated, and the server it is to boot from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pi {
+    /// Which Pi: a 3B, 4B or 5B.
+    pub model: Model,
+    /// The low half of its serial number, which names its directory.
+    pub serial: u32,
+    /// The server.
+    pub server: SocketAddrV4,
+    /// How long to wait for the server's first answer. After that a Pi's own patience counts: 30 s for each file.
+    pub patience: Patience,
+}
+
+impl Pi {
+    /// A Pi that waits for the first answer as long as a person would: 6 s, in which it asks twice.
+    pub fn new(model: Model, serial: u32, server: SocketAddrV4) -> Self {
+        Self { model, serial, server, patience: Patience::new(Duration::from_secs(2), 1) }
+    }
+}
+
+impl From<&cli::Simulate> for Pi {
+    fn from(options: &cli::Simulate) -> Self {
+        Self::new(options.model, options.serial, options.server)
+    }
+}
+
+/// Boots a simulated Pi and shows it on standard output.
+///
+/// # Errors
+///
+/// If the server does not answer ([`Exit::NoAnswer`]), or the network or standard output fails.
+pub fn run(options: &cli::Simulate) -> Result<Exit, Failed> {
+    simulate(&options.into(), &mut io::stdout().lock())
+}
+
+/// Boots a simulated Pi and writes its timeline and the verdict to `out`.
+///
+/// Returns [`Exit::Success`] if it would boot and [`Exit::WouldNotBoot`] if not.
+///
+/// # Errors
+///
+/// If the server does not answer ([`Exit::NoAnswer`]), or the network or `out` fails.
+pub fn simulate(pi: &Pi, out: &mut dyn Write) -> Result<Exit, Failed> {
+    let Pi { model, serial, server, patience } = *pi;
+    let own = Prefix::Serial(serial);
+    writeln!(out, "A simulated {}, serial {own}, asks {server}.\n", verdict::name(model))
+        .map_err(|error| boot::cannot_write(&error))?;
+    let mut tftp = Tftp::new(server, patience);
+    let mut boot = Boot::new(Board { model, serial }, &mut tftp, out);
+    match boot.begin().and_then(|()| models::boot(&mut boot)) {
+        Ok(()) | Err(Over::Ended) => {}
+        Err(Over::Failed(failed)) => return Err(failed),
+    }
+    let findings = boot.findings;
+    findings.print(model, out).map_err(|error| boot::cannot_write(&error))?;
+    Ok(if findings.would_boot() { Exit::Success } else { Exit::WouldNotBoot })
+}

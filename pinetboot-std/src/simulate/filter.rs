@@ -1,0 +1,159 @@
+//! The conditional filters of config.txt: `[pi5]`, `[all]`, `[0x12345678]` and the like.
+//!
+//! Documented in raspberrypi/documentation, config_txt/conditional.adoc. What depends on the desk the Pi stands on (pins,
+//! the monitor) or on its own settings (`[bootvar0..]`, `[partition=..]`) cannot be known here: such sections are skipped,
+//! and whoever reads the result is told.
+
+use pinetboot_core::pi::Model;
+
+/// The board whose filters match: a plain 3B, 4B or 5B.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Board {
+    pub(super) model: Model,
+    /// The low half of the serial number.
+    pub(super) serial: u32,
+}
+
+/// The filters in force at a line.
+#[derive(Debug, Default)]
+pub(super) struct Filters(Vec<Filter>);
+
+#[derive(Debug)]
+struct Filter {
+    kind: Kind,
+    holds: Holds,
+    text: String,
+}
+
+/// > Filters of the same type replace each other [..] Filters of different types can be combined
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Model,
+    Serial,
+    Edid,
+    Gpio,
+    Hdmi,
+    Tryboot,
+    Other,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Holds {
+    Yes,
+    No,
+    Unknown,
+}
+
+/// What becomes of the lines below a filter.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Section<'a> {
+    Applies,
+    Skipped,
+    /// Skipped because this filter cannot be judged here.
+    Unknown(&'a str),
+}
+
+impl Filters {
+    /// Takes in a line `[text]`.
+    pub(super) fn set(&mut self, text: &str, board: &Board) {
+        let word = text.trim().to_ascii_lowercase();
+        if word == "all" {
+            return self.0.clear();
+        }
+        let (kind, holds) = judge(&word, board);
+        self.0.retain(|filter| filter.kind != kind);
+        self.0.push(Filter { kind, holds, text: text.trim().to_owned() });
+    }
+
+    /// Whether the lines below apply.
+    pub(super) fn section(&self) -> Section<'_> {
+        if self.0.iter().any(|filter| filter.holds == Holds::No) {
+            return Section::Skipped;
+        }
+        match self.0.iter().find(|filter| filter.holds == Holds::Unknown) {
+            Some(filter) => Section::Unknown(&filter.text),
+            None => Section::Applies,
+        }
+    }
+}
+
+fn judge(word: &str, board: &Board) -> (Kind, Holds) {
+    let holds = |yes| if yes { Holds::Yes } else { Holds::No };
+    if let Some(serial) = word.strip_prefix("0x") {
+        // Whole or its low half; only that half is known here.
+        let matches = u64::from_str_radix(serial, 16).is_ok_and(|serial| serial as u32 == board.serial);
+        return (Kind::Serial, holds(matches));
+    }
+    if let Some(number) = word.strip_prefix("board-type=") {
+        let number = number.strip_prefix("0x").map_or(number.parse(), |hex| u32::from_str_radix(hex, 16));
+        return (Kind::Model, holds(number == Ok(board_type(board.model))));
+    }
+    match word {
+        "none" => (Kind::Model, Holds::No),
+        "tryboot" => (Kind::Tryboot, Holds::No),
+        _ if word == board.model.to_string() => (Kind::Model, Holds::Yes),
+        _ if MODELS.contains(&word) => (Kind::Model, Holds::No),
+        // Which of two ports a setting is for, nothing about booting.
+        _ if word.starts_with("hdmi:") => (Kind::Hdmi, Holds::Yes),
+        _ if word.starts_with("edid=") => (Kind::Edid, Holds::Unknown),
+        _ if word.starts_with("gpio") => (Kind::Gpio, Holds::Unknown),
+        _ => (Kind::Other, Holds::Unknown),
+    }
+}
+
+/// The revision code's number for 3B, 4B and 5B.
+fn board_type(model: Model) -> u32 {
+    match model {
+        Model::Pi3 => 0x08,
+        Model::Pi4 => 0x11,
+        _ => 0x17,
+    }
+}
+
+/// The words for models; a 5B is none of the others, and likewise a 4B and a 3B.
+const MODELS: &[&str] = &[
+    "pi0", "pi0w", "pi02", "pi02w", "pi1", "pi2", "pi3", "pi3+", "pi4", "pi400", "pi5", "pi500", "pi500+",
+    "cm0", "cm1", "cm3", "cm3+", "cm4", "cm4s", "cm5", "cm5l",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn section(filters: &[&str]) -> String {
+        let board = Board { model: Model::Pi5, serial: 0xbd98_9ae1 };
+        let mut set = Filters::default();
+        filters.iter().for_each(|filter| set.set(filter, &board));
+        format!("{:?}", set.section())
+    }
+
+    #[test]
+    fn models_replace_each_other() {
+        for applies in ["pi5", "PI5", "all", "board-type=0x17", "board-type=23", "HDMI:0"] {
+            assert_eq!(section(&[applies]), "Applies", "{applies}");
+        }
+        for skipped in ["pi4", "pi3+", "cm5", "pi500", "none", "tryboot", "board-type=0x14", "board-type=x"] {
+            assert_eq!(section(&[skipped]), "Skipped", "{skipped}");
+        }
+        assert_eq!(section(&["pi4", "pi5"]), "Applies");
+        assert_eq!(section(&["pi5", "cm4"]), "Skipped");
+        assert_eq!(section(&["none", "all"]), "Applies");
+    }
+
+    #[test]
+    fn kinds_combine_until_all() {
+        assert_eq!(section(&["0xbd989ae1"]), "Applies");
+        assert_eq!(section(&["0x0c8f7e5cbd989ae1", "pi5"]), "Applies");
+        assert_eq!(section(&["0x12345678", "pi5"]), "Skipped");
+        assert_eq!(section(&["0x12345678", "0xbd989ae1"]), "Applies");
+        assert_eq!(section(&["0x12345678", "all"]), "Applies");
+    }
+
+    #[test]
+    fn what_cannot_be_known_is_said() {
+        assert_eq!(section(&["gpio4=1"]), "Unknown(\"gpio4=1\")");
+        assert_eq!(section(&["EDID=DEL-U2422H", "pi5"]), "Unknown(\"EDID=DEL-U2422H\")");
+        assert_eq!(section(&["gpio4=1", "pi4"]), "Skipped");
+        assert_eq!(section(&["bootvar0&0x10"]), "Unknown(\"bootvar0&0x10\")");
+    }
+}

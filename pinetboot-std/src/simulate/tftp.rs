@@ -1,0 +1,177 @@
+//! The simulated Pi's requests on the network: a new UDP port for each, as captured (raspberrypi/rpi-eeprom issue 74).
+
+use std::net::SocketAddrV4;
+use std::time::{Duration, Instant};
+
+use pinetboot_core::tftp::{Options, Outcome, Patience, Request};
+use pinetboot_core::{Client, Probe, Upload, block_on};
+
+use super::fetch::{Answer, Fetch, Reply, Taken};
+use super::timeline::wrap;
+use super::verdict::WIDTH;
+use crate::exit::{Exit, Failed};
+use crate::net::{Interrupt, LinuxNet};
+
+/// A TFTP server, asked as a Pi asks.
+#[derive(Debug)]
+pub(super) struct Tftp {
+    server: SocketAddrV4,
+    /// How long to wait for the very first answer.
+    first: Patience,
+    start: Instant,
+    /// Whether the server has answered anything yet.
+    heard: bool,
+    /// Requests in a row that were not answered.
+    silent: u32,
+}
+
+impl Tftp {
+    pub(super) fn new(server: SocketAddrV4, first: Patience) -> Self {
+        Self { server, first, start: Instant::now(), heard: false, silent: 0 }
+    }
+
+    /// Makes one request with a client of its own.
+    fn ask(
+        &mut self,
+        name: &str,
+        request: impl AsyncFnOnce(&mut Client<'_, LinuxNet>) -> Result<Answer, Interrupt>,
+    ) -> Result<Reply, Failed> {
+        let mut net = LinuxNet::client(None)
+            .map_err(|error| Failed::new(Exit::Failure, format!("no UDP port to be had: {error}")))?;
+        let mut client = Client {
+            net: &mut net,
+            local: LinuxNet::client_port(),
+            server: self.server,
+            patience: if self.heard { PATIENCE } else { self.first },
+        };
+        let at = self.start.elapsed();
+        let answer = block_on(request(&mut client)).map_err(|interrupt| match interrupt {
+            Interrupt::Failed(_) => Failed::new(Exit::Failure, interrupt),
+            _ => Failed::new(Exit::Interrupted, interrupt),
+        })?;
+        let took = self.start.elapsed().saturating_sub(at);
+        match answer {
+            Answer::Silent => {
+                self.silent += 1;
+                if !self.heard || self.silent >= MOST_SILENT {
+                    return Err(self.no_answer(name, took));
+                }
+            }
+            _ => (self.heard, self.silent) = (true, 0),
+        }
+        Ok(Reply { at, took, answer })
+    }
+
+    fn no_answer(&self, name: &str, took: Duration) -> Failed {
+        let Self { server, heard, .. } = self;
+        let seconds = took.as_secs_f64();
+        let message = match heard {
+            true => format!(
+                "{server} has stopped answering: not a word about {name} for {seconds:.0} s, as about the file before. A Pi gives up \
+                 here. Is the server still running?"
+            ),
+            false => format!(
+                "{server} does not answer: not a word about {name} for {seconds:.0} s.\n\
+                 - Is a TFTP server running there, on that address and port?\n\
+                 - Does a firewall on the way let UDP port {} in, and the answers out? They come from another port for each file (RFC \
+                 1350), unless the server keeps to one: 'pinetboot serve --single-port' does.\n\
+                 - In a container, or behind NAT, --single-port is needed as well.",
+                server.port(),
+            ),
+        };
+        Failed::new(Exit::NoAnswer, wrap(&message, WIDTH, "  "))
+    }
+}
+
+impl Fetch for Tftp {
+    fn probe(&mut self, name: &str, options: Options) -> Result<Reply, Failed> {
+        self.ask(name, async |client| {
+            Ok(match client.probe(name.as_bytes(), options).await? {
+                Probe::Found(len) => Answer::There(len),
+                Probe::Missing(outcome) => ended(outcome, 0),
+            })
+        })
+    }
+
+    fn get(&mut self, name: &str, options: Options, keep: usize) -> Result<Reply, Failed> {
+        self.ask(name, async |client| {
+            let mut sink =
+                Sink { began: Instant::now(), keep, kept: Vec::new(), announced: false, late: false };
+            let report = client.get(&Request::octet(name.as_bytes(), options), &mut sink).await?;
+            Ok(match report.outcome {
+                Outcome::Complete { bytes } => Answer::Taken(Taken {
+                    bytes,
+                    kept: sink.kept,
+                    block_size: report.block_size,
+                    // `tsize`, which is always asked for together with the others, or else a block size that is no default.
+                    options_agreed: sink.announced || options.block_size == Some(report.block_size),
+                }),
+                Outcome::Aborted(_) if sink.late => Answer::Broken {
+                    bytes: report.bytes,
+                    why: format!(
+                        "a Pi gives a file {} s (TFTP_FILE_TIMEOUT), and it took longer",
+                        FILE.as_secs()
+                    ),
+                },
+                outcome => ended(outcome, report.bytes),
+            })
+        })
+    }
+}
+
+/// A transfer that did not come to its end.
+fn ended(outcome: Outcome, bytes: u64) -> Answer {
+    match outcome {
+        Outcome::PeerError(code) if bytes == 0 => Answer::Refused(code),
+        Outcome::PeerError(code) => Answer::Broken { bytes, why: format!("the server ended it with {code}") },
+        Outcome::Aborted(code) => {
+            Answer::Broken { bytes, why: format!("the server's answer made no sense ({code})") }
+        }
+        _ if bytes == 0 => Answer::Silent,
+        _ => Answer::Broken { bytes, why: "the server fell silent".into() },
+    }
+}
+
+/// Where a file's bytes go: they are counted, and the first ones kept.
+struct Sink {
+    began: Instant,
+    keep: usize,
+    kept: Vec<u8>,
+    announced: bool,
+    late: bool,
+}
+
+impl Upload for Sink {
+    type Error = Late;
+
+    fn expect(&mut self, _: u64) -> Result<(), Late> {
+        self.announced = true;
+        Ok(())
+    }
+
+    async fn write(&mut self, bytes: &[u8]) -> Result<(), Late> {
+        self.late = self.began.elapsed() > FILE;
+        let room = self.keep.saturating_sub(self.kept.len()).min(bytes.len());
+        self.kept.extend(bytes.iter().take(room));
+        if self.late { Err(Late) } else { Ok(()) }
+    }
+
+    async fn finish(&mut self) -> Result<(), Late> {
+        Ok(())
+    }
+}
+
+/// The Pi has given up on the file.
+#[derive(Debug)]
+struct Late;
+
+/// The longest that a single file may take, all in all, unless TFTP_FILE_TIMEOUT says otherwise
+/// (raspberrypi/documentation, eeprom-bootloader.adoc).
+const FILE: Duration = Duration::from_secs(30);
+
+/// A request is repeated after 2 s (captured, raspberrypi/rpi-eeprom issue 74); 2 + 4 + 8 + 8 + 8 s come to the 30 that a
+/// file is given.
+const PATIENCE: Patience = Patience::new(Duration::from_secs(2), 4);
+
+/// One file without an answer may be the server's way of saying that it has none; the next one too, hardly.
+const MOST_SILENT: u32 = 2;

@@ -1,0 +1,185 @@
+//! The boot as a timeline: a line for each request, as it is answered, in 100 columns.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::time::Duration;
+
+use pinetboot_core::pi::Stage;
+use pinetboot_core::tftp::ErrorCode;
+
+use super::fetch::{Answer, Reply, Taken};
+
+/// Where the lines go.
+pub(super) struct Timeline<'a>(pub(super) &'a mut dyn Write);
+
+impl Timeline<'_> {
+    pub(super) fn begin(&mut self) -> io::Result<()> {
+        writeln!(self.0, "   time  {:<12}  {:<NAME$}  answer", "stage", "asked for")
+    }
+
+    pub(super) fn line(&mut self, line: &Line<'_>) -> io::Result<()> {
+        writeln!(self.0, "{line}")?;
+        self.0.flush()
+    }
+}
+
+/// A request and what became of it.
+pub(super) struct Line<'a> {
+    pub(super) stage: Stage,
+    pub(super) name: &'a str,
+    pub(super) reply: &'a Reply,
+    /// What it means if the file is not there.
+    pub(super) miss: Miss,
+}
+
+/// What it means that a file is not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Miss {
+    /// Nothing bad, and why not, in fifteen letters or less.
+    Normal(&'static str),
+    /// Someone should look at it.
+    Bad,
+}
+
+impl fmt::Display for Line<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { stage, name, reply, miss } = self;
+        write!(f, "{:>7.3}  {stage:<12}  {name:<NAME$}", reply.at.as_secs_f64())?;
+        if name.chars().count() > NAME {
+            write!(f, "\n{:INDENT$}", "")?;
+        }
+        f.write_str("  ")?;
+        match (&reply.answer, miss) {
+            (Answer::There(Some(len)), _) => write!(f, "{:>10} B  only asked for", Grouped(*len)),
+            (Answer::There(None), _) => f.write_str("    there, of unknown size"),
+            (Answer::Taken(taken), _) => write!(f, "{}", Transfer(taken, reply.took)),
+            (Answer::Refused(ErrorCode::FILE_NOT_FOUND), Miss::Normal(why)) => {
+                write!(f, "not there (normal: {why})")
+            }
+            (Answer::Refused(ErrorCode::FILE_NOT_FOUND), Miss::Bad) => f.write_str("NOT THERE"),
+            (Answer::Refused(code), _) => write!(f, "REFUSED: {code}"),
+            (Answer::Silent, _) => write!(f, "NO ANSWER for {:.0} s", reply.took.as_secs_f64()),
+            (Answer::Broken { bytes, .. }, _) => write!(f, "{:>10} B  AND NO MORE", Grouped(*bytes)),
+        }
+    }
+}
+
+struct Transfer<'a>(&'a Taken, Duration);
+
+impl fmt::Display for Transfer<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(taken, took) = self;
+        let seconds = took.as_secs_f64();
+        write!(f, "{:>10} B", Grouped(taken.bytes))?;
+        match seconds {
+            ..1.0 => write!(f, "{:>7.1} ms", seconds * 1e3)?,
+            _ => write!(f, "{seconds:>7.2} s ")?,
+        }
+        // Of a few blocks the rate says nothing.
+        if taken.bytes >= 1 << 16 {
+            write!(f, "{:>6.1} MB/s", taken.bytes as f64 / seconds.max(1e-6) / 1e6)?;
+        }
+        Ok(())
+    }
+}
+
+/// A number with commas: 9,698,043.
+pub(super) struct Grouped(pub(super) u64);
+
+impl fmt::Display for Grouped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let digits = self.0.to_string();
+        let mut text = String::with_capacity(digits.len() * 4 / 3);
+        for (index, digit) in digits.chars().enumerate() {
+            if index > 0 && (digits.len() - index).is_multiple_of(3) {
+                text.push(',');
+            }
+            text.push(digit);
+        }
+        f.pad(&text)
+    }
+}
+
+/// Breaks a text into lines of at most `width` columns; every line but the first begins with `indent`.
+///
+/// A word that is longer than that stands alone. Line ends in the text stay.
+pub(super) fn wrap(text: &str, width: usize, indent: &str) -> String {
+    let mut wrapped = String::new();
+    for (index, line) in text.lines().enumerate() {
+        if index > 0 {
+            wrapped.push('\n');
+            wrapped.push_str(indent);
+        }
+        let mut column = if index > 0 { indent.len() } else { 0 };
+        for (index, word) in line.split(' ').enumerate() {
+            let len = word.chars().count();
+            if index > 0 && column + 1 + len > width {
+                wrapped.push('\n');
+                wrapped.push_str(indent);
+                column = indent.len();
+            } else if index > 0 {
+                wrapped.push(' ');
+                column += 1;
+            }
+            wrapped.push_str(word);
+            column += len;
+        }
+    }
+    wrapped
+}
+
+/// Columns of a name: `bd989ae1//overlays/vc4-kms-v3d-pi5.dtbo` fits.
+const NAME: usize = 40;
+
+/// Columns before the answer.
+const INDENT: usize = 7 + 2 + 12 + 2 + NAME;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(name: &str, answer: Answer, miss: Miss) -> String {
+        let (at, took) = (Duration::from_micros(1_234_567), Duration::from_millis(142));
+        let reply = Reply { at, took, answer };
+        Line { stage: Stage::CommandLine, name, reply: &reply, miss }.to_string()
+    }
+
+    #[test]
+    fn lines_fit_and_align() {
+        let taken = |bytes| Answer::Taken(Taken { bytes, block_size: 1468, ..Taken::default() });
+        let missing = || Answer::Refused(ErrorCode::FILE_NOT_FOUND);
+        let lines = [
+            line("7bf18f79/kernel_2712.img", taken(9_698_043), Miss::Bad),
+            line("7bf18f79//overlays/vc4-kms-v3d-pi5.dtbo", taken(3_306), Miss::Bad),
+            line("7bf18f79/kernel8.img", Answer::There(Some(9_285_745)), Miss::Bad),
+            line("7bf18f79/pieeprom.sig", missing(), Miss::Normal("no self-update")),
+            line("7bf18f79/bcm2712-rpi-5-b.dtb", missing(), Miss::Bad),
+            line("x", Answer::Refused(ErrorCode::ACCESS_VIOLATION), Miss::Bad),
+            line("x", Answer::Silent, Miss::Bad),
+            line("7bf18f79/current/a-name-that-someone-made-quite-long.img", taken(1), Miss::Bad),
+        ];
+        assert_eq!(
+            lines.join("\n"),
+            "  1.235  command line  7bf18f79/kernel_2712.img                   9,698,043 B  142.0 ms  68.3 MB/s
+  1.235  command line  7bf18f79//overlays/vc4-kms-v3d-pi5.dtbo        3,306 B  142.0 ms
+  1.235  command line  7bf18f79/kernel8.img                       9,285,745 B  only asked for
+  1.235  command line  7bf18f79/pieeprom.sig                     not there (normal: no self-update)
+  1.235  command line  7bf18f79/bcm2712-rpi-5-b.dtb              NOT THERE
+  1.235  command line  x                                         REFUSED: error 2, access violation
+  1.235  command line  x                                         NO ANSWER for 0 s
+  1.235  command line  7bf18f79/current/a-name-that-someone-made-quite-long.img
+                                                                          1 B  142.0 ms"
+        );
+        assert!(lines.iter().flat_map(|line| line.lines()).all(|line| line.len() <= 100));
+    }
+
+    #[test]
+    fn numbers_are_grouped_and_text_is_wrapped() {
+        for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (96_205_380, "96,205,380")] {
+            assert_eq!(Grouped(number).to_string(), text);
+        }
+        assert_eq!(wrap("one two three four", 8, "  "), "one two\n  three\n  four");
+        assert_eq!(wrap("  one two", 8, "  "), "  one\n  two");
+        assert_eq!(wrap("one\ntwo a-very-long-word", 9, ""), "one\ntwo\na-very-long-word");
+    }
+}

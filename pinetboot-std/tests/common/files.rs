@@ -1,0 +1,83 @@
+//! Files that differ from each other at every offset, and directories that go away by themselves.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// `len` bytes that `name` determines: no two blocks are alike, so that a wrong block or a wrong file shows.
+pub(crate) fn content(name: &str, len: usize) -> Vec<u8> {
+    let mut state =
+        name.bytes().fold(len as u64, |seed, byte| seed.wrapping_mul(31).wrapping_add(byte.into()));
+    let mut bytes = Vec::with_capacity(len + 8);
+    while bytes.len() < len {
+        // SplitMix64.
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        bytes.extend_from_slice(&(mixed ^ (mixed >> 31)).to_le_bytes());
+    }
+    bytes.truncate(len);
+    bytes
+}
+
+/// Where two files differ, in a few words; `None` if they do not. (An `assert_eq` would print megabytes.)
+pub(crate) fn difference(got: &[u8], expected: &[u8]) -> Option<String> {
+    if got == expected {
+        return None;
+    }
+    let at = got.iter().zip(expected).position(|(a, b)| a != b).unwrap_or(got.len().min(expected.len()));
+    Some(format!("{} bytes instead of {}, the first difference at {at}", got.len(), expected.len()))
+}
+
+/// A directory that goes away with its content when it is dropped.
+pub(crate) struct Folder(tempfile::TempDir);
+
+impl Folder {
+    /// With these files in it; directories come with them.
+    pub(crate) fn new(files: &[(&str, &[u8])]) -> Self {
+        let folder = Self(tempfile::tempdir().unwrap());
+        for (name, content) in files {
+            folder.write(name, content);
+        }
+        folder
+    }
+
+    /// A tree that no one is warned of: it has a config.txt.
+    pub(crate) fn tree(files: &[(&str, &[u8])]) -> Self {
+        let folder = Self::new(files);
+        folder.write("config.txt", b"[all]\n");
+        folder
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    pub(crate) fn join(&self, name: &str) -> PathBuf {
+        self.path().join(name)
+    }
+
+    pub(crate) fn write(&self, name: &str, content: &[u8]) {
+        let path = self.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+
+    pub(crate) fn read(&self, name: &str) -> Vec<u8> {
+        fs::read(self.join(name)).unwrap()
+    }
+
+    /// What is in it, in order.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.path()).unwrap();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+}
+
+impl AsRef<std::ffi::OsStr> for Folder {
+    fn as_ref(&self) -> &std::ffi::OsStr {
+        self.path().as_ref()
+    }
+}

@@ -1,0 +1,15 @@
+//! What the tests of the real program share: the program as a process, trees of files, and clients to ask it.
+#![allow(dead_code, unused_imports, reason = "every test uses its own part")]
+
+pub(crate) mod crowd;
+pub(crate) mod fetch;
+pub(crate) mod files;
+pub(crate) mod json;
+pub(crate) mod peer;
+pub(crate) mod process;
+
+pub(crate) use crowd::Crowd;
+pub(crate) use fetch::{Fetch, fetch};
+pub(crate) use files::{Folder, content, difference};
+pub(crate) use peer::Peer;
+pub(crate) use process::{Ended, Process, Serving, pinetboot, run};

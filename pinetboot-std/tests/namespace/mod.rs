@@ -1,0 +1,320 @@
+//! Networks that exist only for one test: namespaces joined by cables, and programs that run in them.
+//!
+//! Nothing here touches the machine's own network: cables are made between two namespaces, TAP devices within one.
+//! Dropping a [`Namespace`] or a [`Process`] removes it, also when the test fails. If the test itself is killed, its
+//! processes die with it, and the next test to run removes the namespaces.
+#![allow(dead_code, reason = "every test uses its own part")]
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::{PipeReader, Read, Write, pipe};
+use std::net::UdpSocket;
+use std::os::fd::AsRawFd;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::libc;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// Within this anything happens that does not have to wait for a timeout of the protocol.
+pub(crate) const SOON: Duration = Duration::from_secs(30);
+
+/// A network namespace.
+#[derive(Debug)]
+pub(crate) struct Namespace {
+    name: String,
+}
+
+impl Namespace {
+    /// A new one, with nothing but its loopback; `role` is part of its name.
+    pub(crate) fn new(role: &str) -> Self {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        // The first `ip netns add` on a machine mounts the directory of the names, which two at once do not survive.
+        static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+        let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        if count == 0 {
+            remove_leftovers();
+        }
+        let name = format!("{PREFIX}{}-{count}-{role}", std::process::id());
+        ip(&format!("netns add {name}"));
+        let namespace = Self { name };
+        namespace.ip("link set lo up");
+        namespace
+    }
+
+    /// Runs `ip` in it.
+    pub(crate) fn ip(&self, arguments: &str) {
+        ip(&format!("-n {} {arguments}", self.name));
+    }
+
+    /// An interface's address, as `10.0.0.1/24`; it may get several.
+    pub(crate) fn address(&self, interface: &str, address: &str) {
+        self.ip(&format!("addr add {address} broadcast + dev {interface}"));
+    }
+
+    /// Everything that it has no route for goes to this address.
+    pub(crate) fn gateway(&self, address: &str) {
+        self.ip(&format!("route add default via {address}"));
+    }
+
+    /// From here on it forwards packets between its interfaces.
+    pub(crate) fn forward(&self) {
+        self.inside(|| fs::write("/proc/sys/net/ipv4/ip_forward", "1")).unwrap();
+    }
+
+    /// A bridge that joins these interfaces.
+    pub(crate) fn bridge(&self, name: &str, interfaces: &[&str]) {
+        self.ip(&format!("link add {name} type bridge"));
+        self.ip(&format!("link set {name} up"));
+        for interface in interfaces {
+            self.ip(&format!("link set {interface} master {name}"));
+        }
+    }
+
+    /// A TAP device, for an emulated machine.
+    pub(crate) fn tap(&self, name: &str) {
+        self.ip(&format!("tuntap add {name} mode tap"));
+        self.ip(&format!("link set {name} up"));
+    }
+
+    /// Adds rules for its packets, in nftables' language.
+    pub(crate) fn nft(&self, rules: &str) {
+        let mut command = self.command("nft");
+        let mut child =
+            command.args(["-f", "-"]).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(rules.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "nft: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// A program, to run in it. It dies with the thread that starts it.
+    pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.name, "setpriv", "--pdeathsig", "KILL", "--"]).arg(program);
+        command
+    }
+
+    /// Runs `work` with this as its network.
+    pub(crate) fn inside<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        let entrance = File::open(Path::new("/run/netns").join(&self.name)).unwrap();
+        let enter_and_work = || {
+            // SAFETY: the descriptor is open, and the call changes nothing but the network of this thread, which ends
+            // when the work is done.
+            let entered = unsafe { libc::setns(entrance.as_raw_fd(), libc::CLONE_NEWNET) };
+            assert_eq!(entered, 0, "cannot enter {}", self.name);
+            work()
+        };
+        thread::scope(|scope| {
+            scope.spawn(enter_and_work).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+
+    /// A socket in it, that gives up waiting after [`SOON`].
+    pub(crate) fn socket(&self, address: &str) -> UdpSocket {
+        let socket = self.inside(|| UdpSocket::bind(address)).unwrap();
+        socket.set_read_timeout(Some(SOON)).unwrap();
+        socket
+    }
+
+    /// One of the kernel's counters about IPv4 in it, as netstat(8) shows them: `FragCreates`.
+    pub(crate) fn ip_counter(&self, name: &str) -> u64 {
+        let table = self.inside(|| fs::read_to_string("/proc/thread-self/net/snmp")).unwrap();
+        let mut lines = table.lines().filter_map(|line| line.strip_prefix("Ip: "));
+        let (names, values) = (lines.next().unwrap(), lines.next().unwrap());
+        let mut both = names.split(' ').zip(values.split(' '));
+        both.find(|(counter, _)| *counter == name).unwrap().1.parse().unwrap()
+    }
+
+    /// Runs `pinetboot serve TREE` in it, and returns when it is ready.
+    pub(crate) fn serve(&self, tree: &Path, options: &[&str]) -> Process {
+        let mut command = self.command(PINETBOOT);
+        command.args(["serve", "-v"]).args(options).arg(tree);
+        let mut server = Process::start(command);
+        server.line("ready tftp ", SOON);
+        server
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        // Not `ip`, which panics. The interfaces go with the namespace, which goes with its last process.
+        let _gone = Command::new("ip").args(["netns", "delete", &self.name]).status();
+    }
+}
+
+/// One end of a cable.
+#[derive(Clone, Copy)]
+pub(crate) struct End<'a> {
+    pub(crate) of: &'a Namespace,
+    pub(crate) interface: &'a str,
+    /// As `10.0.0.1/24`; none for the port of a bridge.
+    pub(crate) address: Option<&'a str>,
+}
+
+/// Where a cable is plugged in.
+pub(crate) fn end<'a>(of: &'a Namespace, interface: &'a str, address: &'a str) -> End<'a> {
+    End { of, interface, address: Some(address) }
+}
+
+/// A cable that carries packets of up to `mtu` bytes.
+pub(crate) fn cable(one: End<'_>, other: End<'_>, mtu: u16) {
+    ip(&format!(
+        "link add {} netns {} mtu {mtu} type veth peer name {} netns {} mtu {mtu}",
+        one.interface, one.of.name, other.interface, other.of.name
+    ));
+    for End { of, interface, address } in [one, other] {
+        if let Some(address) = address {
+            of.address(interface, address);
+        }
+        of.ip(&format!("link set {interface} up"));
+    }
+}
+
+/// A program that runs, and what it says: standard output and standard error as one. Dropping it kills it.
+#[derive(Debug)]
+pub(crate) struct Process {
+    child: Child,
+    output: Receiver<Vec<u8>>,
+    /// All that came so far.
+    said: Vec<u8>,
+    /// How much of that was looked at.
+    read: usize,
+}
+
+impl Process {
+    /// Starts it. Its standard input is a pipe, for [`say`](Self::say).
+    pub(crate) fn start(mut command: Command) -> Self {
+        let (reader, writer) = pipe().unwrap();
+        command.stdin(Stdio::piped()).stdout(writer.try_clone().unwrap()).stderr(writer);
+        let child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        drop(command); // and with it our copies of the pipe's end: the output ends when the program does
+        Self { child, output: listen(reader), said: Vec::new(), read: 0 }
+    }
+
+    /// Writes to its standard input.
+    pub(crate) fn say(&mut self, text: &str) {
+        self.child.stdin.as_mut().unwrap().write_all(text.as_bytes()).unwrap();
+    }
+
+    /// Waits for it to say `text`, and returns what it said up to the end of that.
+    pub(crate) fn expect(&mut self, text: &str, within: Duration) -> String {
+        let deadline = Instant::now() + within;
+        loop {
+            if let Some(at) = find(&self.said[self.read..], text.as_bytes()) {
+                let end = self.read + at + text.len();
+                let heard = String::from_utf8_lossy(&self.said[self.read..end]).into_owned();
+                self.read = end;
+                return heard;
+            }
+            match self.output.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(bytes) => self.said.extend(bytes),
+                Err(RecvTimeoutError::Timeout) => {
+                    panic!("no {text:?} within {within:?}, but:\n{}", self.said())
+                }
+                Err(RecvTimeoutError::Disconnected) => {
+                    panic!("ended without {text:?}, but:\n{}", self.said())
+                }
+            }
+        }
+    }
+
+    /// Waits for it to say `text`, and returns the line that has it.
+    pub(crate) fn line(&mut self, text: &str, within: Duration) -> String {
+        let before = self.expect(text, within);
+        let rest = self.expect("\n", within);
+        let line = before.lines().last().unwrap_or_default().to_owned() + &rest;
+        line.trim_end().to_owned()
+    }
+
+    /// Waits for it to end, and returns how it ended and all that it said.
+    pub(crate) fn finish(mut self, within: Duration) -> (ExitStatus, String) {
+        let deadline = Instant::now() + within;
+        loop {
+            match self.output.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(bytes) => self.said.extend(bytes),
+                Err(RecvTimeoutError::Timeout) => panic!("not over within {within:?}:\n{}", self.said()),
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        (self.child.wait().unwrap(), self.said())
+    }
+
+    /// Asks it to end, which it has to do well, and returns all that it said.
+    pub(crate) fn stop(self) -> String {
+        kill(Pid::from_raw(self.child.id() as i32), Signal::SIGTERM).unwrap();
+        let (status, said) = self.finish(SOON);
+        assert!(status.success(), "{status}: {said}");
+        said
+    }
+
+    /// All that was heard of it so far.
+    fn said(&self) -> String {
+        String::from_utf8_lossy(&self.said).into_owned()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _dead = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+}
+
+/// Bytes that look like no others, the same in every run.
+pub(crate) fn content(len: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 32) as u8
+    };
+    (0..len).map(|_| next()).collect()
+}
+
+/// Runs `ip`, which has to succeed.
+fn ip(arguments: &str) {
+    let output = Command::new("ip").args(arguments.split_whitespace()).output().unwrap();
+    assert!(output.status.success(), "ip {arguments}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Removes the namespaces of tests that were killed.
+fn remove_leftovers() {
+    for entry in fs::read_dir("/run/netns").into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let owner = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next());
+        if owner.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+            let _gone = Command::new("ip").args(["netns", "delete", &name]).status();
+        }
+    }
+}
+
+/// Hands on what comes out of a pipe, until it ends.
+fn listen(mut reader: PipeReader) -> Receiver<Vec<u8>> {
+    let (sender, receiver) = channel();
+    thread::spawn(move || {
+        let mut memory = [0; 4096];
+        while let Ok(len @ 1..) = reader.read(&mut memory) {
+            if sender.send(memory[..len].to_vec()).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+fn find(bytes: &[u8], text: &[u8]) -> Option<usize> {
+    bytes.windows(text.len()).position(|window| window == text)
+}
+
+/// The program under test.
+pub(crate) const PINETBOOT: &str = env!("CARGO_BIN_EXE_pinetboot");
+
+const PREFIX: &str = "pinetboot-";

@@ -1,0 +1,23 @@
+//! `pinetboot serve` and `pinetboot get` as processes: what they print, how they end, what they keep out.
+//!
+//! Needs nothing but Rust and Linux: ports are free ones of 127.0.0.0/8, and nothing sleeps: a test waits for the line
+//! or the packet that it is about.
+
+mod common;
+
+#[path = "serve/crowd.rs"]
+mod crowd;
+#[path = "serve/files.rs"]
+mod files;
+#[path = "serve/get.rs"]
+mod get;
+#[path = "serve/log.rs"]
+mod log;
+#[path = "serve/peers.rs"]
+mod peers;
+#[path = "serve/process.rs"]
+mod process;
+#[path = "serve/uploads.rs"]
+mod uploads;
+#[path = "serve/wire.rs"]
+mod wire;

@@ -1,0 +1,128 @@
+//! Who is answered, from where, and for how long.
+
+use std::net::SocketAddrV4;
+use std::time::{Duration, Instant};
+
+use pinetboot_core::tftp::Options;
+
+use crate::common::{Folder, Peer, Serving, fetch, pinetboot};
+
+/// Replies come from the address that was asked, also where there are many (RFC 1123, section 4.1.3.5).
+#[test]
+fn answers_come_from_the_address_that_was_asked() {
+    let tree = Folder::tree(&[("file", &[0; 600])]);
+    for mode in [&[][..], &["--single-port"]] {
+        let mut command = pinetboot();
+        command.args(["serve", "--listen", "0.0.0.0", "--tftp-port", "0"]).args(mode).arg(&tree);
+        let serving = Serving::start_as(&mut command);
+        let port = serving.address().port();
+        for ip in ["127.0.0.1", "127.0.0.2", "127.1.2.3"] {
+            let asked = SocketAddrV4::new(ip.parse().unwrap(), port);
+            for request in
+                ["RRQ file octet", "RRQ file octet blksize=600", "RRQ missing octet", "ACK 7", "WRQ up octet"]
+            {
+                let mut peer = Peer::of(asked);
+                peer.say(request);
+                peer.hear();
+                let from = peer.transfer.unwrap();
+                assert_eq!(from.ip(), asked.ip(), "{request}");
+                let own_port = mode.is_empty() && request.starts_with("RRQ file");
+                assert_eq!(from.port() != port, own_port, "{request}");
+                peer.say("ERROR 0 enough");
+            }
+            assert_eq!(fetch(asked, "file", Options::default()).unwrap(), [0; 600]);
+        }
+    }
+}
+
+/// An impatient client, or a network that doubles datagrams: the transfer must not begin twice.
+#[test]
+fn a_request_that_is_repeated_begins_one_transfer() {
+    let tree = Folder::tree(&[("file", &[0; 600])]);
+    for mode in ["-v", "--single-port"] {
+        let serving = Serving::start(&tree, &["-v", mode][..1 + usize::from(mode != "-v")]);
+        let mut peer = Peer::of(serving.address());
+        for _ in 0..5 {
+            peer.say("RRQ file octet tsize=0");
+        }
+        serving.settle();
+        assert_eq!(peer.heard(), ["OACK tsize=600"], "one answer to five requests");
+        let transfer = peer.transfer;
+        peer.exchange("ACK 0", "DATA 1 +512");
+        peer.say("RRQ file octet tsize=0");
+        serving.settle();
+        assert_eq!(peer.heard(), [""; 0], "nor one that comes late");
+        peer.exchange("ACK 1", "DATA 2 +88");
+        assert_eq!(peer.transfer, transfer, "from one port");
+        peer.say("ACK 2");
+        serving.wait_for_log("sent file");
+        // Now it is a new one.
+        peer.exchange("RRQ file octet tsize=0", "OACK tsize=600");
+        let log = serving.stop();
+        assert_eq!(log.matches("repeats its request").count(), 5, "{log}");
+    }
+}
+
+#[test]
+fn a_stranger_gets_an_error_and_disturbs_nobody() {
+    let tree = Folder::tree(&[("file", &[0; 1200])]);
+    let serving = Serving::start(&tree, &[]);
+    let (mut peer, mut stranger) = (Peer::of(serving.address()), Peer::of(serving.address()));
+    peer.exchange("RRQ file octet", "DATA 1 +512");
+    stranger.transfer = peer.transfer;
+    for packet in ["ACK 1", "DATA 1 +5", "OACK tsize=1"] {
+        stranger.exchange(packet, "ERROR 5 unknown transfer ID");
+    }
+    stranger.send(&crate::common::peer::bytes("RRQ file octet"), peer.transfer.unwrap());
+    assert_eq!(stranger.hear(), "ERROR 5 unknown transfer ID", "requests go to the port that listens");
+    stranger.say("ERROR 0 never answered");
+    serving.settle();
+    assert_eq!(stranger.heard(), [""; 0]);
+    peer.exchange("ACK 1", "DATA 2 +512");
+    peer.exchange("ACK 2", "DATA 3 +176");
+    peer.say("ACK 3");
+    serving.wait_for_log("sent file");
+    serving.stop();
+}
+
+#[test]
+fn a_duplicate_ack_brings_no_data() {
+    let tree = Folder::tree(&[("file", &[0; 1200])]);
+    let serving = Serving::start(&tree, &[]);
+    let mut peer = Peer::of(serving.address());
+    peer.exchange("RRQ file octet", "DATA 1 +512");
+    peer.exchange("ACK 1", "DATA 2 +512");
+    for _ in 0..5 {
+        peer.say("ACK 1");
+    }
+    serving.settle();
+    assert_eq!(peer.heard(), [""; 0]);
+    peer.exchange("ACK 2", "DATA 3 +176");
+    serving.stop();
+}
+
+/// Sent again after a second, two and four; then it is given up, and its place is free again.
+#[test]
+fn a_client_that_vanishes_is_given_up() {
+    let tree = Folder::tree(&[("file", &[0; 600])]);
+    let serving = Serving::start(&tree, &["--max-transfers", "2"]);
+    let began = Instant::now();
+    let mut gone = Peer::of(serving.address());
+    gone.exchange("RRQ file octet", "DATA 1 +512");
+    let mut silent = Peer::of(serving.address());
+    silent.exchange("RRQ file octet timeout=1 tsize=0", "OACK tsize=600 timeout=1");
+    let mut next = Peer::of(serving.address());
+    next.exchange("RRQ file octet", "ERROR 0 server busy, try again later");
+    drop(gone);
+    for _ in 0..3 {
+        assert_eq!(silent.hear(), "OACK tsize=600 timeout=1");
+    }
+    assert!(began.elapsed() >= Duration::from_secs(7), "{:?}", began.elapsed());
+    let warnings = serving.wait_for_logs(2, "fell silent");
+    for warning in &warnings {
+        assert!(warning.contains("WARN 127.0.0.1 fell silent after 0 B of file"), "{warning}");
+    }
+    next.exchange("RRQ file octet", "DATA 1 +512");
+    assert_eq!(silent.heard(), [""; 0], "no more than that to one who never answered");
+    serving.stop();
+}
