@@ -61,7 +61,8 @@ pub struct Serve {
 #[derive(Debug, Args)]
 #[command(after_help = GET_EXAMPLES)]
 pub struct Get {
-    /// What to fetch: tftp://HOST[:PORT]/PATH
+    /// What to fetch
+    #[arg(value_name = "tftp://HOST[:PORT]/PATH")]
     pub url: String,
 
     /// Where to put it; - is standard output [default: the file's own name, here]

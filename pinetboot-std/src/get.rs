@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::net::{SocketAddr, SocketAddrV4, ToSocketAddrs};
 use std::path::{Path, PathBuf};
-use std::time::Instant as Clock;
+use std::time::{Duration, Instant as Clock};
 
 use indicatif::{DecimalBytes, ProgressBar, ProgressStyle};
 use percent_encoding::percent_decode_str;
@@ -44,7 +44,7 @@ pub fn run(options: &cli::Get, quiet: bool) -> Result<Exit, Failed> {
         net: &mut net,
         local: LinuxNet::client_port(),
         server: source.server,
-        patience: Patience::default(),
+        patience: PATIENCE,
     };
     let began = Clock::now();
     let report = block_on(client.get(&Request::octet(&source.path, asked), &mut target));
@@ -79,6 +79,9 @@ pub fn run(options: &cli::Get, quiet: bool) -> Result<Exit, Failed> {
         Err(_) => Ok(Exit::Interrupted),
     }
 }
+
+/// 1 + 2 + 4 + 8 seconds: someone is waiting.
+const PATIENCE: Patience = Patience::new(Duration::from_secs(1), 3);
 
 /// What a URL names (RFC 3617).
 #[derive(Debug, PartialEq)]

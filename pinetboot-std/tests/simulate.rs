@@ -1,5 +1,7 @@
 //! A simulated Pi and a real server, on the loopback interface.
 
+#![expect(clippy::unwrap_used, reason = "what fails here is the test")]
+
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::path::Path;

@@ -111,5 +111,5 @@ dtoverlay=dwc2,dr_mode=host
 enable_uart=1
 ";
 
-const COMMAND_LINE: &str = "console=serial0,115200 console=tty1 root=/dev/nfs nfsroot=192.168.1.2:/srv/pi,vers=3,tcp rw ip=dhcp \
-                            rootwait\n";
+const COMMAND_LINE: &str = "console=serial0,115200 console=tty1 root=/dev/nfs \
+                            nfsroot=192.168.1.2:/srv/pi,vers=3,tcp rw ip=dhcp rootwait\n";

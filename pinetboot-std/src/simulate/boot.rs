@@ -136,8 +136,8 @@ impl<'a> Boot<'a> {
     pub(super) fn self_update(&mut self) -> Result<(), Over> {
         if self.take(Stage::SelfUpdate, "pieeprom.sig", Miss::Normal("no self-update"))?.is_some() {
             self.findings.note(
-                "pieeprom.sig is there: a Pi whose bootloader is another one takes pieeprom.upd as well, writes it to its EEPROM and \
-                 starts again. Take both away when all Pis are up to date.",
+                "pieeprom.sig is there: a Pi whose bootloader is another one takes pieeprom.upd as well, writes it \
+                 to its EEPROM and starts again. Take both away when all Pis are up to date.",
             );
         }
         Ok(())
@@ -186,12 +186,12 @@ impl<'a> Boot<'a> {
             Answer::There(_) | Answer::Taken(_) => {}
             Answer::Refused(ErrorCode::FILE_NOT_FOUND) => findings.totals.missing += 1,
             Answer::Refused(code) => findings.warn(format!(
-                "{name} was refused with {code}. To the Pi it is not there, but something may well be: see whether the server may \
-                 read it, and its log."
+                "{name} was refused with {code}. To the Pi it is not there, but something may well be: see whether \
+                 the server may read it, and its log."
             )),
             Answer::Silent => findings.warn(format!(
-                "{name} was not answered, whereas others were. A file that is not there is to be answered with an ERROR: a Pi waits \
-                 {:.0} s for one that is not.",
+                "{name} was not answered, whereas others were. A file that is not there is to be answered with an \
+                 ERROR: a Pi waits {:.0} s for one that is not.",
                 reply.took.as_secs_f64()
             )),
             // A Pi 5 was seen to stop with a black screen (reported, raspberrypi/rpi-eeprom issue 687).

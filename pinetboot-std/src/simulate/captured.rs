@@ -24,10 +24,13 @@ pub(super) struct Memory {
     /// Whether options are not answered.
     pub(super) plain: bool,
     /// What is answered when this file is to be taken, instead.
-    pub(super) odd: Option<(&'static str, fn() -> Answer)>,
+    pub(super) odd: Option<Odd>,
     pub(super) asked: Vec<String>,
     pub(super) options: Vec<Options>,
 }
+
+/// The end of a file's name, and what is answered.
+type Odd = (&'static str, fn() -> Answer);
 
 impl Memory {
     /// Shared files with nothing much in them; a Pi 5's device tree passes its check.
@@ -195,8 +198,8 @@ const PI4: &[&str] = &[
 
 #[test]
 fn a_pi_4() {
-    // Captured, the readme of raballew/pipxe (arm_64bit=1), with the include of raspberrypi/rpi-eeprom issue 87's kind of
-    // tree. The second stage asks for a file before it takes it.
+    // Captured, logs of dnsmasq (bootloaders of 2021): one with arm_64bit=1, one with a file that is included and an
+    // initramfs. The second stage looks before it takes.
     let mut memory = Memory::new(PI4)
         .with("config.txt", b"arm_64bit=1\ndtoverlay=vc4-fkms-v3d\ninclude usercfg.txt\n")
         .with("usercfg.txt", b"initramfs initrd.img followkernel")
@@ -276,9 +279,10 @@ fn a_pi_3() {
     assert_eq!(memory.asked[..3], ["bootcode.bin", "-bootsig.bin", "7bf18f79/start.elf?"]);
     assert_eq!(
         memory.asked[3..].join(" ").replace("7bf18f79/", ""),
-        "-autoboot.txt config.txt -recovery.elf start.elf fixup.dat -recovery.elf config.txt -dt-blob.bin -recovery.elf \
-         config.txt -bootcfg.txt bcm2710-rpi-3-b.dtb overlays/overlay_map.dtb config.txt cmdline.txt -recovery8.img \
-         -recovery8-32.img -recovery7.img -recovery.img -kernel8-32.img kernel8.img? -armstub8-32.bin kernel7.img? kernel7.img"
+        "-autoboot.txt config.txt -recovery.elf start.elf fixup.dat -recovery.elf config.txt -dt-blob.bin \
+         -recovery.elf config.txt -bootcfg.txt bcm2710-rpi-3-b.dtb overlays/overlay_map.dtb config.txt cmdline.txt \
+         -recovery8.img -recovery8-32.img -recovery7.img -recovery.img -kernel8-32.img kernel8.img? \
+         -armstub8-32.bin kernel7.img? kernel7.img"
     );
     assert_eq!(findings.said(), (vec![], &[][..], &[][..]));
     assert_eq!(memory.options[..2], [Options::default(); 2]);

@@ -19,28 +19,30 @@ pub(super) fn transfer(
         findings.warn(match model {
             // Reported, raspberrypi/firmware issues 1012 and 1913.
             Model::Pi3 | Model::Pi4 => {
-                "the server does not answer options (RFC 2347). A Pi 3 or 4 then ignores the contents of config.txt, or takes files \
-                 for missing, and says nothing. Use a server that answers tsize and blksize."
+                "the server does not answer options (RFC 2347). A Pi 3 or 4 then ignores the contents of \
+                 config.txt, or takes files for missing, and says nothing. Use a server that answers tsize and \
+                 blksize."
             }
             // Captured, bootloader 2026-05-26.
             _ => {
-                "the server does not answer options (RFC 2347). A Pi 5 boots nevertheless, in blocks of 512 bytes: about three \
-                 times as slowly as with blksize."
+                "the server does not answer options (RFC 2347). A Pi 5 boots nevertheless, in blocks of 512 bytes: \
+                 about three times as slowly as with blksize."
             }
         });
     }
     if bytes > LAST_BLOCK * u64::from(block_size) {
         findings.warn(format!(
-            "{name} has {} bytes, more than 65535 blocks of {block_size}. Bootloaders before 2025-09-23 do not count further and \
-             give up (raspberrypi/rpi-eeprom issue 720): update the Pi's bootloader, or make the file smaller.",
+            "{name} has {} bytes, more than 65535 blocks of {block_size}. Bootloaders before 2025-09-23 do not \
+             count further and give up (raspberrypi/rpi-eeprom issue 720): update the Pi's bootloader, or make the \
+             file smaller.",
             Grouped(bytes)
         ));
     }
     let seconds = taken.blocks() as f64 * BLOCK.as_secs_f64();
     if seconds > 30.0 {
         findings.warn(format!(
-            "{name} takes a real Pi about {seconds:.0} s, at 0.44 ms for a block, and a file is given 30 s. Make it smaller, or set \
-             TFTP_FILE_TIMEOUT in the Pi's bootloader configuration."
+            "{name} takes a real Pi about {seconds:.0} s, at 0.44 ms for a block, and a file is given 30 s. Make it \
+             smaller, or set TFTP_FILE_TIMEOUT in the Pi's bootloader configuration."
         ));
     }
 }
@@ -56,8 +58,8 @@ pub(super) fn config_len(findings: &mut Findings, model: Model, bytes: u64) {
         )),
         // Reported, raspberrypi/firmware issue 1848 and agherzan/meta-raspberrypi pull request 1255.
         Model::Pi5 if bytes > 16384 => findings.warn(format!(
-            "config.txt has {} bytes. A Pi 5 was reported not to boot with more than 16384 (raspberrypi/firmware issue 1848): \
-             take out comments.",
+            "config.txt has {} bytes. A Pi 5 was reported not to boot with more than 16384 (raspberrypi/firmware \
+             issue 1848): take out comments.",
             Grouped(bytes)
         )),
         _ => {}
@@ -76,8 +78,9 @@ pub(super) fn command_line(findings: &mut Findings, name: &str, text: &[u8]) {
     let local = ["/dev/mmcblk", "/dev/sd", "/dev/nvme", "PARTUUID=", "UUID=", "LABEL=", "PARTLABEL="];
     if let Some(root) = root.filter(|root| local.iter().any(|disk| root.starts_with(disk))) {
         findings.note(format!(
-            "{name} says root={root}, which is on a card or disk of the Pi's own. Without one there, the kernel waits for it for \
-             ever. A root over the network looks like this: root=/dev/nfs nfsroot=SERVER:/PATH,vers=3,tcp rw ip=dhcp rootwait",
+            "{name} says root={root}, which is on a card or disk of the Pi's own. Without one there, the kernel \
+             waits for it for ever. A root over the network looks like this: root=/dev/nfs \
+             nfsroot=SERVER:/PATH,vers=3,tcp rw ip=dhcp rootwait",
         ));
     }
 }

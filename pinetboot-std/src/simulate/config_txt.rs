@@ -1,8 +1,8 @@
 //! config.txt, read far enough to know which files a Pi will ask for.
 //!
 //! The format and the settings are documented in raspberrypi/documentation, config_txt/. Where that is silent, what
-//! published config.txt files rely on counts: a space instead of `=` (`kernel kernel.img`), spaces before a setting, and
-//! filters in capitals.
+//! published config.txt files rely on counts: a space instead of `=` (`kernel kernel.img`), spaces before a setting,
+//! and filters in capitals.
 //!
 //! Not done: settings that change no file name; the other names that `upstream_kernel=1` makes a Pi 3 prefer for its
 //! device trees.
@@ -153,7 +153,8 @@ impl Parser {
             "kernel" => config.kernel = name(),
             "arm_64bit" => config.arm_64bit = Some(is_set(value)),
             "initramfs" if equals => self.remark(format!(
-                "'initramfs={value}' is ignored: this one setting is written without '=', as in 'initramfs NAME followkernel'"
+                "'initramfs={value}' is ignored: this one setting is written without '=', as in 'initramfs NAME \
+                 followkernel'"
             )),
             "initramfs" | "ramfsfile" => {
                 let names = value.split_whitespace().next().unwrap_or_default();
@@ -220,8 +221,8 @@ fn is_set(value: &str) -> bool {
 }
 
 const KEYS: &str = "arm_64bit armstub auto_initramfs boot_ramdisk cmdline device_tree dtoverlay fixup_file gpu_mem \
-                    include initramfs kernel os_check os_prefix overlay_prefix ramfsfile start_debug start_file start_x \
-                    upstream_kernel";
+                    include initramfs kernel os_check os_prefix overlay_prefix ramfsfile start_debug start_file \
+                    start_x upstream_kernel";
 
 const LINE: usize = 98;
 

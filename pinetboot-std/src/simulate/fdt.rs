@@ -1,4 +1,4 @@
-//! Flattened device trees, read as far as a bootloader looks: the properties of the root and of the nodes right beneath it.
+//! Flattened device trees, read as far as needed: the properties of the root and of the nodes right beneath it.
 //!
 //! Devicetree specification 0.4, chapter 5. Deeper nodes are passed over; the memory reservation block is not read.
 

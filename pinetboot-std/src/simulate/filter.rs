@@ -1,8 +1,8 @@
 //! The conditional filters of config.txt: `[pi5]`, `[all]`, `[0x12345678]` and the like.
 //!
-//! Documented in raspberrypi/documentation, config_txt/conditional.adoc. What depends on the desk the Pi stands on (pins,
-//! the monitor) or on its own settings (`[bootvar0..]`, `[partition=..]`) cannot be known here: such sections are skipped,
-//! and whoever reads the result is told.
+//! Documented in raspberrypi/documentation, config_txt/conditional.adoc. What depends on the desk the Pi stands on
+//! (pins, the monitor) or on its own settings (`[bootvar0..]`, `[partition=..]`) cannot be known here: such sections
+//! are skipped, and whoever reads the result is told.
 
 use pinetboot_core::pi::Model;
 

@@ -1,7 +1,7 @@
 //! Which kernel a Pi settles on.
 //!
-//! A Pi 5 looks for two names. Older ones go through a list that depends on `arm_64bit`, and before that through the same
-//! list of recovery systems (NOOBS, PINN): captured, raspberrypi/cmprovision and raspberrypi/firmware issue 1605.
+//! A Pi 5 looks for two names. Older ones go through a list that depends on `arm_64bit`, and before that through the
+//! same list of recovery systems (NOOBS, PINN): captured, raspberrypi/cmprovision and raspberrypi/firmware issue 1605.
 
 use pinetboot_core::pi::{Model, Stage};
 
@@ -37,22 +37,22 @@ impl Loader<'_, '_> {
                 self.boot.there(Stage::Kernel, &name, Miss::Normal("no recovery"))?;
             }
         }
-        if self.boot.board.model == Model::Pi3 && !self.wide() && self.config.kernel.is_none() {
-            return self.find_narrow_kernel(&names);
+        if self.boot.board.model == Model::Pi3 && !self.is_64bit() && self.config.kernel.is_none() {
+            return self.find_32bit_kernel(&names);
         }
         let found = self.first_there(&names)?;
         if found.is_none() {
             self.no_kernel(&names)?;
         }
-        let wide = found.as_deref().map_or(self.wide(), is_wide);
-        self.take_arm_stub(wide)?;
+        let in_64_bits = found.as_deref().map_or(self.is_64bit(), names_64bit);
+        self.take_arm_stub(in_64_bits)?;
         Ok(found)
     }
 
     /// The kernel whose initramfs a Pi 3 or 4 takes, before it has looked for the kernel itself.
     pub(super) fn expected_kernel(&self) -> String {
         let name = self.config.kernel.clone().unwrap_or_else(|| {
-            let flavour = match (self.boot.board.model, self.wide()) {
+            let flavour = match (self.boot.board.model, self.is_64bit()) {
                 (_, true) => "8",
                 (Model::Pi3, false) => "7",
                 (_, false) => "7l",
@@ -63,20 +63,22 @@ impl Loader<'_, '_> {
     }
 
     /// A Pi 3 in 32 bits looks at `kernel8.img` too, but goes on to `kernel7.img`.
-    fn find_narrow_kernel(&mut self, names: &[String]) -> Result<Option<String>, Over> {
+    fn find_32bit_kernel(&mut self, names: &[String]) -> Result<Option<String>, Over> {
         let (first, others) = names.split_at(names.len().min(1));
         let mut found = self.first_there(first)?;
-        let wide = join(&self.os_prefix, "kernel8.img");
-        let wide_there = found.is_none() && self.boot.there(Stage::Kernel, &wide, Miss::Normal("32 bits"))?;
+        let other = join(&self.os_prefix, "kernel8.img");
+        let other_there =
+            found.is_none() && self.boot.there(Stage::Kernel, &other, Miss::Normal("32 bits"))?;
         self.take_arm_stub(false)?;
         if found.is_none() {
             found = self.first_there(others)?;
         }
-        if found.is_none() && wide_there {
+        if found.is_none() && other_there {
             self.boot.findings.warn(
-                "there is only kernel8.img, in 64 bits, and config.txt does not ask for that on a Pi 3: set arm_64bit=1.",
+                "there is only kernel8.img, in 64 bits, and config.txt does not ask for that on a Pi 3: set \
+                 arm_64bit=1.",
             );
-            return Ok(Some(wide));
+            return Ok(Some(other));
         }
         if found.is_none() {
             self.no_kernel(names)?;
@@ -122,19 +124,21 @@ impl Loader<'_, '_> {
             (None, _) => format!("The {} stops.", self.boot.pi()),
         };
         let why = format!("not found.\n{hint}");
-        let remedy = "copy a kernel there, or name yours in config.txt with kernel=NAME. Settings in a section such as [pi4] count \
-                      for that model only; [all] ends it.";
+        let remedy = "copy a kernel there, or name yours in config.txt with kernel=NAME. Settings in a section such \
+                      as [pi4] count for that model only; [all] ends it.";
         Err(self.boot.end(&names.join(", "), &why, remedy))
     }
 
     /// Whether the system is in 64 bits.
     ///
-    /// > Defaults to 1 on Pi 4s (Pi 4B, Pi 400, CM4 and CM4S), and 0 on all other platforms. However, if the name given in
-    /// > an explicit `kernel` option matches one of the known kernels then `arm_64bit` will be set accordingly.
-    fn wide(&self) -> bool {
+    /// > Defaults to 1 on Pi 4s (Pi 4B, Pi 400, CM4 and CM4S), and 0 on all other platforms. However, if the name given
+    /// > in an explicit `kernel` option matches one of the known kernels then `arm_64bit` will be set accordingly.
+    ///
+    /// (raspberrypi/documentation, config_txt/boot.adoc)
+    fn is_64bit(&self) -> bool {
         let default = self.boot.board.model != Model::Pi3;
         match (&self.config.kernel, self.config.arm_64bit) {
-            (Some(name), _) if KNOWN.contains(&name.as_str()) => is_wide(name),
+            (Some(name), _) if KNOWN.contains(&name.as_str()) => names_64bit(name),
             (_, Some(set)) => set,
             (_, None) => default,
         }
@@ -158,10 +162,10 @@ impl Loader<'_, '_> {
     }
 }
 
-fn is_wide(path: &str) -> bool {
+fn names_64bit(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or_default();
-    !NARROW.contains(&name)
+    !IN_32_BITS.contains(&name)
 }
 
-const NARROW: &[&str] = &["kernel8-32.img", "kernel7l.img", "kernel7.img", "kernel.img"];
+const IN_32_BITS: &[&str] = &["kernel8-32.img", "kernel7l.img", "kernel7.img", "kernel.img"];
 const KNOWN: &[&str] = &["kernel8.img", "kernel8-32.img", "kernel7l.img", "kernel7.img", "kernel.img"];

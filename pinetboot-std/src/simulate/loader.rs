@@ -1,7 +1,7 @@
 //! What loads the system, the same on all models: start.elf of a Pi 3, start4.elf of a Pi 4, the bootloader of a Pi 5.
 //!
-//! It reads config.txt, and then takes what that names: initramfs, device tree, overlays, command line, ARM stub, kernel.
-//! The order in which it does so is the model's, in `models.rs`; which kernel it settles on, in `kernel.rs`.
+//! It reads config.txt, and then takes what that names: initramfs, device tree, overlays, command line, ARM stub and
+//! kernel. The order in which it does so is the model's, in `models.rs`; which kernel it settles on, in `kernel.rs`.
 
 use pinetboot_core::pi::{Model, Stage};
 
@@ -123,8 +123,8 @@ impl<'b, 'a> Loader<'b, 'a> {
         let pi = self.boot.pi();
         if optional {
             self.boot.findings.warn(format!(
-                "{name} is not there. With os_check=0 a {pi} goes on without a device tree; Linux does not start like that, bare \
-                 metal does."
+                "{name} is not there. With os_check=0 a {pi} goes on without a device tree; Linux does not start \
+                 like that, bare metal does."
             ));
         } else {
             let plus = match name.strip_suffix("-3-b.dtb") {
@@ -149,8 +149,8 @@ impl<'b, 'a> Loader<'b, 'a> {
         let map = self.boot.take(Stage::Overlays, &map_path, miss)?;
         if map.is_none() && needed {
             self.boot.findings.warn(
-                "overlays/overlay_map.dtb is not there. Without it the Pi takes the names in dtoverlay= as they stand, and may take the \
-                 overlay of another model.",
+                "overlays/overlay_map.dtb is not there. Without it the Pi takes the names in dtoverlay= as they \
+                 stand, and may take the overlay of another model.",
             );
         }
         self.read_config()?;
@@ -164,8 +164,8 @@ impl<'b, 'a> Loader<'b, 'a> {
                     } else {
                         let path = path.trim_start_matches('/');
                         self.boot.findings.warn(format!(
-                            "{path} is not there, and config.txt asks for it: dtoverlay={overlay}. The Pi goes on without it, and \
-                             without the hardware it is for."
+                            "{path} is not there, and config.txt asks for it: dtoverlay={overlay}. The Pi goes on \
+                             without it, and without the hardware it is for."
                         ));
                     }
                 }
@@ -207,21 +207,22 @@ impl<'b, 'a> Loader<'b, 'a> {
         match taken {
             Some(taken) => checks::command_line(&mut self.boot.findings, &name, &taken.kept),
             None => self.boot.findings.warn(format!(
-                "{name} is not there. The kernel starts without a command line: it does not know where its root file system is."
+                "{name} is not there. The kernel starts without a command line: it does not know where its root \
+                 file system is."
             )),
         }
         Ok(())
     }
 
     /// Takes what runs before the kernel; the one that is built in will do unless config.txt names another.
-    pub(super) fn take_arm_stub(&mut self, wide: bool) -> Result<(), Over> {
+    pub(super) fn take_arm_stub(&mut self, in_64_bits: bool) -> Result<(), Over> {
         if let Some(name) = self.config.armstub.clone() {
             if self.boot.take_named(Stage::ArmStub, &name, &format!("armstub={name}"))?.is_some() {
                 self.boot.loaded(&name);
             }
             return Ok(());
         }
-        let name = match (self.boot.board.model, wide) {
+        let name = match (self.boot.board.model, in_64_bits) {
             (Model::Pi3, true) => "armstub8.bin",
             (Model::Pi3, false) => "armstub8-32.bin",
             (Model::Pi4, true) => "armstub8-gic.bin",
@@ -243,6 +244,11 @@ impl<'b, 'a> Loader<'b, 'a> {
 /// UART logs in NumberOneGit/rpi5-uefi issue 8).
 pub(super) fn os_check(boot: &mut Boot<'_>, config: &Config) -> Result<(), Over> {
     let name = device_tree(config, boot.board.model);
+    if name.is_empty() {
+        boot.findings
+            .warn("device_tree= asks for no device tree, and a Raspberry Pi 5 wants one unless os_check=0.");
+        return Ok(());
+    }
     let path = join(&config.os_prefix, &name);
     let Some(taken) = boot.take(Stage::DeviceTree, &path, Miss::Bad)? else {
         let says = format!(
@@ -275,6 +281,8 @@ fn device_tree(config: &Config, model: Model) -> String {
 }
 
 /// > Any user-specified OS file can bypass all prefixes by using an absolute path (with respect to the boot partition)
+///
+/// (raspberrypi/documentation, config_txt/boot.adoc)
 pub(super) fn join(prefix: &str, name: &str) -> String {
     if name.starts_with('/') { name.to_owned() } else { format!("{prefix}{name}") }
 }
@@ -290,10 +298,10 @@ fn initramfs_of(kernel: &str) -> Option<String> {
 }
 
 /// Captured, siderolabs/talos issue 7978 and NixOS/nixos-hardware issue 1928.
-const UNSUPPORTED: &str = "The installed operating system (OS) does not indicate support for Raspberry Pi 5. Update the OS or set \
-                           os_check=0 in config.txt to skip this check.";
+const UNSUPPORTED: &str = "The installed operating system (OS) does not indicate support for Raspberry Pi 5. Update \
+                           the OS or set os_check=0 in config.txt to skip this check.";
 
-const COPY: &str = "copy it from the boot partition of a system made for this Pi (/boot/firmware in Raspberry Pi OS), or from \
-                    https://github.com/raspberrypi/firmware, directory boot.";
+const COPY: &str = "copy it from the boot partition of a system made for this Pi (/boot/firmware in Raspberry Pi \
+                    OS), or from https://github.com/raspberrypi/firmware, directory boot.";
 
 const BARE_METAL: &str = "If the system needs no device tree, as on bare metal, set os_check=0.";

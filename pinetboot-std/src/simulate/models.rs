@@ -1,12 +1,12 @@
 //! The order in which each model asks for its files.
 //!
-//! As captured: a Pi 5 over TFTP with a bare-metal tree (bootloader 2026-05-26) and from UART logs with Raspberry Pi OS
-//! (NumberOneGit/rpi5-uefi issue 8, raspberrypi/linux issue 7319); a Pi 4 in raspberrypi/rpi-eeprom issue 74 and the
-//! readme of raballew/pipxe; a Pi 3 in raspberrypi/firmware issues 1041 and 1605. That a Pi 5 forgets its prefix when
-//! there is no config.txt under it is inferred; so is when os_prefix is tried.
+//! As captured: a Pi 5 over TFTP with a bare-metal tree (bootloader 2026-05-26), and in UART logs with Raspberry Pi OS
+//! (NumberOneGit/rpi5-uefi issue 8, raspberrypi/linux issue 7319); a Pi 4 in raspberrypi/rpi-eeprom issue 74 and in
+//! logs of dnsmasq (bootloaders of 2021); a Pi 3 in raspberrypi/firmware issues 1041 and 1605. That a Pi 5 forgets its
+//! prefix when there is no config.txt under it is inferred, and so is when `os_prefix` is tried.
 //!
-//! Not done: what only some boards ask for (`vl805.bin` of the first Pi 4s, `bcm2712d0.dtbo` of newer Pi 5s), the second
-//! fetch of a small kernel, and `TFTP_PREFIX`.
+//! Not done: what only some boards ask for (`vl805.bin` of the first Pi 4s, `bcm2712d0.dtbo` of newer Pi 5s), the
+//! second fetch of a small kernel, and `TFTP_PREFIX`.
 
 use pinetboot_core::pi::{Model, Stage};
 use pinetboot_core::tftp::Options;
@@ -160,7 +160,8 @@ fn no_recovery(boot: &mut Boot<'_>, name: &str) -> Result<(), Over> {
 fn take_fixup(boot: &mut Boot<'_>, fixup: &str) -> Result<(), Over> {
     if boot.take(Stage::Firmware, fixup, Miss::Bad)?.is_none() {
         boot.findings.warn(format!(
-            "{fixup} is not there. Without it the Pi has but a part of its memory. It belongs with the firmware, from the same release."
+            "{fixup} is not there. Without it the Pi has but a part of its memory. It belongs with the firmware, \
+             from the same release."
         ));
     }
     Ok(())
@@ -190,12 +191,12 @@ fn nothing(boot: &mut Boot<'_>, file: &str) -> Over {
     boot.end(
         file,
         &format!(
-            "not found, neither in {own}/ nor in the directory for all. To a {pi} there is nothing to boot from here, and it goes on \
-             to the next entry of its BOOT_ORDER.",
+            "not found, neither in {own}/ nor in the directory for all. To a {pi} there is nothing to boot from \
+             here, and it goes on to the next entry of its BOOT_ORDER.",
         ),
         &format!(
-            "serve the directory that {file} is in. Files for this Pi alone go into a directory {own} of it: the last eight digits \
-             of its serial number, in small letters. And see that the server may read them.",
+            "serve the directory that {file} is in. Files for this Pi alone go into a directory {own} of it: the \
+             last eight digits of its serial number, in small letters. And see that the server may read them.",
         ),
     )
 }

@@ -49,8 +49,8 @@ fn a_device_tree_is_missing() {
     for says in [
         "Would not boot, because of bcm2712-rpi-5-b.dtb.",
         "bcm2712-rpi-5-b.dtb: not found.",
-        "Device-tree file \"bcm2712-rpi-5-b.dtb\" not found. The installed operating system (OS) does not indicate support for \
-         Raspberry Pi 5.",
+        "Device-tree file \"bcm2712-rpi-5-b.dtb\" not found. The installed operating system (OS) does not indicate \
+         support for Raspberry Pi 5.",
         "To do: copy it from",
         "os_check=0",
     ] {

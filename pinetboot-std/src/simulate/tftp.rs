@@ -67,15 +67,15 @@ impl Tftp {
         let seconds = took.as_secs_f64();
         let message = match heard {
             true => format!(
-                "{server} has stopped answering: not a word about {name} for {seconds:.0} s, as about the file before. A Pi gives up \
-                 here. Is the server still running?"
+                "{server} has stopped answering: not a word about {name} for {seconds:.0} s, as about the file \
+                 before. A Pi gives up here. Is the server still running?"
             ),
             false => format!(
-                "{server} does not answer: not a word about {name} for {seconds:.0} s.\n\
-                 - Is a TFTP server running there, on that address and port?\n\
-                 - Does a firewall on the way let UDP port {} in, and the answers out? They come from another port for each file (RFC \
-                 1350), unless the server keeps to one: 'pinetboot serve --single-port' does.\n\
-                 - In a container, or behind NAT, --single-port is needed as well.",
+                "{server} does not answer: not a word about {name} for {seconds:.0} s.\n- Is a TFTP server running \
+                 there, on that address and port?\n- Does a firewall on the way let UDP port {} in, and the answers \
+                 out? They come from another port for each file (RFC 1350), unless the server keeps to one: \
+                 'pinetboot serve --single-port' does.\n- In a container, or behind NAT, --single-port is needed as \
+                 well.",
                 server.port(),
             ),
         };
@@ -103,7 +103,7 @@ impl Fetch for Tftp {
                     bytes,
                     kept: sink.kept,
                     block_size: report.block_size,
-                    // `tsize`, which is always asked for together with the others, or else a block size that is no default.
+                    // By `tsize`, which is always asked for too, or else by a block size that is not 512.
                     options_agreed: sink.announced || options.block_size == Some(report.block_size),
                 }),
                 Outcome::Aborted(_) if sink.late => Answer::Broken {
@@ -169,8 +169,8 @@ struct Late;
 /// (raspberrypi/documentation, eeprom-bootloader.adoc).
 const FILE: Duration = Duration::from_secs(30);
 
-/// A request is repeated after 2 s (captured, raspberrypi/rpi-eeprom issue 74); 2 + 4 + 8 + 8 + 8 s come to the 30 that a
-/// file is given.
+/// A request is repeated after 2 s (captured, raspberrypi/rpi-eeprom issue 74); 2 + 4 + 8 + 8 + 8 s come to the 30 that
+/// a file is given.
 const PATIENCE: Patience = Patience::new(Duration::from_secs(2), 4);
 
 /// One file without an answer may be the server's way of saying that it has none; the next one too, hardly.

@@ -72,7 +72,7 @@ impl fmt::Display for Transfer<'_> {
         let seconds = took.as_secs_f64();
         write!(f, "{:>10} B", Grouped(taken.bytes))?;
         match seconds {
-            ..1.0 => write!(f, "{:>7.1} ms", seconds * 1e3)?,
+            ..1.0 => write!(f, "{:>7.2} ms", seconds * 1e3)?,
             _ => write!(f, "{seconds:>7.2} s ")?,
         }
         // Of a few blocks the rate says nothing.
@@ -160,15 +160,15 @@ mod tests {
         ];
         assert_eq!(
             lines.join("\n"),
-            "  1.235  command line  7bf18f79/kernel_2712.img                   9,698,043 B  142.0 ms  68.3 MB/s
-  1.235  command line  7bf18f79//overlays/vc4-kms-v3d-pi5.dtbo        3,306 B  142.0 ms
+            "  1.235  command line  7bf18f79/kernel_2712.img                   9,698,043 B 142.00 ms  68.3 MB/s
+  1.235  command line  7bf18f79//overlays/vc4-kms-v3d-pi5.dtbo        3,306 B 142.00 ms
   1.235  command line  7bf18f79/kernel8.img                       9,285,745 B  only asked for
   1.235  command line  7bf18f79/pieeprom.sig                     not there (normal: no self-update)
   1.235  command line  7bf18f79/bcm2712-rpi-5-b.dtb              NOT THERE
   1.235  command line  x                                         REFUSED: error 2, access violation
   1.235  command line  x                                         NO ANSWER for 0 s
   1.235  command line  7bf18f79/current/a-name-that-someone-made-quite-long.img
-                                                                          1 B  142.0 ms"
+                                                                          1 B 142.00 ms"
         );
         assert!(lines.iter().flat_map(|line| line.lines()).all(|line| line.len() <= 100));
     }

@@ -221,11 +221,14 @@ impl Lines {
     /// The whole lines that `wanted` wants, once there are so many; fewer if more never come.
     #[track_caller]
     fn wait_for(&self, count: usize, wanted: impl Fn(&str) -> bool) -> Vec<String> {
+        let (mut found, mut seen) = (Vec::new(), 0);
         self.wait(|state| {
-            let whole = state.bytes.iter().rposition(|byte| *byte == b'\n').unwrap_or(0);
-            let text = String::from_utf8_lossy(&state.bytes[..whole]);
-            let found: Vec<_> = text.lines().filter(|line| wanted(line)).map(str::to_owned).collect();
-            (found.len() >= count || state.closed).then_some(found)
+            let new = &state.bytes[seen..];
+            let whole = new.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+            let text = String::from_utf8_lossy(&new[..whole]);
+            found.extend(text.lines().filter(|line| wanted(line)).map(str::to_owned));
+            seen += whole;
+            (found.len() >= count || state.closed).then(|| std::mem::take(&mut found))
         })
     }
 
