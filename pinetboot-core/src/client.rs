@@ -3,7 +3,7 @@
 use core::net::SocketAddrV4;
 
 use crate::storage::{File, NoUpload, Upload};
-use crate::tftp::{ErrorCode, Mode, Outcome, Packet, Patience, Receiver, Request, Sender, Step};
+use crate::tftp::{ErrorCode, Mode, Outcome, Packet, ParseError, Patience, Receiver, Request, Sender, Step};
 use crate::transfer::{Progress, Route, Transfer, send};
 use crate::{Datagram, Direction, Instant, Net, Report};
 
@@ -153,6 +153,10 @@ impl<N: Net> Client<'_, N> {
                 Ok(packet) => {
                     server = Some(peer);
                     transfer.handle(at, &packet).await;
+                }
+                Err(ParseError::Options) => {
+                    server = Some(peer);
+                    transfer.abort(ErrorCode::OPTIONS_REFUSED);
                 }
                 // From another port of the server's address, perhaps; the answer may be still to come.
                 Err(_) if server.is_none() => {}

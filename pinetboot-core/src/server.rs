@@ -33,6 +33,8 @@ pub struct Server<'s, N: Net, S: Storage, O, const MAX: usize> {
     table: Table<'s, N::Local, S, MAX>,
     /// No session's deadline is before this.
     sweep_at: Instant,
+    /// Since when that is over, but not acted upon because datagrams were here.
+    overdue: Option<Instant>,
 }
 
 impl<'s, N: Net, S: Storage, O: Observer, const MAX: usize> Server<'s, N, S, O, MAX> {
@@ -44,7 +46,8 @@ impl<'s, N: Net, S: Storage, O: Observer, const MAX: usize> Server<'s, N, S, O, 
         limits: Limits,
         places: &'s mut [Option<Session<N::Local, S>>],
     ) -> Self {
-        Self { net, storage, observer, limits, table: Table::new(places), sweep_at: Instant::MAX }
+        let table = Table::new(places);
+        Self { net, storage, observer, limits, table, sweep_at: Instant::MAX, overdue: None }
     }
 
     /// Serves until the network fails or wants to stop. May be called again after that, and goes on where it was.
@@ -65,21 +68,29 @@ impl<'s, N: Net, S: Storage, O: Observer, const MAX: usize> Server<'s, N, S, O, 
     /// What the network says.
     pub async fn turn(&mut self) -> Result<(), N::Error> {
         let Self { net, storage, observer, limits, table, .. } = self;
-        let (now, action) = match net.recv(self.sweep_at).await? {
-            Some(datagram) => (datagram.at, decide(table, storage, observer, limits, datagram).await),
-            None => (net.now(), Action::Nothing),
+        let (now, action, heard) = match net.recv(self.sweep_at).await? {
+            Some(datagram) => (datagram.at, decide(table, storage, observer, limits, datagram).await, true),
+            None => (net.now(), Action::Nothing, false),
         };
         match action {
             Action::Nothing => {}
             Action::Drive(place) => self.drive(place, now).await,
-            Action::Answer { from, to, refusal } => {
-                let Refusal { code, text } = refusal;
-                send(&mut self.net, from, to, &Packet::Error { code, message: text.as_bytes() }).await;
+            Action::Answer { from, to, refusal, instead_of } => {
+                send(&mut self.net, from, to, &refusal.packet()).await;
+                if let Some(place) = instead_of {
+                    self.end(place, now, Outcome::Superseded);
+                }
             }
             Action::Begin(beginning) => self.begin(now, beginning).await,
         }
         if now >= self.sweep_at {
-            self.sweep(now).await;
+            // After a delay of ours (a slow disk, a machine that slept) many answers are here, and all deadlines are
+            // over: hear first, or what was answered is sent again. But not for ever.
+            let overdue = *self.overdue.get_or_insert(now);
+            if !heard || now.since(overdue) >= HEAR_FIRST {
+                self.overdue = None;
+                self.sweep(now).await;
+            }
         }
         Ok(())
     }
@@ -93,14 +104,10 @@ impl<'s, N: Net, S: Storage, O: Observer, const MAX: usize> Server<'s, N, S, O, 
         let now = self.net.now();
         for place in 0..self.table.places() {
             let Some(session) = self.table.session(place) else { continue };
-            let outcome = match session.complete() {
-                Some(bytes) => Outcome::Complete { bytes },
-                None => {
-                    send(&mut self.net, session.local, session.peer, &STOPPED.packet()).await;
-                    Outcome::Aborted(STOPPED.code)
-                }
-            };
-            self.end(place, now, outcome);
+            if session.complete().is_none() {
+                send(&mut self.net, session.local, session.peer, &STOPPED.packet()).await;
+            }
+            self.end(place, now, Outcome::Aborted(STOPPED.code));
         }
         self.net.recv(Instant::ZERO).await.map(drop) // flushes
     }
@@ -145,8 +152,16 @@ impl<'s, N: Net, S: Storage, O: Observer, const MAX: usize> Server<'s, N, S, O, 
             Transfer::In(..) => (Direction::Write, options.transfer_size),
         };
         self.observer.observe(now, &Event::Started { peer, direction, len, terms });
-        let session =
-            Session { peer, local, fingerprint, began: now, heard: now, until: Instant::MAX, transfer };
+        let session = Session {
+            peer,
+            local,
+            fingerprint,
+            began: now,
+            heard: now,
+            until: Instant::MAX,
+            told: false,
+            transfer,
+        };
         match self.table.insert(session) {
             Some(place) => self.drive(place, now).await,
             // `decide` has seen room for it.
@@ -162,6 +177,13 @@ impl<'s, N: Net, S: Storage, O: Observer, const MAX: usize> Server<'s, N, S, O, 
             Progress::Waits(until) => {
                 session.until = until;
                 self.sweep_at = self.sweep_at.min(until);
+                if let Some(bytes) = session.complete()
+                    && !session.told
+                {
+                    session.told = true;
+                    let report = session.report(Outcome::Complete { bytes });
+                    self.observer.observe(now, &Event::Finished(report));
+                }
             }
             Progress::Over(outcome) => self.end(place, now, outcome),
         }
@@ -169,10 +191,10 @@ impl<'s, N: Net, S: Storage, O: Observer, const MAX: usize> Server<'s, N, S, O, 
 
     fn end(&mut self, place: usize, now: Instant, outcome: Outcome) {
         let Some(session) = self.table.remove(place) else { return };
-        let direction = session.direction();
-        let report = session.transfer.report(session.peer, direction, session.began, outcome);
         self.net.close(session.local);
-        self.observer.observe(now, &Event::Finished(report));
+        if !session.told {
+            self.observer.observe(now, &Event::Finished(session.report(outcome)));
+        }
     }
 
     /// Drives every session whose deadline has passed. A few microseconds for a thousand sessions, and at most a
@@ -203,6 +225,8 @@ enum Action<L, S: Storage> {
         from: L,
         to: SocketAddrV4,
         refusal: Refusal,
+        /// The session of a client that asked for something else meanwhile.
+        instead_of: Option<usize>,
     },
     Begin(Beginning<L, S>),
 }
@@ -253,7 +277,8 @@ where
     let Datagram { at: now, local, listening, peer, bytes } = datagram;
     let known =
         table.find(peer).filter(|place| table.session(*place).is_some_and(|session| session.local == local));
-    let answer = |code| Action::Answer { from: local, to: peer, refusal: Refusal::new(code) };
+    let answer =
+        |code| Action::Answer { from: local, to: peer, refusal: Refusal::new(code), instead_of: None };
     let packet = match Packet::parse(bytes) {
         Ok(packet) => packet,
         Err(error) => {
@@ -313,7 +338,10 @@ where
     O: Observer,
 {
     let Datagram { at: now, local, peer, bytes, .. } = datagram;
-    let Request { filename, options, .. } = *request;
+    let Request { filename, mut options, .. } = *request;
+    if request.mode == Mode::Netascii {
+        options.window_size = None; // going back in such a file means reading it from its beginning
+    }
     let fingerprint = fingerprint(bytes);
     let current = table.find(peer);
     if let Some(session) = current.and_then(|place| table.session(place))
@@ -336,7 +364,7 @@ where
         Err(refusal) => {
             let Refusal { code, text: reason } = refusal;
             observer.observe(now, &Event::Refused { peer, direction, filename, code, reason });
-            Action::Answer { from: local, to: peer, refusal }
+            Action::Answer { from: local, to: peer, refusal, instead_of: current }
         }
     }
 }
@@ -388,3 +416,6 @@ const STOPPED: Refusal = Refusal { code: ErrorCode::NOT_DEFINED, text: "the serv
 const BUSY: Refusal = Refusal { code: ErrorCode::NOT_DEFINED, text: "server busy, try again later" };
 
 const SWEEP_INTERVAL: Duration = Duration::from_millis(10);
+
+/// For so long what is here goes before deadlines: longer than it takes to hear a thousand clients.
+const HEAR_FIRST: Duration = Duration::from_millis(100);

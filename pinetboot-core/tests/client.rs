@@ -154,6 +154,14 @@ fn an_oack_that_lies_and_nonsense_end_it() {
          0.010 5000 > S:1001 ERROR 8 options refused",
     );
     assert_eq!(report.outcome, Outcome::Aborted(ErrorCode::OPTIONS_REFUSED));
+    // Taken for no answer, blocks of 4 bytes would end a file of 512-byte blocks at once.
+    let (_, report) = get(
+        "blksize=1024",
+        "0.000 5000 > S:69 RRQ config.txt octet blksize=1024
+         0.010 S:1001 > 5000 OACK blksize=4
+         0.010 5000 > S:1001 ERROR 8 options refused",
+    );
+    assert_eq!(report.outcome, Outcome::Aborted(ErrorCode::OPTIONS_REFUSED));
     let (_, report) = get(
         "",
         "0.000 5000 > S:69 RRQ config.txt octet

@@ -126,6 +126,8 @@ fn a_file_that_changes_does_not_hang() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
     #[test]
     fn blocks_of_any_size_are_what_one_read_is(text in any_text(), block in 1usize..700) {
         let wire = encoded(&text);

@@ -175,8 +175,8 @@ fn after_the_last_block_it_stays_to_acknowledge_it_again() {
          1.010 > ACK 1
          7.010 < DATA 1 @0 +100
          7.010 > ACK 1
-        15.009 .
-        15.010 ! complete, 100 bytes",
+        16.009 .
+        16.010 ! complete, 100 bytes",
     );
     play(
         accept("timeout=20"),

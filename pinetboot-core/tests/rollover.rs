@@ -130,4 +130,10 @@ fn the_block_before_the_first_is_none() {
          0.010 < DATA 0 @0 +512
          0.020 < DATA 65535 @0 +512",
     );
+    play(
+        Receiver::accept(&Limits::default(), &options("")),
+        "0.000 > ACK 0
+         0.010 < DATA 0 @0 +512
+         0.020 < DATA 65535 @0 +512",
+    );
 }

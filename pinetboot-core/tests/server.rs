@@ -117,6 +117,30 @@ fn another_request_from_the_same_peer_takes_the_place_of_the_first() {
     }
 }
 
+#[test]
+fn a_refused_request_ends_what_its_peer_asked_before() {
+    let left = lab().observed().play(
+        "0.000 A > 69 RRQ config.txt octet
+         0.000 * A: Read config.txt, no options
+         0.000 * A: Read begins, 600 bytes by 512 x 1
+         0.000 1001 > A DATA 1 @0 +512
+         0.010 A > 69 RRQ missing octet
+         0.010 * A: Read missing refused, 1 file not found
+         0.010 69 > A ERROR 1 file not found
+         0.010 * A: Read superseded; 0 bytes passed, 0 resent",
+    );
+    assert_eq!(left, 0);
+}
+
+/// Going back in such a file means reading it from its beginning.
+#[test]
+fn a_text_has_no_window() {
+    lab().play(
+        "0.000 A > 69 RRQ config.txt netascii blksize=1024 windowsize=8
+         0.000 1001 > A OACK blksize=1024",
+    );
+}
+
 /// The client was reset, and its boot ROM always begins at the same port.
 #[test]
 fn the_same_request_after_blocks_and_silence_starts_anew() {

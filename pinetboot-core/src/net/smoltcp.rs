@@ -24,8 +24,9 @@
 //! ```
 //!
 //! Not done: IPv6; answering from the very address that was asked, where an interface has several (smoltcp chooses it
-//! by the subnet). And smoltcp asks for no more than one address a second, so while a peer that is gone is asked for, it
-//! may take that long to learn the address of one that did not ask for ours before.
+//! by the subnet). And smoltcp asks for no more than one address a second: while it asks for a peer that is gone, it can
+//! be late to learn the address of one that did not itself ask for ours. It remembers eight of them, unless a feature
+//! of it (`iface-neighbor-cache-count-16`) says more: too few for more transfers at a time.
 
 use core::convert::Infallible;
 use core::net::SocketAddrV4;
@@ -68,7 +69,8 @@ pub trait Clock {
 
 /// UDP on some sockets of a [`Stack`]: one that listens, and one for every transfer at a time.
 ///
-/// With a single socket, everything goes over it. That is enough for a [`Client`](crate::Client), at [`Port::FIRST`].
+/// With a single socket, everything goes over it. That is enough for a [`Client`](crate::Client), at [`Port::FIRST`];
+/// with another socket or more, [`open`](Net::open) gives a client a new port for each transfer.
 pub struct Pool<'a, D, C, const SOCKETS: usize> {
     stack: Stack<'a, D, C>,
     slots: [Slot; SOCKETS],
@@ -87,7 +89,7 @@ pub struct Pool<'a, D, C, const SOCKETS: usize> {
 pub struct Port(u8);
 
 impl Port {
-    /// The one that listens; a client's only one.
+    /// The first socket's: the one that listens.
     pub const FIRST: Self = Self(0);
 }
 
@@ -285,6 +287,7 @@ impl<D: Device, C: Clock, const SOCKETS: usize> Net for Pool<'_, D, C, SOCKETS> 
                 return Ok(None);
             }
             if !more {
+                frames = 0;
                 let until = self.poll_at(now).min(deadline);
                 self.stack.clock.idle(until).await;
             }

@@ -4,10 +4,10 @@ use core::net::SocketAddrV4;
 use core::time::Duration;
 
 use crate::storage::{File, Storage, Upload};
-use crate::tftp::Mode;
 use crate::tftp::netascii::{Decoded, Encoded};
+use crate::tftp::{Mode, Outcome};
 use crate::transfer::Transfer;
-use crate::{Direction, Instant};
+use crate::{Direction, Instant, Report};
 
 /// A place in the server's session table. The caller only provides the memory:
 ///
@@ -27,15 +27,18 @@ pub struct Session<L, S: Storage> {
     pub(super) heard: Instant,
     /// When to drive it if nothing comes.
     pub(super) until: Instant,
+    /// The file is whole and the observer knows; the session stays to acknowledge the last block once more.
+    pub(super) told: bool,
     pub(super) transfer: Transfer<Source<S::File>, Sink<S::Upload>>,
 }
 
 impl<L, S: Storage> Session<L, S> {
-    pub(super) fn direction(&self) -> Direction {
-        match self.transfer {
+    pub(super) fn report(&self, outcome: Outcome) -> Report {
+        let direction = match self.transfer {
             Transfer::Out(..) => Direction::Read,
             Transfer::In(..) => Direction::Write,
-        }
+        };
+        self.transfer.report(self.peer, direction, self.began, outcome)
     }
 
     /// The file's length if it is whole, and only the ACK of its last block may have to be sent once more.

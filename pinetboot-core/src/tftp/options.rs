@@ -35,19 +35,28 @@ impl Options {
         *self == Self::default()
     }
 
-    /// Takes in one option as it stands in a packet.
-    pub(super) fn take(&mut self, name: &[u8], value: &[u8]) {
-        let Some(value) = decimal(value) else { return };
+    /// The same, with a window that block numbers of 16 bits can tell apart.
+    pub(super) fn within_window(&self) -> Self {
+        Self { window_size: self.window_size.map(|size| size.min(MAX_WINDOW)), ..*self }
+    }
+
+    /// Takes in one option as it stands in a packet; `None` if it is one that we know with a value that it cannot have.
+    pub(super) fn take(&mut self, name: &[u8], value: &[u8]) -> Option<()> {
         let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
+        let value = decimal(value);
         if is(BLOCK_SIZE) {
-            first(&mut self.block_size, (value >= 8).then_some(value.min(MAX_BLOCK_SIZE as u64) as u16));
+            let size = value.filter(|size| *size >= 8)?;
+            self.block_size.get_or_insert(size.min(MAX_BLOCK_SIZE.into()) as u16);
         } else if is(TIMEOUT) {
-            first(&mut self.timeout_secs, u8::try_from(value).ok().filter(|secs| *secs > 0));
+            let secs = u8::try_from(value?).ok().filter(|secs| *secs > 0)?;
+            self.timeout_secs.get_or_insert(secs);
         } else if is(TRANSFER_SIZE) {
-            first(&mut self.transfer_size, Some(value));
+            self.transfer_size.get_or_insert(value?);
         } else if is(WINDOW_SIZE) {
-            first(&mut self.window_size, (value >= 1).then_some(value.min(u16::MAX as u64) as u16));
+            let size = value.filter(|size| *size >= 1)?;
+            self.window_size.get_or_insert(size.min(u16::MAX.into()) as u16);
         }
+        Some(())
     }
 
     /// Writes the options in the order in which a Pi asks for them.
@@ -117,7 +126,7 @@ impl Terms {
 pub struct Limits {
     /// The largest block, in bytes; within it, what the path carries unfragmented (1468 on Ethernet).
     pub block_size: u16,
-    /// The largest window, in blocks.
+    /// The largest window, in blocks; more than 32767 counts as that.
     pub window_size: u16,
     /// How long to wait and how often to try again, unless the client asks for another wait.
     pub patience: Patience,
@@ -139,7 +148,7 @@ impl Limits {
             block_size: asked.block_size.map(|size| size.min(self.block_size)).filter(|size| *size >= 8),
             timeout_secs: asked.timeout_secs.filter(|secs| *secs <= Self::MAX_TIMEOUT_SECS),
             transfer_size: asked.transfer_size.map(|announced| len.unwrap_or(announced)),
-            window_size: asked.window_size.map(|size| size.min(self.window_size)).filter(|size| *size >= 1),
+            window_size: asked.window_size.map(|size| size.min(self.window_size).clamp(1, MAX_WINDOW)),
         };
         let plain = Terms::plain(self.patience);
         let terms = Terms {
@@ -164,12 +173,6 @@ impl Default for Limits {
     fn default() -> Self {
         let patience = Patience::default();
         Self { block_size: MAX_BLOCK_SIZE, window_size: 64, patience, netascii_len: 64 << 20 }
-    }
-}
-
-fn first<T>(slot: &mut Option<T>, value: Option<T>) {
-    if slot.is_none() {
-        *slot = value;
     }
 }
 
@@ -200,6 +203,9 @@ const BLOCK_SIZE: &[u8] = b"blksize";
 const TIMEOUT: &[u8] = b"timeout";
 const TRANSFER_SIZE: &[u8] = b"tsize";
 const WINDOW_SIZE: &[u8] = b"windowsize";
+
+/// In a larger window 16 bits cannot tell an old ACK from one of a whole window.
+const MAX_WINDOW: u16 = i16::MAX as u16;
 
 /// RFC 2348: 65464 = 65535 - IPv4's largest header (60) less UDP's (8) and TFTP's (4), rounded by the RFC.
 const MAX_BLOCK_SIZE: u16 = 65464;

@@ -154,12 +154,13 @@ impl<'a> Packet<'a> {
                 let (_, message) = take_till::<_, _, Error<_>>(|b| b == 0)(text).unwrap_or((&[], text));
                 Ok(Self::Error { code: ErrorCode(code), message })
             }
-            OPTION_ACK => Ok(Self::OptionAck(options(body))),
+            OPTION_ACK => options(body).map(Self::OptionAck).map_err(|_| ParseError::Options),
             _ => Err(ParseError::Opcode),
         }
     }
 
-    /// Writes the packet into `buf` and says how long it is; `None` if it does not fit.
+    /// Writes the packet into `buf` and says how long it is; `None` if it does not fit, or is a request of more than 512
+    /// bytes.
     ///
     /// A NUL inside a filename or message would end it early; such a packet is not emitted either.
     pub fn emit(&self, buf: &mut [u8]) -> Option<usize> {
@@ -231,13 +232,16 @@ impl<'a> Request<'a> {
             .into_iter()
             .find(|known| mode.eq_ignore_ascii_case(known.name()))
             .ok_or(ParseError::Mode)?;
-        Ok(Self { filename, mode, options: options(body) })
+        // An option with a value that it cannot have is not answered, which refuses it.
+        let (Ok(options) | Err(options)) = options(body);
+        Ok(Self { filename, mode, options })
     }
 
     fn emit(&self, writer: &mut Writer<'_>) -> Option<()> {
         writer.text(self.filename)?;
         writer.text(self.mode.name())?;
-        self.options.emit(writer)
+        self.options.emit(writer)?;
+        (writer.len <= MAX_REQUEST).then_some(())
     }
 }
 
@@ -256,6 +260,8 @@ pub enum ParseError {
     Filename,
     /// A mode other than octet and netascii.
     Mode,
+    /// An OACK with a value out of its range.
+    Options,
 }
 
 impl fmt::Display for ParseError {
@@ -266,6 +272,7 @@ impl fmt::Display for ParseError {
             Self::Opcode => "no such opcode",
             Self::Filename => "the request names no file",
             Self::Mode => "the mode is neither octet nor netascii",
+            Self::Options => "an option has a value that it cannot have",
         })
     }
 }
@@ -307,14 +314,15 @@ fn text(input: &[u8]) -> nom::IResult<&[u8], &[u8]> {
     Ok((input, text))
 }
 
-/// Name and value pairs up to the end; what cannot be read as one ends them.
-fn options(mut input: &[u8]) -> Options {
+/// Name and value pairs up to the end; what cannot be read as one ends them. `Err` if one has a value that it cannot have.
+fn options(mut input: &[u8]) -> Result<Options, Options> {
     let mut options = Options::default();
+    let mut sound = true;
     while let Ok((after, (name, value))) = (text, text).parse(input) {
-        options.take(name, value);
+        sound &= options.take(name, value).is_some();
         input = after;
     }
-    options
+    if sound { Ok(options) } else { Err(options) }
 }
 
 const READ: u16 = 1;

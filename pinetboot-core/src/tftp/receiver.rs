@@ -12,9 +12,9 @@ use crate::Instant;
 /// The bytes of a block are lent by [`handle`](Self::handle) as a [`Chunk`] and must be kept by the caller before the
 /// next `poll`, which acknowledges them; if they cannot be kept, [`abort`](Self::abort).
 ///
-/// After the last block it stays for a while ([`Patience::MAX_WAIT`], or two timeouts if that is more), to acknowledge
-/// that block again if the other side repeats it ("dallying", RFC 1350, section 6); [`complete`](Self::complete) tells
-/// before that that the file is whole.
+/// After the last block it stays for a while (a second more than [`Patience::MAX_WAIT`], or two timeouts if that is
+/// more), to acknowledge that block again if the other side repeats it ("dallying", RFC 1350, section 6);
+/// [`complete`](Self::complete) tells before that that the file is whole.
 #[derive(Clone, Debug)]
 pub struct Receiver {
     /// Blocks received, in order and without a gap.
@@ -70,7 +70,7 @@ pub struct Chunk<'a> {
 impl Receiver {
     /// A client's read request, asking for `asked`.
     pub fn fetch(asked: &Options, patience: Patience) -> Self {
-        let phase = Phase::Opening { say: Opening::Request(*asked), said: false };
+        let phase = Phase::Opening { say: Opening::Request(asked.within_window()), said: false };
         Self::new(&Terms::plain(patience), phase, None, true)
     }
 

@@ -85,7 +85,9 @@ impl Retry {
     /// The end of the transfer was sent at `now`: wait for as long as the other side may take to find that it got lost,
     /// and that is its own time. Clients in use wait for five or six seconds.
     pub(super) fn linger(&mut self, now: Instant) {
-        self.deadline = now + Patience::MAX_WAIT.max(self.patience.timeout().saturating_mul(2));
+        // A second more, or a peer that waits as long as we would is always just too late.
+        let longest = Patience::MAX_WAIT + Duration::from_secs(1);
+        self.deadline = now + longest.max(self.patience.timeout().saturating_mul(2));
     }
 
     pub(super) const fn patience(&self) -> Patience {
@@ -145,6 +147,16 @@ mod tests {
             }
         }
         assert_eq!(waits, [1, 2, 4, 8, 8, 8]);
+    }
+
+    #[test]
+    fn lingers_longer_than_any_wait() {
+        let mut other = Retry::new(Patience::default());
+        while other.again(u8::MAX) {}
+        other.arm(Instant::ZERO);
+        let mut retry = Retry::new(Patience::default());
+        retry.linger(Instant::ZERO);
+        assert!(retry.deadline() > other.deadline());
     }
 
     #[test]

@@ -72,7 +72,7 @@ impl Sender {
 
     /// A client's write request, asking for `asked`, for a file of `len` bytes. Its `tsize`, if asked, becomes `len`.
     pub fn put(asked: &Options, patience: Patience, len: u64) -> Self {
-        let asked = Options { transfer_size: asked.transfer_size.map(|_| len), ..*asked };
+        let asked = Options { transfer_size: asked.transfer_size.map(|_| len), ..asked.within_window() };
         let phase = Phase::Opening { say: Opening::Request(asked), said: false };
         Self::new(&Terms::plain(patience), len, phase, true)
     }

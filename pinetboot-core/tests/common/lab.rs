@@ -86,6 +86,8 @@ pub(crate) fn play_client<T>(script: &str, run: impl AsyncFnOnce(&mut Client<'_,
 pub(crate) struct Scripted {
     now: Instant,
     end: Instant,
+    /// How often nothing came at one and the same time.
+    idle: usize,
     inputs: VecDeque<Line>,
     pool: Vec<u16>,
     single_port: bool,
@@ -114,6 +116,7 @@ impl Scripted {
         Self {
             now: Instant::ZERO,
             end: script.last().map_or(Instant::ZERO, |line| line.at),
+            idle: 0,
             inputs: script.iter().filter(is_input).cloned().collect(),
             single_port: pool.is_empty(),
             pool,
@@ -169,6 +172,8 @@ impl Net for Scripted {
         if deadline > self.end {
             return Err(End::Script);
         }
+        self.idle = if deadline > self.now { 0 } else { self.idle + 1 };
+        assert!(self.idle < 100, "waits again and again for the past");
         self.now = deadline;
         Ok(None)
     }
