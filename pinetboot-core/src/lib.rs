@@ -1,4 +1,4 @@
-//! TFTP, and what a Raspberry Pi makes of it: the engine of pinetboot, for servers, tools and firmware.
+//! TFTP and DHCP, and what a Raspberry Pi makes of them: the engine of pinetboot, for servers, tools and firmware.
 //!
 //! No `std`, no allocation, no `unsafe`. No socket, clock or file either: those are yours, behind two small traits.
 //!
@@ -51,6 +51,8 @@
 //! |---|---|
 //! | [`tftp`] | packets, options, the two machines |
 //! | [`server`], [`Client`] | the loops around them |
+//! | [`dhcp`] | messages, options, PXE; a proxy, a small server and a client, all pure |
+//! | [`Responder`] | the loop around the first two |
 //! | [`Net`], [`Storage`], [`Observer`] | what you bring: network and clock, files, and who is told what happened |
 //! | [`pi`] | what only a Raspberry Pi does: its identity, its prefixes, its files |
 //! | [`BootPath`] | a requested name, proven harmless |
@@ -58,7 +60,7 @@
 //! # Standards
 //!
 //! RFC 1350 (TFTP, revision 2), 1123 section 4.2 (its mending), 2347 (options), 2348 (`blksize`), 2349 (`timeout`,
-//! `tsize`), 7440 (`windowsize`).
+//! `tsize`), 7440 (`windowsize`); 2131 and 2132 (DHCP), 3396 (long options), 4578 and PXE 2.1 (network boot).
 //!
 //! # Features
 //!
@@ -75,10 +77,12 @@ extern crate std;
 mod fmt;
 
 mod client;
+pub mod dhcp;
 mod net;
 mod observe;
 mod path;
 pub mod pi;
+mod responder;
 pub mod server;
 mod storage;
 pub mod tftp;
@@ -91,6 +95,7 @@ pub use net::smoltcp;
 pub use net::{Datagram, ETHERNET_MAX_PAYLOAD, Net, block_on};
 pub use observe::{Direction, Event, Observer, Rejection, Report};
 pub use path::{BootPath, PathError};
+pub use responder::Responder;
 pub use server::Server;
 pub use storage::{File, NoUpload, OpenError, OpenRequest, OutOfBounds, Storage, Upload};
 pub use time::Instant;

@@ -3,6 +3,7 @@
 use core::net::SocketAddrV4;
 
 use crate::Instant;
+use crate::dhcp;
 use crate::tftp::{ErrorCode, Options, Outcome, ParseError, Terms};
 
 /// Someone who is told what happens. Called from the loop: be quick.
@@ -72,14 +73,24 @@ pub enum Event<'a> {
         /// The terms agreed on.
         terms: Terms,
     },
-    /// A transfer is over.
+    /// A transfer is over; after one that was written, its last block may be acknowledged once more.
     Finished(Report),
-    /// A datagram was dropped or answered with an ERROR, and changed nothing else.
+    /// A datagram was dropped or answered with an ERROR. It changed nothing, unless it was nonsense from the other side of
+    /// a transfer, which ends that.
     Rejected {
         /// Who sent it.
         peer: SocketAddrV4,
         /// Why.
         why: Rejection,
+    },
+    /// A DHCP client said something, and was answered or not.
+    Dhcp {
+        /// Who sent it: the client itself, 0.0.0.0 while it has no address, or a relay agent.
+        peer: SocketAddrV4,
+        /// What it says.
+        request: &'a dhcp::Message<'a>,
+        /// The answer, or why there is none.
+        answer: Result<dhcp::Reply, dhcp::Silence>,
     },
 }
 
@@ -135,4 +146,6 @@ pub enum Rejection {
     UnknownTransfer,
     /// There was no port left for a transfer.
     NoPort,
+    /// It came to a DHCP port and is not a DHCP message.
+    NotDhcp(dhcp::ParseError),
 }

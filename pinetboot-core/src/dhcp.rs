@@ -1,0 +1,88 @@
+//! The Dynamic Host Configuration Protocol as netbooting needs it, without its input and output.
+//!
+//! ```text
+//! datagram -> Message::parse -> ProxyDhcp or LeaseServer .respond(arrival, &message, out) -> Reply: where to, how long
+//! ```
+//!
+//! | file | holds |
+//! |---|---|
+//! | `message.rs`, `emit.rs` | RFC 2131's message: parsed into a borrowed view, and written |
+//! | `option.rs`, `value.rs`, `describe.rs` | RFC 2132's options: codes and names, joined values (RFC 3396), as people read them |
+//! | `hardware.rs` | hardware addresses |
+//! | `pxe.rs`, `pxe/sub_option.rs` | RFC 4578 and the sub-options of option 43 (PXE 2.1), among them the block that a Pi wants |
+//! | `boot_server.rs`, `choice.rs` | every way to name a boot server, and which of them each kind of client takes, and why |
+//! | `reply.rs` | where a reply goes (RFC 2131, section 4.1), and what the responders have in common |
+//! | `proxy.rs` | tells Pis their boot server beside a DHCP server that gives them their addresses |
+//! | `network.rs`, `lease.rs` | a small whole DHCP server, for a network of its own |
+//! | `profile.rs`, `client.rs` | the other side: asks as a Pi, as U-Boot, or plainly |
+//!
+//! ```
+//! use core::net::Ipv4Addr;
+//! use pinetboot_core::Instant;
+//! use pinetboot_core::dhcp::{Arrival, BootClient, MAX_LEN, Message, Offer, Port, Profile, ProxyDhcp};
+//! use pinetboot_core::pi::{PiIdentity, Revision};
+//!
+//! // A Pi 5 asks ...
+//! let mac = [0xd8, 0x3a, 0xdd, 0xe8, 0x27, 0x1e];
+//! let pi = PiIdentity::new(*b"RPi5", Revision::from_code(0x00d0_4170), mac, 0xbd98_9ae1).unwrap();
+//! let mut discover = [0; MAX_LEN];
+//! let len = Profile::Pi(pi).discover(mac, 0x1234_5678, 0, &mut discover).unwrap();
+//! let request = Message::parse(&discover[..len]).unwrap();
+//!
+//! // ... a proxy answers ...
+//! let ours = Ipv4Addr::new(10, 77, 0, 1);
+//! let arrival = Arrival { at: Instant::ZERO, port: Port::Server, peer: "0.0.0.0:68".parse().unwrap() };
+//! let mut out = [0; MAX_LEN];
+//! let reply = ProxyDhcp::new(ours).respond(&arrival, &request, &mut out).unwrap();
+//! assert_eq!(reply.to, "255.255.255.255:68".parse().unwrap());
+//!
+//! // ... and would that be enough? Not without a DHCP server.
+//! let offer = Message::parse(&out[..reply.len.into()]).unwrap();
+//! let verdict = BootClient::PiEeprom.choose(&[Offer { from: ours, message: offer }]);
+//! assert_eq!(verdict.unwrap_err().to_string(), "only proxies answered, and none of them gives an address");
+//! ```
+//!
+//! # Deliberately not done
+//!
+//! * DHCPv6, authentication (RFC 3118), leasequery, failover, dynamic DNS.
+//! * No ping before an address is offered (RFC 2131, section 3.1: SHOULD): there is no ICMP here. A client that finds its
+//!   address taken says so (DHCPDECLINE), and that is heeded.
+//! * Nothing goes to a hardware address that has no IP address yet: see [`Reply`].
+
+mod boot_server;
+mod choice;
+mod client;
+mod describe;
+mod emit;
+mod hardware;
+mod lease;
+mod message;
+mod network;
+mod option;
+mod profile;
+mod proxy;
+pub mod pxe;
+mod reply;
+mod value;
+mod writer;
+
+pub use boot_server::BootServer;
+pub use choice::{BootClient, Choice, NoBoot, Offer, Shortfall};
+pub use client::{Client, Outcome, Step};
+pub use emit::{Emitter, MAX_LEN, MIN_LEN};
+pub use hardware::HardwareAddress;
+pub use lease::{Lease, LeaseServer, LeaseState};
+pub use message::{Header, Message, Op, ParseError};
+pub use network::{Network, NetworkError, Reservation};
+pub use option::{DhcpOption, MessageType, OptionCode};
+pub use profile::{Profile, Selected};
+pub use proxy::ProxyDhcp;
+pub use reply::{Arrival, Boot, Clients, Port, Reply, Respond, Silence};
+pub use value::{Options, Text, Value};
+
+/// Where servers and relays listen (RFC 2131, section 4.1).
+pub const SERVER_PORT: u16 = 67;
+/// Where clients listen (RFC 2131, section 4.1).
+pub const CLIENT_PORT: u16 = 68;
+/// Where a PXE client asks a proxy or boot server again (PXE 2.1, section 2.2.3).
+pub const PXE_PORT: u16 = 4011;

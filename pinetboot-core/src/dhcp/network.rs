@@ -1,0 +1,246 @@
+//! A network of our own, as its DHCP server has to know it.
+
+use core::fmt;
+use core::net::Ipv4Addr;
+use core::time::Duration;
+
+use super::hardware::HardwareAddress;
+use super::reply::{Boot, Clients};
+
+/// The network that a [`LeaseServer`](super::LeaseServer) serves, proven to make sense.
+///
+/// ```
+/// use core::net::Ipv4Addr;
+/// use pinetboot_core::dhcp::{Network, NetworkError};
+///
+/// let address = |last| Ipv4Addr::new(10, 77, 0, last);
+/// let network = Network::new(address(1), 24, address(100), address(199)).unwrap();
+/// assert_eq!(network.mask(), Ipv4Addr::new(255, 255, 255, 0));
+/// let far = Ipv4Addr::new(10, 78, 0, 1);
+/// assert_eq!(Network::new(address(1), 24, address(100), far), Err(NetworkError::Outside(far)));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Network<'a> {
+    address: Ipv4Addr,
+    prefix_len: u8,
+    first: Ipv4Addr,
+    last: Ipv4Addr,
+    reservations: &'a [Reservation],
+    /// The way to other networks, if there is one.
+    pub router: Option<Ipv4Addr>,
+    /// A name server, if there is one.
+    pub name_server: Option<Ipv4Addr>,
+    /// How long a client may keep its address without asking again; a second at least.
+    pub lease_time: Duration,
+    /// What clients are told to boot.
+    pub boot: Boot<'a>,
+    /// Who is answered at first. Whoever has a lease or a reservation is answered always: a Pi asks up to three times in
+    /// one boot, and neither its kernel nor its userspace say that they are a Pi.
+    pub clients: Clients,
+}
+
+/// An address that is kept for one client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Reservation {
+    /// Whose.
+    pub hardware: HardwareAddress,
+    /// Which. It may be outside the range, not outside the network.
+    pub address: Ipv4Addr,
+}
+
+impl<'a> Network<'a> {
+    /// The network of `address`, which is ours, with a mask of `prefix_len` bits; `first` to `last` are for clients.
+    ///
+    /// Without a router or a name server, with leases of twelve hours, a boot server at our address, for Pis.
+    ///
+    /// # Errors
+    ///
+    /// What makes no sense.
+    pub fn new(
+        address: Ipv4Addr,
+        prefix_len: u8,
+        first: Ipv4Addr,
+        last: Ipv4Addr,
+    ) -> Result<Self, NetworkError> {
+        if !(8..=30).contains(&prefix_len) {
+            return Err(NetworkError::PrefixLength);
+        }
+        let network = Self {
+            address,
+            prefix_len,
+            first,
+            last,
+            reservations: &[],
+            router: None,
+            name_server: None,
+            lease_time: Duration::from_secs(12 * 60 * 60),
+            boot: Boot::from(address),
+            clients: Clients::Pi,
+        };
+        for address in [address, first, last] {
+            network.check(address)?;
+        }
+        if first > last {
+            return Err(NetworkError::Backwards);
+        }
+        Ok(network)
+    }
+
+    /// Keeps these addresses for these clients. Of two for the same client or address the first counts.
+    ///
+    /// # Errors
+    ///
+    /// One of them is not in the network, or is our own.
+    pub fn reserve(self, reservations: &'a [Reservation]) -> Result<Self, NetworkError> {
+        for reservation in reservations {
+            self.check(reservation.address)?;
+            if reservation.address == self.address {
+                return Err(NetworkError::Ours);
+            }
+        }
+        Ok(Self { reservations, ..self })
+    }
+
+    /// Our own address.
+    pub const fn address(&self) -> Ipv4Addr {
+        self.address
+    }
+
+    /// The subnet mask.
+    pub const fn mask(&self) -> Ipv4Addr {
+        Ipv4Addr::from_bits(!(u32::MAX >> self.prefix_len))
+    }
+
+    /// The network's broadcast address.
+    pub const fn broadcast(&self) -> Ipv4Addr {
+        Ipv4Addr::from_bits(self.address.to_bits() | (u32::MAX >> self.prefix_len))
+    }
+
+    /// Whether an address is one of this network.
+    pub const fn contains(&self, address: Ipv4Addr) -> bool {
+        (address.to_bits() ^ self.address.to_bits()) & self.mask().to_bits() == 0
+    }
+
+    pub(super) fn lease_secs(&self) -> u32 {
+        // All ones mean: for ever.
+        u32::try_from(self.lease_time.as_secs()).unwrap_or(u32::MAX - 1).clamp(1, u32::MAX - 1)
+    }
+
+    pub(super) fn reserved_for(&self, hardware: &HardwareAddress) -> Option<Ipv4Addr> {
+        self.reservations
+            .iter()
+            .find(|reserved| reserved.hardware == *hardware)
+            .map(|reserved| reserved.address)
+    }
+
+    /// Whether an address may be given to someone without a reservation.
+    pub(super) fn is_free_for_all(&self, address: Ipv4Addr) -> bool {
+        (self.first..=self.last).contains(&address)
+            && ![Some(self.address), self.router, self.name_server].contains(&Some(address))
+            && self.reservations.iter().all(|reserved| reserved.address != address)
+    }
+
+    /// All addresses of the range, from one on that a client always begins with: so it gets the same again where that is
+    /// free, even from a server that forgot it.
+    pub(super) fn range_for(&self, hardware: &HardwareAddress) -> impl Iterator<Item = Ipv4Addr> {
+        let (first, last) = (self.first.to_bits(), self.last.to_bits());
+        let count = last - first + 1; // at most 2^24
+        let begin = hardware.hash() % count;
+        (begin..count).chain(0..begin).map(move |index| Ipv4Addr::from_bits(first + index))
+    }
+
+    fn check(&self, address: Ipv4Addr) -> Result<(), NetworkError> {
+        let ends = [self.broadcast(), Ipv4Addr::from_bits(self.address.to_bits() & self.mask().to_bits())];
+        if self.contains(address) && !ends.contains(&address) {
+            Ok(())
+        } else {
+            Err(NetworkError::Outside(address))
+        }
+    }
+}
+
+/// Why a network makes no sense.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum NetworkError {
+    /// The mask has fewer than 8 bits or more than 30.
+    PrefixLength,
+    /// This address is not one for hosts of the network.
+    Outside(Ipv4Addr),
+    /// The range ends before it begins.
+    Backwards,
+    /// Our own address cannot be reserved.
+    Ours,
+}
+
+impl fmt::Display for NetworkError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::PrefixLength => "the subnet mask must have 8 to 30 bits",
+            Self::Outside(address) => return write!(f, "{address} is no address of a host in the network"),
+            Self::Backwards => "the range ends before it begins",
+            Self::Ours => "the server's own address cannot be reserved",
+        })
+    }
+}
+
+impl core::error::Error for NetworkError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(last: u8) -> Ipv4Addr {
+        Ipv4Addr::new(10, 77, 0, last)
+    }
+
+    #[test]
+    fn only_what_makes_sense_is_a_network() {
+        let new = |prefix_len, first, last| {
+            Network::new(address(1), prefix_len, address(first), address(last)).err()
+        };
+        assert_eq!(new(24, 1, 254), None);
+        assert_eq!(new(24, 100, 100), None);
+        assert_eq!(new(24, 100, 99), Some(NetworkError::Backwards));
+        assert_eq!(new(24, 0, 99), Some(NetworkError::Outside(address(0))));
+        assert_eq!(new(24, 100, 255), Some(NetworkError::Outside(address(255))));
+        assert_eq!(new(30, 2, 5), Some(NetworkError::Outside(address(5))));
+        for prefix_len in [0, 7, 31, 32, 33, 255] {
+            assert_eq!(new(prefix_len, 2, 2), Some(NetworkError::PrefixLength));
+        }
+        let network = Network::new(address(1), 24, address(2), address(9)).unwrap();
+        let reserve = |last| {
+            let hardware = HardwareAddress::ethernet([2; 6]);
+            network.reserve(&[Reservation { hardware, address: address(last) }]).err()
+        };
+        assert_eq!(
+            (reserve(200), reserve(1), reserve(255)),
+            (None, Some(NetworkError::Ours), Some(NetworkError::Outside(address(255))))
+        );
+    }
+
+    #[test]
+    fn the_range_is_gone_through_whole_from_the_clients_own_place() {
+        let network = Network::new(address(1), 24, address(10), address(14)).unwrap();
+        for last in 0..50 {
+            let hardware = HardwareAddress::ethernet([2, 0, 0, 0, 0, last]);
+            let mut range: std::vec::Vec<_> = network.range_for(&hardware).collect();
+            assert_eq!(range, network.range_for(&hardware).collect::<std::vec::Vec<_>>());
+            range.sort();
+            assert!(range.into_iter().eq((10..15).map(address)));
+        }
+    }
+
+    #[test]
+    fn leases_end() {
+        let network = Network::new(address(1), 24, address(10), address(14)).unwrap();
+        for (lease_time, secs) in
+            [(Duration::ZERO, 1), (Duration::MAX, u32::MAX - 1), (Duration::from_secs(60), 60)]
+        {
+            assert_eq!(Network { lease_time, ..network }.lease_secs(), secs);
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! proxyDHCP (PXE 2.1, section 2.2.3): tells clients their boot server, beside a DHCP server that knows none.
+//!
+//! A Pi merges the proxy's offer with the other server's, whichever comes first, and sends its REQUEST to the other
+//! (captured; rpi-eeprom issues 376 and 687). It never asks on port 4011; other PXE clients may.
+//!
+//! Not done: boot servers to choose from. Every client gets the one there is.
+
+use core::net::Ipv4Addr;
+
+use super::emit::Emitter;
+use super::message::{Header, Message, Op};
+use super::option::{MessageType, OptionCode};
+use super::reply::{Arrival, Boot, Clients, Port, Reply, Respond, Silence, finish, header};
+
+/// Answers a DISCOVER with an offer of no address, and a REQUEST only on port 4011. A value: it remembers nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct ProxyDhcp<'a> {
+    /// Our address on the network that is served.
+    pub address: Ipv4Addr,
+    /// What clients are told to boot.
+    pub boot: Boot<'a>,
+    /// Who is answered.
+    pub clients: Clients,
+}
+
+impl ProxyDhcp<'_> {
+    /// A proxy for Raspberry Pis at `address`, where their boot server is too.
+    pub const fn new(address: Ipv4Addr) -> Self {
+        Self { address, boot: Boot::from(address), clients: Clients::Pi }
+    }
+
+    /// As [`Respond::respond`].
+    ///
+    /// # Errors
+    ///
+    /// Why there is no answer.
+    pub fn respond(
+        &self,
+        arrival: &Arrival,
+        request: &Message<'_>,
+        out: &mut [u8],
+    ) -> Result<Reply, Silence> {
+        if request.header.op != Op::Request {
+            return Err(Silence::NotAClient);
+        }
+        let kind = match (request.kind().ok_or(Silence::NotAClient)?, arrival.port) {
+            (MessageType::Discover, Port::Server) => MessageType::Offer,
+            (MessageType::Request | MessageType::Inform, Port::Pxe) => MessageType::Ack,
+            (MessageType::Offer | MessageType::Ack | MessageType::Nak, _) => return Err(Silence::NotAClient),
+            // A REQUEST on port 67 takes another server's offer: it has an address in it, and ours have none.
+            _ => return Err(Silence::ForAnother),
+        };
+        if request.server_id().is_some_and(|server| server != self.address) {
+            return Err(Silence::ForAnother);
+        }
+        let admitted = match self.clients {
+            Clients::All => Clients::Pxe.admit(request),
+            clients => clients.admit(request),
+        };
+        if !admitted {
+            return Err(Silence::NotServed);
+        }
+        if request.pi().is_none() && !self.boot.names_file() {
+            return Err(Silence::NothingToOffer);
+        }
+        self.emit(arrival, request, kind, out).ok_or(Silence::TooLong)
+    }
+
+    fn emit(
+        &self,
+        arrival: &Arrival,
+        request: &Message<'_>,
+        kind: MessageType,
+        out: &mut [u8],
+    ) -> Option<Reply> {
+        let header = Header { siaddr: self.boot.server(), ..header(arrival, request, kind) };
+        let mut reply = Emitter::new(&header, out)?;
+        reply.kind(kind)?;
+        reply.address(OptionCode::SERVER_ID, self.address)?;
+        self.boot.emit(request, &mut reply)?;
+        finish(arrival, request, kind, Ipv4Addr::UNSPECIFIED, reply)
+    }
+}
+
+impl Respond for ProxyDhcp<'_> {
+    fn respond(
+        &mut self,
+        arrival: &Arrival,
+        request: &Message<'_>,
+        out: &mut [u8],
+    ) -> Result<Reply, Silence> {
+        Self::respond(self, arrival, request, out)
+    }
+}

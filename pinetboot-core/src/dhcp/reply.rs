@@ -1,0 +1,321 @@
+//! What the responders have in common: whom they answer, what they say of the boot server, and where a reply goes.
+
+use core::fmt;
+use core::net::{Ipv4Addr, SocketAddrV4};
+
+use super::emit::Emitter;
+use super::message::{Header, Message};
+use super::option::{MessageType, OptionCode};
+use super::{CLIENT_PORT, SERVER_PORT, pxe};
+use crate::Instant;
+
+/// Something that answers DHCP messages: [`ProxyDhcp`](super::ProxyDhcp), [`LeaseServer`](super::LeaseServer).
+pub trait Respond {
+    /// Answers `request`, writing the reply into `out` ([`MAX_LEN`](super::MAX_LEN) bytes suffice).
+    ///
+    /// # Errors
+    ///
+    /// Why there is no answer: most messages on a network are none of ours.
+    fn respond(&mut self, arrival: &Arrival, request: &Message<'_>, out: &mut [u8])
+    -> Result<Reply, Silence>;
+}
+
+impl<R: Respond> Respond for &mut R {
+    fn respond(
+        &mut self,
+        arrival: &Arrival,
+        request: &Message<'_>,
+        out: &mut [u8],
+    ) -> Result<Reply, Silence> {
+        (**self).respond(arrival, request, out)
+    }
+}
+
+/// How a message came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Arrival {
+    /// When.
+    pub at: Instant,
+    /// To which port of ours.
+    pub port: Port,
+    /// From whom.
+    pub peer: SocketAddrV4,
+}
+
+/// A port of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Port {
+    /// 67: DHCP's.
+    Server,
+    /// 4011: where a PXE client that has its address asks a proxy again. No Pi does.
+    Pxe,
+}
+
+/// A reply that has been written, and where it goes.
+///
+/// RFC 2131, section 4.1, has a server unicast to a client that asked for no broadcast, at its new address and its
+/// hardware address. Neither can be done here: the client does not answer ARP yet, and a [`Net`](crate::Net) sends UDP,
+/// not frames. But
+///
+/// > If unicasting is not possible, the message MAY be sent as an IP broadcast using an IP broadcast address (preferably
+/// > 0xffffffff) as the IP destination address
+///
+/// and so it is. Pis take it, as do PXE clients, U-Boot and Linux (dnsmasq's proxy always broadcasts; captured).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Reply {
+    /// Where it goes. 255.255.255.255 is the network that the request came from.
+    pub to: SocketAddrV4,
+    /// How long it is, in bytes.
+    pub len: u16,
+    /// OFFER, ACK or NAK.
+    pub kind: MessageType,
+    /// The address that the client is given; 0.0.0.0 if none.
+    pub address: Ipv4Addr,
+}
+
+/// Why there is no reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum Silence {
+    /// It is no client's message: a server's, BOOTP, or of a type that clients do not send.
+    NotAClient,
+    /// Clients of this kind are not served: see [`Clients`].
+    NotServed,
+    /// It is for another server.
+    ForAnother,
+    /// There is nothing to offer to this client: no boot file is set for PXE clients.
+    NothingToOffer,
+    /// A client that nothing is known of wants to keep an address:
+    ///
+    /// > If the DHCP server has no record of this client, then it MUST remain silent (RFC 2131, section 4.3.2)
+    NoRecord,
+    /// It came by a relay agent from a network that is not ours.
+    OtherNetwork,
+    /// All addresses are taken. The operator should act.
+    Exhausted,
+    /// The client found this address in use by another. It is not given for a while. The operator should act.
+    Declined(Ipv4Addr),
+    /// The client gave this address back.
+    Released(Ipv4Addr),
+    /// The reply would be longer than a client takes.
+    TooLong,
+}
+
+impl fmt::Display for Silence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotAClient => "not a DHCP client's message",
+            Self::NotServed => "clients of this kind are not served",
+            Self::ForAnother => "for another server",
+            Self::NothingToOffer => "no boot file for PXE clients",
+            Self::NoRecord => "nothing is known of this client",
+            Self::OtherNetwork => "relayed from a network that is not ours",
+            Self::Exhausted => "all addresses are taken",
+            Self::Declined(address) => return write!(f, "{address} is in use by another"),
+            Self::Released(address) => return write!(f, "{address} is given back"),
+            Self::TooLong => "the reply would be too long",
+        })
+    }
+}
+
+impl core::error::Error for Silence {}
+
+/// Who is answered. Never decided by option 93 (every Pi says it is an x86 PC) or the vendor part of the hardware address.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Clients {
+    /// Raspberry Pis, by options 97 and 60: see [`Message::pi`].
+    #[default]
+    Pi,
+    /// PXE clients, by option 60; Pis say that they are.
+    Pxe,
+    /// Everyone. A proxy has nothing for who is no PXE client, and takes this as [`Pxe`](Self::Pxe).
+    All,
+}
+
+impl Clients {
+    /// Whether the sender of this message is one of them.
+    pub fn admit(self, message: &Message<'_>) -> bool {
+        match self {
+            Self::Pi => message.pi().is_some(),
+            Self::Pxe => message.is_pxe() || message.pi().is_some(),
+            Self::All => true,
+        }
+    }
+}
+
+/// What clients are told to boot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Boot<'a> {
+    server: Ipv4Addr,
+    file: &'a [u8],
+}
+
+impl<'a> Boot<'a> {
+    /// From this TFTP server. A Pi knows its files itself.
+    pub const fn from(server: Ipv4Addr) -> Self {
+        Self { server, file: &[] }
+    }
+
+    /// And this file, if the client is none of the Pis that know better. `None` if the name is longer than 127 bytes
+    /// or has a NUL in it.
+    #[must_use]
+    pub fn file(self, name: &'a [u8]) -> Option<Self> {
+        (name.len() < super::message::FILE_LEN && !name.contains(&0)).then_some(Self { file: name, ..self })
+    }
+
+    pub(super) const fn server(&self) -> Ipv4Addr {
+        self.server
+    }
+
+    pub(super) const fn names_file(&self) -> bool {
+        !self.file.is_empty()
+    }
+
+    /// Adds all that makes the client boot from here, as far as it is one that boots.
+    ///
+    /// For a Pi these are all ways at once in which one was ever seen to take a boot server, with the `siaddr` that is in
+    /// the header already: option 66 without a NUL, options 60 and 43 with the three spaces, option 97 as it came.
+    pub(super) fn emit(&self, request: &Message<'_>, reply: &mut Emitter<'_>) -> Option<()> {
+        if request.pi().is_some() {
+            reply.option(OptionCode::VENDOR_CLASS, pxe::CLIENT)?;
+            reply.option(OptionCode::VENDOR, &pxe::RASPBERRY_PI)?;
+            let mut text = [0; "255.255.255.255".len()];
+            reply.option(OptionCode::TFTP_SERVER_NAME, dotted(self.server, &mut text))?;
+            return echo(request, OptionCode::MACHINE_ID, reply);
+        }
+        if self.names_file() {
+            reply.boot_file(self.file)?;
+            if request.is_pxe() {
+                reply.option(OptionCode::VENDOR_CLASS, pxe::CLIENT)?;
+                reply.option(OptionCode::VENDOR, &pxe::BOOT_FILE_ONLY)?;
+                echo(request, OptionCode::MACHINE_ID, reply)?;
+            }
+        }
+        Some(())
+    }
+}
+
+/// Adds an option of the request to the reply, if it is there.
+pub(super) fn echo(request: &Message<'_>, code: OptionCode, reply: &mut Emitter<'_>) -> Option<()> {
+    match request.option(code) {
+        Some(value) => reply.option_from(code, value.bytes()),
+        None => Some(()),
+    }
+}
+
+/// Begins a reply: the header's fields as RFC 2131, table 3, has them, but for the addresses that are to be added.
+///
+/// A broadcast says so in its flags, also to a client that did not ask for one: dnsmasq's do (captured), and Pis are known
+/// to take those.
+pub(super) fn header(arrival: &Arrival, request: &Message<'_>, kind: MessageType) -> Header {
+    let header = request.header.reply();
+    // > If 'giaddr' is set in the DHCPREQUEST message, the client is on a different subnet. The server MUST set the
+    // > broadcast bit in the DHCPNAK (RFC 2131, section 4.3.2)
+    let broadcast =
+        kind == MessageType::Nak || destination(arrival, &request.header, kind).ip().is_broadcast();
+    let flags = if broadcast { header.flags | Header::BROADCAST } else { header.flags };
+    let ciaddr = if kind == MessageType::Ack { request.header.ciaddr } else { Ipv4Addr::UNSPECIFIED };
+    Header { flags, ciaddr, ..header }
+}
+
+/// Ends a reply with what is to be given back to everyone, and addresses it.
+pub(super) fn finish(
+    arrival: &Arrival,
+    request: &Message<'_>,
+    kind: MessageType,
+    address: Ipv4Addr,
+    mut reply: Emitter<'_>,
+) -> Option<Reply> {
+    // > If the 'client identifier' option is present in a message received from a client, the server MUST return the
+    // > 'client identifier' option, unaltered, in its response message. (RFC 6842, section 3)
+    echo(request, OptionCode::CLIENT_ID, &mut reply)?;
+    // > DHCP servers claiming to support the Relay Agent Information option SHALL echo the entire contents of the Relay
+    // > Agent Information option in all replies. (RFC 3046, section 2.2)
+    echo(request, OptionCode::RELAY_AGENT, &mut reply)?;
+    let len = u16::try_from(reply.finish()?).ok()?;
+    Some(Reply { to: destination(arrival, &request.header, kind), len, kind, address })
+}
+
+/// RFC 2131, section 4.1; see [`Reply`].
+fn destination(arrival: &Arrival, request: &Header, kind: MessageType) -> SocketAddrV4 {
+    let everyone = SocketAddrV4::new(Ipv4Addr::BROADCAST, CLIENT_PORT);
+    if arrival.port == Port::Pxe && !arrival.peer.ip().is_unspecified() {
+        // It has its address, and answers ARP.
+        return arrival.peer;
+    }
+    // > If the 'giaddr' field in a DHCP message from a client is non-zero, the server sends any return messages to the
+    // > 'DHCP server' port on the BOOTP relay agent whose address appears in 'giaddr'.
+    if !request.giaddr.is_unspecified() {
+        return SocketAddrV4::new(request.giaddr, SERVER_PORT);
+    }
+    match kind {
+        // > the server unicasts DHCPOFFER and DHCPACK messages to the address in 'ciaddr'
+        // It has none while it discovers.
+        MessageType::Ack if !request.ciaddr.is_unspecified() => {
+            SocketAddrV4::new(request.ciaddr, CLIENT_PORT)
+        }
+        // > In all cases, when 'giaddr' is zero, the server broadcasts any DHCPNAK messages to 0xffffffff.
+        _ => everyone,
+    }
+}
+
+fn dotted(address: Ipv4Addr, text: &mut [u8; 15]) -> &[u8] {
+    let mut len = 0;
+    for (index, octet) in address.octets().into_iter().enumerate() {
+        let digits = [octet / 100, octet / 10 % 10, octet % 10];
+        let first = digits.iter().position(|digit| *digit != 0).unwrap_or(2);
+        let dot = (index > 0).then_some(b'.');
+        for byte in dot.into_iter().chain(digits.into_iter().skip(first).map(|digit| b'0' + digit)) {
+            if let Some(place) = text.get_mut(len) {
+                *place = byte;
+                len += 1;
+            }
+        }
+    }
+    text.get(..len).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::string::{String, ToString};
+
+    use super::*;
+    use crate::dhcp::HardwareAddress;
+
+    #[test]
+    fn addresses_are_written_as_a_pi_reads_them() {
+        for address in [[0, 0, 0, 0], [255; 4], [10, 77, 0, 1], [192, 168, 100, 200], [1, 20, 3, 109]] {
+            let address = Ipv4Addr::from(address);
+            let mut text = [0; 15];
+            assert_eq!(String::from_utf8_lossy(dotted(address, &mut text)), address.to_string());
+        }
+    }
+
+    #[test]
+    fn replies_go_where_rfc_2131_has_them() {
+        let header = Header::request(HardwareAddress::ethernet([2; 6]), 1);
+        let address = Ipv4Addr::new(10, 0, 0, 9);
+        let arrival = |port, peer: &str| Arrival { at: Instant::ZERO, port, peer: peer.parse().unwrap() };
+        let to =
+            |port, peer, header: Header, kind| destination(&arrival(port, peer), &header, kind).to_string();
+        let has_address = Header { ciaddr: address, ..header };
+        let relayed = Header { giaddr: Ipv4Addr::new(10, 9, 0, 1), ..has_address };
+
+        let (server, new) = (Port::Server, "0.0.0.0:68");
+        assert_eq!(to(server, new, header, MessageType::Offer), "255.255.255.255:68");
+        assert_eq!(to(server, new, has_address, MessageType::Ack), "10.0.0.9:68");
+        assert_eq!(to(server, new, has_address, MessageType::Nak), "255.255.255.255:68");
+        assert_eq!(to(server, new, has_address, MessageType::Offer), "255.255.255.255:68");
+        for kind in [MessageType::Offer, MessageType::Ack, MessageType::Nak] {
+            assert_eq!(to(server, "10.9.0.1:67", relayed, kind), "10.9.0.1:67");
+        }
+        assert_eq!(to(Port::Pxe, "10.0.0.9:4011", has_address, MessageType::Ack), "10.0.0.9:4011");
+        assert_eq!(to(Port::Pxe, new, header, MessageType::Ack), "255.255.255.255:68");
+    }
+}

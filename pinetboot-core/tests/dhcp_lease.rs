@@ -1,0 +1,384 @@
+//! The lease server, message by message.
+#![allow(clippy::unwrap_used, reason = "all of this is test code")]
+
+mod dhcp;
+
+use core::time::Duration;
+
+use dhcp::{MAC, XID, arrival, captured, hardware, ip, message, pi4};
+use pinetboot_core::Instant;
+use pinetboot_core::dhcp::{
+    Boot, Clients, HardwareAddress, Header, Lease, LeaseServer, LeaseState, MAX_LEN, Message, MessageType,
+    Network, OptionCode, Profile, Reservation, Selected, Silence, pxe,
+};
+
+const HOUR: u64 = 3600;
+
+fn network() -> Network<'static> {
+    range("10.77.0.100", "10.77.0.109")
+}
+
+/// One with these addresses for clients.
+fn range(first: &str, last: &str) -> Network<'static> {
+    let mut network = Network::new(ip("10.77.0.1"), 24, ip(first), ip(last)).unwrap();
+    network.lease_time = Duration::from_secs(HOUR);
+    network.clients = Clients::All;
+    network
+}
+
+/// A server, and what is said to it.
+struct Talk<'a, const N: usize> {
+    server: LeaseServer<'a, N>,
+    now: Instant,
+    out: [u8; MAX_LEN],
+}
+
+/// `OFFER 10.77.0.100`, `NAK 0.0.0.0`, or why nothing.
+type Answer = Result<String, Silence>;
+
+impl<'a, const N: usize> Talk<'a, N> {
+    fn new(network: Network<'a>) -> Self {
+        Self { server: LeaseServer::new(network), now: Instant::ZERO, out: [0; MAX_LEN] }
+    }
+
+    fn later(&mut self, secs: u64) {
+        self.now = self.now + Duration::from_secs(secs);
+    }
+
+    fn say(&mut self, bytes: &[u8]) -> Answer {
+        let reply =
+            self.server.respond(&arrival(self.now), &Message::parse(bytes).unwrap(), &mut self.out)?;
+        let message = Message::parse(&self.out[..reply.len.into()]).unwrap();
+        assert_eq!((message.kind(), message.header.yiaddr), (Some(reply.kind), reply.address));
+        assert_eq!(message.server_id(), Some(ip("10.77.0.1")));
+        assert!((300..=548).contains(&reply.len), "{}", reply.len);
+        Ok(format!("{} {}", reply.kind, reply.address))
+    }
+
+    /// The reply of last.
+    fn reply(&self) -> Message<'_> {
+        Message::parse(&self.out).unwrap()
+    }
+
+    fn discover(&mut self, client: u32) -> Answer {
+        self.say(&message(&Header::request(hardware(client), 1), MessageType::Discover, &[]))
+    }
+
+    /// Takes an offer of this server.
+    fn select(&mut self, client: u32, address: &str) -> Answer {
+        self.select_from(client, address, "10.77.0.1")
+    }
+
+    fn select_from(&mut self, client: u32, address: &str, server: &str) -> Answer {
+        let options: [(OptionCode, &[u8]); 2] = [
+            (OptionCode::REQUESTED_ADDRESS, &ip(address).octets()),
+            (OptionCode::SERVER_ID, &ip(server).octets()),
+        ];
+        self.say(&message(&Header::request(hardware(client), 1), MessageType::Request, &options))
+    }
+
+    /// Remembers an address from before it was switched off.
+    fn reboot(&mut self, client: u32, address: &str) -> Answer {
+        let options: [(OptionCode, &[u8]); 1] = [(OptionCode::REQUESTED_ADDRESS, &ip(address).octets())];
+        self.say(&message(&Header::request(hardware(client), 1), MessageType::Request, &options))
+    }
+
+    fn renew(&mut self, client: u32, address: &str) -> Answer {
+        self.with_address(client, address, MessageType::Request)
+    }
+
+    fn with_address(&mut self, client: u32, address: &str, kind: MessageType) -> Answer {
+        let header = Header { ciaddr: ip(address), ..Header::request(hardware(client), 1) };
+        self.say(&message(&header, kind, &[]))
+    }
+
+    fn decline(&mut self, client: u32, address: &str) -> Answer {
+        let options: [(OptionCode, &[u8]); 1] = [(OptionCode::REQUESTED_ADDRESS, &ip(address).octets())];
+        self.say(&message(&Header::request(hardware(client), 1), MessageType::Decline, &options))
+    }
+
+    /// From DISCOVER to ACK; which address it gets.
+    fn get(&mut self, client: u32) -> String {
+        let offer = self.discover(client).unwrap();
+        let address = offer.strip_prefix("OFFER ").unwrap();
+        assert_eq!(self.select(client, address), Ok(format!("ACK {address}")));
+        address.to_owned()
+    }
+}
+
+#[test]
+fn a_pi_asks_three_times_in_a_boot_and_gets_the_same_address() {
+    let mut network = network();
+    (network.clients, network.router) = (Clients::Pi, Some(ip("10.77.0.1")));
+    let mut talk = Talk::<8>::new(network);
+    let mut out = [0; MAX_LEN];
+
+    // Its kernel comes too early.
+    assert_eq!(talk.say(&captured("dhclient-discover")), Err(Silence::NotServed));
+
+    // Its bootloader.
+    let offer = talk.say(&captured("pi4-discover")).unwrap();
+    let address = offer.strip_prefix("OFFER ").unwrap().to_owned();
+    assert_eq!(talk.reply().header.siaddr, ip("10.77.0.1"));
+    assert!(talk.reply().option(OptionCode::VENDOR).unwrap() == pxe::RASPBERRY_PI[..]);
+    assert!(talk.reply().option(OptionCode::TFTP_SERVER_NAME).unwrap() == b"10.77.0.1"[..]);
+    assert_eq!(talk.reply().pi(), Some(pi4()), "echoed");
+    assert_eq!(talk.reply().option(OptionCode::ROUTER).unwrap().address(), Some(ip("10.77.0.1")));
+    assert_eq!(talk.reply().option(OptionCode::NAME_SERVER), None);
+    let selected = Selected { address: ip(&address), server: ip("10.77.0.1") };
+    let len = Profile::Pi(pi4()).request(MAC, XID, 0, &selected, &mut out).unwrap();
+    assert_eq!(talk.say(&out[..len]), Ok(format!("ACK {address}")));
+
+    // Its kernel, without an identifier, and its userspace with one.
+    for name in ["dhclient-discover", "udhcpc-discover"] {
+        assert_eq!(talk.say(&captured(name)), Ok(format!("OFFER {address}")), "{name}");
+        assert_eq!(talk.reply().option(OptionCode::VENDOR), None);
+        let echoed = talk.reply().option(OptionCode::CLIENT_ID).is_some();
+        assert_eq!(echoed, name == "udhcpc-discover");
+        let len = Profile::Plain.request(MAC, XID, 0, &selected, &mut out).unwrap();
+        assert_eq!(talk.say(&out[..len]), Ok(format!("ACK {address}")));
+    }
+    assert_eq!(talk.server.leases().count(), 1);
+    assert_eq!(talk.server.changes(), 3);
+}
+
+#[test]
+fn a_lease_says_how_long() {
+    let mut talk = Talk::<8>::new(network());
+    talk.get(1);
+    let reply = talk.reply();
+    assert_eq!(reply.lease_secs(), Some(3600));
+    let secs = |code| reply.option(code).unwrap().u32();
+    assert_eq!((secs(OptionCode::RENEWAL_TIME), secs(OptionCode::REBINDING_TIME)), (Some(1800), Some(3150)));
+    let address = |code| reply.option(code).unwrap().address().unwrap();
+    assert_eq!(address(OptionCode::SUBNET_MASK), ip("255.255.255.0"));
+    assert_eq!(address(OptionCode::BROADCAST), ip("10.77.0.255"));
+}
+
+#[test]
+fn a_client_keeps_its_address_after_its_lease_is_over() {
+    let mut talk = Talk::<8>::new(network());
+    let address = talk.get(1);
+    talk.later(HOUR - 1);
+    assert_eq!(talk.renew(1, &address), Ok(format!("ACK {address}")));
+    talk.later(5 * HOUR);
+    assert_eq!(talk.get(1), address);
+    assert_eq!(talk.with_address(1, &address, MessageType::Release), Err(Silence::Released(ip(&address))));
+    assert_eq!(talk.get(1), address);
+    // From another, or twice, it means nothing.
+    assert_eq!(talk.with_address(2, &address, MessageType::Release), Err(Silence::ForAnother));
+}
+
+#[test]
+fn addresses_run_out_and_come_back() {
+    let mut talk = Talk::<8>::new(range("10.77.0.1", "10.77.0.3"));
+    let first = talk.get(1);
+    talk.later(10);
+    let second = talk.get(2);
+    let mut both = [first.as_str(), second.as_str()];
+    both.sort_unstable();
+    assert_eq!(both, ["10.77.0.2", "10.77.0.3"], "never the server's own");
+
+    assert_eq!(talk.discover(3), Err(Silence::Exhausted));
+    talk.later(HOUR - 10);
+    assert_eq!(talk.get(3), first, "the first lease is over");
+    assert_eq!(talk.discover(1), Err(Silence::Exhausted));
+    assert_eq!(talk.renew(1, &first), Err(Silence::NoRecord), "it is another's now");
+    assert_eq!(talk.select(1, &first), Ok("NAK 0.0.0.0".to_owned()));
+    assert!(talk.reply().header.broadcast());
+    assert_eq!(talk.discover(2), Ok(format!("OFFER {second}")));
+}
+
+#[test]
+fn the_table_bounds_it_as_well() {
+    let mut talk = Talk::<2>::new(network());
+    let first = talk.get(1);
+    talk.get(2);
+    assert_eq!(talk.discover(3), Err(Silence::Exhausted));
+    talk.later(HOUR);
+    assert_eq!(talk.get(3), first);
+    assert_eq!(talk.server.leases().count(), 2);
+}
+
+#[test]
+fn what_is_not_theirs_is_refused() {
+    let mut talk = Talk::<8>::new(network());
+    let (one, two) = (talk.get(1), talk.get(2));
+    let nak = Ok("NAK 0.0.0.0".to_owned());
+    assert_eq!(talk.select(3, &one), nak);
+    assert_eq!(talk.select(3, "10.77.0.50"), nak, "outside the range");
+    assert_eq!(talk.renew(1, &two), nak);
+    // After a reboot: a stranger is not answered, unless it comes from another network.
+    assert_eq!(talk.reboot(1, &one), Ok(format!("ACK {one}")));
+    assert_eq!(talk.reboot(1, &two), nak);
+    assert_eq!(talk.reboot(3, "10.77.0.105"), Err(Silence::NoRecord));
+    assert_eq!(talk.reboot(3, "192.168.1.7"), nak);
+    // A client that says nothing.
+    assert_eq!(
+        talk.say(&message(&Header::request(hardware(4), 1), MessageType::Request, &[])),
+        Err(Silence::NoRecord)
+    );
+}
+
+#[test]
+fn a_pi_that_runs_keeps_its_address_when_the_server_forgot_it() {
+    let mut talk = Talk::<8>::new(network());
+    assert_eq!(talk.renew(1, "10.77.0.105"), Ok("ACK 10.77.0.105".to_owned()));
+    assert_eq!(talk.renew(2, "10.77.0.105"), Err(Silence::NoRecord));
+    assert_eq!(talk.renew(2, "10.77.0.99"), Err(Silence::NoRecord), "outside the range");
+    // And one that boots gets the same as before, if nobody has it.
+    let address = Talk::<8>::new(network()).get(7);
+    assert_eq!(Talk::<8>::new(network()).get(7), address);
+}
+
+#[test]
+fn another_servers_client_is_let_go() {
+    let mut talk = Talk::<8>::new(network());
+    let offer = talk.discover(1).unwrap();
+    assert_eq!(talk.server.leases().count(), 1);
+    assert_eq!(talk.select_from(1, "10.77.0.7", "10.77.0.2"), Err(Silence::ForAnother));
+    assert_eq!(talk.server.leases().count(), 0, "the offer is void");
+    assert_eq!(talk.discover(1), Ok(offer));
+}
+
+#[test]
+fn an_address_in_use_is_not_given() {
+    let mut talk = Talk::<8>::new(network());
+    let taken = talk.get(1);
+    assert_eq!(talk.decline(2, &taken), Err(Silence::ForAnother), "not its own");
+    assert_eq!(talk.decline(1, &taken), Err(Silence::Declined(ip(&taken))));
+    let other = talk.get(1);
+    assert_ne!(other, taken);
+    assert_eq!(talk.select(2, &taken), Ok("NAK 0.0.0.0".to_owned()));
+    talk.later(HOUR + 1);
+    assert_eq!(talk.select(2, &taken), Ok(format!("ACK {taken}")), "after an hour");
+}
+
+#[test]
+fn reservations_are_kept() {
+    let reserved = |client, address| Reservation { hardware: hardware(client), address: ip(address) };
+    let reservations = [reserved(1, "10.77.0.20"), reserved(2, "10.77.0.100")];
+    let network = Network::new(ip("10.77.0.1"), 24, ip("10.77.0.100"), ip("10.77.0.101")).unwrap();
+    // Whoever has a reservation is answered, whoever it is.
+    let mut talk = Talk::<8>::new(network.reserve(&reservations).unwrap());
+    assert_eq!(talk.discover(3), Err(Silence::NotServed));
+    assert_eq!(talk.get(1), "10.77.0.20");
+    assert_eq!(talk.select(1, "10.77.0.101"), Ok("NAK 0.0.0.0".to_owned()), "it has its own");
+
+    let network = range("10.77.0.100", "10.77.0.101");
+    let mut talk = Talk::<8>::new(network.reserve(&reservations).unwrap());
+    assert_eq!(talk.get(3), "10.77.0.101");
+    assert_eq!(talk.discover(4), Err(Silence::Exhausted), "the other is kept for 2");
+    assert_eq!(talk.get(2), "10.77.0.100");
+    // Someone else sits on it: better any address than none.
+    assert_eq!(talk.decline(2, "10.77.0.100"), Err(Silence::Declined(ip("10.77.0.100"))));
+    assert_eq!(talk.discover(2), Err(Silence::Exhausted));
+    talk.with_address(3, "10.77.0.101", MessageType::Release).unwrap_err();
+    assert_eq!(talk.get(2), "10.77.0.101");
+    talk.later(2 * HOUR);
+    assert_eq!(talk.get(2), "10.77.0.100");
+}
+
+#[test]
+fn a_flood_of_offers_keeps_no_pi_from_its_lease() {
+    let mut talk = Talk::<8>::new(network());
+    let old = talk.get(1);
+    talk.later(10);
+    for client in 1000..101_000 {
+        talk.discover(client).unwrap();
+        assert!(talk.server.leases().count() <= 8);
+    }
+    // One that boots in the midst of it.
+    let offer = talk.discover(2).unwrap();
+    let address = offer.strip_prefix("OFFER ").unwrap();
+    for client in 2000..2100 {
+        talk.discover(client).unwrap();
+    }
+    assert_eq!(talk.select(2, address), Ok(format!("ACK {address}")));
+    assert_eq!(talk.renew(1, &old), Ok(format!("ACK {old}")));
+    for client in 3000..3100 {
+        assert!(talk.select(client, address).unwrap().starts_with("NAK"));
+    }
+}
+
+#[test]
+fn informed_clients_get_no_address() {
+    let mut talk = Talk::<8>::new(network());
+    assert_eq!(talk.with_address(1, "10.77.0.7", MessageType::Inform), Ok("ACK 0.0.0.0".to_owned()));
+    assert_eq!(talk.reply().lease_secs(), None);
+    assert_eq!(talk.reply().option(OptionCode::SUBNET_MASK).unwrap().address(), Some(ip("255.255.255.0")));
+    assert_eq!(talk.server.leases().count(), 0);
+    // Not to be used to send something to anyone.
+    assert_eq!(talk.with_address(1, "192.0.2.7", MessageType::Inform), Err(Silence::OtherNetwork));
+}
+
+#[test]
+fn relays_of_other_networks_get_nothing() {
+    let mut talk = Talk::<8>::new(network());
+    assert_eq!(talk.say(&captured("relay-discover")), Err(Silence::OtherNetwork));
+    let header = Header { giaddr: ip("10.77.0.9"), ..Header::request(hardware(1), 1) };
+    assert!(talk.say(&message(&header, MessageType::Discover, &[])).is_ok());
+    // > Server MUST set the broadcast bit in the DHCPNAK
+    let options: [(OptionCode, &[u8]); 1] = [(OptionCode::REQUESTED_ADDRESS, &[192, 168, 1, 7])];
+    assert_eq!(talk.say(&message(&header, MessageType::Request, &options)), Ok("NAK 0.0.0.0".to_owned()));
+    assert!(talk.reply().header.broadcast());
+}
+
+#[test]
+fn pxe_clients_and_u_boot_get_a_file_if_there_is_one() {
+    let boot = Boot::from(ip("10.77.0.2")).file(b"boot.efi").unwrap();
+    let mut with_file = network();
+    with_file.boot = boot;
+    let mut talk = Talk::<8>::new(with_file);
+    for (name, class) in [("edk2-discover", true), ("uboot-discover", false)] {
+        assert!(talk.say(&captured(name)).is_ok());
+        let reply = talk.reply();
+        assert_eq!(reply.header.siaddr, ip("10.77.0.2"));
+        assert_eq!(reply.boot_file().unwrap().to_string(), "boot.efi");
+        assert_eq!(reply.is_pxe(), class, "{name}");
+    }
+    let mut talk = Talk::<8>::new(network());
+    assert!(talk.say(&captured("edk2-discover")).is_ok());
+    assert_eq!((talk.reply().boot_file(), talk.reply().is_pxe()), (None, false));
+}
+
+#[test]
+fn leases_survive_a_restart() {
+    let mut talk = Talk::<8>::new(network());
+    let kept = [talk.get(1), talk.get(2)];
+    let leases: Vec<Lease> = talk.server.leases().copied().collect();
+    assert!(leases.iter().all(|lease| lease.state == LeaseState::Bound));
+
+    let mut after = Talk::<8>::new(network());
+    for lease in &leases {
+        assert!(after.server.restore(*lease));
+        assert!(!after.server.restore(*lease), "twice");
+    }
+    let elsewhere = Lease { address: ip("10.78.0.1"), hardware: hardware(9), ..leases[0] };
+    assert!(!after.server.restore(elsewhere));
+    assert_eq!([after.get(1), after.get(2)], kept);
+}
+
+#[test]
+fn nobody_else_is_answered() {
+    let mut talk = Talk::<8>::new(network());
+    assert_eq!(talk.say(&captured("dnsmasq-plain")), Err(Silence::NotAClient));
+    let nameless = HardwareAddress::new(1, &[]).unwrap();
+    let bytes = message(&Header::request(nameless, 1), MessageType::Discover, &[]);
+    assert_eq!(talk.say(&bytes), Err(Silence::NotAClient));
+    let bytes = message(&Header::request(hardware(1), 1), MessageType::Offer, &[]);
+    assert_eq!(talk.say(&bytes), Err(Silence::NotAClient));
+}
+
+#[test]
+fn a_reply_that_is_too_long_is_none() {
+    let mut talk = Talk::<8>::new(network());
+    let header = Header::request(hardware(1), 1);
+    let mut bytes = message(&header, MessageType::Discover, &[(OptionCode::CLIENT_ID, &[7; 255])]);
+    assert!(talk.say(&bytes).is_ok());
+    // As no client that keeps to 548 bytes can say.
+    bytes.truncate(240 + 3 + 257);
+    bytes.extend([OptionCode::RELAY_AGENT.0, 255]);
+    bytes.extend([7; 255]);
+    assert_eq!(talk.say(&bytes), Err(Silence::TooLong));
+}
