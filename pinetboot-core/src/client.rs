@@ -137,7 +137,18 @@ impl<N: Net> Client<'_, N> {
                 }
                 (Progress::Waits(until), None) => until,
             };
-            let Some(Datagram { at, peer, bytes, .. }) = self.net.recv(until).await? else { continue };
+            let received = match self.net.recv(until).await {
+                Ok(received) => received,
+                Err(error) => {
+                    // Whoever stops the network stops the transfer; the server need not wait for us.
+                    if let Some(server) = server {
+                        let goodbye = Packet::error(ErrorCode::NOT_DEFINED);
+                        send(self.net, self.local, server, &goodbye).await;
+                    }
+                    return Err(error);
+                }
+            };
+            let Some(Datagram { at, peer, bytes, .. }) = received else { continue };
             let from_server = match server {
                 Some(server) => peer == server,
                 None => peer.ip() == self.server.ip(),

@@ -85,6 +85,11 @@ pub trait Upload {
         Ok(())
     }
 
+    /// The other side ends the transfer, with these words.
+    fn ended(&mut self, words: &[u8]) {
+        let _ = words;
+    }
+
     /// Takes the next bytes. They come in order, each once.
     ///
     /// # Errors
@@ -122,6 +127,10 @@ impl<U: Upload> Upload for &mut U {
 
     fn expect(&mut self, len: u64) -> Result<(), Self::Error> {
         (**self).expect(len)
+    }
+
+    fn ended(&mut self, words: &[u8]) {
+        (**self).ended(words);
     }
 
     async fn write(&mut self, bytes: &[u8]) -> Result<(), Self::Error> {

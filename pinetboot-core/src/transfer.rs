@@ -35,6 +35,9 @@ impl<F: File, U: Upload> Transfer<F, U> {
         match self {
             Self::Out(sender, _) => sender.handle(now, packet),
             Self::In(receiver, upload) => {
+                if let Packet::Error { message, .. } = packet {
+                    upload.ended(message);
+                }
                 let announced = receiver.announced();
                 let chunk = receiver.handle(now, packet);
                 if let Some(len) = receiver.announced()
@@ -82,6 +85,7 @@ impl<F: File, U: Upload> Transfer<F, U> {
                     if read && emit_data_header(block, net.buffer()).is_some() {
                         trace!("to {}: DATA {} ({} bytes)", route.to, block, len);
                         net.send(route.from, route.to, end).await;
+                        sender.sent(net.now());
                     } else {
                         debug!("cannot read the file at {}", offset);
                         sender.abort(ErrorCode::NOT_DEFINED);

@@ -157,6 +157,12 @@ impl Sender {
         }
     }
 
+    /// What [`poll`](Self::poll) wanted sent last was sent at `now`, later than poll was told because the bytes took time to
+    /// read: the wait for an answer begins now. Without this a slow disk has blocks sent twice.
+    pub fn sent(&mut self, now: Instant) {
+        self.retry.arm(now);
+    }
+
     /// Ends the transfer with an ERROR: the file cannot be read on, or a packet made no sense.
     pub fn abort(&mut self, code: ErrorCode) {
         if !matches!(self.phase, Phase::Over(_)) {

@@ -1,0 +1,47 @@
+//! A name that is accepted stays beneath the tree it is looked up in, wherever a Pi's files are looked for there.
+#![no_main]
+
+use std::path::{Component, Path};
+
+use libfuzzer_sys::fuzz_target;
+use pinetboot_core::BootPath;
+use pinetboot_core::pi::{BootFile, Lookup, Model};
+
+fuzz_target!(|name: &[u8]| {
+    let Ok(path) = BootPath::parse(name) else { return };
+    assert_eq!(path.as_requested().as_bytes(), name);
+
+    let components: Vec<_> = path.components().collect();
+    assert!(!components.is_empty());
+    for component in &components {
+        assert!(!["", ".", ".."].contains(component));
+        assert!(!component.contains(['/', '\\', '\0']));
+        assert!(!component.contains(|c: char| c.is_ascii_control()));
+    }
+    assert_eq!(path.file_name(), *components.last().unwrap());
+
+    let clean = path.to_string();
+    assert_eq!(clean, components.join("/"));
+    assert_eq!(BootPath::parse(clean.as_bytes()), Ok(path));
+    assert!(Path::new(&clean).components().all(|component| matches!(component, Component::Normal(_))));
+
+    let lookup = Lookup::new(path);
+    let candidates: Vec<_> = lookup.candidates().map(|candidate| candidate.to_string()).collect();
+    assert_eq!(candidates.len(), 1 + usize::from(lookup.prefix().is_some()));
+    for candidate in candidates {
+        assert!(BootPath::parse(candidate.as_bytes()).is_ok());
+        assert!(candidate.to_lowercase().ends_with(&lookup.file().to_string().to_lowercase()));
+    }
+    for model in Model::ALL {
+        let _ = BootFile::find(&lookup.file(), Some(model));
+    }
+    let _ = BootFile::find(&lookup.file(), None);
+
+    match path.split_first() {
+        Some((first, rest)) => {
+            assert_eq!(first, components[0]);
+            assert!(rest.components().eq(components[1..].iter().copied()));
+        }
+        None => assert_eq!(components.len(), 1),
+    }
+});
