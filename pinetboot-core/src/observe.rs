@@ -116,6 +116,8 @@ pub struct Report {
     pub outcome: Outcome,
     /// When it began.
     pub began: Instant,
+    /// The file's length, if it is known.
+    pub len: Option<u64>,
     /// Bytes that are known to have arrived.
     pub bytes: u64,
     /// Packets that we sent more than once.
@@ -127,6 +129,15 @@ pub struct Report {
 }
 
 impl Report {
+    /// Whether all of it was sent, and only the last ACK never came: the client may well have the file, and have left.
+    pub fn lacks_only_the_last_ack(&self) -> bool {
+        let window = u64::from(self.window_size) * u64::from(self.block_size);
+        let missing = self.len.map(|len| len.saturating_sub(self.bytes));
+        self.outcome == Outcome::TimedOut
+            && self.bytes > 0
+            && missing.is_some_and(|missing| missing <= window)
+    }
+
     /// Whether the client only wanted to know whether the file is there and how long it is: it ended the transfer
     /// before it took a byte, with the codes that boot ROMs use for this (a Pi 0, iPXE and UEFI 8; captured).
     pub fn is_probe(&self) -> bool {
@@ -148,4 +159,37 @@ pub enum Rejection {
     NoPort,
     /// It came to a DHCP port and is not a DHCP message.
     NotDhcp(dhcp::ParseError),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(outcome: Outcome, bytes: u64) -> Report {
+        Report {
+            peer: "10.0.0.1:40000".parse().unwrap(),
+            direction: Direction::Read,
+            outcome,
+            began: Instant::ZERO,
+            len: Some(10_000),
+            bytes,
+            resent: 0,
+            block_size: 1000,
+            window_size: 2,
+        }
+    }
+
+    #[test]
+    fn a_probe_takes_no_byte() {
+        assert!(report(Outcome::PeerError(ErrorCode::NOT_DEFINED), 0).is_probe());
+        assert!(!report(Outcome::PeerError(ErrorCode::NOT_DEFINED), 1000).is_probe());
+        assert!(!report(Outcome::PeerError(ErrorCode::DISK_FULL), 0).is_probe());
+    }
+
+    #[test]
+    fn a_client_that_left_after_the_last_window_may_have_the_file() {
+        assert!(report(Outcome::TimedOut, 8000).lacks_only_the_last_ack());
+        assert!(!report(Outcome::TimedOut, 7000).lacks_only_the_last_ack());
+        assert!(!report(Outcome::PeerError(ErrorCode::DISK_FULL), 9000).lacks_only_the_last_ack());
+    }
 }

@@ -122,15 +122,15 @@ impl<F: File, U: Upload> Transfer<F, U> {
         began: Instant,
         outcome: Outcome,
     ) -> Report {
-        let (bytes, resent, block_size, window_size) = match self {
-            Self::Out(sender, _) => {
-                (sender.acknowledged_bytes(), sender.resent(), sender.block_size(), sender.window_size())
-            }
-            Self::In(receiver, _) => {
-                (receiver.received_bytes(), receiver.resent(), receiver.block_size(), receiver.window_size())
-            }
+        let (len, bytes, resent) = match self {
+            Self::Out(sender, file) => (Some(file.len()), sender.acknowledged_bytes(), sender.resent()),
+            Self::In(receiver, _) => (receiver.announced(), receiver.received_bytes(), receiver.resent()),
         };
-        Report { peer, direction, outcome, began, bytes, resent, block_size, window_size }
+        let (block_size, window_size) = match self {
+            Self::Out(sender, _) => (sender.block_size(), sender.window_size()),
+            Self::In(receiver, _) => (receiver.block_size(), receiver.window_size()),
+        };
+        Report { peer, direction, outcome, began, len, bytes, resent, block_size, window_size }
     }
 }
 

@@ -8,6 +8,8 @@ use pinetboot_core::pi::Model;
 
 use crate::config::Settings;
 use crate::exit::Exit;
+use crate::probe::Client;
+use crate::router_config::Router;
 
 /// Netboot Raspberry Pis: serve their boot files, fetch them, and see what a Pi would make of them.
 #[derive(Debug, Parser)]
@@ -18,11 +20,11 @@ pub struct Cli {
     pub command: Command,
 
     /// Say more: once for decisions, twice for every packet
-    #[arg(short, long, global = true, action = ArgAction::Count)]
+    #[arg(short, long, global = true, action = ArgAction::Count, display_order = 900)]
     pub verbose: u8,
 
     /// Say less: only what someone should look at
-    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    #[arg(short, long, global = true, conflicts_with = "verbose", display_order = 901)]
     pub quiet: bool,
 }
 
@@ -36,7 +38,13 @@ pub enum Command {
     Serve(Serve),
     /// Fetch a file by TFTP
     Get(Get),
-    /// Ask a server for the files that a Pi would ask for, and say whether it would boot
+    /// Ask the DHCP servers of this network as a Pi does, and say whether it would boot, from where, and why
+    ///
+    /// Only a DISCOVER is sent: no address is leased. It takes the capability CAP_NET_RAW.
+    Probe(Probe),
+    /// Print what to tell a router or DHCP server, so that Pis boot from a TFTP server
+    RouterConfig(RouterConfig),
+    /// Ask a server for the files that a Pi would ask for, and say whether it would boot; with DHCP, if wanted
     ///
     /// The files are asked for in that Pi's order and with its options, its probes and its retries.
     Simulate(Simulate),
@@ -48,7 +56,8 @@ pub enum Command {
 #[derive(Debug, Args)]
 #[command(after_help = SERVE_EXAMPLES)]
 pub struct Serve {
-    /// Read settings from this file too: TOML, named like the options; what is typed here goes before
+    /// Read settings from this file too: TOML, named like the options; what is typed here goes before. Relative
+    /// paths in it count from the working directory
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
@@ -78,13 +87,87 @@ pub struct Get {
     pub windowsize: u16,
 }
 
+/// Options of `probe`.
+#[derive(Debug, Args)]
+#[command(after_help = PROBE_EXAMPLES)]
+pub struct Probe {
+    /// Where to ask [default: the interface of the default route, or the only one that is up]
+    #[arg(short, long, value_name = "NAME")]
+    pub interface: Option<String>,
+
+    /// As whom to ask
+    #[arg(long = "as", value_name = "CLIENT", value_enum, default_value_t = Client::Pi5)]
+    pub client: Client,
+
+    /// The hardware address to ask with [default: the interface's own]
+    ///
+    /// With another one, answers that are not broadcast come only if the interface takes them: ip link set NAME promisc on
+    #[arg(long, value_name = "MAC", value_parser = mac)]
+    pub mac: Option<[u8; 6]>,
+
+    /// The Pi's serial number, of which the last eight digits name its directory [default: bd989ae1]
+    #[arg(long, value_name = "HEX", value_parser = serial)]
+    pub serial: Option<u32>,
+
+    /// How long to wait for offers
+    #[arg(long, value_name = "SECONDS", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=60))]
+    pub seconds: u8,
+
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `router-config`.
+#[derive(Debug, Args)]
+#[command(after_help = ROUTER_CONFIG_EXAMPLES)]
+pub struct RouterConfig {
+    /// The TFTP server
+    #[arg(long, value_name = "IP")]
+    pub server: Ipv4Addr,
+
+    /// What is to be told [default: none; what there is, is listed]
+    #[arg(long = "for", value_name = "ROUTER", value_enum)]
+    pub router: Option<Router>,
+
+    /// eeprom: the Pi's own address, so that it does without DHCP
+    #[arg(long, value_name = "IP")]
+    pub client_ip: Option<Ipv4Addr>,
+
+    /// eeprom: the mask of its network [default: 255.255.255.0]
+    #[arg(long, value_name = "MASK")]
+    pub subnet: Option<Ipv4Addr>,
+
+    /// eeprom: the router out of its network
+    #[arg(long, value_name = "IP")]
+    pub gateway: Option<Ipv4Addr>,
+
+    /// eeprom: the directory that it asks in, instead of one named by its serial number
+    #[arg(long, value_name = "DIR")]
+    pub prefix: Option<String>,
+}
+
+impl RouterConfig {
+    /// Whether something is set that only the bootloader has.
+    pub const fn is_for_eeprom(&self) -> bool {
+        self.client_ip.is_some() || self.subnet.is_some() || self.gateway.is_some() || self.prefix.is_some()
+    }
+}
+
 /// Options of `simulate`.
 #[derive(Debug, Args)]
 #[command(after_help = SIMULATE_EXAMPLES)]
 pub struct Simulate {
     /// The server
-    #[arg(long, value_name = "IP[:PORT]", value_parser = server_address)]
-    pub server: SocketAddrV4,
+    #[arg(long, value_name = "IP[:PORT]", value_parser = server_address, required_unless_present = "interface")]
+    pub server: Option<SocketAddrV4>,
+
+    /// The whole boot on this interface instead: an address is leased there, as the Pi would
+    ///
+    /// The files come from the server that a DHCP server names, as far as this machine's own address reaches it. The lease
+    /// is for the interface's hardware address, and runs until it is over. It takes the capability CAP_NET_RAW.
+    #[arg(short, long, value_name = "NAME", conflicts_with = "server")]
+    pub interface: Option<String>,
 
     /// Which Pi: pi5, pi4 or pi3
     #[arg(long, default_value_t = Model::Pi5)]
@@ -130,10 +213,40 @@ Examples:
   pinetboot get tftp://192.168.1.2:6969/bd989ae1/kernel_2712.img -o /tmp/kernel.img
   pinetboot get tftp://192.168.1.2/config.txt -o - --windowsize 1";
 
+/// Six pairs of hexadecimal digits.
+fn mac(text: &str) -> Result<[u8; 6], String> {
+    let wrong = || "expected six pairs of hexadecimal digits, like 2c:cf:67:01:02:03".to_owned();
+    let pairs = text.split([':', '-']).map(|pair| match pair.as_bytes() {
+        [a, b] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit() => {
+            u8::from_str_radix(pair, 16).map_err(|_| wrong())
+        }
+        _ => Err(wrong()),
+    });
+    pairs.collect::<Result<Vec<_>, _>>()?.try_into().map_err(|_| wrong())
+}
+
+/// The serial number of a Pi that is made up.
+pub const SERIAL: u32 = 0xbd98_9ae1;
+
+const PROBE_EXAMPLES: &str = "\
+Examples:
+  sudo pinetboot probe                                as a Raspberry Pi 5
+  sudo pinetboot probe --interface eth0 --as pi4 --serial 10000000abcd1234
+  sudo pinetboot probe --json | jq -r .verdict
+
+A DHCP server takes up to 3 s before it offers an address: it looks whether that is free.";
+
+const ROUTER_CONFIG_EXAMPLES: &str = "\
+Examples:
+  pinetboot router-config --server 192.168.1.2                   what there is
+  pinetboot router-config --server 192.168.1.2 --for dnsmasq > /etc/dnsmasq.d/pinetboot.conf
+  pinetboot router-config --server 192.168.1.2 --for eeprom --client-ip 192.168.1.50";
+
 const SIMULATE_EXAMPLES: &str = "\
 Examples:
   pinetboot simulate --server 192.168.1.2
-  pinetboot simulate --server 127.0.0.1:6969 --model pi4 --serial 10000000abcd1234";
+  pinetboot simulate --server 127.0.0.1:6969 --model pi4 --serial 10000000abcd1234
+  sudo pinetboot simulate --interface eth0                 DHCP, too";
 
 #[cfg(test)]
 mod tests {
@@ -150,6 +263,10 @@ mod tests {
     fn serials_and_addresses_as_people_write_them() {
         assert_eq!(serial("0c8f7e5cbd989ae1"), Ok(0xbd98_9ae1));
         assert_eq!(serial("0xBD989AE1"), Ok(0xbd98_9ae1));
+        assert_eq!(mac("2c:cf:67:01:02:FF"), Ok([0x2c, 0xcf, 0x67, 1, 2, 255]));
+        assert_eq!(mac("2c-cf-67-01-02-ff"), mac("2c:cf:67:01:02:ff"));
+        assert!(mac("2c:cf:67:01:02").is_err());
+        assert!(mac("2c:cf:67:01:02:+f").is_err());
         assert!(serial("pi5").is_err());
         assert!(serial("").is_err());
         assert_eq!(server_address("10.0.0.1").unwrap().to_string(), "10.0.0.1:69");

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
-    /// 0: done; for `simulate` and `demo`: it would boot.
+    /// 0: done; for `probe`, `simulate` and `demo`: it would boot.
     Success = 0,
     /// 1: it failed, and said why.
     Failure = 1,
@@ -22,6 +22,12 @@ pub enum Exit {
     Refused = 6,
     /// 7: the Pi would not boot.
     WouldNotBoot = 7,
+    /// 8: no boot server is named, at least none that the Pi would take: it asks for ever.
+    NoBootServer = 8,
+    /// 9: no DHCP server gives an address.
+    NoDhcp = 9,
+    /// 10: another DHCP server is there.
+    OtherDhcp = 10,
     /// 130: interrupted by ctrl-C, as shells have it.
     Interrupted = 130,
 }
@@ -30,14 +36,17 @@ impl Exit {
     /// The codes and their meanings, for `--help`.
     pub const HELP: &str = "\
 Exit codes:
-    0  done; for simulate and demo: the Pi would boot
+    0  done; for probe, simulate and demo: the Pi would boot
     1  it failed, and said why
     2  the command line or the configuration is wrong
     3  an address or port cannot be had
     4  the tree cannot be served
-    5  the server does not answer
+    5  the server does not answer; for probe: the boot server
     6  the server answered with an error
     7  the Pi would not boot
+    8  the Pi would ask for ever: no DHCP server names a boot server that it takes
+    9  no DHCP server gives an address
+   10  another DHCP server is there
   130  interrupted";
 }
 

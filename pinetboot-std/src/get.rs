@@ -40,12 +40,8 @@ pub fn run(options: &cli::Get, quiet: bool) -> Result<Exit, Failed> {
         window_size: (options.windowsize > 1).then_some(options.windowsize),
         timeout_secs: None,
     };
-    let mut client = Client {
-        net: &mut net,
-        local: LinuxNet::client_port(),
-        server: source.server,
-        patience: PATIENCE,
-    };
+    let mut client =
+        Client { net: &mut net, local: LinuxNet::client_port(), server: source.server, patience: PATIENCE };
     let began = Clock::now();
     let report = block_on(client.get(&Request::octet(&source.path, asked), &mut target));
     target.bar.finish_and_clear();
@@ -60,7 +56,8 @@ pub fn run(options: &cli::Get, quiet: bool) -> Result<Exit, Failed> {
             Ok(Exit::Success)
         }
         Ok(Outcome::PeerError(code)) => {
-            Err(Failed::new(Exit::Refused, format!("{url}: the server says {code}")))
+            let words = if target.words.is_empty() { code.meaning().into() } else { target.words };
+            Err(Failed::new(Exit::Refused, format!("{url}: the server says: {words} (error {})", code.0)))
         }
         Ok(Outcome::Aborted(code)) => {
             let why = target.error.map_or_else(|| code.to_string(), |error| error.to_string());
@@ -138,6 +135,8 @@ struct Target {
     output: Output,
     bar: ProgressBar,
     error: Option<io::Error>,
+    /// By which the server ended it.
+    words: String,
 }
 
 enum Output {
@@ -168,7 +167,7 @@ impl Target {
                 .map_err(failed)?;
             Output::File(Some(part), place)
         };
-        Ok(Self { output, bar, error: None })
+        Ok(Self { output, bar, error: None, words: String::new() })
     }
 
     fn try_write(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -202,6 +201,11 @@ impl Upload for Target {
     fn expect(&mut self, len: u64) -> Result<(), ()> {
         self.bar.set_length(len);
         Ok(())
+    }
+
+    fn ended(&mut self, words: &[u8]) {
+        // To a terminal: whatever the server says, it commands nothing there.
+        self.words = String::from_utf8_lossy(words).chars().filter(|letter| !letter.is_control()).collect();
     }
 
     async fn write(&mut self, bytes: &[u8]) -> Result<(), ()> {

@@ -6,7 +6,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`cli`], [`config`], [`exit`] | options as typed, the configuration they amount to, exit codes |
-//! | [`serve`], [`get`], [`simulate`], [`demo`] | a command each |
+//! | [`serve`], [`get`], [`probe`], [`router_config`], [`simulate`], [`demo`] | a command each |
 //! | [`net`] | the core's network trait on epoll |
 //! | [`storage`] | a tree of boot files, and a directory for uploads |
 //! | [`observe`], [`logging`] | log lines, from the core's events |
@@ -22,6 +22,8 @@ pub mod get;
 pub mod logging;
 pub mod net;
 pub mod observe;
+pub mod probe;
+pub mod router_config;
 pub mod serve;
 pub mod signals;
 pub mod simulate;

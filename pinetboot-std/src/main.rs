@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use pinetboot::cli::{Cli, Command};
-use pinetboot::{demo, get, logging, serve, simulate};
+use pinetboot::{demo, get, logging, probe, router_config, serve, simulate};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -12,6 +12,8 @@ fn main() -> ExitCode {
     let done = match &cli.command {
         Command::Serve(options) => serve::run(options, level),
         Command::Get(options) => get::run(options, cli.quiet),
+        Command::Probe(options) => probe::run(options),
+        Command::RouterConfig(options) => router_config::run(options),
         Command::Simulate(options) => simulate::run(options),
         Command::Demo => demo::run(),
     };

@@ -5,7 +5,9 @@
 //! listening socket, and the reply's source address is chosen datagram by datagram (`IP_PKTINFO`).
 
 mod control;
+mod frames;
 mod holder;
+mod interface;
 mod socket;
 
 use std::io;
@@ -19,7 +21,9 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use pinetboot_core::{Datagram, Instant, Net};
 
 pub use control::{Control, Interrupt};
+pub use frames::Frames;
 pub use holder::holder_of;
+pub use interface::Interface;
 use socket::{Received, Socket};
 
 /// UDP on Linux, for servers and clients.
@@ -48,8 +52,10 @@ pub struct LinuxNet {
 pub struct Options {
     /// Whether transfers get ports of their own.
     pub ports: Ports,
-    /// The only network interface to use (`SO_BINDTODEVICE`).
-    pub interface: Option<String>,
+    /// The only network interfaces to use (`SO_BINDTODEVICE`); all if none is named.
+    pub interfaces: Vec<String>,
+    /// Whether to send to broadcast addresses too.
+    pub broadcast: bool,
 }
 
 /// Whether transfers get ports of their own.
@@ -69,6 +75,13 @@ pub struct Local {
     source: Ipv4Addr,
 }
 
+impl Local {
+    /// Of a port that is listened on: which of the addresses it is, in the order in which they were asked for.
+    pub const fn listener(self) -> usize {
+        self.socket
+    }
+}
+
 impl LinuxNet {
     /// Listens on these addresses.
     ///
@@ -77,8 +90,15 @@ impl LinuxNet {
     /// Which address cannot be had, and the system's reason.
     pub fn listen(addresses: &[SocketAddrV4], options: Options) -> Result<Self, BindError> {
         let mut net = Self::new(options).map_err(|error| BindError { address: UNSPECIFIED, error })?;
-        for &address in addresses {
-            net.add_listener(address).map_err(|error| BindError { address, error })?;
+        let interfaces = match net.options.interfaces.as_slice() {
+            [] => vec![None],
+            named => named.iter().cloned().map(Some).collect(),
+        };
+        for interface in &interfaces {
+            for &address in addresses {
+                net.add_listener(address, interface.as_deref())
+                    .map_err(|error| BindError { address, error })?;
+            }
         }
         Ok(net)
     }
@@ -89,8 +109,8 @@ impl LinuxNet {
     ///
     /// The system's.
     pub fn client(interface: Option<String>) -> io::Result<Self> {
-        let mut net = Self::new(Options { ports: Ports::Single, interface })?;
-        net.add_listener(UNSPECIFIED)?;
+        let mut net = Self::new(Options { ports: Ports::Single, ..Options::default() })?;
+        net.add_listener(UNSPECIFIED, interface.as_deref())?;
         Ok(net)
     }
 
@@ -133,9 +153,17 @@ impl LinuxNet {
         })
     }
 
-    fn add_listener(&mut self, address: SocketAddrV4) -> io::Result<()> {
-        let mut socket = Socket::bind(address, self.options.interface.as_deref())?;
+    /// The only interface that a port of ours uses.
+    fn interface_of(&self, local: Local) -> Option<&str> {
+        self.sockets.get(local.socket)?.as_ref()?.interface()
+    }
+
+    fn add_listener(&mut self, address: SocketAddrV4, interface: Option<&str>) -> io::Result<()> {
+        let mut socket = Socket::bind(address, interface)?;
         socket.ask_for_destination()?;
+        if self.options.broadcast {
+            socket.allow_broadcast()?;
+        }
         socket.enlarge_buffers(LISTEN_BUFFER);
         self.epoll.add(&socket, EpollEvent::new(EpollFlags::EPOLLIN, self.sockets.len() as u64))?;
         self.sockets.push(Some(socket));
@@ -189,7 +217,8 @@ impl LinuxNet {
         let timeout = timeout.unwrap_or(EpollTimeout::NONE);
         let count = match self.epoll.wait(&mut self.events, timeout) {
             Ok(count) => count,
-            Err(Errno::EINTR) => 0,
+            // The deadline may be over, but what is here goes before it.
+            Err(Errno::EINTR) => self.epoll.wait(&mut self.events, EpollTimeout::ZERO).unwrap_or(0),
             Err(error) => return Err(Interrupt::Failed(error.into())),
         };
         for event in self.events.iter().take(count) {
@@ -226,12 +255,14 @@ impl Net for LinuxNet {
                 None => {}
             }
         };
+        // Not the time of the last wait: handling a datagram may have taken long, and an answer has its time from now on.
+        let at = self.tick();
         let (place, memory) = match arrived {
             Arrived::Now { place } => (place, &*self.incoming),
             Arrived::Queued { place, slot } => (place, self.requests.slot(slot)),
         };
         Ok(Some(Datagram {
-            at: self.now,
+            at,
             local: Local { socket: place, source: received.destination },
             listening,
             peer: received.peer,
@@ -262,7 +293,7 @@ impl Net for LinuxNet {
         if self.options.ports == Ports::Single {
             return Some(at);
         }
-        let socket = Socket::bind(SocketAddrV4::new(at.source, 0), self.options.interface.as_deref())
+        let socket = Socket::bind(SocketAddrV4::new(at.source, 0), self.interface_of(at))
             .inspect_err(|error| tracing::warn!("no port for a transfer: {error}"))
             .ok()?;
         let free = self.sockets.iter().skip(self.listening).position(Option::is_none);
@@ -286,7 +317,8 @@ impl Net for LinuxNet {
     fn max_payload(&self, local: Local, peer: SocketAddrV4) -> u16 {
         // A socket for each peer: one keeps the address of ours that it was first connected from, and from 127.0.0.1 no
         // other machine is in reach.
-        let route = Socket::bind(SocketAddrV4::new(local.source, 0), self.options.interface.as_deref());
+        let interface = self.interface_of(local);
+        let route = Socket::bind(SocketAddrV4::new(local.source, 0), interface);
         let mtu = route.ok().and_then(|route| route.path_mtu(peer)).unwrap_or(1500);
         mtu.saturating_sub(IP_AND_UDP_HEADERS).min(LARGEST as u16)
     }

@@ -1,6 +1,7 @@
 //! Log lines, from what the core's loop tells.
 
 mod boot;
+mod dhcp;
 
 use std::collections::HashMap;
 use std::net::SocketAddrV4;
@@ -14,6 +15,8 @@ use tracing::{debug, info, warn};
 
 use crate::storage::Tree;
 use boot::Boots;
+
+pub use dhcp::{DhcpLog, Pis};
 
 /// Writes a line for every transfer and every stage of a boot, a warning for what someone should look at, and the
 /// many things that are normal (probes, optional files that are not there) only when asked for more.
@@ -29,9 +32,10 @@ pub struct Log {
 }
 
 impl Log {
-    /// A log for what is served from `tree`.
-    pub fn new(tree: Rc<Tree>) -> Self {
-        Self { tree, asked: String::new(), names: HashMap::new(), boots: Boots::default(), rejected: 0 }
+    /// A log for what is served from `tree`; `pis` are those known by DHCP.
+    pub fn new(tree: Rc<Tree>, pis: Pis) -> Self {
+        let boots = Boots::new(pis);
+        Self { tree, asked: String::new(), names: HashMap::new(), boots, rejected: 0 }
     }
 
     /// From here on `tree` is served.
@@ -75,6 +79,9 @@ impl Log {
                 Ok(_) => warn!(%client, file, "{client} asked for {file}: {reason}"),
             },
             (Direction::Read, ..) => warn!(%client, file, "{client} asked for {file}: {reason}"),
+            (Direction::Write, ErrorCode::ACCESS_VIOLATION, Some(_)) => {
+                warn!(%client, file, "{client} wants to write {file}: {reason}; only --allow-upload DIR lets clients write, beneath DIR");
+            }
             (Direction::Write, ..) => warn!(%client, file, "{client} wants to write {file}: {reason}"),
         }
     }
@@ -146,10 +153,19 @@ impl Log {
             Outcome::PeerError(code) => {
                 warn!(client, file, bytes, "{client} ended {file} after {}: {code}", DecimalBytes(bytes));
             }
+            Outcome::TimedOut if report.lacks_only_the_last_ack() && report.direction == Direction::Read => {
+                let amount = DecimalBytes(bytes);
+                info!(
+                    client,
+                    file,
+                    bytes,
+                    "{client} was sent {file} and left without acknowledging the end of it, after {amount}"
+                );
+            }
             Outcome::TimedOut => {
                 let hint = if bytes == 0 {
-                    "; if this happens always, a firewall stops our answers: they come from other ports than 69, unless \
-                     --single-port is given"
+                    "; if this happens always, a firewall stops our answers: each transfer's come from a port of its own, \
+                     unless --single-port is given"
                 } else {
                     ""
                 };

@@ -1,5 +1,9 @@
 //! `pinetboot serve`: wires the network, the tree, the core's loop and the log together.
 
+mod dhcp;
+mod leases;
+mod others;
+
 use std::io::{self, Write};
 use std::rc::Rc;
 
@@ -12,8 +16,8 @@ use tracing::{Level, debug, error, info, warn};
 use crate::cli;
 use crate::config::{Config, MOST_TRANSFERS, Settings};
 use crate::exit::{Exit, Failed};
-use crate::net::{BindError, Interrupt, LinuxNet, Ports, holder_of};
-use crate::observe::Log;
+use crate::net::{BindError, Interface, Interrupt, LinuxNet, Ports, holder_of};
+use crate::observe::{DhcpLog, Log, Pis};
 use crate::storage::{BootStorage, Inbox, Tree};
 use crate::{logging, signals};
 
@@ -33,16 +37,24 @@ pub fn run(options: &cli::Serve, level: Level) -> Result<Exit, Failed> {
     let control = net.control();
     signals::watch(control).map_err(|error| Failed::new(Exit::Failure, error))?;
 
-    let log = Log::new(storage.tree.clone());
+    let pis = Pis::default();
+    let log = Log::new(storage.tree.clone(), pis.clone());
     let mut places: Vec<_> = (0..config.max_transfers).map(|_| None).collect();
     let mut server = Server::<_, _, _, TABLE>::new(net, storage, log, Limits::default(), &mut places);
 
+    let dhcp = start_dhcp(&config, pis)?;
     let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
     let ports = match config.net.ports {
         Ports::PerTransfer => "a port for each transfer",
         Ports::Single => "single port",
     };
-    let ready = format!("ready tftp {} ({ports}) serving {}", addresses.join(" "), config.tree.display());
+    let dhcp_addresses = dhcp.as_ref().map(|dhcp| format!(" dhcp {}", dhcp.addresses.join(" ")));
+    let ready = format!(
+        "ready tftp {} ({ports}){} serving {}",
+        addresses.join(" "),
+        dhcp_addresses.unwrap_or_default(),
+        config.tree.display()
+    );
     writeln!(io::stdout(), "{ready}")
         .and_then(|()| io::stdout().flush())
         .map_err(|error| Failed::new(Exit::Failure, format!("cannot write to standard output: {error}")))?;
@@ -78,6 +90,7 @@ pub fn run(options: &cli::Serve, level: Level) -> Result<Exit, Failed> {
         transfers => info!("stopped, ending {transfers} transfers"),
     }
     debug!("{} datagrams were no part of any transfer", server.observer_mut().rejected());
+    drop(dhcp);
     // Whether the farewells went out changes nothing any more.
     let _sent = block_on(server.stop());
     Ok(Exit::Success)
@@ -103,8 +116,8 @@ fn open(config: &Config) -> Result<BootStorage, Failed> {
 }
 
 fn needs_restart(running: &Config, new: &Config) -> bool {
-    (&running.listen, &running.net, running.max_transfers, running.log_format)
-        != (&new.listen, &new.net, new.max_transfers, new.log_format)
+    (&running.listen, &running.net, running.max_transfers, running.log_format, &running.dhcp)
+        != (&new.listen, &new.net, new.max_transfers, new.log_format, &new.dhcp)
 }
 
 /// Every transfer has a socket and, at most, a file of its own.
@@ -122,18 +135,38 @@ fn allow_descriptors(transfers: usize) {
     }
 }
 
+/// Begins to answer DHCP, if it is to, and says what it means for the Pis.
+fn start_dhcp(config: &Config, pis: Pis) -> Result<Option<dhcp::Running>, Failed> {
+    let Some(dhcp) = &config.dhcp else {
+        info!(
+            "DHCP is off: a Pi finds this server only if the network's DHCP server names it in option 66, or its own \
+             bootloader does in TFTP_IP ('pinetboot router-config' shows how)"
+        );
+        return Ok(None);
+    };
+    let interfaces =
+        Interface::choose(&config.net.interfaces).map_err(|message| Failed::new(Exit::Usage, message))?;
+    dhcp::start(dhcp, &interfaces, &DhcpLog::new(pis)).map(Some)
+}
+
 fn cannot_bind(failure: &BindError) -> Failed {
+    let advice = bind_advice(failure, "choose another port with --tftp-port");
+    Failed::new(Exit::Bind, format!("{failure}: {advice}"))
+}
+
+/// Why an address cannot be had, and what to do about it; `way_out` is how to do without.
+fn bind_advice(failure: &BindError, way_out: &str) -> String {
     let BindError { address, error } = failure;
     let port = address.port();
     let errno = error.raw_os_error().map(Errno::from_raw);
-    let advice = match errno {
+    match errno {
         Some(Errno::EADDRINUSE) => {
             let holder = holder_of(port).unwrap_or_else(|| "another process".into());
-            format!("{holder} holds the port. Stop it, or choose another port with --tftp-port")
+            format!("{holder} holds the port. Stop it, or {way_out}")
         }
         Some(Errno::EACCES) => format!(
             "port {port} takes a privilege. Run it with sudo, or give the program the privilege once with 'sudo setcap \
-             cap_net_bind_service=+ep {}', or choose a port above 1023 with --tftp-port",
+             cap_net_bind_service,cap_net_raw=+ep {}', or {way_out}",
             std::env::current_exe().unwrap_or_default().display(),
         ),
         Some(Errno::EADDRNOTAVAIL) => {
@@ -142,8 +175,7 @@ fn cannot_bind(failure: &BindError) -> Failed {
         Some(Errno::ENODEV) => "there is no interface of that name; 'ip link' lists them".into(),
         Some(Errno::EPERM) => "choosing an interface takes a privilege: run it with sudo".into(),
         _ => "see 'pinetboot serve --help' for --listen, --tftp-port and --interface".into(),
-    };
-    Failed::new(Exit::Bind, format!("{failure}: {advice}"))
+    }
 }
 
 /// Twice the most transfers: the table slows down when nearly full.

@@ -9,12 +9,16 @@
 //!                      |
 //!                      +----> Timeline (a line per request), Findings (the verdict)
 //! ```
+//!
+//! With an interface instead of a server the boot begins earlier: an address is leased, and the server is the one that a
+//! DHCP server named.
 
 mod boot;
 #[cfg(test)]
 mod captured;
 mod checks;
 mod config_txt;
+mod dhcp;
 pub(crate) mod fdt;
 mod fetch;
 mod filter;
@@ -30,7 +34,7 @@ mod verdict;
 
 use std::io::{self, Write};
 use std::net::SocketAddrV4;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pinetboot_core::pi::{Model, Prefix};
 use pinetboot_core::tftp::Patience;
@@ -38,8 +42,11 @@ use pinetboot_core::tftp::Patience;
 use crate::cli;
 use crate::exit::{Exit, Failed};
 use boot::{Boot, Over};
+pub use dhcp::simulate_on;
 use filter::Board;
 use tftp::Tftp;
+use timeline::Timeline;
+pub(crate) use timeline::wrap;
 
 /// A Pi to be simulated, and the server it is to boot from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,19 +68,18 @@ impl Pi {
     }
 }
 
-impl From<&cli::Simulate> for Pi {
-    fn from(options: &cli::Simulate) -> Self {
-        Self::new(options.model, options.serial, options.server)
-    }
-}
-
 /// Boots a simulated Pi and shows it on standard output.
 ///
 /// # Errors
 ///
 /// If the server does not answer ([`Exit::NoAnswer`]), or the network or standard output fails.
 pub fn run(options: &cli::Simulate) -> Result<Exit, Failed> {
-    simulate(&options.into(), &mut io::stdout().lock())
+    let out = &mut io::stdout().lock();
+    match (options.server, &options.interface) {
+        (Some(server), _) => simulate(&Pi::new(options.model, options.serial, server), out),
+        (None, Some(interface)) => simulate_on(interface, options.model, options.serial, out),
+        (None, None) => Err(Failed::new(Exit::Usage, "say where to ask, with --server or --interface")),
+    }
 }
 
 /// Boots a simulated Pi and writes its timeline and the verdict to `out`.
@@ -84,17 +90,25 @@ pub fn run(options: &cli::Simulate) -> Result<Exit, Failed> {
 ///
 /// If the server does not answer ([`Exit::NoAnswer`]), or the network or `out` fails.
 pub fn simulate(pi: &Pi, out: &mut dyn Write) -> Result<Exit, Failed> {
-    let Pi { model, serial, server, patience } = *pi;
-    let own = Prefix::Serial(serial);
-    writeln!(out, "A simulated {}, serial {own}, asks {server}.\n", verdict::name(model))
+    let own = Prefix::Serial(pi.serial);
+    writeln!(out, "A simulated {}, serial {own}, asks {}.\n", verdict::name(pi.model), pi.server)
+        .and_then(|()| Timeline(out).begin())
         .map_err(|error| boot::cannot_write(&error))?;
-    let mut tftp = Tftp::new(server, patience);
+    follow(pi, Instant::now(), out)
+}
+
+/// The boot from its first file on; `start` is when it began.
+fn follow(pi: &Pi, start: Instant, out: &mut dyn Write) -> Result<Exit, Failed> {
+    let Pi { model, serial, server, patience } = *pi;
+    let before = start.elapsed();
+    let mut tftp = Tftp::new(server, patience, start);
     let mut boot = Boot::new(Board { model, serial }, &mut tftp, out);
-    match boot.begin().and_then(|()| models::boot(&mut boot)) {
+    match models::boot(&mut boot) {
         Ok(()) | Err(Over::Ended) => {}
         Err(Over::Failed(failed)) => return Err(failed),
     }
-    let findings = boot.findings;
+    let mut findings = boot.findings;
+    findings.totals.time = findings.totals.time.saturating_sub(before);
     findings.print(model, out).map_err(|error| boot::cannot_write(&error))?;
     Ok(if findings.would_boot() { Exit::Success } else { Exit::WouldNotBoot })
 }

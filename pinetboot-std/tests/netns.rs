@@ -1,16 +1,17 @@
 //! `pinetboot serve` on networks as they are: behind NAT, with several addresses, narrow, lossy, and with clients that
 //! vanish.
+#![expect(clippy::unwrap_used, reason = "what fails here is the test")]
 
 mod namespace;
 
 use std::fs;
-use std::io::Read;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
+use std::io::{ErrorKind, Read};
+use std::net::{SocketAddr, SocketAddrV4, UdpSocket};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use namespace::{Namespace, PINETBOOT, Process, SOON, cable, content, end};
+use namespace::{FILE, Namespace, PINETBOOT, Process, SOON, atftp, cable, content, curl, end, get, part};
 use tempfile::TempDir;
 
 const MIB: usize = 1 << 20;
@@ -129,32 +130,34 @@ fn single_port_passes_where_ports_of_their_own_do_not(
 #[test]
 #[ignore = "needs root and network namespaces; run by .ci/run"]
 fn a_server_with_many_addresses_answers_from_the_one_that_was_asked() {
+    if let Some(address) = part() {
+        let asked = address.parse().unwrap();
+        let source = read(&socket(), asked);
+        assert_eq!(source.ip(), *asked.ip());
+        assert_eq!(source.port() == asked.port(), asked.port() == 6969);
+        return;
+    }
     let home = TwoNetworks::new();
     let files = Files::new(100_000);
     let separate = home.server.serve(&files.tree(), &[]);
     let single = home.server.serve(&files.tree(), &["--single-port", "--tftp-port", "6969"]);
-
-    // This is no matter of course: the system by itself answers from the address nearest to the client.
-    let naive = home.server.socket("0.0.0.0:7");
-    let socket = home.left.socket("0.0.0.0:0");
-    socket.send_to(b"who are you?", "10.77.2.1:7").unwrap();
-    let (_, asker) = naive.recv_from(&mut [0; 16]).unwrap();
-    naive.send_to(b"me", asker).unwrap();
-    assert_eq!(socket.recv_from(&mut [0; 16]).unwrap().1.to_string(), "10.77.1.1:7");
-
-    for (client, others) in [(&home.left, "10.77.2.1"), (&home.right, "10.77.1.1")] {
-        for address in ["10.77.1.1", "10.77.1.11", "10.77.2.1", others] {
-            let asked: Ipv4Addr = address.parse().unwrap();
-            for port in [69, 6969] {
-                let (bytes, source) = read(&client.socket("0.0.0.0:0"), SocketAddrV4::new(asked, port));
-                assert_eq!(source.ip(), asked, "asked at {asked}:{port}");
-                assert_eq!(source.port() == port, port == 6969, "asked at {asked}:{port}");
-                assert!(bytes == files.content);
-                files.fetch(address, curl(client, &format!("{address}:{port}")));
+    let chosen = ["--listen", "10.77.1.11", "--listen", "10.77.2.1", "--tftp-port", "7069"];
+    let chosen = home.server.serve(&files.tree(), &chosen);
+    for client in [&home.left, &home.right] {
+        // By itself the system would answer each client from the address nearest to it, whichever it asked.
+        for address in ["10.77.1.1", "10.77.1.11", "10.77.2.1"] {
+            for port in [69, 6969, 7069] {
+                if (address, port) != ("10.77.1.1", 7069) {
+                    let address = format!("{address}:{port}");
+                    client
+                        .rerun("a_server_with_many_addresses_answers_from_the_one_that_was_asked", &address);
+                    files.fetch(&address, curl(client, &address));
+                    files.fetch(&address, get(client, &address, &[]));
+                }
             }
         }
     }
-    for server in [separate, single] {
+    for server in [separate, single, chosen] {
         let log = server.stop();
         assert!(!log.contains("WARN"), "{log}");
     }
@@ -163,22 +166,25 @@ fn a_server_with_many_addresses_answers_from_the_one_that_was_asked() {
 #[test]
 #[ignore = "needs root and network namespaces; run by .ci/run"]
 fn a_request_to_everyone_is_answered_from_the_address_of_that_network() {
+    if let Some(part) = part() {
+        let (everyone, proper) = part.split_once(" from ").unwrap();
+        let socket = socket();
+        socket.set_broadcast(true).unwrap();
+        let source = read(&socket, everyone.parse().unwrap());
+        assert_eq!(source.ip().to_string(), proper);
+        return;
+    }
     let home = TwoNetworks::new();
     let files = Files::new(100_000);
     let _separate = home.server.serve(&files.tree(), &[]);
     let _single = home.server.serve(&files.tree(), &["--single-port", "--tftp-port", "6969"]);
-    let networks = [
-        (&home.left, Ipv4Addr::new(10, 77, 1, 1), Ipv4Addr::new(10, 77, 1, 255)),
-        (&home.right, Ipv4Addr::new(10, 77, 2, 1), Ipv4Addr::new(10, 77, 2, 255)),
-    ];
-    for (client, proper, everyone) in networks {
-        for broadcast in [everyone, Ipv4Addr::BROADCAST] {
+    for (client, network) in [(&home.left, "10.77.1"), (&home.right, "10.77.2")] {
+        for everyone in [&format!("{network}.255"), "255.255.255.255"] {
             for port in [69, 6969] {
-                let socket = client.socket("0.0.0.0:0");
-                socket.set_broadcast(true).unwrap();
-                let (bytes, source) = read(&socket, SocketAddrV4::new(broadcast, port));
-                assert_eq!(source.ip(), proper, "asked at {broadcast}:{port}");
-                assert!(bytes == files.content);
+                client.rerun(
+                    "a_request_to_everyone_is_answered_from_the_address_of_that_network",
+                    &format!("{everyone}:{port} from {network}.1"),
+                );
             }
         }
     }
@@ -187,6 +193,14 @@ fn a_request_to_everyone_is_answered_from_the_address_of_that_network() {
 #[test]
 #[ignore = "needs root and network namespaces; run by .ci/run"]
 fn with_an_interface_given_nothing_is_served_on_another() {
+    if let Some(address) = part() {
+        let socket = socket();
+        socket.connect(address).unwrap();
+        socket.send(READ_REQUEST).unwrap();
+        let refused = socket.recv(&mut [0; 516]).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::ConnectionRefused, "as by the system where no port is open");
+        return;
+    }
     let home = TwoNetworks::new();
     let files = Files::new(100_000);
     let separate = home.server.serve(&files.tree(), &["--interface", "left"]);
@@ -194,14 +208,9 @@ fn with_an_interface_given_nothing_is_served_on_another() {
     let single = home.server.serve(&files.tree(), &single);
     for port in [69, 6969] {
         for address in ["10.77.1.1", "10.77.1.11", "10.77.2.1"] {
-            files.fetch(address, curl(&home.left, &format!("{address}:{port}")));
-
-            // There is no such port, the system says at once.
-            let socket = home.right.socket("0.0.0.0:0");
-            socket.connect((address, port)).unwrap();
-            socket.send(READ_REQUEST).unwrap();
-            let refused = socket.recv(&mut [0; 516]).unwrap_err();
-            assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused, "{address}:{port}");
+            let address = format!("{address}:{port}");
+            files.fetch(&address, curl(&home.left, &address));
+            home.right.rerun("with_an_interface_given_nothing_is_served_on_another", &address);
         }
     }
     for server in [separate, single] {
@@ -280,11 +289,12 @@ fn every_file_gets_through_where_one_packet_in_twenty_is_lost() {
     let (server, client) = (Namespace::new("server"), Namespace::new("client"));
     cable(end(&server, "eth0", "10.77.1.1/24"), end(&client, "eth0", "10.77.1.2/24"), 9000);
     for receiving in [&server, &client] {
+        // But the ACK of an OACK gets through: atftp gives up when it is sent an OACK twice.
         receiving.nft(
             "table ip lossy {
                 chain input {
                     type filter hook input priority filter
-                    numgen random mod 100 < 5 drop
+                    @th,64,32 != 0x00040000 numgen random mod 100 < 5 drop
                 }
             }",
         );
@@ -313,9 +323,12 @@ fn every_file_gets_through_where_one_packet_in_twenty_is_lost() {
             });
         }
     });
-    let log = serving.stop();
-    assert_eq!(log.matches(" sent kernel.img: ").count(), 5, "{log}");
-    log.lines().filter(|line| line.contains(" sent kernel.img: ")).for_each(|line| println!("{line}"));
+    // Not all have such a line: when the last ACK of all is lost, the client is gone before it is asked for.
+    serving
+        .stop()
+        .lines()
+        .filter(|line| line.contains(" sent kernel.img: "))
+        .for_each(|line| println!("{line}"));
 }
 
 #[test]
@@ -448,50 +461,35 @@ impl Files {
     }
 }
 
-/// A client that fetches the file from `server` (address and port) into the directory in which it runs.
-fn curl(client: &Namespace, server: &str) -> Command {
-    let mut command = client.command("curl");
-    command.args(["--silent", "--show-error", "--remote-name", &format!("tftp://{server}/{FILE}")]);
-    command
-}
-
-fn atftp(client: &Namespace, server: &str, options: &[&str]) -> Command {
-    let (address, port) = server.split_once(':').unwrap();
-    let mut command = client.command("atftp");
-    command.args(options.iter().flat_map(|option| ["--option", option]));
-    command.args(["--get", "--remote-file", FILE, "--local-file", FILE, address, port]);
-    command
-}
-
-fn get(client: &Namespace, server: &str, options: &[&str]) -> Command {
-    let mut command = client.command(PINETBOOT);
-    command.arg("get").args(options).arg(format!("tftp://{server}/{FILE}"));
-    command
-}
-
 /// What curl says about an OACK, if asked to be verbose.
 fn agreement(blksize: &str) -> String {
     format!("got option=(blksize) value=({blksize})")
 }
 
-/// Reads the file as RFC 1350 has it, and returns it with the address that it came from: all of it from the same.
-fn read(socket: &UdpSocket, server: SocketAddrV4) -> (Vec<u8>, SocketAddr) {
+/// A free port, that gives up waiting before anyone gives up on it.
+fn socket() -> UdpSocket {
+    let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+    socket.set_read_timeout(Some(SOON / 3)).unwrap();
+    socket
+}
+
+/// Reads the file as RFC 1350 has it, and returns the address that all of it came from.
+fn read(socket: &UdpSocket, server: SocketAddrV4) -> SocketAddr {
     socket.send_to(READ_REQUEST, server).unwrap();
-    let (mut content, mut source, mut packet) = (Vec::new(), None, [0; 516]);
+    let (mut blocks, mut source, mut packet) = (0, None, [0; 516]);
     loop {
         let (len, from) = socket.recv_from(&mut packet).unwrap();
         assert_eq!(*source.get_or_insert(from), from);
-        let (&[0, 3, high, low], payload) = packet[..len].split_first_chunk().unwrap() else {
-            panic!("no DATA: {:?}", packet[..len].escape_ascii().to_string());
+        let Some((&[0, 3, high, low], payload)) = packet[..len].split_first_chunk() else {
+            panic!("no DATA: {}", packet[..len].escape_ascii());
         };
-        assert_eq!(usize::from(u16::from_be_bytes([high, low])), content.len() / 512 + 1);
-        content.extend_from_slice(payload);
+        blocks += 1;
+        assert_eq!(u16::from_be_bytes([high, low]), blocks);
         socket.send_to(&[0, 4, high, low], from).unwrap();
         if payload.len() < 512 {
-            return (content, from);
+            return from;
         }
     }
 }
 
-const FILE: &str = "kernel.img";
 const READ_REQUEST: &[u8] = b"\0\x01kernel.img\0octet\0";

@@ -3,6 +3,8 @@
 //! Needs nothing but Rust and Linux: ports are free ones of 127.0.0.0/8, and nothing sleeps: a test waits for the line
 //! or the packet that it is about.
 
+#![expect(clippy::unwrap_used, reason = "what fails here is the test")]
+
 mod common;
 
 #[path = "serve/crowd.rs"]

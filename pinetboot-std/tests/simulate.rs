@@ -34,7 +34,7 @@ impl Running {
         let (tell, told) = mpsc::channel();
         let tree = tree.to_owned();
         let thread = thread::spawn(move || {
-            let net = LinuxNet::listen(&[LOOPBACK], Options { ports, interface: None }).unwrap();
+            let net = LinuxNet::listen(&[LOOPBACK], Options { ports, ..Options::default() }).unwrap();
             tell.send((net.addresses().unwrap()[0], net.control())).unwrap();
             let storage = BootStorage { tree: Rc::new(Tree::open_at(&tree).unwrap()), inbox: None };
             let mut places = [const { None }; 4];

@@ -4,9 +4,10 @@ mod namespace;
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use namespace::{Namespace, Process, SOON};
+use namespace::{End, Namespace, Process, SOON, cable, end};
 
 /// For what an emulated machine computes or loads; it takes a few seconds where nothing else runs.
 const A_WHILE: Duration = Duration::from_secs(90);
@@ -59,6 +60,87 @@ fn u_boot_loads_a_kernel_and_starts_it() {
     assert!(!log.contains("WARN"), "{log}");
 }
 
+/// On a network of its own: the address, the boot server and the file all come from us.
+#[test]
+#[ignore = "needs root, network namespaces, QEMU and U-Boot; run by .ci/run"]
+fn u_boot_gets_its_address_from_us_too() {
+    let content = namespace::content(1_000_000);
+    let tree = tempfile::tempdir().unwrap();
+    fs::write(tree.path().join("config.txt"), &content).unwrap();
+
+    let network = Namespace::new("uboot");
+    network.tap("tap0");
+    network.address("tap0", "10.77.0.1/24");
+    let server =
+        network.serve(tree.path(), &["--dhcp", "lease", "--dhcp-clients", "all", "--interface", "tap0"]);
+    let mut uboot = UBoot::start(&network);
+    uboot.run("setenv autoload no", SOON);
+    let said = uboot.run("dhcp", A_WHILE);
+    assert!(said.contains("DHCP client bound to address 10.77.0."), "{said}");
+    let said = uboot.run(&format!("tftpboot 0x{KERNEL_ADDRESS} config.txt"), A_WHILE);
+    assert!(said.contains("TFTP from server 10.77.0.1; our IP address is 10.77.0."), "{said}");
+    let said = uboot.run(&format!("crc32 0x{KERNEL_ADDRESS} 0x{:x}", content.len()), A_WHILE);
+    assert!(said.contains(&format!("==> {:08x}", crc32(&content))), "{said}");
+    let log = server.stop();
+    assert!(!log.contains("WARN"), "{log}");
+}
+
+/// UEFI's PXE client takes the address, the boot server and the name of its file from us, and the kernel is a program
+/// that UEFI can start.
+#[test]
+#[ignore = "needs root, network namespaces, QEMU, EDK2 and PINETBOOT_ARM64_KERNEL; run by .ci/run"]
+fn uefi_boots_by_pxe() {
+    let tree = tempfile::tempdir().unwrap();
+    fs::write(tree.path().join("Image"), kernel()).unwrap();
+    fs::write(tree.path().join("config.txt"), "").unwrap();
+    let network = Namespace::new("uefi");
+    network.tap("tap0");
+    network.address("tap0", "10.77.0.1/24");
+    let pxe = ["--dhcp", "lease", "--dhcp-clients", "pxe", "--boot-file", "Image", "--interface", "tap0"];
+    let mut server = network.serve(tree.path(), &pxe);
+    let mut console = Process::start(machine(&network, "/usr/share/qemu-efi-aarch64/QEMU_EFI.fd"));
+    console.expect("EFI stub: Booting Linux Kernel", A_WHILE);
+    println!("the server says {}", server.line(" sent Image", SOON));
+    let log = server.stop();
+    assert!(!log.contains("WARN"), "{log}");
+}
+
+/// The same where the address is another server's to give: dnsmasq's, which knows nothing of booting.
+#[test]
+#[ignore = "needs root, network namespaces, dnsmasq, QEMU, EDK2 and PINETBOOT_ARM64_KERNEL; run by .ci/run"]
+fn uefi_boots_by_pxe_beside_a_router() {
+    let tree = tempfile::tempdir().unwrap();
+    fs::write(tree.path().join("Image"), kernel()).unwrap();
+    fs::write(tree.path().join("config.txt"), "").unwrap();
+    let (network, router) = (Namespace::new("uefi"), Namespace::new("router"));
+    network.tap("tap0");
+    let uplink = End { of: &network, interface: "uplink", address: None };
+    cable(uplink, end(&router, "eth", "10.77.0.2/24"), 1500);
+    network.bridge("lan", &["tap0", "uplink"]);
+    network.address("lan", "10.77.0.1/24");
+    let mut dnsmasq = router.command("dnsmasq");
+    dnsmasq.args([
+        "--no-daemon",
+        "--conf-file=/dev/null",
+        "--port=0",
+        "--interface=eth",
+        "--bind-interfaces",
+    ]);
+    dnsmasq.args(["--no-ping", "--dhcp-leasefile=/dev/null", "--user=root"]);
+    dnsmasq.arg("--dhcp-range=10.77.0.50,10.77.0.60");
+    let mut dnsmasq = Process::start(dnsmasq);
+    dnsmasq.expect("sockets bound exclusively", SOON);
+
+    let pxe = ["--dhcp", "proxy", "--dhcp-clients", "pxe", "--boot-file", "Image", "--interface", "lan"];
+    let mut server = network.serve(tree.path(), &pxe);
+    let mut console = Process::start(machine(&network, "/usr/share/qemu-efi-aarch64/QEMU_EFI.fd"));
+    console.expect("EFI stub: Booting Linux Kernel", A_WHILE);
+    let line = server.line(" sent Image", SOON);
+    assert!(line.contains(" 10.77.0.5") || line.contains(" 10.77.0.60"), "an address of dnsmasq's: {line}");
+    let log = server.stop();
+    assert!(!log.contains("WARN"), "{log}");
+}
+
 /// The kernel to boot: uncompressed, as `booti` wants it.
 fn kernel() -> Vec<u8> {
     let path = std::env::var_os(KERNEL).map(PathBuf::from);
@@ -80,13 +162,7 @@ struct UBoot {
 
 impl UBoot {
     fn start(network: &Namespace) -> Self {
-        let mut qemu = network.command("qemu-system-aarch64");
-        qemu.args(["-M", "virt", "-cpu", "cortex-a57", "-m", "768"]);
-        qemu.args(["-display", "none", "-monitor", "none", "-serial", "stdio"]);
-        qemu.args(["-bios", "/usr/lib/u-boot/qemu_arm64/u-boot.bin"]);
-        qemu.args(["-netdev", "tap,id=n0,ifname=tap0,script=no,downscript=no"]);
-        qemu.args(["-device", "virtio-net-pci,netdev=n0,romfile="]);
-        let mut console = Process::start(qemu);
+        let mut console = Process::start(machine(network, "/usr/lib/u-boot/qemu_arm64/u-boot.bin"));
         console.expect("Hit any key to stop autoboot", A_WHILE);
         console.say("\n");
         console.expect(PROMPT, SOON);
@@ -98,6 +174,16 @@ impl UBoot {
         self.console.say(&format!("{command}\n"));
         self.console.expect(PROMPT, within)
     }
+}
+
+/// An emulated machine with this firmware, on tap0.
+fn machine(network: &Namespace, firmware: &str) -> Command {
+    let mut qemu = network.command("qemu-system-aarch64");
+    qemu.args(["-M", "virt", "-cpu", "cortex-a57", "-m", "768", "-bios", firmware]);
+    qemu.args(["-display", "none", "-monitor", "none", "-serial", "stdio"]);
+    qemu.args(["-netdev", "tap,id=n0,ifname=tap0,script=no,downscript=no"]);
+    qemu.args(["-device", "virtio-net-pci,netdev=n0,romfile="]);
+    qemu
 }
 
 /// As `crc32` of U-Boot and gzip: ISO 3309.

@@ -19,6 +19,8 @@ pub(super) struct Socket {
     bound: Ipv4Addr,
     /// Room for what [`ask_for_destination`](Socket::ask_for_destination) asks for; empty if it was not called.
     control: Vec<u8>,
+    /// The only interface that it uses.
+    interface: Option<Box<str>>,
 }
 
 /// What came, and from where.
@@ -38,7 +40,7 @@ impl Socket {
             setsockopt(&fd, sockopt::BindToDevice, &interface.into())?;
         }
         bind(fd.as_raw_fd(), &SockaddrIn::from(address))?;
-        Ok(Self { fd, bound: *address.ip(), control: Vec::new() })
+        Ok(Self { fd, bound: *address.ip(), control: Vec::new(), interface: interface.map(Box::from) })
     }
 
     /// Lets [`receive`](Self::receive) tell which address of ours a datagram was sent to.
@@ -48,6 +50,16 @@ impl Socket {
             self.control = cmsg_space!(in_pktinfo);
         }
         Ok(())
+    }
+
+    /// Lets it send to broadcast addresses.
+    pub(super) fn allow_broadcast(&self) -> io::Result<()> {
+        setsockopt(&self.fd, sockopt::Broadcast, &true)?;
+        Ok(())
+    }
+
+    pub(super) fn interface(&self) -> Option<&str> {
+        self.interface.as_deref()
     }
 
     /// As far as the system allows: beyond its limit only with the privilege to.

@@ -9,9 +9,14 @@ use pinetboot_core::pi::{BootFile, Lookup, Stage};
 use pinetboot_core::{BootPath, Instant, Report};
 use tracing::info;
 
+use super::dhcp::Pis;
+
 /// The boots under way, by client.
-#[derive(Debug, Default)]
-pub(super) struct Boots(HashMap<Ipv4Addr, Boot>);
+#[derive(Debug)]
+pub(super) struct Boots {
+    by_address: HashMap<Ipv4Addr, Boot>,
+    pis: Pis,
+}
 
 #[derive(Debug)]
 struct Boot {
@@ -25,9 +30,16 @@ struct Boot {
 }
 
 impl Boots {
-    /// What to call a client: by the directory it asks for, if that is a Pi's, and by its address.
+    /// No boots yet; `pis` are those known by DHCP.
+    pub(super) fn new(pis: Pis) -> Self {
+        Self { by_address: HashMap::new(), pis }
+    }
+
+    /// What to call a client: by the directory it asks for, if that is a Pi's, or by what it said of itself by DHCP; and
+    /// by its address.
     pub(super) fn name(&self, peer: SocketAddrV4, path: Option<&BootPath<'_>>) -> String {
-        match path.and_then(|path| Lookup::new(*path).prefix()) {
+        let asked = path.and_then(|path| Lookup::new(*path).prefix());
+        match asked.or_else(|| self.pis.at(*peer.ip())?.prefix()) {
             Some(prefix) => format!("{prefix} ({})", peer.ip()),
             None => peer.ip().to_string(),
         }
@@ -36,7 +48,7 @@ impl Boots {
     /// A client did not get a file.
     pub(super) fn missed(&mut self, peer: SocketAddrV4, path: &BootPath<'_>) {
         if BootFile::find(&Lookup::new(*path).file(), None).is_some()
-            && let Some(boot) = self.0.get_mut(peer.ip())
+            && let Some(boot) = self.by_address.get_mut(peer.ip())
         {
             boot.missing += 1;
         }
@@ -56,8 +68,8 @@ impl Boots {
             missing: 0,
             resent: 0,
         };
-        let known = self.0.contains_key(report.peer.ip());
-        let boot = self.0.entry(*report.peer.ip()).or_insert(new);
+        let known = self.by_address.contains_key(report.peer.ip());
+        let boot = self.by_address.entry(*report.peer.ip()).or_insert(new);
         if !known || file.stage > boot.stage {
             let stage = file.stage;
             let seconds = now.since(boot.began).as_secs_f64();
@@ -77,7 +89,7 @@ impl Boots {
             return;
         }
         let client = self.name(report.peer, Some(path));
-        let Some(boot) = self.0.remove(report.peer.ip()) else { return };
+        let Some(boot) = self.by_address.remove(report.peer.ip()) else { return };
         let seconds = now.since(boot.began).as_secs_f64();
         let Boot { files, bytes, missing, resent, .. } = boot;
         info!(
@@ -94,7 +106,7 @@ impl Boots {
 
     /// Forgets boots that ended without a kernel, so that clients that come and go cost no memory.
     fn forget_old(&mut self, now: Instant) {
-        self.0.retain(|_, boot| now.since(boot.last) < FORGET);
+        self.by_address.retain(|_, boot| now.since(boot.last) < FORGET);
     }
 }
 

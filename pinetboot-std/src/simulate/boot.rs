@@ -61,11 +61,6 @@ impl<'a> Boot<'a> {
         }
     }
 
-    /// Prints what stands above the timeline.
-    pub(super) fn begin(&mut self) -> Result<(), Over> {
-        Ok(self.timeline.begin()?)
-    }
-
     /// From here on the Pi asks in its own directory.
     pub(super) fn use_prefix(&mut self) {
         self.prefix = format!("{}/", Prefix::Serial(self.board.serial));

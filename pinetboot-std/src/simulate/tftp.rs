@@ -26,8 +26,9 @@ pub(super) struct Tftp {
 }
 
 impl Tftp {
-    pub(super) fn new(server: SocketAddrV4, first: Patience) -> Self {
-        Self { server, first, start: Instant::now(), heard: false, silent: 0 }
+    /// `start` is that of the boot.
+    pub(super) fn new(server: SocketAddrV4, first: Patience, start: Instant) -> Self {
+        Self { server, first, start, heard: false, silent: 0 }
     }
 
     /// Makes one request with a client of its own.

@@ -17,6 +17,13 @@ impl Timeline<'_> {
         writeln!(self.0, "   time  {:<12}  {:<NAME$}  answer", "stage", "asked for")
     }
 
+    /// A step that is not about a file.
+    pub(super) fn say(&mut self, at: Duration, stage: &str, what: &str, said: &str) -> io::Result<()> {
+        let line = format!("{:>7.3}  {stage:<12}  {what:<NAME$}  {said}", at.as_secs_f64());
+        writeln!(self.0, "{}", line.trim_end())?;
+        self.0.flush()
+    }
+
     pub(super) fn line(&mut self, line: &Line<'_>) -> io::Result<()> {
         writeln!(self.0, "{line}")?;
         self.0.flush()
@@ -103,7 +110,7 @@ impl fmt::Display for Grouped {
 /// Breaks a text into lines of at most `width` columns; every line but the first begins with `indent`.
 ///
 /// A word that is longer than that stands alone. Line ends in the text stay.
-pub(super) fn wrap(text: &str, width: usize, indent: &str) -> String {
+pub(crate) fn wrap(text: &str, width: usize, indent: &str) -> String {
     let mut wrapped = String::new();
     for (index, line) in text.lines().enumerate() {
         if index > 0 {

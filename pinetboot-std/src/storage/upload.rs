@@ -24,12 +24,12 @@ pub struct Inbox {
 /// A file on its way in: beside its place under another name until it is whole.
 #[derive(Debug)]
 pub struct Incoming {
-    file: NamedTempFile,
+    /// Until then.
+    file: Option<NamedTempFile>,
     /// The directory that it goes to, and the name that it gets there.
     directory: OwnedFd,
     name: String,
     overwrite: bool,
-    written: u64,
 }
 
 impl Inbox {
@@ -79,7 +79,7 @@ impl Inbox {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => OpenError::NoSpace,
                 _ => OpenError::Failed,
             })?;
-        Ok(Incoming { file, directory, name, overwrite: self.overwrite, written: 0 })
+        Ok(Incoming { file: Some(file), directory, name, overwrite: self.overwrite })
     }
 }
 
@@ -87,22 +87,19 @@ impl Upload for Incoming {
     type Error = io::Error;
 
     async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_all(bytes)?;
-        self.written += bytes.len() as u64;
-        Ok(())
+        match &mut self.file {
+            Some(file) => file.write_all(bytes),
+            None => Err(io::ErrorKind::BrokenPipe.into()),
+        }
     }
 
+    /// Not flushed to the disk: that takes seconds for a large file, in which no one else would be served.
     async fn finish(&mut self) -> io::Result<()> {
-        self.file.as_file().sync_data()?;
+        let Some(file) = self.file.take() else { return Ok(()) };
         let place = through(&self.directory).join(&self.name);
-        let part = self.file.path().to_owned();
-        if self.overwrite {
-            fs::rename(&part, &place)?;
-        } else {
-            // Fails if someone else made the file in the meantime.
-            fs::hard_link(&part, &place)?;
-        }
-        Ok(())
+        // Without leave to overwrite it fails if someone else made the file in the meantime.
+        let kept = if self.overwrite { file.persist(place) } else { file.persist_noclobber(place) };
+        kept.map(drop).map_err(|error| error.error)
     }
 }
 

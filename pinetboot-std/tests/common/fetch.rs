@@ -49,8 +49,11 @@ pub(crate) struct Fetch<'a> {
     end: End,
     name: String,
     receiver: Receiver,
-    keep: Box<dyn FnMut(&[u8]) + 'a>,
+    keep: Keep<'a>,
 }
+
+/// Takes the bytes, in order.
+type Keep<'a> = Box<dyn FnMut(&[u8]) + 'a>;
 
 impl<'a> Fetch<'a> {
     pub(crate) fn new(

@@ -9,6 +9,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use super::Peer;
@@ -131,6 +132,13 @@ impl Serving {
 
     pub(crate) fn signal(&self, signal: Signal) {
         self.process.signal(signal);
+    }
+
+    /// Stops it as a debugger would, until [`Signal::SIGCONT`].
+    pub(crate) fn hold_up(&self) {
+        self.signal(Signal::SIGSTOP);
+        let process = Pid::from_raw(self.process.id().try_into().unwrap());
+        assert!(matches!(waitpid(process, Some(WaitPidFlag::WUNTRACED)), Ok(WaitStatus::Stopped(..))));
     }
 
     pub(crate) fn peak_memory(&self) -> u64 {

@@ -4,12 +4,12 @@
 //! Dropping a [`Namespace`] or a [`Process`] removes it, also when the test fails. If the test itself is killed, its
 //! processes die with it, and the next test to run removes the namespaces.
 #![allow(dead_code, reason = "every test uses its own part")]
+#![expect(clippy::unwrap_used, reason = "what fails here is the test")]
 
+use std::env;
 use std::ffi::OsStr;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{PipeReader, Read, Write, pipe};
-use std::net::UdpSocket;
-use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Mutex;
@@ -18,7 +18,6 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::libc;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -66,7 +65,9 @@ impl Namespace {
 
     /// From here on it forwards packets between its interfaces.
     pub(crate) fn forward(&self) {
-        self.inside(|| fs::write("/proc/sys/net/ipv4/ip_forward", "1")).unwrap();
+        let mut command = self.command("sh");
+        command.args(["-c", "echo 1 > /proc/sys/net/ipv4/ip_forward"]);
+        succeed(command);
     }
 
     /// A bridge that joins these interfaces.
@@ -101,31 +102,19 @@ impl Namespace {
         command
     }
 
-    /// Runs `work` with this as its network.
-    pub(crate) fn inside<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
-        let entrance = File::open(Path::new("/run/netns").join(&self.name)).unwrap();
-        let enter_and_work = || {
-            // SAFETY: the descriptor is open, and the call changes nothing but the network of this thread, which ends
-            // when the work is done.
-            let entered = unsafe { libc::setns(entrance.as_raw_fd(), libc::CLONE_NEWNET) };
-            assert_eq!(entered, 0, "cannot enter {}", self.name);
-            work()
-        };
-        thread::scope(|scope| {
-            scope.spawn(enter_and_work).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        })
-    }
-
-    /// A socket in it, that gives up waiting after [`SOON`].
-    pub(crate) fn socket(&self, address: &str) -> UdpSocket {
-        let socket = self.inside(|| UdpSocket::bind(address)).unwrap();
-        socket.set_read_timeout(Some(SOON)).unwrap();
-        socket
+    /// Runs `test`, the one that calls this, once more and in this namespace; there [`part`] returns what is passed here.
+    pub(crate) fn rerun(&self, test: &str, part: &str) {
+        let mut command = self.command(env::current_exe().unwrap());
+        command.args(["--exact", test, "--include-ignored"]).env(PART, part);
+        let said = succeed(command);
+        assert!(said.contains(" 1 passed"), "no test is called {test}: {said}");
     }
 
     /// One of the kernel's counters about IPv4 in it, as netstat(8) shows them: `FragCreates`.
     pub(crate) fn ip_counter(&self, name: &str) -> u64 {
-        let table = self.inside(|| fs::read_to_string("/proc/thread-self/net/snmp")).unwrap();
+        let mut command = self.command("cat");
+        command.arg("/proc/net/snmp");
+        let table = succeed(command);
         let mut lines = table.lines().filter_map(|line| line.strip_prefix("Ip: "));
         let (names, values) = (lines.next().unwrap(), lines.next().unwrap());
         let mut both = names.split(' ').zip(values.split(' '));
@@ -267,6 +256,34 @@ impl Drop for Process {
     }
 }
 
+/// A client that fetches [`FILE`] from `server` (address and port) into the directory in which it runs.
+pub(crate) fn curl(client: &Namespace, server: &str) -> Command {
+    let mut command = client.command("curl");
+    command.args(["--silent", "--show-error", "--remote-name", &format!("tftp://{server}/{FILE}")]);
+    command
+}
+
+/// The same; `options` like `blksize 1468`.
+pub(crate) fn atftp(client: &Namespace, server: &str, options: &[&str]) -> Command {
+    let (address, port) = server.split_once(':').unwrap();
+    let mut command = client.command("atftp");
+    command.args(options.iter().flat_map(|option| ["--option", option]));
+    command.args(["--get", "--remote-file", FILE, "--local-file", FILE, address, port]);
+    command
+}
+
+/// The same; `options` like `--blksize`, `1468`.
+pub(crate) fn get(client: &Namespace, server: &str, options: &[&str]) -> Command {
+    let mut command = client.command(PINETBOOT);
+    command.arg("get").args(options).arg(format!("tftp://{server}/{FILE}"));
+    command
+}
+
+/// In a process that [`Namespace::rerun`] started: what it is there for.
+pub(crate) fn part() -> Option<String> {
+    env::var(PART).ok()
+}
+
 /// Bytes that look like no others, the same in every run.
 pub(crate) fn content(len: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
@@ -283,6 +300,14 @@ pub(crate) fn content(len: usize) -> Vec<u8> {
 fn ip(arguments: &str) {
     let output = Command::new("ip").args(arguments.split_whitespace()).output().unwrap();
     assert!(output.status.success(), "ip {arguments}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Runs a program, which has to succeed, and returns what it says.
+fn succeed(command: Command) -> String {
+    let what = format!("{command:?}");
+    let (status, said) = Process::start(command).finish(SOON);
+    assert!(status.success(), "{what}: {status}: {said}");
+    said
 }
 
 /// Removes the namespaces of tests that were killed.
@@ -314,7 +339,11 @@ fn find(bytes: &[u8], text: &[u8]) -> Option<usize> {
     bytes.windows(text.len()).position(|window| window == text)
 }
 
+/// What the clients fetch.
+pub(crate) const FILE: &str = "kernel.img";
+
 /// The program under test.
 pub(crate) const PINETBOOT: &str = env!("CARGO_BIN_EXE_pinetboot");
 
 const PREFIX: &str = "pinetboot-";
+const PART: &str = "PINETBOOT_TEST_PART";

@@ -68,7 +68,7 @@ fn it_asks_as_it_is_told() {
     let output = folder.join("output");
     for (options, request) in [
         (&[][..], "RRQ file octet tsize=0 blksize=1468 windowsize=16"),
-        (&["--blksize", "8", "--windowsize", "65535"], "RRQ file octet tsize=0 blksize=8 windowsize=65535"),
+        (&["--blksize", "8", "--windowsize", "1000"], "RRQ file octet tsize=0 blksize=8 windowsize=1000"),
         (&["--blksize", "65464", "--windowsize", "1"], "RRQ file octet tsize=0 blksize=65464"),
     ] {
         let mut server = Peer::listening();
@@ -93,8 +93,8 @@ fn what_goes_wrong_is_said_with_an_exit_code() {
     let (file, missing, outside) = (serving.url("file"), serving.url("missing"), serving.url("../x"));
     let no_directory = folder.join("no/directory");
     for (arguments, code, said) in [
-        (&[&*missing, "-o", output][..], 6, &[&*missing, "error 1, file not found"][..]),
-        (&[&outside, "-o", output], 6, &["error 2, access violation"]),
+        (&[&*missing, "-o", output][..], 6, &[&*missing, "the server says: file not found (error 1)"][..]),
+        (&[&outside, "-o", output], 6, &["the name holds '..' (error 2)"]),
         (&["http://127.0.0.1/file"], 2, &["tftp://HOST[:PORT]/PATH"]),
         (&["127.0.0.1/file"], 2, &["tftp://HOST[:PORT]/PATH"]),
         (&["tftp://127.0.0.1"], 2, &["names no file"]),
@@ -104,7 +104,7 @@ fn what_goes_wrong_is_said_with_an_exit_code() {
         (&[&file, "--blksize", "7"], 2, &["8..=65464"]),
         (&[&file, "--blksize", "65465"], 2, &["8..=65464"]),
         (&[&file, "--windowsize", "0"], 2, &["--windowsize"]),
-        (&[], 2, &["<URL>"]),
+        (&[], 2, &["pinetboot get <"]),
         (&[&file, "-o", no_directory.to_str().unwrap()], 1, &["no/directory", "No such file"]),
         (&[&file, "-o", folder.path().to_str().unwrap()], 1, &["Is a directory"]),
         (&[&file, "-o", "/dev/full"], 1, &["/dev/full", "No space left"]),
@@ -186,4 +186,23 @@ fn a_link_stays_a_link() {
     assert_eq!(ended.code, Some(0), "{}", ended.log);
     assert_eq!(folder.read("target"), b"new");
     assert!(folder.join("link").is_symlink());
+}
+
+#[test]
+fn a_server_that_is_silent_is_given_up() {
+    let folder = Folder::new(&[("file", b"old")]);
+    let mut server = Peer::listening();
+    let process = start(&server, &folder.join("file"));
+    // Asked again after a second, two and four, always from the same port.
+    server.hear();
+    let client = server.transfer;
+    for _ in 0..3 {
+        assert_eq!(server.hear(), "RRQ file octet tsize=0 blksize=1468 windowsize=16");
+        assert_eq!(server.transfer, client);
+    }
+    let ended = process.wait();
+    assert_eq!(ended.code, Some(5), "{}", ended.log);
+    assert!(ended.log.contains("127.0.0.1 does not answer"), "{}", ended.log);
+    assert_eq!(folder.names(), ["file"]);
+    assert_eq!(folder.read("file"), b"old");
 }

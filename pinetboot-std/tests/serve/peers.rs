@@ -3,6 +3,7 @@
 use std::net::SocketAddrV4;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
 use pinetboot_core::tftp::Options;
 
 use crate::common::{Folder, Peer, Serving, fetch, pinetboot};
@@ -99,6 +100,36 @@ fn a_duplicate_ack_brings_no_data() {
     assert_eq!(peer.heard(), [""; 0]);
     peer.exchange("ACK 2", "DATA 3 +176");
     serving.stop();
+}
+
+/// A server that was held up (by a slow disk, or a machine that slept) has answers waiting for it: they count, and what
+/// they answer is not sent again. A Pi 4's start4.elf hangs on a block that it gets twice.
+#[test]
+fn a_server_that_was_held_up_hears_before_it_repeats() {
+    let tree = Folder::tree(&[("file", &[0; 1200])]);
+    for mode in [&[][..], &["--single-port"]] {
+        let serving = Serving::start(&tree, mode);
+        let mut peers: Vec<_> = (0..20).map(|_| Peer::of(serving.address())).collect();
+        for peer in &mut peers {
+            peer.exchange("RRQ file octet", "DATA 1 +512");
+        }
+        serving.hold_up();
+        for peer in &peers {
+            peer.say("ACK 1");
+        }
+        // Another server, not held up, sends its block again: a second is over, which is the timeout of both.
+        let clock = Serving::start(&tree, &[]);
+        let mut unanswered = Peer::of(clock.address());
+        unanswered.exchange("RRQ file octet", "DATA 1 +512");
+        assert_eq!(unanswered.hear(), "DATA 1 +512");
+        clock.stop();
+        serving.signal(Signal::SIGCONT);
+        serving.settle();
+        for peer in &mut peers {
+            assert_eq!(peer.heard(), ["DATA 2 +512"]);
+        }
+        serving.stop();
+    }
 }
 
 /// Sent again after a second, two and four; then it is given up, and its place is free again.

@@ -1,0 +1,246 @@
+//! `pinetboot probe`: what a Pi on this network would do, and why.
+//!
+//! The DISCOVER of that Pi's boot code is sent, byte by byte, and every OFFER looked at; the core says which boot server
+//! follows from them ([`BootClient`](pinetboot_core::dhcp::BootClient)), and that is asked for the first file.
+//!
+//! ```text
+//! Interface -> ask (a DISCOVER, OFFERs) -> BootClient::choose -> Tftp -> Findings -> text or JSON
+//! ```
+//!
+//! Nothing is requested, so the DHCP servers bind no address. A server on this machine itself is not heard, as it does
+//! not hear frames that this machine sends.
+
+mod ask;
+mod client;
+mod findings;
+mod interface;
+mod text;
+mod tftp;
+
+use std::fs;
+use std::io::{self, Write};
+use std::time::Duration;
+
+use pinetboot_core::dhcp::{Choice, HardwareAddress, NoBoot, Offer, Profile};
+
+use crate::cli;
+use crate::exit::{Exit, Failed};
+pub(crate) use ask::random;
+pub use client::Client;
+pub use findings::{Chosen, Findings, Offered, OptionShown, Verdict};
+pub use interface::{Interface, Why};
+pub(crate) use tftp::source_of;
+pub use tftp::{Answer, File, Tftp};
+
+/// Asks, and prints what was found out to standard output.
+///
+/// Returns the exit code that the verdict has.
+///
+/// # Errors
+///
+/// If the interface cannot be used, or the network or standard output fails.
+pub fn run(options: &cli::Probe) -> Result<Exit, Failed> {
+    let out = &mut io::stdout().lock();
+    let interface = Interface::choose(options.interface.as_deref())?;
+    let asker = Asker::new(options, &interface)?;
+    let mut net = interface.open()?;
+    net.pretend(asker.mac);
+    if !options.json {
+        asker.print(&interface, options.seconds, out).map_err(cannot_write)?;
+    }
+    let time = Duration::from_secs(options.seconds.into());
+    let heard = ask::ask(&mut net, &asker.profile, asker.mac, time)
+        .map_err(|error| Failed::new(Exit::Failure, format!("{}: {error}", interface.name)))?;
+    let findings = asker.conclude(&interface.name, options.seconds, &heard)?;
+    if options.json {
+        let json = serde_json::to_string_pretty(&findings).unwrap_or_default();
+        writeln!(out, "{json}").map_err(cannot_write)?;
+    } else {
+        findings.print(out).map_err(cannot_write)?;
+    }
+    Ok(findings.verdict.exit())
+}
+
+/// Who asks.
+struct Asker {
+    client: Client,
+    mac: [u8; 6],
+    serial: u32,
+    /// Whether that serial number is a real Pi's.
+    serial_given: bool,
+    profile: Profile,
+}
+
+impl Asker {
+    fn new(options: &cli::Probe, interface: &Interface) -> Result<Self, Failed> {
+        let mac = options.mac.unwrap_or(interface.mac);
+        let serial = options.serial.unwrap_or(cli::SERIAL);
+        let profile = options.client.profile(mac, serial).ok_or_else(|| {
+            Failed::new(Exit::Usage, format!("no Raspberry Pi has the serial {serial:08x}"))
+        })?;
+        Ok(Self { client: options.client, mac, serial, serial_given: options.serial.is_some(), profile })
+    }
+
+    fn print(&self, interface: &Interface, seconds: u8, out: &mut dyn Write) -> io::Result<()> {
+        let mac = HardwareAddress::ethernet(self.mac);
+        let why = match interface.why {
+            Why::Named => "",
+            Why::DefaultRoute => ", which the default route goes by",
+            Why::OnlyOne => ", the only one that is up",
+        };
+        let serial =
+            if self.client.has_serial() { format!(", serial {:08x}", self.serial) } else { String::new() };
+        writeln!(
+            out,
+            "Asking on {}{why}, as {}{serial}, MAC {mac}, for {seconds} s.\n",
+            interface.name,
+            self.client.role()
+        )
+    }
+
+    fn conclude(&self, interface: &str, seconds: u8, heard: &[ask::Heard]) -> Result<Findings, Failed> {
+        let offers: Vec<Offer<'_>> = heard.iter().filter_map(ask::Heard::offer).collect();
+        let choice = self.client.rules().choose(&offers);
+        let mut findings = Findings {
+            interface: interface.into(),
+            mac: HardwareAddress::ethernet(self.mac).to_string(),
+            client: self.client.word(),
+            serial: self.client.has_serial().then(|| format!("{:08x}", self.serial)),
+            offers: heard.iter().zip(&offers).map(|(heard, offer)| Offered::new(heard, offer)).collect(),
+            boot_server: None,
+            tftp: None,
+            verdict: Verdict::WouldBoot,
+            reason: String::new(),
+            to_do: Vec::new(),
+            warnings: Vec::new(),
+            exit: 0,
+        };
+        match choice {
+            Ok(choice) => self.follow(&mut findings, &offers, &choice)?,
+            Err(why) => {
+                self.explain(&mut findings, why, seconds);
+                findings.warnings.extend(findings::names_that_are_no_address(&offers));
+            }
+        }
+        findings.exit = findings.verdict.exit() as u8;
+        Ok(findings)
+    }
+
+    /// There is a boot server: does it answer?
+    fn follow(
+        &self,
+        findings: &mut Findings,
+        offers: &[Offer<'_>],
+        choice: &Choice<'_>,
+    ) -> Result<(), Failed> {
+        let (client, server) = (self.client, choice.server);
+        let the = client.subject();
+        let chosen = Chosen::new(choice);
+        let because = format!("because of {}", chosen.named_by);
+        findings.boot_server = Some(chosen);
+        findings.warnings = findings::warnings(client, offers, choice);
+        if !findings::within_reach(offers, choice) {
+            findings.verdict = Verdict::BootServerSilent;
+            findings.reason = format!(
+                "{the} would ask {server} for its files, {because}, but could not reach it: that is in another \
+                 network than its address {}, and no router (option 3) is offered.",
+                choice.address
+            );
+            findings.to_do.push("offer the router's address, or a boot server in the same network.".into());
+            return Ok(());
+        }
+        let file = choice.file.map(|file| file.to_string());
+        findings.tftp = Tftp::ask(server, client.first_files(self.serial, file.as_deref()))?;
+        let would_boot = format!("{the} would boot from {server}, {because}.");
+        (findings.verdict, findings.reason) = match &findings.tftp {
+            None => (
+                Verdict::WouldBoot,
+                format!(
+                    "{would_boot} Whether a TFTP server answers there was not seen: this machine cannot reach it."
+                ),
+            ),
+            Some(tftp) if !tftp.answers => {
+                findings.to_do.push(format!(
+                    "see that a TFTP server runs on {server}, and that no firewall is in the way of UDP port 69 and of \
+                     its answers, which come from other ports; or name another server to the Pi."
+                ));
+                let reason = format!(
+                    "{the} would ask {server} for its files, {because}, but that does not answer: no TFTP server, \
+                     or a firewall."
+                );
+                (Verdict::BootServerSilent, reason)
+            }
+            Some(tftp) if tftp.found() => (Verdict::WouldBoot, would_boot),
+            Some(tftp) => {
+                let names: Vec<_> = tftp.files.iter().map(|file| file.name.as_str()).collect();
+                let names = names.join(" nor ");
+                findings.to_do.push(format!(
+                    "'pinetboot simulate --server {server}' asks for all files, and shows which are missing."
+                ));
+                if self.serial_given || !client.has_serial() {
+                    let reason = format!(
+                        "{the} would ask {server} for its files, {because}, but there is nothing for it: no {names}."
+                    );
+                    (Verdict::NoFiles, reason)
+                } else {
+                    findings.warnings.push(format!(
+                        "there is no {names} on {server}; a real Pi may have a directory of its own there: say which with \
+                         --serial."
+                    ));
+                    (Verdict::WouldBoot, would_boot)
+                }
+            }
+        };
+        Ok(())
+    }
+
+    /// There is no boot server: why not?
+    fn explain(&self, findings: &mut Findings, why: NoBoot, seconds: u8) {
+        findings.verdict = why.into();
+        findings.reason = match why {
+            NoBoot::NoOffer => format!("No DHCP server answered within {seconds} s."),
+            NoBoot::NoAddress => format!("{} would get no address: {why}.", self.client.subject()),
+            NoBoot::AsksForEver { .. } | NoBoot::GivesUp { .. } => {
+                why.to_string().replacen("the Pi", &self.client.subject(), 1) + "."
+            }
+            _ => format!("{} would not boot: {why}.", self.client.subject()),
+        };
+        match (findings.verdict, why) {
+            (Verdict::NoDhcpServer, _) => {
+                findings.to_do.push(
+                    "see that the DHCP server runs, and is on this network. Where there is none, 'pinetboot serve --dhcp \
+                     lease' is one."
+                        .into(),
+                );
+                if why == NoBoot::NoOffer && holds_port_67() {
+                    findings.warnings.push(
+                        "a DHCP server runs on this machine, which cannot be asked from here: ask from another machine."
+                            .into(),
+                    );
+                }
+            }
+            _ => {
+                findings.to_do.push(
+                    "have the DHCP server name the TFTP server: 'pinetboot router-config --server ADDRESS' has the lines. \
+                     If it cannot be changed, 'pinetboot serve --dhcp proxy' names it beside that."
+                        .into(),
+                );
+            }
+        }
+    }
+}
+
+/// Whether something on this machine listens on UDP port 67.
+fn holds_port_67() -> bool {
+    let sockets = fs::read_to_string("/proc/net/udp").unwrap_or_default();
+    sockets
+        .lines()
+        .skip(1)
+        .filter_map(|line| line.split_whitespace().nth(1))
+        .any(|local| local.ends_with(":0043"))
+}
+
+/// Standard output is gone.
+fn cannot_write(error: io::Error) -> Failed {
+    Failed::new(Exit::Failure, format!("cannot write: {error}"))
+}

@@ -1,0 +1,198 @@
+//! The interface to ask on: the one that was named, or the one that is most likely meant.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::net::Ipv4Addr;
+
+use nix::ifaddrs::getifaddrs;
+use nix::libc::ARPHRD_ETHER;
+use nix::net::if_::InterfaceFlags;
+
+use crate::exit::{Exit, Failed};
+use crate::net::Frames;
+
+/// An Ethernet interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interface {
+    /// Its name.
+    pub name: String,
+    /// Its hardware address.
+    pub mac: [u8; 6],
+    /// Its addresses.
+    pub addresses: Vec<Ipv4Addr>,
+    /// Why it was taken.
+    pub why: Why,
+    up: bool,
+    running: bool,
+}
+
+/// Why an interface was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// It was named.
+    Named,
+    /// The default route goes by it.
+    DefaultRoute,
+    /// There is no other that is up.
+    OnlyOne,
+}
+
+impl Interface {
+    /// The one of that name, or else the one with the default route, or else the only one that is up.
+    ///
+    /// # Errors
+    ///
+    /// If there is none, or too many.
+    pub fn choose(name: Option<&str>) -> Result<Self, Failed> {
+        let all = ethernets()
+            .map_err(|error| Failed::new(Exit::Failure, format!("cannot list the interfaces: {error}")))?;
+        let routes = fs::read_to_string("/proc/net/route").unwrap_or_default();
+        choose(all, name, default_route(&routes))
+    }
+
+    /// Opens it for whole frames.
+    ///
+    /// # Errors
+    ///
+    /// Why not, and what to do about it.
+    pub fn open(&self) -> Result<Frames, Failed> {
+        let name = &self.name;
+        if !self.up {
+            let message = format!("{name} is down: ip link set {name} up");
+            return Err(Failed::new(Exit::Failure, message));
+        }
+        if !self.running {
+            let message = format!("{name} has no link: is the cable in, and the other end switched on?");
+            return Err(Failed::new(Exit::Failure, message));
+        }
+        Frames::open(name).map_err(|error| match error.kind() {
+            io::ErrorKind::PermissionDenied => Failed::new(Exit::Failure, no_privilege(name)),
+            _ => Failed::new(Exit::Failure, format!("cannot open {name}: {error}")),
+        })
+    }
+}
+
+/// Of these interfaces, the one to ask on.
+fn choose(mut all: Vec<Interface>, name: Option<&str>, default: Option<&str>) -> Result<Interface, Failed> {
+    let mut take = |name: &str, why| {
+        let at = all.iter().position(|interface| interface.name == name)?;
+        Some(Interface { why, ..all.swap_remove(at) })
+    };
+    let usage = |message: String| Err(Failed::new(Exit::Usage, message));
+    if let Some(name) = name {
+        let found = take(name, Why::Named);
+        let there = list(&all);
+        return found.map_or_else(|| usage(format!("there is no Ethernet interface {name}; {there}")), Ok);
+    }
+    if let Some(found) = default.and_then(|name| take(name, Why::DefaultRoute)) {
+        return Ok(found);
+    }
+    all.retain(|interface| interface.up);
+    match all.as_slice() {
+        [only] => Ok(Interface { why: Why::OnlyOne, ..only.clone() }),
+        [] => usage("no Ethernet interface is up; name one with --interface".into()),
+        _ => usage(format!("say which interface with --interface; {}", list(&all))),
+    }
+}
+
+fn list(all: &[Interface]) -> String {
+    let names: Vec<_> = all.iter().map(|interface| interface.name.as_str()).collect();
+    match names.as_slice() {
+        [] => "there is none at all".into(),
+        names => format!("there is {}", names.join(", ")),
+    }
+}
+
+fn ethernets() -> io::Result<Vec<Interface>> {
+    let mut all = BTreeMap::new();
+    let mut addresses: BTreeMap<String, Vec<Ipv4Addr>> = BTreeMap::new();
+    for entry in getifaddrs()? {
+        let name = entry.interface_name;
+        let Some(address) = entry.address else { continue };
+        if let Some(address) = address.as_sockaddr_in() {
+            addresses.entry(name).or_default().push(address.ip());
+        } else if let Some(link) = address.as_link_addr()
+            && link.hatype() == ARPHRD_ETHER
+            && let Some(mac) = link.addr()
+        {
+            let up = entry.flags.contains(InterfaceFlags::IFF_UP);
+            let running = entry.flags.contains(InterfaceFlags::IFF_RUNNING);
+            let interface =
+                Interface { name: name.clone(), mac, addresses: Vec::new(), why: Why::Named, up, running };
+            all.insert(name, interface);
+        }
+    }
+    for (name, addresses) in addresses {
+        if let Some(interface) = all.get_mut(&name) {
+            interface.addresses = addresses;
+        }
+    }
+    Ok(all.into_values().collect())
+}
+
+/// The interface of the default route with the lowest metric, from `/proc/net/route`.
+fn default_route(table: &str) -> Option<&str> {
+    let routes = table.lines().skip(1).filter_map(|line| {
+        let mut fields = line.split_whitespace();
+        let (name, destination) = (fields.next()?, fields.next()?);
+        let metric: u32 = fields.nth(4)?.parse().ok()?;
+        let mask = fields.next()?;
+        (destination == NOWHERE && mask == NOWHERE).then_some((metric, name))
+    });
+    routes.min().map(|(_, name)| name)
+}
+
+/// 0.0.0.0, as that table has it.
+const NOWHERE: &str = "00000000";
+
+/// What to say to someone who may not.
+fn no_privilege(interface: &str) -> String {
+    let program = std::env::current_exe().map_or("pinetboot".into(), |path| path.display().to_string());
+    format!(
+        "may not open {interface}: to send and hear whole frames takes the capability CAP_NET_RAW.\n  Run it as root: sudo \
+         {program} ...\n  or give it that for good: sudo setcap cap_net_raw+ep {program}"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn interface(name: &str, up: bool) -> Interface {
+        let name = name.to_owned();
+        Interface { name, mac: [2; 6], addresses: Vec::new(), why: Why::Named, up, running: up }
+    }
+
+    fn chosen(name: Option<&str>, default: Option<&str>, up: &[&str]) -> Result<(String, Why), String> {
+        let all = ["eth0", "eth1", "eth2"].map(|name| interface(name, up.contains(&name)));
+        match choose(all.to_vec(), name, default) {
+            Ok(interface) => Ok((interface.name, interface.why)),
+            Err(failed) => Err(failed.message),
+        }
+    }
+
+    #[test]
+    fn the_one_that_is_meant() {
+        let taken = |name: &str, why| Ok((name.to_owned(), why));
+        assert_eq!(chosen(Some("eth1"), Some("eth0"), &["eth0"]), taken("eth1", Why::Named));
+        assert_eq!(chosen(None, Some("eth2"), &["eth0", "eth2"]), taken("eth2", Why::DefaultRoute));
+        assert_eq!(chosen(None, Some("ppp0"), &["eth1"]), taken("eth1", Why::OnlyOne));
+        let say = "say which interface with --interface; there is eth0, eth1";
+        assert_eq!(chosen(None, None, &["eth0", "eth1"]), Err(say.into()));
+        let none = "there is no Ethernet interface wlan0; there is eth0, eth1, eth2";
+        assert_eq!(chosen(Some("wlan0"), None, &[]), Err(none.into()));
+        assert!(chosen(None, None, &[]).is_err());
+    }
+
+    #[test]
+    fn the_default_route_is_the_cheapest() {
+        let table = "Iface Destination Gateway Flags RefCnt Use Metric Mask MTU Window IRTT
+wlan0 00000000 0101A8C0 0003 0 0 600 00000000 0 0 0
+eth0 00000000 0100A8C0 0003 0 0 100 00000000 0 0 0
+eth1 0000A8C0 00000000 0001 0 0 0 00FFFFFF 0 0 0
+";
+        assert_eq!(default_route(table), Some("eth0"));
+        assert_eq!(default_route(""), None);
+    }
+}

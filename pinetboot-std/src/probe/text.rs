@@ -1,0 +1,84 @@
+//! The findings, for people.
+
+use std::io::{self, Write};
+
+use super::findings::{Findings, Offered, Verdict};
+use super::tftp::{Answer, Tftp};
+use crate::simulate::wrap;
+
+impl Findings {
+    /// Prints everything but the head.
+    pub(super) fn print(&self, out: &mut dyn Write) -> io::Result<()> {
+        for (index, offer) in self.offers.iter().enumerate() {
+            print_offer(index + 1, offer, out)?;
+        }
+        if let Some(server) = &self.boot_server {
+            let (address, by) = (server.address, server.by_offer + 1);
+            writeln!(out, "Boot server: {address} (offer {by}), because of {}.", server.named_by)?;
+            let (client, given_by) = (server.client_address, server.given_by_offer + 1);
+            writeln!(out, "The client's address: {client} (offer {given_by}).")?;
+            match &self.tftp {
+                Some(tftp) => print_tftp(tftp, out)?,
+                None if self.verdict == Verdict::WouldBoot => {
+                    writeln!(
+                        out,
+                        "TFTP: not asked, this machine has no address from which {address} could be reached."
+                    )?;
+                }
+                None => {}
+            }
+            writeln!(out)?;
+        }
+        writeln!(out, "{}", wrap(&self.reason, WIDTH, ""))?;
+        for text in &self.to_do {
+            writeln!(out, "{}", wrap(&format!("To do: {text}"), WIDTH, "  "))?;
+        }
+        for text in &self.warnings {
+            writeln!(out, "{}", wrap(&format!("Warning: {text}"), WIDTH, "  "))?;
+        }
+        Ok(())
+    }
+}
+
+fn print_offer(number: usize, offer: &Offered, out: &mut dyn Write) -> io::Result<()> {
+    let seconds = offer.after_ms as f64 / 1e3;
+    let what = offer.address.map_or("no address: a proxy".into(), |address| address.to_string());
+    writeln!(out, "Offer {number} from {}, after {seconds:.2} s: {what}", offer.from)?;
+    let fields = [
+        ("siaddr (next-server)", offer.next_server.map(|address| address.to_string())),
+        ("giaddr (relay)", offer.relay.map(|address| address.to_string())),
+        ("sname", offer.server_name.as_ref().map(|name| format!("\"{name}\""))),
+        ("boot file", offer.boot_file.as_ref().map(|name| format!("\"{name}\""))),
+    ];
+    for (name, value) in fields {
+        if let Some(value) = value {
+            writeln!(out, "  {name}: {value}")?;
+        }
+    }
+    for option in &offer.options {
+        let name = option.name.map_or(String::new(), |name| format!(" ({name})"));
+        writeln!(
+            out,
+            "{}",
+            wrap(&format!("  option {}{name}: {}", option.code, option.value), WIDTH, "    ")
+        )?;
+    }
+    writeln!(out)
+}
+
+fn print_tftp(tftp: &Tftp, out: &mut dyn Write) -> io::Result<()> {
+    let from = tftp.asked_from;
+    for file in &tftp.files {
+        let answer = match (file.answer, file.bytes) {
+            (Answer::There, Some(bytes)) => format!("there, {bytes} bytes"),
+            (Answer::There, None) => "there".into(),
+            (Answer::Missing, _) => "not there".into(),
+            (Answer::None, _) => "no answer".into(),
+        };
+        writeln!(out, "TFTP, asked from {from}: {}: {answer}", file.name)?;
+    }
+    Ok(())
+}
+
+/// Columns.
+const WIDTH: usize = 100;

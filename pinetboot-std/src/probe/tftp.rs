@@ -1,0 +1,105 @@
+//! Whether the boot server answers: it is asked for the first file that the client needs, and nothing is taken.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::time::Duration;
+
+use pinetboot_core::tftp::{Options, Outcome, PORT, Patience};
+use pinetboot_core::{Client, Probe, block_on};
+use serde::Serialize;
+
+use crate::exit::{Exit, Failed};
+use crate::net::LinuxNet;
+
+/// What a boot server said.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Tftp {
+    /// This machine's address, from which it was asked.
+    pub asked_from: Ipv4Addr,
+    /// Whether it said anything.
+    pub answers: bool,
+    /// What it was asked for.
+    pub files: Vec<File>,
+}
+
+/// A file that was asked for.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct File {
+    /// Its name.
+    pub name: String,
+    /// What was said about it.
+    pub answer: Answer,
+    /// Its length, if the server says so.
+    pub bytes: Option<u64>,
+}
+
+/// What was said about a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Answer {
+    /// It is there.
+    There,
+    /// An ERROR.
+    Missing,
+    /// Nothing.
+    None,
+}
+
+impl Tftp {
+    /// Whether one of the files is there.
+    pub fn found(&self) -> bool {
+        self.files.iter().any(|file| file.answer == Answer::There)
+    }
+
+    /// Asks for these files one by one, until there is one, or no answer.
+    ///
+    /// `None` if this machine has no address and no route by which to ask.
+    ///
+    /// # Errors
+    ///
+    /// If the network fails.
+    pub(super) fn ask(server: Ipv4Addr, names: Vec<String>) -> Result<Option<Self>, Failed> {
+        let Some(asked_from) = source_of(server) else { return Ok(None) };
+        let mut tftp = Self { asked_from, answers: false, files: Vec::new() };
+        for name in names {
+            let (answer, bytes) = probe(server, &name)?;
+            tftp.answers |= answer != Answer::None;
+            tftp.files.push(File { name, answer, bytes });
+            if answer != Answer::Missing {
+                break;
+            }
+        }
+        Ok(Some(tftp))
+    }
+}
+
+fn probe(server: Ipv4Addr, name: &str) -> Result<(Answer, Option<u64>), Failed> {
+    let failed =
+        |error: &dyn core::fmt::Display| Failed::new(Exit::Failure, format!("cannot ask {server}: {error}"));
+    let mut net = LinuxNet::client(None).map_err(|error| failed(&error))?;
+    let mut client = Client {
+        net: &mut net,
+        local: LinuxNet::client_port(),
+        server: SocketAddrV4::new(server, PORT),
+        patience: PATIENCE,
+    };
+    let answer =
+        block_on(client.probe(name.as_bytes(), Options::RASPBERRY_PI)).map_err(|error| failed(&error))?;
+    Ok(match answer {
+        Probe::Found(bytes) => (Answer::There, bytes),
+        Probe::Missing(Outcome::TimedOut) => (Answer::None, None),
+        Probe::Missing(_) => (Answer::Missing, None),
+    })
+}
+
+/// The address of ours that a packet to there would have; nothing is sent.
+pub(crate) fn source_of(server: Ipv4Addr) -> Option<Ipv4Addr> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    socket.connect((server, PORT)).ok()?;
+    match socket.local_addr().ok()?.ip() {
+        IpAddr::V4(address) => Some(address).filter(|address| !address.is_unspecified()),
+        IpAddr::V6(_) => None,
+    }
+}
+
+/// 1 + 2 seconds: a Pi asks again after 2 (captured, rpi-eeprom issue 74).
+const PATIENCE: Patience = Patience::new(Duration::from_secs(1), 1);

@@ -1,0 +1,167 @@
+//! `pinetboot router-config`: what to tell a DHCP server, in the words of that server.
+//!
+//! A Pi 4 or 5 takes option 66 if it is an address. Where that is not to be had, and for the boot ROM of a Pi 3, it takes
+//! the next server (`siaddr`) of a reply with options 60 and 43 as in [`RASPBERRY_PI`]. All lines have both.
+
+mod appliances;
+mod eeprom;
+mod servers;
+
+use core::fmt::{self, Write as _};
+use std::io::{self, Write};
+use std::net::Ipv4Addr;
+
+use clap::ValueEnum;
+use pinetboot_core::dhcp::pxe::RASPBERRY_PI;
+
+use crate::cli;
+use crate::exit::{Exit, Failed};
+pub use eeprom::{Addresses, Eeprom};
+
+/// What is to be configured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Router {
+    /// dnsmasq, and what is built on it
+    Dnsmasq,
+    /// ISC's dhcpd
+    Isc,
+    /// Kea
+    Kea,
+    /// OpenWrt
+    Openwrt,
+    /// OPNsense
+    Opnsense,
+    /// MikroTik RouterOS
+    Mikrotik,
+    /// UniFi gateways
+    Unifi,
+    /// Windows Server
+    Windows,
+    /// anything else that takes options as bytes
+    Hex,
+    /// the Pi itself, where no DHCP server can be changed
+    Eeprom,
+}
+
+/// Prints the lines to standard output; without a router, what there is.
+///
+/// # Errors
+///
+/// If the options contradict each other, or standard output fails.
+pub fn run(options: &cli::RouterConfig) -> Result<Exit, Failed> {
+    let out = &mut io::stdout().lock();
+    let server = options.server;
+    let text = match options.router {
+        None => list(server),
+        Some(Router::Eeprom) => {
+            let eeprom = Eeprom::new(options).map_err(|why| Failed::new(Exit::Usage, why))?;
+            eeprom.to_string()
+        }
+        Some(router) if options.is_for_eeprom() => {
+            let message = format!(
+                "--client-ip, --subnet, --gateway and --prefix are for '--for eeprom', not for {}",
+                router.name()
+            );
+            return Err(Failed::new(Exit::Usage, message));
+        }
+        Some(router) => router.lines(server),
+    };
+    write!(out, "{text}").map_err(|error| Failed::new(Exit::Failure, format!("cannot write: {error}")))?;
+    Ok(Exit::Success)
+}
+
+impl Router {
+    /// The lines to paste, with comments.
+    pub fn lines(self, server: Ipv4Addr) -> String {
+        match self {
+            Self::Dnsmasq => servers::dnsmasq(server),
+            Self::Isc => servers::isc(server),
+            Self::Kea => servers::kea(server),
+            Self::Openwrt => servers::openwrt(server),
+            Self::Opnsense => appliances::opnsense(server),
+            Self::Mikrotik => appliances::mikrotik(server),
+            Self::Unifi => appliances::unifi(server),
+            Self::Windows => appliances::windows(server),
+            Self::Hex => appliances::hex(server),
+            Self::Eeprom => Eeprom::with_server(server).to_string(),
+        }
+    }
+
+    /// As it is typed.
+    fn name(self) -> String {
+        self.to_possible_value().map_or(String::new(), |value| value.get_name().to_owned())
+    }
+
+    /// What it is, and what its lines rest on.
+    const fn about(self) -> &'static str {
+        match self {
+            Self::Dnsmasq => "dnsmasq, and what is built on it: Pi-hole, many routers (tested with dnsmasq)",
+            Self::Isc => "ISC's dhcpd, isc-dhcp-server in Debian (tested with it)",
+            Self::Kea => "Kea, ISC's new DHCP server (tested with it)",
+            Self::Openwrt => "OpenWrt, whose DHCP server is dnsmasq (its documentation)",
+            Self::Opnsense => "OPNsense, with dnsmasq or Kea (its documentation)",
+            Self::Mikrotik => "MikroTik RouterOS (its documentation)",
+            Self::Unifi => "UniFi gateways (their documentation)",
+            Self::Windows => "Windows Server, in PowerShell (its documentation)",
+            Self::Hex => "anything else: the options as text and as bytes",
+            Self::Eeprom => "the Pi itself, where no DHCP server can be changed",
+        }
+    }
+}
+
+fn list(server: Ipv4Addr) -> String {
+    let mut text = String::from("Say what is to be told about the TFTP server, with --for:\n\n");
+    for router in Router::value_variants() {
+        let _cannot_fail = writeln!(text, "  {:<9}  {}", router.name(), router.about());
+    }
+    let _cannot_fail = write!(
+        text,
+        "\nIn short: a Raspberry Pi 4 or 5 boots from {server} if option 66 is the text {server}. Whatever was changed,\n\
+         'pinetboot probe' shows what a Pi makes of it.\n"
+    );
+    text
+}
+
+/// Option 43 as `06:01:03`, or with another separator.
+struct Option43(&'static str);
+
+impl fmt::Display for Option43 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        hex(f, &RASPBERRY_PI, self.0)
+    }
+}
+
+fn hex(f: &mut impl fmt::Write, bytes: &[u8], separator: &str) -> fmt::Result {
+    bytes.iter().enumerate().try_for_each(|(index, byte)| {
+        let separator = if index > 0 { separator } else { "" };
+        write!(f, "{separator}{byte:02x}")
+    })
+}
+
+/// The vendor class of every Pi's boot code.
+const CLASS: &str = "PXEClient:Arch:00000:UNDI:002001";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everyone_is_told_the_server_and_listed() {
+        let server = Ipv4Addr::new(10, 77, 0, 1);
+        let listed = list(server);
+        for router in Router::value_variants() {
+            let lines = router.lines(server);
+            assert!(lines.contains("10.77.0.1"), "{router:?}: {lines}");
+            assert!(lines.ends_with('\n') && !lines.contains("\t"), "{router:?}: {lines}");
+            assert!(lines.lines().all(|line| line.len() <= 160), "{router:?}: {lines}");
+            assert!(listed.contains(&format!("\n  {} ", router.name())), "{listed}");
+        }
+    }
+
+    #[test]
+    fn the_class_is_that_of_the_core() {
+        assert_eq!(CLASS.as_bytes(), pinetboot_core::dhcp::pxe::PI_CLASS);
+        assert!(Option43(":").to_string().starts_with("06:01:03:0a:04:00:50:58:45:09:17:00:00:14:52"));
+        assert!(Option43("").to_string().ends_with("202020ff"));
+    }
+}

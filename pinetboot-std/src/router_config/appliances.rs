@@ -1,0 +1,130 @@
+//! Routers that cannot be tested here. Each text says on what documentation it rests.
+
+use std::net::Ipv4Addr;
+
+use pinetboot_core::dhcp::pxe::{CLIENT, RASPBERRY_PI};
+
+use super::{Option43, hex as digits};
+
+/// opnsense/docs, source/manual/dnsmasq.rst and kea.rst.
+pub(super) fn opnsense(server: Ipv4Addr) -> String {
+    format!(
+        "OPNsense. Not tested; rests on docs.opnsense.org/manual/dnsmasq.html and .../manual/kea.html.
+
+With dnsmasq: Services > Dnsmasq DNS & DHCP > DHCP options, + for each line, then Apply:
+
+  Type  Option  Value      Force
+  Set   66      {server}
+  Set   60      PXEClient  yes
+  Set   43      {}  yes
+
+With Kea: Services > Kea DHCP > Kea DHCPv4 > Subnets > (the subnet), then Apply:
+
+  Next server  {server}
+  TFTP server  {server}
+
+A Raspberry Pi 4 or 5 boots by option 66, the TFTP server's name, alone. The others are for the boot ROM of a Pi 3.
+",
+        Option43(":")
+    )
+}
+
+/// wiki.mikrotik.com, Manual:IP/DHCP_Server, "DHCP Options":
+///
+/// > s'10.10.10.10' - IP address converted to string
+pub(super) fn mikrotik(server: Ipv4Addr) -> String {
+    format!(
+        "# MikroTik RouterOS: paste this into a terminal. Not tested; rests on wiki.mikrotik.com/wiki/Manual:IP/DHCP_Server
+# (DHCP Options): s'...' is text, 0x... are bytes. The last line is for all networks that it gives addresses to.
+
+/ip dhcp-server option add name=pi-tftp-server code=66 value=\"s'{server}'\"
+/ip dhcp-server option add name=pi-vendor-class code=60 value=\"s'PXEClient'\"
+/ip dhcp-server option add name=pi-vendor-info code=43 value=0x{}
+/ip dhcp-server option sets add name=raspberry-pi options=pi-tftp-server,pi-vendor-class,pi-vendor-info
+/ip dhcp-server network set [find] next-server={server} dhcp-option-set=raspberry-pi
+
+# A Raspberry Pi 4 or 5 boots by the first option alone. The others are for the boot ROM of a Pi 3.
+",
+        Option43("")
+    )
+}
+
+/// help.ui.com article 360012097513.
+pub(super) fn unifi(server: Ipv4Addr) -> String {
+    format!(
+        "UniFi. Not tested; rests on help.ui.com/hc/en-us/articles/360012097513-UniFi-DHCP-Server.
+
+UniFi Network > Settings > Networks > (the network), and there among the options of its DHCP server:
+
+  TFTP Server (option 66)  {server}
+
+A Raspberry Pi 4 or 5 boots by that alone. Leave 'Network Boot' off: it is another way to set option 66, and wants a
+boot file, for which a Pi does not care.
+
+For the boot ROM of a Raspberry Pi 3, 'Custom Options', where the version has them for these codes (43 is taken if it is
+used for the address of the UniFi Network application):
+
+  60, text         PXEClient
+  43, hexadecimal  {}
+",
+        Option43("")
+    )
+}
+
+/// learn.microsoft.com, Set-DhcpServerv4OptionValue (example 11 has option 43 as a list of bytes).
+pub(super) fn windows(server: Ipv4Addr) -> String {
+    let mut bytes = String::new();
+    for (index, byte) in RASPBERRY_PI.iter().enumerate() {
+        bytes += match index {
+            0 => "    ",
+            _ if index.is_multiple_of(12) => ",\n    ",
+            _ => ", ",
+        };
+        bytes += &format!("0x{byte:02x}");
+    }
+    format!(
+        "# Windows Server: in PowerShell as administrator. Not tested; rests on
+# learn.microsoft.com/powershell/module/dhcpserver (Set-DhcpServerv4OptionValue, Add-DhcpServerv4OptionDefinition).
+# For one network only, add -ScopeId 192.168.1.0, say, to each Set line.
+
+# A Raspberry Pi 4 or 5 boots by this line alone:
+Set-DhcpServerv4OptionValue -OptionId 66 -Value \"{server}\"
+
+# The boot ROM of a Raspberry Pi 3 wants these as well. All clients that boot by PXE get them: where there are others than
+# Pis, put them into a policy for the vendor class PXEClient:Arch:00000:UNDI:002001*.
+Add-DhcpServerv4OptionDefinition -OptionId 60 -Name PXEClient -Type String
+Set-DhcpServerv4OptionValue -OptionId 60 -Value \"PXEClient\"
+$menu =
+{bytes}
+Set-DhcpServerv4OptionValue -OptionId 43 -Value $menu
+"
+    )
+}
+
+/// For whatever takes bytes.
+pub(super) fn hex(server: Ipv4Addr) -> String {
+    let name = server.to_string();
+    let mut text = String::from("The options as text and as bytes, for whatever takes them:\n");
+    let options: [(&str, &[u8], &str); 3] = [
+        ("Option 66 (TFTP server name): a Raspberry Pi 4 or 5 boots by this alone", name.as_bytes(), &name),
+        ("Option 60 (vendor class): for the boot ROM of a Raspberry Pi 3", CLIENT, "PXEClient"),
+        (
+            "Option 43 (vendor-specific information): the same; a menu with \"Raspberry Pi Boot\"",
+            &RASPBERRY_PI,
+            "",
+        ),
+    ];
+    for (about, bytes, as_text) in options {
+        text += &format!("\n{about}\n");
+        if !as_text.is_empty() {
+            text += &format!("  {as_text}\n");
+        }
+        for (prefix, separator) in [("", ":"), ("0x", "")] {
+            text += "  ";
+            text += prefix;
+            let _cannot_fail = digits(&mut text, bytes, separator);
+            text.push('\n');
+        }
+    }
+    text + &format!("\nNext server (siaddr): for the boot ROM of a Raspberry Pi 3\n  {server}\n")
+}

@@ -1,0 +1,191 @@
+//! DHCP beside TFTP: a responder for each interface, on a thread of its own.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use pinetboot_core::dhcp::{Boot, LeaseServer, Network, PXE_PORT, Port, ProxyDhcp, Respond, SERVER_PORT};
+use pinetboot_core::{Responder, block_on};
+use tracing::{error, info, warn};
+
+use super::leases::LeaseFile;
+use super::others::{Others, other_servers};
+use crate::config::{DhcpConfig, Role};
+use crate::exit::{Exit, Failed};
+use crate::net::{BindError, Control, Interface, Interrupt, LinuxNet, Local, Options, Ports};
+use crate::observe::DhcpLog;
+
+/// DHCP as it runs; ends when dropped.
+#[derive(Debug)]
+pub(super) struct Running {
+    threads: Vec<(Control, JoinHandle<()>)>,
+    /// What is served, for the `ready` line.
+    pub(super) addresses: Vec<String>,
+}
+
+/// Begins to answer on these interfaces.
+///
+/// # Errors
+///
+/// What keeps it from answering, and what to do about it.
+pub(super) fn start(config: &DhcpConfig, interfaces: &[Interface], log: &DhcpLog) -> Result<Running, Failed> {
+    let mut running = Running { threads: Vec::new(), addresses: Vec::new() };
+    for interface in interfaces {
+        look_around(config, interface)?;
+        let ports = match config.role {
+            Role::Proxy => &[SERVER_PORT, PXE_PORT][..],
+            Role::Lease { .. } => &[SERVER_PORT],
+        };
+        // Bound to no address: broadcasts come to none of ours.
+        let addresses: Vec<_> =
+            ports.iter().map(|port| SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, *port)).collect();
+        let options =
+            Options { ports: Ports::Single, interfaces: vec![interface.name.clone()], broadcast: true };
+        let net = LinuxNet::listen(&addresses, options).map_err(|failure| cannot_bind(&failure))?;
+        let control = net.control();
+        let thread = spawn(config, interface, net, log.clone())?;
+        running.threads.push((control, thread));
+        running.addresses.push(format!("{}%{}:{SERVER_PORT}", interface.address, interface.name));
+    }
+    Ok(running)
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        for (control, _) in &self.threads {
+            control.stop();
+        }
+        for (_, thread) in self.threads.drain(..) {
+            if thread.join().is_err() {
+                error!("the DHCP thread ended badly");
+            }
+        }
+    }
+}
+
+/// Refuses to give addresses where another server does, unless forced; tells when a proxy is alone.
+fn look_around(config: &DhcpConfig, interface: &Interface) -> Result<(), Failed> {
+    let name = &interface.name;
+    let others = match other_servers(name) {
+        Ok(others) => others,
+        Err(error) => {
+            warn!(
+                "cannot see whether there is another DHCP server on {name}: {error} (it takes CAP_NET_RAW)"
+            );
+            return Ok(());
+        }
+    };
+    match (&config.role, others) {
+        (Role::Lease { .. }, Others::Found(server)) if !config.force => Err(Failed::new(
+            Exit::OtherDhcp,
+            format!(
+                "{server} answers DHCP on {name} already: two servers give out addresses that clash. Use --dhcp proxy \
+                 beside it, switch it off, or give --force if you know better"
+            ),
+        )),
+        (Role::Lease { .. }, Others::Found(server)) => {
+            warn!("{server} answers DHCP on {name} too; going on, as --force says");
+            Ok(())
+        }
+        (Role::Proxy, Others::None) => {
+            warn!(
+                "no DHCP server answers on {name}: a proxy alone boots no Pi, since nobody gives it an address. On a \
+                 network without a router, use --dhcp lease"
+            );
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn spawn(
+    config: &DhcpConfig,
+    interface: &Interface,
+    net: LinuxNet,
+    log: DhcpLog,
+) -> Result<JoinHandle<()>, Failed> {
+    let address = interface.address;
+    let (boot_server, boot_file) = (config.boot_server.unwrap_or(address), config.boot_file.clone());
+    let (clients, delay) = (config.clients, config.delay);
+    let thread = thread::Builder::new().name(format!("dhcp {}", interface.name));
+    let spawned = match &config.role {
+        Role::Proxy => thread.spawn(move || {
+            let boot = boot(boot_server, boot_file.as_deref());
+            run(net, ProxyDhcp { address, boot, clients }, log, delay, |_| {});
+        }),
+        Role::Lease { range, file, router, dns } => {
+            let mut network = network(interface, *range)?;
+            network.router = *router;
+            network.name_server = *dns;
+            network.clients = clients;
+            let file = file.clone().map(LeaseFile::new);
+            thread.spawn(move || {
+                let mut network = network;
+                network.boot = boot(boot_server, boot_file.as_deref());
+                let mut server = LeaseServer::<LEASES>::new(network);
+                if let Some(file) = &file {
+                    file.restore(&mut server);
+                }
+                let mut written = server.changes();
+                run(net, server, log, delay, |server| {
+                    if let Some(file) = &file
+                        && server.changes() != written
+                    {
+                        written = server.changes();
+                        file.write(server);
+                    }
+                });
+            })
+        }
+    };
+    spawned.map_err(|error| Failed::new(Exit::Failure, format!("cannot start a thread: {error}")))
+}
+
+fn boot(server: Ipv4Addr, file: Option<&str>) -> Boot<'_> {
+    let boot = Boot::from(server);
+    file.and_then(|file| boot.file(file.as_bytes())).unwrap_or(boot)
+}
+
+/// Answers until told to stop; `after` is called after every turn.
+fn run<R: Respond>(net: LinuxNet, respond: R, log: DhcpLog, delay: Duration, mut after: impl FnMut(&mut R)) {
+    let mut responder = Responder::<_, _, _>::new(net, respond, log).delay(delay).ports(port);
+    loop {
+        match block_on(responder.turn()) {
+            Ok(()) => after(responder.respond_mut()),
+            Err(Interrupt::Stop) => return info!("DHCP stopped"),
+            Err(Interrupt::Reload) => {}
+            Err(Interrupt::Failed(failure)) => return error!("DHCP ended, the network failed: {failure}"),
+        }
+    }
+}
+
+/// The sockets are in the order in which they were asked for.
+fn port(local: Local) -> Port {
+    match local.listener() {
+        0 => Port::Server,
+        _ => Port::Pxe,
+    }
+}
+
+fn network(interface: &Interface, range: Option<(Ipv4Addr, Ipv4Addr)>) -> Result<Network<'static>, Failed> {
+    let Interface { name, address, prefix_len } = interface;
+    let host_bits = u32::MAX.checked_shr((*prefix_len).into()).unwrap_or(0);
+    let network = address.to_bits() & !host_bits;
+    let (first, last) = range.unwrap_or_else(|| {
+        let half = Ipv4Addr::from_bits(network | (host_bits / 2 + 1));
+        (half, Ipv4Addr::from_bits(network | host_bits.saturating_sub(1)))
+    });
+    Network::new(*address, *prefix_len, first, last).map_err(|error| {
+        let message =
+            format!("cannot give out {first} to {last} on {name} ({address}/{prefix_len}): {error}");
+        Failed::new(Exit::Usage, message)
+    })
+}
+
+fn cannot_bind(failure: &BindError) -> Failed {
+    let advice = super::bind_advice(failure, "--dhcp off leaves DHCP to others");
+    Failed::new(Exit::Bind, format!("{failure}: {advice}"))
+}
+
+/// As many leases as a rack of a thousand Pis takes, and then some.
+const LEASES: usize = 4096;

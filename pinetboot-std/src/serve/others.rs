@@ -1,0 +1,54 @@
+//! Is there another DHCP server on this network?
+
+use std::io;
+use std::net::Ipv4Addr;
+use std::time::{Duration, SystemTime};
+
+use pinetboot_core::dhcp::{HardwareAddress, Message, MessageType, Profile, SERVER_PORT};
+use pinetboot_core::{Net, block_on};
+use std::net::SocketAddrV4;
+
+use crate::net::Frames;
+
+/// What was heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Others {
+    /// This server made an offer.
+    Found(Ipv4Addr),
+    /// Nobody said anything.
+    None,
+}
+
+/// Asks for an address, plainly, and waits a few seconds for the first offer. Nothing is requested, so nobody's lease
+/// changes.
+///
+/// # Errors
+///
+/// The system's: it takes CAP_NET_RAW.
+pub(super) fn other_servers(interface: &str) -> io::Result<Others> {
+    let mut frames = Frames::open(interface)?;
+    let mac = frames.mac();
+    let xid = SystemTime::UNIX_EPOCH.elapsed().map_or(1, |now| now.subsec_nanos());
+    let began = frames.now();
+    for (number, wait) in WAITS.iter().enumerate() {
+        let secs = frames.now().since(began).as_secs() as u16;
+        let len = Profile::Plain.discover(mac, xid, secs, frames.buffer());
+        let len = len.ok_or_else(|| io::Error::other(format!("DISCOVER {number} does not fit a frame")))?;
+        block_on(frames.send((), SocketAddrV4::new(Ipv4Addr::BROADCAST, SERVER_PORT), len));
+        let deadline = frames.now() + *wait;
+        while let Some(datagram) = block_on(frames.recv(deadline))? {
+            let peer = datagram.peer;
+            let Ok(message) = Message::parse(datagram.bytes) else { continue };
+            let ours = message.header.xid == xid && message.header.hardware == HardwareAddress::ethernet(mac);
+            // A proxy gives no address: it is no rival.
+            let gives = message.kind() == Some(MessageType::Offer) && !message.header.yiaddr.is_unspecified();
+            if ours && gives {
+                return Ok(Others::Found(message.server_id().unwrap_or(*peer.ip())));
+            }
+        }
+    }
+    Ok(Others::None)
+}
+
+/// Some servers first see for up to three seconds whether an address is in use, and answer only then.
+const WAITS: [Duration; 2] = [Duration::from_secs(1), Duration::from_millis(3500)];

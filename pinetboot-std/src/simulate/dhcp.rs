@@ -1,0 +1,153 @@
+//! The simulated Pi's first step: an address, and the boot server that comes with it, as lines of the timeline.
+//!
+//! Not done: the second exchange of a Pi 3, by `bootcode.bin`, and the later ones of its kernel and system.
+
+use std::io::Write;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::time::{Duration, Instant as Clock};
+
+use pinetboot_core::dhcp::{
+    Client, HardwareAddress, Message, MessageType, Offer, Outcome, Profile, SERVER_PORT, Step,
+};
+use pinetboot_core::pi::{Model, Prefix};
+use pinetboot_core::tftp;
+use pinetboot_core::{Net, block_on};
+
+use super::timeline::{Timeline, wrap};
+use super::verdict::{WIDTH, name};
+use super::{Pi, boot, follow};
+use crate::exit::{Exit, Failed};
+use crate::net::Frames;
+use crate::probe::{self, Chosen, Interface, Verdict};
+
+/// Boots a simulated Pi on an interface: DHCP, then TFTP to the server that it was told.
+///
+/// The address is leased for real, for the interface's own hardware address, until the lease is over.
+///
+/// Returns [`Exit::Success`] if it would boot, else what kept it from that.
+///
+/// # Errors
+///
+/// If the interface cannot be used, the boot server cannot be reached from here or does not answer, or the network or
+/// `out` fails.
+pub fn simulate_on(interface: &str, model: Model, serial: u32, out: &mut dyn Write) -> Result<Exit, Failed> {
+    let interface = Interface::choose(Some(interface))?;
+    let client = probe::Client::from(model);
+    let profile = client
+        .profile(interface.mac, serial)
+        .ok_or_else(|| Failed::new(Exit::Usage, format!("no Raspberry Pi has the serial {serial:08x}")))?;
+    let mut net = interface.open()?;
+    let own = Prefix::Serial(serial);
+    let mac = HardwareAddress::ethernet(interface.mac);
+    writeln!(out, "A simulated {}, serial {own}, MAC {mac}, asks on {}.\n", name(model), interface.name)
+        .map_err(|error| boot::cannot_write(&error))?;
+    let start = Clock::now();
+    let mut exchange = Exchange { start, timeline: Timeline(out), offers: Vec::new() };
+    let outcome = exchange.run(&mut net, profile, interface.mac)?;
+    let offers = exchange.offers;
+    let server = match outcome {
+        Outcome::Bound { boot_server: Some(server), .. } => server,
+        Outcome::Bound { boot_server: None, .. } => {
+            return Err(Failed::new(
+                Exit::NoBootServer,
+                "an address was leased, but no boot server was named",
+            ));
+        }
+        Outcome::NoBoot(why) => {
+            let text = format!("Would not boot: {why}.\nTo do: 'pinetboot probe' shows who offers what.");
+            writeln!(out, "\n{}", wrap(&text, WIDTH, "  ")).map_err(|error| boot::cannot_write(&error))?;
+            return Ok(Verdict::from(why).exit());
+        }
+    };
+    let offers: Vec<_> = offers.iter().filter_map(|(from, bytes)| offer(*from, bytes)).collect();
+    let because = client.rules().choose(&offers).ok().filter(|choice| choice.server == server);
+    let because = because.map_or(String::new(), |choice| Chosen::new(&choice).named_by);
+    Timeline(out)
+        .say(start.elapsed(), "DHCP", &format!("boot server: {server}"), &because)
+        .map_err(|error| boot::cannot_write(&error))?;
+    if probe::source_of(server).is_none() {
+        let message = format!(
+            "the Pi has an address now, but this machine has none from which {server} could be asked for files. Give {} one, \
+             or go on from another machine: pinetboot simulate --server {server}",
+            interface.name
+        );
+        return Err(Failed::new(Exit::Failure, wrap(&message, WIDTH, "  ")));
+    }
+    follow(&Pi::new(model, serial, SocketAddrV4::new(server, tftp::PORT)), start, out)
+}
+
+/// An exchange under way.
+struct Exchange<'a> {
+    start: Clock,
+    timeline: Timeline<'a>,
+    offers: Vec<(Ipv4Addr, Vec<u8>)>,
+}
+
+impl Exchange<'_> {
+    fn run(&mut self, net: &mut Frames, profile: Profile, mac: [u8; 6]) -> Result<Outcome, Failed> {
+        self.timeline.begin().map_err(|error| boot::cannot_write(&error))?;
+        let xid = match profile {
+            Profile::PiBootRom => Profile::BOOT_ROM_XID,
+            _ => probe::random(),
+        };
+        let mut client = Client::new(profile, mac, xid);
+        block_on(async {
+            loop {
+                match client.poll(net.now()) {
+                    Step::Send(kind) => {
+                        let now = net.now();
+                        let len = client.emit(now, kind, net.buffer()).unwrap_or(0);
+                        self.sent(kind, &client)?;
+                        net.send((), SocketAddrV4::new(Ipv4Addr::BROADCAST, SERVER_PORT), len).await;
+                    }
+                    Step::Wait { until } => {
+                        let failed =
+                            |error| Failed::new(Exit::Failure, format!("the network failed: {error}"));
+                        let Some(datagram) = net.recv(until).await.map_err(failed)? else { continue };
+                        let from = *datagram.peer.ip();
+                        let Ok(message) = Message::parse(datagram.bytes) else { continue };
+                        let header = &message.header;
+                        // This machine's own DHCP client may be at it, with the same hardware address.
+                        if header.xid == xid && header.hardware == HardwareAddress::ethernet(mac) {
+                            self.heard(from, &message, datagram.bytes)?;
+                            client.handle(datagram.at, from, &message);
+                        }
+                    }
+                    Step::Done(outcome) => return Ok(outcome),
+                }
+            }
+        })
+    }
+
+    fn sent(&mut self, kind: MessageType, client: &Client) -> Result<(), Failed> {
+        let what = match (kind, client.selected()) {
+            (MessageType::Request, Some(selected)) => format!("{kind} of {}", selected.address),
+            _ => format!("{kind} by broadcast"),
+        };
+        self.say(&what, "")
+    }
+
+    fn heard(&mut self, from: Ipv4Addr, message: &Message<'_>, bytes: &[u8]) -> Result<(), Failed> {
+        let Some(kind) = message.kind() else { return Ok(()) };
+        let address = message.header.yiaddr;
+        let said = match (kind, message.lease_secs()) {
+            (MessageType::Offer, _) if address.is_unspecified() => "no address: a proxy".into(),
+            (MessageType::Offer | MessageType::Ack, Some(secs)) => format!("{address} for {secs} s"),
+            (MessageType::Offer | MessageType::Ack, None) => address.to_string(),
+            _ => String::new(),
+        };
+        if kind == MessageType::Offer {
+            self.offers.push((from, bytes.to_vec()));
+        }
+        self.say(&format!("{kind} from {from}"), &said)
+    }
+
+    fn say(&mut self, what: &str, said: &str) -> Result<(), Failed> {
+        let at: Duration = self.start.elapsed();
+        self.timeline.say(at, "DHCP", what, said).map_err(|error| boot::cannot_write(&error))
+    }
+}
+
+fn offer(from: Ipv4Addr, bytes: &[u8]) -> Option<Offer<'_>> {
+    Some(Offer { from, message: Message::parse(bytes).ok()? })
+}

@@ -1,0 +1,261 @@
+//! `serve --dhcp` on networks of its own, with other people's clients and servers.
+
+#![expect(clippy::unwrap_used, reason = "what fails here is the test")]
+
+mod namespace;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
+use namespace::{Namespace, PINETBOOT, Process, SOON, cable, content, end};
+use tempfile::TempDir;
+
+/// A server, or a router, and a client on one cable.
+struct Home {
+    server: Namespace,
+    client: Namespace,
+    files: Files,
+}
+
+impl Home {
+    fn new() -> Self {
+        let (server, client) = (Namespace::new("server"), Namespace::new("client"));
+        cable(
+            end(&server, "lan", "10.77.0.1/24"),
+            namespace::End { of: &client, interface: "eth", address: None },
+            1500,
+        );
+        Self { server, client, files: Files::new() }
+    }
+
+    fn serve(&self, options: &[&str]) -> Process {
+        self.server.serve(&self.files.tree(), &[&["--interface", "lan"], options].concat())
+    }
+
+    /// Asks by busybox udhcpc for an address, and returns what it was told: its address first.
+    fn udhcpc(&self, options: &[&str]) -> String {
+        let mut command = self.client.command("busybox");
+        command
+            .args(["udhcpc", "-i", "eth", "-n", "-q", "-t", "5", "-s"])
+            .arg(self.files.script())
+            .args(options);
+        let (status, said) = Process::start(command).finish(SOON);
+        assert!(status.success(), "{said}");
+        let told =
+            said.lines().find_map(|line| line.strip_prefix("told ")).unwrap_or_else(|| panic!("{said}"));
+        told.to_owned()
+    }
+}
+
+/// Our server beside a router that is somebody else's, and a client, on one switch.
+struct Lan {
+    switch: Namespace,
+    router: Namespace,
+    home: Home,
+}
+
+impl Lan {
+    fn new() -> Self {
+        let (switch, router) = (Namespace::new("switch"), Namespace::new("router"));
+        let (server, client) = (Namespace::new("server"), Namespace::new("client"));
+        let port = |interface| namespace::End { of: &switch, interface, address: None };
+        cable(port("one"), end(&server, "lan", "10.77.0.1/24"), 1500);
+        cable(port("two"), end(&router, "eth", "10.77.0.2/24"), 1500);
+        cable(port("three"), namespace::End { of: &client, interface: "eth", address: None }, 1500);
+        switch.bridge("bridge", &["one", "two", "three"]);
+        // What our server sends as a DHCP server is counted where the client is.
+        client.nft(
+            "table ip watch { chain input { type filter hook input priority 0; \
+             ip saddr 10.77.0.1 udp sport { 67, 4011 } counter; }; }",
+        );
+        Self { switch, router, home: Home { server, client, files: Files::new() } }
+    }
+
+    /// How many DHCP packets of ours the client has seen.
+    fn seen_of_us(&self) -> u64 {
+        let mut command = self.home.client.command("nft");
+        command.args(["list", "table", "ip", "watch"]);
+        let (status, said) = Process::start(command).finish(SOON);
+        assert!(status.success(), "{said}");
+        let after = said.split("counter packets ").nth(1).unwrap_or_else(|| panic!("{said}"));
+        after.split(' ').next().unwrap().parse().unwrap()
+    }
+}
+
+/// dnsmasq, giving addresses on the interface `eth` of a namespace.
+fn dnsmasq(at: &Namespace, options: &[&str]) -> Process {
+    let mut command = at.command("dnsmasq");
+    command.args([
+        "--no-daemon",
+        "--conf-file=/dev/null",
+        "--port=0",
+        "--interface=eth",
+        "--bind-interfaces",
+    ]);
+    command.args([
+        "--no-ping",
+        "--dhcp-leasefile=/dev/null",
+        "--user=root",
+        "--dhcp-range=10.77.0.50,10.77.0.60",
+    ]);
+    let mut dnsmasq = Process::start({
+        command.args(options);
+        command
+    });
+    dnsmasq.expect("sockets bound exclusively", SOON);
+    dnsmasq
+}
+
+/// What is served, and a script for udhcpc.
+struct Files(TempDir);
+
+impl Files {
+    fn new() -> Self {
+        let files = Self(tempfile::tempdir().unwrap());
+        fs::create_dir(files.tree()).unwrap();
+        fs::write(files.tree().join("config.txt"), content(5000)).unwrap();
+        let script = "#!/bin/sh\n\
+            [ \"$1\" = bound ] || exit 0\n\
+            ip addr flush dev $interface\n\
+            ip addr add $ip/24 dev $interface\n\
+            echo told $ip from $serverid, boot $siaddr, option 66 $tftp, router $router, dns $dns\n";
+        fs::write(files.script(), script).unwrap();
+        fs::set_permissions(files.script(), fs::Permissions::from_mode(0o755)).unwrap();
+        files
+    }
+
+    fn tree(&self) -> PathBuf {
+        self.0.path().join("tree")
+    }
+
+    fn script(&self) -> PathBuf {
+        self.0.path().join("udhcpc.sh")
+    }
+
+    fn leases(&self) -> String {
+        self.0.path().join("leases").to_str().unwrap().to_owned()
+    }
+}
+
+/// The vendor class and the option 97 of a Pi 5 (its serial number is bd989ae1), as udhcpc wants them.
+const AS_A_PI: [&str; 6] = [
+    "-V",
+    "PXEClient:Arch:00000:UNDI:002001",
+    "-x",
+    "0x5d:0000",
+    "-x",
+    "0x61:00525069357041d000dde8271ee19a98bd",
+];
+
+#[test]
+#[ignore = "needs root and network namespaces; run by .ci/run"]
+fn a_pi_gets_an_address_and_its_files_and_keeps_the_address() {
+    let home = Home::new();
+    let leases = home.files.leases();
+    let lease =
+        ["--dhcp", "lease", "--lease-file", &leases, "--router", "10.77.0.254", "--dns", "10.77.0.253"];
+    let mut server = home.serve(&lease);
+
+    let told = home.udhcpc(&[&AS_A_PI[..], &["-O", "tftp"]].concat());
+    let address = told.split(' ').next().unwrap().to_owned();
+    assert_eq!(
+        told,
+        format!(
+            "{address} from 10.77.0.1, boot 10.77.0.1, option 66 10.77.0.1, router 10.77.0.254, dns 10.77.0.253"
+        )
+    );
+    server.line("Raspberry Pi 5 Model B Rev 1.0 (8 GB), serial bd989ae1", SOON);
+    server.line(&format!("has the address {address}"), SOON);
+
+    let mut curl = home.client.command("curl");
+    curl.args(["-sS", "-o"]).arg(home.files.0.path().join("got")).arg("tftp://10.77.0.1/config.txt");
+    assert!(Process::start(curl).finish(SOON).0.success());
+    assert_eq!(fs::read(home.files.0.path().join("got")).unwrap(), content(5000));
+    // Known by what it said by DHCP, although it asks for the plain name.
+    server.line(&format!("bd989ae1 ({address}) sent config.txt"), SOON);
+
+    // The kernel asks like anyone, and userspace with an identifier of its own: it is the same machine still.
+    for another in [&[][..], &["-C"], &["-x", "0x3d:0102030405"]] {
+        assert_eq!(home.udhcpc(another).split(' ').next().unwrap(), address, "{another:?}");
+    }
+
+    // And after a restart.
+    assert!(server.stop().contains("DHCP stopped"));
+    let mut server = home.serve(&lease);
+    server.line("leases restored", SOON);
+    assert_eq!(home.udhcpc(&[]).split(' ').next().unwrap(), address);
+    server.stop();
+}
+
+#[test]
+#[ignore = "needs root and network namespaces; run by .ci/run"]
+fn only_pis_are_answered_unless_told() {
+    let home = Home::new();
+    let server = home.serve(&["--dhcp", "lease"]);
+    let mut command = home.client.command("busybox");
+    command.args(["udhcpc", "-i", "eth", "-n", "-q", "-t", "2", "-T", "1"]);
+    let (status, said) = Process::start(command).finish(SOON);
+    assert!(!status.success() && said.contains("no lease"), "{said}");
+    let log = server.stop();
+    assert!(log.contains("clients of this kind are not served"), "{log}");
+
+    let server =
+        home.serve(&["--dhcp", "lease", "--dhcp-clients", "all", "--lease-range", "10.77.0.7-10.77.0.7"]);
+    assert_eq!(home.udhcpc(&[]).split(' ').next().unwrap(), "10.77.0.7");
+    server.stop();
+}
+
+#[test]
+#[ignore = "needs root, network namespaces and dnsmasq; run by .ci/run"]
+fn where_another_server_gives_addresses_it_does_not() {
+    let home = Home::new();
+    // The router is on the other end of the cable.
+    home.client.address("eth", "10.77.0.2/24");
+    let _dnsmasq = dnsmasq(&home.client, &[]);
+
+    let mut command = home.server.command(PINETBOOT);
+    command.args(["serve", "--interface", "lan", "--dhcp", "lease"]).arg(home.files.tree());
+    let (status, said) = Process::start(command).finish(SOON);
+    assert_eq!(status.code(), Some(10), "{said}");
+    assert!(
+        said.contains("10.77.0.2 answers DHCP on lan already") && said.contains("--dhcp proxy"),
+        "{said}"
+    );
+
+    let forced = home.serve(&["--dhcp", "lease", "--force"]);
+    assert!(forced.stop().contains("going on, as --force says"));
+    let beside = home.serve(&["--dhcp", "proxy"]);
+    let log = beside.stop();
+    assert!(!log.contains("WARN no DHCP server"), "{log}");
+}
+
+#[test]
+#[ignore = "needs root and network namespaces; run by .ci/run"]
+fn a_proxy_that_is_alone_says_so() {
+    let home = Home::new();
+    let log = home.serve(&["--dhcp", "proxy"]).stop();
+    assert!(log.contains("no DHCP server answers on lan: a proxy alone boots no Pi"), "{log}");
+}
+
+#[test]
+#[ignore = "needs root, network namespaces, nftables and dnsmasq; run by .ci/run"]
+fn a_proxy_speaks_to_pis_and_to_nobody_else() {
+    let lan = Lan::new();
+    let _dnsmasq = dnsmasq(&lan.router, &["--dhcp-option=option:router,10.77.0.2"]);
+    let mut server = lan.home.serve(&["--dhcp", "proxy"]);
+
+    let told = lan.home.udhcpc(&[]);
+    assert!(told.contains(" from 10.77.0.2,"), "{told}");
+    assert_eq!(lan.seen_of_us(), 0, "an ordinary client is the router's alone");
+
+    // udhcpc does not know proxies, and takes their offer for one of an address; what counts is that it is made.
+    let mut command = lan.home.client.command("busybox");
+    command.args(["udhcpc", "-i", "eth", "-n", "-q", "-t", "1", "-T", "1"]).args(AS_A_PI);
+    Process::start(command).finish(SOON);
+    assert!(lan.seen_of_us() > 0, "a Pi hears from us");
+    server.line("Raspberry Pi 5 Model B Rev 1.0 (8 GB), serial bd989ae1", SOON);
+    let log = server.stop();
+    assert!(!log.contains("WARN"), "{log}");
+    drop(lan.switch);
+}
