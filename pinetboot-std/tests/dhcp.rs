@@ -5,10 +5,13 @@
 mod namespace;
 
 use std::fs;
+use std::net::UdpSocket;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
-use namespace::{Namespace, PINETBOOT, Process, SOON, cable, content, end};
+use namespace::{Namespace, PINETBOOT, Process, SOON, cable, content, end, part};
+use pinetboot_core::dhcp::{MAX_LEN, Profile};
+use pinetboot_core::pi::{PiIdentity, Revision};
 use tempfile::TempDir;
 
 /// A server, or a router, and a client on one cable.
@@ -258,4 +261,88 @@ fn a_proxy_speaks_to_pis_and_to_nobody_else() {
     let log = server.stop();
     assert!(!log.contains("WARN"), "{log}");
     drop(lan.switch);
+}
+
+/// Each says that it is another Pi, and has a MAC address that it made up.
+#[test]
+#[ignore = "needs root and network namespaces; run by .ci/run"]
+fn a_flood_of_made_up_pis_leaves_room_for_a_real_one() {
+    if part().is_some() {
+        let socket = UdpSocket::bind("0.0.0.0:68").unwrap();
+        socket.set_broadcast(true).unwrap();
+        let mut discover = [0; MAX_LEN];
+        for number in 0..100_000_u32 {
+            let [a, b, c, d] = number.wrapping_mul(0x9e37_79b1).to_be_bytes();
+            let mac = [2, 0, a, b, c, d];
+            let pi = PiIdentity::new(*b"RPi5", Revision::from_code(0x00d0_4170), mac, number).unwrap();
+            let len = Profile::Pi(pi).discover(mac, number, 0, &mut discover).unwrap();
+            socket.send_to(&discover[..len], "10.77.0.255:67").unwrap();
+        }
+        return;
+    }
+    let home = Home::new();
+    let server = home.server.serve(&home.files.tree(), &["--interface", "lan", "--dhcp", "lease"]);
+    let before = server.peak_memory();
+    home.client.address("eth", "10.77.0.9/24");
+    home.client.rerun("a_flood_of_made_up_pis_leaves_room_for_a_real_one", "flood");
+    let told = home.udhcpc(&AS_A_PI);
+    assert!(told.starts_with("10.77.0."), "{told}");
+    let grown = server.peak_memory() - before;
+    println!("100,000 made-up Pis cost {grown} KiB of memory");
+    assert!(grown < 8 << 10, "grown by {grown} KiB");
+    server.stop();
+}
+
+/// dhclient sends an identifier of its own, and asks for its last address first.
+#[test]
+#[ignore = "needs root, network namespaces and dhclient; run by .ci/run"]
+fn dhclient_gets_the_address_that_the_machine_has() {
+    let home = Home::new();
+    let server = home.serve(&["--dhcp", "lease", "--dhcp-clients", "all"]);
+    let told = home.udhcpc(&[]);
+    let address = told.split(' ').next().unwrap();
+    let mut command = home.client.command("dhclient");
+    let files = home.files.0.path();
+    command.args(["-4", "-1", "-v", "-d", "-sf", "/bin/true", "-pf"]).arg(files.join("pid"));
+    command.arg("-lf").arg(files.join("dhclient.leases")).arg("eth");
+    let mut dhclient = Process::start(command);
+    dhclient.expect(&format!("DHCPACK of {address} from 10.77.0.1"), SOON);
+    drop(dhclient);
+    server.stop();
+}
+
+#[test]
+#[ignore = "needs root and network namespaces; run by .ci/run"]
+fn with_all_addresses_taken_the_operator_is_told() {
+    let home = Home::new();
+    let one = ["--dhcp", "lease", "--dhcp-clients", "all", "--lease-range", "10.77.0.7-10.77.0.7"];
+    let mut server = home.serve(&one);
+    home.udhcpc(&[]);
+    home.client.ip("link set eth address 02:00:00:00:00:99");
+    let mut command = home.client.command("busybox");
+    command.args(["udhcpc", "-i", "eth", "-n", "-q", "-t", "1", "-T", "1"]);
+    let (status, said) = Process::start(command).finish(SOON);
+    assert!(!status.success(), "{said}");
+    server.line("WARN all addresses are taken, so 02:00:00:00:00:99 gets none", SOON);
+    server.stop();
+}
+
+#[test]
+#[ignore = "needs root and network namespaces; run by .ci/run"]
+fn two_networks_are_served_each_with_its_own_addresses() {
+    let (one, files) = (Home::new(), Files::new());
+    let other = Namespace::new("other");
+    cable(
+        end(&one.server, "attic", "10.88.0.1/24"),
+        namespace::End { of: &other, interface: "eth", address: None },
+        1500,
+    );
+    let both = ["--interface", "lan", "--interface", "attic", "--dhcp", "lease", "--dhcp-clients", "all"];
+    let server = one.server.serve(&files.tree(), &both);
+    let told = one.udhcpc(&[]);
+    assert!(told.starts_with("10.77.0.") && told.contains("boot 10.77.0.1"), "{told}");
+    let attic = Home { server: Namespace::new("unused"), client: other, files };
+    let told = attic.udhcpc(&[]);
+    assert!(told.starts_with("10.88.0.") && told.contains("boot 10.88.0.1"), "{told}");
+    server.stop();
 }

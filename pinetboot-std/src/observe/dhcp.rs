@@ -47,7 +47,7 @@ impl Pis {
             }
         }
         let before = known.pis.insert(hardware, Pi { identity, seen: now });
-        before.is_none_or(|pi| now.duration_since(pi.seen) > NEW_BOOT)
+        before.is_none_or(|pi| pi.identity != identity || now.duration_since(pi.seen) > NEW_BOOT)
     }
 
     fn has(&self, hardware: HardwareAddress, address: Ipv4Addr) {

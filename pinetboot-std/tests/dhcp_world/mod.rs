@@ -38,14 +38,20 @@ impl World {
     /// A machine that has what every Pi boots by, served by `pinetboot serve`.
     pub(crate) fn boot_server(&self, role: &str, address: &str) -> BootServer {
         let machine = self.machine(role, Some(address));
+        let tree = self.tree(role);
+        let process = machine.serve(&tree, &[]);
+        BootServer { process, machine, tree }
+    }
+
+    /// What every Pi boots by.
+    pub(crate) fn tree(&self, role: &str) -> PathBuf {
         let tree = self.files.path().join(role);
         fs::create_dir(&tree).unwrap();
         for name in ["start4.elf", "bootcode.bin", "boot.img"] {
             fs::write(tree.join(name), name).unwrap();
         }
         fs::write(tree.join("config.txt"), "boot_ramdisk=1\n").unwrap();
-        let process = machine.serve(&tree, &[]);
-        BootServer { process, machine, tree }
+        tree
     }
 
     /// Starts a DHCP server on a machine.

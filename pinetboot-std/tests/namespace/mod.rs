@@ -243,6 +243,13 @@ impl Process {
         said
     }
 
+    /// The most memory that it ever had, in KiB.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
     /// All that was heard of it so far.
     fn said(&self) -> String {
         String::from_utf8_lossy(&self.said).into_owned()
