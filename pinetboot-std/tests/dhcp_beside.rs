@@ -1,7 +1,5 @@
 //! `serve --dhcp proxy` beside other people's DHCP servers: a Pi boots from us with an address of theirs.
 
-#![expect(clippy::unwrap_used, reason = "what fails here is the test")]
-
 mod dhcp_world;
 mod namespace;
 

@@ -29,9 +29,14 @@ pub(super) struct Running {
 ///
 /// What keeps it from answering, and what to do about it.
 pub(super) fn start(config: &DhcpConfig, interfaces: &[Interface], log: &DhcpLog) -> Result<Running, Failed> {
+    // What makes no sense is said before anything is sent.
+    for interface in interfaces {
+        if let Role::Lease { range, .. } = &config.role {
+            network(interface, *range)?;
+        }
+    }
     let mut running = Running { threads: Vec::new(), addresses: Vec::new() };
     for interface in interfaces {
-        look_around(config, interface)?;
         let ports = match config.role {
             Role::Proxy => &[SERVER_PORT, PXE_PORT][..],
             Role::Lease { .. } => &[SERVER_PORT],
@@ -42,6 +47,7 @@ pub(super) fn start(config: &DhcpConfig, interfaces: &[Interface], log: &DhcpLog
         let options =
             Options { ports: Ports::Single, interfaces: vec![interface.name.clone()], broadcast: true };
         let net = LinuxNet::listen(&addresses, options).map_err(|failure| cannot_bind(&failure))?;
+        look_around(config, interface)?;
         let control = net.control();
         let thread = spawn(config, interface, net, log.clone())?;
         running.threads.push((control, thread));
