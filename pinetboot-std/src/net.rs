@@ -38,6 +38,8 @@ pub struct LinuxNet {
     events: Vec<EpollEvent>,
     /// Sockets of transfers that have something to read.
     ready: Vec<usize>,
+    /// How many datagrams more are read before anything else is looked at.
+    burst: usize,
     /// Datagrams that came to listening sockets while transfers had their own ports.
     requests: Requests,
     incoming: Box<[u8]>,
@@ -144,6 +146,7 @@ impl LinuxNet {
             listening: 0,
             events: vec![EpollEvent::empty(); 256],
             ready: Vec::with_capacity(256),
+            burst: BURST,
             requests: Requests::new(),
             incoming: vec![0; LARGEST].into(),
             outgoing: vec![0; LARGEST].into(),
@@ -183,8 +186,9 @@ impl LinuxNet {
                 Some(Some(socket)) => socket.receive(&mut self.incoming),
                 _ => None,
             };
-            // A listening socket is read until it is empty, another once a round: it has rarely more than one.
-            if received.is_none() || place >= self.listening {
+            // A listening socket is read for long, another once a round: it has rarely more than one.
+            self.burst = self.burst.saturating_sub(1);
+            if received.is_none() || place >= self.listening || self.burst == 0 {
                 self.ready.pop();
             }
             if let Some(received) = received {
@@ -198,19 +202,19 @@ impl LinuxNet {
     /// Waits for something to read until `deadline`; says whether there is.
     fn wait(&mut self, deadline: Instant) -> Result<bool, Interrupt> {
         let left = deadline.since(self.tick());
-        let mut heard_requests = false;
-        self.epoll_wait(left, &mut heard_requests)?;
-        if heard_requests {
+        self.burst = BURST;
+        self.epoll_wait(left, true)?;
+        if !self.requests.is_empty() {
             // Now that the requests are queued: what came to transfers before them is here too, and goes first. A
             // client that ends a transfer and repeats its request at once is understood so.
-            let mut again = false;
-            self.epoll_wait(Duration::ZERO, &mut again)?;
+            self.epoll_wait(Duration::ZERO, false)?;
         }
         self.tick();
         Ok(!self.ready.is_empty() || !self.requests.is_empty())
     }
 
-    fn epoll_wait(&mut self, wait: Duration, heard_requests: &mut bool) -> Result<(), Interrupt> {
+    /// Finds out which sockets have something, and reads the requests if there are any to be taken.
+    fn epoll_wait(&mut self, wait: Duration, take_requests: bool) -> Result<(), Interrupt> {
         // Rounded up: rather a millisecond late than a busy loop.
         let millis = wait.as_micros().div_ceil(1000);
         let timeout = i32::try_from(millis).ok().and_then(|millis| EpollTimeout::try_from(millis).ok());
@@ -225,9 +229,8 @@ impl LinuxNet {
             match event.data() {
                 CONTROL => self.control.check()?,
                 place if (place as usize) < self.listening && self.options.ports == Ports::PerTransfer => {
-                    *heard_requests = true;
                     let place = place as usize;
-                    if let Some(Some(socket)) = self.sockets.get_mut(place) {
+                    if let (true, Some(Some(socket))) = (take_requests, self.sockets.get_mut(place)) {
                         self.requests.fill(place, socket);
                     }
                 }
@@ -398,6 +401,9 @@ const IP_AND_UDP_HEADERS: u16 = 28;
 /// A request has at most 512 bytes (RFC 2347); one byte more shows that a datagram has too many.
 const REQUEST: usize = 513;
 const REQUESTS: usize = 64;
+
+/// Between two looks at whether we are to stop; more than 256 sockets never have something at once.
+const BURST: usize = 512;
 
 /// A thousand simultaneous requests overflow the default of 208 KiB.
 const LISTEN_BUFFER: usize = 8 << 20;
