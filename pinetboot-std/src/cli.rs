@@ -199,7 +199,10 @@ fn serial(text: &str) -> Result<u32, String> {
 
 const SERVE_EXAMPLES: &str = "\
 Examples:
-  sudo pinetboot serve /srv/tftp                      the usual
+  sudo pinetboot serve /srv/tftp                      the router names this server in option 66
+  sudo pinetboot serve --dhcp proxy /srv/tftp         beside a router that cannot be touched
+  sudo pinetboot serve --dhcp lease --interface eth1 /srv/tftp
+                                                      on a network of its own
   pinetboot serve --tftp-port 6969 /srv/tftp          without privileges, to try
   pinetboot serve --single-port /srv/tftp             behind NAT or in a container
   pinetboot serve --config /etc/pinetboot.toml        a file like:  tree = \"/srv/tftp\"

@@ -9,7 +9,7 @@ use std::net::UdpSocket;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
-use namespace::{Namespace, PINETBOOT, Process, SOON, cable, content, end, part};
+use namespace::{Namespace, PINETBOOT, Process, SOON, cable, content, dnsmasq, end, part};
 use pinetboot_core::dhcp::{MAX_LEN, Profile};
 use pinetboot_core::pi::{PiIdentity, Revision};
 use tempfile::TempDir;
@@ -84,30 +84,6 @@ impl Lan {
         let after = said.split("counter packets ").nth(1).unwrap_or_else(|| panic!("{said}"));
         after.split(' ').next().unwrap().parse().unwrap()
     }
-}
-
-/// dnsmasq, giving addresses on the interface `eth` of a namespace.
-fn dnsmasq(at: &Namespace, options: &[&str]) -> Process {
-    let mut command = at.command("dnsmasq");
-    command.args([
-        "--no-daemon",
-        "--conf-file=/dev/null",
-        "--port=0",
-        "--interface=eth",
-        "--bind-interfaces",
-    ]);
-    command.args([
-        "--no-ping",
-        "--dhcp-leasefile=/dev/null",
-        "--user=root",
-        "--dhcp-range=10.77.0.50,10.77.0.60",
-    ]);
-    let mut dnsmasq = Process::start({
-        command.args(options);
-        command
-    });
-    dnsmasq.expect("sockets bound exclusively", SOON);
-    dnsmasq
 }
 
 /// What is served, and a script for udhcpc.

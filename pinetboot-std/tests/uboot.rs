@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use namespace::{End, Namespace, Process, SOON, cable, end};
+use namespace::{End, Namespace, Process, SOON, cable, dnsmasq, end};
 
 /// For what an emulated machine computes or loads; it takes a few seconds where nothing else runs.
 const A_WHILE: Duration = Duration::from_secs(90);
@@ -118,18 +118,7 @@ fn uefi_boots_by_pxe_beside_a_router() {
     cable(uplink, end(&router, "eth", "10.77.0.2/24"), 1500);
     network.bridge("lan", &["tap0", "uplink"]);
     network.address("lan", "10.77.0.1/24");
-    let mut dnsmasq = router.command("dnsmasq");
-    dnsmasq.args([
-        "--no-daemon",
-        "--conf-file=/dev/null",
-        "--port=0",
-        "--interface=eth",
-        "--bind-interfaces",
-    ]);
-    dnsmasq.args(["--no-ping", "--dhcp-leasefile=/dev/null", "--user=root"]);
-    dnsmasq.arg("--dhcp-range=10.77.0.50,10.77.0.60");
-    let mut dnsmasq = Process::start(dnsmasq);
-    dnsmasq.expect("sockets bound exclusively", SOON);
+    let _dnsmasq = dnsmasq(&router, &[]);
 
     let pxe = ["--dhcp", "proxy", "--dhcp-clients", "pxe", "--boot-file", "Image", "--interface", "lan"];
     let mut server = network.serve(tree.path(), &pxe);

@@ -286,6 +286,23 @@ pub(crate) fn get(client: &Namespace, server: &str, options: &[&str]) -> Command
     command
 }
 
+/// dnsmasq, giving addresses of 10.77.0.0/24 on the interface `eth` of a namespace.
+pub(crate) fn dnsmasq(at: &Namespace, options: &[&str]) -> Process {
+    let mut command = at.command("dnsmasq");
+    command.args([
+        "--no-daemon",
+        "--conf-file=/dev/null",
+        "--port=0",
+        "--interface=eth",
+        "--bind-interfaces",
+    ]);
+    command.args(["--no-ping", "--dhcp-leasefile=/dev/null", "--user=root"]);
+    command.arg("--dhcp-range=10.77.0.50,10.77.0.60").args(options);
+    let mut dnsmasq = Process::start(command);
+    dnsmasq.expect("sockets bound exclusively", SOON);
+    dnsmasq
+}
+
 /// In a process that [`Namespace::rerun`] started: what it is there for.
 pub(crate) fn part() -> Option<String> {
     env::var(PART).ok()
