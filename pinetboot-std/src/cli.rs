@@ -13,7 +13,7 @@ use crate::router_config::Router;
 
 /// Netboot Raspberry Pis: serve their boot files, fetch them, and see what a Pi would make of them.
 #[derive(Debug, Parser)]
-#[command(version, after_help = Exit::HELP, max_term_width = 100)]
+#[command(name = "pinetboot", version, after_help = Exit::HELP, max_term_width = 100)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]

@@ -130,6 +130,22 @@ impl LinuxNet {
         self.sockets.iter().take(self.listening).flatten().map(Socket::address).collect()
     }
 
+    /// The same as people read them: with the interface, if it is the only one that is used.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub fn listeners(&self) -> io::Result<Vec<String>> {
+        let named = |socket: &Socket| {
+            let address = socket.address()?;
+            Ok(match socket.interface() {
+                Some(interface) => format!("{}%{interface}:{}", address.ip(), address.port()),
+                None => address.to_string(),
+            })
+        };
+        self.sockets.iter().take(self.listening).flatten().map(named).collect()
+    }
+
     /// By which another thread can stop this network, or interrupt it.
     pub fn control(&self) -> Control {
         self.control.clone()

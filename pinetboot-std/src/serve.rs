@@ -33,7 +33,7 @@ pub fn run(options: &cli::Serve, level: Level) -> Result<Exit, Failed> {
     allow_descriptors(config.max_transfers);
 
     let net = LinuxNet::listen(&config.listen, config.net.clone()).map_err(|error| cannot_bind(&error))?;
-    let addresses = net.addresses().map_err(|error| Failed::new(Exit::Bind, error))?;
+    let listeners = net.listeners().map_err(|error| Failed::new(Exit::Bind, error))?;
     let control = net.control();
     signals::watch(control).map_err(|error| Failed::new(Exit::Failure, error))?;
 
@@ -43,7 +43,6 @@ pub fn run(options: &cli::Serve, level: Level) -> Result<Exit, Failed> {
     let mut server = Server::<_, _, _, TABLE>::new(net, storage, log, Limits::default(), &mut places);
 
     let dhcp = start_dhcp(&config, pis)?;
-    let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
     let ports = match config.net.ports {
         Ports::PerTransfer => "a port for each transfer",
         Ports::Single => "single port",
@@ -51,7 +50,7 @@ pub fn run(options: &cli::Serve, level: Level) -> Result<Exit, Failed> {
     let dhcp_addresses = dhcp.as_ref().map(|dhcp| format!(" dhcp {}", dhcp.addresses.join(" ")));
     let ready = format!(
         "ready tftp {} ({ports}){} serving {}",
-        addresses.join(" "),
+        listeners.join(" "),
         dhcp_addresses.unwrap_or_default(),
         config.tree.display()
     );
