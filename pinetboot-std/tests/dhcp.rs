@@ -36,6 +36,15 @@ impl Home {
         self.server.serve(&self.files.tree(), &[&["--interface", "lan"], options].concat())
     }
 
+    /// Fetches config.txt from our server, as the client.
+    fn fetch(&self) {
+        let got = self.files.0.path().join("got");
+        let mut curl = self.client.command("curl");
+        curl.args(["-sS", "-o"]).arg(&got).arg("tftp://10.77.0.1/config.txt");
+        assert!(Process::start(curl).finish(SOON).0.success());
+        assert_eq!(fs::read(got).unwrap(), content(5000));
+    }
+
     /// Asks by busybox udhcpc for an address, and returns what it was told: its address first.
     fn udhcpc(&self, options: &[&str]) -> String {
         let mut command = self.client.command("busybox");
@@ -147,10 +156,7 @@ fn a_pi_gets_an_address_and_its_files_and_keeps_the_address() {
     server.line("Raspberry Pi 5 Model B Rev 1.0 (8 GB), serial bd989ae1", SOON);
     server.line(&format!("has the address {address}"), SOON);
 
-    let mut curl = home.client.command("curl");
-    curl.args(["-sS", "-o"]).arg(home.files.0.path().join("got")).arg("tftp://10.77.0.1/config.txt");
-    assert!(Process::start(curl).finish(SOON).0.success());
-    assert_eq!(fs::read(home.files.0.path().join("got")).unwrap(), content(5000));
+    home.fetch();
     // Known by what it said by DHCP, although it asks for the plain name.
     server.line(&format!("bd989ae1 ({address}) sent config.txt"), SOON);
 
@@ -227,6 +233,7 @@ fn a_proxy_speaks_to_pis_and_to_nobody_else() {
     let told = lan.home.udhcpc(&[]);
     assert!(told.contains(" from 10.77.0.2,"), "{told}");
     assert_eq!(lan.seen_of_us(), 0, "an ordinary client is the router's alone");
+    lan.home.fetch();
 
     // udhcpc does not know proxies, and takes their offer for one of an address; what counts is that it is made.
     let mut command = lan.home.client.command("busybox");

@@ -112,12 +112,7 @@ fn uefi_boots_by_pxe_beside_a_router() {
     let tree = tempfile::tempdir().unwrap();
     fs::write(tree.path().join("Image"), kernel()).unwrap();
     fs::write(tree.path().join("config.txt"), "").unwrap();
-    let (network, router) = (Namespace::new("uefi"), Namespace::new("router"));
-    network.tap("tap0");
-    let uplink = End { of: &network, interface: "uplink", address: None };
-    cable(uplink, end(&router, "eth", "10.77.0.2/24"), 1500);
-    network.bridge("lan", &["tap0", "uplink"]);
-    network.address("lan", "10.77.0.1/24");
+    let (network, router) = beside_a_router("uefi");
     let _dnsmasq = dnsmasq(&router, &[]);
 
     let pxe = ["--dhcp", "proxy", "--dhcp-clients", "pxe", "--boot-file", "Image", "--interface", "lan"];
@@ -128,6 +123,41 @@ fn uefi_boots_by_pxe_beside_a_router() {
     assert!(line.contains(" 10.77.0.5") || line.contains(" 10.77.0.60"), "an address of dnsmasq's: {line}");
     let log = server.stop();
     assert!(!log.contains("WARN"), "{log}");
+}
+
+/// U-Boot knows no proxies: asking as a Pi's firmware does, it is answered by ours too, takes the router's address all
+/// the same, and has to be told the boot server by its variable.
+#[test]
+#[ignore = "needs root, network namespaces, dnsmasq, QEMU and U-Boot; run by .ci/run"]
+fn u_boot_is_not_misled_by_a_proxy() {
+    let tree = tempfile::tempdir().unwrap();
+    fs::write(tree.path().join("config.txt"), namespace::content(100_000)).unwrap();
+    let (network, router) = beside_a_router("uboot");
+    let _dnsmasq = dnsmasq(&router, &[]);
+    let pxe = ["--dhcp", "proxy", "--dhcp-clients", "pxe", "--boot-file", "config.txt", "--interface", "lan"];
+    let mut server = network.serve(tree.path(), &pxe);
+    let mut uboot = UBoot::start(&network);
+    for setting in ["autoload no", "bootp_vci PXEClient:Arch:00000:UNDI:002001"] {
+        uboot.run(&format!("setenv {setting}"), SOON);
+    }
+    let said = uboot.run("dhcp", A_WHILE);
+    assert!(said.contains("DHCP client bound to address 10.77.0."), "{said}");
+    server.line("OFFER 0.0.0.0 to", SOON);
+    uboot.run("setenv serverip 10.77.0.1", SOON);
+    let said = uboot.run(&format!("tftpboot 0x{KERNEL_ADDRESS} config.txt"), A_WHILE);
+    assert!(said.contains("Bytes transferred = 100000 "), "{said}");
+    server.stop();
+}
+
+/// A network with a TAP device and our server's interface `lan` on it, and a router on its interface `eth`.
+fn beside_a_router(role: &str) -> (Namespace, Namespace) {
+    let (network, router) = (Namespace::new(role), Namespace::new("router"));
+    network.tap("tap0");
+    let uplink = End { of: &network, interface: "uplink", address: None };
+    cable(uplink, end(&router, "eth", "10.77.0.2/24"), 1500);
+    network.bridge("lan", &["tap0", "uplink"]);
+    network.address("lan", "10.77.0.1/24");
+    (network, router)
 }
 
 /// The kernel to boot: uncompressed, as `booti` wants it.
