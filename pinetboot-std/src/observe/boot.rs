@@ -92,14 +92,19 @@ impl Boots {
         let Some(boot) = self.by_address.remove(report.peer.ip()) else { return };
         let seconds = now.since(boot.began).as_secs_f64();
         let Boot { files, bytes, missing, resent, .. } = boot;
+        let booting = self.pis.booting_for(*report.peer.ip()).map(|since| since.as_secs_f64());
+        let since_dhcp =
+            booting.map_or(String::new(), |since| format!(", {since:.1} s after it asked by DHCP"));
         info!(
             client,
             files,
             bytes,
             seconds,
+            booting,
             missing,
             resent,
-            "{client} has its kernel: files: {files}, {} in {seconds:.1} s; not there: {missing}; packets sent again: {resent}",
+            "{client} has its kernel: files: {files}, {} in {seconds:.1} s{since_dhcp}; not there: {missing}; packets sent \
+             again: {resent}",
             DecimalBytes(bytes),
         );
     }

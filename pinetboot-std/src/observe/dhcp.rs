@@ -23,6 +23,8 @@ struct Known {
 #[derive(Debug, Clone, Copy)]
 struct Pi {
     identity: PiIdentity,
+    /// When it began to boot, as far as one can tell.
+    began: Clock,
     seen: Clock,
 }
 
@@ -31,6 +33,12 @@ impl Pis {
     pub fn at(&self, address: Ipv4Addr) -> Option<PiIdentity> {
         let known = self.lock();
         Some(known.pis.get(known.addresses.get(&address)?)?.identity)
+    }
+
+    /// For how long whoever has this address has been booting, since it first asked by DHCP.
+    pub fn booting_for(&self, address: Ipv4Addr) -> Option<Duration> {
+        let known = self.lock();
+        Some(known.pis.get(known.addresses.get(&address)?)?.began.elapsed())
     }
 
     /// Someone says who it is. Whether that begins a new boot, as far as one can tell.
@@ -46,8 +54,14 @@ impl Pis {
                 return false;
             }
         }
-        let before = known.pis.insert(hardware, Pi { identity, seen: now });
-        before.is_none_or(|pi| pi.identity != identity || now.duration_since(pi.seen) > NEW_BOOT)
+        let same_boot = known
+            .pis
+            .get(&hardware)
+            .filter(|pi| pi.identity == identity && now.duration_since(pi.seen) <= NEW_BOOT);
+        let began = same_boot.map_or(now, |pi| pi.began);
+        let begins = same_boot.is_none();
+        known.pis.insert(hardware, Pi { identity, began, seen: now });
+        begins
     }
 
     fn has(&self, hardware: HardwareAddress, address: Ipv4Addr) {
