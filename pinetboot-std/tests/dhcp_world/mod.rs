@@ -152,7 +152,9 @@ impl Server {
 
     fn arguments(self, config: &Path, leases: Option<&Path>, files: &Path, command: &mut Command) {
         let arguments = match self {
-            Self::Dnsmasq => command.args(["--keep-in-foreground", "--log-facility=-", "-C"]).arg(config),
+            Self::Dnsmasq => command
+                .args(["--keep-in-foreground", "--log-facility=-", "--pid-file=", "-C"]) // all share /run
+                .arg(config),
             Self::Isc => {
                 let leases = leases.unwrap();
                 command
