@@ -19,11 +19,11 @@ pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
 
-    /// Say more: once for decisions, twice for every packet
+    /// Log more: once for decisions, twice for every packet
     #[arg(short, long, global = true, action = ArgAction::Count, display_order = 900)]
     pub verbose: u8,
 
-    /// Say less: only what someone should look at
+    /// Log less: only what someone should look at; and no progress
     #[arg(short, long, global = true, conflicts_with = "verbose", display_order = 901)]
     pub quiet: bool,
 }

@@ -4,11 +4,15 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use pinetboot::cli::{Cli, Command};
+use pinetboot::config::LogFormat;
 use pinetboot::{demo, get, logging, probe, router_config, serve, simulate};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let level = logging::level(cli.verbose, cli.quiet);
+    if !matches!(cli.command, Command::Serve(_)) {
+        logging::start(LogFormat::Text, level); // `serve` reads in its configuration how
+    }
     let done = match &cli.command {
         Command::Serve(options) => serve::run(options, level),
         Command::Get(options) => get::run(options, cli.quiet),
