@@ -9,6 +9,7 @@
 //! | [`serve`], [`get`], [`probe`], [`router_config`], [`simulate`], [`demo`] | a command each |
 //! | [`net`] | the core's network trait on epoll |
 //! | [`storage`] | a tree of boot files, and a directory for uploads |
+//! | [`images`] | a directory of imported OS images |
 //! | [`observe`], [`logging`] | log lines, from the core's events |
 //! | [`signals`] | SIGINT, SIGTERM and SIGHUP |
 
@@ -19,6 +20,7 @@ pub mod config;
 pub mod demo;
 pub mod exit;
 pub mod get;
+pub mod images;
 pub mod logging;
 pub mod net;
 pub mod observe;

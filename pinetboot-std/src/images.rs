@@ -1,0 +1,305 @@
+//! A directory of imported OS images: what `pinetboot import` makes and `pinetboot serve` serves.
+//!
+//! ```text
+//! DIR/images/NAME/root/        the root file system; the boot partition's files are beneath it, where the system mounts
+//!                              them (root/boot/firmware)
+//! DIR/images/NAME/image.toml   what is known of the image; written last, so an image without one is no image
+//! DIR/current -> images/NAME   the image in use
+//! DIR/state/                   what belongs to single Pis
+//! ```
+//!
+//! The command line in an imported image names no root: no `root=`, `nfsroot=` or `ip=`. The server adds them, since only
+//! it knows its address and which Pi asks.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+/// A directory of images.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Images {
+    dir: PathBuf,
+}
+
+/// One image, whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image {
+    /// What it is called.
+    pub name: String,
+    /// Its root file system.
+    pub root: PathBuf,
+    /// Its boot partition's files, beneath `root`.
+    pub boot: PathBuf,
+    /// What is known of it.
+    pub facts: ImageFacts,
+}
+
+/// What is known of an image: its `image.toml`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+pub struct ImageFacts {
+    /// The system and its release, as the import recognised it: `raspios-trixie`, `ubuntu-24.04`, `debian-12`, `unknown`.
+    pub release: String,
+    /// What the system calls itself.
+    pub pretty_name: String,
+    /// The file that it came from, without its directory.
+    pub source: String,
+    /// That file's SHA-256, in hexadecimal digits.
+    pub sha256: String,
+    /// When it was imported (RFC 3339, UTC).
+    pub imported: String,
+    /// Where the system has its boot partition, relative to its root.
+    pub boot: PathBuf,
+    /// Whether there is a root file system: not after `import --boot-only`.
+    pub has_root: bool,
+    /// Whether its kernels mount an NFS root by themselves: then a Pi boots without the initramfs.
+    pub kernel_mounts_root: bool,
+    /// The command line as it was in the image; empty if it had none.
+    pub cmdline: String,
+    /// What the import changed, one line each.
+    pub changes: Vec<String>,
+    /// Files that had capabilities, which NFSv3 cannot carry: `/usr/bin/ping cap_net_raw=ep`.
+    pub lost_capabilities: Vec<String>,
+}
+
+impl Images {
+    /// The images in a directory; `None` if it is no such directory: there is no whole image in it.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be read, or an image's facts make no sense.
+    pub fn open(dir: &Path) -> Result<Option<Self>, ImagesError> {
+        let images = Self::at(dir);
+        Ok(if images.list()?.is_empty() { None } else { Some(images) })
+    }
+
+    /// The images in a directory, which need not be there yet.
+    pub fn at(dir: &Path) -> Self {
+        Self { dir: dir.to_owned() }
+    }
+
+    /// The image in use; `None` if none is.
+    ///
+    /// # Errors
+    ///
+    /// If `current` is there but leads to no image.
+    pub fn current(&self) -> Result<Option<Image>, ImagesError> {
+        let link = self.dir.join(CURRENT);
+        let target = match fs::read_link(&link) {
+            Ok(target) => target,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(ImagesError::new(&link, Problem::Io(error))),
+        };
+        let name = target.strip_prefix(IMAGES).ok().and_then(Path::to_str).filter(|name| is_name(name));
+        let image = name.map_or(Ok(None), |name| self.find(name))?;
+        image.map(Some).ok_or_else(|| ImagesError::new(&link, Problem::NoImage(target)))
+    }
+
+    /// The image of that name.
+    ///
+    /// # Errors
+    ///
+    /// If it is there but its facts cannot be read.
+    pub fn find(&self, name: &str) -> Result<Option<Image>, ImagesError> {
+        if !is_name(name) {
+            return Ok(None);
+        }
+        let place = self.place(name);
+        let file = place.join(FACTS);
+        let text = match fs::read_to_string(&file) {
+            Ok(text) => text,
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                return Ok(None);
+            }
+            Err(error) => return Err(ImagesError::new(&file, Problem::Io(error))),
+        };
+        let facts: ImageFacts = toml::from_str(&text)
+            .map_err(|error| ImagesError::new(&file, Problem::Facts(error.message().to_owned())))?;
+        if !facts.boot.components().all(|part| matches!(part, std::path::Component::Normal(_))) {
+            return Err(ImagesError::new(&file, Problem::Facts("boot leads out of the image".into())));
+        }
+        let root = place.join(ROOT);
+        Ok(Some(Image { name: name.to_owned(), boot: root.join(&facts.boot), root, facts }))
+    }
+
+    /// All images, by name.
+    ///
+    /// # Errors
+    ///
+    /// If the directory, or an image's facts, cannot be read.
+    pub fn list(&self) -> Result<Vec<Image>, ImagesError> {
+        let dir = self.dir.join(IMAGES);
+        let entries = match fs::read_dir(&dir) {
+            Ok(entries) => entries,
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                return Ok(Vec::new());
+            }
+            Err(error) => return Err(ImagesError::new(&dir, Problem::Io(error))),
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(|error| ImagesError::new(&dir, Problem::Io(error)))?;
+            names.extend(entry.file_name().into_string());
+        }
+        names.sort();
+        names.iter().filter_map(|name| self.find(name).transpose()).collect()
+    }
+
+    /// Where an image of that name is, or would be.
+    pub fn place(&self, name: &str) -> PathBuf {
+        self.dir.join(IMAGES).join(name)
+    }
+
+    /// Where the state of single Pis is kept unless said otherwise.
+    pub fn state(&self) -> PathBuf {
+        self.dir.join("state")
+    }
+
+    /// Puts an image in use: from here on [`current`](Self::current) is this one, at once and for everyone.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such image, or the link cannot be made.
+    pub fn make_current(&self, name: &str) -> Result<(), ImagesError> {
+        let link = self.dir.join(CURRENT);
+        let target = Path::new(IMAGES).join(name);
+        if self.find(name)?.is_none() {
+            return Err(ImagesError::new(&link, Problem::NoImage(target)));
+        }
+        let new = self.dir.join(".current.new");
+        let replaced = match fs::remove_file(&new) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => std::os::unix::fs::symlink(&target, &new).and_then(|()| fs::rename(&new, &link)),
+        };
+        replaced.map_err(|error| ImagesError::new(&link, Problem::Io(error)))
+    }
+}
+
+/// Whether an image may be called so: letters, digits, `.`, `_`, `+` and `-`, the first one a letter or digit, 64 at most.
+pub fn is_name(name: &str) -> bool {
+    name.len() <= 64
+        && name.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._+-".contains(&byte))
+}
+
+/// What is wrong with a directory of images.
+#[derive(Debug)]
+pub struct ImagesError {
+    place: PathBuf,
+    problem: Problem,
+}
+
+#[derive(Debug)]
+enum Problem {
+    Io(io::Error),
+    Facts(String),
+    NoImage(PathBuf),
+}
+
+impl ImagesError {
+    fn new(place: &Path, problem: Problem) -> Self {
+        Self { place: place.to_owned(), problem }
+    }
+}
+
+impl fmt::Display for ImagesError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let place = self.place.display();
+        match &self.problem {
+            Problem::Io(error) => write!(f, "{place}: {error}"),
+            Problem::Facts(why) => write!(f, "{place}: {why}. Import the image again"),
+            Problem::NoImage(target) => write!(f, "{place}: no image is at {}", target.display()),
+        }
+    }
+}
+
+impl std::error::Error for ImagesError {}
+
+/// The directory of all images.
+pub(crate) const IMAGES: &str = "images";
+/// An image's root file system.
+pub(crate) const ROOT: &str = "root";
+/// An image's facts.
+pub(crate) const FACTS: &str = "image.toml";
+const CURRENT: &str = "current";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn add(dir: &Path, name: &str, facts: &ImageFacts) {
+        let place = dir.join(IMAGES).join(name);
+        fs::create_dir_all(place.join(ROOT).join(&facts.boot)).unwrap();
+        fs::write(place.join(FACTS), toml::to_string(facts).unwrap()).unwrap();
+    }
+
+    fn facts() -> ImageFacts {
+        ImageFacts {
+            release: "raspios-trixie".into(),
+            boot: "boot/firmware".into(),
+            has_root: true,
+            changes: vec!["fstab: a \"quoted\" line\nand another".into()],
+            ..ImageFacts::default()
+        }
+    }
+
+    #[test]
+    fn images_are_found_listed_and_put_in_use() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(Images::open(dir.path()).unwrap(), None, "nothing there");
+        fs::create_dir_all(dir.path().join("images/half/root")).unwrap();
+        assert_eq!(Images::open(dir.path()).unwrap(), None, "an import that never ended");
+
+        add(dir.path(), "b", &facts());
+        add(dir.path(), "a", &facts());
+        let images = Images::open(dir.path()).unwrap().unwrap();
+        let names: Vec<_> = images.list().unwrap().into_iter().map(|image| image.name).collect();
+        assert_eq!(names, ["a", "b"]);
+        assert_eq!(images.find("half").unwrap(), None);
+        assert_eq!(images.current().unwrap(), None);
+
+        images.make_current("b").unwrap();
+        images.make_current("a").unwrap();
+        let current = images.current().unwrap().unwrap();
+        assert_eq!(current.name, "a");
+        assert_eq!(current.boot, dir.path().join("images/a/root/boot/firmware"));
+        assert_eq!(current.facts, facts());
+        assert_eq!(fs::read_link(dir.path().join("current")).unwrap(), Path::new("images/a"), "relative");
+        assert!(images.make_current("half").is_err());
+    }
+
+    #[test]
+    fn a_link_that_leads_elsewhere_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        add(dir.path(), "a", &facts());
+        let images = Images::open(dir.path()).unwrap().unwrap();
+        for target in ["images/b", "/etc", "images/../images/a", "images/a/root"] {
+            let link = dir.path().join("current");
+            let _ = fs::remove_file(&link);
+            std::os::unix::fs::symlink(target, &link).unwrap();
+            assert!(images.current().is_err(), "{target}");
+        }
+    }
+
+    #[test]
+    fn facts_that_make_no_sense_are_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        add(dir.path(), "a", &ImageFacts { boot: "../../etc".into(), ..facts() });
+        assert!(Images::open(dir.path()).unwrap_err().to_string().contains("leads out"));
+        fs::write(dir.path().join("images/a/image.toml"), "release = 1").unwrap();
+        assert!(Images::open(dir.path()).is_err());
+    }
+
+    #[test]
+    fn names_that_a_directory_may_have() {
+        for name in ["trixie", "2026-04-13-raspios-trixie-arm64-lite", "ubuntu-24.04.3+raspi"] {
+            assert!(is_name(name), "{name}");
+        }
+        for name in ["", ".", "..", ".partial", "a/b", "-x", "ä", "a b", &"x".repeat(65)] {
+            assert!(!is_name(name), "{name}");
+        }
+    }
+}
