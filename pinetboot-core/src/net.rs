@@ -1,6 +1,6 @@
 //! The pluggable network: UDP, and the clock it waits by.
 
-use core::net::SocketAddrV4;
+use core::net::{Ipv4Addr, SocketAddrV4};
 
 use crate::Instant;
 
@@ -53,6 +53,15 @@ pub trait Net {
     /// Gives back what [`open`](Self::open) gave. Datagrams already sent from it still leave.
     fn close(&mut self, local: Self::Local) {
         let _ = local;
+    }
+
+    /// The address of ours that a port of ours answers from, where its name tells: what a storage may write into a file
+    /// for a client that is to come back to this server.
+    ///
+    /// The default does not know.
+    fn address(local: Self::Local) -> Option<Ipv4Addr> {
+        let _ = local;
+        None
     }
 
     /// The largest UDP payload, in bytes, that reaches `peer` from `local` without being fragmented.

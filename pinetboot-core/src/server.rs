@@ -7,7 +7,7 @@ mod session;
 mod table;
 
 use core::convert::Infallible;
-use core::net::SocketAddrV4;
+use core::net::{Ipv4Addr, SocketAddrV4};
 use core::time::Duration;
 
 pub use session::Session;
@@ -69,7 +69,10 @@ impl<'s, N: Net, S: Storage, O: Observer, const MAX: usize> Server<'s, N, S, O, 
     pub async fn turn(&mut self) -> Result<(), N::Error> {
         let Self { net, storage, observer, limits, table, .. } = self;
         let (now, action, heard) = match net.recv(self.sweep_at).await? {
-            Some(datagram) => (datagram.at, decide(table, storage, observer, limits, datagram).await, true),
+            Some(datagram) => {
+                let asked = N::address(datagram.local);
+                (datagram.at, decide(table, storage, observer, limits, datagram, asked).await, true)
+            }
             None => (net.now(), Action::Nothing, false),
         };
         match action {
@@ -268,6 +271,7 @@ async fn decide<L, S, O, const MAX: usize>(
     observer: &mut O,
     limits: &Limits,
     datagram: Datagram<'_, L>,
+    asked: Option<Ipv4Addr>,
 ) -> Action<L, S>
 where
     L: Copy + Eq,
@@ -296,10 +300,10 @@ where
     trace!("from {}: {}", peer, packet);
     match packet {
         Packet::Read(request) if listening => {
-            requested(table, storage, observer, limits, datagram, Direction::Read, &request).await
+            requested(table, storage, observer, limits, datagram, asked, (Direction::Read, &request)).await
         }
         Packet::Write(request) if listening => {
-            requested(table, storage, observer, limits, datagram, Direction::Write, &request).await
+            requested(table, storage, observer, limits, datagram, asked, (Direction::Write, &request)).await
         }
         packet => match known.and_then(|place| Some((place, table.session(place)?))) {
             Some((place, session)) => {
@@ -329,8 +333,8 @@ async fn requested<L, S, O, const MAX: usize>(
     observer: &mut O,
     limits: &Limits,
     datagram: Datagram<'_, L>,
-    direction: Direction,
-    request: &Request<'_>,
+    asked: Option<Ipv4Addr>,
+    (direction, request): (Direction, &Request<'_>),
 ) -> Action<L, S>
 where
     L: Copy + Eq,
@@ -354,7 +358,7 @@ where
     let opened = if current.is_none() && table.is_full() {
         Err(BUSY)
     } else {
-        open(storage, limits, peer, direction, request).await
+        open(storage, limits, (peer, asked), direction, request).await
     };
     match opened {
         Ok(opened) => {
@@ -372,7 +376,7 @@ where
 async fn open<S: Storage>(
     storage: &mut S,
     limits: &Limits,
-    peer: SocketAddrV4,
+    (peer, asked): (SocketAddrV4, Option<Ipv4Addr>),
     direction: Direction,
     request: &Request<'_>,
 ) -> Result<Opened<S>, Refusal> {
@@ -381,7 +385,7 @@ async fn open<S: Storage>(
     let refused = |error: OpenError| Refusal { code: error.code(), text: error.text() };
     Ok(match direction {
         Direction::Read => {
-            let file = storage.open(&OpenRequest { path, peer, len: None }).await.map_err(refused)?;
+            let file = storage.open(&OpenRequest { path, peer, asked, len: None }).await.map_err(refused)?;
             if request.mode == Mode::Netascii && file.len() > limits.netascii_len {
                 return Err(TOO_LONG);
             }
@@ -392,7 +396,7 @@ async fn open<S: Storage>(
         }
         Direction::Write => {
             let len = request.options.transfer_size;
-            let upload = storage.create(&OpenRequest { path, peer, len }).await.map_err(refused)?;
+            let upload = storage.create(&OpenRequest { path, peer, asked, len }).await.map_err(refused)?;
             Opened::Write(Sink::new(upload, request.mode))
         }
     })

@@ -2,7 +2,7 @@
 
 use core::convert::Infallible;
 use core::fmt;
-use core::net::SocketAddrV4;
+use core::net::{Ipv4Addr, SocketAddrV4};
 
 use crate::BootPath;
 use crate::tftp::ErrorCode;
@@ -40,6 +40,8 @@ pub struct OpenRequest<'a> {
     pub path: BootPath<'a>,
     /// The client.
     pub peer: SocketAddrV4,
+    /// The address of ours that it asked, if the network knows ([`Net::address`](crate::Net::address)).
+    pub asked: Option<Ipv4Addr>,
     /// For a file to be written: its length in bytes, if the client said so (`tsize`).
     pub len: Option<u64>,
 }

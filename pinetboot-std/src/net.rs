@@ -333,6 +333,10 @@ impl Net for LinuxNet {
         }
     }
 
+    fn address(local: Local) -> Option<Ipv4Addr> {
+        Some(local.source).filter(|source| !source.is_unspecified())
+    }
+
     fn max_payload(&self, local: Local, peer: SocketAddrV4) -> u16 {
         // A socket for each peer: one keeps the address of ours that it was first connected from, and from 127.0.0.1 no
         // other machine is in reach.
