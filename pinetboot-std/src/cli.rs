@@ -8,6 +8,7 @@ use pinetboot_core::pi::Model;
 
 use crate::config::Settings;
 use crate::exit::Exit;
+use crate::pack::{self, Board};
 use crate::probe::Client;
 use crate::router_config::Router;
 
@@ -50,6 +51,10 @@ pub enum Command {
     Simulate(Simulate),
     /// Serve a small tree to a simulated Pi 5, all in this process, and show its boot
     Demo,
+    /// Make a tree the file to drag onto a boot appliance's board, beside its firmware
+    ///
+    /// The board serves those files from its flash. The firmware itself is another file, and is not touched.
+    Pack(Pack),
 }
 
 /// Options of `serve`.
@@ -178,6 +183,39 @@ pub struct Simulate {
     pub serial: u32,
 }
 
+/// Options of `pack`.
+#[derive(Debug, Args)]
+#[command(after_help = PACK_EXAMPLES)]
+pub struct Pack {
+    /// What to pack: files as on a Pi's boot partition, and perhaps the appliance's own pinetboot.toml
+    #[arg(required_unless_present = "check")]
+    pub tree: Option<PathBuf>,
+
+    /// Where to put it
+    #[arg(short, long, value_name = "FILE", required_unless_present = "check")]
+    pub output: Option<PathBuf>,
+
+    /// For which board
+    #[arg(long, value_enum, default_value_t = Board::Rp2040)]
+    pub board: Board,
+
+    /// Where in flash the firmware looks for it [default: 1M]
+    #[arg(long, value_name = "BYTES", value_parser = pack::size)]
+    pub offset: Option<u64>,
+
+    /// How much flash the board has [default: 2M, with --esp 4M]
+    #[arg(long, value_name = "BYTES", value_parser = pack::size)]
+    pub flash: Option<u64>,
+
+    /// For an ESP32 instead: the bare archive, to be written by espflash
+    #[arg(long, conflicts_with = "board")]
+    pub esp: bool,
+
+    /// Show what a packed file holds, and whether it is whole
+    #[arg(long, value_name = "FILE", exclusive = true)]
+    pub check: Option<PathBuf>,
+}
+
 /// `IP` or `IP:PORT`; the port is 69 unless given.
 fn server_address(text: &str) -> Result<SocketAddrV4, String> {
     let address = text
@@ -244,6 +282,15 @@ Examples:
   pinetboot router-config --server 192.168.1.2                   what there is
   pinetboot router-config --server 192.168.1.2 --for dnsmasq > /etc/dnsmasq.d/pinetboot.conf
   pinetboot router-config --server 192.168.1.2 --for eeprom --client-ip 192.168.1.50";
+
+const PACK_EXAMPLES: &str = "\
+Examples:
+  pinetboot pack /srv/tftp -o boot.uf2                     for a W5500-EVB-Pico
+  pinetboot pack /srv/tftp -o boot.uf2 --board rp2350 --flash 4M
+  pinetboot pack /srv/tftp -o boot.bin --esp               for an ESP32-C3 or C6
+  pinetboot pack --check boot.uf2                          what does it hold?
+
+Large files need not fit: what the flash does not hold is served from the board's microSD card.";
 
 const SIMULATE_EXAMPLES: &str = "\
 Examples:

@@ -6,7 +6,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`cli`], [`config`], [`exit`] | options as typed, the configuration they amount to, exit codes |
-//! | [`serve`], [`get`], [`probe`], [`router_config`], [`simulate`], [`demo`] | a command each |
+//! | [`serve`], [`get`], [`probe`], [`router_config`], [`simulate`], [`demo`], [`pack`] | a command each |
 //! | [`net`] | the core's network trait on epoll |
 //! | [`storage`] | a tree of boot files, and a directory for uploads |
 //! | [`images`] | a directory of imported OS images |
@@ -24,6 +24,7 @@ pub mod images;
 pub mod logging;
 pub mod net;
 pub mod observe;
+pub mod pack;
 pub mod probe;
 pub mod router_config;
 pub mod serve;

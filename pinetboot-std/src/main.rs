@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use pinetboot::cli::{Cli, Command};
 use pinetboot::config::LogFormat;
-use pinetboot::{demo, get, logging, probe, router_config, serve, simulate};
+use pinetboot::{demo, get, logging, pack, probe, router_config, serve, simulate};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -20,6 +20,7 @@ fn main() -> ExitCode {
         Command::RouterConfig(options) => router_config::run(options),
         Command::Simulate(options) => simulate::run(options),
         Command::Demo => demo::run(),
+        Command::Pack(options) => pack::run(options),
     };
     let exit = done.unwrap_or_else(|failed| {
         eprintln!("pinetboot: {failed}");

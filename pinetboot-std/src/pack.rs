@@ -1,0 +1,198 @@
+//! `pinetboot pack`: makes a tree the file to drag onto a board, beside its firmware; and shows what such a file holds.
+//!
+//! ```text
+//! Tree (names, sizes) -> Archive (ustar) -> Uf2 (where in flash) -> boot.uf2
+//! ```
+//!
+//! The firmware reads the archive where it lies in flash, at a fixed offset; the firmware's own part of the flash is not
+//! touched. The same tree always makes the same bytes.
+
+mod archive;
+mod check;
+mod room;
+mod tree;
+mod uf2;
+
+use std::fmt::Write as _;
+use std::fs::Permissions;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use crate::cli;
+use crate::exit::{Exit, Failed};
+pub use room::{Board, size};
+use room::{Room, SECTOR};
+use tree::Tree;
+
+/// Packs the tree, or checks a file.
+///
+/// # Errors
+///
+/// If the tree cannot be read or is too big for the board, or the file to check is broken.
+pub fn run(options: &cli::Pack) -> Result<Exit, Failed> {
+    if let Some(file) = &options.check {
+        print!("{}", check::report(file)?);
+        return Ok(Exit::Success);
+    }
+    let (Some(root), Some(output)) = (&options.tree, &options.output) else {
+        return Err(Failed::new(Exit::Usage, "say what to pack and into which file: pack TREE -o boot.uf2"));
+    };
+    let room = Room::new(options).map_err(|why| Failed::new(Exit::Usage, why))?;
+    print!("{}", pack(root, output, &room)?);
+    Ok(Exit::Success)
+}
+
+/// Writes the packed tree, and returns what to say about it.
+fn pack(root: &Path, output: &Path, room: &Room) -> Result<String, Failed> {
+    let tree = Tree::walk(root)?;
+    for left_out in &tree.left_out {
+        eprintln!("left out: {left_out}");
+    }
+    if tree.files.is_empty() {
+        return Err(Failed::new(Exit::Tree, format!("{}: no file in it", root.display())));
+    }
+    let needed = archive::len(tree.files.iter().map(|file| file.len)).next_multiple_of(SECTOR);
+    if needed > room.len() {
+        return Err(Failed::new(Exit::Failure, too_big(&tree, needed, room)));
+    }
+    let archive = archive::write(&tree)?;
+    let bytes = match room.board {
+        Board::Esp => archive,
+        Board::Rp2040 | Board::Rp2350 => uf2::encode(&archive, room),
+    };
+    write_file(output, &bytes)
+        .map_err(|error| Failed::new(Exit::Failure, format!("cannot write {}: {error}", output.display())))?;
+    Ok(summary(&tree, output, needed, room))
+}
+
+fn summary(tree: &Tree, output: &Path, needed: u64, room: &Room) -> String {
+    let (files, bytes) = (tree.files.len(), tree.bytes());
+    let (output, left) = (output.display(), room.len() - needed);
+    let mut text =
+        format!("{output}: {files} files, {bytes} bytes; {left} bytes of the board's flash stay free\n");
+    let _cannot_fail = match room.board {
+        Board::Esp => writeln!(text, "Now: espflash write-bin {:#x} {output}", room.offset),
+        Board::Rp2040 | Board::Rp2350 => {
+            writeln!(
+                text,
+                "Now: hold BOOTSEL while plugging the board in, and copy it to the drive that appears"
+            )
+        }
+    };
+    text
+}
+
+fn too_big(tree: &Tree, needed: u64, room: &Room) -> String {
+    let mut text = format!(
+        "{} bytes too big: the archive takes {needed}, the flash has {} for it ({} from offset {:#x}). The largest files:",
+        needed - room.len(),
+        room.len(),
+        room.flash,
+        room.offset
+    );
+    let mut by_size: Vec<_> = tree.files.iter().collect();
+    by_size.sort_by_key(|file| core::cmp::Reverse(file.len));
+    for file in by_size.iter().take(5) {
+        let _cannot_fail = write!(text, "\n{:>12}  {}", file.len, file.name);
+    }
+    text.push_str(
+        "\nPut what is large on the microSD card instead, or say --flash SIZE if the board has more.",
+    );
+    text
+}
+
+/// All of it or nothing, like a compiler's output.
+fn write_file(output: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let directory = output.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let mut part = tempfile::Builder::new()
+        .prefix(".pinetboot-")
+        .permissions(Permissions::from_mode(0o666))
+        .tempfile_in(directory.map_or_else(|| PathBuf::from("."), Path::to_owned))?;
+    part.write_all(bytes)?;
+    part.persist(output).map(drop).map_err(|error| error.error)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn options(root: &Path, output: &Path) -> cli::Pack {
+        cli::Pack {
+            tree: Some(root.to_owned()),
+            output: Some(output.to_owned()),
+            board: Board::Rp2040,
+            offset: None,
+            flash: None,
+            esp: false,
+            check: None,
+        }
+    }
+
+    fn some_tree() -> tempfile::TempDir {
+        let tree = tempfile::tempdir().unwrap();
+        fs::create_dir(tree.path().join("overlays")).unwrap();
+        fs::write(tree.path().join("config.txt"), "arm_64bit=1\n").unwrap();
+        fs::write(tree.path().join("kernel_2712.img"), vec![0x5a; 70_001]).unwrap();
+        fs::write(tree.path().join("overlays/overlay_map.dtb"), [1, 2, 3]).unwrap();
+        tree
+    }
+
+    #[test]
+    fn what_is_packed_is_what_check_shows_and_packing_again_gives_the_same() {
+        let tree = some_tree();
+        let out = tempfile::tempdir().unwrap();
+        for (board, esp) in [(Board::Rp2040, false), (Board::Rp2350, false), (Board::Rp2040, true)] {
+            let [first, second] = ["1", "2"].map(|name| out.path().join(name));
+            run(&cli::Pack { board, esp, ..options(tree.path(), &first) }).unwrap();
+            fs::File::open(tree.path().join("config.txt"))
+                .and_then(|file| file.set_modified(std::time::UNIX_EPOCH))
+                .unwrap();
+            run(&cli::Pack { board, esp, ..options(tree.path(), &second) }).unwrap();
+            assert_eq!(fs::read(&first).unwrap(), fs::read(&second).unwrap(), "{board:?}");
+
+            let report = check::report(&first).unwrap();
+            assert!(report.contains("\n          12  config.txt\n"), "{report}");
+            assert!(report.contains("\n       70001  kernel_2712.img\n"), "{report}");
+            assert!(report.contains("\n           3  overlays/overlay_map.dtb\n"), "{report}");
+            assert!(report.ends_with("\n3 files, 70016 bytes\n"), "{report}");
+        }
+    }
+
+    #[test]
+    fn too_big_says_by_how_much_and_what_is_large() {
+        let tree = some_tree();
+        let out = tempfile::tempdir().unwrap();
+        let output = out.path().join("boot.uf2");
+        let small = Some(0x10_0000 + 64 * 1024);
+        let failed = run(&cli::Pack { flash: small, ..options(tree.path(), &output) }).unwrap_err();
+        // 3 headers, 512 + 70144 + 512 bytes of files, 1024 at the end: 73728 = 18 sectors, of which 16 fit.
+        assert!(
+            failed.message.starts_with("8192 bytes too big: the archive takes 73728, the flash has 65536")
+        );
+        let kernel = failed.message.find("70001  kernel_2712.img").unwrap();
+        assert!(kernel < failed.message.find("12  config.txt").unwrap());
+        assert!(!output.exists());
+    }
+
+    #[test]
+    fn it_fits_to_the_last_sector() {
+        let tree = some_tree();
+        let out = tempfile::tempdir().unwrap();
+        let output = out.path().join("boot.uf2");
+        let just = Some(0x10_0000 + 73_728);
+        assert_eq!(run(&cli::Pack { flash: just, ..options(tree.path(), &output) }).unwrap(), Exit::Success);
+        let report = check::report(&output).unwrap();
+        assert!(report.contains("0x10100000 to 0x10112000"), "{report}");
+    }
+
+    #[test]
+    fn an_empty_tree_or_none_is_an_error() {
+        let tree = tempfile::tempdir().unwrap();
+        let output = tree.path().join("boot.uf2");
+        assert_eq!(run(&options(tree.path(), &output)).unwrap_err().exit, Exit::Tree);
+        assert_eq!(run(&options(&tree.path().join("none"), &output)).unwrap_err().exit, Exit::Tree);
+    }
+}

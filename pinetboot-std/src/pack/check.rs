@@ -1,0 +1,61 @@
+//! What a packed file holds; and whether the board would read it.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+use super::room::{Board, FLASH_BASE};
+use super::{archive, uf2};
+use crate::exit::{Exit, Failed};
+
+/// A line on where it goes, a line for each file, and their sum.
+pub(super) fn report(path: &Path) -> Result<String, Failed> {
+    let name = path.display();
+    let broken = |why: String| Failed::new(Exit::Failure, format!("{name}: {why}"));
+    let file = fs::read(path).map_err(|error| broken(error.to_string()))?;
+    let (place, archive) = if uf2::is_uf2(&file) {
+        let image = uf2::decode(&file).map_err(broken)?;
+        (place(&image), image.bytes)
+    } else {
+        ("a plain archive, as for an ESP32".to_owned(), file)
+    };
+    let members = archive::read(&archive).map_err(|why| {
+        broken(format!("{why}. It was not made by 'pinetboot pack', or is damaged: pack the tree again"))
+    })?;
+    let mut text = format!("{name}: {place}\n");
+    for member in &members {
+        let _cannot_fail = writeln!(text, "{:>12}  {}", member.len, member.name);
+    }
+    let bytes: u64 = members.iter().map(|member| member.len).sum();
+    let _cannot_fail = writeln!(text, "{} files, {bytes} bytes", members.len());
+    Ok(text)
+}
+
+fn place(image: &uf2::Image) -> String {
+    let board = match image.board {
+        Board::Rp2040 => "RP2040",
+        Board::Rp2350 | Board::Esp => "RP2350",
+    };
+    let end = u64::from(image.address) + image.bytes.len() as u64;
+    let offset = image.address.wrapping_sub(FLASH_BASE);
+    format!("for an {board}, flash from {:#010x} to {end:#010x} (offset {offset:#x})", image.address)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pack::room::Room;
+
+    #[test]
+    fn other_files_are_refused_with_a_word_on_what_to_do() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("boot.uf2");
+        let room = Room { board: Board::Rp2040, offset: 0, flash: 0x20_0000 };
+        for other in [&b""[..], b"#!/bin/sh\n", &uf2::encode(&[0x12; 9000], &room)] {
+            fs::write(&path, other).unwrap();
+            let failed = report(&path).unwrap_err();
+            assert_eq!(failed.exit, Exit::Failure);
+            assert!(failed.message.contains("pack the tree again"), "{}", failed.message);
+        }
+    }
+}
