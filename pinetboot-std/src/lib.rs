@@ -8,12 +8,13 @@
 //! | [`cli`], [`config`], [`exit`] | options as typed, the configuration they amount to, exit codes |
 //! | [`serve`], [`get`], [`probe`], [`router_config`], [`simulate`], [`demo`], [`pack`] | a command each |
 //! | [`net`] | the core's network trait on epoll |
+//! | `nfs` | an NFSv3 server, for root file systems (feature `nfs`) |
 //! | [`storage`] | a tree of boot files, and a directory for uploads |
 //! | [`images`] | a directory of imported OS images |
 //! | [`observe`], [`logging`] | log lines, from the core's events |
 //! | [`signals`] | SIGINT, SIGTERM and SIGHUP |
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 pub mod cli;
 pub mod config;
@@ -23,6 +24,8 @@ pub mod get;
 pub mod images;
 pub mod logging;
 pub mod net;
+#[cfg(feature = "nfs")]
+pub mod nfs;
 pub mod observe;
 pub mod pack;
 pub mod probe;

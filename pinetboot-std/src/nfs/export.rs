@@ -1,0 +1,124 @@
+//! What is exported: which file system a client gets for the path it asks for.
+
+use core::fmt;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::file_system::FileSystem;
+
+/// All exports of a server. Called from many threads at once.
+pub trait Exports: Send + Sync {
+    /// The export that holds `path`, for a client that mounts it. A path beneath an export's own means a directory in it.
+    ///
+    /// May take its time, for a layer to be made and mounted say; the client waits, others do not.
+    ///
+    /// # Errors
+    ///
+    /// Why this client does not get it.
+    fn mount(&self, path: &Path, client: Ipv4Addr) -> Result<Arc<Export>, MountError>;
+
+    /// The export of this id: asked for each request, so a look into a table. Ids stay the same over a restart, after
+    /// which clients go on without mounting again.
+    ///
+    /// # Errors
+    ///
+    /// [`Absent::NotYet`] has the client ask again in a moment.
+    fn find(&self, id: u32) -> Result<Arc<Export>, Absent>;
+
+    /// May this client use the export? Asked for each request. Handles are proof against forgery, not against being passed
+    /// on: this is what keeps one client's handles from serving another.
+    fn permits(&self, export: &Export, client: Ipv4Addr) -> bool {
+        let _ = (export, client);
+        true
+    }
+
+    /// The paths to show someone who asks what is exported (`showmount -e`).
+    fn list(&self) -> Vec<PathBuf>;
+
+    /// Called every few seconds.
+    fn tidy(&self) {}
+}
+
+/// A file system under a path.
+pub struct Export {
+    /// Goes into every handle; the same after a restart, and never given to another export.
+    pub id: u32,
+    /// The path that clients mount, `/` at the shortest.
+    pub path: PathBuf,
+    /// What is in it.
+    pub tree: Arc<dyn FileSystem>,
+    /// Nobody may change anything.
+    pub read_only: bool,
+    /// Root on the client is nobody here. Not for anything that is to be a client's root file system.
+    pub root_squash: bool,
+}
+
+/// Why a client may not mount.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum MountError {
+    /// Nothing of that name is exported.
+    NotFound,
+    /// It is, but not to this client.
+    Denied,
+    /// It is, but could not be made ready; the log has why.
+    Failed,
+}
+
+/// Why there is no export of some id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Absent {
+    /// There is none: the client's handle is stale.
+    Unknown,
+    /// It is being made ready.
+    NotYet,
+}
+
+/// The simplest exports: one file system for everyone.
+#[derive(Debug)]
+pub struct OneExport(Arc<Export>);
+
+impl OneExport {
+    /// Exports this, and nothing else.
+    #[must_use]
+    pub fn new(export: Export) -> Self {
+        Self(Arc::new(export))
+    }
+}
+
+impl Exports for OneExport {
+    fn mount(&self, path: &Path, _: Ipv4Addr) -> Result<Arc<Export>, MountError> {
+        if path.starts_with(&self.0.path) { Ok(self.0.clone()) } else { Err(MountError::NotFound) }
+    }
+
+    fn find(&self, id: u32) -> Result<Arc<Export>, Absent> {
+        if id == self.0.id { Ok(self.0.clone()) } else { Err(Absent::Unknown) }
+    }
+
+    fn list(&self) -> Vec<PathBuf> {
+        vec![self.0.path.clone()]
+    }
+
+    fn tidy(&self) {
+        self.0.tree.tidy();
+    }
+}
+
+impl fmt::Debug for Export {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Export").field("id", &self.id).field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for MountError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotFound => "nothing of that name is exported",
+            Self::Denied => "it is not exported to this client",
+            Self::Failed => "it could not be made ready",
+        })
+    }
+}
+
+impl core::error::Error for MountError {}

@@ -1,0 +1,621 @@
+//! A directory of this machine as a file system to serve.
+//!
+//! Files are known by the kernel's own handles, so they keep their identity when they are renamed, and when the server
+//! starts anew. Permissions are the kernel's to check: each thread acts as the user it works for ([`identity`]). A name is
+//! never more than one component and a symbolic link is never followed, so nothing leads out of the directory; other
+//! file systems mounted inside it are not entered.
+//!
+//! Changes of names are as durable as the file system underneath makes them without being asked, that is within seconds;
+//! what a client was told is committed is on the disk.
+
+mod attributes;
+mod changes;
+mod identity;
+mod kernel;
+mod listing;
+mod open_files;
+
+use std::ffi::CString;
+use std::fmt;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::sync::Arc;
+
+use nfs3_types::nfs3::{
+    ACCESS3_DELETE, ACCESS3_EXECUTE, ACCESS3_EXTEND, ACCESS3_LOOKUP, ACCESS3_MODIFY, ACCESS3_READ,
+    createhow3, createverf3, devicedata3, fattr3, ftype3, mknoddata3, nfsstat3, nfstime3, sattr3, set_atime,
+    set_gid3, set_mode3, set_mtime, set_size3, set_uid3, stable_how,
+};
+use rustix::fs::{self, Access, AtFlags, FileType, Mode, OFlags, ResolveFlags};
+use rustix::io::{self, Errno};
+
+use self::attributes::{attributes, status};
+use self::identity::{act_as, act_as_root, modes_are_exact};
+use self::listing::Listings;
+use self::open_files::{OpenFile, OpenFiles};
+use super::file_system::{Caller, Entry, FileId, FileSystem, Found, Listed, Place, Result, Usage};
+
+/// A directory and all that is in it.
+#[derive(Debug)]
+pub struct DirectoryTree {
+    root: OwnedFd,
+    root_id: FileId,
+    link_max: u32,
+    files: OpenFiles,
+    listings: Listings,
+}
+
+/// Why a directory cannot be served.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The directory cannot be opened.
+    Directory(std::io::Error),
+    /// Its file system has no file handles; overlayfs has them if mounted with `nfs_export=on,index=on`.
+    NoHandles(std::io::Error),
+    /// The process may not open files by handle.
+    NotPrivileged,
+}
+
+impl DirectoryTree {
+    /// Takes root, or CAP_DAC_READ_SEARCH, CAP_SETUID, CAP_SETGID, CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_FSETID and
+    /// CAP_MKNOD. Holds up to `most_open` files open.
+    ///
+    /// # Errors
+    ///
+    /// What is missing.
+    pub fn open(path: &Path, most_open: usize) -> core::result::Result<Self, OpenError> {
+        let root = fs::open(path, OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+            .map_err(|error| OpenError::Directory(error.into()))?;
+        let root_id = kernel::of_file(root.as_fd()).map_err(|error| OpenError::NoHandles(error.into()))?;
+        match kernel::open(root.as_fd(), &root_id, OFlags::PATH) {
+            Ok(_) => {}
+            Err(Errno::PERM) => return Err(OpenError::NotPrivileged),
+            Err(error) => return Err(OpenError::NoHandles(error.into())),
+        }
+        // On a thread of its own, which ends with whatever identity it has.
+        let tried = std::thread::spawn(|| act_as(&Caller::NOBODY).and_then(|()| act_as_root())).join();
+        if !matches!(tried, Ok(Ok(()))) {
+            return Err(OpenError::NotPrivileged);
+        }
+        let link_max = nix::unistd::fpathconf(&root, nix::unistd::PathconfVar::LINK_MAX).ok().flatten();
+        let link_max = link_max.and_then(|most| u32::try_from(most).ok()).unwrap_or(u32::MAX);
+        Ok(Self {
+            root,
+            root_id,
+            link_max,
+            files: OpenFiles::new(most_open),
+            listings: Listings::new().map_err(|error| OpenError::Directory(error.into()))?,
+        })
+    }
+
+    fn file(&self, id: &FileId) -> Result<Arc<OpenFile>> {
+        if let Some(file) = self.files.find(id) {
+            return Ok(file);
+        }
+        let place = self.open_by_id(id, OFlags::PATH).map_err(status)?;
+        Ok(self.files.keep(*id, OpenFile::place(place)))
+    }
+
+    fn open_by_id(&self, id: &FileId, flags: OFlags) -> io::Result<OwnedFd> {
+        act_as_root().map_err(|_| Errno::PERM)?;
+        // ENOENT is what the kernel says of a handle it can make nothing of.
+        kernel::open(self.root.as_fd(), id, flags).map_err(|error| match error {
+            Errno::NOENT | Errno::INVAL => Errno::STALE,
+            error => error,
+        })
+    }
+
+    /// Only a regular file's content: opening a device or a FIFO does things.
+    fn open_content(&self, id: &FileId, flags: OFlags) -> io::Result<OwnedFd> {
+        self.open_by_id(id, flags | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW)
+    }
+
+    fn stat(&self, id: &FileId, file: &OpenFile) -> Result<fattr3> {
+        let stat = fs::fstat(file).map_err(status)?;
+        if stat.st_nlink == 0 {
+            // Removed behind our back. Nobody has it open but us.
+            self.files.forget(id);
+            return Err(nfsstat3::NFS3ERR_STALE);
+        }
+        Ok(attributes(&stat))
+    }
+
+    fn found(&self, fd: BorrowedFd<'_>) -> io::Result<Found> {
+        let id = kernel::of_file(fd)?;
+        Ok(Found { id, attributes: attributes(&fs::fstat(fd)?) })
+    }
+
+    /// The file that `name` in `dir` is, opened as this thread's user.
+    fn open_name(&self, dir: &OpenFile, name: &CString) -> io::Result<OwnedFd> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        fs::openat2(dir, name, flags, Mode::empty(), ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS)
+            .map_err(|error| match error {
+                // Another file system is mounted there.
+                Errno::XDEV => Errno::ACCESS,
+                error => error,
+            })
+    }
+
+    /// The directory above. A directory may have been moved out of the tree by others, so all the way up is looked at.
+    fn parent(&self, id: &FileId, dir: &OpenFile) -> io::Result<OwnedFd> {
+        if *id == self.root_id {
+            return dir
+                .as_fd()
+                .try_clone_to_owned()
+                .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO));
+        }
+        let open = |dir: BorrowedFd<'_>| {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            fs::openat2(dir, c"..", flags, Mode::empty(), ResolveFlags::NO_XDEV)
+        };
+        let parent = open(dir.as_fd())?;
+        act_as_root().map_err(|_| Errno::PERM)?;
+        let (mut above, mut steps) = (kernel::of_file(parent.as_fd())?, MOST_LEVELS);
+        let mut at = open(parent.as_fd());
+        while above != self.root_id {
+            let next = at?;
+            let next_id = kernel::of_file(next.as_fd())?;
+            steps -= 1;
+            if next_id == above || steps == 0 {
+                return Err(Errno::STALE);
+            }
+            (above, at) = (next_id, open(next.as_fd()));
+        }
+        Ok(parent)
+    }
+
+    /// May the caller do this with the file's content? Its owner always may, and root, whom the kernel would let pass too.
+    fn may_use(&self, caller: &Caller, id: &FileId, file: &OpenFile, any_of: &[Access]) -> Result<()> {
+        if caller.uid == 0 || self.stat(id, file)?.uid == caller.uid {
+            return Ok(());
+        }
+        act_as(caller)?;
+        match any_of.iter().any(|&access| kernel::allows(file.as_fd(), access)) {
+            true => Ok(()),
+            false => Err(nfsstat3::NFS3ERR_ACCES),
+        }
+    }
+
+    fn regular(&self, id: &FileId, file: &OpenFile) -> Result<()> {
+        match self.stat(id, file)?.type_ {
+            ftype3::NF3REG => Ok(()),
+            ftype3::NF3DIR => Err(nfsstat3::NFS3ERR_ISDIR),
+            _ => Err(nfsstat3::NFS3ERR_INVAL),
+        }
+    }
+
+    fn reader<'a>(&self, id: &FileId, file: &'a OpenFile) -> Result<BorrowedFd<'a>> {
+        file.reader(|| {
+            self.regular(id, file).map_err(|_| Errno::INVAL)?;
+            self.open_content(id, OFlags::RDONLY)
+        })
+        .map_err(status)
+    }
+
+    fn writer<'a>(&self, id: &FileId, file: &'a OpenFile) -> Result<BorrowedFd<'a>> {
+        file.writer(|| {
+            self.regular(id, file).map_err(|_| Errno::INVAL)?;
+            self.open_content(id, OFlags::RDWR)
+        })
+        .map_err(status)
+    }
+
+    /// What has just been made under a name: its id, the attributes it should have, and a place among the open files.
+    fn made(&self, dir: &OpenFile, name: &CString, caller: &Caller, with: &sattr3) -> Result<Found> {
+        let place = self.open_name(dir, name).map_err(status)?;
+        self.finish(caller, OpenFile::place(place), with)
+    }
+
+    fn finish(&self, caller: &Caller, file: OpenFile, with: &sattr3) -> Result<Found> {
+        let id = kernel::of_file(file.as_fd()).map_err(status)?;
+        let file = self.files.keep(id, file);
+        let with =
+            sattr3 { mode: if modes_are_exact() { set_mode3::None } else { with.mode }, ..with.clone() };
+        self.change(caller, &id, &file, &with)?;
+        Ok(Found { id, attributes: self.stat(&id, &file)? })
+    }
+
+    fn change(&self, caller: &Caller, id: &FileId, file: &OpenFile, changes: &sattr3) -> Result<()> {
+        if let set_size3::Some(size) = changes.size {
+            self.may_use(caller, id, file, &[Access::WRITE_OK])?;
+            let writer = self.writer(id, file)?;
+            act_as(caller)?;
+            fs::ftruncate(writer, size).map_err(status)?;
+        }
+        if changes::beside_size(changes) {
+            act_as(caller)?;
+            changes::apply(file.as_fd(), changes).map_err(status)?;
+        }
+        Ok(())
+    }
+
+    /// Closes what has the name, since it is about to lose it.
+    fn forget_name(&self, dir: &OpenFile, name: &CString) {
+        if let Ok(id) = kernel::of_name(dir.as_fd(), name) {
+            self.files.forget(&id);
+        }
+    }
+
+    fn create_exclusive(
+        &self,
+        dir: &OpenFile,
+        name: &CString,
+        verifier: createverf3,
+    ) -> io::Result<OpenFile> {
+        let (atime, mtime) = times_of(verifier);
+        match self.create_new(dir, name, Mode::RUSR | Mode::WUSR) {
+            Ok(fd) => {
+                let times = sattr3 {
+                    atime: set_atime::SET_TO_CLIENT_TIME(atime),
+                    mtime: set_mtime::SET_TO_CLIENT_TIME(mtime),
+                    ..sattr3::default()
+                };
+                changes::apply(fd.as_fd(), &times)?;
+                Ok(OpenFile::made(fd))
+            }
+            Err(Errno::EXIST) => {
+                let place = self.open_name(dir, name).map_err(|_| Errno::EXIST)?;
+                let there = attributes(&fs::fstat(&place)?);
+                let ours = there.type_ == ftype3::NF3REG && (there.atime, there.mtime) == (atime, mtime);
+                if ours { Ok(OpenFile::place(place)) } else { Err(Errno::EXIST) }
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn create_new(&self, dir: &OpenFile, name: &CString, mode: Mode) -> io::Result<OwnedFd> {
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        fs::openat(dir, name, flags, mode)
+    }
+}
+
+impl FileSystem for DirectoryTree {
+    fn root(&self) -> FileId {
+        self.root_id
+    }
+
+    fn attributes(&self, id: &FileId) -> Result<fattr3> {
+        let file = self.file(id)?;
+        self.stat(id, &file)
+    }
+
+    fn access(&self, caller: &Caller, id: &FileId, wanted: u32) -> Result<u32> {
+        let file = self.file(id)?;
+        let attributes = self.stat(id, &file)?;
+        act_as(caller)?;
+        let directory = attributes.type_ == ftype3::NF3DIR;
+        let mut granted = 0;
+        for (access, bits) in [
+            (Access::READ_OK, ACCESS3_READ),
+            (Access::WRITE_OK, ACCESS3_MODIFY | ACCESS3_EXTEND | if directory { ACCESS3_DELETE } else { 0 }),
+            (Access::EXEC_OK, if directory { ACCESS3_LOOKUP } else { ACCESS3_EXECUTE }),
+        ] {
+            if wanted & bits != 0 && kernel::allows(file.as_fd(), access) {
+                granted |= wanted & bits;
+            }
+        }
+        Ok(granted)
+    }
+
+    fn set_attributes(&self, caller: &Caller, id: &FileId, changes: &sattr3) -> Result<()> {
+        let file = self.file(id)?;
+        self.change(caller, id, &file, changes)
+    }
+
+    fn lookup(&self, caller: &Caller, dir_id: &FileId, name: &[u8]) -> Result<Found> {
+        let dir = self.file(dir_id)?;
+        let name = c_string(name)?;
+        act_as(caller)?;
+        let place = match name.as_bytes() {
+            b".." => self.parent(dir_id, &dir),
+            _ => self.open_name(&dir, &name),
+        };
+        let place = place.map_err(status)?;
+        let found = self.found(place.as_fd()).map_err(status)?;
+        self.files.keep(found.id, OpenFile::place(place));
+        Ok(found)
+    }
+
+    fn read_link(&self, _: &Caller, id: &FileId) -> Result<Vec<u8>> {
+        let file = self.file(id)?;
+        match fs::readlinkat(&*file, c"", Vec::new()) {
+            Ok(target) => Ok(target.into_bytes()),
+            // What readlink(2) says of anything but a link.
+            Err(Errno::NOENT) => Err(nfsstat3::NFS3ERR_INVAL),
+            Err(error) => Err(status(error)),
+        }
+    }
+
+    fn read(&self, caller: &Caller, id: &FileId, offset: u64, into: &mut [u8]) -> Result<usize> {
+        let file = self.file(id)?;
+        // What may be executed may be read: it is how the client gets at what it executes.
+        self.may_use(caller, id, &file, &[Access::READ_OK, Access::EXEC_OK])?;
+        let reader = self.reader(id, &file)?;
+        if offset > MOST_OFFSET {
+            return Ok(0);
+        }
+        let mut done = 0;
+        while let Some(rest) = into.get_mut(done..).filter(|rest| !rest.is_empty()) {
+            match io::pread(reader, rest, offset + done as u64) {
+                Ok(0) => break,
+                Ok(read) => done += read,
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(status(error)),
+            }
+        }
+        Ok(done)
+    }
+
+    fn write(
+        &self,
+        caller: &Caller,
+        id: &FileId,
+        offset: u64,
+        data: &[u8],
+        stable: stable_how,
+    ) -> Result<()> {
+        let file = self.file(id)?;
+        self.may_use(caller, id, &file, &[Access::WRITE_OK])?;
+        let writer = self.writer(id, &file)?;
+        if offset.checked_add(data.len() as u64).is_none_or(|end| end > MOST_OFFSET) {
+            return Err(nfsstat3::NFS3ERR_FBIG);
+        }
+        // As the caller, since whether a set-id bit stays depends on who writes.
+        act_as(caller)?;
+        let mut done = 0;
+        while let Some(rest) = data.get(done..).filter(|rest| !rest.is_empty()) {
+            match io::pwrite(writer, rest, offset + done as u64) {
+                Ok(written) => done += written,
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(status(error)),
+            }
+        }
+        match stable {
+            stable_how::UNSTABLE => Ok(()),
+            stable_how::DATA_SYNC => fs::fdatasync(writer).map_err(status),
+            stable_how::FILE_SYNC => fs::fsync(writer).map_err(status),
+        }
+    }
+
+    fn commit(&self, id: &FileId, _: u64, _: u32) -> Result<()> {
+        let file = self.file(id)?;
+        fs::fsync(self.writer(id, &file)?).map_err(status)
+    }
+
+    fn create(&self, caller: &Caller, dir: &FileId, name: &[u8], how: &createhow3) -> Result<Found> {
+        let dir = self.file(dir)?;
+        let name = c_string(name)?;
+        act_as(caller)?;
+        let (with, guarded) = match how {
+            createhow3::EXCLUSIVE(verifier) => {
+                let file = self.create_exclusive(&dir, &name, *verifier).map_err(status)?;
+                return self.finish(caller, file, &sattr3::default());
+            }
+            createhow3::GUARDED(with) => (with, true),
+            createhow3::UNCHECKED(with) => (with, false),
+        };
+        match self.create_new(&dir, &name, mode(with, 0o666)) {
+            // A new file has no size to be cut to, unless to be made longer.
+            Ok(fd) => {
+                let size = if with.size == set_size3::Some(0) { set_size3::None } else { with.size };
+                let with = initial(&sattr3 { size, ..with.clone() }, caller);
+                self.finish(caller, OpenFile::made(fd), &with)
+            }
+            Err(Errno::EXIST) if !guarded => {
+                let place = self.open_name(&dir, &name).map_err(status)?;
+                let there = self.found(place.as_fd()).map_err(status)?;
+                if there.attributes.type_ != ftype3::NF3REG {
+                    return Err(nfsstat3::NFS3ERR_EXIST);
+                }
+                let file = self.files.keep(there.id, OpenFile::place(place));
+                self.change(caller, &there.id, &file, &sattr3 { size: with.size, ..sattr3::default() })?;
+                Ok(Found { id: there.id, attributes: self.stat(&there.id, &file)? })
+            }
+            Err(error) => Err(status(error)),
+        }
+    }
+
+    fn make_directory(&self, caller: &Caller, dir: &FileId, name: &[u8], with: &sattr3) -> Result<Found> {
+        let dir = self.file(dir)?;
+        let name = c_string(name)?;
+        act_as(caller)?;
+        fs::mkdirat(&*dir, &name, mode(with, 0o777)).map_err(status)?;
+        // mkdir(2) leaves the set-id and sticky bits to chmod(2).
+        let found = self.made(&dir, &name, caller, &initial(with, caller))?;
+        let set_group_id = found.attributes.mode & 0o2000; // inherited
+        match with.mode {
+            set_mode3::Some(mode) if mode & 0o7000 & !set_group_id != 0 => {
+                let mode = set_mode3::Some(mode & 0o7777 | set_group_id);
+                self.set_attributes(caller, &found.id, &sattr3 { mode, ..sattr3::default() })?;
+                Ok(Found { attributes: self.attributes(&found.id)?, ..found })
+            }
+            _ => Ok(found),
+        }
+    }
+
+    fn make_symlink(
+        &self,
+        caller: &Caller,
+        dir: &FileId,
+        name: &[u8],
+        target: &[u8],
+        with: &sattr3,
+    ) -> Result<Found> {
+        let dir = self.file(dir)?;
+        let (name, target) = (c_string(name)?, c_string(target)?);
+        act_as(caller)?;
+        fs::symlinkat(&target, &*dir, &name).map_err(status)?;
+        // A link's mode means nothing, and cannot be set.
+        let with = initial(&sattr3 { mode: set_mode3::None, ..with.clone() }, caller);
+        self.made(&dir, &name, caller, &with)
+    }
+
+    fn make_node(&self, caller: &Caller, dir: &FileId, name: &[u8], what: &mknoddata3) -> Result<Found> {
+        let dir = self.file(dir)?;
+        let name = c_string(name)?;
+        let device = |device: &devicedata3| fs::makedev(device.spec.specdata1, device.spec.specdata2);
+        let (kind, with, device) = match what {
+            mknoddata3::NF3CHR(of) => (FileType::CharacterDevice, &of.dev_attributes, device(of)),
+            mknoddata3::NF3BLK(of) => (FileType::BlockDevice, &of.dev_attributes, device(of)),
+            mknoddata3::NF3SOCK(with) => (FileType::Socket, with, 0),
+            mknoddata3::NF3FIFO(with) => (FileType::Fifo, with, 0),
+            mknoddata3::default => return Err(nfsstat3::NFS3ERR_BADTYPE),
+        };
+        act_as(caller)?;
+        fs::mknodat(&*dir, &name, kind, mode(with, 0o666), device).map_err(status)?;
+        self.made(&dir, &name, caller, &initial(with, caller))
+    }
+
+    fn remove(&self, caller: &Caller, dir: &FileId, name: &[u8]) -> Result<()> {
+        let dir = self.file(dir)?;
+        let name = c_string(name)?;
+        act_as(caller)?;
+        let id = kernel::of_name(dir.as_fd(), &name);
+        fs::unlinkat(&*dir, &name, AtFlags::empty()).map_err(status)?;
+        if let Ok(id) = id {
+            self.files.forget(&id);
+        }
+        Ok(())
+    }
+
+    fn remove_directory(&self, caller: &Caller, dir: &FileId, name: &[u8]) -> Result<()> {
+        let dir = self.file(dir)?;
+        let name = c_string(name)?;
+        act_as(caller)?;
+        let id = kernel::of_name(dir.as_fd(), &name);
+        fs::unlinkat(&*dir, &name, AtFlags::REMOVEDIR).map_err(status)?;
+        if let Ok(id) = id {
+            self.files.forget(&id);
+        }
+        Ok(())
+    }
+
+    fn rename(&self, caller: &Caller, from: (&FileId, &[u8]), to: (&FileId, &[u8])) -> Result<()> {
+        let (from_dir, to_dir) = (self.file(from.0)?, self.file(to.0)?);
+        let (from_name, to_name) = (c_string(from.1)?, c_string(to.1)?);
+        act_as(caller)?;
+        self.forget_name(&to_dir, &to_name);
+        fs::renameat(&*from_dir, &from_name, &*to_dir, &to_name).map_err(status)
+    }
+
+    fn link(&self, caller: &Caller, id: &FileId, dir: &FileId, name: &[u8]) -> Result<()> {
+        let (file, dir) = (self.file(id)?, self.file(dir)?);
+        let name = c_string(name)?;
+        act_as(caller)?;
+        // By the descriptor itself it takes a privilege that the caller may not have.
+        fs::linkat(fs::CWD, changes::path_of(file.as_fd()), &*dir, &name, AtFlags::SYMLINK_FOLLOW)
+            .map_err(status)
+    }
+
+    fn list(
+        &self,
+        caller: &Caller,
+        id: &FileId,
+        from: Place,
+        full: bool,
+        take: &mut dyn FnMut(Entry<'_>) -> bool,
+    ) -> Result<Listed> {
+        let dir = self.file(id)?;
+        if self.stat(id, &dir)?.type_ != ftype3::NF3DIR {
+            return Err(nfsstat3::NFS3ERR_NOTDIR);
+        }
+        let open = || self.open_by_id(id, OFlags::RDONLY | OFlags::DIRECTORY);
+        let mut listing = self.listings.begin(id, from, open).map_err(status)?;
+        act_as(caller)?;
+        if !kernel::allows(dir.as_fd(), Access::READ_OK) {
+            return Err(nfsstat3::NFS3ERR_ACCES);
+        }
+        let end = listing.each(|mut entry| {
+            let up = entry.name == b"..";
+            if up && *id == self.root_id {
+                // What is above is nobody's business.
+                entry.file_number = fs::fstat(&self.root).map_or(entry.file_number, |stat| stat.st_ino);
+            } else if full && !up {
+                let name = c_string(entry.name).map_err(|_| Errno::IO)?;
+                entry.found = self.open_name(&dir, &name).and_then(|place| self.found(place.as_fd())).ok();
+            }
+            Ok(take(entry))
+        });
+        let end = end.map_err(status)?;
+        Ok(Listed { verifier: self.listings.finish(listing), end })
+    }
+
+    fn usage(&self) -> Result<Usage> {
+        let stat = fs::fstatvfs(&self.root).map_err(status)?;
+        let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
+        Ok(Usage {
+            bytes: bytes(stat.f_blocks),
+            free_bytes: bytes(stat.f_bfree),
+            available_bytes: bytes(stat.f_bavail),
+            files: stat.f_files,
+            free_files: stat.f_ffree,
+            name_max: u32::try_from(stat.f_namemax).unwrap_or(255),
+            link_max: self.link_max,
+        })
+    }
+
+    fn tidy(&self) {
+        self.files.tidy();
+        self.listings.tidy();
+    }
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Directory(error) => write!(f, "cannot be opened: {error}"),
+            Self::NoHandles(error) => write!(
+                f,
+                "its file system has no file handles ({error}), which NFS needs; overlayfs has them if mounted with \
+                 index=on,nfs_export=on"
+            ),
+            Self::NotPrivileged => write!(
+                f,
+                "serving NFS takes root (in a container: --cap-add DAC_READ_SEARCH as well), or the program with the \
+                 capabilities dac_read_search, dac_override, setuid, setgid, chown, fowner, fsetid and mknod"
+            ),
+        }
+    }
+}
+
+impl core::error::Error for OpenError {}
+
+fn c_string(name: &[u8]) -> Result<CString> {
+    CString::new(name).map_err(|_| nfsstat3::NFS3ERR_INVAL)
+}
+
+fn mode(with: &sattr3, default: u32) -> Mode {
+    let mode = match with.mode {
+        set_mode3::Some(mode) => mode,
+        set_mode3::None => default,
+    };
+    Mode::from_raw_mode(mode & 0o7777)
+}
+
+/// What making a file does not do already: owners, where they are not the caller, and times.
+fn initial(with: &sattr3, caller: &Caller) -> sattr3 {
+    let uid = match with.uid {
+        set_uid3::Some(uid) if uid != caller.uid => set_uid3::Some(uid),
+        _ => set_uid3::None,
+    };
+    let gid = match with.gid {
+        set_gid3::Some(gid) if gid != caller.gid => set_gid3::Some(gid),
+        _ => set_gid3::None,
+    };
+    sattr3 { uid, gid, ..with.clone() }
+}
+
+/// Where an exclusive create's verifier is kept until the client sets the times: in the times.
+fn times_of(verifier: createverf3) -> (nfstime3, nfstime3) {
+    let [a, b, c, d, e, f, g, h] = verifier.0;
+    // 31 bits: what every file system's times can hold.
+    let time = |bytes| nfstime3 { seconds: u32::from_be_bytes(bytes) & 0x7fff_ffff, nseconds: 0 };
+    (time([a, b, c, d]), time([e, f, g, h]))
+}
+
+/// Files' offsets are signed in the kernel.
+const MOST_OFFSET: u64 = i64::MAX as u64;
+
+/// Directories within directories that are looked through upwards.
+const MOST_LEVELS: u32 = 1000;
