@@ -1,8 +1,35 @@
-//! Planned: a boot appliance on a microcontroller, with embassy and a W5500 Ethernet chip.
+//! A netboot appliance for Raspberry Pis on a microcontroller: all of it that is the same on every board.
 //!
-//! There is no firmware here yet, only a `no_std` crate on top of [`pinetboot_core`], so that every run of the CI
-//! builds the engine for a microcontroller the way firmware will.
+//! ```text
+//! board (pins, clocks, Ethernet driver) -> embassy-net Stack -> run(): Pool -> the core's Server and Responder
+//! ```
+//!
+//! [`run`] is what a board calls once its network stack is there. It has no protocol loop of its own: those of
+//! `pinetboot-core` run on [`net::Pool`], the core's network trait on embassy-net. `examples/tap.rs` runs the same on
+//! Linux.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`net`] | the pool of UDP sockets |
+//! | [`archive`] | boot files in flash |
+//! | `status`, `board` | what the logs and the LED say |
+//! | `heart` | what the watchdog is fed by |
 #![no_std]
 #![forbid(unsafe_code)]
 
-pub use pinetboot_core as engine;
+#[cfg(test)]
+extern crate std;
+
+#[macro_use]
+mod fmt;
+
+mod appliance;
+pub mod archive;
+mod board;
+mod heart;
+pub mod net;
+mod status;
+pub mod storage;
+
+pub use appliance::{Memory, SOCKETS, TRANSFERS, run};
+pub use board::Board;

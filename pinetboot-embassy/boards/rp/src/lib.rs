@@ -1,0 +1,6 @@
+//! What the boards of this family have in common.
+#![no_std]
+
+mod mapped;
+
+pub use mapped::archive;

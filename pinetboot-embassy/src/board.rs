@@ -1,0 +1,35 @@
+//! What a board has besides the network: an LED and a watchdog.
+
+/// The few things that [`run`](crate::run) asks of a board.
+pub trait Board {
+    /// Turns the status LED on or off.
+    fn led(&mut self, on: bool);
+
+    /// Keeps the watchdog from biting for a few seconds. Called twice a second, as long as the loops turn.
+    fn feed(&mut self);
+}
+
+/// What the LED shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sign {
+    /// No cable: dark, but for a short flash.
+    NoLink,
+    /// Ready: lit, but for a short gap.
+    Ready,
+    /// Files are on their way: blinks quickly.
+    Busy,
+    /// A transfer failed a moment ago: blinks slowly.
+    Failed,
+}
+
+impl Sign {
+    /// For how many milliseconds the LED is lit, and then dark.
+    pub(crate) const fn pattern(self) -> (u64, u64) {
+        match self {
+            Self::NoLink => (50, 450),
+            Self::Ready => (450, 50),
+            Self::Busy => (50, 50),
+            Self::Failed => (250, 250),
+        }
+    }
+}

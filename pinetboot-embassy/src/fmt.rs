@@ -1,0 +1,20 @@
+//! `debug!` to `error!`: to `defmt` on a board, to `log` on Linux, to both or to nothing.
+//!
+//! A format has only `{}` in it, which both understand; what stands there has `Display`.
+
+macro_rules! define {
+    ($dollar:tt $($name:ident)*) => {$(
+        #[allow(unused_macros, reason = "the family is whole, whichever levels are in use")]
+        macro_rules! $name {
+            ($format:literal $dollar(, $arg:expr)* $dollar(,)?) => {{
+                #[cfg(feature = "log")]
+                ::log::$name!($format $dollar(, $arg)*);
+                #[cfg(feature = "defmt")]
+                ::defmt::$name!($format $dollar(, ::defmt::Display2Format(&$arg))*);
+                $dollar( let _ = &$arg; )*
+            }};
+        }
+    )*};
+}
+
+define!($ debug info warn error);

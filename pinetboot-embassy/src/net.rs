@@ -1,0 +1,300 @@
+//! The core's network trait on embassy-net: a pool of UDP sockets.
+//!
+//! smoltcp, beneath embassy-net, keeps a datagram whose receiver answers no ARP request at the head of its socket's
+//! queue, and all behind it wait with it: on a single socket one such peer stops a server. So every transfer has a socket
+//! and a port of its own here, as RFC 1350 has it anyhow; and what is answered from a listening port whose queue is stuck
+//! leaves by another socket meanwhile.
+//!
+//! Not done: IPv6; more than one address of ours (smoltcp chooses the one to send from).
+
+use core::convert::Infallible;
+use core::future::poll_fn;
+use core::net::SocketAddrV4;
+use core::pin::pin;
+use core::task::Poll;
+use core::time::Duration;
+
+use embassy_futures::select::select;
+use embassy_net::udp::{PacketMetadata, SendError, UdpSocket};
+use embassy_net::{IpAddress, Stack};
+use embassy_time::Timer;
+use pinetboot_core::{Datagram, ETHERNET_MAX_PAYLOAD, Instant, Net};
+
+use crate::heart::Heart;
+
+/// UDP on `SOCKETS` sockets: the first of them listen, the others are lent to transfers.
+pub struct Pool<'a, const SOCKETS: usize> {
+    slots: [Slot<'a>; SOCKETS],
+    /// The ports listened on, a slot for each.
+    listen: &'static [u16],
+    /// What came last, and what is to go next.
+    rx: &'a mut [u8],
+    tx: &'a mut [u8],
+    /// How many datagrams in a row came to transfers.
+    streak: u8,
+    heart: &'a Heart,
+}
+
+/// The memory of a [`Pool`]: for each socket, room for several short datagrams in and two of the longest out.
+pub struct Memory<const SOCKETS: usize> {
+    sockets: [SocketMemory; SOCKETS],
+    rx: [u8; RX],
+    tx: [u8; MAX],
+}
+
+struct SocketMemory {
+    rx_meta: [PacketMetadata; 8],
+    rx: [u8; RX],
+    tx_meta: [PacketMetadata; 3],
+    tx: [u8; 2 * MAX],
+}
+
+impl<const SOCKETS: usize> Memory<SOCKETS> {
+    /// All of it, empty.
+    pub const fn new() -> Self {
+        Self { sockets: [const { SocketMemory::new() }; SOCKETS], rx: [0; RX], tx: [0; MAX] }
+    }
+}
+
+impl<const SOCKETS: usize> Default for Memory<SOCKETS> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl SocketMemory {
+    const fn new() -> Self {
+        Self {
+            rx_meta: [PacketMetadata::EMPTY; 8],
+            rx: [0; RX],
+            tx_meta: [PacketMetadata::EMPTY; 3],
+            tx: [0; 2 * MAX],
+        }
+    }
+}
+
+/// One of a [`Pool`]'s sockets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Port(u8);
+
+impl Port {
+    /// Which of the ports that are listened on this is, or past all of them.
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+struct Slot<'a> {
+    socket: UdpSocket<'a>,
+    state: State,
+    /// The device or an ARP request holds up what is queued.
+    stuck: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Closed,
+    Open,
+    /// To be closed once what is queued has left, or at this time. Takes nothing in any more.
+    Closing(Instant),
+}
+
+impl<'a, const SOCKETS: usize> Pool<'a, SOCKETS> {
+    /// Listens on these ports, and keeps the other sockets for transfers.
+    pub(crate) fn new(
+        stack: Stack<'a>,
+        memory: &'a mut Memory<SOCKETS>,
+        listen: &'static [u16],
+        heart: &'a Heart,
+    ) -> Self {
+        let Memory { sockets, rx, tx } = memory;
+        let slots = sockets.each_mut().map(|SocketMemory { rx_meta, rx, tx_meta, tx }| Slot {
+            socket: UdpSocket::new(stack, rx_meta, rx, tx_meta, tx),
+            state: State::Closed,
+            stuck: false,
+        });
+        let mut pool = Self { slots, listen, rx, tx, streak: 0, heart };
+        for (index, port) in listen.iter().enumerate() {
+            pool.bind(index, *port, State::Open);
+        }
+        pool
+    }
+
+    /// Gives a closed socket a port, any that is free if it is 0.
+    fn bind(&mut self, index: usize, port: u16, state: State) -> Option<()> {
+        let slot = self.slots.get_mut(index)?;
+        slot.socket.bind(port).ok()?;
+        slot.state = state;
+        slot.stuck = false;
+        Some(())
+    }
+
+    fn closed(&self) -> Option<usize> {
+        self.slots.iter().position(|slot| slot.state == State::Closed)
+    }
+
+    /// Which socket has a datagram. Transfers come first: where a client ends one and asks for a file at once, the end
+    /// came before the question. But a flood to them keeps nobody from asking.
+    fn arrived(&mut self) -> Option<usize> {
+        let listening = self.listen.len();
+        let has = |(_, slot): &(usize, &Slot<'_>)| slot.state == State::Open && slot.socket.may_recv();
+        let mut slots = self.slots.iter().enumerate();
+        let found = if self.streak < STREAK {
+            let mut slots = slots.by_ref().skip(listening);
+            slots.find(has).or_else(|| self.slots.iter().enumerate().take(listening).find(has))
+        } else {
+            slots.find(has)
+        };
+        let index = found?.0;
+        self.streak = if index < listening || self.streak >= STREAK { 0 } else { self.streak + 1 };
+        Some(index)
+    }
+
+    /// Takes in the datagram that a socket has: how long it is, and who sent it.
+    async fn take(&mut self, index: usize) -> Option<(usize, SocketAddrV4)> {
+        let Self { slots, rx, .. } = self;
+        let receive = slots.get_mut(index)?.socket.recv_from_with(|bytes, from| {
+            let IpAddress::Ipv4(ip) = from.endpoint.addr;
+            rx.get_mut(..bytes.len())?.copy_from_slice(bytes);
+            Some((bytes.len(), SocketAddrV4::new(ip, from.endpoint.port)))
+        });
+        receive.await
+    }
+
+    /// Waits for a datagram. For an answer that left nothing is waited: a socket that closes is looked at now and then.
+    async fn wait(&self, until: Instant) {
+        let ready = poll_fn(|context| {
+            // Every socket has to know the waker, so no `any`.
+            let open = self.slots.iter().filter(|slot| slot.state == State::Open);
+            let ready = open.filter(|slot| slot.socket.poll_recv_ready(context).is_ready()).count();
+            if ready > 0 { Poll::Ready(()) } else { Poll::Pending }
+        });
+        select(ready, Timer::at(embassy_time::Instant::from_micros(until.as_micros()))).await;
+    }
+
+    /// Closes what is to be closed. When to look again.
+    async fn retire(&mut self, now: Instant) -> Instant {
+        let mut again = Instant::MAX;
+        for slot in &mut self.slots {
+            let State::Closing(until) = slot.state else { continue };
+            if now >= until || flushed(&mut slot.socket).await {
+                slot.socket.close();
+                slot.state = State::Closed;
+            } else {
+                again = again.min(until.min(now + GLANCE));
+            }
+        }
+        again
+    }
+
+    /// The socket by which a datagram leaves that is sent from a port.
+    fn way_out(&mut self, from: Port, now: Instant) -> usize {
+        let index = from.index();
+        let stuck = self.slots.get(index).is_some_and(|slot| slot.stuck && !slot.socket.may_send());
+        if let (true, Some(port), Some(other)) = (stuck, self.listen.get(index), self.closed()) {
+            self.bind(other, *port, State::Closing(now + PATIENCE));
+            return other;
+        }
+        index
+    }
+}
+
+impl<const SOCKETS: usize> Net for Pool<'_, SOCKETS> {
+    type Error = Infallible;
+    type Local = Port;
+
+    fn now(&self) -> Instant {
+        Instant::from_micros(embassy_time::Instant::now().as_micros())
+    }
+
+    async fn recv(&mut self, deadline: Instant) -> Result<Option<Datagram<'_, Port>>, Infallible> {
+        let (index, len, peer) = loop {
+            let now = self.now();
+            self.heart.beat(now);
+            let closing = self.retire(now).await;
+            if let Some(index) = self.arrived() {
+                match self.take(index).await {
+                    Some((len, peer)) => break (index, len, peer),
+                    None => continue, // too long for anything that is served here
+                }
+            }
+            if now >= deadline {
+                return Ok(None);
+            }
+            self.wait(deadline.min(closing).min(now + Heart::INTERVAL)).await;
+        };
+        let at = self.now();
+        let listening = index < self.listen.len();
+        let bytes = self.rx.get(..len).unwrap_or_default();
+        Ok(Some(Datagram { at, local: Port(index as u8), listening, peer, bytes }))
+    }
+
+    fn buffer(&mut self) -> &mut [u8] {
+        self.tx
+    }
+
+    /// Waits a little where the device is what holds things up, or the last blocks of every window would be lost.
+    async fn send(&mut self, from: Port, to: SocketAddrV4, len: usize) {
+        let index = self.way_out(from, self.now());
+        let Self { slots, tx, .. } = self;
+        let (Some(slot), Some(payload)) = (slots.get_mut(index), tx.get(..len)) else { return };
+        let mut sending = pin!(slot.socket.send_to(payload, (*to.ip(), to.port())));
+        let sent = if slot.stuck {
+            poll_fn(|context| Poll::Ready(sending.as_mut().poll(context))).await
+        } else {
+            match select(sending, Timer::after_millis(SEND_AT_MOST_MS)).await {
+                embassy_futures::select::Either::First(sent) => Poll::Ready(sent),
+                embassy_futures::select::Either::Second(()) => Poll::Pending,
+            }
+        };
+        slot.stuck = sent.is_pending();
+        match sent {
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(SendError::NoRoute | SendError::SocketNotBound | SendError::PacketTooLarge)) => {
+                debug!("no way to send to {}", to);
+            }
+            Poll::Pending => debug!("no room to send to {}", to),
+        }
+    }
+
+    fn open(&mut self, _: Port, _: SocketAddrV4) -> Option<Port> {
+        let index = self.closed()?;
+        self.bind(index, 0, State::Open)?;
+        Some(Port(index as u8))
+    }
+
+    fn close(&mut self, local: Port) {
+        let until = self.now() + PATIENCE;
+        if let Some(slot) = self.slots.get_mut(local.index())
+            && local.index() >= self.listen.len()
+            && slot.state == State::Open
+        {
+            slot.state = State::Closing(until);
+        }
+    }
+}
+
+/// Whether all that was sent has left.
+async fn flushed(socket: &mut UdpSocket<'_>) -> bool {
+    let mut flush = pin!(socket.flush());
+    poll_fn(|context| Poll::Ready(flush.as_mut().poll(context).is_ready())).await
+}
+
+/// The longest datagram.
+const MAX: usize = ETHERNET_MAX_PAYLOAD as usize;
+
+/// Room for what comes in: two of the longest DHCP messages there are in practice, a request of RFC 2347's 512 bytes
+/// and more, or a row of ACKs.
+const RX: usize = 1200;
+
+/// Datagrams of transfers in a row before a listening port is looked at first.
+const STREAK: u8 = 16;
+
+/// How long a datagram waits for ARP before its socket is closed all the same: time for three ARP requests.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// How often a socket that closes is looked at.
+const GLANCE: Duration = Duration::from_millis(10);
+
+/// How long a device may be busy before a datagram is lost. A frame takes a W5500 less than one.
+const SEND_AT_MOST_MS: u64 = 20;

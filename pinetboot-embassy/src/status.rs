@@ -1,0 +1,122 @@
+//! What happened, for people: a line in the log for each boot and file, and an LED.
+
+use core::cell::{Cell, RefCell};
+use core::fmt;
+use core::net::SocketAddrV4;
+
+use heapless::Vec;
+use pinetboot_core::dhcp::MessageType;
+use pinetboot_core::tftp::{ErrorCode, Outcome};
+use pinetboot_core::{Event, Instant, Observer, Rejection, Report};
+
+use crate::appliance::TRANSFERS;
+
+/// Told by the loops what happens. Logs it, and knows what the LED shows.
+#[derive(Debug, Default)]
+pub(crate) struct Status {
+    /// What is on its way, and to whom.
+    transfers: RefCell<Vec<(SocketAddrV4, Name), TRANSFERS>>,
+    /// How many transfers have failed.
+    failed: Cell<u32>,
+}
+
+impl Status {
+    /// Whether any file is on its way.
+    pub(crate) fn is_busy(&self) -> bool {
+        !self.transfers.borrow().is_empty()
+    }
+
+    /// Counts (and wraps) with every transfer that failed.
+    pub(crate) fn failed(&self) -> u32 {
+        self.failed.get()
+    }
+
+    fn requested(&self, peer: SocketAddrV4, filename: &[u8]) {
+        let mut transfers = self.transfers.borrow_mut();
+        transfers.retain(|(other, _)| *other != peer);
+        // There is room: no more are admitted.
+        let _full = transfers.push((peer, Name::of(filename)));
+    }
+
+    fn finished(&self, now: Instant, report: &Report) {
+        let mut transfers = self.transfers.borrow_mut();
+        let place = transfers.iter().position(|(peer, _)| *peer == report.peer);
+        let name = place.map(|place| transfers.swap_remove(place).1).unwrap_or_default();
+        let Report { peer, bytes, resent, outcome, .. } = *report;
+        match outcome {
+            _ if report.is_probe() => debug!("{}: {} is there", peer, name),
+            Outcome::Complete { .. } => {
+                let millis = now.since(report.began).as_millis() as u64;
+                info!("{}: {}, {} bytes in {} ms, {} sent again", peer, name, bytes, millis, resent);
+            }
+            Outcome::Superseded => debug!("{}: {} begun anew", peer, name),
+            _ if report.lacks_only_the_last_ack() => {
+                info!("{}: {}, {} bytes, and no word that they came", peer, name, bytes);
+            }
+            outcome => {
+                self.failed.set(self.failed.get().wrapping_add(1));
+                warn!("{}: {} failed after {} bytes: {}", peer, name, bytes, Why(outcome));
+            }
+        }
+    }
+}
+
+impl Observer for &Status {
+    fn observe(&mut self, now: Instant, event: &Event<'_>) {
+        match event {
+            Event::Requested { peer, filename, .. } => self.requested(*peer, filename),
+            Event::Finished(report) => self.finished(now, report),
+            // For a Pi this is an ordinary answer: many of its files are optional.
+            Event::Refused { peer, filename, code, .. } if *code == ErrorCode::FILE_NOT_FOUND => {
+                debug!("{}: {} is not there", peer, Name::of(filename));
+            }
+            Event::Refused { peer, filename, reason, .. } => {
+                warn!("{}: {} refused: {}", peer, Name::of(filename), reason);
+            }
+            Event::Rejected { peer, why: Rejection::NoPort } => warn!("{}: no port left", peer),
+            Event::Dhcp { request, answer: Ok(reply), .. } if reply.kind == MessageType::Ack => {
+                info!("{} has address {}", request.header.hardware, reply.address);
+            }
+            Event::Dhcp { request, answer: Ok(reply), .. } => {
+                debug!("{}: {} {}", request.header.hardware, reply.kind, reply.address);
+            }
+            Event::Dhcp { request, answer: Err(silence), .. } => {
+                debug!("{}: not answered, {}", request.header.hardware, silence);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The end of a file's name, as it was asked for: as much as tells a person which it was.
+#[derive(Debug, Default)]
+struct Name(Vec<u8, 40>);
+
+impl Name {
+    fn of(filename: &[u8]) -> Self {
+        let mut name = Vec::new();
+        let from = filename.len().saturating_sub(name.capacity());
+        let _fits = name.extend_from_slice(filename.get(from..).unwrap_or_default());
+        Self(name)
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0.escape_ascii(), f)
+    }
+}
+
+/// How a transfer failed.
+struct Why(Outcome);
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Outcome::TimedOut => f.write_str("no answer"),
+            Outcome::PeerError(code) => write!(f, "the client says {code}"),
+            Outcome::Aborted(code) => write!(f, "{code}"),
+            Outcome::Complete { .. } | Outcome::Superseded => f.write_str("it did not"),
+        }
+    }
+}
