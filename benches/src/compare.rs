@@ -1,0 +1,168 @@
+//! `peers`: all servers at all points, in turn.
+
+use std::fs;
+use std::io::{IsTerminal, Write};
+use std::process::Command;
+use std::time::Duration;
+
+use nix::sys::utsname::uname;
+
+use crate::Failed;
+use crate::cli;
+use crate::measure::{self, Served, Times};
+use crate::peer::{self, PINETBOOT, Peer};
+use crate::point::{Point, Unit};
+use crate::results::{Facts, NULL, PING_PONG, Results, Sample};
+use crate::tree;
+use crate::world;
+
+/// Measures what is asked for. What is there so far is on disk after every point.
+pub(crate) fn run(options: &cli::Peers) -> Result<Results, Failed> {
+    let (found, absent) = Peer::find_all();
+    for absent in &absent {
+        eprintln!("not installed: {:<10} {}", absent.name, absent.how);
+    }
+    let mut peers = peer::choose(found, &options.peers)?;
+    peers.extend(options.also.iter().cloned());
+    let points = match options.points.as_slice() {
+        [] => Point::all(),
+        chosen => chosen.iter().flat_map(|points| points.0.iter().copied()).collect(),
+    };
+    let times = if options.quick { QUICK } else { THOROUGH };
+    fs::create_dir_all(&options.out)
+        .map_err(|error| format!("no directory {}: {error}", options.out.display()))?;
+    let json = options.out.join("results.json");
+
+    let absent = absent.iter().map(|absent| absent.name.to_owned()).collect();
+    let servers = peers.iter().map(|peer| (peer.name.clone(), peer.version.clone())).collect();
+    let facts = Facts { servers, absent, ..facts() };
+    let mut results = Results { facts, samples: Vec::new() };
+    world::pin_client()?;
+    let (server, clients) = world::cores();
+    if server == clients {
+        eprintln!("there is but one core: servers and clients share it, and no figure means much");
+    }
+
+    let boot = tree::boot_tree().map_err(|error| format!("cannot write the files to serve: {error}"))?;
+    for (number, point) in points.iter().enumerate() {
+        eprintln!("{point} ({} of {})", number + 1, points.len());
+        let served =
+            serve(*point, &boot).map_err(|error| format!("cannot write the files to serve: {error}"))?;
+        if let Point::Window { offload, .. } = point
+            && let Err(error) = world::offload(*offload)
+        {
+            eprintln!("  left out: {error}");
+            continue;
+        }
+        let here: Vec<_> = peers.iter().filter(|peer| point.is_for_all() || peer.name == PINETBOOT).collect();
+        for round in 1..=options.rounds {
+            let mut add = |name: &str, measured: Result<Sample, Failed>| {
+                let sample = measured.unwrap_or_else(|failed| Sample {
+                    point: point.to_string(),
+                    server: name.into(),
+                    error: Some(failed.to_string()),
+                    ..Sample::default()
+                });
+                show(*point, &sample, round, options.rounds);
+                results.samples.push(Sample { round, ..sample });
+            };
+            if point.is_for_all() {
+                add(PING_PONG, measure::ping_pong(*point, times));
+                if *point != Point::Storm {
+                    add(NULL, measure::null(*point, &served, times));
+                }
+            }
+            // Whoever comes first in one round comes last in another.
+            for turn in 0..here.len() {
+                let peer = here[(turn + round as usize) % here.len()];
+                add(&peer.name, measure::server(*point, peer, &served, times));
+            }
+        }
+        let _on = world::offload(true);
+        if served.tree != boot {
+            let _back = fs::remove_dir_all(&served.tree);
+        }
+        results.write(&json)?;
+    }
+    Ok(results)
+}
+
+fn serve(point: Point, boot: &std::path::Path) -> std::io::Result<Served> {
+    Ok(match point {
+        Point::Tree(files) => {
+            let (tree, files) = tree::wide_tree(files)?;
+            Served { tree, files }
+        }
+        Point::File(len) => {
+            let (tree, file) = tree::deep_tree(len)?;
+            Served { tree, files: vec![file] }
+        }
+        _ => Served { tree: boot.into(), files: vec![tree::big()] },
+    })
+}
+
+/// One line for each run; on a terminal over the last one's.
+fn show(point: Point, sample: &Sample, round: u32, rounds: u32) {
+    let mut err = std::io::stderr();
+    let number = match point.unit() {
+        Unit::Bytes if sample.server != PING_PONG => format!("{:>9.1} {}", sample.rate, Unit::Bytes.name()),
+        _ if sample.server == PING_PONG => format!("{:>9.0} round trips/s", sample.rate),
+        unit => format!("{:>9.0} {}", sample.rate, unit.name()),
+    };
+    let mut line = format!("  {round}/{rounds} {:<14} {number}", sample.server);
+    match &sample.error {
+        Some(error) => line = format!("  {round}/{rounds} {:<14} {error}", sample.server),
+        None => {
+            let percent = |part: Option<f64>| part.map_or(0.0, |part| part * 100.0);
+            let add = |value: Option<f64>, name: &str| {
+                value.map_or(String::new(), |value| format!("  {name} {value:.1}"))
+            };
+            line += &add(sample.cpu, "us of CPU");
+            if sample.server != PING_PONG {
+                line += &format!("  busy {:.0} %", percent(sample.server_busy));
+                line += &format!(" (clients {:.0} %)", percent(Some(sample.clients_busy)));
+            }
+            line += &add(sample.first_answer, "first answer ms");
+            line += &add(sample.new_request, "new one ms");
+            line += &add(sample.slowest, "slowest");
+            if sample.failed + sample.retried + sample.duplicates + sample.wrong > 0 {
+                line += &format!(
+                    "  failed {} retried {} twice {} wrong {}",
+                    sample.failed, sample.retried, sample.duplicates, sample.wrong
+                );
+            }
+        }
+    }
+    let _unseen = writeln!(err, "{line}");
+    let _plain = err.is_terminal();
+}
+
+fn facts() -> Facts {
+    let commit = Command::new("git").args(["describe", "--always", "--dirty", "--abbrev=12"]).output();
+    let commit = commit.ok().and_then(|output| String::from_utf8(output.stdout).ok()).unwrap_or_default();
+    let processors = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = processors.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let model = model.map_or("a processor", |(_, model)| model);
+    let count = processors.lines().filter(|line| line.starts_with("processor")).count();
+    let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let memory: u64 = memory.split_ascii_whitespace().nth(1).and_then(|kib| kib.parse().ok()).unwrap_or(0);
+    let kernel = uname().map_or(String::new(), |name| name.release().to_string_lossy().into_owned());
+    Facts {
+        commit: commit.trim().into(),
+        machine: format!("{count} cores of {model}, {} GiB", memory.div_ceil(1 << 20)),
+        kernel: format!("Linux {kernel}"),
+        ..Facts::default()
+    }
+}
+
+const THOROUGH: Times = Times {
+    warm_up: Duration::from_millis(200),
+    window: Duration::from_millis(1000),
+    start: Duration::from_millis(3500),
+};
+
+const QUICK: Times = Times {
+    warm_up: Duration::from_millis(100),
+    window: Duration::from_millis(250),
+    start: Duration::from_millis(1500),
+};

@@ -1,0 +1,330 @@
+//! One transfer, as the client has it: RFC 1350, 2347, 2348, 2349 and 7440. Written anew and not the engine's own, for
+//! this one judges it.
+//!
+//! What is not answered within a second is said again, four times. A real Pi asks every two seconds; the time says only how
+//! dear a loss is.
+
+use std::time::{Duration, Instant};
+
+use crate::content::Content;
+
+/// What to ask for.
+#[derive(Debug, Clone)]
+pub(crate) struct Ask {
+    pub(crate) name: Box<str>,
+    pub(crate) block_size: u16,
+    pub(crate) window: u16,
+    pub(crate) want: Want,
+}
+
+/// What is right.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Want {
+    /// The whole file.
+    File { len: u64, content: Content },
+    /// To know that it is there: after the first answer the client ends it, as a Pi does.
+    Probe,
+    /// That it is not there.
+    Missing,
+}
+
+/// Where a transfer stands.
+#[derive(Debug)]
+pub(crate) struct Transfer {
+    pub(crate) ask: Ask,
+    /// The server's port; 0 before its first answer.
+    tid: u16,
+    window: u16,
+    /// The block that comes next, counted without end.
+    next: u64,
+    /// Blocks not yet acknowledged.
+    unacknowledged: u16,
+    /// Whether a gap in this window was already answered.
+    complained: bool,
+    pub(crate) asked_at: Instant,
+    /// When to say the last thing again.
+    pub(crate) deadline: Instant,
+    tries: u8,
+}
+
+/// What a datagram came to.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Heard {
+    /// No part of this transfer.
+    Stray,
+    /// A block again that was here.
+    Duplicate(Say),
+    /// The first answer; none yet of the file.
+    Options(Say),
+    /// A block of the file.
+    Block(Say),
+    /// The transfer is over, and as it should be.
+    Complete(Say),
+    /// It is over: these bytes are not the file's.
+    Wrong,
+    /// It is over: this error was not expected.
+    Refused,
+}
+
+/// What to say now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Say {
+    Nothing,
+    Ack(u16),
+    /// "I only wanted to know".
+    Enough,
+}
+
+impl Transfer {
+    pub(crate) fn new(ask: Ask, now: Instant) -> Self {
+        Self {
+            ask,
+            tid: 0,
+            window: 1,
+            next: 1,
+            unacknowledged: 0,
+            complained: false,
+            asked_at: now,
+            deadline: now + RETRY,
+            tries: 1,
+        }
+    }
+
+    pub(crate) const fn answered(&self) -> bool {
+        self.tid != 0
+    }
+
+    /// The server's port, once it has answered.
+    pub(crate) const fn tid(&self) -> u16 {
+        self.tid
+    }
+
+    /// How many blocks the server sends in one go.
+    pub(crate) const fn window(&self) -> u16 {
+        self.window
+    }
+
+    /// A datagram from this port of the server.
+    pub(crate) fn handle(&mut self, now: Instant, port: u16, bytes: &[u8]) -> Heard {
+        if self.tid != 0 && self.tid != port {
+            return Heard::Stray;
+        }
+        let (Some(&[_, opcode]), Some(&[high, low]), Some(rest)) =
+            (bytes.first_chunk(), bytes.get(2..4).and_then(<[u8]>::first_chunk), bytes.get(4..))
+        else {
+            return Heard::Stray;
+        };
+        let heard = match opcode {
+            DATA => self.block(u16::from_be_bytes([high, low]), rest),
+            OACK if self.tid == 0 => self.options(&bytes[2..]),
+            OACK => return Heard::Stray,
+            ERROR => match self.ask.want {
+                // 1: file not found.
+                Want::Missing if [high, low] == [0, 1] => Heard::Complete(Say::Nothing),
+                _ => Heard::Refused,
+            },
+            _ => return Heard::Stray,
+        };
+        self.tid = port;
+        self.deadline = now + RETRY;
+        self.tries = 1;
+        heard
+    }
+
+    /// The deadline is over: what to say again. `None`: give up.
+    pub(crate) fn again(&mut self, now: Instant) -> Option<Again> {
+        self.deadline = now + RETRY;
+        self.tries += 1;
+        match self.tries > TRIES {
+            true => None,
+            false if self.tid == 0 => Some(Again::Ask),
+            false => Some(Again::Ack((self.next - 1) as u16)),
+        }
+    }
+
+    fn options(&mut self, options: &[u8]) -> Heard {
+        let mut words = options.split(|byte| *byte == 0);
+        let (mut block_size, mut window, mut size) = (512, 1, None);
+        while let (Some(name), Some(value)) = (words.next(), words.next()) {
+            let value = str::from_utf8(value).ok().and_then(|value| value.parse::<u64>().ok());
+            match name.to_ascii_lowercase().as_slice() {
+                b"blksize" => block_size = value.unwrap_or(0),
+                b"windowsize" => window = value.unwrap_or(0),
+                b"tsize" => size = value,
+                _ => {}
+            }
+        }
+        self.window = window.try_into().unwrap_or(1);
+        match self.ask.want {
+            Want::Missing => Heard::Wrong,
+            Want::Probe => Heard::Complete(Say::Enough),
+            // A block size that was not asked for makes every figure wrong; a size, the file.
+            Want::File { len, .. } => {
+                match block_size == u64::from(self.ask.block_size) && size.is_none_or(|size| size == len) {
+                    true => Heard::Options(Say::Ack(0)),
+                    false => Heard::Wrong,
+                }
+            }
+        }
+    }
+
+    fn block(&mut self, number: u16, bytes: &[u8]) -> Heard {
+        let (len, content) = match self.ask.want {
+            Want::File { len, content } => (len, content),
+            Want::Probe => return Heard::Complete(Say::Enough),
+            Want::Missing => return Heard::Wrong,
+        };
+        let last = (self.next - 1) as u16;
+        if number != self.next as u16 {
+            // Out of order: tell once which was the last in order. (RFC 7440, section 4)
+            let say = match self.window > 1 && self.complained {
+                true => Say::Nothing,
+                false => Say::Ack(last),
+            };
+            self.complained = true;
+            self.unacknowledged = 0;
+            return Heard::Duplicate(say);
+        }
+        let block_size = u64::from(self.ask.block_size);
+        let offset = (self.next - 1) * block_size;
+        let expected = len.saturating_sub(offset).min(block_size) as usize;
+        if bytes.len() != expected || bytes != content.at(offset, expected) {
+            return Heard::Wrong;
+        }
+        self.next += 1;
+        self.complained = false;
+        self.unacknowledged += 1;
+        if expected < usize::from(self.ask.block_size) {
+            return Heard::Complete(Say::Ack(number));
+        }
+        if self.unacknowledged < self.window {
+            return Heard::Block(Say::Nothing);
+        }
+        self.unacknowledged = 0;
+        Heard::Block(Say::Ack(number))
+    }
+}
+
+/// What is said again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Again {
+    Ask,
+    Ack(u16),
+}
+
+impl Ask {
+    /// Writes the request.
+    pub(crate) fn emit(&self, memory: &mut [u8]) -> usize {
+        let mut at = 0;
+        let mut put = |bytes: &[u8]| {
+            memory[at..at + bytes.len()].copy_from_slice(bytes);
+            at += bytes.len();
+        };
+        put(&[0, READ]);
+        put(self.name.as_bytes());
+        put(b"\0octet\0tsize\x000\0blksize\0");
+        put(self.block_size.to_string().as_bytes());
+        if self.window > 1 {
+            put(b"\0windowsize\0");
+            put(self.window.to_string().as_bytes());
+        }
+        put(&[0]);
+        at
+    }
+}
+
+/// Writes an ACK.
+pub(crate) fn ack(block: u16) -> impl FnOnce(&mut [u8]) -> usize {
+    move |memory| {
+        let [high, low] = block.to_be_bytes();
+        memory[..4].copy_from_slice(&[0, ACK, high, low]);
+        4
+    }
+}
+
+/// Writes what a Pi ends a transfer with that it wants no more of.
+pub(crate) fn enough(memory: &mut [u8]) -> usize {
+    memory[..ENOUGH.len()].copy_from_slice(ENOUGH);
+    ENOUGH.len()
+}
+
+const ENOUGH: &[u8] = b"\0\x05\0\0Early terminate\0";
+
+pub(crate) const READ: u8 = 1;
+pub(crate) const DATA: u8 = 3;
+pub(crate) const ACK: u8 = 4;
+const ERROR: u8 = 5;
+pub(crate) const OACK: u8 = 6;
+
+const RETRY: Duration = Duration::from_secs(1);
+const TRIES: u8 = 5;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn transfer(window: u16) -> (Transfer, Instant) {
+        let now = Instant::now();
+        let content = Content::of("file");
+        let want = Want::File { len: 2500, content };
+        let ask = Ask { name: "file".into(), block_size: 1024, window, want };
+        (Transfer::new(ask, now), now)
+    }
+
+    fn data(block: u16, bytes: &[u8]) -> Vec<u8> {
+        let [high, low] = block.to_be_bytes();
+        [&[0, DATA, high, low], bytes].concat()
+    }
+
+    #[test]
+    fn a_whole_file() {
+        let (mut it, now) = transfer(1);
+        let content = Content::of("file");
+        let options = b"\0\x06tsize\x002500\0blksize\x001024\0";
+        assert_eq!(it.handle(now, 5000, options), Heard::Options(Say::Ack(0)));
+        assert_eq!(it.handle(now, 5001, &data(1, content.at(0, 1024))), Heard::Stray);
+        assert_eq!(it.handle(now, 5000, &data(1, content.at(0, 1024))), Heard::Block(Say::Ack(1)));
+        assert_eq!(it.handle(now, 5000, &data(1, content.at(0, 1024))), Heard::Duplicate(Say::Ack(1)));
+        assert_eq!(it.handle(now, 5000, &data(2, content.at(1024, 1024))), Heard::Block(Say::Ack(2)));
+        assert_eq!(it.handle(now, 5000, &data(3, content.at(2048, 452))), Heard::Complete(Say::Ack(3)));
+    }
+
+    #[test]
+    fn what_is_wrong_is_noticed() {
+        let content = Content::of("file");
+        for (block, bytes) in [
+            (1, content.at(1, 1024)),    // shifted
+            (1, content.at(0, 1023)),    // short
+            (1, content.at(1024, 1024)), // the next one under this number
+        ] {
+            let (mut it, now) = transfer(1);
+            assert_eq!(it.handle(now, 5000, &data(block, bytes)), Heard::Wrong);
+        }
+        let (mut it, now) = transfer(1);
+        assert_eq!(it.handle(now, 5000, b"\0\x06blksize\x00512\0"), Heard::Wrong);
+        let (mut it, now) = transfer(1);
+        assert_eq!(it.handle(now, 5000, b"\0\x06tsize\x002501\0blksize\x001024\0"), Heard::Wrong);
+        let (mut it, now) = transfer(1);
+        assert_eq!(it.handle(now, 5000, b"\0\x05\0\x01not found\0"), Heard::Refused);
+    }
+
+    #[test]
+    fn a_window_is_acknowledged_once() {
+        let (mut it, now) = transfer(2);
+        let content = Content::of("file");
+        it.handle(now, 5000, b"\0\x06windowsize\x002\0blksize\x001024\0");
+        assert_eq!(it.handle(now, 5000, &data(1, content.at(0, 1024))), Heard::Block(Say::Nothing));
+        assert_eq!(it.handle(now, 5000, &data(3, content.at(2048, 452))), Heard::Duplicate(Say::Ack(1)));
+        assert_eq!(it.handle(now, 5000, &data(2, content.at(1024, 1024))), Heard::Block(Say::Nothing));
+        assert_eq!(it.handle(now, 5000, &data(3, content.at(2048, 452))), Heard::Complete(Say::Ack(3)));
+    }
+
+    #[test]
+    fn silence_is_answered_four_times() {
+        let (mut it, now) = transfer(1);
+        for _ in 0..4 {
+            assert_eq!(it.again(now), Some(Again::Ask));
+        }
+        assert_eq!(it.again(now), None);
+    }
+}

@@ -1,0 +1,107 @@
+//! `pinetboot-bench`: pinetboot measured beside the other TFTP servers, by a load client of its own.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`cli`], [`compare`], [`point`] | what is asked for, the order in which it is measured, what the points are |
+//! | [`world`], [`peer`], [`server`], [`tree`] | the namespaces, the servers there are, one that runs, the files served |
+//! | [`load`], [`batch`], [`content`] | the clients, many datagrams at once, what is in the files |
+//! | [`measure`], [`limits`] | one run, and what bounds it |
+//! | [`results`], [`report`], [`checks`] | what was measured, as a table and plots, and what must hold of it |
+//!
+//! The benchmarks of the engine alone, without a network, are in `benches/`.
+
+#![deny(unsafe_code)]
+
+mod batch;
+mod checks;
+mod cli;
+mod compare;
+mod content;
+mod limits;
+mod load;
+mod measure;
+mod peer;
+mod point;
+mod report;
+mod results;
+mod server;
+mod tree;
+mod world;
+
+use std::fmt;
+use std::process::ExitCode;
+
+use clap::Parser;
+use cli::{Cli, Command};
+use results::Results;
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Peers(options) => peers(&options),
+        Command::Report(options) => join(&options),
+        Command::Pinetboot { arguments } => return pinetboot(arguments),
+        Command::Respond { responder } => responder.run().map(|()| ExitCode::SUCCESS),
+    };
+    done.unwrap_or_else(|failed| {
+        eprintln!("pinetboot-bench: {failed}");
+        ExitCode::FAILURE
+    })
+}
+
+fn peers(options: &cli::Peers) -> Result<ExitCode, Failed> {
+    if let Some(exit) = world::enter()? {
+        return Ok(exit);
+    }
+    let results = compare::run(options)?;
+    report::write(&results, &options.out)?;
+    if options.check {
+        checks::check(&results)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn join(options: &cli::Report) -> Result<ExitCode, Failed> {
+    let mut all = Results::default();
+    for path in &options.results {
+        all.merge(Results::read(path)?)?;
+    }
+    report::write(&all, &options.out)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What the program `pinetboot` does for `serve`.
+fn pinetboot(arguments: Vec<String>) -> ExitCode {
+    let cli = pinetboot::cli::Cli::parse_from(["pinetboot".to_owned()].into_iter().chain(arguments));
+    let pinetboot::cli::Command::Serve(options) = &cli.command else {
+        eprintln!("pinetboot-bench: only `serve`");
+        return ExitCode::FAILURE;
+    };
+    let done = pinetboot::serve::run(options, pinetboot::logging::level(cli.verbose, cli.quiet));
+    let exit = done.unwrap_or_else(|failed| {
+        eprintln!("pinetboot: {failed}");
+        failed.exit
+    });
+    exit.into()
+}
+
+/// Why it cannot be measured.
+#[derive(Debug)]
+struct Failed(String);
+
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl From<String> for Failed {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl From<&str> for Failed {
+    fn from(text: &str) -> Self {
+        Self(text.into())
+    }
+}

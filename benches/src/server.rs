@@ -1,0 +1,103 @@
+//! A server that runs, and what it costs.
+
+use std::fs;
+use std::net::UdpSocket;
+use std::path::Path;
+use std::process::{Child, Command};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, waitpid};
+use nix::unistd::{Pid, SysconfVar, sysconf};
+
+use crate::Failed;
+use crate::load::transfer::{Ask, Want};
+use crate::world;
+
+/// Dropping it ends it.
+pub(crate) struct Server {
+    child: Child,
+}
+
+impl Server {
+    /// Starts it and waits until it answers: at all, to a request for a file that need not be there.
+    pub(crate) fn start(name: &str, mut command: Command) -> Result<Self, Failed> {
+        let child = command.spawn().map_err(|error| format!("cannot start {name}: {error}"))?;
+        let mut server = Self { child };
+        let socket = UdpSocket::bind("10.77.0.2:0").map_err(|error| error.to_string())?;
+        socket.set_read_timeout(Some(Duration::from_millis(50))).map_err(|error| error.to_string())?;
+        let ask = Ask { name: "ready?".into(), block_size: 512, window: 1, want: Want::Missing };
+        let mut memory = [0; 64];
+        let len = ask.emit(&mut memory);
+        let started = Instant::now();
+        while started.elapsed() < Duration::from_secs(10) {
+            let _refused = socket.send_to(&memory[..len], (world::SERVER, 69));
+            if socket.recv(&mut [0; 600]).is_ok() {
+                return Ok(server);
+            }
+            if let Ok(Some(status)) = server.child.try_wait() {
+                return Err(format!("{name} ended ({status}) instead of serving").into());
+            }
+        }
+        Err(format!("{name} does not answer").into())
+    }
+
+    /// The time that its processes took from processors, those that ended included.
+    pub(crate) fn cpu(&self) -> Duration {
+        world::processes_at_server().into_iter().filter_map(cpu).sum()
+    }
+
+    /// The memory of its processes in KiB; what they share counts once (`Pss`).
+    pub(crate) fn memory(&self) -> u64 {
+        world::processes_at_server().into_iter().filter_map(memory).sum()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        loop {
+            let left = world::processes_at_server();
+            if left.is_empty() {
+                break;
+            }
+            for pid in left {
+                let _gone = kill(pid, Signal::SIGKILL);
+            }
+            // Not only the child: all whose parents died are ours.
+            while waitpid(None, Some(WaitPidFlag::WNOHANG)).is_ok_and(|status| status.pid().is_some()) {}
+            thread::yield_now();
+        }
+        let _reaped = self.child.wait();
+    }
+}
+
+/// What a process took, and those of its that ended.
+///
+/// By proc_pid_stat(5) as the sum of utime, stime, cutime and cstime. But that counts in hundredths of a second, rounded
+/// down for each process: a thousand with a little each come to nothing. The scheduler's own count is in nanoseconds, but
+/// knows only threads that live. The larger one is right.
+fn cpu(pid: Pid) -> Option<Duration> {
+    let process = Path::new("/proc").join(pid.to_string());
+    let stat = fs::read_to_string(process.join("stat")).ok()?;
+    // The name, in parentheses, may have blanks in it.
+    let numbers: Vec<u64> =
+        stat.rsplit_once(')')?.1.split_ascii_whitespace().map(|number| number.parse().unwrap_or(0)).collect();
+    let per_second = sysconf(SysconfVar::CLK_TCK).ok().flatten().unwrap_or(100) as u64;
+    let [own, children] = [numbers.get(11..13)?, numbers.get(13..15)?]
+        .map(|ticks| Duration::from_millis(ticks.iter().sum::<u64>() * 1000 / per_second));
+    let threads = fs::read_dir(process.join("task")).ok()?.flatten();
+    let scheduled: u64 = threads
+        .filter_map(|thread| {
+            let text = fs::read_to_string(thread.path().join("schedstat")).ok()?;
+            text.split_ascii_whitespace().next()?.parse::<u64>().ok()
+        })
+        .sum();
+    Some(own.max(Duration::from_nanos(scheduled)) + children)
+}
+
+fn memory(pid: Pid) -> Option<u64> {
+    let text = fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("smaps_rollup")).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("Pss:"))?;
+    line.trim().trim_end_matches(" kB").parse().ok()
+}

@@ -1,0 +1,159 @@
+//! Where the comparison happens: network, mount and process namespaces of its own, that end with it.
+//!
+//! ```text
+//! namespace of the harness                     namespace "server"
+//! clients 10.78.0.0/16, ping-pong 10.77.0.2 -- veth -- 10.77.0.1:69
+//! ```
+//!
+//! The harness is the first process of its process namespace: however it ends, the kernel ends all servers with it, and
+//! then the namespaces are gone with their interfaces and mounts. Nothing of the host is changed.
+
+use std::env;
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+use std::sync::OnceLock;
+
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, CpuSet, sched_getaffinity, sched_setaffinity, unshare};
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::Signal;
+use nix::unistd::{Pid, Uid};
+
+use crate::Failed;
+
+/// Runs this program once more with the same arguments, inside; returns what came of it. `None` if this is inside.
+pub(crate) fn enter() -> Result<Option<ExitCode>, Failed> {
+    if env::var_os(INSIDE).is_some() {
+        return set_up().map(|()| None);
+    }
+    if !Uid::effective().is_root() {
+        return Err("network namespaces take root: run it with sudo".into());
+    }
+    unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWPID)
+        .map_err(|error| format!("no namespaces here: {error}"))?;
+    let program = env::current_exe().map_err(|error| error.to_string())?;
+    let status = Command::new(program)
+        .args(env::args_os().skip(1))
+        .env(INSIDE, "1")
+        .status()
+        .map_err(|error| format!("cannot run this program once more: {error}"))?;
+    Ok(Some(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1).into()))
+}
+
+/// Run by the first process inside.
+fn set_up() -> Result<(), Failed> {
+    // ctrl-C ends the process outside, and with it this one, which as the first of its namespace would take no notice.
+    set_pdeathsig(Signal::SIGKILL).map_err(|error| error.to_string())?;
+    let own = |source: &str, target: &str, kind: Option<&str>, flags| {
+        mount(Some(source), target, kind, flags, None::<&str>)
+            .map_err(|error| format!("cannot mount {target}: {error}"))
+    };
+    own("none", "/", None, MsFlags::MS_REC | MsFlags::MS_PRIVATE)?;
+    own("proc", "/proc", Some("proc"), MsFlags::empty())?;
+    // For `ip netns`, for the servers' own files, and for the tree.
+    own("tmpfs", "/run", Some("tmpfs"), MsFlags::empty())?;
+
+    ip("link set lo up")?;
+    ip("netns add server")?;
+    ip("-n server link set lo up")?;
+    ip("link add c type veth peer name s netns server")?;
+    ip("addr add 10.77.0.2/24 dev c")?;
+    ip("link set c up")?;
+    ip("-n server addr add 10.77.0.1/24 dev s")?;
+    ip("-n server link set s up")?;
+    // Every address in there is one of ours; a route by a neighbour, that the server needs no ARP entry for each client.
+    ip("route add local 10.78.0.0/16 dev lo")?;
+    ip("-n server route add 10.78.0.0/16 via 10.77.0.2")?;
+    allow_files();
+    Ok(())
+}
+
+/// A program in the server's namespace, on the server's core.
+pub(crate) fn at_server(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new("ip");
+    command.args(["netns", "exec", "server", "taskset", "--cpu-list", &cores().0.to_string()]).arg(program);
+    command
+}
+
+/// Keeps this thread to the clients' core.
+pub(crate) fn pin_client() -> Result<(), Failed> {
+    let mut set = CpuSet::new();
+    set.set(cores().1).map_err(|error| error.to_string())?;
+    sched_setaffinity(Pid::from_raw(0), &set).map_err(|error| format!("cannot pin to a core: {error}").into())
+}
+
+/// The cores of the server and of the clients. The same if there is but one.
+pub(crate) fn cores() -> (usize, usize) {
+    static CORES: OnceLock<(usize, usize)> = OnceLock::new(); // as they were before anything was pinned
+    *CORES.get_or_init(|| {
+        let allowed = sched_getaffinity(Pid::from_raw(0)).unwrap_or_default();
+        let mut cores = (0..CpuSet::count()).filter(|core| allowed.is_set(*core).unwrap_or(false));
+        let first = cores.next().unwrap_or(0);
+        (first, cores.next().unwrap_or(first))
+    })
+}
+
+/// Switches UDP segmentation offload of the cable; `Err` if there is no ethtool.
+pub(crate) fn offload(on: bool) -> io::Result<()> {
+    let state = if on { "on" } else { "off" };
+    let status = Command::new("ip")
+        .args(["netns", "exec", "server", "ethtool", "-K", "s", "tx-udp-segmentation", state])
+        .stderr(Stdio::null())
+        .status()?;
+    status.success().then_some(()).ok_or_else(|| io::Error::other("ethtool failed; apt-get install ethtool"))
+}
+
+/// The processes in the server's namespace.
+pub(crate) fn processes_at_server() -> Vec<Pid> {
+    let space = |path: &Path| fs::read_link(path.join("ns/net")).ok();
+    let own = space(Path::new("/proc/self"));
+    let numbers = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pid = |entry: fs::DirEntry| {
+        let pid = entry.file_name().to_str()?.parse().ok()?;
+        let there = space(&entry.path())?;
+        (Some(there) != own).then(|| Pid::from_raw(pid))
+    };
+    numbers.filter_map(pid).collect()
+}
+
+/// Runs `ip`, which has to succeed.
+fn ip(arguments: &str) -> Result<(), Failed> {
+    let output = Command::new("ip").args(arguments.split_whitespace()).output();
+    let output = output.map_err(|error| format!("cannot run ip: {error}; apt-get install iproute2"))?;
+    match output.status.success() {
+        true => Ok(()),
+        false => Err(format!("ip {arguments}: {}", String::from_utf8_lossy(&output.stderr).trim()).into()),
+    }
+}
+
+/// A thousand transfers may take two descriptors each; servers inherit it.
+fn allow_files() {
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        let wanted = 65_536.max(soft);
+        if setrlimit(Resource::RLIMIT_NOFILE, wanted, wanted.max(hard)).is_err() {
+            let _as_far_as_allowed = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+        }
+    }
+}
+
+/// Where servers listen.
+pub(crate) const SERVER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
+
+/// The address of client number `index`.
+pub(crate) fn client(index: usize) -> Ipv4Addr {
+    Ipv4Addr::from_bits(FIRST_CLIENT.to_bits() + index as u32)
+}
+
+/// Which client has this address.
+pub(crate) fn client_index(address: Ipv4Addr) -> Option<usize> {
+    address.to_bits().checked_sub(FIRST_CLIENT.to_bits()).map(|index| index as usize)
+}
+
+const FIRST_CLIENT: Ipv4Addr = Ipv4Addr::new(10, 78, 1, 0);
+
+const INSIDE: &str = "PINETBOOT_BENCH_INSIDE";
