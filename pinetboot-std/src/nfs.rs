@@ -1,9 +1,187 @@
-//! An NFSv3 server, for the root file systems of machines that boot from the network.
+//! An NFSv3 server, for the root file systems of machines that boot from the network. Usable without the rest.
+//!
+//! RFC 1813 (NFS version 3, MOUNT), RFC 5531 (RPC), RFC 4506 (XDR), RFC 1833 (portmapper), over TCP and UDP. One way from the
+//! wire to the file and back:
+//!
+//! ```text
+//! record / datagram -> rpc -> portmap | mount | nfs3 -> Exports -> FileSystem
+//! ```
+//!
+//! [`start`] runs one for some [`Exports`]; [`OneExport`] of a [`DirectoryTree`] is the simplest. Another kind of file system
+//! stands behind [`FileSystem`] without the procedures knowing.
+//!
+//! Deliberately not here: file locking (NLM; mount with `nolock`, as kernels do for their root), NFSv4, RPCSEC_GSS, and the
+//! NFSACL side protocol; clients are told that these programs are not available. AUTH_SYS believes what a client says:
+//! whoever is on the network may say that they are root. What that gets them is for [`Exports`] to bound.
 
+mod arguments;
+mod connection;
+mod datagrams;
 mod export;
 mod file_system;
+mod handle;
+mod mount;
+mod nfs3;
+mod portmap;
+mod record;
+mod register;
+mod replays;
+mod reply;
+mod rpc;
+mod server;
+mod service;
 mod tree;
+
+use std::fmt;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, UdpSocket};
+use std::sync::Arc;
 
 pub use self::export::{Absent, Export, Exports, MountError, OneExport};
 pub use self::file_system::{Caller, Entry, FileId, FileSystem, Found, Listed, Place, Result, Usage};
+pub use self::handle::Handles;
 pub use self::tree::{DirectoryTree, OpenError};
+
+use self::portmap::Mappings;
+use self::register::Registered;
+use self::server::Server;
+use self::service::{Programs, Service};
+
+/// Where to answer.
+#[derive(Clone, Debug)]
+pub struct NfsConfig {
+    /// The address to listen on; unspecified for all.
+    pub listen: Ipv4Addr,
+    /// The port of NFS and MOUNT, 0 for any. 2049 is NFS's own.
+    pub port: u16,
+    /// How clients find that port.
+    pub portmap: Portmap,
+    /// With which key handles are sealed.
+    pub handles: Handles,
+}
+
+/// How clients find out on which port NFS and MOUNT are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Portmap {
+    /// Be the portmapper, on port 111; if there is one already, register with it. Debian's initramfs needs this.
+    System,
+    /// Be a portmapper on this port, 0 for any.
+    Port(u16),
+    /// They do not; they are told by mount options.
+    Off,
+}
+
+/// A server as it runs; ends when dropped.
+#[derive(Debug)]
+pub struct Running {
+    server: Server,
+    port: u16,
+    portmap: Option<u16>,
+    _registered: Option<Registered>,
+}
+
+/// Why a server cannot be started.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum StartError {
+    /// A port cannot be had.
+    Bind {
+        /// Which one.
+        address: SocketAddrV4,
+        /// Why.
+        error: io::Error,
+    },
+    /// The system's portmapper does not help.
+    Register(io::Error),
+    /// The system lacks something else.
+    System(io::Error),
+}
+
+/// Begins to serve.
+///
+/// # Errors
+///
+/// What keeps it from serving.
+pub fn start(config: NfsConfig, exports: Arc<dyn Exports>) -> core::result::Result<Running, StartError> {
+    let (listener, socket, port) = bind(config.listen, config.port)?;
+    let mut listeners = vec![(listener, Programs::Files)];
+    let mut sockets = vec![(socket, Programs::Files)];
+    let mut mappings = Mappings::of_programs(port);
+    let (mut registered, mut portmap) = (None, None);
+    let wanted = match config.portmap {
+        Portmap::System => Some(PORTMAP_PORT),
+        Portmap::Port(port) => Some(port),
+        Portmap::Off => None,
+    };
+    if let Some(wanted) = wanted {
+        match bind(config.listen, wanted) {
+            Ok((listener, socket, port)) => {
+                listeners.push((listener, Programs::Portmap));
+                sockets.push((socket, Programs::Portmap));
+                mappings = mappings.with_portmap(port);
+                portmap = Some(port);
+            }
+            Err(StartError::Bind { error, .. })
+                if error.kind() == io::ErrorKind::AddrInUse && config.portmap == Portmap::System =>
+            {
+                registered = Some(Registered::new(mappings.clone()).map_err(StartError::Register)?);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    let service = Service::new(exports, config.handles, mappings);
+    let service = service.map_err(|error| StartError::System(error.into()))?;
+    let server = Server::start(service, listeners, sockets).map_err(StartError::System)?;
+    Ok(Running { server, port, portmap, _registered: registered })
+}
+
+impl Running {
+    /// The port of NFS and MOUNT.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The port of the portmapper, if this is one.
+    #[must_use]
+    pub fn portmap_port(&self) -> Option<u16> {
+        self.portmap
+    }
+
+    /// Open TCP connections.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.server.connections()
+    }
+}
+
+/// TCP and UDP on the same port.
+fn bind(address: Ipv4Addr, port: u16) -> core::result::Result<(TcpListener, UdpSocket, u16), StartError> {
+    let mut tries = 0;
+    loop {
+        let wanted = SocketAddrV4::new(address, port);
+        let failed = |error| StartError::Bind { address: wanted, error };
+        let listener = TcpListener::bind(wanted).map_err(failed)?;
+        let bound = listener.local_addr().map_err(failed)?.port();
+        match UdpSocket::bind((address, bound)) {
+            Ok(socket) => return Ok((listener, socket, bound)),
+            // The system's choice for TCP is someone's for UDP.
+            Err(error) if port == 0 && error.kind() == io::ErrorKind::AddrInUse && tries < 100 => tries += 1,
+            Err(error) => return Err(failed(error)),
+        }
+    }
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bind { address, error } => write!(f, "cannot serve NFS on {address}: {error}"),
+            Self::Register(error) => write!(f, "cannot register with the system's portmapper: {error}"),
+            Self::System(error) => write!(f, "cannot serve NFS: {error}"),
+        }
+    }
+}
+
+impl core::error::Error for StartError {}
+
+const PORTMAP_PORT: u16 = 111;

@@ -1,0 +1,205 @@
+//! NFS version 3: RFC 1813, section 3, all 22 procedures, on whatever [`FileSystem`](super::FileSystem) is exported.
+//!
+//! Here is what the protocol says; what a file system does is behind the trait.
+
+mod content;
+mod listing;
+mod naming;
+mod showing;
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use nfs3_types::nfs3::{
+    Nfs3Option, Nfs3Result, fattr3, nfs_fh3, nfsstat3, post_op_attr, post_op_fh3, pre_op_attr, wcc_attr,
+    wcc_data, writeverf3,
+};
+
+use super::arguments::{Arguments, Garbage};
+use super::export::{Absent, Export, Exports};
+use super::file_system::{Caller, FileId, Found, Result};
+use super::handle::Handles;
+use super::reply::Reply;
+use super::rpc::Ended;
+
+pub(super) use nfs3_types::nfs3::{PROGRAM, VERSION};
+
+/// One call, and what is needed to carry it out.
+pub(super) struct Request<'a> {
+    pub(super) exports: &'a dyn Exports,
+    pub(super) handles: &'a Handles,
+    /// Another after each start of the server.
+    pub(super) write_verifier: writeverf3,
+    pub(super) client: Ipv4Addr,
+    pub(super) caller: Option<&'a Caller>,
+    /// The most bytes that a READ or a READDIR may answer with.
+    pub(super) most_payload: usize,
+}
+
+/// A file, as a caller sees it: what a handle stands for.
+struct Target {
+    export: Arc<Export>,
+    id: FileId,
+    caller: Caller,
+}
+
+/// Would it do harm to carry this out twice?
+pub(super) fn is_idempotent(procedure: u32) -> bool {
+    !matches!(procedure, SETATTR | CREATE | MKDIR | SYMLINK | MKNOD | REMOVE | RMDIR | RENAME | LINK)
+}
+
+impl Request<'_> {
+    /// Carries out a procedure; results are put into the reply.
+    pub(super) fn answer(
+        &self,
+        procedure: u32,
+        arguments: Arguments<'_>,
+        reply: &mut Reply,
+    ) -> core::result::Result<Ended, Garbage> {
+        match procedure {
+            NULL => {}
+            GETATTR => reply.put(&self.get_attributes(arguments)?),
+            SETATTR => reply.put(&self.set_attributes(arguments)?),
+            LOOKUP => reply.put(&self.lookup(arguments)?),
+            ACCESS => reply.put(&self.access(arguments)?),
+            READLINK => reply.put(&self.read_link(arguments)?),
+            READ => self.read(arguments, reply)?,
+            WRITE => reply.put(&self.write(arguments)?),
+            CREATE => reply.put(&self.create(arguments)?),
+            MKDIR => reply.put(&self.make_directory(arguments)?),
+            SYMLINK => reply.put(&self.make_symlink(arguments)?),
+            MKNOD => reply.put(&self.make_node(arguments)?),
+            REMOVE => reply.put(&self.remove(arguments)?),
+            RMDIR => reply.put(&self.remove_directory(arguments)?),
+            RENAME => reply.put(&self.rename(arguments)?),
+            LINK => reply.put(&self.link(arguments)?),
+            READDIR => self.read_directory(arguments, false, reply)?,
+            READDIRPLUS => self.read_directory(arguments, true, reply)?,
+            FSSTAT => reply.put(&self.usage(arguments)?),
+            FSINFO => reply.put(&self.information(arguments)?),
+            PATHCONF => reply.put(&self.path_limits(arguments)?),
+            COMMIT => reply.put(&self.commit(arguments)?),
+            _ => return Ok(Ended::NoSuchProcedure),
+        }
+        Ok(Ended::Success)
+    }
+
+    /// > If the file handle is invalid .. NFS3ERR_BADHANDLE; if the file it refers to is gone .. NFS3ERR_STALE.
+    ///
+    /// A handle that we did not make is the former, one of an export that is gone or not this client's the latter.
+    fn target(&self, handle: &[u8]) -> Result<Target> {
+        let (export, id) = self.handles.open(handle).ok_or(nfsstat3::NFS3ERR_BADHANDLE)?;
+        let export = self.exports.find(export).map_err(|absent| match absent {
+            Absent::Unknown => nfsstat3::NFS3ERR_STALE,
+            Absent::NotYet => nfsstat3::NFS3ERR_JUKEBOX,
+        })?;
+        if !self.exports.permits(&export, self.client) {
+            return Err(nfsstat3::NFS3ERR_STALE);
+        }
+        let caller = match self.caller {
+            Some(caller) if caller.uid == 0 && export.root_squash => Caller::NOBODY,
+            Some(caller) => caller.clone(),
+            None => Caller::NOBODY,
+        };
+        Ok(Target { export, id, caller })
+    }
+
+    /// One whose file system is to be changed.
+    fn target_to_change(&self, handle: &[u8]) -> Result<Target> {
+        let target = self.target(handle)?;
+        if target.export.read_only { Err(nfsstat3::NFS3ERR_ROFS) } else { Ok(target) }
+    }
+
+    fn handle(&self, target: &Target, found: &Found) -> nfs_fh3 {
+        self.handles.seal(target.export.id, &found.id)
+    }
+
+    fn new_handle(&self, target: &Target, found: &Found) -> post_op_fh3 {
+        Nfs3Option::Some(self.handle(target, found))
+    }
+}
+
+impl Target {
+    fn attributes(&self) -> Result<fattr3> {
+        self.export.tree.attributes(&self.id).map(|attributes| self.seen(attributes))
+    }
+
+    /// One export is one file system, whatever it is made of.
+    fn seen(&self, attributes: fattr3) -> fattr3 {
+        fattr3 { fsid: self.export.id.into(), ..attributes }
+    }
+
+    fn after(&self) -> post_op_attr {
+        self.attributes().map_or(Nfs3Option::None, Nfs3Option::Some)
+    }
+
+    fn before(&self) -> pre_op_attr {
+        self.export.tree.attributes(&self.id).map_or(Nfs3Option::None, |attributes| {
+            Nfs3Option::Some(wcc_attr {
+                size: attributes.size,
+                mtime: attributes.mtime,
+                ctime: attributes.ctime,
+            })
+        })
+    }
+
+    /// Does something, and tells the attributes before and after it.
+    fn changed<T>(&self, change: impl FnOnce() -> Result<T>) -> (Result<T>, wcc_data) {
+        let before = self.before();
+        let result = change();
+        (result, wcc_data { before, after: self.after() })
+    }
+}
+
+fn end<T, Ok, Failed>(
+    result: Result<T>,
+    ok: impl FnOnce(T) -> Ok,
+    failed: impl FnOnce() -> Failed,
+) -> Nfs3Result<Ok, Failed> {
+    match result {
+        Ok(value) => Nfs3Result::Ok(ok(value)),
+        Err(status) => Nfs3Result::Err((status, failed())),
+    }
+}
+
+/// A name for something that is there or is to be: one component, not `.` or `..`.
+fn name(name: &[u8]) -> Result<&[u8]> {
+    match component(name)? {
+        b"." | b".." => Err(nfsstat3::NFS3ERR_EXIST),
+        name => Ok(name),
+    }
+}
+
+fn component(name: &[u8]) -> Result<&[u8]> {
+    match name {
+        [] => Err(nfsstat3::NFS3ERR_INVAL),
+        name if name.len() > MOST_NAME => Err(nfsstat3::NFS3ERR_NAMETOOLONG),
+        name if name.contains(&b'/') || name.contains(&0) => Err(nfsstat3::NFS3ERR_INVAL),
+        name => Ok(name),
+    }
+}
+
+const MOST_NAME: usize = 255;
+
+const NULL: u32 = 0;
+const GETATTR: u32 = 1;
+const SETATTR: u32 = 2;
+const LOOKUP: u32 = 3;
+const ACCESS: u32 = 4;
+const READLINK: u32 = 5;
+const READ: u32 = 6;
+const WRITE: u32 = 7;
+const CREATE: u32 = 8;
+const MKDIR: u32 = 9;
+const SYMLINK: u32 = 10;
+const MKNOD: u32 = 11;
+const REMOVE: u32 = 12;
+const RMDIR: u32 = 13;
+const RENAME: u32 = 14;
+const LINK: u32 = 15;
+const READDIR: u32 = 16;
+const READDIRPLUS: u32 = 17;
+const FSSTAT: u32 = 18;
+const FSINFO: u32 = 19;
+const PATHCONF: u32 = 20;
+const COMMIT: u32 = 21;

@@ -1,0 +1,87 @@
+//! Where the system has a portmapper of its own (rpcbind), it is asked to tell of us: RFC 1833, section 3.2, SET and UNSET.
+
+use std::io;
+use std::net::{Ipv4Addr, UdpSocket};
+use std::time::Duration;
+
+use nfs3_types::portmap::{PMAP_PORT, mapping};
+use nfs3_types::rpc::{RPC_VERSION_2, call_body, msg_body, opaque_auth, rpc_msg};
+use nfs3_types::xdr_codec::Pack;
+use tracing::warn;
+
+use super::portmap::{Mappings, PROGRAM, SET, UNSET, VERSION};
+
+/// Registered until dropped.
+#[derive(Debug)]
+pub(super) struct Registered {
+    mappings: Mappings,
+    socket: UdpSocket,
+}
+
+impl Registered {
+    /// Registers with the portmapper of this machine. What is registered under the same numbers is not displaced.
+    pub(super) fn new(mappings: Mappings) -> io::Result<Self> {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+        socket.connect((Ipv4Addr::LOCALHOST, PMAP_PORT))?;
+        socket.set_read_timeout(Some(PATIENCE))?;
+        let mut registered = Self { mappings: Mappings::default(), socket };
+        for mapping in mappings.as_slice() {
+            if !registered.call(SET, *mapping)? {
+                let message = format!(
+                    "the portmapper refuses to tell of program {} version {}: another NFS server is registered, or this \
+                     program does not run as root",
+                    mapping.prog, mapping.vers
+                );
+                return Err(io::Error::new(io::ErrorKind::PermissionDenied, message));
+            }
+            registered.mappings.push(*mapping);
+        }
+        Ok(registered)
+    }
+
+    fn call(&self, procedure: u32, mapping: mapping) -> io::Result<bool> {
+        let none = opaque_auth::default;
+        let call = call_body {
+            rpcvers: RPC_VERSION_2,
+            prog: PROGRAM,
+            vers: VERSION,
+            proc: procedure,
+            cred: none(),
+            verf: none(),
+        };
+        let mut bytes = Vec::new();
+        let packed =
+            rpc_msg { xid: XID, body: msg_body::CALL(call) }.pack(&mut bytes).and(mapping.pack(&mut bytes));
+        packed.map_err(io::Error::other)?;
+        for _ in 0..TRIES {
+            self.socket.send(&bytes)?;
+            let mut answer = [0; 64];
+            match self.socket.recv(&mut answer) {
+                // > xid, REPLY, MSG_ACCEPTED, a verifier without a body, SUCCESS, and the result.
+                Ok(28) => {
+                    let expected = [XID, 1, 0, 0, 0, 0].map(u32::to_be_bytes);
+                    return Ok(answer.starts_with(expected.as_flattened()) && answer.get(27) == Some(&1));
+                }
+                Ok(_) => return Ok(false),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(io::Error::new(io::ErrorKind::TimedOut, "the portmapper does not answer"))
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        // UNSET takes both transports at once, and the second has nothing to do.
+        for mapping in self.mappings.as_slice() {
+            if let Err(error) = self.call(UNSET, *mapping) {
+                return warn!("the portmapper goes on telling of a server that is gone: {error}");
+            }
+        }
+    }
+}
+
+const XID: u32 = 0x7069_6e65;
+const TRIES: usize = 3;
+const PATIENCE: Duration = Duration::from_secs(1);
