@@ -1,0 +1,107 @@
+// A board: the RP2040 of rp2040js with both cores, its reset, and what hangs on its buses.
+//
+// Virtual time is the chip's clock. Nothing here asks what time it is outside: `run` goes as far as it is told to.
+
+import { RP2040 } from 'rp2040js';
+import { Cores } from './cores.js';
+import { randomBits, readableDmaAbort } from './quirks.js';
+import { SpiBus } from './spi.js';
+
+export class Board {
+    /**
+     * @param {{ flash: {address: number, bytes: Uint8Array}[], bootrom: Uint32Array }} image what is in flash and ROM
+     * @param {{ bus: number, select: number, device: object, reset?: number, interrupt?: number }[]} devices on SPI
+     */
+    constructor(image, devices, { warn = () => {} } = {}) {
+        this.image = image;
+        this.devices = devices;
+        this.warn = warn;
+        this.clock = new RP2040().clock;
+        this.appointments = new Set();
+        this.resets = 0;
+        this.powerOn();
+    }
+
+    /** Nanoseconds since power on. */
+    get now() {
+        return this.clock.nanos;
+    }
+
+    /** Calls `callback` at a time of the virtual clock; a reset of the chip does not undo it. */
+    at(nanos, callback) {
+        const alarm = this.clock.createAlarm(() => {
+            this.appointments.delete(alarm);
+            callback();
+        });
+        this.appointments.add(alarm);
+        alarm.schedule(Math.max(0, nanos - this.now));
+        return { cancel: () => this.appointments.delete(alarm) && alarm.cancel() };
+    }
+
+    /** Lets the board live until that time, or until `done()`; returns whether it was done. */
+    run(until, done = () => false) {
+        while (this.now < until && !done()) {
+            this.cores.run(Math.min(until, this.now + SLICE));
+        }
+        return done();
+    }
+
+    powerOn() {
+        this.chip = this.assemble();
+    }
+
+    /** What the watchdog does: everything in the chip begins anew; scratch registers and the world outside stay. */
+    watchdogReset(reason) {
+        this.resets++;
+        const scratch = this.watchdog.scratchData;
+        this.clock.nextAlarm = null; // those of the old chip
+        for (const alarm of this.appointments) alarm.schedule(Math.max(0, alarm.nanos - this.now));
+        this.chip = this.assemble();
+        this.watchdog.scratchData.set(scratch);
+        this.watchdog.reason = reason;
+    }
+
+    get watchdog() {
+        return this.chip.peripherals[WATCHDOG];
+    }
+
+    assemble() {
+        const chip = new RP2040(this.clock);
+        chip.bootrom.set(this.image.bootrom); // not loadBootrom(), which erases the flash
+        for (const { address, bytes } of this.image.flash) chip.flash.set(bytes, address - FLASH);
+        readableDmaAbort(chip);
+        randomBits(chip);
+        this.cores = new Cores(chip, this.clock);
+        chip.logger = {
+            debug() {},
+            info: (part, text) => text === 'SEV' && this.cores.event(),
+            warn: (part, text) => this.warn(`${part}: ${text}`),
+            error: (part, text) => this.warn(`${part}: ${text}`),
+        };
+        // A breakpoint without a debugger, as after a panic: that core does nothing more.
+        chip.onBreak = () => this.cores.halt();
+        const watchdog = chip.peripherals[WATCHDOG];
+        watchdog.onWatchdogTrigger = () => {
+            watchdog.alarm.enable = false; // it would go off again at once, for ever
+            this.cores.leave(() => this.watchdogReset(watchdog.reason));
+        };
+        const buses = [0, 1].map((index) => new SpiBus(chip.spi[index], this.clock));
+        for (const { bus, select, device, reset, interrupt } of this.devices) {
+            buses[bus].attach(chip.gpio[select], device);
+            if (reset !== undefined) chip.gpio[reset].addListener((level) => device.resetPin(level === 1));
+            if (interrupt !== undefined) {
+                device.onInterrupt = (level) => chip.gpio[interrupt].setInputValue(level);
+                chip.gpio[interrupt].setInputValue(device.interruptLevel);
+            }
+        }
+        this.buses = buses;
+        this.cores.start(FLASH);
+        return chip;
+    }
+}
+
+const FLASH = 0x10000000;
+const WATCHDOG = 0x40058;
+
+/** How far cores run before anyone looks: an Ethernet frame of the smallest size takes 5 us. */
+const SLICE = 10_000;

@@ -1,0 +1,19 @@
+// A cable to the world outside: UDP datagrams of one Ethernet frame each, QEMU's `-netdev dgram`.
+
+import { createSocket } from 'node:dgram';
+
+/**
+ * Connects the chip with whoever sends datagrams to the address; the last one who did gets its frames.
+ * @returns the socket, bound
+ */
+export async function bridge(chip, port = 0, address = '127.0.0.1') {
+    const socket = createSocket('udp4');
+    let peer = null;
+    socket.on('message', (frame, from) => {
+        peer = from;
+        chip.receive(frame);
+    });
+    chip.onFrame = (frame) => peer && socket.send(frame, peer.port, peer.address);
+    await new Promise((resolve, reject) => socket.once('error', reject).bind(port, address, resolve));
+    return socket;
+}

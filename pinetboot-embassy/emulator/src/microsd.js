@@ -1,0 +1,223 @@
+// A microSD card of more than 2 GB (SDHC) in SPI mode, as a host sees it (SD Physical Layer Simplified Specification, 7).
+//
+// Modelled: the way from power on to ready (CMD0, 8, 55, ACMD41, 58), CRC on commands and data (CMD59), CSD and CID, reading
+// single blocks and many (CMD17, 18, 12), writing single ones (CMD24), status (CMD13), how long a card takes before the
+// first and each following block, being pulled out and put back. While it is not selected it stays in the state it is in:
+// hosts exist that raise the select line within a command. Not modelled: older cards, erasing, locking, CMD25, and how long
+// a write takes.
+
+export class MicroSd {
+    /**
+     * @param {{ now: number }} time the virtual clock
+     * @param {{ length: number, read: (offset: number, length: number) => Uint8Array, write?: Function }} image
+     */
+    constructor(time, image, { firstBlock = 300_000, nextBlock = 50_000 } = {}) {
+        this.time = time;
+        this.image = image;
+        /** Nanoseconds from command to data, and from block to block. */
+        this.latency = { firstBlock, nextBlock };
+        this.inserted = true;
+        this.counts = { commands: 0, blocks: 0, crcErrors: 0 };
+        this.powerOn();
+    }
+
+    powerOn() {
+        this.idle = true;
+        this.initSteps = 0;
+        this.checksCrc = false;
+        this.app = false;
+        this.command = [];
+        this.out = []; // bytes to come
+        this.reading = null; // { block, many, at }
+        this.writing = null; // { block, bytes }
+    }
+
+    remove() {
+        this.inserted = false;
+    }
+
+    insert() {
+        this.inserted = true;
+        this.powerOn();
+    }
+
+    select(selected) {
+        this.selected = selected;
+    }
+
+    exchange(byte) {
+        if (!this.inserted) return 0xff;
+        const answer = this.next();
+        if (this.writing) this.takeData(byte);
+        else this.takeCommand(byte);
+        return answer;
+    }
+
+    next() {
+        if (this.out.length === 0 && this.reading && this.time.now >= this.reading.at) this.loadBlock();
+        return this.out.length > 0 ? this.out.shift() : 0xff;
+    }
+
+    loadBlock() {
+        const { block, many } = this.reading;
+        const offset = block * BLOCK;
+        if (offset + BLOCK > this.image.length) {
+            this.out = [0x08]; // data error token: out of range
+            this.reading = null;
+            return;
+        }
+        this.counts.blocks++;
+        const bytes = this.image.read(offset, BLOCK);
+        this.out = dataPacket(bytes);
+        // The next block's wait begins when this one is out: near enough at the beginning plus its bytes at 12.5 MHz.
+        this.reading = many ? { block: block + 1, many, at: this.time.now + this.latency.nextBlock } : null;
+    }
+
+    takeCommand(byte) {
+        if (this.command.length === 0 && (byte & 0xc0) !== 0x40) return;
+        this.command.push(byte);
+        if (this.command.length < 6) return;
+        const [first, ...rest] = this.command;
+        this.command = [];
+        this.counts.commands++;
+        const code = first & 0x3f;
+        const argument = ((rest[0] << 24) | (rest[1] << 16) | (rest[2] << 8) | rest[3]) >>> 0;
+        const crcRight = ((crc7([first, ...rest.slice(0, 4)]) << 1) | 1) === rest[4];
+        // CMD0 and CMD8 are checked always.
+        if (!crcRight && (this.checksCrc || code === 0 || code === 8)) {
+            this.counts.crcErrors++;
+            this.out = [0xff, R1_CRC_ERROR | this.r1];
+            return;
+        }
+        this.execute(code, argument);
+    }
+
+    get r1() {
+        return this.idle ? R1_IDLE : 0;
+    }
+
+    execute(code, argument) {
+        const app = this.app;
+        this.app = false;
+        const answer = (...bytes) => (this.out = [0xff, ...bytes]);
+        if (app && code === 41) {
+            // A card takes a moment to get ready.
+            if (this.initSteps++ >= 2) this.idle = false;
+            return answer(this.r1);
+        }
+        if (app && code === 23) return answer(this.r1);
+        switch (code) {
+            case 0:
+                this.powerOn();
+                return answer(R1_IDLE);
+            case 8:
+                return answer(this.r1, 0, 0, (argument >> 8) & 0x0f, argument & 0xff);
+            case 55:
+                this.app = true;
+                return answer(this.r1);
+            case 58:
+                return answer(this.r1, this.idle ? 0 : 0xc0, 0xff, 0x80, 0x00); // powered up, block addresses
+            case 59:
+                this.checksCrc = (argument & 1) === 1;
+                return answer(this.r1);
+        }
+        if (this.idle) return answer(R1_ILLEGAL | R1_IDLE);
+        switch (code) {
+            case 9:
+                answer(0);
+                this.out.push(...dataPacket(csd(this.image.length)));
+                return;
+            case 10:
+                answer(0);
+                this.out.push(...dataPacket(CID));
+                return;
+            case 12:
+                this.reading = null;
+                this.out = [0xff, 0xff, 0, 0x00, 0x00, 0xff]; // a stuff byte, the answer, busy for a moment
+                return;
+            case 13:
+                return answer(0, 0);
+            case 16:
+                return answer(0);
+            case 17:
+            case 18:
+                if ((argument + 1) * BLOCK > this.image.length) return answer(R1_ADDRESS);
+                answer(0);
+                this.reading = { block: argument, many: code === 18, at: this.time.now + this.latency.firstBlock };
+                return;
+            case 24:
+                if ((argument + 1) * BLOCK > this.image.length) return answer(R1_ADDRESS);
+                answer(0);
+                this.writing = { block: argument, bytes: null };
+                return;
+            default:
+                return answer(R1_ILLEGAL);
+        }
+    }
+
+    takeData(byte) {
+        const { writing } = this;
+        if (!writing.bytes) {
+            if (byte === START_TOKEN) writing.bytes = [];
+            return;
+        }
+        writing.bytes.push(byte);
+        if (writing.bytes.length < BLOCK + 2) return;
+        this.writing = null;
+        const bytes = Uint8Array.from(writing.bytes.slice(0, BLOCK));
+        const crc = (writing.bytes[BLOCK] << 8) | writing.bytes[BLOCK + 1];
+        if (this.checksCrc && crc !== crc16(bytes)) {
+            this.out = [0x0b];
+            return;
+        }
+        this.image.write?.(writing.block * BLOCK, bytes);
+        this.out = [0x05, 0x00, 0x00, 0xff]; // accepted, busy for a moment
+    }
+}
+
+function dataPacket(bytes) {
+    const crc = crc16(bytes);
+    return [START_TOKEN, ...bytes, crc >> 8, crc & 0xff];
+}
+
+/** CSD version 2.0 (5.3.3): the capacity is what matters. */
+function csd(length) {
+    const bytes = Uint8Array.of(0x40, 0x0e, 0, 0x32, 0x5b, 0x59, 0, 0, 0, 0, 0x7f, 0x80, 0x0a, 0x40, 0, 0);
+    const size = Math.floor(length / (512 * 1024)) - 1;
+    bytes[7] = (size >> 16) & 0x3f;
+    bytes[8] = (size >> 8) & 0xff;
+    bytes[9] = size & 0xff;
+    bytes[15] = (crc7(bytes.subarray(0, 15)) << 1) | 1;
+    return bytes;
+}
+
+export function crc7(bytes) {
+    let crc = 0;
+    for (const byte of bytes) {
+        for (let bit = 7; bit >= 0; bit--) {
+            const top = ((crc >> 6) ^ (byte >> bit)) & 1;
+            crc = ((crc << 1) & 0x7f) ^ (top ? 0x09 : 0);
+        }
+    }
+    return crc;
+}
+
+export function crc16(bytes) {
+    let crc = 0;
+    for (const byte of bytes) crc = ((crc << 8) & 0xffff) ^ CRC16[(crc >> 8) ^ byte];
+    return crc;
+}
+
+const CRC16 = Uint16Array.from({ length: 256 }, (_, index) => {
+    let crc = index << 8;
+    for (let bit = 0; bit < 8; bit++) crc = crc & 0x8000 ? (crc << 1) ^ 0x1021 : crc << 1;
+    return crc & 0xffff;
+});
+
+const BLOCK = 512;
+const START_TOKEN = 0xfe;
+const R1_IDLE = 0x01;
+const R1_ILLEGAL = 0x04;
+const R1_CRC_ERROR = 0x08;
+const R1_ADDRESS = 0x20;
+const CID = Uint8Array.of(0x70, 0x69, 0x70, 0x69, 0x6e, 0x65, 0x74, 0x62, 0x10, 0, 0, 0, 1, 1, 0xa6, 0x01);

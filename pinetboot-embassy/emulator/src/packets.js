@@ -1,0 +1,73 @@
+// Ethernet, ARP, IPv4 and UDP: just what a netbooting client sends and looks at.
+
+export const BROADCAST = Buffer.from('ffffffffffff', 'hex');
+
+export function ethernet(to, from, type, payload) {
+    const frame = Buffer.concat([to, from, Buffer.of(type >> 8, type & 0xff), payload]);
+    return frame.length >= 60 ? frame : Buffer.concat([frame, Buffer.alloc(60 - frame.length)]);
+}
+
+export function arp(operation, from, fromIp, to, toIp) {
+    return Buffer.concat([Buffer.from([0, 1, 8, 0, 6, 4, 0, operation]), from, ip(fromIp), to, ip(toIp)]);
+}
+
+export function udp(fromIp, fromPort, toIp, toPort, payload) {
+    const packet = Buffer.alloc(28 + payload.length);
+    packet[0] = 0x45;
+    packet.writeUInt16BE(packet.length, 2);
+    packet[8] = 64;
+    packet[9] = 17;
+    ip(fromIp).copy(packet, 12);
+    ip(toIp).copy(packet, 16);
+    packet.writeUInt16BE(checksum(packet.subarray(0, 20)), 10);
+    packet.writeUInt16BE(fromPort, 20);
+    packet.writeUInt16BE(toPort, 22);
+    packet.writeUInt16BE(8 + payload.length, 24);
+    payload.copy(packet, 28);
+    packet.writeUInt16BE(udpChecksum(packet) || 0xffff, 26);
+    return packet;
+}
+
+/** @returns {{ from: Buffer, type: number, arp?: object, udp?: object }} what a frame is, its sums checked */
+export function parse(frame) {
+    const bytes = Buffer.from(frame.buffer, frame.byteOffset, frame.length);
+    const parsed = { to: bytes.subarray(0, 6), from: bytes.subarray(6, 12), type: bytes.readUInt16BE(12) };
+    const body = bytes.subarray(14);
+    if (parsed.type === 0x0806) {
+        parsed.arp = { operation: body.readUInt16BE(6), from: body.subarray(8, 14), fromIp: text(body, 14), toIp: text(body, 24) };
+    } else if (parsed.type === 0x0800 && body[9] === 17) {
+        const packet = body.subarray(0, body.readUInt16BE(2));
+        if (checksum(packet.subarray(0, 20)) !== 0) throw new Error('wrong IPv4 checksum');
+        if (packet.readUInt16BE(26) !== 0 && udpChecksum(packet) !== 0) throw new Error('wrong UDP checksum');
+        parsed.udp = {
+            fromIp: text(packet, 12),
+            toIp: text(packet, 16),
+            fromPort: packet.readUInt16BE(20),
+            toPort: packet.readUInt16BE(22),
+            payload: packet.subarray(28),
+        };
+    }
+    return parsed;
+}
+
+export function ip(address) {
+    return Buffer.from(address.split('.').map(Number));
+}
+
+function text(bytes, at) {
+    return [...bytes.subarray(at, at + 4)].join('.');
+}
+
+function checksum(bytes, start = 0) {
+    let sum = start;
+    for (let at = 0; at < bytes.length; at += 2) sum += (bytes[at] << 8) | (bytes[at + 1] ?? 0);
+    while (sum > 0xffff) sum = (sum & 0xffff) + Math.floor(sum / 0x10000);
+    return ~sum & 0xffff;
+}
+
+/** Over the pseudo header and all of UDP; 0 if the sum in the packet is right. */
+function udpChecksum(packet) {
+    let sum = 17 + packet.length - 20;
+    for (let at = 12; at < 20; at += 2) sum += packet.readUInt16BE(at);
+    return checksum(packet.subarray(20), sum);
+}

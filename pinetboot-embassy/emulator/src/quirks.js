@@ -1,0 +1,26 @@
+// Where rp2040js 1.4.1 differs from the chip in what firmware relies on, put right from outside. That there is one core
+// only and that SEV wakes nobody is put right in cores.js; that a reset erases the flash, in board.js.
+
+/** CHAN_ABORT reads as all ones there; read, changed and written back, it would abort every channel (datasheet, 2.5.7). */
+export function readableDmaAbort({ dma }) {
+    const read = dma.readUint32.bind(dma);
+    dma.readUint32 = (offset) => (offset === CHAN_ABORT ? 0 : read(offset));
+}
+
+/** The ring oscillator's random bit (2.17.5); here of a generator with a seed, so that a run can be repeated. */
+export function randomBits(chip, seed = 1) {
+    const rosc = chip.peripherals[ROSC];
+    const read = rosc.readUint32.bind(rosc);
+    let state = seed;
+    rosc.readUint32 = (offset) => {
+        if (offset !== RANDOMBIT) return read(offset);
+        state ^= state << 13; // xorshift32
+        state ^= state >>> 17;
+        state ^= state << 5;
+        return (state >>> 11) & 1;
+    };
+}
+
+const CHAN_ABORT = 0x444;
+const ROSC = 0x40060;
+const RANDOMBIT = 0x1c;

@@ -1,0 +1,76 @@
+// What the tests of the whole appliance stand on: the firmware, the boot ROM, `pinetboot`, and a tree of files.
+//
+// The firmware's ELF, the boot ROM and the program are named by FIRMWARE, BOOTROM and PINETBOOT; `.ci/run appliance-rp2040`
+// makes all three.
+
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { bench } from '../src/bench.js';
+import { makeCard, openCard } from '../src/card.js';
+import { Pi } from '../src/pi.js';
+
+export const { FIRMWARE, BOOTROM, PINETBOOT } = process.env;
+
+/** For tests to be skipped with, as node:test wants it. */
+export const missing = FIRMWARE && BOOTROM && PINETBOOT ? false : 'FIRMWARE, BOOTROM and PINETBOOT are not set: see .ci/run';
+
+/** Files of these sizes or with this text in a directory of their own, removed after the test. */
+export function tree(t, files) {
+    const root = mkdtempSync(join(tmpdir(), 'pinetboot-'));
+    t.after(() => rmSync(root, { recursive: true }));
+    for (const [name, content] of Object.entries(files)) {
+        const path = join(root, name);
+        mkdirSync(dirname(path), { recursive: true });
+        writeFileSync(path, typeof content === 'number' ? noise(content) : content);
+    }
+    return { root, read: (name) => readFileSync(join(root, name)) };
+}
+
+/** A UF2 of those files. */
+export function pack(t, files) {
+    const packed = tree(t, files);
+    const uf2 = join(tree(t, {}).root, 'boot.uf2');
+    execFileSync(PINETBOOT, ['pack', packed.root, '-o', uf2]);
+    return { ...packed, uf2 };
+}
+
+/** A card with those files. */
+export function card(t, files) {
+    const source = tree(t, files);
+    const path = join(tree(t, {}).root, 'card.img');
+    makeCard(path, source.root);
+    const image = openCard(path);
+    t.after(() => image.close());
+    return { ...source, path, image };
+}
+
+/** The board, powered, and a Pi on its cable that has an address. */
+export function plugIn({ archive, card, ...options } = {}, pi = {}) {
+    const parts = bench({ firmware: FIRMWARE, bootrom: BOOTROM, archive: archive?.uf2, card: card?.image, ...options });
+    const client = new Pi(parts.board, parts.chip, pi);
+    const ack = client.lease();
+    const server = [...ack.options.get(54)].join('.');
+    return { ...parts, pi: client, ack, server };
+}
+
+/** The same bytes every time, unlike any others. */
+export function noise(length, seed = length + 1) {
+    const bytes = Buffer.alloc(length);
+    let state = seed >>> 0 || 1;
+    for (let at = 0; at < length; at++) {
+        state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+        bytes[at] = state >>> 24;
+    }
+    return bytes;
+}
+
+/** A fair coin of the same throws every time. */
+export function chance(seed = 1) {
+    let state = seed;
+    return (probability) => {
+        state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+        return state / 2 ** 32 < probability;
+    };
+}
