@@ -32,11 +32,11 @@ pub struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Serve a tree of boot files by TFTP
+    /// Serve a tree of boot files by TFTP, and root file systems by NFS
     ///
     /// A file that a Pi asks for as SERIAL/name comes from TREE/SERIAL/ if that directory exists, else from TREE itself;
     /// the same for a directory named like its MAC address (dc-a6-32-01-36-c2).
-    Serve(Serve),
+    Serve(Box<Serve>),
     /// Fetch a file by TFTP
     Get(Get),
     /// Ask the DHCP servers of this network as a Pi does, and say whether it would boot, from where, and why
@@ -49,6 +49,8 @@ pub enum Command {
     ///
     /// The files are asked for in that Pi's order and with its options, its probes and its retries.
     Simulate(Simulate),
+    /// See what Pis have changed of the root file systems that they have by NFS, and undo or keep it
+    Roots(Roots),
     /// Serve a small tree to a simulated Pi 5, all in this process, and show its boot
     Demo,
     /// Make a tree the file to drag onto a boot appliance's board, beside its firmware
@@ -216,6 +218,65 @@ pub struct Pack {
     pub check: Option<PathBuf>,
 }
 
+/// Options of `roots`.
+#[derive(Debug, Args)]
+#[command(after_help = ROOTS_EXAMPLES)]
+pub struct Roots {
+    /// The directory that is served, or the one that `serve` was given as --state
+    #[arg(long, value_name = "DIR", default_value = ".", global = true)]
+    pub dir: PathBuf,
+
+    /// What to do.
+    #[command(subcommand)]
+    pub command: RootsCommand,
+}
+
+/// What to do about layers.
+#[derive(Debug, Subcommand)]
+pub enum RootsCommand {
+    /// List the layers of all Pis
+    List,
+    /// Show what a Pi has changed: A added, C changed, D deleted, R renamed
+    Diff(Layer),
+    /// Remove what a Pi has changed: it begins anew from the image when it boots next
+    ///
+    /// Its name, machine-id and SSH host keys stay. While a running server has the layer mounted, it is removed when the
+    /// Pi boots next.
+    Reset(Layer),
+    /// Make what a Pi sees of its root a new image
+    ///
+    /// Its name, machine-id and SSH host keys are left out. The image that the Pi's layer is on stays as it is.
+    Commit {
+        /// Whose.
+        #[command(flatten)]
+        of: Layer,
+
+        /// What to call the image
+        #[arg(long, value_name = "NAME")]
+        name: String,
+
+        /// Put it in use: Pis boot it from here on
+        #[arg(long)]
+        current: bool,
+
+        /// The directory of images to put it into [default: the one whose state this is]
+        #[arg(long, value_name = "DIR")]
+        to: Option<PathBuf>,
+    },
+}
+
+/// Which layer.
+#[derive(Debug, Args)]
+pub struct Layer {
+    /// The Pi: its serial number, its MAC address, or its host name
+    #[arg(value_name = "SERIAL")]
+    pub pi: String,
+
+    /// On which image, if it has layers on several
+    #[arg(long, value_name = "NAME")]
+    pub image: Option<String>,
+}
+
 /// `IP` or `IP:PORT`; the port is 69 unless given.
 fn server_address(text: &str) -> Result<SocketAddrV4, String> {
     let address = text
@@ -241,10 +302,15 @@ Examples:
   sudo pinetboot serve --dhcp proxy /srv/tftp         beside a router that cannot be touched
   sudo pinetboot serve --dhcp lease --interface eth1 /srv/tftp
                                                       on a network of its own
+  sudo pinetboot serve /srv/pi                        imported images: each Pi with a root of its own
+  sudo pinetboot serve --nfs /srv/root                the same, of a root file system that is there already
   pinetboot serve --tftp-port 6969 /srv/tftp          without privileges, to try
   pinetboot serve --single-port /srv/tftp             behind NAT or in a container
   pinetboot serve --config /etc/pinetboot.toml        a file like:  tree = \"/srv/tftp\"
                                                                     interface = \"eth0\"
+
+A Pi may mount only its own root, /SERIAL: it is known by DHCP, by having fetched its boot files from the same address, or
+by 'address' in the inventory. What a Pi has changed: see 'pinetboot roots'.
 
 SIGHUP reads the configuration again; SIGTERM and ctrl-C end all transfers and stop.";
 
@@ -291,6 +357,13 @@ Examples:
   pinetboot pack --check boot.uf2                          what does it hold?
 
 Large files need not fit: what the flash does not hold is served from the board's microSD card.";
+
+const ROOTS_EXAMPLES: &str = "\
+Examples:
+  sudo pinetboot roots list --dir /srv/pi
+  sudo pinetboot roots diff bd989ae1 --dir /srv/pi
+  sudo pinetboot roots reset kitchen --dir /srv/pi
+  sudo pinetboot roots commit bd989ae1 --name with-docker --current --dir /srv/pi";
 
 const SIMULATE_EXAMPLES: &str = "\
 Examples:

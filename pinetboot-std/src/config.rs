@@ -1,30 +1,35 @@
 //! Settings, as typed and as written in a file, and the configuration that they amount to.
 
 mod dhcp;
+mod inventory;
+mod nfs;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use pinetboot_core::tftp;
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 
 pub use dhcp::{DhcpClients, DhcpConfig, DhcpMode, Role};
+pub use inventory::{Inventory, PiEntry, pi};
+pub use nfs::{NfsMode, RootConfig};
 
 use crate::exit::{Exit, Failed};
 use crate::net::{self, Ports};
 
 /// Settings of `serve`: one list for the command line and the file, so that they cannot differ.
-#[derive(Debug, Clone, Default, PartialEq, Args, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Args, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Settings {
-    /// The directory with the boot files
+    /// The directory with the boot files, or the one that `pinetboot import` put images into
     pub tree: Option<PathBuf>,
 
     /// Listen on this address; may be given several times [default: 0.0.0.0]
     #[arg(long, value_name = "IP")]
-    #[serde(default, deserialize_with = "one_or_many")]
+    #[serde(default, deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
     pub listen: Vec<Ipv4Addr>,
 
     /// Listen on this port; 0 picks a free one [default: 69]
@@ -37,7 +42,7 @@ pub struct Settings {
 
     /// Use only this network interface; may be given several times [default: all]
     #[arg(long, value_name = "IF")]
-    #[serde(default, deserialize_with = "one_or_many")]
+    #[serde(default, deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
     pub interface: Vec<String>,
 
     /// Transfers at the same time, 1 to 4096 [default: 2048]
@@ -95,10 +100,58 @@ pub struct Settings {
     /// Give addresses even where another DHCP server does
     #[arg(long, value_name = "YES", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true, help_heading = "DHCP")]
     pub force: Option<bool>,
+
+    /// Serve this root file system by NFS [default: that of the imported image, if TREE has some]
+    #[arg(long, value_name = "DIR", help_heading = "NFS root")]
+    pub nfs: Option<PathBuf>,
+
+    /// How the Pis share it [default: overlay, if there is one]
+    #[arg(long, value_name = "MODE", help_heading = "NFS root")]
+    pub nfs_mode: Option<NfsMode>,
+
+    /// Where each Pi's own files are kept [default: TREE/state for imported images, else /var/lib/pinetboot]
+    #[arg(long, value_name = "DIR", help_heading = "NFS root")]
+    pub state: Option<PathBuf>,
+
+    /// Serve NFS and MOUNT on this port; 0 picks a free one [default: 2049]
+    #[arg(long, value_name = "PORT", help_heading = "NFS root")]
+    pub nfs_port: Option<u16>,
+
+    /// Serve the port mapper on this port, where no Pi finds it [default: 111, or with the one that is there]
+    #[arg(long, value_name = "PORT", help_heading = "NFS root")]
+    pub portmap_port: Option<u16>,
+
+    /// Leave cmdline.txt and config.txt as they are, also where they name a root on an SD card
+    #[arg(long, value_name = "YES", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true, help_heading = "NFS root")]
+    pub no_rewrite: Option<bool>,
+
+    /// What is known of single Pis: only in the file.
+    #[arg(skip)]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub pi: BTreeMap<String, PiEntry>,
+
+    /// Which boot files are templates, besides cmdline.txt and config.txt: only in the file.
+    #[arg(skip)]
+    #[serde(default, skip_serializing_if = "TemplateSettings::is_empty")]
+    pub template: TemplateSettings,
+}
+
+/// `[template]` in the file.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct TemplateSettings {
+    /// Names of files; with a slash in it, a name is meant from the top of the tree.
+    pub files: Vec<String>,
+}
+
+impl TemplateSettings {
+    const fn is_empty(&self) -> bool {
+        self.files.is_empty()
+    }
 }
 
 /// How log lines look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LogFormat {
     /// For people.
@@ -111,8 +164,14 @@ pub enum LogFormat {
 /// What `serve` goes by.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
-    /// The directory with the boot files.
-    pub tree: PathBuf,
+    /// The directory with the boot files, or the one with images; beneath the root file system if not named.
+    pub tree: Option<PathBuf>,
+    /// Which root file system is served, and how.
+    pub root: RootConfig,
+    /// What is known of single Pis.
+    pub inventory: Inventory,
+    /// Which files are templates, besides those that always are.
+    pub templates: Vec<String>,
     /// Where to listen.
     pub listen: Vec<SocketAddrV4>,
     /// How to listen.
@@ -127,6 +186,13 @@ pub struct Config {
     pub log_format: LogFormat,
     /// What DHCP goes by; `None` if it is off.
     pub dhcp: Option<DhcpConfig>,
+}
+
+impl Config {
+    /// What is served: the tree, or the root file system whose boot files are.
+    pub fn serving(&self) -> &Path {
+        self.tree.as_deref().or(self.root.nfs.as_deref()).unwrap_or(Path::new("."))
+    }
 }
 
 impl Settings {
@@ -144,39 +210,35 @@ impl Settings {
     }
 
     /// These settings, and where they are silent, those.
-    #[must_use]
-    pub fn or(self, other: Self) -> Self {
-        Self {
-            tree: self.tree.or(other.tree),
-            listen: if self.listen.is_empty() { other.listen } else { self.listen },
-            tftp_port: self.tftp_port.or(other.tftp_port),
-            single_port: self.single_port.or(other.single_port),
-            interface: if self.interface.is_empty() { other.interface } else { self.interface },
-            max_transfers: self.max_transfers.or(other.max_transfers),
-            allow_upload: self.allow_upload.or(other.allow_upload),
-            overwrite: self.overwrite.or(other.overwrite),
-            log_format: self.log_format.or(other.log_format),
-            dhcp: self.dhcp.or(other.dhcp),
-            dhcp_clients: self.dhcp_clients.or(other.dhcp_clients),
-            dhcp_delay: self.dhcp_delay.or(other.dhcp_delay),
-            boot_server: self.boot_server.or(other.boot_server),
-            boot_file: self.boot_file.or(other.boot_file),
-            lease_range: self.lease_range.or(other.lease_range),
-            lease_file: self.lease_file.or(other.lease_file),
-            router: self.router.or(other.router),
-            dns: self.dns.or(other.dns),
-            force: self.force.or(other.force),
-        }
+    ///
+    /// # Errors
+    ///
+    /// If a path is not UTF-8, and so cannot be written in a file.
+    pub fn or(self, other: Self) -> Result<Self, Failed> {
+        let table = |settings: &Self| toml::Table::try_from(settings);
+        let merged = table(&other).and_then(|mut merged| {
+            merged.extend(table(&self)?);
+            Ok(merged)
+        });
+        let wrong = |error: &dyn std::fmt::Display| Failed::new(Exit::Usage, error);
+        merged.map_err(|error| wrong(&error))?.try_into().map_err(|error| wrong(&error))
     }
 
     /// What they amount to.
     ///
     /// # Errors
     ///
-    /// If no tree is named, or a value is out of its range.
+    /// If nothing to serve is named, or a value is out of its range.
     pub fn resolve(self) -> Result<Config, Failed> {
         let usage = |message: &str| Failed::new(Exit::Usage, message);
         let dhcp = DhcpConfig::of(&self)?;
+        let root = RootConfig::of(&self)?;
+        let inventory = Inventory::of(&self.pi)?;
+        if self.tree.is_none() && self.nfs.is_none() {
+            return Err(usage(
+                "no tree to serve: name the directory with the boot files, as in 'pinetboot serve /srv/tftp'",
+            ));
+        }
         let port = self.tftp_port.unwrap_or(tftp::PORT);
         let listen = if self.listen.is_empty() { vec![Ipv4Addr::UNSPECIFIED] } else { self.listen };
         let max_transfers = self.max_transfers.unwrap_or(2048);
@@ -185,9 +247,10 @@ impl Settings {
         }
         let single_port = self.single_port.unwrap_or(false);
         Ok(Config {
-            tree: self.tree.ok_or_else(|| {
-                usage("no tree to serve: name the directory with the boot files, as in 'pinetboot serve /srv/tftp'")
-            })?,
+            tree: self.tree,
+            root,
+            inventory,
+            templates: self.template.files,
             listen: listen.into_iter().map(|ip| SocketAddrV4::new(ip, port)).collect(),
             net: net::Options {
                 ports: if single_port { Ports::Single } else { Ports::PerTransfer },
@@ -230,8 +293,8 @@ mod tests {
             toml::from_str("tree = '/srv/a'\ntftp-port = 6969\nsingle-port = true\nlisten = ['10.0.0.1']\ninterface = 'eth0'")
                 .unwrap();
         let typed = Settings { tree: Some("/srv/b".into()), ..Settings::default() };
-        let config = typed.or(written).resolve().unwrap();
-        assert_eq!(config.tree, Path::new("/srv/b"));
+        let config = typed.or(written).unwrap().resolve().unwrap();
+        assert_eq!(config.tree.as_deref(), Some(Path::new("/srv/b")));
         assert_eq!(config.listen, ["10.0.0.1:6969".parse().unwrap()]);
         assert_eq!(config.net.ports, Ports::Single);
         assert_eq!(config.net.interfaces, ["eth0"]);

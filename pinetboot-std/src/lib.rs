@@ -11,6 +11,9 @@
 //! | `nfs` | an NFSv3 server, for root file systems (feature `nfs`) |
 //! | [`storage`] | a tree of boot files, and a directory for uploads |
 //! | [`images`] | a directory of imported OS images |
+//! | [`pis`] | who has which address |
+//! | [`render`] | boot files made to fit each Pi |
+//! | [`roots`] | which root file system a Pi gets, and its layer on it |
 //! | [`observe`], [`logging`] | log lines, from the core's events |
 //! | [`signals`] | SIGINT, SIGTERM and SIGHUP |
 
@@ -28,7 +31,10 @@ pub mod net;
 pub mod nfs;
 pub mod observe;
 pub mod pack;
+pub mod pis;
 pub mod probe;
+pub mod render;
+pub mod roots;
 pub mod router_config;
 pub mod serve;
 pub mod signals;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use pinetboot::cli::{Cli, Command};
 use pinetboot::config::LogFormat;
-use pinetboot::{demo, get, logging, pack, probe, router_config, serve, simulate};
+use pinetboot::{demo, get, logging, pack, probe, roots, router_config, serve, simulate};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -19,6 +19,7 @@ fn main() -> ExitCode {
         Command::Probe(options) => probe::run(options),
         Command::RouterConfig(options) => router_config::run(options),
         Command::Simulate(options) => simulate::run(options),
+        Command::Roots(options) => roots::command::run(options, cli.quiet),
         Command::Demo => demo::run(),
         Command::Pack(options) => pack::run(options),
     };

@@ -4,7 +4,7 @@ mod boot;
 mod dhcp;
 
 use std::collections::HashMap;
-use std::net::SocketAddrV4;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::rc::Rc;
 
 use indicatif::DecimalBytes;
@@ -13,16 +13,17 @@ use pinetboot_core::tftp::{ErrorCode, Outcome};
 use pinetboot_core::{BootPath, Direction, Event, Instant, Observer, Report};
 use tracing::{debug, info, warn};
 
-use crate::storage::Tree;
+use crate::pis::Pis;
+use crate::storage::Trees;
 use boot::Boots;
 
-pub use dhcp::{DhcpLog, Pis};
+pub use dhcp::DhcpLog;
 
 /// Writes a line for every transfer and every stage of a boot, a warning for what someone should look at, and the
 /// many things that are normal (probes, optional files that are not there) only when asked for more.
 #[derive(Debug)]
 pub struct Log {
-    tree: Rc<Tree>,
+    trees: Rc<Trees>,
     /// What the last request was for that was accepted.
     asked: String,
     /// What the transfers under way are about.
@@ -32,15 +33,10 @@ pub struct Log {
 }
 
 impl Log {
-    /// A log for what is served from `tree`; `pis` are those known by DHCP.
-    pub fn new(tree: Rc<Tree>, pis: Pis) -> Self {
+    /// A log for what is served from these trees; `pis` are those that are known.
+    pub fn new(trees: Rc<Trees>, pis: Pis) -> Self {
         let boots = Boots::new(pis);
-        Self { tree, asked: String::new(), names: HashMap::new(), boots, rejected: 0 }
-    }
-
-    /// From here on `tree` is served.
-    pub fn set_tree(&mut self, tree: Rc<Tree>) {
-        self.tree = tree;
+        Self { trees, asked: String::new(), names: HashMap::new(), boots, rejected: 0 }
     }
 
     /// How many datagrams were no part of any transfer.
@@ -62,22 +58,24 @@ impl Log {
         match (direction, code, path) {
             (Direction::Read, ErrorCode::FILE_NOT_FOUND, Some(path)) => {
                 self.boots.missed(peer, &path);
-                let place = self.tree.place(&path);
+                let place = self.trees.place(*client, &path);
                 let place = place.display();
-                if self.may_be_missing(&path) {
+                if self.may_be_missing(*client, &path) {
                     debug!(%client, file, "{client} asked for {file}, which is not there; that is normal");
                 } else {
                     warn!(%client, file, %place, "{client} asked for {file}: there is no {place}");
                 }
             }
-            (Direction::Read, ErrorCode::ACCESS_VIOLATION, Some(path)) => match self.tree.open(&path) {
+            (Direction::Read, ErrorCode::ACCESS_VIOLATION, Some(path)) => {
                 // Asked again, only to say why.
-                Err(miss) => {
-                    let place = miss.place.display();
-                    warn!(%client, file, %place, "{client} asked for {file}: cannot open {place}: {}", miss.reason);
+                match self.trees.tree_of(*client).map(|tree| tree.open(&path)) {
+                    Some(Err(miss)) => {
+                        let place = miss.place.display();
+                        warn!(%client, file, %place, "{client} asked for {file}: cannot open {place}: {}", miss.reason);
+                    }
+                    _ => warn!(%client, file, "{client} asked for {file}: {reason}"),
                 }
-                Ok(_) => warn!(%client, file, "{client} asked for {file}: {reason}"),
-            },
+            }
             (Direction::Read, ..) => warn!(%client, file, "{client} asked for {file}: {reason}"),
             (Direction::Write, ErrorCode::ACCESS_VIOLATION, Some(_)) => {
                 warn!(%client, file, "{client} wants to write {file}: {reason}; only --allow-upload DIR lets clients write, beneath DIR");
@@ -87,26 +85,27 @@ impl Log {
     }
 
     /// Whether a Pi does without this file: it is optional, or one of several and another is there.
-    fn may_be_missing(&self, path: &BootPath<'_>) -> bool {
+    fn may_be_missing(&self, client: Ipv4Addr, path: &BootPath<'_>) -> bool {
         let Some(file) = BootFile::find(&Lookup::new(*path).file(), None) else { return false };
         match file.need {
             Need::Optional => true,
             // Of all device trees a Pi takes only the one that it asks for.
-            Need::OneOf => file.stage != Stage::DeviceTree && self.has_another(path, file.stage),
+            Need::OneOf => file.stage != Stage::DeviceTree && self.has_another(client, path, file.stage),
             _ => false,
         }
     }
 
     /// Whether there is another file of the same stage where this one would be.
-    fn has_another(&self, path: &BootPath<'_>, stage: Stage) -> bool {
+    fn has_another(&self, client: Ipv4Addr, path: &BootPath<'_>, stage: Stage) -> bool {
+        let Some(tree) = self.trees.tree_of(client) else { return false };
         let one_of = |row: &&Row| Model::ALL.iter().any(|model| row.need(*model) == Some(Need::OneOf));
         let others = BOOT_FILES.iter().filter(|row| row.stage == stage && row.is_exact()).filter(one_of);
         let mut components: Vec<&str> = path.components().collect();
         components.pop();
         let directory = components.join("/");
-        others.map(|row| format!("{directory}/{}", row.pattern)).any(|name| {
-            BootPath::parse(name.as_bytes()).is_ok_and(|another| self.tree.open(&another).is_ok())
-        })
+        others
+            .map(|row| format!("{directory}/{}", row.pattern))
+            .any(|name| BootPath::parse(name.as_bytes()).is_ok_and(|another| tree.open(&another).is_ok()))
     }
 
     fn finished(&mut self, now: Instant, report: &Report) {

@@ -2,10 +2,15 @@
 
 mod dhcp;
 mod leases;
+#[cfg(feature = "nfs")]
+mod nfs;
 mod others;
+mod roots;
 
 use std::io::{self, Write};
+use std::path::Path;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -17,8 +22,10 @@ use crate::cli;
 use crate::config::{Config, MOST_TRANSFERS, Settings};
 use crate::exit::{Exit, Failed};
 use crate::net::{BindError, Interface, Interrupt, LinuxNet, Ports, holder_of};
-use crate::observe::{DhcpLog, Log, Pis};
-use crate::storage::{BootStorage, Inbox, Tree};
+use crate::observe::{DhcpLog, Log};
+use crate::pis::Pis;
+use crate::roots::Roots;
+use crate::storage::{BootStorage, Budget, Inbox, Sources, Trees};
 use crate::{logging, signals};
 
 /// Serves until told to stop.
@@ -29,7 +36,9 @@ use crate::{logging, signals};
 pub fn run(options: &cli::Serve, level: Level) -> Result<Exit, Failed> {
     let config = configure(options)?;
     logging::start(config.log_format, level);
-    let storage = open(&config)?;
+    let pis = Pis::default();
+    let roots = roots::prepare(&config, &pis)?;
+    let storage = open(&config, roots.clone(), &pis)?;
     allow_descriptors(config.max_transfers);
 
     let net = LinuxNet::listen(&config.listen, config.net.clone()).map_err(|error| cannot_bind(&error))?;
@@ -37,22 +46,30 @@ pub fn run(options: &cli::Serve, level: Level) -> Result<Exit, Failed> {
     let control = net.control();
     signals::watch(control).map_err(|error| Failed::new(Exit::Failure, error))?;
 
-    let pis = Pis::default();
-    let log = Log::new(storage.tree.clone(), pis.clone());
+    let trees = storage.trees.clone();
+    let log = Log::new(trees.clone(), pis.clone());
     let mut places: Vec<_> = (0..config.max_transfers).map(|_| None).collect();
     let mut server = Server::<_, _, _, TABLE>::new(net, storage, log, Limits::default(), &mut places);
 
-    let dhcp = start_dhcp(&config, pis)?;
+    // Before anyone is told to come here.
+    #[cfg(feature = "nfs")]
+    let nfs = roots.map(|roots| nfs::start(&config, roots, pis.clone())).transpose()?;
+    let dhcp = start_dhcp(&config, pis.clone())?;
     let ports = match config.net.ports {
         Ports::PerTransfer => "a port for each transfer",
         Ports::Single => "single port",
     };
     let dhcp_addresses = dhcp.as_ref().map(|dhcp| format!(" dhcp {}", dhcp.addresses.join(" ")));
+    #[cfg(feature = "nfs")]
+    let nfs_addresses = nfs.as_ref().map(|nfs| format!(" nfs {}", nfs.addresses.join(" ")));
+    #[cfg(not(feature = "nfs"))]
+    let nfs_addresses = None::<String>;
     let ready = format!(
-        "ready tftp {} ({ports}){} serving {}",
+        "ready tftp {} ({ports}){}{} serving {}",
         listeners.join(" "),
         dhcp_addresses.unwrap_or_default(),
-        config.tree.display()
+        nfs_addresses.unwrap_or_default(),
+        config.serving().display()
     );
     writeln!(io::stdout(), "{ready}")
         .and_then(|()| io::stdout().flush())
@@ -64,17 +81,13 @@ pub fn run(options: &cli::Serve, level: Level) -> Result<Exit, Failed> {
             Ok(never) => match never {},
             Err(Interrupt::Stop) => break,
             Err(Interrupt::Reload) => {
-                match configure(options).and_then(|config| Ok((open(&config)?, config))) {
-                    Ok((storage, config)) => {
-                        server.observer_mut().set_tree(storage.tree.clone());
-                        *server.storage_mut() = storage;
-                        if needs_restart(&running, &config) {
-                            warn!(
-                                "what was changed about addresses, ports, transfers or the log takes a restart"
-                            );
-                        }
-                        info!("serving {} from here on", config.tree.display());
-                        running = Config { tree: config.tree, ..running };
+                match configure(options)
+                    .and_then(|config| Ok((reload(&config, &running, &trees, &pis)?, config)))
+                {
+                    Ok((inbox, config)) => {
+                        server.storage_mut().inbox = inbox;
+                        info!("serving {} from here on", config.serving().display());
+                        running = Config { tree: config.tree, inventory: config.inventory, ..running };
                     }
                     Err(error) => error!("nothing changes: {error}"),
                 }
@@ -92,26 +105,80 @@ pub fn run(options: &cli::Serve, level: Level) -> Result<Exit, Failed> {
     drop(dhcp);
     // Whether the farewells went out changes nothing any more.
     let _sent = block_on(server.stop());
+    #[cfg(feature = "nfs")]
+    drop(nfs);
     Ok(Exit::Success)
 }
 
 fn configure(options: &cli::Serve) -> Result<Config, Failed> {
     let written = options.config.as_deref().map(Settings::read).transpose()?.unwrap_or_default();
-    options.settings.clone().or(written).resolve()
+    options.settings.clone().or(written)?.resolve()
 }
 
-fn open(config: &Config) -> Result<BootStorage, Failed> {
-    let tree = Tree::open_at(&config.tree).map_err(|error| Failed::new(Exit::Tree, error))?;
+fn open(config: &Config, roots: Option<Arc<Roots>>, pis: &Pis) -> Result<BootStorage, Failed> {
+    let budget = Budget::default();
+    let sources = sources(config, roots, &budget)?;
+    pis.set_inventory(sources.inventory.clone());
+    let trees = Trees::new(sources, pis.clone(), budget);
+    check(config, &trees)?;
+    Ok(BootStorage { trees: Rc::new(trees), inbox: inbox(config)? })
+}
+
+/// Puts into effect what can be without a restart.
+fn reload(new: &Config, running: &Config, trees: &Trees, pis: &Pis) -> Result<Option<Inbox>, Failed> {
+    let roots = trees.roots();
+    // Nothing changes unless all is right.
+    let sources = sources(new, roots.clone(), &trees.budget())?;
+    check(new, &Trees::new(sources.clone(), pis.clone(), trees.budget()))?;
+    let inbox = inbox(new)?;
+    let root_stays = new.root == running.root && (roots.is_none() || new.tree == running.tree);
+    if !root_stays || needs_restart(running, new) {
+        warn!("what was changed about addresses, ports, transfers, roots or the log takes a restart");
+    }
+    pis.set_inventory(sources.inventory.clone());
+    if let Some(roots) = roots {
+        roots.set_inventory(sources.inventory.clone());
+    }
+    if root_stays {
+        trees.set_sources(sources);
+    }
+    Ok(inbox)
+}
+
+fn sources(config: &Config, roots: Option<Arc<Roots>>, budget: &Budget) -> Result<Sources, Failed> {
+    let base = roots::base(config, budget.clone())?;
+    Ok(Sources {
+        base,
+        roots,
+        inventory: Arc::new(config.inventory.clone()),
+        templates: config.templates.clone(),
+        rewrite: config.root.rewrite,
+        server: config.dhcp.as_ref().and_then(|dhcp| dhcp.boot_server),
+    })
+}
+
+/// Whether any Pi would find anything there.
+fn check(config: &Config, trees: &Trees) -> Result<(), Failed> {
+    let tree = trees.tree_for_anyone().map_err(|error| Failed::new(Exit::Tree, error))?;
     if !tree.has_config() {
-        let tree = config.tree.display();
+        let tree = tree.path().display();
         warn!("there is no config.txt in {tree} nor in a directory of it: a Pi 5 will not boot from here");
     }
-    let inbox = config.allow_upload.as_deref().map(|path| {
+    for (pi, entry) in config.inventory.entries() {
+        if let Some(tree) = entry.tree.as_ref().filter(|tree| !tree.is_dir()) {
+            return Err(Failed::new(Exit::Tree, format!("[pi.{pi}]: {} is no directory", tree.display())));
+        }
+    }
+    Ok(())
+}
+
+fn inbox(config: &Config) -> Result<Option<Inbox>, Failed> {
+    let open = |path: &Path| {
         Inbox::open_at(path, config.overwrite).map_err(|error| {
             Failed::new(Exit::Tree, format!("cannot take files into {}: {error}", path.display()))
         })
-    });
-    Ok(BootStorage { tree: Rc::new(tree), inbox: inbox.transpose()? })
+    };
+    config.allow_upload.as_deref().map(open).transpose()
 }
 
 fn needs_restart(running: &Config, new: &Config) -> bool {

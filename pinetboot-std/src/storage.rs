@@ -1,22 +1,28 @@
-//! Where the boot files are: a directory tree, beneath which everything is looked up by the Pi's rules.
+//! Where the boot files are: directory trees, beneath which everything is looked up by the Pi's rules, and what is made of
+//! single files on the way.
 
+mod boot;
 mod shared;
 mod tree;
+mod trees;
 mod upload;
 
 use std::rc::Rc;
 
 use pinetboot_core::{File, OpenError, OpenRequest, Storage};
 
+use boot::Busy;
 pub use shared::{Budget, Shared, Version};
+pub(crate) use tree::beneath;
 pub use tree::{Miss, Tree, TreeError};
+pub use trees::{Base, Sources, Trees};
 pub use upload::{Inbox, Incoming};
 
-/// What `serve` serves: a tree to read from and, if it was told so, a directory to write to.
+/// What `serve` serves: trees to read from and, if it was told so, a directory to write to.
 #[derive(Debug)]
 pub struct BootStorage {
     /// Where files are read from.
-    pub tree: Rc<Tree>,
+    pub trees: Rc<Trees>,
     /// Where files are written to; none are taken without it.
     pub inbox: Option<Inbox>,
 }
@@ -26,7 +32,7 @@ impl Storage for BootStorage {
     type Upload = Incoming;
 
     async fn open(&mut self, request: &OpenRequest<'_>) -> Result<Self::File, OpenError> {
-        self.tree.open(&request.path).map(Opened).map_err(|miss| miss.error)
+        self.trees.open(request)
     }
 
     async fn create(&mut self, request: &OpenRequest<'_>) -> Result<Self::Upload, OpenError> {
@@ -37,18 +43,39 @@ impl Storage for BootStorage {
     }
 }
 
-/// A file that is being sent; transfers of the same version share it.
+/// A file that is being sent.
 #[derive(Debug)]
-pub struct Opened(pub Rc<Shared>);
+pub struct Opened {
+    content: Content,
+    /// As long as it is open, the boot that it belongs to goes on.
+    _busy: Option<Busy>,
+}
+
+#[derive(Debug)]
+enum Content {
+    /// As it is on the disk; transfers of the same version share it.
+    OnDisk(Rc<Shared>),
+    /// Made for this Pi.
+    Made(Rc<[u8]>),
+}
 
 impl File for Opened {
     type Error = std::io::Error;
 
     fn len(&self) -> u64 {
-        self.0.version().len
+        match &self.content {
+            Content::OnDisk(file) => file.version().len,
+            Content::Made(bytes) => bytes.len() as u64,
+        }
     }
 
     async fn read_exact_at(&mut self, offset: u64, buf: &mut [u8]) -> Result<(), Self::Error> {
-        self.0.read(offset, buf)
+        match &self.content {
+            Content::OnDisk(file) => file.read(offset, buf),
+            Content::Made(bytes) => {
+                let mut bytes: &[u8] = bytes;
+                bytes.read_exact_at(offset, buf).await.map_err(std::io::Error::other)
+            }
+        }
     }
 }

@@ -19,6 +19,8 @@ mod log;
 mod peers;
 #[path = "serve/process.rs"]
 mod process;
+#[path = "serve/render.rs"]
+mod render;
 #[path = "serve/uploads.rs"]
 mod uploads;
 #[path = "serve/wire.rs"]

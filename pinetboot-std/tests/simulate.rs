@@ -13,8 +13,9 @@ use std::time::{Duration, Instant};
 
 use pinetboot::exit::Exit;
 use pinetboot::net::{Control, LinuxNet, Options, Ports};
+use pinetboot::pis::Pis;
 use pinetboot::simulate::{Pi, simulate};
-use pinetboot::storage::{BootStorage, Tree};
+use pinetboot::storage::{BootStorage, Budget, Sources, Tree, Trees};
 use pinetboot_core::pi::Model;
 use pinetboot_core::tftp::{Limits, Patience};
 use pinetboot_core::{Server, block_on};
@@ -36,7 +37,9 @@ impl Running {
         let thread = thread::spawn(move || {
             let net = LinuxNet::listen(&[LOOPBACK], Options { ports, ..Options::default() }).unwrap();
             tell.send((net.addresses().unwrap()[0], net.control())).unwrap();
-            let storage = BootStorage { tree: Rc::new(Tree::open_at(&tree).unwrap()), inbox: None };
+            let tree = Tree::open_at(&tree, Budget::default()).unwrap();
+            let trees = Trees::new(Sources::directory(tree), Pis::default(), Budget::default());
+            let storage = BootStorage { trees: Rc::new(trees), inbox: None };
             let mut places = [const { None }; 4];
             let mut server = Server::<_, _, _, 8>::new(net, storage, (), Limits::default(), &mut places);
             block_on(server.run()).unwrap_err();

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use pinetboot_core::dhcp::Clients;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::Settings;
 use crate::exit::{Exit, Failed};
 
 /// What `serve` does about DHCP, as typed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DhcpMode {
     /// Nothing: the network's DHCP server, or the Pi's own settings, name this server
@@ -25,7 +25,7 @@ pub enum DhcpMode {
 }
 
 /// Whom DHCP answers, as typed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DhcpClients {
     /// Raspberry Pis

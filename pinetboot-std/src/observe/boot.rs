@@ -9,7 +9,7 @@ use pinetboot_core::pi::{BootFile, Lookup, Stage};
 use pinetboot_core::{BootPath, Instant, Report};
 use tracing::info;
 
-use super::dhcp::Pis;
+use crate::pis::Pis;
 
 /// The boots under way, by client.
 #[derive(Debug)]
@@ -39,7 +39,7 @@ impl Boots {
     /// by its address.
     pub(super) fn name(&self, peer: SocketAddrV4, path: Option<&BootPath<'_>>) -> String {
         let asked = path.and_then(|path| Lookup::new(*path).prefix());
-        match asked.or_else(|| self.pis.at(*peer.ip())?.prefix()) {
+        match asked.or_else(|| self.pis.name_at(*peer.ip())) {
             Some(prefix) => format!("{prefix} ({})", peer.ip()),
             None => peer.ip().to_string(),
         }
@@ -56,7 +56,12 @@ impl Boots {
 
     /// A client got a file: says so if that begins a new stage of its boot.
     pub(super) fn stage(&mut self, now: Instant, report: &Report, path: &BootPath<'_>) {
-        let Some(file) = BootFile::find(&Lookup::new(*path).file(), None) else { return };
+        let lookup = Lookup::new(*path);
+        let Some(file) = BootFile::find(&lookup.file(), None) else { return };
+        if let Some(pi) = lookup.prefix() {
+            // It has the whole file, so it is there: a request alone may come with a forged address.
+            self.pis.asked(*report.peer.ip(), pi);
+        }
         let client = self.name(report.peer, Some(path));
         self.forget_old(now);
         let new = Boot {

@@ -1,80 +1,10 @@
-//! Log lines about DHCP, and who is who: what a Pi says of itself there is known when it asks for files.
+//! Log lines about DHCP, by which Pis become known, too.
 
-use std::collections::HashMap;
-use std::net::Ipv4Addr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant as Clock};
-
-use pinetboot_core::dhcp::{HardwareAddress, Message, MessageType, Reply, Silence};
-use pinetboot_core::pi::PiIdentity;
+use pinetboot_core::dhcp::{Message, MessageType, Reply, Silence};
 use pinetboot_core::{Event, Instant, Observer};
 use tracing::{debug, info, warn};
 
-/// The Pis that have said who they are. Shared by the loops, and locked for a look-up at a time.
-#[derive(Debug, Clone, Default)]
-pub struct Pis(Arc<Mutex<Known>>);
-
-#[derive(Debug, Default)]
-struct Known {
-    pis: HashMap<HardwareAddress, Pi>,
-    addresses: HashMap<Ipv4Addr, HardwareAddress>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Pi {
-    identity: PiIdentity,
-    /// When it began to boot, as far as one can tell.
-    began: Clock,
-    seen: Clock,
-}
-
-impl Pis {
-    /// Who has this address.
-    pub fn at(&self, address: Ipv4Addr) -> Option<PiIdentity> {
-        let known = self.lock();
-        Some(known.pis.get(known.addresses.get(&address)?)?.identity)
-    }
-
-    /// For how long whoever has this address has been booting, since it first asked by DHCP.
-    pub fn booting_for(&self, address: Ipv4Addr) -> Option<Duration> {
-        let known = self.lock();
-        Some(known.pis.get(known.addresses.get(&address)?)?.began.elapsed())
-    }
-
-    /// Someone says who it is. Whether that begins a new boot, as far as one can tell.
-    fn said(&self, hardware: HardwareAddress, identity: PiIdentity) -> bool {
-        let mut known = self.lock();
-        let now = Clock::now();
-        if known.pis.len() >= MOST {
-            // Who floods us with names that he made up does not get more of our memory.
-            known.pis.retain(|_, pi| now.duration_since(pi.seen) < FORGET);
-            let Known { pis, addresses } = &mut *known;
-            addresses.retain(|_, hardware| pis.contains_key(hardware));
-            if known.pis.len() >= MOST {
-                return false;
-            }
-        }
-        let same_boot = known
-            .pis
-            .get(&hardware)
-            .filter(|pi| pi.identity == identity && now.duration_since(pi.seen) <= NEW_BOOT);
-        let began = same_boot.map_or(now, |pi| pi.began);
-        let begins = same_boot.is_none();
-        known.pis.insert(hardware, Pi { identity, began, seen: now });
-        begins
-    }
-
-    fn has(&self, hardware: HardwareAddress, address: Ipv4Addr) {
-        let mut known = self.lock();
-        if known.pis.contains_key(&hardware) {
-            known.addresses.insert(address, hardware);
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Known> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
+use crate::pis::Pis;
 
 /// Writes a line when a Pi begins to boot and when it has its address, and what went wrong.
 #[derive(Debug, Clone)]
@@ -138,12 +68,3 @@ impl Observer for DhcpLog {
         }
     }
 }
-
-/// How many Pis are known at a time.
-const MOST: usize = 4096;
-
-/// Not heard of for so long, a Pi makes room for another.
-const FORGET: Duration = Duration::from_secs(600);
-
-/// A Pi repeats its question every four seconds; after so long a silence it has started anew.
-const NEW_BOOT: Duration = Duration::from_secs(20);

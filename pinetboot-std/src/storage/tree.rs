@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::rc::{Rc, Weak};
 
@@ -48,19 +48,32 @@ impl Tree {
     /// # Errors
     ///
     /// If there is none, nothing is in it, or this system cannot serve it safely.
-    pub fn open_at(path: &Path) -> Result<Self, TreeError> {
-        let error = |kind| TreeError { path: path.to_owned(), kind };
+    pub fn open_at(path: &Path, budget: Budget) -> Result<Self, TreeError> {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let root =
-            open(path, flags, Mode::empty()).map_err(|errno| error(TreeErrorKind::Open(errno.into())))?;
-        let mut entries = fs::read_dir(path).map_err(|reason| error(TreeErrorKind::Open(reason)))?;
+        let root = open(path, flags, Mode::empty());
+        Self::open_as(path, root, budget)
+    }
+
+    /// Opens a tree beneath a directory that someone else writes to: no link in it leads out of that.
+    ///
+    /// # Errors
+    ///
+    /// As for [`open_at`](Self::open_at).
+    pub fn open_within(top: &OwnedFd, place: &Path, path: &Path, budget: Budget) -> Result<Self, TreeError> {
+        let root = beneath(top, place, OFlag::O_PATH | OFlag::O_DIRECTORY);
+        Self::open_as(path, root, budget)
+    }
+
+    fn open_as(path: &Path, root: Result<OwnedFd, Errno>, budget: Budget) -> Result<Self, TreeError> {
+        let error = |kind| TreeError { path: path.to_owned(), kind };
+        let root = root.map_err(|errno| error(TreeErrorKind::Open(errno.into())))?;
+        let through = PathBuf::from(format!("/proc/self/fd/{}", root.as_raw_fd()));
+        let mut entries = fs::read_dir(through).map_err(|reason| error(TreeErrorKind::Open(reason)))?;
         if entries.next().is_none() {
             return Err(error(TreeErrorKind::Empty));
         }
         match beneath(&root, Path::new("."), OFlag::O_PATH) {
-            Ok(_) => {
-                Ok(Self { root, path: path.to_owned(), open: RefCell::default(), budget: Budget::default() })
-            }
+            Ok(_) => Ok(Self { root, path: path.to_owned(), open: RefCell::default(), budget }),
             Err(reason) => Err(error(TreeErrorKind::NoOpenat2(reason.into()))),
         }
     }
@@ -100,6 +113,26 @@ impl Tree {
             },
             place: self.path.join(place),
         })
+    }
+
+    /// A small file's bytes, all at once; `None` if it is longer than `most`.
+    ///
+    /// # Errors
+    ///
+    /// If it is not there, or cannot be read.
+    pub fn read(&self, path: &BootPath<'_>, most: u64) -> Result<Option<Vec<u8>>, Miss> {
+        let shared = self.open(path)?;
+        let len = shared.version().len;
+        if len > most {
+            return Ok(None);
+        }
+        let mut bytes = vec![0; len as usize];
+        shared.read(0, &mut bytes).map_err(|reason| Miss {
+            error: OpenError::Failed,
+            place: self.place(path),
+            reason,
+        })?;
+        Ok(Some(bytes))
     }
 
     /// Where a name is looked for.
@@ -144,7 +177,7 @@ impl Tree {
 }
 
 /// Opens what is at `place` beneath `root`: links that stay beneath it are followed, those that leave it are not.
-pub(super) fn beneath(root: &OwnedFd, place: &Path, flags: OFlag) -> Result<OwnedFd, Errno> {
+pub(crate) fn beneath(root: &OwnedFd, place: &Path, flags: OFlag) -> Result<OwnedFd, Errno> {
     let resolve = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS;
     openat2(root, place, OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(resolve))
 }
@@ -204,7 +237,7 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, content).unwrap();
         }
-        let tree = Tree::open_at(directory.path()).unwrap();
+        let tree = Tree::open_at(directory.path(), Budget::default()).unwrap();
         (directory, tree)
     }
 
@@ -267,11 +300,12 @@ mod tests {
     #[test]
     fn says_what_is_wrong_with_a_tree() {
         let directory = tempfile::tempdir().unwrap();
-        let empty = Tree::open_at(directory.path()).unwrap_err().to_string();
+        let empty = Tree::open_at(directory.path(), Budget::default()).unwrap_err().to_string();
         assert!(empty.contains("is empty") && empty.contains("config.txt"), "{empty}");
-        let missing = Tree::open_at(&directory.path().join("missing")).unwrap_err().to_string();
+        let missing =
+            Tree::open_at(&directory.path().join("missing"), Budget::default()).unwrap_err().to_string();
         assert!(missing.contains("No such file"), "{missing}");
         fs::write(directory.path().join("file"), "").unwrap();
-        assert!(Tree::open_at(&directory.path().join("file")).is_err());
+        assert!(Tree::open_at(&directory.path().join("file"), Budget::default()).is_err());
     }
 }

@@ -187,6 +187,11 @@ impl Process {
         Self { child, output: listen(reader), said: Vec::new(), read: 0 }
     }
 
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Writes to its standard input.
     pub(crate) fn say(&mut self, text: &str) {
         self.child.stdin.as_mut().unwrap().write_all(text.as_bytes()).unwrap();

@@ -1,0 +1,68 @@
+//! What is filled into templates.
+
+/// What is known of a Pi and of the server it asked.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Values {
+    /// The address at which this Pi reaches this server.
+    pub server: Option<String>,
+    /// The last eight digits of its serial number: `bd989ae1`.
+    pub serial: Option<String>,
+    /// Its MAC address: `2c:cf:67:01:02:03`.
+    pub mac: Option<String>,
+    /// Its root file system, with the options that both the kernel and klibc's nfsmount take:
+    /// `192.168.1.2:/bd989ae1,vers=3,tcp,nolock`.
+    pub nfsroot: Option<String>,
+    /// Its host name.
+    pub hostname: Option<String>,
+}
+
+/// Fills in a text; says what of it was not known, and so is empty there. Other braces stay as they are.
+pub fn fill(text: &str, values: &Values) -> (String, Vec<&'static str>) {
+    let Values { server, serial, mac, nfsroot, hostname } = values;
+    let known =
+        [("server", server), ("serial", serial), ("mac", mac), ("nfsroot", nfsroot), ("hostname", hostname)];
+    let (mut filled, mut rest, mut unknown) = (String::with_capacity(text.len()), text, Vec::new());
+    while let Some((before, after)) = rest.split_once('{') {
+        filled.push_str(before);
+        let found = known.iter().find_map(|(name, value)| {
+            let after = after.strip_prefix(name)?.strip_prefix('}')?;
+            Some((*name, *value, after))
+        });
+        match found {
+            Some((name, value, after)) => {
+                match value {
+                    Some(value) => filled.push_str(value),
+                    None if unknown.contains(&name) => {}
+                    None => unknown.push(name),
+                }
+                rest = after;
+            }
+            None => {
+                filled.push('{');
+                rest = after;
+            }
+        }
+    }
+    filled.push_str(rest);
+    (filled, unknown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_filled_in_and_other_braces_stay() {
+        let values = Values {
+            server: Some("10.0.0.1".into()),
+            hostname: Some("{serial}".into()),
+            ..Values::default()
+        };
+        let (filled, unknown) = fill("{server}{{server}} ${HOME} {x} {hostname} {mac}{mac} {serve", &values);
+        assert_eq!(
+            filled, "10.0.0.1{10.0.0.1} ${HOME} {x} {serial}  {serve",
+            "what is filled in is not filled again"
+        );
+        assert_eq!(unknown, ["mac"]);
+    }
+}

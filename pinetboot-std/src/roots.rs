@@ -1,0 +1,302 @@
+//! Root file systems for Pis: which tree each gets, and in mode `overlay` a layer of its own on it.
+//!
+//! A golden tree is never changed by a Pi. In mode `overlay` each Pi has a layer ([`layer`]) that holds what it changed,
+//! mounted over the golden tree ([`overlay`]) when it is first asked for; made, with an identity of its own
+//! ([`identity`]), when the Pi is new.
+//!
+//! Who may mount: only Pis, each only its own layer, by the rules of [`pis`](crate::pis). A Pi asks for `/SERIAL`, which the
+//! command line that it got by TFTP names; `/` means its own, too. In mode `rw` the first Pi that mounts has the tree until
+//! the server ends, and another is refused: two systems on one writable root destroy it.
+//!
+//! A golden tree must not change under its layers: overlayfs leaves open what they show then. A new version is a new
+//! tree, and Pis get layers on it; that a tree was changed all the same is noticed when a layer on it is mounted.
+
+pub mod command;
+mod commit;
+mod diff;
+#[cfg(feature = "nfs")]
+mod exports;
+mod golden;
+mod identity;
+mod layer;
+mod overlay;
+
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use pinetboot_core::pi::Prefix;
+use tracing::{info, warn};
+
+#[cfg(feature = "nfs")]
+pub use exports::RootExports;
+#[cfg(feature = "nfs")]
+use exports::try_serving;
+pub use golden::{Golden, Goldens, NoGolden};
+pub(crate) use identity::machine_id_of;
+pub use layer::{Layer, LayerFacts, PiFacts, State};
+pub use overlay::{Overlay, own_namespace};
+
+use crate::config::{Inventory, NfsMode};
+use crate::pis::Pis;
+
+/// The root file systems of all Pis. Shared by the loops.
+pub struct Roots {
+    mode: NfsMode,
+    goldens: Goldens,
+    state: State,
+    /// One at a time is mounted or taken away; each takes milliseconds.
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    inventory: Arc<Inventory>,
+    overlays: HashMap<(Prefix, String), Arc<Overlay>>,
+    /// What was said once is not said again.
+    said: HashSet<String>,
+}
+
+impl Roots {
+    /// Roots from these trees. In mode `overlay` the process must have its [own namespace](own_namespace).
+    ///
+    /// # Errors
+    ///
+    /// If the state cannot be kept.
+    pub fn new(mode: NfsMode, goldens: Goldens, state: State, pis: &Pis) -> io::Result<Self> {
+        state.make()?;
+        for pi in state.pis() {
+            if let Some(address) = state.pi(pi).address {
+                pis.asked(address, pi);
+            }
+        }
+        Ok(Self { mode, goldens, state, inner: Mutex::default() })
+    }
+
+    /// How Pis share a tree.
+    pub const fn mode(&self) -> NfsMode {
+        self.mode
+    }
+
+    /// Where the trees come from.
+    pub const fn goldens(&self) -> &Goldens {
+        &self.goldens
+    }
+
+    /// Where layers are kept.
+    pub const fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// From here on the inventory is this one.
+    pub fn set_inventory(&self, inventory: Arc<Inventory>) {
+        self.lock().inventory = inventory;
+    }
+
+    /// What is known of single Pis.
+    pub fn inventory(&self) -> Arc<Inventory> {
+        self.lock().inventory.clone()
+    }
+
+    /// Tries out, with a golden tree, whether layers can be mounted here.
+    ///
+    /// # Errors
+    ///
+    /// What is missing.
+    pub fn try_overlay(&self, golden: &Golden) -> io::Result<()> {
+        let place = tempfile::Builder::new().prefix(".try-").tempdir_in(self.state.dir())?;
+        let [upper, work, merged] = ["upper", "work", "merged"].map(|part| place.path().join(part));
+        for part in [&upper, &work, &merged] {
+            std::fs::create_dir(part)?;
+        }
+        overlay::mount_overlay(&golden.root, &upper, &work, &merged)?;
+        let tried = try_serving(&merged);
+        overlay::detach(&merged);
+        tried
+    }
+
+    /// The tree that a Pi gets.
+    ///
+    /// # Errors
+    ///
+    /// If there is none for it.
+    pub fn golden_for(&self, pi: Option<Prefix>) -> Result<Golden, NoGolden> {
+        self.goldens.golden_for(pi, &self.inventory())
+    }
+
+    /// The layer of a Pi, if it has one and that changes its boot files: they are then to be had from there.
+    ///
+    /// A Pi asks for them at the beginning of a boot, so this is where a layer goes that is to be reset.
+    pub fn overlay_for_boot(&self, pi: Prefix, golden: &Golden) -> Option<Arc<Overlay>> {
+        if self.mode != NfsMode::Overlay {
+            return None;
+        }
+        let layer = self.state.layer(pi, &golden.name)?;
+        if !layer.is_marked() && !layer.changes_boot() {
+            return None; // as most often, and then nobody waits for anybody
+        }
+        let mut inner = self.lock();
+        if self.reset_if_marked(&mut inner, &layer) {
+            return None;
+        }
+        self.mounted(&mut inner, layer)
+            .inspect_err(|error| warn!("cannot mount the layer of {pi} on {}: {error}", golden.name))
+            .ok()
+    }
+
+    /// The layer of a Pi that mounts its root, mounted; made first if there is none.
+    ///
+    /// # Errors
+    ///
+    /// What keeps it from being made or mounted.
+    pub fn overlay_for_root(
+        &self,
+        pi: Prefix,
+        golden: &Golden,
+        address: Ipv4Addr,
+    ) -> io::Result<Arc<Overlay>> {
+        let mut inner = self.lock();
+        let name = inner.inventory.host_name(pi);
+        let there = self.state.layer(pi, &golden.name);
+        let there = there.filter(|layer| !self.reset_if_marked(&mut inner, layer));
+        let overlay = match there {
+            Some(layer) => self.mounted(&mut inner, layer)?,
+            None => {
+                let layer = self.state.make_layer(pi, golden, self.unused_export())?;
+                let overlay = self.mounted(&mut inner, layer)?;
+                let kept = self.state.pi_dir(pi).join(IDENTITY);
+                if let Err(error) = identity::enrol(overlay.root(), &kept, &name) {
+                    // Half of an identity is worse than none: begin anew next time.
+                    inner.overlays.remove(&(pi, golden.name.clone()));
+                    let aside = overlay.layer().put_aside()?;
+                    layer::remove_tree(&aside)?;
+                    return Err(error);
+                }
+                info!(pi = %pi, name, image = golden.name, "{pi} has a root of its own on {}, as {name}", golden.name);
+                overlay
+            }
+        };
+        self.state.set_pi(pi, &PiFacts { address: Some(address), name })?;
+        Ok(overlay)
+    }
+
+    /// Mounts a layer that is there already, after a restart say.
+    ///
+    /// # Errors
+    ///
+    /// What keeps it from being mounted.
+    pub fn overlay_again(&self, pi: Prefix, image: &str) -> io::Result<Arc<Overlay>> {
+        let mut inner = self.lock();
+        let layer = self.state.layer(pi, image).ok_or(io::ErrorKind::NotFound)?;
+        self.mounted(&mut inner, layer)
+    }
+
+    /// Lets go of layers whose Pis have not been heard of for some minutes: they are off, and their layers may be reset or
+    /// kept by others. One that is not finds its root mounted again when it asks.
+    pub fn release_idle(&self) {
+        self.lock().overlays.retain(|_, overlay| {
+            let idle = overlay.unused_for() >= IDLE;
+            if idle {
+                overlay.detach();
+            }
+            !idle
+        });
+    }
+
+    fn mounted(&self, inner: &mut Inner, layer: Layer) -> io::Result<Arc<Overlay>> {
+        let key = (layer.pi, layer.image.clone());
+        if let Some(overlay) = inner.overlays.get(&key)
+            && overlay.layer() == &layer
+        {
+            return Ok(overlay.clone());
+        }
+        let golden = Golden {
+            name: layer.image.clone(),
+            root: layer.facts.root.clone(),
+            boot: layer.facts.boot.clone(),
+            kernel_mounts_root: layer.facts.kernel_mounts_root,
+        };
+        if golden.fingerprint() != layer.facts.fingerprint {
+            inner.say_once(format!(
+                "{} was changed after {} began its layer on it: what the Pi sees of the changed files is not certain. Import \
+                 changes as a new image, or 'pinetboot roots reset {}'",
+                golden.root.display(),
+                layer.pi,
+                layer.pi
+            ));
+        }
+        let overlay = Arc::new(Overlay::mount(layer)?);
+        inner.overlays.insert(key, overlay.clone());
+        Ok(overlay)
+    }
+
+    /// Takes a layer away that is marked for it. Whether it was.
+    fn reset_if_marked(&self, inner: &mut Inner, layer: &Layer) -> bool {
+        if !layer.is_marked() {
+            return false;
+        }
+        if let Some(overlay) = inner.overlays.remove(&(layer.pi, layer.image.clone())) {
+            overlay.detach();
+        }
+        match layer.put_aside() {
+            Ok(aside) => {
+                info!(pi = %layer.pi, image = layer.image, "{}'s layer on {} is gone, as was asked for", layer.pi, layer.image);
+                std::thread::spawn(move || layer::remove_tree(&aside));
+                true
+            }
+            Err(error) => {
+                warn!("cannot reset the layer of {} on {}: {error}", layer.pi, layer.image);
+                false
+            }
+        }
+    }
+
+    fn unused_export(&self) -> u32 {
+        let used: HashSet<u32> = self.state.layers().iter().map(|layer| layer.facts.export).collect();
+        let seed = std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(1, |now| now.as_nanos() as u32);
+        // Odd ones are those of golden trees.
+        (0..).map(|step| seed.wrapping_add(step) & !1).find(|id| *id != 0 && !used.contains(id)).unwrap_or(2)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn say_once(&mut self, warning: String) {
+        if self.said.len() < MOST_SAID && self.said.insert(warning.clone()) {
+            warn!("{warning}");
+        }
+    }
+}
+
+impl std::fmt::Debug for Roots {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Roots")
+            .field("mode", &self.mode)
+            .field("goldens", &self.goldens)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Where images are, if a directory has some: what `serve`, and the commands about layers, find by themselves.
+pub fn default_state(tree: Option<&Path>) -> State {
+    let images = tree.and_then(|tree| crate::images::Images::open(tree).ok().flatten());
+    State::at(&images.map_or_else(|| DEFAULT_STATE.into(), |images| images.state()))
+}
+
+#[cfg(not(feature = "nfs"))]
+fn try_serving(_: &Path) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// A system that runs asks for something more often: its journal alone sees to that.
+const IDLE: Duration = Duration::from_secs(300);
+const IDENTITY: &str = "identity";
+/// Where programs keep what they would not like to lose (hier(7)).
+const DEFAULT_STATE: &str = "/var/lib/pinetboot";
+const MOST_SAID: usize = 1000;

@@ -1,0 +1,74 @@
+//! A layer made into an image: what one Pi sees of its root, without what makes it that Pi.
+
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::SystemTime;
+
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
+
+use super::identity;
+use super::layer::{Layer, remove_tree};
+use super::overlay::{detach, mount_to_read};
+use crate::images::{FACTS, ImageFacts, Images, ROOT};
+
+/// Copies what the layer's Pi sees into a new image. The process must have its own mount namespace, and the layer's lock.
+///
+/// # Errors
+///
+/// The system's.
+pub(super) fn commit(layer: &Layer, images: &Images, name: &str) -> io::Result<()> {
+    let place = images.place(name);
+    // Left by one that was broken off: without its facts it is no image.
+    remove_tree(&place)?;
+    let root = place.join(ROOT);
+    fs::create_dir_all(&root)?;
+
+    let merged = layer.merged();
+    mount_to_read(&layer.facts.root, &layer.upper(), &merged)?;
+    let copied = copy(&merged, &root);
+    detach(&merged);
+    copied?;
+
+    let top = open(&root, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
+    identity::anonymise(&top, host_name(&layer.facts.root)?.as_deref())?;
+    rustix::fs::syncfs(&top)?;
+
+    let before = images.find(&layer.image).ok().flatten();
+    let mut facts = before.map_or_else(|| facts_of(layer), |image| image.facts);
+    facts.changes.push(format!("what {} had changed of {}", layer.pi, layer.image));
+    facts.imported = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+    let new = place.join(".image.toml");
+    fs::write(&new, toml::to_string(&facts).map_err(io::Error::other)?)?;
+    fs::rename(new, place.join(FACTS))
+}
+
+/// Everything, as it is: owners, modes, times, links, devices, holes and attributes.
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    let mut copy = Command::new("cp");
+    copy.args(["--archive", "--reflink=auto", "--sparse=auto", "--"]).arg(from.join(".")).arg(to);
+    let status = copy.stdin(Stdio::null()).status()?;
+    if status.success() { Ok(()) } else { Err(io::Error::other(format!("cp ended with {status}"))) }
+}
+
+fn host_name(root: &Path) -> io::Result<Option<String>> {
+    let root: OwnedFd = open(root, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
+    let Some(etc) = identity::find(&root, "etc")? else { return Ok(None) };
+    let name = identity::read(&etc, "hostname")?;
+    Ok(name.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()))
+}
+
+/// Of a tree that was not imported.
+fn facts_of(layer: &Layer) -> ImageFacts {
+    ImageFacts {
+        release: "unknown".into(),
+        source: layer.facts.root.display().to_string(),
+        boot: layer.facts.boot.clone(),
+        has_root: true,
+        kernel_mounts_root: layer.facts.kernel_mounts_root,
+        ..ImageFacts::default()
+    }
+}

@@ -1,0 +1,221 @@
+//! Golden trees: root file systems that many Pis share, none of which changes them.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use pinetboot_core::pi::Prefix;
+
+use crate::config::Inventory;
+use crate::images::{Image, Images, ImagesError};
+
+/// One root file system, and where in it the boot files are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Golden {
+    /// The image's name, or one made from its path: what a layer on it is called.
+    pub name: String,
+    /// Where it is.
+    pub root: PathBuf,
+    /// Where the boot files are in it: `boot/firmware`.
+    pub boot: PathBuf,
+    /// Whether its kernels mount a root by NFS without an initramfs.
+    pub kernel_mounts_root: bool,
+}
+
+/// Where golden trees come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Goldens {
+    /// A directory of images: one is in use, and a Pi may have another.
+    Images(Images),
+    /// A single tree.
+    One(Golden),
+}
+
+impl Golden {
+    /// A directory that holds a root file system, and perhaps the boot files where systems of these days have them.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such directory.
+    pub fn at(root: &Path) -> io::Result<Self> {
+        let root = fs::canonicalize(root)?;
+        if !fs::metadata(&root)?.is_dir() {
+            return Err(io::ErrorKind::NotADirectory.into());
+        }
+        let boot =
+            ["boot/firmware", "boot"].into_iter().find(|boot| root.join(boot).join("config.txt").is_file());
+        let last = root.file_name().map_or_else(Default::default, |name| name.to_string_lossy());
+        let last: String = last.chars().filter(char::is_ascii_alphanumeric).take(40).collect();
+        let name = format!("{}-{:08x}", if last.is_empty() { "root" } else { &last }, id_of(&root));
+        Ok(Self { name, boot: boot.unwrap_or("boot/firmware").into(), root, kernel_mounts_root: false })
+    }
+
+    /// The boot files.
+    pub fn boot_dir(&self) -> PathBuf {
+        self.root.join(&self.boot)
+    }
+
+    /// A number for the tree: the same after a restart.
+    pub fn id(&self) -> u32 {
+        id_of(&self.root)
+    }
+
+    /// Changes when someone changes the tree by the usual ways: unpacks another one there, or installs packages into it.
+    /// Not every change to every file; that would take a look at each.
+    pub fn fingerprint(&self) -> String {
+        let mut hash = FNV_OFFSET;
+        for place in WATCHED.iter().map(|place| self.root.join(place)).chain([self.boot_dir()]) {
+            if let Ok(metadata) = fs::symlink_metadata(place) {
+                for number in [metadata.ino(), metadata.mtime() as u64, metadata.mtime_nsec() as u64] {
+                    hash = fnv(hash, &number.to_le_bytes());
+                }
+            }
+        }
+        format!("{hash:016x}")
+    }
+}
+
+impl TryFrom<Image> for Golden {
+    type Error = Image;
+
+    /// An image that has a root.
+    fn try_from(image: Image) -> Result<Self, Image> {
+        if !image.facts.has_root {
+            return Err(image);
+        }
+        let Image { name, root, facts, .. } = image;
+        let root = fs::canonicalize(&root).unwrap_or(root);
+        Ok(Self { name, root, boot: facts.boot, kernel_mounts_root: facts.kernel_mounts_root })
+    }
+}
+
+impl Goldens {
+    /// Where a Pi's boot files are.
+    ///
+    /// # Errors
+    ///
+    /// If there is no image for it.
+    pub fn boot_dir(&self, pi: Option<Prefix>, inventory: &Inventory) -> Result<PathBuf, NoGolden> {
+        match self {
+            Self::One(golden) => Ok(golden.boot_dir()),
+            Self::Images(images) => Ok(image_for(images, pi, inventory)?.boot),
+        }
+    }
+
+    /// The tree that a Pi gets.
+    ///
+    /// # Errors
+    ///
+    /// If there is none for it.
+    pub fn golden_for(&self, pi: Option<Prefix>, inventory: &Inventory) -> Result<Golden, NoGolden> {
+        match self {
+            Self::One(golden) => Ok(golden.clone()),
+            Self::Images(images) => {
+                let image = image_for(images, pi, inventory)?;
+                Golden::try_from(image).map_err(|image| NoGolden::NoRoot(image.name))
+            }
+        }
+    }
+
+    /// All trees that there are.
+    ///
+    /// # Errors
+    ///
+    /// If the images cannot be read.
+    pub fn all(&self) -> Result<Vec<Golden>, NoGolden> {
+        Ok(match self {
+            Self::One(golden) => vec![golden.clone()],
+            Self::Images(images) => {
+                images.list()?.into_iter().filter_map(|image| Golden::try_from(image).ok()).collect()
+            }
+        })
+    }
+}
+
+/// The image that a Pi boots: that of the inventory, or else the one in use.
+fn image_for(images: &Images, pi: Option<Prefix>, inventory: &Inventory) -> Result<Image, NoGolden> {
+    match pi.and_then(|pi| inventory.entry(pi)?.image.clone()) {
+        Some(name) => images.find(&name)?.ok_or(NoGolden::NoImage(name)),
+        None => images.current()?.ok_or(NoGolden::NoneInUse),
+    }
+}
+
+/// Why there is no tree for a Pi.
+#[derive(Debug)]
+pub enum NoGolden {
+    /// There is no image of the name that the inventory has.
+    NoImage(String),
+    /// No image is in use.
+    NoneInUse,
+    /// This image has boot files only.
+    NoRoot(String),
+    /// The images cannot be read.
+    Images(ImagesError),
+}
+
+impl From<ImagesError> for NoGolden {
+    fn from(error: ImagesError) -> Self {
+        Self::Images(error)
+    }
+}
+
+impl std::fmt::Display for NoGolden {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NoImage(name) => write!(f, "there is no image {name}"),
+            Self::NoneInUse => f.write_str("no image is in use: there is no link 'current' to one"),
+            Self::NoRoot(name) => write!(f, "the image {name} has boot files only, no root file system"),
+            Self::Images(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+impl std::error::Error for NoGolden {}
+
+/// What package managers and those who unpack trees cannot leave as it is.
+const WATCHED: &[&str] = &["", "etc", "usr", "usr/bin", "usr/lib", "usr/lib/modules", "var/lib/dpkg/status"];
+
+fn id_of(path: &Path) -> u32 {
+    let hash = fnv(FNV_OFFSET, path.as_os_str().as_encoded_bytes());
+    ((hash >> 32) ^ hash) as u32 | 1
+}
+
+fn fnv(hash: u64, bytes: &[u8]) -> u64 {
+    bytes.iter().fold(hash, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3))
+}
+
+const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tree_is_named_after_its_path_and_finds_its_boot_files() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().join("my root");
+        fs::create_dir_all(root.join("boot/firmware")).unwrap();
+        fs::write(root.join("boot/config.txt"), "").unwrap();
+        let golden = Golden::at(&root).unwrap();
+        assert_eq!(golden.boot, Path::new("boot"));
+        assert!(golden.name.starts_with("myroot-"), "{}", golden.name);
+        fs::write(root.join("boot/firmware/config.txt"), "").unwrap();
+        assert_eq!(Golden::at(&root).unwrap().boot, Path::new("boot/firmware"));
+        assert!(Golden::at(&directory.path().join("none")).is_err());
+    }
+
+    #[test]
+    fn a_package_installed_into_it_shows() {
+        let directory = tempfile::tempdir().unwrap();
+        let status = directory.path().join("var/lib/dpkg/status");
+        fs::create_dir_all(status.parent().unwrap()).unwrap();
+        fs::write(&status, "old").unwrap();
+        let golden = Golden::at(directory.path()).unwrap();
+        let before = golden.fingerprint();
+        assert_eq!(before, golden.fingerprint());
+        fs::write(status.with_extension("new"), "new").unwrap();
+        fs::rename(status.with_extension("new"), &status).unwrap();
+        assert_ne!(before, golden.fingerprint());
+    }
+}

@@ -1,0 +1,255 @@
+//! What makes one Pi different from another that has the same golden tree: its host name, machine-id and SSH host keys.
+//!
+//! Put into a layer once, when it is made; what the Pi changes later is its own. The identity itself is kept beside the
+//! layers, so that a Pi whose layer is reset, or that boots another image, is still the host that others know.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use pinetboot_core::pi::Prefix;
+use tracing::debug;
+
+use super::layer::private_dir;
+use crate::storage::beneath;
+
+/// Gives a tree the identity that is kept in `kept`, and makes that first if there is none.
+///
+/// # Errors
+///
+/// The system's.
+pub(super) fn enrol(root: &OwnedFd, kept: &Path, name: &str) -> io::Result<()> {
+    private_dir(kept)?;
+    let Some(etc) = find(root, "etc")? else { return Ok(()) }; // no system as we know them
+    put(&etc, "hostname", format!("{name}\n").as_bytes(), 0o644)?;
+    let hosts = read(&etc, "hosts")?.unwrap_or_else(|| "127.0.0.1\tlocalhost\n".into());
+    put(&etc, "hosts", with_host(&hosts, name).as_bytes(), 0o644)?;
+
+    let machine_id = kept.join("machine-id");
+    if !machine_id.exists() {
+        // A random UUID without its dashes is just what systemd makes at a first boot.
+        fs::write(&machine_id, fs::read_to_string("/proc/sys/kernel/random/uuid")?.replace('-', ""))?;
+    }
+    put(&etc, "machine-id", &fs::read(machine_id)?, 0o444)?;
+
+    let Some(ssh) = find(root, "etc/ssh")? else { return Ok(()) };
+    if !make_host_key(kept) {
+        return Ok(()); // the system makes keys by itself at its first boot
+    }
+    put(&ssh, HOST_KEY, &fs::read(kept.join(HOST_KEY))?, 0o600)?;
+    put(&ssh, HOST_KEY_PUB, &fs::read(kept.join(HOST_KEY_PUB))?, 0o644)?;
+    // It would remove the keys that were just put there (raspberrypi-sys-mods, regenerate_ssh_host_keys).
+    for target in ["multi-user.target.wants", "sysinit.target.wants"] {
+        if let Some(wants) = find(root, &format!("etc/systemd/system/{target}"))? {
+            remove(&wants, "regenerate_ssh_host_keys.service")?;
+        }
+    }
+    Ok(())
+}
+
+/// Takes out of a tree what makes it one Pi's, so that it can be golden for many.
+///
+/// # Errors
+///
+/// The system's.
+pub(super) fn anonymise(root: &OwnedFd, name_as_before: Option<&str>) -> io::Result<()> {
+    let Some(etc) = find(root, "etc")? else { return Ok(()) };
+    if let Some(name) = name_as_before {
+        put(&etc, "hostname", format!("{name}\n").as_bytes(), 0o644)?;
+        if let Some(hosts) = read(&etc, "hosts")? {
+            put(&etc, "hosts", with_host(&hosts, name).as_bytes(), 0o644)?;
+        }
+    }
+    // Empty, not missing: systemd takes a read-only one only so (machine-id(5)).
+    put(&etc, "machine-id", b"", 0o444)?;
+    if let Some(ssh) = find(root, "etc/ssh")? {
+        for entry in fs::read_dir(through(&ssh))?.flatten() {
+            let name = entry.file_name();
+            if let Some(name) =
+                name.to_str().filter(|name| name.starts_with("ssh_host_") && name.contains("_key"))
+            {
+                remove(&ssh, name)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A small file's text, of a tree that is not to be trusted: a link in it that leads out of it is not followed.
+///
+/// # Errors
+///
+/// The system's.
+pub(super) fn read(directory: &OwnedFd, name: &str) -> io::Result<Option<String>> {
+    let file = match beneath(directory, Path::new(name), OFlag::O_RDONLY | OFlag::O_NONBLOCK) {
+        Ok(file) => File::from(file),
+        Err(Errno::ENOENT | Errno::EXDEV | Errno::ELOOP) => return Ok(None),
+        Err(errno) => return Err(errno.into()),
+    };
+    let mut text = Vec::new();
+    file.take(MOST).read_to_end(&mut text)?;
+    Ok(String::from_utf8(text).ok())
+}
+
+/// A directory of the tree, if it is there.
+pub(super) fn find(root: &OwnedFd, place: &str) -> io::Result<Option<OwnedFd>> {
+    match beneath(root, Path::new(place), OFlag::O_RDONLY | OFlag::O_DIRECTORY) {
+        Ok(directory) => Ok(Some(directory)),
+        Err(Errno::ENOENT | Errno::ENOTDIR | Errno::EXDEV | Errno::ELOOP) => Ok(None),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// Puts a file in its place, whole, and instead of whatever had its name.
+fn put(directory: &OwnedFd, name: &str, bytes: &[u8], mode: u32) -> io::Result<()> {
+    let directory = through(directory);
+    let new = directory.join(".pinetboot-new");
+    let _left_from_before = fs::remove_file(&new);
+    let mut file = File::options().write(true).create_new(true).mode(0o600).open(&new)?;
+    file.write_all(bytes)?;
+    file.set_permissions(fs::Permissions::from_mode(mode))?;
+    fs::rename(new, directory.join(name))
+}
+
+fn remove(directory: &OwnedFd, name: &str) -> io::Result<()> {
+    match fs::remove_file(through(directory).join(name)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// A path to what is open already: nothing in the tree can lead it elsewhere.
+fn through(directory: &OwnedFd) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd()))
+}
+
+/// /etc/hosts with this name for 127.0.1.1, by which Debian's systems find themselves.
+fn with_host(hosts: &str, name: &str) -> String {
+    let ours = format!("127.0.1.1\t{name}\n");
+    let mut lines = String::new();
+    let mut said = false;
+    for line in hosts.lines() {
+        if line.split_ascii_whitespace().next() == Some("127.0.1.1") {
+            if !said {
+                lines.push_str(&ours);
+            }
+            said = true;
+        } else {
+            lines.push_str(line);
+            lines.push('\n');
+        }
+    }
+    if !said {
+        lines.push_str(&ours);
+    }
+    lines
+}
+
+/// Makes an SSH host key in `kept`, unless there is one. Whether there is one now.
+fn make_host_key(kept: &Path) -> bool {
+    let key = kept.join(HOST_KEY);
+    if key.exists() {
+        return true;
+    }
+    let mut keygen = Command::new("ssh-keygen");
+    keygen.args(["-q", "-t", "ed25519", "-N", "", "-C", "", "-f"]).arg(&key);
+    match keygen.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status() {
+        Ok(status) if status.success() => true,
+        made => {
+            debug!("no SSH host key is made here ({made:?}): the system makes its own when it first boots");
+            false
+        }
+    }
+}
+
+/// A machine-id for a Pi that keeps nothing: the same whenever it asks. Not secret, as it goes over the command line.
+pub(crate) fn machine_id_of(pi: Prefix) -> String {
+    // FNV-1a of 128 bits.
+    let text = format!("pinetboot machine-id {pi}");
+    let hash = text.bytes().fold(0x6c62_272e_07bb_0142_62b8_2175_6295_c58d_u128, |hash, byte| {
+        (hash ^ u128::from(byte)).wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b)
+    });
+    let version_4 = hash & !(0xf << 76) | 0x4 << 76;
+    format!("{:032x}", version_4 & !(0x3 << 62) | 0x2 << 62)
+}
+
+const HOST_KEY: &str = "ssh_host_ed25519_key";
+const HOST_KEY_PUB: &str = "ssh_host_ed25519_key.pub";
+/// No file that is read here is longer.
+const MOST: u64 = 64 << 10;
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use nix::fcntl::open;
+    use nix::sys::stat::Mode;
+
+    use super::*;
+
+    fn tree() -> (tempfile::TempDir, OwnedFd) {
+        let directory = tempfile::tempdir().unwrap();
+        fs::create_dir_all(directory.path().join("root/etc/ssh")).unwrap();
+        let root = open(&directory.path().join("root"), OFlag::O_PATH, Mode::empty()).unwrap();
+        (directory, root)
+    }
+
+    #[test]
+    fn a_tree_becomes_one_pis_and_anyones_again() {
+        let (directory, root) = tree();
+        let (etc, kept) = (directory.path().join("root/etc"), directory.path().join("kept"));
+        fs::write(etc.join("hosts"), "127.0.0.1 localhost\n127.0.1.1\traspberrypi\n").unwrap();
+        enrol(&root, &kept, "kitchen").unwrap();
+        assert_eq!(fs::read_to_string(etc.join("hostname")).unwrap(), "kitchen\n");
+        assert_eq!(
+            fs::read_to_string(etc.join("hosts")).unwrap(),
+            "127.0.0.1 localhost\n127.0.1.1\tkitchen\n"
+        );
+        let id = fs::read_to_string(etc.join("machine-id")).unwrap();
+        assert_eq!((id.len(), id.trim_end().len()), (33, 32), "{id}");
+        if let Ok(key) = fs::metadata(etc.join("ssh").join(HOST_KEY)) {
+            assert_eq!(key.permissions().mode() & 0o777, 0o600);
+            // Whoever it is a second time, it is with the same key.
+            let before = fs::read(etc.join("ssh").join(HOST_KEY_PUB)).unwrap();
+            enrol(&root, &kept, "kitchen").unwrap();
+            assert_eq!(fs::read(etc.join("ssh").join(HOST_KEY_PUB)).unwrap(), before);
+        }
+        anonymise(&root, Some("raspberrypi")).unwrap();
+        assert_eq!(fs::read_dir(etc.join("ssh")).unwrap().count(), 0);
+        assert_eq!(fs::read_to_string(etc.join("machine-id")).unwrap(), "");
+        assert!(fs::read_to_string(etc.join("hosts")).unwrap().ends_with("127.0.1.1\traspberrypi\n"));
+    }
+
+    #[test]
+    fn links_that_lead_out_of_the_tree_are_replaced_or_left_but_never_followed() {
+        let (directory, root) = tree();
+        let outside = directory.path().join("outside");
+        fs::write(&outside, "mine").unwrap();
+        let etc = directory.path().join("root/etc");
+        for name in ["hostname", "hosts", "machine-id"] {
+            symlink(&outside, etc.join(name)).unwrap();
+        }
+        enrol(&root, &directory.path().join("kept"), "kitchen").unwrap();
+        assert_eq!(fs::read_to_string(etc.join("hostname")).unwrap(), "kitchen\n");
+        assert_eq!(fs::read_to_string(&outside).unwrap(), "mine");
+
+        fs::remove_dir_all(&etc).unwrap();
+        fs::create_dir(directory.path().join("elsewhere")).unwrap();
+        symlink("../elsewhere", &etc).unwrap();
+        enrol(&root, &directory.path().join("kept"), "kitchen").unwrap();
+        assert_eq!(fs::read_dir(directory.path().join("elsewhere")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_machine_id_is_a_uuid_and_each_pi_has_its_own() {
+        let id = machine_id_of(Prefix::Serial(0xbd98_9ae1));
+        assert_eq!((id.len(), &id[12..13]), (32, "4"));
+        assert!("89ab".contains(&id[16..17]), "{id}");
+        assert_ne!(id, machine_id_of(Prefix::Serial(0)));
+    }
+}

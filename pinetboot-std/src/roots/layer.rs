@@ -1,0 +1,327 @@
+//! A layer: what one Pi has changed of one golden tree, as it lies on the disk.
+//!
+//! ```text
+//! STATE/pis/bd989ae1/pi.toml           its address and name when it last had its root; the file's time is when
+//! STATE/pis/bd989ae1/identity/         what makes it itself, whichever image it boots: machine-id, SSH host keys
+//! STATE/pis/bd989ae1/IMAGE/layer.toml  which tree it is a layer on, and the number of its export
+//! STATE/pis/bd989ae1/IMAGE/upper/      what it has changed, as overlayfs keeps it
+//! STATE/pis/bd989ae1/IMAGE/work/       overlayfs's own
+//! STATE/pis/bd989ae1/IMAGE/merged/     where a running server sees the whole, and nobody else
+//! STATE/pis/bd989ae1/IMAGE/reset       if it is there: this layer goes when the Pi boots next
+//! ```
+//!
+//! A layer belongs to the image that it was made on: with another image the Pi begins a layer there, and finds its old
+//! one again when it goes back.
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::net::Ipv4Addr;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use pinetboot_core::pi::Prefix;
+use serde::{Deserialize, Serialize};
+
+use super::golden::Golden;
+use crate::config;
+
+/// One layer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layer {
+    /// Whose it is.
+    pub pi: Prefix,
+    /// The image it is on.
+    pub image: String,
+    /// Where it is.
+    pub place: PathBuf,
+    /// Its `layer.toml`.
+    pub facts: LayerFacts,
+}
+
+/// What is known of a layer.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct LayerFacts {
+    /// The number of its export; goes into every file handle that the Pi holds.
+    pub export: u32,
+    /// The tree beneath.
+    pub root: PathBuf,
+    /// Where the boot files are in it.
+    pub boot: PathBuf,
+    /// Whether its kernels mount a root by NFS without an initramfs.
+    pub kernel_mounts_root: bool,
+    /// What that tree looked like when the layer was made.
+    pub fingerprint: String,
+}
+
+/// What is known of a Pi: its `pi.toml`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+pub struct PiFacts {
+    /// The address from which it mounted its root last.
+    pub address: Option<Ipv4Addr>,
+    /// Its host name then.
+    pub name: String,
+}
+
+/// The directory in which the layers of all Pis are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct State {
+    dir: PathBuf,
+}
+
+impl State {
+    /// The state in this directory, which need not be there yet.
+    pub fn at(dir: &Path) -> Self {
+        Self { dir: dir.to_owned() }
+    }
+
+    /// Where it is.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Makes the directory, for root alone: passwords and keys of all Pis will be in it.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub fn make(&self) -> io::Result<()> {
+        private_dir(&self.dir.join(PIS))
+    }
+
+    /// Where all that belongs to a Pi is.
+    pub fn pi_dir(&self, pi: Prefix) -> PathBuf {
+        self.dir.join(PIS).join(pi.to_string())
+    }
+
+    /// All layers, by Pi and image. What is no layer is passed over.
+    pub fn layers(&self) -> Vec<Layer> {
+        let mut layers: Vec<_> = self.pis().into_iter().flat_map(|pi| self.layers_of(pi)).collect();
+        layers.sort_by_key(|layer| (layer.pi.to_string(), layer.image.clone()));
+        layers
+    }
+
+    /// All layers of one Pi.
+    pub fn layers_of(&self, pi: Prefix) -> Vec<Layer> {
+        let names = fs::read_dir(self.pi_dir(pi)).into_iter().flatten().flatten();
+        let names = names.filter_map(|entry| entry.file_name().into_string().ok());
+        let mut layers: Vec<_> = names.filter_map(|image| self.layer(pi, &image)).collect();
+        layers.sort_by(|a, b| a.image.cmp(&b.image));
+        layers
+    }
+
+    /// The layer of a Pi on an image.
+    pub fn layer(&self, pi: Prefix, image: &str) -> Option<Layer> {
+        if !crate::images::is_name(image) {
+            return None;
+        }
+        let place = self.pi_dir(pi).join(image);
+        let facts = toml::from_str(&fs::read_to_string(place.join(LAYER)).ok()?).ok()?;
+        Some(Layer { pi, image: image.to_owned(), place, facts })
+    }
+
+    /// Makes a layer, empty as yet.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub fn make_layer(&self, pi: Prefix, golden: &Golden, export: u32) -> io::Result<Layer> {
+        let facts = LayerFacts {
+            export,
+            root: golden.root.clone(),
+            boot: golden.boot.clone(),
+            kernel_mounts_root: golden.kernel_mounts_root,
+            fingerprint: golden.fingerprint(),
+        };
+        let dir = self.pi_dir(pi);
+        let new = dir.join(format!(".new-{}", golden.name));
+        remove_tree(&new)?;
+        for part in [UPPER, WORK, MERGED] {
+            private_dir(&new.join(part))?;
+        }
+        // The root of the merged tree has the modes of this one.
+        let root = fs::metadata(&golden.root)?;
+        fs::set_permissions(new.join(UPPER), root.permissions())?;
+        std::os::unix::fs::chown(new.join(UPPER), Some(root.uid()), Some(root.gid()))?;
+        fs::write(new.join(LAYER), toml::to_string(&facts).map_err(io::Error::other)?)?;
+        let place = dir.join(&golden.name);
+        fs::rename(&new, &place)?;
+        Ok(Layer { pi, image: golden.name.clone(), place, facts })
+    }
+
+    /// What is known of a Pi.
+    pub fn pi(&self, pi: Prefix) -> PiFacts {
+        let text = fs::read_to_string(self.pi_dir(pi).join(PI)).unwrap_or_default();
+        toml::from_str(&text).unwrap_or_default()
+    }
+
+    /// When a Pi last had its root.
+    pub fn last_use(&self, pi: Prefix) -> Option<SystemTime> {
+        fs::metadata(self.pi_dir(pi).join(PI)).ok()?.modified().ok()
+    }
+
+    /// A Pi has its root, from now.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub fn set_pi(&self, pi: Prefix, facts: &PiFacts) -> io::Result<()> {
+        let dir = self.pi_dir(pi);
+        private_dir(&dir)?;
+        let new = dir.join(".pi.toml");
+        fs::write(&new, toml::to_string(facts).map_err(io::Error::other)?)?;
+        fs::rename(new, dir.join(PI))
+    }
+
+    /// All Pis that anything is known of.
+    pub fn pis(&self) -> Vec<Prefix> {
+        let names = fs::read_dir(self.dir.join(PIS)).into_iter().flatten().flatten();
+        names.filter_map(|entry| config::pi(&entry.file_name().into_string().ok()?)).collect()
+    }
+}
+
+impl Layer {
+    /// What the Pi has changed.
+    pub fn upper(&self) -> PathBuf {
+        self.place.join(UPPER)
+    }
+
+    /// Where overlayfs works.
+    pub fn work(&self) -> PathBuf {
+        self.place.join(WORK)
+    }
+
+    /// Where the whole is mounted.
+    pub fn merged(&self) -> PathBuf {
+        self.place.join(MERGED)
+    }
+
+    /// Takes it for this process, as long as the file is open; `None` if another has it, a running server.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub fn lock(&self) -> io::Result<Option<File>> {
+        let file = File::options().create(true).append(true).open(self.place.join(LOCK))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(file)),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    /// Whether it is to go when the Pi boots next.
+    pub fn is_marked(&self) -> bool {
+        self.place.join(RESET).exists()
+    }
+
+    /// Has it go when the Pi boots next.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub fn mark(&self) -> io::Result<()> {
+        fs::write(self.place.join(RESET), "")
+    }
+
+    /// Whether the Pi has changed anything where its boot files are.
+    pub fn changes_boot(&self) -> bool {
+        let top = self.facts.boot.components().next();
+        top.is_some_and(|top| fs::symlink_metadata(self.upper().join(top)).is_ok())
+    }
+
+    /// Puts it aside, at once; what is put aside is then to be [removed](remove_tree).
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub fn put_aside(&self) -> io::Result<PathBuf> {
+        let dir = self.place.parent().unwrap_or(&self.place);
+        let unused = (0..).map(|number| dir.join(format!(".gone-{number}"))).find(|place| !place.exists());
+        let aside = unused.unwrap_or_else(|| dir.join(".gone"));
+        fs::rename(&self.place, &aside)?;
+        Ok(aside)
+    }
+}
+
+/// Removes a directory with all that is in it, if it is there.
+///
+/// # Errors
+///
+/// The system's.
+pub(super) fn remove_tree(place: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(place) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Makes a directory that only root may look into, and those above it.
+pub(super) fn private_dir(dir: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
+}
+
+const PIS: &str = "pis";
+const PI: &str = "pi.toml";
+const LAYER: &str = "layer.toml";
+const UPPER: &str = "upper";
+const WORK: &str = "work";
+const MERGED: &str = "merged";
+const LOCK: &str = "lock";
+const RESET: &str = "reset";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PI1: Prefix = Prefix::Serial(0xbd98_9ae1);
+
+    fn golden(dir: &Path) -> Golden {
+        let root = dir.join("root");
+        fs::create_dir_all(root.join("boot/firmware")).unwrap();
+        Golden::at(&root).unwrap()
+    }
+
+    #[test]
+    fn layers_are_made_found_and_put_aside() {
+        let directory = tempfile::tempdir().unwrap();
+        let golden = golden(directory.path());
+        let state = State::at(&directory.path().join("state"));
+        assert_eq!(state.layers(), []);
+        let layer = state.make_layer(PI1, &golden, 7).unwrap();
+        assert_eq!(state.layers(), std::slice::from_ref(&layer));
+        assert_eq!(state.layer(PI1, &golden.name), Some(layer.clone()));
+        assert_eq!(state.layer(PI1, "../x"), None);
+        assert_eq!(layer.facts.export, 7);
+        assert!(!layer.changes_boot());
+        fs::create_dir(layer.upper().join("boot")).unwrap();
+        assert!(layer.changes_boot());
+
+        let lock = layer.lock().unwrap();
+        assert!(lock.is_some());
+        assert!(layer.lock().unwrap().is_none(), "someone has it");
+        drop(lock);
+        assert!(layer.lock().unwrap().is_some());
+
+        layer.mark().unwrap();
+        assert!(layer.is_marked());
+        let aside = layer.put_aside().unwrap();
+        assert_eq!(state.layers(), []);
+        remove_tree(&aside).unwrap();
+        remove_tree(&aside).unwrap();
+    }
+
+    #[test]
+    fn a_pi_is_remembered() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = State::at(directory.path());
+        assert_eq!(state.pi(PI1), PiFacts::default());
+        let facts = PiFacts { address: Some(Ipv4Addr::new(10, 0, 0, 5)), name: "kitchen".into() };
+        state.set_pi(PI1, &facts).unwrap();
+        assert_eq!(state.pi(PI1), facts);
+        assert_eq!(state.pis(), [PI1]);
+        assert!(state.last_use(PI1).is_some());
+    }
+}

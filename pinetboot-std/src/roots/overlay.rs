@@ -1,0 +1,169 @@
+//! The overlay of a layer and its golden tree, mounted where only this process sees it.
+//!
+//! `index=on,nfs_export=on,redirect_dir=on` (Documentation/filesystems/overlayfs.rst): file handles and inode numbers
+//! stay the same when a file is copied up, renamed, or the overlay mounted anew, and a directory of the tree can be renamed.
+//!
+//! The process has a mount namespace of its own for this. Its mounts end with it, however it ends: nothing is left
+//! behind that a restart would have to find, a backup would walk into or a thousand Pis would fill `df` with. To look into
+//! one: `nsenter --mount --target PID`.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::stat::Mode;
+
+use super::layer::Layer;
+
+/// Gives this process a mount namespace of its own. To be called while there is one thread: only those that come later
+/// are in it. What others mount outside is still seen.
+///
+/// # Errors
+///
+/// The system's: it takes CAP_SYS_ADMIN.
+pub fn own_namespace() -> io::Result<()> {
+    unshare(CloneFlags::CLONE_NEWNS)?;
+    let flags = MsFlags::MS_REC | MsFlags::MS_SLAVE;
+    mount(None::<&str>, "/", None::<&str>, flags, None::<&str>)?;
+    Ok(())
+}
+
+/// A layer that is mounted; ends when dropped.
+#[derive(Debug)]
+pub struct Overlay {
+    layer: Layer,
+    root: OwnedFd,
+    detached: AtomicBool,
+    used: Mutex<Instant>,
+    /// Says to others that it is in use.
+    _lock: File,
+}
+
+impl Overlay {
+    /// Mounts a layer.
+    ///
+    /// # Errors
+    ///
+    /// What keeps it from being mounted.
+    pub fn mount(layer: Layer) -> io::Result<Self> {
+        let lock = layer.lock()?;
+        let lock = lock.ok_or_else(|| io::Error::other("another pinetboot has this layer in use"))?;
+        let merged = layer.merged();
+        mount_overlay(&layer.facts.root, &layer.upper(), &layer.work(), &merged)?;
+        let root = directory(&merged).inspect_err(|_| detach(&merged))?;
+        Ok(Self {
+            layer,
+            root,
+            detached: AtomicBool::new(false),
+            used: Mutex::new(Instant::now()),
+            _lock: lock,
+        })
+    }
+
+    /// The layer.
+    pub const fn layer(&self) -> &Layer {
+        &self.layer
+    }
+
+    /// The top of the merged tree.
+    pub const fn root(&self) -> &OwnedFd {
+        &self.root
+    }
+
+    /// It is in use, now.
+    pub(super) fn touch(&self) {
+        *self.used.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    /// For how long it has not been used.
+    pub(super) fn unused_for(&self) -> Duration {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
+    }
+
+    /// Takes it away, though some may hold it still: what they have of it ends.
+    pub(super) fn detach(&self) {
+        if !self.detached.swap(true, Ordering::AcqRel) {
+            detach(&self.layer.merged());
+        }
+    }
+
+    /// Whether it was taken away.
+    pub(super) fn is_detached(&self) -> bool {
+        self.detached.load(Ordering::Acquire)
+    }
+}
+
+impl Drop for Overlay {
+    fn drop(&mut self) {
+        self.detach();
+    }
+}
+
+/// Mounts an overlay on `golden`.
+///
+/// # Errors
+///
+/// What is missing, in words.
+pub(super) fn mount_overlay(golden: &Path, upper: &Path, work: &Path, at: &Path) -> io::Result<()> {
+    // By descriptor: no character in a path means anything then, and no path is too long for the options.
+    let (lower, upper, work) = (directory(golden)?, directory(upper)?, directory(work)?);
+    let options = format!("lowerdir={},upperdir={},workdir={},{OPTIONS}", fd(&lower), fd(&upper), fd(&work));
+    mount(Some("pinetboot"), at, Some("overlay"), MsFlags::empty(), Some(options.as_str())).map_err(in_words)
+}
+
+/// Mounts what a Pi sees of its root, to be read: its changes over the golden tree.
+///
+/// # Errors
+///
+/// What is missing, in words.
+pub(super) fn mount_to_read(golden: &Path, upper: &Path, at: &Path) -> io::Result<()> {
+    let (lower, upper) = (directory(golden)?, directory(upper)?);
+    let options = format!("lowerdir={}:{},redirect_dir=follow", fd(&upper), fd(&lower));
+    mount(Some("pinetboot"), at, Some("overlay"), MsFlags::MS_RDONLY, Some(options.as_str()))
+        .map_err(in_words)
+}
+
+/// Takes a mount away from the tree of files at once; who has something open in it may end that.
+pub(super) fn detach(at: &Path) {
+    if let Err(error) = umount2(at, MntFlags::MNT_DETACH) {
+        tracing::debug!("cannot unmount {}: {error}", at.display());
+    }
+}
+
+fn directory(path: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    open(path, flags, Mode::empty()).map_err(|errno| {
+        io::Error::new(io::Error::from(errno).kind(), format!("{}: {}", path.display(), errno.desc()))
+    })
+}
+
+fn fd(directory: &OwnedFd) -> String {
+    format!("/proc/self/fd/{}", directory.as_raw_fd())
+}
+
+fn in_words(errno: Errno) -> io::Error {
+    let why = match errno {
+        Errno::EPERM => {
+            "mounting takes the capability CAP_SYS_ADMIN: run it as root; in a container, with --cap-add SYS_ADMIN"
+        }
+        Errno::ENODEV => "this kernel has no overlayfs: try 'modprobe overlay'",
+        Errno::EINVAL => {
+            "the file system of the state directory cannot keep overlayfs's layers: it takes a local one such as ext4, xfs \
+             or btrfs, not an overlay itself (as a container's own root is), NFS or FAT"
+        }
+        Errno::ESTALE => "the golden tree is not the one that this layer was made on",
+        Errno::EBUSY => "someone else has this layer mounted",
+        errno => return errno.into(),
+    };
+    io::Error::new(io::Error::from(errno).kind(), why)
+}
+
+const OPTIONS: &str = "index=on,nfs_export=on,redirect_dir=on";

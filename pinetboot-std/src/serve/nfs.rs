@@ -1,0 +1,91 @@
+//! NFS beside TFTP: the roots, served where TFTP is.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::sync::Arc;
+
+use tracing::info;
+
+use crate::config::{Config, NfsMode};
+use crate::exit::{Exit, Failed};
+use crate::net::{BindError, Interface};
+use crate::nfs::{self, Handles, NfsConfig, Portmap, StartError};
+use crate::pis::Pis;
+use crate::roots::{RootExports, Roots};
+
+/// NFS as it runs; ends when dropped.
+#[derive(Debug)]
+pub(super) struct Running {
+    servers: Vec<nfs::Running>,
+    /// What is served, for the `ready` line.
+    pub(super) addresses: Vec<String>,
+}
+
+/// Begins to serve roots.
+///
+/// # Errors
+///
+/// What keeps them from being served, and what to do about it.
+pub(super) fn start(config: &Config, roots: Arc<Roots>, pis: Pis) -> Result<Running, Failed> {
+    let state = roots.state().dir().to_owned();
+    let handles = Handles::load(&state).map_err(|error| {
+        Failed::new(
+            Exit::Failure,
+            format!("cannot keep the key of file handles in {}: {error}", state.display()),
+        )
+    })?;
+    let mode = roots.mode();
+    let exports = RootExports::new(roots, pis).map_err(|why| {
+        Failed::new(Exit::Tree, format!("{why}; --nfs-mode off serves the boot files alone"))
+    })?;
+    let exports = Arc::new(exports);
+    let mut running = Running { servers: Vec::new(), addresses: Vec::new() };
+    for listen in addresses(config)? {
+        let portmap = config.root.portmap_port.map_or(Portmap::System, Portmap::Port);
+        let place = NfsConfig { listen, port: config.root.nfs_port, portmap, handles: handles.clone() };
+        let server = nfs::start(place, exports.clone()).map_err(cannot_start)?;
+        running.addresses.push(SocketAddrV4::new(listen, server.port()).to_string());
+        match (server.portmap_port(), config.root.portmap_port) {
+            (None, _) => info!("the system's portmapper tells where NFS is"),
+            (Some(port), Some(_)) => {
+                info!("the portmapper is on port {port}: Pis look for it on port 111 only")
+            }
+            (Some(_), None) => {}
+        }
+        running.servers.push(server);
+    }
+    let how = match mode {
+        NfsMode::Overlay => "each Pi gets a root of its own",
+        NfsMode::SharedRo => "all Pis read the same root",
+        NfsMode::Rw => "one Pi writes to the root",
+        NfsMode::Off => "off",
+    };
+    info!("NFS: {how}");
+    Ok(running)
+}
+
+/// Where TFTP is answered, too.
+fn addresses(config: &Config) -> Result<Vec<Ipv4Addr>, Failed> {
+    let mut addresses: Vec<Ipv4Addr> = config.listen.iter().map(|address| *address.ip()).collect();
+    if !config.net.interfaces.is_empty() && addresses.iter().any(Ipv4Addr::is_unspecified) {
+        let interfaces =
+            Interface::choose(&config.net.interfaces).map_err(|message| Failed::new(Exit::Usage, message))?;
+        addresses = interfaces.into_iter().map(|interface| interface.address).collect();
+    }
+    addresses.dedup();
+    Ok(addresses)
+}
+
+fn cannot_start(error: StartError) -> Failed {
+    let message = error.to_string();
+    match error {
+        StartError::Bind { address, error } => {
+            let way_out = match address.port() {
+                111 => "choose another with --portmap-port (Debian's initramfs does not find it there)",
+                _ => "choose another with --nfs-port, or serve boot files alone with --nfs-mode off",
+            };
+            let advice = super::bind_advice(&BindError { address, error }, way_out);
+            Failed::new(Exit::Bind, format!("{message}: {advice}"))
+        }
+        _ => Failed::new(Exit::Failure, message),
+    }
+}

@@ -1,0 +1,130 @@
+//! The root file systems beside TFTP: what is there to serve, and whether this machine can.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tracing::{info, warn};
+
+use crate::config::{Config, NfsMode};
+use crate::exit::{Exit, Failed};
+use crate::images::Images;
+use crate::pis::Pis;
+use crate::roots::{Golden, Goldens, Roots, State, default_state, own_namespace};
+use crate::storage::{Base, Budget, Tree};
+
+/// Where the boot files are.
+///
+/// # Errors
+///
+/// If they cannot be had.
+pub(super) fn base(config: &Config, budget: Budget) -> Result<Base, Failed> {
+    let goldens = match (&config.tree, &config.root.nfs) {
+        (Some(tree), _) => images(config)?.map(Goldens::Images).ok_or(tree),
+        (None, Some(nfs)) => Ok(Goldens::One(golden(nfs)?)),
+        (None, None) => return Err(Failed::new(Exit::Usage, "nothing to serve")),
+    };
+    match goldens {
+        Ok(goldens) => Ok(Base::Roots(goldens)),
+        Err(tree) => {
+            let tree = Tree::open_at(tree, budget).map_err(|error| Failed::new(Exit::Tree, error))?;
+            Ok(Base::Directory(Rc::new(tree)))
+        }
+    }
+}
+
+/// The root file systems, if there are any to be served; what is missing for that is said before anything is.
+///
+/// To be called while there is one thread.
+///
+/// # Errors
+///
+/// What is missing.
+pub(super) fn prepare(config: &Config, pis: &Pis) -> Result<Option<Arc<Roots>>, Failed> {
+    let mode = config.root.mode;
+    if mode == NfsMode::Off {
+        return Ok(None);
+    }
+    let goldens = match (&config.root.nfs, images(config)?) {
+        (Some(nfs), _) => Goldens::One(golden(nfs)?),
+        (None, Some(images)) => Goldens::Images(images),
+        (None, None) => return Ok(None),
+    };
+    let all = goldens.all().map_err(|error| Failed::new(Exit::Tree, error))?;
+    let Some(first) = all.first() else {
+        info!("the images have boot files only: no root is served by NFS");
+        return Ok(None);
+    };
+    if !cfg!(feature = "nfs") {
+        return Err(missing(mode, "this pinetboot was built without NFS"));
+    }
+    if mode == NfsMode::Overlay {
+        own_namespace().map_err(|error| {
+            missing(
+                mode,
+                &format!("mounting overlays takes the capability CAP_SYS_ADMIN ({error}): run it as root"),
+            )
+        })?;
+    }
+    let state = config.root.state.as_deref().map_or_else(|| default_state(config.tree.as_deref()), State::at);
+    let place = state.dir().display().to_string();
+    let roots = Roots::new(mode, goldens, state, pis).map_err(|error| {
+        missing(mode, &format!("cannot keep state in {place}: {error} (--state DIR names another place)"))
+    })?;
+    if mode == NfsMode::Overlay {
+        roots.try_overlay(first).map_err(|error| missing(mode, &error.to_string()))?;
+    }
+    roots.set_inventory(Arc::new(config.inventory.clone()));
+    say(mode, &all, config);
+    Ok(Some(Arc::new(roots)))
+}
+
+fn images(config: &Config) -> Result<Option<Images>, Failed> {
+    let tree = config.tree.as_deref();
+    Ok(tree.map(Images::open).transpose().map_err(|error| Failed::new(Exit::Tree, error))?.flatten())
+}
+
+fn golden(root: &std::path::Path) -> Result<Golden, Failed> {
+    Golden::at(root).map_err(|error| {
+        Failed::new(Exit::Tree, format!("cannot serve the root file system {}: {error}", root.display()))
+    })
+}
+
+/// What the operator should know of how it is shared.
+fn say(mode: NfsMode, goldens: &[Golden], config: &Config) {
+    match mode {
+        NfsMode::SharedRo => {
+            for golden in goldens.iter().filter(|golden| !golden.root.join(OVERLAYROOT).exists()) {
+                let root = golden.root.display();
+                warn!(
+                    "{root} has no overlayroot: Pis will have it read-only, with no place to write to. Install the package \
+                     overlayroot there, or use --nfs-mode overlay"
+                );
+            }
+        }
+        NfsMode::Rw => info!("the root is served to be written to: one Pi may have it, no other"),
+        _ => {}
+    }
+    if config.tree.is_some() && config.root.nfs.is_some() {
+        info!(
+            "boot files come from {}: what a Pi installs in its /boot/firmware is not what it boots. Without TREE, they come \
+             from there",
+            config.serving().display()
+        );
+    }
+}
+
+fn missing(mode: NfsMode, what: &str) -> Failed {
+    let message = match mode {
+        NfsMode::Overlay => format!(
+            "cannot give each Pi a root of its own: {what}. What works without: --nfs-mode shared-ro (all Pis read one tree, and \
+             write to their memory) and rw (one Pi), both as root, or --nfs-mode off (boot files alone)"
+        ),
+        _ => format!(
+            "cannot serve a root by NFS: {what}. What works without: --nfs-mode off (boot files alone)"
+        ),
+    };
+    Failed::new(Exit::Tree, message)
+}
+
+/// Debian's package of that name, where the initramfs is made from.
+const OVERLAYROOT: &str = "usr/share/initramfs-tools/scripts/init-bottom/overlayroot";

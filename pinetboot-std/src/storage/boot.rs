@@ -1,0 +1,143 @@
+//! One boot of one client: what was decided when it began holds until it is over.
+//!
+//! A Pi asks for config.txt up to six times in a boot, and for its length before that. It must see one version of it, of
+//! the kernel's tree and of the root that its command line names, also if another
+//! image is put in use in the middle. A boot is over when nothing is being sent to the client and it has not asked for
+//! anything for a few seconds: a bootloader repeats what got lost after two, and one that starts over has other things to
+//! do for longer.
+
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use pinetboot_core::BootPath;
+use pinetboot_core::pi::Prefix;
+use tracing::{debug, info, warn};
+
+use super::tree::{Miss, Tree};
+use super::{Content, Opened};
+use crate::render::Recipe;
+use crate::roots::Golden;
+
+/// A boot under way.
+#[derive(Debug)]
+pub(super) struct Boot {
+    /// Who boots, as far as that is known.
+    pub(super) pi: Option<Prefix>,
+    /// Where its files are.
+    pub(super) tree: Rc<Tree>,
+    /// On which its root is.
+    pub(super) golden: Option<Golden>,
+    /// What is done to its files; made when the first one needs it.
+    recipe: Option<Recipe>,
+    /// Files that were made for it; `None`: it gets them as they are on the disk.
+    made: HashMap<String, Option<Rc<[u8]>>>,
+    activity: Rc<Activity>,
+}
+
+#[derive(Debug)]
+struct Activity {
+    last: Cell<Instant>,
+    open: Cell<u32>,
+}
+
+impl Boot {
+    /// A boot that begins now.
+    pub(super) fn new(pi: Option<Prefix>, tree: Rc<Tree>, golden: Option<Golden>) -> Self {
+        let activity = Activity { last: Cell::new(Instant::now()), open: Cell::new(0) };
+        Self { pi, tree, golden, recipe: None, made: HashMap::new(), activity: Rc::new(activity) }
+    }
+
+    /// Whether it is still going on.
+    pub(super) fn is_under_way(&self, now: Instant) -> bool {
+        self.activity.open.get() > 0 || now.duration_since(self.activity.last.get()) < OVER
+    }
+
+    /// Whether something is being sent.
+    pub(super) fn is_sending(&self) -> bool {
+        self.activity.open.get() > 0
+    }
+
+    /// Opens a file for it as it is on the disk.
+    pub(super) fn open(&self, path: &BootPath<'_>) -> Result<Opened, Miss> {
+        Ok(self.opened(Content::OnDisk(self.tree.open(path)?)))
+    }
+
+    /// Opens a file that may have to be made for this Pi; `recipe` says how, if it was not yet said. `file` is its name
+    /// without the Pi's prefix.
+    pub(super) fn open_made(
+        &mut self,
+        path: &BootPath<'_>,
+        file: &BootPath<'_>,
+        client: &str,
+        recipe: impl FnOnce(&Self) -> Recipe,
+    ) -> Result<Opened, Miss> {
+        let name = file.to_string();
+        if let Some(made) = self.made.get(&name) {
+            return match made.clone() {
+                Some(bytes) => Ok(self.opened(Content::Made(bytes))),
+                None => self.open(path),
+            };
+        }
+        let Some(on_disk) = self.tree.read(path, LARGEST)? else {
+            warn!(file = name, "{name} is longer than {LARGEST} bytes: {client} gets it as it is");
+            return self.open(path);
+        };
+        let recipe = match self.recipe.take() {
+            Some(recipe) => recipe,
+            None => recipe(self),
+        };
+        let made = recipe.apply(file, &on_disk).map(|rendered| {
+            for unknown in &rendered.unknown {
+                warn!(
+                    client,
+                    file = name,
+                    "{{{unknown}}} in {name} is not known for {client}, and left empty"
+                );
+            }
+            match &rendered.changes {
+                Some(changes) => info!(client, file = name, changes, "{client} gets {name} with {changes}"),
+                None => debug!(client, file = name, "{client} gets {name} filled in"),
+            }
+            Rc::<[u8]>::from(rendered.bytes)
+        });
+        self.recipe = Some(recipe);
+        if self.made.len() < MOST_MADE {
+            self.made.insert(name, made.clone());
+        }
+        match made {
+            Some(bytes) => Ok(self.opened(Content::Made(bytes))),
+            None => self.open(path),
+        }
+    }
+
+    fn opened(&self, content: Content) -> Opened {
+        self.activity.last.set(Instant::now());
+        Opened { content, _busy: Some(Busy::new(&self.activity)) }
+    }
+}
+
+/// As long as this is there, the boot goes on.
+#[derive(Debug)]
+pub(super) struct Busy(Rc<Activity>);
+
+impl Busy {
+    fn new(activity: &Rc<Activity>) -> Self {
+        activity.open.set(activity.open.get() + 1);
+        Self(activity.clone())
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.open.set(self.0.open.get().saturating_sub(1));
+        self.0.last.set(Instant::now());
+    }
+}
+
+/// After so long without a request a boot is over.
+const OVER: Duration = Duration::from_secs(4);
+/// A file that is longer is not looked into.
+const LARGEST: u64 = 64 << 10;
+const MOST_MADE: usize = 32;

@@ -1,0 +1,297 @@
+//! Root file systems for several Pis, over NFS and TFTP in network namespaces: what each gets, what none gets, and what
+//! becomes of what they changed.
+//!
+//! `.ci/run roots` runs them: they need root, network namespaces, overlayfs, and libnfs's tools (Debian: libnfs-utils).
+
+#![expect(clippy::unwrap_used, reason = "what fails here is the test")]
+
+#[path = "roots/client.rs"]
+mod client;
+mod namespace;
+#[path = "roots/world.rs"]
+mod world;
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use client::{GRANTED, STALE};
+use namespace::{SOON, part};
+use world::{ONE, TWO, World, run};
+
+const WORDS: &str = ",vers=3,tcp,nolock,rsize=1048576,wsize=1048576 rw ip=dhcp rootwait";
+
+#[test]
+#[ignore = "needs root, overlayfs and libnfs-utils"]
+fn two_pis_share_a_tree_and_nothing_else() {
+    let world = World::new();
+    let before = world.golden();
+    let mut server = world.serve(&[]);
+
+    for (pi, serial, address) in [(&world.one, ONE, "10.77.1.1"), (&world.two, TWO, "10.77.2.1")] {
+        let line = pi.get(&format!("{serial}//cmdline.txt"));
+        assert_eq!(line, format!("console=tty1 root=/dev/nfs nfsroot={address}:/{serial}{WORDS} quiet\n"));
+        assert_eq!(pi.get(&format!("{serial}/config.txt")), "arm_64bit=1\nauto_initramfs=0\n");
+        assert_eq!(pi.get(&format!("{serial}/kernel8.img")), "golden kernel");
+    }
+    server.expect("gets cmdline.txt with root=/dev/nfs", SOON);
+
+    world.one.put("mine", &format!("{ONE}/etc/mine")).unwrap();
+    world.two.put("mine", &format!("{TWO}/etc/other")).unwrap();
+    let (one, two) =
+        (world.one.list(&format!("{ONE}/etc")).unwrap(), world.two.list(&format!("{TWO}/etc")).unwrap());
+    assert!(one.contains(" mine") && !one.contains(" other"), "{one}");
+    assert!(two.contains(" other") && !two.contains(" mine"), "{two}");
+    assert_eq!(world.one.cat(&format!("{ONE}/etc/hostname")).unwrap(), format!("pi-{ONE}\n"));
+    assert_eq!(world.two.cat(&format!("{TWO}/etc/hostname")).unwrap(), "kitchen\n");
+    let id = |pi: &world::Pi, serial| pi.cat(&format!("{serial}/etc/machine-id")).unwrap();
+    assert_ne!(id(&world.one, ONE), id(&world.two, TWO));
+    // "/" is whose it is that asks.
+    assert!(world.one.list("etc").unwrap().contains(" mine"));
+    assert_eq!(world.golden(), before, "nobody writes to the golden tree");
+
+    let said = server.stop();
+    assert!(said.matches("gets cmdline.txt with").count() == 2, "once for each: {said}");
+}
+
+#[test]
+#[ignore = "needs root, overlayfs and libnfs-utils"]
+fn nobody_gets_the_root_of_another() {
+    let world = World::new();
+    let mut server = world.serve(&[]);
+    // Nobody is known yet.
+    assert!(world.one.list(&format!("{ONE}/etc")).is_err());
+    let said = server.line("does not get", SOON);
+    assert!(said.contains(&format!("10.77.1.2 does not get /{ONE}/etc: nobody there has fetched")), "{said}");
+
+    world.one.get(&format!("{ONE}/config.txt"));
+    world.two.get(&format!("{TWO}/config.txt"));
+    world.one.list(&format!("{ONE}/etc")).unwrap();
+    assert!(world.two.list(&format!("{ONE}/etc")).is_err());
+    let said = server.line("does not get", SOON);
+    assert!(said.contains(&format!("10.77.2.2 does not get /{ONE}/etc: that address is {TWO}'s")), "{said}");
+    assert!(world.stranger.list(&format!("{ONE}/etc")).is_err());
+    assert!(world.stranger.list("etc").is_err());
+
+    // Not by a handle that someone else was given, either.
+    let handle = world.path("handle");
+    world.one.ask(&format!("mount 10.77.1.1 {ONE} {handle} {GRANTED}"));
+    world.one.ask(&format!("attributes 10.77.1.1 {handle} {GRANTED}"));
+    world.stranger.ask(&format!("attributes 10.77.3.1 {handle} {STALE}"));
+    world.two.ask(&format!("attributes 10.77.2.1 {handle} {STALE}"));
+    server.stop();
+}
+
+#[test]
+#[ignore = "needs root, overlayfs and libnfs-utils"]
+fn handles_outlive_the_server() {
+    let world = World::new();
+    let handle = world.path("handle");
+    let server = world.serve(&[]);
+    world.one.get(&format!("{ONE}/config.txt"));
+    world.one.put("mine", &format!("{ONE}/etc/mine")).unwrap();
+    world.one.ask(&format!("mount 10.77.1.1 {ONE}/etc {handle} {GRANTED}"));
+    server.stop();
+    // Nothing is left mounted, wherever one looks.
+    assert!(!fs::read_to_string("/proc/self/mounts").unwrap().contains(&world.path("state")));
+    assert_eq!(fs::read_dir(world.layer(ONE).join("merged")).unwrap().count(), 0);
+
+    let mut server = world.serve(&[]);
+    world.one.ask(&format!("attributes 10.77.1.1 {handle} {GRANTED}"));
+    server.expect("goes on with its root", SOON);
+    drop(server); // kill -9
+    let server = world.serve(&[]);
+    world.one.ask(&format!("attributes 10.77.1.1 {handle} {GRANTED}"));
+    assert!(world.one.list(&format!("{ONE}/etc")).unwrap().contains(" mine"), "known from before");
+    // A layer that is reset takes its handles with it.
+    assert!(world.roots(&["reset", ONE]).contains("is in use"));
+    world.one.get(&format!("{ONE}/config.txt"));
+    world.one.ask(&format!("attributes 10.77.1.1 {handle} {STALE}"));
+    assert!(!world.one.list(&format!("{ONE}/etc")).unwrap().contains(" mine"), "a new layer");
+    let said = server.stop();
+    assert!(said.contains(&format!("{ONE}'s layer on one is gone")), "{said}");
+}
+
+#[test]
+#[ignore = "needs root, overlayfs and libnfs-utils"]
+fn a_kernel_that_a_pi_installs_is_what_it_boots() {
+    let world = World::new();
+    let server = world.serve(&[]);
+    world.one.get(&format!("{ONE}/config.txt"));
+    world.one.list(&format!("{ONE}/etc")).unwrap();
+    let merged = world.layer(ONE).join("merged");
+    world.within(
+        &server,
+        &format!("cd {}/boot/firmware; echo -n new > new; mv new kernel8.img", merged.display()),
+    );
+    assert_eq!(world.two.get(&format!("{TWO}/kernel8.img")), "golden kernel");
+    server.stop();
+
+    // From the beginning of its boot, before it has mounted anything.
+    let server = world.serve(&[]);
+    assert_eq!(world.one.get(&format!("{ONE}/kernel8.img")), "new");
+    assert_eq!(world.two.get(&format!("{TWO}/kernel8.img")), "golden kernel");
+    // What a Pi makes of that directory leads nowhere else.
+    world.within(&server, &format!("cd {}/boot; mv firmware old; ln -s /etc firmware", merged.display()));
+    server.stop();
+    let mut server = world.serve(&[]);
+    assert!(world.one.try_get(&format!("{ONE}/hostname")).is_err());
+    server.expect("nothing to serve", SOON);
+    server.stop();
+}
+
+#[test]
+#[ignore = "needs root, overlayfs and libnfs-utils"]
+fn what_a_pi_changed_is_shown_kept_and_undone() {
+    let world = World::new();
+    let before = world.golden();
+    let server = world.serve(&[]);
+    world.one.get(&format!("{ONE}/config.txt"));
+    world.one.list(&format!("{ONE}/etc")).unwrap();
+    world.within(
+        &server,
+        &format!(
+            "cd {}; rm etc/motd; mv opt/a opt/b; echo new > opt/b/new; rm -r var/old; mkdir var/old; echo x > var/old/x; \
+             chmod 600 etc/hosts; touch usr/touched",
+            world.layer(ONE).join("merged").display()
+        ),
+    );
+    let changes = world.roots(&["diff", ONE]);
+    let without_identity: Vec<_> = changes
+        .lines()
+        .filter(|line| !["/hostname", "/machine-id", "ssh_host"].iter().any(|part| line.contains(part)))
+        .collect();
+    assert_eq!(
+        without_identity,
+        [
+            "C /etc/hosts",
+            "D /etc/motd",
+            "R /opt/a/ -> /opt/b/",
+            "A /opt/b/new",
+            "D /var/old/file",
+            "A /var/old/x"
+        ],
+        "{changes}"
+    );
+    let list = world.roots(&["list"]);
+    assert!(list.contains("mounted") && list.contains("10.77.1.2"), "{list}");
+    let refused = world.try_roots(&["commit", ONE, "--name", "two"]).unwrap_err();
+    assert!(refused.contains("has its root mounted"), "{refused}");
+    server.stop();
+
+    let key = world.layer(ONE).join("upper/etc/ssh/ssh_host_ed25519_key.pub");
+    let key = fs::read(key).unwrap();
+    // By name, too.
+    let kept = world.roots(&["commit", &format!("pi-{ONE}"), "--name", "two", "--current"]);
+    assert!(kept.contains("in use from here on"), "{kept}");
+    let two = world.dir.path().join("images/two/root");
+    assert!(two.join("opt/b/new").exists() && !two.join("etc/motd").exists());
+    assert_eq!(fs::read_to_string(two.join("etc/hostname")).unwrap(), "raspberrypi\n");
+    assert_eq!(fs::read_dir(two.join("etc/ssh")).unwrap().count(), 0, "keys are one Pi's");
+    assert_eq!(fs::read_to_string(two.join("etc/machine-id")).unwrap(), "");
+    assert_eq!(fs::read_link(world.dir.path().join("current")).unwrap().to_str(), Some("images/two"));
+    assert!(world.try_roots(&["commit", ONE, "--name", "two"]).unwrap_err().contains("already"));
+    assert_eq!(world.golden(), before);
+
+    // On the new image it begins a layer, and is who it was.
+    let server = world.serve(&[]);
+    world.one.get(&format!("{ONE}/config.txt"));
+    assert!(world.one.list(&format!("{ONE}/opt/b")).unwrap().contains(" new"));
+    let path = format!("{ONE}/etc/ssh/ssh_host_ed25519_key.pub");
+    assert_eq!(world.one.cat(&path).unwrap().as_bytes(), key);
+    server.stop();
+    assert!(world.try_roots(&["reset", ONE]).unwrap_err().contains("--image"));
+    assert!(world.roots(&["reset", ONE, "--image", "one"]).contains("is gone"));
+    assert!(!world.layer(ONE).exists());
+}
+
+#[test]
+#[ignore = "needs root, overlayfs and libnfs-utils"]
+fn the_other_modes() {
+    let world = World::new();
+    let before = world.golden();
+    let server = world.serve(&["--nfs-mode", "shared-ro"]);
+    let line = world.two.get(&format!("{TWO}/cmdline.txt"));
+    assert!(line.contains("nfsroot=10.77.2.1:/,vers=3,"), "{line}");
+    assert!(
+        line.contains(" ro ip=dhcp rootwait overlayroot=tmpfs systemd.hostname=kitchen systemd.machine_id="),
+        "{line}"
+    );
+    assert_eq!(
+        world.two.get(&format!("{TWO}/config.txt")),
+        "arm_64bit=1\nauto_initramfs=1\n",
+        "it takes the initramfs"
+    );
+    assert!(world.two.list("etc").unwrap().contains(" motd"));
+    assert!(world.two.put("mine", "etc/mine").is_err());
+    assert!(world.stranger.list("etc").is_err());
+    let said = server.stop();
+    assert!(said.contains("has no overlayroot"), "{said}");
+    assert_eq!(world.golden(), before);
+
+    let mut server = world.serve(&["--nfs-mode", "rw"]);
+    world.one.get(&format!("{ONE}/config.txt"));
+    world.two.get(&format!("{TWO}/config.txt"));
+    world.one.put("mine", "etc/mine").unwrap();
+    assert!(world.two.list("etc").is_err());
+    let said = server.line("does not get", SOON);
+    assert!(said.contains(&format!("one tree for one Pi, and {ONE} has it")), "{said}");
+    assert!(world.dir.path().join("images/one/root/etc/mine").exists());
+    server.stop();
+}
+
+#[test]
+#[ignore = "needs root, overlayfs and libnfs-utils"]
+fn a_tree_that_was_not_imported() {
+    let world = World::new();
+    let root = world.path("images/one/root");
+    let state = world.path("state");
+    let server = world.serve_nothing(&["--nfs", &root, "--state", &state]);
+    // Its boot files are where systems have them.
+    let line = world.one.get(&format!("{ONE}/cmdline.txt"));
+    assert!(line.contains(&format!("nfsroot=10.77.1.1:/{ONE},")), "{line}");
+    assert!(world.one.list(&format!("{ONE}/etc")).unwrap().contains(" motd"));
+    server.stop();
+    // The tree changes beneath the layer, which is not as it should be.
+    fs::write(world.dir.path().join("images/one/root/etc/changed"), "").unwrap();
+    let mut server = world.serve_nothing(&["--nfs", &root, "--state", &state]);
+    world.one.list(&format!("{ONE}/etc")).unwrap();
+    server.expect("was changed after", SOON);
+    server.stop();
+}
+
+#[test]
+#[ignore = "needs root, overlayfs and libnfs-utils"]
+fn what_is_missing_is_said_before_anything_is_served() {
+    let world = World::new();
+    let mut command = world.server.command("setpriv");
+    command.args([
+        "--reuid=65534",
+        "--regid=65534",
+        "--clear-groups",
+        namespace::PINETBOOT,
+        "serve",
+        "--tftp-port",
+        "0",
+    ]);
+    let (fine, said) = run(command.arg(world.dir.path()));
+    assert!(!fine && !said.contains("ready"), "{said}");
+    assert!(said.contains("CAP_SYS_ADMIN") && said.contains("--nfs-mode off"), "{said}");
+    // What cannot be a layer's place.
+    symlink("/proc", world.dir.path().join("nowhere")).unwrap();
+    let mut command = world.server.command(namespace::PINETBOOT);
+    command
+        .args(["serve", "--tftp-port", "0", "--state"])
+        .arg(world.dir.path().join("nowhere"))
+        .arg(world.dir.path());
+    let (fine, said) = run(&mut command);
+    assert!(!fine && said.contains("--state DIR names another place"), "{said}");
+}
+
+/// In another namespace: what [`world::Pi::ask`] wants to know.
+#[test]
+#[ignore = "called by the others"]
+fn ask() {
+    if let Some(part) = part() {
+        client::ask(&part);
+    }
+}
