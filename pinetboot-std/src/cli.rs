@@ -302,8 +302,8 @@ Examples:
   sudo pinetboot serve --dhcp proxy /srv/tftp         beside a router that cannot be touched
   sudo pinetboot serve --dhcp lease --interface eth1 /srv/tftp
                                                       on a network of its own
-  sudo pinetboot serve /srv/pi                        imported images: each Pi with a root of its own
-  sudo pinetboot serve --nfs /srv/root                the same, of a root file system that is there already
+  sudo pinetboot serve /srv/pi                        images, and a root for each Pi
+  sudo pinetboot serve --nfs /srv/root                the same, of a root that you have
   pinetboot serve --tftp-port 6969 /srv/tftp          without privileges, to try
   pinetboot serve --single-port /srv/tftp             behind NAT or in a container
   pinetboot serve --config /etc/pinetboot.toml        a file like:  tree = \"/srv/tftp\"

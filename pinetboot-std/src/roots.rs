@@ -194,16 +194,14 @@ impl Roots {
         self.mounted(&mut inner, layer)
     }
 
-    /// Lets go of layers whose Pis have not been heard of for some minutes: they are off, and their layers may be reset or
-    /// kept by others. One that is not finds its root mounted again when it asks.
-    pub fn release_idle(&self) {
-        self.lock().overlays.retain(|_, overlay| {
-            let idle = overlay.unused_for() >= IDLE;
-            if idle {
-                overlay.detach();
-            }
-            !idle
-        });
+    /// Has layers rest whose Pis have not been heard of for so long: they are off, and others may copy or remove what they
+    /// have. One that is not off finds its root when it asks.
+    pub fn rest_after(&self, unused: Duration) {
+        let mut inner = self.lock();
+        for overlay in inner.overlays.values() {
+            overlay.rest_after(unused);
+        }
+        inner.overlays.retain(|_, overlay| !overlay.is_detached());
     }
 
     fn mounted(&self, inner: &mut Inner, layer: Layer) -> io::Result<Arc<Overlay>> {
@@ -211,7 +209,11 @@ impl Roots {
         if let Some(overlay) = inner.overlays.get(&key)
             && overlay.layer() == &layer
         {
-            return Ok(overlay.clone());
+            match overlay.wake() {
+                Ok(()) => return Ok(overlay.clone()),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
         }
         let golden = Golden {
             name: layer.image.clone(),
@@ -294,8 +296,6 @@ fn try_serving(_: &Path) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// A system that runs asks for something more often: its journal alone sees to that.
-const IDLE: Duration = Duration::from_secs(300);
 const IDENTITY: &str = "identity";
 /// Where programs keep what they would not like to lose (hier(7)).
 const DEFAULT_STATE: &str = "/var/lib/pinetboot";

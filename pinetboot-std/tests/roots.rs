@@ -12,7 +12,18 @@ mod namespace;
 mod world;
 
 use std::fs;
+use std::net::Ipv4Addr;
 use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pinetboot::config::NfsMode;
+use pinetboot::images::Images;
+use pinetboot::nfs::{Absent, Exports};
+use pinetboot::pis::Pis;
+use pinetboot::roots::{Goldens, RootExports, Roots, State, own_namespace};
+use pinetboot_core::pi::Prefix;
 
 use client::{GRANTED, STALE};
 use namespace::{SOON, part};
@@ -202,6 +213,39 @@ fn what_a_pi_changed_is_shown_kept_and_undone() {
     assert!(world.try_roots(&["reset", ONE]).unwrap_err().contains("--image"));
     assert!(world.roots(&["reset", ONE, "--image", "one"]).contains("is gone"));
     assert!(!world.layer(ONE).exists());
+}
+
+#[test]
+#[ignore = "needs root, overlayfs and libnfs-utils"]
+fn a_pi_that_is_off_leaves_its_layer_to_others() {
+    let world = World::new();
+    own_namespace().unwrap(); // of this thread
+    let dir = world.dir.path();
+    let (pis, goldens) = (Pis::default(), Goldens::Images(Images::open(dir).unwrap().unwrap()));
+    let state = State::at(&dir.join("state"));
+    let roots = Arc::new(Roots::new(NfsMode::Overlay, goldens, state, &pis).unwrap());
+    let exports = RootExports::new(roots.clone(), pis.clone()).unwrap();
+    let address = Ipv4Addr::new(10, 77, 1, 2);
+    pis.asked(address, Prefix::parse(ONE).unwrap());
+    let export = exports.mount(&Path::new("/").join(ONE), address).unwrap();
+    let commit = ["commit", ONE, "--name", "two"];
+    assert!(world.try_roots(&commit).unwrap_err().contains("has its root mounted"));
+
+    roots.rest_after(Duration::ZERO);
+    world.roots(&commit);
+    // While someone is at it the Pi waits; then it goes on.
+    let lock = roots.state().layer(Prefix::parse(ONE).unwrap(), "one").unwrap().lock().unwrap();
+    assert!(lock.is_some());
+    assert_eq!(exports.find(export.id).unwrap_err(), Absent::NotYet);
+    drop(lock);
+    assert_eq!(exports.find(export.id).unwrap().id, export.id);
+    assert!(world.roots(&["list"]).contains("mounted"));
+
+    roots.rest_after(Duration::ZERO);
+    assert!(world.roots(&["reset", ONE]).contains("is gone"));
+    assert_eq!(exports.find(export.id).unwrap_err(), Absent::Unknown);
+    let new = exports.mount(&Path::new("/").join(ONE), address).unwrap();
+    assert_ne!(new.id, export.id);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::io;
 use std::net::Ipv4Addr;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -250,17 +251,11 @@ impl Exports for RootExports {
     fn find(&self, id: u32) -> Result<Arc<Export>, Absent> {
         let shared = &self.0;
         if let Some(ready) = shared.table().get(&id) {
-            match &ready.layer {
-                None => return Ok(ready.export.clone()),
-                Some((_, overlay)) if !overlay.is_detached() => {
-                    overlay.touch();
-                    return Ok(ready.export.clone());
-                }
-                Some((_, overlay)) if !lock(&shared.waiting).contains_key(&id) => {
-                    shared.restore(overlay.layer())
-                }
-                Some(_) => {}
-            }
+            return match ready.layer.as_ref().map(|(_, overlay)| overlay.wake()) {
+                None | Some(Ok(())) => Ok(ready.export.clone()),
+                Some(Err(error)) if error.kind() == io::ErrorKind::NotFound => Err(Absent::Unknown),
+                Some(Err(_)) => Err(Absent::NotYet),
+            };
         }
         let mut waiting = lock(&shared.waiting);
         let Some(place) = waiting.get_mut(&id) else { return Err(Absent::Unknown) };
@@ -307,20 +302,9 @@ impl Exports for RootExports {
         for tree in trees {
             tree.tidy();
         }
-        self.0.roots.release_idle();
-        let mut gone = Vec::new();
+        self.0.roots.rest_after(IDLE);
         let mut table = self.0.ready.write().unwrap_or_else(PoisonError::into_inner);
-        table.retain(|_, ready| match &ready.layer {
-            Some((_, overlay)) if overlay.is_detached() => {
-                gone.push(overlay.layer().clone());
-                false
-            }
-            _ => true,
-        });
-        drop(table);
-        for layer in gone {
-            self.0.restore(&layer);
-        }
+        table.retain(|_, ready| ready.layer.as_ref().is_none_or(|(_, overlay)| !overlay.is_detached()));
     }
 }
 
@@ -354,6 +338,8 @@ const OPEN_FILES_SHARED: usize = 1024;
 const SAY_AGAIN: Duration = Duration::from_secs(60);
 /// For so long whoever was permitted is, without another look at who has which address.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// A system that runs asks for something more often: its journal alone sees to that.
+const IDLE: Duration = Duration::from_secs(300);
 /// Until what could not be mounted is tried once more.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 const MOST: usize = 4096;

@@ -212,6 +212,13 @@ impl Layer {
         }
     }
 
+    /// Whether this is its lock, still: it was not removed since.
+    pub(super) fn has_lock(&self, lock: &File) -> bool {
+        let id = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+        let there = fs::metadata(self.place.join(LOCK)).map(id).ok();
+        there.is_some() && there == lock.metadata().map(id).ok()
+    }
+
     /// Whether it is to go when the Pi boots next.
     pub fn is_marked(&self) -> bool {
         self.place.join(RESET).exists()

@@ -7,7 +7,7 @@
 //! behind that a restart would have to find, a backup would walk into or a thousand Pis would fill `df` with. To look into
 //! one: `nsenter --mount --target PID`.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
@@ -37,14 +37,18 @@ pub fn own_namespace() -> io::Result<()> {
 }
 
 /// A layer that is mounted; ends when dropped.
+///
+/// While its Pi is not heard of it rests: still mounted, so that nothing that is open in it has to be closed, but free for
+/// others to copy or remove, who hold its lock meanwhile.
 #[derive(Debug)]
 pub struct Overlay {
     layer: Layer,
     root: OwnedFd,
     detached: AtomicBool,
+    /// Says to others that it is in use, while `awake`.
+    lock: File,
+    awake: AtomicBool,
     used: Mutex<Instant>,
-    /// Says to others that it is in use.
-    _lock: File,
 }
 
 impl Overlay {
@@ -54,18 +58,12 @@ impl Overlay {
     ///
     /// What keeps it from being mounted.
     pub fn mount(layer: Layer) -> io::Result<Self> {
-        let lock = layer.lock()?;
-        let lock = lock.ok_or_else(|| io::Error::other("another pinetboot has this layer in use"))?;
+        let lock = layer.lock()?.ok_or_else(in_use)?;
         let merged = layer.merged();
         mount_overlay(&layer.facts.root, &layer.upper(), &layer.work(), &merged)?;
         let root = directory(&merged).inspect_err(|_| detach(&merged))?;
-        Ok(Self {
-            layer,
-            root,
-            detached: AtomicBool::new(false),
-            used: Mutex::new(Instant::now()),
-            _lock: lock,
-        })
+        let (detached, awake) = (AtomicBool::new(false), AtomicBool::new(true));
+        Ok(Self { layer, root, detached, lock, awake, used: Mutex::new(Instant::now()) })
     }
 
     /// The layer.
@@ -78,14 +76,37 @@ impl Overlay {
         &self.root
     }
 
-    /// It is in use, now.
-    pub(super) fn touch(&self) {
+    /// It is used, now: from here on it is not at rest.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` if it was removed meanwhile, and another kind if someone is at it at the moment.
+    pub(super) fn wake(&self) -> io::Result<()> {
+        if self.detached.load(Ordering::Acquire) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        if !self.awake.load(Ordering::Acquire) {
+            match self.lock.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => return Err(in_use()),
+                Err(TryLockError::Error(error)) => return Err(error),
+            }
+            if !self.layer.has_lock(&self.lock) {
+                self.detach();
+                return Err(io::ErrorKind::NotFound.into());
+            }
+            self.awake.store(true, Ordering::Release);
+        }
         *self.used.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        Ok(())
     }
 
-    /// For how long it has not been used.
-    pub(super) fn unused_for(&self) -> Duration {
-        self.used.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
+    /// Has it rest if it was not used for so long.
+    pub(super) fn rest_after(&self, unused: Duration) {
+        let used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        if used.elapsed() >= unused && self.awake.swap(false, Ordering::AcqRel) {
+            let _never_fails_as_it_is_ours = self.lock.unlock();
+        }
     }
 
     /// Takes it away, though some may hold it still: what they have of it ends.
@@ -126,7 +147,8 @@ pub(super) fn mount_overlay(golden: &Path, upper: &Path, work: &Path, at: &Path)
 /// What is missing, in words.
 pub(super) fn mount_to_read(golden: &Path, upper: &Path, at: &Path) -> io::Result<()> {
     let (lower, upper) = (directory(golden)?, directory(upper)?);
-    let options = format!("lowerdir={}:{},redirect_dir=follow", fd(&upper), fd(&lower));
+    // A server may have it mounted, at rest; with an index that would be refused.
+    let options = format!("lowerdir={}:{},redirect_dir=follow,index=off", fd(&upper), fd(&lower));
     mount(Some("pinetboot"), at, Some("overlay"), MsFlags::MS_RDONLY, Some(options.as_str()))
         .map_err(in_words)
 }
@@ -136,6 +158,10 @@ pub(super) fn detach(at: &Path) {
     if let Err(error) = umount2(at, MntFlags::MNT_DETACH) {
         tracing::debug!("cannot unmount {}: {error}", at.display());
     }
+}
+
+fn in_use() -> io::Error {
+    io::Error::other("another process has this layer in use")
 }
 
 fn directory(path: &Path) -> io::Result<OwnedFd> {

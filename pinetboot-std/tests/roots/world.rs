@@ -105,8 +105,13 @@ impl World {
 
     /// Runs `pinetboot roots`.
     pub(crate) fn try_roots(&self, arguments: &[&str]) -> Result<String, String> {
-        let mut command = Command::new(PINETBOOT);
-        command.arg("roots").args(arguments).arg("--dir").arg(self.dir.path());
+        // As from a shell: not among the mounts of a test that has its own.
+        let mut command = Command::new("nsenter");
+        command
+            .args(["--mount", "--target", &std::process::id().to_string(), PINETBOOT, "roots"])
+            .args(arguments)
+            .arg("--dir")
+            .arg(self.dir.path());
         let (fine, said) = run(&mut command);
         if fine { Ok(said) } else { Err(said) }
     }
