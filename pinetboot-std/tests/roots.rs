@@ -124,6 +124,22 @@ fn handles_outlive_the_server() {
 
 #[test]
 #[ignore = "needs root, overlayfs and libnfs-utils"]
+fn files_stay_the_same_when_they_are_changed_and_renamed() {
+    let world = World::new();
+    let before = world.golden();
+    let server = world.serve(&[]);
+    world.one.get(&format!("{ONE}/config.txt"));
+    let handle = world.path("handle");
+    world.one.ask(&format!("mount 10.77.1.1 {ONE} {handle} {GRANTED}"));
+    world.one.ask(&format!("change 10.77.1.1 {handle}"));
+    server.stop();
+    let changes = world.roots(&["diff", ONE]);
+    assert!(changes.contains("R /opt/ -> /etc/moved/\n") && changes.contains("A /elsewhere\n"), "{changes}");
+    assert_eq!(world.golden(), before);
+}
+
+#[test]
+#[ignore = "needs root, overlayfs and libnfs-utils"]
 fn a_kernel_that_a_pi_installs_is_what_it_boots() {
     let world = World::new();
     let server = world.serve(&[]);

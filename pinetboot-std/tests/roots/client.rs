@@ -1,4 +1,5 @@
-//! As much of an NFS client as it takes to hold on to a file handle: MNT and GETATTR, over UDP (RFC 1813, RFC 5531).
+//! As much of an NFS client as it takes to hold on to a file handle: MNT, GETATTR, SETATTR, LOOKUP and RENAME, over UDP
+//! (RFC 1813, RFC 5531).
 
 use std::fs;
 use std::net::UdpSocket;
@@ -11,8 +12,9 @@ pub(crate) const STALE: u32 = 70;
 /// `NFS3ERR_JUKEBOX`: later.
 const LATER: u32 = 10008;
 
-/// `mount SERVER PATH FILE STATUS` puts the handle into the file; `attributes SERVER FILE STATUS` uses it. The status has to
-/// be that.
+/// `mount SERVER PATH FILE STATUS` puts the handle into the file; `attributes SERVER FILE STATUS` uses it; the status has to
+/// be that. `change SERVER FILE` changes and renames things in the directory `etc` beneath that handle, and sees that all
+/// stay what they are.
 pub(crate) fn ask(what: &str) {
     let words: Vec<_> = what.split(' ').collect();
     match words[..] {
@@ -34,8 +36,37 @@ pub(crate) fn ask(what: &str) {
                 }
             }
         }
+        ["change", server, file] => change(server, &opaque(&fs::read(file).unwrap())),
         _ => panic!("{what}"),
     }
+}
+
+/// What is copied into the layer by this, and renamed there, is to its client the same file all the time.
+fn change(server: &str, root: &[u8]) {
+    let done = |procedure, arguments: &[&[u8]]| {
+        let reply = call(server, (100_003, 3, procedure), &arguments.concat());
+        assert_eq!(number(&reply, 0), GRANTED);
+        reply
+    };
+    let look_up = |directory: &[u8], name: &str| {
+        let reply = done(3, &[directory, &opaque(name.as_bytes())]);
+        let len = number(&reply, 4) as usize;
+        opaque(&reply[8..8 + len])
+    };
+    // The file id is behind the status, type, mode, links, uid, gid, size, space, device and file system.
+    let file_id = |handle: &[u8]| done(1, &[handle])[4 + 52..4 + 60].to_vec();
+    let etc = look_up(root, "etc");
+    let (file, directory) = (look_up(&etc, "hosts"), look_up(root, "opt"));
+    let before = (file_id(&file), file_id(&directory), file_id(&etc));
+    // Mode 0600, and nothing else; no guard.
+    let mode: Vec<u8> =
+        [1, 0o600, 0, 0, 0, 0, 0, 0].iter().flat_map(|word: &u32| word.to_be_bytes()).collect();
+    done(2, &[&file, &mode]);
+    assert_eq!(look_up(&etc, "hosts"), file, "copied into the layer");
+    done(14, &[&etc, &opaque(b"hosts"), root, &opaque(b"elsewhere")]);
+    done(14, &[root, &opaque(b"opt"), &etc, &opaque(b"moved")]);
+    assert_eq!((look_up(root, "elsewhere"), look_up(&etc, "moved")), (file.clone(), directory.clone()));
+    assert_eq!((file_id(&file), file_id(&directory), file_id(&etc)), before);
 }
 
 /// Calls a procedure, as root, and returns its results.
