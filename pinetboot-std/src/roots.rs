@@ -1,8 +1,8 @@
 //! Root file systems for Pis: which tree each gets, and in mode `overlay` a layer of its own on it.
 //!
-//! A golden tree is never changed by a Pi. In mode `overlay` each Pi has a layer ([`layer`]) that holds what it changed,
-//! mounted over the golden tree ([`overlay`]) when it is first asked for; made, with an identity of its own
-//! ([`identity`]), when the Pi is new.
+//! A golden tree is never changed by a Pi. In mode `overlay` each Pi has a layer ([`Layer`]) that holds what it changed,
+//! mounted over the golden tree (`overlay`) when it is first asked for; made, with an identity of its own (`identity`),
+//! when the Pi is new.
 //!
 //! Who may mount: only Pis, each only its own layer, by the rules of [`pis`](crate::pis). A Pi asks for `/SERIAL`, which the
 //! command line that it got by TFTP names; `/` means its own, too. In mode `rw` the first Pi that mounts has the tree until

@@ -239,7 +239,7 @@ impl Layer {
         top.is_some_and(|top| fs::symlink_metadata(self.upper().join(top)).is_ok())
     }
 
-    /// Puts it aside, at once; what is put aside is then to be [removed](remove_tree).
+    /// Puts it aside, at once; what is put aside is then to be removed.
     ///
     /// # Errors
     ///
