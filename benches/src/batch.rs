@@ -167,6 +167,19 @@ impl Outgoing {
     }
 }
 
+/// Lets no datagram of this socket be fragmented on its way, and so saves the kernel from thinking up an identification
+/// for each, which costs more than it seems.
+pub(crate) fn never_fragment(socket: BorrowedFd<'_>) -> io::Result<()> {
+    let value = libc::IP_PMTUDISC_DO;
+    // SAFETY: the pointer is to an integer of the length that is said, and lives until the call is over.
+    let done = unsafe {
+        let value = ptr::from_ref(&value).cast();
+        let len = size_of::<libc::c_int>() as u32;
+        libc::setsockopt(socket.as_raw_fd(), libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, value, len)
+    };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// A control message with an `in_pktinfo`, laid out as cmsg(3) has it.
 #[repr(C)]
 #[derive(Clone, Copy)]

@@ -7,6 +7,9 @@ use crate::results::{Results, Spread};
 /// Fails with all that does not hold.
 pub(crate) fn check(results: &Results) -> Result<(), Failed> {
     let mut wrong = Vec::new();
+    if results.samples.is_empty() {
+        wrong.push("nothing was measured".to_owned());
+    }
     let median = |server: &str, point: &str| {
         Spread::of(results.at(point, server).iter().map(|sample| sample.rate)).map(|spread| spread.median)
     };
@@ -35,3 +38,31 @@ pub(crate) fn check(results: &Results) -> Result<(), Failed> {
 
 /// Where the distance is far beyond any noise.
 const NOT_SLOWER: [(&str, &str); 2] = [("100-clients", "tftpd-hpa"), ("storm", "tftpd-hpa")];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::results::Sample;
+
+    fn results(ours: f64, failed: u64) -> Results {
+        let sample = |server: &str, rate| Sample {
+            point: "100-clients".into(),
+            server: server.into(),
+            rate,
+            ..Sample::default()
+        };
+        let ours = Sample { failed, ..sample(PINETBOOT, ours) };
+        Results { samples: vec![ours, sample("tftpd-hpa", 50_000.0)], ..Results::default() }
+    }
+
+    #[test]
+    fn what_does_not_hold_is_said() {
+        assert!(check(&results(60_000.0, 0)).is_ok());
+        assert!(check(&results(40_000.0, 0)).is_err());
+        assert!(check(&results(60_000.0, 1)).is_err());
+        let mut broken = results(60_000.0, 0);
+        broken.samples[0].error = Some("does not answer".into());
+        assert!(check(&broken).is_err());
+        assert!(check(&Results::default()).is_err());
+    }
+}

@@ -15,7 +15,7 @@ use clap::Subcommand;
 use nix::sys::socket::{setsockopt, sockopt};
 
 use crate::Failed;
-use crate::batch::{Incoming, Outgoing};
+use crate::batch::{self, Incoming, Outgoing};
 use crate::content::Content;
 use crate::load::transfer::{ACK, DATA, OACK, READ};
 use crate::tree;
@@ -59,6 +59,7 @@ impl Responder {
             Self::Null { block_size, window } => {
                 setsockopt(&socket, sockopt::RcvBufForce, &(16 << 20)).map_err(|error| failed(&error))?;
                 setsockopt(&socket, sockopt::SndBuf, &(16 << 20)).map_err(|error| failed(&error))?;
+                batch::never_fragment(socket.as_fd()).map_err(|error| failed(&error))?;
                 null(&socket, block_size, window).map_err(|error| failed(&error))
             }
         }

@@ -16,7 +16,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use nix::sys::socket::{setsockopt, sockopt};
 
 use crate::Failed;
-use crate::batch::{Incoming, Outgoing};
+use crate::batch::{self, Incoming, Outgoing};
 use crate::world;
 use transfer::{Again, Ask, Heard, Say, Transfer};
 
@@ -77,6 +77,7 @@ impl Load {
             setsockopt(&socket, sockopt::Ipv4PacketInfo, &true).map_err(|error| failed(&error))?;
             setsockopt(&socket, sockopt::RcvBufForce, &BUFFER).map_err(|error| failed(&error))?;
             setsockopt(&socket, sockopt::SndBuf, &BUFFER).map_err(|error| failed(&error))?;
+            batch::never_fragment(socket.as_fd()).map_err(|error| failed(&error))?;
             socket.set_read_timeout(Some(TICK)).map_err(|error| failed(&error))?;
             let event = EpollEvent::new(EpollFlags::EPOLLIN, number as u64);
             epoll.add(&socket, event).map_err(|error| failed(&error))?;
@@ -208,7 +209,7 @@ impl Load {
     /// What came on this socket.
     fn handle(&mut self, socket: usize, now: Instant, plan: &mut dyn Plan) {
         let Self { clients, incoming, outgoing, sockets, tally, first_answers, active, .. } = self;
-        let mut ended = [(0, false); crate::batch::BATCH];
+        let mut ended = [(0, false); batch::BATCH];
         let mut endings = 0;
         for datagram in incoming.iter() {
             let Some(index) = world::client_index(datagram.to) else { continue };

@@ -55,7 +55,7 @@ impl Peer {
             name: PINETBOOT.into(),
             program: env::current_exe().unwrap_or_default(),
             arguments: ["pinetboot", "serve", "{tree}"].map(str::to_owned).into(),
-            version: format!("pinetboot {}", env!("CARGO_PKG_VERSION")),
+            version: env!("CARGO_PKG_VERSION").into(),
         }
     }
 

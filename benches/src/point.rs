@@ -1,7 +1,8 @@
 //! What is measured: the points of the comparison.
 
 use std::fmt;
-use std::str::FromStr;
+
+use crate::results::Value;
 
 /// One point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +35,7 @@ impl Point {
     pub(crate) fn named(name: &str) -> Result<Vec<Self>, String> {
         let points: Vec<_> = Self::all()
             .into_iter()
-            .filter(|point| point.to_string() == name || point.group() == name)
+            .filter(|point| point.to_string() == name || point.group().name() == name)
             .collect();
         if points.is_empty() {
             let all = Self::all().into_iter().map(|point| point.to_string()).collect::<Vec<_>>().join(" ");
@@ -44,13 +45,28 @@ impl Point {
     }
 
     /// The group that it belongs to.
-    pub(crate) const fn group(self) -> &'static str {
+    pub(crate) const fn group(self) -> Group {
         match self {
-            Self::Clients(_) => "clients",
-            Self::Window { .. } => "windows",
-            Self::Storm => "storm",
-            Self::Tree(_) => "trees",
-            Self::File(_) => "files",
+            Self::Clients(_) => Group::Clients,
+            Self::Window { .. } => Group::Windows,
+            Self::Storm => Group::Storm,
+            Self::Tree(_) => Group::Trees,
+            Self::File(_) => Group::Files,
+        }
+    }
+
+    /// What tells it from others of its group.
+    pub(crate) fn place(&self) -> String {
+        match self {
+            Self::Clients(1) => "1 client".into(),
+            Self::Clients(count) => format!("{count} clients"),
+            Self::Window { blocks, offload: true } => format!("{blocks}"),
+            Self::Window { blocks, offload: false } => format!("{blocks}, no offload"),
+            Self::Storm => format!("{} clients", self.clients()),
+            Self::Tree(files) => format!("{files} files"),
+            Self::File(len) if len >> 30 > 0 => format!("{} GiB", len >> 30),
+            Self::File(len) if len >> 20 > 0 => format!("{} MiB", len >> 20),
+            Self::File(len) => format!("{} KiB", len >> 10),
         }
     }
 
@@ -87,11 +103,7 @@ impl Point {
 
     /// What its rate counts.
     pub(crate) const fn unit(self) -> Unit {
-        match self {
-            Self::Clients(_) | Self::File(_) => Unit::Blocks,
-            Self::Window { .. } => Unit::Bytes,
-            Self::Storm | Self::Tree(_) => Unit::Requests,
-        }
+        self.group().unit()
     }
 }
 
@@ -111,13 +123,81 @@ impl fmt::Display for Point {
     }
 }
 
-impl FromStr for Point {
-    type Err = String;
+/// Points that make one table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Group {
+    Clients,
+    Windows,
+    Storm,
+    Trees,
+    Files,
+}
 
-    fn from_str(name: &str) -> Result<Self, String> {
-        let point = Self::all().into_iter().find(|point| point.to_string() == name);
-        point.ok_or_else(|| format!("{name} is no point"))
+impl Group {
+    pub(crate) const ALL: [Self; 5] = [Self::Clients, Self::Windows, Self::Storm, Self::Trees, Self::Files];
+
+    /// As it is typed.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Clients => "clients",
+            Self::Windows => "windows",
+            Self::Storm => "storm",
+            Self::Trees => "trees",
+            Self::Files => "files",
+        }
     }
+
+    pub(crate) const fn title(self) -> &'static str {
+        match self {
+            Self::Clients => "Many clients, one block of 1024 bytes at a time",
+            Self::Windows => "One client, windows of blocks of 1468 bytes",
+            Self::Storm => "Boot storm",
+            Self::Trees => "Small files out of a tree of many",
+            Self::Files => "Files of many sizes",
+        }
+    }
+
+    pub(crate) const fn unit(self) -> Unit {
+        match self {
+            Self::Clients | Self::Files => Unit::Blocks,
+            Self::Windows => Unit::Bytes,
+            Self::Storm | Self::Trees => Unit::Requests,
+        }
+    }
+
+    /// What is told of it besides the rate: a name, the figure, and digits after the point.
+    pub(crate) const fn costs(self) -> &'static [(&'static str, Value, usize)] {
+        match self {
+            Self::Clients => &[
+                ("server's processor time a block, us", |sample| sample.cpu, 1),
+                ("server busy, % of its core", |sample| sample.server_busy.map(|busy| busy * 100.0), 0),
+                (
+                    "clients busy, % of theirs",
+                    |sample| (sample.clients_busy > 0.0).then_some(sample.clients_busy * 100.0),
+                    0,
+                ),
+                ("memory idle, MiB", |sample| sample.memory_idle.map(mebibytes), 1),
+                ("memory with all transfers, MiB", |sample| sample.memory.map(mebibytes), 1),
+                ("first answer when all ask at once, p99, ms", |sample| sample.first_answer, 1),
+                ("answer to a new request meanwhile, p99, ms", |sample| sample.new_request, 1),
+                ("slowest transfer to the median one", |sample| sample.slowest, 2),
+            ],
+            Self::Windows => &[
+                ("server's processor time a block, us", |sample| sample.cpu, 1),
+                ("window that the server agreed to", |sample| sample.window.map(f64::from), 0),
+            ],
+            Self::Storm => &[
+                ("server's processor time a request, us", |sample| sample.cpu, 1),
+                ("first answer, p99, ms", |sample| sample.first_answer, 1),
+            ],
+            Self::Trees => &[("server's processor time a request, us", |sample| sample.cpu, 1)],
+            Self::Files => &[("server's processor time a block, us", |sample| sample.cpu, 2)],
+        }
+    }
+}
+
+const fn mebibytes(kib: u64) -> f64 {
+    kib as f64 / 1024.0
 }
 
 /// What a rate counts.
@@ -146,8 +226,8 @@ mod tests {
     #[test]
     fn names_lead_back_to_their_points() {
         for point in Point::all() {
-            assert_eq!(point.to_string().parse(), Ok(point));
-            assert!(Point::named(point.group()).is_ok_and(|group| group.contains(&point)));
+            assert_eq!(Point::named(&point.to_string()), Ok(vec![point]));
+            assert!(Point::named(point.group().name()).is_ok_and(|group| group.contains(&point)));
         }
         assert!(Point::named("2-clients").is_err());
     }

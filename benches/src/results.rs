@@ -40,6 +40,8 @@ pub(crate) struct Sample {
     /// How busy the server's processes and the clients' thread were, of one core each.
     pub(crate) server_busy: Option<f64>,
     pub(crate) clients_busy: f64,
+    /// How busy all else on this machine kept the two cores, what the host took away included.
+    pub(crate) others_busy: f64,
     /// KiB, before the first request and with all transfers under way.
     pub(crate) memory_idle: Option<u64>,
     pub(crate) memory: Option<u64>,
@@ -60,6 +62,9 @@ pub(crate) struct Sample {
     /// How it went wrong as a whole.
     pub(crate) error: Option<String>,
 }
+
+/// One figure of a sample.
+pub(crate) type Value = fn(&Sample) -> Option<f64>;
 
 impl Results {
     pub(crate) fn read(path: &Path) -> Result<Self, Failed> {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, waitpid};
-use nix::unistd::{Pid, SysconfVar, sysconf};
+use nix::unistd::Pid;
 
 use crate::Failed;
 use crate::load::transfer::{Ask, Want};
@@ -83,9 +83,8 @@ fn cpu(pid: Pid) -> Option<Duration> {
     // The name, in parentheses, may have blanks in it.
     let numbers: Vec<u64> =
         stat.rsplit_once(')')?.1.split_ascii_whitespace().map(|number| number.parse().unwrap_or(0)).collect();
-    let per_second = sysconf(SysconfVar::CLK_TCK).ok().flatten().unwrap_or(100) as u64;
     let [own, children] = [numbers.get(11..13)?, numbers.get(13..15)?]
-        .map(|ticks| Duration::from_millis(ticks.iter().sum::<u64>() * 1000 / per_second));
+        .map(|ticks| Duration::from_millis(ticks.iter().sum::<u64>() * 1000 / world::ticks_per_second()));
     let threads = fs::read_dir(process.join("task")).ok()?.flatten();
     let scheduled: u64 = threads
         .filter_map(|thread| {

@@ -16,13 +16,14 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, CpuSet, sched_getaffinity, sched_setaffinity, unshare};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
-use nix::unistd::{Pid, Uid};
+use nix::unistd::{Pid, SysconfVar, Uid, sysconf};
 
 use crate::Failed;
 
@@ -66,8 +67,8 @@ fn set_up() -> Result<(), Failed> {
     ip("link set c up")?;
     ip("-n server addr add 10.77.0.1/24 dev s")?;
     ip("-n server link set s up")?;
-    // Every address in there is one of ours; a route by a neighbour, that the server needs no ARP entry for each client.
-    ip("route add local 10.78.0.0/16 dev lo")?;
+    // On `lo` every address in there is one of ours; a route by a neighbour, that the server needs no ARP entry for each client.
+    ip("addr add 10.78.0.1/16 dev lo")?;
     ip("-n server route add 10.78.0.0/16 via 10.77.0.2")?;
     allow_files();
     Ok(())
@@ -96,6 +97,31 @@ pub(crate) fn cores() -> (usize, usize) {
         let first = cores.next().unwrap_or(0);
         (first, cores.next().unwrap_or(first))
     })
+}
+
+/// The time that the cores of server and clients were not idle (proc_stat(5)).
+pub(crate) fn busy() -> Duration {
+    let (server, clients) = cores();
+    let text = fs::read_to_string("/proc/stat").unwrap_or_default();
+    let of_core = |core: usize| {
+        let line = text.lines().find_map(|line| line.strip_prefix(&format!("cpu{core} ")))?;
+        let ticks = line.split_ascii_whitespace().take(8).map(|ticks| ticks.parse::<u64>().unwrap_or(0));
+        // The fourth is idle, the fifth waits for disks; the eighth is what the host took away.
+        Some(
+            ticks
+                .enumerate()
+                .filter(|(column, _)| !matches!(column, 3 | 4))
+                .map(|(_, ticks)| ticks)
+                .sum::<u64>(),
+        )
+    };
+    let cores = if server == clients { vec![server] } else { vec![server, clients] };
+    Duration::from_millis(cores.into_iter().filter_map(of_core).sum::<u64>() * 1000 / ticks_per_second())
+}
+
+/// In what /proc counts time.
+pub(crate) fn ticks_per_second() -> u64 {
+    sysconf(SysconfVar::CLK_TCK).ok().flatten().map_or(100, |ticks| ticks as u64)
 }
 
 /// Switches UDP segmentation offload of the cable; `Err` if there is no ethtool.
