@@ -51,6 +51,15 @@ pub enum Command {
     Simulate(Simulate),
     /// See what Pis have changed of the root file systems that they have by NFS, and undo or keep it
     Roots(Roots),
+    /// Import an OS image: make a tree of it that Pis boot from
+    ///
+    /// Raspberry Pi OS (Bookworm, Trixie), Ubuntu 24.04 for the Pi and Debian are made to boot from the network; another
+    /// system is imported as it is. An import that is not whole leaves nothing behind.
+    #[cfg(feature = "import")]
+    Import(Import),
+    /// List imported images, or put one in use
+    #[cfg(feature = "import")]
+    Images(Images),
     /// Serve a small tree to a simulated Pi 5, all in this process, and show its boot
     Demo,
     /// Make a tree the file to drag onto a boot appliance's board, beside its firmware
@@ -92,6 +101,63 @@ pub struct Get {
     /// Blocks per acknowledgement to ask for
     #[arg(long, value_name = "BLOCKS", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..))]
     pub windowsize: u16,
+}
+
+/// Options of `import`.
+#[cfg(feature = "import")]
+#[derive(Debug, Args)]
+#[command(after_help = IMPORT_EXAMPLES)]
+pub struct Import {
+    /// The image: .img, as it is or in .xz, .gz, .zst or .zip
+    pub image: PathBuf,
+
+    /// The directory of images; made if it is not there
+    #[arg(long, value_name = "DIR")]
+    pub to: PathBuf,
+
+    /// What to call the image [default: the file's name]
+    #[arg(long, value_name = "NAME", value_parser = image_name)]
+    pub name: Option<String>,
+
+    /// Put it in use although another image is; the first one is anyway
+    #[arg(long)]
+    pub current: bool,
+
+    /// Say what would be changed in the system, and write nothing
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// Import only the boot partition's files, as they are: needs no root
+    #[arg(long, conflicts_with_all = ["hostname", "user"])]
+    pub boot_only: bool,
+
+    /// The machine's name
+    #[arg(long, value_name = "NAME", value_parser = host_name)]
+    pub hostname: Option<String>,
+
+    /// Someone who may log in, with SSH on; asks for a password unless one of the next two is given
+    #[arg(long, value_name = "NAME", value_parser = user_name)]
+    pub user: Option<String>,
+
+    /// Their password: the first line of this file; - is standard input
+    #[arg(long, value_name = "FILE", requires = "user")]
+    pub password_file: Option<PathBuf>,
+
+    /// Their public SSH keys; without --password-file the only way in
+    #[arg(long, value_name = "FILE", requires = "user")]
+    pub ssh_key: Option<PathBuf>,
+}
+
+/// Options of `images`.
+#[cfg(feature = "import")]
+#[derive(Debug, Args)]
+pub struct Images {
+    /// The directory of images
+    pub dir: PathBuf,
+
+    /// Put this image in use: Pis get it when they boot next
+    #[arg(long = "use", value_name = "NAME")]
+    pub use_: Option<String>,
 }
 
 /// Options of `probe`.
@@ -342,6 +408,33 @@ Examples:
   sudo pinetboot probe --json | jq -r .verdict
 
 A DHCP server takes up to 3 s before it offers an address: it looks whether that is free.";
+
+/// What an image may be called.
+#[cfg(feature = "import")]
+fn image_name(text: &str) -> Result<String, String> {
+    let wrong = "expected up to 64 letters, digits, dots and dashes, like trixie-2026-04";
+    if crate::images::is_name(text) { Ok(text.into()) } else { Err(wrong.into()) }
+}
+
+#[cfg(feature = "import")]
+fn host_name(text: &str) -> Result<String, String> {
+    let wrong = "expected letters, digits and dashes, like pi-kitchen";
+    if crate::import::changes::is_host_name(text) { Ok(text.into()) } else { Err(wrong.into()) }
+}
+
+#[cfg(feature = "import")]
+fn user_name(text: &str) -> Result<String, String> {
+    let wrong = "expected lower-case letters and digits, like ada";
+    if crate::import::changes::is_user_name(text) { Ok(text.into()) } else { Err(wrong.into()) }
+}
+
+#[cfg(feature = "import")]
+const IMPORT_EXAMPLES: &str = "\
+Examples:
+  sudo pinetboot import raspios-trixie.img.xz --to /srv/pi
+  sudo pinetboot import raspios-trixie.img.xz --to /srv/pi --user ada --ssh-key ~/.ssh/id_ed25519.pub
+  pinetboot import raspios-trixie.img.xz --to /srv/pi --dry-run
+  sudo pinetboot import new.img.xz --to /srv/pi --name new && pinetboot images /srv/pi";
 
 const ROUTER_CONFIG_EXAMPLES: &str = "\
 Examples:

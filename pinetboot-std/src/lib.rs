@@ -10,7 +10,7 @@
 //! | [`net`] | the core's network trait on epoll |
 //! | `nfs` | an NFSv3 server, for root file systems (feature `nfs`) |
 //! | [`storage`] | a tree of boot files, and a directory for uploads |
-//! | [`images`] | a directory of imported OS images |
+//! | [`images`], `import` | a directory of imported OS images, and what fills it (feature `import`) |
 //! | [`pis`] | who has which address |
 //! | [`render`] | boot files made to fit each Pi |
 //! | [`roots`] | which root file system a Pi gets, and its layer on it |
@@ -25,6 +25,8 @@ pub mod demo;
 pub mod exit;
 pub mod get;
 pub mod images;
+#[cfg(feature = "import")]
+pub mod import;
 pub mod logging;
 pub mod net;
 #[cfg(feature = "nfs")]

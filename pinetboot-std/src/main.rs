@@ -20,6 +20,10 @@ fn main() -> ExitCode {
         Command::RouterConfig(options) => router_config::run(options),
         Command::Simulate(options) => simulate::run(options),
         Command::Roots(options) => roots::command::run(options, cli.quiet),
+        #[cfg(feature = "import")]
+        Command::Import(options) => pinetboot::import::run(options, cli.quiet),
+        #[cfg(feature = "import")]
+        Command::Images(options) => pinetboot::import::list(options),
         Command::Demo => demo::run(),
         Command::Pack(options) => pack::run(options),
     };

@@ -15,17 +15,32 @@ use crate::net::Control;
 ///
 /// The system's.
 pub fn watch(control: Control) -> io::Result<()> {
+    let reload = control.clone();
+    spawn(move || control.stop(), move || reload.reload())
+}
+
+/// From here on SIGINT, SIGTERM and SIGHUP call `stop`, and a second one ends the process at once. To be called before any
+/// other thread is started.
+///
+/// # Errors
+///
+/// The system's.
+pub fn on_stop(stop: impl Fn() + Clone + Send + 'static) -> io::Result<()> {
+    spawn(stop.clone(), stop)
+}
+
+fn spawn(stop: impl Fn() + Send + 'static, hang_up: impl Fn() + Send + 'static) -> io::Result<()> {
     let signals: SigSet = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].into_iter().collect();
     signals.thread_block()?;
     thread::Builder::new().name("signals".into()).spawn(move || {
         let mut stopping = false;
         loop {
             match signals.wait() {
-                Ok(Signal::SIGHUP) => control.reload(),
+                Ok(Signal::SIGHUP) => hang_up(),
                 Ok(_) if stopping => std::process::exit(Exit::Interrupted as i32),
                 Ok(_) => {
                     stopping = true;
-                    control.stop();
+                    stop();
                 }
                 Err(_) => {}
             }

@@ -66,7 +66,8 @@ fn u_boot_loads_a_kernel_and_starts_it() {
 fn u_boot_gets_its_address_from_us_too() {
     let content = namespace::content(1_000_000);
     let tree = tempfile::tempdir().unwrap();
-    fs::write(tree.path().join("config.txt"), &content).unwrap();
+    fs::write(tree.path().join("config.txt"), "").unwrap();
+    fs::write(tree.path().join("file"), &content).unwrap();
 
     let network = Namespace::new("uboot");
     network.tap("tap0");
@@ -77,7 +78,7 @@ fn u_boot_gets_its_address_from_us_too() {
     uboot.run("setenv autoload no", SOON);
     let said = uboot.run("dhcp", A_WHILE);
     assert!(said.contains("DHCP client bound to address 10.77.0."), "{said}");
-    let said = uboot.run(&format!("tftpboot 0x{KERNEL_ADDRESS} config.txt"), A_WHILE);
+    let said = uboot.run(&format!("tftpboot 0x{KERNEL_ADDRESS} file"), A_WHILE);
     assert!(said.contains("TFTP from server 10.77.0.1; our IP address is 10.77.0."), "{said}");
     let said = uboot.run(&format!("crc32 0x{KERNEL_ADDRESS} 0x{:x}", content.len()), A_WHILE);
     assert!(said.contains(&format!("==> {:08x}", crc32(&content))), "{said}");
@@ -131,10 +132,11 @@ fn uefi_boots_by_pxe_beside_a_router() {
 #[ignore = "needs root, network namespaces, dnsmasq, QEMU and U-Boot; run by .ci/run"]
 fn u_boot_is_not_misled_by_a_proxy() {
     let tree = tempfile::tempdir().unwrap();
-    fs::write(tree.path().join("config.txt"), namespace::content(100_000)).unwrap();
+    fs::write(tree.path().join("config.txt"), "").unwrap();
+    fs::write(tree.path().join("file"), namespace::content(100_000)).unwrap();
     let (network, router) = beside_a_router("uboot");
     let _dnsmasq = dnsmasq(&router, &[]);
-    let pxe = ["--dhcp", "proxy", "--dhcp-clients", "pxe", "--boot-file", "config.txt", "--interface", "lan"];
+    let pxe = ["--dhcp", "proxy", "--dhcp-clients", "pxe", "--boot-file", "file", "--interface", "lan"];
     let mut server = network.serve(tree.path(), &pxe);
     let mut uboot = UBoot::start(&network);
     for setting in ["autoload no", "bootp_vci PXEClient:Arch:00000:UNDI:002001"] {
@@ -144,7 +146,7 @@ fn u_boot_is_not_misled_by_a_proxy() {
     assert!(said.contains("DHCP client bound to address 10.77.0."), "{said}");
     server.line("OFFER 0.0.0.0 to", SOON);
     uboot.run("setenv serverip 10.77.0.1", SOON);
-    let said = uboot.run(&format!("tftpboot 0x{KERNEL_ADDRESS} config.txt"), A_WHILE);
+    let said = uboot.run(&format!("tftpboot 0x{KERNEL_ADDRESS} file"), A_WHILE);
     assert!(said.contains("Bytes transferred = 100000 "), "{said}");
     server.stop();
 }

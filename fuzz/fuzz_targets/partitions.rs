@@ -1,0 +1,13 @@
+//! Any bytes are a partition table, or none; what it says lies within what numbers can count.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use pinetboot::import::Partitions;
+
+fuzz_target!(|bytes: &[u8]| {
+    let Ok(partitions) = Partitions::read(&bytes) else { return };
+    for extent in [partitions.boot, partitions.root].into_iter().flatten() {
+        assert!(extent.start >= 512 && extent.len > 0);
+        assert!(extent.start.checked_add(extent.len) == Some(extent.end()));
+    }
+});

@@ -1,0 +1,366 @@
+//! `pinetboot import`: an OS image, made into a tree that Pis boot from.
+//!
+//! ```text
+//! container -> image -> partitions -> {fat, ext4} -> tree
+//!                                          |          ^
+//!                                          v          |
+//!                                        view -> changes
+//! ```
+//!
+//! Nothing is mounted and no loop device is needed: the image is only read. What has to change for the network is planned
+//! from the image before anything is written, and done when all is.
+
+pub mod boot;
+mod capabilities;
+pub mod changes;
+pub mod container;
+mod error;
+pub mod ext4;
+pub mod fat;
+mod image;
+mod partitions;
+mod request;
+mod root;
+pub mod source;
+mod staging;
+mod stop;
+mod tree;
+mod view;
+
+use std::io;
+use std::path::Path;
+use std::time::SystemTime;
+
+use indicatif::{DecimalBytes, MultiProgress, ProgressBar, ProgressStyle};
+
+pub use error::ImportError;
+pub use image::Image;
+pub use partitions::{Extent, Partitions};
+pub use request::Request;
+pub use root::{Report, RootCopy};
+pub use stop::Stop;
+pub use tree::Tree;
+
+use crate::cli;
+use crate::exit::{Exit, Failed};
+use crate::images::{ImageFacts, Images};
+use crate::signals;
+use boot::{BootCopy, BootSize};
+use changes::{Context, Planned, Release, System};
+use ext4::Ext4;
+use fat::Fat;
+use source::{ImageError, Part};
+use staging::Staging;
+use view::ImageView;
+
+/// Imports an image, or says what would be changed.
+///
+/// # Errors
+///
+/// Why not, and what to do about it; nothing is left behind then.
+pub fn run(options: &cli::Import, quiet: bool) -> Result<Exit, Failed> {
+    let request = Request::resolve(options)?;
+    let stop = Stop::default();
+    let stopping = stop.clone();
+    signals::on_stop(move || stopping.stop()).map_err(|error| Failed::new(Exit::Failure, error))?;
+    match import(&request, &stop, &Bars::new(quiet)) {
+        Err(_) if stop.is_stopped() => {
+            eprintln!("pinetboot: interrupted: nothing was imported");
+            Ok(Exit::Interrupted)
+        }
+        done => done.map(|()| Exit::Success),
+    }
+}
+
+/// Does what is asked for, until `stop` says otherwise.
+///
+/// # Errors
+///
+/// Why not, and what to do about it; nothing is left behind then.
+pub fn import(request: &Request, stop: &Stop, bars: &Bars) -> Result<(), Failed> {
+    let images = Images::at(&request.to);
+    let staging = if request.dry_run { None } else { Some(Staging::begin(&images, request)?) };
+    let unpack_in = staging.as_ref().map_or_else(|| existing(&request.to), Staging::images);
+    let failed =
+        |error: ImportError| Failed::new(Exit::Failure, format!("{}: {error}", request.image.display()));
+    let read_failed = |error: ImageError| failed(error.into());
+
+    let mut image = Image::open(&request.image, unpack_in, stop.clone(), bars.unpack.clone())
+        .map_err(|error| read_failed(error.into()))?;
+    let partitions = Partitions::read(&image).map_err(read_failed)?;
+    let ends = [partitions.boot, partitions.root.filter(|_| !request.boot_only)]
+        .map(|part| part.map_or(0, Extent::end));
+    let end = ends[0].max(ends[1]);
+    let source = Source::open(&image, &partitions, request.boot_only).map_err(read_failed)?;
+    let found = source.look(request).map_err(read_failed)?;
+    if request.dry_run {
+        found.print_plan();
+        return Ok(());
+    }
+    let Some(staging) = staging else { return Ok(()) };
+
+    image.want(end);
+    let need = source.size().map_err(failed)?.saturating_add(if image.is_packed() { end } else { 0 });
+    enough_space(staging.images(), need)?;
+    bars.write.set_length(source.root.as_ref().map_or(0, Ext4::used));
+    let report = source.copy(&staging, &found, stop, bars).map_err(failed)?;
+    drop(source);
+    let sha256 = image.finish().map_err(|error| read_failed(error.into()))?;
+    bars.finish();
+
+    let facts = found.facts(request, &report, sha256);
+    staging.commit(&facts)?;
+    found.print_done(&facts);
+    print_use(&images, request)
+}
+
+/// The file systems of an image.
+struct Source<'a> {
+    boot: Option<Fat<&'a Image>>,
+    root: Option<Ext4<Part<&'a Image>>>,
+}
+
+impl<'a> Source<'a> {
+    fn open(image: &'a Image, partitions: &Partitions, boot_only: bool) -> Result<Self, ImageError> {
+        let part = |extent: Extent| Part::new(image, extent.start, extent.len);
+        let boot = partitions.boot.map(|extent| Fat::open(part(extent))).transpose()?;
+        let root = partitions.root.map(|extent| Ext4::open(part(extent), extent.len)).transpose();
+        let (boot, root) = match (boot, root) {
+            (None, _) if boot_only => {
+                return Err(ImageError::Unsupported(
+                    "the image has no boot partition: there is no FAT in it",
+                ));
+            }
+            (boot, _) if boot_only => (boot, None),
+            (_, Ok(None)) => {
+                return Err(ImageError::Unsupported(
+                    "the image has no Linux partition. Its boot files alone are imported with --boot-only",
+                ));
+            }
+            (boot, root) => (boot, root?),
+        };
+        Ok(Self { boot, root })
+    }
+
+    /// Finds out which system it is, and what has to change.
+    fn look(&self, request: &Request) -> Result<Found, ImageError> {
+        let view = ImageView::new(self.root.as_ref(), self.boot.as_ref())?;
+        let mut system = System::recognise(&view)?;
+        if request.boot_only {
+            system = System { release: Release::Unknown, id: "boot-only".into(), pretty_name: String::new() };
+        }
+        let boot = view.boot_place().to_owned();
+        let context = Context { view: &view, release: system.release, boot: &boot, wishes: &request.wishes };
+        let planned = changes::plan(&context)?;
+        let mut notes = changes::notes(&context)?;
+        if system.release == Release::Unknown && !request.boot_only {
+            notes.push(format!(
+                "{} is not known here: it is imported as it is, and may not boot from the network",
+                system.id
+            ));
+        }
+        if system.release == Release::Unknown && !request.wishes.is_empty() {
+            return Err(ImageError::Unsupported(
+                "the system in the image is not known here: --hostname and --user cannot be set up in it",
+            ));
+        }
+        let kernel_mounts_root = self.root.is_some() && changes::kernel_mounts_root(&view, system.release)?;
+        let cmdline = changes::command_line_as_found(&context)?;
+        Ok(Found { system, boot, planned, notes, kernel_mounts_root, cmdline })
+    }
+
+    /// Bytes that its files take.
+    fn size(&self) -> Result<u64, ImportError> {
+        let mut size = BootSize::default();
+        if let Some(boot) = &self.boot {
+            boot.walk(&mut size)?;
+        }
+        Ok(size.bytes.saturating_add(self.root.as_ref().map_or(0, Ext4::used)))
+    }
+
+    fn copy(
+        &self,
+        staging: &Staging,
+        found: &Found,
+        stop: &Stop,
+        bars: &Bars,
+    ) -> Result<Report, ImportError> {
+        let to = Tree::open(&staging.root()).map_err(|error| ImportError::write(b"", error))?;
+        let without = if self.boot.is_some() { found.boot.as_str() } else { "" };
+        let report = match &self.root {
+            Some(root) => RootCopy::new(root, &to, without, stop, &bars.write).run()?,
+            None => Report::default(),
+        };
+        let boot_error = |error: io::Error| ImportError::write(found.boot.as_bytes(), error);
+        changes::directories(&to, &found.boot).map_err(boot_error)?;
+        if let Some(boot) = &self.boot {
+            let owner = self.root.as_ref().map(|_| (0, 0));
+            boot.walk(&mut BootCopy { to: &to, place: &found.boot, owner, stop })?;
+        }
+        for edit in found.planned.iter().flat_map(|planned| &planned.edits) {
+            changes::apply(edit, &to).map_err(|error| ImportError::write(edit.path().as_bytes(), error))?;
+        }
+        to.sync().map_err(|error| ImportError::write(b"", error))?;
+        Ok(report)
+    }
+}
+
+/// What an image holds, and what is done to it.
+struct Found {
+    system: System,
+    /// Where its boot partition belongs.
+    boot: String,
+    planned: Vec<Planned>,
+    notes: Vec<String>,
+    kernel_mounts_root: bool,
+    cmdline: String,
+}
+
+impl Found {
+    fn changes(&self) -> impl Iterator<Item = (&'static str, String)> {
+        self.planned
+            .iter()
+            .flat_map(|planned| planned.edits.iter().map(|edit| (planned.step, edit.to_string())))
+    }
+
+    fn facts(&self, request: &Request, report: &Report, sha256: String) -> ImageFacts {
+        ImageFacts {
+            release: self.system.id.clone(),
+            pretty_name: self.system.pretty_name.clone(),
+            source: request.image.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            sha256,
+            imported: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
+            boot: self.boot.clone().into(),
+            has_root: !request.boot_only,
+            kernel_mounts_root: self.kernel_mounts_root,
+            cmdline: self.cmdline.clone(),
+            changes: self.changes().map(|(step, change)| format!("{step}: {change}")).collect(),
+            lost_capabilities: report.capabilities.clone(),
+        }
+    }
+
+    fn print_plan(&self) {
+        println!("{}", self.title());
+        if self.planned.is_empty() {
+            println!("Nothing would be changed.");
+        }
+        self.print_changes();
+    }
+
+    fn print_done(&self, facts: &ImageFacts) {
+        println!("{}", self.title());
+        self.print_changes();
+        if !facts.lost_capabilities.is_empty() {
+            println!("Capabilities that these have are not seen over NFS:");
+            for file in &facts.lost_capabilities {
+                println!("  {file}");
+            }
+        }
+    }
+
+    fn title(&self) -> String {
+        match &self.system {
+            System { id, pretty_name, .. } if pretty_name.is_empty() => id.clone(),
+            System { id, pretty_name, .. } => format!("{id}: {pretty_name}"),
+        }
+    }
+
+    fn print_changes(&self) {
+        for (step, change) in self.changes() {
+            println!("  {step:<17} {change}");
+        }
+        for note in &self.notes {
+            println!("Note: {note}");
+        }
+    }
+}
+
+/// Puts the image in use if that is wanted or none is, and says what is in use.
+fn print_use(images: &Images, request: &Request) -> Result<(), Failed> {
+    let name = &request.name;
+    let current = images.current().ok().flatten();
+    match current.filter(|_| !request.current) {
+        Some(current) => println!(
+            "Imported as {name}. In use is still {}; to change that: pinetboot images {} --use {name}",
+            current.name,
+            request.to.display(),
+        ),
+        None => {
+            images.make_current(name).map_err(|error| Failed::new(Exit::Failure, error))?;
+            println!("Imported as {name}, and in use. To serve it: pinetboot serve {}", request.to.display());
+        }
+    }
+    Ok(())
+}
+
+fn enough_space(directory: &Path, need: u64) -> Result<(), Failed> {
+    let free = tree::free_space(directory).map_err(|error| Failed::new(Exit::Failure, error))?;
+    if free >= need {
+        return Ok(());
+    }
+    let message = format!(
+        "{}: {} are free, and the import needs up to {}",
+        directory.display(),
+        DecimalBytes(free),
+        DecimalBytes(need)
+    );
+    Err(Failed::new(Exit::Failure, message))
+}
+
+/// The directory, or the nearest one above it that is there.
+fn existing(path: &Path) -> &Path {
+    path.ancestors().find(|path| path.is_dir()).unwrap_or(Path::new("."))
+}
+
+/// How far it is.
+#[derive(Debug, Clone)]
+pub struct Bars {
+    unpack: ProgressBar,
+    write: ProgressBar,
+}
+
+impl Bars {
+    /// On standard error, if that is a terminal, unless `quiet`.
+    pub fn new(quiet: bool) -> Self {
+        if quiet {
+            return Self { unpack: ProgressBar::hidden(), write: ProgressBar::hidden() };
+        }
+        let bars = MultiProgress::new();
+        let style =
+            ProgressStyle::with_template("{msg:7} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}");
+        let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
+        let bar = |message| bars.add(ProgressBar::new(0).with_style(style.clone()).with_message(message));
+        Self { unpack: bar("reading"), write: bar("writing") }
+    }
+
+    fn finish(&self) {
+        self.unpack.finish_and_clear();
+        self.write.finish_and_clear();
+    }
+}
+
+/// `pinetboot images`: lists images, or puts one in use.
+///
+/// # Errors
+///
+/// If there are none, or not that one.
+pub fn list(options: &cli::Images) -> Result<Exit, Failed> {
+    let failed = |error| Failed::new(Exit::Tree, error);
+    let images = Images::open(&options.dir).map_err(failed)?.ok_or_else(|| {
+        let dir = options.dir.display();
+        Failed::new(
+            Exit::Tree,
+            format!("{dir}: no image is there. To import one: pinetboot import IMAGE --to {dir}"),
+        )
+    })?;
+    if let Some(name) = &options.use_ {
+        images.make_current(name).map_err(failed)?;
+    }
+    let current = images.current().map_err(failed)?.map(|image| image.name);
+    for image in images.list().map_err(failed)? {
+        let mark = if current.as_ref() == Some(&image.name) { '*' } else { ' ' };
+        let facts = &image.facts;
+        println!("{mark} {}  {}  imported {}", image.name, facts.release, facts.imported);
+    }
+    Ok(Exit::Success)
+}

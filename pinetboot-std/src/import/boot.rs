@@ -1,0 +1,108 @@
+//! The boot partition: from FAT into the tree.
+
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
+
+use super::error::ImportError;
+use super::ext4::Time;
+use super::fat::Visit;
+use super::stop::Stop;
+use super::tree::{self, Attributes, Tree};
+
+/// Copies what it visits.
+pub struct BootCopy<'a> {
+    /// The tree.
+    pub to: &'a Tree,
+    /// Where in it: a path from its root.
+    pub place: &'a str,
+    /// Who owns the files; `None`: whoever writes them.
+    pub owner: Option<(u32, u32)>,
+    /// Whether to go on.
+    pub stop: &'a Stop,
+}
+
+/// Adds up what it visits.
+#[derive(Debug, Default)]
+pub struct BootSize {
+    /// Bytes of all files.
+    pub bytes: u64,
+}
+
+impl BootCopy<'_> {
+    fn split<'p>(&self, path: &'p [String]) -> (String, &'p str) {
+        let (name, parents) =
+            path.split_last().map_or(("", path), |(name, parents)| (name.as_str(), parents));
+        let place = [self.place].into_iter().chain(parents.iter().map(String::as_str)).collect::<Vec<_>>();
+        (place.join("/"), name)
+    }
+
+    fn make(
+        &self,
+        path: &[String],
+        make: impl FnOnce(&std::os::fd::OwnedFd, &str) -> io::Result<()>,
+    ) -> Result<(), ImportError> {
+        let (parent, name) = self.split(path);
+        self.stop
+            .check()
+            .and_then(|()| self.to.directory(parent.as_bytes()))
+            .and_then(|parent| make(&parent, name))
+            .map_err(|error| ImportError::write(format!("{parent}/{name}").as_bytes(), error))
+    }
+}
+
+impl Visit for BootCopy<'_> {
+    type Error = ImportError;
+
+    fn directory(&mut self, path: &[String]) -> Result<(), ImportError> {
+        self.make(path, |parent, name| {
+            tree::make_directory(parent, name.as_bytes())?;
+            let place = rustix::fs::openat(
+                parent,
+                name,
+                rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::CLOEXEC,
+                rustix::fs::Mode::empty(),
+            )?;
+            tree::finish(
+                place.as_fd(),
+                &Attributes { permissions: 0o755, owner: self.owner, modified: None, xattrs: &[] },
+            )
+        })
+    }
+
+    fn file(
+        &mut self,
+        path: &[String],
+        len: u64,
+        modified: Option<i64>,
+        content: &mut dyn Read,
+    ) -> Result<(), ImportError> {
+        self.make(path, |parent, name| {
+            let mut file = tree::make_file(parent, name.as_bytes())?;
+            let copied = io::copy(&mut content.take(len), &mut file)?;
+            if copied != len {
+                return Err(io::Error::other(format!(
+                    "it should have {len} bytes, but the image has {copied}"
+                )));
+            }
+            file.flush()?;
+            let modified = modified.map(|seconds| Time { seconds, nanoseconds: 0 });
+            tree::finish(
+                file.as_fd(),
+                &Attributes { permissions: 0o755, owner: self.owner, modified, xattrs: &[] },
+            )
+        })
+    }
+}
+
+impl Visit for BootSize {
+    type Error = ImportError;
+
+    fn directory(&mut self, _: &[String]) -> Result<(), ImportError> {
+        Ok(())
+    }
+
+    fn file(&mut self, _: &[String], len: u64, _: Option<i64>, _: &mut dyn Read) -> Result<(), ImportError> {
+        self.bytes = self.bytes.saturating_add(len);
+        Ok(())
+    }
+}

@@ -1,0 +1,144 @@
+//! What has to change in a system made for an SD card, so that it boots from the network.
+//!
+//! Each [`Step`] is one small change for one reason. It looks at the system through a [`View`], which is the image itself
+//! before anything is written, and says what is to be edited; the edits are made afterwards, or only listed. What it rests
+//! on was read in the sources of pi-gen, raspberrypi-sys-mods, userconf-pi, rpi-swap, cloud-init, initramfs-tools, klibc
+//! and systemd, and is said at each step.
+
+mod account;
+mod command_line;
+mod edit;
+mod fstab;
+mod identity;
+mod network;
+mod release;
+mod storage;
+mod view;
+
+pub use account::{Account, Password, is_user_name};
+pub(crate) use command_line::as_found as command_line_as_found;
+pub(crate) use edit::directories;
+pub use edit::{Edit, apply};
+pub(crate) use fstab::boot_place;
+pub use identity::is_host_name;
+pub(crate) use release::kernel_mounts_root;
+pub use release::{Release, System};
+pub use view::View;
+
+use super::source::ImageError;
+
+/// What a step knows.
+#[derive(Clone, Copy)]
+pub struct Context<'a> {
+    /// The system as it is in the image.
+    pub view: &'a dyn View,
+    /// Which one it is.
+    pub release: Release,
+    /// Where its boot partition belongs: a path from the root, like `boot/firmware`.
+    pub boot: &'a str,
+    /// What the user wants.
+    pub wishes: &'a Wishes,
+}
+
+/// What the user wants besides.
+#[derive(Debug, Clone, Default)]
+pub struct Wishes {
+    /// The name of the machine.
+    pub hostname: Option<String>,
+    /// Someone who may log in.
+    pub account: Option<Account>,
+}
+
+/// One change, and why.
+pub struct Step {
+    /// What it is called in lists.
+    pub name: &'static str,
+    /// For whom.
+    releases: &'static [Release],
+    /// What it does to this system: nothing if there is nothing to do.
+    plan: fn(&Context<'_>) -> Result<Vec<Edit>, ImageError>,
+}
+
+/// What a step does to a system.
+#[derive(Debug)]
+pub struct Planned {
+    /// The step's name.
+    pub step: &'static str,
+    /// What it edits.
+    pub edits: Vec<Edit>,
+}
+
+/// All that has to be done for a system.
+///
+/// # Errors
+///
+/// If the image cannot be read, or a wish cannot be granted.
+pub fn plan(context: &Context<'_>) -> Result<Vec<Planned>, ImageError> {
+    let mut planned = Vec::new();
+    for step in STEPS.iter().filter(|step| step.releases.contains(&context.release)) {
+        let edits = (step.plan)(context)?;
+        if !edits.is_empty() {
+            planned.push(Planned { step: step.name, edits });
+        }
+    }
+    Ok(planned)
+}
+
+/// What the user should know: things in the image that have no effect any more.
+///
+/// # Errors
+///
+/// If the image cannot be read.
+pub fn notes(context: &Context<'_>) -> Result<Vec<String>, ImageError> {
+    let mut notes = Vec::new();
+    let has = |name: &str| context.view.has(&format!("{}/{name}", context.boot));
+    if has("firstrun.sh")? {
+        notes.push(
+            "firstrun.sh, which Raspberry Pi Imager made, is not run on a network root: give --hostname, --user and \
+             --ssh-key instead"
+                .into(),
+        );
+    }
+    if has("custom.toml")? {
+        notes.push(
+            "custom.toml is not applied on a network root: give --hostname, --user and --ssh-key instead"
+                .into(),
+        );
+    }
+    if context.release == Release::Ubuntu2604 {
+        notes.push("Ubuntu 26.04 is experimental: nobody has been seen booting it from here".into());
+    }
+    Ok(notes)
+}
+
+use Release::{Debian, RaspiosBookworm as Bookworm, RaspiosTrixie as Trixie, Ubuntu2404, Ubuntu2604};
+
+const ALL: &[Release] = &[Bookworm, Trixie, Ubuntu2404, Ubuntu2604, Debian];
+const RASPIOS: &[Release] = &[Bookworm, Trixie];
+const UBUNTU: &[Release] = &[Ubuntu2404, Ubuntu2604];
+
+/// Every step, in the order in which they are made.
+pub const STEPS: &[Step] = &[
+    Step { name: "command-line", releases: ALL, plan: command_line::plan },
+    Step { name: "fstab", releases: ALL, plan: fstab::plan },
+    Step { name: "resize", releases: RASPIOS, plan: storage::resize },
+    Step { name: "swap", releases: RASPIOS, plan: storage::swap },
+    Step { name: "initramfs", releases: ALL, plan: storage::initramfs },
+    Step { name: "eeprom-update", releases: ALL, plan: storage::eeprom_update },
+    Step { name: "network-manager", releases: ALL, plan: network::network_manager },
+    Step { name: "network-generator", releases: ALL, plan: network::generator },
+    Step { name: "network-wait", releases: UBUNTU, plan: network::wait_online },
+    Step { name: "network-stop", releases: &[Debian], plan: network::ifupdown },
+    Step { name: "name-servers", releases: RASPIOS, plan: network::resolv_conf },
+    Step { name: "machine-id", releases: ALL, plan: identity::machine_id },
+    Step { name: "random-seed", releases: ALL, plan: identity::random_seed },
+    Step { name: "ssh-host-keys", releases: ALL, plan: identity::ssh_host_keys },
+    Step { name: "cloud-init-seed", releases: UBUNTU, plan: identity::cloud_init_seed },
+    Step { name: "hostname", releases: ALL, plan: identity::hostname },
+    Step { name: "user", releases: RASPIOS, plan: account::by_userconf },
+    Step { name: "user", releases: &[Ubuntu2404, Ubuntu2604, Debian], plan: account::by_hand },
+    Step { name: "ssh", releases: &[Bookworm, Trixie, Debian], plan: account::enable_ssh },
+];
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,174 @@
+//! Edits: what a step wants of the tree, and how it is done.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::AtFlags;
+use rustix::io::Errno;
+
+use crate::import::ext4::Kind;
+use crate::import::tree::{self, Attributes, Tree};
+
+/// A change of one file. Paths start at the root, without a slash in front.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Edit {
+    /// The file has this content. One that was there keeps its owner, permissions and attributes.
+    Write {
+        /// Which file.
+        path: String,
+        /// All of it.
+        content: Vec<u8>,
+        /// Permissions of a new file.
+        permissions: u32,
+        /// The owner of a new file.
+        owner: (u32, u32),
+        /// What is changed, in a few words.
+        what: String,
+    },
+    /// The file is gone.
+    Remove {
+        /// Which file.
+        path: String,
+    },
+    /// A symbolic link, in place of what was there.
+    Link {
+        /// Where.
+        path: String,
+        /// Where it leads.
+        target: String,
+    },
+    /// A directory is there.
+    Directory {
+        /// Which.
+        path: String,
+        /// Permissions of a new one.
+        permissions: u32,
+        /// The owner of a new one.
+        owner: (u32, u32),
+    },
+}
+
+impl Edit {
+    /// A file of root's that anyone may read.
+    pub fn write(path: impl Into<String>, content: impl Into<Vec<u8>>, what: impl Into<String>) -> Self {
+        Self::Write {
+            path: path.into(),
+            content: content.into(),
+            permissions: 0o644,
+            owner: (0, 0),
+            what: what.into(),
+        }
+    }
+
+    /// No such file.
+    pub fn remove(path: impl Into<String>) -> Self {
+        Self::Remove { path: path.into() }
+    }
+
+    /// A link.
+    pub fn link(path: impl Into<String>, target: impl Into<String>) -> Self {
+        Self::Link { path: path.into(), target: target.into() }
+    }
+
+    /// A unit of systemd's that is never started.
+    pub fn mask(unit: &str) -> Self {
+        Self::link(format!("etc/systemd/system/{unit}"), "/dev/null")
+    }
+
+    /// What is edited.
+    pub fn path(&self) -> &str {
+        match self {
+            Self::Write { path, .. }
+            | Self::Remove { path }
+            | Self::Link { path, .. }
+            | Self::Directory { path, .. } => path,
+        }
+    }
+}
+
+impl fmt::Display for Edit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Write { path, what, .. } => write!(f, "/{path}: {what}"),
+            Self::Remove { path } => write!(f, "/{path}: removed"),
+            Self::Link { path, target } => write!(f, "/{path}: a link to {target}"),
+            Self::Directory { path, .. } => write!(f, "/{path}: made"),
+        }
+    }
+}
+
+/// Makes an edit.
+///
+/// # Errors
+///
+/// The system's.
+pub fn apply(edit: &Edit, tree: &Tree) -> io::Result<()> {
+    let (directory, name) = edit.path().rsplit_once('/').unwrap_or(("", edit.path()));
+    if matches!(edit, Edit::Remove { .. }) {
+        let Ok(parent) = tree.directory_through_links(directory.as_bytes()) else { return Ok(()) };
+        return remove(&parent, name);
+    }
+    let parent = directories(tree, directory)?;
+    let made =
+        |permissions, owner| Attributes { permissions, owner: Some(owner), modified: None, xattrs: &[] };
+    match edit {
+        Edit::Write { content, permissions, owner, .. } => {
+            let before = tree::status(&parent, name.as_bytes())?;
+            if before.is_some_and(|stat| stat.st_mode & KIND == REGULAR && stat.st_nlink == 1) {
+                return tree::open_again(&parent, name.as_bytes())?.write_all(content);
+            }
+            remove(&parent, name)?;
+            let mut file = tree::make_file(&parent, name.as_bytes())?;
+            file.write_all(content)?;
+            tree::finish(file.as_fd(), &made(*permissions, *owner))
+        }
+        Edit::Link { target, .. } => {
+            remove(&parent, name)?;
+            let attributes = made(0o777, (0, 0));
+            tree::make_special(&parent, name.as_bytes(), Kind::Symlink, target.as_bytes(), &attributes)
+        }
+        Edit::Directory { path, permissions, owner } => {
+            if tree.directory_through_links(path.as_bytes()).is_err() {
+                tree::make_directory(&parent, name.as_bytes())?;
+                let place = tree.directory_through_links(path.as_bytes())?;
+                tree::finish(place.as_fd(), &made(*permissions, *owner))?;
+            }
+            Ok(())
+        }
+        Edit::Remove { .. } => Ok(()),
+    }
+}
+
+/// Opens a directory, and makes it and those above it if they are not there.
+pub(crate) fn directories(tree: &Tree, path: &str) -> io::Result<OwnedFd> {
+    let mut made = String::new();
+    let mut parent = tree.directory(b"")?;
+    for name in path.split('/').filter(|name| !name.is_empty()) {
+        made = if made.is_empty() { name.to_owned() } else { format!("{made}/{name}") };
+        parent = match tree.directory_through_links(made.as_bytes()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                if tree::status(&parent, name.as_bytes())?.is_some() {
+                    return Err(io::Error::other(format!("/{made} is a link that leads nowhere")));
+                }
+                tree::make_directory(&parent, name.as_bytes())?;
+                let place = tree.directory_through_links(made.as_bytes())?;
+                let attributes = Attributes { permissions: 0o755, owner: None, modified: None, xattrs: &[] };
+                tree::finish(place.as_fd(), &attributes)?;
+                place
+            }
+            place => place?,
+        };
+    }
+    Ok(parent)
+}
+
+fn remove(parent: &OwnedFd, name: &str) -> io::Result<()> {
+    match rustix::fs::unlinkat(parent, name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+const KIND: u32 = 0o170_000;
+const REGULAR: u32 = 0o100_000;

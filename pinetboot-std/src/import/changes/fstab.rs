@@ -1,0 +1,53 @@
+//! `/etc/fstab`: nothing that is on a card, for systemd waits for it and then goes to its emergency mode.
+
+use super::{Context, Edit};
+use crate::import::source::ImageError;
+
+pub(super) fn plan(context: &Context<'_>) -> Result<Vec<Edit>, ImageError> {
+    let text = context.view.text("etc/fstab")?.unwrap_or_default();
+    let (fstab, dropped) = rewrite(&text, context.boot);
+    let what = format!("/{} mounted on itself; {dropped} of the card's lines commented out", context.boot);
+    Ok(if fstab == text { Vec::new() } else { vec![Edit::write("etc/fstab", fstab, what)] })
+}
+
+/// The boot partition's files are in the root, beneath where they are mounted; but the kernel's and the firmware's
+/// packages, `raspberrypi-sys-mods` and cloud-init go on only if that is a mount point: so it is one, of itself.
+fn rewrite(text: &str, boot: &str) -> (String, usize) {
+    let mut dropped = 0;
+    let mut lines = Vec::new();
+    let own = format!("/{boot} /{boot} none bind 0 0");
+    for line in text.lines().filter(|line| *line != own) {
+        if is_on_card(line) {
+            dropped += 1;
+            lines.push(format!("# on the card: {line}"));
+        } else {
+            lines.push(line.to_owned());
+        }
+    }
+    lines.push(own);
+    (lines.join("\n") + "\n", dropped)
+}
+
+fn is_on_card(line: &str) -> bool {
+    let fields: Vec<_> = line.split_whitespace().collect();
+    let [source, place, kind, ..] = fields.as_slice() else { return false };
+    let is_device =
+        ["PARTUUID=", "UUID=", "LABEL=", "PARTLABEL=", "/dev/"].iter().any(|name| source.starts_with(name));
+    !source.starts_with('#') && (is_device || *place == "/" || *kind == "swap")
+}
+
+/// Where the image mounts its boot partition: a path without a slash in front.
+pub(crate) fn boot_place(fstab: &str) -> Option<String> {
+    fstab.lines().find_map(|line| {
+        let fields: Vec<_> = line.split_whitespace().collect();
+        let [source, place, "vfat", ..] = fields.as_slice() else { return None };
+        let place = place.strip_prefix('/').filter(|_| !source.starts_with('#'))?;
+        let clean = place == "boot" || place.strip_prefix("boot/").is_some_and(is_plain);
+        clean.then(|| place.to_owned())
+    })
+}
+
+fn is_plain(name: &str) -> bool {
+    name.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+}

@@ -1,0 +1,214 @@
+//! What is asked for, resolved from what was typed.
+
+use std::fs::{self, File};
+use std::io::{self, BufRead, IsTerminal, Read};
+use std::path::{Path, PathBuf};
+
+use sha_crypt::{PasswordHasher, ShaCrypt};
+
+use super::changes::{Account, Password, Wishes};
+use crate::cli;
+use crate::exit::{Exit, Failed};
+use crate::images::is_name;
+
+/// An import as it is wanted.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The file.
+    pub image: PathBuf,
+    /// The directory of images.
+    pub to: PathBuf,
+    /// What the image will be called.
+    pub name: String,
+    /// Whether it is put in use where another one is.
+    pub current: bool,
+    /// Whether nothing is written.
+    pub dry_run: bool,
+    /// Whether only the boot partition is imported.
+    pub boot_only: bool,
+    /// What is set up in the system.
+    pub wishes: Wishes,
+}
+
+impl Request {
+    /// Resolves what was typed; asks for a password if one is needed.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it.
+    pub fn resolve(options: &cli::Import) -> Result<Self, Failed> {
+        let name = match &options.name {
+            Some(name) => name.clone(),
+            None => name_of(&options.image).ok_or_else(|| {
+                Failed::new(Exit::Usage, format!("{}: give the image a --name", options.image.display()))
+            })?,
+        };
+        if !options.image.is_file() {
+            let why = if options.image.exists() { "is no file" } else { "no such file" };
+            return Err(Failed::new(Exit::Usage, format!("{}: {why}", options.image.display())));
+        }
+        Ok(Self {
+            image: options.image.clone(),
+            to: options.to.clone(),
+            name,
+            current: options.current,
+            dry_run: options.dry_run,
+            boot_only: options.boot_only,
+            wishes: Wishes { hostname: options.hostname.clone(), account: account(options)? },
+        })
+    }
+}
+
+impl Wishes {
+    /// Whether there are none.
+    pub const fn is_empty(&self) -> bool {
+        self.hostname.is_none() && self.account.is_none()
+    }
+}
+
+/// A file's name as the name of an image: `2026-04-13-raspios-trixie-arm64-lite` of `...img.xz`.
+fn name_of(path: &Path) -> Option<String> {
+    let mut name = path.file_name()?.to_str()?;
+    for end in [".xz", ".gz", ".zst", ".zip", ".img"] {
+        name = name.strip_suffix(end).unwrap_or(name);
+    }
+    let name: String = name
+        .chars()
+        .map(|char| if char.is_ascii_alphanumeric() || "._+-".contains(char) { char } else { '-' })
+        .take(64)
+        .collect();
+    Some(name).filter(|name| is_name(name))
+}
+
+fn account(options: &cli::Import) -> Result<Option<Account>, Failed> {
+    let Some(name) = &options.user else { return Ok(None) };
+    let ssh_keys = options.ssh_key.as_deref().map(ssh_keys).transpose()?;
+    let password = match &options.password_file {
+        Some(file) => Password { hash: hash(&password_from(file)?)?, is_secret: false },
+        // A hash that any system takes, of a password that nobody knows.
+        None if ssh_keys.is_some() => Password { hash: hash(&random()?)?, is_secret: true },
+        None => Password { hash: hash(&password_from_terminal(name)?)?, is_secret: false },
+    };
+    Ok(Some(Account { name: name.clone(), password, ssh_keys }))
+}
+
+fn ssh_keys(path: &Path) -> Result<String, Failed> {
+    let usage = |why: String| Failed::new(Exit::Usage, format!("{}: {why}", path.display()));
+    let text = fs::read_to_string(path).map_err(|error| usage(error.to_string()))?;
+    if text.contains("PRIVATE KEY") {
+        return Err(usage(
+            "this is a private key, which stays where it is. Give the public one, which ends in .pub".into(),
+        ));
+    }
+    let is_key = |line: &str| {
+        let kinds = ["ssh-", "ecdsa-", "sk-ssh-", "sk-ecdsa-"];
+        line.split_whitespace().any(|word| kinds.iter().any(|kind| word.starts_with(kind)))
+    };
+    let mut lines = text.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#')).peekable();
+    if lines.peek().is_none() || !lines.all(is_key) {
+        return Err(usage("this holds no public SSH keys".into()));
+    }
+    Ok(text)
+}
+
+/// The first line of a file, or of standard input.
+fn password_from(path: &Path) -> Result<Vec<u8>, Failed> {
+    let usage = |why: String| Failed::new(Exit::Usage, format!("{}: {why}", path.display()));
+    let mut line = Vec::new();
+    let read = if path == Path::new("-") {
+        io::stdin().lock().read_until(b'\n', &mut line)
+    } else {
+        File::open(path).and_then(|file| io::BufReader::new(file).read_until(b'\n', &mut line))
+    };
+    read.map_err(|error| usage(error.to_string()))?;
+    let password = line.trim_ascii_end();
+    if password.is_empty() {
+        return Err(usage("there is no password in it".into()));
+    }
+    Ok(password.to_vec())
+}
+
+fn password_from_terminal(user: &str) -> Result<Vec<u8>, Failed> {
+    let usage = |why: &str| Failed::new(Exit::Usage, why);
+    if !io::stdin().is_terminal() {
+        return Err(usage("--user needs --password-file or --ssh-key where there is no terminal to ask on"));
+    }
+    let ask = |what: &str| {
+        rpassword::prompt_password(format!("{what} for {user}: ")).map_err(|error| usage(&error.to_string()))
+    };
+    let password = ask("Password")?;
+    if password.is_empty() {
+        return Err(usage("no password was given"));
+    }
+    if ask("The same again")? != password {
+        return Err(usage("the two passwords differ"));
+    }
+    Ok(password.into_bytes())
+}
+
+fn random() -> Result<Vec<u8>, Failed> {
+    let mut bytes = [0; 32];
+    File::open("/dev/urandom")
+        .and_then(|mut file| file.read_exact(&mut bytes))
+        .map_err(|error| Failed::new(Exit::Failure, format!("/dev/urandom: {error}")))?;
+    Ok(bytes.to_vec())
+}
+
+/// SHA-512-crypt, which every system of these years takes.
+fn hash(password: &[u8]) -> Result<String, Failed> {
+    let hash = ShaCrypt::default().hash_password(password);
+    hash.map(|hash| hash.as_str().to_owned())
+        .map_err(|error| Failed::new(Exit::Failure, format!("the password: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use sha_crypt::{PasswordHashRef, PasswordVerifier};
+
+    use super::*;
+
+    #[test]
+    fn names_come_from_files() {
+        let name = |path: &str| name_of(Path::new(path));
+        assert_eq!(
+            name("/tmp/2026-04-13-raspios-trixie-arm64-lite.img.xz").unwrap(),
+            "2026-04-13-raspios-trixie-arm64-lite"
+        );
+        assert_eq!(
+            name("ubuntu-24.04.3-preinstalled-server-arm64+raspi.img.xz").unwrap(),
+            "ubuntu-24.04.3-preinstalled-server-arm64+raspi"
+        );
+        assert_eq!(name("image_2026-01-01-my image.zip").unwrap(), "image_2026-01-01-my-image");
+        assert_eq!(name(".img"), None);
+        assert_eq!(name(&format!("{}.img", "x".repeat(99))).unwrap().len(), 64);
+    }
+
+    #[test]
+    fn a_password_is_hashed_as_crypt_has_it() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(b"correct horse\nbattery").unwrap();
+        let password = password_from(file.path()).unwrap();
+        assert_eq!(password, b"correct horse");
+        let hash = hash(&password).unwrap();
+        assert!(hash.starts_with("$6$"), "{hash}");
+        let parsed = PasswordHashRef::new(&hash).unwrap();
+        ShaCrypt::default().verify_password(b"correct horse", parsed).unwrap();
+        assert!(ShaCrypt::default().verify_password(b"another", parsed).is_err());
+    }
+
+    #[test]
+    fn keys_are_public_ones() {
+        let file = |content: &str| {
+            let mut file = tempfile::NamedTempFile::new().unwrap();
+            file.write_all(content.as_bytes()).unwrap();
+            ssh_keys(file.path())
+        };
+        assert!(file("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI me@here\n# mine\n\nssh-rsa AAAA\n").is_ok());
+        assert!(file("from=\"10.0.0.0/8\" ssh-ed25519 AAAA\n").is_ok());
+        assert!(file("-----BEGIN OPENSSH PRIVATE KEY-----\n").unwrap_err().message.contains(".pub"));
+        assert!(file("").is_err());
+        assert!(file("hello\n").is_err());
+    }
+}

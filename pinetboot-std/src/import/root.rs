@@ -1,0 +1,276 @@
+//! The root file system: from ext4 into the tree.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use indicatif::ProgressBar;
+
+use super::capabilities;
+use super::error::ImportError;
+use super::ext4::{Budget, Entry, Ext4, Inode, Kind, Xattr};
+use super::image::write_sparse;
+use super::source::{ImageError, ReadAt};
+use super::stop::Stop;
+use super::tree::{self, Attributes, Tree};
+
+/// Copies a root file system.
+pub struct RootCopy<'a, R> {
+    from: &'a Ext4<R>,
+    to: &'a Tree,
+    /// The directory whose content is left out: the boot partition's covers it.
+    without: &'a [u8],
+    stop: &'a Stop,
+    bar: &'a ProgressBar,
+    /// Every directory, a parent before what is in it.
+    directories: Vec<Directory>,
+    /// Inodes of `directories`: one that is met again would make the tree endless.
+    seen: HashSet<u32>,
+    /// Files with other names: the directory and name that they have already.
+    linked: HashMap<u32, (usize, Vec<u8>)>,
+    buffer: Vec<u8>,
+    report: Report,
+}
+
+/// What there was.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// Names, of whatever kind.
+    pub entries: u64,
+    /// Files with capabilities, and which.
+    pub capabilities: Vec<String>,
+}
+
+struct Directory {
+    parent: usize,
+    name: Vec<u8>,
+    inode: Inode,
+}
+
+impl<'a, R: ReadAt> RootCopy<'a, R> {
+    /// Prepares to copy `from` into `to`, which is empty.
+    pub fn new(
+        from: &'a Ext4<R>,
+        to: &'a Tree,
+        without: &'a str,
+        stop: &'a Stop,
+        bar: &'a ProgressBar,
+    ) -> Self {
+        Self {
+            from,
+            to,
+            without: without.as_bytes(),
+            stop,
+            bar,
+            directories: Vec::new(),
+            seen: HashSet::new(),
+            linked: HashMap::new(),
+            buffer: vec![0; 1 << 20],
+            report: Report::default(),
+        }
+    }
+
+    /// Copies it.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be read or written, with the path.
+    pub fn run(mut self) -> Result<Report, ImportError> {
+        let mut budget = self.from.budget();
+        let root = self.from.inode(Ext4::<R>::ROOT).map_err(|error| ImportError::image(b"", error))?;
+        if root.kind != Kind::Directory {
+            return Err(ImportError::image(b"", ImageError::Corrupt("its ext4 has no root directory")));
+        }
+        self.add_directory(Directory { parent: 0, name: Vec::new(), inode: root })?;
+        let mut todo = vec![0];
+        while let Some(index) = todo.pop() {
+            let path = self.path(index, b"")?;
+            if !self.without.is_empty() && path == self.without {
+                continue;
+            }
+            let place = self.to.directory(&path).map_err(|error| ImportError::write(&path, error))?;
+            let Some(Directory { inode, .. }) = self.directories.get(index) else { continue };
+            let inode = inode.clone();
+            let first = self.directories.len();
+            let from = self.from;
+            from.entries(&inode, &mut budget, |entry, budget| self.copy(index, &place, entry, budget))
+                .map_err(|error: Interrupted| error.at(&path))?;
+            todo.extend(first..self.directories.len());
+        }
+        // Only now does nothing change a directory's time any more, or need to get into one that lets nobody in.
+        for index in (0..self.directories.len()).rev() {
+            self.finish_directory(index)?;
+        }
+        Ok(self.report)
+    }
+
+    fn copy(
+        &mut self,
+        parent: usize,
+        place: &OwnedFd,
+        entry: Entry<'_>,
+        budget: &mut Budget,
+    ) -> Result<(), Interrupted> {
+        self.stop.check().map_err(ImageError::Io)?;
+        self.copy_entry(parent, place, entry, budget).map_err(|error| {
+            let path = self.path(parent, entry.name).unwrap_or_else(|_| entry.name.to_vec());
+            Interrupted::Here(match error {
+                Failure::Read(error) => ImportError::image(&path, error),
+                Failure::Write(error) => ImportError::write(&path, error),
+            })
+        })
+    }
+
+    fn copy_entry(
+        &mut self,
+        parent: usize,
+        place: &OwnedFd,
+        entry: Entry<'_>,
+        budget: &mut Budget,
+    ) -> Result<(), Failure> {
+        self.report.entries += 1;
+        let Entry { name, inode: number } = entry;
+        if let Some((directory, first)) = self.linked.get(&number) {
+            let path = self.path(*directory, first).map_err(|_| Failure::Read(TOO_DEEP))?;
+            return self.to.link(&path, place, name).map_err(Failure::Write);
+        }
+        let inode = self.from.inode(number)?;
+        if inode.kind == Kind::Directory {
+            tree::make_directory(place, name).map_err(Failure::Write)?;
+            let directory = Directory { parent, name: name.to_vec(), inode };
+            return self.add_directory(directory).map_err(|_| Failure::Read(ENDLESS));
+        }
+        let xattrs = self.from.xattrs(&inode)?;
+        let attributes = attributes(&inode, &xattrs);
+        if inode.kind == Kind::File {
+            self.report_capabilities(parent, name, &xattrs);
+            let mut file = tree::make_file(place, name).map_err(Failure::Write)?;
+            self.copy_content(&inode, &mut file, budget)?;
+            tree::finish(file.as_fd(), &attributes).map_err(Failure::Write)?;
+        } else {
+            let target =
+                if inode.kind == Kind::Symlink { self.from.target(&inode, budget)? } else { Vec::new() };
+            tree::make_special(place, name, inode.kind, &target, &attributes).map_err(Failure::Write)?;
+        }
+        if inode.links > 1 {
+            self.linked.insert(number, (parent, name.to_vec()));
+        }
+        Ok(())
+    }
+
+    fn copy_content(&mut self, inode: &Inode, file: &mut File, budget: &mut Budget) -> Result<(), Failure> {
+        let block_size = self.from.block_size();
+        for run in self.from.runs(inode, budget)? {
+            let start = run.logical * block_size;
+            let len = (run.len * block_size).min(inode.size.saturating_sub(start));
+            let mut done = 0;
+            while done < len {
+                self.stop.check().map_err(Failure::Write)?;
+                let piece = (len - done).min(self.buffer.len() as u64) as usize;
+                let buffer = &mut self.buffer[..piece];
+                self.from.read_block(run.physical, done, buffer)?;
+                write_sparse(file, buffer, start + done).map_err(Failure::Write)?;
+                done += piece as u64;
+                self.bar.inc(piece as u64);
+            }
+        }
+        if inode.size > 0 {
+            file.set_len(inode.size).map_err(Failure::Write)?; // it may end with zeros
+        }
+        Ok(())
+    }
+
+    fn add_directory(&mut self, directory: Directory) -> Result<(), ImportError> {
+        if !self.seen.insert(directory.inode.number) {
+            return Err(ImportError::image(&directory.name, ENDLESS));
+        }
+        self.directories.push(directory);
+        Ok(())
+    }
+
+    fn finish_directory(&self, index: usize) -> Result<(), ImportError> {
+        let Some(directory) = self.directories.get(index) else { return Ok(()) };
+        let path = self.path(index, b"")?;
+        let xattrs = self.from.xattrs(&directory.inode).map_err(|error| ImportError::image(&path, error))?;
+        let place = self.to.directory(&path);
+        place
+            .and_then(|place| tree::finish(place.as_fd(), &attributes(&directory.inode, &xattrs)))
+            .map_err(|error| ImportError::write(&path, error))
+    }
+
+    fn report_capabilities(&mut self, parent: usize, name: &[u8], xattrs: &[Xattr]) {
+        for xattr in xattrs.iter().filter(|xattr| xattr.name == b"security.capability") {
+            let path = self.path(parent, name).unwrap_or_default();
+            let path = String::from_utf8_lossy(&path);
+            self.report.capabilities.push(format!("/{path} {}", capabilities::text(&xattr.value)));
+        }
+    }
+
+    /// From the root to something in a directory, or to the directory itself.
+    fn path(&self, directory: usize, name: &[u8]) -> Result<Vec<u8>, ImportError> {
+        let mut names = vec![name];
+        let mut len = name.len();
+        let mut index = directory;
+        while let Some(directory) = self.directories.get(index).filter(|_| index > 0) {
+            names.push(&directory.name);
+            len += 1 + directory.name.len();
+            index = directory.parent;
+            if len > MAX_PATH {
+                return Err(ImportError::image(name, TOO_DEEP));
+            }
+        }
+        names.retain(|name| !name.is_empty());
+        names.reverse();
+        Ok(names.join(&b'/'))
+    }
+}
+
+fn attributes<'a>(inode: &Inode, xattrs: &'a [Xattr]) -> Attributes<'a> {
+    Attributes {
+        permissions: inode.permissions,
+        owner: Some((inode.uid, inode.gid)),
+        modified: Some(inode.modified),
+        xattrs,
+    }
+}
+
+/// What ends the reading of a directory.
+enum Interrupted {
+    /// The directory itself.
+    Directory(ImageError),
+    /// Something in it.
+    Here(ImportError),
+}
+
+impl Interrupted {
+    fn at(self, path: &[u8]) -> ImportError {
+        match self {
+            Self::Directory(error) => ImportError::image(path, error),
+            Self::Here(error) => error,
+        }
+    }
+}
+
+impl From<ImageError> for Interrupted {
+    fn from(error: ImageError) -> Self {
+        Self::Directory(error)
+    }
+}
+
+/// Which side failed.
+enum Failure {
+    Read(ImageError),
+    Write(io::Error),
+}
+
+impl From<ImageError> for Failure {
+    fn from(error: ImageError) -> Self {
+        Self::Read(error)
+    }
+}
+
+const ENDLESS: ImageError = ImageError::Corrupt("its ext4 has a directory inside itself");
+const TOO_DEEP: ImageError = ImageError::Corrupt("its ext4 has directories deeper than a path can be");
+/// Linux's `PATH_MAX`, with its NUL.
+const MAX_PATH: usize = 4095;

@@ -1,0 +1,148 @@
+//! An import under way: a directory beside its place, which takes the place when all of it is there.
+//!
+//! Its lock is held for as long as the process is there, so one without it was left behind by a process that was killed.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, RenameFlags, flock};
+
+use super::request::Request;
+use super::tree;
+use crate::exit::{Exit, Failed};
+use crate::images::{FACTS, IMAGES, ImageFacts, Images, ROOT};
+
+/// An import under way; gone with what was written when dropped, unless committed.
+#[derive(Debug)]
+pub(super) struct Staging {
+    images: PathBuf,
+    place: PathBuf,
+    target: PathBuf,
+    name: String,
+    _lock: File,
+    committed: bool,
+}
+
+impl Staging {
+    /// Prepares the place; what imports that were killed left behind is removed.
+    pub(super) fn begin(images: &Images, request: &Request) -> Result<Self, Failed> {
+        let name = &request.name;
+        let failed = |path: &Path, error: io::Error| {
+            Failed::new(Exit::Failure, format!("{}: {error}", path.display()))
+        };
+        let target = images.place(name);
+        if fs::symlink_metadata(&target).is_ok() {
+            let why =
+                format!("{} is there already. Give another --name, or remove it first", target.display());
+            return Err(Failed::new(Exit::Usage, why));
+        }
+        let directory = request.to.join(IMAGES);
+        fs::create_dir_all(&directory).map_err(|error| failed(&directory, error))?;
+        if !request.boot_only {
+            may_write_roots(&directory)?;
+        }
+        remove_leftovers(&directory).map_err(|error| failed(&directory, error))?;
+
+        let place = directory.join(format!("{PREFIX}{name}"));
+        // What is in it is for root alone: programs with setuid and devices, of whoever made the image.
+        let mode = if request.boot_only { 0o755 } else { 0o700 };
+        match fs::DirBuilder::new().mode(mode).create(&place) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                return Err(Failed::new(
+                    Exit::Failure,
+                    format!("{name} is being imported by another process"),
+                ));
+            }
+            done => done.map_err(|error| failed(&place, error))?,
+        }
+        let lock = lock(&place).map_err(|error| failed(&place, error))?;
+        let staging =
+            Self { images: directory, place, target, name: name.clone(), _lock: lock, committed: false };
+        let root = staging.root();
+        fs::create_dir(&root).map_err(|error| failed(&root, error))?;
+        Ok(staging)
+    }
+
+    /// Where the root file system is written to.
+    pub(super) fn root(&self) -> PathBuf {
+        self.place.join(ROOT)
+    }
+
+    /// The directory of all images.
+    pub(super) fn images(&self) -> &Path {
+        &self.images
+    }
+
+    /// All is there: it takes its place.
+    pub(super) fn commit(mut self, facts: &ImageFacts) -> Result<(), Failed> {
+        let commit = || {
+            let text = toml::to_string_pretty(facts).map_err(io::Error::other)?;
+            let path = self.place.join(FACTS);
+            fs::write(&path, text)?;
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o644))?;
+            File::open(&path)?.sync_all()?;
+            File::open(&self.place)?.sync_all()?;
+            let here = rustix::fs::CWD;
+            rustix::fs::renameat_with(here, &self.place, here, &self.target, RenameFlags::NOREPLACE)?;
+            File::open(&self.images)?.sync_all()
+        };
+        commit()
+            .map_err(|error| Failed::new(Exit::Failure, format!("{}: {error}", self.target.display())))?;
+        self.committed = true;
+        Ok(())
+    }
+}
+
+impl Drop for Staging {
+    fn drop(&mut self) {
+        if self.committed {
+            return;
+        }
+        if let Err(error) = fs::remove_dir_all(&self.place) {
+            eprintln!(
+                "pinetboot: {}, what was imported of {}, is left behind: {error}",
+                self.place.display(),
+                self.name
+            );
+        }
+    }
+}
+
+/// Says what is missing before anything is written.
+fn may_write_roots(directory: &Path) -> Result<(), Failed> {
+    tree::probe(directory).map_err(|error| {
+        let place = directory.display();
+        Failed::new(
+            Exit::Failure,
+            format!(
+                "{place}: files of other owners and devices cannot be made here ({error}). A root file system has both: run \
+                 this as root (sudo), and not in a container that may not. Boot files alone need neither: --boot-only"
+            ),
+        )
+    })
+}
+
+fn remove_leftovers(directory: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        if !entry.file_name().as_encoded_bytes().starts_with(PREFIX.as_bytes()) {
+            continue;
+        }
+        let path = entry.path();
+        let Ok(lock) = lock(&path) else { continue };
+        eprintln!("pinetboot: removing {}, which an import that was killed left behind", path.display());
+        fs::remove_dir_all(&path)?;
+        drop(lock);
+    }
+    Ok(())
+}
+
+fn lock(directory: &Path) -> io::Result<File> {
+    let file = File::open(directory)?;
+    flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+    Ok(file)
+}
+
+const PREFIX: &str = ".importing-";
