@@ -20,6 +20,7 @@ mod datagrams;
 mod export;
 mod file_system;
 mod handle;
+mod memory;
 mod mount;
 mod nfs3;
 mod portmap;
@@ -40,6 +41,7 @@ use std::sync::Arc;
 pub use self::export::{Absent, Export, Exports, MountError, OneExport};
 pub use self::file_system::{Caller, Entry, FileId, FileSystem, Found, Listed, Place, Result, Usage};
 pub use self::handle::Handles;
+pub use self::memory::MemoryTree;
 pub use self::tree::{DirectoryTree, OpenError};
 
 use self::portmap::Mappings;

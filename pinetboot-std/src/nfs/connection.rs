@@ -30,6 +30,7 @@ pub(super) struct Connection {
     calls: AtomicUsize,
     /// Nobody was told of what may be read since.
     paused: AtomicBool,
+    arming: Mutex<()>,
     /// Seconds since `born` at which something last went either way.
     active: AtomicU64,
     born: Instant,
@@ -76,6 +77,7 @@ impl Connection {
             outgoing: Mutex::default(),
             calls: AtomicUsize::new(0),
             paused: AtomicBool::new(false),
+            arming: Mutex::default(),
             active: AtomicU64::new(0),
             born: Instant::now(),
             held: AtomicUsize::new(0),
@@ -151,8 +153,14 @@ impl Connection {
         self.resumes()
     }
 
-    /// What to wait for. To be asked again when [`done`](Self::done) says so.
-    pub(super) fn interest(&self) -> Interest {
+    /// Arms it for what to wait for. To be called again when [`done`](Self::done) says so. One at a time, or what was found
+    /// out first might be set last.
+    pub(super) fn arm(&self, arm: impl FnOnce(Interest)) {
+        let _one_at_a_time = self.arming.lock().unwrap_or_else(PoisonError::into_inner);
+        arm(self.interest());
+    }
+
+    fn interest(&self) -> Interest {
         let mut read = self.may_read();
         if !read {
             self.paused.store(true, Ordering::SeqCst);

@@ -1,7 +1,7 @@
 //! What the procedures of NFSv3 stand on: a file system, as a trait.
 //!
 //! A directory of this machine is one ([`DirectoryTree`](super::DirectoryTree)), a tree in memory another
-//! (`MemoryTree`, for tests). Types with RFC 1813's names are those of the codec, so that nothing is
+//! ([`MemoryTree`](super::MemoryTree), for tests). Types with RFC 1813's names are those of the codec, so that nothing is
 //! converted on its way. Every method may be called from many threads at once and may block.
 
 use core::fmt;
@@ -174,7 +174,7 @@ pub trait FileSystem: Send + Sync {
 
 /// A file as its file system knows it: a few bytes that stay good when it is renamed and when the server starts anew.
 ///
-/// Only what was sealed by the server comes back from a client, so an implementation may trust it to be
+/// Only what was sealed by [`Handles`](super::Handles) comes back from a client, so an implementation may trust it to be
 /// one of its own, though the file may be gone.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct FileId {

@@ -150,11 +150,12 @@ impl Shared {
 
     /// Lets the next worker wait for what a connection has next.
     fn arm_connection(&self, token: u64, connection: &Connection, look_at_once: bool) {
-        let interest = connection.interest();
-        let mut flags = EventFlags::empty();
-        flags.set(EventFlags::IN, interest.read);
-        flags.set(EventFlags::OUT, interest.write || look_at_once && interest.read);
-        self.arm(token, connection, flags);
+        connection.arm(|interest| {
+            let mut flags = EventFlags::empty();
+            flags.set(EventFlags::IN, interest.read);
+            flags.set(EventFlags::OUT, interest.write || look_at_once && interest.read);
+            self.arm(token, connection, flags);
+        });
     }
 
     fn close(&self, token: u64) {
