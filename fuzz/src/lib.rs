@@ -5,7 +5,10 @@
 
 use core::time::Duration;
 
+use std::sync::Arc;
+
 use arbitrary::{Arbitrary, Result, Unstructured};
+use pinetboot::nfs::{Export, FileId, Handles, MemoryTree, Offline, OneExport};
 use pinetboot_core::tftp::{Limits, Patience};
 
 /// One thing that happens to a machine.
@@ -78,3 +81,28 @@ pub fn next<'a>(input: &mut Unstructured<'a>) -> Option<Event<'a>> {
     }
     event
 }
+
+/// An NFS server of one empty tree in memory.
+pub fn nfs_server() -> Offline {
+    let tree = Arc::new(MemoryTree::new(1 << 20));
+    let export = Export { id: 1, path: "/".into(), tree, read_only: false, root_squash: false };
+    Offline::new(Arc::new(OneExport::new(export)), Handles::new(NFS_KEY)).expect("there are random numbers")
+}
+
+/// A handle of that server: 1 is the root's, the others are given in order.
+pub fn nfs_handle(number: u64) -> Vec<u8> {
+    let file = FileId::new(&number.to_be_bytes()).expect("eight bytes fit");
+    Handles::new(NFS_KEY).seal(1, &file).data.into_owned()
+}
+
+/// The head of a call; its arguments are to follow.
+pub fn nfs_call(xid: u32, program: u32, version: u32, procedure: u32, user: Option<(u32, u32)>) -> Vec<u8> {
+    let credentials = match user {
+        Some((uid, gid)) => vec![1, 20, 0, 0, uid, gid, 0],
+        None => vec![0, 0],
+    };
+    let head = [xid, 0, 2, program, version, procedure].into_iter().chain(credentials).chain([0, 0]);
+    head.flat_map(u32::to_be_bytes).collect()
+}
+
+const NFS_KEY: [u8; 16] = [7; 16];

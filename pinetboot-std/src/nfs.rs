@@ -23,6 +23,7 @@ mod handle;
 mod memory;
 mod mount;
 mod nfs3;
+mod offline;
 mod portmap;
 mod record;
 mod register;
@@ -42,6 +43,7 @@ pub use self::export::{Absent, Export, Exports, MountError, OneExport};
 pub use self::file_system::{Caller, Entry, FileId, FileSystem, Found, Listed, Place, Result, Usage};
 pub use self::handle::Handles;
 pub use self::memory::MemoryTree;
+pub use self::offline::Offline;
 pub use self::tree::{DirectoryTree, OpenError};
 
 use self::portmap::Mappings;

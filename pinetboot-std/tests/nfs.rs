@@ -1,5 +1,6 @@
 //! The NFS server over loopback, on a tree in memory: what the protocols say, and what a hostile client gets. Takes no
 //! privileges. What the kernel's files do behind it is in `nfs_directory.rs`.
+#![expect(clippy::unwrap_used, reason = "what fails here is the test")]
 
 mod nfs_client;
 

@@ -41,10 +41,19 @@ pub(super) struct Connection {
 #[derive(Debug, Default)]
 struct Outgoing {
     /// What could not be sent, in order.
-    waiting: VecDeque<Vec<u8>>,
-    /// Of the first, what was sent.
-    sent: usize,
+    waiting: VecDeque<Waiting>,
+    /// Bytes of it.
     bytes: usize,
+    /// Memory of what was sent since, for the next that has to wait.
+    spare: Vec<Vec<u8>>,
+}
+
+/// `bytes[sent..end]` is yet to be sent.
+#[derive(Debug)]
+struct Waiting {
+    bytes: Vec<u8>,
+    sent: usize,
+    end: usize,
 }
 
 /// What a worker finds at a connection.
@@ -120,11 +129,14 @@ impl Connection {
     pub(super) fn answer(&self, reply: &mut Reply) -> bool {
         let mut outgoing = self.outgoing.lock().unwrap_or_else(PoisonError::into_inner);
         let record = reply.record();
+        let end = record.len();
         let sent = if outgoing.waiting.is_empty() { self.send(record) } else { Some(0) };
         let Some(sent) = sent else { return false };
-        if let Some(rest) = record.get(sent..).filter(|rest| !rest.is_empty()) {
-            outgoing.bytes += rest.len();
-            outgoing.waiting.push_back(rest.into());
+        if sent < end {
+            // The memory changes hands, not the bytes.
+            let spare = outgoing.spare.pop().unwrap_or_default();
+            outgoing.waiting.push_back(Waiting { bytes: reply.swap_memory(spare), sent, end });
+            outgoing.bytes += end - sent;
         }
         true
     }
@@ -132,17 +144,21 @@ impl Connection {
     /// Sends what was kept, as far as there is room; false if the connection is at its end.
     pub(super) fn flush(&self) -> bool {
         let mut outgoing = self.outgoing.lock().unwrap_or_else(PoisonError::into_inner);
-        while let Some(first) = outgoing.waiting.front() {
-            let rest = first.get(outgoing.sent..).unwrap_or_default();
-            let len = rest.len();
-            let Some(sent) = self.send(rest) else { return false };
+        let outgoing = &mut *outgoing;
+        while let Some(first) = outgoing.waiting.front_mut() {
+            let Some(sent) = self.send(first.bytes.get(first.sent..first.end).unwrap_or_default()) else {
+                return false;
+            };
             outgoing.bytes -= sent;
-            outgoing.sent += sent;
-            if sent < len {
+            first.sent += sent;
+            if first.sent < first.end {
                 break;
             }
-            outgoing.waiting.pop_front();
-            outgoing.sent = 0;
+            if let Some(done) = outgoing.waiting.pop_front()
+                && outgoing.spare.len() < MOST_SPARE
+            {
+                outgoing.spare.push(done.bytes);
+            }
         }
         true
     }
@@ -188,7 +204,10 @@ impl Connection {
     /// How many bytes of memory it holds more than when last asked; negative if less.
     pub(super) fn growth(&self) -> isize {
         let incoming = self.incoming.lock().unwrap_or_else(PoisonError::into_inner).held();
-        let held = incoming + self.backlog();
+        let outgoing = self.outgoing.lock().unwrap_or_else(PoisonError::into_inner);
+        let waiting: usize = outgoing.waiting.iter().map(|waiting| waiting.bytes.len()).sum();
+        let held = incoming + waiting + outgoing.spare.iter().map(Vec::len).sum::<usize>();
+        drop(outgoing);
         held.cast_signed() - self.held.swap(held, Ordering::AcqRel).cast_signed()
     }
 
@@ -197,6 +216,7 @@ impl Connection {
         if let Ok(mut incoming) = self.incoming.try_lock() {
             incoming.trim();
         }
+        self.outgoing.lock().unwrap_or_else(PoisonError::into_inner).spare.clear();
     }
 
     /// Ends it for good, whoever else still holds it.
@@ -240,5 +260,6 @@ impl AsFd for Connection {
 
 /// Calls of one connection that are carried out at once: fewer than there are workers, so that others get theirs.
 const MOST_CALLS: usize = 8;
+const MOST_SPARE: usize = 4;
 /// Bytes that wait to be sent before no more calls are read.
 const MOST_BACKLOG: usize = 2 * 1024 * 1024;

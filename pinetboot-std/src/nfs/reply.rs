@@ -47,6 +47,14 @@ impl Reply {
         self.bytes.get(..self.len).unwrap_or_default()
     }
 
+    /// Hands out the memory, and goes on with other.
+    pub(super) fn swap_memory(&mut self, other: Vec<u8>) -> Vec<u8> {
+        self.len = MARK;
+        let taken = core::mem::replace(&mut self.bytes, other);
+        self.room(0);
+        taken
+    }
+
     pub(super) fn put(&mut self, value: &impl Pack) {
         // Nothing that is put is too long for its length field, and memory is the only other thing that could run out.
         let _written = value.pack(self);

@@ -177,17 +177,17 @@ impl DirectoryTree {
         }
     }
 
-    fn regular(&self, id: &FileId, file: &OpenFile) -> Result<()> {
-        match self.stat(id, file)?.type_ {
+    fn regular(&self, id: &FileId, file: &OpenFile) -> io::Result<()> {
+        match self.stat(id, file).map_err(|_| Errno::STALE)?.type_ {
             ftype3::NF3REG => Ok(()),
-            ftype3::NF3DIR => Err(nfsstat3::NFS3ERR_ISDIR),
-            _ => Err(nfsstat3::NFS3ERR_INVAL),
+            ftype3::NF3DIR => Err(Errno::ISDIR),
+            _ => Err(Errno::INVAL),
         }
     }
 
     fn reader<'a>(&self, id: &FileId, file: &'a OpenFile) -> Result<BorrowedFd<'a>> {
         file.reader(|| {
-            self.regular(id, file).map_err(|_| Errno::INVAL)?;
+            self.regular(id, file)?;
             self.open_content(id, OFlags::RDONLY)
         })
         .map_err(status)
@@ -195,7 +195,7 @@ impl DirectoryTree {
 
     fn writer<'a>(&self, id: &FileId, file: &'a OpenFile) -> Result<BorrowedFd<'a>> {
         file.writer(|| {
-            self.regular(id, file).map_err(|_| Errno::INVAL)?;
+            self.regular(id, file)?;
             self.open_content(id, OFlags::RDWR)
         })
         .map_err(status)

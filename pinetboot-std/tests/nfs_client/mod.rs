@@ -81,12 +81,14 @@ impl Client {
         let mut mark = [0; 4];
         self.stream.read_exact(&mut mark).unwrap();
         let len = (u32::from_be_bytes(mark) & 0x7fff_ffff) as usize;
-        let mut record = vec![0; len];
-        self.stream.read_exact(&mut record).unwrap();
-        let xid = u32::from_be_bytes(record[..4].try_into().unwrap());
-        assert_eq!(record[4..8], [0, 0, 0, 1], "a reply");
-        record.drain(..8);
-        Answer { xid, body: record }
+        let mut head = [0; 8];
+        self.stream.read_exact(&mut head).unwrap();
+        let xid = u32::from_be_bytes(head[..4].try_into().unwrap());
+        assert_eq!(head[4..], [0, 0, 0, 1], "a reply");
+        let mut body = Vec::with_capacity(len - 8);
+        Read::by_ref(&mut self.stream).take(len as u64 - 8).read_to_end(&mut body).unwrap();
+        assert_eq!(body.len(), len - 8, "a whole answer");
+        Answer { xid, body }
     }
 
     pub fn call_raw(&mut self, prog: u32, vers: u32, proc: u32, arguments: &impl Pack) -> Answer {
