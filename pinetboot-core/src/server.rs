@@ -139,6 +139,10 @@ impl<'s, N: Net, S: Storage, O: Observer, const MAX: usize> Server<'s, N, S, O, 
         let Beginning { at, peer, fingerprint, opened, options } = beginning;
         if let Some(place) = self.table.find(peer) {
             self.end(place, now, Outcome::Superseded);
+        } else if self.table.is_full()
+            && let Some(place) = self.table.yielding(now)
+        {
+            self.end(place, now, Outcome::TimedOut);
         }
         let Some(local) = self.net.open(at, peer) else {
             self.observer.observe(now, &Event::Rejected { peer, why: Rejection::NoPort });
@@ -355,7 +359,7 @@ where
         observer.observe(now, &Event::Repeated { peer });
         return Action::Nothing;
     }
-    let opened = if current.is_none() && table.is_full() {
+    let opened = if current.is_none() && table.is_full() && table.yielding(now).is_none() {
         Err(BUSY)
     } else {
         open(storage, limits, (peer, asked), direction, request).await

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use pinetboot_core::tftp;
@@ -48,6 +49,11 @@ pub struct Settings {
     /// Transfers at the same time, 1 to 4096 [default: 2048]
     #[arg(long, value_name = "N")]
     pub max_transfers: Option<usize>,
+
+    /// Look for the next packet for so long before sleeping, while files are sent: answers come sooner, at the price of
+    /// a processor [default: 0]
+    #[arg(long, value_name = "MICROSECONDS", value_parser = clap::value_parser!(u32).range(..=1_000_000))]
+    pub busy_poll: Option<u32>,
 
     /// Let clients write files to this directory [default: nobody writes anything]
     #[arg(long, value_name = "DIR")]
@@ -256,6 +262,7 @@ impl Settings {
                 ports: if single_port { Ports::Single } else { Ports::PerTransfer },
                 interfaces: self.interface,
                 broadcast: false,
+                busy_poll: Duration::from_micros(self.busy_poll.unwrap_or(0).into()),
             },
             max_transfers,
             allow_upload: self.allow_upload,

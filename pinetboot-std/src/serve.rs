@@ -42,6 +42,7 @@ pub fn run(options: &cli::Serve, level: Level) -> Result<Exit, Failed> {
     allow_descriptors(config.max_transfers);
 
     let net = LinuxNet::listen(&config.listen, config.net.clone()).map_err(|error| cannot_bind(&error))?;
+    let cuts_windows = net.cuts_windows();
     let listeners = net.listeners().map_err(|error| Failed::new(Exit::Bind, error))?;
     let control = net.control();
     signals::watch(control).map_err(|error| Failed::new(Exit::Failure, error))?;
@@ -59,13 +60,14 @@ pub fn run(options: &cli::Serve, level: Level) -> Result<Exit, Failed> {
         Ports::PerTransfer => "a port for each transfer",
         Ports::Single => "single port",
     };
+    let fallback = if cuts_windows { "" } else { ", no segmentation offload" };
     let dhcp_addresses = dhcp.as_ref().map(|dhcp| format!(" dhcp {}", dhcp.addresses.join(" ")));
     #[cfg(feature = "nfs")]
     let nfs_addresses = nfs.as_ref().map(|nfs| format!(" nfs {}", nfs.addresses.join(" ")));
     #[cfg(not(feature = "nfs"))]
     let nfs_addresses = None::<String>;
     let ready = format!(
-        "ready tftp {} ({ports}){}{} serving {}",
+        "ready tftp {} ({ports}{fallback}){}{} serving {}",
         listeners.join(" "),
         dhcp_addresses.unwrap_or_default(),
         nfs_addresses.unwrap_or_default(),
@@ -186,7 +188,7 @@ fn needs_restart(running: &Config, new: &Config) -> bool {
         != (&new.listen, &new.net, new.max_transfers, new.log_format, &new.dhcp)
 }
 
-/// Every transfer has a socket and, at most, a file of its own.
+/// Every transfer has, at most, a file of its own; NFS has some open too.
 fn allow_descriptors(transfers: usize) {
     let wanted = 2 * transfers as u64 + 64;
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };

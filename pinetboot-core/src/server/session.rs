@@ -59,6 +59,21 @@ impl<L, S: Storage> Session<L, S> {
         };
         begun && now.since(self.heard) >= STALLED
     }
+
+    /// From when on someone who finds no other place may have this one: the client said nothing but its request, and is
+    /// perhaps made up; or it lacks nothing any more, and has only not said so. `None` while there is work to do.
+    pub(super) fn yields_at(&self) -> Option<Instant> {
+        let nothing_left = match &self.transfer {
+            Transfer::Out(sender, _) => sender.has_sent_all(),
+            Transfer::In(receiver, _) => receiver.complete().is_some(),
+        };
+        let unanswered = self.heard == self.began;
+        match (unanswered, nothing_left) {
+            (true, _) => Some(self.began + UNANSWERED),
+            (false, true) => Some(self.heard + STALLED),
+            (false, false) => None,
+        }
+    }
 }
 
 /// A file to be sent, as it looks on the wire.
@@ -128,4 +143,7 @@ impl<U: Upload> Upload for Sink<U> {
 }
 
 /// A client that is alive answers within its own timeout; none is shorter than this.
-const STALLED: Duration = Duration::from_secs(1);
+pub(super) const STALLED: Duration = Duration::from_secs(1);
+
+/// Our first answer has then been sent three times.
+const UNANSWERED: Duration = Duration::from_secs(3);

@@ -4,7 +4,8 @@ use core::net::SocketAddrV4;
 
 use heapless::index_map::FnvIndexMap;
 
-use super::session::Session;
+use super::session::{STALLED as LEAST_WAIT, Session};
+use crate::Instant;
 use crate::storage::Storage;
 
 pub(super) struct Table<'s, L, S: Storage, const MAX: usize> {
@@ -13,13 +14,20 @@ pub(super) struct Table<'s, L, S: Storage, const MAX: usize> {
     index: FnvIndexMap<SocketAddrV4, u16, MAX>,
     /// Where to look first for a free place.
     cursor: usize,
+    /// No session of a full table yields its place before this.
+    yields_at: Instant,
 }
 
 impl<'s, L, S: Storage, const MAX: usize> Table<'s, L, S, MAX> {
     pub(super) fn new(places: &'s mut [Option<Session<L, S>>]) -> Self {
         places.fill_with(|| None);
         let usable = places.len().min(MAX).min(u16::MAX.into());
-        Self { places: places.split_at_mut(usable).0, index: FnvIndexMap::new(), cursor: 0 }
+        Self {
+            places: places.split_at_mut(usable).0,
+            index: FnvIndexMap::new(),
+            cursor: 0,
+            yields_at: Instant::ZERO,
+        }
     }
 
     pub(super) fn find(&self, peer: SocketAddrV4) -> Option<usize> {
@@ -54,6 +62,27 @@ impl<'s, L, S: Storage, const MAX: usize> Table<'s, L, S, MAX> {
 
     pub(super) fn is_full(&self) -> bool {
         self.index.len() >= self.places.len()
+    }
+
+    /// Of a full table, the session that has for longest had nothing to do but wait for a client that may never say
+    /// anything again. Looked for no more often than there can be a new one, so that a flood of requests costs little.
+    pub(super) fn yielding(&mut self, now: Instant) -> Option<usize> {
+        if now < self.yields_at {
+            return None;
+        }
+        let yields_at = |place: &Option<Session<L, S>>| place.as_ref()?.yields_at();
+        let waiting =
+            self.places.iter().enumerate().filter_map(|(place, slot)| Some((yields_at(slot)?, place)));
+        let first = waiting.min();
+        match first {
+            Some((at, place)) if at <= now => Some(place),
+            // One that begins to wait now yields no sooner than this.
+            _ => {
+                let soonest = now + LEAST_WAIT;
+                self.yields_at = first.map_or(soonest, |(at, _)| at.min(soonest));
+                None
+            }
+        }
     }
 
     /// How many places there are; sessions are at `0..places()`.

@@ -175,6 +175,11 @@ impl Sender {
         self.acked.saturating_mul(self.block_size.into()).min(self.len)
     }
 
+    /// Whether every block has been sent, and only the other side's word for the last of them is waited for.
+    pub const fn has_sent_all(&self) -> bool {
+        matches!(self.phase, Phase::Transfer) && self.next > self.last()
+    }
+
     /// How many packets were sent more than once.
     pub const fn resent(&self) -> u32 {
         self.resent

@@ -1,15 +1,12 @@
 //! One non-blocking UDP socket.
 
-use std::io::{self, IoSlice, IoSliceMut};
+use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
-use nix::cmsg_space;
-use nix::errno::Errno;
-use nix::libc::{in_addr, in_pktinfo};
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, SockaddrIn, bind,
-    connect, getsockname, getsockopt, recvmsg, sendmsg, sendto, setsockopt, socket, sockopt,
+    AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, getsockname, getsockopt, setsockopt,
+    socket, sockopt,
 };
 
 #[derive(Debug)]
@@ -17,19 +14,10 @@ pub(super) struct Socket {
     fd: OwnedFd,
     /// The address that it is bound to; unspecified if it takes datagrams to any of ours.
     bound: Ipv4Addr,
-    /// Room for what [`ask_for_destination`](Socket::ask_for_destination) asks for; empty if it was not called.
-    control: Vec<u8>,
+    /// Whether each datagram says which address of ours it was sent to.
+    tells_destination: bool,
     /// The only interface that it uses.
     interface: Option<Box<str>>,
-}
-
-/// What came, and from where.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Received {
-    pub(super) len: usize,
-    pub(super) peer: SocketAddrV4,
-    /// The address of ours to answer from.
-    pub(super) destination: Ipv4Addr,
 }
 
 impl Socket {
@@ -40,14 +28,14 @@ impl Socket {
             setsockopt(&fd, sockopt::BindToDevice, &interface.into())?;
         }
         bind(fd.as_raw_fd(), &SockaddrIn::from(address))?;
-        Ok(Self { fd, bound: *address.ip(), control: Vec::new(), interface: interface.map(Box::from) })
+        Ok(Self { fd, bound: *address.ip(), tells_destination: false, interface: interface.map(Box::from) })
     }
 
-    /// Lets [`receive`](Self::receive) tell which address of ours a datagram was sent to.
+    /// Lets each datagram tell which address of ours it was sent to, where that may be any of them.
     pub(super) fn ask_for_destination(&mut self) -> io::Result<()> {
         if self.bound.is_unspecified() {
             setsockopt(&self.fd, sockopt::Ipv4PacketInfo, &true)?;
-            self.control = cmsg_space!(in_pktinfo);
+            self.tells_destination = true;
         }
         Ok(())
     }
@@ -56,6 +44,14 @@ impl Socket {
     pub(super) fn allow_broadcast(&self) -> io::Result<()> {
         setsockopt(&self.fd, sockopt::Broadcast, &true)?;
         Ok(())
+    }
+
+    pub(super) const fn tells_destination(&self) -> bool {
+        self.tells_destination
+    }
+
+    pub(super) const fn bound(&self) -> Ipv4Addr {
+        self.bound
     }
 
     pub(super) fn interface(&self) -> Option<&str> {
@@ -67,48 +63,18 @@ impl Socket {
         if setsockopt(&self.fd, sockopt::RcvBufForce, &bytes).is_err() {
             let _as_far_as_allowed = setsockopt(&self.fd, sockopt::RcvBuf, &bytes);
         }
-        let _as_far_as_allowed = setsockopt(&self.fd, sockopt::SndBuf, &bytes);
+        if setsockopt(&self.fd, sockopt::SndBufForce, &bytes).is_err() {
+            let _as_far_as_allowed = setsockopt(&self.fd, sockopt::SndBuf, &bytes);
+        }
     }
 
     pub(super) fn address(&self) -> io::Result<SocketAddrV4> {
         Ok(getsockname::<SockaddrIn>(self.fd.as_raw_fd())?.into())
     }
 
-    /// The next datagram, if there is one. One longer than `memory` is cut.
-    pub(super) fn receive(&mut self, memory: &mut [u8]) -> Option<Received> {
-        let mut iov = [IoSliceMut::new(memory)];
-        let control = (!self.control.is_empty()).then_some(&mut *self.control);
-        // An ICMP error for something sent earlier says nothing of what comes: after it the next call has more to say.
-        let message = match recvmsg::<SockaddrIn>(self.fd.as_raw_fd(), &mut iov, control, MsgFlags::empty()) {
-            Err(Errno::ECONNREFUSED | Errno::EHOSTUNREACH | Errno::ENETUNREACH | Errno::EINTR) => {
-                return None;
-            }
-            message => message.ok()?,
-        };
-        let peer = message.address?.into();
-        let mut destination = self.bound;
-        for info in message.cmsgs().into_iter().flatten() {
-            if let ControlMessageOwned::Ipv4PacketInfo(info) = info {
-                // The address that the kernel would answer from: the destination, unless that was a broadcast.
-                destination = Ipv4Addr::from(info.ipi_spec_dst.s_addr.to_ne_bytes());
-            }
-        }
-        Some(Received { len: message.bytes, peer, destination })
-    }
-
-    /// Sends one datagram; from a socket that is bound to no address, with `source` as its own.
-    pub(super) fn send(&self, bytes: &[u8], to: SocketAddrV4, source: Ipv4Addr) -> Result<usize, Errno> {
-        let to = SockaddrIn::from(to);
-        if !self.bound.is_unspecified() || source.is_unspecified() {
-            return sendto(self.fd.as_raw_fd(), bytes, &to, MsgFlags::empty());
-        }
-        let info = in_pktinfo {
-            ipi_ifindex: 0,
-            ipi_spec_dst: in_addr { s_addr: u32::from_ne_bytes(source.octets()) },
-            ipi_addr: in_addr { s_addr: 0 },
-        };
-        let control = [ControlMessage::Ipv4PacketInfo(&info)];
-        sendmsg(self.fd.as_raw_fd(), &[IoSlice::new(bytes)], &control, MsgFlags::empty(), Some(&to))
+    /// Whether the kernel cuts a long message into datagrams.
+    pub(super) fn can_segment(&self) -> bool {
+        getsockopt(&self.fd, sockopt::UdpGsoSegment).is_ok()
     }
 
     /// The largest IP packet, in bytes, that the route to `peer` is known to carry. To ask takes a socket of its own.
@@ -122,5 +88,11 @@ impl Socket {
 impl AsFd for Socket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
+    }
+}
+
+impl AsRawFd for Socket {
+    fn as_raw_fd(&self) -> RawFd {
+        self.fd.as_raw_fd()
     }
 }

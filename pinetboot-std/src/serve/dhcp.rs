@@ -44,8 +44,12 @@ pub(super) fn start(config: &DhcpConfig, interfaces: &[Interface], log: &DhcpLog
         // Bound to no address: broadcasts come to none of ours.
         let addresses: Vec<_> =
             ports.iter().map(|port| SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, *port)).collect();
-        let options =
-            Options { ports: Ports::Single, interfaces: vec![interface.name.clone()], broadcast: true };
+        let options = Options {
+            ports: Ports::Single,
+            interfaces: vec![interface.name.clone()],
+            broadcast: true,
+            ..Options::default()
+        };
         let net = LinuxNet::listen(&addresses, options).map_err(|failure| cannot_bind(&failure))?;
         look_around(config, interface)?;
         let control = net.control();

@@ -1,0 +1,266 @@
+//! Datagrams that are held back, to be sent many at a time.
+
+use std::cmp::Reverse;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::os::fd::AsFd;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout};
+
+use super::Local;
+use super::batch::{self, BATCH, Sending};
+use super::socket::Socket;
+
+/// What is to be sent, back to back in one piece of memory.
+///
+/// So a run of blocks of the same size for the same peer, which is what a window is, needs no copying to become one
+/// message that the kernel takes through its layers as one and cuts up at their end (UDP_SEGMENT). Where a path
+/// refuses that (a card that cannot do checksums, a path that became narrower), its datagrams go one by one.
+#[derive(Debug)]
+pub(super) struct Outbox {
+    memory: Box<[u8]>,
+    used: usize,
+    queue: Vec<Message>,
+    segments: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Message {
+    place: usize,
+    source: Ipv4Addr,
+    to: SocketAddrV4,
+    start: usize,
+    len: usize,
+    /// The length of each of its datagrams but the last.
+    segment: usize,
+    count: usize,
+}
+
+impl Outbox {
+    /// Nothing to send yet; `segments` says whether the kernel cuts long messages.
+    pub(super) fn new(segments: bool) -> Self {
+        Self { memory: vec![0; MEMORY].into(), used: 0, queue: Vec::with_capacity(BATCH), segments }
+    }
+
+    /// Whether the kernel cuts long messages.
+    pub(super) const fn segments(&self) -> bool {
+        self.segments
+    }
+
+    /// Memory for the next datagram. There is always room for one after [`make_room`](Self::make_room).
+    pub(super) fn buffer(&mut self) -> &mut [u8] {
+        let end = self.memory.len().min(self.used + LARGEST);
+        self.memory.get_mut(self.used..end).unwrap_or_default()
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        self.used + LARGEST <= self.memory.len() && self.queue.len() < BATCH
+    }
+
+    /// Puts the first `len` bytes of [`buffer`](Self::buffer) in the queue.
+    pub(super) fn push(&mut self, from: Local, to: SocketAddrV4, len: usize) {
+        let start = self.used;
+        self.used += len;
+        if let Some(last) = self.queue.last_mut()
+            && self.segments
+            && (last.place, last.source, last.to) == (from.socket, from.source, to)
+            // All are of one length, but the last may be shorter.
+            && last.len == last.segment * last.count
+            && len <= last.segment
+            && len > 0
+            && last.count < MOST_SEGMENTS
+            && last.len + len <= LARGEST
+        {
+            last.len += len;
+            last.count += 1;
+            return;
+        }
+        let Local { socket: place, source } = from;
+        self.queue.push(Message { place, source, to, start, len, segment: len, count: 1 });
+    }
+
+    /// Sends all.
+    pub(super) fn flush(&mut self, sockets: &[Socket]) {
+        if self.queue.is_empty() {
+            return;
+        }
+        // Those of one socket together, in the order in which they came; what goes to transfers first, as it is read first.
+        let order = |message: &Message| (Reverse(message.place), message.start);
+        if !self.queue.is_sorted_by_key(order) {
+            self.queue.sort_unstable_by_key(order);
+        }
+        let mut rest = self.queue.as_slice();
+        while let Some(first) = rest.first() {
+            let len = rest.iter().position(|message| !message.goes_with(first)).unwrap_or(rest.len());
+            let (now, later) = rest.split_at(len);
+            rest = later;
+            if let Some(socket) = sockets.get(first.place) {
+                self.send(socket, now);
+            }
+        }
+        self.queue.clear();
+        self.used = 0;
+    }
+
+    /// Sends messages that go together.
+    fn send(&self, socket: &Socket, mut messages: &[Message]) {
+        let mut waited = false;
+        while let Some(first) = messages.first() {
+            let segment = (first.count > 1).then_some(first.segment as u16);
+            let how = Sending { socket, source: first.source, segment };
+            let sent = batch::send(&how, messages.iter().map(|message| (self.bytes(message), message.to)));
+            let done = match sent {
+                Ok(count) => count,
+                Err(Errno::EAGAIN) if !waited => {
+                    // The send buffer is full. Waiting a moment costs less than a lost datagram, which costs a timeout.
+                    let mut writable = [PollFd::new(socket.as_fd(), PollFlags::POLLOUT)];
+                    let _ready = nix::poll::poll(&mut writable, PollTimeout::from(SEND_WAIT_MS));
+                    waited = true;
+                    continue;
+                }
+                Err(Errno::EINTR) => continue,
+                Err(Errno::EINVAL | Errno::EIO | Errno::EMSGSIZE | Errno::EOPNOTSUPP) if first.count > 1 => {
+                    self.send_one_by_one(socket, first);
+                    1
+                }
+                Err(error) => {
+                    tracing::debug!("cannot send to {}: {error}", first.to);
+                    1
+                }
+            };
+            waited = false;
+            messages = messages.get(done..).unwrap_or_default();
+        }
+    }
+
+    /// Sends a message that the path does not take as one.
+    fn send_one_by_one(&self, socket: &Socket, message: &Message) {
+        let mut parts = [*message; MOST_SEGMENTS];
+        for (number, part) in parts.iter_mut().enumerate() {
+            let start = number * message.segment;
+            let len = message.len.saturating_sub(start).min(message.segment);
+            *part = Message { start: message.start + start, len, segment: len, count: 1, ..*message };
+        }
+        self.send(socket, parts.get(..message.count).unwrap_or_default());
+    }
+
+    fn bytes(&self, message: &Message) -> &[u8] {
+        self.memory.get(message.start..message.start + message.len).unwrap_or_default()
+    }
+}
+
+impl Message {
+    /// Whether one system call can send both.
+    fn goes_with(&self, other: &Self) -> bool {
+        let how =
+            |message: &Self| (message.place, message.source, (message.count > 1).then_some(message.segment));
+        how(self) == how(other)
+    }
+}
+
+/// The largest UDP payload over IPv4; also of a message that is to be cut.
+pub(super) const LARGEST: usize = 65507;
+
+/// The kernel's own limit (UDP_MAX_SEGMENTS; newer ones allow more).
+const MOST_SEGMENTS: usize = 64;
+
+/// A full queue of blocks as large as Ethernet carries, or two of the largest datagrams.
+const MEMORY: usize = LARGEST + 96 * 1024;
+
+const SEND_WAIT_MS: u8 = 50;
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+    use std::time::Duration;
+
+    use super::*;
+
+    const PEER: Ipv4Addr = Ipv4Addr::LOCALHOST;
+
+    /// A socket to send from, and one to receive with.
+    fn pair() -> (Vec<Socket>, UdpSocket, SocketAddrV4) {
+        let socket = Socket::bind(SocketAddrV4::new(PEER, 0), None).unwrap();
+        let receiver = UdpSocket::bind((PEER, 0)).unwrap();
+        receiver.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let to = SocketAddrV4::new(PEER, receiver.local_addr().unwrap().port());
+        (vec![socket], receiver, to)
+    }
+
+    fn push(outbox: &mut Outbox, to: SocketAddrV4, number: u8, len: usize) {
+        outbox.buffer()[..len].fill(number);
+        outbox.push(Local { socket: 0, source: PEER }, to, len);
+    }
+
+    fn assert_arrives(receiver: &UdpSocket, number: u8, len: usize) {
+        let mut bytes = [0; 2000];
+        let arrived = receiver.recv(&mut bytes).unwrap();
+        assert_eq!((arrived, bytes[0], bytes[len - 1]), (len, number, number));
+    }
+
+    #[test]
+    fn a_window_is_one_message_and_many_datagrams() {
+        let (sockets, receiver, to) = pair();
+        let mut outbox = Outbox::new(sockets[0].can_segment());
+        for number in 0..10 {
+            push(&mut outbox, to, number, 1000);
+        }
+        push(&mut outbox, to, 10, 300);
+        push(&mut outbox, to, 11, 300);
+        push(&mut outbox, to, 12, 500);
+        if outbox.segments {
+            let counts: Vec<usize> = outbox.queue.iter().map(|message| message.count).collect();
+            assert_eq!(counts, [11, 1, 1], "the shorter one ends a message, and a longer one begins another");
+        }
+        outbox.flush(&sockets);
+        for number in 0..10 {
+            assert_arrives(&receiver, number, 1000);
+        }
+        for (number, len) in [(10, 300), (11, 300), (12, 500)] {
+            assert_arrives(&receiver, number, len);
+        }
+    }
+
+    #[test]
+    fn a_message_that_is_refused_goes_as_datagrams() {
+        let (sockets, receiver, to) = pair();
+        let mut outbox = Outbox::new(true);
+        for number in 0..3 {
+            push(&mut outbox, to, number, 1000);
+        }
+        push(&mut outbox, to, 3, 5);
+        let message = outbox.queue[0];
+        assert_eq!(message.count, 4);
+        outbox.send_one_by_one(&sockets[0], &message);
+        for number in 0..3 {
+            assert_arrives(&receiver, number, 1000);
+        }
+        assert_arrives(&receiver, 3, 5);
+    }
+
+    #[test]
+    fn who_cannot_be_sent_to_holds_nobody_up() {
+        let (sockets, receiver, to) = pair();
+        let mut outbox = Outbox::new(false);
+        push(&mut outbox, to, 1, 100);
+        push(&mut outbox, SocketAddrV4::new(Ipv4Addr::BROADCAST, 9), 2, 100);
+        push(&mut outbox, SocketAddrV4::new(PEER, 0), 3, 100);
+        push(&mut outbox, to, 4, 100);
+        outbox.flush(&sockets);
+        assert_arrives(&receiver, 1, 100);
+        assert_arrives(&receiver, 4, 100);
+    }
+
+    #[test]
+    fn there_is_always_room_for_the_largest() {
+        let (sockets, _receiver, to) = pair();
+        let mut outbox = Outbox::new(true);
+        for number in 0..200 {
+            if !outbox.has_room() {
+                outbox.flush(&sockets);
+            }
+            assert_eq!(outbox.buffer().len(), LARGEST);
+            push(&mut outbox, to, number, 1472);
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! The ports that transfers share.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+use super::Local;
+
+/// Chooses a transfer's port among a few.
+///
+/// A transfer is told from others by both its ports and both its addresses (RFC 1350, section 4: "the pair of TID's"),
+/// and what comes to a port of ours from anyone but the transfer's own peer is answered with ERROR 5 and disturbs
+/// nothing. So two transfers may share a port here if their peers differ, and then many of them are served with one
+/// system call. What has to be new is the pair:
+///
+/// > The TID's chosen for a connection should be randomly chosen, so that the probability that the same number is chosen
+/// > twice in immediate succession is very low. (RFC 1350, section 4)
+///
+/// A peer that begins another transfer from the same port of its own gets the next port of ours, so that what was
+/// delayed of its last transfers is not taken for part of the new one.
+#[derive(Debug)]
+pub(super) struct Pool {
+    /// The port that was given last, by a hash of the peer: two peers that share one only make each other skip a port.
+    last: Box<[u8]>,
+    homes: Vec<Home>,
+}
+
+/// The ports for those who asked at one address of ours.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Home {
+    /// Where it was asked.
+    listener: usize,
+    /// What they are bound to: the address that was asked, so that it need not be named with every datagram. With more
+    /// addresses than we have homes, none in particular.
+    pub(super) address: Ipv4Addr,
+    /// The first of the sockets.
+    pub(super) first: usize,
+}
+
+impl Pool {
+    /// How many ports there are for each address.
+    pub(super) const PORTS: usize = 4;
+
+    pub(super) fn new() -> Self {
+        Self { last: (0..PEERS).map(|peer| peer as u8).collect(), homes: Vec::new() }
+    }
+
+    /// The ports for those who asked `at`, if there are any yet.
+    pub(super) fn home(&self, at: Local) -> Option<Home> {
+        let is_for = |address| move |home: &&Home| (home.listener, home.address) == (at.socket, address);
+        self.homes
+            .iter()
+            .find(is_for(at.source))
+            .or_else(|| self.homes.iter().find(is_for(UNSPECIFIED)))
+            .copied()
+    }
+
+    /// What is to be bound for those who asked `at`.
+    pub(super) fn new_home(&self, at: Local, first: usize) -> Home {
+        let address = if self.homes.len() < MOST_HOMES { at.source } else { UNSPECIFIED };
+        Home { listener: at.socket, address, first }
+    }
+
+    /// These are bound.
+    pub(super) fn add(&mut self, home: Home) {
+        self.homes.push(home);
+    }
+
+    /// The port, 0 to [`PORTS`](Self::PORTS) - 1, of a new transfer with `peer`.
+    pub(super) fn next(&mut self, peer: SocketAddrV4) -> usize {
+        let hash = (u64::from(peer.ip().to_bits()) << 16 | u64::from(peer.port())).wrapping_mul(SPREAD) >> 52;
+        let Some(last) = self.last.get_mut(hash as usize) else { return 0 };
+        *last = last.wrapping_add(1);
+        usize::from(*last) % Self::PORTS
+    }
+}
+
+/// 2^64 divided by the golden ratio: spreads what differs in few bits (Knuth).
+const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+
+const UNSPECIFIED: Ipv4Addr = Ipv4Addr::UNSPECIFIED;
+
+/// A host has few addresses, but all of 127.0.0.0/8 are its own.
+const MOST_HOMES: usize = 16;
+
+/// 12 bits of the hash.
+const PEERS: usize = 1 << 12;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(number: u16) -> SocketAddrV4 {
+        SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 1), number)
+    }
+
+    #[test]
+    fn a_peer_never_gets_the_same_port_twice_in_a_row() {
+        let mut pool = Pool::new();
+        for round in 0..1000 {
+            let others = (0..round % 50).map(|number| peer(2000 + number));
+            let last = pool.next(peer(1));
+            others.for_each(|other| assert!(pool.next(other) < Pool::PORTS));
+            let next = pool.next(peer(1));
+            assert_ne!(last, next, "round {round}");
+        }
+    }
+
+    #[test]
+    fn peers_are_spread_over_the_ports() {
+        let mut pool = Pool::new();
+        let mut count = [0; Pool::PORTS];
+        // As after a power cut: each asks for its third file from one port or the next.
+        for number in 0..1000 {
+            for _ in 0..=number % 3 {
+                count[pool.next(peer(number))] += 1;
+            }
+        }
+        assert!(count.iter().all(|count| *count > 100), "{count:?}");
+    }
+
+    #[test]
+    fn many_addresses_share_what_is_bound_to_none() {
+        let mut pool = Pool::new();
+        for number in 0..100 {
+            let at = Local { socket: 0, source: Ipv4Addr::new(127, 0, 0, number) };
+            if pool.home(at).is_none() {
+                let home = pool.new_home(at, usize::from(number));
+                pool.add(home);
+            }
+            assert_eq!(pool.home(at).unwrap().first, usize::from(number).min(MOST_HOMES));
+        }
+        assert!(pool.home(Local { socket: 1, source: Ipv4Addr::LOCALHOST }).is_none());
+    }
+}
