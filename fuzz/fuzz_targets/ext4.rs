@@ -26,7 +26,11 @@ fn walk(ext4: &Ext4<&[u8]>, len: u64) -> Result<(), ImageError> {
         }
         ext4.entries(&directory, &mut budget, |entry, budget| {
             assert!(!entry.name.is_empty() && entry.name.len() <= 255);
-            assert!(!entry.name.contains(&b'/') && !entry.name.contains(&0) && !matches!(entry.name, b"." | b".."));
+            assert!(
+                !entry.name.contains(&b'/')
+                    && !entry.name.contains(&0)
+                    && !matches!(entry.name, b"." | b"..")
+            );
             let inode = ext4.inode(entry.inode)?;
             for xattr in ext4.xattrs(&inode)? {
                 assert!(!xattr.name.contains(&0));

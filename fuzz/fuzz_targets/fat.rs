@@ -24,7 +24,13 @@ impl Visit for Reader {
         Ok(())
     }
 
-    fn file(&mut self, path: &[String], len: u64, _: Option<i64>, content: &mut dyn Read) -> Result<(), ImageError> {
+    fn file(
+        &mut self,
+        path: &[String],
+        len: u64,
+        _: Option<i64>,
+        content: &mut dyn Read,
+    ) -> Result<(), ImageError> {
         self.directory(path)?;
         io::copy(&mut content.take(len), &mut io::sink())?;
         Ok(())
