@@ -4,7 +4,7 @@
 
 import { RP2040 } from 'rp2040js';
 import { Cores } from './cores.js';
-import { randomBits, readableDmaAbort } from './quirks.js';
+import { idleFlashStream, randomBits, readableDmaAbort } from './quirks.js';
 import { SpiBus } from './spi.js';
 
 export class Board {
@@ -71,6 +71,7 @@ export class Board {
         for (const { address, bytes } of this.image.flash) chip.flash.set(bytes, address - FLASH);
         readableDmaAbort(chip);
         randomBits(chip);
+        idleFlashStream(chip);
         this.cores = new Cores(chip, this.clock);
         chip.logger = {
             debug() {},

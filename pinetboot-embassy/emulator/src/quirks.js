@@ -21,6 +21,15 @@ export function randomBits(chip, seed = 1) {
     };
 }
 
+/**
+ * The flash cache's control (2.6.3), which rp2040js has not: no streaming is under way. Firmware waits for that before it
+ * asks the flash for its number. The number itself reads as zeros, as rp2040js answers all that is asked of the flash.
+ */
+export function idleFlashStream(chip) {
+    chip.peripherals[XIP_CTRL] = { readUint32: () => 0, writeUint32() {}, writeUint32Atomic() {} };
+}
+
+const XIP_CTRL = 0x14000;
 const CHAN_ABORT = 0x444;
 const ROSC = 0x40060;
 const RANDOMBIT = 0x1c;
