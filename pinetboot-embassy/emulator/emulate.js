@@ -52,7 +52,7 @@ const socket = await bridge(chip, Number(values.port ?? 0));
 const stop = new AbortController();
 process.once('SIGINT', () => stop.abort()).once('SIGTERM', () => stop.abort());
 console.log(`ready: its cable is UDP port ${socket.address().port}`);
-await live(board, stop.signal);
+await live(board, socket, stop.signal);
 socket.close();
 const { received, sent, full } = chip.counts;
 console.log(`${(board.now / 1e9).toFixed(3)} s of its time; ${received} frames in, ${sent} out, ${full} lost in a full buffer`);

@@ -3,10 +3,10 @@
 // It runs slower while the firmware computes, about ten times. What it lost then is not made up for while the firmware
 // waits: to it the world would seem to stand still, and it would send everything again.
 
-import { setImmediate, setTimeout } from 'node:timers/promises';
+import { setImmediate } from 'node:timers/promises';
 
-/** Runs the board until `signal` is aborted. */
-export async function live(board, signal) {
+/** Runs the board until `signal` is aborted; `socket` is its cable, which see `bridge`. */
+export async function live(board, socket, signal) {
     let last = performance.now();
     while (!signal.aborted) {
         const began = performance.now();
@@ -17,9 +17,21 @@ export async function live(board, signal) {
             board.run(board.now + step);
             due -= step;
         }
-        // Let datagrams in; with time for others where there is nothing to compute.
-        await (due > 0 ? setImmediate() : setTimeout(1));
+        // Let datagrams in; and others, where there is nothing to compute before the next comes.
+        await (due > 0 ? setImmediate() : datagramOrMillisecond(socket));
     }
+}
+
+function datagramOrMillisecond(socket) {
+    return new Promise((resolve) => {
+        const done = () => {
+            clearTimeout(timer);
+            socket.off('message', done);
+            resolve();
+        };
+        const timer = setTimeout(done, 1);
+        socket.once('message', done);
+    });
 }
 
 /** Nanoseconds of virtual time between looks at the clock. */

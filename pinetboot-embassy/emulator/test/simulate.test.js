@@ -24,7 +24,7 @@ test('pinetboot simulate boots a Pi 5 from it, DHCP and all', { skip }, async (t
     const { board, chip } = bench({ firmware: FIRMWARE, bootrom: BOOTROM, archive: archive.uf2 });
     const socket = await bridge(chip);
     const stop = new AbortController();
-    const running = live(board, stop.signal);
+    const running = live(board, socket, stop.signal);
     t.after(async () => {
         stop.abort();
         await running;
