@@ -1,16 +1,13 @@
 //! `pinetboot serve` boots an emulated machine: U-Boot loads a real kernel from it, and starts it.
 
+mod machine;
 mod namespace;
 
 use std::fs;
-use std::path::PathBuf;
-use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use namespace::{End, Namespace, Process, SOON, cable, dnsmasq, end};
-
-/// For what an emulated machine computes or loads; it takes a few seconds where nothing else runs.
-const A_WHILE: Duration = Duration::from_secs(90);
+use machine::{A_WHILE, KERNEL_ADDRESS, Machine, UBoot, kernel};
+use namespace::{End, Namespace, SOON, cable, dnsmasq, end};
 
 #[test]
 #[ignore = "needs root, network namespaces, QEMU, U-Boot and PINETBOOT_ARM64_KERNEL; run by .ci/run"]
@@ -25,7 +22,7 @@ fn u_boot_loads_a_kernel_and_starts_it() {
     network.tap("tap0");
     network.address("tap0", "10.77.0.1/24");
     let mut server = network.serve(tree.path(), &[]);
-    let mut uboot = UBoot::start(&network);
+    let mut uboot = UBoot::start(&Machine::new(&network));
     for setting in ["ipaddr 10.77.0.2", "serverip 10.77.0.1", "netmask 255.255.255.0"] {
         uboot.run(&format!("setenv {setting}"), SOON);
     }
@@ -74,7 +71,7 @@ fn u_boot_gets_its_address_from_us_too() {
     network.address("tap0", "10.77.0.1/24");
     let server =
         network.serve(tree.path(), &["--dhcp", "lease", "--dhcp-clients", "all", "--interface", "tap0"]);
-    let mut uboot = UBoot::start(&network);
+    let mut uboot = UBoot::start(&Machine::new(&network));
     uboot.run("setenv autoload no", SOON);
     let said = uboot.run("dhcp", A_WHILE);
     assert!(said.contains("DHCP client bound to address 10.77.0."), "{said}");
@@ -99,7 +96,7 @@ fn uefi_boots_by_pxe() {
     network.address("tap0", "10.77.0.1/24");
     let pxe = ["--dhcp", "lease", "--dhcp-clients", "pxe", "--boot-file", "Image", "--interface", "tap0"];
     let mut server = network.serve(tree.path(), &pxe);
-    let mut console = Process::start(machine(&network, "/usr/share/qemu-efi-aarch64/QEMU_EFI.fd"));
+    let mut console = Machine::new(&network).start(machine::UEFI);
     console.expect("EFI stub: Booting Linux Kernel", A_WHILE);
     println!("the server says {}", server.line(" sent Image", SOON));
     let log = server.stop();
@@ -118,7 +115,7 @@ fn uefi_boots_by_pxe_beside_a_router() {
 
     let pxe = ["--dhcp", "proxy", "--dhcp-clients", "pxe", "--boot-file", "Image", "--interface", "lan"];
     let mut server = network.serve(tree.path(), &pxe);
-    let mut console = Process::start(machine(&network, "/usr/share/qemu-efi-aarch64/QEMU_EFI.fd"));
+    let mut console = Machine::new(&network).start(machine::UEFI);
     console.expect("EFI stub: Booting Linux Kernel", A_WHILE);
     let line = server.line(" sent Image", SOON);
     assert!(line.contains(" 10.77.0.5") || line.contains(" 10.77.0.60"), "an address of dnsmasq's: {line}");
@@ -138,7 +135,7 @@ fn u_boot_is_not_misled_by_a_proxy() {
     let _dnsmasq = dnsmasq(&router, &[]);
     let pxe = ["--dhcp", "proxy", "--dhcp-clients", "pxe", "--boot-file", "file", "--interface", "lan"];
     let mut server = network.serve(tree.path(), &pxe);
-    let mut uboot = UBoot::start(&network);
+    let mut uboot = UBoot::start(&Machine::new(&network));
     for setting in ["autoload no", "bootp_vci PXEClient:Arch:00000:UNDI:002001"] {
         uboot.run(&format!("setenv {setting}"), SOON);
     }
@@ -162,51 +159,6 @@ fn beside_a_router(role: &str) -> (Namespace, Namespace) {
     (network, router)
 }
 
-/// The kernel to boot: uncompressed, as `booti` wants it.
-fn kernel() -> Vec<u8> {
-    let path = std::env::var_os(KERNEL).map(PathBuf::from);
-    let path = path.unwrap_or_else(|| {
-        panic!(
-            "{KERNEL} is not set: it names an uncompressed arm64 kernel. '.ci/run arm64-kernel' fetches one"
-        )
-    });
-    let kernel = fs::read(&path).unwrap_or_else(|error| panic!("{KERNEL} is {}: {error}", path.display()));
-    // Linux, Documentation/arm64/booting.rst
-    assert_eq!(kernel.get(0x38..0x3c), Some(&b"ARM\x64"[..]), "{} is no arm64 Image", path.display());
-    kernel
-}
-
-/// An emulated machine at U-Boot's prompt.
-struct UBoot {
-    console: Process,
-}
-
-impl UBoot {
-    fn start(network: &Namespace) -> Self {
-        let mut console = Process::start(machine(network, "/usr/lib/u-boot/qemu_arm64/u-boot.bin"));
-        console.expect("Hit any key to stop autoboot", A_WHILE);
-        console.say("\n");
-        console.expect(PROMPT, SOON);
-        Self { console }
-    }
-
-    /// Runs a command, and returns what it says.
-    fn run(&mut self, command: &str, within: Duration) -> String {
-        self.console.say(&format!("{command}\n"));
-        self.console.expect(PROMPT, within)
-    }
-}
-
-/// An emulated machine with this firmware, on tap0.
-fn machine(network: &Namespace, firmware: &str) -> Command {
-    let mut qemu = network.command("qemu-system-aarch64");
-    qemu.args(["-M", "virt", "-cpu", "cortex-a57", "-m", "768", "-bios", firmware]);
-    qemu.args(["-display", "none", "-monitor", "none", "-serial", "stdio"]);
-    qemu.args(["-netdev", "tap,id=n0,ifname=tap0,script=no,downscript=no"]);
-    qemu.args(["-device", "virtio-net-pci,netdev=n0,romfile="]);
-    qemu
-}
-
 /// As `crc32` of U-Boot and gzip: ISO 3309.
 fn crc32(bytes: &[u8]) -> u32 {
     let step = |crc: u32, _| if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 };
@@ -218,10 +170,3 @@ fn crc32(bytes: &[u8]) -> u32 {
 fn the_checksum_is_the_usual_one() {
     assert_eq!(crc32(b"123456789"), 0xcbf4_3926);
 }
-
-const KERNEL: &str = "PINETBOOT_ARM64_KERNEL";
-
-/// U-Boot's `kernel_addr_r` on this machine.
-const KERNEL_ADDRESS: &str = "40400000";
-
-const PROMPT: &str = "\n=> ";

@@ -1,0 +1,63 @@
+//! A shell in an emulated machine, driven over its serial console.
+
+use std::time::Duration;
+
+use crate::machine::A_WHILE;
+use crate::namespace::Process;
+
+/// At its prompt. It does not repeat what it is told.
+#[derive(Debug)]
+pub(crate) struct Shell {
+    console: Process,
+}
+
+impl Shell {
+    /// Waits for the shell that .ci/guest-init or [`INIT`] gives.
+    pub(crate) fn on(mut console: Process) -> Self {
+        console.expect("Linux version", A_WHILE);
+        console.expect(PROMPT, A_WHILE);
+        Self { console }
+    }
+
+    /// Runs a command, and returns how it ended and what it said.
+    fn try_run(&mut self, command: &str, within: Duration) -> (i32, String) {
+        self.start(command);
+        self.finish(within)
+    }
+
+    /// Runs a command that has to succeed, and returns what it said.
+    pub(crate) fn run(&mut self, command: &str, within: Duration) -> String {
+        let (status, said) = self.try_run(command, within);
+        assert_eq!(status, 0, "{command}: {said}");
+        said
+    }
+
+    /// Starts a command, to [`finish`](Self::finish) later.
+    fn start(&mut self, command: &str) {
+        self.console.say(&format!("({command}); echo \"status $?\"\n"));
+    }
+
+    /// Waits for the started command to end, and returns how it ended and what it said.
+    fn finish(&mut self, within: Duration) -> (i32, String) {
+        let heard = self.console.expect(PROMPT, within).replace('\r', "");
+        let (said, status) = heard.rsplit_once("status ").unwrap_or_else(|| panic!("no status: {heard}"));
+        let status = status.lines().next().and_then(|line| line.parse().ok());
+        (status.unwrap_or_else(|| panic!("no status: {heard}")), said.trim_end().to_owned())
+    }
+
+    /// Switches the machine off.
+    pub(crate) fn power_off(mut self, command: &str) {
+        self.console.say(&format!("{command}\n"));
+        self.console.expect("reboot: Power down", A_WHILE);
+    }
+}
+
+/// The first program of a root that has just BusyBox.
+pub(crate) const INIT: &str = "#!/bin/busybox sh
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+stty -echo
+PS1='guest> ' exec setsid cttyhack sh
+";
+
+const PROMPT: &str = "guest> ";
