@@ -46,6 +46,11 @@ export class Board {
         return done();
     }
 
+    /** Lets time pass in which no instruction is computed: for cores that go round in a loop for ever. */
+    skip(nanos) {
+        this.clock.tick(nanos);
+    }
+
     powerOn() {
         this.chip = this.assemble();
     }

@@ -78,6 +78,11 @@ export class Cores {
         this.state[this.cores.indexOf(this.chip.core)] = 'halted';
     }
 
+    /** Where that core's stack begins; undefined while it has none. Core 0 finds it in its vector table, core 1 is told. */
+    stackTop(index) {
+        return index === 0 ? this.chip.readUint32(this.cores[0].VTOR) : this.handshake[4];
+    }
+
     runnable(index) {
         return this.state[index] === 'running' && !this.cores[index].waiting;
     }

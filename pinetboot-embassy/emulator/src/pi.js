@@ -4,38 +4,30 @@
 // TFTP asks again for a file after 2 s, as a Pi does; what a Pi does when a DATA packet is lost is not known, so this one
 // waits for the server, until 30 s are over.
 
-import { BROADCAST, arp, ethernet, ip, parse, udp } from './packets.js';
-import { wireTime } from './w5500.js';
+import { BROADCAST, arp, ethernet, ip, udp } from './packets.js';
 
 export class Pi {
     /**
-     * @param board the board's clock
-     * @param chip the W5500 at the other end
+     * @param cable what it is plugged into
      * @param {{ serial?: number, mac?: string, think?: number }} options `think`: nanoseconds from DATA to ACK
      */
-    constructor(board, chip, { serial = 0xbd989ae1, mac = '2ccf67e8271e', think = 0 } = {}) {
-        Object.assign(this, { board, chip, serial, think });
+    constructor(cable, { serial = 0xbd989ae1, mac = '2ccf67e8271e', think = 0 } = {}) {
+        Object.assign(this, { cable, board: cable.board, serial, think });
         this.mac = Buffer.from(mac, 'hex');
         this.ip = '0.0.0.0';
         this.neighbours = new Map();
         this.unresolved = new Map();
-        this.ports = new Map();
+        this.ports = new Map(); // who listens: { receive(datagram), arrived?(), leaving?(datagram) }
         this.nextPort = 49152;
-        this.wireFree = 0;
-        /** Loses frames: called with 'to' or 'from' the board and the frame. */
-        this.loses = () => false;
-        chip.onFrame = (frame) => this.loses('from', frame) || this.receive(frame);
+        cable.pis.push(this);
     }
 
-    /** Puts a frame on the wire; it is in the chip when its last bit is. */
     transmit(frame) {
-        if (this.loses('to', frame)) return;
-        this.wireFree = Math.max(this.board.now, this.wireFree) + wireTime(frame.length);
-        this.board.at(this.wireFree, () => this.chip.receive(frame));
+        this.cable.transmit(frame);
     }
 
-    receive(frame) {
-        const packet = parse(frame);
+    receive(packet) {
+        if (!packet.to.equals(this.mac) && !packet.to.equals(BROADCAST)) return;
         if (packet.arp) {
             this.resolved(packet.arp.fromIp, packet.arp.from);
             if (packet.arp.operation === 1 && packet.arp.toIp === this.ip) {
@@ -43,8 +35,18 @@ export class Pi {
                 this.transmit(ethernet(packet.arp.from, this.mac, 0x0806, reply));
             }
         } else if (packet.udp) {
-            this.ports.get(packet.udp.toPort)?.(packet.udp);
+            this.ports.get(packet.udp.toPort)?.receive(packet.udp);
         }
+    }
+
+    /** A frame of ours, perhaps, is in the board's chip. */
+    arrived({ from, udp }) {
+        if (udp && from.equals(this.mac)) this.ports.get(udp.fromPort)?.arrived?.();
+    }
+
+    /** A frame for us, perhaps, is what the board's chip has been told to send. */
+    leaving({ to, udp }) {
+        if (udp && to.equals(this.mac)) this.ports.get(udp.toPort)?.leaving?.(udp);
     }
 
     /** Of what waits for an address to be resolved the last is kept, as in any small stack. */
@@ -77,7 +79,7 @@ export class Pi {
             this.send('255.255.255.255', 67, 68, this.dhcp(1));
             this.board.at(this.board.now + 2e9, discover);
         };
-        this.ports.set(68, ({ payload }) => {
+        const receive = ({ payload }) => {
             const reply = dhcpReply(payload);
             if (!payload.subarray(28, 34).equals(this.mac)) return;
             if (reply.type === 2) {
@@ -87,7 +89,8 @@ export class Pi {
                 ack = reply;
                 this.ip = reply.address;
             }
-        });
+        };
+        this.ports.set(68, { receive });
         discover();
         const leased = this.board.run(this.board.now + seconds * 1e9, () => ack !== null);
         this.ports.delete(68);
@@ -125,9 +128,7 @@ export class Pi {
     /** Fetches a file: how it ended, its bytes, and how long the board took for each block, in nanoseconds. */
     fetch(server, path, options = {}) {
         const transfer = new Transfer(this, server, path, options);
-        const limit = (options.seconds ?? 30) * 1e9;
-        this.board.run(this.board.now + limit, () => transfer.outcome !== null);
-        transfer.close();
+        finish([transfer], options.seconds);
         return transfer;
     }
 
@@ -136,6 +137,13 @@ export class Pi {
         const transfer = this.fetch(server, path, { probe: true });
         return transfer.outcome === 'probed' ? transfer.size : null;
     }
+}
+
+/** Lets the board run until they are all over; what is not after so many seconds is given up. */
+export function finish(transfers, seconds = 30) {
+    const [{ pi }] = transfers;
+    pi.board.run(pi.board.now + seconds * 1e9, () => transfers.every(({ outcome }) => outcome !== null));
+    for (const transfer of transfers) transfer.close();
 }
 
 /** One request and what comes of it. `outcome`: 'complete', 'probed', 'given up', or { code, words } of an ERROR. */
@@ -150,45 +158,39 @@ export class Transfer {
         this.size = null;
         this.turnarounds = [];
         this.duplicates = 0;
-        this.start = pi.board.now;
-        pi.ports.set(this.port, (datagram) => this.receive(datagram));
+        this.inChip = null;
+        this.began = pi.board.now;
+        pi.ports.set(this.port, this);
         const request = Buffer.from(`\0\x01${path}\0octet\0tsize\x000\0blksize\0${blksize}\0`, 'latin1');
         this.ask = () => {
             if (this.peer || this.outcome) return;
             pi.send(server, 69, this.port, request);
             pi.board.at(pi.board.now + 2e9, this.ask);
         };
-        this.watchChip();
         this.ask();
     }
 
-    /** From a frame of ours in the chip to the chip being told to send. */
-    watchChip() {
-        const { chip, board, port } = { ...this.pi, port: this.port };
-        const receive = chip.receive;
-        chip.receive = (frame) => {
-            const kept = receive.call(chip, frame);
-            if (kept && parse(frame).udp?.fromPort === port) this.inChip = board.now;
-            return kept;
-        };
-        chip.onSend = (frame) => {
-            const { udp: sent } = parse(frame);
-            if (sent?.toPort !== port || sent.payload[1] !== DATA || this.inChip === null) return;
-            this.turnarounds.push(board.now - this.inChip);
-            this.inChip = null;
-        };
+    // From a packet of ours in the chip to the chip being told to send DATA.
+
+    arrived() {
+        this.inChip = this.pi.board.now;
+    }
+
+    leaving({ payload }) {
+        if (payload[1] !== DATA || this.inChip === null) return;
+        this.turnarounds.push(this.pi.board.now - this.inChip);
         this.inChip = null;
-        this.unwatch = () => {
-            chip.receive = receive;
-            chip.onSend = () => {};
-        };
     }
 
     close() {
-        this.outcome ??= 'given up';
-        this.unwatch();
+        if (this.outcome === null) this.end('given up');
         this.pi.ports.delete(this.port);
-        this.nanos = this.pi.board.now - this.start;
+    }
+
+    /** Ends it: `nanos` is how long it took. */
+    end(outcome) {
+        this.outcome = outcome;
+        this.nanos = this.pi.board.now - this.began;
     }
 
     get bytes() {
@@ -204,7 +206,7 @@ export class Transfer {
             case DATA:
                 return this.data(payload);
             case ERROR:
-                this.outcome = { code: payload.readUInt16BE(2), words: payload.toString('latin1', 4, payload.length - 1) };
+                this.end({ code: payload.readUInt16BE(2), words: payload.toString('latin1', 4, payload.length - 1) });
         }
     }
 
@@ -216,7 +218,7 @@ export class Transfer {
         }
         if (!this.probe) return this.answer(Buffer.from([0, ACK, 0, 0]));
         this.answer(Buffer.from('\0\x05\0\0Early terminate\0', 'latin1'));
-        this.outcome = 'probed';
+        this.end('probed');
     }
 
     data(payload) {
@@ -231,7 +233,7 @@ export class Transfer {
         this.expected++;
         this.onBlock(this);
         this.answer(ack);
-        if (bytes.length < this.blksize) this.outcome = 'complete';
+        if (bytes.length < this.blksize) this.end('complete');
     }
 
     answer(payload) {

@@ -8,9 +8,12 @@ export class SpiBus {
         this.devices = [];
         this.bytes = 0;
         this.transactions = 0;
+        /** A bus that hangs ends no byte any more, until the chip is reset. */
+        this.hangs = false;
         let answer = 0;
         const done = clock.createAlarm(() => spi.completeTransmit(answer));
         spi.onTransmit = (value) => {
+            if (this.hangs) return;
             this.bytes++;
             answer = this.exchange(value);
             done.schedule((spi.dataBits * 1e9) / spi.clockFrequency);

@@ -43,10 +43,10 @@ test('a Pi gets an address with all that it needs, and its files from flash', { 
 
 test('frames are lost on the cable, both ways, and the file comes all the same', { skip: missing }, (t) => {
     const archive = pack(t, BOOT);
-    const { pi, server } = plugIn({ archive });
+    const { cable, pi, server } = plugIn({ archive });
     const lost = { to: 0, from: 0 };
     const draw = chance(7);
-    pi.loses = (way) => draw(0.02) && ++lost[way] > 0;
+    cable.loses = (way) => draw(0.02) && ++lost[way] > 0;
     const got = pi.fetch(server, 'bd989ae1/kernel_2712.img', { seconds: 60 });
     assert.equal(got.outcome, 'complete');
     assert.ok(got.bytes.equals(archive.read('kernel_2712.img')));
@@ -64,6 +64,19 @@ test('a flood fills the chip’s buffer, and the transfer survives it', { skip: 
     assert.equal(got.outcome, 'complete');
     assert.ok(got.bytes.equals(archive.read('kernel_2712.img')));
     assert.ok(chip.counts.full > 20, `the buffer was never full: ${JSON.stringify(chip.counts)}`);
+});
+
+test('a bus that hangs is ended by the watchdog, and the board serves again', { skip: missing }, (t) => {
+    const archive = pack(t, BOOT);
+    const { board, pi, server } = plugIn({ archive });
+    board.buses[0].hangs = true; // the firmware waits for the end of a byte for ever
+    const began = board.now;
+    assert.equal(pi.fetch(server, 'bd989ae1/config.txt', { seconds: 0.1 }).outcome, 'given up');
+    board.skip(7.5e9); // it would take a minute to compute
+    const served = pi.fetch(server, 'bd989ae1/config.txt', { seconds: 20 }).outcome === 'complete';
+    assert.ok(served, `not within ${(board.now - began) / 1e9} s; ${board.resets} resets`);
+    assert.equal(board.resets, 1);
+    t.diagnostic(`served after ${((board.now - began) / 1e9).toFixed(1)} s`);
 });
 
 for (const length of [0xffff, 0, 1517]) {

@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { bench } from '../src/bench.js';
 import { makeCard, openCard } from '../src/card.js';
+import { Cable } from '../src/cable.js';
 import { Pi } from '../src/pi.js';
 
 export const { FIRMWARE, BOOTROM, PINETBOOT } = process.env;
@@ -46,10 +47,16 @@ export function card(t, files) {
     return { ...source, path, image };
 }
 
-/** The board, powered, and a Pi on its cable that has an address. */
-export function plugIn({ archive, card, ...options } = {}, pi = {}) {
+/** The board, powered, and its cable. */
+export function powerOn({ archive, card, ...options } = {}) {
     const parts = bench({ firmware: FIRMWARE, bootrom: BOOTROM, archive: archive?.uf2, card: card?.image, ...options });
-    const client = new Pi(parts.board, parts.chip, pi);
+    return { ...parts, cable: new Cable(parts.board, parts.chip) };
+}
+
+/** The same, and a Pi on its cable that has an address. */
+export function plugIn(board, pi = {}) {
+    const parts = powerOn(board);
+    const client = new Pi(parts.cable, pi);
     const ack = client.lease();
     const server = [...ack.options.get(54)].join('.');
     return { ...parts, pi: client, ack, server };
