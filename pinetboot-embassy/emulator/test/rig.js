@@ -29,11 +29,11 @@ export function tree(t, files) {
     return { root, read: (name) => readFileSync(join(root, name)) };
 }
 
-/** A UF2 of those files. */
-export function pack(t, files) {
+/** A UF2 of those files, for a board with so much flash. */
+export function pack(t, files, flash = '2M') {
     const packed = tree(t, files);
     const uf2 = join(tree(t, {}).root, 'boot.uf2');
-    execFileSync(PINETBOOT, ['pack', packed.root, '-o', uf2]);
+    execFileSync(PINETBOOT, ['pack', packed.root, '-o', uf2, '--flash', flash]);
     return { ...packed, uf2 };
 }
 
