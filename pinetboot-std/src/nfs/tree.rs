@@ -10,28 +10,30 @@
 
 mod attributes;
 mod changes;
+mod error;
 mod identity;
 mod kernel;
 mod listing;
+mod making;
 mod open_files;
+mod opening;
 
 use std::ffi::CString;
-use std::fmt;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
-use std::sync::Arc;
 
 use nfs3_types::nfs3::{
     ACCESS3_DELETE, ACCESS3_EXECUTE, ACCESS3_EXTEND, ACCESS3_LOOKUP, ACCESS3_MODIFY, ACCESS3_READ,
-    createhow3, createverf3, devicedata3, fattr3, ftype3, mknoddata3, nfsstat3, nfstime3, sattr3, set_atime,
-    set_gid3, set_mode3, set_mtime, set_size3, set_uid3, stable_how,
+    createhow3, devicedata3, fattr3, ftype3, mknoddata3, nfsstat3, sattr3, set_mode3, set_size3, stable_how,
 };
-use rustix::fs::{self, Access, AtFlags, FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{self, Access, AtFlags, FileType, Mode, OFlags};
 use rustix::io::{self, Errno};
 
-use self::attributes::{attributes, status};
-use self::identity::{act_as, act_as_root, modes_are_exact};
+use self::attributes::status;
+pub use self::error::OpenError;
+use self::identity::{act_as, act_as_root};
 use self::listing::Listings;
+use self::making::{initial, mode};
 use self::open_files::{OpenFile, OpenFiles};
 use super::file_system::{Caller, Entry, FileId, FileSystem, Found, Listed, Place, Result, Usage};
 
@@ -43,18 +45,6 @@ pub struct DirectoryTree {
     link_max: u32,
     files: OpenFiles,
     listings: Listings,
-}
-
-/// Why a directory cannot be served.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum OpenError {
-    /// The directory cannot be opened.
-    Directory(std::io::Error),
-    /// Its file system has no file handles; overlayfs has them if mounted with `nfs_export=on,index=on`.
-    NoHandles(std::io::Error),
-    /// The process may not open files by handle.
-    NotPrivileged,
 }
 
 impl DirectoryTree {
@@ -89,82 +79,6 @@ impl DirectoryTree {
         })
     }
 
-    fn file(&self, id: &FileId) -> Result<Arc<OpenFile>> {
-        if let Some(file) = self.files.find(id) {
-            return Ok(file);
-        }
-        let place = self.open_by_id(id, OFlags::PATH).map_err(status)?;
-        Ok(self.files.keep(*id, OpenFile::place(place)))
-    }
-
-    fn open_by_id(&self, id: &FileId, flags: OFlags) -> io::Result<OwnedFd> {
-        act_as_root().map_err(|_| Errno::PERM)?;
-        // ENOENT is what the kernel says of a handle it can make nothing of.
-        kernel::open(self.root.as_fd(), id, flags).map_err(|error| match error {
-            Errno::NOENT | Errno::INVAL => Errno::STALE,
-            error => error,
-        })
-    }
-
-    /// Only a regular file's content: opening a device or a FIFO does things.
-    fn open_content(&self, id: &FileId, flags: OFlags) -> io::Result<OwnedFd> {
-        self.open_by_id(id, flags | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW)
-    }
-
-    fn stat(&self, id: &FileId, file: &OpenFile) -> Result<fattr3> {
-        let stat = fs::fstat(file).map_err(status)?;
-        if stat.st_nlink == 0 {
-            // Removed behind our back. Nobody has it open but us.
-            self.files.forget(id);
-            return Err(nfsstat3::NFS3ERR_STALE);
-        }
-        Ok(attributes(&stat))
-    }
-
-    fn found(&self, fd: BorrowedFd<'_>) -> io::Result<Found> {
-        let id = kernel::of_file(fd)?;
-        Ok(Found { id, attributes: attributes(&fs::fstat(fd)?) })
-    }
-
-    /// The file that `name` in `dir` is, opened as this thread's user.
-    fn open_name(&self, dir: &OpenFile, name: &CString) -> io::Result<OwnedFd> {
-        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        fs::openat2(dir, name, flags, Mode::empty(), ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS)
-            .map_err(|error| match error {
-                // Another file system is mounted there.
-                Errno::XDEV => Errno::ACCESS,
-                error => error,
-            })
-    }
-
-    /// The directory above. A directory may have been moved out of the tree by others, so all the way up is looked at.
-    fn parent(&self, id: &FileId, dir: &OpenFile) -> io::Result<OwnedFd> {
-        if *id == self.root_id {
-            return dir
-                .as_fd()
-                .try_clone_to_owned()
-                .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO));
-        }
-        let open = |dir: BorrowedFd<'_>| {
-            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            fs::openat2(dir, c"..", flags, Mode::empty(), ResolveFlags::NO_XDEV)
-        };
-        let parent = open(dir.as_fd())?;
-        act_as_root().map_err(|_| Errno::PERM)?;
-        let (mut above, mut steps) = (kernel::of_file(parent.as_fd())?, MOST_LEVELS);
-        let mut at = open(parent.as_fd());
-        while above != self.root_id {
-            let next = at?;
-            let next_id = kernel::of_file(next.as_fd())?;
-            steps -= 1;
-            if next_id == above || steps == 0 {
-                return Err(Errno::STALE);
-            }
-            (above, at) = (next_id, open(next.as_fd()));
-        }
-        Ok(parent)
-    }
-
     /// May the caller do this with the file's content? Its owner always may, and root, whom the kernel would let pass too.
     fn may_use(&self, caller: &Caller, id: &FileId, file: &OpenFile, any_of: &[Access]) -> Result<()> {
         if caller.uid == 0 || self.stat(id, file)?.uid == caller.uid {
@@ -175,45 +89,6 @@ impl DirectoryTree {
             true => Ok(()),
             false => Err(nfsstat3::NFS3ERR_ACCES),
         }
-    }
-
-    fn regular(&self, id: &FileId, file: &OpenFile) -> io::Result<()> {
-        match self.stat(id, file).map_err(|_| Errno::STALE)?.type_ {
-            ftype3::NF3REG => Ok(()),
-            ftype3::NF3DIR => Err(Errno::ISDIR),
-            _ => Err(Errno::INVAL),
-        }
-    }
-
-    fn reader<'a>(&self, id: &FileId, file: &'a OpenFile) -> Result<BorrowedFd<'a>> {
-        file.reader(|| {
-            self.regular(id, file)?;
-            self.open_content(id, OFlags::RDONLY)
-        })
-        .map_err(status)
-    }
-
-    fn writer<'a>(&self, id: &FileId, file: &'a OpenFile) -> Result<BorrowedFd<'a>> {
-        file.writer(|| {
-            self.regular(id, file)?;
-            self.open_content(id, OFlags::RDWR)
-        })
-        .map_err(status)
-    }
-
-    /// What has just been made under a name: its id, the attributes it should have, and a place among the open files.
-    fn made(&self, dir: &OpenFile, name: &CString, caller: &Caller, with: &sattr3) -> Result<Found> {
-        let place = self.open_name(dir, name).map_err(status)?;
-        self.finish(caller, OpenFile::place(place), with)
-    }
-
-    fn finish(&self, caller: &Caller, file: OpenFile, with: &sattr3) -> Result<Found> {
-        let id = kernel::of_file(file.as_fd()).map_err(status)?;
-        let file = self.files.keep(id, file);
-        let with =
-            sattr3 { mode: if modes_are_exact() { set_mode3::None } else { with.mode }, ..with.clone() };
-        self.change(caller, &id, &file, &with)?;
-        Ok(Found { id, attributes: self.stat(&id, &file)? })
     }
 
     fn change(&self, caller: &Caller, id: &FileId, file: &OpenFile, changes: &sattr3) -> Result<()> {
@@ -235,38 +110,6 @@ impl DirectoryTree {
         if let Ok(id) = kernel::of_name(dir.as_fd(), name) {
             self.files.forget(&id);
         }
-    }
-
-    fn create_exclusive(
-        &self,
-        dir: &OpenFile,
-        name: &CString,
-        verifier: createverf3,
-    ) -> io::Result<OpenFile> {
-        let (atime, mtime) = times_of(verifier);
-        match self.create_new(dir, name, Mode::RUSR | Mode::WUSR) {
-            Ok(fd) => {
-                let times = sattr3 {
-                    atime: set_atime::SET_TO_CLIENT_TIME(atime),
-                    mtime: set_mtime::SET_TO_CLIENT_TIME(mtime),
-                    ..sattr3::default()
-                };
-                changes::apply(fd.as_fd(), &times)?;
-                Ok(OpenFile::made(fd))
-            }
-            Err(Errno::EXIST) => {
-                let place = self.open_name(dir, name).map_err(|_| Errno::EXIST)?;
-                let there = attributes(&fs::fstat(&place)?);
-                let ours = there.type_ == ftype3::NF3REG && (there.atime, there.mtime) == (atime, mtime);
-                if ours { Ok(OpenFile::place(place)) } else { Err(Errno::EXIST) }
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    fn create_new(&self, dir: &OpenFile, name: &CString, mode: Mode) -> io::Result<OwnedFd> {
-        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        fs::openat(dir, name, flags, mode)
     }
 }
 
@@ -380,7 +223,8 @@ impl FileSystem for DirectoryTree {
 
     fn commit(&self, id: &FileId, _: u64, _: u32) -> Result<()> {
         let file = self.file(id)?;
-        fs::fsync(self.writer(id, &file)?).map_err(status)
+        // Whatever it is opened for: where nothing was written, on an overlay, opening for writing would make a copy.
+        fs::fsync(self.reader(id, &file)?).map_err(status)
     }
 
     fn create(&self, caller: &Caller, dir: &FileId, name: &[u8], how: &createhow3) -> Result<Found> {
@@ -561,61 +405,9 @@ impl FileSystem for DirectoryTree {
     }
 }
 
-impl fmt::Display for OpenError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Directory(error) => write!(f, "cannot be opened: {error}"),
-            Self::NoHandles(error) => write!(
-                f,
-                "its file system has no file handles ({error}), which NFS needs; overlayfs has them if mounted with \
-                 index=on,nfs_export=on"
-            ),
-            Self::NotPrivileged => write!(
-                f,
-                "serving NFS takes root (in a container: --cap-add DAC_READ_SEARCH as well), or the program with the \
-                 capabilities dac_read_search, dac_override, setuid, setgid, chown, fowner, fsetid and mknod"
-            ),
-        }
-    }
-}
-
-impl core::error::Error for OpenError {}
-
 fn c_string(name: &[u8]) -> Result<CString> {
     CString::new(name).map_err(|_| nfsstat3::NFS3ERR_INVAL)
 }
 
-fn mode(with: &sattr3, default: u32) -> Mode {
-    let mode = match with.mode {
-        set_mode3::Some(mode) => mode,
-        set_mode3::None => default,
-    };
-    Mode::from_raw_mode(mode & 0o7777)
-}
-
-/// What making a file does not do already: owners, where they are not the caller, and times.
-fn initial(with: &sattr3, caller: &Caller) -> sattr3 {
-    let uid = match with.uid {
-        set_uid3::Some(uid) if uid != caller.uid => set_uid3::Some(uid),
-        _ => set_uid3::None,
-    };
-    let gid = match with.gid {
-        set_gid3::Some(gid) if gid != caller.gid => set_gid3::Some(gid),
-        _ => set_gid3::None,
-    };
-    sattr3 { uid, gid, ..with.clone() }
-}
-
-/// Where an exclusive create's verifier is kept until the client sets the times: in the times.
-fn times_of(verifier: createverf3) -> (nfstime3, nfstime3) {
-    let [a, b, c, d, e, f, g, h] = verifier.0;
-    // 31 bits: what every file system's times can hold.
-    let time = |bytes| nfstime3 { seconds: u32::from_be_bytes(bytes) & 0x7fff_ffff, nseconds: 0 };
-    (time([a, b, c, d]), time([e, f, g, h]))
-}
-
 /// Files' offsets are signed in the kernel.
 const MOST_OFFSET: u64 = i64::MAX as u64;
-
-/// Directories within directories that are looked through upwards.
-const MOST_LEVELS: u32 = 1000;

@@ -1,0 +1,35 @@
+//! Why a directory cannot be served.
+
+use core::fmt;
+
+/// Why a directory cannot be served.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The directory cannot be opened.
+    Directory(std::io::Error),
+    /// Its file system has no file handles; overlayfs has them if mounted with `nfs_export=on,index=on`.
+    NoHandles(std::io::Error),
+    /// The process may not open files by handle.
+    NotPrivileged,
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Directory(error) => write!(f, "cannot be opened: {error}"),
+            Self::NoHandles(error) => write!(
+                f,
+                "its file system has no file handles ({error}), which NFS needs; overlayfs has them if mounted with \
+                 index=on,nfs_export=on"
+            ),
+            Self::NotPrivileged => write!(
+                f,
+                "serving NFS takes root (in a container: --cap-add DAC_READ_SEARCH as well), or the program with the \
+                 capabilities dac_read_search, dac_override, setuid, setgid, chown, fowner, fsetid and mknod"
+            ),
+        }
+    }
+}
+
+impl core::error::Error for OpenError {}
