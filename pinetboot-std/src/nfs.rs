@@ -33,6 +33,7 @@ mod rpc;
 mod server;
 mod service;
 mod tree;
+mod write_verifier;
 
 use std::fmt;
 use std::io;

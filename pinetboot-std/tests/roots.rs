@@ -58,6 +58,8 @@ fn two_pis_share_a_tree_and_nothing_else() {
     assert_ne!(id(&world.one, ONE), id(&world.two, TWO));
     // "/" is whose it is that asks.
     assert!(world.one.list("etc").unwrap().contains(" mine"));
+    // So is what is exported: libnfs mounts all that is said to be beneath, and takes a refusal for one of all.
+    assert!(world.one.list("").unwrap().contains(" etc"));
     assert_eq!(world.golden(), before, "nobody writes to the golden tree");
 
     let said = server.stop();

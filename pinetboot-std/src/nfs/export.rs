@@ -33,8 +33,9 @@ pub trait Exports: Send + Sync {
         true
     }
 
-    /// The paths to show someone who asks what is exported (`showmount -e`).
-    fn list(&self) -> Vec<PathBuf>;
+    /// The paths to show a client that asks what is exported (`showmount -e`). Only those that it may mount: libnfs mounts
+    /// all of them that are beneath the one that it wants, and gives up if it does not get one.
+    fn list(&self, client: Ipv4Addr) -> Vec<PathBuf>;
 
     /// Called every few seconds.
     fn tidy(&self) {}
@@ -96,7 +97,7 @@ impl Exports for OneExport {
         if id == self.0.id { Ok(self.0.clone()) } else { Err(Absent::Unknown) }
     }
 
-    fn list(&self) -> Vec<PathBuf> {
+    fn list(&self, _: Ipv4Addr) -> Vec<PathBuf> {
         vec![self.0.path.clone()]
     }
 

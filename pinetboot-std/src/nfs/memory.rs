@@ -1,6 +1,7 @@
 //! A file system in memory, for tests: it takes no privileges, forgets everything, and lets everyone do everything.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
@@ -16,6 +17,7 @@ use super::file_system::{Caller, Entry, FileId, FileSystem, Found, Listed, Place
 pub struct MemoryTree {
     nodes: Mutex<Nodes>,
     room: usize,
+    failing: AtomicUsize,
 }
 
 #[derive(Debug)]
@@ -53,7 +55,12 @@ impl MemoryTree {
         let mut nodes = Nodes { by_number: HashMap::new(), next: ROOT, used: 0 };
         let directory = Content::Directory { entries: BTreeMap::new(), parent: ROOT };
         nodes.add(ftype3::NF3DIR, 0o755, &Caller::ROOT, directory);
-        Self { nodes: Mutex::new(nodes), room }
+        Self { nodes: Mutex::new(nodes), room, failing: AtomicUsize::new(0) }
+    }
+
+    /// The next so many commits fail, as if the disk had.
+    pub fn fail_commits(&self, count: usize) {
+        self.failing.store(count, Ordering::SeqCst);
     }
 
     fn with<T>(&self, id: &FileId, act: impl FnOnce(&mut Nodes, u64) -> Result<T>) -> Result<T> {
@@ -151,6 +158,10 @@ impl FileSystem for MemoryTree {
     }
 
     fn commit(&self, file: &FileId, _: u64, _: u32) -> Result<()> {
+        let fewer = |left: usize| left.checked_sub(1);
+        if self.failing.fetch_update(Ordering::SeqCst, Ordering::SeqCst, fewer).is_ok() {
+            return Err(nfsstat3::NFS3ERR_IO);
+        }
         self.with(file, |nodes, file| nodes.bytes(file).map(|_| ()))
     }
 

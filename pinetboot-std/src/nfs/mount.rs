@@ -124,7 +124,7 @@ impl Request<'_> {
 
     /// Whom a path is exported to is not told: it depends on more than a list could say.
     fn put_exports(&self, reply: &mut Reply) {
-        self.put_list(reply, self.exports.list().iter(), |reply, path| {
+        self.put_list(reply, self.exports.list(self.client).iter(), |reply, path| {
             reply.put_opaque(path.as_os_str().as_bytes());
             reply.put(&false);
         });

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use nfs3_types::nfs3::{
     Nfs3Option, Nfs3Result, fattr3, nfs_fh3, nfsstat3, post_op_attr, post_op_fh3, pre_op_attr, wcc_attr,
-    wcc_data, writeverf3,
+    wcc_data,
 };
 
 use super::arguments::{Arguments, Garbage};
@@ -21,6 +21,7 @@ use super::file_system::{Caller, FileId, Found, Result};
 use super::handle::Handles;
 use super::reply::Reply;
 use super::rpc::Ended;
+use super::write_verifier::WriteVerifier;
 
 pub(super) use nfs3_types::nfs3::{PROGRAM, VERSION};
 
@@ -28,8 +29,7 @@ pub(super) use nfs3_types::nfs3::{PROGRAM, VERSION};
 pub(super) struct Request<'a> {
     pub(super) exports: &'a dyn Exports,
     pub(super) handles: &'a Handles,
-    /// Another after each start of the server.
-    pub(super) write_verifier: writeverf3,
+    pub(super) write_verifier: &'a WriteVerifier,
     pub(super) client: Ipv4Addr,
     pub(super) caller: Option<&'a Caller>,
     /// The most bytes that a READ or a READDIR may answer with.

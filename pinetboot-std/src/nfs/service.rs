@@ -3,9 +3,7 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use nfs3_types::nfs3::writeverf3;
 use rustix::io;
-use rustix::rand::{GetRandomFlags, getrandom};
 use tracing::trace;
 
 use super::arguments::{Arguments, Garbage};
@@ -17,6 +15,7 @@ use super::portmap::{self, Mappings};
 use super::replays::{Replays, Seen};
 use super::reply::Reply;
 use super::rpc::{self, Call, Ended, Refused};
+use super::write_verifier::WriteVerifier;
 
 /// Everything behind the network.
 pub(super) struct Service {
@@ -25,7 +24,7 @@ pub(super) struct Service {
     mappings: Mappings,
     mounts: Mounts,
     replays: Replays,
-    write_verifier: writeverf3,
+    write_verifier: WriteVerifier,
 }
 
 /// Which programs answer on a port.
@@ -66,8 +65,7 @@ impl Service {
     ///
     /// If the system has no random numbers.
     pub(super) fn new(exports: Arc<dyn Exports>, handles: Handles, mappings: Mappings) -> io::Result<Self> {
-        let mut write_verifier = writeverf3::default();
-        getrandom(&mut write_verifier.0, GetRandomFlags::empty())?;
+        let write_verifier = WriteVerifier::new()?;
         let (mounts, replays) = (Mounts::default(), Replays::default());
         Ok(Self { exports, handles, mappings, mounts, replays, write_verifier })
     }
@@ -157,7 +155,7 @@ impl Service {
                     Transport::Tcp => MOST_PAYLOAD,
                     Transport::Udp => MOST_PAYLOAD_UDP,
                 };
-                let (write_verifier, caller) = (self.write_verifier, call.caller.as_ref());
+                let (write_verifier, caller) = (&self.write_verifier, call.caller.as_ref());
                 nfs3::Request { exports, handles, write_verifier, client, caller, most_payload }.answer(
                     call.procedure,
                     arguments,

@@ -286,15 +286,15 @@ impl Exports for RootExports {
         true
     }
 
-    fn list(&self) -> Vec<PathBuf> {
-        let mut paths: Vec<_> = match self.0.roots.mode() {
+    /// A Pi's own root, by its name; a tree for all is no secret.
+    fn list(&self, client: Ipv4Addr) -> Vec<PathBuf> {
+        match self.0.roots.mode() {
             NfsMode::Overlay => {
-                self.0.roots.state().pis().iter().map(|pi| PathBuf::from(format!("/{pi}"))).collect()
+                let own = self.0.pis.name_at(client);
+                own.into_iter().map(|pi| PathBuf::from(format!("/{pi}"))).collect()
             }
             _ => vec!["/".into()],
-        };
-        paths.sort();
-        paths
+        }
     }
 
     fn tidy(&self) {

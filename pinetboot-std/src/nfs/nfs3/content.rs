@@ -51,12 +51,16 @@ impl Request<'_> {
             Ok(target) => target,
             Err(status) => return Ok(Nfs3Result::Err((status, WRITE3resfail::default()))),
         };
+        let verf = self.write_verifier.now();
         let (written, file_wcc) = target.changed(|| write(&target, offset, count, stable, data));
         Ok(match written {
-            Ok(()) => {
-                Nfs3Result::Ok(WRITE3resok { file_wcc, count, committed: stable, verf: self.write_verifier })
+            Ok(()) => Nfs3Result::Ok(WRITE3resok { file_wcc, count, committed: stable, verf }),
+            Err(status) => {
+                if stable != stable_how::UNSTABLE {
+                    self.write_verifier.failed(status);
+                }
+                Nfs3Result::Err((status, WRITE3resfail { file_wcc }))
             }
-            Err(status) => Nfs3Result::Err((status, WRITE3resfail { file_wcc })),
         })
     }
 
@@ -72,8 +76,11 @@ impl Request<'_> {
         };
         let (committed, file_wcc) = target.changed(|| target.export.tree.commit(&target.id, offset, count));
         Ok(match committed {
-            Ok(()) => Nfs3Result::Ok(COMMIT3resok { file_wcc, verf: self.write_verifier }),
-            Err(status) => Nfs3Result::Err((status, COMMIT3resfail { file_wcc })),
+            Ok(()) => Nfs3Result::Ok(COMMIT3resok { file_wcc, verf: self.write_verifier.now() }),
+            Err(status) => {
+                self.write_verifier.failed(status);
+                Nfs3Result::Err((status, COMMIT3resfail { file_wcc }))
+            }
         })
     }
 }

@@ -1,0 +1,86 @@
+//! A server, and clients of it.
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use nfs3_types::nfs3::nfs_fh3;
+use pinetboot::nfs::{
+    self, Absent, Export, Exports, Handles, MemoryTree, MountError, NfsConfig, OneExport, Portmap, Running,
+};
+
+use crate::nfs_client::Client;
+
+pub(crate) const KEY: [u8; 16] = [7; 16];
+pub(crate) const MIB: usize = 1024 * 1024;
+
+pub(crate) fn export(id: u32, path: &str) -> Export {
+    Export {
+        id,
+        path: PathBuf::from(path),
+        tree: Arc::new(MemoryTree::new(64 * MIB)),
+        read_only: false,
+        root_squash: false,
+    }
+}
+
+pub(crate) fn config() -> NfsConfig {
+    let (listen, handles) = (Ipv4Addr::LOCALHOST, Handles::new(KEY));
+    NfsConfig { listen, port: 0, portmap: Portmap::Port(0), handles }
+}
+
+pub(crate) fn serve(exports: impl Exports + 'static) -> Running {
+    nfs::start(config(), Arc::new(exports)).unwrap()
+}
+
+/// A server of one export, a client of it, and its root.
+pub(crate) fn world() -> (Running, Client, nfs_fh3) {
+    let running = serve(OneExport::new(export(1, "/")));
+    let mut client = Client::connect(running.port());
+    let root = client.mount("/").unwrap();
+    (running, client, root)
+}
+
+/// Waits until it is so.
+pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !is_so() {
+        assert!(Instant::now() < deadline, "{what}");
+        std::thread::yield_now();
+    }
+}
+
+/// Two exports; the second is for nobody but who mounts it as `/own`, and not ready at first.
+pub(crate) struct Two(
+    pub(crate) Arc<Export>,
+    pub(crate) Arc<Export>,
+    pub(crate) std::sync::atomic::AtomicBool,
+);
+
+impl Exports for Two {
+    fn mount(&self, path: &std::path::Path, _: Ipv4Addr) -> Result<Arc<Export>, MountError> {
+        match path.starts_with("/own") {
+            true => Ok(self.1.clone()),
+            false if path == std::path::Path::new("/secret") => Err(MountError::Denied),
+            false => Ok(self.0.clone()),
+        }
+    }
+
+    fn find(&self, id: u32) -> Result<Arc<Export>, Absent> {
+        match id {
+            1 => Ok(self.0.clone()),
+            2 if self.2.load(std::sync::atomic::Ordering::SeqCst) => Ok(self.1.clone()),
+            2 => Err(Absent::NotYet),
+            _ => Err(Absent::Unknown),
+        }
+    }
+
+    fn permits(&self, export: &Export, _: Ipv4Addr) -> bool {
+        export.path != std::path::Path::new("/closed")
+    }
+
+    fn list(&self, _: Ipv4Addr) -> Vec<PathBuf> {
+        vec![self.0.path.clone(), self.1.path.clone()]
+    }
+}
