@@ -6,5 +6,7 @@ mod namespace;
 
 mod guest {
     mod chain;
+    mod killed;
     mod shell;
+    mod world;
 }

@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Instant;
 
-use super::shell::{INIT, Shell};
-use crate::machine::{Machine, UBoot, beside_kernel, lay_boot_files};
-use crate::namespace::{Namespace, SOON};
+use super::shell::Shell;
+use super::world::{OPTIONS, SERIALS, network, plant};
+use crate::machine::{Machine, UBoot};
+use crate::namespace::SOON;
 
 #[test]
 #[ignore = "needs root, network namespaces, overlayfs, QEMU, U-Boot and PINETBOOT_ARM64_KERNEL; run by .ci/run"]
@@ -19,22 +20,8 @@ fn two_machines_share_a_tree_and_see_nothing_of_each_other() {
     plant(&golden);
     let before = everything_in(&golden);
 
-    let network = Namespace::new("chain");
-    network.tap("tap0");
-    network.tap("tap1");
-    network.bridge("lan", &["tap0", "tap1"]);
-    network.address("lan", "10.77.0.1/24");
-    let options = [
-        "--dhcp",
-        "lease",
-        "--dhcp-clients",
-        "all",
-        "--interface",
-        "lan",
-        "--state",
-        state.to_str().unwrap(),
-        "--nfs",
-    ];
+    let network = network("chain");
+    let options = [&OPTIONS[..], &["--state", state.to_str().unwrap(), "--nfs"]].concat();
     let server = network.serve(&golden, &options);
 
     let began = Instant::now();
@@ -80,29 +67,6 @@ fn two_machines_share_a_tree_and_see_nothing_of_each_other() {
     println!("all in {:.1} s", began.elapsed().as_secs_f64());
 }
 
-/// A root that has just BusyBox, and what it boots by.
-fn plant(golden: &Path) {
-    for directory in ["bin", "dev", "etc", "home", "proc", "sbin", "srv/data", "sys"] {
-        fs::create_dir_all(golden.join(directory)).unwrap();
-    }
-    fs::copy(beside_kernel("busybox"), golden.join("bin/busybox")).unwrap();
-    let commands =
-        "cat chmod cttyhack echo ln ls mkdir mknod mount mv poweroff rm setsid sh stty sync test touch";
-    for command in commands.split(' ') {
-        symlink("busybox", golden.join("bin").join(command)).unwrap();
-    }
-    let init = golden.join("sbin/init");
-    fs::write(&init, INIT).unwrap();
-    fs::set_permissions(&init, fs::Permissions::from_mode(0o755)).unwrap();
-    fs::write(golden.join("etc/motd"), "golden\n").unwrap();
-    fs::write(golden.join("etc/rules"), "none\n").unwrap();
-    fs::write(golden.join("srv/data/file"), "content\n").unwrap();
-    // As on an SD card; what makes a root over the network of it is the server's to know.
-    let of_card = "root=PARTUUID=5e9f2a17-02 rootfstype=ext4 fsck.repair=yes rootwait";
-    let command_line = format!("console=tty1 console=serial0,115200 {of_card}");
-    lay_boot_files(&golden.join("boot/firmware"), &command_line);
-}
-
 /// Every file beneath, with what would show that someone wrote to it.
 fn everything_in(directory: &Path) -> BTreeMap<PathBuf, (u32, u64, i64, i64, Vec<u8>)> {
     let mut all = BTreeMap::new();
@@ -118,5 +82,3 @@ fn everything_in(directory: &Path) -> BTreeMap<PathBuf, (u32, u64, i64, i64, Vec
     }
     all
 }
-
-const SERIALS: [&str; 2] = ["5e9f2a01", "5e9f2a02"];

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::machine::A_WHILE;
-use crate::namespace::Process;
+use crate::namespace::{Process, SOON};
 
 /// At its prompt. It does not repeat what it is told.
 #[derive(Debug)]
@@ -12,11 +12,17 @@ pub(crate) struct Shell {
 }
 
 impl Shell {
-    /// Waits for the shell that .ci/guest-init or [`INIT`] gives.
+    /// Waits for the shell of .ci/guest-init, or of a root with just BusyBox.
     pub(crate) fn on(mut console: Process) -> Self {
         console.expect("Linux version", A_WHILE);
         console.expect(PROMPT, A_WHILE);
-        Self { console }
+        Self { console }.alone()
+    }
+
+    /// Lets the kernel say nothing in between, but its last words.
+    fn alone(mut self) -> Self {
+        self.run("echo 1 >/proc/sys/kernel/printk", SOON);
+        self
     }
 
     /// Runs a command, and returns how it ended and what it said.
@@ -33,12 +39,17 @@ impl Shell {
     }
 
     /// Starts a command, to [`finish`](Self::finish) later.
-    fn start(&mut self, command: &str) {
+    pub(crate) fn start(&mut self, command: &str) {
         self.console.say(&format!("({command}); echo \"status $?\"\n"));
     }
 
+    /// Waits for the started command to say this.
+    pub(crate) fn expect(&mut self, text: &str, within: Duration) -> String {
+        self.console.expect(text, within)
+    }
+
     /// Waits for the started command to end, and returns how it ended and what it said.
-    fn finish(&mut self, within: Duration) -> (i32, String) {
+    pub(crate) fn finish(&mut self, within: Duration) -> (i32, String) {
         let heard = self.console.expect(PROMPT, within).replace('\r', "");
         let (said, status) = heard.rsplit_once("status ").unwrap_or_else(|| panic!("no status: {heard}"));
         let status = status.lines().next().and_then(|line| line.parse().ok());
@@ -51,13 +62,5 @@ impl Shell {
         self.console.expect("reboot: Power down", A_WHILE);
     }
 }
-
-/// The first program of a root that has just BusyBox.
-pub(crate) const INIT: &str = "#!/bin/busybox sh
-mount -t proc proc /proc
-mount -t sysfs sysfs /sys
-stty -echo
-PS1='guest> ' exec setsid cttyhack sh
-";
 
 const PROMPT: &str = "guest> ";

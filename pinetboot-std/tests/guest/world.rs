@@ -1,0 +1,56 @@
+//! What the machines find when they are switched on.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+
+use crate::machine::{beside_kernel, lay_boot_files};
+use crate::namespace::Namespace;
+
+/// A network with the server's interface `lan`, on which are two machines.
+pub(crate) fn network(role: &str) -> Namespace {
+    let network = Namespace::new(role);
+    network.tap("tap0");
+    network.tap("tap1");
+    network.bridge("lan", &["tap0", "tap1"]);
+    network.address("lan", "10.77.0.1/24");
+    network
+}
+
+/// A root that has just BusyBox, and what it boots by.
+pub(crate) fn plant(golden: &Path) {
+    for directory in ["bin", "dev", "etc", "home", "proc", "sbin", "srv/data", "sys"] {
+        fs::create_dir_all(golden.join(directory)).unwrap();
+    }
+    fs::copy(beside_kernel("busybox"), golden.join("bin/busybox")).unwrap();
+    for command in COMMANDS.split_whitespace() {
+        symlink("busybox", golden.join("bin").join(command)).unwrap();
+    }
+    let init = golden.join("sbin/init");
+    fs::write(&init, INIT).unwrap();
+    fs::set_permissions(&init, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::write(golden.join("etc/motd"), "golden\n").unwrap();
+    fs::write(golden.join("etc/rules"), "none\n").unwrap();
+    fs::write(golden.join("srv/data/file"), "content\n").unwrap();
+    // As on an SD card; what makes a root over the network of it is the server's to know.
+    let of_card = "root=PARTUUID=5e9f2a17-02 rootfstype=ext4 fsck.repair=yes rootwait";
+    let command_line = format!("console=tty1 console=serial0,115200 {of_card}");
+    lay_boot_files(&golden.join("boot/firmware"), &command_line);
+}
+
+/// Of `pinetboot serve`, on such a network.
+pub(crate) const OPTIONS: [&str; 6] = ["--dhcp", "lease", "--dhcp-clients", "all", "--interface", "lan"];
+
+/// The machines'.
+pub(crate) const SERIALS: [&str; 2] = ["5e9f2a01", "5e9f2a02"];
+
+const COMMANDS: &str = "cat chmod cmp cttyhack echo grep head ln ls md5sum mkdir mknod mount mv poweroff rm seq \
+                        setsid sh stat stty sync tee test touch";
+
+/// Its first program: a shell that says nothing of what it is told.
+const INIT: &str = "#!/bin/busybox sh
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+stty -echo
+PS1='guest> ' exec setsid cttyhack sh
+";
