@@ -4,6 +4,7 @@
 
 import { RP2040 } from 'rp2040js';
 import { Cores } from './cores.js';
+import { FlashCache } from './flash-cache.js';
 import { idleFlashStream, randomBits, readableDmaAbort } from './quirks.js';
 import { SpiBus } from './spi.js';
 
@@ -77,7 +78,7 @@ export class Board {
         readableDmaAbort(chip);
         randomBits(chip);
         idleFlashStream(chip);
-        this.cores = new Cores(chip, this.clock);
+        this.cores = new Cores(chip, this.clock, new FlashCache(chip));
         chip.logger = {
             debug() {},
             info: (part, text) => text === 'SEV' && this.cores.event(),

@@ -5,9 +5,10 @@
 // has of its own in the SIO block is kept apart here: CPUID, the FIFOs, the divider (2.3.1).
 
 export class Cores {
-    constructor(chip, clock) {
+    constructor(chip, clock, cache) {
         this.chip = chip;
         this.clock = clock;
+        this.cache = cache;
         this.newCore = () => new chip.core.constructor(chip); // the class is not exported
         this.cores = [chip.core, this.newCore()];
         this.state = ['running', 'in ROM'];
@@ -33,7 +34,7 @@ export class Cores {
 
     /** Runs until the clock says `until`. */
     run(until) {
-        const { clock, chip, cores } = this;
+        const { clock, chip, cores, cache } = this;
         const nanosPerCycle = 1e9 / chip.clkSys;
         while (clock.nanos < until && !this.leaving) {
             const first = this.runnable(0);
@@ -46,7 +47,7 @@ export class Cores {
             if (!(first && second)) this.lead = 0;
             const index = first && (!second || this.lead >= 0) ? 0 : 1;
             this.select(index);
-            const took = cores[index].executeInstruction() * nanosPerCycle;
+            const took = (cores[index].executeInstruction() + cache.waited()) * nanosPerCycle;
             if (this.sample) this.sample(index, cores[index], took);
             // The clock is that of the core that is behind.
             const other = index === 0 ? this.lead : -this.lead;
