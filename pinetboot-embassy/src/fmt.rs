@@ -1,6 +1,7 @@
 //! `debug!` to `error!`: to `defmt` on a board, to `log` on Linux, to both or to nothing.
 //!
-//! A format has only `{}` in it, which both understand; what stands there has `Display`.
+//! A format has only `{}` in it, which both understand. What stands there has `Display` for the one, and `defmt::Format`
+//! for the other, so that no code for formatting is on the board.
 
 macro_rules! define {
     ($dollar:tt $($name:ident)*) => {$(
@@ -10,7 +11,7 @@ macro_rules! define {
                 #[cfg(feature = "log")]
                 ::log::$name!($format $dollar(, $arg)*);
                 #[cfg(feature = "defmt")]
-                ::defmt::$name!($format $dollar(, ::defmt::Display2Format(&$arg))*);
+                ::defmt::$name!($format $dollar(, $arg)*);
                 $dollar( let _ = &$arg; )*
             }};
         }

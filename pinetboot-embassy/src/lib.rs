@@ -11,6 +11,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`net`] | the pool of UDP sockets |
+//! | [`w5500`], [`frames`] | the Ethernet chip, and frames on their way to it and from it (feature `w5500`) |
 //! | [`archive`] | boot files in flash |
 //! | `status`, `board` | what the logs and the LED say |
 //! | `heart` | what the watchdog is fed by |
@@ -26,10 +27,14 @@ mod fmt;
 mod appliance;
 pub mod archive;
 mod board;
+#[cfg(feature = "w5500")]
+pub mod frames;
 mod heart;
 pub mod net;
 mod status;
 pub mod storage;
+#[cfg(feature = "w5500")]
+pub mod w5500;
 
 pub use appliance::{Memory, SOCKETS, TRANSFERS, run};
 pub use board::Board;

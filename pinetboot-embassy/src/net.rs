@@ -2,8 +2,8 @@
 //!
 //! smoltcp, beneath embassy-net, keeps a datagram whose receiver answers no ARP request at the head of its socket's
 //! queue, and all behind it wait with it: on a single socket one such peer stops a server. So every transfer has a socket
-//! and a port of its own here, as RFC 1350 has it anyhow; and what is answered from a listening port whose queue is stuck
-//! leaves by another socket meanwhile.
+//! and a port of its own here, as RFC 1350 has it anyhow; and what is answered from a listening port leaves by another
+//! socket while an answer before it waits.
 //!
 //! Not done: IPv6; more than one address of ours (smoltcp chooses the one to send from).
 
@@ -14,7 +14,7 @@ use core::pin::pin;
 use core::task::Poll;
 use core::time::Duration;
 
-use embassy_futures::select::select;
+use embassy_futures::select::{Either, select};
 use embassy_net::udp::{PacketMetadata, SendError, UdpSocket};
 use embassy_net::{IpAddress, Stack};
 use embassy_time::Timer;
@@ -87,8 +87,8 @@ impl Port {
 struct Slot<'a> {
     socket: UdpSocket<'a>,
     state: State,
-    /// The device or an ARP request holds up what is queued.
-    stuck: bool,
+    /// Since when it is known that the device or an ARP request holds up what is queued.
+    held_up: Option<Instant>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -111,7 +111,7 @@ impl<'a, const SOCKETS: usize> Pool<'a, SOCKETS> {
         let slots = sockets.each_mut().map(|SocketMemory { rx_meta, rx, tx_meta, tx }| Slot {
             socket: UdpSocket::new(stack, rx_meta, rx, tx_meta, tx),
             state: State::Closed,
-            stuck: false,
+            held_up: None,
         });
         let mut pool = Self { slots, listen, rx, tx, streak: 0, heart };
         for (index, port) in listen.iter().enumerate() {
@@ -125,7 +125,7 @@ impl<'a, const SOCKETS: usize> Pool<'a, SOCKETS> {
         let slot = self.slots.get_mut(index)?;
         slot.socket.bind(port).ok()?;
         slot.state = state;
-        slot.stuck = false;
+        slot.held_up = None;
         Some(())
     }
 
@@ -147,6 +147,18 @@ impl<'a, const SOCKETS: usize> Pool<'a, SOCKETS> {
         };
         let index = found?.0;
         self.streak = if index < listening || self.streak >= STREAK { 0 } else { self.streak + 1 };
+        Some(index)
+    }
+
+    /// Closes the socket that was about to be closed first, whatever waits in it for someone who answers no ARP request.
+    fn cut_short(&mut self) -> Option<usize> {
+        let closing = self.slots.iter_mut().enumerate().filter_map(|(index, slot)| match slot.state {
+            State::Closing(until) => Some((until, index, slot)),
+            State::Closed | State::Open => None,
+        });
+        let (_, index, slot) = closing.min_by_key(|(until, ..)| *until)?;
+        slot.socket.close();
+        slot.state = State::Closed;
         Some(index)
     }
 
@@ -188,10 +200,24 @@ impl<'a, const SOCKETS: usize> Pool<'a, SOCKETS> {
     }
 
     /// The socket by which a datagram leaves that is sent from a port.
-    fn way_out(&mut self, from: Port, now: Instant) -> usize {
+    ///
+    /// While an answer from a listening port waits for ARP, others are sent by a socket that is free. It is given up when
+    /// the next is to be sent a second later: with it goes what came and was not looked at, so not lightly.
+    async fn way_out(&mut self, from: Port) -> usize {
         let index = from.index();
-        let stuck = self.slots.get(index).is_some_and(|slot| slot.stuck && !slot.socket.may_send());
-        if let (true, Some(port), Some(other)) = (stuck, self.listen.get(index), self.closed()) {
+        let (Some(port), Some(slot)) = (self.listen.get(index), self.slots.get_mut(index)) else {
+            return index;
+        };
+        if flushed(&mut slot.socket).await {
+            slot.held_up = None;
+            return index;
+        }
+        let now = self.now();
+        let Some(slot) = self.slots.get_mut(index) else { return index };
+        if now.since(*slot.held_up.get_or_insert(now)) >= ANSWER_PATIENCE {
+            slot.socket.close();
+            self.bind(index, *port, State::Open);
+        } else if let Some(other) = self.closed() {
             self.bind(other, *port, State::Closing(now + PATIENCE));
             return other;
         }
@@ -235,30 +261,32 @@ impl<const SOCKETS: usize> Net for Pool<'_, SOCKETS> {
 
     /// Waits a little where the device is what holds things up, or the last blocks of every window would be lost.
     async fn send(&mut self, from: Port, to: SocketAddrV4, len: usize) {
-        let index = self.way_out(from, self.now());
+        let index = self.way_out(from).await;
+        let now = self.now();
         let Self { slots, tx, .. } = self;
         let (Some(slot), Some(payload)) = (slots.get_mut(index), tx.get(..len)) else { return };
         let mut sending = pin!(slot.socket.send_to(payload, (*to.ip(), to.port())));
-        let sent = if slot.stuck {
-            poll_fn(|context| Poll::Ready(sending.as_mut().poll(context))).await
-        } else {
-            match select(sending, Timer::after_millis(SEND_AT_MOST_MS)).await {
-                embassy_futures::select::Either::First(sent) => Poll::Ready(sent),
-                embassy_futures::select::Either::Second(()) => Poll::Pending,
-            }
-        };
-        slot.stuck = sent.is_pending();
+        let mut sent = poll_fn(|context| Poll::Ready(sending.as_mut().poll(context))).await;
+        if sent.is_pending() && slot.held_up.is_none() {
+            sent = match select(sending, Timer::after_millis(SEND_AT_MOST_MS)).await {
+                Either::First(sent) => Poll::Ready(sent),
+                Either::Second(()) => Poll::Pending,
+            };
+        }
         match sent {
-            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Ok(())) => slot.held_up = None,
             Poll::Ready(Err(SendError::NoRoute | SendError::SocketNotBound | SendError::PacketTooLarge)) => {
                 debug!("no way to send to {}", to);
             }
-            Poll::Pending => debug!("no room to send to {}", to),
+            Poll::Pending => {
+                slot.held_up.get_or_insert(now);
+                debug!("no room to send to {}", to);
+            }
         }
     }
 
     fn open(&mut self, _: Port, _: SocketAddrV4) -> Option<Port> {
-        let index = self.closed()?;
+        let index = self.closed().or_else(|| self.cut_short())?;
         self.bind(index, 0, State::Open)?;
         Some(Port(index as u8))
     }
@@ -292,6 +320,9 @@ const STREAK: u8 = 16;
 
 /// How long a datagram waits for ARP before its socket is closed all the same: time for three ARP requests.
 const PATIENCE: Duration = Duration::from_secs(3);
+
+/// The same where the next answer waits behind it.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How often a socket that closes is looked at.
 const GLANCE: Duration = Duration::from_millis(10);

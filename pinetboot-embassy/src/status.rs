@@ -14,6 +14,8 @@ use crate::appliance::TRANSFERS;
 /// Told by the loops what happens. Logs it, and knows what the LED shows.
 #[derive(Debug, Default)]
 pub(crate) struct Status {
+    /// What was asked for last.
+    asked: RefCell<Name>,
     /// What is on its way, and to whom.
     transfers: RefCell<Vec<(SocketAddrV4, Name), TRANSFERS>>,
     /// How many transfers have failed.
@@ -31,11 +33,9 @@ impl Status {
         self.failed.get()
     }
 
-    fn requested(&self, peer: SocketAddrV4, filename: &[u8]) {
-        let mut transfers = self.transfers.borrow_mut();
-        transfers.retain(|(other, _)| *other != peer);
+    fn started(&self, peer: SocketAddrV4) {
         // There is room: no more are admitted.
-        let _full = transfers.push((peer, Name::of(filename)));
+        let _full = self.transfers.borrow_mut().push((peer, self.asked.take()));
     }
 
     fn finished(&self, now: Instant, report: &Report) {
@@ -64,7 +64,10 @@ impl Status {
 impl Observer for &Status {
     fn observe(&mut self, now: Instant, event: &Event<'_>) {
         match event {
-            Event::Requested { peer, filename, .. } => self.requested(*peer, filename),
+            Event::Requested { filename, .. } => {
+                self.asked.replace(Name::of(filename));
+            }
+            Event::Started { peer, .. } => self.started(*peer),
             Event::Finished(report) => self.finished(now, report),
             // For a Pi this is an ordinary answer: many of its files are optional.
             Event::Refused { peer, filename, code, .. } if *code == ErrorCode::FILE_NOT_FOUND => {
@@ -107,7 +110,15 @@ impl fmt::Display for Name {
     }
 }
 
+#[cfg(feature = "defmt")]
+impl defmt::Format for Name {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(f, "{=[u8]:a}", self.0.as_slice());
+    }
+}
+
 /// How a transfer failed.
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 struct Why(Outcome);
 
 impl fmt::Display for Why {

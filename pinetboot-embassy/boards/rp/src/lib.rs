@@ -1,6 +1,109 @@
-//! What the boards of this family have in common.
+//! The appliance on boards with an RP2040 or RP2350 and a WIZnet Ethernet chip: all but the clocks, which the binaries set.
+//!
+//! Pins are those of WIZnet's EVB-Pico boards, which have the chip soldered on; a Pico with a W5500 module is wired alike:
+//!
+//! | | GPIO |
+//! |---|---|
+//! | Ethernet chip: MISO, CS, SCK, MOSI, reset, interrupt | 16, 17, 18, 19, 20, 21 |
+//! | LED | 25 |
 #![no_std]
 
+mod ethernet;
 mod mapped;
 
-pub use mapped::archive;
+use defmt_rtt as _;
+use embassy_executor::Spawner;
+use embassy_net::{Stack, StackResources};
+use embassy_rp::Peripherals;
+use embassy_rp::gpio::{Level, Output};
+use embassy_rp::watchdog::Watchdog;
+#[cfg(feature = "rp2040")]
+use embassy_rp::{Peri, flash::Flash as FlashChip, peripherals::FLASH};
+use embassy_time::Duration;
+use panic_probe as _;
+use pinetboot_embassy::archive::Archive;
+use pinetboot_embassy::storage::Flash;
+use pinetboot_embassy::{Board, Memory, SOCKETS, run};
+use static_cell::StaticCell;
+
+/// Starts everything, and serves for ever.
+pub async fn appliance(spawner: Spawner, peripherals: Peripherals) -> ! {
+    let mut watchdog = Watchdog::new(peripherals.WATCHDOG);
+    watchdog.start(WATCHDOG);
+    let led = Output::new(peripherals.PIN_25, Level::High);
+
+    #[cfg(feature = "rp2040")]
+    let id = flash_id(peripherals.FLASH);
+    #[cfg(feature = "rp2350")]
+    let id = embassy_rp::otp::get_chipid().unwrap_or(0).to_be_bytes();
+    let mac = hardware_address(id);
+    defmt::info!("hardware address {=[u8; 6]:02x}", mac);
+
+    let wires = ethernet::Wires {
+        spi: peripherals.SPI0,
+        miso: peripherals.PIN_16,
+        select: peripherals.PIN_17,
+        clock: peripherals.PIN_18,
+        mosi: peripherals.PIN_19,
+        reset: peripherals.PIN_20,
+        interrupt: peripherals.PIN_21,
+        tx_dma: peripherals.DMA_CH0,
+        rx_dma: peripherals.DMA_CH1,
+    };
+    let device = ethernet::start(spawner, wires, mac).await;
+
+    static RESOURCES: StaticCell<StackResources<SOCKETS>> = StaticCell::new();
+    let seed = embassy_rp::clocks::RoscRng.next_u64();
+    let resources = RESOURCES.init_with(StackResources::new);
+    let (stack, runner) = embassy_net::new(device, Default::default(), resources, seed);
+    spawner.spawn(defmt::unwrap!(net(runner)));
+    serve(stack, Appliance { led, watchdog }).await
+}
+
+async fn serve(stack: Stack<'static>, mut board: Appliance) -> ! {
+    static MEMORY: StaticCell<Memory<Flash<'static>>> = StaticCell::new();
+    let archive = Archive::new(mapped::archive());
+    defmt::info!("{=usize} bytes of files in flash", archive.size());
+    run(stack, Flash(archive), &mut board, MEMORY.init_with(Memory::new)).await
+}
+
+#[embassy_executor::task]
+async fn net(mut runner: embassy_net::Runner<'static, ethernet::Device>) -> ! {
+    runner.run().await
+}
+
+struct Appliance {
+    led: Output<'static>,
+    watchdog: Watchdog,
+}
+
+impl Board for Appliance {
+    fn led(&mut self, on: bool) {
+        self.led.set_level(on.into());
+    }
+
+    fn feed(&mut self) {
+        self.watchdog.feed(WATCHDOG);
+    }
+}
+
+/// The number that every flash chip has for itself: an RP2040 has none of its own.
+#[cfg(feature = "rp2040")]
+fn flash_id(flash: Peri<'static, FLASH>) -> [u8; 8] {
+    let mut id = [0; 8];
+    let _zeros = FlashChip::<_, _, FLASH_SIZE>::new_blocking(flash).blocking_unique_id(&mut id);
+    id
+}
+
+/// An address of our own making (its second bit says so), from a number that no other board has.
+fn hardware_address(id: [u8; 8]) -> [u8; 6] {
+    let [a, b, c, d, e, f, g, h] = id;
+    [0x02, b'p', a ^ d ^ g, b ^ e ^ h, c ^ f, g ^ h.rotate_left(4)]
+}
+
+/// Longer than any start takes, shorter than a Pi waits before it asks again.
+const WATCHDOG: Duration = Duration::from_secs(8);
+
+/// What the flash driver wants to know; here it only asks the chip for its number.
+#[cfg(feature = "rp2040")]
+const FLASH_SIZE: usize = 2 << 20;

@@ -7,7 +7,7 @@ unsafe extern "C" {
 }
 
 /// The part of the flash that is the archive's, whatever is in it.
-pub fn archive() -> &'static [u8] {
+pub(crate) fn archive() -> &'static [u8] {
     let (start, end) = (&raw const __archive_start, &raw const __archive_end);
     // SAFETY: the memory map has flash there, which is mapped from before `main` on and readable byte by byte, and which
     // nothing in this firmware writes to.
