@@ -104,10 +104,17 @@ impl Namespace {
 
     /// Runs `test`, the one that calls this, once more and in this namespace; there [`part`] returns what is passed here.
     pub(crate) fn rerun(&self, test: &str, part: &str) {
+        self.rerun_within(test, part, SOON);
+    }
+
+    /// The same for a test that may take longer.
+    pub(crate) fn rerun_within(&self, test: &str, part: &str, within: Duration) -> String {
         let mut command = self.command(env::current_exe().unwrap());
-        command.args(["--exact", test, "--include-ignored"]).env(PART, part);
-        let said = succeed(command);
+        command.args(["--exact", test, "--include-ignored", "--show-output"]).env(PART, part);
+        let (status, said) = Process::start(command).finish(within);
+        assert!(status.success(), "{test}: {status}: {said}");
         assert!(said.contains(" 1 passed"), "no test is called {test}: {said}");
+        said
     }
 
     /// One of the kernel's counters about IPv4 in it, as netstat(8) shows them: `FragCreates`.
@@ -200,13 +207,15 @@ impl Process {
     /// Waits for it to say `text`, and returns what it said up to the end of that.
     pub(crate) fn expect(&mut self, text: &str, within: Duration) -> String {
         let deadline = Instant::now() + within;
+        let mut searched = self.read; // not anew what was: there may be megabytes of it
         loop {
-            if let Some(at) = find(&self.said[self.read..], text.as_bytes()) {
-                let end = self.read + at + text.len();
+            if let Some(at) = find(&self.said[searched..], text.as_bytes()) {
+                let end = searched + at + text.len();
                 let heard = String::from_utf8_lossy(&self.said[self.read..end]).into_owned();
                 self.read = end;
                 return heard;
             }
+            searched = self.said.len().saturating_sub(text.len()).max(searched);
             match self.output.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(bytes) => self.said.extend(bytes),
                 Err(RecvTimeoutError::Timeout) => {
