@@ -6,7 +6,10 @@ mod namespace;
 
 mod guest {
     mod chain;
+    mod debian;
+    mod ganesha;
     mod killed;
+    mod posix;
     mod shell;
     mod world;
 }

@@ -19,6 +19,18 @@ impl Shell {
         Self { console }.alone()
     }
 
+    /// Logs in as root at the console of the Debian that .ci/guest-image made.
+    pub(crate) fn log_in(mut console: Process, within: Duration) -> Self {
+        console.expect("login: ", within);
+        console.say("root\n");
+        console.expect("Password: ", A_WHILE);
+        console.say("pinetboot\n");
+        console.expect("# ", A_WHILE);
+        console.say("stty -echo; export TERM=dumb PAGER=cat; PS1='gue''st> '\n"); // not to take its echo for it
+        console.expect(PROMPT, A_WHILE);
+        Self { console }.alone()
+    }
+
     /// Lets the kernel say nothing in between, but its last words.
     fn alone(mut self) -> Self {
         self.run("echo 1 >/proc/sys/kernel/printk", SOON);
@@ -26,7 +38,7 @@ impl Shell {
     }
 
     /// Runs a command, and returns how it ended and what it said.
-    fn try_run(&mut self, command: &str, within: Duration) -> (i32, String) {
+    pub(crate) fn try_run(&mut self, command: &str, within: Duration) -> (i32, String) {
         self.start(command);
         self.finish(within)
     }

@@ -1,0 +1,44 @@
+//! NFS-Ganesha, someone else's NFS server in user space: what ours is held against.
+
+use std::fs;
+use std::path::Path;
+
+use tempfile::TempDir;
+
+use crate::namespace::{Namespace, Process, SOON};
+
+/// It runs, with a portmapper, until dropped.
+pub(crate) struct Ganesha {
+    _process: Process,
+    _files: TempDir,
+}
+
+impl Ganesha {
+    /// Serves a directory, at the path that it has here, read-write and to root as root.
+    pub(crate) fn start(network: &Namespace, directory: &Path) -> Self {
+        let files = tempfile::tempdir().unwrap();
+        let (config, script) = (files.path().join("config"), files.path().join("start"));
+        fs::write(&config, CONFIG.replace("DIRECTORY", directory.to_str().unwrap())).unwrap();
+        fs::write(&script, SCRIPT).unwrap();
+        let mut command = network.command("unshare"); // it has /run to itself, and leaves no process behind
+        command.args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh"]);
+        command.arg(script).arg(config);
+        let mut process = Process::start(command);
+        process.expect("NFS SERVER INITIALIZED", SOON);
+        Self { _process: process, _files: files }
+    }
+}
+
+const CONFIG: &str = "
+NFS_CORE_PARAM { Protocols = 3; Enable_NLM = false; Enable_RQUOTA = false; Enable_UDP = false; }
+EXPORT_DEFAULTS { SecType = sys; Squash = No_Root_Squash; Access_Type = RW; Protocols = 3; Transports = TCP; }
+EXPORT { Export_Id = 1; Path = DIRECTORY; Pseudo = DIRECTORY; FSAL { Name = VFS; } }
+";
+
+/// rpcbind says nothing when it is ready; that it has its socket is as good.
+const SCRIPT: &str = "
+mount -t tmpfs none /run && mkdir /run/ganesha
+rpcbind -f &
+until [ -S /run/rpcbind.sock ]; do sleep 0.1; done
+exec ganesha.nfsd -F -L /dev/stdout -f \"$1\" -p /run/ganesha.pid
+";
