@@ -51,7 +51,7 @@ pub struct Settings {
     pub max_transfers: Option<usize>,
 
     /// Look for the next packet for so long before sleeping, while files are sent: answers come sooner, at the price of
-    /// a processor [default: 0]
+    /// a processor. 0: never [default: 50, while packets come that soon]
     #[arg(long, value_name = "MICROSECONDS", value_parser = clap::value_parser!(u32).range(..=1_000_000))]
     pub busy_poll: Option<u32>,
 
@@ -262,7 +262,7 @@ impl Settings {
                 ports: if single_port { Ports::Single } else { Ports::PerTransfer },
                 interfaces: self.interface,
                 broadcast: false,
-                busy_poll: Duration::from_micros(self.busy_poll.unwrap_or(0).into()),
+                busy_poll: self.busy_poll.map(|micros| Duration::from_micros(micros.into())),
             },
             max_transfers,
             allow_upload: self.allow_upload,

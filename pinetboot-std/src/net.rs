@@ -9,8 +9,7 @@
 //! * datagrams are read and sent many at a time (`recvmmsg`, `sendmmsg`), over few ports, so that there are many at a time;
 //! * what is sent is held back until all that came is handled, or a batch is full;
 //! * a window goes to the kernel as one message that is cut up at the end (UDP_SEGMENT);
-//! * while several clients are at work, the next datagram is looked for a few microseconds before sleeping: it takes
-//!   longer to wake.
+//! * while datagrams come sooner than a sleeping processor wakes, it does not sleep (see [`Vigil`]).
 //!
 //! Not io_uring. With a socket for each transfer it was as fast with one client (13.2 to 13.1 thousand blocks a second)
 //! and slower with a thousand than few sockets and the calls above (116 to 135); and a container's default seccomp rules
@@ -25,6 +24,7 @@ mod interface;
 mod outbox;
 mod pool;
 mod socket;
+mod vigil;
 
 use std::collections::VecDeque;
 use std::io;
@@ -45,6 +45,7 @@ pub use interface::Interface;
 use outbox::{LARGEST, Outbox};
 use pool::{Home, Pool};
 use socket::Socket;
+use vigil::Vigil;
 
 /// UDP on Linux, for servers and clients.
 #[derive(Debug)]
@@ -61,8 +62,7 @@ pub struct LinuxNet {
     ready: VecDeque<usize>,
     /// How many datagrams more are read before anything else is looked at.
     burst: usize,
-    /// How many datagrams were handed out since we last slept.
-    handled: usize,
+    vigil: Vigil,
     /// How many transfers there are.
     transfers: usize,
     /// What came to transfers, or to anyone where all share a port.
@@ -84,9 +84,9 @@ pub struct Options {
     pub interfaces: Vec<String>,
     /// Whether to send to broadcast addresses too.
     pub broadcast: bool,
-    /// For how long to look for the next datagram before sleeping, while there are transfers: answers come sooner, at the
-    /// price of a processor.
-    pub busy_poll: Duration,
+    /// For how long to look for the next datagram before sleeping, while there are transfers. `None`: for as long as it
+    /// takes to be woken, while datagrams come that soon.
+    pub busy_poll: Option<Duration>,
 }
 
 /// Whether transfers get ports of their own.
@@ -199,7 +199,7 @@ impl LinuxNet {
             events: vec![EpollEvent::empty(); 64],
             ready: VecDeque::with_capacity(64),
             burst: BURST,
-            handled: 0,
+            vigil: Vigil::new(options.busy_poll),
             transfers: 0,
             inbox: Inbox::new(batch::BATCH, SLOT),
             requests: Inbox::new(REQUESTS, REQUEST),
@@ -235,6 +235,7 @@ impl LinuxNet {
     fn add(&mut self, mut socket: Socket) -> io::Result<()> {
         socket.ask_for_destination()?;
         socket.enlarge_buffers(BUFFER);
+        socket.never_fragment()?;
         self.epoll.add(&socket, EpollEvent::new(EpollFlags::EPOLLIN, self.sockets.len() as u64))?;
         self.sockets.push(socket);
         Ok(())
@@ -269,16 +270,18 @@ impl LinuxNet {
     fn wait(&mut self, deadline: Instant) -> Result<(), Interrupt> {
         self.outbox.flush(&self.sockets);
         self.burst = BURST;
-        let spin = self.worth_spinning();
-        let until = deadline.min(self.tick() + spin);
+        let began = self.tick();
+        let awake = if self.transfers > 0 { self.vigil.time() } else { Duration::ZERO };
+        let until = deadline.min(began + awake);
         while !self.is_here() && self.now < until {
             self.epoll_wait(Duration::ZERO, true)?;
             self.tick();
         }
         if !self.is_here() {
-            self.handled = 0;
             self.epoll_wait(deadline.since(self.now), true)?;
         }
+        let wait = self.tick().since(began);
+        self.vigil.waited(wait);
         if !self.requests.is_empty() {
             // Now that the requests are queued: what came to transfers before them is here too, and goes first. A
             // client that ends a transfer and repeats its request at once is understood so.
@@ -286,13 +289,6 @@ impl LinuxNet {
         }
         self.tick();
         Ok(())
-    }
-
-    /// How long to look again and again before sleeping. While many clients are at work the next datagram comes sooner
-    /// than a sleeping processor wakes: it takes less time to wait for it than to be woken by it.
-    fn worth_spinning(&self) -> Duration {
-        let crowd = if self.handled >= CROWD { WAKING } else { Duration::ZERO };
-        if self.transfers > 0 { crowd.max(self.options.busy_poll) } else { crowd }
     }
 
     /// Finds out which sockets have something, and reads the requests if there are any to be taken.
@@ -341,7 +337,6 @@ impl Net for LinuxNet {
         }
         // Not the time of the last wait: handling a datagram may have taken long, and an answer has its time from now on.
         let at = self.tick();
-        self.handled += 1;
         let listening = self.listening;
         let Some((received, bytes)) = self.next_here() else { return Ok(None) };
         Ok(Some(Datagram {
@@ -435,11 +430,6 @@ const SLOT: usize = (64 << 10) + 192;
 /// A request has at most 512 bytes (RFC 2347); one byte more shows that a datagram has too many.
 const REQUEST: usize = 513;
 const REQUESTS: usize = 256;
-
-/// So many datagrams without sleeping in between are a crowd.
-const CROWD: usize = 2;
-/// About what it takes to wake a processor that sleeps.
-const WAKING: Duration = Duration::from_micros(30);
 
 /// Between two looks at whether we are to stop, and at requests.
 const BURST: usize = 2048;

@@ -13,12 +13,20 @@ pub(super) struct Inbox {
     arrived: Vec<Received>,
     /// The next to be handed out.
     next: usize,
+    /// How many are asked for: to ask costs something for each, whether it comes or not.
+    ask: usize,
 }
 
 impl Inbox {
     /// Room for `slots` datagrams of at most `slot` bytes. Memory is used only as far as datagrams reach.
     pub(super) fn new(slots: usize, slot: usize) -> Self {
-        Self { memory: vec![0; slots * slot].into(), slot, arrived: Vec::with_capacity(slots), next: 0 }
+        Self {
+            memory: vec![0; slots * slot].into(),
+            slot,
+            arrived: Vec::with_capacity(slots),
+            next: 0,
+            ask: FEW,
+        }
     }
 
     pub(super) const fn is_empty(&self) -> bool {
@@ -32,8 +40,14 @@ impl Inbox {
             self.next = 0;
         }
         let free = self.memory.get_mut(self.arrived.len() * self.slot..).unwrap_or_default();
-        let room = (free.len() / self.slot).min(batch::BATCH);
-        room > 0 && batch::receive(socket, place, free, self.slot, &mut self.arrived) == room
+        let room = (free.len() / self.slot).min(self.ask);
+        let free = free.get_mut(..room * self.slot).unwrap_or_default();
+        if room == 0 {
+            return false;
+        }
+        let count = batch::receive(socket, place, free, self.slot, &mut self.arrived);
+        self.ask = (2 * count).clamp(FEW, batch::BATCH);
+        count == room
     }
 
     /// The next datagram: what is known of it, and its slot.
@@ -49,3 +63,5 @@ impl Inbox {
         self.memory.get(start..start + len).unwrap_or_default()
     }
 }
+
+const FEW: usize = 4;

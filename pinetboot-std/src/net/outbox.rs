@@ -104,18 +104,18 @@ impl Outbox {
 
     /// Sends messages that go together.
     fn send(&self, socket: &Socket, mut messages: &[Message]) {
-        let mut waited = false;
+        let mut again = false;
         while let Some(first) = messages.first() {
             let segment = (first.count > 1).then_some(first.segment as u16);
             let how = Sending { socket, source: first.source, segment };
             let sent = batch::send(&how, messages.iter().map(|message| (self.bytes(message), message.to)));
             let done = match sent {
                 Ok(count) => count,
-                Err(Errno::EAGAIN) if !waited => {
+                Err(Errno::EAGAIN) if !again => {
                     // The send buffer is full. Waiting a moment costs less than a lost datagram, which costs a timeout.
                     let mut writable = [PollFd::new(socket.as_fd(), PollFlags::POLLOUT)];
                     let _ready = nix::poll::poll(&mut writable, PollTimeout::from(SEND_WAIT_MS));
-                    waited = true;
+                    again = true;
                     continue;
                 }
                 Err(Errno::EINTR) => continue,
@@ -123,12 +123,18 @@ impl Outbox {
                     self.send_one_by_one(socket, first);
                     1
                 }
+                // A path that became narrower than the blocks that were agreed upon. A Pi cannot be helped, but whoever puts
+                // fragments together can.
+                Err(Errno::EMSGSIZE) if !again && socket.allow_fragments().is_ok() => {
+                    again = true;
+                    continue;
+                }
                 Err(error) => {
                     tracing::debug!("cannot send to {}: {error}", first.to);
                     1
                 }
             };
-            waited = false;
+            again = false;
             messages = messages.get(done..).unwrap_or_default();
         }
     }

@@ -60,7 +60,10 @@ impl Budget {
     }
 }
 
-/// An open file whose bytes are kept in memory while anyone reads it, at most [`Shared::MEMORY`] of them.
+/// An open file whose bytes are kept in memory while several read it, at most [`Shared::MEMORY`] of them.
+///
+/// Who reads it alone needs only the piece that is read now and, for a window that has to be sent again, those before it:
+/// their memory is used over and over. To take new memory for every piece costs as much as to send it does.
 ///
 /// Not a mapping: that would show bytes written over the file in the middle of a transfer, and kill the process when
 /// the file is cut short. Each piece is read once and the version checked after it, so that a client gets the bytes of
@@ -75,7 +78,7 @@ pub struct Shared {
 #[derive(Debug)]
 struct Pieces {
     budget: Budget,
-    by_number: Vec<Option<Box<[u8]>>>,
+    by_number: Vec<Option<Vec<u8>>>,
     /// Numbers of those in memory, oldest first.
     in_memory: VecDeque<usize>,
 }
@@ -99,11 +102,12 @@ impl Shared {
     /// # Errors
     ///
     /// If they cannot be read, or the file is no longer the version that was opened.
-    pub fn read(&self, mut offset: u64, mut buf: &mut [u8]) -> io::Result<()> {
+    pub fn read(self: &Rc<Self>, mut offset: u64, mut buf: &mut [u8]) -> io::Result<()> {
+        let most = if Rc::strong_count(self) > 1 { MAX_PIECES } else { MAX_PIECES_ALONE };
         let mut pieces = self.pieces.borrow_mut();
         while !buf.is_empty() {
             let number = usize::try_from(offset / PIECE as u64).map_err(io::Error::other)?;
-            let piece = pieces.piece(number, || self.load(number))?;
+            let piece = pieces.piece(number, most, |memory| self.load(number, memory))?;
             let here = piece.get((offset % PIECE as u64) as usize..).unwrap_or_default();
             let len = here.len().min(buf.len());
             let (now, later) = buf.split_at_mut(len);
@@ -117,10 +121,11 @@ impl Shared {
         Ok(())
     }
 
-    fn load(&self, number: usize) -> io::Result<Box<[u8]>> {
+    /// Reads a piece, into memory that may have held another.
+    fn load(&self, number: usize, mut piece: Vec<u8>) -> io::Result<Vec<u8>> {
         let start = number as u64 * PIECE as u64;
         let len = self.version.len.saturating_sub(start).min(PIECE as u64);
-        let mut piece = vec![0; len as usize].into_boxed_slice();
+        piece.resize(len as usize, 0);
         self.file.read_exact_at(&mut piece, start)?;
         if !self.version.same_bytes(&Version::of(&self.file.metadata()?)) {
             return Err(io::Error::other("the file was changed while it was being sent"));
@@ -134,19 +139,25 @@ impl Pieces {
         Self { budget, by_number: Vec::new(), in_memory: VecDeque::new() }
     }
 
-    fn piece(&mut self, number: usize, load: impl FnOnce() -> io::Result<Box<[u8]>>) -> io::Result<&[u8]> {
+    /// The piece of this number. If it has to be read, it may take the place of the oldest, of which at most `most` stay.
+    fn piece(
+        &mut self,
+        number: usize,
+        most: usize,
+        load: impl FnOnce(Vec<u8>) -> io::Result<Vec<u8>>,
+    ) -> io::Result<&[u8]> {
         if self.by_number.len() <= number {
             self.by_number.resize_with(number + 1, || None);
         }
         if !matches!(self.by_number.get(number), Some(Some(_))) {
-            let piece = load()?;
-            while (self.in_memory.len() >= MAX_PIECES || self.budget.is_spent())
+            let mut memory = Vec::new();
+            while (self.in_memory.len() >= most || self.budget.is_spent())
                 && let Some(oldest) = self.in_memory.pop_front()
-                && let Some(place) = self.by_number.get_mut(oldest)
             {
-                *place = None;
                 self.budget.give_back(1);
+                memory = self.by_number.get_mut(oldest).and_then(Option::take).unwrap_or_default();
             }
+            let piece = load(memory)?;
             self.in_memory.push_back(number);
             self.budget.take();
             if let Some(place) = self.by_number.get_mut(number) {
@@ -166,6 +177,8 @@ impl Drop for Pieces {
 /// Read at a time: few system calls, and little wasted on a small file.
 const PIECE: usize = 64 << 10;
 const MAX_PIECES: usize = 1024;
+/// A window of 64 blocks as large as Ethernet carries touches three.
+const MAX_PIECES_ALONE: usize = 3;
 const MAX_PIECES_OF_ALL: usize = 4096;
 
 #[cfg(test)]
@@ -174,12 +187,12 @@ mod tests {
 
     use super::*;
 
-    fn shared(content: &[u8]) -> (tempfile::NamedTempFile, Shared) {
+    fn shared(content: &[u8]) -> (tempfile::NamedTempFile, Rc<Shared>) {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(content).unwrap();
         let open = File::open(file.path()).unwrap();
         let version = Version::of(&open.metadata().unwrap());
-        (file, Shared::new(open, version, Budget::default()))
+        (file, Rc::new(Shared::new(open, version, Budget::default())))
     }
 
     fn content(len: usize) -> Vec<u8> {
@@ -203,17 +216,34 @@ mod tests {
     #[test]
     fn forgets_the_oldest_piece_when_there_are_too_many() {
         let mut pieces = Pieces::new(Budget::default());
-        for number in 0..MAX_PIECES + 3 {
-            pieces.piece(number, || Ok(Box::new([1]))).unwrap();
+        for number in 0..10 {
+            pieces.piece(number, 7, one_byte).unwrap();
         }
-        assert_eq!(pieces.in_memory.len(), MAX_PIECES);
+        assert_eq!(pieces.in_memory, [3, 4, 5, 6, 7, 8, 9]);
         let mut loads = 0;
-        let load = || {
+        let load = |memory| {
             loads += 1;
-            Ok(vec![1].into_boxed_slice())
+            one_byte(memory)
         };
-        pieces.piece(0, load).unwrap();
+        pieces.piece(0, 7, load).unwrap();
         assert_eq!(loads, 1);
+    }
+
+    #[test]
+    fn keeps_what_others_want_and_no_more_for_one_alone() {
+        let content = content(10 * PIECE);
+        let (_file, shared) = shared(&content);
+        let read_all = || {
+            let mut buf = vec![0; content.len()];
+            shared.read(0, &mut buf).unwrap();
+            assert!(buf == content);
+            shared.pieces.borrow().in_memory.len()
+        };
+        assert_eq!(read_all(), MAX_PIECES_ALONE);
+        let other = Rc::clone(&shared);
+        assert_eq!(read_all(), 10);
+        drop(other);
+        assert_eq!(read_all(), 10, "what is there is used");
     }
 
     #[test]
@@ -222,7 +252,7 @@ mod tests {
         let mut files: Vec<_> = (0..8).map(|_| Pieces::new(budget.clone())).collect();
         for number in 0..MAX_PIECES {
             for file in &mut files {
-                assert_eq!(file.piece(number, || Ok(Box::new([1]))).unwrap(), [1]);
+                assert_eq!(file.piece(number, MAX_PIECES, one_byte).unwrap(), [1]);
             }
         }
         let in_memory: usize = files.iter().map(|file| file.in_memory.len()).sum();
@@ -230,11 +260,16 @@ mod tests {
         // When it is spent, a new file gets a piece all the same, and always one.
         let mut another = Pieces::new(budget.clone());
         for number in 0..3 {
-            another.piece(number, || Ok(Box::new([1]))).unwrap();
+            another.piece(number, MAX_PIECES, one_byte).unwrap();
             assert_eq!(another.in_memory, [number]);
         }
         drop((files, another));
         assert_eq!(budget.0.get(), 0);
+    }
+
+    fn one_byte(mut memory: Vec<u8>) -> io::Result<Vec<u8>> {
+        memory.resize(1, 1);
+        Ok(memory)
     }
 
     #[test]
