@@ -56,7 +56,7 @@ async fn appliance(spawner: Spawner, device: TunTapDevice, archive: Archive<'sta
     spawner.spawn(net(runner).expect("the only one of its kind"));
 
     static MEMORY: StaticCell<Memory<Flash<'static>>> = StaticCell::new();
-    run(stack, Flash(archive), &mut Laptop, MEMORY.init_with(Memory::new)).await
+    run(stack, Flash(archive), archive.configuration(), &mut Laptop, MEMORY.init_with(Memory::new)).await
 }
 
 #[embassy_executor::task]

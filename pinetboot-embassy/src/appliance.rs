@@ -1,19 +1,20 @@
-//! The appliance: the core's loops on an embassy-net stack, and what keeps an eye on them.
-
-use core::net::Ipv4Addr;
+//! The appliance: the core's loops on an embassy-net stack, as the configuration has them, and what keeps an eye on them.
 
 use embassy_futures::join::join3;
-use embassy_net::{Ipv4Cidr, Stack, StaticConfigV4};
+use embassy_net::{ConfigV4, Ipv4Cidr, Stack, StaticConfigV4};
 use embassy_time::Timer;
-use pinetboot_core::dhcp::{LeaseServer, Network, SERVER_PORT};
+use pinetboot_core::dhcp::SERVER_PORT;
 use pinetboot_core::server::Session;
 use pinetboot_core::tftp::{Limits, PORT};
 use pinetboot_core::{Instant, Responder, Server, Storage};
 
+use crate::answer::Answer;
 use crate::board::{Board, Sign};
+use crate::config::{self, Address, Config};
 use crate::heart::Heart;
 use crate::net::{self, Pool, Port};
 use crate::status::Status;
+use crate::trees::Trees;
 
 /// How many transfers at a time.
 pub const TRANSFERS: usize = 4;
@@ -25,7 +26,7 @@ pub const SOCKETS: usize = TRANSFERS + 3;
 pub struct Memory<S: Storage> {
     tftp: net::Memory<{ TRANSFERS + 1 }>,
     dhcp: net::Memory<1>,
-    places: [Option<Session<Port, S>>; TRANSFERS],
+    places: [Option<Session<Port, Trees<S>>>; TRANSFERS],
 }
 
 impl<S: Storage> Memory<S> {
@@ -41,53 +42,85 @@ impl<S: Storage> Default for Memory<S> {
     }
 }
 
-/// Serves for ever.
+/// Serves for ever, as it says in the file [`config::FILE_NAME`], if there is one.
+///
+/// If what is in that file is wrong, files are served from the default's address, and DHCP is off: see [`Config::SAFE`].
 pub async fn run<S: Storage>(
     stack: Stack<'_>,
     storage: S,
+    file: Option<&'static [u8]>,
     board: &mut impl Board,
     memory: &mut Memory<S>,
 ) -> ! {
-    let address = Ipv4Addr::new(10, 55, 0, 1);
-    let network = Network::new(address, 24, Ipv4Addr::new(10, 55, 0, 100), Ipv4Addr::new(10, 55, 0, 199));
-    let Ok(network) = network else { unreachable!() };
-    stack.set_config_v4(embassy_net::ConfigV4::Static(StaticConfigV4 {
-        address: Ipv4Cidr::new(address, 24),
-        gateway: None,
-        dns_servers: Default::default(),
-    }));
+    let configured = file.map_or_else(|| Ok(Config::default()), Config::parse);
+    if let Err(error) = &configured {
+        error!("{}, {}. Until that is mended, DHCP is off", config::FILE_NAME, error);
+    }
+    let misconfigured = configured.is_err();
+    let config = configured.unwrap_or(Config::SAFE);
+    stack.set_config_v4(own_address(config.address));
 
     let status = Status::default();
-    let (tftp_heart, dhcp_heart) = (Heart::new(), Heart::new());
-    let pool = Pool::new(stack, &mut memory.tftp, &[PORT], &tftp_heart);
-    let mut server = Server::<_, _, _, 4>::new(pool, storage, &status, Limits::default(), &mut memory.places);
-    let pool = Pool::new(stack, &mut memory.dhcp, &[SERVER_PORT], &dhcp_heart);
-    let mut responder = Responder::<_, _, _, 2>::new(pool, LeaseServer::<32>::new(network), &status);
-    info!("serving on {}", address);
-
-    let watch = async {
-        let mut failed = 0;
-        loop {
-            let now = Instant::from_micros(embassy_time::Instant::now().as_micros());
-            if tftp_heart.is_alive(now) && dhcp_heart.is_alive(now) {
-                board.feed();
-            }
-            let sign = match status.failed() {
-                _ if !stack.is_link_up() => Sign::NoLink,
-                _ if status.is_busy() => Sign::Busy,
-                count if count != failed => {
-                    failed = count;
-                    Sign::Failed
-                }
-                _ => Sign::Ready,
-            };
-            let (lit, dark) = sign.pattern();
-            board.led(true);
-            Timer::after_millis(lit).await;
-            board.led(false);
-            Timer::after_millis(dark).await;
-        }
-    };
+    let hearts = [const { Heart::new() }; 2];
+    let [tftp_heart, dhcp_heart] = &hearts;
+    let pool = Pool::new(stack, &mut memory.dhcp, &[SERVER_PORT], dhcp_heart);
+    let mut responder = Responder::<_, _, _, 2>::new(pool, Answer::new(config.dhcp, stack), &status);
+    let pool = Pool::new(stack, &mut memory.tftp, &[PORT], tftp_heart);
+    let trees = Trees::new(storage, config);
+    let mut server = Server::<_, _, _, 4>::new(pool, trees, &status, Limits::default(), &mut memory.places);
+    let watch = watch(stack, &status, &hearts, misconfigured, board);
     let (Ok(never), _, _) = join3(server.run(), responder.run(), watch).await;
     match never {}
+}
+
+fn own_address(address: Address) -> ConfigV4 {
+    match address {
+        Address::Dhcp => ConfigV4::Dhcp(Default::default()),
+        Address::Static { address, prefix_len, router } => ConfigV4::Static(StaticConfigV4 {
+            address: Ipv4Cidr::new(address, prefix_len),
+            gateway: router,
+            dns_servers: Default::default(),
+        }),
+    }
+}
+
+/// Feeds the watchdog while the loops turn, shows by the LED how it goes, and logs the board's address.
+async fn watch(
+    stack: Stack<'_>,
+    status: &Status,
+    hearts: &[Heart],
+    misconfigured: bool,
+    board: &mut impl Board,
+) {
+    let mut failed = 0;
+    let mut address = None;
+    loop {
+        let now = Instant::from_micros(embassy_time::Instant::now().as_micros());
+        if hearts.iter().all(|heart| heart.is_alive(now)) {
+            board.feed();
+        }
+        let new_address = stack.config_v4().map(|config| config.address.address());
+        if new_address != address {
+            address = new_address;
+            match address {
+                Some(address) => info!("serving on {}", address),
+                None => warn!("the address is no longer ours"),
+            }
+        }
+        let sign = match status.failed() {
+            _ if misconfigured => Sign::Misconfigured,
+            _ if !stack.is_link_up() => Sign::NoLink,
+            _ if status.is_busy() => Sign::Busy,
+            count if count != failed => {
+                failed = count;
+                Sign::Failed
+            }
+            _ => Sign::Ready,
+        };
+        let (lit, dark) = sign.pattern();
+        board.led(true);
+        Timer::after_millis(lit).await;
+        board.led(false);
+        Timer::after_millis(dark).await;
+    }
 }

@@ -5,7 +5,7 @@ pub trait Board {
     /// Turns the status LED on or off.
     fn led(&mut self, on: bool);
 
-    /// Keeps the watchdog from biting for a few seconds. Called twice a second, as long as the loops turn.
+    /// Keeps the watchdog from biting for a few seconds. Called every two seconds at least, as long as the loops turn.
     fn feed(&mut self);
 }
 
@@ -20,6 +20,8 @@ pub(crate) enum Sign {
     Busy,
     /// A transfer failed a moment ago: blinks slowly.
     Failed,
+    /// The configuration is wrong: blinks very slowly.
+    Misconfigured,
 }
 
 impl Sign {
@@ -30,6 +32,7 @@ impl Sign {
             Self::Ready => (450, 50),
             Self::Busy => (50, 50),
             Self::Failed => (250, 250),
+            Self::Misconfigured => (1000, 1000),
         }
     }
 }

@@ -13,6 +13,7 @@
 //! | [`net`] | the pool of UDP sockets |
 //! | [`w5500`], [`frames`] | the Ethernet chip, and frames on their way to it and from it (feature `w5500`) |
 //! | [`archive`] | boot files in flash |
+//! | [`config`] | what is configured |
 //! | `status`, `board` | what the logs and the LED say |
 //! | `heart` | what the watchdog is fed by |
 #![no_std]
@@ -24,6 +25,7 @@ extern crate std;
 #[macro_use]
 mod fmt;
 
+mod answer;
 mod appliance;
 pub mod archive;
 mod board;
@@ -33,8 +35,10 @@ mod heart;
 pub mod net;
 mod status;
 pub mod storage;
+mod trees;
 #[cfg(feature = "w5500")]
 pub mod w5500;
 
 pub use appliance::{Memory, SOCKETS, TRANSFERS, run};
 pub use board::Board;
+pub use pinetboot_config as config;

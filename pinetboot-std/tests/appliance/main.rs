@@ -4,6 +4,7 @@
 
 #![expect(clippy::unwrap_used, reason = "what fails here is the test")]
 
+mod configured;
 mod frames;
 #[path = "../namespace/mod.rs"]
 mod namespace;
@@ -17,7 +18,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use frames::{Frames, OURS, SENDERS, Wire, udp};
-use namespace::{Namespace, PINETBOOT, Process, SOON, content, part};
+use namespace::{End, Namespace, PINETBOOT, Process, SOON, cable, content, dnsmasq, end, part};
 use tempfile::TempDir;
 
 #[test]
@@ -168,14 +169,27 @@ impl Files {
         let files = Self { directory: tempfile::tempdir().unwrap(), kernel: content(kernel) };
         let tree = files.directory.path().join("tree");
         fs::create_dir_all(tree.join("overlays")).unwrap();
-        fs::write(tree.join("config.txt"), "arm_64bit=1\nos_check=0\n").unwrap();
+        fs::write(tree.join("config.txt"), CONFIG_TXT).unwrap();
         fs::write(tree.join("cmdline.txt"), "root=/dev/nfs ip=dhcp\n").unwrap();
         fs::write(tree.join("bcm2712-rpi-5-b.dtb"), device_tree()).unwrap();
         fs::write(tree.join("kernel_2712.img"), &files.kernel).unwrap();
-        let mut tar = Command::new("tar");
-        tar.args(["--format=ustar", "-cf"]).arg(files.archive()).arg("-C").arg(&tree).arg(".");
-        assert!(tar.status().unwrap().success());
+        files.pack();
         files
+    }
+
+    /// One more.
+    fn add(&self, name: &str, content: &str) {
+        let path = self.directory.path().join("tree").join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+        self.pack();
+    }
+
+    fn pack(&self) {
+        let mut tar = Command::new("tar");
+        let tree = self.directory.path().join("tree");
+        tar.args(["--format=ustar", "-cf"]).arg(self.archive()).arg("-C").arg(&tree).arg(".");
+        assert!(tar.status().unwrap().success());
     }
 
     fn archive(&self) -> PathBuf {
@@ -210,6 +224,8 @@ fn fetch(network: &Namespace, to: &Path, options: &[&str]) {
     let (status, said) = Process::start(curl).finish(4 * SOON);
     assert!(status.success(), "{said}");
 }
+
+const CONFIG_TXT: &str = "arm_64bit=1\nos_check=0\n";
 
 /// As dtc makes it of `/ { compatible = "brcm,bcm2712"; };`.
 fn device_tree() -> Vec<u8> {

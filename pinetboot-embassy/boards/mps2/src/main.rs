@@ -38,7 +38,7 @@ async fn main(spawner: Spawner) {
     static MEMORY: StaticCell<Memory<Flash<'static>>> = StaticCell::new();
     let archive = Archive::new(hardware::archive());
     log::info!("{} files in the archive", archive.entries().count());
-    run(stack, Flash(archive), &mut Emulated, MEMORY.init_with(Memory::new)).await
+    run(stack, Flash(archive), archive.configuration(), &mut Emulated, MEMORY.init_with(Memory::new)).await
 }
 
 #[embassy_executor::task]

@@ -64,7 +64,7 @@ async fn serve(stack: Stack<'static>, mut board: Appliance) -> ! {
     static MEMORY: StaticCell<Memory<Flash<'static>>> = StaticCell::new();
     let archive = Archive::new(mapped::archive());
     defmt::info!("{=usize} bytes of files in flash", archive.size());
-    run(stack, Flash(archive), &mut board, MEMORY.init_with(Memory::new)).await
+    run(stack, Flash(archive), archive.configuration(), &mut board, MEMORY.init_with(Memory::new)).await
 }
 
 #[embassy_executor::task]

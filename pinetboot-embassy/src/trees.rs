@@ -1,0 +1,122 @@
+//! Pis whose boot files are in a directory that is not called like them: `[pi.bd989ae1] tree = "kitchen"`.
+
+use core::fmt::Write;
+
+use heapless::String;
+use pinetboot_core::pi::Lookup;
+use pinetboot_core::{BootPath, NoUpload, OpenError, OpenRequest, Storage};
+
+use crate::config::Config;
+
+/// A storage, asked for other names than the Pis asked for, as the configuration has it.
+pub(crate) struct Trees<S> {
+    storage: S,
+    config: Config<'static>,
+}
+
+impl<S> Trees<S> {
+    pub(crate) const fn new(storage: S, config: Config<'static>) -> Self {
+        Self { storage, config }
+    }
+}
+
+impl<S: Storage> Storage for Trees<S> {
+    type File = S::File;
+    type Upload = NoUpload;
+
+    async fn open(&mut self, request: &OpenRequest<'_>) -> Result<S::File, OpenError> {
+        let lookup = Lookup::new(request.path);
+        let Some(tree) = lookup.prefix().and_then(|pi| self.config.tree(pi)) else {
+            return self.storage.open(request).await;
+        };
+        let mut name = String::<LONGEST>::new();
+        write!(name, "{tree}/{}", lookup.file()).map_err(|_| OpenError::NotFound)?;
+        let path = BootPath::parse(name.as_bytes()).map_err(|_| OpenError::NotFound)?;
+        self.storage.open(&OpenRequest { path, ..*request }).await
+    }
+}
+
+/// Names in an archive have 255 bytes at most.
+const LONGEST: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use core::convert::Infallible;
+    use std::borrow::ToOwned;
+    use std::string::ToString;
+    use std::vec::Vec;
+
+    use pinetboot_core::{File, block_on};
+
+    use super::*;
+
+    /// Has every file: its own name.
+    struct Names;
+
+    struct Opened(std::string::String);
+
+    impl Storage for Names {
+        type File = Opened;
+        type Upload = NoUpload;
+
+        async fn open(&mut self, request: &OpenRequest<'_>) -> Result<Opened, OpenError> {
+            Ok(Opened(request.path.to_string()))
+        }
+    }
+
+    impl File for Opened {
+        type Error = Infallible;
+
+        fn len(&self) -> u64 {
+            self.0.len() as u64
+        }
+
+        async fn read_exact_at(&mut self, _: u64, _: &mut [u8]) -> Result<(), Infallible> {
+            Ok(())
+        }
+    }
+
+    fn opened(names: &[&str]) -> Vec<Result<std::string::String, OpenError>> {
+        let config =
+            Config::parse(b"[pi.bd989ae1]\ntree = 'kitchen'\n[pi.2c-cf-67-01-02-03]\ntree = '/a//b'");
+        let mut trees = Trees::new(Names, config.unwrap());
+        let open = |name: &&str| {
+            let path = BootPath::parse(name.as_bytes()).unwrap();
+            let peer = "10.55.0.100:2000".parse().unwrap();
+            let request = OpenRequest { path, peer, asked: None, len: None };
+            block_on(trees.open(&request)).map(|file| file.0)
+        };
+        names.iter().map(open).collect()
+    }
+
+    #[test]
+    fn a_pi_finds_its_tree_and_others_find_what_they_ask_for() {
+        assert_eq!(
+            opened(&[
+                "bd989ae1/config.txt",
+                "BD989AE1//overlays/x.dtbo",
+                "2c-cf-67-01-02-03/config.txt",
+                "7bf18f79/config.txt",
+                "config.txt",
+                "bd989ae1",
+            ]),
+            [
+                "kitchen/config.txt",
+                "kitchen/overlays/x.dtbo",
+                "a/b/config.txt",
+                "7bf18f79/config.txt",
+                "config.txt",
+                "bd989ae1",
+            ]
+            .map(|name| Ok(name.to_owned()))
+        );
+    }
+
+    #[test]
+    fn a_name_may_be_too_long_but_not_for_the_others() {
+        let long = "x".repeat(LONGEST - "kitchen/".len());
+        let (fits, too_long) = (std::format!("bd989ae1/{long}"), std::format!("bd989ae1/{long}x"));
+        let opened = opened(&[&fits, &too_long, &std::format!("00000001/{long}x")]);
+        assert_eq!(opened.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, true]);
+    }
+}
