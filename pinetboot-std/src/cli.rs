@@ -279,7 +279,7 @@ pub struct Pack {
     #[arg(long, conflicts_with = "board")]
     pub esp: bool,
 
-    /// Show what a packed file holds, and whether it is whole
+    /// Show what a packed file holds, and whether it is whole; or what a pinetboot.toml makes a board do
     #[arg(long, value_name = "FILE", exclusive = true)]
     pub check: Option<PathBuf>,
 }
@@ -448,6 +448,7 @@ Examples:
   pinetboot pack /srv/tftp -o boot.uf2 --board rp2350 --flash 4M
   pinetboot pack /srv/tftp -o boot.bin --esp               for an ESP32-C3 or C6
   pinetboot pack --check boot.uf2                          what does it hold?
+  pinetboot pack --check pinetboot.toml                    what does it make a board do?
 
 Large files need not fit: what the flash does not hold is served from the board's microSD card.";
 

@@ -9,6 +9,7 @@
 
 mod archive;
 mod check;
+mod configuration;
 mod room;
 mod tree;
 mod uf2;
@@ -56,6 +57,7 @@ fn pack(root: &Path, output: &Path, room: &Room) -> Result<String, Failed> {
     if needed > room.len() {
         return Err(Failed::new(Exit::Failure, too_big(&tree, needed, room)));
     }
+    configuration::check(&tree)?;
     let archive = archive::write(&tree)?;
     let bytes = match room.board {
         Board::Esp => archive,
@@ -159,6 +161,24 @@ mod tests {
             assert!(report.contains("\n           3  overlays/overlay_map.dtb\n"), "{report}");
             assert!(report.ends_with("\n3 files, 70016 bytes\n"), "{report}");
         }
+    }
+
+    #[test]
+    fn a_wrong_configuration_is_not_packed_and_a_right_one_is_shown() {
+        let tree = some_tree();
+        let out = tempfile::tempdir().unwrap();
+        let output = out.path().join("boot.uf2");
+        let configuration = tree.path().join("pinetboot.toml");
+        fs::write(&configuration, "# ours\ndhcp = proxy\n").unwrap();
+        let failed = run(&options(tree.path(), &output)).unwrap_err();
+        assert!(failed.message.contains("pinetboot.toml: line 2: expected a setting"), "{}", failed.message);
+        assert_eq!(check::report(&configuration).unwrap_err().message, failed.message);
+        assert!(!output.exists());
+        fs::write(&configuration, "# ours\ndhcp = 'proxy'\n").unwrap();
+        run(&options(tree.path(), &output)).unwrap();
+        let report = check::report(&output).unwrap();
+        assert!(report.contains("\npinetboot.toml: DHCP beside a router's; "), "{report}");
+        assert!(check::report(&configuration).unwrap().contains(": DHCP beside a router's; "));
     }
 
     #[test]

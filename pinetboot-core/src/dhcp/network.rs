@@ -108,6 +108,11 @@ impl<'a> Network<'a> {
         self.address
     }
 
+    /// The first and the last of the addresses for clients.
+    pub const fn range(&self) -> (Ipv4Addr, Ipv4Addr) {
+        (self.first, self.last)
+    }
+
     /// The subnet mask.
     pub const fn mask(&self) -> Ipv4Addr {
         Ipv4Addr::from_bits(!(u32::MAX >> self.prefix_len))

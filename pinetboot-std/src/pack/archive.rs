@@ -74,6 +74,18 @@ pub(super) fn read(bytes: &[u8]) -> Result<Vec<Member>, String> {
     Ok(members)
 }
 
+/// The file of this name in an archive that [`read`] takes; of several the last, which counts for the firmware.
+pub(super) fn file(bytes: &[u8], name: &str) -> Option<Vec<u8>> {
+    let mut found = None;
+    for mut entry in Archive::new(bytes).entries().ok()?.raw(true).flatten() {
+        if entry.path_bytes() == name.as_bytes() {
+            let mut content = Vec::new();
+            found = entry.read_to_end(&mut content).ok().map(|_| content);
+        }
+    }
+    found
+}
+
 /// The unit of the format.
 const BLOCK: u64 = 512;
 

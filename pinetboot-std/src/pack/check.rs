@@ -4,8 +4,10 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
+use pinetboot_config::FILE_NAME;
+
 use super::room::{Board, FLASH_BASE};
-use super::{archive, uf2};
+use super::{archive, configuration, uf2};
 use crate::exit::{Exit, Failed};
 
 /// A line on where it goes, a line for each file, and their sum.
@@ -13,6 +15,9 @@ pub(super) fn report(path: &Path) -> Result<String, Failed> {
     let name = path.display();
     let broken = |why: String| Failed::new(Exit::Failure, format!("{name}: {why}"));
     let file = fs::read(path).map_err(|error| broken(error.to_string()))?;
+    if path.extension().is_some_and(|extension| extension == "toml") {
+        return configuration::describe(&file).map(|text| format!("{name}: {text}\n")).map_err(broken);
+    }
     let (place, archive) = if uf2::is_uf2(&file) {
         let image = uf2::decode(&file).map_err(broken)?;
         (place(&image), image.bytes)
@@ -25,6 +30,11 @@ pub(super) fn report(path: &Path) -> Result<String, Failed> {
     let mut text = format!("{name}: {place}\n");
     for member in &members {
         let _cannot_fail = writeln!(text, "{:>12}  {}", member.len, member.name);
+    }
+    if let Some(file) = archive::file(&archive, FILE_NAME) {
+        let described = configuration::describe(&file);
+        let text_of_it = described.map_err(|why| broken(format!("{FILE_NAME}, {why}")))?;
+        let _cannot_fail = writeln!(text, "{FILE_NAME}: {text_of_it}");
     }
     let bytes: u64 = members.iter().map(|member| member.len).sum();
     let _cannot_fail = writeln!(text, "{} files, {bytes} bytes", members.len());
