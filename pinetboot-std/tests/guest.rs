@@ -9,6 +9,7 @@ mod guest {
     mod debian;
     mod ganesha;
     mod killed;
+    mod loads;
     mod posix;
     mod shell;
     mod world;

@@ -1,23 +1,20 @@
 //! From an image file to Debian's login prompt, for two machines at once, and on through a server that dies.
 
 use std::fs;
-use std::path::Path;
-use std::process::Command;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::shell::Shell;
-use super::world::{OPTIONS, SERIALS, network};
-use crate::machine::{Machine, UBoot, from_environment};
-use crate::namespace::{PINETBOOT, Process, SOON};
+use super::world::{MINUTES, OPTIONS, SERIALS, import, network};
+use crate::machine::{Machine, UBoot};
+use crate::namespace::SOON;
 
 #[test]
 #[ignore = "needs root, overlayfs, QEMU, U-Boot and PINETBOOT_GUEST_IMAGE; run by .ci/run"]
 fn an_image_boots_to_a_login_prompt_and_outlives_the_server() {
     let files = tempfile::tempdir().unwrap();
-    let image = from_environment("PINETBOOT_GUEST_IMAGE", "an image. '.ci/run guest-image' makes it");
     let began = Instant::now();
-    import(&image, files.path());
+    import(files.path());
     println!("imported in {:.1} s", began.elapsed().as_secs_f64());
 
     let network = network("debian");
@@ -77,13 +74,3 @@ fn an_image_boots_to_a_login_prompt_and_outlives_the_server() {
         assert!(!golden.join(file).exists(), "{file} is in the tree that both share");
     }
 }
-
-fn import(image: &Path, to: &Path) {
-    let mut command = Command::new(PINETBOOT);
-    command.arg("import").arg(image).arg("--to").arg(to);
-    let (status, said) = Process::start(command).finish(MINUTES);
-    assert!(status.success(), "{said}");
-}
-
-/// For what takes two emulated machines a minute or two.
-const MINUTES: Duration = Duration::from_secs(420);

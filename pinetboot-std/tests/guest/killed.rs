@@ -1,9 +1,9 @@
 //! A machine goes on when its server is killed while it writes, and another one with the same state takes over.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::shell::Shell;
-use super::world::{OPTIONS, SERIALS, network, plant};
+use super::world::{MINUTES, OPTIONS, SERIALS, network, plant};
 use crate::machine::{Machine, UBoot};
 use crate::namespace::SOON;
 
@@ -47,5 +47,3 @@ fn nothing_is_lost_when_the_server_is_killed() {
 }
 
 const MEGABYTES: u32 = 48;
-
-const MINUTES: Duration = Duration::from_secs(180);

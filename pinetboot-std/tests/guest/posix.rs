@@ -7,12 +7,13 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tempfile::TempDir;
 
 use super::ganesha::Ganesha;
 use super::shell::Shell;
+use super::world::MINUTES;
 use crate::machine::{Machine, UBoot, from_environment, lay_boot_files};
 use crate::namespace::{Namespace, SOON};
 
@@ -137,8 +138,6 @@ fn without_colours(said: &str) -> String {
     let first = parts.next().unwrap_or_default().to_owned();
     parts.fold(first, |text, part| text + part.split_once('m').map_or("", |(_, rest)| rest))
 }
-
-const MINUTES: Duration = Duration::from_secs(480);
 
 const DHCP: [&str; 6] = ["--dhcp", "lease", "--dhcp-clients", "all", "--interface", "tap0"];
 

@@ -3,9 +3,11 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
 
-use crate::machine::{beside_kernel, lay_boot_files};
-use crate::namespace::Namespace;
+use crate::machine::{beside_kernel, from_environment, lay_boot_files};
+use crate::namespace::{Namespace, PINETBOOT, Process};
 
 /// A network with the server's interface `lan`, on which are two machines.
 pub(crate) fn network(role: &str) -> Namespace {
@@ -37,6 +39,18 @@ pub(crate) fn plant(golden: &Path) {
     let command_line = format!("console=tty1 console=serial0,115200 {of_card}");
     lay_boot_files(&golden.join("boot/firmware"), &command_line);
 }
+
+/// Imports the Debian that .ci/guest-image made.
+pub(crate) fn import(to: &Path) {
+    let image = from_environment("PINETBOOT_GUEST_IMAGE", "an image. '.ci/run guest-image' makes it");
+    let mut command = Command::new(PINETBOOT);
+    command.arg("import").arg(image).arg("--to").arg(to);
+    let (status, said) = Process::start(command).finish(MINUTES);
+    assert!(status.success(), "{said}");
+}
+
+/// For what takes two emulated machines a minute or two.
+pub(crate) const MINUTES: Duration = Duration::from_secs(420);
 
 /// Of `pinetboot serve`, on such a network.
 pub(crate) const OPTIONS: [&str; 6] = ["--dhcp", "lease", "--dhcp-clients", "all", "--interface", "lan"];
