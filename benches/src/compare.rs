@@ -9,7 +9,7 @@ use nix::sys::utsname::uname;
 use crate::Failed;
 use crate::cli;
 use crate::measure::{self, DISTURBED, Served, Times};
-use crate::peer::{self, PINETBOOT, Peer};
+use crate::peer::{self, ASLEEP, PINETBOOT, Peer};
 use crate::point::{Point, Unit};
 use crate::results::{Facts, NULL, PING_PONG, Results, Sample};
 use crate::tree;
@@ -53,7 +53,12 @@ pub(crate) fn run(options: &cli::Peers) -> Result<Results, Failed> {
             eprintln!("  left out: {error}");
             continue;
         }
-        let here: Vec<_> = peers.iter().filter(|peer| point.is_for_all() || peer.name == PINETBOOT).collect();
+        let is_here = |peer: &&Peer| match peer.name.as_str() {
+            PINETBOOT => true,
+            ASLEEP => point.is_for_all() && point.clients() == 1,
+            _ => point.is_for_all(),
+        };
+        let here: Vec<_> = peers.iter().filter(is_here).collect();
         for round in 1..=options.rounds {
             let mut add = |name: &str, measured: Result<Sample, Failed>| {
                 let sample = measured.unwrap_or_else(|failed| Sample {

@@ -29,7 +29,7 @@ pub(crate) struct Absent {
 impl Peer {
     /// All that are known, in the order of the table: pinetboot, then the others.
     pub(crate) fn find_all() -> (Vec<Self>, Vec<Absent>) {
-        let (mut found, mut absent) = (vec![Self::pinetboot()], Vec::new());
+        let (mut found, mut absent) = (vec![Self::pinetboot(), Self::asleep()], Vec::new());
         for known in KNOWN {
             match known.find() {
                 Some(peer) => found.push(peer),
@@ -57,6 +57,14 @@ impl Peer {
             arguments: ["pinetboot", "serve", "{tree}"].map(str::to_owned).into(),
             version: env!("CARGO_PKG_VERSION").into(),
         }
+    }
+
+    /// The same, but that it always sleeps between two packets.
+    fn asleep() -> Self {
+        let pinetboot = Self::pinetboot();
+        let arguments =
+            pinetboot.arguments.iter().cloned().chain(["--busy-poll", "0"].map(str::to_owned)).collect();
+        Self { name: ASLEEP.into(), arguments, ..pinetboot }
     }
 
     /// The command that serves this tree at port 69 of the server's namespace.
@@ -193,3 +201,5 @@ pub(crate) fn choose(found: Vec<Peer>, names: &[String]) -> Result<Vec<Peer>, Fa
 
 /// The name of the server that all this is for.
 pub(crate) const PINETBOOT: &str = "pinetboot";
+/// What it does where it always sleeps, measured where that makes a difference: with one client.
+pub(crate) const ASLEEP: &str = "pinetboot, asleep";
