@@ -13,7 +13,7 @@ use std::sync::{Mutex, PoisonError};
 
 use nfs3_types::mount::{MNTPATHLEN, fhandle3, mountres3, mountres3_ok, mountstat3};
 use nfs3_types::nfs3::{ftype3, nfs_fh3, nfsstat3};
-use tracing::{info, warn};
+use tracing::debug;
 
 use super::arguments::{Arguments, Garbage};
 use super::export::{Exports, MountError};
@@ -69,12 +69,13 @@ impl Request<'_> {
         let client = self.client;
         match self.open(path) {
             Ok(handle) => {
-                info!("{client} mounts {}", path.display());
+                debug!("{client} mounts {}", path.display());
                 self.mounts.add(client, path);
                 mountres3::Ok(mountres3_ok { fhandle: fhandle3(handle.data), auth_flavors: vec![AUTH_SYS] })
             }
             Err((status, why)) => {
-                warn!("{client} may not mount {}: {why}", path.display());
+                // Someone who is refused asks again every second. What an operator should know, `Exports` says, and not too often.
+                debug!("{client} may not mount {}: {why}", path.display());
                 mountres3::Err(status)
             }
         }

@@ -32,6 +32,7 @@ use rustix::io::{self, Errno};
 use self::attributes::status;
 pub use self::error::OpenError;
 use self::identity::{act_as, act_as_root};
+use self::kernel::MountId;
 use self::listing::Listings;
 use self::making::{initial, mode};
 use self::open_files::{OpenFile, OpenFiles};
@@ -42,6 +43,7 @@ use super::file_system::{Caller, Entry, FileId, FileSystem, Found, Listed, Place
 pub struct DirectoryTree {
     root: OwnedFd,
     root_id: FileId,
+    mount: MountId,
     link_max: u32,
     files: OpenFiles,
     listings: Listings,
@@ -71,6 +73,7 @@ impl DirectoryTree {
         let link_max = nix::unistd::fpathconf(&root, nix::unistd::PathconfVar::LINK_MAX).ok().flatten();
         let link_max = link_max.and_then(|most| u32::try_from(most).ok()).unwrap_or(u32::MAX);
         Ok(Self {
+            mount: kernel::mount_of(root.as_fd()).map_err(|error| OpenError::NoHandles(error.into()))?,
             root,
             root_id,
             link_max,
@@ -377,7 +380,7 @@ impl FileSystem for DirectoryTree {
                 entry.file_number = fs::fstat(&self.root).map_or(entry.file_number, |stat| stat.st_ino);
             } else if full && !up {
                 let name = c_string(entry.name).map_err(|_| Errno::IO)?;
-                entry.found = self.open_name(&dir, &name).and_then(|place| self.found(place.as_fd())).ok();
+                entry.found = self.found_at(&dir, &name, entry.file_number);
             }
             Ok(take(entry))
         });

@@ -20,7 +20,18 @@ use crate::storage::{Base, Budget, Tree};
 pub(super) fn base(config: &Config, budget: Budget) -> Result<Base, Failed> {
     let goldens = match (&config.tree, &config.root.nfs) {
         (Some(tree), _) => images(config)?.map(Goldens::Images).ok_or(tree),
-        (None, Some(nfs)) => Ok(Goldens::One(golden(nfs)?)),
+        (None, Some(nfs)) => {
+            let golden = golden(nfs)?;
+            if !golden.boot_dir().is_dir() {
+                let (boot, nfs) = (golden.boot_dir(), nfs.display());
+                let why = format!(
+                    "there are no boot files in {}: say where they are, 'pinetboot serve BOOT-FILES --nfs {nfs}'",
+                    boot.display()
+                );
+                return Err(Failed::new(Exit::Tree, why));
+            }
+            Ok(Goldens::One(golden))
+        }
         (None, None) => return Err(Failed::new(Exit::Usage, "nothing to serve")),
     };
     match goldens {

@@ -44,7 +44,7 @@ pub(super) fn by_userconf(context: &Context<'_>) -> Result<Vec<Edit>, ImageError
     let passwd = context.view.text("etc/passwd")?.unwrap_or_default();
     if let Some(keys) = &account.ssh_keys {
         let first = Entry::all(&passwd).find(|entry| entry.uid == FIRST_UID).ok_or(
-            ImageError::Unsupported("the image has no first user: without one, --ssh-key has nowhere to go"),
+            ImageError::Unsupported("the image has no first user (uid 1000) that could become the one asked for: --ssh-key has nowhere to go"),
         )?;
         edits.extend(authorized_keys(&first, keys));
     }

@@ -14,12 +14,22 @@ use crate::nfs::file_system::FileId;
 
 /// The id of the file behind `fd`: the type of the kernel's handle, then the handle.
 pub(super) fn of_file(fd: BorrowedFd<'_>) -> io::Result<FileId> {
-    of_path(fd, c"", libc::AT_EMPTY_PATH)
+    of_path(fd, c"", libc::AT_EMPTY_PATH).map(|(id, _)| id)
 }
 
 /// The id of the file of this name, a symbolic link's its own.
 pub(super) fn of_name(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<FileId> {
+    of_path(dir, name, 0).map(|(id, _)| id)
+}
+
+/// The same, and in which mount that file is.
+pub(super) fn of_name_in_mount(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<(FileId, MountId)> {
     of_path(dir, name, 0)
+}
+
+/// The mount in which the file behind `fd` is.
+pub(super) fn mount_of(fd: BorrowedFd<'_>) -> io::Result<MountId> {
+    of_path(fd, c"", libc::AT_EMPTY_PATH).map(|(_, mount)| mount)
 }
 
 /// Opens a file by its id. Takes CAP_DAC_READ_SEARCH. `mount` is any open file of the same mount.
@@ -50,7 +60,7 @@ pub(super) fn allows(fd: BorrowedFd<'_>, access: Access) -> bool {
     result == 0
 }
 
-fn of_path(dir: impl AsFd, name: &CStr, flags: i32) -> io::Result<FileId> {
+fn of_path(dir: impl AsFd, name: &CStr, flags: i32) -> io::Result<(FileId, MountId)> {
     let mut handle = Handle { len: MOST, ..Handle::default() };
     let mut mount = 0;
     let dir = dir.as_fd().as_raw_fd();
@@ -67,8 +77,13 @@ fn of_path(dir: impl AsFd, name: &CStr, flags: i32) -> io::Result<FileId> {
     // The kernel's own file systems number their types in a byte, whatever the field.
     id[0] = u8::try_from(handle.kind).map_err(|_| Errno::OVERFLOW)?;
     id.get_mut(1..=len).ok_or(Errno::OVERFLOW)?.copy_from_slice(handle.bytes.get(..len).unwrap_or_default());
-    FileId::new(id.get(..=len).unwrap_or_default()).ok_or(Errno::OVERFLOW)
+    let id = FileId::new(id.get(..=len).unwrap_or_default()).ok_or(Errno::OVERFLOW)?;
+    Ok((id, MountId(mount)))
 }
+
+/// The number of a mount, as long as it is mounted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct MountId(i32);
 
 /// The C library's `file_handle`, with room.
 #[repr(C)]

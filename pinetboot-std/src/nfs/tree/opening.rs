@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use nfs3_types::nfs3::{fattr3, ftype3, nfsstat3};
-use rustix::fs::{self, Mode, OFlags, ResolveFlags};
+use rustix::fs::{self, AtFlags, Mode, OFlags, ResolveFlags};
 use rustix::io::{self, Errno};
 
 use super::attributes::{attributes, status};
@@ -50,6 +50,22 @@ impl DirectoryTree {
     pub(super) fn found(&self, fd: BorrowedFd<'_>) -> io::Result<Found> {
         let id = kernel::of_file(fd)?;
         Ok(Found { id, attributes: attributes(&fs::fstat(fd)?) })
+    }
+
+    /// What `name` in `dir` is, which had that number a moment ago; None if it is gone, or another file system.
+    ///
+    /// Asked by name, as long as that is sure to be the same file both times: to open it first takes twice as long, and a
+    /// listing is all of this.
+    pub(super) fn found_at(&self, dir: &OpenFile, name: &CString, number: u64) -> Option<Found> {
+        let (id, mount) = kernel::of_name_in_mount(dir.as_fd(), name).ok()?;
+        if mount != self.mount {
+            return None;
+        }
+        let stat = fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        if stat.st_ino == number {
+            return Some(Found { id, attributes: attributes(&stat) });
+        }
+        self.open_name(dir, name).and_then(|place| self.found(place.as_fd())).ok()
     }
 
     /// The file that `name` in `dir` is, opened as this thread's user.
