@@ -23,6 +23,12 @@ pub(crate) enum Command {
     /// All in network namespaces of its own, that are gone afterwards. Takes root, and ip(8), ethtool(8) and taskset(1).
     #[command(after_help = EXAMPLES)]
     Peers(Peers),
+    /// Measure pinetboot's NFS server beside NFS-Ganesha, if that is installed
+    ///
+    /// One after the other in the same namespaces, on the same file system, by the same client. What is read comes from memory:
+    /// it is the servers that are measured, and not the disk, but where something is committed or made.
+    #[command(after_help = NFS_EXAMPLES)]
+    Nfs(Nfs),
     /// Join what several runs measured, and report on all of it
     Report(Report),
     /// pinetboot itself, as it is measured
@@ -71,6 +77,34 @@ pub(crate) struct Peers {
     pub(crate) out: PathBuf,
 }
 
+/// Options of `nfs`.
+#[derive(Debug, Args)]
+pub(crate) struct Nfs {
+    /// Only this server; may be repeated [default: all that are installed]
+    #[arg(long = "peer", value_name = "NAME")]
+    pub(crate) peers: Vec<String>,
+
+    /// How often each is measured, in turn
+    #[arg(long, value_name = "COUNT", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=99))]
+    pub(crate) rounds: u32,
+
+    /// A quarter of everything: for a first look, and for CI
+    #[arg(long)]
+    pub(crate) quick: bool,
+
+    /// Fail unless pinetboot takes less of the processor where it takes far less
+    #[arg(long)]
+    pub(crate) check: bool,
+
+    /// Where what is served goes: its file system is part of what is measured [default: the system's for temporary files]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+
+    /// Where nfs.json and the table, nfs.md, go
+    #[arg(long, value_name = "DIR", default_value = "target/peers")]
+    pub(crate) out: PathBuf,
+}
+
 /// Options of `report`.
 #[derive(Debug, Args)]
 pub(crate) struct Report {
@@ -86,6 +120,11 @@ pub(crate) struct Report {
 /// What one `--point` names.
 #[derive(Debug, Clone)]
 pub(crate) struct Points(pub(crate) Vec<Point>);
+
+const NFS_EXAMPLES: &str = "\
+Examples:
+  cargo run -p pinetboot-bench --release -- nfs                   everything: about two minutes
+  .. nfs --quick --rounds 1 --peer pinetboot                      a look";
 
 const EXAMPLES: &str = "\
 Examples:

@@ -157,7 +157,7 @@ fn show(point: Point, sample: &Sample, round: u32, rounds: u32) {
     eprintln!("{line}");
 }
 
-fn facts() -> Facts {
+pub(crate) fn facts() -> Facts {
     let commit = Command::new("git").args(["describe", "--always", "--dirty", "--abbrev=12"]).output();
     let commit = commit.ok().and_then(|output| String::from_utf8(output.stdout).ok()).unwrap_or_default();
     let processors = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();

@@ -1,4 +1,4 @@
-//! `pinetboot-bench`: pinetboot measured beside the other TFTP servers, by a load client of its own.
+//! `pinetboot-bench`: pinetboot measured beside other TFTP and NFS servers, by load clients of its own.
 //!
 //! | module | holds |
 //! |---|---|
@@ -7,6 +7,7 @@
 //! | [`load`], [`batch`], [`content`] | the clients, many datagrams at once, what is in the files |
 //! | [`measure`], [`limits`] | one run, and what bounds it |
 //! | [`results`], [`report`], [`checks`] | what was measured, as a table and plots, and what must hold of it |
+//! | [`nfs`] | the same for NFS: servers, rows, client, table |
 //!
 //! The benchmarks of the engine alone, without a network, are in `benches/`.
 
@@ -20,6 +21,7 @@ mod content;
 mod limits;
 mod load;
 mod measure;
+mod nfs;
 mod peer;
 mod point;
 mod report;
@@ -38,6 +40,7 @@ use results::Results;
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Peers(options) => peers(&options),
+        Command::Nfs(options) => nfs(&options),
         Command::Report(options) => join(&options),
         Command::Pinetboot { arguments } => return pinetboot(arguments),
         Command::Respond { responder } => responder.run().map(|()| ExitCode::SUCCESS),
@@ -58,6 +61,13 @@ fn peers(options: &cli::Peers) -> Result<ExitCode, Failed> {
         checks::check(&results)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn nfs(options: &cli::Nfs) -> Result<ExitCode, Failed> {
+    match world::enter()? {
+        Some(exit) => Ok(exit),
+        None => nfs::run(options).map(|()| ExitCode::SUCCESS),
+    }
 }
 
 fn join(options: &cli::Report) -> Result<ExitCode, Failed> {

@@ -22,18 +22,29 @@ pub(crate) struct Server {
 
 impl Server {
     /// Starts it and waits until it answers: at all, to a request for a file that need not be there.
-    pub(crate) fn start(name: &str, mut command: Command) -> Result<Self, Failed> {
-        let child = command.spawn().map_err(|error| format!("cannot start {name}: {error}"))?;
-        let mut server = Self { child };
+    pub(crate) fn start(name: &str, command: Command) -> Result<Self, Failed> {
         let socket = UdpSocket::bind("10.77.0.2:0").map_err(|error| error.to_string())?;
         socket.set_read_timeout(Some(Duration::from_millis(50))).map_err(|error| error.to_string())?;
         let ask = Ask { name: "ready?".into(), block_size: 512, window: 1, want: Want::Missing };
         let mut memory = [0; 64];
         let len = ask.emit(&mut memory);
-        let started = Instant::now();
-        while started.elapsed() < Duration::from_secs(10) {
+        Self::spawn(name, command, || {
             let _refused = socket.send_to(&memory[..len], (world::SERVER, 69));
-            if socket.recv(&mut [0; 600]).is_ok() {
+            socket.recv(&mut [0; 600]).is_ok()
+        })
+    }
+
+    /// Starts it and waits until it is ready.
+    pub(crate) fn spawn(
+        name: &str,
+        mut command: Command,
+        mut is_ready: impl FnMut() -> bool,
+    ) -> Result<Self, Failed> {
+        let child = command.spawn().map_err(|error| format!("cannot start {name}: {error}"))?;
+        let mut server = Self { child };
+        let started = Instant::now();
+        while started.elapsed() < Duration::from_secs(20) {
+            if is_ready() {
                 return Ok(server);
             }
             if let Ok(Some(status)) = server.child.try_wait() {

@@ -1,0 +1,139 @@
+//! The NFS servers that are compared: how each is found and started.
+
+use std::env;
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use nfs3_types::nfs3::nfs_fh3;
+
+use super::client::{self, Client};
+use crate::Failed;
+use crate::server::Server;
+use crate::world;
+
+/// A server that can be started.
+#[derive(Debug, Clone)]
+pub(super) struct Peer {
+    pub(super) name: &'static str,
+    pub(super) version: String,
+    kind: Kind,
+}
+
+#[derive(Debug, Clone)]
+enum Kind {
+    /// `serve` of this commit, in this `--nfs-mode`.
+    Pinetboot(&'static str),
+    Ganesha,
+}
+
+/// A server that is not here.
+pub(super) struct Absent;
+
+/// Those that are wanted, or all that there are.
+pub(super) fn find(wanted: &[String]) -> Result<(Vec<Peer>, Vec<Absent>), Failed> {
+    let ours =
+        |name, mode| Peer { name, version: env!("CARGO_PKG_VERSION").into(), kind: Kind::Pinetboot(mode) };
+    let mut found = vec![ours(PINETBOOT, "rw"), ours(OVERLAY, "overlay")];
+    let mut absent = Vec::new();
+    match ganesha_version() {
+        Some(version) => found.push(Peer { name: GANESHA, version, kind: Kind::Ganesha }),
+        None => absent.push(Absent),
+    }
+    if let Some(unknown) = wanted.iter().find(|name| found.iter().all(|peer| peer.name != **name)) {
+        let names: Vec<_> = found.iter().map(|peer| peer.name).collect();
+        return Err(format!("there is no {unknown} here; there are: {}", names.join(", ")).into());
+    }
+    found.retain(|peer| wanted.is_empty() || wanted.iter().any(|name| name == peer.name));
+    Ok((found, absent))
+}
+
+/// An empty tree to be served, and what pinetboot needs to be there.
+pub(super) fn tree(place: &Path) -> Result<PathBuf, Failed> {
+    let tree = place.join("tree");
+    let failed = |error| format!("cannot write {}: {error}", tree.display());
+    fs::create_dir_all(tree.join("boot/firmware")).map_err(failed)?;
+    fs::create_dir_all(tree.join("etc")).map_err(failed)?;
+    fs::write(tree.join("boot/firmware/config.txt"), "arm_64bit=1\n").map_err(failed)?;
+    Ok(tree)
+}
+
+impl Peer {
+    /// Starts it, and waits until it answers.
+    pub(super) fn start(&self, place: &Path, tree: &Path) -> Result<Server, Failed> {
+        let command = match self.kind {
+            Kind::Pinetboot(mode) => pinetboot(mode, place, tree)?,
+            Kind::Ganesha => ganesha(place, tree)?,
+        };
+        Server::spawn(self.name, command, || client::answers(NFS_PORT))
+    }
+
+    /// What it serves, mounted.
+    pub(super) fn mount(&self, tree: &Path) -> Result<(Client, nfs_fh3), Failed> {
+        match self.kind {
+            Kind::Pinetboot(_) => Client::mount("/"),
+            Kind::Ganesha => Client::mount(&tree.to_string_lossy()),
+        }
+    }
+}
+
+/// The client is known by its address.
+fn pinetboot(mode: &str, place: &Path, tree: &Path) -> Result<Command, Failed> {
+    let (config, state) = (place.join("pinetboot.toml"), place.join("state"));
+    let _none_yet = fs::remove_dir_all(&state);
+    write(&config, "[pi.bd989ae1]\naddress = \"10.77.0.2\"\n")?;
+    let mut command = world::at_server(env::current_exe().unwrap_or_default());
+    command.args(["pinetboot", "serve", "--quiet", "--nfs-mode", mode, "--nfs"]).arg(tree);
+    command.arg("--state").arg(state).arg("--config").arg(config);
+    command.stdin(Stdio::null()).stdout(Stdio::null());
+    Ok(command)
+}
+
+/// It takes a portmapper, and a place for its own files; and tells its log only why it does not start.
+fn ganesha(place: &Path, tree: &Path) -> Result<Command, Failed> {
+    let (config, script) = (place.join("ganesha.conf"), place.join("ganesha.sh"));
+    write(&config, &GANESHA_CONFIG.replace("TREE", &tree.to_string_lossy()))?;
+    write(&script, GANESHA_SCRIPT)?;
+    let mut command = world::at_server("sh");
+    command.arg(script).arg(config).stdin(Stdio::null()).stdout(Stdio::null());
+    Ok(command)
+}
+
+fn write(path: &Path, text: &str) -> Result<(), Failed> {
+    fs::write(path, text).map_err(|error| format!("cannot write {}: {error}", path.display()).into())
+}
+
+fn ganesha_version() -> Option<String> {
+    let output = Command::new("ganesha.nfsd").arg("-v").output().ok()?;
+    Command::new("rpcbind").arg("-h").output().ok()?;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    said.lines().next().map(|line| line.trim().to_owned())
+}
+
+/// Over TCP, as root; all else as it comes.
+const GANESHA_CONFIG: &str = "\
+NFS_CORE_PARAM { Protocols = 3; Enable_NLM = false; Enable_RQUOTA = false; Enable_UDP = false; }
+LOG { Default_Log_Level = WARN; }
+EXPORT { Export_Id = 1; Path = TREE; Pseudo = TREE; Protocols = 3; Transports = TCP; Access_Type = RW; \
+Squash = No_Root_Squash; SecType = sys; FSAL { Name = VFS; } }
+";
+
+const GANESHA_SCRIPT: &str = "\
+mkdir -p /run/ganesha
+rm -f /run/rpcbind.sock
+rpcbind -f &
+until [ -S /run/rpcbind.sock ]; do sleep 0.05; done
+exec ganesha.nfsd -F -L /run/ganesha/log -f \"$1\" -p /run/ganesha/pid
+";
+
+impl fmt::Display for Absent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{GANESHA}: apt-get install nfs-ganesha-vfs rpcbind")
+    }
+}
+
+pub(super) const PINETBOOT: &str = "pinetboot";
+pub(super) const OVERLAY: &str = "pinetboot, overlay";
+pub(super) const GANESHA: &str = "nfs-ganesha";
+const NFS_PORT: u16 = 2049;
