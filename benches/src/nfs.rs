@@ -38,7 +38,7 @@ struct Sample {
     round: u32,
     /// In the row's unit.
     rate: f64,
-    /// The server's processor time for each call, in microseconds.
+    /// The server's processor time for each call, or entry, in microseconds.
     cpu: f64,
 }
 

@@ -3,9 +3,9 @@
 use std::time::Instant;
 
 use nfs3_types::nfs3::{
-    COMMIT3args, CREATE3args, CREATE3res, GETATTR3args, LOOKUP3args, MKDIR3args, MKDIR3res, NFS_PROGRAM,
-    Nfs3Option, Nfs3Result, READ3args, READDIRPLUS3args, READDIRPLUS3res, REMOVE3args, RMDIR3args,
-    WRITE3args, cookieverf3, createhow3, diropargs3, nfs_fh3, sattr3, stable_how,
+    COMMIT3args, CREATE3args, CREATE3res, FSINFO3args, FSINFO3res, GETATTR3args, LOOKUP3args, MKDIR3args,
+    MKDIR3res, NFS_PROGRAM, Nfs3Option, Nfs3Result, READ3args, READDIRPLUS3args, READDIRPLUS3res,
+    REMOVE3args, RMDIR3args, WRITE3args, cookieverf3, createhow3, diropargs3, nfs_fh3, sattr3, stable_how,
 };
 use nfs3_types::xdr_codec::{Opaque, Unpack};
 
@@ -21,6 +21,8 @@ pub(super) struct Load {
     dir: nfs_fh3,
     file: nfs_fh3,
     pub(super) size: Size,
+    /// How many bytes of a directory the server prefers to send at once.
+    piece_of_list: u32,
     /// What each piece of 4 KiB of the file was written with last.
     written: Vec<Content>,
     /// The files that are there now, besides that one.
@@ -38,8 +40,13 @@ impl Load {
         let arguments = CREATE3args { where_: entry(&dir, "file"), how: createhow3::GUARDED(mode(0o644)) };
         let made = client.call(NFS_PROGRAM::NFSPROC3_CREATE as u32, &arguments)?;
         let file = created(made)?;
+        let fsroot = root.clone();
+        let piece_of_list = match client.call(NFS_PROGRAM::NFSPROC3_FSINFO as u32, &FSINFO3args { fsroot })? {
+            FSINFO3res::Ok(information) => information.dtpref,
+            FSINFO3res::Err((status, _)) => return Err(format!("FSINFO: {status:?}").into()),
+        };
         let written = vec![Content::Zeros; (size.file / PIECE) as usize];
-        Ok(Self { client, root, dir, file, size, written, files: Vec::new() })
+        Ok(Self { client, root, dir, file, size, piece_of_list, written, files: Vec::new() })
     }
 
     /// The whole file from front to back, and then to the disk.
@@ -145,13 +152,13 @@ impl Load {
         Ok(Done { calls: count, count, time: start.elapsed() })
     }
 
-    /// All entries with their attributes and handles, as Linux asks for them.
+    /// All entries with their attributes and handles, in pieces as large as the server prefers, as Linux asks for them.
     pub(super) fn list(&mut self) -> Result<Done, Failed> {
         let start = Instant::now();
-        let (calls, names) = self.names()?;
+        let names = self.names()?;
         let time = start.elapsed();
         match names == self.files.len() as u64 {
-            true => Ok(Done { calls, count: names, time }),
+            true => Ok(Done { calls: names, count: names, time }),
             false => Err(format!("READDIRPLUS: {names} files instead of {}", self.files.len()).into()),
         }
     }
@@ -260,17 +267,16 @@ impl Load {
         successful(self.client.receive()?.1)
     }
 
-    /// Calls that it took, and files besides the one that is written and read.
-    fn names(&mut self) -> Result<(u64, u64), Failed> {
-        let (mut calls, mut names, mut cookie, mut cookieverf) = (0, 0, 0, cookieverf3::default());
+    /// How many files there are besides the one that is written and read.
+    fn names(&mut self) -> Result<u64, Failed> {
+        let (mut names, mut cookie, mut cookieverf) = (0, 0, cookieverf3::default());
         loop {
-            let (dir, maxcount) = (self.dir.clone(), 1 << 20);
-            let arguments = READDIRPLUS3args { dir, cookie, cookieverf, dircount: 128 << 10, maxcount };
+            let (dir, count) = (self.dir.clone(), self.piece_of_list);
+            let arguments = READDIRPLUS3args { dir, cookie, cookieverf, dircount: count, maxcount: count };
             let part = match self.client.call(NFS_PROGRAM::NFSPROC3_READDIRPLUS as u32, &arguments)? {
                 READDIRPLUS3res::Ok(part) => part,
                 READDIRPLUS3res::Err((status, _)) => return Err(format!("READDIRPLUS: {status:?}").into()),
             };
-            calls += 1;
             cookieverf = part.cookieverf;
             cookie = part.reply.entries.0.last().map_or(cookie, |entry| entry.cookie);
             let entries = part.reply.entries.0.iter();
@@ -278,7 +284,7 @@ impl Load {
                 .filter(|entry| entry.name.0.starts_with(PREFIX.as_bytes()) && entry.name_handle.is_some())
                 .count() as u64;
             if part.reply.eof {
-                return Ok((calls, names));
+                return Ok(names);
             }
         }
     }

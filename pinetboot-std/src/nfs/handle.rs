@@ -49,12 +49,24 @@ impl Handles {
     /// The handle of a file of an export.
     #[must_use]
     pub fn seal(&self, export: u32, file: &FileId) -> nfs_fh3 {
-        let mut handle = Vec::with_capacity(HEAD + file.as_bytes().len());
-        handle.push(VERSION);
-        handle.extend(export.to_be_bytes());
-        handle.extend(self.seal_of(export, file.as_bytes()));
-        handle.extend(file.as_bytes());
-        nfs_fh3 { data: Opaque::owned(handle) }
+        let (handle, len) = self.sealed(export, file);
+        nfs_fh3 { data: Opaque::owned(handle.into_iter().take(len).collect()) }
+    }
+
+    /// The same, for many in a row; the bytes behind the length mean nothing.
+    pub(super) fn sealed(&self, export: u32, file: &FileId) -> ([u8; NFS3_FHSIZE], usize) {
+        let mut handle = [0; NFS3_FHSIZE];
+        let file = file.as_bytes();
+        let parts = [&[VERSION][..], &export.to_be_bytes(), &self.seal_of(export, file), file];
+        let mut len = 0;
+        for part in parts {
+            // It fits: see below.
+            if let Some(place) = handle.get_mut(len..len + part.len()) {
+                place.copy_from_slice(part);
+            }
+            len += part.len();
+        }
+        (handle, len)
     }
 
     /// What a handle stands for; None if it was not sealed with this key.

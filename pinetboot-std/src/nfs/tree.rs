@@ -373,14 +373,13 @@ impl FileSystem for DirectoryTree {
         if !kernel::allows(dir.as_fd(), Access::READ_OK) {
             return Err(nfsstat3::NFS3ERR_ACCES);
         }
-        let end = listing.each(|mut entry| {
+        let end = listing.each(|mut entry, name| {
             let up = entry.name == b"..";
             if up && *id == self.root_id {
                 // What is above is nobody's business.
                 entry.file_number = fs::fstat(&self.root).map_or(entry.file_number, |stat| stat.st_ino);
             } else if full && !up {
-                let name = c_string(entry.name).map_err(|_| Errno::IO)?;
-                entry.found = self.found_at(&dir, &name, entry.file_number);
+                entry.found = self.found_at(&dir, name, entry.file_number);
             }
             Ok(take(entry))
         });

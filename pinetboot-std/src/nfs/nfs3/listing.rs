@@ -86,9 +86,10 @@ impl Request<'_> {
         if full {
             match entry.found {
                 Some(found) => {
-                    let handle = self.new_handle(dir, &found);
                     reply.put(&post_op_attr::Some(dir.seen(found.attributes)));
-                    reply.put(&handle);
+                    let (handle, len) = self.handles.sealed(dir.export.id, &found.id);
+                    reply.put(&true);
+                    reply.put_opaque(handle.get(..len).unwrap_or_default());
                 }
                 None => {
                     reply.put(&post_op_attr::None);

@@ -4,6 +4,7 @@
 //! entries come and go. On overlayfs it counts the entries of a list that is made when a merged directory is opened, so the
 //! opened directory is kept until its reader is done: each listing has a number, which is the verifier.
 
+use core::ffi::CStr;
 use core::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -85,8 +86,11 @@ impl Listings {
 }
 
 impl Listing {
-    /// Hands out entries until `take` refuses one, or there are no more: true.
-    pub(super) fn each(&mut self, mut take: impl FnMut(Entry<'_>) -> io::Result<bool>) -> io::Result<bool> {
+    /// Hands out entries, and their names as the kernel takes them, until `take` refuses one, or there are no more: true.
+    pub(super) fn each(
+        &mut self,
+        mut take: impl FnMut(Entry<'_>, &CStr) -> io::Result<bool>,
+    ) -> io::Result<bool> {
         if self.at != Some(self.cookie) {
             seek(&self.dir, SeekFrom::Start(self.cookie))?;
         }
@@ -96,8 +100,9 @@ impl Listing {
         while let Some(entry) = entries.next() {
             let entry = entry?;
             let cookie = entry.next_entry_cookie();
-            let name = entry.file_name().to_bytes();
-            if !take(Entry { file_number: entry.ino(), name, cookie, found: None })? {
+            let name = entry.file_name();
+            let entry = Entry { file_number: entry.ino(), name: name.to_bytes(), cookie, found: None };
+            if !take(entry, name)? {
                 return Ok(false);
             }
             self.cookie = cookie;

@@ -1,6 +1,6 @@
 //! From ids and names to open files, and the way back; never out of the tree.
 
-use std::ffi::CString;
+use core::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
@@ -56,7 +56,7 @@ impl DirectoryTree {
     ///
     /// Asked by name, as long as that is sure to be the same file both times: to open it first takes twice as long, and a
     /// listing is all of this.
-    pub(super) fn found_at(&self, dir: &OpenFile, name: &CString, number: u64) -> Option<Found> {
+    pub(super) fn found_at(&self, dir: &OpenFile, name: &CStr, number: u64) -> Option<Found> {
         let (id, mount) = kernel::of_name_in_mount(dir.as_fd(), name).ok()?;
         if mount != self.mount {
             return None;
@@ -69,7 +69,7 @@ impl DirectoryTree {
     }
 
     /// The file that `name` in `dir` is, opened as this thread's user.
-    pub(super) fn open_name(&self, dir: &OpenFile, name: &CString) -> io::Result<OwnedFd> {
+    pub(super) fn open_name(&self, dir: &OpenFile, name: &CStr) -> io::Result<OwnedFd> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         fs::openat2(dir, name, flags, Mode::empty(), ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS)
             .map_err(|error| match error {
