@@ -1,0 +1,62 @@
+//! The archive in flash, as memory: the only `unsafe` code of this crate.
+//!
+//! The chip's bootloader maps the firmware from the first entry of the flash MMU on; the archive is mapped here by later
+//! ones. How an entry is written: ESP32-C3 and ESP32-C6 technical reference manuals, chapter "System and Memory", and
+//! esp-storage 0.10, which does so for a page at a time. Not done: encrypted flash.
+
+use core::ptr;
+
+use esp_hal::peripherals;
+
+/// The part of the flash that is the archive's, whatever is in it.
+pub(crate) fn archive() -> &'static [u8] {
+    for page in 0..PAGES {
+        map(FIRST_ENTRY + page, (OFFSET / PAGE + page) as u16);
+    }
+    let start = MAPPED_FLASH + FIRST_ENTRY * PAGE;
+    // SAFETY: the entries of these addresses were not in use, so nothing of them is cached that anybody wrote; from here on
+    // there is flash, readable byte by byte, which nothing in this firmware writes to.
+    unsafe {
+        Cache_Invalidate_Addr(start as u32, (PAGES * PAGE) as u32);
+        core::slice::from_raw_parts(ptr::with_exposed_provenance(start), PAGES * PAGE)
+    }
+}
+
+/// Has an entry of the MMU show a page of the flash.
+#[cfg(feature = "esp32c3")]
+fn map(entry: usize, page: u16) {
+    let entry = peripherals::MMU_TABLE::regs().entry(entry);
+    // SAFETY: any page may be shown, and the memory behind this entry is nobody's.
+    entry.write(|entry| unsafe { entry.paddr().bits(page as u8) }.invalid().clear_bit());
+}
+
+/// Has an entry of the MMU show a page of the flash.
+#[cfg(feature = "esp32c6")]
+fn map(entry: usize, page: u16) {
+    let spi0 = peripherals::SPI0::regs();
+    // SAFETY: it names the entry for the next write, and nobody else writes one now.
+    spi0.mmu_item_index().write(|index| unsafe { index.mmu_item_index().bits(entry as u32) });
+    // SAFETY: any page may be shown, and the memory behind this entry is nobody's.
+    spi0.mmu_item_content().write(|content| unsafe { content.paddr().bits(page) }.valid().set_bit());
+}
+
+unsafe extern "C" {
+    /// In the chip's ROM: makes the cache forget what it has of these addresses.
+    safe fn Cache_Invalidate_Addr(start: u32, len: u32);
+}
+
+/// Where the MMU's first entry shows flash.
+#[cfg(feature = "esp32c3")]
+const MAPPED_FLASH: usize = 0x3c00_0000;
+#[cfg(feature = "esp32c6")]
+const MAPPED_FLASH: usize = 0x4200_0000;
+
+/// What an entry shows, in bytes.
+const PAGE: usize = 64 << 10;
+
+/// Behind those of the firmware, which has the first megabyte of the flash. An ESP32-C3 has 128.
+const FIRST_ENTRY: usize = 64;
+
+/// Where the archive begins in flash, as for `pinetboot pack --esp`; and how long it can be, on a board with 4 MiB.
+const OFFSET: usize = 1 << 20;
+const PAGES: usize = (3 << 20) / PAGE;
