@@ -10,16 +10,14 @@ use esp_hal::peripherals;
 
 /// The part of the flash that is the archive's, whatever is in it.
 pub(crate) fn archive() -> &'static [u8] {
+    let start = MAPPED_FLASH + FIRST_ENTRY * PAGE;
     for page in 0..PAGES {
         map(FIRST_ENTRY + page, (OFFSET / PAGE + page) as u16);
+        // SAFETY: nobody has read or written there before, so it forgets nothing of anybody's.
+        unsafe { Cache_Invalidate_Addr((start + page * PAGE) as u32, PAGE as u32) };
     }
-    let start = MAPPED_FLASH + FIRST_ENTRY * PAGE;
-    // SAFETY: the entries of these addresses were not in use, so nothing of them is cached that anybody wrote; from here on
-    // there is flash, readable byte by byte, which nothing in this firmware writes to.
-    unsafe {
-        Cache_Invalidate_Addr(start as u32, (PAGES * PAGE) as u32);
-        core::slice::from_raw_parts(ptr::with_exposed_provenance(start), PAGES * PAGE)
-    }
+    // SAFETY: there is flash now, readable byte by byte, which nothing in this firmware writes to.
+    unsafe { core::slice::from_raw_parts(ptr::with_exposed_provenance(start), PAGES * PAGE) }
 }
 
 /// Has an entry of the MMU show a page of the flash.
@@ -42,7 +40,7 @@ fn map(entry: usize, page: u16) {
 
 unsafe extern "C" {
     /// In the chip's ROM: makes the cache forget what it has of these addresses.
-    safe fn Cache_Invalidate_Addr(start: u32, len: u32);
+    fn Cache_Invalidate_Addr(start: u32, len: u32);
 }
 
 /// Where the MMU's first entry shows flash.
