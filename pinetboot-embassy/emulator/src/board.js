@@ -5,7 +5,7 @@
 import { RP2040 } from 'rp2040js';
 import { Cores } from './cores.js';
 import { FlashCache } from './flash-cache.js';
-import { idleFlashStream, randomBits, readableDmaAbort } from './quirks.js';
+import { idleFlashStream, memoryUnprotected, randomBits, readableDmaAbort } from './quirks.js';
 import { SpiBus } from './spi.js';
 
 export class Board {
@@ -78,6 +78,7 @@ export class Board {
         readableDmaAbort(chip);
         randomBits(chip);
         idleFlashStream(chip);
+        memoryUnprotected(chip);
         this.cores = new Cores(chip, this.clock, new FlashCache(chip));
         chip.logger = {
             debug() {},

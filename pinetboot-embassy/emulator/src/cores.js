@@ -14,6 +14,7 @@ export class Cores {
         this.state = ['running', 'in ROM'];
         this.fifo = [[], []]; // what each core has to read
         this.divider = [{}, {}].map(() => ({ divDividend: 0, divDivisor: 1, divQuotient: 0, divRemainder: 0, divCSR: 0 }));
+        this.divides = 0; // whose the divider in the SIO block is
         this.handshake = [];
         this.lead = 0; // by how many nanoseconds core 1 is ahead of core 0
         this.leaving = null;
@@ -89,16 +90,19 @@ export class Cores {
     }
 
     select(index) {
-        const core = this.cores[index];
-        if (this.chip.core === core) return;
+        this.chip.core = this.cores[index];
+    }
+
+    /** The divider in the SIO block becomes that core's, with all that is in it. */
+    lendDivider(index) {
+        if (this.divides === index) return;
+        const { divider } = this;
         const { sio } = this.chip;
-        const mine = this.divider[index];
-        const others = this.divider[1 - index];
-        for (const field in mine) {
-            others[field] = sio[field];
-            sio[field] = mine[field];
+        for (const field in divider[index]) {
+            divider[1 - index][field] = sio[field];
+            sio[field] = divider[index][field];
         }
-        this.chip.core = core;
+        this.divides = index;
     }
 
     hookSio() {
@@ -118,6 +122,7 @@ export class Cores {
                     return word;
                 }
                 default:
+                    if (isDivider(offset)) this.lendDivider(me);
                     return read(offset);
             }
         };
@@ -130,6 +135,7 @@ export class Cores {
                     this.push(1 - me, value >>> 0);
                     return;
                 default:
+                    if (isDivider(offset)) this.lendDivider(me);
                     write(offset, value);
             }
         };
@@ -193,6 +199,9 @@ const FIFO_RD = 0x58;
 const VALID = 1;
 const READY = 2;
 const FIFO_DEPTH = 8;
+
+/** DIV_UDIVIDEND to DIV_CSR. */
+const isDivider = (offset) => offset >= 0x60 && offset <= 0x78;
 
 const SIO_IRQ_PROC0 = 15;
 const SIO_IRQ_PROC1 = 16;

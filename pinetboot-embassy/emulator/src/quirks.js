@@ -29,6 +29,17 @@ export function idleFlashStream(chip) {
     chip.peripherals[XIP_CTRL] = { readUint32: () => 0, writeUint32() {}, writeUint32Atomic() {} };
 }
 
+/** The memory protection unit (2.4.6): off, and stays so. Firmware looks at that before it guards the second core's stack. */
+export function memoryUnprotected({ ppb }) {
+    const read = ppb.readUint32.bind(ppb);
+    const write = ppb.writeUint32.bind(ppb);
+    const isMpu = (offset) => offset >= MPU_TYPE && offset <= MPU_RASR;
+    ppb.readUint32 = (offset) => (isMpu(offset) ? 0 : read(offset));
+    ppb.writeUint32 = (offset, value) => isMpu(offset) || write(offset, value);
+}
+
+const MPU_TYPE = 0xd90;
+const MPU_RASR = 0xda0;
 const XIP_CTRL = 0x14000;
 const CHAN_ABORT = 0x444;
 const ROSC = 0x40060;

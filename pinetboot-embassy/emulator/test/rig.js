@@ -8,14 +8,19 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { bench } from '../src/bench.js';
-import { makeCard, openCard } from '../src/card.js';
+import { makeCard, openCard, scatter } from '../src/card.js';
 import { Cable } from '../src/cable.js';
+import { loadElf } from '../src/firmware.js';
 import { Pi } from '../src/pi.js';
 
 export const { FIRMWARE, BOOTROM, PINETBOOT } = process.env;
 
 /** For tests to be skipped with, as node:test wants it. */
 export const missing = FIRMWARE && BOOTROM && PINETBOOT ? false : 'FIRMWARE, BOOTROM and PINETBOOT are not set: see .ci/run';
+
+/** The same for tests with a card, which a firmware may be built without. */
+export const missingForCard =
+    missing || ([...loadElf(FIRMWARE).symbols.keys()].some((name) => name.includes('_17pinetboot_embassy4card')) ? false : 'a firmware without a card');
 
 /** Files of these sizes or with this text in a directory of their own, removed after the test. */
 export function tree(t, files) {
@@ -37,14 +42,15 @@ export function pack(t, files, flash = '2M') {
     return { ...packed, uf2 };
 }
 
-/** A card with those files. */
-export function card(t, files) {
+/** A card with those files; those whose short names are given lie on it in pieces. */
+export function card(t, files, scattered = []) {
     const source = tree(t, files);
     const path = join(tree(t, {}).root, 'card.img');
     makeCard(path, source.root);
+    const pieces = scattered.map((name) => scatter(path, name));
     const image = openCard(path);
     t.after(() => image.close());
-    return { ...source, path, image };
+    return { ...source, path, image, pieces };
 }
 
 /** The board, powered, and its cable. */

@@ -1,0 +1,72 @@
+// The firmware, unmodified, with a microSD card: what is not in flash comes from that.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Transfer, finish } from '../src/pi.js';
+import { card, missingForCard, pack, plugIn } from './rig.js';
+
+const FLASH = { 'config.txt': 'arm_64bit=1\n', 'kernel_2712.img': 500_000 };
+
+test('2 MB come from the card, beside a file from flash', { skip: missingForCard }, (t) => {
+    const archive = pack(t, FLASH);
+    const sd = card(t, { 'config.txt': 'not this one\n', 'initramfs_2712': 2_000_000, 'overlays/overlay_map.dtb': 5_971 });
+    const { pi, server } = plugIn({ archive, card: sd });
+    const both = [
+        [archive, 'kernel_2712.img'],
+        [sd, 'initramfs_2712'],
+    ];
+    const transfers = both.map(([, name]) => new Transfer(pi, server, `bd989ae1/${name}`, { blksize: 1468 }));
+    finish(transfers);
+    transfers.forEach((got, index) => {
+        const [place, name] = both[index];
+        assert.equal(got.outcome, 'complete', name);
+        assert.ok(got.bytes.equals(place.read(name)), name);
+        assert.equal(got.duplicates, 0, name);
+    });
+    assert.ok(pi.fetch(server, 'config.txt').bytes.equals(archive.read('config.txt')), 'flash comes first');
+    assert.equal(pi.probe(server, 'overlays/overlay_map.dtb'), 5_971);
+    assert.ok(pi.fetch(server, 'overlays/overlay_map.dtb').bytes.equals(sd.read('overlays/overlay_map.dtb')));
+    assert.equal(pi.fetch(server, 'armstub8-2712.bin').outcome.code, 1);
+});
+
+test('a file may lie on the card in pieces', { skip: missingForCard }, (t) => {
+    const sd = card(t, { 'initrd.img': 300_000 }, ['INITRD  IMG']);
+    assert.deepEqual(sd.pieces, [10]);
+    const { pi, server } = plugIn({ archive: pack(t, FLASH), card: sd });
+    const got = pi.fetch(server, 'initrd.img', { blksize: 1468 });
+    assert.equal(got.outcome, 'complete');
+    assert.ok(got.bytes.equals(sd.read('initrd.img')));
+});
+
+test('the card is pulled out in the middle of a file, and put back', { skip: missingForCard }, (t) => {
+    const archive = pack(t, FLASH);
+    const files = card(t, { 'initramfs_2712': 200_000 });
+    const { board, sd, pi, server } = plugIn({ archive, card: files });
+    let pulled = null;
+    const got = pi.fetch(server, 'initramfs_2712', {
+        onBlock: ({ expected }) => {
+            if (expected !== 100) return;
+            pulled = board.now;
+            sd.remove();
+        },
+    });
+    assert.equal(typeof got.outcome.code, 'number', `no ERROR: ${got.outcome}`);
+    t.diagnostic(`ERROR ${got.outcome.code} '${got.outcome.words}' after ${seconds(board.now - pulled)}`);
+    assert.ok(board.now - pulled < 5e9);
+
+    for (const name of Object.keys(FLASH)) {
+        assert.ok(pi.fetch(server, name).bytes.equals(archive.read(name)), `${name} without the card`);
+    }
+    assert.equal(typeof pi.fetch(server, 'initramfs_2712').outcome.code, 'number', 'the card is out');
+
+    sd.insert();
+    const back = board.now;
+    let again;
+    do again = pi.fetch(server, 'initramfs_2712');
+    while (again.outcome !== 'complete' && board.now - back < 20e9);
+    assert.ok(again.bytes.equals(files.read('initramfs_2712')));
+    t.diagnostic(`put back, it is served after ${seconds(board.now - back - again.nanos)}`);
+    assert.equal(board.resets, 0);
+});
+
+const seconds = (nanos) => `${(nanos / 1e9).toFixed(2)} s`;
