@@ -74,8 +74,10 @@ pub(crate) fn run(options: &cli::Nfs) -> Result<(), Failed> {
             });
             measured.map_err(|failed| format!("{}: {failed}", peer.name))?;
         }
+        // What is there so far is on disk after every round.
+        report::write(&results, &options.out)?;
     }
-    report::write(&results, &options.out)?;
+    print!("{}", report::markdown(&results));
     if options.check { check(&results) } else { Ok(()) }
 }
 

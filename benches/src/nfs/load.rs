@@ -25,6 +25,8 @@ pub(super) struct Load {
     piece_of_list: u32,
     /// What each piece of 4 KiB of the file was written with last.
     written: Vec<Content>,
+    /// Nobody has looked yet whether that is there.
+    unsettled: bool,
     /// The files that are there now, besides that one.
     files: Vec<nfs_fh3>,
 }
@@ -46,7 +48,17 @@ impl Load {
             FSINFO3res::Err((status, _)) => return Err(format!("FSINFO: {status:?}").into()),
         };
         let written = vec![Content::Zeros; (size.file / PIECE) as usize];
-        Ok(Self { client, root, dir, file, size, piece_of_list, written, files: Vec::new() })
+        Ok(Self {
+            client,
+            root,
+            dir,
+            file,
+            size,
+            piece_of_list,
+            written,
+            unsettled: false,
+            files: Vec::new(),
+        })
     }
 
     /// The whole file from front to back, and then to the disk.
@@ -185,9 +197,11 @@ impl Load {
 
     /// What is not part of any row: that the disk has what was written, and the directory what it should.
     pub(super) fn settle(&mut self) -> Result<(), Failed> {
-        self.commit()?;
-        let all = self.size.file / MIB;
-        self.read(all, 4, MIB, |number| number * MIB)?;
+        if core::mem::take(&mut self.unsettled) {
+            self.commit()?;
+            let all = self.size.file / MIB;
+            self.read(all, 4, MIB, |number| number * MIB)?;
+        }
         self.list().map(drop)
     }
 
@@ -209,6 +223,7 @@ impl Load {
         content: Content,
         place: impl Fn(u64) -> u64,
     ) -> Result<u64, Failed> {
+        self.unsettled = true;
         let (file, written) = (self.file.clone(), &mut self.written);
         let mut data = Vec::new();
         drive(

@@ -10,14 +10,13 @@ use super::{Results, Sample};
 use crate::Failed;
 use crate::results::Spread;
 
-/// Writes `nfs.json` and `nfs.md`, and prints the latter.
+/// Writes `nfs.json` and `nfs.md`.
 pub(super) fn write(results: &Results, out: &Path) -> Result<(), Failed> {
     let failed = |error: &dyn core::fmt::Display| format!("cannot write to {}: {error}", out.display());
     let json = serde_json::to_string_pretty(results).map_err(|error| failed(&error))?;
     fs::write(out.join("nfs.json"), json).map_err(|error| failed(&error))?;
     let table = markdown(results);
-    fs::write(out.join("nfs.md"), &table).map_err(|error| failed(&error))?;
-    print!("{table}");
+    fs::write(out.join("nfs.md"), table).map_err(|error| failed(&error))?;
     Ok(())
 }
 
@@ -36,7 +35,7 @@ impl Results {
     }
 }
 
-fn markdown(results: &Results) -> String {
+pub(super) fn markdown(results: &Results) -> String {
     let facts = &results.facts;
     let servers: Vec<_> = facts.servers.iter().map(|(name, _)| name.as_str()).collect();
     let rounds = results.samples.iter().map(|sample| sample.round).max().unwrap_or_default();
