@@ -58,8 +58,8 @@ pub(super) const ALL: &[Row] = &[
     row("GETATTR x 1", Unit::Calls, |load| load.stat(1)),
     row("REMOVE x 1", Unit::Calls, |load| load.remove(1)),
     row("CREATE x 8", Unit::Calls, |load| load.create(load.size.files.1, 8)),
-    cheaper("LOOKUP x 8", Unit::Calls, |load| load.look_up(8)),
-    cheaper("GETATTR x 8", Unit::Calls, |load| load.stat(8)),
+    row("LOOKUP x 8", Unit::Calls, |load| load.look_up(8)),
+    row("GETATTR x 8", Unit::Calls, |load| load.stat(8)),
     row("READDIRPLUS of all", Unit::Entries, Load::list),
     cheaper("REMOVE x 8", Unit::Calls, |load| load.remove(8)),
 ];
