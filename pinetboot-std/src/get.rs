@@ -30,7 +30,7 @@ pub fn run(options: &cli::Get, quiet: bool) -> Result<Exit, Failed> {
     };
     let failure = |error: io::Error| Failed::new(Exit::Failure, error);
     let mut net = LinuxNet::client(None).map_err(failure)?;
-    signals::watch(net.control()).map_err(failure)?;
+    signals::watch(vec![net.control()]).map_err(failure)?;
 
     let bar = if quiet { ProgressBar::hidden() } else { progress_bar(&output) };
     let mut target = Target::open(&output, bar)?;

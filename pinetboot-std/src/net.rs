@@ -1,6 +1,6 @@
 //! The core's network trait on Linux: one epoll, non-blocking UDP sockets, no task or thread per transfer.
 //!
-//! A transfer has one of a few ports (RFC 1350's transfer identifier, see [`Pool`]). With [`Ports::Single`] everything
+//! A transfer has one of a few ports (RFC 1350's transfer identifier, see `net::pool`). With [`Ports::Single`] everything
 //! goes over the listening socket. Where that listens on all addresses, replies come from the one that the request was
 //! sent to, chosen datagram by datagram (`IP_PKTINFO`), so that they do so also on a multi-homed host.
 //!
@@ -9,7 +9,7 @@
 //! * datagrams are read and sent many at a time (`recvmmsg`, `sendmmsg`), over few ports, so that there are many at a time;
 //! * what is sent is held back until all that came is handled, or a batch is full;
 //! * a window goes to the kernel as one message that is cut up at the end (UDP_SEGMENT);
-//! * while datagrams come sooner than a sleeping processor wakes, it does not sleep (see [`Vigil`]).
+//! * while datagrams come sooner than a sleeping processor wakes, it does not sleep (`net::vigil`).
 //!
 //! Not io_uring. With a socket for each transfer it was as fast with one client (13.2 to 13.1 thousand blocks a second)
 //! and slower with a thousand than few sockets and the calls above (116 to 135); and a container's default seccomp rules
@@ -135,6 +135,39 @@ impl LinuxNet {
         Ok(net)
     }
 
+    /// So many networks on these addresses, for as many threads: each client has to do with one of them, always the same.
+    ///
+    /// # Errors
+    ///
+    /// Which address cannot be had, and the system's reason.
+    pub fn listen_together(
+        addresses: &[SocketAddrV4],
+        options: &Options,
+        count: u16,
+    ) -> Result<Vec<Self>, BindError> {
+        let first = Self::listen(addresses, options.clone())?;
+        let mut others = Vec::new();
+        for _ in 1..count {
+            let other = first.beside().map_err(|error| BindError { address: UNSPECIFIED, error })?;
+            others.push(other);
+        }
+        let listeners = first.sockets.iter().take(first.listening).filter(|_| count > 1);
+        for listener in listeners {
+            let failed = |error| BindError { address: listener.address().unwrap_or(UNSPECIFIED), error };
+            listener.divide_by_client(count.into()).map_err(failed)?;
+        }
+        Ok([first].into_iter().chain(others).collect())
+    }
+
+    fn beside(&self) -> io::Result<Self> {
+        let mut net = Self::new(self.options.clone())?;
+        for listener in self.sockets.iter().take(self.listening) {
+            net.listen_on(listener.beside()?)?;
+        }
+        net.outbox = Outbox::new(self.cuts_windows());
+        Ok(net)
+    }
+
     /// A client's end: one free port, for one transfer.
     ///
     /// # Errors
@@ -211,7 +244,10 @@ impl LinuxNet {
     }
 
     fn add_listener(&mut self, address: SocketAddrV4, interface: Option<&str>) -> io::Result<()> {
-        let socket = Socket::bind(address, interface)?;
+        self.listen_on(Socket::bind(address, interface)?)
+    }
+
+    fn listen_on(&mut self, socket: Socket) -> io::Result<()> {
         if self.options.broadcast {
             socket.allow_broadcast()?;
         }

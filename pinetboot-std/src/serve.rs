@@ -2,6 +2,7 @@
 
 mod dhcp;
 mod leases;
+mod loops;
 #[cfg(feature = "nfs")]
 mod nfs;
 mod others;
@@ -14,19 +15,18 @@ use std::sync::Arc;
 
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use pinetboot_core::tftp::Limits;
-use pinetboot_core::{Server, block_on};
-use tracing::{Level, debug, error, info, warn};
+use tracing::{Level, debug, info, warn};
 
 use crate::cli;
-use crate::config::{Config, MOST_TRANSFERS, Settings};
+use crate::config::{Config, Settings};
 use crate::exit::{Exit, Failed};
-use crate::net::{BindError, Interface, Interrupt, LinuxNet, Ports, holder_of};
-use crate::observe::{DhcpLog, Log};
+use crate::net::{BindError, Interface, LinuxNet, Ports, holder_of};
+use crate::observe::DhcpLog;
 use crate::pis::Pis;
 use crate::roots::Roots;
 use crate::storage::{BootStorage, Budget, Inbox, Sources, Trees};
 use crate::{logging, signals};
+use loops::Loops;
 
 /// Serves until told to stop.
 ///
@@ -38,23 +38,21 @@ pub fn run(options: &cli::Serve, level: Level) -> Result<Exit, Failed> {
     logging::start(config.log_format, level);
     let pis = Pis::default();
     let roots = roots::prepare(&config, &pis)?;
-    let storage = open(&config, roots.clone(), &pis)?;
+    let budget = Budget::default();
+    let storage = open(&config, roots.clone(), &pis, &budget)?;
     allow_descriptors(config.max_transfers);
 
-    let net = LinuxNet::listen(&config.listen, config.net.clone()).map_err(|error| cannot_bind(&error))?;
-    let cuts_windows = net.cuts_windows();
-    let listeners = net.listeners().map_err(|error| Failed::new(Exit::Bind, error))?;
-    let control = net.control();
-    signals::watch(control).map_err(|error| Failed::new(Exit::Failure, error))?;
-
-    let trees = storage.trees.clone();
-    let log = Log::new(trees.clone(), pis.clone());
-    let mut places: Vec<_> = (0..config.max_transfers).map(|_| None).collect();
-    let mut server = Server::<_, _, _, TABLE>::new(net, storage, log, Limits::default(), &mut places);
+    let nets = LinuxNet::listen_together(&config.listen, &config.net, config.threads)
+        .map_err(|error| cannot_bind(&error))?;
+    let cuts_windows = nets.first().is_some_and(LinuxNet::cuts_windows);
+    let listeners = nets.first().map_or(Ok(Vec::new()), LinuxNet::listeners);
+    let listeners = listeners.map_err(|error| Failed::new(Exit::Bind, error))?;
+    let controls: Vec<_> = nets.iter().map(LinuxNet::control).collect();
+    signals::watch(controls.clone()).map_err(|error| Failed::new(Exit::Failure, error))?;
 
     // Before anyone is told to come here.
     #[cfg(feature = "nfs")]
-    let nfs = roots.map(|roots| nfs::start(&config, roots, pis.clone())).transpose()?;
+    let nfs = roots.clone().map(|roots| nfs::start(&config, roots, pis.clone())).transpose()?;
     let dhcp = start_dhcp(&config, pis.clone())?;
     let ports = match config.net.ports {
         Ports::PerTransfer => "a port for each transfer",
@@ -77,36 +75,14 @@ pub fn run(options: &cli::Serve, level: Level) -> Result<Exit, Failed> {
         .and_then(|()| io::stdout().flush())
         .map_err(|error| Failed::new(Exit::Failure, format!("cannot write to standard output: {error}")))?;
 
-    let mut running = config;
-    loop {
-        match block_on(server.run()) {
-            Ok(never) => match never {},
-            Err(Interrupt::Stop) => break,
-            Err(Interrupt::Reload) => {
-                match configure(options)
-                    .and_then(|config| Ok((reload(&config, &running, &trees, &pis)?, config)))
-                {
-                    Ok((inbox, config)) => {
-                        server.storage_mut().inbox = inbox;
-                        info!("serving {} from here on", config.serving().display());
-                        running = Config { tree: config.tree, inventory: config.inventory, ..running };
-                    }
-                    Err(error) => error!("nothing changes: {error}"),
-                }
-            }
-            Err(Interrupt::Failed(error)) => {
-                return Err(Failed::new(Exit::Failure, format!("the network failed: {error}")));
-            }
-        }
-    }
-    match server.transfers() {
+    let all = Loops { options, config: &config, roots, pis: &pis, budget: &budget, controls: &controls };
+    let served = all.run(nets, storage)?;
+    match served.transfers {
         0 => info!("stopped"),
         transfers => info!("stopped, ending {transfers} transfers"),
     }
-    debug!("{} datagrams were no part of any transfer", server.observer_mut().rejected());
+    debug!("{} datagrams were no part of any transfer", served.rejected);
     drop(dhcp);
-    // Whether the farewells went out changes nothing any more.
-    let _sent = block_on(server.stop());
     #[cfg(feature = "nfs")]
     drop(nfs);
     Ok(Exit::Success)
@@ -117,11 +93,15 @@ fn configure(options: &cli::Serve) -> Result<Config, Failed> {
     options.settings.clone().or(written)?.resolve()
 }
 
-fn open(config: &Config, roots: Option<Arc<Roots>>, pis: &Pis) -> Result<BootStorage, Failed> {
-    let budget = Budget::default();
-    let sources = sources(config, roots, &budget)?;
+fn open(
+    config: &Config,
+    roots: Option<Arc<Roots>>,
+    pis: &Pis,
+    budget: &Budget,
+) -> Result<BootStorage, Failed> {
+    let sources = sources(config, roots, budget)?;
     pis.set_inventory(sources.inventory.clone());
-    let trees = Trees::new(sources, pis.clone(), budget);
+    let trees = Trees::new(sources, pis.clone(), budget.clone());
     check(config, &trees)?;
     Ok(BootStorage { trees: Rc::new(trees), inbox: inbox(config)? })
 }
@@ -184,8 +164,9 @@ fn inbox(config: &Config) -> Result<Option<Inbox>, Failed> {
 }
 
 fn needs_restart(running: &Config, new: &Config) -> bool {
-    (&running.listen, &running.net, running.max_transfers, running.log_format, &running.dhcp)
-        != (&new.listen, &new.net, new.max_transfers, new.log_format, &new.dhcp)
+    let fixed = |config: &Config| (config.max_transfers, config.threads, config.log_format);
+    (&running.listen, &running.net, &running.dhcp, fixed(running))
+        != (&new.listen, &new.net, &new.dhcp, fixed(new))
 }
 
 /// Every transfer has, at most, a file of its own; NFS has some open too.
@@ -245,6 +226,3 @@ fn bind_advice(failure: &BindError, way_out: &str) -> String {
         _ => "see 'pinetboot serve --help' for --listen, --tftp-port and --interface".into(),
     }
 }
-
-/// Twice the most transfers: the table slows down when nearly full.
-const TABLE: usize = 2 * MOST_TRANSFERS;

@@ -8,15 +8,15 @@ use nix::sys::signal::{SigSet, Signal};
 use crate::exit::Exit;
 use crate::net::Control;
 
-/// From here on SIGINT and SIGTERM stop the network behind `control`, a second one ends the process at once, and
-/// SIGHUP makes it reload. To be called before any other thread is started.
+/// From here on SIGINT and SIGTERM stop the networks behind `controls`, a second one ends the process at once, and
+/// SIGHUP makes them reload. To be called before any other thread is started.
 ///
 /// # Errors
 ///
 /// The system's.
-pub fn watch(control: Control) -> io::Result<()> {
-    let reload = control.clone();
-    spawn(move || control.stop(), move || reload.reload())
+pub fn watch(controls: Vec<Control>) -> io::Result<()> {
+    let reload = controls.clone();
+    spawn(move || controls.iter().for_each(Control::stop), move || reload.iter().for_each(Control::reload))
 }
 
 /// From here on SIGINT, SIGTERM and SIGHUP call `stop`, and a second one ends the process at once. To be called before any

@@ -4,6 +4,9 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
+use nix::libc::{
+    BPF_A, BPF_ABS, BPF_ALU, BPF_K, BPF_LD, BPF_MOD, BPF_RET, BPF_W, SKF_NET_OFF, sock_filter, sock_fprog,
+};
 use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, getsockname, getsockopt, setsockopt,
     socket, sockopt,
@@ -23,10 +26,24 @@ pub(super) struct Socket {
 
 impl Socket {
     pub(super) fn bind(address: SocketAddrV4, interface: Option<&str>) -> io::Result<Self> {
+        Self::new(address, interface, false)
+    }
+
+    /// One more at the address and interface of this, which then share what comes there.
+    pub(super) fn beside(&self) -> io::Result<Self> {
+        // Not from the beginning: so it was noticed if someone else had the port already.
+        setsockopt(&self.fd, sockopt::ReusePort, &true)?;
+        Self::new(self.address()?, self.interface(), true)
+    }
+
+    fn new(address: SocketAddrV4, interface: Option<&str>, shares: bool) -> io::Result<Self> {
         let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
         let fd = socket(AddressFamily::Inet, SockType::Datagram, flags, None)?;
         if let Some(interface) = interface {
             setsockopt(&fd, sockopt::BindToDevice, &interface.into())?;
+        }
+        if shares {
+            setsockopt(&fd, sockopt::ReusePort, &true)?;
         }
         bind(fd.as_raw_fd(), &SockaddrIn::from(address))?;
         Ok(Self { fd, bound: *address.ip(), tells_destination: false, interface: interface.map(Box::from) })
@@ -38,6 +55,22 @@ impl Socket {
             setsockopt(&self.fd, sockopt::Ipv4PacketInfo, &true)?;
             self.tells_destination = true;
         }
+        Ok(())
+    }
+
+    /// Divides what comes to the `count` sockets that share an address by who sent it, and not by his port as well, as the
+    /// kernel does by itself (`SO_REUSEPORT`, Linux 4.5): the first gets the first client, the second the next one.
+    pub(super) fn divide_by_client(&self, count: u32) -> io::Result<()> {
+        // In the kernel's oldest language for such programs, that takes no privilege (bpf(4), linux/filter.h).
+        let instruction = |code: u32, k: u32| sock_filter { code: code as u16, jt: 0, jf: 0, k };
+        let mut program = [
+            // The address of the sender: 12 bytes into the IP header.
+            instruction(BPF_LD | BPF_W | BPF_ABS, (SKF_NET_OFF + 12) as u32),
+            instruction(BPF_ALU | BPF_MOD | BPF_K, count),
+            instruction(BPF_RET | BPF_A, 0),
+        ];
+        let program = sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
+        setsockopt(&self.fd, sockopt::AttachReusePortCbpf, &program)?;
         Ok(())
     }
 

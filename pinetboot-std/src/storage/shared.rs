@@ -1,11 +1,13 @@
 //! One version of one file, read once for all the transfers that want it.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Which bytes a file held when it was opened: the same version means the same bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -38,25 +40,25 @@ impl Version {
     }
 }
 
-/// The memory that all the files of a tree share. Without it many Pis with a tree of their own would take as much as
+/// The memory that all files share, whichever thread sends them. Without it many Pis with a tree of their own would take as much as
 /// all their kernels together.
 #[derive(Debug, Clone, Default)]
-pub struct Budget(Rc<Cell<usize>>);
+pub struct Budget(Arc<AtomicUsize>);
 
 impl Budget {
     /// How much is kept in memory of all files together: 256 MiB, and one piece of 64 KiB more for each file.
     pub const MEMORY: usize = MAX_PIECES_OF_ALL * PIECE;
 
     fn is_spent(&self) -> bool {
-        self.0.get() >= MAX_PIECES_OF_ALL
+        self.0.load(Ordering::Relaxed) >= MAX_PIECES_OF_ALL
     }
 
     fn take(&self) {
-        self.0.set(self.0.get() + 1);
+        self.0.fetch_add(1, Ordering::Relaxed);
     }
 
     fn give_back(&self, pieces: usize) {
-        self.0.set(self.0.get().saturating_sub(pieces));
+        self.0.fetch_sub(pieces, Ordering::Relaxed);
     }
 }
 
@@ -264,7 +266,7 @@ mod tests {
             assert_eq!(another.in_memory, [number]);
         }
         drop((files, another));
-        assert_eq!(budget.0.get(), 0);
+        assert_eq!(budget.0.load(Ordering::Relaxed), 0);
     }
 
     fn one_byte(mut memory: Vec<u8>) -> io::Result<Vec<u8>> {

@@ -66,6 +66,13 @@ impl<'a> Fetch<'a> {
         Self { end: End::new(server, &options), name: name.into(), receiver, keep: Box::new(keep) }
     }
 
+    /// The same, of another client: at this address.
+    pub(crate) fn by(mut self, client: Ipv4Addr) -> Self {
+        self.end.socket = UdpSocket::bind((client, 0)).unwrap();
+        self.end.socket.set_nonblocking(true).unwrap();
+        self
+    }
+
     /// Fetches all of it.
     pub(crate) fn run(mut self) -> Outcome {
         loop {

@@ -19,7 +19,12 @@ pub(crate) struct Peer {
 impl Peer {
     /// A client of this server, at an address and port of its own.
     pub(crate) fn of(server: SocketAddrV4) -> Self {
-        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        Self::at(Ipv4Addr::LOCALHOST, server)
+    }
+
+    /// The same, at this address.
+    pub(crate) fn at(address: Ipv4Addr, server: SocketAddrV4) -> Self {
+        let socket = UdpSocket::bind((address, 0)).unwrap();
         socket.set_read_timeout(Some(TOO_LONG)).unwrap();
         Self { socket, server, transfer: None }
     }

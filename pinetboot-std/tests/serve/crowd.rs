@@ -47,7 +47,7 @@ fn a_thousand_clients_of_512_kib() {
 }
 
 /// Takes the bytes of a file and compares them with what it should be.
-fn compare(expected: &[u8]) -> impl FnMut(&[u8]) {
+pub(crate) fn compare(expected: &[u8]) -> impl FnMut(&[u8]) {
     let mut at = 0;
     move |bytes| {
         assert!(expected[at..].starts_with(bytes), "differs within {} bytes from {at} on", bytes.len());

@@ -1,0 +1,111 @@
+//! Several threads that answer: each client has to do with one of them.
+
+use std::net::Ipv4Addr;
+
+use nix::sys::signal::Signal;
+use pinetboot_core::tftp::Options;
+
+use super::crowd::compare;
+use crate::common::{Crowd, Fetch, Folder, Peer, Serving, content};
+
+#[test]
+fn many_clients_are_served_by_several_threads() {
+    let file = content("kernel8.img", 200_000);
+    let tree = Folder::tree(&[("kernel8.img", &file)]);
+    for mode in [&["--threads", "3", "-q"][..], &["--threads", "3", "--single-port", "-q"]] {
+        let serving = Serving::start(&tree, mode);
+        for window_size in [None, Some(16)] {
+            let options = Options { window_size, ..Options::RASPBERRY_PI };
+            // From two ports each, as a Pi that has not ended one transfer when it begins the next.
+            let clients = (0..120).map(|number| {
+                Fetch::new(serving.address(), "kernel8.img", options, compare(&file)).by(client(number / 2))
+            });
+            let report = Crowd::new(clients).run();
+            assert_eq!(report.complete, 120, "{mode:?}: {report:?}");
+        }
+        assert_eq!(serving.stop(), "", "nothing to warn of");
+    }
+}
+
+/// Two threads with room for one transfer each show whose clients are whose.
+#[test]
+fn every_request_of_a_client_goes_to_the_same_thread() {
+    let tree = Folder::tree(&[("file", &[7; 2000])]);
+    for mode in [
+        &["--threads", "2", "--max-transfers", "2"][..],
+        &["--threads", "2", "--max-transfers", "2", "--single-port"],
+    ] {
+        let serving = Serving::start(&tree, mode);
+        let ask = |number| {
+            let mut peer = Peer::at(client(number), serving.address());
+            peer.say("RRQ file octet");
+            let answer = peer.hear_data_or_error(1);
+            (peer, answer)
+        };
+        let (mut first, answer) = ask(0);
+        assert_eq!(answer, Ok(vec![7; 512]));
+        first.say("ACK 1"); // or it would have to make room for the next
+        first.hear_data(2);
+        // From another port each time.
+        for _ in 0..20 {
+            for number in [0, 2, 4] {
+                assert_eq!(ask(number).1, Err(0), "there is no place where {number} belongs");
+            }
+            for number in [1, 3, 5] {
+                let (peer, answer) = ask(number);
+                assert_eq!(answer, Ok(vec![7; 512]), "there is one for {number}");
+                peer.say("ERROR 0 enough");
+            }
+        }
+        let (mut second, _) = ask(1);
+        // What was under way took no notice.
+        first.say("ACK 2");
+        first.hear_data(3);
+        second.say("ACK 1");
+        second.hear_data(2);
+        let log = serving.stop();
+        assert!(log.contains("stopped, ending 2 transfers"), "of both threads: {log}");
+    }
+}
+
+#[test]
+fn all_threads_reload_and_one_says_so() {
+    let tree = Folder::tree(&[("file", b"old")]);
+    let serving = Serving::start(&tree, &["--threads", "4"]);
+    let moved = Folder::new(&[]);
+    std::fs::rename(tree.path(), moved.join("away")).unwrap();
+    tree.write("file", b"new");
+    serving.signal(Signal::SIGHUP);
+    serving.wait_for_log("from here on");
+    for number in 0..16 {
+        // The other threads may need a moment more than the one that says so.
+        while read(&serving, client(number)) != b"new" {}
+    }
+    let log = serving.stop();
+    assert_eq!(log.matches("from here on").count(), 1, "{log}");
+}
+
+#[test]
+fn a_port_that_is_taken_is_not_shared() {
+    let tree = Folder::tree(&[("file", b"")]);
+    let serving = Serving::start(&tree, &["--threads", "2"]);
+    let port = serving.address().port().to_string();
+    let arguments = ["serve", "--listen", "127.0.0.1", "--threads", "2", "--tftp-port", &port];
+    let ended = crate::common::run(arguments.into_iter().chain([tree.path().to_str().unwrap()]));
+    assert_ne!(ended.code, Some(0));
+    assert!(ended.log.contains("holds the port"), "{}", ended.log);
+    serving.stop();
+}
+
+fn read(serving: &Serving, client: Ipv4Addr) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    Fetch::new(serving.address(), "file", Options::default(), |more| bytes.extend_from_slice(more))
+        .by(client)
+        .run();
+    bytes
+}
+
+/// Clients number 0, 1, 2.. have addresses that follow one another.
+fn client(number: u8) -> Ipv4Addr {
+    Ipv4Addr::new(127, 0, 1, 100 + number)
+}
