@@ -20,7 +20,7 @@ use log::{LevelFilter, Log, Metadata, Record};
 use pinetboot_embassy::archive::Archive;
 use pinetboot_embassy::storage::Flash;
 use pinetboot_embassy::{Board, Memory, SOCKETS, run};
-use static_cell::StaticCell;
+use static_cell::{ConstStaticCell, StaticCell};
 
 fn main() {
     log::set_max_level(if env::var_os("VERBOSE").is_some() { LevelFilter::Debug } else { LevelFilter::Info });
@@ -49,14 +49,13 @@ fn start() -> Result<(), Box<dyn Error>> {
 
 #[embassy_executor::task]
 async fn appliance(spawner: Spawner, device: TunTapDevice, archive: Archive<'static>) -> ! {
-    static RESOURCES: StaticCell<StackResources<SOCKETS>> = StaticCell::new();
+    static RESOURCES: ConstStaticCell<StackResources<SOCKETS>> = ConstStaticCell::new(StackResources::new());
     let seed = u64::from(std::process::id());
-    let (stack, runner) =
-        embassy_net::new(device, Default::default(), RESOURCES.init(StackResources::new()), seed);
+    let (stack, runner) = embassy_net::new(device, Default::default(), RESOURCES.take(), seed);
     spawner.spawn(net(runner).expect("the only one of its kind"));
 
-    static MEMORY: StaticCell<Memory<Flash<'static>>> = StaticCell::new();
-    run(stack, Flash(archive), archive.configuration(), &mut Laptop, MEMORY.init_with(Memory::new)).await
+    static MEMORY: ConstStaticCell<Memory> = ConstStaticCell::new(Memory::new());
+    run(stack, Flash(archive), archive.configuration(), &mut Laptop, MEMORY.take()).await
 }
 
 #[embassy_executor::task]

@@ -22,21 +22,20 @@ pub const TRANSFERS: usize = 4;
 /// Sockets of the stack that [`run`] takes: one that listens and one for each transfer, and two for DHCP.
 pub const SOCKETS: usize = TRANSFERS + 3;
 
-/// All the memory that [`run`] needs and a stack should not hold.
-pub struct Memory<S: Storage> {
+/// All the memory that [`run`] needs and a stack should not hold. All zeros at first: in a static it takes no flash.
+pub struct Memory {
     tftp: net::Memory<{ TRANSFERS + 1 }>,
     dhcp: net::Memory<1>,
-    places: [Option<Session<Port, Trees<S>>>; TRANSFERS],
 }
 
-impl<S: Storage> Memory<S> {
+impl Memory {
     /// All of it, empty.
     pub const fn new() -> Self {
-        Self { tftp: net::Memory::new(), dhcp: net::Memory::new(), places: [const { None }; TRANSFERS] }
+        Self { tftp: net::Memory::new(), dhcp: net::Memory::new() }
     }
 }
 
-impl<S: Storage> Default for Memory<S> {
+impl Default for Memory {
     fn default() -> Self {
         Self::new()
     }
@@ -50,7 +49,7 @@ pub async fn run<S: Storage>(
     storage: S,
     file: Option<&'static [u8]>,
     board: &mut impl Board,
-    memory: &mut Memory<S>,
+    memory: &mut Memory,
 ) -> ! {
     let configured = file.map_or_else(|| Ok(Config::default()), Config::parse);
     if let Err(error) = &configured {
@@ -63,11 +62,13 @@ pub async fn run<S: Storage>(
     let status = Status::default();
     let hearts = [const { Heart::new() }; 2];
     let [tftp_heart, dhcp_heart] = &hearts;
-    let pool = Pool::new(stack, &mut memory.dhcp, &[SERVER_PORT], dhcp_heart);
+    let mut metadata = (net::Metadata::new(), net::Metadata::new());
+    let pool = Pool::new(stack, &mut memory.dhcp, &mut metadata.1, &[SERVER_PORT], dhcp_heart);
     let mut responder = Responder::<_, _, _, 2>::new(pool, Answer::new(config.dhcp, stack), &status);
-    let pool = Pool::new(stack, &mut memory.tftp, &[PORT], tftp_heart);
+    let pool = Pool::new(stack, &mut memory.tftp, &mut metadata.0, &[PORT], tftp_heart);
     let trees = Trees::new(storage, config);
-    let mut server = Server::<_, _, _, 4>::new(pool, trees, &status, Limits::default(), &mut memory.places);
+    let mut places: [Option<Session<Port, Trees<S>>>; TRANSFERS] = [const { None }; TRANSFERS];
+    let mut server = Server::<_, _, _, 4>::new(pool, trees, &status, Limits::default(), &mut places);
     let watch = watch(stack, &status, &hearts, misconfigured, board);
     let (Ok(never), _, _) = join3(server.run(), responder.run(), watch).await;
     match never {}

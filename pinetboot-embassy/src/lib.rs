@@ -14,6 +14,8 @@
 //! | [`w5500`], [`frames`] | the Ethernet chip, and frames on their way to it and from it (feature `w5500`) |
 //! | [`archive`] | boot files in flash |
 //! | [`config`] | what is configured |
+//! | [`card`], `fat` | boot files on a microSD card (feature `card`) |
+//! | [`storage`] | the one before the other |
 //! | `status`, `board` | what the logs and the LED say |
 //! | `heart` | what the watchdog is fed by |
 #![no_std]
@@ -29,6 +31,10 @@ mod answer;
 mod appliance;
 pub mod archive;
 mod board;
+#[cfg(feature = "card")]
+pub mod card;
+#[cfg(feature = "card")]
+mod fat;
 #[cfg(feature = "w5500")]
 pub mod frames;
 mod heart;

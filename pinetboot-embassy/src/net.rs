@@ -43,10 +43,16 @@ pub struct Memory<const SOCKETS: usize> {
 }
 
 struct SocketMemory {
-    rx_meta: [PacketMetadata; 8],
     rx: [u8; RX],
-    tx_meta: [PacketMetadata; 3],
     tx: [u8; 2 * MAX],
+}
+
+/// What a [`Pool`]'s sockets know of the datagrams in their memory. Apart from that, for these are not zeros at first.
+pub(crate) struct Metadata<const SOCKETS: usize>([SocketMetadata; SOCKETS]);
+
+struct SocketMetadata {
+    rx: [PacketMetadata; 8],
+    tx: [PacketMetadata; 3],
 }
 
 impl<const SOCKETS: usize> Memory<SOCKETS> {
@@ -64,12 +70,15 @@ impl<const SOCKETS: usize> Default for Memory<SOCKETS> {
 
 impl SocketMemory {
     const fn new() -> Self {
-        Self {
-            rx_meta: [PacketMetadata::EMPTY; 8],
-            rx: [0; RX],
-            tx_meta: [PacketMetadata::EMPTY; 3],
-            tx: [0; 2 * MAX],
-        }
+        Self { rx: [0; RX], tx: [0; 2 * MAX] }
+    }
+}
+
+impl<const SOCKETS: usize> Metadata<SOCKETS> {
+    pub(crate) const fn new() -> Self {
+        const EMPTY: SocketMetadata =
+            SocketMetadata { rx: [PacketMetadata::EMPTY; 8], tx: [PacketMetadata::EMPTY; 3] };
+        Self([EMPTY; SOCKETS])
     }
 }
 
@@ -104,14 +113,22 @@ impl<'a, const SOCKETS: usize> Pool<'a, SOCKETS> {
     pub(crate) fn new(
         stack: Stack<'a>,
         memory: &'a mut Memory<SOCKETS>,
+        metadata: &'a mut Metadata<SOCKETS>,
         listen: &'static [u16],
         heart: &'a Heart,
     ) -> Self {
         let Memory { sockets, rx, tx } = memory;
-        let slots = sockets.each_mut().map(|SocketMemory { rx_meta, rx, tx_meta, tx }| Slot {
-            socket: UdpSocket::new(stack, rx_meta, rx, tx_meta, tx),
-            state: State::Closed,
-            held_up: None,
+        let mut metadata = metadata.0.iter_mut();
+        let slots = sockets.each_mut().map(|SocketMemory { rx, tx }| {
+            // There are as many of both.
+            let (rx_meta, tx_meta) = metadata
+                .next()
+                .map_or((&mut [][..], &mut [][..]), |metadata| (&mut metadata.rx[..], &mut metadata.tx[..]));
+            Slot {
+                socket: UdpSocket::new(stack, rx_meta, rx, tx_meta, tx),
+                state: State::Closed,
+                held_up: None,
+            }
         });
         let mut pool = Self { slots, listen, rx, tx, streak: 0, heart };
         for (index, port) in listen.iter().enumerate() {

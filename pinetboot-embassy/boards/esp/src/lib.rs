@@ -63,11 +63,11 @@ pub async fn appliance(spawner: Spawner) -> ! {
     let (stack, runner) = embassy_net::new(device, Default::default(), resources, seed);
     spawner.spawn(net(runner).expect("the only one"));
 
-    static MEMORY: StaticCell<Memory<Flash<'static>>> = StaticCell::new();
+    static MEMORY: ConstStaticCell<Memory> = ConstStaticCell::new(Memory::new());
     let archive = Archive::new(mapped::archive());
     log::info!("{} bytes of files in flash", archive.size());
     let mut board = Appliance { led, wdt };
-    run(stack, Flash(archive), archive.configuration(), &mut board, MEMORY.init_with(Memory::new)).await
+    run(stack, Flash(archive), archive.configuration(), &mut board, MEMORY.take()).await
 }
 
 type Chip = W5500<Spi<'static, Async>, Output<'static>, Input<'static>, Output<'static>>;

@@ -22,7 +22,7 @@ use lan9118::Lan9118;
 use pinetboot_embassy::archive::Archive;
 use pinetboot_embassy::storage::Flash;
 use pinetboot_embassy::{Board, Memory, SOCKETS, run};
-use static_cell::{ConstStaticCell, StaticCell};
+use static_cell::ConstStaticCell;
 
 #[embassy_executor::main]
 async fn main(spawner: Spawner) {
@@ -35,10 +35,10 @@ async fn main(spawner: Spawner) {
     let (stack, runner) = embassy_net::new(device, Default::default(), RESOURCES.take(), 1);
     spawner.spawn(net(runner).expect("the only one"));
 
-    static MEMORY: StaticCell<Memory<Flash<'static>>> = StaticCell::new();
+    static MEMORY: ConstStaticCell<Memory> = ConstStaticCell::new(Memory::new());
     let archive = Archive::new(hardware::archive());
     log::info!("{} files in the archive", archive.entries().count());
-    run(stack, Flash(archive), archive.configuration(), &mut Emulated, MEMORY.init_with(Memory::new)).await
+    run(stack, Flash(archive), archive.configuration(), &mut Emulated, MEMORY.take()).await
 }
 
 #[embassy_executor::task]

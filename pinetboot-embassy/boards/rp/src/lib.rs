@@ -5,9 +5,11 @@
 //! | | GPIO |
 //! |---|---|
 //! | Ethernet chip: MISO, CS, SCK, MOSI, reset, interrupt | 16, 17, 18, 19, 20, 21 |
+//! | microSD card, if there is one: SCK, MOSI, MISO, CS | 10, 11, 12, 13 |
 //! | LED | 25 |
 #![no_std]
 
+mod card;
 mod ethernet;
 mod mapped;
 
@@ -22,9 +24,10 @@ use embassy_rp::{Peri, flash::Flash as FlashChip, peripherals::FLASH};
 use embassy_time::Duration;
 use panic_probe as _;
 use pinetboot_embassy::archive::Archive;
-use pinetboot_embassy::storage::Flash;
+use pinetboot_embassy::card::{Card, Files};
+use pinetboot_embassy::storage::{Flash, Then};
 use pinetboot_embassy::{Board, Memory, SOCKETS, run};
-use static_cell::StaticCell;
+use static_cell::ConstStaticCell;
 
 /// Starts everything, and serves for ever.
 pub async fn appliance(spawner: Spawner, peripherals: Peripherals) -> ! {
@@ -39,6 +42,14 @@ pub async fn appliance(spawner: Spawner, peripherals: Peripherals) -> ! {
     let mac = hardware_address(id);
     defmt::info!("hardware address {=[u8; 6]:02x}", mac);
 
+    let wires = card::Wires {
+        spi: peripherals.SPI1,
+        clock: peripherals.PIN_10,
+        mosi: peripherals.PIN_11,
+        miso: peripherals.PIN_12,
+        select: peripherals.PIN_13,
+    };
+    let card = card::start(peripherals.CORE1, wires);
     let wires = ethernet::Wires {
         spi: peripherals.SPI0,
         miso: peripherals.PIN_16,
@@ -52,19 +63,19 @@ pub async fn appliance(spawner: Spawner, peripherals: Peripherals) -> ! {
     };
     let device = ethernet::start(spawner, wires, mac).await;
 
-    static RESOURCES: StaticCell<StackResources<SOCKETS>> = StaticCell::new();
+    static RESOURCES: ConstStaticCell<StackResources<SOCKETS>> = ConstStaticCell::new(StackResources::new());
     let seed = embassy_rp::clocks::RoscRng.next_u64();
-    let resources = RESOURCES.init_with(StackResources::new);
-    let (stack, runner) = embassy_net::new(device, Default::default(), resources, seed);
+    let (stack, runner) = embassy_net::new(device, Default::default(), RESOURCES.take(), seed);
     spawner.spawn(defmt::unwrap!(net(runner)));
-    serve(stack, Appliance { led, watchdog }).await
+    serve(stack, card, Appliance { led, watchdog }).await
 }
 
-async fn serve(stack: Stack<'static>, mut board: Appliance) -> ! {
-    static MEMORY: StaticCell<Memory<Flash<'static>>> = StaticCell::new();
+async fn serve(stack: Stack<'static>, card: &'static Card, mut board: Appliance) -> ! {
+    static MEMORY: ConstStaticCell<Memory> = ConstStaticCell::new(Memory::new());
     let archive = Archive::new(mapped::archive());
     defmt::info!("{=usize} bytes of files in flash", archive.size());
-    run(stack, Flash(archive), archive.configuration(), &mut board, MEMORY.init_with(Memory::new)).await
+    let storage = Then(Flash(archive), Files::new(card));
+    run(stack, storage, archive.configuration(), &mut board, MEMORY.take()).await
 }
 
 #[embassy_executor::task]

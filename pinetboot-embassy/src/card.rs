@@ -1,0 +1,464 @@
+//! Boot files on a microSD card: the board-independent part.
+//!
+//! Two sides, on an RP2040 one on each core, since a card's driver blocks. [`CardReader`] has the card: it opens files and
+//! fills chunks of memory. [`Card`] is what lies between them, and a [`Storage`] to the server: while a chunk is sent, the
+//! next one is read, so that the card's latency hides behind the client's.
+//!
+//! A card may be pulled out and put back at any time. A file is read on only if the card is the same as before and the
+//! file's directory entry still says the same; else the transfer ends with an ERROR. The same for a card that fails.
+//!
+//! Not done: writing; more than the first FAT32 partition.
+
+use core::cell::Cell;
+use core::fmt::Write;
+
+use embassy_futures::select::{Either, select};
+use embassy_sync::blocking_mutex;
+use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
+use embassy_sync::channel::Channel;
+use embassy_sync::mutex::Mutex;
+use embassy_sync::signal::Signal;
+use embassy_time::{Duration, Timer};
+use embedded_sdmmc::{Block, BlockDevice};
+use heapless::String;
+use pinetboot_core::pi::{Lookup, Prefix};
+use pinetboot_core::{File, NoUpload, OpenError, OpenRequest, Storage};
+
+use crate::appliance::TRANSFERS;
+use crate::fat::{Blocks, Chain, Entry, Error, Volume};
+
+/// A device for blocks that people can pull out.
+pub trait Removable: BlockDevice {
+    /// The next to be read is as good as put in just now: slowly at first, as a card begins.
+    fn begin(&self);
+
+    /// It has answered, and may be read as fast as it goes.
+    fn hurry(&self);
+}
+
+/// What the two sides share: orders one way, chunks of files the other.
+pub struct Card {
+    orders: Channel<Raw, Order, ORDERS>,
+    /// The name to be opened: only one at a time is.
+    name: blocking_mutex::Mutex<Raw, Cell<Option<Name>>>,
+    opened: Signal<Raw, Result<u32, OpenError>>,
+    chunks: &'static Chunks,
+    /// Something was put into a chunk.
+    filled: [[Signal<Raw, ()>; 2]; FILES],
+    /// Shelves that are lent, and whether a card is known not to be there.
+    lent: blocking_mutex::Mutex<Raw, Cell<[bool; FILES]>>,
+    absent: blocking_mutex::Mutex<Raw, Cell<bool>>,
+}
+
+/// For each file the chunk that is being sent and the one that comes next. Apart from [`Card`], and all zeros at first, so
+/// that flash need not hold what it begins with.
+pub struct Chunks([[Mutex<Raw, Chunk>; 2]; FILES]);
+
+/// A part of a file.
+#[repr(align(4))]
+struct Chunk {
+    blocks: [Block; CHUNK],
+    /// Whose it is: of which opening, and which part. `None` while nobody's.
+    of: Option<(u32, u32)>,
+    failed: bool,
+}
+
+#[derive(Clone, Copy)]
+enum Order {
+    Open { shelf: u8, opening: u32 },
+    Read { shelf: u8, opening: u32, part: u32 },
+}
+
+/// A file to be opened: beneath the directory of a Pi if that has one, or else where all share.
+struct Name {
+    own: Option<Prefix>,
+    path: String<NAME>,
+}
+
+impl Card {
+    /// What is to lie in a static.
+    pub const fn new(chunks: &'static Chunks) -> Self {
+        Self {
+            orders: Channel::new(),
+            name: blocking_mutex::Mutex::new(Cell::new(None)),
+            opened: Signal::new(),
+            chunks,
+            filled: [const { [const { Signal::new() }; 2] }; FILES],
+            lent: blocking_mutex::Mutex::new(Cell::new([false; FILES])),
+            absent: blocking_mutex::Mutex::new(Cell::new(false)),
+        }
+    }
+
+    fn lend(&self) -> Option<u8> {
+        self.lent.lock(|lent| {
+            let mut places = lent.get();
+            let free = places.iter().position(|lent| !lent)?;
+            *places.get_mut(free)? = true;
+            lent.set(places);
+            Some(free as u8)
+        })
+    }
+
+    /// Where a part of a file belongs, and what tells that it is there.
+    fn place(&self, shelf: u8, part: u32) -> Option<Place<'_>> {
+        let (shelf, place) = (usize::from(shelf), part as usize % 2);
+        Some((self.chunks.0.get(shelf)?.get(place)?, self.filled.get(shelf)?.get(place)?))
+    }
+
+    fn give_back(&self, shelf: u8) {
+        self.lent.lock(|lent| {
+            let mut places = lent.get();
+            if let Some(place) = places.get_mut(usize::from(shelf)) {
+                *place = false;
+            }
+            lent.set(places);
+        });
+    }
+}
+
+impl Chunks {
+    /// What is to lie in another.
+    pub const fn new() -> Self {
+        Self([const { [const { Mutex::new(Chunk::new()) }; 2] }; FILES])
+    }
+}
+
+impl Default for Chunks {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Chunk {
+    const fn new() -> Self {
+        Self { blocks: [const { Block { contents: [0; Block::LEN] } }; CHUNK], of: None, failed: false }
+    }
+}
+
+/// The server's side.
+pub struct Files<'a> {
+    card: &'a Card,
+    openings: u32,
+}
+
+impl<'a> Files<'a> {
+    /// The files on the card. There may be only one of it.
+    pub const fn new(card: &'a Card) -> Self {
+        Self { card, openings: 0 }
+    }
+}
+
+impl<'a> Storage for Files<'a> {
+    type File = CardFile<'a>;
+    type Upload = NoUpload;
+
+    async fn open(&mut self, request: &OpenRequest<'_>) -> Result<CardFile<'a>, OpenError> {
+        let card = self.card;
+        let lookup = Lookup::new(request.path);
+        let mut path = String::new();
+        // Nobody waits for a card that is not there, nor looks for a name that is longer than any.
+        if card.absent.lock(Cell::get) || write!(path, "{}", lookup.file()).is_err() {
+            return Err(OpenError::NotFound);
+        }
+        let shelf = card.lend().ok_or(OpenError::Failed)?;
+        self.openings = self.openings.wrapping_add(1);
+        let mut file = CardFile { card, shelf, opening: self.openings, len: 0, ordered: [None; 2] };
+        card.name.lock(|name| name.set(Some(Name { own: lookup.prefix(), path })));
+        card.opened.reset();
+        card.orders.send(Order::Open { shelf, opening: file.opening }).await;
+        file.len = card.opened.wait().await?;
+        Ok(file)
+    }
+}
+
+/// A file on the card, opened.
+pub struct CardFile<'a> {
+    card: &'a Card,
+    shelf: u8,
+    opening: u32,
+    len: u32,
+    /// Which part is to be in each of the two chunks.
+    ordered: [Option<u32>; 2],
+}
+
+impl CardFile<'_> {
+    /// Has a part read, unless it is already, into the chunk that is its.
+    async fn order(&mut self, part: u32) {
+        let Self { card, shelf, opening, .. } = *self;
+        let Some(ordered) = self.ordered.get_mut(part as usize % 2) else { return };
+        if *ordered != Some(part) {
+            *ordered = Some(part);
+            card.orders.send(Order::Read { shelf, opening, part }).await;
+        }
+    }
+
+    /// Copies bytes out of a part, when it is there.
+    async fn copy(&self, part: u32, at: usize, into: &mut [u8]) -> Result<(), ReadError> {
+        let (chunk, filled) = self.card.place(self.shelf, part).ok_or(ReadError)?;
+        loop {
+            let chunk = chunk.lock().await;
+            if chunk.of == Some((self.opening, part)) {
+                let copied = if chunk.failed { None } else { copy_blocks(&chunk.blocks, at, into) };
+                return copied.ok_or(ReadError);
+            }
+            drop(chunk);
+            filled.wait().await;
+        }
+    }
+}
+
+impl File for CardFile<'_> {
+    type Error = ReadError;
+
+    fn len(&self) -> u64 {
+        self.len.into()
+    }
+
+    async fn read_exact_at(&mut self, offset: u64, buf: &mut [u8]) -> Result<(), ReadError> {
+        let mut offset = u32::try_from(offset).map_err(|_| ReadError)?;
+        let mut rest = buf;
+        while !rest.is_empty() {
+            let (part, at) = (offset / CHUNK_LEN, (offset % CHUNK_LEN) as usize);
+            let len = rest.len().min(CHUNK_LEN as usize - at);
+            let (now, later) = rest.split_at_mut(len);
+            self.order(part).await;
+            self.copy(part, at, now).await?;
+            offset = offset.checked_add(len as u32).ok_or(ReadError)?;
+            rest = later;
+            if rest.is_empty() && (part + 1) * CHUNK_LEN < self.len {
+                self.order(part + 1).await;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for CardFile<'_> {
+    fn drop(&mut self) {
+        self.card.give_back(self.shelf);
+    }
+}
+
+/// The card failed, or is another one now, or the file on it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct ReadError;
+
+fn copy_blocks(blocks: &[Block], at: usize, into: &mut [u8]) -> Option<()> {
+    let (mut at, mut rest) = (at, into);
+    while !rest.is_empty() {
+        let block = blocks.get(at / Block::LEN)?.contents.get(at % Block::LEN..)?;
+        let (now, later) = rest.split_at_mut(rest.len().min(block.len()));
+        now.copy_from_slice(block.get(..now.len())?);
+        at += now.len();
+        rest = later;
+    }
+    Some(())
+}
+
+/// The side that has the card. [`run`](Self::run) does what is ordered, and keeps an eye on the card meanwhile.
+pub struct CardReader<'a, D: Removable> {
+    card: &'a Card,
+    blocks: Blocks<D>,
+    /// `None` when it was last looked for in vain.
+    volume: Option<Volume>,
+    /// How often a card was begun with: it may be another each time, or have been elsewhere.
+    session: u32,
+    files: [Option<OpenFile>; FILES],
+    /// What was said of the card last.
+    said: Option<Error>,
+}
+
+struct OpenFile {
+    opening: u32,
+    volume: Volume,
+    /// In which it was last seen to be the same.
+    session: u32,
+    entry: Entry,
+    chain: Chain,
+}
+
+impl<'a, D: Removable> CardReader<'a, D> {
+    /// The card in this device.
+    pub fn new(card: &'a Card, device: D) -> Self {
+        let files = [const { None }; FILES];
+        Self { card, blocks: Blocks::new(device), volume: None, session: 0, files, said: None }
+    }
+
+    /// Serves for ever. It blocks while the card is read.
+    pub async fn run(mut self) -> ! {
+        self.look();
+        loop {
+            match select(self.card.orders.receive(), Timer::after(LOOK)).await {
+                Either::First(order) => self.follow(order).await,
+                Either::Second(()) => self.look(),
+            }
+        }
+    }
+
+    /// Looks whether the card is there.
+    fn look(&mut self) {
+        if self.volume.is_some() && self.blocks.is_there() {
+            return;
+        }
+        match self.find() {
+            Ok(volume) => {
+                if self.volume != Some(volume) {
+                    info!("card: ready");
+                }
+                self.volume = Some(volume);
+                self.said = None;
+            }
+            Err(error) => {
+                if self.volume.take().is_some() {
+                    warn!("card: gone");
+                } else if self.said != Some(error) {
+                    match error {
+                        Error::Device => info!("card: none"),
+                        error => warn!("card: {}", error),
+                    }
+                }
+                self.said = Some(error);
+            }
+        }
+        self.card.absent.lock(|absent| absent.set(self.volume.is_none()));
+    }
+
+    fn find(&mut self) -> Result<Volume, Error> {
+        self.session = self.session.wrapping_add(1);
+        self.blocks.device().begin();
+        self.blocks.begin()?;
+        self.blocks.device().hurry();
+        Volume::find(&mut self.blocks)
+    }
+
+    async fn follow(&mut self, order: Order) {
+        match order {
+            Order::Open { shelf, opening } => {
+                let result = self.open(usize::from(shelf), opening);
+                self.card.opened.signal(result);
+            }
+            Order::Read { shelf, opening, part } => self.read(shelf, opening, part).await,
+        }
+    }
+
+    fn open(&mut self, shelf: usize, opening: u32) -> Result<u32, OpenError> {
+        let name = self.card.name.lock(Cell::take).ok_or(OpenError::Failed)?;
+        if self.volume.is_none() || !self.blocks.is_there() {
+            self.look(); // another card may have been put in
+        }
+        let volume = self.volume.ok_or(OpenError::NotFound)?;
+        let found = match self.look_up(&volume, &name) {
+            Err(Error::Device) => {
+                self.look();
+                let volume = self.volume.ok_or(OpenError::Failed)?;
+                self.look_up(&volume, &name).map(|entry| (volume, entry))
+            }
+            found => found.map(|entry| (volume, entry)),
+        };
+        match found {
+            Ok((volume, Some(entry))) if !entry.is_directory => {
+                let (session, chain) = (self.session, Chain::of_file(&entry));
+                let file = OpenFile { opening, volume, session, entry, chain };
+                *self.files.get_mut(shelf).ok_or(OpenError::Failed)? = Some(file);
+                Ok(entry.len)
+            }
+            Ok(_) => Err(OpenError::NotFound),
+            Err(error) => {
+                warn!("card: {} cannot be opened: {}", name.path.as_str(), error);
+                Err(OpenError::Failed)
+            }
+        }
+    }
+
+    /// As everywhere: a Pi that has a directory of its own gets nothing else.
+    fn look_up(&mut self, volume: &Volume, name: &Name) -> Result<Option<Entry>, Error> {
+        let mut own = None;
+        if let Some(prefix) = name.own {
+            let mut directory = String::<17>::new();
+            let _fits = write!(directory, "{prefix}");
+            own = volume.look_up(&mut self.blocks, None, [directory.as_str()].into_iter())?;
+        }
+        let own = own.filter(|entry| entry.is_directory);
+        volume.look_up(&mut self.blocks, own.as_ref(), name.path.split('/'))
+    }
+
+    async fn read(&mut self, shelf: u8, opening: u32, part: u32) {
+        let Some((chunk, filled)) = self.card.place(shelf, part) else { return };
+        let shelf = usize::from(shelf);
+        let mut chunk = chunk.lock().await;
+        let Chunk { blocks, of, failed } = &mut *chunk;
+        *of = Some((opening, part));
+        let file = self.files.get(shelf).and_then(Option::as_ref);
+        // It may have been given up meanwhile, and its shelf lent to another.
+        let is_open = file.is_some_and(|file| file.opening == opening);
+        *failed = !is_open || self.fill(shelf, opening, part, blocks).is_err();
+        drop(chunk);
+        filled.signal(());
+    }
+
+    /// Once more after an error of the card, which may have been a disturbance.
+    fn fill(&mut self, shelf: usize, opening: u32, part: u32, blocks: &mut [Block]) -> Result<(), Error> {
+        let mut result = self.fill_once(shelf, opening, part, blocks);
+        if result == Err(Error::Device) {
+            self.look();
+            result = self.fill_once(shelf, opening, part, blocks);
+        }
+        if let Err(error) = result {
+            warn!("card: cannot be read on: {}", error);
+        }
+        result
+    }
+
+    fn fill_once(
+        &mut self,
+        shelf: usize,
+        opening: u32,
+        part: u32,
+        blocks: &mut [Block],
+    ) -> Result<(), Error> {
+        let Self { files, session, .. } = self;
+        let volume = self.volume.ok_or(Error::Device)?;
+        let file = files.get_mut(shelf).and_then(Option::as_mut).filter(|file| file.opening == opening);
+        let file = file.ok_or(Error::Changed)?;
+        if file.session != *session {
+            if file.volume != volume || !volume.still_has(&mut self.blocks, &file.entry)? {
+                return Err(Error::Changed);
+            }
+            file.session = *session;
+        }
+        let first = part * CHUNK as u32;
+        let count = file.entry.len.div_ceil(Block::LEN_U32).saturating_sub(first).min(CHUNK as u32);
+        let mut done = 0;
+        while done < count {
+            let run = volume.run(&mut self.blocks, &mut file.chain, first + done, count - done)?;
+            let run = run.ok_or(Error::Damaged)?; // its chain ends before it does
+            let into = blocks.get_mut(done as usize..done as usize + run.len()).ok_or(Error::Damaged)?;
+            self.blocks.read(into, run.start)?;
+            done += run.len() as u32;
+        }
+        Ok(())
+    }
+}
+
+type Raw = CriticalSectionRawMutex;
+type Place<'a> = (&'static Mutex<Raw, Chunk>, &'a Signal<Raw, ()>);
+
+/// Files that may be open: one for each transfer, and one that takes the place of another.
+const FILES: usize = TRANSFERS + 1;
+
+/// For each file its opening and what is to be in its two chunks; the old of which may still be waiting.
+const ORDERS: usize = 4 * FILES;
+
+/// Blocks in a chunk.
+const CHUNK: usize = 6;
+const CHUNK_LEN: u32 = CHUNK as u32 * Block::LEN_U32;
+
+/// The longest name.
+const NAME: usize = 160;
+
+/// How often it is looked whether there is a card.
+const LOOK: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests;

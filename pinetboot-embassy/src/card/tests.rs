@@ -1,0 +1,378 @@
+//! The card in memory, with file systems as another library makes them.
+
+use std::boxed::Box;
+use std::cell::RefCell;
+use std::format;
+use std::io::{Cursor, Write as _};
+use std::rc::Rc;
+use std::string::String as Text;
+use std::vec::Vec;
+
+use embassy_futures::block_on;
+use embassy_futures::select::{Either, select};
+use embedded_sdmmc::{BlockCount, BlockIdx};
+use fatfs::{FatType, FileSystem, FormatVolumeOptions, FsOptions};
+use pinetboot_core::BootPath;
+use proptest::prelude::*;
+
+use super::*;
+
+#[test]
+fn files_are_found_and_read() {
+    let tree = [
+        ("config.txt", 12),
+        ("KERNEL.IMG", 3072),
+        ("kernel_2712.img", 200_001),
+        ("bcm2712-rpi-5-b.dtb", 80_000),
+        ("a name of thirteen, and twice as many", 5),
+        ("overlays/overlay_map.dtb", 3073),
+        ("overlays/deep/er/still.txt", 1),
+        ("empty", 0),
+        ("bd989ae1/cmdline.txt", 7),
+        ("dc-a6-32-01-36-c2/cmdline.txt", 8),
+        ("cmdline.txt", 9),
+    ];
+    let image = image(&tree, 1);
+    serve(&Slot::with(image), async |files| {
+        for (name, len) in tree {
+            assert!(read(files, name).await.unwrap() == content(name, len), "{name}");
+        }
+        assert_eq!(read(files, "Overlays/OVERLAY_MAP.DTB").await.unwrap().len(), 3073);
+        // As for flash: who has a directory gets nothing else, who has none gets what is there for all.
+        assert_eq!(read(files, "bd989ae1/config.txt").await, Err(Some(OpenError::NotFound)));
+        assert_eq!(read(files, "BD989AE1/cmdline.txt").await.unwrap().len(), 7);
+        assert_eq!(read(files, "12345678//overlays/overlay_map.dtb").await.unwrap().len(), 3073);
+        for name in
+            ["kernel_2712", "kernel_2712.im", "kernel_2712.imgs", "overlays", "config.txt/x", "konfig.txt"]
+        {
+            assert_eq!(read(files, name).await, Err(Some(OpenError::NotFound)), "{name}");
+        }
+    });
+}
+
+#[test]
+fn in_a_partition_and_in_large_directories() {
+    let names: Vec<Text> = (0..700).map(|index| format!("overlays/overlay-number-{index}.dtbo")).collect();
+    let tree: Vec<(&str, usize)> = names.iter().map(|name| (name.as_str(), 700)).collect();
+    for per_cluster in [1, 8] {
+        let mut partitioned = std::vec![0; 2048 * Block::LEN];
+        partitioned[450] = 0x0c;
+        partitioned[454..458].copy_from_slice(&2048_u32.to_le_bytes());
+        partitioned[510..512].copy_from_slice(&[0x55, 0xaa]);
+        partitioned.extend(image(&tree, per_cluster));
+        serve(&Slot::with(partitioned), async |files| {
+            for name in [&names[0], &names[350], &names[699]] {
+                assert!(read(files, name).await.unwrap() == content(name, 700));
+            }
+            assert_eq!(read(files, "overlays/overlay-number-700.dtbo").await, Err(Some(OpenError::NotFound)));
+        });
+    }
+}
+
+#[test]
+fn a_fragmented_file_is_whole() {
+    let mut image = image(&[], 1);
+    let mut halves: [Vec<u8>; 2] = Default::default();
+    {
+        let file_system = FileSystem::new(Cursor::new(&mut image[..]), FsOptions::new()).unwrap();
+        let root = file_system.root_dir();
+        let mut files = [root.create_file("one").unwrap(), root.create_file("other").unwrap()];
+        for step in 0..300_usize {
+            let bytes = content(&format!("{step}"), 100 + 997 * step % 1900);
+            files[step % 2].write_all(&bytes).unwrap();
+            halves[step % 2].extend(bytes);
+        }
+    }
+    serve(&Slot::with(image), async |files| {
+        assert!(read(files, "one").await.unwrap() == halves[0]);
+        assert!(read(files, "other").await.unwrap() == halves[1]);
+    });
+}
+
+#[test]
+fn blocks_come_again_and_in_any_order() {
+    let slot = Slot::with(image(&[("file", 20_000)], 1));
+    let expected = content("file", 20_000);
+    serve(&slot, async |files| {
+        let mut file = open(files, "file").await.unwrap();
+        for offset in [0, 1468, 0, 2936, 2936, 1468, 18_532, 0, 4404, 3072, 3071, 6143, 12_000] {
+            let mut block = [0; 1468];
+            file.read_exact_at(offset as u64, &mut block).await.unwrap();
+            assert!(block == expected[offset..offset + 1468], "{offset}");
+        }
+    });
+}
+
+#[test]
+fn as_many_at_once_as_there_are_places() {
+    let names = ["a", "b", "c", "d", "e"];
+    let tree: Vec<(&str, usize)> = names.iter().map(|name| (*name, 50_000)).collect();
+    serve(&Slot::with(image(&tree, 2)), async |files| {
+        for _ in 0..2 {
+            let mut opened = Vec::new();
+            for name in names {
+                opened.push((name, open(files, name).await.unwrap()));
+            }
+            assert!(matches!(open(files, "a").await, Err(OpenError::Failed)));
+            for block in 0..48_usize {
+                for (name, file) in &mut opened {
+                    let mut bytes = [0; 1024];
+                    file.read_exact_at(block as u64 * 1024, &mut bytes).await.unwrap();
+                    assert!(bytes == content(name, 50_000)[block * 1024..][..1024]);
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn a_card_pulled_out_ends_a_transfer_and_the_next_one_is_served() {
+    let image = image(&[("file", 100_000)], 1);
+    let slot = Slot::with(image.clone());
+    serve(&slot, async |files| {
+        let mut file = open(files, "file").await.unwrap();
+        let mut block = [0; 1024];
+        file.read_exact_at(0, &mut block).await.unwrap();
+        slot.pull();
+        // What was read ahead may still be served.
+        assert_eq!(file.read_exact_at(50_000, &mut block).await, Err(ReadError));
+        assert!(open(files, "file").await.is_err());
+        slot.put(image.clone());
+        // It is looked for once a second.
+        while open(files, "file").await.is_err() {
+            Timer::after_millis(50).await;
+        }
+        assert!(read(files, "file").await.unwrap() == content("file", 100_000));
+    });
+}
+
+#[test]
+fn a_disturbance_is_survived() {
+    let slot = Slot::with(image(&[("file", 100_000)], 1));
+    serve(&slot, async |files| {
+        let mut file = open(files, "file").await.unwrap();
+        let expected = content("file", 100_000);
+        let mut block = [0; 1000];
+        for offset in (0..100_000).step_by(1000) {
+            slot.disturb();
+            file.read_exact_at(offset as u64, &mut block).await.unwrap();
+            assert!(block == expected[offset..offset + 1000]);
+        }
+    });
+}
+
+#[test]
+fn a_file_that_was_replaced_is_not_read_on() {
+    let mut replaced = image(&[("file", 100_000)], 1);
+    let same = replaced.clone();
+    {
+        let file_system = FileSystem::new(Cursor::new(&mut replaced[..]), FsOptions::new()).unwrap();
+        let mut file = file_system.root_dir().create_file("file").unwrap();
+        file.write_all(&[1; 100_001]).unwrap();
+    }
+    for (put, goes_on) in [(same, true), (replaced, false), (image(&[("file", 100_000)], 2), false)] {
+        let slot = Slot::with(image(&[("file", 100_000)], 1));
+        serve(&slot, async |files| {
+            let mut block = [0; 1000];
+            let mut other = open(files, "file").await.unwrap();
+            let mut file = open(files, "file").await.unwrap();
+            file.read_exact_at(0, &mut block).await.unwrap();
+            slot.pull();
+            slot.put(put.clone());
+            assert_eq!(file.read_exact_at(50_000, &mut block).await.is_ok(), goes_on);
+            assert_eq!(other.read_exact_at(60_000, &mut block).await.is_ok(), goes_on);
+        });
+    }
+}
+
+#[test]
+fn without_a_card_nobody_waits() {
+    let slot = Slot::default();
+    serve(&slot, async |files| {
+        assert_eq!(read(files, "file").await, Err(Some(OpenError::NotFound)));
+        let asked = slot.0.borrow().begun;
+        for _ in 0..100 {
+            assert_eq!(read(files, "file").await, Err(Some(OpenError::NotFound)));
+        }
+        assert_eq!(slot.0.borrow().begun, asked);
+    });
+}
+
+#[test]
+fn a_card_that_is_no_fat32_has_no_files() {
+    for rubbish in [std::vec![0; 1 << 20], std::vec![0xff; 1 << 20], Vec::new(), std::vec![0; Block::LEN]] {
+        serve(&Slot::with(rubbish), async |files| {
+            assert_eq!(read(files, "file").await, Err(Some(OpenError::NotFound)));
+        });
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whatever stands in the boot sector, the table and the directories: an end, and no panic.
+    #[test]
+    fn no_damage_is_too_strange(
+        changes in prop::collection::vec((0..3_usize, 0..2048_usize, any::<u8>()), 1..40),
+        boot in prop::collection::vec((11..72_usize, any::<u8>()), 0..3),
+    ) {
+        std::thread_local! {
+            static IMAGE: Vec<u8> = image(&[("kernel_2712.img", 30_000), ("overlays/a long name of a map.dtb", 9_000)], 1);
+        }
+        let mut image = IMAGE.with(Clone::clone);
+        let table = usize::from(u16::from_le_bytes([image[14], image[15]])) * Block::LEN;
+        let tables = u32::from_le_bytes([image[36], image[37], image[38], image[39]]) as usize * 2 * Block::LEN;
+        // The table's beginning, the root directory, and the clusters after it, among which is the other directory.
+        let places = [table, table + tables, table + tables + 512];
+        for (place, offset, byte) in changes {
+            image[places[place] + offset] = byte;
+        }
+        for (offset, byte) in boot {
+            image[offset] = byte;
+        }
+        serve(&Slot::with(image), async |files| {
+            for name in ["kernel_2712.img", "overlays/a long name of a map.dtb", "nothing"] {
+                let _any = read(files, name).await;
+            }
+        });
+    }
+}
+
+/// Runs both sides, until the server's has done this.
+fn serve<F: for<'a> AsyncFnOnce(&'a mut Files<'static>)>(slot: &Slot, test: F) {
+    let chunks: &'static Chunks = Box::leak(Box::default());
+    let card: &'static Card = Box::leak(Box::new(Card::new(chunks)));
+    let reader = CardReader::new(card, slot.clone());
+    let mut files = Files::new(card);
+    let ended = block_on(select(reader.run(), test(&mut files)));
+    assert!(matches!(ended, Either::Second(())));
+}
+
+async fn open(files: &mut Files<'static>, name: &str) -> Result<CardFile<'static>, OpenError> {
+    let path = BootPath::parse(name.as_bytes()).unwrap();
+    let peer = core::net::SocketAddrV4::new([10, 55, 0, 100].into(), 1024);
+    files.open(&OpenRequest { path, peer, asked: None, len: None }).await
+}
+
+/// All of a file, in blocks as a Pi asks for them; `Err(None)` if it ends in the middle.
+async fn read(files: &mut Files<'static>, name: &str) -> Result<Vec<u8>, Option<OpenError>> {
+    let mut file = open(files, name).await.map_err(Some)?;
+    // A damaged card may say any length.
+    let mut bytes = std::vec![0; (file.len() as usize).min(300_000)];
+    for (index, block) in bytes.chunks_mut(1468).enumerate() {
+        file.read_exact_at(index as u64 * 1468, block).await.map_err(|ReadError| None)?;
+    }
+    Ok(bytes)
+}
+
+/// A file system with these files, in which a cluster has so many blocks.
+fn image(tree: &[(&str, usize)], per_cluster: usize) -> Vec<u8> {
+    let mut image = std::vec![0; 67_000 * per_cluster * Block::LEN];
+    let options = FormatVolumeOptions::new().fat_type(FatType::Fat32).volume_id(per_cluster as u32);
+    let options = options.bytes_per_cluster((per_cluster * Block::LEN) as u32);
+    fatfs::format_volume(Cursor::new(&mut image[..]), options).unwrap();
+    {
+        let file_system = FileSystem::new(Cursor::new(&mut image[..]), FsOptions::new()).unwrap();
+        let root = file_system.root_dir();
+        for (name, len) in tree {
+            for (at, _) in name.match_indices('/') {
+                root.create_dir(&name[..at]).unwrap();
+            }
+            root.create_file(name).unwrap().write_all(&content(name, *len)).unwrap();
+        }
+    }
+    image
+}
+
+fn content(name: &str, len: usize) -> Vec<u8> {
+    let mut state =
+        name.bytes().fold(0x9e37_79b9_u32, |state, byte| state.rotate_left(5) ^ u32::from(byte)) | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        state as u8
+    };
+    (0..len).map(|_| next()).collect()
+}
+
+/// Where a card is put into.
+#[derive(Clone, Default)]
+struct Slot(Rc<RefCell<State>>);
+
+#[derive(Default)]
+struct State {
+    image: Option<Vec<u8>>,
+    /// Whether the card was begun with, since it was put in.
+    ready: bool,
+    begun: usize,
+    disturbed: bool,
+}
+
+impl Slot {
+    fn with(image: Vec<u8>) -> Self {
+        let slot = Self::default();
+        slot.put(image);
+        slot
+    }
+
+    fn put(&self, image: Vec<u8>) {
+        *self.0.borrow_mut() = State { image: Some(image), ..State::default() };
+    }
+
+    fn pull(&self) {
+        self.0.borrow_mut().image = None;
+    }
+
+    /// The next read fails, and all after it until the card is begun with anew.
+    fn disturb(&self) {
+        self.0.borrow_mut().disturbed = true;
+    }
+}
+
+#[derive(Debug)]
+struct NoCard;
+
+impl core::fmt::Display for NoCard {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("no card")
+    }
+}
+
+impl core::error::Error for NoCard {}
+
+impl BlockDevice for Slot {
+    type Error = NoCard;
+
+    fn read(&self, blocks: &mut [Block], from: BlockIdx) -> Result<(), NoCard> {
+        let State { image, ready, disturbed, .. } = &mut *self.0.borrow_mut();
+        *ready &= !core::mem::take(disturbed);
+        let image = image.as_ref().filter(|_| *ready).ok_or(NoCard)?;
+        for (index, block) in blocks.iter_mut().enumerate() {
+            let at = (from.0 as usize + index) * Block::LEN;
+            block.contents.copy_from_slice(image.get(at..at + Block::LEN).ok_or(NoCard)?);
+        }
+        Ok(())
+    }
+
+    fn write(&self, _: &[Block], _: BlockIdx) -> Result<(), NoCard> {
+        panic!("nothing is ever written")
+    }
+
+    fn num_blocks(&self) -> Result<BlockCount, NoCard> {
+        let state = self.0.borrow();
+        let image = state.image.as_ref().filter(|_| state.ready).ok_or(NoCard)?;
+        Ok(BlockCount((image.len() / Block::LEN) as u32))
+    }
+}
+
+impl Removable for Slot {
+    fn begin(&self) {
+        let mut state = self.0.borrow_mut();
+        state.begun += 1;
+        state.ready = state.image.is_some();
+        state.disturbed = false;
+    }
+
+    fn hurry(&self) {}
+}
