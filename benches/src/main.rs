@@ -7,7 +7,7 @@
 //! | [`load`], [`batch`], [`content`] | the clients, many datagrams at once, what is in the files |
 //! | [`measure`], [`limits`] | one run, and what bounds it |
 //! | [`results`], [`report`], [`checks`] | what was measured, as a table and plots, and what must hold of it |
-//! | [`nfs`] | the same for NFS: servers, rows, client, table |
+//! | [`mod@nfs`] | the same for NFS: servers, rows, client, table |
 //!
 //! The benchmarks of the engine alone, without a network, are in `benches/`.
 
