@@ -9,7 +9,7 @@ use nfs3_types::mount::{self, mountres3};
 use nfs3_types::nfs3::{self, nfs_fh3};
 use nfs3_types::portmap::{self, IPPROTO_TCP, mapping};
 use nfs3_types::rpc::{RPC_VERSION_2, auth_unix, call_body, msg_body, opaque_auth, rpc_msg};
-use nfs3_types::xdr_codec::{Opaque, Pack, Unpack, Void};
+use nfs3_types::xdr_codec::{Opaque, Pack, Unpack};
 
 use crate::Failed;
 use crate::world;
@@ -108,14 +108,6 @@ impl Client {
     }
 }
 
-/// Is anyone there?
-pub(super) fn answers(port: u16) -> bool {
-    Client::connect(port, (nfs3::PROGRAM, nfs3::VERSION))
-        .and_then(|mut client| client.call::<Void>(NULL, &Void))
-        .is_ok()
-}
-
-const NULL: u32 = 0;
 const PMAPPROC_GETPORT: u32 = 3;
 const MOUNTPROC3_MNT: u32 = 1;
 const LAST_FRAGMENT: u32 = 0x8000_0000;

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use nfs3_types::nfs3::nfs_fh3;
 
-use super::client::{self, Client};
+use super::client::Client;
 use crate::Failed;
 use crate::server::Server;
 use crate::world;
@@ -60,13 +60,13 @@ pub(super) fn tree(place: &Path) -> Result<PathBuf, Failed> {
 }
 
 impl Peer {
-    /// Starts it, and waits until it answers.
+    /// Starts it, and waits until it can be mounted: it may answer before its portmapper knows of it.
     pub(super) fn start(&self, place: &Path, tree: &Path) -> Result<Server, Failed> {
         let command = match self.kind {
             Kind::Pinetboot(mode) => pinetboot(mode, place, tree)?,
             Kind::Ganesha => ganesha(place, tree)?,
         };
-        Server::spawn(self.name, command, || client::answers(NFS_PORT))
+        Server::spawn(self.name, command, || self.mount(tree).is_ok())
     }
 
     /// What it serves, mounted.
@@ -136,4 +136,3 @@ impl fmt::Display for Absent {
 pub(super) const PINETBOOT: &str = "pinetboot";
 pub(super) const OVERLAY: &str = "pinetboot, overlay";
 pub(super) const GANESHA: &str = "nfs-ganesha";
-const NFS_PORT: u16 = 2049;
