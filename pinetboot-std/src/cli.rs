@@ -450,7 +450,7 @@ Examples:
   pinetboot pack --check boot.uf2                          what does it hold?
   pinetboot pack --check pinetboot.toml                    what does it make a board do?
 
-Large files need not fit: what the flash does not hold is served from the board's microSD card.";
+Large files need not fit: what the flash does not hold, an RP2040 or RP2350 serves from its microSD card.";
 
 const ROOTS_EXAMPLES: &str = "\
 Examples:

@@ -65,41 +65,36 @@ impl Load {
     pub(super) fn write_all(&mut self, depth: usize) -> Result<Done, Failed> {
         let start = Instant::now();
         let content = Content::of("all");
-        let calls = self.write(self.size.file / MIB, depth, MIB, content, |number| number * MIB)?;
+        let Done { calls, .. } =
+            self.write(self.size.file / MIB, depth, MIB, content, |number| number * MIB)?;
         self.commit()?;
         Ok(Done { calls: calls + 1, count: self.size.file, time: start.elapsed() })
     }
 
     /// Pieces of 4 KiB all over the file.
     pub(super) fn write_some(&mut self, count: u64, depth: usize) -> Result<Done, Failed> {
-        let start = Instant::now();
-        let (content, pieces) =
-            (Content::of(if depth == 1 { "some" } else { "more" }), self.size.file / PIECE);
-        let calls = self.write(count, depth, PIECE, content, |number| scattered(number, pieces) * PIECE)?;
-        Ok(Done { calls, count: calls, time: start.elapsed() })
+        let content = Content::of(if depth == 1 { "some" } else { "more" });
+        let pieces = self.size.file / PIECE;
+        self.write(count, depth, PIECE, content, |number| scattered(number, pieces) * PIECE)
     }
 
     /// The whole file from front to back, a few times.
     pub(super) fn read_all(&mut self, len: u64, depth: usize) -> Result<Done, Failed> {
-        let start = Instant::now();
         let all = self.size.file / len;
-        let calls = self.read(PASSES * all, depth, len, |number| number % all * len)?;
-        Ok(Done { calls, count: PASSES * self.size.file, time: start.elapsed() })
+        let done = self.read(PASSES * all, depth, len, |number| number % all * len)?;
+        Ok(Done { count: PASSES * self.size.file, ..done })
     }
 
     /// Pieces of 4 KiB all over the file.
     pub(super) fn read_some(&mut self, count: u64, depth: usize) -> Result<Done, Failed> {
-        let start = Instant::now();
         let pieces = self.size.file / PIECE;
-        let calls = self.read(count, depth, PIECE, |number| scattered(number, pieces) * PIECE)?;
-        Ok(Done { calls, count: calls, time: start.elapsed() })
+        self.read(count, depth, PIECE, |number| scattered(number, pieces) * PIECE)
     }
 
     /// So many new files.
     pub(super) fn create(&mut self, count: u64, depth: usize) -> Result<Done, Failed> {
         let (dir, mut files) = (self.dir.clone(), vec![None; count as usize]);
-        let start = Instant::now();
-        drive(
+        let done = drive(
             &mut self.client,
             count,
             depth,
@@ -116,7 +111,6 @@ impl Load {
                 Ok(())
             },
         )?;
-        let done = Done { calls: count, count, time: start.elapsed() };
         self.files = files.into_iter().flatten().collect();
         Ok(done)
     }
@@ -125,7 +119,6 @@ impl Load {
     pub(super) fn look_up(&mut self, depth: usize) -> Result<Done, Failed> {
         let (dir, count) = (self.dir.clone(), self.files.len() as u64);
         let files = &self.files;
-        let start = Instant::now();
         drive(
             &mut self.client,
             count,
@@ -143,14 +136,12 @@ impl Load {
                     false => Err("LOOKUP: the wrong file".into()),
                 }
             },
-        )?;
-        Ok(Done { calls: count, count, time: start.elapsed() })
+        )
     }
 
     /// Every file's attributes.
     pub(super) fn stat(&mut self, depth: usize) -> Result<Done, Failed> {
         let (files, count) = (&self.files, self.files.len() as u64);
-        let start = Instant::now();
         drive(
             &mut self.client,
             count,
@@ -160,8 +151,7 @@ impl Load {
                 client.send(NFS_PROGRAM::NFSPROC3_GETATTR as u32, &GETATTR3args { object })
             },
             |_, body| successful(body),
-        )?;
-        Ok(Done { calls: count, count, time: start.elapsed() })
+        )
     }
 
     /// All entries with their attributes and handles, in pieces as large as the server prefers, as Linux asks for them.
@@ -178,8 +168,7 @@ impl Load {
     /// Every file that [`create`](Self::create) made.
     pub(super) fn remove(&mut self, depth: usize) -> Result<Done, Failed> {
         let (dir, count) = (self.dir.clone(), self.files.len() as u64);
-        let start = Instant::now();
-        drive(
+        let done = drive(
             &mut self.client,
             count,
             depth,
@@ -190,7 +179,6 @@ impl Load {
             },
             |_, body| successful(body),
         )?;
-        let done = Done { calls: count, count, time: start.elapsed() };
         self.files.clear();
         Ok(done)
     }
@@ -222,7 +210,7 @@ impl Load {
         len: u64,
         content: Content,
         place: impl Fn(u64) -> u64,
-    ) -> Result<u64, Failed> {
+    ) -> Result<Done, Failed> {
         self.unsettled = true;
         let (file, written) = (self.file.clone(), &mut self.written);
         let mut data = Vec::new();
@@ -252,7 +240,7 @@ impl Load {
         depth: usize,
         len: u64,
         place: impl Fn(u64) -> u64,
-    ) -> Result<u64, Failed> {
+    ) -> Result<Done, Failed> {
         let (file, written) = (self.file.clone(), &self.written);
         drive(
             &mut self.client,
@@ -305,14 +293,16 @@ impl Load {
     }
 }
 
-/// Sends so many calls with up to `depth` of them under way, and looks at each answer, in whatever order they come.
+/// Sends so many calls with up to `depth` of them under way, and looks at each answer, in whatever order they come: what
+/// that took.
 fn drive(
     client: &mut Client,
     count: u64,
     depth: usize,
     mut send: impl FnMut(&mut Client, u64) -> Result<u32, Failed>,
     mut check: impl FnMut(u64, &[u8]) -> Result<(), Failed>,
-) -> Result<u64, Failed> {
+) -> Result<Done, Failed> {
+    let start = Instant::now();
     let mut under_way: Vec<(u32, u64)> = Vec::with_capacity(depth);
     let mut next = 0;
     while next < count || !under_way.is_empty() {
@@ -324,7 +314,7 @@ fn drive(
         let known = under_way.iter().position(|(sent, _)| *sent == xid).ok_or("an answer to nothing")?;
         check(under_way.swap_remove(known).1, body)?;
     }
-    Ok(count)
+    Ok(Done { calls: count, count, time: start.elapsed() })
 }
 
 fn successful(body: &[u8]) -> Result<(), Failed> {

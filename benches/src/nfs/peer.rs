@@ -90,7 +90,7 @@ fn pinetboot(mode: &str, place: &Path, tree: &Path) -> Result<Command, Failed> {
     Ok(command)
 }
 
-/// It takes a portmapper, and a place for its own files; and tells its log only why it does not start.
+/// It takes a portmapper, which goes into the background when it listens, and a place for its own files; and tells its log only why it does not start.
 fn ganesha(place: &Path, tree: &Path) -> Result<Command, Failed> {
     let (config, script) = (place.join("ganesha.conf"), place.join("ganesha.sh"));
     write(&config, &GANESHA_CONFIG.replace("TREE", &tree.to_string_lossy()))?;
@@ -121,9 +121,7 @@ Squash = No_Root_Squash; SecType = sys; FSAL { Name = VFS; } }
 
 const GANESHA_SCRIPT: &str = "\
 mkdir -p /run/ganesha
-rm -f /run/rpcbind.sock
-rpcbind -f &
-until [ -S /run/rpcbind.sock ]; do sleep 0.05; done
+rpcbind
 exec ganesha.nfsd -F -L /run/ganesha/log -f \"$1\" -p /run/ganesha/pid
 ";
 

@@ -88,6 +88,25 @@ impl<'a> Network<'a> {
         Ok(network)
     }
 
+    /// The first and the last address of the upper half of a network: for clients, where nobody says otherwise.
+    ///
+    /// ```
+    /// use core::net::Ipv4Addr;
+    /// use pinetboot_core::dhcp::Network;
+    ///
+    /// let (first, last) = Network::upper_half(Ipv4Addr::new(10, 77, 0, 1), 24);
+    /// assert_eq!((first, last), (Ipv4Addr::new(10, 77, 0, 128), Ipv4Addr::new(10, 77, 0, 254)));
+    /// ```
+    pub const fn upper_half(address: Ipv4Addr, prefix_len: u8) -> (Ipv4Addr, Ipv4Addr) {
+        let hosts = match u32::MAX.checked_shr(prefix_len as u32) {
+            Some(hosts) => hosts,
+            None => 0,
+        };
+        let network = address.to_bits() & !hosts;
+        let (first, last) = (network | (hosts / 2 + 1), network | hosts.saturating_sub(1));
+        (Ipv4Addr::from_bits(first), Ipv4Addr::from_bits(last))
+    }
+
     /// Keeps these addresses for these clients. Of two for the same client or address the first counts.
     ///
     /// # Errors

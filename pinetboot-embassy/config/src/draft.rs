@@ -120,13 +120,13 @@ impl<'a> Draft<'a> {
         };
 
         let wrong = |given| move |error| at(given, Why::Network(error));
-        let whole = Network::new(own, prefix_len, own, own).map_err(wrong(address))?;
+        Network::new(own, prefix_len, own, own).map_err(wrong(address))?; // what is wrong after this is the range
         let (first, last) = match range {
             Some(Given { value, .. }) => {
                 let expected = "lease-range is two addresses, like \"10.55.0.100-10.55.0.199\"";
                 parse_range(value).ok_or(is(range, expected))?
             }
-            None => upper_half(&whole),
+            None => Network::upper_half(own, prefix_len),
         };
         let mut network = Network::new(own, prefix_len, first, last).map_err(wrong(range.or(address)))?;
         network.router = host(router, "router is an address, like \"10.55.0.254\"")?;
@@ -172,13 +172,6 @@ fn interface(text: &str) -> Option<(Ipv4Addr, u8)> {
 fn parse_range(text: &str) -> Option<(Ipv4Addr, Ipv4Addr)> {
     let (first, last) = text.split_once('-')?;
     Some((first.trim_ascii().parse().ok()?, last.trim_ascii().parse().ok()?))
-}
-
-/// The addresses for clients, unless others were named.
-fn upper_half(network: &Network<'_>) -> (Ipv4Addr, Ipv4Addr) {
-    let last = network.broadcast().to_bits() - 1;
-    let hosts = !network.mask().to_bits();
-    (Ipv4Addr::from_bits(last - hosts / 2 + 1), Ipv4Addr::from_bits(last))
 }
 
 /// What can be set outside of a Pi's section.

@@ -1,6 +1,6 @@
 // The board in step with the world outside: virtual time never runs faster than the wall clock.
 //
-// It runs slower while the firmware computes, about ten times. What it lost then is not made up for while the firmware
+// It runs slower while the firmware computes, two to ten times. What it lost then is not made up for while the firmware
 // waits: to it the world would seem to stand still, and it would send everything again.
 
 import { setImmediate } from 'node:timers/promises';

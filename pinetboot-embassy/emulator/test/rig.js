@@ -8,9 +8,11 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { bench } from '../src/bench.js';
+import { bridge } from '../src/bridge.js';
 import { makeCard, openCard, scatter } from '../src/card.js';
 import { Cable } from '../src/cable.js';
 import { loadElf } from '../src/firmware.js';
+import { live } from '../src/live.js';
 import { Pi } from '../src/pi.js';
 
 export const { FIRMWARE, BOOTROM, PINETBOOT } = process.env;
@@ -51,6 +53,20 @@ export function card(t, files, scattered = []) {
     const image = openCard(path);
     t.after(() => image.close());
     return { ...source, path, image, pieces };
+}
+
+/** The board in real time, until the test ends; the UDP port that is its cable. */
+export async function switchOn(t, archive) {
+    const { board, chip } = bench({ firmware: FIRMWARE, bootrom: BOOTROM, archive: archive.uf2 });
+    const socket = await bridge(chip);
+    const stop = new AbortController();
+    const running = live(board, socket, stop.signal);
+    t.after(async () => {
+        stop.abort();
+        await running;
+        socket.close();
+    });
+    return socket.address().port;
 }
 
 /** The board, powered, and its cable. */

@@ -2,14 +2,10 @@
 // own, which `.ci/run` makes.
 
 import assert from 'node:assert/strict';
-import { networkInterfaces } from 'node:os';
 import { test } from 'node:test';
-import { bench } from '../src/bench.js';
-import { bridge } from '../src/bridge.js';
-import { live } from '../src/live.js';
 import { deviceTree } from './device-tree.js';
 import { Program } from './outside.js';
-import { BOOTROM, FIRMWARE, PINETBOOT, missing, pack } from './rig.js';
+import { PINETBOOT, missing, pack, switchOn } from './rig.js';
 
 const skip = missing || (process.env.PINETBOOT_NAMESPACE ? false : 'not in a network namespace of its own: see .ci/run');
 
@@ -21,19 +17,10 @@ test('pinetboot simulate boots a Pi 5 from it, DHCP and all', { skip }, async (t
         'bcm2712-rpi-5-b.dtb': deviceTree('raspberrypi,5-model-b\0brcm,bcm2712'),
         'overlays/overlay_map.dtb': 1_000,
     });
-    const { board, chip } = bench({ firmware: FIRMWARE, bootrom: BOOTROM, archive: archive.uf2 });
-    const socket = await bridge(chip);
-    const stop = new AbortController();
-    const running = live(board, socket, stop.signal);
-    t.after(async () => {
-        stop.abort();
-        await running;
-        socket.close();
-    });
-    const { port } = socket.address();
+    const port = await switchOn(t, archive);
     const tap = 'TUN:10.55.0.2/24,tun-type=tap,tun-name=tap0,iff-no-pi,iff-up';
-    new Program(t, 'socat', [tap, `UDP4:127.0.0.1:${port}`]);
-    while (!networkInterfaces().tap0) await new Promise((resolve) => setTimeout(resolve, 20));
+    const socat = new Program(t, 'socat', ['-d', '-d', tap, `UDP4:127.0.0.1:${port}`]);
+    await socat.expect('starting data transfer loop');
 
     const simulate = new Program(t, PINETBOOT, ['simulate', '--interface', 'tap0', '--model', 'pi5']);
     const code = await simulate.ended;

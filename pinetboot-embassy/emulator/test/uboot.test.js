@@ -5,12 +5,9 @@ import assert from 'node:assert/strict';
 import { existsSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { crc32, gzipSync } from 'node:zlib';
-import { bench } from '../src/bench.js';
-import { bridge } from '../src/bridge.js';
-import { live } from '../src/live.js';
 import { initramfs } from './initramfs.js';
 import { Program } from './outside.js';
-import { BOOTROM, FIRMWARE, pack, missing, noise, tree } from './rig.js';
+import { missing, noise, pack, switchOn, tree } from './rig.js';
 
 const KERNEL = process.env.PINETBOOT_ARM64_KERNEL ?? '';
 const UBOOT = '/usr/lib/u-boot/qemu_arm64/u-boot.bin';
@@ -23,17 +20,8 @@ test('U-Boot boots Linux from it', { skip }, async (t) => {
     const kernel = gzipSync(readFileSync(KERNEL));
     const ramdisk = initramfs(tree(t, {}).root, noise(2_000_000));
     const archive = pack(t, { 'kernel_2712.img': kernel, 'initramfs_2712': ramdisk }, '16M');
-    const { board, chip } = bench({ firmware: FIRMWARE, bootrom: BOOTROM, archive: archive.uf2 });
-    const socket = await bridge(chip);
-    const stop = new AbortController();
-    const running = live(board, socket, stop.signal);
-    t.after(async () => {
-        stop.abort();
-        await running;
-        socket.close();
-    });
 
-    const uboot = new UBoot(t, socket.address().port);
+    const uboot = new UBoot(t, await switchOn(t, archive));
     await uboot.prompt();
     // The board gives addresses to Pis: so it asks as one, with a Pi 5's options 60 and 97.
     await uboot.run('setenv bootp_vci PXEClient:Arch:00000:UNDI:002001');

@@ -179,12 +179,7 @@ fn port(local: Local) -> Port {
 
 fn network(interface: &Interface, range: Option<(Ipv4Addr, Ipv4Addr)>) -> Result<Network<'static>, Failed> {
     let Interface { name, address, prefix_len } = interface;
-    let host_bits = u32::MAX.checked_shr((*prefix_len).into()).unwrap_or(0);
-    let network = address.to_bits() & !host_bits;
-    let (first, last) = range.unwrap_or_else(|| {
-        let half = Ipv4Addr::from_bits(network | (host_bits / 2 + 1));
-        (half, Ipv4Addr::from_bits(network | host_bits.saturating_sub(1)))
-    });
+    let (first, last) = range.unwrap_or_else(|| Network::upper_half(*address, *prefix_len));
     Network::new(*address, *prefix_len, first, last).map_err(|error| {
         let message =
             format!("cannot give out {first} to {last} on {name} ({address}/{prefix_len}): {error}");

@@ -9,7 +9,7 @@ use std::thread;
 
 use pinetboot_core::tftp::Limits;
 use pinetboot_core::{Server, block_on};
-use tracing::subscriber::{self, NoSubscriber};
+use tracing::subscriber::{self, DefaultGuard, NoSubscriber};
 use tracing::{error, info};
 
 use super::{configure, open, reload};
@@ -53,7 +53,9 @@ impl Loops<'_> {
             for net in nets {
                 let other = thread::Builder::new().name("tftp".into()).spawn_scoped(scope, || {
                     let _all_or_none = StopAll(self.controls);
+                    let silence = silence();
                     let storage = open(self.config, self.roots.clone(), self.pis, self.budget)?;
+                    drop(silence);
                     self.serve(net, storage, false)
                 });
                 others.push(other.map_err(|error| Failed::new(Exit::Failure, error))?);
@@ -82,7 +84,7 @@ impl Loops<'_> {
                 Ok(never) => match never {},
                 Err(Interrupt::Stop) => break,
                 Err(Interrupt::Reload) => {
-                    let _silence = (!first).then(|| subscriber::set_default(NoSubscriber::default()));
+                    let _silence = (!first).then(silence);
                     match configure(self.options)
                         .and_then(|config| Ok((reload(&config, &running, &trees, self.pis)?, config)))
                     {
@@ -104,6 +106,11 @@ impl Loops<'_> {
         let _sent = block_on(server.stop());
         Ok(served)
     }
+}
+
+/// What another loop has said need not be said again: lasts until dropped.
+fn silence() -> DefaultGuard {
+    subscriber::set_default(NoSubscriber::default())
 }
 
 /// However one loop ends, the others end too: the clients that were its own would wait in vain.

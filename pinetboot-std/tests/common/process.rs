@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io::Read;
-use std::net::SocketAddrV4;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex, mpsc};
 use std::thread::{self, JoinHandle};
@@ -173,9 +173,15 @@ impl Serving {
     /// Waits until it has handled all that was sent to it so far.
     #[track_caller]
     pub(crate) fn settle(&self) {
+        self.settle_with(Ipv4Addr::LOCALHOST);
+    }
+
+    /// The same of the thread that answers this client.
+    #[track_caller]
+    pub(crate) fn settle_with(&self, client: Ipv4Addr) {
         // What comes to transfers goes before what comes to the port that listens.
         for address in &self.addresses {
-            Peer::of(*address).exchange("ACK 0", "ERROR 5 unknown transfer ID");
+            Peer::at(client, *address).exchange("ACK 0", "ERROR 5 unknown transfer ID");
         }
     }
 

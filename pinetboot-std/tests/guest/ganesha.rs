@@ -35,10 +35,9 @@ EXPORT_DEFAULTS { SecType = sys; Squash = No_Root_Squash; Access_Type = RW; Prot
 EXPORT { Export_Id = 1; Path = DIRECTORY; Pseudo = DIRECTORY; FSAL { Name = VFS; } }
 ";
 
-/// rpcbind says nothing when it is ready; that it has its socket is as good.
+/// rpcbind goes into the background when it listens.
 const SCRIPT: &str = "
 mount -t tmpfs none /run && mkdir /run/ganesha
-rpcbind -f &
-until [ -S /run/rpcbind.sock ]; do sleep 0.1; done
+rpcbind
 exec ganesha.nfsd -F -L /dev/stdout -f \"$1\" -p /run/ganesha.pid
 ";

@@ -10,7 +10,7 @@ use super::world::{MINUTES, OPTIONS, SERIALS, import, network};
 use crate::machine::{Machine, UBoot};
 
 #[test]
-#[ignore = "needs root, overlayfs, QEMU, U-Boot, NFS-Ganesha and PINETBOOT_GUEST_IMAGE; run by .ci/run"]
+#[ignore = "needs root, overlayfs, QEMU, U-Boot, NFS-Ganesha and PINETBOOT_GUEST_IMAGE; run by '.ci/run guest-posix'"]
 fn debian_works_as_on_ganesha() {
     let (ours, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     import(ours.path());

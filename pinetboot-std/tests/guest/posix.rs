@@ -19,7 +19,7 @@ use crate::namespace::{Namespace, SOON};
 
 /// Ours does all that NFS-Ganesha does, and its layers for single Pis nearly all.
 #[test]
-#[ignore = "needs root, overlayfs, QEMU, U-Boot, NFS-Ganesha, PINETBOOT_ARM64_KERNEL and .._TOOLS; run by .ci/run"]
+#[ignore = "needs root, overlayfs, QEMU, U-Boot, NFS-Ganesha, PINETBOOT_ARM64_KERNEL and .._TOOLS; run by '.ci/run guest-posix'"]
 fn no_worse_than_ganesha() {
     let reports = thread::scope(|scope| {
         let ours = scope.spawn(|| [Report::of_ours("rw"), Report::of_ours("overlay")]);
@@ -123,7 +123,7 @@ fn network() -> Namespace {
 fn tree() -> TempDir {
     let tree = tempfile::tempdir().unwrap();
     fs::set_permissions(tree.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    let tools = from_environment("PINETBOOT_GUEST_TOOLS", "a directory. '.ci/run guest-tools' makes it");
+    let tools = from_environment("PINETBOOT_GUEST_TOOLS", "a directory. '.ci/guest-tools' makes it");
     for tool in ["pjdfstest", "fsx"] {
         fs::copy(tools.join(tool), tree.path().join(tool)).unwrap();
     }

@@ -23,6 +23,7 @@ fn many_clients_are_served_by_several_threads() {
             let report = Crowd::new(clients).run();
             assert_eq!(report.complete, 120, "{mode:?}: {report:?}");
         }
+        (0..3).for_each(|number| serving.settle_with(client(number)));
         assert_eq!(serving.stop(), "", "nothing to warn of");
     }
 }
@@ -70,7 +71,7 @@ fn every_request_of_a_client_goes_to_the_same_thread() {
 
 #[test]
 fn all_threads_reload_and_one_says_so() {
-    let tree = Folder::tree(&[("file", b"old")]);
+    let tree = Folder::new(&[("file", b"old")]); // warned of: no config.txt
     let serving = Serving::start(&tree, &["--threads", "4"]);
     let moved = Folder::new(&[]);
     std::fs::rename(tree.path(), moved.join("away")).unwrap();
@@ -83,6 +84,7 @@ fn all_threads_reload_and_one_says_so() {
     }
     let log = serving.stop();
     assert_eq!(log.matches("from here on").count(), 1, "{log}");
+    assert_eq!(log.matches("no config.txt").count(), 2, "at the start, and when it was read anew: {log}");
 }
 
 #[test]

@@ -107,5 +107,5 @@ mod w5100s {
     }
 }
 
-/// The most that the data sheet guarantees for a W5500 (section 5.5.4), and a third of it less than a W5100S takes.
+/// The most that the data sheet guarantees for a W5500 (section 5.5.4); a W5100S takes more.
 const SPI_HERTZ: u32 = 33_333_334;
