@@ -89,9 +89,15 @@ fn measure(
     size: Size,
     measured: &mut dyn FnMut(&Row, f64, f64),
 ) -> Result<(), Failed> {
-    let server = peer.start(place, tree)?;
+    peer::forget(place);
+    let mut server = peer.start(place, tree)?;
     let mut load = Load::new(peer.mount(tree)?, size)?;
     for row in row::ALL {
+        if row.anew {
+            drop(server);
+            server = peer.start(place, tree)?;
+            load.reconnect(peer.mount(tree)?)?;
+        }
         let before = server.cpu();
         let done = (row.run)(&mut load)?;
         let cpu = server.cpu().saturating_sub(before);

@@ -61,6 +61,15 @@ impl Load {
         })
     }
 
+    /// Goes on at the server that was started anew, by the handles that there are.
+    pub(super) fn reconnect(&mut self, (client, root): (Client, nfs_fh3)) -> Result<(), Failed> {
+        if root.data != self.root.data {
+            return Err("another handle for the same directory, after the server was started anew".into());
+        }
+        self.client = client;
+        Ok(())
+    }
+
     /// The whole file from front to back, and then to the disk.
     pub(super) fn write_all(&mut self, depth: usize) -> Result<Done, Failed> {
         let start = Instant::now();

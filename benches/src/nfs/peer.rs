@@ -59,6 +59,11 @@ pub(super) fn tree(place: &Path) -> Result<PathBuf, Failed> {
     Ok(tree)
 }
 
+/// Lets go of what a server kept beside the tree.
+pub(super) fn forget(place: &Path) {
+    let _none_yet = fs::remove_dir_all(state(place));
+}
+
 impl Peer {
     /// Starts it, and waits until it can be mounted: it may answer before its portmapper knows of it.
     pub(super) fn start(&self, place: &Path, tree: &Path) -> Result<Server, Failed> {
@@ -80,12 +85,11 @@ impl Peer {
 
 /// The client is known by its address.
 fn pinetboot(mode: &str, place: &Path, tree: &Path) -> Result<Command, Failed> {
-    let (config, state) = (place.join("pinetboot.toml"), place.join("state"));
-    let _none_yet = fs::remove_dir_all(&state);
+    let config = place.join("pinetboot.toml");
     write(&config, "[pi.bd989ae1]\naddress = \"10.77.0.2\"\n")?;
     let mut command = world::at_server(env::current_exe().unwrap_or_default());
     command.args(["pinetboot", "serve", "--quiet", "--nfs-mode", mode, "--nfs"]).arg(tree);
-    command.arg("--state").arg(state).arg("--config").arg(config);
+    command.arg("--state").arg(state(place)).arg("--config").arg(config);
     command.stdin(Stdio::null()).stdout(Stdio::null());
     Ok(command)
 }
@@ -98,6 +102,10 @@ fn ganesha(place: &Path, tree: &Path) -> Result<Command, Failed> {
     let mut command = world::at_server("sh");
     command.arg(script).arg(config).stdin(Stdio::null()).stdout(Stdio::null());
     Ok(command)
+}
+
+fn state(place: &Path) -> PathBuf {
+    place.join("state")
 }
 
 fn write(path: &Path, text: &str) -> Result<(), Failed> {
