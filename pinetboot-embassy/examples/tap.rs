@@ -55,7 +55,7 @@ async fn appliance(spawner: Spawner, device: TunTapDevice, archive: Archive<'sta
     spawner.spawn(net(runner).expect("the only one of its kind"));
 
     static MEMORY: ConstStaticCell<Memory> = ConstStaticCell::new(Memory::new());
-    run(stack, Flash(archive), archive.configuration(), &mut Laptop, MEMORY.take()).await
+    run(stack, Flash(archive), &mut Laptop, MEMORY.take()).await
 }
 
 #[embassy_executor::task]

@@ -10,10 +10,12 @@ use pinetboot_core::{Instant, Responder, Server, Storage};
 
 use crate::answer::Answer;
 use crate::board::{Board, Sign};
-use crate::config::{self, Address, Config};
+use crate::config::{Address, Config};
+use crate::configuration::{self, configuration};
 use crate::heart::Heart;
 use crate::net::{self, Pool, Port};
 use crate::status::Status;
+use crate::storage::Placed;
 use crate::trees::Trees;
 
 /// How many transfers at a time.
@@ -26,12 +28,17 @@ pub const SOCKETS: usize = TRANSFERS + 3;
 pub struct Memory {
     tftp: net::Memory<{ TRANSFERS + 1 }>,
     dhcp: net::Memory<1>,
+    configuration: configuration::Text,
 }
 
 impl Memory {
     /// All of it, empty.
     pub const fn new() -> Self {
-        Self { tftp: net::Memory::new(), dhcp: net::Memory::new() }
+        Self {
+            tftp: net::Memory::new(),
+            dhcp: net::Memory::new(),
+            configuration: [0; size_of::<configuration::Text>()],
+        }
     }
 }
 
@@ -41,21 +48,18 @@ impl Default for Memory {
     }
 }
 
-/// Serves for ever, as it says in the file [`config::FILE_NAME`], if there is one.
+/// Serves for ever, as it says in the file [`FILE_NAME`](crate::config::FILE_NAME) of the storage, if there is one.
 ///
-/// If what is in that file is wrong, files are served from the default's address, and DHCP is off: see [`Config::SAFE`].
-pub async fn run<S: Storage>(
+/// If what is in that file is wrong, or it cannot be read within seconds, files are served from the default's address, and
+/// DHCP is off: see [`Config::SAFE`].
+pub async fn run<S: Storage<File: Placed>>(
     stack: Stack<'_>,
-    storage: S,
-    file: Option<&'static [u8]>,
+    mut storage: S,
     board: &mut impl Board,
     memory: &mut Memory,
 ) -> ! {
-    let configured = file.map_or_else(|| Ok(Config::default()), Config::parse);
-    if let Err(error) = &configured {
-        error!("{}, {}. Until that is mended, DHCP is off", config::FILE_NAME, error);
-    }
-    let misconfigured = configured.is_err();
+    let configured = configuration(&mut storage, &mut memory.configuration).await;
+    let misconfigured = configured.is_none();
     let config = configured.unwrap_or(Config::SAFE);
     stack.set_config_v4(own_address(config.address));
 
@@ -67,7 +71,7 @@ pub async fn run<S: Storage>(
     let mut responder = Responder::<_, _, _, 2>::new(pool, Answer::new(config.dhcp, stack), &status);
     let pool = Pool::new(stack, &mut memory.tftp, &mut metadata.0, &[PORT], tftp_heart);
     let trees = Trees::new(storage, config);
-    let mut places: [Option<Session<Port, Trees<S>>>; TRANSFERS] = [const { None }; TRANSFERS];
+    let mut places: [Option<Session<Port, Trees<'_, S>>>; TRANSFERS] = [const { None }; TRANSFERS];
     let mut server = Server::<_, _, _, 4>::new(pool, trees, &status, Limits::default(), &mut places);
     let watch = watch(stack, &status, &hearts, misconfigured, board);
     let (Ok(never), _, _) = join3(server.run(), responder.run(), watch).await;

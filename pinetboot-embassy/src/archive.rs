@@ -8,8 +8,6 @@
 use pinetboot_core::BootPath;
 use pinetboot_core::pi::Prefix;
 
-use crate::config;
-
 /// The archive: as much of some memory as is a whole one.
 #[derive(Clone, Copy, Debug)]
 pub struct Archive<'a> {
@@ -33,12 +31,6 @@ impl<'a> Archive<'a> {
     /// How many bytes it takes, without the zeros at its end.
     pub fn size(&self) -> usize {
         self.bytes.len()
-    }
-
-    /// The file that configures the appliance, to be given to [`run`](crate::run).
-    pub fn configuration(&self) -> Option<&'a [u8]> {
-        let called_so = self.entries().filter(|entry| entry.is([config::FILE_NAME].into_iter()));
-        called_so.last().map(|entry| entry.bytes)
     }
 
     /// Looks for a file in the directory of a Pi and in the one that all share.

@@ -26,6 +26,7 @@ use pinetboot_core::{File, NoUpload, OpenError, OpenRequest, Storage};
 
 use crate::appliance::TRANSFERS;
 use crate::fat::{Blocks, Chain, Entry, Error, Volume};
+use crate::storage::Placed;
 
 /// A device for blocks that people can pull out.
 pub trait Removable: BlockDevice {
@@ -41,7 +42,8 @@ pub struct Card {
     orders: Channel<Raw, Order, ORDERS>,
     /// The name to be opened: only one at a time is.
     name: blocking_mutex::Mutex<Raw, Cell<Option<Name>>>,
-    opened: Signal<Raw, Result<u32, OpenError>>,
+    /// What came of an opening: of which, and how long the file is.
+    opened: Signal<Raw, (u32, Result<u32, OpenError>)>,
     chunks: &'static Chunks,
     /// Something was put into a chunk.
     filled: [[Signal<Raw, ()>; 2]; FILES],
@@ -71,6 +73,7 @@ enum Order {
 
 /// A file to be opened: beneath the directory of a Pi if that has one, or else where all share.
 struct Name {
+    opening: u32,
     own: Option<Prefix>,
     path: String<NAME>,
 }
@@ -163,11 +166,17 @@ impl<'a> Storage for Files<'a> {
         let shelf = card.lend().ok_or(OpenError::Failed)?;
         self.openings = self.openings.wrapping_add(1);
         let mut file = CardFile { card, shelf, opening: self.openings, len: 0, ordered: [None; 2] };
-        card.name.lock(|name| name.set(Some(Name { own: lookup.prefix(), path })));
-        card.opened.reset();
-        card.orders.send(Order::Open { shelf, opening: file.opening }).await;
-        file.len = card.opened.wait().await?;
-        Ok(file)
+        let opening = file.opening;
+        card.name.lock(|name| name.set(Some(Name { opening, own: lookup.prefix(), path })));
+        card.orders.send(Order::Open { shelf, opening }).await;
+        loop {
+            // Before it there may be one that nobody waited for to the end.
+            let (opened, result) = card.opened.wait().await;
+            if opened == opening {
+                file.len = result?;
+                return Ok(file);
+            }
+        }
     }
 }
 
@@ -230,6 +239,12 @@ impl File for CardFile<'_> {
             }
         }
         Ok(())
+    }
+}
+
+impl Placed for CardFile<'_> {
+    fn place(&self) -> &'static str {
+        "on the card"
     }
 }
 
@@ -336,14 +351,23 @@ impl<'a, D: Removable> CardReader<'a, D> {
         match order {
             Order::Open { shelf, opening } => {
                 let result = self.open(usize::from(shelf), opening);
-                self.card.opened.signal(result);
+                self.card.opened.signal((opening, result));
             }
             Order::Read { shelf, opening, part } => self.read(shelf, opening, part).await,
         }
     }
 
     fn open(&mut self, shelf: usize, opening: u32) -> Result<u32, OpenError> {
-        let name = self.card.name.lock(Cell::take).ok_or(OpenError::Failed)?;
+        let name = self.card.name.lock(|name| {
+            let next = name.take();
+            let (wanted, other) = match next {
+                Some(next) if next.opening == opening => (Some(next), None),
+                other => (None, other),
+            };
+            name.set(other);
+            wanted
+        });
+        let name = name.ok_or(OpenError::Failed)?; // or it was given up
         if self.volume.is_none() || !self.blocks.is_there() {
             self.look(); // another card may have been put in
         }

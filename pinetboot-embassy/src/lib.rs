@@ -13,7 +13,7 @@
 //! | [`net`] | the pool of UDP sockets |
 //! | [`w5500`], [`frames`] | the Ethernet chip, and frames on their way to it and from it (feature `w5500`) |
 //! | [`archive`] | boot files in flash |
-//! | [`config`] | what is configured |
+//! | [`config`], `configuration` | what can be configured, and where that is read |
 //! | [`card`], `fat` | boot files on a microSD card (feature `card`) |
 //! | [`storage`] | the one before the other |
 //! | `status`, `board` | what the logs and the LED say |
@@ -33,6 +33,7 @@ pub mod archive;
 mod board;
 #[cfg(feature = "card")]
 pub mod card;
+mod configuration;
 #[cfg(feature = "card")]
 mod fat;
 #[cfg(feature = "w5500")]

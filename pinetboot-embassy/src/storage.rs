@@ -5,6 +5,12 @@ use pinetboot_core::{File, NoUpload, OpenError, OpenRequest, Storage};
 
 use crate::archive::Archive;
 
+/// A file that knows in what memory of the board it is.
+pub trait Placed: File {
+    /// Where, as it is said after the file's name.
+    fn place(&self) -> &'static str;
+}
+
 /// Boot files in flash.
 #[derive(Clone, Copy, Debug)]
 pub struct Flash<'a>(pub Archive<'a>);
@@ -18,6 +24,12 @@ impl<'a> Storage for Flash<'a> {
         let found = self.0.look_up(lookup.prefix(), &lookup.file());
         let file = if found.has_directory { found.own } else { found.shared };
         file.ok_or(OpenError::NotFound)
+    }
+}
+
+impl Placed for &[u8] {
+    fn place(&self) -> &'static str {
+        "in flash"
     }
 }
 
@@ -60,6 +72,15 @@ impl<A: File, B: File> File for OneOf<A, B> {
         match self {
             Self::First(file) => file.read_exact_at(offset, buf).await.map_err(OneOf::First),
             Self::Second(file) => file.read_exact_at(offset, buf).await.map_err(OneOf::Second),
+        }
+    }
+}
+
+impl<A: Placed, B: Placed> Placed for OneOf<A, B> {
+    fn place(&self) -> &'static str {
+        match self {
+            Self::First(file) => file.place(),
+            Self::Second(file) => file.place(),
         }
     }
 }

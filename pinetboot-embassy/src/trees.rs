@@ -9,18 +9,18 @@ use pinetboot_core::{BootPath, NoUpload, OpenError, OpenRequest, Storage};
 use crate::config::Config;
 
 /// A storage, asked for other names than the Pis asked for, as the configuration has it.
-pub(crate) struct Trees<S> {
+pub(crate) struct Trees<'a, S> {
     storage: S,
-    config: Config<'static>,
+    config: Config<'a>,
 }
 
-impl<S> Trees<S> {
-    pub(crate) const fn new(storage: S, config: Config<'static>) -> Self {
+impl<'a, S> Trees<'a, S> {
+    pub(crate) const fn new(storage: S, config: Config<'a>) -> Self {
         Self { storage, config }
     }
 }
 
-impl<S: Storage> Storage for Trees<S> {
+impl<S: Storage> Storage for Trees<'_, S> {
     type File = S::File;
     type Upload = NoUpload;
 

@@ -9,7 +9,7 @@ use pinetboot_core::pi::Prefix;
 
 use crate::error::{Error, Why};
 use crate::line::Line;
-use crate::{Address, Config, DEFAULT_ADDRESS, DEFAULT_PREFIX_LEN, Dhcp, MAX_TREES, Tree};
+use crate::{Address, Config, DEFAULT_ADDRESS, DEFAULT_PREFIX_LEN, Dhcp, MAX_LEN, MAX_TREES, Tree};
 
 /// What was read so far.
 #[derive(Default)]
@@ -28,12 +28,16 @@ struct Given<'a> {
 
 impl<'a> Draft<'a> {
     pub(crate) fn read(file: &'a [u8]) -> Result<Self, Error<'a>> {
+        if let Some(fits) = file.get(..MAX_LEN).filter(|fits| fits.len() < file.len()) {
+            let lines_before = fits.iter().filter(|byte| **byte == b'\n').count();
+            return Err(Error { line: line_number(lines_before), why: Why::Is(TOO_LONG) });
+        }
         let mut draft = Self::default();
         let file = file.strip_prefix(BYTE_ORDER_MARK).unwrap_or(file);
         for (index, bytes) in file.split_inclusive(|byte| *byte == b'\n').enumerate() {
             let end = bytes.strip_suffix(b"\r\n").or(bytes.strip_suffix(b"\n"));
             let bytes = end.unwrap_or(bytes);
-            let line = u16::try_from(index + 1).unwrap_or(u16::MAX);
+            let line = line_number(index);
             draft.line(line, bytes).map_err(|why| Error { line, why })?;
         }
         Ok(draft)
@@ -149,6 +153,11 @@ impl<'a> Draft<'a> {
     }
 }
 
+/// Of the line after so many others.
+fn line_number(others: usize) -> u16 {
+    u16::try_from(others + 1).unwrap_or(u16::MAX)
+}
+
 fn at<'a>(given: Option<Given<'a>>, why: Why<'a>) -> Error<'a> {
     Error { line: given.map_or(0, |given| given.line), why }
 }
@@ -178,6 +187,8 @@ fn parse_range(text: &str) -> Option<(Ipv4Addr, Ipv4Addr)> {
 const SETTINGS: [&str; 6] = ["dhcp", "address", "lease-range", "dhcp-clients", "router", "dns"];
 
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
+const TOO_LONG: &str = "here the file is longer than 2048 bytes, and no more is read";
 
 const SYNTAX: &str =
     "expected a setting in quotes, like dhcp = \"proxy\", or a Pi's section, like [pi.bd989ae1]";
@@ -268,6 +279,7 @@ mod tests {
 
     #[test]
     fn errors_name_the_line() {
+        let long = std::format!("# {}\n#{}", "x".repeat(1000), "x".repeat(MAX_LEN - 1003));
         let many: Vec<String> = (0..17).map(|pi| std::format!("[pi.{pi:08x}]")).collect();
         for (text, line, word) in [
             ("dhcp", 1, "quotes"),
@@ -294,11 +306,13 @@ mod tests {
             ("[pi.bd989ae1]\n[pi.00000000bd989ae1]", 2, "twice"),
             ("[pi.bd989ae1]\ndhcp = 'off'", 2, "'dhcp'"),
             (&many.join("\n"), 17, "too many"),
+            (&long, 2, &MAX_LEN.to_string()),
         ] {
             let error = Config::parse(text.as_bytes()).unwrap_err();
             assert_eq!(error.line, line, "{text}: {error}");
             assert!(error.to_string().contains(word), "{text}: {error}");
         }
+        assert!(Config::parse(&long.as_bytes()[..MAX_LEN]).is_ok());
         assert_eq!(Config::parse(b"#\n\xff").unwrap_err().to_string(), "line 2: this is not text");
     }
 

@@ -34,6 +34,9 @@ pub use error::{Error, Why};
 /// What the file is called.
 pub const FILE_NAME: &str = "pinetboot.toml";
 
+/// How long it may be, in bytes: a board reads it into memory that is there for that.
+pub const MAX_LEN: usize = 2048;
+
 /// How many Pis can have a tree of their own.
 pub const MAX_TREES: usize = 16;
 
@@ -108,7 +111,8 @@ impl<'a> Config<'a> {
     ///
     /// # Errors
     ///
-    /// The first thing in it that is wrong or not known.
+    /// It is longer than [`MAX_LEN`]; else the first thing in it that is wrong or not known. Of a longer one [`MAX_LEN`] + 1
+    /// bytes are enough to be told so.
     pub fn parse(file: &'a [u8]) -> Result<Self, Error<'a>> {
         Draft::read(file)?.finish()
     }

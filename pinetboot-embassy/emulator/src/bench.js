@@ -2,6 +2,7 @@
 
 import { Board } from './board.js';
 import { loadBootrom, loadElf, loadUf2 } from './firmware.js';
+import { Log } from './log.js';
 import { MicroSd } from './microsd.js';
 import { W5500 } from './w5500.js';
 
@@ -21,5 +22,5 @@ export function bench({ firmware, bootrom, archive, card, latency, warn }) {
     const board = new Board({ flash, bootrom: loadBootrom(bootrom) }, devices, { warn });
     Object.defineProperty(time, 'now', { get: () => board.now });
     time.at = (nanos, callback) => board.at(nanos, callback);
-    return { board, chip, sd, program };
+    return { board, chip, sd, program, log: new Log(board, program) };
 }

@@ -11,11 +11,11 @@ export class MicroSd {
      * @param {{ now: number }} time the virtual clock
      * @param {{ length: number, read: (offset: number, length: number) => Uint8Array, write?: Function }} image
      */
-    constructor(time, image, { firstBlock = 300_000, nextBlock = 50_000 } = {}) {
+    constructor(time, image, { start = 1_000_000, firstBlock = 300_000, nextBlock = 50_000 } = {}) {
         this.time = time;
         this.image = image;
-        /** Nanoseconds from command to data, and from block to block. */
-        this.latency = { firstBlock, nextBlock };
+        /** Nanoseconds from being asked to start to being ready, from command to data, and from block to block. */
+        this.latency = { start, firstBlock, nextBlock };
         this.inserted = true;
         this.counts = { commands: 0, blocks: 0, crcErrors: 0 };
         this.powerOn();
@@ -23,7 +23,7 @@ export class MicroSd {
 
     powerOn() {
         this.idle = true;
-        this.initSteps = 0;
+        this.readyAt = null; // once it was asked to start
         this.checksCrc = false;
         this.app = false;
         this.command = [];
@@ -101,8 +101,8 @@ export class MicroSd {
         this.app = false;
         const answer = (...bytes) => (this.out = [0xff, ...bytes]);
         if (app && code === 41) {
-            // A card takes a moment to get ready.
-            if (this.initSteps++ >= 2) this.idle = false;
+            this.readyAt ??= this.time.now + this.latency.start;
+            if (this.time.now >= this.readyAt) this.idle = false;
             return answer(this.r1);
         }
         if (app && code === 23) return answer(this.r1);

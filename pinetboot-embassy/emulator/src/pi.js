@@ -98,6 +98,16 @@ export class Pi {
         return ack;
     }
 
+    /** Asks once who gives addresses, and returns the first offer, or null if none comes in so many seconds. */
+    discover(seconds = 3) {
+        let offer = null;
+        this.ports.set(68, { receive: ({ payload }) => (offer ??= dhcpReply(payload)) });
+        this.send('255.255.255.255', 67, 68, this.dhcp(1));
+        this.board.run(this.board.now + seconds * 1e9, () => offer !== null);
+        this.ports.delete(68);
+        return offer;
+    }
+
     dhcp(type, more = Buffer.alloc(0)) {
         const head = Buffer.alloc(240);
         head[0] = head[1] = 1;

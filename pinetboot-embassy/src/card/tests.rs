@@ -8,8 +8,8 @@ use std::rc::Rc;
 use std::string::String as Text;
 use std::vec::Vec;
 
-use embassy_futures::block_on;
 use embassy_futures::select::{Either, select};
+use embassy_futures::{block_on, poll_once};
 use embedded_sdmmc::{BlockCount, BlockIdx};
 use fatfs::{FatType, FileSystem, FormatVolumeOptions, FsOptions};
 use pinetboot_core::BootPath;
@@ -121,6 +121,20 @@ fn as_many_at_once_as_there_are_places() {
                     assert!(bytes == content(name, 50_000)[block * 1024..][..1024]);
                 }
             }
+        }
+    });
+}
+
+#[test]
+fn an_opening_that_was_given_up_is_not_taken_for_the_next() {
+    let tree = [("first", 1000), ("second", 2000), ("third", 3000)];
+    serve(&Slot::with(image(&tree, 1)), async |files| {
+        for _ in 0..2 * FILES {
+            for name in ["first", "second"] {
+                let given_up = open(files, name);
+                assert!(poll_once(given_up).is_pending());
+            }
+            assert!(read(files, "third").await.unwrap() == content("third", 3000));
         }
     });
 }

@@ -67,7 +67,7 @@ pub async fn appliance(spawner: Spawner) -> ! {
     let archive = Archive::new(mapped::archive());
     log::info!("{} bytes of files in flash", archive.size());
     let mut board = Appliance { led, wdt };
-    run(stack, Flash(archive), archive.configuration(), &mut board, MEMORY.take()).await
+    run(stack, Flash(archive), &mut board, MEMORY.take()).await
 }
 
 type Chip = W5500<Spi<'static, Async>, Output<'static>, Input<'static>, Output<'static>>;

@@ -38,7 +38,7 @@ async fn main(spawner: Spawner) {
     static MEMORY: ConstStaticCell<Memory> = ConstStaticCell::new(Memory::new());
     let archive = Archive::new(hardware::archive());
     log::info!("{} files in the archive", archive.entries().count());
-    run(stack, Flash(archive), archive.configuration(), &mut Emulated, MEMORY.take()).await
+    run(stack, Flash(archive), &mut Emulated, MEMORY.take()).await
 }
 
 #[embassy_executor::task]

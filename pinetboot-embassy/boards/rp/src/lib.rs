@@ -75,7 +75,7 @@ async fn serve(stack: Stack<'static>, card: &'static Card, mut board: Appliance)
     let archive = Archive::new(mapped::archive());
     defmt::info!("{=usize} bytes of files in flash", archive.size());
     let storage = Then(Flash(archive), Files::new(card));
-    run(stack, storage, archive.configuration(), &mut board, MEMORY.take()).await
+    run(stack, storage, &mut board, MEMORY.take()).await
 }
 
 #[embassy_executor::task]
