@@ -22,7 +22,10 @@ export class Program {
             });
         });
         this.ended.catch(() => {});
-        t.after(() => this.child.kill('SIGKILL'));
+        t.after(async () => {
+            this.child.kill('SIGKILL');
+            await this.ended.catch(() => {});
+        });
     }
 
     say(text) {

@@ -55,9 +55,15 @@ export function card(t, files, scattered = []) {
     return { ...source, path, image, pieces };
 }
 
+/** Where boot files can be, with what has to be skipped where there cannot be any; `put` makes what a board takes. */
+export const PLACES = [
+    { place: 'flash', skip: missing, put: (t, files, flash) => ({ archive: pack(t, files, flash) }) },
+    { place: 'the card', skip: missingForCard, put: (t, files) => ({ card: card(t, files) }) },
+];
+
 /** The board in real time, until the test ends; the UDP port that is its cable. */
-export async function switchOn(t, archive) {
-    const { board, chip } = bench({ firmware: FIRMWARE, bootrom: BOOTROM, archive: archive.uf2 });
+export async function switchOn(t, parts) {
+    const { board, chip } = assemble(parts);
     const socket = await bridge(chip);
     const stop = new AbortController();
     const running = live(board, socket, stop.signal);
@@ -69,9 +75,13 @@ export async function switchOn(t, archive) {
     return socket.address().port;
 }
 
+function assemble({ archive, card, ...options }) {
+    return bench({ firmware: FIRMWARE, bootrom: BOOTROM, archive: archive?.uf2, card: card?.image, ...options });
+}
+
 /** The board, powered, and its cable. */
 export function powerOn({ archive, card, ...options } = {}) {
-    const parts = bench({ firmware: FIRMWARE, bootrom: BOOTROM, archive: archive?.uf2, card: card?.image, ...options });
+    const parts = assemble({ archive, card, ...options });
     return { ...parts, cable: new Cable(parts.board, parts.chip) };
 }
 

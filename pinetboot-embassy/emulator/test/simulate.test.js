@@ -5,25 +5,27 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { deviceTree } from './device-tree.js';
 import { Program } from './outside.js';
-import { PINETBOOT, missing, pack, switchOn } from './rig.js';
+import { PINETBOOT, PLACES, switchOn } from './rig.js';
 
-const skip = missing || (process.env.PINETBOOT_NAMESPACE ? false : 'not in a network namespace of its own: see .ci/run');
+const FILES = {
+    'config.txt': 'arm_64bit=1\n',
+    'cmdline.txt': 'console=serial0,115200\n',
+    'kernel_2712.img': 200_000,
+    'bcm2712-rpi-5-b.dtb': deviceTree('raspberrypi,5-model-b\0brcm,bcm2712'),
+    'overlays/overlay_map.dtb': 1_000,
+};
+const elsewhere = process.env.PINETBOOT_NAMESPACE ? false : 'not in a network namespace of its own: see .ci/run';
 
-test('pinetboot simulate boots a Pi 5 from it, DHCP and all', { skip }, async (t) => {
-    const archive = pack(t, {
-        'config.txt': 'arm_64bit=1\n',
-        'cmdline.txt': 'console=serial0,115200\n',
-        'kernel_2712.img': 200_000,
-        'bcm2712-rpi-5-b.dtb': deviceTree('raspberrypi,5-model-b\0brcm,bcm2712'),
-        'overlays/overlay_map.dtb': 1_000,
+for (const { place, skip, put } of PLACES) {
+    test(`pinetboot simulate boots a Pi 5 from ${place}, DHCP and all`, { skip: skip || elsewhere }, async (t) => {
+        const port = await switchOn(t, put(t, FILES));
+        const tap = 'TUN:10.55.0.2/24,tun-type=tap,tun-name=tap0,iff-no-pi,iff-up';
+        const socat = new Program(t, 'socat', ['-d', '-d', tap, `UDP4:127.0.0.1:${port}`]);
+        await socat.expect('starting data transfer loop');
+
+        const simulate = new Program(t, PINETBOOT, ['simulate', '--interface', 'tap0', '--model', 'pi5']);
+        const code = await simulate.ended;
+        t.diagnostic(simulate.said);
+        assert.equal(code, 0, simulate.said);
     });
-    const port = await switchOn(t, archive);
-    const tap = 'TUN:10.55.0.2/24,tun-type=tap,tun-name=tap0,iff-no-pi,iff-up';
-    const socat = new Program(t, 'socat', ['-d', '-d', tap, `UDP4:127.0.0.1:${port}`]);
-    await socat.expect('starting data transfer loop');
-
-    const simulate = new Program(t, PINETBOOT, ['simulate', '--interface', 'tap0', '--model', 'pi5']);
-    const code = await simulate.ended;
-    t.diagnostic(simulate.said);
-    assert.equal(code, 0, simulate.said);
-});
+}
