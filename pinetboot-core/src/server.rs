@@ -148,7 +148,7 @@ impl<'s, N: Net, S: Storage, O: Observer, const MAX: usize> Server<'s, N, S, O, 
             self.observer.observe(now, &Event::Rejected { peer, why: Rejection::NoPort });
             return send(&mut self.net, at, peer, &BUSY.packet()).await;
         };
-        let limits = self.limits.within(self.net.max_payload(local, peer));
+        let limits = self.limits.within(self.net.max_payload(at, peer));
         let (terms, _) = limits.agree(&options, None);
         let transfer = match opened {
             Opened::Read(source) => Transfer::Out(Sender::serve(&limits, &options, source.len()), source),

@@ -23,6 +23,7 @@ mod inbox;
 mod interface;
 mod outbox;
 mod pool;
+mod routes;
 mod socket;
 mod vigil;
 
@@ -44,6 +45,7 @@ use inbox::Inbox;
 pub use interface::Interface;
 use outbox::{LARGEST, Outbox};
 use pool::{Home, Pool};
+use routes::Routes;
 use socket::Socket;
 use vigil::Vigil;
 
@@ -57,6 +59,7 @@ pub struct LinuxNet {
     sockets: Vec<Socket>,
     listening: usize,
     pool: Pool,
+    routes: Routes,
     events: Vec<EpollEvent>,
     /// Sockets that have something to read.
     ready: VecDeque<usize>,
@@ -229,6 +232,7 @@ impl LinuxNet {
             sockets: Vec::new(),
             listening: 0,
             pool: Pool::new(),
+            routes: Routes::new(),
             events: vec![EpollEvent::empty(); 64],
             ready: VecDeque::with_capacity(64),
             burst: BURST,
@@ -422,11 +426,7 @@ impl Net for LinuxNet {
     }
 
     fn max_payload(&self, local: Local, peer: SocketAddrV4) -> u16 {
-        // A socket for each peer: one keeps the address of ours that it was first connected from, and from 127.0.0.1 no
-        // other machine is in reach.
-        let interface = self.sockets.get(local.socket).and_then(Socket::interface);
-        let route = Socket::bind(SocketAddrV4::new(local.source, 0), interface);
-        let mtu = route.ok().and_then(|route| route.path_mtu(peer)).unwrap_or(1500);
+        let mtu = self.routes.mtu(local, self.sockets.get(local.socket), peer, self.now);
         mtu.saturating_sub(IP_AND_UDP_HEADERS).min(LARGEST as u16)
     }
 }

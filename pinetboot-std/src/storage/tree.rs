@@ -100,8 +100,8 @@ impl Tree {
     ///
     /// Why not, and where it was looked for.
     pub fn open(&self, path: &BootPath<'_>) -> Result<Rc<Shared>, Miss> {
-        let place = self.relative_place(path);
-        self.open_beneath(&place).map_err(|errno| Miss {
+        let (place, opened) = self.open_by_the_rules(path);
+        opened.map_err(|errno| Miss {
             error: match errno {
                 Errno::ENOENT | Errno::ENOTDIR | Errno::EISDIR | Errno::ENAMETOOLONG => OpenError::NotFound,
                 Errno::EXDEV | Errno::ELOOP | Errno::EACCES | Errno::EPERM => OpenError::Denied,
@@ -138,6 +138,20 @@ impl Tree {
     /// Where a name is looked for.
     pub fn place(&self, path: &BootPath<'_>) -> PathBuf {
         self.path.join(self.relative_place(path))
+    }
+
+    /// Where it was looked for last, and what came of it.
+    fn open_by_the_rules(&self, path: &BootPath<'_>) -> (PathBuf, Result<Rc<Shared>, Errno>) {
+        // The very name first, for what is there under that needs no rules, and saves looking whether the Pi has a
+        // directory.
+        let asked: PathBuf = path.components().collect();
+        let opened = self.open_beneath(&asked);
+        if opened.is_ok() {
+            return (asked, opened);
+        }
+        let place = self.relative_place(path);
+        let opened = if place == asked { opened } else { self.open_beneath(&place) };
+        (place, opened)
     }
 
     fn relative_place(&self, path: &BootPath<'_>) -> PathBuf {
