@@ -475,7 +475,7 @@ const FILES: usize = TRANSFERS + 1;
 const ORDERS: usize = 4 * FILES;
 
 /// Blocks in a chunk.
-const CHUNK: usize = 6;
+const CHUNK: usize = 4;
 const CHUNK_LEN: u32 = CHUNK as u32 * Block::LEN_U32;
 
 /// The longest name.

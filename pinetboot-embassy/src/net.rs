@@ -35,7 +35,7 @@ pub struct Pool<'a, const SOCKETS: usize> {
     heart: &'a Heart,
 }
 
-/// The memory of a [`Pool`]: for each socket, room for several short datagrams in and two of the longest out.
+/// The memory of a [`Pool`]: for each socket, room for several short datagrams in and one of the longest out.
 pub struct Memory<const SOCKETS: usize> {
     sockets: [SocketMemory; SOCKETS],
     rx: [u8; RX],
@@ -44,7 +44,7 @@ pub struct Memory<const SOCKETS: usize> {
 
 struct SocketMemory {
     rx: [u8; RX],
-    tx: [u8; 2 * MAX],
+    tx: [u8; MAX],
 }
 
 /// What a [`Pool`]'s sockets know of the datagrams in their memory. Apart from that, for these are not zeros at first.
@@ -70,7 +70,7 @@ impl<const SOCKETS: usize> Default for Memory<SOCKETS> {
 
 impl SocketMemory {
     const fn new() -> Self {
-        Self { rx: [0; RX], tx: [0; 2 * MAX] }
+        Self { rx: [0; RX], tx: [0; MAX] }
     }
 }
 

@@ -64,7 +64,7 @@ mod w5500 {
     type Chip = W5500<Spi<'static, SPI0, Async>, Output<'static>, Input<'static>, Output<'static>>;
 
     pub(crate) async fn start(spawner: Spawner, wires: Wires, mac: [u8; 6]) -> Device {
-        static FRAMES: ConstStaticCell<Frames<4, 3>> = ConstStaticCell::new(Frames::new());
+        static FRAMES: ConstStaticCell<Frames<2, 2>> = ConstStaticCell::new(Frames::new());
         static WAYS: StaticCell<Ways<'static>> = StaticCell::new();
         let (device, end) = WAYS.init(Ways::new(FRAMES.take())).split(mac);
         let Pins { spi, select, interrupt, reset } = wires.pins();
