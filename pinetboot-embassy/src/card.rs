@@ -304,7 +304,8 @@ impl<'a, D: Removable> CardReader<'a, D> {
     pub async fn run(mut self) -> ! {
         self.look();
         loop {
-            match select(self.card.orders.receive(), Timer::after(LOOK)).await {
+            let pause = if self.volume.is_some() { LOOK } else { LOOK_FOR_ONE };
+            match select(self.card.orders.receive(), Timer::after(pause)).await {
                 Either::First(order) => self.follow(order).await,
                 Either::Second(()) => self.look(),
             }
@@ -481,8 +482,9 @@ const CHUNK_LEN: u32 = CHUNK as u32 * Block::LEN_U32;
 /// The longest name.
 const NAME: usize = 160;
 
-/// How often it is looked whether there is a card.
+/// How often it is looked whether the card is still there, and whether there is one: that takes the better part of a second.
 const LOOK: Duration = Duration::from_secs(1);
+const LOOK_FOR_ONE: Duration = Duration::from_secs(4);
 
 #[cfg(test)]
 mod tests;

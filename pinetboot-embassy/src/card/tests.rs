@@ -152,7 +152,7 @@ fn a_card_pulled_out_ends_a_transfer_and_the_next_one_is_served() {
         assert_eq!(file.read_exact_at(50_000, &mut block).await, Err(ReadError));
         assert!(open(files, "file").await.is_err());
         slot.put(image.clone());
-        // It is looked for once a second.
+        // It is looked for now and then.
         while open(files, "file").await.is_err() {
             Timer::after_millis(50).await;
         }
