@@ -468,7 +468,7 @@ const REQUEST: usize = 513;
 const REQUESTS: usize = 256;
 
 /// Between two looks at whether we are to stop, and at requests.
-const BURST: usize = 2048;
+const BURST: usize = 1024;
 
 /// A thousand datagrams at once overflow the default of 208 KiB.
 const BUFFER: usize = 8 << 20;
