@@ -71,12 +71,12 @@ pub fn run(options: &cli::Serve, level: Level) -> Result<Exit, Failed> {
         nfs_addresses.unwrap_or_default(),
         config.serving().display()
     );
-    writeln!(io::stdout(), "{ready}")
-        .and_then(|()| io::stdout().flush())
-        .map_err(|error| Failed::new(Exit::Failure, format!("cannot write to standard output: {error}")))?;
-
     let all = Loops { options, config: &config, roots, pis: &pis, budget: &budget, controls: &controls };
-    let served = all.run(nets, storage)?;
+    let served = all.run(nets, storage, || {
+        writeln!(io::stdout(), "{ready}")
+            .and_then(|()| io::stdout().flush())
+            .map_err(|error| Failed::new(Exit::Failure, format!("cannot write to standard output: {error}")))
+    })?;
     match served.transfers {
         0 => info!("stopped"),
         transfers => info!("stopped, ending {transfers} transfers"),

@@ -4,7 +4,7 @@
 //! a boot began with, and its line in the log, are where its transfers are. What they share is what DHCP, NFS and
 //! they know of Pis, and how much memory files may take.
 
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 
 use pinetboot_core::tftp::Limits;
@@ -43,22 +43,37 @@ pub(super) struct Served {
 }
 
 impl Loops<'_> {
-    /// Serves over these networks until told to stop, or until one of them fails.
-    pub(super) fn run(&self, nets: Vec<LinuxNet>, storage: BootStorage) -> Result<Served, Failed> {
+    /// Serves over these networks until told to stop, or until one of them fails. Says that all are `ready` when they have
+    /// opened what they serve.
+    pub(super) fn run(
+        &self,
+        nets: Vec<LinuxNet>,
+        storage: BootStorage,
+        ready: impl FnOnce() -> Result<(), Failed>,
+    ) -> Result<Served, Failed> {
         let mut nets = nets.into_iter();
         let Some(first) = nets.next() else { return Ok(Served::default()) };
         thread::scope(|scope| {
             let _all_or_none = StopAll(self.controls);
             let mut others = Vec::new();
+            let (opened, all_opened) = mpsc::channel();
             for net in nets {
+                let opened = opened.clone();
                 let other = thread::Builder::new().name("tftp".into()).spawn_scoped(scope, || {
                     let _all_or_none = StopAll(self.controls);
                     let silence = silence();
                     let storage = open(self.config, self.roots.clone(), self.pis, self.budget)?;
                     drop(silence);
+                    let _heard = opened.send(());
+                    drop(opened);
                     self.serve(net, storage, false)
                 });
                 others.push(other.map_err(|error| Failed::new(Exit::Failure, error))?);
+            }
+            drop(opened);
+            // Where one could not, all are stopped already.
+            if all_opened.into_iter().count() == others.len() {
+                ready()?;
             }
             let mut all = self.serve(first, storage, true)?;
             for other in others {
