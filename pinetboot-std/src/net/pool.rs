@@ -36,8 +36,8 @@ pub(super) struct Home {
 }
 
 impl Pool {
-    /// How many ports there are for each address.
-    pub(super) const PORTS: usize = 4;
+    /// How many ports there are for each address: the fewer, the more datagrams are read and sent by one system call.
+    pub(super) const PORTS: usize = 2;
 
     pub(super) fn new() -> Self {
         Self { last: (0..PEERS).map(|peer| peer as u8).collect(), homes: Vec::new() }
