@@ -35,17 +35,22 @@ pub struct Pool<'a, const SOCKETS: usize> {
     heart: &'a Heart,
 }
 
-/// The memory of a [`Pool`]: for each socket, room for several short datagrams in and one of the longest out.
+/// The memory of a [`Pool`]: for each socket, room for several short datagrams in and one of the longest out. All of it
+/// begins at whole words: copying a block from one such place to another takes an eighth of the time.
+#[repr(align(4))]
 pub struct Memory<const SOCKETS: usize> {
     sockets: [SocketMemory; SOCKETS],
     rx: [u8; RX],
     tx: [u8; MAX],
 }
 
+#[repr(align(4))]
 struct SocketMemory {
     rx: [u8; RX],
     tx: [u8; MAX],
 }
+
+const _WHOLE_WORDS: () = assert!(RX.is_multiple_of(4) && MAX.is_multiple_of(4));
 
 /// What a [`Pool`]'s sockets know of the datagrams in their memory. Apart from that, for these are not zeros at first.
 pub(crate) struct Metadata<const SOCKETS: usize>([SocketMetadata; SOCKETS]);

@@ -2,7 +2,7 @@
 //!
 //! Of its eight sockets one is used, for whole frames (MACRAW); its own TCP/IP stays off. Compared with
 //! `embassy-net-wiznet` it talks less: what a block of a file takes on its way, from the ACK's arrival to the frame with
-//! the next block, is seven short transfers that the processor does itself and one long one by DMA. It believes no length
+//! the next block, is six short transfers that the processor does itself and one long one by DMA. It believes no length
 //! that the chip reports: after a nonsensical one, as noise on the wires makes them, the chip is set up anew.
 //!
 //! Frames lie in memory so that what is in a UDP datagram begins at a whole word, and the checksums of outgoing ones are
@@ -33,6 +33,8 @@ pub struct W5500<SPI, CS, INT, RST> {
     /// Where the next frame in and the next frame out begin, in the chip's memory.
     read_at: u16,
     write_at: u16,
+    /// The chip does not know yet that all before `read_at` has been taken out of it.
+    unsaid: bool,
 }
 
 /// The chip does not do what it should: it is not there, has no power, or what went over the wires was garbled.
@@ -67,7 +69,7 @@ where
 {
     /// The chip behind these wires.
     pub fn new(spi: SPI, select: CS, interrupt: INT, reset: RST, mac: [u8; 6]) -> Self {
-        Self { spi, select, interrupt, reset, mac, read_at: 0, write_at: 0 }
+        Self { spi, select, interrupt, reset, mac, read_at: 0, write_at: 0, unsaid: false }
     }
 
     /// Carries frames between the chip and the stack, for ever. A chip that fails is set up anew.
@@ -83,15 +85,22 @@ where
     async fn set_up_and_carry(&mut self, end: &mut DriverEnd<'_>) -> Result<Infallible, Fault> {
         self.set_up().await?;
         let mut look = Ticker::every(LOOK);
+        // Whether a frame is known to be in the chip.
+        let mut more = false;
         loop {
             let arrival = async {
                 let room = end.rx.send().await;
-                let _low = self.interrupt.wait_for_low().await;
+                if !more {
+                    let _low = self.interrupt.wait_for_low().await;
+                }
                 room
             };
             match select3(arrival, end.tx.receive(), look.next()).await {
                 Either3::First(frame) => {
-                    if self.receive(frame).await? {
+                    let waiting = self.waiting(more)?;
+                    more = waiting > 0;
+                    if more {
+                        more = self.receive(frame, waiting).await?;
                         end.rx.send_done();
                     }
                 }
@@ -125,6 +134,7 @@ where
         self.look()?;
         self.read_at = u16::from_be_bytes(self.register(Block::Socket, RX_READ)?);
         self.write_at = u16::from_be_bytes(self.register(Block::Socket, TX_WRITE)?);
+        self.unsaid = false;
         Ok(())
     }
 
@@ -138,17 +148,20 @@ where
         Ok(if phy & 1 == 1 { LinkState::Up } else { LinkState::Down })
     }
 
-    /// Takes a frame out of the chip, if there is one.
-    async fn receive(&mut self, frame: &mut Frame) -> Result<bool, Fault> {
-        let mut waiting = self.steady(RX_WAITING)?;
-        if waiting == 0 {
+    /// How many bytes of frames are in the chip. The interrupt is taken back first, unless `more` are known to be there: so
+    /// a frame that comes after this look is heard of.
+    fn waiting(&mut self, more: bool) -> Result<u16, Fault> {
+        self.say_taken()?;
+        if !more {
             self.set(Block::Socket, INTERRUPT, &[RECEIVED])?;
-            // One that came since that look would not be heard of before the next.
-            waiting = self.steady(RX_WAITING)?;
-            if waiting == 0 {
-                return Ok(false);
-            }
         }
+        // While the chip counts another frame this may be less than there are. That frame interrupts, or is found by the
+        // next look.
+        Ok(u16::from_be_bytes(self.register(Block::Socket, RX_WAITING)?))
+    }
+
+    /// Takes a frame out of the chip. Whether there is more of what was `waiting`.
+    async fn receive(&mut self, frame: &mut Frame, waiting: u16) -> Result<bool, Fault> {
         // Most frames are an ACK, of Ethernet's least length. In front of it stands how long it and these two bytes are.
         let mut len = [0; 2];
         self.begin(Block::RxBuffer, self.read_at, READ)?;
@@ -157,7 +170,8 @@ where
         self.end(read)?;
         let len = u16::from_be_bytes(len);
         let size = usize::from(len.saturating_sub(2));
-        if !(HEADER..=Frame::MAX).contains(&size) || len > waiting {
+        let is_there = len <= waiting || len <= self.steady(RX_WAITING)?;
+        if !(HEADER..=Frame::MAX).contains(&size) || !is_there {
             return Err(Fault::Length(len));
         }
         if let Some(rest) = frame.room().get_mut(SHORT..size).filter(|rest| !rest.is_empty()) {
@@ -167,10 +181,20 @@ where
         }
         frame.set_len(size);
         self.read_at = self.read_at.wrapping_add(len);
-        let read_at = self.read_at.to_be_bytes();
-        self.set(Block::Socket, RX_READ, &read_at)?;
-        self.command(RECEIVE)?;
-        Ok(true)
+        self.unsaid = true;
+        Ok(waiting > len)
+    }
+
+    /// Tells the chip what has been taken out of it: before the next is, or once a frame has been sent, for that is more
+    /// urgent if it is the answer.
+    fn say_taken(&mut self) -> Result<(), Fault> {
+        if self.unsaid {
+            self.unsaid = false;
+            let read_at = self.read_at.to_be_bytes();
+            self.set(Block::Socket, RX_READ, &read_at)?;
+            self.command(RECEIVE)?;
+        }
+        Ok(())
     }
 
     /// Gives the chip a frame to send.
@@ -180,24 +204,27 @@ where
         let written = AsyncSpiBus::write(&mut self.spi, frame.bytes()).await;
         self.end(written)?;
         // Whatever lies between its two pointers is one frame to the chip, so the one before has to be out. It is, unless
-        // it was handed over less than the 0.12 ms ago that a frame takes.
+        // it was handed over less than the 0.12 ms ago that a frame takes. No other count begins with this one's first byte, so
+        // that it may be changing does not matter.
         let mut tries = TRIES;
-        while self.steady(TX_FREE)? != TX_SIZE {
+        while self.register(Block::Socket, TX_FREE)? != TX_SIZE.to_be_bytes() {
             tries = tries.checked_sub(1).ok_or(Fault::Stuck)?;
         }
         self.write_at = self.write_at.wrapping_add(frame.bytes().len() as u16);
         let write_at = self.write_at.to_be_bytes();
         self.set(Block::Socket, TX_WRITE, &write_at)?;
-        self.command(SEND)
+        self.command(SEND)?;
+        self.say_taken()
     }
 
-    /// Gives a command, once the one before has been taken.
+    /// Gives a command, and waits until it has been taken.
     fn command(&mut self, command: u8) -> Result<(), Fault> {
+        self.set(Block::Socket, COMMAND, &[command])?;
         let mut tries = TRIES;
         while self.register(Block::Socket, COMMAND)? != [0] {
             tries = tries.checked_sub(1).ok_or(Fault::Stuck)?;
         }
-        self.set(Block::Socket, COMMAND, &[command])
+        Ok(())
     }
 
     /// A count that the chip may be changing, byte by byte: the data sheet has it read until it is twice the same.
