@@ -9,7 +9,7 @@ use crate::config::{Config, FILE_NAME, MAX_LEN};
 use crate::storage::Placed;
 
 /// Room for the file, and for a byte more, by which one that is too long is known.
-pub(crate) type Text = [u8; MAX_LEN + 1];
+pub type Text = [u8; MAX_LEN + 1];
 
 /// What is configured, as the log says too; the defaults if there is no such file. `None`: it is wrong, or cannot be read.
 pub(crate) async fn configuration<'a, S>(storage: &mut S, text: &'a mut Text) -> Option<Config<'a>>

@@ -46,6 +46,7 @@ mod trees;
 #[cfg(feature = "w5500")]
 pub mod w5500;
 
-pub use appliance::{Memory, SOCKETS, TRANSFERS, run};
+pub use appliance::{Appliance, Memory, SOCKETS, TRANSFERS, run};
 pub use board::Board;
+pub use configuration::Text;
 pub use pinetboot_config as config;

@@ -11,11 +11,11 @@ use crate::config::Config;
 /// A storage, asked for other names than the Pis asked for, as the configuration has it.
 pub(crate) struct Trees<'a, S> {
     storage: S,
-    config: Config<'a>,
+    config: &'a Config<'a>,
 }
 
 impl<'a, S> Trees<'a, S> {
-    pub(crate) const fn new(storage: S, config: Config<'a>) -> Self {
+    pub(crate) const fn new(storage: S, config: &'a Config<'a>) -> Self {
         Self { storage, config }
     }
 }
@@ -79,7 +79,8 @@ mod tests {
     fn opened(names: &[&str]) -> Vec<Result<std::string::String, OpenError>> {
         let config =
             Config::parse(b"[pi.bd989ae1]\ntree = 'kitchen'\n[pi.2c-cf-67-01-02-03]\ntree = '/a//b'");
-        let mut trees = Trees::new(Names, config.unwrap());
+        let config = config.unwrap();
+        let mut trees = Trees::new(Names, &config);
         let open = |name: &&str| {
             let path = BootPath::parse(name.as_bytes()).unwrap();
             let peer = "10.55.0.100:2000".parse().unwrap();

@@ -15,7 +15,7 @@ mod mapped;
 
 use defmt_rtt as _;
 use embassy_executor::Spawner;
-use embassy_net::{Stack, StackResources};
+use embassy_net::StackResources;
 use embassy_rp::Peripherals;
 use embassy_rp::gpio::{Level, Output};
 use embassy_rp::watchdog::Watchdog;
@@ -24,10 +24,11 @@ use embassy_rp::{Peri, flash::Flash as FlashChip, peripherals::FLASH};
 use embassy_time::Duration;
 use panic_probe as _;
 use pinetboot_embassy::archive::Archive;
-use pinetboot_embassy::card::{Card, Files};
+use pinetboot_embassy::card::Files;
+use pinetboot_embassy::net::Memory as SocketMemory;
 use pinetboot_embassy::storage::{Flash, Then};
-use pinetboot_embassy::{Board, Memory, SOCKETS, run};
-use static_cell::ConstStaticCell;
+use pinetboot_embassy::{Appliance, Board, Memory, SOCKETS, TRANSFERS};
+use static_cell::{ConstStaticCell, StaticCell};
 
 /// Starts everything, and serves for ever.
 pub async fn appliance(spawner: Spawner, peripherals: Peripherals) -> ! {
@@ -67,15 +68,31 @@ pub async fn appliance(spawner: Spawner, peripherals: Peripherals) -> ! {
     let seed = embassy_rp::clocks::RoscRng.next_u64();
     let (stack, runner) = embassy_net::new(device, Default::default(), RESOURCES.take(), seed);
     spawner.spawn(defmt::unwrap!(net(runner)));
-    serve(stack, card, Appliance { led, watchdog }).await
-}
-
-async fn serve(stack: Stack<'static>, card: &'static Card, mut board: Appliance) -> ! {
-    static MEMORY: ConstStaticCell<Memory> = ConstStaticCell::new(Memory::new());
     let archive = Archive::new(mapped::archive());
     defmt::info!("{=usize} bytes of files in flash", archive.size());
-    let storage = Then(Flash(archive), Files::new(card));
-    run(stack, storage, &mut board, MEMORY.take()).await
+    let mut storage = Then(Flash(archive), Files::new(card));
+
+    static MEMORY: ConstStaticCell<Memory> = ConstStaticCell::new(Memory::new());
+    static APPLIANCE: StaticCell<Appliance<'static>> = StaticCell::new();
+    let Memory { tftp, dhcp, configuration } = MEMORY.take();
+    let appliance = APPLIANCE.init(Appliance::configured(stack, &mut storage, configuration).await);
+    spawner.spawn(defmt::unwrap!(files(appliance, storage, tftp)));
+    spawner.spawn(defmt::unwrap!(addresses(appliance, dhcp)));
+    appliance.watch(&mut Evb { led, watchdog }).await
+}
+
+#[embassy_executor::task]
+async fn files(
+    appliance: &'static Appliance<'static>,
+    storage: Storage,
+    memory: &'static mut SocketMemory<{ TRANSFERS + 1 }>,
+) -> ! {
+    appliance.files(storage, memory).await
+}
+
+#[embassy_executor::task]
+async fn addresses(appliance: &'static Appliance<'static>, memory: &'static mut SocketMemory<1>) -> ! {
+    appliance.addresses(memory).await
 }
 
 #[embassy_executor::task]
@@ -83,12 +100,14 @@ async fn net(mut runner: embassy_net::Runner<'static, ethernet::Device>) -> ! {
     runner.run().await
 }
 
-struct Appliance {
+type Storage = Then<Flash<'static>, Files<'static>>;
+
+struct Evb {
     led: Output<'static>,
     watchdog: Watchdog,
 }
 
-impl Board for Appliance {
+impl Board for Evb {
     fn led(&mut self, on: bool) {
         self.led.set_level(on.into());
     }
