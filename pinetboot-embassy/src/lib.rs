@@ -4,9 +4,9 @@
 //! board (pins, clocks, Ethernet driver) -> embassy-net Stack -> run(): Pool -> the core's Server and Responder
 //! ```
 //!
-//! [`run`] is what a board calls once its network stack is there. It has no protocol loop of its own: those of
-//! `pinetboot-core` run on [`net::Pool`], the core's network trait on embassy-net. `examples/tap.rs` runs the same on
-//! Linux.
+//! [`run`] is what a board calls once its network stack is there. Or it gives each loop of an [`Appliance`] a task of its
+//! own: then none of them is looked at when another is woken, which is quicker. There is no protocol loop here: those of
+//! `pinetboot-core` run on [`net::Pool`], the core's network trait on embassy-net. `examples/tap.rs` runs the same on Linux.
 //!
 //! | module | holds |
 //! |---|---|

@@ -2,15 +2,16 @@
 //!
 //! Of its eight sockets one is used, for whole frames (MACRAW); its own TCP/IP stays off. Compared with
 //! `embassy-net-wiznet` it talks less: what a block of a file takes on its way, from the ACK's arrival to the frame with
-//! the next block, is six short transfers that the processor does itself and one long one by DMA. It believes no length
+//! the next block, is seven short transfers that the processor does itself and one long one by DMA. It believes no length
 //! that the chip reports: after a nonsensical one, as noise on the wires makes them, the chip is set up anew.
 //!
-//! Frames lie in memory so that what is in a UDP datagram begins at a whole word, and the checksums of outgoing ones are
-//! made here, word by word.
+//! Frames lie in memory so that what is in a UDP datagram begins at a whole word. The checksums of outgoing ones are made,
+//! word by word, while the DMA carries them.
 
 use core::convert::Infallible;
 use core::fmt;
 
+use embassy_futures::join::join;
 use embassy_futures::select::{Either3, select3};
 use embassy_net_driver::LinkState;
 use embassy_time::{Duration, Ticker, Timer};
@@ -201,8 +202,12 @@ where
     async fn transmit(&mut self, frame: &Frame) -> Result<(), Fault> {
         // There is room: all but the one before has been sent, see below.
         self.begin(Block::TxBuffer, self.write_at, WRITE)?;
-        let written = AsyncSpiBus::write(&mut self.spi, frame.bytes()).await;
+        let writing = AsyncSpiBus::write(&mut self.spi, frame.bytes());
+        let (written, checksum) = join(writing, async { frame.checksum() }).await;
         self.end(written)?;
+        if let Some((at, checksum)) = checksum {
+            self.set(Block::TxBuffer, self.write_at.wrapping_add(at), &checksum)?;
+        }
         // Whatever lies between its two pointers is one frame to the chip, so the one before has to be out. It is, unless
         // it was handed over less than the 0.12 ms ago that a frame takes. No other count begins with this one's first byte, so
         // that it may be changing does not matter.
