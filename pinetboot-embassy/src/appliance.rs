@@ -6,7 +6,7 @@ use embassy_time::Timer;
 use pinetboot_core::dhcp::SERVER_PORT;
 use pinetboot_core::server::Session;
 use pinetboot_core::tftp::{Limits, PORT};
-use pinetboot_core::{Instant, Responder, Server, Storage};
+use pinetboot_core::{Responder, Server, Storage};
 
 use crate::answer::Answer;
 use crate::board::{Board, Sign};
@@ -111,8 +111,7 @@ impl<'a> Appliance<'a> {
         let mut failed = 0;
         let mut address = None;
         loop {
-            let now = Instant::from_micros(embassy_time::Instant::now().as_micros());
-            if self.tftp.is_alive(now) && self.dhcp.is_alive(now) {
+            if self.tftp.is_alive() && self.dhcp.is_alive() {
                 board.feed();
             }
             let new_address = self.stack.config_v4().map(|config| config.address.address());

@@ -5,17 +5,17 @@ use core::time::Duration;
 
 use pinetboot_core::Instant;
 
-/// The pulse of one loop. It beats whenever the loop waits for the network, and so at least once in every
-/// [`INTERVAL`](Self::INTERVAL) while nothing happens; it stops where a loop hangs in anything else.
+/// The pulse of one loop. It beats whenever the loop waits for the network, and so at least once in every second while nothing
+/// happens; it stops where a loop hangs in anything else.
 #[derive(Debug, Default)]
-pub(crate) struct Heart(Cell<Option<Instant>>);
+pub struct Heart(Cell<Option<Instant>>);
 
 impl Heart {
     /// How often it beats while there is nothing to do.
     pub(crate) const INTERVAL: Duration = Duration::from_secs(1);
 
     /// A heart that has yet to beat, and counts as alive until it is missed.
-    pub(crate) const fn new() -> Self {
+    pub const fn new() -> Self {
         Self(Cell::new(None))
     }
 
@@ -25,9 +25,14 @@ impl Heart {
     }
 
     /// Whether the loop has turned lately. One that never did has not begun.
-    pub(crate) fn is_alive(&self, now: Instant) -> bool {
-        self.0.get().is_none_or(|last| now.since(last) < MISSED)
+    pub fn is_alive(&self) -> bool {
+        self.0.get().is_none_or(|last| now().since(last) < MISSED)
     }
+}
+
+/// What time it is.
+pub(crate) fn now() -> Instant {
+    Instant::from_micros(embassy_time::Instant::now().as_micros())
 }
 
 /// Longer than anything that a loop does on its way round: it reads a block from a card, at worst.

@@ -49,4 +49,5 @@ pub mod w5500;
 pub use appliance::{Appliance, Memory, SOCKETS, TRANSFERS, run};
 pub use board::Board;
 pub use configuration::Text;
+pub use heart::Heart;
 pub use pinetboot_config as config;

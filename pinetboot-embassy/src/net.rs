@@ -20,7 +20,7 @@ use embassy_net::{IpAddress, Stack};
 use embassy_time::Timer;
 use pinetboot_core::{Datagram, ETHERNET_MAX_PAYLOAD, Instant, Net};
 
-use crate::heart::Heart;
+use crate::heart::{self, Heart};
 
 /// UDP on `SOCKETS` sockets: the first of them listen, the others are lent to transfers.
 pub struct Pool<'a, const SOCKETS: usize> {
@@ -252,7 +252,7 @@ impl<const SOCKETS: usize> Net for Pool<'_, SOCKETS> {
     type Local = Port;
 
     fn now(&self) -> Instant {
-        Instant::from_micros(embassy_time::Instant::now().as_micros())
+        heart::now()
     }
 
     async fn recv(&mut self, deadline: Instant) -> Result<Option<Datagram<'_, Port>>, Infallible> {

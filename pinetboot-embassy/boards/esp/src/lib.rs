@@ -28,7 +28,7 @@ use pinetboot_embassy::archive::Archive;
 use pinetboot_embassy::frames::{Device, DriverEnd, Frames, Ways};
 use pinetboot_embassy::storage::Flash;
 use pinetboot_embassy::w5500::W5500;
-use pinetboot_embassy::{Board, Memory, SOCKETS, run};
+use pinetboot_embassy::{Board, Heart, Memory, SOCKETS, run};
 use static_cell::{ConstStaticCell, StaticCell};
 
 /// Starts everything, and serves for ever.
@@ -52,7 +52,7 @@ pub async fn appliance(spawner: Spawner) -> ! {
 
     static FRAMES: ConstStaticCell<Frames<4, 3>> = ConstStaticCell::new(Frames::new());
     static WAYS: StaticCell<Ways<'static>> = StaticCell::new();
-    let (device, end) = WAYS.init(Ways::new(FRAMES.take())).split(mac);
+    let (device, end, ethernet) = WAYS.init(Ways::new(FRAMES.take())).split(mac);
     let chip = W5500::new(spi.into_async(), select, interrupt, reset, mac);
     spawner.spawn(carry(chip, end).expect("the only one"));
 
@@ -66,7 +66,7 @@ pub async fn appliance(spawner: Spawner) -> ! {
     static MEMORY: ConstStaticCell<Memory> = ConstStaticCell::new(Memory::new());
     let archive = Archive::new(mapped::archive());
     log::info!("{} bytes of files in flash", archive.size());
-    let mut board = Appliance { led, wdt };
+    let mut board = Appliance { led, wdt, ethernet };
     run(stack, Flash(archive), &mut board, MEMORY.take()).await
 }
 
@@ -85,6 +85,7 @@ async fn net(mut runner: embassy_net::Runner<'static, Device<'static>>) -> ! {
 struct Appliance {
     led: Output<'static>,
     wdt: Wdt<TIMG0<'static>>,
+    ethernet: &'static Heart,
 }
 
 impl Board for Appliance {
@@ -93,7 +94,9 @@ impl Board for Appliance {
     }
 
     fn feed(&mut self) {
-        self.wdt.feed();
+        if self.ethernet.is_alive() {
+            self.wdt.feed();
+        }
     }
 }
 

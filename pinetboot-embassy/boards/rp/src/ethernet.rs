@@ -5,6 +5,7 @@ use embassy_rp::gpio::{Input, Level, Output, Pull};
 use embassy_rp::peripherals::{DMA_CH0, DMA_CH1, PIN_16, PIN_17, PIN_18, PIN_19, PIN_20, PIN_21, SPI0};
 use embassy_rp::spi::{Async, Config, Spi};
 use embassy_rp::{Peri, bind_interrupts, dma};
+use pinetboot_embassy::Heart;
 use static_cell::ConstStaticCell;
 
 /// What the chip is connected to.
@@ -63,13 +64,13 @@ mod w5500 {
 
     type Chip = W5500<Spi<'static, SPI0, Async>, Output<'static>, Input<'static>, Output<'static>>;
 
-    pub(crate) async fn start(spawner: Spawner, wires: Wires, mac: [u8; 6]) -> Device {
+    pub(crate) async fn start(spawner: Spawner, wires: Wires, mac: [u8; 6]) -> (Device, &'static Heart) {
         static FRAMES: ConstStaticCell<Frames<2, 2>> = ConstStaticCell::new(Frames::new());
         static WAYS: StaticCell<Ways<'static>> = StaticCell::new();
-        let (device, end) = WAYS.init(Ways::new(FRAMES.take())).split(mac);
+        let (device, end, heart) = WAYS.init(Ways::new(FRAMES.take())).split(mac);
         let Pins { spi, select, interrupt, reset } = wires.pins();
         spawner.spawn(defmt::unwrap!(carry(W5500::new(spi, select, interrupt, reset, mac), end)));
-        device
+        (device, heart)
     }
 
     #[embassy_executor::task]
@@ -91,14 +92,16 @@ mod w5100s {
 
     type Chip = ExclusiveDevice<Spi<'static, SPI0, Async>, Output<'static>, Delay>;
 
-    pub(crate) async fn start(spawner: Spawner, wires: Wires, mac: [u8; 6]) -> Device {
+    pub(crate) async fn start(spawner: Spawner, wires: Wires, mac: [u8; 6]) -> (Device, &'static Heart) {
         static STATE: ConstStaticCell<State<4, 3>> = ConstStaticCell::new(State::new());
         let Pins { spi, select, interrupt, reset } = wires.pins();
         let Ok(chip) = ExclusiveDevice::new(spi, select, Delay);
         let started = embassy_net_wiznet::new(mac, STATE.take(), chip, interrupt, reset).await;
         let (device, runner) = defmt::unwrap!(started);
         spawner.spawn(defmt::unwrap!(carry(runner)));
-        device
+        // One that never beats: whether that driver is alive is not known.
+        static HEART: ConstStaticCell<Heart> = ConstStaticCell::new(Heart::new());
+        (device, HEART.take())
     }
 
     #[embassy_executor::task]

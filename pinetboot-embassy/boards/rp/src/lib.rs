@@ -27,7 +27,7 @@ use pinetboot_embassy::archive::Archive;
 use pinetboot_embassy::card::Files;
 use pinetboot_embassy::net::Memory as SocketMemory;
 use pinetboot_embassy::storage::{Flash, Then};
-use pinetboot_embassy::{Appliance, Board, Memory, SOCKETS, TRANSFERS};
+use pinetboot_embassy::{Appliance, Board, Heart, Memory, SOCKETS, TRANSFERS};
 use static_cell::{ConstStaticCell, StaticCell};
 
 /// Starts everything, and serves for ever.
@@ -62,7 +62,7 @@ pub async fn appliance(spawner: Spawner, peripherals: Peripherals) -> ! {
         tx_dma: peripherals.DMA_CH0,
         rx_dma: peripherals.DMA_CH1,
     };
-    let device = ethernet::start(spawner, wires, mac).await;
+    let (device, ethernet) = ethernet::start(spawner, wires, mac).await;
 
     static RESOURCES: ConstStaticCell<StackResources<SOCKETS>> = ConstStaticCell::new(StackResources::new());
     let seed = embassy_rp::clocks::RoscRng.next_u64();
@@ -78,7 +78,7 @@ pub async fn appliance(spawner: Spawner, peripherals: Peripherals) -> ! {
     let appliance = APPLIANCE.init(Appliance::configured(stack, &mut storage, configuration).await);
     spawner.spawn(defmt::unwrap!(files(appliance, storage, tftp)));
     spawner.spawn(defmt::unwrap!(addresses(appliance, dhcp)));
-    appliance.watch(&mut Evb { led, watchdog }).await
+    appliance.watch(&mut Evb { led, watchdog, ethernet }).await
 }
 
 #[embassy_executor::task]
@@ -105,6 +105,7 @@ type Storage = Then<Flash<'static>, Files<'static>>;
 struct Evb {
     led: Output<'static>,
     watchdog: Watchdog,
+    ethernet: &'static Heart,
 }
 
 impl Board for Evb {
@@ -113,7 +114,9 @@ impl Board for Evb {
     }
 
     fn feed(&mut self) {
-        self.watchdog.feed(WATCHDOG);
+        if self.ethernet.is_alive() {
+            self.watchdog.feed(WATCHDOG);
+        }
     }
 }
 
