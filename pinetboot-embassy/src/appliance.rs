@@ -111,7 +111,11 @@ impl<'a> Appliance<'a> {
         let mut failed = 0;
         let mut address = None;
         loop {
-            if self.tftp.is_alive() && self.dhcp.is_alive() {
+            if [Some(&self.tftp), Some(&self.dhcp), board.ethernet()]
+                .into_iter()
+                .flatten()
+                .all(Heart::is_alive)
+            {
                 board.feed();
             }
             let new_address = self.stack.config_v4().map(|config| config.address.address());

@@ -1,12 +1,20 @@
 //! What a board has besides the network: an LED and a watchdog.
 
+use crate::heart::Heart;
+
 /// The few things that [`run`](crate::run) asks of a board.
 pub trait Board {
     /// Turns the status LED on or off.
     fn led(&mut self, on: bool);
 
-    /// Keeps the watchdog from biting for a few seconds. Called every two seconds at least, as long as the loops turn.
+    /// Keeps the watchdog from biting for a few seconds. Called every two seconds at least, as long as the loops turn and the
+    /// Ethernet driver is alive.
     fn feed(&mut self);
+
+    /// The Ethernet driver's heart, if it has one.
+    fn ethernet(&self) -> Option<&Heart> {
+        None
+    }
 }
 
 /// What the LED shows.

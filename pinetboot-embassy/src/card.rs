@@ -359,16 +359,15 @@ impl<'a, D: Removable> CardReader<'a, D> {
     }
 
     fn open(&mut self, shelf: usize, opening: u32) -> Result<u32, OpenError> {
-        let name = self.card.name.lock(|name| {
-            let next = name.take();
-            let (wanted, other) = match next {
-                Some(next) if next.opening == opening => (Some(next), None),
-                other => (None, other),
-            };
-            name.set(other);
-            wanted
+        let name = self.card.name.lock(|next| match next.take() {
+            Some(name) if name.opening == opening => Some(name),
+            // This opening was given up, and another is next.
+            other => {
+                next.set(other);
+                None
+            }
         });
-        let name = name.ok_or(OpenError::Failed)?; // or it was given up
+        let name = name.ok_or(OpenError::Failed)?;
         if self.volume.is_none() || !self.blocks.is_there() {
             self.look(); // another card may have been put in
         }

@@ -15,7 +15,7 @@ impl Heart {
     pub(crate) const INTERVAL: Duration = Duration::from_secs(1);
 
     /// A heart that has yet to beat, and counts as alive until it is missed.
-    pub const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self(Cell::new(None))
     }
 
@@ -25,7 +25,7 @@ impl Heart {
     }
 
     /// Whether the loop has turned lately. One that never did has not begun.
-    pub fn is_alive(&self) -> bool {
+    pub(crate) fn is_alive(&self) -> bool {
         self.0.get().is_none_or(|last| now().since(last) < MISSED)
     }
 }

@@ -50,7 +50,7 @@ struct SocketMemory {
     tx: [u8; MAX],
 }
 
-const _WHOLE_WORDS: () = assert!(RX.is_multiple_of(4) && MAX.is_multiple_of(4));
+const _: () = assert!(RX.is_multiple_of(4) && MAX.is_multiple_of(4));
 
 /// What a [`Pool`]'s sockets know of the datagrams in their memory. Apart from that, for these are not zeros at first.
 pub(crate) struct Metadata<const SOCKETS: usize>([SocketMetadata; SOCKETS]);

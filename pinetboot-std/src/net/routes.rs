@@ -11,8 +11,8 @@ use super::socket::Socket;
 
 /// What the kernel said of the routes to peers, remembered for a second.
 ///
-/// To ask takes a socket and five system calls, an eighth of the whole work in a boot storm, and a Pi that boots asks for
-/// forty files in a row. A path that becomes narrower meanwhile is noticed when something is too long for it.
+/// To ask takes a socket of its own, so five system calls, which was an eighth of all work in a boot storm, where a Pi asks
+/// for forty files in a row. A path that becomes narrower meanwhile is noticed when something is too long for it.
 #[derive(Debug)]
 pub(super) struct Routes(Box<[Cell<Option<Route>>]>);
 

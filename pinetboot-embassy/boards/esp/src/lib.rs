@@ -94,9 +94,11 @@ impl Board for Appliance {
     }
 
     fn feed(&mut self) {
-        if self.ethernet.is_alive() {
-            self.wdt.feed();
-        }
+        self.wdt.feed();
+    }
+
+    fn ethernet(&self) -> Option<&Heart> {
+        Some(self.ethernet)
     }
 }
 

@@ -64,13 +64,17 @@ mod w5500 {
 
     type Chip = W5500<Spi<'static, SPI0, Async>, Output<'static>, Input<'static>, Output<'static>>;
 
-    pub(crate) async fn start(spawner: Spawner, wires: Wires, mac: [u8; 6]) -> (Device, &'static Heart) {
+    pub(crate) async fn start(
+        spawner: Spawner,
+        wires: Wires,
+        mac: [u8; 6],
+    ) -> (Device, Option<&'static Heart>) {
         static FRAMES: ConstStaticCell<Frames<2, 2>> = ConstStaticCell::new(Frames::new());
         static WAYS: StaticCell<Ways<'static>> = StaticCell::new();
         let (device, end, heart) = WAYS.init(Ways::new(FRAMES.take())).split(mac);
         let Pins { spi, select, interrupt, reset } = wires.pins();
         spawner.spawn(defmt::unwrap!(carry(W5500::new(spi, select, interrupt, reset, mac), end)));
-        (device, heart)
+        (device, Some(heart))
     }
 
     #[embassy_executor::task]
@@ -92,16 +96,18 @@ mod w5100s {
 
     type Chip = ExclusiveDevice<Spi<'static, SPI0, Async>, Output<'static>, Delay>;
 
-    pub(crate) async fn start(spawner: Spawner, wires: Wires, mac: [u8; 6]) -> (Device, &'static Heart) {
+    pub(crate) async fn start(
+        spawner: Spawner,
+        wires: Wires,
+        mac: [u8; 6],
+    ) -> (Device, Option<&'static Heart>) {
         static STATE: ConstStaticCell<State<4, 3>> = ConstStaticCell::new(State::new());
         let Pins { spi, select, interrupt, reset } = wires.pins();
         let Ok(chip) = ExclusiveDevice::new(spi, select, Delay);
         let started = embassy_net_wiznet::new(mac, STATE.take(), chip, interrupt, reset).await;
         let (device, runner) = defmt::unwrap!(started);
         spawner.spawn(defmt::unwrap!(carry(runner)));
-        // One that never beats: whether that driver is alive is not known.
-        static HEART: ConstStaticCell<Heart> = ConstStaticCell::new(Heart::new());
-        (device, HEART.take())
+        (device, None) // that driver has no heart
     }
 
     #[embassy_executor::task]
