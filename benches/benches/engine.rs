@@ -135,6 +135,7 @@ struct Endless;
 impl Storage for Endless {
     type File = Self;
     type Upload = NoUpload;
+    type Refusal = OpenError;
 
     async fn open(&mut self, _: &OpenRequest<'_>) -> Result<Self, OpenError> {
         Ok(Self)

@@ -193,6 +193,7 @@ impl Tree {
 impl Storage for Tree {
     type File = Open;
     type Upload = Open;
+    type Refusal = OpenError;
 
     async fn open(&mut self, request: &OpenRequest<'_>) -> Result<Open, OpenError> {
         match request.path.file_name() {

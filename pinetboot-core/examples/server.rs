@@ -17,6 +17,7 @@ struct Directory(PathBuf);
 impl Storage for Directory {
     type File = Opened;
     type Upload = NoUpload;
+    type Refusal = OpenError;
 
     async fn open(&mut self, request: &OpenRequest<'_>) -> Result<Opened, OpenError> {
         let path = self.0.join(request.path.to_string());
@@ -43,7 +44,9 @@ impl File for Opened {
 struct Print;
 
 impl Observer for Print {
-    fn observe(&mut self, now: Instant, event: &Event<'_>) {
+    type Transfer = ();
+
+    fn observe(&mut self, now: Instant, event: &Event<'_>, _: Option<&mut ()>) {
         println!("{now}: {event:?}");
     }
 }

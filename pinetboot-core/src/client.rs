@@ -94,8 +94,7 @@ impl<N: Net> Client<'_, N> {
             server = peer;
             receiver.handle(at, &packet);
             if receiver.answered() {
-                let goodbye = Packet::Error { code: ErrorCode::NOT_DEFINED, message: EARLY_TERMINATE };
-                send(self.net, self.local, server, &goodbye).await;
+                send(self.net, self.local, server, &Packet::EARLY_TERMINATE).await;
                 self.flush().await?;
                 return Ok(Probe::Found(receiver.announced()));
             }
@@ -195,6 +194,3 @@ impl File for NoFile {
         match *self {}
     }
 }
-
-/// The text of the ERROR by which a Pi ends a probe (captured, raspberrypi/firmware issue 1700).
-const EARLY_TERMINATE: &[u8] = b"Early terminate";

@@ -53,7 +53,8 @@
 //! | [`server`], [`Client`] | the loops around them |
 //! | [`dhcp`] | messages, options, PXE; a proxy, a small server and a client, all pure |
 //! | [`Responder`] | the loop around the first two |
-//! | [`Net`], [`Storage`], [`Observer`] | what you bring: network and clock, files, and who is told what happened |
+//! | [`Net`], [`Storage`], [`Observer`] | what you bring: network and clock, files, and an observer of what happens |
+//! | [`event`] | what an observer is told |
 //! | [`pi`] | what only a Raspberry Pi does: its identity, its prefixes, its files |
 //! | [`BootPath`] | a requested name, proven harmless |
 //!
@@ -78,6 +79,7 @@ mod fmt;
 
 mod client;
 pub mod dhcp;
+pub mod event;
 mod net;
 mod observe;
 mod path;
@@ -90,12 +92,15 @@ mod time;
 mod transfer;
 
 pub use client::{Client, Probe};
+pub use event::{Direction, Event, Rejection, Report};
 #[cfg(feature = "smoltcp")]
 pub use net::smoltcp;
 pub use net::{Datagram, ETHERNET_MAX_PAYLOAD, Net, block_on};
-pub use observe::{Direction, Event, Observer, Rejection, Report};
+pub use observe::Observer;
 pub use path::{BootPath, PathError};
 pub use responder::Responder;
 pub use server::Server;
-pub use storage::{File, NoUpload, OpenError, OpenRequest, OutOfBounds, Storage, Upload};
+pub use storage::{
+    File, NoUpload, OneOf, OpenError, OpenRequest, OutOfBounds, Refusal, Storage, Then, Upload,
+};
 pub use time::Instant;

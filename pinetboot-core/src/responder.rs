@@ -5,7 +5,8 @@ use core::net::SocketAddrV4;
 use core::time::Duration;
 
 use crate::dhcp::{Arrival, MAX_LEN, Message, Op, Port, Reply, Respond};
-use crate::observe::{Event, Observer, Rejection};
+use crate::event::{self, Event, Rejected, Rejection};
+use crate::observe::{Observer, Ticks};
 use crate::{Datagram, Instant, Net};
 
 /// Answers DHCP messages from a [`Net`] by a [`ProxyDhcp`](crate::dhcp::ProxyDhcp) or a
@@ -32,6 +33,7 @@ pub struct Responder<N: Net, R, O, const HELD: usize = 4> {
     observer: O,
     delay: Duration,
     port: fn(N::Local) -> Port,
+    ticks: Ticks,
     held: [Option<Held<N::Local>>; HELD],
     /// Where replies are written: a request is lent from the network while its reply is made.
     memory: [[u8; MAX_LEN]; HELD],
@@ -55,6 +57,7 @@ impl<N: Net, R: Respond, O: Observer, const HELD: usize> Responder<N, R, O, HELD
             observer,
             delay: Duration::ZERO,
             port: |_| Port::Server,
+            ticks: Ticks::default(),
             held: [const { None }; HELD],
             memory: [[0; MAX_LEN]; HELD],
         }
@@ -84,7 +87,7 @@ impl<N: Net, R: Respond, O: Observer, const HELD: usize> Responder<N, R, O, HELD
         }
     }
 
-    /// Handles one datagram, or sends what is due if that comes first.
+    /// Handles one datagram, or what is due if that comes first: replies held back, and the observer's tick.
     ///
     /// # Errors
     ///
@@ -92,8 +95,8 @@ impl<N: Net, R: Respond, O: Observer, const HELD: usize> Responder<N, R, O, HELD
     pub async fn turn(&mut self) -> Result<(), N::Error> {
         let (due, oldest) = self.oldest();
         let free = self.held.iter().position(Option::is_none);
-        let Self { net, respond, observer, held, memory, delay, port } = self;
-        let now = match (net.recv(due).await?, free) {
+        let Self { net, respond, observer, held, memory, delay, port, ticks } = self;
+        let now = match (net.recv(due.min(ticks.next(observer))).await?, free) {
             (None, _) => net.now(),
             (Some(datagram), free) => {
                 let at = datagram.at;
@@ -108,6 +111,7 @@ impl<N: Net, R: Respond, O: Observer, const HELD: usize> Responder<N, R, O, HELD
             }
         };
         self.send_due(now).await;
+        self.ticks.tell(now, &mut self.observer);
         Ok(())
     }
 
@@ -162,7 +166,8 @@ fn answer<L, R: Respond, O: Observer>(
     let request = match Message::parse(bytes) {
         Ok(request) => request,
         Err(error) => {
-            observer.observe(at, &Event::Rejected { peer, why: Rejection::NotDhcp(error) });
+            let rejected = Rejected { peer, why: Rejection::NotDhcp(error) };
+            observer.observe(at, &Event::Rejected(rejected), None);
             return None;
         }
     };
@@ -175,7 +180,7 @@ fn answer<L, R: Respond, O: Observer>(
         Ok(reply) => trace!("to {}: {} {}", reply.to, reply.kind, reply.address),
         Err(silence) => trace!("no answer to {}: {}", request.header.hardware, silence),
     }
-    observer.observe(at, &Event::Dhcp { peer, request: &request, answer });
+    observer.observe(at, &Event::Dhcp(event::Dhcp { peer, request: &request, answer }), None);
     answer.ok()
 }
 

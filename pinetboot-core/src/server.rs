@@ -14,8 +14,9 @@ pub use session::Session;
 use session::{Sink, Source};
 use table::Table;
 
-use crate::observe::{Direction, Event, Observer, Rejection};
-use crate::storage::{OpenError, OpenRequest, Storage};
+use crate::event::{Direction, Event, PeerError, Refused, Rejected, Rejection, Repeated, Requested, Started};
+use crate::observe::{Observer, Ticks};
+use crate::storage::{OpenError, OpenRequest, Refusal, Storage};
 use crate::tftp::{ErrorCode, Limits, Mode, Options, Outcome, Packet, ParseError, Receiver, Request, Sender};
 use crate::transfer::{Progress, Route, Transfer, send};
 use crate::{BootPath, Datagram, File, Instant, Net};
@@ -25,29 +26,28 @@ use crate::{BootPath, Datagram, File, Instant, Net};
 /// `MAX` bounds the session table and must be a power of two; the places themselves are the caller's
 /// ([`Session`]), and there may be fewer. Keep `MAX` at twice the places or more when they are many: the table slows
 /// down when nearly full.
-pub struct Server<'s, N: Net, S: Storage, O, const MAX: usize> {
+pub struct Server<'s, N: Net, S: Storage, O: Observer, const MAX: usize> {
     net: N,
     storage: S,
     observer: O,
     limits: Limits,
-    table: Table<'s, N::Local, S, MAX>,
+    table: Table<'s, N::Local, S, O::Transfer, MAX>,
     /// No session's deadline is before this.
     sweep_at: Instant,
     /// Since when that is over, but not acted upon because datagrams were here.
     overdue: Option<Instant>,
+    ticks: Ticks,
 }
+
+/// A place for a session of a server over this network, with this storage and this observer.
+pub type Place<N, S, O> = Option<Session<<N as Net>::Local, S, <O as Observer>::Transfer>>;
 
 impl<'s, N: Net, S: Storage, O: Observer, const MAX: usize> Server<'s, N, S, O, MAX> {
     /// A server with room for as many transfers as there are `places`, and no more than `MAX`.
-    pub fn new(
-        net: N,
-        storage: S,
-        observer: O,
-        limits: Limits,
-        places: &'s mut [Option<Session<N::Local, S>>],
-    ) -> Self {
+    pub fn new(net: N, storage: S, observer: O, limits: Limits, places: &'s mut [Place<N, S, O>]) -> Self {
         let table = Table::new(places);
-        Self { net, storage, observer, limits, table, sweep_at: Instant::MAX, overdue: None }
+        let (sweep_at, overdue, ticks) = (Instant::MAX, None, Ticks::default());
+        Self { net, storage, observer, limits, table, sweep_at, overdue, ticks }
     }
 
     /// Serves until the network fails or wants to stop. May be called again after that, and goes on where it was.
@@ -61,14 +61,15 @@ impl<'s, N: Net, S: Storage, O: Observer, const MAX: usize> Server<'s, N, S, O, 
         }
     }
 
-    /// Handles one datagram, or the deadline if it comes first.
+    /// Handles one datagram, or what is due if that comes first: what sessions wait for, and the observer's tick.
     ///
     /// # Errors
     ///
     /// What the network says.
     pub async fn turn(&mut self) -> Result<(), N::Error> {
         let Self { net, storage, observer, limits, table, .. } = self;
-        let (now, action, heard) = match net.recv(self.sweep_at).await? {
+        let deadline = self.sweep_at.min(self.ticks.next(observer));
+        let (now, action, heard) = match net.recv(deadline).await? {
             Some(datagram) => {
                 let asked = N::address(datagram.local);
                 (datagram.at, decide(table, storage, observer, limits, datagram, asked).await, true)
@@ -78,8 +79,8 @@ impl<'s, N: Net, S: Storage, O: Observer, const MAX: usize> Server<'s, N, S, O, 
         match action {
             Action::Nothing => {}
             Action::Drive(place) => self.drive(place, now).await,
-            Action::Answer { from, to, refusal, instead_of } => {
-                send(&mut self.net, from, to, &refusal.packet()).await;
+            Action::Answer { from, to, error, instead_of } => {
+                send(&mut self.net, from, to, &error.packet()).await;
                 if let Some(place) = instead_of {
                     self.end(place, now, Outcome::Superseded);
                 }
@@ -95,6 +96,7 @@ impl<'s, N: Net, S: Storage, O: Observer, const MAX: usize> Server<'s, N, S, O, 
                 self.sweep(now).await;
             }
         }
+        self.ticks.tell(now, &mut self.observer);
         Ok(())
     }
 
@@ -135,8 +137,8 @@ impl<'s, N: Net, S: Storage, O: Observer, const MAX: usize> Server<'s, N, S, O, 
         self.table.len()
     }
 
-    async fn begin(&mut self, now: Instant, beginning: Beginning<N::Local, S>) {
-        let Beginning { at, peer, fingerprint, opened, options } = beginning;
+    async fn begin(&mut self, now: Instant, beginning: Beginning<N::Local, S, O::Transfer>) {
+        let Beginning { at, peer, fingerprint, opened, options, mut context } = beginning;
         if let Some(place) = self.table.find(peer) {
             self.end(place, now, Outcome::Superseded);
         } else if self.table.is_full()
@@ -145,7 +147,8 @@ impl<'s, N: Net, S: Storage, O: Observer, const MAX: usize> Server<'s, N, S, O, 
             self.end(place, now, Outcome::TimedOut);
         }
         let Some(local) = self.net.open(at, peer) else {
-            self.observer.observe(now, &Event::Rejected { peer, why: Rejection::NoPort });
+            let rejected = Rejected { peer, why: Rejection::NoPort };
+            self.observer.observe(now, &Event::Rejected(rejected), Some(&mut context));
             return send(&mut self.net, at, peer, &BUSY.packet()).await;
         };
         let limits = self.limits.within(self.net.max_payload(at, peer));
@@ -158,7 +161,8 @@ impl<'s, N: Net, S: Storage, O: Observer, const MAX: usize> Server<'s, N, S, O, 
             Transfer::Out(_, source) => (Direction::Read, Some(source.len())),
             Transfer::In(..) => (Direction::Write, options.transfer_size),
         };
-        self.observer.observe(now, &Event::Started { peer, direction, len, terms });
+        let started = Started { peer, direction, len, terms };
+        self.observer.observe(now, &Event::Started(started), Some(&mut context));
         let session = Session {
             peer,
             local,
@@ -167,6 +171,8 @@ impl<'s, N: Net, S: Storage, O: Observer, const MAX: usize> Server<'s, N, S, O, 
             heard: now,
             until: Instant::MAX,
             told: false,
+            early_terminate: false,
+            context,
             transfer,
         };
         match self.table.insert(session) {
@@ -189,7 +195,7 @@ impl<'s, N: Net, S: Storage, O: Observer, const MAX: usize> Server<'s, N, S, O, 
                 {
                     session.told = true;
                     let report = session.report(Outcome::Complete { bytes });
-                    self.observer.observe(now, &Event::Finished(report));
+                    self.observer.observe(now, &Event::Finished(report), Some(&mut session.context));
                 }
             }
             Progress::Over(outcome) => self.end(place, now, outcome),
@@ -197,10 +203,11 @@ impl<'s, N: Net, S: Storage, O: Observer, const MAX: usize> Server<'s, N, S, O, 
     }
 
     fn end(&mut self, place: usize, now: Instant, outcome: Outcome) {
-        let Some(session) = self.table.remove(place) else { return };
+        let Some(mut session) = self.table.remove(place) else { return };
         self.net.close(session.local);
         if !session.told {
-            self.observer.observe(now, &Event::Finished(session.report(outcome)));
+            let report = session.report(outcome);
+            self.observer.observe(now, &Event::Finished(report), Some(&mut session.context));
         }
     }
 
@@ -223,28 +230,29 @@ impl<'s, N: Net, S: Storage, O: Observer, const MAX: usize> Server<'s, N, S, O, 
 }
 
 /// What a datagram calls for, once it is no longer lent.
-enum Action<L, S: Storage> {
+enum Action<L, S: Storage, T> {
     Nothing,
     /// The session at this place has news.
     Drive(usize),
-    /// Someone gets an ERROR, outside any transfer.
+    /// The sender gets an ERROR, outside any transfer.
     Answer {
         from: L,
         to: SocketAddrV4,
-        refusal: Refusal,
+        error: ErrorText,
         /// The session of a client that asked for something else meanwhile.
         instead_of: Option<usize>,
     },
-    Begin(Beginning<L, S>),
+    Begin(Beginning<L, S, T>),
 }
 
 /// A transfer about to begin.
-struct Beginning<L, S: Storage> {
+struct Beginning<L, S: Storage, T> {
     at: L,
     peer: SocketAddrV4,
     fingerprint: u32,
     opened: Opened<S>,
     options: Options,
+    context: T,
 }
 
 enum Opened<S: Storage> {
@@ -252,13 +260,27 @@ enum Opened<S: Storage> {
     Write(Sink<S::Upload>),
 }
 
+/// Why a request is refused: what the client is told, and the storage's own words if that refused.
+struct Unopened<R> {
+    error: ErrorText,
+    cause: Option<R>,
+}
+
+impl<R: Refusal> From<R> for Unopened<R> {
+    fn from(refusal: R) -> Self {
+        let error = refusal.error();
+        Self { error: ErrorText { code: error.code(), text: error.text() }, cause: Some(refusal) }
+    }
+}
+
+/// An ERROR, as it is sent.
 #[derive(Clone, Copy)]
-struct Refusal {
+struct ErrorText {
     code: ErrorCode,
     text: &'static str,
 }
 
-impl Refusal {
+impl ErrorText {
     const fn new(code: ErrorCode) -> Self {
         Self { code, text: code.meaning() }
     }
@@ -266,17 +288,22 @@ impl Refusal {
     const fn packet(self) -> Packet<'static> {
         Packet::Error { code: self.code, message: self.text.as_bytes() }
     }
+
+    /// The server refuses by itself.
+    const fn refuses<R>(self) -> Unopened<R> {
+        Unopened { error: self, cause: None }
+    }
 }
 
 /// Understands a datagram: which session it belongs to, or what else it calls for.
 async fn decide<L, S, O, const MAX: usize>(
-    table: &mut Table<'_, L, S, MAX>,
+    table: &mut Table<'_, L, S, O::Transfer, MAX>,
     storage: &mut S,
     observer: &mut O,
     limits: &Limits,
     datagram: Datagram<'_, L>,
     asked: Option<Ipv4Addr>,
-) -> Action<L, S>
+) -> Action<L, S, O::Transfer>
 where
     L: Copy + Eq,
     S: Storage,
@@ -286,19 +313,19 @@ where
     let known =
         table.find(peer).filter(|place| table.session(*place).is_some_and(|session| session.local == local));
     let answer =
-        |code| Action::Answer { from: local, to: peer, refusal: Refusal::new(code), instead_of: None };
+        |code| Action::Answer { from: local, to: peer, error: ErrorText::new(code), instead_of: None };
     let packet = match Packet::parse(bytes) {
         Ok(packet) => packet,
         Err(error) => {
-            observer.observe(now, &Event::Rejected { peer, why: Rejection::Malformed(error) });
-            return match known.and_then(|place| Some((place, table.session(place)?))) {
-                Some((place, session)) => {
-                    session.transfer.abort(ErrorCode::ILLEGAL_OPERATION);
-                    Action::Drive(place)
-                }
-                None if may_be_answered(bytes, error) => answer(ErrorCode::ILLEGAL_OPERATION),
-                None => Action::Nothing,
+            let event = Event::Rejected(Rejected { peer, why: Rejection::Malformed(error) });
+            let Some((place, session)) = known.and_then(|place| Some((place, table.session(place)?))) else {
+                observer.observe(now, &event, None);
+                let answered = may_be_answered(bytes, error);
+                return if answered { answer(ErrorCode::ILLEGAL_OPERATION) } else { Action::Nothing };
             };
+            observer.observe(now, &event, Some(&mut session.context));
+            session.transfer.abort(ErrorCode::ILLEGAL_OPERATION);
+            return Action::Drive(place);
         }
     };
     trace!("from {}: {}", peer, packet);
@@ -312,11 +339,20 @@ where
         packet => match known.and_then(|place| Some((place, table.session(place)?))) {
             Some((place, session)) => {
                 session.heard = now;
+                // After a file that is whole an ERROR changes nothing, and is not told.
+                if let Packet::Error { code, message } = packet
+                    && !session.told
+                {
+                    session.early_terminate = packet == Packet::EARLY_TERMINATE;
+                    let event = Event::PeerError(PeerError { peer, code, message });
+                    observer.observe(now, &event, Some(&mut session.context));
+                }
                 session.transfer.handle(now, &packet).await;
                 Action::Drive(place)
             }
             None => {
-                observer.observe(now, &Event::Rejected { peer, why: Rejection::UnknownTransfer });
+                let rejected = Rejected { peer, why: Rejection::UnknownTransfer };
+                observer.observe(now, &Event::Rejected(rejected), None);
                 // > If a source TID does not match, the packet should be discarded as erroneously sent from somewhere
                 // > else. An error packet should be sent to the source of the incorrect packet, while not disturbing
                 // > the transfer. (RFC 1350, section 4)
@@ -332,14 +368,14 @@ where
 
 /// Understands a request: one that came before, one that is refused, or a file to open.
 async fn requested<L, S, O, const MAX: usize>(
-    table: &mut Table<'_, L, S, MAX>,
+    table: &mut Table<'_, L, S, O::Transfer, MAX>,
     storage: &mut S,
     observer: &mut O,
     limits: &Limits,
     datagram: Datagram<'_, L>,
     asked: Option<Ipv4Addr>,
     (direction, request): (Direction, &Request<'_>),
-) -> Action<L, S>
+) -> Action<L, S, O::Transfer>
 where
     L: Copy + Eq,
     S: Storage,
@@ -356,23 +392,27 @@ where
         && session.fingerprint == fingerprint
         && !session.stalled(now)
     {
-        observer.observe(now, &Event::Repeated { peer });
+        observer.observe(now, &Event::Repeated(Repeated { peer }), Some(&mut session.context));
         return Action::Nothing;
     }
     let opened = if current.is_none() && table.is_full() && table.yielding(now).is_none() {
-        Err(BUSY)
+        Err(BUSY.refuses())
     } else {
         open(storage, limits, (peer, asked), direction, request).await
     };
     match opened {
         Ok(opened) => {
-            observer.observe(now, &Event::Requested { peer, direction, filename, options });
-            Action::Begin(Beginning { at: local, peer, fingerprint, opened, options })
+            let mut context = O::Transfer::default();
+            let requested = Requested { peer, direction, filename, options };
+            observer.observe(now, &Event::Requested(requested), Some(&mut context));
+            Action::Begin(Beginning { at: local, peer, fingerprint, opened, options, context })
         }
-        Err(refusal) => {
-            let Refusal { code, text: reason } = refusal;
-            observer.observe(now, &Event::Refused { peer, direction, filename, code, reason });
-            Action::Answer { from: local, to: peer, refusal, instead_of: current }
+        Err(Unopened { error, cause }) => {
+            let ErrorText { code, text: reason } = error;
+            let cause = cause.as_ref().map(|cause| cause as &dyn Refusal);
+            let refused = Refused { peer, direction, filename, code, reason, cause };
+            observer.observe(now, &Event::Refused(refused), None);
+            Action::Answer { from: local, to: peer, error, instead_of: current }
         }
     }
 }
@@ -383,24 +423,23 @@ async fn open<S: Storage>(
     (peer, asked): (SocketAddrV4, Option<Ipv4Addr>),
     direction: Direction,
     request: &Request<'_>,
-) -> Result<Opened<S>, Refusal> {
+) -> Result<Opened<S>, Unopened<S::Refusal>> {
     let path = BootPath::parse(request.filename)
-        .map_err(|error| Refusal { code: ErrorCode::ACCESS_VIOLATION, text: error.text() })?;
-    let refused = |error: OpenError| Refusal { code: error.code(), text: error.text() };
+        .map_err(|error| ErrorText { code: ErrorCode::ACCESS_VIOLATION, text: error.text() }.refuses())?;
     Ok(match direction {
         Direction::Read => {
-            let file = storage.open(&OpenRequest { path, peer, asked, len: None }).await.map_err(refused)?;
+            let file = storage.open(&OpenRequest { path, peer, asked, len: None }).await?;
             if request.mode == Mode::Netascii && file.len() > limits.netascii_len {
-                return Err(TOO_LONG);
+                return Err(TOO_LONG.refuses());
             }
             Opened::Read(Source::new(file, request.mode).await.map_err(|error| {
                 debug!("cannot read the file: {}", format_args!("{error:?}"));
-                refused(OpenError::Failed)
+                S::Refusal::from(OpenError::Failed)
             })?)
         }
         Direction::Write => {
             let len = request.options.transfer_size;
-            let upload = storage.create(&OpenRequest { path, peer, asked, len }).await.map_err(refused)?;
+            let upload = storage.create(&OpenRequest { path, peer, asked, len }).await?;
             Opened::Write(Sink::new(upload, request.mode))
         }
     })
@@ -416,12 +455,12 @@ fn fingerprint(bytes: &[u8]) -> u32 {
     bytes.iter().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
 }
 
-const TOO_LONG: Refusal =
-    Refusal { code: ErrorCode::NOT_DEFINED, text: "too long for mode netascii, ask in mode octet" };
+const TOO_LONG: ErrorText =
+    ErrorText { code: ErrorCode::NOT_DEFINED, text: "too long for mode netascii, ask in mode octet" };
 
-const STOPPED: Refusal = Refusal { code: ErrorCode::NOT_DEFINED, text: "the server was stopped" };
+const STOPPED: ErrorText = ErrorText { code: ErrorCode::NOT_DEFINED, text: "the server was stopped" };
 
-const BUSY: Refusal = Refusal { code: ErrorCode::NOT_DEFINED, text: "server busy, try again later" };
+const BUSY: ErrorText = ErrorText { code: ErrorCode::NOT_DEFINED, text: "server busy, try again later" };
 
 const SWEEP_INTERVAL: Duration = Duration::from_millis(10);
 

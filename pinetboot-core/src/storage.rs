@@ -1,11 +1,16 @@
 //! Where the bytes are: what a server asks of a file system, a flash archive or a card.
 
+mod refusal;
+mod then;
+
 use core::convert::Infallible;
 use core::fmt;
 use core::net::{Ipv4Addr, SocketAddrV4};
 
+pub use refusal::{OpenError, Refusal};
+pub use then::{OneOf, Then};
+
 use crate::BootPath;
-use crate::tftp::ErrorCode;
 
 /// A place with boot files.
 #[allow(async_fn_in_trait)] // See `Net`.
@@ -14,22 +19,24 @@ pub trait Storage {
     type File: File;
     /// A file being written: [`NoUpload`] where nothing ever is.
     type Upload: Upload;
+    /// Why a file is not opened: [`OpenError`] where no more is known than what the client is told.
+    type Refusal: Refusal + From<OpenError>;
 
     /// Opens a file for reading.
     ///
     /// # Errors
     ///
     /// Why not; the client is told by the TFTP error of the same meaning.
-    async fn open(&mut self, request: &OpenRequest<'_>) -> Result<Self::File, OpenError>;
+    async fn open(&mut self, request: &OpenRequest<'_>) -> Result<Self::File, Self::Refusal>;
 
     /// Makes a file to be written. The default refuses: a boot server is read-only unless it says otherwise.
     ///
     /// # Errors
     ///
     /// Why not; the client is told by the TFTP error of the same meaning.
-    async fn create(&mut self, request: &OpenRequest<'_>) -> Result<Self::Upload, OpenError> {
+    async fn create(&mut self, request: &OpenRequest<'_>) -> Result<Self::Upload, Self::Refusal> {
         let _ = request;
-        Err(OpenError::Denied)
+        Err(OpenError::Denied.into())
     }
 }
 
@@ -172,54 +179,3 @@ impl fmt::Display for OutOfBounds {
 }
 
 impl core::error::Error for OutOfBounds {}
-
-/// Why a file cannot be opened or made: the TFTP errors that a server can mean.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[non_exhaustive]
-pub enum OpenError {
-    /// There is no such file. For a Pi this is an ordinary answer: many files are optional.
-    NotFound,
-    /// It is there, or would be, but not for this client.
-    Denied,
-    /// No room for it.
-    NoSpace,
-    /// It is there already and is not overwritten.
-    Exists,
-    /// Reading or writing failed.
-    Failed,
-}
-
-impl OpenError {
-    /// The TFTP error that tells the client so (RFC 1350, appendix).
-    pub const fn code(self) -> ErrorCode {
-        match self {
-            Self::NotFound => ErrorCode::FILE_NOT_FOUND,
-            Self::Denied => ErrorCode::ACCESS_VIOLATION,
-            Self::NoSpace => ErrorCode::DISK_FULL,
-            Self::Exists => ErrorCode::FILE_EXISTS,
-            Self::Failed => ErrorCode::NOT_DEFINED,
-        }
-    }
-}
-
-impl OpenError {
-    /// What the client is told.
-    pub const fn text(self) -> &'static str {
-        match self {
-            Self::NotFound => "file not found",
-            Self::Denied => "access denied",
-            Self::NoSpace => "no space left",
-            Self::Exists => "file exists already",
-            Self::Failed => "input/output error",
-        }
-    }
-}
-
-impl fmt::Display for OpenError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.text())
-    }
-}
-
-impl core::error::Error for OpenError {}

@@ -130,7 +130,18 @@ impl<F: File, U: Upload> Transfer<F, U> {
             Self::Out(sender, _) => (sender.block_size(), sender.window_size()),
             Self::In(receiver, _) => (receiver.block_size(), receiver.window_size()),
         };
-        Report { peer, direction, outcome, began, len, bytes, resent, block_size, window_size }
+        Report {
+            peer,
+            direction,
+            outcome,
+            began,
+            early_terminate: false, // for a server to know: it has the client's text
+            len,
+            bytes,
+            resent,
+            block_size,
+            window_size,
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 use dhcp::{captured, ip};
 use pinetboot_core::dhcp::{Boot, Clients, MAX_LEN, Message, Port, ProxyDhcp, Silence};
+use pinetboot_core::event::{Dhcp, Rejected};
 use pinetboot_core::{Datagram, Event, Instant, Net, Observer, Rejection, Responder, block_on};
 
 /// What comes, and what went.
@@ -68,17 +69,36 @@ impl Net for Tape {
 }
 
 /// Events, as text.
-#[derive(Default)]
-struct Log(Vec<String>);
+struct Log {
+    lines: Vec<String>,
+    wake_at: Instant,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { lines: Vec::new(), wake_at: Instant::MAX }
+    }
+}
 
 impl Observer for Log {
-    fn observe(&mut self, _: Instant, event: &Event<'_>) {
-        self.0.push(match event {
-            Event::Dhcp { request, answer: Ok(reply), .. } => format!("{request}: {}", reply.kind),
-            Event::Dhcp { request, answer: Err(silence), .. } => format!("{request}: {silence}"),
-            Event::Rejected { why: Rejection::NotDhcp(error), .. } => error.to_string(),
+    type Transfer = ();
+
+    fn observe(&mut self, now: Instant, event: &Event<'_>, transfer: Option<&mut ()>) {
+        assert_eq!(transfer, None, "no transfer here");
+        self.lines.push(match event {
+            Event::Dhcp(Dhcp { request, answer: Ok(reply), .. }) => format!("{request}: {}", reply.kind),
+            Event::Dhcp(Dhcp { request, answer: Err(silence), .. }) => format!("{request}: {silence}"),
+            Event::Rejected(Rejected { why: Rejection::NotDhcp(error), .. }) => error.to_string(),
+            Event::Tick => {
+                self.wake_at = now + Duration::from_secs(1);
+                format!("tick at {now}")
+            }
             other => format!("{other:?}"),
         });
+    }
+
+    fn wake_at(&self) -> Instant {
+        self.wake_at
     }
 }
 
@@ -114,7 +134,7 @@ fn pis_are_answered_and_everything_is_told() {
     let expected = [(1, 67, EVERYONE.to_owned()), (5, 67, "10.88.0.1:67".to_owned())];
     assert_eq!(sent(responder.net_mut()), expected);
     assert_eq!(
-        responder.observer_mut().0,
+        responder.observer_mut().lines,
         [
             "DISCOVER from e4:5f:01:09:02:f7: OFFER",
             "DISCOVER from e4:5f:01:09:02:f7: clients of this kind are not served",
@@ -150,7 +170,53 @@ fn a_second_port_is_known() {
     }
     let expected = [(0, 4011, EVERYONE.to_owned()), (2, 67, EVERYONE.to_owned())];
     assert_eq!(sent(responder.net_mut()), expected);
-    assert!(responder.observer_mut().0[1].ends_with(&Silence::ForAnother.to_string()));
+    assert!(responder.observer_mut().lines[1].ends_with(&Silence::ForAnother.to_string()));
+}
+
+#[test]
+fn an_observer_is_told_the_time_whether_something_comes_or_not() {
+    let asked: Vec<_> = (1..=20).map(|number| (number * 100, 67, "pi4-discover")).collect();
+    let log = Log { wake_at: Instant::from_millis(950), ..Log::default() };
+    let mut responder =
+        Responder::<_, _, _, 4>::new(Tape::new(&asked), proxy(), log).delay(Duration::from_millis(250));
+    while responder.net_mut().now < Instant::from_millis(2950) {
+        block_on(responder.turn()).unwrap();
+    }
+    let times: Vec<_> = sent(responder.net_mut()).into_iter().map(|(at, ..)| at).collect();
+    let expected: Vec<_> = (1..=20).map(|number| number * 100 + 250).collect();
+    assert_eq!(times, expected, "replies wait for their own moment");
+    let ticks: Vec<_> =
+        responder.observer_mut().lines.iter().filter_map(|line| line.strip_prefix("tick at ")).collect();
+    assert_eq!(ticks, ["0.950000 s", "1.950000 s", "2.950000 s"]);
+}
+
+/// It costs turns, but the replies come when they should.
+#[test]
+fn an_observer_that_always_wants_to_be_told_delays_nothing() {
+    struct Eager(u32);
+    impl Observer for Eager {
+        type Transfer = ();
+
+        fn observe(&mut self, _: Instant, event: &Event<'_>, _: Option<&mut ()>) {
+            self.0 += u32::from(matches!(event, Event::Tick));
+        }
+
+        fn wake_at(&self) -> Instant {
+            Instant::ZERO
+        }
+    }
+    let asked = [(0, 67, "pi4-discover"), (500, 67, "pi4-discover")];
+    let mut responder =
+        Responder::<_, _, _>::new(Tape::new(&asked), proxy(), Eager(0)).delay(Duration::from_secs(2));
+    let mut turns = 0;
+    while responder.net_mut().sent.len() < 2 {
+        block_on(responder.turn()).unwrap();
+        turns += 1;
+    }
+    let times: Vec<_> = sent(responder.net_mut()).into_iter().map(|(at, ..)| at).collect();
+    assert_eq!(times, [2000, 2500]);
+    assert!(turns < 300, "{turns} turns in 2.5 s");
+    assert_eq!(responder.observer_mut().0, 251, "a hundred times a second");
 }
 
 #[test]

@@ -175,6 +175,7 @@ fn a_probe_and_then_the_same_request_from_the_same_port_is_served() {
              0.000 * A: Read begins, 600 bytes by 1468 x 1
              0.000 {port} > A OACK tsize=600 blksize=1468
              0.001 A > {port} ERROR 0 Early terminate
+             0.001 * A: ends it, 0 Early terminate
              0.001 * A: Read peer's error 0, a probe; 0 bytes passed, 0 resent
              0.001 A > 69 RRQ config.txt octet tsize=0 blksize=1468
              0.001 * A: Read config.txt
@@ -197,12 +198,14 @@ fn the_other_ways_to_probe_are_known_too() {
          0.000 * A: Read begins, 600 bytes by 1468 x 4
          0.000 1001 > A OACK tsize=600 blksize=1468 windowsize=4
          0.001 A > 1001 ERROR 8 User aborted the transfer
+         0.001 * A: ends it, 8 User aborted the transfer
          0.001 * A: Read peer's error 8, a probe; 0 bytes passed, 0 resent
          0.002 A > 69 RRQ config.txt octet
          0.002 * A: Read config.txt, no options
          0.002 * A: Read begins, 600 bytes by 512 x 1
          0.002 1001 > A DATA 1 @0 +512
          0.003 A > 1001 ERROR 0 Early terminate
+         0.003 * A: ends it, 0 Early terminate
          0.003 * A: Read peer's error 0, a probe; 0 bytes passed, 0 resent
          0.004 A > 69 RRQ config.txt octet
          0.004 * A: Read config.txt, no options
@@ -211,6 +214,7 @@ fn the_other_ways_to_probe_are_known_too() {
          0.005 A > 1001 ACK 1
          0.005 1001 > A DATA 2 @512 +88
          0.006 A > 1001 ERROR 0 out of memory
+         0.006 * A: ends it, 0 out of memory
          0.006 * A: Read peer's error 0; 512 bytes passed, 0 resent",
     );
 }

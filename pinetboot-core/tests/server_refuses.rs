@@ -91,13 +91,15 @@ fn an_error_is_never_answered() {
 
 #[test]
 fn an_error_that_is_cut_short_ends_the_transfer_as_quietly() {
-    for error in ["00 05", "00 05 00", "00 05 00 00", "00 05 00 00 41"] {
+    let cut = ["00 05", "00 05 00", "00 05 00 00", "00 05 00 00 41"];
+    for (error, words) in cut.into_iter().zip(["", "", "", " A"]) {
         let left = lab().observed().play(&format!(
             "0.000 A > 69 RRQ config.txt octet tsize=0
              0.000 * A: Read config.txt
              0.000 * A: Read begins, 600 bytes by 512 x 1
              0.000 1001 > A OACK tsize=600
              0.010 A > 1001 HEX {error}
+             0.010 * A: ends it, 0{words}
              0.010 * A: Read peer's error 0, a probe; 0 bytes passed, 0 resent
              9.000 ."
         ));
@@ -216,6 +218,7 @@ fn a_full_table_is_told() {
          0.020 * A: Read begins, 3000 bytes by 512 x 1
          0.020 1001 > A DATA 1 @0 +512
          0.030 A > 1001 ERROR 0 enough
+         0.030 * A: ends it, 0 enough
          0.030 * A: Read peer's error 0, a probe; 0 bytes passed, 0 resent
          0.040 B > 69 RRQ config.txt octet
          0.040 * B: Read config.txt, no options
@@ -268,6 +271,7 @@ fn who_lacks_only_the_last_ack_makes_room() {
          1.200 * B: Read begins, 600 bytes by 512 x 1
          1.200 1001 > B DATA 1 @0 +512
          1.300 B > 1001 ERROR 0 enough
+         1.300 * B: ends it, 0 enough
          1.300 * B: Read peer's error 0, a probe; 0 bytes passed, 0 resent",
     );
     assert_eq!(left, 0);
@@ -314,6 +318,7 @@ fn a_lack_of_ports_is_told() {
          0.010 * B: rejected, NoPort
          0.010 69 > B ERROR 0 server busy, try again later
          0.020 A > 1001 ERROR 0 enough
+         0.020 * A: ends it, 0 enough
          0.020 * A: Read peer's error 0, a probe; 0 bytes passed, 0 resent
          0.030 B > 69 RRQ config.txt octet
          0.030 * B: Read config.txt, no options

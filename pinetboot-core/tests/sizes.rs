@@ -13,6 +13,7 @@ struct Flash;
 impl Storage for Flash {
     type File = &'static [u8];
     type Upload = NoUpload;
+    type Refusal = OpenError;
 
     async fn open(&mut self, _: &OpenRequest<'_>) -> Result<&'static [u8], OpenError> {
         Err(OpenError::NotFound)
@@ -43,6 +44,7 @@ fn a_place_in_the_servers_table() {
     let place = size_of::<Option<Session<(), Flash>>>();
     assert!(place <= 256, "{place}");
     assert_eq!(size_of::<Option<Session<u32, Flash>>>(), place, "room for a port or a descriptor");
+    assert_eq!(size_of::<Option<Session<(), Flash, [u8; 40]>>>(), place + 40, "the observer's own");
 }
 
 /// The future is what an executor must keep for the server's task.

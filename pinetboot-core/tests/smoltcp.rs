@@ -401,6 +401,7 @@ impl Files {
 impl Storage for Files {
     type File = Opened;
     type Upload = Received;
+    type Refusal = OpenError;
 
     async fn open(&mut self, request: &OpenRequest<'_>) -> Result<Opened, OpenError> {
         let name = request.path.file_name();

@@ -14,7 +14,7 @@ use crate::config::{Address, Config};
 use crate::configuration::{Text, configuration};
 use crate::heart::Heart;
 use crate::net::{self, Pool, Port};
-use crate::status::Status;
+use crate::status::{Name, Status};
 use crate::storage::Placed;
 use crate::trees::Trees;
 
@@ -91,7 +91,7 @@ impl<'a> Appliance<'a> {
         let mut metadata = net::Metadata::new();
         let pool = Pool::new(self.stack, memory, &mut metadata, &[PORT], &self.tftp);
         let trees = Trees::new(storage, &self.config);
-        let mut places: [Option<Session<Port, Trees<'_, S>>>; TRANSFERS] = [const { None }; TRANSFERS];
+        let mut places: [Option<Session<Port, Trees<'_, S>, Name>>; TRANSFERS] = [const { None }; TRANSFERS];
         let mut server = Server::<_, _, _, 4>::new(pool, trees, &self.status, Limits::default(), &mut places);
         let Ok(never) = server.run().await;
         match never {}

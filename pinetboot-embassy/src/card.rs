@@ -154,6 +154,7 @@ impl<'a> Files<'a> {
 impl<'a> Storage for Files<'a> {
     type File = CardFile<'a>;
     type Upload = NoUpload;
+    type Refusal = OpenError;
 
     async fn open(&mut self, request: &OpenRequest<'_>) -> Result<CardFile<'a>, OpenError> {
         let card = self.card;

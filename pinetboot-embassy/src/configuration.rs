@@ -3,7 +3,7 @@
 use core::net::{Ipv4Addr, SocketAddrV4};
 
 use embassy_time::{Duration, TimeoutError, with_timeout};
-use pinetboot_core::{BootPath, File, OpenError, OpenRequest, Storage};
+use pinetboot_core::{BootPath, File, OpenError, OpenRequest, Refusal, Storage};
 
 use crate::config::{Config, FILE_NAME, MAX_LEN};
 use crate::storage::Placed;
@@ -48,7 +48,8 @@ where
 {
     let path = BootPath::parse(FILE_NAME.as_bytes()).map_err(|_| OpenError::NotFound)?;
     let peer = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0); // nobody asked
-    let mut file = storage.open(&OpenRequest { path, peer, asked: None, len: None }).await?;
+    let opened = storage.open(&OpenRequest { path, peer, asked: None, len: None }).await;
+    let mut file = opened.map_err(|refusal| refusal.error())?;
     let len = usize::try_from(file.len()).unwrap_or(usize::MAX).min(text.len());
     let text = text.get_mut(..len).unwrap_or_default();
     file.read_exact_at(0, text).await.map_err(|_| OpenError::Failed)?;
@@ -79,6 +80,7 @@ mod tests {
     impl Storage for One {
         type File = Opened;
         type Upload = NoUpload;
+        type Refusal = OpenError;
 
         async fn open(&mut self, request: &OpenRequest<'_>) -> Result<Opened, OpenError> {
             assert!(request.path.components().eq([FILE_NAME]));

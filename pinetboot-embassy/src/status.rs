@@ -1,31 +1,27 @@
 //! What happened, for people: a line in the log for each boot and file, and an LED.
 
-use core::cell::{Cell, RefCell};
+use core::cell::Cell;
 use core::fmt;
-use core::net::SocketAddrV4;
 
 use heapless::Vec;
 use pinetboot_core::dhcp::MessageType;
+use pinetboot_core::event::{Dhcp, Refused, Rejected};
 use pinetboot_core::tftp::{ErrorCode, Outcome};
 use pinetboot_core::{Event, Instant, Observer, Rejection, Report};
-
-use crate::appliance::TRANSFERS;
 
 /// Told by the loops what happens. Logs it, and knows what the LED shows.
 #[derive(Debug, Default)]
 pub(crate) struct Status {
-    /// What was asked for last.
-    asked: RefCell<Name>,
-    /// What is on its way, and to whom.
-    transfers: RefCell<Vec<(SocketAddrV4, Name), TRANSFERS>>,
+    /// How many files are on their way.
+    under_way: Cell<usize>,
     /// How many transfers have failed.
     failed: Cell<u32>,
 }
 
 impl Status {
     /// Whether any file is on its way.
-    pub(crate) fn is_busy(&self) -> bool {
-        !self.transfers.borrow().is_empty()
+    pub(crate) const fn is_busy(&self) -> bool {
+        self.under_way.get() > 0
     }
 
     /// Counts (and wraps) with every transfer that failed.
@@ -33,15 +29,8 @@ impl Status {
         self.failed.get()
     }
 
-    fn started(&self, peer: SocketAddrV4) {
-        // There is room: no more are admitted.
-        let _full = self.transfers.borrow_mut().push((peer, self.asked.take()));
-    }
-
-    fn finished(&self, now: Instant, report: &Report) {
-        let mut transfers = self.transfers.borrow_mut();
-        let place = transfers.iter().position(|(peer, _)| *peer == report.peer);
-        let name = place.map(|place| transfers.swap_remove(place).1).unwrap_or_default();
+    fn finished(&self, now: Instant, report: &Report, name: &Name) {
+        self.under_way.set(self.under_way.get().saturating_sub(1));
         let Report { peer, bytes, resent, outcome, .. } = *report;
         match outcome {
             _ if report.is_probe() => debug!("{}: {} is there", peer, name),
@@ -62,28 +51,30 @@ impl Status {
 }
 
 impl Observer for &Status {
-    fn observe(&mut self, now: Instant, event: &Event<'_>) {
-        match event {
-            Event::Requested { filename, .. } => {
-                self.asked.replace(Name::of(filename));
-            }
-            Event::Started { peer, .. } => self.started(*peer),
-            Event::Finished(report) => self.finished(now, report),
+    type Transfer = Name;
+
+    fn observe(&mut self, now: Instant, event: &Event<'_>, transfer: Option<&mut Name>) {
+        match (event, transfer) {
+            (Event::Requested(requested), Some(name)) => *name = Name::of(requested.filename),
+            (Event::Started(_), _) => self.under_way.set(self.under_way.get() + 1),
+            (Event::Finished(report), Some(name)) => self.finished(now, report, name),
             // For a Pi this is an ordinary answer: many of its files are optional.
-            Event::Refused { peer, filename, code, .. } if *code == ErrorCode::FILE_NOT_FOUND => {
+            (Event::Refused(Refused { peer, filename, code: ErrorCode::FILE_NOT_FOUND, .. }), _) => {
                 debug!("{}: {} is not there", peer, Name::of(filename));
             }
-            Event::Refused { peer, filename, reason, .. } => {
+            (Event::Refused(Refused { peer, filename, reason, .. }), _) => {
                 warn!("{}: {} refused: {}", peer, Name::of(filename), reason);
             }
-            Event::Rejected { peer, why: Rejection::NoPort } => warn!("{}: no port left", peer),
-            Event::Dhcp { request, answer: Ok(reply), .. } if reply.kind == MessageType::Ack => {
+            (Event::Rejected(Rejected { peer, why: Rejection::NoPort, .. }), _) => {
+                warn!("{}: no port left", peer);
+            }
+            (Event::Dhcp(Dhcp { request, answer: Ok(reply), .. }), _) if reply.kind == MessageType::Ack => {
                 info!("{} has address {}", request.header.hardware, reply.address);
             }
-            Event::Dhcp { request, answer: Ok(reply), .. } => {
+            (Event::Dhcp(Dhcp { request, answer: Ok(reply), .. }), _) => {
                 debug!("{}: {} {}", request.header.hardware, reply.kind, reply.address);
             }
-            Event::Dhcp { request, answer: Err(silence), .. } => {
+            (Event::Dhcp(Dhcp { request, answer: Err(silence), .. }), _) => {
                 debug!("{}: not answered, {}", request.header.hardware, silence);
             }
             _ => {}
@@ -93,7 +84,7 @@ impl Observer for &Status {
 
 /// The end of a file's name, as it was asked for: as much as tells a person which it was.
 #[derive(Debug, Default)]
-struct Name(Vec<u8, 40>);
+pub(crate) struct Name(Vec<u8, 40>);
 
 impl Name {
     fn of(filename: &[u8]) -> Self {

@@ -23,8 +23,9 @@ impl<'a, S> Trees<'a, S> {
 impl<S: Storage> Storage for Trees<'_, S> {
     type File = S::File;
     type Upload = NoUpload;
+    type Refusal = S::Refusal;
 
-    async fn open(&mut self, request: &OpenRequest<'_>) -> Result<S::File, OpenError> {
+    async fn open(&mut self, request: &OpenRequest<'_>) -> Result<S::File, S::Refusal> {
         let lookup = Lookup::new(request.path);
         let Some(tree) = lookup.prefix().and_then(|pi| self.config.tree(pi)) else {
             return self.storage.open(request).await;
@@ -58,6 +59,7 @@ mod tests {
     impl Storage for Names {
         type File = Opened;
         type Upload = NoUpload;
+        type Refusal = OpenError;
 
         async fn open(&mut self, request: &OpenRequest<'_>) -> Result<Opened, OpenError> {
             Ok(Opened(request.path.to_string()))

@@ -3,14 +3,14 @@
 mod boot;
 mod dhcp;
 
-use std::collections::HashMap;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::Ipv4Addr;
 use std::rc::Rc;
 
 use indicatif::DecimalBytes;
+use pinetboot_core::event::{Refused, Rejected, Requested, Started};
 use pinetboot_core::pi::{BOOT_FILES, BootFile, Lookup, Model, Need, Row, Stage};
 use pinetboot_core::tftp::{ErrorCode, Outcome};
-use pinetboot_core::{BootPath, Direction, Event, Instant, Observer, Report};
+use pinetboot_core::{BootPath, Direction, Event, Instant, Observer, Refusal, Report};
 use tracing::{debug, info, warn};
 
 use crate::pis::Pis;
@@ -24,10 +24,6 @@ pub use dhcp::DhcpLog;
 #[derive(Debug)]
 pub struct Log {
     trees: Rc<Trees>,
-    /// What the last request was for that was accepted.
-    asked: String,
-    /// What the transfers under way are about.
-    names: HashMap<SocketAddrV4, String>,
     boots: Boots,
     rejected: u64,
 }
@@ -36,7 +32,7 @@ impl Log {
     /// A log for what is served from these trees; `pis` are those that are known.
     pub fn new(trees: Rc<Trees>, pis: Pis) -> Self {
         let boots = Boots::new(pis);
-        Self { trees, asked: String::new(), names: HashMap::new(), boots, rejected: 0 }
+        Self { trees, boots, rejected: 0 }
     }
 
     /// How many datagrams were no part of any transfer.
@@ -44,36 +40,27 @@ impl Log {
         self.rejected
     }
 
-    fn refused(
-        &mut self,
-        peer: SocketAddrV4,
-        direction: Direction,
-        filename: &[u8],
-        code: ErrorCode,
-        reason: &str,
-    ) {
+    fn refused(&mut self, refused: &Refused<'_>) {
+        let Refused { peer, direction, filename, code, reason, cause, .. } = *refused;
         let file = filename.escape_ascii().to_string();
         let client = peer.ip();
         let path = BootPath::parse(filename).ok();
         match (direction, code, path) {
             (Direction::Read, ErrorCode::FILE_NOT_FOUND, Some(path)) => {
                 self.boots.missed(peer, &path);
-                let place = self.trees.place(*client, &path);
-                let place = place.display();
+                let place = cause.and_then(Refusal::place).unwrap_or(&file);
                 if self.may_be_missing(*client, &path) {
                     debug!(%client, file, "{client} asked for {file}, which is not there; that is normal");
                 } else {
-                    warn!(%client, file, %place, "{client} asked for {file}: there is no {place}");
+                    warn!(%client, file, place, "{client} asked for {file}: there is no {place}");
                 }
             }
-            (Direction::Read, ErrorCode::ACCESS_VIOLATION, Some(path)) => {
-                // Asked again, only to say why.
-                match self.trees.tree_of(*client).map(|tree| tree.open(&path)) {
-                    Some(Err(miss)) => {
-                        let place = miss.place.display();
-                        warn!(%client, file, %place, "{client} asked for {file}: cannot open {place}: {}", miss.reason);
+            (Direction::Read, ErrorCode::ACCESS_VIOLATION, Some(_)) => {
+                match cause.and_then(|cause| cause.place().zip(cause.reason())) {
+                    Some((place, why)) => {
+                        warn!(%client, file, place, "{client} asked for {file}: cannot open {place}: {why}");
                     }
-                    _ => warn!(%client, file, "{client} asked for {file}: {reason}"),
+                    None => warn!(%client, file, "{client} asked for {file}: {reason}"),
                 }
             }
             (Direction::Read, ..) => warn!(%client, file, "{client} asked for {file}: {reason}"),
@@ -108,8 +95,7 @@ impl Log {
             .any(|name| BootPath::parse(name.as_bytes()).is_ok_and(|another| tree.open(&another).is_ok()))
     }
 
-    fn finished(&mut self, now: Instant, report: &Report) {
-        let file = self.names.remove(&report.peer).unwrap_or_default();
+    fn finished(&mut self, now: Instant, report: &Report, file: &str) {
         let path = BootPath::parse(file.as_bytes()).ok();
         let client = self.boots.name(report.peer, path.as_ref());
         let Report { bytes, resent, .. } = *report;
@@ -186,33 +172,30 @@ impl Log {
 }
 
 impl Observer for Log {
-    fn observe(&mut self, now: Instant, event: &Event<'_>) {
-        match *event {
-            Event::Requested { peer, direction, filename, options } => {
+    /// The file's name.
+    type Transfer = String;
+
+    fn observe(&mut self, now: Instant, event: &Event<'_>, transfer: Option<&mut String>) {
+        match (event, transfer) {
+            (Event::Requested(Requested { peer, direction, filename, options, .. }), Some(name)) => {
                 let file = filename.escape_ascii().to_string();
                 let verb = match direction {
                     Direction::Read => "wants",
                     Direction::Write => "wants to write",
                 };
                 debug!("{peer} {verb} {file}, {options}");
-                // If it takes the place of another transfer, that ends before this one begins.
-                self.asked = file;
+                *name = file;
             }
-            Event::Refused { peer, direction, filename, code, reason } => {
-                self.refused(peer, direction, filename, code, reason);
+            (Event::Refused(refused), _) => self.refused(refused),
+            (Event::Repeated(repeated), _) => debug!("{} repeats its request", repeated.peer),
+            (Event::Started(Started { peer, len: Some(len), terms, .. }), _) => {
+                debug!("{peer}: {len} bytes in {terms}");
             }
-            Event::Repeated { peer } => debug!("{peer} repeats its request"),
-            Event::Started { peer, len, terms, .. } => {
-                self.names.insert(peer, std::mem::take(&mut self.asked));
-                match len {
-                    Some(len) => debug!("{peer}: {len} bytes in {terms}"),
-                    None => debug!("{peer}: {terms}"),
-                }
-            }
-            Event::Finished(report) => self.finished(now, &report),
-            Event::Rejected { peer, why } => {
+            (Event::Started(Started { peer, terms, .. }), _) => debug!("{peer}: {terms}"),
+            (Event::Finished(report), Some(file)) => self.finished(now, report, file),
+            (Event::Rejected(Rejected { peer, why, .. }), _) => {
                 self.rejected += 1;
-                debug!("{peer}: {why:?}");
+                debug!("{peer}: {why}");
             }
             _ => {}
         }

@@ -30,15 +30,16 @@ pub struct BootStorage {
 impl Storage for BootStorage {
     type File = Opened;
     type Upload = Incoming;
+    type Refusal = Miss;
 
-    async fn open(&mut self, request: &OpenRequest<'_>) -> Result<Self::File, OpenError> {
+    async fn open(&mut self, request: &OpenRequest<'_>) -> Result<Self::File, Miss> {
         self.trees.open(request)
     }
 
-    async fn create(&mut self, request: &OpenRequest<'_>) -> Result<Self::Upload, OpenError> {
+    async fn create(&mut self, request: &OpenRequest<'_>) -> Result<Self::Upload, Miss> {
         match &self.inbox {
-            Some(inbox) => inbox.create(&request.path, request.len),
-            None => Err(OpenError::Denied),
+            Some(inbox) => Ok(inbox.create(&request.path, request.len)?),
+            None => Err(OpenError::Denied.into()),
         }
     }
 }

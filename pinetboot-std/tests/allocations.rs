@@ -162,6 +162,7 @@ static CONTENT: [u8; LEN] = [7; LEN];
 impl Storage for Memory {
     type File = &'static [u8];
     type Upload = NoUpload;
+    type Refusal = OpenError;
 
     async fn open(&mut self, _: &OpenRequest<'_>) -> Result<Self::File, OpenError> {
         Ok(&CONTENT)
@@ -173,6 +174,7 @@ struct Files(Rc<Tree>);
 impl Storage for Files {
     type File = OnDisk;
     type Upload = NoUpload;
+    type Refusal = OpenError;
 
     async fn open(&mut self, request: &OpenRequest<'_>) -> Result<OnDisk, OpenError> {
         self.0.open(&request.path).map(OnDisk).map_err(|miss| miss.error)
@@ -198,6 +200,7 @@ struct Wasteful;
 impl Storage for Wasteful {
     type File = Copied;
     type Upload = NoUpload;
+    type Refusal = OpenError;
 
     async fn open(&mut self, _: &OpenRequest<'_>) -> Result<Copied, OpenError> {
         Ok(Copied)

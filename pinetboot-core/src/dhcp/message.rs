@@ -266,7 +266,7 @@ fn address(input: &[u8]) -> nom::IResult<&[u8], Ipv4Addr> {
 }
 
 /// Why a datagram is not a DHCP message. One byte.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum ParseError {

@@ -17,7 +17,10 @@ use crate::{Direction, Instant, Report};
 ///     [const { None }; 4]
 /// }
 /// ```
-pub struct Session<L, S: Storage> {
+///
+/// `L` is the network's [`Net::Local`](crate::Net::Local), `T` what the observer keeps of a transfer
+/// ([`Observer::Transfer`](crate::Observer::Transfer)); [`Place`](super::Place) says the same by their owners.
+pub struct Session<L, S: Storage, T = ()> {
     pub(super) peer: SocketAddrV4,
     pub(super) local: L,
     /// Of the request that began it.
@@ -29,16 +32,21 @@ pub struct Session<L, S: Storage> {
     pub(super) until: Instant,
     /// The file is whole and the observer knows; the session stays to acknowledge the last block once more.
     pub(super) told: bool,
+    /// The client has ended it with this text, as a Pi ends a probe.
+    pub(super) early_terminate: bool,
+    /// The observer's.
+    pub(super) context: T,
     pub(super) transfer: Transfer<Source<S::File>, Sink<S::Upload>>,
 }
 
-impl<L, S: Storage> Session<L, S> {
+impl<L, S: Storage, T> Session<L, S, T> {
     pub(super) fn report(&self, outcome: Outcome) -> Report {
         let direction = match self.transfer {
             Transfer::Out(..) => Direction::Read,
             Transfer::In(..) => Direction::Write,
         };
-        self.transfer.report(self.peer, direction, self.began, outcome)
+        let report = self.transfer.report(self.peer, direction, self.began, outcome);
+        Report { early_terminate: self.early_terminate, ..report }
     }
 
     /// The file's length if it is whole, and only the ACK of its last block may have to be sent once more.

@@ -8,8 +8,8 @@ use super::session::{STALLED as LEAST_WAIT, Session};
 use crate::Instant;
 use crate::storage::Storage;
 
-pub(super) struct Table<'s, L, S: Storage, const MAX: usize> {
-    places: &'s mut [Option<Session<L, S>>],
+pub(super) struct Table<'s, L, S: Storage, T, const MAX: usize> {
+    places: &'s mut [Option<Session<L, S, T>>],
     /// Peer to place.
     index: FnvIndexMap<SocketAddrV4, u16, MAX>,
     /// Where to look first for a free place.
@@ -18,8 +18,8 @@ pub(super) struct Table<'s, L, S: Storage, const MAX: usize> {
     yields_at: Instant,
 }
 
-impl<'s, L, S: Storage, const MAX: usize> Table<'s, L, S, MAX> {
-    pub(super) fn new(places: &'s mut [Option<Session<L, S>>]) -> Self {
+impl<'s, L, S: Storage, T, const MAX: usize> Table<'s, L, S, T, MAX> {
+    pub(super) fn new(places: &'s mut [Option<Session<L, S, T>>]) -> Self {
         places.fill_with(|| None);
         let usable = places.len().min(MAX).min(u16::MAX.into());
         Self {
@@ -34,12 +34,12 @@ impl<'s, L, S: Storage, const MAX: usize> Table<'s, L, S, MAX> {
         self.index.get(&peer).map(|place| usize::from(*place))
     }
 
-    pub(super) fn session(&mut self, place: usize) -> Option<&mut Session<L, S>> {
+    pub(super) fn session(&mut self, place: usize) -> Option<&mut Session<L, S, T>> {
         self.places.get_mut(place)?.as_mut()
     }
 
     /// Gives the session a place; `None` if there is none.
-    pub(super) fn insert(&mut self, session: Session<L, S>) -> Option<usize> {
+    pub(super) fn insert(&mut self, session: Session<L, S, T>) -> Option<usize> {
         let count = self.places.len();
         let place = (0..count)
             .map(|step| (self.cursor + step) % count)
@@ -50,7 +50,7 @@ impl<'s, L, S: Storage, const MAX: usize> Table<'s, L, S, MAX> {
         Some(place)
     }
 
-    pub(super) fn remove(&mut self, place: usize) -> Option<Session<L, S>> {
+    pub(super) fn remove(&mut self, place: usize) -> Option<Session<L, S, T>> {
         let session = self.places.get_mut(place)?.take()?;
         self.index.swap_remove(&session.peer);
         Some(session)
@@ -70,7 +70,7 @@ impl<'s, L, S: Storage, const MAX: usize> Table<'s, L, S, MAX> {
         if now < self.yields_at {
             return None;
         }
-        let yields_at = |place: &Option<Session<L, S>>| place.as_ref()?.yields_at();
+        let yields_at = |place: &Option<Session<L, S, T>>| place.as_ref()?.yields_at();
         let waiting =
             self.places.iter().enumerate().filter_map(|(place, slot)| Some((yields_at(slot)?, place)));
         let first = waiting.min();

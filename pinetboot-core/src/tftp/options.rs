@@ -10,7 +10,7 @@ use super::retry::Patience;
 ///
 /// Names are compared without regard to case (RFC 2347). Unknown options are ignored, as that RFC has it. Of an option
 /// that stands twice the first counts; the RFC does not say.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Options {
     /// `blksize`: bytes of payload in a DATA packet, 8 to 65464 (RFC 2348). A larger value is read as 65464, which
@@ -75,7 +75,7 @@ impl Options {
 }
 
 /// What one transfer goes by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Terms {
     /// Bytes of payload in every DATA packet but the last.

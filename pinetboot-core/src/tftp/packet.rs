@@ -127,6 +127,11 @@ impl fmt::Display for ErrorCode {
 }
 
 impl<'a> Packet<'a> {
+    /// The ERROR by which a Pi ends a request that only asked whether a file is there (captured, raspberrypi/firmware issue
+    /// 1700).
+    pub const EARLY_TERMINATE: Self =
+        Self::Error { code: ErrorCode::NOT_DEFINED, message: b"Early terminate" };
+
     /// Parses a datagram.
     ///
     /// Tolerated: bytes after an ACK, an ERROR without its final NUL, text or code (which is 0 then), an option without
@@ -246,7 +251,7 @@ impl<'a> Request<'a> {
 }
 
 /// Why a datagram is not a TFTP packet. One byte.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum ParseError {

@@ -8,7 +8,7 @@ use crate::Instant;
 ///
 /// The wait doubles with every try in a row, up to [`Patience::MAX_WAIT`], and is back at the start with every packet
 /// that moves the transfer on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Patience {
     timeout_ms: u32,

@@ -32,7 +32,7 @@ pub enum Step {
 }
 
 /// How a transfer ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Outcome {
     /// All of it went through and was acknowledged.

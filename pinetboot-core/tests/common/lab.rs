@@ -18,8 +18,9 @@ use core::net::{Ipv4Addr, SocketAddrV4};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
+use pinetboot_core::event::{PeerError, Refused, Rejected, Repeated, Requested, Started};
 use pinetboot_core::tftp::{Limits, Patience};
-use pinetboot_core::{Client, Datagram, Event, Instant, Net, Observer, Server, block_on};
+use pinetboot_core::{Client, Datagram, Event, Instant, Net, Observer, Report, Server, block_on};
 
 use super::memory::Memory;
 use super::script::{Line, compare, lines, show_outcome};
@@ -54,12 +55,18 @@ impl Lab {
     /// how many transfers are left.
     #[track_caller]
     pub(crate) fn play(self, script: &str) -> usize {
+        self.play_to((), script)
+    }
+
+    /// The same, with another observer beside the one that writes the script's lines.
+    #[track_caller]
+    pub(crate) fn play_to(self, beside: impl Observer, script: &str) -> usize {
         let expected = lines(script);
         let notes = Rc::new(RefCell::new(Vec::new()));
         let mut storage = self.storage;
         storage.notes = Rc::clone(&notes);
         let net = Scripted::new(&expected, (1001..1001 + self.ports).collect(), notes);
-        let observer = Notes { log: self.observed.then(|| Rc::clone(&net.log)) };
+        let observer = (Notes { log: self.observed.then(|| Rc::clone(&net.log)) }, beside);
         let mut places: Vec<_> = (0..self.places).map(|_| None).collect();
         let mut server = Server::<_, _, _, 16>::new(net, storage, observer, self.limits, &mut places);
         while let Err(End::Stop) = block_on(server.run()) {
@@ -203,29 +210,49 @@ impl Net for Scripted {
     }
 }
 
-/// Writes down what the observer is told.
+/// Writes down what the observer is told, and holds each event to the context that comes with it.
 struct Notes {
     log: Option<Rc<RefCell<Vec<Line>>>>,
 }
 
 impl Observer for Notes {
-    fn observe(&mut self, now: Instant, event: &Event<'_>) {
+    /// The client.
+    type Transfer = Option<SocketAddrV4>;
+
+    fn observe(&mut self, now: Instant, event: &Event<'_>, transfer: Option<&mut Option<SocketAddrV4>>) {
+        match (event, transfer) {
+            (Event::Requested(requested), Some(new)) => {
+                assert_eq!(new.replace(requested.peer), None, "a context that is not new");
+            }
+            (Event::Started(Started { peer, .. }), Some(known))
+            | (Event::Repeated(Repeated { peer, .. }), Some(known))
+            | (Event::PeerError(PeerError { peer, .. }), Some(known))
+            | (Event::Finished(Report { peer, .. }), Some(known))
+            | (Event::Rejected(Rejected { peer, .. }), Some(known)) => {
+                assert_eq!(*known, Some(*peer), "the context of another transfer");
+            }
+            (Event::Rejected(_) | Event::Refused(_) | Event::Tick, None) => {}
+            (event, context) => panic!("{event:?} with {context:?}"),
+        }
         let Some(log) = &self.log else { return };
         let text = match event {
-            Event::Requested { peer, direction, filename, options } => {
+            Event::Requested(Requested { peer, direction, filename, options, .. }) => {
                 let (name, file) = (name(*peer), String::from_utf8_lossy(filename));
                 let plain = if options.is_empty() { ", no options" } else { "" };
                 format!("{name}: {direction:?} {file}{plain}")
             }
-            Event::Refused { peer, direction, filename, code, reason } => {
+            Event::Refused(Refused { peer, direction, filename, code, reason, .. }) => {
                 let (name, file) = (name(*peer), String::from_utf8_lossy(filename));
                 format!("{name}: {direction:?} {file} refused, {} {reason}", code.0)
             }
-            Event::Repeated { peer } => format!("{}: repeated", name(*peer)),
-            Event::Started { peer, direction, len, terms } => {
+            Event::Repeated(repeated) => format!("{}: repeated", name(repeated.peer)),
+            Event::Started(Started { peer, direction, len, terms, .. }) => {
                 let len = len.map_or("unknown".into(), |len| len.to_string());
                 let (block, window) = (terms.block_size, terms.window_size);
                 format!("{}: {direction:?} begins, {len} bytes by {block} x {window}", name(*peer))
+            }
+            Event::PeerError(PeerError { peer, code, message, .. }) => {
+                format!("{}: ends it, {} {}", name(*peer), code.0, message.escape_ascii())
             }
             Event::Finished(report) => {
                 let (outcome, bytes) = (show_outcome(report.outcome), report.bytes);
@@ -236,10 +263,11 @@ impl Observer for Notes {
                     name(report.peer)
                 )
             }
-            Event::Rejected { peer, why } => format!("{}: rejected, {why:?}", name(*peer)),
+            Event::Rejected(Rejected { peer, why, .. }) => format!("{}: rejected, {why:?}", name(*peer)),
+            Event::Tick => "tick".into(),
             other => format!("{other:?}"),
         };
-        log.borrow_mut().push(Line::new(now, format!("* {text}")));
+        log.borrow_mut().push(Line::new(now, format!("* {}", text.trim_end())));
     }
 }
 

@@ -1,10 +1,11 @@
 //! Files in memory, which can be made to fail.
 
 use core::cell::RefCell;
+use core::fmt;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use pinetboot_core::{File, OpenError, OpenRequest, Storage, Upload};
+use pinetboot_core::{File, OpenError, OpenRequest, Refusal, Storage, Upload};
 
 use super::wire::content;
 
@@ -53,26 +54,55 @@ pub(crate) struct Finished {
 impl Storage for Memory {
     type File = Opened;
     type Upload = Written;
+    type Refusal = Miss;
 
-    async fn open(&mut self, request: &OpenRequest<'_>) -> Result<Opened, OpenError> {
+    async fn open(&mut self, request: &OpenRequest<'_>) -> Result<Opened, Miss> {
         let name = request.path.to_string();
         if name.starts_with("secret") {
-            return Err(OpenError::Denied);
+            return Err(Miss { error: OpenError::Denied, place: format!("memory:{name}") });
         }
-        self.files.get(&name).cloned().ok_or(OpenError::NotFound)
+        let file = self.files.get(&name).cloned();
+        file.ok_or_else(|| Miss { error: OpenError::NotFound, place: format!("memory:{name}") })
     }
 
-    async fn create(&mut self, request: &OpenRequest<'_>) -> Result<Written, OpenError> {
+    async fn create(&mut self, request: &OpenRequest<'_>) -> Result<Written, Miss> {
         let room = self.room.ok_or(OpenError::Denied)?;
         let name = request.path.to_string();
         if self.files.contains_key(&name) {
-            return Err(OpenError::Exists);
+            return Err(OpenError::Exists.into());
         }
         if request.len.is_some_and(|len| len > room as u64) {
-            return Err(OpenError::NoSpace);
+            return Err(OpenError::NoSpace.into());
         }
         self.notes.borrow_mut().push(format!("create {name}"));
         Ok(Written { name, bytes: Vec::new(), room, storage: self.clone() })
+    }
+}
+
+/// A file that is not there, or not to be had.
+#[derive(Debug)]
+pub(crate) struct Miss {
+    error: OpenError,
+    place: String,
+}
+
+impl Refusal for Miss {
+    fn error(&self) -> OpenError {
+        self.error
+    }
+
+    fn place(&self) -> Option<&str> {
+        Some(&self.place).filter(|place| !place.is_empty()).map(String::as_str)
+    }
+
+    fn reason(&self) -> Option<&dyn fmt::Display> {
+        self.place().map(|_| &"the map has no such key" as _)
+    }
+}
+
+impl From<OpenError> for Miss {
+    fn from(error: OpenError) -> Self {
+        Self { error, place: String::new() }
     }
 }
 

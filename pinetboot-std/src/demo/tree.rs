@@ -55,6 +55,7 @@ impl Tree {
 impl Storage for Tree {
     type File = Bytes;
     type Upload = NoUpload;
+    type Refusal = OpenError;
 
     async fn open(&mut self, request: &OpenRequest<'_>) -> Result<Bytes, OpenError> {
         let wanted = Lookup::new(request.path).file();

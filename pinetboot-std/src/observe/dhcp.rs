@@ -1,6 +1,7 @@
 //! Log lines about DHCP, by which Pis become known, too.
 
 use pinetboot_core::dhcp::{Message, MessageType, Reply, Silence};
+use pinetboot_core::event::{Dhcp, Rejected};
 use pinetboot_core::{Event, Instant, Observer};
 use tracing::{debug, info, warn};
 
@@ -60,10 +61,12 @@ impl DhcpLog {
 }
 
 impl Observer for DhcpLog {
-    fn observe(&mut self, _: Instant, event: &Event<'_>) {
+    type Transfer = ();
+
+    fn observe(&mut self, _: Instant, event: &Event<'_>, _: Option<&mut ()>) {
         match event {
-            Event::Dhcp { request, answer, .. } => self.message(request, *answer),
-            Event::Rejected { peer, why } => debug!("{peer}: {why:?}"),
+            Event::Dhcp(Dhcp { request, answer, .. }) => self.message(request, *answer),
+            Event::Rejected(Rejected { peer, why, .. }) => debug!("{peer}: {why}"),
             _ => {}
         }
     }

@@ -13,7 +13,7 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
 use nix::sys::stat::Mode;
 use pinetboot_core::pi::{Lookup, Prefix};
-use pinetboot_core::{BootPath, OpenError};
+use pinetboot_core::{BootPath, OpenError, Refusal};
 
 use super::shared::{Budget, Shared, Version};
 
@@ -36,10 +36,36 @@ pub struct Tree {
 pub struct Miss {
     /// What the client is told.
     pub error: OpenError,
-    /// Where it was looked for.
-    pub place: PathBuf,
-    /// What the system said.
-    pub reason: io::Error,
+    /// Where the file was looked for, if anywhere.
+    pub place: Option<String>,
+    /// What the system said, if it was asked.
+    pub reason: Option<io::Error>,
+}
+
+impl Miss {
+    fn new(error: OpenError, place: &Path, reason: io::Error) -> Self {
+        Self { error, place: Some(place.display().to_string()), reason: Some(reason) }
+    }
+}
+
+impl Refusal for Miss {
+    fn error(&self) -> OpenError {
+        self.error
+    }
+
+    fn place(&self) -> Option<&str> {
+        self.place.as_deref()
+    }
+
+    fn reason(&self) -> Option<&dyn fmt::Display> {
+        self.reason.as_ref().map(|reason| reason as _)
+    }
+}
+
+impl From<OpenError> for Miss {
+    fn from(error: OpenError) -> Self {
+        Self { error, place: None, reason: None }
+    }
 }
 
 impl Tree {
@@ -101,17 +127,17 @@ impl Tree {
     /// Why not, and where it was looked for.
     pub fn open(&self, path: &BootPath<'_>) -> Result<Rc<Shared>, Miss> {
         let (place, opened) = self.open_by_the_rules(path);
-        opened.map_err(|errno| Miss {
-            error: match errno {
+        opened.map_err(|errno| {
+            let error = match errno {
                 Errno::ENOENT | Errno::ENOTDIR | Errno::EISDIR | Errno::ENAMETOOLONG => OpenError::NotFound,
                 Errno::EXDEV | Errno::ELOOP | Errno::EACCES | Errno::EPERM => OpenError::Denied,
                 _ => OpenError::Failed,
-            },
-            reason: match errno {
+            };
+            let reason = match errno {
                 Errno::EXDEV => io::Error::other("a link in it leads out of the tree"),
                 errno => errno.into(),
-            },
-            place: self.path.join(place),
+            };
+            Miss::new(error, &self.path.join(place), reason)
         })
     }
 
@@ -127,11 +153,9 @@ impl Tree {
             return Ok(None);
         }
         let mut bytes = vec![0; len as usize];
-        shared.read(0, &mut bytes).map_err(|reason| Miss {
-            error: OpenError::Failed,
-            place: self.place(path),
-            reason,
-        })?;
+        shared
+            .read(0, &mut bytes)
+            .map_err(|reason| Miss::new(OpenError::Failed, &self.place(path), reason))?;
         Ok(Some(bytes))
     }
 

@@ -5,17 +5,17 @@ use std::collections::HashMap;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
 use pinetboot_core::pi::{Lookup, Prefix};
-use pinetboot_core::{BootPath, OpenError, OpenRequest};
+use pinetboot_core::{OpenError, OpenRequest};
 use tracing::warn;
 
 use super::boot::Boot;
-use super::{Budget, Content, Opened, Tree};
+use super::{Budget, Content, Miss, Opened, Tree};
 use crate::config::{Inventory, NfsMode};
 use crate::pis::Pis;
 use crate::render::{self, Recipe, Root, Values, cmdline};
@@ -100,8 +100,8 @@ impl Trees {
     ///
     /// # Errors
     ///
-    /// Why not, as the client is told.
-    pub fn open(&self, request: &OpenRequest<'_>) -> Result<Opened, OpenError> {
+    /// Why not, and where the file was looked for.
+    pub fn open(&self, request: &OpenRequest<'_>) -> Result<Opened, Miss> {
         let OpenRequest { path, peer, asked, .. } = *request;
         let lookup = Lookup::new(path);
         let mut boots = self.boots.borrow_mut();
@@ -120,21 +120,20 @@ impl Trees {
             }
             if boots.len() >= MOST_BOOTS {
                 // Flooded: the file all the same, but as it is.
-                let file = boot.tree.open(&path).map_err(|miss| miss.error)?;
+                let file = boot.tree.open(&path)?;
                 return Ok(Opened { content: Content::OnDisk(file), _busy: None });
             }
             boots.insert(*peer.ip(), boot);
         }
-        let Some(boot) = boots.get_mut(peer.ip()) else { return Err(OpenError::Failed) };
+        let Some(boot) = boots.get_mut(peer.ip()) else { return Err(OpenError::Failed.into()) };
         let file = lookup.file();
         let sources = self.sources();
-        let opened = if render::concerns(&file, &sources.templates) {
+        if render::concerns(&file, &sources.templates) {
             let client = name(boot.pi, peer);
             boot.open_made(&path, &file, &client, |boot| self.recipe(&sources, boot, peer, asked))
         } else {
             boot.open(&path)
-        };
-        opened.map_err(|miss| miss.error)
+        }
     }
 
     /// The tree that a client's requests go to at the moment, to look into.
@@ -143,11 +142,6 @@ impl Trees {
             Some(boot) => Some(boot.tree.clone()),
             None => self.tree_for_anyone().ok(),
         }
-    }
-
-    /// Where a client's file is looked for.
-    pub fn place(&self, client: Ipv4Addr, path: &BootPath<'_>) -> PathBuf {
-        self.tree_of(client).map_or_else(|| path.to_string().into(), |tree| tree.place(path))
     }
 
     fn sources(&self) -> Ref<'_, Sources> {

@@ -1,0 +1,213 @@
+//! What happens in a loop, as plain values for an [`Observer`](crate::Observer).
+//!
+//! Each kind of event is a struct of facts that may get more fields; only the loops make them.
+
+mod report;
+
+use core::fmt;
+use core::net::SocketAddrV4;
+
+pub use report::Report;
+
+use crate::dhcp;
+use crate::storage::Refusal;
+use crate::tftp::{ErrorCode, Options, ParseError, Terms};
+
+/// An event of the server's or the responder's loop.
+///
+/// A peer (address and port) has at most one transfer at a time. What belongs to a transfer comes with the context that
+/// the observer keeps of it ([`Observer::Transfer`](crate::Observer::Transfer)).
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// A request was accepted: the file is open. A [`Started`](Self::Started) follows unless no port is left, which is
+    /// [`Rejected`](Self::Rejected). With the new transfer's context; a transfer that it takes the place of ends after
+    /// this, with its own.
+    Requested(Requested<'a>),
+    /// A request was answered with an ERROR.
+    Refused(Refused<'a>),
+    /// A request came again that is being answered already. With that transfer's context.
+    Repeated(Repeated),
+    /// A transfer begins. With its context.
+    Started(Started),
+    /// The client ended a transfer with an ERROR. With the transfer's context, and before its
+    /// [`Finished`](Self::Finished).
+    PeerError(PeerError<'a>),
+    /// A transfer is over; after one that was written, its last block may be acknowledged once more. With the transfer's
+    /// context, for the last time.
+    Finished(Report),
+    /// A datagram was dropped or answered with an ERROR. It changed nothing, unless it was nonsense from the other side of
+    /// a transfer, which ends that: then with the transfer's context, as when no port is left for one.
+    Rejected(Rejected),
+    /// A DHCP client said something, and was answered or not.
+    Dhcp(Dhcp<'a>),
+    /// The moment has come that an observer asked for ([`Observer::wake_at`](crate::Observer::wake_at)): this one, or
+    /// another beside it.
+    Tick,
+}
+
+/// A request that was accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub struct Requested<'a> {
+    /// The client.
+    pub peer: SocketAddrV4,
+    /// To read or to write.
+    pub direction: Direction,
+    /// The file's name as it stands in the packet.
+    pub filename: &'a [u8],
+    /// The options as the client asked for them.
+    pub options: Options,
+}
+
+/// A request that was answered with an ERROR.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Refused<'a> {
+    /// The client.
+    pub peer: SocketAddrV4,
+    /// To read or to write.
+    pub direction: Direction,
+    /// The file's name as it stands in the packet.
+    pub filename: &'a [u8],
+    /// The ERROR's code.
+    pub code: ErrorCode,
+    /// The ERROR's text.
+    pub reason: &'static str,
+    /// The storage's own words. `None` when the server refused by itself: it is busy, the name is no path, or the file is
+    /// too long for mode netascii.
+    pub cause: Option<&'a dyn Refusal>,
+}
+
+#[cfg(feature = "defmt")]
+impl defmt::Format for Refused<'_> {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        let Self { peer, direction, filename, code, reason, cause } = *self;
+        let place = cause.and_then(Refusal::place);
+        defmt::write!(
+            f,
+            "Refused {{ peer: {}, direction: {}, filename: {}, code: {}, reason: {}, place: {} }}",
+            peer,
+            direction,
+            filename,
+            code,
+            reason,
+            place
+        );
+    }
+}
+
+/// A request that came again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub struct Repeated {
+    /// The client.
+    pub peer: SocketAddrV4,
+}
+
+/// A transfer that begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub struct Started {
+    /// The client.
+    pub peer: SocketAddrV4,
+    /// Which way the bytes go.
+    pub direction: Direction,
+    /// The file's length in bytes, if it is known.
+    pub len: Option<u64>,
+    /// The terms agreed on.
+    pub terms: Terms,
+}
+
+/// An ERROR by which the client ended a transfer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub struct PeerError<'a> {
+    /// The client.
+    pub peer: SocketAddrV4,
+    /// The ERROR's code.
+    pub code: ErrorCode,
+    /// The ERROR's text as it stands in the packet, without the zero byte that ends it: any bytes, or none.
+    pub message: &'a [u8],
+}
+
+/// A datagram that was dropped or answered with an ERROR.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub struct Rejected {
+    /// The sender.
+    pub peer: SocketAddrV4,
+    /// The reason.
+    pub why: Rejection,
+}
+
+/// A message of a DHCP client.
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub struct Dhcp<'a> {
+    /// The sender: the client itself, 0.0.0.0 while it has no address, or a relay agent.
+    pub peer: SocketAddrV4,
+    /// The message.
+    pub request: &'a dhcp::Message<'a>,
+    /// The answer, or why there is none.
+    pub answer: Result<dhcp::Reply, dhcp::Silence>,
+}
+
+/// Which way the bytes of a transfer go, seen from the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Direction {
+    /// From the server to the client (RRQ).
+    Read,
+    /// From the client to the server (WRQ).
+    Write,
+}
+
+/// Why a datagram changed nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum Rejection {
+    /// It is not a TFTP packet.
+    Malformed(ParseError),
+    /// It belongs to no transfer that we know.
+    UnknownTransfer,
+    /// There was no port left for a transfer.
+    NoPort,
+    /// It came to a DHCP port and is not a DHCP message.
+    NotDhcp(dhcp::ParseError),
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Malformed(error) => write!(f, "not a TFTP packet: {error}"),
+            Self::UnknownTransfer => f.write_str("the packet belongs to no transfer"),
+            Self::NoPort => f.write_str("no port is left for a transfer"),
+            Self::NotDhcp(error) => write!(f, "not a DHCP message: {error}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::string::ToString;
+
+    use super::*;
+
+    #[test]
+    fn a_rejection_says_what_is_wrong() {
+        assert_eq!(Rejection::Malformed(ParseError::Opcode).to_string(), "not a TFTP packet: no such opcode");
+        assert_eq!(
+            Rejection::NotDhcp(dhcp::ParseError::Cookie).to_string(),
+            "not a DHCP message: no DHCP options"
+        );
+    }
+}
