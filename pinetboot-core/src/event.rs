@@ -21,11 +21,11 @@ use crate::tftp::{ErrorCode, Options, ParseError, Terms};
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Event<'a> {
-    /// A request was accepted: the file is open. A [`Started`](Self::Started) follows unless no port is left, which is
-    /// [`Rejected`](Self::Rejected). With the new transfer's context; a transfer that it takes the place of ends after
-    /// this, with its own.
+    /// A request came, and the storage is asked next. [`Refused`](Self::Refused) or [`Started`](Self::Started) follows, or
+    /// [`Rejected`](Self::Rejected) if no port is left. With the new transfer's context; a transfer that it takes the place
+    /// of ends after this, with its own.
     Requested(Requested<'a>),
-    /// A request was answered with an ERROR.
+    /// A request was answered with an ERROR. With the transfer's context, for the last time.
     Refused(Refused<'a>),
     /// A request came again that is being answered already. With that transfer's context.
     Repeated(Repeated),

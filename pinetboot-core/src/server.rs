@@ -395,23 +395,22 @@ where
         observer.observe(now, &Event::Repeated(Repeated { peer }), Some(&mut session.context));
         return Action::Nothing;
     }
+    // Told before the storage is asked, so that it may go by what the observer takes from the request.
+    let mut context = O::Transfer::default();
+    let requested = Requested { peer, direction, filename, options };
+    observer.observe(now, &Event::Requested(requested), Some(&mut context));
     let opened = if current.is_none() && table.is_full() && table.yielding(now).is_none() {
         Err(BUSY.refuses())
     } else {
         open(storage, limits, (peer, asked), direction, request).await
     };
     match opened {
-        Ok(opened) => {
-            let mut context = O::Transfer::default();
-            let requested = Requested { peer, direction, filename, options };
-            observer.observe(now, &Event::Requested(requested), Some(&mut context));
-            Action::Begin(Beginning { at: local, peer, fingerprint, opened, options, context })
-        }
+        Ok(opened) => Action::Begin(Beginning { at: local, peer, fingerprint, opened, options, context }),
         Err(Unopened { error, cause }) => {
             let ErrorText { code, text: reason } = error;
             let cause = cause.as_ref().map(|cause| cause as &dyn Refusal);
             let refused = Refused { peer, direction, filename, code, reason, cause };
-            observer.observe(now, &Event::Refused(refused), None);
+            observer.observe(now, &Event::Refused(refused), Some(&mut context));
             Action::Answer { from: local, to: peer, error, instead_of: current }
         }
     }

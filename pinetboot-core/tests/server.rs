@@ -125,6 +125,7 @@ fn a_refused_request_ends_what_its_peer_asked_before() {
          0.000 * A: Read begins, 600 bytes by 512 x 1
          0.000 1001 > A DATA 1 @0 +512
          0.010 A > 69 RRQ missing octet
+         0.010 * A: Read missing, no options
          0.010 * A: Read missing refused, 1 file not found
          0.010 69 > A ERROR 1 file not found
          0.010 * A: Read superseded; 0 bytes passed, 0 resent",
@@ -231,6 +232,7 @@ fn names_that_are_missing_or_escape_are_refused_at_once() {
     ] {
         let left = lab().observed().play(&format!(
             "0.000 A > 69 RRQ {name} octet tsize=0
+             0.000 * A: Read {name}
              0.000 * A: Read {name} refused, {code} {text}
              0.000 69 > A ERROR {code} {text}
              9.000 ."

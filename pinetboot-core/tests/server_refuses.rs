@@ -195,6 +195,7 @@ fn a_read_failure_ends_it_with_an_error() {
 fn a_read_failure_before_it_begins_refuses_the_request() {
     let left = lab().observed().play(
         "0.000 A > 69 RRQ bad.img netascii
+         0.000 * A: Read bad.img, no options
          0.000 * A: Read bad.img refused, 0 input/output error
          0.000 69 > A ERROR 0 input/output error",
     );
@@ -210,6 +211,7 @@ fn a_full_table_is_told() {
          0.000 * A: Read begins, 600 bytes by 512 x 1
          0.000 1001 > A DATA 1 @0 +512
          0.010 B > 69 RRQ config.txt octet
+         0.010 * B: Read config.txt, no options
          0.010 * B: Read config.txt refused, 0 server busy, try again later
          0.010 69 > B ERROR 0 server busy, try again later
          0.020 A > 69 RRQ kernel.img octet // A's own place is free for A
@@ -238,6 +240,7 @@ fn who_never_answers_makes_room() {
          0.000 * A: Read begins, 3000 bytes by 512 x 1
          0.000 1001 > A OACK timeout=60
          2.900 B > 69 RRQ config.txt octet
+         2.900 * B: Read config.txt, no options
          2.900 * B: Read config.txt refused, 0 server busy, try again later
          2.900 69 > B ERROR 0 server busy, try again later
          3.000 B > 69 RRQ config.txt octet
@@ -262,6 +265,7 @@ fn who_lacks_only_the_last_ack_makes_room() {
          0.100 A > 1001 ACK 1
          0.100 1001 > A DATA 2 @512 +88
          0.500 B > 69 RRQ config.txt octet
+         0.500 * B: Read config.txt, no options
          0.500 * B: Read config.txt refused, 0 server busy, try again later
          0.500 69 > B ERROR 0 server busy, try again later
          1.100 1001 > A DATA 2 @512 +88

@@ -13,6 +13,7 @@ fn lab() -> Lab {
 fn uploads_are_refused_unless_the_storage_takes_them() {
     let left = Lab::new(Memory::default()).observed().play(
         "0.000 A > 69 WRQ log.txt octet tsize=10
+         0.000 * A: Write log.txt
          0.000 * A: Write log.txt refused, 2 access denied
          0.000 69 > A ERROR 2 access denied",
     );

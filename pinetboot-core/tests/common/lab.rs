@@ -225,13 +225,14 @@ impl Observer for Notes {
                 assert_eq!(new.replace(requested.peer), None, "a context that is not new");
             }
             (Event::Started(Started { peer, .. }), Some(known))
+            | (Event::Refused(Refused { peer, .. }), Some(known))
             | (Event::Repeated(Repeated { peer, .. }), Some(known))
             | (Event::PeerError(PeerError { peer, .. }), Some(known))
             | (Event::Finished(Report { peer, .. }), Some(known))
             | (Event::Rejected(Rejected { peer, .. }), Some(known)) => {
                 assert_eq!(*known, Some(*peer), "the context of another transfer");
             }
-            (Event::Rejected(_) | Event::Refused(_) | Event::Tick, None) => {}
+            (Event::Rejected(_) | Event::Tick, None) => {}
             (event, context) => panic!("{event:?} with {context:?}"),
         }
         let Some(log) = &self.log else { return };
