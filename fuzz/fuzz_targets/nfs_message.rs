@@ -1,14 +1,14 @@
 //! Whatever comes as a datagram or in a stream is answered or not, and a stream's answers do not depend on how it is cut.
 #![no_main]
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 
 use libfuzzer_sys::fuzz_target;
 use pinetboot_fuzz::nfs_server;
 
 fuzz_target!(|bytes: &[u8]| {
-    let client = Ipv4Addr::new(10, 77, 0, 1);
-    let server = nfs_server();
+    let client = SocketAddrV4::new(Ipv4Addr::new(10, 77, 0, 1), 1023);
+    let server = nfs_server(true);
     for answer in
         [server.datagram(client, bytes), server.portmap_datagram(client, bytes)].into_iter().flatten()
     {
@@ -16,8 +16,8 @@ fuzz_target!(|bytes: &[u8]| {
         assert_eq!(answer[..4], bytes[..4], "and its call's number");
     }
     let Some((&cut, stream)) = bytes.split_first() else { return };
-    let whole = nfs_server().stream(client, &[stream]);
+    let whole = nfs_server(true).stream(client, &[stream]);
     let pieces: Vec<_> = stream.chunks(usize::from(cut).max(1)).collect();
-    let cut = nfs_server().stream(client, &pieces);
+    let cut = nfs_server(true).stream(client, &pieces);
     assert_eq!(whole.map(|answers| answers.len()), cut.map(|answers| answers.len()));
 });

@@ -8,7 +8,7 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use arbitrary::{Arbitrary, Result, Unstructured};
-use pinetboot::nfs::{Export, FileId, Handles, MemoryTree, Offline, OneExport};
+use pinetboot::nfs::{Export, FileId, Handles, MemoryTree, NfsConfig, Offline, OneExport};
 use pinetboot_core::tftp::{Limits, Patience};
 
 /// One thing that happens to a machine.
@@ -82,11 +82,12 @@ pub fn next<'a>(input: &mut Unstructured<'a>) -> Option<Event<'a>> {
     event
 }
 
-/// An NFS server of one empty tree in memory.
-pub fn nfs_server() -> Offline {
+/// An NFS server of one empty tree in memory, that answers NFS by UDP or does not.
+pub fn nfs_server(udp: bool) -> Offline {
     let tree = Arc::new(MemoryTree::new(1 << 20));
     let export = Export { id: 1, path: "/".into(), tree, read_only: false, root_squash: false };
-    Offline::new(Arc::new(OneExport::new(export)), Handles::new(NFS_KEY)).expect("there are random numbers")
+    let config = NfsConfig { udp, ..NfsConfig::new(Handles::new(NFS_KEY)) };
+    Offline::new(config, Arc::new(OneExport::new(export))).expect("there are random numbers")
 }
 
 /// A handle of that server: 1 is the root's, the others are given in order.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! sudo cargo run --release --example nfs -- DIRECTORY STATE [PORT]
-//! nfs-ls 'nfs://127.0.0.1/?nfsport=PORT&mountport=PORT'
+//! sudo nfs-ls 'nfs://127.0.0.1/?nfsport=PORT&mountport=PORT'
 //! ```
 
 use std::error::Error;
@@ -10,10 +10,18 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use pinetboot::nfs::{self, DirectoryTree, Export, Handles, NfsConfig, OneExport, Portmap};
+use pinetboot::nfs::{self, DirectoryTree, Event, Export, Handles, NfsConfig, Observer, OneExport, Portmap};
+
+/// Writes down what happens.
+struct Printer;
+
+impl Observer for Printer {
+    fn observe(&self, event: &Event<'_>) {
+        eprintln!("{event:?}");
+    }
+}
 
 fn main() -> Result<(), Box<dyn Error>> {
-    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     let mut arguments = std::env::args().skip(1);
     let (Some(directory), Some(state)) = (arguments.next(), arguments.next()) else {
         return Err("usage: nfs DIRECTORY STATE [PORT]".into());
@@ -30,7 +38,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         listen: Ipv4Addr::LOCALHOST,
         port,
         portmap: Portmap::Off,
-        handles: Handles::load(Path::new(&state))?,
+        observer: Arc::new(Printer),
+        ..NfsConfig::new(Handles::load(Path::new(&state))?)
     };
     let running = nfs::start(config, Arc::new(OneExport::new(export)))?;
     println!("ready nfs {}", running.port());

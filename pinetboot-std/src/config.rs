@@ -127,6 +127,15 @@ pub struct Settings {
     #[arg(long, value_name = "PORT", help_heading = "NFS root")]
     pub nfs_port: Option<u16>,
 
+    /// Answer NFS clients that use source ports above 1023, which every user of a client may (exports(5): insecure)
+    /// [default: refuse them; kernels and initramfs use ports below 1024]
+    #[arg(long, value_name = "YES", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true, help_heading = "NFS root")]
+    pub nfs_insecure: Option<bool>,
+
+    /// Answer NFS by UDP too, where long answers can be sent to a forged address [default: by TCP only]
+    #[arg(long, value_name = "YES", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true, help_heading = "NFS root")]
+    pub nfs_udp: Option<bool>,
+
     /// Serve the port mapper on this port, where no Pi finds it [default: 111, or with the one that is there]
     #[arg(long, value_name = "PORT", help_heading = "NFS root")]
     pub portmap_port: Option<u16>,

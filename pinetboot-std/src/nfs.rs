@@ -8,11 +8,12 @@
 //! ```
 //!
 //! [`start`] runs one for some [`Exports`]; [`OneExport`] of a [`DirectoryTree`] is the simplest. Another kind of file system
-//! stands behind [`FileSystem`] without the procedures knowing.
+//! stands behind [`FileSystem`] without the procedures knowing. What happens is told to an [`Observer`], and nowhere else.
 //!
 //! Deliberately not here: file locking (NLM; mount with `nolock`, as kernels do for their root), NFSv4, RPCSEC_GSS, and the
 //! NFSACL side protocol; clients are told that these programs are not available. AUTH_SYS believes what a client says:
-//! whoever is on the network may say that they are root. What that gets them is for [`Exports`] to bound.
+//! root on any machine of the network may say any user. A source port below 1024, which is asked for, keeps out the other users
+//! of a client, and no more. What a client gets is for [`Exports`] to bound.
 
 mod arguments;
 mod connection;
@@ -23,6 +24,7 @@ mod handle;
 mod memory;
 mod mount;
 mod nfs3;
+mod observe;
 mod offline;
 mod portmap;
 mod record;
@@ -40,10 +42,14 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, UdpSocket};
 use std::sync::Arc;
 
-pub use self::export::{Absent, Export, Exports, MountError, OneExport};
+pub use self::export::{Absent, Export, Exports, MountError, MountErrorKind, OneExport, Permission};
 pub use self::file_system::{Caller, Entry, FileId, FileSystem, Found, Listed, Place, Result, Usage};
 pub use self::handle::Handles;
 pub use self::memory::MemoryTree;
+pub use self::observe::{
+    CallRefusal, CallRefused, Closing, Connected, Disconnected, Event, FirstRead, HandleRefusal,
+    HandleRefused, MountRefused, Mounted, Observer, Trouble, Unmounted,
+};
 pub use self::offline::Offline;
 pub use self::tree::{DirectoryTree, OpenError};
 
@@ -52,8 +58,8 @@ use self::register::Registered;
 use self::server::Server;
 use self::service::{Programs, Service};
 
-/// Where to answer.
-#[derive(Clone, Debug)]
+/// Where to answer, whom, and whom to tell.
+#[derive(Clone)]
 pub struct NfsConfig {
     /// The address to listen on; unspecified for all.
     pub listen: Ipv4Addr,
@@ -63,6 +69,14 @@ pub struct NfsConfig {
     pub portmap: Portmap,
     /// With which key handles are sealed.
     pub handles: Handles,
+    /// Answers MNT and NFS from any source port (`insecure` of exports(5)). Otherwise only from ports below 1024, which take
+    /// root on the client: kernels and klibc's nfsmount use those.
+    pub insecure: bool,
+    /// Answers NFS by UDP, too. Otherwise only MOUNT and the portmapper are there by UDP, whose answers are small: the source
+    /// of a datagram may be forged, and the answer to READ or READDIRPLUS be a hundred times as long as the call.
+    pub udp: bool,
+    /// Is told what happens.
+    pub observer: Arc<dyn Observer>,
 }
 
 /// How clients find out on which port NFS and MOUNT are.
@@ -111,7 +125,7 @@ pub fn start(config: NfsConfig, exports: Arc<dyn Exports>) -> core::result::Resu
     let (listener, socket, port) = bind(config.listen, config.port)?;
     let mut listeners = vec![(listener, Programs::Files)];
     let mut sockets = vec![(socket, Programs::Files)];
-    let mut mappings = Mappings::of_programs(port);
+    let mut mappings = Mappings::of_programs(port, config.udp);
     let (mut registered, mut portmap) = (None, None);
     let wanted = match config.portmap {
         Portmap::System => Some(PORTMAP_PORT),
@@ -129,15 +143,31 @@ pub fn start(config: NfsConfig, exports: Arc<dyn Exports>) -> core::result::Resu
             Err(StartError::Bind { error, .. })
                 if error.kind() == io::ErrorKind::AddrInUse && config.portmap == Portmap::System =>
             {
-                registered = Some(Registered::new(mappings.clone()).map_err(StartError::Register)?);
+                registered = Some(register(&config, &mappings)?);
             }
             Err(error) => return Err(error),
         }
     }
-    let service = Service::new(exports, config.handles, mappings);
+    let service = Service::new(config, exports, mappings);
     let service = service.map_err(|error| StartError::System(error.into()))?;
     let server = Server::start(service, listeners, sockets).map_err(StartError::System)?;
     Ok(Running { server, port, portmap, _registered: registered })
+}
+
+impl NfsConfig {
+    /// All addresses, port 2049, the system's portmapper, reserved source ports only, NFS by TCP only, and nothing told.
+    #[must_use]
+    pub fn new(handles: Handles) -> Self {
+        Self {
+            listen: Ipv4Addr::UNSPECIFIED,
+            port: NFS_PORT,
+            portmap: Portmap::System,
+            handles,
+            insecure: false,
+            udp: false,
+            observer: Arc::new(()),
+        }
+    }
 }
 
 impl Running {
@@ -160,6 +190,10 @@ impl Running {
     }
 }
 
+fn register(config: &NfsConfig, mappings: &Mappings) -> core::result::Result<Registered, StartError> {
+    Registered::new(mappings.clone(), config.observer.clone()).map_err(StartError::Register)
+}
+
 /// TCP and UDP on the same port.
 fn bind(address: Ipv4Addr, port: u16) -> core::result::Result<(TcpListener, UdpSocket, u16), StartError> {
     let mut tries = 0;
@@ -177,6 +211,20 @@ fn bind(address: Ipv4Addr, port: u16) -> core::result::Result<(TcpListener, UdpS
     }
 }
 
+impl fmt::Debug for NfsConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { listen, port, portmap, handles, insecure, udp, observer: _ } = self;
+        f.debug_struct("NfsConfig")
+            .field("listen", listen)
+            .field("port", port)
+            .field("portmap", portmap)
+            .field("handles", handles)
+            .field("insecure", insecure)
+            .field("udp", udp)
+            .finish_non_exhaustive()
+    }
+}
+
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -189,4 +237,5 @@ impl fmt::Display for StartError {
 
 impl core::error::Error for StartError {}
 
+const NFS_PORT: u16 = 2049;
 const PORTMAP_PORT: u16 = 111;

@@ -12,5 +12,9 @@ mod files;
 mod hostile;
 #[path = "nfs/mount.rs"]
 mod mount;
+#[path = "nfs/ports.rs"]
+mod ports;
+#[path = "nfs/told.rs"]
+mod told;
 #[path = "nfs/world.rs"]
 mod world;

@@ -5,7 +5,7 @@
 mod nfs_client;
 
 use std::fs::{self, File};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -34,7 +34,7 @@ impl World {
 
     fn of(directory: TempDir, root_squash: bool) -> Self {
         let running = serve(directory.path(), root_squash);
-        let mut client = Client::connect(running.port());
+        let mut client = connect(running.port());
         let root = client.mount("/").unwrap();
         Self { directory, running: Some(running), client, root }
     }
@@ -47,7 +47,7 @@ impl World {
     fn restart(&mut self) {
         self.running = None;
         let running = serve(self.directory.path(), false);
-        self.client = Client::connect(running.port());
+        self.client = connect(running.port());
         self.running = Some(running);
     }
 }
@@ -56,9 +56,14 @@ fn serve(directory: &Path, root_squash: bool) -> Running {
     let tree =
         DirectoryTree::open(directory, 64).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
     let export = Export { id: 1, path: "/".into(), tree: Arc::new(tree), read_only: false, root_squash };
-    let (listen, handles) = (Ipv4Addr::LOCALHOST, Handles::new([7; 16]));
-    let config = NfsConfig { listen, port: 0, portmap: Portmap::Off, handles };
+    let (listen, portmap) = (Ipv4Addr::LOCALHOST, Portmap::Off);
+    let config = NfsConfig { listen, port: 0, portmap, ..NfsConfig::new(Handles::new([7; 16])) };
     nfs::start(config, Arc::new(OneExport::new(export))).unwrap()
+}
+
+/// As a kernel does: from a source port below 1024, which the server asks for unless it is told otherwise.
+fn connect(port: u16) -> Client {
+    Client::connect_reserved(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port))
 }
 
 /// From here on this test's mounts are its own.
@@ -90,6 +95,20 @@ fn handles_outlive_renames_and_restarts() {
     assert_eq!(world.client.lookup(&dir, "moved").unwrap(), file);
     fs::rename(world.path("dir/moved"), world.path("by-others")).unwrap();
     assert_eq!(world.client.read(&file, 0, 100).unwrap(), (b"content".into(), true));
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_source_port_below_1024_makes_the_difference() {
+    let world = World::new();
+    let port = world.running.as_ref().unwrap().port();
+    let mut unprivileged = Client::connect(port);
+    assert_eq!(unprivileged.mount("/").map_err(|status| status as u32), Err(13));
+    assert_eq!(unprivileged.attributes(&world.root).map(drop), Err(nfsstat3::NFS3ERR_ACCES));
+    let mut privileged = connect(port);
+    assert!(privileged.stream.local_addr().unwrap().port() < 1024);
+    assert_eq!(privileged.mount("/").unwrap(), world.root);
+    assert!(privileged.attributes(&world.root).is_ok());
 }
 
 #[test]
@@ -173,7 +192,7 @@ fn many_users_at_once_stay_who_they_are() {
         for user in 0..8 {
             let dir = &dir;
             scope.spawn(move || {
-                let mut client = Client::connect(port);
+                let mut client = connect(port);
                 client.act_as(2000 + user, 3000 + user, &[4000 + user]);
                 for number in 0..100 {
                     let name = format!("{user}-{number}");
@@ -388,7 +407,7 @@ fn an_overlay_is_served_like_any_directory() {
     run("mount", &["-t", "overlay", "overlay", "-o", &options, &path("merged")]);
     let merged = layers.path().join("merged");
     let running = serve(&merged, false);
-    let mut client = Client::connect(running.port());
+    let mut client = connect(running.port());
     let root = client.mount("/").unwrap();
     let dir = client.lookup(&root, "dir").unwrap();
     let file = client.lookup(&dir, "file-0000").unwrap();
@@ -404,7 +423,7 @@ fn an_overlay_is_served_like_any_directory() {
     names(300).for_each(|name| drop(File::create(merged.join("moved").join(format!("{name}-new"))).unwrap()));
     drop((running, client));
     let running = serve(&merged, false);
-    let mut client = Client::connect(running.port());
+    let mut client = connect(running.port());
     assert_eq!(client.read(&file, 0, 100).unwrap().0, b"GOLDen");
     assert_eq!(empty(&mut client, &dir), 600);
     client.rmdir(&root, "moved").unwrap();
@@ -426,7 +445,7 @@ fn what_a_disk_loses_is_told_to_all_who_wrote() {
     run("mke2fs", &["-q", "-t", "ext4", "-O", "^has_journal", "-E", "lazy_itable_init=1", &image]);
     run("mount", &["-o", "loop", &image, &path("disk")]);
     let running = serve(Path::new(&path("disk")), false);
-    let (mut client, mut other) = (Client::connect(running.port()), Client::connect(running.port()));
+    let (mut client, mut other) = (connect(running.port()), connect(running.port()));
     let root = client.mount("/").unwrap();
     let file = client.make(&root, "file");
     let mut before = other.write(&file, 0, b"x", stable_how::UNSTABLE).unwrap().verf;

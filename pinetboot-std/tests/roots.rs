@@ -8,6 +8,7 @@
 #[path = "roots/client.rs"]
 mod client;
 mod namespace;
+mod nfs_client;
 #[path = "roots/world.rs"]
 mod world;
 
@@ -25,7 +26,7 @@ use pinetboot::pis::Pis;
 use pinetboot::roots::{Goldens, RootExports, Roots, State, own_namespace};
 use pinetboot_core::pi::Prefix;
 
-use client::{GRANTED, STALE};
+use client::{DENIED, GRANTED, STALE};
 use namespace::{SOON, part};
 use world::{ONE, TWO, World, run};
 
@@ -89,8 +90,8 @@ fn nobody_gets_the_root_of_another() {
     let handle = world.path("handle");
     world.one.ask(&format!("mount 10.77.1.1 {ONE} {handle} {GRANTED}"));
     world.one.ask(&format!("attributes 10.77.1.1 {handle} {GRANTED}"));
-    world.stranger.ask(&format!("attributes 10.77.3.1 {handle} {STALE}"));
-    world.two.ask(&format!("attributes 10.77.2.1 {handle} {STALE}"));
+    world.stranger.ask(&format!("attributes 10.77.3.1 {handle} {DENIED}"));
+    world.two.ask(&format!("attributes 10.77.2.1 {handle} {DENIED}"));
     server.stop();
 }
 

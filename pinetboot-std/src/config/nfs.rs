@@ -34,6 +34,10 @@ pub struct RootConfig {
     pub state: Option<PathBuf>,
     /// The port of NFS and MOUNT.
     pub nfs_port: u16,
+    /// Whether clients may use source ports above 1023.
+    pub nfs_insecure: bool,
+    /// Whether NFS is there by UDP, too.
+    pub nfs_udp: bool,
     /// The port of the port mapper; `None`: the only one where Pis look for it, shared with the system's if need be.
     pub portmap_port: Option<u16>,
     /// Whether boot files are made to fit a root by NFS.
@@ -60,6 +64,8 @@ impl RootConfig {
             mode,
             state: settings.state.clone(),
             nfs_port: settings.nfs_port.unwrap_or(NFS_PORT),
+            nfs_insecure: settings.nfs_insecure.unwrap_or(false),
+            nfs_udp: settings.nfs_udp.unwrap_or(false),
             portmap_port: settings.portmap_port,
             rewrite: !settings.no_rewrite.unwrap_or(false),
         })

@@ -6,6 +6,8 @@
 
 use nfs3_types::xdr_codec::Unpack;
 
+use super::observe::CallRefusal;
+
 /// What is left of a record.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Arguments<'a>(&'a [u8]);
@@ -33,6 +35,12 @@ impl<'a> Arguments<'a> {
         // The last padding may be missing: some clients leave it out, and nothing can be mistaken for it.
         self.0 = rest.get(padding..).unwrap_or_default();
         Ok(bytes)
+    }
+}
+
+impl From<Garbage> for CallRefusal {
+    fn from(Garbage: Garbage) -> Self {
+        Self::GarbageArguments
     }
 }
 

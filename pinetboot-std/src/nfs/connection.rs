@@ -9,11 +9,12 @@ use std::net::{SocketAddrV4, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
+use super::observe::Closing;
 use super::record::{Next, Record, Records};
 use super::reply::Reply;
 use super::service::{MOST_MESSAGE, Programs};
@@ -24,7 +25,9 @@ pub(super) struct Connection {
     pub(super) peer: SocketAddrV4,
     pub(super) programs: Programs,
     stream: TcpStream,
-    incoming: Mutex<Records>,
+    /// Whether a READ has succeeded.
+    pub(super) has_read: AtomicBool,
+    incoming: Mutex<Incoming>,
     outgoing: Mutex<Outgoing>,
     /// Calls that are being carried out.
     calls: AtomicUsize,
@@ -36,6 +39,13 @@ pub(super) struct Connection {
     born: Instant,
     /// Bytes of memory held, as last counted.
     held: AtomicUsize,
+}
+
+#[derive(Debug)]
+struct Incoming {
+    records: Records,
+    /// How many were taken.
+    taken: u64,
 }
 
 #[derive(Debug, Default)]
@@ -57,14 +67,14 @@ struct Waiting {
 }
 
 /// What a worker finds at a connection.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Found {
     /// A call, put into the memory given. To be followed by [`Connection::done`].
     Call,
     /// Nothing to do.
     Nothing,
     /// It has ended, or must.
-    End,
+    End(Closing),
 }
 
 /// What the next event of a connection is to be.
@@ -82,7 +92,8 @@ impl Connection {
             peer,
             programs,
             stream,
-            incoming: Mutex::new(Records::new(MOST_MESSAGE)),
+            has_read: AtomicBool::new(false),
+            incoming: Mutex::new(Incoming { records: Records::new(MOST_MESSAGE), taken: 0 }),
             outgoing: Mutex::default(),
             calls: AtomicUsize::new(0),
             paused: AtomicBool::new(false),
@@ -100,21 +111,22 @@ impl Connection {
             if !self.may_read() {
                 return Found::Nothing;
             }
-            match incoming.next(record) {
+            match incoming.records.next(record) {
                 Next::Record => {
+                    incoming.taken += 1;
                     self.calls.fetch_add(1, Ordering::AcqRel);
                     return Found::Call;
                 }
-                Next::TooLong => return Found::End,
+                Next::TooLong => return Found::End(Closing::RecordTooLong),
                 Next::NotYet => {}
             }
-            match incoming.fill(|room| Ok(recv(&self.stream, room, RecvFlags::DONTWAIT)?.0)) {
-                Ok(0) => return Found::End,
+            match incoming.records.fill(|room| Ok(recv(&self.stream, room, RecvFlags::DONTWAIT)?.0)) {
+                Ok(0) => return Found::End(Closing::Client),
                 Ok(_) => self.touch(),
                 Err(error) => match Errno::from_io_error(&error) {
                     Some(Errno::AGAIN) => return Found::Nothing,
                     Some(Errno::INTR) => {}
-                    _ => return Found::End,
+                    _ => return Found::End(Closing::Broken(error)),
                 },
             }
         }
@@ -122,33 +134,30 @@ impl Connection {
 
     /// Is there another call that someone else could carry out?
     pub(super) fn has_more(&self) -> bool {
-        self.incoming.lock().unwrap_or_else(PoisonError::into_inner).has_next()
+        self.incoming.lock().unwrap_or_else(PoisonError::into_inner).records.has_next()
     }
 
-    /// Sends an answer, or keeps it until there is room; false if the connection is at its end.
-    pub(super) fn answer(&self, reply: &mut Reply) -> bool {
+    /// Sends an answer, or keeps it until there is room.
+    pub(super) fn answer(&self, reply: &mut Reply) -> Result<(), Closing> {
         let mut outgoing = self.outgoing.lock().unwrap_or_else(PoisonError::into_inner);
         let record = reply.record();
         let end = record.len();
-        let sent = if outgoing.waiting.is_empty() { self.send(record) } else { Some(0) };
-        let Some(sent) = sent else { return false };
+        let sent = if outgoing.waiting.is_empty() { self.send(record)? } else { 0 };
         if sent < end {
             // The memory changes hands, not the bytes.
             let spare = outgoing.spare.pop().unwrap_or_default();
             outgoing.waiting.push_back(Waiting { bytes: reply.swap_memory(spare), sent, end });
             outgoing.bytes += end - sent;
         }
-        true
+        Ok(())
     }
 
-    /// Sends what was kept, as far as there is room; false if the connection is at its end.
-    pub(super) fn flush(&self) -> bool {
+    /// Sends what was kept, as far as there is room.
+    pub(super) fn flush(&self) -> Result<(), Closing> {
         let mut outgoing = self.outgoing.lock().unwrap_or_else(PoisonError::into_inner);
         let outgoing = &mut *outgoing;
         while let Some(first) = outgoing.waiting.front_mut() {
-            let Some(sent) = self.send(first.bytes.get(first.sent..first.end).unwrap_or_default()) else {
-                return false;
-            };
+            let sent = self.send(first.bytes.get(first.sent..first.end).unwrap_or_default())?;
             outgoing.bytes -= sent;
             first.sent += sent;
             if first.sent < first.end {
@@ -160,7 +169,7 @@ impl Connection {
                 outgoing.spare.push(done.bytes);
             }
         }
-        true
+        Ok(())
     }
 
     /// A call was carried out. True if its place was waited for.
@@ -196,6 +205,21 @@ impl Connection {
         self.born.elapsed().as_secs().saturating_sub(self.active.load(Ordering::Relaxed))
     }
 
+    /// How long it has been open.
+    pub(super) fn age(&self) -> Duration {
+        self.born.elapsed()
+    }
+
+    /// Calls that came.
+    pub(super) fn calls(&self) -> u64 {
+        self.incoming.lock().unwrap_or_else(PoisonError::into_inner).taken
+    }
+
+    /// Why it ended, where the kernel says that both directions have.
+    pub(super) fn ending(&self) -> Closing {
+        self.stream.take_error().ok().flatten().map_or(Closing::Client, Closing::Broken)
+    }
+
     /// Is nothing being carried out, and nothing waiting?
     pub(super) fn is_quiet(&self) -> bool {
         self.calls.load(Ordering::Acquire) == 0
@@ -203,7 +227,7 @@ impl Connection {
 
     /// How many bytes of memory it holds more than when last asked; negative if less.
     pub(super) fn growth(&self) -> isize {
-        let incoming = self.incoming.lock().unwrap_or_else(PoisonError::into_inner).held();
+        let incoming = self.incoming.lock().unwrap_or_else(PoisonError::into_inner).records.held();
         let outgoing = self.outgoing.lock().unwrap_or_else(PoisonError::into_inner);
         let waiting: usize = outgoing.waiting.iter().map(|waiting| waiting.bytes.len()).sum();
         let held = incoming + waiting + outgoing.spare.iter().map(Vec::len).sum::<usize>();
@@ -214,7 +238,7 @@ impl Connection {
     /// Gives memory back that is not needed at the moment.
     pub(super) fn trim(&self) {
         if let Ok(mut incoming) = self.incoming.try_lock() {
-            incoming.trim();
+            incoming.records.trim();
         }
         self.outgoing.lock().unwrap_or_else(PoisonError::into_inner).spare.clear();
     }
@@ -232,17 +256,16 @@ impl Connection {
         self.paused.load(Ordering::SeqCst) && self.may_read() && self.paused.swap(false, Ordering::SeqCst)
     }
 
-    /// None if the connection is at its end.
-    fn send(&self, bytes: &[u8]) -> Option<usize> {
+    fn send(&self, bytes: &[u8]) -> Result<usize, Closing> {
         loop {
             match send(&self.stream, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
                 Ok(sent) => {
                     self.touch();
-                    return Some(sent);
+                    return Ok(sent);
                 }
-                Err(Errno::AGAIN) => return Some(0),
+                Err(Errno::AGAIN) => return Ok(0),
                 Err(Errno::INTR) => {}
-                Err(_) => return None,
+                Err(error) => return Err(Closing::Broken(error.into())),
             }
         }
     }

@@ -15,7 +15,8 @@ pub trait Exports: Send + Sync {
     ///
     /// # Errors
     ///
-    /// Why this client does not get it.
+    /// Why this client does not get it; the client is told the [kind](MountError::kind), and the
+    /// [observer](super::Observer) all of it.
     fn mount(&self, path: &Path, client: Ipv4Addr) -> Result<Arc<Export>, MountError>;
 
     /// The export of this id: asked for each request, so a look into a table. Ids stay the same over a restart, after
@@ -28,9 +29,9 @@ pub trait Exports: Send + Sync {
 
     /// May this client use the export? Asked for each request. Handles are proof against forgery, not against being passed
     /// on: this is what keeps one client's handles from serving another.
-    fn permits(&self, export: &Export, client: Ipv4Addr) -> bool {
+    fn permits(&self, export: &Export, client: Ipv4Addr) -> Permission {
         let _ = (export, client);
-        true
+        Permission::Granted
     }
 
     /// The paths to show a client that asks what is exported (`showmount -e`). Only those that it may mount: libnfs mounts
@@ -55,15 +56,35 @@ pub struct Export {
     pub root_squash: bool,
 }
 
-/// Why a client may not mount.
+/// Whether a client may use an export.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum MountError {
-    /// Nothing of that name is exported.
-    NotFound,
-    /// It is, but not to this client.
+pub enum Permission {
+    /// The client may.
+    Granted,
+    /// That is not known yet: the client is to ask again in a moment (`NFS3ERR_JUKEBOX`, and `MNT3ERR_ACCES` for MNT, which has
+    /// no such status).
+    Later,
+    /// The client may not (`NFS3ERR_ACCES`). Its handle is good, so it is not told that the file is gone.
     Denied,
-    /// It is, but could not be made ready; the log has why.
+}
+
+/// Why a client may not mount.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MountError {
+    /// What the client is told.
+    pub kind: MountErrorKind,
+    /// The reason, for an operator: a clause without a full stop.
+    pub why: String,
+}
+
+/// What a client is told that may not mount.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MountErrorKind {
+    /// Nothing of that name is exported (`MNT3ERR_NOENT`).
+    NotFound,
+    /// The path is exported, but not to this client (`MNT3ERR_ACCES`).
+    Denied,
+    /// The path is exported, but could not be made ready (`MNT3ERR_SERVERFAULT`).
     Failed,
 }
 
@@ -80,6 +101,14 @@ pub enum Absent {
 #[derive(Debug)]
 pub struct OneExport(Arc<Export>);
 
+impl MountError {
+    /// An error of this kind, for this reason.
+    #[must_use]
+    pub fn new(kind: MountErrorKind, why: impl Into<String>) -> Self {
+        Self { kind, why: why.into() }
+    }
+}
+
 impl OneExport {
     /// Exports this, and nothing else.
     #[must_use]
@@ -90,7 +119,11 @@ impl OneExport {
 
 impl Exports for OneExport {
     fn mount(&self, path: &Path, _: Ipv4Addr) -> Result<Arc<Export>, MountError> {
-        if path.starts_with(&self.0.path) { Ok(self.0.clone()) } else { Err(MountError::NotFound) }
+        if path.starts_with(&self.0.path) {
+            Ok(self.0.clone())
+        } else {
+            Err(MountError::new(MountErrorKind::NotFound, "nothing of that name is exported"))
+        }
     }
 
     fn find(&self, id: u32) -> Result<Arc<Export>, Absent> {
@@ -114,11 +147,7 @@ impl fmt::Debug for Export {
 
 impl fmt::Display for MountError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::NotFound => "nothing of that name is exported",
-            Self::Denied => "it is not exported to this client",
-            Self::Failed => "it could not be made ready",
-        })
+        f.write_str(&self.why)
     }
 }
 

@@ -7,8 +7,9 @@ mod listing;
 mod naming;
 mod showing;
 
-use std::net::Ipv4Addr;
+use std::net::SocketAddrV4;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use nfs3_types::nfs3::{
     Nfs3Option, Nfs3Result, fattr3, nfs_fh3, nfsstat3, post_op_attr, post_op_fh3, pre_op_attr, wcc_attr,
@@ -16,11 +17,12 @@ use nfs3_types::nfs3::{
 };
 
 use super::arguments::{Arguments, Garbage};
-use super::export::{Absent, Export, Exports};
+use super::export::{Absent, Export, Exports, Permission};
 use super::file_system::{Caller, FileId, Found, Result};
 use super::handle::Handles;
+use super::observe::{CallRefusal, CallRefused, Event, FirstRead, HandleRefusal, HandleRefused, Observer};
 use super::reply::Reply;
-use super::rpc::Ended;
+use super::service::Transport;
 use super::write_verifier::WriteVerifier;
 
 pub(super) use nfs3_types::nfs3::{PROGRAM, VERSION};
@@ -30,7 +32,12 @@ pub(super) struct Request<'a> {
     pub(super) exports: &'a dyn Exports,
     pub(super) handles: &'a Handles,
     pub(super) write_verifier: &'a WriteVerifier,
-    pub(super) client: Ipv4Addr,
+    pub(super) observer: &'a dyn Observer,
+    pub(super) client: SocketAddrV4,
+    /// The source port is below 1024, or may be any.
+    pub(super) secure: bool,
+    pub(super) transport: Transport<'a>,
+    pub(super) procedure: u32,
     pub(super) caller: Option<&'a Caller>,
     /// The most bytes that a READ or a READDIR may answer with.
     pub(super) most_payload: usize,
@@ -52,11 +59,10 @@ impl Request<'_> {
     /// Carries out a procedure; results are put into the reply.
     pub(super) fn answer(
         &self,
-        procedure: u32,
         arguments: Arguments<'_>,
         reply: &mut Reply,
-    ) -> core::result::Result<Ended, Garbage> {
-        match procedure {
+    ) -> core::result::Result<(), CallRefusal> {
+        match self.procedure {
             NULL => {}
             GETATTR => reply.put(&self.get_attributes(arguments)?),
             SETATTR => reply.put(&self.set_attributes(arguments)?),
@@ -79,22 +85,31 @@ impl Request<'_> {
             FSINFO => reply.put(&self.information(arguments)?),
             PATHCONF => reply.put(&self.path_limits(arguments)?),
             COMMIT => reply.put(&self.commit(arguments)?),
-            _ => return Ok(Ended::NoSuchProcedure),
+            _ => return Err(CallRefusal::NoSuchProcedure),
         }
-        Ok(Ended::Success)
+        Ok(())
     }
 
     /// > If the file handle is invalid .. NFS3ERR_BADHANDLE; if the file it refers to is gone .. NFS3ERR_STALE.
     ///
-    /// A handle that we did not make is the former, one of an export that is gone or not this client's the latter.
+    /// A handle that this server did not make is the former, one of an export that is gone the latter.
     fn target(&self, handle: &[u8]) -> Result<Target> {
-        let (export, id) = self.handles.open(handle).ok_or(nfsstat3::NFS3ERR_BADHANDLE)?;
-        let export = self.exports.find(export).map_err(|absent| match absent {
-            Absent::Unknown => nfsstat3::NFS3ERR_STALE,
-            Absent::NotYet => nfsstat3::NFS3ERR_JUKEBOX,
+        if !self.secure {
+            return Err(self.refuse_port());
+        }
+        let (export, id) =
+            self.handles.open(handle).ok_or_else(|| self.refuse_handle(None, HandleRefusal::Forged))?;
+        let export = self.exports.find(export).map_err(|absent| {
+            let why = match absent {
+                Absent::Unknown => HandleRefusal::Unknown,
+                Absent::NotYet => HandleRefusal::NotReady,
+            };
+            self.refuse_handle(Some(export), why)
         })?;
-        if !self.exports.permits(&export, self.client) {
-            return Err(nfsstat3::NFS3ERR_STALE);
+        match self.exports.permits(&export, *self.client.ip()) {
+            Permission::Granted => {}
+            Permission::Later => return Err(self.refuse_handle(Some(export.id), HandleRefusal::Undecided)),
+            Permission::Denied => return Err(self.refuse_handle(Some(export.id), HandleRefusal::Denied)),
         }
         let caller = match self.caller {
             Some(caller) if caller.uid == 0 && export.root_squash => Caller::NOBODY,
@@ -108,6 +123,48 @@ impl Request<'_> {
     fn target_to_change(&self, handle: &[u8]) -> Result<Target> {
         let target = self.target(handle)?;
         if target.export.read_only { Err(nfsstat3::NFS3ERR_ROFS) } else { Ok(target) }
+    }
+
+    /// Two such, of which the second is not looked at if the first is refused: a call is refused once.
+    fn targets_to_change(&self, first: &[u8], second: &[u8]) -> Result<(Target, Target)> {
+        Ok((self.target_to_change(first)?, self.target_to_change(second)?))
+    }
+
+    /// The status for a source port above 1023: NFS3ERR_ACCES, for all procedures alike. GETATTR, ACCESS, FSSTAT, FSINFO,
+    /// PATHCONF and COMMIT list neither that nor NFS3ERR_PERM, but the lists are a guide to the more common errors, and not
+    /// definitive (RFC 1813, section 3.3).
+    #[cold]
+    fn refuse_port(&self) -> nfsstat3 {
+        self.observer.observe(&Event::CallRefused(CallRefused {
+            client: self.client,
+            program: PROGRAM,
+            version: VERSION,
+            procedure: self.procedure,
+            why: CallRefusal::PortNotReserved,
+        }));
+        nfsstat3::NFS3ERR_ACCES
+    }
+
+    #[cold]
+    fn refuse_handle(&self, export: Option<u32>, why: HandleRefusal) -> nfsstat3 {
+        let (client, procedure) = (self.client, self.procedure);
+        self.observer.observe(&Event::HandleRefused(HandleRefused { client, procedure, why, export }));
+        match why {
+            HandleRefusal::Forged => nfsstat3::NFS3ERR_BADHANDLE,
+            HandleRefusal::Unknown => nfsstat3::NFS3ERR_STALE,
+            HandleRefusal::NotReady | HandleRefusal::Undecided => nfsstat3::NFS3ERR_JUKEBOX,
+            HandleRefusal::Denied => nfsstat3::NFS3ERR_ACCES,
+        }
+    }
+
+    /// A READ of this export has succeeded: told once for each connection.
+    fn note_read(&self, export: u32) {
+        if let Transport::Tcp { has_read } = self.transport
+            && !has_read.load(Ordering::Relaxed)
+            && !has_read.swap(true, Ordering::Relaxed)
+        {
+            self.observer.observe(&Event::FirstRead(FirstRead { client: self.client, export }));
+        }
     }
 
     fn handle(&self, target: &Target, found: &Found) -> nfs_fh3 {

@@ -1,14 +1,15 @@
 //! The server without a network: for fuzzing, and for transports of one's own.
 
-use std::net::Ipv4Addr;
+use std::net::SocketAddrV4;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use super::export::Exports;
-use super::handle::Handles;
 use super::portmap::Mappings;
 use super::record::{Next, Record, Records};
 use super::reply::Reply;
 use super::service::{MOST_MESSAGE, Message, Programs, Service, Transport};
+use super::{NfsConfig, PORTMAP_PORT};
 
 /// Answers messages that someone else carries.
 #[derive(Debug)]
@@ -17,33 +18,34 @@ pub struct Offline {
 }
 
 impl Offline {
-    /// For these exports. The portmapper tells of NFS's usual port.
+    /// For these exports. The portmapper tells of the port that is configured; the address does not matter.
     ///
     /// # Errors
     ///
     /// If the system has no random numbers.
-    pub fn new(exports: Arc<dyn Exports>, handles: Handles) -> std::io::Result<Self> {
-        let mappings = Mappings::of_programs(2049).with_portmap(111);
-        Ok(Self { service: Service::new(exports, handles, mappings)? })
+    pub fn new(config: NfsConfig, exports: Arc<dyn Exports>) -> std::io::Result<Self> {
+        let mappings = Mappings::of_programs(config.port, config.udp).with_portmap(PORTMAP_PORT);
+        Ok(Self { service: Service::new(config, exports, mappings)? })
     }
 
     /// The answer of NFS and MOUNT to a datagram, if there is one.
     #[must_use]
-    pub fn datagram(&self, client: Ipv4Addr, bytes: &[u8]) -> Option<Vec<u8>> {
+    pub fn datagram(&self, client: SocketAddrV4, bytes: &[u8]) -> Option<Vec<u8>> {
         self.answer(Message { client, transport: Transport::Udp, programs: Programs::Files, bytes })
     }
 
     /// The answer of the portmapper to a datagram, if there is one.
     #[must_use]
-    pub fn portmap_datagram(&self, client: Ipv4Addr, bytes: &[u8]) -> Option<Vec<u8>> {
+    pub fn portmap_datagram(&self, client: SocketAddrV4, bytes: &[u8]) -> Option<Vec<u8>> {
         self.answer(Message { client, transport: Transport::Udp, programs: Programs::Portmap, bytes })
     }
 
     /// The answers of NFS and MOUNT to what came in a stream, in these pieces. None if such a stream would be closed.
     #[must_use]
-    pub fn stream(&self, client: Ipv4Addr, pieces: &[&[u8]]) -> Option<Vec<Vec<u8>>> {
+    pub fn stream(&self, client: SocketAddrV4, pieces: &[&[u8]]) -> Option<Vec<Vec<u8>>> {
         let (mut records, mut record, mut answers) =
             (Records::new(MOST_MESSAGE), Record::default(), Vec::new());
+        let has_read = AtomicBool::new(false);
         for mut piece in pieces.iter().copied() {
             while !piece.is_empty() {
                 let copy = |room: &mut [u8]| {
@@ -56,7 +58,8 @@ impl Offline {
                 loop {
                     match records.next(&mut record) {
                         Next::Record => {
-                            let (transport, programs) = (Transport::Tcp, Programs::Files);
+                            let transport = Transport::Tcp { has_read: &has_read };
+                            let programs = Programs::Files;
                             let bytes = record.message();
                             answers.extend(self.answer(Message { client, transport, programs, bytes }));
                         }

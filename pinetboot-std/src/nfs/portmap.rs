@@ -7,9 +7,9 @@
 use nfs3_types::portmap::{IPPROTO_TCP, IPPROTO_UDP, mapping};
 use nfs3_types::xdr_codec::List;
 
-use super::arguments::{Arguments, Garbage};
+use super::arguments::Arguments;
+use super::observe::CallRefusal;
 use super::reply::Reply;
-use super::rpc::Ended;
 use super::{mount, nfs3};
 
 pub(super) use nfs3_types::portmap::{PROGRAM, VERSION};
@@ -19,10 +19,15 @@ pub(super) use nfs3_types::portmap::{PROGRAM, VERSION};
 pub(super) struct Mappings(Vec<mapping>);
 
 impl Mappings {
-    /// NFS and MOUNT on `port`, over TCP and UDP.
-    pub(super) fn of_programs(port: u16) -> Self {
+    /// NFS and MOUNT on `port`, over TCP and UDP; NFS over UDP only with `udp`.
+    pub(super) fn of_programs(port: u16, udp: bool) -> Self {
         let programs = [(nfs3::PROGRAM, nfs3::VERSION), (mount::PROGRAM, 1), (mount::PROGRAM, 3)];
-        Self(programs.into_iter().flat_map(|(prog, vers)| both(prog, vers, port)).collect())
+        let mappings = programs.into_iter().flat_map(|(prog, vers)| both(prog, vers, port));
+        Self(
+            mappings
+                .filter(|known| udp || (known.prog, known.prot) != (nfs3::PROGRAM, IPPROTO_UDP))
+                .collect(),
+        )
     }
 
     /// And the portmapper itself.
@@ -44,7 +49,7 @@ impl Mappings {
         procedure: u32,
         mut arguments: Arguments<'_>,
         reply: &mut Reply,
-    ) -> Result<Ended, Garbage> {
+    ) -> Result<(), CallRefusal> {
         match procedure {
             NULL => {}
             SET | UNSET => reply.put(&false),
@@ -56,9 +61,9 @@ impl Mappings {
                 reply.put(&self.0.iter().find(known).map_or(0, |known| known.port));
             }
             DUMP => reply.put(&List(self.0.clone())),
-            _ => return Ok(Ended::NoSuchProcedure),
+            _ => return Err(CallRefusal::NoSuchProcedure),
         }
-        Ok(Ended::Success)
+        Ok(())
     }
 }
 

@@ -1,30 +1,32 @@
 //! Where the system has a portmapper of its own (rpcbind), it is asked to tell of us: RFC 1833, section 3.2, SET and UNSET.
 
+use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, UdpSocket};
+use std::sync::Arc;
 use std::time::Duration;
 
 use nfs3_types::portmap::{PMAP_PORT, mapping};
 use nfs3_types::rpc::{RPC_VERSION_2, call_body, msg_body, opaque_auth, rpc_msg};
 use nfs3_types::xdr_codec::Pack;
-use tracing::warn;
 
+use super::observe::{Event, Observer, Trouble};
 use super::portmap::{Mappings, PROGRAM, SET, UNSET, VERSION};
 
 /// Registered until dropped.
-#[derive(Debug)]
 pub(super) struct Registered {
     mappings: Mappings,
     socket: UdpSocket,
+    observer: Arc<dyn Observer>,
 }
 
 impl Registered {
     /// Registers with the portmapper of this machine. What is registered under the same numbers is not displaced.
-    pub(super) fn new(mappings: Mappings) -> io::Result<Self> {
+    pub(super) fn new(mappings: Mappings, observer: Arc<dyn Observer>) -> io::Result<Self> {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
         socket.connect((Ipv4Addr::LOCALHOST, PMAP_PORT))?;
         socket.set_read_timeout(Some(PATIENCE))?;
-        let mut registered = Self { mappings: Mappings::default(), socket };
+        let mut registered = Self { mappings: Mappings::default(), socket, observer };
         for mapping in mappings.as_slice() {
             if !registered.call(SET, *mapping)? {
                 let message = format!(
@@ -76,9 +78,15 @@ impl Drop for Registered {
         // UNSET takes both transports at once, and the second has nothing to do.
         for mapping in self.mappings.as_slice() {
             if let Err(error) = self.call(UNSET, *mapping) {
-                return warn!("the portmapper goes on telling of a server that is gone: {error}");
+                return self.observer.observe(&Event::Trouble(Trouble::Unregister(&error)));
             }
         }
+    }
+}
+
+impl fmt::Debug for Registered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registered").field("mappings", &self.mappings).finish_non_exhaustive()
     }
 }
 

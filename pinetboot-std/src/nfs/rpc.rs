@@ -8,6 +8,7 @@ use nfs3_types::rpc::{
 
 use super::arguments::{Arguments, Garbage};
 use super::file_system::Caller;
+use super::observe::CallRefusal;
 use super::reply::Reply;
 
 /// A call, all but its arguments understood.
@@ -28,19 +29,7 @@ pub(super) enum Refused {
     /// It is no call at all: nothing is said.
     NoCall,
     /// It is one that is denied.
-    Denied { xid: u32, why: rejected_reply },
-}
-
-/// How a call ended, but for its results.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ended {
-    /// Results follow.
-    Success,
-    NoSuchProgram,
-    /// Only versions from the first to the last.
-    NoSuchVersion(u32, u32),
-    NoSuchProcedure,
-    GarbageArguments,
+    Denied { xid: u32, program: u32, version: u32, procedure: u32, why: CallRefusal },
 }
 
 impl<'a> Call<'a> {
@@ -54,24 +43,28 @@ impl<'a> Call<'a> {
         if message.fixed::<u32>()? != CALL {
             return Err(Garbage);
         }
-        let denied = |why| Ok(Err(Refused::Denied { xid, why }));
-        if message.fixed::<u32>()? != RPC_VERSION_2 {
-            return denied(rejected_reply::rpc_mismatch(RPC_VERSION_2, RPC_VERSION_2));
+        let rpc_version = message.fixed::<u32>()?;
+        if rpc_version != RPC_VERSION_2 {
+            // What follows is another version's; this is where all that there ever were have these.
+            let [program, version, procedure] = [(); 3].map(|()| message.fixed().unwrap_or(0));
+            let why = CallRefusal::RpcVersion(rpc_version);
+            return Ok(Err(Refused::Denied { xid, program, version, procedure, why }));
         }
         let (program, version, procedure) = (message.fixed()?, message.fixed()?, message.fixed()?);
+        let denied = |why| Ok(Err(Refused::Denied { xid, program, version, procedure, why }));
         let (flavor, credentials) = (message.fixed::<u32>()?, message.opaque()?);
         let (_, verifier) = (message.fixed::<u32>()?, message.opaque()?);
         if credentials.len() > MOST_AUTH || verifier.len() > MOST_AUTH {
-            return denied(rejected_reply::auth_error(auth_stat::AUTH_BADCRED));
+            return denied(CallRefusal::BadCredentials);
         }
         let caller = match flavor {
             AUTH_NONE => None,
             AUTH_SYS => match read_caller(Arguments::new(credentials)) {
                 Ok(caller) => Some(caller),
-                Err(Garbage) => return denied(rejected_reply::auth_error(auth_stat::AUTH_BADCRED)),
+                Err(Garbage) => return denied(CallRefusal::BadCredentials),
             },
             // What a client then falls back from.
-            _ => return denied(rejected_reply::auth_error(auth_stat::AUTH_REJECTEDCRED)),
+            _ => return denied(CallRefusal::Flavor(flavor)),
         };
         Ok(Ok(Self { xid, program, version, procedure, caller, arguments: *message }))
     }
@@ -89,22 +82,33 @@ fn read_caller(mut body: Arguments<'_>) -> Result<Caller, Garbage> {
     Ok(Caller { uid, gid, groups })
 }
 
-/// Begins a reply; where results follow, they are to be put behind it.
-pub(super) fn put_head(reply: &mut Reply, xid: u32, ended: Ended) {
-    let reply_data = match ended {
-        Ended::Success => accept_stat_data::SUCCESS,
-        Ended::NoSuchProgram => accept_stat_data::PROG_UNAVAIL,
-        Ended::NoSuchVersion(low, high) => accept_stat_data::PROG_MISMATCH { low, high },
-        Ended::NoSuchProcedure => accept_stat_data::PROC_UNAVAIL,
-        Ended::GarbageArguments => accept_stat_data::GARBAGE_ARGS,
-    };
-    let body = reply_body::MSG_ACCEPTED(accepted_reply { verf: opaque_auth::default(), reply_data });
-    reply.put(&rpc_msg { xid, body: msg_body::REPLY(body) });
+/// Begins a reply with results, which are to be put behind it.
+pub(super) fn put_success(reply: &mut Reply, xid: u32) {
+    put_accepted(reply, xid, accept_stat_data::SUCCESS);
 }
 
-/// A whole reply.
-pub(super) fn put_denial(reply: &mut Reply, xid: u32, why: rejected_reply) {
-    reply.put(&rpc_msg { xid, body: msg_body::REPLY(reply_body::MSG_DENIED(why)) });
+/// A whole reply: RFC 5531, section 9.
+pub(super) fn put_refusal(reply: &mut Reply, xid: u32, why: CallRefusal) {
+    let denied = match why {
+        CallRefusal::NoSuchProgram | CallRefusal::UdpOff => {
+            return put_accepted(reply, xid, accept_stat_data::PROG_UNAVAIL);
+        }
+        CallRefusal::NoSuchVersion { low, high } => {
+            return put_accepted(reply, xid, accept_stat_data::PROG_MISMATCH { low, high });
+        }
+        CallRefusal::NoSuchProcedure => return put_accepted(reply, xid, accept_stat_data::PROC_UNAVAIL),
+        CallRefusal::GarbageArguments => return put_accepted(reply, xid, accept_stat_data::GARBAGE_ARGS),
+        CallRefusal::RpcVersion(_) => rejected_reply::rpc_mismatch(RPC_VERSION_2, RPC_VERSION_2),
+        CallRefusal::BadCredentials => rejected_reply::auth_error(auth_stat::AUTH_BADCRED),
+        CallRefusal::Flavor(_) => rejected_reply::auth_error(auth_stat::AUTH_REJECTEDCRED),
+        CallRefusal::PortNotReserved => rejected_reply::auth_error(auth_stat::AUTH_TOOWEAK),
+    };
+    reply.put(&rpc_msg { xid, body: msg_body::REPLY(reply_body::MSG_DENIED(denied)) });
+}
+
+fn put_accepted(reply: &mut Reply, xid: u32, reply_data: accept_stat_data) {
+    let body = reply_body::MSG_ACCEPTED(accepted_reply { verf: opaque_auth::default(), reply_data });
+    reply.put(&rpc_msg { xid, body: msg_body::REPLY(body) });
 }
 
 const CALL: u32 = 0;
@@ -129,6 +133,15 @@ mod tests {
         call
     }
 
+    fn denied(bytes: &[u8]) -> (u32, u32, u32, CallRefusal) {
+        match Call::parse(bytes) {
+            Err(Refused::Denied { xid: 7, program, version, procedure, why }) => {
+                (program, version, procedure, why)
+            }
+            parsed => panic!("{parsed:?}"),
+        }
+    }
+
     #[test]
     fn parses_who_calls_what() {
         let bytes = call();
@@ -142,9 +155,10 @@ mod tests {
         let mut bytes = call();
         bytes[27] = 6; // RPCSEC_GSS
         let denied = Call::parse(&bytes);
-        let Err(Refused::Denied { xid: 7, why }) = denied else { panic!("{denied:?}") };
+        let Err(Refused::Denied { xid: 7, why, .. }) = denied else { panic!("{denied:?}") };
+        assert_eq!(why, CallRefusal::Flavor(6));
         let mut reply = Reply::new();
-        put_denial(&mut reply, 7, why);
+        put_refusal(&mut reply, 7, why);
         assert_eq!(reply.message(), [0, 0, 0, 7, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 2]);
     }
 
@@ -152,24 +166,19 @@ mod tests {
     fn another_version_of_rpc_is_told_ours() {
         let mut bytes = call();
         bytes[11] = 3;
-        let mismatch = Call::parse(&bytes);
-        let wrong = matches!(
-            mismatch,
-            Err(Refused::Denied { why: rejected_reply::RPC_MISMATCH { low: 2, high: 2 }, .. })
-        );
-        assert!(wrong, "{mismatch:?}");
+        let told = (100_003, 3, 19, CallRefusal::RpcVersion(3));
+        assert_eq!(denied(&bytes), told);
+        assert_eq!(denied(&bytes[..12]), (0, 0, 0, CallRefusal::RpcVersion(3)));
+        let mut reply = Reply::new();
+        put_refusal(&mut reply, 7, told.3);
+        assert_eq!(reply.message(), [0, 0, 0, 7, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 2]);
     }
 
     #[test]
     fn too_many_groups_are_bad_credentials() {
         let mut bytes = call();
         bytes[51] = 17;
-        let denied = Call::parse(&bytes);
-        let bad = matches!(
-            denied,
-            Err(Refused::Denied { why: rejected_reply::AUTH_ERROR(auth_stat::AUTH_BADCRED), .. })
-        );
-        assert!(bad, "{denied:?}");
+        assert_eq!(denied(&bytes).3, CallRefusal::BadCredentials);
     }
 
     #[test]

@@ -4,10 +4,13 @@
 //! a call changes hands nowhere on its way, and one that takes long (a disk, a mount) holds up its own worker only. Each
 //! descriptor is armed for one event at a time, so that one worker is woken for each.
 
+mod worker;
+
 use std::collections::HashMap;
 use std::io;
 use std::net::{SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
@@ -17,13 +20,12 @@ use nix::sys::socket::{setsockopt, sockopt};
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::Errno;
-use tracing::{debug, error, warn};
 
-use super::connection::{Connection, Found};
+use super::connection::Connection;
 use super::datagrams::Datagrams;
-use super::record::Record;
-use super::reply::Reply;
-use super::service::{Message, Programs, Service, Transport};
+use super::observe::{Closing, Connected, Disconnected, Event, Trouble};
+use super::service::{Programs, Service};
+use worker::Worker;
 
 /// A server as it runs; ends when dropped.
 #[derive(Debug)]
@@ -52,14 +54,6 @@ enum Source {
     Listener(Arc<TcpListener>, Programs),
     Connection(Arc<Connection>),
     Datagrams(Arc<Datagrams>),
-}
-
-/// What a worker works with.
-struct Worker<'a> {
-    shared: &'a Shared,
-    record: Record,
-    reply: Reply,
-    datagram: Vec<u8>,
 }
 
 impl Server {
@@ -114,8 +108,11 @@ impl Drop for Server {
         self.shared.bell.1.notify_all();
         for thread in self.threads.drain(..) {
             if thread.join().is_err() {
-                error!("a thread of the NFS server ended badly");
+                self.shared.tell(Trouble::Panicked);
             }
+        }
+        for (token, _) in self.shared.connections() {
+            self.shared.close(token, Closing::Stopped);
         }
     }
 }
@@ -144,7 +141,7 @@ impl Shared {
         if let Err(error) = armed
             && error != Errno::NOENT
         {
-            warn!("epoll: {error}");
+            self.tell(Trouble::Arm(&error.into()));
         }
     }
 
@@ -158,15 +155,21 @@ impl Shared {
         });
     }
 
-    fn close(&self, token: u64) {
+    fn close(&self, token: u64, why: Closing) {
         let removed = self.sources.write().unwrap_or_else(PoisonError::into_inner).remove(&token);
         if let Some(Source::Connection(connection)) = removed {
             let _ended = epoll::delete(&self.epoll, &*connection);
             connection.shut_down();
             connection.trim();
             self.held.fetch_add(connection.growth(), Ordering::Relaxed);
-            debug!("{} is gone", connection.peer);
+            let (open_for, calls) = (connection.age(), connection.calls());
+            let disconnected = Disconnected { peer: connection.peer, why, open_for, calls };
+            self.service.tell(&Event::Disconnected(disconnected));
         }
+    }
+
+    fn tell(&self, trouble: Trouble<'_>) {
+        self.service.tell(&Event::Trouble(trouble));
     }
 
     fn connections(&self) -> impl Iterator<Item = (u64, Arc<Connection>)> {
@@ -183,15 +186,15 @@ impl Shared {
             match listener.accept() {
                 Ok((stream, SocketAddr::V4(peer))) => {
                     if let Err(error) = self.admit(stream, peer, programs) {
-                        warn!("cannot serve {peer}: {error}");
+                        self.tell(Trouble::Serve { peer, error: &error });
                     }
                 }
                 Ok((_, SocketAddr::V6(_))) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) => {
                     // No descriptors left, most likely: a connection that does nothing may give its own.
-                    warn!("cannot accept a connection: {error}");
                     self.close_idlest();
+                    self.tell(Trouble::Accept(&error));
                     return;
                 }
             }
@@ -209,17 +212,18 @@ impl Shared {
         if self.connections().count() >= MOST_CONNECTIONS {
             self.close_idlest();
         }
-        debug!("{peer} connects");
-        self.add(Source::Connection(Arc::new(Connection::new(stream, peer, programs))))?;
+        let connection = Arc::new(Connection::new(stream, peer, programs));
+        // Before a worker may tell that it has ended.
+        self.service.tell(&Event::Connected(Connected { peer }));
+        self.add(Source::Connection(connection))?;
         Ok(())
     }
 
     fn close_idlest(&self) {
         let idlest =
             self.connections().max_by_key(|(_, connection)| (connection.is_quiet(), connection.idle()));
-        if let Some((token, connection)) = idlest {
-            debug!("{} makes room for another", connection.peer);
-            self.close(token);
+        if let Some((token, _)) = idlest {
+            self.close(token, Closing::MadeRoom);
         }
     }
 
@@ -229,120 +233,25 @@ impl Shared {
         while !*stopped {
             let waited = bell.wait_timeout(stopped, TIDY_EVERY);
             stopped = waited.unwrap_or_else(PoisonError::into_inner).0;
-            self.tidy();
+            if catch_unwind(AssertUnwindSafe(|| self.tidy())).is_err() {
+                self.tell(Trouble::Panicked);
+            }
         }
     }
 
     fn tidy(&self) {
         for (token, connection) in self.connections() {
             let (idle, backlog) = (connection.idle(), connection.backlog());
-            if idle > MOST_IDLE && connection.is_quiet() || idle > MOST_STUCK && backlog > 0 {
-                debug!("{} did nothing for {idle} s", connection.peer);
-                self.close(token);
+            if idle > MOST_STUCK && backlog > 0 {
+                self.close(token, Closing::Stuck);
+            } else if idle > MOST_IDLE && connection.is_quiet() {
+                self.close(token, Closing::Idle);
             } else if idle > TIDY_EVERY.as_secs() {
                 connection.trim();
                 self.held.fetch_add(connection.growth(), Ordering::Relaxed);
             }
         }
         self.service.exports().tidy();
-    }
-}
-
-impl<'a> Worker<'a> {
-    fn new(shared: &'a Shared) -> Self {
-        Self { shared, record: Record::default(), reply: Reply::new(), datagram: Vec::new() }
-    }
-
-    fn run(mut self) {
-        let mut events = Vec::with_capacity(1);
-        while !self.shared.stopping.load(Ordering::SeqCst) {
-            events.clear();
-            match epoll::wait(&self.shared.epoll, rustix::buffer::spare_capacity(&mut events), None) {
-                Ok(_) | Err(Errno::INTR) => {}
-                Err(error) => return error!("the NFS server ends: epoll: {error}"),
-            }
-            for event in &events {
-                let (token, flags) = (event.data.u64(), event.flags);
-                match self.shared.find(token) {
-                    // Both directions are closed: there is nobody to answer.
-                    Some(Source::Connection(_)) if flags.intersects(EventFlags::HUP | EventFlags::ERR) => {
-                        self.shared.close(token);
-                    }
-                    Some(Source::Connection(connection)) => self.attend(token, &connection),
-                    Some(Source::Datagrams(datagrams)) => self.attend_datagrams(token, &datagrams),
-                    Some(Source::Listener(listener, programs)) => {
-                        self.shared.accept(&listener, programs);
-                        self.shared.arm(token, &*listener, EventFlags::IN);
-                    }
-                    None => {}
-                }
-            }
-        }
-    }
-
-    fn attend(&mut self, token: u64, connection: &Connection) {
-        if !connection.flush() {
-            return self.shared.close(token);
-        }
-        loop {
-            match connection.take(&mut self.record) {
-                Found::End => return self.shared.close(token),
-                Found::Nothing => return self.shared.arm_connection(token, connection, false),
-                Found::Call => {}
-            }
-            // From here on another worker may attend to what comes next.
-            let more = connection.has_more();
-            self.shared.arm_connection(token, connection, more);
-            let alive = self.answer(connection);
-            let waited_for = connection.done();
-            if !alive || !self.fits(connection) {
-                return self.shared.close(token);
-            }
-            if waited_for || connection.backlog() > 0 {
-                self.shared.arm_connection(token, connection, false);
-            }
-            if !connection.has_more() {
-                return;
-            }
-        }
-    }
-
-    /// Carries out the call in `record`.
-    fn answer(&mut self, connection: &Connection) -> bool {
-        let message = Message {
-            client: *connection.peer.ip(),
-            transport: Transport::Tcp,
-            programs: connection.programs,
-            bytes: self.record.message(),
-        };
-        !self.shared.service.answer(message, &mut self.reply) || connection.answer(&mut self.reply)
-    }
-
-    /// Is there memory for what this connection holds?
-    fn fits(&self, connection: &Connection) -> bool {
-        let growth = connection.growth();
-        let held = self.shared.held.fetch_add(growth, Ordering::Relaxed) + growth;
-        let fits = held < MOST_HELD || growth <= 0;
-        if !fits {
-            warn!("closing the connection of {}: all clients together hold too much memory", connection.peer);
-        }
-        fits
-    }
-
-    fn attend_datagrams(&mut self, token: u64, datagrams: &Datagrams) {
-        self.datagram.resize(MOST_DATAGRAM, 0);
-        let received = datagrams.receive(&mut self.datagram);
-        self.shared.arm(token, datagrams, EventFlags::IN);
-        let Some((len, sender)) = received else { return };
-        let message = Message {
-            client: *sender.peer.ip(),
-            transport: Transport::Udp,
-            programs: datagrams.programs,
-            bytes: self.datagram.get(..len).unwrap_or_default(),
-        };
-        if self.shared.service.answer(message, &mut self.reply) {
-            datagrams.send(self.reply.message(), sender);
-        }
     }
 }
 
@@ -366,7 +275,6 @@ const ACCEPT_AT_ONCE: usize = 64;
 const MOST_CONNECTIONS: usize = 1024;
 /// Bytes that all connections may hold together.
 const MOST_HELD: isize = 256 * 1024 * 1024;
-const MOST_DATAGRAM: usize = 65_535;
 
 const TIDY_EVERY: Duration = Duration::from_secs(5);
 /// Seconds; Linux itself ends a connection that it does not use after five minutes.

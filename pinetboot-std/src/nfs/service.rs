@@ -1,20 +1,21 @@
 //! From a message that came in to the message that goes out: which program is called, and has the call come before?
 
-use std::net::Ipv4Addr;
+use std::net::SocketAddrV4;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use rustix::io;
-use tracing::trace;
 
-use super::arguments::{Arguments, Garbage};
+use super::NfsConfig;
 use super::export::Exports;
 use super::handle::Handles;
 use super::mount::{self, Mounts};
 use super::nfs3;
+use super::observe::{CallRefusal, CallRefused, Event, Observer};
 use super::portmap::{self, Mappings};
 use super::replays::{Replays, Seen};
 use super::reply::Reply;
-use super::rpc::{self, Call, Ended, Refused};
+use super::rpc::{self, Call, Refused};
 use super::write_verifier::WriteVerifier;
 
 /// Everything behind the network.
@@ -25,6 +26,9 @@ pub(super) struct Service {
     mounts: Mounts,
     replays: Replays,
     write_verifier: WriteVerifier,
+    observer: Arc<dyn Observer>,
+    insecure: bool,
+    udp: bool,
 }
 
 /// Which programs answer on a port.
@@ -37,11 +41,11 @@ pub(super) enum Programs {
 }
 
 /// How a message came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Transport {
-    /// In a stream, by someone who proved their address.
-    Tcp,
-    /// In a datagram, by someone who may have made theirs up.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Transport<'a> {
+    /// In a stream, by a client that proved its address. Whether a READ over the same connection has succeeded.
+    Tcp { has_read: &'a AtomicBool },
+    /// In a datagram, whose source may be made up.
     Udp,
 }
 
@@ -49,9 +53,9 @@ pub(super) enum Transport {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Message<'a> {
     /// From whom.
-    pub(super) client: Ipv4Addr,
+    pub(super) client: SocketAddrV4,
     /// How.
-    pub(super) transport: Transport,
+    pub(super) transport: Transport<'a>,
     /// To which port.
     pub(super) programs: Programs,
     /// What it is.
@@ -59,19 +63,24 @@ pub(super) struct Message<'a> {
 }
 
 impl Service {
-    /// What answers for these exports.
+    /// What answers for these exports, by a configuration of which the addresses and ports do not matter here.
     ///
     /// # Errors
     ///
     /// If the system has no random numbers.
-    pub(super) fn new(exports: Arc<dyn Exports>, handles: Handles, mappings: Mappings) -> io::Result<Self> {
+    pub(super) fn new(config: NfsConfig, exports: Arc<dyn Exports>, mappings: Mappings) -> io::Result<Self> {
         let write_verifier = WriteVerifier::new()?;
         let (mounts, replays) = (Mounts::default(), Replays::default());
-        Ok(Self { exports, handles, mappings, mounts, replays, write_verifier })
+        let NfsConfig { handles, observer, insecure, udp, .. } = config;
+        Ok(Self { exports, handles, mappings, mounts, replays, write_verifier, observer, insecure, udp })
     }
 
     pub(super) fn exports(&self) -> &dyn Exports {
         &*self.exports
+    }
+
+    pub(super) fn tell(&self, event: &Event<'_>) {
+        self.observer.observe(event);
     }
 
     /// Writes the answer into `reply`; false if there is none.
@@ -80,19 +89,22 @@ impl Service {
         let call = match Call::parse(message.bytes) {
             Ok(call) => call,
             Err(Refused::NoCall) => return false,
-            Err(Refused::Denied { xid, why }) => {
-                rpc::put_denial(reply, xid, why);
+            Err(Refused::Denied { xid, program, version, procedure, why }) => {
+                rpc::put_refusal(reply, xid, why);
+                let client = message.client;
+                self.tell(&Event::CallRefused(CallRefused { client, program, version, procedure, why }));
                 return true;
             }
         };
         let Call { xid, program, procedure, .. } = call;
-        trace!("{} calls {program}/{}/{procedure}, xid {xid:08x}", message.client, call.version);
-        let files = message.programs == Programs::Files;
-        if !files || program != nfs3::PROGRAM || nfs3::is_idempotent(procedure) {
+        let files = message.programs == Programs::Files && program == nfs3::PROGRAM;
+        // What is refused for how it came is not remembered, or datagrams of made-up sources would crowd out what is.
+        let admitted = self.is_secure(message) && self.has_nfs(message.transport);
+        if !files || nfs3::is_idempotent(procedure) || !admitted {
             self.carry_out(message, &call, reply);
             return true;
         }
-        let id = self.replays.id(message.client, xid, message.bytes);
+        let id = self.replays.id(*message.client.ip(), xid, message.bytes);
         match self.replays.look_up(id) {
             Seen::New => {
                 self.carry_out(message, &call, reply);
@@ -109,58 +121,67 @@ impl Service {
     }
 
     fn carry_out(&self, message: Message<'_>, call: &Call<'_>, reply: &mut Reply) {
-        rpc::put_head(reply, call.xid, Ended::Success);
-        let ended = self.run(message, call, call.arguments, reply);
-        let ended = ended.unwrap_or(Ended::GarbageArguments);
-        if ended != Ended::Success {
+        rpc::put_success(reply, call.xid);
+        if let Err(why) = self.run(message, call, reply) {
             reply.clear();
-            rpc::put_head(reply, call.xid, ended);
+            rpc::put_refusal(reply, call.xid, why);
+            let (client, &Call { program, version, procedure, .. }) = (message.client, call);
+            self.tell(&Event::CallRefused(CallRefused { client, program, version, procedure, why }));
         }
     }
 
-    fn run(
-        &self,
-        message: Message<'_>,
-        call: &Call<'_>,
-        arguments: Arguments<'_>,
-        reply: &mut Reply,
-    ) -> Result<Ended, Garbage> {
+    fn is_secure(&self, message: Message<'_>) -> bool {
+        self.insecure || message.client.port() < IPPORT_RESERVED
+    }
+
+    fn has_nfs(&self, transport: Transport<'_>) -> bool {
+        self.udp || !matches!(transport, Transport::Udp)
+    }
+
+    fn run(&self, message: Message<'_>, call: &Call<'_>, reply: &mut Reply) -> Result<(), CallRefusal> {
         let Message { client, transport, programs, .. } = message;
+        let &Call { procedure, version, arguments, .. } = call;
         let versions = match (programs, call.program) {
             (Programs::Portmap, portmap::PROGRAM) => portmap::VERSION..=portmap::VERSION,
             (Programs::Files, mount::PROGRAM) => mount::FIRST_VERSION..=mount::LAST_VERSION,
+            (Programs::Files, nfs3::PROGRAM) if !self.has_nfs(transport) => return Err(CallRefusal::UdpOff),
             (Programs::Files, nfs3::PROGRAM) => nfs3::VERSION..=nfs3::VERSION,
-            _ => return Ok(Ended::NoSuchProgram),
+            _ => return Err(CallRefusal::NoSuchProgram),
         };
-        if !versions.contains(&call.version) {
-            return Ok(Ended::NoSuchVersion(*versions.start(), *versions.end()));
+        if !versions.contains(&version) {
+            return Err(CallRefusal::NoSuchVersion { low: *versions.start(), high: *versions.end() });
         }
-        let (exports, handles) = (&*self.exports, &self.handles);
+        let (exports, handles, observer) = (&*self.exports, &self.handles, &*self.observer);
+        let secure = self.is_secure(message);
         match call.program {
-            portmap::PROGRAM => self.mappings.answer(call.procedure, arguments, reply),
+            portmap::PROGRAM => self.mappings.answer(procedure, arguments, reply),
             mount::PROGRAM => {
                 let most_list = match transport {
-                    Transport::Tcp => MOST_PAYLOAD,
+                    Transport::Tcp { .. } => MOST_PAYLOAD,
                     Transport::Udp => MOST_LIST_UDP,
                 };
-                let (mounts, version) = (&self.mounts, call.version);
-                mount::Request { exports, handles, mounts, client, version, most_list }.answer(
-                    call.procedure,
-                    arguments,
-                    reply,
-                )
+                let mounts = &self.mounts;
+                mount::Request { exports, handles, mounts, observer, client, secure, version, most_list }
+                    .answer(procedure, arguments, reply)
             }
             _ => {
                 let most_payload = match transport {
-                    Transport::Tcp => MOST_PAYLOAD,
+                    Transport::Tcp { .. } => MOST_PAYLOAD,
                     Transport::Udp => MOST_PAYLOAD_UDP,
                 };
-                let (write_verifier, caller) = (&self.write_verifier, call.caller.as_ref());
-                nfs3::Request { exports, handles, write_verifier, client, caller, most_payload }.answer(
-                    call.procedure,
-                    arguments,
-                    reply,
-                )
+                nfs3::Request {
+                    exports,
+                    handles,
+                    write_verifier: &self.write_verifier,
+                    observer,
+                    client,
+                    secure,
+                    transport,
+                    procedure,
+                    caller: call.caller.as_ref(),
+                    most_payload,
+                }
+                .answer(arguments, reply)
             }
         }
     }
@@ -171,6 +192,9 @@ impl core::fmt::Debug for Service {
         f.debug_struct("Service").finish_non_exhaustive()
     }
 }
+
+/// Ports below this one take root on Unix systems: `<netinet/in.h>`.
+const IPPORT_RESERVED: u16 = 1024;
 
 /// What Linux asks for at most.
 pub(super) const MOST_PAYLOAD: usize = 1024 * 1024;

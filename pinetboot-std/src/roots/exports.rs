@@ -15,7 +15,7 @@ use tracing::{debug, error, info, warn};
 use super::overlay::Overlay;
 use super::{Golden, Layer, PiFacts, Roots};
 use crate::config::{self, NfsMode};
-use crate::nfs::{Absent, DirectoryTree, Export, Exports, MountError};
+use crate::nfs::{Absent, DirectoryTree, Export, Exports, MountError, MountErrorKind, Permission};
 use crate::pis::{Pis, Stranger};
 
 /// The roots of all Pis as exports.
@@ -149,7 +149,7 @@ impl Shared {
         self.ready.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn refuse(&self, client: Ipv4Addr, path: &Path, why: &str, error: MountError) -> MountError {
+    fn refuse(&self, client: Ipv4Addr, path: &Path, why: &str, kind: MountErrorKind) -> MountError {
         let mut refused = lock(&self.refused);
         let now = Instant::now();
         refused.retain(|_, said| now.duration_since(*said) < SAY_AGAIN);
@@ -159,7 +159,7 @@ impl Shared {
         } else {
             warn!(%client, path = %path_shown, "{client} does not get {path_shown}: {why}");
         }
-        error
+        MountError::new(kind, why)
     }
 
     fn may(&self, export: &Export, client: Ipv4Addr) -> bool {
@@ -176,25 +176,25 @@ impl Shared {
     }
 
     fn mount(&self, path: &Path, client: Ipv4Addr) -> Result<Arc<Export>, MountError> {
-        let refuse = |why: &str, error| Err(self.refuse(client, path, why, error));
+        let refuse = |why: &str, kind| Err(self.refuse(client, path, why, kind));
         let named = first_name(path).and_then(|name| Some((config::pi(name)?, Path::new("/").join(name))));
         // Without a Pi's name in front, it is the root of whoever asks.
         let own = || Some((self.pis.name_at(client)?, PathBuf::from("/")));
         let Some((pi, export_path)) = named.or_else(own) else {
-            return refuse(&Stranger::Unknown.to_string(), MountError::Denied);
+            return refuse(&Stranger::Unknown.to_string(), MountErrorKind::Denied);
         };
         if let Err(stranger) = self.pis.is(pi, client) {
-            return refuse(&stranger.to_string(), MountError::Denied);
+            return refuse(&stranger.to_string(), MountErrorKind::Denied);
         }
         let export = if self.roots.mode() == NfsMode::Overlay {
             self.layer_of(pi, &export_path, client)
         } else {
             let golden = match self.roots.golden_for(Some(pi)) {
                 Ok(golden) => golden,
-                Err(error) => return refuse(&error.to_string(), MountError::Failed),
+                Err(error) => return refuse(&error.to_string(), MountErrorKind::Failed),
             };
             if let Err(why) = self.claim(&golden, pi) {
-                return refuse(&why, MountError::Denied);
+                return refuse(&why, MountErrorKind::Denied);
             }
             self.shared(&golden, &export_path)
         };
@@ -210,7 +210,7 @@ impl Shared {
             }
             Err(why) => {
                 error!(%client, "{client} does not get {}: {why}", path.display());
-                Err(MountError::Failed)
+                Err(MountError::new(MountErrorKind::Failed, why))
             }
         }
     }
@@ -266,24 +266,24 @@ impl Exports for RootExports {
         Err(Absent::NotYet)
     }
 
-    fn permits(&self, export: &Export, client: Ipv4Addr) -> bool {
+    fn permits(&self, export: &Export, client: Ipv4Addr) -> Permission {
         let key = (export.id, client);
         let now = Instant::now();
         let shared = &self.0;
         if lock(&shared.permitted).get(&key).is_some_and(|then| now.duration_since(*then) < LOOK_AGAIN) {
-            return true;
+            return Permission::Granted;
         }
         if !shared.may(export, client) {
             let why = "it has a handle of another's root, or is not known any more";
-            shared.refuse(client, &export.path, why, MountError::Denied);
-            return false;
+            shared.refuse(client, &export.path, why, MountErrorKind::Denied);
+            return Permission::Denied;
         }
         let mut permitted = lock(&shared.permitted);
         if permitted.len() >= MOST {
             permitted.retain(|_, then| now.duration_since(*then) < LOOK_AGAIN);
         }
         permitted.insert(key, now);
-        true
+        Permission::Granted
     }
 
     /// A Pi's own root, by its name; a tree for all is no secret.

@@ -41,8 +41,15 @@ pub(super) fn start(config: &Config, roots: Arc<Roots>, pis: Pis) -> Result<Runn
     let mut running = Running { servers: Vec::new(), addresses: Vec::new() };
     for listen in addresses(config)? {
         let portmap = config.root.portmap_port.map_or(Portmap::System, Portmap::Port);
-        let place = NfsConfig { listen, port: config.root.nfs_port, portmap, handles: handles.clone() };
-        let server = nfs::start(place, exports.clone()).map_err(cannot_start)?;
+        let server = NfsConfig {
+            listen,
+            port: config.root.nfs_port,
+            portmap,
+            insecure: config.root.nfs_insecure,
+            udp: config.root.nfs_udp,
+            ..NfsConfig::new(handles.clone())
+        };
+        let server = nfs::start(server, exports.clone()).map_err(cannot_start)?;
         running.addresses.push(SocketAddrV4::new(listen, server.port()).to_string());
         match (server.portmap_port(), config.root.portmap_port) {
             (None, _) => info!("the system's portmapper tells where NFS is"),

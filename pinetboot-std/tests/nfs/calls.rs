@@ -87,7 +87,10 @@ fn what_is_not_here_is_said_so() {
 
 #[test]
 fn datagrams_are_answered_too_and_with_no_more_than_fits() {
-    let (running, mut client, root) = world();
+    let running =
+        nfs::start(NfsConfig { udp: true, ..config() }, Arc::new(OneExport::new(export(1, "/")))).unwrap();
+    let mut client = Client::connect(running.port());
+    let root = client.mount("/").unwrap();
     let file = client.make(&root, "file");
     client.write(&file, 0, &vec![5; MIB], stable_how::FILE_SYNC).unwrap();
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();

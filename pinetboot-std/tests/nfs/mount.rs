@@ -1,5 +1,6 @@
 //! Exports, MOUNT and the portmapper.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use nfs3_types::mount::{dirpath, mountstat3};
@@ -72,6 +73,34 @@ fn mounts_and_exports_are_listed() {
 }
 
 #[test]
+fn a_client_is_told_of_its_own_mounts_alone_and_keeps_a_few() {
+    let (running, mut client, root) = world();
+    let mut other = Client::connect_from(Ipv4Addr::new(127, 0, 0, 2), running.port());
+    let mut third = Client::connect_from(Ipv4Addr::new(127, 0, 0, 3), running.port());
+    other.mount("/").unwrap();
+    let listed = |client: &mut Client| {
+        let mounts: nfs3_types::mount::mountlist<'_, '_> = client.call(100_005, 3, 2, &Void);
+        let each = mounts.0.iter().map(|mount| {
+            [&mount.ml_hostname.0, &mount.ml_directory.0]
+                .map(|part| String::from_utf8(part.to_vec()).unwrap())
+        });
+        each.collect::<Vec<_>>()
+    };
+    assert_eq!(listed(&mut client), [["127.0.0.1", "/"]]);
+    assert_eq!(listed(&mut other), [["127.0.0.2", "/"]]);
+    assert_eq!(listed(&mut third), [[""; 2]; 0]);
+    // One that mounts everything leaves the others room.
+    for number in 0..40 {
+        client.mkdir(&root, &format!("{number}"), mode(0o755)).unwrap();
+        client.mount(&format!("/{number}")).unwrap();
+    }
+    assert_eq!(listed(&mut client).len(), 16);
+    // Nor does a client take from the list what is another's.
+    let Void = client.call(100_005, 3, 4, &Void);
+    assert_eq!((listed(&mut client).len(), listed(&mut other).len()), (0, 1));
+}
+
+#[test]
 fn the_portmapper_tells_where_things_are_and_takes_no_orders() {
     let (running, _, _) = world();
     let port = running.portmap_port().unwrap();
@@ -84,9 +113,11 @@ fn the_portmapper_tells_where_things_are_and_takes_no_orders() {
         [(100_000, 2, u32::from(port)), (100_003, 3, files), (100_005, 1, files), (100_005, 3, files)]
     {
         for protocol in [IPPROTO_TCP, IPPROTO_UDP] {
-            assert!(known.contains(&(program, version, protocol, port)), "{program} {version}");
+            // NFS is not there by UDP unless that is asked for.
+            let off = (program, protocol) == (100_003, IPPROTO_UDP);
+            assert_eq!(known.contains(&(program, version, protocol, port)), !off, "{program} {version}");
             let asked = mapping { prog: program, vers: version, prot: protocol, port: 0 };
-            assert_eq!(client.call::<u32>(100_000, 2, 3, &asked), port);
+            assert_eq!(client.call::<u32>(100_000, 2, 3, &asked), if off { 0 } else { port });
             for order in [1, 2] {
                 assert!(!client.call::<bool>(100_000, 2, order, &asked));
             }

@@ -2,12 +2,13 @@
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use nfs3_types::nfs3::nfs_fh3;
 use pinetboot::nfs::{
-    self, Absent, Export, Exports, Handles, MemoryTree, MountError, NfsConfig, OneExport, Portmap, Running,
+    self, Absent, Event, Export, Exports, Handles, MemoryTree, MountError, MountErrorKind, NfsConfig,
+    Observer, OneExport, Permission, Portmap, Running,
 };
 
 use crate::nfs_client::Client;
@@ -25,9 +26,10 @@ pub(crate) fn export(id: u32, path: &str) -> Export {
     }
 }
 
+/// For clients without privileges.
 pub(crate) fn config() -> NfsConfig {
-    let (listen, handles) = (Ipv4Addr::LOCALHOST, Handles::new(KEY));
-    NfsConfig { listen, port: 0, portmap: Portmap::Port(0), handles }
+    let (listen, portmap) = (Ipv4Addr::LOCALHOST, Portmap::Port(0));
+    NfsConfig { listen, port: 0, portmap, insecure: true, ..NfsConfig::new(Handles::new(KEY)) }
 }
 
 pub(crate) fn serve(exports: impl Exports + 'static) -> Running {
@@ -40,6 +42,26 @@ pub(crate) fn world() -> (Running, Client, nfs_fh3) {
     let mut client = Client::connect(running.port());
     let root = client.mount("/").unwrap();
     (running, client, root)
+}
+
+/// All that a server told.
+#[derive(Default)]
+pub(crate) struct Told(Mutex<Vec<String>>);
+
+impl Told {
+    /// Events of this kind, as `Debug` has them.
+    pub(crate) fn of(&self, kind: &str) -> Vec<String> {
+        let told = self.0.lock().unwrap();
+        let inner =
+            told.iter().filter_map(|event| event.strip_prefix(kind)?.strip_prefix('(')?.strip_suffix(')'));
+        inner.map(str::to_owned).collect()
+    }
+}
+
+impl Observer for Told {
+    fn observe(&self, event: &Event<'_>) {
+        self.0.lock().unwrap().push(format!("{event:?}"));
+    }
 }
 
 /// Waits until it is so.
@@ -62,7 +84,9 @@ impl Exports for Two {
     fn mount(&self, path: &std::path::Path, _: Ipv4Addr) -> Result<Arc<Export>, MountError> {
         match path.starts_with("/own") {
             true => Ok(self.1.clone()),
-            false if path == std::path::Path::new("/secret") => Err(MountError::Denied),
+            false if path == std::path::Path::new("/secret") => {
+                Err(MountError::new(MountErrorKind::Denied, "it is a secret"))
+            }
             false => Ok(self.0.clone()),
         }
     }
@@ -76,8 +100,12 @@ impl Exports for Two {
         }
     }
 
-    fn permits(&self, export: &Export, _: Ipv4Addr) -> bool {
-        export.path != std::path::Path::new("/closed")
+    fn permits(&self, export: &Export, _: Ipv4Addr) -> Permission {
+        match export.path.to_str() {
+            Some("/closed") => Permission::Denied,
+            Some("/later") => Permission::Later,
+            _ => Permission::Granted,
+        }
     }
 
     fn list(&self, _: Ipv4Addr) -> Vec<PathBuf> {

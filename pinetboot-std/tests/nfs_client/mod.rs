@@ -1,13 +1,14 @@
 //! A small NFSv3 client over TCP, as tests and the load example need one.
 #![allow(dead_code, unreachable_pub, missing_docs, clippy::unwrap_used)]
 
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpStream};
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
 
 use nfs3_types::mount;
 use nfs3_types::nfs3::{self, *};
 use nfs3_types::rpc::{RPC_VERSION_2, auth_unix, call_body, msg_body, opaque_auth, rpc_msg};
 use nfs3_types::xdr_codec::{Opaque, Pack, Unpack, Void};
+use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
 
 /// A connection, on which several calls may be under way.
 pub struct Client {
@@ -26,9 +27,30 @@ pub struct Answer {
 }
 
 impl Client {
-    /// Acts as root.
+    /// Acts as root, from a port that takes no privileges.
     pub fn connect(port: u16) -> Self {
-        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+        Self::connect_from(Ipv4Addr::LOCALHOST, port)
+    }
+
+    /// The same, from one of several loopback addresses.
+    pub fn connect_from(address: Ipv4Addr, port: u16) -> Self {
+        Self::on(stream(SocketAddrV4::new(address, 0), SocketAddrV4::new(Ipv4Addr::LOCALHOST, port)).unwrap())
+    }
+
+    /// Acts as root, from a port that takes privileges, as kernels do.
+    pub fn connect_reserved(server: SocketAddrV4) -> Self {
+        let connected = (512..1024).rev().find_map(|port| {
+            match stream(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port), server) {
+                Err(error) if [ErrorKind::AddrInUse, ErrorKind::AddrNotAvailable].contains(&error.kind()) => {
+                    None
+                }
+                connected => Some(connected),
+            }
+        });
+        Self::on(connected.unwrap().unwrap())
+    }
+
+    fn on(stream: TcpStream) -> Self {
         stream.set_nodelay(true).unwrap();
         let mut client = Self { stream, xid: 0, credentials: opaque_auth::default(), out: Vec::new() };
         client.act_as(0, 0, &[]);
@@ -275,6 +297,13 @@ impl Client {
     pub fn null(&mut self) {
         let Void = self.nfs(NFS_PROGRAM::NFSPROC3_NULL, &Void);
     }
+}
+
+fn stream(from: SocketAddrV4, to: SocketAddrV4) -> io::Result<TcpStream> {
+    let socket = socket(AddressFamily::INET, SocketType::STREAM, None)?;
+    bind(&socket, &from)?;
+    connect(&socket, &to)?;
+    Ok(socket.into())
 }
 
 impl Answer {

@@ -1,16 +1,20 @@
-//! As much of an NFS client as it takes to hold on to a file handle: MNT, GETATTR, SETATTR, LOOKUP and RENAME, over UDP
-//! (RFC 1813, RFC 5531).
+//! An NFS client that holds on to a file handle: by TCP, from a source port below 1024, as the kernel's.
 
 use std::fs;
-use std::net::UdpSocket;
+use std::net::SocketAddrV4;
 use std::time::{Duration, Instant};
 
-/// `NFS3_OK`.
+use nfs3_types::nfs3::{Nfs3Option, nfs_fh3, nfsstat3};
+use nfs3_types::xdr_codec::Opaque;
+
+use super::nfs_client::{Client, mode};
+
+/// `NFS3_OK`, and MOUNT's.
 pub(crate) const GRANTED: u32 = 0;
-/// `NFS3ERR_STALE`: also what someone is told who has another's handle.
+/// `NFS3ERR_ACCES`, and MOUNT's: what a client is told that has another's handle.
+pub(crate) const DENIED: u32 = 13;
+/// `NFS3ERR_STALE`: what a client is told whose layer is gone.
 pub(crate) const STALE: u32 = 70;
-/// `NFS3ERR_JUKEBOX`: later.
-const LATER: u32 = 10008;
 
 /// `mount SERVER PATH FILE STATUS` puts the handle into the file; `attributes SERVER FILE STATUS` uses it; the status has to
 /// be that. `change SERVER FILE` changes and renames things in the directory `etc` beneath that handle, and sees that all
@@ -19,82 +23,52 @@ pub(crate) fn ask(what: &str) {
     let words: Vec<_> = what.split(' ').collect();
     match words[..] {
         ["mount", server, path, file, status] => {
-            let path = format!("/{path}");
-            let reply = call(server, (100_005, 3, 1), &opaque(path.as_bytes()));
-            assert_eq!(number(&reply, 0).to_string(), status);
-            let len = number(&reply, 4) as usize;
-            fs::write(file, &reply[8..8 + len]).unwrap();
+            let mounted = connect(server).mount(&format!("/{path}"));
+            let said = mounted.as_ref().map_or_else(|status| *status as u32, |_| GRANTED);
+            assert_eq!(said.to_string(), status);
+            if let Ok(handle) = mounted {
+                fs::write(file, handle.data.as_ref()).unwrap();
+            }
         }
         ["attributes", server, file, status] => {
-            let handle = opaque(&fs::read(file).unwrap());
+            let (mut client, handle) = (connect(server), read(file));
             let until = Instant::now() + Duration::from_secs(20);
             loop {
-                let reply = call(server, (100_003, 3, 1), &handle);
-                match number(&reply, 0) {
-                    LATER if Instant::now() < until => std::thread::yield_now(),
-                    said => return assert_eq!(said.to_string(), status),
+                match client.attributes(&handle) {
+                    Err(nfsstat3::NFS3ERR_JUKEBOX) if Instant::now() < until => std::thread::yield_now(),
+                    said => {
+                        let said = said.map_or_else(|status| status as u32, |_| GRANTED);
+                        return assert_eq!(said.to_string(), status);
+                    }
                 }
             }
         }
-        ["change", server, file] => change(server, &opaque(&fs::read(file).unwrap())),
+        ["change", server, file] => change(&mut connect(server), &read(file)),
         _ => panic!("{what}"),
     }
 }
 
 /// What is copied into the layer by this, and renamed there, is to its client the same file all the time.
-fn change(server: &str, root: &[u8]) {
-    let done = |procedure, arguments: &[&[u8]]| {
-        let reply = call(server, (100_003, 3, procedure), &arguments.concat());
-        assert_eq!(number(&reply, 0), GRANTED);
-        reply
+fn change(client: &mut Client, root: &nfs_fh3) {
+    let etc = client.lookup(root, "etc").unwrap();
+    let (file, directory) = (client.lookup(&etc, "hosts").unwrap(), client.lookup(root, "opt").unwrap());
+    let ids = |client: &mut Client| {
+        [&file, &directory, &etc].map(|handle| client.attributes(handle).unwrap().fileid)
     };
-    let look_up = |directory: &[u8], name: &str| {
-        let reply = done(3, &[directory, &opaque(name.as_bytes())]);
-        let len = number(&reply, 4) as usize;
-        opaque(&reply[8..8 + len])
-    };
-    // The file id is behind the status, type, mode, links, uid, gid, size, space, device and file system.
-    let file_id = |handle: &[u8]| done(1, &[handle])[4 + 52..4 + 60].to_vec();
-    let etc = look_up(root, "etc");
-    let (file, directory) = (look_up(&etc, "hosts"), look_up(root, "opt"));
-    let before = (file_id(&file), file_id(&directory), file_id(&etc));
-    // Mode 0600, and nothing else; no guard.
-    let mode: Vec<u8> =
-        [1, 0o600, 0, 0, 0, 0, 0, 0].iter().flat_map(|word: &u32| word.to_be_bytes()).collect();
-    done(2, &[&file, &mode]);
-    assert_eq!(look_up(&etc, "hosts"), file, "copied into the layer");
-    done(14, &[&etc, &opaque(b"hosts"), root, &opaque(b"elsewhere")]);
-    done(14, &[root, &opaque(b"opt"), &etc, &opaque(b"moved")]);
-    assert_eq!((look_up(root, "elsewhere"), look_up(&etc, "moved")), (file.clone(), directory.clone()));
-    assert_eq!((file_id(&file), file_id(&directory), file_id(&etc)), before);
+    let before = ids(client);
+    client.set(&file, mode(0o600), Nfs3Option::None).unwrap();
+    assert_eq!(client.lookup(&etc, "hosts").unwrap(), file, "copied into the layer");
+    client.rename((&etc, "hosts"), (root, "elsewhere")).unwrap();
+    client.rename((root, "opt"), (&etc, "moved")).unwrap();
+    assert_eq!(client.lookup(root, "elsewhere").unwrap(), file);
+    assert_eq!(client.lookup(&etc, "moved").unwrap(), directory);
+    assert_eq!(ids(client), before);
 }
 
-/// Calls a procedure, as root, and returns its results.
-fn call(server: &str, (program, version, procedure): (u32, u32, u32), arguments: &[u8]) -> Vec<u8> {
-    let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
-    socket.connect((server, 2049)).unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-    // xid, CALL, RPC 2, what; AUTH_SYS of 20 bytes: stamp, no machine name, uid 0, gid 0, no groups; no verifier.
-    let words = [7, 0, 2, program, version, procedure, 1, 20, 0, 0, 0, 0, 0, 0, 0];
-    let mut message: Vec<u8> = words.iter().flat_map(|word: &u32| word.to_be_bytes()).collect();
-    message.extend_from_slice(arguments);
-    socket.send(&message).unwrap();
-    let mut reply = vec![0; 4096];
-    let len = socket.recv(&mut reply).unwrap();
-    reply.truncate(len);
-    // xid, REPLY, accepted, an empty verifier, success.
-    let head: Vec<_> = (0..6).map(|word| number(&reply, 4 * word)).collect();
-    assert_eq!(head, [7, 1, 0, 0, 0, 0]);
-    reply.split_off(24)
+fn connect(server: &str) -> Client {
+    Client::connect_reserved(SocketAddrV4::new(server.parse().unwrap(), 2049))
 }
 
-fn number(bytes: &[u8], at: usize) -> u32 {
-    u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap())
-}
-
-fn opaque(bytes: &[u8]) -> Vec<u8> {
-    let mut encoded = (bytes.len() as u32).to_be_bytes().to_vec();
-    encoded.extend_from_slice(bytes);
-    encoded.resize(encoded.len().next_multiple_of(4), 0);
-    encoded
+fn read(file: &str) -> nfs_fh3 {
+    nfs_fh3 { data: Opaque::owned(fs::read(file).unwrap()) }
 }

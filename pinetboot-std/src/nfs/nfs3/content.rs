@@ -31,7 +31,9 @@ impl Request<'_> {
                 .iter_mut()
                 .take(PADDING)
                 .for_each(|byte| *byte = 0);
-            Ok((read, target.attributes()?))
+            let attributes = target.attributes()?;
+            self.note_read(target.export.id);
+            Ok((read, attributes))
         });
         match read {
             Ok((read, attributes)) => put_read(reply, read, read < count, offset, attributes),

@@ -91,11 +91,9 @@ impl Request<'_> {
     pub(super) fn rename(&self, mut arguments: Arguments<'_>) -> Answer<RENAME3res> {
         let (from, from_name) = (arguments.opaque()?, arguments.opaque()?);
         let (to, to_name) = (arguments.opaque()?, arguments.opaque()?);
-        let (from, to) = match (self.target_to_change(from), self.target_to_change(to)) {
-            (Ok(from), Ok(to)) => (from, to),
-            (Err(status), _) | (_, Err(status)) => {
-                return Ok(Nfs3Result::Err((status, RENAME3resfail::default())));
-            }
+        let (from, to) = match self.targets_to_change(from, to) {
+            Ok(targets) => targets,
+            Err(status) => return Ok(Nfs3Result::Err((status, RENAME3resfail::default()))),
         };
         let ((result, todir_wcc), fromdir_wcc) = {
             let before = from.before();
@@ -115,9 +113,9 @@ impl Request<'_> {
     pub(super) fn link(&self, mut arguments: Arguments<'_>) -> Answer<LINK3res> {
         let file = arguments.opaque()?;
         let (dir, called) = (arguments.opaque()?, arguments.opaque()?);
-        let (file, dir) = match (self.target_to_change(file), self.target_to_change(dir)) {
-            (Ok(file), Ok(dir)) => (file, dir),
-            (Err(status), _) | (_, Err(status)) => {
+        let (file, dir) = match self.targets_to_change(file, dir) {
+            Ok(targets) => targets,
+            Err(status) => {
                 let failed =
                     LINK3resfail { file_attributes: Nfs3Option::None, linkdir_wcc: wcc_data::default() };
                 return Ok(Nfs3Result::Err((status, failed)));
