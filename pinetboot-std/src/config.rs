@@ -1,7 +1,6 @@
 //! Settings, as typed and as written in a file, and the configuration that they amount to.
 
 mod dhcp;
-mod inventory;
 mod nfs;
 
 use std::collections::BTreeMap;
@@ -15,11 +14,11 @@ use pinetboot_core::tftp;
 use serde::{Deserialize, Deserializer, Serialize};
 
 pub use dhcp::{DhcpClients, DhcpConfig, DhcpMode, Role};
-pub use inventory::{Inventory, PiEntry, pi};
 pub use nfs::{NfsMode, RootConfig};
 
 use crate::exit::{Exit, Failed};
 use crate::net::{self, Ports};
+use crate::pis::{Inventory, PiEntry};
 
 /// Settings of `serve`: one list for the command line and the file, so that they cannot differ.
 #[derive(Debug, Clone, Default, PartialEq, Args, Serialize, Deserialize)]

@@ -11,22 +11,27 @@
 //! | `nfs` | an NFSv3 server, for root file systems (feature `nfs`) |
 //! | [`storage`] | a tree of boot files, and a directory for uploads |
 //! | [`images`], `import` | a directory of imported OS images, and what fills it (feature `import`) |
-//! | [`pis`] | who has which address |
+//! | [`events`], [`bus`] | what happens while pinetboot serves, and the one way that it goes |
+//! | [`pis`] | the registry: all that is known about each Pi |
 //! | [`render`] | boot files made to fit each Pi |
 //! | [`roots`] | which root file system a Pi gets, and its layer on it |
-//! | [`observe`], [`logging`] | log lines, from the core's events |
+//! | [`observe`] | from the protocol engines to events |
+//! | [`log`], [`logging`] | log lines, from events, and where they go |
 //! | [`signals`] | SIGINT, SIGTERM and SIGHUP |
 
 #![deny(unsafe_code)]
 
+pub mod bus;
 pub mod cli;
 pub mod config;
 pub mod demo;
+pub mod events;
 pub mod exit;
 pub mod get;
 pub mod images;
 #[cfg(feature = "import")]
 pub mod import;
+pub mod log;
 pub mod logging;
 pub mod net;
 #[cfg(feature = "nfs")]

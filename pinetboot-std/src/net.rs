@@ -21,10 +21,12 @@ mod frames;
 mod holder;
 mod inbox;
 mod interface;
+mod neighbour;
 mod outbox;
 mod pool;
 mod routes;
 mod socket;
+mod trouble;
 mod vigil;
 
 use std::collections::VecDeque;
@@ -43,10 +45,12 @@ pub use frames::Frames;
 pub use holder::holder_of;
 use inbox::Inbox;
 pub use interface::Interface;
+pub use neighbour::neighbour;
 use outbox::{LARGEST, Outbox};
 use pool::{Home, Pool};
 use routes::Routes;
 use socket::Socket;
+pub use trouble::{Trouble, Watch};
 use vigil::Vigil;
 
 /// UDP on Linux, for servers and clients.
@@ -73,6 +77,7 @@ pub struct LinuxNet {
     /// What came to listening sockets while transfers had their own ports.
     requests: Inbox,
     outbox: Outbox,
+    watch: Watch,
     start: Clock,
     /// When the last wait was over.
     now: Instant,
@@ -217,6 +222,12 @@ impl LinuxNet {
         self.outbox.segments()
     }
 
+    /// Tells `watch` from here on what the system refuses.
+    pub fn set_watch(&mut self, watch: &Watch) {
+        self.watch = watch.clone();
+        self.outbox.set_watch(watch.clone());
+    }
+
     /// By which another thread can stop this network, or interrupt it.
     pub fn control(&self) -> Control {
         self.control.clone()
@@ -241,6 +252,7 @@ impl LinuxNet {
             inbox: Inbox::new(batch::BATCH, SLOT),
             requests: Inbox::new(REQUESTS, REQUEST),
             outbox: Outbox::new(false),
+            watch: Watch::default(),
             options,
             start: Clock::now(),
             now: Instant::ZERO,
@@ -405,10 +417,13 @@ impl Net for LinuxNet {
             Ports::PerTransfer => {
                 let home = match self.pool.home(at) {
                     Some(home) => home,
-                    None => self
-                        .add_pool(at)
-                        .inspect_err(|error| tracing::warn!("no port for a transfer: {error}"))
-                        .ok()?,
+                    None => match self.add_pool(at) {
+                        Ok(home) => home,
+                        Err(error) => {
+                            self.watch.tell(&Trouble::NoPort(error));
+                            return None;
+                        }
+                    },
                 };
                 Local { socket: home.first + self.pool.next(peer), ..at }
             }

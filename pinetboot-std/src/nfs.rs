@@ -44,7 +44,7 @@ use std::sync::Arc;
 
 pub use self::export::{Absent, Export, Exports, MountError, MountErrorKind, OneExport, Permission};
 pub use self::file_system::{Caller, Entry, FileId, FileSystem, Found, Listed, Place, Result, Usage};
-pub use self::handle::Handles;
+pub use self::handle::{Handles, load_key};
 pub use self::memory::MemoryTree;
 pub use self::observe::{
     CallRefusal, CallRefused, Closing, Connected, Disconnected, Event, FirstRead, HandleRefusal,

@@ -1,303 +1,180 @@
-//! Who has which address: Pis, as they have made themselves known by DHCP and by TFTP.
+//! The registry: all that is known about each Pi, in one place.
 //!
-//! A Pi goes by the name of its directory, a [`Prefix`]. It is known, best first,
+//! | file | holds |
+//! |---|---|
+//! | `inventory` | what the owner declared: `[pi.SERIAL]` in the configuration |
+//! | `host` | evidence: what is known about an IPv4 address and about a network adapter |
+//! | `boot` | one boot of a Pi, and when a new one begins |
+//! | `registry` | the Pis, written from the events of the [`bus`](crate::bus) alone |
+//! | `claim` | whether a client is the Pi that it says: ranked evidence |
+//! | `table` | the bound that all of these share |
 //!
-//! 1. by the inventory, if that has its address: then this address is that Pi's, whatever else is heard;
-//! 2. by DHCP, if this server saw its messages: it says its serial number and MAC address there;
-//! 3. by TFTP: who has fetched `SERIAL/config.txt` is that Pi, unless DHCP knows the address as another's. By its MAC address
-//!    (the kernel's neighbour table) it is still known when its system has another address than its bootloader had;
-//! 4. from before a restart, by the address from which it mounted its root last.
-//!
-//! None of this is proof against someone who forges: neither DHCP nor TFTP is. It keeps Pis apart that mean no harm.
+//! [`Pis`] reads; the bus alone writes. Look-ups lock for as long as they take.
 
-use std::collections::HashMap;
-use std::fs;
+mod boot;
+mod claim;
+mod host;
+mod inventory;
+mod registry;
+mod table;
+
+use std::collections::VecDeque;
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant as Clock};
+use std::time::{Duration, Instant};
 
-use pinetboot_core::dhcp::HardwareAddress;
 use pinetboot_core::pi::{PiIdentity, Prefix};
 
-use crate::config::Inventory;
+use crate::events::{BootRecord, Evidence, Mac};
 
-/// The Pis that are known. Shared by the loops, and locked for a look-up at a time.
-#[derive(Debug, Clone, Default)]
-pub struct Pis(Arc<Mutex<Known>>);
+pub use boot::Boot;
+pub use claim::{Claim, NotThatPi, SILENT, Token};
+pub use inventory::{Inventory, PiEntry, pi};
+pub(crate) use registry::Registry;
 
-#[derive(Debug, Default)]
-struct Known {
-    inventory: Arc<Inventory>,
-    pis: HashMap<HardwareAddress, Pi>,
-    addresses: HashMap<Ipv4Addr, HardwareAddress>,
-    /// By what they asked for, or from before.
-    asked: HashMap<Ipv4Addr, Asked>,
+/// The Pis that are known, to be read.
+#[derive(Debug, Clone)]
+pub struct Pis {
+    registry: Arc<Mutex<Registry>>,
+    started: Instant,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Pi {
-    identity: PiIdentity,
-    /// When it began to boot, as far as one can tell.
-    began: Clock,
-    seen: Clock,
+/// What is known about one Pi.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Pi {
+    /// The MAC address with which it mounted its root, or else the one in its DHCP messages.
+    pub mac: Option<Mac>,
+    /// The MAC address is proven: it mounted its root with it.
+    pub(super) mac_proven: bool,
+    /// What its bootloader says of itself by DHCP.
+    pub identity: Option<PiIdentity>,
+    /// Where it is.
+    pub seat: Option<Seat>,
+    /// Its boot under way, or its last one.
+    pub boot: Option<Boot>,
+    /// Boots before that, oldest first.
+    pub boots: VecDeque<BootRecord>,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Asked {
-    pi: Prefix,
-    mac: Option<[u8; 6]>,
-    seen: Clock,
+/// Where a Pi is, and what shows it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Seat {
+    /// The address.
+    pub address: Ipv4Addr,
+    /// The MAC address there, as far as known.
+    pub mac: Option<Mac>,
+    /// What shows it.
+    pub evidence: Evidence,
+    /// It has its root mounted.
+    pub mounted: bool,
+    /// The last sign of it, since the server started.
+    pub last: Duration,
+}
+
+/// To whom what is known belongs: a Pi, or a client of which nothing but its address is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Subject {
+    /// A Pi, by the name of its directory.
+    Pi(Prefix),
+    /// Another client.
+    Host(Ipv4Addr),
+}
+
+/// The boot that a request belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BootId {
+    /// The Pi, if it is known.
+    pub pi: Option<Prefix>,
+    /// The boot's number; 0 if there is none.
+    pub number: u32,
+}
+
+impl Subject {
+    /// The Pi, if it is one.
+    pub const fn pi(self) -> Option<Prefix> {
+        match self {
+            Self::Pi(pi) => Some(pi),
+            Self::Host(_) => None,
+        }
+    }
 }
 
 impl Pis {
-    /// From here on the inventory is this one.
-    pub fn set_inventory(&self, inventory: Arc<Inventory>) {
-        self.lock().inventory = inventory;
+    /// What the owner declared.
+    pub fn inventory(&self) -> Arc<Inventory> {
+        self.lock().inventory()
     }
 
-    /// Who has this address, by DHCP.
-    pub fn identity_at(&self, address: Ipv4Addr) -> Option<PiIdentity> {
-        self.lock().at(address)?.1.map(|pi| pi.identity)
+    /// What is known about a Pi.
+    pub fn pi(&self, pi: Prefix) -> Option<Pi> {
+        self.lock().pi(pi).cloned()
     }
 
-    /// Who has this address, by all that is known.
+    /// The Pi at an address, by the best evidence that there is.
     pub fn name_at(&self, address: Ipv4Addr) -> Option<Prefix> {
-        let known = self.lock();
-        let by_dhcp = || {
-            let (hardware, pi) = known.at(address)?;
-            // Who says nothing of itself by DHCP is known if the inventory has its MAC address: U-Boot, or an emulator.
-            let listed =
-                || hardware.mac().map(Prefix::Mac).filter(|mac| known.inventory.entry(*mac).is_some());
-            pi.and_then(|pi| pi.identity.prefix()).or_else(listed)
-        };
-        let by_asking = || known.asked.get(&address).map(|asked| asked.pi);
-        known.inventory.at(address).or_else(by_dhcp).or_else(by_asking)
+        self.lock().name_at(address)
     }
 
-    /// The MAC address of whoever has this address: from DHCP, or of the kernel's neighbour.
-    pub fn mac_at(&self, address: Ipv4Addr) -> Option<[u8; 6]> {
-        let by_dhcp = self.lock().addresses.get(&address).and_then(HardwareAddress::mac);
-        by_dhcp.or_else(|| neighbour(address))
+    /// What the client at an address says of itself by DHCP.
+    pub fn identity_at(&self, address: Ipv4Addr) -> Option<PiIdentity> {
+        self.lock().identity_at(address)
     }
 
-    /// Whether this Pi has this address; or why that is not believed.
+    /// The MAC address of an address: the kernel's neighbour, or else as DHCP has it.
+    pub fn mac_at(&self, address: Ipv4Addr) -> Option<Mac> {
+        crate::net::neighbour(address).or_else(|| self.lock().mac_by_dhcp(address))
+    }
+
+    /// The Pi and the boot that a request from `address` belongs to; `asked`: the Pi's directory in the file's name.
+    pub fn boot_of(&self, address: Ipv4Addr, asked: Option<Prefix>) -> BootId {
+        self.lock().boot_of(address, asked)
+    }
+
+    /// Whether the client at an address is this Pi, so that it may have what is this Pi's alone.
     ///
     /// # Errors
     ///
     /// What is known instead.
-    pub fn is(&self, pi: Prefix, address: Ipv4Addr) -> Result<(), Stranger> {
-        let known = self.lock();
-        if let Some(owner) = known.inventory.at(address) {
-            return if owner == pi { Ok(()) } else { Err(Stranger::Other(owner)) };
-        }
-        if let Some(address) = known.inventory.entry(pi).and_then(|entry| entry.address) {
-            return Err(Stranger::Elsewhere(address));
-        }
-        if let Some((hardware, other)) = known.at(address) {
-            let serial = other.and_then(|other| other.identity.prefix());
-            if [serial, hardware.mac().map(Prefix::Mac)].contains(&Some(pi)) {
-                return Ok(());
-            }
-            // A boot ROM that says nothing of itself (Pi 3B) is known by what it asks for.
-            if let Some(other) = serial {
-                return Err(Stranger::Other(other));
-            }
-        }
-        match known.asked.get(&address) {
-            Some(asked) if asked.pi == pi => return Ok(()),
-            Some(asked) => return Err(Stranger::Other(asked.pi)),
-            None => {}
-        }
-        let mac = neighbour(address);
-        let same = |asked: &Asked| asked.pi == pi && asked.mac.is_some() && asked.mac == mac;
-        if known.asked.values().any(same) || mac.is_some_and(|mac| pi == Prefix::Mac(mac)) {
-            return Ok(());
-        }
-        Err(Stranger::Unknown)
+    pub fn check(&self, claim: &Claim) -> Result<Evidence, NotThatPi> {
+        self.lock().check(claim)
     }
 
-    /// For how long whoever has this address has been booting, since it first asked by DHCP.
-    pub fn booting_for(&self, address: Ipv4Addr) -> Option<Duration> {
-        self.lock().at(address)?.1.map(|pi| pi.began.elapsed())
+    /// Why a file that is made for this Pi alone is not given to the client at an address: the Pi is up elsewhere.
+    pub fn is_elsewhere(&self, claim: &Claim) -> Option<NotThatPi> {
+        self.lock().is_elsewhere(claim)
     }
 
-    /// Someone has fetched a file of this Pi, or is known from before.
-    pub fn asked(&self, address: Ipv4Addr, pi: Prefix) {
-        let now = Clock::now();
-        if let Some(asked) = self.lock().asked.get_mut(&address)
-            && asked.pi == pi
-            && (asked.mac.is_some() || now.duration_since(asked.seen) < LOOK_AGAIN)
-        {
-            return;
-        }
-        let mac = neighbour(address);
-        let mut known = self.lock();
-        if known.asked.len() >= MOST && !known.asked.contains_key(&address) {
-            known.asked.retain(|_, asked| now.duration_since(asked.seen) < FORGET);
-            if known.asked.len() >= MOST {
-                return;
-            }
-        }
-        known.asked.insert(address, Asked { pi, mac, seen: now });
+    /// What the token of this Pi's boot is good for: when the boot began, in seconds since 1970.
+    pub fn nonce(&self, pi: Prefix) -> Option<u32> {
+        self.lock().pi(pi)?.boot.as_ref().map(|boot| boot.nonce)
     }
 
-    /// Someone says by DHCP who it is. Whether that begins a new boot, as far as one can tell.
-    pub(crate) fn said(&self, hardware: HardwareAddress, identity: PiIdentity) -> bool {
-        let mut known = self.lock();
-        let now = Clock::now();
-        if known.pis.len() >= MOST {
-            // Who floods us with names that he made up does not get more of our memory.
-            known.pis.retain(|_, pi| now.duration_since(pi.seen) < FORGET);
-            let Known { pis, addresses, .. } = &mut *known;
-            addresses.retain(|_, hardware| pis.contains_key(hardware));
-            if known.pis.len() >= MOST {
-                return false;
-            }
-        }
-        let same_boot = known
-            .pis
-            .get(&hardware)
-            .filter(|pi| pi.identity == identity && now.duration_since(pi.seen) <= NEW_BOOT);
-        let began = same_boot.map_or(now, |pi| pi.began);
-        let begins = same_boot.is_none();
-        known.pis.insert(hardware, Pi { identity, began, seen: now });
-        begins
+    /// The last boots of a Pi, the one under way included; oldest first.
+    pub fn boots(&self, pi: Prefix) -> Vec<BootRecord> {
+        self.lock().pi(pi).map(Pi::records).unwrap_or_default()
     }
 
-    /// Someone has this address, by DHCP.
-    pub(crate) fn has(&self, hardware: HardwareAddress, address: Ipv4Addr) {
-        let mut known = self.lock();
-        if known.addresses.len() < MOST || known.addresses.contains_key(&address) {
-            known.addresses.insert(address, hardware);
-        }
+    /// The time of all that is known: since the server started.
+    pub(crate) fn now(&self) -> Duration {
+        self.started.elapsed()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Known> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Registry> {
+        let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        registry.set_now(self.now());
+        registry
     }
 }
 
-impl Known {
-    fn at(&self, address: Ipv4Addr) -> Option<(HardwareAddress, Option<&Pi>)> {
-        let hardware = self.addresses.get(&address)?;
-        Some((*hardware, self.pis.get(hardware)))
+impl Default for Pis {
+    /// None are known; the clock begins now.
+    fn default() -> Self {
+        Self { registry: Arc::default(), started: Instant::now() }
     }
 }
 
-/// Why an address is not believed to be a Pi's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stranger {
-    /// It is another Pi's.
-    Other(Prefix),
-    /// The inventory has another address for this Pi.
-    Elsewhere(Ipv4Addr),
-    /// Nobody is known to have it.
-    Unknown,
-}
-
-impl std::fmt::Display for Stranger {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Other(pi) => write!(f, "that address is {pi}'s"),
-            Self::Elsewhere(address) => write!(f, "the inventory has it at {address}"),
-            Self::Unknown => f.write_str(
-                "nobody there has fetched that Pi's boot files, nor said by DHCP to be it. If it boots from elsewhere, \
-                 give its address in the inventory",
-            ),
-        }
-    }
-}
-
-/// The MAC address that the kernel knows a neighbour by.
-fn neighbour(address: Ipv4Addr) -> Option<[u8; 6]> {
-    neighbour_in(&fs::read_to_string("/proc/net/arp").ok()?, address)
-}
-
-/// In lines such as `10.0.0.5  0x1  0x2  2c:cf:67:01:02:03  *  eth0`; zeros stand for one that did not answer.
-fn neighbour_in(table: &str, address: Ipv4Addr) -> Option<[u8; 6]> {
-    let address = address.to_string();
-    let line = table.lines().find(|line| line.split_ascii_whitespace().next() == Some(&address))?;
-    let mac = line.split_ascii_whitespace().nth(3)?.replace(':', "-");
-    match Prefix::parse(&mac)? {
-        Prefix::Mac(mac) if mac != [0; 6] => Some(mac),
-        _ => None,
-    }
-}
-
-/// How many Pis are known at a time.
-const MOST: usize = 4096;
-
-/// Not heard of for so long, a Pi makes room for another.
-const FORGET: Duration = Duration::from_secs(600);
-
-/// After so long the kernel may have come to know a neighbour's MAC address.
-const LOOK_AGAIN: Duration = Duration::from_secs(10);
-
-/// A Pi repeats its question every four seconds; after so long a silence it has started anew.
-const NEW_BOOT: Duration = Duration::from_secs(20);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::Settings;
-
-    const HERE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 7);
-    const ONE: Prefix = Prefix::Serial(1);
-    const TWO: Prefix = Prefix::Serial(2);
-
-    #[test]
-    fn what_dhcp_says_goes_before_what_was_asked_for() {
-        let pis = Pis::default();
-        assert_eq!(pis.is(ONE, HERE), Err(Stranger::Unknown));
-        pis.asked(HERE, TWO);
-        assert_eq!(pis.is(TWO, HERE), Ok(()));
-        assert_eq!(pis.is(ONE, HERE), Err(Stranger::Other(TWO)));
-
-        let hardware = HardwareAddress::ethernet([2, 0, 0, 0, 0, 1]);
-        pis.said(hardware, PiIdentity::repeated(1).unwrap());
-        pis.has(hardware, HERE);
-        assert_eq!(pis.name_at(HERE), Some(ONE));
-        assert_eq!(pis.is(ONE, HERE), Ok(()));
-        assert_eq!(pis.is(Prefix::Mac([2, 0, 0, 0, 0, 1]), HERE), Ok(()));
-        assert_eq!(pis.is(TWO, HERE), Err(Stranger::Other(ONE)));
-        // The address goes to someone else.
-        pis.has(HardwareAddress::ethernet([2, 0, 0, 0, 0, 9]), HERE);
-        assert_eq!(pis.name_at(HERE), Some(TWO));
-    }
-
-    #[test]
-    fn what_the_inventory_says_goes_before_all() {
-        let settings: Settings = toml::from_str("tree = '/x'\n[pi.00000001]\naddress = '192.0.2.7'").unwrap();
-        let pis = Pis::default();
-        pis.set_inventory(Arc::new(settings.resolve().unwrap().inventory));
-        pis.asked(HERE, TWO);
-        assert_eq!(pis.name_at(HERE), Some(ONE));
-        assert_eq!(pis.is(ONE, HERE), Ok(()));
-        assert_eq!(pis.is(TWO, HERE), Err(Stranger::Other(ONE)));
-        let elsewhere = Ipv4Addr::new(192, 0, 2, 8);
-        pis.asked(elsewhere, ONE);
-        assert_eq!(pis.is(ONE, elsewhere), Err(Stranger::Elsewhere(HERE)));
-    }
-
-    #[test]
-    fn a_boot_rom_that_says_nothing_is_known_by_what_it_asks_for() {
-        let pis = Pis::default();
-        let hardware = HardwareAddress::ethernet([2, 0, 0, 0, 0, 1]);
-        pis.said(hardware, PiIdentity::BOOT_ROM);
-        pis.has(hardware, HERE);
-        pis.asked(HERE, ONE);
-        assert_eq!(pis.is(ONE, HERE), Ok(()));
-        assert_eq!(pis.name_at(HERE), Some(ONE));
-    }
-
-    #[test]
-    fn neighbours_as_the_kernel_lists_them() {
-        let table = "IP address       HW type     Flags       HW address            Mask     Device\n\
-                     192.0.2.70       0x1         0x2         02:00:00:00:00:70     *        eth0\n\
-                     192.0.2.7        0x1         0x2         02:00:00:00:00:07     *        eth0\n\
-                     192.0.2.8        0x1         0x0         00:00:00:00:00:00     *        eth0\n";
-        assert_eq!(neighbour_in(table, HERE), Some([2, 0, 0, 0, 0, 7]));
-        assert_eq!(neighbour_in(table, Ipv4Addr::new(192, 0, 2, 8)), None);
-        assert_eq!(neighbour_in(table, Ipv4Addr::new(192, 0, 2, 9)), None);
+impl Pi {
+    fn records(&self) -> Vec<BootRecord> {
+        self.boots.iter().cloned().chain(self.boot.as_ref().map(Boot::record)).collect()
     }
 }

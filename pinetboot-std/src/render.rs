@@ -28,6 +28,8 @@ pub struct Recipe {
     pub root: Option<Root>,
     /// More words for its command line.
     pub words: String,
+    /// The name of its root, where that holds the token of its boot.
+    pub token: Option<String>,
 }
 
 /// The root file system that a command line is to name.
@@ -125,6 +127,7 @@ mod tests {
                 words: Vec::new(),
             }),
             words: "cma=64M".into(),
+            token: None,
         }
     }
 

@@ -4,9 +4,9 @@
 //! mounted over the golden tree (`overlay`) when it is first asked for; made, with an identity of its own (`identity`),
 //! when the Pi is new.
 //!
-//! Who may mount: only Pis, each only its own layer, by the rules of [`pis`](crate::pis). A Pi asks for `/SERIAL`, which the
-//! command line that it got by TFTP names; `/` means its own, too. In mode `rw` the first Pi that mounts has the tree until
-//! the server ends, and another is refused: two systems on one writable root destroy it.
+//! Who may mount: only Pis, each only its own layer, by the ranked evidence of [`pis`](crate::pis). A Pi asks for
+//! `/SERIAL-TOKEN`, which the command line that it got by TFTP names (`token`); `/` means its own, too. In mode `rw` the first
+//! Pi that mounts has the tree until the server ends, and another is refused: two systems on one writable root destroy it.
 //!
 //! A golden tree must not change under its layers: overlayfs leaves open what they show then. A new version is a new
 //! tree, and Pis get layers on it; that a tree was changed all the same is noticed when a layer on it is mounted.
@@ -20,6 +20,8 @@ mod golden;
 mod identity;
 mod layer;
 mod overlay;
+#[cfg(feature = "nfs")]
+mod token;
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -29,7 +31,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use pinetboot_core::pi::Prefix;
-use tracing::{info, warn};
 
 #[cfg(feature = "nfs")]
 pub use exports::RootExports;
@@ -40,24 +41,27 @@ pub(crate) use identity::machine_id_of;
 pub use layer::{Layer, LayerFacts, PiFacts, State};
 pub use overlay::{Overlay, own_namespace};
 
-use crate::config::{Inventory, NfsMode};
-use crate::pis::Pis;
+use crate::bus::Bus;
+use crate::config::NfsMode;
+use crate::events;
 
 /// The root file systems of all Pis. Shared by the loops.
 pub struct Roots {
     mode: NfsMode,
     goldens: Goldens,
     state: State,
+    bus: Bus,
+    #[cfg(feature = "nfs")]
+    tokens: token::Tokens,
     /// One at a time is mounted or taken away; each takes milliseconds.
     inner: Mutex<Inner>,
 }
 
 #[derive(Default)]
 struct Inner {
-    inventory: Arc<Inventory>,
     overlays: HashMap<(Prefix, String), Arc<Overlay>>,
-    /// What was said once is not said again.
-    said: HashSet<String>,
+    /// Layers whose base image was found changed, which is told once.
+    changed: HashSet<(Prefix, String)>,
 }
 
 impl Roots {
@@ -66,14 +70,22 @@ impl Roots {
     /// # Errors
     ///
     /// If the state cannot be kept.
-    pub fn new(mode: NfsMode, goldens: Goldens, state: State, pis: &Pis) -> io::Result<Self> {
+    pub fn new(mode: NfsMode, goldens: Goldens, state: State, bus: Bus) -> io::Result<Self> {
         state.make()?;
         for pi in state.pis() {
-            if let Some(address) = state.pi(pi).address {
-                pis.asked(address, pi);
-            }
+            let facts = state.pi(pi);
+            let (address, mac, boots) = (facts.address, facts.mac(), facts.boots);
+            bus.emit(address, events::Root::Remembered { pi, address, mac, boots });
         }
-        Ok(Self { mode, goldens, state, inner: Mutex::default() })
+        Ok(Self {
+            mode,
+            goldens,
+            #[cfg(feature = "nfs")]
+            tokens: token::Tokens::load(state.dir())?,
+            state,
+            bus,
+            inner: Mutex::default(),
+        })
     }
 
     /// How Pis share a tree.
@@ -91,14 +103,21 @@ impl Roots {
         &self.state
     }
 
-    /// From here on the inventory is this one.
-    pub fn set_inventory(&self, inventory: Arc<Inventory>) {
-        self.lock().inventory = inventory;
+    /// The name of a Pi's root in one boot, for the client at an address: with a token that is good for both.
+    pub fn name_for(&self, pi: Prefix, boot: u32, address: Ipv4Addr) -> String {
+        #[cfg(feature = "nfs")]
+        return self.tokens.name(pi, boot, address);
+        #[cfg(not(feature = "nfs"))]
+        {
+            let _no_root_is_served = (boot, address);
+            pi.to_string()
+        }
     }
 
-    /// What is known of single Pis.
-    pub fn inventory(&self) -> Arc<Inventory> {
-        self.lock().inventory.clone()
+    /// The Pi and the token that a root's name means, for a client that has or had these addresses.
+    #[cfg(feature = "nfs")]
+    fn parse_name(&self, name: &str, addresses: &[Ipv4Addr]) -> Option<(Prefix, Option<crate::pis::Token>)> {
+        self.tokens.parse(name, addresses)
     }
 
     /// Tries out, with a golden tree, whether layers can be mounted here.
@@ -124,13 +143,14 @@ impl Roots {
     ///
     /// If there is none for it.
     pub fn golden_for(&self, pi: Option<Prefix>) -> Result<Golden, NoGolden> {
-        self.goldens.golden_for(pi, &self.inventory())
+        self.goldens.golden_for(pi, &self.bus.pis().inventory())
     }
 
     /// The layer of a Pi, if it has one and that changes its boot files: they are then to be had from there.
     ///
-    /// A Pi asks for them at the beginning of a boot, so this is where a layer goes that is to be reset.
-    pub fn overlay_for_boot(&self, pi: Prefix, golden: &Golden) -> Option<Arc<Overlay>> {
+    /// A Pi asks for them at the beginning of a boot, so this is where a layer goes that is to be reset, if the Pi `is_there`
+    /// and not up at another address.
+    pub fn overlay_for_boot(&self, pi: Prefix, golden: &Golden, is_there: bool) -> Option<Arc<Overlay>> {
         if self.mode != NfsMode::Overlay {
             return None;
         }
@@ -139,11 +159,14 @@ impl Roots {
             return None; // as most often, and then nobody waits for anybody
         }
         let mut inner = self.lock();
-        if self.reset_if_marked(&mut inner, &layer) {
+        if is_there && self.reset_if_marked(&mut inner, &layer) {
             return None;
         }
         self.mounted(&mut inner, layer)
-            .inspect_err(|error| warn!("cannot mount the layer of {pi} on {}: {error}", golden.name))
+            .inspect_err(|error| {
+                let (image, error) = (golden.name.clone(), error.to_string());
+                self.bus.emit(None, events::Root::LayerFailed { pi, image, operation: "mount", error });
+            })
             .ok()
     }
 
@@ -159,12 +182,13 @@ impl Roots {
         address: Ipv4Addr,
     ) -> io::Result<Arc<Overlay>> {
         let mut inner = self.lock();
-        let name = inner.inventory.host_name(pi);
+        let name = self.bus.pis().inventory().host_name(pi);
         let there = self.state.layer(pi, &golden.name);
         let there = there.filter(|layer| !self.reset_if_marked(&mut inner, layer));
         let overlay = match there {
             Some(layer) => self.mounted(&mut inner, layer)?,
             None => {
+                self.may_make(address)?;
                 let layer = self.state.make_layer(pi, golden, self.unused_export())?;
                 let overlay = self.mounted(&mut inner, layer)?;
                 let kept = self.state.pi_dir(pi).join(IDENTITY);
@@ -175,12 +199,39 @@ impl Roots {
                     layer::remove_tree(&aside)?;
                     return Err(error);
                 }
-                info!(pi = %pi, name, image = golden.name, "{pi} has a root of its own on {}, as {name}", golden.name);
+                let image = golden.name.clone();
+                self.bus.emit(address, events::Root::LayerMade { pi, image, host_name: name });
                 overlay
             }
         };
-        self.state.set_pi(pi, &PiFacts { address: Some(address), name })?;
         Ok(overlay)
+    }
+
+    /// Keeps for a restart what a Pi proved by mounting its root.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub fn remember(&self, pi: Prefix, address: Ipv4Addr, mac: Option<events::Mac>) -> io::Result<()> {
+        let pis = self.bus.pis();
+        let mac = mac.map(|mac| Prefix::Mac(mac).to_string()).or_else(|| self.state.pi(pi).mac);
+        let (name, boots) = (pis.inventory().host_name(pi), pis.boots(pi));
+        self.state.set_pi(pi, &PiFacts { address: Some(address), mac, name, boots })
+    }
+
+    /// Layers are for Pis, not for all names that a client makes up.
+    fn may_make(&self, address: Ipv4Addr) -> io::Result<()> {
+        if self.bus.pis().lock().layers_made(address) >= MOST_LAYERS_OF_AN_ADDRESS {
+            return Err(io::Error::other(format!(
+                "{address} has been given {MOST_LAYERS_OF_AN_ADDRESS} new layers since the server started; more take a restart"
+            )));
+        }
+        if self.state.layers().len() >= MOST_LAYERS {
+            return Err(io::Error::other(format!(
+                "there are {MOST_LAYERS} layers: 'pinetboot roots list' shows which are unused, 'roots reset' removes one"
+            )));
+        }
+        Ok(())
     }
 
     /// Mounts a layer that is there already, after a restart say.
@@ -222,13 +273,10 @@ impl Roots {
             kernel_mounts_root: layer.facts.kernel_mounts_root,
         };
         if golden.fingerprint() != layer.facts.fingerprint {
-            inner.say_once(format!(
-                "{} was changed after {} began its layer on it: what the Pi sees of the changed files is not certain. Import \
-                 changes as a new image, or 'pinetboot roots reset {}'",
-                golden.root.display(),
-                layer.pi,
-                layer.pi
-            ));
+            let root = golden.root.display().to_string();
+            if inner.changed.len() < MOST_LAYERS && inner.changed.insert((layer.pi, root.clone())) {
+                self.bus.emit(None, events::Root::BaseChanged { pi: layer.pi, root });
+            }
         }
         let overlay = Arc::new(Overlay::mount(layer)?);
         inner.overlays.insert(key, overlay.clone());
@@ -243,14 +291,16 @@ impl Roots {
         if let Some(overlay) = inner.overlays.remove(&(layer.pi, layer.image.clone())) {
             overlay.detach();
         }
+        let (pi, image) = (layer.pi, layer.image.clone());
         match layer.put_aside() {
             Ok(aside) => {
-                info!(pi = %layer.pi, image = layer.image, "{}'s layer on {} is gone, as was asked for", layer.pi, layer.image);
+                self.bus.emit(None, events::Root::LayerReset { pi, image });
                 std::thread::spawn(move || layer::remove_tree(&aside));
                 true
             }
             Err(error) => {
-                warn!("cannot reset the layer of {} on {}: {error}", layer.pi, layer.image);
+                let (operation, error) = ("reset", error.to_string());
+                self.bus.emit(None, events::Root::LayerFailed { pi, image, operation, error });
                 false
             }
         }
@@ -265,14 +315,6 @@ impl Roots {
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Inner {
-    fn say_once(&mut self, warning: String) {
-        if self.said.len() < MOST_SAID && self.said.insert(warning.clone()) {
-            warn!("{warning}");
-        }
     }
 }
 
@@ -299,4 +341,7 @@ fn try_serving(_: &Path) -> io::Result<()> {
 const IDENTITY: &str = "identity";
 /// Where programs keep what they would not like to lose (hier(7)).
 const DEFAULT_STATE: &str = "/var/lib/pinetboot";
-const MOST_SAID: usize = 1000;
+/// As many as Pis are known at a time.
+const MOST_LAYERS: usize = 4096;
+/// Pis behind one address (NAT), or images that one Pi tries.
+const MOST_LAYERS_OF_AN_ADDRESS: u32 = 16;

@@ -1,7 +1,7 @@
 //! Where the boot files are: directory trees, beneath which everything is looked up by the Pi's rules, and what is made of
 //! single files on the way.
 
-mod boot;
+mod decisions;
 mod shared;
 mod tree;
 mod trees;
@@ -11,7 +11,7 @@ use std::rc::Rc;
 
 use pinetboot_core::{File, OpenError, OpenRequest, Storage};
 
-use boot::Busy;
+use decisions::Busy;
 pub use shared::{Budget, Shared, Version};
 pub(crate) use tree::beneath;
 pub use tree::{Miss, Tree, TreeError};

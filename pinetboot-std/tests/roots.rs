@@ -19,10 +19,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pinetboot::config::NfsMode;
+use pinetboot::bus::Bus;
+use pinetboot::config::{NfsMode, Settings};
 use pinetboot::images::Images;
 use pinetboot::nfs::{Absent, Exports};
-use pinetboot::pis::Pis;
 use pinetboot::roots::{Goldens, RootExports, Roots, State, own_namespace};
 use pinetboot_core::pi::Prefix;
 
@@ -41,12 +41,19 @@ fn two_pis_share_a_tree_and_nothing_else() {
 
     for (pi, serial, address) in [(&world.one, ONE, "10.77.1.1"), (&world.two, TWO, "10.77.2.1")] {
         let line = pi.get(&format!("{serial}//cmdline.txt"));
-        assert_eq!(line, format!("console=tty1 root=/dev/nfs nfsroot={address}:/{serial}{WORDS} quiet\n"));
+        let root = root_of(&line);
+        assert_eq!(line, format!("console=tty1 root=/dev/nfs nfsroot={address}:/{root}{WORDS} quiet\n"));
+        assert!(root.starts_with(&format!("{serial}-")) && root.len() == 8 + 1 + 20, "{root}");
         assert_eq!(pi.get(&format!("{serial}/config.txt")), "arm_64bit=1\nauto_initramfs=0\n");
         assert_eq!(pi.get(&format!("{serial}/kernel8.img")), "golden kernel");
+        // The command line has the path; without its token, or with another's, the root is not to be had.
+        assert!(pi.list(&format!("{serial}/etc")).is_err());
+        assert!(pi.list(&format!("{serial}-0123456789abcdef0123/etc")).is_err());
+        assert!(pi.list(&format!("{root}/etc")).unwrap().contains(" motd"));
     }
     server.expect("gets cmdline.txt with root=/dev/nfs", SOON);
 
+    // From here on both are known by the root that they use.
     world.one.put("mine", &format!("{ONE}/etc/mine")).unwrap();
     world.two.put("mine", &format!("{TWO}/etc/other")).unwrap();
     let (one, two) =
@@ -72,17 +79,27 @@ fn two_pis_share_a_tree_and_nothing_else() {
 fn nobody_gets_the_root_of_another() {
     let world = World::new();
     let mut server = world.serve(&[]);
-    // Nobody is known yet.
+    // No Pi is known yet.
     assert!(world.one.list(&format!("{ONE}/etc")).is_err());
     let said = server.line("does not get", SOON);
-    assert!(said.contains(&format!("10.77.1.2 does not get /{ONE}/etc: nobody there has fetched")), "{said}");
-
+    assert!(
+        said.contains(&format!("10.77.1.2 does not get /{ONE}/etc: that address has fetched no boot")),
+        "{said}"
+    );
+    // The first files alone show nothing, and make nothing on the disk.
     world.one.get(&format!("{ONE}/config.txt"));
-    world.two.get(&format!("{TWO}/config.txt"));
+    assert!(world.one.list(&format!("{ONE}/etc")).is_err());
+    assert!(!world.layer(ONE).exists());
+
+    world.one.get(&format!("{ONE}/kernel8.img"));
+    world.two.get(&format!("{TWO}/kernel8.img"));
     world.one.list(&format!("{ONE}/etc")).unwrap();
     assert!(world.two.list(&format!("{ONE}/etc")).is_err());
     let said = server.line("does not get", SOON);
-    assert!(said.contains(&format!("10.77.2.2 does not get /{ONE}/etc: that address is {TWO}'s")), "{said}");
+    assert!(
+        said.contains(&format!("10.77.2.2) does not get /{ONE}/etc: that Pi is up at 10.77.1.2")),
+        "{said}"
+    );
     assert!(world.stranger.list(&format!("{ONE}/etc")).is_err());
     assert!(world.stranger.list("etc").is_err());
 
@@ -101,7 +118,7 @@ fn handles_outlive_the_server() {
     let world = World::new();
     let handle = world.path("handle");
     let server = world.serve(&[]);
-    world.one.get(&format!("{ONE}/config.txt"));
+    world.one.boot(ONE);
     world.one.put("mine", &format!("{ONE}/etc/mine")).unwrap();
     world.one.ask(&format!("mount 10.77.1.1 {ONE}/etc {handle} {GRANTED}"));
     server.stop();
@@ -131,7 +148,7 @@ fn files_stay_the_same_when_they_are_changed_and_renamed() {
     let world = World::new();
     let before = world.golden();
     let server = world.serve(&[]);
-    world.one.get(&format!("{ONE}/config.txt"));
+    world.one.boot(ONE);
     let handle = world.path("handle");
     world.one.ask(&format!("mount 10.77.1.1 {ONE} {handle} {GRANTED}"));
     world.one.ask(&format!("change 10.77.1.1 {handle}"));
@@ -146,7 +163,7 @@ fn files_stay_the_same_when_they_are_changed_and_renamed() {
 fn a_kernel_that_a_pi_installs_is_what_it_boots() {
     let world = World::new();
     let server = world.serve(&[]);
-    world.one.get(&format!("{ONE}/config.txt"));
+    world.one.boot(ONE);
     world.one.list(&format!("{ONE}/etc")).unwrap();
     let merged = world.layer(ONE).join("merged");
     world.within(
@@ -175,7 +192,7 @@ fn what_a_pi_changed_is_shown_kept_and_undone() {
     let world = World::new();
     let before = world.golden();
     let server = world.serve(&[]);
-    world.one.get(&format!("{ONE}/config.txt"));
+    world.one.boot(ONE);
     world.one.list(&format!("{ONE}/etc")).unwrap();
     world.within(
         &server,
@@ -224,7 +241,7 @@ fn what_a_pi_changed_is_shown_kept_and_undone() {
 
     // On the new image it begins a layer, and is who it was.
     let server = world.serve(&[]);
-    world.one.get(&format!("{ONE}/config.txt"));
+    world.one.boot(ONE);
     assert!(world.one.list(&format!("{ONE}/opt/b")).unwrap().contains(" new"));
     let path = format!("{ONE}/etc/ssh/ssh_host_ed25519_key.pub");
     assert_eq!(world.one.cat(&path).unwrap().as_bytes(), key);
@@ -240,12 +257,14 @@ fn a_pi_that_is_off_leaves_its_layer_to_others() {
     let world = World::new();
     own_namespace().unwrap(); // of this thread
     let dir = world.dir.path();
-    let (pis, goldens) = (Pis::default(), Goldens::Images(Images::open(dir).unwrap().unwrap()));
+    let (bus, goldens) = (Bus::silent(), Goldens::Images(Images::open(dir).unwrap().unwrap()));
     let state = State::at(&dir.join("state"));
-    let roots = Arc::new(Roots::new(NfsMode::Overlay, goldens, state, &pis).unwrap());
-    let exports = RootExports::new(roots.clone(), pis.clone()).unwrap();
+    let roots = Arc::new(Roots::new(NfsMode::Overlay, goldens, state, bus.clone()).unwrap());
+    let exports = RootExports::new(roots.clone(), bus.clone()).unwrap();
     let address = Ipv4Addr::new(10, 77, 1, 2);
-    pis.asked(address, Prefix::parse(ONE).unwrap());
+    let settings: Settings =
+        toml::from_str(&format!("tree = '/x'\n[pi.{ONE}]\naddress = '{address}'")).unwrap();
+    bus.set_inventory(Arc::new(settings.resolve().unwrap().inventory));
     let export = exports.mount(&Path::new("/").join(ONE), address).unwrap();
     let commit = ["commit", ONE, "--name", "two"];
     assert!(world.try_roots(&commit).unwrap_err().contains("has its root mounted"));
@@ -284,6 +303,8 @@ fn the_other_modes() {
         "arm_64bit=1\nauto_initramfs=1\n",
         "it takes the initramfs"
     );
+    assert!(world.two.list("etc").is_err(), "it has no kernel yet");
+    world.two.get(&format!("{TWO}/kernel8.img"));
     assert!(world.two.list("etc").unwrap().contains(" motd"));
     assert!(world.two.put("mine", "etc/mine").is_err());
     assert!(world.stranger.list("etc").is_err());
@@ -292,8 +313,8 @@ fn the_other_modes() {
     assert_eq!(world.golden(), before);
 
     let mut server = world.serve(&["--nfs-mode", "rw"]);
-    world.one.get(&format!("{ONE}/config.txt"));
-    world.two.get(&format!("{TWO}/config.txt"));
+    world.one.boot(ONE);
+    world.two.boot(TWO);
     world.one.put("mine", "etc/mine").unwrap();
     assert!(world.two.list("etc").is_err());
     let said = server.line("does not get", SOON);
@@ -311,8 +332,10 @@ fn a_tree_that_was_not_imported() {
     let server = world.serve_nothing(&["--nfs", &root, "--state", &state]);
     // Its boot files are where systems have them.
     let line = world.one.get(&format!("{ONE}/cmdline.txt"));
-    assert!(line.contains(&format!("nfsroot=10.77.1.1:/{ONE},")), "{line}");
-    assert!(world.one.list(&format!("{ONE}/etc")).unwrap().contains(" motd"));
+    let root = root_of(&line);
+    assert!(root.starts_with(&format!("{ONE}-")), "{line}");
+    world.one.get(&format!("{ONE}/kernel8.img"));
+    assert!(world.one.list(&format!("{root}/etc")).unwrap().contains(" motd"));
     server.stop();
     // The tree changes beneath the layer, which is not as it should be.
     fs::write(world.dir.path().join("images/one/root/etc/changed"), "").unwrap();
@@ -357,4 +380,10 @@ fn ask() {
     if let Some(part) = part() {
         client::ask(&part);
     }
+}
+
+/// The path of the root that a command line names, without the slash in front.
+fn root_of(line: &str) -> String {
+    let (_, root) = line.split_once(":/").unwrap();
+    root.split(',').next().unwrap().to_owned()
 }

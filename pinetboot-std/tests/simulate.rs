@@ -11,9 +11,9 @@ use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use pinetboot::bus::Bus;
 use pinetboot::exit::Exit;
 use pinetboot::net::{Control, LinuxNet, Options, Ports};
-use pinetboot::pis::Pis;
 use pinetboot::simulate::{Pi, simulate};
 use pinetboot::storage::{BootStorage, Budget, Sources, Tree, Trees};
 use pinetboot_core::pi::Model;
@@ -38,7 +38,7 @@ impl Running {
             let net = LinuxNet::listen(&[LOOPBACK], Options { ports, ..Options::default() }).unwrap();
             tell.send((net.addresses().unwrap()[0], net.control())).unwrap();
             let tree = Tree::open_at(&tree, Budget::default()).unwrap();
-            let trees = Trees::new(Sources::directory(tree), Pis::default(), Budget::default());
+            let trees = Trees::new(Sources::directory(tree), Bus::silent(), Budget::default());
             let storage = BootStorage { trees: Rc::new(trees), inbox: None };
             let mut places = [const { None }; 4];
             let mut server = Server::<_, _, _, 8>::new(net, storage, (), Limits::default(), &mut places);

@@ -10,6 +10,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout};
 use super::Local;
 use super::batch::{self, BATCH, Sending};
 use super::socket::Socket;
+use super::trouble::{Trouble, Watch};
 
 /// What is to be sent, back to back in one piece of memory.
 ///
@@ -25,6 +26,7 @@ pub(super) struct Outbox {
     used: usize,
     queue: Vec<Message>,
     segments: bool,
+    watch: Watch,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -42,7 +44,12 @@ struct Message {
 impl Outbox {
     /// Nothing to send yet; `segments` says whether the kernel cuts long messages.
     pub(super) fn new(segments: bool) -> Self {
-        Self { memory: vec![0; MEMORY].into(), used: 0, queue: Vec::with_capacity(BATCH), segments }
+        let (memory, watch) = (vec![0; MEMORY].into(), Watch::default());
+        Self { memory, used: 0, queue: Vec::with_capacity(BATCH), segments, watch }
+    }
+
+    pub(super) fn set_watch(&mut self, watch: Watch) {
+        self.watch = watch;
     }
 
     /// Whether the kernel cuts long messages.
@@ -135,7 +142,7 @@ impl Outbox {
                     continue;
                 }
                 Err(error) => {
-                    tracing::debug!("cannot send to {}: {error}", first.to);
+                    self.watch.tell(&Trouble::NotSent { to: first.to, error: error.into() });
                     1
                 }
             };

@@ -35,15 +35,7 @@ impl Handles {
     ///
     /// The system's, with the path.
     pub fn load(directory: &Path) -> io::Result<Self> {
-        let path = directory.join(KEY_FILE);
-        let key = match read_key(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                make_key(directory, &path).and_then(|()| read_key(&path))
-            }
-            read => read,
-        };
-        key.map(Self::new)
-            .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
+        load_key(&directory.join(KEY_FILE)).map(Self::new)
     }
 
     /// The handle of a file of an export.
@@ -96,6 +88,19 @@ impl core::fmt::Debug for Handles {
     }
 }
 
+/// The secret key in a file, which is made, for its owner alone to read, if there is none yet.
+///
+/// # Errors
+///
+/// The system's, with the path.
+pub fn load_key(path: &Path) -> io::Result<[u8; 16]> {
+    let key = match read_key(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => make_key(path).and_then(|()| read_key(path)),
+        read => read,
+    };
+    key.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
+}
+
 fn read_key(path: &Path) -> io::Result<[u8; 16]> {
     let mut key = [0; 16];
     File::open(path)?.read_exact(&mut key)?;
@@ -103,10 +108,10 @@ fn read_key(path: &Path) -> io::Result<[u8; 16]> {
 }
 
 /// Whole or not at all, and never in place of another's.
-fn make_key(directory: &Path, path: &Path) -> io::Result<()> {
+fn make_key(path: &Path) -> io::Result<()> {
     let mut key = [0; 16];
     getrandom(&mut key, GetRandomFlags::empty())?;
-    let new = directory.join(format!("{KEY_FILE}.{}", std::process::id()));
+    let new = path.with_added_extension(std::process::id().to_string());
     let made = OpenOptions::new()
         .write(true)
         .create_new(true)

@@ -12,9 +12,9 @@ use super::diff::{Change, changes};
 use super::layer::{Layer, State, remove_tree};
 use super::{commit, own_namespace};
 use crate::cli;
-use crate::config;
 use crate::exit::{Exit, Failed};
 use crate::images::{self, Images};
+use crate::pis;
 
 /// Does what is asked.
 ///
@@ -61,7 +61,7 @@ fn layer(state: &State, of: &cli::Layer) -> Result<Layer, Failed> {
     let failed = |message: String| Failed::new(Exit::Usage, message);
     let known = state.pis();
     let named = || known.iter().copied().find(|pi| state.pi(*pi).name == of.pi);
-    let pi = config::pi(&of.pi).filter(|pi| known.contains(pi)).or_else(named);
+    let pi = pis::pi(&of.pi).filter(|pi| known.contains(pi)).or_else(named);
     let pi = pi.ok_or_else(|| {
         failed(format!("no Pi {} has a layer; 'pinetboot roots list' shows which do", of.pi))
     })?;

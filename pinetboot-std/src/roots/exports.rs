@@ -1,46 +1,83 @@
-//! Roots as NFS exports: who gets which, and who is turned away.
+//! Roots as NFS exports: which client gets which, and which is turned away.
+//!
+//! The registry decides by its evidence whether a client is a Pi ([`Claim`]); here are the consequences for mounts and for
+//! calls. A handle whose layer exists is never answered with NFS3ERR_STALE: JUKEBOX while it is in doubt whether the client is the
+//! Pi, NFS3ERR_ACCES when it is not.
+//!
+//! Locks, in the order in which they may be taken: `ready`, `waiting`, `owners`; the registry's below all of them.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::net::Ipv4Addr;
 use std::path::{Component, Path, PathBuf};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use pinetboot_core::pi::Prefix;
-use tracing::{debug, error, info, warn};
 
 use super::overlay::Overlay;
-use super::{Golden, Layer, PiFacts, Roots};
-use crate::config::{self, NfsMode};
-use crate::nfs::{Absent, DirectoryTree, Export, Exports, MountError, MountErrorKind, Permission};
-use crate::pis::{Pis, Stranger};
+use super::{Golden, Layer, Roots};
+use crate::bus::Bus;
+use crate::config::NfsMode;
+use crate::events::{self, Evidence, Mac};
+use crate::net::neighbour;
+use crate::nfs::{
+    Absent, DirectoryTree, Export, Exports, FileSystem, MountError, MountErrorKind, Permission,
+};
+use crate::pis::{Claim, NotThatPi, Token};
 
 /// The roots of all Pis as exports.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct RootExports(Arc<Shared>);
 
 struct Shared {
     roots: Arc<Roots>,
-    pis: Pis,
+    bus: Bus,
     ready: RwLock<HashMap<u32, Ready>>,
     /// From before a restart: layers that Pis have handles of, not mounted yet.
     waiting: Mutex<HashMap<u32, Waiting>>,
-    /// In mode `rw`, whose a tree is.
+    /// In mode `rw`, the Pi that has a tree.
     owners: Mutex<HashMap<u32, Prefix>>,
-    /// Who was found to be permitted what, and when.
+    /// Clients that may use a tree that is shared, and when that was found.
     permitted: Mutex<HashMap<(u32, Ipv4Addr), Instant>>,
-    /// What was refused, and when that was said.
-    refused: Mutex<HashMap<(Ipv4Addr, PathBuf), Instant>>,
+    /// Mounts that were granted and are not told yet: the path in the export has to be found first.
+    granted: Mutex<HashMap<(u32, Ipv4Addr), Grant>>,
+}
+
+/// What showed that a client may mount.
+#[derive(Debug, Clone, Copy)]
+struct Grant {
+    pi: Prefix,
+    evidence: Evidence,
+    mac: Option<Mac>,
 }
 
 /// What can be served at once.
+#[derive(Clone)]
 struct Ready {
     export: Arc<Export>,
-    /// Whose layer it is; a tree that is shared has none.
-    layer: Option<(Prefix, Arc<Overlay>)>,
+    /// The Pi's layer; a tree that is shared has none.
+    layer: Option<Own>,
+}
+
+/// A layer of one Pi.
+#[derive(Clone)]
+struct Own {
+    pi: Prefix,
+    overlay: Arc<Overlay>,
+    seat: Arc<Seat>,
+}
+
+/// The client that uses a layer: looked at for every call, so without a lock.
+#[derive(Debug, Default)]
+struct Seat {
+    /// Its address; 0 before any client was permitted.
+    address: AtomicU32,
+    /// When the registry was told of its calls last, in milliseconds.
+    told: AtomicU64,
 }
 
 enum Waiting {
@@ -54,14 +91,14 @@ impl RootExports {
     /// # Errors
     ///
     /// If a tree cannot be served.
-    pub fn new(roots: Arc<Roots>, pis: Pis) -> Result<Self, String> {
+    pub fn new(roots: Arc<Roots>, bus: Bus) -> Result<Self, String> {
         let shared = Shared {
-            pis,
+            bus,
             ready: RwLock::default(),
             waiting: Mutex::default(),
             owners: Mutex::default(),
             permitted: Mutex::default(),
-            refused: Mutex::default(),
+            granted: Mutex::default(),
             roots,
         };
         if shared.roots.mode() == NfsMode::Overlay {
@@ -76,6 +113,42 @@ impl RootExports {
             }
         }
         Ok(Self(Arc::new(shared)))
+    }
+
+    /// A client was given a handle for this path.
+    pub(crate) fn mounted(&self, export: u32, client: Ipv4Addr, path: &Path) {
+        self.0.mounted(export, client, path);
+    }
+
+    /// The Pi that a path means, for a client that asks for it.
+    pub(crate) fn pi_of(&self, path: &Path, client: Ipv4Addr) -> Option<Prefix> {
+        self.0.named(path, client).map(|(pi, ..)| pi)
+    }
+}
+
+impl Seat {
+    /// Whether the client at this address uses the layer. Tells the registry now and then that it does.
+    fn is_of(&self, pi: Prefix, client: Ipv4Addr, bus: &Bus) -> bool {
+        if self.address.load(Ordering::Relaxed) != u32::from(client) {
+            return false;
+        }
+        let now = millis(bus.pis().now());
+        let told = self.told.load(Ordering::Relaxed);
+        if now.saturating_sub(told) >= TELL_EVERY_MS
+            && self.told.compare_exchange(told, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        {
+            bus.emit(client, events::Root::Active { pi });
+        }
+        true
+    }
+
+    fn take(&self, client: Ipv4Addr, bus: &Bus) {
+        self.told.store(millis(bus.pis().now()), Ordering::Relaxed);
+        self.address.store(client.into(), Ordering::Relaxed);
+    }
+
+    fn address(&self) -> Option<Ipv4Addr> {
+        Some(Ipv4Addr::from(self.address.load(Ordering::Relaxed))).filter(|address| !address.is_unspecified())
     }
 }
 
@@ -92,20 +165,20 @@ impl Shared {
     fn export_layer(&self, overlay: Arc<Overlay>, path: &Path) -> Result<Arc<Export>, String> {
         let (pi, id) = (overlay.layer().pi, overlay.layer().facts.export);
         let same =
-            |ready: &Ready| ready.layer.as_ref().is_some_and(|(_, other)| Arc::ptr_eq(other, &overlay));
-        if let Some(ready) = self.table().get(&id).filter(|ready| same(ready) && ready.export.path == path) {
-            return Ok(ready.export.clone());
-        }
-        let tree = match self.table().get(&id).filter(|ready| same(ready)) {
-            Some(ready) => ready.export.tree.clone(),
-            None => Arc::new(
-                DirectoryTree::open(&overlay.layer().merged(), OPEN_FILES)
-                    .map_err(|error| error.to_string())?,
-            ),
+            |ready: &Ready| ready.layer.as_ref().is_some_and(|own| Arc::ptr_eq(&own.overlay, &overlay));
+        let there = self.table().get(&id).filter(|ready| same(ready)).cloned();
+        let (tree, seat) = match there {
+            Some(ready) if ready.export.path == path => return Ok(ready.export),
+            Some(Ready { export, layer: Some(own) }) => (export.tree.clone(), own.seat),
+            _ => {
+                let tree = DirectoryTree::open(&overlay.layer().merged(), OPEN_FILES);
+                let tree: Arc<dyn FileSystem> = Arc::new(tree.map_err(|error| error.to_string())?);
+                (tree, Arc::default())
+            }
         };
-        let export =
-            Arc::new(Export { id, path: path.to_owned(), tree, read_only: false, root_squash: false });
-        self.put(Ready { export: export.clone(), layer: Some((pi, overlay)) });
+        let path = path.to_owned();
+        let export = Arc::new(Export { id, path, tree, read_only: false, root_squash: false });
+        self.put(Ready { export: export.clone(), layer: Some(Own { pi, overlay, seat }) });
         Ok(export)
     }
 
@@ -128,7 +201,7 @@ impl Shared {
     }
 
     /// Why this Pi may not have a tree that others have.
-    fn claim(&self, golden: &Golden, pi: Prefix) -> Result<(), String> {
+    fn claim_tree(&self, golden: &Golden, pi: Prefix) -> Result<(), String> {
         if self.roots.mode() != NfsMode::Rw {
             return Ok(());
         }
@@ -149,70 +222,125 @@ impl Shared {
         self.ready.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn refuse(&self, client: Ipv4Addr, path: &Path, why: &str, kind: MountErrorKind) -> MountError {
-        let mut refused = lock(&self.refused);
-        let now = Instant::now();
-        refused.retain(|_, said| now.duration_since(*said) < SAY_AGAIN);
-        let path_shown = path.display();
-        if refused.len() >= MOST || refused.insert((client, path.to_owned()), now).is_some() {
-            debug!(%client, path = %path_shown, "{client} does not get {path_shown}: {why}");
-        } else {
-            warn!(%client, path = %path_shown, "{client} does not get {path_shown}: {why}");
-        }
-        MountError::new(kind, why)
+    /// A client's claim to be a Pi, with what can be seen of the client from here.
+    fn check(
+        &self,
+        pi: Prefix,
+        client: Ipv4Addr,
+        token: Option<Token>,
+        handle: bool,
+    ) -> Result<(Evidence, Option<Mac>), NotThatPi> {
+        let pis = self.bus.pis();
+        let mac = neighbour(client);
+        let evidence = pis.check(&Claim { pi, address: client, mac, handle, token })?;
+        Ok((evidence, mac.or_else(|| pis.mac_at(client))))
     }
 
-    fn may(&self, export: &Export, client: Ipv4Addr) -> bool {
-        let layer = self.table().get(&export.id).map(|ready| ready.layer.as_ref().map(|(pi, _)| *pi));
-        match (layer, self.roots.mode()) {
-            (None, _) => false,
-            (Some(Some(pi)), _) => self.pis.is(pi, client).is_ok(),
-            (Some(None), NfsMode::Rw) => {
-                let Some(pi) = self.pis.name_at(client) else { return false };
-                *lock(&self.owners).entry(export.id).or_insert(pi) == pi
-            }
-            (Some(None), _) => self.pis.name_at(client).is_some(),
-        }
+    /// The Pi and the token in a path; without a Pi's name in front, the root of the client's own.
+    fn named(&self, path: &Path, client: Ipv4Addr) -> Option<(Prefix, Option<Token>, PathBuf)> {
+        let pis = self.bus.pis();
+        let named = first_name(path).and_then(|name| {
+            // The token was made for the address that fetched the command line: this one, or where the Pi was before.
+            let (pi, token) = self.roots.parse_name(name, &[client])?;
+            let (pi, token) = match token {
+                Some(Token::Wrong) => {
+                    let before = pis.pi(pi).and_then(|known| known.boot?.rendered_to());
+                    let addresses: Vec<_> = [client].into_iter().chain(before).collect();
+                    self.roots.parse_name(name, &addresses)?
+                }
+                token => (pi, token),
+            };
+            Some((pi, token, Path::new("/").join(name)))
+        });
+        named.or_else(|| Some((pis.name_at(client)?, None, PathBuf::from("/"))))
     }
 
     fn mount(&self, path: &Path, client: Ipv4Addr) -> Result<Arc<Export>, MountError> {
-        let refuse = |why: &str, kind| Err(self.refuse(client, path, why, kind));
-        let named = first_name(path).and_then(|name| Some((config::pi(name)?, Path::new("/").join(name))));
-        // Without a Pi's name in front, it is the root of whoever asks.
-        let own = || Some((self.pis.name_at(client)?, PathBuf::from("/")));
-        let Some((pi, export_path)) = named.or_else(own) else {
-            return refuse(&Stranger::Unknown.to_string(), MountErrorKind::Denied);
+        let Some((pi, token, export_path)) = self.named(path, client) else {
+            return Err(denied(NotThatPi::Unknown));
         };
-        if let Err(stranger) = self.pis.is(pi, client) {
-            return refuse(&stranger.to_string(), MountErrorKind::Denied);
-        }
+        let (evidence, mac) = self.check(pi, client, token, false).map_err(denied)?;
         let export = if self.roots.mode() == NfsMode::Overlay {
-            self.layer_of(pi, &export_path, client)
+            self.layer_of(pi, &export_path, client).map_err(failed)?
         } else {
-            let golden = match self.roots.golden_for(Some(pi)) {
-                Ok(golden) => golden,
-                Err(error) => return refuse(&error.to_string(), MountErrorKind::Failed),
-            };
-            if let Err(why) = self.claim(&golden, pi) {
-                return refuse(&why, MountErrorKind::Denied);
-            }
-            self.shared(&golden, &export_path)
+            let golden = self.roots.golden_for(Some(pi)).map_err(failed)?;
+            self.claim_tree(&golden, pi).map_err(denied)?;
+            self.shared(&golden, &export_path).map_err(failed)?
         };
-        match export {
-            Ok(export) => {
-                let name = self.roots.inventory().host_name(pi);
-                let kept = self.roots.state().set_pi(pi, &PiFacts { address: Some(client), name });
-                if let Err(error) = kept {
-                    warn!("cannot keep for a restart that {pi} is at {client}: {error}");
-                }
-                info!(%client, pi = %pi, "{pi} ({client}) mounts its root");
-                Ok(export)
+        let mut granted = lock(&self.granted);
+        if granted.len() >= MOST {
+            granted.clear();
+        }
+        granted.insert((export.id, client), Grant { pi, evidence, mac });
+        Ok(export)
+    }
+
+    fn mounted(&self, export: u32, client: Ipv4Addr, path: &Path) {
+        let Some(Grant { pi, evidence, mac }) = lock(&self.granted).remove(&(export, client)) else { return };
+        if let Some(own) = self.table().get(&export).and_then(|ready| ready.layer.as_ref()) {
+            own.seat.take(client, &self.bus);
+        }
+        let path = path.display().to_string();
+        self.bus.emit(client, events::Root::Mounted { pi, path, mac, evidence });
+        if self.roots.mode() == NfsMode::Overlay
+            && let Err(error) = self.roots.remember(pi, client, mac)
+        {
+            let (image, operation, error) = (String::new(), "keep the record of", error.to_string());
+            self.bus.emit(client, events::Root::LayerFailed { pi, image, operation, error });
+        }
+    }
+
+    /// Whether a client that holds a handle of a Pi's layer is the Pi.
+    fn permit_layer(&self, own: &Own, client: Ipv4Addr) -> Permission {
+        let Own { pi, seat, .. } = own;
+        if seat.is_of(*pi, client, &self.bus) {
+            return Permission::Granted;
+        }
+        match self.check(*pi, client, None, true) {
+            Ok((evidence, mac)) => {
+                let before = seat.address().or_else(|| self.bus.pis().pi(*pi)?.seat.map(|seat| seat.address));
+                seat.take(client, &self.bus);
+                let moved = before.filter(|before| *before != client);
+                let fact = match moved {
+                    Some(from) => events::Root::Moved { pi: *pi, from, mac, evidence },
+                    None => events::Root::Active { pi: *pi },
+                };
+                self.bus.emit(client, fact);
+                Permission::Granted
             }
             Err(why) => {
-                error!(%client, "{client} does not get {}: {why}", path.display());
-                Err(MountError::new(MountErrorKind::Failed, why))
+                let in_doubt = why.in_doubt();
+                let fact = events::Root::CallRefused { pi: *pi, why: why.to_string(), in_doubt };
+                self.bus.emit(client, fact);
+                if in_doubt { Permission::Later } else { Permission::Denied }
             }
         }
+    }
+
+    /// Whether a client may use a tree that is shared.
+    fn permit_shared(&self, export: &Export, client: Ipv4Addr) -> Permission {
+        let key = (export.id, client);
+        let now = Instant::now();
+        if lock(&self.permitted).get(&key).is_some_and(|then| now.duration_since(*then) < LOOK_AGAIN) {
+            return Permission::Granted;
+        }
+        let pi = self.bus.pis().name_at(client);
+        let may = match (pi, self.roots.mode()) {
+            (Some(pi), NfsMode::Rw) => *lock(&self.owners).entry(export.id).or_insert(pi) == pi,
+            (pi, _) => pi.is_some(),
+        };
+        if !may {
+            let path = export.path.display().to_string();
+            let why = "the client is no Pi that this server knows, or another Pi has the tree".to_owned();
+            self.bus.emit(client, events::Root::MountRefused { pi, path, why, failed: false });
+            return Permission::Denied;
+        }
+        let mut permitted = lock(&self.permitted);
+        if permitted.len() >= MOST {
+            permitted.retain(|_, then| now.duration_since(*then) < LOOK_AGAIN);
+        }
+        permitted.insert(key, now);
+        Permission::Granted
     }
 
     /// Makes a layer ready for a Pi that ran while the server was started anew.
@@ -221,12 +349,13 @@ impl Shared {
         let overlay = self.roots.overlay_again(layer.pi, &layer.image).map_err(|error| error.to_string());
         match overlay.and_then(|overlay| self.export_layer(overlay, &path)) {
             Ok(export) => {
-                info!(pi = %layer.pi, "{} goes on with its root", layer.pi);
+                self.bus.emit(None, events::Root::Resumed { pi: layer.pi });
                 lock(&self.waiting).remove(&export.id);
             }
             Err(error) => {
-                error!("cannot serve the layer of {} again: {error}", layer.pi);
-                // Someone may be keeping a copy of it. The Pi asks again and again, and waits.
+                let (pi, image, operation) = (layer.pi, layer.image.clone(), "serve again");
+                self.bus.emit(None, events::Root::LayerFailed { pi, image, operation, error });
+                // Another process may be keeping a copy of it. The Pi asks again and again, and waits.
                 thread::sleep(TRY_AGAIN);
                 self.restore(layer);
             }
@@ -251,7 +380,7 @@ impl Exports for RootExports {
     fn find(&self, id: u32) -> Result<Arc<Export>, Absent> {
         let shared = &self.0;
         if let Some(ready) = shared.table().get(&id) {
-            return match ready.layer.as_ref().map(|(_, overlay)| overlay.wake()) {
+            return match ready.layer.as_ref().map(|own| own.overlay.wake()) {
                 None | Some(Ok(())) => Ok(ready.export.clone()),
                 Some(Err(error)) if error.kind() == io::ErrorKind::NotFound => Err(Absent::Unknown),
                 Some(Err(_)) => Err(Absent::NotYet),
@@ -267,30 +396,20 @@ impl Exports for RootExports {
     }
 
     fn permits(&self, export: &Export, client: Ipv4Addr) -> Permission {
-        let key = (export.id, client);
-        let now = Instant::now();
-        let shared = &self.0;
-        if lock(&shared.permitted).get(&key).is_some_and(|then| now.duration_since(*then) < LOOK_AGAIN) {
-            return Permission::Granted;
+        let Some(layer) = self.0.table().get(&export.id).map(|ready| ready.layer.clone()) else {
+            return Permission::Later;
+        };
+        match layer {
+            Some(own) => self.0.permit_layer(&own, client),
+            None => self.0.permit_shared(export, client),
         }
-        if !shared.may(export, client) {
-            let why = "it has a handle of another's root, or is not known any more";
-            shared.refuse(client, &export.path, why, MountErrorKind::Denied);
-            return Permission::Denied;
-        }
-        let mut permitted = lock(&shared.permitted);
-        if permitted.len() >= MOST {
-            permitted.retain(|_, then| now.duration_since(*then) < LOOK_AGAIN);
-        }
-        permitted.insert(key, now);
-        Permission::Granted
     }
 
     /// A Pi's own root, by its name; a tree for all is no secret.
     fn list(&self, client: Ipv4Addr) -> Vec<PathBuf> {
         match self.0.roots.mode() {
             NfsMode::Overlay => {
-                let own = self.0.pis.name_at(client);
+                let own = self.0.bus.pis().name_at(client);
                 own.into_iter().map(|pi| PathBuf::from(format!("/{pi}"))).collect()
             }
             _ => vec!["/".into()],
@@ -304,7 +423,7 @@ impl Exports for RootExports {
         }
         self.0.roots.rest_after(IDLE);
         let mut table = self.0.ready.write().unwrap_or_else(PoisonError::into_inner);
-        table.retain(|_, ready| ready.layer.as_ref().is_none_or(|(_, overlay)| !overlay.is_detached()));
+        table.retain(|_, ready| ready.layer.as_ref().is_none_or(|own| !own.overlay.is_detached()));
     }
 }
 
@@ -319,11 +438,23 @@ pub(super) fn try_serving(directory: &Path) -> std::io::Result<()> {
     DirectoryTree::open(directory, 1).map(drop).map_err(std::io::Error::other)
 }
 
+fn denied(why: impl fmt::Display) -> MountError {
+    MountError::new(MountErrorKind::Denied, why.to_string())
+}
+
+fn failed(why: impl fmt::Display) -> MountError {
+    MountError::new(MountErrorKind::Failed, why.to_string())
+}
+
 fn first_name(path: &Path) -> Option<&str> {
     path.components().find_map(|part| match part {
         Component::Normal(name) => name.to_str(),
         _ => None,
     })
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -334,9 +465,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 const OPEN_FILES: usize = 128;
 /// The same of a tree that many share.
 const OPEN_FILES_SHARED: usize = 1024;
-/// A nfsmount that is refused asks every second; that is said once a minute.
-const SAY_AGAIN: Duration = Duration::from_secs(60);
-/// For so long whoever was permitted is, without another look at who has which address.
+/// How often the registry is told that a Pi calls: often beside the silence after which the Pi is taken for gone.
+const TELL_EVERY_MS: u64 = 5000;
+/// For so long a client that was permitted is, without another look at who has which address.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// A system that runs asks for something more often: its journal alone sees to that.
 const IDLE: Duration = Duration::from_secs(300);

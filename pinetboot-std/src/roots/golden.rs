@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use pinetboot_core::pi::Prefix;
 
-use crate::config::Inventory;
 use crate::images::{Image, Images, ImagesError};
+use crate::pis::Inventory;
 
 /// One root file system, and where in it the boot files are.
 #[derive(Debug, Clone, PartialEq, Eq)]

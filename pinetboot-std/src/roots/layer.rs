@@ -24,7 +24,8 @@ use pinetboot_core::pi::Prefix;
 use serde::{Deserialize, Serialize};
 
 use super::golden::Golden;
-use crate::config;
+use crate::events::{BootRecord, Mac};
+use crate::pis;
 
 /// One layer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,8 +62,24 @@ pub struct LayerFacts {
 pub struct PiFacts {
     /// The address from which it mounted its root last.
     pub address: Option<Ipv4Addr>,
+    /// Its MAC address then, as a directory's name: `2c-cf-67-01-02-03`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mac: Option<String>,
     /// Its host name then.
     pub name: String,
+    /// Its last boots, oldest first.
+    #[serde(rename = "boot", skip_serializing_if = "Vec::is_empty")]
+    pub boots: Vec<BootRecord>,
+}
+
+impl PiFacts {
+    /// The MAC address, if it is one.
+    pub fn mac(&self) -> Option<Mac> {
+        match Prefix::parse(self.mac.as_deref()?)? {
+            Prefix::Mac(mac) => Some(mac),
+            Prefix::Serial(_) => None,
+        }
+    }
 }
 
 /// The directory in which the layers of all Pis are.
@@ -178,7 +195,7 @@ impl State {
     /// All Pis that anything is known of.
     pub fn pis(&self) -> Vec<Prefix> {
         let names = fs::read_dir(self.dir.join(PIS)).into_iter().flatten().flatten();
-        names.filter_map(|entry| config::pi(&entry.file_name().into_string().ok()?)).collect()
+        names.filter_map(|entry| pis::pi(&entry.file_name().into_string().ok()?)).collect()
     }
 }
 
@@ -325,7 +342,11 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let state = State::at(directory.path());
         assert_eq!(state.pi(PI1), PiFacts::default());
-        let facts = PiFacts { address: Some(Ipv4Addr::new(10, 0, 0, 5)), name: "kitchen".into() };
+        let boots =
+            vec![BootRecord { number: 7, began: 1_790_000_000, kernel: true, ..BootRecord::default() }];
+        let mac = Some("2c-cf-67-01-02-03".to_owned());
+        let facts = PiFacts { address: Some(Ipv4Addr::new(10, 0, 0, 5)), mac, name: "kitchen".into(), boots };
+        assert_eq!(facts.mac(), Some([0x2c, 0xcf, 0x67, 1, 2, 3]));
         state.set_pi(PI1, &facts).unwrap();
         assert_eq!(state.pi(PI1), facts);
         assert_eq!(state.pis(), [PI1]);

@@ -6,19 +6,22 @@ use std::time::Duration;
 
 use pinetboot_core::dhcp::{Boot, LeaseServer, Network, PXE_PORT, Port, ProxyDhcp, Respond, SERVER_PORT};
 use pinetboot_core::{Responder, block_on};
-use tracing::{error, info, warn};
 
+use super::bind;
 use super::leases::LeaseFile;
 use super::others::{Others, other_servers};
+use crate::bus::Bus;
 use crate::config::{DhcpConfig, Role};
+use crate::events::{Dhcp, Server};
 use crate::exit::{Exit, Failed};
-use crate::net::{BindError, Control, Interface, Interrupt, LinuxNet, Local, Options, Ports};
-use crate::observe::DhcpLog;
+use crate::net::{Control, Interface, Interrupt, LinuxNet, Local, Options, Ports};
+use crate::observe::{DhcpObserver, watch};
 
 /// DHCP as it runs; ends when dropped.
 #[derive(Debug)]
 pub(super) struct Running {
     threads: Vec<(Control, JoinHandle<()>)>,
+    bus: Bus,
     /// What is served, for the `ready` line.
     pub(super) addresses: Vec<String>,
 }
@@ -28,14 +31,14 @@ pub(super) struct Running {
 /// # Errors
 ///
 /// What keeps it from answering, and what to do about it.
-pub(super) fn start(config: &DhcpConfig, interfaces: &[Interface], log: &DhcpLog) -> Result<Running, Failed> {
+pub(super) fn start(config: &DhcpConfig, interfaces: &[Interface], bus: &Bus) -> Result<Running, Failed> {
     // What makes no sense is said before anything is sent.
     for interface in interfaces {
         if let Role::Lease { range, .. } = &config.role {
             network(interface, *range)?;
         }
     }
-    let mut running = Running { threads: Vec::new(), addresses: Vec::new() };
+    let mut running = Running { threads: Vec::new(), bus: bus.clone(), addresses: Vec::new() };
     for interface in interfaces {
         let ports = match config.role {
             Role::Proxy => &[SERVER_PORT, PXE_PORT][..],
@@ -50,10 +53,12 @@ pub(super) fn start(config: &DhcpConfig, interfaces: &[Interface], log: &DhcpLog
             broadcast: true,
             ..Options::default()
         };
-        let net = LinuxNet::listen(&addresses, options).map_err(|failure| cannot_bind(&failure))?;
-        look_around(config, interface)?;
+        let mut net = LinuxNet::listen(&addresses, options)
+            .map_err(|failure| bind::cannot_bind(&failure, "--dhcp off leaves DHCP to others"))?;
+        net.set_watch(&watch(bus));
+        look_around(config, interface, bus)?;
         let control = net.control();
-        let thread = spawn(config, interface, net, log.clone())?;
+        let thread = spawn(config, interface, net, bus.clone())?;
         running.threads.push((control, thread));
         running.addresses.push(format!("{}%{}:{SERVER_PORT}", interface.address, interface.name));
     }
@@ -67,21 +72,20 @@ impl Drop for Running {
         }
         for (_, thread) in self.threads.drain(..) {
             if thread.join().is_err() {
-                error!("the DHCP thread ended badly");
+                self.bus.emit(None, Server::Panicked { thread: "DHCP" });
             }
         }
     }
 }
 
 /// Refuses to give addresses where another server does, unless forced; tells when a proxy is alone.
-fn look_around(config: &DhcpConfig, interface: &Interface) -> Result<(), Failed> {
+fn look_around(config: &DhcpConfig, interface: &Interface, bus: &Bus) -> Result<(), Failed> {
     let name = &interface.name;
     let others = match other_servers(name) {
         Ok(others) => others,
         Err(error) => {
-            warn!(
-                "cannot see whether there is another DHCP server on {name}: {error} (it takes CAP_NET_RAW)"
-            );
+            let (interface, error) = (name.clone(), error.to_string());
+            bus.emit(None, Dhcp::CannotLook { interface, error });
             return Ok(());
         }
     };
@@ -94,14 +98,11 @@ fn look_around(config: &DhcpConfig, interface: &Interface) -> Result<(), Failed>
             ),
         )),
         (Role::Lease { .. }, Others::Found(server)) => {
-            warn!("{server} answers DHCP on {name} too; going on, as --force says");
+            bus.emit(None, Dhcp::OtherServer { interface: name.clone(), server });
             Ok(())
         }
         (Role::Proxy, Others::None) => {
-            warn!(
-                "no DHCP server answers on {name}: a proxy alone boots no Pi, since nobody gives it an address. On a \
-                 network without a router, use --dhcp lease"
-            );
+            bus.emit(None, Dhcp::NoServer { interface: name.clone() });
             Ok(())
         }
         _ => Ok(()),
@@ -112,7 +113,7 @@ fn spawn(
     config: &DhcpConfig,
     interface: &Interface,
     net: LinuxNet,
-    log: DhcpLog,
+    bus: Bus,
 ) -> Result<JoinHandle<()>, Failed> {
     let address = interface.address;
     let (boot_server, boot_file) = (config.boot_server.unwrap_or(address), config.boot_file.clone());
@@ -121,14 +122,14 @@ fn spawn(
     let spawned = match &config.role {
         Role::Proxy => thread.spawn(move || {
             let boot = boot(boot_server, boot_file.as_deref());
-            run(net, ProxyDhcp { address, boot, clients }, log, delay, |_| {});
+            run(net, ProxyDhcp { address, boot, clients }, &bus, delay, |_| {});
         }),
         Role::Lease { range, file, router, dns } => {
             let mut network = network(interface, *range)?;
             network.router = *router;
             network.name_server = *dns;
             network.clients = clients;
-            let file = file.clone().map(LeaseFile::new);
+            let file = file.clone().map(|file| LeaseFile::new(file, bus.clone()));
             thread.spawn(move || {
                 let mut network = network;
                 network.boot = boot(boot_server, boot_file.as_deref());
@@ -137,7 +138,7 @@ fn spawn(
                     file.restore(&mut server);
                 }
                 let mut written = server.changes();
-                run(net, server, log, delay, |server| {
+                run(net, server, &bus, delay, |server| {
                     if let Some(file) = &file
                         && server.changes() != written
                     {
@@ -157,14 +158,17 @@ fn boot(server: Ipv4Addr, file: Option<&str>) -> Boot<'_> {
 }
 
 /// Answers until told to stop; `after` is called after every turn.
-fn run<R: Respond>(net: LinuxNet, respond: R, log: DhcpLog, delay: Duration, mut after: impl FnMut(&mut R)) {
-    let mut responder = Responder::<_, _, _>::new(net, respond, log).delay(delay).ports(port);
+fn run<R: Respond>(net: LinuxNet, respond: R, bus: &Bus, delay: Duration, mut after: impl FnMut(&mut R)) {
+    let observer = DhcpObserver::new(bus.clone());
+    let mut responder = Responder::<_, _, _>::new(net, respond, observer).delay(delay).ports(port);
     loop {
         match block_on(responder.turn()) {
             Ok(()) => after(responder.respond_mut()),
-            Err(Interrupt::Stop) => return info!("DHCP stopped"),
+            Err(Interrupt::Stop) => return bus.emit(None, Dhcp::Ended { error: None }),
             Err(Interrupt::Reload) => {}
-            Err(Interrupt::Failed(failure)) => return error!("DHCP ended, the network failed: {failure}"),
+            Err(Interrupt::Failed(failure)) => {
+                return bus.emit(None, Dhcp::Ended { error: Some(failure.to_string()) });
+            }
         }
     }
 }
@@ -185,11 +189,6 @@ fn network(interface: &Interface, range: Option<(Ipv4Addr, Ipv4Addr)>) -> Result
             format!("cannot give out {first} to {last} on {name} ({address}/{prefix_len}): {error}");
         Failed::new(Exit::Usage, message)
     })
-}
-
-fn cannot_bind(failure: &BindError) -> Failed {
-    let advice = super::bind_advice(failure, "--dhcp off leaves DHCP to others");
-    Failed::new(Exit::Bind, format!("{failure}: {advice}"))
 }
 
 /// As many leases as a rack of a thousand Pis takes, and then some.

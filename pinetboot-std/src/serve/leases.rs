@@ -10,7 +10,9 @@ use std::time::{Duration, SystemTime};
 use pinetboot_core::Instant;
 use pinetboot_core::dhcp::{HardwareAddress, Lease, LeaseServer, LeaseState};
 use tempfile::NamedTempFile;
-use tracing::{info, warn};
+
+use crate::bus::Bus;
+use crate::events::Dhcp;
 
 /// A file of leases: a line each, of hardware address, IPv4 address and the end in seconds since 1970.
 #[derive(Debug)]
@@ -18,21 +20,22 @@ pub(super) struct LeaseFile {
     path: PathBuf,
     /// When the responder's clock began.
     start: SystemTime,
+    bus: Bus,
 }
 
 impl LeaseFile {
     /// To be made when the responder's clock is at its origin.
-    pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, start: SystemTime::now() }
+    pub(super) fn new(path: PathBuf, bus: Bus) -> Self {
+        Self { path, start: SystemTime::now(), bus }
     }
 
     /// Gives the server the leases that are in the file.
     pub(super) fn restore<const N: usize>(&self, server: &mut LeaseServer<'_, N>) {
-        let path = self.path.display();
+        let path = self.path.display().to_string();
         let text = match fs::read_to_string(&self.path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return,
-            Err(error) => return warn!("cannot read the leases in {path}: {error}"),
+            Err(error) => return self.failed("read", &error),
         };
         let (mut restored, mut lost) = (0, 0);
         for line in text.lines().filter(|line| !line.starts_with('#')) {
@@ -46,10 +49,7 @@ impl LeaseFile {
                 None => lost += 1,
             }
         }
-        info!("leases restored from {path}: {restored}");
-        if lost > 0 {
-            warn!("leases in {path} that are unreadable or do not fit this network: {lost}");
-        }
+        self.bus.emit(None, Dhcp::LeasesRestored { path, restored, lost });
     }
 
     /// Writes the leases; the file is the old one or the new one, never a part.
@@ -64,8 +64,13 @@ impl LeaseFile {
             }
         }
         if let Err(error) = replace(&self.path, &text) {
-            warn!("cannot keep the leases in {}: {error}", self.path.display());
+            self.failed("write", &error);
         }
+    }
+
+    fn failed(&self, operation: &'static str, error: &io::Error) {
+        let (path, error) = (self.path.display().to_string(), error.to_string());
+        self.bus.emit(None, Dhcp::LeaseFileFailed { path, operation, error });
     }
 
     fn instant(&self, seconds: u64) -> Instant {
@@ -114,7 +119,7 @@ mod tests {
     #[test]
     fn what_is_written_is_restored() {
         let directory = tempfile::tempdir().unwrap();
-        let file = LeaseFile::new(directory.path().join("leases"));
+        let file = LeaseFile::new(directory.path().join("leases"), Bus::silent());
         let mut first = server();
         file.restore(&mut first);
         let lease = Lease {
@@ -126,7 +131,7 @@ mod tests {
         assert!(first.restore(lease));
         file.write(&first);
         let mut second = server();
-        LeaseFile::new(directory.path().join("leases")).restore(&mut second);
+        LeaseFile::new(directory.path().join("leases"), Bus::silent()).restore(&mut second);
         let restored: Vec<_> = second.leases().collect();
         assert_eq!(restored.len(), 1);
         assert_eq!((restored[0].hardware, restored[0].address), (lease.hardware, lease.address));

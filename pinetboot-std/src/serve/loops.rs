@@ -9,37 +9,27 @@ use std::thread;
 
 use pinetboot_core::tftp::Limits;
 use pinetboot_core::{Server, block_on};
-use tracing::subscriber::{self, DefaultGuard, NoSubscriber};
-use tracing::{error, info};
 
-use super::{configure, open, reload};
+use super::sources::{configure, open, reload};
+use crate::bus::Bus;
 use crate::cli;
 use crate::config::{Config, MOST_TRANSFERS};
+use crate::events::{self, Transfers};
 use crate::exit::{Exit, Failed};
 use crate::net::{Control, Interrupt, LinuxNet};
-use crate::observe::Log;
-use crate::pis::Pis;
+use crate::observe::TftpObserver;
 use crate::roots::Roots;
 use crate::storage::{BootStorage, Budget};
 
-/// What all loops go by.
+/// Shared by all TFTP loops.
 #[derive(Debug, Clone)]
 pub(super) struct Loops<'a> {
     pub(super) options: &'a cli::Serve,
     pub(super) config: &'a Config,
     pub(super) roots: Option<Arc<Roots>>,
-    pub(super) pis: &'a Pis,
+    pub(super) bus: &'a Bus,
     pub(super) budget: &'a Budget,
     pub(super) controls: &'a [Control],
-}
-
-/// How it was at the end.
-#[derive(Debug, Default)]
-pub(super) struct Served {
-    /// Transfers that were under way.
-    pub(super) transfers: usize,
-    /// Datagrams that were no part of any.
-    pub(super) rejected: u64,
 }
 
 impl Loops<'_> {
@@ -50,9 +40,9 @@ impl Loops<'_> {
         nets: Vec<LinuxNet>,
         storage: BootStorage,
         ready: impl FnOnce() -> Result<(), Failed>,
-    ) -> Result<Served, Failed> {
+    ) -> Result<Transfers, Failed> {
         let mut nets = nets.into_iter();
-        let Some(first) = nets.next() else { return Ok(Served::default()) };
+        let Some(first) = nets.next() else { return Ok(Transfers::default()) };
         thread::scope(|scope| {
             let _all_or_none = StopAll(self.controls);
             let mut others = Vec::new();
@@ -61,9 +51,7 @@ impl Loops<'_> {
                 let opened = opened.clone();
                 let other = thread::Builder::new().name("tftp".into()).spawn_scoped(scope, || {
                     let _all_or_none = StopAll(self.controls);
-                    let silence = silence();
-                    let storage = open(self.config, self.roots.clone(), self.pis, self.budget)?;
-                    drop(silence);
+                    let storage = open(self.config, self.roots.clone(), self.bus, self.budget)?;
                     let _heard = opened.send(());
                     drop(opened);
                     self.serve(net, storage, false)
@@ -75,40 +63,46 @@ impl Loops<'_> {
             if all_opened.into_iter().count() == others.len() {
                 ready()?;
             }
-            let mut all = self.serve(first, storage, true)?;
+            let mut all: Transfers = self.serve(first, storage, true)?;
             for other in others {
                 let died = |_| Failed::new(Exit::Failure, "a thread that served died");
-                let Served { transfers, rejected } = other.join().map_err(died)??;
-                all.transfers += transfers;
+                let Transfers { open, rejected } = other.join().map_err(died)??;
+                all.open += open;
                 all.rejected += rejected;
             }
             Ok(all)
         })
     }
 
-    /// One loop; what concerns all of them is said by the `first`.
-    fn serve(&self, net: LinuxNet, storage: BootStorage, first: bool) -> Result<Served, Failed> {
+    /// One loop; the `first` tells what concerns all of them.
+    fn serve(&self, net: LinuxNet, storage: BootStorage, first: bool) -> Result<Transfers, Failed> {
         let trees = storage.trees.clone();
-        let log = Log::new(trees.clone(), self.pis.clone());
+        let observer = TftpObserver::new(self.bus.clone());
         let places = self.config.max_transfers.div_ceil(self.config.threads.into());
         let mut places: Vec<_> = (0..places).map(|_| None).collect();
-        let mut server = Server::<_, _, _, TABLE>::new(net, storage, log, Limits::default(), &mut places);
+        let mut server =
+            Server::<_, _, _, TABLE>::new(net, storage, observer, Limits::default(), &mut places);
         let mut running = self.config.clone();
         loop {
             match block_on(server.run()) {
                 Ok(never) => match never {},
                 Err(Interrupt::Stop) => break,
                 Err(Interrupt::Reload) => {
-                    let _silence = (!first).then(silence);
-                    match configure(self.options)
-                        .and_then(|config| Ok((reload(&config, &running, &trees, self.pis)?, config)))
-                    {
-                        Ok((inbox, config)) => {
+                    let reloaded = configure(self.options)
+                        .and_then(|config| Ok((reload(&config, &running, &trees, self.bus)?, config)));
+                    let told = match reloaded {
+                        Ok(((inbox, mut told), config)) => {
                             server.storage_mut().inbox = inbox;
-                            info!("serving {} from here on", config.serving().display());
+                            told.push(events::Server::Reloaded {
+                                serving: config.serving().display().to_string(),
+                            });
                             running = Config { tree: config.tree, inventory: config.inventory, ..running };
+                            told
                         }
-                        Err(error) => error!("nothing changes: {error}"),
+                        Err(error) => vec![events::Server::NotReloaded { error: error.to_string() }],
+                    };
+                    if first {
+                        told.into_iter().for_each(|fact| self.bus.emit(None, fact));
                     }
                 }
                 Err(Interrupt::Failed(error)) => {
@@ -116,16 +110,11 @@ impl Loops<'_> {
                 }
             }
         }
-        let served = Served { transfers: server.transfers(), rejected: server.observer_mut().rejected() };
+        let served = Transfers { open: server.transfers(), rejected: server.observer_mut().rejected() };
         // Whether the farewells went out changes nothing any more.
         let _sent = block_on(server.stop());
         Ok(served)
     }
-}
-
-/// What another loop has said need not be said again: lasts until dropped.
-fn silence() -> DefaultGuard {
-    subscriber::set_default(NoSubscriber::default())
 }
 
 /// However one loop ends, the others end too: the clients that were its own would wait in vain.

@@ -3,13 +3,14 @@
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 
-use tracing::info;
-
+use super::bind;
+use crate::bus::Bus;
 use crate::config::{Config, NfsMode};
+use crate::events;
 use crate::exit::{Exit, Failed};
 use crate::net::{BindError, Interface};
 use crate::nfs::{self, Handles, NfsConfig, Portmap, StartError};
-use crate::pis::Pis;
+use crate::observe::NfsObserver;
 use crate::roots::{RootExports, Roots};
 
 /// NFS as it runs; ends when dropped.
@@ -25,7 +26,7 @@ pub(super) struct Running {
 /// # Errors
 ///
 /// What keeps them from being served, and what to do about it.
-pub(super) fn start(config: &Config, roots: Arc<Roots>, pis: Pis) -> Result<Running, Failed> {
+pub(super) fn start(config: &Config, roots: Arc<Roots>, bus: &Bus) -> Result<Running, Failed> {
     let state = roots.state().dir().to_owned();
     let handles = Handles::load(&state).map_err(|error| {
         Failed::new(
@@ -34,9 +35,10 @@ pub(super) fn start(config: &Config, roots: Arc<Roots>, pis: Pis) -> Result<Runn
         )
     })?;
     let mode = roots.mode();
-    let exports = RootExports::new(roots, pis).map_err(|why| {
+    let exports = RootExports::new(roots, bus.clone()).map_err(|why| {
         Failed::new(Exit::Tree, format!("{why}; --nfs-mode off serves the boot files alone"))
     })?;
+    let observer = Arc::new(NfsObserver::new(bus.clone(), exports.clone()));
     let exports = Arc::new(exports);
     let mut running = Running { servers: Vec::new(), addresses: Vec::new() };
     for listen in addresses(config)? {
@@ -47,15 +49,14 @@ pub(super) fn start(config: &Config, roots: Arc<Roots>, pis: Pis) -> Result<Runn
             portmap,
             insecure: config.root.nfs_insecure,
             udp: config.root.nfs_udp,
+            observer: observer.clone(),
             ..NfsConfig::new(handles.clone())
         };
         let server = nfs::start(server, exports.clone()).map_err(cannot_start)?;
         running.addresses.push(SocketAddrV4::new(listen, server.port()).to_string());
         match (server.portmap_port(), config.root.portmap_port) {
-            (None, _) => info!("the system's portmapper tells where NFS is"),
-            (Some(port), Some(_)) => {
-                info!("the portmapper is on port {port}: Pis look for it on port 111 only")
-            }
+            (None, _) => bus.emit(None, events::Server::Portmapper { port: None }),
+            (Some(port), Some(_)) => bus.emit(None, events::Server::Portmapper { port: Some(port) }),
             (Some(_), None) => {}
         }
         running.servers.push(server);
@@ -66,7 +67,7 @@ pub(super) fn start(config: &Config, roots: Arc<Roots>, pis: Pis) -> Result<Runn
         NfsMode::Rw => "one Pi writes to the root",
         NfsMode::Off => "off",
     };
-    info!("NFS: {how}");
+    bus.emit(None, events::Server::RootsServed { how });
     Ok(running)
 }
 
@@ -90,7 +91,7 @@ fn cannot_start(error: StartError) -> Failed {
                 111 => "choose another with --portmap-port (Debian's initramfs does not find it there)",
                 _ => "choose another with --nfs-port, or serve boot files alone with --nfs-mode off",
             };
-            let advice = super::bind_advice(&BindError { address, error }, way_out);
+            let advice = bind::advice(&BindError { address, error }, way_out);
             Failed::new(Exit::Bind, format!("{message}: {advice}"))
         }
         _ => Failed::new(Exit::Failure, message),

@@ -3,12 +3,11 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use tracing::{info, warn};
-
+use crate::bus::Bus;
 use crate::config::{Config, NfsMode};
+use crate::events;
 use crate::exit::{Exit, Failed};
 use crate::images::Images;
-use crate::pis::Pis;
 use crate::roots::{Golden, Goldens, Roots, State, default_state, own_namespace};
 use crate::storage::{Base, Budget, Tree};
 
@@ -50,7 +49,7 @@ pub(super) fn base(config: &Config, budget: Budget) -> Result<Base, Failed> {
 /// # Errors
 ///
 /// What is missing.
-pub(super) fn prepare(config: &Config, pis: &Pis) -> Result<Option<Arc<Roots>>, Failed> {
+pub(super) fn prepare(config: &Config, bus: &Bus) -> Result<Option<Arc<Roots>>, Failed> {
     let mode = config.root.mode;
     if mode == NfsMode::Off {
         return Ok(None);
@@ -62,7 +61,7 @@ pub(super) fn prepare(config: &Config, pis: &Pis) -> Result<Option<Arc<Roots>>, 
     };
     let all = goldens.all().map_err(|error| Failed::new(Exit::Tree, error))?;
     let Some(first) = all.first() else {
-        info!("the images have boot files only: no root is served by NFS");
+        bus.emit(None, events::Server::NoRoots);
         return Ok(None);
     };
     if !cfg!(feature = "nfs") {
@@ -78,14 +77,13 @@ pub(super) fn prepare(config: &Config, pis: &Pis) -> Result<Option<Arc<Roots>>, 
     }
     let state = config.root.state.as_deref().map_or_else(|| default_state(config.tree.as_deref()), State::at);
     let place = state.dir().display().to_string();
-    let roots = Roots::new(mode, goldens, state, pis).map_err(|error| {
+    let roots = Roots::new(mode, goldens, state, bus.clone()).map_err(|error| {
         missing(mode, &format!("cannot keep state in {place}: {error} (--state DIR names another place)"))
     })?;
     if mode == NfsMode::Overlay {
         roots.try_overlay(first).map_err(|error| missing(mode, &error.to_string()))?;
     }
-    roots.set_inventory(Arc::new(config.inventory.clone()));
-    say(mode, &all, config);
+    tell(mode, &all, config, bus);
     Ok(Some(Arc::new(roots)))
 }
 
@@ -101,26 +99,20 @@ fn golden(root: &std::path::Path) -> Result<Golden, Failed> {
 }
 
 /// What the operator should know of how it is shared.
-fn say(mode: NfsMode, goldens: &[Golden], config: &Config) {
+fn tell(mode: NfsMode, goldens: &[Golden], config: &Config, bus: &Bus) {
     match mode {
         NfsMode::SharedRo => {
             for golden in goldens.iter().filter(|golden| !golden.root.join(OVERLAYROOT).exists()) {
-                let root = golden.root.display();
-                warn!(
-                    "{root} has no overlayroot: Pis will have it read-only, with no place to write to. Install the package \
-                     overlayroot there, or use --nfs-mode overlay"
-                );
+                let root = golden.root.display().to_string();
+                bus.emit(None, events::Server::NoOverlayRoot { root });
             }
         }
-        NfsMode::Rw => info!("the root is served to be written to: one Pi may have it, no other"),
+        NfsMode::Rw => bus.emit(None, events::Server::WritableRoot),
         _ => {}
     }
     if config.tree.is_some() && config.root.nfs.is_some() {
-        info!(
-            "boot files come from {}: what a Pi installs in its /boot/firmware is not what it boots. Without TREE, they come \
-             from there",
-            config.serving().display()
-        );
+        let tree = config.serving().display().to_string();
+        bus.emit(None, events::Server::BootFilesElsewhere { tree });
     }
 }
 

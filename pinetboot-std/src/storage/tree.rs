@@ -46,6 +46,11 @@ impl Miss {
     fn new(error: OpenError, place: &Path, reason: io::Error) -> Self {
         Self { error, place: Some(place.display().to_string()), reason: Some(reason) }
     }
+
+    /// A file that is made for one Pi, and not given to this client.
+    pub(super) fn withheld(why: impl fmt::Display) -> Self {
+        Self { error: OpenError::Denied, place: None, reason: Some(io::Error::other(why.to_string())) }
+    }
 }
 
 impl Refusal for Miss {

@@ -1,4 +1,6 @@
 //! Which tree a client's requests go to, and what is made of its files there.
+//!
+//! Whose request it is, and which boot it belongs to, is the registry's knowledge; here is what follows for the files.
 
 use std::cell::{Ref, RefCell};
 use std::collections::HashMap;
@@ -12,21 +14,23 @@ use std::time::Instant;
 
 use pinetboot_core::pi::{Lookup, Prefix};
 use pinetboot_core::{OpenError, OpenRequest};
-use tracing::warn;
 
-use super::boot::Boot;
+use super::decisions::Decisions;
 use super::{Budget, Content, Miss, Opened, Tree};
-use crate::config::{Inventory, NfsMode};
-use crate::pis::Pis;
+use crate::bus::Bus;
+use crate::config::NfsMode;
+use crate::events;
+use crate::net::neighbour;
+use crate::pis::{BootId, Claim, NotThatPi};
 use crate::render::{self, Recipe, Root, Values, cmdline};
-use crate::roots::{Golden, Goldens, Roots, machine_id_of};
+use crate::roots::{Goldens, NoGolden, Roots, machine_id_of};
 
-/// All trees, and the boots under way.
+/// All trees, and what was decided for the boots under way.
 #[derive(Debug)]
 pub struct Trees {
     sources: RefCell<Sources>,
-    pis: Pis,
-    boots: RefCell<HashMap<Ipv4Addr, Boot>>,
+    bus: Bus,
+    decisions: RefCell<HashMap<Ipv4Addr, Decisions>>,
     /// Those that several Pis share, by device and inode: a directory that was replaced is another.
     open: RefCell<HashMap<(u64, u64), Rc<Tree>>>,
     budget: Budget,
@@ -39,8 +43,6 @@ pub struct Sources {
     pub base: Base,
     /// The root file systems that go with them.
     pub roots: Option<Arc<Roots>>,
-    /// What is known of single Pis.
-    pub inventory: Arc<Inventory>,
     /// Which files are templates.
     pub templates: Vec<String>,
     /// Whether command lines are made to name the root that is served.
@@ -61,11 +63,11 @@ pub enum Base {
 
 impl Trees {
     /// Trees of these sources.
-    pub fn new(sources: Sources, pis: Pis, budget: Budget) -> Self {
+    pub fn new(sources: Sources, bus: Bus, budget: Budget) -> Self {
         Self {
             sources: RefCell::new(sources),
-            pis,
-            boots: RefCell::default(),
+            bus,
+            decisions: RefCell::default(),
             open: RefCell::default(),
             budget,
         }
@@ -84,7 +86,7 @@ impl Trees {
     /// From here on these are the sources. A Pi that is just being sent something keeps what its boot began with.
     pub fn set_sources(&self, sources: Sources) {
         self.sources.replace(sources);
-        self.boots.borrow_mut().retain(|_, boot| boot.pi.is_some() && boot.is_sending());
+        self.decisions.borrow_mut().retain(|_, decided| decided.boot.pi.is_some() && decided.is_sending());
     }
 
     /// The tree that a Pi of which nothing is known would get: what is there at all.
@@ -104,43 +106,38 @@ impl Trees {
     pub fn open(&self, request: &OpenRequest<'_>) -> Result<Opened, Miss> {
         let OpenRequest { path, peer, asked, .. } = *request;
         let lookup = Lookup::new(path);
-        let mut boots = self.boots.borrow_mut();
+        let boot = self.bus.pis().boot_of(*peer.ip(), lookup.prefix());
+        let file = lookup.file();
+        let made = render::concerns(&file, &self.sources().templates);
+        if made && let Some(why) = self.is_elsewhere(boot, peer) {
+            return Err(Miss::withheld(why));
+        }
+        let mut decisions = self.decisions.borrow_mut();
         let now = Instant::now();
-        let known = boots.get(peer.ip()).filter(|boot| boot.is_under_way(now));
-        // Who asks without a prefix in the middle of a boot has dropped it, as a Pi 4 does that finds no start4.elf with it.
-        let goes_on = known.is_some_and(|boot| lookup.prefix().is_none() || lookup.prefix() == boot.pi);
+        let goes_on =
+            decisions.get(peer.ip()).is_some_and(|decided| decided.boot == boot && decided.is_under_way(now));
         if !goes_on {
-            let pi = lookup.prefix().or_else(|| self.pis.name_at(*peer.ip()));
-            let boot = self.begin(pi, peer).map_err(|why| {
-                warn!(client = %peer.ip(), "nothing to serve to {}: {why}", name(pi, peer));
-                OpenError::Failed
+            let decided = self.decide(boot, peer).map_err(|why| {
+                self.bus.emit(*peer.ip(), events::Boot::NothingToServe { why });
+                Miss::from(OpenError::Failed)
             })?;
-            if boots.len() >= MOST_BOOTS {
-                boots.retain(|_, boot| boot.is_under_way(now));
+            if decisions.len() >= MOST_BOOTS {
+                decisions.retain(|_, decided| decided.is_under_way(now));
             }
-            if boots.len() >= MOST_BOOTS {
+            if decisions.len() >= MOST_BOOTS {
                 // Flooded: the file all the same, but as it is.
-                let file = boot.tree.open(&path)?;
+                let file = decided.tree.open(&path)?;
                 return Ok(Opened { content: Content::OnDisk(file), _busy: None });
             }
-            boots.insert(*peer.ip(), boot);
+            decisions.insert(*peer.ip(), decided);
         }
-        let Some(boot) = boots.get_mut(peer.ip()) else { return Err(OpenError::Failed.into()) };
-        let file = lookup.file();
-        let sources = self.sources();
-        if render::concerns(&file, &sources.templates) {
-            let client = name(boot.pi, peer);
-            boot.open_made(&path, &file, &client, |boot| self.recipe(&sources, boot, peer, asked))
+        let Some(decided) = decisions.get_mut(peer.ip()) else { return Err(Miss::from(OpenError::Failed)) };
+        if made {
+            let sources = self.sources();
+            let tell = |fact| self.bus.emit(*peer.ip(), fact);
+            decided.open_made(&path, &file, tell, |decided| self.recipe(&sources, decided, peer, asked))
         } else {
-            boot.open(&path)
-        }
-    }
-
-    /// The tree that a client's requests go to at the moment, to look into.
-    pub fn tree_of(&self, client: Ipv4Addr) -> Option<Rc<Tree>> {
-        match self.boots.borrow().get(&client) {
-            Some(boot) => Some(boot.tree.clone()),
-            None => self.tree_for_anyone().ok(),
+            decided.open(&path)
         }
     }
 
@@ -148,48 +145,70 @@ impl Trees {
         self.sources.borrow()
     }
 
-    /// Decides all that holds for one boot.
-    fn begin(&self, pi: Option<Prefix>, peer: SocketAddrV4) -> Result<Boot, String> {
-        let sources = self.sources();
-        let golden = sources.golden_for(pi);
-        let tree = match (&sources.base, &sources.roots, &golden, pi) {
-            (Base::Roots(_), Some(roots), Some(Ok(golden)), Some(pi)) => match roots
-                .overlay_for_boot(pi, golden)
-            {
-                Some(overlay) => {
-                    let path = overlay.layer().merged().join(&golden.boot);
-                    let tree = Tree::open_within(overlay.root(), &golden.boot, &path, self.budget.clone());
-                    Rc::new(tree.map_err(|error| error.to_string())?)
-                }
-                None => self.tree_for(&sources, Some(pi))?,
-            },
-            _ => self.tree_for(&sources, pi)?,
-        };
-        let golden = golden.and_then(|golden| {
-            golden.inspect_err(|why| warn!("{} gets no root: {why}", name(pi, peer))).ok()
-        });
-        Ok(Boot::new(pi, tree, golden))
+    /// Why a client does not get what is a Pi's alone: the Pi is up elsewhere.
+    fn is_elsewhere(&self, boot: BootId, peer: SocketAddrV4) -> Option<NotThatPi> {
+        let (pis, address) = (self.bus.pis(), *peer.ip());
+        let claim = Claim { pi: boot.pi?, address, mac: None, handle: false, token: None };
+        pis.is_elsewhere(&claim)?;
+        // The neighbour table is read for the few clients alone whose MAC address matters.
+        pis.is_elsewhere(&Claim { mac: neighbour(address), ..claim })
     }
 
-    fn recipe(&self, sources: &Sources, boot: &Boot, peer: SocketAddrV4, asked: Option<Ipv4Addr>) -> Recipe {
-        let (client, pi, golden) = (*peer.ip(), boot.pi, boot.golden.as_ref());
-        let server = sources.server.or(asked);
-        let entry = pi.and_then(|pi| sources.inventory.entry(pi));
+    /// Decides all that holds for one boot.
+    fn decide(&self, boot: BootId, peer: SocketAddrV4) -> Result<Decisions, String> {
+        let sources = self.sources();
+        let golden = sources.roots.as_ref().map(|roots| roots.golden_for(boot.pi));
+        let golden = golden.and_then(|golden| {
+            let tell =
+                |why: &NoGolden| self.bus.emit(*peer.ip(), events::Boot::NoRoot { why: why.to_string() });
+            golden.inspect_err(tell).ok()
+        });
+        let overlay = match (&sources.base, &sources.roots, &golden, boot.pi) {
+            (Base::Roots(_), Some(roots), Some(golden), Some(pi)) => {
+                let is_there = self.is_elsewhere(boot, peer).is_none();
+                roots.overlay_for_boot(pi, golden, is_there).map(|overlay| (overlay, golden))
+            }
+            _ => None,
+        };
+        let tree = match overlay {
+            Some((overlay, golden)) => {
+                let path = overlay.layer().merged().join(&golden.boot);
+                let tree = Tree::open_within(overlay.root(), &golden.boot, &path, self.budget.clone());
+                Rc::new(tree.map_err(|error| error.to_string())?)
+            }
+            None => self.tree_for(&sources, boot.pi)?,
+        };
+        Ok(Decisions::new(boot, tree, golden))
+    }
+
+    fn recipe(
+        &self,
+        sources: &Sources,
+        decided: &Decisions,
+        peer: SocketAddrV4,
+        asked: Option<Ipv4Addr>,
+    ) -> Recipe {
+        let (client, pi, golden) = (*peer.ip(), decided.boot.pi, decided.golden.as_ref());
+        let (pis, server) = (self.bus.pis(), sources.server.or(asked));
+        let inventory = pis.inventory();
         let serial = match pi {
             Some(Prefix::Serial(serial)) => Some(serial),
-            _ => self.pis.identity_at(client).and_then(|identity| identity.serial()),
+            _ => pis.identity_at(client).and_then(|identity| identity.serial()),
         };
         let mac = match pi {
             Some(Prefix::Mac(mac)) => Some(mac),
-            _ => self.pis.mac_at(client),
+            _ => pis.mac_at(client),
         };
-        let hostname = pi.map(|pi| sources.inventory.host_name(pi));
-        let root = sources.roots.as_ref().zip(golden).zip(server).map(|((roots, golden), server)| {
+        let hostname = pi.map(|pi| inventory.host_name(pi));
+        let served = sources.roots.as_ref().zip(golden).zip(server);
+        let name = match (served, pi) {
+            (Some(((roots, _), _)), Some(pi)) if roots.mode() == NfsMode::Overlay => {
+                Some(roots.name_for(pi, pis.nonce(pi).unwrap_or_default(), client))
+            }
+            _ => None,
+        };
+        let root = served.map(|((roots, golden), server)| {
             let mode = roots.mode();
-            let path = match pi {
-                Some(pi) if mode == NfsMode::Overlay => format!("/{pi}"),
-                _ => "/".into(),
-            };
             let mut words = Vec::new();
             if mode == NfsMode::SharedRo
                 && let Some((pi, hostname)) = pi.zip(hostname.as_ref())
@@ -200,7 +219,7 @@ impl Trees {
                 ];
             }
             Root {
-                source: format!("{server}:{path}"),
+                source: format!("{server}:/{}", name.as_deref().unwrap_or_default()),
                 in_memory: mode == NfsMode::SharedRo,
                 by_kernel: golden.kernel_mounts_root,
                 words,
@@ -215,20 +234,21 @@ impl Trees {
                 hostname,
             },
             root: root.filter(|_| sources.rewrite),
-            words: entry.and_then(|entry| entry.words.clone()).unwrap_or_default(),
+            words: pi.and_then(|pi| inventory.entry(pi)?.words.clone()).unwrap_or_default(),
+            token: name,
         }
     }
 
     /// The tree with a Pi's boot files, but for what it has changed of them itself.
     fn tree_for(&self, sources: &Sources, pi: Option<Prefix>) -> Result<Rc<Tree>, String> {
-        if let Some(directory) = pi.and_then(|pi| sources.inventory.entry(pi)?.tree.as_deref()) {
+        let inventory = self.bus.pis().inventory();
+        if let Some(directory) = pi.and_then(|pi| inventory.entry(pi)?.tree.as_deref()) {
             return self.shared_tree(directory);
         }
         match &sources.base {
             Base::Directory(tree) => Ok(tree.clone()),
             Base::Roots(goldens) => {
-                let directory =
-                    goldens.boot_dir(pi, &sources.inventory).map_err(|error| error.to_string())?;
+                let directory = goldens.boot_dir(pi, &inventory).map_err(|error| error.to_string())?;
                 self.shared_tree(&directory)
             }
         }
@@ -259,20 +279,11 @@ impl Sources {
         Self {
             base: Base::Directory(Rc::new(tree)),
             roots: None,
-            inventory: Arc::default(),
             templates: Vec::new(),
             rewrite: false,
             server: None,
         }
     }
-
-    fn golden_for(&self, pi: Option<Prefix>) -> Option<Result<Golden, String>> {
-        Some(self.roots.as_ref()?.golden_for(pi).map_err(|error| error.to_string()))
-    }
-}
-
-fn name(pi: Option<Prefix>, peer: SocketAddrV4) -> String {
-    pi.map_or_else(|| peer.ip().to_string(), |pi| format!("{pi} ({})", peer.ip()))
 }
 
 /// Clients that boot at the same time, each with what was decided for it.

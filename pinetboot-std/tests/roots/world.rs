@@ -148,6 +148,13 @@ impl Pi {
         self.try_get(name).unwrap()
     }
 
+    /// Fetches what a bootloader does, but for the command line: that would name a root for this boot alone.
+    #[track_caller]
+    pub(crate) fn boot(&self, serial: &str) {
+        self.get(&format!("{serial}/config.txt"));
+        self.get(&format!("{serial}/kernel8.img"));
+    }
+
     pub(crate) fn try_get(&self, name: &str) -> Result<String, String> {
         let mut command = self.namespace.command(PINETBOOT);
         self.run(command.args(["get", "-q", "-o", "-"]).arg(format!("tftp://{}/{name}", self.server)))

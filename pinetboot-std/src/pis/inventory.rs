@@ -36,7 +36,7 @@ impl Inventory {
     /// # Errors
     ///
     /// What makes no sense in it.
-    pub(super) fn of(written: &BTreeMap<String, PiEntry>) -> Result<Self, Failed> {
+    pub(crate) fn of(written: &BTreeMap<String, PiEntry>) -> Result<Self, Failed> {
         let mut pis: HashMap<Prefix, PiEntry> = HashMap::new();
         for (key, entry) in written {
             let wrong = |why: &str| Failed::new(Exit::Usage, format!("[pi.{key}]: {why}"));

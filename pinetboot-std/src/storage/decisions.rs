@@ -1,10 +1,10 @@
-//! One boot of one client: what was decided when it began holds until it is over.
+//! What was decided for one boot of one client: holds until that is over.
 //!
 //! A Pi asks for config.txt up to six times in a boot, and for its length before that. It must see one version of it, of
 //! the kernel's tree and of the root that its command line names, also if another
-//! image is put in use in the middle. A boot is over when nothing is being sent to the client and it has not asked for
-//! anything for a few seconds: a bootloader repeats what got lost after two, and one that starts over has other things to
-//! do for longer.
+//! image is put in use in the middle. Decisions are made anew when the registry has another boot for the client. They are
+//! also when nothing is being sent to the client and it has not asked for anything for a few seconds: a bootloader repeats
+//! what got lost after two, and a client that is no Pi has no boots to tell apart.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -12,19 +12,19 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use pinetboot_core::BootPath;
-use pinetboot_core::pi::Prefix;
-use tracing::{debug, info, warn};
 
 use super::tree::{Miss, Tree};
 use super::{Content, Opened};
+use crate::events;
+use crate::pis::BootId;
 use crate::render::Recipe;
 use crate::roots::Golden;
 
-/// A boot under way.
+/// What holds for a boot.
 #[derive(Debug)]
-pub(super) struct Boot {
-    /// Who boots, as far as that is known.
-    pub(super) pi: Option<Prefix>,
+pub(super) struct Decisions {
+    /// Of which boot.
+    pub(super) boot: BootId,
     /// Where its files are.
     pub(super) tree: Rc<Tree>,
     /// On which its root is.
@@ -42,14 +42,14 @@ struct Activity {
     open: Cell<u32>,
 }
 
-impl Boot {
-    /// A boot that begins now.
-    pub(super) fn new(pi: Option<Prefix>, tree: Rc<Tree>, golden: Option<Golden>) -> Self {
+impl Decisions {
+    /// For a boot that begins now.
+    pub(super) fn new(boot: BootId, tree: Rc<Tree>, golden: Option<Golden>) -> Self {
         let activity = Activity { last: Cell::new(Instant::now()), open: Cell::new(0) };
-        Self { pi, tree, golden, recipe: None, made: HashMap::new(), activity: Rc::new(activity) }
+        Self { boot, tree, golden, recipe: None, made: HashMap::new(), activity: Rc::new(activity) }
     }
 
-    /// Whether it is still going on.
+    /// Whether the boot is still going on.
     pub(super) fn is_under_way(&self, now: Instant) -> bool {
         self.activity.open.get() > 0 || now.duration_since(self.activity.last.get()) < OVER
     }
@@ -64,13 +64,13 @@ impl Boot {
         Ok(self.opened(Content::OnDisk(self.tree.open(path)?)))
     }
 
-    /// Opens a file that may have to be made for this Pi; `recipe` says how, if it was not yet said. `file` is its name
-    /// without the Pi's prefix.
+    /// Opens a file that may have to be made for this Pi; `recipe` says how, if that is not known yet, and `tell` is told
+    /// what was done. `file` is its name without the Pi's prefix.
     pub(super) fn open_made(
         &mut self,
         path: &BootPath<'_>,
         file: &BootPath<'_>,
-        client: &str,
+        tell: impl FnOnce(events::Boot),
         recipe: impl FnOnce(&Self) -> Recipe,
     ) -> Result<Opened, Miss> {
         let name = file.to_string();
@@ -81,25 +81,19 @@ impl Boot {
             };
         }
         let Some(on_disk) = self.tree.read(path, LARGEST)? else {
-            warn!(file = name, "{name} is longer than {LARGEST} bytes: {client} gets it as it is");
+            tell(events::Boot::NotRendered { file: name, limit: LARGEST });
             return self.open(path);
         };
         let recipe = match self.recipe.take() {
             Some(recipe) => recipe,
             None => recipe(self),
         };
+        let pi = self.boot.pi;
         let made = recipe.apply(file, &on_disk).map(|rendered| {
-            for unknown in &rendered.unknown {
-                warn!(
-                    client,
-                    file = name,
-                    "{{{unknown}}} in {name} is not known for {client}, and left empty"
-                );
-            }
-            match &rendered.changes {
-                Some(changes) => info!(client, file = name, changes, "{client} gets {name} with {changes}"),
-                None => debug!(client, file = name, "{client} gets {name} filled in"),
-            }
+            let token =
+                recipe.token.as_ref().is_some_and(|token| contains(&rendered.bytes, token.as_bytes()));
+            let (changes, unknown) = (rendered.changes, rendered.unknown);
+            tell(events::Boot::Rendered { pi, token, file: name.clone(), changes, unknown });
             Rc::<[u8]>::from(rendered.bytes)
         });
         self.recipe = Some(recipe);
@@ -116,6 +110,10 @@ impl Boot {
         self.activity.last.set(Instant::now());
         Opened { content, _busy: Some(Busy::new(&self.activity)) }
     }
+}
+
+fn contains(text: &[u8], word: &[u8]) -> bool {
+    text.windows(word.len()).any(|window| window == word)
 }
 
 /// As long as this is there, the boot goes on.
@@ -136,7 +134,7 @@ impl Drop for Busy {
     }
 }
 
-/// After so long without a request a boot is over.
+/// After so long without a request what was decided is over.
 const OVER: Duration = Duration::from_secs(4);
 /// A file that is longer is not looked into.
 const LARGEST: u64 = 64 << 10;

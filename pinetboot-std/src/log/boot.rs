@@ -1,0 +1,75 @@
+//! Lines about a Pi's boot.
+
+use indicatif::DecimalBytes;
+use tracing::{debug, info, warn};
+
+use super::Hex;
+use crate::events::{Boot, Cause};
+
+pub(super) fn log(client: &str, fact: &Boot) {
+    match fact {
+        Boot::Began { number, by: Cause::Discover { hardware, identity } } => {
+            let serial = identity.prefix().map(|prefix| prefix.to_string());
+            info!(
+                client,
+                mac = %hardware,
+                serial,
+                boot = number,
+                "{client} asks by DHCP whom to boot from: {identity}, {hardware}, boot {number}"
+            );
+        }
+        Boot::Began { number, by: Cause::Request } => {
+            debug!(client, boot = number, "{client} begins boot {number}")
+        }
+        Boot::Stage { stage, seconds } => {
+            info!(client, %stage, seconds, "{client} reached stage: {stage}");
+        }
+        Boot::KernelSent { number, files, bytes, seconds, since_dhcp, missing, resent } => {
+            let dhcp =
+                since_dhcp.map_or(String::new(), |since| format!(", {since:.1} s after it asked by DHCP"));
+            info!(
+                client,
+                boot = number,
+                files,
+                bytes,
+                seconds,
+                booting = since_dhcp,
+                missing,
+                resent,
+                "{client} has its kernel: files: {files}, {} in {seconds:.1} s{dhcp}; not there: {missing}; packets sent \
+                 again: {resent}",
+                DecimalBytes(*bytes),
+            );
+        }
+        Boot::Stopped { stage, files, seconds } => {
+            let names = files.join(", ");
+            warn!(
+                client,
+                %stage,
+                seconds,
+                "{client} stopped {seconds:.0} s ago at stage: {stage}. It asked for {names}, of which it needs one, and \
+                 none is there"
+            );
+        }
+        Boot::SameSerial { serial, owner, other, apart } => warn!(
+            client,
+            "two boards have the serial number {serial}: {} and {}. The latter is called {apart} here and has a root of its own",
+            Hex(*owner),
+            Hex(*other)
+        ),
+        Boot::Rendered { file, changes, unknown, .. } => {
+            for value in unknown {
+                warn!(client, file, "{{{value}}} in {file} is not known for {client}, and left empty");
+            }
+            match changes {
+                Some(changes) => info!(client, file, changes, "{client} gets {file} with {changes}"),
+                None => debug!(client, file, "{client} gets {file} filled in"),
+            }
+        }
+        Boot::NotRendered { file, limit } => {
+            warn!(client, file, "{file} is longer than {limit} bytes: {client} gets it as it is");
+        }
+        Boot::NothingToServe { why } => warn!(client, "nothing to serve to {client}: {why}"),
+        Boot::NoRoot { why } => warn!(client, "{client} gets no root: {why}"),
+    }
+}

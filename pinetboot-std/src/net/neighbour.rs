@@ -1,0 +1,40 @@
+//! The kernel's neighbour table: the MAC address behind an IPv4 address of a network that this machine is on.
+
+use std::fs;
+use std::net::Ipv4Addr;
+
+use pinetboot_core::pi::Prefix;
+
+/// The MAC address that the kernel knows a neighbour by; `None` behind a router, and for this machine's own addresses.
+pub fn neighbour(address: Ipv4Addr) -> Option<[u8; 6]> {
+    // The process's own view: where only processes are shown of /proc, this is still there.
+    neighbour_in(&fs::read_to_string("/proc/self/net/arp").ok()?, address)
+}
+
+/// In lines such as `10.0.0.5  0x1  0x2  2c:cf:67:01:02:03  *  eth0`; zeros stand for one that did not answer.
+fn neighbour_in(table: &str, address: Ipv4Addr) -> Option<[u8; 6]> {
+    let address = address.to_string();
+    let line = table.lines().find(|line| line.split_ascii_whitespace().next() == Some(&address))?;
+    let mac = line.split_ascii_whitespace().nth(3)?.replace(':', "-");
+    match Prefix::parse(&mac)? {
+        Prefix::Mac(mac) if mac != [0; 6] => Some(mac),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_neighbour_is_found_in_the_kernels_table() {
+        let table = "IP address       HW type     Flags       HW address            Mask     Device\n\
+                     192.0.2.70       0x1         0x2         2c:cf:67:01:02:03     *        eth0\n\
+                     192.0.2.7        0x1         0x2         2c:cf:67:01:02:04     *        eth0\n\
+                     192.0.2.8        0x1         0x0         00:00:00:00:00:00     *        eth0\n";
+        let mac = neighbour_in(table, Ipv4Addr::new(192, 0, 2, 7));
+        assert_eq!(mac, Some([0x2c, 0xcf, 0x67, 1, 2, 4]));
+        assert_eq!(neighbour_in(table, Ipv4Addr::new(192, 0, 2, 8)), None, "it did not answer");
+        assert_eq!(neighbour_in(table, Ipv4Addr::new(192, 0, 2, 9)), None);
+    }
+}

@@ -1,0 +1,122 @@
+//! Facts about TFTP, from the core's server loop.
+
+use pinetboot_core::event::{PeerError, Refused, Requested, Started};
+use pinetboot_core::pi::{BootFile, Lookup, Need, Stage};
+use pinetboot_core::tftp::Outcome;
+use pinetboot_core::{BootPath, Direction, Event, Instant, Observer, Report};
+
+use crate::bus::Bus;
+use crate::events::{Finished, Tftp};
+use crate::net::neighbour;
+
+/// Tells the bus what happens in one TFTP loop.
+#[derive(Debug, Clone)]
+pub struct TftpObserver {
+    bus: Bus,
+    rejected: u64,
+}
+
+/// What is kept of a transfer: the file's name, and the text of the client's ERROR.
+#[derive(Debug, Default)]
+pub struct Transfer {
+    file: String,
+    message: Option<String>,
+}
+
+impl TftpObserver {
+    /// An observer that tells this bus.
+    pub const fn new(bus: Bus) -> Self {
+        Self { bus, rejected: 0 }
+    }
+
+    /// How many datagrams were no part of any transfer.
+    pub const fn rejected(&self) -> u64 {
+        self.rejected
+    }
+
+    fn finished(&self, now: Instant, report: &Report, transfer: Transfer) {
+        let whole = matches!(report.outcome, Outcome::Complete { .. }) && report.direction == Direction::Read;
+        let mac = if whole { neighbour(*report.peer.ip()) } else { None };
+        let finished = Finished {
+            peer: report.peer,
+            mac,
+            direction: report.direction,
+            file: transfer.file,
+            outcome: report.outcome,
+            message: transfer.message,
+            seconds: now.since(report.began).as_secs_f64(),
+            bytes: report.bytes,
+            resent: report.resent,
+            probe: report.is_probe(),
+            lacks_last_ack: report.lacks_only_the_last_ack(),
+        };
+        self.bus.emit(*report.peer.ip(), Tftp::Finished(finished));
+    }
+}
+
+impl Observer for TftpObserver {
+    type Transfer = Transfer;
+
+    fn observe(&mut self, now: Instant, event: &Event<'_>, transfer: Option<&mut Transfer>) {
+        match event {
+            Event::Requested(Requested { peer, direction, filename, options, .. }) => {
+                let file = filename.escape_ascii().to_string();
+                if let Some(transfer) = transfer {
+                    transfer.file.clone_from(&file);
+                }
+                let (peer, direction, options) = (*peer, *direction, *options);
+                self.bus.emit(*peer.ip(), Tftp::Requested { peer, direction, file, options });
+            }
+            Event::Refused(refused) => self.bus.emit(*refused.peer.ip(), self::refused(refused)),
+            Event::Repeated(repeated) => {
+                let peer = repeated.peer;
+                self.bus.emit(*peer.ip(), Tftp::Repeated { peer });
+            }
+            Event::Started(Started { peer, len, terms, .. }) => {
+                let (peer, len, terms) = (*peer, *len, *terms);
+                self.bus.emit(*peer.ip(), Tftp::Started { peer, len, terms });
+            }
+            Event::PeerError(PeerError { message, .. }) => {
+                if let Some(transfer) = transfer {
+                    transfer.message = Some(message.escape_ascii().to_string());
+                }
+            }
+            Event::Finished(report) => {
+                self.finished(now, report, transfer.map(std::mem::take).unwrap_or_default());
+            }
+            Event::Rejected(rejected) => {
+                self.rejected += 1;
+                let (peer, why) = (rejected.peer, rejected.why.to_string());
+                self.bus.emit(*peer.ip(), Tftp::Rejected { peer, why });
+            }
+            _ => {}
+        }
+    }
+}
+
+fn refused(refused: &Refused<'_>) -> Tftp {
+    let path = BootPath::parse(refused.filename).ok();
+    let cause = refused.cause;
+    Tftp::Refused {
+        peer: refused.peer,
+        direction: refused.direction,
+        file: refused.filename.escape_ascii().to_string(),
+        code: refused.code,
+        answer: refused.reason,
+        place: cause.and_then(|cause| cause.place()).map(str::to_owned),
+        cause: cause.and_then(|cause| cause.reason()).map(ToString::to_string),
+        harmless: path.is_some_and(|path| is_harmless(&path)),
+    }
+}
+
+/// Whether a boot goes on without a file: it is optional, or one of several. Where none of several is there, the registry says
+/// so when the boot stops.
+fn is_harmless(path: &BootPath<'_>) -> bool {
+    let file = BootFile::find(&Lookup::new(*path).file(), None);
+    file.is_some_and(|file| match file.need {
+        Need::Optional => true,
+        // Of all device trees a Pi takes only the one that it asks for.
+        Need::OneOf => file.stage != Stage::DeviceTree,
+        Need::Wanted | Need::Required => false,
+    })
+}

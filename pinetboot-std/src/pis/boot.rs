@@ -1,0 +1,201 @@
+//! One boot of a Pi: where it began, and how far it got.
+//!
+//! A boot has a number. A new one begins
+//!
+//! * with a DISCOVER, if its transaction id is new and the boot before asked for a file: a bootloader that repeats its
+//!   question keeps the id or has not asked for anything yet. A Pi 3 has one id for all times (0x26f30339, captured,
+//!   raspberrypi/documentation boot-net), so a DISCOVER after a kernel begins one, too;
+//! * with a request for a file of the first stage, if the boot before has its kernel.
+//!
+//! Silence begins none: a Pi that restarts at once after a failure (the default of bootloaders since 2026-04-14, release
+//! notes of raspberrypi/rpi-eeprom) is back within seconds.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use pinetboot_core::pi::{BootFile, Need, Stage};
+
+use crate::events::BootRecord;
+
+/// A boot under way, or the last one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Boot {
+    /// Its number: 1 for the first since the Pi is known.
+    pub number: u32,
+    /// When it began, since the server started.
+    pub began: Duration,
+    /// The transaction of the DISCOVER that began it.
+    pub(super) xid: Option<u32>,
+    /// The first request by TFTP.
+    pub(super) first_request: Option<Duration>,
+    /// The last sign of it.
+    pub(super) last: Duration,
+    /// The highest stage of which a file was sent.
+    pub stage: Option<Stage>,
+    /// Files sent.
+    pub files: u32,
+    /// Bytes sent.
+    pub bytes: u64,
+    /// Boot files that are not there.
+    pub missing: u32,
+    /// Packets sent more than once.
+    pub resent: u32,
+    /// The kernel was sent.
+    pub kernel: bool,
+    /// The root was mounted.
+    pub mounted: bool,
+    /// To which address a command line with a token went.
+    pub(super) rendered_to: Option<Ipv4Addr>,
+    /// When it began, in seconds since 1970: what its token is good for.
+    pub(super) nonce: u32,
+    /// Names of which one is needed, and none was there as yet.
+    pub(super) wanted: Vec<(Stage, String)>,
+}
+
+impl Boot {
+    pub(super) const fn new(number: u32, began: Duration, nonce: u32) -> Self {
+        Self {
+            number,
+            began,
+            xid: None,
+            first_request: None,
+            last: began,
+            stage: None,
+            files: 0,
+            bytes: 0,
+            missing: 0,
+            resent: 0,
+            kernel: false,
+            mounted: false,
+            rendered_to: None,
+            nonce,
+            wanted: Vec::new(),
+        }
+    }
+
+    /// Whether a DISCOVER of this transaction begins another boot.
+    pub(super) fn ends_with_discover(&self, xid: u32) -> bool {
+        self.first_request.is_some() && (self.xid != Some(xid) || self.is_done())
+    }
+
+    /// Whether a request for this file begins another boot.
+    pub(super) fn ends_with_request(&self, file: Option<BootFile>) -> bool {
+        self.is_done() && file.is_some_and(|file| FIRST.contains(&file.stage))
+    }
+
+    /// The address to which a command line with this boot's token went.
+    pub const fn rendered_to(&self) -> Option<Ipv4Addr> {
+        self.rendered_to
+    }
+
+    /// Whether the bootloader's part is over.
+    pub(super) const fn is_done(&self) -> bool {
+        self.kernel || self.mounted
+    }
+
+    pub(super) fn requested(&mut self, now: Duration) {
+        self.first_request.get_or_insert(now);
+        self.last = now;
+    }
+
+    /// A file is not there.
+    pub(super) fn missed(&mut self, now: Duration, file: BootFile, name: &str) {
+        self.missing += 1;
+        self.last = now;
+        // Of all device trees a Pi takes only the one that it asks for: that miss is told at once.
+        let one_of = file.need == Need::OneOf && file.stage != Stage::DeviceTree;
+        let known = |(stage, wanted): &(Stage, String)| *stage == file.stage && wanted == name;
+        if one_of && !self.is_done() && self.wanted.len() < MOST_WANTED && !self.wanted.iter().any(known) {
+            self.wanted.push((file.stage, name.to_owned()));
+        }
+    }
+
+    /// A file was sent; the stage, if that begins a new one.
+    pub(super) fn sent(&mut self, now: Duration, stage: Stage, bytes: u64, resent: u32) -> Option<Stage> {
+        self.last = now;
+        self.files += 1;
+        self.bytes += bytes;
+        self.resent += resent;
+        self.wanted.retain(|(wanted, _)| *wanted != stage);
+        let begins = self.stage.is_none_or(|reached| stage > reached);
+        self.stage = self.stage.max(Some(stage));
+        begins.then_some(stage)
+    }
+
+    /// When to say that it stopped, if nothing comes until then.
+    pub(super) fn deadline(&self) -> Option<Duration> {
+        (!self.wanted.is_empty() && !self.is_done()).then(|| self.last + STOPPED)
+    }
+
+    /// How long it took, to its last sign, since the first.
+    pub(super) fn took(&self) -> Duration {
+        self.last.saturating_sub(self.began)
+    }
+
+    pub(super) fn record(&self) -> BootRecord {
+        BootRecord {
+            number: self.number,
+            began: self.nonce.into(),
+            files: self.files,
+            bytes: self.bytes,
+            missing: self.missing,
+            stage: self.stage.map(|stage| stage.to_string()),
+            kernel: self.kernel,
+            mounted: self.mounted,
+            took_ms: u64::try_from(self.took().as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+}
+
+/// The stages with which boot code begins: `bootcode.bin`, `config.txt`, `start4.elf`.
+const FIRST: [Stage; 3] = [Stage::Loader, Stage::Config, Stage::Firmware];
+
+/// A bootloader asks for the next file at once and repeats what got no answer after 2 s (captured, raspberrypi/rpi-eeprom#74).
+const STOPPED: Duration = Duration::from_secs(10);
+
+const MOST_WANTED: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOON: Duration = Duration::from_secs(1);
+
+    fn file(stage: Stage) -> Option<BootFile> {
+        Some(BootFile { stage, need: Need::OneOf })
+    }
+
+    #[test]
+    fn a_discover_begins_a_boot_once_a_file_was_asked_for() {
+        let mut boot = Boot::new(1, Duration::ZERO, 0);
+        boot.xid = Some(7);
+        assert!(!boot.ends_with_discover(7) && !boot.ends_with_discover(8), "the question is repeated");
+        boot.requested(SOON);
+        assert!(!boot.ends_with_discover(7), "a late copy");
+        assert!(boot.ends_with_discover(8), "within a second");
+        boot.kernel = true;
+        assert!(boot.ends_with_discover(7), "a Pi 3 has one id for all times");
+    }
+
+    #[test]
+    fn the_first_stage_after_a_kernel_begins_a_boot() {
+        let mut boot = Boot::new(1, Duration::ZERO, 0);
+        boot.requested(SOON);
+        assert!(!boot.ends_with_request(file(Stage::Config)), "asked for up to six times in a boot");
+        boot.kernel = true;
+        assert!(boot.ends_with_request(file(Stage::Config)) && boot.ends_with_request(file(Stage::Loader)));
+        assert!(!boot.ends_with_request(file(Stage::Kernel)), "fetched twice by some");
+        assert!(!boot.ends_with_request(None));
+    }
+
+    #[test]
+    fn one_of_several_files_is_enough() {
+        let kernel = BootFile { stage: Stage::Kernel, need: Need::OneOf };
+        let mut boot = Boot::new(1, Duration::ZERO, 0);
+        boot.missed(SOON, kernel, "kernel_2712.img");
+        assert_eq!(boot.deadline(), Some(SOON + STOPPED));
+        boot.sent(SOON, Stage::Kernel, 1, 0);
+        assert_eq!(boot.deadline(), None);
+        assert_eq!((boot.missing, boot.files), (1, 1));
+    }
+}

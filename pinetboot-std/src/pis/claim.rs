@@ -1,0 +1,258 @@
+//! Whether a client is the Pi that it says it is.
+//!
+//! Evidence is ranked ([`Evidence`]): the inventory, then a root in use, then the MAC address with which the Pi mounted its
+//! root before, then DHCP, then files that were fetched. Weaker evidence never displaces stronger, however new. A Pi that
+//! gave a sign of life within [`SILENT`] is where it is: another address gets nothing of it, unless it has the same MAC
+//! address, for then it is the same board with another lease.
+//!
+//! Where the server made the Pi's command line, the path in it has a token; a mount has to bring it. The token is good for one
+//! boot, and for the address that fetched the command line or the same MAC address.
+//!
+//! Not proof against a client that forges: TFTP and DHCP have no secrets, so whoever imitates a Pi that is off, from the first
+//! DISCOVER to the kernel, is that Pi. A board whose MAC address was seen at a mount cannot be imitated with another.
+
+use std::fmt;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use pinetboot_core::pi::Prefix;
+
+use super::registry::Registry;
+use super::{Pi, Seat};
+use crate::events::{Evidence, Mac};
+
+/// What a client asks for, and what it has to show.
+#[derive(Debug, Clone, Copy)]
+pub struct Claim {
+    /// The Pi that it says it is.
+    pub pi: Prefix,
+    /// Its address.
+    pub address: Ipv4Addr,
+    /// Its MAC address, if the kernel has it as a neighbour.
+    pub mac: Option<Mac>,
+    /// Whether it holds a sealed handle of the root.
+    pub handle: bool,
+    /// The token in its path, if there is one.
+    pub token: Option<Token>,
+}
+
+/// A token in a path, after a look at its seal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Token {
+    /// It is good for the boot that began then, in seconds since 1970.
+    Good(u32),
+    /// It was not sealed for this Pi and this address, nor for the address that its boot had.
+    Wrong,
+}
+
+/// Why a client is not believed to be a Pi.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotThatPi {
+    /// The address is another Pi's.
+    Other(Prefix),
+    /// The inventory has another address for this Pi.
+    Elsewhere(Ipv4Addr),
+    /// The Pi is at another address.
+    Alive {
+        /// Which.
+        at: Ipv4Addr,
+        /// The last sign of it there, in seconds.
+        ago: u64,
+        /// One of the two MAC addresses is not known: it may be the same board with another address.
+        in_doubt: bool,
+    },
+    /// Another board has mounted this root: its MAC address, and the client's.
+    OtherBoard(Mac, Mac),
+    /// The path has no token, or one of another boot or address.
+    Token,
+    /// The address has fetched no more than files of the first stages.
+    NotBooted,
+    /// Nothing is known of the address.
+    Unknown,
+}
+
+impl Registry {
+    pub(super) fn check(&self, claim: &Claim) -> Result<Evidence, NotThatPi> {
+        let Claim { pi, address, .. } = *claim;
+        let inventory = self.inventory();
+        if let Some(owner) = inventory.at(address) {
+            return if owner == pi { Ok(Evidence::Inventory) } else { Err(NotThatPi::Other(owner)) };
+        }
+        if let Some(address) = inventory.entry(pi).and_then(|entry| entry.address) {
+            return Err(NotThatPi::Elsewhere(address));
+        }
+        if let Some(why) = self.is_elsewhere(claim) {
+            return Err(why);
+        }
+        let known = self.pi(pi);
+        let seat = known.and_then(|known| known.seat);
+        let sits = seat.filter(|seat| seat.mounted && seat.is_fresh(self.now()));
+        if sits.is_some_and(|seat| seat.address == address) {
+            return Ok(Evidence::Mount);
+        }
+        let mac = claim.mac.or_else(|| self.mac_by_dhcp(address));
+        self.check_board(pi, known, mac)?;
+        let proven = known.filter(|known| known.mac_proven).and_then(|known| known.mac);
+        let same_adapter = proven.is_some() && proven == mac;
+        if claim.handle {
+            // The seal shows that the client, or one that it got the handle from, had mounted this root.
+            return match self.sits_at(address).or_else(|| self.name_by_dhcp(address)) {
+                Some(other) if other != pi => Err(NotThatPi::Other(other)),
+                _ if same_adapter => Ok(Evidence::SameAdapter),
+                _ => Ok(Evidence::Mount),
+            };
+        }
+        let evidence = self.evidence(claim, same_adapter, mac)?;
+        self.check_token(claim, known, mac).map(|()| evidence)
+    }
+
+    pub(super) fn is_elsewhere(&self, claim: &Claim) -> Option<NotThatPi> {
+        let Claim { pi, address, .. } = *claim;
+        if self.inventory().at(address) == Some(pi) {
+            return None;
+        }
+        let seat = self.pi(pi)?.seat.filter(|seat| seat.is_fresh(self.now()) && seat.address != address)?;
+        let mac = claim.mac.or_else(|| self.mac_by_dhcp(address));
+        let same_board = mac.is_some() && mac == seat.mac;
+        let stronger = !seat.mounted && self.rank(claim) > seat.evidence;
+        if same_board || stronger {
+            return None;
+        }
+        let ago = self.now().saturating_sub(seat.last).as_secs();
+        Some(NotThatPi::Alive { at: seat.address, ago, in_doubt: mac.is_none() || seat.mac.is_none() })
+    }
+
+    /// A root is one board's: that of the MAC address that it is named after, or that mounted it before.
+    fn check_board(&self, pi: Prefix, known: Option<&Pi>, mac: Option<Mac>) -> Result<(), NotThatPi> {
+        let proven = known.filter(|known| known.mac_proven).and_then(|known| known.mac);
+        let owner = match pi {
+            Prefix::Mac(owner) => Some(owner),
+            Prefix::Serial(_) => proven,
+        };
+        match (owner, mac) {
+            (Some(owner), Some(mac)) if owner != mac => Err(NotThatPi::OtherBoard(owner, mac)),
+            _ => Ok(()),
+        }
+    }
+
+    /// What there is of evidence, for a root that is in use nowhere.
+    fn evidence(&self, claim: &Claim, same_adapter: bool, mac: Option<Mac>) -> Result<Evidence, NotThatPi> {
+        let Claim { pi, address, .. } = *claim;
+        if same_adapter || mac.is_some_and(|mac| pi == Prefix::Mac(mac)) {
+            return Ok(Evidence::SameAdapter);
+        }
+        match self.rank(claim) {
+            Evidence::Fetched => {}
+            evidence => return Ok(evidence),
+        }
+        let fetched = self.fetched(address, pi);
+        if fetched.is_some_and(|fetched| fetched.system) || self.fetched_elsewhere(pi, claim.mac) {
+            return Ok(Evidence::Fetched);
+        }
+        // The bootloader asks with its prefix dropped, or says nothing of itself: its boot is known by its address.
+        let boots_here = self.boot_at(address, pi).is_some_and(|boot| boot.is_done());
+        match (boots_here, fetched.is_some()) {
+            (true, _) => Ok(Evidence::Fetched),
+            (false, true) => Err(NotThatPi::NotBooted),
+            (false, false) => Err(match self.name_at(address) {
+                Some(other) if other != pi => NotThatPi::Other(other),
+                _ => NotThatPi::Unknown,
+            }),
+        }
+    }
+
+    /// The rank of what is known of an address: by DHCP, or no more than by TFTP.
+    fn rank(&self, claim: &Claim) -> Evidence {
+        match self.name_by_dhcp(claim.address) {
+            Some(pi) if pi == claim.pi => Evidence::Dhcp,
+            _ => Evidence::Fetched,
+        }
+    }
+
+    fn check_token(&self, claim: &Claim, known: Option<&Pi>, mac: Option<Mac>) -> Result<(), NotThatPi> {
+        let boot = known.and_then(|known| known.boot.as_ref());
+        let rendered = boot.and_then(|boot| Some((boot.nonce, boot.rendered_to?)));
+        match (rendered, claim.token) {
+            // The owner's own command line, or files from elsewhere.
+            (None, None) => Ok(()),
+            // From before a restart of the server, in the middle of a boot: newer than all boots that are known.
+            (None, Some(Token::Good(nonce))) => {
+                let newest = known.and_then(|known| known.boots.back()).map_or(0, |last| last.began);
+                if u64::from(nonce) >= newest { Ok(()) } else { Err(NotThatPi::Token) }
+            }
+            (Some((nonce, address)), Some(Token::Good(brought))) if brought == nonce => {
+                let fetched_by = self.fetched(address, claim.pi).and_then(|fetched| fetched.mac);
+                let fetched_by = fetched_by.or_else(|| self.mac_by_dhcp(address));
+                let same_board = mac.is_some() && mac == fetched_by;
+                if address == claim.address || same_board { Ok(()) } else { Err(NotThatPi::Token) }
+            }
+            _ => Err(NotThatPi::Token),
+        }
+    }
+}
+
+impl NotThatPi {
+    /// Whether a client that holds a handle may yet turn out to be that Pi, and is to ask again.
+    pub const fn in_doubt(&self) -> bool {
+        matches!(self, Self::Alive { in_doubt: true, .. })
+    }
+}
+
+impl Seat {
+    /// Whether there was a sign of life lately.
+    pub fn is_fresh(&self, now: Duration) -> bool {
+        now.saturating_sub(self.last) < if self.mounted { SILENT } else { BOOTING }
+    }
+}
+
+impl fmt::Display for NotThatPi {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Other(pi) => write!(f, "that address is {pi}'s"),
+            Self::Elsewhere(address) => write!(f, "the inventory has that Pi at {address}"),
+            Self::Alive { at, ago, .. } => write!(
+                f,
+                "that Pi is up at {at}, last heard {ago} s ago. Another address gets its root {} s after its last call, or \
+                 at once with the same MAC address",
+                SILENT.as_secs()
+            ),
+            Self::OtherBoard(owner, mac) => write!(
+                f,
+                "that root belongs to the board with the MAC address {}, and this client has {}. Two boards with one serial \
+                 number are told apart by DHCP (--dhcp) or by TFTP_PREFIX=2 in the EEPROM of one; for a board with a new \
+                 adapter give its address in the inventory",
+                Hex(*owner),
+                Hex(*mac)
+            ),
+            Self::Token => f.write_str(
+                "its path lacks the token of this boot, which is in the command line that the Pi fetched from here. \
+                 Restart the Pi; for a command line of your own write {nfsroot} in it, or switch --no-rewrite on",
+            ),
+            Self::NotBooted => f.write_str(
+                "that address has fetched no kernel of that Pi. A Pi that boots from elsewhere needs its address in the \
+                 inventory",
+            ),
+            Self::Unknown => f.write_str(
+                "that address has fetched no boot files of that Pi, and no DHCP message names it. A Pi that boots from \
+                 elsewhere needs its address in the inventory",
+            ),
+        }
+    }
+}
+
+/// A MAC address as text.
+pub(super) struct Hex(pub(super) Mac);
+
+impl fmt::Display for Hex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, g] = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}
+
+/// So long after its last sign of life a Pi holds on to its address. A system that runs asks its root for something more
+/// often, a Linux client that waits for its server repeats a call after a minute at the latest (nfs(5), `timeo`).
+pub const SILENT: Duration = Duration::from_secs(60);
+
+/// So long after its last request a Pi that boots holds on to its address: from the kernel to the mount a Pi 3 takes longest.
+const BOOTING: Duration = Duration::from_secs(30);

@@ -1,0 +1,626 @@
+//! The Pis, as the events have them.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pinetboot_core::dhcp::{HardwareAddress, MessageType, Silence};
+use pinetboot_core::pi::{BootFile, Lookup, PiIdentity, Prefix, Stage};
+use pinetboot_core::tftp::{ErrorCode, Outcome};
+use pinetboot_core::{BootPath, Direction};
+
+use super::boot::Boot;
+use super::host::{Adapter, Fetched, Host};
+use super::table::Table;
+use super::{BootId, Inventory, Pi, Seat, Subject};
+use crate::events::{self, Cause, Dhcp, Evidence, Fact, Finished, Mac, Nfs, Root, Tftp};
+
+/// All that is known.
+#[derive(Debug)]
+pub(crate) struct Registry {
+    inventory: Arc<Inventory>,
+    pis: Table<Subject, Pi>,
+    hosts: Table<Ipv4Addr, Host>,
+    adapters: Table<HardwareAddress, Adapter>,
+    /// When a refusal was told last.
+    refused: Table<Refused, Duration>,
+    /// No boot's deadline is before this.
+    deadline: Duration,
+    /// The time, since the server started.
+    now: Duration,
+    /// Seconds since 1970 when the server's clock began.
+    epoch: u64,
+}
+
+/// What an event is about, and what follows from it.
+#[derive(Debug, Default)]
+pub(crate) struct Applied {
+    pub(crate) subject: Option<Subject>,
+    pub(crate) follows: Vec<Fact>,
+    /// The client was refused the same a moment ago.
+    pub(crate) again: bool,
+}
+
+/// What a client was refused, as far as one line in the log tells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Refused {
+    /// To be a certain Pi.
+    Pi(Ipv4Addr, Prefix),
+    /// A mount that names no Pi.
+    Mount(Ipv4Addr),
+    /// A call to this RPC program and version.
+    Call(Ipv4Addr, u32, u32),
+    /// A file handle.
+    Handle(Ipv4Addr),
+    /// Datagrams, by this machine's firewall.
+    Firewall(Ipv4Addr),
+    /// An address by DHCP: all are taken.
+    Exhausted,
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        let epoch = std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0, |now| now.as_secs());
+        Self {
+            inventory: Arc::default(),
+            pis: Table::new(MOST),
+            hosts: Table::new(MOST),
+            adapters: Table::new(MOST),
+            refused: Table::new(MOST),
+            deadline: Duration::MAX,
+            now: Duration::ZERO,
+            epoch,
+        }
+    }
+}
+
+/// Writing: by the bus alone.
+impl Registry {
+    /// What is fresh and what is not is seen from this moment on.
+    pub(crate) fn set_now(&mut self, now: Duration) {
+        self.now = now;
+    }
+
+    pub(crate) fn set_inventory(&mut self, inventory: Arc<Inventory>) {
+        self.inventory = inventory;
+    }
+
+    /// Takes from a fact what is to be known.
+    pub(crate) fn apply(&mut self, now: Duration, client: Option<Ipv4Addr>, fact: &Fact) -> Applied {
+        self.now = now;
+        let about_client = |registry: &Self| {
+            let subject = client.map(|client| registry.subject_at(client));
+            Applied { subject, ..Applied::default() }
+        };
+        let again = self.is_again(client, fact);
+        let applied = match fact {
+            Fact::Dhcp(fact) => self.dhcp(now, fact),
+            Fact::Tftp(fact) => self.tftp(now, fact),
+            Fact::Root(Root::MountRefused { .. } | Root::CallRefused { .. }) => about_client(self),
+            Fact::Root(fact) => self.root(now, client, fact),
+            Fact::Boot(events::Boot::Rendered { pi: Some(pi), token, .. }) => {
+                if *token
+                    && let Some(boot) = self.pis.get_mut(&Subject::Pi(*pi)).and_then(|pi| pi.boot.as_mut())
+                {
+                    boot.rendered_to = client;
+                }
+                Applied { subject: Some(Subject::Pi(*pi)), ..Applied::default() }
+            }
+            Fact::Boot(_) | Fact::Nfs(_) => about_client(self),
+            Fact::Server(_) => Applied::default(),
+        };
+        Applied { again, ..applied }
+    }
+
+    /// Whether a refusal is the one that was told a moment ago.
+    fn is_again(&mut self, client: Option<Ipv4Addr>, fact: &Fact) -> bool {
+        let refused = match (fact, client) {
+            (Fact::Dhcp(Dhcp::Unanswered { why: Silence::Exhausted, .. }), _) => Refused::Exhausted,
+            (Fact::Tftp(Tftp::Refused { file, code: ErrorCode::ACCESS_VIOLATION, .. }), Some(client)) => {
+                match self.subject(client, file) {
+                    Subject::Pi(pi) if self.sits_elsewhere(pi, client) => Refused::Pi(client, pi),
+                    _ => return false,
+                }
+            }
+            (Fact::Tftp(Tftp::NotSent { firewall: true, .. }), Some(client)) => Refused::Firewall(client),
+            (Fact::Root(Root::MountRefused { pi: Some(pi), .. }), Some(client)) => Refused::Pi(client, *pi),
+            (Fact::Root(Root::CallRefused { pi, .. }), Some(client)) => Refused::Pi(client, *pi),
+            (Fact::Root(Root::MountRefused { pi: None, .. }), Some(client)) => Refused::Mount(client),
+            (Fact::Nfs(Nfs::CallRefused { program, version, .. }), Some(client)) => {
+                Refused::Call(client, *program, *version)
+            }
+            (Fact::Nfs(Nfs::HandleRefused { .. }), Some(client)) => Refused::Handle(client),
+            _ => return false,
+        };
+        let now = self.now;
+        let is_new = self.refused.get(&refused).is_none();
+        match self.refused.touch(refused, now, |_| false) {
+            Some(told) if is_new || now.saturating_sub(*told) >= TELL_AGAIN => {
+                *told = now;
+                false
+            }
+            _ => true,
+        }
+    }
+
+    /// When to [`tick`](Self::tick) next.
+    pub(crate) fn deadline(&self) -> Duration {
+        self.deadline
+    }
+
+    /// What did not happen by its deadline.
+    pub(crate) fn tick(&mut self, now: Duration) -> Vec<(Subject, Option<Ipv4Addr>, Fact)> {
+        let due: Vec<Subject> = self
+            .pis
+            .values()
+            .filter(|(_, pi)| pi.deadline().is_some_and(|deadline| deadline <= now))
+            .map(|(subject, _)| *subject)
+            .collect();
+        let mut stopped = Vec::new();
+        for subject in due {
+            let Some(pi) = self.pis.get_mut(&subject) else { continue };
+            let address = pi.seat.map(|seat| seat.address);
+            let Some(boot) = &mut pi.boot else { continue };
+            let seconds = now.saturating_sub(boot.last).as_secs_f64();
+            while let Some((stage, _)) = boot.wanted.first() {
+                let stage = *stage;
+                let of_stage = boot.wanted.extract_if(.., |(wanted, _)| *wanted == stage);
+                let files = of_stage.map(|(_, file)| file).collect();
+                let fact = events::Boot::Stopped { stage, files, seconds };
+                stopped.push((subject, address, fact.into()));
+            }
+        }
+        let left = self.pis.values().filter_map(|(_, pi)| pi.deadline());
+        self.deadline = left.min().unwrap_or(Duration::MAX);
+        stopped
+    }
+
+    fn dhcp(&mut self, now: Duration, fact: &Dhcp) -> Applied {
+        let mut follows = Vec::new();
+        let hardware = match fact {
+            Dhcp::Asked { hardware, kind, xid, identity } => {
+                if let Some(identity) = identity {
+                    follows = self.asked(now, *hardware, *kind, *xid, *identity);
+                }
+                hardware
+            }
+            Dhcp::Leased { hardware, address } | Dhcp::TookOther { hardware, address } => {
+                self.has_address(now, *hardware, *address);
+                hardware
+            }
+            Dhcp::Answered { hardware, .. } | Dhcp::Unanswered { hardware, .. } => hardware,
+            _ => return Applied::default(),
+        };
+        Applied { subject: self.subject_of(hardware), follows, again: false }
+    }
+
+    /// A bootloader's message: a DISCOVER may begin a boot.
+    fn asked(
+        &mut self,
+        now: Duration,
+        hardware: HardwareAddress,
+        kind: Option<MessageType>,
+        xid: u32,
+        identity: PiIdentity,
+    ) -> Vec<Fact> {
+        let mut follows = Vec::new();
+        let Some(adapter) = self.adapters.touch(hardware, now, |adapter| adapter.address.is_some()) else {
+            return follows;
+        };
+        adapter.identity = Some(identity);
+        let repeats = adapter.xid == Some(xid);
+        if kind != Some(MessageType::Discover) {
+            return follows;
+        }
+        let mac = hardware.mac();
+        let Some(pi) = self.name_of(identity.prefix(), mac) else { return follows };
+        if let (Some(serial), Some(other)) = (identity.prefix().filter(|serial| *serial != pi), mac)
+            && !repeats
+            && let Some(owner) = self.pi(serial).and_then(|known| known.mac)
+        {
+            follows.push(events::Boot::SameSerial { serial, owner, other, apart: pi }.into());
+        }
+        let nonce = self.nonce(now);
+        let Some(known) = self.pis.touch(Subject::Pi(pi), now, Pi::stays) else { return follows };
+        known.identity = Some(identity);
+        if !known.mac_proven {
+            known.mac = mac;
+        }
+        let begins = known.boot.as_ref().is_none_or(|boot| boot.ends_with_discover(xid));
+        if begins {
+            let number = known.begin(now, nonce);
+            let hardware = hardware.to_string();
+            follows.push(events::Boot::Began { number, by: Cause::Discover { hardware, identity } }.into());
+        }
+        if let Some(boot) = &mut known.boot {
+            boot.xid = Some(xid);
+            boot.last = now;
+        }
+        if let Some(adapter) = self.adapters.get_mut(&hardware) {
+            adapter.xid = Some(xid);
+            if begins {
+                adapter.began = now;
+            }
+        }
+        follows
+    }
+
+    fn has_address(&mut self, now: Duration, hardware: HardwareAddress, address: Ipv4Addr) {
+        let Some(adapter) = self.adapters.touch(hardware, now, |adapter| adapter.address.is_some()) else {
+            return;
+        };
+        adapter.address = Some(address);
+        let Some(host) = self.hosts.touch(address, now, Host::stays) else { return };
+        host.mac = hardware.mac();
+        let Some(Subject::Pi(pi)) = self.subject_of(&hardware) else { return };
+        if self.adapters.get(&hardware).is_some_and(|adapter| adapter.identity.is_some()) {
+            self.sit(
+                pi,
+                Seat { address, mac: hardware.mac(), evidence: Evidence::Dhcp, mounted: false, last: now },
+            );
+        }
+    }
+
+    fn tftp(&mut self, now: Duration, fact: &Tftp) -> Applied {
+        match fact {
+            Tftp::Requested { peer, direction: Direction::Read, file, .. } => {
+                self.requested(now, *peer.ip(), file)
+            }
+            Tftp::Refused { peer, direction: Direction::Read, file, code, .. } => {
+                let subject = self.subject(*peer.ip(), file);
+                if *code == ErrorCode::FILE_NOT_FOUND
+                    && let Some(name) = plain(file)
+                    && let Some(boot_file) = boot_file(file)
+                    && let Some(boot) = self.pis.get_mut(&subject).and_then(|pi| pi.boot.as_mut())
+                {
+                    boot.missed(now, boot_file, &name);
+                    self.deadline = self.deadline.min(boot.deadline().unwrap_or(Duration::MAX));
+                }
+                Applied { subject: Some(subject), ..Applied::default() }
+            }
+            Tftp::Finished(finished) => self.finished(now, finished),
+            Tftp::Requested { peer, file, .. } | Tftp::Refused { peer, file, .. } => {
+                Applied { subject: Some(self.subject(*peer.ip(), file)), ..Applied::default() }
+            }
+            Tftp::NoPort { .. } => Applied::default(),
+            Tftp::Repeated { peer }
+            | Tftp::Started { peer, .. }
+            | Tftp::Rejected { peer, .. }
+            | Tftp::NotSent { to: peer, .. } => {
+                Applied { subject: Some(self.subject_at(*peer.ip())), ..Applied::default() }
+            }
+        }
+    }
+
+    fn requested(&mut self, now: Duration, address: Ipv4Addr, file: &str) -> Applied {
+        let subject = self.subject(address, file);
+        let mut applied = Applied { subject: Some(subject), ..Applied::default() };
+        if let Some(host) = self.hosts.touch(address, now, Host::stays) {
+            host.subject = Some(subject);
+        }
+        let nonce = self.nonce(now);
+        let Some(known) = self.pis.touch(subject, now, Pi::stays) else { return applied };
+        if known.boot.as_ref().is_none_or(|boot| boot.ends_with_request(boot_file(file))) {
+            let number = known.begin(now, nonce);
+            applied.follows.push(events::Boot::Began { number, by: Cause::Request }.into());
+        }
+        if let Some(boot) = &mut known.boot {
+            boot.requested(now);
+        }
+        applied
+    }
+
+    fn finished(&mut self, now: Duration, finished: &Finished) -> Applied {
+        let Finished { peer, file, mac, bytes, resent, .. } = finished;
+        let address = *peer.ip();
+        let subject = self.subject(address, file);
+        let mut applied = Applied { subject: Some(subject), ..Applied::default() };
+        let whole = matches!(finished.outcome, Outcome::Complete { .. });
+        if !whole || finished.direction != Direction::Read {
+            return applied;
+        }
+        // It has the whole file, so it is there: a request alone may come with a forged address.
+        let stage = boot_file(file).map(|file| file.stage);
+        if let Subject::Pi(pi) = subject {
+            let system = stage.is_none_or(|stage| stage == Stage::Kernel);
+            if let Some(host) = self.hosts.touch(address, now, Host::stays) {
+                host.fetch(Fetched { pi, system, mac: *mac });
+            }
+            let mac = mac.or_else(|| self.mac_by_dhcp(address));
+            self.sit(pi, Seat { address, mac, evidence: Evidence::Fetched, mounted: false, last: now });
+        }
+        let Some(stage) = stage else { return applied };
+        let since_dhcp = self.began_by_dhcp(address).map(|began| now.saturating_sub(began).as_secs_f64());
+        let Some(boot) = self.pis.get_mut(&subject).and_then(|pi| pi.boot.as_mut()) else { return applied };
+        let first = boot.first_request.unwrap_or(now);
+        let seconds = now.saturating_sub(first).as_secs_f64();
+        if let Some(stage) = boot.sent(now, stage, *bytes, *resent) {
+            applied.follows.push(events::Boot::Stage { stage, seconds }.into());
+        }
+        if stage == Stage::Kernel {
+            boot.kernel = true;
+            let Boot { number, files, bytes, missing, resent, .. } = *boot;
+            let sent =
+                events::Boot::KernelSent { number, files, bytes, seconds, since_dhcp, missing, resent };
+            applied.follows.push(sent.into());
+        }
+        applied
+    }
+
+    fn root(&mut self, now: Duration, client: Option<Ipv4Addr>, fact: &Root) -> Applied {
+        let pi = match fact {
+            Root::Remembered { pi, address, mac, boots } => {
+                let Some(known) = self.pis.touch(Subject::Pi(*pi), now, Pi::stays) else {
+                    return Applied::default();
+                };
+                (known.mac, known.mac_proven) = (*mac, mac.is_some());
+                known.boots = boots.iter().rev().take(MOST_BOOTS).rev().cloned().collect();
+                if let Some(address) = *address {
+                    let evidence = Evidence::Mount;
+                    self.sit(*pi, Seat { address, mac: *mac, evidence, mounted: true, last: now });
+                }
+                *pi
+            }
+            Root::Mounted { pi, mac, evidence, .. } | Root::Moved { pi, mac, evidence, .. } => {
+                let address = client.unwrap_or(Ipv4Addr::UNSPECIFIED);
+                let evidence = (*evidence).max(Evidence::Mount);
+                self.sit(*pi, Seat { address, mac: *mac, evidence, mounted: true, last: now });
+                if let Some(known) = self.pis.get_mut(&Subject::Pi(*pi)) {
+                    if mac.is_some() {
+                        (known.mac, known.mac_proven) = (*mac, true);
+                    }
+                    if let Some(boot) = &mut known.boot {
+                        boot.mounted = true;
+                        boot.last = now;
+                    }
+                }
+                *pi
+            }
+            Root::Active { pi } => {
+                if let Some(seat) = self.pis.get_mut(&Subject::Pi(*pi)).and_then(|pi| pi.seat.as_mut())
+                    && Some(seat.address) == client
+                {
+                    (seat.last, seat.mounted) = (now, true);
+                }
+                *pi
+            }
+            Root::LayerMade { pi, .. } => {
+                if let Some(host) = client.and_then(|client| self.hosts.touch(client, now, Host::stays)) {
+                    host.layers += 1;
+                }
+                *pi
+            }
+            Root::MountRefused { .. } | Root::CallRefused { .. } => return Applied::default(),
+            Root::LayerReset { pi, .. }
+            | Root::LayerFailed { pi, .. }
+            | Root::BaseChanged { pi, .. }
+            | Root::Resumed { pi } => *pi,
+        };
+        Applied { subject: Some(Subject::Pi(pi)), ..Applied::default() }
+    }
+
+    /// A Pi is somewhere. A seat in use is not taken by weaker evidence; a refused claim never comes here.
+    fn sit(&mut self, pi: Prefix, new: Seat) {
+        let now = new.last;
+        let Some(known) = self.pis.touch(Subject::Pi(pi), now, Pi::stays) else { return };
+        let seat = match known.seat {
+            Some(seat) if seat.is_fresh(now) && seat.address == new.address => Seat {
+                mac: new.mac.or(seat.mac),
+                evidence: seat.evidence.max(new.evidence),
+                mounted: seat.mounted || new.mounted,
+                last: if seat.mounted && !new.mounted { seat.last } else { now },
+                ..new
+            },
+            Some(seat) if seat.is_fresh(now) && seat.evidence >= new.evidence && !new.mounted => seat,
+            _ => new,
+        };
+        known.seat = Some(seat);
+        if seat.mounted
+            && let Some(host) = self.hosts.touch(seat.address, now, Host::stays)
+        {
+            host.seated = Some(pi);
+        }
+    }
+}
+
+/// Reading.
+impl Registry {
+    pub(super) fn inventory(&self) -> Arc<Inventory> {
+        self.inventory.clone()
+    }
+
+    pub(super) fn pi(&self, pi: Prefix) -> Option<&Pi> {
+        self.pis.get(&Subject::Pi(pi))
+    }
+
+    pub(super) fn name_at(&self, address: Ipv4Addr) -> Option<Prefix> {
+        let sits = || self.sits_at(address);
+        let fetched = || self.hosts.get(&address)?.last_fetched().map(|fetched| fetched.pi);
+        let booting = || self.hosts.get(&address)?.subject.and_then(Subject::pi);
+        let inventory = self.inventory.at(address);
+        inventory.or_else(sits).or_else(|| self.name_by_dhcp(address)).or_else(fetched).or_else(booting)
+    }
+
+    /// Which Pi has its root in use at an address.
+    pub(super) fn sits_at(&self, address: Ipv4Addr) -> Option<Prefix> {
+        let pi = self.hosts.get(&address)?.seated?;
+        let seat = self.pi(pi)?.seat?;
+        (seat.address == address && seat.mounted && seat.is_fresh(self.now)).then_some(pi)
+    }
+
+    /// Whether this Pi is up at another address.
+    fn sits_elsewhere(&self, pi: Prefix, address: Ipv4Addr) -> bool {
+        let seat = self.pi(pi).and_then(|known| known.seat);
+        seat.is_some_and(|seat| seat.address != address && seat.is_fresh(self.now))
+    }
+
+    pub(super) fn now(&self) -> Duration {
+        self.now
+    }
+
+    pub(super) fn identity_at(&self, address: Ipv4Addr) -> Option<PiIdentity> {
+        self.adapter_at(address)?.identity
+    }
+
+    pub(super) fn mac_by_dhcp(&self, address: Ipv4Addr) -> Option<Mac> {
+        self.hosts.get(&address)?.mac
+    }
+
+    /// The Pi at an address, as its DHCP messages have it. A client that says nothing of itself is known if the inventory has
+    /// its MAC address: U-Boot, or an emulator.
+    pub(super) fn name_by_dhcp(&self, address: Ipv4Addr) -> Option<Prefix> {
+        let mac = self.mac_by_dhcp(address)?;
+        let identity =
+            self.adapters.get(&HardwareAddress::ethernet(mac)).and_then(|adapter| adapter.identity);
+        let listed = || Some(Prefix::Mac(mac)).filter(|mac| self.inventory.entry(*mac).is_some());
+        match identity.and_then(|identity| identity.prefix()) {
+            Some(serial) => self.name_of(Some(serial), Some(mac)),
+            None => listed(),
+        }
+    }
+
+    pub(super) fn boot_of(&self, address: Ipv4Addr, asked: Option<Prefix>) -> BootId {
+        let subject = self.subject_asked(address, asked);
+        let number = self.pis.get(&subject).and_then(|pi| pi.boot.as_ref()).map_or(0, |boot| boot.number);
+        BootId { pi: subject.pi(), number }
+    }
+
+    pub(super) fn boot_at(&self, address: Ipv4Addr, pi: Prefix) -> Option<&Boot> {
+        let here = self.hosts.get(&address)?.subject == Some(Subject::Pi(pi));
+        self.pi(pi)?.boot.as_ref().filter(|_| here)
+    }
+
+    pub(super) fn fetched(&self, address: Ipv4Addr, pi: Prefix) -> Option<Fetched> {
+        self.hosts.get(&address)?.fetched(pi)
+    }
+
+    /// Whether an adapter that has another address now fetched this Pi's system.
+    pub(super) fn fetched_elsewhere(&self, pi: Prefix, mac: Option<Mac>) -> bool {
+        let same = |fetched: Fetched| fetched.system && fetched.mac.is_some() && fetched.mac == mac;
+        mac.is_some() && self.hosts.values().any(|(_, host)| host.fetched(pi).is_some_and(same))
+    }
+
+    /// Layers that were made for a client at an address.
+    pub(crate) fn layers_made(&self, address: Ipv4Addr) -> u32 {
+        self.hosts.get(&address).map_or(0, |host| host.layers)
+    }
+
+    /// What the owner calls a Pi, or else its serial number or MAC address.
+    pub(crate) fn display_name(&self, subject: Subject) -> Option<Arc<str>> {
+        let pi = subject.pi()?;
+        let by_mac = || {
+            let mac = self.pi(pi)?.mac?;
+            self.inventory.entry(Prefix::Mac(mac))?.name.as_deref()
+        };
+        let own = self.inventory.entry(pi).and_then(|entry| entry.name.as_deref()).or_else(by_mac);
+        Some(own.map_or_else(|| pi.to_string().into(), Into::into))
+    }
+
+    /// The Pi that a client asks for as `asked`: its serial number's, unless that is another board's.
+    fn subject_asked(&self, address: Ipv4Addr, asked: Option<Prefix>) -> Subject {
+        match asked {
+            Some(asked) => {
+                Subject::Pi(self.name_of(Some(asked), self.mac_of_serial(address, asked)).unwrap_or(asked))
+            }
+            // A client that asks without a prefix in the middle of a boot has dropped it, as a Pi 4 does that finds no
+            // start4.elf with it.
+            None => self.subject_at(address),
+        }
+    }
+
+    pub(crate) fn subject_at(&self, address: Ipv4Addr) -> Subject {
+        let booting = || self.hosts.get(&address)?.subject?.pi();
+        let pi = self.sits_at(address).or_else(booting).or_else(|| self.name_at(address));
+        pi.map_or(Subject::Host(address), Subject::Pi)
+    }
+
+    fn subject(&self, address: Ipv4Addr, file: &str) -> Subject {
+        let asked = BootPath::parse(file.as_bytes()).ok().and_then(|path| Lookup::new(path).prefix());
+        self.subject_asked(address, asked)
+    }
+
+    fn subject_of(&self, hardware: &HardwareAddress) -> Option<Subject> {
+        let identity = self.adapters.get(hardware).and_then(|adapter| adapter.identity);
+        self.name_of(identity.and_then(|identity| identity.prefix()), hardware.mac()).map(Subject::Pi)
+    }
+
+    /// The name of a board with this serial number and MAC address. Two boards with one serial number are told apart by their
+    /// MAC addresses: the serial number is the one's that mounted its root with it, or is using it.
+    fn name_of(&self, serial: Option<Prefix>, mac: Option<Mac>) -> Option<Prefix> {
+        let Some(mac) = mac else { return serial };
+        let by_mac = Prefix::Mac(mac);
+        let Some(serial) = serial else { return Some(by_mac) };
+        let apart = self.pi(by_mac).is_some_and(|pi| pi.mac_proven);
+        let owner = self.pi(serial).and_then(|known| {
+            let seat = known.seat.filter(|seat| seat.is_fresh(self.now));
+            let uses = seat.filter(|_| known.identity.is_some()).and_then(|seat| seat.mac);
+            if known.mac_proven { known.mac } else { uses }
+        });
+        let other = owner.is_some_and(|owner| owner != mac);
+        Some(if apart || other { by_mac } else { serial })
+    }
+
+    /// The MAC address of a client that says by DHCP that it has this serial number.
+    fn mac_of_serial(&self, address: Ipv4Addr, serial: Prefix) -> Option<Mac> {
+        let mac = self.mac_by_dhcp(address)?;
+        let adapter = self.adapters.get(&HardwareAddress::ethernet(mac))?;
+        (adapter.identity?.prefix() == Some(serial)).then_some(mac)
+    }
+
+    fn adapter_at(&self, address: Ipv4Addr) -> Option<&Adapter> {
+        self.adapters.get(&HardwareAddress::ethernet(self.mac_by_dhcp(address)?))
+    }
+
+    fn began_by_dhcp(&self, address: Ipv4Addr) -> Option<Duration> {
+        self.adapter_at(address).filter(|adapter| adapter.identity.is_some()).map(|adapter| adapter.began)
+    }
+
+    fn nonce(&self, now: Duration) -> u32 {
+        u32::try_from(self.epoch + now.as_secs()).unwrap_or(u32::MAX)
+    }
+}
+
+impl Pi {
+    /// What has its root in use makes no room for a newcomer.
+    fn stays(&self) -> bool {
+        self.seat.is_some_and(|seat| seat.mounted)
+    }
+
+    fn deadline(&self) -> Option<Duration> {
+        self.boot.as_ref().and_then(Boot::deadline)
+    }
+
+    /// Begins a boot; its number.
+    fn begin(&mut self, now: Duration, nonce: u32) -> u32 {
+        if let Some(last) = self.boot.take() {
+            self.boots.push_back(last.record());
+            while self.boots.len() > MOST_BOOTS {
+                self.boots.pop_front();
+            }
+        }
+        let last = self.boots.back();
+        let number = last.map_or(0, |last| last.number) + 1;
+        // Two boots within a second are two all the same.
+        let nonce = last.map_or(nonce, |last| nonce.max(u32::try_from(last.began + 1).unwrap_or(nonce)));
+        self.boot = Some(Boot::new(number, now, nonce));
+        number
+    }
+}
+
+fn boot_file(file: &str) -> Option<BootFile> {
+    BootFile::find(&Lookup::new(BootPath::parse(file.as_bytes()).ok()?).file(), None)
+}
+
+/// A file's name without the Pi's directory.
+fn plain(file: &str) -> Option<String> {
+    Some(Lookup::new(BootPath::parse(file.as_bytes()).ok()?).file().to_string())
+}
+
+/// Pis, addresses and adapters that are known at a time, each: a rack of a thousand Pis, and then some.
+const MOST: usize = 4096;
+
+/// A client that is refused asks again every second; that is told once a minute.
+const TELL_AGAIN: Duration = Duration::from_secs(60);
+
+/// Boots of a Pi that are kept.
+const MOST_BOOTS: usize = 8;

@@ -1,0 +1,99 @@
+//! What is served: read from the configuration at the start, and again when it changes.
+
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::bus::Bus;
+use crate::cli;
+use crate::config::{Config, Settings};
+use crate::events;
+use crate::exit::{Exit, Failed};
+use crate::roots::Roots;
+use crate::storage::{BootStorage, Budget, Inbox, Sources, Trees};
+
+/// The configuration that the options and the file amount to.
+pub(super) fn configure(options: &cli::Serve) -> Result<Config, Failed> {
+    let written = options.config.as_deref().map(Settings::read).transpose()?.unwrap_or_default();
+    options.settings.clone().or(written)?.resolve()
+}
+
+/// The storage of one loop.
+pub(super) fn open(
+    config: &Config,
+    roots: Option<Arc<Roots>>,
+    bus: &Bus,
+    budget: &Budget,
+) -> Result<BootStorage, Failed> {
+    let trees = Trees::new(sources(config, roots, budget)?, bus.clone(), budget.clone());
+    check(config, &trees)?;
+    Ok(BootStorage { trees: Rc::new(trees), inbox: inbox(config)? })
+}
+
+/// Puts into effect what can be without a restart. What is left, and what the operator should know, is the second value.
+pub(super) fn reload(
+    new: &Config,
+    running: &Config,
+    trees: &Trees,
+    bus: &Bus,
+) -> Result<(Option<Inbox>, Vec<events::Server>), Failed> {
+    let roots = trees.roots();
+    // Nothing changes unless all is right.
+    let sources = sources(new, roots.clone(), &trees.budget())?;
+    let tried = Trees::new(sources.clone(), bus.clone(), trees.budget());
+    check(new, &tried)?;
+    let mut notices: Vec<_> = notices(&tried).collect();
+    let inbox = inbox(new)?;
+    let root_stays = new.root == running.root && (roots.is_none() || new.tree == running.tree);
+    if !root_stays || needs_restart(running, new) {
+        notices.push(events::Server::NeedsRestart);
+    }
+    bus.set_inventory(Arc::new(new.inventory.clone()));
+    if root_stays {
+        trees.set_sources(sources);
+    }
+    Ok((inbox, notices))
+}
+
+/// What the operator should know of the trees.
+pub(super) fn notices(trees: &Trees) -> impl Iterator<Item = events::Server> {
+    let tree = trees.tree_for_anyone().ok().filter(|tree| !tree.has_config());
+    tree.into_iter().map(|tree| events::Server::NoConfig { tree: tree.path().display().to_string() })
+}
+
+fn sources(config: &Config, roots: Option<Arc<Roots>>, budget: &Budget) -> Result<Sources, Failed> {
+    let base = super::roots::base(config, budget.clone())?;
+    Ok(Sources {
+        base,
+        roots,
+        templates: config.templates.clone(),
+        rewrite: config.root.rewrite,
+        server: config.dhcp.as_ref().and_then(|dhcp| dhcp.boot_server),
+    })
+}
+
+/// Whether any Pi would find anything there.
+fn check(config: &Config, trees: &Trees) -> Result<(), Failed> {
+    trees.tree_for_anyone().map_err(|error| Failed::new(Exit::Tree, error))?;
+    for (pi, entry) in config.inventory.entries() {
+        if let Some(tree) = entry.tree.as_ref().filter(|tree| !tree.is_dir()) {
+            return Err(Failed::new(Exit::Tree, format!("[pi.{pi}]: {} is no directory", tree.display())));
+        }
+    }
+    Ok(())
+}
+
+fn inbox(config: &Config) -> Result<Option<Inbox>, Failed> {
+    let open = |path: &Path| {
+        Inbox::open_at(path, config.overwrite).map_err(|error| {
+            Failed::new(Exit::Tree, format!("cannot take files into {}: {error}", path.display()))
+        })
+    };
+    config.allow_upload.as_deref().map(open).transpose()
+}
+
+fn needs_restart(running: &Config, new: &Config) -> bool {
+    let fixed = |config: &Config| (config.max_transfers, config.threads, config.log_format);
+    (&running.listen, &running.net, &running.dhcp, fixed(running))
+        != (&new.listen, &new.net, &new.dhcp, fixed(new))
+}
