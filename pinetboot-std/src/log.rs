@@ -8,6 +8,8 @@ mod dhcp;
 mod nfs;
 mod root;
 mod server;
+#[cfg(test)]
+mod tests;
 mod tftp;
 
 use crate::events::{Event, Fact, Listener};

@@ -1,7 +1,9 @@
 //! Log lines: for people, the message alone; for machines, every field as JSON.
 
 use tracing::Level;
-use tracing_subscriber::fmt::format::debug_fn;
+use tracing::field::Field;
+use tracing_subscriber::fmt::FormatFields;
+use tracing_subscriber::fmt::format::{Writer, debug_fn};
 
 use crate::config::LogFormat;
 
@@ -12,16 +14,20 @@ pub fn start(format: LogFormat, level: Level) {
     let started = match format {
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
         LogFormat::Text => {
-            let message_only = debug_fn(|writer, field, value| match field.name() {
-                "message" => write!(writer, "{value:?}"),
-                _ => Ok(()),
-            });
             let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
-            builder.fmt_fields(message_only).with_ansi(colours).try_init()
+            builder.fmt_fields(message_only()).with_ansi(colours).try_init()
         }
     };
     // Started twice in one process, as tests do: lines go where they went before.
     let _before = started;
+}
+
+/// The message of a line, without its fields.
+pub(crate) fn message_only() -> impl for<'writer> FormatFields<'writer> + Clone {
+    debug_fn(|writer: &mut Writer<'_>, field: &Field, value: &dyn std::fmt::Debug| match field.name() {
+        "message" => write!(writer, "{value:?}"),
+        _ => Ok(()),
+    })
 }
 
 /// What `-v` and `-q` amount to.

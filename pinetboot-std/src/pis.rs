@@ -17,6 +17,8 @@ mod host;
 mod inventory;
 mod registry;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::net::Ipv4Addr;

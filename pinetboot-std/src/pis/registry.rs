@@ -204,7 +204,7 @@ impl Registry {
         identity: PiIdentity,
     ) -> Vec<Fact> {
         let mut follows = Vec::new();
-        let Some(adapter) = self.adapters.touch(hardware, now, |adapter| adapter.address.is_some()) else {
+        let Some(adapter) = self.adapters.touch(hardware, now, |_| false) else {
             return follows;
         };
         adapter.identity = Some(identity);
@@ -246,7 +246,7 @@ impl Registry {
     }
 
     fn has_address(&mut self, now: Duration, hardware: HardwareAddress, address: Ipv4Addr) {
-        let Some(adapter) = self.adapters.touch(hardware, now, |adapter| adapter.address.is_some()) else {
+        let Some(adapter) = self.adapters.touch(hardware, now, |_| false) else {
             return;
         };
         adapter.address = Some(address);
@@ -322,7 +322,7 @@ impl Registry {
         // It has the whole file, so it is there: a request alone may come with a forged address.
         let stage = boot_file(file).map(|file| file.stage);
         if let Subject::Pi(pi) = subject {
-            let system = stage.is_none_or(|stage| stage == Stage::Kernel);
+            let system = stage.is_none_or(|stage| SYSTEM.contains(&stage));
             if let Some(host) = self.hosts.touch(address, now, Host::stays) {
                 host.fetch(Fetched { pi, system, mac: *mac });
             }
@@ -553,7 +553,7 @@ impl Registry {
         let apart = self.pi(by_mac).is_some_and(|pi| pi.mac_proven);
         let owner = self.pi(serial).and_then(|known| {
             let seat = known.seat.filter(|seat| seat.is_fresh(self.now));
-            let uses = seat.filter(|_| known.identity.is_some()).and_then(|seat| seat.mac);
+            let uses = seat.filter(|seat| seat.evidence >= Evidence::Dhcp).and_then(|seat| seat.mac);
             if known.mac_proven { known.mac } else { uses }
         });
         let other = owner.is_some_and(|owner| owner != mac);
@@ -618,6 +618,9 @@ fn plain(file: &str) -> Option<String> {
 
 /// Pis, addresses and adapters that are known at a time, each: a rack of a thousand Pis, and then some.
 const MOST: usize = 4096;
+
+/// What a bootloader fetches last: after it runs what it fetched.
+const SYSTEM: [Stage; 3] = [Stage::BootImage, Stage::ArmStub, Stage::Kernel];
 
 /// A client that is refused asks again every second; that is told once a minute.
 const TELL_AGAIN: Duration = Duration::from_secs(60);

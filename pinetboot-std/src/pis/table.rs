@@ -99,9 +99,9 @@ mod tests {
     }
 
     #[test]
-    fn a_million_made_up_keys_cost_a_bounded_amount() {
+    fn a_flood_of_made_up_keys_cost_a_bounded_amount() {
         let mut table = Table::<u32, u32>::new(4096);
-        for key in 0..1_000_000 {
+        for key in 0..50_000 {
             assert!(table.touch(key, second(key), |_| false).is_some());
         }
         assert!(table.rows.len() <= 4096);

@@ -1,11 +1,14 @@
 //! An NFS client that holds on to a file handle: by TCP, from a source port below 1024, as the kernel's.
 
 use std::fs;
-use std::net::SocketAddrV4;
+use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::time::{Duration, Instant};
 
 use nfs3_types::nfs3::{Nfs3Option, nfs_fh3, nfsstat3};
 use nfs3_types::xdr_codec::Opaque;
+
+use pinetboot_core::dhcp::{Profile, Selected};
+use pinetboot_core::pi::PiIdentity;
 
 use super::nfs_client::{Client, mode};
 
@@ -43,9 +46,25 @@ pub(crate) fn ask(what: &str) {
                 }
             }
         }
+        ["forge", address, serial] => forge(address, serial),
         ["change", server, file] => change(&mut connect(server), &read(file)),
         _ => panic!("{what}"),
     }
+}
+
+/// Says by DHCP that a board with this serial number, and a MAC address that is made up, takes an address.
+fn forge(address: &str, serial: &str) {
+    let serial = u32::from_str_radix(serial, 16).unwrap();
+    let profile = Profile::Pi(PiIdentity::repeated(serial).unwrap());
+    let mac = [2, 0xf0, 0, 0, 0, 1];
+    let selected = Selected { address: address.parse().unwrap(), server: Ipv4Addr::new(192, 0, 2, 99) };
+    let socket = UdpSocket::bind("0.0.0.0:68").unwrap();
+    socket.set_broadcast(true).unwrap();
+    let mut message = [0; 1500];
+    let len = profile.discover(mac, 77, 0, &mut message).unwrap();
+    socket.send_to(&message[..len], "10.77.3.255:67").unwrap();
+    let len = profile.request(mac, 77, 0, &selected, &mut message).unwrap();
+    socket.send_to(&message[..len], "10.77.3.255:67").unwrap();
 }
 
 /// What is copied into the layer by this, and renamed there, is to its client the same file all the time.

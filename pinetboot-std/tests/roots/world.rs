@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::{MetadataExt, symlink};
+
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -23,7 +24,7 @@ pub(crate) struct World {
 pub(crate) struct Pi {
     namespace: Namespace,
     /// How it reaches the server.
-    server: String,
+    pub(crate) server: String,
     dir: PathBuf,
 }
 
@@ -153,6 +154,20 @@ impl Pi {
     pub(crate) fn boot(&self, serial: &str) {
         self.get(&format!("{serial}/config.txt"));
         self.get(&format!("{serial}/kernel8.img"));
+    }
+
+    /// Takes an address by DHCP, as a Pi 5 with the serial number bd989ae1, instead of the one that it has.
+    pub(crate) fn ask_for_an_address(&self) {
+        let script = self.dir.join(format!("udhcpc-{}", self.server));
+        let text = "#!/bin/sh\n[ \"$1\" = bound ] || exit 0\nip address flush dev eth\nip address add $ip/24 dev eth\n";
+        fs::write(&script, text).unwrap();
+        fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+        let mut command = self.namespace.command("busybox");
+        command.args(["udhcpc", "-i", "eth", "-n", "-q", "-f", "-s"]).arg(&script);
+        command.args(["-V", "PXEClient:Arch:00000:UNDI:002001", "-x", "0x5d:0000"]);
+        command.args(["-x", "0x61:00525069357041d000dde8271ee19a98bd"]);
+        let (fine, said) = run(&mut command);
+        assert!(fine, "{said}");
     }
 
     pub(crate) fn try_get(&self, name: &str) -> Result<String, String> {

@@ -1,0 +1,185 @@
+//! The log of a recorded list of events, as text: one place to read how the log sounds, and to see what a change does to it.
+
+use std::io::{self, Write};
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use pinetboot_core::Direction;
+use pinetboot_core::dhcp::{HardwareAddress, Silence};
+use pinetboot_core::pi::{PiIdentity, Prefix, Stage};
+use pinetboot_core::tftp::{ErrorCode, Options, Outcome};
+use tracing::Level;
+
+use super::Log;
+use crate::events::{
+    Boot, Cause, Dhcp, Event, Evidence, Fact, Finished, Listener, Nfs, Root, Server, Tftp, Transfers,
+};
+
+/// Where lines go.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The lines that these events make, with their levels.
+fn log(events: &[Event], level: Level) -> String {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(move || writer.clone())
+        .without_time()
+        .with_target(false)
+        .with_ansi(false)
+        .fmt_fields(crate::logging::message_only())
+        .finish();
+    tracing::subscriber::with_default(subscriber, || events.iter().for_each(|event| Log.listen(event)));
+    let text = lines.0.lock().unwrap().clone();
+    String::from_utf8(text).unwrap().lines().map(str::trim_start).collect::<Vec<_>>().join("\n")
+}
+
+const HERE: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 113);
+const THERE: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 200);
+const KITCHEN: Prefix = Prefix::Serial(0xbd98_9ae1);
+
+fn event(client: Option<Ipv4Addr>, pi: Option<&str>, fact: impl Into<Fact>) -> Event {
+    Event { at: Duration::ZERO, pi: pi.map(Into::into), client, again: false, fact: fact.into() }
+}
+
+fn finished(file: &str, outcome: Outcome, bytes: u64, message: Option<&str>) -> Event {
+    let finished = Finished {
+        peer: SocketAddrV4::new(HERE, 4000),
+        mac: None,
+        direction: Direction::Read,
+        file: file.into(),
+        outcome,
+        message: message.map(Into::into),
+        seconds: 0.5,
+        bytes,
+        resent: 0,
+        probe: false,
+        lacks_last_ack: false,
+    };
+    event(Some(HERE), Some("kitchen"), Tftp::Finished(finished))
+}
+
+/// A boot from DHCP to the root, and a third host that wants the root, too.
+fn recorded() -> Vec<Event> {
+    let hardware = HardwareAddress::ethernet([0xd8, 0x3a, 0xdd, 0xe8, 0x27, 0x1e]);
+    let identity = PiIdentity::parse(b"\x00RPi5\x70\x41\xd0\x00\xdd\xe8\x27\x1e\xe1\x9a\x98\xbd").unwrap();
+    let kitchen = |fact: Fact| event(Some(HERE), Some("kitchen"), fact);
+    let peer = SocketAddrV4::new(HERE, 4000);
+    let requested = |file: &str| {
+        let (file, options, direction) = (file.into(), Options::default(), Direction::Read);
+        kitchen(Tftp::Requested { peer, direction, file, options }.into())
+    };
+    let cause = Cause::Discover { hardware: hardware.to_string(), identity };
+    let missing = Tftp::Refused {
+        peer,
+        direction: Direction::Read,
+        file: "bd989ae1/bcm2712-rpi-5-b.dtb".into(),
+        code: ErrorCode::FILE_NOT_FOUND,
+        answer: "file not found",
+        place: Some("/srv/tftp/bcm2712-rpi-5-b.dtb".into()),
+        cause: Some("No such file or directory".into()),
+        harmless: false,
+    };
+    let refused = |again| {
+        let why = String::from("that Pi is up at 10.9.0.113, last heard 3 s ago");
+        let refused = Root::MountRefused { pi: Some(KITCHEN), path: "/bd989ae1".into(), why, failed: false };
+        Event { again, ..event(Some(THERE), None, refused) }
+    };
+    vec![
+        event(None, Some("kitchen"), Boot::Began { number: 3, by: cause }),
+        event(Some(HERE), Some("kitchen"), Dhcp::Leased { hardware, address: HERE }),
+        requested("bd989ae1/config.txt"),
+        finished("bd989ae1/config.txt", Outcome::Complete { bytes: 51 }, 51, None),
+        kitchen(Boot::Stage { stage: Stage::Config, seconds: 0.1 }.into()),
+        kitchen(missing.into()),
+        kitchen(
+            Boot::Rendered {
+                pi: Some(KITCHEN),
+                token: true,
+                file: "cmdline.txt".into(),
+                changes: Some("root=/dev/nfs instead of root=PARTUUID=1-02".into()),
+                unknown: vec!["mac"],
+            }
+            .into(),
+        ),
+        finished("bd989ae1/kernel_2712.img", Outcome::PeerError(ErrorCode::DISK_FULL), 3000, Some("no room")),
+        finished("bd989ae1/kernel_2712.img", Outcome::Complete { bytes: 3_000_000 }, 3_000_000, None),
+        kitchen(
+            Boot::KernelSent {
+                number: 3,
+                files: 2,
+                bytes: 3_000_051,
+                seconds: 0.4,
+                since_dhcp: Some(2.9),
+                missing: 1,
+                resent: 0,
+            }
+            .into(),
+        ),
+        kitchen(Root::LayerMade { pi: KITCHEN, image: "trixie".into(), host_name: "kitchen".into() }.into()),
+        kitchen(
+            Root::Mounted { pi: KITCHEN, path: "/bd989ae1-1".into(), mac: None, evidence: Evidence::Dhcp }
+                .into(),
+        ),
+        kitchen(Root::Active { pi: KITCHEN }.into()),
+        refused(false),
+        refused(true),
+        event(None, None, Dhcp::Unanswered { hardware, why: Silence::Exhausted }),
+        event(
+            Some(THERE),
+            None,
+            Nfs::CallRefused {
+                peer: SocketAddrV4::new(THERE, 700),
+                program: 100_003,
+                version: 4,
+                procedure: 0,
+                why: "NFS version 4 is not served, only 3 to 3".into(),
+                remedy: Some("Write vers=3 into the mount options of the command line (nfsroot=..,vers=3)"),
+            },
+        ),
+        event(None, None, Server::Stopped(Transfers { open: 2, rejected: 5 })),
+    ]
+}
+
+#[test]
+fn the_log_of_a_recorded_boot() {
+    let expected = "\
+INFO kitchen asks by DHCP whom to boot from: Raspberry Pi 5 Model B Rev 1.0 (8 GB), serial bd989ae1, d8:3a:dd:e8:27:1e, boot 3
+INFO kitchen (d8:3a:dd:e8:27:1e) has the address 10.9.0.113
+INFO kitchen (10.9.0.113) sent bd989ae1/config.txt: 51 B in 0.50 s (102 B/s)
+INFO kitchen (10.9.0.113) reached stage: config
+WARN kitchen (10.9.0.113) asked for bd989ae1/bcm2712-rpi-5-b.dtb: there is no /srv/tftp/bcm2712-rpi-5-b.dtb
+WARN {mac} in cmdline.txt is not known for kitchen (10.9.0.113), and left empty
+INFO kitchen (10.9.0.113) gets cmdline.txt with root=/dev/nfs instead of root=PARTUUID=1-02
+WARN kitchen (10.9.0.113) ended bd989ae1/kernel_2712.img after 3.00 kB: error 3, disk full or allocation exceeded: \"no room\"
+INFO kitchen (10.9.0.113) sent bd989ae1/kernel_2712.img: 3.00 MB in 0.50 s (6.00 MB/s)
+INFO kitchen (10.9.0.113) has its kernel: files: 2, 3.00 MB in 0.4 s, 2.9 s after it asked by DHCP; not there: 1; packets sent again: 0
+INFO kitchen has a root of its own on trixie, as kitchen
+INFO kitchen (10.9.0.113) mounts its root
+WARN 10.9.0.200 does not get /bd989ae1: that Pi is up at 10.9.0.113, last heard 3 s ago
+WARN all addresses are taken, so d8:3a:dd:e8:27:1e gets none: give a larger --lease-range, or wait until leases are over
+WARN 10.9.0.200 is refused: NFS version 4 is not served, only 3 to 3. Write vers=3 into the mount options of the command line (nfsroot=..,vers=3)
+INFO stopped, ending 2 transfers";
+    assert_eq!(log(&recorded(), Level::INFO), expected);
+}
+
+#[test]
+fn what_is_frequent_is_for_those_who_ask_for_more() {
+    let log = log(&recorded(), Level::DEBUG);
+    assert!(log.contains("DEBUG 10.9.0.113:4000 wants bd989ae1/config.txt"), "{log}");
+    assert_eq!(log.matches("does not get /bd989ae1").count(), 2, "{log}");
+    assert!(log.ends_with("DEBUG 5 datagrams were no part of any transfer"), "{log}");
+}
