@@ -31,6 +31,7 @@ enum Part<'a> {
     Number(u32),
     Flag(bool),
     Bytes(&'a [u8]),
+    Zeros(u8),
 }
 
 fuzz_target!(|calls: Calls<'_>| {
@@ -49,6 +50,7 @@ fuzz_target!(|calls: Calls<'_>| {
                 Part::Number(number) => bytes.extend(number.to_be_bytes()),
                 Part::Flag(flag) => bytes.extend(u32::from(*flag).to_be_bytes()),
                 Part::Bytes(value) => bytes.extend_from_slice(value),
+                Part::Zeros(count) => bytes.resize(bytes.len() + usize::from(*count), 0),
             }
         }
         let answer = server.datagram(client, &bytes).expect("every call is answered");

@@ -91,9 +91,9 @@ pub enum MountErrorKind {
 /// Why there is no export of some id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Absent {
-    /// There is none: the client's handle is stale.
+    /// There is none, and never will be again: the client's handle is stale (`NFS3ERR_STALE`).
     Unknown,
-    /// It is being made ready.
+    /// It is being made ready: the client is to ask again (`NFS3ERR_JUKEBOX`).
     NotYet,
 }
 
