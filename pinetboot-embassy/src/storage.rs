@@ -1,7 +1,7 @@
 //! Where boot files are on a board.
 
 pub use pinetboot_core::Then;
-use pinetboot_core::pi::Lookup;
+use pinetboot_core::pi::{Lookup, Place};
 use pinetboot_core::{File, NoUpload, OneOf, OpenError, OpenRequest, Storage};
 
 use crate::archive::Archive;
@@ -24,8 +24,11 @@ impl<'a> Storage for Flash<'a> {
     async fn open(&mut self, request: &OpenRequest<'_>) -> Result<&'a [u8], OpenError> {
         let lookup = Lookup::new(request.path);
         let found = self.0.look_up(lookup.prefix(), &lookup.file());
-        let file = if found.has_directory { found.own } else { found.shared };
-        file.ok_or(OpenError::NotFound)
+        match lookup.place(|_| found.own) {
+            Place::Own(file) => file,
+            Place::Shared => found.shared,
+        }
+        .ok_or(OpenError::NotFound)
     }
 }
 
