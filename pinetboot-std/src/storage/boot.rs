@@ -15,8 +15,7 @@ use pinetboot_core::BootPath;
 use pinetboot_core::pi::Prefix;
 use tracing::{debug, info, warn};
 
-use super::tree::{Miss, Tree};
-use super::{Content, Opened};
+use super::{Content, Miss, Opened, Tree};
 use crate::render::Recipe;
 use crate::roots::Golden;
 
