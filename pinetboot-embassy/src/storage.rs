@@ -46,3 +46,35 @@ impl<A: Placed, B: Placed> Placed for OneOf<A, B> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::vec::Vec;
+
+    use pinetboot_core::{block_on, conformance};
+
+    use super::*;
+
+    /// As `tar --format=ustar` makes it (POSIX.1-1988, section 10.1.1).
+    fn ustar(files: &[(&str, &[u8])]) -> Vec<u8> {
+        let mut archive = Vec::new();
+        for (name, bytes) in files {
+            let mut header = [0; 512];
+            header[..name.len()].copy_from_slice(name.as_bytes());
+            header[124..136].copy_from_slice(std::format!("{:011o}\0", bytes.len()).as_bytes());
+            header[156] = b'0';
+            header[257..265].copy_from_slice(b"ustar\x0000");
+            archive.extend(header);
+            archive.extend(*bytes);
+            archive.resize(archive.len().next_multiple_of(512), 0);
+        }
+        archive.resize(archive.len() + 1024, 0);
+        archive
+    }
+
+    #[test]
+    fn conforms() {
+        let archive = ustar(&conformance::FILES);
+        block_on(conformance::storage(&mut Flash(Archive::new(&archive))));
+    }
+}
