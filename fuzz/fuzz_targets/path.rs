@@ -5,7 +5,7 @@ use std::path::{Component, Path};
 
 use libfuzzer_sys::fuzz_target;
 use pinetboot_core::BootPath;
-use pinetboot_core::pi::{BootFile, Lookup, Model};
+use pinetboot_core::pi::{BootFile, Lookup, Model, Place};
 
 fuzz_target!(|name: &[u8]| {
     let Ok(path) = BootPath::parse(name) else { return };
@@ -26,12 +26,16 @@ fuzz_target!(|name: &[u8]| {
     assert!(Path::new(&clean).components().all(|component| matches!(component, Component::Normal(_))));
 
     let lookup = Lookup::new(path);
-    let candidates: Vec<_> = lookup.candidates().map(|candidate| candidate.to_string()).collect();
-    assert_eq!(candidates.len(), 1 + usize::from(lookup.prefix().is_some()));
-    for candidate in candidates {
-        assert!(BootPath::parse(candidate.as_bytes()).is_ok());
-        assert!(candidate.to_lowercase().ends_with(&lookup.file().to_string().to_lowercase()));
+    let file = lookup.file().to_string();
+    let place = match lookup.place(Some) {
+        Place::Own(prefix) => format!("{prefix}/{file}"),
+        Place::Shared => file.clone(),
+    };
+    assert_eq!(place.to_lowercase(), clean.to_lowercase());
+    for name in [file, place] {
+        assert!(BootPath::parse(name.as_bytes()).is_ok());
     }
+    assert_eq!(lookup.place(|_| None::<()>), Place::Shared);
     for model in Model::ALL {
         let _ = BootFile::find(&lookup.file(), Some(model));
     }

@@ -66,7 +66,8 @@
 //! # Features
 //!
 //! `log`, `defmt` (log decisions, and `defmt::Format` for the public types), `smoltcp` (the network trait on a polled
-//! smoltcp interface). None by default.
+//! smoltcp interface), `testing` (the suites of `conformance`, which every network and every storage should pass). None by
+//! default.
 
 #![no_std]
 #![forbid(unsafe_code)]
@@ -78,6 +79,8 @@ extern crate std;
 mod fmt;
 
 mod client;
+#[cfg(feature = "testing")]
+pub mod conformance;
 pub mod dhcp;
 pub mod event;
 mod net;

@@ -27,7 +27,11 @@ pub trait Net {
     /// The next datagram, or `None` once `deadline` has passed.
     ///
     /// Whatever was sent has left before this waits. A deadline in the past means: do not wait, but still hand out a
-    /// datagram that is already here.
+    /// datagram that is already here. [`Instant::MAX`] is never over.
+    ///
+    /// A datagram that is longer than the network's memory is dropped. To a port that takes requests it may be handed out
+    /// cut, if more than 512 bytes are left: the longest request that there may be (RFC 2347), so that one that is too long is
+    /// known for that.
     ///
     /// # Errors
     ///
@@ -50,7 +54,8 @@ pub trait Net {
         Some(at)
     }
 
-    /// Gives back what [`open`](Self::open) gave. Datagrams already sent from it still leave.
+    /// Gives back what [`open`](Self::open) gave. Datagrams already sent from it still leave; one that is sent from it after
+    /// that may get lost, and does no harm.
     fn close(&mut self, local: Self::Local) {
         let _ = local;
     }

@@ -8,14 +8,14 @@
 //! * [`Revision`] is the board revision code of `/proc/cpuinfo`, read to a [`Board`], its memory and its [`Processor`].
 //! * [`Model`] is the family as far as netboot cares: which boot code asks for files. A CM5 and a Pi 500 are a
 //!   [`Model::Pi5`].
-//! * [`Lookup`] splits `7bf18f79//config.txt` into a [`Prefix`] and a name, and says in which order a server should try
-//!   them: the Pi's own directory, then the directory all of them share.
+//! * [`Lookup`] splits `7bf18f79//config.txt` into a [`Prefix`] and a name, and says where a server looks for it: in the
+//!   Pi's own directory if it has one, else in the directory that all Pis share ([`Place`]).
 //! * [`BootFile`] says for a name which [`Stage`] of the boot it belongs to, and what it means ([`Need`]) if it is
 //!   missing: much of what a healthy Pi asks for is not there. [`BOOT_FILES`] is the table behind it.
 //!
 //! ```
 //! use pinetboot_core::BootPath;
-//! use pinetboot_core::pi::{BootFile, Lookup, Model, Need, PiIdentity, Prefix, Stage};
+//! use pinetboot_core::pi::{BootFile, Lookup, Model, Need, PiIdentity, Place, Prefix, Stage};
 //!
 //! // From the DISCOVER of a Pi 5 ...
 //! let option_97 = b"\x00RPi5\x70\x41\xd0\x00\xdd\xe8\x27\x1e\xe1\x9a\x98\xbd";
@@ -26,8 +26,7 @@
 //! // ... and from a request that follows it.
 //! let lookup = Lookup::new(BootPath::parse(b"bd989ae1//config.txt").unwrap());
 //! assert_eq!(lookup.prefix(), Some(Prefix::Serial(pi.serial().unwrap())));
-//! let tried: Vec<_> = lookup.candidates().map(|candidate| candidate.to_string()).collect();
-//! assert_eq!(tried, ["bd989ae1/config.txt", "config.txt"]);
+//! assert_eq!(lookup.place(|_| None::<&str>), Place::Shared, "it has no directory of its own");
 //!
 //! let file = BootFile::find(&lookup.file(), pi.model()).unwrap();
 //! assert_eq!((file.stage, file.need), (Stage::Config, Need::Required));
@@ -54,7 +53,7 @@ mod revision;
 
 pub use files::{BOOT_FILES, BootFile, Need, Row, Stage};
 pub use identity::PiIdentity;
-pub use lookup::{Candidate, Candidates, Lookup, Prefix};
+pub use lookup::{Lookup, Place, Prefix};
 pub use revision::{Board, Manufacturer, Processor, Revision};
 
 use core::fmt;

@@ -11,6 +11,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use pinetboot_core::conformance::{self, End};
 use pinetboot_core::server::Session;
 use pinetboot_core::smoltcp::{Clock, Pool, Port, Stack};
 use pinetboot_core::tftp::{ErrorCode, Limits, Options, Outcome, PORT, Packet, Patience, Request};
@@ -19,7 +20,7 @@ use pinetboot_core::{
 };
 use smoltcp::iface::{Config, Interface, SocketSet, SocketStorage};
 use smoltcp::phy::{self, ChecksumCapabilities, Device, DeviceCapabilities, FaultInjector, Medium};
-use smoltcp::socket::udp;
+use smoltcp::socket::{Socket, udp};
 use smoltcp::wire::{
     EthernetAddress, EthernetFrame, EthernetProtocol, EthernetRepr, IpCidr, IpProtocol, Ipv4Packet, Ipv4Repr,
     UdpPacket, UdpRepr,
@@ -144,6 +145,22 @@ fn a_single_socket_does() {
     }
 }
 
+/// The suite for networks, with ports for transfers and without.
+#[test]
+fn conforms() {
+    fn run<const SOCKETS: usize>() {
+        let wire = Wire::new(2);
+        let mut tested = host::<SOCKETS>(&wire, SERVER, 1);
+        let mut other = host::<1>(&wire, 1, 1);
+        let (_, Socket::Udp(socket)) = other.stack_mut().sockets.iter().next().unwrap();
+        let port = socket.endpoint().port;
+        let peer = End { net: &mut other, local: Port::FIRST, address: SocketAddrV4::new(address(1), port) };
+        wire.finish(conformance::net(&mut tested, SocketAddrV4::new(address(SERVER), PORT), peer));
+    }
+    run::<3>();
+    run::<1>();
+}
+
 #[test]
 fn a_port_is_named_by_a_byte() {
     assert_eq!(size_of::<<Host<4> as Net>::Local>(), 1);
@@ -265,6 +282,18 @@ impl Wire {
             }
             if clients.iter().all(|(_, done)| done.is_some()) {
                 return clients.into_iter().filter_map(|(_, done)| done).collect();
+            }
+            self.0.borrow_mut().pass();
+        }
+    }
+
+    /// Runs this to its end, whose hosts take turns.
+    fn finish<T>(&self, future: impl Future<Output = T>) -> T {
+        let mut context = Context::from_waker(Waker::noop());
+        let mut future = pin!(future);
+        loop {
+            if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
+                return output;
             }
             self.0.borrow_mut().pass();
         }

@@ -45,9 +45,9 @@ impl<'a> Archive<'a> {
             if let (Some(prefix), Some((directory, name))) = (prefix, entry.split_first())
                 && Prefix::parse(directory) == Some(prefix)
             {
-                found.has_directory = true;
+                let own = found.own.get_or_insert(None);
                 if name.is(file.components()) {
-                    found.own = Some(name.bytes);
+                    *own = Some(name.bytes);
                 }
             }
         }
@@ -58,10 +58,8 @@ impl<'a> Archive<'a> {
 /// What [`Archive::look_up`] found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Found<'a> {
-    /// Whether that Pi has a directory of its own.
-    pub has_directory: bool,
-    /// The file in that.
-    pub own: Option<&'a [u8]>,
+    /// The file in the directory of that Pi, if it has one of its own.
+    pub own: Option<Option<&'a [u8]>>,
     /// The file in the directory that all share.
     pub shared: Option<&'a [u8]>,
 }

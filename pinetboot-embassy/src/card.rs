@@ -21,7 +21,7 @@ use embassy_sync::signal::Signal;
 use embassy_time::{Duration, Timer};
 use embedded_sdmmc::{Block, BlockDevice};
 use heapless::String;
-use pinetboot_core::pi::{Lookup, Prefix};
+use pinetboot_core::pi::{self, Lookup, Prefix};
 use pinetboot_core::{File, NoUpload, OpenError, OpenRequest, Storage};
 
 use crate::appliance::TRANSFERS;
@@ -396,16 +396,23 @@ impl<'a, D: Removable> CardReader<'a, D> {
         }
     }
 
-    /// As everywhere: a Pi that has a directory of its own gets nothing else.
     fn look_up(&mut self, volume: &Volume, name: &Name) -> Result<Option<Entry>, Error> {
-        let mut own = None;
-        if let Some(prefix) = name.own {
-            let mut directory = String::<17>::new();
-            let _fits = write!(directory, "{prefix}");
-            own = volume.look_up(&mut self.blocks, None, [directory.as_str()].into_iter())?;
-        }
-        let own = own.filter(|entry| entry.is_directory);
-        volume.look_up(&mut self.blocks, own.as_ref(), name.path.split('/'))
+        let own = match name.own {
+            Some(prefix) => self.own_directory(volume, prefix)?,
+            None => None,
+        };
+        let directory = match pi::Place::from(own) {
+            pi::Place::Own(directory) => Some(directory),
+            pi::Place::Shared => None, // the card's root
+        };
+        volume.look_up(&mut self.blocks, directory.as_ref(), name.path.split('/'))
+    }
+
+    fn own_directory(&mut self, volume: &Volume, prefix: Prefix) -> Result<Option<Entry>, Error> {
+        let mut name = String::<17>::new();
+        let _fits = write!(name, "{prefix}");
+        let found = volume.look_up(&mut self.blocks, None, [name.as_str()].into_iter())?;
+        Ok(found.filter(|entry| entry.is_directory))
     }
 
     async fn read(&mut self, shelf: u8, opening: u32, part: u32) {

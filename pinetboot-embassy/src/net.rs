@@ -351,3 +351,6 @@ const GLANCE: Duration = Duration::from_millis(10);
 
 /// How long a device may be busy before a datagram is lost. A frame takes a W5500 less than one.
 const SEND_AT_MOST_MS: u64 = 20;
+
+#[cfg(test)]
+mod tests;

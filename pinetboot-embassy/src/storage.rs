@@ -1,7 +1,7 @@
 //! Where boot files are on a board.
 
 pub use pinetboot_core::Then;
-use pinetboot_core::pi::Lookup;
+use pinetboot_core::pi::{Lookup, Place};
 use pinetboot_core::{File, NoUpload, OneOf, OpenError, OpenRequest, Storage};
 
 use crate::archive::Archive;
@@ -24,8 +24,11 @@ impl<'a> Storage for Flash<'a> {
     async fn open(&mut self, request: &OpenRequest<'_>) -> Result<&'a [u8], OpenError> {
         let lookup = Lookup::new(request.path);
         let found = self.0.look_up(lookup.prefix(), &lookup.file());
-        let file = if found.has_directory { found.own } else { found.shared };
-        file.ok_or(OpenError::NotFound)
+        match lookup.place(|_| found.own) {
+            Place::Own(file) => file,
+            Place::Shared => found.shared,
+        }
+        .ok_or(OpenError::NotFound)
     }
 }
 
@@ -41,5 +44,37 @@ impl<A: Placed, B: Placed> Placed for OneOf<A, B> {
             Self::First(file) => file.place(),
             Self::Second(file) => file.place(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::vec::Vec;
+
+    use pinetboot_core::{block_on, conformance};
+
+    use super::*;
+
+    /// As `tar --format=ustar` makes it (POSIX.1-1988, section 10.1.1).
+    fn ustar(files: &[(&str, &[u8])]) -> Vec<u8> {
+        let mut archive = Vec::new();
+        for (name, bytes) in files {
+            let mut header = [0; 512];
+            header[..name.len()].copy_from_slice(name.as_bytes());
+            header[124..136].copy_from_slice(std::format!("{:011o}\0", bytes.len()).as_bytes());
+            header[156] = b'0';
+            header[257..265].copy_from_slice(b"ustar\x0000");
+            archive.extend(header);
+            archive.extend(*bytes);
+            archive.resize(archive.len().next_multiple_of(512), 0);
+        }
+        archive.resize(archive.len() + 1024, 0);
+        archive
+    }
+
+    #[test]
+    fn conforms() {
+        let archive = ustar(&conformance::FILES);
+        block_on(conformance::storage(&mut Flash(Archive::new(&archive))));
     }
 }

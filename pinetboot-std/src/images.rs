@@ -155,7 +155,7 @@ impl Images {
 
     /// Where the state of single Pis is kept unless said otherwise.
     pub fn state(&self) -> PathBuf {
-        self.dir.join("state")
+        self.dir.join(STATE)
     }
 
     /// Puts an image in use: from here on [`current`](Self::current) is this one, at once and for everyone.
@@ -218,6 +218,8 @@ impl fmt::Display for ImagesError {
 
 impl std::error::Error for ImagesError {}
 
+/// The directory of what single Pis have changed.
+pub(crate) const STATE: &str = "state";
 /// The directory of all images.
 pub(crate) const IMAGES: &str = "images";
 /// An image's root file system.

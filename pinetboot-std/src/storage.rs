@@ -2,6 +2,7 @@
 //! single files on the way.
 
 mod decisions;
+mod miss;
 mod shared;
 mod tree;
 mod trees;
@@ -12,9 +13,10 @@ use std::rc::Rc;
 use pinetboot_core::{File, OpenError, OpenRequest, Storage};
 
 use decisions::Busy;
+pub use miss::Miss;
 pub use shared::{Budget, Shared, Version};
 pub(crate) use tree::beneath;
-pub use tree::{Miss, Tree, TreeError};
+pub use tree::{Tree, TreeError};
 pub use trees::{Base, Sources, Trees};
 pub use upload::{Inbox, Incoming};
 

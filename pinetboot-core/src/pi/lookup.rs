@@ -1,4 +1,4 @@
-//! Where a Pi looks for a file: in a directory of its own, then in the one all share.
+//! Where a Pi's file is looked for: in a directory of its own, or in the one that all share.
 //!
 //! The bootloader puts a directory before every name: its serial number, its MAC address, or a string of the owner's
 //! choice (documented, `TFTP_PREFIX` in raspberrypi/documentation eeprom-bootloader). If it finds no firmware there it
@@ -8,7 +8,6 @@
 //! Not done: guessing at the owner's string. Such a name is an ordinary path with a directory in it.
 
 use core::fmt;
-use core::iter::FusedIterator;
 
 use crate::BootPath;
 
@@ -95,56 +94,42 @@ impl<'a> Lookup<'a> {
         self.file
     }
 
-    /// What to try, best first: the Pi's own file, then the shared one. One or two of them.
-    pub fn candidates(&self) -> Candidates<'a> {
-        let candidate = |prefix| Candidate { prefix, path: self.file };
-        Candidates { own: self.prefix.map(|prefix| candidate(Some(prefix))), shared: Some(candidate(None)) }
+    /// Where the file is looked for: `own` finds the directory of the Pi with this prefix, if there is one.
+    ///
+    /// ```
+    /// use pinetboot_core::BootPath;
+    /// use pinetboot_core::pi::{Lookup, Place};
+    ///
+    /// let lookup = Lookup::new(BootPath::parse(b"7BF18F79/config.txt").unwrap());
+    /// let directories = ["7bf18f79", "overlays"];
+    /// let own = lookup.place(|prefix| directories.iter().find(|name| **name == prefix.to_string()));
+    /// assert_eq!(own, Place::Own(&"7bf18f79"));
+    /// ```
+    pub fn place<D>(&self, own: impl FnOnce(Prefix) -> Option<D>) -> Place<D> {
+        self.prefix.and_then(own).into()
     }
 }
 
-/// A place to look for a file. Shown as the path beneath a tree's root: `7bf18f79/config.txt`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The one directory where a Pi's file is looked for, never both: a Pi that has a directory of its own gets nothing else.
+/// It must not get the kernel of another system because its own lacks the optional one that it asks for first.
+///
+/// `D` is what a storage knows a directory by. One that has to wait for its directories looks for the one of
+/// [`Lookup::prefix`] itself, and has the `Option` become a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Candidate<'a> {
-    /// The Pi whose directory it is in; `None` for the shared one. A storage may know it by another name than the
-    /// canonical one, or have none and make the file up.
-    pub prefix: Option<Prefix>,
-    /// The path beneath that directory.
-    pub path: BootPath<'a>,
+pub enum Place<D> {
+    /// In this directory, the Pi's own.
+    Own(D),
+    /// In the directory that all Pis share.
+    Shared,
 }
 
-impl fmt::Display for Candidate<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(prefix) = self.prefix {
-            write!(f, "{prefix}/")?;
-        }
-        fmt::Display::fmt(&self.path, f)
+impl<D> From<Option<D>> for Place<D> {
+    /// `own` is the Pi's own directory, if it has one.
+    fn from(own: Option<D>) -> Self {
+        own.map_or(Self::Shared, Self::Own)
     }
 }
-
-/// Iterator over the places to look: [`Lookup::candidates`].
-#[derive(Clone, Debug)]
-pub struct Candidates<'a> {
-    own: Option<Candidate<'a>>,
-    shared: Option<Candidate<'a>>,
-}
-
-impl<'a> Iterator for Candidates<'a> {
-    type Item = Candidate<'a>;
-
-    fn next(&mut self) -> Option<Candidate<'a>> {
-        self.own.take().or_else(|| self.shared.take())
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        let left = usize::from(self.own.is_some()) + usize::from(self.shared.is_some());
-        (left, Some(left))
-    }
-}
-
-impl ExactSizeIterator for Candidates<'_> {}
-
-impl FusedIterator for Candidates<'_> {}
 
 fn nibble(digit: u8) -> Option<u32> {
     char::from(digit).to_digit(16)
@@ -153,19 +138,22 @@ fn nibble(digit: u8) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use std::format;
     use std::string::{String, ToString};
-    use std::vec::Vec;
 
     use super::*;
 
-    fn tried(name: &str) -> Vec<String> {
-        let candidates = Lookup::new(BootPath::parse(name.as_bytes()).unwrap()).candidates();
-        assert_eq!(candidates.len(), candidates.clone().count());
-        candidates.map(|candidate| candidate.to_string()).collect()
+    /// The path beneath a tree's root, where every Pi has a directory of its own, or none has.
+    fn looked_for(name: &str, has_own: bool) -> String {
+        let lookup = Lookup::new(BootPath::parse(name.as_bytes()).unwrap());
+        match lookup.place(|prefix| has_own.then_some(prefix)) {
+            Place::Own(prefix) => format!("{prefix}/{}", lookup.file()),
+            Place::Shared => lookup.file().to_string(),
+        }
     }
 
     #[test]
-    fn captured_names_are_looked_up_in_two_places() {
+    fn captured_names_have_a_prefix() {
         for (name, own, shared) in [
             // Pi 5, bootloader 2026-05-26.
             ("7bf18f79/kernel8.img", "7bf18f79/kernel8.img", "kernel8.img"),
@@ -184,7 +172,8 @@ mod tests {
             ("/BD989AE1/config.txt", "bd989ae1/config.txt", "config.txt"),
             ("DC-a6-32-01-36-C2/x", "dc-a6-32-01-36-c2/x", "x"),
         ] {
-            assert_eq!(tried(name), [own, shared], "{name}");
+            assert_eq!(looked_for(name, true), own, "{name}");
+            assert_eq!(looked_for(name, false), shared, "{name}");
         }
     }
 
@@ -206,10 +195,10 @@ mod tests {
             "x/7bf18f79/config.txt",          // not first
             "\u{664}\u{664}\u{664}\u{664}/x", // eight bytes, digits elsewhere
         ] {
-            assert_eq!(tried(name), [name], "{name}");
+            assert_eq!(looked_for(name, true), name, "{name}");
         }
-        assert_eq!(tried("/config.txt"), ["config.txt"]);
-        assert_eq!(tried("7bf18f79//"), ["7bf18f79"]);
+        assert_eq!(looked_for("/config.txt", true), "config.txt");
+        assert_eq!(looked_for("7bf18f79//", true), "7bf18f79");
     }
 
     proptest! {
@@ -222,14 +211,11 @@ mod tests {
         }
 
         #[test]
-        fn the_last_candidate_has_no_prefix(name in "[0-9a-fx/-]{1,24}") {
+        fn nothing_of_a_name_is_lost(name in "[0-9a-fx/-]{1,24}") {
             if let Ok(path) = BootPath::parse(name.as_bytes()) {
-                let lookup = Lookup::new(path);
-                let last = lookup.candidates().last();
-                prop_assert_eq!(last, Some(Candidate { prefix: None, path: lookup.file() }));
-                // Nothing is lost, and no case is folded but the prefix's.
-                let first = lookup.candidates().next().map(|candidate| candidate.to_string());
-                prop_assert_eq!(first, Some(path.to_string()));
+                // No case is folded but the prefix's, which is made up of small letters here.
+                prop_assert_eq!(looked_for(&name, true), path.to_string());
+                prop_assert_eq!(looked_for(&name, false), Lookup::new(path).file().to_string());
             }
         }
     }

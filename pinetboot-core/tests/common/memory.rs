@@ -5,7 +5,8 @@ use core::fmt;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use pinetboot_core::{File, OpenError, OpenRequest, Refusal, Storage, Upload};
+use pinetboot_core::pi::{Lookup, Place, Prefix};
+use pinetboot_core::{BootPath, File, OpenError, OpenRequest, Refusal, Storage, Upload};
 
 use super::wire::content;
 
@@ -40,6 +41,16 @@ impl Memory {
         self
     }
 
+    /// Which of the files a Pi gets by this name.
+    fn place(&self, path: &BootPath<'_>) -> String {
+        let lookup = Lookup::new(*path);
+        let mut directories = self.files.keys().filter_map(|name| Some(name.split_once('/')?.0));
+        match lookup.place(|pi| directories.find(|name| Prefix::parse(name) == Some(pi))) {
+            Place::Own(directory) => format!("{directory}/{}", lookup.file()),
+            Place::Shared => lookup.file().to_string(),
+        }
+    }
+
     pub(crate) fn written(&self, name: &str) -> Option<Vec<u8>> {
         self.finished.borrow().iter().rfind(|file| file.name == name).map(|file| file.bytes.clone())
     }
@@ -57,7 +68,7 @@ impl Storage for Memory {
     type Refusal = Miss;
 
     async fn open(&mut self, request: &OpenRequest<'_>) -> Result<Opened, Miss> {
-        let name = request.path.to_string();
+        let name = self.place(&request.path);
         if name.starts_with("secret") {
             return Err(Miss { error: OpenError::Denied, place: format!("memory:{name}") });
         }

@@ -12,7 +12,7 @@ use embassy_futures::select::{Either, select};
 use embassy_futures::{block_on, poll_once};
 use embedded_sdmmc::{BlockCount, BlockIdx};
 use fatfs::{FatType, FileSystem, FormatVolumeOptions, FsOptions};
-use pinetboot_core::BootPath;
+use pinetboot_core::{BootPath, conformance};
 use proptest::prelude::*;
 
 use super::*;
@@ -48,6 +48,12 @@ fn files_are_found_and_read() {
             assert_eq!(read(files, name).await, Err(Some(OpenError::NotFound)), "{name}");
         }
     });
+}
+
+#[test]
+fn conforms() {
+    let files = conformance::FILES.map(|(name, bytes)| (name, Vec::from(bytes)));
+    serve(&Slot::with(image_of(&files, 1)), async |files| conformance::storage(files).await);
 }
 
 #[test]
@@ -279,8 +285,14 @@ async fn read(files: &mut Files<'static>, name: &str) -> Result<Vec<u8>, Option<
     Ok(bytes)
 }
 
-/// A file system with these files, in which a cluster has so many blocks.
+/// A file system with files of these lengths, in which a cluster has so many blocks.
 fn image(tree: &[(&str, usize)], per_cluster: usize) -> Vec<u8> {
+    let files: Vec<_> = tree.iter().map(|(name, len)| (*name, content(name, *len))).collect();
+    image_of(&files, per_cluster)
+}
+
+/// A file system with these files.
+fn image_of(files: &[(&str, Vec<u8>)], per_cluster: usize) -> Vec<u8> {
     let mut image = std::vec![0; 67_000 * per_cluster * Block::LEN];
     let options = FormatVolumeOptions::new().fat_type(FatType::Fat32).volume_id(per_cluster as u32);
     let options = options.bytes_per_cluster((per_cluster * Block::LEN) as u32);
@@ -288,11 +300,11 @@ fn image(tree: &[(&str, usize)], per_cluster: usize) -> Vec<u8> {
     {
         let file_system = FileSystem::new(Cursor::new(&mut image[..]), FsOptions::new()).unwrap();
         let root = file_system.root_dir();
-        for (name, len) in tree {
+        for (name, bytes) in files {
             for (at, _) in name.match_indices('/') {
                 root.create_dir(&name[..at]).unwrap();
             }
-            root.create_file(name).unwrap().write_all(&content(name, *len)).unwrap();
+            root.create_file(name).unwrap().write_all(bytes).unwrap();
         }
     }
     image

@@ -58,7 +58,7 @@ impl Storage for Tree {
     type Refusal = OpenError;
 
     async fn open(&mut self, request: &OpenRequest<'_>) -> Result<Bytes, OpenError> {
-        let wanted = Lookup::new(request.path).file();
+        let wanted = Lookup::new(request.path).file(); // no Pi has a directory of its own here
         let is_wanted = |name: &str| name.split('/').eq(wanted.components());
         let found = self.0.iter().find(|(name, _)| is_wanted(name));
         found.map(|(_, bytes)| bytes.clone()).ok_or(OpenError::NotFound)

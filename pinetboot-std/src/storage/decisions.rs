@@ -13,8 +13,7 @@ use std::time::{Duration, Instant};
 
 use pinetboot_core::BootPath;
 
-use super::tree::{Miss, Tree};
-use super::{Content, Opened};
+use super::{Content, Miss, Opened, Tree};
 use crate::events;
 use crate::pis::BootId;
 use crate::render::Recipe;

@@ -1,27 +1,36 @@
 //! A directory tree, served beneath its root and nowhere else.
 
+mod error;
+
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::fmt;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::rc::{Rc, Weak};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
-use nix::sys::stat::Mode;
-use pinetboot_core::pi::{Lookup, Prefix};
-use pinetboot_core::{BootPath, OpenError, Refusal};
+use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, open, openat2};
+use nix::sys::stat::{Mode, fstatat};
+use pinetboot_core::pi::{Lookup, Place, Prefix};
+use pinetboot_core::{BootPath, OpenError};
 
+use super::miss::Miss;
 use super::shared::{Budget, Shared, Version};
+
+pub use error::TreeError;
+use error::{NOT_FOR_PIS, TreeErrorKind};
 
 /// A tree of boot files.
 ///
 /// A name with a Pi's prefix (`7bf18f79/config.txt`) is looked up in that Pi's own directory if there is one, and else
 /// in the directory that all share. Never in both: a Pi that has a system of its own must not get the kernel of
 /// another because it lacks the optional one it asks for first.
+///
+/// TFTP knows no users. So a file is sent only if its mode lets others read it (`chmod o+r`), as other TFTP servers have it,
+/// too; and a directory that holds images or state of Pis, whose keys and passwords are in there, is no tree.
 #[derive(Debug)]
 pub struct Tree {
     root: OwnedFd,
@@ -29,48 +38,6 @@ pub struct Tree {
     /// Files being sent, so that a thousand Pis at once read each only once.
     open: RefCell<HashMap<Version, Weak<Shared>>>,
     budget: Budget,
-}
-
-/// A file that cannot be served.
-#[derive(Debug)]
-pub struct Miss {
-    /// What the client is told.
-    pub error: OpenError,
-    /// Where the file was looked for, if anywhere.
-    pub place: Option<String>,
-    /// What the system said, if it was asked.
-    pub reason: Option<io::Error>,
-}
-
-impl Miss {
-    fn new(error: OpenError, place: &Path, reason: io::Error) -> Self {
-        Self { error, place: Some(place.display().to_string()), reason: Some(reason) }
-    }
-
-    /// A file that is made for one Pi, and not given to this client.
-    pub(super) fn withheld(why: impl fmt::Display) -> Self {
-        Self { error: OpenError::Denied, place: None, reason: Some(io::Error::other(why.to_string())) }
-    }
-}
-
-impl Refusal for Miss {
-    fn error(&self) -> OpenError {
-        self.error
-    }
-
-    fn place(&self) -> Option<&str> {
-        self.place.as_deref()
-    }
-
-    fn reason(&self) -> Option<&dyn fmt::Display> {
-        self.reason.as_ref().map(|reason| reason as _)
-    }
-}
-
-impl From<OpenError> for Miss {
-    fn from(error: OpenError) -> Self {
-        Self { error, place: None, reason: None }
-    }
 }
 
 impl Tree {
@@ -98,6 +65,9 @@ impl Tree {
     fn open_as(path: &Path, root: Result<OwnedFd, Errno>, budget: Budget) -> Result<Self, TreeError> {
         let error = |kind| TreeError { path: path.to_owned(), kind };
         let root = root.map_err(|errno| error(TreeErrorKind::Open(errno.into())))?;
+        if let Some(found) = NOT_FOR_PIS.into_iter().find(|name| is_there(&root, name)) {
+            return Err(error(TreeErrorKind::NotForPis(found)));
+        }
         let through = PathBuf::from(format!("/proc/self/fd/{}", root.as_raw_fd()));
         let mut entries = fs::read_dir(through).map_err(|reason| error(TreeErrorKind::Open(reason)))?;
         if entries.next().is_none() {
@@ -132,18 +102,7 @@ impl Tree {
     /// Why not, and where it was looked for.
     pub fn open(&self, path: &BootPath<'_>) -> Result<Rc<Shared>, Miss> {
         let (place, opened) = self.open_by_the_rules(path);
-        opened.map_err(|errno| {
-            let error = match errno {
-                Errno::ENOENT | Errno::ENOTDIR | Errno::EISDIR | Errno::ENAMETOOLONG => OpenError::NotFound,
-                Errno::EXDEV | Errno::ELOOP | Errno::EACCES | Errno::EPERM => OpenError::Denied,
-                _ => OpenError::Failed,
-            };
-            let reason = match errno {
-                Errno::EXDEV => io::Error::other("a link in it leads out of the tree"),
-                errno => errno.into(),
-            };
-            Miss::new(error, &self.path.join(place), reason)
-        })
+        opened.map_err(|obstacle| Miss::new(obstacle.error(), &self.path.join(place), obstacle.reason()))
     }
 
     /// A small file's bytes, all at once; `None` if it is longer than `most`.
@@ -170,7 +129,7 @@ impl Tree {
     }
 
     /// Where it was looked for last, and what came of it.
-    fn open_by_the_rules(&self, path: &BootPath<'_>) -> (PathBuf, Result<Rc<Shared>, Errno>) {
+    fn open_by_the_rules(&self, path: &BootPath<'_>) -> (PathBuf, Result<Rc<Shared>, Obstacle>) {
         // The very name first, for what is there under that needs no rules, and saves looking whether the Pi has a
         // directory.
         let asked: PathBuf = path.components().collect();
@@ -185,25 +144,33 @@ impl Tree {
 
     fn relative_place(&self, path: &BootPath<'_>) -> PathBuf {
         let lookup = Lookup::new(*path);
-        let own = path.split_first().and_then(|(asked, _)| self.own_directory(asked, lookup.prefix()?));
-        own.into_iter().chain(lookup.file().components().map(str::to_owned)).collect()
+        let directory = match lookup.place(|prefix| self.own_directory(path, prefix)) {
+            Place::Own(directory) => PathBuf::from(directory),
+            Place::Shared => PathBuf::new(),
+        };
+        directory.join(lookup.file().components().collect::<PathBuf>())
     }
 
     /// The directory of the Pi with this prefix, if there is one: as it was asked for, or in either case.
-    fn own_directory(&self, asked: &str, prefix: Prefix) -> Option<String> {
+    fn own_directory(&self, path: &BootPath<'_>, prefix: Prefix) -> Option<String> {
+        let asked = path.components().next().map(str::to_owned);
         let canonical = prefix.to_string();
         let upper = canonical.to_uppercase();
-        [asked.to_owned(), canonical, upper]
+        asked
             .into_iter()
+            .chain([canonical, upper])
             .find(|name| beneath(&self.root, Path::new(name), OFlag::O_PATH | OFlag::O_DIRECTORY).is_ok())
     }
 
-    fn open_beneath(&self, place: &Path) -> Result<Rc<Shared>, Errno> {
+    fn open_beneath(&self, place: &Path) -> Result<Rc<Shared>, Obstacle> {
         // O_NONBLOCK: opening a FIFO must not wait for someone to write to it.
         let file = File::from(beneath(&self.root, place, OFlag::O_RDONLY | OFlag::O_NONBLOCK)?);
         let metadata = file.metadata().map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)))?;
         if !metadata.is_file() {
-            return Err(Errno::EISDIR);
+            return Err(Errno::EISDIR.into());
+        }
+        if !Mode::from_bits_truncate(metadata.mode()).contains(Mode::S_IROTH) {
+            return Err(Obstacle::NotForOthers);
         }
         let version = Version::of(&metadata);
         let mut open = self.open.borrow_mut();
@@ -219,50 +186,56 @@ impl Tree {
     }
 }
 
+fn is_there(directory: &OwnedFd, name: &str) -> bool {
+    fstatat(directory, name, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok()
+}
+
 /// Opens what is at `place` beneath `root`: links that stay beneath it are followed, those that leave it are not.
 pub(crate) fn beneath(root: &OwnedFd, place: &Path, flags: OFlag) -> Result<OwnedFd, Errno> {
     let resolve = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS;
     openat2(root, place, OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(resolve))
 }
 
-/// A tree that cannot be served.
-#[derive(Debug)]
-pub struct TreeError {
-    path: PathBuf,
-    kind: TreeErrorKind,
+/// Why a file beneath the root is not served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Obstacle {
+    System(Errno),
+    /// By TFTP everything is for everyone, so the file's mode must say that it is.
+    NotForOthers,
 }
 
-#[derive(Debug)]
-enum TreeErrorKind {
-    Open(io::Error),
-    Empty,
-    NoOpenat2(io::Error),
-}
+impl Obstacle {
+    const fn error(self) -> OpenError {
+        match self {
+            Self::System(Errno::ENOENT | Errno::ENOTDIR | Errno::EISDIR | Errno::ENAMETOOLONG) => {
+                OpenError::NotFound
+            }
+            Self::System(Errno::EXDEV | Errno::ELOOP | Errno::EACCES | Errno::EPERM) | Self::NotForOthers => {
+                OpenError::Denied
+            }
+            Self::System(_) => OpenError::Failed,
+        }
+    }
 
-impl fmt::Display for TreeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = self.path.display();
-        match &self.kind {
-            TreeErrorKind::Open(error) => write!(f, "cannot open the tree {path}: {error}"),
-            TreeErrorKind::Empty => write!(
-                f,
-                "the tree {path} is empty. Copy the files of a Pi's boot partition into it: config.txt, the kernel, the \
-                 device trees (*.dtb) and overlays/"
-            ),
-            TreeErrorKind::NoOpenat2(error) => write!(
-                f,
-                "cannot serve {path} safely: the system call openat2 fails ({error}). It needs Linux 5.6 or newer, and a \
-                 container runtime that allows it"
-            ),
+    fn reason(self) -> io::Error {
+        match self {
+            Self::System(Errno::EXDEV) => io::Error::other("a link in it leads out of the tree"),
+            Self::System(errno) => errno.into(),
+            Self::NotForOthers => io::Error::other("is not readable by others (chmod o+r)"),
         }
     }
 }
 
-impl std::error::Error for TreeError {}
+impl From<Errno> for Obstacle {
+    fn from(errno: Errno) -> Self {
+        Self::System(errno)
+    }
+}
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::symlink;
+    use std::fs::Permissions;
+    use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;
 
@@ -326,6 +299,22 @@ mod tests {
     }
 
     #[test]
+    fn what_others_may_not_read_is_sent_to_nobody() {
+        let (directory, tree) = tree(&[("config.txt", "all"), ("7bf18f79/key", "secret"), ("key", "shared")]);
+        for (mode, name) in [(0o600, "7bf18f79/key"), (0o640, "7bf18f79/key"), (0o770, "key")] {
+            fs::set_permissions(directory.path().join(name), Permissions::from_mode(mode)).unwrap();
+            let miss = tree.open(&BootPath::parse(name.as_bytes()).unwrap()).unwrap_err();
+            assert_eq!(miss.error, OpenError::Denied);
+            assert_eq!(miss.place, Some(directory.path().join(name).display().to_string()));
+            assert_eq!(miss.reason.unwrap().to_string(), "is not readable by others (chmod o+r)");
+        }
+        fs::set_permissions(directory.path().join("key"), Permissions::from_mode(0o604)).unwrap();
+        assert_eq!(read(&tree, "key").unwrap(), "shared");
+        symlink("7bf18f79/key", directory.path().join("link")).unwrap();
+        assert_eq!(read(&tree, "link"), Err(OpenError::Denied), "the file counts, not the link");
+    }
+
+    #[test]
     fn a_file_is_read_once_for_all() {
         let (directory, tree) = tree(&[("kernel8.img", "kernel")]);
         let path = BootPath::parse(b"kernel8.img").unwrap();
@@ -350,5 +339,30 @@ mod tests {
         assert!(missing.contains("No such file"), "{missing}");
         fs::write(directory.path().join("file"), "").unwrap();
         assert!(Tree::open_at(&directory.path().join("file"), Budget::default()).is_err());
+    }
+
+    #[test]
+    fn images_and_the_state_of_pis_are_no_tree() {
+        for inside in ["images/one/image.toml", "state/pis/bd989ae1/identity/key", "nfs-handle.key"] {
+            let directory = tempfile::tempdir().unwrap();
+            let place = directory.path().join(inside);
+            fs::create_dir_all(place.parent().unwrap()).unwrap();
+            fs::write(&place, "").unwrap();
+            fs::write(directory.path().join("config.txt"), "").unwrap();
+            let path = directory.path().display().to_string();
+            let error = Tree::open_at(directory.path(), Budget::default()).unwrap_err().to_string();
+            let name = inside.split('/').next().unwrap();
+            for part in [name, &format!("pinetboot images {path}"), "serve another directory"] {
+                assert!(error.contains(part), "{part:?} is not in: {error}");
+            }
+        }
+    }
+
+    #[cfg(feature = "nfs")]
+    #[test]
+    fn the_key_of_nfs_handles_is_known_by_its_name() {
+        let directory = tempfile::tempdir().unwrap();
+        crate::nfs::Handles::load(directory.path()).unwrap();
+        assert!(Tree::open_at(directory.path(), Budget::default()).is_err());
     }
 }

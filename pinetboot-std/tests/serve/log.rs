@@ -1,5 +1,8 @@
 //! What the log says, and what it does not.
 
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+
 use pinetboot_core::tftp::Options;
 
 use crate::common::{Folder, Peer, Serving, fetch, json};
@@ -29,9 +32,10 @@ fn expected_misses_are_not_warned_about() {
 
 #[test]
 fn an_unexpected_miss_is_a_warning_with_where_it_was_looked_for() {
-    let tree = Folder::tree(&[("7bf18f79/config.txt", b"")]);
+    let tree = Folder::tree(&[("7bf18f79/config.txt", b""), ("7bf18f79/closed", b"")]);
+    fs::set_permissions(tree.join("7bf18f79/closed"), fs::Permissions::from_mode(0o640)).unwrap();
     let root = tree.path().display().to_string();
-    std::os::unix::fs::symlink("/etc/passwd", tree.join("out")).unwrap();
+    symlink("/etc/passwd", tree.join("out")).unwrap();
     let serving = Serving::start(&tree, &[]);
     for (asked, place) in [
         ("bcm2712-rpi-5-b.dtb", "bcm2712-rpi-5-b.dtb"),
@@ -39,6 +43,7 @@ fn an_unexpected_miss_is_a_warning_with_where_it_was_looked_for() {
         ("7bf18f79/bcm2712-rpi-5-b.dtb", "7bf18f79/bcm2712-rpi-5-b.dtb"),
         ("my-own-kernel", "my-own-kernel"),
         ("out", "out: a link in it leads out of the tree"),
+        ("7bf18f79/closed", "7bf18f79/closed: is not readable by others (chmod o+r)"),
     ] {
         fetch(serving.address(), asked, Options::RASPBERRY_PI).unwrap_err();
         let warning = serving.wait_for_log(&format!("asked for {asked}"));

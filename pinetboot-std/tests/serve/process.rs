@@ -171,6 +171,9 @@ fn what_keeps_it_from_serving_is_said_with_an_exit_code() {
     let broken = wrong("broken.toml", "tree = ");
     let (tree, empty) = (tree.path().to_str().unwrap(), empty.path().to_str().unwrap());
     let file = &format!("{tree}/file");
+    // The only image was removed by hand.
+    let images = Folder::tree(&[("state/pis/bd989ae1/identity/ssh_host_ed25519_key", b"")]);
+    let images = images.path().to_str().unwrap();
     for (arguments, code, said) in [
         (&[][..], 2, &["no tree"][..]),
         (&["--bogus", tree], 2, &["--bogus"]),
@@ -188,6 +191,7 @@ fn what_keeps_it_from_serving_is_said_with_an_exit_code() {
         (&["/missing"], 4, &["/missing", "No such file"]),
         (&[empty], 4, &[empty, "is empty", "config.txt"]),
         (&[file], 4, &[file, "Not a directory"]),
+        (&[images], 4, &[images, "state", "pinetboot images", "serve another directory"]),
         (&["--allow-upload", "/missing", tree], 4, &["/missing", "No such file"]),
     ] {
         let ended = run([&["serve"], arguments].concat());
