@@ -12,6 +12,7 @@
 //!   them: the Pi's own directory, then the directory all of them share.
 //! * [`BootFile`] says for a name which [`Stage`] of the boot it belongs to, and what it means ([`Need`]) if it is
 //!   missing: much of what a healthy Pi asks for is not there. [`BOOT_FILES`] is the table behind it.
+//! * [`rules`] is the catalogue of failures: symptom, cause and remedy of each under a number that stays.
 //!
 //! ```
 //! use pinetboot_core::BootPath;
@@ -51,6 +52,7 @@ mod files;
 mod identity;
 mod lookup;
 mod revision;
+pub mod rules;
 
 pub use files::{BOOT_FILES, BootFile, Need, Row, Stage};
 pub use identity::PiIdentity;
