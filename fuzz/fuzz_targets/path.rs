@@ -32,7 +32,7 @@ fuzz_target!(|name: &[u8]| {
         assert!(BootPath::parse(candidate.as_bytes()).is_ok());
         assert!(candidate.to_lowercase().ends_with(&lookup.file().to_string().to_lowercase()));
     }
-    for model in Model::ALL {
+    for &model in Model::ALL {
         let _ = BootFile::find(&lookup.file(), Some(model));
     }
     let _ = BootFile::find(&lookup.file(), None);

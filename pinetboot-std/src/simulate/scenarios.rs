@@ -148,7 +148,7 @@ fn systems_side_by_side() {
 
 #[test]
 fn everything_in_one_image() {
-    for model in Model::ALL {
+    for &model in Model::ALL {
         let mut memory = Memory::new(&["bootcode.bin", "start4.elf", "start.elf", "boot.img"])
             .with("config.txt", b"boot_ramdisk=1");
         assert!(memory.boot(model).would_boot());
