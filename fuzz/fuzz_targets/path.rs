@@ -36,7 +36,7 @@ fuzz_target!(|name: &[u8]| {
         assert!(BootPath::parse(name.as_bytes()).is_ok());
     }
     assert_eq!(lookup.place(|_| None::<()>), Place::Shared);
-    for model in Model::ALL {
+    for &model in Model::ALL {
         let _ = BootFile::find(&lookup.file(), Some(model));
     }
     let _ = BootFile::find(&lookup.file(), None);

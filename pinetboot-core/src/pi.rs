@@ -7,11 +7,20 @@
 //!   directory the Pi will ask for, before the first TFTP request arrives.
 //! * [`Revision`] is the board revision code of `/proc/cpuinfo`, read to a [`Board`], its memory and its [`Processor`].
 //! * [`Model`] is the family as far as netboot cares: which boot code asks for files. A CM5 and a Pi 500 are a
-//!   [`Model::Pi5`].
+//!   [`Model::Pi5`]. [`Model::profile`] is its row: everything in which one model differs from the next.
 //! * [`Lookup`] splits `7bf18f79//config.txt` into a [`Prefix`] and a name, and says where a server looks for it: in the
 //!   Pi's own directory if it has one, else in the directory that all Pis share ([`Place`]).
 //! * [`BootFile`] says for a name which [`Stage`] of the boot it belongs to, and what it means ([`Need`]) if it is
 //!   missing: much of what a healthy Pi asks for is not there. [`BOOT_FILES`] is the table behind it.
+//! * [`rules`] is the catalogue of failures: symptom, cause and remedy of each under a number that stays.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `models.rs` | [`Profile`], a row for each model |
+//! | `rules.rs` | [`rules::Rule`], and the rules of each phase of the boot |
+//! | `files.rs` | [`BootFile`], [`Stage`], [`Need`] and their table |
+//! | `identity.rs`, `revision.rs` | [`PiIdentity`], [`Revision`] |
+//! | `lookup.rs` | [`Lookup`], [`Prefix`] |
 //!
 //! ```
 //! use pinetboot_core::BootPath;
@@ -46,81 +55,92 @@
 //! * Boards are never recognised by the vendor part of their MAC address: the list of those grows, and a Pi's adapter
 //!   may carry any.
 
+/// An enum, and its variants in order as `ALL`, so that none can be forgotten there.
+macro_rules! listed {
+    ($(#[$attribute:meta])* pub enum $name:ident {
+        $($(#[$variant_attribute:meta])* $variant:ident $(= $value:literal)?,)+
+    }) => {
+        $(#[$attribute])*
+        pub enum $name {
+            $($(#[$variant_attribute])* $variant $(= $value)?,)+
+        }
+
+        impl $name {
+            /// All of them, in order.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+        }
+    };
+}
+
 mod files;
 mod identity;
 mod lookup;
+mod models;
 mod revision;
+pub mod rules;
 
 pub use files::{BOOT_FILES, BootFile, Need, Row, Stage};
 pub use identity::PiIdentity;
 pub use lookup::{Lookup, Place, Prefix};
+pub use models::{
+    BootCode, Consequence, Firmware, Firmwares, MachineId, Names, OsCheck, Profile, Requests, Widths,
+};
 pub use revision::{Board, Manufacturer, Processor, Revision};
 
 use core::fmt;
 use core::str::FromStr;
 
-/// A family of boards that boot from the network alike.
-///
-/// It goes by the processor, because the boot code does: [`Revision::model`]. Parsed and shown as the words of
-/// config.txt's filters (`[pi5]`), in either case when parsed.
-///
-/// ```
-/// use pinetboot_core::pi::Model;
-///
-/// assert_eq!("Pi5".parse(), Ok(Model::Pi5));
-/// assert_eq!(Model::Pi5.to_string(), "pi5");
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[non_exhaustive]
-pub enum Model {
-    /// BCM2837: Pi 3B and 3B+, Pi 2B since revision 1.2, and what else has this chip. The boot ROM itself fetches
-    /// `bootcode.bin` (documented, raspberrypi/documentation boot-net).
-    Pi3,
-    /// BCM2711: Pi 4B, 400, CM4, CM4S. A bootloader in EEPROM fetches `start4.elf`, which fetches the rest.
-    Pi4,
-    /// BCM2712: Pi 5, 500, CM5, CM5 Lite. The bootloader in EEPROM fetches everything; there is no `start.elf`
-    /// (documented, raspberrypi/documentation bootflow-eeprom).
-    Pi5,
+listed! {
+    /// A family of boards that boot from the network alike.
+    ///
+    /// It goes by the processor, because the boot code does: [`Revision::model`]. Parsed and shown as the words of
+    /// config.txt's filters (`[pi5]`), in either case when parsed.
+    ///
+    /// ```
+    /// use pinetboot_core::pi::Model;
+    ///
+    /// assert_eq!("Pi5".parse(), Ok(Model::Pi5));
+    /// assert_eq!(Model::Pi5.to_string(), "pi5");
+    /// ```
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+    #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+    #[non_exhaustive]
+    pub enum Model {
+        /// BCM2837: Pi 3B and 3B+, Pi 2B since revision 1.2, and what else has this chip. The boot ROM itself fetches
+        /// `bootcode.bin` (documented, raspberrypi/documentation boot-net).
+        Pi3,
+        /// BCM2711: Pi 4B, 400, CM4, CM4S. A bootloader in EEPROM fetches `start4.elf`, which fetches the rest.
+        Pi4,
+        /// BCM2712: Pi 5, 500, CM5, CM5 Lite. The bootloader in EEPROM fetches everything; there is no `start.elf`
+        /// (documented, raspberrypi/documentation bootflow-eeprom).
+        Pi5,
+    }
 }
 
 impl Model {
-    /// All families, oldest first.
-    pub const ALL: [Self; 3] = [Self::Pi3, Self::Pi4, Self::Pi5];
-
     /// The family named by the first four bytes of option 97's GUID, in either byte order.
     ///
     /// Both orders are on the wire: `RPi4` (cmprovision issue 5) and `4iPR` (cmprovision issue 16, raballew/pipxe). Prefer
     /// [`PiIdentity::model`], which knows when not to believe it.
     pub fn from_fourcc(fourcc: [u8; 4]) -> Option<Self> {
-        match &fourcc {
-            b"RPi4" | b"4iPR" => Some(Self::Pi4),
-            b"RPi5" | b"5iPR" => Some(Self::Pi5),
-            _ => None,
-        }
+        let [a, b, c, d] = fourcc;
+        let is_its =
+            |model: &Self| model.fourcc().is_some_and(|known| known == fourcc || known == [d, c, b, a]);
+        Self::ALL.iter().copied().find(is_its)
     }
 
     /// What [`Model::from_fourcc`] reads, in text order. `None` for a Pi 3, which sends none.
-    pub fn fourcc(self) -> Option<[u8; 4]> {
-        match self {
-            Self::Pi3 => None,
-            Self::Pi4 => Some(*b"RPi4"),
-            Self::Pi5 => Some(*b"RPi5"),
-        }
-    }
-
-    const fn word(self) -> &'static str {
-        match self {
-            Self::Pi3 => "pi3",
-            Self::Pi4 => "pi4",
-            Self::Pi5 => "pi5",
+    pub const fn fourcc(self) -> Option<[u8; 4]> {
+        match self.profile().machine_id {
+            MachineId::BootRom => None,
+            MachineId::Structured { fourcc, .. } => Some(fourcc),
         }
     }
 }
 
 impl fmt::Display for Model {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.word())
+        f.pad(self.profile().word)
     }
 }
 
@@ -128,7 +148,8 @@ impl FromStr for Model {
     type Err = UnknownModel;
 
     fn from_str(word: &str) -> Result<Self, UnknownModel> {
-        Self::ALL.into_iter().find(|model| word.eq_ignore_ascii_case(model.word())).ok_or(UnknownModel)
+        let is_its = |model: &Self| word.eq_ignore_ascii_case(model.profile().word);
+        Self::ALL.iter().copied().find(is_its).ok_or(UnknownModel)
     }
 }
 
@@ -140,7 +161,19 @@ pub struct UnknownModel;
 
 impl fmt::Display for UnknownModel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("unknown model, expected pi3, pi4 or pi5")
+        f.write_str("unknown model, expected ")?;
+        for (index, model) in Model::ALL.iter().enumerate() {
+            let last = index + 1 == Model::ALL.len();
+            f.write_str(if index == 0 {
+                ""
+            } else if last {
+                " or "
+            } else {
+                ", "
+            })?;
+            write!(f, "{model}")?;
+        }
+        Ok(())
     }
 }
 
@@ -153,8 +186,9 @@ mod tests {
     #[test]
     fn a_model_is_parsed_as_it_is_shown() {
         for model in Model::ALL {
-            assert_eq!(std::format!("{model}").parse(), Ok(model));
+            assert_eq!(std::format!("{model}").parse(), Ok(*model));
         }
+        assert_eq!(std::format!("{UnknownModel}"), "unknown model, expected pi3, pi4 or pi5");
         assert_eq!("PI4".parse(), Ok(Model::Pi4));
         for wrong in ["", "pi", "5", "pi6", "pi5 ", "cm5"] {
             assert_eq!(wrong.parse::<Model>(), Err(UnknownModel), "{wrong}");
@@ -166,12 +200,12 @@ mod tests {
     fn fourccs_are_read_in_both_byte_orders() {
         for model in Model::ALL {
             let Some(mut fourcc) = model.fourcc() else {
-                assert_eq!(model, Model::Pi3);
+                assert_eq!(*model, Model::Pi3);
                 continue;
             };
-            assert_eq!(Model::from_fourcc(fourcc), Some(model));
+            assert_eq!(Model::from_fourcc(fourcc), Some(*model));
             fourcc.reverse();
-            assert_eq!(Model::from_fourcc(fourcc), Some(model));
+            assert_eq!(Model::from_fourcc(fourcc), Some(*model));
         }
         // DHCP_OPTION97's documented defaults are these words, little-endian.
         assert_eq!(Model::from_fourcc(0x3469_5052_u32.to_le_bytes()), Some(Model::Pi4));

@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgAction, Args, Parser, Subcommand};
 use pinetboot_core::pi::Model;
 
@@ -169,7 +170,7 @@ pub struct Probe {
     pub interface: Option<String>,
 
     /// As whom to ask
-    #[arg(long = "as", value_name = "CLIENT", value_enum, default_value_t = Client::Pi5)]
+    #[arg(long = "as", value_name = "CLIENT", value_enum, default_value_t = Client::Pi(Model::Pi5))]
     pub client: Client,
 
     /// The hardware address to ask with [default: the interface's own]
@@ -242,8 +243,8 @@ pub struct Simulate {
     #[arg(short, long, value_name = "NAME", conflicts_with = "server")]
     pub interface: Option<String>,
 
-    /// Which Pi: pi5, pi4 or pi3
-    #[arg(long, default_value_t = Model::Pi5)]
+    /// Model to simulate
+    #[arg(long, default_value_t = Model::Pi5, value_parser = model(), ignore_case = true)]
     pub model: Model,
 
     /// Its serial number; the last eight digits name its directory
@@ -351,6 +352,12 @@ fn server_address(text: &str) -> Result<SocketAddrV4, String> {
     address.map_err(|_| {
         "expected an IPv4 address, or one with a port, like 192.168.1.2 or 192.168.1.2:6969".into()
     })
+}
+
+/// A model's word, as `[pi5]` in config.txt has it.
+fn model() -> impl TypedValueParser<Value = Model> {
+    let words = Model::ALL.iter().map(|model| model.profile().word);
+    PossibleValuesParser::new(words).try_map(|word| word.parse())
 }
 
 /// A serial number as /proc/cpuinfo shows it (16 digits) or its low half (8 digits): what a Pi goes by.

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`cli`], [`config`], [`exit`] | options as typed, the configuration they amount to, exit codes |
 //! | [`serve`], [`get`], [`probe`], [`router_config`], [`simulate`], [`demo`], [`pack`] | a command each |
+//! | [`finding`] | what is wrong with a boot: the rule, the evidence and the remedy |
 //! | [`net`] | the core's network trait on epoll |
 //! | `nfs` | an NFSv3 server, for root file systems (feature `nfs`) |
 //! | [`storage`] | a tree of boot files, and a directory for uploads |
@@ -27,6 +28,7 @@ pub mod config;
 pub mod demo;
 pub mod events;
 pub mod exit;
+pub mod finding;
 pub mod get;
 pub mod images;
 #[cfg(feature = "import")]

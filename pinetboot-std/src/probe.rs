@@ -4,7 +4,7 @@
 //! follows from them ([`BootClient`](pinetboot_core::dhcp::BootClient)), and that is asked for the first file.
 //!
 //! ```text
-//! Interface -> ask (a DISCOVER, OFFERs) -> BootClient::choose -> Tftp -> Findings -> text or JSON
+//! Interface -> ask (a DISCOVER, OFFERs) -> BootClient::choose -> Tftp -> Survey -> text or JSON
 //! ```
 //!
 //! Nothing is requested, so the DHCP servers bind no address. A server on this machine itself is not heard, as it does
@@ -12,8 +12,8 @@
 
 mod ask;
 mod client;
-mod findings;
 mod interface;
+mod survey;
 mod text;
 mod tftp;
 
@@ -22,13 +22,15 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use pinetboot_core::dhcp::{Choice, HardwareAddress, NoBoot, Offer, Profile};
+use pinetboot_core::pi::rules::{self, Rule};
 
 use crate::cli;
 use crate::exit::{Exit, Failed};
+use crate::finding::{Finding, Findings};
 pub(crate) use ask::random;
 pub use client::Client;
-pub use findings::{Chosen, Findings, Offered, OptionShown, Verdict};
 pub use interface::{Interface, Why};
+pub use survey::{Chosen, Offered, OptionShown, Survey, Verdict};
 pub(crate) use tftp::source_of;
 pub use tftp::{Answer, File, Tftp};
 
@@ -51,14 +53,14 @@ pub fn run(options: &cli::Probe) -> Result<Exit, Failed> {
     let time = Duration::from_secs(options.seconds.into());
     let heard = ask::ask(&mut net, &asker.profile, asker.mac, time)
         .map_err(|error| Failed::new(Exit::Failure, format!("{}: {error}", interface.name)))?;
-    let findings = asker.conclude(&interface.name, options.seconds, &heard)?;
+    let survey = asker.conclude(&interface.name, options.seconds, &heard)?;
     if options.json {
-        let json = serde_json::to_string_pretty(&findings).unwrap_or_default();
+        let json = serde_json::to_string_pretty(&survey).unwrap_or_default();
         writeln!(out, "{json}").map_err(cannot_write)?;
     } else {
-        findings.print(out).map_err(cannot_write)?;
+        survey.print(out).map_err(cannot_write)?;
     }
-    Ok(findings.verdict.exit())
+    Ok(survey.verdict.exit())
 }
 
 /// Who asks.
@@ -98,10 +100,10 @@ impl Asker {
         )
     }
 
-    fn conclude(&self, interface: &str, seconds: u8, heard: &[ask::Heard]) -> Result<Findings, Failed> {
+    fn conclude(&self, interface: &str, seconds: u8, heard: &[ask::Heard]) -> Result<Survey, Failed> {
         let offers: Vec<Offer<'_>> = heard.iter().filter_map(ask::Heard::offer).collect();
         let choice = self.client.rules().choose(&offers);
-        let mut findings = Findings {
+        let mut survey = Survey {
             interface: interface.into(),
             mac: HardwareAddress::ethernet(self.mac).to_string(),
             client: self.client.word(),
@@ -111,121 +113,118 @@ impl Asker {
             tftp: None,
             verdict: Verdict::WouldBoot,
             reason: String::new(),
-            to_do: Vec::new(),
-            warnings: Vec::new(),
+            findings: Findings::default(),
             exit: 0,
         };
         match choice {
-            Ok(choice) => self.follow(&mut findings, &offers, &choice)?,
+            Ok(choice) => self.follow(&mut survey, &offers, &choice)?,
             Err(why) => {
-                self.explain(&mut findings, why, seconds);
-                findings.warnings.extend(findings::names_that_are_no_address(&offers));
+                self.explain(&mut survey, why, seconds);
+                survey.findings.extend(survey::names_that_are_no_address(&offers));
             }
         }
-        findings.exit = findings.verdict.exit() as u8;
-        Ok(findings)
+        survey.exit = survey.verdict.exit() as u8;
+        Ok(survey)
     }
 
     /// There is a boot server: does it answer?
-    fn follow(
-        &self,
-        findings: &mut Findings,
-        offers: &[Offer<'_>],
-        choice: &Choice<'_>,
-    ) -> Result<(), Failed> {
+    fn follow(&self, survey: &mut Survey, offers: &[Offer<'_>], choice: &Choice<'_>) -> Result<(), Failed> {
         let (client, server) = (self.client, choice.server);
         let the = client.subject();
         let chosen = Chosen::new(choice);
         let because = format!("because of {}", chosen.named_by);
-        findings.boot_server = Some(chosen);
-        findings.warnings = findings::warnings(client, offers, choice);
-        if !findings::within_reach(offers, choice) {
-            findings.verdict = Verdict::BootServerSilent;
-            findings.reason = format!(
-                "{the} would ask {server} for its files, {because}, but could not reach it: that is in another \
-                 network than its address {}, and no router (option 3) is offered.",
+        survey.boot_server = Some(chosen);
+        survey.findings.extend(survey::warnings(client, offers, choice));
+        let would_ask = format!("{the} would ask {server} for its files, {because}, but");
+        if !survey::within_reach(offers, choice) {
+            let problem = Finding::problem(format!(
+                "{would_ask} could not reach it: that is in another network than its address {}, and no router (option \
+                 3) is offered.",
                 choice.address
+            ));
+            let problem = problem.rule(&rules::BOOT_SERVER_OUT_OF_REACH);
+            survey.fail(
+                Verdict::BootServerSilent,
+                problem.remedy("Offer the router's address, or a boot server in the same network."),
             );
-            findings.to_do.push("offer the router's address, or a boot server in the same network.".into());
             return Ok(());
         }
         let file = choice.file.map(|file| file.to_string());
-        findings.tftp = Tftp::ask(server, client.first_files(self.serial, file.as_deref()))?;
-        let would_boot = format!("{the} would boot from {server}, {because}.");
-        (findings.verdict, findings.reason) = match &findings.tftp {
-            None => (
-                Verdict::WouldBoot,
-                format!(
-                    "{would_boot} Whether a TFTP server answers there was not seen: this machine cannot reach it."
-                ),
-            ),
+        let tftp = Tftp::ask(server, client.first_files(self.serial, file.as_deref()))?;
+        survey.tftp.clone_from(&tftp);
+        survey.reason = format!("{the} would boot from {server}, {because}.");
+        match tftp {
+            None => survey
+                .reason
+                .push_str(" Whether a TFTP server answers there was not seen: this machine cannot reach it."),
             Some(tftp) if !tftp.answers => {
-                findings.to_do.push(format!(
-                    "see that a TFTP server runs on {server}, and that no firewall is in the way of UDP port 69 and of \
-                     its answers, which come from other ports; or name another server to the Pi."
+                let problem = Finding::problem(format!(
+                    "{would_ask} that does not answer: no TFTP server, or a firewall."
                 ));
-                let reason = format!(
-                    "{the} would ask {server} for its files, {because}, but that does not answer: no TFTP server, \
-                     or a firewall."
+                survey.fail(
+                    Verdict::BootServerSilent,
+                    problem.rule(&rules::TFTP_SERVER_SILENT).remedy(format!(
+                        "See that a TFTP server runs on {server}, and that no firewall is in the way of UDP port 69 and \
+                         of its answers, which come from other ports; or name another server to the Pi."
+                    )),
                 );
-                (Verdict::BootServerSilent, reason)
             }
-            Some(tftp) if tftp.found() => (Verdict::WouldBoot, would_boot),
+            Some(tftp) if tftp.found() => {}
             Some(tftp) => {
                 let names: Vec<_> = tftp.files.iter().map(|file| file.name.as_str()).collect();
                 let names = names.join(" nor ");
-                findings.to_do.push(format!(
+                let simulate = format!(
                     "'pinetboot simulate --server {server}' asks for all files, and shows which are missing."
-                ));
+                );
+                let rule = &rules::NO_BOOT_FILES;
                 if self.serial_given || !client.has_serial() {
-                    let reason = format!(
-                        "{the} would ask {server} for its files, {because}, but there is nothing for it: no {names}."
-                    );
-                    (Verdict::NoFiles, reason)
+                    let problem =
+                        Finding::problem(format!("{would_ask} there is nothing for it: no {names}."));
+                    survey.fail(Verdict::NoFiles, problem.rule(rule).remedy(simulate));
                 } else {
-                    findings.warnings.push(format!(
-                        "there is no {names} on {server}; a real Pi may have a directory of its own there: say which with \
-                         --serial."
-                    ));
-                    (Verdict::WouldBoot, would_boot)
+                    let warning = Finding::warning(format!("there is no {names} on {server}.")).rule(rule);
+                    survey.findings.add(
+                        warning
+                            .evidence("A real Pi may have a directory of its own there.")
+                            .remedy(format!("Say which with --serial. {simulate}")),
+                    );
                 }
             }
-        };
+        }
         Ok(())
     }
 
     /// There is no boot server: why not?
-    fn explain(&self, findings: &mut Findings, why: NoBoot, seconds: u8) {
-        findings.verdict = why.into();
-        findings.reason = match why {
+    fn explain(&self, survey: &mut Survey, why: NoBoot, seconds: u8) {
+        let the = self.client.subject();
+        let reason = match why {
             NoBoot::NoOffer => format!("No DHCP server answered within {seconds} s."),
-            NoBoot::NoAddress => format!("{} would get no address: {why}.", self.client.subject()),
+            NoBoot::NoAddress => format!("{the} would get no address: {why}."),
             NoBoot::AsksForEver { .. } | NoBoot::GivesUp { .. } => {
-                why.to_string().replacen("the Pi", &self.client.subject(), 1) + "."
+                why.to_string().replacen("the Pi", &the, 1) + "."
             }
-            _ => format!("{} would not boot: {why}.", self.client.subject()),
+            _ => format!("{the} would not boot: {why}."),
         };
-        match (findings.verdict, why) {
-            (Verdict::NoDhcpServer, _) => {
-                findings.to_do.push(
-                    "see that the DHCP server runs, and is on this network. Where there is none, 'pinetboot serve --dhcp \
+        let verdict = Verdict::from(why);
+        let mut problem = Finding::problem(reason).rule(Rule::of_dhcp(&why));
+        if problem.rule.is_none() {
+            problem = problem.remedy(match verdict {
+                Verdict::NoDhcpServer => {
+                    "See that the DHCP server runs, and is on this network. Where there is none, 'pinetboot serve --dhcp \
                      lease' is one."
-                        .into(),
-                );
-                if why == NoBoot::NoOffer && holds_port_67() {
-                    findings.warnings.push(
-                        "a DHCP server runs on this machine, which cannot be asked from here: ask from another machine."
-                            .into(),
-                    );
                 }
-            }
-            _ => {
-                findings.to_do.push(
-                    "have the DHCP server name the TFTP server: 'pinetboot router-config --server ADDRESS' has the lines. \
-                     If it cannot be changed, 'pinetboot serve --dhcp proxy' names it beside that."
-                        .into(),
-                );
-            }
+                _ => {
+                    "Let the DHCP server name the TFTP server: 'pinetboot router-config --server ADDRESS' has the lines. If \
+                     it cannot be changed, 'pinetboot serve --dhcp proxy' names it beside that."
+                }
+            });
+        }
+        survey.fail(verdict, problem);
+        if why == NoBoot::NoOffer && holds_port_67() {
+            survey.findings.add(
+                Finding::warning("a DHCP server runs on this machine, which cannot be asked from here.")
+                    .remedy("Ask from another machine."),
+            );
         }
     }
 }

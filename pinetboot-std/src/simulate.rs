@@ -7,7 +7,7 @@
 //! ```text
 //! models -> Loader -> Boot -> Fetch (a server, or a test's tree)
 //!                      |
-//!                      +----> Timeline (a line per request), Findings (the verdict)
+//!                      +----> Timeline (a line per request), Summary (the findings and the verdict)
 //! ```
 //!
 //! With an interface instead of a server the boot begins earlier: an address is leased, and the server is the one that a
@@ -91,7 +91,7 @@ pub fn run(options: &cli::Simulate) -> Result<Exit, Failed> {
 /// If the server does not answer ([`Exit::NoAnswer`]), or the network or `out` fails.
 pub fn simulate(pi: &Pi, out: &mut dyn Write) -> Result<Exit, Failed> {
     let own = Prefix::Serial(pi.serial);
-    writeln!(out, "A simulated {}, serial {own}, asks {}.\n", verdict::name(pi.model), pi.server)
+    writeln!(out, "A simulated {}, serial {own}, asks {}.\n", pi.model.profile().name, pi.server)
         .and_then(|()| Timeline(out).begin())
         .map_err(|error| boot::cannot_write(&error))?;
     follow(pi, Instant::now(), out)
@@ -107,8 +107,8 @@ fn follow(pi: &Pi, start: Instant, out: &mut dyn Write) -> Result<Exit, Failed> 
         Ok(()) | Err(Over::Ended) => {}
         Err(Over::Failed(failed)) => return Err(failed),
     }
-    let mut findings = boot.findings;
-    findings.totals.time = findings.totals.time.saturating_sub(before);
-    findings.print(model, out).map_err(|error| boot::cannot_write(&error))?;
-    Ok(if findings.would_boot() { Exit::Success } else { Exit::WouldNotBoot })
+    let mut summary = boot.summary;
+    summary.totals.time = summary.totals.time.saturating_sub(before);
+    summary.print(model.profile(), out).map_err(|error| boot::cannot_write(&error))?;
+    Ok(if summary.would_boot() { Exit::Success } else { Exit::WouldNotBoot })
 }

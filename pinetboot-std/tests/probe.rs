@@ -70,7 +70,7 @@ fn what_is_told_is_understood(server: Server, words: Router) {
         None,
         None,
         NO_BOOT_SERVER,
-        &["The Raspberry Pi 5 would ask for ever: there is no option 66, and no option 43"],
+        &["The Raspberry Pi 5 would ask for ever: there is no option 66, and no option 43", ". [rule 3]"],
     );
     told(
         None,
@@ -79,7 +79,7 @@ fn what_is_told_is_understood(server: Server, words: Router) {
         &[
             "would ask for ever: there is no option 66, and no option 43; the next server 10.77.0.2 (siaddr) counts only \
              beside option 60 \"PXEClient\" and the menu \"Raspberry Pi Boot\" in option 43.",
-            "router-config",
+            "To do: Add the lines of 'pinetboot router-config",
         ],
     );
     told(
@@ -88,14 +88,18 @@ fn what_is_told_is_understood(server: Server, words: Router) {
         NO_BOOT_SERVER,
         &[
             "would ask for ever: option 66 is not an IP address, and a Pi cannot ask DNS",
-            "Warning: option 66 from 10.77.0.1 is boot.example:",
+            "Warning: option 66 from 10.77.0.1 is boot.example: it is no address. [rule 3]",
         ],
     );
     told(
         Some("10.77.0.66"),
         None,
         SILENT,
-        &["would ask 10.77.0.66 for its files, because of option 66, but that does not answer"],
+        &[
+            "would ask 10.77.0.66 for its files, because of option 66, but that does not answer",
+            "[rule 16]",
+            "To do: See that a TFTP server runs on 10.77.0.66",
+        ],
     );
 
     // A wrong next server that is believed, as all else is right.
@@ -115,11 +119,16 @@ fn without_a_dhcp_server_there_is_no_address() {
     let json = ["probe", "--seconds", "1", "--json"];
     let found = parse(&said(&client, &json, NO_DHCP, &[]));
     assert_eq!((&found["verdict"], &found["exit"]), (&"no-dhcp-server".into(), &NO_DHCP.into()));
+    let finding = &found["findings"][0];
+    assert_eq!((&finding["severity"], &finding["what"]), (&"problem".into(), &found["reason"]));
+    assert!(finding["rule"].is_null() && finding["remedy"].is_string(), "{finding}");
 
     // Only a proxy is no better.
     let proxy = world.machine("proxy", Some("10.77.0.3/24"));
     let _proxy = world.start(Server::Dnsmasq, &proxy, &PROXY);
-    said(&client, &PROBE, NO_DHCP, &["only proxies answered"]);
+    said(&client, &PROBE, NO_DHCP, &["only proxies answered", "[rule 4]"]);
+    let found = parse(&said(&client, &["probe", "--seconds", "3", "--json"], NO_DHCP, &[]));
+    assert_eq!(found["findings"][0]["rule"], 4);
 }
 
 #[test]
@@ -234,7 +243,7 @@ fn what_cannot_be_seen_from_here_is_said() {
     let _kea = world.start(Server::Kea, &router, &settings("10.77.0.4"));
     empty.remove_files();
     let known = ["probe", "--seconds", "1", "--serial", "10000000abcd1234"];
-    let reasons = ["there is nothing for it: no abcd1234/config.txt nor config.txt"];
+    let reasons = ["there is nothing for it: no abcd1234/config.txt nor config.txt. [rule 17]"];
     said(&client, &known, NO_FILES, &reasons);
 }
 
@@ -267,7 +276,11 @@ fn a_simulated_boot_begins_with_dhcp() {
     drop(kea);
 
     let _kea = world.start(Server::Kea, &router, &Settings::default());
-    let gives_up = ["Would not boot: the Pi would ask five times and give up: there is no option 66"];
+    let gives_up = [
+        "Would not boot: the Pi would ask five times and give up: there is no option 66",
+        "[rule 3]",
+        "'pinetboot probe' shows what each server offers",
+    ];
     said(&client, &simulate("pi3"), NO_BOOT_SERVER, &gives_up);
 }
 

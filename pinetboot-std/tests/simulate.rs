@@ -149,8 +149,9 @@ fn a_missing_device_tree_is_named() {
     assert_eq!(exit, Exit::WouldNotBoot, "{out}");
     let flat = out.replace("\n  ", " ");
     assert!(flat.contains("Would not boot, because of bcm2712-rpi-5-b.dtb."), "{out}");
+    assert!(flat.contains("bcm2712-rpi-5-b.dtb: not found. [rule 19]"), "{out}");
     assert!(flat.contains("does not indicate support for Raspberry Pi 5"), "{out}");
-    assert!(flat.contains("To do: copy it from"), "{out}");
+    assert!(flat.contains("To do: Copy it from"), "{out}");
 
     let mut command = Command::new(env!("CARGO_BIN_EXE_pinetboot"));
     let output = command.args(["simulate", "--server", &server.address.to_string()]).output().unwrap();
@@ -184,7 +185,7 @@ fn no_server_is_said_to_be_none() {
     let failed = simulate(&Pi { patience, ..Pi::new(Model::Pi5, 1, server) }, &mut Vec::new()).unwrap_err();
     assert!(began.elapsed() < Duration::from_secs(2));
     assert_eq!(failed.exit, Exit::NoAnswer);
-    for says in ["does not answer", "00000001/config.txt", "firewall", "--single-port"] {
+    for says in ["does not answer", "[rule 16]", "00000001/config.txt", "firewall", "--single-port"] {
         assert!(failed.message.contains(says), "{failed}");
     }
 }

@@ -43,60 +43,45 @@ impl BootFile {
         BOOT_FILES.iter().filter(|row| row.matches(name)).find_map(|row| {
             let need = match model {
                 Some(model) => row.need(model)?,
-                None => Model::ALL.into_iter().filter_map(|model| row.need(model)).min()?,
+                None => Model::ALL.iter().filter_map(|model| row.need(*model)).min()?,
             };
             Some(Self { stage: row.stage, need })
         })
     }
 }
 
-/// A part of the boot, in the order in which a Pi 5 first loads each. Shown as a word or two for a log.
-///
-/// It is an outline, not a rule: `config.txt` is fetched four to six times, kernel and firmware are probed early and
-/// loaded late, and the device tree is read after the initramfs: once more by a Pi 5, only then by a Pi 4.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[non_exhaustive]
-pub enum Stage {
-    /// Pi 3: what the boot ROM loads.
-    Loader,
-    /// What to boot, and how.
-    Config,
-    /// A newer bootloader for the EEPROM.
-    SelfUpdate,
-    /// The whole boot partition as one file; what follows then comes out of it and not from the network.
-    BootImage,
-    /// Pi 3 and 4: the VideoCore's firmware, which loads the rest.
-    Firmware,
-    /// The hardware's description. A Pi 5 reads it early, to see whether the system supports it (`os_check`).
-    DeviceTree,
-    /// The first root file system.
-    Initramfs,
-    /// Changes to the device tree.
-    Overlays,
-    /// The kernel's command line.
-    CommandLine,
-    /// What runs before the kernel, and stays behind it.
-    ArmStub,
-    /// The kernel, loaded last.
-    Kernel,
-}
-
-impl Stage {
-    /// All stages, in order.
-    pub const ALL: [Self; 11] = [
-        Self::Loader,
-        Self::Config,
-        Self::SelfUpdate,
-        Self::BootImage,
-        Self::Firmware,
-        Self::DeviceTree,
-        Self::Initramfs,
-        Self::Overlays,
-        Self::CommandLine,
-        Self::ArmStub,
-        Self::Kernel,
-    ];
+listed! {
+    /// A part of the boot, in the order in which a Pi 5 first loads each. Shown as a word or two for a log.
+    ///
+    /// It is an outline, not a rule: `config.txt` is fetched four to six times, kernel and firmware are probed early and
+    /// loaded late, and the device tree is read after the initramfs: once more by a Pi 5, only then by a Pi 4.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+    #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+    #[non_exhaustive]
+    pub enum Stage {
+        /// Pi 3: what the boot ROM loads.
+        Loader,
+        /// What to boot, and how.
+        Config,
+        /// A newer bootloader for the EEPROM.
+        SelfUpdate,
+        /// The whole boot partition as one file; what follows then comes out of it and not from the network.
+        BootImage,
+        /// Pi 3 and 4: the VideoCore's firmware, which loads the rest.
+        Firmware,
+        /// The hardware's description. A Pi 5 reads it early, to see whether the system supports it (`os_check`).
+        DeviceTree,
+        /// The first root file system.
+        Initramfs,
+        /// Changes to the device tree.
+        Overlays,
+        /// The kernel's command line.
+        CommandLine,
+        /// What runs before the kernel, and stays behind it.
+        ArmStub,
+        /// The kernel, loaded last.
+        Kernel,
+    }
 }
 
 impl fmt::Display for Stage {
@@ -142,17 +127,25 @@ pub struct Row {
     pub pattern: &'static str,
     /// The part of the boot it belongs to.
     pub stage: Stage,
-    need: [Option<Need>; Model::ALL.len()],
+    needs: Needs,
+}
+
+/// A file's [`Need`] on each model. No field has a default: a new model needs an entry in every row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+struct Needs {
+    pi3: Option<Need>,
+    pi4: Option<Need>,
+    pi5: Option<Need>,
 }
 
 impl Row {
     /// What the file's absence means to a model. `None`: that model's boot code does not ask for it.
-    pub fn need(&self, model: Model) -> Option<Need> {
-        let [pi3, pi4, pi5] = self.need;
+    pub const fn need(&self, model: Model) -> Option<Need> {
         match model {
-            Model::Pi3 => pi3,
-            Model::Pi4 => pi4,
-            Model::Pi5 => pi5,
+            Model::Pi3 => self.needs.pi3,
+            Model::Pi4 => self.needs.pi4,
+            Model::Pi5 => self.needs.pi5,
         }
     }
 
@@ -173,100 +166,99 @@ impl Row {
 ///
 /// Stage by stage, exact names before patterns: the first row that matches, and that the model asks for, counts.
 pub const BOOT_FILES: &[Row] = &[
-    // The need on a Pi 3, Pi 4 and Pi 5.
-    row("bootcode.bin", Stage::Loader, [REQUIRED, NO, NO]),
-    row("bootsig.bin", Stage::Loader, [OPTIONAL, NO, NO]),
+    row("bootcode.bin", Stage::Loader, Needs { pi3: REQUIRED, pi4: NO, pi5: NO }),
+    row("bootsig.bin", Stage::Loader, Needs { pi3: OPTIONAL, pi4: NO, pi5: NO }),
     // What makes a tree bootable is start.elf up to the Pi 4 and config.txt since (documentation, autoboot.txt).
-    row("config.txt", Stage::Config, [WANTED, WANTED, REQUIRED]),
-    row("tryboot.txt", Stage::Config, [WANTED, WANTED, WANTED]),
-    row("autoboot.txt", Stage::Config, [OPTIONAL, OPTIONAL, OPTIONAL]),
-    row("bootcfg.txt", Stage::Config, [OPTIONAL, OPTIONAL, NO]),
-    row("syscfg.txt", Stage::Config, [WANTED, WANTED, WANTED]),
-    row("usercfg.txt", Stage::Config, [WANTED, WANTED, WANTED]),
-    row("extraconfig.txt", Stage::Config, [WANTED, WANTED, WANTED]),
-    row("distroconfig.txt", Stage::Config, [WANTED, WANTED, WANTED]),
-    row("pieeprom.sig", Stage::SelfUpdate, [NO, OPTIONAL, OPTIONAL]),
-    row("pieeprom.upd", Stage::SelfUpdate, [NO, OPTIONAL, OPTIONAL]),
-    row("pieeprom.*", Stage::SelfUpdate, [NO, OPTIONAL, OPTIONAL]),
-    row("recovery.bin", Stage::SelfUpdate, [NO, OPTIONAL, OPTIONAL]),
-    row("vl805.sig", Stage::SelfUpdate, [NO, OPTIONAL, NO]),
-    row("vl805.bin", Stage::SelfUpdate, [NO, OPTIONAL, NO]),
-    row("vl805.*", Stage::SelfUpdate, [NO, OPTIONAL, NO]),
+    row("config.txt", Stage::Config, Needs { pi3: WANTED, pi4: WANTED, pi5: REQUIRED }),
+    row("tryboot.txt", Stage::Config, Needs { pi3: WANTED, pi4: WANTED, pi5: WANTED }),
+    row("autoboot.txt", Stage::Config, Needs { pi3: OPTIONAL, pi4: OPTIONAL, pi5: OPTIONAL }),
+    row("bootcfg.txt", Stage::Config, Needs { pi3: OPTIONAL, pi4: OPTIONAL, pi5: NO }),
+    row("syscfg.txt", Stage::Config, Needs { pi3: WANTED, pi4: WANTED, pi5: WANTED }),
+    row("usercfg.txt", Stage::Config, Needs { pi3: WANTED, pi4: WANTED, pi5: WANTED }),
+    row("extraconfig.txt", Stage::Config, Needs { pi3: WANTED, pi4: WANTED, pi5: WANTED }),
+    row("distroconfig.txt", Stage::Config, Needs { pi3: WANTED, pi4: WANTED, pi5: WANTED }),
+    row("pieeprom.sig", Stage::SelfUpdate, Needs { pi3: NO, pi4: OPTIONAL, pi5: OPTIONAL }),
+    row("pieeprom.upd", Stage::SelfUpdate, Needs { pi3: NO, pi4: OPTIONAL, pi5: OPTIONAL }),
+    row("pieeprom.*", Stage::SelfUpdate, Needs { pi3: NO, pi4: OPTIONAL, pi5: OPTIONAL }),
+    row("recovery.bin", Stage::SelfUpdate, Needs { pi3: NO, pi4: OPTIONAL, pi5: OPTIONAL }),
+    row("vl805.sig", Stage::SelfUpdate, Needs { pi3: NO, pi4: OPTIONAL, pi5: NO }),
+    row("vl805.bin", Stage::SelfUpdate, Needs { pi3: NO, pi4: OPTIONAL, pi5: NO }),
+    row("vl805.*", Stage::SelfUpdate, Needs { pi3: NO, pi4: OPTIONAL, pi5: NO }),
     // Asked for only with boot_ramdisk=1 or signed boot, and then there is nothing else.
-    row("boot.img", Stage::BootImage, [REQUIRED, REQUIRED, REQUIRED]),
-    row("tryboot.img", Stage::BootImage, [REQUIRED, REQUIRED, REQUIRED]),
-    row("boot.sig", Stage::BootImage, [NO, WANTED, WANTED]),
-    row("tryboot.sig", Stage::BootImage, [NO, WANTED, WANTED]),
-    row("start4.elf", Stage::Firmware, [NO, ONE_OF, NO]),
-    row("start.elf", Stage::Firmware, [ONE_OF, ONE_OF, NO]),
-    row("start*.elf", Stage::Firmware, [ONE_OF, ONE_OF, NO]),
-    row("fixup4.dat", Stage::Firmware, [NO, WANTED, NO]),
-    row("fixup.dat", Stage::Firmware, [WANTED, WANTED, NO]),
-    row("fixup*.dat", Stage::Firmware, [WANTED, WANTED, NO]),
-    row("recover4.elf", Stage::Firmware, [NO, OPTIONAL, NO]),
-    row("recovery.elf", Stage::Firmware, [OPTIONAL, OPTIONAL, NO]),
-    row("dt-blob.bin", Stage::Firmware, [OPTIONAL, OPTIONAL, NO]),
+    row("boot.img", Stage::BootImage, Needs { pi3: REQUIRED, pi4: REQUIRED, pi5: REQUIRED }),
+    row("tryboot.img", Stage::BootImage, Needs { pi3: REQUIRED, pi4: REQUIRED, pi5: REQUIRED }),
+    row("boot.sig", Stage::BootImage, Needs { pi3: NO, pi4: WANTED, pi5: WANTED }),
+    row("tryboot.sig", Stage::BootImage, Needs { pi3: NO, pi4: WANTED, pi5: WANTED }),
+    row("start4.elf", Stage::Firmware, Needs { pi3: NO, pi4: ONE_OF, pi5: NO }),
+    row("start.elf", Stage::Firmware, Needs { pi3: ONE_OF, pi4: ONE_OF, pi5: NO }),
+    row("start*.elf", Stage::Firmware, Needs { pi3: ONE_OF, pi4: ONE_OF, pi5: NO }),
+    row("fixup4.dat", Stage::Firmware, Needs { pi3: NO, pi4: WANTED, pi5: NO }),
+    row("fixup.dat", Stage::Firmware, Needs { pi3: WANTED, pi4: WANTED, pi5: NO }),
+    row("fixup*.dat", Stage::Firmware, Needs { pi3: WANTED, pi4: WANTED, pi5: NO }),
+    row("recover4.elf", Stage::Firmware, Needs { pi3: NO, pi4: OPTIONAL, pi5: NO }),
+    row("recovery.elf", Stage::Firmware, Needs { pi3: OPTIONAL, pi4: OPTIONAL, pi5: NO }),
+    row("dt-blob.bin", Stage::Firmware, Needs { pi3: OPTIONAL, pi4: OPTIONAL, pi5: NO }),
     // The maps lie among the overlays and are no device trees of a board.
-    row("overlay_map.dtb", Stage::Overlays, [OPTIONAL, WANTED, WANTED]),
-    row("hat_map.dtb", Stage::Overlays, [OPTIONAL, OPTIONAL, OPTIONAL]),
-    row("README", Stage::Overlays, [OPTIONAL, OPTIONAL, OPTIONAL]),
-    row("bcm2712d0.dtbo", Stage::Overlays, [NO, NO, WANTED]),
-    row("*.dtbo", Stage::Overlays, [WANTED, WANTED, WANTED]),
-    row("bcm2710-rpi-2-b.dtb", Stage::DeviceTree, [ONE_OF, NO, NO]),
-    row("bcm2710-rpi-3-b.dtb", Stage::DeviceTree, [ONE_OF, NO, NO]),
-    row("bcm2710-rpi-3-b-plus.dtb", Stage::DeviceTree, [ONE_OF, NO, NO]),
-    row("bcm2710-rpi-cm0.dtb", Stage::DeviceTree, [ONE_OF, NO, NO]),
-    row("bcm2710-rpi-cm3.dtb", Stage::DeviceTree, [ONE_OF, NO, NO]),
-    row("bcm2710-rpi-zero-2.dtb", Stage::DeviceTree, [ONE_OF, NO, NO]),
-    row("bcm2710-rpi-zero-2-w.dtb", Stage::DeviceTree, [ONE_OF, NO, NO]),
-    row("bcm2837-rpi-3-a-plus.dtb", Stage::DeviceTree, [ONE_OF, NO, NO]),
-    row("bcm2837-rpi-3-b.dtb", Stage::DeviceTree, [ONE_OF, NO, NO]),
-    row("bcm2837-rpi-3-b-plus.dtb", Stage::DeviceTree, [ONE_OF, NO, NO]),
-    row("bcm2837-rpi-cm3-io3.dtb", Stage::DeviceTree, [ONE_OF, NO, NO]),
-    row("bcm2837-rpi-zero-2-w.dtb", Stage::DeviceTree, [ONE_OF, NO, NO]),
-    row("bcm2711-rpi-4-b.dtb", Stage::DeviceTree, [NO, ONE_OF, NO]),
-    row("bcm2711-rpi-400.dtb", Stage::DeviceTree, [NO, ONE_OF, NO]),
-    row("bcm2711-rpi-cm4.dtb", Stage::DeviceTree, [NO, ONE_OF, NO]),
-    row("bcm2711-rpi-cm4-io.dtb", Stage::DeviceTree, [NO, ONE_OF, NO]),
-    row("bcm2711-rpi-cm4s.dtb", Stage::DeviceTree, [NO, ONE_OF, NO]),
-    row("bcm2712-rpi-5-b.dtb", Stage::DeviceTree, [NO, NO, ONE_OF]),
-    row("bcm2712-d-rpi-5-b.dtb", Stage::DeviceTree, [NO, NO, ONE_OF]),
-    row("bcm2712d0-rpi-5-b.dtb", Stage::DeviceTree, [NO, NO, ONE_OF]),
-    row("bcm2712-rpi-500.dtb", Stage::DeviceTree, [NO, NO, ONE_OF]),
-    row("bcm2712-rpi-cm5-cm4io.dtb", Stage::DeviceTree, [NO, NO, ONE_OF]),
-    row("bcm2712-rpi-cm5-cm5io.dtb", Stage::DeviceTree, [NO, NO, ONE_OF]),
-    row("bcm2712-rpi-cm5l-cm4io.dtb", Stage::DeviceTree, [NO, NO, ONE_OF]),
-    row("bcm2712-rpi-cm5l-cm5io.dtb", Stage::DeviceTree, [NO, NO, ONE_OF]),
-    row("*.dtb", Stage::DeviceTree, [ONE_OF, ONE_OF, ONE_OF]),
+    row("overlay_map.dtb", Stage::Overlays, Needs { pi3: OPTIONAL, pi4: WANTED, pi5: WANTED }),
+    row("hat_map.dtb", Stage::Overlays, Needs { pi3: OPTIONAL, pi4: OPTIONAL, pi5: OPTIONAL }),
+    row("README", Stage::Overlays, Needs { pi3: OPTIONAL, pi4: OPTIONAL, pi5: OPTIONAL }),
+    row("bcm2712d0.dtbo", Stage::Overlays, Needs { pi3: NO, pi4: NO, pi5: WANTED }),
+    row("*.dtbo", Stage::Overlays, Needs { pi3: WANTED, pi4: WANTED, pi5: WANTED }),
+    row("bcm2710-rpi-2-b.dtb", Stage::DeviceTree, Needs { pi3: ONE_OF, pi4: NO, pi5: NO }),
+    row("bcm2710-rpi-3-b.dtb", Stage::DeviceTree, Needs { pi3: ONE_OF, pi4: NO, pi5: NO }),
+    row("bcm2710-rpi-3-b-plus.dtb", Stage::DeviceTree, Needs { pi3: ONE_OF, pi4: NO, pi5: NO }),
+    row("bcm2710-rpi-cm0.dtb", Stage::DeviceTree, Needs { pi3: ONE_OF, pi4: NO, pi5: NO }),
+    row("bcm2710-rpi-cm3.dtb", Stage::DeviceTree, Needs { pi3: ONE_OF, pi4: NO, pi5: NO }),
+    row("bcm2710-rpi-zero-2.dtb", Stage::DeviceTree, Needs { pi3: ONE_OF, pi4: NO, pi5: NO }),
+    row("bcm2710-rpi-zero-2-w.dtb", Stage::DeviceTree, Needs { pi3: ONE_OF, pi4: NO, pi5: NO }),
+    row("bcm2837-rpi-3-a-plus.dtb", Stage::DeviceTree, Needs { pi3: ONE_OF, pi4: NO, pi5: NO }),
+    row("bcm2837-rpi-3-b.dtb", Stage::DeviceTree, Needs { pi3: ONE_OF, pi4: NO, pi5: NO }),
+    row("bcm2837-rpi-3-b-plus.dtb", Stage::DeviceTree, Needs { pi3: ONE_OF, pi4: NO, pi5: NO }),
+    row("bcm2837-rpi-cm3-io3.dtb", Stage::DeviceTree, Needs { pi3: ONE_OF, pi4: NO, pi5: NO }),
+    row("bcm2837-rpi-zero-2-w.dtb", Stage::DeviceTree, Needs { pi3: ONE_OF, pi4: NO, pi5: NO }),
+    row("bcm2711-rpi-4-b.dtb", Stage::DeviceTree, Needs { pi3: NO, pi4: ONE_OF, pi5: NO }),
+    row("bcm2711-rpi-400.dtb", Stage::DeviceTree, Needs { pi3: NO, pi4: ONE_OF, pi5: NO }),
+    row("bcm2711-rpi-cm4.dtb", Stage::DeviceTree, Needs { pi3: NO, pi4: ONE_OF, pi5: NO }),
+    row("bcm2711-rpi-cm4-io.dtb", Stage::DeviceTree, Needs { pi3: NO, pi4: ONE_OF, pi5: NO }),
+    row("bcm2711-rpi-cm4s.dtb", Stage::DeviceTree, Needs { pi3: NO, pi4: ONE_OF, pi5: NO }),
+    row("bcm2712-rpi-5-b.dtb", Stage::DeviceTree, Needs { pi3: NO, pi4: NO, pi5: ONE_OF }),
+    row("bcm2712-d-rpi-5-b.dtb", Stage::DeviceTree, Needs { pi3: NO, pi4: NO, pi5: ONE_OF }),
+    row("bcm2712d0-rpi-5-b.dtb", Stage::DeviceTree, Needs { pi3: NO, pi4: NO, pi5: ONE_OF }),
+    row("bcm2712-rpi-500.dtb", Stage::DeviceTree, Needs { pi3: NO, pi4: NO, pi5: ONE_OF }),
+    row("bcm2712-rpi-cm5-cm4io.dtb", Stage::DeviceTree, Needs { pi3: NO, pi4: NO, pi5: ONE_OF }),
+    row("bcm2712-rpi-cm5-cm5io.dtb", Stage::DeviceTree, Needs { pi3: NO, pi4: NO, pi5: ONE_OF }),
+    row("bcm2712-rpi-cm5l-cm4io.dtb", Stage::DeviceTree, Needs { pi3: NO, pi4: NO, pi5: ONE_OF }),
+    row("bcm2712-rpi-cm5l-cm5io.dtb", Stage::DeviceTree, Needs { pi3: NO, pi4: NO, pi5: ONE_OF }),
+    row("*.dtb", Stage::DeviceTree, Needs { pi3: ONE_OF, pi4: ONE_OF, pi5: ONE_OF }),
     // auto_initramfs=1 takes the file named as the kernel is, if there is one; initrd has to be asked for.
-    row("initramfs_2712", Stage::Initramfs, [NO, NO, OPTIONAL]),
-    row("initramfs8", Stage::Initramfs, [OPTIONAL, OPTIONAL, OPTIONAL]),
-    row("initramfs7l", Stage::Initramfs, [NO, OPTIONAL, NO]),
-    row("initramfs7", Stage::Initramfs, [OPTIONAL, OPTIONAL, NO]),
-    row("initramfs*", Stage::Initramfs, [OPTIONAL, OPTIONAL, OPTIONAL]),
-    row("initrd*", Stage::Initramfs, [WANTED, WANTED, WANTED]),
-    row("cmdline.txt", Stage::CommandLine, [WANTED, WANTED, WANTED]),
-    row("cmdline*.txt", Stage::CommandLine, [WANTED, WANTED, WANTED]),
-    row("recovery.cmdline", Stage::CommandLine, [OPTIONAL, OPTIONAL, NO]),
-    row("armstub8-2712.bin", Stage::ArmStub, [NO, NO, OPTIONAL]),
-    row("armstub8-gic.bin", Stage::ArmStub, [NO, OPTIONAL, NO]),
-    row("armstub8-32-gic.bin", Stage::ArmStub, [NO, OPTIONAL, NO]),
-    row("armstub8.bin", Stage::ArmStub, [OPTIONAL, OPTIONAL, NO]),
-    row("armstub8-32.bin", Stage::ArmStub, [OPTIONAL, OPTIONAL, NO]),
-    row("armstub7.bin", Stage::ArmStub, [OPTIONAL, OPTIONAL, NO]),
-    row("armstub.bin", Stage::ArmStub, [OPTIONAL, OPTIONAL, NO]),
-    row("armstub*.bin", Stage::ArmStub, [OPTIONAL, OPTIONAL, OPTIONAL]),
-    row("RPI_EFI.fd", Stage::ArmStub, [WANTED, WANTED, WANTED]),
-    row("recovery*.img", Stage::Kernel, [OPTIONAL, OPTIONAL, NO]),
-    row("kernel_2712.img", Stage::Kernel, [NO, NO, ONE_OF]),
-    row("kernel8.img", Stage::Kernel, [ONE_OF, ONE_OF, ONE_OF]),
-    row("kernel8-32.img", Stage::Kernel, [ONE_OF, ONE_OF, NO]),
-    row("kernel7l.img", Stage::Kernel, [NO, ONE_OF, NO]),
-    row("kernel7.img", Stage::Kernel, [ONE_OF, ONE_OF, NO]),
-    row("kernel.img", Stage::Kernel, [ONE_OF, ONE_OF, NO]),
-    row("kernel*.img", Stage::Kernel, [ONE_OF, ONE_OF, ONE_OF]),
-    row("vmlinuz*", Stage::Kernel, [ONE_OF, ONE_OF, ONE_OF]),
-    row("u-boot*.bin", Stage::Kernel, [ONE_OF, ONE_OF, ONE_OF]),
+    row("initramfs_2712", Stage::Initramfs, Needs { pi3: NO, pi4: NO, pi5: OPTIONAL }),
+    row("initramfs8", Stage::Initramfs, Needs { pi3: OPTIONAL, pi4: OPTIONAL, pi5: OPTIONAL }),
+    row("initramfs7l", Stage::Initramfs, Needs { pi3: NO, pi4: OPTIONAL, pi5: NO }),
+    row("initramfs7", Stage::Initramfs, Needs { pi3: OPTIONAL, pi4: OPTIONAL, pi5: NO }),
+    row("initramfs*", Stage::Initramfs, Needs { pi3: OPTIONAL, pi4: OPTIONAL, pi5: OPTIONAL }),
+    row("initrd*", Stage::Initramfs, Needs { pi3: WANTED, pi4: WANTED, pi5: WANTED }),
+    row("cmdline.txt", Stage::CommandLine, Needs { pi3: WANTED, pi4: WANTED, pi5: WANTED }),
+    row("cmdline*.txt", Stage::CommandLine, Needs { pi3: WANTED, pi4: WANTED, pi5: WANTED }),
+    row("recovery.cmdline", Stage::CommandLine, Needs { pi3: OPTIONAL, pi4: OPTIONAL, pi5: NO }),
+    row("armstub8-2712.bin", Stage::ArmStub, Needs { pi3: NO, pi4: NO, pi5: OPTIONAL }),
+    row("armstub8-gic.bin", Stage::ArmStub, Needs { pi3: NO, pi4: OPTIONAL, pi5: NO }),
+    row("armstub8-32-gic.bin", Stage::ArmStub, Needs { pi3: NO, pi4: OPTIONAL, pi5: NO }),
+    row("armstub8.bin", Stage::ArmStub, Needs { pi3: OPTIONAL, pi4: OPTIONAL, pi5: NO }),
+    row("armstub8-32.bin", Stage::ArmStub, Needs { pi3: OPTIONAL, pi4: OPTIONAL, pi5: NO }),
+    row("armstub7.bin", Stage::ArmStub, Needs { pi3: OPTIONAL, pi4: OPTIONAL, pi5: NO }),
+    row("armstub.bin", Stage::ArmStub, Needs { pi3: OPTIONAL, pi4: OPTIONAL, pi5: NO }),
+    row("armstub*.bin", Stage::ArmStub, Needs { pi3: OPTIONAL, pi4: OPTIONAL, pi5: OPTIONAL }),
+    row("RPI_EFI.fd", Stage::ArmStub, Needs { pi3: WANTED, pi4: WANTED, pi5: WANTED }),
+    row("recovery*.img", Stage::Kernel, Needs { pi3: OPTIONAL, pi4: OPTIONAL, pi5: NO }),
+    row("kernel_2712.img", Stage::Kernel, Needs { pi3: NO, pi4: NO, pi5: ONE_OF }),
+    row("kernel8.img", Stage::Kernel, Needs { pi3: ONE_OF, pi4: ONE_OF, pi5: ONE_OF }),
+    row("kernel8-32.img", Stage::Kernel, Needs { pi3: ONE_OF, pi4: ONE_OF, pi5: NO }),
+    row("kernel7l.img", Stage::Kernel, Needs { pi3: NO, pi4: ONE_OF, pi5: NO }),
+    row("kernel7.img", Stage::Kernel, Needs { pi3: ONE_OF, pi4: ONE_OF, pi5: NO }),
+    row("kernel.img", Stage::Kernel, Needs { pi3: ONE_OF, pi4: ONE_OF, pi5: NO }),
+    row("kernel*.img", Stage::Kernel, Needs { pi3: ONE_OF, pi4: ONE_OF, pi5: ONE_OF }),
+    row("vmlinuz*", Stage::Kernel, Needs { pi3: ONE_OF, pi4: ONE_OF, pi5: ONE_OF }),
+    row("u-boot*.bin", Stage::Kernel, Needs { pi3: ONE_OF, pi4: ONE_OF, pi5: ONE_OF }),
 ];
 
 const REQUIRED: Option<Need> = Some(Need::Required);
@@ -275,8 +267,8 @@ const ONE_OF: Option<Need> = Some(Need::OneOf);
 const OPTIONAL: Option<Need> = Some(Need::Optional);
 const NO: Option<Need> = None;
 
-const fn row(pattern: &'static str, stage: Stage, need: [Option<Need>; 3]) -> Row {
-    Row { pattern, stage, need }
+const fn row(pattern: &'static str, stage: Stage, needs: Needs) -> Row {
+    Row { pattern, stage, needs }
 }
 
 #[cfg(test)]
@@ -379,7 +371,7 @@ mod tests {
     fn every_row_can_be_reached() {
         for (index, row) in BOOT_FILES.iter().enumerate() {
             assert!(row.pattern.matches('*').count() <= 1, "{}", row.pattern);
-            assert!(row.need.iter().any(Option::is_some), "{}", row.pattern);
+            assert!(Model::ALL.iter().any(|model| row.need(*model).is_some()), "{}", row.pattern);
             let name = row.pattern.replace('*', "_any_");
             let first = BOOT_FILES.iter().position(|row| row.matches(&name)).unwrap();
             assert_eq!(first, index, "{} is hidden by {}", row.pattern, BOOT_FILES[first].pattern);
@@ -388,7 +380,7 @@ mod tests {
 
     #[test]
     fn a_star_is_not_matched_twice() {
-        let row = row("ab*ba", Stage::Kernel, [NO; 3]);
+        let row = row("ab*ba", Stage::Kernel, Needs { pi3: NO, pi4: NO, pi5: NO });
         assert!(row.matches("abba") && row.matches("ab-ba") && !row.is_exact());
         assert!(!row.matches("aba") && !row.matches("abab"));
     }

@@ -103,15 +103,15 @@ impl Revision {
 
     /// Whether this is, beyond doubt, the code of a known board with a bootloader in EEPROM.
     pub(super) fn has_eeprom(self) -> bool {
-        let fits = match self.processor() {
-            Some(Processor::Bcm2711) => {
+        let fits = self.processor().is_some_and(|processor| match processor {
+            Processor::Bcm2835 | Processor::Bcm2836 | Processor::Bcm2837 => false,
+            Processor::Bcm2711 => {
                 matches!(self.board(), Some(Board::Pi4B | Board::Pi400 | Board::Cm4 | Board::Cm4S))
             }
-            Some(Processor::Bcm2712) => {
+            Processor::Bcm2712 => {
                 matches!(self.board(), Some(Board::Pi5 | Board::Cm5 | Board::Pi500 | Board::Cm5Lite))
             }
-            _ => false,
-        };
+        });
         fits && self.manufacturer().is_some() && self.0 & UPPER_BYTE == 0
     }
 
@@ -197,21 +197,23 @@ impl fmt::Display for Board {
     }
 }
 
-/// A processor, from the code's four bits for it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[non_exhaustive]
-pub enum Processor {
-    /// Pi 1, Zero, Zero W.
-    Bcm2835,
-    /// Pi 2 up to revision 1.1.
-    Bcm2836,
-    /// Pi 2 revision 1.2, Pi 3, Zero 2 W.
-    Bcm2837,
-    /// Pi 4 and its kin.
-    Bcm2711,
-    /// Pi 5 and its kin.
-    Bcm2712,
+listed! {
+    /// A processor; the number is the code's four bits for it.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+    #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+    #[non_exhaustive]
+    pub enum Processor {
+        /// Pi 1, Zero, Zero W.
+        Bcm2835 = 0,
+        /// Pi 2 up to revision 1.1.
+        Bcm2836 = 1,
+        /// Pi 2 revision 1.2, Pi 3, Zero 2 W.
+        Bcm2837 = 2,
+        /// Pi 4 and its kin.
+        Bcm2711 = 3,
+        /// Pi 5 and its kin.
+        Bcm2712 = 4,
+    }
 }
 
 /// Who made a board, from the code's four bits for it.
@@ -324,6 +326,18 @@ mod tests {
             (unlisted.board(), unlisted.model(), unlisted.has_eeprom()),
             (None, Some(Model::Pi5), false)
         );
+    }
+
+    #[test]
+    fn every_processor_is_read() {
+        for processor in Processor::ALL {
+            let revision = Revision::from_code(NEW_STYLE | (*processor as u32) << 12);
+            assert_eq!(revision.processor(), Some(*processor));
+        }
+        for &model in Model::ALL {
+            let code = NEW_STYLE | (model.profile().processor as u32) << 12;
+            assert_eq!(Revision::from_code(code).model(), Some(model));
+        }
     }
 
     #[test]

@@ -1,42 +1,39 @@
-//! Who asks: a boot loader, its name for people, its DISCOVER, and the files by which it begins.
+//! The client that is acted as: its name for people, its DISCOVER, and the files by which it begins.
 
 use core::fmt;
 
 use clap::ValueEnum;
+use clap::builder::PossibleValue;
 use pinetboot_core::dhcp::{BootClient, Profile};
-use pinetboot_core::pi::{Model, PiIdentity, Prefix, Revision};
+use pinetboot_core::pi::{BootCode, MachineId, Model, PiIdentity, Prefix};
 
 /// A client that boots from the network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Client {
-    /// The bootloader of a Raspberry Pi 5
-    Pi5,
-    /// The bootloader of a Raspberry Pi 4
-    Pi4,
-    /// The boot ROM of a Raspberry Pi 3
-    Pi3,
-    /// U-Boot
-    #[value(name = "uboot")]
+    /// The first boot code of a Pi.
+    Pi(Model),
+    /// U-Boot.
     UBoot,
 }
 
 impl Client {
     /// What it says, and how long it waits. `None` if no Pi can have that serial number.
     pub fn profile(self, mac: [u8; 6], serial: u32) -> Option<Profile> {
-        let pi = |revision, fourcc| PiIdentity::new(fourcc, Revision::from_code(revision), mac, serial);
         Some(match self {
-            Self::Pi5 => Profile::Pi(pi(PI5, Model::Pi5.fourcc()?)?),
-            Self::Pi4 => Profile::Pi(pi(PI4, Model::Pi4.fourcc()?)?),
-            Self::Pi3 => Profile::PiBootRom,
+            Self::Pi(model) => match model.profile().machine_id {
+                MachineId::BootRom => Profile::PiBootRom,
+                MachineId::Structured { fourcc, revision } => {
+                    Profile::Pi(PiIdentity::new(fourcc, revision, mac, serial)?)
+                }
+            },
             Self::UBoot => Profile::UBoot,
         })
     }
 
     /// By whose rules it takes a boot server.
-    pub fn rules(self) -> BootClient {
+    pub const fn rules(self) -> BootClient {
         match self {
-            Self::Pi5 | Self::Pi4 => BootClient::PiEeprom,
-            Self::Pi3 => BootClient::PiBootRom,
+            Self::Pi(model) => model.profile().boot_client,
             Self::UBoot => BootClient::UBoot,
         }
     }
@@ -44,12 +41,14 @@ impl Client {
     /// The first file that it needs, wherever it looks for it: any of these will do. `named` is the boot file of the
     /// offer, which a Pi does not look at.
     pub fn first_files(self, serial: u32, named: Option<&str>) -> Vec<String> {
-        let both = |file: &str| vec![format!("{}/{file}", Prefix::Serial(serial)), file.to_owned()];
-        match self {
-            Self::Pi5 => both("config.txt"),
-            Self::Pi4 => both("start4.elf"),
-            Self::Pi3 => vec!["bootcode.bin".to_owned()],
-            Self::UBoot => vec![named.unwrap_or("boot.scr.uimg").to_owned()],
+        let profile = match self {
+            Self::Pi(model) => model.profile(),
+            Self::UBoot => return vec![named.unwrap_or("boot.scr.uimg").to_owned()],
+        };
+        match (profile.root_files, profile.own_directory) {
+            ([file, ..], _) => vec![(*file).to_owned()],
+            ([], [file, ..]) => vec![format!("{}/{file}", Prefix::Serial(serial)), (*file).to_owned()],
+            ([], []) => Vec::new(),
         }
     }
 
@@ -64,42 +63,79 @@ impl Client {
     }
 
     /// As it is typed.
-    pub fn word(self) -> String {
-        self.to_possible_value().map_or(String::new(), |value| value.get_name().to_owned())
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Pi(model) => model.profile().word,
+            Self::UBoot => "uboot",
+        }
     }
 
     /// Whether its serial number is in what it asks for.
     pub fn has_serial(self) -> bool {
-        matches!(self, Self::Pi5 | Self::Pi4)
+        match self {
+            Self::Pi(model) => model.profile().machine_id != MachineId::BootRom,
+            Self::UBoot => false,
+        }
+    }
+}
+
+/// Every model, the newest first, and U-Boot.
+impl ValueEnum for Client {
+    fn value_variants<'a>() -> &'a [Self] {
+        &CLIENTS
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        let value = PossibleValue::new(self.word());
+        Some(match self {
+            Self::Pi(model) => {
+                let profile = model.profile();
+                value.help(format!("The {} of a {}", boot_code(profile.boot_code), profile.name))
+            }
+            Self::UBoot => value.help("U-Boot"),
+        })
     }
 }
 
 impl From<Model> for Client {
     fn from(model: Model) -> Self {
-        match model {
-            Model::Pi3 => Self::Pi3,
-            Model::Pi4 => Self::Pi4,
-            _ => Self::Pi5,
+        Self::Pi(model)
+    }
+}
+
+/// Its name: `Raspberry Pi 5`.
+impl fmt::Display for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pi(model) => {
+                let profile = model.profile();
+                match profile.boot_code {
+                    BootCode::BootRom => write!(f, "{} ({})", profile.name, boot_code(profile.boot_code)),
+                    BootCode::StartElf | BootCode::Eeprom => f.write_str(profile.name),
+                }
+            }
+            Self::UBoot => f.write_str("U-Boot"),
         }
     }
 }
 
-/// What people call it.
-impl fmt::Display for Client {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Pi5 => "Raspberry Pi 5",
-            Self::Pi4 => "Raspberry Pi 4",
-            Self::Pi3 => "Raspberry Pi 3 (boot ROM)",
-            Self::UBoot => "U-Boot",
-        })
+/// The first boot code.
+const fn boot_code(code: BootCode) -> &'static str {
+    match code {
+        BootCode::BootRom => "boot ROM",
+        BootCode::StartElf | BootCode::Eeprom => "bootloader",
     }
 }
 
-/// A Pi 5 with 16 GB, revision 1.0 (captured, rpi5-uefi issue 8).
-const PI5: u32 = 0x00d0_4170;
-/// A Pi 4 with 8 GB, revision 1.4 (captured, raballew/pipxe).
-const PI4: u32 = 0x00d0_3114;
+const CLIENTS: [Client; Model::ALL.len() + 1] = {
+    let mut clients = [Client::UBoot; Model::ALL.len() + 1];
+    let mut index = 0;
+    while index < Model::ALL.len() {
+        clients[Model::ALL.len() - 1 - index] = Client::Pi(Model::ALL[index]);
+        index += 1;
+    }
+    clients
+};
 
 #[cfg(test)]
 mod tests {
@@ -110,12 +146,33 @@ mod tests {
     #[test]
     fn a_discover_is_that_of_its_model() {
         let mac = [2, 0, 0, 0, 0, 1];
-        for (client, len) in [(Client::Pi5, 322), (Client::Pi4, 322), (Client::Pi3, 320)] {
+        for &model in Model::ALL {
+            let client = Client::from(model);
             let mut out = [0; MAX_LEN];
             let profile = client.profile(mac, 0xbd98_9ae1).unwrap();
-            assert_eq!(profile.discover(mac, 7, 0, &mut out), Some(len), "{client}");
-            let model = Message::parse(&out[..len]).unwrap().pi().unwrap().model();
-            assert_eq!(model.map(Client::from), Some(client));
+            let len = profile.discover(mac, 7, 0, &mut out).unwrap();
+            assert_eq!(len, if client.has_serial() { 322 } else { 320 }, "{client}");
+            assert_eq!(Message::parse(&out[..len]).unwrap().pi().unwrap().model(), Some(model));
         }
+    }
+
+    #[test]
+    fn a_client_is_typed_by_its_word_and_begins_with_its_file() {
+        let words: Vec<_> = Client::value_variants().iter().map(|client| client.word()).collect();
+        assert_eq!(words, ["pi5", "pi4", "pi3", "uboot"]);
+        for (word, name, files) in [
+            ("pi5", "Raspberry Pi 5", &["bd989ae1/config.txt", "config.txt"][..]),
+            ("pi4", "Raspberry Pi 4", &["bd989ae1/start4.elf", "start4.elf"]),
+            ("pi3", "Raspberry Pi 3 (boot ROM)", &["bootcode.bin"]),
+            ("uboot", "U-Boot", &["boot.scr.uimg"]),
+        ] {
+            let client = Client::from_str(word, false).unwrap();
+            assert_eq!(
+                (client.to_string().as_str(), client.first_files(0xbd98_9ae1, None)),
+                (name, files.iter().map(ToString::to_string).collect())
+            );
+        }
+        let help = Client::Pi(Model::Pi3).to_possible_value().unwrap().get_help().unwrap().to_string();
+        assert_eq!(help, "The boot ROM of a Raspberry Pi 3");
     }
 }

@@ -1,12 +1,13 @@
-//! The findings, for people.
+//! The survey, for people.
 
 use std::io::{self, Write};
 
-use super::findings::{Findings, Offered, Verdict};
+use super::survey::{Offered, Survey, Verdict};
 use super::tftp::{Answer, Tftp};
+use crate::finding::Severity;
 use crate::simulate::wrap;
 
-impl Findings {
+impl Survey {
     /// Prints everything but the head.
     pub(super) fn print(&self, out: &mut dyn Write) -> io::Result<()> {
         for (index, offer) in self.offers.iter().enumerate() {
@@ -29,12 +30,11 @@ impl Findings {
             }
             writeln!(out)?;
         }
-        writeln!(out, "{}", wrap(&self.reason, WIDTH, ""))?;
-        for text in &self.to_do {
-            writeln!(out, "{}", wrap(&format!("To do: {text}"), WIDTH, "  "))?;
+        if self.findings.of(Severity::Problem).next().is_none() {
+            writeln!(out, "{}", wrap(&self.reason, WIDTH, "  "))?;
         }
-        for text in &self.warnings {
-            writeln!(out, "{}", wrap(&format!("Warning: {text}"), WIDTH, "  "))?;
+        for finding in self.findings.iter() {
+            writeln!(out, "{}", wrap(&finding.to_string(), WIDTH, "  "))?;
         }
         Ok(())
     }

@@ -11,7 +11,7 @@ use super::boot::{Boot, Over};
 use super::fetch::{Answer, Fetch, Reply, Taken};
 use super::filter::Board;
 use super::models;
-use super::verdict::Findings;
+use super::verdict::Summary;
 use crate::demo::DeviceTree;
 use crate::exit::Failed;
 
@@ -55,13 +55,13 @@ impl Memory {
     }
 
     /// Boots a Pi with the serial number of the captures.
-    pub(super) fn boot(&mut self, model: Model) -> Findings {
+    pub(super) fn boot(&mut self, model: Model) -> Summary {
         let mut out = Vec::new();
         let mut boot = Boot::new(Board { model, serial: 0x7bf1_8f79 }, self, &mut out);
         if let Err(Over::Failed(failed)) = models::boot(&mut boot) {
             panic!("{failed}");
         }
-        boot.findings
+        boot.summary
     }
 
     /// What was asked, without the prefix and each name once.
@@ -182,7 +182,7 @@ fn a_pi_5_with_raspberry_pi_os() {
             "kernel_2712.img",
         ]
     );
-    assert_eq!(findings.said(), (vec![], &[][..], &[][..]));
+    assert_eq!(findings.said(), (vec![], vec![], vec![]));
 }
 
 const PI4: &[&str] = &[
@@ -230,7 +230,7 @@ fn a_pi_4() {
         memory.asked.join("\n").replace("7bf18f79/", "").lines().collect::<Vec<_>>(),
         expected.concat()
     );
-    assert_eq!(findings.said(), (vec![], &[][..], &[][..]));
+    assert_eq!(findings.said(), (vec![], vec![], vec![]));
     let sizes: Vec<_> = memory.options.iter().map(|options| options.block_size).collect();
     assert_eq!(sizes[..7], [Some(1468); 7]);
     assert_eq!(sizes[7..], vec![Some(1024); sizes.len() - 7]);
@@ -284,7 +284,7 @@ fn a_pi_3() {
          -recovery8.img -recovery8-32.img -recovery7.img -recovery.img -kernel8-32.img kernel8.img? \
          -armstub8-32.bin kernel7.img? kernel7.img"
     );
-    assert_eq!(findings.said(), (vec![], &[][..], &[][..]));
+    assert_eq!(findings.said(), (vec![], vec![], vec![]));
     assert_eq!(memory.options[..2], [Options::default(); 2]);
     let tsize = Options { block_size: None, ..Options::RASPBERRY_PI };
     assert!(memory.options[2..].iter().all(|options| *options == tsize));

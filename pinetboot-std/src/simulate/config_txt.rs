@@ -265,7 +265,7 @@ dtoverlay=dwc2,dr_mode=host
             overlays: vec!["vc4-kms-v3d".into()],
             ..Config::default()
         };
-        for model in Model::ALL {
+        for &model in Model::ALL {
             assert_eq!(parse(model, STOCK), stock);
             assert_eq!(parse(model, &STOCK.replace('\n', "\r\n")), stock);
         }

@@ -9,14 +9,16 @@ use std::time::{Duration, Instant as Clock};
 use pinetboot_core::dhcp::{
     Client, HardwareAddress, Message, MessageType, Offer, Outcome, Profile, SERVER_PORT, Step,
 };
+use pinetboot_core::pi::rules::{self, Rule};
 use pinetboot_core::pi::{Model, Prefix};
 use pinetboot_core::tftp;
 use pinetboot_core::{Net, block_on};
 
 use super::timeline::{Timeline, wrap};
-use super::verdict::{WIDTH, name};
+use super::verdict::WIDTH;
 use super::{Pi, boot, follow};
 use crate::exit::{Exit, Failed};
+use crate::finding::Finding;
 use crate::net::Frames;
 use crate::probe::{self, Chosen, Interface, Verdict};
 
@@ -39,8 +41,13 @@ pub fn simulate_on(interface: &str, model: Model, serial: u32, out: &mut dyn Wri
     let mut net = interface.open()?;
     let own = Prefix::Serial(serial);
     let mac = HardwareAddress::ethernet(interface.mac);
-    writeln!(out, "A simulated {}, serial {own}, MAC {mac}, asks on {}.\n", name(model), interface.name)
-        .map_err(|error| boot::cannot_write(&error))?;
+    writeln!(
+        out,
+        "A simulated {}, serial {own}, MAC {mac}, asks on {}.\n",
+        model.profile().name,
+        interface.name
+    )
+    .map_err(|error| boot::cannot_write(&error))?;
     let start = Clock::now();
     let mut exchange = Exchange { start, timeline: Timeline(out), offers: Vec::new() };
     let outcome = exchange.run(&mut net, profile, interface.mac)?;
@@ -48,14 +55,17 @@ pub fn simulate_on(interface: &str, model: Model, serial: u32, out: &mut dyn Wri
     let server = match outcome {
         Outcome::Bound { boot_server: Some(server), .. } => server,
         Outcome::Bound { boot_server: None, .. } => {
-            return Err(Failed::new(
-                Exit::NoBootServer,
-                "an address was leased, but no boot server was named",
-            ));
+            let finding = Finding::problem("an address was leased, but no boot server was named.");
+            let finding = finding.rule(&rules::NO_BOOT_SERVER);
+            return Err(Failed::new(Exit::NoBootServer, wrap(&finding.to_string(), WIDTH, "  ")));
         }
         Outcome::NoBoot(why) => {
-            let text = format!("Would not boot: {why}.\nTo do: 'pinetboot probe' shows who offers what.");
-            writeln!(out, "\n{}", wrap(&text, WIDTH, "  ")).map_err(|error| boot::cannot_write(&error))?;
+            let rule = Rule::of_dhcp(&why);
+            let remedy = rule.map_or(String::new(), |rule| format!("{} ", rule.remedy));
+            let finding = Finding::problem(format!("Would not boot: {why}.")).rule(rule);
+            let finding = finding.remedy(format!("{remedy}'pinetboot probe' shows what each server offers."));
+            writeln!(out, "\n{}", wrap(&finding.to_string(), WIDTH, "  "))
+                .map_err(|error| boot::cannot_write(&error))?;
             return Ok(Verdict::from(why).exit());
         }
     };

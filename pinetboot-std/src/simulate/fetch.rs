@@ -50,6 +50,8 @@ pub(super) enum Answer {
         bytes: u64,
         /// Why no more.
         why: String,
+        /// Whether it took longer than a Pi waits.
+        late: bool,
     },
 }
 

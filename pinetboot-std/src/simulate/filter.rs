@@ -4,7 +4,7 @@
 //! (pins, the monitor) or on its own settings (`[bootvar0..]`, `[partition=..]`) cannot be known here: such sections
 //! are skipped, and whoever reads the result is told.
 
-use pinetboot_core::pi::Model;
+use pinetboot_core::pi::{Model, Profile};
 
 /// The board whose filters match: a plain 3B, 4B or 5B.
 #[derive(Debug, Clone, Copy)]
@@ -12,6 +12,13 @@ pub(super) struct Board {
     pub(super) model: Model,
     /// The low half of the serial number.
     pub(super) serial: u32,
+}
+
+impl Board {
+    /// What sets its model apart.
+    pub(super) const fn profile(&self) -> &'static Profile {
+        self.model.profile()
+    }
 }
 
 /// The filters in force at a line.
@@ -86,13 +93,13 @@ fn judge(word: &str, board: &Board) -> (Kind, Holds) {
     }
     if let Some(number) = word.strip_prefix("board-type=") {
         let number = number.strip_prefix("0x").map_or(number.parse(), |hex| u32::from_str_radix(hex, 16));
-        return (Kind::Model, holds(number == Ok(board_type(board.model))));
+        return (Kind::Model, holds(number == Ok(board.profile().board as u32)));
     }
     match word {
         "none" => (Kind::Model, Holds::No),
         "tryboot" => (Kind::Tryboot, Holds::No),
-        _ if word == board.model.to_string() => (Kind::Model, Holds::Yes),
-        _ if MODELS.contains(&word) => (Kind::Model, Holds::No),
+        _ if word == board.profile().word => (Kind::Model, Holds::Yes),
+        _ if is_model(word) => (Kind::Model, Holds::No),
         // Which of two ports a setting is for, nothing about booting.
         _ if word.starts_with("hdmi:") => (Kind::Hdmi, Holds::Yes),
         _ if word.starts_with("edid=") => (Kind::Edid, Holds::Unknown),
@@ -101,20 +108,14 @@ fn judge(word: &str, board: &Board) -> (Kind, Holds) {
     }
 }
 
-/// The revision code's number for 3B, 4B and 5B.
-fn board_type(model: Model) -> u32 {
-    match model {
-        Model::Pi3 => 0x08,
-        Model::Pi4 => 0x11,
-        _ => 0x17,
-    }
+/// Whether a word stands for a model; a 5B is none of the others, and likewise a 4B and a 3B.
+fn is_model(word: &str) -> bool {
+    let of_a_family = |model: &Model| model.profile().filters.contains(&word);
+    OLDER.contains(&word) || Model::ALL.iter().any(of_a_family)
 }
 
-/// The words for models; a 5B is none of the others, and likewise a 4B and a 3B.
-const MODELS: &[&str] = &[
-    "pi0", "pi0w", "pi02", "pi02w", "pi1", "pi2", "pi3", "pi3+", "pi4", "pi400", "pi5", "pi500", "pi500+",
-    "cm0", "cm1", "cm3", "cm3+", "cm4", "cm4s", "cm5", "cm5l",
-];
+/// Models without network boot.
+const OLDER: &[&str] = &["pi0", "pi0w", "pi1", "cm1"];
 
 #[cfg(test)]
 mod tests {
@@ -134,6 +135,11 @@ mod tests {
         }
         for skipped in ["pi4", "pi3+", "cm5", "pi500", "none", "tryboot", "board-type=0x14", "board-type=x"] {
             assert_eq!(section(&[skipped]), "Skipped", "{skipped}");
+        }
+        for model in
+            ["pi0", "pi02w", "pi1", "pi2", "pi3", "pi400", "pi500+", "cm0", "cm1", "cm3+", "cm4s", "cm5l"]
+        {
+            assert_eq!(section(&[model]), "Skipped", "{model}");
         }
         assert_eq!(section(&["pi4", "pi5"]), "Applies");
         assert_eq!(section(&["pi5", "cm4"]), "Skipped");

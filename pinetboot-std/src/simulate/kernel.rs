@@ -1,13 +1,13 @@
 //! Which kernel a Pi settles on.
 //!
-//! A Pi 5 looks for two names. Older ones go through a list that depends on `arm_64bit`, and before that through the
-//! same list of recovery systems (NOOBS, PINN): captured, raspberrypi/cmprovision and raspberrypi/firmware issue 1605.
+//! The names are the model's. Pis with start.elf look for recovery systems (NOOBS, PINN) before them: captured, raspberrypi/cmprovision and raspberrypi/firmware issue 1605.
 
-use pinetboot_core::pi::{Model, Stage};
+use pinetboot_core::pi::Stage;
 
 use super::boot::Over;
 use super::loader::{Loader, join};
 use super::timeline::Miss;
+use crate::finding::Finding;
 
 impl Loader<'_, '_> {
     /// The names to try, best first: the one in config.txt, or those that the model knows.
@@ -15,7 +15,8 @@ impl Loader<'_, '_> {
         if let Some(name) = &self.config.kernel {
             return vec![name.clone()];
         }
-        self.flavours().iter().map(|flavour| format!("kernel{flavour}.img")).collect()
+        let names = self.profile().kernels.by(self.config.arm_64bit);
+        names.iter().map(|name| (*name).to_owned()).collect()
     }
 
     /// Looks which kernel there is, as a Pi 5 does before it takes anything else.
@@ -32,13 +33,12 @@ impl Loader<'_, '_> {
     pub(super) fn find_kernel_and_stub(&mut self) -> Result<Option<String>, Over> {
         let names = self.kernel_names();
         if self.config.kernel.is_none() {
-            for flavour in self.recovery_flavours() {
-                let name = format!("recovery{flavour}.img");
-                self.boot.there(Stage::Kernel, &name, Miss::Normal("no recovery"))?;
+            for name in self.profile().recovery_kernels.by(self.config.arm_64bit) {
+                self.boot.there(Stage::Kernel, name, Miss::Normal("no recovery"))?;
             }
-        }
-        if self.boot.board.model == Model::Pi3 && !self.is_64bit() && self.config.kernel.is_none() {
-            return self.find_32bit_kernel(&names);
+            if let Some(last_resort) = self.profile().last_resort.filter(|_| !self.is_64bit()) {
+                return self.find_32bit_kernel(&names, last_resort);
+            }
         }
         let found = self.first_there(&names)?;
         if found.is_none() {
@@ -51,22 +51,15 @@ impl Loader<'_, '_> {
 
     /// The kernel whose initramfs a Pi 3 or 4 takes, before it has looked for the kernel itself.
     pub(super) fn expected_kernel(&self) -> String {
-        let name = self.config.kernel.clone().unwrap_or_else(|| {
-            let flavour = match (self.boot.board.model, self.is_64bit()) {
-                (_, true) => "8",
-                (Model::Pi3, false) => "7",
-                (_, false) => "7l",
-            };
-            format!("kernel{flavour}.img")
-        });
-        join(&self.os_prefix, &name)
+        let assumed = self.profile().assumed_kernel.by(self.is_64bit());
+        join(&self.os_prefix, self.config.kernel.as_deref().unwrap_or(assumed))
     }
 
-    /// A Pi 3 in 32 bits looks at `kernel8.img` too, but goes on to `kernel7.img`.
-    fn find_32bit_kernel(&mut self, names: &[String]) -> Result<Option<String>, Over> {
+    /// In 32 bits a Pi 3 looks for `kernel8.img` too, but goes on to `kernel7.img`.
+    fn find_32bit_kernel(&mut self, names: &[String], last_resort: &str) -> Result<Option<String>, Over> {
         let (first, others) = names.split_at(names.len().min(1));
         let mut found = self.first_there(first)?;
-        let other = join(&self.os_prefix, "kernel8.img");
+        let other = join(&self.os_prefix, last_resort);
         let other_there =
             found.is_none() && self.boot.there(Stage::Kernel, &other, Miss::Normal("32 bits"))?;
         self.take_arm_stub(false)?;
@@ -74,10 +67,11 @@ impl Loader<'_, '_> {
             found = self.first_there(others)?;
         }
         if found.is_none() && other_there {
-            self.boot.findings.warn(
-                "there is only kernel8.img, in 64 bits, and config.txt does not ask for that on a Pi 3: set \
-                 arm_64bit=1.",
-            );
+            let finding = Finding::warning(format!(
+                "{last_resort}, a kernel in 64 bits, is the only one, and config.txt does not ask for that on a {}.",
+                self.boot.pi()
+            ));
+            self.boot.add(finding.remedy("Set arm_64bit=1 in config.txt."));
             return Ok(Some(other));
         }
         if found.is_none() {
@@ -102,9 +96,10 @@ impl Loader<'_, '_> {
     pub(super) fn take_kernel(&mut self, found: Option<String>) -> Result<(), Over> {
         let Some(path) = found else { return Ok(()) };
         match self.boot.take(Stage::Kernel, &path, Miss::Bad)? {
-            Some(_) => self.boot.findings.loaded.files.insert(0, path.trim_start_matches('/').to_owned()),
+            Some(_) => self.boot.summary.loaded.files.insert(0, path.trim_start_matches('/').to_owned()),
             None => {
-                self.boot.problem(&path, "it was there at first, and is not now.", "see the server's log.")
+                let finding = Finding::problem("it was there at first, and is not now.");
+                self.boot.problem(&path, finding.remedy("See the server's log."));
             }
         }
         Ok(())
@@ -112,21 +107,20 @@ impl Loader<'_, '_> {
 
     fn no_kernel(&mut self, names: &[String]) -> Result<(), Over> {
         if let Some(stub) = &self.config.armstub {
-            let note = format!("there is no kernel, and armstub={stub} needs none if it is a UEFI.");
-            self.boot.findings.note(note);
+            let text = format!("there is no kernel, and armstub={stub} needs none if it is a UEFI.");
+            self.boot.add(Finding::note(text));
             return Ok(());
         }
-        let hint = match (&self.config.kernel, self.boot.board.model) {
-            (Some(name), _) => format!("config.txt asks for it: kernel={name}."),
-            (None, Model::Pi5) => {
-                "A Raspberry Pi 5 says: BOOT ERROR: code 7 - Kernel or device-tree not found or is not compatible.".into()
-            }
-            (None, _) => format!("The {} stops.", self.boot.pi()),
+        let comes = self.profile().no_kernel;
+        let evidence = match &self.config.kernel {
+            Some(name) => format!("config.txt asks for it: kernel={name}."),
+            None => format!("A {} {}.", self.boot.pi(), comes.text),
         };
-        let why = format!("not found.\n{hint}");
-        let remedy = "copy a kernel there, or name yours in config.txt with kernel=NAME. Settings in a section such \
-                      as [pi4] count for that model only; [all] ends it.";
-        Err(self.boot.end(&names.join(", "), &why, remedy))
+        let finding = Finding::problem("not found.").rule(comes.rule).evidence(evidence).remedy(
+            "Copy a kernel there, or name yours in config.txt with kernel=NAME. Settings in a section such as [pi4] \
+             count for that model only; [all] ends it.",
+        );
+        Err(self.boot.end(&names.join(", "), finding))
     }
 
     /// Whether the system is in 64 bits.
@@ -136,28 +130,11 @@ impl Loader<'_, '_> {
     ///
     /// (raspberrypi/documentation, config_txt/boot.adoc)
     fn is_64bit(&self) -> bool {
-        let default = self.boot.board.model != Model::Pi3;
+        let default = self.profile().is_64bit;
         match (&self.config.kernel, self.config.arm_64bit) {
             (Some(name), _) if KNOWN.contains(&name.as_str()) => names_64bit(name),
             (_, Some(set)) => set,
             (_, None) => default,
-        }
-    }
-
-    fn flavours(&self) -> &'static [&'static str] {
-        match (self.boot.board.model, self.config.arm_64bit) {
-            (Model::Pi3 | Model::Pi4, Some(true)) => &["8"],
-            (Model::Pi3, _) => &["8-32", "7", ""],
-            (Model::Pi4, Some(false)) => &["8-32", "7l", "7", ""],
-            (Model::Pi4, None) => &["8", "8-32", "7l", "7", ""],
-            _ => &["_2712", "8"],
-        }
-    }
-
-    fn recovery_flavours(&self) -> &'static [&'static str] {
-        match (self.boot.board.model, self.config.arm_64bit) {
-            (Model::Pi3, Some(false) | None) => &["8", "8-32", "7", ""],
-            _ => self.flavours(),
         }
     }
 }

@@ -3,7 +3,7 @@
 //! It reads config.txt, and then takes what that names: initramfs, device tree, overlays, command line, ARM stub and
 //! kernel. The order in which it does so is the model's, in `models.rs`; which kernel it settles on, in `kernel.rs`.
 
-use pinetboot_core::pi::{Model, Stage};
+use pinetboot_core::pi::{OsCheck, Profile, Stage, rules};
 
 use super::boot::{Boot, Over};
 use super::checks;
@@ -11,20 +11,26 @@ use super::config_txt::Config;
 use super::fdt::Fdt;
 use super::overlay_map::{Mapped, look_up};
 use super::timeline::Miss;
+use crate::finding::Finding;
 
 pub(super) struct Loader<'b, 'a> {
     pub(super) boot: &'b mut Boot<'a>,
     pub(super) config: Config,
     /// `os_prefix`, once it has proved good.
     pub(super) os_prefix: String,
-    /// A Pi 5 asks for some files by a path that begins with a slash (captured, bootloader 2026-05-26).
+    /// What stands before the names of some files: a slash, on a Pi 5.
     slash: &'static str,
 }
 
 impl<'b, 'a> Loader<'b, 'a> {
     pub(super) fn new(boot: &'b mut Boot<'a>) -> Self {
-        let slash = if boot.board.model == Model::Pi5 { "/" } else { "" };
+        let slash = boot.profile().loader_root;
         Self { boot, config: Config::default(), os_prefix: String::new(), slash }
+    }
+
+    /// What sets the model apart.
+    pub(super) const fn profile(&self) -> &'static Profile {
+        self.boot.profile()
     }
 
     /// Takes config.txt and what it includes.
@@ -33,21 +39,22 @@ impl<'b, 'a> Loader<'b, 'a> {
         let Some(taken) = boot.take(Stage::Config, &format!("{slash}config.txt"), Miss::Bad)? else {
             return Ok(());
         };
-        checks::config_len(&mut boot.findings, boot.board.model, taken.bytes);
+        checks::config_len(&mut boot.summary.findings, boot.board.profile(), taken.bytes);
         let board = boot.board;
         let mut include = |name: &str| {
             let path = format!("{slash}{}", name.trim_start_matches('/'));
             let included = boot.take(Stage::Config, &path, Miss::Bad)?;
             if included.is_none() {
-                boot.findings.warn(format!(
-                    "{name} is included by config.txt, and is not there. The Pi goes on without it."
-                ));
+                boot.add(
+                    Finding::warning(format!("{name} is included by config.txt, and is not there."))
+                        .evidence("The Pi goes on without it."),
+                );
             }
             Ok::<_, Over>(included.map(|taken| taken.kept))
         };
         self.config = Config::parse_with(&taken.kept, board, &mut include)?;
         for remark in &self.config.remarks {
-            self.boot.findings.note(format!("config.txt: {remark}."));
+            self.boot.add(Finding::note(format!("config.txt: {remark}.")));
         }
         Ok(())
     }
@@ -76,10 +83,13 @@ impl<'b, 'a> Loader<'b, 'a> {
         if good {
             self.os_prefix = prefix;
         } else {
-            self.boot.findings.warn(format!(
-                "os_prefix={prefix} is ignored, because kernel and device tree are not both there. {}",
-                if prefix.ends_with('/') { "" } else { "A directory ends in '/' here." }
+            let finding = Finding::warning(format!(
+                "os_prefix={prefix} is ignored, because kernel and device tree are not both there."
             ));
+            self.boot.add(match prefix.ends_with('/') {
+                true => finding,
+                false => finding.remedy(format!("Write os_prefix={prefix}/ if {prefix} is a directory.")),
+            });
         }
         Ok(())
     }
@@ -88,7 +98,8 @@ impl<'b, 'a> Loader<'b, 'a> {
     pub(super) fn take_initramfs(&mut self, kernel: &str) -> Result<(), Over> {
         for name in self.config.initramfs.clone() {
             let path = join(&self.os_prefix, &name);
-            if self.boot.take_named(Stage::Initramfs, &path, &format!("initramfs {name}"))?.is_some() {
+            let setting = format!("initramfs {name}");
+            if self.boot.take_named(Stage::Initramfs, &path, &setting, None)?.is_some() {
                 self.boot.loaded(&path);
             }
         }
@@ -108,34 +119,35 @@ impl<'b, 'a> Loader<'b, 'a> {
     pub(super) fn take_device_tree(&mut self) -> Result<bool, Over> {
         let name = self.device_tree_name();
         if name.is_empty() {
-            self.boot
-                .findings
-                .note("device_tree= asks for no device tree. Linux does not start without one.");
+            let note = "device_tree= asks for no device tree, and Linux does not start without one.";
+            self.boot.add(Finding::note(note));
             return Ok(false);
         }
         let path = join(&self.os_prefix, &name);
-        let optional = self.boot.board.model == Model::Pi5 && !self.config.os_check;
+        let optional = self.profile().os_check.is_some() && !self.config.os_check;
         let miss = if optional { Miss::Normal("os_check=0") } else { Miss::Bad };
         if self.boot.take(Stage::DeviceTree, &path, miss)?.is_some() {
             self.boot.loaded(&path);
             return Ok(true);
         }
         let pi = self.boot.pi();
+        let rule = rules::NO_KERNEL_OR_DEVICE_TREE.on(self.boot.board.model);
         if optional {
-            self.boot.findings.warn(format!(
-                "{name} is not there. With os_check=0 a {pi} goes on without a device tree; Linux does not start \
-                 like that, bare metal does."
-            ));
-        } else {
-            let plus = match name.strip_suffix("-3-b.dtb") {
-                Some(name) => format!(" A 3B+ asks for {name}-3-b-plus.dtb instead."),
-                None => String::new(),
-            };
-            self.boot.problem(
-                &path,
-                &format!("not found. A {pi} goes on without a device tree, and Linux does not start like that.{plus}"),
-                COPY,
+            self.boot.add(
+                Finding::warning(format!("{name} is not there."))
+                    .rule(rule)
+                    .evidence(format!(
+                        "With os_check=0 a {pi} goes on without a device tree; Linux does not start like that, bare \
+                         metal does."
+                    ))
+                    .remedy(COPY),
             );
+        } else {
+            let finding = Finding::problem("not found.").rule(rule).evidence(format!(
+                "A {pi} goes on without a device tree, and Linux does not start like that.{}",
+                others(self.profile(), &name)
+            ));
+            self.boot.problem(&path, finding.remedy(COPY));
         }
         Ok(false)
     }
@@ -148,31 +160,37 @@ impl<'b, 'a> Loader<'b, 'a> {
         let miss = if needed { Miss::Bad } else { Miss::Normal("no overlays") };
         let map = self.boot.take(Stage::Overlays, &map_path, miss)?;
         if map.is_none() && needed {
-            self.boot.findings.warn(
-                "overlays/overlay_map.dtb is not there. Without it the Pi takes the names in dtoverlay= as they \
-                 stand, and may take the overlay of another model.",
+            self.boot.add(
+                Finding::warning("overlays/overlay_map.dtb is not there.")
+                    .evidence(
+                        "Without it the Pi takes the names in dtoverlay= as they stand, and may take the overlay of \
+                         another model.",
+                    )
+                    .remedy(COPY),
             );
         }
         self.read_config()?;
-        let model = self.boot.board.model;
         for overlay in self.config.overlays.clone() {
-            match look_up(map.as_ref().map(|map| map.kept.as_slice()), &overlay, model) {
+            match look_up(map.as_ref().map(|map| map.kept.as_slice()), &overlay, self.profile()) {
                 Mapped::Load(name) => {
                     let path = format!("{directory}{name}.dtbo");
                     if self.boot.take(Stage::Overlays, &path, Miss::Bad)?.is_some() {
-                        self.boot.findings.loaded.overlays += 1;
+                        self.boot.summary.loaded.overlays += 1;
                     } else {
                         let path = path.trim_start_matches('/');
-                        self.boot.findings.warn(format!(
-                            "{path} is not there, and config.txt asks for it: dtoverlay={overlay}. The Pi goes on \
-                             without it, and without the hardware it is for."
+                        let finding = Finding::warning(format!(
+                            "{path} is not there, and config.txt asks for it: dtoverlay={overlay}."
                         ));
+                        self.boot.add(
+                            finding
+                                .evidence("The Pi goes on without it, and without the hardware it is for."),
+                        );
                     }
                 }
-                Mapped::Not(why) => self.boot.findings.warn(format!(
+                Mapped::Not(why) => self.boot.add(Finding::warning(format!(
                     "dtoverlay={overlay} has no effect on a {}, says overlay_map.dtb: {why}.",
                     self.boot.pi()
-                )),
+                ))),
             }
         }
         Ok(())
@@ -205,10 +223,9 @@ impl<'b, 'a> Loader<'b, 'a> {
             taken = self.boot.take(Stage::CommandLine, &shared, Miss::Bad)?;
         }
         match taken {
-            Some(taken) => checks::command_line(&mut self.boot.findings, &name, &taken.kept),
-            None => self.boot.findings.warn(format!(
-                "{name} is not there. The kernel starts without a command line: it does not know where its root \
-                 file system is."
+            Some(taken) => checks::command_line(&mut self.boot.summary.findings, &name, &taken.kept),
+            None => self.boot.add(Finding::warning(format!("{name} is not there.")).evidence(
+                "The kernel starts without a command line: it does not know where its root file system is.",
             )),
         }
         Ok(())
@@ -217,24 +234,19 @@ impl<'b, 'a> Loader<'b, 'a> {
     /// Takes what runs before the kernel; the one that is built in will do unless config.txt names another.
     pub(super) fn take_arm_stub(&mut self, in_64_bits: bool) -> Result<(), Over> {
         if let Some(name) = self.config.armstub.clone() {
-            if self.boot.take_named(Stage::ArmStub, &name, &format!("armstub={name}"))?.is_some() {
+            let setting = format!("armstub={name}");
+            if self.boot.take_named(Stage::ArmStub, &name, &setting, None)?.is_some() {
                 self.boot.loaded(&name);
             }
             return Ok(());
         }
-        let name = match (self.boot.board.model, in_64_bits) {
-            (Model::Pi3, true) => "armstub8.bin",
-            (Model::Pi3, false) => "armstub8-32.bin",
-            (Model::Pi4, true) => "armstub8-gic.bin",
-            (Model::Pi4, false) => "armstub8-32-gic.bin",
-            _ => "armstub8-2712.bin",
-        };
+        let name = self.profile().arm_stub.by(in_64_bits);
         self.boot.take(Stage::ArmStub, name, Miss::Normal("built in"))?;
         Ok(())
     }
 
     fn device_tree_name(&self) -> String {
-        device_tree(&self.config, self.boot.board.model)
+        device_tree(&self.config, self.profile())
     }
 }
 
@@ -242,42 +254,52 @@ impl<'b, 'a> Loader<'b, 'a> {
 ///
 /// It looks for `os_prefix`/`device_tree`, and that this names its processor (raspberrypi/rpi-eeprom issue 682, and
 /// UART logs in NumberOneGit/rpi5-uefi issue 8).
-pub(super) fn os_check(boot: &mut Boot<'_>, config: &Config) -> Result<(), Over> {
-    let name = device_tree(config, boot.board.model);
+pub(super) fn os_check(boot: &mut Boot<'_>, config: &Config, check: &OsCheck) -> Result<(), Over> {
+    let (pi, rule) = (boot.pi(), rules::OS_NOT_FOR_MODEL.on(boot.board.model));
+    let name = device_tree(config, boot.profile());
     if name.is_empty() {
-        boot.findings
-            .warn("device_tree= asks for no device tree, and a Raspberry Pi 5 wants one unless os_check=0.");
+        let finding = Finding::warning(format!(
+            "device_tree= asks for no device tree, and a {pi} wants one unless os_check=0."
+        ));
+        boot.add(
+            finding
+                .rule(rule)
+                .remedy("Remove device_tree= from config.txt, or set os_check=0 for bare metal."),
+        );
         return Ok(());
     }
     let path = join(&config.os_prefix, &name);
+    let remedy = format!("{COPY} {BARE_METAL}");
     let Some(taken) = boot.take(Stage::DeviceTree, &path, Miss::Bad)? else {
-        let says = format!(
-            "not found.\nA Raspberry Pi 5 says: Device-tree file \"{name}\" not found. {UNSUPPORTED}"
-        );
-        return Err(boot.end(&path, &says, &format!("{COPY} {BARE_METAL}")));
+        let finding = Finding::problem("not found.").rule(rule).evidence(format!(
+            "A {pi} says: Device-tree file \"{name}\" not found. {}{}",
+            check.says,
+            others(boot.profile(), &name)
+        ));
+        return Err(boot.end(&path, finding.remedy(remedy)));
     };
     let compatible = Fdt::parse(&taken.kept).and_then(|tree| tree.root_property("compatible"));
-    let ours = |list: &[u8]| list.split(|byte| *byte == 0).any(|name| name == b"brcm,bcm2712");
-    match compatible {
-        Some(list) if ours(list) => Ok(()),
-        _ => {
-            let what = match compatible {
-                Some(_) => "it is the device tree of another board.",
-                None => "it is no device tree.",
-            };
-            let says = format!("{what}\nA Raspberry Pi 5 says: {UNSUPPORTED}");
-            Err(boot.end(&path, &says, &format!("{COPY} {BARE_METAL}")))
-        }
-    }
+    let ours = |list: &[u8]| list.split(|byte| *byte == 0).any(|name| name == check.compatible.as_bytes());
+    let what = match compatible {
+        Some(list) if ours(list) => return Ok(()),
+        Some(_) => "it is the device tree of another board.",
+        None => "it is no device tree.",
+    };
+    let finding = Finding::problem(what).rule(rule).evidence(format!("A {pi} says: {}", check.says));
+    Err(boot.end(&path, finding.remedy(remedy)))
 }
 
-fn device_tree(config: &Config, model: Model) -> String {
-    let name = match model {
-        Model::Pi3 => "bcm2710-rpi-3-b.dtb",
-        Model::Pi4 => "bcm2711-rpi-4-b.dtb",
-        _ => "bcm2712-rpi-5-b.dtb",
-    };
-    config.device_tree.clone().unwrap_or_else(|| name.into())
+fn device_tree(config: &Config, profile: &Profile) -> String {
+    config.device_tree.clone().unwrap_or_else(|| profile.device_tree.into())
+}
+
+/// What other boards of the family ask for instead of the plain board's device tree: a line, or nothing.
+fn others(profile: &Profile, device_tree: &str) -> String {
+    if device_tree != profile.device_tree {
+        return String::new();
+    }
+    let others = profile.other_device_trees.iter().map(|(board, name)| format!("a {board} for {name}"));
+    format!("\nOther boards ask for their own: {}.", others.collect::<Vec<_>>().join(", "))
 }
 
 /// > Any user-specified OS file can bypass all prefixes by using an absolute path (with respect to the boot partition)
@@ -297,11 +319,7 @@ fn initramfs_of(kernel: &str) -> Option<String> {
     Some(format!("{directory}{slash}initramfs{flavour}"))
 }
 
-/// Captured, siderolabs/talos issue 7978 and NixOS/nixos-hardware issue 1928.
-const UNSUPPORTED: &str = "The installed operating system (OS) does not indicate support for Raspberry Pi 5. Update \
-                           the OS or set os_check=0 in config.txt to skip this check.";
-
-const COPY: &str = "copy it from the boot partition of a system made for this Pi (/boot/firmware in Raspberry Pi \
+const COPY: &str = "Copy it from the boot partition of a system made for this Pi (/boot/firmware in Raspberry Pi \
                     OS), or from https://github.com/raspberrypi/firmware, directory boot.";
 
 const BARE_METAL: &str = "If the system needs no device tree, as on bare metal, set os_check=0.";

@@ -1,4 +1,4 @@
-//! The order in which each model asks for its files.
+//! The order in which each kind of boot code asks for its files. What else differs between models is in their profiles.
 //!
 //! As captured: a Pi 5 over TFTP with a bare-metal tree (bootloader 2026-05-26), and in UART logs with Raspberry Pi OS
 //! (NumberOneGit/rpi5-uefi issue 8, raspberrypi/linux issue 7319); a Pi 4 in raspberrypi/rpi-eeprom issue 74 and in
@@ -8,28 +8,28 @@
 //! Not done: what only some boards ask for (`vl805.bin` of the first Pi 4s, `bcm2712d0.dtbo` of newer Pi 5s), the
 //! second fetch of a small kernel, and `TFTP_PREFIX`.
 
-use pinetboot_core::pi::{Model, Stage};
-use pinetboot_core::tftp::Options;
+use pinetboot_core::pi::{BootCode, Firmwares, Stage, rules};
 
 use super::boot::{Boot, Over};
 use super::config_txt::Config;
 use super::loader::{Loader, os_check};
 use super::timeline::Miss;
+use crate::finding::Finding;
 
 /// Boots.
 pub(super) fn boot(boot: &mut Boot<'_>) -> Result<(), Over> {
-    match boot.board.model {
-        Model::Pi3 => pi3(boot),
-        Model::Pi4 => pi4(boot),
-        _ => pi5(boot),
+    boot.hand_over(boot.profile().bootloader);
+    match boot.profile().boot_code {
+        BootCode::BootRom => boot_rom(boot),
+        BootCode::StartElf => start_elf(boot),
+        BootCode::Eeprom => eeprom(boot),
     }
 }
 
 /// The bootloader in EEPROM loads everything.
-fn pi5(boot: &mut Boot<'_>) -> Result<(), Over> {
-    boot.options = Options::RASPBERRY_PI;
+fn eeprom(boot: &mut Boot<'_>) -> Result<(), Over> {
     boot.use_prefix();
-    let mut config = boot.early_config(Miss::Normal("no own files"))?;
+    let mut config = boot.early_config(Miss::Normal(NO_OWN))?;
     if config.is_none() {
         boot.drop_prefix();
         config = boot.early_config(Miss::Bad)?;
@@ -38,10 +38,11 @@ fn pi5(boot: &mut Boot<'_>) -> Result<(), Over> {
     if config.boot_ramdisk {
         return boot.boot_image();
     }
-    boot.self_update()?;
-    if config.os_check {
-        os_check(boot, &config)?;
+    self_update(boot)?;
+    if let Some(check) = boot.profile().os_check.filter(|_| config.os_check) {
+        os_check(boot, &config, &check)?;
     }
+    boot.hand_over(boot.profile().loader);
     let mut loader = Loader::new(boot);
     loader.read_config()?;
     loader.read_config()?;
@@ -57,73 +58,76 @@ fn pi5(boot: &mut Boot<'_>) -> Result<(), Over> {
 }
 
 /// The bootloader in EEPROM loads start4.elf, and that the rest.
-fn pi4(boot: &mut Boot<'_>) -> Result<(), Over> {
-    boot.options = Options::RASPBERRY_PI;
-    boot.use_prefix();
-    // > If neither start4.elf nor start.elf are found in the prefixed directory then the prefix is cleared.
-    // (raspberrypi/documentation, eeprom-bootloader.adoc)
-    if !boot.there(Stage::Firmware, "start4.elf", Miss::Normal("start.elf next"))?
-        && !boot.there(Stage::Firmware, "start.elf", Miss::Normal("no own files"))?
-    {
-        boot.drop_prefix();
-    }
+fn start_elf(boot: &mut Boot<'_>) -> Result<(), Over> {
+    settle_directory(boot)?;
     let config = config_or_default(boot)?;
     if config.boot_ramdisk {
         return boot.boot_image();
     }
-    boot.self_update()?;
-    no_recovery(boot, "recover4.elf")?;
-    no_recovery(boot, "recovery.elf")?;
-    let (start, fixup) = firmware(&config, "4");
-    if boot.take(Stage::Firmware, &start, Miss::Bad)?.is_none() {
-        // Asked for, but made for older models.
-        boot.take(Stage::Firmware, "start.elf", Miss::Bad)?;
-        return Err(nothing(boot, &start));
-    }
-    take_fixup(boot, &fixup)?;
-    // A client of its own, with smaller blocks (reported, raspberrypi/rpi-eeprom issue 375); it looks before it takes.
-    boot.options = Options { block_size: Some(1024), ..Options::RASPBERRY_PI };
-    boot.looks_first = true;
+    self_update(boot)?;
+    no_recovery(boot, boot.profile().recovery_firmware)?;
+    take_firmware(boot, &config)?;
+    boot.hand_over(boot.profile().loader);
     load_system(boot)
 }
 
 /// The boot ROM loads bootcode.bin, that start.elf, and that the rest.
-fn pi3(boot: &mut Boot<'_>) -> Result<(), Over> {
-    boot.options = Options::default();
-    if boot.take(Stage::Loader, "bootcode.bin", Miss::Bad)?.is_none() {
-        return Err(boot.end(
-            "bootcode.bin",
-            "not found. A Raspberry Pi 3 asks for it by this name only, never in a directory of its own, and stops.",
-            "copy it to the top of the served tree, from https://github.com/raspberrypi/firmware, directory boot.",
-        ));
+fn boot_rom(boot: &mut Boot<'_>) -> Result<(), Over> {
+    for (index, name) in boot.profile().root_files.iter().enumerate() {
+        let miss = if index == 0 { Miss::Bad } else { Miss::Normal("not signed") };
+        if boot.take(Stage::Loader, name, miss)?.is_none() && index == 0 {
+            let finding = Finding::problem("not found.").rule(&rules::NO_BOOT_FILES).evidence(format!(
+                "A {} asks for it by this name only, never in a directory of its own, and stops.",
+                boot.pi()
+            ));
+            let remedy = "Copy it to the top of the served tree, from https://github.com/raspberrypi/firmware, \
+                          directory boot.";
+            return Err(boot.end(name, finding.remedy(remedy)));
+        }
     }
-    boot.take(Stage::Loader, "bootsig.bin", Miss::Normal("not signed"))?;
-    boot.options = Options { block_size: None, ..Options::RASPBERRY_PI };
-    boot.use_prefix();
-    if !boot.there(Stage::Firmware, "start.elf", Miss::Normal("no own files"))? {
-        boot.drop_prefix();
-    }
+    boot.hand_over(boot.profile().loader);
+    settle_directory(boot)?;
     boot.take(Stage::Config, "autoboot.txt", Miss::Normal("optional"))?;
     let config = config_or_default(boot)?;
     if config.boot_ramdisk {
         return boot.boot_image();
     }
-    no_recovery(boot, "recovery.elf")?;
-    let (start, fixup) = firmware(&config, "");
-    if boot.take(Stage::Firmware, &start, Miss::Bad)?.is_none() {
-        return Err(nothing(boot, &start));
-    }
-    take_fixup(boot, &fixup)?;
+    no_recovery(boot, boot.profile().recovery_firmware)?;
+    take_firmware(boot, &config)?;
     load_system(boot)
+}
+
+/// Sees whether the Pi has a directory of its own.
+///
+/// > If neither start4.elf nor start.elf are found in the prefixed directory then the prefix is cleared.
+///
+/// (raspberrypi/documentation, eeprom-bootloader.adoc)
+fn settle_directory(boot: &mut Boot<'_>) -> Result<(), Over> {
+    boot.use_prefix();
+    let names = boot.profile().own_directory;
+    for (index, name) in names.iter().enumerate() {
+        let miss = if index + 1 < names.len() { "another follows" } else { NO_OWN };
+        if boot.there(Stage::Firmware, name, Miss::Normal(miss))? {
+            return Ok(());
+        }
+    }
+    boot.drop_prefix();
+    Ok(())
+}
+
+/// The Pi looks for a newer bootloader for itself, if it has one.
+fn self_update(boot: &mut Boot<'_>) -> Result<(), Over> {
+    if boot.profile().self_update { boot.self_update() } else { Ok(()) }
 }
 
 /// What start.elf and start4.elf do.
 fn load_system(boot: &mut Boot<'_>) -> Result<(), Over> {
-    no_recovery(boot, "recovery.elf")?;
+    let recovery = boot.profile().recovery_firmware.last();
+    no_recovery(boot, recovery)?;
     let mut loader = Loader::new(boot);
     loader.read_config()?;
     loader.boot.take(Stage::Firmware, "dt-blob.bin", Miss::Normal("optional"))?;
-    no_recovery(loader.boot, "recovery.elf")?;
+    no_recovery(loader.boot, recovery)?;
     loader.read_config()?;
     loader.boot.take(Stage::Config, "bootcfg.txt", Miss::Normal("optional"))?;
     loader.settle_prefix()?;
@@ -142,27 +146,41 @@ fn load_system(boot: &mut Boot<'_>) -> Result<(), Over> {
 fn config_or_default(boot: &mut Boot<'_>) -> Result<Config, Over> {
     let config = boot.early_config(Miss::Bad)?;
     if config.is_none() {
-        boot.findings.warn("config.txt is not there. The Pi goes by its defaults.");
+        boot.add(Finding::warning("config.txt is not there.").evidence("The Pi goes by its defaults."));
     }
     Ok(config.unwrap_or_default())
 }
 
-fn no_recovery(boot: &mut Boot<'_>, name: &str) -> Result<(), Over> {
-    if boot.take(Stage::Firmware, name, Miss::Normal("no recovery"))?.is_some() {
-        boot.findings.warn(format!(
-            "{name} is there. A {} starts it (it belongs to NOOBS or PINN) instead of the system: take it away.",
-            boot.pi()
-        ));
+/// The Pi looks for recovery systems for its VideoCore.
+fn no_recovery<'n>(boot: &mut Boot<'_>, names: impl IntoIterator<Item = &'n &'n str>) -> Result<(), Over> {
+    for name in names {
+        if boot.take(Stage::Firmware, name, Miss::Normal("no recovery"))?.is_some() {
+            let text =
+                format!("A {} starts it (it belongs to NOOBS or PINN) instead of the system.", boot.pi());
+            boot.add(Finding::warning(format!("{name} is there.")).evidence(text).remedy("Remove it."));
+        }
     }
     Ok(())
 }
 
-fn take_fixup(boot: &mut Boot<'_>, fixup: &str) -> Result<(), Over> {
-    if boot.take(Stage::Firmware, fixup, Miss::Bad)?.is_none() {
-        boot.findings.warn(format!(
-            "{fixup} is not there. Without it the Pi has but a part of its memory. It belongs with the firmware, \
-             from the same release."
-        ));
+/// Takes start.elf and what belongs to it.
+fn take_firmware(boot: &mut Boot<'_>, config: &Config) -> Result<(), Over> {
+    let Some(firmwares) = boot.profile().firmware else { return Ok(()) };
+    let (start, fixup) = firmware(config, &firmwares);
+    if boot.take(Stage::Firmware, &start, Miss::Bad)?.is_none() {
+        // Asked for, but made for older models.
+        for other in boot.profile().own_directory.iter().filter(|other| **other != firmwares.plain.start) {
+            boot.take(Stage::Firmware, other, Miss::Bad)?;
+        }
+        return Err(nothing(boot, &start));
+    }
+    if boot.take(Stage::Firmware, &fixup, Miss::Bad)?.is_none() {
+        let finding = Finding::warning(format!("{fixup} is not there."));
+        boot.add(
+            finding
+                .evidence("Without it the Pi has but a part of its memory.")
+                .remedy("Copy it from the release that the firmware is from."),
+        );
     }
     Ok(())
 }
@@ -171,16 +189,15 @@ fn take_fixup(boot: &mut Boot<'_>, fixup: &str) -> Result<(), Over> {
 ///
 /// `start_x=1` stands for start_x.elf and fixup_x.dat, on a Pi 4 for start4x.elf and fixup4x.dat, and so on
 /// (raspberrypi/documentation, config_txt/boot.adoc).
-fn firmware(config: &Config, model: &str) -> (String, String) {
-    let underscore = if model.is_empty() { "_" } else { "" };
+fn firmware(config: &Config, firmwares: &Firmwares) -> (String, String) {
     let variant = match config {
-        Config { cut_down: true, .. } => "cd".to_owned(),
-        Config { start_debug: true, .. } => format!("{underscore}db"),
-        Config { start_x: true, .. } => format!("{underscore}x"),
-        _ => String::new(),
+        Config { cut_down: true, .. } => firmwares.cut_down,
+        Config { start_debug: true, .. } => firmwares.debug,
+        Config { start_x: true, .. } => firmwares.extended,
+        _ => firmwares.plain,
     };
-    let start = config.start_file.clone().unwrap_or_else(|| format!("start{model}{variant}.elf"));
-    let fixup = config.fixup_file.clone().unwrap_or_else(|| format!("fixup{model}{variant}.dat"));
+    let start = config.start_file.clone().unwrap_or_else(|| variant.start.into());
+    let fixup = config.fixup_file.clone().unwrap_or_else(|| variant.fixup.into());
     (start, fixup)
 }
 
@@ -188,15 +205,16 @@ fn firmware(config: &Config, model: &str) -> (String, String) {
 fn nothing(boot: &mut Boot<'_>, file: &str) -> Over {
     let own = format!("{:08x}", boot.board.serial);
     let pi = boot.pi();
-    boot.end(
-        file,
-        &format!(
-            "not found, neither in {own}/ nor in the directory for all. To a {pi} there is nothing to boot from \
-             here, and it goes on to the next entry of its BOOT_ORDER.",
-        ),
-        &format!(
-            "serve the directory that {file} is in. Files for this Pi alone go into a directory {own} of it: the \
-             last eight digits of its serial number, in small letters. And see that the server may read them.",
-        ),
-    )
+    let finding = Finding::problem(format!("not found, neither in {own}/ nor in the directory for all."));
+    let evidence = format!(
+        "To a {pi} there is nothing to boot from here, and it goes on to the next entry of its BOOT_ORDER."
+    );
+    let remedy = format!(
+        "Serve the directory that {file} is in. Files for this Pi alone go into a directory {own} of it: the last \
+         eight digits of its serial number, in small letters. And see that the server may read them.",
+    );
+    boot.end(file, finding.rule(&rules::NO_BOOT_FILES).evidence(evidence).remedy(remedy))
 }
+
+/// Why it is normal that a Pi's own directory has no such file.
+const NO_OWN: &str = "no own files";

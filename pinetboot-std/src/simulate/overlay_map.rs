@@ -3,7 +3,7 @@
 //! A stock config.txt says `dtoverlay=vc4-kms-v3d`, and a Pi 5 loads `vc4-kms-v3d-pi5.dtbo`. Documented in
 //! raspberrypi/documentation, configuration/device-tree.adoc; introduced with raspberrypi/linux pull request 3527.
 
-use pinetboot_core::pi::Model;
+use pinetboot_core::pi::Profile;
 
 use super::fdt::{Fdt, text};
 
@@ -17,15 +17,16 @@ pub(super) enum Mapped {
 }
 
 /// Looks a name up; `map` is the file's content, if there is one.
-pub(super) fn look_up(map: Option<&[u8]>, overlay: &str, model: Model) -> Mapped {
+pub(super) fn look_up(map: Option<&[u8]>, overlay: &str, profile: &Profile) -> Mapped {
     let Some(map) = map.and_then(Fdt::parse) else { return Mapped::Load(overlay.to_owned()) };
+    let platform = profile.overlay_platform;
     let mut name = overlay.to_owned();
     // Renamed once, or twice; a map that goes in circles is not followed for ever.
     for _ in 0..4 {
         let Some(node) = map.node(&name) else { break };
         let properties: Vec<_> = node.collect();
         let find = |wanted| properties.iter().find(|(name, _)| *name == wanted).map(|(_, value)| *value);
-        if let Some(value) = find(platform(model)) {
+        if let Some(value) = find(platform) {
             // Empty: as it is. Otherwise a name, with parameters behind a comma.
             let other = text(value).unwrap_or_default().split(',').next().unwrap_or_default();
             return Mapped::Load(if other.is_empty() { name } else { other.to_owned() });
@@ -33,22 +34,16 @@ pub(super) fn look_up(map: Option<&[u8]>, overlay: &str, model: Model) -> Mapped
         match (find("renamed").and_then(text), find("deprecated").and_then(text)) {
             (Some(other), _) => name = other.split(',').next().unwrap_or_default().to_owned(),
             (None, Some(advice)) => return Mapped::Not(format!("it is deprecated: {advice}")),
-            (None, None) => return Mapped::Not(format!("it is not for {}", platform(model))),
+            (None, None) => return Mapped::Not(format!("it is not for {platform}")),
         }
     }
     Mapped::Load(name)
 }
 
-fn platform(model: Model) -> &'static str {
-    match model {
-        Model::Pi3 => "bcm2835",
-        Model::Pi4 => "bcm2711",
-        _ => "bcm2712",
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use pinetboot_core::pi::Model;
+
     use super::*;
     use crate::demo::DeviceTree;
 
@@ -75,9 +70,10 @@ mod tests {
             ("uart5", Model::Pi5, Mapped::Not("it is not for bcm2712".into())),
             ("lirc-rpi", Model::Pi4, Mapped::Not("it is deprecated: use gpio-ir".into())),
         ] {
-            assert_eq!(look_up(Some(&map), name, model), mapped, "{name} {model}");
-            assert_eq!(look_up(None, name, model), load(name));
-            assert_eq!(look_up(Some(b"no map"), name, model), load(name));
+            let profile = model.profile();
+            assert_eq!(look_up(Some(&map), name, profile), mapped, "{name} {model}");
+            assert_eq!(look_up(None, name, profile), load(name));
+            assert_eq!(look_up(Some(b"no map"), name, profile), load(name));
         }
     }
 }

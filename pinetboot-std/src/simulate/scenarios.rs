@@ -1,11 +1,11 @@
 //! What the simulation makes of trees that are not quite right.
 
-use pinetboot_core::pi::Model;
+use pinetboot_core::pi::{Model, rules};
 use pinetboot_core::tftp::ErrorCode;
 
 use super::captured::Memory;
 use super::fetch::Answer;
-use super::verdict::Findings;
+use super::verdict::Summary;
 
 /// A tree for a Pi 5 with this config.txt.
 fn pi5(config: &str, more: &[&str]) -> Memory {
@@ -31,9 +31,9 @@ impl Memory {
     }
 }
 
-fn printed(findings: &Findings) -> String {
+fn printed(summary: &Summary) -> String {
     let mut out = Vec::new();
-    findings.print(Model::Pi5, &mut out).unwrap();
+    summary.print(Model::Pi5.profile(), &mut out).unwrap();
     let text = String::from_utf8(out).unwrap();
     assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
     text
@@ -48,10 +48,11 @@ fn a_device_tree_is_missing() {
     let flat = text.replace("\n  ", " ");
     for says in [
         "Would not boot, because of bcm2712-rpi-5-b.dtb.",
-        "bcm2712-rpi-5-b.dtb: not found.",
         "Device-tree file \"bcm2712-rpi-5-b.dtb\" not found. The installed operating system (OS) does not indicate \
          support for Raspberry Pi 5.",
-        "To do: copy it from",
+        "bcm2712-rpi-5-b.dtb: not found. [rule 19]",
+        "a CM5 for bcm2712-rpi-cm5-cm5io.dtb",
+        "To do: Copy it from",
         "os_check=0",
     ] {
         assert!(flat.contains(says), "{says}\n{text}");
@@ -78,7 +79,8 @@ fn a_kernel_is_missing() {
     let mut memory = pi5("", &[]).without("kernel_2712.img").without("kernel8.img");
     let findings = memory.boot(Model::Pi5);
     assert_eq!(findings.said().0, ["kernel_2712.img, kernel8.img"]);
-    assert!(printed(&findings).contains("BOOT ERROR: code 7"));
+    let text = printed(&findings);
+    assert!(text.contains("not found. [rule 20]") && text.contains("BOOT ERROR: code 7"), "{text}");
     let findings = pi5("[all]\nkernel=mine.img", &[]).boot(Model::Pi5);
     assert!(printed(&findings).contains("kernel=mine.img"));
     // A UEFI as ARM stub needs none.
@@ -98,7 +100,9 @@ fn nothing_is_there() {
     for (model, file) in
         [(Model::Pi5, "config.txt"), (Model::Pi4, "start4.elf"), (Model::Pi3, "bootcode.bin")]
     {
-        assert_eq!(Memory::default().boot(model).said().0, [file]);
+        let summary = Memory::default().boot(model);
+        assert_eq!(summary.said().0, [file]);
+        assert!(printed(&summary).contains("[rule 17]"));
     }
     let mut memory = pi5("", &[]);
     memory.shared = false;
@@ -115,7 +119,7 @@ fn systems_side_by_side() {
     let tree = || pi5(config, &files).with("current/bcm2712-rpi-5-b.dtb", &own);
     let mut memory = tree();
     let findings = memory.boot(Model::Pi5);
-    assert_eq!(findings.said(), (vec![], &[][..], &[][..]));
+    assert_eq!(findings.said(), (vec![], vec![], vec![]));
     for asked in [
         "current/bcm2712-rpi-5-b.dtb",
         "current/initrd.img",
@@ -148,13 +152,14 @@ fn systems_side_by_side() {
 
 #[test]
 fn everything_in_one_image() {
-    for model in Model::ALL {
+    for &model in Model::ALL {
         let mut memory = Memory::new(&["bootcode.bin", "start4.elf", "start.elf", "boot.img"])
             .with("config.txt", b"boot_ramdisk=1");
         assert!(memory.boot(model).would_boot());
         assert_eq!(memory.asked.last().unwrap(), "7bf18f79/boot.img");
-        let mut memory = memory.without("boot.img");
-        assert_eq!(memory.boot(model).said().0, ["boot.img"]);
+        let summary = memory.without("boot.img").boot(model);
+        assert_eq!(summary.said().0, ["boot.img"]);
+        assert_eq!(printed(&summary).contains("[rule 80]"), rules::NO_BOOT_IMAGE.models.contains(model));
     }
 }
 
@@ -182,7 +187,8 @@ fn what_a_real_pi_would_stumble_over() {
     assert_eq!(empty.said().0, ["kernel_2712.img"]);
     let card = pi5("", &["pieeprom.sig"]).with("cmdline.txt", b"root=PARTUUID=57c84f67-02").boot(Model::Pi5);
     let (_, _, notes) = card.said();
-    assert!(notes.len() == 2 && notes[1].contains("nfsroot="), "{notes:?}");
+    assert!(notes.len() == 2 && notes[0].contains("[rule 29]"), "{notes:?}");
+    assert!(notes[1].contains("[rule 39]") && notes[1].contains("nfsroot="), "{notes:?}");
     let mut memory = pi5("", &[]);
     memory.plain = true;
     assert!(memory.boot(Model::Pi5).said().1[0].contains("does not answer options"));
@@ -198,13 +204,23 @@ fn a_server_behaves_oddly() {
         memory.boot(Model::Pi5)
     };
     let silent = with("pieeprom.sig", || Answer::Silent);
-    assert!(silent.would_boot() && silent.said().1[0].contains("is to be answered with an ERROR"));
+    let warning = &silent.said().1[0];
+    assert!(silent.would_boot() && warning.contains("is to be answered with an ERROR"), "{warning}");
+    assert!(warning.contains("[rule 25]"), "{warning}");
     let refused = with("cmdline.txt", || Answer::Refused(ErrorCode::ACCESS_VIOLATION));
     assert!(
         refused.would_boot() && refused.said().1[0].contains("was refused with error 2, access violation")
     );
-    let broken =
-        with("kernel_2712.img", || Answer::Broken { bytes: 1468, why: "the server fell silent".into() });
+    let broken = with("kernel_2712.img", || Answer::Broken {
+        bytes: 1468,
+        why: "the server fell silent".into(),
+        late: false,
+    });
     let text = printed(&broken);
-    assert!(text.contains("kernel_2712.img: only 1,468 bytes of it came: the server fell silent."), "{text}");
+    assert!(
+        text.contains("kernel_2712.img: only 1,468 bytes of it came: the server fell silent.\n"),
+        "{text}"
+    );
+    let late = with("kernel_2712.img", || Answer::Broken { bytes: 1468, why: "late".into(), late: true });
+    assert!(printed(&late).contains("only 1,468 bytes of it came: late. [rule 23]"));
 }

@@ -3,6 +3,7 @@
 use std::net::SocketAddrV4;
 use std::time::{Duration, Instant};
 
+use pinetboot_core::pi::rules;
 use pinetboot_core::tftp::{Options, Outcome, Patience, Request};
 use pinetboot_core::{Client, Probe, Upload, block_on};
 
@@ -10,6 +11,7 @@ use super::fetch::{Answer, Fetch, Reply, Taken};
 use super::timeline::wrap;
 use super::verdict::WIDTH;
 use crate::exit::{Exit, Failed};
+use crate::finding::Finding;
 use crate::net::{Interrupt, LinuxNet};
 
 /// A TFTP server, asked as a Pi asks.
@@ -66,21 +68,25 @@ impl Tftp {
     fn no_answer(&self, name: &str, took: Duration) -> Failed {
         let Self { server, heard, .. } = self;
         let seconds = took.as_secs_f64();
-        let message = match heard {
-            true => format!(
-                "{server} has stopped answering: not a word about {name} for {seconds:.0} s, as about the file \
-                 before. A Pi gives up here. Is the server still running?"
-            ),
-            false => format!(
-                "{server} does not answer: not a word about {name} for {seconds:.0} s.\n- Is a TFTP server running \
-                 there, on that address and port?\n- Does a firewall on the way let UDP port {} in, and the answers \
-                 out? They come from another port for each file (RFC 1350), unless the server keeps to one: \
-                 'pinetboot serve --single-port' does.\n- In a container, or behind NAT, --single-port is needed as \
-                 well.",
+        let finding = match heard {
+            true => Finding::problem(format!(
+                "{server} has stopped answering: no answer about {name} for {seconds:.0} s, nor about the file before."
+            ))
+            .evidence("A Pi gives up here.")
+            .remedy("See whether the server still runs, and its log."),
+            false => Finding::problem(format!(
+                "{server} does not answer: no answer about {name} for {seconds:.0} s."
+            ))
+            .rule(&rules::TFTP_SERVER_SILENT)
+            .remedy(format!(
+                "Look at three things.\n- A TFTP server has to run there, on that address and port.\n- A firewall on the way \
+                 has to let UDP port {} in, and the answers out. They come from another port for each file (RFC 1350), \
+                 unless the server keeps to one: 'pinetboot serve --single-port' does.\n- In a container, or behind NAT, \
+                 --single-port is needed as well.",
                 server.port(),
-            ),
+            )),
         };
-        Failed::new(Exit::NoAnswer, wrap(&message, WIDTH, "  "))
+        Failed::new(Exit::NoAnswer, wrap(&finding.to_string(), WIDTH, "  "))
     }
 }
 
@@ -113,6 +119,7 @@ impl Fetch for Tftp {
                         "a Pi gives a file {} s (TFTP_FILE_TIMEOUT), and it took longer",
                         FILE.as_secs()
                     ),
+                    late: true,
                 },
                 outcome => ended(outcome, report.bytes),
             })
@@ -122,14 +129,13 @@ impl Fetch for Tftp {
 
 /// A transfer that did not come to its end.
 fn ended(outcome: Outcome, bytes: u64) -> Answer {
+    let broken = |why| Answer::Broken { bytes, why, late: false };
     match outcome {
         Outcome::PeerError(code) if bytes == 0 => Answer::Refused(code),
-        Outcome::PeerError(code) => Answer::Broken { bytes, why: format!("the server ended it with {code}") },
-        Outcome::Aborted(code) => {
-            Answer::Broken { bytes, why: format!("the server's answer made no sense ({code})") }
-        }
+        Outcome::PeerError(code) => broken(format!("the server ended it with {code}")),
+        Outcome::Aborted(code) => broken(format!("the server's answer made no sense ({code})")),
         _ if bytes == 0 => Answer::Silent,
-        _ => Answer::Broken { bytes, why: "the server fell silent".into() },
+        _ => broken("the server fell silent".into()),
     }
 }
 

@@ -3,29 +3,17 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
-use pinetboot_core::pi::Model;
+use pinetboot_core::pi::Profile;
 
 use super::timeline::{Grouped, wrap};
+use crate::finding::{Findings, Severity};
 
-/// What was found on the way.
+/// What came of a boot.
 #[derive(Debug, Default)]
-pub(super) struct Findings {
-    problems: Vec<Problem>,
-    warnings: Vec<String>,
-    notes: Vec<String>,
+pub(super) struct Summary {
+    pub(super) findings: Findings,
     pub(super) totals: Totals,
     pub(super) loaded: Loaded,
-}
-
-/// What keeps the Pi from booting.
-#[derive(Debug, Clone)]
-pub(super) struct Problem {
-    /// The file.
-    pub(super) file: String,
-    /// What is wrong with it, and what the Pi makes of that.
-    pub(super) why: String,
-    /// What to do.
-    pub(super) remedy: String,
 }
 
 /// What all requests came to.
@@ -46,42 +34,26 @@ pub(super) struct Loaded {
     pub(super) overlays: usize,
 }
 
-impl Findings {
-    /// Of each file the first problem counts.
-    pub(super) fn problem(&mut self, problem: Problem) {
-        if self.problems.iter().all(|known| known.file != problem.file) {
-            self.problems.push(problem);
-        }
-    }
-
-    /// Something that a real Pi might stumble over.
-    pub(super) fn warn(&mut self, warning: impl Into<String>) {
-        add(&mut self.warnings, warning.into());
-    }
-
-    /// Something worth knowing.
-    pub(super) fn note(&mut self, note: impl Into<String>) {
-        add(&mut self.notes, note.into());
-    }
-
+impl Summary {
     pub(super) fn would_boot(&self) -> bool {
-        self.problems.is_empty()
+        self.findings.of(Severity::Problem).next().is_none()
     }
 
+    /// The files with problems, the warnings and the notes.
     #[cfg(test)]
-    pub(super) fn said(&self) -> (Vec<&str>, &[String], &[String]) {
-        (self.problems.iter().map(|problem| problem.file.as_str()).collect(), &self.warnings, &self.notes)
+    pub(super) fn said(&self) -> (Vec<&str>, Vec<String>, Vec<String>) {
+        let texts = |severity| self.findings.of(severity).map(ToString::to_string).collect();
+        (self.files(), texts(Severity::Warning), texts(Severity::Note))
     }
 
-    pub(super) fn print(&self, model: Model, out: &mut dyn Write) -> io::Result<()> {
+    pub(super) fn print(&self, profile: &Profile, out: &mut dyn Write) -> io::Result<()> {
         let Totals { requests, missing, bytes, blocks, time } = self.totals;
         let mut print = |text: &str| writeln!(out, "{}", wrap(text, WIDTH, "  "));
         print("")?;
         if self.would_boot() {
             print(&format!("Would boot: {}.", self.loaded.list()))?;
         } else {
-            let files: Vec<_> = self.problems.iter().map(|problem| problem.file.as_str()).collect();
-            print(&format!("Would not boot, because of {}.", files.join(", ")))?;
+            print(&format!("Would not boot, because of {}.", self.files().join(", ")))?;
         }
         let plural = if requests == 1 { "" } else { "s" };
         print(&format!("{requests} request{plural}, {missing} of them for files that are not there."))?;
@@ -91,20 +63,18 @@ impl Findings {
                 "{} bytes in {:.1} s; a real {} takes about {real:.0} s for so many.",
                 Grouped(bytes),
                 time.as_secs_f64(),
-                name(model),
+                profile.name,
             ))?;
         }
-        for Problem { file, why, remedy } in &self.problems {
+        for finding in self.findings.iter() {
             print("")?;
-            print(&format!("{file}: {why}\nTo do: {remedy}"))?;
-        }
-        for (heading, texts) in [("Warning", &self.warnings), ("Note", &self.notes)] {
-            for text in texts {
-                print("")?;
-                print(&format!("{heading}: {text}"))?;
-            }
+            print(&finding.to_string())?;
         }
         Ok(())
+    }
+
+    fn files(&self) -> Vec<&str> {
+        self.findings.of(Severity::Problem).filter_map(|problem| problem.file.as_deref()).collect()
     }
 }
 
@@ -121,21 +91,6 @@ impl Loaded {
             Some(last) if files.is_empty() => last,
             Some(last) => format!("{} and {last}", files.join(", ")),
         }
-    }
-}
-
-fn add(list: &mut Vec<String>, text: String) {
-    if !list.contains(&text) {
-        list.push(text);
-    }
-}
-
-/// What people call it.
-pub(super) fn name(model: Model) -> &'static str {
-    match model {
-        Model::Pi3 => "Raspberry Pi 3",
-        Model::Pi4 => "Raspberry Pi 4",
-        _ => "Raspberry Pi 5",
     }
 }
 

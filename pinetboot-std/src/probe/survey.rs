@@ -1,25 +1,27 @@
-//! What was found out: the offers, the boot server that follows from them, and the verdict. As data, which becomes text
-//! or JSON.
+//! What was heard and what follows from it: the offers, the boot server, the verdict and the findings. As data, which
+//! becomes text or JSON.
 
 use std::net::Ipv4Addr;
 
 use pinetboot_core::dhcp::{BootServer, Choice, Message, NoBoot, Offer, OptionCode};
+use pinetboot_core::pi::rules;
 use serde::Serialize;
 
 use super::ask::Heard;
 use super::client::Client;
 use super::tftp::Tftp;
 use crate::exit::Exit;
+use crate::finding::{Finding, Findings};
 
-/// All that was found out.
+/// The result of a probe.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Findings {
+pub struct Survey {
     /// The interface that was asked on.
     pub interface: String,
     /// The hardware address that asked.
     pub mac: String,
     /// As whom, in the words of `--as`.
-    pub client: String,
+    pub client: &'static str,
     /// With which serial number, if it has one.
     pub serial: Option<String>,
     /// Who offered what, in the order in which it came.
@@ -32,12 +34,19 @@ pub struct Findings {
     pub verdict: Verdict,
     /// The same in plain words.
     pub reason: String,
-    /// What to do about it.
-    pub to_do: Vec<String>,
-    /// What someone should look at nevertheless.
-    pub warnings: Vec<String>,
+    /// What is wrong, by which rule, and what to do about it. A problem says the same as the reason.
+    pub findings: Findings,
     /// The exit code.
     pub exit: u8,
+}
+
+impl Survey {
+    /// Takes in the problem that keeps the client from booting.
+    pub(super) fn fail(&mut self, verdict: Verdict, problem: Finding) {
+        self.verdict = verdict;
+        self.reason.clone_from(&problem.what);
+        self.findings.add(problem);
+    }
 }
 
 /// An OFFER.
@@ -185,42 +194,46 @@ fn options(message: &Message<'_>) -> Vec<OptionShown> {
 }
 
 /// What may go wrong nevertheless.
-pub(super) fn warnings(client: Client, offers: &[Offer<'_>], choice: &Choice<'_>) -> Vec<String> {
+pub(super) fn warnings(client: Client, offers: &[Offer<'_>], choice: &Choice<'_>) -> Vec<Finding> {
     let mut warnings = Vec::new();
     for other in other_servers(client, offers, choice.server) {
-        warnings.push(format!(
+        let text = format!(
             "the offers name different boot servers, and whichever comes first counts: this time {}, another time {other}.",
             choice.server
-        ));
+        );
+        warnings.push(Finding::warning(text).remedy("Let all DHCP servers name the same one."));
     }
     let givers = offers.iter().filter(|offer| !offer.message.header.yiaddr.is_unspecified()).count();
     if givers > 1 {
-        warnings.push(format!(
-            "{givers} DHCP servers give addresses on this network; one too many, unless they share."
-        ));
+        let text = format!("{givers} DHCP servers give addresses on this network.");
+        warnings.push(Finding::warning(text).remedy("Stop all but one, unless they share their leases."));
     }
     let names = |offer: &Offer<'_>| {
         offer.message.options().filter(|option| option.code == OptionCode::TFTP_SERVER_NAME).count()
     };
     if offers.iter().any(|offer| names(offer) > 1) {
-        warnings.push(TWICE.into());
+        warnings.push(named_twice());
     }
     if choice.lacks_spaces {
-        warnings.push(
-            "the text in option 43 lacks the three spaces after \"Raspberry Pi Boot\" that some Raspberry Pi 3B need.".into(),
-        );
+        let text = "the text in option 43 lacks the three spaces after \"Raspberry Pi Boot\" that some Raspberry Pi 3B \
+                    need.";
+        let warning = Finding::warning(text).rule(&rules::ROM_IGNORES_OFFER);
+        warnings
+            .push(warning.remedy("Write three spaces behind it, and count them in the length of the text."));
     }
     if client == Client::UBoot
         && let BootServer::NextServer(_) = choice.named
         && choice.file.is_none()
     {
-        warnings.push("no boot file is named: U-Boot takes the one of its variable bootfile.".into());
+        let warning =
+            Finding::warning("no boot file is named: U-Boot takes the one of its variable bootfile.");
+        warnings.push(warning);
     }
     warnings
 }
 
 /// What option 66 says where it says no address.
-pub(super) fn names_that_are_no_address(offers: &[Offer<'_>]) -> Vec<String> {
+pub(super) fn names_that_are_no_address(offers: &[Offer<'_>]) -> Vec<Finding> {
     let names = offers.iter().flat_map(|offer| {
         let names = BootServer::all(&offer.message).filter(|server| server.address().is_none());
         names.filter_map(|server| match server {
@@ -229,9 +242,9 @@ pub(super) fn names_that_are_no_address(offers: &[Offer<'_>]) -> Vec<String> {
         })
     });
     let warning = |(from, name)| {
-        format!(
-            "option 66 from {from} is {name}: it has to be digits and dots alone, as 10.77.0.1 without quotation marks."
-        )
+        Finding::warning(format!("option 66 from {from} is {name}: it is no address."))
+            .rule(&rules::NO_BOOT_SERVER)
+            .remedy("Write digits and dots alone, as in 10.77.0.1, without quotation marks.")
     };
     names.map(warning).collect()
 }
@@ -262,12 +275,19 @@ pub(super) fn within_reach(offers: &[Offer<'_>], choice: &Choice<'_>) -> bool {
 }
 
 /// What dnsmasq does if a name is in both `dhcp-boot` and `dhcp-option=66`.
-const TWICE: &str = "option 66 is in one offer twice, and together they are one long name (RFC 3396), which is no address. \
-                     Which of them a real Pi takes is not known: name the server once.";
+fn named_twice() -> Finding {
+    Finding::warning(
+        "option 66 is in one offer twice, and together they are one long name (RFC 3396), which is no address.",
+    )
+    .evidence("Which of them a real Pi takes is not known.")
+    .remedy("Name the server once.")
+}
 
 #[cfg(test)]
 mod tests {
     use pinetboot_core::dhcp::{Emitter, HardwareAddress, Header, MAX_LEN, MessageType};
+
+    use pinetboot_core::pi::Model;
 
     use super::*;
 
@@ -297,17 +317,17 @@ mod tests {
         let name = OptionCode::TFTP_SERVER_NAME;
         let (one, other) = (offer(&[(name, b"10.77.0.1")]), offer(&[(name, b"10.77.0.2")]));
         let both = [parse(&one), parse(&other)];
-        let choice = Client::Pi5.rules().choose(&both).unwrap();
-        let said = warnings(Client::Pi5, &both, &choice);
-        assert!(said[0].contains("this time 10.77.0.1, another time 10.77.0.2"), "{said:?}");
-        assert!(said[1].contains("2 DHCP servers"), "{said:?}");
-        assert_eq!(warnings(Client::Pi5, &both[..1], &choice), Vec::<String>::new());
+        let choice = Client::Pi(Model::Pi5).rules().choose(&both).unwrap();
+        let said = warnings(Client::Pi(Model::Pi5), &both, &choice);
+        assert!(said[0].what.contains("this time 10.77.0.1, another time 10.77.0.2"), "{said:?}");
+        assert!(said[1].what.contains("2 DHCP servers"), "{said:?}");
+        assert_eq!(warnings(Client::Pi(Model::Pi5), &both[..1], &choice), Vec::<Finding>::new());
 
         let twice =
             offer(&[(name, b"10.77.0.1"), (OptionCode::ROUTER, &[10, 77, 0, 1]), (name, b"10.77.0.1")]);
         let offers = [parse(&one), parse(&twice)];
-        assert!(warnings(Client::Pi5, &offers, &choice).contains(&TWICE.into()));
-        assert!(names_that_are_no_address(&offers)[0].contains("10.77.0.110.77.0.1"));
+        assert!(warnings(Client::Pi(Model::Pi5), &offers, &choice).contains(&named_twice()));
+        assert!(names_that_are_no_address(&offers)[0].what.contains("10.77.0.110.77.0.1"));
     }
 
     #[test]
@@ -317,7 +337,7 @@ mod tests {
         for (options, reached) in [(&[name][..], false), (&[name, router], true)] {
             let bytes = offer(options);
             let offers = [parse(&bytes)];
-            let choice = Client::Pi5.rules().choose(&offers).unwrap();
+            let choice = Client::Pi(Model::Pi5).rules().choose(&offers).unwrap();
             assert_eq!(within_reach(&offers, &choice), reached);
         }
     }
