@@ -382,8 +382,8 @@ Examples:
   pinetboot serve --config /etc/pinetboot.toml        a file like:  tree = \"/srv/tftp\"
                                                                     interface = \"eth0\"
 
-A Pi may mount only its own root, /SERIAL: it is known by DHCP, by having fetched its boot files from the same address, or
-by 'address' in the inventory. What a Pi has changed: see 'pinetboot roots'.
+A Pi may mount only its own root. What shows that a client is that Pi, best first: 'address' in the inventory, a root in use,
+the MAC address of an earlier mount, DHCP, the boot files that it fetched. What a Pi has changed: see 'pinetboot roots'.
 
 SIGHUP reads the configuration again; SIGTERM and ctrl-C end all transfers and stop.";
 

@@ -15,6 +15,7 @@
 //! and slower with a thousand than few sockets and the calls above (116 to 135); and a container's default seccomp rules
 //! forbid it, so that this would have to be here all the same.
 
+pub mod arp;
 mod batch;
 mod control;
 mod frames;

@@ -7,19 +7,33 @@ use pinetboot_core::pi::Prefix;
 
 /// The MAC address that the kernel knows a neighbour by; `None` behind a router, and for this machine's own addresses.
 pub fn neighbour(address: Ipv4Addr) -> Option<[u8; 6]> {
-    // The process's own view: where only processes are shown of /proc, this is still there.
-    neighbour_in(&fs::read_to_string("/proc/self/net/arp").ok()?, address)
+    neighbour_in(&table()?, address)
 }
 
-/// In lines such as `10.0.0.5  0x1  0x2  2c:cf:67:01:02:03  *  eth0`; zeros stand for one that did not answer.
+/// The interface on which the kernel has looked for a neighbour.
+pub(super) fn interface_of(address: Ipv4Addr) -> Option<String> {
+    word_of(&table()?, address, 5).map(str::to_owned)
+}
+
+/// The process's own view: where only processes are shown of /proc, this is still there.
+fn table() -> Option<String> {
+    fs::read_to_string("/proc/self/net/arp").ok()
+}
+
+/// Zeros stand for a neighbour that did not answer.
 fn neighbour_in(table: &str, address: Ipv4Addr) -> Option<[u8; 6]> {
-    let address = address.to_string();
-    let line = table.lines().find(|line| line.split_ascii_whitespace().next() == Some(&address))?;
-    let mac = line.split_ascii_whitespace().nth(3)?.replace(':', "-");
+    let mac = word_of(table, address, 3)?.replace(':', "-");
     match Prefix::parse(&mac)? {
         Prefix::Mac(mac) if mac != [0; 6] => Some(mac),
         _ => None,
     }
+}
+
+/// In lines such as `10.0.0.5  0x1  0x2  2c:cf:67:01:02:03  *  eth0`.
+fn word_of(table: &str, address: Ipv4Addr, number: usize) -> Option<&str> {
+    let address = address.to_string();
+    let line = table.lines().find(|line| line.split_ascii_whitespace().next() == Some(&address))?;
+    line.split_ascii_whitespace().nth(number)
 }
 
 #[cfg(test)]
@@ -35,6 +49,7 @@ mod tests {
         let mac = neighbour_in(table, Ipv4Addr::new(192, 0, 2, 7));
         assert_eq!(mac, Some([0x2c, 0xcf, 0x67, 1, 2, 4]));
         assert_eq!(neighbour_in(table, Ipv4Addr::new(192, 0, 2, 8)), None, "it did not answer");
+        assert_eq!(word_of(table, Ipv4Addr::new(192, 0, 2, 8), 5), Some("eth0"));
         assert_eq!(neighbour_in(table, Ipv4Addr::new(192, 0, 2, 9)), None);
     }
 }

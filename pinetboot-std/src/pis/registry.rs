@@ -1,19 +1,23 @@
 //! The Pis, as the events have them.
 
+mod dhcp;
+mod root;
+mod tftp;
+
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pinetboot_core::dhcp::{HardwareAddress, MessageType, Silence};
-use pinetboot_core::pi::{BootFile, Lookup, PiIdentity, Prefix, Stage};
-use pinetboot_core::tftp::{ErrorCode, Outcome};
-use pinetboot_core::{BootPath, Direction};
+use pinetboot_core::BootPath;
+use pinetboot_core::dhcp::{HardwareAddress, Silence};
+use pinetboot_core::pi::{BootFile, Lookup, PiIdentity, Prefix};
+use pinetboot_core::tftp::ErrorCode;
 
 use super::boot::Boot;
 use super::host::{Adapter, Fetched, Host};
 use super::table::Table;
 use super::{BootId, Inventory, Pi, Seat, Subject};
-use crate::events::{self, Cause, Dhcp, Evidence, Fact, Finished, Mac, Nfs, Root, Tftp};
+use crate::events::{self, Dhcp, Evidence, Fact, Mac, Nfs, Root, Tftp};
 
 /// All that is known.
 #[derive(Debug)]
@@ -173,230 +177,6 @@ impl Registry {
         let left = self.pis.values().filter_map(|(_, pi)| pi.deadline());
         self.deadline = left.min().unwrap_or(Duration::MAX);
         stopped
-    }
-
-    fn dhcp(&mut self, now: Duration, fact: &Dhcp) -> Applied {
-        let mut follows = Vec::new();
-        let hardware = match fact {
-            Dhcp::Asked { hardware, kind, xid, identity } => {
-                if let Some(identity) = identity {
-                    follows = self.asked(now, *hardware, *kind, *xid, *identity);
-                }
-                hardware
-            }
-            Dhcp::Leased { hardware, address } | Dhcp::TookOther { hardware, address } => {
-                self.has_address(now, *hardware, *address);
-                hardware
-            }
-            Dhcp::Answered { hardware, .. } | Dhcp::Unanswered { hardware, .. } => hardware,
-            _ => return Applied::default(),
-        };
-        Applied { subject: self.subject_of(hardware), follows, again: false }
-    }
-
-    /// A bootloader's message: a DISCOVER may begin a boot.
-    fn asked(
-        &mut self,
-        now: Duration,
-        hardware: HardwareAddress,
-        kind: Option<MessageType>,
-        xid: u32,
-        identity: PiIdentity,
-    ) -> Vec<Fact> {
-        let mut follows = Vec::new();
-        let Some(adapter) = self.adapters.touch(hardware, now, |_| false) else {
-            return follows;
-        };
-        adapter.identity = Some(identity);
-        let repeats = adapter.xid == Some(xid);
-        if kind != Some(MessageType::Discover) {
-            return follows;
-        }
-        let mac = hardware.mac();
-        let Some(pi) = self.name_of(identity.prefix(), mac) else { return follows };
-        if let (Some(serial), Some(other)) = (identity.prefix().filter(|serial| *serial != pi), mac)
-            && !repeats
-            && let Some(owner) = self.pi(serial).and_then(|known| known.mac)
-        {
-            follows.push(events::Boot::SameSerial { serial, owner, other, apart: pi }.into());
-        }
-        let nonce = self.nonce(now);
-        let Some(known) = self.pis.touch(Subject::Pi(pi), now, Pi::stays) else { return follows };
-        known.identity = Some(identity);
-        if !known.mac_proven {
-            known.mac = mac;
-        }
-        let begins = known.boot.as_ref().is_none_or(|boot| boot.ends_with_discover(xid));
-        if begins {
-            let number = known.begin(now, nonce);
-            let hardware = hardware.to_string();
-            follows.push(events::Boot::Began { number, by: Cause::Discover { hardware, identity } }.into());
-        }
-        if let Some(boot) = &mut known.boot {
-            boot.xid = Some(xid);
-            boot.last = now;
-        }
-        if let Some(adapter) = self.adapters.get_mut(&hardware) {
-            adapter.xid = Some(xid);
-            if begins {
-                adapter.began = now;
-            }
-        }
-        follows
-    }
-
-    fn has_address(&mut self, now: Duration, hardware: HardwareAddress, address: Ipv4Addr) {
-        let Some(adapter) = self.adapters.touch(hardware, now, |_| false) else {
-            return;
-        };
-        adapter.address = Some(address);
-        let Some(host) = self.hosts.touch(address, now, Host::stays) else { return };
-        host.mac = hardware.mac();
-        let Some(Subject::Pi(pi)) = self.subject_of(&hardware) else { return };
-        if self.adapters.get(&hardware).is_some_and(|adapter| adapter.identity.is_some()) {
-            self.sit(
-                pi,
-                Seat { address, mac: hardware.mac(), evidence: Evidence::Dhcp, mounted: false, last: now },
-            );
-        }
-    }
-
-    fn tftp(&mut self, now: Duration, fact: &Tftp) -> Applied {
-        match fact {
-            Tftp::Requested { peer, direction: Direction::Read, file, .. } => {
-                self.requested(now, *peer.ip(), file)
-            }
-            Tftp::Refused { peer, direction: Direction::Read, file, code, .. } => {
-                let subject = self.subject(*peer.ip(), file);
-                if *code == ErrorCode::FILE_NOT_FOUND
-                    && let Some(name) = plain(file)
-                    && let Some(boot_file) = boot_file(file)
-                    && let Some(boot) = self.pis.get_mut(&subject).and_then(|pi| pi.boot.as_mut())
-                {
-                    boot.missed(now, boot_file, &name);
-                    self.deadline = self.deadline.min(boot.deadline().unwrap_or(Duration::MAX));
-                }
-                Applied { subject: Some(subject), ..Applied::default() }
-            }
-            Tftp::Finished(finished) => self.finished(now, finished),
-            Tftp::Requested { peer, file, .. } | Tftp::Refused { peer, file, .. } => {
-                Applied { subject: Some(self.subject(*peer.ip(), file)), ..Applied::default() }
-            }
-            Tftp::NoPort { .. } => Applied::default(),
-            Tftp::Repeated { peer }
-            | Tftp::Started { peer, .. }
-            | Tftp::Rejected { peer, .. }
-            | Tftp::NotSent { to: peer, .. } => {
-                Applied { subject: Some(self.subject_at(*peer.ip())), ..Applied::default() }
-            }
-        }
-    }
-
-    fn requested(&mut self, now: Duration, address: Ipv4Addr, file: &str) -> Applied {
-        let subject = self.subject(address, file);
-        let mut applied = Applied { subject: Some(subject), ..Applied::default() };
-        if let Some(host) = self.hosts.touch(address, now, Host::stays) {
-            host.subject = Some(subject);
-        }
-        let nonce = self.nonce(now);
-        let Some(known) = self.pis.touch(subject, now, Pi::stays) else { return applied };
-        if known.boot.as_ref().is_none_or(|boot| boot.ends_with_request(boot_file(file))) {
-            let number = known.begin(now, nonce);
-            applied.follows.push(events::Boot::Began { number, by: Cause::Request }.into());
-        }
-        if let Some(boot) = &mut known.boot {
-            boot.requested(now);
-        }
-        applied
-    }
-
-    fn finished(&mut self, now: Duration, finished: &Finished) -> Applied {
-        let Finished { peer, file, mac, bytes, resent, .. } = finished;
-        let address = *peer.ip();
-        let subject = self.subject(address, file);
-        let mut applied = Applied { subject: Some(subject), ..Applied::default() };
-        let whole = matches!(finished.outcome, Outcome::Complete { .. });
-        if !whole || finished.direction != Direction::Read {
-            return applied;
-        }
-        // It has the whole file, so it is there: a request alone may come with a forged address.
-        let stage = boot_file(file).map(|file| file.stage);
-        if let Subject::Pi(pi) = subject {
-            let system = stage.is_none_or(|stage| SYSTEM.contains(&stage));
-            if let Some(host) = self.hosts.touch(address, now, Host::stays) {
-                host.fetch(Fetched { pi, system, mac: *mac });
-            }
-            let mac = mac.or_else(|| self.mac_by_dhcp(address));
-            self.sit(pi, Seat { address, mac, evidence: Evidence::Fetched, mounted: false, last: now });
-        }
-        let Some(stage) = stage else { return applied };
-        let since_dhcp = self.began_by_dhcp(address).map(|began| now.saturating_sub(began).as_secs_f64());
-        let Some(boot) = self.pis.get_mut(&subject).and_then(|pi| pi.boot.as_mut()) else { return applied };
-        let first = boot.first_request.unwrap_or(now);
-        let seconds = now.saturating_sub(first).as_secs_f64();
-        if let Some(stage) = boot.sent(now, stage, *bytes, *resent) {
-            applied.follows.push(events::Boot::Stage { stage, seconds }.into());
-        }
-        if stage == Stage::Kernel {
-            boot.kernel = true;
-            let Boot { number, files, bytes, missing, resent, .. } = *boot;
-            let sent =
-                events::Boot::KernelSent { number, files, bytes, seconds, since_dhcp, missing, resent };
-            applied.follows.push(sent.into());
-        }
-        applied
-    }
-
-    fn root(&mut self, now: Duration, client: Option<Ipv4Addr>, fact: &Root) -> Applied {
-        let pi = match fact {
-            Root::Remembered { pi, address, mac, boots } => {
-                let Some(known) = self.pis.touch(Subject::Pi(*pi), now, Pi::stays) else {
-                    return Applied::default();
-                };
-                (known.mac, known.mac_proven) = (*mac, mac.is_some());
-                known.boots = boots.iter().rev().take(MOST_BOOTS).rev().cloned().collect();
-                if let Some(address) = *address {
-                    let evidence = Evidence::Mount;
-                    self.sit(*pi, Seat { address, mac: *mac, evidence, mounted: true, last: now });
-                }
-                *pi
-            }
-            Root::Mounted { pi, mac, evidence, .. } | Root::Moved { pi, mac, evidence, .. } => {
-                let address = client.unwrap_or(Ipv4Addr::UNSPECIFIED);
-                let evidence = (*evidence).max(Evidence::Mount);
-                self.sit(*pi, Seat { address, mac: *mac, evidence, mounted: true, last: now });
-                if let Some(known) = self.pis.get_mut(&Subject::Pi(*pi)) {
-                    if mac.is_some() {
-                        (known.mac, known.mac_proven) = (*mac, true);
-                    }
-                    if let Some(boot) = &mut known.boot {
-                        boot.mounted = true;
-                        boot.last = now;
-                    }
-                }
-                *pi
-            }
-            Root::Active { pi } => {
-                if let Some(seat) = self.pis.get_mut(&Subject::Pi(*pi)).and_then(|pi| pi.seat.as_mut())
-                    && Some(seat.address) == client
-                {
-                    (seat.last, seat.mounted) = (now, true);
-                }
-                *pi
-            }
-            Root::LayerMade { pi, .. } => {
-                if let Some(host) = client.and_then(|client| self.hosts.touch(client, now, Host::stays)) {
-                    host.layers += 1;
-                }
-                *pi
-            }
-            Root::MountRefused { .. } | Root::CallRefused { .. } => return Applied::default(),
-            Root::LayerReset { pi, .. }
-            | Root::LayerFailed { pi, .. }
-            | Root::BaseChanged { pi, .. }
-            | Root::Resumed { pi } => *pi,
-        };
-        Applied { subject: Some(Subject::Pi(pi)), ..Applied::default() }
     }
 
     /// A Pi is somewhere. A seat in use is not taken by weaker evidence; a refused claim never comes here.
@@ -618,9 +398,6 @@ fn plain(file: &str) -> Option<String> {
 
 /// Pis, addresses and adapters that are known at a time, each: a rack of a thousand Pis, and then some.
 const MOST: usize = 4096;
-
-/// What a bootloader fetches last: after it runs what it fetched.
-const SYSTEM: [Stage; 3] = [Stage::BootImage, Stage::ArmStub, Stage::Kernel];
 
 /// A client that is refused asks again every second; that is told once a minute.
 const TELL_AGAIN: Duration = Duration::from_secs(60);

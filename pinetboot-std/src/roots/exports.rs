@@ -23,7 +23,7 @@ use super::{Golden, Layer, Roots};
 use crate::bus::Bus;
 use crate::config::NfsMode;
 use crate::events::{self, Evidence, Mac};
-use crate::net::neighbour;
+use crate::net::{arp, neighbour};
 use crate::nfs::{
     Absent, DirectoryTree, Export, Exports, FileSystem, MountError, MountErrorKind, Permission,
 };
@@ -232,8 +232,22 @@ impl Shared {
     ) -> Result<(Evidence, Option<Mac>), NotThatPi> {
         let pis = self.bus.pis();
         let mac = neighbour(client);
+        self.look_for(pi, client, mac);
         let evidence = pis.check(&Claim { pi, address: client, mac, handle, token })?;
         Ok((evidence, mac.or_else(|| pis.mac_at(client))))
+    }
+
+    /// A Pi whose root is asked for from another address may be up and quiet: its own address answers with its MAC address.
+    fn look_for(&self, pi: Prefix, client: Ipv4Addr, mac: Option<Mac>) {
+        let pis = self.bus.pis();
+        let Some(seat) = pis.pi(pi).and_then(|known| known.seat) else { return };
+        let is_elsewhere = seat.mounted && seat.address != client && seat.mac.is_some() && seat.mac != mac;
+        if is_elsewhere
+            && !seat.is_fresh(pis.now())
+            && arp::ask(seat.address, ANSWERS).ok().flatten() == seat.mac
+        {
+            self.bus.emit(seat.address, events::Root::Active { pi });
+        }
     }
 
     /// The Pi and the token in a path; without a Pi's name in front, the root of the client's own.
@@ -467,6 +481,8 @@ const OPEN_FILES: usize = 128;
 const OPEN_FILES_SHARED: usize = 1024;
 /// How often the registry is told that a Pi calls: often beside the silence after which the Pi is taken for gone.
 const TELL_EVERY_MS: u64 = 5000;
+/// A neighbour on Ethernet answers within milliseconds.
+const ANSWERS: Duration = Duration::from_millis(300);
 /// For so long a client that was permitted is, without another look at who has which address.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// A system that runs asks for something more often: its journal alone sees to that.

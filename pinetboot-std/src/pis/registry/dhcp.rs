@@ -1,0 +1,100 @@
+//! What DHCP messages make known: who a network adapter is, and which address it has.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use pinetboot_core::dhcp::{HardwareAddress, MessageType};
+use pinetboot_core::pi::PiIdentity;
+
+use super::{Applied, Registry};
+use crate::events::{self, Cause, Dhcp, Evidence, Fact};
+use crate::pis::host::Host;
+use crate::pis::{Pi, Seat, Subject};
+
+impl Registry {
+    pub(super) fn dhcp(&mut self, now: Duration, fact: &Dhcp) -> Applied {
+        let mut follows = Vec::new();
+        let hardware = match fact {
+            Dhcp::Asked { hardware, kind, xid, identity } => {
+                if let Some(identity) = identity {
+                    follows = self.asked(now, *hardware, *kind, *xid, *identity);
+                }
+                hardware
+            }
+            Dhcp::Leased { hardware, address } | Dhcp::TookOther { hardware, address } => {
+                self.has_address(now, *hardware, *address);
+                hardware
+            }
+            Dhcp::Answered { hardware, .. } | Dhcp::Unanswered { hardware, .. } => hardware,
+            _ => return Applied::default(),
+        };
+        Applied { subject: self.subject_of(hardware), follows, again: false }
+    }
+
+    /// A bootloader's message: a DISCOVER may begin a boot.
+    fn asked(
+        &mut self,
+        now: Duration,
+        hardware: HardwareAddress,
+        kind: Option<MessageType>,
+        xid: u32,
+        identity: PiIdentity,
+    ) -> Vec<Fact> {
+        let mut follows = Vec::new();
+        let Some(adapter) = self.adapters.touch(hardware, now, |_| false) else {
+            return follows;
+        };
+        adapter.identity = Some(identity);
+        let repeats = adapter.xid == Some(xid);
+        if kind != Some(MessageType::Discover) {
+            return follows;
+        }
+        let mac = hardware.mac();
+        let Some(pi) = self.name_of(identity.prefix(), mac) else { return follows };
+        if let (Some(serial), Some(other)) = (identity.prefix().filter(|serial| *serial != pi), mac)
+            && !repeats
+            && let Some(owner) = self.pi(serial).and_then(|known| known.mac)
+        {
+            follows.push(events::Boot::SameSerial { serial, owner, other, apart: pi }.into());
+        }
+        let nonce = self.nonce(now);
+        let Some(known) = self.pis.touch(Subject::Pi(pi), now, Pi::stays) else { return follows };
+        known.identity = Some(identity);
+        if !known.mac_proven {
+            known.mac = mac;
+        }
+        let begins = known.boot.as_ref().is_none_or(|boot| boot.ends_with_discover(xid));
+        if begins {
+            let number = known.begin(now, nonce);
+            let hardware = hardware.to_string();
+            follows.push(events::Boot::Began { number, by: Cause::Discover { hardware, identity } }.into());
+        }
+        if let Some(boot) = &mut known.boot {
+            boot.xid = Some(xid);
+            boot.last = now;
+        }
+        if let Some(adapter) = self.adapters.get_mut(&hardware) {
+            adapter.xid = Some(xid);
+            if begins {
+                adapter.began = now;
+            }
+        }
+        follows
+    }
+
+    fn has_address(&mut self, now: Duration, hardware: HardwareAddress, address: Ipv4Addr) {
+        let Some(adapter) = self.adapters.touch(hardware, now, |_| false) else {
+            return;
+        };
+        adapter.address = Some(address);
+        let Some(host) = self.hosts.touch(address, now, Host::stays) else { return };
+        host.mac = hardware.mac();
+        let Some(Subject::Pi(pi)) = self.subject_of(&hardware) else { return };
+        if self.adapters.get(&hardware).is_some_and(|adapter| adapter.identity.is_some()) {
+            self.sit(
+                pi,
+                Seat { address, mac: hardware.mac(), evidence: Evidence::Dhcp, mounted: false, last: now },
+            );
+        }
+    }
+}

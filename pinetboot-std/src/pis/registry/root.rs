@@ -1,0 +1,63 @@
+//! What a root in use makes known: where a Pi is, for certain.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use super::{Applied, MOST_BOOTS, Registry};
+use crate::events::{Evidence, Root};
+use crate::pis::host::Host;
+use crate::pis::{Pi, Seat, Subject};
+
+impl Registry {
+    pub(super) fn root(&mut self, now: Duration, client: Option<Ipv4Addr>, fact: &Root) -> Applied {
+        let pi = match fact {
+            Root::Remembered { pi, address, mac, boots } => {
+                let Some(known) = self.pis.touch(Subject::Pi(*pi), now, Pi::stays) else {
+                    return Applied::default();
+                };
+                (known.mac, known.mac_proven) = (*mac, mac.is_some());
+                known.boots = boots.iter().rev().take(MOST_BOOTS).rev().cloned().collect();
+                if let Some(address) = *address {
+                    let evidence = Evidence::Mount;
+                    self.sit(*pi, Seat { address, mac: *mac, evidence, mounted: true, last: now });
+                }
+                *pi
+            }
+            Root::Mounted { pi, mac, evidence, .. } | Root::Moved { pi, mac, evidence, .. } => {
+                let address = client.unwrap_or(Ipv4Addr::UNSPECIFIED);
+                let evidence = (*evidence).max(Evidence::Mount);
+                self.sit(*pi, Seat { address, mac: *mac, evidence, mounted: true, last: now });
+                if let Some(known) = self.pis.get_mut(&Subject::Pi(*pi)) {
+                    if mac.is_some() {
+                        (known.mac, known.mac_proven) = (*mac, true);
+                    }
+                    if let Some(boot) = &mut known.boot {
+                        boot.mounted = true;
+                        boot.last = now;
+                    }
+                }
+                *pi
+            }
+            Root::Active { pi } => {
+                if let Some(seat) = self.pis.get_mut(&Subject::Pi(*pi)).and_then(|pi| pi.seat.as_mut())
+                    && Some(seat.address) == client
+                {
+                    (seat.last, seat.mounted) = (now, true);
+                }
+                *pi
+            }
+            Root::LayerMade { pi, .. } => {
+                if let Some(host) = client.and_then(|client| self.hosts.touch(client, now, Host::stays)) {
+                    host.layers += 1;
+                }
+                *pi
+            }
+            Root::MountRefused { .. } | Root::CallRefused { .. } => return Applied::default(),
+            Root::LayerReset { pi, .. }
+            | Root::LayerFailed { pi, .. }
+            | Root::BaseChanged { pi, .. }
+            | Root::Resumed { pi } => *pi,
+        };
+        Applied { subject: Some(Subject::Pi(pi)), ..Applied::default() }
+    }
+}

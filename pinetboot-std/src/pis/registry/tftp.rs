@@ -1,0 +1,105 @@
+//! What TFTP makes known: which client asks for which Pi's files, and how far its boot got.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use pinetboot_core::Direction;
+use pinetboot_core::pi::Stage;
+use pinetboot_core::tftp::{ErrorCode, Outcome};
+
+use super::{Applied, Registry, boot_file, plain};
+use crate::events::{self, Cause, Evidence, Finished, Tftp};
+use crate::pis::boot::Boot;
+use crate::pis::host::{Fetched, Host};
+use crate::pis::{Pi, Seat, Subject};
+
+impl Registry {
+    pub(super) fn tftp(&mut self, now: Duration, fact: &Tftp) -> Applied {
+        match fact {
+            Tftp::Requested { peer, direction: Direction::Read, file, .. } => {
+                self.requested(now, *peer.ip(), file)
+            }
+            Tftp::Refused { peer, direction: Direction::Read, file, code, .. } => {
+                let subject = self.subject(*peer.ip(), file);
+                if *code == ErrorCode::FILE_NOT_FOUND
+                    && let Some(name) = plain(file)
+                    && let Some(boot_file) = boot_file(file)
+                    && let Some(boot) = self.pis.get_mut(&subject).and_then(|pi| pi.boot.as_mut())
+                {
+                    boot.missed(now, boot_file, &name);
+                    self.deadline = self.deadline.min(boot.deadline().unwrap_or(Duration::MAX));
+                }
+                Applied { subject: Some(subject), ..Applied::default() }
+            }
+            Tftp::Finished(finished) => self.finished(now, finished),
+            Tftp::Requested { peer, file, .. } | Tftp::Refused { peer, file, .. } => {
+                Applied { subject: Some(self.subject(*peer.ip(), file)), ..Applied::default() }
+            }
+            Tftp::NoPort { .. } => Applied::default(),
+            Tftp::Repeated { peer }
+            | Tftp::Started { peer, .. }
+            | Tftp::Rejected { peer, .. }
+            | Tftp::NotSent { to: peer, .. } => {
+                Applied { subject: Some(self.subject_at(*peer.ip())), ..Applied::default() }
+            }
+        }
+    }
+
+    fn requested(&mut self, now: Duration, address: Ipv4Addr, file: &str) -> Applied {
+        let subject = self.subject(address, file);
+        let mut applied = Applied { subject: Some(subject), ..Applied::default() };
+        if let Some(host) = self.hosts.touch(address, now, Host::stays) {
+            host.subject = Some(subject);
+        }
+        let nonce = self.nonce(now);
+        let Some(known) = self.pis.touch(subject, now, Pi::stays) else { return applied };
+        if known.boot.as_ref().is_none_or(|boot| boot.ends_with_request(boot_file(file))) {
+            let number = known.begin(now, nonce);
+            applied.follows.push(events::Boot::Began { number, by: Cause::Request }.into());
+        }
+        if let Some(boot) = &mut known.boot {
+            boot.requested(now);
+        }
+        applied
+    }
+
+    fn finished(&mut self, now: Duration, finished: &Finished) -> Applied {
+        let Finished { peer, file, mac, bytes, resent, .. } = finished;
+        let address = *peer.ip();
+        let subject = self.subject(address, file);
+        let mut applied = Applied { subject: Some(subject), ..Applied::default() };
+        let whole = matches!(finished.outcome, Outcome::Complete { .. });
+        if !whole || finished.direction != Direction::Read {
+            return applied;
+        }
+        // It has the whole file, so it is there: a request alone may come with a forged address.
+        let stage = boot_file(file).map(|file| file.stage);
+        if let Subject::Pi(pi) = subject {
+            let system = stage.is_none_or(|stage| SYSTEM.contains(&stage));
+            if let Some(host) = self.hosts.touch(address, now, Host::stays) {
+                host.fetch(Fetched { pi, system, mac: *mac });
+            }
+            let mac = mac.or_else(|| self.mac_by_dhcp(address));
+            self.sit(pi, Seat { address, mac, evidence: Evidence::Fetched, mounted: false, last: now });
+        }
+        let Some(stage) = stage else { return applied };
+        let since_dhcp = self.began_by_dhcp(address).map(|began| now.saturating_sub(began).as_secs_f64());
+        let Some(boot) = self.pis.get_mut(&subject).and_then(|pi| pi.boot.as_mut()) else { return applied };
+        let first = boot.first_request.unwrap_or(now);
+        let seconds = now.saturating_sub(first).as_secs_f64();
+        if let Some(stage) = boot.sent(now, stage, *bytes, *resent) {
+            applied.follows.push(events::Boot::Stage { stage, seconds }.into());
+        }
+        if stage == Stage::Kernel {
+            boot.kernel = true;
+            let Boot { number, files, bytes, missing, resent, .. } = *boot;
+            let sent =
+                events::Boot::KernelSent { number, files, bytes, seconds, since_dhcp, missing, resent };
+            applied.follows.push(sent.into());
+        }
+        applied
+    }
+}
+
+/// What a bootloader fetches last: after it runs what it fetched.
+const SYSTEM: [Stage; 3] = [Stage::BootImage, Stage::ArmStub, Stage::Kernel];
