@@ -69,12 +69,17 @@ impl<'s, N: Net, S: Storage, O: Observer, const MAX: usize> Server<'s, N, S, O, 
     pub async fn turn(&mut self) -> Result<(), N::Error> {
         let Self { net, storage, observer, limits, table, .. } = self;
         let deadline = self.sweep_at.min(self.ticks.next(observer));
-        let (now, action, heard) = match net.recv(deadline).await? {
+        let (now, decision, heard) = match net.recv(deadline).await? {
             Some(datagram) => {
                 let asked = N::address(datagram.local);
                 (datagram.at, decide(table, storage, observer, limits, datagram, asked).await, true)
             }
-            None => (net.now(), Action::Nothing, false),
+            None => (net.now(), Decision::Act(Action::Nothing), false),
+        };
+        // Not to be kept while anything is waited for.
+        let action = match decision {
+            Decision::Act(action) => action,
+            Decision::Begin(beginning) => self.begin(now, beginning),
         };
         match action {
             Action::Nothing => {}
@@ -85,7 +90,6 @@ impl<'s, N: Net, S: Storage, O: Observer, const MAX: usize> Server<'s, N, S, O, 
                     self.end(place, now, Outcome::Superseded);
                 }
             }
-            Action::Begin(beginning) => self.begin(now, beginning).await,
         }
         if now >= self.sweep_at {
             // After a delay of ours (a slow disk, a machine that slept) many answers are here, and all deadlines are
@@ -137,7 +141,8 @@ impl<'s, N: Net, S: Storage, O: Observer, const MAX: usize> Server<'s, N, S, O, 
         self.table.len()
     }
 
-    async fn begin(&mut self, now: Instant, beginning: Beginning<N::Local, S, O::Transfer>) {
+    /// Gives a transfer a port and a place.
+    fn begin(&mut self, now: Instant, beginning: Beginning<N::Local, S, O::Transfer>) -> Action<N::Local> {
         let Beginning { at, peer, fingerprint, opened, options, mut context } = beginning;
         if let Some(place) = self.table.find(peer) {
             self.end(place, now, Outcome::Superseded);
@@ -149,7 +154,7 @@ impl<'s, N: Net, S: Storage, O: Observer, const MAX: usize> Server<'s, N, S, O, 
         let Some(local) = self.net.open(at, peer) else {
             let rejected = Rejected { peer, why: Rejection::NoPort };
             self.observer.observe(now, &Event::Rejected(rejected), Some(&mut context));
-            return send(&mut self.net, at, peer, &BUSY.packet()).await;
+            return Action::Answer { from: at, to: peer, error: BUSY, instead_of: None };
         };
         let limits = self.limits.within(self.net.max_payload(at, peer));
         let (terms, _) = limits.agree(&options, None);
@@ -176,9 +181,12 @@ impl<'s, N: Net, S: Storage, O: Observer, const MAX: usize> Server<'s, N, S, O, 
             transfer,
         };
         match self.table.insert(session) {
-            Some(place) => self.drive(place, now).await,
+            Some(place) => Action::Drive(place),
             // `decide` has seen room for it.
-            None => self.net.close(local),
+            None => {
+                self.net.close(local);
+                Action::Nothing
+            }
         }
     }
 
@@ -230,7 +238,12 @@ impl<'s, N: Net, S: Storage, O: Observer, const MAX: usize> Server<'s, N, S, O, 
 }
 
 /// What a datagram calls for, once it is no longer lent.
-enum Action<L, S: Storage, T> {
+enum Decision<L, S: Storage, T> {
+    Act(Action<L>),
+    Begin(Beginning<L, S, T>),
+}
+
+enum Action<L> {
     Nothing,
     /// The session at this place has news.
     Drive(usize),
@@ -242,7 +255,6 @@ enum Action<L, S: Storage, T> {
         /// The session of a client that asked for something else meanwhile.
         instead_of: Option<usize>,
     },
-    Begin(Beginning<L, S, T>),
 }
 
 /// A transfer about to begin.
@@ -303,7 +315,7 @@ async fn decide<L, S, O, const MAX: usize>(
     limits: &Limits,
     datagram: Datagram<'_, L>,
     asked: Option<Ipv4Addr>,
-) -> Action<L, S, O::Transfer>
+) -> Decision<L, S, O::Transfer>
 where
     L: Copy + Eq,
     S: Storage,
@@ -312,8 +324,9 @@ where
     let Datagram { at: now, local, listening, peer, bytes } = datagram;
     let known =
         table.find(peer).filter(|place| table.session(*place).is_some_and(|session| session.local == local));
-    let answer =
-        |code| Action::Answer { from: local, to: peer, error: ErrorText::new(code), instead_of: None };
+    let answer = |code| {
+        Decision::Act(Action::Answer { from: local, to: peer, error: ErrorText::new(code), instead_of: None })
+    };
     let packet = match Packet::parse(bytes) {
         Ok(packet) => packet,
         Err(error) => {
@@ -321,11 +334,15 @@ where
             let Some((place, session)) = known.and_then(|place| Some((place, table.session(place)?))) else {
                 observer.observe(now, &event, None);
                 let answered = may_be_answered(bytes, error);
-                return if answered { answer(ErrorCode::ILLEGAL_OPERATION) } else { Action::Nothing };
+                return if answered {
+                    answer(ErrorCode::ILLEGAL_OPERATION)
+                } else {
+                    Decision::Act(Action::Nothing)
+                };
             };
             observer.observe(now, &event, Some(&mut session.context));
             session.transfer.abort(ErrorCode::ILLEGAL_OPERATION);
-            return Action::Drive(place);
+            return Decision::Act(Action::Drive(place));
         }
     };
     trace!("from {}: {}", peer, packet);
@@ -348,7 +365,7 @@ where
                     observer.observe(now, &event, Some(&mut session.context));
                 }
                 session.transfer.handle(now, &packet).await;
-                Action::Drive(place)
+                Decision::Act(Action::Drive(place))
             }
             None => {
                 let rejected = Rejected { peer, why: Rejection::UnknownTransfer };
@@ -358,7 +375,7 @@ where
                 // > the transfer. (RFC 1350, section 4)
                 // But never in answer to an ERROR.
                 match packet {
-                    Packet::Error { .. } => Action::Nothing,
+                    Packet::Error { .. } => Decision::Act(Action::Nothing),
                     _ => answer(ErrorCode::UNKNOWN_TRANSFER_ID),
                 }
             }
@@ -375,7 +392,7 @@ async fn requested<L, S, O, const MAX: usize>(
     datagram: Datagram<'_, L>,
     asked: Option<Ipv4Addr>,
     (direction, request): (Direction, &Request<'_>),
-) -> Action<L, S, O::Transfer>
+) -> Decision<L, S, O::Transfer>
 where
     L: Copy + Eq,
     S: Storage,
@@ -393,7 +410,7 @@ where
         && !session.stalled(now)
     {
         observer.observe(now, &Event::Repeated(Repeated { peer }), Some(&mut session.context));
-        return Action::Nothing;
+        return Decision::Act(Action::Nothing);
     }
     // Told before the storage is asked, so that it may go by what the observer takes from the request.
     let mut context = O::Transfer::default();
@@ -405,13 +422,13 @@ where
         open(storage, limits, (peer, asked), direction, request).await
     };
     match opened {
-        Ok(opened) => Action::Begin(Beginning { at: local, peer, fingerprint, opened, options, context }),
+        Ok(opened) => Decision::Begin(Beginning { at: local, peer, fingerprint, opened, options, context }),
         Err(Unopened { error, cause }) => {
             let ErrorText { code, text: reason } = error;
             let cause = cause.as_ref().map(|cause| cause as &dyn Refusal);
             let refused = Refused { peer, direction, filename, code, reason, cause };
             observer.observe(now, &Event::Refused(refused), Some(&mut context));
-            Action::Answer { from: local, to: peer, error, instead_of: current }
+            Decision::Act(Action::Answer { from: local, to: peer, error, instead_of: current })
         }
     }
 }

@@ -54,7 +54,7 @@ fn the_servers_future() {
     let mut server = Server::<_, _, _, 4>::new(Nowhere, Flash, (), Limits::default(), &mut places);
     let turn = size_of_val(&server.turn());
     let run = size_of_val(&server.run());
-    assert!(turn <= 1536, "{turn}");
+    assert!(turn <= 1280, "{turn}");
     assert!(run <= turn + 32, "{run}");
 }
 

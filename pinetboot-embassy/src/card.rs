@@ -397,22 +397,17 @@ impl<'a, D: Removable> CardReader<'a, D> {
     }
 
     fn look_up(&mut self, volume: &Volume, name: &Name) -> Result<Option<Entry>, Error> {
-        let own = match name.own {
-            Some(prefix) => self.own_directory(volume, prefix)?,
-            None => None,
-        };
-        let directory = match pi::Place::from(own) {
+        let mut own = None;
+        if let Some(prefix) = name.own {
+            let mut directory = String::<17>::new();
+            let _fits = write!(directory, "{prefix}");
+            own = volume.look_up(&mut self.blocks, None, [directory.as_str()].into_iter())?;
+        }
+        let directory = match pi::Place::from(own.as_ref().filter(|entry| entry.is_directory)) {
             pi::Place::Own(directory) => Some(directory),
             pi::Place::Shared => None, // the card's root
         };
-        volume.look_up(&mut self.blocks, directory.as_ref(), name.path.split('/'))
-    }
-
-    fn own_directory(&mut self, volume: &Volume, prefix: Prefix) -> Result<Option<Entry>, Error> {
-        let mut name = String::<17>::new();
-        let _fits = write!(name, "{prefix}");
-        let found = volume.look_up(&mut self.blocks, None, [name.as_str()].into_iter())?;
-        Ok(found.filter(|entry| entry.is_directory))
+        volume.look_up(&mut self.blocks, directory, name.path.split('/'))
     }
 
     async fn read(&mut self, shelf: u8, opening: u32, part: u32) {

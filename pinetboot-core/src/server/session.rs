@@ -45,8 +45,9 @@ impl<L, S: Storage, T> Session<L, S, T> {
             Transfer::Out(..) => Direction::Read,
             Transfer::In(..) => Direction::Write,
         };
-        let report = self.transfer.report(self.peer, direction, self.began, outcome);
-        Report { early_terminate: self.early_terminate, ..report }
+        let mut report = self.transfer.report(self.peer, direction, self.began, outcome);
+        report.early_terminate = self.early_terminate;
+        report
     }
 
     /// The file's length if it is whole, and only the ACK of its last block may have to be sent once more.

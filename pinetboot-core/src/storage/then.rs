@@ -27,8 +27,8 @@ impl<A: Storage, B: Storage> Storage for Then<A, B> {
     }
 }
 
-/// A file, a refusal or an error of one of two storages.
-#[derive(Clone, Copy, Debug)]
+/// A file, a refusal or an error of one of two storages. Shown as that.
+#[derive(Clone, Copy)]
 pub enum OneOf<A, B> {
     /// Of the first.
     First(A),
@@ -73,6 +73,15 @@ impl<A: Refusal, B: Refusal> Refusal for OneOf<A, B> {
         match self {
             Self::First(refusal) => refusal.reason(),
             Self::Second(refusal) => refusal.reason(),
+        }
+    }
+}
+
+impl<A: fmt::Debug, B: fmt::Debug> fmt::Debug for OneOf<A, B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::First(first) => first.fmt(f),
+            Self::Second(second) => second.fmt(f),
         }
     }
 }
