@@ -112,6 +112,11 @@ impl Pis {
         self.lock().pi(pi).cloned()
     }
 
+    /// What a Pi is called in all messages: as the owner has it, or else its serial number or MAC address.
+    pub fn name_of(&self, pi: Prefix) -> Arc<str> {
+        self.lock().display_name(Subject::Pi(pi)).unwrap_or_else(|| pi.to_string().into())
+    }
+
     /// The Pi at an address, by the best evidence that there is.
     pub fn name_at(&self, address: Ipv4Addr) -> Option<Prefix> {
         self.lock().name_at(address)
@@ -144,6 +149,14 @@ impl Pis {
     /// Why a file that is made for this Pi alone is not given to the client at an address: the Pi is up elsewhere.
     pub fn is_elsewhere(&self, claim: &Claim) -> Option<NotThatPi> {
         self.lock().is_elsewhere(claim)
+    }
+
+    /// Why a claim is not believed, in words.
+    pub fn in_words(&self, why: NotThatPi) -> String {
+        match why {
+            NotThatPi::Other(pi) => format!("that address is {}'s", self.name_of(pi)),
+            why => why.to_string(),
+        }
     }
 
     /// What the token of this Pi's boot is good for: when the boot began, in seconds since 1970.

@@ -80,6 +80,8 @@ pub enum Root {
     CallRefused {
         /// Whose root.
         pi: Prefix,
+        /// The name of that Pi.
+        name: String,
         /// Why.
         why: String,
         /// It may be the Pi with another address: it is told to ask again.

@@ -30,14 +30,14 @@ pub(super) fn log(event: &Event, client: &str, fact: &Root) {
             warn!(client, path, "{client} does not get {path}: {why}");
         }
         Root::MountRefused { path, why, .. } => debug!(client, path, "{client} does not get {path}: {why}"),
-        Root::CallRefused { pi, why, in_doubt: false } if !event.again => {
-            warn!(client, pi = %pi, "{client} may not use the root of {pi}: {why}");
+        Root::CallRefused { name, why, in_doubt: false, .. } if !event.again => {
+            warn!(client, pi = name, "{client} may not use the root of {name}: {why}");
         }
-        Root::CallRefused { pi, why, in_doubt: true } if !event.again => {
-            warn!(client, pi = %pi, "{client} has to wait for the root of {pi}: {why}");
+        Root::CallRefused { name, why, in_doubt: true, .. } if !event.again => {
+            warn!(client, pi = name, "{client} has to wait for the root of {name}: {why}");
         }
-        Root::CallRefused { pi, why, .. } => {
-            debug!(client, pi = %pi, "{client} may not use the root of {pi}: {why}");
+        Root::CallRefused { name, why, .. } => {
+            debug!(client, pi = name, "{client} may not use the root of {name}: {why}");
         }
         Root::Moved { from, .. } => {
             info!(client, pi, "{client} goes on with its root, which it had at {from}")

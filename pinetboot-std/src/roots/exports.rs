@@ -155,10 +155,10 @@ impl Seat {
 impl Shared {
     fn layer_of(&self, pi: Prefix, path: &Path, client: Ipv4Addr) -> Result<Arc<Export>, String> {
         let golden = self.roots.golden_for(Some(pi)).map_err(|error| error.to_string())?;
-        let overlay = self
-            .roots
-            .overlay_for_root(pi, &golden, client)
-            .map_err(|error| format!("cannot give {pi} a layer on {}: {error}", golden.root.display()))?;
+        let overlay = self.roots.overlay_for_root(pi, &golden, client).map_err(|error| {
+            let (name, root) = (self.bus.pis().name_of(pi), golden.root.display());
+            format!("cannot give {name} a layer on {root}: {error}")
+        })?;
         self.export_layer(overlay, path)
     }
 
@@ -207,9 +207,12 @@ impl Shared {
         }
         match *lock(&self.owners).entry(golden.id()).or_insert(pi) {
             owner if owner == pi => Ok(()),
-            owner => Err(format!(
-                "--nfs-mode rw is one tree for one Pi, and {owner} has it until this server ends; for several use overlay"
-            )),
+            owner => {
+                let owner = self.bus.pis().name_of(owner);
+                Err(format!(
+                    "--nfs-mode rw is one tree for one Pi, and {owner} has it until this server ends; for several use overlay"
+                ))
+            }
         }
     }
 
@@ -273,7 +276,8 @@ impl Shared {
         let Some((pi, token, export_path)) = self.named(path, client) else {
             return Err(denied(NotThatPi::Unknown));
         };
-        let (evidence, mac) = self.check(pi, client, token, false).map_err(denied)?;
+        let (evidence, mac) =
+            self.check(pi, client, token, false).map_err(|why| denied(self.bus.pis().in_words(why)))?;
         let export = if self.roots.mode() == NfsMode::Overlay {
             self.layer_of(pi, &export_path, client).map_err(failed)?
         } else {
@@ -324,7 +328,9 @@ impl Shared {
             }
             Err(why) => {
                 let in_doubt = why.in_doubt();
-                let fact = events::Root::CallRefused { pi: *pi, why: why.to_string(), in_doubt };
+                let why = self.bus.pis().in_words(why);
+                let name = self.bus.pis().name_of(*pi).to_string();
+                let fact = events::Root::CallRefused { pi: *pi, name, why, in_doubt };
                 self.bus.emit(client, fact);
                 if in_doubt { Permission::Later } else { Permission::Denied }
             }
