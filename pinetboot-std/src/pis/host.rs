@@ -6,6 +6,7 @@ use std::time::Duration;
 use pinetboot_core::pi::{PiIdentity, Prefix};
 
 use super::Subject;
+use super::table::{Founded, Worth};
 use crate::events::Mac;
 
 /// What is known about an IPv4 address.
@@ -43,12 +44,23 @@ pub(super) struct Adapter {
     pub(super) xid: Option<u32>,
 }
 
-impl Host {
-    /// What is known of an address in use makes no room for a newcomer.
-    pub(super) fn stays(&self) -> bool {
-        self.seated.is_some()
+impl Founded for Host {
+    fn worth(&self) -> Worth {
+        match (self.seated, self.fetched.is_empty()) {
+            (Some(_), _) => Worth::InUse,
+            (None, false) => Worth::Shown,
+            (None, true) => Worth::Hearsay,
+        }
     }
+}
 
+impl Founded for Adapter {
+    fn worth(&self) -> Worth {
+        Worth::Hearsay
+    }
+}
+
+impl Host {
     /// A file of a Pi was fetched, to the last byte.
     pub(super) fn fetch(&mut self, new: Fetched) {
         let before = self.fetched.iter().position(|fetched| fetched.pi == new.pi);

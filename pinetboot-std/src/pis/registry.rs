@@ -15,7 +15,7 @@ use pinetboot_core::tftp::ErrorCode;
 
 use super::boot::Boot;
 use super::host::{Adapter, Fetched, Host};
-use super::table::Table;
+use super::table::{Founded, Table, Worth};
 use super::{BootId, Inventory, Pi, Seat, Subject};
 use crate::events::{self, Dhcp, Evidence, Fact, Mac, Nfs, Root, Tftp};
 
@@ -58,6 +58,8 @@ enum Refused {
     Handle(Ipv4Addr),
     /// Datagrams, by this machine's firewall.
     Firewall(Ipv4Addr),
+    /// A serial number: another board has it.
+    Serial(Mac),
     /// An address by DHCP: all are taken.
     Exhausted,
 }
@@ -136,9 +138,14 @@ impl Registry {
             (Fact::Nfs(Nfs::HandleRefused { .. }), Some(client)) => Refused::Handle(client),
             _ => return false,
         };
+        self.was_told(refused)
+    }
+
+    /// Whether this was told within the last minute; if not, it is now.
+    fn was_told(&mut self, refused: Refused) -> bool {
         let now = self.now;
         let is_new = self.refused.get(&refused).is_none();
-        match self.refused.touch(refused, now, |_| false) {
+        match self.refused.touch(refused, now) {
             Some(told) if is_new || now.saturating_sub(*told) >= TELL_AGAIN => {
                 *told = now;
                 false
@@ -182,7 +189,7 @@ impl Registry {
     /// A Pi is somewhere. A seat in use is not taken by weaker evidence; a refused claim never comes here.
     fn sit(&mut self, pi: Prefix, new: Seat) {
         let now = new.last;
-        let Some(known) = self.pis.touch(Subject::Pi(pi), now, Pi::stays) else { return };
+        let Some(known) = self.pis.touch(Subject::Pi(pi), now) else { return };
         let seat = match known.seat {
             Some(seat) if seat.is_fresh(now) && seat.address == new.address => Seat {
                 mac: new.mac.or(seat.mac),
@@ -196,7 +203,7 @@ impl Registry {
         };
         known.seat = Some(seat);
         if seat.mounted
-            && let Some(host) = self.hosts.touch(seat.address, now, Host::stays)
+            && let Some(host) = self.hosts.touch(seat.address, now)
         {
             host.seated = Some(pi);
         }
@@ -360,12 +367,17 @@ impl Registry {
     }
 }
 
-impl Pi {
-    /// What has its root in use makes no room for a newcomer.
-    fn stays(&self) -> bool {
-        self.seat.is_some_and(|seat| seat.mounted)
+impl Founded for Pi {
+    fn worth(&self) -> Worth {
+        match self.seat {
+            Some(seat) if seat.mounted => Worth::InUse,
+            Some(_) => Worth::Shown,
+            None => Worth::Hearsay,
+        }
     }
+}
 
+impl Pi {
     fn deadline(&self) -> Option<Duration> {
         self.boot.as_ref().and_then(Boot::deadline)
     }

@@ -1,8 +1,24 @@
-//! A map with a bound: what was not heard of for longest makes room.
+//! A map with a bound: where it is full, hearsay makes room before what was shown, and of either the oldest first.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::time::Duration;
+
+/// How well a value is founded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Worth {
+    /// Datagrams say it, whose sender may be made up.
+    Hearsay,
+    /// A client has shown that it is there.
+    Shown,
+    /// A root is in use by it: makes room for nothing.
+    InUse,
+}
+
+/// A value that a [`Table`] keeps.
+pub(super) trait Founded: Default {
+    fn worth(&self) -> Worth;
+}
 
 /// At most `most` values, each with the time of its last sign.
 #[derive(Debug)]
@@ -17,7 +33,7 @@ struct Row<V> {
     seen: Duration,
 }
 
-impl<K: Copy + Eq + Hash, V: Default> Table<K, V> {
+impl<K: Copy + Eq + Hash, V: Founded> Table<K, V> {
     pub(super) fn new(most: usize) -> Self {
         Self { most, rows: HashMap::new() }
     }
@@ -34,11 +50,10 @@ impl<K: Copy + Eq + Hash, V: Default> Table<K, V> {
         self.rows.iter().map(|(key, row)| (key, &row.value))
     }
 
-    /// The value of a key that gives a sign of life now; a new one if there is none. `stays` keeps values that must not make
-    /// room; `None`: all of them have to stay.
-    pub(super) fn touch(&mut self, key: K, now: Duration, stays: impl Fn(&V) -> bool) -> Option<&mut V> {
+    /// The value of a key that gives a sign of life now; a new one if there is none. `None`: all values are in use.
+    pub(super) fn touch(&mut self, key: K, now: Duration) -> Option<&mut V> {
         if !self.rows.contains_key(&key) && self.rows.len() >= self.most {
-            self.make_room(stays);
+            self.make_room();
             if self.rows.len() >= self.most {
                 return None;
             }
@@ -48,21 +63,29 @@ impl<K: Copy + Eq + Hash, V: Default> Table<K, V> {
         Some(&mut row.value)
     }
 
-    /// Drops the eighth that was silent for longest, so that a flood of made-up keys does not sort the table each time.
-    fn make_room(&mut self, stays: impl Fn(&V) -> bool) {
-        let yielding = self.rows.values().filter(|row| !stays(&row.value));
-        let mut seen: Vec<Duration> = yielding.map(|row| row.seen).collect();
-        let share = (self.most / 8).max(1).min(seen.len());
+    /// Drops an eighth at once, so that a flood of made-up keys does not sort the table each time.
+    fn make_room(&mut self) {
+        let rank = |row: &Row<V>| (row.value.worth(), row.seen);
+        let mut ranks: Vec<_> =
+            self.rows.values().map(rank).filter(|(worth, _)| *worth < Worth::InUse).collect();
+        let share = (self.most / 8).max(1).min(ranks.len());
         if share == 0 {
             return;
         }
-        let (_, &mut limit, _) = seen.select_nth_unstable(share - 1);
+        let (_, &mut last, _) = ranks.select_nth_unstable(share - 1);
         let mut left = share;
         self.rows.retain(|_, row| {
-            let goes = left > 0 && row.seen <= limit && !stays(&row.value);
+            let goes = left > 0 && rank(row) <= last;
             left -= usize::from(goes);
             !goes
         });
+    }
+}
+
+/// When something was told last.
+impl Founded for Duration {
+    fn worth(&self) -> Worth {
+        Worth::Hearsay
     }
 }
 
@@ -70,39 +93,62 @@ impl<K: Copy + Eq + Hash, V: Default> Table<K, V> {
 mod tests {
     use super::*;
 
+    #[derive(Debug, Default)]
+    struct Value(Option<Worth>);
+
+    impl Founded for Value {
+        fn worth(&self) -> Worth {
+            self.0.unwrap_or(Worth::Hearsay)
+        }
+    }
+
     fn second(number: u32) -> Duration {
         Duration::from_secs(number.into())
     }
 
+    fn table(most: u32, worth: Worth) -> Table<u32, Value> {
+        let mut table = Table::new(most as usize);
+        for key in 0..most {
+            *table.touch(key, second(key)).unwrap() = Value(Some(worth));
+        }
+        table
+    }
+
     #[test]
     fn what_was_silent_for_longest_makes_room() {
-        let mut table = Table::<u32, u32>::new(16);
-        for key in 0..16 {
-            table.touch(key, second(key), |_| false);
-        }
-        table.touch(0, second(20), |_| false);
-        table.touch(99, second(21), |_| false);
+        let mut table = table(16, Worth::Hearsay);
+        table.touch(0, second(20));
+        table.touch(99, second(21));
         assert!(table.get(&0).is_some() && table.get(&99).is_some());
         assert!(table.get(&1).is_none() && table.get(&2).is_none());
         assert!(table.get(&3).is_some());
     }
 
     #[test]
-    fn what_stays_makes_no_room() {
-        let mut table = Table::<u32, u32>::new(4);
-        for key in 0..4 {
-            *table.touch(key, second(key), |_| false).unwrap() = key;
+    fn hearsay_makes_room_before_what_was_shown() {
+        let mut table = table(16, Worth::Shown);
+        for key in 100..1000 {
+            assert!(table.touch(key, second(key)).is_some());
         }
-        assert!(table.touch(9, second(9), |_| true).is_none());
-        assert!(table.touch(9, second(9), |value| *value < 3).is_some());
+        // Two went for the first of the flood, which made room for the rest of it.
+        let left = (0..16).filter(|key| table.get(key).is_some()).count();
+        assert_eq!(left, 14);
+    }
+
+    #[test]
+    fn what_is_in_use_makes_no_room() {
+        let mut table = table(4, Worth::InUse);
+        assert!(table.touch(9, second(9)).is_none());
+        *table.get_mut(&3).unwrap() = Value(None);
+        assert!(table.touch(9, second(9)).is_some());
         assert!(table.get(&3).is_none() && table.get(&0).is_some());
     }
 
     #[test]
-    fn a_flood_of_made_up_keys_cost_a_bounded_amount() {
-        let mut table = Table::<u32, u32>::new(4096);
+    fn a_flood_of_made_up_keys_costs_a_bounded_amount() {
+        let mut table = Table::<u32, Value>::new(4096);
         for key in 0..50_000 {
-            assert!(table.touch(key, second(key), |_| false).is_some());
+            assert!(table.touch(key, second(key)).is_some());
         }
         assert!(table.rows.len() <= 4096);
     }

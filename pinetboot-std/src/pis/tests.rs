@@ -356,6 +356,9 @@ fn a_token_is_for_the_boot_and_the_address_that_fetched_it() {
     };
     let good = Some(Token::Good(nonce));
     assert_eq!(check(&world, HERE, Some(MAC_ONE), good), Ok(Evidence::Fetched));
+    // All that a server that was started anew in between has to go by.
+    assert_eq!(check(&World::new(), HERE, None, good), Ok(Evidence::Fetched));
+    assert_eq!(check(&World::new(), HERE, None, Some(Token::Wrong)), Err(NotThatPi::Token));
     for token in [None, Some(Token::Wrong), Some(Token::Good(nonce + 1))] {
         assert_eq!(check(&world, HERE, Some(MAC_ONE), token), Err(NotThatPi::Token), "{token:?}");
     }
@@ -409,13 +412,18 @@ fn a_flood_of_made_up_names_displaces_no_pi_that_is_up() {
         let [_, _, c, d] = number.to_be_bytes();
         let address = Ipv4Addr::new(10, 0, c, d);
         world.now += Duration::from_micros(10);
-        world.boot(address, None, Prefix::Serial(1000 + number));
+        // Requests whose sender may be made up, and now and then a client that is there.
+        world.ask(address, &format!("{}/config.txt", Prefix::Serial(1000 + number)));
+        if number % 100 == 99 {
+            world.boot(address, None, Prefix::Serial(1000 + number));
+        }
         world.discover([2, 9, 9, 9, c, d], 100_000 + number, number);
         world.lease([2, 9, 9, 9, c, d], address);
     }
     assert_eq!(world.check_handle(ONE, HERE, Some(MAC_ONE)), Ok(Evidence::Mount));
     assert_eq!(world.registry.name_at(HERE), Some(ONE));
-    // And the newcomer is known, too.
+    // So are those that were there, the first as well as the last.
+    assert!(world.check(Prefix::Serial(1099), Ipv4Addr::new(10, 0, 0, 99), None).is_ok());
     assert!(world.check(Prefix::Serial(10_999), Ipv4Addr::new(10, 0, 0x27, 0x0f), None).is_ok());
 }
 

@@ -355,6 +355,9 @@ impl Shared {
             self.bus.emit(client, events::Root::MountRefused { pi, path, why, failed: false });
             return Permission::Denied;
         }
+        if let Some(pi) = pi {
+            self.bus.emit(client, events::Root::Active { pi });
+        }
         let mut permitted = lock(&self.permitted);
         if permitted.len() >= MOST {
             permitted.retain(|_, then| now.duration_since(*then) < LOOK_AGAIN);

@@ -6,10 +6,9 @@ use std::time::Duration;
 use pinetboot_core::dhcp::{HardwareAddress, MessageType};
 use pinetboot_core::pi::PiIdentity;
 
-use super::{Applied, Registry};
+use super::{Applied, Refused, Registry};
 use crate::events::{self, Cause, Dhcp, Evidence, Fact};
-use crate::pis::host::Host;
-use crate::pis::{Pi, Seat, Subject};
+use crate::pis::{Seat, Subject};
 
 impl Registry {
     pub(super) fn dhcp(&mut self, now: Duration, fact: &Dhcp) -> Applied {
@@ -41,24 +40,23 @@ impl Registry {
         identity: PiIdentity,
     ) -> Vec<Fact> {
         let mut follows = Vec::new();
-        let Some(adapter) = self.adapters.touch(hardware, now, |_| false) else {
+        let Some(adapter) = self.adapters.touch(hardware, now) else {
             return follows;
         };
         adapter.identity = Some(identity);
-        let repeats = adapter.xid == Some(xid);
         if kind != Some(MessageType::Discover) {
             return follows;
         }
         let mac = hardware.mac();
         let Some(pi) = self.name_of(identity.prefix(), mac) else { return follows };
         if let (Some(serial), Some(other)) = (identity.prefix().filter(|serial| *serial != pi), mac)
-            && !repeats
+            && !self.was_told(Refused::Serial(other))
             && let Some(owner) = self.pi(serial).and_then(|known| known.mac)
         {
             follows.push(events::Boot::SameSerial { serial, owner, other, apart: pi }.into());
         }
         let nonce = self.nonce(now);
-        let Some(known) = self.pis.touch(Subject::Pi(pi), now, Pi::stays) else { return follows };
+        let Some(known) = self.pis.touch(Subject::Pi(pi), now) else { return follows };
         known.identity = Some(identity);
         if !known.mac_proven {
             known.mac = mac;
@@ -83,11 +81,11 @@ impl Registry {
     }
 
     fn has_address(&mut self, now: Duration, hardware: HardwareAddress, address: Ipv4Addr) {
-        let Some(adapter) = self.adapters.touch(hardware, now, |_| false) else {
+        let Some(adapter) = self.adapters.touch(hardware, now) else {
             return;
         };
         adapter.address = Some(address);
-        let Some(host) = self.hosts.touch(address, now, Host::stays) else { return };
+        let Some(host) = self.hosts.touch(address, now) else { return };
         host.mac = hardware.mac();
         let Some(Subject::Pi(pi)) = self.subject_of(&hardware) else { return };
         if self.adapters.get(&hardware).is_some_and(|adapter| adapter.identity.is_some()) {

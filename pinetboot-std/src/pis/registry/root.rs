@@ -5,14 +5,13 @@ use std::time::Duration;
 
 use super::{Applied, MOST_BOOTS, Registry};
 use crate::events::{Evidence, Root};
-use crate::pis::host::Host;
-use crate::pis::{Pi, Seat, Subject};
+use crate::pis::{Seat, Subject};
 
 impl Registry {
     pub(super) fn root(&mut self, now: Duration, client: Option<Ipv4Addr>, fact: &Root) -> Applied {
         let pi = match fact {
             Root::Remembered { pi, address, mac, boots } => {
-                let Some(known) = self.pis.touch(Subject::Pi(*pi), now, Pi::stays) else {
+                let Some(known) = self.pis.touch(Subject::Pi(*pi), now) else {
                     return Applied::default();
                 };
                 (known.mac, known.mac_proven) = (*mac, mac.is_some());
@@ -47,7 +46,7 @@ impl Registry {
                 *pi
             }
             Root::LayerMade { pi, .. } => {
-                if let Some(host) = client.and_then(|client| self.hosts.touch(client, now, Host::stays)) {
+                if let Some(host) = client.and_then(|client| self.hosts.touch(client, now)) {
                     host.layers += 1;
                 }
                 *pi

@@ -10,8 +10,8 @@ use pinetboot_core::tftp::{ErrorCode, Outcome};
 use super::{Applied, Registry, boot_file, plain};
 use crate::events::{self, Cause, Evidence, Finished, Tftp};
 use crate::pis::boot::Boot;
-use crate::pis::host::{Fetched, Host};
-use crate::pis::{Pi, Seat, Subject};
+use crate::pis::host::Fetched;
+use crate::pis::{Seat, Subject};
 
 impl Registry {
     pub(super) fn tftp(&mut self, now: Duration, fact: &Tftp) -> Applied {
@@ -48,11 +48,11 @@ impl Registry {
     fn requested(&mut self, now: Duration, address: Ipv4Addr, file: &str) -> Applied {
         let subject = self.subject(address, file);
         let mut applied = Applied { subject: Some(subject), ..Applied::default() };
-        if let Some(host) = self.hosts.touch(address, now, Host::stays) {
+        if let Some(host) = self.hosts.touch(address, now) {
             host.subject = Some(subject);
         }
         let nonce = self.nonce(now);
-        let Some(known) = self.pis.touch(subject, now, Pi::stays) else { return applied };
+        let Some(known) = self.pis.touch(subject, now) else { return applied };
         if known.boot.as_ref().is_none_or(|boot| boot.ends_with_request(boot_file(file))) {
             let number = known.begin(now, nonce);
             applied.follows.push(events::Boot::Began { number, by: Cause::Request }.into());
@@ -76,7 +76,7 @@ impl Registry {
         let stage = boot_file(file).map(|file| file.stage);
         if let Subject::Pi(pi) = subject {
             let system = stage.is_none_or(|stage| SYSTEM.contains(&stage));
-            if let Some(host) = self.hosts.touch(address, now, Host::stays) {
+            if let Some(host) = self.hosts.touch(address, now) {
                 host.fetch(Fetched { pi, system, mac: *mac });
             }
             let mac = mac.or_else(|| self.mac_by_dhcp(address));
