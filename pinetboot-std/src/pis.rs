@@ -89,6 +89,9 @@ pub struct BootId {
     pub pi: Option<Prefix>,
     /// The boot's number; 0 if there is none.
     pub number: u32,
+    /// Counts, within a boot, requests that came after a pause of some seconds: a client that is no Pi has no boots to tell
+    /// apart.
+    pub visit: u32,
 }
 
 impl Subject {

@@ -78,6 +78,7 @@ pub fn run(options: &cli::Serve, level: Level) -> Result<Exit, Failed> {
     );
     let all = Loops { options, config: &config, roots, bus: &bus, budget: &budget, controls: &controls };
     let served = all.run(nets, storage, || {
+        bus.emit(None, events::Server::Ready { serving: config.serving().display().to_string() });
         writeln!(io::stdout(), "{ready}")
             .and_then(|()| io::stdout().flush())
             .map_err(|error| Failed::new(Exit::Failure, format!("cannot write to standard output: {error}")))

@@ -46,9 +46,9 @@ fn two_pis_share_a_tree_and_nothing_else() {
         assert!(root.starts_with(&format!("{serial}-")) && root.len() == 8 + 1 + 20, "{root}");
         assert_eq!(pi.get(&format!("{serial}/config.txt")), "arm_64bit=1\nauto_initramfs=0\n");
         assert_eq!(pi.get(&format!("{serial}/kernel8.img")), "golden kernel");
-        // The command line has the path; without its token, or with another's, the root is not to be had.
-        assert!(pi.list(&format!("{serial}/etc")).is_err());
+        // The command line has the path; with the token of another boot the root is not to be had, nor from elsewhere.
         assert!(pi.list(&format!("{serial}-0123456789abcdef0123/etc")).is_err());
+        assert!(world.stranger.list(&format!("{root}/etc")).is_err());
         assert!(pi.list(&format!("{root}/etc")).unwrap().contains(" motd"));
     }
     server.expect("gets cmdline.txt with root=/dev/nfs", SOON);

@@ -41,6 +41,11 @@ pub enum Boot {
         /// Packets sent more than once.
         resent: u32,
     },
+    /// The kernel runs: its DHCP client asks for an address, with the bootloader's MAC address and no PXE.
+    KernelAsks {
+        /// Seconds since the kernel was sent.
+        seconds: f64,
+    },
     /// The client asked for several files of which it needs one, got none of them, and asks for nothing more.
     Stopped {
         /// Which stage they belong to.

@@ -67,6 +67,13 @@ pub enum Dhcp {
         /// Lines that are unreadable or do not fit the network.
         lost: u32,
     },
+    /// The leases were written to the lease file.
+    LeasesWritten {
+        /// The file.
+        path: String,
+        /// How many.
+        leases: u32,
+    },
     /// The lease file cannot be read, or not be written.
     LeaseFileFailed {
         /// The file.

@@ -3,6 +3,11 @@
 /// What happened to the program.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Server {
+    /// All services answer.
+    Ready {
+        /// What is served.
+        serving: String,
+    },
     /// DHCP is off.
     DhcpOff,
     /// The tree has no config.txt.

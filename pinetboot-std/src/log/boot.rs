@@ -41,6 +41,13 @@ pub(super) fn log(client: &str, fact: &Boot) {
                 DecimalBytes(*bytes),
             );
         }
+        Boot::KernelAsks { seconds } => {
+            info!(
+                client,
+                seconds,
+                "{client} runs its kernel: asks by DHCP again, {seconds:.1} s after the kernel was sent"
+            );
+        }
         Boot::Stopped { stage, files, seconds } => {
             let names = files.join(", ");
             warn!(

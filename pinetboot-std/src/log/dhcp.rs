@@ -44,6 +44,7 @@ pub(super) fn log(event: &Event, fact: &Dhcp) {
                 warn!("leases in {path} that are unreadable or do not fit this network: {lost}");
             }
         }
+        Dhcp::LeasesWritten { path, leases } => debug!("leases written to {path}: {leases}"),
         Dhcp::LeaseFileFailed { path, operation, error } => {
             warn!("cannot {operation} the lease file {path}: {error}");
         }

@@ -6,6 +6,8 @@ use crate::events::{Server, Transfers};
 
 pub(super) fn log(fact: &Server) {
     match fact {
+        // Standard output has the same, for scripts that wait.
+        Server::Ready { serving } => debug!("ready, serving {serving}"),
         Server::DhcpOff => info!(
             "DHCP is off: a Pi finds this server only if the network's DHCP server names it in option 66, or its own \
              bootloader does in TFTP_IP ('pinetboot router-config' shows how)"

@@ -30,6 +30,8 @@ pub struct Boot {
     pub(super) first_request: Option<Duration>,
     /// The last sign of it.
     pub(super) last: Duration,
+    /// Counts requests that came after a pause.
+    pub(super) visit: u32,
     /// The highest stage of which a file was sent.
     pub stage: Option<Stage>,
     /// Files sent.
@@ -42,6 +44,8 @@ pub struct Boot {
     pub resent: u32,
     /// The kernel was sent.
     pub kernel: bool,
+    /// The kernel asked by DHCP.
+    pub kernel_asked: bool,
     /// The root was mounted.
     pub mounted: bool,
     /// To which address a command line with a token went.
@@ -60,12 +64,14 @@ impl Boot {
             xid: None,
             first_request: None,
             last: began,
+            visit: 0,
             stage: None,
             files: 0,
             bytes: 0,
             missing: 0,
             resent: 0,
             kernel: false,
+            kernel_asked: false,
             mounted: false,
             rendered_to: None,
             nonce,
@@ -95,6 +101,9 @@ impl Boot {
 
     pub(super) fn requested(&mut self, now: Duration) {
         self.first_request.get_or_insert(now);
+        if now.saturating_sub(self.last) >= PAUSE {
+            self.visit += 1;
+        }
         self.last = now;
     }
 
@@ -152,6 +161,9 @@ const FIRST: [Stage; 3] = [Stage::Loader, Stage::Config, Stage::Firmware];
 
 /// A bootloader asks for the next file at once and repeats what got no answer after 2 s (captured, raspberrypi/rpi-eeprom#74).
 const STOPPED: Duration = Duration::from_secs(10);
+
+/// A bootloader repeats what got lost after 2 s, and one that starts over has other things to do for longer.
+const PAUSE: Duration = Duration::from_secs(4);
 
 const MOST_WANTED: usize = 16;
 

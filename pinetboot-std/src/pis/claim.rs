@@ -5,8 +5,8 @@
 //! gave a sign of life within [`SILENT`] is where it is: another address gets nothing of it, unless it has the same MAC
 //! address, for then it is the same board with another lease.
 //!
-//! Where the server made the Pi's command line, the path in it has a token; a mount has to bring it. The token is good for one
-//! boot, and for the address that fetched the command line or the same MAC address.
+//! Where the server made the Pi's command line, the path in it has a token, which is good for one boot, and for the address that
+//! fetched the command line or the same MAC address. A mount brings it, or comes itself from where the command line went.
 //!
 //! Not proof against a client that forges: TFTP and DHCP have no secrets, so whoever imitates a Pi that is off, from the first
 //! DISCOVER to the kernel, is that Pi. A board whose MAC address was seen at a mount cannot be imitated with another.
@@ -63,7 +63,7 @@ pub enum NotThatPi {
     },
     /// Another board has mounted this root: its MAC address, and the client's.
     OtherBoard(Mac, Mac),
-    /// The path has no token, or one of another boot or address.
+    /// The path has the token of another boot or address, or none, where the boot's command line went elsewhere.
     Token,
     /// The address has fetched no more than files of the first stages.
     NotBooted,
@@ -185,13 +185,19 @@ impl Registry {
                 let newest = known.and_then(|known| known.boots.back()).map_or(0, |last| last.began);
                 if u64::from(nonce) >= newest { Ok(()) } else { Err(NotThatPi::Token) }
             }
-            (Some((nonce, address)), Some(Token::Good(brought))) if brought == nonce => {
+            (Some((nonce, _)), Some(Token::Good(brought))) if brought != nonce => Err(NotThatPi::Token),
+            (Some((_, address)), Some(Token::Good(_)) | None) => {
                 let fetched_by = self.fetched(address, claim.pi).and_then(|fetched| fetched.mac);
                 let fetched_by = fetched_by.or_else(|| self.mac_by_dhcp(address));
                 let same_board = mac.is_some() && mac == fetched_by;
-                if address == claim.address || same_board { Ok(()) } else { Err(NotThatPi::Token) }
+                let another = mac.is_some() && fetched_by.is_some() && mac != fetched_by;
+                if same_board || address == claim.address && !another {
+                    Ok(())
+                } else {
+                    Err(NotThatPi::Token)
+                }
             }
-            _ => Err(NotThatPi::Token),
+            (_, Some(Token::Wrong)) => Err(NotThatPi::Token),
         }
     }
 }
@@ -230,8 +236,8 @@ impl fmt::Display for NotThatPi {
                 Hex(*mac)
             ),
             Self::Token => f.write_str(
-                "its path lacks the token of this boot, which is in the command line that the Pi fetched from here. \
-                 Restart the Pi; for a command line of your own write {nfsroot} in it, or switch --no-rewrite on",
+                "its path has the token of another boot, or the command line of this boot went to another address. Restart \
+                 the Pi; a command line of your own gets the right path where {nfsroot} is written in it",
             ),
             Self::NotBooted => f.write_str(
                 "that address has fetched no kernel of that Pi. A Pi that boots from elsewhere needs its address in the \

@@ -268,8 +268,9 @@ impl Registry {
 
     pub(super) fn boot_of(&self, address: Ipv4Addr, asked: Option<Prefix>) -> BootId {
         let subject = self.subject_asked(address, asked);
-        let number = self.pis.get(&subject).and_then(|pi| pi.boot.as_ref()).map_or(0, |boot| boot.number);
-        BootId { pi: subject.pi(), number }
+        let boot = self.pis.get(&subject).and_then(|pi| pi.boot.as_ref());
+        let (number, visit) = boot.map_or((0, 0), |boot| (boot.number, boot.visit));
+        BootId { pi: subject.pi(), number, visit }
     }
 
     pub(super) fn boot_at(&self, address: Ipv4Addr, pi: Prefix) -> Option<&Boot> {

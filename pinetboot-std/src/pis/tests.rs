@@ -331,6 +331,23 @@ fn a_reboot_within_seconds_is_another_boot() {
 }
 
 #[test]
+fn a_kernel_that_asks_by_dhcp_shows_that_it_runs() {
+    let mut world = World::new();
+    world.discover(MAC_ONE, 1, 5);
+    world.lease(MAC_ONE, HERE);
+    let asks = |world: &mut World| {
+        let (hardware, kind) = (HardwareAddress::ethernet(MAC_ONE), Some(MessageType::Discover));
+        let asked = Dhcp::Asked { hardware, kind, xid: 99, identity: None };
+        world.tell(HERE, asked)
+    };
+    assert_eq!(asks(&mut world), [], "not before it has one");
+    world.boot(HERE, Some(MAC_ONE), ONE);
+    world.later(7);
+    assert_eq!(asks(&mut world), [events::Boot::KernelAsks { seconds: 7.0 }.into()]);
+    assert_eq!(asks(&mut world), [], "its REQUEST, and userspace");
+}
+
+#[test]
 fn last_boots_are_bounded() {
     let mut world = World::new();
     for xid in 0..100 {
@@ -359,9 +376,15 @@ fn a_token_is_for_the_boot_and_the_address_that_fetched_it() {
     // All that a server that was started anew in between has to go by.
     assert_eq!(check(&World::new(), HERE, None, good), Ok(Evidence::Fetched));
     assert_eq!(check(&World::new(), HERE, None, Some(Token::Wrong)), Err(NotThatPi::Token));
-    for token in [None, Some(Token::Wrong), Some(Token::Good(nonce + 1))] {
+    for token in [Some(Token::Wrong), Some(Token::Good(nonce + 1)), Some(Token::Good(nonce - 1))] {
         assert_eq!(check(&world, HERE, Some(MAC_ONE), token), Err(NotThatPi::Token), "{token:?}");
     }
+    assert_eq!(check(&world, HERE, Some(MAC_ONE), None), Ok(Evidence::Fetched), "it has the command line");
+    assert_eq!(
+        check(&world, HERE, Some(MAC_TWO), None),
+        Err(NotThatPi::Token),
+        "the address went to another board"
+    );
     assert_eq!(
         check(&world, THERE, Some(MAC_ONE), good),
         Ok(Evidence::Fetched),

@@ -55,16 +55,22 @@ impl LeaseFile {
     /// Writes the leases; the file is the old one or the new one, never a part.
     pub(super) fn write<const N: usize>(&self, server: &LeaseServer<'_, N>) {
         let mut text = String::from("# hardware address, IPv4 address, end in seconds since 1970\n");
+        let mut leases = 0;
         for lease in server.leases().filter(|lease| lease.state == LeaseState::Bound) {
             if let Some([a, b, c, d, e, f]) = lease.hardware.mac() {
                 let until = self.seconds(lease.until);
                 let address = lease.address;
+                leases += 1;
                 let _infallible =
                     writeln!(text, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x} {address} {until}");
             }
         }
-        if let Err(error) = replace(&self.path, &text) {
-            self.failed("write", &error);
+        match replace(&self.path, &text) {
+            Ok(()) => {
+                let path = self.path.display().to_string();
+                self.bus.emit(None, Dhcp::LeasesWritten { path, leases });
+            }
+            Err(error) => self.failed("write", &error),
         }
     }
 

@@ -2,14 +2,12 @@
 //!
 //! A Pi asks for config.txt up to six times in a boot, and for its length before that. It must see one version of it, of
 //! the kernel's tree and of the root that its command line names, also if another
-//! image is put in use in the middle. Decisions are made anew when the registry has another boot for the client. They are
-//! also when nothing is being sent to the client and it has not asked for anything for a few seconds: a bootloader repeats
-//! what got lost after two, and a client that is no Pi has no boots to tell apart.
+//! image is put in use in the middle. Decisions are made anew when the registry has another boot for the client, and when the
+//! client comes back after a pause in which nothing was being sent to it.
 
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
 
 use pinetboot_core::BootPath;
 
@@ -32,30 +30,25 @@ pub(super) struct Decisions {
     recipe: Option<Recipe>,
     /// Files that were made for it; `None`: it gets them as they are on the disk.
     made: HashMap<String, Option<Rc<[u8]>>>,
-    activity: Rc<Activity>,
-}
-
-#[derive(Debug)]
-struct Activity {
-    last: Cell<Instant>,
-    open: Cell<u32>,
+    /// Files that are open for it.
+    open: Rc<Cell<u32>>,
 }
 
 impl Decisions {
     /// For a boot that begins now.
     pub(super) fn new(boot: BootId, tree: Rc<Tree>, golden: Option<Golden>) -> Self {
-        let activity = Activity { last: Cell::new(Instant::now()), open: Cell::new(0) };
-        Self { boot, tree, golden, recipe: None, made: HashMap::new(), activity: Rc::new(activity) }
+        Self { boot, tree, golden, recipe: None, made: HashMap::new(), open: Rc::default() }
     }
 
-    /// Whether the boot is still going on.
-    pub(super) fn is_under_way(&self, now: Instant) -> bool {
-        self.activity.open.get() > 0 || now.duration_since(self.activity.last.get()) < OVER
+    /// Whether this holds for a request of that boot.
+    pub(super) fn holds_for(&self, boot: BootId) -> bool {
+        let same_boot = (self.boot.pi, self.boot.number) == (boot.pi, boot.number);
+        self.boot == boot || same_boot && self.is_sending()
     }
 
     /// Whether something is being sent.
     pub(super) fn is_sending(&self) -> bool {
-        self.activity.open.get() > 0
+        self.open.get() > 0
     }
 
     /// Opens a file for it as it is on the disk.
@@ -106,8 +99,7 @@ impl Decisions {
     }
 
     fn opened(&self, content: Content) -> Opened {
-        self.activity.last.set(Instant::now());
-        Opened { content, _busy: Some(Busy::new(&self.activity)) }
+        Opened { content, _busy: Some(Busy::new(&self.open)) }
     }
 }
 
@@ -117,24 +109,21 @@ fn contains(text: &[u8], word: &[u8]) -> bool {
 
 /// As long as this is there, the boot goes on.
 #[derive(Debug)]
-pub(super) struct Busy(Rc<Activity>);
+pub(super) struct Busy(Rc<Cell<u32>>);
 
 impl Busy {
-    fn new(activity: &Rc<Activity>) -> Self {
-        activity.open.set(activity.open.get() + 1);
-        Self(activity.clone())
+    fn new(open: &Rc<Cell<u32>>) -> Self {
+        open.set(open.get() + 1);
+        Self(open.clone())
     }
 }
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.0.open.set(self.0.open.get().saturating_sub(1));
-        self.0.last.set(Instant::now());
+        self.0.set(self.0.get().saturating_sub(1));
     }
 }
 
-/// After so long without a request what was decided is over.
-const OVER: Duration = Duration::from_secs(4);
 /// A file that is longer is not looked into.
 const LARGEST: u64 = 64 << 10;
 const MOST_MADE: usize = 32;

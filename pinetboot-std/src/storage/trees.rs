@@ -10,7 +10,6 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
 
 use pinetboot_core::pi::{Lookup, Prefix};
 use pinetboot_core::{OpenError, OpenRequest};
@@ -113,16 +112,13 @@ impl Trees {
             return Err(Miss::withheld(why));
         }
         let mut decisions = self.decisions.borrow_mut();
-        let now = Instant::now();
-        let goes_on =
-            decisions.get(peer.ip()).is_some_and(|decided| decided.boot == boot && decided.is_under_way(now));
-        if !goes_on {
+        if !decisions.get(peer.ip()).is_some_and(|decided| decided.holds_for(boot)) {
             let decided = self.decide(boot, peer).map_err(|why| {
                 self.bus.emit(*peer.ip(), events::Boot::NothingToServe { why });
                 Miss::from(OpenError::Failed)
             })?;
             if decisions.len() >= MOST_BOOTS {
-                decisions.retain(|_, decided| decided.is_under_way(now));
+                decisions.retain(|_, decided| decided.is_sending());
             }
             if decisions.len() >= MOST_BOOTS {
                 // Flooded: the file all the same, but as it is.

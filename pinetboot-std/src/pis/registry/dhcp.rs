@@ -15,8 +15,9 @@ impl Registry {
         let mut follows = Vec::new();
         let hardware = match fact {
             Dhcp::Asked { hardware, kind, xid, identity } => {
-                if let Some(identity) = identity {
-                    follows = self.asked(now, *hardware, *kind, *xid, *identity);
+                match identity {
+                    Some(identity) => follows = self.asked(now, *hardware, *kind, *xid, *identity),
+                    None => follows.extend(self.kernel_asked(now, hardware)),
                 }
                 hardware
             }
@@ -78,6 +79,19 @@ impl Registry {
             }
         }
         follows
+    }
+
+    /// A message without option 97, from the adapter of a Pi that has its kernel.
+    fn kernel_asked(&mut self, now: Duration, hardware: &HardwareAddress) -> Option<Fact> {
+        self.adapters.get(hardware)?.identity?;
+        let subject = self.subject_of(hardware)?;
+        let boot = self.pis.get_mut(&subject)?.boot.as_mut()?;
+        if !boot.kernel || boot.mounted || std::mem::replace(&mut boot.kernel_asked, true) {
+            return None;
+        }
+        let seconds = now.saturating_sub(boot.last).as_secs_f64();
+        boot.last = now;
+        Some(events::Boot::KernelAsks { seconds }.into())
     }
 
     fn has_address(&mut self, now: Duration, hardware: HardwareAddress, address: Ipv4Addr) {
