@@ -55,7 +55,7 @@
 //! | [`Responder`] | the loop around the first two |
 //! | [`Net`], [`Storage`], [`Observer`] | what you bring: network and clock, files, and an observer of what happens |
 //! | [`event`] | what an observer is told |
-//! | [`pi`] | what only a Raspberry Pi does: its identity, its prefixes, its files |
+//! | [`pi`] | what only a Raspberry Pi does: its identity, models, prefixes and files, and the catalogue of failures |
 //! | [`BootPath`] | a requested name, proven harmless |
 //!
 //! # Standards
