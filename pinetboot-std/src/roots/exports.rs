@@ -6,17 +6,20 @@
 //!
 //! Locks, in the order in which they may be taken: `ready`, `waiting`, `owners`; the registry's below all of them.
 
+mod seat;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::net::Ipv4Addr;
 use std::path::{Component, Path, PathBuf};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use pinetboot_core::pi::Prefix;
+
+use seat::Seat;
 
 use super::overlay::Overlay;
 use super::{Golden, Layer, Roots};
@@ -71,15 +74,6 @@ struct Own {
     seat: Arc<Seat>,
 }
 
-/// The client that uses a layer: looked at for every call, so without a lock.
-#[derive(Debug, Default)]
-struct Seat {
-    /// Its address; 0 before any client was permitted.
-    address: AtomicU32,
-    /// When the registry was told of its calls last, in milliseconds.
-    told: AtomicU64,
-}
-
 enum Waiting {
     For(Layer),
     UnderWay,
@@ -123,32 +117,6 @@ impl RootExports {
     /// The Pi that a path means, for a client that asks for it.
     pub(crate) fn pi_of(&self, path: &Path, client: Ipv4Addr) -> Option<Prefix> {
         self.0.named(path, client).map(|(pi, ..)| pi)
-    }
-}
-
-impl Seat {
-    /// Whether the client at this address uses the layer. Tells the registry now and then that it does.
-    fn is_of(&self, pi: Prefix, client: Ipv4Addr, bus: &Bus) -> bool {
-        if self.address.load(Ordering::Relaxed) != u32::from(client) {
-            return false;
-        }
-        let now = millis(bus.pis().now());
-        let told = self.told.load(Ordering::Relaxed);
-        if now.saturating_sub(told) >= TELL_EVERY_MS
-            && self.told.compare_exchange(told, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
-        {
-            bus.emit(client, events::Root::Active { pi });
-        }
-        true
-    }
-
-    fn take(&self, client: Ipv4Addr, bus: &Bus) {
-        self.told.store(millis(bus.pis().now()), Ordering::Relaxed);
-        self.address.store(client.into(), Ordering::Relaxed);
-    }
-
-    fn address(&self) -> Option<Ipv4Addr> {
-        Some(Ipv4Addr::from(self.address.load(Ordering::Relaxed))).filter(|address| !address.is_unspecified())
     }
 }
 
@@ -476,10 +444,6 @@ fn first_name(path: &Path) -> Option<&str> {
     })
 }
 
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -488,8 +452,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 const OPEN_FILES: usize = 128;
 /// The same of a tree that many share.
 const OPEN_FILES_SHARED: usize = 1024;
-/// How often the registry is told that a Pi calls: often beside the silence after which the Pi is taken for gone.
-const TELL_EVERY_MS: u64 = 5000;
 /// A neighbour on Ethernet answers within milliseconds.
 const ANSWERS: Duration = Duration::from_millis(300);
 /// For so long a client that was permitted is, without another look at who has which address.

@@ -1,0 +1,52 @@
+//! The client that uses a layer.
+
+use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use pinetboot_core::pi::Prefix;
+
+use crate::bus::Bus;
+use crate::events;
+
+/// The client that uses a layer: looked at for every call, so without a lock.
+#[derive(Debug, Default)]
+pub(super) struct Seat {
+    /// Its address; 0 before any client was permitted.
+    address: AtomicU32,
+    /// When the registry was told of its calls last, in milliseconds.
+    told: AtomicU64,
+}
+
+impl Seat {
+    /// Whether the client at this address uses the layer. Tells the registry now and then that it does.
+    pub(super) fn is_of(&self, pi: Prefix, client: Ipv4Addr, bus: &Bus) -> bool {
+        if self.address.load(Ordering::Relaxed) != u32::from(client) {
+            return false;
+        }
+        let now = millis(bus.pis().now());
+        let told = self.told.load(Ordering::Relaxed);
+        if now.saturating_sub(told) >= TELL_EVERY_MS
+            && self.told.compare_exchange(told, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        {
+            bus.emit(client, events::Root::Active { pi });
+        }
+        true
+    }
+
+    pub(super) fn take(&self, client: Ipv4Addr, bus: &Bus) {
+        self.told.store(millis(bus.pis().now()), Ordering::Relaxed);
+        self.address.store(client.into(), Ordering::Relaxed);
+    }
+
+    pub(super) fn address(&self) -> Option<Ipv4Addr> {
+        Some(Ipv4Addr::from(self.address.load(Ordering::Relaxed))).filter(|address| !address.is_unspecified())
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// How often the registry is told that a Pi calls: often beside the silence after which the Pi is taken for gone.
+const TELL_EVERY_MS: u64 = 5000;
