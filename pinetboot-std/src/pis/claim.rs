@@ -86,17 +86,22 @@ impl Registry {
         }
         let known = self.pi(pi);
         let seat = known.and_then(|known| known.seat);
-        let sits = seat.filter(|seat| seat.mounted && seat.is_fresh(self.now()));
-        if sits.is_some_and(|seat| seat.address == address) {
+        let mac = self.mac_of(claim);
+        let same_board = |seat: &Seat| mac.is_none() || seat.mac.is_none() || mac == seat.mac;
+        let here = seat.filter(|seat| seat.mounted && seat.address == address && same_board(seat));
+        if here.is_some_and(|seat| seat.is_fresh(self.now())) {
             return Ok(Evidence::Mount);
         }
-        let mac = claim.mac.or_else(|| self.mac_by_dhcp(address));
         self.check_board(pi, known, mac)?;
         let proven = known.filter(|known| known.mac_proven).and_then(|known| known.mac);
         let same_adapter = proven.is_some() && proven == mac;
         if claim.handle {
-            // The seal shows that the client, or one that it got the handle from, had mounted this root.
-            return match self.sits_at(address).or_else(|| self.name_by_dhcp(address)) {
+            // The seal shows that the client, or one that it got the handle from, had mounted this root. A quiet Pi does not lose
+            // its root to what DHCP messages say of its address.
+            let other = self.sits_at(address);
+            let other =
+                other.or_else(|| self.name_by_dhcp(address).filter(|_| here.is_none() && !same_adapter));
+            return match other {
                 Some(other) if other != pi => Err(NotThatPi::Other(other)),
                 _ if same_adapter => Ok(Evidence::SameAdapter),
                 _ => Ok(Evidence::Mount),
@@ -107,7 +112,7 @@ impl Registry {
         let boot = known.and_then(|known| known.boot.as_ref());
         match claim.token {
             Some(Token::Good(_)) if boot.is_none() => Ok(Evidence::Fetched),
-            _ => self.evidence(claim, same_adapter, mac),
+            _ => self.evidence(claim, same_adapter),
         }
     }
 
@@ -117,7 +122,7 @@ impl Registry {
             return None;
         }
         let seat = self.pi(pi)?.seat.filter(|seat| seat.is_fresh(self.now()) && seat.address != address)?;
-        let mac = claim.mac.or_else(|| self.mac_by_dhcp(address));
+        let mac = self.mac_of(claim);
         let same_board = mac.is_some() && mac == seat.mac;
         let stronger = !seat.mounted && self.rank(claim) > seat.evidence;
         if same_board || stronger {
@@ -125,6 +130,12 @@ impl Registry {
         }
         let ago = self.now().saturating_sub(seat.last).as_secs();
         Some(NotThatPi::Alive { at: seat.address, ago, in_doubt: mac.is_none() || seat.mac.is_none() })
+    }
+
+    /// The client's MAC address: the kernel's neighbour's, or else that of the lease which this server gave. What a client
+    /// says of an address that another server gave is no more than hearsay.
+    fn mac_of(&self, claim: &Claim) -> Option<Mac> {
+        claim.mac.or_else(|| self.mac_by_lease(claim.address))
     }
 
     /// A root is one board's: that of the MAC address that it is named after, or that mounted it before.
@@ -141,9 +152,9 @@ impl Registry {
     }
 
     /// What there is of evidence, for a root that is in use nowhere.
-    fn evidence(&self, claim: &Claim, same_adapter: bool, mac: Option<Mac>) -> Result<Evidence, NotThatPi> {
+    fn evidence(&self, claim: &Claim, same_adapter: bool) -> Result<Evidence, NotThatPi> {
         let Claim { pi, address, .. } = *claim;
-        if same_adapter || mac.is_some_and(|mac| pi == Prefix::Mac(mac)) {
+        if same_adapter {
             return Ok(Evidence::SameAdapter);
         }
         match self.rank(claim) {
@@ -168,9 +179,10 @@ impl Registry {
 
     /// The rank of what is known of an address: by DHCP, or no more than by TFTP.
     fn rank(&self, claim: &Claim) -> Evidence {
-        match self.name_by_dhcp(claim.address) {
-            Some(pi) if pi == claim.pi => Evidence::Dhcp,
-            _ => Evidence::Fetched,
+        let by_mac = self.mac_by_dhcp(claim.address).map(Prefix::Mac);
+        match [self.name_by_dhcp(claim.address), by_mac].contains(&Some(claim.pi)) {
+            true => Evidence::Dhcp,
+            false => Evidence::Fetched,
         }
     }
 

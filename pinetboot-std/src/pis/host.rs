@@ -14,6 +14,8 @@ use crate::events::Mac;
 pub(super) struct Host {
     /// The MAC address that a DHCP message gives it.
     pub(super) mac: Option<Mac>,
+    /// This server gave the address, so that the message is no hearsay.
+    pub(super) leased: bool,
     /// The Pis whose files it fetched, newest last.
     fetched: Vec<Fetched>,
     /// Whose boot its requests belong to.

@@ -253,6 +253,10 @@ impl Registry {
         self.hosts.get(&address)?.mac
     }
 
+    pub(super) fn mac_by_lease(&self, address: Ipv4Addr) -> Option<Mac> {
+        self.hosts.get(&address).filter(|host| host.leased)?.mac
+    }
+
     /// The Pi at an address, as its DHCP messages have it. A client that says nothing of itself is known if the inventory has
     /// its MAC address: U-Boot, or an emulator.
     pub(super) fn name_by_dhcp(&self, address: Ipv4Addr) -> Option<Prefix> {

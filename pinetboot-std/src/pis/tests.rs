@@ -162,6 +162,39 @@ fn a_root_in_use_is_lost_by_no_fetch_and_no_forged_dhcp() {
     assert_eq!(world.check_handle(ONE, HERE, Some(MAC_ONE)), Ok(Evidence::Mount));
     assert_eq!(world.check(ONE, HERE, Some(MAC_ONE)), Ok(Evidence::Mount), "it may mount once more");
     assert_eq!(world.registry.name_at(HERE), Some(ONE));
+    // However quiet it is, and whether the kernel knows its MAC address or not.
+    world.later(10 * SILENT.as_secs());
+    assert_eq!(world.check_handle(ONE, HERE, Some(MAC_ONE)), Ok(Evidence::SameAdapter));
+    assert_eq!(world.check_handle(ONE, HERE, None), Ok(Evidence::Mount));
+    assert_eq!(world.check_handle(ONE, HERE, Some(MAC_TWO)), Err(NotThatPi::OtherBoard(MAC_ONE, MAC_TWO)));
+}
+
+#[test]
+fn dhcp_of_another_server_does_not_make_a_host_the_same_board() {
+    let mut world = World::new();
+    world.boot(HERE, Some(MAC_ONE), ONE);
+    world.mount(ONE, HERE, Some(MAC_ONE)).unwrap();
+    // A host behind a router, whose MAC address the kernel does not know, and a forged REQUEST for its address.
+    world.discover(MAC_ONE, 1, 99);
+    world.lease(MAC_ONE, THERE);
+    assert_eq!(world.check(ONE, THERE, None), alive(HERE, 0, true));
+    assert_eq!(world.check_handle(ONE, THERE, None), alive(HERE, 0, true));
+    let leased = Dhcp::Leased { hardware: HardwareAddress::ethernet(MAC_ONE), address: THERE };
+    world.tell(THERE, leased);
+    assert_eq!(
+        world.check_handle(ONE, THERE, None),
+        Ok(Evidence::SameAdapter),
+        "this server gave it the address"
+    );
+}
+
+#[test]
+fn a_mac_address_alone_makes_no_layer() {
+    let mut world = World::new();
+    let pi = Prefix::Mac(MAC_TWO);
+    assert_eq!(world.check(pi, HERE, Some(MAC_TWO)), Err(NotThatPi::Unknown));
+    world.lease(MAC_TWO, HERE);
+    assert_eq!(world.check(pi, HERE, Some(MAC_TWO)), Ok(Evidence::Dhcp));
 }
 
 #[test]
@@ -244,7 +277,7 @@ fn dhcp_outranks_what_was_fetched() {
     assert_eq!(world.registry.name_at(HERE), Some(ONE));
     assert_eq!(world.check(ONE, HERE, Some(MAC_ONE)), Ok(Evidence::Dhcp));
     assert_eq!(world.check(ONE, THERE, Some(MAC_TWO)), alive(HERE, 0, false));
-    assert_eq!(world.check(Prefix::Mac(MAC_ONE), HERE, Some(MAC_ONE)), Ok(Evidence::SameAdapter));
+    assert_eq!(world.check(Prefix::Mac(MAC_ONE), HERE, Some(MAC_ONE)), Ok(Evidence::Dhcp), "its other name");
 }
 
 #[test]

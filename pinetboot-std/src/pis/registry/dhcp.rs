@@ -21,8 +21,12 @@ impl Registry {
                 }
                 hardware
             }
-            Dhcp::Leased { hardware, address } | Dhcp::TookOther { hardware, address } => {
-                self.has_address(now, *hardware, *address);
+            Dhcp::Leased { hardware, address } => {
+                self.has_address(now, *hardware, *address, true);
+                hardware
+            }
+            Dhcp::TookOther { hardware, address } => {
+                self.has_address(now, *hardware, *address, false);
                 hardware
             }
             Dhcp::Answered { hardware, .. } | Dhcp::Unanswered { hardware, .. } => hardware,
@@ -94,13 +98,16 @@ impl Registry {
         Some(events::Boot::KernelAsks { seconds }.into())
     }
 
-    fn has_address(&mut self, now: Duration, hardware: HardwareAddress, address: Ipv4Addr) {
+    fn has_address(&mut self, now: Duration, hardware: HardwareAddress, address: Ipv4Addr, leased: bool) {
         let Some(adapter) = self.adapters.touch(hardware, now) else {
             return;
         };
         adapter.address = Some(address);
         let Some(host) = self.hosts.touch(address, now) else { return };
-        host.mac = hardware.mac();
+        // What a client says of another server's address changes nothing about a lease of this one.
+        if leased || !host.leased {
+            (host.mac, host.leased) = (hardware.mac(), leased);
+        }
         let Some(Subject::Pi(pi)) = self.subject_of(&hardware) else { return };
         if self.adapters.get(&hardware).is_some_and(|adapter| adapter.identity.is_some()) {
             self.sit(
