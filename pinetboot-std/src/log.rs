@@ -31,13 +31,3 @@ impl Listener for Log {
         }
     }
 }
-
-/// A MAC address as text.
-struct Hex(crate::events::Mac);
-
-impl std::fmt::Display for Hex {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let [a, b, c, d, e, g] = self.0;
-        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
-    }
-}

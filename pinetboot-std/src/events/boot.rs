@@ -12,7 +12,7 @@ use super::Mac;
 pub enum Boot {
     /// A boot began.
     Began {
-        /// The Pi's how manyth it is, since it became known.
+        /// Its number: 1 for the first since the Pi is known.
         number: u32,
         /// What showed it.
         by: Cause,

@@ -1,9 +1,9 @@
 //! Lines about a Pi's boot.
 
 use indicatif::DecimalBytes;
+use pinetboot_core::dhcp::HardwareAddress;
 use tracing::{debug, info, warn};
 
-use super::Hex;
 use crate::events::{Boot, Cause};
 
 pub(super) fn log(client: &str, fact: &Boot) {
@@ -61,8 +61,8 @@ pub(super) fn log(client: &str, fact: &Boot) {
         Boot::SameSerial { serial, owner, other, apart } => warn!(
             client,
             "two boards have the serial number {serial}: {} and {}. The latter is called {apart} here and has a root of its own",
-            Hex(*owner),
-            Hex(*other)
+            HardwareAddress::ethernet(*owner),
+            HardwareAddress::ethernet(*other)
         ),
         Boot::Rendered { file, changes, unknown, .. } => {
             for value in unknown {
@@ -74,7 +74,7 @@ pub(super) fn log(client: &str, fact: &Boot) {
             }
         }
         Boot::NotRendered { file, limit } => {
-            warn!(client, file, "{file} is longer than {limit} bytes: {client} gets it as it is");
+            warn!(client, file, "{file} is longer than {limit} bytes: {client} gets the file unchanged");
         }
         Boot::NothingToServe { why } => warn!(client, "nothing to serve to {client}: {why}"),
         Boot::NoRoot { why } => warn!(client, "{client} gets no root: {why}"),

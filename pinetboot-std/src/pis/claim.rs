@@ -8,13 +8,14 @@
 //! Where the server made the Pi's command line, the path in it has a token, which is good for one boot, and for the address that
 //! fetched the command line or the same MAC address. A mount brings it, or comes itself from where the command line went.
 //!
-//! Not proof against a client that forges: TFTP and DHCP have no secrets, so whoever imitates a Pi that is off, from the first
-//! DISCOVER to the kernel, is that Pi. A board whose MAC address was seen at a mount cannot be imitated with another.
+//! Not proof against a client that forges: TFTP and DHCP have no secrets, so a host that imitates a Pi that is off, from the first
+//! DISCOVER to the kernel, is taken for that Pi. A board whose MAC address was seen at a mount cannot be imitated with another.
 
 use std::fmt;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use pinetboot_core::dhcp::HardwareAddress;
 use pinetboot_core::pi::Prefix;
 
 use super::registry::Registry;
@@ -244,8 +245,8 @@ impl fmt::Display for NotThatPi {
                 "that root belongs to the board with the MAC address {}, and this client has {}. Two boards with one serial \
                  number are told apart by DHCP (--dhcp) or by TFTP_PREFIX=2 in the EEPROM of one; for a board with a new \
                  adapter give its address in the inventory",
-                Hex(*owner),
-                Hex(*mac)
+                HardwareAddress::ethernet(*owner),
+                HardwareAddress::ethernet(*mac)
             ),
             Self::Token => f.write_str(
                 "its path has the token of another boot, or the command line of this boot went to another address. Restart \
@@ -260,16 +261,6 @@ impl fmt::Display for NotThatPi {
                  elsewhere needs its address in the inventory",
             ),
         }
-    }
-}
-
-/// A MAC address as text.
-pub(super) struct Hex(pub(super) Mac);
-
-impl fmt::Display for Hex {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a, b, c, d, e, g] = self.0;
-        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
     }
 }
 

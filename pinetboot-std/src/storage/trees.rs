@@ -11,6 +11,7 @@ use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use pinetboot_core::dhcp::HardwareAddress;
 use pinetboot_core::pi::{Lookup, Prefix};
 use pinetboot_core::{OpenError, OpenRequest};
 
@@ -225,7 +226,7 @@ impl Trees {
             values: Values {
                 server: server.map(|server| server.to_string()),
                 serial: serial.map(|serial| format!("{serial:08x}")),
-                mac: mac.map(|[a, b, c, d, e, f]| format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}")),
+                mac: mac.map(|mac| HardwareAddress::ethernet(mac).to_string()),
                 nfsroot: root.as_ref().map(|root| cmdline::nfsroot(&root.source)),
                 hostname,
             },
