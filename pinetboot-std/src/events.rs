@@ -67,18 +67,6 @@ pub trait Listener: Send + Sync {
     fn listen(&self, event: &Event);
 }
 
-impl Event {
-    /// The client in a log line: `kitchen (10.0.0.5)`, or what of that is known.
-    pub fn subject(&self) -> String {
-        match (&self.pi, self.client) {
-            (Some(pi), Some(client)) => format!("{pi} ({client})"),
-            (Some(pi), None) => pi.to_string(),
-            (None, Some(client)) => client.to_string(),
-            (None, None) => String::from("a client"),
-        }
-    }
-}
-
 macro_rules! facts {
     ($($room:ident),*) => {$(
         impl From<$room> for Fact {

@@ -12,6 +12,8 @@ mod server;
 mod tests;
 mod tftp;
 
+use std::fmt;
+
 use crate::events::{Event, Fact, Listener};
 
 /// Writes a line for each event that is worth one, to wherever [`logging`](crate::logging) sends lines.
@@ -20,7 +22,7 @@ pub struct Log;
 
 impl Listener for Log {
     fn listen(&self, event: &Event) {
-        let client = event.subject();
+        let client = Client(event);
         match &event.fact {
             Fact::Dhcp(fact) => dhcp::log(event, fact),
             Fact::Tftp(fact) => tftp::log(event, &client, fact),
@@ -28,6 +30,20 @@ impl Listener for Log {
             Fact::Root(fact) => root::log(event, &client, fact),
             Fact::Nfs(fact) => nfs::log(event, &client, fact),
             Fact::Server(fact) => server::log(fact),
+        }
+    }
+}
+
+/// The client of an event in a line: `kitchen (10.0.0.5)`, or what of that is known. Not written before a line is.
+struct Client<'a>(&'a Event);
+
+impl fmt::Display for Client<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.0.pi, self.0.client) {
+            (Some(pi), Some(client)) => write!(f, "{pi} ({client})"),
+            (Some(pi), None) => f.write_str(pi),
+            (None, Some(client)) => write!(f, "{client}"),
+            (None, None) => f.write_str("a client"),
         }
     }
 }

@@ -52,6 +52,8 @@ pub struct Pi {
     pub identity: Option<PiIdentity>,
     /// Where it is.
     pub seat: Option<Seat>,
+    /// Its name, once that was asked for.
+    pub(super) name: Option<Arc<str>>,
     /// Its boot under way, or its last one.
     pub boot: Option<Boot>,
     /// Boots before that, oldest first.

@@ -4,14 +4,15 @@ use indicatif::DecimalBytes;
 use pinetboot_core::dhcp::HardwareAddress;
 use tracing::{debug, info, warn};
 
+use super::Client;
 use crate::events::{Boot, Cause};
 
-pub(super) fn log(client: &str, fact: &Boot) {
+pub(super) fn log(client: &Client<'_>, fact: &Boot) {
     match fact {
         Boot::Began { number, by: Cause::Discover { hardware, identity } } => {
             let serial = identity.prefix().map(|prefix| prefix.to_string());
             info!(
-                client,
+                %client,
                 mac = %hardware,
                 serial,
                 boot = number,
@@ -19,16 +20,16 @@ pub(super) fn log(client: &str, fact: &Boot) {
             );
         }
         Boot::Began { number, by: Cause::Request } => {
-            debug!(client, boot = number, "{client} begins boot {number}")
+            debug!(%client, boot = number, "{client} begins boot {number}")
         }
         Boot::Stage { stage, seconds } => {
-            info!(client, %stage, seconds, "{client} reached stage: {stage}");
+            info!(%client, %stage, seconds, "{client} reached stage: {stage}");
         }
         Boot::KernelSent { number, files, bytes, seconds, since_dhcp, missing, resent } => {
             let dhcp =
                 since_dhcp.map_or(String::new(), |since| format!(", {since:.1} s after it asked by DHCP"));
             info!(
-                client,
+                %client,
                 boot = number,
                 files,
                 bytes,
@@ -43,7 +44,7 @@ pub(super) fn log(client: &str, fact: &Boot) {
         }
         Boot::KernelAsks { seconds } => {
             info!(
-                client,
+                %client,
                 seconds,
                 "{client} runs its kernel: asks by DHCP again, {seconds:.1} s after the kernel was sent"
             );
@@ -51,7 +52,7 @@ pub(super) fn log(client: &str, fact: &Boot) {
         Boot::Stopped { stage, files, seconds } => {
             let names = files.join(", ");
             warn!(
-                client,
+                %client,
                 %stage,
                 seconds,
                 "{client} stopped {seconds:.0} s ago at stage: {stage}. It asked for {names}, of which it needs one, and \
@@ -59,24 +60,24 @@ pub(super) fn log(client: &str, fact: &Boot) {
             );
         }
         Boot::SameSerial { serial, owner, other, apart } => warn!(
-            client,
+            %client,
             "two boards have the serial number {serial}: {} and {}. The latter is called {apart} here and has a root of its own",
             HardwareAddress::ethernet(*owner),
             HardwareAddress::ethernet(*other)
         ),
         Boot::Rendered { file, changes, unknown, .. } => {
             for value in unknown {
-                warn!(client, file, "{{{value}}} in {file} is not known for {client}, and left empty");
+                warn!(%client, file, "{{{value}}} in {file} is not known for {client}, and left empty");
             }
             match changes {
-                Some(changes) => info!(client, file, changes, "{client} gets {file} with {changes}"),
-                None => debug!(client, file, "{client} gets {file} filled in"),
+                Some(changes) => info!(%client, file, changes, "{client} gets {file} with {changes}"),
+                None => debug!(%client, file, "{client} gets {file} filled in"),
             }
         }
         Boot::NotRendered { file, limit } => {
-            warn!(client, file, "{file} is longer than {limit} bytes: {client} gets the file unchanged");
+            warn!(%client, file, "{file} is longer than {limit} bytes: {client} gets the file unchanged");
         }
-        Boot::NothingToServe { why } => warn!(client, "nothing to serve to {client}: {why}"),
-        Boot::NoRoot { why } => warn!(client, "{client} gets no root: {why}"),
+        Boot::NothingToServe { why } => warn!(%client, "nothing to serve to {client}: {why}"),
+        Boot::NoRoot { why } => warn!(%client, "{client} gets no root: {why}"),
     }
 }

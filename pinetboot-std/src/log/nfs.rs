@@ -2,33 +2,36 @@
 
 use tracing::{debug, warn};
 
+use super::Client;
 use crate::events::{Event, Nfs};
 
-pub(super) fn log(event: &Event, client: &str, fact: &Nfs) {
+pub(super) fn log(event: &Event, client: &Client<'_>, fact: &Nfs) {
     match fact {
-        Nfs::Connected { peer } => debug!(client, "{peer} connects to NFS"),
+        Nfs::Connected { peer } => debug!(%client, "{peer} connects to NFS"),
         Nfs::Disconnected { peer, why, for_memory: true } => {
-            warn!(client, "closing the NFS connection of {peer}: {why}");
+            warn!(%client, "closing the NFS connection of {peer}: {why}");
         }
-        Nfs::Disconnected { peer, why, .. } => debug!(client, "the NFS connection of {peer} is gone: {why}"),
-        Nfs::Unmounted { path: Some(path) } => debug!(client, path, "{client} unmounts {path}"),
-        Nfs::Unmounted { path: None } => debug!(client, "{client} unmounts all"),
+        Nfs::Disconnected { peer, why, .. } => debug!(%client, "the NFS connection of {peer} is gone: {why}"),
+        Nfs::Unmounted { path: Some(path) } => debug!(%client, path, "{client} unmounts {path}"),
+        Nfs::Unmounted { path: None } => debug!(%client, "{client} unmounts all"),
         Nfs::CallRefused { peer, program, version, procedure, why, remedy } => {
             match remedy.filter(|_| !event.again) {
                 None => {
                     debug!(
-                        client,
+                        %client,
                         program, version, procedure, "{peer} calls {program}/{version}/{procedure}: {why}"
                     );
                 }
                 Some(remedy) => {
-                    warn!(client, program, version, procedure, "{client} is refused: {why}. {remedy}")
+                    warn!(%client, program, version, procedure, "{client} is refused: {why}. {remedy}")
                 }
             }
         }
-        Nfs::HandleRefused { peer, why } if event.again => debug!(client, "{peer} uses a handle: {why}"),
-        Nfs::HandleRefused { why, .. } => warn!(client, "{client} uses a file handle that is refused: {why}"),
-        Nfs::FirstRead => debug!(client, "{client} reads from its root"),
+        Nfs::HandleRefused { peer, why } if event.again => debug!(%client, "{peer} uses a handle: {why}"),
+        Nfs::HandleRefused { why, .. } => {
+            warn!(%client, "{client} uses a file handle that is refused: {why}")
+        }
+        Nfs::FirstRead => debug!(%client, "{client} reads from its root"),
         Nfs::Trouble { what } => warn!("NFS: {what}"),
     }
 }

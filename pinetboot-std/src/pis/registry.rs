@@ -89,6 +89,7 @@ impl Registry {
 
     pub(crate) fn set_inventory(&mut self, inventory: Arc<Inventory>) {
         self.inventory = inventory;
+        self.pis.values_mut().for_each(|pi| pi.name = None);
     }
 
     /// Takes from a fact what is to be known.
@@ -298,14 +299,19 @@ impl Registry {
     }
 
     /// What the owner calls a Pi, or else its serial number or MAC address.
-    pub(crate) fn display_name(&self, subject: Subject) -> Option<Arc<str>> {
+    pub(crate) fn display_name(&mut self, subject: Subject) -> Option<Arc<str>> {
         let pi = subject.pi()?;
-        let by_mac = || {
-            let mac = self.pi(pi)?.mac?;
-            self.inventory.entry(Prefix::Mac(mac))?.name.as_deref()
-        };
+        let known = self.pis.get_mut(&subject);
+        if let Some(name) = known.as_ref().and_then(|known| known.name.clone()) {
+            return Some(name);
+        }
+        let by_mac = || self.inventory.entry(Prefix::Mac(known.as_ref()?.mac?))?.name.as_deref();
         let own = self.inventory.entry(pi).and_then(|entry| entry.name.as_deref()).or_else(by_mac);
-        Some(own.map_or_else(|| pi.to_string().into(), Into::into))
+        let name: Arc<str> = own.map_or_else(|| pi.to_string().into(), Into::into);
+        if let Some(known) = known {
+            known.name = Some(name.clone());
+        }
+        Some(name)
     }
 
     /// The Pi that a client asks for as `asked`: its serial number's, unless that is another board's.

@@ -46,6 +46,10 @@ impl<K: Copy + Eq + Hash, V: Founded> Table<K, V> {
         self.rows.get_mut(key).map(|row| &mut row.value)
     }
 
+    pub(super) fn values_mut(&mut self) -> impl Iterator<Item = &mut V> {
+        self.rows.values_mut().map(|row| &mut row.value)
+    }
+
     pub(super) fn values(&self) -> impl Iterator<Item = (&K, &V)> {
         self.rows.iter().map(|(key, row)| (key, &row.value))
     }

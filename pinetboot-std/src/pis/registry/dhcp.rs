@@ -64,7 +64,7 @@ impl Registry {
         let Some(known) = self.pis.touch(Subject::Pi(pi), now) else { return follows };
         known.identity = Some(identity);
         if !known.mac_proven {
-            known.mac = mac;
+            (known.mac, known.name) = (mac, None);
         }
         let begins = known.boot.as_ref().is_none_or(|boot| boot.ends_with_discover(xid));
         if begins {

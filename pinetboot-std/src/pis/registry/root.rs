@@ -14,7 +14,7 @@ impl Registry {
                 let Some(known) = self.pis.touch(Subject::Pi(*pi), now) else {
                     return Applied::default();
                 };
-                (known.mac, known.mac_proven) = (*mac, mac.is_some());
+                (known.mac, known.mac_proven, known.name) = (*mac, mac.is_some(), None);
                 known.boots = boots.iter().rev().take(MOST_BOOTS).rev().cloned().collect();
                 if let Some(address) = *address {
                     let evidence = Evidence::Mount;
@@ -28,7 +28,7 @@ impl Registry {
                 self.sit(*pi, Seat { address, mac: *mac, evidence, mounted: true, last: now });
                 if let Some(known) = self.pis.get_mut(&Subject::Pi(*pi)) {
                     if mac.is_some() {
-                        (known.mac, known.mac_proven) = (*mac, true);
+                        (known.mac, known.mac_proven, known.name) = (*mac, true, None);
                     }
                     if let Some(boot) = &mut known.boot {
                         boot.mounted = true;
