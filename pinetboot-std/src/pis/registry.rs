@@ -339,7 +339,10 @@ impl Registry {
 
     fn subject_of(&self, hardware: &HardwareAddress) -> Option<Subject> {
         let identity = self.adapters.get(hardware).and_then(|adapter| adapter.identity);
-        self.name_of(identity.and_then(|identity| identity.prefix()), hardware.mac()).map(Subject::Pi)
+        let pi = self.name_of(identity.and_then(|identity| identity.prefix()), hardware.mac())?;
+        // A client that says nothing of itself is a Pi if it is known as one: by the inventory, or by its root.
+        let is_known = identity.is_some() || self.inventory.entry(pi).is_some() || self.pi(pi).is_some();
+        is_known.then_some(Subject::Pi(pi))
     }
 
     /// The name of a board with this serial number and MAC address. Two boards with one serial number are told apart by their
