@@ -22,6 +22,7 @@
 
 #![deny(unsafe_code)]
 
+mod arguments;
 pub mod bus;
 pub mod cli;
 pub mod config;

@@ -11,14 +11,14 @@ mod roots;
 mod sources;
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tracing::Level;
 
 use crate::bus::Bus;
-use crate::cli;
-use crate::config::Config;
+use crate::config::{Config, Settings};
 use crate::events;
 use crate::exit::{Exit, Failed};
 use crate::log::Log;
@@ -29,12 +29,26 @@ use crate::{logging, signals};
 use loops::Loops;
 use sources::{configure, notices, open};
 
+/// Options of `serve`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// Read settings from this file too: TOML, named like the options; what is typed here goes before. Relative
+    /// paths in it count from the working directory
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// The settings.
+    #[command(flatten)]
+    pub settings: Settings,
+}
+
 /// Serves until told to stop.
 ///
 /// # Errors
 ///
 /// What keeps it from serving, and what to do about it.
-pub fn run(options: &cli::Serve, level: Level) -> Result<Exit, Failed> {
+pub fn run(options: &Args, level: Level) -> Result<Exit, Failed> {
     let config = configure(options)?;
     logging::start(config.log_format, level);
     let bus = Bus::new(vec![Box::new(Log)]);
@@ -112,3 +126,21 @@ fn start_dhcp(config: &Config, bus: &Bus) -> Result<Option<dhcp::Running>, Faile
         Interface::choose(&config.net.interfaces).map_err(|message| Failed::new(Exit::Usage, message))?;
     dhcp::start(dhcp, &interfaces, bus).map(Some)
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  sudo pinetboot serve /srv/tftp                      the router names this server in option 66
+  sudo pinetboot serve --dhcp proxy /srv/tftp         beside a router that cannot be touched
+  sudo pinetboot serve --dhcp lease --interface eth1 /srv/tftp
+                                                      on a network of its own
+  sudo pinetboot serve /srv/pi                        images, and a root for each Pi
+  sudo pinetboot serve --nfs /srv/root                the same, of a root that you have
+  pinetboot serve --tftp-port 6969 /srv/tftp          without privileges, to try
+  pinetboot serve --single-port /srv/tftp             behind NAT or in a container
+  pinetboot serve --config /etc/pinetboot.toml        a file like:  tree = \"/srv/tftp\"
+                                                                    interface = \"eth0\"
+
+A Pi may mount only its own root. What shows that a client is that Pi, best first: 'address' in the inventory, a root in use,
+the MAC address of an earlier mount, DHCP, the boot files that it fetched. What a Pi has changed: see 'pinetboot roots'.
+
+SIGHUP reads the configuration again; SIGTERM and ctrl-C end all transfers and stop.";

@@ -10,9 +10,9 @@ use std::thread;
 use pinetboot_core::tftp::Limits;
 use pinetboot_core::{Server, block_on};
 
+use super::Args;
 use super::sources::{configure, open, reload};
 use crate::bus::Bus;
-use crate::cli;
 use crate::config::{Config, MOST_TRANSFERS};
 use crate::events::{self, Transfers};
 use crate::exit::{Exit, Failed};
@@ -24,7 +24,7 @@ use crate::storage::{BootStorage, Budget};
 /// Shared by all TFTP loops.
 #[derive(Debug, Clone)]
 pub(super) struct Loops<'a> {
-    pub(super) options: &'a cli::Serve,
+    pub(super) options: &'a Args,
     pub(super) config: &'a Config,
     pub(super) roots: Option<Arc<Roots>>,
     pub(super) bus: &'a Bus,
