@@ -32,7 +32,6 @@ pub(crate) use ask::random;
 pub use client::Client;
 pub use interface::{Interface, Why};
 pub use survey::{Chosen, Offered, OptionShown, Survey, Verdict};
-pub(crate) use tftp::source_of;
 pub use tftp::{Answer, File, Tftp};
 
 /// Options of `probe`.

@@ -18,8 +18,9 @@ mod boot;
 mod captured;
 mod checks;
 mod config_txt;
+mod device_tree;
 mod dhcp;
-pub(crate) mod fdt;
+mod fdt;
 mod fetch;
 mod filter;
 mod kernel;
@@ -43,11 +44,11 @@ use pinetboot_core::tftp::{PORT, Patience};
 use crate::arguments;
 use crate::exit::{Exit, Failed};
 use boot::{Boot, Over};
+pub(crate) use device_tree::DeviceTree;
 pub use dhcp::simulate_on;
 use filter::Board;
 use tftp::Tftp;
 use timeline::Timeline;
-pub(crate) use timeline::wrap;
 
 /// Options of `simulate`.
 #[derive(Debug, clap::Args)]
