@@ -8,9 +8,11 @@ mod loops;
 mod nfs;
 mod others;
 mod roots;
+mod service;
 mod sources;
 
 use std::io::{self, Write};
+use std::iter;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -18,15 +20,16 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tracing::Level;
 
 use crate::bus::Bus;
-use crate::config::{Config, Settings};
+use crate::config::Settings;
 use crate::events;
 use crate::exit::{Exit, Failed};
 use crate::log::Log;
-use crate::net::{Interface, LinuxNet, Ports};
+use crate::net::LinuxNet;
 use crate::observe::watch;
 use crate::storage::Budget;
 use crate::{logging, signals};
 use loops::Loops;
+use service::{Service, Services};
 use sources::{configure, notices, open};
 
 /// Options of `serve`.
@@ -63,44 +66,37 @@ pub fn run(options: &Args, level: Level) -> Result<Exit, Failed> {
         .map_err(|error| bind::cannot_bind(&error, "choose another port with --tftp-port"))?;
     nets.iter_mut().for_each(|net| net.set_watch(&watch(&bus)));
     let cuts_windows = nets.first().is_some_and(LinuxNet::cuts_windows);
-    let listeners = nets.first().map_or(Ok(Vec::new()), LinuxNet::listeners);
-    let listeners = listeners.map_err(|error| Failed::new(Exit::Bind, error))?;
+    let addresses = nets.first().map_or(Ok(Vec::new()), LinuxNet::listeners);
+    let addresses = addresses.map_err(|error| Failed::new(Exit::Bind, error))?;
     let controls: Vec<_> = nets.iter().map(LinuxNet::control).collect();
     signals::watch(controls.clone()).map_err(|error| Failed::new(Exit::Failure, error))?;
     let _clock = bus.start_clock().map_err(|error| Failed::new(Exit::Failure, error))?;
 
+    let mut services = Services::default();
     // Before any client is told to come here.
     #[cfg(feature = "nfs")]
-    let nfs = roots.clone().map(|roots| nfs::start(&config, roots, &bus)).transpose()?;
-    let dhcp = start_dhcp(&config, &bus)?;
-    let ports = match config.net.ports {
-        Ports::PerTransfer => "a port for each transfer",
-        Ports::Single => "single port",
+    services.add(nfs::start(&config, roots.clone(), &bus)?);
+    services.add(dhcp::start(&config, &bus)?);
+    let tftp = Loops {
+        options,
+        config: &config,
+        roots,
+        bus: &bus,
+        budget: &budget,
+        controls: &controls,
+        addresses,
+        cuts_windows,
     };
-    let fallback = if cuts_windows { "" } else { ", no segmentation offload" };
-    let dhcp_addresses = dhcp.as_ref().map(|dhcp| format!(" dhcp {}", dhcp.addresses.join(" ")));
-    #[cfg(feature = "nfs")]
-    let nfs_addresses = nfs.as_ref().map(|nfs| format!(" nfs {}", nfs.addresses.join(" ")));
-    #[cfg(not(feature = "nfs"))]
-    let nfs_addresses = None::<String>;
-    let ready = format!(
-        "ready tftp {} ({ports}{fallback}){}{} serving {}",
-        listeners.join(" "),
-        dhcp_addresses.unwrap_or_default(),
-        nfs_addresses.unwrap_or_default(),
-        config.serving().display()
-    );
-    let all = Loops { options, config: &config, roots, bus: &bus, budget: &budget, controls: &controls };
-    let served = all.run(nets, storage, || {
+    let all: Vec<_> = iter::once(tftp.describe()).chain(services.describe()).collect();
+    let ready = format!("ready {} serving {}", all.join(" "), config.serving().display());
+    let served = tftp.run(nets, storage, || {
         bus.emit(None, events::Server::Ready { serving: config.serving().display().to_string() });
         writeln!(io::stdout(), "{ready}")
             .and_then(|()| io::stdout().flush())
             .map_err(|error| Failed::new(Exit::Failure, format!("cannot write to standard output: {error}")))
     })?;
     bus.emit(None, events::Server::Stopped(served));
-    drop(dhcp);
-    #[cfg(feature = "nfs")]
-    drop(nfs);
+    drop(services);
     Ok(Exit::Success)
 }
 
@@ -114,17 +110,6 @@ fn allow_descriptors(transfers: usize, bus: &Bus) {
             bus.emit(None, events::Server::FewDescriptors { allowed, transfers });
         }
     }
-}
-
-/// Begins to answer DHCP, if it is to.
-fn start_dhcp(config: &Config, bus: &Bus) -> Result<Option<dhcp::Running>, Failed> {
-    let Some(dhcp) = &config.dhcp else {
-        bus.emit(None, events::Server::DhcpOff);
-        return Ok(None);
-    };
-    let interfaces =
-        Interface::choose(&config.net.interfaces).map_err(|message| Failed::new(Exit::Usage, message))?;
-    dhcp::start(dhcp, &interfaces, bus).map(Some)
 }
 
 const EXAMPLES: &str = "\
