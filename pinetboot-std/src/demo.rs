@@ -2,7 +2,6 @@
 //!
 //! On the loopback interface and a free port: it takes no privilege, no file and no second machine.
 
-mod device_tree;
 mod tree;
 
 use std::io::{self, Write};
@@ -16,7 +15,6 @@ use pinetboot_core::{Server, block_on};
 use crate::exit::{Exit, Failed};
 use crate::net::{self, Interrupt, LinuxNet};
 use crate::simulate::{Pi, simulate};
-pub(crate) use device_tree::DeviceTree;
 use tree::Tree;
 
 /// Boots a simulated Pi 5 from a tree in memory and shows it on standard output.

@@ -12,17 +12,37 @@ use pinetboot_core::tftp::{self, Options, Outcome, Patience, Request};
 use pinetboot_core::{Client, Upload, block_on};
 use tempfile::NamedTempFile;
 
-use crate::cli;
 use crate::exit::{Exit, Failed};
 use crate::net::{Interrupt, LinuxNet};
 use crate::signals;
+
+/// Options of `get`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// What to fetch
+    #[arg(value_name = "tftp://HOST[:PORT]/PATH")]
+    pub url: String,
+
+    /// Where to put it; - is standard output [default: the file's own name, here]
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+
+    /// Bytes per block to ask for
+    #[arg(long, value_name = "BYTES", default_value_t = 1468, value_parser = clap::value_parser!(u16).range(8..=65464))]
+    pub blksize: u16,
+
+    /// Blocks per acknowledgement to ask for
+    #[arg(long, value_name = "BLOCKS", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..))]
+    pub windowsize: u16,
+}
 
 /// Fetches the file; nothing is left behind unless all of it came.
 ///
 /// # Errors
 ///
 /// Why it did not come, and what to do about it.
-pub fn run(options: &cli::Get, quiet: bool) -> Result<Exit, Failed> {
+pub fn run(options: &Args, quiet: bool) -> Result<Exit, Failed> {
     let source = Source::parse(&options.url)?;
     let output = match &options.output {
         Some(path) => path.clone(),
@@ -228,6 +248,12 @@ fn progress_bar(output: &Path) -> ProgressBar {
     let bar = ProgressBar::no_length().with_message(output.display().to_string());
     style.map_or(bar.clone(), |style| bar.with_style(style))
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  pinetboot get tftp://192.168.1.2/config.txt
+  pinetboot get tftp://192.168.1.2:6969/bd989ae1/kernel_2712.img -o /tmp/kernel.img
+  pinetboot get tftp://192.168.1.2/config.txt -o - --windowsize 1";
 
 #[cfg(test)]
 mod tests {

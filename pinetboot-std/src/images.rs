@@ -11,6 +11,9 @@
 //! The command line in an imported image names no root: no `root=`, `nfsroot=` or `ip=`. The server adds them, since only
 //! it knows its address and which Pi asks.
 
+#[cfg(feature = "import")]
+pub mod command;
+
 use std::fmt;
 use std::fs;
 use std::io;

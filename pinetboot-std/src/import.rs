@@ -10,6 +10,7 @@
 //! Nothing is mounted and no loop device is needed: the image is only read. What has to change for the network is planned
 //! from the image before anything is written, and done when all is.
 
+mod arguments;
 pub mod boot;
 mod capabilities;
 pub mod changes;
@@ -33,6 +34,7 @@ use std::time::SystemTime;
 
 use indicatif::{DecimalBytes, MultiProgress, ProgressBar, ProgressStyle};
 
+pub use arguments::Args;
 pub use error::ImportError;
 pub use image::Image;
 pub use partitions::{Extent, Partitions};
@@ -41,7 +43,6 @@ pub use root::{Report, RootCopy};
 pub use stop::Stop;
 pub use tree::Tree;
 
-use crate::cli;
 use crate::exit::{Exit, Failed};
 use crate::images::{ImageFacts, Images};
 use crate::signals;
@@ -58,7 +59,7 @@ use view::ImageView;
 /// # Errors
 ///
 /// Why not, and what to do about it; nothing is left behind then.
-pub fn run(options: &cli::Import, quiet: bool) -> Result<Exit, Failed> {
+pub fn run(options: &Args, quiet: bool) -> Result<Exit, Failed> {
     let request = Request::resolve(options)?;
     let stop = Stop::default();
     let stopping = stop.clone();
@@ -337,30 +338,4 @@ impl Bars {
         self.unpack.finish_and_clear();
         self.write.finish_and_clear();
     }
-}
-
-/// `pinetboot images`: lists images, or puts one in use.
-///
-/// # Errors
-///
-/// If there are none, or not that one.
-pub fn list(options: &cli::Images) -> Result<Exit, Failed> {
-    let failed = |error| Failed::new(Exit::Tree, error);
-    let images = Images::open(&options.dir).map_err(failed)?.ok_or_else(|| {
-        let dir = options.dir.display();
-        Failed::new(
-            Exit::Tree,
-            format!("{dir}: no image is there. To import one: pinetboot import IMAGE --to {dir}"),
-        )
-    })?;
-    if let Some(name) = &options.use_ {
-        images.make_current(name).map_err(failed)?;
-    }
-    let current = images.current().map_err(failed)?.map(|image| image.name);
-    for image in images.list().map_err(failed)? {
-        let mark = if current.as_ref() == Some(&image.name) { '*' } else { ' ' };
-        let facts = &image.facts;
-        println!("{mark} {}  {}  imported {}", image.name, facts.release, facts.imported);
-    }
-    Ok(Exit::Success)
 }

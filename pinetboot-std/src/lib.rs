@@ -18,10 +18,13 @@
 //! | [`roots`] | which root file system a Pi gets, and its layer on it |
 //! | [`observe`] | from the protocol engines to events |
 //! | [`log`], [`logging`] | log lines, from events, and where they go |
+//! | `arguments`, `beneath`, `text` | what several of these use |
 //! | [`signals`] | SIGINT, SIGTERM and SIGHUP |
 
 #![deny(unsafe_code)]
 
+mod arguments;
+mod beneath;
 pub mod bus;
 pub mod cli;
 pub mod config;
@@ -49,3 +52,4 @@ pub mod serve;
 pub mod signals;
 pub mod simulate;
 pub mod storage;
+mod text;

@@ -27,6 +27,7 @@ mod outbox;
 mod pool;
 mod routes;
 mod socket;
+mod source;
 mod trouble;
 mod vigil;
 
@@ -51,6 +52,7 @@ use outbox::{LARGEST, Outbox};
 use pool::{Home, Pool};
 use routes::Routes;
 use socket::Socket;
+pub use source::source_of;
 pub use trouble::{Trouble, Watch};
 use vigil::Vigil;
 

@@ -20,18 +20,50 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use crate::cli;
 use crate::exit::{Exit, Failed};
-pub use room::{Board, size};
-use room::{Room, SECTOR};
+pub use room::Board;
+use room::{Room, SECTOR, size};
 use tree::Tree;
+
+/// Options of `pack`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// What to pack: files as on a Pi's boot partition, and perhaps the appliance's own pinetboot.toml
+    #[arg(required_unless_present = "check")]
+    pub tree: Option<PathBuf>,
+
+    /// Where to put it
+    #[arg(short, long, value_name = "FILE", required_unless_present = "check")]
+    pub output: Option<PathBuf>,
+
+    /// For which board
+    #[arg(long, value_enum, default_value_t = Board::Rp2040)]
+    pub board: Board,
+
+    /// Where in flash the firmware looks for it [default: 1M]
+    #[arg(long, value_name = "BYTES", value_parser = size)]
+    pub offset: Option<u64>,
+
+    /// How much flash the board has [default: 2M, with --esp 4M]
+    #[arg(long, value_name = "BYTES", value_parser = size)]
+    pub flash: Option<u64>,
+
+    /// For an ESP32 instead: the bare archive, to be written by espflash
+    #[arg(long, conflicts_with = "board")]
+    pub esp: bool,
+
+    /// Show what a packed file holds, and whether it is whole; or what a pinetboot.toml makes a board do
+    #[arg(long, value_name = "FILE", exclusive = true)]
+    pub check: Option<PathBuf>,
+}
 
 /// Packs the tree, or checks a file.
 ///
 /// # Errors
 ///
 /// If the tree cannot be read or is too big for the board, or the file to check is broken.
-pub fn run(options: &cli::Pack) -> Result<Exit, Failed> {
+pub fn run(options: &Args) -> Result<Exit, Failed> {
     if let Some(file) = &options.check {
         print!("{}", check::report(file)?);
         return Ok(Exit::Success);
@@ -115,14 +147,24 @@ fn write_file(output: &Path, bytes: &[u8]) -> std::io::Result<()> {
     part.persist(output).map(drop).map_err(|error| error.error)
 }
 
+const EXAMPLES: &str = "\
+Examples:
+  pinetboot pack /srv/tftp -o boot.uf2                     for a W5500-EVB-Pico
+  pinetboot pack /srv/tftp -o boot.uf2 --board rp2350 --flash 4M
+  pinetboot pack /srv/tftp -o boot.bin --esp               for an ESP32-C3 or C6
+  pinetboot pack --check boot.uf2                          what does it hold?
+  pinetboot pack --check pinetboot.toml                    what does it make a board do?
+
+Large files need not fit: what the flash does not hold, an RP2040 or RP2350 serves from its microSD card.";
+
 #[cfg(test)]
 mod tests {
     use std::fs;
 
     use super::*;
 
-    fn options(root: &Path, output: &Path) -> cli::Pack {
-        cli::Pack {
+    fn options(root: &Path, output: &Path) -> Args {
+        Args {
             tree: Some(root.to_owned()),
             output: Some(output.to_owned()),
             board: Board::Rp2040,
@@ -148,11 +190,11 @@ mod tests {
         let out = tempfile::tempdir().unwrap();
         for (board, esp) in [(Board::Rp2040, false), (Board::Rp2350, false), (Board::Rp2040, true)] {
             let [first, second] = ["1", "2"].map(|name| out.path().join(name));
-            run(&cli::Pack { board, esp, ..options(tree.path(), &first) }).unwrap();
+            run(&Args { board, esp, ..options(tree.path(), &first) }).unwrap();
             fs::File::open(tree.path().join("config.txt"))
                 .and_then(|file| file.set_modified(std::time::UNIX_EPOCH))
                 .unwrap();
-            run(&cli::Pack { board, esp, ..options(tree.path(), &second) }).unwrap();
+            run(&Args { board, esp, ..options(tree.path(), &second) }).unwrap();
             assert_eq!(fs::read(&first).unwrap(), fs::read(&second).unwrap(), "{board:?}");
 
             let report = check::report(&first).unwrap();
@@ -187,7 +229,7 @@ mod tests {
         let out = tempfile::tempdir().unwrap();
         let output = out.path().join("boot.uf2");
         let small = Some(0x10_0000 + 64 * 1024);
-        let failed = run(&cli::Pack { flash: small, ..options(tree.path(), &output) }).unwrap_err();
+        let failed = run(&Args { flash: small, ..options(tree.path(), &output) }).unwrap_err();
         // 3 headers, 512 + 70144 + 512 bytes of files, 1024 at the end: 73728 = 18 sectors, of which 16 fit.
         assert!(
             failed.message.starts_with("8192 bytes too big: the archive takes 73728, the flash has 65536")
@@ -203,7 +245,7 @@ mod tests {
         let out = tempfile::tempdir().unwrap();
         let output = out.path().join("boot.uf2");
         let just = Some(0x10_0000 + 73_728);
-        assert_eq!(run(&cli::Pack { flash: just, ..options(tree.path(), &output) }).unwrap(), Exit::Success);
+        assert_eq!(run(&Args { flash: just, ..options(tree.path(), &output) }).unwrap(), Exit::Success);
         let report = check::report(&output).unwrap();
         assert!(report.contains("0x10100000 to 0x10112000"), "{report}");
     }

@@ -22,17 +22,48 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use pinetboot_core::dhcp::{Choice, HardwareAddress, NoBoot, Offer, Profile};
+use pinetboot_core::pi::Model;
 use pinetboot_core::pi::rules::{self, Rule};
 
-use crate::cli;
+use crate::arguments;
 use crate::exit::{Exit, Failed};
 use crate::finding::{Finding, Findings};
 pub(crate) use ask::random;
 pub use client::Client;
 pub use interface::{Interface, Why};
 pub use survey::{Chosen, Offered, OptionShown, Survey, Verdict};
-pub(crate) use tftp::source_of;
 pub use tftp::{Answer, File, Tftp};
+
+/// Options of `probe`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// Where to ask [default: the interface of the default route, or the only one that is up]
+    #[arg(short, long, value_name = "NAME")]
+    pub interface: Option<String>,
+
+    /// As whom to ask
+    #[arg(long = "as", value_name = "CLIENT", value_enum, default_value_t = Client::Pi(Model::Pi5))]
+    pub client: Client,
+
+    /// The hardware address to ask with [default: the interface's own]
+    ///
+    /// With another one, answers that are not broadcast come only if the interface takes them: ip link set NAME promisc on
+    #[arg(long, value_name = "MAC", value_parser = arguments::mac)]
+    pub mac: Option<[u8; 6]>,
+
+    /// The Pi's serial number, of which the last eight digits name its directory [default: bd989ae1]
+    #[arg(long, value_name = "HEX", value_parser = arguments::serial)]
+    pub serial: Option<u32>,
+
+    /// How long to wait for offers
+    #[arg(long, value_name = "SECONDS", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=60))]
+    pub seconds: u8,
+
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
 
 /// Asks, and prints what was found out to standard output.
 ///
@@ -41,7 +72,7 @@ pub use tftp::{Answer, File, Tftp};
 /// # Errors
 ///
 /// If the interface cannot be used, or the network or standard output fails.
-pub fn run(options: &cli::Probe) -> Result<Exit, Failed> {
+pub fn run(options: &Args) -> Result<Exit, Failed> {
     let out = &mut io::stdout().lock();
     let interface = Interface::choose(options.interface.as_deref())?;
     let asker = Asker::new(options, &interface)?;
@@ -74,9 +105,9 @@ struct Asker {
 }
 
 impl Asker {
-    fn new(options: &cli::Probe, interface: &Interface) -> Result<Self, Failed> {
+    fn new(options: &Args, interface: &Interface) -> Result<Self, Failed> {
         let mac = options.mac.unwrap_or(interface.mac);
-        let serial = options.serial.unwrap_or(cli::SERIAL);
+        let serial = options.serial.unwrap_or(client::SERIAL);
         let profile = options.client.profile(mac, serial).ok_or_else(|| {
             Failed::new(Exit::Usage, format!("no Raspberry Pi has the serial {serial:08x}"))
         })?;
@@ -243,3 +274,11 @@ fn holds_port_67() -> bool {
 fn cannot_write(error: io::Error) -> Failed {
     Failed::new(Exit::Failure, format!("cannot write: {error}"))
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  sudo pinetboot probe                                as a Raspberry Pi 5
+  sudo pinetboot probe --interface eth0 --as pi4 --serial 10000000abcd1234
+  sudo pinetboot probe --json | jq -r .verdict
+
+A DHCP server takes up to 3 s before it offers an address: it looks whether that is free.";

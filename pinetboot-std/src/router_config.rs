@@ -14,7 +14,6 @@ use std::net::Ipv4Addr;
 use clap::ValueEnum;
 use pinetboot_core::dhcp::pxe::RASPBERRY_PI;
 
-use crate::cli;
 use crate::exit::{Exit, Failed};
 pub use eeprom::{Addresses, Eeprom};
 
@@ -43,12 +42,41 @@ pub enum Router {
     Eeprom,
 }
 
+/// Options of `router-config`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// The TFTP server
+    #[arg(long, value_name = "IP")]
+    pub server: Ipv4Addr,
+
+    /// What is to be told [default: none; what there is, is listed]
+    #[arg(long = "for", value_name = "ROUTER", value_enum)]
+    pub router: Option<Router>,
+
+    /// eeprom: the Pi's own address, so that it does without DHCP
+    #[arg(long, value_name = "IP")]
+    pub client_ip: Option<Ipv4Addr>,
+
+    /// eeprom: the mask of its network [default: 255.255.255.0]
+    #[arg(long, value_name = "MASK")]
+    pub subnet: Option<Ipv4Addr>,
+
+    /// eeprom: the router out of its network
+    #[arg(long, value_name = "IP")]
+    pub gateway: Option<Ipv4Addr>,
+
+    /// eeprom: the directory that it asks in, instead of one named by its serial number
+    #[arg(long, value_name = "DIR")]
+    pub prefix: Option<String>,
+}
+
 /// Prints the lines to standard output; without a router, what there is.
 ///
 /// # Errors
 ///
 /// If the options contradict each other, or standard output fails.
-pub fn run(options: &cli::RouterConfig) -> Result<Exit, Failed> {
+pub fn run(options: &Args) -> Result<Exit, Failed> {
     let out = &mut io::stdout().lock();
     let server = options.server;
     let text = match options.router {
@@ -68,6 +96,13 @@ pub fn run(options: &cli::RouterConfig) -> Result<Exit, Failed> {
     };
     write!(out, "{text}").map_err(|error| Failed::new(Exit::Failure, format!("cannot write: {error}")))?;
     Ok(Exit::Success)
+}
+
+impl Args {
+    /// Whether something is set that only the bootloader has.
+    const fn is_for_eeprom(&self) -> bool {
+        self.client_ip.is_some() || self.subnet.is_some() || self.gateway.is_some() || self.prefix.is_some()
+    }
 }
 
 impl Router {
@@ -140,6 +175,12 @@ fn hex(f: &mut impl fmt::Write, bytes: &[u8], separator: &str) -> fmt::Result {
 
 /// The vendor class of every Pi's boot code.
 const CLASS: &str = "PXEClient:Arch:00000:UNDI:002001";
+
+const EXAMPLES: &str = "\
+Examples:
+  pinetboot router-config --server 192.168.1.2                   what there is
+  pinetboot router-config --server 192.168.1.2 --for dnsmasq > /etc/dnsmasq.d/pinetboot.conf
+  pinetboot router-config --server 192.168.1.2 --for eeprom --client-ip 192.168.1.50";
 
 #[cfg(test)]
 mod tests {

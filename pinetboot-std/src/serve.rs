@@ -8,33 +8,50 @@ mod loops;
 mod nfs;
 mod others;
 mod roots;
+mod service;
 mod sources;
 
 use std::io::{self, Write};
+use std::iter;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tracing::Level;
 
 use crate::bus::Bus;
-use crate::cli;
-use crate::config::Config;
+use crate::config::Settings;
 use crate::events;
 use crate::exit::{Exit, Failed};
 use crate::log::Log;
-use crate::net::{Interface, LinuxNet, Ports};
+use crate::net::LinuxNet;
 use crate::observe::watch;
 use crate::storage::Budget;
 use crate::{logging, signals};
 use loops::Loops;
+use service::{Service, Services};
 use sources::{configure, notices, open};
+
+/// Options of `serve`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// Read settings from this file too: TOML, named like the options; what is typed here goes before. Relative
+    /// paths in it count from the working directory
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// The settings.
+    #[command(flatten)]
+    pub settings: Settings,
+}
 
 /// Serves until told to stop.
 ///
 /// # Errors
 ///
 /// What keeps it from serving, and what to do about it.
-pub fn run(options: &cli::Serve, level: Level) -> Result<Exit, Failed> {
+pub fn run(options: &Args, level: Level) -> Result<Exit, Failed> {
     let config = configure(options)?;
     logging::start(config.log_format, level);
     let bus = Bus::new(vec![Box::new(Log)]);
@@ -49,44 +66,37 @@ pub fn run(options: &cli::Serve, level: Level) -> Result<Exit, Failed> {
         .map_err(|error| bind::cannot_bind(&error, "choose another port with --tftp-port"))?;
     nets.iter_mut().for_each(|net| net.set_watch(&watch(&bus)));
     let cuts_windows = nets.first().is_some_and(LinuxNet::cuts_windows);
-    let listeners = nets.first().map_or(Ok(Vec::new()), LinuxNet::listeners);
-    let listeners = listeners.map_err(|error| Failed::new(Exit::Bind, error))?;
+    let addresses = nets.first().map_or(Ok(Vec::new()), LinuxNet::listeners);
+    let addresses = addresses.map_err(|error| Failed::new(Exit::Bind, error))?;
     let controls: Vec<_> = nets.iter().map(LinuxNet::control).collect();
     signals::watch(controls.clone()).map_err(|error| Failed::new(Exit::Failure, error))?;
     let _clock = bus.start_clock().map_err(|error| Failed::new(Exit::Failure, error))?;
 
+    let mut services = Services::default();
     // Before any client is told to come here.
     #[cfg(feature = "nfs")]
-    let nfs = roots.clone().map(|roots| nfs::start(&config, roots, &bus)).transpose()?;
-    let dhcp = start_dhcp(&config, &bus)?;
-    let ports = match config.net.ports {
-        Ports::PerTransfer => "a port for each transfer",
-        Ports::Single => "single port",
+    services.add(nfs::start(&config, roots.clone(), &bus)?);
+    services.add(dhcp::start(&config, &bus)?);
+    let tftp = Loops {
+        options,
+        config: &config,
+        roots,
+        bus: &bus,
+        budget: &budget,
+        controls: &controls,
+        addresses,
+        cuts_windows,
     };
-    let fallback = if cuts_windows { "" } else { ", no segmentation offload" };
-    let dhcp_addresses = dhcp.as_ref().map(|dhcp| format!(" dhcp {}", dhcp.addresses.join(" ")));
-    #[cfg(feature = "nfs")]
-    let nfs_addresses = nfs.as_ref().map(|nfs| format!(" nfs {}", nfs.addresses.join(" ")));
-    #[cfg(not(feature = "nfs"))]
-    let nfs_addresses = None::<String>;
-    let ready = format!(
-        "ready tftp {} ({ports}{fallback}){}{} serving {}",
-        listeners.join(" "),
-        dhcp_addresses.unwrap_or_default(),
-        nfs_addresses.unwrap_or_default(),
-        config.serving().display()
-    );
-    let all = Loops { options, config: &config, roots, bus: &bus, budget: &budget, controls: &controls };
-    let served = all.run(nets, storage, || {
+    let all: Vec<_> = iter::once(tftp.describe()).chain(services.describe()).collect();
+    let ready = format!("ready {} serving {}", all.join(" "), config.serving().display());
+    let served = tftp.run(nets, storage, || {
         bus.emit(None, events::Server::Ready { serving: config.serving().display().to_string() });
         writeln!(io::stdout(), "{ready}")
             .and_then(|()| io::stdout().flush())
             .map_err(|error| Failed::new(Exit::Failure, format!("cannot write to standard output: {error}")))
     })?;
     bus.emit(None, events::Server::Stopped(served));
-    drop(dhcp);
-    #[cfg(feature = "nfs")]
-    drop(nfs);
+    drop(services);
     Ok(Exit::Success)
 }
 
@@ -102,13 +112,20 @@ fn allow_descriptors(transfers: usize, bus: &Bus) {
     }
 }
 
-/// Begins to answer DHCP, if it is to.
-fn start_dhcp(config: &Config, bus: &Bus) -> Result<Option<dhcp::Running>, Failed> {
-    let Some(dhcp) = &config.dhcp else {
-        bus.emit(None, events::Server::DhcpOff);
-        return Ok(None);
-    };
-    let interfaces =
-        Interface::choose(&config.net.interfaces).map_err(|message| Failed::new(Exit::Usage, message))?;
-    dhcp::start(dhcp, &interfaces, bus).map(Some)
-}
+const EXAMPLES: &str = "\
+Examples:
+  sudo pinetboot serve /srv/tftp                      the router names this server in option 66
+  sudo pinetboot serve --dhcp proxy /srv/tftp         beside a router that cannot be touched
+  sudo pinetboot serve --dhcp lease --interface eth1 /srv/tftp
+                                                      on a network of its own
+  sudo pinetboot serve /srv/pi                        images, and a root for each Pi
+  sudo pinetboot serve --nfs /srv/root                the same, of a root that you have
+  pinetboot serve --tftp-port 6969 /srv/tftp          without privileges, to try
+  pinetboot serve --single-port /srv/tftp             behind NAT or in a container
+  pinetboot serve --config /etc/pinetboot.toml        a file like:  tree = \"/srv/tftp\"
+                                                                    interface = \"eth0\"
+
+A Pi may mount only its own root. What shows that a client is that Pi, best first: 'address' in the inventory, a root in use,
+the MAC address of an earlier mount, DHCP, the boot files that it fetched. What a Pi has changed: see 'pinetboot roots'.
+
+SIGHUP reads the configuration again; SIGTERM and ctrl-C end all transfers and stop.";

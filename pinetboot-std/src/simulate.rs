@@ -18,8 +18,9 @@ mod boot;
 mod captured;
 mod checks;
 mod config_txt;
+mod device_tree;
 mod dhcp;
-pub(crate) mod fdt;
+mod fdt;
 mod fetch;
 mod filter;
 mod kernel;
@@ -33,20 +34,45 @@ mod timeline;
 mod verdict;
 
 use std::io::{self, Write};
-use std::net::SocketAddrV4;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::{Duration, Instant};
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use pinetboot_core::pi::{Model, Prefix};
-use pinetboot_core::tftp::Patience;
+use pinetboot_core::tftp::{PORT, Patience};
 
-use crate::cli;
+use crate::arguments;
 use crate::exit::{Exit, Failed};
 use boot::{Boot, Over};
+pub(crate) use device_tree::DeviceTree;
 pub use dhcp::simulate_on;
 use filter::Board;
 use tftp::Tftp;
 use timeline::Timeline;
-pub(crate) use timeline::wrap;
+
+/// Options of `simulate`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// The server
+    #[arg(long, value_name = "IP[:PORT]", value_parser = server_address, required_unless_present = "interface")]
+    pub server: Option<SocketAddrV4>,
+
+    /// The whole boot on this interface instead: an address is leased there, as the Pi would
+    ///
+    /// The files come from the server that a DHCP server names, as far as this machine's own address reaches it. The lease
+    /// is for the interface's hardware address, and runs until it is over. It takes the capability CAP_NET_RAW.
+    #[arg(short, long, value_name = "NAME", conflicts_with = "server")]
+    pub interface: Option<String>,
+
+    /// Model to simulate
+    #[arg(long, default_value_t = Model::Pi5, value_parser = model(), ignore_case = true)]
+    pub model: Model,
+
+    /// Its serial number; the last eight digits name its directory
+    #[arg(long, value_name = "HEX", default_value = "bd989ae1", value_parser = arguments::serial)]
+    pub serial: u32,
+}
 
 /// A Pi to be simulated, and the server it is to boot from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,7 +99,7 @@ impl Pi {
 /// # Errors
 ///
 /// If the server does not answer ([`Exit::NoAnswer`]), or the network or standard output fails.
-pub fn run(options: &cli::Simulate) -> Result<Exit, Failed> {
+pub fn run(options: &Args) -> Result<Exit, Failed> {
     let out = &mut io::stdout().lock();
     match (options.server, &options.interface) {
         (Some(server), _) => simulate(&Pi::new(options.model, options.serial, server), out),
@@ -111,4 +137,38 @@ fn follow(pi: &Pi, start: Instant, out: &mut dyn Write) -> Result<Exit, Failed> 
     summary.totals.time = summary.totals.time.saturating_sub(before);
     summary.print(model.profile(), out).map_err(|error| boot::cannot_write(&error))?;
     Ok(if summary.would_boot() { Exit::Success } else { Exit::WouldNotBoot })
+}
+
+/// `IP` or `IP:PORT`; the port is 69 unless given.
+fn server_address(text: &str) -> Result<SocketAddrV4, String> {
+    let address = text
+        .parse::<SocketAddrV4>()
+        .or_else(|_| text.parse::<Ipv4Addr>().map(|ip| SocketAddrV4::new(ip, PORT)));
+    address.map_err(|_| {
+        "expected an IPv4 address, or one with a port, like 192.168.1.2 or 192.168.1.2:6969".into()
+    })
+}
+
+/// A model's word, as `[pi5]` in config.txt has it.
+fn model() -> impl TypedValueParser<Value = Model> {
+    let words = Model::ALL.iter().map(|model| model.profile().word);
+    PossibleValuesParser::new(words).try_map(|word| word.parse())
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  pinetboot simulate --server 192.168.1.2
+  pinetboot simulate --server 127.0.0.1:6969 --model pi4 --serial 10000000abcd1234
+  sudo pinetboot simulate --interface eth0                 DHCP, too";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_an_address_and_perhaps_a_port() {
+        assert_eq!(server_address("10.0.0.1").unwrap().to_string(), "10.0.0.1:69");
+        assert_eq!(server_address("10.0.0.1:6969").unwrap().port(), 6969);
+        assert!(server_address("boot.local").is_err());
+    }
 }

@@ -15,7 +15,6 @@ use pinetboot_core::{File, OpenError, OpenRequest, Storage};
 use decisions::Busy;
 pub use miss::Miss;
 pub use shared::{Budget, Shared, Version};
-pub(crate) use tree::beneath;
 pub use tree::{Tree, TreeError};
 pub use trees::{Base, Sources, Trees};
 pub use upload::{Inbox, Incoming};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use pinetboot_core::pi::Lookup;
 use pinetboot_core::{File, NoUpload, OpenError, OpenRequest, Storage};
 
-use super::DeviceTree;
+use crate::simulate::DeviceTree;
 
 /// Files in memory, shared by all Pis.
 #[derive(Debug, Clone)]

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use sha_crypt::{PasswordHasher, ShaCrypt};
 
+use super::Args;
 use super::changes::{Account, Password, Wishes};
-use crate::cli;
 use crate::exit::{Exit, Failed};
 use crate::images::is_name;
 
@@ -36,7 +36,7 @@ impl Request {
     /// # Errors
     ///
     /// What is wrong with it.
-    pub fn resolve(options: &cli::Import) -> Result<Self, Failed> {
+    pub fn resolve(options: &Args) -> Result<Self, Failed> {
         let name = match &options.name {
             Some(name) => name.clone(),
             None => name_of(&options.image).ok_or_else(|| {
@@ -80,7 +80,7 @@ fn name_of(path: &Path) -> Option<String> {
     Some(name).filter(|name| is_name(name))
 }
 
-fn account(options: &cli::Import) -> Result<Option<Account>, Failed> {
+fn account(options: &Args) -> Result<Option<Account>, Failed> {
     let Some(name) = &options.user else { return Ok(None) };
     let ssh_keys = options.ssh_key.as_deref().map(ssh_keys).transpose()?;
     let password = match &options.password_file {

@@ -2,7 +2,7 @@
 
 use clap::ValueEnum;
 
-use crate::cli;
+use super::Args;
 
 /// A kind of board: what its boot ROM takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -58,7 +58,7 @@ pub(super) struct Room {
 }
 
 impl Room {
-    pub(super) fn new(options: &cli::Pack) -> Result<Self, String> {
+    pub(super) fn new(options: &Args) -> Result<Self, String> {
         let board = if options.esp { Board::Esp } else { options.board };
         let offset = options.offset.unwrap_or(OFFSET);
         let flash = options.flash.unwrap_or(board.flash());
@@ -88,7 +88,7 @@ impl Room {
 /// # Errors
 ///
 /// If it is none.
-pub fn size(text: &str) -> Result<u64, String> {
+pub(super) fn size(text: &str) -> Result<u64, String> {
     let wrong = || "expected a size in bytes, like 2097152, 0x200000, 2048K or 2M".to_owned();
     let (digits, unit) = match text.as_bytes() {
         [.., b'K' | b'k'] => (&text[..text.len() - 1], 1 << 10),

@@ -137,6 +137,9 @@ const CLIENTS: [Client; Model::ALL.len() + 1] = {
     clients
 };
 
+/// The serial number of a Pi that is made up.
+pub(super) const SERIAL: u32 = 0xbd98_9ae1;
+
 #[cfg(test)]
 mod tests {
     use pinetboot_core::dhcp::{MAX_LEN, Message};

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use super::survey::{Offered, Survey, Verdict};
 use super::tftp::{Answer, Tftp};
 use crate::finding::Severity;
-use crate::simulate::wrap;
+use crate::text::wrap;
 
 impl Survey {
     /// Prints everything but the head.

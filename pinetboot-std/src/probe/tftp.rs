@@ -1,6 +1,6 @@
 //! Whether the boot server answers: it is asked for the first file that the client needs, and nothing is taken.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 use pinetboot_core::tftp::{Options, Outcome, PORT, Patience};
@@ -8,7 +8,7 @@ use pinetboot_core::{Client, Probe, block_on};
 use serde::Serialize;
 
 use crate::exit::{Exit, Failed};
-use crate::net::LinuxNet;
+use crate::net::{LinuxNet, source_of};
 
 /// What a boot server said.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -89,16 +89,6 @@ fn probe(server: Ipv4Addr, name: &str) -> Result<(Answer, Option<u64>), Failed> 
         Probe::Missing(Outcome::TimedOut) => (Answer::None, None),
         Probe::Missing(_) => (Answer::Missing, None),
     })
-}
-
-/// The address of ours that a packet to there would have; nothing is sent.
-pub(crate) fn source_of(server: Ipv4Addr) -> Option<Ipv4Addr> {
-    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
-    socket.connect((server, PORT)).ok()?;
-    match socket.local_addr().ok()?.ip() {
-        IpAddr::V4(address) => Some(address).filter(|address| !address.is_unspecified()),
-        IpAddr::V6(_) => None,
-    }
 }
 
 /// 1 + 2 seconds: a Pi asks again after 2 (captured, rpi-eeprom issue 74).

@@ -5,29 +5,88 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use clap::Subcommand;
 use indicatif::{DecimalBytes, HumanDuration, ProgressBar, ProgressDrawTarget};
 use walkdir::WalkDir;
 
 use super::diff::{Change, changes};
 use super::layer::{Layer, State, remove_tree};
 use super::{commit, own_namespace};
-use crate::cli;
 use crate::exit::{Exit, Failed};
 use crate::images::{self, Images};
 use crate::pis;
+
+/// Options of `roots`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// The directory that is served, or the one that `serve` was given as --state
+    #[arg(long, value_name = "DIR", default_value = ".", global = true)]
+    pub dir: PathBuf,
+
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Action,
+}
+
+/// What to do about layers.
+#[derive(Debug, Subcommand)]
+pub enum Action {
+    /// List the layers of all Pis
+    List,
+    /// Show what a Pi has changed: A added, C changed, D deleted, R renamed
+    Diff(LayerName),
+    /// Remove what a Pi has changed: it begins anew from the image when it boots next
+    ///
+    /// Its name, machine-id and SSH host keys stay. While a running server has the layer mounted, it is removed when the
+    /// Pi boots next.
+    Reset(LayerName),
+    /// Make what a Pi sees of its root a new image
+    ///
+    /// Its name, machine-id and SSH host keys are left out. The image that the Pi's layer is on stays as it is.
+    Commit {
+        /// Whose.
+        #[command(flatten)]
+        of: LayerName,
+
+        /// What to call the image
+        #[arg(long, value_name = "NAME")]
+        name: String,
+
+        /// Put it in use: Pis boot it from here on
+        #[arg(long)]
+        current: bool,
+
+        /// The directory of images to put it into [default: the one whose state this is]
+        #[arg(long, value_name = "DIR")]
+        to: Option<PathBuf>,
+    },
+}
+
+/// Names a layer: the Pi, and the image that the layer is on.
+#[derive(Debug, clap::Args)]
+pub struct LayerName {
+    /// The Pi: its serial number, its MAC address, or its host name
+    #[arg(value_name = "SERIAL")]
+    pub pi: String,
+
+    /// On which image, if it has layers on several
+    #[arg(long, value_name = "NAME")]
+    pub image: Option<String>,
+}
 
 /// Does what is asked.
 ///
 /// # Errors
 ///
 /// What keeps it from being done.
-pub fn run(options: &cli::Roots, quiet: bool) -> Result<Exit, Failed> {
+pub fn run(options: &Args, quiet: bool) -> Result<Exit, Failed> {
     let state = find_state(&options.dir)?;
     match &options.command {
-        cli::RootsCommand::List => list(&state),
-        cli::RootsCommand::Diff(of) => diff(&layer(&state, of)?),
-        cli::RootsCommand::Reset(of) => reset(&layer(&state, of)?),
-        cli::RootsCommand::Commit { of, name, current, to } => {
+        Action::List => list(&state),
+        Action::Diff(of) => diff(&layer(&state, of)?),
+        Action::Reset(of) => reset(&layer(&state, of)?),
+        Action::Commit { of, name, current, to } => {
             let images = to.as_deref().or_else(|| state.dir().parent()).unwrap_or(&options.dir);
             keep(&layer(&state, of)?, &Images::at(images), name, *current, quiet)
         }
@@ -57,7 +116,7 @@ fn find_state(dir: &Path) -> Result<State, Failed> {
 }
 
 /// The layer that is meant: of a Pi that goes by its serial number or host name, on the image that it used last.
-fn layer(state: &State, of: &cli::Layer) -> Result<Layer, Failed> {
+fn layer(state: &State, of: &LayerName) -> Result<Layer, Failed> {
     let failed = |message: String| Failed::new(Exit::Usage, message);
     let known = state.pis();
     let named = || known.iter().copied().find(|pi| state.pi(*pi).name == of.pi);
@@ -178,3 +237,10 @@ fn size(directory: &Path) -> u64 {
     let entries = WalkDir::new(directory).follow_links(false).into_iter().flatten();
     entries.filter_map(|entry| Some(entry.metadata().ok()?.blocks() * 512)).sum()
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  sudo pinetboot roots list --dir /srv/pi
+  sudo pinetboot roots diff bd989ae1 --dir /srv/pi
+  sudo pinetboot roots reset kitchen --dir /srv/pi
+  sudo pinetboot roots commit bd989ae1 --name with-docker --current --dir /srv/pi";

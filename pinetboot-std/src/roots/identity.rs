@@ -15,7 +15,7 @@ use nix::fcntl::OFlag;
 use pinetboot_core::pi::Prefix;
 
 use super::layer::private_dir;
-use crate::storage::beneath;
+use crate::beneath::beneath;
 
 /// Gives a tree the identity that is kept in `kept`, and makes that first if there is none.
 ///

@@ -6,7 +6,7 @@
 use core::fmt;
 use std::net::Ipv4Addr;
 
-use crate::cli;
+use super::Args;
 
 /// What is to be set.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,8 +38,8 @@ impl Eeprom {
     /// # Errors
     ///
     /// What would not work.
-    pub fn new(options: &cli::RouterConfig) -> Result<Self, String> {
-        let cli::RouterConfig { server, client_ip, subnet, gateway, prefix, .. } = options;
+    pub fn new(options: &Args) -> Result<Self, String> {
+        let Args { server, client_ip, subnet, gateway, prefix, .. } = options;
         let addresses = match (*client_ip, *subnet, *gateway) {
             (Some(client), subnet, gateway) => {
                 let subnet = subnet.unwrap_or(Ipv4Addr::new(255, 255, 255, 0));
@@ -124,8 +124,8 @@ const MAX_PREFIX: usize = 32;
 mod tests {
     use super::*;
 
-    fn options() -> cli::RouterConfig {
-        cli::RouterConfig {
+    fn options() -> Args {
+        Args {
             server: Ipv4Addr::new(10, 77, 0, 1),
             router: None,
             client_ip: None,
@@ -135,7 +135,7 @@ mod tests {
         }
     }
 
-    fn settings(options: &cli::RouterConfig) -> Result<Vec<String>, String> {
+    fn settings(options: &Args) -> Result<Vec<String>, String> {
         let text = Eeprom::new(options)?.to_string();
         Ok(text
             .lines()
@@ -148,7 +148,7 @@ mod tests {
     fn no_more_is_set_than_asked_for() {
         let short = ["BOOT_ORDER=0xf21", "TFTP_IP=10.77.0.1", "TFTP_PREFIX=0"];
         assert_eq!(settings(&options()).unwrap(), short);
-        let all = cli::RouterConfig {
+        let all = Args {
             client_ip: Some(Ipv4Addr::new(10, 78, 0, 5)),
             subnet: Some(Ipv4Addr::new(255, 255, 0, 0)),
             gateway: Some(Ipv4Addr::new(10, 78, 3, 1)),
@@ -171,15 +171,15 @@ mod tests {
     fn what_cannot_work_is_refused() {
         let client_ip = Some(Ipv4Addr::new(10, 78, 0, 5));
         for wrong in [
-            cli::RouterConfig { client_ip, ..options() },
-            cli::RouterConfig { client_ip, gateway: Some(Ipv4Addr::new(10, 77, 0, 1)), ..options() },
-            cli::RouterConfig { client_ip, subnet: Some(Ipv4Addr::new(255, 0, 255, 0)), ..options() },
-            cli::RouterConfig { gateway: Some(Ipv4Addr::new(10, 77, 0, 1)), ..options() },
-            cli::RouterConfig { prefix: Some("x".repeat(32)), ..options() },
+            Args { client_ip, ..options() },
+            Args { client_ip, gateway: Some(Ipv4Addr::new(10, 77, 0, 1)), ..options() },
+            Args { client_ip, subnet: Some(Ipv4Addr::new(255, 0, 255, 0)), ..options() },
+            Args { gateway: Some(Ipv4Addr::new(10, 77, 0, 1)), ..options() },
+            Args { prefix: Some("x".repeat(32)), ..options() },
         ] {
             assert!(settings(&wrong).is_err(), "{wrong:?}");
         }
-        let local = cli::RouterConfig { client_ip: Some(Ipv4Addr::new(10, 77, 0, 5)), ..options() };
+        let local = Args { client_ip: Some(Ipv4Addr::new(10, 77, 0, 5)), ..options() };
         assert!(settings(&local).is_ok(), "in the same network no router is needed");
     }
 }

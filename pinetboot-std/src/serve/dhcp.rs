@@ -10,8 +10,9 @@ use pinetboot_core::{Responder, block_on};
 use super::bind;
 use super::leases::LeaseFile;
 use super::others::{Others, other_servers};
+use super::service::Service;
 use crate::bus::Bus;
-use crate::config::{DhcpConfig, Role};
+use crate::config::{Config, DhcpConfig, Role};
 use crate::events::{Dhcp, Server};
 use crate::exit::{Exit, Failed};
 use crate::net::{Control, Interface, Interrupt, LinuxNet, Local, Options, Ports};
@@ -22,16 +23,27 @@ use crate::observe::{DhcpObserver, watch};
 pub(super) struct Running {
     threads: Vec<(Control, JoinHandle<()>)>,
     bus: Bus,
-    /// What is served, for the `ready` line.
-    pub(super) addresses: Vec<String>,
+    /// What is listened on.
+    addresses: Vec<String>,
 }
 
-/// Begins to answer on these interfaces.
+/// Begins to answer on the interfaces of the configuration, if DHCP is on.
 ///
 /// # Errors
 ///
 /// What keeps it from answering, and what to do about it.
-pub(super) fn start(config: &DhcpConfig, interfaces: &[Interface], bus: &Bus) -> Result<Running, Failed> {
+pub(super) fn start(config: &Config, bus: &Bus) -> Result<Option<Running>, Failed> {
+    let Some(dhcp) = &config.dhcp else {
+        bus.emit(None, Server::DhcpOff);
+        return Ok(None);
+    };
+    let interfaces =
+        Interface::choose(&config.net.interfaces).map_err(|message| Failed::new(Exit::Usage, message))?;
+    answer(dhcp, &interfaces, bus).map(Some)
+}
+
+/// Begins to answer on these interfaces.
+fn answer(config: &DhcpConfig, interfaces: &[Interface], bus: &Bus) -> Result<Running, Failed> {
     // What makes no sense is said before anything is sent.
     for interface in interfaces {
         if let Role::Lease { range, .. } = &config.role {
@@ -63,6 +75,12 @@ pub(super) fn start(config: &DhcpConfig, interfaces: &[Interface], bus: &Bus) ->
         running.addresses.push(format!("{}%{}:{SERVER_PORT}", interface.address, interface.name));
     }
     Ok(running)
+}
+
+impl Service for Running {
+    fn describe(&self) -> String {
+        format!("dhcp {}", self.addresses.join(" "))
+    }
 }
 
 impl Drop for Running {

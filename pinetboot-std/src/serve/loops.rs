@@ -10,13 +10,14 @@ use std::thread;
 use pinetboot_core::tftp::Limits;
 use pinetboot_core::{Server, block_on};
 
+use super::Args;
+use super::service::Service;
 use super::sources::{configure, open, reload};
 use crate::bus::Bus;
-use crate::cli;
 use crate::config::{Config, MOST_TRANSFERS};
 use crate::events::{self, Transfers};
 use crate::exit::{Exit, Failed};
-use crate::net::{Control, Interrupt, LinuxNet};
+use crate::net::{Control, Interrupt, LinuxNet, Ports};
 use crate::observe::TftpObserver;
 use crate::roots::Roots;
 use crate::storage::{BootStorage, Budget};
@@ -24,12 +25,16 @@ use crate::storage::{BootStorage, Budget};
 /// Shared by all TFTP loops.
 #[derive(Debug, Clone)]
 pub(super) struct Loops<'a> {
-    pub(super) options: &'a cli::Serve,
+    pub(super) options: &'a Args,
     pub(super) config: &'a Config,
     pub(super) roots: Option<Arc<Roots>>,
     pub(super) bus: &'a Bus,
     pub(super) budget: &'a Budget,
     pub(super) controls: &'a [Control],
+    /// What is listened on.
+    pub(super) addresses: Vec<String>,
+    /// Whether the kernel cuts a window into datagrams.
+    pub(super) cuts_windows: bool,
 }
 
 impl Loops<'_> {
@@ -114,6 +119,17 @@ impl Loops<'_> {
         // Whether the farewells went out changes nothing any more.
         let _sent = block_on(server.stop());
         Ok(served)
+    }
+}
+
+impl Service for Loops<'_> {
+    fn describe(&self) -> String {
+        let ports = match self.config.net.ports {
+            Ports::PerTransfer => "a port for each transfer",
+            Ports::Single => "single port",
+        };
+        let fallback = if self.cuts_windows { "" } else { ", no segmentation offload" };
+        format!("tftp {} ({ports}{fallback})", self.addresses.join(" "))
     }
 }
 

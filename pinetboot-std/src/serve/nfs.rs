@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 
 use super::bind;
+use super::service::Service;
 use crate::bus::Bus;
 use crate::config::{Config, NfsMode};
 use crate::events;
@@ -17,16 +18,21 @@ use crate::roots::{RootExports, Roots};
 #[derive(Debug)]
 pub(super) struct Running {
     servers: Vec<nfs::Running>,
-    /// What is served, for the `ready` line.
-    pub(super) addresses: Vec<String>,
+    /// What is listened on.
+    addresses: Vec<String>,
 }
 
-/// Begins to serve roots.
+/// Begins to serve roots, if there are any.
 ///
 /// # Errors
 ///
 /// What keeps them from being served, and what to do about it.
-pub(super) fn start(config: &Config, roots: Arc<Roots>, bus: &Bus) -> Result<Running, Failed> {
+pub(super) fn start(
+    config: &Config,
+    roots: Option<Arc<Roots>>,
+    bus: &Bus,
+) -> Result<Option<Running>, Failed> {
+    let Some(roots) = roots else { return Ok(None) };
     let state = roots.state().dir().to_owned();
     let handles = Handles::load(&state).map_err(|error| {
         Failed::new(
@@ -68,7 +74,13 @@ pub(super) fn start(config: &Config, roots: Arc<Roots>, bus: &Bus) -> Result<Run
         NfsMode::Off => "off",
     };
     bus.emit(None, events::Server::RootsServed { how });
-    Ok(running)
+    Ok(Some(running))
+}
+
+impl Service for Running {
+    fn describe(&self) -> String {
+        format!("nfs {}", self.addresses.join(" "))
+    }
 }
 
 /// Where TFTP is answered, too.

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::Args;
 use crate::bus::Bus;
-use crate::cli;
 use crate::config::{Config, Settings};
 use crate::events;
 use crate::exit::{Exit, Failed};
@@ -13,7 +13,7 @@ use crate::roots::Roots;
 use crate::storage::{BootStorage, Budget, Inbox, Sources, Trees};
 
 /// The configuration that the options and the file amount to.
-pub(super) fn configure(options: &cli::Serve) -> Result<Config, Failed> {
+pub(super) fn configure(options: &Args) -> Result<Config, Failed> {
     let written = options.config.as_deref().map(Settings::read).transpose()?.unwrap_or_default();
     options.settings.clone().or(written)?.resolve()
 }

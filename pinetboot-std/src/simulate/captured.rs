@@ -7,12 +7,12 @@ use pinetboot_core::BootPath;
 use pinetboot_core::pi::{Lookup, Model};
 use pinetboot_core::tftp::{ErrorCode, Options};
 
+use super::DeviceTree;
 use super::boot::{Boot, Over};
 use super::fetch::{Answer, Fetch, Reply, Taken};
 use super::filter::Board;
 use super::models;
 use super::verdict::Summary;
-use crate::demo::DeviceTree;
 use crate::exit::Failed;
 
 /// A server's tree in memory, and what was asked of it: `name` taken, `name?` only asked for, `-name` not there.

@@ -14,13 +14,14 @@ use pinetboot_core::pi::{Model, Prefix};
 use pinetboot_core::tftp;
 use pinetboot_core::{Net, block_on};
 
-use super::timeline::{Timeline, wrap};
+use super::timeline::Timeline;
 use super::verdict::WIDTH;
 use super::{Pi, boot, follow};
 use crate::exit::{Exit, Failed};
 use crate::finding::Finding;
-use crate::net::Frames;
+use crate::net::{Frames, source_of};
 use crate::probe::{self, Chosen, Interface, Verdict};
+use crate::text::wrap;
 
 /// Boots a simulated Pi on an interface: DHCP, then TFTP to the server that it was told.
 ///
@@ -75,7 +76,7 @@ pub fn simulate_on(interface: &str, model: Model, serial: u32, out: &mut dyn Wri
     Timeline(out)
         .say(start.elapsed(), "DHCP", &format!("boot server: {server}"), &because)
         .map_err(|error| boot::cannot_write(&error))?;
-    if probe::source_of(server).is_none() {
+    if source_of(server).is_none() {
         let message = format!(
             "the Pi has an address now, but this machine has none from which {server} could be asked for files. Give {} one, \
              or go on from another machine: pinetboot simulate --server {server}",

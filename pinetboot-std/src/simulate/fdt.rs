@@ -4,14 +4,14 @@
 
 /// A device tree in memory.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Fdt<'a> {
+pub(super) struct Fdt<'a> {
     structure: &'a [u8],
     strings: &'a [u8],
 }
 
 impl<'a> Fdt<'a> {
     /// `None` if it is no device tree. What is wrong further inside shows when it is read: there it ends.
-    pub(crate) fn parse(bytes: &'a [u8]) -> Option<Self> {
+    pub(super) fn parse(bytes: &'a [u8]) -> Option<Self> {
         if word(bytes, 0)? != MAGIC {
             return None;
         }
@@ -20,7 +20,7 @@ impl<'a> Fdt<'a> {
     }
 
     /// A property of the root.
-    pub(crate) fn root_property(&self, name: &str) -> Option<&'a [u8]> {
+    pub(super) fn root_property(&self, name: &str) -> Option<&'a [u8]> {
         self.items().find_map(|item| match item {
             Item::Property { node: None, name: found, value } if found == name => Some(value),
             _ => None,
@@ -28,7 +28,7 @@ impl<'a> Fdt<'a> {
     }
 
     /// The properties of a node right beneath the root; `None` if there is no such node.
-    pub(crate) fn node(&self, name: &'a str) -> Option<impl Iterator<Item = (&'a str, &'a [u8])>> {
+    pub(super) fn node(&self, name: &'a str) -> Option<impl Iterator<Item = (&'a str, &'a [u8])>> {
         self.items().find(|item| matches!(item, Item::Node(found) if *found == name))?;
         Some(self.items().filter_map(move |item| match item {
             Item::Property { node: Some(node), name: found, value } if node == name => Some((found, value)),
@@ -111,24 +111,24 @@ fn word(bytes: &[u8], offset: usize) -> Option<u32> {
 }
 
 /// The text up to the first NUL.
-pub(crate) fn text(bytes: &[u8]) -> Option<&str> {
+pub(super) fn text(bytes: &[u8]) -> Option<&str> {
     std::str::from_utf8(bytes.split(|byte| *byte == 0).next()?).ok()
 }
 
-pub(crate) const MAGIC: u32 = 0xd00d_feed;
+pub(super) const MAGIC: u32 = 0xd00d_feed;
 const OFF_DT_STRUCT: usize = 8;
 const OFF_DT_STRINGS: usize = 12;
 
-pub(crate) const BEGIN_NODE: u32 = 1;
-pub(crate) const END_NODE: u32 = 2;
-pub(crate) const PROP: u32 = 3;
+pub(super) const BEGIN_NODE: u32 = 1;
+pub(super) const END_NODE: u32 = 2;
+pub(super) const PROP: u32 = 3;
 const NOP: u32 = 4;
-pub(crate) const END: u32 = 9;
+pub(super) const END: u32 = 9;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::demo::DeviceTree;
+    use crate::simulate::DeviceTree;
 
     #[test]
     fn reads_two_levels() {

@@ -45,7 +45,7 @@ mod tests {
     use pinetboot_core::pi::Model;
 
     use super::*;
-    use crate::demo::DeviceTree;
+    use crate::simulate::DeviceTree;
 
     #[test]
     fn names_as_the_map_has_them() {

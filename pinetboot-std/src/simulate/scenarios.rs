@@ -3,6 +3,7 @@
 use pinetboot_core::pi::{Model, rules};
 use pinetboot_core::tftp::ErrorCode;
 
+use super::DeviceTree;
 use super::captured::Memory;
 use super::fetch::Answer;
 use super::verdict::Summary;
@@ -58,10 +59,9 @@ fn a_device_tree_is_missing() {
         assert!(flat.contains(says), "{says}\n{text}");
     }
     // One that is made for another board is no better.
-    for wrong in [
-        &b"no device tree"[..],
-        &crate::demo::DeviceTree::new().property("compatible", b"brcm,bcm2711\0").finish(),
-    ] {
+    for wrong in
+        [&b"no device tree"[..], &DeviceTree::new().property("compatible", b"brcm,bcm2711\0").finish()]
+    {
         let findings = pi5("", &[]).with("bcm2712-rpi-5-b.dtb", wrong).boot(Model::Pi5);
         assert_eq!(findings.said().0, ["bcm2712-rpi-5-b.dtb"]);
     }
@@ -115,7 +115,7 @@ fn nothing_is_there() {
 fn systems_side_by_side() {
     let files = ["current/vmlinuz", "current/bcm2712-rpi-5-b.dtb", "current/initrd.img", "overlays/x.dtbo"];
     let config = "os_prefix=current/\nkernel=vmlinuz\ninitramfs initrd.img followkernel\ndtoverlay=x";
-    let own = crate::demo::DeviceTree::new().property("compatible", b"brcm,bcm2712\0").finish();
+    let own = DeviceTree::new().property("compatible", b"brcm,bcm2712\0").finish();
     let tree = || pi5(config, &files).with("current/bcm2712-rpi-5-b.dtb", &own);
     let mut memory = tree();
     let findings = memory.boot(Model::Pi5);

@@ -8,11 +8,11 @@ use pinetboot_core::tftp::{Options, Outcome, Patience, Request};
 use pinetboot_core::{Client, Probe, Upload, block_on};
 
 use super::fetch::{Answer, Fetch, Reply, Taken};
-use super::timeline::wrap;
 use super::verdict::WIDTH;
 use crate::exit::{Exit, Failed};
 use crate::finding::Finding;
 use crate::net::{Interrupt, LinuxNet};
+use crate::text::wrap;
 
 /// A TFTP server, asked as a Pi asks.
 #[derive(Debug)]

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use pinetboot_core::pi::Profile;
 
-use super::timeline::{Grouped, wrap};
+use super::timeline::Grouped;
 use crate::finding::{Findings, Severity};
+use crate::text::wrap;
 
 /// What came of a boot.
 #[derive(Debug, Default)]

@@ -12,13 +12,14 @@ use std::path::{Path, PathBuf};
 use std::rc::{Rc, Weak};
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, open, openat2};
+use nix::fcntl::{AtFlags, OFlag, open};
 use nix::sys::stat::{Mode, fstatat};
 use pinetboot_core::pi::{Lookup, Place, Prefix};
 use pinetboot_core::{BootPath, OpenError};
 
 use super::miss::Miss;
 use super::shared::{Budget, Shared, Version};
+use crate::beneath::beneath;
 
 pub use error::TreeError;
 use error::{NOT_FOR_PIS, TreeErrorKind};
@@ -188,12 +189,6 @@ impl Tree {
 
 fn is_there(directory: &OwnedFd, name: &str) -> bool {
     fstatat(directory, name, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok()
-}
-
-/// Opens what is at `place` beneath `root`: links that stay beneath it are followed, those that leave it are not.
-pub(crate) fn beneath(root: &OwnedFd, place: &Path, flags: OFlag) -> Result<OwnedFd, Errno> {
-    let resolve = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS;
-    openat2(root, place, OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(resolve))
 }
 
 /// Why a file beneath the root is not served.

@@ -12,7 +12,7 @@ use nix::sys::statvfs::fstatvfs;
 use pinetboot_core::{BootPath, OpenError, Upload};
 use tempfile::NamedTempFile;
 
-use super::tree::beneath;
+use crate::beneath::beneath;
 
 /// A directory that clients may write to.
 #[derive(Debug)]

@@ -1,6 +1,6 @@
-//! Makes flattened device trees: the opposite of what [`simulate`](crate::simulate) reads of them.
+//! Makes flattened device trees: the opposite of [`Fdt`](super::fdt::Fdt), for `pinetboot demo` and tests.
 
-use crate::simulate::fdt::{BEGIN_NODE, END, END_NODE, MAGIC, PROP};
+use super::fdt::{BEGIN_NODE, END, END_NODE, MAGIC, PROP};
 
 /// A device tree being made (Devicetree specification 0.4, chapter 5): properties of the root first, then its nodes.
 #[derive(Debug, Default)]

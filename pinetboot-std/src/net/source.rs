@@ -1,0 +1,15 @@
+//! The address that the kernel would send from.
+
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+
+use pinetboot_core::tftp::PORT;
+
+/// The address of this machine that a packet to `server` would have; nothing is sent. `None` without a route or an address.
+pub fn source_of(server: Ipv4Addr) -> Option<Ipv4Addr> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    socket.connect((server, PORT)).ok()?;
+    match socket.local_addr().ok()?.ip() {
+        IpAddr::V4(address) => Some(address).filter(|address| !address.is_unspecified()),
+        IpAddr::V6(_) => None,
+    }
+}

@@ -1,0 +1,75 @@
+//! The services that `serve` runs.
+
+use std::fmt;
+
+/// A service that clients reach at addresses of its own.
+pub(super) trait Service {
+    /// The name of the protocol and the addresses, for the `ready` line: `nfs 192.168.1.2:2049`.
+    fn describe(&self) -> String;
+}
+
+/// Services that run, in the order of their start. Each ends when dropped, and the last one started ends first: a service
+/// that sends clients to others starts after those and ends before them.
+#[derive(Default)]
+pub(super) struct Services(Vec<Box<dyn Service>>);
+
+impl Services {
+    /// Adds a service that was just started; `None` is one that is off.
+    pub(super) fn add(&mut self, started: Option<impl Service + 'static>) {
+        self.0.extend(started.map(|service| Box::new(service) as Box<dyn Service>));
+    }
+
+    /// Each service's description, the last one started first.
+    pub(super) fn describe(&self) -> impl Iterator<Item = String> {
+        self.0.iter().rev().map(|service| service.describe())
+    }
+}
+
+impl Drop for Services {
+    fn drop(&mut self) {
+        while let Some(last) = self.0.pop() {
+            drop(last);
+        }
+    }
+}
+
+impl fmt::Debug for Services {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.describe()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::rc::Rc;
+
+    use super::*;
+
+    struct Named(&'static str, Rc<RefCell<Vec<&'static str>>>);
+
+    impl Service for Named {
+        fn describe(&self) -> String {
+            self.0.into()
+        }
+    }
+
+    impl Drop for Named {
+        fn drop(&mut self) {
+            self.1.borrow_mut().push(self.0);
+        }
+    }
+
+    #[test]
+    fn the_last_one_started_is_named_first_and_ends_first() {
+        let ended = Rc::default();
+        let mut services = Services::default();
+        services.add(Some(Named("nfs", Rc::clone(&ended))));
+        services.add(None::<Named>);
+        services.add(Some(Named("dhcp", Rc::clone(&ended))));
+        assert_eq!(services.describe().collect::<Vec<_>>(), ["dhcp", "nfs"]);
+        assert!(ended.borrow().is_empty());
+        drop(services);
+        assert_eq!(*ended.borrow(), ["dhcp", "nfs"]);
+    }
+}
