@@ -8,8 +8,8 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use arbitrary::{Arbitrary, Result, Unstructured};
-use pinetboot::nfs::{Export, FileId, Handles, MemoryTree, NfsConfig, Offline, OneExport};
 use pinetboot_core::tftp::{Limits, Patience};
+use pinetboot_nfs::{Export, FileId, Handles, MemoryTree, NfsConfig, Offline, OneExport};
 
 /// One thing that happens to a machine.
 #[derive(Debug)]

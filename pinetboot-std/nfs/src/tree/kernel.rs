@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use rustix::fs::{Access, OFlags};
 use rustix::io::{self, Errno};
 
-use crate::nfs::file_system::FileId;
+use crate::file_system::FileId;
 
 /// The id of the file behind `fd`: the type of the kernel's handle, then the handle.
 pub(super) fn of_file(fd: BorrowedFd<'_>) -> io::Result<FileId> {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use rustix::io;
 
-use crate::nfs::file_system::FileId;
+use crate::file_system::FileId;
 
 /// One file, open in up to three ways.
 #[derive(Debug)]

@@ -7,7 +7,7 @@ use nfs3_types::mount::{dirpath, mountstat3};
 use nfs3_types::nfs3::*;
 use nfs3_types::portmap::{IPPROTO_TCP, IPPROTO_UDP, mapping, pmaplist};
 use nfs3_types::xdr_codec::{Opaque, Void};
-use pinetboot::nfs::{self, Handles, MemoryTree};
+use pinetboot_nfs::{Handles, MemoryTree};
 
 use crate::nfs_client::{Client, mode};
 use crate::world::{KEY, Two, config, export, world};
@@ -16,7 +16,7 @@ use crate::world::{KEY, Two, config, export, world};
 fn a_handle_is_good_for_its_own_export_only_and_waits_for_it() {
     let ready = std::sync::atomic::AtomicBool::new(false);
     let two = Arc::new(Two(Arc::new(export(1, "/")), Arc::new(export(2, "/own")), ready));
-    let running = nfs::start(config(), two.clone()).unwrap();
+    let running = pinetboot_nfs::start(config(), two.clone()).unwrap();
     let mut client = Client::connect(running.port());
     let (one, own) = (client.mount("/").unwrap(), client.mount("/own").unwrap());
     assert_eq!(client.mount("/secret").map_err(|status| status as u32), Err(13));
@@ -27,7 +27,7 @@ fn a_handle_is_good_for_its_own_export_only_and_waits_for_it() {
     assert_eq!(client.rename((&one, "file"), (&own, "file")), Err(nfsstat3::NFS3ERR_XDEV));
     assert!(client.names(&own).is_empty());
     // Sealed with the same key, for an export that is gone.
-    let gone = Handles::new(KEY).seal(9, &nfs::FileSystem::root(&MemoryTree::new(0)));
+    let gone = Handles::new(KEY).seal(9, &pinetboot_nfs::FileSystem::root(&MemoryTree::new(0)));
     assert_eq!(client.attributes(&gone).map(drop), Err(nfsstat3::NFS3ERR_STALE));
 }
 

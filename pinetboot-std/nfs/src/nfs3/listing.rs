@@ -6,7 +6,7 @@ use nfs3_types::nfs3::{
 use nfs3_types::xdr_codec::Void;
 
 use super::{Arguments, Garbage, Reply, Request, Target};
-use crate::nfs::file_system::{Entry, Place, Result};
+use crate::file_system::{Entry, Place, Result};
 
 impl Request<'_> {
     /// Both; `full` is READDIRPLUS. Entries are written as they come, until the client's limit is reached.

@@ -12,7 +12,7 @@ use super::attributes::{attributes, status};
 use super::identity::act_as_root;
 use super::open_files::OpenFile;
 use super::{DirectoryTree, kernel};
-use crate::nfs::file_system::{FileId, Found, Result};
+use crate::file_system::{FileId, Found, Result};
 
 impl DirectoryTree {
     pub(super) fn file(&self, id: &FileId) -> Result<Arc<OpenFile>> {

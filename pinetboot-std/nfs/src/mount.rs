@@ -19,7 +19,9 @@ use super::arguments::Arguments;
 use super::export::{Exports, MountError, MountErrorKind, Permission};
 use super::file_system::Caller;
 use super::handle::Handles;
-use super::observe::{CallRefusal, CallRefused, Event, MountRefused, Mounted, Observer, Unmounted};
+use super::observe::{
+    CallRefusal, CallRefused, Event, MountRefused, MountStatus, Mounted, Observer, Unmounted,
+};
 use super::reply::Reply;
 use super::rpc::AUTH_SYS;
 
@@ -45,7 +47,7 @@ pub(super) struct Request<'a> {
 
 /// Why a directory is not mounted.
 struct Refusal {
-    status: mountstat3,
+    status: MountStatus,
     why: String,
 }
 
@@ -92,7 +94,7 @@ impl Request<'_> {
             Err(Refusal { status, why }) => {
                 let refused = MountRefused { client, path, status, why: &why };
                 self.observer.observe(&Event::MountRefused(refused));
-                mountres3::Err(status)
+                mountres3::Err(wire_status(status))
             }
         }
     }
@@ -102,10 +104,10 @@ impl Request<'_> {
         let client = *self.client.ip();
         if self.version != 3 {
             let why = "the client asks for a handle of NFS version 2, and only version 3 is served";
-            return Err(Refusal::new(mountstat3::MNT3ERR_ACCES, why));
+            return Err(Refusal::new(MountStatus::Denied, why));
         }
         if path.as_os_str().len() > MNTPATHLEN {
-            return Err(Refusal::new(mountstat3::MNT3ERR_NAMETOOLONG, "the path is longer than 1024 bytes"));
+            return Err(Refusal::new(MountStatus::NameTooLong, "the path is longer than 1024 bytes"));
         }
         let export = self.exports.mount(path, client)?;
         let why = match self.exports.permits(&export, client) {
@@ -114,20 +116,20 @@ impl Request<'_> {
             Permission::Denied => Some("it is not exported to this client"),
         };
         if let Some(why) = why {
-            return Err(Refusal::new(mountstat3::MNT3ERR_ACCES, why));
+            return Err(Refusal::new(MountStatus::Denied, why));
         }
         let inside = path.strip_prefix(&export.path).unwrap_or(Path::new(""));
         let mut dir = export.tree.root();
         for component in inside.components() {
             let Component::Normal(name) = component else {
-                return Err(Refusal::new(mountstat3::MNT3ERR_INVAL, "the path leads upwards"));
+                return Err(Refusal::new(MountStatus::Invalid, "the path leads upwards"));
             };
             let found = export.tree.lookup(&Caller::ROOT, &dir, name.as_bytes()).map_err(|status| {
                 Refusal::new(mount_status(status), format!("{}: {status}", name.display()))
             })?;
             if found.attributes.type_ != ftype3::NF3DIR {
                 let why = format!("{} is not a directory", name.display());
-                return Err(Refusal::new(mountstat3::MNT3ERR_NOTDIR, why));
+                return Err(Refusal::new(MountStatus::NotDirectory, why));
             }
             dir = found.id;
         }
@@ -186,7 +188,7 @@ impl Mounts {
 }
 
 impl Refusal {
-    fn new(status: mountstat3, why: impl Into<String>) -> Self {
+    fn new(status: MountStatus, why: impl Into<String>) -> Self {
         Self { status, why: why.into() }
     }
 }
@@ -194,9 +196,9 @@ impl Refusal {
 impl From<MountError> for Refusal {
     fn from(error: MountError) -> Self {
         let status = match error.kind {
-            MountErrorKind::NotFound => mountstat3::MNT3ERR_NOENT,
-            MountErrorKind::Denied => mountstat3::MNT3ERR_ACCES,
-            MountErrorKind::Failed => mountstat3::MNT3ERR_SERVERFAULT,
+            MountErrorKind::NotFound => MountStatus::NotFound,
+            MountErrorKind::Denied => MountStatus::Denied,
+            MountErrorKind::Failed => MountStatus::Failed,
         };
         Self { status, why: error.why }
     }
@@ -212,15 +214,28 @@ fn path(bytes: &[u8]) -> &Path {
     Path::new(if bytes.is_empty() { OsStr::new("/") } else { OsStr::from_bytes(bytes) })
 }
 
-fn mount_status(status: nfsstat3) -> mountstat3 {
+fn mount_status(status: nfsstat3) -> MountStatus {
     match status {
-        nfsstat3::NFS3ERR_PERM => mountstat3::MNT3ERR_PERM,
-        nfsstat3::NFS3ERR_NOENT => mountstat3::MNT3ERR_NOENT,
-        nfsstat3::NFS3ERR_ACCES => mountstat3::MNT3ERR_ACCES,
-        nfsstat3::NFS3ERR_NOTDIR => mountstat3::MNT3ERR_NOTDIR,
-        nfsstat3::NFS3ERR_INVAL => mountstat3::MNT3ERR_INVAL,
-        nfsstat3::NFS3ERR_NAMETOOLONG => mountstat3::MNT3ERR_NAMETOOLONG,
-        _ => mountstat3::MNT3ERR_IO,
+        nfsstat3::NFS3ERR_PERM => MountStatus::NotPermitted,
+        nfsstat3::NFS3ERR_NOENT => MountStatus::NotFound,
+        nfsstat3::NFS3ERR_ACCES => MountStatus::Denied,
+        nfsstat3::NFS3ERR_NOTDIR => MountStatus::NotDirectory,
+        nfsstat3::NFS3ERR_INVAL => MountStatus::Invalid,
+        nfsstat3::NFS3ERR_NAMETOOLONG => MountStatus::NameTooLong,
+        _ => MountStatus::Io,
+    }
+}
+
+fn wire_status(status: MountStatus) -> mountstat3 {
+    match status {
+        MountStatus::NotPermitted => mountstat3::MNT3ERR_PERM,
+        MountStatus::NotFound => mountstat3::MNT3ERR_NOENT,
+        MountStatus::Io => mountstat3::MNT3ERR_IO,
+        MountStatus::Denied => mountstat3::MNT3ERR_ACCES,
+        MountStatus::NotDirectory => mountstat3::MNT3ERR_NOTDIR,
+        MountStatus::Invalid => mountstat3::MNT3ERR_INVAL,
+        MountStatus::NameTooLong => mountstat3::MNT3ERR_NAMETOOLONG,
+        MountStatus::Failed => mountstat3::MNT3ERR_SERVERFAULT,
     }
 }
 

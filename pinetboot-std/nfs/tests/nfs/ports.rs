@@ -7,7 +7,7 @@ use std::time::Duration;
 use nfs3_types::mount::{dirpath, mountstat3};
 use nfs3_types::nfs3::*;
 use nfs3_types::xdr_codec::{Opaque, Pack, Void};
-use pinetboot::nfs::{self, Handles, NfsConfig, OneExport};
+use pinetboot_nfs::{Handles, NfsConfig, OneExport};
 
 use crate::nfs_client::Client;
 use crate::world::{KEY, Told, config, export};
@@ -17,7 +17,7 @@ fn ports_that_every_user_may_have_are_refused_and_told() {
     let (told, export) = (Arc::new(Told::default()), export(1, "/"));
     let root = Handles::new(KEY).seal(1, &export.tree.root());
     let config = NfsConfig { insecure: false, observer: told.clone(), ..config() };
-    let running = nfs::start(config, Arc::new(OneExport::new(export))).unwrap();
+    let running = pinetboot_nfs::start(config, Arc::new(OneExport::new(export))).unwrap();
     let mut client = Client::connect(running.port());
     let address = client.stream.local_addr().unwrap();
     let refusal = |program: u32, procedure: u32| {
@@ -53,7 +53,7 @@ fn nfs_by_datagram_is_refused_and_told_unless_it_is_switched_on() {
     for udp in [false, true] {
         let told = Arc::new(Told::default());
         let config = NfsConfig { udp, observer: told.clone(), ..config() };
-        let running = nfs::start(config, Arc::new(OneExport::new(export(1, "/")))).unwrap();
+        let running = pinetboot_nfs::start(config, Arc::new(OneExport::new(export(1, "/")))).unwrap();
         let mut client = Client::connect(running.port());
         let root = client.mount("/").unwrap();
         let datagrams = Datagrams::to(running.port());

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use nfs3_types::mount::{dirpath, mountstat3};
 use nfs3_types::nfs3::*;
 use nfs3_types::xdr_codec::{Opaque, Void};
-use pinetboot::nfs::{
-    self, Absent, Export, Exports, Handles, MemoryTree, MountError, NfsConfig, OneExport, Running,
+use pinetboot_nfs::{
+    Absent, Export, Exports, Handles, MemoryTree, MountError, NfsConfig, OneExport, Running,
 };
 
 use crate::nfs_client::{Client, mode};
@@ -19,7 +19,7 @@ use crate::world::{KEY, Told, Two, config, eventually, export};
 fn watched(exports: impl Exports + 'static) -> (Running, Arc<Told>, Client) {
     let told = Arc::new(Told::default());
     let config = NfsConfig { observer: told.clone(), ..config() };
-    let running = nfs::start(config, Arc::new(exports)).unwrap();
+    let running = pinetboot_nfs::start(config, Arc::new(exports)).unwrap();
     let client = Client::connect(running.port());
     (running, told, client)
 }
@@ -76,8 +76,7 @@ fn mounts_and_what_keeps_a_client_from_one() {
     assert_eq!(client.mount("/none").map_err(|status| status as u32), Err(2));
     assert_eq!(told.of("Mounted").len(), 2);
     let refused = told.of("MountRefused");
-    let head =
-        format!("MountRefused {{ client: {address}, path: \"/none\", status: MNT3ERR_NOENT, why: \"none: ");
+    let head = format!("MountRefused {{ client: {address}, path: \"/none\", status: NotFound, why: \"none: ");
     assert!(refused.len() == 1 && refused[0].starts_with(&head), "{refused:?}");
     // Version 1 hands out handles of NFS version 2.
     let answer = client.call_raw(100_005, 1, 1, &dirpath(Opaque::borrowed(b"/"))).body;
@@ -100,7 +99,7 @@ fn the_reasons_of_exports_reach_the_operator() {
     assert_eq!(client.mount("/secret").map_err(|status| status as u32), Err(acces));
     assert_eq!(client.mount("/own").map_err(|status| status as u32), Err(acces));
     let refused = |path: &str, why: &str| {
-        format!("MountRefused {{ client: {address}, path: {path:?}, status: MNT3ERR_ACCES, why: {why:?} }}")
+        format!("MountRefused {{ client: {address}, path: {path:?}, status: Denied, why: {why:?} }}")
     };
     let later = refused("/own", "whether this client may mount it is not known yet");
     assert_eq!(told.of("MountRefused"), [refused("/secret", "it is a secret"), later]);
@@ -151,10 +150,11 @@ fn handles_that_are_refused_and_why() {
     let two = Two(closed, Arc::new(export(2, "/later")), false.into());
     let two = Arc::new(two);
     let told = Arc::new(Told::default());
-    let running = nfs::start(NfsConfig { observer: told.clone(), ..config() }, two.clone()).unwrap();
+    let running =
+        pinetboot_nfs::start(NfsConfig { observer: told.clone(), ..config() }, two.clone()).unwrap();
     let mut client = Client::connect(running.port());
     let address = client.stream.local_addr().unwrap();
-    let file = nfs::FileSystem::root(&MemoryTree::new(0));
+    let file = pinetboot_nfs::FileSystem::root(&MemoryTree::new(0));
     let of = |export| Handles::new(KEY).seal(export, &file);
     let refused = |procedure: u32, why: &str, export: &str| {
         format!("HandleRefused {{ client: {address}, procedure: {procedure}, why: {why}, export: {export} }}")

@@ -1,7 +1,7 @@
 //! Files and directories: what the procedures of NFSv3 do.
 
 use nfs3_types::nfs3::*;
-use pinetboot::nfs::{Export, OneExport};
+use pinetboot_nfs::{Export, OneExport};
 
 use crate::nfs_client::{Client, mode};
 use crate::world::{MIB, export, serve, world};

@@ -1,7 +1,7 @@
-//! Serves one directory over NFSv3, the simplest use of [`pinetboot::nfs`]. Takes root.
+//! Serves one directory over NFSv3, the simplest use of [`pinetboot_nfs`]. Takes root.
 //!
 //! ```text
-//! sudo cargo run --release --example nfs -- DIRECTORY STATE [PORT]
+//! sudo cargo run --release -p pinetboot-nfs --example nfs -- DIRECTORY STATE [PORT]
 //! sudo nfs-ls 'nfs://127.0.0.1/?nfsport=PORT&mountport=PORT'
 //! ```
 
@@ -10,7 +10,7 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use pinetboot::nfs::{self, DirectoryTree, Event, Export, Handles, NfsConfig, Observer, OneExport, Portmap};
+use pinetboot_nfs::{DirectoryTree, Event, Export, Handles, NfsConfig, Observer, OneExport, Portmap};
 
 /// Writes down what happens.
 struct Printer;
@@ -41,7 +41,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         observer: Arc::new(Printer),
         ..NfsConfig::new(Handles::load(Path::new(&state))?)
     };
-    let running = nfs::start(config, Arc::new(OneExport::new(export)))?;
+    let running = pinetboot_nfs::start(config, Arc::new(OneExport::new(export)))?;
     println!("ready nfs {}", running.port());
     loop {
         std::thread::park();

@@ -7,12 +7,12 @@ use rustix::event::epoll::{self, EventFlags};
 use rustix::io::Errno;
 
 use super::{MOST_HELD, Shared, Source};
-use crate::nfs::connection::{Connection, Found};
-use crate::nfs::datagrams::Datagrams;
-use crate::nfs::observe::{Closing, Trouble};
-use crate::nfs::record::Record;
-use crate::nfs::reply::Reply;
-use crate::nfs::service::{Message, Transport};
+use crate::connection::{Connection, Found};
+use crate::datagrams::Datagrams;
+use crate::observe::{Closing, Trouble};
+use crate::record::Record;
+use crate::reply::Reply;
+use crate::service::{Message, Transport};
 
 /// What a worker works with.
 pub(super) struct Worker<'a> {

@@ -15,7 +15,7 @@ use rustix::fs::{RawDir, SeekFrom, seek};
 use rustix::io;
 use rustix::rand::{GetRandomFlags, getrandom};
 
-use crate::nfs::file_system::{Entry, FileId, Place};
+use crate::file_system::{Entry, FileId, Place};
 
 /// One client's way through one directory.
 #[derive(Debug)]

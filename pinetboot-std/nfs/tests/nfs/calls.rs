@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use nfs3_types::nfs3::*;
 use nfs3_types::xdr_codec::{Pack, Unpack, Void};
-use pinetboot::nfs::{self, Export, MemoryTree, NfsConfig, OneExport, Portmap};
+use pinetboot_nfs::{Export, MemoryTree, NfsConfig, OneExport, Portmap};
 
 use crate::nfs_client::{self, Client, entry};
 use crate::world::{MIB, config, export, serve, world};
@@ -35,14 +35,14 @@ fn a_second_remove_of_the_same_call_is_answered_like_the_first_even_on_a_new_con
 #[test]
 fn the_write_verifier_is_another_after_a_restart_and_handles_are_the_same() {
     let exports = Arc::new(OneExport::new(export(1, "/")));
-    let running = nfs::start(config(), exports.clone()).unwrap();
+    let running = pinetboot_nfs::start(config(), exports.clone()).unwrap();
     let mut client = Client::connect(running.port());
     let root = client.mount("/").unwrap();
     let file = client.make(&root, "file");
     let before = client.write(&file, 0, b"x", stable_how::UNSTABLE).unwrap().verf;
     assert_eq!(client.commit(&file).unwrap(), before);
     drop(running);
-    let running = nfs::start(config(), exports).unwrap();
+    let running = pinetboot_nfs::start(config(), exports).unwrap();
     let mut client = Client::connect(running.port());
     assert_ne!(client.commit(&file).unwrap(), before);
 }
@@ -88,7 +88,8 @@ fn what_is_not_here_is_said_so() {
 #[test]
 fn datagrams_are_answered_too_and_with_no_more_than_fits() {
     let running =
-        nfs::start(NfsConfig { udp: true, ..config() }, Arc::new(OneExport::new(export(1, "/")))).unwrap();
+        pinetboot_nfs::start(NfsConfig { udp: true, ..config() }, Arc::new(OneExport::new(export(1, "/"))))
+            .unwrap();
     let mut client = Client::connect(running.port());
     let root = client.mount("/").unwrap();
     let file = client.make(&root, "file");
@@ -134,6 +135,6 @@ fn stopping_ends_connections_and_frees_the_port() {
     drop(running);
     assert_eq!(client.stream.read(&mut [0; 1]).unwrap_or(0), 0);
     let config = NfsConfig { port, portmap: Portmap::Off, ..config() };
-    let again = nfs::start(config, Arc::new(OneExport::new(export(1, "/")))).unwrap();
+    let again = pinetboot_nfs::start(config, Arc::new(OneExport::new(export(1, "/")))).unwrap();
     assert_eq!(again.port(), port);
 }

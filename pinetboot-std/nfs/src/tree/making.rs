@@ -13,7 +13,7 @@ use super::attributes::{attributes, status};
 use super::identity::modes_are_exact;
 use super::open_files::OpenFile;
 use super::{DirectoryTree, changes, kernel};
-use crate::nfs::file_system::{Caller, Found, Result};
+use crate::file_system::{Caller, Found, Result};
 
 impl DirectoryTree {
     /// What has just been made under a name: its id, the attributes it should have, and a place among the open files.

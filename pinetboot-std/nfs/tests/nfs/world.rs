@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use nfs3_types::nfs3::nfs_fh3;
-use pinetboot::nfs::{
-    self, Absent, Event, Export, Exports, Handles, MemoryTree, MountError, MountErrorKind, NfsConfig,
-    Observer, OneExport, Permission, Portmap, Running,
+use pinetboot_nfs::{
+    Absent, Event, Export, Exports, Handles, MemoryTree, MountError, MountErrorKind, NfsConfig, Observer,
+    OneExport, Permission, Portmap, Running,
 };
 
 use crate::nfs_client::Client;
@@ -33,7 +33,7 @@ pub(crate) fn config() -> NfsConfig {
 }
 
 pub(crate) fn serve(exports: impl Exports + 'static) -> Running {
-    nfs::start(config(), Arc::new(exports)).unwrap()
+    pinetboot_nfs::start(config(), Arc::new(exports)).unwrap()
 }
 
 /// A server of one export, a client of it, and its root.

@@ -1,4 +1,4 @@
-//! An NFSv3 server, for the root file systems of machines that boot from the network. Usable without the rest.
+//! An NFSv3 server, for the root file systems of machines that boot from the network.
 //!
 //! RFC 1813 (NFS version 3, MOUNT), RFC 5531 (RPC), RFC 4506 (XDR), RFC 1833 (portmapper), over TCP and UDP. One way from the
 //! wire to the file and back:
@@ -14,6 +14,8 @@
 //! NFSACL side protocol; clients are told that these programs are not available. AUTH_SYS believes what a client says:
 //! root on any machine of the network may say any user. A source port below 1024, which is asked for, keeps out the other users
 //! of a client, and no more. What a client gets is for [`Exports`] to bound.
+
+#![deny(unsafe_code)]
 
 mod arguments;
 mod connection;
@@ -48,7 +50,7 @@ pub use self::handle::{Handles, load_key};
 pub use self::memory::MemoryTree;
 pub use self::observe::{
     CallRefusal, CallRefused, Closing, Connected, Disconnected, Event, FirstRead, HandleRefusal,
-    HandleRefused, MountRefused, Mounted, Observer, Trouble, Unmounted,
+    HandleRefused, MountRefused, MountStatus, Mounted, Observer, Trouble, Unmounted,
 };
 pub use self::offline::Offline;
 pub use self::tree::{DirectoryTree, OpenError};

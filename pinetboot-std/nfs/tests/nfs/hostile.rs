@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use nfs3_types::nfs3::*;
 use nfs3_types::xdr_codec::Opaque;
-use pinetboot::nfs::{self, Handles};
+use pinetboot_nfs::Handles;
 
 use crate::nfs_client::{Client, mode};
 use crate::world::{KEY, MIB, Two, eventually, export, serve, world};
@@ -52,7 +52,7 @@ fn forged_handles_are_refused() {
 fn a_client_that_is_not_permitted_gets_nothing_with_a_good_handle() {
     let closed = Arc::new(export(2, "/closed"));
     let two = Two(Arc::new(export(1, "/")), closed, true.into());
-    let root = nfs::FileSystem::root(&*two.1.tree);
+    let root = pinetboot_nfs::FileSystem::root(&*two.1.tree);
     let running = serve(two);
     let mut client = Client::connect(running.port());
     let handle = Handles::new(KEY).seal(2, &root);

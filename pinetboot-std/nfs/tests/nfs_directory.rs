@@ -14,7 +14,7 @@ use std::sync::Arc;
 use nfs_client::{Client, mode};
 use nfs3_types::nfs3::*;
 use nix::sched::{CloneFlags, unshare};
-use pinetboot::nfs::{self, DirectoryTree, Export, Handles, NfsConfig, OneExport, Portmap, Running};
+use pinetboot_nfs::{DirectoryTree, Export, Handles, NfsConfig, OneExport, Portmap, Running};
 use tempfile::TempDir;
 
 /// A directory that is served, and a client of it that acts as root.
@@ -58,7 +58,7 @@ fn serve(directory: &Path, root_squash: bool) -> Running {
     let export = Export { id: 1, path: "/".into(), tree: Arc::new(tree), read_only: false, root_squash };
     let (listen, portmap) = (Ipv4Addr::LOCALHOST, Portmap::Off);
     let config = NfsConfig { listen, port: 0, portmap, ..NfsConfig::new(Handles::new([7; 16])) };
-    nfs::start(config, Arc::new(OneExport::new(export))).unwrap()
+    pinetboot_nfs::start(config, Arc::new(OneExport::new(export))).unwrap()
 }
 
 /// As a kernel does: from a source port below 1024, which the server asks for unless it is told otherwise.

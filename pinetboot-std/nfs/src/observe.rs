@@ -3,12 +3,11 @@
 //! A call that is carried out has no event, but for the first READ over a connection. Each call that is refused has one, and
 //! a hostile client may send many: an observer that writes them down has to bound what it writes.
 
+use std::fmt;
 use std::io;
 use std::net::SocketAddrV4;
 use std::path::Path;
 use std::time::Duration;
-
-use nfs3_types::mount::mountstat3;
 
 /// Is told what happens, by the thread on which it happens, with no lock of the server held. The client waits meanwhile.
 ///
@@ -109,9 +108,31 @@ pub struct MountRefused<'a> {
     /// The path as the client named it: any bytes, up to a record full of them.
     pub path: &'a Path,
     /// The status that the client was told.
-    pub status: mountstat3,
+    pub status: MountStatus,
     /// The reason, for an operator.
     pub why: &'a str,
+}
+
+/// The status with which MOUNT refuses a directory (RFC 1813, section 5.1.5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum MountStatus {
+    /// No directory of that name is exported, or there (`MNT3ERR_NOENT`).
+    NotFound,
+    /// The client may not mount the directory, or not yet, or asks for a version that has no handles (`MNT3ERR_ACCES`).
+    Denied,
+    /// The path leads through a file that is no directory (`MNT3ERR_NOTDIR`).
+    NotDirectory,
+    /// The path leads upwards (`MNT3ERR_INVAL`).
+    Invalid,
+    /// The path or a name in it is too long (`MNT3ERR_NAMETOOLONG`).
+    NameTooLong,
+    /// The file system takes the server for another user than root (`MNT3ERR_PERM`).
+    NotPermitted,
+    /// The file system fails on the way to the directory (`MNT3ERR_IO`).
+    Io,
+    /// The export could not be made ready (`MNT3ERR_SERVERFAULT`).
+    Failed,
 }
 
 /// Directories that a client has unmounted, by what it says.
@@ -242,4 +263,69 @@ pub enum Trouble<'a> {
 
 impl Observer for () {
     fn observe(&self, _: &Event<'_>) {}
+}
+
+/// The reason, for an operator: a clause without a full stop. So for [`CallRefused`] and [`Trouble`].
+impl fmt::Display for Closing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Client => f.write_str("closed by the client"),
+            Self::Broken(error) => write!(f, "broken: {error}"),
+            Self::RecordTooLong => f.write_str("a record is longer than any call"),
+            Self::Idle => f.write_str("no call for six minutes"),
+            Self::Stuck => f.write_str("the client took no answer for a minute"),
+            Self::MadeRoom => f.write_str("the idlest, where another needed its place"),
+            Self::Memory => f.write_str("all clients together hold too much memory"),
+            Self::Panicked => f.write_str("a call met a bug of the server"),
+            Self::Stopped => f.write_str("the server stops"),
+        }
+    }
+}
+
+impl fmt::Display for CallRefused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { program, version, procedure, .. } = self;
+        match self.why {
+            CallRefusal::RpcVersion(version) => write!(f, "RPC version {version} is not served, only 2"),
+            CallRefusal::NoSuchProgram => write!(f, "the program {program} is not served on this port"),
+            CallRefusal::NoSuchVersion { low, high } => {
+                match *program {
+                    nfs3_types::nfs3::PROGRAM => f.write_str("NFS ")?,
+                    nfs3_types::mount::PROGRAM => f.write_str("MOUNT ")?,
+                    _ => {}
+                }
+                write!(f, "version {version} is not served, only {low} to {high}")
+            }
+            CallRefusal::NoSuchProcedure => write!(f, "there is no procedure {procedure}"),
+            CallRefusal::GarbageArguments => f.write_str("the arguments are not those of the procedure"),
+            CallRefusal::BadCredentials => f.write_str("the credentials are not those of AUTH_SYS"),
+            CallRefusal::Flavor(flavor) => {
+                write!(f, "credentials of flavor {flavor} are not accepted, only AUTH_NONE and AUTH_SYS")
+            }
+            CallRefusal::PortNotReserved => {
+                f.write_str("the source port is above 1023, so any user of that host may have sent the call")
+            }
+            CallRefusal::UdpOff => f.write_str("NFS is not served over UDP"),
+        }
+    }
+}
+
+impl fmt::Display for Trouble<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Accept(error) => {
+                write!(f, "cannot accept a connection: {error}; the idlest one was closed")
+            }
+            Self::Serve { peer, error } => write!(f, "cannot serve {peer}: {error}"),
+            Self::Arm(error) => write!(f, "a connection is not attended to any more: epoll: {error}"),
+            Self::Wait(error) => write!(f, "a worker ends: epoll: {error}"),
+            Self::Memory { peer, held } => {
+                write!(f, "all clients together hold {held} bytes; the connection of {peer} is closed")
+            }
+            Self::Unregister(error) => {
+                write!(f, "the system's portmapper goes on telling of a server that is gone: {error}")
+            }
+            Self::Panicked => f.write_str("a thread panicked, and goes on with the next call"),
+        }
+    }
 }

@@ -7,7 +7,7 @@ use nfs3_types::nfs3::{
 use nfs3_types::xdr_codec::{Pack, Void};
 
 use super::{Arguments, Garbage, Reply, Request, Target};
-use crate::nfs::file_system::Result;
+use crate::file_system::Result;
 
 type Answer<T> = core::result::Result<T, Garbage>;
 

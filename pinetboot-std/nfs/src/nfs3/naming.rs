@@ -9,7 +9,7 @@ use nfs3_types::nfs3::{
 };
 
 use super::{Arguments, Garbage, Request, Target, component, name};
-use crate::nfs::file_system::{FileSystem, Found, Result};
+use crate::file_system::{FileSystem, Found, Result};
 
 type Answer<T> = core::result::Result<T, Garbage>;
 

@@ -13,7 +13,7 @@ use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, Uid, setfsgid, setfsuid};
 use rustix::thread::set_thread_groups;
 
-use crate::nfs::file_system::{Caller, Result};
+use crate::file_system::{Caller, Result};
 
 /// From here on this thread acts as `caller`.
 pub(super) fn act_as(caller: &Caller) -> Result<()> {
