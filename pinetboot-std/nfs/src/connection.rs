@@ -14,10 +14,11 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
+use super::message::Programs;
 use super::observe::Closing;
 use super::record::{Next, Record, Records};
 use super::reply::Reply;
-use super::service::{MOST_MESSAGE, Programs};
+use super::service::MOST_MESSAGE;
 
 /// A connection.
 #[derive(Debug)]

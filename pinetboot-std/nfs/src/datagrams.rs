@@ -10,7 +10,7 @@ use nix::sys::socket::{
     ControlMessage, ControlMessageOwned, MsgFlags, SockaddrIn, recvmsg, sendmsg, setsockopt, sockopt,
 };
 
-use super::service::Programs;
+use super::message::Programs;
 
 /// A socket.
 #[derive(Debug)]

@@ -24,6 +24,7 @@ mod export;
 mod file_system;
 mod handle;
 mod memory;
+mod message;
 mod mount;
 mod nfs3;
 mod observe;
@@ -55,10 +56,11 @@ pub use self::observe::{
 pub use self::offline::Offline;
 pub use self::tree::{DirectoryTree, OpenError};
 
+use self::message::Programs;
 use self::portmap::Mappings;
 use self::register::Registered;
 use self::server::Server;
-use self::service::{Programs, Service};
+use self::service::Service;
 
 /// Where to answer, whom, and whom to tell.
 #[derive(Clone)]

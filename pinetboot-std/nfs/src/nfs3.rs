@@ -20,9 +20,9 @@ use super::arguments::{Arguments, Garbage};
 use super::export::{Absent, Export, Exports, Permission};
 use super::file_system::{Caller, FileId, Found, Result};
 use super::handle::Handles;
+use super::message::Transport;
 use super::observe::{CallRefusal, CallRefused, Event, FirstRead, HandleRefusal, HandleRefused, Observer};
 use super::reply::Reply;
-use super::service::Transport;
 use super::write_verifier::WriteVerifier;
 
 pub(super) use nfs3_types::nfs3::{PROGRAM, VERSION};

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use super::export::Exports;
+use super::message::{Message, Programs, Transport};
 use super::portmap::Mappings;
 use super::record::{Next, Record, Records};
 use super::reply::Reply;
-use super::service::{MOST_MESSAGE, Message, Programs, Service, Transport};
+use super::service::{MOST_MESSAGE, Service};
 use super::{NfsConfig, PORTMAP_PORT};
 
 /// Answers messages that someone else carries.

@@ -6,11 +6,11 @@
 
 use nfs3_types::portmap::{IPPROTO_TCP, IPPROTO_UDP, mapping};
 use nfs3_types::xdr_codec::List;
+use nfs3_types::{mount, nfs3};
 
 use super::arguments::Arguments;
 use super::observe::CallRefusal;
 use super::reply::Reply;
-use super::{mount, nfs3};
 
 pub(super) use nfs3_types::portmap::{PROGRAM, VERSION};
 

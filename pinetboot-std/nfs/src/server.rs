@@ -23,8 +23,9 @@ use rustix::io::Errno;
 
 use super::connection::Connection;
 use super::datagrams::Datagrams;
+use super::message::Programs;
 use super::observe::{Closing, Connected, Disconnected, Event, Trouble};
-use super::service::{Programs, Service};
+use super::service::Service;
 use worker::Worker;
 
 /// A server as it runs; ends when dropped.

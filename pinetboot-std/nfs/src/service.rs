@@ -1,14 +1,13 @@
 //! From a message that came in to the message that goes out: which program is called, and has the call come before?
 
-use std::net::SocketAddrV4;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use rustix::io;
 
 use super::NfsConfig;
 use super::export::Exports;
 use super::handle::Handles;
+use super::message::{Message, Programs, Transport};
 use super::mount::{self, Mounts};
 use super::nfs3;
 use super::observe::{CallRefusal, CallRefused, Event, Observer};
@@ -29,37 +28,6 @@ pub(super) struct Service {
     observer: Arc<dyn Observer>,
     insecure: bool,
     udp: bool,
-}
-
-/// Which programs answer on a port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Programs {
-    /// The portmapper.
-    Portmap,
-    /// NFS and MOUNT.
-    Files,
-}
-
-/// How a message came.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Transport<'a> {
-    /// In a stream, by a client that proved its address. Whether a READ over the same connection has succeeded.
-    Tcp { has_read: &'a AtomicBool },
-    /// In a datagram, whose source may be made up.
-    Udp,
-}
-
-/// A message that came in.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Message<'a> {
-    /// From whom.
-    pub(super) client: SocketAddrV4,
-    /// How.
-    pub(super) transport: Transport<'a>,
-    /// To which port.
-    pub(super) programs: Programs,
-    /// What it is.
-    pub(super) bytes: &'a [u8],
 }
 
 impl Service {

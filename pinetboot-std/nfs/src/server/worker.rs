@@ -9,10 +9,10 @@ use rustix::io::Errno;
 use super::{MOST_HELD, Shared, Source};
 use crate::connection::{Connection, Found};
 use crate::datagrams::Datagrams;
+use crate::message::{Message, Transport};
 use crate::observe::{Closing, Trouble};
 use crate::record::Record;
 use crate::reply::Reply;
-use crate::service::{Message, Transport};
 
 /// What a worker works with.
 pub(super) struct Worker<'a> {
