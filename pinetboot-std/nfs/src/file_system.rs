@@ -1,7 +1,7 @@
 //! What the procedures of NFSv3 stand on: a file system, as a trait.
 //!
 //! A directory of this machine is one ([`DirectoryTree`](super::DirectoryTree)), a tree in memory another
-//! ([`MemoryTree`](super::MemoryTree), for tests). Types with RFC 1813's names are those of the codec, so that nothing is
+//! (`MemoryTree`, with the feature `testing`). Types with RFC 1813's names are those of the codec, so that nothing is
 //! converted on its way. Every method may be called from many threads at once and may block.
 
 use core::fmt;

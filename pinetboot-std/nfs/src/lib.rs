@@ -9,6 +9,7 @@
 //!
 //! [`start`] runs one for some [`Exports`]; [`OneExport`] of a [`DirectoryTree`] is the simplest. Another kind of file system
 //! stands behind [`FileSystem`] without the procedures knowing. What happens is told to an [`Observer`], and nowhere else.
+//! The feature `testing` has a file system in memory, and the server without a network.
 //!
 //! Deliberately not here: file locking (NLM; mount with `nolock`, as kernels do for their root), NFSv4, RPCSEC_GSS, and the
 //! NFSACL side protocol; clients are told that these programs are not available. AUTH_SYS believes what a client says:
@@ -23,11 +24,13 @@ mod datagrams;
 mod export;
 mod file_system;
 mod handle;
+#[cfg(feature = "testing")]
 mod memory;
 mod message;
 mod mount;
 mod nfs3;
 mod observe;
+#[cfg(feature = "testing")]
 mod offline;
 mod portmap;
 mod record;
@@ -48,11 +51,13 @@ use std::sync::Arc;
 pub use self::export::{Absent, Export, Exports, MountError, MountErrorKind, OneExport, Permission};
 pub use self::file_system::{Caller, Entry, FileId, FileSystem, Found, Listed, Place, Result, Usage};
 pub use self::handle::{Handles, load_key};
+#[cfg(feature = "testing")]
 pub use self::memory::MemoryTree;
 pub use self::observe::{
     CallRefusal, CallRefused, Closing, Connected, Disconnected, Event, FirstRead, HandleRefusal,
     HandleRefused, MountRefused, MountStatus, Mounted, Observer, Trouble, Unmounted,
 };
+#[cfg(feature = "testing")]
 pub use self::offline::Offline;
 pub use self::tree::{DirectoryTree, OpenError};
 
