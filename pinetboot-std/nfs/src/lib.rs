@@ -248,3 +248,8 @@ impl core::error::Error for StartError {}
 
 const NFS_PORT: u16 = 2049;
 const PORTMAP_PORT: u16 = 111;
+
+// So that its example compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
