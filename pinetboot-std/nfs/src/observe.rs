@@ -329,3 +329,21 @@ impl fmt::Display for Trouble<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    #[test]
+    fn a_refused_version_says_of_what() {
+        let client = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 1023);
+        let said = |program, why| CallRefused { client, program, version: 4, procedure: 0, why }.to_string();
+        let version = CallRefusal::NoSuchVersion { low: 3, high: 3 };
+        assert_eq!(said(100_003, version), "NFS version 4 is not served, only 3 to 3");
+        assert_eq!(said(100_005, version), "MOUNT version 4 is not served, only 3 to 3");
+        assert_eq!(said(100_000, version), "version 4 is not served, only 3 to 3");
+        assert_eq!(said(100_003, CallRefusal::RpcVersion(3)), "RPC version 3 is not served, only 2");
+    }
+}
