@@ -1,15 +1,20 @@
 //! What the procedures of NFSv3 stand on: a file system, as a trait.
 //!
 //! A directory of this machine is one ([`DirectoryTree`](super::DirectoryTree)), a tree in memory another
-//! (`MemoryTree`, with the feature `testing`). Types with RFC 1813's names are those of the codec, so that nothing is
-//! converted on its way. Every method may be called from many threads at once and may block.
+//! (`MemoryTree`, with the feature `testing`). The types are RFC 1813's, by names of this crate: those
+//! of the codec end where the procedures do. Every method may be called from many threads at once and may block.
+
+mod attributes;
+mod changes;
+mod error;
+mod rights;
 
 use core::fmt;
 
-use nfs3_types::nfs3::{createhow3, fattr3, mknoddata3, nfsstat3, sattr3, stable_how};
-
-/// Errors are the protocol's own: there is no better list of what may go wrong here.
-pub type Result<T> = core::result::Result<T, nfsstat3>;
+pub use self::attributes::{Attributes, Device, FileKind, Time};
+pub use self::changes::{CreateHow, Node, SetAttributes, SetTime, Stable};
+pub use self::error::{FsError, Result};
+pub use self::rights::Rights;
 
 /// A file system that can be served.
 ///
@@ -23,22 +28,22 @@ pub trait FileSystem: Send + Sync {
     ///
     /// # Errors
     ///
-    /// `NFS3ERR_STALE` if there is no such file any more; this one is common to all methods.
-    fn attributes(&self, file: &FileId) -> Result<fattr3>;
+    /// [`FsError::Stale`] if there is no such file any more; this one is common to all methods.
+    fn attributes(&self, file: &FileId) -> Result<Attributes>;
 
-    /// Which of the `ACCESS3_` bits in `wanted` the caller would be granted.
+    /// Which of the rights in `wanted` the caller would be granted.
     ///
     /// # Errors
     ///
     /// Of the file system; a permission denied is an answer, not an error.
-    fn access(&self, caller: &Caller, file: &FileId, wanted: u32) -> Result<u32>;
+    fn access(&self, caller: &Caller, file: &FileId, wanted: Rights) -> Result<Rights>;
 
     /// Changes attributes.
     ///
     /// # Errors
     ///
     /// Of the file system.
-    fn set_attributes(&self, caller: &Caller, file: &FileId, changes: &sattr3) -> Result<()>;
+    fn set_attributes(&self, caller: &Caller, file: &FileId, changes: &SetAttributes) -> Result<()>;
 
     /// The file of this name. `..` of the root is the root.
     ///
@@ -51,7 +56,7 @@ pub trait FileSystem: Send + Sync {
     ///
     /// # Errors
     ///
-    /// `NFS3ERR_INVAL` if it is none.
+    /// [`FsError::Invalid`] if it is none.
     fn read_link(&self, caller: &Caller, link: &FileId) -> Result<Vec<u8>>;
 
     /// Reads from `offset` on until `into` is full or the file ends; how many bytes that were. The owner of a file may
@@ -67,14 +72,7 @@ pub trait FileSystem: Send + Sync {
     /// # Errors
     ///
     /// Of the file system.
-    fn write(
-        &self,
-        caller: &Caller,
-        file: &FileId,
-        offset: u64,
-        data: &[u8],
-        stable: stable_how,
-    ) -> Result<()>;
+    fn write(&self, caller: &Caller, file: &FileId, offset: u64, data: &[u8], stable: Stable) -> Result<()>;
 
     /// Makes what was written without `stable` durable.
     ///
@@ -88,14 +86,20 @@ pub trait FileSystem: Send + Sync {
     /// # Errors
     ///
     /// Of the file system.
-    fn create(&self, caller: &Caller, dir: &FileId, name: &[u8], how: &createhow3) -> Result<Found>;
+    fn create(&self, caller: &Caller, dir: &FileId, name: &[u8], how: &CreateHow) -> Result<Found>;
 
     /// Makes a directory.
     ///
     /// # Errors
     ///
     /// Of the file system.
-    fn make_directory(&self, caller: &Caller, dir: &FileId, name: &[u8], with: &sattr3) -> Result<Found>;
+    fn make_directory(
+        &self,
+        caller: &Caller,
+        dir: &FileId,
+        name: &[u8],
+        with: &SetAttributes,
+    ) -> Result<Found>;
 
     /// Makes a symbolic link to `target`, which may be anything.
     ///
@@ -108,15 +112,22 @@ pub trait FileSystem: Send + Sync {
         dir: &FileId,
         name: &[u8],
         target: &[u8],
-        with: &sattr3,
+        with: &SetAttributes,
     ) -> Result<Found>;
 
     /// Makes a device, a FIFO or a socket.
     ///
     /// # Errors
     ///
-    /// `NFS3ERR_BADTYPE` if it is to be none of these.
-    fn make_node(&self, caller: &Caller, dir: &FileId, name: &[u8], what: &mknoddata3) -> Result<Found>;
+    /// [`FsError::BadKind`] if there are no such files here.
+    fn make_node(
+        &self,
+        caller: &Caller,
+        dir: &FileId,
+        name: &[u8],
+        node: Node,
+        with: &SetAttributes,
+    ) -> Result<Found>;
 
     /// Removes anything but a directory.
     ///
@@ -234,13 +245,13 @@ pub struct Found {
     /// Which file it is.
     pub id: FileId,
     /// Its attributes.
-    pub attributes: fattr3,
+    pub attributes: Attributes,
 }
 
 /// One entry of a directory.
 #[derive(Debug)]
 pub struct Entry<'a> {
-    /// The file's number within its file system, as in [`fattr3::fileid`].
+    /// The file's number within its file system, as in [`Attributes::file_number`].
     pub file_number: u64,
     /// Its name, `.` and `..` among them.
     pub name: &'a [u8],

@@ -9,8 +9,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use nfs3_types::nfs3::{NFS3_FHSIZE, nfs_fh3};
-use nfs3_types::xdr_codec::Opaque;
+use nfs3_types::nfs3::NFS3_FHSIZE;
 use rustix::rand::{GetRandomFlags, getrandom};
 use siphasher::sip::SipHasher24;
 
@@ -38,11 +37,11 @@ impl Handles {
         load_key(&directory.join(KEY_FILE)).map(Self::new)
     }
 
-    /// The handle of a file of an export.
+    /// The handle of a file of an export: 64 bytes at most.
     #[must_use]
-    pub fn seal(&self, export: u32, file: &FileId) -> nfs_fh3 {
+    pub fn seal(&self, export: u32, file: &FileId) -> Vec<u8> {
         let (handle, len) = self.sealed(export, file);
-        nfs_fh3 { data: Opaque::owned(handle.into_iter().take(len).collect()) }
+        handle.into_iter().take(len).collect()
     }
 
     /// The same, for many in a row; the bytes behind the length mean nothing.
@@ -139,7 +138,7 @@ mod tests {
     fn opens_only_what_it_sealed() {
         let handles = Handles::new([7; 16]);
         let file = FileId::new(b"some file").unwrap();
-        let handle = handles.seal(5, &file).data.into_owned();
+        let handle = handles.seal(5, &file);
         assert_eq!(handles.open(&handle), Some((5, file)));
         for bit in 0..handle.len() * 8 {
             let mut forged = handle.clone();
@@ -155,7 +154,7 @@ mod tests {
     #[test]
     fn the_longest_handle_fits() {
         let handle = Handles::new([7; 16]).seal(u32::MAX, &FileId::new(&[0xff; FileId::MAX_LEN]).unwrap());
-        assert!(handle.data.len() <= NFS3_FHSIZE);
+        assert!(handle.len() <= NFS3_FHSIZE);
     }
 
     #[test]
@@ -163,7 +162,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let file = FileId::new(b"some file").unwrap();
         let handle = Handles::load(directory.path()).unwrap().seal(1, &file);
-        assert_eq!(Handles::load(directory.path()).unwrap().open(&handle.data), Some((1, file)));
+        assert_eq!(Handles::load(directory.path()).unwrap().open(&handle), Some((1, file)));
         let names: Vec<_> =
             fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(names, [KEY_FILE]);

@@ -49,7 +49,10 @@ use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, UdpSocket};
 use std::sync::Arc;
 
 pub use self::export::{Absent, Export, Exports, MountError, MountErrorKind, OneExport, Permission};
-pub use self::file_system::{Caller, Entry, FileId, FileSystem, Found, Listed, Place, Result, Usage};
+pub use self::file_system::{
+    Attributes, Caller, CreateHow, Device, Entry, FileId, FileKind, FileSystem, Found, FsError, Listed, Node,
+    Place, Result, Rights, SetAttributes, SetTime, Stable, Time, Usage,
+};
 pub use self::handle::{Handles, load_key};
 #[cfg(feature = "testing")]
 pub use self::memory::MemoryTree;

@@ -5,12 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
-use nfs3_types::nfs3::{
-    createhow3, fattr3, ftype3, mknoddata3, nfsstat3, nfstime3, sattr3, set_atime, set_gid3, set_mode3,
-    set_mtime, set_size3, set_uid3, specdata3, stable_how,
+use super::file_system::{
+    Attributes, Caller, CreateHow, Device, Entry, FileId, FileKind, FileSystem, Found, FsError, Listed, Node,
+    Place, Result, Rights, SetAttributes, SetTime, Stable, Time, Usage,
 };
-
-use super::file_system::{Caller, Entry, FileId, FileSystem, Found, Listed, Place, Result, Usage};
 
 /// A tree, empty at first.
 #[derive(Debug)]
@@ -22,14 +20,14 @@ pub struct MemoryTree {
 
 #[derive(Debug)]
 struct Nodes {
-    by_number: HashMap<u64, Node>,
+    by_number: HashMap<u64, Inode>,
     next: u64,
     used: usize,
 }
 
 #[derive(Debug)]
-struct Node {
-    attributes: fattr3,
+struct Inode {
+    attributes: Attributes,
     content: Content,
 }
 
@@ -54,7 +52,7 @@ impl MemoryTree {
     pub fn new(room: usize) -> Self {
         let mut nodes = Nodes { by_number: HashMap::new(), next: ROOT, used: 0 };
         let directory = Content::Directory { entries: BTreeMap::new(), parent: ROOT };
-        nodes.add(ftype3::NF3DIR, 0o755, &Caller::ROOT, directory);
+        nodes.add(FileKind::Directory, 0o755, &Caller::ROOT, directory);
         Self { nodes: Mutex::new(nodes), room, failing: AtomicUsize::new(0) }
     }
 
@@ -66,11 +64,7 @@ impl MemoryTree {
     fn with<T>(&self, id: &FileId, act: impl FnOnce(&mut Nodes, u64) -> Result<T>) -> Result<T> {
         let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
         let number = number(id)?;
-        if nodes.by_number.contains_key(&number) {
-            act(&mut nodes, number)
-        } else {
-            Err(nfsstat3::NFS3ERR_STALE)
-        }
+        if nodes.by_number.contains_key(&number) { act(&mut nodes, number) } else { Err(FsError::Stale) }
     }
 
     fn make(
@@ -78,16 +72,16 @@ impl MemoryTree {
         caller: &Caller,
         dir: &FileId,
         name: &[u8],
-        kind: ftype3,
-        with: &sattr3,
+        kind: FileKind,
+        with: &SetAttributes,
         content: Content,
     ) -> Result<Found> {
         self.with(dir, |nodes, dir| {
             if nodes.by_number.len() * BYTES_PER_FILE >= self.room {
-                return Err(nfsstat3::NFS3ERR_NOSPC);
+                return Err(FsError::NoSpace);
             }
             if nodes.entries(dir)?.contains_key(name) {
-                return Err(nfsstat3::NFS3ERR_EXIST);
+                return Err(FsError::Exists);
             }
             let number = nodes.add(kind, 0o644, caller, content);
             nodes.enter(dir, name, number)?;
@@ -102,15 +96,15 @@ impl FileSystem for MemoryTree {
         id(ROOT)
     }
 
-    fn attributes(&self, file: &FileId) -> Result<fattr3> {
+    fn attributes(&self, file: &FileId) -> Result<Attributes> {
         self.with(file, |nodes, file| Ok(nodes.found(file)?.attributes))
     }
 
-    fn access(&self, _: &Caller, file: &FileId, wanted: u32) -> Result<u32> {
-        self.with(file, |_, _| Ok(wanted & 0x3f))
+    fn access(&self, _: &Caller, file: &FileId, wanted: Rights) -> Result<Rights> {
+        self.with(file, |_, _| Ok(wanted))
     }
 
-    fn set_attributes(&self, _: &Caller, file: &FileId, changes: &sattr3) -> Result<()> {
+    fn set_attributes(&self, _: &Caller, file: &FileId, changes: &SetAttributes) -> Result<()> {
         self.with(file, |nodes, file| nodes.change(file, changes, self.room))
     }
 
@@ -128,7 +122,7 @@ impl FileSystem for MemoryTree {
     fn read_link(&self, _: &Caller, link: &FileId) -> Result<Vec<u8>> {
         self.with(link, |nodes, link| match &nodes.node(link)?.content {
             Content::Link(target) => Ok(target.clone()),
-            _ => Err(nfsstat3::NFS3ERR_INVAL),
+            _ => Err(FsError::Invalid),
         })
     }
 
@@ -143,14 +137,14 @@ impl FileSystem for MemoryTree {
         })
     }
 
-    fn write(&self, _: &Caller, file: &FileId, offset: u64, data: &[u8], _: stable_how) -> Result<()> {
+    fn write(&self, _: &Caller, file: &FileId, offset: u64, data: &[u8], _: Stable) -> Result<()> {
         self.with(file, |nodes, file| {
-            let begin = usize::try_from(offset).map_err(|_| nfsstat3::NFS3ERR_FBIG)?;
-            let end = begin.checked_add(data.len()).ok_or(nfsstat3::NFS3ERR_FBIG)?;
+            let begin = usize::try_from(offset).map_err(|_| FsError::TooLarge)?;
+            let end = begin.checked_add(data.len()).ok_or(FsError::TooLarge)?;
             if nodes.bytes(file)?.len() < end {
                 nodes.resize(file, end, self.room)?;
             }
-            let place = nodes.bytes(file)?.get_mut(begin..end).ok_or(nfsstat3::NFS3ERR_FBIG)?;
+            let place = nodes.bytes(file)?.get_mut(begin..end).ok_or(FsError::TooLarge)?;
             place.copy_from_slice(data);
             nodes.touch(file);
             Ok(())
@@ -160,31 +154,31 @@ impl FileSystem for MemoryTree {
     fn commit(&self, file: &FileId, _: u64, _: u32) -> Result<()> {
         let fewer = |left: usize| left.checked_sub(1);
         if self.failing.fetch_update(Ordering::SeqCst, Ordering::SeqCst, fewer).is_ok() {
-            return Err(nfsstat3::NFS3ERR_IO);
+            return Err(FsError::Io);
         }
         self.with(file, |nodes, file| nodes.bytes(file).map(|_| ()))
     }
 
-    fn create(&self, caller: &Caller, dir: &FileId, name: &[u8], how: &createhow3) -> Result<Found> {
-        let nothing = sattr3::default();
+    fn create(&self, caller: &Caller, dir: &FileId, name: &[u8], how: &CreateHow) -> Result<Found> {
+        let nothing = SetAttributes::default();
         let (with, verifier) = match how {
-            createhow3::UNCHECKED(with) | createhow3::GUARDED(with) => (with, None),
-            createhow3::EXCLUSIVE(verifier) => (&nothing, Some(verifier.0)),
+            CreateHow::Unchecked(with) | CreateHow::Guarded(with) => (with, None),
+            CreateHow::Exclusive(verifier) => (&nothing, Some(*verifier)),
         };
         let content = Content::File { bytes: Vec::new(), verifier };
-        match self.make(caller, dir, name, ftype3::NF3REG, with, content) {
-            Err(nfsstat3::NFS3ERR_EXIST) => self.with(dir, |nodes, dir| {
+        match self.make(caller, dir, name, FileKind::Regular, with, content) {
+            Err(FsError::Exists) => self.with(dir, |nodes, dir| {
                 let there = nodes.named(dir, name)?.node;
                 let Content::File { verifier: kept, .. } = &nodes.node(there)?.content else {
-                    return Err(nfsstat3::NFS3ERR_EXIST);
+                    return Err(FsError::Exists);
                 };
                 match how {
-                    createhow3::UNCHECKED(with) => {
-                        let size = sattr3 { size: with.size, ..sattr3::default() };
+                    CreateHow::Unchecked(with) => {
+                        let size = SetAttributes { size: with.size, ..SetAttributes::default() };
                         nodes.change(there, &size, self.room)?;
                     }
-                    createhow3::EXCLUSIVE(_) if *kept == verifier => {}
-                    _ => return Err(nfsstat3::NFS3ERR_EXIST),
+                    CreateHow::Exclusive(_) if *kept == verifier => {}
+                    _ => return Err(FsError::Exists),
                 }
                 nodes.found(there)
             }),
@@ -192,9 +186,15 @@ impl FileSystem for MemoryTree {
         }
     }
 
-    fn make_directory(&self, caller: &Caller, dir: &FileId, name: &[u8], with: &sattr3) -> Result<Found> {
+    fn make_directory(
+        &self,
+        caller: &Caller,
+        dir: &FileId,
+        name: &[u8],
+        with: &SetAttributes,
+    ) -> Result<Found> {
         let content = Content::Directory { entries: BTreeMap::new(), parent: number(dir)? };
-        self.make(caller, dir, name, ftype3::NF3DIR, with, content)
+        self.make(caller, dir, name, FileKind::Directory, with, content)
     }
 
     fn make_symlink(
@@ -203,22 +203,28 @@ impl FileSystem for MemoryTree {
         dir: &FileId,
         name: &[u8],
         target: &[u8],
-        with: &sattr3,
+        with: &SetAttributes,
     ) -> Result<Found> {
-        self.make(caller, dir, name, ftype3::NF3LNK, with, Content::Link(target.into()))
+        self.make(caller, dir, name, FileKind::Symlink, with, Content::Link(target.into()))
     }
 
-    fn make_node(&self, caller: &Caller, dir: &FileId, name: &[u8], what: &mknoddata3) -> Result<Found> {
-        let (kind, with, device) = match what {
-            mknoddata3::NF3CHR(of) => (ftype3::NF3CHR, &of.dev_attributes, of.spec.clone()),
-            mknoddata3::NF3BLK(of) => (ftype3::NF3BLK, &of.dev_attributes, of.spec.clone()),
-            mknoddata3::NF3SOCK(with) => (ftype3::NF3SOCK, with, specdata3::default()),
-            mknoddata3::NF3FIFO(with) => (ftype3::NF3FIFO, with, specdata3::default()),
-            mknoddata3::default => return Err(nfsstat3::NFS3ERR_BADTYPE),
+    fn make_node(
+        &self,
+        caller: &Caller,
+        dir: &FileId,
+        name: &[u8],
+        node: Node,
+        with: &SetAttributes,
+    ) -> Result<Found> {
+        let (kind, device) = match node {
+            Node::CharacterDevice(device) => (FileKind::CharacterDevice, device),
+            Node::BlockDevice(device) => (FileKind::BlockDevice, device),
+            Node::Socket => (FileKind::Socket, Device::default()),
+            Node::Fifo => (FileKind::Fifo, Device::default()),
         };
         let made = self.make(caller, dir, name, kind, with, Content::Other)?;
         self.with(&made.id, |nodes, node| {
-            nodes.node(node)?.attributes.rdev = device;
+            nodes.node(node)?.attributes.device = device;
             nodes.found(node)
         })
     }
@@ -227,7 +233,7 @@ impl FileSystem for MemoryTree {
         self.with(dir, |nodes, dir| {
             let node = nodes.named(dir, name)?.node;
             if matches!(nodes.node(node)?.content, Content::Directory { .. }) {
-                return Err(nfsstat3::NFS3ERR_ISDIR);
+                return Err(FsError::IsDirectory);
             }
             nodes.leave(dir, name)
         })
@@ -237,7 +243,7 @@ impl FileSystem for MemoryTree {
         self.with(dir, |nodes, dir| {
             let node = nodes.named(dir, name)?.node;
             if !nodes.entries(node)?.is_empty() {
-                return Err(nfsstat3::NFS3ERR_NOTEMPTY);
+                return Err(FsError::NotEmpty);
             }
             nodes.leave(dir, name)
         })
@@ -249,20 +255,20 @@ impl FileSystem for MemoryTree {
             let moved = nodes.named(from_dir, from.1)?.node;
             let is_directory = matches!(nodes.node(moved)?.content, Content::Directory { .. });
             if is_directory && nodes.is_within(to_dir, moved)? {
-                return Err(nfsstat3::NFS3ERR_INVAL);
+                return Err(FsError::Invalid);
             }
             match nodes.named(to_dir, to.1) {
                 Ok(there) if there.node == moved => return Ok(()),
                 Ok(there) => match (&nodes.node(there.node)?.content, is_directory) {
                     (Content::Directory { entries, .. }, true) if !entries.is_empty() => {
-                        return Err(nfsstat3::NFS3ERR_NOTEMPTY);
+                        return Err(FsError::NotEmpty);
                     }
-                    (Content::Directory { .. }, false) => return Err(nfsstat3::NFS3ERR_ISDIR),
+                    (Content::Directory { .. }, false) => return Err(FsError::IsDirectory),
                     (Content::Directory { .. }, true) => nodes.leave(to_dir, to.1)?,
-                    (_, true) => return Err(nfsstat3::NFS3ERR_NOTDIR),
+                    (_, true) => return Err(FsError::NotDirectory),
                     (_, false) => nodes.leave(to_dir, to.1)?,
                 },
-                Err(nfsstat3::NFS3ERR_NOENT) => {}
+                Err(FsError::NotFound) => {}
                 Err(status) => return Err(status),
             }
             nodes.enter(to_dir, to.1, moved)?;
@@ -278,10 +284,10 @@ impl FileSystem for MemoryTree {
         self.with(file, |nodes, file| {
             let dir = number(dir)?;
             if matches!(nodes.node(file)?.content, Content::Directory { .. }) {
-                return Err(nfsstat3::NFS3ERR_ISDIR);
+                return Err(FsError::IsDirectory);
             }
             if nodes.entries(dir)?.contains_key(name) {
-                return Err(nfsstat3::NFS3ERR_EXIST);
+                return Err(FsError::Exists);
             }
             nodes.enter(dir, name, file)
         })
@@ -330,38 +336,38 @@ impl FileSystem for MemoryTree {
 }
 
 impl Nodes {
-    fn node(&mut self, number: u64) -> Result<&mut Node> {
-        self.by_number.get_mut(&number).ok_or(nfsstat3::NFS3ERR_STALE)
+    fn node(&mut self, number: u64) -> Result<&mut Inode> {
+        self.by_number.get_mut(&number).ok_or(FsError::Stale)
     }
 
     fn found(&mut self, number: u64) -> Result<Found> {
-        let attributes = self.node(number)?.attributes.clone();
+        let attributes = self.node(number)?.attributes;
         Ok(Found { id: id(number), attributes })
     }
 
     fn entries(&mut self, dir: u64) -> Result<&mut BTreeMap<Vec<u8>, Name>> {
         match &mut self.node(dir)?.content {
             Content::Directory { entries, .. } => Ok(entries),
-            _ => Err(nfsstat3::NFS3ERR_NOTDIR),
+            _ => Err(FsError::NotDirectory),
         }
     }
 
     fn parent(&mut self, dir: u64) -> Result<u64> {
         match &self.node(dir)?.content {
             Content::Directory { parent, .. } => Ok(*parent),
-            _ => Err(nfsstat3::NFS3ERR_NOTDIR),
+            _ => Err(FsError::NotDirectory),
         }
     }
 
     fn named(&mut self, dir: u64, name: &[u8]) -> Result<Name> {
-        self.entries(dir)?.get(name).copied().ok_or(nfsstat3::NFS3ERR_NOENT)
+        self.entries(dir)?.get(name).copied().ok_or(FsError::NotFound)
     }
 
     fn bytes(&mut self, file: u64) -> Result<&mut Vec<u8>> {
         match &mut self.node(file)?.content {
             Content::File { bytes, .. } => Ok(bytes),
-            Content::Directory { .. } => Err(nfsstat3::NFS3ERR_ISDIR),
-            _ => Err(nfsstat3::NFS3ERR_INVAL),
+            Content::Directory { .. } => Err(FsError::IsDirectory),
+            _ => Err(FsError::Invalid),
         }
     }
 
@@ -378,26 +384,26 @@ impl Nodes {
         }
     }
 
-    fn add(&mut self, kind: ftype3, mode: u32, caller: &Caller, content: Content) -> u64 {
+    fn add(&mut self, kind: FileKind, mode: u32, caller: &Caller, content: Content) -> u64 {
         let number = self.next;
         self.next += 1;
         let size = if let Content::Link(target) = &content { target.len() as u64 } else { 0 };
-        let attributes = fattr3 {
-            type_: kind,
+        let now = Time::from(SystemTime::now());
+        let attributes = Attributes {
+            kind,
             mode,
-            nlink: if kind == ftype3::NF3DIR { 1 } else { 0 },
+            links: if kind == FileKind::Directory { 1 } else { 0 },
             uid: caller.uid,
             gid: caller.gid,
             size,
             used: size,
-            rdev: specdata3::default(),
-            fsid: 0,
-            fileid: number,
-            atime: now(),
-            mtime: now(),
-            ctime: now(),
+            device: Device::default(),
+            file_number: number,
+            accessed: now,
+            modified: now,
+            changed: now,
         };
-        self.by_number.insert(number, Node { attributes, content });
+        self.by_number.insert(number, Inode { attributes, content });
         number
     }
 
@@ -406,17 +412,17 @@ impl Nodes {
         self.next += 1;
         self.entries(dir)?.insert(name.into(), Name { node, cookie });
         self.touch(dir);
-        self.node(node)?.attributes.nlink += 1;
+        self.node(node)?.attributes.links += 1;
         Ok(())
     }
 
     fn leave(&mut self, dir: u64, name: &[u8]) -> Result<()> {
-        let Name { node, .. } = self.entries(dir)?.remove(name).ok_or(nfsstat3::NFS3ERR_NOENT)?;
+        let Name { node, .. } = self.entries(dir)?.remove(name).ok_or(FsError::NotFound)?;
         self.touch(dir);
         let gone = self.node(node)?;
-        gone.attributes.nlink -= 1;
-        let last = if gone.attributes.type_ == ftype3::NF3DIR { 1 } else { 0 };
-        if gone.attributes.nlink <= last {
+        gone.attributes.links -= 1;
+        let last = if gone.attributes.kind == FileKind::Directory { 1 } else { 0 };
+        if gone.attributes.links <= last {
             if let Content::File { bytes, .. } = &gone.content {
                 self.used -= bytes.len();
             }
@@ -428,7 +434,7 @@ impl Nodes {
     fn resize(&mut self, file: u64, size: usize, room: usize) -> Result<()> {
         let others = self.used - self.bytes(file)?.len();
         if others.checked_add(size).is_none_or(|used| used > room) {
-            return Err(nfsstat3::NFS3ERR_NOSPC);
+            return Err(FsError::NoSpace);
         }
         self.bytes(file)?.resize(size, 0);
         self.used = others + size;
@@ -437,26 +443,20 @@ impl Nodes {
         Ok(())
     }
 
-    fn change(&mut self, file: u64, changes: &sattr3, room: usize) -> Result<()> {
-        if let set_size3::Some(size) = changes.size {
-            self.resize(file, usize::try_from(size).map_err(|_| nfsstat3::NFS3ERR_FBIG)?, room)?;
+    fn change(&mut self, file: u64, changes: &SetAttributes, room: usize) -> Result<()> {
+        if let Some(size) = changes.size {
+            self.resize(file, usize::try_from(size).map_err(|_| FsError::TooLarge)?, room)?;
         }
         self.touch(file);
         let attributes = &mut self.node(file)?.attributes;
-        if let set_mode3::Some(mode) = changes.mode {
-            attributes.mode = mode & 0o7777;
+        attributes.mode = changes.mode.map_or(attributes.mode, |mode| mode & 0o7777);
+        attributes.uid = changes.uid.unwrap_or(attributes.uid);
+        attributes.gid = changes.gid.unwrap_or(attributes.gid);
+        if let SetTime::To(time) = changes.accessed {
+            attributes.accessed = time;
         }
-        if let set_uid3::Some(uid) = changes.uid {
-            attributes.uid = uid;
-        }
-        if let set_gid3::Some(gid) = changes.gid {
-            attributes.gid = gid;
-        }
-        if let set_atime::SET_TO_CLIENT_TIME(time) = changes.atime {
-            attributes.atime = time;
-        }
-        if let set_mtime::SET_TO_CLIENT_TIME(time) = changes.mtime {
-            attributes.mtime = time;
+        if let SetTime::To(time) = changes.modified {
+            attributes.modified = time;
         }
         Ok(())
     }
@@ -464,7 +464,8 @@ impl Nodes {
     /// It has been changed now.
     fn touch(&mut self, number: u64) {
         if let Ok(node) = self.node(number) {
-            (node.attributes.mtime, node.attributes.ctime) = (now(), now());
+            let now = Time::from(SystemTime::now());
+            (node.attributes.modified, node.attributes.changed) = (now, now);
         }
     }
 }
@@ -474,11 +475,7 @@ fn id(number: u64) -> FileId {
 }
 
 fn number(id: &FileId) -> Result<u64> {
-    id.as_bytes().try_into().map(u64::from_be_bytes).map_err(|_| nfsstat3::NFS3ERR_STALE)
-}
-
-fn now() -> nfstime3 {
-    SystemTime::now().try_into().unwrap_or_default()
+    id.as_bytes().try_into().map(u64::from_be_bytes).map_err(|_| FsError::Stale)
 }
 
 const ROOT: u64 = 1;

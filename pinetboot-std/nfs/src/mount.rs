@@ -13,11 +13,11 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use nfs3_types::mount::{MNTPATHLEN, fhandle3, mountres3, mountres3_ok, mountstat3};
-use nfs3_types::nfs3::{ftype3, nfs_fh3, nfsstat3};
+use nfs3_types::xdr_codec::Opaque;
 
 use super::arguments::Arguments;
 use super::export::{Exports, MountError, MountErrorKind, Permission};
-use super::file_system::Caller;
+use super::file_system::{Caller, FileKind, FsError};
 use super::handle::Handles;
 use super::observe::{
     CallRefusal, CallRefused, Event, MountRefused, MountStatus, Mounted, Observer, Unmounted,
@@ -89,7 +89,10 @@ impl Request<'_> {
             Ok((export, handle)) => {
                 self.mounts.add(*client.ip(), path);
                 self.observer.observe(&Event::Mounted(Mounted { client, path, export }));
-                mountres3::Ok(mountres3_ok { fhandle: fhandle3(handle.data), auth_flavors: vec![AUTH_SYS] })
+                mountres3::Ok(mountres3_ok {
+                    fhandle: fhandle3(Opaque::owned(handle)),
+                    auth_flavors: vec![AUTH_SYS],
+                })
             }
             Err(Refusal { status, why }) => {
                 let refused = MountRefused { client, path, status, why: &why };
@@ -100,7 +103,7 @@ impl Request<'_> {
     }
 
     /// The handle of the export, or of a directory in it.
-    fn open(&self, path: &Path) -> Result<(u32, nfs_fh3), Refusal> {
+    fn open(&self, path: &Path) -> Result<(u32, Vec<u8>), Refusal> {
         let client = *self.client.ip();
         if self.version != 3 {
             let why = "the client asks for a handle of NFS version 2, and only version 3 is served";
@@ -124,10 +127,11 @@ impl Request<'_> {
             let Component::Normal(name) = component else {
                 return Err(Refusal::new(MountStatus::Invalid, "the path leads upwards"));
             };
-            let found = export.tree.lookup(&Caller::ROOT, &dir, name.as_bytes()).map_err(|status| {
-                Refusal::new(mount_status(status), format!("{}: {status}", name.display()))
-            })?;
-            if found.attributes.type_ != ftype3::NF3DIR {
+            let found = export
+                .tree
+                .lookup(&Caller::ROOT, &dir, name.as_bytes())
+                .map_err(|error| Refusal::new(mount_status(error), format!("{}: {error}", name.display())))?;
+            if found.attributes.kind != FileKind::Directory {
                 let why = format!("{} is not a directory", name.display());
                 return Err(Refusal::new(MountStatus::NotDirectory, why));
             }
@@ -214,14 +218,14 @@ fn path(bytes: &[u8]) -> &Path {
     Path::new(if bytes.is_empty() { OsStr::new("/") } else { OsStr::from_bytes(bytes) })
 }
 
-fn mount_status(status: nfsstat3) -> MountStatus {
-    match status {
-        nfsstat3::NFS3ERR_PERM => MountStatus::NotPermitted,
-        nfsstat3::NFS3ERR_NOENT => MountStatus::NotFound,
-        nfsstat3::NFS3ERR_ACCES => MountStatus::Denied,
-        nfsstat3::NFS3ERR_NOTDIR => MountStatus::NotDirectory,
-        nfsstat3::NFS3ERR_INVAL => MountStatus::Invalid,
-        nfsstat3::NFS3ERR_NAMETOOLONG => MountStatus::NameTooLong,
+fn mount_status(error: FsError) -> MountStatus {
+    match error {
+        FsError::NotOwner => MountStatus::NotPermitted,
+        FsError::NotFound => MountStatus::NotFound,
+        FsError::Denied => MountStatus::Denied,
+        FsError::NotDirectory => MountStatus::NotDirectory,
+        FsError::Invalid => MountStatus::Invalid,
+        FsError::NameTooLong => MountStatus::NameTooLong,
         _ => MountStatus::Io,
     }
 }

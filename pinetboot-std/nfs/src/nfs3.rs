@@ -6,6 +6,7 @@ mod content;
 mod listing;
 mod naming;
 mod showing;
+mod wire;
 
 use std::net::SocketAddrV4;
 use std::sync::Arc;
@@ -15,10 +16,11 @@ use nfs3_types::nfs3::{
     Nfs3Option, Nfs3Result, fattr3, nfs_fh3, nfsstat3, post_op_attr, post_op_fh3, pre_op_attr, wcc_attr,
     wcc_data,
 };
+use nfs3_types::xdr_codec::Opaque;
 
 use super::arguments::{Arguments, Garbage};
 use super::export::{Absent, Export, Exports, Permission};
-use super::file_system::{Caller, FileId, Found, Result};
+use super::file_system::{Attributes, Caller, FileId, Found};
 use super::handle::Handles;
 use super::message::Transport;
 use super::observe::{CallRefusal, CallRefused, Event, FirstRead, HandleRefusal, HandleRefused, Observer};
@@ -26,6 +28,8 @@ use super::reply::Reply;
 use super::write_verifier::WriteVerifier;
 
 pub(super) use nfs3_types::nfs3::{PROGRAM, VERSION};
+
+type Result<T> = core::result::Result<T, nfsstat3>;
 
 /// One call, and what is needed to carry it out.
 pub(super) struct Request<'a> {
@@ -168,7 +172,7 @@ impl Request<'_> {
     }
 
     fn handle(&self, target: &Target, found: &Found) -> nfs_fh3 {
-        self.handles.seal(target.export.id, &found.id)
+        nfs_fh3 { data: Opaque::owned(self.handles.seal(target.export.id, &found.id)) }
     }
 
     fn new_handle(&self, target: &Target, found: &Found) -> post_op_fh3 {
@@ -178,12 +182,12 @@ impl Request<'_> {
 
 impl Target {
     fn attributes(&self) -> Result<fattr3> {
-        self.export.tree.attributes(&self.id).map(|attributes| self.seen(attributes))
+        let attributes = self.export.tree.attributes(&self.id).map_err(wire::status)?;
+        Ok(self.seen(&attributes))
     }
 
-    /// One export is one file system, whatever it is made of.
-    fn seen(&self, attributes: fattr3) -> fattr3 {
-        fattr3 { fsid: self.export.id.into(), ..attributes }
+    fn seen(&self, attributes: &Attributes) -> fattr3 {
+        wire::attributes(attributes, self.export.id)
     }
 
     fn after(&self) -> post_op_attr {
@@ -194,8 +198,8 @@ impl Target {
         self.export.tree.attributes(&self.id).map_or(Nfs3Option::None, |attributes| {
             Nfs3Option::Some(wcc_attr {
                 size: attributes.size,
-                mtime: attributes.mtime,
-                ctime: attributes.ctime,
+                mtime: wire::time(attributes.modified),
+                ctime: wire::time(attributes.changed),
             })
         })
     }

@@ -22,21 +22,20 @@ use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use nfs3_types::nfs3::{
-    ACCESS3_DELETE, ACCESS3_EXECUTE, ACCESS3_EXTEND, ACCESS3_LOOKUP, ACCESS3_MODIFY, ACCESS3_READ,
-    createhow3, devicedata3, fattr3, ftype3, mknoddata3, nfsstat3, sattr3, set_mode3, set_size3, stable_how,
-};
 use rustix::fs::{self, Access, AtFlags, FileType, Mode, OFlags};
 use rustix::io::{self, Errno};
 
-use self::attributes::status;
+use self::attributes::refusal;
 pub use self::error::OpenError;
 use self::identity::{act_as, act_as_root};
 use self::kernel::MountId;
 use self::listing::Listings;
 use self::making::{initial, mode};
 use self::open_files::{OpenFile, OpenFiles};
-use super::file_system::{Caller, Entry, FileId, FileSystem, Found, Listed, Place, Result, Usage};
+use super::file_system::{
+    Attributes, Caller, CreateHow, Device, Entry, FileId, FileKind, FileSystem, Found, FsError, Listed, Node,
+    Place, Result, Rights, SetAttributes, Stable, Usage,
+};
 
 /// A directory and all that is in it.
 #[derive(Debug)]
@@ -90,20 +89,20 @@ impl DirectoryTree {
         act_as(caller)?;
         match any_of.iter().any(|&access| kernel::allows(file.as_fd(), access)) {
             true => Ok(()),
-            false => Err(nfsstat3::NFS3ERR_ACCES),
+            false => Err(FsError::Denied),
         }
     }
 
-    fn change(&self, caller: &Caller, id: &FileId, file: &OpenFile, changes: &sattr3) -> Result<()> {
-        if let set_size3::Some(size) = changes.size {
+    fn change(&self, caller: &Caller, id: &FileId, file: &OpenFile, changes: &SetAttributes) -> Result<()> {
+        if let Some(size) = changes.size {
             self.may_use(caller, id, file, &[Access::WRITE_OK])?;
             let writer = self.writer(id, file)?;
             act_as(caller)?;
-            fs::ftruncate(writer, size).map_err(status)?;
+            fs::ftruncate(writer, size).map_err(refusal)?;
         }
         if changes::beside_size(changes) {
             act_as(caller)?;
-            changes::apply(file.as_fd(), changes).map_err(status)?;
+            changes::apply(file.as_fd(), changes).map_err(refusal)?;
         }
         Ok(())
     }
@@ -121,30 +120,34 @@ impl FileSystem for DirectoryTree {
         self.root_id
     }
 
-    fn attributes(&self, id: &FileId) -> Result<fattr3> {
+    fn attributes(&self, id: &FileId) -> Result<Attributes> {
         let file = self.file(id)?;
         self.stat(id, &file)
     }
 
-    fn access(&self, caller: &Caller, id: &FileId, wanted: u32) -> Result<u32> {
+    fn access(&self, caller: &Caller, id: &FileId, wanted: Rights) -> Result<Rights> {
         let file = self.file(id)?;
         let attributes = self.stat(id, &file)?;
         act_as(caller)?;
-        let directory = attributes.type_ == ftype3::NF3DIR;
-        let mut granted = 0;
-        for (access, bits) in [
-            (Access::READ_OK, ACCESS3_READ),
-            (Access::WRITE_OK, ACCESS3_MODIFY | ACCESS3_EXTEND | if directory { ACCESS3_DELETE } else { 0 }),
-            (Access::EXEC_OK, if directory { ACCESS3_LOOKUP } else { ACCESS3_EXECUTE }),
+        let directory = attributes.kind == FileKind::Directory;
+        let mut granted = Rights::NONE;
+        for (access, rights) in [
+            (Access::READ_OK, Rights::READ),
+            (
+                Access::WRITE_OK,
+                Rights::MODIFY | Rights::EXTEND | if directory { Rights::DELETE } else { Rights::NONE },
+            ),
+            (Access::EXEC_OK, if directory { Rights::LOOKUP } else { Rights::EXECUTE }),
         ] {
-            if wanted & bits != 0 && kernel::allows(file.as_fd(), access) {
-                granted |= wanted & bits;
+            let asked = wanted & rights;
+            if asked != Rights::NONE && kernel::allows(file.as_fd(), access) {
+                granted |= asked;
             }
         }
         Ok(granted)
     }
 
-    fn set_attributes(&self, caller: &Caller, id: &FileId, changes: &sattr3) -> Result<()> {
+    fn set_attributes(&self, caller: &Caller, id: &FileId, changes: &SetAttributes) -> Result<()> {
         let file = self.file(id)?;
         self.change(caller, id, &file, changes)
     }
@@ -157,8 +160,8 @@ impl FileSystem for DirectoryTree {
             b".." => self.parent(dir_id, &dir),
             _ => self.open_name(&dir, &name),
         };
-        let place = place.map_err(status)?;
-        let found = self.found(place.as_fd()).map_err(status)?;
+        let place = place.map_err(refusal)?;
+        let found = self.found(place.as_fd()).map_err(refusal)?;
         self.files.keep(found.id, OpenFile::place(place));
         Ok(found)
     }
@@ -168,8 +171,8 @@ impl FileSystem for DirectoryTree {
         match fs::readlinkat(&*file, c"", Vec::new()) {
             Ok(target) => Ok(target.into_bytes()),
             // What readlink(2) says of anything but a link.
-            Err(Errno::NOENT) => Err(nfsstat3::NFS3ERR_INVAL),
-            Err(error) => Err(status(error)),
+            Err(Errno::NOENT) => Err(FsError::Invalid),
+            Err(error) => Err(refusal(error)),
         }
     }
 
@@ -187,25 +190,18 @@ impl FileSystem for DirectoryTree {
                 Ok(0) => break,
                 Ok(read) => done += read,
                 Err(Errno::INTR) => {}
-                Err(error) => return Err(status(error)),
+                Err(error) => return Err(refusal(error)),
             }
         }
         Ok(done)
     }
 
-    fn write(
-        &self,
-        caller: &Caller,
-        id: &FileId,
-        offset: u64,
-        data: &[u8],
-        stable: stable_how,
-    ) -> Result<()> {
+    fn write(&self, caller: &Caller, id: &FileId, offset: u64, data: &[u8], stable: Stable) -> Result<()> {
         let file = self.file(id)?;
         self.may_use(caller, id, &file, &[Access::WRITE_OK])?;
         let writer = self.writer(id, &file)?;
         if offset.checked_add(data.len() as u64).is_none_or(|end| end > MOST_OFFSET) {
-            return Err(nfsstat3::NFS3ERR_FBIG);
+            return Err(FsError::TooLarge);
         }
         // As the caller, since whether a set-id bit stays depends on who writes.
         act_as(caller)?;
@@ -214,67 +210,74 @@ impl FileSystem for DirectoryTree {
             match io::pwrite(writer, rest, offset + done as u64) {
                 Ok(written) => done += written,
                 Err(Errno::INTR) => {}
-                Err(error) => return Err(status(error)),
+                Err(error) => return Err(refusal(error)),
             }
         }
         match stable {
-            stable_how::UNSTABLE => Ok(()),
-            stable_how::DATA_SYNC => fs::fdatasync(writer).map_err(status),
-            stable_how::FILE_SYNC => fs::fsync(writer).map_err(status),
+            Stable::Unstable => Ok(()),
+            Stable::DataSync => fs::fdatasync(writer).map_err(refusal),
+            Stable::FileSync => fs::fsync(writer).map_err(refusal),
         }
     }
 
     fn commit(&self, id: &FileId, _: u64, _: u32) -> Result<()> {
         let file = self.file(id)?;
         // Whatever it is opened for: where nothing was written, on an overlay, opening for writing would make a copy.
-        fs::fsync(self.reader(id, &file)?).map_err(status)
+        fs::fsync(self.reader(id, &file)?).map_err(refusal)
     }
 
-    fn create(&self, caller: &Caller, dir: &FileId, name: &[u8], how: &createhow3) -> Result<Found> {
+    fn create(&self, caller: &Caller, dir: &FileId, name: &[u8], how: &CreateHow) -> Result<Found> {
         let dir = self.file(dir)?;
         let name = c_string(name)?;
         act_as(caller)?;
         let (with, guarded) = match how {
-            createhow3::EXCLUSIVE(verifier) => {
-                let file = self.create_exclusive(&dir, &name, *verifier).map_err(status)?;
-                return self.finish(caller, file, &sattr3::default());
+            CreateHow::Exclusive(verifier) => {
+                let file = self.create_exclusive(&dir, &name, *verifier).map_err(refusal)?;
+                return self.finish(caller, file, &SetAttributes::default());
             }
-            createhow3::GUARDED(with) => (with, true),
-            createhow3::UNCHECKED(with) => (with, false),
+            CreateHow::Guarded(with) => (with, true),
+            CreateHow::Unchecked(with) => (with, false),
         };
         match self.create_new(&dir, &name, mode(with, 0o666)) {
             // A new file has no size to be cut to, unless to be made longer.
             Ok(fd) => {
-                let size = if with.size == set_size3::Some(0) { set_size3::None } else { with.size };
-                let with = initial(&sattr3 { size, ..with.clone() }, caller);
+                let size = with.size.filter(|&size| size != 0);
+                let with = initial(&SetAttributes { size, ..*with }, caller);
                 self.finish(caller, OpenFile::made(fd), &with)
             }
             Err(Errno::EXIST) if !guarded => {
-                let place = self.open_name(&dir, &name).map_err(status)?;
-                let there = self.found(place.as_fd()).map_err(status)?;
-                if there.attributes.type_ != ftype3::NF3REG {
-                    return Err(nfsstat3::NFS3ERR_EXIST);
+                let place = self.open_name(&dir, &name).map_err(refusal)?;
+                let there = self.found(place.as_fd()).map_err(refusal)?;
+                if there.attributes.kind != FileKind::Regular {
+                    return Err(FsError::Exists);
                 }
                 let file = self.files.keep(there.id, OpenFile::place(place));
-                self.change(caller, &there.id, &file, &sattr3 { size: with.size, ..sattr3::default() })?;
+                let size = SetAttributes { size: with.size, ..SetAttributes::default() };
+                self.change(caller, &there.id, &file, &size)?;
                 Ok(Found { id: there.id, attributes: self.stat(&there.id, &file)? })
             }
-            Err(error) => Err(status(error)),
+            Err(error) => Err(refusal(error)),
         }
     }
 
-    fn make_directory(&self, caller: &Caller, dir: &FileId, name: &[u8], with: &sattr3) -> Result<Found> {
+    fn make_directory(
+        &self,
+        caller: &Caller,
+        dir: &FileId,
+        name: &[u8],
+        with: &SetAttributes,
+    ) -> Result<Found> {
         let dir = self.file(dir)?;
         let name = c_string(name)?;
         act_as(caller)?;
-        fs::mkdirat(&*dir, &name, mode(with, 0o777)).map_err(status)?;
+        fs::mkdirat(&*dir, &name, mode(with, 0o777)).map_err(refusal)?;
         // mkdir(2) leaves the set-id and sticky bits to chmod(2).
         let found = self.made(&dir, &name, caller, &initial(with, caller))?;
         let set_group_id = found.attributes.mode & 0o2000; // inherited
         match with.mode {
-            set_mode3::Some(mode) if mode & 0o7000 & !set_group_id != 0 => {
-                let mode = set_mode3::Some(mode & 0o7777 | set_group_id);
-                self.set_attributes(caller, &found.id, &sattr3 { mode, ..sattr3::default() })?;
+            Some(mode) if mode & 0o7000 & !set_group_id != 0 => {
+                let mode = Some(mode & 0o7777 | set_group_id);
+                self.set_attributes(caller, &found.id, &SetAttributes { mode, ..SetAttributes::default() })?;
                 Ok(Found { attributes: self.attributes(&found.id)?, ..found })
             }
             _ => Ok(found),
@@ -287,30 +290,36 @@ impl FileSystem for DirectoryTree {
         dir: &FileId,
         name: &[u8],
         target: &[u8],
-        with: &sattr3,
+        with: &SetAttributes,
     ) -> Result<Found> {
         let dir = self.file(dir)?;
         let (name, target) = (c_string(name)?, c_string(target)?);
         act_as(caller)?;
-        fs::symlinkat(&target, &*dir, &name).map_err(status)?;
+        fs::symlinkat(&target, &*dir, &name).map_err(refusal)?;
         // A link's mode means nothing, and cannot be set.
-        let with = initial(&sattr3 { mode: set_mode3::None, ..with.clone() }, caller);
+        let with = initial(&SetAttributes { mode: None, ..*with }, caller);
         self.made(&dir, &name, caller, &with)
     }
 
-    fn make_node(&self, caller: &Caller, dir: &FileId, name: &[u8], what: &mknoddata3) -> Result<Found> {
+    fn make_node(
+        &self,
+        caller: &Caller,
+        dir: &FileId,
+        name: &[u8],
+        node: Node,
+        with: &SetAttributes,
+    ) -> Result<Found> {
         let dir = self.file(dir)?;
         let name = c_string(name)?;
-        let device = |device: &devicedata3| fs::makedev(device.spec.specdata1, device.spec.specdata2);
-        let (kind, with, device) = match what {
-            mknoddata3::NF3CHR(of) => (FileType::CharacterDevice, &of.dev_attributes, device(of)),
-            mknoddata3::NF3BLK(of) => (FileType::BlockDevice, &of.dev_attributes, device(of)),
-            mknoddata3::NF3SOCK(with) => (FileType::Socket, with, 0),
-            mknoddata3::NF3FIFO(with) => (FileType::Fifo, with, 0),
-            mknoddata3::default => return Err(nfsstat3::NFS3ERR_BADTYPE),
+        let number = |device: Device| fs::makedev(device.major, device.minor);
+        let (kind, device) = match node {
+            Node::CharacterDevice(device) => (FileType::CharacterDevice, number(device)),
+            Node::BlockDevice(device) => (FileType::BlockDevice, number(device)),
+            Node::Socket => (FileType::Socket, 0),
+            Node::Fifo => (FileType::Fifo, 0),
         };
         act_as(caller)?;
-        fs::mknodat(&*dir, &name, kind, mode(with, 0o666), device).map_err(status)?;
+        fs::mknodat(&*dir, &name, kind, mode(with, 0o666), device).map_err(refusal)?;
         self.made(&dir, &name, caller, &initial(with, caller))
     }
 
@@ -319,7 +328,7 @@ impl FileSystem for DirectoryTree {
         let name = c_string(name)?;
         act_as(caller)?;
         let id = kernel::of_name(dir.as_fd(), &name);
-        fs::unlinkat(&*dir, &name, AtFlags::empty()).map_err(status)?;
+        fs::unlinkat(&*dir, &name, AtFlags::empty()).map_err(refusal)?;
         if let Ok(id) = id {
             self.files.forget(&id);
         }
@@ -331,7 +340,7 @@ impl FileSystem for DirectoryTree {
         let name = c_string(name)?;
         act_as(caller)?;
         let id = kernel::of_name(dir.as_fd(), &name);
-        fs::unlinkat(&*dir, &name, AtFlags::REMOVEDIR).map_err(status)?;
+        fs::unlinkat(&*dir, &name, AtFlags::REMOVEDIR).map_err(refusal)?;
         if let Ok(id) = id {
             self.files.forget(&id);
         }
@@ -343,7 +352,7 @@ impl FileSystem for DirectoryTree {
         let (from_name, to_name) = (c_string(from.1)?, c_string(to.1)?);
         act_as(caller)?;
         self.forget_name(&to_dir, &to_name);
-        fs::renameat(&*from_dir, &from_name, &*to_dir, &to_name).map_err(status)
+        fs::renameat(&*from_dir, &from_name, &*to_dir, &to_name).map_err(refusal)
     }
 
     fn link(&self, caller: &Caller, id: &FileId, dir: &FileId, name: &[u8]) -> Result<()> {
@@ -352,7 +361,7 @@ impl FileSystem for DirectoryTree {
         act_as(caller)?;
         // By the descriptor itself it takes a privilege that the caller may not have.
         fs::linkat(fs::CWD, changes::path_of(file.as_fd()), &*dir, &name, AtFlags::SYMLINK_FOLLOW)
-            .map_err(status)
+            .map_err(refusal)
     }
 
     fn list(
@@ -364,14 +373,14 @@ impl FileSystem for DirectoryTree {
         take: &mut dyn FnMut(Entry<'_>) -> bool,
     ) -> Result<Listed> {
         let dir = self.file(id)?;
-        if self.stat(id, &dir)?.type_ != ftype3::NF3DIR {
-            return Err(nfsstat3::NFS3ERR_NOTDIR);
+        if self.stat(id, &dir)?.kind != FileKind::Directory {
+            return Err(FsError::NotDirectory);
         }
         let open = || self.open_by_id(id, OFlags::RDONLY | OFlags::DIRECTORY);
-        let mut listing = self.listings.begin(id, from, open).map_err(status)?;
+        let mut listing = self.listings.begin(id, from, open).map_err(refusal)?;
         act_as(caller)?;
         if !kernel::allows(dir.as_fd(), Access::READ_OK) {
-            return Err(nfsstat3::NFS3ERR_ACCES);
+            return Err(FsError::Denied);
         }
         let end = listing.each(|mut entry, name| {
             let up = entry.name == b"..";
@@ -383,12 +392,12 @@ impl FileSystem for DirectoryTree {
             }
             Ok(take(entry))
         });
-        let end = end.map_err(status)?;
+        let end = end.map_err(refusal)?;
         Ok(Listed { verifier: self.listings.finish(listing), end })
     }
 
     fn usage(&self) -> Result<Usage> {
-        let stat = fs::fstatvfs(&self.root).map_err(status)?;
+        let stat = fs::fstatvfs(&self.root).map_err(refusal)?;
         let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
         Ok(Usage {
             bytes: bytes(stat.f_blocks),
@@ -408,7 +417,7 @@ impl FileSystem for DirectoryTree {
 }
 
 fn c_string(name: &[u8]) -> Result<CString> {
-    CString::new(name).map_err(|_| nfsstat3::NFS3ERR_INVAL)
+    CString::new(name).map_err(|_| FsError::Invalid)
 }
 
 /// Files' offsets are signed in the kernel.

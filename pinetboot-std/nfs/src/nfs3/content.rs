@@ -6,8 +6,7 @@ use nfs3_types::nfs3::{
 };
 use nfs3_types::xdr_codec::{Pack, Void};
 
-use super::{Arguments, Garbage, Reply, Request, Target};
-use crate::file_system::Result;
+use super::{Arguments, Garbage, Reply, Request, Result, Target, wire};
 
 type Answer<T> = core::result::Result<T, Garbage>;
 
@@ -25,7 +24,7 @@ impl Request<'_> {
             if read.is_err() {
                 file_attributes = target.after();
             }
-            let read = read?;
+            let read = read.map_err(wire::status)?;
             room.get_mut(READ_HEAD + read..)
                 .unwrap_or_default()
                 .iter_mut()
@@ -76,7 +75,8 @@ impl Request<'_> {
                 return Ok(Nfs3Result::Err((status, COMMIT3resfail { file_wcc })));
             }
         };
-        let (committed, file_wcc) = target.changed(|| target.export.tree.commit(&target.id, offset, count));
+        let (committed, file_wcc) =
+            target.changed(|| target.export.tree.commit(&target.id, offset, count).map_err(wire::status));
         Ok(match committed {
             Ok(()) => Nfs3Result::Ok(COMMIT3resok { file_wcc, verf: self.write_verifier.now() }),
             Err(status) => {
@@ -90,7 +90,8 @@ impl Request<'_> {
 fn write(target: &Target, offset: u64, count: u32, stable: stable_how, data: &[u8]) -> Result<()> {
     let data =
         usize::try_from(count).ok().and_then(|count| data.get(..count)).ok_or(nfsstat3::NFS3ERR_INVAL)?;
-    target.export.tree.write(&target.caller, &target.id, offset, data, stable)
+    let (tree, stable) = (&target.export.tree, wire::stable(stable));
+    tree.write(&target.caller, &target.id, offset, data, stable).map_err(wire::status)
 }
 
 fn put_read(reply: &mut Reply, read: usize, short: bool, offset: u64, attributes: fattr3) {

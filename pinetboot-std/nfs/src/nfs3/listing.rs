@@ -5,8 +5,8 @@ use nfs3_types::nfs3::{
 };
 use nfs3_types::xdr_codec::Void;
 
-use super::{Arguments, Garbage, Reply, Request, Target};
-use crate::file_system::{Entry, Place, Result};
+use super::{Arguments, Garbage, Reply, Request, Result, Target, wire};
+use crate::file_system::{Entry, Place};
 
 impl Request<'_> {
     /// Both; `full` is READDIRPLUS. Entries are written as they come, until the client's limit is reached.
@@ -68,7 +68,8 @@ impl Request<'_> {
                 entries += 1;
             }
             !enough
-        })?;
+        });
+        let listed = listed.map_err(wire::status)?;
         if enough && entries == 0 {
             return Err(nfsstat3::NFS3ERR_TOOSMALL);
         }
@@ -86,7 +87,7 @@ impl Request<'_> {
         if full {
             match entry.found {
                 Some(found) => {
-                    reply.put(&post_op_attr::Some(dir.seen(found.attributes)));
+                    reply.put(&post_op_attr::Some(dir.seen(&found.attributes)));
                     let (handle, len) = self.handles.sealed(dir.export.id, &found.id);
                     reply.put(&true);
                     reply.put_opaque(handle.get(..len).unwrap_or_default());

@@ -4,12 +4,11 @@ use nfs3_types::nfs3::{
     CREATE3res, CREATE3resfail, CREATE3resok, LINK3res, LINK3resfail, LINK3resok, MKDIR3res, MKDIR3resfail,
     MKDIR3resok, MKNOD3res, MKNOD3resfail, MKNOD3resok, Nfs3Option, Nfs3Result, REMOVE3res, REMOVE3resfail,
     REMOVE3resok, RENAME3res, RENAME3resfail, RENAME3resok, RMDIR3res, RMDIR3resfail, RMDIR3resok,
-    SYMLINK3res, SYMLINK3resfail, SYMLINK3resok, createhow3, mknoddata3, nfsstat3, post_op_attr, post_op_fh3,
-    sattr3, wcc_data,
+    SYMLINK3res, SYMLINK3resfail, SYMLINK3resok, nfsstat3, post_op_attr, post_op_fh3, wcc_data,
 };
 
-use super::{Arguments, Garbage, Request, Target, component, name};
-use crate::file_system::{FileSystem, Found, Result};
+use super::{Arguments, Garbage, Request, Result, Target, component, name, wire};
+use crate::file_system::{self, FileSystem, Found, FsError};
 
 type Answer<T> = core::result::Result<T, Garbage>;
 
@@ -22,7 +21,7 @@ struct Made {
 impl Request<'_> {
     pub(super) fn create(&self, mut arguments: Arguments<'_>) -> Answer<CREATE3res> {
         let (dir, called) = (arguments.opaque()?, arguments.opaque()?);
-        let how: createhow3 = arguments.fixed()?;
+        let how = wire::create_how(&arguments.fixed()?);
         let Made { object, dir_wcc } =
             self.make(dir, called, |tree, dir, name| tree.create(&dir.caller, &dir.id, name, &how));
         Ok(match object {
@@ -33,7 +32,7 @@ impl Request<'_> {
 
     pub(super) fn make_directory(&self, mut arguments: Arguments<'_>) -> Answer<MKDIR3res> {
         let (dir, called) = (arguments.opaque()?, arguments.opaque()?);
-        let with: sattr3 = arguments.fixed()?;
+        let with = wire::changes(&arguments.fixed()?);
         let Made { object, dir_wcc } =
             self.make(dir, called, |tree, dir, name| tree.make_directory(&dir.caller, &dir.id, name, &with));
         Ok(match object {
@@ -44,12 +43,12 @@ impl Request<'_> {
 
     pub(super) fn make_symlink(&self, mut arguments: Arguments<'_>) -> Answer<SYMLINK3res> {
         let (dir, called) = (arguments.opaque()?, arguments.opaque()?);
-        let with: sattr3 = arguments.fixed()?;
+        let with = wire::changes(&arguments.fixed()?);
         let target = arguments.opaque()?;
         let Made { object, dir_wcc } = self.make(dir, called, |tree, dir, name| match target.len() {
-            0 => Err(nfsstat3::NFS3ERR_INVAL),
+            0 => Err(FsError::Invalid),
             1..=MOST_PATH => tree.make_symlink(&dir.caller, &dir.id, name, target, &with),
-            _ => Err(nfsstat3::NFS3ERR_NAMETOOLONG),
+            _ => Err(FsError::NameTooLong),
         });
         Ok(match object {
             Ok((obj, obj_attributes)) => Nfs3Result::Ok(SYMLINK3resok { obj, obj_attributes, dir_wcc }),
@@ -59,9 +58,11 @@ impl Request<'_> {
 
     pub(super) fn make_node(&self, mut arguments: Arguments<'_>) -> Answer<MKNOD3res> {
         let (dir, called) = (arguments.opaque()?, arguments.opaque()?);
-        let what: mknoddata3 = arguments.fixed()?;
-        let Made { object, dir_wcc } =
-            self.make(dir, called, |tree, dir, name| tree.make_node(&dir.caller, &dir.id, name, &what));
+        let node = wire::node(&arguments.fixed()?);
+        let Made { object, dir_wcc } = self.make(dir, called, |tree, dir, name| match node {
+            Some((node, with)) => tree.make_node(&dir.caller, &dir.id, name, node, &with),
+            None => Err(FsError::BadKind),
+        });
         Ok(match object {
             Ok((obj, obj_attributes)) => Nfs3Result::Ok(MKNOD3resok { obj, obj_attributes, dir_wcc }),
             Err(status) => Nfs3Result::Err((status, MKNOD3resfail { dir_wcc })),
@@ -100,7 +101,10 @@ impl Request<'_> {
             let both = to.changed(|| {
                 let names = (present(from_name)?, present(to_name)?);
                 within_one(&from, &to)?;
-                to.export.tree.rename(&to.caller, (&from.id, names.0), (&to.id, names.1))
+                to.export
+                    .tree
+                    .rename(&to.caller, (&from.id, names.0), (&to.id, names.1))
+                    .map_err(wire::status)
             });
             (both, wcc_data { before, after: from.after() })
         };
@@ -124,7 +128,7 @@ impl Request<'_> {
         let (result, linkdir_wcc) = dir.changed(|| {
             let name = name(called)?;
             within_one(&file, &dir)?;
-            dir.export.tree.link(&dir.caller, &file.id, &dir.id, name)
+            dir.export.tree.link(&dir.caller, &file.id, &dir.id, name).map_err(wire::status)
         });
         let file_attributes = file.after();
         Ok(match result {
@@ -137,15 +141,16 @@ impl Request<'_> {
         &self,
         dir: &[u8],
         called: &[u8],
-        make: impl FnOnce(&dyn FileSystem, &Target, &[u8]) -> Result<Found>,
+        make: impl FnOnce(&dyn FileSystem, &Target, &[u8]) -> file_system::Result<Found>,
     ) -> Made {
         let dir = match self.target_to_change(dir) {
             Ok(dir) => dir,
             Err(status) => return Made { object: Err(status), dir_wcc: wcc_data::default() },
         };
-        let (made, dir_wcc) = dir.changed(|| make(&*dir.export.tree, &dir, name(called)?));
+        let (made, dir_wcc) =
+            dir.changed(|| make(&*dir.export.tree, &dir, name(called)?).map_err(wire::status));
         let object =
-            made.map(|found| (self.new_handle(&dir, &found), Nfs3Option::Some(dir.seen(found.attributes))));
+            made.map(|found| (self.new_handle(&dir, &found), Nfs3Option::Some(dir.seen(&found.attributes))));
         Made { object, dir_wcc }
     }
 
@@ -153,10 +158,12 @@ impl Request<'_> {
         &self,
         dir: &[u8],
         called: &[u8],
-        unmake: impl FnOnce(&dyn FileSystem, &Target, &[u8]) -> Result<()>,
+        unmake: impl FnOnce(&dyn FileSystem, &Target, &[u8]) -> file_system::Result<()>,
     ) -> (Result<()>, wcc_data) {
         match self.target_to_change(dir) {
-            Ok(dir) => dir.changed(|| unmake(&*dir.export.tree, &dir, present(called)?)),
+            Ok(dir) => {
+                dir.changed(|| unmake(&*dir.export.tree, &dir, present(called)?).map_err(wire::status))
+            }
             Err(status) => (Err(status), wcc_data::default()),
         }
     }

@@ -2,16 +2,16 @@
 //! content and names.
 
 use nfs3_types::nfs3::{
-    ACCESS3_DELETE, ACCESS3_EXTEND, ACCESS3_MODIFY, ACCESS3res, ACCESS3resfail, ACCESS3resok,
-    FSF3_CANSETTIME, FSF3_HOMOGENEOUS, FSF3_LINK, FSF3_SYMLINK, FSINFO3res, FSINFO3resfail, FSINFO3resok,
-    FSSTAT3res, FSSTAT3resfail, FSSTAT3resok, GETATTR3res, GETATTR3resok, LOOKUP3res, LOOKUP3resfail,
-    LOOKUP3resok, Nfs3Option, Nfs3Result, PATHCONF3res, PATHCONF3resfail, PATHCONF3resok, READLINK3res,
-    READLINK3resfail, READLINK3resok, SETATTR3res, SETATTR3resfail, SETATTR3resok, nfspath3, nfsstat3,
-    nfstime3, sattr3, sattrguard3,
+    ACCESS3res, ACCESS3resfail, ACCESS3resok, FSF3_CANSETTIME, FSF3_HOMOGENEOUS, FSF3_LINK, FSF3_SYMLINK,
+    FSINFO3res, FSINFO3resfail, FSINFO3resok, FSSTAT3res, FSSTAT3resfail, FSSTAT3resok, GETATTR3res,
+    GETATTR3resok, LOOKUP3res, LOOKUP3resfail, LOOKUP3resok, Nfs3Option, Nfs3Result, PATHCONF3res,
+    PATHCONF3resfail, PATHCONF3resok, READLINK3res, READLINK3resfail, READLINK3resok, SETATTR3res,
+    SETATTR3resfail, SETATTR3resok, nfspath3, nfsstat3, nfstime3, sattr3, sattrguard3,
 };
 use nfs3_types::xdr_codec::{Opaque, Void};
 
-use super::{Arguments, Garbage, Request, component, end};
+use super::{Arguments, Garbage, Request, component, end, wire};
+use crate::file_system::Rights;
 
 type Answer<T> = Result<T, Garbage>;
 
@@ -34,7 +34,8 @@ impl Request<'_> {
             {
                 return Err(nfsstat3::NFS3ERR_NOT_SYNC);
             }
-            target.export.tree.set_attributes(&target.caller, &target.id, &changes)
+            let changes = wire::changes(&changes);
+            target.export.tree.set_attributes(&target.caller, &target.id, &changes).map_err(wire::status)
         });
         Ok(match result {
             Ok(()) => Nfs3Result::Ok(SETATTR3resok { obj_wcc }),
@@ -48,12 +49,13 @@ impl Request<'_> {
             Ok(dir) => dir,
             Err(status) => return Ok(Nfs3Result::Err((status, LOOKUP3resfail::default()))),
         };
-        let found = component(name).and_then(|name| dir.export.tree.lookup(&dir.caller, &dir.id, name));
+        let found = component(name)
+            .and_then(|name| dir.export.tree.lookup(&dir.caller, &dir.id, name).map_err(wire::status));
         let dir_attributes = dir.after();
         Ok(match found {
             Ok(found) => Nfs3Result::Ok(LOOKUP3resok {
                 object: self.handle(&dir, &found),
-                obj_attributes: Nfs3Option::Some(dir.seen(found.attributes)),
+                obj_attributes: Nfs3Option::Some(dir.seen(&found.attributes)),
                 dir_attributes,
             }),
             Err(status) => Nfs3Result::Err((status, LOOKUP3resfail { dir_attributes })),
@@ -66,13 +68,17 @@ impl Request<'_> {
             Ok(target) => target,
             Err(status) => return Ok(Nfs3Result::Err((status, ACCESS3resfail::default()))),
         };
-        let refused =
-            if target.export.read_only { ACCESS3_MODIFY | ACCESS3_EXTEND | ACCESS3_DELETE } else { 0 };
-        let access = target.export.tree.access(&target.caller, &target.id, wanted & !refused);
+        let refused = if target.export.read_only {
+            Rights::MODIFY | Rights::EXTEND | Rights::DELETE
+        } else {
+            Rights::NONE
+        };
+        let wanted = Rights::of_bits(wanted).without(refused);
+        let access = target.export.tree.access(&target.caller, &target.id, wanted);
         let obj_attributes = target.after();
         Ok(match access {
-            Ok(access) => Nfs3Result::Ok(ACCESS3resok { obj_attributes, access }),
-            Err(status) => Nfs3Result::Err((status, ACCESS3resfail { obj_attributes })),
+            Ok(access) => Nfs3Result::Ok(ACCESS3resok { obj_attributes, access: access.bits() }),
+            Err(error) => Nfs3Result::Err((wire::status(error), ACCESS3resfail { obj_attributes })),
         })
     }
 
@@ -87,7 +93,7 @@ impl Request<'_> {
             Ok(path) => {
                 Nfs3Result::Ok(READLINK3resok { symlink_attributes, data: nfspath3(Opaque::owned(path)) })
             }
-            Err(status) => Nfs3Result::Err((status, READLINK3resfail { symlink_attributes })),
+            Err(error) => Nfs3Result::Err((wire::status(error), READLINK3resfail { symlink_attributes })),
         })
     }
 
@@ -108,7 +114,7 @@ impl Request<'_> {
                 afiles: usage.free_files,
                 invarsec: 0,
             }),
-            Err(status) => Nfs3Result::Err((status, FSSTAT3resfail { obj_attributes })),
+            Err(error) => Nfs3Result::Err((wire::status(error), FSSTAT3resfail { obj_attributes })),
         })
     }
 
@@ -154,7 +160,7 @@ impl Request<'_> {
                 case_insensitive: false,
                 case_preserving: true,
             }),
-            Err(status) => Nfs3Result::Err((status, PATHCONF3resfail { obj_attributes })),
+            Err(error) => Nfs3Result::Err((wire::status(error), PATHCONF3resfail { obj_attributes })),
         })
     }
 }

@@ -7,13 +7,12 @@
 
 use std::cell::RefCell;
 
-use nfs3_types::nfs3::nfsstat3;
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, Uid, setfsgid, setfsuid};
 use rustix::thread::set_thread_groups;
 
-use crate::file_system::{Caller, Result};
+use crate::file_system::{Caller, FsError, Result};
 
 /// From here on this thread acts as `caller`.
 pub(super) fn act_as(caller: &Caller) -> Result<()> {
@@ -57,12 +56,12 @@ impl Thread {
         self.acting_as = None;
         let groups: Vec<_> = caller.groups.iter().copied().map(rustix::thread::Gid::from_raw).collect();
         // Neither call tells whether it worked: asking for what cannot be tells what is.
-        set_thread_groups(&groups).map_err(|_| nfsstat3::NFS3ERR_SERVERFAULT)?;
+        set_thread_groups(&groups).map_err(|_| FsError::Fault)?;
         setfsgid(Gid::from_raw(caller.gid));
         setfsuid(Uid::from_raw(caller.uid));
         let (uid, gid) = (setfsuid(Uid::from_raw(INVALID)), setfsgid(Gid::from_raw(INVALID)));
         if (uid.as_raw(), gid.as_raw()) != (caller.uid, caller.gid) {
-            return Err(nfsstat3::NFS3ERR_SERVERFAULT);
+            return Err(FsError::Fault);
         }
         self.acting_as = Some(caller.clone());
         Ok(())

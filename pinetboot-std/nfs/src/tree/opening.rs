@@ -4,22 +4,21 @@ use core::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use nfs3_types::nfs3::{fattr3, ftype3, nfsstat3};
 use rustix::fs::{self, AtFlags, Mode, OFlags, ResolveFlags};
 use rustix::io::{self, Errno};
 
-use super::attributes::{attributes, status};
+use super::attributes::{attributes, refusal};
 use super::identity::act_as_root;
 use super::open_files::OpenFile;
 use super::{DirectoryTree, kernel};
-use crate::file_system::{FileId, Found, Result};
+use crate::file_system::{Attributes, FileId, FileKind, Found, FsError, Result};
 
 impl DirectoryTree {
     pub(super) fn file(&self, id: &FileId) -> Result<Arc<OpenFile>> {
         if let Some(file) = self.files.find(id) {
             return Ok(file);
         }
-        let place = self.open_by_id(id, OFlags::PATH).map_err(status)?;
+        let place = self.open_by_id(id, OFlags::PATH).map_err(refusal)?;
         Ok(self.files.keep(*id, OpenFile::place(place)))
     }
 
@@ -37,12 +36,12 @@ impl DirectoryTree {
         self.open_by_id(id, flags | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW)
     }
 
-    pub(super) fn stat(&self, id: &FileId, file: &OpenFile) -> Result<fattr3> {
-        let stat = fs::fstat(file).map_err(status)?;
+    pub(super) fn stat(&self, id: &FileId, file: &OpenFile) -> Result<Attributes> {
+        let stat = fs::fstat(file).map_err(refusal)?;
         if stat.st_nlink == 0 {
             // Removed behind our back. Nobody has it open but us.
             self.files.forget(id);
-            return Err(nfsstat3::NFS3ERR_STALE);
+            return Err(FsError::Stale);
         }
         Ok(attributes(&stat))
     }
@@ -108,9 +107,9 @@ impl DirectoryTree {
     }
 
     pub(super) fn regular(&self, id: &FileId, file: &OpenFile) -> io::Result<()> {
-        match self.stat(id, file).map_err(|_| Errno::STALE)?.type_ {
-            ftype3::NF3REG => Ok(()),
-            ftype3::NF3DIR => Err(Errno::ISDIR),
+        match self.stat(id, file).map_err(|_| Errno::STALE)?.kind {
+            FileKind::Regular => Ok(()),
+            FileKind::Directory => Err(Errno::ISDIR),
             _ => Err(Errno::INVAL),
         }
     }
@@ -120,7 +119,7 @@ impl DirectoryTree {
             self.regular(id, file)?;
             self.open_content(id, OFlags::RDONLY)
         })
-        .map_err(status)
+        .map_err(refusal)
     }
 
     pub(super) fn writer<'a>(&self, id: &FileId, file: &'a OpenFile) -> Result<BorrowedFd<'a>> {
@@ -128,7 +127,7 @@ impl DirectoryTree {
             self.regular(id, file)?;
             self.open_content(id, OFlags::RDWR)
         })
-        .map_err(status)
+        .map_err(refusal)
     }
 }
 

@@ -7,10 +7,9 @@ use std::time::Duration;
 
 use nfs3_types::nfs3::*;
 use nfs3_types::xdr_codec::Opaque;
-use pinetboot_nfs::Handles;
 
 use crate::nfs_client::{Client, mode};
-use crate::world::{KEY, MIB, Two, eventually, export, serve, world};
+use crate::world::{KEY, MIB, Two, eventually, export, sealed, serve, world};
 
 #[test]
 fn names_that_could_lead_elsewhere_are_refused() {
@@ -55,7 +54,7 @@ fn a_client_that_is_not_permitted_gets_nothing_with_a_good_handle() {
     let root = pinetboot_nfs::FileSystem::root(&*two.1.tree);
     let running = serve(two);
     let mut client = Client::connect(running.port());
-    let handle = Handles::new(KEY).seal(2, &root);
+    let handle = sealed(KEY, 2, &root);
     assert_eq!(client.attributes(&handle).map(drop), Err(nfsstat3::NFS3ERR_ACCES));
 }
 

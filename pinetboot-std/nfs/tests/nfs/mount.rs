@@ -7,10 +7,10 @@ use nfs3_types::mount::{dirpath, mountstat3};
 use nfs3_types::nfs3::*;
 use nfs3_types::portmap::{IPPROTO_TCP, IPPROTO_UDP, mapping, pmaplist};
 use nfs3_types::xdr_codec::{Opaque, Void};
-use pinetboot_nfs::{Handles, MemoryTree};
+use pinetboot_nfs::MemoryTree;
 
 use crate::nfs_client::{Client, mode};
-use crate::world::{KEY, Two, config, export, world};
+use crate::world::{KEY, Two, config, export, sealed, world};
 
 #[test]
 fn a_handle_is_good_for_its_own_export_only_and_waits_for_it() {
@@ -27,7 +27,7 @@ fn a_handle_is_good_for_its_own_export_only_and_waits_for_it() {
     assert_eq!(client.rename((&one, "file"), (&own, "file")), Err(nfsstat3::NFS3ERR_XDEV));
     assert!(client.names(&own).is_empty());
     // Sealed with the same key, for an export that is gone.
-    let gone = Handles::new(KEY).seal(9, &pinetboot_nfs::FileSystem::root(&MemoryTree::new(0)));
+    let gone = sealed(KEY, 9, &pinetboot_nfs::FileSystem::root(&MemoryTree::new(0)));
     assert_eq!(client.attributes(&gone).map(drop), Err(nfsstat3::NFS3ERR_STALE));
 }
 

@@ -7,15 +7,15 @@ use std::time::Duration;
 use nfs3_types::mount::{dirpath, mountstat3};
 use nfs3_types::nfs3::*;
 use nfs3_types::xdr_codec::{Opaque, Pack, Void};
-use pinetboot_nfs::{Handles, NfsConfig, OneExport};
+use pinetboot_nfs::{NfsConfig, OneExport};
 
 use crate::nfs_client::Client;
-use crate::world::{KEY, Told, config, export};
+use crate::world::{KEY, Told, config, export, sealed};
 
 #[test]
 fn ports_that_every_user_may_have_are_refused_and_told() {
     let (told, export) = (Arc::new(Told::default()), export(1, "/"));
-    let root = Handles::new(KEY).seal(1, &export.tree.root());
+    let root = sealed(KEY, 1, &export.tree.root());
     let config = NfsConfig { insecure: false, observer: told.clone(), ..config() };
     let running = pinetboot_nfs::start(config, Arc::new(OneExport::new(export))).unwrap();
     let mut client = Client::connect(running.port());

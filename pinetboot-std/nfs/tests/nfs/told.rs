@@ -8,12 +8,10 @@ use std::sync::Arc;
 use nfs3_types::mount::{dirpath, mountstat3};
 use nfs3_types::nfs3::*;
 use nfs3_types::xdr_codec::{Opaque, Void};
-use pinetboot_nfs::{
-    Absent, Export, Exports, Handles, MemoryTree, MountError, NfsConfig, OneExport, Running,
-};
+use pinetboot_nfs::{Absent, Export, Exports, MemoryTree, MountError, NfsConfig, OneExport, Running};
 
 use crate::nfs_client::{Client, mode};
-use crate::world::{KEY, Told, Two, config, eventually, export};
+use crate::world::{KEY, Told, Two, config, eventually, export, sealed};
 
 /// A server, what it tells, and a client of it.
 fn watched(exports: impl Exports + 'static) -> (Running, Arc<Told>, Client) {
@@ -155,11 +153,11 @@ fn handles_that_are_refused_and_why() {
     let mut client = Client::connect(running.port());
     let address = client.stream.local_addr().unwrap();
     let file = pinetboot_nfs::FileSystem::root(&MemoryTree::new(0));
-    let of = |export| Handles::new(KEY).seal(export, &file);
+    let of = |export| sealed(KEY, export, &file);
     let refused = |procedure: u32, why: &str, export: &str| {
         format!("HandleRefused {{ client: {address}, procedure: {procedure}, why: {why}, export: {export} }}")
     };
-    let forged = Handles::new([8; 16]).seal(1, &file);
+    let forged = sealed([8; 16], 1, &file);
     assert_eq!(client.attributes(&forged).map(drop), Err(nfsstat3::NFS3ERR_BADHANDLE));
     assert_eq!(client.access(&of(9), 1), Err(nfsstat3::NFS3ERR_STALE));
     assert_eq!(client.lookup(&of(2), "x").map(drop), Err(nfsstat3::NFS3ERR_JUKEBOX));

@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use nfs3_types::nfs3::nfs_fh3;
+use nfs3_types::xdr_codec::Opaque;
 use pinetboot_nfs::{
-    Absent, Event, Export, Exports, Handles, MemoryTree, MountError, MountErrorKind, NfsConfig, Observer,
-    OneExport, Permission, Portmap, Running,
+    Absent, Event, Export, Exports, FileId, Handles, MemoryTree, MountError, MountErrorKind, NfsConfig,
+    Observer, OneExport, Permission, Portmap, Running,
 };
 
 use crate::nfs_client::Client;
@@ -42,6 +43,11 @@ pub(crate) fn world() -> (Running, Client, nfs_fh3) {
     let mut client = Client::connect(running.port());
     let root = client.mount("/").unwrap();
     (running, client, root)
+}
+
+/// A handle as a server with this key makes it.
+pub(crate) fn sealed(key: [u8; 16], export: u32, file: &FileId) -> nfs_fh3 {
+    nfs_fh3 { data: Opaque::owned(Handles::new(key).seal(export, file)) }
 }
 
 /// All that a server told.
