@@ -8,8 +8,8 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use arbitrary::{Arbitrary, Result, Unstructured};
-use pinetboot::nfs::{Export, FileId, Handles, MemoryTree, NfsConfig, Offline, OneExport};
 use pinetboot_core::tftp::{Limits, Patience};
+use pinetboot_nfs::{Export, FileId, Handles, MemoryTree, NfsConfig, Offline, OneExport};
 
 /// One thing that happens to a machine.
 #[derive(Debug)]
@@ -93,7 +93,7 @@ pub fn nfs_server(udp: bool) -> Offline {
 /// A handle of that server: 1 is the root's, the others are given in order.
 pub fn nfs_handle(number: u64) -> Vec<u8> {
     let file = FileId::new(&number.to_be_bytes()).expect("eight bytes fit");
-    Handles::new(NFS_KEY).seal(1, &file).data.into_owned()
+    Handles::new(NFS_KEY).seal(1, &file)
 }
 
 /// The head of a call; its arguments are to follow.

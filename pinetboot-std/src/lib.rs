@@ -1,7 +1,7 @@
 //! pinetboot on Linux: serves Raspberry Pis their boot files, fetches them, and shows what a Pi would make of them.
 //!
 //! A library with a thin binary on top, so that tests and tools call what the commands call. The protocol is in
-//! [`pinetboot_core`]; what is here is Linux: sockets, files, logs and the command line.
+//! [`pinetboot_core`], NFS in `pinetboot_nfs` (feature `nfs`); what is here is Linux: sockets, files, logs and the command line.
 //!
 //! | module | holds |
 //! |---|---|
@@ -9,7 +9,6 @@
 //! | [`serve`], [`get`], [`probe`], [`router_config`], [`simulate`], [`demo`], [`pack`] | a command each |
 //! | [`finding`] | what is wrong with a boot: the rule, the evidence and the remedy |
 //! | [`net`] | the core's network trait on epoll |
-//! | `nfs` | an NFSv3 server, for root file systems (feature `nfs`) |
 //! | [`storage`] | a tree of boot files, and a directory for uploads |
 //! | [`images`], `import` | a directory of imported OS images, and what fills it (feature `import`) |
 //! | [`events`], [`bus`] | what happens while pinetboot serves, and the one way that it goes |
@@ -21,7 +20,7 @@
 //! | `arguments`, `beneath`, `text` | what several of these use |
 //! | [`signals`] | SIGINT, SIGTERM and SIGHUP |
 
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
 
 mod arguments;
 mod beneath;
@@ -39,8 +38,6 @@ pub mod import;
 pub mod log;
 pub mod logging;
 pub mod net;
-#[cfg(feature = "nfs")]
-pub mod nfs;
 pub mod observe;
 pub mod pack;
 pub mod pis;

@@ -8,6 +8,7 @@
 #[path = "roots/client.rs"]
 mod client;
 mod namespace;
+#[path = "../nfs/tests/nfs_client/mod.rs"]
 mod nfs_client;
 #[path = "roots/world.rs"]
 mod world;
@@ -22,9 +23,9 @@ use std::time::Duration;
 use pinetboot::bus::Bus;
 use pinetboot::config::{NfsMode, Settings};
 use pinetboot::images::Images;
-use pinetboot::nfs::{Absent, Exports};
 use pinetboot::roots::{Goldens, RootExports, Roots, State, own_namespace};
 use pinetboot_core::pi::Prefix;
+use pinetboot_nfs::{Absent, Exports};
 
 use client::{DENIED, GRANTED, STALE};
 use namespace::{SOON, part};

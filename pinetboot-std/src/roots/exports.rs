@@ -18,6 +18,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use pinetboot_core::pi::Prefix;
+use pinetboot_nfs::{
+    Absent, DirectoryTree, Export, Exports, FileSystem, MountError, MountErrorKind, Permission,
+};
 
 use seat::Seat;
 
@@ -27,9 +30,6 @@ use crate::bus::Bus;
 use crate::config::NfsMode;
 use crate::events::{self, Evidence, Mac};
 use crate::net::{arp, neighbour};
-use crate::nfs::{
-    Absent, DirectoryTree, Export, Exports, FileSystem, MountError, MountErrorKind, Permission,
-};
 use crate::pis::{Claim, NotThatPi, Token};
 
 /// The roots of all Pis as exports.

@@ -10,9 +10,9 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 
 use pinetboot_core::pi::Prefix;
+use pinetboot_nfs::load_key;
 use siphasher::sip::SipHasher24;
 
-use crate::nfs::load_key;
 use crate::pis::{Token, pi};
 
 /// Makes tokens and checks them.

@@ -3,6 +3,8 @@
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 
+use pinetboot_nfs::{Handles, NfsConfig, Portmap, StartError};
+
 use super::bind;
 use super::service::Service;
 use crate::bus::Bus;
@@ -10,14 +12,13 @@ use crate::config::{Config, NfsMode};
 use crate::events;
 use crate::exit::{Exit, Failed};
 use crate::net::{BindError, Interface};
-use crate::nfs::{self, Handles, NfsConfig, Portmap, StartError};
 use crate::observe::NfsObserver;
 use crate::roots::{RootExports, Roots};
 
 /// NFS as it runs; ends when dropped.
 #[derive(Debug)]
 pub(super) struct Running {
-    servers: Vec<nfs::Running>,
+    servers: Vec<pinetboot_nfs::Running>,
     /// What is listened on.
     addresses: Vec<String>,
 }
@@ -58,7 +59,7 @@ pub(super) fn start(
             observer: observer.clone(),
             ..NfsConfig::new(handles.clone())
         };
-        let server = nfs::start(server, exports.clone()).map_err(cannot_start)?;
+        let server = pinetboot_nfs::start(server, exports.clone()).map_err(cannot_start)?;
         running.addresses.push(SocketAddrV4::new(listen, server.port()).to_string());
         match (server.portmap_port(), config.root.portmap_port) {
             (None, _) => bus.emit(None, events::Server::Portmapper { port: None }),

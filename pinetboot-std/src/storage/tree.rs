@@ -357,7 +357,7 @@ mod tests {
     #[test]
     fn the_key_of_nfs_handles_is_known_by_its_name() {
         let directory = tempfile::tempdir().unwrap();
-        crate::nfs::Handles::load(directory.path()).unwrap();
+        pinetboot_nfs::Handles::load(directory.path()).unwrap();
         assert!(Tree::open_at(directory.path(), Budget::default()).is_err());
     }
 }

@@ -1,0 +1,66 @@
+//! Calls over UDP, answered from the address that they were sent to.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::net::{SocketAddrV4, UdpSocket};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+use nix::cmsg_space;
+use nix::libc::{in_addr, in_pktinfo};
+use nix::sys::socket::{
+    ControlMessage, ControlMessageOwned, MsgFlags, SockaddrIn, recvmsg, sendmsg, setsockopt, sockopt,
+};
+
+use super::message::Programs;
+
+/// A socket.
+#[derive(Debug)]
+pub(super) struct Datagrams {
+    socket: UdpSocket,
+    pub(super) programs: Programs,
+}
+
+/// Whom to answer, and from where.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sender {
+    pub(super) peer: SocketAddrV4,
+    destination: in_addr,
+}
+
+impl Datagrams {
+    pub(super) fn new(socket: UdpSocket, programs: Programs) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?;
+        Ok(Self { socket, programs })
+    }
+
+    /// The next datagram, put into `memory`, if there is one.
+    pub(super) fn receive(&self, memory: &mut [u8]) -> Option<(usize, Sender)> {
+        let mut control = cmsg_space!(in_pktinfo);
+        let mut iov = [IoSliceMut::new(memory)];
+        let flags = MsgFlags::MSG_DONTWAIT;
+        let received =
+            recvmsg::<SockaddrIn>(self.socket.as_raw_fd(), &mut iov, Some(&mut control), flags).ok()?;
+        let peer = received.address?.into();
+        let destination = received.cmsgs().ok()?.find_map(|message| match message {
+            ControlMessageOwned::Ipv4PacketInfo(info) => Some(info.ipi_spec_dst),
+            _ => None,
+        })?;
+        Some((received.bytes, Sender { peer, destination }))
+    }
+
+    /// Sends an answer; where there is no room, the client will ask again.
+    pub(super) fn send(&self, message: &[u8], to: Sender) {
+        let info =
+            in_pktinfo { ipi_ifindex: 0, ipi_spec_dst: to.destination, ipi_addr: in_addr { s_addr: 0 } };
+        let control = [ControlMessage::Ipv4PacketInfo(&info)];
+        let peer = SockaddrIn::from(to.peer);
+        let flags = MsgFlags::MSG_DONTWAIT;
+        let _sent = sendmsg(self.socket.as_raw_fd(), &[IoSlice::new(message)], &control, flags, Some(&peer));
+    }
+}
+
+impl AsFd for Datagrams {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}

@@ -1,0 +1,80 @@
+//! The server without a network: for fuzzing, and for transports of one's own.
+
+use std::net::SocketAddrV4;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use super::export::Exports;
+use super::message::{Message, Programs, Transport};
+use super::portmap::Mappings;
+use super::record::{Next, Record, Records};
+use super::reply::Reply;
+use super::service::{MOST_MESSAGE, Service};
+use super::{NfsConfig, PORTMAP_PORT};
+
+/// Answers messages that someone else carries.
+#[derive(Debug)]
+pub struct Offline {
+    service: Service,
+}
+
+impl Offline {
+    /// For these exports. The portmapper tells of the port that is configured; the address does not matter.
+    ///
+    /// # Errors
+    ///
+    /// If the system has no random numbers.
+    pub fn new(config: NfsConfig, exports: Arc<dyn Exports>) -> std::io::Result<Self> {
+        let mappings = Mappings::of_programs(config.port, config.udp).with_portmap(PORTMAP_PORT);
+        Ok(Self { service: Service::new(config, exports, mappings)? })
+    }
+
+    /// The answer of NFS and MOUNT to a datagram, if there is one.
+    #[must_use]
+    pub fn datagram(&self, client: SocketAddrV4, bytes: &[u8]) -> Option<Vec<u8>> {
+        self.answer(Message { client, transport: Transport::Udp, programs: Programs::Files, bytes })
+    }
+
+    /// The answer of the portmapper to a datagram, if there is one.
+    #[must_use]
+    pub fn portmap_datagram(&self, client: SocketAddrV4, bytes: &[u8]) -> Option<Vec<u8>> {
+        self.answer(Message { client, transport: Transport::Udp, programs: Programs::Portmap, bytes })
+    }
+
+    /// The answers of NFS and MOUNT to what came in a stream, in these pieces. None if such a stream would be closed.
+    #[must_use]
+    pub fn stream(&self, client: SocketAddrV4, pieces: &[&[u8]]) -> Option<Vec<Vec<u8>>> {
+        let (mut records, mut record, mut answers) =
+            (Records::new(MOST_MESSAGE), Record::default(), Vec::new());
+        let has_read = AtomicBool::new(false);
+        for mut piece in pieces.iter().copied() {
+            while !piece.is_empty() {
+                let copy = |room: &mut [u8]| {
+                    let len = room.len().min(piece.len());
+                    room.iter_mut().zip(piece).for_each(|(to, from)| *to = *from);
+                    Ok(len)
+                };
+                let taken = records.fill(copy).ok()?;
+                piece = piece.get(taken..).unwrap_or_default();
+                loop {
+                    match records.next(&mut record) {
+                        Next::Record => {
+                            let transport = Transport::Tcp { has_read: &has_read };
+                            let programs = Programs::Files;
+                            let bytes = record.message();
+                            answers.extend(self.answer(Message { client, transport, programs, bytes }));
+                        }
+                        Next::NotYet => break,
+                        Next::TooLong => return None,
+                    }
+                }
+            }
+        }
+        Some(answers)
+    }
+
+    fn answer(&self, message: Message<'_>) -> Option<Vec<u8>> {
+        let mut reply = Reply::new();
+        self.service.answer(message, &mut reply).then(|| reply.message().to_vec())
+    }
+}

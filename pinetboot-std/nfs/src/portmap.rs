@@ -1,0 +1,78 @@
+//! The portmapper, version 2 (RFC 1833, section 3): which port a program answers on.
+//!
+//! Without one, Debian's initramfs finds neither NFS nor MOUNT. It tells of this server only: nobody may register here, and
+//! nobody gets calls passed on (CALLIT), which is how portmappers are made to flood others. A system that has a portmapper
+//! already is asked to tell of us: [`register`](super::register).
+
+use nfs3_types::portmap::{IPPROTO_TCP, IPPROTO_UDP, mapping};
+use nfs3_types::xdr_codec::List;
+use nfs3_types::{mount, nfs3};
+
+use super::arguments::Arguments;
+use super::observe::CallRefusal;
+use super::reply::Reply;
+
+pub(super) use nfs3_types::portmap::{PROGRAM, VERSION};
+
+/// What there is to tell of.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Mappings(Vec<mapping>);
+
+impl Mappings {
+    /// NFS and MOUNT on `port`, over TCP and UDP; NFS over UDP only with `udp`.
+    pub(super) fn of_programs(port: u16, udp: bool) -> Self {
+        let programs = [(nfs3::PROGRAM, nfs3::VERSION), (mount::PROGRAM, 1), (mount::PROGRAM, 3)];
+        let mappings = programs.into_iter().flat_map(|(prog, vers)| both(prog, vers, port));
+        Self(
+            mappings
+                .filter(|known| udp || (known.prog, known.prot) != (nfs3::PROGRAM, IPPROTO_UDP))
+                .collect(),
+        )
+    }
+
+    /// And the portmapper itself.
+    pub(super) fn with_portmap(mut self, port: u16) -> Self {
+        self.0.extend(both(PROGRAM, VERSION, port));
+        self
+    }
+
+    pub(super) fn push(&mut self, mapping: mapping) {
+        self.0.push(mapping);
+    }
+
+    pub(super) fn as_slice(&self) -> &[mapping] {
+        &self.0
+    }
+
+    pub(super) fn answer(
+        &self,
+        procedure: u32,
+        mut arguments: Arguments<'_>,
+        reply: &mut Reply,
+    ) -> Result<(), CallRefusal> {
+        match procedure {
+            NULL => {}
+            SET | UNSET => reply.put(&false),
+            GETPORT => {
+                let asked: mapping = arguments.fixed()?;
+                let known = |known: &&mapping| {
+                    (known.prog, known.vers, known.prot) == (asked.prog, asked.vers, asked.prot)
+                };
+                reply.put(&self.0.iter().find(known).map_or(0, |known| known.port));
+            }
+            DUMP => reply.put(&List(self.0.clone())),
+            _ => return Err(CallRefusal::NoSuchProcedure),
+        }
+        Ok(())
+    }
+}
+
+fn both(prog: u32, vers: u32, port: u16) -> [mapping; 2] {
+    [IPPROTO_TCP, IPPROTO_UDP].map(|prot| mapping { prog, vers, prot, port: port.into() })
+}
+
+const NULL: u32 = 0;
+pub(super) const SET: u32 = 1;
+pub(super) const UNSET: u32 = 2;
+const GETPORT: u32 = 3;
+const DUMP: u32 = 4;

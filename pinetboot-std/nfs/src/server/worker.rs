@@ -1,0 +1,138 @@
+//! One of the threads that carry calls out.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
+
+use rustix::event::epoll::{self, EventFlags};
+use rustix::io::Errno;
+
+use super::{MOST_HELD, Shared, Source};
+use crate::connection::{Connection, Found};
+use crate::datagrams::Datagrams;
+use crate::message::{Message, Transport};
+use crate::observe::{Closing, Trouble};
+use crate::record::Record;
+use crate::reply::Reply;
+
+/// What a worker works with.
+pub(super) struct Worker<'a> {
+    shared: &'a Shared,
+    record: Record,
+    reply: Reply,
+    datagram: Vec<u8>,
+}
+
+impl<'a> Worker<'a> {
+    pub(super) fn new(shared: &'a Shared) -> Self {
+        Self { shared, record: Record::default(), reply: Reply::new(), datagram: Vec::new() }
+    }
+
+    pub(super) fn run(mut self) {
+        let mut events = Vec::with_capacity(1);
+        while !self.shared.stopping.load(Ordering::SeqCst) {
+            events.clear();
+            match epoll::wait(&self.shared.epoll, rustix::buffer::spare_capacity(&mut events), None) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => return self.shared.tell(Trouble::Wait(&error.into())),
+            }
+            for event in &events {
+                let (token, flags) = (event.data.u64(), event.flags);
+                match self.shared.find(token) {
+                    // Both directions are closed: there is nobody to answer.
+                    Some(Source::Connection(connection))
+                        if flags.intersects(EventFlags::HUP | EventFlags::ERR) =>
+                    {
+                        self.shared.close(token, connection.ending());
+                    }
+                    Some(Source::Connection(connection)) => self.attend(token, &connection),
+                    Some(Source::Datagrams(datagrams)) => self.attend_datagrams(token, &datagrams),
+                    Some(Source::Listener(listener, programs)) => {
+                        self.shared.accept(&listener, programs);
+                        self.shared.arm(token, &*listener, EventFlags::IN);
+                    }
+                    None => {}
+                }
+            }
+        }
+    }
+
+    fn attend(&mut self, token: u64, connection: &Connection) {
+        if let Err(why) = connection.flush() {
+            return self.shared.close(token, why);
+        }
+        loop {
+            match connection.take(&mut self.record) {
+                Found::End(why) => return self.shared.close(token, why),
+                Found::Nothing => return self.shared.arm_connection(token, connection, false),
+                Found::Call => {}
+            }
+            // From here on another worker may attend to what comes next.
+            let more = connection.has_more();
+            self.shared.arm_connection(token, connection, more);
+            let answered = self.answer(connection);
+            let waited_for = connection.done();
+            if let Err(why) = answered.and_then(|()| self.fit(connection)) {
+                return self.shared.close(token, why);
+            }
+            if waited_for || connection.backlog() > 0 {
+                self.shared.arm_connection(token, connection, false);
+            }
+            if !connection.has_more() {
+                return;
+            }
+        }
+    }
+
+    /// Carries out the call in `record`.
+    fn answer(&mut self, connection: &Connection) -> Result<(), Closing> {
+        let message = Message {
+            client: connection.peer,
+            transport: Transport::Tcp { has_read: &connection.has_read },
+            programs: connection.programs,
+            bytes: self.record.message(),
+        };
+        match answer(self.shared, message, &mut self.reply) {
+            Some(true) => connection.answer(&mut self.reply),
+            Some(false) => Ok(()),
+            None => Err(Closing::Panicked),
+        }
+    }
+
+    /// Is there memory for what this connection holds?
+    fn fit(&self, connection: &Connection) -> Result<(), Closing> {
+        let growth = connection.growth();
+        let held = self.shared.held.fetch_add(growth, Ordering::Relaxed) + growth;
+        if held < MOST_HELD || growth <= 0 {
+            return Ok(());
+        }
+        self.shared.tell(Trouble::Memory { peer: connection.peer, held: held.unsigned_abs() });
+        Err(Closing::Memory)
+    }
+
+    fn attend_datagrams(&mut self, token: u64, datagrams: &Datagrams) {
+        self.datagram.resize(MOST_DATAGRAM, 0);
+        let received = datagrams.receive(&mut self.datagram);
+        self.shared.arm(token, datagrams, EventFlags::IN);
+        let Some((len, sender)) = received else { return };
+        let message = Message {
+            client: sender.peer,
+            transport: Transport::Udp,
+            programs: datagrams.programs,
+            bytes: self.datagram.get(..len).unwrap_or_default(),
+        };
+        if answer(self.shared, message, &mut self.reply) == Some(true) {
+            datagrams.send(self.reply.message(), sender);
+        }
+    }
+}
+
+/// Whether there is an answer; `None` if carrying the call out met a bug, which is to cost no more than this call.
+fn answer(shared: &Shared, message: Message<'_>, reply: &mut Reply) -> Option<bool> {
+    let answered = catch_unwind(AssertUnwindSafe(|| shared.service.answer(message, reply)));
+    if answered.is_err() {
+        shared.tell(Trouble::Panicked);
+    }
+    answered.ok()
+}
+
+const MOST_DATAGRAM: usize = 65_535;

@@ -1,0 +1,424 @@
+//! A directory of this machine as a file system to serve.
+//!
+//! Files are known by the kernel's own handles, so they keep their identity when they are renamed, and when the server
+//! starts anew. Permissions are the kernel's to check: each thread acts as the user it works for ([`identity`]). A name is
+//! never more than one component and a symbolic link is never followed, so nothing leads out of the directory; other
+//! file systems mounted inside it are not entered.
+//!
+//! Changes of names are as durable as the file system underneath makes them without being asked, that is within seconds;
+//! what a client was told is committed is on the disk.
+
+mod attributes;
+mod changes;
+mod error;
+mod identity;
+mod kernel;
+mod listing;
+mod making;
+mod open_files;
+mod opening;
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{self, Access, AtFlags, FileType, Mode, OFlags};
+use rustix::io::{self, Errno};
+
+use self::attributes::refusal;
+pub use self::error::OpenError;
+use self::identity::{act_as, act_as_root};
+use self::kernel::MountId;
+use self::listing::Listings;
+use self::making::{initial, mode};
+use self::open_files::{OpenFile, OpenFiles};
+use super::file_system::{
+    Attributes, Caller, CreateHow, Device, Entry, FileId, FileKind, FileSystem, Found, FsError, Listed, Node,
+    Place, Result, Rights, SetAttributes, Stable, Usage,
+};
+
+/// A directory and all that is in it.
+#[derive(Debug)]
+pub struct DirectoryTree {
+    root: OwnedFd,
+    root_id: FileId,
+    mount: MountId,
+    link_max: u32,
+    files: OpenFiles,
+    listings: Listings,
+}
+
+impl DirectoryTree {
+    /// Takes root, or CAP_DAC_READ_SEARCH, CAP_SETUID, CAP_SETGID, CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_FSETID and
+    /// CAP_MKNOD. Holds up to `most_open` files open.
+    ///
+    /// # Errors
+    ///
+    /// What is missing.
+    pub fn open(path: &Path, most_open: usize) -> core::result::Result<Self, OpenError> {
+        let root = fs::open(path, OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+            .map_err(|error| OpenError::Directory(error.into()))?;
+        let root_id = kernel::of_file(root.as_fd()).map_err(|error| OpenError::NoHandles(error.into()))?;
+        match kernel::open(root.as_fd(), &root_id, OFlags::PATH) {
+            Ok(_) => {}
+            Err(Errno::PERM) => return Err(OpenError::NotPrivileged),
+            Err(error) => return Err(OpenError::NoHandles(error.into())),
+        }
+        // On a thread of its own, which ends with whatever identity it has.
+        let tried = std::thread::spawn(|| act_as(&Caller::NOBODY).and_then(|()| act_as_root())).join();
+        if !matches!(tried, Ok(Ok(()))) {
+            return Err(OpenError::NotPrivileged);
+        }
+        let link_max = nix::unistd::fpathconf(&root, nix::unistd::PathconfVar::LINK_MAX).ok().flatten();
+        let link_max = link_max.and_then(|most| u32::try_from(most).ok()).unwrap_or(u32::MAX);
+        Ok(Self {
+            mount: kernel::mount_of(root.as_fd()).map_err(|error| OpenError::NoHandles(error.into()))?,
+            root,
+            root_id,
+            link_max,
+            files: OpenFiles::new(most_open),
+            listings: Listings::new().map_err(|error| OpenError::Directory(error.into()))?,
+        })
+    }
+
+    /// May the caller do this with the file's content? Its owner always may, and root, whom the kernel would let pass too.
+    fn may_use(&self, caller: &Caller, id: &FileId, file: &OpenFile, any_of: &[Access]) -> Result<()> {
+        if caller.uid == 0 || self.stat(id, file)?.uid == caller.uid {
+            return Ok(());
+        }
+        act_as(caller)?;
+        match any_of.iter().any(|&access| kernel::allows(file.as_fd(), access)) {
+            true => Ok(()),
+            false => Err(FsError::Denied),
+        }
+    }
+
+    fn change(&self, caller: &Caller, id: &FileId, file: &OpenFile, changes: &SetAttributes) -> Result<()> {
+        if let Some(size) = changes.size {
+            self.may_use(caller, id, file, &[Access::WRITE_OK])?;
+            let writer = self.writer(id, file)?;
+            act_as(caller)?;
+            fs::ftruncate(writer, size).map_err(refusal)?;
+        }
+        if changes::beside_size(changes) {
+            act_as(caller)?;
+            changes::apply(file.as_fd(), changes).map_err(refusal)?;
+        }
+        Ok(())
+    }
+
+    /// Closes what has the name, since it is about to lose it.
+    fn forget_name(&self, dir: &OpenFile, name: &CString) {
+        if let Ok(id) = kernel::of_name(dir.as_fd(), name) {
+            self.files.forget(&id);
+        }
+    }
+}
+
+impl FileSystem for DirectoryTree {
+    fn root(&self) -> FileId {
+        self.root_id
+    }
+
+    fn attributes(&self, id: &FileId) -> Result<Attributes> {
+        let file = self.file(id)?;
+        self.stat(id, &file)
+    }
+
+    fn access(&self, caller: &Caller, id: &FileId, wanted: Rights) -> Result<Rights> {
+        let file = self.file(id)?;
+        let attributes = self.stat(id, &file)?;
+        act_as(caller)?;
+        let directory = attributes.kind == FileKind::Directory;
+        let mut granted = Rights::NONE;
+        for (access, rights) in [
+            (Access::READ_OK, Rights::READ),
+            (
+                Access::WRITE_OK,
+                Rights::MODIFY | Rights::EXTEND | if directory { Rights::DELETE } else { Rights::NONE },
+            ),
+            (Access::EXEC_OK, if directory { Rights::LOOKUP } else { Rights::EXECUTE }),
+        ] {
+            let asked = wanted & rights;
+            if asked != Rights::NONE && kernel::allows(file.as_fd(), access) {
+                granted |= asked;
+            }
+        }
+        Ok(granted)
+    }
+
+    fn set_attributes(&self, caller: &Caller, id: &FileId, changes: &SetAttributes) -> Result<()> {
+        let file = self.file(id)?;
+        self.change(caller, id, &file, changes)
+    }
+
+    fn lookup(&self, caller: &Caller, dir_id: &FileId, name: &[u8]) -> Result<Found> {
+        let dir = self.file(dir_id)?;
+        let name = c_string(name)?;
+        act_as(caller)?;
+        let place = match name.as_bytes() {
+            b".." => self.parent(dir_id, &dir),
+            _ => self.open_name(&dir, &name),
+        };
+        let place = place.map_err(refusal)?;
+        let found = self.found(place.as_fd()).map_err(refusal)?;
+        self.files.keep(found.id, OpenFile::place(place));
+        Ok(found)
+    }
+
+    fn read_link(&self, _: &Caller, id: &FileId) -> Result<Vec<u8>> {
+        let file = self.file(id)?;
+        match fs::readlinkat(&*file, c"", Vec::new()) {
+            Ok(target) => Ok(target.into_bytes()),
+            // What readlink(2) says of anything but a link.
+            Err(Errno::NOENT) => Err(FsError::Invalid),
+            Err(error) => Err(refusal(error)),
+        }
+    }
+
+    fn read(&self, caller: &Caller, id: &FileId, offset: u64, into: &mut [u8]) -> Result<usize> {
+        let file = self.file(id)?;
+        // What may be executed may be read: it is how the client gets at what it executes.
+        self.may_use(caller, id, &file, &[Access::READ_OK, Access::EXEC_OK])?;
+        let reader = self.reader(id, &file)?;
+        if offset > MOST_OFFSET {
+            return Ok(0);
+        }
+        let mut done = 0;
+        while let Some(rest) = into.get_mut(done..).filter(|rest| !rest.is_empty()) {
+            match io::pread(reader, rest, offset + done as u64) {
+                Ok(0) => break,
+                Ok(read) => done += read,
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(refusal(error)),
+            }
+        }
+        Ok(done)
+    }
+
+    fn write(&self, caller: &Caller, id: &FileId, offset: u64, data: &[u8], stable: Stable) -> Result<()> {
+        let file = self.file(id)?;
+        self.may_use(caller, id, &file, &[Access::WRITE_OK])?;
+        let writer = self.writer(id, &file)?;
+        if offset.checked_add(data.len() as u64).is_none_or(|end| end > MOST_OFFSET) {
+            return Err(FsError::TooLarge);
+        }
+        // As the caller, since whether a set-id bit stays depends on who writes.
+        act_as(caller)?;
+        let mut done = 0;
+        while let Some(rest) = data.get(done..).filter(|rest| !rest.is_empty()) {
+            match io::pwrite(writer, rest, offset + done as u64) {
+                Ok(written) => done += written,
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(refusal(error)),
+            }
+        }
+        match stable {
+            Stable::Unstable => Ok(()),
+            Stable::DataSync => fs::fdatasync(writer).map_err(refusal),
+            Stable::FileSync => fs::fsync(writer).map_err(refusal),
+        }
+    }
+
+    fn commit(&self, id: &FileId, _: u64, _: u32) -> Result<()> {
+        let file = self.file(id)?;
+        // Whatever it is opened for: where nothing was written, on an overlay, opening for writing would make a copy.
+        fs::fsync(self.reader(id, &file)?).map_err(refusal)
+    }
+
+    fn create(&self, caller: &Caller, dir: &FileId, name: &[u8], how: &CreateHow) -> Result<Found> {
+        let dir = self.file(dir)?;
+        let name = c_string(name)?;
+        act_as(caller)?;
+        let (with, guarded) = match how {
+            CreateHow::Exclusive(verifier) => {
+                let file = self.create_exclusive(&dir, &name, *verifier).map_err(refusal)?;
+                return self.finish(caller, file, &SetAttributes::default());
+            }
+            CreateHow::Guarded(with) => (with, true),
+            CreateHow::Unchecked(with) => (with, false),
+        };
+        match self.create_new(&dir, &name, mode(with, 0o666)) {
+            // A new file has no size to be cut to, unless to be made longer.
+            Ok(fd) => {
+                let size = with.size.filter(|&size| size != 0);
+                let with = initial(&SetAttributes { size, ..*with }, caller);
+                self.finish(caller, OpenFile::made(fd), &with)
+            }
+            Err(Errno::EXIST) if !guarded => {
+                let place = self.open_name(&dir, &name).map_err(refusal)?;
+                let there = self.found(place.as_fd()).map_err(refusal)?;
+                if there.attributes.kind != FileKind::Regular {
+                    return Err(FsError::Exists);
+                }
+                let file = self.files.keep(there.id, OpenFile::place(place));
+                let size = SetAttributes { size: with.size, ..SetAttributes::default() };
+                self.change(caller, &there.id, &file, &size)?;
+                Ok(Found { id: there.id, attributes: self.stat(&there.id, &file)? })
+            }
+            Err(error) => Err(refusal(error)),
+        }
+    }
+
+    fn make_directory(
+        &self,
+        caller: &Caller,
+        dir: &FileId,
+        name: &[u8],
+        with: &SetAttributes,
+    ) -> Result<Found> {
+        let dir = self.file(dir)?;
+        let name = c_string(name)?;
+        act_as(caller)?;
+        fs::mkdirat(&*dir, &name, mode(with, 0o777)).map_err(refusal)?;
+        // mkdir(2) leaves the set-id and sticky bits to chmod(2).
+        let found = self.made(&dir, &name, caller, &initial(with, caller))?;
+        let set_group_id = found.attributes.mode & 0o2000; // inherited
+        match with.mode {
+            Some(mode) if mode & 0o7000 & !set_group_id != 0 => {
+                let mode = Some(mode & 0o7777 | set_group_id);
+                self.set_attributes(caller, &found.id, &SetAttributes { mode, ..SetAttributes::default() })?;
+                Ok(Found { attributes: self.attributes(&found.id)?, ..found })
+            }
+            _ => Ok(found),
+        }
+    }
+
+    fn make_symlink(
+        &self,
+        caller: &Caller,
+        dir: &FileId,
+        name: &[u8],
+        target: &[u8],
+        with: &SetAttributes,
+    ) -> Result<Found> {
+        let dir = self.file(dir)?;
+        let (name, target) = (c_string(name)?, c_string(target)?);
+        act_as(caller)?;
+        fs::symlinkat(&target, &*dir, &name).map_err(refusal)?;
+        // A link's mode means nothing, and cannot be set.
+        let with = initial(&SetAttributes { mode: None, ..*with }, caller);
+        self.made(&dir, &name, caller, &with)
+    }
+
+    fn make_node(
+        &self,
+        caller: &Caller,
+        dir: &FileId,
+        name: &[u8],
+        node: Node,
+        with: &SetAttributes,
+    ) -> Result<Found> {
+        let dir = self.file(dir)?;
+        let name = c_string(name)?;
+        let number = |device: Device| fs::makedev(device.major, device.minor);
+        let (kind, device) = match node {
+            Node::CharacterDevice(device) => (FileType::CharacterDevice, number(device)),
+            Node::BlockDevice(device) => (FileType::BlockDevice, number(device)),
+            Node::Socket => (FileType::Socket, 0),
+            Node::Fifo => (FileType::Fifo, 0),
+        };
+        act_as(caller)?;
+        fs::mknodat(&*dir, &name, kind, mode(with, 0o666), device).map_err(refusal)?;
+        self.made(&dir, &name, caller, &initial(with, caller))
+    }
+
+    fn remove(&self, caller: &Caller, dir: &FileId, name: &[u8]) -> Result<()> {
+        let dir = self.file(dir)?;
+        let name = c_string(name)?;
+        act_as(caller)?;
+        let id = kernel::of_name(dir.as_fd(), &name);
+        fs::unlinkat(&*dir, &name, AtFlags::empty()).map_err(refusal)?;
+        if let Ok(id) = id {
+            self.files.forget(&id);
+        }
+        Ok(())
+    }
+
+    fn remove_directory(&self, caller: &Caller, dir: &FileId, name: &[u8]) -> Result<()> {
+        let dir = self.file(dir)?;
+        let name = c_string(name)?;
+        act_as(caller)?;
+        let id = kernel::of_name(dir.as_fd(), &name);
+        fs::unlinkat(&*dir, &name, AtFlags::REMOVEDIR).map_err(refusal)?;
+        if let Ok(id) = id {
+            self.files.forget(&id);
+        }
+        Ok(())
+    }
+
+    fn rename(&self, caller: &Caller, from: (&FileId, &[u8]), to: (&FileId, &[u8])) -> Result<()> {
+        let (from_dir, to_dir) = (self.file(from.0)?, self.file(to.0)?);
+        let (from_name, to_name) = (c_string(from.1)?, c_string(to.1)?);
+        act_as(caller)?;
+        self.forget_name(&to_dir, &to_name);
+        fs::renameat(&*from_dir, &from_name, &*to_dir, &to_name).map_err(refusal)
+    }
+
+    fn link(&self, caller: &Caller, id: &FileId, dir: &FileId, name: &[u8]) -> Result<()> {
+        let (file, dir) = (self.file(id)?, self.file(dir)?);
+        let name = c_string(name)?;
+        act_as(caller)?;
+        // By the descriptor itself it takes a privilege that the caller may not have.
+        fs::linkat(fs::CWD, changes::path_of(file.as_fd()), &*dir, &name, AtFlags::SYMLINK_FOLLOW)
+            .map_err(refusal)
+    }
+
+    fn list(
+        &self,
+        caller: &Caller,
+        id: &FileId,
+        from: Place,
+        full: bool,
+        take: &mut dyn FnMut(Entry<'_>) -> bool,
+    ) -> Result<Listed> {
+        let dir = self.file(id)?;
+        if self.stat(id, &dir)?.kind != FileKind::Directory {
+            return Err(FsError::NotDirectory);
+        }
+        let open = || self.open_by_id(id, OFlags::RDONLY | OFlags::DIRECTORY);
+        let mut listing = self.listings.begin(id, from, open).map_err(refusal)?;
+        act_as(caller)?;
+        if !kernel::allows(dir.as_fd(), Access::READ_OK) {
+            return Err(FsError::Denied);
+        }
+        let end = listing.each(|mut entry, name| {
+            let up = entry.name == b"..";
+            if up && *id == self.root_id {
+                // What is above is nobody's business.
+                entry.file_number = fs::fstat(&self.root).map_or(entry.file_number, |stat| stat.st_ino);
+            } else if full && !up {
+                entry.found = self.found_at(&dir, name, entry.file_number);
+            }
+            Ok(take(entry))
+        });
+        let end = end.map_err(refusal)?;
+        Ok(Listed { verifier: self.listings.finish(listing), end })
+    }
+
+    fn usage(&self) -> Result<Usage> {
+        let stat = fs::fstatvfs(&self.root).map_err(refusal)?;
+        let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
+        Ok(Usage {
+            bytes: bytes(stat.f_blocks),
+            free_bytes: bytes(stat.f_bfree),
+            available_bytes: bytes(stat.f_bavail),
+            files: stat.f_files,
+            free_files: stat.f_ffree,
+            name_max: u32::try_from(stat.f_namemax).unwrap_or(255),
+            link_max: self.link_max,
+        })
+    }
+
+    fn tidy(&self) {
+        self.files.tidy();
+        self.listings.tidy();
+    }
+}
+
+fn c_string(name: &[u8]) -> Result<CString> {
+    CString::new(name).map_err(|_| FsError::Invalid)
+}
+
+/// Files' offsets are signed in the kernel.
+const MOST_OFFSET: u64 = i64::MAX as u64;

@@ -1,0 +1,87 @@
+//! What it takes to make a file the way it was asked for.
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::{self, Mode, OFlags};
+use rustix::io::{self, Errno};
+
+use super::attributes::{attributes, refusal};
+use super::identity::modes_are_exact;
+use super::open_files::OpenFile;
+use super::{DirectoryTree, changes, kernel};
+use crate::file_system::{Caller, FileKind, Found, Result, SetAttributes, SetTime, Time};
+
+impl DirectoryTree {
+    /// What has just been made under a name: its id, the attributes it should have, and a place among the open files.
+    pub(super) fn made(
+        &self,
+        dir: &OpenFile,
+        name: &CString,
+        caller: &Caller,
+        with: &SetAttributes,
+    ) -> Result<Found> {
+        let place = self.open_name(dir, name).map_err(refusal)?;
+        self.finish(caller, OpenFile::place(place), with)
+    }
+
+    pub(super) fn finish(&self, caller: &Caller, file: OpenFile, with: &SetAttributes) -> Result<Found> {
+        let id = kernel::of_file(file.as_fd()).map_err(refusal)?;
+        let file = self.files.keep(id, file);
+        let with = SetAttributes { mode: with.mode.filter(|_| !modes_are_exact()), ..*with };
+        self.change(caller, &id, &file, &with)?;
+        Ok(Found { id, attributes: self.stat(&id, &file)? })
+    }
+
+    pub(super) fn create_exclusive(
+        &self,
+        dir: &OpenFile,
+        name: &CString,
+        verifier: [u8; 8],
+    ) -> io::Result<OpenFile> {
+        let (accessed, modified) = times_of(verifier);
+        match self.create_new(dir, name, Mode::RUSR | Mode::WUSR) {
+            Ok(fd) => {
+                let times = SetAttributes {
+                    accessed: SetTime::To(accessed),
+                    modified: SetTime::To(modified),
+                    ..SetAttributes::default()
+                };
+                changes::apply(fd.as_fd(), &times)?;
+                Ok(OpenFile::made(fd))
+            }
+            Err(Errno::EXIST) => {
+                let place = self.open_name(dir, name).map_err(|_| Errno::EXIST)?;
+                let there = attributes(&fs::fstat(&place)?);
+                let ours = there.kind == FileKind::Regular
+                    && (there.accessed, there.modified) == (accessed, modified);
+                if ours { Ok(OpenFile::place(place)) } else { Err(Errno::EXIST) }
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(super) fn create_new(&self, dir: &OpenFile, name: &CString, mode: Mode) -> io::Result<OwnedFd> {
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        fs::openat(dir, name, flags, mode)
+    }
+}
+
+pub(super) fn mode(with: &SetAttributes, default: u32) -> Mode {
+    Mode::from_raw_mode(with.mode.unwrap_or(default) & 0o7777)
+}
+
+/// What making a file does not do already: owners, where they are not the caller, and times.
+pub(super) fn initial(with: &SetAttributes, caller: &Caller) -> SetAttributes {
+    let uid = with.uid.filter(|&uid| uid != caller.uid);
+    let gid = with.gid.filter(|&gid| gid != caller.gid);
+    SetAttributes { uid, gid, ..*with }
+}
+
+/// Where an exclusive create's verifier is kept until the client sets the times: in the times.
+fn times_of(verifier: [u8; 8]) -> (Time, Time) {
+    let [a, b, c, d, e, f, g, h] = verifier;
+    // 31 bits: what every file system's times can hold.
+    let time = |bytes| Time { seconds: u32::from_be_bytes(bytes) & 0x7fff_ffff, nanoseconds: 0 };
+    (time([a, b, c, d]), time([e, f, g, h]))
+}
