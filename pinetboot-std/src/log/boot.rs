@@ -55,8 +55,8 @@ pub(super) fn log(client: &Client<'_>, fact: &Boot) {
                 %client,
                 %stage,
                 seconds,
-                "{client} stopped {seconds:.0} s ago at stage: {stage}. It asked for {names}, of which it needs one, and \
-                 none is there"
+                "{client} has no {stage}: it asked for {names}, which the tree does not have, and for nothing more in \
+                 {seconds:.0} s. Copy one of these files into the tree"
             );
         }
         Boot::SameSerial { serial, owner, other, apart } => warn!(

@@ -115,6 +115,14 @@ fn recorded() -> Vec<Event> {
             }
             .into(),
         ),
+        kitchen(
+            Boot::Stopped {
+                stage: Stage::Kernel,
+                files: vec!["kernel_2712.img".into(), "kernel8.img".into()],
+                seconds: 10.0,
+            }
+            .into(),
+        ),
         finished("bd989ae1/kernel_2712.img", Outcome::PeerError(ErrorCode::DISK_FULL), 3000, Some("no room")),
         finished("bd989ae1/kernel_2712.img", Outcome::Complete { bytes: 3_000_000 }, 3_000_000, None),
         kitchen(
@@ -164,6 +172,7 @@ INFO kitchen (10.9.0.113) reached stage: config
 WARN kitchen (10.9.0.113) asked for bd989ae1/bcm2712-rpi-5-b.dtb: there is no /srv/tftp/bcm2712-rpi-5-b.dtb
 WARN {mac} in cmdline.txt is not known for kitchen (10.9.0.113), and left empty
 INFO kitchen (10.9.0.113) gets cmdline.txt with root=/dev/nfs instead of root=PARTUUID=1-02
+WARN kitchen (10.9.0.113) has no kernel: it asked for kernel_2712.img, kernel8.img, which the tree does not have, and for nothing more in 10 s. Copy one of these files into the tree
 WARN kitchen (10.9.0.113) ended bd989ae1/kernel_2712.img after 3.00 kB: error 3, disk full or allocation exceeded: \"no room\"
 INFO kitchen (10.9.0.113) sent bd989ae1/kernel_2712.img: 3.00 MB in 0.50 s (6.00 MB/s)
 INFO kitchen (10.9.0.113) has its kernel: files: 2, 3.00 MB in 0.4 s, 2.9 s after it asked by DHCP; not there: 1; packets sent again: 0
