@@ -137,6 +137,12 @@ impl Pis {
         crate::net::neighbour(address).or_else(|| self.lock().mac_by_dhcp(address))
     }
 
+    /// Whether the kernel is to be asked for the MAC address of a client that fetches files: it is not known, and the kernel
+    /// was not asked a moment ago.
+    pub fn wants_mac(&self, address: Ipv4Addr) -> bool {
+        self.lock().wants_mac(address)
+    }
+
     /// The Pi and the boot that a request from `address` belongs to; `asked`: the Pi's directory in the file's name.
     pub fn boot_of(&self, address: Ipv4Addr, asked: Option<Prefix>) -> BootId {
         self.lock().boot_of(address, asked)

@@ -84,9 +84,10 @@ pub enum Tftp {
 pub struct Finished {
     /// The client.
     pub peer: SocketAddrV4,
-    /// The client's MAC address, if the kernel has it as a neighbour; looked up for whole files alone, as a forged address
-    /// gets none.
+    /// The client's MAC address, if the kernel was asked for it and has the client as a neighbour.
     pub mac: Option<Mac>,
+    /// The kernel was asked.
+    pub looked: bool,
     /// Which way the bytes went.
     pub direction: Direction,
     /// Which file.

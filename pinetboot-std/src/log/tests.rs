@@ -59,6 +59,7 @@ fn finished(file: &str, outcome: Outcome, bytes: u64, message: Option<&str>) -> 
     let finished = Finished {
         peer: SocketAddrV4::new(HERE, 4000),
         mac: None,
+        looked: false,
         direction: Direction::Read,
         file: file.into(),
         outcome,

@@ -36,10 +36,14 @@ impl TftpObserver {
 
     fn finished(&self, now: Instant, report: &Report, transfer: Transfer) {
         let whole = matches!(report.outcome, Outcome::Complete { .. }) && report.direction == Direction::Read;
-        let mac = if whole { neighbour(*report.peer.ip()) } else { None };
+        let client = *report.peer.ip();
+        // A forged address gets no whole file.
+        let looked = whole && self.bus.pis().wants_mac(client);
+        let mac = if looked { neighbour(client) } else { None };
         let finished = Finished {
             peer: report.peer,
             mac,
+            looked,
             direction: report.direction,
             file: transfer.file,
             outcome: report.outcome,

@@ -20,6 +20,9 @@ pub(super) struct Host {
     fetched: Vec<Fetched>,
     /// Whose boot its requests belong to.
     pub(super) subject: Option<Subject>,
+    /// When the kernel was asked for its MAC address, and what the kernel had.
+    pub(super) looked: Option<Duration>,
+    pub(super) neighbour: Option<Mac>,
     /// The Pi that had its root in use here last.
     pub(super) seated: Option<Prefix>,
     /// Layers that were made for it.

@@ -254,6 +254,11 @@ impl Registry {
         self.hosts.get(&address)?.mac
     }
 
+    pub(super) fn wants_mac(&self, address: Ipv4Addr) -> bool {
+        let looked = self.hosts.get(&address).and_then(|host| host.looked);
+        looked.is_none_or(|looked| self.now.saturating_sub(looked) >= LOOK_AGAIN)
+    }
+
     pub(super) fn mac_by_lease(&self, address: Ipv4Addr) -> Option<Mac> {
         self.hosts.get(&address).filter(|host| host.leased)?.mac
     }
@@ -424,6 +429,9 @@ fn plain(file: &str) -> Option<String> {
 
 /// Pis, addresses and adapters that are known at a time, each: a rack of a thousand Pis, and then some.
 const MOST: usize = 4096;
+
+/// So often a client's MAC address is looked up while it fetches files.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// A client that is refused asks again every second; that is told once a minute.
 const TELL_AGAIN: Duration = Duration::from_secs(60);

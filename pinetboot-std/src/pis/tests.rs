@@ -64,6 +64,7 @@ impl World {
         let finished = Finished {
             peer,
             mac,
+            looked: true,
             direction: Direction::Read,
             file,
             outcome: Outcome::Complete { bytes: 100 },

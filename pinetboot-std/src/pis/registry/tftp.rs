@@ -64,7 +64,7 @@ impl Registry {
     }
 
     fn finished(&mut self, now: Duration, finished: &Finished) -> Applied {
-        let Finished { peer, file, mac, bytes, resent, .. } = finished;
+        let Finished { peer, file, mac, looked, bytes, resent, .. } = finished;
         let address = *peer.ip();
         let subject = self.subject(address, file);
         let mut applied = Applied { subject: Some(subject), ..Applied::default() };
@@ -76,10 +76,15 @@ impl Registry {
         let stage = boot_file(file).map(|file| file.stage);
         if let Subject::Pi(pi) = subject {
             let system = stage.is_none_or(|stage| SYSTEM.contains(&stage));
+            let mut mac = *mac;
             if let Some(host) = self.hosts.touch(address, now) {
-                host.fetch(Fetched { pi, system, mac: *mac });
+                if *looked {
+                    (host.looked, host.neighbour) = (Some(now), mac);
+                }
+                mac = mac.or(host.neighbour);
+                host.fetch(Fetched { pi, system, mac });
             }
-            let mac = mac.or_else(|| self.mac_by_dhcp(address));
+            let mac = mac.or_else(|| self.mac_by_lease(address));
             self.sit(pi, Seat { address, mac, evidence: Evidence::Fetched, mounted: false, last: now });
         }
         let Some(stage) = stage else { return applied };
