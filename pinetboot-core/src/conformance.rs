@@ -1,7 +1,7 @@
 //! What every network and every storage must do, as tests to be called from the tests of each (feature `testing`).
 //!
 //! The loops rely on more than types can say: that a deadline in the past does not wait, that a Pi with a directory of its
-//! own gets nothing else. Whoever writes a [`Net`](crate::Net) or a [`Storage`](crate::Storage) calls [`net()`] or
+//! own gets nothing else. An author of a [`Net`](crate::Net) or a [`Storage`](crate::Storage) calls [`net()`] or
 //! [`storage()`] on it:
 //!
 //! ```

@@ -19,7 +19,7 @@ pub struct End<'n, P: Net> {
 /// Holds a network that listens at `address` to its trait, by datagrams to and from another, which may be of the same
 /// kind. Needs ports for two transfers.
 ///
-/// Nobody else may send to either. Both are used in turn by this one task; what else they need, like the runner of a stack,
+/// No other host may send to either. Both are used in turn by this one task; what else they need, like the runner of a stack,
 /// has to run beside it. It takes a fraction of a second of their time.
 ///
 /// # Panics

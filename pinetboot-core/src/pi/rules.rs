@@ -115,7 +115,7 @@ pub enum Evidence {
     Tftp,
     /// Calls to the NFS server.
     Nfs,
-    /// Frames on the server's interface that are for nobody's socket.
+    /// Frames on the server's interface that reach no socket.
     Link,
     /// The files that are served.
     Tree,

@@ -4,7 +4,8 @@
 //! calls. A handle whose layer exists is never answered with NFS3ERR_STALE: JUKEBOX while it is in doubt whether the client is the
 //! Pi, NFS3ERR_ACCES when it is not.
 //!
-//! Locks, in the order in which they may be taken: `ready`, `waiting`, `owners`; the registry's below all of them.
+//! Locks, in the order in which they may be taken: `ready`, `waiting`, `owners`; `permitted` and `granted` are held alone, and
+//! the registry's lock below all of them.
 
 mod seat;
 
