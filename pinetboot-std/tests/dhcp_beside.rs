@@ -60,7 +60,7 @@ fn a_pi_boots_through_a_relay() {
     cable(end(&between, "far", "10.79.0.254/24"), end(&ours, "lan", "10.79.0.1/24"), 1500);
     between.forward();
     ours.gateway("10.79.0.254");
-    let serving = ours.serve(&world.tree("tree"), &["-v", "--dhcp", "proxy", "--interface", "lan"]);
+    let mut serving = ours.serve(&world.tree("tree"), &["-v", "--dhcp", "proxy", "--interface", "lan"]);
     let mut relay = between.command("dhcrelay");
     relay.args(["-d", "-4", "-pf", "/dev/null", "-i", "eth0", "-i", "far", "10.79.0.1"]);
     let mut relay = Process::start(relay);
@@ -68,9 +68,14 @@ fn a_pi_boots_through_a_relay() {
 
     let client = world.machine("client", Some("10.77.0.9/24"));
     client.gateway("10.77.0.1");
-    let (code, said) = pinetboot(&client, &["simulate", "--interface", "eth0"]);
-    assert_eq!(code, 0, "{said}");
-    assert!(said.contains("boot server: 10.79.0.1") && said.contains("Would boot"), "{said}");
+    // The client fetches from an address of this machine, and not from the one that it took: the relay agent may make
+    // that known before the first request, as it surely does before the second boot.
+    for _ in 0..2 {
+        let (code, said) = pinetboot(&client, &["simulate", "--interface", "eth0"]);
+        assert_eq!(code, 0, "{said}");
+        assert!(said.contains("boot server: 10.79.0.1") && said.contains("Would boot"), "{said}");
+        serving.expect(" takes 10.77.0.", SOON);
+    }
     let log = serving.stop();
     assert!(log.contains("serial bd989ae1"), "{log}");
 }

@@ -61,6 +61,8 @@ pub enum NotThatPi {
         ago: u64,
         /// One of the two MAC addresses is not known: it may be the same board with another address.
         in_doubt: bool,
+        /// The Pi has its root in use there. Otherwise it boots, and the address is what DHCP or TFTP made known.
+        in_use: bool,
     },
     /// Another board has mounted this root: its MAC address, and the client's.
     OtherBoard(Mac, Mac),
@@ -130,7 +132,8 @@ impl Registry {
             return None;
         }
         let ago = self.now().saturating_sub(seat.last).as_secs();
-        Some(NotThatPi::Alive { at: seat.address, ago, in_doubt: mac.is_none() || seat.mac.is_none() })
+        let in_doubt = mac.is_none() || seat.mac.is_none();
+        Some(NotThatPi::Alive { at: seat.address, ago, in_doubt, in_use: seat.mounted })
     }
 
     /// The client's MAC address: the kernel's neighbour's, or else that of the lease which this server gave. What a client
@@ -219,6 +222,13 @@ impl NotThatPi {
     /// Whether a client that holds a handle may yet turn out to be that Pi, and is to ask again.
     pub const fn in_doubt(&self) -> bool {
         matches!(self, Self::Alive { in_doubt: true, .. })
+    }
+
+    /// Whether the client may be that Pi in the middle of a boot: beyond a relay agent the DHCP messages name one address, a
+    /// router with NAT or a host that tries a boot has another, and no MAC address tells the two apart. Boot files are then
+    /// sent; a root is not.
+    pub const fn may_be_booting(&self) -> bool {
+        matches!(self, Self::Alive { in_doubt: true, in_use: false, .. })
     }
 }
 

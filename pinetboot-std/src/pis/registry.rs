@@ -16,7 +16,7 @@ use pinetboot_core::tftp::ErrorCode;
 use super::boot::Boot;
 use super::host::{Adapter, Fetched, Host};
 use super::table::{Founded, Table, Worth};
-use super::{BootId, Inventory, Pi, Seat, Subject};
+use super::{BootId, Claim, Inventory, Pi, Seat, Subject};
 use crate::events::{self, Dhcp, Evidence, Fact, Mac, Nfs, Root, Tftp};
 
 /// All that is known.
@@ -106,10 +106,16 @@ impl Registry {
             Fact::Root(Root::MountRefused { .. } | Root::CallRefused { .. }) => about_client(self),
             Fact::Root(fact) => self.root(now, client, fact),
             Fact::Boot(events::Boot::Rendered { pi: Some(pi), token, .. }) => {
-                if *token
+                // A client that may be the Pi does not take the command line from the address that the Pi has.
+                let sent_to = client.filter(|client| {
+                    let mac = self.fetched(*client, *pi).and_then(|fetched| fetched.mac);
+                    let claim = Claim { pi: *pi, address: *client, mac, handle: false, token: None };
+                    *token && self.is_elsewhere(&claim).is_none()
+                });
+                if sent_to.is_some()
                     && let Some(boot) = self.pis.get_mut(&Subject::Pi(*pi)).and_then(|pi| pi.boot.as_mut())
                 {
-                    boot.rendered_to = client;
+                    boot.rendered_to = sent_to;
                 }
                 Applied { subject: Some(Subject::Pi(*pi)), ..Applied::default() }
             }

@@ -128,7 +128,7 @@ fn began(facts: &[Fact]) -> Option<u32> {
 }
 
 fn alive(at: Ipv4Addr, ago: u64, in_doubt: bool) -> Result<Evidence, NotThatPi> {
-    Err(NotThatPi::Alive { at, ago, in_doubt })
+    Err(NotThatPi::Alive { at, ago, in_doubt, in_use: true })
 }
 
 #[test]
@@ -224,6 +224,30 @@ fn another_address_gets_nothing_of_a_pi_that_is_up() {
 }
 
 #[test]
+fn beyond_a_router_a_pi_may_fetch_from_another_address_while_it_boots() {
+    let mut world = World::new();
+    world.discover(MAC_ONE, 1, 1);
+    world.lease(MAC_ONE, HERE);
+    let why = |world: &World, mac| {
+        let claim = Claim { pi: ONE, address: THERE, mac, handle: false, token: None };
+        world.registry.is_elsewhere(&claim)
+    };
+    assert!(why(&world, None).unwrap().may_be_booting());
+    assert!(!why(&world, Some(MAC_TWO)).unwrap().may_be_booting(), "another board, as the kernel knows");
+    assert!(world.check(ONE, THERE, None).is_err(), "files are sent, a root is not");
+    // Nor does the client take the command line from the Pi, which fetched it a moment ago.
+    for client in [HERE, THERE] {
+        world.fetch(client, None, "00000001/config.txt");
+        let (file, changes, unknown) = (String::from("cmdline.txt"), None, Vec::new());
+        world.tell(client, events::Boot::Rendered { pi: Some(ONE), token: true, file, changes, unknown });
+    }
+    assert_eq!(world.registry.pi(ONE).unwrap().boot.as_ref().unwrap().rendered_to(), Some(HERE));
+    world.boot(HERE, None, ONE);
+    world.mount(ONE, HERE, None).unwrap();
+    assert!(!why(&world, None).unwrap().may_be_booting(), "the root is in use");
+}
+
+#[test]
 fn after_a_silence_a_pi_may_be_elsewhere_but_not_another_board() {
     let mut world = World::new();
     world.boot(HERE, None, ONE);
@@ -277,7 +301,8 @@ fn dhcp_outranks_what_was_fetched() {
     world.lease(MAC_ONE, HERE);
     assert_eq!(world.registry.name_at(HERE), Some(ONE));
     assert_eq!(world.check(ONE, HERE, Some(MAC_ONE)), Ok(Evidence::Dhcp));
-    assert_eq!(world.check(ONE, THERE, Some(MAC_TWO)), alive(HERE, 0, false));
+    let booting = NotThatPi::Alive { at: HERE, ago: 0, in_doubt: false, in_use: false };
+    assert_eq!(world.check(ONE, THERE, Some(MAC_TWO)), Err(booting));
     assert_eq!(world.check(Prefix::Mac(MAC_ONE), HERE, Some(MAC_ONE)), Ok(Evidence::Dhcp), "its other name");
 }
 

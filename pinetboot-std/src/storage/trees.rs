@@ -109,7 +109,10 @@ impl Trees {
         let boot = self.bus.pis().boot_of(*peer.ip(), lookup.prefix());
         let file = lookup.file();
         let made = render::concerns(&file, &self.sources().templates);
-        if made && let Some(why) = self.is_elsewhere(boot, peer) {
+        if made
+            && let Some(why) = self.is_elsewhere(boot, peer)
+            && !why.may_be_booting()
+        {
             return Err(Miss::withheld(why));
         }
         let mut decisions = self.decisions.borrow_mut();
