@@ -11,6 +11,7 @@ export class Program {
         for (const stream of [this.child.stdout, this.child.stderr]) {
             stream.setEncoding('latin1').on('data', (text) => {
                 this.said += text;
+                for (const { timer } of this.waiting) timer.refresh();
                 this.look();
             });
         }
@@ -32,10 +33,13 @@ export class Program {
         this.child.stdin.write(text);
     }
 
-    /** Waits until it says that, and returns all up to there; what was said is not looked at again. */
+    /**
+     * Waits until the program says that, and returns all up to there; what was said is not looked at again. Fails when the
+     * program ends, or says nothing for so many seconds: a slow machine may take long, as long as the work goes on.
+     */
     expect(text, seconds = 60) {
         return new Promise((resolve, reject) => {
-            const timer = setTimeout(() => this.fail(waiting, `not within ${seconds} s`), seconds * 1000);
+            const timer = setTimeout(() => this.fail(waiting, `and nothing else for ${seconds} s`), seconds * 1000);
             const waiting = { text, resolve, reject, timer };
             this.waiting.push(waiting);
             this.look();

@@ -61,9 +61,16 @@ export const PLACES = [
     { place: 'the card', skip: missingForCard, put: (t, files) => ({ card: card(t, files) }) },
 ];
 
-/** The board in real time, until the test ends; the UDP port that is its cable. */
+/**
+ * The board in real time, from when the firmware serves until the test ends; the UDP port that is its cable.
+ *
+ * The start is virtual time, for a core that waits for a card computes all the while: on a slow machine a client outside would
+ * have given up by then.
+ */
 export async function switchOn(t, parts) {
-    const { board, chip } = assemble(parts);
+    const { board, chip, log } = assemble(parts);
+    const serves = () => log.lines().some((line) => line.includes('serving on'));
+    while (!serves() && board.now < 10e9) board.run(board.now + 0.1e9);
     const socket = await bridge(chip);
     const stop = new AbortController();
     const running = live(board, socket, stop.signal);
