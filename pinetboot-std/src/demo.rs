@@ -8,9 +8,9 @@ use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::thread;
 
+use pinetboot_core::block_on;
 use pinetboot_core::pi::Model;
-use pinetboot_core::tftp::Limits;
-use pinetboot_core::{Server, block_on};
+use pinetboot_core::tftp::{Limits, Server};
 
 use crate::exit::{Exit, Failed};
 use crate::net::{self, Interrupt, LinuxNet};

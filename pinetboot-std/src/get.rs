@@ -8,8 +8,8 @@ use std::time::{Duration, Instant as Clock};
 
 use indicatif::{DecimalBytes, ProgressBar, ProgressStyle};
 use percent_encoding::percent_decode_str;
-use pinetboot_core::tftp::{self, Options, Outcome, Patience, Request};
-use pinetboot_core::{Client, Upload, block_on};
+use pinetboot_core::tftp::{self, Client, Options, Outcome, Request, RetryPolicy};
+use pinetboot_core::{Upload, block_on};
 use tempfile::NamedTempFile;
 
 use crate::exit::{Exit, Failed};
@@ -60,8 +60,7 @@ pub fn run(options: &Args, quiet: bool) -> Result<Exit, Failed> {
         window_size: (options.windowsize > 1).then_some(options.windowsize),
         timeout_secs: None,
     };
-    let mut client =
-        Client { net: &mut net, local: LinuxNet::client_port(), server: source.server, patience: PATIENCE };
+    let mut client = Client::new(&mut net, LinuxNet::client_port(), source.server).with_retry(PATIENCE);
     let began = Clock::now();
     let report = block_on(client.get(&Request::octet(&source.path, asked), &mut target));
     target.bar.finish_and_clear();
@@ -98,7 +97,7 @@ pub fn run(options: &Args, quiet: bool) -> Result<Exit, Failed> {
 }
 
 /// 1 + 2 + 4 + 8 seconds: someone is waiting.
-const PATIENCE: Patience = Patience::new(Duration::from_secs(1), 3);
+const PATIENCE: RetryPolicy = RetryPolicy::new(Duration::from_secs(1), 3);
 
 /// What a URL names (RFC 3617).
 #[derive(Debug, PartialEq)]

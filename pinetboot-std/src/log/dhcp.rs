@@ -1,6 +1,6 @@
 //! Lines about DHCP: one when a Pi has its address, warnings for what keeps Pis from getting one.
 
-use pinetboot_core::dhcp::Silence;
+use pinetboot_core::dhcp::NoReply;
 use tracing::{debug, error, info, warn};
 
 use crate::events::{Dhcp, Event};
@@ -23,12 +23,12 @@ pub(super) fn log(event: &Event, fact: &Dhcp) {
         Dhcp::Answered { hardware, kind, address, to } => {
             debug!(mac = %hardware, "{}: {kind} {address} to {to}", named(hardware));
         }
-        Dhcp::Unanswered { hardware, why: Silence::Exhausted } if !event.again => warn!(
+        Dhcp::Unanswered { hardware, why: NoReply::Exhausted } if !event.again => warn!(
             mac = %hardware,
             "all addresses are taken, so {} gets none: give a larger --lease-range, or wait until leases are over",
             named(hardware)
         ),
-        Dhcp::Unanswered { hardware, why: Silence::Declined(address) } => warn!(
+        Dhcp::Unanswered { hardware, why: NoReply::Declined(address) } => warn!(
             mac = %hardware,
             %address,
             "{} found {address} in use by another host: look for a host with that fixed address",

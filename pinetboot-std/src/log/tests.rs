@@ -5,10 +5,9 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use pinetboot_core::Direction;
-use pinetboot_core::dhcp::{HardwareAddress, Silence};
+use pinetboot_core::dhcp::{HardwareAddress, NoReply};
 use pinetboot_core::pi::{PiIdentity, Prefix, Stage};
-use pinetboot_core::tftp::{ErrorCode, Options, Outcome};
+use pinetboot_core::tftp::{Direction, ErrorCode, Options, Outcome};
 use tracing::Level;
 
 use super::Log;
@@ -146,7 +145,7 @@ fn recorded() -> Vec<Event> {
         kitchen(Root::Active { pi: KITCHEN }.into()),
         refused(false),
         refused(true),
-        event(None, None, Dhcp::Unanswered { hardware, why: Silence::Exhausted }),
+        event(None, None, Dhcp::Unanswered { hardware, why: NoReply::Exhausted }),
         event(
             Some(THERE),
             None,

@@ -1,8 +1,7 @@
 //! Lines about TFTP: one for each file, a warning for a file that is missing and matters.
 
 use indicatif::DecimalBytes;
-use pinetboot_core::Direction;
-use pinetboot_core::tftp::{ErrorCode, Outcome};
+use pinetboot_core::tftp::{Direction, ErrorCode, Outcome};
 use tracing::{debug, info, warn};
 
 use super::Client;

@@ -4,8 +4,11 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use pinetboot_core::dhcp::{Boot, LeaseServer, Network, PXE_PORT, Port, ProxyDhcp, Respond, SERVER_PORT};
-use pinetboot_core::{Responder, block_on};
+use pinetboot_core::block_on;
+use pinetboot_core::dhcp::{
+    BootFileName, LeaseServer, Network, NextServer, PXE_PORT, Port, ProxyDhcp, Respond, Responder,
+    SERVER_PORT,
+};
 
 use super::bind;
 use super::leases::LeaseFile;
@@ -139,8 +142,8 @@ fn spawn(
     let thread = thread::Builder::new().name(format!("dhcp {}", interface.name));
     let spawned = match &config.role {
         Role::Proxy => thread.spawn(move || {
-            let boot = boot(boot_server, boot_file.as_deref());
-            run(net, ProxyDhcp { address, boot, clients }, &bus, delay, |_| {});
+            let next_server = next_server(boot_server, boot_file.as_deref());
+            run(net, ProxyDhcp { address, next_server, clients }, &bus, delay, |_| {});
         }),
         Role::Lease { range, file, router, dns } => {
             let mut network = network(interface, *range)?;
@@ -150,7 +153,7 @@ fn spawn(
             let file = file.clone().map(|file| LeaseFile::new(file, bus.clone()));
             thread.spawn(move || {
                 let mut network = network;
-                network.boot = boot(boot_server, boot_file.as_deref());
+                network.next_server = next_server(boot_server, boot_file.as_deref());
                 let mut server = LeaseServer::<LEASES>::new(network);
                 if let Some(file) = &file {
                     file.restore(&mut server);
@@ -170,9 +173,12 @@ fn spawn(
     spawned.map_err(|error| Failed::new(Exit::Failure, format!("cannot start a thread: {error}")))
 }
 
-fn boot(server: Ipv4Addr, file: Option<&str>) -> Boot<'_> {
-    let boot = Boot::from(server);
-    file.and_then(|file| boot.file(file.as_bytes())).unwrap_or(boot)
+fn next_server(address: Ipv4Addr, file: Option<&str>) -> NextServer<'_> {
+    let next_server = NextServer::new(address);
+    match file.and_then(|file| BootFileName::parse(file.as_bytes()).ok()) {
+        Some(file) => next_server.with_file(file),
+        None => next_server,
+    }
 }
 
 /// Answers until told to stop; `after` is called after every turn.

@@ -7,8 +7,8 @@
 use std::sync::{Arc, mpsc};
 use std::thread;
 
-use pinetboot_core::tftp::Limits;
-use pinetboot_core::{Server, block_on};
+use pinetboot_core::block_on;
+use pinetboot_core::tftp::{Limits, Server};
 
 use super::Args;
 use super::service::Service;

@@ -10,8 +10,8 @@
 //!
 //! ```
 //! use pinetboot_core::smoltcp::{Clock, Pool, Stack};
-//! use pinetboot_core::tftp::{Limits, PORT};
-//! use pinetboot_core::{Server, Storage};
+//! use pinetboot_core::Storage;
+//! use pinetboot_core::tftp::{Limits, PORT, Server};
 //! use smoltcp::iface::SocketHandle;
 //! use smoltcp::phy::Device;
 //!
@@ -69,7 +69,7 @@ pub trait Clock {
 
 /// UDP on some sockets of a [`Stack`]: one that listens, and one for every transfer at a time.
 ///
-/// With a single socket, everything goes over it. That is enough for a [`Client`](crate::Client), at [`Port::FIRST`];
+/// With a single socket, everything goes over it. That is enough for a [`Client`](crate::tftp::Client), at [`Port::FIRST`];
 /// with another socket or more, [`open`](Net::open) gives a client a new port for each transfer.
 pub struct Pool<'a, D, C, const SOCKETS: usize> {
     stack: Stack<'a, D, C>,

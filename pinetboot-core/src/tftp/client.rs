@@ -2,24 +2,27 @@
 
 use core::net::SocketAddrV4;
 
+use super::options::Options;
+use super::packet::{ErrorCode, Mode, Packet, ParseError, Request};
+use super::receiver::Receiver;
+use super::report::{Direction, Report};
+use super::retry::RetryPolicy;
+use super::sender::Sender;
+use super::step::{Outcome, Step};
+use super::transfer::{Progress, Route, Transfer, send};
 use crate::storage::{File, NoUpload, Upload};
-use crate::tftp::{ErrorCode, Mode, Outcome, Packet, ParseError, Patience, Receiver, Request, Sender, Step};
-use crate::transfer::{Progress, Route, Transfer, send};
-use crate::{Datagram, Direction, Instant, Net, Report};
+use crate::{Datagram, Instant, Net};
 
 /// A client of one server, from one port.
 ///
 /// RFC 1350 wants a new port for every transfer ("the TID's chosen for a connection should be randomly chosen"): use a
-/// new client for each where ports are to be had.
-pub struct Client<'n, N: Net> {
-    /// The network.
-    pub net: &'n mut N,
-    /// The port of ours.
-    pub local: N::Local,
-    /// Where requests go: the server's address and port, usually 69.
-    pub server: SocketAddrV4,
-    /// How long to wait, and how often to try again.
-    pub patience: Patience,
+/// new client for each transfer where the network has ports enough.
+#[derive(Debug)]
+pub struct Client<N: Net> {
+    net: N,
+    local: N::Local,
+    server: SocketAddrV4,
+    retry: RetryPolicy,
 }
 
 /// What a server says about a file that is asked for but not taken.
@@ -32,7 +35,29 @@ pub enum Probe {
     Missing(Outcome),
 }
 
-impl<N: Net> Client<'_, N> {
+impl<N: Net> Client<N> {
+    /// A client that sends from the port `local` to `server`, whose port is usually [`PORT`](super::PORT). A borrowed
+    /// network is a network: `net` may be `&mut N`.
+    pub fn new(net: N, local: N::Local, server: SocketAddrV4) -> Self {
+        Self { net, local, server, retry: RetryPolicy::default() }
+    }
+
+    /// Replaces the default retry policy.
+    #[must_use]
+    pub fn with_retry(self, retry: RetryPolicy) -> Self {
+        Self { retry, ..self }
+    }
+
+    /// The port that the client sends from.
+    pub fn local(&self) -> N::Local {
+        self.local
+    }
+
+    /// The network.
+    pub fn net_mut(&mut self) -> &mut N {
+        &mut self.net
+    }
+
     /// Reads a file from the server into `upload`, in octet mode as it is, in netascii mode as it stands on the wire
     /// (see [`netascii::Decoded`](crate::tftp::netascii::Decoded)).
     ///
@@ -47,7 +72,7 @@ impl<N: Net> Client<'_, N> {
         request: &Request<'_>,
         upload: &mut U,
     ) -> Result<Report, N::Error> {
-        let receiver = Receiver::fetch(&request.options, self.patience);
+        let receiver = Receiver::fetch(&request.options, self.retry);
         self.exchange(request, Transfer::<NoFile, _>::In(receiver, upload)).await
     }
 
@@ -57,7 +82,7 @@ impl<N: Net> Client<'_, N> {
     ///
     /// Only the network's own. How the transfer ended is in the report.
     pub async fn put<F: File>(&mut self, request: &Request<'_>, file: F) -> Result<Report, N::Error> {
-        let sender = Sender::put(&request.options, self.patience, file.len());
+        let sender = Sender::put(&request.options, self.retry, file.len());
         self.exchange(request, Transfer::<_, NoUpload>::Out(sender, file)).await
     }
 
@@ -67,21 +92,21 @@ impl<N: Net> Client<'_, N> {
     /// # Errors
     ///
     /// Only the network's own.
-    pub async fn probe(&mut self, filename: &[u8], options: crate::tftp::Options) -> Result<Probe, N::Error> {
+    pub async fn probe(&mut self, filename: &[u8], options: Options) -> Result<Probe, N::Error> {
         let request = Request { filename, mode: Mode::Octet, options };
-        let mut receiver = Receiver::fetch(&options, self.patience);
+        let mut receiver = Receiver::fetch(&options, self.retry);
         let mut server = self.server;
         loop {
             let until = match receiver.poll(self.net.now()) {
                 Step::Request(options) => {
                     let packet = Packet::Read(Request { options, ..request });
-                    send(self.net, self.local, self.server, &packet).await;
+                    send(&mut self.net, self.local, self.server, &packet).await;
                     continue;
                 }
                 Step::Done(outcome) => return Ok(Probe::Missing(outcome)),
                 Step::Wait { until } => until,
                 Step::Send(packet) => {
-                    send(self.net, self.local, server, &packet).await;
+                    send(&mut self.net, self.local, server, &packet).await;
                     continue;
                 }
                 Step::SendData { .. } => continue,
@@ -94,7 +119,7 @@ impl<N: Net> Client<'_, N> {
             server = peer;
             receiver.handle(at, &packet);
             if receiver.answered() {
-                send(self.net, self.local, server, &Packet::EARLY_TERMINATE).await;
+                send(&mut self.net, self.local, server, &Packet::EARLY_TERMINATE).await;
                 self.flush().await?;
                 return Ok(Probe::Found(receiver.announced()));
             }
@@ -120,7 +145,7 @@ impl<N: Net> Client<'_, N> {
                 to: server.unwrap_or(self.server),
                 request: Some((self.server, request)),
             };
-            let progress = transfer.drive(self.net, route, now).await;
+            let progress = transfer.drive(&mut self.net, route, now).await;
             let complete = match &transfer {
                 Transfer::In(receiver, _) => receiver.complete(),
                 Transfer::Out(..) => None,
@@ -142,7 +167,7 @@ impl<N: Net> Client<'_, N> {
                     // Whoever stops the network stops the transfer; the server need not wait for us.
                     if let Some(server) = server {
                         let goodbye = Packet::error(ErrorCode::NOT_DEFINED);
-                        send(self.net, self.local, server, &goodbye).await;
+                        send(&mut self.net, self.local, server, &goodbye).await;
                     }
                     return Err(error);
                 }
@@ -155,7 +180,8 @@ impl<N: Net> Client<'_, N> {
             if !from_server {
                 // RFC 1350, section 4: tell the stranger, and go on undisturbed. Never answer an ERROR.
                 if matches!(Packet::parse(bytes), Ok(packet) if !matches!(packet, Packet::Error { .. })) {
-                    send(self.net, self.local, peer, &Packet::error(ErrorCode::UNKNOWN_TRANSFER_ID)).await;
+                    send(&mut self.net, self.local, peer, &Packet::error(ErrorCode::UNKNOWN_TRANSFER_ID))
+                        .await;
                 }
                 continue;
             }

@@ -4,20 +4,22 @@ use core::convert::Infallible;
 use core::net::SocketAddrV4;
 use core::time::Duration;
 
-use crate::dhcp::{Arrival, MAX_LEN, Message, Op, Port, Reply, Respond};
-use crate::event::{self, Event, Rejected, Rejection};
-use crate::observe::{Observer, Ticks};
+use super::emit::MAX_LEN;
+use super::message::{Message, Op};
+use super::reply::{Arrival, Port, Reply, Respond};
+use crate::event::{self, Rejected, Rejection};
+use crate::observe::{Event, Observer, Ticks};
 use crate::{Datagram, Instant, Net};
 
-/// Answers DHCP messages from a [`Net`] by a [`ProxyDhcp`](crate::dhcp::ProxyDhcp) or a
-/// [`LeaseServer`](crate::dhcp::LeaseServer).
+/// Answers DHCP messages from a [`Net`] by a [`ProxyDhcp`](super::ProxyDhcp) or a
+/// [`LeaseServer`](super::LeaseServer).
 ///
 /// The network must hear broadcasts to port 67 and send them from there, both on the one network that is served only: a
 /// reply to 255.255.255.255 has to leave by the interface by which the request came. One responder serves one network.
 ///
 /// ```
-/// use pinetboot_core::dhcp::ProxyDhcp;
-/// use pinetboot_core::{Net, Responder};
+/// use pinetboot_core::Net;
+/// use pinetboot_core::dhcp::{ProxyDhcp, Responder};
 ///
 /// /// Tells Raspberry Pis to boot from here, beside the DHCP server of the network.
 /// async fn serve<N: Net>(net: N, our_address: core::net::Ipv4Addr) -> Result<(), N::Error> {
@@ -178,7 +180,7 @@ fn answer<L, R: Respond, O: Observer>(
     let answer = respond.respond(&Arrival { at, port, peer }, &request, out);
     match &answer {
         Ok(reply) => trace!("to {}: {} {}", reply.to, reply.kind, reply.address),
-        Err(silence) => trace!("no answer to {}: {}", request.header.hardware, silence),
+        Err(why) => trace!("no reply to {}: {}", request.header.hardware, why),
     }
     observer.observe(at, &Event::Dhcp(event::Dhcp { peer, request: &request, answer }), None);
     answer.ok()

@@ -3,23 +3,25 @@
 use core::net::SocketAddrV4;
 use core::time::Duration;
 
+use super::netascii::{Decoded, Encoded};
+use super::packet::Mode;
+use super::report::{Direction, Report};
+use super::step::Outcome;
+use super::transfer::Transfer;
 use crate::storage::{File, Storage, Upload};
-use crate::tftp::netascii::{Decoded, Encoded};
-use crate::tftp::{Mode, Outcome};
-use crate::transfer::Transfer;
-use crate::{Direction, Instant, Report};
+use crate::{Instant, Net, Observer};
 
 /// A place in the server's session table. The caller only provides the memory:
 ///
 /// ```
-/// # use pinetboot_core::{server::Session, Storage};
+/// # use pinetboot_core::{Storage, tftp::Session};
 /// fn places<S: Storage>() -> [Option<Session<(), S>>; 4] {
 ///     [const { None }; 4]
 /// }
 /// ```
 ///
 /// `L` is the network's [`Net::Local`](crate::Net::Local), `T` what the observer keeps of a transfer
-/// ([`Observer::Transfer`](crate::Observer::Transfer)); [`Place`](super::Place) says the same by their owners.
+/// ([`Observer::Transfer`](crate::Observer::Transfer)); [`Slot`] says the same by their owners.
 pub struct Session<L, S: Storage, T = ()> {
     pub(super) peer: SocketAddrV4,
     pub(super) local: L,
@@ -38,6 +40,9 @@ pub struct Session<L, S: Storage, T = ()> {
     pub(super) context: T,
     pub(super) transfer: Transfer<Source<S::File>, Sink<S::Upload>>,
 }
+
+/// A place in the session table of a server over this network, with this storage and this observer.
+pub type Slot<N, S, O> = Option<Session<<N as Net>::Local, S, <O as Observer>::Transfer>>;
 
 impl<L, S: Storage, T> Session<L, S, T> {
     pub(super) fn report(&self, outcome: Outcome) -> Report {

@@ -2,9 +2,9 @@
 
 use core::net::SocketAddrV4;
 
-use super::Direction;
+use super::packet::ErrorCode;
+use super::step::Outcome;
 use crate::Instant;
-use crate::tftp::{ErrorCode, Outcome};
 
 /// A transfer that is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -52,6 +52,16 @@ impl Report {
         self.early_terminate
             || matches!(self.outcome, Outcome::PeerError(code) if self.bytes == 0 && probes.contains(&code))
     }
+}
+
+/// Which way the bytes of a transfer go, seen from the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Direction {
+    /// From the server to the client (RRQ).
+    Read,
+    /// From the client to the server (WRQ).
+    Write,
 }
 
 #[cfg(test)]

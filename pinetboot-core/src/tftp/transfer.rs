@@ -2,36 +2,40 @@
 
 use core::net::SocketAddrV4;
 
-use crate::tftp::{
-    DATA_HEADER, ErrorCode, Outcome, Packet, Receiver, Request, Sender, Step, emit_data_header,
-};
-use crate::{Direction, File, Instant, Net, Report, Upload};
+use super::DATA_HEADER;
+use super::packet::{ErrorCode, Packet, Request, emit_data_header};
+use super::receiver::Receiver;
+use super::report::{Direction, Report};
+use super::sender::Sender;
+use super::step::{Outcome, Step};
+use crate::storage::{File, Upload};
+use crate::{Instant, Net};
 
 /// A transfer: the machine, and the file that it sends or receives.
 #[derive(Debug)]
-pub(crate) enum Transfer<F, U> {
+pub(super) enum Transfer<F, U> {
     Out(Sender, F),
     In(Receiver, U),
 }
 
 /// Where a transfer's packets go.
 #[derive(Clone, Copy)]
-pub(crate) struct Route<'a, L> {
-    pub(crate) from: L,
-    pub(crate) to: SocketAddrV4,
+pub(super) struct Route<'a, L> {
+    pub(super) from: L,
+    pub(super) to: SocketAddrV4,
     /// For a client: where requests go, and what is asked there.
-    pub(crate) request: Option<(SocketAddrV4, &'a Request<'a>)>,
+    pub(super) request: Option<(SocketAddrV4, &'a Request<'a>)>,
 }
 
 /// What a transfer waits for.
-pub(crate) enum Progress {
+pub(super) enum Progress {
     Waits(Instant),
     Over(Outcome),
 }
 
 impl<F: File, U: Upload> Transfer<F, U> {
     /// Takes in a packet from the other side and keeps the bytes it brings.
-    pub(crate) async fn handle(&mut self, now: Instant, packet: &Packet<'_>) {
+    pub(super) async fn handle(&mut self, now: Instant, packet: &Packet<'_>) {
         match self {
             Self::Out(sender, _) => sender.handle(now, packet),
             Self::In(receiver, upload) => {
@@ -60,7 +64,7 @@ impl<F: File, U: Upload> Transfer<F, U> {
     }
 
     /// Does what the machine wants done, until it waits or is done.
-    pub(crate) async fn drive<N: Net>(
+    pub(super) async fn drive<N: Net>(
         &mut self,
         net: &mut N,
         route: Route<'_, N::Local>,
@@ -107,7 +111,7 @@ impl<F: File, U: Upload> Transfer<F, U> {
         }
     }
 
-    pub(crate) fn abort(&mut self, code: ErrorCode) {
+    pub(super) fn abort(&mut self, code: ErrorCode) {
         match self {
             Self::Out(sender, _) => sender.abort(code),
             Self::In(receiver, _) => receiver.abort(code),
@@ -115,7 +119,7 @@ impl<F: File, U: Upload> Transfer<F, U> {
     }
 
     /// How it went. Which way the bytes went is for the caller to know: a server sends what a client reads.
-    pub(crate) fn report(
+    pub(super) fn report(
         &self,
         peer: SocketAddrV4,
         direction: Direction,
@@ -146,7 +150,7 @@ impl<F: File, U: Upload> Transfer<F, U> {
 }
 
 /// Emits `packet` into the network's own memory and sends it. One that does not fit is not sent: a loss like any other.
-pub(crate) async fn send<N: Net>(net: &mut N, from: N::Local, to: SocketAddrV4, packet: &Packet<'_>) {
+pub(super) async fn send<N: Net>(net: &mut N, from: N::Local, to: SocketAddrV4, packet: &Packet<'_>) {
     if let Some(len) = packet.emit(net.buffer()) {
         trace!("to {}: {}", to, packet);
         net.send(from, to, len).await;
