@@ -1,17 +1,18 @@
-//! What image readers read from, and how they fail.
+//! Random access to bytes: the trait that every reader reads through, and a part of such a source.
 
-use std::fmt;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-/// Bytes at random places.
+/// Random access to bytes.
+///
+/// Implemented for files and byte slices, and for references to any other implementation.
 pub trait ReadAt {
     /// Fills `buf` with the bytes from `offset` on.
     ///
     /// # Errors
     ///
-    /// If they cannot be read, or there are fewer.
+    /// The source's own; `UnexpectedEof` if the source ends before the last byte.
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()>;
 }
 
@@ -36,7 +37,7 @@ impl<R: ReadAt + ?Sized> ReadAt for &R {
     }
 }
 
-/// A part of a source: a partition.
+/// A part of a source, such as a partition. Reads beyond its end fail with `UnexpectedEof`.
 #[derive(Debug, Clone, Copy)]
 pub struct Part<R> {
     source: R,
@@ -50,7 +51,7 @@ impl<R> Part<R> {
         Self { source, start, len }
     }
 
-    /// How many bytes it has.
+    /// The length in bytes.
     #[expect(clippy::len_without_is_empty, reason = "a length in bytes, not of a collection")]
     pub const fn len(&self) -> u64 {
         self.len
@@ -65,50 +66,36 @@ impl<R: ReadAt> ReadAt for Part<R> {
     }
 }
 
-/// Why an image cannot be read.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum ImageError {
-    /// The system's error, or the decompressor's.
-    Io(io::Error),
-    /// It contradicts itself.
-    Corrupt(&'static str),
-    /// It has something that cannot be read here; with what to do about it.
-    Unsupported(&'static str),
-}
-
-impl From<io::Error> for ImageError {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
-}
-
-impl fmt::Display for ImageError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                f.write_str("the image ends too early: was it downloaded whole?")
-            }
-            Self::Io(error) => error.fmt(f),
-            Self::Corrupt(what) => write!(f, "the image is damaged: {what}"),
-            Self::Unsupported(what) => f.write_str(what),
-        }
-    }
-}
-
-impl std::error::Error for ImageError {}
-
-/// The little-endian number at `at`; `None` beyond the end.
+/// The little-endian number at `at`; `None` beyond the end of `bytes`.
 pub(crate) fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
     bytes.get(at..)?.first_chunk().map(|chunk| u16::from_le_bytes(*chunk))
 }
 
-/// The little-endian number at `at`; `None` beyond the end.
+/// The little-endian number at `at`; `None` beyond the end of `bytes`.
 pub(crate) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     bytes.get(at..)?.first_chunk().map(|chunk| u32::from_le_bytes(*chunk))
 }
 
-/// The little-endian number at `at`; `None` beyond the end.
+/// The little-endian number at `at`; `None` beyond the end of `bytes`.
 pub(crate) fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
     bytes.get(at..)?.first_chunk().map(|chunk| u64::from_le_bytes(*chunk))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_ends_where_it_says() {
+        let part = Part::new(b"0123456789".as_slice(), 2, 5);
+        let mut buf = [0; 3];
+        part.read_exact_at(&mut buf, 2).unwrap();
+        assert_eq!(&buf, b"456");
+        for offset in [3, 5, u64::MAX - 1] {
+            let error = part.read_exact_at(&mut buf, offset).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof, "{offset}");
+        }
+        let beyond = Part::new(b"0123".as_slice(), 2, 5);
+        assert!(beyond.read_exact_at(&mut buf, 0).is_err(), "the source is shorter than the part");
+    }
 }

@@ -133,3 +133,8 @@ impl Default for Config<'_> {
 
 const DEFAULT_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 55, 0, 1);
 const DEFAULT_PREFIX_LEN: u8 = 24;
+
+// So that its example compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

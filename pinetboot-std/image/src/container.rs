@@ -1,7 +1,5 @@
-//! What an image comes in: as it is, or compressed by xz, gzip or zstd, or as the one image in a zip file. Recognised by
-//! the content, never by the name.
+//! The container of an image: none, xz, gzip or zstd, or a zip file with one image. The first bytes decide, never the name.
 
-use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::thread;
 
@@ -11,28 +9,29 @@ use liblzma::stream::MtStreamBuilder;
 use ruzstd::decoding::StreamingDecoder;
 use zip::ZipArchive;
 
-/// How an image is packed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The container of an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Container {
-    /// Not at all.
+    /// No container: the image itself.
     Raw,
-    /// By `xz`.
+    /// One or more `xz` streams.
     Xz,
-    /// By `gzip`.
+    /// One or more `gzip` members (RFC 1952).
     Gzip,
-    /// By `zstd`.
+    /// One or more `zstd` frames (RFC 8878).
     Zstd,
-    /// In a zip file, as pi-gen does.
+    /// A zip file with exactly one `.img`, as pi-gen makes it.
     Zip,
 }
 
 impl Container {
-    /// Recognises it by the first bytes; the file is read from its beginning afterwards.
+    /// Recognises the container by its first 6 bytes, and rewinds `file` to its start. Unknown bytes are [`Raw`](Self::Raw).
     ///
     /// # Errors
     ///
     /// The system's.
-    pub fn recognise(file: &mut File) -> io::Result<Self> {
+    pub fn recognise(mut file: impl Read + Seek) -> io::Result<Self> {
         let mut start = Vec::new();
         file.by_ref().take(6).read_to_end(&mut start)?;
         file.seek(SeekFrom::Start(0))?;
@@ -45,11 +44,11 @@ impl Container {
         })
     }
 
-    /// Feeds `sink` all of the image, in pieces.
+    /// Unpacks the image from `file`, and calls `sink` with each piece, in order, of 256 KiB at most.
     ///
     /// # Errors
     ///
-    /// The system's, the decompressor's, or those of `sink`.
+    /// The system's, the decompressor's, or those of `sink`; a zip file without an `.img`, or with several.
     pub fn unpack(
         self,
         mut file: impl Read + Seek,
@@ -68,8 +67,8 @@ impl Container {
     }
 }
 
-/// With a thread for each processor where the file was made for it: in blocks that can be unpacked apart, as `xz -T` and
-/// with it pi-gen writes. Several streams may follow each other.
+/// Uses a thread per processor, up to 16, if the file consists of independent blocks, as `xz -T` and so pi-gen writes them.
+/// Several streams may follow each other.
 fn unpack_xz(mut file: impl BufRead, sink: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
     loop {
         let stream = MtStreamBuilder::new()
@@ -97,7 +96,7 @@ fn unpack_zstd(mut file: impl BufRead, sink: &mut dyn FnMut(&[u8]) -> io::Result
     Ok(())
 }
 
-/// The only file in it that could be an image.
+/// Unpacks the only `.img` of a zip file.
 fn unpack_zip(file: impl BufRead + Seek, sink: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
     let mut archive = ZipArchive::new(file).map_err(io::Error::from)?;
     let mut images = Vec::new();
@@ -108,10 +107,10 @@ fn unpack_zip(file: impl BufRead + Seek, sink: &mut dyn FnMut(&[u8]) -> io::Resu
     }
     let image = match images.as_slice() {
         [index] => *index,
-        [] => return Err(io::Error::other("there is no .img in the zip file")),
+        [] => return Err(io::Error::other("the zip file holds no .img")),
         _ => {
             return Err(io::Error::other(
-                "there are several images in the zip file: unpack the one you want",
+                "the zip file holds several images: unpack one of them and give its path",
             ));
         }
     };
@@ -131,13 +130,14 @@ fn pump(mut from: impl Read, sink: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> i
 }
 
 const PIECE: usize = 256 << 10;
-/// What the threads may use together before there are fewer of them: a block of `xz -9` takes 200 MB.
+/// Memory of all decoder threads together, in bytes; liblzma starts fewer threads beyond it. A block of `xz -9` takes 200 MB.
 const THREADS_MEMORY: u64 = 512 << 20;
-/// No preset of `xz` needs more than 65 MB for one thread.
+/// Memory at which decoding fails, in bytes. No preset of `xz` needs more than 65 MB in one thread.
 const MEMORY: u64 = 1 << 30;
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
     use std::io::Write;
 
     use super::*;
@@ -215,7 +215,7 @@ mod tests {
         for packed in [gzip(&content), xz(&content), zip(&[("a.img", &content)])] {
             assert!(unpacked(&packed[..packed.len() - 9]).is_err());
         }
-        assert!(unpacked(&zip(&[("a.img", b"1"), ("b.img", b"2")])).is_err(), "which one?");
+        assert!(unpacked(&zip(&[("a.img", b"1"), ("b.img", b"2")])).is_err(), "two images");
         assert!(unpacked(&zip(&[("a.txt", b"1")])).is_err());
     }
 }

@@ -1,11 +1,11 @@
 //! Directories and symbolic links.
 
-use super::super::source::{ImageError, ReadAt};
-use super::{Budget, Ext4, Inode, field, u16_at, u32_at};
+use super::{BlockBudget, Ext4, Inode, field, u16_at, u32_at};
+use crate::{ImageError, ReadAt};
 
 /// A name in a directory: neither empty, nor `.`, nor `..`, without `/` and NUL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Entry<'a> {
+pub struct DirectoryEntry<'a> {
     /// The name, of 255 bytes at most; not always UTF-8.
     pub name: &'a [u8],
     /// What it names.
@@ -21,8 +21,8 @@ impl<R: ReadAt> Ext4<R> {
     pub fn entries<E: From<ImageError>>(
         &self,
         directory: &Inode,
-        budget: &mut Budget,
-        mut each: impl FnMut(Entry<'_>, &mut Budget) -> Result<(), E>,
+        budget: &mut BlockBudget,
+        mut each: impl FnMut(DirectoryEntry<'_>, &mut BlockBudget) -> Result<(), E>,
     ) -> Result<(), E> {
         // Blocks of an index look like empty ones to who reads all in order.
         for run in self.runs(directory, budget)? {
@@ -46,7 +46,7 @@ impl<R: ReadAt> Ext4<R> {
     /// # Errors
     ///
     /// If it makes no sense.
-    pub fn target(&self, link: &Inode, budget: &mut Budget) -> Result<Vec<u8>, ImageError> {
+    pub fn target(&self, link: &Inode, budget: &mut BlockBudget) -> Result<Vec<u8>, ImageError> {
         let wrong = ImageError::Corrupt("ext4 has a symbolic link that makes no sense");
         let target = if let Some(target) = link.short_target() {
             target.to_vec()
@@ -64,7 +64,7 @@ impl<R: ReadAt> Ext4<R> {
     }
 
     /// The first entry of some, if it names something, and the others.
-    fn entry<'a>(&self, bytes: &'a [u8]) -> Result<(Option<Entry<'a>>, &'a [u8]), ImageError> {
+    fn entry<'a>(&self, bytes: &'a [u8]) -> Result<(Option<DirectoryEntry<'a>>, &'a [u8]), ImageError> {
         const WRONG: ImageError = ImageError::Corrupt("ext4 has a directory that makes no sense");
         let inode = field(u32_at(bytes, 0))?;
         let len = match usize::from(field(u16_at(bytes, 4))?) {
@@ -87,7 +87,7 @@ impl<R: ReadAt> Ext4<R> {
             b"." | b".." => Ok((None, rest)),
             [] => Err(WRONG),
             name if name.len() > 255 || name.iter().any(|byte| matches!(byte, 0 | b'/')) => Err(WRONG),
-            name => Ok((Some(Entry { name, inode }), rest)),
+            name => Ok((Some(DirectoryEntry { name, inode }), rest)),
         }
     }
 }

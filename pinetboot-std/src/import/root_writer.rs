@@ -9,16 +9,15 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
+use pinetboot_image::ext4::{DeviceNumber, FileKind, Timestamp, Xattr};
 use rustix::fs::{
     AtFlags, Dev, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps, Uid, XattrFlags,
 };
 use rustix::io::Errno;
 
-use super::ext4::{Device, Kind, Time, Xattr};
-
 /// A tree being written.
 #[derive(Debug)]
-pub struct Tree {
+pub struct RootWriter {
     root: OwnedFd,
 }
 
@@ -30,12 +29,12 @@ pub(super) struct Attributes<'a> {
     /// Who owns it; `None`: whoever writes it.
     pub owner: Option<(u32, u32)>,
     /// When it was changed last.
-    pub modified: Option<Time>,
+    pub modified: Option<Timestamp>,
     /// Extended attributes.
     pub xattrs: &'a [Xattr],
 }
 
-impl Tree {
+impl RootWriter {
     /// The tree beneath an empty directory.
     ///
     /// # Errors
@@ -146,24 +145,24 @@ pub(super) fn finish(file: BorrowedFd<'_>, attributes: &Attributes<'_>) -> io::R
 pub(super) fn make_special(
     parent: &OwnedFd,
     name: &[u8],
-    kind: Kind,
+    kind: FileKind,
     target: &[u8],
     attributes: &Attributes<'_>,
 ) -> io::Result<()> {
     let node = |kind, device| rustix::fs::mknodat(parent, name, kind, Mode::empty(), device);
     match kind {
-        Kind::Symlink => rustix::fs::symlinkat(target, parent, name)?,
-        Kind::CharacterDevice(device) => node(FileType::CharacterDevice, number(device))?,
-        Kind::BlockDevice(device) => node(FileType::BlockDevice, number(device))?,
-        Kind::Fifo => node(FileType::Fifo, 0)?,
-        Kind::Socket => node(FileType::Socket, 0)?,
-        Kind::File | Kind::Directory => return Err(io::ErrorKind::InvalidInput.into()),
+        FileKind::Symlink => rustix::fs::symlinkat(target, parent, name)?,
+        FileKind::CharacterDevice(device) => node(FileType::CharacterDevice, number(device))?,
+        FileKind::BlockDevice(device) => node(FileType::BlockDevice, number(device))?,
+        FileKind::Fifo => node(FileType::Fifo, 0)?,
+        FileKind::Socket => node(FileType::Socket, 0)?,
+        FileKind::Regular | FileKind::Directory => return Err(io::ErrorKind::InvalidInput.into()),
     }
     if let Some((uid, gid)) = attributes.owner {
         let owner = (Some(user(uid)?), Some(group(gid)?));
         rustix::fs::chownat(parent, name, owner.0, owner.1, AtFlags::SYMLINK_NOFOLLOW)?;
     }
-    if kind != Kind::Symlink {
+    if kind != FileKind::Symlink {
         // Made a moment ago in a directory that is only ours: the name is still this node.
         rustix::fs::chmodat(
             parent,
@@ -198,12 +197,18 @@ pub(super) fn status(parent: &OwnedFd, name: &[u8]) -> io::Result<Option<Stat>> 
 /// What is missing.
 pub(super) fn probe(directory: &Path) -> io::Result<()> {
     let place = tempfile::Builder::new().prefix(".probe-").tempdir_in(directory)?;
-    let parent = Tree::open(place.path())?.root;
+    let parent = RootWriter::open(place.path())?.root;
     let attributes =
         Attributes { permissions: 0o644, owner: Some((12345, 54321)), modified: None, xattrs: &[] };
     let file = make_file(&parent, b"owner")?;
     finish(file.as_fd(), &attributes)?;
-    make_special(&parent, b"device", Kind::CharacterDevice(Device { major: 1, minor: 3 }), b"", &attributes)
+    make_special(
+        &parent,
+        b"device",
+        FileKind::CharacterDevice(DeviceNumber { major: 1, minor: 3 }),
+        b"",
+        &attributes,
+    )
 }
 
 /// Free bytes where `directory` is, for this process.
@@ -228,11 +233,11 @@ fn group(gid: u32) -> io::Result<Gid> {
 /// This number stands for no one.
 const NOBODY: io::ErrorKind = io::ErrorKind::InvalidData;
 
-fn number(device: Device) -> Dev {
+fn number(device: DeviceNumber) -> Dev {
     rustix::fs::makedev(device.major, device.minor)
 }
 
-fn timestamps(time: Time) -> Timestamps {
+fn timestamps(time: Timestamp) -> Timestamps {
     let time = Timespec { tv_sec: time.seconds, tv_nsec: time.nanoseconds.into() };
     Timestamps { last_access: time, last_modification: time }
 }

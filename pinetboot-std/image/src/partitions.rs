@@ -5,7 +5,8 @@
 
 use std::io;
 
-use super::source::{ImageError, ReadAt, u32_at, u64_at};
+use crate::ImageError;
+use crate::read_at::{ReadAt, u32_at, u64_at};
 
 /// Where the boot and the root partition are.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

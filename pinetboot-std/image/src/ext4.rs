@@ -10,7 +10,7 @@
 //! meta_bg and attributes in inodes of their own (refused: no image builder sets them).
 //!
 //! What it reads may be hostile. Nothing is allocated by a claimed length, and whoever walks the file system has a
-//! [`Budget`] of as many blocks as there are: one that maps the same block again and again ends there.
+//! [`BlockBudget`] of as many blocks as there are: one that maps the same block again and again ends there.
 
 mod directory;
 mod inode;
@@ -19,10 +19,11 @@ mod map;
 mod superblock;
 mod xattr;
 
-use super::source::{ImageError, ReadAt, u16_at, u32_at};
-pub use directory::Entry;
-pub use inode::{Device, Inode, Kind, Time};
-pub use map::Run;
+use crate::ImageError;
+use crate::read_at::{ReadAt, u16_at, u32_at};
+pub use directory::DirectoryEntry;
+pub use inode::{DeviceNumber, FileKind, Inode, Timestamp};
+pub use map::BlockRun;
 use superblock::Superblock;
 pub use xattr::Xattr;
 
@@ -37,9 +38,9 @@ pub struct Ext4<R> {
 
 /// How many more blocks may be read: a sound file system has no block twice, so a walk over it never runs out.
 #[derive(Debug)]
-pub struct Budget(u64);
+pub struct BlockBudget(u64);
 
-impl Budget {
+impl BlockBudget {
     /// Takes some.
     ///
     /// # Errors
@@ -84,8 +85,8 @@ impl<R: ReadAt> Ext4<R> {
     }
 
     /// For one walk over all of it.
-    pub fn budget(&self) -> Budget {
-        Budget(self.superblock.blocks)
+    pub fn budget(&self) -> BlockBudget {
+        BlockBudget(self.superblock.blocks)
     }
 
     /// Reads an inode.

@@ -1,7 +1,7 @@
 //! The superblock: sizes, and which features there are.
 
-use super::super::source::ImageError;
 use super::{field, u16_at, u32_at};
+use crate::ImageError;
 
 /// Where it is.
 pub(super) const OFFSET: u64 = 1024;

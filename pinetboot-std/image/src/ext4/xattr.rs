@@ -1,7 +1,8 @@
 //! Extended attributes: capabilities and access control lists, above all.
 
-use super::super::source::{ImageError, ReadAt, u16_at, u32_at};
 use super::{Ext4, Inode, field};
+use crate::ImageError;
+use crate::read_at::{ReadAt, u16_at, u32_at};
 
 /// An extended attribute, as the system's calls have it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,8 +1,8 @@
-//! An image as bytes at random places, whatever it comes in.
+//! An image file with random access to its content, compressed or not.
 //!
-//! A compressed one is unpacked by a thread into a file that has no name and so is gone when the process is, however that
-//! ends. Who reads beyond what is unpacked so far waits for it: reading the file systems begins at once, and a look at
-//! the first few of them unpacks no more than it needs.
+//! A thread unpacks a compressed image into an unnamed temporary file, which the kernel removes when the process ends. A
+//! read beyond the unpacked part waits for the thread, so file systems can be read from the first block on. The same thread
+//! hashes the file.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -12,36 +12,35 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use indicatif::ProgressBar;
 use sha2::{Digest, Sha256};
 
-use super::container::Container;
-use super::source::ReadAt;
-use super::stop::Stop;
+use crate::{Container, ReadAt, write_sparse};
 
-/// An image.
+/// An opened image file.
+///
+/// Dropping it stops the thread at its next block.
 #[derive(Debug)]
-pub struct Image {
+pub struct ImageFile {
     bytes: File,
     unpacking: Arc<Unpacking>,
     thread: Option<JoinHandle<()>>,
     packed: bool,
 }
 
-/// How far a compressed image is unpacked.
+/// The state that the thread and the readers share.
 #[derive(Debug, Default)]
 struct Unpacking {
-    /// Bytes that are there.
+    /// Unpacked bytes.
     ready: AtomicU64,
-    /// What is at or beyond this is not kept.
+    /// Bytes at or beyond this offset are not kept.
     wanted: AtomicU64,
-    /// Nobody wants any of it.
+    /// The [`ImageFile`] was dropped.
     is_dropped: AtomicBool,
     end: Mutex<End>,
     progress: Condvar,
 }
 
-/// How it ended.
+/// The thread's result.
 #[derive(Debug, Default)]
 enum End {
     #[default]
@@ -51,20 +50,27 @@ enum End {
     Failed(io::ErrorKind, String),
 }
 
-impl Image {
-    /// Opens an image; what has to be unpacked is, in `directory`. The bar is told of each byte of the file that is read.
+impl ImageFile {
+    /// Opens an image file and starts the thread, which reads all of it. A compressed image is unpacked into `directory`,
+    /// which needs room for the whole image, holes not counted.
+    ///
+    /// `progress` is called from the thread before each read, with the number of bytes of the file read and hashed so far;
+    /// an error that it returns ends the thread.
     ///
     /// # Errors
     ///
     /// The system's.
-    pub fn open(path: &Path, directory: &Path, stop: Stop, bar: ProgressBar) -> io::Result<Self> {
+    pub fn open(
+        path: &Path,
+        directory: &Path,
+        progress: impl FnMut(u64) -> io::Result<()> + Send + 'static,
+    ) -> io::Result<Self> {
         let mut file = File::open(path)?;
-        bar.set_length(file.metadata()?.len());
         let container = Container::recognise(&mut file)?;
         let packed = container != Container::Raw;
         let bytes = if packed { tempfile::tempfile_in(directory)? } else { File::open(path)? };
         let unpacking = Arc::new(Unpacking { wanted: AtomicU64::new(u64::MAX), ..Unpacking::default() });
-        let source = Source { file, at: 0, hashed: 0, hash: Sha256::new(), bar, stop };
+        let source = HashedFile { file, at: 0, hashed: 0, hash: Sha256::new(), progress };
         let (shared, sink) = (Arc::clone(&unpacking), packed.then(|| bytes.try_clone()).transpose()?);
         let thread = thread::Builder::new().name("unpack".into()).spawn(move || {
             let end = match shared.run(container, source, sink) {
@@ -77,21 +83,21 @@ impl Image {
         Ok(Self { bytes, unpacking, thread: Some(thread), packed })
     }
 
-    /// Whether it is unpacked into a file, which takes space.
+    /// Whether the image is compressed, and so takes disk space for its unpacked content.
     pub const fn is_packed(&self) -> bool {
         self.packed
     }
 
-    /// Nothing at or beyond this place will be read.
-    pub fn want(&self, end: u64) {
+    /// Promises that no byte at or beyond offset `end` will be read: the thread stops keeping them.
+    pub fn keep_until(&self, end: u64) {
         self.unpacking.wanted.store(end, Ordering::Relaxed);
     }
 
-    /// Waits until all of the file has been read and found whole, and returns its SHA-256.
+    /// Waits until the thread has read all of the file, and returns the file's SHA-256 in 64 hexadecimal digits.
     ///
     /// # Errors
     ///
-    /// If it is not whole.
+    /// If the file cannot be read, its compression is damaged or cut off, or `progress` returned an error.
     pub fn finish(&mut self) -> io::Result<String> {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
@@ -99,12 +105,12 @@ impl Image {
         match &*self.unpacking.end.lock().unwrap_or_else(PoisonError::into_inner) {
             End::Whole(hash) => Ok(hash.clone()),
             End::Failed(kind, why) => Err(io::Error::new(*kind, why.clone())),
-            End::NotYet => Err(io::Error::other("the thread that unpacks ended without a word")),
+            End::NotYet => Err(io::Error::other("the unpacking thread panicked")),
         }
     }
 }
 
-impl ReadAt for Image {
+impl ReadAt for ImageFile {
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
         if self.packed {
             let end = offset.checked_add(buf.len() as u64).ok_or(io::ErrorKind::UnexpectedEof)?;
@@ -114,8 +120,14 @@ impl ReadAt for Image {
     }
 }
 
+impl Drop for ImageFile {
+    fn drop(&mut self) {
+        self.unpacking.is_dropped.store(true, Ordering::Relaxed);
+    }
+}
+
 impl Unpacking {
-    /// Until so many bytes are there.
+    /// Waits until `bytes` bytes are unpacked.
     fn wait_for(&self, bytes: u64) -> io::Result<()> {
         if self.ready.load(Ordering::Acquire) >= bytes {
             return Ok(());
@@ -133,8 +145,13 @@ impl Unpacking {
         }
     }
 
-    /// Reads all of the file, unpacks it into `sink` if there is one, and returns its hash.
-    fn run(&self, container: Container, mut source: Source, sink: Option<File>) -> io::Result<String> {
+    /// Reads all of the file, unpacks it into `sink` if given, and returns the file's hash.
+    fn run(
+        &self,
+        container: Container,
+        mut source: HashedFile<impl FnMut(u64) -> io::Result<()>>,
+        sink: Option<File>,
+    ) -> io::Result<String> {
         match sink {
             Some(sink) => container.unpack(&mut source, &mut |piece| self.write(&sink, piece))?,
             None => Container::Raw.unpack(&mut source, &mut |_| self.check())?,
@@ -153,7 +170,7 @@ impl Unpacking {
         if at < self.wanted.load(Ordering::Relaxed) {
             write_sparse(sink, piece, at).and_then(|()| sink.set_len(end)).map_err(|error| {
                 let kind = error.kind();
-                io::Error::new(kind, format!("cannot unpack the image beside its target: {error}"))
+                io::Error::new(kind, format!("cannot unpack the image: {error}"))
             })?;
         }
         let guard = self.end.lock().unwrap_or_else(PoisonError::into_inner);
@@ -164,79 +181,87 @@ impl Unpacking {
     }
 }
 
-/// Writes what is not zeros; the file is zeros there.
-pub(super) fn write_sparse(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
-    let mut at = 0;
-    while at < bytes.len() {
-        let rest = &bytes[at..];
-        let zeros = run(rest, true);
-        let data = run(&rest[zeros..], false);
-        file.write_all_at(&rest[zeros..zeros + data], offset + (at + zeros) as u64)?;
-        at += zeros + data;
-    }
-    Ok(())
-}
-
-/// How many bytes at the beginning are in pages that are, or are not, all zeros.
-fn run(bytes: &[u8], zeros: bool) -> usize {
-    bytes.chunks(PAGE).take_while(|page| is_zero(page) == zeros).map(<[u8]>::len).sum()
-}
-
-fn is_zero(page: &[u8]) -> bool {
-    let (words, rest) = page.as_chunks::<16>();
-    words.iter().all(|word| u128::from_ne_bytes(*word) == 0) && rest.iter().all(|byte| *byte == 0)
-}
-
-const PAGE: usize = 4096;
-
-/// The file as it is read: hashed in order whatever the order it is read in, and seen by the bar.
-struct Source {
+/// The file, hashed in order whatever the order of the reads: a zip file's directory is at its end.
+struct HashedFile<P> {
     file: File,
     at: u64,
-    /// Bytes that are in the hash.
+    /// Bytes in the hash.
     hashed: u64,
     hash: Sha256,
-    bar: ProgressBar,
-    stop: Stop,
+    progress: P,
 }
 
-impl Source {
-    /// Reads what has not been read yet, and returns the hash of all.
+impl<P: FnMut(u64) -> io::Result<()>> HashedFile<P> {
+    /// Reads the rest, and returns the hash of all.
     fn hash(mut self) -> io::Result<String> {
         self.seek(SeekFrom::Start(self.hashed))?;
         let mut piece = vec![0; 1 << 20];
         while self.read(&mut piece)? > 0 {}
-        self.bar.finish();
         Ok(self.hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
     }
 }
 
-impl Read for Source {
+impl<P: FnMut(u64) -> io::Result<()>> Read for HashedFile<P> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.stop.check()?;
+        (self.progress)(self.hashed)?;
         let len = self.file.read(buf)?;
-        // What is read for the first time, in order.
         let end = self.at + len as u64;
         if let Some(new) = end.checked_sub(self.hashed).filter(|_| self.at <= self.hashed) {
             let known = len - usize::try_from(new).unwrap_or(len).min(len);
             self.hash.update(&buf[known..len]);
             self.hashed = end;
-            self.bar.set_position(end);
         }
         self.at = end;
         Ok(len)
     }
 }
 
-impl Seek for Source {
+impl<P> Seek for HashedFile<P> {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
         self.at = self.file.seek(to)?;
         Ok(self.at)
     }
 }
 
-impl Drop for Image {
-    fn drop(&mut self) {
-        self.unpacking.is_dropped.store(true, Ordering::Relaxed);
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    /// 3 MiB of content in an xz file, and the file's hash.
+    fn packed(directory: &Path) -> (std::path::PathBuf, Vec<u8>, String) {
+        let content: Vec<u8> = (0..3u32 << 20).map(|i| (i / 5) as u8).collect();
+        let mut encoder = liblzma::write::XzEncoder::new(Vec::new(), 0);
+        encoder.write_all(&content).unwrap();
+        let bytes = encoder.finish().unwrap();
+        let path = directory.join("image.img.xz");
+        std::fs::write(&path, &bytes).unwrap();
+        let hash = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        (path, content, hash)
+    }
+
+    #[test]
+    fn reads_wait_for_the_thread_and_the_file_is_hashed() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, content, hash) = packed(directory.path());
+        let mut image = ImageFile::open(&path, directory.path(), |_| Ok(())).unwrap();
+        let mut read = vec![0; 1000];
+        image.read_exact_at(&mut read, 2 << 20).unwrap();
+        assert!(read == content[2 << 20..][..1000]);
+        let error = image.read_exact_at(&mut read, (3 << 20) - 1).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+        assert_eq!(image.finish().unwrap(), hash);
+        assert!(image.is_packed());
+    }
+
+    #[test]
+    fn an_error_of_the_callback_ends_the_thread_and_every_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, ..) = packed(directory.path());
+        let stop = |_| Err(io::Error::other("stopped"));
+        let mut image = ImageFile::open(&path, directory.path(), stop).unwrap();
+        assert_eq!(image.finish().unwrap_err().to_string(), "stopped");
+        assert_eq!(image.read_exact_at(&mut [0; 1], 0).unwrap_err().to_string(), "stopped");
     }
 }

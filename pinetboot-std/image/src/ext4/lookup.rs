@@ -1,7 +1,7 @@
 //! Finding a file by its path, as a process whose root this is would.
 
-use super::super::source::{ImageError, ReadAt};
-use super::{Ext4, Inode, Kind};
+use super::{Ext4, FileKind, Inode};
+use crate::{ImageError, ReadAt};
 
 impl<R: ReadAt> Ext4<R> {
     /// The file at a path, through symbolic links; `None` if there is none.
@@ -36,8 +36,8 @@ impl<R: ReadAt> Ext4<R> {
             let Some(number) = found else { return Ok(None) };
             let inode = self.inode(number)?;
             match inode.kind {
-                Kind::Directory => parents.push(inode),
-                Kind::Symlink => {
+                FileKind::Directory => parents.push(inode),
+                FileKind::Symlink => {
                     links += 1;
                     if links > MAX_LINKS {
                         return Ok(None);

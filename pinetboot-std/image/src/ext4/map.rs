@@ -1,11 +1,11 @@
 //! Where a file's content is: by extents, or by a map of blocks as in ext2 and ext3.
 
-use super::super::source::{ImageError, ReadAt};
-use super::{Budget, Ext4, Inode, field, u16_at, u32_at};
+use super::{BlockBudget, Ext4, Inode, field, u16_at, u32_at};
+use crate::{ImageError, ReadAt};
 
 /// Blocks of a file that follow each other on the device. What no run covers is zeros.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Run {
+pub struct BlockRun {
     /// The first one's place in the file.
     pub logical: u64,
     /// The first one's number on the device.
@@ -20,7 +20,7 @@ impl<R: ReadAt> Ext4<R> {
     /// # Errors
     ///
     /// If they make no sense, or the budget is spent.
-    pub fn runs(&self, inode: &Inode, budget: &mut Budget) -> Result<Vec<Run>, ImageError> {
+    pub fn runs(&self, inode: &Inode, budget: &mut BlockBudget) -> Result<Vec<BlockRun>, ImageError> {
         let blocks = inode.size.div_ceil(self.block_size());
         if blocks > u64::from(u32::MAX) + 1 {
             return Err(ImageError::Corrupt("ext4 has a file that is larger than files can be"));
@@ -57,7 +57,7 @@ impl<R: ReadAt> Ext4<R> {
             let physical = u64::from(field(u32_at(entry, 8))?) | u64::from(field(u16_at(entry, 6))?) << 32;
             // More than 32768 marks blocks that are reserved, but were never written.
             let (len, written) = if len > UNWRITTEN { (len - UNWRITTEN, false) } else { (len, true) };
-            map.add(Run { logical, physical, len }, written)?;
+            map.add(BlockRun { logical, physical, len }, written)?;
         }
         Ok(())
     }
@@ -88,7 +88,7 @@ impl<R: ReadAt> Ext4<R> {
             return Ok(());
         }
         if level == 0 {
-            map.add(Run { logical: *logical, physical: number.into(), len: 1 }, true)?;
+            map.add(BlockRun { logical: *logical, physical: number.into(), len: 1 }, true)?;
             *logical += 1;
             return Ok(());
         }
@@ -102,18 +102,18 @@ impl<R: ReadAt> Ext4<R> {
 
 /// Runs as they are gathered.
 struct Map<'a> {
-    runs: Vec<Run>,
+    runs: Vec<BlockRun>,
     /// The first block that may come next.
     next: u64,
     /// The file's blocks; what is mapped beyond is not its content.
     end: u64,
     /// Blocks of the device.
     last_block: u64,
-    budget: &'a mut Budget,
+    budget: &'a mut BlockBudget,
 }
 
 impl Map<'_> {
-    fn add(&mut self, mut run: Run, written: bool) -> Result<(), ImageError> {
+    fn add(&mut self, mut run: BlockRun, written: bool) -> Result<(), ImageError> {
         let beyond = run.physical.checked_add(run.len).is_none_or(|end| end > self.last_block);
         if run.len == 0 || run.logical < self.next || beyond || run.physical == 0 {
             return Err(ImageError::Corrupt("ext4 has a file whose blocks make no sense"));

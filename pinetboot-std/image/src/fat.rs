@@ -8,7 +8,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 
 use fatfs::{DateTime, Dir, FileSystem, FsOptions};
 
-use super::source::{ImageError, Part, ReadAt};
+use crate::{ImageError, Part, ReadAt};
 
 /// A FAT file system that is only read.
 pub struct Fat<R: ReadAt> {

@@ -1,7 +1,7 @@
 //! Inodes: what a file is, apart from its name and its content.
 
-use super::super::source::ImageError;
 use super::{field, u16_at, u32_at};
+use crate::ImageError;
 
 /// A file, directory or whatever else has a name.
 #[derive(Debug, Clone)]
@@ -9,7 +9,7 @@ pub struct Inode {
     /// Its number: two names of one file have the same.
     pub number: u32,
     /// What it is.
-    pub kind: Kind,
+    pub kind: FileKind,
     /// Permissions with setuid, setgid and sticky: the low 12 bits.
     pub permissions: u32,
     /// The owner.
@@ -21,7 +21,7 @@ pub struct Inode {
     /// Bytes of its content.
     pub size: u64,
     /// When it was changed last.
-    pub modified: Time,
+    pub modified: Timestamp,
     /// Where the block with its attributes is; 0: none.
     pub(super) xattr_block: u64,
     /// Attributes that are in the inode itself.
@@ -33,17 +33,17 @@ pub struct Inode {
 
 /// What an inode is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum FileKind {
     /// A regular file.
-    File,
+    Regular,
     /// A directory.
     Directory,
     /// A symbolic link.
     Symlink,
     /// A character device.
-    CharacterDevice(Device),
+    CharacterDevice(DeviceNumber),
     /// A block device.
-    BlockDevice(Device),
+    BlockDevice(DeviceNumber),
     /// A named pipe.
     Fifo,
     /// A socket.
@@ -52,7 +52,7 @@ pub enum Kind {
 
 /// A device's number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Device {
+pub struct DeviceNumber {
     /// Which driver.
     pub major: u32,
     /// Which of its devices.
@@ -61,7 +61,7 @@ pub struct Device {
 
 /// Seconds since 1970, and nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Time {
+pub struct Timestamp {
     /// Seconds; negative before 1970.
     pub seconds: i64,
     /// Less than a second.
@@ -75,13 +75,13 @@ impl Inode {
         let mode = half(0x0)?;
         let block: [u8; 60] = *field(bytes.get(0x28..).and_then(<[u8]>::first_chunk))?;
         let kind = match mode & 0xf000 {
-            0x8000 => Kind::File,
-            0x4000 => Kind::Directory,
-            0xa000 => Kind::Symlink,
-            0x2000 => Kind::CharacterDevice(Device::parse(&block)?),
-            0x6000 => Kind::BlockDevice(Device::parse(&block)?),
-            0x1000 => Kind::Fifo,
-            0xc000 => Kind::Socket,
+            0x8000 => FileKind::Regular,
+            0x4000 => FileKind::Directory,
+            0xa000 => FileKind::Symlink,
+            0x2000 => FileKind::CharacterDevice(DeviceNumber::parse(&block)?),
+            0x6000 => FileKind::BlockDevice(DeviceNumber::parse(&block)?),
+            0x1000 => FileKind::Fifo,
+            0xc000 => FileKind::Socket,
             _ => return Err(ImageError::Corrupt("ext4 has a file of a kind that is not known")),
         };
         let flags = word(0x20)?;
@@ -102,7 +102,7 @@ impl Inode {
             gid: u32::from(half(0x18)?) | u32::from(half(0x7a)?) << 16,
             links: half(0x1a)?,
             size: u64::from(word(0x4)?) | u64::from(word(0x6c)?) << 32,
-            modified: Time {
+            modified: Timestamp {
                 seconds: i64::from(word(0x10)? as i32) + (i64::from(modified_extra & 3) << 32),
                 nanoseconds: (modified_extra >> 2).min(999_999_999),
             },
@@ -125,7 +125,7 @@ impl Inode {
     }
 }
 
-impl Device {
+impl DeviceNumber {
     /// By the kernel's `old_decode_dev` and `new_decode_dev`.
     fn parse(block: &[u8; 60]) -> Result<Self, ImageError> {
         let old = field(u32_at(block, 0))?;
