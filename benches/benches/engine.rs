@@ -7,10 +7,8 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use pinetboot_core::tftp::{Limits, Options, Packet, Request, Sender, Step};
-use pinetboot_core::{
-    Datagram, File, Instant, Net, NoUpload, OpenError, OpenRequest, Server, Storage, block_on,
-};
+use pinetboot_core::tftp::{Limits, Options, Packet, Request, Sender, Server, Step};
+use pinetboot_core::{Datagram, File, Instant, Net, NoUpload, OpenError, OpenRequest, Storage, block_on};
 
 fn packets(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("packet");

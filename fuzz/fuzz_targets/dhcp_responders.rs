@@ -8,7 +8,8 @@ use core::time::Duration;
 use libfuzzer_sys::fuzz_target;
 use pinetboot_core::Instant;
 use pinetboot_core::dhcp::{
-    Arrival, Boot, Clients, LeaseServer, LeaseState, MAX_LEN, Message, Network, Op, Port, ProxyDhcp,
+    Arrival, BootFileName, Clients, LeaseServer, LeaseState, MAX_LEN, Message, Network, NextServer, Op, Port,
+    ProxyDhcp,
 };
 
 /// The next message in the input: after which wait, to which port, by whom, and its bytes.
@@ -24,12 +25,13 @@ fn next<'a>(input: &mut &'a [u8]) -> Option<(Duration, Port, u8, &'a [u8])> {
 fuzz_target!(|data: &[u8]| {
     let mut input = data;
     let ours = Ipv4Addr::new(10, 77, 0, 1);
-    let boot = Boot::from(ours).file(b"boot.efi").expect("a short name");
+    let file = BootFileName::parse(b"boot.efi").expect("a short name");
+    let next_server = NextServer::new(ours).with_file(file);
     let (first, last) = (Ipv4Addr::new(10, 77, 0, 100), Ipv4Addr::new(10, 77, 0, 103));
     let mut network = Network::new(ours, 24, first, last).expect("a network");
-    (network.boot, network.clients) = (boot, Clients::All);
+    (network.next_server, network.clients) = (next_server, Clients::All);
     let mut server = LeaseServer::<3>::new(network);
-    let proxy = ProxyDhcp { clients: Clients::All, boot, ..ProxyDhcp::new(ours) };
+    let proxy = ProxyDhcp { clients: Clients::All, next_server, ..ProxyDhcp::new(ours) };
     let (mut now, mut out) = (Instant::ZERO, [0; MAX_LEN]);
     while let Some((wait, port, hardware, bytes)) = next(&mut input) {
         let mut bytes = bytes.to_vec();

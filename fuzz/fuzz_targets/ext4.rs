@@ -4,8 +4,8 @@
 use std::collections::HashSet;
 
 use libfuzzer_sys::fuzz_target;
-use pinetboot::import::ext4::{Ext4, Kind};
-use pinetboot::import::source::ImageError;
+use pinetboot_image::ImageError;
+use pinetboot_image::ext4::{Ext4, FileKind};
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(ext4) = Ext4::open(bytes, bytes.len() as u64) else { return };
@@ -21,7 +21,7 @@ fn walk(ext4: &Ext4<&[u8]>, len: u64) -> Result<(), ImageError> {
     let mut todo = vec![Ext4::<&[u8]>::ROOT];
     while let Some(number) = todo.pop() {
         let directory = ext4.inode(number)?;
-        if directory.kind != Kind::Directory || !seen.insert(number) {
+        if directory.kind != FileKind::Directory || !seen.insert(number) {
             continue;
         }
         ext4.entries(&directory, &mut budget, |entry, budget| {
@@ -36,9 +36,9 @@ fn walk(ext4: &Ext4<&[u8]>, len: u64) -> Result<(), ImageError> {
                 assert!(!xattr.name.contains(&0));
             }
             match inode.kind {
-                Kind::Directory => todo.push(entry.inode),
-                Kind::Symlink => assert!(!ext4.target(&inode, budget)?.contains(&0)),
-                Kind::File => {
+                FileKind::Directory => todo.push(entry.inode),
+                FileKind::Symlink => assert!(!ext4.target(&inode, budget)?.contains(&0)),
+                FileKind::Regular => {
                     let mut end = 0;
                     for run in ext4.runs(&inode, budget)? {
                         assert!(run.len > 0 && run.logical >= end, "runs are in order");

@@ -4,8 +4,8 @@
 use std::io::{self, Read};
 
 use libfuzzer_sys::fuzz_target;
-use pinetboot::import::fat::{Fat, Visit};
-use pinetboot::import::source::{ImageError, Part};
+use pinetboot_image::fat::{Fat, Visit};
+use pinetboot_image::{ImageError, Part};
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(fat) = Fat::open(Part::new(bytes, 0, bytes.len() as u64)) else { return };

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use pinetboot::import::Partitions;
+use pinetboot_image::Partitions;
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(partitions) = Partitions::read(&bytes) else { return };

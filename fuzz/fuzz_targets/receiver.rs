@@ -25,7 +25,7 @@ fn trial(input: &mut Unstructured<'_>) -> arbitrary::Result<()> {
     let setup = Setup::arbitrary(input)?;
     let Some(Event::Datagram(request)) = next(input) else { return Ok(()) };
     let receiver = match Packet::parse(request) {
-        Ok(Packet::Read(request)) => Receiver::fetch(&request.options, setup.patience()),
+        Ok(Packet::Read(request)) => Receiver::fetch(&request.options, setup.retry_policy()),
         Ok(Packet::Write(request)) => Receiver::accept(&setup.limits(), &request.options),
         _ => return Ok(()),
     };

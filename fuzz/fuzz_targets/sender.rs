@@ -26,7 +26,7 @@ fn trial(input: &mut Unstructured<'_>) -> arbitrary::Result<()> {
     let Some(Event::Datagram(request)) = next(input) else { return Ok(()) };
     let (sender, serves) = match Packet::parse(request) {
         Ok(Packet::Read(request)) => (Sender::serve(&setup.limits(), &request.options, len), true),
-        Ok(Packet::Write(request)) => (Sender::put(&request.options, setup.patience(), len), false),
+        Ok(Packet::Write(request)) => (Sender::put(&request.options, setup.retry_policy(), len), false),
         _ => return Ok(()),
     };
     let mut trial = Trial { sender, now: Instant::ZERO, len, sent: 0 };

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
-use pinetboot_core::tftp::{Limits, Packet, Patience};
+use pinetboot_core::tftp::{Limits, Packet, RetryPolicy, Server};
 use pinetboot_core::{
-    Datagram, File, Instant, Net, OpenError, OpenRequest, OutOfBounds, Server, Storage, Upload, block_on,
+    Datagram, File, Instant, Net, OpenError, OpenRequest, OutOfBounds, Storage, Upload, block_on,
 };
 use pinetboot_fuzz::{Event, Setup, next};
 
@@ -23,8 +23,8 @@ fuzz_target!(|input: &[u8]| {
 fn trial(mut input: Unstructured<'_>) -> arbitrary::Result<()> {
     let setup = Setup::arbitrary(&mut input)?;
     let limits = setup.limits();
-    let patience = Patience::new(limits.patience.timeout(), limits.patience.retries() % 8);
-    let limits = Limits { window_size: limits.window_size % 16, patience, ..limits };
+    let retry = RetryPolicy::new(limits.retry.timeout(), limits.retry.retries() % 8);
+    let limits = Limits { window_size: limits.window_size % 16, retry, ..limits };
 
     let tree = Tree::default();
     let open_files = tree.open_files.clone();
@@ -91,7 +91,7 @@ impl<'a> Schedule<'a> {
 
     /// How many packets one datagram may bring about.
     fn check_answers(&self, limits: &Limits) {
-        let times = usize::from(limits.patience.retries()) + 1;
+        let times = usize::from(limits.retry.retries()) + 1;
         for Tally { heard, told, proven } in self.tallies {
             let most = if proven { times * usize::from(limits.window_size.max(1)) } else { times };
             assert!(told <= heard * (most + 1), "{told} packets for {heard}");

@@ -8,7 +8,7 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use arbitrary::{Arbitrary, Result, Unstructured};
-use pinetboot_core::tftp::{Limits, Patience};
+use pinetboot_core::tftp::{Limits, RetryPolicy};
 use pinetboot_nfs::{Export, FileId, Handles, MemoryTree, NfsConfig, Offline, OneExport};
 
 /// One thing that happens to a machine.
@@ -62,14 +62,14 @@ impl Setup {
         Limits {
             block_size: self.block_size,
             window_size: self.window_size % 256,
-            patience: self.patience(),
+            retry: self.retry_policy(),
             ..Limits::default()
         }
     }
 
     /// How long to wait and how often to try again.
-    pub fn patience(&self) -> Patience {
-        Patience::new(Duration::from_millis(self.timeout_ms.into()), self.retries)
+    pub fn retry_policy(&self) -> RetryPolicy {
+        RetryPolicy::new(Duration::from_millis(self.timeout_ms.into()), self.retries)
     }
 }
 

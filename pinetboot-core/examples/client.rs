@@ -7,8 +7,8 @@ use std::io::{self, Write, stdout};
 use std::net::SocketAddrV4;
 
 use common::Socket;
-use pinetboot_core::tftp::{Options, Outcome, Patience, Request};
-use pinetboot_core::{Client, Upload, block_on};
+use pinetboot_core::tftp::{Client, Options, Outcome, Request};
+use pinetboot_core::{Upload, block_on};
 
 struct Stdout;
 
@@ -31,7 +31,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let server: SocketAddrV4 = server.parse()?;
     let mut net = Socket::bind("0.0.0.0:0")?;
-    let mut client = Client { net: &mut net, local: (), server, patience: Patience::default() };
+    let mut client = Client::new(&mut net, (), server);
     let options = Options { window_size: Some(8), ..Options::RASPBERRY_PI };
     let report = block_on(client.get(&Request::octet(file.as_bytes(), options), &mut Stdout))?;
     match report.outcome {

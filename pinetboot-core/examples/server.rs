@@ -7,10 +7,8 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
 use common::Socket;
-use pinetboot_core::tftp::Limits;
-use pinetboot_core::{
-    Event, File, Instant, NoUpload, Observer, OpenError, OpenRequest, Server, Storage, block_on,
-};
+use pinetboot_core::tftp::{Limits, Server};
+use pinetboot_core::{Event, File, Instant, NoUpload, Observer, OpenError, OpenRequest, Storage, block_on};
 
 struct Directory(PathBuf);
 

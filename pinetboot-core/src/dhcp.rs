@@ -11,9 +11,10 @@
 //! | `hardware.rs` | hardware addresses |
 //! | `pxe.rs`, `pxe/sub_option.rs` | RFC 4578 and the sub-options of option 43 (PXE 2.1), among them the block that a Pi wants |
 //! | `boot_server.rs`, `choice.rs` | every way to name a boot server, and which of them each kind of client takes, and why |
-//! | `reply.rs` | where a reply goes (RFC 2131, section 4.1), and what the responders have in common |
+//! | `reply.rs`, `next_server.rs` | where a reply goes (RFC 2131, section 4.1), and which boot server it names |
 //! | `proxy.rs` | tells Pis their boot server beside a DHCP server that gives them their addresses |
 //! | `network.rs`, `lease.rs` | a small whole DHCP server, for a network of its own |
+//! | `responder.rs` | the loop around the proxy or the server |
 //! | `profile.rs`, `client.rs` | the other side: asks as a Pi, as U-Boot, or plainly |
 //!
 //! ```
@@ -58,11 +59,13 @@ mod hardware;
 mod lease;
 mod message;
 mod network;
+mod next_server;
 mod option;
 mod profile;
 mod proxy;
 pub mod pxe;
 mod reply;
+mod responder;
 mod value;
 mod writer;
 
@@ -74,10 +77,12 @@ pub use hardware::HardwareAddress;
 pub use lease::{Lease, LeaseServer, LeaseState};
 pub use message::{Header, Message, Op, ParseError};
 pub use network::{Network, NetworkError, Reservation};
+pub use next_server::{BootFileName, BootFileNameError, NextServer};
 pub use option::{DhcpOption, MessageType, OptionCode};
 pub use profile::{Profile, Selected};
 pub use proxy::ProxyDhcp;
-pub use reply::{Arrival, Boot, Clients, Port, Reply, Respond, Silence};
+pub use reply::{Arrival, Clients, NoReply, Port, Reply, Respond};
+pub use responder::Responder;
 pub use value::{Options, Text, Value};
 
 /// Where servers and relays listen (RFC 2131, section 4.1).

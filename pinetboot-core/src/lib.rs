@@ -41,18 +41,16 @@
 //! # });
 //! ```
 //!
-//! Few programs need that loop themselves. [`Server`] runs it for many clients over a [`Net`] (the network) and a
-//! [`Storage`] (the files), [`Client`] for one transfer from the other side; `examples/` has both on std sockets in
+//! Few programs need that loop themselves. [`tftp::Server`] runs it for many clients over a [`Net`] (the network) and a
+//! [`Storage`] (the files), [`tftp::Client`] for one transfer from the other side; `examples/` has both on std sockets in
 //! under 60 lines each.
 //!
 //! # Where is what
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`tftp`] | packets, options, the two machines |
-//! | [`server`], [`Client`] | the loops around them |
-//! | [`dhcp`] | messages, options, PXE; a proxy, a small server and a client, all pure |
-//! | [`Responder`] | the loop around the first two |
+//! | [`tftp`] | packets, options, the two machines; [`tftp::Server`] and [`tftp::Client`], the loops around them |
+//! | [`dhcp`] | messages, options, PXE; a proxy, a small server and a client, all pure; [`dhcp::Responder`], the loop around the first two |
 //! | [`Net`], [`Storage`], [`Observer`] | what you bring: network and clock, files, and an observer of what happens |
 //! | [`event`] | what an observer is told |
 //! | [`pi`] | what only a Raspberry Pi does: its identity, models, prefixes and files, and the catalogue of failures |
@@ -78,7 +76,6 @@ extern crate std;
 #[macro_use]
 mod fmt;
 
-mod client;
 #[cfg(feature = "testing")]
 pub mod conformance;
 pub mod dhcp;
@@ -87,22 +84,15 @@ mod net;
 mod observe;
 mod path;
 pub mod pi;
-mod responder;
-pub mod server;
+#[cfg(feature = "smoltcp")]
+pub mod smoltcp;
 mod storage;
 pub mod tftp;
 mod time;
-mod transfer;
 
-pub use client::{Client, Probe};
-pub use event::{Direction, Event, Rejection, Report};
-#[cfg(feature = "smoltcp")]
-pub use net::smoltcp;
 pub use net::{Datagram, ETHERNET_MAX_PAYLOAD, Net, block_on};
-pub use observe::Observer;
+pub use observe::{Event, Observer};
 pub use path::{BootPath, PathError};
-pub use responder::Responder;
-pub use server::Server;
 pub use storage::{
     File, NoUpload, OneOf, OpenError, OpenRequest, OutOfBounds, Refusal, Storage, Then, Upload,
 };

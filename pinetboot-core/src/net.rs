@@ -4,9 +4,6 @@ use core::net::{Ipv4Addr, SocketAddrV4};
 
 use crate::Instant;
 
-#[cfg(feature = "smoltcp")]
-pub mod smoltcp;
-
 /// UDP over IPv4 as the loops of this crate need it; Linux sockets, embassy-net and smoltcp each implement it.
 ///
 /// Memory is lent, not taken: [`recv`](Self::recv) lends the datagram that came, [`buffer`](Self::buffer) lends the
@@ -76,6 +73,44 @@ pub trait Net {
     fn max_payload(&self, local: Self::Local, peer: SocketAddrV4) -> u16 {
         let _ = (local, peer);
         ETHERNET_MAX_PAYLOAD
+    }
+}
+
+/// A borrowed network is a network.
+impl<N: Net> Net for &mut N {
+    type Error = N::Error;
+    type Local = N::Local;
+
+    fn now(&self) -> Instant {
+        (**self).now()
+    }
+
+    async fn recv(&mut self, deadline: Instant) -> Result<Option<Datagram<'_, Self::Local>>, Self::Error> {
+        (**self).recv(deadline).await
+    }
+
+    fn buffer(&mut self) -> &mut [u8] {
+        (**self).buffer()
+    }
+
+    async fn send(&mut self, from: Self::Local, to: SocketAddrV4, len: usize) {
+        (**self).send(from, to, len).await;
+    }
+
+    fn open(&mut self, at: Self::Local, peer: SocketAddrV4) -> Option<Self::Local> {
+        (**self).open(at, peer)
+    }
+
+    fn close(&mut self, local: Self::Local) {
+        (**self).close(local);
+    }
+
+    fn address(local: Self::Local) -> Option<Ipv4Addr> {
+        N::address(local)
+    }
+
+    fn max_payload(&self, local: Self::Local, peer: SocketAddrV4) -> u16 {
+        (**self).max_payload(local, peer)
     }
 }
 

@@ -5,7 +5,9 @@
 
 use core::time::Duration;
 
-use crate::{Event, Instant};
+use crate::Instant;
+use crate::event::{Dhcp, PeerError, Refused, Rejected, Repeated, Requested, Started};
+use crate::tftp::Report;
 
 /// A value that is told what happens. Called from the loop: be quick.
 ///
@@ -45,6 +47,40 @@ pub trait Observer {
     fn wake_at(&self) -> Instant {
         Instant::MAX
     }
+}
+
+/// An event of the server's or the responder's loop.
+///
+/// A peer (address and port) has at most one transfer at a time. What belongs to a transfer comes with the context that
+/// the observer keeps of it ([`Observer::Transfer`]).
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// A request came, and the storage is asked next. [`Refused`](Self::Refused) or [`Started`](Self::Started) follows, or
+    /// [`Rejected`](Self::Rejected) if no port is left. With the new transfer's context; a transfer that it takes the place
+    /// of ends after this, with its own.
+    Requested(Requested<'a>),
+    /// A request was answered with an ERROR. With the transfer's context, for the last time.
+    Refused(Refused<'a>),
+    /// A request came again that is being answered already. With that transfer's context.
+    Repeated(Repeated),
+    /// A transfer begins. With its context.
+    Started(Started),
+    /// The client ended a transfer with an ERROR. With the transfer's context, and before its
+    /// [`Finished`](Self::Finished).
+    PeerError(PeerError<'a>),
+    /// A transfer is over; after one that was written, its last block may be acknowledged once more. With the transfer's
+    /// context, for the last time.
+    Finished(Report),
+    /// A datagram was dropped or answered with an ERROR. It changed nothing, unless it was nonsense from the other side of
+    /// a transfer, which ends that: then with the transfer's context, as when no port is left for one.
+    Rejected(Rejected),
+    /// A DHCP client said something, and was answered or not.
+    Dhcp(Dhcp<'a>),
+    /// The moment has come that an observer asked for ([`Observer::wake_at`]): this one, or
+    /// another beside it.
+    Tick,
 }
 
 impl Observer for () {

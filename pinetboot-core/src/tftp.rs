@@ -15,21 +15,32 @@
 //! it).
 
 mod block;
+mod client;
+mod decide;
 mod display;
 pub mod netascii;
 mod options;
 mod packet;
 mod receiver;
+mod report;
 mod retry;
 mod sender;
+mod server;
+mod session;
 mod step;
+mod table;
+mod transfer;
+mod writer;
 
+pub use client::{Client, Probe};
 pub use options::{Limits, Options, Terms};
-pub(crate) use packet::emit_data_header;
 pub use packet::{ErrorCode, Mode, Packet, ParseError, Request};
 pub use receiver::{Chunk, Receiver};
-pub use retry::Patience;
+pub use report::{Direction, Report};
+pub use retry::RetryPolicy;
 pub use sender::Sender;
+pub use server::Server;
+pub use session::{Session, Slot};
 pub use step::{Outcome, Step};
 
 /// The port that requests are sent to (RFC 1350, section 4).

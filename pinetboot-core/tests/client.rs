@@ -3,9 +3,9 @@
 mod common;
 
 use common::{content, options, play_client};
+use pinetboot_core::Upload;
 use pinetboot_core::tftp::netascii::Decoded;
-use pinetboot_core::tftp::{ErrorCode, Mode, Options, Outcome, Request};
-use pinetboot_core::{Direction, Probe, Report, Upload};
+use pinetboot_core::tftp::{Direction, ErrorCode, Mode, Options, Outcome, Probe, Report, Request};
 
 /// Reads `config.txt` as the script says. What was received, unless it was not finished, and the report.
 #[track_caller]

@@ -319,10 +319,10 @@ fn our_proxys_offer() {
 
 #[test]
 fn our_proxy_answers_pis_only_unless_told() {
-    use pinetboot_core::dhcp::{Boot, Clients, Silence};
+    use pinetboot_core::dhcp::{BootFileName, Clients, NextServer, NoReply};
     let pis = ProxyDhcp::new(ip("10.77.0.1"));
-    let boot = Boot::from(ip("10.77.0.1")).file(b"boot.efi").unwrap();
-    let pxe = ProxyDhcp { clients: Clients::Pxe, boot, ..pis };
+    let next_server = NextServer::new(ip("10.77.0.1")).with_file(BootFileName::parse(b"boot.efi").unwrap());
+    let pxe = ProxyDhcp { clients: Clients::Pxe, next_server, ..pis };
     let answer = |proxy: &ProxyDhcp<'_>, name: &str, port: Port| {
         let bytes = captured(name);
         let arrival = pinetboot_core::dhcp::Arrival { port, ..arrival(Instant::ZERO) };
@@ -334,14 +334,14 @@ fn our_proxy_answers_pis_only_unless_told() {
         ("pi4-discover", offer, offer),
         ("pi3-rom-discover", offer, offer),
         ("relay-discover", offer, offer),
-        ("edk2-discover", Err(Silence::NotServed), offer),
-        ("udhcpc-pxe-discover", Err(Silence::NotServed), offer),
-        ("udhcpc-discover", Err(Silence::NotServed), Err(Silence::NotServed)),
-        ("dhclient-discover", Err(Silence::NotServed), Err(Silence::NotServed)),
-        ("uboot-discover", Err(Silence::NotServed), Err(Silence::NotServed)),
-        ("udhcpc-request", Err(Silence::ForAnother), Err(Silence::ForAnother)),
-        ("edk2-request", Err(Silence::ForAnother), Err(Silence::ForAnother)),
-        ("dnsmasq-option66", Err(Silence::NotAClient), Err(Silence::NotAClient)),
+        ("edk2-discover", Err(NoReply::NotServed), offer),
+        ("udhcpc-pxe-discover", Err(NoReply::NotServed), offer),
+        ("udhcpc-discover", Err(NoReply::NotServed), Err(NoReply::NotServed)),
+        ("dhclient-discover", Err(NoReply::NotServed), Err(NoReply::NotServed)),
+        ("uboot-discover", Err(NoReply::NotServed), Err(NoReply::NotServed)),
+        ("udhcpc-request", Err(NoReply::ForAnother), Err(NoReply::ForAnother)),
+        ("edk2-request", Err(NoReply::ForAnother), Err(NoReply::ForAnother)),
+        ("dnsmasq-option66", Err(NoReply::NotAClient), Err(NoReply::NotAClient)),
     ] {
         assert_eq!(answer(&pis, name, Port::Server), to_pis, "{name}");
         assert_eq!(answer(&pxe, name, Port::Server), to_pxe, "{name}");
@@ -349,11 +349,11 @@ fn our_proxy_answers_pis_only_unless_told() {
         assert_eq!(answer(&everyone, name, Port::Server), to_pxe, "{name}");
     }
     assert_eq!(answer(&pxe, "edk2-request", Port::Pxe), ack);
-    assert_eq!(answer(&pxe, "edk2-discover", Port::Pxe), Err(Silence::ForAnother));
+    assert_eq!(answer(&pxe, "edk2-discover", Port::Pxe), Err(NoReply::ForAnother));
     let elsewhere = ProxyDhcp { address: ip("10.77.0.3"), ..pxe };
-    assert_eq!(answer(&elsewhere, "edk2-request", Port::Pxe), Err(Silence::ForAnother), "by option 54");
-    let no_file = ProxyDhcp { boot: Boot::from(ip("10.77.0.1")), ..pxe };
-    assert_eq!(answer(&no_file, "edk2-discover", Port::Server), Err(Silence::NothingToOffer));
+    assert_eq!(answer(&elsewhere, "edk2-request", Port::Pxe), Err(NoReply::ForAnother), "by option 54");
+    let no_file = ProxyDhcp { next_server: NextServer::new(ip("10.77.0.1")), ..pxe };
+    assert_eq!(answer(&no_file, "edk2-discover", Port::Server), Err(NoReply::NothingToOffer));
     assert_eq!(answer(&no_file, "pi4-discover", Port::Server), offer);
 }
 

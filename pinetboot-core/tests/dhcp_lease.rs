@@ -8,8 +8,8 @@ use core::time::Duration;
 use dhcp::{MAC, XID, arrival, captured, hardware, ip, message, pi4};
 use pinetboot_core::Instant;
 use pinetboot_core::dhcp::{
-    Boot, Clients, HardwareAddress, Header, Lease, LeaseServer, LeaseState, MAX_LEN, Message, MessageType,
-    Network, OptionCode, Profile, Reservation, Selected, Silence, pxe,
+    BootFileName, Clients, HardwareAddress, Header, Lease, LeaseServer, LeaseState, MAX_LEN, Message,
+    MessageType, Network, NextServer, NoReply, OptionCode, Profile, Reservation, Selected, pxe,
 };
 
 const HOUR: u64 = 3600;
@@ -34,7 +34,7 @@ struct Talk<'a, const N: usize> {
 }
 
 /// `OFFER 10.77.0.100`, `NAK 0.0.0.0`, or why nothing.
-type Answer = Result<String, Silence>;
+type Answer = Result<String, NoReply>;
 
 impl<'a, const N: usize> Talk<'a, N> {
     fn new(network: Network<'a>) -> Self {
@@ -114,7 +114,7 @@ fn a_pi_asks_three_times_in_a_boot_and_gets_the_same_address() {
     let mut out = [0; MAX_LEN];
 
     // Its kernel comes too early.
-    assert_eq!(talk.say(&captured("dhclient-discover")), Err(Silence::NotServed));
+    assert_eq!(talk.say(&captured("dhclient-discover")), Err(NoReply::NotServed));
 
     // Its bootloader.
     let offer = talk.say(&captured("pi4-discover")).unwrap();
@@ -163,10 +163,10 @@ fn a_client_keeps_its_address_after_its_lease_is_over() {
     assert_eq!(talk.renew(1, &address), Ok(format!("ACK {address}")));
     talk.later(5 * HOUR);
     assert_eq!(talk.get(1), address);
-    assert_eq!(talk.with_address(1, &address, MessageType::Release), Err(Silence::Released(ip(&address))));
+    assert_eq!(talk.with_address(1, &address, MessageType::Release), Err(NoReply::Released(ip(&address))));
     assert_eq!(talk.get(1), address);
     // From another, or twice, it means nothing.
-    assert_eq!(talk.with_address(2, &address, MessageType::Release), Err(Silence::ForAnother));
+    assert_eq!(talk.with_address(2, &address, MessageType::Release), Err(NoReply::ForAnother));
 }
 
 #[test]
@@ -179,11 +179,11 @@ fn addresses_run_out_and_come_back() {
     both.sort_unstable();
     assert_eq!(both, ["10.77.0.2", "10.77.0.3"], "never the server's own");
 
-    assert_eq!(talk.discover(3), Err(Silence::Exhausted));
+    assert_eq!(talk.discover(3), Err(NoReply::Exhausted));
     talk.later(HOUR - 10);
     assert_eq!(talk.get(3), first, "the first lease is over");
-    assert_eq!(talk.discover(1), Err(Silence::Exhausted));
-    assert_eq!(talk.renew(1, &first), Err(Silence::NoRecord), "it is another's now");
+    assert_eq!(talk.discover(1), Err(NoReply::Exhausted));
+    assert_eq!(talk.renew(1, &first), Err(NoReply::NoRecord), "it is another's now");
     assert_eq!(talk.select(1, &first), Ok("NAK 0.0.0.0".to_owned()));
     assert!(talk.reply().header.broadcast());
     assert_eq!(talk.discover(2), Ok(format!("OFFER {second}")));
@@ -194,7 +194,7 @@ fn the_table_bounds_it_as_well() {
     let mut talk = Talk::<2>::new(network());
     let first = talk.get(1);
     talk.get(2);
-    assert_eq!(talk.discover(3), Err(Silence::Exhausted));
+    assert_eq!(talk.discover(3), Err(NoReply::Exhausted));
     talk.later(HOUR);
     assert_eq!(talk.get(3), first);
     assert_eq!(talk.server.leases().count(), 2);
@@ -211,12 +211,12 @@ fn what_is_not_theirs_is_refused() {
     // After a reboot: a stranger is not answered, unless it comes from another network.
     assert_eq!(talk.reboot(1, &one), Ok(format!("ACK {one}")));
     assert_eq!(talk.reboot(1, &two), nak);
-    assert_eq!(talk.reboot(3, "10.77.0.105"), Err(Silence::NoRecord));
+    assert_eq!(talk.reboot(3, "10.77.0.105"), Err(NoReply::NoRecord));
     assert_eq!(talk.reboot(3, "192.168.1.7"), nak);
     // A client that says nothing.
     assert_eq!(
         talk.say(&message(&Header::request(hardware(4), 1), MessageType::Request, &[])),
-        Err(Silence::NoRecord)
+        Err(NoReply::NoRecord)
     );
 }
 
@@ -224,8 +224,8 @@ fn what_is_not_theirs_is_refused() {
 fn a_pi_that_runs_keeps_its_address_when_the_server_forgot_it() {
     let mut talk = Talk::<8>::new(network());
     assert_eq!(talk.renew(1, "10.77.0.105"), Ok("ACK 10.77.0.105".to_owned()));
-    assert_eq!(talk.renew(2, "10.77.0.105"), Err(Silence::NoRecord));
-    assert_eq!(talk.renew(2, "10.77.0.99"), Err(Silence::NoRecord), "outside the range");
+    assert_eq!(talk.renew(2, "10.77.0.105"), Err(NoReply::NoRecord));
+    assert_eq!(talk.renew(2, "10.77.0.99"), Err(NoReply::NoRecord), "outside the range");
     // And one that boots gets the same as before, if nobody has it.
     let address = Talk::<8>::new(network()).get(7);
     assert_eq!(Talk::<8>::new(network()).get(7), address);
@@ -236,7 +236,7 @@ fn another_servers_client_is_let_go() {
     let mut talk = Talk::<8>::new(network());
     let offer = talk.discover(1).unwrap();
     assert_eq!(talk.server.leases().count(), 1);
-    assert_eq!(talk.select_from(1, "10.77.0.7", "10.77.0.2"), Err(Silence::ForAnother));
+    assert_eq!(talk.select_from(1, "10.77.0.7", "10.77.0.2"), Err(NoReply::ForAnother));
     assert_eq!(talk.server.leases().count(), 0, "the offer is void");
     assert_eq!(talk.discover(1), Ok(offer));
 }
@@ -245,8 +245,8 @@ fn another_servers_client_is_let_go() {
 fn an_address_in_use_is_not_given() {
     let mut talk = Talk::<8>::new(network());
     let taken = talk.get(1);
-    assert_eq!(talk.decline(2, &taken), Err(Silence::ForAnother), "not its own");
-    assert_eq!(talk.decline(1, &taken), Err(Silence::Declined(ip(&taken))));
+    assert_eq!(talk.decline(2, &taken), Err(NoReply::ForAnother), "not its own");
+    assert_eq!(talk.decline(1, &taken), Err(NoReply::Declined(ip(&taken))));
     let other = talk.get(1);
     assert_ne!(other, taken);
     assert_eq!(talk.select(2, &taken), Ok("NAK 0.0.0.0".to_owned()));
@@ -261,18 +261,18 @@ fn reservations_are_kept() {
     let network = Network::new(ip("10.77.0.1"), 24, ip("10.77.0.100"), ip("10.77.0.101")).unwrap();
     // Whoever has a reservation is answered, whoever it is.
     let mut talk = Talk::<8>::new(network.reserve(&reservations).unwrap());
-    assert_eq!(talk.discover(3), Err(Silence::NotServed));
+    assert_eq!(talk.discover(3), Err(NoReply::NotServed));
     assert_eq!(talk.get(1), "10.77.0.20");
     assert_eq!(talk.select(1, "10.77.0.101"), Ok("NAK 0.0.0.0".to_owned()), "it has its own");
 
     let network = range("10.77.0.100", "10.77.0.101");
     let mut talk = Talk::<8>::new(network.reserve(&reservations).unwrap());
     assert_eq!(talk.get(3), "10.77.0.101");
-    assert_eq!(talk.discover(4), Err(Silence::Exhausted), "the other is kept for 2");
+    assert_eq!(talk.discover(4), Err(NoReply::Exhausted), "the other is kept for 2");
     assert_eq!(talk.get(2), "10.77.0.100");
     // Someone else sits on it: better any address than none.
-    assert_eq!(talk.decline(2, "10.77.0.100"), Err(Silence::Declined(ip("10.77.0.100"))));
-    assert_eq!(talk.discover(2), Err(Silence::Exhausted));
+    assert_eq!(talk.decline(2, "10.77.0.100"), Err(NoReply::Declined(ip("10.77.0.100"))));
+    assert_eq!(talk.discover(2), Err(NoReply::Exhausted));
     talk.with_address(3, "10.77.0.101", MessageType::Release).unwrap_err();
     assert_eq!(talk.get(2), "10.77.0.101");
     talk.later(2 * HOUR);
@@ -309,13 +309,13 @@ fn informed_clients_get_no_address() {
     assert_eq!(talk.reply().option(OptionCode::SUBNET_MASK).unwrap().address(), Some(ip("255.255.255.0")));
     assert_eq!(talk.server.leases().count(), 0);
     // Not to be used to send something to anyone.
-    assert_eq!(talk.with_address(1, "192.0.2.7", MessageType::Inform), Err(Silence::OtherNetwork));
+    assert_eq!(talk.with_address(1, "192.0.2.7", MessageType::Inform), Err(NoReply::OtherNetwork));
 }
 
 #[test]
 fn relays_of_other_networks_get_nothing() {
     let mut talk = Talk::<8>::new(network());
-    assert_eq!(talk.say(&captured("relay-discover")), Err(Silence::OtherNetwork));
+    assert_eq!(talk.say(&captured("relay-discover")), Err(NoReply::OtherNetwork));
     let header = Header { giaddr: ip("10.77.0.9"), ..Header::request(hardware(1), 1) };
     assert!(talk.say(&message(&header, MessageType::Discover, &[])).is_ok());
     // > Server MUST set the broadcast bit in the DHCPNAK
@@ -326,9 +326,9 @@ fn relays_of_other_networks_get_nothing() {
 
 #[test]
 fn pxe_clients_and_u_boot_get_a_file_if_there_is_one() {
-    let boot = Boot::from(ip("10.77.0.2")).file(b"boot.efi").unwrap();
+    let next_server = NextServer::new(ip("10.77.0.2")).with_file(BootFileName::parse(b"boot.efi").unwrap());
     let mut with_file = network();
-    with_file.boot = boot;
+    with_file.next_server = next_server;
     let mut talk = Talk::<8>::new(with_file);
     for (name, class) in [("edk2-discover", true), ("uboot-discover", false)] {
         assert!(talk.say(&captured(name)).is_ok());
@@ -362,12 +362,12 @@ fn leases_survive_a_restart() {
 #[test]
 fn nobody_else_is_answered() {
     let mut talk = Talk::<8>::new(network());
-    assert_eq!(talk.say(&captured("dnsmasq-plain")), Err(Silence::NotAClient));
+    assert_eq!(talk.say(&captured("dnsmasq-plain")), Err(NoReply::NotAClient));
     let nameless = HardwareAddress::new(1, &[]).unwrap();
     let bytes = message(&Header::request(nameless, 1), MessageType::Discover, &[]);
-    assert_eq!(talk.say(&bytes), Err(Silence::NotAClient));
+    assert_eq!(talk.say(&bytes), Err(NoReply::NotAClient));
     let bytes = message(&Header::request(hardware(1), 1), MessageType::Offer, &[]);
-    assert_eq!(talk.say(&bytes), Err(Silence::NotAClient));
+    assert_eq!(talk.say(&bytes), Err(NoReply::NotAClient));
 }
 
 #[test]
@@ -380,5 +380,5 @@ fn a_reply_that_is_too_long_is_none() {
     bytes.truncate(240 + 3 + 257);
     bytes.extend([OptionCode::RELAY_AGENT.0, 255]);
     bytes.extend([7; 255]);
-    assert_eq!(talk.say(&bytes), Err(Silence::TooLong));
+    assert_eq!(talk.say(&bytes), Err(NoReply::TooLong));
 }

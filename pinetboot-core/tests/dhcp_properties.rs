@@ -8,16 +8,16 @@ use std::net::Ipv4Addr;
 use dhcp::{all_captured, arrival, hardware, ip, message};
 use pinetboot_core::Instant;
 use pinetboot_core::dhcp::{
-    Boot, BootClient, BootServer, Choice, Client, Clients, DhcpOption, HardwareAddress, Header, Lease,
-    LeaseServer, MAX_LEN, Message, MessageType, Network, NoBoot, Offer, Op, OptionCode, ParseError, Profile,
-    ProxyDhcp, Reply, Silence, Value, pxe,
+    BootClient, BootFileName, BootServer, Choice, Client, Clients, DhcpOption, HardwareAddress, Header,
+    Lease, LeaseServer, MAX_LEN, Message, MessageType, Network, NextServer, NoBoot, NoReply, Offer, Op,
+    OptionCode, ParseError, Profile, ProxyDhcp, Reply, Value, pxe,
 };
 use proptest::prelude::*;
 
 #[test]
 fn sizes() {
     assert_eq!(size_of::<ParseError>(), 1);
-    assert!(size_of::<Silence>() <= 8, "{}", size_of::<Silence>());
+    assert!(size_of::<NoReply>() <= 8, "{}", size_of::<NoReply>());
     assert!(size_of::<NoBoot>() <= 8, "{}", size_of::<NoBoot>());
     assert!(size_of::<Reply>() <= 16, "{}", size_of::<Reply>());
     assert!(size_of::<HardwareAddress>() <= 18, "{}", size_of::<HardwareAddress>());
@@ -63,11 +63,11 @@ fn exercise(bytes: &[u8]) {
         }
     }
 
-    let boot = Boot::from(ip("10.77.0.1")).file(b"boot.efi").unwrap();
+    let next_server = NextServer::new(ip("10.77.0.1")).with_file(BootFileName::parse(b"boot.efi").unwrap());
     let mut network = Network::new(ip("10.77.0.1"), 24, ip("10.77.0.100"), ip("10.77.0.103")).unwrap();
-    (network.boot, network.clients) = (boot, Clients::All);
+    (network.next_server, network.clients) = (next_server, Clients::All);
     let mut server = LeaseServer::<2>::new(network);
-    let proxy = ProxyDhcp { clients: Clients::All, boot, ..ProxyDhcp::new(ip("10.77.0.1")) };
+    let proxy = ProxyDhcp { clients: Clients::All, next_server, ..ProxyDhcp::new(ip("10.77.0.1")) };
     let mut out = [0; 600];
     let answers = [
         proxy.respond(&arrival(Instant::ZERO), &message, &mut out),
@@ -199,7 +199,7 @@ proptest! {
                     granted.retain(|(other, ..)| *other != client);
                     granted.push((client, address, now + core::time::Duration::from_secs(1000)));
                 }
-                Err(Silence::Released(address) | Silence::Declined(address)) => {
+                Err(NoReply::Released(address) | NoReply::Declined(address)) => {
                     granted.retain(|(other, theirs, _)| *other != client || *theirs != address);
                 }
                 _ => {}

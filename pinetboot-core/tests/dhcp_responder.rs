@@ -9,9 +9,11 @@ use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use dhcp::{captured, ip};
-use pinetboot_core::dhcp::{Boot, Clients, MAX_LEN, Message, Port, ProxyDhcp, Silence};
-use pinetboot_core::event::{Dhcp, Rejected};
-use pinetboot_core::{Datagram, Event, Instant, Net, Observer, Rejection, Responder, block_on};
+use pinetboot_core::dhcp::{
+    BootFileName, Clients, MAX_LEN, Message, NextServer, NoReply, Port, ProxyDhcp, Responder,
+};
+use pinetboot_core::event::{Dhcp, Rejected, Rejection};
+use pinetboot_core::{Datagram, Event, Instant, Net, Observer, block_on};
 
 /// What comes, and what went.
 struct Tape {
@@ -161,8 +163,8 @@ fn replies_are_held_back_as_long_as_there_is_room() {
 #[test]
 fn a_second_port_is_known() {
     let asked = [(0, 4011, "edk2-request"), (1, 67, "edk2-request"), (2, 67, "edk2-discover")];
-    let boot = Boot::from(ip("10.77.0.1")).file(b"boot.efi").unwrap();
-    let proxy = ProxyDhcp { clients: Clients::Pxe, boot, ..proxy() };
+    let next_server = NextServer::new(ip("10.77.0.1")).with_file(BootFileName::parse(b"boot.efi").unwrap());
+    let proxy = ProxyDhcp { clients: Clients::Pxe, next_server, ..proxy() };
     let mut responder = Responder::<_, _, _, 1>::new(Tape::new(&asked), proxy, Log::default())
         .ports(|port| if port == 4011 { Port::Pxe } else { Port::Server });
     for _ in 0..3 {
@@ -170,7 +172,7 @@ fn a_second_port_is_known() {
     }
     let expected = [(0, 4011, EVERYONE.to_owned()), (2, 67, EVERYONE.to_owned())];
     assert_eq!(sent(responder.net_mut()), expected);
-    assert!(responder.observer_mut().lines[1].ends_with(&Silence::ForAnother.to_string()));
+    assert!(responder.observer_mut().lines[1].ends_with(&NoReply::ForAnother.to_string()));
 }
 
 #[test]

@@ -4,7 +4,7 @@ mod common;
 
 use pinetboot_core::Instant;
 use pinetboot_core::tftp::{
-    ErrorCode, Limits, Mode, Options, Packet, Patience, Receiver, Request, Sender, Step,
+    ErrorCode, Limits, Mode, Options, Packet, Receiver, Request, RetryPolicy, Sender, Step,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -142,7 +142,7 @@ proptest! {
         packets in vec((0u64..3000, any_answer()), 0..60),
     ) {
         let mut sender = if put {
-            Sender::put(&asked, Patience::default(), len)
+            Sender::put(&asked, RetryPolicy::default(), len)
         } else {
             Sender::serve(&Limits::default(), &asked, len)
         };
@@ -179,7 +179,7 @@ proptest! {
         packets in vec((0u64..3000, any_answer()), 0..60),
     ) {
         let mut receiver = if fetch {
-            Receiver::fetch(&asked, Patience::default())
+            Receiver::fetch(&asked, RetryPolicy::default())
         } else {
             Receiver::accept(&Limits::default(), &asked)
         };

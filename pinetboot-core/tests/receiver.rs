@@ -3,11 +3,11 @@
 mod common;
 
 use common::{options, play};
-use pinetboot_core::tftp::{Limits, Patience, Receiver};
+use pinetboot_core::tftp::{Limits, Receiver, RetryPolicy};
 
 /// A client that reads.
 fn fetch(asked: &str) -> Receiver {
-    Receiver::fetch(&options(asked), Patience::default())
+    Receiver::fetch(&options(asked), RetryPolicy::default())
 }
 
 /// A server that is written to, on Ethernet.

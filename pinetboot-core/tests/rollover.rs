@@ -4,7 +4,7 @@ mod common;
 
 use common::{options, play};
 use pinetboot_core::Instant;
-use pinetboot_core::tftp::{Limits, Outcome, Packet, Patience, Receiver, Sender, Step};
+use pinetboot_core::tftp::{Limits, Outcome, Packet, Receiver, RetryPolicy, Sender, Step};
 
 /// What a sender said, in order: block and offset.
 fn send(sender: &mut Sender, now: Instant) -> Vec<(u16, u64, u16)> {
@@ -82,7 +82,7 @@ fn a_window_across_the_rollover_goes_back_to_the_right_block() {
 #[test]
 fn a_receiver_rolls_over_to_block_0() {
     for len in [65535 * 512, 65535 * 512 + 1, 65536 * 512] {
-        let mut receiver = Receiver::fetch(&options(""), Patience::default());
+        let mut receiver = Receiver::fetch(&options(""), RetryPolicy::default());
         let now = Instant::from_millis(1);
         assert!(matches!(receiver.poll(now), Step::Request(_)));
         let block = [0; 512];

@@ -5,7 +5,7 @@ mod common;
 use core::time::Duration;
 
 use common::{options, play};
-use pinetboot_core::tftp::{Limits, Patience, Sender};
+use pinetboot_core::tftp::{Limits, RetryPolicy, Sender};
 
 /// A server that is read from, on Ethernet.
 fn serve(asked: &str, len: u64) -> Sender {
@@ -251,7 +251,7 @@ fn an_ack_taken_in_late_is_no_timeout() {
          7.000 < ACK 2
          7.000 ! complete, 600 bytes",
     );
-    let once = Limits { patience: Patience::new(Duration::from_secs(1), 0), ..Limits::default() };
+    let once = Limits { retry: RetryPolicy::new(Duration::from_secs(1), 0), ..Limits::default() };
     play(
         Sender::serve(&once, &options("tsize=0"), 100),
         "0.000 > OACK tsize=100

@@ -3,10 +3,10 @@
 mod common;
 
 use common::{options, play};
-use pinetboot_core::tftp::{Patience, Sender};
+use pinetboot_core::tftp::{RetryPolicy, Sender};
 
 fn put(asked: &str, len: u64) -> Sender {
-    Sender::put(&options(asked), Patience::default(), len)
+    Sender::put(&options(asked), RetryPolicy::default(), len)
 }
 
 #[test]

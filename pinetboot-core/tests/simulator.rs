@@ -17,8 +17,8 @@ use common::watch::Referee;
 use common::world::{Link, Ports, Task, Weather, World};
 use common::{Memory, content};
 use pinetboot_core::tftp::netascii::{Decoded, Encoded};
-use pinetboot_core::tftp::{Limits, Mode, Options, Outcome, Patience, Request};
-use pinetboot_core::{Client, Instant, Net, Probe, Server, Upload};
+use pinetboot_core::tftp::{Client, Limits, Mode, Options, Outcome, Probe, Request, Server};
+use pinetboot_core::{Instant, Net, Upload};
 
 #[test]
 fn in_perfect_weather_no_block_is_sent_twice() {
@@ -247,7 +247,7 @@ impl Job {
                 Probe::Found(None) => panic!("a server that knows tsize says no length"),
                 Probe::Missing(outcome) => return Some(outcome),
             }
-            let local = client.local;
+            let local = client.local();
             link.close(local);
         }
         let request = Request { filename: self.name.as_bytes(), mode: self.mode, options: self.options };
@@ -263,7 +263,7 @@ impl Job {
                 client.put(&request, file).await
             }
         };
-        let local = client.local;
+        let local = client.local();
         link.close(local);
         let outcome = report.ok()?.outcome;
         if let Outcome::Complete { .. } = outcome {
@@ -275,9 +275,9 @@ impl Job {
     }
 }
 
-fn client(link: &mut Link, server: SocketAddrV4) -> Client<'_, Link> {
+fn client(link: &mut Link, server: SocketAddrV4) -> Client<&mut Link> {
     let local = link.bind_fresh();
-    Client { net: link, local, server, patience: Patience::default() }
+    Client::new(link, local, server)
 }
 
 #[derive(Default)]

@@ -3,9 +3,10 @@
 use core::convert::Infallible;
 use core::net::SocketAddrV4;
 
-use pinetboot_core::server::Session;
-use pinetboot_core::tftp::{ErrorCode, Limits, Options, Packet, ParseError, Receiver, Sender, Step};
-use pinetboot_core::{Datagram, Instant, Net, NoUpload, OpenError, OpenRequest, PathError, Server, Storage};
+use pinetboot_core::tftp::{
+    ErrorCode, Limits, Options, Packet, ParseError, Receiver, Sender, Server, Session, Step,
+};
+use pinetboot_core::{Datagram, Instant, Net, NoUpload, OpenError, OpenRequest, PathError, Storage};
 
 /// Files in flash: the smallest storage there is.
 struct Flash;

@@ -12,12 +12,11 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use pinetboot_core::conformance::{self, End};
-use pinetboot_core::server::Session;
 use pinetboot_core::smoltcp::{Clock, Pool, Port, Stack};
-use pinetboot_core::tftp::{ErrorCode, Limits, Options, Outcome, PORT, Packet, Patience, Request};
-use pinetboot_core::{
-    Client, File, Instant, Net, OpenError, OpenRequest, OutOfBounds, Report, Server, Storage, Upload,
+use pinetboot_core::tftp::{
+    Client, ErrorCode, Limits, Options, Outcome, PORT, Packet, Report, Request, RetryPolicy, Server, Session,
 };
+use pinetboot_core::{File, Instant, Net, OpenError, OpenRequest, OutOfBounds, Storage, Upload};
 use smoltcp::iface::{Config, Interface, SocketSet, SocketStorage};
 use smoltcp::phy::{self, ChecksumCapabilities, Device, DeviceCapabilities, FaultInjector, Medium};
 use smoltcp::socket::{Socket, udp};
@@ -174,7 +173,7 @@ fn server<'s, const SOCKETS: usize>(
     files: &Files,
     places: &'s mut [Option<Session<Port, Files>>],
 ) -> TestServer<'s, SOCKETS> {
-    let limits = Limits { patience: PATIENCE, ..Limits::default() };
+    let limits = Limits { retry: PATIENCE, ..Limits::default() };
     Server::new(pool, files.clone(), (), limits, places)
 }
 
@@ -210,24 +209,26 @@ fn disturb<const SOCKETS: usize>(pool: &mut Host<SOCKETS>) {
 
 async fn get(pool: &mut Host<2>, name: &str, window_size: u16) -> (Vec<u8>, Report) {
     let mut received = Received::default();
-    let mut client = client(pool);
-    let report = client.get(&request(name, window_size), &mut received).await.unwrap();
-    client.net.close(client.local);
+    let local = port(pool);
+    let report = client(pool, local).get(&request(name, window_size), &mut received).await.unwrap();
+    pool.close(local);
     (received.bytes, report)
 }
 
 async fn put(pool: &mut Host<2>, name: &str, bytes: &[u8], window_size: u16) -> Report {
-    let mut client = client(pool);
-    let report = client.put(&request(name, window_size), bytes).await.unwrap();
-    client.net.close(client.local);
+    let local = port(pool);
+    let report = client(pool, local).put(&request(name, window_size), bytes).await.unwrap();
+    pool.close(local);
     report
 }
 
-/// A client with a port of its own, or what is left of one transfer would get into the next.
-fn client(pool: &mut Host<2>) -> Client<'_, Host<2>> {
-    let server = SocketAddrV4::new(address(SERVER), PORT);
-    let local = pool.open(Port::FIRST, server).unwrap();
-    Client { net: pool, local, server, patience: PATIENCE }
+/// A new port for each transfer, or the packets that are left of one would get into the next.
+fn port(pool: &mut Host<2>) -> Port {
+    pool.open(Port::FIRST, SocketAddrV4::new(address(SERVER), PORT)).unwrap()
+}
+
+fn client(pool: &mut Host<2>, local: Port) -> Client<&mut Host<2>> {
+    Client::new(pool, local, SocketAddrV4::new(address(SERVER), PORT)).with_retry(PATIENCE)
 }
 
 fn request(name: &str, window_size: u16) -> Request<'_> {
@@ -489,4 +490,4 @@ impl Upload for Received {
 const SERVER: u8 = 0;
 
 /// Enough for what is lost in these tests.
-const PATIENCE: Patience = Patience::new(Duration::from_secs(1), 10);
+const PATIENCE: RetryPolicy = RetryPolicy::new(Duration::from_secs(1), 10);

@@ -4,7 +4,7 @@ mod common;
 
 use common::{options, play};
 use pinetboot_core::Instant;
-use pinetboot_core::tftp::{Limits, Packet, Patience, Receiver, Sender, Step};
+use pinetboot_core::tftp::{Limits, Packet, Receiver, RetryPolicy, Sender, Step};
 
 /// A server that is read from: blocks of 512 bytes, windows of 4.
 fn serve(len: u64) -> Sender {
@@ -299,7 +299,7 @@ fn whichever_packet_is_doubled_at_most_one_window_is_sent_again() {
 /// Passes packets on in turn, the one with the number `doubled` twice, and counts the blocks.
 fn blocks_sent(len: u64, doubled: usize) -> u64 {
     let (mut sender, mut receiver) =
-        (serve(len), Receiver::fetch(&options("windowsize=4"), Patience::default()));
+        (serve(len), Receiver::fetch(&options("windowsize=4"), RetryPolicy::default()));
     let (now, block) = (Instant::from_millis(1), [0; 512]);
     let (mut sent, mut passed) = (0, 0);
     let mut copies = || {

@@ -1,7 +1,7 @@
 //! Who answers DHCP messages: as the configuration has it.
 
 use embassy_net::Stack;
-use pinetboot_core::dhcp::{Arrival, LeaseServer, Message, ProxyDhcp, Reply, Respond, Silence};
+use pinetboot_core::dhcp::{Arrival, LeaseServer, Message, NoReply, ProxyDhcp, Reply, Respond};
 
 use crate::config::Dhcp;
 
@@ -30,11 +30,11 @@ impl Respond for Answer<'_> {
         arrival: &Arrival,
         request: &Message<'_>,
         out: &mut [u8],
-    ) -> Result<Reply, Silence> {
+    ) -> Result<Reply, NoReply> {
         match self {
-            Self::Off => Err(Silence::NotServed),
+            Self::Off => Err(NoReply::NotServed),
             Self::Proxy(stack) => {
-                let config = stack.config_v4().ok_or(Silence::NotServed)?;
+                let config = stack.config_v4().ok_or(NoReply::NotServed)?;
                 ProxyDhcp::new(config.address.address()).respond(arrival, request, out)
             }
             Self::Lease(server) => server.respond(arrival, request, out),

@@ -3,26 +3,20 @@
 use embassy_futures::join::join3;
 use embassy_net::{ConfigV4, Ipv4Cidr, Stack, StaticConfigV4};
 use embassy_time::Timer;
-use pinetboot_core::dhcp::SERVER_PORT;
-use pinetboot_core::server::Session;
-use pinetboot_core::tftp::{Limits, PORT};
-use pinetboot_core::{Responder, Server, Storage};
+use pinetboot_core::Storage;
+use pinetboot_core::dhcp::{Responder, SERVER_PORT};
+use pinetboot_core::tftp::{Limits, PORT, Server, Session};
 
 use crate::answer::Answer;
-use crate::board::{Board, Sign};
+use crate::board::{Board, LedPattern};
+use crate::capacity::TRANSFERS;
 use crate::config::{Address, Config};
 use crate::configuration::{Text, configuration};
-use crate::heart::Heart;
+use crate::liveness::Liveness;
 use crate::net::{self, Pool, Port};
 use crate::status::{Name, Status};
 use crate::storage::Placed;
 use crate::trees::Trees;
-
-/// How many transfers at a time.
-pub const TRANSFERS: usize = 4;
-
-/// Sockets of the stack that [`run`] takes: one that listens and one for each transfer, and two for DHCP.
-pub const SOCKETS: usize = TRANSFERS + 3;
 
 /// All the memory that an appliance needs and a stack should not hold. All zeros at first: in a static it takes no flash.
 pub struct Memory {
@@ -65,8 +59,8 @@ pub struct Appliance<'a> {
     config: Config<'a>,
     misconfigured: bool,
     status: Status,
-    tftp: Heart,
-    dhcp: Heart,
+    tftp: Liveness,
+    dhcp: Liveness,
 }
 
 impl<'a> Appliance<'a> {
@@ -83,7 +77,7 @@ impl<'a> Appliance<'a> {
         let config = configured.unwrap_or(Config::SAFE);
         stack.set_config_v4(own_address(config.address));
         let status = Status::default();
-        Self { stack, config, misconfigured, status, tftp: Heart::new(), dhcp: Heart::new() }
+        Self { stack, config, misconfigured, status, tftp: Liveness::new(), dhcp: Liveness::new() }
     }
 
     /// Serves files, for ever.
@@ -114,7 +108,7 @@ impl<'a> Appliance<'a> {
             if [Some(&self.tftp), Some(&self.dhcp), board.ethernet()]
                 .into_iter()
                 .flatten()
-                .all(Heart::is_alive)
+                .all(Liveness::is_alive)
             {
                 board.feed();
             }
@@ -126,17 +120,17 @@ impl<'a> Appliance<'a> {
                     None => warn!("the address is no longer ours"),
                 }
             }
-            let sign = match self.status.failed() {
-                _ if self.misconfigured => Sign::Misconfigured,
-                _ if !self.stack.is_link_up() => Sign::NoLink,
-                _ if self.status.is_busy() => Sign::Busy,
+            let pattern = match self.status.failed() {
+                _ if self.misconfigured => LedPattern::Misconfigured,
+                _ if !self.stack.is_link_up() => LedPattern::NoLink,
+                _ if self.status.is_busy() => LedPattern::Busy,
                 count if count != failed => {
                     failed = count;
-                    Sign::Failed
+                    LedPattern::Failed
                 }
-                _ => Sign::Ready,
+                _ => LedPattern::Ready,
             };
-            let (lit, dark) = sign.pattern();
+            let (lit, dark) = pattern.lit_and_dark();
             board.led(true);
             Timer::after_millis(lit).await;
             board.led(false);

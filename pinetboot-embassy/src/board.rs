@@ -1,6 +1,6 @@
 //! What a board has besides the network: an LED and a watchdog.
 
-use crate::heart::Heart;
+use crate::liveness::Liveness;
 
 /// The few things that [`run`](crate::run) asks of a board.
 pub trait Board {
@@ -11,15 +11,15 @@ pub trait Board {
     /// Ethernet driver is alive.
     fn feed(&mut self);
 
-    /// The Ethernet driver's heart, if it has one.
-    fn ethernet(&self) -> Option<&Heart> {
+    /// The Ethernet driver's liveness, if it has one.
+    fn ethernet(&self) -> Option<&Liveness> {
         None
     }
 }
 
 /// What the LED shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Sign {
+pub(crate) enum LedPattern {
     /// No cable: dark, but for a short flash.
     NoLink,
     /// Ready: lit, but for a short gap.
@@ -32,9 +32,9 @@ pub(crate) enum Sign {
     Misconfigured,
 }
 
-impl Sign {
+impl LedPattern {
     /// For how many milliseconds the LED is lit, and then dark.
-    pub(crate) const fn pattern(self) -> (u64, u64) {
+    pub(crate) const fn lit_and_dark(self) -> (u64, u64) {
         match self {
             Self::NoLink => (50, 450),
             Self::Ready => (450, 50),

@@ -24,7 +24,7 @@ use heapless::String;
 use pinetboot_core::pi::{self, Lookup, Prefix};
 use pinetboot_core::{File, NoUpload, OpenError, OpenRequest, Storage};
 
-use crate::appliance::TRANSFERS;
+use crate::capacity::TRANSFERS;
 use crate::fat::{Blocks, Chain, Entry, Error, Volume};
 use crate::storage::Placed;
 

@@ -13,7 +13,7 @@ use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use embassy_sync::waitqueue::WakerRegistration;
 use embassy_sync::zerocopy_channel::{Channel, Receiver, Sender};
 
-use crate::heart::{Heart, now};
+use crate::liveness::{Liveness, now};
 
 /// Memory for so many frames that came, and so many that are to go.
 pub struct Frames<const RX: usize, const TX: usize> {
@@ -39,23 +39,28 @@ pub struct Ways<'a> {
     rx: Channel<'a, NoopRawMutex, Frame>,
     tx: Channel<'a, NoopRawMutex, Frame>,
     link: Mutex<NoopRawMutex, RefCell<(LinkState, WakerRegistration)>>,
-    heart: Heart,
+    liveness: Liveness,
 }
 
 impl<'a> Ways<'a> {
     /// Two ways with this memory, and no link yet.
     pub fn new<const RX: usize, const TX: usize>(frames: &'a mut Frames<RX, TX>) -> Self {
         let link = Mutex::new(RefCell::new((LinkState::Down, WakerRegistration::new())));
-        Self { rx: Channel::new(&mut frames.rx), tx: Channel::new(&mut frames.tx), link, heart: Heart::new() }
+        Self {
+            rx: Channel::new(&mut frames.rx),
+            tx: Channel::new(&mut frames.tx),
+            link,
+            liveness: Liveness::new(),
+        }
     }
 
-    /// The stack's end, which has this hardware address, and the driver's; and the driver's heart, for the watchdog.
-    pub fn split(&mut self, mac: [u8; 6]) -> (Device<'_>, DriverEnd<'_>, &Heart) {
-        let Self { rx, tx, link, heart } = self;
+    /// The stack's end, which has this hardware address, and the driver's; and the driver's liveness, for the watchdog.
+    pub fn split(&mut self, mac: [u8; 6]) -> (Device<'_>, DriverEnd<'_>, &Liveness) {
+        let Self { rx, tx, link, liveness } = self;
         let (to_stack, from_driver) = rx.split();
         let (to_driver, from_stack) = tx.split();
         let device = Device { mac, rx: from_driver, tx: to_driver, link };
-        (device, DriverEnd { rx: to_stack, tx: from_stack, link, heart }, heart)
+        (device, DriverEnd { rx: to_stack, tx: from_stack, link, liveness }, liveness)
     }
 }
 
@@ -210,13 +215,13 @@ pub struct DriverEnd<'a> {
     /// Where it finds frames to send.
     pub tx: Receiver<'a, NoopRawMutex, Frame>,
     link: &'a Mutex<NoopRawMutex, RefCell<(LinkState, WakerRegistration)>>,
-    heart: &'a Heart,
+    liveness: &'a Liveness,
 }
 
 impl DriverEnd<'_> {
     /// Whether there is a cable. To be said every second or so, for it is also how the driver is known to be alive.
     pub fn set_link(&self, state: LinkState) {
-        self.heart.beat(now());
+        self.liveness.report(now());
         self.link.lock(|link| {
             let (known, waker) = &mut *link.borrow_mut();
             if *known != state {

@@ -17,7 +17,7 @@
 //! | [`card`], `fat` | boot files on a microSD card (feature `card`) |
 //! | [`storage`] | the one before the other |
 //! | `status`, `board` | what the logs and the LED say |
-//! | `heart` | what the watchdog is fed by |
+//! | `liveness` | what the watchdog is fed by |
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -31,6 +31,7 @@ mod answer;
 mod appliance;
 pub mod archive;
 mod board;
+mod capacity;
 #[cfg(feature = "card")]
 pub mod card;
 mod configuration;
@@ -38,7 +39,7 @@ mod configuration;
 mod fat;
 #[cfg(feature = "w5500")]
 pub mod frames;
-mod heart;
+mod liveness;
 pub mod net;
 mod status;
 pub mod storage;
@@ -46,8 +47,9 @@ mod trees;
 #[cfg(feature = "w5500")]
 pub mod w5500;
 
-pub use appliance::{Appliance, Memory, SOCKETS, TRANSFERS, run};
+pub use appliance::{Appliance, Memory, run};
 pub use board::Board;
+pub use capacity::{SOCKETS, TRANSFERS};
 pub use configuration::Text;
-pub use heart::Heart;
+pub use liveness::Liveness;
 pub use pinetboot_config as config;

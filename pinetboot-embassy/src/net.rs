@@ -20,7 +20,7 @@ use embassy_net::{IpAddress, Stack};
 use embassy_time::Timer;
 use pinetboot_core::{Datagram, ETHERNET_MAX_PAYLOAD, Instant, Net};
 
-use crate::heart::{self, Heart};
+use crate::liveness::{self, Liveness};
 
 /// UDP on `SOCKETS` sockets: the first of them listen, the others are lent to transfers.
 pub struct Pool<'a, const SOCKETS: usize> {
@@ -32,7 +32,7 @@ pub struct Pool<'a, const SOCKETS: usize> {
     tx: &'a mut [u8],
     /// How many datagrams in a row came to transfers.
     streak: u8,
-    heart: &'a Heart,
+    liveness: &'a Liveness,
 }
 
 /// The memory of a [`Pool`]: for each socket, room for several short datagrams in and one of the longest out. All of it
@@ -120,7 +120,7 @@ impl<'a, const SOCKETS: usize> Pool<'a, SOCKETS> {
         memory: &'a mut Memory<SOCKETS>,
         metadata: &'a mut Metadata<SOCKETS>,
         listen: &'static [u16],
-        heart: &'a Heart,
+        liveness: &'a Liveness,
     ) -> Self {
         let Memory { sockets, rx, tx } = memory;
         let mut metadata = metadata.0.iter_mut();
@@ -135,7 +135,7 @@ impl<'a, const SOCKETS: usize> Pool<'a, SOCKETS> {
                 held_up: None,
             }
         });
-        let mut pool = Self { slots, listen, rx, tx, streak: 0, heart };
+        let mut pool = Self { slots, listen, rx, tx, streak: 0, liveness };
         for (index, port) in listen.iter().enumerate() {
             pool.bind(index, *port, State::Open);
         }
@@ -252,13 +252,13 @@ impl<const SOCKETS: usize> Net for Pool<'_, SOCKETS> {
     type Local = Port;
 
     fn now(&self) -> Instant {
-        heart::now()
+        liveness::now()
     }
 
     async fn recv(&mut self, deadline: Instant) -> Result<Option<Datagram<'_, Port>>, Infallible> {
         let (index, len, peer) = loop {
             let now = self.now();
-            self.heart.beat(now);
+            self.liveness.report(now);
             let closing = self.retire(now).await;
             if let Some(index) = self.arrived() {
                 match self.take(index).await {
@@ -269,7 +269,7 @@ impl<const SOCKETS: usize> Net for Pool<'_, SOCKETS> {
             if now >= deadline {
                 return Ok(None);
             }
-            self.wait(deadline.min(closing).min(now + Heart::INTERVAL)).await;
+            self.wait(deadline.min(closing).min(now + Liveness::INTERVAL)).await;
         };
         let at = self.now();
         let listening = index < self.listen.len();

@@ -5,9 +5,9 @@ use core::fmt;
 
 use heapless::Vec;
 use pinetboot_core::dhcp::MessageType;
-use pinetboot_core::event::{Dhcp, Refused, Rejected};
-use pinetboot_core::tftp::{ErrorCode, Outcome};
-use pinetboot_core::{Event, Instant, Observer, Rejection, Report};
+use pinetboot_core::event::{Dhcp, Refused, Rejected, Rejection};
+use pinetboot_core::tftp::{ErrorCode, Outcome, Report};
+use pinetboot_core::{Event, Instant, Observer};
 
 /// Told by the loops what happens. Logs it, and knows what the LED shows.
 #[derive(Debug, Default)]

@@ -1,6 +1,6 @@
-//! Values on the command line that tell one Pi from another.
+//! Command-line values that identify a Pi.
 
-/// A serial number as /proc/cpuinfo shows it (16 digits) or its low half (8 digits): what a Pi goes by.
+/// A serial number: 16 hexadecimal digits as in /proc/cpuinfo, or the low 8, which name the Pi's directory.
 pub(crate) fn serial(text: &str) -> Result<u32, String> {
     let digits = text.trim_start_matches("0x");
     let whole = u64::from_str_radix(digits, 16).ok().filter(|_| digits.len() <= 16);
@@ -9,7 +9,7 @@ pub(crate) fn serial(text: &str) -> Result<u32, String> {
         .ok_or_else(|| "expected up to 16 hexadecimal digits, like bd989ae1".into())
 }
 
-/// Six pairs of hexadecimal digits.
+/// A MAC address: six pairs of hexadecimal digits, separated by `:` or `-`.
 pub(crate) fn mac(text: &str) -> Result<[u8; 6], String> {
     let wrong = || "expected six pairs of hexadecimal digits, like 2c:cf:67:01:02:03".to_owned();
     let pairs = text.split([':', '-']).map(|pair| match pair.as_bytes() {

@@ -1,4 +1,4 @@
-//! The command line: the list of commands, and the options that all of them have.
+//! The command line: the commands, and the options that every command has.
 
 use clap::{ArgAction, Parser, Subcommand};
 
@@ -7,59 +7,61 @@ use crate::{get, pack, probe, roots, router_config, serve, simulate};
 #[cfg(feature = "import")]
 use crate::{images, import};
 
-/// Netboot Raspberry Pis: serve their boot files, fetch them, and see what a Pi would make of them.
+/// Netboot Raspberry Pis: serve boot files and root file systems, and check whether a Pi would boot.
 #[derive(Debug, Parser)]
 #[command(name = "pinetboot", version, after_help = Exit::HELP, max_term_width = 100)]
 pub struct Cli {
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     pub command: Command,
 
-    /// Log more: once for decisions, twice for every packet
+    /// Log more: -v logs decisions, -vv logs every packet
     #[arg(short, long, global = true, action = ArgAction::Count, display_order = 900)]
     pub verbose: u8,
 
-    /// Log less: only what someone should look at; and no progress
+    /// Log warnings and errors only, and show no progress
     #[arg(short, long, global = true, conflicts_with = "verbose", display_order = 901)]
     pub quiet: bool,
 }
 
-/// What to do.
+/// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Serve a tree of boot files by TFTP, and root file systems by NFS
+    /// Serve boot files by TFTP and root file systems by NFS, and answer DHCP if enabled
     ///
-    /// A file that a Pi asks for as SERIAL/name comes from TREE/SERIAL/ if that directory exists, else from TREE itself;
-    /// the same for a directory named like its MAC address (dc-a6-32-01-36-c2).
+    /// A request for SERIAL/name is answered from TREE/SERIAL/ if that directory exists, else from TREE. A directory named
+    /// after the Pi's MAC address (dc-a6-32-01-36-c2) works too.
     Serve(Box<serve::Args>),
     /// Fetch a file by TFTP
     Get(get::Args),
-    /// Ask the DHCP servers of this network as a Pi does, and say whether it would boot, from where, and why
+    /// Send a Pi's DHCP DISCOVER, and report whether the Pi would boot, from which server, and why
     ///
-    /// Only a DISCOVER is sent: no address is leased. It takes the capability CAP_NET_RAW.
+    /// Only a DISCOVER is sent: no address is leased. Requires the capability CAP_NET_RAW.
     Probe(probe::Args),
-    /// Print what to tell a router or DHCP server, so that Pis boot from a TFTP server
+    /// Print the DHCP server settings that make Pis boot from a TFTP server
     RouterConfig(router_config::Args),
-    /// Ask a server for the files that a Pi would ask for, and say whether it would boot; with DHCP, if wanted
+    /// Request the boot files that a Pi requests, and report whether the Pi would boot
     ///
-    /// The files are asked for in that Pi's order and with its options, its probes and its retries.
+    /// The requests have the order, the options, the probes and the retries of that model. With --interface the boot
+    /// begins with DHCP.
     Simulate(simulate::Args),
-    /// See what Pis have changed of the root file systems that they have by NFS, and undo or keep it
+    /// List, diff, reset or commit each Pi's changes to its NFS root
     Roots(roots::command::Args),
-    /// Import an OS image: make a tree of it that Pis boot from
+    /// Import an OS image as a tree that Pis boot from
     ///
-    /// Raspberry Pi OS (Bookworm, Trixie), Ubuntu 24.04 for the Pi and Debian are made to boot from the network; another
-    /// system is imported as it is. An import that is not whole leaves nothing behind.
+    /// Raspberry Pi OS (Bookworm, Trixie), Ubuntu 24.04 for the Pi and Debian are changed to boot from the network; any
+    /// other system is imported unchanged. The import is atomic: a failed import leaves nothing behind.
     #[cfg(feature = "import")]
     Import(import::Args),
-    /// List imported images, or put one in use
+    /// List imported images, or select the current image
     #[cfg(feature = "import")]
     Images(images::command::Args),
-    /// Serve a small tree to a simulated Pi 5, all in this process, and show its boot
+    /// Boot a simulated Pi 5 from a small tree, all in this process, and show its requests
     Demo,
-    /// Make a tree the file to drag onto a boot appliance's board, beside its firmware
+    /// Pack boot files into a UF2 image for a boot-appliance board
     ///
-    /// The board serves those files from its flash. The firmware itself is another file, and is not touched.
+    /// Drag the image onto the board, beside its firmware: the board serves the files from flash. The firmware is another
+    /// image, and stays unchanged.
     Pack(pack::Args),
 }
 

@@ -1,4 +1,4 @@
-//! Settings, as typed and as written in a file, and the configuration that they amount to.
+//! Settings of the command line and of the configuration file, and the configuration that results.
 
 mod dhcp;
 mod nfs;
@@ -18,137 +18,139 @@ pub use nfs::{NfsMode, RootConfig};
 
 use crate::exit::{Exit, Failed};
 use crate::net::{self, Ports};
-use crate::pis::{Inventory, PiEntry};
+use crate::pis::{Inventory, PiEntry, has_old_name};
 
-/// Settings of `serve`: one list for the command line and the file, so that they cannot differ.
+/// Settings of `serve`: one list for the command line and the file, so that the two cannot differ.
 #[derive(Debug, Clone, Default, PartialEq, Args, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Settings {
-    /// The directory with the boot files, or the one that `pinetboot import` put images into
+    /// Directory with the boot files, or with the images of `pinetboot import` [default: the boot files in --nfs]
     pub tree: Option<PathBuf>,
 
-    /// Listen on this address; may be given several times [default: 0.0.0.0]
+    /// Listen on this IPv4 address; repeatable [default: 0.0.0.0]
     #[arg(long, value_name = "IP")]
     #[serde(default, deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
     pub listen: Vec<Ipv4Addr>,
 
-    /// Listen on this port; 0 picks a free one [default: 69]
+    /// Listen for TFTP on this UDP port; 0 selects a free port [default: 69]
     #[arg(long, value_name = "PORT")]
     pub tftp_port: Option<u16>,
 
-    /// Answer everything from the listening port: passes NAT, containers and simple firewalls
-    #[arg(long, value_name = "YES", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true)]
+    /// Send every answer from the listening port, which passes NAT, containers and simple firewalls [default: false, a port
+    /// for each transfer]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true)]
     pub single_port: Option<bool>,
 
-    /// Use only this network interface; may be given several times [default: all]
+    /// Use only this network interface; repeatable [default: all]
     #[arg(long, value_name = "IF")]
     #[serde(default, deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
     pub interface: Vec<String>,
 
-    /// Transfers at the same time, 1 to 4096 [default: 2048]
+    /// Limit concurrent transfers, 1 to 4096 [default: 2048]
     #[arg(long, value_name = "N")]
     pub max_transfers: Option<usize>,
 
-    /// Answer in so many threads, 1 to 64, each with clients of its own [default: 1]
+    /// Number of TFTP worker threads, 1 to 64; the kernel assigns each client to one of them [default: 1]
     #[arg(long, value_name = "N")]
     pub threads: Option<u16>,
 
-    /// Look for the next packet for so long before sleeping, while files are sent: answers come sooner, at the price of
-    /// a processor. 0: never [default: 50, while packets come that soon]
+    /// Busy-poll for up to this many microseconds before sleeping, 0 to 1000000, while files are sent. Lower latency, one
+    /// busy core for each thread. 0 disables [default: adaptive, at most 50]
     #[arg(long, value_name = "MICROSECONDS", value_parser = clap::value_parser!(u32).range(..=1_000_000))]
     pub busy_poll: Option<u32>,
 
-    /// Let clients write files to this directory [default: nobody writes anything]
+    /// Accept uploads into this directory [default: uploads are refused]
     #[arg(long, value_name = "DIR")]
     pub allow_upload: Option<PathBuf>,
 
-    /// Let them replace files that are there
-    #[arg(long, value_name = "YES", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true)]
+    /// Let uploads replace existing files [default: false]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true)]
     pub overwrite: Option<bool>,
 
-    /// How log lines look [default: text]
+    /// Format of log lines [default: text]
     #[arg(long, value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,
 
-    /// Tell Pis by DHCP where this server is [default: off]
+    /// Name this server to Pis by DHCP [default: off]
     #[arg(long, value_name = "MODE", help_heading = "DHCP")]
     pub dhcp: Option<DhcpMode>,
 
-    /// Whom to answer [default: pi]
-    #[arg(long, value_name = "WHOM", help_heading = "DHCP")]
+    /// Answer these clients [default: pi]
+    #[arg(long, value_name = "CLIENTS", help_heading = "DHCP")]
     pub dhcp_clients: Option<DhcpClients>,
 
-    /// Hold every answer back for so many seconds, which the boot ROM of some Pi 3 needs [default: 0]
+    /// Delay every answer by this many seconds, 0 to 10; the boot ROM of some Pi 3 needs a delay [default: 0]
     #[arg(long, value_name = "SECONDS", help_heading = "DHCP", value_parser = clap::value_parser!(u8).range(..=10))]
     pub dhcp_delay: Option<u8>,
 
-    /// The boot server to name [default: the interface's own address]
+    /// Name this boot server to clients [default: the interface's own address]
     #[arg(long, value_name = "IP", help_heading = "DHCP")]
     pub boot_server: Option<Ipv4Addr>,
 
-    /// The file that PXE clients boot; a Pi knows its own [default: none, they are not answered]
+    /// Name this boot file to PXE clients, at most 127 bytes; a Pi ignores it [default: none, PXE clients get no answer]
     #[arg(long, value_name = "NAME", help_heading = "DHCP")]
     pub boot_file: Option<String>,
 
-    /// The addresses to give [default: the upper half of the interface's network]
+    /// Lease addresses of this range [default: the upper half of the interface's network]
     #[arg(long, value_name = "FIRST-LAST", help_heading = "DHCP")]
     pub lease_range: Option<String>,
 
-    /// Keep leases in this file over a restart
+    /// Keep leases in this file over a restart [default: in memory only]
     #[arg(long, value_name = "FILE", help_heading = "DHCP")]
     pub lease_file: Option<PathBuf>,
 
-    /// The router to name to clients
+    /// Name this router to clients [default: none]
     #[arg(long, value_name = "IP", help_heading = "DHCP")]
     pub router: Option<Ipv4Addr>,
 
-    /// The name server to name to clients
+    /// Name this DNS server to clients [default: none]
     #[arg(long, value_name = "IP", help_heading = "DHCP")]
     pub dns: Option<Ipv4Addr>,
 
-    /// Give addresses even where another DHCP server does
-    #[arg(long, value_name = "YES", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true, help_heading = "DHCP")]
+    /// Lease addresses although another DHCP server answers [default: false]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true, help_heading = "DHCP")]
     pub force: Option<bool>,
 
-    /// Serve this root file system by NFS [default: that of the imported image, if TREE has some]
+    /// Export this root file system by NFS [default: the root of the current image, if TREE holds images]
     #[arg(long, value_name = "DIR", help_heading = "NFS root")]
     pub nfs: Option<PathBuf>,
 
-    /// How the Pis share it [default: overlay, if there is one]
+    /// Share the root among Pis in this way [default: overlay]
     #[arg(long, value_name = "MODE", help_heading = "NFS root")]
     pub nfs_mode: Option<NfsMode>,
 
-    /// Where each Pi's own files are kept [default: TREE/state for imported images, else /var/lib/pinetboot]
+    /// Keep each Pi's layer and keys in this directory [default: TREE/state for imported images, else /var/lib/pinetboot]
     #[arg(long, value_name = "DIR", help_heading = "NFS root")]
     pub state: Option<PathBuf>,
 
-    /// Serve NFS and MOUNT on this port; 0 picks a free one [default: 2049]
+    /// Serve NFS and MOUNT on this TCP port; 0 selects a free port [default: 2049]
     #[arg(long, value_name = "PORT", help_heading = "NFS root")]
     pub nfs_port: Option<u16>,
 
-    /// Answer NFS clients that use source ports above 1023, which every user of a client may (exports(5): insecure)
-    /// [default: refuse them; kernels and initramfs use ports below 1024]
-    #[arg(long, value_name = "YES", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true, help_heading = "NFS root")]
+    /// Accept NFS calls from source ports above 1023, which any user of a client can open (exports(5): insecure) [default:
+    /// false, kernels and initramfs use ports below 1024]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true, help_heading = "NFS root")]
     pub nfs_insecure: Option<bool>,
 
-    /// Answer NFS by UDP too, where long answers can be sent to a forged address [default: by TCP only]
-    #[arg(long, value_name = "YES", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true, help_heading = "NFS root")]
+    /// Serve NFS by UDP too; a forged source address can then attract long answers [default: false, TCP only]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true, help_heading = "NFS root")]
     pub nfs_udp: Option<bool>,
 
-    /// Serve the port mapper on this port, where no Pi finds it [default: 111, or with the one that is there]
+    /// Serve the portmapper on this port; Pis look on port 111 only [default: 111, or register with the system's portmapper]
     #[arg(long, value_name = "PORT", help_heading = "NFS root")]
     pub portmap_port: Option<u16>,
 
-    /// Leave cmdline.txt and config.txt as they are, also where they name a root on an SD card
-    #[arg(long, value_name = "YES", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true, help_heading = "NFS root")]
+    /// Send cmdline.txt and config.txt unchanged, even if they name a root on an SD card [default: false, they get the NFS
+    /// root]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true, help_heading = "NFS root")]
     pub no_rewrite: Option<bool>,
 
-    /// What is known of single Pis: only in the file.
+    /// Inventory of Pis, `[pi.SERIAL]`: in the file only.
     #[arg(skip)]
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub pi: BTreeMap<String, PiEntry>,
 
-    /// Which boot files are templates, besides cmdline.txt and config.txt: only in the file.
+    /// Boot files that are templates, besides cmdline.txt and config.txt, `[template]`: in the file only.
     #[arg(skip)]
     #[serde(default, skip_serializing_if = "TemplateSettings::is_empty")]
     pub template: TemplateSettings,
@@ -158,7 +160,7 @@ pub struct Settings {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct TemplateSettings {
-    /// Names of files; with a slash in it, a name is meant from the top of the tree.
+    /// File names; a name with a slash is a path from the top of the tree.
     pub files: Vec<String>,
 }
 
@@ -168,48 +170,50 @@ impl TemplateSettings {
     }
 }
 
-/// How log lines look.
+/// Format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LogFormat {
-    /// For people.
+    /// One line of text per event, for a terminal or the journal.
     #[default]
     Text,
-    /// A JSON object a line, for machines.
+    /// One JSON object per event, for programs.
     Json,
 }
 
-/// What `serve` goes by.
+/// Configuration of `serve`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
-    /// The directory with the boot files, or the one with images; beneath the root file system if not named.
+    /// Directory with the boot files or the images; `None`: the boot files in the root file system.
     pub tree: Option<PathBuf>,
-    /// Which root file system is served, and how.
+    /// The NFS root.
     pub root: RootConfig,
-    /// What is known of single Pis.
+    /// Pis that the configuration names.
     pub inventory: Inventory,
-    /// Which files are templates, besides those that always are.
+    /// Templates, besides cmdline.txt and config.txt.
     pub templates: Vec<String>,
-    /// Where to listen.
+    /// Listening addresses of TFTP.
     pub listen: Vec<SocketAddrV4>,
-    /// How to listen.
+    /// Options of the sockets.
     pub net: net::Options,
-    /// Transfers at the same time.
+    /// Most concurrent transfers, 1 to 4096.
     pub max_transfers: usize,
-    /// How many threads answer.
+    /// TFTP worker threads, 1 to 64.
     pub threads: u16,
-    /// Where clients may write.
+    /// Directory for uploads; `None`: uploads are refused.
     pub allow_upload: Option<PathBuf>,
-    /// Whether they may replace what is there.
+    /// Whether an upload may replace an existing file.
     pub overwrite: bool,
-    /// How log lines look.
+    /// Format of log lines.
     pub log_format: LogFormat,
-    /// What DHCP goes by; `None` if it is off.
+    /// Old names of settings in the file, each with the new name.
+    pub renamed: Vec<(&'static str, &'static str)>,
+    /// Configuration of DHCP; `None` if DHCP is off.
     pub dhcp: Option<DhcpConfig>,
 }
 
 impl Config {
-    /// What is served: the tree, or the root file system whose boot files are.
+    /// The directory in the `ready` line: the tree, else the root file system with the boot files.
     pub fn serving(&self) -> &Path {
         self.tree.as_deref().or(self.root.nfs.as_deref()).unwrap_or(Path::new("."))
     }
@@ -220,7 +224,7 @@ impl Settings {
     ///
     /// # Errors
     ///
-    /// What is wrong with it, and where.
+    /// The fault and its line.
     pub fn read(file: &Path) -> Result<Self, Failed> {
         let failed = |error: &dyn std::fmt::Display| {
             Failed::new(Exit::Usage, format!("cannot read the configuration {}: {error}", file.display()))
@@ -229,11 +233,11 @@ impl Settings {
         toml::from_str(&text).map_err(|error| failed(&error))
     }
 
-    /// These settings, and where they are silent, those.
+    /// These settings, completed by those of `other`.
     ///
     /// # Errors
     ///
-    /// If a path is not UTF-8, and so cannot be written in a file.
+    /// If a path is not UTF-8: TOML cannot hold it.
     pub fn or(self, other: Self) -> Result<Self, Failed> {
         let table = |settings: &Self| toml::Table::try_from(settings);
         let merged = table(&other).and_then(|mut merged| {
@@ -244,11 +248,11 @@ impl Settings {
         merged.map_err(|error| wrong(&error))?.try_into().map_err(|error| wrong(&error))
     }
 
-    /// What they amount to.
+    /// The configuration of these settings, with all defaults.
     ///
     /// # Errors
     ///
-    /// If nothing to serve is named, or a value is out of its range.
+    /// If neither a tree nor a root is given, or a value is out of its range.
     pub fn resolve(self) -> Result<Config, Failed> {
         let usage = |message: &str| Failed::new(Exit::Usage, message);
         let dhcp = DhcpConfig::of(&self)?;
@@ -287,12 +291,13 @@ impl Settings {
             allow_upload: self.allow_upload,
             overwrite: self.overwrite.unwrap_or(false),
             log_format: self.log_format.unwrap_or_default(),
+            renamed: has_old_name(&self.pi).then_some(("words", "cmdline-extra")).into_iter().collect(),
             dhcp,
         })
     }
 }
 
-/// In a file: a value, or a list of them.
+/// Reads a value or a list of values.
 fn one_or_many<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
@@ -306,7 +311,7 @@ fn one_or_many<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) 
     })
 }
 
-/// Half of the session table, beyond which it slows down.
+/// Most concurrent transfers: half of the session table, which is slow when fuller.
 pub const MOST_TRANSFERS: usize = 4096;
 
 #[cfg(test)]
@@ -314,7 +319,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_typed_goes_before_what_is_written() {
+    fn the_command_line_overrides_the_file() {
         let written: Settings =
             toml::from_str("tree = '/srv/a'\ntftp-port = 6969\nsingle-port = true\nlisten = ['10.0.0.1']\ninterface = 'eth0'")
                 .unwrap();
@@ -327,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn a_switch_that_is_not_typed_leaves_it_to_the_file() {
+    fn a_switch_that_is_not_given_leaves_the_files_value() {
         use crate::cli::{Cli, Command};
         use clap::Parser;
 
@@ -344,7 +349,11 @@ mod tests {
         else {
             panic!()
         };
-        assert_eq!(typed.settings.single_port, Some(false), "what the file switches on can be switched off");
+        assert_eq!(
+            typed.settings.single_port,
+            Some(false),
+            "the command line can switch off a switch of the file"
+        );
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! `pinetboot demo`: a server with a small tree, and a simulated Pi 5 that boots from it, in one process.
 //!
-//! On the loopback interface and a free port: it takes no privilege, no file and no second machine.
+//! The server listens on the loopback interface and a free port: the demo needs no privilege, no file and no second machine.
 
 mod tree;
 
@@ -8,9 +8,9 @@ use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::thread;
 
+use pinetboot_core::block_on;
 use pinetboot_core::pi::Model;
-use pinetboot_core::tftp::Limits;
-use pinetboot_core::{Server, block_on};
+use pinetboot_core::tftp::{Limits, Server};
 
 use crate::exit::{Exit, Failed};
 use crate::net::{self, Interrupt, LinuxNet};
@@ -21,7 +21,7 @@ use tree::Tree;
 ///
 /// # Errors
 ///
-/// If there is no loopback interface to be had, or standard output fails.
+/// If the loopback interface is missing, or standard output fails.
 pub fn run() -> Result<Exit, Failed> {
     demonstrate(&mut io::stdout().lock())
 }
@@ -37,9 +37,9 @@ fn demonstrate(out: &mut dyn Write) -> Result<Exit, Failed> {
     let running = thread::Builder::new().name("server".into()).spawn(|| serve(net, tree)).map_err(failure)?;
 
     let intro = format!(
-        "A TFTP server on {server} in this process: {files} files, {megabytes:.1} MB, made up in memory.\n"
+        "TFTP server {server} in this process: {files} files, {megabytes:.1} MB, generated in memory.\n"
     );
-    let outro = "\nFor real: put what is on the boot partition of a Pi's card into a directory, and\n  \
+    let outro = "\nTo boot a real Pi: copy the boot partition of its SD card into a directory, then run\n  \
                  sudo pinetboot serve DIRECTORY\n";
     let write = |out: &mut dyn Write, text: &str| {
         out.write_all(text.as_bytes())
@@ -59,7 +59,7 @@ fn demonstrate(out: &mut dyn Write) -> Result<Exit, Failed> {
     }
 }
 
-/// Serves until told to stop.
+/// Serves until [`Control::stop`](net::Control::stop) is called.
 fn serve(net: LinuxNet, tree: Tree) -> Interrupt {
     let mut places: [_; PLACES] = std::array::from_fn(|_| None);
     let mut server = Server::<_, _, _, { 2 * PLACES }>::new(net, tree, (), Limits::default(), &mut places);
@@ -69,10 +69,10 @@ fn serve(net: LinuxNet, tree: Tree) -> Interrupt {
     }
 }
 
-/// A free port of this machine, for itself only.
+/// The loopback address with a free port.
 const LOOPBACK: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0);
 
-/// One Pi, one file at a time; the others are in case an ERROR gets lost.
+/// Sessions: one Pi fetches one file at a time; the spare ones cover a lost ERROR.
 const PLACES: usize = 8;
 
 const SERIAL: u32 = 0xbd98_9ae1;

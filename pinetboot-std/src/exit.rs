@@ -1,4 +1,4 @@
-//! What the process says when it ends.
+//! Exit codes, and the error that ends a command.
 
 use std::process::ExitCode;
 
@@ -6,13 +6,13 @@ use std::process::ExitCode;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
-    /// 0: done; for `probe`, `simulate` and `demo`: it would boot.
+    /// 0: success; for `probe`, `simulate` and `demo`: the Pi would boot.
     Success = 0,
-    /// 1: it failed, and said why.
+    /// 1: failure; standard error has the reason.
     Failure = 1,
-    /// 2: the command line or the configuration is wrong.
+    /// 2: invalid command line or configuration.
     Usage = 2,
-    /// 3: an address or port cannot be had.
+    /// 3: an address or port cannot be bound.
     Bind = 3,
     /// 4: the tree cannot be served.
     Tree = 4,
@@ -22,13 +22,13 @@ pub enum Exit {
     Refused = 6,
     /// 7: the Pi would not boot.
     WouldNotBoot = 7,
-    /// 8: no boot server is named, at least none that the Pi would take: it asks for ever.
+    /// 8: no DHCP server offers a boot server that the Pi accepts: the Pi repeats its DISCOVER without end.
     NoBootServer = 8,
-    /// 9: no DHCP server gives an address.
+    /// 9: no DHCP server offers an address.
     NoDhcp = 9,
-    /// 10: another DHCP server is there.
+    /// 10: another DHCP server answers on the network.
     OtherDhcp = 10,
-    /// 130: interrupted by ctrl-C, as shells have it.
+    /// 130: interrupted by SIGINT (128 + 2, as shells report it).
     Interrupted = 130,
 }
 
@@ -36,18 +36,18 @@ impl Exit {
     /// The codes and their meanings, for `--help`.
     pub const HELP: &str = "\
 Exit codes:
-    0  done; for probe, simulate and demo: the Pi would boot
-    1  it failed, and said why
-    2  the command line or the configuration is wrong
-    3  an address or port cannot be had
+    0  success; for probe, simulate and demo: the Pi would boot
+    1  failure; standard error has the reason
+    2  invalid command line or configuration
+    3  an address or port cannot be bound
     4  the tree cannot be served
-    5  the server does not answer; for probe: the boot server
-    6  the server answered with an error
+    5  the TFTP server does not answer; for probe: the boot server
+    6  the TFTP server answered with an ERROR
     7  the Pi would not boot
-    8  the Pi would ask for ever: no DHCP server names a boot server that it takes
-    9  no DHCP server gives an address
-   10  another DHCP server is there
-  130  interrupted";
+    8  no DHCP server offers a boot server that the Pi accepts
+    9  no DHCP server offers an address
+   10  another DHCP server answers on the network
+  130  interrupted (SIGINT)";
 }
 
 impl From<Exit> for ExitCode {
@@ -56,12 +56,12 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// An error that ends the command: what to say, and the exit code.
+/// An error that ends the command: the message and the exit code.
 #[derive(Debug)]
 pub struct Failed {
     /// The code.
     pub exit: Exit,
-    /// What happened, and what to do about it.
+    /// The cause and the remedy.
     pub message: String,
 }
 

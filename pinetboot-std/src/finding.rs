@@ -1,4 +1,4 @@
-//! What is wrong with a boot, as data: the rule of the catalogue, the evidence and the remedy.
+//! Faults of a boot as data: the rule of the catalogue, the evidence and the remedy.
 //!
 //! `simulate` and `probe` collect findings and show them alike:
 //!
@@ -8,16 +8,15 @@
 //!   To do: Take comments out of it.
 //! ```
 //!
-//! The catalogue ([`rules`](pinetboot_core::pi::rules)) knows the general case. A finding says what it is in this one, and
-//! where the remedy can be more exact than the rule's, the finding has its own. A fault that the catalogue does not have
-//! is a finding without a rule.
+//! The catalogue ([`rules`](pinetboot_core::pi::rules)) describes the general case, a finding the case at hand. A finding has
+//! its own remedy where that is more exact than the rule's. A fault outside the catalogue is a finding without a rule.
 
 use std::fmt;
 
 use pinetboot_core::pi::rules::Rule;
 use serde::{Serialize, Serializer};
 
-/// A fault or peculiarity that was found.
+/// A fault or peculiarity of a boot.
 ///
 /// ```
 /// use pinetboot::finding::Finding;
@@ -29,22 +28,22 @@ use serde::{Serialize, Serializer};
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Finding {
-    /// How bad it is.
+    /// The severity.
     pub severity: Severity,
-    /// The rule of the catalogue, if it has one; in JSON its number.
+    /// The rule of the catalogue; in JSON its number. `None` for a fault outside the catalogue.
     #[serde(serialize_with = "number")]
     pub rule: Option<&'static Rule>,
-    /// The boot file, as the Pi names it without its directory.
+    /// The boot file, named without the Pi's directory.
     pub file: Option<String>,
-    /// What is wrong: sentences.
+    /// The fault, in sentences.
     pub what: String,
-    /// What the Pi makes of it, or what else was seen.
+    /// The effect on the Pi, or a further observation.
     pub evidence: Option<String>,
-    /// What to do; the rule's remedy if there is none for this case.
+    /// The remedy; the rule's, if this case has none.
     pub remedy: Option<String>,
 }
 
-/// How bad a finding is, the worst first.
+/// The severity of a finding, the worst first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Severity {
@@ -52,11 +51,11 @@ pub enum Severity {
     Problem,
     /// A real Pi may fail, or lacks a part.
     Warning,
-    /// The boot is as it should be, and this is worth knowing.
+    /// The boot is not affected; the fact is worth knowing.
     Note,
 }
 
-/// Findings in the order in which they were made.
+/// Findings, in the order in which they were added.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(transparent)]
 pub struct Findings(Vec<Finding>);
@@ -67,7 +66,7 @@ impl Finding {
         Self::new(Severity::Problem, what.into())
     }
 
-    /// A fault that a real Pi may stumble over.
+    /// A fault with which a real Pi may fail.
     pub fn warning(what: impl Into<String>) -> Self {
         Self::new(Severity::Warning, what.into())
     }
@@ -77,7 +76,7 @@ impl Finding {
         Self::new(Severity::Note, what.into())
     }
 
-    /// Adds the rule, and its remedy unless there is one already.
+    /// Adds the rule, and the rule's remedy unless the finding has one.
     pub fn rule(mut self, rule: impl Into<Option<&'static Rule>>) -> Self {
         self.rule = rule.into();
         if let Some(rule) = self.rule {
@@ -96,7 +95,7 @@ impl Finding {
         Self { evidence: Some(evidence.into()), ..self }
     }
 
-    /// Sets what to do in this case.
+    /// Sets the remedy for this case.
     pub fn remedy(self, remedy: impl Into<String>) -> Self {
         Self { remedy: Some(remedy.into()), ..self }
     }
@@ -106,7 +105,7 @@ impl Finding {
     }
 }
 
-/// What is wrong, the evidence and the remedy, each beginning a line.
+/// The fault, the evidence and the remedy, each on a line.
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.severity {
@@ -132,8 +131,7 @@ impl fmt::Display for Finding {
 }
 
 impl Findings {
-    /// Takes a finding in. One that is known is left out, and so is a second problem of the same file: it follows from the
-    /// first.
+    /// Adds a finding, unless it is a repetition or a second problem of the same file, which follows from the first.
     pub fn add(&mut self, finding: Finding) {
         let is_known = |known: &Finding| {
             let both = known.severity == Severity::Problem && finding.severity == Severity::Problem;

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant as Clock};
 
 use indicatif::{DecimalBytes, ProgressBar, ProgressStyle};
 use percent_encoding::percent_decode_str;
-use pinetboot_core::tftp::{self, Options, Outcome, Patience, Request};
-use pinetboot_core::{Client, Upload, block_on};
+use pinetboot_core::tftp::{self, Client, Options, Outcome, Request, RetryPolicy};
+use pinetboot_core::{Upload, block_on};
 use tempfile::NamedTempFile;
 
 use crate::exit::{Exit, Failed};
@@ -20,28 +20,28 @@ use crate::signals;
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// What to fetch
+    /// File to fetch
     #[arg(value_name = "tftp://HOST[:PORT]/PATH")]
     pub url: String,
 
-    /// Where to put it; - is standard output [default: the file's own name, here]
+    /// Write the file to this path; - is standard output [default: the file's own name, in the working directory]
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
 
-    /// Bytes per block to ask for
+    /// Request blocks of this many bytes, 8 to 65464 (option blksize)
     #[arg(long, value_name = "BYTES", default_value_t = 1468, value_parser = clap::value_parser!(u16).range(8..=65464))]
     pub blksize: u16,
 
-    /// Blocks per acknowledgement to ask for
+    /// Request this many blocks per acknowledgement, 1 to 65535 (option windowsize)
     #[arg(long, value_name = "BLOCKS", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..))]
     pub windowsize: u16,
 }
 
-/// Fetches the file; nothing is left behind unless all of it came.
+/// Fetches the file, whole or not at all.
 ///
 /// # Errors
 ///
-/// Why it did not come, and what to do about it.
+/// The cause and the remedy.
 pub fn run(options: &Args, quiet: bool) -> Result<Exit, Failed> {
     let source = Source::parse(&options.url)?;
     let output = match &options.output {
@@ -60,8 +60,7 @@ pub fn run(options: &Args, quiet: bool) -> Result<Exit, Failed> {
         window_size: (options.windowsize > 1).then_some(options.windowsize),
         timeout_secs: None,
     };
-    let mut client =
-        Client { net: &mut net, local: LinuxNet::client_port(), server: source.server, patience: PATIENCE };
+    let mut client = Client::new(&mut net, LinuxNet::client_port(), source.server).with_retry(RETRY_POLICY);
     let began = Clock::now();
     let report = block_on(client.get(&Request::octet(&source.path, asked), &mut target));
     target.bar.finish_and_clear();
@@ -77,7 +76,7 @@ pub fn run(options: &Args, quiet: bool) -> Result<Exit, Failed> {
         }
         Ok(Outcome::PeerError(code)) => {
             let words = if target.words.is_empty() { code.meaning().into() } else { target.words };
-            Err(Failed::new(Exit::Refused, format!("{url}: the server says: {words} (error {})", code.0)))
+            Err(Failed::new(Exit::Refused, format!("{url}: the server refused: {words} (error {})", code.0)))
         }
         Ok(Outcome::Aborted(code)) => {
             let why = target.error.map_or_else(|| code.to_string(), |error| error.to_string());
@@ -86,7 +85,7 @@ pub fn run(options: &Args, quiet: bool) -> Result<Exit, Failed> {
         Ok(_) => Err(Failed::new(
             Exit::NoAnswer,
             format!(
-                "{url}: {} does not answer. Is the server running, and does a firewall let its answers through? They come \
+                "{url}: {} does not answer. Check that the server runs, and that no firewall drops its answers: they come \
                  from another port than {}",
                 source.server.ip(),
                 source.server.port(),
@@ -97,10 +96,10 @@ pub fn run(options: &Args, quiet: bool) -> Result<Exit, Failed> {
     }
 }
 
-/// 1 + 2 + 4 + 8 seconds: someone is waiting.
-const PATIENCE: Patience = Patience::new(Duration::from_secs(1), 3);
+/// 1 + 2 + 4 + 8 seconds: a user waits for the command.
+const RETRY_POLICY: RetryPolicy = RetryPolicy::new(Duration::from_secs(1), 3);
 
-/// What a URL names (RFC 3617).
+/// The server and file of a URL (RFC 3617).
 #[derive(Debug, PartialEq)]
 struct Source {
     server: SocketAddrV4,
@@ -112,23 +111,23 @@ impl Source {
         let wrong =
             |why: &str| Failed::new(Exit::Usage, format!("{url}: {why}; expected tftp://HOST[:PORT]/PATH"));
         let rest = url.strip_prefix("tftp://").ok_or_else(|| wrong("not a tftp URL"))?;
-        let (host, path) = rest.split_once('/').ok_or_else(|| wrong("it names no file"))?;
+        let (host, path) = rest.split_once('/').ok_or_else(|| wrong("the URL names no file"))?;
         let (host, port) = match host.rsplit_once(':') {
             Some((host, port)) => {
-                (host, port.parse().map_err(|_| wrong("the port is no number from 0 to 65535"))?)
+                (host, port.parse().map_err(|_| wrong("the port is not a number from 0 to 65535"))?)
             }
             None => (host, tftp::PORT),
         };
         let path: Vec<u8> = percent_decode_str(path).collect();
         if path.is_empty() {
-            return Err(wrong("it names no file"));
+            return Err(wrong("the URL names no file"));
         }
         if path.contains(&0) || path.len() > 400 {
-            return Err(wrong("no TFTP request can carry that name"));
+            return Err(wrong("a TFTP file name has at most 400 bytes and no NUL"));
         }
         let mut addresses = (host, port)
             .to_socket_addrs()
-            .map_err(|error| Failed::new(Exit::Failure, format!("cannot find {host}: {error}")))?;
+            .map_err(|error| Failed::new(Exit::Failure, format!("cannot resolve {host}: {error}")))?;
         let server = addresses.find_map(|address| match address {
             SocketAddr::V4(address) => Some(address),
             SocketAddr::V6(_) => None,
@@ -143,27 +142,27 @@ impl Source {
         match String::from_utf8_lossy(name).into_owned() {
             name if name.is_empty() || name == "." || name == ".." => Err(Failed::new(
                 Exit::Usage,
-                "the URL ends in no file name: say where to put it with -o FILE",
+                "the URL ends in no file name: name the output file with -o FILE",
             )),
             name => Ok(name),
         }
     }
 }
 
-/// Where the bytes go.
+/// The output, and the outcome of writing to it.
 struct Target {
     output: Output,
     bar: ProgressBar,
     error: Option<io::Error>,
-    /// By which the server ended it.
+    /// The text of the server's ERROR.
     words: String,
 }
 
 enum Output {
     Stdout,
-    /// A device or pipe: written to as it is.
+    /// A device or pipe: written in place.
     Special(File),
-    /// A file: made beside its place, moved there when whole.
+    /// A file: written under a temporary name beside its place, renamed when whole.
     File(Option<NamedTempFile>, PathBuf),
 }
 
@@ -172,7 +171,7 @@ impl Target {
         let failed = |error: io::Error| {
             Failed::new(Exit::Failure, format!("cannot write {}: {error}", path.display()))
         };
-        // What a link leads to is replaced, not the link: /dev/stdout is one.
+        // The target of a link is replaced, not the link: /dev/stdout is a link.
         let place = path.canonicalize().unwrap_or_else(|_| path.to_owned());
         let output = if path == Path::new("-") {
             Output::Stdout
@@ -224,7 +223,7 @@ impl Upload for Target {
     }
 
     fn ended(&mut self, words: &[u8]) {
-        // To a terminal: whatever the server says, it commands nothing there.
+        // The text goes to a terminal: control characters of the server must not reach it.
         self.words = String::from_utf8_lossy(words).chars().filter(|letter| !letter.is_control()).collect();
     }
 
@@ -240,7 +239,7 @@ impl Upload for Target {
     }
 }
 
-/// Shown on a terminal only.
+/// A progress bar, shown on a terminal only.
 fn progress_bar(output: &Path) -> ProgressBar {
     let style = ProgressStyle::with_template(
         "{msg} {wide_bar} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta}",

@@ -1,58 +1,48 @@
 //! `pinetboot import`: an OS image, made into a tree that Pis boot from.
 //!
 //! ```text
-//! container -> image -> partitions -> {fat, ext4} -> tree
-//!                                          |          ^
-//!                                          v          |
-//!                                        view -> changes
+//! pinetboot_image: container -> partitions -> {fat, ext4} -> {boot, root} -> root_writer
+//!                                                  |                             ^
+//!                                                  v                             |
+//!                                             SystemView ---> changes -----------+
 //! ```
 //!
-//! Nothing is mounted and no loop device is needed: the image is only read. What has to change for the network is planned
-//! from the image before anything is written, and done when all is.
+//! The image is only read, by the crate `pinetboot_image`: nothing is mounted and no loop device is needed. The changes for
+//! the network are planned from the image before anything is written, and applied after all files are copied.
 
 mod arguments;
 pub mod boot;
 mod capabilities;
 pub mod changes;
-pub mod container;
 mod error;
-pub mod ext4;
-pub mod fat;
-mod image;
-mod partitions;
 mod request;
 mod root;
-pub mod source;
+mod root_writer;
 mod staging;
 mod stop;
-mod tree;
-mod view;
 
+use std::fs;
 use std::io;
 use std::path::Path;
 use std::time::SystemTime;
 
 use indicatif::{DecimalBytes, MultiProgress, ProgressBar, ProgressStyle};
+use pinetboot_image::ext4::Ext4;
+use pinetboot_image::{Extent, Fat, ImageError, ImageFile, Part, Partitions, ReadAt, SystemView};
 
 pub use arguments::Args;
 pub use error::ImportError;
-pub use image::Image;
-pub use partitions::{Extent, Partitions};
 pub use request::Request;
-pub use root::{Report, RootCopy};
+pub use root::{CopyReport, RootCopy};
+pub use root_writer::RootWriter;
 pub use stop::Stop;
-pub use tree::Tree;
 
 use crate::exit::{Exit, Failed};
 use crate::images::{ImageFacts, Images};
 use crate::signals;
 use boot::{BootCopy, BootSize};
-use changes::{Context, Planned, Release, System};
-use ext4::Ext4;
-use fat::Fat;
-use source::{ImageError, Part};
+use changes::{Context, Planned, Release, System, View};
 use staging::Staging;
-use view::ImageView;
 
 /// Imports an image, or says what would be changed.
 ///
@@ -86,43 +76,52 @@ pub fn import(request: &Request, stop: &Stop, bars: &Bars) -> Result<(), Failed>
         |error: ImportError| Failed::new(Exit::Failure, format!("{}: {error}", request.image.display()));
     let read_failed = |error: ImageError| failed(error.into());
 
-    let mut image = Image::open(&request.image, unpack_in, stop.clone(), bars.unpack.clone())
+    let mut image = open(&request.image, unpack_in, stop.clone(), bars.unpack.clone())
         .map_err(|error| read_failed(error.into()))?;
     let partitions = Partitions::read(&image).map_err(read_failed)?;
     let ends = [partitions.boot, partitions.root.filter(|_| !request.boot_only)]
         .map(|part| part.map_or(0, Extent::end));
     let end = ends[0].max(ends[1]);
-    let source = Source::open(&image, &partitions, request.boot_only).map_err(read_failed)?;
-    let found = source.look(request).map_err(read_failed)?;
+    let opened = OpenImage::open(&image, &partitions, request.boot_only).map_err(read_failed)?;
+    let plan = opened.plan(request).map_err(read_failed)?;
     if request.dry_run {
-        found.print_plan();
+        plan.print();
         return Ok(());
     }
     let Some(staging) = staging else { return Ok(()) };
 
-    image.want(end);
-    let need = source.size().map_err(failed)?.saturating_add(if image.is_packed() { end } else { 0 });
+    image.keep_until(end);
+    let need = opened.size().map_err(failed)?.saturating_add(if image.is_packed() { end } else { 0 });
     enough_space(staging.images(), need)?;
-    bars.write.set_length(source.root.as_ref().map_or(0, Ext4::used));
-    let report = source.copy(&staging, &found, stop, bars).map_err(failed)?;
-    drop(source);
+    bars.write.set_length(opened.root.as_ref().map_or(0, Ext4::used));
+    let report = opened.copy(&staging, &plan, stop, bars).map_err(failed)?;
+    drop(opened);
     let sha256 = image.finish().map_err(|error| read_failed(error.into()))?;
     bars.finish();
 
-    let facts = found.facts(request, &report, sha256);
+    let facts = plan.facts(request, &report, sha256);
     staging.commit(&facts)?;
-    found.print_done(&facts);
+    plan.print_done(&facts);
     print_use(&images, request)
 }
 
-/// The file systems of an image.
-struct Source<'a> {
-    boot: Option<Fat<&'a Image>>,
-    root: Option<Ext4<Part<&'a Image>>>,
+/// Opens the image file; ctrl-C ends the reading, and the bar shows how far it is.
+fn open(path: &Path, unpack_in: &Path, stop: Stop, bar: ProgressBar) -> io::Result<ImageFile> {
+    bar.set_length(fs::metadata(path)?.len());
+    ImageFile::open(path, unpack_in, move |read| {
+        bar.set_position(read);
+        stop.check()
+    })
 }
 
-impl<'a> Source<'a> {
-    fn open(image: &'a Image, partitions: &Partitions, boot_only: bool) -> Result<Self, ImageError> {
+/// The file systems of an image.
+struct OpenImage<'a> {
+    boot: Option<Fat<&'a ImageFile>>,
+    root: Option<Ext4<Part<&'a ImageFile>>>,
+}
+
+impl<'a> OpenImage<'a> {
+    fn open(image: &'a ImageFile, partitions: &Partitions, boot_only: bool) -> Result<Self, ImageError> {
         let part = |extent: Extent| Part::new(image, extent.start, extent.len);
         let boot = partitions.boot.map(|extent| Fat::open(part(extent))).transpose()?;
         let root = partitions.root.map(|extent| Ext4::open(part(extent), extent.len)).transpose();
@@ -143,14 +142,14 @@ impl<'a> Source<'a> {
         Ok(Self { boot, root })
     }
 
-    /// Finds out which system it is, and what has to change.
-    fn look(&self, request: &Request) -> Result<Found, ImageError> {
-        let view = ImageView::new(self.root.as_ref(), self.boot.as_ref())?;
+    /// Recognises the system, and plans its changes.
+    fn plan(&self, request: &Request) -> Result<ImportPlan, ImageError> {
+        let view = self.view()?;
         let mut system = System::recognise(&view)?;
         if request.boot_only {
             system = System { release: Release::Unknown, id: "boot-only".into(), pretty_name: String::new() };
         }
-        let boot = view.boot_place().to_owned();
+        let boot = view.boot_dir().to_owned();
         let context = Context { view: &view, release: system.release, boot: &boot, wishes: &request.wishes };
         let planned = changes::plan(&context)?;
         let mut notes = changes::notes(&context)?;
@@ -167,7 +166,15 @@ impl<'a> Source<'a> {
         }
         let kernel_mounts_root = self.root.is_some() && changes::kernel_mounts_root(&view, system.release)?;
         let cmdline = changes::command_line_as_found(&context)?;
-        Ok(Found { system, boot, planned, notes, kernel_mounts_root, cmdline })
+        Ok(ImportPlan { system, boot, planned, notes, kernel_mounts_root, cmdline })
+    }
+
+    /// The root with the boot partition at the place that the image's own fstab names.
+    fn view(&self) -> Result<SystemView<'_, impl ReadAt, impl ReadAt>, ImageError> {
+        let root = SystemView::new(self.root.as_ref(), self.boot.as_ref(), "");
+        let fstab = root.text("etc/fstab")?.unwrap_or_default();
+        let boot_dir = changes::boot_place(&fstab).unwrap_or_else(|| DEFAULT_BOOT_DIR.into());
+        Ok(SystemView::new(self.root.as_ref(), self.boot.as_ref(), boot_dir))
     }
 
     /// Bytes that its files take.
@@ -182,23 +189,23 @@ impl<'a> Source<'a> {
     fn copy(
         &self,
         staging: &Staging,
-        found: &Found,
+        plan: &ImportPlan,
         stop: &Stop,
         bars: &Bars,
-    ) -> Result<Report, ImportError> {
-        let to = Tree::open(&staging.root()).map_err(|error| ImportError::write(b"", error))?;
-        let without = if self.boot.is_some() { found.boot.as_str() } else { "" };
+    ) -> Result<CopyReport, ImportError> {
+        let to = RootWriter::open(&staging.root()).map_err(|error| ImportError::write(b"", error))?;
+        let without = if self.boot.is_some() { plan.boot.as_str() } else { "" };
         let report = match &self.root {
             Some(root) => RootCopy::new(root, &to, without, stop, &bars.write).run()?,
-            None => Report::default(),
+            None => CopyReport::default(),
         };
-        let boot_error = |error: io::Error| ImportError::write(found.boot.as_bytes(), error);
-        changes::directories(&to, &found.boot).map_err(boot_error)?;
+        let boot_error = |error: io::Error| ImportError::write(plan.boot.as_bytes(), error);
+        changes::directories(&to, &plan.boot).map_err(boot_error)?;
         if let Some(boot) = &self.boot {
             let owner = self.root.as_ref().map(|_| (0, 0));
-            boot.walk(&mut BootCopy { to: &to, place: &found.boot, owner, stop })?;
+            boot.walk(&mut BootCopy { to: &to, place: &plan.boot, owner, stop })?;
         }
-        for edit in found.planned.iter().flat_map(|planned| &planned.edits) {
+        for edit in plan.planned.iter().flat_map(|planned| &planned.edits) {
             changes::apply(edit, &to).map_err(|error| ImportError::write(edit.path().as_bytes(), error))?;
         }
         to.sync().map_err(|error| ImportError::write(b"", error))?;
@@ -207,7 +214,7 @@ impl<'a> Source<'a> {
 }
 
 /// What an image holds, and what is done to it.
-struct Found {
+struct ImportPlan {
     system: System,
     /// Where its boot partition belongs.
     boot: String,
@@ -217,14 +224,14 @@ struct Found {
     cmdline: String,
 }
 
-impl Found {
+impl ImportPlan {
     fn changes(&self) -> impl Iterator<Item = (&'static str, String)> {
         self.planned
             .iter()
             .flat_map(|planned| planned.edits.iter().map(|edit| (planned.step, edit.to_string())))
     }
 
-    fn facts(&self, request: &Request, report: &Report, sha256: String) -> ImageFacts {
+    fn facts(&self, request: &Request, report: &CopyReport, sha256: String) -> ImageFacts {
         ImageFacts {
             release: self.system.id.clone(),
             pretty_name: self.system.pretty_name.clone(),
@@ -240,7 +247,7 @@ impl Found {
         }
     }
 
-    fn print_plan(&self) {
+    fn print(&self) {
         println!("{}", self.title());
         if self.planned.is_empty() {
             println!("Nothing would be changed.");
@@ -295,7 +302,7 @@ fn print_use(images: &Images, request: &Request) -> Result<(), Failed> {
 }
 
 fn enough_space(directory: &Path, need: u64) -> Result<(), Failed> {
-    let free = tree::free_space(directory).map_err(|error| Failed::new(Exit::Failure, error))?;
+    let free = root_writer::free_space(directory).map_err(|error| Failed::new(Exit::Failure, error))?;
     if free >= need {
         return Ok(());
     }
@@ -312,6 +319,8 @@ fn enough_space(directory: &Path, need: u64) -> Result<(), Failed> {
 fn existing(path: &Path) -> &Path {
     path.ancestors().find(|path| path.is_dir()).unwrap_or(Path::new("."))
 }
+
+const DEFAULT_BOOT_DIR: &str = "boot/firmware";
 
 /// How far it is.
 #[derive(Debug, Clone)]

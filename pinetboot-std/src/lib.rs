@@ -1,7 +1,7 @@
 //! pinetboot on Linux: serves Raspberry Pis their boot files, fetches them, and shows what a Pi would make of them.
 //!
 //! A library with a thin binary on top, so that tests and tools call what the commands call. The protocol is in
-//! [`pinetboot_core`], NFS in `pinetboot_nfs` (feature `nfs`); what is here is Linux: sockets, files, logs and the command line.
+//! [`pinetboot_core`], NFS in `pinetboot_nfs` (feature `nfs`), OS images in `pinetboot_image` (feature `import`); what is here is Linux: sockets, files, logs and the command line.
 //!
 //! | module | holds |
 //! |---|---|

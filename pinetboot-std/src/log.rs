@@ -1,7 +1,7 @@
-//! The log: a line for an event, as a pure function of the event.
+//! The log: one line per event, as a pure function of the event.
 //!
-//! `warn` is for what an operator should act upon, `info` for a boot's steps and files, `debug` for what is normal and
-//! frequent, `trace` for packets. In JSON a line has the event's facts as fields, too.
+//! A line names the subject, the event and the values, then a sentence with the remedy. `warn` asks the operator to act,
+//! `info` has a boot's steps and files, `debug` normal and frequent events, `trace` packets. In JSON the facts are fields too.
 
 mod boot;
 mod dhcp;
@@ -16,7 +16,7 @@ use std::fmt;
 
 use crate::events::{Event, Fact, Listener};
 
-/// Writes a line for each event that is worth one, to wherever [`logging`](crate::logging) sends lines.
+/// Writes the lines of events to [`logging`](crate::logging)'s output.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Log;
 
@@ -34,7 +34,7 @@ impl Listener for Log {
     }
 }
 
-/// The client of an event in a line: `kitchen (10.0.0.5)`, or what of that is known. Not written before a line is.
+/// The client of an event in a line: `kitchen (10.0.0.5)`, or the known part. Formatted only if the line is written.
 struct Client<'a>(&'a Event);
 
 impl fmt::Display for Client<'_> {

@@ -1,4 +1,4 @@
-//! Log lines: for people, the message alone; for machines, every field as JSON.
+//! Log output: as text, the message alone; as JSON, every field.
 
 use tracing::Level;
 use tracing::field::Field;
@@ -7,7 +7,7 @@ use tracing_subscriber::fmt::format::{Writer, debug_fn};
 
 use crate::config::LogFormat;
 
-/// Sends log lines to standard error from here on: those at least as grave as `level`.
+/// Starts logging to standard error, at `level` and above.
 pub fn start(format: LogFormat, level: Level) {
     let builder =
         tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_target(false);
@@ -18,8 +18,8 @@ pub fn start(format: LogFormat, level: Level) {
             builder.fmt_fields(message_only()).with_ansi(colours).try_init()
         }
     };
-    // Started twice in one process, as tests do: lines go where they went before.
-    let _before = started;
+    // Tests start logging twice in one process: the first subscriber stays.
+    let _already_started = started;
 }
 
 /// The message of a line, without its fields.
@@ -30,7 +30,7 @@ pub(crate) fn message_only() -> impl for<'writer> FormatFields<'writer> + Clone 
     })
 }
 
-/// What `-v` and `-q` amount to.
+/// The log level that `-v` and `-q` select.
 pub fn level(verbose: u8, quiet: bool) -> Level {
     match (quiet, verbose) {
         (true, _) => Level::WARN,

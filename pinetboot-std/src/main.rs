@@ -11,7 +11,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let level = logging::level(cli.verbose, cli.quiet);
     if !matches!(cli.command, Command::Serve(_)) {
-        logging::start(LogFormat::Text, level); // `serve` reads in its configuration how
+        logging::start(LogFormat::Text, level); // `serve` reads the format from its configuration
     }
     let done = match &cli.command {
         Command::Serve(options) => serve::run(options, level),

@@ -31,6 +31,7 @@ use crate::events::{BootRecord, Evidence, Mac};
 
 pub use boot::Boot;
 pub use claim::{Claim, NotThatPi, SILENT, Token};
+pub(crate) use inventory::has_old_name;
 pub use inventory::{Inventory, PiEntry, pi};
 pub(crate) use registry::Registry;
 

@@ -1,15 +1,15 @@
-//! Boot files made to fit: the same file on disk says to each Pi what is right for it.
+//! Rendering: one boot file on disk becomes the right file for each Pi.
 //!
-//! Three things, in this order, to the bytes of one small file:
+//! Three steps, in this order, on the bytes of one small file:
 //!
 //! 1. `{server}`, `{serial}`, `{mac}`, `{nfsroot}` and `{hostname}` are filled in ([`Values`]), in cmdline.txt, config.txt
-//!    and what the configuration names besides.
-//! 2. A command line that names no root, or one on a card, gets the root that this server has ([`cmdline`]), and
-//!    config.txt no longer asks for an initramfs that nobody needs ([`config_txt`]).
-//! 3. The inventory's words for this Pi are added to the command line.
+//!    and the templates of the configuration.
+//! 2. A command line without a root, or with a root on a card, gets this server's NFS root ([`cmdline`]), and config.txt
+//!    requests no initramfs where the kernel mounts the root by itself ([`config_txt`]).
+//! 3. The inventory's `cmdline-extra` is appended to the command line.
 //!
-//! A file to which none of it applies is left alone, to the byte. Not done: conditions, loops, includes. Whoever needs
-//! another file for another Pi gives it a directory of its own.
+//! A file to which no step applies is sent unchanged. Not done: conditions, loops, includes; a Pi with different files has
+//! a directory in the tree.
 
 pub mod cmdline;
 pub mod config_txt;
@@ -19,45 +19,45 @@ use pinetboot_core::BootPath;
 
 pub use values::{Values, fill};
 
-/// What is done to the files of one Pi.
+/// The rendering of one Pi's files.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Recipe {
-    /// What is filled in.
+    /// Values to fill in.
     pub values: Values,
-    /// Which root it gets; `None`: its files say so themselves, or it gets none from here.
+    /// The root to write into the command line; `None`: the files stay as they are in this respect.
     pub root: Option<Root>,
-    /// More words for its command line.
-    pub words: String,
-    /// The name of its root, where that holds the token of its boot.
+    /// Arguments to append to the command line; may be empty.
+    pub cmdline_extra: String,
+    /// The name of the Pi's root, if it holds the token of the boot.
     pub token: Option<String>,
 }
 
 /// The root file system that a command line is to name.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Root {
-    /// As in `nfsroot=`: `192.168.1.2:/bd989ae1`.
+    /// Server and path, as in `nfsroot=`: `192.168.1.2:/bd989ae1`.
     pub source: String,
-    /// The Pi writes to its memory alone: the root is read-only, and what this takes comes from the initramfs.
+    /// The Pi writes to memory only: the root is read-only, and an initramfs sets up the overlay.
     pub in_memory: bool,
-    /// The kernel mounts it without the help of an initramfs.
+    /// The kernel mounts the root without an initramfs.
     pub by_kernel: bool,
-    /// More words that go with it.
-    pub words: Vec<String>,
+    /// Further arguments for this root.
+    pub arguments: Vec<String>,
 }
 
-/// A file as it is sent.
+/// A rendered file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rendered {
-    /// Its bytes.
+    /// The bytes to send.
     pub bytes: Vec<u8>,
-    /// What was changed in it besides filling in, for the log.
+    /// The changes besides filled-in values, for the log.
     pub changes: Option<String>,
-    /// Values that were to be filled in, but are not known.
+    /// Values in the file that are unknown, and were left empty.
     pub unknown: Vec<&'static str>,
 }
 
 impl Recipe {
-    /// The file as this Pi gets it; `None` if that is as it is on disk.
+    /// Renders a file; `None` if the result equals the file on disk.
     pub fn apply(&self, file: &BootPath<'_>, on_disk: &[u8]) -> Option<Rendered> {
         let text = std::str::from_utf8(on_disk).ok()?;
         let (mut rendered, unknown) = fill(text, &self.values);
@@ -69,8 +69,8 @@ impl Recipe {
                 {
                     (rendered, changes) = (line, Some(said));
                 }
-                if !self.words.is_empty() {
-                    rendered = cmdline::with_words(&rendered, &self.words);
+                if !self.cmdline_extra.is_empty() {
+                    rendered = cmdline::with_arguments(&rendered, &self.cmdline_extra);
                 }
             }
             CONFIG if self.root.as_ref().is_some_and(|root| root.by_kernel && !root.in_memory) => {
@@ -85,8 +85,8 @@ impl Recipe {
     }
 }
 
-/// Whether a file may have to be made for a Pi: one of those that always are, or a template. With a slash in it, a
-/// template's name is meant from the top of the tree.
+/// Whether a file is rendered: cmdline.txt, config.txt or a template. A template's name with a slash is a path from the top
+/// of the tree.
 pub fn concerns(file: &BootPath<'_>, templates: &[String]) -> bool {
     let name = file.file_name();
     let is = |template: &String| {
@@ -99,10 +99,10 @@ pub fn concerns(file: &BootPath<'_>, templates: &[String]) -> bool {
     [CMDLINE, CONFIG].contains(&name) || templates.iter().any(is)
 }
 
-/// The kernel's command line, wherever in the tree: with `os_prefix=current/` in config.txt (Ubuntu 26.04) it is
+/// The kernel's command line, in any directory: with `os_prefix=current/` in config.txt (Ubuntu 26.04) it is
 /// current/cmdline.txt.
 const CMDLINE: &str = "cmdline.txt";
-/// What the bootloader goes by.
+/// The bootloader's configuration.
 const CONFIG: &str = "config.txt";
 
 #[cfg(test)]
@@ -124,16 +124,16 @@ mod tests {
                 source: "10.0.0.1:/bd989ae1".into(),
                 in_memory: false,
                 by_kernel: true,
-                words: Vec::new(),
+                arguments: Vec::new(),
             }),
-            words: "cma=64M".into(),
+            cmdline_extra: "cma=64M".into(),
             token: None,
         }
     }
 
     #[test]
     fn a_file_that_needs_nothing_stays_as_it_is() {
-        let recipe = Recipe { words: String::new(), ..recipe() };
+        let recipe = Recipe { cmdline_extra: String::new(), ..recipe() };
         for (name, content) in [
             ("config.txt", &b"arm_64bit=1\r\n[pi5]\n"[..]),
             ("cmdline.txt", b"console=tty1 root=/dev/nfs nfsroot=10.0.0.9:/x rw"),

@@ -1,4 +1,4 @@
-//! `pinetboot serve`: starts the bus, the services and the loops in order, and ends them in reverse.
+//! `pinetboot serve`: starts the bus, the services and the TFTP workers in order, and ends them in reverse.
 
 mod bind;
 mod dhcp;
@@ -36,21 +36,21 @@ use sources::{configure, notices, open};
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Read settings from this file too: TOML, named like the options; what is typed here goes before. Relative
-    /// paths in it count from the working directory
+    /// Read settings from this TOML file; its keys are named like the options. Command-line options override the file.
+    /// Relative paths in it start at the working directory
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
-    /// The settings.
+    /// Settings of the command line.
     #[command(flatten)]
     pub settings: Settings,
 }
 
-/// Serves until told to stop.
+/// Serves until a signal stops the process.
 ///
 /// # Errors
 ///
-/// What keeps it from serving, and what to do about it.
+/// The obstacle and the remedy.
 pub fn run(options: &Args, level: Level) -> Result<Exit, Failed> {
     let config = configure(options)?;
     logging::start(config.log_format, level);
@@ -59,7 +59,7 @@ pub fn run(options: &Args, level: Level) -> Result<Exit, Failed> {
     let roots = roots::prepare(&config, &bus)?;
     let budget = Budget::default();
     let storage = open(&config, roots.clone(), &bus, &budget)?;
-    notices(&storage.trees).for_each(|notice| bus.emit(None, notice));
+    notices(&config, &storage.trees).for_each(|notice| bus.emit(None, notice));
     allow_descriptors(config.max_transfers, &bus);
 
     let mut nets = LinuxNet::listen_together(&config.listen, &config.net, config.threads)
@@ -73,7 +73,7 @@ pub fn run(options: &Args, level: Level) -> Result<Exit, Failed> {
     let _clock = bus.start_clock().map_err(|error| Failed::new(Exit::Failure, error))?;
 
     let mut services = Services::default();
-    // Before any client is told to come here.
+    // NFS before DHCP: DHCP sends clients to this server.
     #[cfg(feature = "nfs")]
     services.add(nfs::start(&config, roots.clone(), &bus)?);
     services.add(dhcp::start(&config, &bus)?);
@@ -100,7 +100,7 @@ pub fn run(options: &Args, level: Level) -> Result<Exit, Failed> {
     Ok(Exit::Success)
 }
 
-/// Every transfer has, at most, a file of its own; NFS has some open too.
+/// Raises the limit of open files: each transfer opens at most one file, NFS opens some more.
 fn allow_descriptors(transfers: usize, bus: &Bus) {
     let wanted = 2 * transfers as u64 + 64;
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
@@ -115,17 +115,17 @@ fn allow_descriptors(transfers: usize, bus: &Bus) {
 const EXAMPLES: &str = "\
 Examples:
   sudo pinetboot serve /srv/tftp                      the router names this server in option 66
-  sudo pinetboot serve --dhcp proxy /srv/tftp         beside a router that cannot be touched
+  sudo pinetboot serve --dhcp proxy /srv/tftp         beside a router that cannot be configured
   sudo pinetboot serve --dhcp lease --interface eth1 /srv/tftp
-                                                      on a network of its own
-  sudo pinetboot serve /srv/pi                        images, and a root for each Pi
-  sudo pinetboot serve --nfs /srv/root                the same, of a root that you have
-  pinetboot serve --tftp-port 6969 /srv/tftp          without privileges, to try
+                                                      on a network without a DHCP server
+  sudo pinetboot serve /srv/pi                        imported images, and a root for each Pi
+  sudo pinetboot serve --nfs /srv/root                a root for each Pi, from an existing tree
+  pinetboot serve --tftp-port 6969 /srv/tftp          without privileges, as a trial
   pinetboot serve --single-port /srv/tftp             behind NAT or in a container
   pinetboot serve --config /etc/pinetboot.toml        a file like:  tree = \"/srv/tftp\"
                                                                     interface = \"eth0\"
 
-A Pi may mount only its own root. What shows that a client is that Pi, best first: 'address' in the inventory, a root in use,
-the MAC address of an earlier mount, DHCP, the boot files that it fetched. What a Pi has changed: see 'pinetboot roots'.
+A Pi may mount only its own root. Evidence that a client is that Pi, strongest first: 'address' in the inventory, a root in
+use, the MAC address of an earlier mount, DHCP, fetched boot files. 'pinetboot roots' shows what each Pi has changed.
 
-SIGHUP reads the configuration again; SIGTERM and ctrl-C end all transfers and stop.";
+SIGHUP reloads the configuration; SIGTERM and ctrl-C end all transfers and stop the server.";

@@ -39,7 +39,7 @@ use std::time::{Duration, Instant};
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use pinetboot_core::pi::{Model, Prefix};
-use pinetboot_core::tftp::{PORT, Patience};
+use pinetboot_core::tftp::{PORT, RetryPolicy};
 
 use crate::arguments;
 use crate::exit::{Exit, Failed};
@@ -84,13 +84,13 @@ pub struct Pi {
     /// The server.
     pub server: SocketAddrV4,
     /// How long to wait for the server's first answer. After that a Pi's own patience counts: 30 s for each file.
-    pub patience: Patience,
+    pub patience: RetryPolicy,
 }
 
 impl Pi {
     /// A Pi that waits for the first answer as long as a person would: 6 s, in which it asks twice.
     pub fn new(model: Model, serial: u32, server: SocketAddrV4) -> Self {
-        Self { model, serial, server, patience: Patience::new(Duration::from_secs(2), 1) }
+        Self { model, serial, server, patience: RetryPolicy::new(Duration::from_secs(2), 1) }
     }
 }
 

@@ -2,7 +2,7 @@
 
 /// Breaks a text into lines of at most `width` columns; every line but the first begins with `indent`.
 ///
-/// A word that is longer than that stands alone. Line ends in the text stay.
+/// A longer word gets a line for itself. Line ends in the text stay.
 pub(crate) fn wrap(text: &str, width: usize, indent: &str) -> String {
     let mut wrapped = String::new();
     for (index, line) in text.lines().enumerate() {

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use pinetboot::net::{Control, Interrupt, LinuxNet, Options, Ports};
 use pinetboot::storage::{Budget, Shared, Tree};
-use pinetboot_core::tftp::Limits;
-use pinetboot_core::{File, NoUpload, OpenError, OpenRequest, Server, Storage, block_on};
+use pinetboot_core::tftp::{Limits, Server};
+use pinetboot_core::{File, NoUpload, OpenError, OpenRequest, Storage, block_on};
 
 const LEN: usize = 600 * 1000 + 7;
 

@@ -16,9 +16,9 @@ use pinetboot::exit::Exit;
 use pinetboot::net::{Control, LinuxNet, Options, Ports};
 use pinetboot::simulate::{Pi, simulate};
 use pinetboot::storage::{BootStorage, Budget, Sources, Tree, Trees};
+use pinetboot_core::block_on;
 use pinetboot_core::pi::Model;
-use pinetboot_core::tftp::{Limits, Patience};
-use pinetboot_core::{Server, block_on};
+use pinetboot_core::tftp::{Limits, RetryPolicy, Server};
 use tempfile::TempDir;
 
 const LOOPBACK: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0);
@@ -180,7 +180,7 @@ fn no_server_is_said_to_be_none() {
     // A port that is taken, so that nobody else answers there, by someone who does not answer.
     let silent = UdpSocket::bind(LOOPBACK).unwrap();
     let server = SocketAddrV4::new(Ipv4Addr::LOCALHOST, silent.local_addr().unwrap().port());
-    let patience = Patience::new(Duration::from_millis(20), 1);
+    let patience = RetryPolicy::new(Duration::from_millis(20), 1);
     let began = Instant::now();
     let failed = simulate(&Pi { patience, ..Pi::new(Model::Pi5, 1, server) }, &mut Vec::new()).unwrap_err();
     assert!(began.elapsed() < Duration::from_secs(2));

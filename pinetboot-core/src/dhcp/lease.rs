@@ -19,7 +19,7 @@ use super::hardware::HardwareAddress;
 use super::message::{Header, Message, Op};
 use super::network::Network;
 use super::option::{MessageType, OptionCode};
-use super::reply::{Arrival, Port, Reply, Respond, Silence, finish, header};
+use super::reply::{Arrival, NoReply, Port, Reply, Respond, finish, header};
 use crate::Instant;
 
 /// Gives addresses to clients, and remembers whose they are. A value: `N` leases at most, and nothing else.
@@ -101,22 +101,22 @@ impl<'a, const N: usize> LeaseServer<'a, N> {
         arrival: &Arrival,
         request: &Message<'_>,
         out: &mut [u8],
-    ) -> Result<Reply, Silence> {
+    ) -> Result<Reply, NoReply> {
         let from = &request.header;
         if from.op != Op::Request || from.hardware.as_bytes().is_empty() {
-            return Err(Silence::NotAClient);
+            return Err(NoReply::NotAClient);
         }
         if arrival.port != Port::Server {
-            return Err(Silence::ForAnother);
+            return Err(NoReply::ForAnother);
         }
-        let kind = request.kind().ok_or(Silence::NotAClient)?;
+        let kind = request.kind().ok_or(NoReply::NotAClient)?;
         if !from.giaddr.is_unspecified() && !self.network.contains(from.giaddr) {
-            return Err(Silence::OtherNetwork);
+            return Err(NoReply::OtherNetwork);
         }
         let known =
             self.lease_of(&from.hardware).is_some() || self.network.reserved_for(&from.hardware).is_some();
         if !known && !self.network.clients.admit(request) {
-            return Err(Silence::NotServed);
+            return Err(NoReply::NotServed);
         }
         let (kind, address) = match kind {
             MessageType::Discover => (MessageType::Offer, self.discover(arrival.at, request)?),
@@ -127,18 +127,18 @@ impl<'a, const N: usize> LeaseServer<'a, N> {
             MessageType::Inform if self.network.contains(from.ciaddr) => {
                 (MessageType::Ack, Ipv4Addr::UNSPECIFIED)
             }
-            MessageType::Inform => return Err(Silence::OtherNetwork),
+            MessageType::Inform => return Err(NoReply::OtherNetwork),
             MessageType::Decline => return Err(self.decline(arrival.at, request)),
             MessageType::Release => return Err(self.release(arrival.at, request)),
-            MessageType::Offer | MessageType::Ack | MessageType::Nak => return Err(Silence::NotAClient),
+            MessageType::Offer | MessageType::Ack | MessageType::Nak => return Err(NoReply::NotAClient),
         };
-        self.emit(arrival, request, kind, address, out).ok_or(Silence::TooLong)
+        self.emit(arrival, request, kind, address, out).ok_or(NoReply::TooLong)
     }
 
     /// The address to offer.
-    fn discover(&mut self, now: Instant, request: &Message<'_>) -> Result<Ipv4Addr, Silence> {
+    fn discover(&mut self, now: Instant, request: &Message<'_>) -> Result<Ipv4Addr, NoReply> {
         let client = &request.header.hardware;
-        let address = self.address_for(now, client, request.requested_address()).ok_or(Silence::Exhausted)?;
+        let address = self.address_for(now, client, request.requested_address()).ok_or(NoReply::Exhausted)?;
         let bound =
             self.lease_of(client).is_some_and(|lease| lease.state == LeaseState::Bound && lease.until > now);
         if !bound {
@@ -149,10 +149,10 @@ impl<'a, const N: usize> LeaseServer<'a, N> {
     }
 
     /// The address to confirm; `None` if the client has to be refused.
-    fn request(&mut self, now: Instant, request: &Message<'_>) -> Result<Option<Ipv4Addr>, Silence> {
+    fn request(&mut self, now: Instant, request: &Message<'_>) -> Result<Option<Ipv4Addr>, NoReply> {
         let client = request.header.hardware;
         let has = Some(request.header.ciaddr).filter(|address| !address.is_unspecified());
-        let Some(address) = request.requested_address().or(has) else { return Err(Silence::NoRecord) };
+        let Some(address) = request.requested_address().or(has) else { return Err(NoReply::NoRecord) };
         let known = self.lease_of(&client).is_some() || self.network.reserved_for(&client).is_some();
         let may_have = self.may_have(now, &client, address);
         match (request.server_id(), has) {
@@ -160,19 +160,19 @@ impl<'a, const N: usize> LeaseServer<'a, N> {
             (Some(server), _) if server == self.network.address() => {}
             (Some(_), _) => {
                 self.leases.retain(|lease| lease.hardware != client || lease.state != LeaseState::Offered);
-                return Err(Silence::ForAnother);
+                return Err(NoReply::ForAnother);
             }
             // DHCPREQUEST generated during INIT-REBOOT state
             // > Server SHOULD send a DHCPNAK message to the client if the 'requested IP address' is incorrect, or is on
             // > the wrong network.
             (None, None) if !self.network.contains(address) => {}
             (None, None) if known => {}
-            (None, None) => return Err(Silence::NoRecord),
+            (None, None) => return Err(NoReply::NoRecord),
             // DHCPREQUEST generated during RENEWING or REBINDING state
             (None, Some(_)) if known => {}
             // From before we were started, perhaps. Its root file system hangs on that address: it keeps it if it can.
             (None, Some(_)) if may_have => {}
-            (None, Some(_)) => return Err(Silence::NoRecord),
+            (None, Some(_)) => return Err(NoReply::NoRecord),
         }
         if !may_have {
             return Ok(None);
@@ -183,29 +183,29 @@ impl<'a, const N: usize> LeaseServer<'a, N> {
         Ok(Some(address))
     }
 
-    fn decline(&mut self, now: Instant, request: &Message<'_>) -> Silence {
+    fn decline(&mut self, now: Instant, request: &Message<'_>) -> NoReply {
         let client = request.header.hardware;
         match self.leases.iter_mut().find(|lease| lease.is_of(&client)) {
             Some(lease) if request.requested_address() == Some(lease.address) => {
                 lease.state = LeaseState::Declined;
                 lease.until = now + DECLINED;
                 self.changes = self.changes.wrapping_add(1);
-                Silence::Declined(lease.address)
+                NoReply::Declined(lease.address)
             }
-            _ => Silence::ForAnother,
+            _ => NoReply::ForAnother,
         }
     }
 
-    fn release(&mut self, now: Instant, request: &Message<'_>) -> Silence {
+    fn release(&mut self, now: Instant, request: &Message<'_>) -> NoReply {
         let Header { hardware, ciaddr, .. } = request.header;
         match self.leases.iter_mut().find(|lease| lease.is_of(&hardware)) {
             Some(lease) if lease.address == ciaddr => {
                 lease.state = LeaseState::Released;
                 lease.until = now;
                 self.changes = self.changes.wrapping_add(1);
-                Silence::Released(ciaddr)
+                NoReply::Released(ciaddr)
             }
-            _ => Silence::ForAnother,
+            _ => NoReply::ForAnother,
         }
     }
 
@@ -245,13 +245,13 @@ impl<'a, const N: usize> LeaseServer<'a, N> {
     }
 
     /// Remembers a lease, and forgets what it replaces.
-    fn put(&mut self, now: Instant, lease: Lease) -> Result<(), Silence> {
+    fn put(&mut self, now: Instant, lease: Lease) -> Result<(), NoReply> {
         self.leases.retain(|other| !other.is_of(&lease.hardware) && other.address != lease.address);
         if self.leases.is_full() {
-            let victim = self.victim(now, |_| true).ok_or(Silence::Exhausted)?.address;
+            let victim = self.victim(now, |_| true).ok_or(NoReply::Exhausted)?.address;
             self.leases.retain(|other| other.address != victim);
         }
-        self.leases.push(lease).map_err(|_| Silence::Exhausted)
+        self.leases.push(lease).map_err(|_| NoReply::Exhausted)
     }
 
     /// The lease that is best forgotten: over for longest, or else an offer.
@@ -276,7 +276,7 @@ impl<'a, const N: usize> LeaseServer<'a, N> {
         address: Ipv4Addr,
         out: &mut [u8],
     ) -> Option<Reply> {
-        let Network { router, name_server, boot, .. } = self.network;
+        let Network { router, name_server, next_server, .. } = self.network;
         let header = header(arrival, request, kind);
         if kind == MessageType::Nak {
             let mut reply = Emitter::new(&header, out)?;
@@ -285,7 +285,8 @@ impl<'a, const N: usize> LeaseServer<'a, N> {
             reply.option(OptionCode::MESSAGE, b"not your address")?;
             return finish(arrival, request, kind, address, reply);
         }
-        let mut reply = Emitter::new(&Header { yiaddr: address, siaddr: boot.server(), ..header }, out)?;
+        let mut reply =
+            Emitter::new(&Header { yiaddr: address, siaddr: next_server.address(), ..header }, out)?;
         reply.kind(kind)?;
         reply.address(OptionCode::SERVER_ID, self.network.address())?;
         if !address.is_unspecified() {
@@ -302,7 +303,7 @@ impl<'a, const N: usize> LeaseServer<'a, N> {
                 reply.address(code, address)?;
             }
         }
-        boot.emit(request, &mut reply)?;
+        next_server.emit(request, &mut reply)?;
         finish(arrival, request, kind, address, reply)
     }
 }
@@ -313,7 +314,7 @@ impl<const N: usize> Respond for LeaseServer<'_, N> {
         arrival: &Arrival,
         request: &Message<'_>,
         out: &mut [u8],
-    ) -> Result<Reply, Silence> {
+    ) -> Result<Reply, NoReply> {
         Self::respond(self, arrival, request, out)
     }
 }

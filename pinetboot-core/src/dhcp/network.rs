@@ -5,7 +5,8 @@ use core::net::Ipv4Addr;
 use core::time::Duration;
 
 use super::hardware::HardwareAddress;
-use super::reply::{Boot, Clients};
+use super::next_server::NextServer;
+use super::reply::Clients;
 
 /// The network that a [`LeaseServer`](super::LeaseServer) serves, proven to make sense.
 ///
@@ -33,8 +34,8 @@ pub struct Network<'a> {
     pub name_server: Option<Ipv4Addr>,
     /// How long a client may keep its address without asking again; a second at least.
     pub lease_time: Duration,
-    /// What clients are told to boot.
-    pub boot: Boot<'a>,
+    /// The boot server that clients are told.
+    pub next_server: NextServer<'a>,
     /// Who is answered at first. Whoever has a lease or a reservation is answered always: a Pi asks up to three times in
     /// one boot, and neither its kernel nor its userspace say that they are a Pi.
     pub clients: Clients,
@@ -76,7 +77,7 @@ impl<'a> Network<'a> {
             router: None,
             name_server: None,
             lease_time: Duration::from_secs(12 * 60 * 60),
-            boot: Boot::from(address),
+            next_server: NextServer::new(address),
             clients: Clients::Pi,
         };
         for address in [address, first, last] {

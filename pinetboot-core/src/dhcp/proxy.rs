@@ -9,8 +9,9 @@ use core::net::Ipv4Addr;
 
 use super::emit::Emitter;
 use super::message::{Header, Message, Op};
+use super::next_server::NextServer;
 use super::option::{MessageType, OptionCode};
-use super::reply::{Arrival, Boot, Clients, Port, Reply, Respond, Silence, finish, header};
+use super::reply::{Arrival, Clients, NoReply, Port, Reply, Respond, finish, header};
 
 /// Answers a DISCOVER with an offer of no address, and a REQUEST only on port 4011. A value: it remembers nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,8 +19,8 @@ use super::reply::{Arrival, Boot, Clients, Port, Reply, Respond, Silence, finish
 pub struct ProxyDhcp<'a> {
     /// Our address on the network that is served.
     pub address: Ipv4Addr,
-    /// What clients are told to boot.
-    pub boot: Boot<'a>,
+    /// The boot server that clients are told.
+    pub next_server: NextServer<'a>,
     /// Who is answered.
     pub clients: Clients,
 }
@@ -27,7 +28,7 @@ pub struct ProxyDhcp<'a> {
 impl ProxyDhcp<'_> {
     /// A proxy for Raspberry Pis at `address`, where their boot server is too.
     pub const fn new(address: Ipv4Addr) -> Self {
-        Self { address, boot: Boot::from(address), clients: Clients::Pi }
+        Self { address, next_server: NextServer::new(address), clients: Clients::Pi }
     }
 
     /// As [`Respond::respond`].
@@ -40,31 +41,31 @@ impl ProxyDhcp<'_> {
         arrival: &Arrival,
         request: &Message<'_>,
         out: &mut [u8],
-    ) -> Result<Reply, Silence> {
+    ) -> Result<Reply, NoReply> {
         if request.header.op != Op::Request {
-            return Err(Silence::NotAClient);
+            return Err(NoReply::NotAClient);
         }
-        let kind = match (request.kind().ok_or(Silence::NotAClient)?, arrival.port) {
+        let kind = match (request.kind().ok_or(NoReply::NotAClient)?, arrival.port) {
             (MessageType::Discover, Port::Server) => MessageType::Offer,
             (MessageType::Request | MessageType::Inform, Port::Pxe) => MessageType::Ack,
-            (MessageType::Offer | MessageType::Ack | MessageType::Nak, _) => return Err(Silence::NotAClient),
+            (MessageType::Offer | MessageType::Ack | MessageType::Nak, _) => return Err(NoReply::NotAClient),
             // A REQUEST on port 67 takes another server's offer: it has an address in it, and ours have none.
-            _ => return Err(Silence::ForAnother),
+            _ => return Err(NoReply::ForAnother),
         };
         if request.server_id().is_some_and(|server| server != self.address) {
-            return Err(Silence::ForAnother);
+            return Err(NoReply::ForAnother);
         }
         let admitted = match self.clients {
             Clients::All => Clients::Pxe.admit(request),
             clients => clients.admit(request),
         };
         if !admitted {
-            return Err(Silence::NotServed);
+            return Err(NoReply::NotServed);
         }
-        if request.pi().is_none() && !self.boot.names_file() {
-            return Err(Silence::NothingToOffer);
+        if request.pi().is_none() && self.next_server.file().is_none() {
+            return Err(NoReply::NothingToOffer);
         }
-        self.emit(arrival, request, kind, out).ok_or(Silence::TooLong)
+        self.emit(arrival, request, kind, out).ok_or(NoReply::TooLong)
     }
 
     fn emit(
@@ -74,11 +75,11 @@ impl ProxyDhcp<'_> {
         kind: MessageType,
         out: &mut [u8],
     ) -> Option<Reply> {
-        let header = Header { siaddr: self.boot.server(), ..header(arrival, request, kind) };
+        let header = Header { siaddr: self.next_server.address(), ..header(arrival, request, kind) };
         let mut reply = Emitter::new(&header, out)?;
         reply.kind(kind)?;
         reply.address(OptionCode::SERVER_ID, self.address)?;
-        self.boot.emit(request, &mut reply)?;
+        self.next_server.emit(request, &mut reply)?;
         finish(arrival, request, kind, Ipv4Addr::UNSPECIFIED, reply)
     }
 }
@@ -89,7 +90,7 @@ impl Respond for ProxyDhcp<'_> {
         arrival: &Arrival,
         request: &Message<'_>,
         out: &mut [u8],
-    ) -> Result<Reply, Silence> {
+    ) -> Result<Reply, NoReply> {
         Self::respond(self, arrival, request, out)
     }
 }

@@ -1,4 +1,4 @@
-//! What the responders have in common: whom they answer, what they say of the boot server, and where a reply goes.
+//! What the responders have in common: which clients they answer, and where a reply goes.
 
 use core::fmt;
 use core::net::{Ipv4Addr, SocketAddrV4};
@@ -6,7 +6,7 @@ use core::net::{Ipv4Addr, SocketAddrV4};
 use super::emit::Emitter;
 use super::message::{Header, Message};
 use super::option::{MessageType, OptionCode};
-use super::{CLIENT_PORT, SERVER_PORT, pxe};
+use super::{CLIENT_PORT, SERVER_PORT};
 use crate::Instant;
 
 /// Something that answers DHCP messages: [`ProxyDhcp`](super::ProxyDhcp), [`LeaseServer`](super::LeaseServer).
@@ -17,7 +17,7 @@ pub trait Respond {
     ///
     /// Why there is no answer: most messages on a network are none of ours.
     fn respond(&mut self, arrival: &Arrival, request: &Message<'_>, out: &mut [u8])
-    -> Result<Reply, Silence>;
+    -> Result<Reply, NoReply>;
 }
 
 impl<R: Respond> Respond for &mut R {
@@ -26,7 +26,7 @@ impl<R: Respond> Respond for &mut R {
         arrival: &Arrival,
         request: &Message<'_>,
         out: &mut [u8],
-    ) -> Result<Reply, Silence> {
+    ) -> Result<Reply, NoReply> {
         (**self).respond(arrival, request, out)
     }
 }
@@ -80,7 +80,7 @@ pub struct Reply {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
-pub enum Silence {
+pub enum NoReply {
     /// It is no client's message: a server's, BOOTP, or of a type that clients do not send.
     NotAClient,
     /// Clients of this kind are not served: see [`Clients`].
@@ -105,7 +105,7 @@ pub enum Silence {
     TooLong,
 }
 
-impl fmt::Display for Silence {
+impl fmt::Display for NoReply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NotAClient => "not a DHCP client's message",
@@ -122,7 +122,7 @@ impl fmt::Display for Silence {
     }
 }
 
-impl core::error::Error for Silence {}
+impl core::error::Error for NoReply {}
 
 /// Who is answered. Never decided by option 93 (every Pi says it is an x86 PC) or the vendor part of the hardware address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -145,59 +145,6 @@ impl Clients {
             Self::Pxe => message.is_pxe() || message.pi().is_some(),
             Self::All => true,
         }
-    }
-}
-
-/// What clients are told to boot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Boot<'a> {
-    server: Ipv4Addr,
-    file: &'a [u8],
-}
-
-impl<'a> Boot<'a> {
-    /// From this TFTP server. A Pi knows its files itself.
-    pub const fn from(server: Ipv4Addr) -> Self {
-        Self { server, file: &[] }
-    }
-
-    /// And this file, if the client is none of the Pis that know better. `None` if the name is longer than 127 bytes
-    /// or has a NUL in it.
-    #[must_use]
-    pub fn file(self, name: &'a [u8]) -> Option<Self> {
-        (name.len() < super::message::FILE_LEN && !name.contains(&0)).then_some(Self { file: name, ..self })
-    }
-
-    pub(super) const fn server(&self) -> Ipv4Addr {
-        self.server
-    }
-
-    pub(super) const fn names_file(&self) -> bool {
-        !self.file.is_empty()
-    }
-
-    /// Adds all that makes the client boot from here, as far as it is one that boots.
-    ///
-    /// For a Pi these are all ways at once in which one was ever seen to take a boot server, with the `siaddr` that is in
-    /// the header already: option 66 without a NUL, options 60 and 43 with the three spaces, option 97 as it came.
-    pub(super) fn emit(&self, request: &Message<'_>, reply: &mut Emitter<'_>) -> Option<()> {
-        if request.pi().is_some() {
-            reply.option(OptionCode::VENDOR_CLASS, pxe::CLIENT)?;
-            reply.option(OptionCode::VENDOR, &pxe::RASPBERRY_PI)?;
-            let mut text = [0; "255.255.255.255".len()];
-            reply.option(OptionCode::TFTP_SERVER_NAME, dotted(self.server, &mut text))?;
-            return echo(request, OptionCode::MACHINE_ID, reply);
-        }
-        if self.names_file() {
-            reply.boot_file(self.file)?;
-            if request.is_pxe() {
-                reply.option(OptionCode::VENDOR_CLASS, pxe::CLIENT)?;
-                reply.option(OptionCode::VENDOR, &pxe::BOOT_FILE_ONLY)?;
-                echo(request, OptionCode::MACHINE_ID, reply)?;
-            }
-        }
-        Some(())
     }
 }
 
@@ -265,37 +212,12 @@ fn destination(arrival: &Arrival, request: &Header, kind: MessageType) -> Socket
     }
 }
 
-fn dotted(address: Ipv4Addr, text: &mut [u8; 15]) -> &[u8] {
-    let mut len = 0;
-    for (index, octet) in address.octets().into_iter().enumerate() {
-        let digits = [octet / 100, octet / 10 % 10, octet % 10];
-        let first = digits.iter().position(|digit| *digit != 0).unwrap_or(2);
-        let dot = (index > 0).then_some(b'.');
-        for byte in dot.into_iter().chain(digits.into_iter().skip(first).map(|digit| b'0' + digit)) {
-            if let Some(place) = text.get_mut(len) {
-                *place = byte;
-                len += 1;
-            }
-        }
-    }
-    text.get(..len).unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
-    use std::string::{String, ToString};
+    use std::string::ToString;
 
     use super::*;
     use crate::dhcp::HardwareAddress;
-
-    #[test]
-    fn addresses_are_written_as_a_pi_reads_them() {
-        for address in [[0, 0, 0, 0], [255; 4], [10, 77, 0, 1], [192, 168, 100, 200], [1, 20, 3, 109]] {
-            let address = Ipv4Addr::from(address);
-            let mut text = [0; 15];
-            assert_eq!(String::from_utf8_lossy(dotted(address, &mut text)), address.to_string());
-        }
-    }
 
     #[test]
     fn replies_go_where_rfc_2131_has_them() {

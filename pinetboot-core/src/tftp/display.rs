@@ -53,8 +53,8 @@ impl Display for Options {
 
 impl Display for Terms {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
-        let Self { block_size, window_size, patience } = self;
-        write!(f, "blocks of {block_size} bytes, {window_size} at a time, timeout {:?}", patience.timeout())
+        let Self { block_size, window_size, retry } = self;
+        write!(f, "blocks of {block_size} bytes, {window_size} at a time, timeout {:?}", retry.timeout())
     }
 }
 

@@ -3,7 +3,7 @@
 //! On the wire a line ends with CR LF and a CR that ends no line is CR NUL (RFC 764, named by RFC 1350); in the file a
 //! line ends with LF.
 
-use super::super::storage::{File, Upload};
+use crate::storage::{File, Upload};
 
 /// A file as it looks on the wire in mode netascii.
 ///

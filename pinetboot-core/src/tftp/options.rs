@@ -3,8 +3,8 @@
 use core::time::Duration;
 
 use super::DATA_HEADER;
-use super::packet::Writer;
-use super::retry::Patience;
+use super::retry::RetryPolicy;
+use super::writer::Writer;
 
 /// The options of a request or of an OACK. A value out of its RFC's range is not there: it counts as not asked.
 ///
@@ -83,17 +83,17 @@ pub struct Terms {
     /// Blocks sent before an ACK is waited for.
     pub window_size: u16,
     /// How long to wait, and how often to try again.
-    pub patience: Patience,
+    pub retry: RetryPolicy,
 }
 
 impl Terms {
     /// Those of a transfer without options: blocks of 512 bytes, one at a time (RFC 1350).
-    pub const fn plain(patience: Patience) -> Self {
-        Self { block_size: 512, window_size: 1, patience }
+    pub const fn plain(retry: RetryPolicy) -> Self {
+        Self { block_size: 512, window_size: 1, retry }
     }
 
     /// Those that a client asked for and a server agreed to; `None` if the server's answer is none to what was asked.
-    pub(super) fn agreed(asked: &Options, answer: &Options, patience: Patience) -> Option<Self> {
+    pub(super) fn agreed(asked: &Options, answer: &Options, retry: RetryPolicy) -> Option<Self> {
         // > The value ... must be less than or equal to the value specified by the client (RFC 2348; 7440 alike)
         let at_most = |asked: Option<u16>, answer: Option<u16>, default: u16| match (asked, answer) {
             (_, None) => Some(default),
@@ -103,13 +103,13 @@ impl Terms {
         let mut terms = Self {
             block_size: at_most(asked.block_size, answer.block_size, 512)?,
             window_size: at_most(asked.window_size, answer.window_size, 1)?,
-            patience,
+            retry,
         };
         // > the specified timeout value must match the value specified by the client (RFC 2349)
         match (asked.timeout_secs, answer.timeout_secs) {
             (_, None) => {}
             (Some(asked), Some(answer)) if asked == answer => {
-                terms.patience = patience.with_timeout(Duration::from_secs(answer.into()));
+                terms.retry = retry.with_timeout(Duration::from_secs(answer.into()));
             }
             _ => return None,
         }
@@ -129,7 +129,7 @@ pub struct Limits {
     /// The largest window, in blocks; more than 32767 counts as that.
     pub window_size: u16,
     /// How long to wait and how often to try again, unless the client asks for another wait.
-    pub patience: Patience,
+    pub retry: RetryPolicy,
     /// The longest file, in bytes, that is sent in mode netascii. It must be read through before the first byte goes out,
     /// and nobody else is served meanwhile.
     pub netascii_len: u64,
@@ -150,13 +150,13 @@ impl Limits {
             transfer_size: asked.transfer_size.map(|announced| len.unwrap_or(announced)),
             window_size: asked.window_size.map(|size| size.min(self.window_size).clamp(1, MAX_WINDOW)),
         };
-        let plain = Terms::plain(self.patience);
+        let plain = Terms::plain(self.retry);
         let terms = Terms {
             block_size: answer.block_size.unwrap_or(plain.block_size),
             window_size: answer.window_size.unwrap_or(plain.window_size),
-            patience: answer
+            retry: answer
                 .timeout_secs
-                .map_or(self.patience, |secs| self.patience.with_timeout(Duration::from_secs(secs.into()))),
+                .map_or(self.retry, |secs| self.retry.with_timeout(Duration::from_secs(secs.into()))),
         };
         (terms, (!answer.is_empty()).then_some(answer))
     }
@@ -171,8 +171,8 @@ impl Limits {
 /// Blocks as large as the path carries, windows of 64 blocks, netascii up to 64 MiB.
 impl Default for Limits {
     fn default() -> Self {
-        let patience = Patience::default();
-        Self { block_size: MAX_BLOCK_SIZE, window_size: 64, patience, netascii_len: 64 << 20 }
+        let retry = RetryPolicy::default();
+        Self { block_size: MAX_BLOCK_SIZE, window_size: 64, retry, netascii_len: 64 << 20 }
     }
 }
 

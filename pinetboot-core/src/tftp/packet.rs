@@ -8,6 +8,7 @@ use nom::error::Error;
 use nom::number::complete::be_u16;
 
 use super::options::Options;
+use super::writer::Writer;
 
 /// A TFTP packet (RFC 1350, section 5; RFC 2347).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -169,7 +170,7 @@ impl<'a> Packet<'a> {
     ///
     /// A NUL inside a filename or message would end it early; such a packet is not emitted either.
     pub fn emit(&self, buf: &mut [u8]) -> Option<usize> {
-        let mut writer = Writer { buf, len: 0 };
+        let mut writer = Writer::new(buf);
         match self {
             Self::Read(request) => {
                 writer.u16(READ)?;
@@ -198,7 +199,7 @@ impl<'a> Packet<'a> {
                 options.emit(&mut writer)?;
             }
         }
-        Some(writer.len)
+        Some(writer.len())
     }
 
     /// An ERROR packet that says what its code means.
@@ -209,8 +210,8 @@ impl<'a> Packet<'a> {
 
 /// Writes the header of a DATA packet: its payload follows at [`DATA_HEADER`](super::DATA_HEADER). `None` if there is
 /// no room for it.
-pub(crate) fn emit_data_header(block: u16, buf: &mut [u8]) -> Option<()> {
-    let mut writer = Writer { buf, len: 0 };
+pub(super) fn emit_data_header(block: u16, buf: &mut [u8]) -> Option<()> {
+    let mut writer = Writer::new(buf);
     writer.u16(DATA)?;
     writer.u16(block)
 }
@@ -246,7 +247,7 @@ impl<'a> Request<'a> {
         writer.text(self.filename)?;
         writer.text(self.mode.name())?;
         self.options.emit(writer)?;
-        (writer.len <= MAX_REQUEST).then_some(())
+        (writer.len() <= MAX_REQUEST).then_some(())
     }
 }
 
@@ -283,34 +284,6 @@ impl fmt::Display for ParseError {
 }
 
 impl core::error::Error for ParseError {}
-
-/// Bounds-checked writing: every call says `None` rather than write past the end.
-pub(super) struct Writer<'b> {
-    buf: &'b mut [u8],
-    len: usize,
-}
-
-impl Writer<'_> {
-    pub(super) fn bytes(&mut self, bytes: &[u8]) -> Option<()> {
-        let end = self.len.checked_add(bytes.len())?;
-        self.buf.get_mut(self.len..end)?.copy_from_slice(bytes);
-        self.len = end;
-        Some(())
-    }
-
-    pub(super) fn u16(&mut self, value: u16) -> Option<()> {
-        self.bytes(&value.to_be_bytes())
-    }
-
-    /// A text and the NUL that ends it.
-    pub(super) fn text(&mut self, text: &[u8]) -> Option<()> {
-        if text.contains(&0) {
-            return None;
-        }
-        self.bytes(text)?;
-        self.bytes(&[0])
-    }
-}
 
 /// Bytes up to a NUL, and past it.
 fn text(input: &[u8]) -> nom::IResult<&[u8], &[u8]> {

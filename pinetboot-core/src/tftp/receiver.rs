@@ -3,7 +3,7 @@
 use super::block::wire;
 use super::options::{Limits, Options, Terms};
 use super::packet::{ErrorCode, Packet};
-use super::retry::{Patience, Retry, UNPROVEN_RETRIES};
+use super::retry::{Retry, RetryPolicy, UNPROVEN_RETRIES};
 use super::step::{Outcome, Step};
 use crate::Instant;
 
@@ -12,7 +12,7 @@ use crate::Instant;
 /// The bytes of a block are lent by [`handle`](Self::handle) as a [`Chunk`] and must be kept by the caller before the
 /// next `poll`, which acknowledges them; if they cannot be kept, [`abort`](Self::abort).
 ///
-/// After the last block it stays for a while (a second more than [`Patience::MAX_WAIT`], or two timeouts if that is
+/// After the last block it stays for a while (a second more than [`RetryPolicy::MAX_WAIT`], or two timeouts if that is
 /// more), to acknowledge that block again if the other side repeats it ("dallying", RFC 1350, section 6);
 /// [`complete`](Self::complete) tells before that that the file is whole.
 #[derive(Clone, Debug)]
@@ -69,9 +69,9 @@ pub struct Chunk<'a> {
 
 impl Receiver {
     /// A client's read request, asking for `asked`.
-    pub fn fetch(asked: &Options, patience: Patience) -> Self {
+    pub fn fetch(asked: &Options, retry: RetryPolicy) -> Self {
         let phase = Phase::Opening { say: Opening::Request(asked.within_window()), said: false };
-        Self::new(&Terms::plain(patience), phase, None, true)
+        Self::new(&Terms::plain(retry), phase, None, true)
     }
 
     /// A server's answer to a write request: `asked` is what the client asked.
@@ -90,7 +90,7 @@ impl Receiver {
         Self {
             received: 0,
             bytes: 0,
-            retry: Retry::new(terms.patience),
+            retry: Retry::new(terms.retry),
             block_size: terms.block_size,
             window_size: terms.window_size,
             unacked: 0,
@@ -116,11 +116,11 @@ impl Receiver {
             (Packet::Error { .. }, Phase::Dallying) => self.over(Outcome::Complete { bytes: self.bytes }),
             (Packet::Error { code, .. }, _) => self.over(Outcome::PeerError(*code)),
             (Packet::OptionAck(answer), Phase::Opening { say: Opening::Request(asked), said: true }) => {
-                match Terms::agreed(&asked, answer, self.retry.patience()) {
+                match Terms::agreed(&asked, answer, self.retry.policy()) {
                     Some(terms) => {
                         self.block_size = terms.block_size;
                         self.window_size = terms.window_size;
-                        self.retry = Retry::new(terms.patience);
+                        self.retry = Retry::new(terms.retry);
                         self.announced = answer.transfer_size;
                         self.phase = Phase::Transfer;
                         self.ack_due = true;

@@ -6,16 +6,16 @@ use crate::Instant;
 
 /// How long to wait for the other side, and how often to try again.
 ///
-/// The wait doubles with every try in a row, up to [`Patience::MAX_WAIT`], and is back at the start with every packet
+/// The wait doubles with every try in a row, up to [`RetryPolicy::MAX_WAIT`], and is back at the start with every packet
 /// that moves the transfer on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Patience {
+pub struct RetryPolicy {
     timeout_ms: u32,
     retries: u8,
 }
 
-impl Patience {
+impl RetryPolicy {
     /// No wait grows beyond this, unless the client itself asked for a longer one (RFC 2349).
     pub const MAX_WAIT: Duration = Duration::from_secs(8);
 
@@ -53,7 +53,7 @@ impl Patience {
 }
 
 /// A second, then five retries: 1 + 2 + 4 + 8 + 8 + 8 seconds, about as long as a Pi waits for one file (30 s).
-impl Default for Patience {
+impl Default for RetryPolicy {
     fn default() -> Self {
         Self::new(Duration::from_secs(1), 5)
     }
@@ -62,14 +62,14 @@ impl Default for Patience {
 /// The clock of one transfer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Retry {
-    patience: Patience,
+    policy: RetryPolicy,
     tries: u8,
     deadline: Instant,
 }
 
 impl Retry {
-    pub(super) const fn new(patience: Patience) -> Self {
-        Self { patience, tries: 0, deadline: Instant::MAX }
+    pub(super) const fn new(policy: RetryPolicy) -> Self {
+        Self { policy, tries: 0, deadline: Instant::MAX }
     }
 
     /// Something was sent at `now`: wait for an answer from then on.
@@ -86,12 +86,12 @@ impl Retry {
     /// and that is its own time. Clients in use wait for five or six seconds.
     pub(super) fn linger(&mut self, now: Instant) {
         // A second more, or a peer that waits as long as we would is always just too late.
-        let longest = Patience::MAX_WAIT + Duration::from_secs(1);
-        self.deadline = now + longest.max(self.patience.timeout().saturating_mul(2));
+        let longest = RetryPolicy::MAX_WAIT + Duration::from_secs(1);
+        self.deadline = now + longest.max(self.policy.timeout().saturating_mul(2));
     }
 
-    pub(super) const fn patience(&self) -> Patience {
-        self.patience
+    pub(super) const fn policy(&self) -> RetryPolicy {
+        self.policy
     }
 
     pub(super) fn expired(&self, now: Instant) -> bool {
@@ -108,9 +108,9 @@ impl Retry {
         self.tries > 0
     }
 
-    /// Counts one more try; `false` when there have been enough. `at_most` bounds the tries below the patience's own.
+    /// Counts one more try; `false` when there have been enough. `at_most` bounds the tries below the policy's own.
     pub(super) fn again(&mut self, at_most: u8) -> bool {
-        if self.tries >= self.patience.retries.min(at_most) {
+        if self.tries >= self.policy.retries.min(at_most) {
             return false;
         }
         self.tries += 1;
@@ -122,8 +122,8 @@ impl Retry {
     }
 
     fn wait(&self) -> Duration {
-        let timeout = self.patience.timeout();
-        let longest = Patience::MAX_WAIT.max(timeout);
+        let timeout = self.policy.timeout();
+        let longest = RetryPolicy::MAX_WAIT.max(timeout);
         timeout.saturating_mul(1 << self.tries.min(16)).min(longest)
     }
 }
@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn doubles_up_to_a_bound_and_gives_up() {
-        let mut retry = Retry::new(Patience::default());
+        let mut retry = Retry::new(RetryPolicy::default());
         let mut waits = std::vec::Vec::new();
         loop {
             retry.arm(Instant::ZERO);
@@ -151,23 +151,23 @@ mod tests {
 
     #[test]
     fn lingers_longer_than_any_wait() {
-        let mut other = Retry::new(Patience::default());
+        let mut other = Retry::new(RetryPolicy::default());
         while other.again(u8::MAX) {}
         other.arm(Instant::ZERO);
-        let mut retry = Retry::new(Patience::default());
+        let mut retry = Retry::new(RetryPolicy::default());
         retry.linger(Instant::ZERO);
         assert!(retry.deadline() > other.deadline());
     }
 
     #[test]
     fn the_most_patient_gives_up_too() {
-        let mut retry = Retry::new(Patience::new(Duration::ZERO, u8::MAX));
+        let mut retry = Retry::new(RetryPolicy::new(Duration::ZERO, u8::MAX));
         assert_eq!((0..1000).filter(|_| retry.again(u8::MAX)).count(), 255);
     }
 
     #[test]
     fn a_wait_that_was_asked_for_is_not_cut() {
-        let mut retry = Retry::new(Patience::default().with_timeout(Duration::from_secs(20)));
+        let mut retry = Retry::new(RetryPolicy::default().with_timeout(Duration::from_secs(20)));
         retry.again(u8::MAX);
         retry.arm(Instant::ZERO);
         assert_eq!(retry.deadline(), Instant::from_millis(20_000));

@@ -3,7 +3,7 @@
 use super::block::{count, widen, wire};
 use super::options::{Limits, Options, Terms};
 use super::packet::{ErrorCode, Packet};
-use super::retry::{Patience, Retry, UNPROVEN_RETRIES};
+use super::retry::{Retry, RetryPolicy, UNPROVEN_RETRIES};
 use super::step::{Outcome, Step};
 use crate::Instant;
 
@@ -71,10 +71,10 @@ impl Sender {
     }
 
     /// A client's write request, asking for `asked`, for a file of `len` bytes. Its `tsize`, if asked, becomes `len`.
-    pub fn put(asked: &Options, patience: Patience, len: u64) -> Self {
+    pub fn put(asked: &Options, retry: RetryPolicy, len: u64) -> Self {
         let asked = Options { transfer_size: asked.transfer_size.map(|_| len), ..asked.within_window() };
         let phase = Phase::Opening { say: Opening::Request(asked), said: false };
-        Self::new(&Terms::plain(patience), len, phase, true)
+        Self::new(&Terms::plain(retry), len, phase, true)
     }
 
     fn new(terms: &Terms, len: u64, phase: Phase, proven: bool) -> Self {
@@ -83,7 +83,7 @@ impl Sender {
             acked: 0,
             next: 1,
             high: 0,
-            retry: Retry::new(terms.patience),
+            retry: Retry::new(terms.retry),
             block_size: terms.block_size,
             window_size: terms.window_size,
             went_back: false,
@@ -105,11 +105,11 @@ impl Sender {
             (Packet::Error { code, .. }, _) => self.phase = Phase::Over(Outcome::PeerError(*code)),
             (Packet::Ack { block: 0 }, Phase::Opening { said: true, .. }) => self.begin(now),
             (Packet::OptionAck(answer), Phase::Opening { say: Opening::Request(asked), said: true }) => {
-                match Terms::agreed(&asked, answer, self.retry.patience()) {
+                match Terms::agreed(&asked, answer, self.retry.policy()) {
                     Some(terms) => {
                         self.block_size = terms.block_size;
                         self.window_size = terms.window_size;
-                        self.retry = Retry::new(terms.patience);
+                        self.retry = Retry::new(terms.retry);
                         self.begin(now);
                     }
                     None => self.abort(ErrorCode::OPTIONS_REFUSED),

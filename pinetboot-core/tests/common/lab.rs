@@ -19,8 +19,8 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use pinetboot_core::event::{PeerError, Refused, Rejected, Repeated, Requested, Started};
-use pinetboot_core::tftp::{Limits, Patience};
-use pinetboot_core::{Client, Datagram, Event, Instant, Net, Observer, Report, Server, block_on};
+use pinetboot_core::tftp::{Client, Limits, Report, RetryPolicy, Server};
+use pinetboot_core::{Datagram, Event, Instant, Net, Observer, block_on};
 
 use super::memory::Memory;
 use super::script::{Line, compare, lines, show_outcome};
@@ -79,11 +79,11 @@ impl Lab {
 
 /// Plays a script to a client at port 5000, whose server is `S:69`.
 #[track_caller]
-pub(crate) fn play_client<T>(script: &str, run: impl AsyncFnOnce(&mut Client<'_, Scripted>) -> T) -> T {
+pub(crate) fn play_client<T>(script: &str, run: impl AsyncFnOnce(&mut Client<&mut Scripted>) -> T) -> T {
     let expected = lines(script);
     let mut net = Scripted::new(&expected, Vec::new(), Rc::default());
     let server = address("S:69");
-    let mut client = Client { net: &mut net, local: 5000, server, patience: Patience::default() };
+    let mut client = Client::new(&mut net, 5000, server);
     let result = block_on(run(&mut client));
     compare(&expected, &net.take_log());
     result

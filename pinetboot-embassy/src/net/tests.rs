@@ -23,8 +23,8 @@ fn conforms() {
     let (tested, mut tested_runner) = embassy_net::new(cable.end(0), config(0), first, 1);
     let (other, mut other_runner) = embassy_net::new(cable.end(1), config(1), second, 2);
 
-    let (mut memory, mut metadata, heart) = (Memory::new(), Metadata::new(), Heart::new());
-    let mut pool = Pool::<4>::new(tested, &mut memory, &mut metadata, &[PORTS[0]], &heart);
+    let (mut memory, mut metadata, liveness) = (Memory::new(), Metadata::new(), Liveness::new());
+    let mut pool = Pool::<4>::new(tested, &mut memory, &mut metadata, &[PORTS[0]], &liveness);
     let (mut rx, mut tx) = ([0; 3 * MAX], [0; 3 * MAX]);
     let (mut rx_meta, mut tx_meta) = ([PacketMetadata::EMPTY; 8], [PacketMetadata::EMPTY; 8]);
     let mut socket = UdpSocket::new(other, &mut rx_meta, &mut rx, &mut tx_meta, &mut tx);
@@ -49,7 +49,7 @@ impl Net for Other<'_> {
     type Local = ();
 
     fn now(&self) -> Instant {
-        heart::now()
+        liveness::now()
     }
 
     async fn recv(&mut self, deadline: Instant) -> Result<Option<Datagram<'_, ()>>, Infallible> {
@@ -59,7 +59,7 @@ impl Net for Other<'_> {
         let (len, from) = received.unwrap();
         let IpAddress::Ipv4(ip) = from.endpoint.addr;
         let peer = SocketAddrV4::new(ip, from.endpoint.port);
-        Ok(Some(Datagram { at: heart::now(), local: (), listening: true, peer, bytes: &rx[..len] }))
+        Ok(Some(Datagram { at: liveness::now(), local: (), listening: true, peer, bytes: &rx[..len] }))
     }
 
     fn buffer(&mut self) -> &mut [u8] {

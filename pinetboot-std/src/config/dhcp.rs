@@ -1,4 +1,4 @@
-//! What DHCP goes by.
+//! Settings and configuration of DHCP.
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -11,73 +11,73 @@ use serde::{Deserialize, Serialize};
 use super::Settings;
 use crate::exit::{Exit, Failed};
 
-/// What `serve` does about DHCP, as typed.
+/// The DHCP service of `serve`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DhcpMode {
-    /// Nothing: the network's DHCP server, or the Pi's own settings, name this server
+    /// No DHCP: the network's DHCP server, or the Pi's bootloader configuration, names this server
     #[default]
     Off,
-    /// Tells Pis their boot server, beside the DHCP server that gives them their addresses
+    /// Name the boot server only, beside the DHCP server that leases the addresses
     Proxy,
-    /// Gives addresses too, on a network of its own
+    /// Lease addresses too, on a network without another DHCP server
     Lease,
 }
 
-/// Whom DHCP answers, as typed.
+/// The clients that DHCP answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DhcpClients {
-    /// Raspberry Pis
+    /// Raspberry Pis only
     #[default]
     Pi,
-    /// Everyone who boots by PXE
+    /// All PXE clients
     Pxe,
-    /// Everyone
+    /// All DHCP clients
     All,
 }
 
-/// What DHCP goes by.
+/// Configuration of DHCP.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DhcpConfig {
-    /// Beside another server, or alone.
+    /// Proxy beside another DHCP server, or lease server.
     pub role: Role,
-    /// Who is answered.
+    /// The clients that are answered.
     pub clients: Clients,
-    /// How long every answer is held back.
+    /// Delay of every answer, 0 to 10 s.
     pub delay: Duration,
-    /// Where clients fetch files; the interface's own address unless given.
+    /// The boot server to name; `None`: the interface's own address.
     pub boot_server: Option<Ipv4Addr>,
-    /// What clients boot that do not know it themselves, as Pis do.
+    /// The boot file to name to PXE clients; Pis ignore it.
     pub boot_file: Option<String>,
-    /// Whether to serve where another server is.
+    /// Whether to lease addresses although another server does.
     pub force: bool,
 }
 
-/// Beside another DHCP server, or alone.
+/// The role of the DHCP server.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Role {
-    /// Tells Pis their boot server, and leaves addresses to another.
+    /// Names the boot server; another DHCP server leases the addresses.
     Proxy,
-    /// Gives addresses.
+    /// Leases addresses.
     Lease {
-        /// From which to which; the upper half of the network unless given.
+        /// First and last address; `None`: the upper half of the network.
         range: Option<(Ipv4Addr, Ipv4Addr)>,
-        /// Where leases are kept over a restart.
+        /// The lease file.
         file: Option<PathBuf>,
-        /// The way to other networks.
+        /// The router to name (option 3).
         router: Option<Ipv4Addr>,
-        /// A name server.
+        /// The DNS server to name (option 6).
         dns: Option<Ipv4Addr>,
     },
 }
 
 impl DhcpConfig {
-    /// What the settings say about DHCP; `None` if it is off.
+    /// The DHCP configuration of these settings; `None` if DHCP is off.
     ///
     /// # Errors
     ///
-    /// If a setting makes no sense, or none without another.
+    /// If a setting is invalid, or requires another one.
     pub(super) fn of(settings: &Settings) -> Result<Option<Self>, Failed> {
         let usage = |message: &str| Err(Failed::new(Exit::Usage, message));
         let only_lease = [
@@ -90,7 +90,7 @@ impl DhcpConfig {
         if mode != DhcpMode::Lease
             && let Some((name, _)) = only_lease.iter().find(|(_, given)| *given)
         {
-            return usage(&format!("{name} is about addresses, which only --dhcp lease gives"));
+            return usage(&format!("{name} requires --dhcp lease, the mode that leases addresses"));
         }
         let role = match mode {
             DhcpMode::Off => return Ok(None),
@@ -112,7 +112,7 @@ impl DhcpConfig {
             delay: Duration::from_secs(settings.dhcp_delay.unwrap_or(0).into()),
             boot_server: settings.boot_server,
             boot_file: match &settings.boot_file {
-                Some(name) if name.len() > 127 => return usage("boot-file may have 127 bytes at the most"),
+                Some(name) if name.len() > 127 => return usage("boot-file must not exceed 127 bytes"),
                 name => name.clone(),
             },
             force: settings.force.unwrap_or(false),
@@ -125,7 +125,7 @@ fn range(text: &str) -> Result<(Ipv4Addr, Ipv4Addr), Failed> {
     let parsed = text
         .split_once('-')
         .and_then(|(first, last)| Some((first.trim().parse().ok()?, last.trim().parse().ok()?)));
-    let wrong = || format!("lease-range: {text} is not two addresses, as in 10.77.0.100-10.77.0.199");
+    let wrong = || format!("lease-range: {text} is not a range of addresses, like 10.77.0.100-10.77.0.199");
     parsed.ok_or_else(|| Failed::new(Exit::Usage, wrong()))
 }
 

@@ -1,4 +1,4 @@
-//! What the NFS root goes by.
+//! Settings and configuration of the NFS root.
 
 use std::path::PathBuf;
 
@@ -8,55 +8,55 @@ use serde::{Deserialize, Serialize};
 use super::Settings;
 use crate::exit::{Exit, Failed};
 
-/// How Pis share a root file system, as typed.
+/// The way in which Pis share a root file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum NfsMode {
-    /// Each Pi has the tree with changes of its own: nothing that one writes is seen by another, nor in the tree
+    /// Each Pi has its own copy-on-write layer on the tree; the tree itself does not change
     #[default]
     Overlay,
-    /// All read the same tree, and keep what they write in their memory (overlayroot)
+    /// All Pis read the same tree, and write to their memory (overlayroot)
     SharedRo,
-    /// One Pi has the tree itself, and writes to it
+    /// One Pi has the tree read-write
     Rw,
     /// No NFS: boot files only
     Off,
 }
 
-/// Which root file system is served, and how.
+/// Configuration of the NFS root.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RootConfig {
-    /// The tree; the imported image's unless named.
+    /// The root file system; `None`: the roots of the imported images.
     pub nfs: Option<PathBuf>,
-    /// How it is shared.
+    /// The way in which Pis share it.
     pub mode: NfsMode,
-    /// Where each Pi's own files are kept, if that was said.
+    /// The state directory; `None`: the default.
     pub state: Option<PathBuf>,
-    /// The port of NFS and MOUNT.
+    /// The TCP port of NFS and MOUNT.
     pub nfs_port: u16,
     /// Whether clients may use source ports above 1023.
     pub nfs_insecure: bool,
-    /// Whether NFS is there by UDP, too.
+    /// Whether NFS is served by UDP too.
     pub nfs_udp: bool,
-    /// The port of the port mapper; `None`: the only one where Pis look for it, shared with the system's if need be.
+    /// The port of the portmapper; `None`: port 111, or the system's portmapper if that holds the port.
     pub portmap_port: Option<u16>,
-    /// Whether boot files are made to fit a root by NFS.
+    /// Whether cmdline.txt and config.txt are rewritten for the NFS root.
     pub rewrite: bool,
 }
 
 impl RootConfig {
-    /// What the settings say about the root.
+    /// The NFS configuration of these settings.
     ///
     /// # Errors
     ///
-    /// If one makes no sense without another.
+    /// If settings contradict each other.
     pub(super) fn of(settings: &Settings) -> Result<Self, Failed> {
         let mode = settings.nfs_mode.unwrap_or_default();
         if mode == NfsMode::Off
             && let Some(nfs) = &settings.nfs
         {
             let message =
-                format!("--nfs {} names a root to serve, and --nfs-mode off says not to", nfs.display());
+                format!("--nfs {} and --nfs-mode off contradict each other: remove one", nfs.display());
             return Err(Failed::new(Exit::Usage, message));
         }
         Ok(Self {
@@ -72,5 +72,5 @@ impl RootConfig {
     }
 }
 
-/// Where everyone looks for NFS.
+/// The registered port of NFS (RFC 1813, section 2.1).
 const NFS_PORT: u16 = 2049;

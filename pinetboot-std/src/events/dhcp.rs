@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use pinetboot_core::dhcp::{HardwareAddress, MessageType, Silence};
+use pinetboot_core::dhcp::{HardwareAddress, MessageType, NoReply};
 use pinetboot_core::pi::PiIdentity;
 
 /// What happened in DHCP.
@@ -49,7 +49,7 @@ pub enum Dhcp {
         /// The client.
         hardware: HardwareAddress,
         /// Why.
-        why: Silence,
+        why: NoReply,
     },
     /// A datagram at a DHCP port was no DHCP message.
     Malformed {

@@ -8,6 +8,13 @@ pub enum Server {
         /// What is served.
         serving: String,
     },
+    /// The configuration file has the old name of a setting.
+    SettingRenamed {
+        /// The old name.
+        old: &'static str,
+        /// The new name.
+        new: &'static str,
+    },
     /// DHCP is off.
     DhcpOff,
     /// The tree has no config.txt.

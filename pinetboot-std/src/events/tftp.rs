@@ -2,8 +2,7 @@
 
 use std::net::SocketAddrV4;
 
-use pinetboot_core::Direction;
-use pinetboot_core::tftp::{ErrorCode, Options, Outcome, Terms};
+use pinetboot_core::tftp::{Direction, ErrorCode, Options, Outcome, Terms};
 
 use super::Mac;
 

@@ -3,16 +3,17 @@
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 
+use pinetboot_image::ext4::Timestamp;
+use pinetboot_image::fat::Visit;
+
 use super::error::ImportError;
-use super::ext4::Time;
-use super::fat::Visit;
+use super::root_writer::{self, Attributes, RootWriter};
 use super::stop::Stop;
-use super::tree::{self, Attributes, Tree};
 
 /// Copies what it visits.
 pub struct BootCopy<'a> {
     /// The tree.
-    pub to: &'a Tree,
+    pub to: &'a RootWriter,
     /// Where in it: a path from its root.
     pub place: &'a str,
     /// Who owns the files; `None`: whoever writes them.
@@ -55,14 +56,14 @@ impl Visit for BootCopy<'_> {
 
     fn directory(&mut self, path: &[String]) -> Result<(), ImportError> {
         self.make(path, |parent, name| {
-            tree::make_directory(parent, name.as_bytes())?;
+            root_writer::make_directory(parent, name.as_bytes())?;
             let place = rustix::fs::openat(
                 parent,
                 name,
                 rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::CLOEXEC,
                 rustix::fs::Mode::empty(),
             )?;
-            tree::finish(
+            root_writer::finish(
                 place.as_fd(),
                 &Attributes { permissions: 0o755, owner: self.owner, modified: None, xattrs: &[] },
             )
@@ -77,7 +78,7 @@ impl Visit for BootCopy<'_> {
         content: &mut dyn Read,
     ) -> Result<(), ImportError> {
         self.make(path, |parent, name| {
-            let mut file = tree::make_file(parent, name.as_bytes())?;
+            let mut file = root_writer::make_file(parent, name.as_bytes())?;
             let copied = io::copy(&mut content.take(len), &mut file)?;
             if copied != len {
                 return Err(io::Error::other(format!(
@@ -85,8 +86,8 @@ impl Visit for BootCopy<'_> {
                 )));
             }
             file.flush()?;
-            let modified = modified.map(|seconds| Time { seconds, nanoseconds: 0 });
-            tree::finish(
+            let modified = modified.map(|seconds| Timestamp { seconds, nanoseconds: 0 });
+            root_writer::finish(
                 file.as_fd(),
                 &Attributes { permissions: 0o755, owner: self.owner, modified, xattrs: &[] },
             )

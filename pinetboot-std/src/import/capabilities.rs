@@ -1,10 +1,8 @@
 //! File capabilities in words, as `getcap` has them (capabilities(7), "File capabilities").
 
-use super::source::u32_at;
-
 /// What the attribute `security.capability` says.
 pub(super) fn text(value: &[u8]) -> String {
-    let word = |at| u32_at(value, at).unwrap_or_default();
+    let word = |at| value.get(at..).and_then(<[u8]>::first_chunk).map_or(0, |word| u32::from_le_bytes(*word));
     let wide = |at| u64::from(word(at)) | u64::from(word(at + 8)) << 32;
     let (permitted, inheritable) = (wide(4), wide(8));
     let effective = word(0) & 1 != 0;

@@ -25,7 +25,7 @@ pub(crate) use release::kernel_mounts_root;
 pub use release::{Release, System};
 pub use view::View;
 
-use super::source::ImageError;
+use pinetboot_image::ImageError;
 
 /// What a step knows.
 #[derive(Clone, Copy)]

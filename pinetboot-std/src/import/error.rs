@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 
-use super::source::ImageError;
+use pinetboot_image::ImageError;
 
 /// Why an import failed, and where.
 #[derive(Debug)]

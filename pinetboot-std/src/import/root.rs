@@ -6,19 +6,18 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use indicatif::ProgressBar;
+use pinetboot_image::ext4::{BlockBudget, DirectoryEntry, Ext4, FileKind, Inode, Xattr};
+use pinetboot_image::{ImageError, ReadAt, write_sparse};
 
 use super::capabilities;
 use super::error::ImportError;
-use super::ext4::{Budget, Entry, Ext4, Inode, Kind, Xattr};
-use super::image::write_sparse;
-use super::source::{ImageError, ReadAt};
+use super::root_writer::{self, Attributes, RootWriter};
 use super::stop::Stop;
-use super::tree::{self, Attributes, Tree};
 
 /// Copies a root file system.
 pub struct RootCopy<'a, R> {
     from: &'a Ext4<R>,
-    to: &'a Tree,
+    to: &'a RootWriter,
     /// The directory whose content is left out: the boot partition's covers it.
     without: &'a [u8],
     stop: &'a Stop,
@@ -30,12 +29,12 @@ pub struct RootCopy<'a, R> {
     /// Files with other names: the directory and name that they have already.
     linked: HashMap<u32, (usize, Vec<u8>)>,
     buffer: Vec<u8>,
-    report: Report,
+    report: CopyReport,
 }
 
 /// What there was.
 #[derive(Debug, Default)]
-pub struct Report {
+pub struct CopyReport {
     /// Names, of whatever kind.
     pub entries: u64,
     /// Files with capabilities, and which.
@@ -52,7 +51,7 @@ impl<'a, R: ReadAt> RootCopy<'a, R> {
     /// Prepares to copy `from` into `to`, which is empty.
     pub fn new(
         from: &'a Ext4<R>,
-        to: &'a Tree,
+        to: &'a RootWriter,
         without: &'a str,
         stop: &'a Stop,
         bar: &'a ProgressBar,
@@ -67,7 +66,7 @@ impl<'a, R: ReadAt> RootCopy<'a, R> {
             seen: HashSet::new(),
             linked: HashMap::new(),
             buffer: vec![0; 1 << 20],
-            report: Report::default(),
+            report: CopyReport::default(),
         }
     }
 
@@ -76,10 +75,10 @@ impl<'a, R: ReadAt> RootCopy<'a, R> {
     /// # Errors
     ///
     /// If it cannot be read or written, with the path.
-    pub fn run(mut self) -> Result<Report, ImportError> {
+    pub fn run(mut self) -> Result<CopyReport, ImportError> {
         let mut budget = self.from.budget();
         let root = self.from.inode(Ext4::<R>::ROOT).map_err(|error| ImportError::image(b"", error))?;
-        if root.kind != Kind::Directory {
+        if root.kind != FileKind::Directory {
             return Err(ImportError::image(b"", ImageError::Corrupt("its ext4 has no root directory")));
         }
         self.add_directory(Directory { parent: 0, name: Vec::new(), inode: root })?;
@@ -109,8 +108,8 @@ impl<'a, R: ReadAt> RootCopy<'a, R> {
         &mut self,
         parent: usize,
         place: &OwnedFd,
-        entry: Entry<'_>,
-        budget: &mut Budget,
+        entry: DirectoryEntry<'_>,
+        budget: &mut BlockBudget,
     ) -> Result<(), Interrupted> {
         self.stop.check().map_err(ImageError::Io)?;
         self.copy_entry(parent, place, entry, budget).map_err(|error| {
@@ -126,32 +125,33 @@ impl<'a, R: ReadAt> RootCopy<'a, R> {
         &mut self,
         parent: usize,
         place: &OwnedFd,
-        entry: Entry<'_>,
-        budget: &mut Budget,
+        entry: DirectoryEntry<'_>,
+        budget: &mut BlockBudget,
     ) -> Result<(), Failure> {
         self.report.entries += 1;
-        let Entry { name, inode: number } = entry;
+        let DirectoryEntry { name, inode: number } = entry;
         if let Some((directory, first)) = self.linked.get(&number) {
             let path = self.path(*directory, first).map_err(|_| Failure::Read(TOO_DEEP))?;
             return self.to.link(&path, place, name).map_err(Failure::Write);
         }
         let inode = self.from.inode(number)?;
-        if inode.kind == Kind::Directory {
-            tree::make_directory(place, name).map_err(Failure::Write)?;
+        if inode.kind == FileKind::Directory {
+            root_writer::make_directory(place, name).map_err(Failure::Write)?;
             let directory = Directory { parent, name: name.to_vec(), inode };
             return self.add_directory(directory).map_err(|_| Failure::Read(ENDLESS));
         }
         let xattrs = self.from.xattrs(&inode)?;
         let attributes = attributes(&inode, &xattrs);
-        if inode.kind == Kind::File {
+        if inode.kind == FileKind::Regular {
             self.report_capabilities(parent, name, &xattrs);
-            let mut file = tree::make_file(place, name).map_err(Failure::Write)?;
+            let mut file = root_writer::make_file(place, name).map_err(Failure::Write)?;
             self.copy_content(&inode, &mut file, budget)?;
-            tree::finish(file.as_fd(), &attributes).map_err(Failure::Write)?;
+            root_writer::finish(file.as_fd(), &attributes).map_err(Failure::Write)?;
         } else {
             let target =
-                if inode.kind == Kind::Symlink { self.from.target(&inode, budget)? } else { Vec::new() };
-            tree::make_special(place, name, inode.kind, &target, &attributes).map_err(Failure::Write)?;
+                if inode.kind == FileKind::Symlink { self.from.target(&inode, budget)? } else { Vec::new() };
+            root_writer::make_special(place, name, inode.kind, &target, &attributes)
+                .map_err(Failure::Write)?;
         }
         if inode.links > 1 {
             self.linked.insert(number, (parent, name.to_vec()));
@@ -159,7 +159,12 @@ impl<'a, R: ReadAt> RootCopy<'a, R> {
         Ok(())
     }
 
-    fn copy_content(&mut self, inode: &Inode, file: &mut File, budget: &mut Budget) -> Result<(), Failure> {
+    fn copy_content(
+        &mut self,
+        inode: &Inode,
+        file: &mut File,
+        budget: &mut BlockBudget,
+    ) -> Result<(), Failure> {
         let block_size = self.from.block_size();
         for run in self.from.runs(inode, budget)? {
             let start = run.logical * block_size;
@@ -195,7 +200,7 @@ impl<'a, R: ReadAt> RootCopy<'a, R> {
         let xattrs = self.from.xattrs(&directory.inode).map_err(|error| ImportError::image(&path, error))?;
         let place = self.to.directory(&path);
         place
-            .and_then(|place| tree::finish(place.as_fd(), &attributes(&directory.inode, &xattrs)))
+            .and_then(|place| root_writer::finish(place.as_fd(), &attributes(&directory.inode, &xattrs)))
             .map_err(|error| ImportError::write(&path, error))
     }
 

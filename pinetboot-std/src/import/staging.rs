@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, RenameFlags, flock};
 
 use super::request::Request;
-use super::tree;
+use super::root_writer;
 use crate::exit::{Exit, Failed};
 use crate::images::{FACTS, IMAGES, ImageFacts, Images, ROOT};
 
@@ -112,7 +112,7 @@ impl Drop for Staging {
 
 /// Says what is missing before anything is written.
 fn may_write_roots(directory: &Path) -> Result<(), Failed> {
-    tree::probe(directory).map_err(|error| {
+    root_writer::probe(directory).map_err(|error| {
         let place = directory.display();
         Failed::new(
             Exit::Failure,

@@ -16,7 +16,7 @@ pub(super) fn log(client: &Client<'_>, fact: &Boot) {
                 mac = %hardware,
                 serial,
                 boot = number,
-                "{client} asks by DHCP whom to boot from: {identity}, {hardware}, boot {number}"
+                "{client} begins boot {number} with a DHCP DISCOVER: {identity}, {hardware}"
             );
         }
         Boot::Began { number, by: Cause::Request } => {
@@ -27,7 +27,7 @@ pub(super) fn log(client: &Client<'_>, fact: &Boot) {
         }
         Boot::KernelSent { number, files, bytes, seconds, since_dhcp, missing, resent } => {
             let dhcp =
-                since_dhcp.map_or(String::new(), |since| format!(", {since:.1} s after it asked by DHCP"));
+                since_dhcp.map_or(String::new(), |since| format!(", {since:.1} s after the DHCP DISCOVER"));
             info!(
                 %client,
                 boot = number,
@@ -37,8 +37,8 @@ pub(super) fn log(client: &Client<'_>, fact: &Boot) {
                 booting = since_dhcp,
                 missing,
                 resent,
-                "{client} has its kernel: files: {files}, {} in {seconds:.1} s{dhcp}; not there: {missing}; packets sent \
-                 again: {resent}",
+                "{client} has its kernel: files: {files}, {} in {seconds:.1} s{dhcp}; missing files: {missing}; resent packets: \
+                 {resent}",
                 DecimalBytes(*bytes),
             );
         }
@@ -46,7 +46,7 @@ pub(super) fn log(client: &Client<'_>, fact: &Boot) {
             info!(
                 %client,
                 seconds,
-                "{client} runs its kernel: asks by DHCP again, {seconds:.1} s after the kernel was sent"
+                "{client} runs its kernel: DHCP request {seconds:.1} s after the kernel was sent"
             );
         }
         Boot::Stopped { stage, files, seconds } => {
@@ -55,29 +55,29 @@ pub(super) fn log(client: &Client<'_>, fact: &Boot) {
                 %client,
                 %stage,
                 seconds,
-                "{client} has no {stage}: it asked for {names}, which the tree does not have, and for nothing more in \
+                "{client} stopped at stage {stage}: the tree has none of {names}, and the client requested no other file for \
                  {seconds:.0} s. Copy one of these files into the tree"
             );
         }
         Boot::SameSerial { serial, owner, other, apart } => warn!(
             %client,
-            "two boards have the serial number {serial}: {} and {}. The latter is called {apart} here and has a root of its own",
+            "two boards have the serial number {serial}: {} and {}. The second board is named {apart} and gets a separate root",
             HardwareAddress::ethernet(*owner),
             HardwareAddress::ethernet(*other)
         ),
         Boot::Rendered { file, changes, unknown, .. } => {
             for value in unknown {
-                warn!(%client, file, "{{{value}}} in {file} is not known for {client}, and left empty");
+                warn!(%client, file, "{{{value}}} in {file} has no value for {client}, and is left empty");
             }
             match changes {
-                Some(changes) => info!(%client, file, changes, "{client} gets {file} with {changes}"),
-                None => debug!(%client, file, "{client} gets {file} filled in"),
+                Some(changes) => info!(%client, file, changes, "{client} gets {file} rewritten: {changes}"),
+                None => debug!(%client, file, "{client} gets {file} with its values filled in"),
             }
         }
         Boot::NotRendered { file, limit } => {
             warn!(%client, file, "{file} is longer than {limit} bytes: {client} gets the file unchanged");
         }
-        Boot::NothingToServe { why } => warn!(%client, "nothing to serve to {client}: {why}"),
+        Boot::NothingToServe { why } => warn!(%client, "{client} gets no boot files: {why}"),
         Boot::NoRoot { why } => warn!(%client, "{client} gets no root: {why}"),
     }
 }

@@ -1,12 +1,12 @@
-//! Lines about DHCP: one when a Pi has its address, warnings for what keeps Pis from getting one.
+//! Lines about DHCP: one for each leased address, and warnings for what keeps Pis from getting one.
 
-use pinetboot_core::dhcp::Silence;
+use pinetboot_core::dhcp::NoReply;
 use tracing::{debug, error, info, warn};
 
 use crate::events::{Dhcp, Event};
 
 pub(super) fn log(event: &Event, fact: &Dhcp) {
-    // A client of which nothing else is known goes by its hardware address.
+    // An unknown client is named by its hardware address alone.
     let named = |hardware: &dyn std::fmt::Display| match &event.pi {
         Some(pi) => format!("{pi} ({hardware})"),
         None => hardware.to_string(),
@@ -18,30 +18,30 @@ pub(super) fn log(event: &Event, fact: &Dhcp) {
             info!(mac = %hardware, %address, "{client} has the address {address}");
         }
         Dhcp::TookOther { hardware, address } => {
-            debug!(mac = %hardware, %address, "{} takes {address} from another server", named(hardware));
+            debug!(mac = %hardware, %address, "{} takes {address} from another DHCP server", named(hardware));
         }
         Dhcp::Answered { hardware, kind, address, to } => {
             debug!(mac = %hardware, "{}: {kind} {address} to {to}", named(hardware));
         }
-        Dhcp::Unanswered { hardware, why: Silence::Exhausted } if !event.again => warn!(
+        Dhcp::Unanswered { hardware, why: NoReply::Exhausted } if !event.again => warn!(
             mac = %hardware,
-            "all addresses are taken, so {} gets none: give a larger --lease-range, or wait until leases are over",
+            "{} gets no address: all addresses of the lease range are in use. Enlarge --lease-range, or wait until leases expire",
             named(hardware)
         ),
-        Dhcp::Unanswered { hardware, why: Silence::Declined(address) } => warn!(
+        Dhcp::Unanswered { hardware, why: NoReply::Declined(address) } => warn!(
             mac = %hardware,
             %address,
-            "{} found {address} in use by another host: look for a host with that fixed address",
+            "{} declined {address}: another host uses it. Look for a host with that fixed address",
             named(hardware)
         ),
         Dhcp::Unanswered { hardware, why } => {
-            debug!(mac = %hardware, "no answer to {}: {why}", named(hardware));
+            debug!(mac = %hardware, "{} gets no DHCP answer: {why}", named(hardware));
         }
         Dhcp::Malformed { peer, why } => debug!("{peer}: {why}"),
         Dhcp::LeasesRestored { path, restored, lost } => {
             info!("leases restored from {path}: {restored}");
             if *lost > 0 {
-                warn!("leases in {path} that are unreadable or do not fit this network: {lost}");
+                warn!("leases dropped from {path}, unreadable or outside this network: {lost}");
             }
         }
         Dhcp::LeasesWritten { path, leases } => debug!("leases written to {path}: {leases}"),
@@ -49,16 +49,16 @@ pub(super) fn log(event: &Event, fact: &Dhcp) {
             warn!("cannot {operation} the lease file {path}: {error}");
         }
         Dhcp::OtherServer { interface, server } => {
-            warn!("{server} answers DHCP on {interface} too; going on, as --force says");
+            warn!("DHCP server {server} answers on {interface} too. --force keeps this server running");
         }
         Dhcp::NoServer { interface } => warn!(
-            "no DHCP server answers on {interface}: a proxy alone boots no Pi, since no server gives it an address. On a \
-             network without a router, use --dhcp lease"
+            "no DHCP server answers on {interface}: a proxy alone boots no Pi, since a proxy leases no addresses. On a \
+             network without a DHCP server, use --dhcp lease"
         ),
         Dhcp::CannotLook { interface, error } => warn!(
-            "cannot see whether there is another DHCP server on {interface}: {error} (it takes CAP_NET_RAW)"
+            "cannot look for other DHCP servers on {interface}: {error}. The search requires the capability CAP_NET_RAW"
         ),
         Dhcp::Ended { error: None } => info!("DHCP stopped"),
-        Dhcp::Ended { error: Some(error) } => error!("DHCP ended, the network failed: {error}"),
+        Dhcp::Ended { error: Some(error) } => error!("DHCP stopped, the network failed: {error}"),
     }
 }

@@ -11,9 +11,9 @@ pub(super) fn log(event: &Event, client: &Client<'_>, fact: &Nfs) {
         Nfs::Disconnected { peer, why, for_memory: true } => {
             warn!(%client, "closing the NFS connection of {peer}: {why}");
         }
-        Nfs::Disconnected { peer, why, .. } => debug!(%client, "the NFS connection of {peer} is gone: {why}"),
+        Nfs::Disconnected { peer, why, .. } => debug!(%client, "the NFS connection of {peer} ended: {why}"),
         Nfs::Unmounted { path: Some(path) } => debug!(%client, path, "{client} unmounts {path}"),
-        Nfs::Unmounted { path: None } => debug!(%client, "{client} unmounts all"),
+        Nfs::Unmounted { path: None } => debug!(%client, "{client} unmounts all exports"),
         Nfs::CallRefused { peer, program, version, procedure, why, remedy } => {
             match remedy.filter(|_| !event.again) {
                 None => {
@@ -23,13 +23,15 @@ pub(super) fn log(event: &Event, client: &Client<'_>, fact: &Nfs) {
                     );
                 }
                 Some(remedy) => {
-                    warn!(%client, program, version, procedure, "{client} is refused: {why}. {remedy}")
+                    warn!(%client, program, version, procedure, "the NFS call of {client} is refused: {why}. {remedy}")
                 }
             }
         }
-        Nfs::HandleRefused { peer, why } if event.again => debug!(%client, "{peer} uses a handle: {why}"),
+        Nfs::HandleRefused { peer, why } if event.again => {
+            debug!(%client, "{peer} uses a refused file handle: {why}")
+        }
         Nfs::HandleRefused { why, .. } => {
-            warn!(%client, "{client} uses a file handle that is refused: {why}")
+            warn!(%client, "{client} uses a refused file handle: {why}")
         }
         Nfs::FirstRead => debug!(%client, "{client} reads from its root"),
         Nfs::Trouble { what } => warn!("NFS: {what}"),

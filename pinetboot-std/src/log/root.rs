@@ -10,39 +10,39 @@ pub(super) fn log(event: &Event, client: &Client<'_>, fact: &Root) {
     match fact {
         Root::Remembered { .. } | Root::Active { .. } => {}
         Root::LayerMade { image, host_name, .. } => {
-            info!(pi, name = host_name, image, "{pi} has a root of its own on {image}, as {host_name}");
+            info!(pi, name = host_name, image, "{pi} gets a new layer on {image}, host name {host_name}");
         }
         Root::LayerReset { image, .. } => {
-            info!(pi, image, "{pi}'s layer on {image} is gone, as was asked for");
+            info!(pi, image, "{pi}'s layer on {image} is reset, as 'pinetboot roots reset' requested");
         }
         Root::LayerFailed { image, operation, error, .. } => {
             error!(pi, image, "cannot {operation} the layer of {pi} on {image}: {error}");
         }
         Root::BaseChanged { root, .. } => warn!(
             pi,
-            "{root} was changed after {pi} began its layer on it: what the Pi sees of the changed files is not certain. Import \
-             changes as a new image, or 'pinetboot roots reset {pi}'"
+            "base image {root} was changed after {pi} got its layer: what the Pi sees of the changed files is undefined. Import \
+             changes as a new image, or run 'pinetboot roots reset {pi}'"
         ),
         Root::Mounted { path, .. } => info!(%client, pi, path, "{client} mounts its root"),
         Root::MountRefused { path, why, failed: true, .. } => {
-            error!(%client, path, "{client} does not get {path}: {why}");
+            error!(%client, path, "cannot serve {path} to {client}: {why}");
         }
         Root::MountRefused { path, why, .. } if !event.again => {
-            warn!(%client, path, "{client} does not get {path}: {why}");
+            warn!(%client, path, "{client} may not mount {path}: {why}");
         }
-        Root::MountRefused { path, why, .. } => debug!(%client, path, "{client} does not get {path}: {why}"),
+        Root::MountRefused { path, why, .. } => debug!(%client, path, "{client} may not mount {path}: {why}"),
         Root::CallRefused { name, why, in_doubt: false, .. } if !event.again => {
             warn!(%client, pi = name, "{client} may not use the root of {name}: {why}");
         }
         Root::CallRefused { name, why, in_doubt: true, .. } if !event.again => {
-            warn!(%client, pi = name, "{client} has to wait for the root of {name}: {why}");
+            warn!(%client, pi = name, "{client} waits for the root of {name}: {why}");
         }
         Root::CallRefused { name, why, .. } => {
             debug!(%client, pi = name, "{client} may not use the root of {name}: {why}");
         }
         Root::Moved { from, .. } => {
-            info!(%client, pi, "{client} goes on with its root, which it had at {from}")
+            info!(%client, pi, "{client} continues with its root; its address was {from} before")
         }
-        Root::Resumed { .. } => info!(pi, "{pi} goes on with its root"),
+        Root::Resumed { .. } => info!(pi, "{pi} continues with its root after the restart of the server"),
     }
 }

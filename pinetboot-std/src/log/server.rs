@@ -1,4 +1,4 @@
-//! Lines about the program: how it starts and ends, and what the operator should know of the configuration.
+//! Lines about the program: start, stop and reload, and remarks on the configuration.
 
 use tracing::{debug, error, info, warn};
 
@@ -6,49 +6,59 @@ use crate::events::{Server, Transfers};
 
 pub(super) fn log(fact: &Server) {
     match fact {
-        // Standard output has the same, for scripts that wait.
+        // Standard output has the same line, for scripts that wait.
         Server::Ready { serving } => debug!("ready, serving {serving}"),
+        Server::SettingRenamed { old, new } => {
+            warn!(old, new, "the setting {old} is now named {new}: rename it in the configuration file");
+        }
         Server::DhcpOff => info!(
-            "DHCP is off: a Pi finds this server only if the network's DHCP server names it in option 66, or its own \
-             bootloader does in TFTP_IP ('pinetboot router-config' shows how)"
+            "DHCP is off: a Pi finds this server only if the network's DHCP server names this server in option 66, or the Pi's \
+             bootloader configuration in TFTP_IP. 'pinetboot router-config' prints both"
         ),
         Server::NoConfig { tree } => {
             warn!(
-                "there is no config.txt in {tree} nor in a directory of it: a Pi 5 will not boot from here"
+                "no config.txt in {tree} nor in its directories: a Pi 5 does not boot without one. Copy the files of the Pi's boot \
+                 partition there"
             );
         }
-        Server::NoRoots => info!("the images have boot files only: no root is served by NFS"),
+        Server::NoRoots => info!("the images hold boot files only: NFS serves no root"),
         Server::NoOverlayRoot { root } => warn!(
-            "{root} has no overlayroot: Pis will have it read-only, with no place to write to. Install the package \
-             overlayroot there, or use --nfs-mode overlay"
+            "{root} has no overlayroot: Pis mount the root read-only and cannot write. Install the package overlayroot in \
+             that root, or use --nfs-mode overlay"
         ),
-        Server::WritableRoot => info!("the root is served to be written to: one Pi may have it, no other"),
+        Server::WritableRoot => info!(
+            "the root is served read-write: the first Pi that mounts the root keeps it, other Pis are refused"
+        ),
         Server::BootFilesElsewhere { tree } => info!(
             "Serving boot files from {tree}. Kernel upgrades made on a Pi go to its own /boot/firmware and will not be \
              booted; omit TREE to serve those"
         ),
-        Server::Portmapper { port: None } => info!("the system's portmapper tells where NFS is"),
+        Server::Portmapper { port: None } => info!("NFS is registered with the system's portmapper"),
         Server::Portmapper { port: Some(port) } => {
-            info!("the portmapper is on port {port}: Pis look for it on port 111 only");
+            info!("the portmapper listens on port {port}: Pis look for a portmapper on port 111 only");
         }
         Server::RootsServed { how } => info!("NFS: {how}"),
         Server::FewDescriptors { allowed, transfers } => warn!(
-            "this process may open only {allowed} files at once, too few for {transfers} transfers: raise the limit \
-             (ulimit -n, LimitNOFILE=) or give a smaller --max-transfers"
+            "the limit of {allowed} open files is too low for {transfers} transfers. Raise the limit (ulimit -n, \
+             LimitNOFILE=) or lower --max-transfers"
         ),
         Server::NeedsRestart => {
-            warn!("what was changed about addresses, ports, transfers, roots or the log takes a restart");
+            warn!(
+                "changes of addresses, ports, DHCP, transfers, threads, roots or the log format require a restart"
+            );
         }
-        Server::Reloaded { serving } => info!("serving {serving} from here on"),
-        Server::NotReloaded { error } => error!("nothing changes: {error}"),
+        Server::Reloaded { serving } => info!("configuration reloaded, serving {serving}"),
+        Server::NotReloaded { error } => {
+            error!("configuration not reloaded, the previous one stays in force: {error}")
+        }
         Server::Panicked { thread } => error!("the {thread} thread panicked"),
         Server::Network { what } => warn!("{what}"),
         Server::Stopped(Transfers { open, rejected }) => {
             match open {
                 0 => info!("stopped"),
-                open => info!("stopped, ending {open} transfers"),
+                open => info!("stopped, open transfers ended: {open}"),
             }
-            debug!("{rejected} datagrams were no part of any transfer");
+            debug!("datagrams outside of any transfer: {rejected}");
         }
     }
 }

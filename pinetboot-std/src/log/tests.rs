@@ -1,14 +1,13 @@
-//! The log of a recorded list of events, as text: one place to read how the log sounds, and to see what a change does to it.
+//! The log of a recorded list of events, as text: the place to read the log's words, and the effect of a change on them.
 
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use pinetboot_core::Direction;
-use pinetboot_core::dhcp::{HardwareAddress, Silence};
+use pinetboot_core::dhcp::{HardwareAddress, NoReply};
 use pinetboot_core::pi::{PiIdentity, Prefix, Stage};
-use pinetboot_core::tftp::{ErrorCode, Options, Outcome};
+use pinetboot_core::tftp::{Direction, ErrorCode, Options, Outcome};
 use tracing::Level;
 
 use super::Log;
@@ -16,7 +15,7 @@ use crate::events::{
     Boot, Cause, Dhcp, Event, Evidence, Fact, Finished, Listener, Nfs, Root, Server, Tftp, Transfers,
 };
 
-/// Where lines go.
+/// The output.
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<u8>>>);
 
@@ -146,7 +145,7 @@ fn recorded() -> Vec<Event> {
         kitchen(Root::Active { pi: KITCHEN }.into()),
         refused(false),
         refused(true),
-        event(None, None, Dhcp::Unanswered { hardware, why: Silence::Exhausted }),
+        event(None, None, Dhcp::Unanswered { hardware, why: NoReply::Exhausted }),
         event(
             Some(THERE),
             None,
@@ -166,30 +165,30 @@ fn recorded() -> Vec<Event> {
 #[test]
 fn the_log_of_a_recorded_boot() {
     let expected = "\
-INFO kitchen asks by DHCP whom to boot from: Raspberry Pi 5 Model B Rev 1.0 (8 GB), serial bd989ae1, d8:3a:dd:e8:27:1e, boot 3
+INFO kitchen begins boot 3 with a DHCP DISCOVER: Raspberry Pi 5 Model B Rev 1.0 (8 GB), serial bd989ae1, d8:3a:dd:e8:27:1e
 INFO kitchen (d8:3a:dd:e8:27:1e) has the address 10.9.0.113
-INFO kitchen (10.9.0.113) sent bd989ae1/config.txt: 51 B in 0.50 s (102 B/s)
+INFO kitchen (10.9.0.113) fetched bd989ae1/config.txt: 51 B in 0.50 s (102 B/s)
 INFO kitchen (10.9.0.113) reached stage: config
-WARN kitchen (10.9.0.113) asked for bd989ae1/bcm2712-rpi-5-b.dtb: there is no /srv/tftp/bcm2712-rpi-5-b.dtb
-WARN {mac} in cmdline.txt is not known for kitchen (10.9.0.113), and left empty
-INFO kitchen (10.9.0.113) gets cmdline.txt with root=/dev/nfs instead of root=PARTUUID=1-02
-WARN kitchen (10.9.0.113) has no kernel: it asked for kernel_2712.img, kernel8.img, which the tree does not have, and for nothing more in 10 s. Copy one of these files into the tree
-WARN kitchen (10.9.0.113) ended bd989ae1/kernel_2712.img after 3.00 kB: error 3, disk full or allocation exceeded: \"no room\"
-INFO kitchen (10.9.0.113) sent bd989ae1/kernel_2712.img: 3.00 MB in 0.50 s (6.00 MB/s)
-INFO kitchen (10.9.0.113) has its kernel: files: 2, 3.00 MB in 0.4 s, 2.9 s after it asked by DHCP; not there: 1; packets sent again: 0
-INFO kitchen has a root of its own on trixie, as kitchen
+WARN kitchen (10.9.0.113) requested bd989ae1/bcm2712-rpi-5-b.dtb: /srv/tftp/bcm2712-rpi-5-b.dtb does not exist
+WARN {mac} in cmdline.txt has no value for kitchen (10.9.0.113), and is left empty
+INFO kitchen (10.9.0.113) gets cmdline.txt rewritten: root=/dev/nfs instead of root=PARTUUID=1-02
+WARN kitchen (10.9.0.113) stopped at stage kernel: the tree has none of kernel_2712.img, kernel8.img, and the client requested no other file for 10 s. Copy one of these files into the tree
+WARN kitchen (10.9.0.113) ended the transfer of bd989ae1/kernel_2712.img after 3.00 kB: error 3, disk full or allocation exceeded: \"no room\"
+INFO kitchen (10.9.0.113) fetched bd989ae1/kernel_2712.img: 3.00 MB in 0.50 s (6.00 MB/s)
+INFO kitchen (10.9.0.113) has its kernel: files: 2, 3.00 MB in 0.4 s, 2.9 s after the DHCP DISCOVER; missing files: 1; resent packets: 0
+INFO kitchen gets a new layer on trixie, host name kitchen
 INFO kitchen (10.9.0.113) mounts its root
-WARN 10.9.0.200 does not get /bd989ae1: that Pi is up at 10.9.0.113, last heard 3 s ago
-WARN all addresses are taken, so d8:3a:dd:e8:27:1e gets none: give a larger --lease-range, or wait until leases are over
-WARN 10.9.0.200 is refused: NFS version 4 is not served, only 3 to 3. Write vers=3 into the mount options of the command line (nfsroot=..,vers=3)
-INFO stopped, ending 2 transfers";
+WARN 10.9.0.200 may not mount /bd989ae1: that Pi is up at 10.9.0.113, last heard 3 s ago
+WARN d8:3a:dd:e8:27:1e gets no address: all addresses of the lease range are in use. Enlarge --lease-range, or wait until leases expire
+WARN the NFS call of 10.9.0.200 is refused: NFS version 4 is not served, only 3 to 3. Write vers=3 into the mount options of the command line (nfsroot=..,vers=3)
+INFO stopped, open transfers ended: 2";
     assert_eq!(log(&recorded(), Level::INFO), expected);
 }
 
 #[test]
-fn what_is_frequent_is_for_those_who_ask_for_more() {
+fn frequent_events_are_logged_at_debug() {
     let log = log(&recorded(), Level::DEBUG);
-    assert!(log.contains("DEBUG 10.9.0.113:4000 wants bd989ae1/config.txt"), "{log}");
-    assert_eq!(log.matches("does not get /bd989ae1").count(), 2, "{log}");
-    assert!(log.ends_with("DEBUG 5 datagrams were no part of any transfer"), "{log}");
+    assert!(log.contains("DEBUG 10.9.0.113:4000 requests bd989ae1/config.txt"), "{log}");
+    assert_eq!(log.matches("may not mount /bd989ae1").count(), 2, "{log}");
+    assert!(log.ends_with("DEBUG datagrams outside of any transfer: 5"), "{log}");
 }

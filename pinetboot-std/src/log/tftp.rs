@@ -1,8 +1,7 @@
-//! Lines about TFTP: one for each file, a warning for a file that is missing and matters.
+//! Lines about TFTP: one for each file, and a warning for a missing file that the boot needs.
 
 use indicatif::DecimalBytes;
-use pinetboot_core::Direction;
-use pinetboot_core::tftp::{ErrorCode, Outcome};
+use pinetboot_core::tftp::{Direction, ErrorCode, Outcome};
 use tracing::{debug, info, warn};
 
 use super::Client;
@@ -12,13 +11,13 @@ pub(super) fn log(event: &Event, client: &Client<'_>, fact: &Tftp) {
     match fact {
         Tftp::Requested { peer, direction, file, options } => {
             let verb = match direction {
-                Direction::Read => "wants",
-                Direction::Write => "wants to write",
+                Direction::Read => "requests",
+                Direction::Write => "requests to write",
             };
             debug!("{peer} {verb} {file}, {options}");
         }
         Tftp::Refused { file, .. } if event.again => {
-            debug!(%client, file, "{client} does not get {file}, as said before")
+            debug!(%client, file, "{client} is refused {file} again")
         }
         Tftp::Refused { .. } => refused(client, fact),
         Tftp::Repeated { peer } => debug!("{peer} repeats its request"),
@@ -27,10 +26,10 @@ pub(super) fn log(event: &Event, client: &Client<'_>, fact: &Tftp) {
         Tftp::Finished(finished) => self::finished(client, finished),
         Tftp::NotSent { to, error, firewall: true } if !event.again => warn!(
             %client,
-            "cannot send to {to}: {error}. This machine's own firewall drops the answers: let UDP from this program out"
+            "cannot send to {to}: {error}. This machine's own firewall drops the answers: allow outgoing UDP of this program"
         ),
         Tftp::NotSent { to, error, .. } => debug!(%client, "cannot send to {to}: {error}"),
-        Tftp::NoPort { error } => warn!("no port for a transfer: {error}"),
+        Tftp::NoPort { error } => warn!("cannot open a port for a transfer: {error}"),
         Tftp::Rejected { peer, why } => debug!("{peer}: {why}"),
     }
 }
@@ -40,38 +39,39 @@ fn refused(client: &Client<'_>, fact: &Tftp) {
     let place = place.as_deref().unwrap_or_default();
     match (*direction, *code, cause) {
         (Direction::Read, ErrorCode::FILE_NOT_FOUND, _) if *harmless => {
-            debug!(%client, file, place, "{client} asked for {file}, which is not there; that is normal");
+            debug!(%client, file, place, "{client} requested {file}, which does not exist; a Pi boots without it");
         }
         (Direction::Read, ErrorCode::FILE_NOT_FOUND, _) if !place.is_empty() => {
-            warn!(%client, file, place, "{client} asked for {file}: there is no {place}");
+            warn!(%client, file, place, "{client} requested {file}: {place} does not exist");
         }
         (Direction::Read, ErrorCode::ACCESS_VIOLATION, Some(cause)) if !place.is_empty() => {
-            warn!(%client, file, place, "{client} asked for {file}: cannot open {place}: {cause}");
+            warn!(%client, file, place, "{client} requested {file}: cannot open {place}: {cause}");
         }
-        (Direction::Read, _, Some(cause)) => warn!(%client, file, "{client} does not get {file}: {cause}"),
-        (Direction::Read, _, None) => warn!(%client, file, "{client} asked for {file}: {answer}"),
+        (Direction::Read, _, Some(cause)) => warn!(%client, file, "{client} is refused {file}: {cause}"),
+        (Direction::Read, _, None) => warn!(%client, file, "{client} requested {file}: {answer}"),
         (Direction::Write, ErrorCode::ACCESS_VIOLATION, _) => warn!(
             %client,
             file,
-            "{client} wants to write {file}: {answer}; only --allow-upload DIR lets clients write, beneath DIR"
+            "{client} requested to write {file}: {answer}. --allow-upload DIR accepts uploads into DIR"
         ),
-        (Direction::Write, ..) => warn!(%client, file, "{client} wants to write {file}: {answer}"),
+        (Direction::Write, ..) => warn!(%client, file, "{client} requested to write {file}: {answer}"),
     }
 }
 
 fn finished(client: &Client<'_>, finished: &Finished) {
     let Finished { file, bytes, seconds, resent, .. } = finished;
     let (bytes, seconds, amount) = (*bytes, *seconds, DecimalBytes(*bytes));
-    let (verb, of) = match finished.direction {
-        Direction::Read => ("sent", "of"),
-        Direction::Write => ("received", "of what should be"),
+    // `direction` in JSON is the server's view, `verb` in the line the client's.
+    let (direction, verb, of) = match finished.direction {
+        Direction::Read => ("sent", "fetched", "of"),
+        Direction::Write => ("received", "uploaded", "of the upload"),
     };
     match &finished.outcome {
         Outcome::Complete { .. } => {
             let rate = bytes as f64 / seconds.max(1e-6);
             let again = match resent {
                 0 => String::new(),
-                resent => format!("; packets sent again: {resent}"),
+                resent => format!("; resent packets: {resent}"),
             };
             info!(
                 %client,
@@ -80,40 +80,40 @@ fn finished(client: &Client<'_>, finished: &Finished) {
                 seconds,
                 rate,
                 resent,
-                direction = verb,
+                direction,
                 "{client} {verb} {file}: {amount} in {seconds:.2} s ({}/s){again}",
                 DecimalBytes(rate as u64),
             );
         }
         _ if finished.probe => {
-            debug!(%client, file, "{client} asked whether {file} is there, and how long it is");
+            debug!(%client, file, "{client} requested the size of {file} only");
         }
         Outcome::PeerError(code) => {
             let message = finished.message.as_deref().filter(|message| !message.is_empty());
             let said = message.map_or(String::new(), |message| format!(": \"{message}\""));
-            warn!(%client, file, bytes, "{client} ended {file} after {amount}: {code}{said}");
+            warn!(%client, file, bytes, "{client} ended the transfer of {file} after {amount}: {code}{said}");
         }
         Outcome::TimedOut if finished.lacks_last_ack && finished.direction == Direction::Read => {
             info!(
                 %client,
                 file,
                 bytes,
-                "{client} was sent {file} and left without acknowledging the end of it, after {amount}"
+                "{client} fetched {file} and did not acknowledge its last block, after {amount}"
             );
         }
         Outcome::TimedOut => {
             let hint = match bytes {
                 0 => {
-                    "; if this happens always, a firewall stops our answers: each transfer's come from a port of its own, \
-                     unless --single-port is given"
+                    ". If all transfers end like this, a firewall drops the answers: each transfer has its own port, unless \
+                     --single-port is given"
                 }
                 _ => "",
             };
-            warn!(%client, file, bytes, "{client} fell silent after {amount} {of} {file}{hint}");
+            warn!(%client, file, bytes, "{client} stopped answering after {amount} {of} {file}{hint}");
         }
         Outcome::Aborted(code) => {
-            warn!(%client, file, bytes, "{file} for {client} broke off after {amount}: {code}");
+            warn!(%client, file, bytes, "the transfer of {file} for {client} failed after {amount}: {code}");
         }
-        Outcome::Superseded => debug!(%client, file, "{client} left {file} for another"),
+        Outcome::Superseded => debug!(%client, file, "{client} replaced the transfer of {file} by another"),
     }
 }

@@ -18,7 +18,7 @@ struct Shared {
     reload: AtomicBool,
 }
 
-/// What ends [`Server::run`](pinetboot_core::Server::run).
+/// What ends [`Server::run`](pinetboot_core::tftp::Server::run).
 #[derive(Debug)]
 pub enum Interrupt {
     /// [`Control::stop`] was called.

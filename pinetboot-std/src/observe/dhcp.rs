@@ -1,6 +1,6 @@
 //! Facts about DHCP, from the core's responder loop.
 
-use pinetboot_core::dhcp::{Message, MessageType, Reply, Silence};
+use pinetboot_core::dhcp::{Message, MessageType, NoReply, Reply};
 use pinetboot_core::{Event, Instant, Observer};
 
 use crate::bus::Bus;
@@ -18,7 +18,7 @@ impl DhcpObserver {
         Self { bus }
     }
 
-    fn message(&self, request: &Message<'_>, answer: Result<Reply, Silence>) {
+    fn message(&self, request: &Message<'_>, answer: Result<Reply, NoReply>) {
         let hardware = request.header.hardware;
         let (kind, xid) = (request.kind(), request.header.xid);
         self.bus.emit(None, Dhcp::Asked { hardware, kind, xid, identity: request.pi() });
@@ -30,7 +30,7 @@ impl DhcpObserver {
                 (None, Dhcp::Answered { hardware, kind, address, to })
             }
             // Beside another server this shows which address it gave.
-            (Err(Silence::ForAnother), Some(address)) => {
+            (Err(NoReply::ForAnother), Some(address)) => {
                 (Some(address), Dhcp::TookOther { hardware, address })
             }
             (Err(why), _) => (None, Dhcp::Unanswered { hardware, why }),

@@ -2,8 +2,8 @@
 
 use pinetboot_core::event::{PeerError, Refused, Requested, Started};
 use pinetboot_core::pi::{BootFile, Lookup, Need, Stage};
-use pinetboot_core::tftp::Outcome;
-use pinetboot_core::{BootPath, Direction, Event, Instant, Observer, Report};
+use pinetboot_core::tftp::{Direction, Outcome, Report};
+use pinetboot_core::{BootPath, Event, Instant, Observer};
 
 use crate::bus::Bus;
 use crate::events::{Finished, Tftp};

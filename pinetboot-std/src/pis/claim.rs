@@ -252,15 +252,15 @@ impl fmt::Display for NotThatPi {
             ),
             Self::OtherBoard(owner, mac) => write!(
                 f,
-                "that root belongs to the board with the MAC address {}, and this client has {}. Two boards with one serial \
+                "that root belongs to the board with the MAC address {}, and the client has {}. Two boards with one serial \
                  number are told apart by DHCP (--dhcp) or by TFTP_PREFIX=2 in the EEPROM of one; for a board with a new \
                  adapter give its address in the inventory",
                 HardwareAddress::ethernet(*owner),
                 HardwareAddress::ethernet(*mac)
             ),
             Self::Token => f.write_str(
-                "its path has the token of another boot, or the command line of this boot went to another address. Restart \
-                 the Pi; a command line of your own gets the right path where {nfsroot} is written in it",
+                "the path has the token of another boot, or the command line of this boot went to another address. Restart \
+                 the Pi; in a command line of your own, write {nfsroot} to get the right path",
             ),
             Self::NotBooted => f.write_str(
                 "that address has fetched no kernel of that Pi. A Pi that boots from elsewhere needs its address in the \

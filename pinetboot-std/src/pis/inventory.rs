@@ -1,4 +1,4 @@
-//! What is known of single Pis: `[pi.SERIAL]` in the configuration file.
+//! The inventory of Pis: `[pi.SERIAL]` in the configuration file.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::Ipv4Addr;
@@ -10,74 +10,82 @@ use serde::{Deserialize, Serialize};
 use crate::exit::{Exit, Failed};
 use crate::images;
 
-/// What is said of one Pi.
+/// The settings of one Pi.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct PiEntry {
-    /// Its host name.
+    /// The host name: one label (RFC 1123), at most 63 bytes.
     pub name: Option<String>,
-    /// The imported image that it boots, instead of the one in use.
+    /// The imported image to boot, instead of the current one.
     pub image: Option<String>,
-    /// The directory with its boot files, instead of the one that all share.
+    /// The directory with the Pi's boot files, instead of the shared tree.
     pub tree: Option<PathBuf>,
-    /// More words for its kernel's command line.
-    pub words: Option<String>,
-    /// Its address, where no DHCP server of ours gives it one: only from there it gets its root.
+    /// Arguments to append to the kernel's command line.
+    pub cmdline_extra: Option<String>,
+    /// The old name of `cmdline-extra`, still read; `None` in an [`Inventory`].
+    words: Option<String>,
+    /// The fixed address, where this server leases none: the Pi's root is mounted from this address only.
     pub address: Option<Ipv4Addr>,
 }
 
-/// What is known of single Pis.
+/// The Pis that the configuration names.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Inventory(HashMap<Prefix, PiEntry>);
 
 impl Inventory {
-    /// What is written.
+    /// The inventory of the file's tables.
     ///
     /// # Errors
     ///
-    /// What makes no sense in it.
+    /// The first invalid table and its fault.
     pub(crate) fn of(written: &BTreeMap<String, PiEntry>) -> Result<Self, Failed> {
         let mut pis: HashMap<Prefix, PiEntry> = HashMap::new();
         for (key, entry) in written {
             let wrong = |why: &str| Failed::new(Exit::Usage, format!("[pi.{key}]: {why}"));
             let pi = pi(key).ok_or_else(|| {
-                wrong("a Pi goes by its serial number (bd989ae1) or its MAC address (2c-cf-67-01-02-03)")
+                wrong("name the table after the Pi's serial number (bd989ae1) or MAC address (2c-cf-67-01-02-03)")
             })?;
-            check(entry).map_err(|why| wrong(&why))?;
+            let entry = renamed(entry.clone()).map_err(wrong)?;
+            check(&entry).map_err(|why| wrong(&why))?;
             if let Some(name) = &entry.name
                 && pis.values().any(|other| other.name.as_ref() == Some(name))
             {
-                return Err(wrong(&format!("another Pi is called {name}, too")));
+                return Err(wrong(&format!("another Pi has the name {name} too")));
             }
-            if pis.insert(pi, entry.clone()).is_some() {
-                return Err(wrong("this Pi is there twice"));
+            if pis.insert(pi, entry).is_some() {
+                return Err(wrong("this Pi is listed twice"));
             }
         }
         Ok(Self(pis))
     }
 
-    /// What is known of a Pi.
+    /// The settings of a Pi.
     pub fn entry(&self, pi: Prefix) -> Option<&PiEntry> {
         self.0.get(&pi)
     }
 
-    /// Whose address this is.
+    /// The Pi with this fixed address.
     pub fn at(&self, address: Ipv4Addr) -> Option<Prefix> {
         self.0.iter().find(|(_, entry)| entry.address == Some(address)).map(|(pi, _)| *pi)
     }
 
-    /// All that is known.
+    /// All Pis and their settings.
     pub fn entries(&self) -> impl Iterator<Item = (Prefix, &PiEntry)> {
         self.0.iter().map(|(pi, entry)| (*pi, entry))
     }
 
-    /// What a Pi is called: as the inventory has it, or after its serial number.
+    /// The host name of a Pi: the inventory's, else `pi-SERIAL`.
     pub fn host_name(&self, pi: Prefix) -> String {
         self.entry(pi).and_then(|entry| entry.name.clone()).unwrap_or_else(|| format!("pi-{pi}"))
     }
 }
 
-/// A Pi by its directory's name, or by all sixteen digits of its serial number.
+/// Whether a table has the old name of `cmdline-extra`.
+pub(crate) fn has_old_name(written: &BTreeMap<String, PiEntry>) -> bool {
+    written.values().any(|entry| entry.words.is_some())
+}
+
+/// Parses a Pi's directory name, or all sixteen digits of a serial number.
 pub fn pi(text: &str) -> Option<Prefix> {
     let low_half = match text.len() {
         16 if text.bytes().all(|digit| digit.is_ascii_hexdigit()) => text.get(8..)?,
@@ -86,22 +94,31 @@ pub fn pi(text: &str) -> Option<Prefix> {
     Prefix::parse(&low_half.replace(':', "-"))
 }
 
+/// Moves the value of an old name to the new one.
+fn renamed(mut entry: PiEntry) -> Result<PiEntry, &'static str> {
+    let old = entry.words.take();
+    if old.is_some() && entry.cmdline_extra.is_some() {
+        return Err("words is the old name of cmdline-extra: give cmdline-extra only");
+    }
+    Ok(PiEntry { cmdline_extra: old.or(entry.cmdline_extra.take()), ..entry })
+}
+
 fn check(entry: &PiEntry) -> Result<(), String> {
     if let Some(name) = &entry.name
         && !is_host_name(name)
     {
-        return Err(format!("{name} is no host name: letters, digits and - may be in it, 63 at the most"));
+        return Err(format!("{name} is not a host name: at most 63 letters, digits and -"));
     }
     if let Some(image) = &entry.image
         && !images::is_name(image)
     {
-        return Err(format!("{image} is no image's name"));
+        return Err(format!("{image} is not an image name"));
     }
     if entry.image.is_some() && entry.tree.is_some() {
-        return Err("an image has its boot files: give image or tree, not both".into());
+        return Err("give image or tree, not both: an image has its own boot files".into());
     }
-    if entry.words.iter().any(|words| words.chars().any(char::is_control)) {
-        return Err("words have to be one line".into());
+    if entry.cmdline_extra.iter().any(|extra| extra.chars().any(char::is_control)) {
+        return Err("cmdline-extra must be one line".into());
     }
     Ok(())
 }
@@ -125,9 +142,10 @@ mod tests {
 
     #[test]
     fn a_pi_is_known_by_its_serial_or_mac() {
-        let inventory = of("[pi.BD989AE1]\nname = 'kitchen'\nwords = 'quiet'\n[pi.0c8f7e5c00000001]\n\
+        let inventory =
+            of("[pi.BD989AE1]\nname = 'kitchen'\ncmdline-extra = 'quiet'\n[pi.0c8f7e5c00000001]\n\
                             address = '10.0.0.7'\n[pi.2c-cf-67-01-02-03]\nimage = 'trixie'")
-        .unwrap();
+            .unwrap();
         let kitchen = Prefix::Serial(0xbd98_9ae1);
         assert_eq!(inventory.host_name(kitchen), "kitchen");
         assert_eq!(inventory.host_name(Prefix::Serial(5)), "pi-00000005");
@@ -141,16 +159,25 @@ mod tests {
     fn mistakes_are_named() {
         for (text, why) in [
             ("[pi.kitchen]", "serial number"),
-            ("[pi.bd989ae1]\nname = 'a_b'", "no host name"),
+            ("[pi.bd989ae1]\nname = 'a_b'", "not a host name"),
             ("[pi.bd989ae1]\nname = 'a'\n[pi.bd989ae2]\nname = 'a'", "another Pi"),
             ("[pi.bd989ae1]\n[pi.BD989AE1]", "twice"),
-            ("[pi.bd989ae1]\nwords = \"a\\nb\"", "one line"),
-            ("[pi.bd989ae1]\nimage = '../x'", "no image"),
+            ("[pi.bd989ae1]\ncmdline-extra = \"a\\nb\"", "one line"),
+            ("[pi.bd989ae1]\nwords = 'a'\ncmdline-extra = 'b'", "old name of cmdline-extra"),
+            ("[pi.bd989ae1]\nimage = '../x'", "not an image"),
             ("[pi.bd989ae1]\nimage = 'x'\ntree = '/y'", "not both"),
         ] {
             let message = of(text).unwrap_err().message;
             assert!(message.contains(why), "{text}: {message}");
         }
         assert!(toml::from_str::<Settings>("[pi.bd989ae1]\nnmae = 'x'").is_err());
+    }
+
+    #[test]
+    fn an_old_name_is_read_and_noticed() {
+        let new: Settings = toml::from_str("[pi.bd989ae1]\ncmdline-extra = 'quiet'").unwrap();
+        let old: Settings = toml::from_str("[pi.bd989ae1]\nwords = 'quiet'").unwrap();
+        assert_eq!(Inventory::of(&old.pi).unwrap(), Inventory::of(&new.pi).unwrap());
+        assert!(has_old_name(&old.pi) && !has_old_name(&new.pi));
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pinetboot_core::BootPath;
-use pinetboot_core::dhcp::{HardwareAddress, Silence};
+use pinetboot_core::dhcp::{HardwareAddress, NoReply};
 use pinetboot_core::pi::{BootFile, Lookup, PiIdentity, Prefix};
 use pinetboot_core::tftp::ErrorCode;
 
@@ -128,7 +128,7 @@ impl Registry {
     /// Whether a refusal is the one that was told a moment ago.
     fn is_again(&mut self, client: Option<Ipv4Addr>, fact: &Fact) -> bool {
         let refused = match (fact, client) {
-            (Fact::Dhcp(Dhcp::Unanswered { why: Silence::Exhausted, .. }), _) => Refused::Exhausted,
+            (Fact::Dhcp(Dhcp::Unanswered { why: NoReply::Exhausted, .. }), _) => Refused::Exhausted,
             (Fact::Tftp(Tftp::Refused { file, code: ErrorCode::ACCESS_VIOLATION, .. }), Some(client)) => {
                 match self.subject(client, file) {
                     Subject::Pi(pi) if self.sits_elsewhere(pi, client) => Refused::Pi(client, pi),

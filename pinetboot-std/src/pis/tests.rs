@@ -4,10 +4,9 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 use std::time::Duration;
 
-use pinetboot_core::Direction;
 use pinetboot_core::dhcp::{HardwareAddress, MessageType};
 use pinetboot_core::pi::{PiIdentity, Prefix, Stage};
-use pinetboot_core::tftp::{ErrorCode, Options, Outcome};
+use pinetboot_core::tftp::{Direction, ErrorCode, Options, Outcome};
 
 use super::registry::Registry;
 use super::*;

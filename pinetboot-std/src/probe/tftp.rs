@@ -3,8 +3,8 @@
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
-use pinetboot_core::tftp::{Options, Outcome, PORT, Patience};
-use pinetboot_core::{Client, Probe, block_on};
+use pinetboot_core::block_on;
+use pinetboot_core::tftp::{Client, Options, Outcome, PORT, Probe, RetryPolicy};
 use serde::Serialize;
 
 use crate::exit::{Exit, Failed};
@@ -76,12 +76,8 @@ fn probe(server: Ipv4Addr, name: &str) -> Result<(Answer, Option<u64>), Failed> 
     let failed =
         |error: &dyn core::fmt::Display| Failed::new(Exit::Failure, format!("cannot ask {server}: {error}"));
     let mut net = LinuxNet::client(None).map_err(|error| failed(&error))?;
-    let mut client = Client {
-        net: &mut net,
-        local: LinuxNet::client_port(),
-        server: SocketAddrV4::new(server, PORT),
-        patience: PATIENCE,
-    };
+    let server = SocketAddrV4::new(server, PORT);
+    let mut client = Client::new(&mut net, LinuxNet::client_port(), server).with_retry(PATIENCE);
     let answer =
         block_on(client.probe(name.as_bytes(), Options::RASPBERRY_PI)).map_err(|error| failed(&error))?;
     Ok(match answer {
@@ -92,4 +88,4 @@ fn probe(server: Ipv4Addr, name: &str) -> Result<(Answer, Option<u64>), Failed> 
 }
 
 /// 1 + 2 seconds: a Pi asks again after 2 (captured, rpi-eeprom issue 74).
-const PATIENCE: Patience = Patience::new(Duration::from_secs(1), 1);
+const PATIENCE: RetryPolicy = RetryPolicy::new(Duration::from_secs(1), 1);

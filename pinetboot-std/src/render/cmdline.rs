@@ -1,23 +1,23 @@
-//! The kernel's command line, which is to name a root by NFS.
+//! The kernel's command line: writes an NFS root into it.
 //!
-//! Written for two parsers at once: the kernel's own (Documentation/admin-guide/nfs/nfsroot.rst) and klibc's nfsmount,
-//! which the initramfs of Debian and Raspberry Pi OS calls. That one ends at a word that it does not know, so no `proto=`,
-//! no `mountport=`, no `nconnect=` (klibc, usr/kinit/nfsmount/main.c); and the kernel's default is NFS 2, where it has
-//! that, so always `vers=3`.
+//! Two parsers read the options: the kernel's (Documentation/admin-guide/nfs/nfsroot.rst) and klibc's nfsmount, which the
+//! initramfs of Debian and Raspberry Pi OS calls. nfsmount ends at an unknown option, so `proto=`, `mountport=` and `nconnect=`
+//! are never written (klibc, usr/kinit/nfsmount/main.c). `vers=3` is always written: a kernel with NFS 2 defaults to that.
 
 use super::Root;
 
-/// Gives the root that is served to a line which names none, or one on a card; says what was done. `None`: the line names
-/// a root on the network already.
+/// Writes the NFS root into a command line without a root, or with a root on a card; the second value names the change for the
+/// log. `None`: the line already names a root on the network.
 pub fn rewrite(text: &str, root: &Root) -> Option<(String, String)> {
     let line = first_line(text);
-    let words = words(line);
-    let named = words.iter().find_map(|word| word.strip_prefix("root="));
+    let arguments = arguments(line);
+    let named = arguments.iter().find_map(|word| word.strip_prefix("root="));
     if named.is_some_and(is_on_network) {
         return None;
     }
-    let place = words.iter().position(|word| word.starts_with("root=")).unwrap_or(words.len());
-    let (dropped, kept): (Vec<_>, Vec<_>) = words.iter().enumerate().partition(|(_, word)| is_of_card(word));
+    let place = arguments.iter().position(|word| word.starts_with("root=")).unwrap_or(arguments.len());
+    let (dropped, kept): (Vec<_>, Vec<_>) =
+        arguments.iter().enumerate().partition(|(_, word)| is_of_card(word));
     let has_ip = kept.iter().any(|(_, word)| word.starts_with("ip="));
 
     let ours = ours(root, has_ip);
@@ -33,8 +33,8 @@ pub fn rewrite(text: &str, root: &Root) -> Option<(String, String)> {
     Some((line.join(" ") + "\n", said))
 }
 
-/// A line with these words at its end.
-pub fn with_words(text: &str, more: &str) -> String {
+/// The first line with these arguments appended.
+pub fn with_arguments(text: &str, more: &str) -> String {
     let mut line = first_line(text).trim_end().to_owned();
     if !line.is_empty() {
         line.push(' ');
@@ -44,14 +44,14 @@ pub fn with_words(text: &str, more: &str) -> String {
     line
 }
 
-/// `nfsroot=` and its options, as both parsers take them. Without the sizes the kernel reads and writes 4 KiB at a time
-/// (fs/nfs/nfsroot.c, `NFS_DEF_OPTIONS`); the server lowers them to what it takes.
+/// The value of `nfsroot=`, with options that both parsers accept. Without the sizes the kernel reads and writes 4 KiB at a
+/// time (fs/nfs/nfsroot.c, `NFS_DEF_OPTIONS`); the server lowers them to its own limits.
 pub fn nfsroot(source: &str) -> String {
     format!("{source},vers=3,tcp,nolock,rsize=1048576,wsize=1048576")
 }
 
 fn ours(root: &Root, has_ip: bool) -> Vec<String> {
-    // In this order: overlayroot's own instructions put its word first of all, but it looks at all of them.
+    // overlayroot's documentation puts its argument first, but the script reads all arguments: the order is free.
     let mut ours = vec!["root=/dev/nfs".to_owned(), format!("nfsroot={}", nfsroot(&root.source))];
     ours.push(if root.in_memory { "ro" } else { "rw" }.to_owned());
     if !has_ip {
@@ -61,17 +61,17 @@ fn ours(root: &Root, has_ip: bool) -> Vec<String> {
     if root.in_memory {
         ours.push("overlayroot=tmpfs".to_owned());
     }
-    ours.extend(root.words.iter().cloned());
+    ours.extend(root.arguments.iter().cloned());
     ours
 }
 
-/// What the boot loader reads of the file: everything has to be on one line.
+/// The part of the file that the bootloader reads: one line.
 fn first_line(text: &str) -> &str {
     text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default()
 }
 
-/// The words of a line; blanks within double quotes part none (kernel, lib/cmdline.c, next_arg).
-fn words(line: &str) -> Vec<&str> {
+/// The arguments of a line; a blank within double quotes does not separate (kernel, lib/cmdline.c, next_arg).
+fn arguments(line: &str) -> Vec<&str> {
     let mut quoted = false;
     let parts = |c: char| {
         quoted ^= c == '"';
@@ -80,15 +80,14 @@ fn words(line: &str) -> Vec<&str> {
     line.split(parts).filter(|word| !word.is_empty()).collect()
 }
 
-/// Whether a `root=` is found over the network: NFS for the kernel, klibc and dracut; a block device that some initramfs
-/// attaches.
+/// Whether a `root=` is on the network: NFS for the kernel, klibc and dracut, or a block device that an initramfs attaches.
 fn is_on_network(root: &str) -> bool {
     ["/dev/nfs", "nfs:", "nfs4:", "/dev/nbd", "nbd:", "iscsi:", "http:", "https:"]
         .iter()
         .any(|kind| root.starts_with(kind))
 }
 
-/// Words that only make sense with a root on a card, or that are about to be said anew.
+/// Whether an argument belongs to a root on a card, or is written anew.
 fn is_of_card(word: &str) -> bool {
     const WORDS: &[&str] = &[
         "rw",
@@ -103,7 +102,7 @@ fn is_of_card(word: &str) -> bool {
     ];
     const STARTS: &[&str] =
         &["root=", "rootfstype=", "rootflags=", "rootdelay=", "nfsroot=", "fsck.", "init=", "systemd.run"];
-    // Imager's instance id, of a seed that is on the card. One that says where else the seed is (`s=`) stays.
+    // Imager's instance id, of a seed on the card. A seed with a source (`s=`) stays.
     let seed_of_card = word.starts_with("ds=nocloud") && !word.contains(";s=");
     WORDS.contains(&word) || STARTS.iter().any(|start| word.starts_with(start)) || seed_of_card
 }
@@ -115,7 +114,7 @@ mod tests {
     const OURS: &str = "root=/dev/nfs nfsroot=10.0.0.1:/bd989ae1,vers=3,tcp,nolock,rsize=1048576,wsize=1048576 rw ip=dhcp rootwait";
 
     fn root() -> Root {
-        Root { source: "10.0.0.1:/bd989ae1".into(), in_memory: false, by_kernel: true, words: Vec::new() }
+        Root { source: "10.0.0.1:/bd989ae1".into(), in_memory: false, by_kernel: true, arguments: Vec::new() }
     }
 
     fn rewritten(line: &str) -> String {
@@ -188,14 +187,14 @@ mod tests {
              nfsroot=10.0.0.1:/bd989ae1,vers=3,tcp,nolock,rsize=1048576,wsize=1048576 rw rootwait ds=nocloud;s=http://10.0.0.1/ \
              video=HDMI-A-1:1920x1080@60\n"
         );
-        // The boot loader reads one line; what stands below was never meant.
+        // The bootloader reads one line; the lines below have no effect.
         assert_eq!(rewritten("\na root=LABEL=x\nb\n"), format!("a {OURS}\n"));
-        assert_eq!(with_words("a b \n c\n", " d=e "), "a b d=e\n");
-        assert_eq!(with_words("", "d"), "d\n");
+        assert_eq!(with_arguments("a b \n c\n", " d=e "), "a b d=e\n");
+        assert_eq!(with_arguments("", "d"), "d\n");
     }
 
     #[test]
-    fn says_what_it_did() {
+    fn names_the_change() {
         let (_, said) = rewrite("quiet root=LABEL=x resize", &root()).unwrap();
         assert_eq!(said, format!("{OURS} instead of root=LABEL=x resize"));
         let (_, said) = rewrite("quiet", &root()).unwrap();
@@ -204,7 +203,7 @@ mod tests {
 
     #[test]
     fn a_root_in_memory_is_read_only_and_overlaid() {
-        let root = Root { in_memory: true, words: vec!["systemd.hostname=x".into()], ..root() };
+        let root = Root { in_memory: true, arguments: vec!["systemd.hostname=x".into()], ..root() };
         assert_eq!(
             rewrite("quiet", &root).unwrap().0,
             "quiet root=/dev/nfs nfsroot=10.0.0.1:/bd989ae1,vers=3,tcp,nolock,rsize=1048576,wsize=1048576 ro ip=dhcp rootwait overlayroot=tmpfs \
@@ -213,8 +212,8 @@ mod tests {
     }
 
     #[test]
-    fn words_that_klibc_does_not_know_are_not_written() {
-        // As in the binary of klibc-utils 2.0.14; an unknown one is "bad option", for ever.
+    fn options_that_klibc_does_not_know_are_not_written() {
+        // As in the binary of klibc-utils 2.0.14; an unknown option is "bad option", and the mount never succeeds.
         let options = nfsroot("10.0.0.1:/x");
         for option in options.split(',').skip(1) {
             let name = option.split('=').next().unwrap();

@@ -1,9 +1,9 @@
-//! config.txt, where the kernel mounts the root by itself.
+//! config.txt for a kernel that mounts its root without an initramfs.
 
-/// The same with `auto_initramfs=0` wherever it says 1; `None` if it nowhere does.
+/// Replaces each `auto_initramfs=1` by `auto_initramfs=0`; `None` if the file has none.
 ///
-/// Raspberry Pi kernels have NFS, DHCP and their network drivers built in (arch/arm64/configs/bcm2712_defconfig), so the
-/// 22 MB of an initramfs, and one DHCP exchange, are saved. An `initramfs` line that names a file stays: someone wants it.
+/// Raspberry Pi kernels have NFS, DHCP and their network drivers built in (arch/arm64/configs/bcm2712_defconfig), so this
+/// saves 22 MB of an initramfs and one DHCP exchange. An `initramfs` line that names a file is the owner's choice and stays.
 pub fn without_initramfs(config: &str) -> Option<String> {
     let asks = |line: &str| {
         let (key, value) = line.split_once('=')?;

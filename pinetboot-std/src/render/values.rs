@@ -1,22 +1,22 @@
-//! What is filled into templates.
+//! Template values.
 
-/// What is known of a Pi and of the server it asked.
+/// The values of a Pi and of this server; `None` for an unknown value.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Values {
-    /// The address at which this Pi reaches this server.
+    /// This server's address, as the Pi reaches it.
     pub server: Option<String>,
-    /// The last eight digits of its serial number: `bd989ae1`.
+    /// The last eight digits of the Pi's serial number: `bd989ae1`.
     pub serial: Option<String>,
-    /// Its MAC address: `2c:cf:67:01:02:03`.
+    /// The Pi's MAC address: `2c:cf:67:01:02:03`.
     pub mac: Option<String>,
-    /// Its root file system, with the options that both the kernel and klibc's nfsmount take:
+    /// The Pi's root file system, with options that the kernel and klibc's nfsmount accept:
     /// `192.168.1.2:/bd989ae1,vers=3,tcp,nolock`.
     pub nfsroot: Option<String>,
-    /// Its host name.
+    /// The Pi's host name.
     pub hostname: Option<String>,
 }
 
-/// Fills in a text; says what of it was not known, and so is empty there. Other braces stay as they are.
+/// Fills the values into a text. The second value names the unknown ones, which become empty. Other braces stay.
 pub fn fill(text: &str, values: &Values) -> (String, Vec<&'static str>) {
     let Values { server, serial, mac, nfsroot, hostname } = values;
     let known =

@@ -1,16 +1,16 @@
-//! Why an address cannot be listened on, and what to do about it.
+//! The causes of a failed bind, with the remedies.
 
 use nix::errno::Errno;
 
 use crate::exit::{Exit, Failed};
 use crate::net::{BindError, holder_of};
 
-/// The failure in words; `way_out` is how to do without that address.
+/// The failure and its remedy; `way_out` is an imperative that avoids the address.
 pub(super) fn cannot_bind(failure: &BindError, way_out: &str) -> Failed {
     Failed::new(Exit::Bind, format!("{failure}: {}", advice(failure, way_out)))
 }
 
-/// What to do about it.
+/// The remedy.
 pub(super) fn advice(failure: &BindError, way_out: &str) -> String {
     let BindError { address, error } = failure;
     let port = address.port();
@@ -18,18 +18,22 @@ pub(super) fn advice(failure: &BindError, way_out: &str) -> String {
     match errno {
         Some(Errno::EADDRINUSE) => {
             let holder = holder_of(port).unwrap_or_else(|| "another process".into());
-            format!("{holder} holds the port. Stop it, or {way_out}")
+            format!("{holder} holds port {port}. Stop that process, or {way_out}")
         }
         Some(Errno::EACCES) => format!(
-            "port {port} takes a privilege. Run it with sudo, or give the program the privilege once with 'sudo setcap \
+            "port {port} requires the capability CAP_NET_BIND_SERVICE. Run pinetboot with sudo, or grant the capability once with 'sudo setcap \
              cap_net_bind_service,cap_net_raw=+ep {}', or {way_out}",
             std::env::current_exe().unwrap_or_default().display(),
         ),
         Some(Errno::EADDRNOTAVAIL) => {
-            "no interface of this machine has that address; 'ip addr' lists them".into()
+            "no interface of this machine has that address; 'ip addr' lists the addresses".into()
         }
-        Some(Errno::ENODEV) => "there is no interface of that name; 'ip link' lists them".into(),
-        Some(Errno::EPERM) => "choosing an interface takes a privilege: run it with sudo".into(),
+        Some(Errno::ENODEV) => {
+            "this machine has no interface of that name; 'ip link' lists the interfaces".into()
+        }
+        Some(Errno::EPERM) => {
+            "binding to an interface requires the capability CAP_NET_RAW: run pinetboot with sudo".into()
+        }
         _ => "see 'pinetboot serve --help' for --listen, --tftp-port and --interface".into(),
     }
 }

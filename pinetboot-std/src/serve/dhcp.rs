@@ -1,11 +1,14 @@
-//! DHCP beside TFTP: a responder for each interface, on a thread of its own.
+//! DHCP beside TFTP: a responder on a thread for each interface.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use pinetboot_core::dhcp::{Boot, LeaseServer, Network, PXE_PORT, Port, ProxyDhcp, Respond, SERVER_PORT};
-use pinetboot_core::{Responder, block_on};
+use pinetboot_core::block_on;
+use pinetboot_core::dhcp::{
+    BootFileName, LeaseServer, Network, NextServer, PXE_PORT, Port, ProxyDhcp, Respond, Responder,
+    SERVER_PORT,
+};
 
 use super::bind;
 use super::leases::LeaseFile;
@@ -18,20 +21,20 @@ use crate::exit::{Exit, Failed};
 use crate::net::{Control, Interface, Interrupt, LinuxNet, Local, Options, Ports};
 use crate::observe::{DhcpObserver, watch};
 
-/// DHCP as it runs; ends when dropped.
+/// The running DHCP service; dropping it stops the service.
 #[derive(Debug)]
 pub(super) struct Running {
     threads: Vec<(Control, JoinHandle<()>)>,
     bus: Bus,
-    /// What is listened on.
+    /// Listening addresses, for the `ready` line.
     addresses: Vec<String>,
 }
 
-/// Begins to answer on the interfaces of the configuration, if DHCP is on.
+/// Starts DHCP on the interfaces of the configuration; `None` if DHCP is off.
 ///
 /// # Errors
 ///
-/// What keeps it from answering, and what to do about it.
+/// The obstacle and the remedy.
 pub(super) fn start(config: &Config, bus: &Bus) -> Result<Option<Running>, Failed> {
     let Some(dhcp) = &config.dhcp else {
         bus.emit(None, Server::DhcpOff);
@@ -42,9 +45,9 @@ pub(super) fn start(config: &Config, bus: &Bus) -> Result<Option<Running>, Faile
     answer(dhcp, &interfaces, bus).map(Some)
 }
 
-/// Begins to answer on these interfaces.
+/// Starts DHCP on these interfaces.
 fn answer(config: &DhcpConfig, interfaces: &[Interface], bus: &Bus) -> Result<Running, Failed> {
-    // What makes no sense is said before anything is sent.
+    // Invalid ranges are reported before the first packet is sent.
     for interface in interfaces {
         if let Role::Lease { range, .. } = &config.role {
             network(interface, *range)?;
@@ -56,7 +59,7 @@ fn answer(config: &DhcpConfig, interfaces: &[Interface], bus: &Bus) -> Result<Ru
             Role::Proxy => &[SERVER_PORT, PXE_PORT][..],
             Role::Lease { .. } => &[SERVER_PORT],
         };
-        // Bound to no address: broadcasts come to none of ours.
+        // Bound to no address: a broadcast is addressed to none of this machine's addresses.
         let addresses: Vec<_> =
             ports.iter().map(|port| SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, *port)).collect();
         let options = Options {
@@ -66,7 +69,7 @@ fn answer(config: &DhcpConfig, interfaces: &[Interface], bus: &Bus) -> Result<Ru
             ..Options::default()
         };
         let mut net = LinuxNet::listen(&addresses, options)
-            .map_err(|failure| bind::cannot_bind(&failure, "--dhcp off leaves DHCP to others"))?;
+            .map_err(|failure| bind::cannot_bind(&failure, "leave DHCP to other servers with --dhcp off"))?;
         net.set_watch(&watch(bus));
         look_around(config, interface, bus)?;
         let control = net.control();
@@ -96,7 +99,7 @@ impl Drop for Running {
     }
 }
 
-/// Refuses to give addresses where another server does, unless forced; tells when a proxy is alone.
+/// Refuses to lease addresses where another server does, unless forced; warns if a proxy is the only server.
 fn look_around(config: &DhcpConfig, interface: &Interface, bus: &Bus) -> Result<(), Failed> {
     let name = &interface.name;
     let others = match other_servers(name) {
@@ -111,8 +114,8 @@ fn look_around(config: &DhcpConfig, interface: &Interface, bus: &Bus) -> Result<
         (Role::Lease { .. }, Others::Found(server)) if !config.force => Err(Failed::new(
             Exit::OtherDhcp,
             format!(
-                "{server} answers DHCP on {name} already: two servers give out addresses that clash. Use --dhcp proxy \
-                 beside it, switch it off, or give --force if you know better"
+                "DHCP server {server} answers on {name} already: the addresses of two servers clash. Use --dhcp proxy \
+                 beside that server, stop it, or lease addresses all the same with --force"
             ),
         )),
         (Role::Lease { .. }, Others::Found(server)) => {
@@ -139,8 +142,8 @@ fn spawn(
     let thread = thread::Builder::new().name(format!("dhcp {}", interface.name));
     let spawned = match &config.role {
         Role::Proxy => thread.spawn(move || {
-            let boot = boot(boot_server, boot_file.as_deref());
-            run(net, ProxyDhcp { address, boot, clients }, &bus, delay, |_| {});
+            let next_server = next_server(boot_server, boot_file.as_deref());
+            run(net, ProxyDhcp { address, next_server, clients }, &bus, delay, |_| {});
         }),
         Role::Lease { range, file, router, dns } => {
             let mut network = network(interface, *range)?;
@@ -150,7 +153,7 @@ fn spawn(
             let file = file.clone().map(|file| LeaseFile::new(file, bus.clone()));
             thread.spawn(move || {
                 let mut network = network;
-                network.boot = boot(boot_server, boot_file.as_deref());
+                network.next_server = next_server(boot_server, boot_file.as_deref());
                 let mut server = LeaseServer::<LEASES>::new(network);
                 if let Some(file) = &file {
                     file.restore(&mut server);
@@ -170,12 +173,15 @@ fn spawn(
     spawned.map_err(|error| Failed::new(Exit::Failure, format!("cannot start a thread: {error}")))
 }
 
-fn boot(server: Ipv4Addr, file: Option<&str>) -> Boot<'_> {
-    let boot = Boot::from(server);
-    file.and_then(|file| boot.file(file.as_bytes())).unwrap_or(boot)
+fn next_server(address: Ipv4Addr, file: Option<&str>) -> NextServer<'_> {
+    let next_server = NextServer::new(address);
+    match file.and_then(|file| BootFileName::parse(file.as_bytes()).ok()) {
+        Some(file) => next_server.with_file(file),
+        None => next_server,
+    }
 }
 
-/// Answers until told to stop; `after` is called after every turn.
+/// Answers until the control stops the loop; `after` is called after every turn.
 fn run<R: Respond>(net: LinuxNet, respond: R, bus: &Bus, delay: Duration, mut after: impl FnMut(&mut R)) {
     let observer = DhcpObserver::new(bus.clone());
     let mut responder = Responder::<_, _, _>::new(net, respond, observer).delay(delay).ports(port);
@@ -191,7 +197,7 @@ fn run<R: Respond>(net: LinuxNet, respond: R, bus: &Bus, delay: Duration, mut af
     }
 }
 
-/// The sockets are in the order in which they were asked for.
+/// The role of a socket: `answer` opens them in this order.
 fn port(local: Local) -> Port {
     match local.listener() {
         0 => Port::Server,
@@ -203,11 +209,10 @@ fn network(interface: &Interface, range: Option<(Ipv4Addr, Ipv4Addr)>) -> Result
     let Interface { name, address, prefix_len } = interface;
     let (first, last) = range.unwrap_or_else(|| Network::upper_half(*address, *prefix_len));
     Network::new(*address, *prefix_len, first, last).map_err(|error| {
-        let message =
-            format!("cannot give out {first} to {last} on {name} ({address}/{prefix_len}): {error}");
+        let message = format!("cannot lease {first} to {last} on {name} ({address}/{prefix_len}): {error}");
         Failed::new(Exit::Usage, message)
     })
 }
 
-/// As many leases as a rack of a thousand Pis takes, and then some.
+/// Leases of a server: four times a rack of a thousand Pis.
 const LEASES: usize = 4096;

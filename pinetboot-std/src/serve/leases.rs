@@ -1,4 +1,4 @@
-//! Leases, kept over a restart.
+//! The lease file, which keeps leases over a restart.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -18,18 +18,18 @@ use crate::events::Dhcp;
 #[derive(Debug)]
 pub(super) struct LeaseFile {
     path: PathBuf,
-    /// When the responder's clock began.
+    /// The origin of the responder's clock.
     start: SystemTime,
     bus: Bus,
 }
 
 impl LeaseFile {
-    /// To be made when the responder's clock is at its origin.
+    /// A lease file; call this when the responder's clock is at its origin.
     pub(super) fn new(path: PathBuf, bus: Bus) -> Self {
         Self { path, start: SystemTime::now(), bus }
     }
 
-    /// Gives the server the leases that are in the file.
+    /// Restores the leases of the file in the server.
     pub(super) fn restore<const N: usize>(&self, server: &mut LeaseServer<'_, N>) {
         let path = self.path.display().to_string();
         let text = match fs::read_to_string(&self.path) {
@@ -52,7 +52,7 @@ impl LeaseFile {
         self.bus.emit(None, Dhcp::LeasesRestored { path, restored, lost });
     }
 
-    /// Writes the leases; the file is the old one or the new one, never a part.
+    /// Writes the leases atomically.
     pub(super) fn write<const N: usize>(&self, server: &LeaseServer<'_, N>) {
         let mut text = String::from("# hardware address, IPv4 address, end in seconds since 1970\n");
         let mut leases = 0;

@@ -1,14 +1,14 @@
-//! The loops that answer TFTP: one, or several in threads, each with the clients that the kernel gives it.
+//! The TFTP workers: one, or several threads, each with the clients that the kernel assigns to its sockets.
 //!
-//! A client has to do with one loop from its first request to its last, so no loop has anything to ask another about: what
-//! a boot began with, and its line in the log, are where its transfers are. What they share is what DHCP, NFS and
-//! they know of Pis, and how much memory files may take.
+//! The kernel assigns a client to one worker from the first request to the last, so workers exchange nothing about a boot:
+//! the decisions for a boot are where its transfers are. Workers share the registry of Pis, with DHCP and NFS, and the
+//! memory budget of open files.
 
 use std::sync::{Arc, mpsc};
 use std::thread;
 
-use pinetboot_core::tftp::Limits;
-use pinetboot_core::{Server, block_on};
+use pinetboot_core::block_on;
+use pinetboot_core::tftp::{Limits, Server};
 
 use super::Args;
 use super::service::Service;
@@ -22,7 +22,7 @@ use crate::observe::TftpObserver;
 use crate::roots::Roots;
 use crate::storage::{BootStorage, Budget};
 
-/// Shared by all TFTP loops.
+/// Shared by all TFTP workers.
 #[derive(Debug, Clone)]
 pub(super) struct Loops<'a> {
     pub(super) options: &'a Args,
@@ -31,15 +31,15 @@ pub(super) struct Loops<'a> {
     pub(super) bus: &'a Bus,
     pub(super) budget: &'a Budget,
     pub(super) controls: &'a [Control],
-    /// What is listened on.
+    /// Listening addresses, for the `ready` line.
     pub(super) addresses: Vec<String>,
-    /// Whether the kernel cuts a window into datagrams.
+    /// Whether the kernel cuts a window into datagrams (UDP segmentation offload).
     pub(super) cuts_windows: bool,
 }
 
 impl Loops<'_> {
-    /// Serves over these networks until told to stop, or until one of them fails. Says that all are `ready` when they have
-    /// opened what they serve.
+    /// Serves over these networks until a control stops the workers, or one of them fails. Calls `ready` when all workers
+    /// have opened their storage.
     pub(super) fn run(
         &self,
         nets: Vec<LinuxNet>,
@@ -64,13 +64,13 @@ impl Loops<'_> {
                 others.push(other.map_err(|error| Failed::new(Exit::Failure, error))?);
             }
             drop(opened);
-            // Where one could not, all are stopped already.
+            // If one worker failed to open its storage, all are stopped already.
             if all_opened.into_iter().count() == others.len() {
                 ready()?;
             }
             let mut all: Transfers = self.serve(first, storage, true)?;
             for other in others {
-                let died = |_| Failed::new(Exit::Failure, "a thread that served died");
+                let died = |_| Failed::new(Exit::Failure, "a TFTP worker panicked");
                 let Transfers { open, rejected } = other.join().map_err(died)??;
                 all.open += open;
                 all.rejected += rejected;
@@ -79,7 +79,7 @@ impl Loops<'_> {
         })
     }
 
-    /// One loop; the `first` tells what concerns all of them.
+    /// Runs one worker; the `first` emits the events that concern all of them.
     fn serve(&self, net: LinuxNet, storage: BootStorage, first: bool) -> Result<Transfers, Failed> {
         let trees = storage.trees.clone();
         let observer = TftpObserver::new(self.bus.clone());
@@ -116,7 +116,7 @@ impl Loops<'_> {
             }
         }
         let served = Transfers { open: server.transfers(), rejected: server.observer_mut().rejected() };
-        // Whether the farewells went out changes nothing any more.
+        // The server stops anyway if the last ERRORs could not be sent.
         let _sent = block_on(server.stop());
         Ok(served)
     }
@@ -133,7 +133,7 @@ impl Service for Loops<'_> {
     }
 }
 
-/// However one loop ends, the others end too: the clients that were its own would wait in vain.
+/// Stops all workers when one ends: the kernel would go on assigning clients to it, and they would get no answer.
 struct StopAll<'a>(&'a [Control]);
 
 impl Drop for StopAll<'_> {
@@ -142,5 +142,5 @@ impl Drop for StopAll<'_> {
     }
 }
 
-/// Twice the most transfers: the table slows down when nearly full.
+/// Slots of the session table: twice the most transfers, because a nearly full table is slow.
 const TABLE: usize = 2 * MOST_TRANSFERS;

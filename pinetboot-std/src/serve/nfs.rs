@@ -1,4 +1,4 @@
-//! NFS beside TFTP: the roots, served where TFTP is.
+//! NFS beside TFTP: exports the roots on TFTP's addresses.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
@@ -15,19 +15,19 @@ use crate::net::{BindError, Interface};
 use crate::observe::NfsObserver;
 use crate::roots::{RootExports, Roots};
 
-/// NFS as it runs; ends when dropped.
+/// The running NFS service; dropping it stops the service.
 #[derive(Debug)]
 pub(super) struct Running {
     servers: Vec<pinetboot_nfs::Running>,
-    /// What is listened on.
+    /// Listening addresses, for the `ready` line.
     addresses: Vec<String>,
 }
 
-/// Begins to serve roots, if there are any.
+/// Starts NFS; `None` without roots.
 ///
 /// # Errors
 ///
-/// What keeps them from being served, and what to do about it.
+/// The obstacle and the remedy.
 pub(super) fn start(
     config: &Config,
     roots: Option<Arc<Roots>>,
@@ -38,12 +38,12 @@ pub(super) fn start(
     let handles = Handles::load(&state).map_err(|error| {
         Failed::new(
             Exit::Failure,
-            format!("cannot keep the key of file handles in {}: {error}", state.display()),
+            format!("cannot store the file-handle key in {}: {error}", state.display()),
         )
     })?;
     let mode = roots.mode();
     let exports = RootExports::new(roots, bus.clone()).map_err(|why| {
-        Failed::new(Exit::Tree, format!("{why}; --nfs-mode off serves the boot files alone"))
+        Failed::new(Exit::Tree, format!("{why}. Serve boot files only with --nfs-mode off"))
     })?;
     let observer = Arc::new(NfsObserver::new(bus.clone(), exports.clone()));
     let exports = Arc::new(exports);
@@ -69,9 +69,9 @@ pub(super) fn start(
         running.servers.push(server);
     }
     let how = match mode {
-        NfsMode::Overlay => "each Pi gets a root of its own",
-        NfsMode::SharedRo => "all Pis read the same root",
-        NfsMode::Rw => "one Pi writes to the root",
+        NfsMode::Overlay => "each Pi gets its own copy-on-write root (overlay)",
+        NfsMode::SharedRo => "all Pis share one read-only root (shared-ro)",
+        NfsMode::Rw => "one Pi has the root read-write (rw)",
         NfsMode::Off => "off",
     };
     bus.emit(None, events::Server::RootsServed { how });
@@ -84,7 +84,7 @@ impl Service for Running {
     }
 }
 
-/// Where TFTP is answered, too.
+/// The addresses of TFTP; with `--interface` those of the interfaces.
 fn addresses(config: &Config) -> Result<Vec<Ipv4Addr>, Failed> {
     let mut addresses: Vec<Ipv4Addr> = config.listen.iter().map(|address| *address.ip()).collect();
     if !config.net.interfaces.is_empty() && addresses.iter().any(Ipv4Addr::is_unspecified) {
@@ -101,8 +101,8 @@ fn cannot_start(error: StartError) -> Failed {
     match error {
         StartError::Bind { address, error } => {
             let way_out = match address.port() {
-                111 => "choose another with --portmap-port (Debian's initramfs does not find it there)",
-                _ => "choose another with --nfs-port, or serve boot files alone with --nfs-mode off",
+                111 => "choose another port with --portmap-port (Debian's initramfs looks on port 111 only)",
+                _ => "choose another port with --nfs-port, or serve boot files only with --nfs-mode off",
             };
             let advice = bind::advice(&BindError { address, error }, way_out);
             Failed::new(Exit::Bind, format!("{message}: {advice}"))

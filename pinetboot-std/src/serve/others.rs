@@ -1,4 +1,4 @@
-//! Is there another DHCP server on this network?
+//! The search for another DHCP server on the network.
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -10,21 +10,21 @@ use std::net::SocketAddrV4;
 
 use crate::net::Frames;
 
-/// What was heard.
+/// The outcome of the search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Others {
-    /// This server made an offer.
+    /// This server offered an address.
     Found(Ipv4Addr),
-    /// Nobody said anything.
+    /// No server offered an address.
     None,
 }
 
-/// Asks for an address, plainly, and waits a few seconds for the first offer. Nothing is requested, so nobody's lease
+/// Broadcasts a plain DISCOVER and waits up to 4.5 s for the first OFFER of an address. No REQUEST follows, so no lease
 /// changes.
 ///
 /// # Errors
 ///
-/// The system's: it takes CAP_NET_RAW.
+/// The system's; without CAP_NET_RAW the interface cannot be opened.
 pub(super) fn other_servers(interface: &str) -> io::Result<Others> {
     let mut frames = Frames::open(interface)?;
     let mac = frames.mac();
@@ -40,7 +40,7 @@ pub(super) fn other_servers(interface: &str) -> io::Result<Others> {
             let peer = datagram.peer;
             let Ok(message) = Message::parse(datagram.bytes) else { continue };
             let ours = message.header.xid == xid && message.header.hardware == HardwareAddress::ethernet(mac);
-            // A proxy gives no address: it is no rival.
+            // A proxy offers no address, and so does not conflict.
             let gives = message.kind() == Some(MessageType::Offer) && !message.header.yiaddr.is_unspecified();
             if ours && gives {
                 return Ok(Others::Found(message.server_id().unwrap_or(*peer.ip())));
@@ -50,5 +50,5 @@ pub(super) fn other_servers(interface: &str) -> io::Result<Others> {
     Ok(Others::None)
 }
 
-/// Some servers first see for up to three seconds whether an address is in use, and answer only then.
+/// The waits after each DISCOVER. Some servers probe an address for up to 3 s before they offer it.
 const WAITS: [Duration; 2] = [Duration::from_secs(1), Duration::from_millis(3500)];

@@ -1,4 +1,4 @@
-//! The root file systems beside TFTP: what is there to serve, and whether this machine can.
+//! The root file systems of the configuration, and whether this machine can serve them.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -11,11 +11,11 @@ use crate::images::Images;
 use crate::roots::{Golden, Goldens, Roots, State, default_state, own_namespace};
 use crate::storage::{Base, Budget, Tree};
 
-/// Where the boot files are.
+/// The place of the boot files.
 ///
 /// # Errors
 ///
-/// If they cannot be had.
+/// If the boot files cannot be opened.
 pub(super) fn base(config: &Config, budget: Budget) -> Result<Base, Failed> {
     let goldens = match (&config.tree, &config.root.nfs) {
         (Some(tree), _) => images(config)?.map(Goldens::Images).ok_or(tree),
@@ -24,14 +24,14 @@ pub(super) fn base(config: &Config, budget: Budget) -> Result<Base, Failed> {
             if !golden.boot_dir().is_dir() {
                 let (boot, nfs) = (golden.boot_dir(), nfs.display());
                 let why = format!(
-                    "there are no boot files in {}: say where they are, 'pinetboot serve BOOT-FILES --nfs {nfs}'",
+                    "{} has no boot files: name their directory, as in 'pinetboot serve BOOT-FILES --nfs {nfs}'",
                     boot.display()
                 );
                 return Err(Failed::new(Exit::Tree, why));
             }
             Ok(Goldens::One(golden))
         }
-        (None, None) => return Err(Failed::new(Exit::Usage, "nothing to serve")),
+        (None, None) => return Err(Failed::new(Exit::Usage, "nothing to serve: give TREE or --nfs")),
     };
     match goldens {
         Ok(goldens) => Ok(Base::Roots(goldens)),
@@ -42,13 +42,14 @@ pub(super) fn base(config: &Config, budget: Budget) -> Result<Base, Failed> {
     }
 }
 
-/// The root file systems, if there are any to be served; what is missing for that is said before anything is.
+/// The root file systems; `None` if NFS is off or no root is configured. All requirements are checked here, before the first
+/// service starts.
 ///
-/// To be called while there is one thread.
+/// Call this while the process has one thread: it may enter a new mount namespace.
 ///
 /// # Errors
 ///
-/// What is missing.
+/// The missing requirement.
 pub(super) fn prepare(config: &Config, bus: &Bus) -> Result<Option<Arc<Roots>>, Failed> {
     let mode = config.root.mode;
     if mode == NfsMode::Off {
@@ -71,14 +72,19 @@ pub(super) fn prepare(config: &Config, bus: &Bus) -> Result<Option<Arc<Roots>>, 
         own_namespace().map_err(|error| {
             missing(
                 mode,
-                &format!("mounting overlays takes the capability CAP_SYS_ADMIN ({error}): run it as root"),
+                &format!(
+                    "mounting overlays requires the capability CAP_SYS_ADMIN ({error}). Run pinetboot as root"
+                ),
             )
         })?;
     }
     let state = config.root.state.as_deref().map_or_else(|| default_state(config.tree.as_deref()), State::at);
     let place = state.dir().display().to_string();
     let roots = Roots::new(mode, goldens, state, bus.clone()).map_err(|error| {
-        missing(mode, &format!("cannot keep state in {place}: {error} (--state DIR names another place)"))
+        missing(
+            mode,
+            &format!("cannot keep state in {place}: {error}. Name another directory with --state DIR"),
+        )
     })?;
     if mode == NfsMode::Overlay {
         roots.try_overlay(first).map_err(|error| missing(mode, &error.to_string()))?;
@@ -98,7 +104,7 @@ fn golden(root: &std::path::Path) -> Result<Golden, Failed> {
     })
 }
 
-/// What the operator should know of how it is shared.
+/// Emits the notices about the way in which roots are shared.
 fn tell(mode: NfsMode, goldens: &[Golden], config: &Config, bus: &Bus) {
     match mode {
         NfsMode::SharedRo => {
@@ -119,15 +125,13 @@ fn tell(mode: NfsMode, goldens: &[Golden], config: &Config, bus: &Bus) {
 fn missing(mode: NfsMode, what: &str) -> Failed {
     let message = match mode {
         NfsMode::Overlay => format!(
-            "cannot give each Pi a root of its own: {what}. What works without: --nfs-mode shared-ro (all Pis read one tree, and \
-             write to their memory) and rw (one Pi), both as root, or --nfs-mode off (boot files alone)"
+            "cannot serve a copy-on-write root for each Pi: {what}. Alternatives: --nfs-mode shared-ro (all Pis read one tree, and \
+             write to their memory) or --nfs-mode rw (one Pi), both as root; or --nfs-mode off (boot files only)"
         ),
-        _ => format!(
-            "cannot serve a root by NFS: {what}. What works without: --nfs-mode off (boot files alone)"
-        ),
+        _ => format!("cannot serve a root by NFS: {what}. Alternative: --nfs-mode off (boot files only)"),
     };
     Failed::new(Exit::Tree, message)
 }
 
-/// Debian's package of that name, where the initramfs is made from.
+/// The script that Debian's package overlayroot adds to the initramfs.
 const OVERLAYROOT: &str = "usr/share/initramfs-tools/scripts/init-bottom/overlayroot";

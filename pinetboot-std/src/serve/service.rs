@@ -2,19 +2,19 @@
 
 use std::fmt;
 
-/// A service that clients reach at addresses of its own.
+/// A service with addresses at which clients reach it.
 pub(super) trait Service {
     /// The name of the protocol and the addresses, for the `ready` line: `nfs 192.168.1.2:2049`.
     fn describe(&self) -> String;
 }
 
-/// Services that run, in the order of their start. Each ends when dropped, and the last one started ends first: a service
-/// that sends clients to others starts after those and ends before them.
+/// Running services, in the order of their start. Dropping a service stops it, and the last one started is dropped first: a
+/// service that sends clients to another one starts after that one and stops before it.
 #[derive(Default)]
 pub(super) struct Services(Vec<Box<dyn Service>>);
 
 impl Services {
-    /// Adds a service that was just started; `None` is one that is off.
+    /// Adds a started service; `None` is a service that is off.
     pub(super) fn add(&mut self, started: Option<impl Service + 'static>) {
         self.0.extend(started.map(|service| Box::new(service) as Box<dyn Service>));
     }

@@ -1,4 +1,4 @@
-//! What is served: read from the configuration at the start, and again when it changes.
+//! The storage of each worker, opened from the configuration at the start and again at SIGHUP.
 
 use std::path::Path;
 use std::rc::Rc;
@@ -10,15 +10,15 @@ use crate::config::{Config, Settings};
 use crate::events;
 use crate::exit::{Exit, Failed};
 use crate::roots::Roots;
-use crate::storage::{BootStorage, Budget, Inbox, Sources, Trees};
+use crate::storage::{BootStorage, Budget, Inbox, Sources, Tree, Trees};
 
-/// The configuration that the options and the file amount to.
+/// The configuration from the command line and the file.
 pub(super) fn configure(options: &Args) -> Result<Config, Failed> {
     let written = options.config.as_deref().map(Settings::read).transpose()?.unwrap_or_default();
     options.settings.clone().or(written)?.resolve()
 }
 
-/// The storage of one loop.
+/// The storage of one worker.
 pub(super) fn open(
     config: &Config,
     roots: Option<Arc<Roots>>,
@@ -30,7 +30,7 @@ pub(super) fn open(
     Ok(BootStorage { trees: Rc::new(trees), inbox: inbox(config)? })
 }
 
-/// Puts into effect what can be without a restart. What is left, and what the operator should know, is the second value.
+/// Applies the changes that need no restart. The second value has the notices, a needed restart among them.
 pub(super) fn reload(
     new: &Config,
     running: &Config,
@@ -38,11 +38,11 @@ pub(super) fn reload(
     bus: &Bus,
 ) -> Result<(Option<Inbox>, Vec<events::Server>), Failed> {
     let roots = trees.roots();
-    // Nothing changes unless all is right.
+    // No change is applied unless the whole configuration is valid.
     let sources = sources(new, roots.clone(), &trees.budget())?;
     let tried = Trees::new(sources.clone(), bus.clone(), trees.budget());
     check(new, &tried)?;
-    let mut notices: Vec<_> = notices(&tried).collect();
+    let mut notices: Vec<_> = notices(new, &tried).collect();
     let inbox = inbox(new)?;
     let root_stays = new.root == running.root && (roots.is_none() || new.tree == running.tree);
     if !root_stays || needs_restart(running, new) {
@@ -55,10 +55,12 @@ pub(super) fn reload(
     Ok((inbox, notices))
 }
 
-/// What the operator should know of the trees.
-pub(super) fn notices(trees: &Trees) -> impl Iterator<Item = events::Server> {
+/// The notices about the configuration and the trees.
+pub(super) fn notices(config: &Config, trees: &Trees) -> impl Iterator<Item = events::Server> {
+    let renamed = config.renamed.iter().map(|&(old, new)| events::Server::SettingRenamed { old, new });
     let tree = trees.tree_for_anyone().ok().filter(|tree| !tree.has_config());
-    tree.into_iter().map(|tree| events::Server::NoConfig { tree: tree.path().display().to_string() })
+    let no_config = |tree: Rc<Tree>| events::Server::NoConfig { tree: tree.path().display().to_string() };
+    renamed.chain(tree.map(no_config))
 }
 
 fn sources(config: &Config, roots: Option<Arc<Roots>>, budget: &Budget) -> Result<Sources, Failed> {
@@ -72,12 +74,15 @@ fn sources(config: &Config, roots: Option<Arc<Roots>>, budget: &Budget) -> Resul
     })
 }
 
-/// Whether any Pi would find anything there.
+/// Checks that the trees exist: the shared one, and those of the inventory.
 fn check(config: &Config, trees: &Trees) -> Result<(), Failed> {
     trees.tree_for_anyone().map_err(|error| Failed::new(Exit::Tree, error))?;
     for (pi, entry) in config.inventory.entries() {
         if let Some(tree) = entry.tree.as_ref().filter(|tree| !tree.is_dir()) {
-            return Err(Failed::new(Exit::Tree, format!("[pi.{pi}]: {} is no directory", tree.display())));
+            return Err(Failed::new(
+                Exit::Tree,
+                format!("[pi.{pi}]: tree {} is not a directory", tree.display()),
+            ));
         }
     }
     Ok(())
@@ -86,7 +91,7 @@ fn check(config: &Config, trees: &Trees) -> Result<(), Failed> {
 fn inbox(config: &Config) -> Result<Option<Inbox>, Failed> {
     let open = |path: &Path| {
         Inbox::open_at(path, config.overwrite).map_err(|error| {
-            Failed::new(Exit::Tree, format!("cannot take files into {}: {error}", path.display()))
+            Failed::new(Exit::Tree, format!("cannot open the upload directory {}: {error}", path.display()))
         })
     };
     config.allow_upload.as_deref().map(open).transpose()

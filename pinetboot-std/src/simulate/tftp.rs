@@ -4,8 +4,8 @@ use std::net::SocketAddrV4;
 use std::time::{Duration, Instant};
 
 use pinetboot_core::pi::rules;
-use pinetboot_core::tftp::{Options, Outcome, Patience, Request};
-use pinetboot_core::{Client, Probe, Upload, block_on};
+use pinetboot_core::tftp::{Client, Options, Outcome, Probe, Request, RetryPolicy};
+use pinetboot_core::{Upload, block_on};
 
 use super::fetch::{Answer, Fetch, Reply, Taken};
 use super::verdict::WIDTH;
@@ -19,7 +19,7 @@ use crate::text::wrap;
 pub(super) struct Tftp {
     server: SocketAddrV4,
     /// How long to wait for the very first answer.
-    first: Patience,
+    first: RetryPolicy,
     start: Instant,
     /// Whether the server has answered anything yet.
     heard: bool,
@@ -29,7 +29,7 @@ pub(super) struct Tftp {
 
 impl Tftp {
     /// `start` is that of the boot.
-    pub(super) fn new(server: SocketAddrV4, first: Patience, start: Instant) -> Self {
+    pub(super) fn new(server: SocketAddrV4, first: RetryPolicy, start: Instant) -> Self {
         Self { server, first, start, heard: false, silent: 0 }
     }
 
@@ -37,16 +37,12 @@ impl Tftp {
     fn ask(
         &mut self,
         name: &str,
-        request: impl AsyncFnOnce(&mut Client<'_, LinuxNet>) -> Result<Answer, Interrupt>,
+        request: impl AsyncFnOnce(&mut Client<&mut LinuxNet>) -> Result<Answer, Interrupt>,
     ) -> Result<Reply, Failed> {
         let mut net = LinuxNet::client(None)
             .map_err(|error| Failed::new(Exit::Failure, format!("no UDP port to be had: {error}")))?;
-        let mut client = Client {
-            net: &mut net,
-            local: LinuxNet::client_port(),
-            server: self.server,
-            patience: if self.heard { PATIENCE } else { self.first },
-        };
+        let retry = if self.heard { PATIENCE } else { self.first };
+        let mut client = Client::new(&mut net, LinuxNet::client_port(), self.server).with_retry(retry);
         let at = self.start.elapsed();
         let answer = block_on(request(&mut client)).map_err(|interrupt| match interrupt {
             Interrupt::Failed(_) => Failed::new(Exit::Failure, interrupt),
@@ -178,7 +174,7 @@ const FILE: Duration = Duration::from_secs(30);
 
 /// A request is repeated after 2 s (captured, raspberrypi/rpi-eeprom issue 74); 2 + 4 + 8 + 8 + 8 s come to the 30 that
 /// a file is given.
-const PATIENCE: Patience = Patience::new(Duration::from_secs(2), 4);
+const PATIENCE: RetryPolicy = RetryPolicy::new(Duration::from_secs(2), 4);
 
 /// One file without an answer may be the server's way of saying that it has none; the next one too, hardly.
 const MOST_SILENT: u32 = 2;

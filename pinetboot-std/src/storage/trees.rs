@@ -209,11 +209,11 @@ impl Trees {
         };
         let root = served.map(|((roots, golden), server)| {
             let mode = roots.mode();
-            let mut words = Vec::new();
+            let mut arguments = Vec::new();
             if mode == NfsMode::SharedRo
                 && let Some((pi, hostname)) = pi.zip(hostname.as_ref())
             {
-                words = vec![
+                arguments = vec![
                     format!("systemd.hostname={hostname}"),
                     format!("systemd.machine_id={}", machine_id_of(pi)),
                 ];
@@ -222,7 +222,7 @@ impl Trees {
                 source: format!("{server}:/{}", name.as_deref().unwrap_or_default()),
                 in_memory: mode == NfsMode::SharedRo,
                 by_kernel: golden.kernel_mounts_root,
-                words,
+                arguments,
             }
         });
         Recipe {
@@ -234,7 +234,7 @@ impl Trees {
                 hostname,
             },
             root: root.filter(|_| sources.rewrite),
-            words: pi.and_then(|pi| inventory.entry(pi)?.words.clone()).unwrap_or_default(),
+            cmdline_extra: pi.and_then(|pi| inventory.entry(pi)?.cmdline_extra.clone()).unwrap_or_default(),
             token: name,
         }
     }

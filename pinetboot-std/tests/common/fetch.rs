@@ -8,7 +8,7 @@ use std::time::{Duration, Instant as Clock};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use pinetboot_core::Instant;
 use pinetboot_core::tftp::{
-    DATA_HEADER, ErrorCode, Options, Outcome, Packet, Patience, Receiver, Request, Sender, Step,
+    DATA_HEADER, ErrorCode, Options, Outcome, Packet, Receiver, Request, RetryPolicy, Sender, Step,
 };
 
 /// Reads a file from a server.
@@ -24,7 +24,7 @@ pub(crate) fn fetch(server: SocketAddrV4, name: &str, options: Options) -> Resul
 /// Writes a file to a server.
 pub(crate) fn put(server: SocketAddrV4, name: &str, options: Options, content: &[u8]) -> Result<(), Outcome> {
     let mut end = End::new(server, &options);
-    let mut sender = Sender::put(&options, Patience::default(), content.len() as u64);
+    let mut sender = Sender::put(&options, RetryPolicy::default(), content.len() as u64);
     loop {
         match sender.poll(end.now()) {
             Step::Wait { until } => end.wait(until),
@@ -62,7 +62,7 @@ impl<'a> Fetch<'a> {
         options: Options,
         keep: impl FnMut(&[u8]) + 'a,
     ) -> Self {
-        let receiver = Receiver::fetch(&options, Patience::default());
+        let receiver = Receiver::fetch(&options, RetryPolicy::default());
         Self { end: End::new(server, &options), name: name.into(), receiver, keep: Box::new(keep) }
     }
 

@@ -28,7 +28,7 @@ use pinetboot_embassy::archive::Archive;
 use pinetboot_embassy::frames::{Device, DriverEnd, Frames, Ways};
 use pinetboot_embassy::storage::Flash;
 use pinetboot_embassy::w5500::W5500;
-use pinetboot_embassy::{Board, Heart, Memory, SOCKETS, run};
+use pinetboot_embassy::{Board, Liveness, Memory, SOCKETS, run};
 use static_cell::{ConstStaticCell, StaticCell};
 
 /// Starts everything, and serves for ever.
@@ -85,7 +85,7 @@ async fn net(mut runner: embassy_net::Runner<'static, Device<'static>>) -> ! {
 struct Appliance {
     led: Output<'static>,
     wdt: Wdt<TIMG0<'static>>,
-    ethernet: &'static Heart,
+    ethernet: &'static Liveness,
 }
 
 impl Board for Appliance {
@@ -97,7 +97,7 @@ impl Board for Appliance {
         self.wdt.feed();
     }
 
-    fn ethernet(&self) -> Option<&Heart> {
+    fn ethernet(&self) -> Option<&Liveness> {
         Some(self.ethernet)
     }
 }

@@ -1,4 +1,4 @@
-//! What the compiler cannot check: registers, memory and interrupts. The only `unsafe` code of this crate.
+//! Memory and interrupts, which the compiler cannot check. With `register` the only `unsafe` code of this crate.
 
 use core::ptr;
 
@@ -6,32 +6,6 @@ use cortex_m::interrupt::InterruptNumber;
 use cortex_m::peripheral::NVIC;
 use cortex_m_rt::exception;
 use log::{LevelFilter, Log};
-
-/// A register of 32 bits of one of the board's devices.
-#[derive(Clone, Copy)]
-pub(crate) struct Register(usize);
-
-impl Register {
-    /// The one at this address.
-    ///
-    /// # Panics
-    ///
-    /// If it is not among the board's devices, where reading and writing have nothing to do with memory that Rust knows.
-    pub(crate) const fn at(address: usize) -> Self {
-        assert!(address.is_multiple_of(4) && address >= 0x4000_0000 && address < 0x4030_0000);
-        Self(address)
-    }
-
-    pub(crate) fn read(self) -> u32 {
-        // SAFETY: see `at`.
-        unsafe { ptr::with_exposed_provenance::<u32>(self.0).read_volatile() }
-    }
-
-    pub(crate) fn write(self, value: u32) {
-        // SAFETY: see `at`.
-        unsafe { ptr::with_exposed_provenance_mut::<u32>(self.0).write_volatile(value) }
-    }
-}
 
 /// The PSRAM, into which QEMU has loaded the archive.
 pub(crate) fn archive() -> &'static [u8] {

@@ -7,7 +7,7 @@ use core::task::Context;
 use embassy_net_driver::{Capabilities, Driver, HardwareAddress, LinkState, RxToken, TxToken};
 use embassy_sync::waitqueue::AtomicWaker;
 
-use crate::hardware::Register;
+use crate::register::Register;
 
 /// The controller. There is one.
 pub(crate) struct Lan9118 {

@@ -12,6 +12,7 @@
 mod clock;
 mod hardware;
 mod lan9118;
+mod register;
 mod uart;
 
 use core::panic::PanicInfo;

@@ -4,7 +4,8 @@ use core::fmt::{self, Write};
 
 use log::{Log, Metadata, Record};
 
-use crate::hardware::{self, Register};
+use crate::hardware;
+use crate::register::Register;
 
 const DATA: Register = Register::at(0x4000_4000);
 const STATE: Register = Register::at(0x4000_4004);

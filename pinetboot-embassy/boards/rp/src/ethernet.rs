@@ -5,7 +5,7 @@ use embassy_rp::gpio::{Input, Level, Output, Pull};
 use embassy_rp::peripherals::{DMA_CH0, DMA_CH1, PIN_16, PIN_17, PIN_18, PIN_19, PIN_20, PIN_21, SPI0};
 use embassy_rp::spi::{Async, Config, Spi};
 use embassy_rp::{Peri, bind_interrupts, dma};
-use pinetboot_embassy::Heart;
+use pinetboot_embassy::Liveness;
 use static_cell::ConstStaticCell;
 
 /// What the chip is connected to.
@@ -68,13 +68,13 @@ mod w5500 {
         spawner: Spawner,
         wires: Wires,
         mac: [u8; 6],
-    ) -> (Device, Option<&'static Heart>) {
+    ) -> (Device, Option<&'static Liveness>) {
         static FRAMES: ConstStaticCell<Frames<2, 2>> = ConstStaticCell::new(Frames::new());
         static WAYS: StaticCell<Ways<'static>> = StaticCell::new();
-        let (device, end, heart) = WAYS.init(Ways::new(FRAMES.take())).split(mac);
+        let (device, end, liveness) = WAYS.init(Ways::new(FRAMES.take())).split(mac);
         let Pins { spi, select, interrupt, reset } = wires.pins();
         spawner.spawn(defmt::unwrap!(carry(W5500::new(spi, select, interrupt, reset, mac), end)));
-        (device, Some(heart))
+        (device, Some(liveness))
     }
 
     #[embassy_executor::task]
@@ -100,14 +100,14 @@ mod w5100s {
         spawner: Spawner,
         wires: Wires,
         mac: [u8; 6],
-    ) -> (Device, Option<&'static Heart>) {
+    ) -> (Device, Option<&'static Liveness>) {
         static STATE: ConstStaticCell<State<4, 3>> = ConstStaticCell::new(State::new());
         let Pins { spi, select, interrupt, reset } = wires.pins();
         let Ok(chip) = ExclusiveDevice::new(spi, select, Delay);
         let started = embassy_net_wiznet::new(mac, STATE.take(), chip, interrupt, reset).await;
         let (device, runner) = defmt::unwrap!(started);
         spawner.spawn(defmt::unwrap!(carry(runner)));
-        (device, None) // that driver has no heart
+        (device, None) // that driver has no liveness
     }
 
     #[embassy_executor::task]

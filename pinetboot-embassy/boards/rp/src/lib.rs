@@ -27,7 +27,7 @@ use pinetboot_embassy::archive::Archive;
 use pinetboot_embassy::card::Files;
 use pinetboot_embassy::net::Memory as SocketMemory;
 use pinetboot_embassy::storage::{Flash, Then};
-use pinetboot_embassy::{Appliance, Board, Heart, Memory, SOCKETS, TRANSFERS};
+use pinetboot_embassy::{Appliance, Board, Liveness, Memory, SOCKETS, TRANSFERS};
 use static_cell::{ConstStaticCell, StaticCell};
 
 /// Starts everything, and serves for ever.
@@ -105,7 +105,7 @@ type Storage = Then<Flash<'static>, Files<'static>>;
 struct Evb {
     led: Output<'static>,
     watchdog: Watchdog,
-    ethernet: Option<&'static Heart>,
+    ethernet: Option<&'static Liveness>,
 }
 
 impl Board for Evb {
@@ -117,7 +117,7 @@ impl Board for Evb {
         self.watchdog.feed(WATCHDOG);
     }
 
-    fn ethernet(&self) -> Option<&Heart> {
+    fn ethernet(&self) -> Option<&Liveness> {
         self.ethernet
     }
 }

@@ -1,7 +1,7 @@
 //! Someone who may log in, and SSH for them.
 
 use super::{Context, Edit, Release};
-use crate::import::source::ImageError;
+use pinetboot_image::ImageError;
 
 /// Someone who may log in.
 #[derive(Debug, Clone)]

@@ -1,7 +1,7 @@
 //! The kernel's command line: what is about the SD card and its first boot goes. The server adds the root.
 
 use super::{Context, Edit, Release};
-use crate::import::source::ImageError;
+use pinetboot_image::ImageError;
 
 /// Rewrites every `cmdline.txt` that a Pi may get.
 pub(super) fn plan(context: &Context<'_>) -> Result<Vec<Edit>, ImageError> {

@@ -4,11 +4,11 @@ use std::fmt;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 
+use pinetboot_image::ext4::FileKind;
 use rustix::fs::AtFlags;
 use rustix::io::Errno;
 
-use crate::import::ext4::Kind;
-use crate::import::tree::{self, Attributes, Tree};
+use crate::import::root_writer::{self, Attributes, RootWriter};
 
 /// A change of one file. Paths start at the root, without a slash in front.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,36 +103,42 @@ impl fmt::Display for Edit {
 /// # Errors
 ///
 /// The system's.
-pub fn apply(edit: &Edit, tree: &Tree) -> io::Result<()> {
+pub fn apply(edit: &Edit, root: &RootWriter) -> io::Result<()> {
     let (directory, name) = edit.path().rsplit_once('/').unwrap_or(("", edit.path()));
     if matches!(edit, Edit::Remove { .. }) {
-        let Ok(parent) = tree.directory_through_links(directory.as_bytes()) else { return Ok(()) };
+        let Ok(parent) = root.directory_through_links(directory.as_bytes()) else { return Ok(()) };
         return remove(&parent, name);
     }
-    let parent = directories(tree, directory)?;
+    let parent = directories(root, directory)?;
     let made =
         |permissions, owner| Attributes { permissions, owner: Some(owner), modified: None, xattrs: &[] };
     match edit {
         Edit::Write { content, permissions, owner, .. } => {
-            let before = tree::status(&parent, name.as_bytes())?;
+            let before = root_writer::status(&parent, name.as_bytes())?;
             if before.is_some_and(|stat| stat.st_mode & KIND == REGULAR && stat.st_nlink == 1) {
-                return tree::open_again(&parent, name.as_bytes())?.write_all(content);
+                return root_writer::open_again(&parent, name.as_bytes())?.write_all(content);
             }
             remove(&parent, name)?;
-            let mut file = tree::make_file(&parent, name.as_bytes())?;
+            let mut file = root_writer::make_file(&parent, name.as_bytes())?;
             file.write_all(content)?;
-            tree::finish(file.as_fd(), &made(*permissions, *owner))
+            root_writer::finish(file.as_fd(), &made(*permissions, *owner))
         }
         Edit::Link { target, .. } => {
             remove(&parent, name)?;
             let attributes = made(0o777, (0, 0));
-            tree::make_special(&parent, name.as_bytes(), Kind::Symlink, target.as_bytes(), &attributes)
+            root_writer::make_special(
+                &parent,
+                name.as_bytes(),
+                FileKind::Symlink,
+                target.as_bytes(),
+                &attributes,
+            )
         }
         Edit::Directory { path, permissions, owner } => {
-            if tree.directory_through_links(path.as_bytes()).is_err() {
-                tree::make_directory(&parent, name.as_bytes())?;
-                let place = tree.directory_through_links(path.as_bytes())?;
-                tree::finish(place.as_fd(), &made(*permissions, *owner))?;
+            if root.directory_through_links(path.as_bytes()).is_err() {
+                root_writer::make_directory(&parent, name.as_bytes())?;
+                let place = root.directory_through_links(path.as_bytes())?;
+                root_writer::finish(place.as_fd(), &made(*permissions, *owner))?;
             }
             Ok(())
         }
@@ -141,20 +147,20 @@ pub fn apply(edit: &Edit, tree: &Tree) -> io::Result<()> {
 }
 
 /// Opens a directory, and makes it and those above it if they are not there.
-pub(crate) fn directories(tree: &Tree, path: &str) -> io::Result<OwnedFd> {
+pub(crate) fn directories(root: &RootWriter, path: &str) -> io::Result<OwnedFd> {
     let mut made = String::new();
-    let mut parent = tree.directory(b"")?;
+    let mut parent = root.directory(b"")?;
     for name in path.split('/').filter(|name| !name.is_empty()) {
         made = if made.is_empty() { name.to_owned() } else { format!("{made}/{name}") };
-        parent = match tree.directory_through_links(made.as_bytes()) {
+        parent = match root.directory_through_links(made.as_bytes()) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                if tree::status(&parent, name.as_bytes())?.is_some() {
+                if root_writer::status(&parent, name.as_bytes())?.is_some() {
                     return Err(io::Error::other(format!("/{made} is a link that leads nowhere")));
                 }
-                tree::make_directory(&parent, name.as_bytes())?;
-                let place = tree.directory_through_links(made.as_bytes())?;
+                root_writer::make_directory(&parent, name.as_bytes())?;
+                let place = root.directory_through_links(made.as_bytes())?;
                 let attributes = Attributes { permissions: 0o755, owner: None, modified: None, xattrs: &[] };
-                tree::finish(place.as_fd(), &attributes)?;
+                root_writer::finish(place.as_fd(), &attributes)?;
                 place
             }
             place => place?,

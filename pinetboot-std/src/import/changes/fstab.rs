@@ -1,7 +1,7 @@
 //! `/etc/fstab`: nothing that is on a card, for systemd waits for it and then goes to its emergency mode.
 
 use super::{Context, Edit};
-use crate::import::source::ImageError;
+use pinetboot_image::ImageError;
 
 pub(super) fn plan(context: &Context<'_>) -> Result<Vec<Edit>, ImageError> {
     let text = context.view.text("etc/fstab")?.unwrap_or_default();

@@ -2,7 +2,7 @@
 
 use super::storage::removed;
 use super::{Context, Edit, Release};
-use crate::import::source::ImageError;
+use pinetboot_image::ImageError;
 
 /// An empty file: each Pi's first boot makes an id and keeps it in its own layer. Empty is not `uninitialized`, with which
 /// every boot of a tree that cannot be written would be a first boot (machine-id(5)).

@@ -1,7 +1,7 @@
 //! The interface that the root is mounted through: nobody may take it down or configure it anew.
 
 use super::{Context, Edit};
-use crate::import::source::ImageError;
+use pinetboot_image::ImageError;
 
 /// NetworkManager leaves alone what the kernel configured, until it is restarted, as by an upgrade: NetworkManager.conf(5),
 /// "keep-configuration [..] does not have any effect on service restart". `unmanaged-devices` cannot be overruled. Wi-Fi

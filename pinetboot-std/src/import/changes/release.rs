@@ -1,7 +1,7 @@
 //! Which system an image holds.
 
 use super::view::View;
-use crate::import::source::ImageError;
+use pinetboot_image::ImageError;
 
 /// A release that the steps know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! What is about the card itself: growing it, swapping to it, the initramfs that finds it, the bootloader's update on it.
 
 use super::{Context, Edit, Release};
-use crate::import::source::ImageError;
+use pinetboot_image::ImageError;
 
 /// Growing the card's file system: `resize2fs_once`, which pi-gen enables (Bookworm), fails at every boot of a network root;
 /// `rpi-resize.service` (Trixie) at the first.

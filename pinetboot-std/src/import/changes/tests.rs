@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::super::source::ImageError;
 use super::*;
+use pinetboot_image::ImageError;
 
 /// A system of a few files; links are not followed, directories are there if something is in them.
 #[derive(Default)]

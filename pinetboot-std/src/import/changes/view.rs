@@ -1,6 +1,6 @@
 //! A system's files as they are in the image.
 
-use crate::import::source::ImageError;
+use pinetboot_image::{ImageError, ReadAt, SystemView};
 
 /// A system's files, found as a process would whose root it is: through links, which stay inside. Paths start at the root,
 /// without a slash in front.
@@ -53,3 +53,16 @@ pub trait View {
         Ok(false)
     }
 }
+
+impl<R: ReadAt, B: ReadAt> View for SystemView<'_, R, B> {
+    fn read(&self, path: &str) -> Result<Option<Vec<u8>>, ImageError> {
+        Self::read(self, path, MAX_LEN)
+    }
+
+    fn list(&self, directory: &str) -> Result<Vec<String>, ImageError> {
+        Self::list(self, directory)
+    }
+}
+
+/// The longest file that a step reads, in bytes: a kernel's configuration has 300 KB.
+const MAX_LEN: u64 = 1 << 20;

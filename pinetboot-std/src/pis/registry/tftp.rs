@@ -3,9 +3,8 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use pinetboot_core::Direction;
 use pinetboot_core::pi::Stage;
-use pinetboot_core::tftp::{ErrorCode, Outcome};
+use pinetboot_core::tftp::{Direction, ErrorCode, Outcome};
 
 use super::{Applied, Registry, boot_file, plain};
 use crate::events::{self, Cause, Evidence, Finished, Tftp};

@@ -1,0 +1,253 @@
+//! What a datagram calls for, decided while the network still lends it: no packet leaves from here.
+
+use core::net::{Ipv4Addr, SocketAddrV4};
+
+use super::options::{Limits, Options};
+use super::packet::{ErrorCode, Mode, Packet, ParseError, Request};
+use super::report::Direction;
+use super::session::{Sink, Source};
+use super::table::Table;
+use crate::event::{PeerError, Refused, Rejected, Rejection, Repeated, Requested};
+use crate::observe::{Event, Observer};
+use crate::storage::{File, OpenError, OpenRequest, Refusal, Storage};
+use crate::{BootPath, Datagram};
+
+/// What a datagram calls for, once it is no longer lent.
+pub(super) enum Decision<L, S: Storage, T> {
+    Act(Action<L>),
+    Begin(Beginning<L, S, T>),
+}
+
+pub(super) enum Action<L> {
+    Nothing,
+    /// The session at this place has news.
+    Drive(usize),
+    /// The sender gets an ERROR, outside any transfer.
+    Answer {
+        from: L,
+        to: SocketAddrV4,
+        error: ErrorText,
+        /// The session of a client that asked for something else meanwhile.
+        instead_of: Option<usize>,
+    },
+}
+
+/// A transfer about to begin.
+pub(super) struct Beginning<L, S: Storage, T> {
+    pub(super) at: L,
+    pub(super) peer: SocketAddrV4,
+    pub(super) fingerprint: u32,
+    pub(super) opened: Opened<S>,
+    pub(super) options: Options,
+    pub(super) context: T,
+}
+
+pub(super) enum Opened<S: Storage> {
+    Read(Source<S::File>),
+    Write(Sink<S::Upload>),
+}
+
+/// Why a request is refused: what the client is told, and the storage's own words if that refused.
+struct Unopened<R> {
+    error: ErrorText,
+    cause: Option<R>,
+}
+
+impl<R: Refusal> From<R> for Unopened<R> {
+    fn from(refusal: R) -> Self {
+        let error = refusal.error();
+        Self { error: ErrorText { code: error.code(), text: error.text() }, cause: Some(refusal) }
+    }
+}
+
+/// An ERROR, as it is sent.
+#[derive(Clone, Copy)]
+pub(super) struct ErrorText {
+    pub(super) code: ErrorCode,
+    pub(super) text: &'static str,
+}
+
+impl ErrorText {
+    const fn new(code: ErrorCode) -> Self {
+        Self { code, text: code.meaning() }
+    }
+
+    pub(super) const fn packet(self) -> Packet<'static> {
+        Packet::Error { code: self.code, message: self.text.as_bytes() }
+    }
+
+    /// The server refuses by itself.
+    const fn refuses<R>(self) -> Unopened<R> {
+        Unopened { error: self, cause: None }
+    }
+}
+
+/// Understands a datagram: which session it belongs to, or what else it calls for.
+pub(super) async fn decide<L, S, O, const MAX: usize>(
+    table: &mut Table<'_, L, S, O::Transfer, MAX>,
+    storage: &mut S,
+    observer: &mut O,
+    limits: &Limits,
+    datagram: Datagram<'_, L>,
+    asked: Option<Ipv4Addr>,
+) -> Decision<L, S, O::Transfer>
+where
+    L: Copy + Eq,
+    S: Storage,
+    O: Observer,
+{
+    let Datagram { at: now, local, listening, peer, bytes } = datagram;
+    let known =
+        table.find(peer).filter(|place| table.session(*place).is_some_and(|session| session.local == local));
+    let answer = |code| {
+        Decision::Act(Action::Answer { from: local, to: peer, error: ErrorText::new(code), instead_of: None })
+    };
+    let packet = match Packet::parse(bytes) {
+        Ok(packet) => packet,
+        Err(error) => {
+            let event = Event::Rejected(Rejected { peer, why: Rejection::Malformed(error) });
+            let Some((place, session)) = known.and_then(|place| Some((place, table.session(place)?))) else {
+                observer.observe(now, &event, None);
+                let answered = may_be_answered(bytes, error);
+                return if answered {
+                    answer(ErrorCode::ILLEGAL_OPERATION)
+                } else {
+                    Decision::Act(Action::Nothing)
+                };
+            };
+            observer.observe(now, &event, Some(&mut session.context));
+            session.transfer.abort(ErrorCode::ILLEGAL_OPERATION);
+            return Decision::Act(Action::Drive(place));
+        }
+    };
+    trace!("from {}: {}", peer, packet);
+    match packet {
+        Packet::Read(request) if listening => {
+            requested(table, storage, observer, limits, datagram, asked, (Direction::Read, &request)).await
+        }
+        Packet::Write(request) if listening => {
+            requested(table, storage, observer, limits, datagram, asked, (Direction::Write, &request)).await
+        }
+        packet => match known.and_then(|place| Some((place, table.session(place)?))) {
+            Some((place, session)) => {
+                session.heard = now;
+                // After a file that is whole an ERROR changes nothing, and is not told.
+                if let Packet::Error { code, message } = packet
+                    && !session.told
+                {
+                    session.early_terminate = packet == Packet::EARLY_TERMINATE;
+                    let event = Event::PeerError(PeerError { peer, code, message });
+                    observer.observe(now, &event, Some(&mut session.context));
+                }
+                session.transfer.handle(now, &packet).await;
+                Decision::Act(Action::Drive(place))
+            }
+            None => {
+                let rejected = Rejected { peer, why: Rejection::UnknownTransfer };
+                observer.observe(now, &Event::Rejected(rejected), None);
+                // > If a source TID does not match, the packet should be discarded as erroneously sent from somewhere
+                // > else. An error packet should be sent to the source of the incorrect packet, while not disturbing
+                // > the transfer. (RFC 1350, section 4)
+                // But never in answer to an ERROR.
+                match packet {
+                    Packet::Error { .. } => Decision::Act(Action::Nothing),
+                    _ => answer(ErrorCode::UNKNOWN_TRANSFER_ID),
+                }
+            }
+        },
+    }
+}
+
+/// Understands a request: one that came before, one that is refused, or a file to open.
+async fn requested<L, S, O, const MAX: usize>(
+    table: &mut Table<'_, L, S, O::Transfer, MAX>,
+    storage: &mut S,
+    observer: &mut O,
+    limits: &Limits,
+    datagram: Datagram<'_, L>,
+    asked: Option<Ipv4Addr>,
+    (direction, request): (Direction, &Request<'_>),
+) -> Decision<L, S, O::Transfer>
+where
+    L: Copy + Eq,
+    S: Storage,
+    O: Observer,
+{
+    let Datagram { at: now, local, peer, bytes, .. } = datagram;
+    let Request { filename, mut options, .. } = *request;
+    if request.mode == Mode::Netascii {
+        options.window_size = None; // going back in such a file means reading it from its beginning
+    }
+    let fingerprint = fingerprint(bytes);
+    let current = table.find(peer);
+    if let Some(session) = current.and_then(|place| table.session(place))
+        && session.fingerprint == fingerprint
+        && !session.stalled(now)
+    {
+        observer.observe(now, &Event::Repeated(Repeated { peer }), Some(&mut session.context));
+        return Decision::Act(Action::Nothing);
+    }
+    // Told before the storage is asked, so that it may go by what the observer takes from the request.
+    let mut context = O::Transfer::default();
+    let requested = Requested { peer, direction, filename, options };
+    observer.observe(now, &Event::Requested(requested), Some(&mut context));
+    let opened = if current.is_none() && table.is_full() && table.yielding(now).is_none() {
+        Err(BUSY.refuses())
+    } else {
+        open(storage, limits, (peer, asked), direction, request).await
+    };
+    match opened {
+        Ok(opened) => Decision::Begin(Beginning { at: local, peer, fingerprint, opened, options, context }),
+        Err(Unopened { error, cause }) => {
+            let ErrorText { code, text: reason } = error;
+            let cause = cause.as_ref().map(|cause| cause as &dyn Refusal);
+            let refused = Refused { peer, direction, filename, code, reason, cause };
+            observer.observe(now, &Event::Refused(refused), Some(&mut context));
+            Decision::Act(Action::Answer { from: local, to: peer, error, instead_of: current })
+        }
+    }
+}
+
+async fn open<S: Storage>(
+    storage: &mut S,
+    limits: &Limits,
+    (peer, asked): (SocketAddrV4, Option<Ipv4Addr>),
+    direction: Direction,
+    request: &Request<'_>,
+) -> Result<Opened<S>, Unopened<S::Refusal>> {
+    let path = BootPath::parse(request.filename)
+        .map_err(|error| ErrorText { code: ErrorCode::ACCESS_VIOLATION, text: error.text() }.refuses())?;
+    Ok(match direction {
+        Direction::Read => {
+            let file = storage.open(&OpenRequest { path, peer, asked, len: None }).await?;
+            if request.mode == Mode::Netascii && file.len() > limits.netascii_len {
+                return Err(TOO_LONG.refuses());
+            }
+            Opened::Read(Source::new(file, request.mode).await.map_err(|error| {
+                debug!("cannot read the file: {}", format_args!("{error:?}"));
+                S::Refusal::from(OpenError::Failed)
+            })?)
+        }
+        Direction::Write => {
+            let len = request.options.transfer_size;
+            let upload = storage.create(&OpenRequest { path, peer, asked, len }).await?;
+            Opened::Write(Sink::new(upload, request.mode))
+        }
+    })
+}
+
+/// Whether a datagram that is no TFTP packet gets an ERROR: not if it is cut short, unless it is a request.
+fn may_be_answered(bytes: &[u8], error: ParseError) -> bool {
+    error != ParseError::Truncated || matches!(bytes, [0, 1 | 2, ..])
+}
+
+/// FNV-1a: tells a repeated request from a new one.
+fn fingerprint(bytes: &[u8]) -> u32 {
+    bytes.iter().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
+}
+
+const TOO_LONG: ErrorText =
+    ErrorText { code: ErrorCode::NOT_DEFINED, text: "too long for mode netascii, ask in mode octet" };
+
+pub(super) const BUSY: ErrorText =
+    ErrorText { code: ErrorCode::NOT_DEFINED, text: "server busy, try again later" };

@@ -1,0 +1,242 @@
+//! The TFTP server: one loop over a [`Net`] and a [`Storage`].
+//!
+//! Nothing here knows what network it runs on; a thousand clients on Linux and one on a microcontroller are served by
+//! the same lines. A datagram is first understood, while it is still lent (`decide`), and then acted upon.
+
+use core::convert::Infallible;
+use core::time::Duration;
+
+use super::decide::{Action, BUSY, Beginning, Decision, ErrorText, Opened, decide};
+use super::options::Limits;
+use super::packet::ErrorCode;
+use super::receiver::Receiver;
+use super::report::Direction;
+use super::sender::Sender;
+use super::session::{Session, Slot};
+use super::step::Outcome;
+use super::table::Table;
+use super::transfer::{Progress, Route, Transfer, send};
+use crate::event::{Rejected, Rejection, Started};
+use crate::observe::{Event, Observer, Ticks};
+use crate::storage::{File, Storage};
+use crate::{Instant, Net};
+
+/// A TFTP server (RFC 1350, 2347, 2348, 2349, 7440).
+///
+/// `MAX` bounds the session table and must be a power of two; the places themselves are the caller's
+/// ([`Session`]), and there may be fewer. Keep `MAX` at twice the places or more when they are many: the table slows
+/// down when nearly full.
+pub struct Server<'s, N: Net, S: Storage, O: Observer, const MAX: usize> {
+    net: N,
+    storage: S,
+    observer: O,
+    limits: Limits,
+    table: Table<'s, N::Local, S, O::Transfer, MAX>,
+    /// No session's deadline is before this.
+    sweep_at: Instant,
+    /// Since when that is over, but not acted upon because datagrams were here.
+    overdue: Option<Instant>,
+    ticks: Ticks,
+}
+
+impl<'s, N: Net, S: Storage, O: Observer, const MAX: usize> Server<'s, N, S, O, MAX> {
+    /// A server with room for as many transfers as there are `places`, and no more than `MAX`.
+    pub fn new(net: N, storage: S, observer: O, limits: Limits, places: &'s mut [Slot<N, S, O>]) -> Self {
+        let table = Table::new(places);
+        let (sweep_at, overdue, ticks) = (Instant::MAX, None, Ticks::default());
+        Self { net, storage, observer, limits, table, sweep_at, overdue, ticks }
+    }
+
+    /// Serves until the network fails or wants to stop. May be called again after that, and goes on where it was.
+    ///
+    /// # Errors
+    ///
+    /// What the network says.
+    pub async fn run(&mut self) -> Result<Infallible, N::Error> {
+        loop {
+            self.turn().await?;
+        }
+    }
+
+    /// Handles one datagram, or what is due if that comes first: what sessions wait for, and the observer's tick.
+    ///
+    /// # Errors
+    ///
+    /// What the network says.
+    pub async fn turn(&mut self) -> Result<(), N::Error> {
+        let Self { net, storage, observer, limits, table, .. } = self;
+        let deadline = self.sweep_at.min(self.ticks.next(observer));
+        let (now, decision, heard) = match net.recv(deadline).await? {
+            Some(datagram) => {
+                let asked = N::address(datagram.local);
+                (datagram.at, decide(table, storage, observer, limits, datagram, asked).await, true)
+            }
+            None => (net.now(), Decision::Act(Action::Nothing), false),
+        };
+        // Not to be kept while anything is waited for.
+        let action = match decision {
+            Decision::Act(action) => action,
+            Decision::Begin(beginning) => self.begin(now, beginning),
+        };
+        match action {
+            Action::Nothing => {}
+            Action::Drive(place) => self.drive(place, now).await,
+            Action::Answer { from, to, error, instead_of } => {
+                send(&mut self.net, from, to, &error.packet()).await;
+                if let Some(place) = instead_of {
+                    self.end(place, now, Outcome::Superseded);
+                }
+            }
+        }
+        if now >= self.sweep_at {
+            // After a delay of ours (a slow disk, a machine that slept) many answers are here, and all deadlines are
+            // over: hear first, or what was answered is sent again. But not for ever.
+            let overdue = *self.overdue.get_or_insert(now);
+            if !heard || now.since(overdue) >= HEAR_FIRST {
+                self.overdue = None;
+                self.sweep(now).await;
+            }
+        }
+        self.ticks.tell(now, &mut self.observer);
+        Ok(())
+    }
+
+    /// Ends all transfers with an ERROR, so that no client waits in vain.
+    ///
+    /// # Errors
+    ///
+    /// What the network says.
+    pub async fn stop(&mut self) -> Result<(), N::Error> {
+        let now = self.net.now();
+        for place in 0..self.table.places() {
+            let Some(session) = self.table.session(place) else { continue };
+            if session.complete().is_none() {
+                send(&mut self.net, session.local, session.peer, &STOPPED.packet()).await;
+            }
+            self.end(place, now, Outcome::Aborted(STOPPED.code));
+        }
+        self.net.recv(Instant::ZERO).await.map(drop) // flushes
+    }
+
+    /// The storage, to change what is served; transfers under way keep the files that they opened.
+    pub fn storage_mut(&mut self) -> &mut S {
+        &mut self.storage
+    }
+
+    /// The network.
+    pub fn net_mut(&mut self) -> &mut N {
+        &mut self.net
+    }
+
+    /// The observer.
+    pub fn observer_mut(&mut self) -> &mut O {
+        &mut self.observer
+    }
+
+    /// How many transfers there are.
+    pub fn transfers(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Gives a transfer a port and a place.
+    fn begin(&mut self, now: Instant, beginning: Beginning<N::Local, S, O::Transfer>) -> Action<N::Local> {
+        let Beginning { at, peer, fingerprint, opened, options, mut context } = beginning;
+        if let Some(place) = self.table.find(peer) {
+            self.end(place, now, Outcome::Superseded);
+        } else if self.table.is_full()
+            && let Some(place) = self.table.yielding(now)
+        {
+            self.end(place, now, Outcome::TimedOut);
+        }
+        let Some(local) = self.net.open(at, peer) else {
+            let rejected = Rejected { peer, why: Rejection::NoPort };
+            self.observer.observe(now, &Event::Rejected(rejected), Some(&mut context));
+            return Action::Answer { from: at, to: peer, error: BUSY, instead_of: None };
+        };
+        let limits = self.limits.within(self.net.max_payload(at, peer));
+        let (terms, _) = limits.agree(&options, None);
+        let transfer = match opened {
+            Opened::Read(source) => Transfer::Out(Sender::serve(&limits, &options, source.len()), source),
+            Opened::Write(sink) => Transfer::In(Receiver::accept(&limits, &options), sink),
+        };
+        let (direction, len) = match &transfer {
+            Transfer::Out(_, source) => (Direction::Read, Some(source.len())),
+            Transfer::In(..) => (Direction::Write, options.transfer_size),
+        };
+        let started = Started { peer, direction, len, terms };
+        self.observer.observe(now, &Event::Started(started), Some(&mut context));
+        let session = Session {
+            peer,
+            local,
+            fingerprint,
+            began: now,
+            heard: now,
+            until: Instant::MAX,
+            told: false,
+            early_terminate: false,
+            context,
+            transfer,
+        };
+        match self.table.insert(session) {
+            Some(place) => Action::Drive(place),
+            // `decide` has seen room for it.
+            None => {
+                self.net.close(local);
+                Action::Nothing
+            }
+        }
+    }
+
+    /// Lets a session do what it wants to do now.
+    async fn drive(&mut self, place: usize, now: Instant) {
+        let Some(session) = self.table.session(place) else { return };
+        let route = Route { from: session.local, to: session.peer, request: None };
+        match session.transfer.drive(&mut self.net, route, now).await {
+            Progress::Waits(until) => {
+                session.until = until;
+                self.sweep_at = self.sweep_at.min(until);
+                if let Some(bytes) = session.complete()
+                    && !session.told
+                {
+                    session.told = true;
+                    let report = session.report(Outcome::Complete { bytes });
+                    self.observer.observe(now, &Event::Finished(report), Some(&mut session.context));
+                }
+            }
+            Progress::Over(outcome) => self.end(place, now, outcome),
+        }
+    }
+
+    fn end(&mut self, place: usize, now: Instant, outcome: Outcome) {
+        let Some(mut session) = self.table.remove(place) else { return };
+        self.net.close(session.local);
+        if !session.told {
+            let report = session.report(outcome);
+            self.observer.observe(now, &Event::Finished(report), Some(&mut session.context));
+        }
+    }
+
+    /// Drives every session whose deadline has passed. A few microseconds for a thousand sessions, and at most a
+    /// hundred times a second, so that no timer has to be kept while blocks flow.
+    async fn sweep(&mut self, now: Instant) {
+        self.sweep_at = Instant::MAX;
+        for place in 0..self.table.places() {
+            match self.table.session(place) {
+                Some(session) if session.until <= now => self.drive(place, now).await,
+                Some(session) => self.sweep_at = self.sweep_at.min(session.until),
+                None => {}
+            }
+        }
+        self.sweep_at = self.sweep_at.max(now + SWEEP_INTERVAL);
+        if self.table.len() == 0 {
+            self.sweep_at = Instant::MAX;
+        }
+    }
+}
+
+const STOPPED: ErrorText = ErrorText { code: ErrorCode::NOT_DEFINED, text: "the server was stopped" };
+
+const SWEEP_INTERVAL: Duration = Duration::from_millis(10);
+
+/// For so long what is here goes before deadlines: longer than it takes to hear a thousand clients.
+const HEAR_FIRST: Duration = Duration::from_millis(100);

@@ -1,0 +1,163 @@
+//! One transfer of the server, and the files it reads and writes in the mode that was asked for.
+
+use core::net::SocketAddrV4;
+use core::time::Duration;
+
+use super::netascii::{Decoded, Encoded};
+use super::packet::Mode;
+use super::report::{Direction, Report};
+use super::step::Outcome;
+use super::transfer::Transfer;
+use crate::storage::{File, Storage, Upload};
+use crate::{Instant, Net, Observer};
+
+/// A place in the server's session table. The caller only provides the memory:
+///
+/// ```
+/// # use pinetboot_core::{Storage, tftp::Session};
+/// fn places<S: Storage>() -> [Option<Session<(), S>>; 4] {
+///     [const { None }; 4]
+/// }
+/// ```
+///
+/// `L` is the network's [`Net::Local`](crate::Net::Local), `T` what the observer keeps of a transfer
+/// ([`Observer::Transfer`](crate::Observer::Transfer)); [`Slot`] says the same by their owners.
+pub struct Session<L, S: Storage, T = ()> {
+    pub(super) peer: SocketAddrV4,
+    pub(super) local: L,
+    /// Of the request that began it.
+    pub(super) fingerprint: u32,
+    pub(super) began: Instant,
+    /// When the peer last said something.
+    pub(super) heard: Instant,
+    /// When to drive it if nothing comes.
+    pub(super) until: Instant,
+    /// The file is whole and the observer knows; the session stays to acknowledge the last block once more.
+    pub(super) told: bool,
+    /// The client has ended it with this text, as a Pi ends a probe.
+    pub(super) early_terminate: bool,
+    /// The observer's.
+    pub(super) context: T,
+    pub(super) transfer: Transfer<Source<S::File>, Sink<S::Upload>>,
+}
+
+/// A place in the session table of a server over this network, with this storage and this observer.
+pub type Slot<N, S, O> = Option<Session<<N as Net>::Local, S, <O as Observer>::Transfer>>;
+
+impl<L, S: Storage, T> Session<L, S, T> {
+    pub(super) fn report(&self, outcome: Outcome) -> Report {
+        let direction = match self.transfer {
+            Transfer::Out(..) => Direction::Read,
+            Transfer::In(..) => Direction::Write,
+        };
+        let mut report = self.transfer.report(self.peer, direction, self.began, outcome);
+        report.early_terminate = self.early_terminate;
+        report
+    }
+
+    /// The file's length if it is whole, and only the ACK of its last block may have to be sent once more.
+    pub(super) fn complete(&self) -> Option<u64> {
+        match &self.transfer {
+            Transfer::Out(..) => None,
+            Transfer::In(receiver, _) => receiver.complete(),
+        }
+    }
+
+    /// Whether a request that repeats the one that began this session means a client that started over, rather than a
+    /// datagram that the network doubled or an answer of ours that was lost: blocks have passed, and then it has fallen
+    /// silent.
+    pub(super) fn stalled(&self, now: Instant) -> bool {
+        let begun = match &self.transfer {
+            Transfer::Out(sender, _) => sender.acknowledged_bytes() > 0,
+            Transfer::In(receiver, _) => receiver.received_bytes() > 0 || receiver.complete().is_some(),
+        };
+        begun && now.since(self.heard) >= STALLED
+    }
+
+    /// From when on someone who finds no other place may have this one: the client said nothing but its request, and is
+    /// perhaps made up; or it lacks nothing any more, and has only not said so. `None` while there is work to do.
+    pub(super) fn yields_at(&self) -> Option<Instant> {
+        let nothing_left = match &self.transfer {
+            Transfer::Out(sender, _) => sender.has_sent_all(),
+            Transfer::In(receiver, _) => receiver.complete().is_some(),
+        };
+        let unanswered = self.heard == self.began;
+        match (unanswered, nothing_left) {
+            (true, _) => Some(self.began + UNANSWERED),
+            (false, true) => Some(self.heard + STALLED),
+            (false, false) => None,
+        }
+    }
+}
+
+/// A file to be sent, as it looks on the wire.
+pub(super) enum Source<F> {
+    Octet(F),
+    Netascii(Encoded<F>),
+}
+
+impl<F: File> Source<F> {
+    pub(super) async fn new(file: F, mode: Mode) -> Result<Self, F::Error> {
+        Ok(match mode {
+            Mode::Octet => Self::Octet(file),
+            Mode::Netascii => Self::Netascii(Encoded::new(file).await?),
+        })
+    }
+}
+
+impl<F: File> File for Source<F> {
+    type Error = F::Error;
+
+    fn len(&self) -> u64 {
+        match self {
+            Self::Octet(file) => file.len(),
+            Self::Netascii(file) => file.len(),
+        }
+    }
+
+    async fn read_exact_at(&mut self, offset: u64, buf: &mut [u8]) -> Result<(), F::Error> {
+        match self {
+            Self::Octet(file) => file.read_exact_at(offset, buf).await,
+            Self::Netascii(file) => file.read_exact_at(offset, buf).await,
+        }
+    }
+}
+
+/// A file to be received, as it looks on the wire.
+pub(super) enum Sink<U> {
+    Octet(U),
+    Netascii(Decoded<U>),
+}
+
+impl<U: Upload> Sink<U> {
+    pub(super) fn new(upload: U, mode: Mode) -> Self {
+        match mode {
+            Mode::Octet => Self::Octet(upload),
+            Mode::Netascii => Self::Netascii(Decoded::new(upload)),
+        }
+    }
+}
+
+impl<U: Upload> Upload for Sink<U> {
+    type Error = U::Error;
+
+    async fn write(&mut self, bytes: &[u8]) -> Result<(), U::Error> {
+        match self {
+            Self::Octet(upload) => upload.write(bytes).await,
+            Self::Netascii(upload) => upload.write(bytes).await,
+        }
+    }
+
+    async fn finish(&mut self) -> Result<(), U::Error> {
+        match self {
+            Self::Octet(upload) => upload.finish().await,
+            Self::Netascii(upload) => upload.finish().await,
+        }
+    }
+}
+
+/// A client that is alive answers within its own timeout; none is shorter than this.
+pub(super) const STALLED: Duration = Duration::from_secs(1);
+
+/// Our first answer has then been sent three times.
+const UNANSWERED: Duration = Duration::from_secs(3);

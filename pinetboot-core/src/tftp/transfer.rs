@@ -1,0 +1,158 @@
+//! A machine joined to what it sends or receives: one transfer, in either direction, on either side.
+
+use core::net::SocketAddrV4;
+
+use super::DATA_HEADER;
+use super::packet::{ErrorCode, Packet, Request, emit_data_header};
+use super::receiver::Receiver;
+use super::report::{Direction, Report};
+use super::sender::Sender;
+use super::step::{Outcome, Step};
+use crate::storage::{File, Upload};
+use crate::{Instant, Net};
+
+/// A transfer: the machine, and the file that it sends or receives.
+#[derive(Debug)]
+pub(super) enum Transfer<F, U> {
+    Out(Sender, F),
+    In(Receiver, U),
+}
+
+/// Where a transfer's packets go.
+#[derive(Clone, Copy)]
+pub(super) struct Route<'a, L> {
+    pub(super) from: L,
+    pub(super) to: SocketAddrV4,
+    /// For a client: where requests go, and what is asked there.
+    pub(super) request: Option<(SocketAddrV4, &'a Request<'a>)>,
+}
+
+/// What a transfer waits for.
+pub(super) enum Progress {
+    Waits(Instant),
+    Over(Outcome),
+}
+
+impl<F: File, U: Upload> Transfer<F, U> {
+    /// Takes in a packet from the other side and keeps the bytes it brings.
+    pub(super) async fn handle(&mut self, now: Instant, packet: &Packet<'_>) {
+        match self {
+            Self::Out(sender, _) => sender.handle(now, packet),
+            Self::In(receiver, upload) => {
+                if let Packet::Error { message, .. } = packet {
+                    upload.ended(message);
+                }
+                let announced = receiver.announced();
+                let chunk = receiver.handle(now, packet);
+                if let Some(len) = receiver.announced()
+                    && announced.is_none()
+                    && upload.expect(len).is_err()
+                {
+                    return receiver.abort(ErrorCode::DISK_FULL);
+                }
+                let Some(chunk) = chunk else { return };
+                let mut kept = upload.write(chunk.bytes).await;
+                if chunk.last && kept.is_ok() {
+                    kept = upload.finish().await;
+                }
+                if let Err(error) = kept {
+                    debug!("cannot keep what is received: {}", format_args!("{error:?}"));
+                    receiver.abort(ErrorCode::DISK_FULL);
+                }
+            }
+        }
+    }
+
+    /// Does what the machine wants done, until it waits or is done.
+    pub(super) async fn drive<N: Net>(
+        &mut self,
+        net: &mut N,
+        route: Route<'_, N::Local>,
+        now: Instant,
+    ) -> Progress {
+        loop {
+            let step = match self {
+                Self::Out(sender, _) => sender.poll(now),
+                Self::In(receiver, _) => receiver.poll(now),
+            };
+            match (step, &mut *self) {
+                (Step::Wait { until }, _) => return Progress::Waits(until),
+                (Step::Done(outcome), _) => return Progress::Over(outcome),
+                (Step::Send(packet), _) => send(net, route.from, route.to, &packet).await,
+                (Step::SendData { block, offset, len }, Self::Out(sender, file)) => {
+                    let end = DATA_HEADER + usize::from(len);
+                    let buffer = net.buffer();
+                    let read = match buffer.get_mut(DATA_HEADER..end) {
+                        Some(payload) => file.read_exact_at(offset, payload).await.is_ok(),
+                        None => false,
+                    };
+                    if read && emit_data_header(block, net.buffer()).is_some() {
+                        trace!("to {}: DATA {} ({} bytes)", route.to, block, len);
+                        net.send(route.from, route.to, end).await;
+                        sender.sent(net.now());
+                    } else {
+                        debug!("cannot read the file at {}", offset);
+                        sender.abort(ErrorCode::NOT_DEFINED);
+                    }
+                }
+                (Step::Request(options), transfer) => {
+                    // A server's machine never asks for this.
+                    let Some((server, request)) = route.request else { continue };
+                    let request = Request { options, ..*request };
+                    let packet = match transfer {
+                        Self::Out(..) => Packet::Write(request),
+                        Self::In(..) => Packet::Read(request),
+                    };
+                    send(net, route.from, server, &packet).await;
+                }
+                // Only a sender says so.
+                (Step::SendData { .. }, Self::In(receiver, _)) => receiver.abort(ErrorCode::NOT_DEFINED),
+            }
+        }
+    }
+
+    pub(super) fn abort(&mut self, code: ErrorCode) {
+        match self {
+            Self::Out(sender, _) => sender.abort(code),
+            Self::In(receiver, _) => receiver.abort(code),
+        }
+    }
+
+    /// How it went. Which way the bytes went is for the caller to know: a server sends what a client reads.
+    pub(super) fn report(
+        &self,
+        peer: SocketAddrV4,
+        direction: Direction,
+        began: Instant,
+        outcome: Outcome,
+    ) -> Report {
+        let (len, bytes, resent) = match self {
+            Self::Out(sender, file) => (Some(file.len()), sender.acknowledged_bytes(), sender.resent()),
+            Self::In(receiver, _) => (receiver.announced(), receiver.received_bytes(), receiver.resent()),
+        };
+        let (block_size, window_size) = match self {
+            Self::Out(sender, _) => (sender.block_size(), sender.window_size()),
+            Self::In(receiver, _) => (receiver.block_size(), receiver.window_size()),
+        };
+        Report {
+            peer,
+            direction,
+            outcome,
+            began,
+            early_terminate: false, // for a server to know: it has the client's text
+            len,
+            bytes,
+            resent,
+            block_size,
+            window_size,
+        }
+    }
+}
+
+/// Emits `packet` into the network's own memory and sends it. One that does not fit is not sent: a loss like any other.
+pub(super) async fn send<N: Net>(net: &mut N, from: N::Local, to: SocketAddrV4, packet: &Packet<'_>) {
+    if let Some(len) = packet.emit(net.buffer()) {
+        trace!("to {}: {}", to, packet);
+        net.send(from, to, len).await;
+    }
+}

@@ -1,0 +1,45 @@
+//! Why an image cannot be read.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+
+/// Why an image cannot be read.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ImageError {
+    /// Reading or unpacking failed. `UnexpectedEof`: the image ends before a byte that its own structures name.
+    Io(io::Error),
+    /// The image contradicts itself; the text names the structure.
+    Corrupt(&'static str),
+    /// The image uses a feature that this crate does not read; the text names the feature and the remedy.
+    Unsupported(&'static str),
+}
+
+impl From<io::Error> for ImageError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl fmt::Display for ImageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                f.write_str("the image ends too early: was it downloaded whole?")
+            }
+            Self::Io(error) => error.fmt(f),
+            Self::Corrupt(what) => write!(f, "the image is damaged: {what}"),
+            Self::Unsupported(what) => f.write_str(what),
+        }
+    }
+}
+
+impl Error for ImageError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Io(error) => Some(error),
+            Self::Corrupt(_) | Self::Unsupported(_) => None,
+        }
+    }
+}

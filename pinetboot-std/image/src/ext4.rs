@@ -1,0 +1,159 @@
+//! A reader of ext4 file systems: what an OS image holds, with owners, links, devices and extended attributes.
+//!
+//! Its own, because no published reader tells all that a root file system needs: `ext4-view` lacks inode numbers, link
+//! counts, devices and attributes, `ext4` names that are not UTF-8 and features of today. The layout is that of the Linux
+//! kernel's documentation, "ext4 Data Structures and Algorithms".
+//!
+//! Read: blocks of 1 to 64 KiB; block descriptors of 32 and 64 bytes; extents and block maps; indexed directories (read
+//! linearly); attributes in the inode and in a block. Deliberately not: replaying the journal (an image that needs it is
+//! refused), checksums of metadata (the compression's and the image's own cover them), inline data, encryption, bigalloc,
+//! meta_bg and attributes in inodes of their own (refused: no image builder sets them).
+//!
+//! What it reads may be hostile. Nothing is allocated by a claimed length, and whoever walks the file system has a
+//! [`BlockBudget`] of as many blocks as there are: one that maps the same block again and again ends there.
+
+mod directory;
+mod inode;
+mod lookup;
+mod map;
+mod superblock;
+mod xattr;
+
+use crate::ImageError;
+use crate::read_at::{ReadAt, u16_at, u32_at};
+pub use directory::DirectoryEntry;
+pub use inode::{DeviceNumber, FileKind, Inode, Timestamp};
+pub use map::BlockRun;
+use superblock::Superblock;
+pub use xattr::Xattr;
+
+/// An ext4 file system.
+#[derive(Debug)]
+pub struct Ext4<R> {
+    device: R,
+    superblock: Superblock,
+    /// For each group of blocks, where its inodes are.
+    inode_tables: Vec<u64>,
+}
+
+/// How many more blocks may be read: a sound file system has no block twice, so a walk over it never runs out.
+#[derive(Debug)]
+pub struct BlockBudget(u64);
+
+impl BlockBudget {
+    /// Takes some.
+    ///
+    /// # Errors
+    ///
+    /// If there are not that many.
+    fn take(&mut self, blocks: u64) -> Result<(), ImageError> {
+        self.0 = self.0.checked_sub(blocks).ok_or(ImageError::Corrupt("ext4 uses blocks more than once"))?;
+        Ok(())
+    }
+}
+
+impl<R: ReadAt> Ext4<R> {
+    /// The root directory's inode.
+    pub const ROOT: u32 = 2;
+
+    /// Opens the file system on a device of `len` bytes.
+    ///
+    /// # Errors
+    ///
+    /// If it is none, or one that is not read here.
+    pub fn open(device: R, len: u64) -> Result<Self, ImageError> {
+        let mut bytes = [0; superblock::LEN];
+        device.read_exact_at(&mut bytes, superblock::OFFSET)?;
+        let superblock = Superblock::parse(&bytes, len)?;
+        let inode_tables = read_inode_tables(&device, &superblock)?;
+        Ok(Self { device, superblock, inode_tables })
+    }
+
+    /// Bytes in a block.
+    pub fn block_size(&self) -> u64 {
+        self.superblock.block_size
+    }
+
+    /// Bytes in blocks that are in use.
+    pub fn used(&self) -> u64 {
+        self.superblock.used_blocks.saturating_mul(self.superblock.block_size)
+    }
+
+    /// How many inodes there can be.
+    pub fn inodes(&self) -> u32 {
+        self.superblock.inodes
+    }
+
+    /// For one walk over all of it.
+    pub fn budget(&self) -> BlockBudget {
+        BlockBudget(self.superblock.blocks)
+    }
+
+    /// Reads an inode.
+    ///
+    /// # Errors
+    ///
+    /// If there is none of that number, or it makes no sense.
+    pub fn inode(&self, number: u32) -> Result<Inode, ImageError> {
+        let superblock = &self.superblock;
+        let index = number
+            .checked_sub(1)
+            .filter(|index| *index < superblock.inodes)
+            .ok_or(ImageError::Corrupt("a directory of ext4 names an inode that cannot be"))?;
+        let group = index / superblock.inodes_per_group;
+        let table = self.inode_tables.get(group as usize).ok_or(ImageError::Corrupt("ext4 lacks a group"))?;
+        let within = u64::from(index % superblock.inodes_per_group) * u64::from(superblock.inode_size);
+        let mut bytes = [0; superblock::MAX_INODE_LEN];
+        let bytes = &mut bytes[..usize::from(superblock.inode_size).min(superblock::MAX_INODE_LEN)];
+        self.device.read_exact_at(bytes, table * superblock.block_size + within)?;
+        Inode::parse(number, bytes)
+    }
+
+    /// Reads bytes of block `number` from `offset` in it on, which may go on into the blocks after it.
+    ///
+    /// # Errors
+    ///
+    /// If they are not there.
+    pub fn read_block(&self, number: u64, offset: u64, buf: &mut [u8]) -> Result<(), ImageError> {
+        let at = number.checked_mul(self.superblock.block_size).and_then(|at| at.checked_add(offset));
+        let at = at.ok_or(ImageError::Corrupt("ext4 names a block that cannot be"))?;
+        Ok(self.device.read_exact_at(buf, at)?)
+    }
+
+    /// A whole block.
+    fn block(&self, number: u64) -> Result<Vec<u8>, ImageError> {
+        let mut block = vec![0; self.superblock.block_size as usize]; // 64 KiB at most
+        self.read_block(number, 0, &mut block)?;
+        Ok(block)
+    }
+}
+
+/// Where each group has its inodes: of its descriptor that is all that matters to a reader.
+fn read_inode_tables<R: ReadAt>(device: &R, superblock: &Superblock) -> Result<Vec<u64>, ImageError> {
+    let at = (superblock.first_data_block + 1) * superblock.block_size;
+    let len = usize::from(superblock.descriptor_size);
+    let mut tables = Vec::new(); // grows as descriptors are really there
+    let mut bytes = vec![0; len * DESCRIPTORS_AT_ONCE];
+    while (tables.len() as u64) < superblock.groups {
+        let some = (superblock.groups - tables.len() as u64).min(DESCRIPTORS_AT_ONCE as u64) as usize;
+        let bytes = &mut bytes[..some * len];
+        device.read_exact_at(bytes, at + (tables.len() * len) as u64)?;
+        for descriptor in bytes.chunks_exact(len) {
+            let low = u32_at(descriptor, 0x8).unwrap_or_default();
+            let high = u32_at(descriptor, 0x28).filter(|_| superblock.is_64bit).unwrap_or_default();
+            let table = u64::from(high) << 32 | u64::from(low);
+            if table >= superblock.blocks {
+                return Err(ImageError::Corrupt("ext4 has inodes beyond its end"));
+            }
+            tables.push(table);
+        }
+    }
+    Ok(tables)
+}
+
+const DESCRIPTORS_AT_ONCE: usize = 512;
+
+/// A field that is there because its structure was read whole.
+fn field<T>(value: Option<T>) -> Result<T, ImageError> {
+    value.ok_or(ImageError::Corrupt("ext4 has a structure that is too short"))
+}

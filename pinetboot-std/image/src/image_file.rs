@@ -1,0 +1,267 @@
+//! An image file with random access to its content, compressed or not.
+//!
+//! A thread unpacks a compressed image into an unnamed temporary file, which the kernel removes when the process ends. A
+//! read beyond the unpacked part waits for the thread, so file systems can be read from the first block on. The same thread
+//! hashes the file.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use sha2::{Digest, Sha256};
+
+use crate::{Container, ReadAt, write_sparse};
+
+/// An opened image file.
+///
+/// Dropping it stops the thread at its next block.
+#[derive(Debug)]
+pub struct ImageFile {
+    bytes: File,
+    unpacking: Arc<Unpacking>,
+    thread: Option<JoinHandle<()>>,
+    packed: bool,
+}
+
+/// The state that the thread and the readers share.
+#[derive(Debug, Default)]
+struct Unpacking {
+    /// Unpacked bytes.
+    ready: AtomicU64,
+    /// Bytes at or beyond this offset are not kept.
+    wanted: AtomicU64,
+    /// The [`ImageFile`] was dropped.
+    is_dropped: AtomicBool,
+    end: Mutex<End>,
+    progress: Condvar,
+}
+
+/// The thread's result.
+#[derive(Debug, Default)]
+enum End {
+    #[default]
+    NotYet,
+    /// The SHA-256 of the file.
+    Whole(String),
+    Failed(io::ErrorKind, String),
+}
+
+impl ImageFile {
+    /// Opens an image file and starts the thread, which reads all of it. A compressed image is unpacked into `directory`,
+    /// which needs room for the whole image, holes not counted.
+    ///
+    /// `progress` is called from the thread before each read, with the number of bytes of the file read and hashed so far;
+    /// an error that it returns ends the thread.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub fn open(
+        path: &Path,
+        directory: &Path,
+        progress: impl FnMut(u64) -> io::Result<()> + Send + 'static,
+    ) -> io::Result<Self> {
+        let mut file = File::open(path)?;
+        let container = Container::recognise(&mut file)?;
+        let packed = container != Container::Raw;
+        let bytes = if packed { tempfile::tempfile_in(directory)? } else { File::open(path)? };
+        let unpacking = Arc::new(Unpacking { wanted: AtomicU64::new(u64::MAX), ..Unpacking::default() });
+        let source = HashedFile { file, at: 0, hashed: 0, hash: Sha256::new(), progress };
+        let (shared, sink) = (Arc::clone(&unpacking), packed.then(|| bytes.try_clone()).transpose()?);
+        let thread = thread::Builder::new().name("unpack".into()).spawn(move || {
+            let end = match shared.run(container, source, sink) {
+                Ok(hash) => End::Whole(hash),
+                Err(error) => End::Failed(error.kind(), error.to_string()),
+            };
+            *shared.end.lock().unwrap_or_else(PoisonError::into_inner) = end;
+            shared.progress.notify_all();
+        })?;
+        Ok(Self { bytes, unpacking, thread: Some(thread), packed })
+    }
+
+    /// Whether the image is compressed, and so takes disk space for its unpacked content.
+    pub const fn is_packed(&self) -> bool {
+        self.packed
+    }
+
+    /// Promises that no byte at or beyond offset `end` will be read: the thread stops keeping them.
+    pub fn keep_until(&self, end: u64) {
+        self.unpacking.wanted.store(end, Ordering::Relaxed);
+    }
+
+    /// Waits until the thread has read all of the file, and returns the file's SHA-256 in 64 hexadecimal digits.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read, its compression is damaged or cut off, or `progress` returned an error.
+    pub fn finish(&mut self) -> io::Result<String> {
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+        match &*self.unpacking.end.lock().unwrap_or_else(PoisonError::into_inner) {
+            End::Whole(hash) => Ok(hash.clone()),
+            End::Failed(kind, why) => Err(io::Error::new(*kind, why.clone())),
+            End::NotYet => Err(io::Error::other("the unpacking thread panicked")),
+        }
+    }
+}
+
+impl ReadAt for ImageFile {
+    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        if self.packed {
+            let end = offset.checked_add(buf.len() as u64).ok_or(io::ErrorKind::UnexpectedEof)?;
+            self.unpacking.wait_for(end)?;
+        }
+        FileExt::read_exact_at(&self.bytes, buf, offset)
+    }
+}
+
+impl Drop for ImageFile {
+    fn drop(&mut self) {
+        self.unpacking.is_dropped.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Unpacking {
+    /// Waits until `bytes` bytes are unpacked.
+    fn wait_for(&self, bytes: u64) -> io::Result<()> {
+        if self.ready.load(Ordering::Acquire) >= bytes {
+            return Ok(());
+        }
+        let mut end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if self.ready.load(Ordering::Acquire) >= bytes {
+                return Ok(());
+            }
+            match &*end {
+                End::NotYet => end = self.progress.wait(end).unwrap_or_else(PoisonError::into_inner),
+                End::Whole(_) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                End::Failed(kind, why) => return Err(io::Error::new(*kind, why.clone())),
+            }
+        }
+    }
+
+    /// Reads all of the file, unpacks it into `sink` if given, and returns the file's hash.
+    fn run(
+        &self,
+        container: Container,
+        mut source: HashedFile<impl FnMut(u64) -> io::Result<()>>,
+        sink: Option<File>,
+    ) -> io::Result<String> {
+        match sink {
+            Some(sink) => container.unpack(&mut source, &mut |piece| self.write(&sink, piece))?,
+            None => Container::Raw.unpack(&mut source, &mut |_| self.check())?,
+        }
+        source.hash()
+    }
+
+    fn check(&self) -> io::Result<()> {
+        if self.is_dropped.load(Ordering::Relaxed) { Err(io::Error::other("dropped")) } else { Ok(()) }
+    }
+
+    fn write(&self, sink: &File, piece: &[u8]) -> io::Result<()> {
+        self.check()?;
+        let at = self.ready.load(Ordering::Relaxed);
+        let end = at + piece.len() as u64;
+        if at < self.wanted.load(Ordering::Relaxed) {
+            write_sparse(sink, piece, at).and_then(|()| sink.set_len(end)).map_err(|error| {
+                let kind = error.kind();
+                io::Error::new(kind, format!("cannot unpack the image: {error}"))
+            })?;
+        }
+        let guard = self.end.lock().unwrap_or_else(PoisonError::into_inner);
+        self.ready.store(end, Ordering::Release);
+        drop(guard);
+        self.progress.notify_all();
+        Ok(())
+    }
+}
+
+/// The file, hashed in order whatever the order of the reads: a zip file's directory is at its end.
+struct HashedFile<P> {
+    file: File,
+    at: u64,
+    /// Bytes in the hash.
+    hashed: u64,
+    hash: Sha256,
+    progress: P,
+}
+
+impl<P: FnMut(u64) -> io::Result<()>> HashedFile<P> {
+    /// Reads the rest, and returns the hash of all.
+    fn hash(mut self) -> io::Result<String> {
+        self.seek(SeekFrom::Start(self.hashed))?;
+        let mut piece = vec![0; 1 << 20];
+        while self.read(&mut piece)? > 0 {}
+        Ok(self.hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+}
+
+impl<P: FnMut(u64) -> io::Result<()>> Read for HashedFile<P> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        (self.progress)(self.hashed)?;
+        let len = self.file.read(buf)?;
+        let end = self.at + len as u64;
+        if let Some(new) = end.checked_sub(self.hashed).filter(|_| self.at <= self.hashed) {
+            let known = len - usize::try_from(new).unwrap_or(len).min(len);
+            self.hash.update(&buf[known..len]);
+            self.hashed = end;
+        }
+        self.at = end;
+        Ok(len)
+    }
+}
+
+impl<P> Seek for HashedFile<P> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.at = self.file.seek(to)?;
+        Ok(self.at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    /// 3 MiB of content in an xz file, and the file's hash.
+    fn packed(directory: &Path) -> (std::path::PathBuf, Vec<u8>, String) {
+        let content: Vec<u8> = (0..3u32 << 20).map(|i| (i / 5) as u8).collect();
+        let mut encoder = liblzma::write::XzEncoder::new(Vec::new(), 0);
+        encoder.write_all(&content).unwrap();
+        let bytes = encoder.finish().unwrap();
+        let path = directory.join("image.img.xz");
+        std::fs::write(&path, &bytes).unwrap();
+        let hash = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        (path, content, hash)
+    }
+
+    #[test]
+    fn reads_wait_for_the_thread_and_the_file_is_hashed() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, content, hash) = packed(directory.path());
+        let mut image = ImageFile::open(&path, directory.path(), |_| Ok(())).unwrap();
+        let mut read = vec![0; 1000];
+        image.read_exact_at(&mut read, 2 << 20).unwrap();
+        assert!(read == content[2 << 20..][..1000]);
+        let error = image.read_exact_at(&mut read, (3 << 20) - 1).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+        assert_eq!(image.finish().unwrap(), hash);
+        assert!(image.is_packed());
+    }
+
+    #[test]
+    fn an_error_of_the_callback_ends_the_thread_and_every_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, ..) = packed(directory.path());
+        let stop = |_| Err(io::Error::other("stopped"));
+        let mut image = ImageFile::open(&path, directory.path(), stop).unwrap();
+        assert_eq!(image.finish().unwrap_err().to_string(), "stopped");
+        assert_eq!(image.read_exact_at(&mut [0; 1], 0).unwrap_err().to_string(), "stopped");
+    }
+}
