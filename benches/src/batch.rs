@@ -12,6 +12,8 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr;
 
+use nix::libc;
+
 /// Datagrams that came.
 pub(crate) struct Incoming {
     memory: Box<[[u8; LARGEST]; BATCH]>,

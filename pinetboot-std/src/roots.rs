@@ -17,6 +17,7 @@ mod diff;
 #[cfg(feature = "nfs")]
 mod exports;
 mod golden;
+mod host_key;
 mod identity;
 mod layer;
 mod overlay;

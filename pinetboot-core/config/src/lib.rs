@@ -13,6 +13,7 @@
 //!
 //! The firmware reads it, and `pinetboot pack` before that: who packs a wrong one should hear of it on their own machine.
 #![no_std]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
 #[cfg(test)]

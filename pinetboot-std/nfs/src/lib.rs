@@ -17,6 +17,7 @@
 //! of a client, and no more. What a client gets is for [`Exports`] to bound.
 
 #![deny(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod arguments;
 mod connection;

@@ -3,6 +3,8 @@
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::Mode;
 use pinetboot_image::ext4::Timestamp;
 use pinetboot_image::fat::Visit;
 
@@ -57,12 +59,8 @@ impl Visit for BootCopy<'_> {
     fn directory(&mut self, path: &[String]) -> Result<(), ImportError> {
         self.make(path, |parent, name| {
             root_writer::make_directory(parent, name.as_bytes())?;
-            let place = rustix::fs::openat(
-                parent,
-                name,
-                rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::CLOEXEC,
-                rustix::fs::Mode::empty(),
-            )?;
+            let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+            let place = openat(parent, name, flags, Mode::empty())?;
             root_writer::finish(
                 place.as_fd(),
                 &Attributes { permissions: 0o755, owner: self.owner, modified: None, xattrs: &[] },

@@ -4,17 +4,22 @@
 //! every file is made anew in such a directory. So whatever names, links and repetitions an image has, what it reaches
 //! is what it made itself.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use nix::errno::Errno;
+use nix::fcntl::{self, AtFlags, OFlag, OpenHow, ResolveFlag};
+use nix::libc::dev_t;
+use nix::sys::stat::{self, FchmodatFlags, FileStat, Mode, SFlag, UtimensatFlags};
+use nix::sys::statvfs::statvfs;
+use nix::sys::time::TimeSpec;
+use nix::unistd::{self, Gid, Uid};
 use pinetboot_image::ext4::{DeviceNumber, FileKind, Timestamp, Xattr};
-use rustix::fs::{
-    AtFlags, Dev, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps, Uid, XattrFlags,
-};
-use rustix::io::Errno;
-
+use xattr::FileExt;
 /// A tree being written.
 #[derive(Debug)]
 pub struct RootWriter {
@@ -41,8 +46,8 @@ impl RootWriter {
     ///
     /// If it cannot be opened.
     pub fn open(root: &Path) -> io::Result<Self> {
-        let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
-        Ok(Self { root: rustix::fs::open(root, flags, Mode::empty())? })
+        let flags = OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        Ok(Self { root: fcntl::open(root, flags, Mode::empty())? })
     }
 
     /// Opens a directory of it; the empty path is its root.
@@ -51,7 +56,7 @@ impl RootWriter {
     ///
     /// If there is none, or a link is on the way.
     pub fn directory(&self, path: &[u8]) -> io::Result<OwnedFd> {
-        self.open_directory(path, ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS)
+        self.open_directory(path, ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS)
     }
 
     /// Opens a directory of it as a process whose root it is would: links count, and stay inside.
@@ -60,14 +65,14 @@ impl RootWriter {
     ///
     /// If there is none.
     pub fn directory_through_links(&self, path: &[u8]) -> io::Result<OwnedFd> {
-        self.open_directory(path, ResolveFlags::IN_ROOT)
+        self.open_directory(path, ResolveFlag::RESOLVE_IN_ROOT)
     }
 
-    fn open_directory(&self, path: &[u8], resolve: ResolveFlags) -> io::Result<OwnedFd> {
+    fn open_directory(&self, path: &[u8], resolve: ResolveFlag) -> io::Result<OwnedFd> {
         let path = if path.is_empty() { b".".as_slice() } else { path };
-        let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let resolve = resolve | ResolveFlags::NO_MAGICLINKS;
-        Ok(rustix::fs::openat2(&self.root, path, flags, Mode::empty(), resolve)?)
+        let flags = OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let how = OpenHow::new().flags(flags).resolve(resolve | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+        Ok(fcntl::openat2(&self.root, path, how)?)
     }
 
     /// Makes a name for a file that has one already, by its path from the root.
@@ -76,7 +81,7 @@ impl RootWriter {
     ///
     /// The system's.
     pub fn link(&self, path: &[u8], directory: &OwnedFd, name: &[u8]) -> io::Result<()> {
-        Ok(rustix::fs::linkat(&self.root, path, directory, name, AtFlags::empty())?)
+        Ok(unistd::linkat(&self.root, path, directory, name, AtFlags::empty())?)
     }
 
     /// Waits until all of it is on the disk.
@@ -85,7 +90,7 @@ impl RootWriter {
     ///
     /// The system's, also of writes before.
     pub fn sync(&self) -> io::Result<()> {
-        Ok(rustix::fs::syncfs(&self.root)?)
+        Ok(unistd::syncfs(&self.root)?)
     }
 }
 
@@ -95,7 +100,7 @@ impl RootWriter {
 ///
 /// If there is something of that name.
 pub(super) fn make_directory(parent: &OwnedFd, name: &[u8]) -> io::Result<()> {
-    Ok(rustix::fs::mkdirat(parent, name, Mode::RWXU)?)
+    Ok(stat::mkdirat(parent, name, Mode::S_IRWXU)?)
 }
 
 /// Makes a file, for its maker alone until [`finish`].
@@ -104,8 +109,8 @@ pub(super) fn make_directory(parent: &OwnedFd, name: &[u8]) -> io::Result<()> {
 ///
 /// If there is something of that name.
 pub(super) fn make_file(parent: &OwnedFd, name: &[u8]) -> io::Result<File> {
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    Ok(rustix::fs::openat(parent, name, flags, Mode::RUSR | Mode::WUSR)?.into())
+    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    Ok(fcntl::openat(parent, name, flags, Mode::S_IRUSR | Mode::S_IWUSR)?.into())
 }
 
 /// Opens a file that is there, to write it anew.
@@ -114,8 +119,8 @@ pub(super) fn make_file(parent: &OwnedFd, name: &[u8]) -> io::Result<File> {
 ///
 /// If there is none, or it is a link.
 pub(super) fn open_again(parent: &OwnedFd, name: &[u8]) -> io::Result<File> {
-    let flags = OFlags::WRONLY | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    Ok(rustix::fs::openat(parent, name, flags, Mode::empty())?.into())
+    let flags = OFlag::O_WRONLY | OFlag::O_TRUNC | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    Ok(fcntl::openat(parent, name, flags, Mode::empty())?.into())
 }
 
 /// Gives a directory or file its attributes, once nothing more is written to it.
@@ -125,14 +130,15 @@ pub(super) fn open_again(parent: &OwnedFd, name: &[u8]) -> io::Result<File> {
 /// The system's; attributes that the target's file system does not keep are none.
 pub(super) fn finish(file: BorrowedFd<'_>, attributes: &Attributes<'_>) -> io::Result<()> {
     if let Some((uid, gid)) = attributes.owner {
-        rustix::fs::fchown(file, Some(user(uid)?), Some(group(gid)?))?; // takes setuid and capabilities away: first
+        unistd::fchown(file, Some(user(uid)?), Some(group(gid)?))?; // takes setuid and capabilities away: first
     }
-    rustix::fs::fchmod(file, Mode::from_raw_mode(attributes.permissions & 0o7777))?;
+    stat::fchmod(file, mode(attributes))?;
     for xattr in attributes.xattrs {
-        keep(rustix::fs::fsetxattr(file, xattr.name.as_slice(), &xattr.value, XattrFlags::empty()))?;
+        keep(Opened(file).set_xattr(OsStr::from_bytes(&xattr.name), &xattr.value))?;
     }
     if let Some(time) = attributes.modified {
-        rustix::fs::futimens(file, &timestamps(time))?;
+        let time = time_spec(time);
+        stat::futimens(file, &time, &time)?;
     }
     Ok(())
 }
@@ -149,30 +155,26 @@ pub(super) fn make_special(
     target: &[u8],
     attributes: &Attributes<'_>,
 ) -> io::Result<()> {
-    let node = |kind, device| rustix::fs::mknodat(parent, name, kind, Mode::empty(), device);
+    let node = |kind, device| stat::mknodat(parent, name, kind, Mode::empty(), device);
     match kind {
-        FileKind::Symlink => rustix::fs::symlinkat(target, parent, name)?,
-        FileKind::CharacterDevice(device) => node(FileType::CharacterDevice, number(device))?,
-        FileKind::BlockDevice(device) => node(FileType::BlockDevice, number(device))?,
-        FileKind::Fifo => node(FileType::Fifo, 0)?,
-        FileKind::Socket => node(FileType::Socket, 0)?,
+        FileKind::Symlink => unistd::symlinkat(target, parent, name)?,
+        FileKind::CharacterDevice(device) => node(SFlag::S_IFCHR, number(device))?,
+        FileKind::BlockDevice(device) => node(SFlag::S_IFBLK, number(device))?,
+        FileKind::Fifo => node(SFlag::S_IFIFO, 0)?,
+        FileKind::Socket => node(SFlag::S_IFSOCK, 0)?,
         FileKind::Regular | FileKind::Directory => return Err(io::ErrorKind::InvalidInput.into()),
     }
     if let Some((uid, gid)) = attributes.owner {
         let owner = (Some(user(uid)?), Some(group(gid)?));
-        rustix::fs::chownat(parent, name, owner.0, owner.1, AtFlags::SYMLINK_NOFOLLOW)?;
+        unistd::fchownat(parent, name, owner.0, owner.1, AtFlags::AT_SYMLINK_NOFOLLOW)?;
     }
     if kind != FileKind::Symlink {
         // Made a moment ago in a directory that is only ours: the name is still this node.
-        rustix::fs::chmodat(
-            parent,
-            name,
-            Mode::from_raw_mode(attributes.permissions & 0o7777),
-            AtFlags::empty(),
-        )?;
+        stat::fchmodat(parent, name, mode(attributes), FchmodatFlags::FollowSymlink)?;
     }
     if let Some(time) = attributes.modified {
-        rustix::fs::utimensat(parent, name, &timestamps(time), AtFlags::SYMLINK_NOFOLLOW)?;
+        let time = time_spec(time);
+        stat::utimensat(parent, name, &time, &time, UtimensatFlags::NoFollowSymlink)?;
     }
     Ok(())
 }
@@ -182,10 +184,10 @@ pub(super) fn make_special(
 /// # Errors
 ///
 /// The system's.
-pub(super) fn status(parent: &OwnedFd, name: &[u8]) -> io::Result<Option<Stat>> {
-    match rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+pub(super) fn status(parent: &OwnedFd, name: &[u8]) -> io::Result<Option<FileStat>> {
+    match stat::fstatat(parent, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
         Ok(stat) => Ok(Some(stat)),
-        Err(Errno::NOENT) => Ok(None),
+        Err(Errno::ENOENT) => Ok(None),
         Err(errno) => Err(errno.into()),
     }
 }
@@ -217,9 +219,9 @@ pub(super) fn probe(directory: &Path) -> io::Result<()> {
 ///
 /// The system's.
 pub(super) fn free_space(directory: &Path) -> io::Result<u64> {
-    let space = rustix::fs::statvfs(directory)?;
-    let root = rustix::process::geteuid().is_root();
-    Ok(space.f_frsize.saturating_mul(if root { space.f_bfree } else { space.f_bavail }))
+    let space = statvfs(directory)?;
+    let blocks = if Uid::effective().is_root() { space.blocks_free() } else { space.blocks_available() };
+    Ok(space.fragment_size().saturating_mul(blocks))
 }
 
 fn user(uid: u32) -> io::Result<Uid> {
@@ -233,20 +235,35 @@ fn group(gid: u32) -> io::Result<Gid> {
 /// This number stands for no one.
 const NOBODY: io::ErrorKind = io::ErrorKind::InvalidData;
 
-fn number(device: DeviceNumber) -> Dev {
-    rustix::fs::makedev(device.major, device.minor)
+fn number(device: DeviceNumber) -> dev_t {
+    stat::makedev(device.major.into(), device.minor.into())
 }
 
-fn timestamps(time: Timestamp) -> Timestamps {
-    let time = Timespec { tv_sec: time.seconds, tv_nsec: time.nanoseconds.into() };
-    Timestamps { last_access: time, last_modification: time }
+fn mode(attributes: &Attributes<'_>) -> Mode {
+    Mode::from_bits_truncate(attributes.permissions)
 }
+
+fn time_spec(time: Timestamp) -> TimeSpec {
+    TimeSpec::new(time.seconds, time.nanoseconds.into())
+}
+
+/// What the crate `xattr` sets attributes of: its own is for files alone, and not for directories.
+struct Opened<'a>(BorrowedFd<'a>);
+
+impl AsRawFd for Opened<'_> {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+impl FileExt for Opened<'_> {}
 
 /// Attributes that a file system or the system does not have are left out.
-fn keep(done: rustix::io::Result<()>) -> io::Result<()> {
-    match done {
-        Err(Errno::NOTSUP | Errno::INVAL | Errno::PERM | Errno::ACCESS) => Ok(()),
-        Err(Errno::NOSPC | Errno::TOOBIG | Errno::RANGE) => Ok(()), // no room for one so large
-        done => Ok(done?),
+fn keep(done: io::Result<()>) -> io::Result<()> {
+    let errno = done.as_ref().err().and_then(io::Error::raw_os_error).map(Errno::from_raw);
+    match errno {
+        Some(Errno::EOPNOTSUPP | Errno::EINVAL | Errno::EPERM | Errno::EACCES) => Ok(()),
+        Some(Errno::ENOSPC | Errno::E2BIG | Errno::ERANGE) => Ok(()), // no room for one so large
+        _ => done,
     }
 }

@@ -7,8 +7,6 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, RenameFlags, flock};
-
 use super::request::Request;
 use super::root_writer;
 use crate::exit::{Exit, Failed};
@@ -84,8 +82,7 @@ impl Staging {
             fs::set_permissions(&path, fs::Permissions::from_mode(0o644))?;
             File::open(&path)?.sync_all()?;
             File::open(&self.place)?.sync_all()?;
-            let here = rustix::fs::CWD;
-            rustix::fs::renameat_with(here, &self.place, here, &self.target, RenameFlags::NOREPLACE)?;
+            fs::rename(&self.place, &self.target)?; // an image that is there is not empty, and stays
             File::open(&self.images)?.sync_all()
         };
         commit()
@@ -141,7 +138,7 @@ fn remove_leftovers(directory: &Path) -> io::Result<()> {
 
 fn lock(directory: &Path) -> io::Result<File> {
     let file = File::open(directory)?;
-    flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+    file.try_lock()?;
     Ok(file)
 }
 

@@ -5,13 +5,23 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use nix::libc::{
-    BPF_A, BPF_ABS, BPF_ALU, BPF_K, BPF_LD, BPF_MOD, BPF_RET, BPF_W, SKF_NET_OFF, sock_filter, sock_fprog,
+    self, BPF_A, BPF_ABS, BPF_ALU, BPF_K, BPF_LD, BPF_MOD, BPF_RET, BPF_W, IP_MTU_DISCOVER, IP_PMTUDISC_DO,
+    IP_PMTUDISC_WANT, IPPROTO_IP, SKF_NET_OFF, sock_filter, sock_fprog,
 };
 use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, getsockname, getsockopt, setsockopt,
     socket, sockopt,
 };
-use rustix::net::sockopt::{Ipv4PathMtuDiscovery, set_ip_mtu_discover};
+use nix::{setsockopt_impl, sockopt_impl};
+
+sockopt_impl!(
+    /// Whether datagrams may be fragmented (ip(7), `IP_MTU_DISCOVER`).
+    PathMtuDiscovery,
+    SetOnly,
+    IPPROTO_IP,
+    IP_MTU_DISCOVER,
+    i32
+);
 
 #[derive(Debug)]
 pub(super) struct Socket {
@@ -95,12 +105,12 @@ impl Socket {
     /// Lets nothing that is sent be cut into fragments, which bootloaders do not put together. That saves the kernel from
     /// thinking up an identification for each packet, which is 4 % of all that it does here.
     pub(super) fn never_fragment(&self) -> io::Result<()> {
-        Ok(set_ip_mtu_discover(&self.fd, Ipv4PathMtuDiscovery::DO)?)
+        Ok(setsockopt(&self.fd, PathMtuDiscovery, &IP_PMTUDISC_DO)?)
     }
 
     /// Takes that back: what does not fit is cut, as is the system's default.
     pub(super) fn allow_fragments(&self) -> io::Result<()> {
-        Ok(set_ip_mtu_discover(&self.fd, Ipv4PathMtuDiscovery::WANT)?)
+        Ok(setsockopt(&self.fd, PathMtuDiscovery, &IP_PMTUDISC_WANT)?)
     }
 
     /// As far as the system allows: beyond its limit only with the privilege to.

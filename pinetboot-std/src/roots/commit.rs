@@ -9,6 +9,7 @@ use std::time::SystemTime;
 
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
+use nix::unistd::syncfs;
 
 use super::identity;
 use super::layer::{Layer, remove_tree};
@@ -35,7 +36,7 @@ pub(super) fn commit(layer: &Layer, images: &Images, name: &str) -> io::Result<(
 
     let top = open(&root, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
     identity::anonymise(&top, host_name(&layer.facts.root)?.as_deref())?;
-    rustix::fs::syncfs(&top)?;
+    syncfs(&top)?;
 
     let before = images.find(&layer.image).ok().flatten();
     let mut facts = before.map_or_else(|| facts_of(layer), |image| image.facts);

@@ -10,6 +10,8 @@ use std::io::{self, Read};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
+
 use super::layer::Layer;
 
 /// One change. Paths are as the Pi sees them.
@@ -181,20 +183,13 @@ fn same_bytes(one: &Path, other: &Path) -> io::Result<bool> {
 
 /// An extended attribute, if there is one of that name.
 fn attribute(path: &Path, name: &str) -> io::Result<Option<Vec<u8>>> {
-    let mut value = vec![0; LONGEST];
-    match rustix::fs::lgetxattr(path, name, value.as_mut_slice()) {
-        Ok(len) => {
-            value.truncate(len);
-            Ok(Some(value))
-        }
-        Err(rustix::io::Errno::NODATA | rustix::io::Errno::OPNOTSUPP) => Ok(None),
-        Err(error) => Err(error.into()),
+    match xattr::get(path, name) {
+        Err(error) if error.raw_os_error() == Some(Errno::EOPNOTSUPP as i32) => Ok(None),
+        value => value,
     }
 }
 
 const PIECE: usize = 64 << 10;
-/// No value of an attribute is longer (xattr(7)).
-const LONGEST: usize = 64 << 10;
 
 #[cfg(test)]
 mod tests {

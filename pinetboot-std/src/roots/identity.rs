@@ -8,12 +8,12 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use pinetboot_core::pi::Prefix;
 
+use super::host_key::HostKey;
 use super::layer::private_dir;
 use crate::beneath::beneath;
 
@@ -37,9 +37,7 @@ pub(super) fn enrol(root: &OwnedFd, kept: &Path, name: &str) -> io::Result<()> {
     put(&etc, "machine-id", &fs::read(machine_id)?, 0o444)?;
 
     let Some(ssh) = find(root, "etc/ssh")? else { return Ok(()) };
-    if !make_host_key(kept) {
-        return Ok(()); // the system makes keys by itself at its first boot
-    }
+    make_host_key(kept)?;
     put(&ssh, HOST_KEY, &fs::read(kept.join(HOST_KEY))?, 0o600)?;
     put(&ssh, HOST_KEY_PUB, &fs::read(kept.join(HOST_KEY_PUB))?, 0o644)?;
     // It would remove the keys that were just put there (raspberrypi-sys-mods, regenerate_ssh_host_keys).
@@ -149,17 +147,24 @@ fn with_host(hosts: &str, name: &str) -> String {
     lines
 }
 
-/// Makes an SSH host key in `kept`, unless there is one. Whether there is one now.
-fn make_host_key(kept: &Path) -> bool {
-    let key = kept.join(HOST_KEY);
-    if key.exists() {
-        return true;
+/// Generates the SSH host key in `kept`, unless `kept` holds one.
+fn make_host_key(kept: &Path) -> io::Result<()> {
+    let private = kept.join(HOST_KEY);
+    if private.exists() {
+        return Ok(());
     }
-    let mut keygen = Command::new("ssh-keygen");
-    keygen.args(["-q", "-t", "ed25519", "-N", "", "-C", "", "-f"]).arg(&key);
-    // Without ssh-keygen the system makes its own keys when it first boots.
-    let made = keygen.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
-    made.is_ok_and(|status| status.success())
+    let key = HostKey::generate()?;
+    // The private file last: its presence says that both are whole.
+    fs::write(kept.join(HOST_KEY_PUB), key.public_file())?;
+    let new = kept.join(".host-key-new");
+    let _left_from_before = fs::remove_file(&new);
+    File::options()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&new)?
+        .write_all(key.private_file().as_bytes())?;
+    fs::rename(new, private)
 }
 
 /// A machine-id for a Pi that keeps nothing: the same whenever it asks. Not secret, as it goes over the command line.
@@ -207,13 +212,12 @@ mod tests {
         );
         let id = fs::read_to_string(etc.join("machine-id")).unwrap();
         assert_eq!((id.len(), id.trim_end().len()), (33, 32), "{id}");
-        if let Ok(key) = fs::metadata(etc.join("ssh").join(HOST_KEY)) {
-            assert_eq!(key.permissions().mode() & 0o777, 0o600);
-            // Whoever it is a second time, it is with the same key.
-            let before = fs::read(etc.join("ssh").join(HOST_KEY_PUB)).unwrap();
-            enrol(&root, &kept, "kitchen").unwrap();
-            assert_eq!(fs::read(etc.join("ssh").join(HOST_KEY_PUB)).unwrap(), before);
-        }
+        let key = fs::metadata(etc.join("ssh").join(HOST_KEY)).unwrap();
+        assert_eq!(key.permissions().mode() & 0o777, 0o600);
+        // A second enrolment puts the same key.
+        let before = fs::read(etc.join("ssh").join(HOST_KEY_PUB)).unwrap();
+        enrol(&root, &kept, "kitchen").unwrap();
+        assert_eq!(fs::read(etc.join("ssh").join(HOST_KEY_PUB)).unwrap(), before);
         anonymise(&root, Some("raspberrypi")).unwrap();
         assert_eq!(fs::read_dir(etc.join("ssh")).unwrap().count(), 0);
         assert_eq!(fs::read_to_string(etc.join("machine-id")).unwrap(), "");

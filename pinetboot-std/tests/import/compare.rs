@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs;
 use std::io;
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
@@ -81,15 +81,12 @@ fn parts(path: &Path, names: &BTreeMap<u64, Vec<u8>>) -> io::Result<Parts> {
 }
 
 fn xattrs(path: &Path) -> io::Result<Vec<u8>> {
-    let mut names = vec![0; 4096];
-    let len = rustix::fs::llistxattr(path, &mut names)?;
-    let mut names: Vec<_> = names[..len].split(|byte| *byte == 0).filter(|name| !name.is_empty()).collect();
+    let mut names: Vec<_> = xattr::list(path)?.collect();
     names.sort_unstable();
     let mut all = Vec::new();
     for name in names {
-        let mut value = vec![0; 4096];
-        let len = rustix::fs::lgetxattr(path, name, &mut value)?;
-        all.extend([name, b"=", &value[..len], b"\n"].concat());
+        let value = xattr::get(path, &name)?.unwrap_or_default();
+        all.extend([name.as_bytes(), b"=", &value, b"\n"].concat());
     }
     Ok(all)
 }

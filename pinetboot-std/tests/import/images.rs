@@ -6,7 +6,9 @@ use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, lchown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use rustix::fs::{FileType, Mode, Timespec, Timestamps, XattrFlags, makedev, mknodat};
+use nix::fcntl::AT_FDCWD;
+use nix::sys::stat::{Mode, SFlag, UtimensatFlags, makedev, mknodat, utimensat};
+use nix::sys::time::TimeSpec;
 use tempfile::TempDir;
 
 use crate::compare::odd_name;
@@ -101,13 +103,13 @@ impl Sources {
         fs::hard_link(root.join("usr/bin/program"), root.join("deep/a/third-name")).unwrap();
         let node = |name: &str, kind, major, minor| {
             let path = root.join(name);
-            mknodat(rustix::fs::CWD, &path, kind, Mode::from_raw_mode(0o620), makedev(major, minor)).unwrap();
+            mknodat(AT_FDCWD, &path, kind, Mode::from_bits_retain(0o620), makedev(major, minor)).unwrap();
         };
-        node("null", FileType::CharacterDevice, 1, 3);
-        node("large-number", FileType::CharacterDevice, 4000, 700_000);
-        node("disk", FileType::BlockDevice, 179, 2);
-        node("pipe", FileType::Fifo, 0, 0);
-        node("socket", FileType::Socket, 0, 0);
+        node("null", SFlag::S_IFCHR, 1, 3);
+        node("large-number", SFlag::S_IFCHR, 4000, 700_000);
+        node("disk", SFlag::S_IFBLK, 179, 2);
+        node("pipe", SFlag::S_IFIFO, 0, 0);
+        node("socket", SFlag::S_IFSOCK, 0, 0);
         let owner = |path: &str, uid, gid| lchown(root.join(path), Some(uid), Some(gid)).unwrap();
         owner("deep/a", 1000, 100_000);
         owner("deep/a/b/c/d/file", 4_000_000_000, 65_534);
@@ -122,7 +124,7 @@ impl Sources {
         mode("deep/a/b/c", 0o000);
         mode("empty", 0o000);
         let xattr = |path: &str, name: &str, value: &[u8]| {
-            rustix::fs::lsetxattr(root.join(path), name, value, XattrFlags::empty()).unwrap();
+            xattr::set(root.join(path), name, value).unwrap();
         };
         xattr(
             "usr/bin/ping",
@@ -136,10 +138,8 @@ impl Sources {
         run(Command::new("setfacl").args(["-m", "u:1000:r,g:33:rw"]).arg(root.join("etc/with-acl")));
         run(Command::new("setfacl").args(["-d", "-m", "u:1000:rwx"]).arg(root.join("var")));
         let time = |path: PathBuf, seconds| {
-            let time = Timespec { tv_sec: seconds, tv_nsec: 0 };
-            let times = Timestamps { last_access: time, last_modification: time };
-            rustix::fs::utimensat(rustix::fs::CWD, &path, &times, rustix::fs::AtFlags::SYMLINK_NOFOLLOW)
-                .unwrap();
+            let time = TimeSpec::new(seconds, 0);
+            utimensat(AT_FDCWD, &path, &time, &time, UtimensatFlags::NoFollowSymlink).unwrap();
         };
         time(root.join("deep/a/b"), -86_400);
         time(root.join("link-61"), 1_000_000_000);

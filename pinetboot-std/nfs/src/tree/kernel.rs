@@ -7,6 +7,7 @@
 use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
+use nix::libc;
 use rustix::fs::{Access, OFlags};
 use rustix::io::{self, Errno};
 

@@ -3,12 +3,13 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
+use std::os::fd::AsRawFd;
 
 use nfs3_types::mount;
 use nfs3_types::nfs3::{self, *};
 use nfs3_types::rpc::{RPC_VERSION_2, auth_unix, call_body, msg_body, opaque_auth, rpc_msg};
 use nfs3_types::xdr_codec::{Opaque, Pack, Unpack, Void};
-use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, socket};
 
 /// A connection, on which several calls may be under way.
 pub struct Client {
@@ -300,9 +301,9 @@ impl Client {
 }
 
 fn stream(from: SocketAddrV4, to: SocketAddrV4) -> io::Result<TcpStream> {
-    let socket = socket(AddressFamily::INET, SocketType::STREAM, None)?;
-    bind(&socket, &from)?;
-    connect(&socket, &to)?;
+    let socket = socket(AddressFamily::Inet, SockType::Stream, SockFlag::empty(), None)?;
+    bind(socket.as_raw_fd(), &SockaddrIn::from(from))?;
+    connect(socket.as_raw_fd(), &SockaddrIn::from(to))?;
     Ok(socket.into())
 }
 

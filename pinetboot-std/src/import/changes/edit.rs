@@ -4,9 +4,9 @@ use std::fmt;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 
+use nix::errno::Errno;
+use nix::unistd::{UnlinkatFlags, unlinkat};
 use pinetboot_image::ext4::FileKind;
-use rustix::fs::AtFlags;
-use rustix::io::Errno;
 
 use crate::import::root_writer::{self, Attributes, RootWriter};
 
@@ -170,8 +170,8 @@ pub(crate) fn directories(root: &RootWriter, path: &str) -> io::Result<OwnedFd> 
 }
 
 fn remove(parent: &OwnedFd, name: &str) -> io::Result<()> {
-    match rustix::fs::unlinkat(parent, name, AtFlags::empty()) {
-        Ok(()) | Err(Errno::NOENT) => Ok(()),
+    match unlinkat(parent, name, UnlinkatFlags::NoRemoveDir) {
+        Ok(()) | Err(Errno::ENOENT) => Ok(()),
         Err(errno) => Err(errno.into()),
     }
 }
