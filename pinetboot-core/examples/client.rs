@@ -15,6 +15,12 @@ struct Stdout;
 impl Upload for Stdout {
     type Error = io::Error;
 
+    fn expect(&mut self, _: u64) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn ended(&mut self, _: &[u8]) {}
+
     async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         stdout().write_all(bytes)
     }
@@ -32,7 +38,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let server: SocketAddrV4 = server.parse()?;
     let mut net = Socket::bind("0.0.0.0:0")?;
     let mut client = Client::new(&mut net, (), server);
-    let options = Options { window_size: Some(8), ..Options::RASPBERRY_PI };
+    let options = Options::RASPBERRY_PI.with_window_size(8);
     let report = block_on(client.get(&Request::octet(file.as_bytes(), options), &mut Stdout))?;
     match report.outcome {
         Outcome::Complete { bytes } => eprintln!("{bytes} bytes, {} packets sent again", report.resent),

@@ -32,14 +32,14 @@
 //!
 //! // ... a proxy answers ...
 //! let ours = Ipv4Addr::new(10, 77, 0, 1);
-//! let arrival = Arrival { at: Instant::ZERO, port: Port::Server, peer: "0.0.0.0:68".parse().unwrap() };
+//! let arrival = Arrival::new(Instant::ZERO, Port::Server, "0.0.0.0:68".parse().unwrap());
 //! let mut out = [0; MAX_LEN];
 //! let reply = ProxyDhcp::new(ours).respond(&arrival, &request, &mut out).unwrap();
 //! assert_eq!(reply.to, "255.255.255.255:68".parse().unwrap());
 //!
 //! // ... and would that be enough? Not without a DHCP server.
 //! let offer = Message::parse(&out[..reply.len.into()]).unwrap();
-//! let verdict = BootClient::PiEeprom.choose(&[Offer { from: ours, message: offer }]);
+//! let verdict = BootClient::PiEeprom.choose(&[Offer::new(ours, offer)]);
 //! assert_eq!(verdict.unwrap_err().to_string(), "only proxies answered, and none of them gives an address");
 //! ```
 //!

@@ -116,6 +116,7 @@ impl<N: Net> Net for &mut N {
 
 /// A datagram that came, lent until the next call of the [`Net`].
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Datagram<'a, L> {
     /// When it came.
     pub at: Instant,
@@ -129,6 +130,20 @@ pub struct Datagram<'a, L> {
     pub peer: SocketAddrV4,
     /// What it says.
     pub bytes: &'a [u8],
+}
+
+impl<'a, L> Datagram<'a, L> {
+    /// A datagram that came at this time, to this port of ours, from this peer. Its port takes requests; where another may
+    /// have taken it, see [`with_listening`](Self::with_listening).
+    pub const fn new(at: Instant, local: L, peer: SocketAddrV4, bytes: &'a [u8]) -> Self {
+        Self { at, local, listening: true, peer, bytes }
+    }
+
+    /// The same; `listening` says whether its port takes requests.
+    #[must_use]
+    pub fn with_listening(self, listening: bool) -> Self {
+        Self { listening, ..self }
+    }
 }
 
 /// 1500 (Ethernet's MTU) - 20 (IPv4) - 8 (UDP).

@@ -3,7 +3,7 @@
 //! smoltcp keeps a datagram whose receiver answers no ARP request at the head of its socket's queue, and all behind it
 //! wait with it: on a single socket one such peer stops everyone. So every transfer has a socket of its own here, what
 //! is answered from the listening port leaves by another socket while that one's queue is stuck, and what cannot leave
-//! in [`Pool::PATIENCE`] is lost, as datagrams may be.
+//! in [`Pool::MAX_WAIT`] is lost, as datagrams may be.
 //!
 //! Frames are taken from the device one at a time, so datagrams come in the order in which they arrived, whichever
 //! socket they are for, and a socket needs room for but one.
@@ -29,6 +29,7 @@
 //! of it (`iface-neighbor-cache-count-16`) says more: too few for more transfers at a time.
 
 use core::convert::Infallible;
+use core::fmt;
 use core::net::SocketAddrV4;
 use core::time::Duration;
 
@@ -41,6 +42,7 @@ use smoltcp::wire::IpAddress;
 use crate::{Datagram, ETHERNET_MAX_PAYLOAD, Instant, Net};
 
 /// All that smoltcp needs to be polled. Sockets of other kinds may be among the set; they are polled along.
+#[expect(clippy::exhaustive_structs, reason = "as many parts as smoltcp has")]
 pub struct Stack<'a, D, C> {
     /// The interface, with its addresses and routes set.
     pub iface: Interface,
@@ -50,6 +52,12 @@ pub struct Stack<'a, D, C> {
     pub sockets: SocketSet<'a>,
     /// The clock.
     pub clock: C,
+}
+
+impl<D, C> fmt::Debug for Stack<'_, D, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stack").field("addresses", &self.iface.ip_addrs()).finish_non_exhaustive()
+    }
 }
 
 /// What time it is, and what to do while there is nothing to do.
@@ -83,6 +91,18 @@ pub struct Pool<'a, D, C, const SOCKETS: usize> {
     max_payload: usize,
 }
 
+impl<D, C, const SOCKETS: usize> fmt::Debug for Pool<'_, D, C, SOCKETS> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { stack, slots, port, max_payload, .. } = self;
+        f.debug_struct("Pool")
+            .field("stack", stack)
+            .field("slots", slots)
+            .field("port", port)
+            .field("max_payload", max_payload)
+            .finish_non_exhaustive()
+    }
+}
+
 /// One of a [`Pool`]'s ports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -93,7 +113,7 @@ impl Port {
     pub const FIRST: Self = Self(0);
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 struct Slot {
     handle: SocketHandle,
     state: State,
@@ -101,7 +121,7 @@ struct Slot {
     stuck: Option<Instant>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Closed,
     Open,
@@ -111,7 +131,7 @@ enum State {
 
 impl<'a, D: Device, C: Clock, const SOCKETS: usize> Pool<'a, D, C, SOCKETS> {
     /// How long a datagram waits for ARP, or for the device to take it: time for three ARP requests.
-    pub const PATIENCE: Duration = Duration::from_secs(3);
+    pub const MAX_WAIT: Duration = Duration::from_secs(3);
 
     /// Binds the first of the `sockets` to `port`, or to any free one if that is 0, and keeps the others for transfers.
     ///
@@ -123,7 +143,7 @@ impl<'a, D: Device, C: Clock, const SOCKETS: usize> Pool<'a, D, C, SOCKETS> {
     /// As smoltcp does, if a handle is none of a UDP socket in the stack.
     pub fn new(mut stack: Stack<'a, D, C>, sockets: [SocketHandle; SOCKETS], port: u16) -> Self {
         const { assert!(SOCKETS > 0 && SOCKETS <= 256) };
-        let buffer = [0; _];
+        let buffer = [0; ETHERNET_MAX_PAYLOAD as usize];
         let mut max_payload = stack.device.capabilities().ip_mtu().saturating_sub(HEADERS).min(buffer.len());
         for handle in sockets {
             let socket = stack.sockets.get_mut::<Socket<'_>>(handle);
@@ -191,7 +211,7 @@ impl<'a, D: Device, C: Clock, const SOCKETS: usize> Pool<'a, D, C, SOCKETS> {
                 Some(since) if left == queued => Some(since),
                 _ => Some(now),
             };
-            if slot.stuck.is_some_and(|since| now.since(since) >= Self::PATIENCE) {
+            if slot.stuck.is_some_and(|since| now.since(since) >= Self::MAX_WAIT) {
                 debug!("{} bytes could not be sent", left);
                 let port = socket.endpoint();
                 socket.close();

@@ -42,6 +42,7 @@ pub trait Storage {
 
 /// What is to be opened, and for whom.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct OpenRequest<'a> {
     /// The name, proven harmless.
     pub path: BootPath<'a>,
@@ -51,6 +52,31 @@ pub struct OpenRequest<'a> {
     pub asked: Option<Ipv4Addr>,
     /// For a file to be written: its length in bytes, if the client said so (`tsize`).
     pub len: Option<u64>,
+}
+
+impl<'a> OpenRequest<'a> {
+    /// A request of this client for a file, of which no more is known.
+    pub const fn new(path: BootPath<'a>, peer: SocketAddrV4) -> Self {
+        Self { path, peer, asked: None, len: None }
+    }
+
+    /// The same for another file.
+    #[must_use]
+    pub const fn with_path(self, path: BootPath<'a>) -> Self {
+        Self { path, ..self }
+    }
+
+    /// The same, with the address of ours that the client asked.
+    #[must_use]
+    pub const fn with_asked(self, asked: Option<Ipv4Addr>) -> Self {
+        Self { asked, ..self }
+    }
+
+    /// The same, with the length in bytes that the client announced.
+    #[must_use]
+    pub const fn with_len(self, len: Option<u64>) -> Self {
+        Self { len, ..self }
+    }
 }
 
 /// A file opened for reading. Dropping it closes it.
@@ -78,6 +104,38 @@ pub trait File {
     async fn read_exact_at(&mut self, offset: u64, buf: &mut [u8]) -> Result<(), Self::Error>;
 }
 
+/// A borrowed storage is a storage.
+impl<S: Storage> Storage for &mut S {
+    type File = S::File;
+    type Upload = S::Upload;
+    type Refusal = S::Refusal;
+
+    async fn open(&mut self, request: &OpenRequest<'_>) -> Result<Self::File, Self::Refusal> {
+        (**self).open(request).await
+    }
+
+    async fn create(&mut self, request: &OpenRequest<'_>) -> Result<Self::Upload, Self::Refusal> {
+        (**self).create(request).await
+    }
+}
+
+/// A borrowed file is a file.
+impl<F: File> File for &mut F {
+    type Error = F::Error;
+
+    fn len(&self) -> u64 {
+        (**self).len()
+    }
+
+    fn is_empty(&self) -> bool {
+        (**self).is_empty()
+    }
+
+    async fn read_exact_at(&mut self, offset: u64, buf: &mut [u8]) -> Result<(), Self::Error> {
+        (**self).read_exact_at(offset, buf).await
+    }
+}
+
 /// A file being written. It comes to be when [`finish`](Self::finish) says so; dropped before that, it never was.
 #[allow(async_fn_in_trait)] // See `Net`.
 pub trait Upload {
@@ -89,15 +147,10 @@ pub trait Upload {
     /// # Errors
     ///
     /// If that is known to be too long.
-    fn expect(&mut self, len: u64) -> Result<(), Self::Error> {
-        let _ = len;
-        Ok(())
-    }
+    fn expect(&mut self, len: u64) -> Result<(), Self::Error>;
 
-    /// The other side ends the transfer, with these words.
-    fn ended(&mut self, words: &[u8]) {
-        let _ = words;
-    }
+    /// The other side ended the transfer with an ERROR, whose text is `message`: any bytes, or none.
+    fn ended(&mut self, message: &[u8]);
 
     /// Takes the next bytes. They come in order, each once.
     ///
@@ -116,10 +169,19 @@ pub trait Upload {
 
 /// The upload of a [`Storage`] that takes none.
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::exhaustive_enums, reason = "there is none")]
 pub enum NoUpload {}
 
 impl Upload for NoUpload {
     type Error = Infallible;
+
+    fn expect(&mut self, _: u64) -> Result<(), Self::Error> {
+        match *self {}
+    }
+
+    fn ended(&mut self, _: &[u8]) {
+        match *self {}
+    }
 
     async fn write(&mut self, _: &[u8]) -> Result<(), Self::Error> {
         match *self {}
@@ -138,8 +200,8 @@ impl<U: Upload> Upload for &mut U {
         (**self).expect(len)
     }
 
-    fn ended(&mut self, words: &[u8]) {
-        (**self).ended(words);
+    fn ended(&mut self, message: &[u8]) {
+        (**self).ended(message);
     }
 
     async fn write(&mut self, bytes: &[u8]) -> Result<(), Self::Error> {
@@ -170,6 +232,7 @@ impl File for &[u8] {
 /// A read past the end of a file in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[expect(clippy::exhaustive_structs, reason = "it says all")]
 pub struct OutOfBounds;
 
 impl fmt::Display for OutOfBounds {

@@ -36,7 +36,7 @@ pub use client::{Client, Probe};
 pub use options::{Limits, Options, Terms};
 pub use packet::{ErrorCode, Mode, Packet, ParseError, Request};
 pub use receiver::{Chunk, Receiver};
-pub use report::{Direction, Report};
+pub use report::{Direction, Report, TransferError};
 pub use retry::RetryPolicy;
 pub use sender::Sender;
 pub use server::Server;

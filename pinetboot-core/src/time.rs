@@ -37,6 +37,12 @@ impl Instant {
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))
     }
+
+    /// How long to wait for this deadline from `now` on: nothing if it is past, and at most `longest`, for timers that take no
+    /// longer wait. [`Instant::MAX`] and other deadlines beyond that are waited for in parts.
+    pub fn wait_from(self, now: Self, longest: Duration) -> Duration {
+        self.since(now).min(longest)
+    }
 }
 
 impl Add<Duration> for Instant {

@@ -52,7 +52,7 @@ fn a_pi_3_is_imitated_to_the_byte() {
 
 #[test]
 fn u_boot_is_imitated_to_the_byte() {
-    let selected = pinetboot_core::dhcp::Selected { address: ip("10.77.0.132"), server: ip("10.77.0.1") };
+    let selected = pinetboot_core::dhcp::Selected::new(ip("10.77.0.132"), ip("10.77.0.1"));
     for (name, selected) in [("uboot-discover", None), ("uboot-request", Some(selected))] {
         let mut bytes = captured(name);
         bytes[108..236].fill(0); // the name in `file`
@@ -117,10 +117,8 @@ fn options_43_are_alike() {
 #[track_caller]
 fn verdicts(offers: &[&str], expected: [&str; 4]) {
     let bytes: Vec<_> = offers.iter().map(|name| captured(name)).collect();
-    let offers: Vec<_> = bytes
-        .iter()
-        .map(|bytes| Offer { from: ip("10.77.0.1"), message: Message::parse(bytes).unwrap() })
-        .collect();
+    let offers: Vec<_> =
+        bytes.iter().map(|bytes| Offer::new(ip("10.77.0.1"), Message::parse(bytes).unwrap())).collect();
     let clients = [BootClient::PiEeprom, BootClient::PiBootRom, BootClient::Pxe, BootClient::UBoot];
     let verdicts = clients.map(|client| match client.choose(&offers) {
         Ok(choice) => choice.to_string(),
@@ -205,7 +203,7 @@ fn a_proxy_and_a_router_are_merged_in_either_order() {
 fn an_ordinary_pxe_client_takes_its_file() {
     let bytes = captured("dnsmasq-boot-file");
     let message = Message::parse(&bytes).unwrap();
-    let choice = BootClient::Pxe.choose(&[Offer { from: ip("10.77.0.1"), message }]).unwrap();
+    let choice = BootClient::Pxe.choose(&[Offer::new(ip("10.77.0.1"), message)]).unwrap();
     assert_eq!((choice.server, choice.file.unwrap().to_string()), (ip("10.77.0.1"), "boot.efi".to_owned()));
     let edk2 = captured("edk2-discover");
     let edk2 = Message::parse(&edk2).unwrap();
@@ -217,7 +215,7 @@ fn an_ordinary_pxe_client_takes_its_file() {
 fn the_three_spaces_are_missed() {
     let lacks_spaces = |name: &str| {
         let bytes = captured(name);
-        let offer = Offer { from: ip("10.77.0.1"), message: Message::parse(&bytes).unwrap() };
+        let offer = Offer::new(ip("10.77.0.1"), Message::parse(&bytes).unwrap());
         BootClient::PiBootRom.choose(&[offer]).unwrap().lacks_spaces
     };
     assert!(lacks_spaces("dnsmasq-pxe-service"));
@@ -226,11 +224,8 @@ fn the_three_spaces_are_missed() {
 
 #[test]
 fn a_boot_rom_reaches_only_its_own_network() {
-    let header = Header {
-        yiaddr: ip("10.77.0.9"),
-        siaddr: ip("10.78.0.1"),
-        ..Header::request(dhcp::hardware(1), 1).reply()
-    };
+    let mut header = Header::request(dhcp::hardware(1), 1).reply();
+    (header.yiaddr, header.siaddr) = (ip("10.77.0.9"), ip("10.78.0.1"));
     let options: [(OptionCode, &[u8]); 3] = [
         (OptionCode::SUBNET_MASK, &[255, 255, 255, 0]),
         (OptionCode::VENDOR_CLASS, pxe::CLIENT),
@@ -238,7 +233,7 @@ fn a_boot_rom_reaches_only_its_own_network() {
     ];
     let verdict = |header: &Header, client: BootClient| {
         let bytes = message(header, MessageType::Offer, &options);
-        let offer = Offer { from: ip("10.77.0.1"), message: Message::parse(&bytes).unwrap() };
+        let offer = Offer::new(ip("10.77.0.1"), Message::parse(&bytes).unwrap());
         client.choose(&[offer]).map_or_else(|no_boot| no_boot.to_string(), |choice| choice.server.to_string())
     };
     let (eeprom, rom) = (BootClient::PiEeprom, BootClient::PiBootRom);
@@ -247,17 +242,19 @@ fn a_boot_rom_reaches_only_its_own_network() {
         verdict(&header, rom),
         "the boot server is in another network, which a Pi 3's boot ROM cannot reach"
     );
-    let relayed = Header { siaddr: ip("10.77.0.1"), giaddr: ip("10.77.0.2"), ..header };
+    let mut relayed = header;
+    (relayed.siaddr, relayed.giaddr) = (ip("10.77.0.1"), ip("10.77.0.2"));
     assert_eq!(verdict(&relayed, eeprom), "10.77.0.1");
     assert_eq!(verdict(&relayed, rom), "a relay agent lies between, which a Pi 3's boot ROM does not stand");
 }
 
 #[test]
 fn near_misses_are_told() {
-    let header = Header { yiaddr: ip("10.77.0.9"), ..Header::request(dhcp::hardware(1), 1).reply() };
+    let mut header = Header::request(dhcp::hardware(1), 1).reply();
+    header.yiaddr = ip("10.77.0.9");
     let verdict = |options: &[(OptionCode, &[u8])]| {
         let bytes = message(&header, MessageType::Offer, options);
-        let offer = Offer { from: ip("10.77.0.1"), message: Message::parse(&bytes).unwrap() };
+        let offer = Offer::new(ip("10.77.0.1"), Message::parse(&bytes).unwrap());
         BootClient::PiEeprom
             .choose(&[offer])
             .unwrap_err()
@@ -308,8 +305,7 @@ fn our_proxys_offer() {
     // And what a Pi makes of it, with the offers of a router that knows nothing of it.
     let router = captured("isc-plain");
     for order in [[&router[..], offer], [offer, &router[..]]] {
-        let offers =
-            order.map(|bytes| Offer { from: ip("10.77.0.1"), message: Message::parse(bytes).unwrap() });
+        let offers = order.map(|bytes| Offer::new(ip("10.77.0.1"), Message::parse(bytes).unwrap()));
         for client in [BootClient::PiEeprom, BootClient::PiBootRom] {
             let choice = client.choose(&offers).unwrap();
             assert_eq!((choice.to_string().as_str(), choice.lacks_spaces), (OPTION_66, false));
@@ -322,10 +318,11 @@ fn our_proxy_answers_pis_only_unless_told() {
     use pinetboot_core::dhcp::{BootFileName, Clients, NextServer, NoReply};
     let pis = ProxyDhcp::new(ip("10.77.0.1"));
     let next_server = NextServer::new(ip("10.77.0.1")).with_file(BootFileName::parse(b"boot.efi").unwrap());
-    let pxe = ProxyDhcp { clients: Clients::Pxe, next_server, ..pis };
+    let pxe = pis.with_clients(Clients::Pxe).with_next_server(next_server);
     let answer = |proxy: &ProxyDhcp<'_>, name: &str, port: Port| {
         let bytes = captured(name);
-        let arrival = pinetboot_core::dhcp::Arrival { port, ..arrival(Instant::ZERO) };
+        let mut arrival = arrival(Instant::ZERO);
+        arrival.port = port;
         let reply = proxy.respond(&arrival, &Message::parse(&bytes).unwrap(), &mut [0; MAX_LEN]);
         reply.map(|reply| reply.kind)
     };
@@ -345,14 +342,15 @@ fn our_proxy_answers_pis_only_unless_told() {
     ] {
         assert_eq!(answer(&pis, name, Port::Server), to_pis, "{name}");
         assert_eq!(answer(&pxe, name, Port::Server), to_pxe, "{name}");
-        let everyone = ProxyDhcp { clients: Clients::All, ..pxe };
+        let everyone = pxe.with_clients(Clients::All);
         assert_eq!(answer(&everyone, name, Port::Server), to_pxe, "{name}");
     }
     assert_eq!(answer(&pxe, "edk2-request", Port::Pxe), ack);
     assert_eq!(answer(&pxe, "edk2-discover", Port::Pxe), Err(NoReply::ForAnother));
-    let elsewhere = ProxyDhcp { address: ip("10.77.0.3"), ..pxe };
+    let mut elsewhere = pxe;
+    elsewhere.address = ip("10.77.0.3");
     assert_eq!(answer(&elsewhere, "edk2-request", Port::Pxe), Err(NoReply::ForAnother), "by option 54");
-    let no_file = ProxyDhcp { next_server: NextServer::new(ip("10.77.0.1")), ..pxe };
+    let no_file = pxe.with_next_server(NextServer::new(ip("10.77.0.1")));
     assert_eq!(answer(&no_file, "edk2-discover", Port::Server), Err(NoReply::NothingToOffer));
     assert_eq!(answer(&no_file, "pi4-discover", Port::Server), offer);
 }

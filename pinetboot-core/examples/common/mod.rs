@@ -35,7 +35,7 @@ impl Net for Socket {
             Ok((len, SocketAddr::V4(peer))) => {
                 let bytes = self.incoming.get(..len).unwrap_or_default();
                 let at = Instant::ZERO + self.start.elapsed();
-                Ok(Some(Datagram { at, local: (), listening: true, peer, bytes }))
+                Ok(Some(Datagram::new(at, (), peer, bytes)))
             }
             Ok(_) => Ok(None),
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => Ok(None),

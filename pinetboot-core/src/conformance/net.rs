@@ -7,6 +7,7 @@ use crate::{Instant, Net};
 
 /// The other end: a network that the one under test can reach, a port of it, and the address of that.
 #[derive(Debug)]
+#[expect(clippy::exhaustive_structs, reason = "for tests")]
 pub struct End<'n, P: Net> {
     /// The network.
     pub net: &'n mut P,

@@ -31,8 +31,9 @@ pub enum BootClient {
 }
 
 /// An OFFER, and who sent it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub struct Offer<'a> {
     /// The sender's address.
     pub from: Ipv4Addr,
@@ -40,9 +41,17 @@ pub struct Offer<'a> {
     pub message: Message<'a>,
 }
 
+impl<'a> Offer<'a> {
+    /// A message that came from this address.
+    pub const fn new(from: Ipv4Addr, message: Message<'a>) -> Self {
+        Self { from, message }
+    }
+}
+
 /// The boot server that a client takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub struct Choice<'a> {
     /// Who takes it.
     pub client: BootClient,
@@ -72,7 +81,7 @@ pub enum NoBoot {
     /// Only proxies answered. A Pi sees the proxy twice then, and says `NETBOOT init failed` (rpi-eeprom issue 559).
     NoAddress,
     /// There is an address to be had, but no boot server that a Pi would take. It asks again and again.
-    AsksForEver {
+    KeepsAsking {
         /// What the offers fell short of; of several, the one that is nearest.
         shortfall: Shortfall,
         /// A next server (`siaddr`) that a Pi does not believe, as there is no more than that.
@@ -100,6 +109,7 @@ pub enum NoBoot {
 /// What an offer falls short of, from far to near.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub enum Shortfall {
     /// It has neither option 66 nor option 43.
     Nothing,
@@ -196,7 +206,7 @@ impl BootClient {
     ) -> NoBoot {
         match self {
             Self::PiBootRom => NoBoot::GivesUp { shortfall, next_server },
-            _ => NoBoot::AsksForEver { shortfall, next_server },
+            _ => NoBoot::KeepsAsking { shortfall, next_server },
         }
     }
 
@@ -239,7 +249,7 @@ impl fmt::Display for NoBoot {
         f.write_str(match self {
             Self::NoOffer => "no DHCP server answered",
             Self::NoAddress => "only proxies answered, and none of them gives an address",
-            Self::AsksForEver { shortfall, next_server } => {
+            Self::KeepsAsking { shortfall, next_server } => {
                 write!(f, "the Pi would ask for ever: {shortfall}")?;
                 return not_believed(f, *next_server);
             }

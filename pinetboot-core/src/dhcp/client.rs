@@ -66,6 +66,7 @@ enum Phase {
 /// [`Done`](Self::Done).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[expect(clippy::exhaustive_enums, reason = "the caller has to do each of them")]
 pub enum Step {
     /// Broadcast this message to port 67; [`Client::emit`] writes it.
     Send(MessageType),
@@ -81,8 +82,10 @@ pub enum Step {
 /// How an exchange ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[expect(clippy::exhaustive_enums, reason = "an exchange ends with an address or without")]
 pub enum Outcome {
     /// The client has an address.
+    #[non_exhaustive]
     Bound {
         /// Which.
         address: Ipv4Addr,

@@ -33,6 +33,7 @@ pub const MIN_LEN: usize = 300;
 /// let len = discover(&mut out).unwrap();
 /// assert_eq!(Message::parse(&out[..len]).unwrap().kind(), Some(MessageType::Discover));
 /// ```
+#[derive(Debug)]
 pub struct Emitter<'b> {
     writer: Writer<'b>,
 }

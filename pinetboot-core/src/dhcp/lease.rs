@@ -34,6 +34,7 @@ pub struct LeaseServer<'a, const N: usize> {
 /// An address, and whose it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub struct Lease {
     /// Whose.
     pub hardware: HardwareAddress,
@@ -48,6 +49,7 @@ pub struct Lease {
 /// How firmly a client has an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[expect(clippy::exhaustive_enums, reason = "the states that RFC 2131 knows of an address")]
 pub enum LeaseState {
     /// It was offered.
     Offered,
@@ -320,6 +322,16 @@ impl<const N: usize> Respond for LeaseServer<'_, N> {
 }
 
 impl Lease {
+    /// A lease of `address` to the client with this hardware address.
+    pub const fn new(
+        hardware: HardwareAddress,
+        address: Ipv4Addr,
+        state: LeaseState,
+        until: Instant,
+    ) -> Self {
+        Self { hardware, address, state, until }
+    }
+
     fn is_of(&self, client: &HardwareAddress) -> bool {
         self.hardware == *client && self.state != LeaseState::Declined
     }

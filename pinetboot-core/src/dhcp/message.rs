@@ -31,6 +31,7 @@ pub struct Message<'a> {
 /// The numbers and addresses of a message, named as in RFC 2131.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub struct Header {
     /// From a client or to one.
     pub op: Op,
@@ -58,6 +59,7 @@ pub struct Header {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(u8)]
+#[expect(clippy::exhaustive_enums, reason = "RFC 2131 has two")]
 pub enum Op {
     /// From a client.
     Request = 1,

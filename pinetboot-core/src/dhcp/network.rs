@@ -22,6 +22,7 @@ use super::reply::Clients;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub struct Network<'a> {
     address: Ipv4Addr,
     prefix_len: u8,
@@ -44,11 +45,19 @@ pub struct Network<'a> {
 /// An address that is kept for one client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub struct Reservation {
     /// Whose.
     pub hardware: HardwareAddress,
     /// Which. It may be outside the range, not outside the network.
     pub address: Ipv4Addr,
+}
+
+impl Reservation {
+    /// `address` is kept for the client with this hardware address.
+    pub const fn new(hardware: HardwareAddress, address: Ipv4Addr) -> Self {
+        Self { hardware, address }
+    }
 }
 
 impl<'a> Network<'a> {

@@ -32,6 +32,7 @@ pub enum Profile {
 /// What a REQUEST takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub struct Selected {
     /// The address offered.
     pub address: Ipv4Addr,
@@ -151,6 +152,11 @@ impl Profile {
 }
 
 impl Selected {
+    /// The offer of this address by this server.
+    pub const fn new(address: Ipv4Addr, server: Ipv4Addr) -> Self {
+        Self { address, server }
+    }
+
     fn emit(&self, order: [OptionCode; 2], message: &mut Emitter<'_>) -> Option<()> {
         order.into_iter().try_for_each(|code| {
             message.address(code, if code == REQUESTED { self.address } else { self.server })

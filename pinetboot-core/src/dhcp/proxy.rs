@@ -16,6 +16,7 @@ use super::reply::{Arrival, Clients, NoReply, Port, Reply, Respond, finish, head
 /// Answers a DISCOVER with an offer of no address, and a REQUEST only on port 4011. A value: it remembers nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub struct ProxyDhcp<'a> {
     /// Our address on the network that is served.
     pub address: Ipv4Addr,
@@ -25,10 +26,22 @@ pub struct ProxyDhcp<'a> {
     pub clients: Clients,
 }
 
-impl ProxyDhcp<'_> {
-    /// A proxy for Raspberry Pis at `address`, where their boot server is too.
+impl<'a> ProxyDhcp<'a> {
+    /// A proxy for Raspberry Pis at `address`, which is their boot server's too.
     pub const fn new(address: Ipv4Addr) -> Self {
         Self { address, next_server: NextServer::new(address), clients: Clients::Pi }
+    }
+
+    /// The same with another boot server.
+    #[must_use]
+    pub const fn with_next_server(self, next_server: NextServer<'a>) -> Self {
+        Self { next_server, ..self }
+    }
+
+    /// The same for these clients.
+    #[must_use]
+    pub const fn with_clients(self, clients: Clients) -> Self {
+        Self { clients, ..self }
     }
 
     /// As [`Respond::respond`].

@@ -39,6 +39,7 @@ pub const BOOT_FILE_ONLY: [u8; 4] = [6, 1, DiscoveryControl::BOOT_FILE, 0xff];
 /// What the client says its processor and firmware are: option 93 (RFC 4578, section 2.1; IANA's registry).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[expect(clippy::exhaustive_structs, reason = "a number")]
 pub struct Architecture(pub u16);
 
 impl fmt::Display for Architecture {
@@ -61,6 +62,7 @@ impl fmt::Display for Architecture {
 /// The client's network interface: option 94 (RFC 4578, section 2.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub struct Interface {
     /// 1: UNDI.
     pub kind: u8,
@@ -80,6 +82,7 @@ impl Interface {
 /// How boot servers are to be found: sub-option 6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[expect(clippy::exhaustive_structs, reason = "a set of bits")]
 pub struct DiscoveryControl(pub u8);
 
 impl DiscoveryControl {

@@ -34,6 +34,7 @@ impl<R: Respond> Respond for &mut R {
 /// How a message came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub struct Arrival {
     /// When.
     pub at: Instant,
@@ -43,9 +44,17 @@ pub struct Arrival {
     pub peer: SocketAddrV4,
 }
 
+impl Arrival {
+    /// A message that came at this time, to this port, from this peer.
+    pub const fn new(at: Instant, port: Port, peer: SocketAddrV4) -> Self {
+        Self { at, port, peer }
+    }
+}
+
 /// A port of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[expect(clippy::exhaustive_enums, reason = "RFC 2131 and PXE have one each")]
 pub enum Port {
     /// 67: DHCP's.
     Server,
@@ -65,6 +74,7 @@ pub enum Port {
 /// and so it is. Pis take it, as do PXE clients, U-Boot and Linux (dnsmasq's proxy always broadcasts; captured).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub struct Reply {
     /// Where it goes. 255.255.255.255 is the network that the request came from.
     pub to: SocketAddrV4,
@@ -74,6 +84,13 @@ pub struct Reply {
     pub kind: MessageType,
     /// The address that the client is given; 0.0.0.0 if none.
     pub address: Ipv4Addr,
+}
+
+impl Reply {
+    /// A reply of `len` bytes that goes to `to` and gives the client `address`.
+    pub const fn new(to: SocketAddrV4, len: u16, kind: MessageType, address: Ipv4Addr) -> Self {
+        Self { to, len, kind, address }
+    }
 }
 
 /// Why there is no reply.
@@ -127,6 +144,7 @@ impl core::error::Error for NoReply {}
 /// Who is answered. Never decided by option 93 (every Pi says it is an x86 PC) or the vendor part of the hardware address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub enum Clients {
     /// Raspberry Pis, by options 97 and 60: see [`Message::pi`].
     #[default]

@@ -1,6 +1,7 @@
 //! The DHCP responder: one loop over a [`Net`], around whatever answers.
 
 use core::convert::Infallible;
+use core::fmt;
 use core::net::SocketAddrV4;
 use core::time::Duration;
 
@@ -153,6 +154,17 @@ impl<N: Net, R: Respond, O: Observer, const HELD: usize> Responder<N, R, O, HELD
     fn oldest(&self) -> (Instant, usize) {
         let held = self.held.iter().enumerate();
         held.filter_map(|(place, held)| Some((held.as_ref()?.due, place))).min().unwrap_or((Instant::MAX, 0))
+    }
+}
+
+impl<N: Net, R: fmt::Debug, O, const HELD: usize> fmt::Debug for Responder<N, R, O, HELD> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { respond, delay, held, .. } = self;
+        f.debug_struct("Responder")
+            .field("respond", respond)
+            .field("delay", delay)
+            .field("held", &held.iter().flatten().count())
+            .finish_non_exhaustive()
     }
 }
 

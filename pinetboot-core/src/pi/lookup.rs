@@ -21,6 +21,7 @@ use crate::BootPath;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[expect(clippy::exhaustive_enums, reason = "a storage has to look for each")]
 pub enum Prefix {
     /// The low 32 bits of the serial number: eight hexadecimal digits with leading zeros, `TFTP_PREFIX=0` and the only
     /// form of a Pi 3.
@@ -117,6 +118,7 @@ impl<'a> Lookup<'a> {
 /// [`Lookup::prefix`] itself, and has the `Option` become a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[expect(clippy::exhaustive_enums, reason = "a file is in one of the two")]
 pub enum Place<D> {
     /// In this directory, the Pi's own.
     Own(D),

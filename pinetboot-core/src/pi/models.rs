@@ -107,6 +107,7 @@ pub struct Profile {
 
 /// The code that asks for files. Exhaustive on purpose: who simulates a boot has to know each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(clippy::exhaustive_enums, reason = "a simulation has to follow each")]
 pub enum BootCode {
     /// The boot ROM fetches `bootcode.bin`, that `start.elf`, and that the rest.
     BootRom,
@@ -118,6 +119,7 @@ pub enum BootCode {
 
 /// The shape of DHCP option 97.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(clippy::exhaustive_enums, reason = "a simulation has to send each")]
 pub enum MachineId {
     /// The same sixteen bytes for every board ([`PiIdentity::BOOT_ROM`](super::PiIdentity::BOOT_ROM)).
     BootRom,

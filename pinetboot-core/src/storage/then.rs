@@ -6,6 +6,7 @@ use super::{File, OpenError, OpenRequest, Refusal, Storage};
 
 /// Two storages: a file that the first has not is looked for in the second. Files are written to the first.
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "a pair")]
 pub struct Then<A, B>(pub A, pub B);
 
 impl<A: Storage, B: Storage> Storage for Then<A, B> {
@@ -29,6 +30,7 @@ impl<A: Storage, B: Storage> Storage for Then<A, B> {
 
 /// A file, a refusal or an error of one of two storages. Shown as that.
 #[derive(Clone, Copy)]
+#[expect(clippy::exhaustive_enums, reason = "of two storages")]
 pub enum OneOf<A, B> {
     /// Of the first.
     First(A),

@@ -28,6 +28,7 @@ pub struct Client<N: Net> {
 /// What a server says about a file that is asked for but not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[expect(clippy::exhaustive_enums, reason = "a server has a file or has it not")]
 pub enum Probe {
     /// It is there; its length in bytes, unless the server does not say.
     Found(Option<u64>),

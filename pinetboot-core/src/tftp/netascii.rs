@@ -135,7 +135,14 @@ impl<U: Upload> Decoded<U> {
 impl<U: Upload> Upload for Decoded<U> {
     type Error = U::Error;
 
-    // `expect` is not passed on: the length on the wire is not the file's.
+    /// Not passed on: the length on the wire is not the file's.
+    fn expect(&mut self, _: u64) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
+    fn ended(&mut self, message: &[u8]) {
+        self.upload.ended(message);
+    }
 
     async fn write(&mut self, mut bytes: &[u8]) -> Result<(), Self::Error> {
         while let Some((&first, rest)) = bytes.split_first() {

@@ -12,6 +12,7 @@ use super::writer::Writer;
 /// that stands twice the first counts; the RFC does not say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub struct Options {
     /// `blksize`: bytes of payload in a DATA packet, 8 to 65464 (RFC 2348). A larger value is read as 65464, which
     /// the client must accept: the server may always answer with less.
@@ -29,6 +30,34 @@ impl Options {
     /// on every Pi 5, 1024 before).
     pub const RASPBERRY_PI: Self =
         Self { block_size: Some(1468), timeout_secs: None, transfer_size: Some(0), window_size: None };
+
+    /// The same with this `blksize`, in bytes.
+    #[must_use]
+    pub const fn with_block_size(mut self, block_size: u16) -> Self {
+        self.block_size = Some(block_size);
+        self
+    }
+
+    /// The same with this `timeout`, in seconds.
+    #[must_use]
+    pub const fn with_timeout_secs(mut self, timeout_secs: u8) -> Self {
+        self.timeout_secs = Some(timeout_secs);
+        self
+    }
+
+    /// The same with this `tsize`, in bytes.
+    #[must_use]
+    pub const fn with_transfer_size(mut self, transfer_size: u64) -> Self {
+        self.transfer_size = Some(transfer_size);
+        self
+    }
+
+    /// The same with this `windowsize`, in blocks.
+    #[must_use]
+    pub const fn with_window_size(mut self, window_size: u16) -> Self {
+        self.window_size = Some(window_size);
+        self
+    }
 
     /// Whether nothing is asked.
     pub fn is_empty(&self) -> bool {
@@ -77,6 +106,7 @@ impl Options {
 /// What one transfer goes by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub struct Terms {
     /// Bytes of payload in every DATA packet but the last.
     pub block_size: u16,
@@ -121,8 +151,9 @@ impl Terms {
 }
 
 /// How far a server goes along with what clients ask.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub struct Limits {
     /// The largest block, in bytes; within it, what the path carries unfragmented (1468 on Ethernet).
     pub block_size: u16,
@@ -139,6 +170,34 @@ impl Limits {
     /// The longest `timeout` agreed to, in seconds. A longer one is not answered, which refuses it (RFC 2347): it
     /// would let a client that is gone hold its place for many minutes.
     pub const MAX_TIMEOUT_SECS: u8 = 60;
+
+    /// The same with this largest block, in bytes.
+    #[must_use]
+    pub const fn with_block_size(mut self, block_size: u16) -> Self {
+        self.block_size = block_size;
+        self
+    }
+
+    /// The same with this largest window, in blocks.
+    #[must_use]
+    pub const fn with_window_size(mut self, window_size: u16) -> Self {
+        self.window_size = window_size;
+        self
+    }
+
+    /// The same with this retry policy.
+    #[must_use]
+    pub const fn with_retry(mut self, retry: RetryPolicy) -> Self {
+        self.retry = retry;
+        self
+    }
+
+    /// The same with this longest file in mode netascii, in bytes.
+    #[must_use]
+    pub const fn with_netascii_len(mut self, netascii_len: u64) -> Self {
+        self.netascii_len = netascii_len;
+        self
+    }
 
     /// The terms of a transfer for which `asked` was asked, and the OACK that says so, if there is anything to say.
     ///

@@ -13,6 +13,7 @@ use super::writer::Writer;
 /// A TFTP packet (RFC 1350, section 5; RFC 2347).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[expect(clippy::exhaustive_enums, reason = "RFC 1350 and 2347 have six")]
 pub enum Packet<'a> {
     /// RRQ: the client wants to read a file.
     Read(Request<'a>),
@@ -44,6 +45,7 @@ pub enum Packet<'a> {
 /// What a client asks for in a RRQ or WRQ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub struct Request<'a> {
     /// The name as it stands in the packet: any bytes but NUL. [`BootPath::parse`](crate::BootPath::parse) makes it safe.
     pub filename: &'a [u8],
@@ -56,6 +58,7 @@ pub struct Request<'a> {
 /// How a file's bytes stand on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[expect(clippy::exhaustive_enums, reason = "of the modes of RFC 1350 two are in use")]
 pub enum Mode {
     /// As they are.
     #[default]
@@ -76,6 +79,7 @@ impl Mode {
 /// The number in an ERROR packet (RFC 1350, appendix; RFC 2347). Numbers without a name are kept as they come.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[expect(clippy::exhaustive_structs, reason = "a number")]
 pub struct ErrorCode(pub u16);
 
 impl ErrorCode {
@@ -217,9 +221,14 @@ pub(super) fn emit_data_header(block: u16, buf: &mut [u8]) -> Option<()> {
 }
 
 impl<'a> Request<'a> {
+    /// A request for `filename`.
+    pub const fn new(filename: &'a [u8], mode: Mode, options: Options) -> Self {
+        Self { filename, mode, options }
+    }
+
     /// A request for `filename` in octet mode.
     pub const fn octet(filename: &'a [u8], options: Options) -> Self {
-        Self { filename, mode: Mode::Octet, options }
+        Self::new(filename, Mode::Octet, options)
     }
 
     fn parse(datagram: &[u8], body: &'a [u8]) -> Result<Self, ParseError> {

@@ -60,6 +60,7 @@ enum Opening {
 
 /// The next bytes of the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Chunk<'a> {
     /// The bytes; none if the file's length is a multiple of the block size and this is the end.
     pub bytes: &'a [u8],

@@ -1,5 +1,6 @@
 //! How a transfer went.
 
+use core::fmt;
 use core::net::SocketAddrV4;
 
 use super::packet::ErrorCode;
@@ -10,6 +11,7 @@ use crate::Instant;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
+#[must_use = "a transfer that failed has a report too"]
 pub struct Report {
     /// The other side.
     pub peer: SocketAddrV4,
@@ -35,6 +37,18 @@ pub struct Report {
 }
 
 impl Report {
+    /// The report of a transfer whose file went through whole, and else an error that says why not.
+    ///
+    /// # Errors
+    ///
+    /// Every [`Outcome`] but [`Outcome::Complete`].
+    pub fn into_result(self) -> Result<Self, TransferError> {
+        match self.outcome {
+            Outcome::Complete { .. } => Ok(self),
+            _ => Err(TransferError(self)),
+        }
+    }
+
     /// Whether all of it was sent, and only the last ACK never came: the client may well have the file, and have left.
     pub fn lacks_only_the_last_ack(&self) -> bool {
         let window = u64::from(self.window_size) * u64::from(self.block_size);
@@ -54,9 +68,30 @@ impl Report {
     }
 }
 
+/// A transfer that did not go through. Shown as its [`Outcome`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct TransferError(Report);
+
+impl TransferError {
+    /// The transfer's report.
+    pub const fn report(&self) -> Report {
+        self.0
+    }
+}
+
+impl fmt::Display for TransferError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.outcome.fmt(f)
+    }
+}
+
+impl core::error::Error for TransferError {}
+
 /// Which way the bytes of a transfer go, seen from the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[expect(clippy::exhaustive_enums, reason = "RFC 1350 reads and writes")]
 pub enum Direction {
     /// From the server to the client (RRQ).
     Read,

@@ -4,6 +4,7 @@
 //! the same lines. A datagram is first understood, while it is still lent (`decide`), and then acted upon.
 
 use core::convert::Infallible;
+use core::fmt;
 use core::time::Duration;
 
 use super::decide::{Action, BUSY, Beginning, Decision, ErrorText, Opened, decide};
@@ -231,6 +232,18 @@ impl<'s, N: Net, S: Storage, O: Observer, const MAX: usize> Server<'s, N, S, O, 
         if self.table.len() == 0 {
             self.sweep_at = Instant::MAX;
         }
+    }
+}
+
+impl<N: Net, S: Storage, O: Observer, const MAX: usize> fmt::Debug for Server<'_, N, S, O, MAX> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { limits, table, sweep_at, .. } = self;
+        f.debug_struct("Server")
+            .field("limits", limits)
+            .field("transfers", &table.len())
+            .field("places", &table.places())
+            .field("sweep_at", sweep_at)
+            .finish_non_exhaustive()
     }
 }
 

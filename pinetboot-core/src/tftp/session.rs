@@ -1,5 +1,6 @@
 //! One transfer of the server, and the files it reads and writes in the mode that was asked for.
 
+use core::fmt;
 use core::net::SocketAddrV4;
 use core::time::Duration;
 
@@ -90,6 +91,19 @@ impl<L, S: Storage, T> Session<L, S, T> {
     }
 }
 
+impl<L: fmt::Debug, S: Storage, T> fmt::Debug for Session<L, S, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { peer, local, began, heard, until, .. } = self;
+        f.debug_struct("Session")
+            .field("peer", peer)
+            .field("local", local)
+            .field("began", began)
+            .field("heard", heard)
+            .field("until", until)
+            .finish_non_exhaustive()
+    }
+}
+
 /// A file to be sent, as it looks on the wire.
 pub(super) enum Source<F> {
     Octet(F),
@@ -140,6 +154,20 @@ impl<U: Upload> Sink<U> {
 
 impl<U: Upload> Upload for Sink<U> {
     type Error = U::Error;
+
+    fn expect(&mut self, len: u64) -> Result<(), U::Error> {
+        match self {
+            Self::Octet(upload) => upload.expect(len),
+            Self::Netascii(upload) => upload.expect(len),
+        }
+    }
+
+    fn ended(&mut self, message: &[u8]) {
+        match self {
+            Self::Octet(upload) => upload.ended(message),
+            Self::Netascii(upload) => upload.ended(message),
+        }
+    }
 
     async fn write(&mut self, bytes: &[u8]) -> Result<(), U::Error> {
         match self {

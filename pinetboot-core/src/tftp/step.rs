@@ -8,6 +8,7 @@ use crate::Instant;
 /// After every `handle`, `poll` until it says [`Wait`](Self::Wait) or [`Done`](Self::Done).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[expect(clippy::exhaustive_enums, reason = "the caller has to do each of them")]
 pub enum Step {
     /// Send the request (again), with these options. The machine does not keep the file's name; whoever made it does.
     Request(Options),
@@ -34,6 +35,7 @@ pub enum Step {
 /// How a transfer ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[expect(clippy::exhaustive_enums, reason = "either side ends a transfer, or neither does")]
 pub enum Outcome {
     /// All of it went through and was acknowledged.
     Complete {

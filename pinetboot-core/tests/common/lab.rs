@@ -168,13 +168,9 @@ impl Net for Scripted {
                 rest.strip_prefix("> ").and_then(|rest| rest.split_once(' ')).expect("A > 69 ..");
             let local: u16 = to.parse().expect("a port");
             self.incoming = bytes(packet);
-            return Ok(Some(Datagram {
-                at: self.now,
-                local,
-                listening: local == 69,
-                peer: address(from),
-                bytes: &self.incoming,
-            }));
+            return Ok(Some(
+                Datagram::new(self.now, local, address(from), &self.incoming).with_listening(local == 69),
+            ));
         }
         if deadline > self.end {
             return Err(End::Script);
