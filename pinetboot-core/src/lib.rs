@@ -68,15 +68,17 @@
 //! default.
 
 #![no_std]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 #![warn(missing_debug_implementations, clippy::exhaustive_enums, clippy::exhaustive_structs)]
 
-#[cfg(test)]
+#[cfg(any(test, feature = "std"))]
 extern crate std;
 
 #[macro_use]
 mod fmt;
 
+pub mod adapter;
 #[cfg(feature = "testing")]
 pub mod conformance;
 pub mod dhcp;
@@ -85,8 +87,6 @@ mod net;
 mod observe;
 mod path;
 pub mod pi;
-#[cfg(feature = "smoltcp")]
-pub mod smoltcp;
 mod storage;
 pub mod tftp;
 mod time;

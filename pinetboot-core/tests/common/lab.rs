@@ -155,7 +155,9 @@ impl Net for Scripted {
 
     async fn recv(&mut self, deadline: Instant) -> Result<Option<Datagram<'_, u16>>, End> {
         let deadline = deadline.max(self.now);
-        while let Some(input) = self.inputs.pop_front_if(|input| input.at <= deadline) {
+        while self.inputs.front().is_some_and(|input| input.at <= deadline)
+            && let Some(input) = self.inputs.pop_front()
+        {
             self.now = self.now.max(input.at);
             self.note(input.text.clone());
             let (from, rest) = input.split();

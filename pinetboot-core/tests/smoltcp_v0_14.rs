@@ -11,8 +11,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use pinetboot_core::adapter::smoltcp_v0_14::{Clock, Pool, Port, Stack};
 use pinetboot_core::conformance::{self, End};
-use pinetboot_core::smoltcp::{Clock, Pool, Port, Stack};
 use pinetboot_core::tftp::{
     Client, ErrorCode, Limits, Options, Outcome, PORT, Packet, Report, Request, RetryPolicy, Server, Session,
 };

@@ -9,7 +9,7 @@
 //! socket they are for, and a socket needs room for but one.
 //!
 //! ```
-//! use pinetboot_core::smoltcp::{Clock, Pool, Stack};
+//! use pinetboot_core::adapter::smoltcp_v0_14::{Clock, Pool, Stack};
 //! use pinetboot_core::Storage;
 //! use pinetboot_core::tftp::{Limits, PORT, Server};
 //! use smoltcp::iface::SocketHandle;
