@@ -98,3 +98,8 @@ pub use storage::{
     File, NoUpload, OneOf, OpenError, OpenRequest, OutOfBounds, Refusal, Storage, Then, Upload,
 };
 pub use time::Instant;
+
+/// The examples of the README compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
