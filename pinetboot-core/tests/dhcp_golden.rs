@@ -124,20 +124,17 @@ fn verdicts(offers: &[&str], expected: [&str; 4]) {
         Ok(choice) => choice.to_string(),
         Err(no_boot) => {
             let gives_up = matches!(no_boot, NoBoot::GivesUp { .. });
-            assert_eq!(
-                gives_up,
-                client == BootClient::PiBootRom && no_boot.to_string().contains("would ask")
-            );
-            format!("no: {no_boot}").replace("ask five times and give up", "ask for ever")
+            assert_eq!(gives_up, client == BootClient::PiBootRom && no_boot.to_string().contains("Pi asks"));
+            format!("no: {no_boot}").replace("asks five times and gives up", "keeps asking")
         }
     });
     assert_eq!(verdicts.each_ref().map(String::as_str), expected);
 }
 
-const FOR_EVER: &str = "no: the Pi would ask for ever: there is no option 66, and no option 43";
-const FOR_EVER_SIADDR_1: &str = "no: the Pi would ask for ever: there is no option 66, and no option 43; the next server \
+const KEEPS_ASKING: &str = "no: the Pi keeps asking: the offer has neither option 66 nor option 43";
+const KEEPS_ASKING_SIADDR_1: &str = "no: the Pi keeps asking: the offer has neither option 66 nor option 43; the next server \
     10.77.0.1 (siaddr) counts only beside option 60 \"PXEClient\" and the menu \"Raspberry Pi Boot\" in option 43";
-const FOR_EVER_SIADDR_2: &str = "no: the Pi would ask for ever: there is no option 66, and no option 43; the next server \
+const KEEPS_ASKING_SIADDR_2: &str = "no: the Pi keeps asking: the offer has neither option 66 nor option 43; the next server \
     10.77.0.2 (siaddr) counts only beside option 60 \"PXEClient\" and the menu \"Raspberry Pi Boot\" in option 43";
 const NOT_BELIEVED: &str = "the next server 10.77.0.1 (siaddr) counts only beside option 60 \"PXEClient\" and the menu \
     \"Raspberry Pi Boot\" in option 43";
@@ -148,17 +145,17 @@ const SIADDR_2: &str = "10.77.0.2 (siaddr, next-server)";
 const SIADDR_1_BELIEVED: &str = "10.77.0.1 (siaddr, next-server), believed because of options 60 and 43";
 const OPTION_66: &str = "10.77.0.1 (option 66)";
 const OPTION_66_ROM: &str =
-    "no: the Pi would ask for ever: there is option 66, but a Pi 3's boot ROM wants option 43 too";
+    "no: the Pi keeps asking: option 66 is sent alone, and a Pi 3's boot ROM needs option 43 too";
 
 #[test]
 fn what_routers_offer() {
     // dnsmasq puts its own address into siaddr.
-    verdicts(&["dnsmasq-plain"], [FOR_EVER_SIADDR_1, FOR_EVER_SIADDR_1, NO_FILE, SIADDR_1]);
-    verdicts(&["isc-plain"], [FOR_EVER, FOR_EVER, NO_FILE, NO_NEXT_SERVER]);
+    verdicts(&["dnsmasq-plain"], [KEEPS_ASKING_SIADDR_1, KEEPS_ASKING_SIADDR_1, NO_FILE, SIADDR_1]);
+    verdicts(&["isc-plain"], [KEEPS_ASKING, KEEPS_ASKING, NO_FILE, NO_NEXT_SERVER]);
     for next_server in ["dnsmasq-next-server", "isc-next-server", "kea-next-server"] {
-        verdicts(&[next_server], [FOR_EVER_SIADDR_2, FOR_EVER_SIADDR_2, NO_FILE, SIADDR_2]);
+        verdicts(&[next_server], [KEEPS_ASKING_SIADDR_2, KEEPS_ASKING_SIADDR_2, NO_FILE, SIADDR_2]);
     }
-    verdicts(&["kea-boot-file"], [FOR_EVER_SIADDR_1, FOR_EVER_SIADDR_1, SIADDR_1, SIADDR_1]);
+    verdicts(&["kea-boot-file"], [KEEPS_ASKING_SIADDR_1, KEEPS_ASKING_SIADDR_1, SIADDR_1, SIADDR_1]);
 }
 
 #[test]
@@ -169,7 +166,7 @@ fn what_routers_with_option_66_offer() {
         verdicts(&[other], [OPTION_66, OPTION_66_ROM, NO_FILE, NO_NEXT_SERVER]);
     }
     let garbage = format!(
-        "no: the Pi would ask for ever: option 66 is not an IP address, and a Pi cannot ask DNS; {NOT_BELIEVED}"
+        "no: the Pi keeps asking: option 66 is not an IP address, and a Pi cannot ask DNS; {NOT_BELIEVED}"
     );
     verdicts(&["dnsmasq-garbage66"], [&garbage, &garbage, NO_FILE, SIADDR_1]);
     // The boot server is in another network, and there is a relay agent.
@@ -245,7 +242,10 @@ fn a_boot_rom_reaches_only_its_own_network() {
     let mut relayed = header;
     (relayed.siaddr, relayed.giaddr) = (ip("10.77.0.1"), ip("10.77.0.2"));
     assert_eq!(verdict(&relayed, eeprom), "10.77.0.1");
-    assert_eq!(verdict(&relayed, rom), "a relay agent lies between, which a Pi 3's boot ROM does not stand");
+    assert_eq!(
+        verdict(&relayed, rom),
+        "a relay agent is on the path, which a Pi 3's boot ROM does not support"
+    );
 }
 
 #[test]
@@ -255,11 +255,7 @@ fn near_misses_are_told() {
     let verdict = |options: &[(OptionCode, &[u8])]| {
         let bytes = message(&header, MessageType::Offer, options);
         let offer = Offer::new(ip("10.77.0.1"), Message::parse(&bytes).unwrap());
-        BootClient::PiEeprom
-            .choose(&[offer])
-            .unwrap_err()
-            .to_string()
-            .replace("the Pi would ask for ever: ", "")
+        BootClient::PiEeprom.choose(&[offer]).unwrap_err().to_string().replace("the Pi keeps asking: ", "")
     };
     let class = (OptionCode::VENDOR_CLASS, pxe::CLIENT);
     assert_eq!(
@@ -280,7 +276,7 @@ fn near_misses_are_told() {
     );
     assert_eq!(
         verdict(&[(OptionCode::TFTP_SERVER_ADDRESS, &[10, 77, 0, 1])]),
-        "there is no option 66, and no option 43",
+        "the offer has neither option 66 nor option 43",
         "no Pi asks for option 150"
     );
 }

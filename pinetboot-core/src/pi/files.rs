@@ -115,7 +115,7 @@ impl fmt::Display for Stage {
 pub enum Need {
     /// Nothing: it is asked for just in case.
     Optional,
-    /// Nothing, as long as one of its stage's files that are marked so is there: `kernel_2712.img` or `kernel8.img`. With
+    /// Nothing, as long as another file of its stage with this mark exists: `kernel_2712.img` or `kernel8.img`. With
     /// none, expect the boot to end, unless it is an unusual one (UEFI as `armstub` needs no kernel, bare metal with
     /// `os_check=0` no device tree).
     OneOf,

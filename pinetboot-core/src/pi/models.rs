@@ -90,11 +90,11 @@ pub struct Profile {
     pub is_64bit: bool,
     /// The kernel whose initramfs is taken, where that is decided before a kernel was looked for.
     pub assumed_kernel: Widths,
-    /// A kernel that a system in 32 bits looks for after its first choice, and takes only if no other is there.
+    /// A kernel that a system in 32 bits looks for after its first choice, and takes only if no other exists.
     pub last_resort: Option<&'static str>,
     /// What comes of no kernel.
     pub no_kernel: Consequence,
-    /// What runs before the kernel, if it is there.
+    /// The optional program that runs before the kernel.
     pub arm_stub: Widths,
 
     /// The plain board's device tree.

@@ -1,4 +1,4 @@
-//! Packets and terms as people read them in a log: `RRQ config.txt octet tsize 0 blksize 1468`.
+//! The text of packets and terms in a log: `RRQ config.txt octet tsize 0 blksize 1468`.
 
 use core::fmt::{Display, Formatter, Result};
 
@@ -33,7 +33,7 @@ impl Display for Mode {
     }
 }
 
-/// As they stand in a packet: `tsize 0 blksize 1468`; `without options` if there are none.
+/// In the form of a packet: `tsize 0 blksize 1468`; `without options` if there are none.
 impl Display for Options {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         let options = [

@@ -96,7 +96,7 @@ const fn is_passing(kind: ErrorKind) -> bool {
 /// More than any UDP datagram has, in bytes.
 const LARGEST: usize = 1 << 16;
 
-/// No wait at all is "for ever" to the socket.
+/// A socket takes a timeout of zero for none.
 const SHORTEST_WAIT: Duration = Duration::from_micros(1);
 
 const LONGEST_WAIT: Duration = Duration::from_secs(60 * 60);

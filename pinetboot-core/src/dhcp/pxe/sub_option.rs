@@ -144,7 +144,7 @@ impl<'a> SubOption<'a> {
     }
 }
 
-/// Writes the value of option 43, sub-option by sub-option. Every call says `None` if there is no room.
+/// Writes the value of option 43, sub-option by sub-option. Every call says `None` if the value would be longer than the memory.
 ///
 /// ```
 /// use pinetboot_core::dhcp::pxe::{self, DiscoveryControl, MenuEntry, SubOptionEmitter};
