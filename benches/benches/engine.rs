@@ -13,7 +13,7 @@ use pinetboot_core::{Datagram, File, Instant, Net, NoUpload, OpenError, OpenRequ
 fn packets(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("packet");
     let request = Packet::Read(Request::octet(b"7bf18f79//config.txt", Options::RASPBERRY_PI));
-    let answer = Packet::OptionAck(Options { transfer_size: Some(33_554_432), ..Options::RASPBERRY_PI });
+    let answer = Packet::OptionAck(Options::RASPBERRY_PI.with_transfer_size(33_554_432));
     let block = Packet::Data { block: 1, payload: &FILE };
 
     for (name, packet) in [("request", request), ("ack", Packet::Ack { block: 1 })] {
@@ -109,7 +109,7 @@ impl Net for Clients {
         self.turn = (self.turn + 1) % self.say.len();
         let peer = SocketAddrV4::new(Ipv4Addr::LOCALHOST, self.turn as u16);
         let bytes = &self.say[self.turn];
-        Ok(Some(Datagram { at: self.now, local: (), listening: true, peer, bytes }))
+        Ok(Some(Datagram::new(self.now, (), peer, bytes)))
     }
 
     fn buffer(&mut self) -> &mut [u8] {
@@ -154,7 +154,7 @@ impl File for Endless {
 }
 
 fn options(window: u16) -> Options {
-    Options { block_size: Some(1024), window_size: Some(window), ..Options::RASPBERRY_PI }
+    Options::RASPBERRY_PI.with_block_size(1024).with_window_size(window)
 }
 
 fn emit(packet: &Packet<'_>) -> Vec<u8> {

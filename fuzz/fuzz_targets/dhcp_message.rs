@@ -29,7 +29,7 @@ fuzz_target!(|bytes: &[u8]| {
         }
     }
     let from = Ipv4Addr::new(10, 77, 0, 1);
-    let offer = Offer { from, message };
+    let offer = Offer::new(from, message);
     for client in [BootClient::PiEeprom, BootClient::PiBootRom, BootClient::Pxe, BootClient::UBoot] {
         match client.choose(&[offer, offer]) {
             Ok(choice) => drop(choice.to_string()),

@@ -31,7 +31,7 @@ fuzz_target!(|data: &[u8]| {
     let mut network = Network::new(ours, 24, first, last).expect("a network");
     (network.next_server, network.clients) = (next_server, Clients::All);
     let mut server = LeaseServer::<3>::new(network);
-    let proxy = ProxyDhcp { clients: Clients::All, next_server, ..ProxyDhcp::new(ours) };
+    let proxy = ProxyDhcp::new(ours).with_clients(Clients::All).with_next_server(next_server);
     let (mut now, mut out) = (Instant::ZERO, [0; MAX_LEN]);
     while let Some((wait, port, hardware, bytes)) = next(&mut input) {
         let mut bytes = bytes.to_vec();
@@ -42,7 +42,7 @@ fuzz_target!(|data: &[u8]| {
         now = now + wait;
         let Ok(request) = Message::parse(&bytes) else { continue };
         let peer = "0.0.0.0:68".parse().expect("an address");
-        let arrival = Arrival { at: now, port, peer };
+        let arrival = Arrival::new(now, port, peer);
         let answers =
             [proxy.respond(&arrival, &request, &mut out), server.respond(&arrival, &request, &mut out)];
         for reply in answers.into_iter().flatten() {

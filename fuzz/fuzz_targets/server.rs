@@ -24,7 +24,7 @@ fn trial(mut input: Unstructured<'_>) -> arbitrary::Result<()> {
     let setup = Setup::arbitrary(&mut input)?;
     let limits = setup.limits();
     let retry = RetryPolicy::new(limits.retry.timeout(), limits.retry.retries() % 8);
-    let limits = Limits { window_size: limits.window_size % 16, retry, ..limits };
+    let limits = limits.with_window_size(limits.window_size % 16).with_retry(retry);
 
     let tree = Tree::default();
     let open_files = tree.open_files.clone();
@@ -125,7 +125,7 @@ impl Net for Schedule<'_> {
                         !matches!(Packet::parse(bytes), Err(_) | Ok(Packet::Read(_) | Packet::Write(_)));
                     let listening = self.one_port || self.to == LISTENING;
                     let peer = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 1000 + u16::from(self.from));
-                    return Ok(Some(Datagram { at: self.now, local: self.to, listening, peer, bytes }));
+                    return Ok(Some(Datagram::new(self.now, self.to, peer, bytes).with_listening(listening)));
                 }
                 Some(Event::Pass(time)) => self.ahead = time,
                 Some(Event::From { peer, port }) => {
@@ -241,6 +241,8 @@ impl Upload for Open {
     fn expect(&mut self, len: u64) -> Result<(), OutOfBounds> {
         if len > self.good_until as u64 { Err(OutOfBounds) } else { Ok(()) }
     }
+
+    fn ended(&mut self, _: &[u8]) {}
 
     async fn write(&mut self, bytes: &[u8]) -> Result<(), OutOfBounds> {
         self.len += bytes.len();

@@ -59,12 +59,10 @@ pub struct Setup {
 impl Setup {
     /// A server's limits. Windows are kept below 256 blocks, so that one input does not take long.
     pub fn limits(&self) -> Limits {
-        Limits {
-            block_size: self.block_size,
-            window_size: self.window_size % 256,
-            retry: self.retry_policy(),
-            ..Limits::default()
-        }
+        Limits::default()
+            .with_block_size(self.block_size)
+            .with_window_size(self.window_size % 256)
+            .with_retry(self.retry_policy())
     }
 
     /// How long to wait and how often to try again.

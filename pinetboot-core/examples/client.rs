@@ -1,42 +1,21 @@
 //! Fetches a file by TFTP: `cargo run --example client -- 127.0.0.1:6969 config.txt > config.txt`
 
-mod common;
-
 use std::error::Error;
-use std::io::{self, Write, stdout};
-use std::net::SocketAddrV4;
+use std::io::{Write, stdout};
 
-use common::Socket;
-use pinetboot_core::tftp::{Client, Options, Outcome, Request};
-use pinetboot_core::{Upload, block_on};
-
-struct Stdout;
-
-impl Upload for Stdout {
-    type Error = io::Error;
-
-    async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        stdout().write_all(bytes)
-    }
-
-    async fn finish(&mut self) -> io::Result<()> {
-        stdout().flush()
-    }
-}
+use pinetboot_core::adapter::std::UdpPort;
+use pinetboot_core::block_on;
+use pinetboot_core::tftp::{Client, Options, Request};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let (Some(server), Some(file)) = (arguments.next(), arguments.next()) else {
         return Err("usage: client ADDRESS:PORT FILE".into());
     };
-    let server: SocketAddrV4 = server.parse()?;
-    let mut net = Socket::bind("0.0.0.0:0")?;
-    let mut client = Client::new(&mut net, (), server);
-    let options = Options { window_size: Some(8), ..Options::RASPBERRY_PI };
-    let report = block_on(client.get(&Request::octet(file.as_bytes(), options), &mut Stdout))?;
-    match report.outcome {
-        Outcome::Complete { bytes } => eprintln!("{bytes} bytes, {} packets sent again", report.resent),
-        other => return Err(format!("{file}: {other:?}").into()),
-    }
-    Ok(())
+    let mut client = Client::new(UdpPort::bind("0.0.0.0:0".parse()?)?, (), server.parse()?);
+    let request = Request::octet(file.as_bytes(), Options::RASPBERRY_PI.with_window_size(8));
+    let mut bytes = Vec::new();
+    let report = block_on(client.get(&request, &mut bytes))?.into_result()?;
+    eprintln!("{} bytes, {} packets sent again", report.bytes, report.resent);
+    Ok(stdout().write_all(&bytes)?)
 }

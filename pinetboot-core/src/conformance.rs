@@ -1,7 +1,7 @@
-//! What every network and every storage must do, as tests to be called from the tests of each (feature `testing`).
+//! Suites that every network and every storage has to pass, for the tests of each (feature `testing`).
 //!
-//! The loops rely on more than types can say: that a deadline in the past does not wait, that a Pi with a directory of its
-//! own gets nothing else. An author of a [`Net`](crate::Net) or a [`Storage`](crate::Storage) calls [`net()`] or
+//! The loops rely on more than types can say: that a deadline in the past does not wait, that a Pi with an own directory
+//! gets files from that alone. An author of a [`Net`](crate::Net) or a [`Storage`](crate::Storage) calls [`net()`] or
 //! [`storage()`] on it:
 //!
 //! ```
@@ -34,10 +34,10 @@
 //! block_on(conformance::storage(&mut InMemory));
 //! ```
 //!
-//! A suite panics where something is not as it must be, as the assertions of a test do: nothing of this is for programs
-//! that serve. It needs neither `std` nor memory to allocate, so a board can run it too.
+//! A suite panics as the assertions of a test do, and is not for programs that serve. It needs neither `std` nor an
+//! allocator, so a board can run it too.
 //!
-//! Not tested: what only one implementation can do to itself, as changing a file that is being read, or pulling a cable.
+//! Not tested: faults that only one implementation can cause, as a file that changes while it is read, or a pulled cable.
 
 mod net;
 mod storage;

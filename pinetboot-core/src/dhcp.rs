@@ -1,21 +1,21 @@
-//! The Dynamic Host Configuration Protocol as netbooting needs it, without its input and output.
+//! The part of the Dynamic Host Configuration Protocol that network boot needs: messages, machines, and the responder's loop.
 //!
 //! ```text
-//! datagram -> Message::parse -> ProxyDhcp or LeaseServer .respond(arrival, &message, out) -> Reply: where to, how long
+//! datagram -> Message::parse -> ProxyDhcp or LeaseServer .respond(arrival, &message, out) -> Reply: destination and length
 //! ```
 //!
 //! | file | holds |
 //! |---|---|
 //! | `message.rs`, `emit.rs` | RFC 2131's message: parsed into a borrowed view, and written |
-//! | `option.rs`, `value.rs`, `describe.rs` | RFC 2132's options: codes and names, joined values (RFC 3396), as people read them |
+//! | `option.rs`, `value.rs`, `describe.rs` | RFC 2132's options: codes and names, joined values (RFC 3396), their text |
 //! | `hardware.rs` | hardware addresses |
 //! | `pxe.rs`, `pxe/sub_option.rs` | RFC 4578 and the sub-options of option 43 (PXE 2.1), among them the block that a Pi wants |
-//! | `boot_server.rs`, `choice.rs` | every way to name a boot server, and which of them each kind of client takes, and why |
+//! | `boot_server.rs`, `choice.rs` | every way to name a boot server, and the one that each kind of client takes |
 //! | `reply.rs`, `next_server.rs` | where a reply goes (RFC 2131, section 4.1), and which boot server it names |
-//! | `proxy.rs` | tells Pis their boot server beside a DHCP server that gives them their addresses |
-//! | `network.rs`, `lease.rs` | a small whole DHCP server, for a network of its own |
+//! | `proxy.rs` | names the boot server to Pis, beside a DHCP server that gives them their addresses |
+//! | `network.rs`, `lease.rs` | a small complete DHCP server, for a network without another |
 //! | `responder.rs` | the loop around the proxy or the server |
-//! | `profile.rs`, `client.rs` | the other side: asks as a Pi, as U-Boot, or plainly |
+//! | `profile.rs`, `client.rs` | the client: asks as a Pi, as U-Boot, or plainly |
 //!
 //! ```
 //! use core::net::Ipv4Addr;
@@ -32,23 +32,23 @@
 //!
 //! // ... a proxy answers ...
 //! let ours = Ipv4Addr::new(10, 77, 0, 1);
-//! let arrival = Arrival { at: Instant::ZERO, port: Port::Server, peer: "0.0.0.0:68".parse().unwrap() };
+//! let arrival = Arrival::new(Instant::ZERO, Port::Server, "0.0.0.0:68".parse().unwrap());
 //! let mut out = [0; MAX_LEN];
 //! let reply = ProxyDhcp::new(ours).respond(&arrival, &request, &mut out).unwrap();
 //! assert_eq!(reply.to, "255.255.255.255:68".parse().unwrap());
 //!
-//! // ... and would that be enough? Not without a DHCP server.
+//! // ... but without a DHCP server the Pi does not boot.
 //! let offer = Message::parse(&out[..reply.len.into()]).unwrap();
-//! let verdict = BootClient::PiEeprom.choose(&[Offer { from: ours, message: offer }]);
+//! let verdict = BootClient::PiEeprom.choose(&[Offer::new(ours, offer)]);
 //! assert_eq!(verdict.unwrap_err().to_string(), "only proxies answered, and none of them gives an address");
 //! ```
 //!
 //! # Deliberately not done
 //!
 //! * DHCPv6, authentication (RFC 3118), leasequery, failover, dynamic DNS.
-//! * No ping before an address is offered (RFC 2131, section 3.1: SHOULD): there is no ICMP here. A client that finds its
-//!   address taken says so (DHCPDECLINE), and that is heeded.
-//! * Nothing goes to a hardware address that has no IP address yet: see [`Reply`].
+//! * No ping before an address is offered (RFC 2131, section 3.1: SHOULD): the network trait has no ICMP. The server heeds a
+//!   DHCPDECLINE, by which a client reports an address in use.
+//! * No unicast to a client without an address: see [`Reply`].
 
 mod boot_server;
 mod choice;
@@ -85,9 +85,9 @@ pub use reply::{Arrival, Clients, NoReply, Port, Reply, Respond};
 pub use responder::Responder;
 pub use value::{Options, Text, Value};
 
-/// Where servers and relays listen (RFC 2131, section 4.1).
+/// The port of servers and relay agents (RFC 2131, section 4.1).
 pub const SERVER_PORT: u16 = 67;
-/// Where clients listen (RFC 2131, section 4.1).
+/// The port of clients (RFC 2131, section 4.1).
 pub const CLIENT_PORT: u16 = 68;
-/// Where a PXE client asks a proxy or boot server again (PXE 2.1, section 2.2.3).
+/// The port on which a PXE client asks a proxy or boot server again (PXE 2.1, section 2.2.3).
 pub const PXE_PORT: u16 = 4011;

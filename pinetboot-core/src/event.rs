@@ -1,6 +1,6 @@
-//! What happens in a loop, as plain values for an [`Observer`](crate::Observer).
+//! The facts of the loops' events, as plain values for an [`Observer`](crate::Observer).
 //!
-//! Each kind of event is a struct of facts that may get more fields; only the loops make them.
+//! Each kind of event is a struct that may get more fields; only the loops make it.
 
 use core::fmt;
 use core::net::SocketAddrV4;
@@ -38,8 +38,8 @@ pub struct Refused<'a> {
     pub code: ErrorCode,
     /// The ERROR's text.
     pub reason: &'static str,
-    /// The storage's own words. `None` when the server refused by itself: it is busy, the name is no path, or the file is
-    /// too long for mode netascii.
+    /// The storage's reason. `None` when the server refused: all places are taken, the name is not a clean path, or the file
+    /// is too long for mode netascii.
     pub cause: Option<&'a dyn Refusal>,
 }
 
@@ -118,22 +118,22 @@ pub struct Dhcp<'a> {
     pub peer: SocketAddrV4,
     /// The message.
     pub request: &'a dhcp::Message<'a>,
-    /// The answer, or why there is none.
+    /// The reply, or the reason for sending no reply.
     pub answer: Result<dhcp::Reply, dhcp::NoReply>,
 }
 
-/// Why a datagram changed nothing.
+/// The reason for rejecting a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Rejection {
-    /// It is not a TFTP packet.
+    /// The datagram is not a TFTP packet.
     Malformed(ParseError),
-    /// It belongs to no transfer that we know.
+    /// The packet belongs to no transfer.
     UnknownTransfer,
-    /// There was no port left for a transfer.
+    /// No port was left for a transfer.
     NoPort,
-    /// It came to a DHCP port and is not a DHCP message.
+    /// The datagram came to a DHCP port and is not a DHCP message.
     NotDhcp(dhcp::ParseError),
 }
 

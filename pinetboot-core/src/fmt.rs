@@ -1,6 +1,6 @@
-//! `trace!` to `error!`: to `log`, to `defmt`, to both or to nothing.
+//! `trace!` to `error!`: to `log`, to `defmt`, to both or to neither.
 //!
-//! A format has only `{}` in it, which both understand; what stands there has `Display`.
+//! A format holds only `{}`, which both understand, and the arguments have `Display`.
 
 macro_rules! define {
     ($dollar:tt $($name:ident)*) => {$(

@@ -1,15 +1,15 @@
-//! TFTP and DHCP, and what a Raspberry Pi makes of them: the engine of pinetboot, for servers, tools and firmware.
+//! TFTP, DHCP and the Raspberry Pi's netboot rules: the engine of pinetboot, for servers, tools and firmware.
 //!
-//! No `std`, no allocation, no `unsafe`. No socket, clock or file either: those are yours, behind two small traits.
+//! The crate has no `std`, no allocation and no `unsafe`. Sockets, clock and files are the caller's, behind two small traits.
 //!
 //! # One way
 //!
 //! ```text
-//! datagram -> Packet::parse -> machine.handle(now, ..) -> machine.poll(now) -> Step -> you do the input and output
+//! datagram -> Packet::parse -> machine.handle(now, ..) -> machine.poll(now) -> Step -> the caller's input and output
 //! ```
 //!
-//! The machines, [`tftp::Sender`] and [`tftp::Receiver`], are values: what time it is, they are told; the file's bytes
-//! they never see. A DATA packet is "block n: `len` bytes at `offset`", read straight into the datagram:
+//! The machines, [`tftp::Sender`] and [`tftp::Receiver`], are values: the time is an argument, and the file's bytes never
+//! pass through them. A DATA packet is "block n: `len` bytes at `offset`", read straight into the datagram:
 //!
 //! ```
 //! use pinetboot_core::Instant;
@@ -41,41 +41,47 @@
 //! # });
 //! ```
 //!
-//! Few programs need that loop themselves. [`tftp::Server`] runs it for many clients over a [`Net`] (the network) and a
+//! Few programs need that loop. [`tftp::Server`] runs it for many clients over a [`Net`] (the network) and a
 //! [`Storage`] (the files), [`tftp::Client`] for one transfer from the other side; `examples/` has both on std sockets in
-//! under 60 lines each.
+//! twenty lines each.
 //!
-//! # Where is what
+//! # Modules
 //!
 //! | module | holds |
 //! |---|---|
 //! | [`tftp`] | packets, options, the two machines; [`tftp::Server`] and [`tftp::Client`], the loops around them |
 //! | [`dhcp`] | messages, options, PXE; a proxy, a small server and a client, all pure; [`dhcp::Responder`], the loop around the first two |
-//! | [`Net`], [`Storage`], [`Observer`] | what you bring: network and clock, files, and an observer of what happens |
-//! | [`event`] | what an observer is told |
-//! | [`pi`] | what only a Raspberry Pi does: its identity, models, prefixes and files, and the catalogue of failures |
+//! | [`Net`], [`Storage`], [`Observer`] | the caller's parts: network and clock, files, and an observer of events |
+//! | [`event`] | the events that an observer receives |
+//! | [`adapter`] | the network and file traits on std, smoltcp, edge-nal, embedded-io and embedded-storage |
+//! | [`pi`] | the Raspberry Pi's own rules: identity, models, prefixes and files, and the catalogue of failures |
 //! | [`BootPath`] | a requested name, proven harmless |
 //!
 //! # Standards
 //!
-//! RFC 1350 (TFTP, revision 2), 1123 section 4.2 (its mending), 2347 (options), 2348 (`blksize`), 2349 (`timeout`,
+//! RFC 1350 (TFTP, revision 2), 1123 section 4.2 (its correction), 2347 (options), 2348 (`blksize`), 2349 (`timeout`,
 //! `tsize`), 7440 (`windowsize`); 2131 and 2132 (DHCP), 3396 (long options), 4578 and PXE 2.1 (network boot).
 //!
 //! # Features
 //!
-//! `log`, `defmt` (log decisions, and `defmt::Format` for the public types), `smoltcp` (the network trait on a polled
-//! smoltcp interface), `testing` (the suites of `conformance`, which every network and every storage should pass). None by
+//! `log`, `defmt` (log decisions, and `defmt::Format` for the public types), `std` and the adapters'
+//! (see [`adapter`]), `testing` (the suites of `conformance`, which every network and every storage should pass). None is on by
 //! default.
+//!
+//! The minimum Rust version is 1.88, and 1.91 with `smoltcp-v0.14`.
 
 #![no_std]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
+#![warn(missing_debug_implementations, clippy::exhaustive_enums, clippy::exhaustive_structs)]
 
-#[cfg(test)]
+#[cfg(any(test, feature = "std"))]
 extern crate std;
 
 #[macro_use]
 mod fmt;
 
+pub mod adapter;
 #[cfg(feature = "testing")]
 pub mod conformance;
 pub mod dhcp;
@@ -84,8 +90,6 @@ mod net;
 mod observe;
 mod path;
 pub mod pi;
-#[cfg(feature = "smoltcp")]
-pub mod smoltcp;
 mod storage;
 pub mod tftp;
 mod time;
@@ -97,3 +101,8 @@ pub use storage::{
     File, NoUpload, OneOf, OpenError, OpenRequest, OutOfBounds, Refusal, Storage, Then, Upload,
 };
 pub use time::Instant;
+
+/// The examples of the README compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -4,63 +4,62 @@ use core::net::{Ipv4Addr, SocketAddrV4};
 
 use crate::Instant;
 
-/// UDP over IPv4 as the loops of this crate need it; Linux sockets, embassy-net and smoltcp each implement it.
+/// UDP over IPv4 as the loops of this crate need it. Linux sockets, embassy-net and smoltcp each implement it.
 ///
-/// Memory is lent, not taken: [`recv`](Self::recv) lends the datagram that came, [`buffer`](Self::buffer) lends the
-/// memory of the next one to go. An implementation may batch as it likes behind this: hand out one by one what a
-/// system call brought in, and hold back what is sent until the next `recv`.
+/// The network lends memory: [`recv`](Self::recv) lends the received datagram, [`buffer`](Self::buffer) lends the memory of
+/// the next one to send. An implementation may batch behind this: hand out the datagrams of one system call one by one, and
+/// hold sent datagrams back until the next `recv`.
 #[allow(async_fn_in_trait)] // The loops are generic over the implementation and never need their futures to be `Send`.
 pub trait Net {
-    /// What ends the loop: nothing that concerns one datagram or one peer, only the failure of the network itself, or
-    /// the wish to stop.
+    /// The error that ends the loop: a failure of the network itself, or a request to stop. A failure that concerns one
+    /// datagram or one peer is none.
     type Error: core::fmt::Debug;
 
-    /// Names one of our ports: `()` where there is but one, a descriptor on Linux, an index in a pool of sockets.
+    /// Names one of the server's ports: `()` for a network of one port, a descriptor on Linux, an index in a pool of sockets.
     type Local: Copy + Eq + core::fmt::Debug;
 
-    /// The time. May be as old as the last return of [`recv`](Self::recv).
+    /// The time now, or that of the last return of [`recv`](Self::recv).
     fn now(&self) -> Instant;
 
     /// The next datagram, or `None` once `deadline` has passed.
     ///
-    /// Whatever was sent has left before this waits. A deadline in the past means: do not wait, but still hand out a
-    /// datagram that is already here. [`Instant::MAX`] is never over.
+    /// Sent datagrams leave before this waits. With a deadline in the past, a datagram that arrived already is handed out, and
+    /// nothing is waited for. [`Instant::MAX`] never passes; [`Instant::wait_from`] bounds the wait for a timer. A return
+    /// before the deadline does no harm: the loops wait again.
     ///
-    /// A datagram that is longer than the network's memory is dropped. To a port that takes requests it may be handed out
-    /// cut, if more than 512 bytes are left: the longest request that there may be (RFC 2347), so that one that is too long is
-    /// known for that.
+    /// A datagram that is longer than the network's memory is dropped. On a port that takes requests it may be handed out
+    /// cut if more than 512 bytes are left: the longest request has 512 (RFC 2347), so a cut one is refused as too long.
     ///
     /// # Errors
     ///
     /// Only what ends the loop.
     async fn recv(&mut self, deadline: Instant) -> Result<Option<Datagram<'_, Self::Local>>, Self::Error>;
 
-    /// Memory for the next outgoing datagram, to be filled and then committed by [`send`](Self::send).
+    /// Memory for the next outgoing datagram: the caller fills it and commits it by [`send`](Self::send).
     ///
-    /// Its length is the largest payload that can be sent at all; there is always room for one.
+    /// Its length is the largest payload that the network can send, in bytes. One buffer is always free.
     fn buffer(&mut self) -> &mut [u8];
 
-    /// Sends the first `len` bytes of [`buffer`](Self::buffer). A failure is a loss: datagrams get lost anyhow.
+    /// Sends the first `len` bytes of [`buffer`](Self::buffer). A failure counts as a lost datagram.
     async fn send(&mut self, from: Self::Local, to: SocketAddrV4, len: usize);
 
-    /// A port of its own for a transfer with `peer`, who sent the request to `at`: RFC 1350's transfer identifier.
+    /// Opens a port for a transfer with `peer`, which sent its request to `at`: RFC 1350's transfer identifier.
     ///
-    /// `None` when there is none left. The default answers everything from the port that was asked.
+    /// `None` when no port is left. The default answers all transfers from the port that takes requests.
     fn open(&mut self, at: Self::Local, peer: SocketAddrV4) -> Option<Self::Local> {
         let _ = peer;
         Some(at)
     }
 
-    /// Gives back what [`open`](Self::open) gave. Datagrams already sent from it still leave; one that is sent from it after
-    /// that may get lost, and does no harm.
+    /// Closes a port of [`open`](Self::open). Datagrams sent before still leave; one sent later may get lost.
     fn close(&mut self, local: Self::Local) {
         let _ = local;
     }
 
-    /// The address of ours that a port of ours answers from, where its name tells: what a storage may write into a file
-    /// for a client that is to come back to this server.
+    /// The server's address that this port answers from, if the port's name tells it. A storage may write the address into
+    /// a file, so that the client comes back to this server.
     ///
-    /// The default does not know.
+    /// The default says `None`.
     fn address(local: Self::Local) -> Option<Ipv4Addr> {
         let _ = local;
         None
@@ -114,21 +113,36 @@ impl<N: Net> Net for &mut N {
     }
 }
 
-/// A datagram that came, lent until the next call of the [`Net`].
+/// A received datagram, lent until the next call of the [`Net`].
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Datagram<'a, L> {
-    /// When it came.
+    /// The time of arrival.
     pub at: Instant,
-    /// The port of ours that it came to.
+    /// The port of this side that received it.
     pub local: L,
-    /// Whether that is a port that takes requests (69, unless configured) and not one of a transfer's own.
+    /// Whether that port takes requests (69, unless configured); false for a transfer's port.
     ///
-    /// Where everything goes over one port it is always true.
+    /// Always true for a network of one port.
     pub listening: bool,
-    /// Who sent it.
+    /// The sender.
     pub peer: SocketAddrV4,
-    /// What it says.
+    /// The payload.
     pub bytes: &'a [u8],
+}
+
+impl<'a, L> Datagram<'a, L> {
+    /// A datagram that this port received at this time from this peer. The port takes requests, unless
+    /// [`with_listening`](Self::with_listening) says otherwise.
+    pub const fn new(at: Instant, local: L, peer: SocketAddrV4, bytes: &'a [u8]) -> Self {
+        Self { at, local, listening: true, peer, bytes }
+    }
+
+    /// The same; `listening` says whether its port takes requests.
+    #[must_use]
+    pub fn with_listening(self, listening: bool) -> Self {
+        Self { listening, ..self }
+    }
 }
 
 /// 1500 (Ethernet's MTU) - 20 (IPv4) - 8 (UDP).

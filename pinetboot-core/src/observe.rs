@@ -1,7 +1,7 @@
-//! Observers: logs, timelines, counters and LEDs, told by the loops what happens.
+//! Observers: logs, timelines, counters and LEDs that receive the loops' events.
 //!
-//! An observer keeps nothing by peer: what belongs to one transfer is its [`Observer::Transfer`], which the session
-//! holds. Nor does an observer need a timer: the loop tells [`Event::Tick`] when the observer asked for it.
+//! An observer needs no map of peers: the session holds the observer's context of its transfer ([`Observer::Transfer`]). Nor
+//! does it need a timer: the loop sends [`Event::Tick`] at the moment that the observer names.
 
 use core::time::Duration;
 
@@ -9,9 +9,9 @@ use crate::Instant;
 use crate::event::{Dhcp, PeerError, Refused, Rejected, Repeated, Requested, Started};
 use crate::tftp::Report;
 
-/// A value that is told what happens. Called from the loop: be quick.
+/// Receives a loop's events. The loop waits for each call, so a call must be short.
 ///
-/// The observer `()` is told nothing, at no cost; `(A, B)` is two observers, each told everything.
+/// `()` ignores all events, at no cost. `(A, B)` is two observers that each receive all events.
 ///
 /// ```
 /// use pinetboot_core::{Event, Instant, Observer};
@@ -32,18 +32,18 @@ use crate::tftp::Report;
 /// }
 /// ```
 pub trait Observer {
-    /// What the observer keeps of one transfer. The server makes one for each request that it accepts, and its session
-    /// holds it until the end. `()` takes no room.
+    /// The observer's context of one transfer. The server makes one for each request that it accepts, and the session
+    /// holds it until the end. `()` takes no memory.
     type Transfer: Default;
 
     /// `event` happened at `now`. `transfer` is the context of the transfer that the event belongs to, and `None` for an
     /// event that belongs to none.
     fn observe(&mut self, now: Instant, event: &Event<'_>, transfer: Option<&mut Self::Transfer>);
 
-    /// When to be told [`Event::Tick`] at the latest; [`Instant::MAX`] is never. Asked each turn, so be quick.
+    /// The time of the next [`Event::Tick`]; [`Instant::MAX`] is never. The loop asks in each turn, so the call must be short.
     ///
-    /// A moment that is not after the last tick means 10 ms after it: a loop tells at most 100 ticks a second, so that an
-    /// observer whose moment stays in the past neither keeps the loop from waiting for datagrams nor delays a transfer.
+    /// A time that is not after the last tick means 10 ms after it: a loop sends at most 100 ticks a second, so that a time in
+    /// the past neither keeps the loop from waiting for datagrams nor delays a transfer.
     fn wake_at(&self) -> Instant {
         Instant::MAX
     }
@@ -57,13 +57,13 @@ pub trait Observer {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Event<'a> {
-    /// A request came, and the storage is asked next. [`Refused`](Self::Refused) or [`Started`](Self::Started) follows, or
+    /// A request came; the storage is asked next. [`Refused`](Self::Refused) or [`Started`](Self::Started) follows, or
     /// [`Rejected`](Self::Rejected) if no port is left. With the new transfer's context; a transfer that it takes the place
     /// of ends after this, with its own.
     Requested(Requested<'a>),
     /// A request was answered with an ERROR. With the transfer's context, for the last time.
     Refused(Refused<'a>),
-    /// A request came again that is being answered already. With that transfer's context.
+    /// A request came again whose transfer runs already. With that transfer's context.
     Repeated(Repeated),
     /// A transfer begins. With its context.
     Started(Started),
@@ -73,13 +73,12 @@ pub enum Event<'a> {
     /// A transfer is over; after one that was written, its last block may be acknowledged once more. With the transfer's
     /// context, for the last time.
     Finished(Report),
-    /// A datagram was dropped or answered with an ERROR. It changed nothing, unless it was nonsense from the other side of
-    /// a transfer, which ends that: then with the transfer's context, as when no port is left for one.
+    /// A datagram was dropped or answered with an ERROR. It changed no transfer, unless the other side of a transfer sent a
+    /// malformed packet, which ends the transfer. With the transfer's context then, and when no port is left for a transfer.
     Rejected(Rejected),
-    /// A DHCP client said something, and was answered or not.
+    /// A message of a DHCP client came, and was answered or not.
     Dhcp(Dhcp<'a>),
-    /// The moment has come that an observer asked for ([`Observer::wake_at`]): this one, or
-    /// another beside it.
+    /// The time has come that an observer named in [`Observer::wake_at`]: this observer, or another of its pair.
     Tick,
 }
 
@@ -104,7 +103,7 @@ impl<O: Observer> Observer for &mut O {
     }
 }
 
-/// Each is told everything, the other's ticks included.
+/// Each receives all events, the other's ticks included.
 impl<A: Observer, B: Observer> Observer for (A, B) {
     type Transfer = (A::Transfer, B::Transfer);
 
@@ -121,20 +120,20 @@ impl<A: Observer, B: Observer> Observer for (A, B) {
     }
 }
 
-/// A loop's ticks: when the next is due, and no more than 100 a second.
+/// A loop's ticks: at most 100 a second.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Ticks {
     not_before: Instant,
 }
 
 impl Ticks {
-    /// When the observer is told the next.
+    /// The time of the next tick.
     #[inline]
     pub(crate) fn next(self, observer: &impl Observer) -> Instant {
         observer.wake_at().max(self.not_before)
     }
 
-    /// Tells one if it is due.
+    /// Sends a tick that is due.
     #[inline]
     pub(crate) fn tell(&mut self, now: Instant, observer: &mut impl Observer) {
         let next = self.next(observer);

@@ -1,13 +1,12 @@
-//! The name of a boot file as a client asks for it, proven harmless.
+//! The name of a boot file as a client asks for it, proven relative and clean.
 
 use core::fmt;
 
 /// A requested name, proven relative and clean.
 ///
 /// Clients spell names loosely: a Raspberry Pi 5 asks for `7bf18f79//config.txt` and, with its prefix cleared, for
-/// `/config.txt` (captured, bootloader 2026-05-26). Leading and doubled slashes and `.` components therefore mean
-/// nothing and are skipped; whatever could leave the served tree is refused when the name is parsed, so that no
-/// storage has to think of it again.
+/// `/config.txt` (captured, bootloader 2026-05-26). Leading and doubled slashes and `.` components are
+/// therefore skipped. Parsing refuses names that could leave the served tree, so that no storage needs to check again.
 ///
 /// ```
 /// use pinetboot_core::BootPath;
@@ -27,7 +26,7 @@ impl<'a> BootPath<'a> {
     ///
     /// # Errors
     ///
-    /// Says why the name is refused: empty or too long, not UTF-8, a control character, a backslash, or a `..`.
+    /// The name is empty or too long, not UTF-8, or holds a control character, a backslash or a `..`.
     pub fn parse(name: &'a [u8]) -> Result<Self, PathError> {
         if name.len() > Self::MAX_LEN {
             return Err(PathError::TooLong);
@@ -56,7 +55,7 @@ impl<'a> BootPath<'a> {
         self.components().last().unwrap_or_default()
     }
 
-    /// The first component and what follows it, if anything does.
+    /// The first component and the rest, if the name has two components or more.
     pub fn split_first(&self) -> Option<(&'a str, Self)> {
         let first = self.components().next()?;
         // `first` is a part of `self.0`, found by address so that the rest stays a borrow of the same text.
@@ -65,7 +64,7 @@ impl<'a> BootPath<'a> {
         rest.components().next().is_some().then_some((first, rest))
     }
 
-    /// The name exactly as it was asked for.
+    /// The name as it stands in the request.
     pub fn as_requested(&self) -> &'a str {
         self.0
     }
@@ -106,12 +105,12 @@ impl defmt::Format for BootPath<'_> {
     }
 }
 
-/// Why a name is refused.
+/// The reason for refusing a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum PathError {
-    /// Nothing is left once slashes and `.` are taken away.
+    /// The name has slashes and `.` only.
     Empty,
     /// Longer than [`BootPath::MAX_LEN`].
     TooLong,
@@ -126,7 +125,7 @@ pub enum PathError {
 }
 
 impl PathError {
-    /// Why, in a few words.
+    /// The reason in a few words.
     pub const fn text(self) -> &'static str {
         match self {
             Self::Empty => "the name is empty",

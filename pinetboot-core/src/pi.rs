@@ -35,7 +35,7 @@
 //! // ... and from a request that follows it.
 //! let lookup = Lookup::new(BootPath::parse(b"bd989ae1//config.txt").unwrap());
 //! assert_eq!(lookup.prefix(), Some(Prefix::Serial(pi.serial().unwrap())));
-//! assert_eq!(lookup.place(|_| None::<&str>), Place::Shared, "it has no directory of its own");
+//! assert_eq!(lookup.place(|_| None::<&str>), Place::Shared, "the Pi has no own directory");
 //!
 //! let file = BootFile::find(&lookup.file(), pi.model()).unwrap();
 //! assert_eq!((file.stage, file.need), (Stage::Config, Need::Required));
@@ -153,7 +153,7 @@ impl FromStr for Model {
     }
 }
 
-/// The word is no [`Model`].
+/// The word names no [`Model`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]

@@ -1,17 +1,20 @@
-//! The Trivial File Transfer Protocol, without its input and output.
+//! The Trivial File Transfer Protocol: packets, machines without input and output, and the loops around them.
 //!
 //! | file | holds |
 //! |---|---|
 //! | `packet.rs` | RFC 1350's packets and RFC 2347's OACK: parse and emit |
 //! | `options.rs` | RFC 2348 `blksize`, 2349 `tsize` and `timeout`, 7440 `windowsize`: parse, emit and agree |
 //! | `block.rs` | block numbers: 16 bits on the wire, 64 inside |
-//! | `retry.rs` | when to send again, and when to give up |
+//! | `retry.rs` | the retry policy: waits, and when to give up |
 //! | `sender.rs`, `receiver.rs` | the two machines that cover the four roles |
-//! | `step.rs` | what a machine wants done next |
-//! | `display.rs` | packets and terms as people read them in a log |
+//! | `step.rs` | the output of a machine |
+//! | `server.rs`, `decide.rs`, `session.rs`, `table.rs` | the server's loop, its decisions, its sessions |
+//! | `client.rs` | the client's loop, for one transfer |
+//! | `transfer.rs`, `report.rs` | a machine joined to its file, and how the transfer went |
+//! | `display.rs` | packets and terms in a log |
 //! | `netascii.rs` | RFC 764's line ends, around a file |
 //!
-//! Not done, on purpose: mode `mail` (obsolete since RFC 1350), and RFC 2090's multicast (nothing that boots asks for
+//! Not done, on purpose: mode `mail` (obsolete since RFC 1350), and RFC 2090's multicast (no boot client asks for
 //! it).
 
 mod block;
@@ -36,7 +39,7 @@ pub use client::{Client, Probe};
 pub use options::{Limits, Options, Terms};
 pub use packet::{ErrorCode, Mode, Packet, ParseError, Request};
 pub use receiver::{Chunk, Receiver};
-pub use report::{Direction, Report};
+pub use report::{Direction, Report, TransferError};
 pub use retry::RetryPolicy;
 pub use sender::Sender;
 pub use server::Server;
@@ -46,5 +49,5 @@ pub use step::{Outcome, Step};
 /// The port that requests are sent to (RFC 1350, section 4).
 pub const PORT: u16 = 69;
 
-/// Opcode and block number: what stands before the bytes of a DATA packet.
+/// The header of a DATA packet, opcode and block number, in bytes.
 pub const DATA_HEADER: usize = 4;

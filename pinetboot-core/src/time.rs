@@ -1,4 +1,4 @@
-//! Time as an argument: every machine is told what time it is and never asks.
+//! Time as an argument: no machine has a clock.
 
 use core::fmt;
 use core::ops::{Add, Sub};
@@ -33,9 +33,15 @@ impl Instant {
         self.0
     }
 
-    /// How long after `earlier` this is; zero if it is not after it.
+    /// The time from `earlier` to this; zero if this is not later.
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))
+    }
+
+    /// The wait from `now` until this deadline: zero for a deadline in the past, and at most `longest`, for timers that take
+    /// no longer wait. [`Instant::MAX`] and other far deadlines are waited for in parts.
+    pub fn wait_from(self, now: Self, longest: Duration) -> Duration {
+        self.since(now).min(longest)
     }
 }
 

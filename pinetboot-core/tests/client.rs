@@ -45,6 +45,8 @@ impl Upload for Kept {
         if self.room.is_some_and(|room| room == 0 && len > 0) { Err("no room at all") } else { Ok(()) }
     }
 
+    fn ended(&mut self, _: &[u8]) {}
+
     async fn write(&mut self, bytes: &[u8]) -> Result<(), Self::Error> {
         self.bytes.extend(bytes);
         if self.room.is_some_and(|room| room < self.bytes.len()) { Err("no room") } else { Ok(()) }
@@ -214,7 +216,7 @@ fn bytes_that_cannot_be_kept_end_it_with_error_3() {
 #[test]
 fn netascii_is_decoded_by_a_wrapping() {
     let mut kept = Kept::default();
-    let request = Request { mode: Mode::Netascii, ..Request::octet(b"config.txt", Options::default()) };
+    let request = Request::new(b"config.txt", Mode::Netascii, Options::default());
     let report = play_client(
         r#"0.000 5000 > S:69 RRQ config.txt netascii
            0.010 S:1001 > 5000 DATA 1 "arm_boost=1\r\n"

@@ -149,7 +149,7 @@ impl Net for Host {
             let Message { from, to, bytes } = &self.incoming;
             let listening = *to == LISTENS || self.fault == Fault::ListensEverywhere;
             let peer = address(1 - self.number, *from);
-            return Ok(Some(Datagram { at: cable.now, local: *to, listening, peer, bytes }));
+            return Ok(Some(Datagram::new(cable.now, *to, peer, bytes).with_listening(listening)));
         }
         assert!(deadline < Instant::MAX, "it waits for ever");
         let wait = match self.fault {

@@ -52,7 +52,7 @@ fn a_pi_3_is_imitated_to_the_byte() {
 
 #[test]
 fn u_boot_is_imitated_to_the_byte() {
-    let selected = pinetboot_core::dhcp::Selected { address: ip("10.77.0.132"), server: ip("10.77.0.1") };
+    let selected = pinetboot_core::dhcp::Selected::new(ip("10.77.0.132"), ip("10.77.0.1"));
     for (name, selected) in [("uboot-discover", None), ("uboot-request", Some(selected))] {
         let mut bytes = captured(name);
         bytes[108..236].fill(0); // the name in `file`
@@ -117,29 +117,24 @@ fn options_43_are_alike() {
 #[track_caller]
 fn verdicts(offers: &[&str], expected: [&str; 4]) {
     let bytes: Vec<_> = offers.iter().map(|name| captured(name)).collect();
-    let offers: Vec<_> = bytes
-        .iter()
-        .map(|bytes| Offer { from: ip("10.77.0.1"), message: Message::parse(bytes).unwrap() })
-        .collect();
+    let offers: Vec<_> =
+        bytes.iter().map(|bytes| Offer::new(ip("10.77.0.1"), Message::parse(bytes).unwrap())).collect();
     let clients = [BootClient::PiEeprom, BootClient::PiBootRom, BootClient::Pxe, BootClient::UBoot];
     let verdicts = clients.map(|client| match client.choose(&offers) {
         Ok(choice) => choice.to_string(),
         Err(no_boot) => {
             let gives_up = matches!(no_boot, NoBoot::GivesUp { .. });
-            assert_eq!(
-                gives_up,
-                client == BootClient::PiBootRom && no_boot.to_string().contains("would ask")
-            );
-            format!("no: {no_boot}").replace("ask five times and give up", "ask for ever")
+            assert_eq!(gives_up, client == BootClient::PiBootRom && no_boot.to_string().contains("Pi asks"));
+            format!("no: {no_boot}").replace("asks five times and gives up", "keeps asking")
         }
     });
     assert_eq!(verdicts.each_ref().map(String::as_str), expected);
 }
 
-const FOR_EVER: &str = "no: the Pi would ask for ever: there is no option 66, and no option 43";
-const FOR_EVER_SIADDR_1: &str = "no: the Pi would ask for ever: there is no option 66, and no option 43; the next server \
+const KEEPS_ASKING: &str = "no: the Pi keeps asking: the offer has neither option 66 nor option 43";
+const KEEPS_ASKING_SIADDR_1: &str = "no: the Pi keeps asking: the offer has neither option 66 nor option 43; the next server \
     10.77.0.1 (siaddr) counts only beside option 60 \"PXEClient\" and the menu \"Raspberry Pi Boot\" in option 43";
-const FOR_EVER_SIADDR_2: &str = "no: the Pi would ask for ever: there is no option 66, and no option 43; the next server \
+const KEEPS_ASKING_SIADDR_2: &str = "no: the Pi keeps asking: the offer has neither option 66 nor option 43; the next server \
     10.77.0.2 (siaddr) counts only beside option 60 \"PXEClient\" and the menu \"Raspberry Pi Boot\" in option 43";
 const NOT_BELIEVED: &str = "the next server 10.77.0.1 (siaddr) counts only beside option 60 \"PXEClient\" and the menu \
     \"Raspberry Pi Boot\" in option 43";
@@ -150,17 +145,17 @@ const SIADDR_2: &str = "10.77.0.2 (siaddr, next-server)";
 const SIADDR_1_BELIEVED: &str = "10.77.0.1 (siaddr, next-server), believed because of options 60 and 43";
 const OPTION_66: &str = "10.77.0.1 (option 66)";
 const OPTION_66_ROM: &str =
-    "no: the Pi would ask for ever: there is option 66, but a Pi 3's boot ROM wants option 43 too";
+    "no: the Pi keeps asking: option 66 is sent alone, and a Pi 3's boot ROM needs option 43 too";
 
 #[test]
 fn what_routers_offer() {
     // dnsmasq puts its own address into siaddr.
-    verdicts(&["dnsmasq-plain"], [FOR_EVER_SIADDR_1, FOR_EVER_SIADDR_1, NO_FILE, SIADDR_1]);
-    verdicts(&["isc-plain"], [FOR_EVER, FOR_EVER, NO_FILE, NO_NEXT_SERVER]);
+    verdicts(&["dnsmasq-plain"], [KEEPS_ASKING_SIADDR_1, KEEPS_ASKING_SIADDR_1, NO_FILE, SIADDR_1]);
+    verdicts(&["isc-plain"], [KEEPS_ASKING, KEEPS_ASKING, NO_FILE, NO_NEXT_SERVER]);
     for next_server in ["dnsmasq-next-server", "isc-next-server", "kea-next-server"] {
-        verdicts(&[next_server], [FOR_EVER_SIADDR_2, FOR_EVER_SIADDR_2, NO_FILE, SIADDR_2]);
+        verdicts(&[next_server], [KEEPS_ASKING_SIADDR_2, KEEPS_ASKING_SIADDR_2, NO_FILE, SIADDR_2]);
     }
-    verdicts(&["kea-boot-file"], [FOR_EVER_SIADDR_1, FOR_EVER_SIADDR_1, SIADDR_1, SIADDR_1]);
+    verdicts(&["kea-boot-file"], [KEEPS_ASKING_SIADDR_1, KEEPS_ASKING_SIADDR_1, SIADDR_1, SIADDR_1]);
 }
 
 #[test]
@@ -171,7 +166,7 @@ fn what_routers_with_option_66_offer() {
         verdicts(&[other], [OPTION_66, OPTION_66_ROM, NO_FILE, NO_NEXT_SERVER]);
     }
     let garbage = format!(
-        "no: the Pi would ask for ever: option 66 is not an IP address, and a Pi cannot ask DNS; {NOT_BELIEVED}"
+        "no: the Pi keeps asking: option 66 is not an IP address, and a Pi cannot ask DNS; {NOT_BELIEVED}"
     );
     verdicts(&["dnsmasq-garbage66"], [&garbage, &garbage, NO_FILE, SIADDR_1]);
     // The boot server is in another network, and there is a relay agent.
@@ -205,7 +200,7 @@ fn a_proxy_and_a_router_are_merged_in_either_order() {
 fn an_ordinary_pxe_client_takes_its_file() {
     let bytes = captured("dnsmasq-boot-file");
     let message = Message::parse(&bytes).unwrap();
-    let choice = BootClient::Pxe.choose(&[Offer { from: ip("10.77.0.1"), message }]).unwrap();
+    let choice = BootClient::Pxe.choose(&[Offer::new(ip("10.77.0.1"), message)]).unwrap();
     assert_eq!((choice.server, choice.file.unwrap().to_string()), (ip("10.77.0.1"), "boot.efi".to_owned()));
     let edk2 = captured("edk2-discover");
     let edk2 = Message::parse(&edk2).unwrap();
@@ -217,7 +212,7 @@ fn an_ordinary_pxe_client_takes_its_file() {
 fn the_three_spaces_are_missed() {
     let lacks_spaces = |name: &str| {
         let bytes = captured(name);
-        let offer = Offer { from: ip("10.77.0.1"), message: Message::parse(&bytes).unwrap() };
+        let offer = Offer::new(ip("10.77.0.1"), Message::parse(&bytes).unwrap());
         BootClient::PiBootRom.choose(&[offer]).unwrap().lacks_spaces
     };
     assert!(lacks_spaces("dnsmasq-pxe-service"));
@@ -226,11 +221,8 @@ fn the_three_spaces_are_missed() {
 
 #[test]
 fn a_boot_rom_reaches_only_its_own_network() {
-    let header = Header {
-        yiaddr: ip("10.77.0.9"),
-        siaddr: ip("10.78.0.1"),
-        ..Header::request(dhcp::hardware(1), 1).reply()
-    };
+    let mut header = Header::request(dhcp::hardware(1), 1).reply();
+    (header.yiaddr, header.siaddr) = (ip("10.77.0.9"), ip("10.78.0.1"));
     let options: [(OptionCode, &[u8]); 3] = [
         (OptionCode::SUBNET_MASK, &[255, 255, 255, 0]),
         (OptionCode::VENDOR_CLASS, pxe::CLIENT),
@@ -238,7 +230,7 @@ fn a_boot_rom_reaches_only_its_own_network() {
     ];
     let verdict = |header: &Header, client: BootClient| {
         let bytes = message(header, MessageType::Offer, &options);
-        let offer = Offer { from: ip("10.77.0.1"), message: Message::parse(&bytes).unwrap() };
+        let offer = Offer::new(ip("10.77.0.1"), Message::parse(&bytes).unwrap());
         client.choose(&[offer]).map_or_else(|no_boot| no_boot.to_string(), |choice| choice.server.to_string())
     };
     let (eeprom, rom) = (BootClient::PiEeprom, BootClient::PiBootRom);
@@ -247,22 +239,23 @@ fn a_boot_rom_reaches_only_its_own_network() {
         verdict(&header, rom),
         "the boot server is in another network, which a Pi 3's boot ROM cannot reach"
     );
-    let relayed = Header { siaddr: ip("10.77.0.1"), giaddr: ip("10.77.0.2"), ..header };
+    let mut relayed = header;
+    (relayed.siaddr, relayed.giaddr) = (ip("10.77.0.1"), ip("10.77.0.2"));
     assert_eq!(verdict(&relayed, eeprom), "10.77.0.1");
-    assert_eq!(verdict(&relayed, rom), "a relay agent lies between, which a Pi 3's boot ROM does not stand");
+    assert_eq!(
+        verdict(&relayed, rom),
+        "a relay agent is on the path, which a Pi 3's boot ROM does not support"
+    );
 }
 
 #[test]
 fn near_misses_are_told() {
-    let header = Header { yiaddr: ip("10.77.0.9"), ..Header::request(dhcp::hardware(1), 1).reply() };
+    let mut header = Header::request(dhcp::hardware(1), 1).reply();
+    header.yiaddr = ip("10.77.0.9");
     let verdict = |options: &[(OptionCode, &[u8])]| {
         let bytes = message(&header, MessageType::Offer, options);
-        let offer = Offer { from: ip("10.77.0.1"), message: Message::parse(&bytes).unwrap() };
-        BootClient::PiEeprom
-            .choose(&[offer])
-            .unwrap_err()
-            .to_string()
-            .replace("the Pi would ask for ever: ", "")
+        let offer = Offer::new(ip("10.77.0.1"), Message::parse(&bytes).unwrap());
+        BootClient::PiEeprom.choose(&[offer]).unwrap_err().to_string().replace("the Pi keeps asking: ", "")
     };
     let class = (OptionCode::VENDOR_CLASS, pxe::CLIENT);
     assert_eq!(
@@ -283,7 +276,7 @@ fn near_misses_are_told() {
     );
     assert_eq!(
         verdict(&[(OptionCode::TFTP_SERVER_ADDRESS, &[10, 77, 0, 1])]),
-        "there is no option 66, and no option 43",
+        "the offer has neither option 66 nor option 43",
         "no Pi asks for option 150"
     );
 }
@@ -308,8 +301,7 @@ fn our_proxys_offer() {
     // And what a Pi makes of it, with the offers of a router that knows nothing of it.
     let router = captured("isc-plain");
     for order in [[&router[..], offer], [offer, &router[..]]] {
-        let offers =
-            order.map(|bytes| Offer { from: ip("10.77.0.1"), message: Message::parse(bytes).unwrap() });
+        let offers = order.map(|bytes| Offer::new(ip("10.77.0.1"), Message::parse(bytes).unwrap()));
         for client in [BootClient::PiEeprom, BootClient::PiBootRom] {
             let choice = client.choose(&offers).unwrap();
             assert_eq!((choice.to_string().as_str(), choice.lacks_spaces), (OPTION_66, false));
@@ -322,10 +314,11 @@ fn our_proxy_answers_pis_only_unless_told() {
     use pinetboot_core::dhcp::{BootFileName, Clients, NextServer, NoReply};
     let pis = ProxyDhcp::new(ip("10.77.0.1"));
     let next_server = NextServer::new(ip("10.77.0.1")).with_file(BootFileName::parse(b"boot.efi").unwrap());
-    let pxe = ProxyDhcp { clients: Clients::Pxe, next_server, ..pis };
+    let pxe = pis.with_clients(Clients::Pxe).with_next_server(next_server);
     let answer = |proxy: &ProxyDhcp<'_>, name: &str, port: Port| {
         let bytes = captured(name);
-        let arrival = pinetboot_core::dhcp::Arrival { port, ..arrival(Instant::ZERO) };
+        let mut arrival = arrival(Instant::ZERO);
+        arrival.port = port;
         let reply = proxy.respond(&arrival, &Message::parse(&bytes).unwrap(), &mut [0; MAX_LEN]);
         reply.map(|reply| reply.kind)
     };
@@ -345,14 +338,15 @@ fn our_proxy_answers_pis_only_unless_told() {
     ] {
         assert_eq!(answer(&pis, name, Port::Server), to_pis, "{name}");
         assert_eq!(answer(&pxe, name, Port::Server), to_pxe, "{name}");
-        let everyone = ProxyDhcp { clients: Clients::All, ..pxe };
+        let everyone = pxe.with_clients(Clients::All);
         assert_eq!(answer(&everyone, name, Port::Server), to_pxe, "{name}");
     }
     assert_eq!(answer(&pxe, "edk2-request", Port::Pxe), ack);
     assert_eq!(answer(&pxe, "edk2-discover", Port::Pxe), Err(NoReply::ForAnother));
-    let elsewhere = ProxyDhcp { address: ip("10.77.0.3"), ..pxe };
+    let mut elsewhere = pxe;
+    elsewhere.address = ip("10.77.0.3");
     assert_eq!(answer(&elsewhere, "edk2-request", Port::Pxe), Err(NoReply::ForAnother), "by option 54");
-    let no_file = ProxyDhcp { next_server: NextServer::new(ip("10.77.0.1")), ..pxe };
+    let no_file = pxe.with_next_server(NextServer::new(ip("10.77.0.1")));
     assert_eq!(answer(&no_file, "edk2-discover", Port::Server), Err(NoReply::NothingToOffer));
     assert_eq!(answer(&no_file, "pi4-discover", Port::Server), offer);
 }

@@ -88,7 +88,8 @@ impl<'a, const N: usize> Talk<'a, N> {
     }
 
     fn with_address(&mut self, client: u32, address: &str, kind: MessageType) -> Answer {
-        let header = Header { ciaddr: ip(address), ..Header::request(hardware(client), 1) };
+        let mut header = Header::request(hardware(client), 1);
+        header.ciaddr = ip(address);
         self.say(&message(&header, kind, &[]))
     }
 
@@ -125,7 +126,7 @@ fn a_pi_asks_three_times_in_a_boot_and_gets_the_same_address() {
     assert_eq!(talk.reply().pi(), Some(pi4()), "echoed");
     assert_eq!(talk.reply().option(OptionCode::ROUTER).unwrap().address(), Some(ip("10.77.0.1")));
     assert_eq!(talk.reply().option(OptionCode::NAME_SERVER), None);
-    let selected = Selected { address: ip(&address), server: ip("10.77.0.1") };
+    let selected = Selected::new(ip(&address), ip("10.77.0.1"));
     let len = Profile::Pi(pi4()).request(MAC, XID, 0, &selected, &mut out).unwrap();
     assert_eq!(talk.say(&out[..len]), Ok(format!("ACK {address}")));
 
@@ -256,7 +257,7 @@ fn an_address_in_use_is_not_given() {
 
 #[test]
 fn reservations_are_kept() {
-    let reserved = |client, address| Reservation { hardware: hardware(client), address: ip(address) };
+    let reserved = |client, address| Reservation::new(hardware(client), ip(address));
     let reservations = [reserved(1, "10.77.0.20"), reserved(2, "10.77.0.100")];
     let network = Network::new(ip("10.77.0.1"), 24, ip("10.77.0.100"), ip("10.77.0.101")).unwrap();
     // Whoever has a reservation is answered, whoever it is.
@@ -316,7 +317,8 @@ fn informed_clients_get_no_address() {
 fn relays_of_other_networks_get_nothing() {
     let mut talk = Talk::<8>::new(network());
     assert_eq!(talk.say(&captured("relay-discover")), Err(NoReply::OtherNetwork));
-    let header = Header { giaddr: ip("10.77.0.9"), ..Header::request(hardware(1), 1) };
+    let mut header = Header::request(hardware(1), 1);
+    header.giaddr = ip("10.77.0.9");
     assert!(talk.say(&message(&header, MessageType::Discover, &[])).is_ok());
     // > Server MUST set the broadcast bit in the DHCPNAK
     let options: [(OptionCode, &[u8]); 1] = [(OptionCode::REQUESTED_ADDRESS, &[192, 168, 1, 7])];
@@ -354,7 +356,8 @@ fn leases_survive_a_restart() {
         assert!(after.server.restore(*lease));
         assert!(!after.server.restore(*lease), "twice");
     }
-    let elsewhere = Lease { address: ip("10.78.0.1"), hardware: hardware(9), ..leases[0] };
+    let mut elsewhere = leases[0];
+    (elsewhere.address, elsewhere.hardware) = (ip("10.78.0.1"), hardware(9));
     assert!(!after.server.restore(elsewhere));
     assert_eq!([after.get(1), after.get(2)], kept);
 }

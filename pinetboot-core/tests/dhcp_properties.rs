@@ -55,7 +55,7 @@ fn exercise(bytes: &[u8]) {
             let _ = option.to_string();
         }
     }
-    let offer = Offer { from: ip("10.77.0.1"), message };
+    let offer = Offer::new(ip("10.77.0.1"), message);
     for client in [BootClient::PiEeprom, BootClient::PiBootRom, BootClient::Pxe, BootClient::UBoot] {
         match client.choose(&[offer, offer]) {
             Ok(choice) => drop(choice.to_string()),
@@ -67,7 +67,7 @@ fn exercise(bytes: &[u8]) {
     let mut network = Network::new(ip("10.77.0.1"), 24, ip("10.77.0.100"), ip("10.77.0.103")).unwrap();
     (network.next_server, network.clients) = (next_server, Clients::All);
     let mut server = LeaseServer::<2>::new(network);
-    let proxy = ProxyDhcp { clients: Clients::All, next_server, ..ProxyDhcp::new(ip("10.77.0.1")) };
+    let proxy = ProxyDhcp::new(ip("10.77.0.1")).with_clients(Clients::All).with_next_server(next_server);
     let mut out = [0; 600];
     let answers = [
         proxy.respond(&arrival(Instant::ZERO), &message, &mut out),
@@ -98,7 +98,10 @@ prop_compose! {
     ) -> Header {
         let op = if reply { Op::Reply } else { Op::Request };
         let hardware = HardwareAddress::new(kind, &chaddr).unwrap();
-        Header { op, hardware, hops, xid, secs, flags, ciaddr, yiaddr, siaddr, giaddr }
+        let mut header = Header::request(hardware, xid);
+        (header.op, header.hops, header.secs, header.flags) = (op, hops, secs, flags);
+        (header.ciaddr, header.yiaddr, header.siaddr, header.giaddr) = (ciaddr, yiaddr, siaddr, giaddr);
+        header
     }
 }
 
@@ -115,7 +118,7 @@ proptest! {
         prop_assert!((300..=MAX_LEN).contains(&bytes.len()));
         let parsed = Message::parse(&bytes).unwrap();
         prop_assert_eq!((parsed.header, parsed.kind()), (header, Some(kind)));
-        let expected: Vec<_> = options.iter().map(|&(code, value)| DhcpOption { code, value }).collect();
+        let expected: Vec<_> = options.iter().map(|&(code, value)| DhcpOption::new(code, value)).collect();
         prop_assert_eq!(parsed.options().skip(1).collect::<Vec<_>>(), expected);
     }
 

@@ -58,7 +58,7 @@ impl Net for Tape {
         self.now = self.now.max(Instant::from_millis(at));
         self.current = bytes;
         let peer = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 68);
-        Ok(Some(Datagram { at: self.now, local, listening: true, peer, bytes: &self.current }))
+        Ok(Some(Datagram::new(self.now, local, peer, &self.current)))
     }
 
     fn buffer(&mut self) -> &mut [u8] {
@@ -164,7 +164,7 @@ fn replies_are_held_back_as_long_as_there_is_room() {
 fn a_second_port_is_known() {
     let asked = [(0, 4011, "edk2-request"), (1, 67, "edk2-request"), (2, 67, "edk2-discover")];
     let next_server = NextServer::new(ip("10.77.0.1")).with_file(BootFileName::parse(b"boot.efi").unwrap());
-    let proxy = ProxyDhcp { clients: Clients::Pxe, next_server, ..proxy() };
+    let proxy = proxy().with_clients(Clients::Pxe).with_next_server(next_server);
     let mut responder = Responder::<_, _, _, 1>::new(Tape::new(&asked), proxy, Log::default())
         .ports(|port| if port == 4011 { Port::Pxe } else { Port::Server });
     for _ in 0..3 {

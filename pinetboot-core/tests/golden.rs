@@ -11,7 +11,7 @@ use pinetboot_core::tftp::{ErrorCode, Limits, Mode, Options, Packet, Request};
 
 /// A read request as it stands in a packet.
 fn read<'a>(filename: &'a str, mode: Mode, asked: &str) -> Packet<'a> {
-    Packet::Read(Request { filename: filename.as_bytes(), mode, options: options(asked) })
+    Packet::Read(Request::new(filename.as_bytes(), mode, options(asked)))
 }
 
 fn emit(packet: &Packet<'_>) -> Vec<u8> {

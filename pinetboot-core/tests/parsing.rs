@@ -85,7 +85,7 @@ fn case_does_not_count() {
     assert_eq!(asked(mixed), options("tsize=0 blksize=1468 timeout=3 windowsize=4"));
     for (mode, known) in [("OCTET", Mode::Octet), ("NetAscii", Mode::Netascii), ("oCtEt", Mode::Octet)] {
         let datagram = [b"\0\x02file\0", mode.as_bytes(), b"\0"].concat();
-        let request = Request { filename: b"file", mode: known, options: Options::default() };
+        let request = Request::new(b"file", known, Options::default());
         assert_eq!(Packet::parse(&datagram), Ok(Packet::Write(request)));
     }
 }
@@ -216,7 +216,7 @@ fn blocks_are_as_large_as_the_path_carries() {
         (576, 1468, 572),
         (u16::MAX, 65464, 65464),
     ] {
-        let asked = Options { block_size: Some(asked), ..Options::default() };
+        let asked = Options::default().with_block_size(asked);
         let (terms, answer) = Limits::default().within(max_payload).agree(&asked, Some(0));
         assert_eq!(terms.block_size, agreed);
         assert_eq!(answer.and_then(|answer| answer.block_size), Some(agreed));

@@ -13,11 +13,13 @@ use proptest::prelude::*;
 /// All options that can be said.
 fn any_options() -> impl Strategy<Value = Options> {
     (option::of(8u16..=65464), option::of(1u8..), option::of(any::<u64>()), option::of(1u16..)).prop_map(
-        |(block_size, timeout_secs, transfer_size, window_size)| Options {
-            block_size,
-            timeout_secs,
-            transfer_size,
-            window_size,
+        |(block_size, timeout_secs, transfer_size, window_size)| {
+            let mut options = Options::default();
+            options.block_size = block_size;
+            options.timeout_secs = timeout_secs;
+            options.transfer_size = transfer_size;
+            options.window_size = window_size;
+            options
         },
     )
 }
@@ -41,7 +43,7 @@ impl Parts {
     fn packet(&self) -> Packet<'_> {
         match self {
             Self::Request { write, filename, mode, options } => {
-                let request = Request { filename, mode: *mode, options: *options };
+                let request = Request::new(filename, *mode, *options);
                 if *write { Packet::Write(request) } else { Packet::Read(request) }
             }
             Self::Data { block, payload } => Packet::Data { block: *block, payload },
@@ -117,7 +119,7 @@ proptest! {
         max_payload in any::<u16>(),
         window_size in any::<u16>(),
     ) {
-        let limits = Limits { window_size, ..Limits::default() }.within(max_payload);
+        let limits = Limits::default().with_window_size(window_size).within(max_payload);
         let (terms, answer) = limits.agree(&asked, len);
         let answer = answer.unwrap_or_default();
         for (asked, answered, agreed, plain) in [

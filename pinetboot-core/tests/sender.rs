@@ -251,7 +251,7 @@ fn an_ack_taken_in_late_is_no_timeout() {
          7.000 < ACK 2
          7.000 ! complete, 600 bytes",
     );
-    let once = Limits { retry: RetryPolicy::new(Duration::from_secs(1), 0), ..Limits::default() };
+    let once = Limits::default().with_retry(RetryPolicy::new(Duration::from_secs(1), 0));
     play(
         Sender::serve(&once, &options("tsize=0"), 100),
         "0.000 > OACK tsize=100

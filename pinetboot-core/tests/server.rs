@@ -275,7 +275,7 @@ fn a_client_that_vanishes_gives_its_place_back() {
 
 #[test]
 fn netascii_is_refused_for_files_longer_than_the_limit() {
-    let limits = pinetboot_core::tftp::Limits { netascii_len: 600, ..Default::default() };
+    let limits = pinetboot_core::tftp::Limits::default().with_netascii_len(600);
     let play = |script| Lab { limits, ..lab() }.play(script);
     play(
         "0.000 A > 69 RRQ kernel.img netascii

@@ -205,12 +205,11 @@ struct Job {
 impl Job {
     fn random(rng: &mut Rng, name: &str) -> Self {
         let block_size = rng.pick(&[None, None, Some(8), Some(64), Some(1024), Some(1468), Some(65464)]);
-        let options = Options {
-            block_size,
-            timeout_secs: rng.pick(&[None, None, None, Some(1), Some(2), Some(5)]),
-            transfer_size: rng.pick(&[None, Some(0)]),
-            window_size: rng.pick(&[None, None, Some(1), Some(2), Some(4), Some(16), Some(64)]),
-        };
+        let mut options = Options::default();
+        options.block_size = block_size;
+        options.timeout_secs = rng.pick(&[None, None, None, Some(1), Some(2), Some(5)]);
+        options.transfer_size = rng.pick(&[None, Some(0)]);
+        options.window_size = rng.pick(&[None, None, Some(1), Some(2), Some(4), Some(16), Some(64)]);
         let block = u64::from(block_size.unwrap_or(512).min(1468));
         let blocks = match rng.within(0..10) {
             0 => 0,
@@ -250,7 +249,7 @@ impl Job {
             let local = client.local();
             link.close(local);
         }
-        let request = Request { filename: self.name.as_bytes(), mode: self.mode, options: self.options };
+        let request = Request::new(self.name.as_bytes(), self.mode, self.options);
         let content = self.content();
         let mut kept = Kept::default();
         let mut client = client(link, server);
@@ -288,6 +287,12 @@ struct Kept {
 
 impl Upload for Kept {
     type Error = &'static str;
+
+    fn expect(&mut self, _: u64) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
+    fn ended(&mut self, _: &[u8]) {}
 
     async fn write(&mut self, bytes: &[u8]) -> Result<(), Self::Error> {
         self.bytes.extend(bytes);

@@ -48,7 +48,7 @@ where
 {
     let path = BootPath::parse(FILE_NAME.as_bytes()).map_err(|_| OpenError::NotFound)?;
     let peer = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0); // nobody asked
-    let opened = storage.open(&OpenRequest { path, peer, asked: None, len: None }).await;
+    let opened = storage.open(&OpenRequest::new(path, peer)).await;
     let mut file = opened.map_err(|refusal| refusal.error())?;
     let len = usize::try_from(file.len()).unwrap_or(usize::MAX).min(text.len());
     let text = text.get_mut(..len).unwrap_or_default();

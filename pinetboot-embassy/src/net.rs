@@ -274,7 +274,7 @@ impl<const SOCKETS: usize> Net for Pool<'_, SOCKETS> {
         let at = self.now();
         let listening = index < self.listen.len();
         let bytes = self.rx.get(..len).unwrap_or_default();
-        Ok(Some(Datagram { at, local: Port(index as u8), listening, peer, bytes }))
+        Ok(Some(Datagram::new(at, Port(index as u8), peer, bytes).with_listening(listening)))
     }
 
     fn buffer(&mut self) -> &mut [u8] {

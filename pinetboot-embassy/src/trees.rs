@@ -33,7 +33,7 @@ impl<S: Storage> Storage for Trees<'_, S> {
         let mut name = String::<LONGEST>::new();
         write!(name, "{tree}/{}", lookup.file()).map_err(|_| OpenError::NotFound)?;
         let path = BootPath::parse(name.as_bytes()).map_err(|_| OpenError::NotFound)?;
-        self.storage.open(&OpenRequest { path, ..*request }).await
+        self.storage.open(&request.with_path(path)).await
     }
 }
 
@@ -86,7 +86,7 @@ mod tests {
         let open = |name: &&str| {
             let path = BootPath::parse(name.as_bytes()).unwrap();
             let peer = "10.55.0.100:2000".parse().unwrap();
-            let request = OpenRequest { path, peer, asked: None, len: None };
+            let request = OpenRequest::new(path, peer);
             block_on(trees.open(&request)).map(|file| file.0)
         };
         names.iter().map(open).collect()

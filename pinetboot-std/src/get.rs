@@ -54,12 +54,8 @@ pub fn run(options: &Args, quiet: bool) -> Result<Exit, Failed> {
 
     let bar = if quiet { ProgressBar::hidden() } else { progress_bar(&output) };
     let mut target = Target::open(&output, bar)?;
-    let asked = Options {
-        block_size: Some(options.blksize),
-        transfer_size: Some(0),
-        window_size: (options.windowsize > 1).then_some(options.windowsize),
-        timeout_secs: None,
-    };
+    let mut asked = Options::default().with_block_size(options.blksize).with_transfer_size(0);
+    asked.window_size = (options.windowsize > 1).then_some(options.windowsize);
     let mut client = Client::new(&mut net, LinuxNet::client_port(), source.server).with_retry(RETRY_POLICY);
     let began = Clock::now();
     let report = block_on(client.get(&Request::octet(&source.path, asked), &mut target));

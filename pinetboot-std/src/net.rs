@@ -394,13 +394,15 @@ impl Net for LinuxNet {
         let at = self.tick();
         let listening = self.listening;
         let Some((received, bytes)) = self.next_here() else { return Ok(None) };
-        Ok(Some(Datagram {
-            at,
-            local: Local { socket: received.place, source: received.destination },
-            listening: received.place < listening,
-            peer: received.peer,
-            bytes,
-        }))
+        Ok(Some(
+            Datagram::new(
+                at,
+                Local { socket: received.place, source: received.destination },
+                received.peer,
+                bytes,
+            )
+            .with_listening(received.place < listening),
+        ))
     }
 
     fn buffer(&mut self) -> &mut [u8] {

@@ -231,7 +231,7 @@ impl Asker {
         let reason = match why {
             NoBoot::NoOffer => format!("No DHCP server answered within {seconds} s."),
             NoBoot::NoAddress => format!("{the} would get no address: {why}."),
-            NoBoot::AsksForEver { .. } | NoBoot::GivesUp { .. } => {
+            NoBoot::KeepsAsking { .. } | NoBoot::GivesUp { .. } => {
                 why.to_string().replacen("the Pi", &the, 1) + "."
             }
             _ => format!("{the} would not boot: {why}."),

@@ -70,14 +70,14 @@ fn what_is_told_is_understood(server: Server, words: Router) {
         None,
         None,
         NO_BOOT_SERVER,
-        &["The Raspberry Pi 5 would ask for ever: there is no option 66, and no option 43", ". [rule 3]"],
+        &["The Raspberry Pi 5 keeps asking: the offer has neither option 66 nor option 43", ". [rule 3]"],
     );
     told(
         None,
         Some("10.77.0.2"),
         NO_BOOT_SERVER,
         &[
-            "would ask for ever: there is no option 66, and no option 43; the next server 10.77.0.2 (siaddr) counts only \
+            "keeps asking: the offer has neither option 66 nor option 43; the next server 10.77.0.2 (siaddr) counts only \
              beside option 60 \"PXEClient\" and the menu \"Raspberry Pi Boot\" in option 43.",
             "To do: Add the lines of 'pinetboot router-config",
         ],
@@ -87,7 +87,7 @@ fn what_is_told_is_understood(server: Server, words: Router) {
         None,
         NO_BOOT_SERVER,
         &[
-            "would ask for ever: option 66 is not an IP address, and a Pi cannot ask DNS",
+            "keeps asking: option 66 is not an IP address, and a Pi cannot ask DNS",
             "Warning: option 66 from 10.77.0.1 is boot.example: it is no address. [rule 3]",
         ],
     );
@@ -225,7 +225,7 @@ fn what_cannot_be_seen_from_here_is_said() {
     // A Pi that is known by its serial number, and has no files there.
     client.address("eth0", "10.77.0.9/24");
     let pi3 = ["probe", "--seconds", "1", "--as", "pi3"];
-    said(&client, &pi3, NO_BOOT_SERVER, &["would ask five times and give up: there is option 66, but"]);
+    said(&client, &pi3, NO_BOOT_SERVER, &["asks five times and gives up: option 66 is sent alone"]);
     let uboot = ["probe", "--seconds", "1", "--as", "uboot"];
     said(
         &client,
@@ -277,7 +277,7 @@ fn a_simulated_boot_begins_with_dhcp() {
 
     let _kea = world.start(Server::Kea, &router, &Settings::default());
     let gives_up = [
-        "Would not boot: the Pi would ask five times and give up: there is no option 66",
+        "Would not boot: the Pi asks five times and gives up: the offer has neither option 66",
         "[rule 3]",
         "'pinetboot probe' shows what each server offers",
     ];

@@ -1,4 +1,4 @@
-//! Networks: deadlines, whole datagrams, and ports of their own.
+//! The suite for networks: deadlines, whole datagrams, and a port for each transfer.
 
 use core::net::SocketAddrV4;
 use core::time::Duration;
@@ -7,6 +7,7 @@ use crate::{Instant, Net};
 
 /// The other end: a network that the one under test can reach, a port of it, and the address of that.
 #[derive(Debug)]
+#[expect(clippy::exhaustive_structs, reason = "for tests")]
 pub struct End<'n, P: Net> {
     /// The network.
     pub net: &'n mut P,
@@ -19,12 +20,12 @@ pub struct End<'n, P: Net> {
 /// Holds a network that listens at `address` to its trait, by datagrams to and from another, which may be of the same
 /// kind. Needs ports for two transfers.
 ///
-/// No other host may send to either. Both are used in turn by this one task; what else they need, like the runner of a stack,
-/// has to run beside it. It takes a fraction of a second of their time.
+/// No other host may send to either. This one task uses both in turn; the runner of a stack and the like has to run beside
+/// it. The suite takes a fraction of a second.
 ///
 /// # Panics
 ///
-/// If it does something else, or if datagrams do not get through.
+/// The network breaks a promise of its trait, or datagrams do not get through.
 pub async fn net<N: Net, P: Net>(tested: &mut N, address: SocketAddrV4, mut peer: End<'_, P>) {
     deadlines(tested).await;
     let listener = listens(tested, address, &mut peer).await;
@@ -78,7 +79,7 @@ async fn listens<N: Net, P: Net>(tested: &mut N, address: SocketAddrV4, peer: &m
     arrived.local
 }
 
-/// What is sent has left when the next thing is waited for, in its order.
+/// Sent datagrams leave before the next wait, in their order.
 async fn answers<N: Net, P: Net>(
     tested: &mut N,
     listener: N::Local,
@@ -99,7 +100,7 @@ async fn answers<N: Net, P: Net>(
     }
 }
 
-/// A datagram comes whole, or not at all; or cut, but so that a request shows that it is too long.
+/// A datagram arrives whole or not at all, or cut so that a request is recognised as too long.
 async fn lengths<N: Net, P: Net>(
     tested: &mut N,
     listener: N::Local,
@@ -108,7 +109,7 @@ async fn lengths<N: Net, P: Net>(
 ) {
     let most = usize::from(tested.max_payload(listener, peer.address));
     let room = tested.buffer().len();
-    assert!(room >= 516, "there is no room for a plain block: {room} bytes");
+    assert!(room >= 516, "the buffer is too short for a plain block: {room} bytes");
     assert!(most <= room, "{most} bytes shall reach the peer, and {room} can be sent");
     for len in [1, 4, 516, most] {
         fill(tested.buffer(), len);
@@ -147,7 +148,7 @@ async fn lengths<N: Net, P: Net>(
     deliver(peer.net, peer.local, tested, address, b"as before").await;
 }
 
-/// Each transfer has a port of its own, or all go over the one that listens. Whether that is so.
+/// Each transfer has another port, or all have the listening one. Whether the latter holds.
 async fn ports<N: Net, P: Net>(
     tested: &mut N,
     listener: N::Local,
@@ -181,7 +182,7 @@ async fn ports<N: Net, P: Net>(
     single
 }
 
-/// What was sent before a port is closed still leaves; what is sent after that does no harm.
+/// Datagrams sent before a port is closed still leave; later ones do no harm.
 async fn closes<N: Net, P: Net>(
     tested: &mut N,
     listener: N::Local,

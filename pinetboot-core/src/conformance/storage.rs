@@ -1,4 +1,4 @@
-//! Storages: which file a name gets, and its bytes.
+//! The suite for storages: the file of each name, and its bytes.
 
 use core::net::{Ipv4Addr, SocketAddrV4};
 
@@ -7,7 +7,7 @@ use crate::storage::{File, OpenError, OpenRequest, Refusal, Storage};
 
 /// The files that the storage must have, and no others: the paths beneath its root, and what is in them.
 ///
-/// Two Pis have a directory of their own, one of them written in capital letters.
+/// Two Pis have an own directory, one of them written in capital letters.
 pub const FILES: [(&str, &[u8]); 8] = [
     ("config.txt", SHARED),
     ("kernel8.img", &KERNEL),
@@ -23,7 +23,7 @@ pub const FILES: [(&str, &[u8]); 8] = [
 ///
 /// # Panics
 ///
-/// If it does something else.
+/// The storage breaks a promise of its trait, or a rule of the Pi.
 pub async fn storage<S: Storage>(storage: &mut S) {
     for (name, bytes) in FILES {
         expect(storage, name, bytes).await;
@@ -34,7 +34,7 @@ pub async fn storage<S: Storage>(storage: &mut S) {
     versions(storage).await;
 }
 
-/// A Pi that has a directory of its own gets nothing else; the others share.
+/// A Pi with an own directory gets files from that alone; the others share.
 async fn own_or_shared<S: Storage>(storage: &mut S) {
     for name in ["7bf18f79/config.txt", "7BF18F79/config.txt", "7bf18f79//config.txt", "/7bf18f79/config.txt"]
     {
@@ -136,7 +136,7 @@ async fn expect<S: Storage>(storage: &mut S, name: &str, bytes: &[u8]) {
 
 async fn refuse<S: Storage>(storage: &mut S, name: &str) {
     match open(storage, name).await {
-        Ok(file) => panic!("{name} is there, with {} bytes", file.len()),
+        Ok(file) => panic!("{name} exists, with {} bytes", file.len()),
         Err(refusal) => {
             assert_eq!(refusal.error(), OpenError::NotFound, "{name}: {refusal:?}");
         }

@@ -32,7 +32,7 @@ pub enum BootServer<'a> {
     },
     /// By option 54: the DHCP server or proxy is the boot server as well.
     ServerId(Ipv4Addr),
-    /// Not at all: it is whoever sent the message.
+    /// Not named: the sender of the message.
     Sender(Ipv4Addr),
 }
 
@@ -54,7 +54,7 @@ impl<'a> BootServer<'a> {
             .filter(|server| server.address().is_none_or(|address| !address.is_unspecified()))
     }
 
-    /// Its address; `None` if it is a name, and someone has to ask DNS for it.
+    /// The boot server's address; `None` for a name, which only DNS can resolve.
     pub fn address(&self) -> Option<Ipv4Addr> {
         match self {
             Self::TftpName(name) | Self::ServerName(name) => name.address(),

@@ -1,9 +1,9 @@
-//! Which boot server a client takes from the offers it got, and why; or why it takes none.
+//! The boot server that a client takes from its offers, and the reason; or the reason why it takes none.
 //!
 //! A Pi's boot code is closed; its rules were found by trial (ptesarik/SIGILLatum.github.io, "Raspberry Pi 4 Network
-//! Boot"; rpi-eeprom issues 58, 376 and 559; raspberrypi/documentation boot-net) and can be trusted as far as that goes.
-//! Assumed, because nobody wrote it down: that an option 66 without an address in it counts as none, and that of two
-//! offers that each name a boot server the earlier counts. U-Boot's are those of its `net/bootp.c`, those of a PXE client
+//! Boot"; rpi-eeprom issues 58, 376 and 559; raspberrypi/documentation boot-net) and are as good as
+//! those trials. Two rules are assumptions: an option 66 without an address counts as none, and of two offers that each name
+//! a boot server the earlier counts. U-Boot's are those of its `net/bootp.c`, those of a PXE client
 //! EDK2's `PxeBcDhcp4.c` and `PxeBcBoot.c`.
 
 use core::fmt;
@@ -15,7 +15,7 @@ use super::option::OptionCode;
 use super::pxe::{PI_MENU, contains, is_for_pi};
 use super::value::Text;
 
-/// What looks for a boot server.
+/// A kind of client that looks for a boot server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
@@ -30,59 +30,68 @@ pub enum BootClient {
     UBoot,
 }
 
-/// An OFFER, and who sent it.
-#[derive(Clone, Copy, Debug)]
+/// An OFFER and its sender.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub struct Offer<'a> {
     /// The sender's address.
     pub from: Ipv4Addr,
-    /// What it says.
+    /// The message.
     pub message: Message<'a>,
+}
+
+impl<'a> Offer<'a> {
+    /// A message that came from this address.
+    pub const fn new(from: Ipv4Addr, message: Message<'a>) -> Self {
+        Self { from, message }
+    }
 }
 
 /// The boot server that a client takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub struct Choice<'a> {
-    /// Who takes it.
+    /// The kind of client.
     pub client: BootClient,
-    /// Its address.
+    /// The boot server's address.
     pub server: Ipv4Addr,
-    /// The reason: how it was named.
+    /// The option or field that names it.
     pub named: BootServer<'a>,
-    /// Which offer named it, the first being 0.
+    /// The index of the offer that names it.
     pub by: usize,
-    /// The address that the client has from then on.
+    /// The client's address.
     pub address: Ipv4Addr,
-    /// Which offer gave it.
+    /// The index of the offer that gives the address.
     pub given_by: usize,
-    /// The boot file that is named with it. A Pi does not care for one.
+    /// The boot file's name. A Pi ignores it.
     pub file: Option<Text<'a>>,
-    /// Whether it may fail nevertheless on a Pi 3B: the text in option 43 lacks the three spaces.
+    /// Whether the text in option 43 lacks the three spaces, so that some Pi 3B do not boot.
     pub lacks_spaces: bool,
 }
 
-/// Why a client takes no boot server.
+/// The reason why a client takes no boot server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum NoBoot {
-    /// Nobody answered.
+    /// No server answered.
     NoOffer,
     /// Only proxies answered. A Pi sees the proxy twice then, and says `NETBOOT init failed` (rpi-eeprom issue 559).
     NoAddress,
-    /// There is an address to be had, but no boot server that a Pi would take. It asks again and again.
-    AsksForEver {
-        /// What the offers fell short of; of several, the one that is nearest.
+    /// An offer has an address, but no offer has a boot server that a Pi takes. The Pi keeps asking.
+    KeepsAsking {
+        /// The shortfall of the offer that came nearest.
         shortfall: Shortfall,
-        /// A next server (`siaddr`) that a Pi does not believe, as there is no more than that.
+        /// A next server (`siaddr`) that the Pi ignores.
         next_server: Option<Ipv4Addr>,
     },
     /// The same for the boot ROM of a Pi 3, which asks five times and then sleeps until it is switched off and on.
     GivesUp {
-        /// What the offers fell short of.
+        /// The shortfall of the offer that came nearest.
         shortfall: Shortfall,
-        /// A next server that it does not believe.
+        /// A next server (`siaddr`) that the Pi ignores.
         next_server: Option<Ipv4Addr>,
     },
     /// A server offered an address and did not confirm it.
@@ -91,21 +100,22 @@ pub enum NoBoot {
     NoNextServer,
     /// No boot file is named for a PXE client; a menu for Raspberry Pis makes it boot from its disk.
     NoBootFile,
-    /// A relay agent lies between, which the boot ROM of a Pi 3 does not stand (documented, boot-net).
+    /// A relay agent is on the path, which the boot ROM of a Pi 3 does not support (documented, boot-net).
     Relayed,
     /// The boot server is in another network, which the boot ROM of a Pi 3 cannot reach (documented, boot-net).
     OtherNetwork,
 }
 
-/// What an offer falls short of, from far to near.
+/// The part that an offer lacks, from far to near.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub enum Shortfall {
     /// It has neither option 66 nor option 43.
     Nothing,
-    /// Option 66 is no address, and a Pi asks no DNS.
+    /// Option 66 is not an address, and a Pi does not ask DNS.
     NotAnAddress,
-    /// There is option 66 alone, and a Pi 3's boot ROM wants option 43 too.
+    /// Option 66 is sent alone, and a Pi 3's boot ROM needs option 43 too.
     NameAlone,
     /// Option 43 has no menu with `Raspberry Pi Boot`.
     NoMenu,
@@ -116,11 +126,11 @@ pub enum Shortfall {
 }
 
 impl BootClient {
-    /// What this client would do with these offers, in the order in which they came.
+    /// The boot server that this client takes from these offers, in their order of arrival.
     ///
     /// # Errors
     ///
-    /// Why it would not boot.
+    /// The reason why the client does not boot.
     pub fn choose<'a>(self, offers: &[Offer<'a>]) -> Result<Choice<'a>, NoBoot> {
         let addressed = |offer: &Offer<'_>| !offer.message.header.yiaddr.is_unspecified();
         let given_by = offers.iter().position(addressed).ok_or(match offers {
@@ -154,7 +164,7 @@ impl BootClient {
         Ok(choice)
     }
 
-    /// The offers are merged, whoever comes first: an address from one, a boot server from another.
+    /// The offers are merged in any order: an address from one, a boot server from another.
     fn as_pi<'a>(self, offers: &[Offer<'a>], given_by: usize) -> Result<Choice<'a>, NoBoot> {
         let mut nearest = Shortfall::Nothing;
         for by in 0..offers.len() {
@@ -196,7 +206,7 @@ impl BootClient {
     ) -> NoBoot {
         match self {
             Self::PiBootRom => NoBoot::GivesUp { shortfall, next_server },
-            _ => NoBoot::AsksForEver { shortfall, next_server },
+            _ => NoBoot::KeepsAsking { shortfall, next_server },
         }
     }
 
@@ -239,18 +249,18 @@ impl fmt::Display for NoBoot {
         f.write_str(match self {
             Self::NoOffer => "no DHCP server answered",
             Self::NoAddress => "only proxies answered, and none of them gives an address",
-            Self::AsksForEver { shortfall, next_server } => {
-                write!(f, "the Pi would ask for ever: {shortfall}")?;
+            Self::KeepsAsking { shortfall, next_server } => {
+                write!(f, "the Pi keeps asking: {shortfall}")?;
                 return not_believed(f, *next_server);
             }
             Self::GivesUp { shortfall, next_server } => {
-                write!(f, "the Pi would ask five times and give up: {shortfall}")?;
+                write!(f, "the Pi asks five times and gives up: {shortfall}")?;
                 return not_believed(f, *next_server);
             }
-            Self::NotConfirmed => "a server offered an address, and then fell silent",
+            Self::NotConfirmed => "a server offered an address and did not confirm it",
             Self::NoNextServer => "no next server (siaddr), and U-Boot looks at nothing else",
             Self::NoBootFile => "no boot file is named",
-            Self::Relayed => "a relay agent lies between, which a Pi 3's boot ROM does not stand",
+            Self::Relayed => "a relay agent is on the path, which a Pi 3's boot ROM does not support",
             Self::OtherNetwork => {
                 "the boot server is in another network, which a Pi 3's boot ROM cannot reach"
             }
@@ -272,9 +282,9 @@ fn not_believed(f: &mut fmt::Formatter<'_>, next_server: Option<Ipv4Addr>) -> fm
 impl fmt::Display for Shortfall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Nothing => "there is no option 66, and no option 43",
+            Self::Nothing => "the offer has neither option 66 nor option 43",
             Self::NotAnAddress => "option 66 is not an IP address, and a Pi cannot ask DNS",
-            Self::NameAlone => "there is option 66, but a Pi 3's boot ROM wants option 43 too",
+            Self::NameAlone => "option 66 is sent alone, and a Pi 3's boot ROM needs option 43 too",
             Self::NoMenu => "option 43 has no menu entry \"Raspberry Pi Boot\"",
             Self::BareText => "option 43 is the bare text \"Raspberry Pi Boot\", not a menu entry",
             Self::NoClass => "option 43 is right, but option 60 is not \"PXEClient\"",
@@ -317,8 +327,8 @@ fn itself<'a>(offer: &Offer<'a>) -> BootServer<'a> {
     offer.message.server_id().map_or(BootServer::Sender(offer.from), BootServer::ServerId)
 }
 
-/// The boot server list, then `siaddr`, then option 54 (EDK2, PxeBcDhcp4BootInfo). `None` if all there is for a PXE
-/// client is a Pi's menu.
+/// The boot server list, then `siaddr`, then option 54 (EDK2, PxeBcDhcp4BootInfo). `None` if a Pi's menu is
+/// all that the offer has.
 fn pxe_names<'a>(offer: &Offer<'a>) -> Option<BootServer<'a>> {
     let message = &offer.message;
     let listed = listed(message).first().map(|&(kind, address)| BootServer::Listed { kind, address });

@@ -1,6 +1,6 @@
 //! The client: asks for an address and a boot server as a Pi does, as U-Boot does, or plainly.
 //!
-//! Not done: renewing a lease. Whoever boots has gone on to other things by then.
+//! Not done: renewing a lease. A boot ends long before that.
 
 use core::net::Ipv4Addr;
 
@@ -11,7 +11,7 @@ use super::option::{MessageType, OptionCode};
 use super::profile::{Profile, Selected};
 use crate::Instant;
 
-/// One DHCP exchange, seen from the client. A value: no socket, no clock, no buffer.
+/// One DHCP exchange, seen from the client. A value without a socket, a clock or a buffer.
 ///
 /// ```
 /// use pinetboot_core::Instant;
@@ -50,7 +50,7 @@ pub struct Client {
     selected: Option<Selected>,
     /// The boot server, as the first offer that names one names it.
     boot_server: Option<Ipv4Addr>,
-    /// What the others fell short of.
+    /// The shortfall of the other offers.
     shortfall: Option<Shortfall>,
     next_server: Option<Ipv4Addr>,
 }
@@ -62,48 +62,50 @@ enum Phase {
     Over(Outcome),
 }
 
-/// What a [`Client`] wants done next. After every `handle`, `poll` until it says [`Wait`](Self::Wait) or
+/// The output of a [`Client`]. After every `handle`, `poll` until the step is [`Wait`](Self::Wait) or
 /// [`Done`](Self::Done).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[expect(clippy::exhaustive_enums, reason = "the caller has to do each of them")]
 pub enum Step {
     /// Broadcast this message to port 67; [`Client::emit`] writes it.
     Send(MessageType),
-    /// Nothing to do until a message comes or this moment passes.
+    /// Wait until a message comes or this time passes.
     Wait {
-        /// When to poll again if nothing comes.
+        /// The time to poll again if no message comes.
         until: Instant,
     },
-    /// It is over. Said again if polled again.
+    /// The exchange is over. Every later poll says the same.
     Done(Outcome),
 }
 
 /// How an exchange ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[expect(clippy::exhaustive_enums, reason = "an exchange ends with an address or without")]
 pub enum Outcome {
     /// The client has an address.
+    #[non_exhaustive]
     Bound {
-        /// Which.
+        /// The address.
         address: Ipv4Addr,
-        /// Of a network with this mask, if the server said.
+        /// The subnet mask, if the server sent it.
         mask: Option<Ipv4Addr>,
-        /// The way out of it.
+        /// The router, if the server sent it.
         router: Option<Ipv4Addr>,
         /// The DHCP server that gave it.
         server: Ipv4Addr,
-        /// For how many seconds.
+        /// The lease time in seconds.
         lease_secs: Option<u32>,
-        /// Where it boots from. A Pi always knows; U-Boot takes its variable `serverip` if not.
+        /// The boot server. A Pi always has one; U-Boot without one takes its variable `serverip`.
         boot_server: Option<Ipv4Addr>,
     },
-    /// The client has given up. A Pi begins anew, for ever if its settings say so.
+    /// The client has given up. A Pi begins anew, as often as its settings say.
     NoBoot(NoBoot),
 }
 
 impl Client {
-    /// A client that acts as `profile` says. `xid` should be random; of a Pi 3's boot ROM it is always the same, and not
-    /// taken from here.
+    /// A client with this profile. `xid` should be random. A Pi 3's boot ROM always sends the same and ignores the argument.
     pub const fn new(profile: Profile, mac: [u8; 6], xid: u32) -> Self {
         Self {
             profile,
@@ -123,7 +125,7 @@ impl Client {
         }
     }
 
-    /// Takes in a message that came from `from`. One that is not for this client changes nothing.
+    /// Takes in a message that came from `from`. A message for another client changes nothing.
     pub fn handle(&mut self, now: Instant, from: Ipv4Addr, message: &Message<'_>) {
         let header = &message.header;
         if header.op != Op::Reply
@@ -147,7 +149,7 @@ impl Client {
         }
     }
 
-    /// What is to be done next. Poll until it says `Wait` or `Done`.
+    /// The next step. Poll until it is `Wait` or `Done`.
     pub fn poll(&mut self, now: Instant) -> Step {
         if let Phase::Over(outcome) = self.phase {
             return Step::Done(outcome);
@@ -182,7 +184,7 @@ impl Client {
         Step::Send(kind)
     }
 
-    /// Writes the message that `poll` wants sent into `out` and says how long it is; `None` if there is no room
+    /// Writes the message of [`Step::Send`] into `out` and returns its length in bytes; `None` if `out` is too short
     /// ([`MAX_LEN`](super::MAX_LEN) bytes suffice).
     pub fn emit(&self, now: Instant, kind: MessageType, out: &mut [u8]) -> Option<usize> {
         let secs = u16::try_from(now.since(self.began.unwrap_or(now)).as_secs()).unwrap_or(u16::MAX);
@@ -194,7 +196,7 @@ impl Client {
         }
     }
 
-    /// The address that was offered first, and by whom; known before it is granted.
+    /// The address that was offered first and its server, before the server grants it.
     pub const fn selected(&self) -> Option<Selected> {
         self.selected
     }
@@ -218,7 +220,7 @@ impl Client {
         }
     }
 
-    /// Goes on if the offers suffice.
+    /// Enters the next phase if the offers suffice.
     fn proceed(&mut self, now: Instant, offer: &Message<'_>) {
         match (self.selected, self.profile) {
             (Some(_), Profile::Pi(_)) if self.boot_server.is_some() => self.enter(now, Phase::Requesting),

@@ -102,7 +102,7 @@ fn text(f: &mut Formatter<'_>, text: &[u8]) -> Result {
 }
 
 fn seconds(f: &mut Formatter<'_>, seconds: u32) -> Result {
-    if seconds == u32::MAX { f.write_str("for ever") } else { write!(f, "{seconds} s") }
+    if seconds == u32::MAX { f.write_str("infinite") } else { write!(f, "{seconds} s") }
 }
 
 fn list(f: &mut Formatter<'_>, codes: &[u8]) -> Result {
@@ -149,7 +149,7 @@ mod tests {
             (3, &[10, 0, 0, 1, 10, 0, 0, 2], "option 3 (router): 10.0.0.1, 10.0.0.2"),
             (3, &[10, 0, 0], "option 3 (router): 0a 00 00"),
             (51, &[0, 0, 14, 16], "option 51 (lease time): 3600 s"),
-            (51, &[255; 4], "option 51 (lease time): for ever"),
+            (51, &[255; 4], "option 51 (lease time): infinite"),
             (53, &[2], "option 53 (message type): OFFER"),
             (53, &[99], "option 53 (message type): 63"),
             (55, &[1, 3], "option 55 (parameter request list): 1, 3"),

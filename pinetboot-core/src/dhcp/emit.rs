@@ -15,8 +15,8 @@ pub const MIN_LEN: usize = 300;
 
 /// Writes a message: its header, then what is added to it, then the END and padding.
 ///
-/// Every call says `None` if there is no room, within [`MAX_LEN`] and the memory there is; the message is not to be
-/// sent then.
+/// Every call says `None` if the message would be longer than [`MAX_LEN`] or the memory; the message is not to be sent
+/// then.
 ///
 /// ```
 /// use pinetboot_core::dhcp::{Emitter, HardwareAddress, Header, Message, MessageType, OptionCode};
@@ -33,6 +33,7 @@ pub const MIN_LEN: usize = 300;
 /// let len = discover(&mut out).unwrap();
 /// assert_eq!(Message::parse(&out[..len]).unwrap().kind(), Some(MessageType::Discover));
 /// ```
+#[derive(Debug)]
 pub struct Emitter<'b> {
     writer: Writer<'b>,
 }
@@ -110,7 +111,7 @@ impl<'b> Emitter<'b> {
         self.writer.overwrite(at, &[len])
     }
 
-    /// Ends the message and says how long it is.
+    /// Ends the message and returns its length in bytes.
     pub fn finish(mut self) -> Option<usize> {
         self.writer.u8(OptionCode::END.0)?;
         self.writer.zeros(MIN_LEN.saturating_sub(self.writer.len()))?;

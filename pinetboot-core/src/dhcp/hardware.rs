@@ -1,4 +1,4 @@
-//! Hardware addresses: what a client is known by.
+//! Hardware addresses, which identify clients.
 
 use core::fmt;
 

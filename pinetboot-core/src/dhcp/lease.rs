@@ -1,11 +1,11 @@
-//! A small whole DHCP server (RFC 2131, section 4.3), for a network of its own.
+//! A small complete DHCP server (RFC 2131, section 4.3), for a network without another.
 //!
-//! Clients are known by their hardware address alone, whatever client identifier they send (option 61). One Pi asks up to
-//! three times in a boot, as bootloader, kernel and userspace, some with an identifier and some without; by RFC 2131 these
-//! were three clients with three addresses, and the kernel's NFS root would be gone with the second.
+//! The server identifies a client by its hardware address alone, and ignores the client identifier (option 61). One Pi asks
+//! up to three times in a boot, as bootloader, kernel and userspace, with an identifier or without one. RFC 2131 takes these
+//! for three clients with three addresses, and the kernel's NFS root would be lost with the second.
 //!
-//! An offer binds nobody: until a REQUEST takes it, its address may be offered to others if no other is left, and whose
-//! REQUEST comes first has it. So a flood of DISCOVERs keeps no real client from its lease.
+//! An offer does not reserve its address. If no other address is left, the server offers the same to another client, and the
+//! first REQUEST gets it. A flood of DISCOVERs therefore keeps no client from a lease.
 //!
 //! Not done: more than one network, classes, options beyond those that a boot needs, and see [`dhcp`](super).
 
@@ -22,7 +22,7 @@ use super::option::{MessageType, OptionCode};
 use super::reply::{Arrival, NoReply, Port, Reply, Respond, finish, header};
 use crate::Instant;
 
-/// Gives addresses to clients, and remembers whose they are. A value: `N` leases at most, and nothing else.
+/// Gives addresses to clients. A value that holds at most `N` leases.
 #[derive(Clone, Debug)]
 pub struct LeaseServer<'a, const N: usize> {
     network: Network<'a>,
@@ -31,31 +31,33 @@ pub struct LeaseServer<'a, const N: usize> {
     changes: u32,
 }
 
-/// An address, and whose it is.
+/// A client's address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub struct Lease {
-    /// Whose.
+    /// The client's hardware address.
     pub hardware: HardwareAddress,
-    /// Which.
+    /// The address.
     pub address: Ipv4Addr,
-    /// How firmly.
+    /// The state.
     pub state: LeaseState,
-    /// Until when. After that it is kept in mind for its client, while nobody else needs the address.
+    /// The end of the lease. The server then keeps the address for the client until another client needs it.
     pub until: Instant,
 }
 
-/// How firmly a client has an address.
+/// The state of a client's address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[expect(clippy::exhaustive_enums, reason = "the states that RFC 2131 knows of an address")]
 pub enum LeaseState {
-    /// It was offered.
+    /// The address was offered.
     Offered,
-    /// It is the client's.
+    /// The client has the address.
     Bound,
-    /// The client gave it back.
+    /// The client released it.
     Released,
-    /// The client found it in use by another: nobody gets it.
+    /// The client found it in use by another host. The server offers it to no client.
     Declined,
 }
 
@@ -70,18 +72,18 @@ impl<'a, const N: usize> LeaseServer<'a, N> {
         &self.network
     }
 
-    /// All leases there are, among them some that are over: to be shown, or kept where a restart does not lose them.
-    /// [`Bound`](LeaseState::Bound) ones are worth keeping.
+    /// All leases, ended ones included. A caller that survives restarts stores the [`Bound`](LeaseState::Bound) ones.
     pub fn leases(&self) -> impl Iterator<Item = &Lease> {
         self.leases.iter()
     }
 
-    /// Counts (and wraps) with everything about the leases that is worth keeping.
+    /// A count of changes to the leases that a caller should store. It wraps.
     pub const fn changes(&self) -> u32 {
         self.changes
     }
 
-    /// Takes in a lease from before a restart. `false` if there is no room, or it does not fit the network or another.
+    /// Takes in a lease from before a restart. `false` if the table is full, or the lease is outside the network or conflicts
+    /// with another.
     pub fn restore(&mut self, lease: Lease) -> bool {
         let fits = match self.network.reserved_for(&lease.hardware) {
             Some(reserved) => reserved == lease.address,
@@ -95,7 +97,7 @@ impl<'a, const N: usize> LeaseServer<'a, N> {
     ///
     /// # Errors
     ///
-    /// Why there is no answer.
+    /// The reason for sending no reply.
     pub fn respond(
         &mut self,
         arrival: &Arrival,
@@ -170,7 +172,8 @@ impl<'a, const N: usize> LeaseServer<'a, N> {
             (None, None) => return Err(NoReply::NoRecord),
             // DHCPREQUEST generated during RENEWING or REBINDING state
             (None, Some(_)) if known => {}
-            // From before we were started, perhaps. Its root file system hangs on that address: it keeps it if it can.
+            // Perhaps from before the server's start. The client's root file system depends on the address, so the client
+            // keeps it if it is free.
             (None, Some(_)) if may_have => {}
             (None, Some(_)) => return Err(NoReply::NoRecord),
         }
@@ -209,8 +212,8 @@ impl<'a, const N: usize> LeaseServer<'a, N> {
         }
     }
 
-    /// Which address a client is offered: its own, if it has one, the one it wants, one that nobody had, or the one that
-    /// was given up longest ago.
+    /// The address to offer a client: its own, the one it asks for, one that was never given, or the one whose lease ended
+    /// longest ago.
     fn address_for(
         &self,
         now: Instant,
@@ -232,7 +235,7 @@ impl<'a, const N: usize> LeaseServer<'a, N> {
         self.victim(now, |lease| self.network.is_free_for_all(lease.address)).map(|lease| lease.address)
     }
 
-    /// Whether a client can be given an address: it is its own, or for everyone and at most offered to someone else.
+    /// Whether a client can be given an address: the client's own, or a free one that is at most offered to another client.
     fn may_have(&self, now: Instant, client: &HardwareAddress, address: Ipv4Addr) -> bool {
         let allowed = match self.network.reserved_for(client) {
             Some(reserved) if self.holder(reserved).is_none_or(|lease| !lease.is_declined(now)) => {
@@ -244,7 +247,7 @@ impl<'a, const N: usize> LeaseServer<'a, N> {
         allowed && holder.is_none_or(|lease| lease.is_of(client) || lease.may_go(now))
     }
 
-    /// Remembers a lease, and forgets what it replaces.
+    /// Stores a lease and removes those that it replaces.
     fn put(&mut self, now: Instant, lease: Lease) -> Result<(), NoReply> {
         self.leases.retain(|other| !other.is_of(&lease.hardware) && other.address != lease.address);
         if self.leases.is_full() {
@@ -254,7 +257,7 @@ impl<'a, const N: usize> LeaseServer<'a, N> {
         self.leases.push(lease).map_err(|_| NoReply::Exhausted)
     }
 
-    /// The lease that is best forgotten: over for longest, or else an offer.
+    /// The lease to remove first: the one that ended longest ago, or else an offer.
     fn victim(&self, now: Instant, which: impl Fn(&Lease) -> bool) -> Option<&Lease> {
         let rank = |lease: &&Lease| (lease.until > now, lease.until);
         self.leases.iter().filter(|lease| which(lease) && lease.may_go(now)).min_by_key(rank)
@@ -320,6 +323,16 @@ impl<const N: usize> Respond for LeaseServer<'_, N> {
 }
 
 impl Lease {
+    /// A lease of `address` to the client with this hardware address.
+    pub const fn new(
+        hardware: HardwareAddress,
+        address: Ipv4Addr,
+        state: LeaseState,
+        until: Instant,
+    ) -> Self {
+        Self { hardware, address, state, until }
+    }
+
     fn is_of(&self, client: &HardwareAddress) -> bool {
         self.hardware == *client && self.state != LeaseState::Declined
     }
@@ -328,14 +341,14 @@ impl Lease {
         self.state == LeaseState::Declined && self.until > now
     }
 
-    /// Whether someone else may have the address.
+    /// Whether another client may have the address.
     fn may_go(&self, now: Instant) -> bool {
         self.state == LeaseState::Offered || self.until <= now
     }
 }
 
-/// How long an offer is kept from others if there are other addresses: longer than any client here takes to accept it.
+/// The time for which an offered address is not offered to others while other addresses are free: longer than clients take.
 const OFFERED: Duration = Duration::from_secs(60);
 
-/// How long an address is given to nobody after someone found it in use.
+/// The time for which the server does not offer an address that a client found in use.
 const DECLINED: Duration = Duration::from_secs(60 * 60);

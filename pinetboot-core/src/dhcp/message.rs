@@ -31,6 +31,7 @@ pub struct Message<'a> {
 /// The numbers and addresses of a message, named as in RFC 2131.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub struct Header {
     /// From a client or to one.
     pub op: Op,
@@ -58,6 +59,7 @@ pub struct Header {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(u8)]
+#[expect(clippy::exhaustive_enums, reason = "RFC 2131 has two")]
 pub enum Op {
     /// From a client.
     Request = 1,
@@ -191,7 +193,7 @@ impl<'a> Message<'a> {
         Interface::parse(self.option(OptionCode::INTERFACE)?)
     }
 
-    /// Which Raspberry Pi's boot code it is from, if it is: by option 97, and by option 60 unless there is none (a
+    /// Which Raspberry Pi's boot code it is from, if it is: by option 97, and by option 60 if it is sent (a
     /// REQUEST of January 2020 had none; rpi-eeprom issue 82). Never by option 93 or the hardware address.
     pub fn pi(&self) -> Option<PiIdentity> {
         if self.vendor_class().is_some() && !self.is_pxe() {
@@ -382,7 +384,7 @@ mod tests {
             Message::parse(&bytes).unwrap().boot_file().map(|name| name.to_string())
         };
         assert_eq!(name(&[67, 2, b'x', 0]).as_deref(), Some("x"));
-        assert_eq!(name(&[67, 1, 0]).as_deref(), Some("abc"), "an empty one is none");
+        assert_eq!(name(&[67, 1, 0]).as_deref(), Some("abc"), "an empty one does not count");
     }
 
     #[test]

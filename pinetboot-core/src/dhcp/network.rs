@@ -1,4 +1,4 @@
-//! A network of our own, as its DHCP server has to know it.
+//! The network of a DHCP server: addresses, range, router, leases.
 
 use core::fmt;
 use core::net::Ipv4Addr;
@@ -8,7 +8,7 @@ use super::hardware::HardwareAddress;
 use super::next_server::NextServer;
 use super::reply::Clients;
 
-/// The network that a [`LeaseServer`](super::LeaseServer) serves, proven to make sense.
+/// The network that a [`LeaseServer`](super::LeaseServer) serves. Its addresses are checked.
 ///
 /// ```
 /// use core::net::Ipv4Addr;
@@ -22,43 +22,52 @@ use super::reply::Clients;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub struct Network<'a> {
     address: Ipv4Addr,
     prefix_len: u8,
     first: Ipv4Addr,
     last: Ipv4Addr,
     reservations: &'a [Reservation],
-    /// The way to other networks, if there is one.
+    /// The router to other networks.
     pub router: Option<Ipv4Addr>,
-    /// A name server, if there is one.
+    /// The name server.
     pub name_server: Option<Ipv4Addr>,
-    /// How long a client may keep its address without asking again; a second at least.
+    /// The lease time: at least a second.
     pub lease_time: Duration,
     /// The boot server that clients are told.
     pub next_server: NextServer<'a>,
-    /// Who is answered at first. Whoever has a lease or a reservation is answered always: a Pi asks up to three times in
-    /// one boot, and neither its kernel nor its userspace say that they are a Pi.
+    /// The clients that are answered without a lease or a reservation. A client that has one is always answered: a Pi asks up
+    /// to three times in one boot, and its kernel and its userspace do not say that they are a Pi.
     pub clients: Clients,
 }
 
-/// An address that is kept for one client.
+/// An address reserved for one client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub struct Reservation {
-    /// Whose.
+    /// The client's hardware address.
     pub hardware: HardwareAddress,
-    /// Which. It may be outside the range, not outside the network.
+    /// The address: inside the network, inside or outside the range.
     pub address: Ipv4Addr,
 }
 
+impl Reservation {
+    /// Reserves `address` for the client with this hardware address.
+    pub const fn new(hardware: HardwareAddress, address: Ipv4Addr) -> Self {
+        Self { hardware, address }
+    }
+}
+
 impl<'a> Network<'a> {
-    /// The network of `address`, which is ours, with a mask of `prefix_len` bits; `first` to `last` are for clients.
+    /// The network of `address`, the server's, with a mask of `prefix_len` bits (8 to 30). `first` to `last` are for clients.
     ///
-    /// Without a router or a name server, with leases of twelve hours, a boot server at our address, for Pis.
+    /// Without a router and a name server; leases of twelve hours; the boot server at `address`; for Pis.
     ///
     /// # Errors
     ///
-    /// What makes no sense.
+    /// The first setting that is out of range.
     pub fn new(
         address: Ipv4Addr,
         prefix_len: u8,
@@ -89,7 +98,7 @@ impl<'a> Network<'a> {
         Ok(network)
     }
 
-    /// The first and the last address of the upper half of a network: for clients, where nobody says otherwise.
+    /// The first and the last address of the upper half of a network: the default range for clients.
     ///
     /// ```
     /// use core::net::Ipv4Addr;
@@ -108,11 +117,11 @@ impl<'a> Network<'a> {
         (Ipv4Addr::from_bits(first), Ipv4Addr::from_bits(last))
     }
 
-    /// Keeps these addresses for these clients. Of two for the same client or address the first counts.
+    /// Reserves these addresses. Of two reservations of the same client or address the first counts.
     ///
     /// # Errors
     ///
-    /// One of them is not in the network, or is our own.
+    /// An address is outside the network, or is the server's.
     pub fn reserve(self, reservations: &'a [Reservation]) -> Result<Self, NetworkError> {
         for reservation in reservations {
             self.check(reservation.address)?;
@@ -123,7 +132,7 @@ impl<'a> Network<'a> {
         Ok(Self { reservations, ..self })
     }
 
-    /// Our own address.
+    /// The server's address.
     pub const fn address(&self) -> Ipv4Addr {
         self.address
     }
@@ -143,13 +152,13 @@ impl<'a> Network<'a> {
         Ipv4Addr::from_bits(self.address.to_bits() | (u32::MAX >> self.prefix_len))
     }
 
-    /// Whether an address is one of this network.
+    /// Whether an address is in this network.
     pub const fn contains(&self, address: Ipv4Addr) -> bool {
         (address.to_bits() ^ self.address.to_bits()) & self.mask().to_bits() == 0
     }
 
     pub(super) fn lease_secs(&self) -> u32 {
-        // All ones mean: for ever.
+        // All ones mean infinity (RFC 2131, section 3.3).
         u32::try_from(self.lease_time.as_secs()).unwrap_or(u32::MAX - 1).clamp(1, u32::MAX - 1)
     }
 
@@ -160,15 +169,15 @@ impl<'a> Network<'a> {
             .map(|reserved| reserved.address)
     }
 
-    /// Whether an address may be given to someone without a reservation.
+    /// Whether an address may be given to a client without a reservation.
     pub(super) fn is_free_for_all(&self, address: Ipv4Addr) -> bool {
         (self.first..=self.last).contains(&address)
             && ![Some(self.address), self.router, self.name_server].contains(&Some(address))
             && self.reservations.iter().all(|reserved| reserved.address != address)
     }
 
-    /// All addresses of the range, from one on that a client always begins with: so it gets the same again where that is
-    /// free, even from a server that forgot it.
+    /// All addresses of the range, beginning with the client's own place, so that the client gets the same address again even
+    /// from a server that lost its leases.
     pub(super) fn range_for(&self, hardware: &HardwareAddress) -> impl Iterator<Item = Ipv4Addr> {
         let (first, last) = (self.first.to_bits(), self.last.to_bits());
         let count = last - first + 1; // at most 2^24
@@ -186,18 +195,18 @@ impl<'a> Network<'a> {
     }
 }
 
-/// Why a network makes no sense.
+/// The reason why a network is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum NetworkError {
     /// The mask has fewer than 8 bits or more than 30.
     PrefixLength,
-    /// This address is not one for hosts of the network.
+    /// This address is not a host's in the network.
     Outside(Ipv4Addr),
     /// The range ends before it begins.
     Backwards,
-    /// Our own address cannot be reserved.
+    /// The server's address cannot be reserved.
     Ours,
 }
 

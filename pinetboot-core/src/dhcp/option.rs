@@ -5,6 +5,7 @@ use core::fmt;
 /// The code of an option (RFC 2132 and later; IANA's registry of BOOTP Vendor Extensions and DHCP Options).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[expect(clippy::exhaustive_structs, reason = "a number")]
 pub struct OptionCode(pub u8);
 
 /// One option as it stands in a message; of a long one, a part (RFC 3396).
@@ -12,6 +13,7 @@ pub struct OptionCode(pub u8);
 /// Shown, it is named and read: `option 66 (TFTP server name): "10.77.0.1"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub struct DhcpOption<'a> {
     /// Which.
     pub code: OptionCode,
@@ -19,10 +21,18 @@ pub struct DhcpOption<'a> {
     pub value: &'a [u8],
 }
 
+impl<'a> DhcpOption<'a> {
+    /// An option with this value.
+    pub const fn new(code: OptionCode, value: &'a [u8]) -> Self {
+        Self { code, value }
+    }
+}
+
 /// What kind of message it is: option 53 (RFC 2132, section 9.6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(u8)]
+#[non_exhaustive]
 pub enum MessageType {
     /// A client looks for servers.
     Discover = 1,

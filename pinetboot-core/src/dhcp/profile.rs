@@ -1,4 +1,4 @@
-//! What a client says, byte by byte, and how long it waits: as the ones in the world do.
+//! The messages of real clients, byte by byte, and their waits.
 
 use core::net::Ipv4Addr;
 use core::time::Duration;
@@ -11,7 +11,7 @@ use super::option::{MessageType, OptionCode};
 use super::pxe;
 use crate::pi::PiIdentity;
 
-/// Whom a [`Client`](super::Client) acts as.
+/// The client that a [`Client`](super::Client) imitates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
@@ -29,9 +29,10 @@ pub enum Profile {
     Plain,
 }
 
-/// What a REQUEST takes.
+/// The offer that a REQUEST takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub struct Selected {
     /// The address offered.
     pub address: Ipv4Addr,
@@ -39,7 +40,7 @@ pub struct Selected {
     pub server: Ipv4Addr,
 }
 
-/// How long to wait, and how often to ask.
+/// The waits, and the number of tries.
 #[derive(Clone, Copy)]
 pub(super) struct Timing {
     /// Before asking again at first, and at most.
@@ -54,7 +55,7 @@ impl Profile {
     /// The transaction identifier of every message of a Pi 3's boot ROM (captured).
     pub const BOOT_ROM_XID: u32 = 0x26f3_0339;
 
-    /// By whose rules it takes a boot server; `None` if it takes none.
+    /// The rules by which it takes a boot server; `None` if it takes none.
     pub const fn boot_client(&self) -> Option<BootClient> {
         match self {
             Self::Pi(_) => Some(BootClient::PiEeprom),
@@ -64,7 +65,7 @@ impl Profile {
         }
     }
 
-    /// Writes its DISCOVER into `out` and says how long it is. `secs` is the time since it began, which Pis do not tell.
+    /// Writes its DISCOVER into `out` and returns the length in bytes. `secs` is the time since it began; Pis send zero.
     pub fn discover(&self, mac: [u8; 6], xid: u32, secs: u16, out: &mut [u8]) -> Option<usize> {
         self.emit(MessageType::Discover, mac, xid, secs, None, out)
     }
@@ -151,6 +152,11 @@ impl Profile {
 }
 
 impl Selected {
+    /// The offer of this address by this server.
+    pub const fn new(address: Ipv4Addr, server: Ipv4Addr) -> Self {
+        Self { address, server }
+    }
+
     fn emit(&self, order: [OptionCode; 2], message: &mut Emitter<'_>) -> Option<()> {
         order.into_iter().try_for_each(|code| {
             message.address(code, if code == REQUESTED { self.address } else { self.server })

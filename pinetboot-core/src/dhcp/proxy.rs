@@ -1,9 +1,9 @@
-//! proxyDHCP (PXE 2.1, section 2.2.3): tells clients their boot server, beside a DHCP server that knows none.
+//! proxyDHCP (PXE 2.1, section 2.2.3): names the boot server to clients, beside a DHCP server that knows none.
 //!
 //! A Pi merges the proxy's offer with the other server's, whichever comes first, and sends its REQUEST to the other
 //! (captured; rpi-eeprom issues 376 and 687). It never asks on port 4011; other PXE clients may.
 //!
-//! Not done: boot servers to choose from. Every client gets the one there is.
+//! Not done: a choice of boot servers. Every client gets the same.
 
 use core::net::Ipv4Addr;
 
@@ -13,29 +13,42 @@ use super::next_server::NextServer;
 use super::option::{MessageType, OptionCode};
 use super::reply::{Arrival, Clients, NoReply, Port, Reply, Respond, finish, header};
 
-/// Answers a DISCOVER with an offer of no address, and a REQUEST only on port 4011. A value: it remembers nothing.
+/// Answers a DISCOVER with an offer of no address, and a REQUEST only on port 4011. A value without a memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub struct ProxyDhcp<'a> {
-    /// Our address on the network that is served.
+    /// The proxy's address on the network that it serves.
     pub address: Ipv4Addr,
     /// The boot server that clients are told.
     pub next_server: NextServer<'a>,
-    /// Who is answered.
+    /// The clients that are answered.
     pub clients: Clients,
 }
 
-impl ProxyDhcp<'_> {
-    /// A proxy for Raspberry Pis at `address`, where their boot server is too.
+impl<'a> ProxyDhcp<'a> {
+    /// A proxy for Raspberry Pis at `address`, which is their boot server's too.
     pub const fn new(address: Ipv4Addr) -> Self {
         Self { address, next_server: NextServer::new(address), clients: Clients::Pi }
+    }
+
+    /// The same with another boot server.
+    #[must_use]
+    pub const fn with_next_server(self, next_server: NextServer<'a>) -> Self {
+        Self { next_server, ..self }
+    }
+
+    /// The same for these clients.
+    #[must_use]
+    pub const fn with_clients(self, clients: Clients) -> Self {
+        Self { clients, ..self }
     }
 
     /// As [`Respond::respond`].
     ///
     /// # Errors
     ///
-    /// Why there is no answer.
+    /// The reason for sending no reply.
     pub fn respond(
         &self,
         arrival: &Arrival,

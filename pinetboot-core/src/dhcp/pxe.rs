@@ -1,6 +1,6 @@
 //! PXE's options: who asks (RFC 4578), and the sub-options of option 43 (PXE 2.1, section 2.2.3 and table 2-1).
 //!
-//! A Raspberry Pi is no PXE client, but takes a boot server only from a reply that looks like a PXE server's: option 60
+//! A Raspberry Pi is not a PXE client, but takes a boot server only from a reply that looks like a PXE server's: option 60
 //! is `PXEClient`, and the menu in option 43 has the entry `Raspberry Pi Boot`. [`RASPBERRY_PI`] is such an option 43.
 //!
 //! Not done: multicast TFTP and its sub-options (1 to 5), which nothing implements any more; credentials (12).
@@ -33,12 +33,13 @@ pub const DNSMASQ: [u8; 32] = *b"\x06\x01\x03\x0a\x04\0PXE\x09\x14\0\0\x11Raspbe
 /// Later Pis look for the text within that of the entry (rpi-eeprom issue 376).
 pub const RASPBERRY_PI: [u8; 35] = *b"\x06\x01\x03\x0a\x04\0PXE\x09\x17\0\0\x14Raspberry Pi Boot   \xff";
 
-/// The option 43 for everyone else: "take the boot file that this message names, and look no further".
+/// The option 43 for other clients: "take the boot file that this message names, and look no further".
 pub const BOOT_FILE_ONLY: [u8; 4] = [6, 1, DiscoveryControl::BOOT_FILE, 0xff];
 
 /// What the client says its processor and firmware are: option 93 (RFC 4578, section 2.1; IANA's registry).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[expect(clippy::exhaustive_structs, reason = "a number")]
 pub struct Architecture(pub u16);
 
 impl fmt::Display for Architecture {
@@ -61,6 +62,7 @@ impl fmt::Display for Architecture {
 /// The client's network interface: option 94 (RFC 4578, section 2.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub struct Interface {
     /// 1: UNDI.
     pub kind: u8,
@@ -80,6 +82,7 @@ impl Interface {
 /// How boot servers are to be found: sub-option 6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[expect(clippy::exhaustive_structs, reason = "a set of bits")]
 pub struct DiscoveryControl(pub u8);
 
 impl DiscoveryControl {

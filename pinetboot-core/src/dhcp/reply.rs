@@ -9,13 +9,13 @@ use super::option::{MessageType, OptionCode};
 use super::{CLIENT_PORT, SERVER_PORT};
 use crate::Instant;
 
-/// Something that answers DHCP messages: [`ProxyDhcp`](super::ProxyDhcp), [`LeaseServer`](super::LeaseServer).
+/// Answers DHCP messages: [`ProxyDhcp`](super::ProxyDhcp), [`LeaseServer`](super::LeaseServer).
 pub trait Respond {
     /// Answers `request`, writing the reply into `out` ([`MAX_LEN`](super::MAX_LEN) bytes suffice).
     ///
     /// # Errors
     ///
-    /// Why there is no answer: most messages on a network are none of ours.
+    /// The reason for sending no reply. Most messages on a network are for another server.
     fn respond(&mut self, arrival: &Arrival, request: &Message<'_>, out: &mut [u8])
     -> Result<Reply, NoReply>;
 }
@@ -31,75 +31,93 @@ impl<R: Respond> Respond for &mut R {
     }
 }
 
-/// How a message came.
+/// Time, port and sender of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub struct Arrival {
-    /// When.
+    /// The time of arrival.
     pub at: Instant,
-    /// To which port of ours.
+    /// The server's port that received it.
     pub port: Port,
-    /// From whom.
+    /// The sender.
     pub peer: SocketAddrV4,
 }
 
-/// A port of ours.
+impl Arrival {
+    /// A message that this port received at this time from this peer.
+    pub const fn new(at: Instant, port: Port, peer: SocketAddrV4) -> Self {
+        Self { at, port, peer }
+    }
+}
+
+/// A port of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[expect(clippy::exhaustive_enums, reason = "RFC 2131 and PXE have one each")]
 pub enum Port {
     /// 67: DHCP's.
     Server,
-    /// 4011: where a PXE client that has its address asks a proxy again. No Pi does.
+    /// 4011: a PXE client that has its address asks a proxy again here. No Pi does.
     Pxe,
 }
 
-/// A reply that has been written, and where it goes.
+/// Destination and length of a written reply.
 ///
 /// RFC 2131, section 4.1, has a server unicast to a client that asked for no broadcast, at its new address and its
-/// hardware address. Neither can be done here: the client does not answer ARP yet, and a [`Net`](crate::Net) sends UDP,
+/// hardware address. A [`Net`](crate::Net) can do neither: the client does not answer ARP yet, and the network sends UDP,
 /// not frames. But
 ///
 /// > If unicasting is not possible, the message MAY be sent as an IP broadcast using an IP broadcast address (preferably
 /// > 0xffffffff) as the IP destination address
 ///
-/// and so it is. Pis take it, as do PXE clients, U-Boot and Linux (dnsmasq's proxy always broadcasts; captured).
+/// so the reply is broadcast. Pis take it, as do PXE clients, U-Boot and Linux (dnsmasq's proxy always broadcasts; captured).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub struct Reply {
-    /// Where it goes. 255.255.255.255 is the network that the request came from.
+    /// The destination. 255.255.255.255 is the network that the request came from.
     pub to: SocketAddrV4,
-    /// How long it is, in bytes.
+    /// The length in bytes.
     pub len: u16,
     /// OFFER, ACK or NAK.
     pub kind: MessageType,
-    /// The address that the client is given; 0.0.0.0 if none.
+    /// The address for the client; 0.0.0.0 in a reply without one.
     pub address: Ipv4Addr,
 }
 
-/// Why there is no reply.
+impl Reply {
+    /// A reply of `len` bytes that goes to `to` and gives the client `address`.
+    pub const fn new(to: SocketAddrV4, len: u16, kind: MessageType, address: Ipv4Addr) -> Self {
+        Self { to, len, kind, address }
+    }
+}
+
+/// The reason for sending no reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum NoReply {
-    /// It is no client's message: a server's, BOOTP, or of a type that clients do not send.
+    /// The message is not a DHCP client's: a server's, BOOTP, or of a type that clients do not send.
     NotAClient,
     /// Clients of this kind are not served: see [`Clients`].
     NotServed,
-    /// It is for another server.
+    /// The message is for another server.
     ForAnother,
-    /// There is nothing to offer to this client: no boot file is set for PXE clients.
+    /// No boot file is set for PXE clients, and this client is one.
     NothingToOffer,
-    /// A client that nothing is known of wants to keep an address:
+    /// A client without a record wants to keep an address:
     ///
     /// > If the DHCP server has no record of this client, then it MUST remain silent (RFC 2131, section 4.3.2)
     NoRecord,
-    /// It came by a relay agent from a network that is not ours.
+    /// A relay agent sent the message from a network that is not served.
     OtherNetwork,
-    /// All addresses are taken. The operator should act.
+    /// All addresses are taken. Remedy: a larger range, or shorter leases.
     Exhausted,
-    /// The client found this address in use by another. It is not given for a while. The operator should act.
+    /// The client found this address in use by another host. The server does not offer it for an hour. Remedy: find the
+    /// other host.
     Declined(Ipv4Addr),
-    /// The client gave this address back.
+    /// The client released this address.
     Released(Ipv4Addr),
     /// The reply would be longer than a client takes.
     TooLong,
@@ -112,11 +130,11 @@ impl fmt::Display for NoReply {
             Self::NotServed => "clients of this kind are not served",
             Self::ForAnother => "for another server",
             Self::NothingToOffer => "no boot file for PXE clients",
-            Self::NoRecord => "nothing is known of this client",
-            Self::OtherNetwork => "relayed from a network that is not ours",
+            Self::NoRecord => "the client has no record",
+            Self::OtherNetwork => "relayed from a network that is not served",
             Self::Exhausted => "all addresses are taken",
-            Self::Declined(address) => return write!(f, "{address} is in use by another"),
-            Self::Released(address) => return write!(f, "{address} is given back"),
+            Self::Declined(address) => return write!(f, "{address} is in use by another host"),
+            Self::Released(address) => return write!(f, "{address} is released"),
             Self::TooLong => "the reply would be too long",
         })
     }
@@ -124,16 +142,17 @@ impl fmt::Display for NoReply {
 
 impl core::error::Error for NoReply {}
 
-/// Who is answered. Never decided by option 93 (every Pi says it is an x86 PC) or the vendor part of the hardware address.
+/// The clients that are answered. Never decided by option 93 (every Pi says it is an x86 PC) or the vendor part of the hardware address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub enum Clients {
     /// Raspberry Pis, by options 97 and 60: see [`Message::pi`].
     #[default]
     Pi,
     /// PXE clients, by option 60; Pis say that they are.
     Pxe,
-    /// Everyone. A proxy has nothing for who is no PXE client, and takes this as [`Pxe`](Self::Pxe).
+    /// All clients. A proxy has nothing for other clients than PXE's, and takes this as [`Pxe`](Self::Pxe).
     All,
 }
 
@@ -148,7 +167,7 @@ impl Clients {
     }
 }
 
-/// Adds an option of the request to the reply, if it is there.
+/// Copies an option of the request, if it has it, to the reply.
 pub(super) fn echo(request: &Message<'_>, code: OptionCode, reply: &mut Emitter<'_>) -> Option<()> {
     match request.option(code) {
         Some(value) => reply.option_from(code, value.bytes()),
@@ -158,8 +177,7 @@ pub(super) fn echo(request: &Message<'_>, code: OptionCode, reply: &mut Emitter<
 
 /// Begins a reply: the header's fields as RFC 2131, table 3, has them, but for the addresses that are to be added.
 ///
-/// A broadcast says so in its flags, also to a client that did not ask for one: dnsmasq's do (captured), and Pis are known
-/// to take those.
+/// A broadcast has the flag even for a client that did not ask for one: dnsmasq's have it (captured), and Pis take those.
 pub(super) fn header(arrival: &Arrival, request: &Message<'_>, kind: MessageType) -> Header {
     let header = request.header.reply();
     // > If 'giaddr' is set in the DHCPREQUEST message, the client is on a different subnet. The server MUST set the
@@ -171,7 +189,7 @@ pub(super) fn header(arrival: &Arrival, request: &Message<'_>, kind: MessageType
     Header { flags, ciaddr, ..header }
 }
 
-/// Ends a reply with what is to be given back to everyone, and addresses it.
+/// Ends a reply with the options that every client gets back, and addresses it.
 pub(super) fn finish(
     arrival: &Arrival,
     request: &Message<'_>,

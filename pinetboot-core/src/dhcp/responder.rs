@@ -1,6 +1,7 @@
-//! The DHCP responder: one loop over a [`Net`], around whatever answers.
+//! The DHCP responder: one loop over a [`Net`], around a proxy or a server.
 
 use core::convert::Infallible;
+use core::fmt;
 use core::net::SocketAddrV4;
 use core::time::Duration;
 
@@ -14,21 +15,21 @@ use crate::{Datagram, Instant, Net};
 /// Answers DHCP messages from a [`Net`] by a [`ProxyDhcp`](super::ProxyDhcp) or a
 /// [`LeaseServer`](super::LeaseServer).
 ///
-/// The network must hear broadcasts to port 67 and send them from there, both on the one network that is served only: a
-/// reply to 255.255.255.255 has to leave by the interface by which the request came. One responder serves one network.
+/// The network must receive broadcasts to port 67 and send them from there, on the served network only: a reply to
+/// 255.255.255.255 has to leave by the interface of the request. One responder serves one network.
 ///
 /// ```
 /// use pinetboot_core::Net;
 /// use pinetboot_core::dhcp::{ProxyDhcp, Responder};
 ///
-/// /// Tells Raspberry Pis to boot from here, beside the DHCP server of the network.
+/// /// Names this boot server to Raspberry Pis, beside the DHCP server of the network.
 /// async fn serve<N: Net>(net: N, our_address: core::net::Ipv4Addr) -> Result<(), N::Error> {
 ///     let mut responder = Responder::<_, _, _>::new(net, ProxyDhcp::new(our_address), ());
 ///     match responder.run().await? {}
 /// }
 /// ```
 ///
-/// `HELD` replies have room: one that is made, and the others for those that are to be late ([`delay`](Self::delay)).
+/// `HELD` replies have memory: one that is being written, and the others for delayed ones ([`delay`](Self::delay)).
 pub struct Responder<N: Net, R, O, const HELD: usize = 4> {
     net: N,
     respond: R,
@@ -37,11 +38,11 @@ pub struct Responder<N: Net, R, O, const HELD: usize = 4> {
     port: fn(N::Local) -> Port,
     ticks: Ticks,
     held: [Option<Held<N::Local>>; HELD],
-    /// Where replies are written: a request is lent from the network while its reply is made.
+    /// The memory for replies: the network lends a request while its reply is written.
     memory: [[u8; MAX_LEN]; HELD],
 }
 
-/// A reply on its way.
+/// A reply to be sent.
 #[derive(Clone, Copy)]
 struct Held<L> {
     due: Instant,
@@ -65,35 +66,35 @@ impl<N: Net, R: Respond, O: Observer, const HELD: usize> Responder<N, R, O, HELD
         }
     }
 
-    /// Holds every reply back for so long. The boot ROM of some Pi 3B fails if it is answered within two seconds
-    /// (reported, raspberrypi/firmware issue 934). When there are more than `HELD - 1`, the oldest goes early.
+    /// Delays every reply by this time. The boot ROM of some Pi 3B fails if it is answered within two seconds
+    /// (reported, raspberrypi/firmware issue 934). With more than `HELD - 1` delayed replies, the oldest leaves early.
     #[must_use]
     pub fn delay(self, delay: Duration) -> Self {
         Self { delay, ..self }
     }
 
-    /// Tells which port of ours a [`Net::Local`] is, for a network that has port 4011 too.
+    /// Maps a [`Net::Local`] to the server's port, for a network that has port 4011 too.
     #[must_use]
     pub fn ports(self, port: fn(N::Local) -> Port) -> Self {
         Self { port, ..self }
     }
 
-    /// Answers until the network fails or wants to stop. May be called again after that, and goes on where it was.
+    /// Answers until the network fails or is told to stop. A later call goes on with the same replies.
     ///
     /// # Errors
     ///
-    /// What the network says.
+    /// The network's.
     pub async fn run(&mut self) -> Result<Infallible, N::Error> {
         loop {
             self.turn().await?;
         }
     }
 
-    /// Handles one datagram, or what is due if that comes first: replies held back, and the observer's tick.
+    /// Handles one datagram, or what is due before one comes: delayed replies and the observer's tick.
     ///
     /// # Errors
     ///
-    /// What the network says.
+    /// The network's.
     pub async fn turn(&mut self) -> Result<(), N::Error> {
         let (due, oldest) = self.oldest();
         let free = self.held.iter().position(Option::is_none);
@@ -102,7 +103,7 @@ impl<N: Net, R: Respond, O: Observer, const HELD: usize> Responder<N, R, O, HELD
             (None, _) => net.now(),
             (Some(datagram), free) => {
                 let at = datagram.at;
-                // There is always a free one: see `send_due`.
+                // One is always free: see `send_due`.
                 let place = free.unwrap_or(oldest);
                 if let (Some(memory), Some(held)) = (memory.get_mut(place), held.get_mut(place)) {
                     let from = datagram.local;
@@ -117,7 +118,7 @@ impl<N: Net, R: Respond, O: Observer, const HELD: usize> Responder<N, R, O, HELD
         Ok(())
     }
 
-    /// What answers.
+    /// The proxy or the server.
     pub fn respond_mut(&mut self) -> &mut R {
         &mut self.respond
     }
@@ -132,7 +133,7 @@ impl<N: Net, R: Respond, O: Observer, const HELD: usize> Responder<N, R, O, HELD
         &mut self.observer
     }
 
-    /// Sends what is due; and the oldest early, if there would be no place for the next.
+    /// Sends the replies that are due, and the oldest early if the next would find no memory.
     async fn send_due(&mut self, now: Instant) {
         loop {
             let full = self.held.iter().all(Option::is_some);
@@ -149,14 +150,25 @@ impl<N: Net, R: Respond, O: Observer, const HELD: usize> Responder<N, R, O, HELD
         }
     }
 
-    /// Which reply is due next, and when.
+    /// The next reply that is due, and its time.
     fn oldest(&self) -> (Instant, usize) {
         let held = self.held.iter().enumerate();
         held.filter_map(|(place, held)| Some((held.as_ref()?.due, place))).min().unwrap_or((Instant::MAX, 0))
     }
 }
 
-/// Understands a datagram and has it answered.
+impl<N: Net, R: fmt::Debug, O, const HELD: usize> fmt::Debug for Responder<N, R, O, HELD> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { respond, delay, held, .. } = self;
+        f.debug_struct("Responder")
+            .field("respond", respond)
+            .field("delay", delay)
+            .field("held", &held.iter().flatten().count())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Parses a datagram and writes the reply.
 fn answer<L, R: Respond, O: Observer>(
     respond: &mut R,
     observer: &mut O,

@@ -1,5 +1,6 @@
 //! Bounds-checked writing: every call says `None` rather than write past the end.
 
+#[derive(Debug)]
 pub(super) struct Writer<'b> {
     buf: &'b mut [u8],
     len: usize,

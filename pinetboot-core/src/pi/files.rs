@@ -20,11 +20,12 @@ use crate::BootPath;
 /// let armstub = BootPath::parse(b"armstub8-2712.bin").unwrap();
 /// assert_eq!(
 ///     BootFile::find(&armstub, Some(Model::Pi5)),
-///     Some(BootFile { stage: Stage::ArmStub, need: Need::Optional })
+///     Some(BootFile::new(Stage::ArmStub, Need::Optional))
 /// );
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub struct BootFile {
     /// The part of the boot it belongs to.
     pub stage: Stage,
@@ -33,6 +34,11 @@ pub struct BootFile {
 }
 
 impl BootFile {
+    /// A file of this part of the boot.
+    pub const fn new(stage: Stage, need: Need) -> Self {
+        Self { stage, need }
+    }
+
     /// Looks a name up in [`BOOT_FILES`]. `path` has no prefix ([`Lookup::file`](super::Lookup::file)) but may have
     /// directories: only the last component counts, so `os_prefix` and `overlay_prefix` do no harm.
     ///
@@ -105,10 +111,11 @@ impl fmt::Display for Stage {
 /// What it means that a file which was asked for is missing, most lenient first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[expect(clippy::exhaustive_enums, reason = "a caller has to say what each means to it")]
 pub enum Need {
     /// Nothing: it is asked for just in case.
     Optional,
-    /// Nothing, as long as one of its stage's files that are marked so is there: `kernel_2712.img` or `kernel8.img`. With
+    /// Nothing, as long as another file of its stage with this mark exists: `kernel_2712.img` or `kernel8.img`. With
     /// none, expect the boot to end, unless it is an unusual one (UEFI as `armstub` needs no kernel, bare metal with
     /// `os_check=0` no device tree).
     OneOf,

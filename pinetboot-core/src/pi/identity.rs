@@ -1,4 +1,4 @@
-//! The GUID a Pi sends in DHCP option 97 (RFC 4578 section 2.3): who asks, before the first TFTP request.
+//! The GUID a Pi sends in DHCP option 97 (RFC 4578 section 2.3): it identifies the Pi before the first TFTP request.
 //!
 //! The bootloader in EEPROM (Pi 4, Pi 5) lays it out as documented under `DHCP_OPTION97` (raspberrypi/documentation,
 //! eeprom-bootloader): a four-character code, board revision, last four bytes of the MAC address, low half of the serial
@@ -33,8 +33,8 @@ use super::{Model, Prefix, Revision};
 ///   serial number is worth mistaking those;
 /// * sixteen times 0x44.
 ///
-/// So not taken for one: a Pi with a fourcc of its owner's whose board is newer than this crate, or has flags set in OTP
-/// that reach the upper byte. And a Pi that runs UEFI firmware, whose GUID is its revision, zeros and MAC (captured,
+/// Two kinds of Pis are therefore not recognised. One has a fourcc of its owner's, and a board that is newer than this
+/// crate or flags in OTP that reach the upper byte. The other runs UEFI firmware: its GUID is its revision, zeros and MAC (captured,
 /// raballew/pipxe): it boots as a PC does and must not be answered as a Pi.
 ///
 /// ```

@@ -1,4 +1,4 @@
-//! Where a Pi's file is looked for: in a directory of its own, or in the one that all share.
+//! The directory of a Pi's file: the Pi's own, or the one that all Pis share.
 //!
 //! The bootloader puts a directory before every name: its serial number, its MAC address, or a string of the owner's
 //! choice (documented, `TFTP_PREFIX` in raspberrypi/documentation eeprom-bootloader). If it finds no firmware there it
@@ -21,6 +21,7 @@ use crate::BootPath;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[expect(clippy::exhaustive_enums, reason = "a storage has to look for each")]
 pub enum Prefix {
     /// The low 32 bits of the serial number: eight hexadecimal digits with leading zeros, `TFTP_PREFIX=0` and the only
     /// form of a Pi 3.
@@ -94,7 +95,7 @@ impl<'a> Lookup<'a> {
         self.file
     }
 
-    /// Where the file is looked for: `own` finds the directory of the Pi with this prefix, if there is one.
+    /// The directory of the file. `own` finds the directory of the Pi with this prefix.
     ///
     /// ```
     /// use pinetboot_core::BootPath;
@@ -110,13 +111,14 @@ impl<'a> Lookup<'a> {
     }
 }
 
-/// The one directory where a Pi's file is looked for, never both: a Pi that has a directory of its own gets nothing else.
-/// It must not get the kernel of another system because its own lacks the optional one that it asks for first.
+/// The one directory of a Pi's file. A Pi with an own directory gets files from that alone: it must not get the kernel of
+/// another system because its own lacks the optional kernel that it asks for first.
 ///
-/// `D` is what a storage knows a directory by. One that has to wait for its directories looks for the one of
-/// [`Lookup::prefix`] itself, and has the `Option` become a place.
+/// `D` is a storage's handle of a directory. A storage that has to wait for its directories looks for that of
+/// [`Lookup::prefix`] first, and converts the `Option` to a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[expect(clippy::exhaustive_enums, reason = "a file is in one of the two")]
 pub enum Place<D> {
     /// In this directory, the Pi's own.
     Own(D),
@@ -125,7 +127,7 @@ pub enum Place<D> {
 }
 
 impl<D> From<Option<D>> for Place<D> {
-    /// `own` is the Pi's own directory, if it has one.
+    /// `own` is the Pi's own directory, if the Pi has one.
     fn from(own: Option<D>) -> Self {
         own.map_or(Self::Shared, Self::Own)
     }
@@ -143,7 +145,7 @@ mod tests {
 
     use super::*;
 
-    /// The path beneath a tree's root, where every Pi has a directory of its own, or none has.
+    /// The path beneath a tree's root, where every Pi has an own directory, or none has.
     fn looked_for(name: &str, has_own: bool) -> String {
         let lookup = Lookup::new(BootPath::parse(name.as_bytes()).unwrap());
         match lookup.place(|prefix| has_own.then_some(prefix)) {

@@ -90,11 +90,11 @@ pub struct Profile {
     pub is_64bit: bool,
     /// The kernel whose initramfs is taken, where that is decided before a kernel was looked for.
     pub assumed_kernel: Widths,
-    /// A kernel that a system in 32 bits looks for after its first choice, and takes only if no other is there.
+    /// A kernel that a system in 32 bits looks for after its first choice, and takes only if no other exists.
     pub last_resort: Option<&'static str>,
     /// What comes of no kernel.
     pub no_kernel: Consequence,
-    /// What runs before the kernel, if it is there.
+    /// The optional program that runs before the kernel.
     pub arm_stub: Widths,
 
     /// The plain board's device tree.
@@ -107,6 +107,7 @@ pub struct Profile {
 
 /// The code that asks for files. Exhaustive on purpose: who simulates a boot has to know each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(clippy::exhaustive_enums, reason = "a simulation has to follow each")]
 pub enum BootCode {
     /// The boot ROM fetches `bootcode.bin`, that `start.elf`, and that the rest.
     BootRom,
@@ -118,6 +119,7 @@ pub enum BootCode {
 
 /// The shape of DHCP option 97.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(clippy::exhaustive_enums, reason = "a simulation has to send each")]
 pub enum MachineId {
     /// The same sixteen bytes for every board ([`PiIdentity::BOOT_ROM`](super::PiIdentity::BOOT_ROM)).
     BootRom,

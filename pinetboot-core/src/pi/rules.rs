@@ -147,7 +147,7 @@ impl Rule {
     pub const fn of_dhcp(why: &NoBoot) -> Option<&'static Self> {
         match why {
             NoBoot::NoAddress => Some(&PROXY_ALONE),
-            NoBoot::AsksForEver { .. } | NoBoot::GivesUp { .. } => Some(&NO_BOOT_SERVER),
+            NoBoot::KeepsAsking { .. } | NoBoot::GivesUp { .. } => Some(&NO_BOOT_SERVER),
             NoBoot::Relayed => Some(&RELAYED),
             NoBoot::OtherNetwork => Some(&BOOT_SERVER_OUT_OF_REACH),
             NoBoot::NoOffer | NoBoot::NotConfirmed | NoBoot::NoNextServer | NoBoot::NoBootFile => None,
@@ -320,7 +320,7 @@ mod tests {
         let shortfall = Shortfall::Nothing;
         for (why, number) in [
             (NoBoot::NoAddress, Some(4)),
-            (NoBoot::AsksForEver { shortfall, next_server: None }, Some(3)),
+            (NoBoot::KeepsAsking { shortfall, next_server: None }, Some(3)),
             (NoBoot::GivesUp { shortfall, next_server: None }, Some(3)),
             (NoBoot::Relayed, Some(6)),
             (NoBoot::OtherNetwork, Some(15)),

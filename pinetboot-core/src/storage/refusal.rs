@@ -1,4 +1,4 @@
-//! Why a storage does not open a file: what the client is told, and what the log of the server says.
+//! A storage's reason for not opening a file: the error for the client, and more for the server's log.
 
 use core::fmt;
 
@@ -6,46 +6,46 @@ use crate::tftp::ErrorCode;
 
 /// A storage's reason for not opening a file. The client is told [`error`](Self::error) alone; the rest is for the log.
 pub trait Refusal: fmt::Debug {
-    /// What the client is told.
+    /// The error that the client receives.
     fn error(&self) -> OpenError;
 
-    /// Where the file was looked for, as the storage names places.
+    /// The place where the storage looked for the file, in the storage's words.
     fn place(&self) -> Option<&str> {
         None
     }
 
-    /// What the system beneath the storage said.
+    /// The error of the system beneath the storage.
     fn reason(&self) -> Option<&dyn fmt::Display> {
         None
     }
 }
 
-/// No more than what the client is told.
+/// A refusal that knows no more than the client is told.
 impl Refusal for OpenError {
     fn error(&self) -> OpenError {
         *self
     }
 }
 
-/// Why a file cannot be opened or made: the TFTP errors that a server can mean.
+/// The reasons for not opening or creating a file that TFTP has an error for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum OpenError {
-    /// There is no such file. For a Pi this is an ordinary answer: many files are optional.
+    /// The file does not exist. A Pi often gets this answer: many of its files are optional.
     NotFound,
-    /// It is there, or would be, but not for this client.
+    /// This client may not open the file.
     Denied,
-    /// No room for it.
+    /// The storage is full.
     NoSpace,
-    /// It is there already and is not overwritten.
+    /// The file exists and is not overwritten.
     Exists,
     /// Reading or writing failed.
     Failed,
 }
 
 impl OpenError {
-    /// The TFTP error that tells the client so (RFC 1350, appendix).
+    /// The TFTP error of this meaning (RFC 1350, appendix).
     pub const fn code(self) -> ErrorCode {
         match self {
             Self::NotFound => ErrorCode::FILE_NOT_FOUND,
@@ -56,7 +56,7 @@ impl OpenError {
         }
     }
 
-    /// What the client is told.
+    /// The text that the client receives.
     pub const fn text(self) -> &'static str {
         match self {
             Self::NotFound => "file not found",

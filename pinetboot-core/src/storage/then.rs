@@ -1,11 +1,12 @@
-//! Two storages, one after the other.
+//! Two storages in order.
 
 use core::fmt;
 
 use super::{File, OpenError, OpenRequest, Refusal, Storage};
 
-/// Two storages: a file that the first has not is looked for in the second. Files are written to the first.
+/// Two storages: the second is asked for the files that the first does not have. Uploads go to the first.
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "a pair")]
 pub struct Then<A, B>(pub A, pub B);
 
 impl<A: Storage, B: Storage> Storage for Then<A, B> {
@@ -27,8 +28,9 @@ impl<A: Storage, B: Storage> Storage for Then<A, B> {
     }
 }
 
-/// A file, a refusal or an error of one of two storages. Shown as that.
+/// A file, a refusal or an error of one of two storages. Its text is that of the inner value.
 #[derive(Clone, Copy)]
+#[expect(clippy::exhaustive_enums, reason = "of two storages")]
 pub enum OneOf<A, B> {
     /// Of the first.
     First(A),

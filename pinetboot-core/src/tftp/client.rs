@@ -25,13 +25,14 @@ pub struct Client<N: Net> {
     retry: RetryPolicy,
 }
 
-/// What a server says about a file that is asked for but not taken.
+/// A server's answer about a file that the client does not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[expect(clippy::exhaustive_enums, reason = "a server has a file or has it not")]
 pub enum Probe {
-    /// It is there; its length in bytes, unless the server does not say.
+    /// The file exists; its length in bytes, if the server says it.
     Found(Option<u64>),
-    /// It is not to be had: an ERROR, or silence.
+    /// The file cannot be read: the server answered with an ERROR, or not at all.
     Missing(Outcome),
 }
 
@@ -58,15 +59,15 @@ impl<N: Net> Client<N> {
         &mut self.net
     }
 
-    /// Reads a file from the server into `upload`, in octet mode as it is, in netascii mode as it stands on the wire
+    /// Reads a file from the server into `upload`, unchanged in octet mode, as on the wire in netascii mode
     /// (see [`netascii::Decoded`](crate::tftp::netascii::Decoded)).
     ///
-    /// Returns when the file is whole and the last ACK is sent; it does not stay to send that ACK again.
+    /// Returns when the file is whole and the last ACK is sent; a lost last ACK is not sent again.
     ///
     /// # Errors
     ///
-    /// Only the network's own. How the transfer ended is in the report; [`Outcome::Aborted`] with
-    /// [`ErrorCode::DISK_FULL`] says that `upload` failed.
+    /// The network's alone. A failed transfer is a report: see [`Report::into_result`]. [`Outcome::Aborted`] with
+    /// [`ErrorCode::DISK_FULL`] means that `upload` failed.
     pub async fn get<U: Upload>(
         &mut self,
         request: &Request<'_>,
@@ -80,18 +81,17 @@ impl<N: Net> Client<N> {
     ///
     /// # Errors
     ///
-    /// Only the network's own. How the transfer ended is in the report.
+    /// The network's alone. A failed transfer is a report: see [`Report::into_result`].
     pub async fn put<F: File>(&mut self, request: &Request<'_>, file: F) -> Result<Report, N::Error> {
         let sender = Sender::put(&request.options, self.retry, file.len());
         self.exchange(request, Transfer::<_, NoUpload>::Out(sender, file)).await
     }
 
-    /// Asks for a file, and takes no byte of it: as a Pi finds out whether a file is there (captured,
-    /// raspberrypi/firmware issue 1700).
+    /// Asks for a file's length and reads no byte of it, as a Pi does (captured, raspberrypi/firmware issue 1700).
     ///
     /// # Errors
     ///
-    /// Only the network's own.
+    /// The network's alone.
     pub async fn probe(&mut self, filename: &[u8], options: Options) -> Result<Probe, N::Error> {
         let request = Request { filename, mode: Mode::Octet, options };
         let mut receiver = Receiver::fetch(&options, self.retry);
@@ -164,7 +164,7 @@ impl<N: Net> Client<N> {
             let received = match self.net.recv(until).await {
                 Ok(received) => received,
                 Err(error) => {
-                    // Whoever stops the network stops the transfer; the server need not wait for us.
+                    // A network that stops ends the transfer; the server need not wait.
                     if let Some(server) = server {
                         let goodbye = Packet::error(ErrorCode::NOT_DEFINED);
                         send(&mut self.net, self.local, server, &goodbye).await;
@@ -178,7 +178,7 @@ impl<N: Net> Client<N> {
                 None => peer.ip() == self.server.ip(),
             };
             if !from_server {
-                // RFC 1350, section 4: tell the stranger, and go on undisturbed. Never answer an ERROR.
+                // RFC 1350, section 4: tell the sender, and go on undisturbed. Never answer an ERROR.
                 if matches!(Packet::parse(bytes), Ok(packet) if !matches!(packet, Packet::Error { .. })) {
                     send(&mut self.net, self.local, peer, &Packet::error(ErrorCode::UNKNOWN_TRANSFER_ID))
                         .await;

@@ -1,4 +1,4 @@
-//! What a datagram calls for, decided while the network still lends it: no packet leaves from here.
+//! The decision about a datagram, made while the network lends it. No packet leaves from here.
 
 use core::net::{Ipv4Addr, SocketAddrV4};
 
@@ -12,7 +12,7 @@ use crate::observe::{Event, Observer};
 use crate::storage::{File, OpenError, OpenRequest, Refusal, Storage};
 use crate::{BootPath, Datagram};
 
-/// What a datagram calls for, once it is no longer lent.
+/// What the loop does with a datagram once it is no longer lent.
 pub(super) enum Decision<L, S: Storage, T> {
     Act(Action<L>),
     Begin(Beginning<L, S, T>),
@@ -20,14 +20,14 @@ pub(super) enum Decision<L, S: Storage, T> {
 
 pub(super) enum Action<L> {
     Nothing,
-    /// The session at this place has news.
+    /// The session at this place took a packet.
     Drive(usize),
     /// The sender gets an ERROR, outside any transfer.
     Answer {
         from: L,
         to: SocketAddrV4,
         error: ErrorText,
-        /// The session of a client that asked for something else meanwhile.
+        /// The session of a client that sent another request.
         instead_of: Option<usize>,
     },
 }
@@ -47,7 +47,7 @@ pub(super) enum Opened<S: Storage> {
     Write(Sink<S::Upload>),
 }
 
-/// Why a request is refused: what the client is told, and the storage's own words if that refused.
+/// A refused request: the ERROR for the client, and the storage's reason if the storage refused.
 struct Unopened<R> {
     error: ErrorText,
     cause: Option<R>,
@@ -60,7 +60,7 @@ impl<R: Refusal> From<R> for Unopened<R> {
     }
 }
 
-/// An ERROR, as it is sent.
+/// Code and text of an ERROR.
 #[derive(Clone, Copy)]
 pub(super) struct ErrorText {
     pub(super) code: ErrorCode,
@@ -76,13 +76,13 @@ impl ErrorText {
         Packet::Error { code: self.code, message: self.text.as_bytes() }
     }
 
-    /// The server refuses by itself.
+    /// The server refuses, not the storage.
     const fn refuses<R>(self) -> Unopened<R> {
         Unopened { error: self, cause: None }
     }
 }
 
-/// Understands a datagram: which session it belongs to, or what else it calls for.
+/// Parses a datagram and finds its session, or another answer.
 pub(super) async fn decide<L, S, O, const MAX: usize>(
     table: &mut Table<'_, L, S, O::Transfer, MAX>,
     storage: &mut S,
@@ -158,7 +158,7 @@ where
     }
 }
 
-/// Understands a request: one that came before, one that is refused, or a file to open.
+/// Decides about a request: a repeated one, a refused one, or a file to open.
 async fn requested<L, S, O, const MAX: usize>(
     table: &mut Table<'_, L, S, O::Transfer, MAX>,
     storage: &mut S,
@@ -187,7 +187,7 @@ where
         observer.observe(now, &Event::Repeated(Repeated { peer }), Some(&mut session.context));
         return Decision::Act(Action::Nothing);
     }
-    // Told before the storage is asked, so that it may go by what the observer takes from the request.
+    // The observer comes before the storage, which may depend on what the observer records of the request.
     let mut context = O::Transfer::default();
     let requested = Requested { peer, direction, filename, options };
     observer.observe(now, &Event::Requested(requested), Some(&mut context));
@@ -236,7 +236,7 @@ async fn open<S: Storage>(
     })
 }
 
-/// Whether a datagram that is no TFTP packet gets an ERROR: not if it is cut short, unless it is a request.
+/// Whether a malformed datagram is answered with an ERROR: a truncated one only if it is a request.
 fn may_be_answered(bytes: &[u8], error: ParseError) -> bool {
     error != ParseError::Truncated || matches!(bytes, [0, 1 | 2, ..])
 }

@@ -1,8 +1,8 @@
-//! Packets and terms as people read them in a log: `RRQ config.txt octet tsize 0 blksize 1468`.
+//! The text of packets and terms in a log: `RRQ config.txt octet tsize 0 blksize 1468`.
 
 use core::fmt::{Display, Formatter, Result};
 
-use super::{Mode, Options, Packet, Request, Terms};
+use super::{Mode, Options, Outcome, Packet, Request, Terms};
 
 impl Display for Packet<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
@@ -33,7 +33,7 @@ impl Display for Mode {
     }
 }
 
-/// As they stand in a packet: `tsize 0 blksize 1468`; `without options` if there are none.
+/// In the form of a packet: `tsize 0 blksize 1468`; `without options` if there are none.
 impl Display for Options {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         let options = [
@@ -55,6 +55,18 @@ impl Display for Terms {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         let Self { block_size, window_size, retry } = self;
         write!(f, "blocks of {block_size} bytes, {window_size} at a time, timeout {:?}", retry.timeout())
+    }
+}
+
+impl Display for Outcome {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        match self {
+            Self::Complete { bytes } => write!(f, "complete, {bytes} bytes"),
+            Self::PeerError(code) => write!(f, "the other side says {code}"),
+            Self::Aborted(code) => write!(f, "ended with {code}"),
+            Self::TimedOut => f.write_str("the other side does not answer"),
+            Self::Superseded => f.write_str("the client began anew"),
+        }
     }
 }
 

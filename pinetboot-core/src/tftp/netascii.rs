@@ -1,13 +1,13 @@
-//! Mode netascii, as a wrapping around a file, so that no machine has to know of it.
+//! Mode netascii as a wrapper around a file. The machines know nothing of it.
 //!
 //! On the wire a line ends with CR LF and a CR that ends no line is CR NUL (RFC 764, named by RFC 1350); in the file a
 //! line ends with LF.
 
 use crate::storage::{File, Upload};
 
-/// A file as it looks on the wire in mode netascii.
+/// A file in the form that it has on the wire in mode netascii.
 ///
-/// Its length there must be known before the first byte is sent, so the whole file is read once to open it.
+/// The length on the wire must be known before the first byte, so opening reads the whole file once.
 #[derive(Debug)]
 pub struct Encoded<F> {
     file: F,
@@ -31,7 +31,7 @@ impl<F: File> Encoded<F> {
     ///
     /// # Errors
     ///
-    /// If the file cannot be read.
+    /// The file cannot be read.
     pub async fn new(mut file: F) -> Result<Self, F::Error> {
         let mut chunk = [0; CHUNK];
         let (mut raw, mut len) = (0, file.len());
@@ -118,7 +118,7 @@ impl<F: File> File for Encoded<F> {
     }
 }
 
-/// A file being written, whose bytes come in mode netascii.
+/// A file being written, whose bytes arrive in mode netascii.
 #[derive(Debug)]
 pub struct Decoded<U> {
     upload: U,
@@ -135,7 +135,14 @@ impl<U: Upload> Decoded<U> {
 impl<U: Upload> Upload for Decoded<U> {
     type Error = U::Error;
 
-    // `expect` is not passed on: the length on the wire is not the file's.
+    /// Not passed on: the length on the wire is not the file's.
+    fn expect(&mut self, _: u64) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
+    fn ended(&mut self, message: &[u8]) {
+        self.upload.ended(message);
+    }
 
     async fn write(&mut self, mut bytes: &[u8]) -> Result<(), Self::Error> {
         while let Some((&first, rest)) = bytes.split_first() {

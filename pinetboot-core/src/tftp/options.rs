@@ -1,4 +1,4 @@
-//! Options: what is asked, what is agreed.
+//! Options, as asked and as agreed.
 
 use core::time::Duration;
 
@@ -6,12 +6,13 @@ use super::DATA_HEADER;
 use super::retry::RetryPolicy;
 use super::writer::Writer;
 
-/// The options of a request or of an OACK. A value out of its RFC's range is not there: it counts as not asked.
+/// The options of a request or of an OACK. An option with a value out of its RFC's range counts as not asked.
 ///
-/// Names are compared without regard to case (RFC 2347). Unknown options are ignored, as that RFC has it. Of an option
-/// that stands twice the first counts; the RFC does not say.
+/// Names are compared without regard to case (RFC 2347). Unknown options are ignored, as that RFC has it. Of an
+/// option that stands twice the first counts; the RFC does not say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub struct Options {
     /// `blksize`: bytes of payload in a DATA packet, 8 to 65464 (RFC 2348). A larger value is read as 65464, which
     /// the client must accept: the server may always answer with less.
@@ -30,7 +31,35 @@ impl Options {
     pub const RASPBERRY_PI: Self =
         Self { block_size: Some(1468), timeout_secs: None, transfer_size: Some(0), window_size: None };
 
-    /// Whether nothing is asked.
+    /// The same with this `blksize`, in bytes.
+    #[must_use]
+    pub const fn with_block_size(mut self, block_size: u16) -> Self {
+        self.block_size = Some(block_size);
+        self
+    }
+
+    /// The same with this `timeout`, in seconds.
+    #[must_use]
+    pub const fn with_timeout_secs(mut self, timeout_secs: u8) -> Self {
+        self.timeout_secs = Some(timeout_secs);
+        self
+    }
+
+    /// The same with this `tsize`, in bytes.
+    #[must_use]
+    pub const fn with_transfer_size(mut self, transfer_size: u64) -> Self {
+        self.transfer_size = Some(transfer_size);
+        self
+    }
+
+    /// The same with this `windowsize`, in blocks.
+    #[must_use]
+    pub const fn with_window_size(mut self, window_size: u16) -> Self {
+        self.window_size = Some(window_size);
+        self
+    }
+
+    /// Whether no option is asked.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
@@ -74,25 +103,26 @@ impl Options {
     }
 }
 
-/// What one transfer goes by.
+/// The terms of one transfer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub struct Terms {
     /// Bytes of payload in every DATA packet but the last.
     pub block_size: u16,
     /// Blocks sent before an ACK is waited for.
     pub window_size: u16,
-    /// How long to wait, and how often to try again.
+    /// The waits and the number of retries.
     pub retry: RetryPolicy,
 }
 
 impl Terms {
-    /// Those of a transfer without options: blocks of 512 bytes, one at a time (RFC 1350).
+    /// The terms of a transfer without options: blocks of 512 bytes, one at a time (RFC 1350).
     pub const fn plain(retry: RetryPolicy) -> Self {
         Self { block_size: 512, window_size: 1, retry }
     }
 
-    /// Those that a client asked for and a server agreed to; `None` if the server's answer is none to what was asked.
+    /// The terms that a client asked for and a server agreed to; `None` if the server's answer does not fit the request.
     pub(super) fn agreed(asked: &Options, answer: &Options, retry: RetryPolicy) -> Option<Self> {
         // > The value ... must be less than or equal to the value specified by the client (RFC 2348; 7440 alike)
         let at_most = |asked: Option<u16>, answer: Option<u16>, default: u16| match (asked, answer) {
@@ -120,29 +150,58 @@ impl Terms {
     }
 }
 
-/// How far a server goes along with what clients ask.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The limits of a server to the options that clients ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub struct Limits {
     /// The largest block, in bytes; within it, what the path carries unfragmented (1468 on Ethernet).
     pub block_size: u16,
     /// The largest window, in blocks; more than 32767 counts as that.
     pub window_size: u16,
-    /// How long to wait and how often to try again, unless the client asks for another wait.
+    /// The waits and the number of retries, unless the client asks for another wait (`timeout`).
     pub retry: RetryPolicy,
-    /// The longest file, in bytes, that is sent in mode netascii. It must be read through before the first byte goes out,
-    /// and nobody else is served meanwhile.
+    /// The longest file, in bytes, that is sent in mode netascii. The server reads the whole file before it sends
+    /// the first byte, and serves no other client meanwhile.
     pub netascii_len: u64,
 }
 
 impl Limits {
-    /// The longest `timeout` agreed to, in seconds. A longer one is not answered, which refuses it (RFC 2347): it
-    /// would let a client that is gone hold its place for many minutes.
+    /// The longest `timeout` agreed to, in seconds. The server leaves a longer one out of the OACK, which
+    /// refuses it (RFC 2347): a client that is gone would hold its place for many minutes.
     pub const MAX_TIMEOUT_SECS: u8 = 60;
 
-    /// The terms of a transfer for which `asked` was asked, and the OACK that says so, if there is anything to say.
+    /// The same with this largest block, in bytes.
+    #[must_use]
+    pub const fn with_block_size(mut self, block_size: u16) -> Self {
+        self.block_size = block_size;
+        self
+    }
+
+    /// The same with this largest window, in blocks.
+    #[must_use]
+    pub const fn with_window_size(mut self, window_size: u16) -> Self {
+        self.window_size = window_size;
+        self
+    }
+
+    /// The same with this retry policy.
+    #[must_use]
+    pub const fn with_retry(mut self, retry: RetryPolicy) -> Self {
+        self.retry = retry;
+        self
+    }
+
+    /// The same with this longest file in mode netascii, in bytes.
+    #[must_use]
+    pub const fn with_netascii_len(mut self, netascii_len: u64) -> Self {
+        self.netascii_len = netascii_len;
+        self
+    }
+
+    /// The terms of a transfer for which the client asked `asked`, and the OACK; `None` if no option is agreed to.
     ///
-    /// `len` is the length of the file to be sent; `None` if it is the client who sends, whose `tsize` is echoed.
+    /// `len` is the length in bytes of the file to be sent; `None` if the client sends, whose `tsize` is echoed.
     pub fn agree(&self, asked: &Options, len: Option<u64>) -> (Terms, Option<Options>) {
         let answer = Options {
             block_size: asked.block_size.map(|size| size.min(self.block_size)).filter(|size| *size >= 8),

@@ -13,6 +13,7 @@ use super::writer::Writer;
 /// A TFTP packet (RFC 1350, section 5; RFC 2347).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[expect(clippy::exhaustive_enums, reason = "RFC 1350 and 2347 have six")]
 pub enum Packet<'a> {
     /// RRQ: the client wants to read a file.
     Read(Request<'a>),
@@ -34,30 +35,32 @@ pub enum Packet<'a> {
     Error {
         /// What kind of error.
         code: ErrorCode,
-        /// For human eyes: "should be in netascii", in truth any bytes.
+        /// The text for people: netascii by the RFC, any bytes in practice.
         message: &'a [u8],
     },
     /// OACK: the server agrees to these options.
     OptionAck(Options),
 }
 
-/// What a client asks for in a RRQ or WRQ.
+/// The contents of an RRQ or WRQ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub struct Request<'a> {
     /// The name as it stands in the packet: any bytes but NUL. [`BootPath::parse`](crate::BootPath::parse) makes it safe.
     pub filename: &'a [u8],
     /// The transfer mode.
     pub mode: Mode,
-    /// The options asked for. Unknown ones have been passed over.
+    /// The options asked for, without the unknown ones.
     pub options: Options,
 }
 
-/// How a file's bytes stand on the wire.
+/// The form of a file's bytes on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[expect(clippy::exhaustive_enums, reason = "of the modes of RFC 1350 two are in use")]
 pub enum Mode {
-    /// As they are.
+    /// The file's bytes unchanged.
     #[default]
     Octet,
     /// As text: line ends are CR LF, and a bare CR is CR NUL (RFC 764). See [`netascii`](super::netascii).
@@ -76,6 +79,7 @@ impl Mode {
 /// The number in an ERROR packet (RFC 1350, appendix; RFC 2347). Numbers without a name are kept as they come.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[expect(clippy::exhaustive_structs, reason = "a number")]
 pub struct ErrorCode(pub u16);
 
 impl ErrorCode {
@@ -98,7 +102,7 @@ impl ErrorCode {
     /// 8: the options that were agreed to are refused (RFC 2347).
     pub const OPTIONS_REFUSED: Self = Self(8);
 
-    /// What the code means, in a few words.
+    /// The meaning of the code in a few words.
     pub const fn meaning(self) -> &'static str {
         match self.0 {
             0 => "error",
@@ -128,7 +132,7 @@ impl fmt::Display for ErrorCode {
 }
 
 impl<'a> Packet<'a> {
-    /// The ERROR by which a Pi ends a request that only asked whether a file is there (captured, raspberrypi/firmware issue
+    /// The ERROR by which a Pi ends a request for a file's size (captured, raspberrypi/firmware issue
     /// 1700).
     pub const EARLY_TERMINATE: Self =
         Self::Error { code: ErrorCode::NOT_DEFINED, message: b"Early terminate" };
@@ -136,11 +140,11 @@ impl<'a> Packet<'a> {
     /// Parses a datagram.
     ///
     /// Tolerated: bytes after an ACK, an ERROR without its final NUL, text or code (which is 0 then), an option without
-    /// a value at the end of a request (it is passed over).
+    /// a value at the end of a request (it is ignored).
     ///
     /// # Errors
     ///
-    /// What is wrong with it.
+    /// The reason why the datagram is not a TFTP packet.
     pub fn parse(datagram: &'a [u8]) -> Result<Self, ParseError> {
         let (body, opcode) = be_u16::<_, Error<_>>(datagram).map_err(|_| ParseError::Truncated)?;
         match opcode {
@@ -165,8 +169,8 @@ impl<'a> Packet<'a> {
         }
     }
 
-    /// Writes the packet into `buf` and says how long it is; `None` if it does not fit, or is a request of more than 512
-    /// bytes.
+    /// Writes the packet into `buf` and returns its length in bytes; `None` if it does not fit, or is a request of more than
+    /// 512 bytes.
     ///
     /// A NUL inside a filename or message would end it early; such a packet is not emitted either.
     pub fn emit(&self, buf: &mut [u8]) -> Option<usize> {
@@ -202,14 +206,14 @@ impl<'a> Packet<'a> {
         Some(writer.len())
     }
 
-    /// An ERROR packet that says what its code means.
+    /// An ERROR packet whose text is the meaning of its code.
     pub const fn error(code: ErrorCode) -> Packet<'static> {
         Packet::Error { code, message: code.meaning().as_bytes() }
     }
 }
 
-/// Writes the header of a DATA packet: its payload follows at [`DATA_HEADER`](super::DATA_HEADER). `None` if there is
-/// no room for it.
+/// Writes the header of a DATA packet: its payload follows at [`DATA_HEADER`](super::DATA_HEADER). `None` if `buf` is
+/// too short.
 pub(super) fn emit_data_header(block: u16, buf: &mut [u8]) -> Option<()> {
     let mut writer = Writer::new(buf);
     writer.u16(DATA)?;
@@ -217,9 +221,14 @@ pub(super) fn emit_data_header(block: u16, buf: &mut [u8]) -> Option<()> {
 }
 
 impl<'a> Request<'a> {
+    /// A request for `filename`.
+    pub const fn new(filename: &'a [u8], mode: Mode, options: Options) -> Self {
+        Self { filename, mode, options }
+    }
+
     /// A request for `filename` in octet mode.
     pub const fn octet(filename: &'a [u8], options: Options) -> Self {
-        Self { filename, mode: Mode::Octet, options }
+        Self::new(filename, Mode::Octet, options)
     }
 
     fn parse(datagram: &[u8], body: &'a [u8]) -> Result<Self, ParseError> {
@@ -251,18 +260,18 @@ impl<'a> Request<'a> {
     }
 }
 
-/// Why a datagram is not a TFTP packet. One byte.
+/// The reason why a datagram is not a TFTP packet, in one byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum ParseError {
-    /// It ends too early.
+    /// The packet ends too early.
     Truncated,
     /// A request of more than 512 bytes.
     TooLong,
-    /// No such opcode.
+    /// The opcode is unknown.
     Opcode,
-    /// A request for nothing.
+    /// A request without a file name.
     Filename,
     /// A mode other than octet and netascii.
     Mode,
@@ -292,7 +301,7 @@ fn text(input: &[u8]) -> nom::IResult<&[u8], &[u8]> {
     Ok((input, text))
 }
 
-/// Name and value pairs up to the end; what cannot be read as one ends them. `Err` if one has a value that it cannot have.
+/// Name and value pairs, up to the end or to the first that is malformed. `Err` if an option has a value out of its range.
 fn options(mut input: &[u8]) -> Result<Options, Options> {
     let mut options = Options::default();
     let mut sound = true;

@@ -7,14 +7,14 @@ use super::retry::{Retry, RetryPolicy, UNPROVEN_RETRIES};
 use super::step::{Outcome, Step};
 use crate::Instant;
 
-/// Receives one file, block by block, in order and each once. A value: no socket, no clock, no buffer.
+/// Receives one file, block by block, in order and each once. A value without a socket, a clock or a buffer.
 ///
-/// The bytes of a block are lent by [`handle`](Self::handle) as a [`Chunk`] and must be kept by the caller before the
-/// next `poll`, which acknowledges them; if they cannot be kept, [`abort`](Self::abort).
+/// [`handle`](Self::handle) lends the bytes of a block as a [`Chunk`]. The caller keeps them before the next `poll`, which
+/// acknowledges them, or calls [`abort`](Self::abort) if it cannot.
 ///
-/// After the last block it stays for a while (a second more than [`RetryPolicy::MAX_WAIT`], or two timeouts if that is
+/// After the last block the receiver waits (a second more than [`RetryPolicy::MAX_WAIT`], or two timeouts if that is
 /// more), to acknowledge that block again if the other side repeats it ("dallying", RFC 1350, section 6);
-/// [`complete`](Self::complete) tells before that that the file is whole.
+/// [`complete`](Self::complete) says before that that the file is whole.
 #[derive(Clone, Debug)]
 pub struct Receiver {
     /// Blocks received, in order and without a gap.
@@ -60,6 +60,7 @@ enum Opening {
 
 /// The next bytes of the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Chunk<'a> {
     /// The bytes; none if the file's length is a multiple of the block size and this is the end.
     pub bytes: &'a [u8],
@@ -103,9 +104,9 @@ impl Receiver {
         }
     }
 
-    /// Takes in a packet from the other side of this transfer; whether it is from there is for the caller to know.
+    /// Takes in a packet from the other side of this transfer. The caller has checked the packet's address.
     ///
-    /// If it holds the next bytes of the file, they are lent to be kept.
+    /// Lends the packet's bytes if they are the next of the file.
     pub fn handle<'p>(&mut self, now: Instant, packet: &Packet<'p>) -> Option<Chunk<'p>> {
         let phase = match self.phase {
             Phase::Failing(_) | Phase::Over(_) => return None,
@@ -142,7 +143,7 @@ impl Receiver {
         None
     }
 
-    /// What is to be done next. Poll until it says `Wait` or `Done`.
+    /// The next step. Poll until it is `Wait` or `Done`.
     pub fn poll(&mut self, now: Instant) -> Step {
         if let Phase::Opening { .. } | Phase::Transfer | Phase::Dallying = self.phase
             && self.retry.expired(now)
@@ -176,9 +177,9 @@ impl Receiver {
         }
     }
 
-    /// Ends the transfer with an ERROR: the bytes cannot be kept, or a packet made no sense.
+    /// Ends the transfer with an ERROR: the bytes cannot be kept, or a packet is malformed.
     ///
-    /// A file that is whole, and whose last block has been acknowledged, stays whole.
+    /// A file whose last block has been acknowledged stays whole.
     pub fn abort(&mut self, code: ErrorCode) {
         match self.phase {
             Phase::Over(_) => {}
@@ -187,7 +188,7 @@ impl Receiver {
         }
     }
 
-    /// The file's length, once all of it is here.
+    /// The file's length in bytes, once the file is whole.
     pub fn complete(&self) -> Option<u64> {
         match self.phase {
             Phase::Dallying => Some(self.bytes),
@@ -206,12 +207,12 @@ impl Receiver {
         self.announced
     }
 
-    /// Whether the other side has answered, and not with an ERROR or with what had to be refused.
+    /// Whether the other side has answered with a packet that was accepted, other than an ERROR.
     pub const fn answered(&self) -> bool {
         matches!(self.phase, Phase::Transfer | Phase::Dallying | Phase::Over(Outcome::Complete { .. }))
     }
 
-    /// How many packets were sent more than once.
+    /// The number of packets sent again.
     pub const fn resent(&self) -> u32 {
         self.resent
     }

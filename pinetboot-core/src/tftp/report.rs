@@ -1,5 +1,6 @@
-//! How a transfer went.
+//! The report of a transfer.
 
+use core::fmt;
 use core::net::SocketAddrV4;
 
 use super::packet::ErrorCode;
@@ -10,23 +11,24 @@ use crate::Instant;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
+#[must_use = "a transfer that failed has a report too"]
 pub struct Report {
     /// The other side.
     pub peer: SocketAddrV4,
-    /// Which way the bytes went.
+    /// The direction of the bytes.
     pub direction: Direction,
-    /// How it ended.
+    /// The end of the transfer.
     pub outcome: Outcome,
-    /// When it began.
+    /// The time of its request.
     pub began: Instant,
-    /// The client ended it with ERROR 0 "Early terminate", as a Pi ends a request that only asked whether a file is there
-    /// (captured, raspberrypi/firmware issue 1700): after the OACK, or after DATA 1 and with any count of bytes.
+    /// The client ended it with ERROR 0 "Early terminate", as a Pi ends a size probe (captured, raspberrypi/firmware issue
+    /// 1700): after the OACK, or after DATA 1 and with any count of bytes.
     pub early_terminate: bool,
     /// The file's length in bytes, if it is known.
     pub len: Option<u64>,
-    /// Bytes that are known to have arrived.
+    /// Bytes acknowledged by the receiving side.
     pub bytes: u64,
-    /// Packets that were sent more than once from this side.
+    /// Packets that this side sent again.
     pub resent: u32,
     /// Bytes of payload in every block but the last.
     pub block_size: u16,
@@ -35,7 +37,19 @@ pub struct Report {
 }
 
 impl Report {
-    /// Whether all of it was sent, and only the last ACK never came: the client may well have the file, and have left.
+    /// The report of a complete transfer, or an error that says how the transfer ended.
+    ///
+    /// # Errors
+    ///
+    /// Every [`Outcome`] but [`Outcome::Complete`].
+    pub fn into_result(self) -> Result<Self, TransferError> {
+        match self.outcome {
+            Outcome::Complete { .. } => Ok(self),
+            _ => Err(TransferError(self)),
+        }
+    }
+
+    /// Whether all blocks were sent and only the last ACK is missing: the client may have the whole file.
     pub fn lacks_only_the_last_ack(&self) -> bool {
         let window = u64::from(self.window_size) * u64::from(self.block_size);
         let missing = self.len.map(|len| len.saturating_sub(self.bytes));
@@ -44,9 +58,8 @@ impl Report {
             && missing.is_some_and(|missing| missing <= window)
     }
 
-    /// Whether the client only wanted to know whether the file is there and how long it is: it ended the transfer with
-    /// "Early terminate"; or before it took a byte, with the codes that boot ROMs use for this (a Pi 0, iPXE and UEFI 8;
-    /// captured).
+    /// Whether the request was a size probe: the client ended the transfer with "Early terminate", or before the first byte
+    /// with a code that boot ROMs use for this (a Pi 0, iPXE and UEFI 8; captured).
     pub fn is_probe(&self) -> bool {
         let probes = [ErrorCode::NOT_DEFINED, ErrorCode::OPTIONS_REFUSED];
         self.early_terminate
@@ -54,9 +67,30 @@ impl Report {
     }
 }
 
-/// Which way the bytes of a transfer go, seen from the client.
+/// A failed transfer. Its text is that of its [`Outcome`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct TransferError(Report);
+
+impl TransferError {
+    /// The transfer's report.
+    pub const fn report(&self) -> Report {
+        self.0
+    }
+}
+
+impl fmt::Display for TransferError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.outcome.fmt(f)
+    }
+}
+
+impl core::error::Error for TransferError {}
+
+/// The direction of a transfer's bytes, seen from the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[expect(clippy::exhaustive_enums, reason = "RFC 1350 reads and writes")]
 pub enum Direction {
     /// From the server to the client (RRQ).
     Read,

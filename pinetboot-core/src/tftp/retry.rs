@@ -1,10 +1,10 @@
-//! When to send again, and when to give up.
+//! The retry policy: the waits between attempts, and the end of them.
 
 use core::time::Duration;
 
 use crate::Instant;
 
-/// How long to wait for the other side, and how often to try again.
+/// The first wait for the other side, and the number of retries.
 ///
 /// The wait doubles with every try in a row, up to [`RetryPolicy::MAX_WAIT`], and is back at the start with every packet
 /// that moves the transfer on.
@@ -16,7 +16,7 @@ pub struct RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// No wait grows beyond this, unless the client itself asked for a longer one (RFC 2349).
+    /// The longest wait, unless the client asked for a longer one (RFC 2349).
     pub const MAX_WAIT: Duration = Duration::from_secs(8);
 
     /// Waits `timeout` at first (1 ms to 255 s, clamped) and sends again at most `retries` times in a row.
@@ -46,7 +46,7 @@ impl RetryPolicy {
         Duration::from_millis(self.timeout_ms as u64)
     }
 
-    /// How often to send again in a row.
+    /// The number of retries in a row.
     pub const fn retries(&self) -> u8 {
         self.retries
     }
@@ -59,7 +59,7 @@ impl Default for RetryPolicy {
     }
 }
 
-/// The clock of one transfer.
+/// The deadline of one transfer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Retry {
     policy: RetryPolicy,
@@ -72,18 +72,18 @@ impl Retry {
         Self { policy, tries: 0, deadline: Instant::MAX }
     }
 
-    /// Something was sent at `now`: wait for an answer from then on.
+    /// A packet left at `now`: the wait for its answer begins.
     pub(super) fn arm(&mut self, now: Instant) {
         self.deadline = now + self.wait();
     }
 
-    /// The transfer moved on.
+    /// The transfer made progress.
     pub(super) fn reset(&mut self) {
         self.tries = 0;
     }
 
-    /// The end of the transfer was sent at `now`: wait for as long as the other side may take to find that it got lost,
-    /// and that is its own time. Clients in use wait for five or six seconds.
+    /// The last ACK left at `now`: wait as long as the other side may take to notice its loss. Clients in use take five or six
+    /// seconds.
     pub(super) fn linger(&mut self, now: Instant) {
         // A second more, or a peer that waits as long as we would is always just too late.
         let longest = RetryPolicy::MAX_WAIT + Duration::from_secs(1);
@@ -128,7 +128,7 @@ impl Retry {
     }
 }
 
-/// How often the first packet is sent again to a peer that has not answered yet: its address may be forged.
+/// The retries of the first packet to a peer that has not answered yet: its address may be forged.
 pub(super) const UNPROVEN_RETRIES: u8 = 3;
 
 #[cfg(test)]

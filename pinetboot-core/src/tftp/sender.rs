@@ -7,15 +7,15 @@ use super::retry::{Retry, RetryPolicy, UNPROVEN_RETRIES};
 use super::step::{Outcome, Step};
 use crate::Instant;
 
-/// Sends one file, block by block. A value: no socket, no clock, no bytes of the file.
+/// Sends one file, block by block. A value without a socket, a clock or bytes of the file.
 ///
 /// > the sender (i.e., the side originating the DATA packets) must never resend the current DATA packet on receipt of a
 /// > duplicate ACK. (RFC 1123, section 4.2.3.1)
 ///
 /// In lock-step only a timeout sends a block again. In a window (RFC 7440) an ACK short of the window's end says that
 /// a block was lost, and sending goes back to the block after it; the same ACK once more does so at most once until
-/// the transfer moves on, so that a duplicated ACK can never multiply. Nor can it keep itself alive: blocks that went
-/// out twice may be acknowledged twice, so the first ACK after them that comes once more says nothing.
+/// the transfer moves on, so that a duplicated ACK can never multiply. Blocks that went out twice may be acknowledged
+/// twice, so the first repeated ACK after them is ignored.
 #[derive(Clone, Debug)]
 pub struct Sender {
     /// The file's length, in bytes.
@@ -94,7 +94,7 @@ impl Sender {
         }
     }
 
-    /// Takes in a packet from the other side of this transfer; whether it is from there is for the caller to know.
+    /// Takes in a packet from the other side of this transfer. The caller has checked the packet's address.
     pub fn handle(&mut self, now: Instant, packet: &Packet<'_>) {
         let phase = match self.phase {
             Phase::Failing(_) | Phase::Over(_) => return,
@@ -126,7 +126,7 @@ impl Sender {
         }
     }
 
-    /// What is to be done next. Poll until it says `Wait` or `Done`.
+    /// The next step. Poll until it is `Wait` or `Done`.
     pub fn poll(&mut self, now: Instant) -> Step {
         if let Phase::Opening { .. } | Phase::Transfer = self.phase
             && self.retry.expired(now)
@@ -157,30 +157,30 @@ impl Sender {
         }
     }
 
-    /// What [`poll`](Self::poll) wanted sent last was sent at `now`, later than poll was told because the bytes took time to
-    /// read: the wait for an answer begins now. Without this a slow disk has blocks sent twice.
+    /// The packet of the last [`poll`](Self::poll) left at `now`, later than `poll` was told, because the bytes took time to
+    /// read. The wait for an answer begins now; without this call a slow disk has blocks sent twice.
     pub fn sent(&mut self, now: Instant) {
         self.retry.arm(now);
     }
 
-    /// Ends the transfer with an ERROR: the file cannot be read on, or a packet made no sense.
+    /// Ends the transfer with an ERROR: the file cannot be read, or a packet is malformed.
     pub fn abort(&mut self, code: ErrorCode) {
         if !matches!(self.phase, Phase::Over(_)) {
             self.phase = Phase::Failing(code);
         }
     }
 
-    /// Bytes that the other side has for certain.
+    /// Bytes that the other side has acknowledged.
     pub fn acknowledged_bytes(&self) -> u64 {
         self.acked.saturating_mul(self.block_size.into()).min(self.len)
     }
 
-    /// Whether every block has been sent, and only the other side's word for the last of them is waited for.
+    /// Whether every block has been sent, and only the last ACK is missing.
     pub const fn has_sent_all(&self) -> bool {
         matches!(self.phase, Phase::Transfer) && self.next > self.last()
     }
 
-    /// How many packets were sent more than once.
+    /// The number of packets sent again.
     pub const fn resent(&self) -> u32 {
         self.resent
     }
@@ -239,7 +239,7 @@ impl Sender {
     }
 
     fn timed_out(&mut self) {
-        // Someone whose address was forged is not sent more than a few packets.
+        // A forged address receives no more than a few packets.
         let at_most = if self.proven { u8::MAX } else { UNPROVEN_RETRIES };
         if !self.retry.again(at_most) {
             self.phase = Phase::Over(Outcome::TimedOut);

@@ -1,9 +1,10 @@
 //! The TFTP server: one loop over a [`Net`] and a [`Storage`].
 //!
-//! Nothing here knows what network it runs on; a thousand clients on Linux and one on a microcontroller are served by
-//! the same lines. A datagram is first understood, while it is still lent (`decide`), and then acted upon.
+//! The loop knows nothing of the network it runs on: the same lines serve a thousand clients on Linux and one on a
+//! microcontroller. `decide` understands a datagram while the network lends it; then the loop acts.
 
 use core::convert::Infallible;
+use core::fmt;
 use core::time::Duration;
 
 use super::decide::{Action, BUSY, Beginning, Decision, ErrorText, Opened, decide};
@@ -24,45 +25,45 @@ use crate::{Instant, Net};
 /// A TFTP server (RFC 1350, 2347, 2348, 2349, 7440).
 ///
 /// `MAX` bounds the session table and must be a power of two; the places themselves are the caller's
-/// ([`Session`]), and there may be fewer. Keep `MAX` at twice the places or more when they are many: the table slows
-/// down when nearly full.
+/// ([`Session`]), and there may be fewer. With many places, `MAX` should be at least twice their number: the
+/// table slows down when nearly full.
 pub struct Server<'s, N: Net, S: Storage, O: Observer, const MAX: usize> {
     net: N,
     storage: S,
     observer: O,
     limits: Limits,
     table: Table<'s, N::Local, S, O::Transfer, MAX>,
-    /// No session's deadline is before this.
+    /// The earliest deadline of a session, or before.
     sweep_at: Instant,
-    /// Since when that is over, but not acted upon because datagrams were here.
+    /// The time when that deadline had passed while datagrams still waited.
     overdue: Option<Instant>,
     ticks: Ticks,
 }
 
 impl<'s, N: Net, S: Storage, O: Observer, const MAX: usize> Server<'s, N, S, O, MAX> {
-    /// A server with room for as many transfers as there are `places`, and no more than `MAX`.
+    /// A server of at most as many transfers as `places` has, and at most `MAX`.
     pub fn new(net: N, storage: S, observer: O, limits: Limits, places: &'s mut [Slot<N, S, O>]) -> Self {
         let table = Table::new(places);
         let (sweep_at, overdue, ticks) = (Instant::MAX, None, Ticks::default());
         Self { net, storage, observer, limits, table, sweep_at, overdue, ticks }
     }
 
-    /// Serves until the network fails or wants to stop. May be called again after that, and goes on where it was.
+    /// Serves until the network fails or is told to stop. A later call goes on with the same transfers.
     ///
     /// # Errors
     ///
-    /// What the network says.
+    /// The network's.
     pub async fn run(&mut self) -> Result<Infallible, N::Error> {
         loop {
             self.turn().await?;
         }
     }
 
-    /// Handles one datagram, or what is due if that comes first: what sessions wait for, and the observer's tick.
+    /// Handles one datagram, or what is due before one comes: the deadlines of sessions and the observer's tick.
     ///
     /// # Errors
     ///
-    /// What the network says.
+    /// The network's.
     pub async fn turn(&mut self) -> Result<(), N::Error> {
         let Self { net, storage, observer, limits, table, .. } = self;
         let deadline = self.sweep_at.min(self.ticks.next(observer));
@@ -89,8 +90,8 @@ impl<'s, N: Net, S: Storage, O: Observer, const MAX: usize> Server<'s, N, S, O, 
             }
         }
         if now >= self.sweep_at {
-            // After a delay of ours (a slow disk, a machine that slept) many answers are here, and all deadlines are
-            // over: hear first, or what was answered is sent again. But not for ever.
+            // After a delay (a slow disk, a suspended machine) many answers wait, and all deadlines have passed: read the
+            // answers first, or packets that were answered are sent again. But no longer than `HEAR_FIRST`.
             let overdue = *self.overdue.get_or_insert(now);
             if !heard || now.since(overdue) >= HEAR_FIRST {
                 self.overdue = None;
@@ -101,11 +102,11 @@ impl<'s, N: Net, S: Storage, O: Observer, const MAX: usize> Server<'s, N, S, O, 
         Ok(())
     }
 
-    /// Ends all transfers with an ERROR, so that no client waits in vain.
+    /// Ends all transfers with an ERROR, so that no client waits for the server.
     ///
     /// # Errors
     ///
-    /// What the network says.
+    /// The network's.
     pub async fn stop(&mut self) -> Result<(), N::Error> {
         let now = self.net.now();
         for place in 0..self.table.places() {
@@ -133,7 +134,7 @@ impl<'s, N: Net, S: Storage, O: Observer, const MAX: usize> Server<'s, N, S, O, 
         &mut self.observer
     }
 
-    /// How many transfers there are.
+    /// The number of transfers.
     pub fn transfers(&self) -> usize {
         self.table.len()
     }
@@ -187,7 +188,7 @@ impl<'s, N: Net, S: Storage, O: Observer, const MAX: usize> Server<'s, N, S, O, 
         }
     }
 
-    /// Lets a session do what it wants to do now.
+    /// Drives a session until it waits or is over.
     async fn drive(&mut self, place: usize, now: Instant) {
         let Some(session) = self.table.session(place) else { return };
         let route = Route { from: session.local, to: session.peer, request: None };
@@ -234,9 +235,21 @@ impl<'s, N: Net, S: Storage, O: Observer, const MAX: usize> Server<'s, N, S, O, 
     }
 }
 
+impl<N: Net, S: Storage, O: Observer, const MAX: usize> fmt::Debug for Server<'_, N, S, O, MAX> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { limits, table, sweep_at, .. } = self;
+        f.debug_struct("Server")
+            .field("limits", limits)
+            .field("transfers", &table.len())
+            .field("places", &table.places())
+            .field("sweep_at", sweep_at)
+            .finish_non_exhaustive()
+    }
+}
+
 const STOPPED: ErrorText = ErrorText { code: ErrorCode::NOT_DEFINED, text: "the server was stopped" };
 
 const SWEEP_INTERVAL: Duration = Duration::from_millis(10);
 
-/// For so long what is here goes before deadlines: longer than it takes to hear a thousand clients.
+/// The longest time that waiting datagrams go before deadlines: more than a thousand clients' datagrams take.
 const HEAR_FIRST: Duration = Duration::from_millis(100);

@@ -1,5 +1,6 @@
-//! One transfer of the server, and the files it reads and writes in the mode that was asked for.
+//! One transfer of the server, and its files in the mode that the client asked for.
 
+use core::fmt;
 use core::net::SocketAddrV4;
 use core::time::Duration;
 
@@ -11,7 +12,7 @@ use super::transfer::Transfer;
 use crate::storage::{File, Storage, Upload};
 use crate::{Instant, Net, Observer};
 
-/// A place in the server's session table. The caller only provides the memory:
+/// A session of the server. The caller provides the memory for the table:
 ///
 /// ```
 /// # use pinetboot_core::{Storage, tftp::Session};
@@ -20,21 +21,21 @@ use crate::{Instant, Net, Observer};
 /// }
 /// ```
 ///
-/// `L` is the network's [`Net::Local`](crate::Net::Local), `T` what the observer keeps of a transfer
-/// ([`Observer::Transfer`](crate::Observer::Transfer)); [`Slot`] says the same by their owners.
+/// `L` is the network's [`Net::Local`](crate::Net::Local), `T` the observer's context of a transfer
+/// ([`Observer::Transfer`](crate::Observer::Transfer)); [`Slot`] names the same by network, storage and observer.
 pub struct Session<L, S: Storage, T = ()> {
     pub(super) peer: SocketAddrV4,
     pub(super) local: L,
-    /// Of the request that began it.
+    /// The fingerprint of the request that began it.
     pub(super) fingerprint: u32,
     pub(super) began: Instant,
-    /// When the peer last said something.
+    /// The time of the peer's last packet.
     pub(super) heard: Instant,
-    /// When to drive it if nothing comes.
+    /// The time to drive it if no packet comes.
     pub(super) until: Instant,
     /// The file is whole and the observer knows; the session stays to acknowledge the last block once more.
     pub(super) told: bool,
-    /// The client has ended it with this text, as a Pi ends a probe.
+    /// The client ended it with the text of a Pi's size probe.
     pub(super) early_terminate: bool,
     /// The observer's.
     pub(super) context: T,
@@ -63,9 +64,8 @@ impl<L, S: Storage, T> Session<L, S, T> {
         }
     }
 
-    /// Whether a request that repeats the one that began this session means a client that started over, rather than a
-    /// datagram that the network doubled or an answer of ours that was lost: blocks have passed, and then it has fallen
-    /// silent.
+    /// Whether a request that repeats the session's own means that the client started over. Otherwise the network doubled a
+    /// datagram, or an answer was lost. True once blocks have passed and the client has been silent since.
     pub(super) fn stalled(&self, now: Instant) -> bool {
         let begun = match &self.transfer {
             Transfer::Out(sender, _) => sender.acknowledged_bytes() > 0,
@@ -74,8 +74,8 @@ impl<L, S: Storage, T> Session<L, S, T> {
         begun && now.since(self.heard) >= STALLED
     }
 
-    /// From when on someone who finds no other place may have this one: the client said nothing but its request, and is
-    /// perhaps made up; or it lacks nothing any more, and has only not said so. `None` while there is work to do.
+    /// The time from which another client may have this place in a full table: this client sent nothing but its request, and
+    /// its address may be forged; or it has the whole file and only its last ACK is missing. `None` while blocks are due.
     pub(super) fn yields_at(&self) -> Option<Instant> {
         let nothing_left = match &self.transfer {
             Transfer::Out(sender, _) => sender.has_sent_all(),
@@ -87,6 +87,19 @@ impl<L, S: Storage, T> Session<L, S, T> {
             (false, true) => Some(self.heard + STALLED),
             (false, false) => None,
         }
+    }
+}
+
+impl<L: fmt::Debug, S: Storage, T> fmt::Debug for Session<L, S, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { peer, local, began, heard, until, .. } = self;
+        f.debug_struct("Session")
+            .field("peer", peer)
+            .field("local", local)
+            .field("began", began)
+            .field("heard", heard)
+            .field("until", until)
+            .finish_non_exhaustive()
     }
 }
 
@@ -141,6 +154,20 @@ impl<U: Upload> Sink<U> {
 impl<U: Upload> Upload for Sink<U> {
     type Error = U::Error;
 
+    fn expect(&mut self, len: u64) -> Result<(), U::Error> {
+        match self {
+            Self::Octet(upload) => upload.expect(len),
+            Self::Netascii(upload) => upload.expect(len),
+        }
+    }
+
+    fn ended(&mut self, message: &[u8]) {
+        match self {
+            Self::Octet(upload) => upload.ended(message),
+            Self::Netascii(upload) => upload.ended(message),
+        }
+    }
+
     async fn write(&mut self, bytes: &[u8]) -> Result<(), U::Error> {
         match self {
             Self::Octet(upload) => upload.write(bytes).await,
@@ -159,5 +186,5 @@ impl<U: Upload> Upload for Sink<U> {
 /// A client that is alive answers within its own timeout; none is shorter than this.
 pub(super) const STALLED: Duration = Duration::from_secs(1);
 
-/// Our first answer has then been sent three times.
+/// The first answer has been sent three times by then.
 const UNANSWERED: Duration = Duration::from_secs(3);

@@ -12,7 +12,7 @@ pub(super) struct Table<'s, L, S: Storage, T, const MAX: usize> {
     places: &'s mut [Option<Session<L, S, T>>],
     /// Peer to place.
     index: FnvIndexMap<SocketAddrV4, u16, MAX>,
-    /// Where to look first for a free place.
+    /// The place to look at first for a free one.
     cursor: usize,
     /// No session of a full table yields its place before this.
     yields_at: Instant,
@@ -38,7 +38,7 @@ impl<'s, L, S: Storage, T, const MAX: usize> Table<'s, L, S, T, MAX> {
         self.places.get_mut(place)?.as_mut()
     }
 
-    /// Gives the session a place; `None` if there is none.
+    /// Gives the session a place; `None` in a full table.
     pub(super) fn insert(&mut self, session: Session<L, S, T>) -> Option<usize> {
         let count = self.places.len();
         let place = (0..count)
@@ -64,8 +64,8 @@ impl<'s, L, S: Storage, T, const MAX: usize> Table<'s, L, S, T, MAX> {
         self.index.len() >= self.places.len()
     }
 
-    /// Of a full table, the session that has for longest had nothing to do but wait for a client that may never say
-    /// anything again. Looked for no more often than there can be a new one, so that a flood of requests costs little.
+    /// In a full table, the session that has waited longest for a client that may be gone. Searched for no more often than a
+    /// session can begin to wait, so that a flood of requests costs little.
     pub(super) fn yielding(&mut self, now: Instant) -> Option<usize> {
         if now < self.yields_at {
             return None;
@@ -85,7 +85,7 @@ impl<'s, L, S: Storage, T, const MAX: usize> Table<'s, L, S, T, MAX> {
         }
     }
 
-    /// How many places there are; sessions are at `0..places()`.
+    /// The number of places; sessions are at `0..places()`.
     pub(super) fn places(&self) -> usize {
         self.places.len()
     }

@@ -1,4 +1,4 @@
-//! A machine joined to what it sends or receives: one transfer, in either direction, on either side.
+//! A machine joined to its file: one transfer, in either direction, on either side.
 
 use core::net::SocketAddrV4;
 
@@ -18,23 +18,23 @@ pub(super) enum Transfer<F, U> {
     In(Receiver, U),
 }
 
-/// Where a transfer's packets go.
+/// The addresses of a transfer's packets.
 #[derive(Clone, Copy)]
 pub(super) struct Route<'a, L> {
     pub(super) from: L,
     pub(super) to: SocketAddrV4,
-    /// For a client: where requests go, and what is asked there.
+    /// For a client: the address for requests, and the request.
     pub(super) request: Option<(SocketAddrV4, &'a Request<'a>)>,
 }
 
-/// What a transfer waits for.
+/// The state of a transfer after it was driven.
 pub(super) enum Progress {
     Waits(Instant),
     Over(Outcome),
 }
 
 impl<F: File, U: Upload> Transfer<F, U> {
-    /// Takes in a packet from the other side and keeps the bytes it brings.
+    /// Takes in a packet from the other side and writes its bytes.
     pub(super) async fn handle(&mut self, now: Instant, packet: &Packet<'_>) {
         match self {
             Self::Out(sender, _) => sender.handle(now, packet),
@@ -63,7 +63,7 @@ impl<F: File, U: Upload> Transfer<F, U> {
         }
     }
 
-    /// Does what the machine wants done, until it waits or is done.
+    /// Takes the machine's steps until it waits or is done.
     pub(super) async fn drive<N: Net>(
         &mut self,
         net: &mut N,
@@ -118,7 +118,7 @@ impl<F: File, U: Upload> Transfer<F, U> {
         }
     }
 
-    /// How it went. Which way the bytes went is for the caller to know: a server sends what a client reads.
+    /// The transfer's report. The caller knows the direction: a server sends the file that a client reads.
     pub(super) fn report(
         &self,
         peer: SocketAddrV4,

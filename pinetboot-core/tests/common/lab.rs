@@ -155,7 +155,9 @@ impl Net for Scripted {
 
     async fn recv(&mut self, deadline: Instant) -> Result<Option<Datagram<'_, u16>>, End> {
         let deadline = deadline.max(self.now);
-        while let Some(input) = self.inputs.pop_front_if(|input| input.at <= deadline) {
+        while self.inputs.front().is_some_and(|input| input.at <= deadline)
+            && let Some(input) = self.inputs.pop_front()
+        {
             self.now = self.now.max(input.at);
             self.note(input.text.clone());
             let (from, rest) = input.split();
@@ -168,13 +170,9 @@ impl Net for Scripted {
                 rest.strip_prefix("> ").and_then(|rest| rest.split_once(' ')).expect("A > 69 ..");
             let local: u16 = to.parse().expect("a port");
             self.incoming = bytes(packet);
-            return Ok(Some(Datagram {
-                at: self.now,
-                local,
-                listening: local == 69,
-                peer: address(from),
-                bytes: &self.incoming,
-            }));
+            return Ok(Some(
+                Datagram::new(self.now, local, address(from), &self.incoming).with_listening(local == 69),
+            ));
         }
         if deadline > self.end {
             return Err(End::Script);

@@ -151,6 +151,12 @@ pub(crate) struct Written {
 impl Upload for Written {
     type Error = &'static str;
 
+    fn expect(&mut self, _: u64) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
+    fn ended(&mut self, _: &[u8]) {}
+
     async fn write(&mut self, bytes: &[u8]) -> Result<(), Self::Error> {
         self.bytes.extend(bytes);
         if self.bytes.len() > self.room {

@@ -261,7 +261,7 @@ impl Net for Link {
         };
         self.incoming = bytes;
         let (local, listening) = (to.port(), to.port() == 69);
-        Ok(Some(Datagram { at: now, local, listening, peer: from, bytes: &self.incoming }))
+        Ok(Some(Datagram::new(now, local, from, &self.incoming).with_listening(listening)))
     }
 
     fn buffer(&mut self) -> &mut [u8] {

@@ -67,7 +67,7 @@ pub(crate) fn message(header: &Header, kind: MessageType, options: &[(OptionCode
 
 /// A message came from a client that has no address, or from a relay agent.
 pub(crate) fn arrival(at: Instant) -> Arrival {
-    Arrival { at, port: Port::Server, peer: "0.0.0.0:68".parse().unwrap() }
+    Arrival::new(at, Port::Server, "0.0.0.0:68".parse().unwrap())
 }
 
 /// The client of this number.

@@ -271,7 +271,7 @@ fn serve<F: for<'a> AsyncFnOnce(&'a mut Files<'static>)>(slot: &Slot, test: F) {
 async fn open(files: &mut Files<'static>, name: &str) -> Result<CardFile<'static>, OpenError> {
     let path = BootPath::parse(name.as_bytes()).unwrap();
     let peer = core::net::SocketAddrV4::new([10, 55, 0, 100].into(), 1024);
-    files.open(&OpenRequest { path, peer, asked: None, len: None }).await
+    files.open(&OpenRequest::new(path, peer)).await
 }
 
 /// All of a file, in blocks as a Pi asks for them; `Err(None)` if it ends in the middle.

@@ -59,7 +59,7 @@ impl Net for Other<'_> {
         let (len, from) = received.unwrap();
         let IpAddress::Ipv4(ip) = from.endpoint.addr;
         let peer = SocketAddrV4::new(ip, from.endpoint.port);
-        Ok(Some(Datagram { at: liveness::now(), local: (), listening: true, peer, bytes: &rx[..len] }))
+        Ok(Some(Datagram::new(liveness::now(), (), peer, &rx[..len])))
     }
 
     fn buffer(&mut self) -> &mut [u8] {

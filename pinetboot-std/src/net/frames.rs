@@ -102,13 +102,7 @@ impl Net for Frames {
             }
         };
         let bytes = self.incoming.get(payload).unwrap_or_default();
-        Ok(Some(Datagram {
-            at: Instant::ZERO + self.start.elapsed(),
-            local: (),
-            listening: true,
-            peer,
-            bytes,
-        }))
+        Ok(Some(Datagram::new(Instant::ZERO + self.start.elapsed(), (), peer, bytes)))
     }
 
     fn buffer(&mut self) -> &mut [u8] {

@@ -174,7 +174,7 @@ mod tests {
     const SOON: Duration = Duration::from_secs(1);
 
     fn file(stage: Stage) -> Option<BootFile> {
-        Some(BootFile { stage, need: Need::OneOf })
+        Some(BootFile::new(stage, Need::OneOf))
     }
 
     #[test]
@@ -202,7 +202,7 @@ mod tests {
 
     #[test]
     fn one_of_several_files_is_enough() {
-        let kernel = BootFile { stage: Stage::Kernel, need: Need::OneOf };
+        let kernel = BootFile::new(Stage::Kernel, Need::OneOf);
         let mut boot = Boot::new(1, Duration::ZERO, 0);
         boot.missed(SOON, kernel, "kernel_2712.img");
         assert_eq!(boot.deadline(), Some(SOON + STOPPED));

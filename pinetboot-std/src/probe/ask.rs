@@ -22,7 +22,7 @@ pub(super) struct Heard {
 impl Heard {
     /// What it says. Only what can be parsed is kept, so there always is one.
     pub(super) fn offer(&self) -> Option<Offer<'_>> {
-        Some(Offer { from: self.from, message: Message::parse(&self.bytes).ok()? })
+        Some(Offer::new(self.from, Message::parse(&self.bytes).ok()?))
     }
 }
 

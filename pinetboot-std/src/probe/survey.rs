@@ -295,8 +295,8 @@ mod tests {
 
     /// An OFFER of 10.77.0.9/24 with these options.
     fn offer(options: &[(OptionCode, &[u8])]) -> Vec<u8> {
-        let request = Header::request(HardwareAddress::ethernet([2; 6]), 1);
-        let header = Header { yiaddr: Ipv4Addr::new(10, 77, 0, 9), ..request.reply() };
+        let mut header = Header::request(HardwareAddress::ethernet([2; 6]), 1).reply();
+        header.yiaddr = Ipv4Addr::new(10, 77, 0, 9);
         let mut out = [0; MAX_LEN];
         let mut message = Emitter::new(&header, &mut out).unwrap();
         message.kind(MessageType::Offer).unwrap();
@@ -309,7 +309,7 @@ mod tests {
     }
 
     fn parse(bytes: &[u8]) -> Offer<'_> {
-        Offer { from: SERVER, message: Message::parse(bytes).unwrap() }
+        Offer::new(SERVER, Message::parse(bytes).unwrap())
     }
 
     #[test]

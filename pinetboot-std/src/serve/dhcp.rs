@@ -143,7 +143,13 @@ fn spawn(
     let spawned = match &config.role {
         Role::Proxy => thread.spawn(move || {
             let next_server = next_server(boot_server, boot_file.as_deref());
-            run(net, ProxyDhcp { address, next_server, clients }, &bus, delay, |_| {});
+            run(
+                net,
+                ProxyDhcp::new(address).with_next_server(next_server).with_clients(clients),
+                &bus,
+                delay,
+                |_| {},
+            );
         }),
         Role::Lease { range, file, router, dns } => {
             let mut network = network(interface, *range)?;

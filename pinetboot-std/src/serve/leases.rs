@@ -42,8 +42,7 @@ impl LeaseFile {
             match parse(line) {
                 Some((mac, address, until)) => {
                     let hardware = HardwareAddress::ethernet(mac);
-                    let lease =
-                        Lease { hardware, address, state: LeaseState::Bound, until: self.instant(until) };
+                    let lease = Lease::new(hardware, address, LeaseState::Bound, self.instant(until));
                     if server.restore(lease) { restored += 1 } else { lost += 1 }
                 }
                 None => lost += 1,
@@ -128,12 +127,12 @@ mod tests {
         let file = LeaseFile::new(directory.path().join("leases"), Bus::silent());
         let mut first = server();
         file.restore(&mut first);
-        let lease = Lease {
-            hardware: HardwareAddress::ethernet([2, 0, 0, 0, 0, 1]),
-            address: Ipv4Addr::new(10, 77, 0, 150),
-            state: LeaseState::Bound,
-            until: Instant::from_millis(3_600_000),
-        };
+        let lease = Lease::new(
+            HardwareAddress::ethernet([2, 0, 0, 0, 0, 1]),
+            Ipv4Addr::new(10, 77, 0, 150),
+            LeaseState::Bound,
+            Instant::from_millis(3_600_000),
+        );
         assert!(first.restore(lease));
         file.write(&first);
         let mut second = server();

@@ -286,7 +286,7 @@ fn a_pi_3() {
     );
     assert_eq!(findings.said(), (vec![], vec![], vec![]));
     assert_eq!(memory.options[..2], [Options::default(); 2]);
-    let tsize = Options { block_size: None, ..Options::RASPBERRY_PI };
+    let tsize = Options::default().with_transfer_size(0);
     assert!(memory.options[2..].iter().all(|options| *options == tsize));
 }
 

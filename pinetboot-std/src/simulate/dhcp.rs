@@ -160,5 +160,5 @@ impl Exchange<'_> {
 }
 
 fn offer(from: Ipv4Addr, bytes: &[u8]) -> Option<Offer<'_>> {
-    Some(Offer { from, message: Message::parse(bytes).ok()? })
+    Some(Offer::new(from, Message::parse(bytes).ok()?))
 }

@@ -152,6 +152,8 @@ impl Upload for Sink {
         Ok(())
     }
 
+    fn ended(&mut self, _: &[u8]) {}
+
     async fn write(&mut self, bytes: &[u8]) -> Result<(), Late> {
         self.late = self.began.elapsed() > FILE;
         let room = self.keep.saturating_sub(self.kept.len()).min(bytes.len());

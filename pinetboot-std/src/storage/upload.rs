@@ -86,6 +86,12 @@ impl Inbox {
 impl Upload for Incoming {
     type Error = io::Error;
 
+    fn expect(&mut self, _: u64) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn ended(&mut self, _: &[u8]) {}
+
     async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         match &mut self.file {
             Some(file) => file.write_all(bytes),

@@ -192,7 +192,7 @@ impl Frames {
         } else {
             let address = [10, 55, 0, self.below(256) as u8].into();
             let server = [10, 55, 0, 1 + self.below(2) as u8].into();
-            profile.request(mac, 1, 0, &Selected { address, server }, &mut message)
+            profile.request(mac, 1, 0, &Selected::new(address, server), &mut message)
         };
         message.truncate(len.unwrap_or(0));
         message

@@ -57,7 +57,7 @@ fn forge(address: &str, serial: &str) {
     let serial = u32::from_str_radix(serial, 16).unwrap();
     let profile = Profile::Pi(PiIdentity::repeated(serial).unwrap());
     let mac = [2, 0xf0, 0, 0, 0, 1];
-    let selected = Selected { address: address.parse().unwrap(), server: Ipv4Addr::new(192, 0, 2, 99) };
+    let selected = Selected::new(address.parse().unwrap(), Ipv4Addr::new(192, 0, 2, 99));
     let socket = UdpSocket::bind("0.0.0.0:68").unwrap();
     socket.set_broadcast(true).unwrap();
     let mut message = [0; 1500];

@@ -17,7 +17,8 @@ fn two_hundred_clients_of_as_many_files() {
         [(&[][..], None), (&[][..], Some(16)), (&["--single-port"], None), (&["--single-port"], Some(16))]
     {
         let serving = Serving::start(&tree, &[mode, &["-q"]].concat());
-        let options = Options { window_size: windowsize, ..Options::RASPBERRY_PI };
+        let mut options = Options::RASPBERRY_PI;
+        options.window_size = windowsize;
         let clients =
             files.iter().map(|(name, file)| Fetch::new(serving.address(), name, options, compare(file)));
         let report = Crowd::new(clients).run();
@@ -37,7 +38,7 @@ fn a_thousand_clients_of_512_kib() {
     let file = content("kernel8.img", 512 << 10);
     let tree = Folder::tree(&[("kernel8.img", &file)]);
     let serving = Serving::start(&tree, &["-q"]);
-    let options = Options { block_size: Some(1024), ..Options::default() };
+    let options = Options::default().with_block_size(1024);
     let clients = (0..1000).map(|_| Fetch::new(serving.address(), "kernel8.img", options, compare(&file)));
     let report = Crowd::new(clients).run();
     eprintln!("1000 clients: {report:?}, server's peak {} KiB", serving.peak_memory());

@@ -30,7 +30,8 @@ fn every_length_comes_whole_under_all_terms() {
                 if block_size == Some(8) && content.len() > 10_000 {
                     continue;
                 }
-                let options = Options { block_size, window_size, ..Options::default() };
+                let mut options = Options::default();
+                (options.block_size, options.window_size) = (block_size, window_size);
                 let got = fetch(serving.address(), name, options).unwrap();
                 assert_eq!(difference(&got, content), None, "{name} by {options}");
             }
@@ -45,7 +46,7 @@ fn block_numbers_roll_over() {
     let expected = content("long", 65535 * 8 + 1);
     let tree = Folder::tree(&[("long", &expected)]);
     let serving = Serving::start(&tree, &[]);
-    let options = Options { block_size: Some(8), window_size: Some(16), ..Options::default() };
+    let options = Options::default().with_block_size(8).with_window_size(16);
     let got = fetch(serving.address(), "long", options).unwrap();
     assert_eq!(difference(&got, &expected), None);
     serving.stop();

@@ -15,7 +15,8 @@ fn many_clients_are_served_by_several_threads() {
     for mode in [&["--threads", "3", "-q"][..], &["--threads", "3", "--single-port", "-q"]] {
         let serving = Serving::start(&tree, mode);
         for window_size in [None, Some(16)] {
-            let options = Options { window_size, ..Options::RASPBERRY_PI };
+            let mut options = Options::RASPBERRY_PI;
+            options.window_size = window_size;
             // From two ports each, as a Pi that has not ended one transfer when it begins the next.
             let clients = (0..120).map(|number| {
                 Fetch::new(serving.address(), "kernel8.img", options, compare(&file)).by(client(number / 2))

@@ -39,8 +39,8 @@ fn every_length_comes_whole() {
             {
                 let name = format!("{len}-{}-{}", block_size.unwrap_or(0), window_size.unwrap_or(0));
                 let sent = content(&name, len);
-                let options =
-                    Options { block_size, window_size, transfer_size: Some(0), ..Options::default() };
+                let mut options = Options::default().with_transfer_size(0);
+                (options.block_size, options.window_size) = (block_size, window_size);
                 put(serving.address(), &name, options, &sent).unwrap();
                 assert_eq!(difference(&inbox.read(&name), &sent), None, "{name}");
             }
@@ -55,7 +55,7 @@ fn block_numbers_roll_over() {
     let inbox = Folder::new(&[]);
     let (_tree, serving) = serving(&inbox, &[]);
     let sent = content("long", 65536 * 8 + 3);
-    let options = Options { block_size: Some(8), window_size: Some(16), ..Options::default() };
+    let options = Options::default().with_block_size(8).with_window_size(16);
     put(serving.address(), "long", options, &sent).unwrap();
     assert_eq!(difference(&inbox.read("long"), &sent), None);
     serving.stop();

@@ -14,6 +14,7 @@ use crate::dhcp::writer::Writer;
 /// A sub-option of option 43.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub enum SubOption<'a> {
     /// 6: how boot servers are to be found.
     DiscoveryControl(DiscoveryControl),
@@ -49,6 +50,7 @@ pub struct List<'a>(&'a [u8]);
 /// An entry of the menu.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub struct MenuEntry<'a> {
     /// The kind of boot server; 0 means: boot from the local disk. A Pi does not care.
     pub kind: u16,
@@ -59,10 +61,18 @@ pub struct MenuEntry<'a> {
 /// Boot servers of one kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub struct BootServers<'a> {
     /// Which kind.
     pub kind: u16,
     addresses: &'a [[u8; 4]],
+}
+
+impl<'a> MenuEntry<'a> {
+    /// An entry with this text, of at most 255 bytes, for this kind of boot server.
+    pub const fn new(kind: u16, text: &'a [u8]) -> Self {
+        Self { kind, text }
+    }
 }
 
 impl<'a> BootServers<'a> {
@@ -134,7 +144,7 @@ impl<'a> SubOption<'a> {
     }
 }
 
-/// Writes the value of option 43, sub-option by sub-option. Every call says `None` if there is no room.
+/// Writes the value of option 43, sub-option by sub-option. Every call says `None` if the value would be longer than the memory.
 ///
 /// ```
 /// use pinetboot_core::dhcp::pxe::{self, DiscoveryControl, MenuEntry, SubOptionEmitter};
@@ -143,7 +153,7 @@ impl<'a> SubOption<'a> {
 ///     let mut value = SubOptionEmitter::new(out);
 ///     value.discovery_control(DiscoveryControl(3))?;
 ///     value.prompt(0, b"PXE")?;
-///     value.menu(&[MenuEntry { kind: 0, text: pxe::PI_MENU }])?;
+///     value.menu(&[MenuEntry::new(0, pxe::PI_MENU)])?;
 ///     value.finish()
 /// }
 ///
@@ -151,6 +161,7 @@ impl<'a> SubOption<'a> {
 /// let len = for_pi(&mut out).unwrap();
 /// assert_eq!(out[..len], pxe::DNSMASQ);
 /// ```
+#[derive(Debug)]
 pub struct SubOptionEmitter<'b> {
     writer: Writer<'b>,
 }

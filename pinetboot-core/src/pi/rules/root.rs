@@ -81,7 +81,7 @@ rules! { Root:
         source: "raspberrypi/linux#3067",
     }
     HANDLES_LOST = 54 {
-        symptom: "Pis freeze for ever when the NFS server restarts.",
+        symptom: "Pis freeze when the NFS server restarts, and do not recover.",
         cause: "The server's file handles do not survive a restart, and every call fails with ESTALE.",
         remedy: "Use a server whose handles stay valid, and switch the Pis off and on.",
         models: Models::All, standing: Reported, evidence: [Nfs],
@@ -102,7 +102,7 @@ rules! { Root:
         source: "raspberrypi/rpi-imager#1013",
     }
     STATE_LOST = 96 {
-        symptom: "A Pi freezes for ever, and each of its calls fails with BADHANDLE or STALE.",
+        symptom: "A Pi freezes and does not recover, and each of its calls fails with BADHANDLE or STALE.",
         cause: "The server's state, layers or key, was removed or moved while Pis ran.",
         remedy: "Switch the Pi off and on, and keep the directory of --state.",
         models: Models::All, standing: Staged, evidence: [Nfs],

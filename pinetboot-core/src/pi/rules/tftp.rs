@@ -26,7 +26,7 @@ rules! { Tftp:
     }
     EARLY_TERMINATE = 18 {
         symptom: "The server logs error 0, Early terminate, for many files.",
-        cause: "A Pi asks for a file to see whether it is there, ends that transfer, and asks again.",
+        cause: "A Pi asks for a file's size, ends that transfer, and asks again.",
         remedy: "No change is needed.",
         models: Models::All, standing: Captured, evidence: [Tftp],
         source: "raspberrypi/rpi-eeprom#74, raspberrypi/rpi-eeprom#87, raspberrypi/firmware#1700",

@@ -11,8 +11,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use pinetboot_core::adapter::smoltcp_v0_14::{Clock, Pool, Port, Stack};
 use pinetboot_core::conformance::{self, End};
-use pinetboot_core::smoltcp::{Clock, Pool, Port, Stack};
 use pinetboot_core::tftp::{
     Client, ErrorCode, Limits, Options, Outcome, PORT, Packet, Report, Request, RetryPolicy, Server, Session,
 };
@@ -173,7 +173,7 @@ fn server<'s, const SOCKETS: usize>(
     files: &Files,
     places: &'s mut [Option<Session<Port, Files>>],
 ) -> TestServer<'s, SOCKETS> {
-    let limits = Limits { retry: PATIENCE, ..Limits::default() };
+    let limits = Limits::default().with_retry(PATIENCE);
     Server::new(pool, files.clone(), (), limits, places)
 }
 
@@ -232,7 +232,7 @@ fn client(pool: &mut Host<2>, local: Port) -> Client<&mut Host<2>> {
 }
 
 fn request(name: &str, window_size: u16) -> Request<'_> {
-    let options = Options { block_size: Some(1024), window_size: Some(window_size), ..Options::RASPBERRY_PI };
+    let options = Options::RASPBERRY_PI.with_block_size(1024).with_window_size(window_size);
     Request::octet(name.as_bytes(), options)
 }
 
@@ -473,6 +473,12 @@ struct Received {
 
 impl Upload for Received {
     type Error = OutOfBounds;
+
+    fn expect(&mut self, _: u64) -> Result<(), OutOfBounds> {
+        Ok(())
+    }
+
+    fn ended(&mut self, _: &[u8]) {}
 
     async fn write(&mut self, bytes: &[u8]) -> Result<(), OutOfBounds> {
         self.bytes.extend_from_slice(bytes);

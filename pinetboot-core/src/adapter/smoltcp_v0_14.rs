@@ -1,21 +1,21 @@
 //! The network trait on a polled smoltcp interface: a pool of UDP sockets, without `std` or an allocator.
 //!
-//! smoltcp keeps a datagram whose receiver answers no ARP request at the head of its socket's queue, and all behind it
-//! wait with it: on a single socket one such peer stops everyone. So every transfer has a socket of its own here, what
-//! is answered from the listening port leaves by another socket while that one's queue is stuck, and what cannot leave
-//! in [`Pool::PATIENCE`] is lost, as datagrams may be.
+//! smoltcp keeps a datagram whose receiver answers no ARP request at the head of its socket's queue, and the datagrams
+//! behind it wait: on a single socket one such peer stops all transfers. Here every transfer has a socket. An answer from the
+//! listening port leaves by another socket while that port's queue is stuck, and a datagram that cannot leave within
+//! [`Pool::MAX_WAIT`] is dropped.
 //!
-//! Frames are taken from the device one at a time, so datagrams come in the order in which they arrived, whichever
-//! socket they are for, and a socket needs room for but one.
+//! The pool takes frames from the device one at a time: datagrams come in their order of arrival over all sockets, and a
+//! socket needs memory for one.
 //!
 //! ```
-//! use pinetboot_core::smoltcp::{Clock, Pool, Stack};
+//! use pinetboot_core::adapter::smoltcp_v0_14::{Clock, Pool, Stack};
 //! use pinetboot_core::Storage;
 //! use pinetboot_core::tftp::{Limits, PORT, Server};
 //! use smoltcp::iface::SocketHandle;
 //! use smoltcp::phy::Device;
 //!
-//! /// Serves at most three transfers at a time, each from a port of its own.
+//! /// Serves at most three transfers at a time, each from another port.
 //! async fn serve<D: Device, C: Clock, S: Storage>(stack: Stack<'_, D, C>, udp: [SocketHandle; 4], files: S) {
 //!     let mut places = [const { None }; 3];
 //!     let pool = Pool::new(stack, udp, PORT);
@@ -23,12 +23,13 @@
 //! }
 //! ```
 //!
-//! Not done: IPv6; answering from the very address that was asked, where an interface has several (smoltcp chooses it
-//! by the subnet). And smoltcp asks for no more than one address a second: while it asks for a peer that is gone, it can
-//! be late to learn the address of one that did not itself ask for ours. It remembers eight of them, unless a feature
-//! of it (`iface-neighbor-cache-count-16`) says more: too few for more transfers at a time.
+//! Not done: IPv6; answering from the address that was asked, on an interface with several (smoltcp chooses it by the
+//! subnet). smoltcp sends at most one ARP request a second: a request for a peer that is gone delays the next. Its neighbour
+//! cache holds eight addresses, which bounds the transfers, unless a feature of smoltcp (`iface-neighbor-cache-count-16`)
+//! enlarges it.
 
 use core::convert::Infallible;
+use core::fmt;
 use core::net::SocketAddrV4;
 use core::time::Duration;
 
@@ -40,11 +41,12 @@ use smoltcp::wire::IpAddress;
 
 use crate::{Datagram, ETHERNET_MAX_PAYLOAD, Instant, Net};
 
-/// All that smoltcp needs to be polled. Sockets of other kinds may be among the set; they are polled along.
+/// The parts that smoltcp needs to be polled. The set may hold sockets of other kinds; they are polled too.
+#[expect(clippy::exhaustive_structs, reason = "as many parts as smoltcp has")]
 pub struct Stack<'a, D, C> {
     /// The interface, with its addresses and routes set.
     pub iface: Interface,
-    /// What it sends and receives frames by.
+    /// The device that sends and receives its frames.
     pub device: D,
     /// The UDP sockets of the [`Pool`], and any others.
     pub sockets: SocketSet<'a>,
@@ -52,16 +54,22 @@ pub struct Stack<'a, D, C> {
     pub clock: C,
 }
 
-/// What time it is, and what to do while there is nothing to do.
+impl<D, C> fmt::Debug for Stack<'_, D, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stack").field("addresses", &self.iface.ip_addrs()).finish_non_exhaustive()
+    }
+}
+
+/// The clock, and the wait for the next frame.
 #[allow(async_fn_in_trait)] // See `Net`.
 pub trait Clock {
     /// The time.
     fn now(&self) -> Instant;
 
-    /// Nothing is to be done before `until` unless a frame comes. Returns then, at the latest; earlier does no harm.
+    /// Waits for a frame, until `until` at the latest. An earlier return does no harm.
     ///
-    /// This is where a processor sleeps until its next interrupt, or where a task of an executor waits for one. The
-    /// default returns at once: the device is polled again and again.
+    /// A processor sleeps here until its next interrupt; a task of an executor waits for one. The default returns at once: the
+    /// device is polled without a pause.
     async fn idle(&mut self, until: Instant) {
         let _ = until;
     }
@@ -69,18 +77,30 @@ pub trait Clock {
 
 /// UDP on some sockets of a [`Stack`]: one that listens, and one for every transfer at a time.
 ///
-/// With a single socket, everything goes over it. That is enough for a [`Client`](crate::tftp::Client), at [`Port::FIRST`];
+/// A single socket carries all transfers. That is enough for a [`Client`](crate::tftp::Client), at [`Port::FIRST`];
 /// with another socket or more, [`open`](Net::open) gives a client a new port for each transfer.
 pub struct Pool<'a, D, C, const SOCKETS: usize> {
     stack: Stack<'a, D, C>,
     slots: [Slot; SOCKETS],
-    /// The first socket's.
+    /// The first socket's port.
     port: u16,
-    /// Where to look for a port that is free.
+    /// The port to try first for the next transfer.
     next_port: u16,
-    /// Where outgoing datagrams are made, and how much of it they may take.
+    /// The memory for outgoing datagrams, and their largest payload.
     buffer: [u8; ETHERNET_MAX_PAYLOAD as usize],
     max_payload: usize,
+}
+
+impl<D, C, const SOCKETS: usize> fmt::Debug for Pool<'_, D, C, SOCKETS> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { stack, slots, port, max_payload, .. } = self;
+        f.debug_struct("Pool")
+            .field("stack", stack)
+            .field("slots", slots)
+            .field("port", port)
+            .field("max_payload", max_payload)
+            .finish_non_exhaustive()
+    }
 }
 
 /// One of a [`Pool`]'s ports.
@@ -89,29 +109,29 @@ pub struct Pool<'a, D, C, const SOCKETS: usize> {
 pub struct Port(u8);
 
 impl Port {
-    /// The first socket's: the one that listens.
+    /// The port of the first socket, which takes requests.
     pub const FIRST: Self = Self(0);
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 struct Slot {
     handle: SocketHandle,
     state: State,
-    /// Since when nothing of what is queued has left.
+    /// The time since when no queued datagram has left.
     stuck: Option<Instant>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Closed,
     Open,
-    /// To be closed as soon as what is queued has left. Takes nothing in any more.
+    /// Receives nothing more, and is closed when its queue is empty.
     Closing,
 }
 
 impl<'a, D: Device, C: Clock, const SOCKETS: usize> Pool<'a, D, C, SOCKETS> {
-    /// How long a datagram waits for ARP, or for the device to take it: time for three ARP requests.
-    pub const PATIENCE: Duration = Duration::from_secs(3);
+    /// The longest wait of a datagram for ARP or for the device: three ARP requests.
+    pub const MAX_WAIT: Duration = Duration::from_secs(3);
 
     /// Binds the first of the `sockets` to `port`, or to any free one if that is 0, and keeps the others for transfers.
     ///
@@ -120,10 +140,10 @@ impl<'a, D: Device, C: Clock, const SOCKETS: usize> Pool<'a, D, C, SOCKETS> {
     ///
     /// # Panics
     ///
-    /// As smoltcp does, if a handle is none of a UDP socket in the stack.
+    /// As smoltcp does, if a handle belongs to no UDP socket of the stack.
     pub fn new(mut stack: Stack<'a, D, C>, sockets: [SocketHandle; SOCKETS], port: u16) -> Self {
         const { assert!(SOCKETS > 0 && SOCKETS <= 256) };
-        let buffer = [0; _];
+        let buffer = [0; ETHERNET_MAX_PAYLOAD as usize];
         let mut max_payload = stack.device.capabilities().ip_mtu().saturating_sub(HEADERS).min(buffer.len());
         for handle in sockets {
             let socket = stack.sockets.get_mut::<Socket<'_>>(handle);
@@ -161,7 +181,7 @@ impl<'a, D: Device, C: Clock, const SOCKETS: usize> Pool<'a, D, C, SOCKETS> {
         self.slots.iter().position(|slot| slot.state == State::Closed)
     }
 
-    /// A port that no socket of the pool has, and none had for a long time.
+    /// A port that no socket of the pool has, or had lately.
     fn unused_port(&mut self) -> u16 {
         loop {
             let port = self.next_port;
@@ -173,7 +193,7 @@ impl<'a, D: Device, C: Clock, const SOCKETS: usize> Pool<'a, D, C, SOCKETS> {
         }
     }
 
-    /// Lets leave what can, gives up what could not for too long, and closes what is to be closed. Whether anything left.
+    /// Sends the datagrams that can leave, drops those that waited too long, and closes ports. Whether a datagram left.
     fn egress(&mut self) -> bool {
         let Stack { iface, device, sockets, clock } = &mut self.stack;
         let now = clock.now();
@@ -191,7 +211,7 @@ impl<'a, D: Device, C: Clock, const SOCKETS: usize> Pool<'a, D, C, SOCKETS> {
                 Some(since) if left == queued => Some(since),
                 _ => Some(now),
             };
-            if slot.stuck.is_some_and(|since| now.since(since) >= Self::PATIENCE) {
+            if slot.stuck.is_some_and(|since| now.since(since) >= Self::MAX_WAIT) {
                 debug!("{} bytes could not be sent", left);
                 let port = socket.endpoint();
                 socket.close();
@@ -209,7 +229,7 @@ impl<'a, D: Device, C: Clock, const SOCKETS: usize> Pool<'a, D, C, SOCKETS> {
         any
     }
 
-    /// Takes in one frame, if there is one.
+    /// Takes in one frame, if the device has one.
     fn ingress(&mut self) -> bool {
         let Stack { iface, device, sockets, clock } = &mut self.stack;
         let now = stack_instant(clock.now());
@@ -217,7 +237,7 @@ impl<'a, D: Device, C: Clock, const SOCKETS: usize> Pool<'a, D, C, SOCKETS> {
         iface.poll_ingress_single(now, device, sockets) != PollIngressSingleResult::None
     }
 
-    /// Which socket has a datagram, and whose.
+    /// The socket that has a datagram, and its sender.
     fn arrived(&mut self) -> Option<(usize, SocketAddrV4)> {
         for (index, slot) in self.slots.iter().enumerate() {
             let socket = self.stack.sockets.get_mut::<Socket<'_>>(slot.handle);
@@ -234,7 +254,7 @@ impl<'a, D: Device, C: Clock, const SOCKETS: usize> Pool<'a, D, C, SOCKETS> {
         None
     }
 
-    /// When smoltcp wants to be polled again.
+    /// The time of smoltcp's next poll.
     fn poll_at(&mut self, now: Instant) -> Instant {
         let Stack { iface, sockets, .. } = &mut self.stack;
         match iface.poll_at(stack_instant(now), sockets) {
@@ -243,7 +263,7 @@ impl<'a, D: Device, C: Clock, const SOCKETS: usize> Pool<'a, D, C, SOCKETS> {
         }
     }
 
-    /// The socket by which a datagram leaves that is sent from a port.
+    /// The socket by which a datagram of this port leaves.
     fn way_out(&mut self, from: Port) -> usize {
         let stuck = self.slots.first().is_some_and(|slot| slot.stuck.is_some());
         match self.closed() {
@@ -272,7 +292,7 @@ impl<D: Device, C: Clock, const SOCKETS: usize> Net for Pool<'_, D, C, SOCKETS> 
         self.stack.clock.now()
     }
 
-    /// Polls smoltcp, and the clock's [`idle`](Clock::idle) when there is nothing.
+    /// Polls smoltcp, and calls the clock's [`idle`](Clock::idle) when smoltcp has nothing to do.
     async fn recv(&mut self, deadline: Instant) -> Result<Option<Datagram<'_, Port>>, Infallible> {
         let mut frames = 0;
         let (index, peer) = loop {
@@ -305,7 +325,7 @@ impl<D: Device, C: Clock, const SOCKETS: usize> Net for Pool<'_, D, C, SOCKETS> 
         self.buffer.split_at_mut(self.max_payload).0
     }
 
-    /// Waits where the device is what holds things up, or the last blocks of every window would be lost.
+    /// Waits for a busy device, or the last blocks of every window would be lost.
     async fn send(&mut self, from: Port, to: SocketAddrV4, len: usize) {
         let index = self.way_out(from);
         let began = self.stack.clock.now();
@@ -357,8 +377,8 @@ const HEADERS: usize = 20 + 8;
 /// > The Dynamic Ports, also known as the Private or Ephemeral Ports, from 49152-65535 (RFC 6335, section 6)
 const EPHEMERAL: u16 = 49152;
 
-/// Frames that are none of ours to be taken in after the deadline, lest a storm of them starve the timeouts.
+/// The most foreign frames to take in after the deadline: a storm of them must not starve the timeouts.
 const FRAMES_AT_MOST: usize = 64;
 
-/// How long a device may be busy before a datagram is lost.
+/// The longest wait for a busy device before a datagram is dropped.
 const SEND_AT_MOST: Duration = Duration::from_millis(100);
