@@ -91,7 +91,7 @@ mod tests {
         for expected in [
             "bd989ae1//overlays/vc4-kms-v3d-pi5.dtbo",
             "9,698,043 B",
-            "not there (normal: built in)",
+            "missing (normal: built in)",
             "Would boot: kernel_2712.img, initramfs_2712, bcm2712-rpi-5-b.dtb and 1 overlay.",
         ] {
             assert!(out.contains(expected), "{expected}\n{out}");

@@ -223,12 +223,12 @@ impl Roots {
     fn may_make(&self, address: Ipv4Addr) -> io::Result<()> {
         if self.bus.pis().lock().layers_made(address) >= MOST_LAYERS_OF_AN_ADDRESS {
             return Err(io::Error::other(format!(
-                "{address} has been given {MOST_LAYERS_OF_AN_ADDRESS} new layers since the server started; more take a restart"
+                "{address} got {MOST_LAYERS_OF_AN_ADDRESS} new layers since the server started, the limit. Restart the server to allow more"
             )));
         }
         if self.state.layers().len() >= MOST_LAYERS {
             return Err(io::Error::other(format!(
-                "there are {MOST_LAYERS} layers: 'pinetboot roots list' shows which are unused, 'roots reset' removes one"
+                "the limit of {MOST_LAYERS} layers is reached. 'pinetboot roots list' shows unused layers, 'pinetboot roots reset' removes one"
             )));
         }
         Ok(())

@@ -317,5 +317,5 @@ fn same(one: &Path, other: &Path) -> bool {
 
 #[track_caller]
 fn no_warnings(log: &str) {
-    assert!(!log.contains("WARN") && !log.contains("sent again"), "{log}");
+    assert!(!log.contains("WARN") && !log.contains("resent packets"), "{log}");
 }

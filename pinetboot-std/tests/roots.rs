@@ -52,7 +52,7 @@ fn two_pis_share_a_tree_and_nothing_else() {
         assert!(world.stranger.list(&format!("{root}/etc")).is_err());
         assert!(pi.list(&format!("{root}/etc")).unwrap().contains(" motd"));
     }
-    server.expect("gets cmdline.txt with root=/dev/nfs", SOON);
+    server.expect("gets cmdline.txt rewritten: root=/dev/nfs", SOON);
 
     // From here on both are known by the root that they use.
     world.one.put("mine", &format!("{ONE}/etc/mine")).unwrap();
@@ -72,7 +72,7 @@ fn two_pis_share_a_tree_and_nothing_else() {
     assert_eq!(world.golden(), before, "nobody writes to the golden tree");
 
     let said = server.stop();
-    assert!(said.matches("gets cmdline.txt with").count() == 2, "once for each: {said}");
+    assert!(said.matches("gets cmdline.txt rewritten:").count() == 2, "once for each: {said}");
 }
 
 #[test]
@@ -82,9 +82,9 @@ fn nobody_gets_the_root_of_another() {
     let mut server = world.serve(&[]);
     // No Pi is known yet.
     assert!(world.one.list(&format!("{ONE}/etc")).is_err());
-    let said = server.line("does not get", SOON);
+    let said = server.line("may not mount", SOON);
     assert!(
-        said.contains(&format!("10.77.1.2 does not get /{ONE}/etc: that address has fetched no boot")),
+        said.contains(&format!("10.77.1.2 may not mount /{ONE}/etc: that address has fetched no boot")),
         "{said}"
     );
     // The first files alone show nothing, and make nothing on the disk.
@@ -96,9 +96,9 @@ fn nobody_gets_the_root_of_another() {
     world.two.get(&format!("{TWO}/kernel8.img"));
     world.one.list(&format!("{ONE}/etc")).unwrap();
     assert!(world.two.list(&format!("{ONE}/etc")).is_err());
-    let said = server.line("10.77.2.2) does not get", SOON);
+    let said = server.line("10.77.2.2) may not mount", SOON);
     assert!(
-        said.contains(&format!("10.77.2.2) does not get /{ONE}/etc: that Pi is up at 10.77.1.2")),
+        said.contains(&format!("10.77.2.2) may not mount /{ONE}/etc: that Pi is up at 10.77.1.2")),
         "{said}"
     );
     assert!(world.stranger.list(&format!("{ONE}/etc")).is_err());
@@ -139,7 +139,7 @@ fn a_pi_that_is_up_loses_nothing_to_a_host_that_imitates_it() {
     lives();
     // The stranger forges the DHCP messages by which the Pi's address would become another board's.
     world.stranger.ask("forge 10.77.1.2 bd989ae1");
-    server.expect("takes 10.77.1.2 from another server", SOON);
+    server.expect("takes 10.77.1.2 from another DHCP server", SOON);
     lives();
     let said = server.stop();
     let warned = said.lines().filter(|line| line.contains("WARN") && line.contains("10.77.3.2"));
@@ -195,7 +195,7 @@ fn what_is_said_of_a_mount_is_true() {
     world.two.ask(&format!("mount 10.77.2.1 nfs/client1 {} {DENIED}", world.path("no")));
     let said = server.stop();
     assert!(!said.contains("mounts its root"), "{said}");
-    assert!(said.contains(&format!("does not get /{ONE}/nope")), "{said}");
+    assert!(said.contains(&format!("may not mount /{ONE}/nope")), "{said}");
 
     let mut server = world.serve(&[]);
     world.one.get(&format!("{ONE}/Image"));
@@ -220,7 +220,7 @@ fn handles_outlive_the_server() {
 
     let mut server = world.serve(&[]);
     world.one.ask(&format!("attributes 10.77.1.1 {handle} {GRANTED}"));
-    server.expect("goes on with its root", SOON);
+    server.expect("continues with its root", SOON);
     drop(server); // kill -9
     let server = world.serve(&[]);
     world.one.ask(&format!("attributes 10.77.1.1 {handle} {GRANTED}"));
@@ -231,7 +231,7 @@ fn handles_outlive_the_server() {
     world.one.ask(&format!("attributes 10.77.1.1 {handle} {STALE}"));
     assert!(!world.one.list(&format!("{ONE}/etc")).unwrap().contains(" mine"), "a new layer");
     let said = server.stop();
-    assert!(said.contains(&format!("{ONE}'s layer on one is gone")), "{said}");
+    assert!(said.contains(&format!("{ONE}'s layer on one is reset")), "{said}");
 }
 
 #[test]
@@ -274,7 +274,7 @@ fn a_kernel_that_a_pi_installs_is_what_it_boots() {
     server.stop();
     let mut server = world.serve(&[]);
     assert!(world.one.try_get(&format!("{ONE}/hostname")).is_err());
-    server.expect("nothing to serve", SOON);
+    server.expect("gets no boot files", SOON);
     server.stop();
 }
 
@@ -321,7 +321,7 @@ fn what_a_pi_changed_is_shown_kept_and_undone() {
     let key = fs::read(key).unwrap();
     // By name, too.
     let kept = world.roots(&["commit", &format!("pi-{ONE}"), "--name", "two", "--current"]);
-    assert!(kept.contains("in use from here on"), "{kept}");
+    assert!(kept.contains("is the current image"), "{kept}");
     let two = world.dir.path().join("images/two/root");
     assert!(two.join("opt/b/new").exists() && !two.join("etc/motd").exists());
     assert_eq!(fs::read_to_string(two.join("etc/hostname")).unwrap(), "raspberrypi\n");
@@ -409,7 +409,7 @@ fn the_other_modes() {
     world.two.boot(TWO);
     world.one.put("mine", "etc/mine").unwrap();
     assert!(world.two.list("etc").is_err());
-    let said = server.line("does not get", SOON);
+    let said = server.line("may not mount", SOON);
     assert!(said.contains(&format!("one tree for one Pi, and {ONE} has it")), "{said}");
     assert!(world.dir.path().join("images/one/root/etc/mine").exists());
     server.stop();
@@ -462,7 +462,7 @@ fn what_is_missing_is_said_before_anything_is_served() {
         .arg(world.dir.path().join("nowhere"))
         .arg(world.dir.path());
     let (fine, said) = run(&mut command);
-    assert!(!fine && said.contains("--state DIR names another place"), "{said}");
+    assert!(!fine && said.contains("Name another directory with --state DIR"), "{said}");
 }
 
 /// In another namespace: what [`world::Pi::ask`] wants to know.

@@ -114,7 +114,7 @@ fn a_complete_tree_boots() {
             out.contains("Would boot: kernel8.img, initramfs8, bcm2712-rpi-5-b.dtb and 1 overlay."),
             "{out}"
         );
-        assert!(out.contains("300,000 B  only asked for"), "{out}");
+        assert!(out.contains("300,000 B  size only"), "{out}");
         assert!(!out.contains("Warning"), "{out}");
     }
 }
@@ -151,7 +151,7 @@ fn a_missing_device_tree_is_named() {
     assert!(flat.contains("Would not boot, because of bcm2712-rpi-5-b.dtb."), "{out}");
     assert!(flat.contains("bcm2712-rpi-5-b.dtb: not found. [rule 19]"), "{out}");
     assert!(flat.contains("does not indicate support for Raspberry Pi 5"), "{out}");
-    assert!(flat.contains("To do: Copy it from"), "{out}");
+    assert!(flat.contains("To do: Copy the file from"), "{out}");
 
     let mut command = Command::new(env!("CARGO_BIN_EXE_pinetboot"));
     let output = command.args(["simulate", "--server", &server.address.to_string()]).output().unwrap();
@@ -171,7 +171,7 @@ fn a_pi_finds_its_own_directory() {
     let second = tree(&[PI5, &["bd989ae1/notes.txt"]].concat());
     let (exit, out) = Running::serve(second.path(), Ports::PerTransfer).boot(Model::Pi5);
     assert_eq!(exit, Exit::Success, "{out}");
-    assert!(out.contains("not there (normal: no own files)"), "{out}");
+    assert!(out.contains("missing (normal: no own files)"), "{out}");
     assert!(out.contains("  config        /config.txt "), "{out}");
 }
 

@@ -122,7 +122,7 @@ impl Exports for OneExport {
         if path.starts_with(&self.0.path) {
             Ok(self.0.clone())
         } else {
-            Err(MountError::new(MountErrorKind::NotFound, "nothing of that name is exported"))
+            Err(MountError::new(MountErrorKind::NotFound, "no export has that path"))
         }
     }
 

@@ -74,7 +74,7 @@ impl std::fmt::Display for Interrupt {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Stop => f.write_str("interrupted"),
-            Self::Reload => f.write_str("asked to reload"),
+            Self::Reload => f.write_str("reload requested"),
             Self::Failed(error) => write!(f, "the network failed: {error}"),
         }
     }

@@ -127,7 +127,7 @@ fn link_of(interface: &str) -> io::Result<LinkAddr> {
     getifaddrs()?
         .filter(|address| address.interface_name == interface)
         .find_map(|address| address.address?.as_link_addr().copied())
-        .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "there is no interface of that name"))
+        .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "this machine has no interface of that name"))
 }
 
 /// Where in a frame the payload of a datagram to port 68 is, and who sent it.

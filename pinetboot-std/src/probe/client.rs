@@ -1,4 +1,4 @@
-//! The client that is acted as: its name for people, its DISCOVER, and the files by which it begins.
+//! The impersonated client: its name, its DISCOVER, and its first files.
 
 use core::fmt;
 
@@ -17,7 +17,7 @@ pub enum Client {
 }
 
 impl Client {
-    /// What it says, and how long it waits. `None` if no Pi can have that serial number.
+    /// The DISCOVER and the timeouts of the client. `None` if no Pi has this serial number.
     pub fn profile(self, mac: [u8; 6], serial: u32) -> Option<Profile> {
         Some(match self {
             Self::Pi(model) => match model.profile().machine_id {
@@ -30,7 +30,7 @@ impl Client {
         })
     }
 
-    /// By whose rules it takes a boot server.
+    /// The rules by which the client chooses a boot server.
     pub const fn rules(self) -> BootClient {
         match self {
             Self::Pi(model) => model.profile().boot_client,
@@ -38,8 +38,8 @@ impl Client {
         }
     }
 
-    /// The first file that it needs, wherever it looks for it: any of these will do. `named` is the boot file of the
-    /// offer, which a Pi does not look at.
+    /// The client's first file, in each place where the client looks for it: one of these is enough. `named` is the boot file
+    /// of the offer, which a Pi ignores.
     pub fn first_files(self, serial: u32, named: Option<&str>) -> Vec<String> {
         let profile = match self {
             Self::Pi(model) => model.profile(),
@@ -52,17 +52,17 @@ impl Client {
         }
     }
 
-    /// As what a sentence begins with.
+    /// The name at the beginning of a sentence.
     pub(super) fn subject(self) -> String {
         if self == Self::UBoot { self.to_string() } else { format!("The {self}") }
     }
 
-    /// As what one asks.
+    /// The name with an indefinite article.
     pub(super) fn role(self) -> String {
         if self == Self::UBoot { self.to_string() } else { format!("a {self}") }
     }
 
-    /// As it is typed.
+    /// The value of `--as`.
     pub const fn word(self) -> &'static str {
         match self {
             Self::Pi(model) => model.profile().word,
@@ -70,7 +70,7 @@ impl Client {
         }
     }
 
-    /// Whether its serial number is in what it asks for.
+    /// Whether the client's requests hold its serial number.
     pub fn has_serial(self) -> bool {
         match self {
             Self::Pi(model) => model.profile().machine_id != MachineId::BootRom,
@@ -103,7 +103,7 @@ impl From<Model> for Client {
     }
 }
 
-/// Its name: `Raspberry Pi 5`.
+/// The name: `Raspberry Pi 5`.
 impl fmt::Display for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -119,7 +119,7 @@ impl fmt::Display for Client {
     }
 }
 
-/// The first boot code.
+/// The name of the first boot code.
 const fn boot_code(code: BootCode) -> &'static str {
     match code {
         BootCode::BootRom => "boot ROM",
@@ -137,7 +137,7 @@ const CLIENTS: [Client; Model::ALL.len() + 1] = {
     clients
 };
 
-/// The serial number of a Pi that is made up.
+/// The serial number of the imaginary Pi that is the default.
 pub(super) const SERIAL: u32 = 0xbd98_9ae1;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The interface to ask on: the one that was named, or the one that is most likely meant.
+//! The interface of a probe: the named one, else the most likely one.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -21,29 +21,29 @@ pub struct Interface {
     pub mac: [u8; 6],
     /// Its addresses.
     pub addresses: Vec<Ipv4Addr>,
-    /// Why it was taken.
+    /// The reason of the choice.
     pub why: Why,
     up: bool,
     running: bool,
 }
 
-/// Why an interface was taken.
+/// The reason of the choice of an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Why {
-    /// It was named.
+    /// The command line names the interface.
     Named,
-    /// The default route goes by it.
+    /// The default route leads through the interface.
     DefaultRoute,
-    /// There is no other that is up.
+    /// No other interface is up.
     OnlyOne,
 }
 
 impl Interface {
-    /// The one of that name, or else the one with the default route, or else the only one that is up.
+    /// The interface of this name, else the one of the default route, else the only one that is up.
     ///
     /// # Errors
     ///
-    /// If there is none, or too many.
+    /// If no interface qualifies, or several do.
     pub fn choose(name: Option<&str>) -> Result<Self, Failed> {
         let all = ethernets()
             .map_err(|error| Failed::new(Exit::Failure, format!("cannot list the interfaces: {error}")))?;
@@ -51,19 +51,20 @@ impl Interface {
         choose(all, name, default_route(&routes))
     }
 
-    /// Opens it for whole frames.
+    /// Opens the interface for whole frames.
     ///
     /// # Errors
     ///
-    /// Why not, and what to do about it.
+    /// The cause and the remedy.
     pub fn open(&self) -> Result<Frames, Failed> {
         let name = &self.name;
         if !self.up {
-            let message = format!("{name} is down: ip link set {name} up");
+            let message = format!("interface {name} is down. Run: ip link set {name} up");
             return Err(Failed::new(Exit::Failure, message));
         }
         if !self.running {
-            let message = format!("{name} has no link: is the cable in, and the other end switched on?");
+            let message =
+                format!("interface {name} has no link. Check the cable and the device at its other end");
             return Err(Failed::new(Exit::Failure, message));
         }
         Frames::open(name).map_err(|error| match error.kind() {
@@ -73,7 +74,7 @@ impl Interface {
     }
 }
 
-/// Of these interfaces, the one to ask on.
+/// Chooses one of these interfaces.
 fn choose(mut all: Vec<Interface>, name: Option<&str>, default: Option<&str>) -> Result<Interface, Failed> {
     let mut take = |name: &str, why| {
         let at = all.iter().position(|interface| interface.name == name)?;
@@ -83,7 +84,8 @@ fn choose(mut all: Vec<Interface>, name: Option<&str>, default: Option<&str>) ->
     if let Some(name) = name {
         let found = take(name, Why::Named);
         let there = list(&all);
-        return found.map_or_else(|| usage(format!("there is no Ethernet interface {name}; {there}")), Ok);
+        return found
+            .map_or_else(|| usage(format!("this machine has no Ethernet interface {name}; {there}")), Ok);
     }
     if let Some(found) = default.and_then(|name| take(name, Why::DefaultRoute)) {
         return Ok(found);
@@ -91,16 +93,18 @@ fn choose(mut all: Vec<Interface>, name: Option<&str>, default: Option<&str>) ->
     all.retain(|interface| interface.up);
     match all.as_slice() {
         [only] => Ok(Interface { why: Why::OnlyOne, ..only.clone() }),
-        [] => usage("no Ethernet interface is up; name one with --interface".into()),
-        _ => usage(format!("say which interface with --interface; {}", list(&all))),
+        [] => usage("no Ethernet interface is up. Name one with --interface".into()),
+        _ => {
+            usage(format!("several Ethernet interfaces are up. Choose one with --interface; {}", list(&all)))
+        }
     }
 }
 
 fn list(all: &[Interface]) -> String {
     let names: Vec<_> = all.iter().map(|interface| interface.name.as_str()).collect();
     match names.as_slice() {
-        [] => "there is none at all".into(),
-        names => format!("there is {}", names.join(", ")),
+        [] => "the machine has none".into(),
+        names => format!("the machine has {}", names.join(", ")),
     }
 }
 
@@ -143,15 +147,15 @@ fn default_route(table: &str) -> Option<&str> {
     routes.min().map(|(_, name)| name)
 }
 
-/// 0.0.0.0, as that table has it.
+/// 0.0.0.0 in `/proc/net/route`.
 const NOWHERE: &str = "00000000";
 
-/// What to say to someone who may not.
+/// The error without CAP_NET_RAW, with two remedies.
 fn no_privilege(interface: &str) -> String {
     let program = std::env::current_exe().map_or("pinetboot".into(), |path| path.display().to_string());
     format!(
-        "may not open {interface}: to send and hear whole frames takes the capability CAP_NET_RAW.\n  Run it as root: sudo \
-         {program} ...\n  or give it that for good: sudo setcap cap_net_raw+ep {program}"
+        "cannot open {interface}: sending and receiving whole frames requires the capability CAP_NET_RAW.\n  Run pinetboot as root: \
+         sudo {program} ...\n  or grant the capability once: sudo setcap cap_net_raw+ep {program}"
     )
 }
 
@@ -173,14 +177,15 @@ mod tests {
     }
 
     #[test]
-    fn the_one_that_is_meant() {
+    fn the_named_one_else_the_likeliest() {
         let taken = |name: &str, why| Ok((name.to_owned(), why));
         assert_eq!(chosen(Some("eth1"), Some("eth0"), &["eth0"]), taken("eth1", Why::Named));
         assert_eq!(chosen(None, Some("eth2"), &["eth0", "eth2"]), taken("eth2", Why::DefaultRoute));
         assert_eq!(chosen(None, Some("ppp0"), &["eth1"]), taken("eth1", Why::OnlyOne));
-        let say = "say which interface with --interface; there is eth0, eth1";
+        let say =
+            "several Ethernet interfaces are up. Choose one with --interface; the machine has eth0, eth1";
         assert_eq!(chosen(None, None, &["eth0", "eth1"]), Err(say.into()));
-        let none = "there is no Ethernet interface wlan0; there is eth0, eth1, eth2";
+        let none = "this machine has no Ethernet interface wlan0; the machine has eth0, eth1, eth2";
         assert_eq!(chosen(Some("wlan0"), None, &[]), Err(none.into()));
         assert!(chosen(None, None, &[]).is_err());
     }

@@ -179,7 +179,7 @@ impl Shared {
             owner => {
                 let owner = self.bus.pis().name_of(owner);
                 Err(format!(
-                    "--nfs-mode rw is one tree for one Pi, and {owner} has it until this server ends; for several use overlay"
+                    "--nfs-mode rw is one tree for one Pi, and {owner} has it until this server stops. For several Pis use --nfs-mode overlay"
                 ))
             }
         }
@@ -320,7 +320,7 @@ impl Shared {
         };
         if !may {
             let path = export.path.display().to_string();
-            let why = "the client is no Pi that this server knows, or another Pi has the tree".to_owned();
+            let why = "this server does not know the client as a Pi, or another Pi has the tree".to_owned();
             self.bus.emit(client, events::Root::MountRefused { pi, path, why, failed: false });
             return Permission::Denied;
         }

@@ -163,9 +163,9 @@ impl From<ImagesError> for NoGolden {
 impl std::fmt::Display for NoGolden {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::NoImage(name) => write!(f, "there is no image {name}"),
-            Self::NoneInUse => f.write_str("no image is in use: there is no link 'current' to one"),
-            Self::NoRoot(name) => write!(f, "the image {name} has boot files only, no root file system"),
+            Self::NoImage(name) => write!(f, "image {name} does not exist"),
+            Self::NoneInUse => f.write_str("no current image: the link 'current' is missing"),
+            Self::NoRoot(name) => write!(f, "image {name} has boot files only, and no root file system"),
             Self::Images(error) => write!(f, "{error}"),
         }
     }

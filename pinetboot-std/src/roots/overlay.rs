@@ -160,7 +160,7 @@ pub(super) fn detach(at: &Path) {
 }
 
 fn in_use() -> io::Error {
-    io::Error::other("another process has this layer in use")
+    io::Error::other("another process uses this layer")
 }
 
 fn directory(path: &Path) -> io::Result<OwnedFd> {
@@ -177,15 +177,15 @@ fn fd(directory: &OwnedFd) -> String {
 fn in_words(errno: Errno) -> io::Error {
     let why = match errno {
         Errno::EPERM => {
-            "mounting takes the capability CAP_SYS_ADMIN: run it as root; in a container, with --cap-add SYS_ADMIN"
+            "mounting requires the capability CAP_SYS_ADMIN: run pinetboot as root; in a container, with --cap-add SYS_ADMIN"
         }
         Errno::ENODEV => "this kernel has no overlayfs: try 'modprobe overlay'",
         Errno::EINVAL => {
-            "the file system of the state directory cannot keep overlayfs's layers: it takes a local one such as ext4, xfs \
-             or btrfs, not an overlay itself (as a container's own root is), NFS or FAT"
+            "the file system of the state directory cannot hold overlayfs layers: use a local one such as ext4, xfs or \
+             btrfs, not an overlay (a container's own root is one), NFS or FAT"
         }
-        Errno::ESTALE => "the golden tree is not the one that this layer was made on",
-        Errno::EBUSY => "someone else has this layer mounted",
+        Errno::ESTALE => "the layer was made on another base image",
+        Errno::EBUSY => "another process has this layer mounted",
         errno => return errno.into(),
     };
     io::Error::new(io::Error::from(errno).kind(), why)

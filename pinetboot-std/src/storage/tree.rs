@@ -214,9 +214,9 @@ impl Obstacle {
 
     fn reason(self) -> io::Error {
         match self {
-            Self::System(Errno::EXDEV) => io::Error::other("a link in it leads out of the tree"),
+            Self::System(Errno::EXDEV) => io::Error::other("a link in the path leads out of the tree"),
             Self::System(errno) => errno.into(),
-            Self::NotForOthers => io::Error::other("is not readable by others (chmod o+r)"),
+            Self::NotForOthers => io::Error::other("not readable by others (chmod o+r)"),
         }
     }
 }
@@ -301,7 +301,7 @@ mod tests {
             let miss = tree.open(&BootPath::parse(name.as_bytes()).unwrap()).unwrap_err();
             assert_eq!(miss.error, OpenError::Denied);
             assert_eq!(miss.place, Some(directory.path().join(name).display().to_string()));
-            assert_eq!(miss.reason.unwrap().to_string(), "is not readable by others (chmod o+r)");
+            assert_eq!(miss.reason.unwrap().to_string(), "not readable by others (chmod o+r)");
         }
         fs::set_permissions(directory.path().join("key"), Permissions::from_mode(0o604)).unwrap();
         assert_eq!(read(&tree, "key").unwrap(), "shared");

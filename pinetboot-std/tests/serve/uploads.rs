@@ -25,7 +25,7 @@ fn nobody_writes_anything_unless_allowed() {
     }
     let log = serving.stop();
     assert_eq!(tree.names(), before);
-    assert!(log.contains("WARN 127.0.0.1 wants to write new"), "{log}");
+    assert!(log.contains("WARN 127.0.0.1 requested to write new"), "{log}");
 }
 
 #[test]
@@ -46,7 +46,7 @@ fn every_length_comes_whole() {
             }
         }
         let log = serving.stop();
-        assert!(log.contains("127.0.0.1 received 200000-1468-16: 200.00 kB in "), "{log}");
+        assert!(log.contains("127.0.0.1 uploaded 200000-1468-16: 200.00 kB in "), "{log}");
     }
 }
 
@@ -181,12 +181,12 @@ fn the_last_block_once_more_is_acknowledged_once_more() {
     peer.exchange("DATA 1 +512", "ACK 1");
     peer.exchange("DATA 2 +88", "ACK 2");
     // It is whole, and logged, although it may have to be acknowledged once more.
-    let line = serving.wait_for_log("received up: 600 B in 0.0");
+    let line = serving.wait_for_log("uploaded up: 600 B in 0.0");
     assert!(line.contains("INFO"), "{line}");
     peer.exchange("DATA 2 +88", "ACK 2");
     assert_eq!(inbox.read("up"), [0; 600]);
     let log = serving.stop();
-    assert_eq!(log.matches("received up").count(), 1, "{log}");
+    assert_eq!(log.matches("uploaded up").count(), 1, "{log}");
 }
 
 #[test]
