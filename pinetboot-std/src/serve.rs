@@ -125,7 +125,8 @@ Examples:
   pinetboot serve --config /etc/pinetboot.toml        a file like:  tree = \"/srv/tftp\"
                                                                     interface = \"eth0\"
 
-A Pi may mount only its own root. Evidence that a client is that Pi, strongest first: 'address' in the inventory, a root in
-use, the MAC address of an earlier mount, DHCP, fetched boot files. 'pinetboot roots' shows what each Pi has changed.
+A Pi may mount only its own root. Evidence that a client is that Pi, strongest first: 'address' in the inventory, \
+a root in use, the MAC address of an earlier mount, DHCP, fetched boot files. 'pinetboot roots' shows what each Pi \
+has changed.
 
 SIGHUP reloads the configuration; SIGTERM and ctrl-C end all transfers and stop the server.";

@@ -210,7 +210,7 @@ fn where_another_server_gives_addresses_it_does_not() {
     let (status, said) = Process::start(command).finish(SOON);
     assert_eq!(status.code(), Some(10), "{said}");
     assert!(
-        said.contains("10.77.0.2 answers DHCP on lan already") && said.contains("--dhcp proxy"),
+        said.contains("DHCP server 10.77.0.2 answers on lan already") && said.contains("--dhcp proxy"),
         "{said}"
     );
 
@@ -312,7 +312,7 @@ fn with_all_addresses_taken_the_operator_is_told() {
     command.args(["udhcpc", "-i", "eth", "-n", "-q", "-t", "1", "-T", "1"]);
     let (status, said) = Process::start(command).finish(SOON);
     assert!(!status.success(), "{said}");
-    server.line("WARN all addresses are taken, so 02:00:00:00:00:99 gets none", SOON);
+    server.line("WARN 02:00:00:00:00:99 gets no address: all addresses of the lease range are in use", SOON);
     server.stop();
 }
 

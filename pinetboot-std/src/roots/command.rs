@@ -20,7 +20,7 @@ use crate::pis;
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// The served directory, or the --state directory of `serve`
+    /// The served directory, or the --state directory of `serve`; . finds /var/lib/pinetboot too
     #[arg(long, value_name = "DIR", default_value = ".", global = true)]
     pub dir: PathBuf,
 
@@ -67,7 +67,7 @@ pub enum Action {
 #[derive(Debug, clap::Args)]
 pub struct LayerName {
     /// The Pi: its serial number, MAC address or host name
-    #[arg(value_name = "SERIAL")]
+    #[arg(value_name = "PI")]
     pub pi: String,
 
     /// Base image of the layer; required if the Pi has several layers
