@@ -21,10 +21,10 @@ use crate::pis::{Inventory, Pis, Subject};
 /// Where services say what happened. Cloned for each of them.
 #[derive(Clone)]
 pub struct Bus {
-    shared: Arc<Shared>,
+    shared: Arc<BusState>,
 }
 
-struct Shared {
+struct BusState {
     pis: Pis,
     listeners: Vec<Box<dyn Listener>>,
     /// The deadline that the clock waits for, and whether it is to end.
@@ -49,7 +49,7 @@ impl Bus {
     /// A bus with an empty registry and these listeners.
     pub fn new(listeners: Vec<Box<dyn Listener>>) -> Self {
         let next = Mutex::new(Next { deadline: Duration::MAX, ends: false });
-        Self { shared: Arc::new(Shared { pis: Pis::default(), listeners, next, changed: Condvar::new() }) }
+        Self { shared: Arc::new(BusState { pis: Pis::default(), listeners, next, changed: Condvar::new() }) }
     }
 
     /// A bus that no listener is on: the registry alone.

@@ -9,7 +9,7 @@
 //! * datagrams are read and sent many at a time (`recvmmsg`, `sendmmsg`), over few ports, so that there are many at a time;
 //! * what is sent is held back until all that came is handled, or a batch is full;
 //! * a window goes to the kernel as one message that is cut up at the end (UDP_SEGMENT);
-//! * while datagrams come sooner than a sleeping processor wakes, it does not sleep (`net::vigil`).
+//! * while datagrams come sooner than a sleeping processor wakes, it does not sleep (`net::busy_poll`).
 //!
 //! Not io_uring. With a socket for each transfer it was as fast with one client (13.2 to 13.1 thousand blocks a second)
 //! and slower with a thousand than few sockets and the calls above (116 to 135); and a container's default seccomp rules
@@ -17,19 +17,19 @@
 
 pub mod arp;
 mod batch;
+mod busy_poll;
 mod control;
 mod frames;
 mod holder;
-mod inbox;
 mod interface;
 mod neighbour;
-mod outbox;
 mod pool;
 mod routes;
+mod rx_queue;
 mod socket;
 mod source;
 mod trouble;
-mod vigil;
+mod tx_batch;
 
 use std::collections::VecDeque;
 use std::io;
@@ -42,19 +42,19 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use pinetboot_core::{Datagram, Instant, Net};
 
 use batch::Received;
+use busy_poll::BusyPoll;
 pub use control::{Control, Interrupt};
 pub use frames::Frames;
 pub use holder::holder_of;
-use inbox::Inbox;
 pub use interface::Interface;
 pub use neighbour::neighbour;
-use outbox::{LARGEST, Outbox};
 use pool::{Home, Pool};
 use routes::Routes;
+use rx_queue::RxQueue;
 use socket::Socket;
 pub use source::source_of;
 pub use trouble::{Trouble, Watch};
-use vigil::Vigil;
+use tx_batch::{LARGEST, TxBatch};
 
 /// UDP on Linux, for servers and clients.
 #[derive(Debug)]
@@ -72,14 +72,14 @@ pub struct LinuxNet {
     ready: VecDeque<usize>,
     /// How many datagrams more are read before anything else is looked at.
     burst: usize,
-    vigil: Vigil,
+    busy_poll: BusyPoll,
     /// How many transfers there are.
     transfers: usize,
     /// What came to transfers, or to anyone where all share a port.
-    inbox: Inbox,
+    received: RxQueue,
     /// What came to listening sockets while transfers had their own ports.
-    requests: Inbox,
-    outbox: Outbox,
+    requests: RxQueue,
+    tx: TxBatch,
     watch: Watch,
     start: Clock,
     /// When the last wait was over.
@@ -142,7 +142,7 @@ impl LinuxNet {
                     .map_err(|error| BindError { address, error })?;
             }
         }
-        net.outbox = Outbox::new(net.sockets.first().is_some_and(Socket::can_segment));
+        net.tx = TxBatch::new(net.sockets.first().is_some_and(Socket::can_segment));
         Ok(net)
     }
 
@@ -175,7 +175,7 @@ impl LinuxNet {
         for listener in self.sockets.iter().take(self.listening) {
             net.listen_on(listener.beside()?)?;
         }
-        net.outbox = Outbox::new(self.cuts_windows());
+        net.tx = TxBatch::new(self.cuts_windows());
         Ok(net)
     }
 
@@ -222,13 +222,13 @@ impl LinuxNet {
 
     /// Whether a window goes to the kernel in one piece (UDP_SEGMENT, Linux 4.18); else datagram by datagram.
     pub fn cuts_windows(&self) -> bool {
-        self.outbox.segments()
+        self.tx.segments()
     }
 
     /// Tells `watch` from here on what the system refuses.
     pub fn set_watch(&mut self, watch: &Watch) {
         self.watch = watch.clone();
-        self.outbox.set_watch(watch.clone());
+        self.tx.set_watch(watch.clone());
     }
 
     /// By which another thread can stop this network, or interrupt it.
@@ -250,11 +250,11 @@ impl LinuxNet {
             events: vec![EpollEvent::empty(); 64],
             ready: VecDeque::with_capacity(64),
             burst: BURST,
-            vigil: Vigil::new(options.busy_poll),
+            busy_poll: BusyPoll::new(options.busy_poll),
             transfers: 0,
-            inbox: Inbox::new(batch::BATCH, SLOT),
-            requests: Inbox::new(REQUESTS, REQUEST),
-            outbox: Outbox::new(false),
+            received: RxQueue::new(batch::BATCH, SLOT),
+            requests: RxQueue::new(REQUESTS, REQUEST),
+            tx: TxBatch::new(false),
             watch: Watch::default(),
             options,
             start: Clock::now(),
@@ -303,30 +303,30 @@ impl LinuxNet {
 
     /// The next datagram that is here already: what came to transfers, and then the requests.
     fn next_here(&mut self) -> Option<(Received, &[u8])> {
-        while self.inbox.is_empty()
+        while self.received.is_empty()
             && let Some(place) = self.ready.pop_front()
         {
-            let more = self.sockets.get(place).is_some_and(|socket| self.inbox.fill(socket, place));
+            let more = self.sockets.get(place).is_some_and(|socket| self.received.fill(socket, place));
             self.burst = self.burst.saturating_sub(batch::BATCH);
             if more && self.burst > 0 {
                 self.ready.push_back(place); // in turn, so that no port is served before another
             }
         }
-        let from = if self.inbox.is_empty() { &mut self.requests } else { &mut self.inbox };
+        let from = if self.received.is_empty() { &mut self.requests } else { &mut self.received };
         let (received, slot) = from.pop()?;
         Some((received, from.bytes(slot, received.len)))
     }
 
     fn is_here(&self) -> bool {
-        !(self.inbox.is_empty() && self.ready.is_empty() && self.requests.is_empty())
+        !(self.received.is_empty() && self.ready.is_empty() && self.requests.is_empty())
     }
 
     /// Sends what is to be sent, and waits for something to read until `deadline`.
     fn wait(&mut self, deadline: Instant) -> Result<(), Interrupt> {
-        self.outbox.flush(&self.sockets);
+        self.tx.flush(&self.sockets);
         self.burst = BURST;
         let began = self.tick();
-        let awake = if self.transfers > 0 { self.vigil.time() } else { Duration::ZERO };
+        let awake = if self.transfers > 0 { self.busy_poll.time() } else { Duration::ZERO };
         let until = deadline.min(began + awake);
         while !self.is_here() && self.now < until {
             self.epoll_wait(Duration::ZERO, true)?;
@@ -336,7 +336,7 @@ impl LinuxNet {
             self.epoll_wait(deadline.since(self.now), true)?;
         }
         let wait = self.tick().since(began);
-        self.vigil.waited(wait);
+        self.busy_poll.waited(wait);
         if !self.requests.is_empty() {
             // Now that the requests are queued: what came to transfers before them is here too, and goes first. A
             // client that ends a transfer and repeats its request at once is understood so.
@@ -404,14 +404,14 @@ impl Net for LinuxNet {
     }
 
     fn buffer(&mut self) -> &mut [u8] {
-        if !self.outbox.has_room() {
-            self.outbox.flush(&self.sockets);
+        if !self.tx.has_room() {
+            self.tx.flush(&self.sockets);
         }
-        self.outbox.buffer()
+        self.tx.buffer()
     }
 
     async fn send(&mut self, from: Local, to: SocketAddrV4, len: usize) {
-        self.outbox.push(from, to, len);
+        self.tx.push(from, to, len);
     }
 
     fn open(&mut self, at: Local, peer: SocketAddrV4) -> Option<Local> {
@@ -452,7 +452,7 @@ impl Net for LinuxNet {
 /// What is held back still goes.
 impl Drop for LinuxNet {
     fn drop(&mut self) {
-        self.outbox.flush(&self.sockets);
+        self.tx.flush(&self.sockets);
     }
 }
 

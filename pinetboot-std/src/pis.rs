@@ -29,7 +29,7 @@ use pinetboot_core::pi::{PiIdentity, Prefix};
 
 use crate::events::{BootRecord, Evidence, Mac};
 
-pub use boot::Boot;
+pub use boot::BootProgress;
 pub use claim::{Claim, NotThatPi, SILENT, Token};
 pub(crate) use inventory::has_old_name;
 pub use inventory::{Inventory, PiEntry, pi};
@@ -52,18 +52,18 @@ pub struct Pi {
     /// What its bootloader says of itself by DHCP.
     pub identity: Option<PiIdentity>,
     /// Where it is.
-    pub seat: Option<Seat>,
+    pub presence: Option<Presence>,
     /// Its name, once that was asked for.
     pub(super) name: Option<Arc<str>>,
     /// Its boot under way, or its last one.
-    pub boot: Option<Boot>,
+    pub boot: Option<BootProgress>,
     /// Boots before that, oldest first.
     pub boots: VecDeque<BootRecord>,
 }
 
 /// Where a Pi is, and what shows it.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Seat {
+pub struct Presence {
     /// The address.
     pub address: Ipv4Addr,
     /// The MAC address there, as far as known.
@@ -202,6 +202,6 @@ impl Default for Pis {
 
 impl Pi {
     fn records(&self) -> Vec<BootRecord> {
-        self.boots.iter().cloned().chain(self.boot.as_ref().map(Boot::record)).collect()
+        self.boots.iter().cloned().chain(self.boot.as_ref().map(BootProgress::record)).collect()
     }
 }

@@ -29,8 +29,8 @@ use crate::arguments;
 use crate::exit::{Exit, Failed};
 use crate::finding::{Finding, Findings};
 pub(crate) use ask::random;
-pub use client::Client;
-pub use interface::{Interface, Why};
+pub use client::ProbeClient;
+pub use interface::{EthernetInterface, Why};
 pub use survey::{Chosen, Offered, OptionShown, Survey, Verdict};
 pub use tftp::{Answer, File, Tftp};
 
@@ -43,8 +43,8 @@ pub struct Args {
     pub interface: Option<String>,
 
     /// Client to impersonate
-    #[arg(long = "as", value_name = "CLIENT", value_enum, default_value_t = Client::Pi(Model::Pi5))]
-    pub client: Client,
+    #[arg(long = "as", value_name = "CLIENT", value_enum, default_value_t = ProbeClient::Pi(Model::Pi5))]
+    pub client: ProbeClient,
 
     /// MAC address to send from [default: the interface's own]
     ///
@@ -74,7 +74,7 @@ pub struct Args {
 /// If the interface cannot be used, or the network or standard output fails.
 pub fn run(options: &Args) -> Result<Exit, Failed> {
     let out = &mut io::stdout().lock();
-    let interface = Interface::choose(options.interface.as_deref())?;
+    let interface = EthernetInterface::choose(options.interface.as_deref())?;
     let asker = Asker::new(options, &interface)?;
     let mut net = interface.open()?;
     net.pretend(asker.mac);
@@ -96,7 +96,7 @@ pub fn run(options: &Args) -> Result<Exit, Failed> {
 
 /// The impersonated client.
 struct Asker {
-    client: Client,
+    client: ProbeClient,
     mac: [u8; 6],
     serial: u32,
     /// Whether the serial number was given, and so belongs to a real Pi.
@@ -105,7 +105,7 @@ struct Asker {
 }
 
 impl Asker {
-    fn new(options: &Args, interface: &Interface) -> Result<Self, Failed> {
+    fn new(options: &Args, interface: &EthernetInterface) -> Result<Self, Failed> {
         let mac = options.mac.unwrap_or(interface.mac);
         let serial = options.serial.unwrap_or(client::SERIAL);
         let profile = options.client.profile(mac, serial).ok_or_else(|| {
@@ -114,7 +114,7 @@ impl Asker {
         Ok(Self { client: options.client, mac, serial, serial_given: options.serial.is_some(), profile })
     }
 
-    fn print(&self, interface: &Interface, seconds: u8, out: &mut dyn Write) -> io::Result<()> {
+    fn print(&self, interface: &EthernetInterface, seconds: u8, out: &mut dyn Write) -> io::Result<()> {
         let mac = HardwareAddress::ethernet(self.mac);
         let why = match interface.why {
             Why::Named => "",

@@ -1,22 +1,22 @@
 //! Root file systems for Pis: which tree each gets, and in mode `overlay` a layer of its own on it.
 //!
-//! A golden tree is never changed by a Pi. In mode `overlay` each Pi has a layer ([`Layer`]) that holds what it changed,
-//! mounted over the golden tree (`overlay`) when it is first asked for; made, with an identity of its own (`identity`),
+//! A base image is never changed by a Pi. In mode `overlay` each Pi has a layer ([`Layer`]) that holds what it changed,
+//! mounted over the base image (`overlay`) when it is first asked for; made, with an identity of its own (`identity`),
 //! when the Pi is new.
 //!
 //! Who may mount: only Pis, each only its own layer, by the ranked evidence of [`pis`](crate::pis). A Pi asks for
 //! `/SERIAL-TOKEN`, which the command line that it got by TFTP names (`token`); `/` means its own, too. In mode `rw` the first
 //! Pi that mounts has the tree until the server ends, and another is refused: two systems on one writable root destroy it.
 //!
-//! A golden tree must not change under its layers: overlayfs leaves open what they show then. A new version is a new
+//! A base image must not change under its layers: overlayfs leaves open what they show then. A new version is a new
 //! tree, and Pis get layers on it; that a tree was changed all the same is noticed when a layer on it is mounted.
 
+mod base_image;
 pub mod command;
 mod commit;
 mod diff;
 #[cfg(feature = "nfs")]
 mod exports;
-mod golden;
 mod identity;
 mod layer;
 mod overlay;
@@ -32,11 +32,11 @@ use std::time::Duration;
 
 use pinetboot_core::pi::Prefix;
 
+pub use base_image::{BaseImage, BaseImages, NoBaseImage};
 #[cfg(feature = "nfs")]
 pub use exports::RootExports;
 #[cfg(feature = "nfs")]
 use exports::try_serving;
-pub use golden::{Golden, Goldens, NoGolden};
 pub(crate) use identity::machine_id_of;
 pub use layer::{Layer, LayerFacts, PiFacts, State};
 pub use overlay::{Overlay, own_namespace};
@@ -48,7 +48,7 @@ use crate::events;
 /// The root file systems of all Pis. Shared by the loops.
 pub struct Roots {
     mode: NfsMode,
-    goldens: Goldens,
+    base_images: BaseImages,
     state: State,
     bus: Bus,
     #[cfg(feature = "nfs")]
@@ -70,7 +70,7 @@ impl Roots {
     /// # Errors
     ///
     /// If the state cannot be kept.
-    pub fn new(mode: NfsMode, goldens: Goldens, state: State, bus: Bus) -> io::Result<Self> {
+    pub fn new(mode: NfsMode, base_images: BaseImages, state: State, bus: Bus) -> io::Result<Self> {
         state.make()?;
         for pi in state.pis() {
             let facts = state.pi(pi);
@@ -79,7 +79,7 @@ impl Roots {
         }
         Ok(Self {
             mode,
-            goldens,
+            base_images,
             #[cfg(feature = "nfs")]
             tokens: token::Tokens::load(state.dir())?,
             state,
@@ -94,8 +94,8 @@ impl Roots {
     }
 
     /// Where the trees come from.
-    pub const fn goldens(&self) -> &Goldens {
-        &self.goldens
+    pub const fn base_images(&self) -> &BaseImages {
+        &self.base_images
     }
 
     /// Where layers are kept.
@@ -120,18 +120,18 @@ impl Roots {
         self.tokens.parse(name, addresses)
     }
 
-    /// Tries out, with a golden tree, whether layers can be mounted here.
+    /// Tries out, with a base image, whether layers can be mounted here.
     ///
     /// # Errors
     ///
     /// What is missing.
-    pub fn try_overlay(&self, golden: &Golden) -> io::Result<()> {
+    pub fn try_overlay(&self, base_image: &BaseImage) -> io::Result<()> {
         let place = tempfile::Builder::new().prefix(".try-").tempdir_in(self.state.dir())?;
         let [upper, work, merged] = ["upper", "work", "merged"].map(|part| place.path().join(part));
         for part in [&upper, &work, &merged] {
             std::fs::create_dir(part)?;
         }
-        overlay::mount_overlay(&golden.root, &upper, &work, &merged)?;
+        overlay::mount_overlay(&base_image.root, &upper, &work, &merged)?;
         let tried = try_serving(&merged);
         overlay::detach(&merged);
         tried
@@ -142,19 +142,24 @@ impl Roots {
     /// # Errors
     ///
     /// If there is none for it.
-    pub fn golden_for(&self, pi: Option<Prefix>) -> Result<Golden, NoGolden> {
-        self.goldens.golden_for(pi, &self.bus.pis().inventory())
+    pub fn base_image_for(&self, pi: Option<Prefix>) -> Result<BaseImage, NoBaseImage> {
+        self.base_images.base_image_for(pi, &self.bus.pis().inventory())
     }
 
     /// The layer of a Pi, if it has one and that changes its boot files: they are then to be had from there.
     ///
     /// A Pi asks for them at the beginning of a boot, so this is where a layer goes that is to be reset, if the Pi `is_there`
     /// and not up at another address.
-    pub fn overlay_for_boot(&self, pi: Prefix, golden: &Golden, is_there: bool) -> Option<Arc<Overlay>> {
+    pub fn overlay_for_boot(
+        &self,
+        pi: Prefix,
+        base_image: &BaseImage,
+        is_there: bool,
+    ) -> Option<Arc<Overlay>> {
         if self.mode != NfsMode::Overlay {
             return None;
         }
-        let layer = self.state.layer(pi, &golden.name)?;
+        let layer = self.state.layer(pi, &base_image.name)?;
         if !layer.is_marked() && !layer.changes_boot() {
             return None; // as most often, and then nobody waits for anybody
         }
@@ -164,7 +169,7 @@ impl Roots {
         }
         self.mounted(&mut inner, layer)
             .inspect_err(|error| {
-                let (image, error) = (golden.name.clone(), error.to_string());
+                let (image, error) = (base_image.name.clone(), error.to_string());
                 self.bus.emit(None, events::Root::LayerFailed { pi, image, operation: "mount", error });
             })
             .ok()
@@ -178,28 +183,28 @@ impl Roots {
     pub fn overlay_for_root(
         &self,
         pi: Prefix,
-        golden: &Golden,
+        base_image: &BaseImage,
         address: Ipv4Addr,
     ) -> io::Result<Arc<Overlay>> {
         let mut inner = self.lock();
         let name = self.bus.pis().inventory().host_name(pi);
-        let there = self.state.layer(pi, &golden.name);
+        let there = self.state.layer(pi, &base_image.name);
         let there = there.filter(|layer| !self.reset_if_marked(&mut inner, layer));
         let overlay = match there {
             Some(layer) => self.mounted(&mut inner, layer)?,
             None => {
                 self.may_make(address)?;
-                let layer = self.state.make_layer(pi, golden, self.unused_export())?;
+                let layer = self.state.make_layer(pi, base_image, self.unused_export())?;
                 let overlay = self.mounted(&mut inner, layer)?;
                 let kept = self.state.pi_dir(pi).join(IDENTITY);
                 if let Err(error) = identity::enrol(overlay.root(), &kept, &name) {
                     // Half of an identity is worse than none: begin anew next time.
-                    inner.overlays.remove(&(pi, golden.name.clone()));
+                    inner.overlays.remove(&(pi, base_image.name.clone()));
                     let aside = overlay.layer().put_aside()?;
                     layer::remove_tree(&aside)?;
                     return Err(error);
                 }
-                let image = golden.name.clone();
+                let image = base_image.name.clone();
                 self.bus.emit(address, events::Root::LayerMade { pi, image, host_name: name });
                 overlay
             }
@@ -266,14 +271,14 @@ impl Roots {
                 Err(error) => return Err(error),
             }
         }
-        let golden = Golden {
+        let base_image = BaseImage {
             name: layer.image.clone(),
             root: layer.facts.root.clone(),
             boot: layer.facts.boot.clone(),
             kernel_mounts_root: layer.facts.kernel_mounts_root,
         };
-        if golden.fingerprint() != layer.facts.fingerprint {
-            let root = golden.root.display().to_string();
+        if base_image.fingerprint() != layer.facts.fingerprint {
+            let root = base_image.root.display().to_string();
             if inner.changed.len() < MOST_LAYERS && inner.changed.insert((layer.pi, root.clone())) {
                 self.bus.emit(None, events::Root::BaseChanged { pi: layer.pi, root });
             }
@@ -309,7 +314,7 @@ impl Roots {
     fn unused_export(&self) -> u32 {
         let used: HashSet<u32> = self.state.layers().iter().map(|layer| layer.facts.export).collect();
         let seed = std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(1, |now| now.as_nanos() as u32);
-        // Odd ones are those of golden trees.
+        // Odd ones are those of base images.
         (0..).map(|step| seed.wrapping_add(step) & !1).find(|id| *id != 0 && !used.contains(id)).unwrap_or(2)
     }
 
@@ -322,7 +327,7 @@ impl std::fmt::Debug for Roots {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Roots")
             .field("mode", &self.mode)
-            .field("goldens", &self.goldens)
+            .field("base_images", &self.base_images)
             .finish_non_exhaustive()
     }
 }

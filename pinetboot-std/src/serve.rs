@@ -3,13 +3,13 @@
 mod bind;
 mod dhcp;
 mod leases;
-mod loops;
 #[cfg(feature = "nfs")]
 mod nfs;
 mod others;
 mod roots;
 mod service;
 mod sources;
+mod workers;
 
 use std::io::{self, Write};
 use std::iter;
@@ -28,9 +28,9 @@ use crate::net::LinuxNet;
 use crate::observe::watch;
 use crate::storage::Budget;
 use crate::{logging, signals};
-use loops::Loops;
 use service::{Service, Services};
 use sources::{configure, notices, open};
+use workers::Workers;
 
 /// Options of `serve`.
 #[derive(Debug, clap::Args)]
@@ -77,7 +77,7 @@ pub fn run(options: &Args, level: Level) -> Result<Exit, Failed> {
     #[cfg(feature = "nfs")]
     services.add(nfs::start(&config, roots.clone(), &bus)?);
     services.add(dhcp::start(&config, &bus)?);
-    let tftp = Loops {
+    let tftp = Workers {
         options,
         config: &config,
         roots,

@@ -5,7 +5,7 @@
 //! and discarded.
 //!
 //! ```text
-//! models -> Loader -> Boot -> Fetch (a server, or a test's tree)
+//! models -> Loader -> boot -> Fetch (a server, or a test's tree)
 //!                      |
 //!                      +----> Timeline (a line per request), Summary (the findings and the verdict)
 //! ```
@@ -43,7 +43,7 @@ use pinetboot_core::tftp::{PORT, Patience};
 
 use crate::arguments;
 use crate::exit::{Exit, Failed};
-use boot::{Boot, Over};
+use boot::{Over, SimulatedBoot};
 pub(crate) use device_tree::DeviceTree;
 pub use dhcp::simulate_on;
 use filter::Board;
@@ -128,7 +128,7 @@ fn follow(pi: &Pi, start: Instant, out: &mut dyn Write) -> Result<Exit, Failed> 
     let Pi { model, serial, server, patience } = *pi;
     let before = start.elapsed();
     let mut tftp = Tftp::new(server, patience, start);
-    let mut boot = Boot::new(Board { model, serial }, &mut tftp, out);
+    let mut boot = SimulatedBoot::new(Board { model, serial }, &mut tftp, out);
     match models::boot(&mut boot) {
         Ok(()) | Err(Over::Ended) => {}
         Err(Over::Failed(failed)) => return Err(failed),

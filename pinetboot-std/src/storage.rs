@@ -14,10 +14,10 @@ use pinetboot_core::{File, OpenError, OpenRequest, Storage};
 
 use decisions::Busy;
 pub use miss::Miss;
-pub use shared::{Budget, Shared, Version};
-pub use tree::{Tree, TreeError};
+pub use shared::{Budget, SharedFile, Version};
+pub use tree::{BootTree, TreeError};
 pub use trees::{Base, Sources, Trees};
-pub use upload::{Inbox, Incoming};
+pub use upload::{Incoming, Uploads};
 
 /// What `serve` serves: trees to read from and, if it was told so, a directory to write to.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ pub struct BootStorage {
     /// Where files are read from.
     pub trees: Rc<Trees>,
     /// Where files are written to; none are taken without it.
-    pub inbox: Option<Inbox>,
+    pub uploads: Option<Uploads>,
 }
 
 impl Storage for BootStorage {
@@ -38,8 +38,8 @@ impl Storage for BootStorage {
     }
 
     async fn create(&mut self, request: &OpenRequest<'_>) -> Result<Self::Upload, Miss> {
-        match &self.inbox {
-            Some(inbox) => Ok(inbox.create(&request.path, request.len)?),
+        match &self.uploads {
+            Some(uploads) => Ok(uploads.create(&request.path, request.len)?),
             None => Err(OpenError::Denied.into()),
         }
     }
@@ -56,7 +56,7 @@ pub struct Opened {
 #[derive(Debug)]
 enum Content {
     /// As it is on the disk; transfers of the same version share it.
-    OnDisk(Rc<Shared>),
+    OnDisk(Rc<SharedFile>),
     /// Made for this Pi.
     Made(Rc<[u8]>),
 }

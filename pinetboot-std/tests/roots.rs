@@ -23,7 +23,7 @@ use std::time::Duration;
 use pinetboot::bus::Bus;
 use pinetboot::config::{NfsMode, Settings};
 use pinetboot::images::Images;
-use pinetboot::roots::{Goldens, RootExports, Roots, State, own_namespace};
+use pinetboot::roots::{BaseImages, RootExports, Roots, State, own_namespace};
 use pinetboot_core::pi::Prefix;
 use pinetboot_nfs::{Absent, Exports};
 
@@ -37,7 +37,7 @@ const WORDS: &str = ",vers=3,tcp,nolock,rsize=1048576,wsize=1048576 rw ip=dhcp r
 #[ignore = "needs root, overlayfs and libnfs-utils"]
 fn two_pis_share_a_tree_and_nothing_else() {
     let world = World::new();
-    let before = world.golden();
+    let before = world.base_image();
     let mut server = world.serve(&[]);
 
     for (pi, serial, address) in [(&world.one, ONE, "10.77.1.1"), (&world.two, TWO, "10.77.2.1")] {
@@ -46,7 +46,7 @@ fn two_pis_share_a_tree_and_nothing_else() {
         assert_eq!(line, format!("console=tty1 root=/dev/nfs nfsroot={address}:/{root}{WORDS} quiet\n"));
         assert!(root.starts_with(&format!("{serial}-")) && root.len() == 8 + 1 + 20, "{root}");
         assert_eq!(pi.get(&format!("{serial}/config.txt")), "arm_64bit=1\nauto_initramfs=0\n");
-        assert_eq!(pi.get(&format!("{serial}/kernel8.img")), "golden kernel");
+        assert_eq!(pi.get(&format!("{serial}/kernel8.img")), "base kernel");
         // The command line has the path; with the token of another boot the root is not to be had, nor from elsewhere.
         assert!(pi.list(&format!("{serial}-0123456789abcdef0123/etc")).is_err());
         assert!(world.stranger.list(&format!("{root}/etc")).is_err());
@@ -69,7 +69,7 @@ fn two_pis_share_a_tree_and_nothing_else() {
     assert!(world.one.list("etc").unwrap().contains(" mine"));
     // So is what is exported: libnfs mounts all that is said to be beneath, and takes a refusal for one of all.
     assert!(world.one.list("").unwrap().contains(" etc"));
-    assert_eq!(world.golden(), before, "nobody writes to the golden tree");
+    assert_eq!(world.base_image(), before, "nobody writes to the base image");
 
     let said = server.stop();
     assert!(said.matches("gets cmdline.txt rewritten:").count() == 2, "once for each: {said}");
@@ -130,7 +130,7 @@ fn a_pi_that_is_up_loses_nothing_to_a_host_that_imitates_it() {
     // The stranger fetches as a Pi does: what is made for that Pi it does not get, nor the root.
     assert!(world.stranger.try_get(&format!("{ONE}/config.txt")).is_err());
     assert!(world.stranger.try_get(&format!("{ONE}/cmdline.txt")).is_err());
-    assert_eq!(world.stranger.get(&format!("{ONE}/kernel8.img")), "golden kernel");
+    assert_eq!(world.stranger.get(&format!("{ONE}/kernel8.img")), "base kernel");
     world.stranger.ask(&format!("mount 10.77.3.1 {ONE} {} {DENIED}", world.path("no")));
     world.stranger.ask(&format!("attributes 10.77.3.1 {handle} {DENIED}"));
     lives();
@@ -238,7 +238,7 @@ fn handles_outlive_the_server() {
 #[ignore = "needs root, overlayfs and libnfs-utils"]
 fn files_stay_the_same_when_they_are_changed_and_renamed() {
     let world = World::new();
-    let before = world.golden();
+    let before = world.base_image();
     let server = world.serve(&[]);
     world.one.boot(ONE);
     let handle = world.path("handle");
@@ -247,7 +247,7 @@ fn files_stay_the_same_when_they_are_changed_and_renamed() {
     server.stop();
     let changes = world.roots(&["diff", ONE]);
     assert!(changes.contains("R /opt/ -> /etc/moved/\n") && changes.contains("A /elsewhere\n"), "{changes}");
-    assert_eq!(world.golden(), before);
+    assert_eq!(world.base_image(), before);
 }
 
 #[test]
@@ -262,13 +262,13 @@ fn a_kernel_that_a_pi_installs_is_what_it_boots() {
         &server,
         &format!("cd {}/boot/firmware; echo -n new > new; mv new kernel8.img", merged.display()),
     );
-    assert_eq!(world.two.get(&format!("{TWO}/kernel8.img")), "golden kernel");
+    assert_eq!(world.two.get(&format!("{TWO}/kernel8.img")), "base kernel");
     server.stop();
 
     // From the beginning of its boot, before it has mounted anything.
     let server = world.serve(&[]);
     assert_eq!(world.one.get(&format!("{ONE}/kernel8.img")), "new");
-    assert_eq!(world.two.get(&format!("{TWO}/kernel8.img")), "golden kernel");
+    assert_eq!(world.two.get(&format!("{TWO}/kernel8.img")), "base kernel");
     // What a Pi makes of that directory leads nowhere else.
     world.within(&server, &format!("cd {}/boot; mv firmware old; ln -s /etc firmware", merged.display()));
     server.stop();
@@ -282,7 +282,7 @@ fn a_kernel_that_a_pi_installs_is_what_it_boots() {
 #[ignore = "needs root, overlayfs and libnfs-utils"]
 fn what_a_pi_changed_is_shown_kept_and_undone() {
     let world = World::new();
-    let before = world.golden();
+    let before = world.base_image();
     let server = world.serve(&[]);
     world.one.boot(ONE);
     world.one.list(&format!("{ONE}/etc")).unwrap();
@@ -329,7 +329,7 @@ fn what_a_pi_changed_is_shown_kept_and_undone() {
     assert_eq!(fs::read_to_string(two.join("etc/machine-id")).unwrap(), "");
     assert_eq!(fs::read_link(world.dir.path().join("current")).unwrap().to_str(), Some("images/two"));
     assert!(world.try_roots(&["commit", ONE, "--name", "two"]).unwrap_err().contains("already"));
-    assert_eq!(world.golden(), before);
+    assert_eq!(world.base_image(), before);
 
     // On the new image it begins a layer, and is who it was.
     let server = world.serve(&[]);
@@ -349,7 +349,7 @@ fn a_pi_that_is_off_leaves_its_layer_to_others() {
     let world = World::new();
     own_namespace().unwrap(); // of this thread
     let dir = world.dir.path();
-    let (bus, goldens) = (Bus::silent(), Goldens::Images(Images::open(dir).unwrap().unwrap()));
+    let (bus, goldens) = (Bus::silent(), BaseImages::Images(Images::open(dir).unwrap().unwrap()));
     let state = State::at(&dir.join("state"));
     let roots = Arc::new(Roots::new(NfsMode::Overlay, goldens, state, bus.clone()).unwrap());
     let exports = RootExports::new(roots.clone(), bus.clone()).unwrap();
@@ -382,7 +382,7 @@ fn a_pi_that_is_off_leaves_its_layer_to_others() {
 #[ignore = "needs root, overlayfs and libnfs-utils"]
 fn the_other_modes() {
     let world = World::new();
-    let before = world.golden();
+    let before = world.base_image();
     let server = world.serve(&["--nfs-mode", "shared-ro"]);
     let line = world.two.get(&format!("{TWO}/cmdline.txt"));
     assert!(line.contains("nfsroot=10.77.2.1:/,vers=3,"), "{line}");
@@ -402,7 +402,7 @@ fn the_other_modes() {
     assert!(world.stranger.list("etc").is_err());
     let said = server.stop();
     assert!(said.contains("has no overlayroot"), "{said}");
-    assert_eq!(world.golden(), before);
+    assert_eq!(world.base_image(), before);
 
     let mut server = world.serve(&["--nfs-mode", "rw"]);
     world.one.boot(ONE);

@@ -15,7 +15,7 @@ use pinetboot::bus::Bus;
 use pinetboot::exit::Exit;
 use pinetboot::net::{Control, LinuxNet, Options, Ports};
 use pinetboot::simulate::{Pi, simulate};
-use pinetboot::storage::{BootStorage, Budget, Sources, Tree, Trees};
+use pinetboot::storage::{BootStorage, BootTree, Budget, Sources, Trees};
 use pinetboot_core::pi::Model;
 use pinetboot_core::tftp::{Limits, Patience};
 use pinetboot_core::{Server, block_on};
@@ -37,9 +37,9 @@ impl Running {
         let thread = thread::spawn(move || {
             let net = LinuxNet::listen(&[LOOPBACK], Options { ports, ..Options::default() }).unwrap();
             tell.send((net.addresses().unwrap()[0], net.control())).unwrap();
-            let tree = Tree::open_at(&tree, Budget::default()).unwrap();
+            let tree = BootTree::open_at(&tree, Budget::default()).unwrap();
             let trees = Trees::new(Sources::directory(tree), Bus::silent(), Budget::default());
-            let storage = BootStorage { trees: Rc::new(trees), inbox: None };
+            let storage = BootStorage { trees: Rc::new(trees), uploads: None };
             let mut places = [const { None }; 4];
             let mut server = Server::<_, _, _, 8>::new(net, storage, (), Limits::default(), &mut places);
             block_on(server.run()).unwrap_err();

@@ -39,7 +39,7 @@ pub trait Exports: Send + Sync {
     fn list(&self, client: Ipv4Addr) -> Vec<PathBuf>;
 
     /// Called every few seconds.
-    fn tidy(&self) {}
+    fn maintain(&self) {}
 }
 
 /// A file system under a path.
@@ -134,8 +134,8 @@ impl Exports for OneExport {
         vec![self.0.path.clone()]
     }
 
-    fn tidy(&self) {
-        self.0.tree.tidy();
+    fn maintain(&self) {
+        self.0.tree.maintain();
     }
 }
 

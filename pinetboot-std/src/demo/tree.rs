@@ -10,13 +10,13 @@ use crate::simulate::DeviceTree;
 
 /// Files in memory, shared by all Pis.
 #[derive(Debug, Clone)]
-pub(super) struct Tree(Vec<(&'static str, Bytes)>);
+pub(super) struct DemoTree(Vec<(&'static str, Bytes)>);
 
 /// A file of it.
 #[derive(Debug, Clone)]
 pub(super) struct Bytes(Arc<[u8]>);
 
-impl Tree {
+impl DemoTree {
     /// Kernel, initramfs, device tree and overlay have the names that count, and nothing in them that would run.
     pub(super) fn new() -> Self {
         let device_tree = DeviceTree::new()
@@ -52,7 +52,7 @@ impl Tree {
     }
 }
 
-impl Storage for Tree {
+impl Storage for DemoTree {
     type File = Bytes;
     type Upload = NoUpload;
     type Refusal = OpenError;

@@ -9,10 +9,10 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 
 /// A handle on a [`LinuxNet`](super::LinuxNet), for signals and tests.
 #[derive(Debug, Clone)]
-pub struct Control(Arc<Shared>);
+pub struct Control(Arc<Requests>);
 
 #[derive(Debug)]
-struct Shared {
+struct Requests {
     event: EventFd,
     stop: AtomicBool,
     reload: AtomicBool,
@@ -32,7 +32,7 @@ pub enum Interrupt {
 impl Control {
     pub(super) fn new() -> io::Result<Self> {
         let event = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?;
-        Ok(Self(Arc::new(Shared { event, stop: AtomicBool::new(false), reload: AtomicBool::new(false) })))
+        Ok(Self(Arc::new(Requests { event, stop: AtomicBool::new(false), reload: AtomicBool::new(false) })))
     }
 
     /// Makes the loop return [`Interrupt::Stop`].

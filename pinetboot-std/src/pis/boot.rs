@@ -19,7 +19,7 @@ use crate::events::BootRecord;
 
 /// A boot under way, or the last one.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Boot {
+pub struct BootProgress {
     /// Its number: 1 for the first since the Pi is known.
     pub number: u32,
     /// When it began, since the server started.
@@ -38,7 +38,7 @@ pub struct Boot {
     pub files: u32,
     /// Bytes sent.
     pub bytes: u64,
-    /// Boot files that are not there.
+    /// Boot files that the server lacks.
     pub missing: u32,
     /// Packets sent more than once.
     pub resent: u32,
@@ -56,7 +56,7 @@ pub struct Boot {
     pub(super) wanted: Vec<(Stage, String)>,
 }
 
-impl Boot {
+impl BootProgress {
     pub(super) const fn new(number: u32, began: Duration, nonce: u32) -> Self {
         Self {
             number,
@@ -179,7 +179,7 @@ mod tests {
 
     #[test]
     fn a_discover_begins_a_boot_once_a_file_was_asked_for() {
-        let mut boot = Boot::new(1, Duration::ZERO, 0);
+        let mut boot = BootProgress::new(1, Duration::ZERO, 0);
         boot.xid = Some(7);
         assert!(!boot.ends_with_discover(7) && !boot.ends_with_discover(8), "the question is repeated");
         boot.requested(SOON);
@@ -191,7 +191,7 @@ mod tests {
 
     #[test]
     fn the_first_stage_after_a_kernel_begins_a_boot() {
-        let mut boot = Boot::new(1, Duration::ZERO, 0);
+        let mut boot = BootProgress::new(1, Duration::ZERO, 0);
         boot.requested(SOON);
         assert!(!boot.ends_with_request(file(Stage::Config)), "asked for up to six times in a boot");
         boot.kernel = true;
@@ -203,7 +203,7 @@ mod tests {
     #[test]
     fn one_of_several_files_is_enough() {
         let kernel = BootFile { stage: Stage::Kernel, need: Need::OneOf };
-        let mut boot = Boot::new(1, Duration::ZERO, 0);
+        let mut boot = BootProgress::new(1, Duration::ZERO, 0);
         boot.missed(SOON, kernel, "kernel_2712.img");
         assert_eq!(boot.deadline(), Some(SOON + STOPPED));
         boot.sent(SOON, Stage::Kernel, 1, 0);

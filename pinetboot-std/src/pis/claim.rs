@@ -19,7 +19,7 @@ use pinetboot_core::dhcp::HardwareAddress;
 use pinetboot_core::pi::Prefix;
 
 use super::registry::Registry;
-use super::{Pi, Seat};
+use super::{Pi, Presence};
 use crate::events::{Evidence, Mac};
 
 /// What a client asks for, and what it has to show.
@@ -86,11 +86,12 @@ impl Registry {
             return Err(why);
         }
         let known = self.pi(pi);
-        let seat = known.and_then(|known| known.seat);
+        let presence = known.and_then(|known| known.presence);
         let mac = self.mac_of(claim);
-        let same_board = |seat: &Seat| mac.is_none() || seat.mac.is_none() || mac == seat.mac;
-        let here = seat.filter(|seat| seat.mounted && seat.address == address && same_board(seat));
-        if here.is_some_and(|seat| seat.is_fresh(self.now())) {
+        let same_board = |presence: &Presence| mac.is_none() || presence.mac.is_none() || mac == presence.mac;
+        let here = presence
+            .filter(|presence| presence.mounted && presence.address == address && same_board(presence));
+        if here.is_some_and(|presence| presence.is_fresh(self.now())) {
             return Ok(Evidence::Mount);
         }
         self.check_board(pi, known, mac)?;
@@ -99,7 +100,7 @@ impl Registry {
         if claim.handle {
             // The seal shows that the client, or one that it got the handle from, had mounted this root. A quiet Pi does not lose
             // its root to what DHCP messages say of its address.
-            let other = self.sits_at(address);
+            let other = self.mounted_at(address);
             let other =
                 other.or_else(|| self.name_by_dhcp(address).filter(|_| here.is_none() && !same_adapter));
             return match other {
@@ -122,15 +123,22 @@ impl Registry {
         if self.inventory().at(address) == Some(pi) {
             return None;
         }
-        let seat = self.pi(pi)?.seat.filter(|seat| seat.is_fresh(self.now()) && seat.address != address)?;
+        let presence = self
+            .pi(pi)?
+            .presence
+            .filter(|presence| presence.is_fresh(self.now()) && presence.address != address)?;
         let mac = self.mac_of(claim);
-        let same_board = mac.is_some() && mac == seat.mac;
-        let stronger = !seat.mounted && self.rank(claim) > seat.evidence;
+        let same_board = mac.is_some() && mac == presence.mac;
+        let stronger = !presence.mounted && self.rank(claim) > presence.evidence;
         if same_board || stronger {
             return None;
         }
-        let ago = self.now().saturating_sub(seat.last).as_secs();
-        Some(NotThatPi::Alive { at: seat.address, ago, in_doubt: mac.is_none() || seat.mac.is_none() })
+        let ago = self.now().saturating_sub(presence.last).as_secs();
+        Some(NotThatPi::Alive {
+            at: presence.address,
+            ago,
+            in_doubt: mac.is_none() || presence.mac.is_none(),
+        })
     }
 
     /// The client's MAC address: the kernel's neighbour's, or else that of the lease which this server gave. What a client
@@ -222,7 +230,7 @@ impl NotThatPi {
     }
 }
 
-impl Seat {
+impl Presence {
     /// Whether there was a sign of life lately.
     pub fn is_fresh(&self, now: Duration) -> bool {
         now.saturating_sub(self.last) < if self.mounted { SILENT } else { BOOTING }

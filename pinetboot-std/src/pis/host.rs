@@ -24,7 +24,7 @@ pub(super) struct Host {
     pub(super) looked: Option<Duration>,
     pub(super) neighbour: Option<Mac>,
     /// The Pi that had its root in use here last.
-    pub(super) seated: Option<Prefix>,
+    pub(super) mounted_by: Option<Prefix>,
     /// Layers that were made for it.
     pub(super) layers: u32,
 }
@@ -51,7 +51,7 @@ pub(super) struct Adapter {
 
 impl Founded for Host {
     fn worth(&self) -> Worth {
-        match (self.seated, self.fetched.is_empty()) {
+        match (self.mounted_by, self.fetched.is_empty()) {
             (Some(_), _) => Worth::InUse,
             (None, false) => Worth::Shown,
             (None, true) => Worth::Hearsay,

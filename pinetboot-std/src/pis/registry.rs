@@ -13,10 +13,10 @@ use pinetboot_core::dhcp::{HardwareAddress, Silence};
 use pinetboot_core::pi::{BootFile, Lookup, PiIdentity, Prefix};
 use pinetboot_core::tftp::ErrorCode;
 
-use super::boot::Boot;
+use super::boot::BootProgress;
 use super::host::{Adapter, Fetched, Host};
 use super::table::{Founded, Table, Worth};
-use super::{BootId, Inventory, Pi, Seat, Subject};
+use super::{BootId, Inventory, Pi, Presence, Subject};
 use crate::events::{self, Dhcp, Evidence, Fact, Mac, Nfs, Root, Tftp};
 
 /// All that is known.
@@ -125,7 +125,7 @@ impl Registry {
             (Fact::Dhcp(Dhcp::Unanswered { why: Silence::Exhausted, .. }), _) => Refused::Exhausted,
             (Fact::Tftp(Tftp::Refused { file, code: ErrorCode::ACCESS_VIOLATION, .. }), Some(client)) => {
                 match self.subject(client, file) {
-                    Subject::Pi(pi) if self.sits_elsewhere(pi, client) => Refused::Pi(client, pi),
+                    Subject::Pi(pi) if self.is_up_elsewhere(pi, client) => Refused::Pi(client, pi),
                     _ => return false,
                 }
             }
@@ -171,7 +171,7 @@ impl Registry {
         let mut stopped = Vec::new();
         for subject in due {
             let Some(pi) = self.pis.get_mut(&subject) else { continue };
-            let address = pi.seat.map(|seat| seat.address);
+            let address = pi.presence.map(|presence| presence.address);
             let Some(boot) = &mut pi.boot else { continue };
             let seconds = now.saturating_sub(boot.last).as_secs_f64();
             while let Some((stage, _)) = boot.wanted.first() {
@@ -187,26 +187,28 @@ impl Registry {
         stopped
     }
 
-    /// A Pi is somewhere. A seat in use is not taken by weaker evidence; a refused claim never comes here.
-    fn sit(&mut self, pi: Prefix, new: Seat) {
+    /// A Pi is somewhere. A presence in use is not taken by weaker evidence; a refused claim never comes here.
+    fn locate(&mut self, pi: Prefix, new: Presence) {
         let now = new.last;
         let Some(known) = self.pis.touch(Subject::Pi(pi), now) else { return };
-        let seat = match known.seat {
-            Some(seat) if seat.is_fresh(now) && seat.address == new.address => Seat {
-                mac: new.mac.or(seat.mac),
-                evidence: seat.evidence.max(new.evidence),
-                mounted: seat.mounted || new.mounted,
-                last: if seat.mounted && !new.mounted { seat.last } else { now },
+        let presence = match known.presence {
+            Some(presence) if presence.is_fresh(now) && presence.address == new.address => Presence {
+                mac: new.mac.or(presence.mac),
+                evidence: presence.evidence.max(new.evidence),
+                mounted: presence.mounted || new.mounted,
+                last: if presence.mounted && !new.mounted { presence.last } else { now },
                 ..new
             },
-            Some(seat) if seat.is_fresh(now) && seat.evidence >= new.evidence && !new.mounted => seat,
+            Some(presence) if presence.is_fresh(now) && presence.evidence >= new.evidence && !new.mounted => {
+                presence
+            }
             _ => new,
         };
-        known.seat = Some(seat);
-        if seat.mounted
-            && let Some(host) = self.hosts.touch(seat.address, now)
+        known.presence = Some(presence);
+        if presence.mounted
+            && let Some(host) = self.hosts.touch(presence.address, now)
         {
-            host.seated = Some(pi);
+            host.mounted_by = Some(pi);
         }
     }
 }
@@ -222,24 +224,24 @@ impl Registry {
     }
 
     pub(super) fn name_at(&self, address: Ipv4Addr) -> Option<Prefix> {
-        let sits = || self.sits_at(address);
+        let mounted = || self.mounted_at(address);
         let fetched = || self.hosts.get(&address)?.last_fetched().map(|fetched| fetched.pi);
         let booting = || self.hosts.get(&address)?.subject.and_then(Subject::pi);
         let inventory = self.inventory.at(address);
-        inventory.or_else(sits).or_else(|| self.name_by_dhcp(address)).or_else(fetched).or_else(booting)
+        inventory.or_else(mounted).or_else(|| self.name_by_dhcp(address)).or_else(fetched).or_else(booting)
     }
 
     /// Which Pi has its root in use at an address.
-    pub(super) fn sits_at(&self, address: Ipv4Addr) -> Option<Prefix> {
-        let pi = self.hosts.get(&address)?.seated?;
-        let seat = self.pi(pi)?.seat?;
-        (seat.address == address && seat.mounted && seat.is_fresh(self.now)).then_some(pi)
+    pub(super) fn mounted_at(&self, address: Ipv4Addr) -> Option<Prefix> {
+        let pi = self.hosts.get(&address)?.mounted_by?;
+        let presence = self.pi(pi)?.presence?;
+        (presence.address == address && presence.mounted && presence.is_fresh(self.now)).then_some(pi)
     }
 
     /// Whether this Pi is up at another address.
-    fn sits_elsewhere(&self, pi: Prefix, address: Ipv4Addr) -> bool {
-        let seat = self.pi(pi).and_then(|known| known.seat);
-        seat.is_some_and(|seat| seat.address != address && seat.is_fresh(self.now))
+    fn is_up_elsewhere(&self, pi: Prefix, address: Ipv4Addr) -> bool {
+        let presence = self.pi(pi).and_then(|known| known.presence);
+        presence.is_some_and(|presence| presence.address != address && presence.is_fresh(self.now))
     }
 
     pub(super) fn now(&self) -> Duration {
@@ -283,7 +285,7 @@ impl Registry {
         BootId { pi: subject.pi(), number, visit }
     }
 
-    pub(super) fn boot_at(&self, address: Ipv4Addr, pi: Prefix) -> Option<&Boot> {
+    pub(super) fn boot_at(&self, address: Ipv4Addr, pi: Prefix) -> Option<&BootProgress> {
         let here = self.hosts.get(&address)?.subject == Some(Subject::Pi(pi));
         self.pi(pi)?.boot.as_ref().filter(|_| here)
     }
@@ -333,7 +335,7 @@ impl Registry {
 
     pub(crate) fn subject_at(&self, address: Ipv4Addr) -> Subject {
         let booting = || self.hosts.get(&address)?.subject?.pi();
-        let pi = self.sits_at(address).or_else(booting).or_else(|| self.name_at(address));
+        let pi = self.mounted_at(address).or_else(booting).or_else(|| self.name_at(address));
         pi.map_or(Subject::Host(address), Subject::Pi)
     }
 
@@ -358,8 +360,10 @@ impl Registry {
         let Some(serial) = serial else { return Some(by_mac) };
         let apart = self.pi(by_mac).is_some_and(|pi| pi.mac_proven);
         let owner = self.pi(serial).and_then(|known| {
-            let seat = known.seat.filter(|seat| seat.is_fresh(self.now));
-            let uses = seat.filter(|seat| seat.evidence >= Evidence::Dhcp).and_then(|seat| seat.mac);
+            let presence = known.presence.filter(|presence| presence.is_fresh(self.now));
+            let uses = presence
+                .filter(|presence| presence.evidence >= Evidence::Dhcp)
+                .and_then(|presence| presence.mac);
             if known.mac_proven { known.mac } else { uses }
         });
         let other = owner.is_some_and(|owner| owner != mac);
@@ -388,8 +392,8 @@ impl Registry {
 
 impl Founded for Pi {
     fn worth(&self) -> Worth {
-        match self.seat {
-            Some(seat) if seat.mounted => Worth::InUse,
+        match self.presence {
+            Some(presence) if presence.mounted => Worth::InUse,
             Some(_) => Worth::Shown,
             None => Worth::Hearsay,
         }
@@ -398,7 +402,7 @@ impl Founded for Pi {
 
 impl Pi {
     fn deadline(&self) -> Option<Duration> {
-        self.boot.as_ref().and_then(Boot::deadline)
+        self.boot.as_ref().and_then(BootProgress::deadline)
     }
 
     /// Begins a boot; its number.
@@ -413,7 +417,7 @@ impl Pi {
         let number = last.map_or(0, |last| last.number) + 1;
         // Two boots within a second are two all the same.
         let nonce = last.map_or(nonce, |last| nonce.max(u32::try_from(last.began + 1).unwrap_or(nonce)));
-        self.boot = Some(Boot::new(number, now, nonce));
+        self.boot = Some(BootProgress::new(number, now, nonce));
         number
     }
 }

@@ -14,7 +14,7 @@ use crate::net::Frames;
 
 /// An Ethernet interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Interface {
+pub struct EthernetInterface {
     /// Its name.
     pub name: String,
     /// Its hardware address.
@@ -38,7 +38,7 @@ pub enum Why {
     OnlyOne,
 }
 
-impl Interface {
+impl EthernetInterface {
     /// The interface of this name, else the one of the default route, else the only one that is up.
     ///
     /// # Errors
@@ -75,10 +75,14 @@ impl Interface {
 }
 
 /// Chooses one of these interfaces.
-fn choose(mut all: Vec<Interface>, name: Option<&str>, default: Option<&str>) -> Result<Interface, Failed> {
+fn choose(
+    mut all: Vec<EthernetInterface>,
+    name: Option<&str>,
+    default: Option<&str>,
+) -> Result<EthernetInterface, Failed> {
     let mut take = |name: &str, why| {
         let at = all.iter().position(|interface| interface.name == name)?;
-        Some(Interface { why, ..all.swap_remove(at) })
+        Some(EthernetInterface { why, ..all.swap_remove(at) })
     };
     let usage = |message: String| Err(Failed::new(Exit::Usage, message));
     if let Some(name) = name {
@@ -92,7 +96,7 @@ fn choose(mut all: Vec<Interface>, name: Option<&str>, default: Option<&str>) ->
     }
     all.retain(|interface| interface.up);
     match all.as_slice() {
-        [only] => Ok(Interface { why: Why::OnlyOne, ..only.clone() }),
+        [only] => Ok(EthernetInterface { why: Why::OnlyOne, ..only.clone() }),
         [] => usage("no Ethernet interface is up. Name one with --interface".into()),
         _ => {
             usage(format!("several Ethernet interfaces are up. Choose one with --interface; {}", list(&all)))
@@ -100,7 +104,7 @@ fn choose(mut all: Vec<Interface>, name: Option<&str>, default: Option<&str>) ->
     }
 }
 
-fn list(all: &[Interface]) -> String {
+fn list(all: &[EthernetInterface]) -> String {
     let names: Vec<_> = all.iter().map(|interface| interface.name.as_str()).collect();
     match names.as_slice() {
         [] => "the machine has none".into(),
@@ -108,7 +112,7 @@ fn list(all: &[Interface]) -> String {
     }
 }
 
-fn ethernets() -> io::Result<Vec<Interface>> {
+fn ethernets() -> io::Result<Vec<EthernetInterface>> {
     let mut all = BTreeMap::new();
     let mut addresses: BTreeMap<String, Vec<Ipv4Addr>> = BTreeMap::new();
     for entry in getifaddrs()? {
@@ -122,8 +126,14 @@ fn ethernets() -> io::Result<Vec<Interface>> {
         {
             let up = entry.flags.contains(InterfaceFlags::IFF_UP);
             let running = entry.flags.contains(InterfaceFlags::IFF_RUNNING);
-            let interface =
-                Interface { name: name.clone(), mac, addresses: Vec::new(), why: Why::Named, up, running };
+            let interface = EthernetInterface {
+                name: name.clone(),
+                mac,
+                addresses: Vec::new(),
+                why: Why::Named,
+                up,
+                running,
+            };
             all.insert(name, interface);
         }
     }
@@ -163,9 +173,9 @@ fn no_privilege(interface: &str) -> String {
 mod tests {
     use super::*;
 
-    fn interface(name: &str, up: bool) -> Interface {
+    fn interface(name: &str, up: bool) -> EthernetInterface {
         let name = name.to_owned();
-        Interface { name, mac: [2; 6], addresses: Vec::new(), why: Why::Named, up, running: up }
+        EthernetInterface { name, mac: [2; 6], addresses: Vec::new(), why: Why::Named, up, running: up }
     }
 
     fn chosen(name: Option<&str>, default: Option<&str>, up: &[&str]) -> Result<(String, Why), String> {

@@ -7,7 +7,7 @@ use pinetboot_core::pi::rules;
 use serde::Serialize;
 
 use super::ask::Heard;
-use super::client::Client;
+use super::client::ProbeClient;
 use super::tftp::Tftp;
 use crate::exit::Exit;
 use crate::finding::{Finding, Findings};
@@ -193,7 +193,7 @@ fn options(message: &Message<'_>) -> Vec<OptionShown> {
 }
 
 /// Warnings about a choice: faults that may keep the client from booting another time.
-pub(super) fn warnings(client: Client, offers: &[Offer<'_>], choice: &Choice<'_>) -> Vec<Finding> {
+pub(super) fn warnings(client: ProbeClient, offers: &[Offer<'_>], choice: &Choice<'_>) -> Vec<Finding> {
     let mut warnings = Vec::new();
     for other in other_servers(client, offers, choice.server) {
         let text = format!(
@@ -221,7 +221,7 @@ pub(super) fn warnings(client: Client, offers: &[Offer<'_>], choice: &Choice<'_>
         warnings
             .push(warning.remedy("Write three spaces behind it, and count them in the length of the text."));
     }
-    if client == Client::UBoot
+    if client == ProbeClient::UBoot
         && let BootServer::NextServer(_) = choice.named
         && choice.file.is_none()
     {
@@ -250,7 +250,7 @@ pub(super) fn names_that_are_no_address(offers: &[Offer<'_>]) -> Vec<Finding> {
 }
 
 /// The boot servers that the client would choose if another offer came first.
-fn other_servers(client: Client, offers: &[Offer<'_>], server: Ipv4Addr) -> Vec<Ipv4Addr> {
+fn other_servers(client: ProbeClient, offers: &[Offer<'_>], server: Ipv4Addr) -> Vec<Ipv4Addr> {
     let mut others = Vec::new();
     let mut offers = offers.to_vec();
     for _ in 0..offers.len() {
@@ -317,16 +317,16 @@ mod tests {
         let name = OptionCode::TFTP_SERVER_NAME;
         let (one, other) = (offer(&[(name, b"10.77.0.1")]), offer(&[(name, b"10.77.0.2")]));
         let both = [parse(&one), parse(&other)];
-        let choice = Client::Pi(Model::Pi5).rules().choose(&both).unwrap();
-        let said = warnings(Client::Pi(Model::Pi5), &both, &choice);
+        let choice = ProbeClient::Pi(Model::Pi5).rules().choose(&both).unwrap();
+        let said = warnings(ProbeClient::Pi(Model::Pi5), &both, &choice);
         assert!(said[0].what.contains("this time 10.77.0.1, another time 10.77.0.2"), "{said:?}");
         assert!(said[1].what.contains("2 DHCP servers"), "{said:?}");
-        assert_eq!(warnings(Client::Pi(Model::Pi5), &both[..1], &choice), Vec::<Finding>::new());
+        assert_eq!(warnings(ProbeClient::Pi(Model::Pi5), &both[..1], &choice), Vec::<Finding>::new());
 
         let twice =
             offer(&[(name, b"10.77.0.1"), (OptionCode::ROUTER, &[10, 77, 0, 1]), (name, b"10.77.0.1")]);
         let offers = [parse(&one), parse(&twice)];
-        assert!(warnings(Client::Pi(Model::Pi5), &offers, &choice).contains(&named_twice()));
+        assert!(warnings(ProbeClient::Pi(Model::Pi5), &offers, &choice).contains(&named_twice()));
         assert!(names_that_are_no_address(&offers)[0].what.contains("10.77.0.110.77.0.1"));
     }
 
@@ -337,7 +337,7 @@ mod tests {
         for (options, reached) in [(&[name][..], false), (&[name, router], true)] {
             let bytes = offer(options);
             let offers = [parse(&bytes)];
-            let choice = Client::Pi(Model::Pi5).rules().choose(&offers).unwrap();
+            let choice = ProbeClient::Pi(Model::Pi5).rules().choose(&offers).unwrap();
             assert_eq!(within_reach(&offers, &choice), reached);
         }
     }

@@ -1,6 +1,6 @@
 //! What a Pi has changed: its layer, read as overlayfs keeps it (Documentation/filesystems/overlayfs.rst).
 //!
-//! Only the layer is walked, and of the golden tree what lies beneath its entries, so it takes as long as the layer is
+//! Only the layer is walked, and of the base image what lies beneath its entries, so it takes as long as the layer is
 //! large. Not told: extended attributes, and changes of hard links.
 
 use std::collections::{BTreeMap, HashSet};
@@ -31,7 +31,8 @@ pub(super) enum Change {
 ///
 /// The system's: it takes root to read a layer.
 pub(super) fn changes(layer: &Layer) -> io::Result<BTreeMap<PathBuf, Change>> {
-    let mut walk = Walk { golden: layer.facts.root.clone(), changes: BTreeMap::new(), moved: HashSet::new() };
+    let mut walk =
+        Walk { base_image: layer.facts.root.clone(), changes: BTreeMap::new(), moved: HashSet::new() };
     walk.directory(&layer.upper(), Some(&layer.facts.root), Path::new("/"), false)?;
     let Walk { mut changes, moved, .. } = walk;
     // Where a directory was that has another name now, overlayfs has it as deleted.
@@ -40,13 +41,13 @@ pub(super) fn changes(layer: &Layer) -> io::Result<BTreeMap<PathBuf, Change>> {
 }
 
 struct Walk {
-    golden: PathBuf,
+    base_image: PathBuf,
     changes: BTreeMap<PathBuf, Change>,
     moved: HashSet<PathBuf>,
 }
 
 impl Walk {
-    /// A directory of the layer, over one of the golden tree; `opaque`: of that nothing shows through.
+    /// A directory of the layer, over one of the base image; `opaque`: of that nothing shows through.
     fn directory(
         &mut self,
         upper: &Path,
@@ -94,7 +95,8 @@ impl Walk {
         let directory = shown.join("");
         if let Some(redirect) = attribute(upper, "trusted.overlay.redirect")? {
             let from = self.redirected(&redirect, lower);
-            let shown_from = Path::new("/").join(from.strip_prefix(&self.golden).unwrap_or(&from)).join("");
+            let shown_from =
+                Path::new("/").join(from.strip_prefix(&self.base_image).unwrap_or(&from)).join("");
             self.moved.insert(shown_from.clone());
             self.changes.insert(directory, Change::Renamed(shown_from));
             return self.directory(upper, Some(&from), shown, false);
@@ -119,8 +121,8 @@ impl Walk {
         use std::os::unix::ffi::OsStrExt;
         let redirect = Path::new(std::ffi::OsStr::from_bytes(redirect));
         match redirect.strip_prefix("/") {
-            Ok(from_top) => self.golden.join(from_top),
-            Err(_) => lower.and_then(Path::parent).unwrap_or(&self.golden).join(redirect),
+            Ok(from_top) => self.base_image.join(from_top),
+            Err(_) => lower.and_then(Path::parent).unwrap_or(&self.base_image).join(redirect),
         }
     }
 
@@ -203,7 +205,7 @@ mod tests {
     use pinetboot_core::pi::Prefix;
 
     use super::*;
-    use crate::roots::{Golden, State};
+    use crate::roots::{BaseImage, State};
 
     /// What needs no privileges; whiteouts and renamed directories are in the tests of the whole.
     #[test]
@@ -216,7 +218,7 @@ mod tests {
         }
         symlink("a", root.join("etc/link")).unwrap();
         let state = State::at(&directory.path().join("state"));
-        let layer = state.make_layer(Prefix::Serial(1), &Golden::at(&root).unwrap(), 2).unwrap();
+        let layer = state.make_layer(Prefix::Serial(1), &BaseImage::at(&root).unwrap(), 2).unwrap();
         let etc = layer.upper().join("etc");
         fs::create_dir_all(etc.join("new/sub")).unwrap();
         fs::create_dir(etc.join("apt")).unwrap();

@@ -7,7 +7,7 @@
 //! Locks, in the order in which they may be taken: `ready`, `waiting`, `owners`; `permitted` and `granted` are held alone, and
 //! the registry's lock below all of them.
 
-mod seat;
+mod active_client;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -23,10 +23,10 @@ use pinetboot_nfs::{
     Absent, DirectoryTree, Export, Exports, FileSystem, MountError, MountErrorKind, Permission,
 };
 
-use seat::Seat;
+use active_client::ActiveClient;
 
 use super::overlay::Overlay;
-use super::{Golden, Layer, Roots};
+use super::{BaseImage, Layer, Roots};
 use crate::bus::Bus;
 use crate::config::NfsMode;
 use crate::events::{self, Evidence, Mac};
@@ -35,9 +35,9 @@ use crate::pis::{Claim, NotThatPi, Token};
 
 /// The roots of all Pis as exports.
 #[derive(Debug, Clone)]
-pub struct RootExports(Arc<Shared>);
+pub struct RootExports(Arc<ExportTable>);
 
-struct Shared {
+struct ExportTable {
     roots: Arc<Roots>,
     bus: Bus,
     ready: RwLock<HashMap<u32, Ready>>,
@@ -72,7 +72,7 @@ struct Ready {
 struct Own {
     pi: Prefix,
     overlay: Arc<Overlay>,
-    seat: Arc<Seat>,
+    active: Arc<ActiveClient>,
 }
 
 enum Waiting {
@@ -87,7 +87,7 @@ impl RootExports {
     ///
     /// If a tree cannot be served.
     pub fn new(roots: Arc<Roots>, bus: Bus) -> Result<Self, String> {
-        let shared = Shared {
+        let shared = ExportTable {
             bus,
             ready: RwLock::default(),
             waiting: Mutex::default(),
@@ -101,10 +101,10 @@ impl RootExports {
             let waiting = layers.into_iter().map(|layer| (layer.facts.export, Waiting::For(layer)));
             lock(&shared.waiting).extend(waiting);
         } else {
-            for golden in shared.roots.goldens().all().map_err(|error| error.to_string())? {
+            for base_image in shared.roots.base_images().all().map_err(|error| error.to_string())? {
                 shared
-                    .shared(&golden, Path::new("/"))
-                    .map_err(|error| format!("cannot serve {} by NFS: {error}", golden.root.display()))?;
+                    .shared(&base_image, Path::new("/"))
+                    .map_err(|error| format!("cannot serve {} by NFS: {error}", base_image.root.display()))?;
             }
         }
         Ok(Self(Arc::new(shared)))
@@ -121,11 +121,11 @@ impl RootExports {
     }
 }
 
-impl Shared {
+impl ExportTable {
     fn layer_of(&self, pi: Prefix, path: &Path, client: Ipv4Addr) -> Result<Arc<Export>, String> {
-        let golden = self.roots.golden_for(Some(pi)).map_err(|error| error.to_string())?;
-        let overlay = self.roots.overlay_for_root(pi, &golden, client).map_err(|error| {
-            let (name, root) = (self.bus.pis().name_of(pi), golden.root.display());
+        let base_image = self.roots.base_image_for(Some(pi)).map_err(|error| error.to_string())?;
+        let overlay = self.roots.overlay_for_root(pi, &base_image, client).map_err(|error| {
+            let (name, root) = (self.bus.pis().name_of(pi), base_image.root.display());
             format!("cannot give {name} a layer on {root}: {error}")
         })?;
         self.export_layer(overlay, path)
@@ -136,9 +136,9 @@ impl Shared {
         let same =
             |ready: &Ready| ready.layer.as_ref().is_some_and(|own| Arc::ptr_eq(&own.overlay, &overlay));
         let there = self.table().get(&id).filter(|ready| same(ready)).cloned();
-        let (tree, seat) = match there {
+        let (tree, active) = match there {
             Some(ready) if ready.export.path == path => return Ok(ready.export),
-            Some(Ready { export, layer: Some(own) }) => (export.tree.clone(), own.seat),
+            Some(Ready { export, layer: Some(own) }) => (export.tree.clone(), own.active),
             _ => {
                 let tree = DirectoryTree::open(&overlay.layer().merged(), OPEN_FILES);
                 let tree: Arc<dyn FileSystem> = Arc::new(tree.map_err(|error| error.to_string())?);
@@ -147,12 +147,12 @@ impl Shared {
         };
         let path = path.to_owned();
         let export = Arc::new(Export { id, path, tree, read_only: false, root_squash: false });
-        self.put(Ready { export: export.clone(), layer: Some(Own { pi, overlay, seat }) });
+        self.put(Ready { export: export.clone(), layer: Some(Own { pi, overlay, active }) });
         Ok(export)
     }
 
-    fn shared(&self, golden: &Golden, path: &Path) -> Result<Arc<Export>, String> {
-        let id = golden.id();
+    fn shared(&self, base_image: &BaseImage, path: &Path) -> Result<Arc<Export>, String> {
+        let id = base_image.id();
         let there = self.table().get(&id).map(|ready| ready.export.clone());
         if let Some(export) = there.as_ref().filter(|export| export.path == path) {
             return Ok(export.clone());
@@ -160,7 +160,8 @@ impl Shared {
         let tree = match there {
             Some(export) => export.tree.clone(),
             None => Arc::new(
-                DirectoryTree::open(&golden.root, OPEN_FILES_SHARED).map_err(|error| error.to_string())?,
+                DirectoryTree::open(&base_image.root, OPEN_FILES_SHARED)
+                    .map_err(|error| error.to_string())?,
             ),
         };
         let read_only = self.roots.mode() != NfsMode::Rw;
@@ -170,11 +171,11 @@ impl Shared {
     }
 
     /// Why this Pi may not have a tree that others have.
-    fn claim_tree(&self, golden: &Golden, pi: Prefix) -> Result<(), String> {
+    fn claim_tree(&self, base_image: &BaseImage, pi: Prefix) -> Result<(), String> {
         if self.roots.mode() != NfsMode::Rw {
             return Ok(());
         }
-        match *lock(&self.owners).entry(golden.id()).or_insert(pi) {
+        match *lock(&self.owners).entry(base_image.id()).or_insert(pi) {
             owner if owner == pi => Ok(()),
             owner => {
                 let owner = self.bus.pis().name_of(owner);
@@ -212,13 +213,14 @@ impl Shared {
     /// A Pi whose root is asked for from another address may be up and quiet: its own address answers with its MAC address.
     fn look_for(&self, pi: Prefix, client: Ipv4Addr, mac: Option<Mac>) {
         let pis = self.bus.pis();
-        let Some(seat) = pis.pi(pi).and_then(|known| known.seat) else { return };
-        let is_elsewhere = seat.mounted && seat.address != client && seat.mac.is_some() && seat.mac != mac;
+        let Some(presence) = pis.pi(pi).and_then(|known| known.presence) else { return };
+        let is_elsewhere =
+            presence.mounted && presence.address != client && presence.mac.is_some() && presence.mac != mac;
         if is_elsewhere
-            && !seat.is_fresh(pis.now())
-            && arp::ask(seat.address, ANSWERS).ok().flatten() == seat.mac
+            && !presence.is_fresh(pis.now())
+            && arp::ask(presence.address, ANSWERS).ok().flatten() == presence.mac
         {
-            self.bus.emit(seat.address, events::Root::Active { pi });
+            self.bus.emit(presence.address, events::Root::Active { pi });
         }
     }
 
@@ -250,9 +252,9 @@ impl Shared {
         let export = if self.roots.mode() == NfsMode::Overlay {
             self.layer_of(pi, &export_path, client).map_err(failed)?
         } else {
-            let golden = self.roots.golden_for(Some(pi)).map_err(failed)?;
-            self.claim_tree(&golden, pi).map_err(denied)?;
-            self.shared(&golden, &export_path).map_err(failed)?
+            let base_image = self.roots.base_image_for(Some(pi)).map_err(failed)?;
+            self.claim_tree(&base_image, pi).map_err(denied)?;
+            self.shared(&base_image, &export_path).map_err(failed)?
         };
         let mut granted = lock(&self.granted);
         if granted.len() >= MOST {
@@ -265,7 +267,7 @@ impl Shared {
     fn mounted(&self, export: u32, client: Ipv4Addr, path: &Path) {
         let Some(Grant { pi, evidence, mac }) = lock(&self.granted).remove(&(export, client)) else { return };
         if let Some(own) = self.table().get(&export).and_then(|ready| ready.layer.as_ref()) {
-            own.seat.take(client, &self.bus);
+            own.active.take(client, &self.bus);
         }
         let path = path.display().to_string();
         self.bus.emit(client, events::Root::Mounted { pi, path, mac, evidence });
@@ -279,14 +281,16 @@ impl Shared {
 
     /// Whether a client that holds a handle of a Pi's layer is the Pi.
     fn permit_layer(&self, own: &Own, client: Ipv4Addr) -> Permission {
-        let Own { pi, seat, .. } = own;
-        if seat.is_of(*pi, client, &self.bus) {
+        let Own { pi, active, .. } = own;
+        if active.is_of(*pi, client, &self.bus) {
             return Permission::Granted;
         }
         match self.check(*pi, client, None, true) {
             Ok((evidence, mac)) => {
-                let before = seat.address().or_else(|| self.bus.pis().pi(*pi)?.seat.map(|seat| seat.address));
-                seat.take(client, &self.bus);
+                let before = active
+                    .address()
+                    .or_else(|| self.bus.pis().pi(*pi)?.presence.map(|presence| presence.address));
+                active.take(client, &self.bus);
                 let moved = before.filter(|before| *before != client);
                 let fact = match moved {
                     Some(from) => events::Root::Moved { pi: *pi, from, mac, evidence },
@@ -408,10 +412,10 @@ impl Exports for RootExports {
         }
     }
 
-    fn tidy(&self) {
+    fn maintain(&self) {
         let trees: Vec<_> = self.0.table().values().map(|ready| ready.export.tree.clone()).collect();
         for tree in trees {
-            tree.tidy();
+            tree.maintain();
         }
         self.0.roots.rest_after(IDLE);
         let mut table = self.0.ready.write().unwrap_or_else(PoisonError::into_inner);
@@ -419,9 +423,9 @@ impl Exports for RootExports {
     }
 }
 
-impl fmt::Debug for Shared {
+impl fmt::Debug for ExportTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shared").field("roots", &self.roots).finish_non_exhaustive()
+        f.debug_struct("ExportTable").field("roots", &self.roots).finish_non_exhaustive()
     }
 }
 

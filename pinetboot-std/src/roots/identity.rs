@@ -1,4 +1,4 @@
-//! What makes one Pi different from another that has the same golden tree: its host name, machine-id and SSH host keys.
+//! What makes one Pi different from another that has the same base image: its host name, machine-id and SSH host keys.
 //!
 //! Put into a layer once, when it is made; what the Pi changes later is its own. The identity itself is kept beside the
 //! layers, so that a Pi whose layer is reset, or that boots another image, is still the host that others know.
@@ -51,7 +51,7 @@ pub(super) fn enrol(root: &OwnedFd, kept: &Path, name: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// Takes out of a tree what makes it one Pi's, so that it can be golden for many.
+/// Takes out of a tree what makes it one Pi's, so that it can be base_image for many.
 ///
 /// # Errors
 ///

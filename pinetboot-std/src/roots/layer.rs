@@ -1,4 +1,4 @@
-//! A layer: what one Pi has changed of one golden tree, as it lies on the disk.
+//! A layer: what one Pi has changed of one base image, as it lies on the disk.
 //!
 //! ```text
 //! STATE/pis/bd989ae1/pi.toml           its address and name when it last had its root; the file's time is when
@@ -23,7 +23,7 @@ use std::time::SystemTime;
 use pinetboot_core::pi::Prefix;
 use serde::{Deserialize, Serialize};
 
-use super::golden::Golden;
+use super::base_image::BaseImage;
 use crate::events::{BootRecord, Mac};
 use crate::pis;
 
@@ -144,28 +144,28 @@ impl State {
     /// # Errors
     ///
     /// The system's.
-    pub fn make_layer(&self, pi: Prefix, golden: &Golden, export: u32) -> io::Result<Layer> {
+    pub fn make_layer(&self, pi: Prefix, base_image: &BaseImage, export: u32) -> io::Result<Layer> {
         let facts = LayerFacts {
             export,
-            root: golden.root.clone(),
-            boot: golden.boot.clone(),
-            kernel_mounts_root: golden.kernel_mounts_root,
-            fingerprint: golden.fingerprint(),
+            root: base_image.root.clone(),
+            boot: base_image.boot.clone(),
+            kernel_mounts_root: base_image.kernel_mounts_root,
+            fingerprint: base_image.fingerprint(),
         };
         let dir = self.pi_dir(pi);
-        let new = dir.join(format!(".new-{}", golden.name));
+        let new = dir.join(format!(".new-{}", base_image.name));
         remove_tree(&new)?;
         for part in [UPPER, WORK, MERGED] {
             private_dir(&new.join(part))?;
         }
         // The root of the merged tree has the modes of this one.
-        let root = fs::metadata(&golden.root)?;
+        let root = fs::metadata(&base_image.root)?;
         fs::set_permissions(new.join(UPPER), root.permissions())?;
         std::os::unix::fs::chown(new.join(UPPER), Some(root.uid()), Some(root.gid()))?;
         fs::write(new.join(LAYER), toml::to_string(&facts).map_err(io::Error::other)?)?;
-        let place = dir.join(&golden.name);
+        let place = dir.join(&base_image.name);
         fs::rename(&new, &place)?;
-        Ok(Layer { pi, image: golden.name.clone(), place, facts })
+        Ok(Layer { pi, image: base_image.name.clone(), place, facts })
     }
 
     /// What is known of a Pi.
@@ -302,21 +302,21 @@ mod tests {
 
     const PI1: Prefix = Prefix::Serial(0xbd98_9ae1);
 
-    fn golden(dir: &Path) -> Golden {
+    fn base_image(dir: &Path) -> BaseImage {
         let root = dir.join("root");
         fs::create_dir_all(root.join("boot/firmware")).unwrap();
-        Golden::at(&root).unwrap()
+        BaseImage::at(&root).unwrap()
     }
 
     #[test]
     fn layers_are_made_found_and_put_aside() {
         let directory = tempfile::tempdir().unwrap();
-        let golden = golden(directory.path());
+        let base_image = base_image(directory.path());
         let state = State::at(&directory.path().join("state"));
         assert_eq!(state.layers(), []);
-        let layer = state.make_layer(PI1, &golden, 7).unwrap();
+        let layer = state.make_layer(PI1, &base_image, 7).unwrap();
         assert_eq!(state.layers(), std::slice::from_ref(&layer));
-        assert_eq!(state.layer(PI1, &golden.name), Some(layer.clone()));
+        assert_eq!(state.layer(PI1, &base_image.name), Some(layer.clone()));
         assert_eq!(state.layer(PI1, "../x"), None);
         assert_eq!(layer.facts.export, 7);
         assert!(!layer.changes_boot());

@@ -1,4 +1,4 @@
-//! The overlay of a layer and its golden tree, mounted where only this process sees it.
+//! The overlay of a layer and its base image, mounted where only this process sees it.
 //!
 //! `index=on,nfs_export=on,redirect_dir=on` (Documentation/filesystems/overlayfs.rst): file handles and inode numbers
 //! stay the same when a file is copied up, renamed, or the overlay mounted anew, and a directory of the tree can be renamed.
@@ -128,25 +128,25 @@ impl Drop for Overlay {
     }
 }
 
-/// Mounts an overlay on `golden`.
+/// Mounts an overlay on `base_image`.
 ///
 /// # Errors
 ///
 /// What is missing, in words.
-pub(super) fn mount_overlay(golden: &Path, upper: &Path, work: &Path, at: &Path) -> io::Result<()> {
+pub(super) fn mount_overlay(base_image: &Path, upper: &Path, work: &Path, at: &Path) -> io::Result<()> {
     // By descriptor: no character in a path means anything then, and no path is too long for the options.
-    let (lower, upper, work) = (directory(golden)?, directory(upper)?, directory(work)?);
+    let (lower, upper, work) = (directory(base_image)?, directory(upper)?, directory(work)?);
     let options = format!("lowerdir={},upperdir={},workdir={},{OPTIONS}", fd(&lower), fd(&upper), fd(&work));
     mount(Some("pinetboot"), at, Some("overlay"), MsFlags::empty(), Some(options.as_str())).map_err(in_words)
 }
 
-/// Mounts what a Pi sees of its root, to be read: its changes over the golden tree.
+/// Mounts what a Pi sees of its root, to be read: its changes over the base image.
 ///
 /// # Errors
 ///
 /// What is missing, in words.
-pub(super) fn mount_to_read(golden: &Path, upper: &Path, at: &Path) -> io::Result<()> {
-    let (lower, upper) = (directory(golden)?, directory(upper)?);
+pub(super) fn mount_to_read(base_image: &Path, upper: &Path, at: &Path) -> io::Result<()> {
+    let (lower, upper) = (directory(base_image)?, directory(upper)?);
     // A server may have it mounted, at rest; with an index that would be refused.
     let options = format!("lowerdir={}:{},redirect_dir=follow,index=off", fd(&upper), fd(&lower));
     mount(Some("pinetboot"), at, Some("overlay"), MsFlags::MS_RDONLY, Some(options.as_str()))

@@ -7,7 +7,7 @@ use pinetboot_core::pi::{Prefix, Profile, Requests, Stage};
 use pinetboot_core::tftp::{ErrorCode, Options};
 
 use super::checks;
-use super::config_txt::Config;
+use super::config_txt::ConfigTxt;
 use super::fetch::{Answer, Fetch, Reply, Taken};
 use super::filter::Board;
 use super::timeline::{Grouped, Line, Miss, Timeline};
@@ -16,7 +16,7 @@ use crate::exit::{Exit, Failed};
 use crate::finding::Finding;
 
 /// A simulated boot under way.
-pub(super) struct Boot<'a> {
+pub(super) struct SimulatedBoot<'a> {
     pub(super) board: Board,
     /// The options of the current boot code's requests.
     options: Options,
@@ -50,7 +50,7 @@ impl From<io::Error> for Over {
     }
 }
 
-impl<'a> Boot<'a> {
+impl<'a> SimulatedBoot<'a> {
     pub(super) fn new(board: Board, fetch: &'a mut dyn Fetch, out: &'a mut dyn Write) -> Self {
         Self {
             board,
@@ -141,10 +141,10 @@ impl<'a> Boot<'a> {
     }
 
     /// Fetches config.txt and parses it as the bootloader does, which ignores `include`.
-    pub(super) fn early_config(&mut self, miss: Miss) -> Result<Option<Config>, Over> {
+    pub(super) fn early_config(&mut self, miss: Miss) -> Result<Option<ConfigTxt>, Over> {
         let Some(taken) = self.take(Stage::Config, "config.txt", miss)? else { return Ok(None) };
         checks::config_len(&mut self.summary.findings, self.board.profile(), taken.bytes);
-        Ok(Some(Config::parse(&taken.kept, self.board)))
+        Ok(Some(ConfigTxt::parse(&taken.kept, self.board)))
     }
 
     /// Looks for an update of the Pi's own bootloader.

@@ -11,7 +11,7 @@ use super::filter::{Board, Filters, Section};
 
 /// The settings of config.txt that select files, for one board.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Config {
+pub(super) struct ConfigTxt {
     /// `kernel=`
     pub(super) kernel: Option<String>,
     /// `arm_64bit=`, if it is set.
@@ -42,7 +42,7 @@ pub(super) struct Config {
     pub(super) remarks: Vec<String>,
 }
 
-impl Default for Config {
+impl Default for ConfigTxt {
     fn default() -> Self {
         Self {
             kernel: None,
@@ -67,7 +67,7 @@ impl Default for Config {
     }
 }
 
-impl Config {
+impl ConfigTxt {
     /// Parses the file as the bootloader does.
     ///
     /// > Include directives are not supported by bootcode.bin or the EEPROM bootloader
@@ -93,7 +93,7 @@ type Include<'a, E> = &'a mut dyn FnMut(&str) -> Result<Option<Vec<u8>>, E>;
 struct Parser {
     board: Board,
     filters: Filters,
-    config: Config,
+    config: ConfigTxt,
     includes: u32,
 }
 
@@ -236,8 +236,8 @@ mod tests {
 
     use super::*;
 
-    fn parse(model: Model, text: &str) -> Config {
-        Config::parse(text.as_bytes(), Board { model, serial: 0xbd98_9ae1 })
+    fn parse(model: Model, text: &str) -> ConfigTxt {
+        ConfigTxt::parse(text.as_bytes(), Board { model, serial: 0xbd98_9ae1 })
     }
 
     /// As Raspberry Pi OS comes (2024), comments shortened.
@@ -260,11 +260,11 @@ dtoverlay=dwc2,dr_mode=host
 
     #[test]
     fn the_stock_file() {
-        let stock = Config {
+        let stock = ConfigTxt {
             auto_initramfs: true,
             arm_64bit: Some(true),
             overlays: vec!["vc4-kms-v3d".into()],
-            ..Config::default()
+            ..ConfigTxt::default()
         };
         for &model in Model::ALL {
             assert_eq!(parse(model, STOCK), stock);
@@ -339,13 +339,13 @@ dtoverlay=dwc2,dr_mode=host
             })
         };
         let text = b"kernel=a.img\ninclude usercfg.txt\nkernel=c.img\n[all]\ninclude missing.txt\n[pi4]\ninclude no.txt";
-        let config = Config::parse_with(text, board, &mut include).unwrap();
+        let config = ConfigTxt::parse_with(text, board, &mut include).unwrap();
         assert_eq!(config.kernel.as_deref(), Some("b.img"), "the filter outlives the included file");
-        Config::parse_with(b"include loop.txt", board, &mut include).unwrap();
+        ConfigTxt::parse_with(b"include loop.txt", board, &mut include).unwrap();
         assert_eq!(asked[..2], ["usercfg.txt", "missing.txt"]);
         assert_eq!(asked.len(), 2 + MOST_INCLUDES as usize);
         assert_eq!(
-            Config::parse(text, board).kernel.as_deref(),
+            ConfigTxt::parse(text, board).kernel.as_deref(),
             Some("c.img"),
             "the bootloader does not include"
         );

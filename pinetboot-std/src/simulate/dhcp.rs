@@ -20,7 +20,7 @@ use super::{Pi, boot, follow};
 use crate::exit::{Exit, Failed};
 use crate::finding::Finding;
 use crate::net::{Frames, source_of};
-use crate::probe::{self, Chosen, Interface, Verdict};
+use crate::probe::{self, Chosen, EthernetInterface, Verdict};
 use crate::text::wrap;
 
 /// Boots a simulated Pi on an interface: DHCP, then TFTP from the boot server that DHCP names.
@@ -34,8 +34,8 @@ use crate::text::wrap;
 /// If the interface cannot be used, the boot server cannot be reached from here or does not answer, or the network or
 /// `out` fails.
 pub fn simulate_on(interface: &str, model: Model, serial: u32, out: &mut dyn Write) -> Result<Exit, Failed> {
-    let interface = Interface::choose(Some(interface))?;
-    let client = probe::Client::from(model);
+    let interface = EthernetInterface::choose(Some(interface))?;
+    let client = probe::ProbeClient::from(model);
     let profile = client.profile(interface.mac, serial).ok_or_else(|| {
         Failed::new(Exit::Usage, format!("no Raspberry Pi has the serial number {serial:08x}"))
     })?;

@@ -27,14 +27,14 @@ pub(super) struct Filters(Vec<Filter>);
 
 #[derive(Debug)]
 struct Filter {
-    kind: Kind,
+    kind: FilterKind,
     holds: Holds,
     text: String,
 }
 
 /// > Filters of the same type replace each other [..] Filters of different types can be combined
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum FilterKind {
     Model,
     Serial,
     Edid,
@@ -84,27 +84,27 @@ impl Filters {
     }
 }
 
-fn judge(word: &str, board: &Board) -> (Kind, Holds) {
+fn judge(word: &str, board: &Board) -> (FilterKind, Holds) {
     let holds = |yes| if yes { Holds::Yes } else { Holds::No };
     if let Some(serial) = word.strip_prefix("0x") {
         // The filter has the whole number or its low half; only the low half is known here.
         let matches = u64::from_str_radix(serial, 16).is_ok_and(|serial| serial as u32 == board.serial);
-        return (Kind::Serial, holds(matches));
+        return (FilterKind::Serial, holds(matches));
     }
     if let Some(number) = word.strip_prefix("board-type=") {
         let number = number.strip_prefix("0x").map_or(number.parse(), |hex| u32::from_str_radix(hex, 16));
-        return (Kind::Model, holds(number == Ok(board.profile().board as u32)));
+        return (FilterKind::Model, holds(number == Ok(board.profile().board as u32)));
     }
     match word {
-        "none" => (Kind::Model, Holds::No),
-        "tryboot" => (Kind::Tryboot, Holds::No),
-        _ if word == board.profile().word => (Kind::Model, Holds::Yes),
-        _ if is_model(word) => (Kind::Model, Holds::No),
+        "none" => (FilterKind::Model, Holds::No),
+        "tryboot" => (FilterKind::Tryboot, Holds::No),
+        _ if word == board.profile().word => (FilterKind::Model, Holds::Yes),
+        _ if is_model(word) => (FilterKind::Model, Holds::No),
         // Selects one of two ports, and has no effect on booting.
-        _ if word.starts_with("hdmi:") => (Kind::Hdmi, Holds::Yes),
-        _ if word.starts_with("edid=") => (Kind::Edid, Holds::Unknown),
-        _ if word.starts_with("gpio") => (Kind::Gpio, Holds::Unknown),
-        _ => (Kind::Other, Holds::Unknown),
+        _ if word.starts_with("hdmi:") => (FilterKind::Hdmi, Holds::Yes),
+        _ if word.starts_with("edid=") => (FilterKind::Edid, Holds::Unknown),
+        _ if word.starts_with("gpio") => (FilterKind::Gpio, Holds::Unknown),
+        _ => (FilterKind::Other, Holds::Unknown),
     }
 }
 

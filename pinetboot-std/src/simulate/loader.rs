@@ -5,17 +5,17 @@
 
 use pinetboot_core::pi::{OsCheck, Profile, Stage, rules};
 
-use super::boot::{Boot, Over};
+use super::boot::{Over, SimulatedBoot};
 use super::checks;
-use super::config_txt::Config;
+use super::config_txt::ConfigTxt;
 use super::fdt::Fdt;
 use super::overlay_map::{Mapped, look_up};
 use super::timeline::Miss;
 use crate::finding::Finding;
 
 pub(super) struct Loader<'b, 'a> {
-    pub(super) boot: &'b mut Boot<'a>,
-    pub(super) config: Config,
+    pub(super) boot: &'b mut SimulatedBoot<'a>,
+    pub(super) config: ConfigTxt,
     /// `os_prefix`, once its kernel and device tree are found.
     pub(super) os_prefix: String,
     /// The beginning of some file names: a slash on a Pi 5.
@@ -23,9 +23,9 @@ pub(super) struct Loader<'b, 'a> {
 }
 
 impl<'b, 'a> Loader<'b, 'a> {
-    pub(super) fn new(boot: &'b mut Boot<'a>) -> Self {
+    pub(super) fn new(boot: &'b mut SimulatedBoot<'a>) -> Self {
         let slash = boot.profile().loader_root;
-        Self { boot, config: Config::default(), os_prefix: String::new(), slash }
+        Self { boot, config: ConfigTxt::default(), os_prefix: String::new(), slash }
     }
 
     /// The profile of the model.
@@ -52,7 +52,7 @@ impl<'b, 'a> Loader<'b, 'a> {
             }
             Ok::<_, Over>(included.map(|taken| taken.kept))
         };
-        self.config = Config::parse_with(&taken.kept, board, &mut include)?;
+        self.config = ConfigTxt::parse_with(&taken.kept, board, &mut include)?;
         for remark in &self.config.remarks {
             self.boot.add(Finding::note(format!("config.txt: {remark}.")));
         }
@@ -255,7 +255,11 @@ impl<'b, 'a> Loader<'b, 'a> {
 ///
 /// The device tree at `os_prefix`/`device_tree` has to name the Pi's processor (raspberrypi/rpi-eeprom issue 682, and
 /// UART logs in NumberOneGit/rpi5-uefi issue 8).
-pub(super) fn os_check(boot: &mut Boot<'_>, config: &Config, check: &OsCheck) -> Result<(), Over> {
+pub(super) fn os_check(
+    boot: &mut SimulatedBoot<'_>,
+    config: &ConfigTxt,
+    check: &OsCheck,
+) -> Result<(), Over> {
     let (pi, rule) = (boot.pi(), rules::OS_NOT_FOR_MODEL.on(boot.board.model));
     let name = device_tree(config, boot.profile());
     if name.is_empty() {
@@ -290,7 +294,7 @@ pub(super) fn os_check(boot: &mut Boot<'_>, config: &Config, check: &OsCheck) ->
     Err(boot.end(&path, finding.remedy(remedy)))
 }
 
-fn device_tree(config: &Config, profile: &Profile) -> String {
+fn device_tree(config: &ConfigTxt, profile: &Profile) -> String {
     config.device_tree.clone().unwrap_or_else(|| profile.device_tree.into())
 }
 

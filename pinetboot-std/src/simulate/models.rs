@@ -10,14 +10,14 @@
 
 use pinetboot_core::pi::{BootCode, Firmwares, Stage, rules};
 
-use super::boot::{Boot, Over};
-use super::config_txt::Config;
+use super::boot::{Over, SimulatedBoot};
+use super::config_txt::ConfigTxt;
 use super::loader::{Loader, os_check};
 use super::timeline::Miss;
 use crate::finding::Finding;
 
 /// Runs the boot of the board's model.
-pub(super) fn boot(boot: &mut Boot<'_>) -> Result<(), Over> {
+pub(super) fn boot(boot: &mut SimulatedBoot<'_>) -> Result<(), Over> {
     boot.hand_over(boot.profile().bootloader);
     match boot.profile().boot_code {
         BootCode::BootRom => boot_rom(boot),
@@ -27,7 +27,7 @@ pub(super) fn boot(boot: &mut Boot<'_>) -> Result<(), Over> {
 }
 
 /// The bootloader in EEPROM loads everything.
-fn eeprom(boot: &mut Boot<'_>) -> Result<(), Over> {
+fn eeprom(boot: &mut SimulatedBoot<'_>) -> Result<(), Over> {
     boot.use_prefix();
     let mut config = boot.early_config(Miss::Normal(NO_OWN))?;
     if config.is_none() {
@@ -58,7 +58,7 @@ fn eeprom(boot: &mut Boot<'_>) -> Result<(), Over> {
 }
 
 /// The bootloader in EEPROM loads start4.elf, which loads the rest.
-fn start_elf(boot: &mut Boot<'_>) -> Result<(), Over> {
+fn start_elf(boot: &mut SimulatedBoot<'_>) -> Result<(), Over> {
     settle_directory(boot)?;
     let config = config_or_default(boot)?;
     if config.boot_ramdisk {
@@ -72,7 +72,7 @@ fn start_elf(boot: &mut Boot<'_>) -> Result<(), Over> {
 }
 
 /// The boot ROM loads bootcode.bin, which loads start.elf, which loads the rest.
-fn boot_rom(boot: &mut Boot<'_>) -> Result<(), Over> {
+fn boot_rom(boot: &mut SimulatedBoot<'_>) -> Result<(), Over> {
     for (index, name) in boot.profile().root_files.iter().enumerate() {
         let miss = if index == 0 { Miss::Bad } else { Miss::Normal("not signed") };
         if boot.take(Stage::Loader, name, miss)?.is_none() && index == 0 {
@@ -102,7 +102,7 @@ fn boot_rom(boot: &mut Boot<'_>) -> Result<(), Over> {
 /// > If neither start4.elf nor start.elf are found in the prefixed directory then the prefix is cleared.
 ///
 /// (raspberrypi/documentation, eeprom-bootloader.adoc)
-fn settle_directory(boot: &mut Boot<'_>) -> Result<(), Over> {
+fn settle_directory(boot: &mut SimulatedBoot<'_>) -> Result<(), Over> {
     boot.use_prefix();
     let names = boot.profile().own_directory;
     for (index, name) in names.iter().enumerate() {
@@ -116,12 +116,12 @@ fn settle_directory(boot: &mut Boot<'_>) -> Result<(), Over> {
 }
 
 /// Looks for an update of the bootloader, if the model has a bootloader in EEPROM.
-fn self_update(boot: &mut Boot<'_>) -> Result<(), Over> {
+fn self_update(boot: &mut SimulatedBoot<'_>) -> Result<(), Over> {
     if boot.profile().self_update { boot.self_update() } else { Ok(()) }
 }
 
 /// The part of start.elf and start4.elf.
-fn load_system(boot: &mut Boot<'_>) -> Result<(), Over> {
+fn load_system(boot: &mut SimulatedBoot<'_>) -> Result<(), Over> {
     let recovery = boot.profile().recovery_firmware.last();
     no_recovery(boot, recovery)?;
     let mut loader = Loader::new(boot);
@@ -143,7 +143,7 @@ fn load_system(boot: &mut Boot<'_>) -> Result<(), Over> {
 }
 
 /// Fetches config.txt; a Pi 3 or 4 boots without it.
-fn config_or_default(boot: &mut Boot<'_>) -> Result<Config, Over> {
+fn config_or_default(boot: &mut SimulatedBoot<'_>) -> Result<ConfigTxt, Over> {
     let config = boot.early_config(Miss::Bad)?;
     if config.is_none() {
         boot.add(Finding::warning("config.txt is missing.").evidence("The Pi uses its defaults."));
@@ -152,7 +152,10 @@ fn config_or_default(boot: &mut Boot<'_>) -> Result<Config, Over> {
 }
 
 /// Looks for recovery systems for the VideoCore.
-fn no_recovery<'n>(boot: &mut Boot<'_>, names: impl IntoIterator<Item = &'n &'n str>) -> Result<(), Over> {
+fn no_recovery<'n>(
+    boot: &mut SimulatedBoot<'_>,
+    names: impl IntoIterator<Item = &'n &'n str>,
+) -> Result<(), Over> {
     for name in names {
         if boot.take(Stage::Firmware, name, Miss::Normal("no recovery"))?.is_some() {
             let text = format!("A {} starts this file of NOOBS or PINN instead of the system.", boot.pi());
@@ -165,7 +168,7 @@ fn no_recovery<'n>(boot: &mut Boot<'_>, names: impl IntoIterator<Item = &'n &'n 
 }
 
 /// Fetches start.elf and its fixup file.
-fn take_firmware(boot: &mut Boot<'_>, config: &Config) -> Result<(), Over> {
+fn take_firmware(boot: &mut SimulatedBoot<'_>, config: &ConfigTxt) -> Result<(), Over> {
     let Some(firmwares) = boot.profile().firmware else { return Ok(()) };
     let (start, fixup) = firmware(config, &firmwares);
     if boot.take(Stage::Firmware, &start, Miss::Bad)?.is_none() {
@@ -190,11 +193,11 @@ fn take_firmware(boot: &mut Boot<'_>, config: &Config) -> Result<(), Over> {
 ///
 /// `start_x=1` stands for start_x.elf and fixup_x.dat, on a Pi 4 for start4x.elf and fixup4x.dat, and so on
 /// (raspberrypi/documentation, config_txt/boot.adoc).
-fn firmware(config: &Config, firmwares: &Firmwares) -> (String, String) {
+fn firmware(config: &ConfigTxt, firmwares: &Firmwares) -> (String, String) {
     let variant = match config {
-        Config { cut_down: true, .. } => firmwares.cut_down,
-        Config { start_debug: true, .. } => firmwares.debug,
-        Config { start_x: true, .. } => firmwares.extended,
+        ConfigTxt { cut_down: true, .. } => firmwares.cut_down,
+        ConfigTxt { start_debug: true, .. } => firmwares.debug,
+        ConfigTxt { start_x: true, .. } => firmwares.extended,
         _ => firmwares.plain,
     };
     let start = config.start_file.clone().unwrap_or_else(|| variant.start.into());
@@ -203,7 +206,7 @@ fn firmware(config: &Config, firmwares: &Firmwares) -> (String, String) {
 }
 
 /// Ends the boot without the first file of a boot directory.
-fn nothing(boot: &mut Boot<'_>, file: &str) -> Over {
+fn nothing(boot: &mut SimulatedBoot<'_>, file: &str) -> Over {
     let own = format!("{:08x}", boot.board.serial);
     let pi = boot.pi();
     let finding = Finding::problem(format!("not found, neither in {own}/ nor in the shared directory."));

@@ -2,7 +2,7 @@
 //!
 //! A Pi asks for config.txt up to six times in a boot, and for its length before that. It must see one version of it, of
 //! the kernel's tree and of the root that its command line names, also if another
-//! image is put in use in the middle. Decisions are made anew when the registry has another boot for the client, and when the
+//! image is put in use in the middle. BootDecisions are made anew when the registry has another boot for the client, and when the
 //! client comes back after a pause in which nothing was being sent to it.
 
 use std::cell::Cell;
@@ -11,21 +11,21 @@ use std::rc::Rc;
 
 use pinetboot_core::BootPath;
 
-use super::{Content, Miss, Opened, Tree};
+use super::{BootTree, Content, Miss, Opened};
 use crate::events;
 use crate::pis::BootId;
 use crate::render::Recipe;
-use crate::roots::Golden;
+use crate::roots::BaseImage;
 
 /// What holds for a boot.
 #[derive(Debug)]
-pub(super) struct Decisions {
+pub(super) struct BootDecisions {
     /// Of which boot.
     pub(super) boot: BootId,
     /// Where its files are.
-    pub(super) tree: Rc<Tree>,
+    pub(super) tree: Rc<BootTree>,
     /// On which its root is.
-    pub(super) golden: Option<Golden>,
+    pub(super) base_image: Option<BaseImage>,
     /// What is done to its files; made when the first one needs it.
     recipe: Option<Recipe>,
     /// Files that were made for it; `None`: it gets them as they are on the disk.
@@ -34,10 +34,10 @@ pub(super) struct Decisions {
     open: Rc<Cell<u32>>,
 }
 
-impl Decisions {
+impl BootDecisions {
     /// For a boot that begins now.
-    pub(super) fn new(boot: BootId, tree: Rc<Tree>, golden: Option<Golden>) -> Self {
-        Self { boot, tree, golden, recipe: None, made: HashMap::new(), open: Rc::default() }
+    pub(super) fn new(boot: BootId, tree: Rc<BootTree>, base_image: Option<BaseImage>) -> Self {
+        Self { boot, tree, base_image, recipe: None, made: HashMap::new(), open: Rc::default() }
     }
 
     /// Whether this holds for a request of that boot.

@@ -62,7 +62,7 @@ impl Budget {
     }
 }
 
-/// An open file whose bytes are kept in memory while several read it, at most [`Shared::MEMORY`] of them.
+/// An open file whose bytes are kept in memory while several read it, at most [`SharedFile::MEMORY`] of them.
 ///
 /// Who reads it alone needs only the piece that is read now and, for a window that has to be sent again, those before it:
 /// their memory is used over and over. To take new memory for every piece costs as much as to send it does.
@@ -71,7 +71,7 @@ impl Budget {
 /// the file is cut short. Each piece is read once and the version checked after it, so that a client gets the bytes of
 /// the version it asked for or an ERROR, never a mix.
 #[derive(Debug)]
-pub struct Shared {
+pub struct SharedFile {
     file: File,
     version: Version,
     pieces: RefCell<Pieces>,
@@ -85,7 +85,7 @@ struct Pieces {
     in_memory: VecDeque<usize>,
 }
 
-impl Shared {
+impl SharedFile {
     /// How much of one file is kept in memory: 64 MiB, more than any kernel or initramfs of a Pi.
     pub const MEMORY: usize = MAX_PIECES * PIECE;
 
@@ -189,12 +189,12 @@ mod tests {
 
     use super::*;
 
-    fn shared(content: &[u8]) -> (tempfile::NamedTempFile, Rc<Shared>) {
+    fn shared(content: &[u8]) -> (tempfile::NamedTempFile, Rc<SharedFile>) {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(content).unwrap();
         let open = File::open(file.path()).unwrap();
         let version = Version::of(&open.metadata().unwrap());
-        (file, Rc::new(Shared::new(open, version, Budget::default())))
+        (file, Rc::new(SharedFile::new(open, version, Budget::default())))
     }
 
     fn content(len: usize) -> Vec<u8> {

@@ -18,7 +18,7 @@ use pinetboot_core::pi::{Lookup, Place, Prefix};
 use pinetboot_core::{BootPath, OpenError};
 
 use super::miss::Miss;
-use super::shared::{Budget, Shared, Version};
+use super::shared::{Budget, SharedFile, Version};
 use crate::beneath::beneath;
 
 pub use error::TreeError;
@@ -33,15 +33,15 @@ use error::{NOT_FOR_PIS, TreeErrorKind};
 /// TFTP knows no users. So a file is sent only if its mode lets others read it (`chmod o+r`), as other TFTP servers have it,
 /// too; and a directory that holds images or state of Pis, whose keys and passwords are in there, is no tree.
 #[derive(Debug)]
-pub struct Tree {
+pub struct BootTree {
     root: OwnedFd,
     path: PathBuf,
     /// Files being sent, so that a thousand Pis at once read each only once.
-    open: RefCell<HashMap<Version, Weak<Shared>>>,
+    open: RefCell<HashMap<Version, Weak<SharedFile>>>,
     budget: Budget,
 }
 
-impl Tree {
+impl BootTree {
     /// Opens a tree.
     ///
     /// # Errors
@@ -101,7 +101,7 @@ impl Tree {
     /// # Errors
     ///
     /// Why not, and where it was looked for.
-    pub fn open(&self, path: &BootPath<'_>) -> Result<Rc<Shared>, Miss> {
+    pub fn open(&self, path: &BootPath<'_>) -> Result<Rc<SharedFile>, Miss> {
         let (place, opened) = self.open_by_the_rules(path);
         opened.map_err(|obstacle| Miss::new(obstacle.error(), &self.path.join(place), obstacle.reason()))
     }
@@ -130,7 +130,7 @@ impl Tree {
     }
 
     /// Where it was looked for last, and what came of it.
-    fn open_by_the_rules(&self, path: &BootPath<'_>) -> (PathBuf, Result<Rc<Shared>, Obstacle>) {
+    fn open_by_the_rules(&self, path: &BootPath<'_>) -> (PathBuf, Result<Rc<SharedFile>, Obstacle>) {
         // The very name first, for what is there under that needs no rules, and saves looking whether the Pi has a
         // directory.
         let asked: PathBuf = path.components().collect();
@@ -163,7 +163,7 @@ impl Tree {
             .find(|name| beneath(&self.root, Path::new(name), OFlag::O_PATH | OFlag::O_DIRECTORY).is_ok())
     }
 
-    fn open_beneath(&self, place: &Path) -> Result<Rc<Shared>, Obstacle> {
+    fn open_beneath(&self, place: &Path) -> Result<Rc<SharedFile>, Obstacle> {
         // O_NONBLOCK: opening a FIFO must not wait for someone to write to it.
         let file = File::from(beneath(&self.root, place, OFlag::O_RDONLY | OFlag::O_NONBLOCK)?);
         let metadata = file.metadata().map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)))?;
@@ -181,7 +181,7 @@ impl Tree {
         if open.len() >= open.capacity() {
             open.retain(|_, file| file.strong_count() > 0);
         }
-        let shared = Rc::new(Shared::new(file, version, self.budget.clone()));
+        let shared = Rc::new(SharedFile::new(file, version, self.budget.clone()));
         open.insert(version, Rc::downgrade(&shared));
         Ok(shared)
     }
@@ -234,21 +234,21 @@ mod tests {
 
     use super::*;
 
-    fn read(tree: &Tree, name: &str) -> Result<String, OpenError> {
+    fn read(tree: &BootTree, name: &str) -> Result<String, OpenError> {
         let shared = tree.open(&BootPath::parse(name.as_bytes()).unwrap()).map_err(|miss| miss.error)?;
         let mut content = vec![0; shared.version().len as usize];
         shared.read(0, &mut content).unwrap();
         Ok(String::from_utf8(content).unwrap())
     }
 
-    fn tree(files: &[(&str, &str)]) -> (tempfile::TempDir, Tree) {
+    fn tree(files: &[(&str, &str)]) -> (tempfile::TempDir, BootTree) {
         let directory = tempfile::tempdir().unwrap();
         for (name, content) in files {
             let path = directory.path().join(name);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, content).unwrap();
         }
-        let tree = Tree::open_at(directory.path(), Budget::default()).unwrap();
+        let tree = BootTree::open_at(directory.path(), Budget::default()).unwrap();
         (directory, tree)
     }
 
@@ -327,13 +327,13 @@ mod tests {
     #[test]
     fn says_what_is_wrong_with_a_tree() {
         let directory = tempfile::tempdir().unwrap();
-        let empty = Tree::open_at(directory.path(), Budget::default()).unwrap_err().to_string();
+        let empty = BootTree::open_at(directory.path(), Budget::default()).unwrap_err().to_string();
         assert!(empty.contains("is empty") && empty.contains("config.txt"), "{empty}");
         let missing =
-            Tree::open_at(&directory.path().join("missing"), Budget::default()).unwrap_err().to_string();
+            BootTree::open_at(&directory.path().join("missing"), Budget::default()).unwrap_err().to_string();
         assert!(missing.contains("No such file"), "{missing}");
         fs::write(directory.path().join("file"), "").unwrap();
-        assert!(Tree::open_at(&directory.path().join("file"), Budget::default()).is_err());
+        assert!(BootTree::open_at(&directory.path().join("file"), Budget::default()).is_err());
     }
 
     #[test]
@@ -345,7 +345,7 @@ mod tests {
             fs::write(&place, "").unwrap();
             fs::write(directory.path().join("config.txt"), "").unwrap();
             let path = directory.path().display().to_string();
-            let error = Tree::open_at(directory.path(), Budget::default()).unwrap_err().to_string();
+            let error = BootTree::open_at(directory.path(), Budget::default()).unwrap_err().to_string();
             let name = inside.split('/').next().unwrap();
             for part in [name, &format!("pinetboot images {path}"), "serve another directory"] {
                 assert!(error.contains(part), "{part:?} is not in: {error}");
@@ -358,6 +358,6 @@ mod tests {
     fn the_key_of_nfs_handles_is_known_by_its_name() {
         let directory = tempfile::tempdir().unwrap();
         pinetboot_nfs::Handles::load(directory.path()).unwrap();
-        assert!(Tree::open_at(directory.path(), Budget::default()).is_err());
+        assert!(BootTree::open_at(directory.path(), Budget::default()).is_err());
     }
 }

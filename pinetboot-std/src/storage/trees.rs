@@ -15,24 +15,24 @@ use pinetboot_core::dhcp::HardwareAddress;
 use pinetboot_core::pi::{Lookup, Prefix};
 use pinetboot_core::{OpenError, OpenRequest};
 
-use super::decisions::Decisions;
-use super::{Budget, Content, Miss, Opened, Tree};
+use super::decisions::BootDecisions;
+use super::{BootTree, Budget, Content, Miss, Opened};
 use crate::bus::Bus;
 use crate::config::NfsMode;
 use crate::events;
 use crate::net::neighbour;
 use crate::pis::{BootId, Claim, NotThatPi};
 use crate::render::{self, Recipe, Root, Values, cmdline};
-use crate::roots::{Goldens, NoGolden, Roots, machine_id_of};
+use crate::roots::{BaseImages, NoBaseImage, Roots, machine_id_of};
 
 /// All trees, and what was decided for the boots under way.
 #[derive(Debug)]
 pub struct Trees {
     sources: RefCell<Sources>,
     bus: Bus,
-    decisions: RefCell<HashMap<Ipv4Addr, Decisions>>,
+    decisions: RefCell<HashMap<Ipv4Addr, BootDecisions>>,
     /// Those that several Pis share, by device and inode: a directory that was replaced is another.
-    open: RefCell<HashMap<(u64, u64), Rc<Tree>>>,
+    open: RefCell<HashMap<(u64, u64), Rc<BootTree>>>,
     budget: Budget,
 }
 
@@ -56,9 +56,9 @@ pub struct Sources {
 pub enum Base {
     /// In one directory, and those beneath it that are named after single Pis. Open: another directory in its place is
     /// served when someone says so.
-    Directory(Rc<Tree>),
+    Directory(Rc<BootTree>),
     /// In the root file system of each Pi, where its system has them mounted.
-    Roots(Goldens),
+    Roots(BaseImages),
 }
 
 impl Trees {
@@ -94,7 +94,7 @@ impl Trees {
     /// # Errors
     ///
     /// What keeps it from being served.
-    pub fn tree_for_anyone(&self) -> Result<Rc<Tree>, String> {
+    pub fn tree_for_anyone(&self) -> Result<Rc<BootTree>, String> {
         self.tree_for(&self.sources(), None)
     }
 
@@ -152,40 +152,41 @@ impl Trees {
     }
 
     /// Decides all that holds for one boot.
-    fn decide(&self, boot: BootId, peer: SocketAddrV4) -> Result<Decisions, String> {
+    fn decide(&self, boot: BootId, peer: SocketAddrV4) -> Result<BootDecisions, String> {
         let sources = self.sources();
-        let golden = sources.roots.as_ref().map(|roots| roots.golden_for(boot.pi));
-        let golden = golden.and_then(|golden| {
+        let base_image = sources.roots.as_ref().map(|roots| roots.base_image_for(boot.pi));
+        let base_image = base_image.and_then(|base_image| {
             let tell =
-                |why: &NoGolden| self.bus.emit(*peer.ip(), events::Boot::NoRoot { why: why.to_string() });
-            golden.inspect_err(tell).ok()
+                |why: &NoBaseImage| self.bus.emit(*peer.ip(), events::Boot::NoRoot { why: why.to_string() });
+            base_image.inspect_err(tell).ok()
         });
-        let overlay = match (&sources.base, &sources.roots, &golden, boot.pi) {
-            (Base::Roots(_), Some(roots), Some(golden), Some(pi)) => {
+        let overlay = match (&sources.base, &sources.roots, &base_image, boot.pi) {
+            (Base::Roots(_), Some(roots), Some(base_image), Some(pi)) => {
                 let is_there = self.is_elsewhere(boot, peer).is_none();
-                roots.overlay_for_boot(pi, golden, is_there).map(|overlay| (overlay, golden))
+                roots.overlay_for_boot(pi, base_image, is_there).map(|overlay| (overlay, base_image))
             }
             _ => None,
         };
         let tree = match overlay {
-            Some((overlay, golden)) => {
-                let path = overlay.layer().merged().join(&golden.boot);
-                let tree = Tree::open_within(overlay.root(), &golden.boot, &path, self.budget.clone());
+            Some((overlay, base_image)) => {
+                let path = overlay.layer().merged().join(&base_image.boot);
+                let tree =
+                    BootTree::open_within(overlay.root(), &base_image.boot, &path, self.budget.clone());
                 Rc::new(tree.map_err(|error| error.to_string())?)
             }
             None => self.tree_for(&sources, boot.pi)?,
         };
-        Ok(Decisions::new(boot, tree, golden))
+        Ok(BootDecisions::new(boot, tree, base_image))
     }
 
     fn recipe(
         &self,
         sources: &Sources,
-        decided: &Decisions,
+        decided: &BootDecisions,
         peer: SocketAddrV4,
         asked: Option<Ipv4Addr>,
     ) -> Recipe {
-        let (client, pi, golden) = (*peer.ip(), decided.boot.pi, decided.golden.as_ref());
+        let (client, pi, base_image) = (*peer.ip(), decided.boot.pi, decided.base_image.as_ref());
         let (pis, server) = (self.bus.pis(), sources.server.or(asked));
         let inventory = pis.inventory();
         let serial = match pi {
@@ -197,14 +198,14 @@ impl Trees {
             _ => pis.mac_at(client),
         };
         let hostname = pi.map(|pi| inventory.host_name(pi));
-        let served = sources.roots.as_ref().zip(golden).zip(server);
+        let served = sources.roots.as_ref().zip(base_image).zip(server);
         let name = match (served, pi) {
             (Some(((roots, _), _)), Some(pi)) if roots.mode() == NfsMode::Overlay => {
                 Some(roots.name_for(pi, pis.nonce(pi).unwrap_or_default(), client))
             }
             _ => None,
         };
-        let root = served.map(|((roots, golden), server)| {
+        let root = served.map(|((roots, base_image), server)| {
             let mode = roots.mode();
             let mut arguments = Vec::new();
             if mode == NfsMode::SharedRo
@@ -218,7 +219,7 @@ impl Trees {
             Root {
                 source: format!("{server}:/{}", name.as_deref().unwrap_or_default()),
                 in_memory: mode == NfsMode::SharedRo,
-                by_kernel: golden.kernel_mounts_root,
+                by_kernel: base_image.kernel_mounts_root,
                 arguments,
             }
         });
@@ -237,21 +238,21 @@ impl Trees {
     }
 
     /// The tree with a Pi's boot files, but for what it has changed of them itself.
-    fn tree_for(&self, sources: &Sources, pi: Option<Prefix>) -> Result<Rc<Tree>, String> {
+    fn tree_for(&self, sources: &Sources, pi: Option<Prefix>) -> Result<Rc<BootTree>, String> {
         let inventory = self.bus.pis().inventory();
         if let Some(directory) = pi.and_then(|pi| inventory.entry(pi)?.tree.as_deref()) {
             return self.shared_tree(directory);
         }
         match &sources.base {
             Base::Directory(tree) => Ok(tree.clone()),
-            Base::Roots(goldens) => {
-                let directory = goldens.boot_dir(pi, &inventory).map_err(|error| error.to_string())?;
+            Base::Roots(base_images) => {
+                let directory = base_images.boot_dir(pi, &inventory).map_err(|error| error.to_string())?;
                 self.shared_tree(&directory)
             }
         }
     }
 
-    fn shared_tree(&self, place: &Path) -> Result<Rc<Tree>, String> {
+    fn shared_tree(&self, place: &Path) -> Result<Rc<BootTree>, String> {
         let cannot =
             |error: &dyn std::fmt::Display| format!("cannot open the tree {}: {error}", place.display());
         let metadata = fs::metadata(place).map_err(|error| cannot(&error))?;
@@ -263,7 +264,7 @@ impl Trees {
         if open.len() >= MOST_TREES {
             open.retain(|_, tree| Rc::strong_count(tree) > 1);
         }
-        let tree = Tree::open_at(place, self.budget.clone()).map_err(|error| error.to_string())?;
+        let tree = BootTree::open_at(place, self.budget.clone()).map_err(|error| error.to_string())?;
         let tree = Rc::new(tree);
         open.insert(key, tree.clone());
         Ok(tree)
@@ -272,7 +273,7 @@ impl Trees {
 
 impl Sources {
     /// One directory, served as it is.
-    pub fn directory(tree: Tree) -> Self {
+    pub fn directory(tree: BootTree) -> Self {
         Self {
             base: Base::Directory(Rc::new(tree)),
             roots: None,

@@ -16,7 +16,7 @@ use crate::beneath::beneath;
 
 /// A directory that clients may write to.
 #[derive(Debug)]
-pub struct Inbox {
+pub struct Uploads {
     root: OwnedFd,
     overwrite: bool,
 }
@@ -32,7 +32,7 @@ pub struct Incoming {
     overwrite: bool,
 }
 
-impl Inbox {
+impl Uploads {
     /// Opens the directory; `overwrite` says whether files that are there may be replaced.
     ///
     /// # Errors
@@ -118,9 +118,9 @@ mod tests {
 
     use super::*;
 
-    fn put(inbox: &Inbox, name: &str, content: &[u8]) -> Result<(), OpenError> {
+    fn put(uploads: &Uploads, name: &str, content: &[u8]) -> Result<(), OpenError> {
         let mut incoming =
-            inbox.create(&BootPath::parse(name.as_bytes()).unwrap(), Some(content.len() as u64))?;
+            uploads.create(&BootPath::parse(name.as_bytes()).unwrap(), Some(content.len() as u64))?;
         block_on(incoming.write(content)).map_err(|_| OpenError::Failed)?;
         block_on(incoming.finish()).map_err(|_| OpenError::Exists)
     }
@@ -133,12 +133,12 @@ mod tests {
     #[test]
     fn a_file_comes_whole_or_not_at_all() {
         let directory = tempfile::tempdir().unwrap();
-        let inbox = Inbox::open_at(directory.path(), false).unwrap();
-        let mut dropped = inbox.create(&BootPath::parse(b"half").unwrap(), None).unwrap();
+        let uploads = Uploads::open_at(directory.path(), false).unwrap();
+        let mut dropped = uploads.create(&BootPath::parse(b"half").unwrap(), None).unwrap();
         block_on(dropped.write(b"ha")).unwrap();
         drop(dropped);
         assert_eq!(names(directory.path()), [""; 0]);
-        put(&inbox, "whole", b"whole").unwrap();
+        put(&uploads, "whole", b"whole").unwrap();
         assert_eq!(names(directory.path()), ["whole"]);
         assert_eq!(fs::read(directory.path().join("whole")).unwrap(), b"whole");
     }
@@ -146,19 +146,19 @@ mod tests {
     #[test]
     fn nothing_is_overwritten_unless_told() {
         let directory = tempfile::tempdir().unwrap();
-        let inbox = Inbox::open_at(directory.path(), false).unwrap();
-        put(&inbox, "log", b"one").unwrap();
-        assert_eq!(put(&inbox, "log", b"two"), Err(OpenError::Exists));
+        let uploads = Uploads::open_at(directory.path(), false).unwrap();
+        put(&uploads, "log", b"one").unwrap();
+        assert_eq!(put(&uploads, "log", b"two"), Err(OpenError::Exists));
         // Two at once: the one that is whole first stays.
         let path = BootPath::parse(b"race").unwrap();
         let (mut first, mut second) =
-            (inbox.create(&path, None).unwrap(), inbox.create(&path, None).unwrap());
+            (uploads.create(&path, None).unwrap(), uploads.create(&path, None).unwrap());
         block_on(first.write(b"first")).unwrap();
         block_on(first.finish()).unwrap();
         assert!(block_on(second.finish()).is_err());
         assert_eq!(fs::read(directory.path().join("race")).unwrap(), b"first");
-        let inbox = Inbox::open_at(directory.path(), true).unwrap();
-        put(&inbox, "log", b"two").unwrap();
+        let uploads = Uploads::open_at(directory.path(), true).unwrap();
+        put(&uploads, "log", b"two").unwrap();
         assert_eq!(fs::read(directory.path().join("log")).unwrap(), b"two");
     }
 
@@ -167,17 +167,17 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let outside = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink(outside.path(), directory.path().join("out")).unwrap();
-        let inbox = Inbox::open_at(directory.path(), true).unwrap();
-        assert_eq!(put(&inbox, "out/file", b""), Err(OpenError::Denied));
-        assert_eq!(put(&inbox, "missing/file", b""), Err(OpenError::NotFound));
+        let uploads = Uploads::open_at(directory.path(), true).unwrap();
+        assert_eq!(put(&uploads, "out/file", b""), Err(OpenError::Denied));
+        assert_eq!(put(&uploads, "missing/file", b""), Err(OpenError::NotFound));
         assert_eq!(names(outside.path()), [""; 0]);
     }
 
     #[test]
     fn refuses_what_cannot_fit() {
         let directory = tempfile::tempdir().unwrap();
-        let inbox = Inbox::open_at(directory.path(), false).unwrap();
-        let too_long = inbox.create(&BootPath::parse(b"big").unwrap(), Some(u64::MAX));
+        let uploads = Uploads::open_at(directory.path(), false).unwrap();
+        let too_long = uploads.create(&BootPath::parse(b"big").unwrap(), Some(u64::MAX));
         assert_eq!(too_long.err(), Some(OpenError::NoSpace));
     }
 }

@@ -100,8 +100,8 @@ fn probes_are_not_worth_a_line() {
 #[test]
 fn json_lines_have_their_fields() {
     let tree = Folder::tree(&[("kernel8.img", &[0; 5000]), ("wéird \"name\"", b"x")]);
-    let inbox = Folder::new(&[]);
-    let upload = inbox.path().to_str().unwrap();
+    let uploads = Folder::new(&[]);
+    let upload = uploads.path().to_str().unwrap();
     let serving = Serving::start(&tree, &["--log-format", "json", "-v", "--allow-upload", upload]);
     fetch(serving.address(), "kernel8.img", Options::RASPBERRY_PI).unwrap();
     fetch(serving.address(), "wéird \"name\"", Options::default()).unwrap();

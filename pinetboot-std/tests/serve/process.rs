@@ -64,7 +64,7 @@ fn sigterm_and_sigint_end_every_transfer_and_the_process_well() {
 fn sighup_reads_the_configuration_again() {
     let old = Folder::tree(&[("file", &[b'o'; 1000])]);
     let new = Folder::tree(&[("file", &[b'n'; 1000])]);
-    let inbox = Folder::new(&[]);
+    let uploads = Folder::new(&[]);
     let written = Folder::new(&[]);
     let write = |text: &str| written.write("pinetboot.toml", text.as_bytes());
     let address = "listen = ['127.0.0.1']\ntftp-port = 0\n";
@@ -95,7 +95,7 @@ fn sighup_reads_the_configuration_again() {
     assert!(complaint.contains("ERROR"), "{complaint}");
     serving.wait_for_log("unknown field `ports`");
     assert_eq!(content(), [b'n'; 1000]);
-    write(&format!("{address}tree = '{}'", inbox.path().display()));
+    write(&format!("{address}tree = '{}'", uploads.path().display()));
     reload("is empty");
     assert_eq!(content(), [b'n'; 1000]);
 
@@ -105,13 +105,13 @@ fn sighup_reads_the_configuration_again() {
     let tree = new.path().display();
     write(&format!(
         "{address}tree = '{tree}'\nallow-upload = '{}'\nsingle-port = true",
-        inbox.path().display()
+        uploads.path().display()
     ));
     reload("require a restart");
     let mut peer = Peer::of(serving.address());
     peer.exchange("WRQ up octet", "ACK 0");
     peer.exchange("DATA 1 +3", "ACK 1");
-    assert_eq!(inbox.read("up"), [0; 3]);
+    assert_eq!(uploads.read("up"), [0; 3]);
     serving.stop();
 }
 

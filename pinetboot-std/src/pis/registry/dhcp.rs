@@ -8,7 +8,7 @@ use pinetboot_core::pi::PiIdentity;
 
 use super::{Applied, Refused, Registry};
 use crate::events::{self, Cause, Dhcp, Evidence, Fact};
-use crate::pis::{Seat, Subject};
+use crate::pis::{Presence, Subject};
 
 impl Registry {
     pub(super) fn dhcp(&mut self, now: Duration, fact: &Dhcp) -> Applied {
@@ -110,9 +110,15 @@ impl Registry {
         }
         let Some(Subject::Pi(pi)) = self.subject_of(&hardware) else { return };
         if self.adapters.get(&hardware).is_some_and(|adapter| adapter.identity.is_some()) {
-            self.sit(
+            self.locate(
                 pi,
-                Seat { address, mac: hardware.mac(), evidence: Evidence::Dhcp, mounted: false, last: now },
+                Presence {
+                    address,
+                    mac: hardware.mac(),
+                    evidence: Evidence::Dhcp,
+                    mounted: false,
+                    last: now,
+                },
             );
         }
     }

@@ -9,9 +9,9 @@ use pinetboot_core::tftp::{ErrorCode, Outcome};
 
 use super::{Applied, Registry, boot_file, plain};
 use crate::events::{self, Cause, Evidence, Finished, Tftp};
-use crate::pis::boot::Boot;
+use crate::pis::boot::BootProgress;
 use crate::pis::host::Fetched;
-use crate::pis::{Seat, Subject};
+use crate::pis::{Presence, Subject};
 
 impl Registry {
     pub(super) fn tftp(&mut self, now: Duration, fact: &Tftp) -> Applied {
@@ -85,7 +85,10 @@ impl Registry {
                 host.fetch(Fetched { pi, system, mac });
             }
             let mac = mac.or_else(|| self.mac_by_lease(address));
-            self.sit(pi, Seat { address, mac, evidence: Evidence::Fetched, mounted: false, last: now });
+            self.locate(
+                pi,
+                Presence { address, mac, evidence: Evidence::Fetched, mounted: false, last: now },
+            );
         }
         let Some(stage) = stage else { return applied };
         let since_dhcp = self.began_by_dhcp(address).map(|began| now.saturating_sub(began).as_secs_f64());
@@ -97,7 +100,7 @@ impl Registry {
         }
         if stage == Stage::Kernel {
             boot.kernel = true;
-            let Boot { number, files, bytes, missing, resent, .. } = *boot;
+            let BootProgress { number, files, bytes, missing, resent, .. } = *boot;
             let sent =
                 events::Boot::KernelSent { number, files, bytes, seconds, since_dhcp, missing, resent };
             applied.follows.push(sent.into());

@@ -1,4 +1,4 @@
-//! Golden trees: root file systems that many Pis share, none of which changes them.
+//! Base images: root file systems that many Pis share, none of which changes them.
 
 use std::fs;
 use std::io;
@@ -12,7 +12,7 @@ use crate::pis::Inventory;
 
 /// One root file system, and where in it the boot files are.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Golden {
+pub struct BaseImage {
     /// The image's name, or one made from its path: what a layer on it is called.
     pub name: String,
     /// Where it is.
@@ -23,16 +23,16 @@ pub struct Golden {
     pub kernel_mounts_root: bool,
 }
 
-/// Where golden trees come from.
+/// Where base images come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Goldens {
+pub enum BaseImages {
     /// A directory of images: one is in use, and a Pi may have another.
     Images(Images),
     /// A single tree.
-    One(Golden),
+    One(BaseImage),
 }
 
-impl Golden {
+impl BaseImage {
     /// A directory that holds a root file system, and perhaps the boot files where systems of these days have them.
     ///
     /// # Errors
@@ -76,7 +76,7 @@ impl Golden {
     }
 }
 
-impl TryFrom<Image> for Golden {
+impl TryFrom<Image> for BaseImage {
     type Error = Image;
 
     /// An image that has a root.
@@ -90,15 +90,15 @@ impl TryFrom<Image> for Golden {
     }
 }
 
-impl Goldens {
+impl BaseImages {
     /// Where a Pi's boot files are.
     ///
     /// # Errors
     ///
     /// If there is no image for it.
-    pub fn boot_dir(&self, pi: Option<Prefix>, inventory: &Inventory) -> Result<PathBuf, NoGolden> {
+    pub fn boot_dir(&self, pi: Option<Prefix>, inventory: &Inventory) -> Result<PathBuf, NoBaseImage> {
         match self {
-            Self::One(golden) => Ok(golden.boot_dir()),
+            Self::One(base_image) => Ok(base_image.boot_dir()),
             Self::Images(images) => Ok(image_for(images, pi, inventory)?.boot),
         }
     }
@@ -108,12 +108,16 @@ impl Goldens {
     /// # Errors
     ///
     /// If there is none for it.
-    pub fn golden_for(&self, pi: Option<Prefix>, inventory: &Inventory) -> Result<Golden, NoGolden> {
+    pub fn base_image_for(
+        &self,
+        pi: Option<Prefix>,
+        inventory: &Inventory,
+    ) -> Result<BaseImage, NoBaseImage> {
         match self {
-            Self::One(golden) => Ok(golden.clone()),
+            Self::One(base_image) => Ok(base_image.clone()),
             Self::Images(images) => {
                 let image = image_for(images, pi, inventory)?;
-                Golden::try_from(image).map_err(|image| NoGolden::NoRoot(image.name))
+                BaseImage::try_from(image).map_err(|image| NoBaseImage::NoRoot(image.name))
             }
         }
     }
@@ -123,27 +127,27 @@ impl Goldens {
     /// # Errors
     ///
     /// If the images cannot be read.
-    pub fn all(&self) -> Result<Vec<Golden>, NoGolden> {
+    pub fn all(&self) -> Result<Vec<BaseImage>, NoBaseImage> {
         Ok(match self {
-            Self::One(golden) => vec![golden.clone()],
+            Self::One(base_image) => vec![base_image.clone()],
             Self::Images(images) => {
-                images.list()?.into_iter().filter_map(|image| Golden::try_from(image).ok()).collect()
+                images.list()?.into_iter().filter_map(|image| BaseImage::try_from(image).ok()).collect()
             }
         })
     }
 }
 
 /// The image that a Pi boots: that of the inventory, or else the one in use.
-fn image_for(images: &Images, pi: Option<Prefix>, inventory: &Inventory) -> Result<Image, NoGolden> {
+fn image_for(images: &Images, pi: Option<Prefix>, inventory: &Inventory) -> Result<Image, NoBaseImage> {
     match pi.and_then(|pi| inventory.entry(pi)?.image.clone()) {
-        Some(name) => images.find(&name)?.ok_or(NoGolden::NoImage(name)),
-        None => images.current()?.ok_or(NoGolden::NoneInUse),
+        Some(name) => images.find(&name)?.ok_or(NoBaseImage::NoImage(name)),
+        None => images.current()?.ok_or(NoBaseImage::NoneInUse),
     }
 }
 
 /// Why there is no tree for a Pi.
 #[derive(Debug)]
-pub enum NoGolden {
+pub enum NoBaseImage {
     /// There is no image of the name that the inventory has.
     NoImage(String),
     /// No image is in use.
@@ -154,13 +158,13 @@ pub enum NoGolden {
     Images(ImagesError),
 }
 
-impl From<ImagesError> for NoGolden {
+impl From<ImagesError> for NoBaseImage {
     fn from(error: ImagesError) -> Self {
         Self::Images(error)
     }
 }
 
-impl std::fmt::Display for NoGolden {
+impl std::fmt::Display for NoBaseImage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::NoImage(name) => write!(f, "image {name} does not exist"),
@@ -171,7 +175,7 @@ impl std::fmt::Display for NoGolden {
     }
 }
 
-impl std::error::Error for NoGolden {}
+impl std::error::Error for NoBaseImage {}
 
 /// What package managers and those who unpack trees cannot leave as it is.
 const WATCHED: &[&str] = &["", "etc", "usr", "usr/bin", "usr/lib", "usr/lib/modules", "var/lib/dpkg/status"];
@@ -197,12 +201,12 @@ mod tests {
         let root = directory.path().join("my root");
         fs::create_dir_all(root.join("boot/firmware")).unwrap();
         fs::write(root.join("boot/config.txt"), "").unwrap();
-        let golden = Golden::at(&root).unwrap();
-        assert_eq!(golden.boot, Path::new("boot"));
-        assert!(golden.name.starts_with("myroot-"), "{}", golden.name);
+        let base_image = BaseImage::at(&root).unwrap();
+        assert_eq!(base_image.boot, Path::new("boot"));
+        assert!(base_image.name.starts_with("myroot-"), "{}", base_image.name);
         fs::write(root.join("boot/firmware/config.txt"), "").unwrap();
-        assert_eq!(Golden::at(&root).unwrap().boot, Path::new("boot/firmware"));
-        assert!(Golden::at(&directory.path().join("none")).is_err());
+        assert_eq!(BaseImage::at(&root).unwrap().boot, Path::new("boot/firmware"));
+        assert!(BaseImage::at(&directory.path().join("none")).is_err());
     }
 
     #[test]
@@ -211,11 +215,11 @@ mod tests {
         let status = directory.path().join("var/lib/dpkg/status");
         fs::create_dir_all(status.parent().unwrap()).unwrap();
         fs::write(&status, "old").unwrap();
-        let golden = Golden::at(directory.path()).unwrap();
-        let before = golden.fingerprint();
-        assert_eq!(before, golden.fingerprint());
+        let base_image = BaseImage::at(directory.path()).unwrap();
+        let before = base_image.fingerprint();
+        assert_eq!(before, base_image.fingerprint());
         fs::write(status.with_extension("new"), "new").unwrap();
         fs::rename(status.with_extension("new"), &status).unwrap();
-        assert_ne!(before, golden.fingerprint());
+        assert_ne!(before, base_image.fingerprint());
     }
 }

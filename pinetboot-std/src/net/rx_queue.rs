@@ -5,7 +5,7 @@ use super::socket::Socket;
 
 /// Memory for a number of datagrams, and what of it is taken.
 #[derive(Debug)]
-pub(super) struct Inbox {
+pub(super) struct RxQueue {
     memory: Box<[u8]>,
     /// The largest datagram; a longer one is cut.
     slot: usize,
@@ -17,7 +17,7 @@ pub(super) struct Inbox {
     ask: usize,
 }
 
-impl Inbox {
+impl RxQueue {
     /// Room for `slots` datagrams of at most `slot` bytes. Memory is used only as far as datagrams reach.
     pub(super) fn new(slots: usize, slot: usize) -> Self {
         Self {

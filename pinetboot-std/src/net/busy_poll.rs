@@ -9,14 +9,14 @@ use std::time::Duration;
 /// thriftier. One Pi does not ask that fast (a Pi 5 takes 440 microseconds from block to block), a rack of them does, and
 /// so does a virtual machine or a test on the same host.
 #[derive(Debug)]
-pub(super) struct Vigil {
+pub(super) struct BusyPoll {
     /// For so long in any case, while there are transfers; by what was usual lately, unless it is said.
     fixed: Option<Duration>,
     /// How long the waits were of late.
     usual: Duration,
 }
 
-impl Vigil {
+impl BusyPoll {
     pub(super) const fn new(fixed: Option<Duration>) -> Self {
         Self { fixed, usual: Duration::MAX }
     }
@@ -48,11 +48,11 @@ mod tests {
     const NEVER: Duration = Duration::ZERO;
 
     fn after(waits: &[(u64, usize)]) -> Duration {
-        let mut vigil = Vigil::new(None);
+        let mut busy_poll = BusyPoll::new(None);
         for (micros, count) in waits {
-            (0..*count).for_each(|_| vigil.waited(Duration::from_micros(*micros)));
+            (0..*count).for_each(|_| busy_poll.waited(Duration::from_micros(*micros)));
         }
-        vigil.time()
+        busy_poll.time()
     }
 
     #[test]
@@ -70,10 +70,10 @@ mod tests {
     #[test]
     fn does_as_it_is_told() {
         for time in [NEVER, Duration::from_micros(20), Duration::from_secs(1)] {
-            let mut vigil = Vigil::new(Some(time));
-            assert_eq!(vigil.time(), time);
-            (0..100).for_each(|_| vigil.waited(Duration::from_micros(5)));
-            assert_eq!(vigil.time(), time);
+            let mut busy_poll = BusyPoll::new(Some(time));
+            assert_eq!(busy_poll.time(), time);
+            (0..100).for_each(|_| busy_poll.waited(Duration::from_micros(5)));
+            assert_eq!(busy_poll.time(), time);
         }
     }
 }

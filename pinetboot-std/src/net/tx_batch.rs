@@ -21,7 +21,7 @@ use super::trouble::{Trouble, Watch};
 /// The very first datagram goes alone: who waits for it wakes up while the rest is on its way. One client got 30 % more
 /// by a window of 16 so, and lost nothing by windows of 4 and 64.
 #[derive(Debug)]
-pub(super) struct Outbox {
+pub(super) struct TxBatch {
     memory: Box<[u8]>,
     used: usize,
     queue: Vec<Message>,
@@ -41,7 +41,7 @@ struct Message {
     count: usize,
 }
 
-impl Outbox {
+impl TxBatch {
     /// Nothing to send yet; `segments` says whether the kernel cuts long messages.
     pub(super) fn new(segments: bool) -> Self {
         let (memory, watch) = (vec![0; MEMORY].into(), Watch::default());
@@ -205,9 +205,9 @@ mod tests {
         (vec![socket], receiver, to)
     }
 
-    fn push(outbox: &mut Outbox, to: SocketAddrV4, number: u8, len: usize) {
-        outbox.buffer()[..len].fill(number);
-        outbox.push(Local { socket: 0, source: PEER }, to, len);
+    fn push(tx: &mut TxBatch, to: SocketAddrV4, number: u8, len: usize) {
+        tx.buffer()[..len].fill(number);
+        tx.push(Local { socket: 0, source: PEER }, to, len);
     }
 
     fn assert_arrives(receiver: &UdpSocket, number: u8, len: usize) {
@@ -219,19 +219,19 @@ mod tests {
     #[test]
     fn a_window_is_one_message_and_many_datagrams() {
         let (sockets, receiver, to) = pair();
-        let mut outbox = Outbox::new(sockets[0].can_segment());
+        let mut tx = TxBatch::new(sockets[0].can_segment());
         for number in 0..10 {
-            push(&mut outbox, to, number, 1000);
+            push(&mut tx, to, number, 1000);
         }
-        push(&mut outbox, to, 10, 300);
-        push(&mut outbox, to, 11, 300);
-        push(&mut outbox, to, 12, 500);
-        if outbox.segments {
-            let counts: Vec<usize> = outbox.queue.iter().map(|message| message.count).collect();
+        push(&mut tx, to, 10, 300);
+        push(&mut tx, to, 11, 300);
+        push(&mut tx, to, 12, 500);
+        if tx.segments {
+            let counts: Vec<usize> = tx.queue.iter().map(|message| message.count).collect();
             let why = "the first goes alone, the shorter one ends a message, and a longer one begins another";
             assert_eq!(counts, [1, 10, 1, 1], "{why}");
         }
-        outbox.flush(&sockets);
+        tx.flush(&sockets);
         for number in 0..10 {
             assert_arrives(&receiver, number, 1000);
         }
@@ -243,14 +243,14 @@ mod tests {
     #[test]
     fn a_message_that_is_refused_goes_as_datagrams() {
         let (sockets, receiver, to) = pair();
-        let mut outbox = Outbox::new(true);
+        let mut tx = TxBatch::new(true);
         for number in 0..4 {
-            push(&mut outbox, to, number, 1000);
+            push(&mut tx, to, number, 1000);
         }
-        push(&mut outbox, to, 4, 5);
-        let message = outbox.queue[1];
+        push(&mut tx, to, 4, 5);
+        let message = tx.queue[1];
         assert_eq!(message.count, 4);
-        outbox.send_one_by_one(&sockets[0], &message);
+        tx.send_one_by_one(&sockets[0], &message);
         for number in 1..4 {
             assert_arrives(&receiver, number, 1000);
         }
@@ -260,12 +260,12 @@ mod tests {
     #[test]
     fn who_cannot_be_sent_to_holds_nobody_up() {
         let (sockets, receiver, to) = pair();
-        let mut outbox = Outbox::new(false);
-        push(&mut outbox, to, 1, 100);
-        push(&mut outbox, SocketAddrV4::new(Ipv4Addr::BROADCAST, 9), 2, 100);
-        push(&mut outbox, SocketAddrV4::new(PEER, 0), 3, 100);
-        push(&mut outbox, to, 4, 100);
-        outbox.flush(&sockets);
+        let mut tx = TxBatch::new(false);
+        push(&mut tx, to, 1, 100);
+        push(&mut tx, SocketAddrV4::new(Ipv4Addr::BROADCAST, 9), 2, 100);
+        push(&mut tx, SocketAddrV4::new(PEER, 0), 3, 100);
+        push(&mut tx, to, 4, 100);
+        tx.flush(&sockets);
         assert_arrives(&receiver, 1, 100);
         assert_arrives(&receiver, 4, 100);
     }
@@ -273,13 +273,13 @@ mod tests {
     #[test]
     fn there_is_always_room_for_the_largest() {
         let (sockets, _receiver, to) = pair();
-        let mut outbox = Outbox::new(true);
+        let mut tx = TxBatch::new(true);
         for number in 0..200 {
-            if !outbox.has_room() {
-                outbox.flush(&sockets);
+            if !tx.has_room() {
+                tx.flush(&sockets);
             }
-            assert_eq!(outbox.buffer().len(), LARGEST);
-            push(&mut outbox, to, number, 1472);
+            assert_eq!(tx.buffer().len(), LARGEST);
+            push(&mut tx, to, number, 1472);
         }
     }
 }

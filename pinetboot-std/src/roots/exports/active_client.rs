@@ -11,14 +11,14 @@ use crate::events;
 
 /// The client that uses a layer: looked at for every call, so without a lock.
 #[derive(Debug, Default)]
-pub(super) struct Seat {
+pub(super) struct ActiveClient {
     /// Its address; 0 before any client was permitted.
     address: AtomicU32,
     /// When the registry was told of its calls last, in milliseconds.
     told: AtomicU64,
 }
 
-impl Seat {
+impl ActiveClient {
     /// Whether the client at this address uses the layer. Tells the registry now and then that it does.
     pub(super) fn is_of(&self, pi: Prefix, client: Ipv4Addr, bus: &Bus) -> bool {
         if self.address.load(Ordering::Relaxed) != u32::from(client) {
