@@ -1,5 +1,4 @@
-//! Where the boot files are: directory trees, beneath which everything is looked up by the Pi's rules, and what is made of
-//! single files on the way.
+//! Storage of boot files: directory trees, looked up by the Pi's rules, with some files rendered for each Pi.
 
 mod decisions;
 mod miss;
@@ -19,12 +18,12 @@ pub use tree::{BootTree, TreeError};
 pub use trees::{Base, Sources, Trees};
 pub use upload::{Incoming, Uploads};
 
-/// What `serve` serves: trees to read from and, if it was told so, a directory to write to.
+/// The storage of `serve`: trees to read, and a directory for uploads if configured.
 #[derive(Debug)]
 pub struct BootStorage {
-    /// Where files are read from.
+    /// The trees to read.
     pub trees: Rc<Trees>,
-    /// Where files are written to; none are taken without it.
+    /// The directory for uploads; `None`: uploads are refused.
     pub uploads: Option<Uploads>,
 }
 
@@ -45,19 +44,19 @@ impl Storage for BootStorage {
     }
 }
 
-/// A file that is being sent.
+/// An open file of a transfer.
 #[derive(Debug)]
 pub struct Opened {
     content: Content,
-    /// As long as it is open, the boot that it belongs to goes on.
+    /// Keeps the decisions of the file's boot in force while the file is open.
     _busy: Option<Busy>,
 }
 
 #[derive(Debug)]
 enum Content {
-    /// As it is on the disk; transfers of the same version share it.
+    /// A file on disk; transfers of the same version share it.
     OnDisk(Rc<SharedFile>),
-    /// Made for this Pi.
+    /// A file rendered for this Pi.
     Made(Rc<[u8]>),
 }
 

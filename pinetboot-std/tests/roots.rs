@@ -339,7 +339,7 @@ fn what_a_pi_changed_is_shown_kept_and_undone() {
     assert_eq!(world.one.cat(&path).unwrap().as_bytes(), key);
     server.stop();
     assert!(world.try_roots(&["reset", ONE]).unwrap_err().contains("--image"));
-    assert!(world.roots(&["reset", ONE, "--image", "one"]).contains("is gone"));
+    assert!(world.roots(&["reset", ONE, "--image", "one"]).contains("is reset"));
     assert!(!world.layer(ONE).exists());
 }
 
@@ -372,7 +372,7 @@ fn a_pi_that_is_off_leaves_its_layer_to_others() {
     assert!(world.roots(&["list"]).contains("mounted"));
 
     roots.rest_after(Duration::ZERO);
-    assert!(world.roots(&["reset", ONE]).contains("is gone"));
+    assert!(world.roots(&["reset", ONE]).contains("is reset"));
     assert_eq!(exports.find(export.id).unwrap_err(), Absent::Unknown);
     let new = exports.mount(&Path::new("/").join(ONE), address).unwrap();
     assert_ne!(new.id, export.id);

@@ -1,4 +1,4 @@
-//! How another thread stops the loop, or makes it look up.
+//! Stopping or interrupting a loop from another thread.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -18,14 +18,14 @@ struct Requests {
     reload: AtomicBool,
 }
 
-/// What ends [`Server::run`](pinetboot_core::Server::run).
+/// The end of [`Server::run`](pinetboot_core::Server::run).
 #[derive(Debug)]
 pub enum Interrupt {
     /// [`Control::stop`] was called.
     Stop,
     /// [`Control::reload`] was called.
     Reload,
-    /// The system failed us.
+    /// A system call failed.
     Failed(io::Error),
 }
 
@@ -47,7 +47,7 @@ impl Control {
         self.wake();
     }
 
-    /// What was asked for since the last call.
+    /// The request since the last call.
     pub(super) fn check(&self) -> Result<(), Interrupt> {
         let _drained = self.0.event.read();
         if self.0.stop.swap(false, Ordering::Acquire) {

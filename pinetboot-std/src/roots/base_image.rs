@@ -1,4 +1,4 @@
-//! Base images: root file systems that many Pis share, none of which changes them.
+//! Base images: root file systems that many Pis share and no Pi changes.
 
 use std::fs;
 use std::io;
@@ -10,34 +10,34 @@ use pinetboot_core::pi::Prefix;
 use crate::images::{Image, Images, ImagesError};
 use crate::pis::Inventory;
 
-/// One root file system, and where in it the boot files are.
+/// A root file system, with the place of its boot files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BaseImage {
-    /// The image's name, or one made from its path: what a layer on it is called.
+    /// The image's name, or a name made from its path; names the layers on it.
     pub name: String,
-    /// Where it is.
+    /// The root directory.
     pub root: PathBuf,
-    /// Where the boot files are in it: `boot/firmware`.
+    /// The boot files' directory, relative to the root: `boot/firmware`.
     pub boot: PathBuf,
     /// Whether its kernels mount a root by NFS without an initramfs.
     pub kernel_mounts_root: bool,
 }
 
-/// Where base images come from.
+/// The source of base images.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BaseImages {
-    /// A directory of images: one is in use, and a Pi may have another.
+    /// A directory of images: the current one, or another for a Pi by the inventory.
     Images(Images),
-    /// A single tree.
+    /// A single root file system.
     One(BaseImage),
 }
 
 impl BaseImage {
-    /// A directory that holds a root file system, and perhaps the boot files where systems of these days have them.
+    /// A base image from a directory with a root file system, and perhaps boot files in boot/firmware or boot.
     ///
     /// # Errors
     ///
-    /// If there is no such directory.
+    /// If the directory does not exist.
     pub fn at(root: &Path) -> io::Result<Self> {
         let root = fs::canonicalize(root)?;
         if !fs::metadata(&root)?.is_dir() {
@@ -51,18 +51,18 @@ impl BaseImage {
         Ok(Self { name, boot: boot.unwrap_or("boot/firmware").into(), root, kernel_mounts_root: false })
     }
 
-    /// The boot files.
+    /// The directory of the boot files.
     pub fn boot_dir(&self) -> PathBuf {
         self.root.join(&self.boot)
     }
 
-    /// A number for the tree: the same after a restart.
+    /// The export number, the same after a restart.
     pub fn id(&self) -> u32 {
         id_of(&self.root)
     }
 
-    /// Changes when someone changes the tree by the usual ways: unpacks another one there, or installs packages into it.
-    /// Not every change to every file; that would take a look at each.
+    /// A fingerprint that changes with the usual changes: another tree unpacked there, or packages installed. A change of a single
+    /// file may go unnoticed; to notice all would mean to check every file.
     pub fn fingerprint(&self) -> String {
         let mut hash = FNV_OFFSET;
         for place in WATCHED.iter().map(|place| self.root.join(place)).chain([self.boot_dir()]) {
@@ -95,7 +95,7 @@ impl BaseImages {
     ///
     /// # Errors
     ///
-    /// If there is no image for it.
+    /// If the Pi has no image.
     pub fn boot_dir(&self, pi: Option<Prefix>, inventory: &Inventory) -> Result<PathBuf, NoBaseImage> {
         match self {
             Self::One(base_image) => Ok(base_image.boot_dir()),
@@ -103,11 +103,11 @@ impl BaseImages {
         }
     }
 
-    /// The tree that a Pi gets.
+    /// The base image of a Pi.
     ///
     /// # Errors
     ///
-    /// If there is none for it.
+    /// If the Pi has none.
     pub fn base_image_for(
         &self,
         pi: Option<Prefix>,
@@ -122,7 +122,7 @@ impl BaseImages {
         }
     }
 
-    /// All trees that there are.
+    /// All base images.
     ///
     /// # Errors
     ///
@@ -137,7 +137,7 @@ impl BaseImages {
     }
 }
 
-/// The image that a Pi boots: that of the inventory, or else the one in use.
+/// The image that a Pi boots: the inventory's, else the current one.
 fn image_for(images: &Images, pi: Option<Prefix>, inventory: &Inventory) -> Result<Image, NoBaseImage> {
     match pi.and_then(|pi| inventory.entry(pi)?.image.clone()) {
         Some(name) => images.find(&name)?.ok_or(NoBaseImage::NoImage(name)),
@@ -145,12 +145,12 @@ fn image_for(images: &Images, pi: Option<Prefix>, inventory: &Inventory) -> Resu
     }
 }
 
-/// Why there is no tree for a Pi.
+/// The reason why a Pi has no base image.
 #[derive(Debug)]
 pub enum NoBaseImage {
-    /// There is no image of the name that the inventory has.
+    /// The image in the inventory does not exist.
     NoImage(String),
-    /// No image is in use.
+    /// No image is current.
     NoneInUse,
     /// This image has boot files only.
     NoRoot(String),
@@ -177,7 +177,7 @@ impl std::fmt::Display for NoBaseImage {
 
 impl std::error::Error for NoBaseImage {}
 
-/// What package managers and those who unpack trees cannot leave as it is.
+/// Places that package managers and unpacked trees change.
 const WATCHED: &[&str] = &["", "etc", "usr", "usr/bin", "usr/lib", "usr/lib/modules", "var/lib/dpkg/status"];
 
 fn id_of(path: &Path) -> u32 {

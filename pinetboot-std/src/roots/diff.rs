@@ -1,7 +1,7 @@
-//! What a Pi has changed: its layer, read as overlayfs keeps it (Documentation/filesystems/overlayfs.rst).
+//! The changes of a Pi: reads its layer in overlayfs's format (Documentation/filesystems/overlayfs.rst).
 //!
-//! Only the layer is walked, and of the base image what lies beneath its entries, so it takes as long as the layer is
-//! large. Not told: extended attributes, and changes of hard links.
+//! The walk covers the layer, and the parts of the base image beneath its entries, so the time grows with the layer. Not done:
+//! changes of extended attributes and of hard links.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
@@ -15,13 +15,13 @@ use super::layer::Layer;
 /// One change. Paths are as the Pi sees them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Change {
-    /// There was nothing of that name.
+    /// The base image has no file of this name.
     Added,
-    /// Something else was there, or it had another mode or owner.
+    /// The base image has another file, mode or owner.
     Changed,
-    /// It is there no more, nor what was in it.
+    /// The file, or the directory with its content, was deleted.
     Deleted,
-    /// A directory that had another name.
+    /// A directory with this former name.
     Renamed(PathBuf),
 }
 
@@ -29,13 +29,13 @@ pub(super) enum Change {
 ///
 /// # Errors
 ///
-/// The system's: it takes root to read a layer.
+/// The system's; only root may read a layer.
 pub(super) fn changes(layer: &Layer) -> io::Result<BTreeMap<PathBuf, Change>> {
     let mut walk =
         Walk { base_image: layer.facts.root.clone(), changes: BTreeMap::new(), moved: HashSet::new() };
     walk.directory(&layer.upper(), Some(&layer.facts.root), Path::new("/"), false)?;
     let Walk { mut changes, moved, .. } = walk;
-    // Where a directory was that has another name now, overlayfs has it as deleted.
+    // overlayfs marks the former name of a renamed directory as deleted.
     changes.retain(|path, change| *change != Change::Deleted || !moved.contains(path));
     Ok(changes)
 }
@@ -47,7 +47,7 @@ struct Walk {
 }
 
 impl Walk {
-    /// A directory of the layer, over one of the base image; `opaque`: of that nothing shows through.
+    /// Walks a directory of the layer over one of the base image; `opaque`: the latter is hidden.
     fn directory(
         &mut self,
         upper: &Path,
@@ -116,7 +116,7 @@ impl Walk {
         self.directory(upper, lower, shown, opaque)
     }
 
-    /// An absolute path from the top, or another name in the same directory.
+    /// The former path of a renamed directory: absolute from the top, or a name in the same directory.
     fn redirected(&self, redirect: &[u8], lower: Option<&Path>) -> PathBuf {
         use std::os::unix::ffi::OsStrExt;
         let redirect = Path::new(std::ffi::OsStr::from_bytes(redirect));
@@ -143,7 +143,7 @@ impl fmt::Display for Change {
     }
 }
 
-/// Whether a file that was copied into the layer is what it was: opened to be written to, and not.
+/// Whether a file in the layer equals the base image's: opened for writing, and not changed.
 fn is_same(new: &Metadata, old: &Metadata, upper: &Path, lower: Option<&Path>) -> io::Result<bool> {
     if new.mode() != old.mode()
         || owner(new) != owner(old)
@@ -181,7 +181,7 @@ fn same_bytes(one: &Path, other: &Path) -> io::Result<bool> {
     }
 }
 
-/// An extended attribute, if there is one of that name.
+/// The value of an extended attribute; `None` without one of this name.
 fn attribute(path: &Path, name: &str) -> io::Result<Option<Vec<u8>>> {
     let mut value = vec![0; LONGEST];
     match rustix::fs::lgetxattr(path, name, value.as_mut_slice()) {
@@ -195,7 +195,7 @@ fn attribute(path: &Path, name: &str) -> io::Result<Option<Vec<u8>>> {
 }
 
 const PIECE: usize = 64 << 10;
-/// No value of an attribute is longer (xattr(7)).
+/// The longest value of an attribute in bytes (xattr(7)).
 const LONGEST: usize = 64 << 10;
 
 #[cfg(test)]
@@ -207,7 +207,7 @@ mod tests {
     use super::*;
     use crate::roots::{BaseImage, State};
 
-    /// What needs no privileges; whiteouts and renamed directories are in the tests of the whole.
+    /// Changes that need no privileges; `tests/roots.rs` has whiteouts and renamed directories.
     #[test]
     fn what_is_added_and_changed_shows_and_what_was_only_copied_does_not() {
         let directory = tempfile::tempdir().unwrap();

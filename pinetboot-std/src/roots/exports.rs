@@ -1,8 +1,8 @@
-//! Roots as NFS exports: which client gets which, and which is turned away.
+//! Roots as NFS exports: grants or refuses the mounts and calls of clients.
 //!
-//! The registry decides by its evidence whether a client is a Pi ([`Claim`]); here are the consequences for mounts and for
-//! calls. A handle whose layer exists is never answered with NFS3ERR_STALE: JUKEBOX while it is in doubt whether the client is the
-//! Pi, NFS3ERR_ACCES when it is not.
+//! The registry decides by its evidence whether a client is a Pi ([`Claim`]); this module applies the decision to mounts and
+//! calls. A handle of an existing layer is never answered with NFS3ERR_STALE: NFS3ERR_JUKEBOX while the client's identity is in
+//! doubt, NFS3ERR_ACCES if the client is not the Pi.
 //!
 //! Locks, in the order in which they may be taken: `ready`, `waiting`, `owners`; `permitted` and `granted` are held alone, and
 //! the registry's lock below all of them.
@@ -41,17 +41,17 @@ struct ExportTable {
     roots: Arc<Roots>,
     bus: Bus,
     ready: RwLock<HashMap<u32, Ready>>,
-    /// From before a restart: layers that Pis have handles of, not mounted yet.
+    /// Layers from before a restart, of which Pis hold handles, not mounted yet.
     waiting: Mutex<HashMap<u32, Waiting>>,
-    /// In mode `rw`, the Pi that has a tree.
+    /// In mode `rw`, the Pi that has each tree.
     owners: Mutex<HashMap<u32, Prefix>>,
-    /// Clients that may use a tree that is shared, and when that was found.
+    /// Clients that may use a shared tree, with the time of the check.
     permitted: Mutex<HashMap<(u32, Ipv4Addr), Instant>>,
-    /// Mounts that were granted and are not told yet: the path in the export has to be found first.
+    /// Granted mounts that are not reported yet: the NFS server has to look up the path in the export first.
     granted: Mutex<HashMap<(u32, Ipv4Addr), Grant>>,
 }
 
-/// What showed that a client may mount.
+/// The evidence of a granted mount.
 #[derive(Debug, Clone, Copy)]
 struct Grant {
     pi: Prefix,
@@ -59,11 +59,11 @@ struct Grant {
     mac: Option<Mac>,
 }
 
-/// What can be served at once.
+/// An export that is ready to serve.
 #[derive(Clone)]
 struct Ready {
     export: Arc<Export>,
-    /// The Pi's layer; a tree that is shared has none.
+    /// The Pi's layer; `None` for a shared tree.
     layer: Option<Own>,
 }
 
@@ -81,7 +81,7 @@ enum Waiting {
 }
 
 impl RootExports {
-    /// The exports of these roots; those from before a restart are found again.
+    /// The exports of these roots, with the layers from before a restart.
     ///
     /// # Errors
     ///
@@ -110,12 +110,12 @@ impl RootExports {
         Ok(Self(Arc::new(shared)))
     }
 
-    /// A client was given a handle for this path.
+    /// Records that MOUNT sent a client the handle of this path.
     pub(crate) fn mounted(&self, export: u32, client: Ipv4Addr, path: &Path) {
         self.0.mounted(export, client, path);
     }
 
-    /// The Pi that a path means, for a client that asks for it.
+    /// The Pi of a path, as a client names it.
     pub(crate) fn pi_of(&self, path: &Path, client: Ipv4Addr) -> Option<Prefix> {
         self.0.named(path, client).map(|(pi, ..)| pi)
     }
@@ -170,7 +170,7 @@ impl ExportTable {
         Ok(export)
     }
 
-    /// Why this Pi may not have a tree that others have.
+    /// Claims a shared tree for a Pi; the error names the Pi that has the tree.
     fn claim_tree(&self, base_image: &BaseImage, pi: Prefix) -> Result<(), String> {
         if self.roots.mode() != NfsMode::Rw {
             return Ok(());
@@ -195,7 +195,7 @@ impl ExportTable {
         self.ready.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A client's claim to be a Pi, with what can be seen of the client from here.
+    /// Checks a client's claim to be a Pi, with the client's MAC address from the kernel.
     fn check(
         &self,
         pi: Prefix,
@@ -210,7 +210,7 @@ impl ExportTable {
         Ok((evidence, mac.or_else(|| pis.mac_at(client))))
     }
 
-    /// A Pi whose root is asked for from another address may be up and quiet: its own address answers with its MAC address.
+    /// Sends an ARP request to a quiet Pi whose root another address claims: an answer shows that the Pi is up.
     fn look_for(&self, pi: Prefix, client: Ipv4Addr, mac: Option<Mac>) {
         let pis = self.bus.pis();
         let Some(presence) = pis.pi(pi).and_then(|known| known.presence) else { return };
@@ -224,11 +224,11 @@ impl ExportTable {
         }
     }
 
-    /// The Pi and the token in a path; without a Pi's name in front, the root of the client's own.
+    /// The Pi and the token in a path; a path without a Pi's name stands for the client's own root.
     fn named(&self, path: &Path, client: Ipv4Addr) -> Option<(Prefix, Option<Token>, PathBuf)> {
         let pis = self.bus.pis();
         let named = first_name(path).and_then(|name| {
-            // The token was made for the address that fetched the command line: this one, or where the Pi was before.
+            // The token is sealed for the address that fetched the command line: the client's, or the Pi's former one.
             let (pi, token) = self.roots.parse_name(name, &[client])?;
             let (pi, token) = match token {
                 Some(Token::Wrong) => {
@@ -339,7 +339,7 @@ impl ExportTable {
         Permission::Granted
     }
 
-    /// Makes a layer ready for a Pi that ran while the server was started anew.
+    /// Mounts the layer of a Pi that kept running while the server restarted.
     fn go_on(&self, layer: &Layer) {
         let path = PathBuf::from(format!("/{}", layer.pi));
         let overlay = self.roots.overlay_again(layer.pi, &layer.image).map_err(|error| error.to_string());
@@ -351,14 +351,14 @@ impl ExportTable {
             Err(error) => {
                 let (pi, image, operation) = (layer.pi, layer.image.clone(), "serve again");
                 self.bus.emit(None, events::Root::LayerFailed { pi, image, operation, error });
-                // Another process may be keeping a copy of it. The Pi asks again and again, and waits.
+                // Another process may be copying the layer. The Pi repeats its call meanwhile.
                 thread::sleep(TRY_AGAIN);
                 self.restore(layer);
             }
         }
     }
 
-    /// Has a layer wait for its Pi to ask again; or forgets it, if it is gone.
+    /// Lets a layer wait for the Pi's next call, or forgets a removed layer.
     fn restore(&self, layer: &Layer) {
         let id = layer.facts.export;
         match self.roots.state().layer(layer.pi, &layer.image).filter(|now| now.facts.export == id) {
@@ -401,7 +401,7 @@ impl Exports for RootExports {
         }
     }
 
-    /// A Pi's own root, by its name; a tree for all is no secret.
+    /// Lists the client's own root only; a shared tree is listed for all.
     fn list(&self, client: Ipv4Addr) -> Vec<PathBuf> {
         match self.0.roots.mode() {
             NfsMode::Overlay => {
@@ -429,7 +429,7 @@ impl fmt::Debug for ExportTable {
     }
 }
 
-/// Tries out whether files in a directory have handles, by which NFS knows them.
+/// Tests whether the files in a directory have handles, which NFS needs.
 pub(super) fn try_serving(directory: &Path) -> std::io::Result<()> {
     DirectoryTree::open(directory, 1).map(drop).map_err(std::io::Error::other)
 }
@@ -453,16 +453,16 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Open files of one Pi's root that are kept at hand.
+/// Cached open files of one Pi's root.
 const OPEN_FILES: usize = 128;
-/// The same of a tree that many share.
+/// Cached open files of a shared tree.
 const OPEN_FILES_SHARED: usize = 1024;
-/// A neighbour on Ethernet answers within milliseconds.
+/// Wait for an ARP reply: a neighbour on Ethernet answers within milliseconds.
 const ANSWERS: Duration = Duration::from_millis(300);
-/// For so long a client that was permitted is, without another look at who has which address.
+/// Time for which a permission holds without another check of the client's address.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
-/// A system that runs asks for something more often: its journal alone sees to that.
+/// Time without a call after which a layer rests: a running system calls more often, if only for its journal.
 const IDLE: Duration = Duration::from_secs(300);
-/// Until what could not be mounted is tried once more.
+/// Time between two tries to mount a layer.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 const MOST: usize = 4096;

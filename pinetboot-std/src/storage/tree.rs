@@ -26,17 +26,17 @@ use error::{NOT_FOR_PIS, TreeErrorKind};
 
 /// A tree of boot files.
 ///
-/// A name with a Pi's prefix (`7bf18f79/config.txt`) is looked up in that Pi's own directory if there is one, and else
-/// in the directory that all share. Never in both: a Pi that has a system of its own must not get the kernel of
-/// another because it lacks the optional one it asks for first.
+/// A name with a Pi's prefix (`7bf18f79/config.txt`) is looked up in the Pi's own directory if that exists, else in the shared
+/// directory. Never in both: a Pi with its own system must not get the shared kernel because its directory lacks an optional
+/// one.
 ///
-/// TFTP knows no users. So a file is sent only if its mode lets others read it (`chmod o+r`), as other TFTP servers have it,
-/// too; and a directory that holds images or state of Pis, whose keys and passwords are in there, is no tree.
+/// TFTP has no users, so a file is sent only if its mode lets others read it (`chmod o+r`), as with other TFTP servers. A
+/// directory with images or with state of Pis is refused: it holds keys and passwords.
 #[derive(Debug)]
 pub struct BootTree {
     root: OwnedFd,
     path: PathBuf,
-    /// Files being sent, so that a thousand Pis at once read each only once.
+    /// Open files, shared so that a thousand Pis at once read each file once.
     open: RefCell<HashMap<Version, Weak<SharedFile>>>,
     budget: Budget,
 }
@@ -46,14 +46,14 @@ impl BootTree {
     ///
     /// # Errors
     ///
-    /// If there is none, nothing is in it, or this system cannot serve it safely.
+    /// If the directory is missing or empty, or this system cannot serve it safely.
     pub fn open_at(path: &Path, budget: Budget) -> Result<Self, TreeError> {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let root = open(path, flags, Mode::empty());
         Self::open_as(path, root, budget)
     }
 
-    /// Opens a tree beneath a directory that someone else writes to: no link in it leads out of that.
+    /// Opens a tree beneath a directory that a Pi writes to: no link leads out of that directory.
     ///
     /// # Errors
     ///
@@ -80,12 +80,12 @@ impl BootTree {
         }
     }
 
-    /// Where it is.
+    /// The tree's path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Whether any Pi could be configured from here: there is a config.txt, shared or in some directory.
+    /// Whether the tree has a config.txt, shared or in a directory.
     pub fn has_config(&self) -> bool {
         let in_directory = |path: PathBuf| path.join("config.txt").is_file();
         in_directory(self.path.clone())
@@ -100,17 +100,17 @@ impl BootTree {
     ///
     /// # Errors
     ///
-    /// Why not, and where it was looked for.
+    /// The reason, and the path of the look-up.
     pub fn open(&self, path: &BootPath<'_>) -> Result<Rc<SharedFile>, Miss> {
         let (place, opened) = self.open_by_the_rules(path);
         opened.map_err(|obstacle| Miss::new(obstacle.error(), &self.path.join(place), obstacle.reason()))
     }
 
-    /// A small file's bytes, all at once; `None` if it is longer than `most`.
+    /// Reads a whole file; `None` if it is longer than `most` bytes.
     ///
     /// # Errors
     ///
-    /// If it is not there, or cannot be read.
+    /// If the file is missing or cannot be read.
     pub fn read(&self, path: &BootPath<'_>, most: u64) -> Result<Option<Vec<u8>>, Miss> {
         let shared = self.open(path)?;
         let len = shared.version().len;
@@ -124,15 +124,14 @@ impl BootTree {
         Ok(Some(bytes))
     }
 
-    /// Where a name is looked for.
+    /// The path at which a name is looked up.
     pub fn place(&self, path: &BootPath<'_>) -> PathBuf {
         self.path.join(self.relative_place(path))
     }
 
-    /// Where it was looked for last, and what came of it.
+    /// Opens a file; returns the path of the last look-up, and its result.
     fn open_by_the_rules(&self, path: &BootPath<'_>) -> (PathBuf, Result<Rc<SharedFile>, Obstacle>) {
-        // The very name first, for what is there under that needs no rules, and saves looking whether the Pi has a
-        // directory.
+        // The name as requested first: an existing file needs no rules, and no look-up of the Pi's directory.
         let asked: PathBuf = path.components().collect();
         let opened = self.open_beneath(&asked);
         if opened.is_ok() {
@@ -152,7 +151,7 @@ impl BootTree {
         directory.join(lookup.file().components().collect::<PathBuf>())
     }
 
-    /// The directory of the Pi with this prefix, if there is one: as it was asked for, or in either case.
+    /// The name of the Pi's directory, if it exists: as requested, or in lower or upper case.
     fn own_directory(&self, path: &BootPath<'_>, prefix: Prefix) -> Option<String> {
         let asked = path.components().next().map(str::to_owned);
         let canonical = prefix.to_string();
@@ -164,7 +163,7 @@ impl BootTree {
     }
 
     fn open_beneath(&self, place: &Path) -> Result<Rc<SharedFile>, Obstacle> {
-        // O_NONBLOCK: opening a FIFO must not wait for someone to write to it.
+        // O_NONBLOCK: opening a FIFO must not wait for a writer.
         let file = File::from(beneath(&self.root, place, OFlag::O_RDONLY | OFlag::O_NONBLOCK)?);
         let metadata = file.metadata().map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)))?;
         if !metadata.is_file() {
@@ -191,11 +190,11 @@ fn is_there(directory: &OwnedFd, name: &str) -> bool {
     fstatat(directory, name, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok()
 }
 
-/// Why a file beneath the root is not served.
+/// The reason for a refused file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Obstacle {
     System(Errno),
-    /// By TFTP everything is for everyone, so the file's mode must say that it is.
+    /// The file's mode does not let others read it.
     NotForOthers,
 }
 
@@ -294,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_may_not_read_is_sent_to_nobody() {
+    fn a_file_that_others_may_not_read_is_refused() {
         let (directory, tree) = tree(&[("config.txt", "all"), ("7bf18f79/key", "secret"), ("key", "shared")]);
         for (mode, name) in [(0o600, "7bf18f79/key"), (0o640, "7bf18f79/key"), (0o770, "key")] {
             fs::set_permissions(directory.path().join(name), Permissions::from_mode(mode)).unwrap();
@@ -315,7 +314,7 @@ mod tests {
         let path = BootPath::parse(b"kernel8.img").unwrap();
         let first = tree.open(&path).unwrap();
         assert!(Rc::ptr_eq(&first, &tree.open(&path).unwrap()));
-        // Replaced: those who have the old one keep it, new ones get the new one.
+        // Replaced: open transfers keep the old file, new ones get the new file.
         fs::write(directory.path().join("new"), "newer!").unwrap();
         fs::rename(directory.path().join("new"), directory.path().join("kernel8.img")).unwrap();
         assert_eq!(read(&tree, "kernel8.img").unwrap(), "newer!");

@@ -1,6 +1,6 @@
-//! Which tree a client's requests go to, and what is made of its files there.
+//! The choice of a client's tree, and the rendering of its files.
 //!
-//! Whose request it is, and which boot it belongs to, is the registry's knowledge; here is what follows for the files.
+//! The registry knows the Pi and the boot of a request; this module decides the files.
 
 use std::cell::{Ref, RefCell};
 use std::collections::HashMap;
@@ -25,39 +25,38 @@ use crate::pis::{BootId, Claim, NotThatPi};
 use crate::render::{self, Recipe, Root, Values, cmdline};
 use crate::roots::{BaseImages, NoBaseImage, Roots, machine_id_of};
 
-/// All trees, and what was decided for the boots under way.
+/// All trees, and the decisions for the boots under way.
 #[derive(Debug)]
 pub struct Trees {
     sources: RefCell<Sources>,
     bus: Bus,
     decisions: RefCell<HashMap<Ipv4Addr, BootDecisions>>,
-    /// Those that several Pis share, by device and inode: a directory that was replaced is another.
+    /// Shared trees, by device and inode: a replaced directory is another tree.
     open: RefCell<HashMap<(u64, u64), Rc<BootTree>>>,
     budget: Budget,
 }
 
-/// Where boot files come from, and what is known about making them fit.
+/// The sources of boot files, and the settings of their rendering.
 #[derive(Debug, Clone)]
 pub struct Sources {
-    /// Where they are.
+    /// The place of the boot files.
     pub base: Base,
-    /// The root file systems that go with them.
+    /// The root file systems.
     pub roots: Option<Arc<Roots>>,
-    /// Which files are templates.
+    /// Template names.
     pub templates: Vec<String>,
-    /// Whether command lines are made to name the root that is served.
+    /// Whether command lines are rewritten to name the served root.
     pub rewrite: bool,
-    /// What Pis are to know this server by, where that is not the address that they ask.
+    /// The server's address for rendered files; `None`: the address that the Pi requests from.
     pub server: Option<Ipv4Addr>,
 }
 
-/// Where boot files are.
+/// The place of boot files.
 #[derive(Debug, Clone)]
 pub enum Base {
-    /// In one directory, and those beneath it that are named after single Pis. Open: another directory in its place is
-    /// served when someone says so.
+    /// One directory, with directories named after Pis. Stays open: a directory that replaces it is served after SIGHUP.
     Directory(Rc<BootTree>),
-    /// In the root file system of each Pi, where its system has them mounted.
+    /// The root file system of each Pi.
     Roots(BaseImages),
 }
 
@@ -83,17 +82,17 @@ impl Trees {
         self.budget.clone()
     }
 
-    /// From here on these are the sources. A Pi that is just being sent something keeps what its boot began with.
+    /// Replaces the sources. A Pi with an open transfer keeps the decisions of its boot.
     pub fn set_sources(&self, sources: Sources) {
         self.sources.replace(sources);
         self.decisions.borrow_mut().retain(|_, decided| decided.boot.pi.is_some() && decided.is_sending());
     }
 
-    /// The tree that a Pi of which nothing is known would get: what is there at all.
+    /// The tree of an unknown client.
     ///
     /// # Errors
     ///
-    /// What keeps it from being served.
+    /// The reason why the tree cannot be opened.
     pub fn tree_for_anyone(&self) -> Result<Rc<BootTree>, String> {
         self.tree_for(&self.sources(), None)
     }
@@ -102,7 +101,7 @@ impl Trees {
     ///
     /// # Errors
     ///
-    /// Why not, and where the file was looked for.
+    /// The reason, and the path of the look-up.
     pub fn open(&self, request: &OpenRequest<'_>) -> Result<Opened, Miss> {
         let OpenRequest { path, peer, asked, .. } = *request;
         let lookup = Lookup::new(path);
@@ -122,7 +121,7 @@ impl Trees {
                 decisions.retain(|_, decided| decided.is_sending());
             }
             if decisions.len() >= MOST_BOOTS {
-                // Flooded: the file all the same, but as it is.
+                // Too many boots: the file is sent, but unchanged.
                 let file = decided.tree.open(&path)?;
                 return Ok(Opened { content: Content::OnDisk(file), _busy: None });
             }
@@ -142,16 +141,16 @@ impl Trees {
         self.sources.borrow()
     }
 
-    /// Why a client does not get what is a Pi's alone: the Pi is up elsewhere.
+    /// The reason why a client gets no file rendered for a Pi: the Pi is up at another address.
     fn is_elsewhere(&self, boot: BootId, peer: SocketAddrV4) -> Option<NotThatPi> {
         let (pis, address) = (self.bus.pis(), *peer.ip());
         let claim = Claim { pi: boot.pi?, address, mac: None, handle: false, token: None };
         pis.is_elsewhere(&claim)?;
-        // The neighbour table is read for the few clients alone whose MAC address matters.
+        // The neighbour table is read only for clients whose MAC address matters.
         pis.is_elsewhere(&Claim { mac: neighbour(address), ..claim })
     }
 
-    /// Decides all that holds for one boot.
+    /// Makes the decisions for a boot.
     fn decide(&self, boot: BootId, peer: SocketAddrV4) -> Result<BootDecisions, String> {
         let sources = self.sources();
         let base_image = sources.roots.as_ref().map(|roots| roots.base_image_for(boot.pi));
@@ -237,7 +236,7 @@ impl Trees {
         }
     }
 
-    /// The tree with a Pi's boot files, but for what it has changed of them itself.
+    /// The tree of a Pi's boot files, without the changes in its layer.
     fn tree_for(&self, sources: &Sources, pi: Option<Prefix>) -> Result<Rc<BootTree>, String> {
         let inventory = self.bus.pis().inventory();
         if let Some(directory) = pi.and_then(|pi| inventory.entry(pi)?.tree.as_deref()) {
@@ -272,7 +271,7 @@ impl Trees {
 }
 
 impl Sources {
-    /// One directory, served as it is.
+    /// One directory, served unchanged.
     pub fn directory(tree: BootTree) -> Self {
         Self {
             base: Base::Directory(Rc::new(tree)),
@@ -284,6 +283,6 @@ impl Sources {
     }
 }
 
-/// Clients that boot at the same time, each with what was decided for it.
+/// Limit of clients with decisions.
 const MOST_BOOTS: usize = 4096;
 const MOST_TREES: usize = 64;

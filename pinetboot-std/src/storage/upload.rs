@@ -1,4 +1,4 @@
-//! A directory that takes files, whole or not at all.
+//! The directory for uploads. A file appears whole or not at all.
 
 use std::fs;
 use std::io::{self, Write};
@@ -21,19 +21,19 @@ pub struct Uploads {
     overwrite: bool,
 }
 
-/// A file on its way in: beside its place under another name until it is whole.
+/// An upload under way: a temporary file beside its place, renamed when whole.
 #[derive(Debug)]
 pub struct Incoming {
-    /// Until then.
+    /// The temporary file.
     file: Option<NamedTempFile>,
-    /// The directory that it goes to, and the name that it gets there.
+    /// The directory and the name of the finished file.
     directory: OwnedFd,
     name: String,
     overwrite: bool,
 }
 
 impl Uploads {
-    /// Opens the directory; `overwrite` says whether files that are there may be replaced.
+    /// Opens the directory; `overwrite` lets uploads replace existing files.
     ///
     /// # Errors
     ///
@@ -43,11 +43,11 @@ impl Uploads {
         Ok(Self { root: open(path, flags, Mode::empty())?, overwrite })
     }
 
-    /// Makes a file to be written. Directories are not made.
+    /// Creates a file to write. Directories are not created.
     ///
     /// # Errors
     ///
-    /// If it is there already and may not be replaced, its directory is not there, or it is known not to fit.
+    /// If the file exists and may not be replaced, its directory is missing, or the disk has too little space.
     pub fn create(&self, path: &BootPath<'_>, len: Option<u64>) -> Result<Incoming, OpenError> {
         let mut place: PathBuf = path.components().collect();
         place.pop();
@@ -93,17 +93,17 @@ impl Upload for Incoming {
         }
     }
 
-    /// Not flushed to the disk: that takes seconds for a large file, in which no one else would be served.
+    /// Does not flush to the disk: a large file takes seconds, and the worker would serve no other client meanwhile.
     async fn finish(&mut self) -> io::Result<()> {
         let Some(file) = self.file.take() else { return Ok(()) };
         let place = through(&self.directory).join(&self.name);
-        // Without leave to overwrite it fails if someone else made the file in the meantime.
+        // Without `overwrite` this fails if the file appeared meanwhile.
         let kept = if self.overwrite { file.persist(place) } else { file.persist_noclobber(place) };
         kept.map(drop).map_err(|error| error.error)
     }
 }
 
-/// A path to what is open already: nobody can put a link in its way.
+/// A path to an open directory, which no link can redirect.
 fn through(directory: &OwnedFd) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd()))
 }
@@ -149,7 +149,7 @@ mod tests {
         let uploads = Uploads::open_at(directory.path(), false).unwrap();
         put(&uploads, "log", b"one").unwrap();
         assert_eq!(put(&uploads, "log", b"two"), Err(OpenError::Exists));
-        // Two at once: the one that is whole first stays.
+        // Two uploads of one name: the one that is whole first stays.
         let path = BootPath::parse(b"race").unwrap();
         let (mut first, mut second) =
             (uploads.create(&path, None).unwrap(), uploads.create(&path, None).unwrap());

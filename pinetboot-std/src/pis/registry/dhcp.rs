@@ -1,4 +1,4 @@
-//! What DHCP messages make known: who a network adapter is, and which address it has.
+//! Knowledge from DHCP messages: the identity and the address of a network adapter.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -104,7 +104,7 @@ impl Registry {
         };
         adapter.address = Some(address);
         let Some(host) = self.hosts.touch(address, now) else { return };
-        // What a client says of another server's address changes nothing about a lease of this one.
+        // A client's message about another server's lease does not change a lease of this server.
         if leased || !host.leased {
             (host.mac, host.leased) = (hardware.mac(), leased);
         }

@@ -1,4 +1,4 @@
-//! What a root in use makes known: where a Pi is, for certain.
+//! Knowledge from NFS roots: the proven address of a Pi.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What TFTP makes known: which client asks for which Pi's files, and how far its boot got.
+//! Knowledge from TFTP: the Pi whose files a client requests, and the progress of the boot.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -72,7 +72,7 @@ impl Registry {
         if !whole || finished.direction != Direction::Read {
             return applied;
         }
-        // It has the whole file, so it is there: a request alone may come with a forged address.
+        // A whole file proves the client's address; a request alone may have a forged one.
         let stage = boot_file(file).map(|file| file.stage);
         if let Subject::Pi(pi) = subject {
             let system = stage.is_none_or(|stage| SYSTEM.contains(&stage));
@@ -109,5 +109,5 @@ impl Registry {
     }
 }
 
-/// What a bootloader fetches last: after it runs what it fetched.
+/// The stages that a bootloader fetches last.
 const SYSTEM: [Stage; 3] = [Stage::BootImage, Stage::ArmStub, Stage::Kernel];
