@@ -1,12 +1,12 @@
-//! The bus: every fact goes through here, to the registry first and then to the listeners.
+//! The bus: passes every fact to the registry first, and then to the listeners.
 //!
 //! ```text
 //! service -> emit(client, fact) -> registry (writes, concludes) -> stamped events -> listeners
 //! ```
 //!
-//! [`emit`](Bus::emit) returns when the registry knows and the listeners were told, so that a mount that follows a fetch finds
-//! what the fetch showed. The registry is locked for the first part only, and never while a listener works. A thread of
-//! the bus ([`Clock`]) tells what did not happen by its deadline.
+//! [`emit`](Bus::emit) returns when the registry and the listeners have handled the fact, so a mount after a fetch finds the
+//! evidence of the fetch. The registry is locked for the first part only, and never while a listener runs. A thread of the
+//! bus ([`Clock`]) emits the events that are due when a deadline passes.
 
 use std::fmt;
 use std::io;
@@ -18,16 +18,16 @@ use std::time::Duration;
 use crate::events::{Event, Fact, Listener};
 use crate::pis::{Inventory, Pis, Subject};
 
-/// Where services say what happened. Cloned for each of them.
+/// The way for services to emit facts. Each service has a clone.
 #[derive(Clone)]
 pub struct Bus {
-    shared: Arc<Shared>,
+    shared: Arc<BusState>,
 }
 
-struct Shared {
+struct BusState {
     pis: Pis,
     listeners: Vec<Box<dyn Listener>>,
-    /// The deadline that the clock waits for, and whether it is to end.
+    /// The next deadline of the clock, and whether the clock has to end.
     next: Mutex<Next>,
     changed: Condvar,
 }
@@ -38,7 +38,7 @@ struct Next {
     ends: bool,
 }
 
-/// The thread that tells what did not happen; ends when dropped.
+/// The thread that emits overdue events; dropping it ends the thread.
 #[derive(Debug)]
 pub struct Clock {
     bus: Bus,
@@ -49,25 +49,25 @@ impl Bus {
     /// A bus with an empty registry and these listeners.
     pub fn new(listeners: Vec<Box<dyn Listener>>) -> Self {
         let next = Mutex::new(Next { deadline: Duration::MAX, ends: false });
-        Self { shared: Arc::new(Shared { pis: Pis::default(), listeners, next, changed: Condvar::new() }) }
+        Self { shared: Arc::new(BusState { pis: Pis::default(), listeners, next, changed: Condvar::new() }) }
     }
 
-    /// A bus that no listener is on: the registry alone.
+    /// A bus without listeners: the registry alone.
     pub fn silent() -> Self {
         Self::new(Vec::new())
     }
 
-    /// The registry, to be read.
+    /// Read access to the registry.
     pub fn pis(&self) -> &Pis {
         &self.shared.pis
     }
 
-    /// From here on this is what the owner declared.
+    /// Replaces the inventory.
     pub fn set_inventory(&self, inventory: Arc<Inventory>) {
         self.pis().lock().set_inventory(inventory);
     }
 
-    /// Something happened; `client`: with whom, if that is not in the fact.
+    /// Emits a fact; `client` names the client if the fact does not.
     pub fn emit(&self, client: impl Into<Option<Ipv4Addr>>, fact: impl Into<Fact>) {
         let (client, fact) = (client.into(), fact.into());
         let at = self.pis().now();
@@ -83,11 +83,11 @@ impl Bus {
         self.wait_until(deadline);
     }
 
-    /// Starts the thread that tells what did not happen.
+    /// Starts the clock's thread.
     ///
     /// # Errors
     ///
-    /// The system's, if there can be no thread.
+    /// The system's, if the thread cannot start.
     pub fn start_clock(&self) -> io::Result<Clock> {
         let bus = self.clone();
         let thread = thread::Builder::new().name("clock".into()).spawn(move || bus.keep_time())?;

@@ -15,7 +15,7 @@ use pinetboot_core::tftp::{Limits, Server};
 use crate::exit::{Exit, Failed};
 use crate::net::{self, Interrupt, LinuxNet};
 use crate::simulate::{Pi, simulate};
-use tree::Tree;
+use tree::DemoTree;
 
 /// Boots a simulated Pi 5 from a tree in memory and shows it on standard output.
 ///
@@ -27,7 +27,7 @@ pub fn run() -> Result<Exit, Failed> {
 }
 
 fn demonstrate(out: &mut dyn Write) -> Result<Exit, Failed> {
-    let tree = Tree::new();
+    let tree = DemoTree::new();
     let (files, megabytes) = (tree.files(), tree.bytes() as f64 / 1e6);
     let net = LinuxNet::listen(&[LOOPBACK], net::Options::default())
         .map_err(|error| Failed::new(Exit::Bind, error))?;
@@ -60,7 +60,7 @@ fn demonstrate(out: &mut dyn Write) -> Result<Exit, Failed> {
 }
 
 /// Serves until [`Control::stop`](net::Control::stop) is called.
-fn serve(net: LinuxNet, tree: Tree) -> Interrupt {
+fn serve(net: LinuxNet, tree: DemoTree) -> Interrupt {
     let mut places: [_; PLACES] = std::array::from_fn(|_| None);
     let mut server = Server::<_, _, _, { 2 * PLACES }>::new(net, tree, (), Limits::default(), &mut places);
     match block_on(server.run()) {
@@ -91,7 +91,7 @@ mod tests {
         for expected in [
             "bd989ae1//overlays/vc4-kms-v3d-pi5.dtbo",
             "9,698,043 B",
-            "not there (normal: built in)",
+            "missing (normal: built in)",
             "Would boot: kernel_2712.img, initramfs_2712, bcm2712-rpi-5-b.dtb and 1 overlay.",
         ] {
             assert!(out.contains(expected), "{expected}\n{out}");

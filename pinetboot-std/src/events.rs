@@ -1,11 +1,10 @@
-//! Events: what happens while pinetboot serves, as owned values.
+//! Events of a running server, as owned values.
 //!
-//! A service says what happened by emitting a [`Fact`] on the [`bus`](crate::bus), and in no other way. The bus stamps the
-//! fact with a time and the Pi's name, the registry ([`pis`](crate::pis)) takes from it what is to be known about the Pi, and
-//! each listener ([`log`](crate::log)) gets the whole [`Event`]. A listener decides nothing and works for no other part:
-//! the same list of events gives the same log.
+//! A service reports only by emitting a [`Fact`] on the [`bus`](crate::bus). The bus stamps the fact with a time and the Pi's
+//! name, the registry ([`pis`](crate::pis)) updates its knowledge of the Pi, and each listener ([`log`](crate::log)) receives
+//! the whole [`Event`]. A listener has no effect on any other part: the same list of events gives the same log.
 //!
-//! Facts come in the order in which a boot meets them: [`Dhcp`], [`Tftp`], [`Boot`] (what the registry concludes), [`Root`],
+//! Facts follow the order of a boot: [`Dhcp`], [`Tftp`], [`Boot`] (what the registry concludes), [`Root`],
 //! [`Nfs`], and [`Server`] for the program itself. Sizes are bytes, times seconds or [`Duration`]s.
 
 mod boot;
@@ -29,22 +28,22 @@ pub use tftp::{Finished, Tftp};
 /// A MAC address.
 pub type Mac = [u8; 6];
 
-/// Something that happened.
+/// A fact with its time, Pi and client.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {
-    /// When, since the server started; monotonic.
+    /// Time since the server started; monotonic.
     pub at: Duration,
-    /// The Pi's name, if the client is known to be one: the owner's, else its serial number, else its MAC address.
+    /// The Pi's name, if the client is a known Pi: the owner's name, else the serial number, else the MAC address.
     pub pi: Option<Arc<str>>,
-    /// The client's address, if there is a client.
+    /// The client's address; `None` without a client.
     pub client: Option<Ipv4Addr>,
-    /// The client was refused the same within the last minute, and that was told.
+    /// The same refusal of the same client was emitted within the last minute.
     pub again: bool,
-    /// What happened.
+    /// The fact.
     pub fact: Fact,
 }
 
-/// What happened, without when and to which Pi.
+/// A fact, without time and Pi.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Fact {
     /// DHCP.
@@ -61,9 +60,9 @@ pub enum Fact {
     Server(Server),
 }
 
-/// Gets every event, in the order in which they happened, from any thread.
+/// Receives every event, in order, from any thread.
 pub trait Listener: Send + Sync {
-    /// `event` happened.
+    /// Handles an event.
     fn listen(&self, event: &Event);
 }
 

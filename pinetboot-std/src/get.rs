@@ -43,7 +43,7 @@ pub struct Args {
 ///
 /// The cause and the remedy.
 pub fn run(options: &Args, quiet: bool) -> Result<Exit, Failed> {
-    let source = Source::parse(&options.url)?;
+    let source = Location::parse(&options.url)?;
     let output = match &options.output {
         Some(path) => path.clone(),
         None => PathBuf::from(source.file_name()?),
@@ -97,12 +97,12 @@ const RETRY_POLICY: RetryPolicy = RetryPolicy::new(Duration::from_secs(1), 3);
 
 /// The server and file of a URL (RFC 3617).
 #[derive(Debug, PartialEq)]
-struct Source {
+struct Location {
     server: SocketAddrV4,
     path: Vec<u8>,
 }
 
-impl Source {
+impl Location {
     fn parse(url: &str) -> Result<Self, Failed> {
         let wrong =
             |why: &str| Failed::new(Exit::Usage, format!("{url}: {why}; expected tftp://HOST[:PORT]/PATH"));
@@ -256,14 +256,14 @@ mod tests {
 
     #[test]
     fn urls_as_people_write_them() {
-        let source = Source::parse("tftp://127.0.0.1/bd989ae1/config.txt").unwrap();
+        let source = Location::parse("tftp://127.0.0.1/bd989ae1/config.txt").unwrap();
         assert_eq!(source.server, "127.0.0.1:69".parse().unwrap());
         assert_eq!(source.path, b"bd989ae1/config.txt");
         assert_eq!(source.file_name().unwrap(), "config.txt");
-        assert_eq!(Source::parse("tftp://127.0.0.1:6969//a%20b").unwrap().path, b"/a b");
+        assert_eq!(Location::parse("tftp://127.0.0.1:6969//a%20b").unwrap().path, b"/a b");
         for wrong in ["http://127.0.0.1/x", "tftp://127.0.0.1", "tftp://127.0.0.1/", "tftp://127.0.0.1:x/y"] {
-            assert_eq!(Source::parse(wrong).unwrap_err().exit, Exit::Usage, "{wrong}");
+            assert_eq!(Location::parse(wrong).unwrap_err().exit, Exit::Usage, "{wrong}");
         }
-        assert!(Source::parse("tftp://127.0.0.1/a/..").unwrap().file_name().is_err());
+        assert!(Location::parse("tftp://127.0.0.1/a/..").unwrap().file_name().is_err());
     }
 }

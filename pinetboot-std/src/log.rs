@@ -22,7 +22,7 @@ pub struct Log;
 
 impl Listener for Log {
     fn listen(&self, event: &Event) {
-        let client = Client(event);
+        let client = ClientName(event);
         match &event.fact {
             Fact::Dhcp(fact) => dhcp::log(event, fact),
             Fact::Tftp(fact) => tftp::log(event, &client, fact),
@@ -35,9 +35,9 @@ impl Listener for Log {
 }
 
 /// The client of an event in a line: `kitchen (10.0.0.5)`, or the known part. Formatted only if the line is written.
-struct Client<'a>(&'a Event);
+struct ClientName<'a>(&'a Event);
 
-impl fmt::Display for Client<'_> {
+impl fmt::Display for ClientName<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.0.pi, self.0.client) {
             (Some(pi), Some(client)) => write!(f, "{pi} ({client})"),

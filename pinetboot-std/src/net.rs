@@ -1,35 +1,35 @@
 //! The core's network trait on Linux: one epoll, non-blocking UDP sockets, no task or thread per transfer.
 //!
 //! A transfer has one of a few ports (RFC 1350's transfer identifier, see `net::pool`). With [`Ports::Single`] everything
-//! goes over the listening socket. Where that listens on all addresses, replies come from the one that the request was
-//! sent to, chosen datagram by datagram (`IP_PKTINFO`), so that they do so also on a multi-homed host.
+//! goes over the listening socket. If that socket listens on all addresses, a reply has the destination of
+//! its request as source, chosen for each datagram (`IP_PKTINFO`), also on a multi-homed host.
 //!
-//! Nearly all the time goes into the kernel's UDP (94 % at 100 clients), so what there is to gain is fewer system calls:
+//! The kernel's UDP takes nearly all the time (94 % at 100 clients), so the gain is in fewer system calls:
 //!
-//! * datagrams are read and sent many at a time (`recvmmsg`, `sendmmsg`), over few ports, so that there are many at a time;
-//! * what is sent is held back until all that came is handled, or a batch is full;
-//! * a window goes to the kernel as one message that is cut up at the end (UDP_SEGMENT);
-//! * while datagrams come sooner than a sleeping processor wakes, it does not sleep (`net::vigil`).
+//! * one call reads or sends many datagrams (`recvmmsg`, `sendmmsg`), over few ports, so that a call finds many;
+//! * outgoing datagrams are held back until all received ones are handled, or a batch is full;
+//! * a window goes to the kernel as one message, which the kernel cuts into datagrams last (UDP_SEGMENT);
+//! * while datagrams come sooner than a sleeping thread wakes up, the thread busy-polls (`net::busy_poll`).
 //!
 //! Not io_uring. With a socket for each transfer it was as fast with one client (13.2 to 13.1 thousand blocks a second)
-//! and slower with a thousand than few sockets and the calls above (116 to 135); and a container's default seccomp rules
-//! forbid it, so that this would have to be here all the same.
+//! and slower with a thousand than few sockets and the calls above (116 to 135). A container's default seccomp rules forbid
+//! io_uring, so the calls above would be needed anyway.
 
 pub mod arp;
 mod batch;
+mod busy_poll;
 mod control;
 mod frames;
 mod holder;
-mod inbox;
 mod interface;
 mod neighbour;
-mod outbox;
 mod pool;
 mod routes;
+mod rx_queue;
 mod socket;
 mod source;
 mod trouble;
-mod vigil;
+mod tx_batch;
 
 use std::collections::VecDeque;
 use std::io;
@@ -42,19 +42,19 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use pinetboot_core::{Datagram, Instant, Net};
 
 use batch::Received;
+use busy_poll::BusyPoll;
 pub use control::{Control, Interrupt};
 pub use frames::Frames;
 pub use holder::holder_of;
-use inbox::Inbox;
 pub use interface::Interface;
 pub use neighbour::neighbour;
-use outbox::{LARGEST, Outbox};
 use pool::{Home, Pool};
 use routes::Routes;
+use rx_queue::RxQueue;
 use socket::Socket;
 pub use source::source_of;
 pub use trouble::{Trouble, Watch};
-use vigil::Vigil;
+use tx_batch::{LARGEST, TxBatch};
 
 /// UDP on Linux, for servers and clients.
 #[derive(Debug)]
@@ -62,55 +62,55 @@ pub struct LinuxNet {
     epoll: Epoll,
     control: Control,
     options: Options,
-    /// Those that listen first, then those of transfers.
+    /// Listening sockets first, then the sockets of transfers.
     sockets: Vec<Socket>,
     listening: usize,
     pool: Pool,
     routes: Routes,
     events: Vec<EpollEvent>,
-    /// Sockets that have something to read.
+    /// Readable sockets.
     ready: VecDeque<usize>,
-    /// How many datagrams more are read before anything else is looked at.
+    /// Datagrams to read before the control and the requests are checked again.
     burst: usize,
-    vigil: Vigil,
-    /// How many transfers there are.
+    busy_poll: BusyPoll,
+    /// Open transfers.
     transfers: usize,
-    /// What came to transfers, or to anyone where all share a port.
-    inbox: Inbox,
-    /// What came to listening sockets while transfers had their own ports.
-    requests: Inbox,
-    outbox: Outbox,
+    /// Received datagrams of transfers; of all clients if all share a port.
+    received: RxQueue,
+    /// Received datagrams of listening sockets, if transfers have their own ports.
+    requests: RxQueue,
+    tx: TxBatch,
     watch: Watch,
     start: Clock,
-    /// When the last wait was over.
+    /// The end of the last wait.
     now: Instant,
 }
 
-/// How to listen.
+/// Options of the sockets.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Options {
-    /// Whether transfers get ports of their own.
+    /// The ports of transfers.
     pub ports: Ports,
-    /// The only network interfaces to use (`SO_BINDTODEVICE`); all if none is named.
+    /// The network interfaces to use (`SO_BINDTODEVICE`); empty for all.
     pub interfaces: Vec<String>,
     /// Whether to send to broadcast addresses too.
     pub broadcast: bool,
-    /// For how long to look for the next datagram before sleeping, while there are transfers. `None`: for as long as it
-    /// takes to be woken, while datagrams come that soon.
+    /// Busy-poll time before sleeping, while transfers are open. `None` adapts to recent waits: 50 microseconds while datagrams
+    /// come that soon, else zero.
     pub busy_poll: Option<Duration>,
 }
 
-/// Whether transfers get ports of their own.
+/// The ports of transfers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Ports {
-    /// A port for each transfer, as RFC 1350 has it.
+    /// A port for each transfer (RFC 1350, section 4).
     #[default]
     PerTransfer,
-    /// One for everything: passes through NAT, containers and simple firewalls.
+    /// One port for all: passes NAT, containers and simple firewalls.
     Single,
 }
 
-/// One of our ports: which socket, and the address of ours to answer from.
+/// A local port: the socket, and the local address to answer from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Local {
     socket: usize,
@@ -118,7 +118,7 @@ pub struct Local {
 }
 
 impl Local {
-    /// Of a port that is listened on: which of the addresses it is, in the order in which they were asked for.
+    /// For a listening port: the index of its address in the list of addresses.
     pub const fn listener(self) -> usize {
         self.socket
     }
@@ -129,7 +129,7 @@ impl LinuxNet {
     ///
     /// # Errors
     ///
-    /// Which address cannot be had, and the system's reason.
+    /// The address that cannot be bound, and the system's reason.
     pub fn listen(addresses: &[SocketAddrV4], options: Options) -> Result<Self, BindError> {
         let mut net = Self::new(options).map_err(|error| BindError { address: UNSPECIFIED, error })?;
         let interfaces = match net.options.interfaces.as_slice() {
@@ -142,15 +142,15 @@ impl LinuxNet {
                     .map_err(|error| BindError { address, error })?;
             }
         }
-        net.outbox = Outbox::new(net.sockets.first().is_some_and(Socket::can_segment));
+        net.tx = TxBatch::new(net.sockets.first().is_some_and(Socket::can_segment));
         Ok(net)
     }
 
-    /// So many networks on these addresses, for as many threads: each client has to do with one of them, always the same.
+    /// Opens `count` networks on these addresses, one for each worker: the kernel assigns each client to one of them.
     ///
     /// # Errors
     ///
-    /// Which address cannot be had, and the system's reason.
+    /// The address that cannot be bound, and the system's reason.
     pub fn listen_together(
         addresses: &[SocketAddrV4],
         options: &Options,
@@ -175,7 +175,7 @@ impl LinuxNet {
         for listener in self.sockets.iter().take(self.listening) {
             net.listen_on(listener.beside()?)?;
         }
-        net.outbox = Outbox::new(self.cuts_windows());
+        net.tx = TxBatch::new(self.cuts_windows());
         Ok(net)
     }
 
@@ -195,7 +195,7 @@ impl LinuxNet {
         Local { socket: 0, source: Ipv4Addr::UNSPECIFIED }
     }
 
-    /// The addresses listened on, with the ports that were picked.
+    /// The listening addresses, with the selected ports.
     ///
     /// # Errors
     ///
@@ -204,7 +204,7 @@ impl LinuxNet {
         self.sockets.iter().take(self.listening).map(Socket::address).collect()
     }
 
-    /// The same as people read them: with the interface, if it is the only one that is used.
+    /// The listening addresses as text, with the interface if the socket is bound to one.
     ///
     /// # Errors
     ///
@@ -220,18 +220,18 @@ impl LinuxNet {
         self.sockets.iter().take(self.listening).map(named).collect()
     }
 
-    /// Whether a window goes to the kernel in one piece (UDP_SEGMENT, Linux 4.18); else datagram by datagram.
+    /// Whether a window goes to the kernel as one message (UDP_SEGMENT, Linux 4.18), else datagram by datagram.
     pub fn cuts_windows(&self) -> bool {
-        self.outbox.segments()
+        self.tx.segments()
     }
 
-    /// Tells `watch` from here on what the system refuses.
+    /// Reports failed system calls to `watch`.
     pub fn set_watch(&mut self, watch: &Watch) {
         self.watch = watch.clone();
-        self.outbox.set_watch(watch.clone());
+        self.tx.set_watch(watch.clone());
     }
 
-    /// By which another thread can stop this network, or interrupt it.
+    /// The handle by which another thread stops or interrupts this network.
     pub fn control(&self) -> Control {
         self.control.clone()
     }
@@ -250,11 +250,11 @@ impl LinuxNet {
             events: vec![EpollEvent::empty(); 64],
             ready: VecDeque::with_capacity(64),
             burst: BURST,
-            vigil: Vigil::new(options.busy_poll),
+            busy_poll: BusyPoll::new(options.busy_poll),
             transfers: 0,
-            inbox: Inbox::new(batch::BATCH, SLOT),
-            requests: Inbox::new(REQUESTS, REQUEST),
-            outbox: Outbox::new(false),
+            received: RxQueue::new(batch::BATCH, SLOT),
+            requests: RxQueue::new(REQUESTS, REQUEST),
+            tx: TxBatch::new(false),
             watch: Watch::default(),
             options,
             start: Clock::now(),
@@ -275,7 +275,7 @@ impl LinuxNet {
         Ok(())
     }
 
-    /// Binds ports for the transfers of those who asked `at`.
+    /// Binds ports for the transfers of requests that come `at` this port.
     fn add_pool(&mut self, at: Local) -> io::Result<Home> {
         let like = self.sockets.get(at.socket);
         let interface = like.and_then(Socket::interface).map(str::to_owned);
@@ -301,32 +301,32 @@ impl LinuxNet {
         self.now
     }
 
-    /// The next datagram that is here already: what came to transfers, and then the requests.
+    /// The next received datagram: those of transfers first, then the requests.
     fn next_here(&mut self) -> Option<(Received, &[u8])> {
-        while self.inbox.is_empty()
+        while self.received.is_empty()
             && let Some(place) = self.ready.pop_front()
         {
-            let more = self.sockets.get(place).is_some_and(|socket| self.inbox.fill(socket, place));
+            let more = self.sockets.get(place).is_some_and(|socket| self.received.fill(socket, place));
             self.burst = self.burst.saturating_sub(batch::BATCH);
             if more && self.burst > 0 {
-                self.ready.push_back(place); // in turn, so that no port is served before another
+                self.ready.push_back(place); // in turn, so that all ports are served equally
             }
         }
-        let from = if self.inbox.is_empty() { &mut self.requests } else { &mut self.inbox };
+        let from = if self.received.is_empty() { &mut self.requests } else { &mut self.received };
         let (received, slot) = from.pop()?;
         Some((received, from.bytes(slot, received.len)))
     }
 
     fn is_here(&self) -> bool {
-        !(self.inbox.is_empty() && self.ready.is_empty() && self.requests.is_empty())
+        !(self.received.is_empty() && self.ready.is_empty() && self.requests.is_empty())
     }
 
-    /// Sends what is to be sent, and waits for something to read until `deadline`.
+    /// Sends the held-back datagrams, and waits until a socket is readable or `deadline` is over.
     fn wait(&mut self, deadline: Instant) -> Result<(), Interrupt> {
-        self.outbox.flush(&self.sockets);
+        self.tx.flush(&self.sockets);
         self.burst = BURST;
         let began = self.tick();
-        let awake = if self.transfers > 0 { self.vigil.time() } else { Duration::ZERO };
+        let awake = if self.transfers > 0 { self.busy_poll.time() } else { Duration::ZERO };
         let until = deadline.min(began + awake);
         while !self.is_here() && self.now < until {
             self.epoll_wait(Duration::ZERO, true)?;
@@ -336,25 +336,25 @@ impl LinuxNet {
             self.epoll_wait(deadline.since(self.now), true)?;
         }
         let wait = self.tick().since(began);
-        self.vigil.waited(wait);
+        self.busy_poll.waited(wait);
         if !self.requests.is_empty() {
-            // Now that the requests are queued: what came to transfers before them is here too, and goes first. A
-            // client that ends a transfer and repeats its request at once is understood so.
+            // The requests are queued now. Datagrams of transfers that arrived before them are readable too, and go first:
+            // a client may end a transfer and repeat its request at once.
             self.epoll_wait(Duration::ZERO, false)?;
         }
         self.tick();
         Ok(())
     }
 
-    /// Finds out which sockets have something, and reads the requests if there are any to be taken.
+    /// Waits for readable sockets, and reads requests if `take_requests`.
     fn epoll_wait(&mut self, wait: Duration, take_requests: bool) -> Result<(), Interrupt> {
-        // Rounded up: rather a millisecond late than a busy loop.
+        // Rounded up: a millisecond late is better than a busy loop.
         let millis = wait.as_micros().div_ceil(1000);
         let timeout = i32::try_from(millis).ok().and_then(|millis| EpollTimeout::try_from(millis).ok());
         let timeout = timeout.unwrap_or(EpollTimeout::NONE);
         let count = match self.epoll.wait(&mut self.events, timeout) {
             Ok(count) => count,
-            // The deadline may be over, but what is here goes before it.
+            // The deadline may be over, but readable datagrams go first.
             Err(Errno::EINTR) => self.epoll.wait(&mut self.events, EpollTimeout::ZERO).unwrap_or(0),
             Err(error) => return Err(Interrupt::Failed(error.into())),
         };
@@ -390,7 +390,7 @@ impl Net for LinuxNet {
                 return Ok(None);
             }
         }
-        // Not the time of the last wait: handling a datagram may have taken long, and an answer has its time from now on.
+        // Not the time of the last wait: handling a datagram may take long, and the timeout of an answer begins now.
         let at = self.tick();
         let listening = self.listening;
         let Some((received, bytes)) = self.next_here() else { return Ok(None) };
@@ -406,14 +406,14 @@ impl Net for LinuxNet {
     }
 
     fn buffer(&mut self) -> &mut [u8] {
-        if !self.outbox.has_room() {
-            self.outbox.flush(&self.sockets);
+        if !self.tx.has_room() {
+            self.tx.flush(&self.sockets);
         }
-        self.outbox.buffer()
+        self.tx.buffer()
     }
 
     async fn send(&mut self, from: Local, to: SocketAddrV4, len: usize) {
-        self.outbox.push(from, to, len);
+        self.tx.push(from, to, len);
     }
 
     fn open(&mut self, at: Local, peer: SocketAddrV4) -> Option<Local> {
@@ -451,14 +451,14 @@ impl Net for LinuxNet {
     }
 }
 
-/// What is held back still goes.
+/// Sends the held-back datagrams.
 impl Drop for LinuxNet {
     fn drop(&mut self) {
-        self.outbox.flush(&self.sockets);
+        self.tx.flush(&self.sockets);
     }
 }
 
-/// An address that cannot be listened on.
+/// An address that cannot be bound.
 #[derive(Debug)]
 pub struct BindError {
     /// The address.
@@ -480,15 +480,15 @@ const CONTROL: u64 = u64::MAX;
 
 const IP_AND_UDP_HEADERS: u16 = 28;
 
-/// Room for the largest datagram. Not a power of two: the beginnings of all slots would share a few lines of the cache.
+/// Bytes for the largest datagram. Not a power of two: the beginnings of all slots would share a few cache lines.
 const SLOT: usize = (64 << 10) + 192;
 
-/// A request has at most 512 bytes (RFC 2347); one byte more shows that a datagram has too many.
+/// A request has at most 512 bytes (RFC 2347); one more byte shows that a datagram is longer.
 const REQUEST: usize = 513;
 const REQUESTS: usize = 256;
 
-/// Between two looks at whether we are to stop, and at requests.
+/// Datagrams between two checks of the control and the requests.
 const BURST: usize = 1024;
 
-/// A thousand datagrams at once overflow the default of 208 KiB.
+/// Socket buffers in bytes: a thousand datagrams at once overflow the default of 208 KiB.
 const BUFFER: usize = 8 << 20;

@@ -1,4 +1,4 @@
-//! From what the protocol engines observe to facts on the [`bus`](crate::bus): one observer for each engine.
+//! Observers of the protocol engines, one for each engine: turn observations into facts on the [`bus`](crate::bus).
 
 mod dhcp;
 mod net;

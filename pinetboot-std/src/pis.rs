@@ -1,15 +1,15 @@
-//! The registry: all that is known about each Pi, in one place.
+//! The registry: the knowledge about each Pi, in one place.
 //!
 //! | file | holds |
 //! |---|---|
-//! | `inventory` | what the owner declared: `[pi.SERIAL]` in the configuration |
-//! | `host` | evidence: what is known about an IPv4 address and about a network adapter |
+//! | `inventory` | the owner's settings: `[pi.SERIAL]` in the configuration |
+//! | `host` | evidence about an IPv4 address and about a network adapter |
 //! | `boot` | one boot of a Pi, and when a new one begins |
 //! | `registry` | the Pis, written from the events of the [`bus`](crate::bus) alone |
-//! | `claim` | whether a client is the Pi that it says: ranked evidence |
-//! | `table` | the bound that all of these share |
+//! | `claim` | whether a client is the Pi that it claims to be: ranked evidence |
+//! | `table` | the bounded map of all these |
 //!
-//! [`Pis`] reads; the bus alone writes. Look-ups lock for as long as they take.
+//! [`Pis`] reads; the bus alone writes. A look-up holds the registry's lock.
 
 mod boot;
 mod claim;
@@ -29,54 +29,54 @@ use pinetboot_core::pi::{PiIdentity, Prefix};
 
 use crate::events::{BootRecord, Evidence, Mac};
 
-pub use boot::Boot;
+pub use boot::BootProgress;
 pub use claim::{Claim, NotThatPi, SILENT, Token};
 pub(crate) use inventory::has_old_name;
 pub use inventory::{Inventory, PiEntry, pi};
 pub(crate) use registry::Registry;
 
-/// The Pis that are known, to be read.
+/// Read access to the known Pis.
 #[derive(Debug, Clone)]
 pub struct Pis {
     registry: Arc<Mutex<Registry>>,
     started: Instant,
 }
 
-/// What is known about one Pi.
+/// The knowledge about one Pi.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Pi {
-    /// The MAC address with which it mounted its root, or else the one in its DHCP messages.
+    /// The MAC address of the mount, else that of the Pi's DHCP messages.
     pub mac: Option<Mac>,
-    /// The MAC address is proven: it mounted its root with it.
+    /// The MAC address is proven by a mount.
     pub(super) mac_proven: bool,
-    /// What its bootloader says of itself by DHCP.
+    /// The identity in the bootloader's DHCP messages (option 97).
     pub identity: Option<PiIdentity>,
-    /// Where it is.
-    pub seat: Option<Seat>,
-    /// Its name, once that was asked for.
+    /// The Pi's address, with its evidence.
+    pub presence: Option<Presence>,
+    /// The cached name.
     pub(super) name: Option<Arc<str>>,
-    /// Its boot under way, or its last one.
-    pub boot: Option<Boot>,
-    /// Boots before that, oldest first.
+    /// The boot under way, or the last one.
+    pub boot: Option<BootProgress>,
+    /// Earlier boots, oldest first.
     pub boots: VecDeque<BootRecord>,
 }
 
-/// Where a Pi is, and what shows it.
+/// The presence of a Pi at an address, with its evidence.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Seat {
+pub struct Presence {
     /// The address.
     pub address: Ipv4Addr,
-    /// The MAC address there, as far as known.
+    /// The MAC address, if known.
     pub mac: Option<Mac>,
-    /// What shows it.
+    /// The evidence.
     pub evidence: Evidence,
-    /// It has its root mounted.
+    /// The Pi has its root mounted.
     pub mounted: bool,
-    /// The last sign of it, since the server started.
+    /// The time of the last message, since the server started.
     pub last: Duration,
 }
 
-/// To whom what is known belongs: a Pi, or a client of which nothing but its address is known.
+/// The owner of knowledge: a Pi, or a client known by its address only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Subject {
     /// A Pi, by the name of its directory.
@@ -88,12 +88,11 @@ pub enum Subject {
 /// The boot that a request belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BootId {
-    /// The Pi, if it is known.
+    /// The Pi, if known.
     pub pi: Option<Prefix>,
-    /// The boot's number; 0 if there is none.
+    /// The boot's number; 0 without a boot.
     pub number: u32,
-    /// Counts, within a boot, requests that came after a pause of some seconds: a client that is no Pi has no boots to tell
-    /// apart.
+    /// Number of pauses of some seconds within the boot: tells the boots of other clients than Pis apart.
     pub visit: u32,
 }
 
@@ -108,38 +107,38 @@ impl Subject {
 }
 
 impl Pis {
-    /// What the owner declared.
+    /// The inventory.
     pub fn inventory(&self) -> Arc<Inventory> {
         self.lock().inventory()
     }
 
-    /// What is known about a Pi.
+    /// The knowledge about a Pi.
     pub fn pi(&self, pi: Prefix) -> Option<Pi> {
         self.lock().pi(pi).cloned()
     }
 
-    /// What a Pi is called in all messages: as the owner has it, or else its serial number or MAC address.
+    /// The Pi's name in messages: the owner's, else the serial number or MAC address.
     pub fn name_of(&self, pi: Prefix) -> Arc<str> {
         self.lock().display_name(Subject::Pi(pi)).unwrap_or_else(|| pi.to_string().into())
     }
 
-    /// The Pi at an address, by the best evidence that there is.
+    /// The Pi at an address, by the strongest evidence.
     pub fn name_at(&self, address: Ipv4Addr) -> Option<Prefix> {
         self.lock().name_at(address)
     }
 
-    /// What the client at an address says of itself by DHCP.
+    /// The identity in the DHCP messages of the client at an address.
     pub fn identity_at(&self, address: Ipv4Addr) -> Option<PiIdentity> {
         self.lock().identity_at(address)
     }
 
-    /// The MAC address of an address: the kernel's neighbour, or else as DHCP has it.
+    /// The MAC address of an address: the kernel's neighbour, else DHCP's.
     pub fn mac_at(&self, address: Ipv4Addr) -> Option<Mac> {
         crate::net::neighbour(address).or_else(|| self.lock().mac_by_dhcp(address))
     }
 
-    /// Whether the kernel is to be asked for the MAC address of a client that fetches files: it is not known, and the kernel
-    /// was not asked a moment ago.
+    /// Whether to ask the kernel for the MAC address of a client that fetches files: not if the kernel was asked within the last
+    /// 5 s.
     pub fn wants_mac(&self, address: Ipv4Addr) -> bool {
         self.lock().wants_mac(address)
     }
@@ -149,21 +148,21 @@ impl Pis {
         self.lock().boot_of(address, asked)
     }
 
-    /// Whether the client at an address is this Pi, so that it may have what is this Pi's alone.
+    /// Whether the client at an address is this Pi, and so may use the Pi's root.
     ///
     /// # Errors
     ///
-    /// What is known instead.
+    /// The reason why not.
     pub fn check(&self, claim: &Claim) -> Result<Evidence, NotThatPi> {
         self.lock().check(claim)
     }
 
-    /// Why a file that is made for this Pi alone is not given to the client at an address: the Pi is up elsewhere.
+    /// The reason why a client gets no file rendered for this Pi: the Pi is up at another address.
     pub fn is_elsewhere(&self, claim: &Claim) -> Option<NotThatPi> {
         self.lock().is_elsewhere(claim)
     }
 
-    /// Why a claim is not believed, in words.
+    /// The reason for a refused claim, as text with the Pi's name.
     pub fn in_words(&self, why: NotThatPi) -> String {
         match why {
             NotThatPi::Other(pi) => format!("that address is {}'s", self.name_of(pi)),
@@ -171,17 +170,17 @@ impl Pis {
         }
     }
 
-    /// What the token of this Pi's boot is good for: when the boot began, in seconds since 1970.
+    /// The nonce of the boot's token: the beginning of the boot, in seconds since 1970.
     pub fn nonce(&self, pi: Prefix) -> Option<u32> {
         self.lock().pi(pi)?.boot.as_ref().map(|boot| boot.nonce)
     }
 
-    /// The last boots of a Pi, the one under way included; oldest first.
+    /// The last boots of a Pi, with the one under way; oldest first.
     pub fn boots(&self, pi: Prefix) -> Vec<BootRecord> {
         self.lock().pi(pi).map(Pi::records).unwrap_or_default()
     }
 
-    /// The time of all that is known: since the server started.
+    /// The registry's time, since the server started.
     pub(crate) fn now(&self) -> Duration {
         self.started.elapsed()
     }
@@ -194,7 +193,7 @@ impl Pis {
 }
 
 impl Default for Pis {
-    /// None are known; the clock begins now.
+    /// An empty registry; the clock begins now.
     fn default() -> Self {
         Self { registry: Arc::default(), started: Instant::now() }
     }
@@ -202,6 +201,6 @@ impl Default for Pis {
 
 impl Pi {
     fn records(&self) -> Vec<BootRecord> {
-        self.boots.iter().cloned().chain(self.boot.as_ref().map(Boot::record)).collect()
+        self.boots.iter().cloned().chain(self.boot.as_ref().map(BootProgress::record)).collect()
     }
 }

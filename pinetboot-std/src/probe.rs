@@ -1,14 +1,14 @@
-//! `pinetboot probe`: what a Pi on this network would do, and why.
+//! `pinetboot probe`: finds the boot server that a Pi on this network would choose, and the reason.
 //!
-//! The DISCOVER of that Pi's boot code is sent, byte by byte, and every OFFER looked at; the core says which boot server
-//! follows from them ([`BootClient`](pinetboot_core::dhcp::BootClient)), and that is asked for the first file.
+//! The probe broadcasts the DISCOVER of that Pi's boot code, byte by byte, and collects the OFFERs. The core chooses the boot
+//! server from them ([`BootClient`](pinetboot_core::dhcp::BootClient)); the probe requests the first file from that server.
 //!
 //! ```text
 //! Interface -> ask (a DISCOVER, OFFERs) -> BootClient::choose -> Tftp -> Survey -> text or JSON
 //! ```
 //!
-//! Nothing is requested, so the DHCP servers bind no address. A server on this machine itself is not heard, as it does
-//! not hear frames that this machine sends.
+//! No REQUEST follows, so DHCP servers bind no address. A DHCP server on this machine gives no answer: the kernel does not
+//! deliver frames to the machine that sends them.
 
 mod ask;
 mod client;
@@ -29,8 +29,8 @@ use crate::arguments;
 use crate::exit::{Exit, Failed};
 use crate::finding::{Finding, Findings};
 pub(crate) use ask::random;
-pub use client::Client;
-pub use interface::{Interface, Why};
+pub use client::ProbeClient;
+pub use interface::{EthernetInterface, Why};
 pub use survey::{Chosen, Offered, OptionShown, Survey, Verdict};
 pub use tftp::{Answer, File, Tftp};
 
@@ -38,43 +38,43 @@ pub use tftp::{Answer, File, Tftp};
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Where to ask [default: the interface of the default route, or the only one that is up]
+    /// Probe on this interface [default: the interface of the default route, else the only one that is up]
     #[arg(short, long, value_name = "NAME")]
     pub interface: Option<String>,
 
-    /// As whom to ask
-    #[arg(long = "as", value_name = "CLIENT", value_enum, default_value_t = Client::Pi(Model::Pi5))]
-    pub client: Client,
+    /// Client to impersonate
+    #[arg(long = "as", value_name = "CLIENT", value_enum, default_value_t = ProbeClient::Pi(Model::Pi5))]
+    pub client: ProbeClient,
 
-    /// The hardware address to ask with [default: the interface's own]
+    /// MAC address to send from [default: the interface's own]
     ///
-    /// With another one, answers that are not broadcast come only if the interface takes them: ip link set NAME promisc on
+    /// With another address, unicast answers arrive only in promiscuous mode: ip link set NAME promisc on
     #[arg(long, value_name = "MAC", value_parser = arguments::mac)]
     pub mac: Option<[u8; 6]>,
 
-    /// The Pi's serial number, of which the last eight digits name its directory [default: bd989ae1]
+    /// The Pi's serial number, 8 or 16 hexadecimal digits; the last 8 name its directory [default: bd989ae1]
     #[arg(long, value_name = "HEX", value_parser = arguments::serial)]
     pub serial: Option<u32>,
 
-    /// How long to wait for offers
+    /// Collect offers for this many seconds, 1 to 60
     #[arg(long, value_name = "SECONDS", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=60))]
     pub seconds: u8,
 
-    /// Print one JSON object
+    /// Print the result as one JSON object
     #[arg(long)]
     pub json: bool,
 }
 
-/// Asks, and prints what was found out to standard output.
+/// Probes the network, and prints the result to standard output.
 ///
-/// Returns the exit code that the verdict has.
+/// Returns the exit code of the verdict.
 ///
 /// # Errors
 ///
 /// If the interface cannot be used, or the network or standard output fails.
 pub fn run(options: &Args) -> Result<Exit, Failed> {
     let out = &mut io::stdout().lock();
-    let interface = Interface::choose(options.interface.as_deref())?;
+    let interface = EthernetInterface::choose(options.interface.as_deref())?;
     let asker = Asker::new(options, &interface)?;
     let mut net = interface.open()?;
     net.pretend(asker.mac);
@@ -94,38 +94,38 @@ pub fn run(options: &Args) -> Result<Exit, Failed> {
     Ok(survey.verdict.exit())
 }
 
-/// Who asks.
+/// The impersonated client.
 struct Asker {
-    client: Client,
+    client: ProbeClient,
     mac: [u8; 6],
     serial: u32,
-    /// Whether that serial number is a real Pi's.
+    /// Whether the serial number was given, and so belongs to a real Pi.
     serial_given: bool,
     profile: Profile,
 }
 
 impl Asker {
-    fn new(options: &Args, interface: &Interface) -> Result<Self, Failed> {
+    fn new(options: &Args, interface: &EthernetInterface) -> Result<Self, Failed> {
         let mac = options.mac.unwrap_or(interface.mac);
         let serial = options.serial.unwrap_or(client::SERIAL);
         let profile = options.client.profile(mac, serial).ok_or_else(|| {
-            Failed::new(Exit::Usage, format!("no Raspberry Pi has the serial {serial:08x}"))
+            Failed::new(Exit::Usage, format!("no Raspberry Pi has the serial number {serial:08x}"))
         })?;
         Ok(Self { client: options.client, mac, serial, serial_given: options.serial.is_some(), profile })
     }
 
-    fn print(&self, interface: &Interface, seconds: u8, out: &mut dyn Write) -> io::Result<()> {
+    fn print(&self, interface: &EthernetInterface, seconds: u8, out: &mut dyn Write) -> io::Result<()> {
         let mac = HardwareAddress::ethernet(self.mac);
         let why = match interface.why {
             Why::Named => "",
-            Why::DefaultRoute => ", which the default route goes by",
-            Why::OnlyOne => ", the only one that is up",
+            Why::DefaultRoute => ", the interface of the default route",
+            Why::OnlyOne => ", the only interface that is up",
         };
         let serial =
             if self.client.has_serial() { format!(", serial {:08x}", self.serial) } else { String::new() };
         writeln!(
             out,
-            "Asking on {}{why}, as {}{serial}, MAC {mac}, for {seconds} s.\n",
+            "Probing on {}{why}, as {}{serial}, MAC {mac}, for {seconds} s.\n",
             interface.name,
             self.client.role()
         )
@@ -158,7 +158,7 @@ impl Asker {
         Ok(survey)
     }
 
-    /// There is a boot server: does it answer?
+    /// Requests the first file from the chosen boot server, and concludes the survey.
     fn follow(&self, survey: &mut Survey, offers: &[Offer<'_>], choice: &Choice<'_>) -> Result<(), Failed> {
         let (client, server) = (self.client, choice.server);
         let the = client.subject();
@@ -169,14 +169,14 @@ impl Asker {
         let would_ask = format!("{the} would ask {server} for its files, {because}, but");
         if !survey::within_reach(offers, choice) {
             let problem = Finding::problem(format!(
-                "{would_ask} could not reach it: that is in another network than its address {}, and no router (option \
+                "{would_ask} could not reach it: the server is outside the network of the address {}, and no router (option \
                  3) is offered.",
                 choice.address
             ));
             let problem = problem.rule(&rules::BOOT_SERVER_OUT_OF_REACH);
             survey.fail(
                 Verdict::BootServerSilent,
-                problem.remedy("Offer the router's address, or a boot server in the same network."),
+                problem.remedy("Offer a router, or a boot server in the same network."),
             );
             return Ok(());
         }
@@ -185,18 +185,16 @@ impl Asker {
         survey.tftp.clone_from(&tftp);
         survey.reason = format!("{the} would boot from {server}, {because}.");
         match tftp {
-            None => survey
-                .reason
-                .push_str(" Whether a TFTP server answers there was not seen: this machine cannot reach it."),
+            None => survey.reason.push_str(" The TFTP server was not tested: this machine cannot reach it."),
             Some(tftp) if !tftp.answers => {
                 let problem = Finding::problem(format!(
-                    "{would_ask} that does not answer: no TFTP server, or a firewall."
+                    "{would_ask} the server does not answer: no TFTP server runs there, or a firewall drops the packets."
                 ));
                 survey.fail(
                     Verdict::BootServerSilent,
                     problem.rule(&rules::TFTP_SERVER_SILENT).remedy(format!(
-                        "See that a TFTP server runs on {server}, and that no firewall is in the way of UDP port 69 and \
-                         of its answers, which come from other ports; or name another server to the Pi."
+                        "Check that a TFTP server runs on {server}, and that no firewall drops UDP port 69 or the answers, \
+                         which come from other ports; or name another server to the Pi."
                     )),
                 );
             }
@@ -205,19 +203,18 @@ impl Asker {
                 let names: Vec<_> = tftp.files.iter().map(|file| file.name.as_str()).collect();
                 let names = names.join(" nor ");
                 let simulate = format!(
-                    "'pinetboot simulate --server {server}' asks for all files, and shows which are missing."
+                    "'pinetboot simulate --server {server}' requests all files, and shows which are missing."
                 );
                 let rule = &rules::NO_BOOT_FILES;
                 if self.serial_given || !client.has_serial() {
-                    let problem =
-                        Finding::problem(format!("{would_ask} there is nothing for it: no {names}."));
+                    let problem = Finding::problem(format!("{would_ask} the server has no {names}."));
                     survey.fail(Verdict::NoFiles, problem.rule(rule).remedy(simulate));
                 } else {
-                    let warning = Finding::warning(format!("there is no {names} on {server}.")).rule(rule);
+                    let warning = Finding::warning(format!("{server} has no {names}.")).rule(rule);
                     survey.findings.add(
                         warning
-                            .evidence("A real Pi may have a directory of its own there.")
-                            .remedy(format!("Say which with --serial. {simulate}")),
+                            .evidence("The server may have a directory for a real Pi's serial number.")
+                            .remedy(format!("Name the Pi with --serial. {simulate}")),
                     );
                 }
             }
@@ -225,7 +222,7 @@ impl Asker {
         Ok(())
     }
 
-    /// There is no boot server: why not?
+    /// Concludes the survey without a boot server.
     fn explain(&self, survey: &mut Survey, why: NoBoot, seconds: u8) {
         let the = self.client.subject();
         let reason = match why {
@@ -241,26 +238,28 @@ impl Asker {
         if problem.rule.is_none() {
             problem = problem.remedy(match verdict {
                 Verdict::NoDhcpServer => {
-                    "See that the DHCP server runs, and is on this network. Where there is none, 'pinetboot serve --dhcp \
-                     lease' is one."
+                    "Check that the DHCP server runs, and is on this network. On a network without one, run 'pinetboot serve \
+                     --dhcp lease'."
                 }
                 _ => {
-                    "Let the DHCP server name the TFTP server: 'pinetboot router-config --server ADDRESS' has the lines. If \
-                     it cannot be changed, 'pinetboot serve --dhcp proxy' names it beside that."
+                    "Configure the DHCP server to name the TFTP server: 'pinetboot router-config --server ADDRESS' prints the \
+                     lines. If that server cannot be changed, run 'pinetboot serve --dhcp proxy' beside it."
                 }
             });
         }
         survey.fail(verdict, problem);
         if why == NoBoot::NoOffer && holds_port_67() {
             survey.findings.add(
-                Finding::warning("a DHCP server runs on this machine, which cannot be asked from here.")
-                    .remedy("Ask from another machine."),
+                Finding::warning(
+                    "a DHCP server runs on this machine, which a probe from this machine cannot reach.",
+                )
+                .remedy("Probe from another machine."),
             );
         }
     }
 }
 
-/// Whether something on this machine listens on UDP port 67.
+/// Whether a process on this machine listens on UDP port 67.
 fn holds_port_67() -> bool {
     let sockets = fs::read_to_string("/proc/net/udp").unwrap_or_default();
     sockets
@@ -270,9 +269,9 @@ fn holds_port_67() -> bool {
         .any(|local| local.ends_with(":0043"))
 }
 
-/// Standard output is gone.
+/// Standard output is closed.
 fn cannot_write(error: io::Error) -> Failed {
-    Failed::new(Exit::Failure, format!("cannot write: {error}"))
+    Failed::new(Exit::Failure, format!("cannot write to standard output: {error}"))
 }
 
 const EXAMPLES: &str = "\
@@ -281,4 +280,4 @@ Examples:
   sudo pinetboot probe --interface eth0 --as pi4 --serial 10000000abcd1234
   sudo pinetboot probe --json | jq -r .verdict
 
-A DHCP server takes up to 3 s before it offers an address: it looks whether that is free.";
+A DHCP server may take 3 s to offer an address: it first checks that no host uses the address.";

@@ -1,22 +1,21 @@
-//! Root file systems for Pis: which tree each gets, and in mode `overlay` a layer of its own on it.
+//! Root file systems for Pis: the base image of each Pi, and in mode `overlay` its layer.
 //!
-//! A golden tree is never changed by a Pi. In mode `overlay` each Pi has a layer ([`Layer`]) that holds what it changed,
-//! mounted over the golden tree (`overlay`) when it is first asked for; made, with an identity of its own (`identity`),
-//! when the Pi is new.
+//! A base image is a root file system that no Pi changes. In mode `overlay` each Pi has a layer ([`Layer`]) with its changes. The
+//! layer of a new Pi is made with an identity (`identity`), and mounted over the base image at its first use (`overlay`).
 //!
-//! Who may mount: only Pis, each only its own layer, by the ranked evidence of [`pis`](crate::pis). A Pi asks for
-//! `/SERIAL-TOKEN`, which the command line that it got by TFTP names (`token`); `/` means its own, too. In mode `rw` the first
-//! Pi that mounts has the tree until the server ends, and another is refused: two systems on one writable root destroy it.
+//! Only Pis may mount, each only its own layer, by the ranked evidence of [`pis`](crate::pis). A Pi mounts the path
+//! `/SERIAL-TOKEN` of its rendered command line (`token`); `/` stands for its own root too. In mode `rw` the first Pi that mounts
+//! has the tree until the server stops, and every other Pi is refused: two systems on one writable root destroy the root.
 //!
-//! A golden tree must not change under its layers: overlayfs leaves open what they show then. A new version is a new
-//! tree, and Pis get layers on it; that a tree was changed all the same is noticed when a layer on it is mounted.
+//! A base image must not change under its layers: overlayfs does not define what layers show then. A new version is a new base
+//! image with new layers. A changed base image is noticed when a layer on it is mounted.
 
+mod base_image;
 pub mod command;
 mod commit;
 mod diff;
 #[cfg(feature = "nfs")]
 mod exports;
-mod golden;
 mod host_key;
 mod identity;
 mod layer;
@@ -33,11 +32,11 @@ use std::time::Duration;
 
 use pinetboot_core::pi::Prefix;
 
+pub use base_image::{BaseImage, BaseImages, NoBaseImage};
 #[cfg(feature = "nfs")]
 pub use exports::RootExports;
 #[cfg(feature = "nfs")]
 use exports::try_serving;
-pub use golden::{Golden, Goldens, NoGolden};
 pub(crate) use identity::machine_id_of;
 pub use layer::{Layer, LayerFacts, PiFacts, State};
 pub use overlay::{Overlay, own_namespace};
@@ -46,22 +45,22 @@ use crate::bus::Bus;
 use crate::config::NfsMode;
 use crate::events;
 
-/// The root file systems of all Pis. Shared by the loops.
+/// The root file systems of all Pis, shared by all workers and services.
 pub struct Roots {
     mode: NfsMode,
-    goldens: Goldens,
+    base_images: BaseImages,
     state: State,
     bus: Bus,
     #[cfg(feature = "nfs")]
     tokens: token::Tokens,
-    /// One at a time is mounted or taken away; each takes milliseconds.
+    /// Locks mounting and detaching: one layer at a time, each takes milliseconds.
     inner: Mutex<Inner>,
 }
 
 #[derive(Default)]
 struct Inner {
     overlays: HashMap<(Prefix, String), Arc<Overlay>>,
-    /// Layers whose base image was found changed, which is told once.
+    /// Layers with a changed base image, each reported once.
     changed: HashSet<(Prefix, String)>,
 }
 
@@ -71,7 +70,7 @@ impl Roots {
     /// # Errors
     ///
     /// If the state cannot be kept.
-    pub fn new(mode: NfsMode, goldens: Goldens, state: State, bus: Bus) -> io::Result<Self> {
+    pub fn new(mode: NfsMode, base_images: BaseImages, state: State, bus: Bus) -> io::Result<Self> {
         state.make()?;
         for pi in state.pis() {
             let facts = state.pi(pi);
@@ -80,7 +79,7 @@ impl Roots {
         }
         Ok(Self {
             mode,
-            goldens,
+            base_images,
             #[cfg(feature = "nfs")]
             tokens: token::Tokens::load(state.dir())?,
             state,
@@ -89,22 +88,22 @@ impl Roots {
         })
     }
 
-    /// How Pis share a tree.
+    /// The way in which Pis share a base image.
     pub const fn mode(&self) -> NfsMode {
         self.mode
     }
 
-    /// Where the trees come from.
-    pub const fn goldens(&self) -> &Goldens {
-        &self.goldens
+    /// The base images.
+    pub const fn base_images(&self) -> &BaseImages {
+        &self.base_images
     }
 
-    /// Where layers are kept.
+    /// The state directory.
     pub const fn state(&self) -> &State {
         &self.state
     }
 
-    /// The name of a Pi's root in one boot, for the client at an address: with a token that is good for both.
+    /// The name of a Pi's root in one boot, with a token that is valid for this boot and this client's address.
     pub fn name_for(&self, pi: Prefix, boot: u32, address: Ipv4Addr) -> String {
         #[cfg(feature = "nfs")]
         return self.tokens.name(pi, boot, address);
@@ -115,49 +114,54 @@ impl Roots {
         }
     }
 
-    /// The Pi and the token that a root's name means, for a client that has or had these addresses.
+    /// The Pi and the token in a root's name, for a client that has or had these addresses.
     #[cfg(feature = "nfs")]
     fn parse_name(&self, name: &str, addresses: &[Ipv4Addr]) -> Option<(Prefix, Option<crate::pis::Token>)> {
         self.tokens.parse(name, addresses)
     }
 
-    /// Tries out, with a golden tree, whether layers can be mounted here.
+    /// Tests with a base image whether this machine can mount layers.
     ///
     /// # Errors
     ///
-    /// What is missing.
-    pub fn try_overlay(&self, golden: &Golden) -> io::Result<()> {
+    /// The missing requirement.
+    pub fn try_overlay(&self, base_image: &BaseImage) -> io::Result<()> {
         let place = tempfile::Builder::new().prefix(".try-").tempdir_in(self.state.dir())?;
         let [upper, work, merged] = ["upper", "work", "merged"].map(|part| place.path().join(part));
         for part in [&upper, &work, &merged] {
             std::fs::create_dir(part)?;
         }
-        overlay::mount_overlay(&golden.root, &upper, &work, &merged)?;
+        overlay::mount_overlay(&base_image.root, &upper, &work, &merged)?;
         let tried = try_serving(&merged);
         overlay::detach(&merged);
         tried
     }
 
-    /// The tree that a Pi gets.
+    /// The base image of a Pi.
     ///
     /// # Errors
     ///
-    /// If there is none for it.
-    pub fn golden_for(&self, pi: Option<Prefix>) -> Result<Golden, NoGolden> {
-        self.goldens.golden_for(pi, &self.bus.pis().inventory())
+    /// If the Pi has none.
+    pub fn base_image_for(&self, pi: Option<Prefix>) -> Result<BaseImage, NoBaseImage> {
+        self.base_images.base_image_for(pi, &self.bus.pis().inventory())
     }
 
-    /// The layer of a Pi, if it has one and that changes its boot files: they are then to be had from there.
+    /// The layer of a Pi, if the layer changes the boot files: they are then served from the layer.
     ///
-    /// A Pi asks for them at the beginning of a boot, so this is where a layer goes that is to be reset, if the Pi `is_there`
+    /// Boot files are requested at the beginning of a boot, so a layer marked for a reset is removed here, if the Pi `is_there`
     /// and not up at another address.
-    pub fn overlay_for_boot(&self, pi: Prefix, golden: &Golden, is_there: bool) -> Option<Arc<Overlay>> {
+    pub fn overlay_for_boot(
+        &self,
+        pi: Prefix,
+        base_image: &BaseImage,
+        is_there: bool,
+    ) -> Option<Arc<Overlay>> {
         if self.mode != NfsMode::Overlay {
             return None;
         }
-        let layer = self.state.layer(pi, &golden.name)?;
+        let layer = self.state.layer(pi, &base_image.name)?;
         if !layer.is_marked() && !layer.changes_boot() {
-            return None; // as most often, and then nobody waits for anybody
+            return None; // the usual case, without taking the lock
         }
         let mut inner = self.lock();
         if is_there && self.reset_if_marked(&mut inner, &layer) {
@@ -165,42 +169,42 @@ impl Roots {
         }
         self.mounted(&mut inner, layer)
             .inspect_err(|error| {
-                let (image, error) = (golden.name.clone(), error.to_string());
+                let (image, error) = (base_image.name.clone(), error.to_string());
                 self.bus.emit(None, events::Root::LayerFailed { pi, image, operation: "mount", error });
             })
             .ok()
     }
 
-    /// The layer of a Pi that mounts its root, mounted; made first if there is none.
+    /// The mounted layer of a Pi that mounts its root; makes the layer of a new Pi.
     ///
     /// # Errors
     ///
-    /// What keeps it from being made or mounted.
+    /// The reason why the layer cannot be made or mounted.
     pub fn overlay_for_root(
         &self,
         pi: Prefix,
-        golden: &Golden,
+        base_image: &BaseImage,
         address: Ipv4Addr,
     ) -> io::Result<Arc<Overlay>> {
         let mut inner = self.lock();
         let name = self.bus.pis().inventory().host_name(pi);
-        let there = self.state.layer(pi, &golden.name);
+        let there = self.state.layer(pi, &base_image.name);
         let there = there.filter(|layer| !self.reset_if_marked(&mut inner, layer));
         let overlay = match there {
             Some(layer) => self.mounted(&mut inner, layer)?,
             None => {
                 self.may_make(address)?;
-                let layer = self.state.make_layer(pi, golden, self.unused_export())?;
+                let layer = self.state.make_layer(pi, base_image, self.unused_export())?;
                 let overlay = self.mounted(&mut inner, layer)?;
                 let kept = self.state.pi_dir(pi).join(IDENTITY);
                 if let Err(error) = identity::enrol(overlay.root(), &kept, &name) {
-                    // Half of an identity is worse than none: begin anew next time.
-                    inner.overlays.remove(&(pi, golden.name.clone()));
+                    // A layer with half an identity is removed: the next mount makes a new one.
+                    inner.overlays.remove(&(pi, base_image.name.clone()));
                     let aside = overlay.layer().put_aside()?;
                     layer::remove_tree(&aside)?;
                     return Err(error);
                 }
-                let image = golden.name.clone();
+                let image = base_image.name.clone();
                 self.bus.emit(address, events::Root::LayerMade { pi, image, host_name: name });
                 overlay
             }
@@ -208,7 +212,7 @@ impl Roots {
         Ok(overlay)
     }
 
-    /// Keeps for a restart what a Pi proved by mounting its root.
+    /// Records a Pi's mount, for the time after a restart.
     ///
     /// # Errors
     ///
@@ -220,34 +224,34 @@ impl Roots {
         self.state.set_pi(pi, &PiFacts { address: Some(address), mac, name, boots })
     }
 
-    /// Layers are for Pis, not for all names that a client makes up.
+    /// Bounds the number of layers: a client may make up names.
     fn may_make(&self, address: Ipv4Addr) -> io::Result<()> {
         if self.bus.pis().lock().layers_made(address) >= MOST_LAYERS_OF_AN_ADDRESS {
             return Err(io::Error::other(format!(
-                "{address} has been given {MOST_LAYERS_OF_AN_ADDRESS} new layers since the server started; more take a restart"
+                "{address} got {MOST_LAYERS_OF_AN_ADDRESS} new layers since the server started, the limit. Restart the server to allow more"
             )));
         }
         if self.state.layers().len() >= MOST_LAYERS {
             return Err(io::Error::other(format!(
-                "there are {MOST_LAYERS} layers: 'pinetboot roots list' shows which are unused, 'roots reset' removes one"
+                "the limit of {MOST_LAYERS} layers is reached. 'pinetboot roots list' shows unused layers, 'pinetboot roots reset' removes one"
             )));
         }
         Ok(())
     }
 
-    /// Mounts a layer that is there already, after a restart say.
+    /// Mounts an existing layer, as after a restart.
     ///
     /// # Errors
     ///
-    /// What keeps it from being mounted.
+    /// The reason why the layer cannot be mounted.
     pub fn overlay_again(&self, pi: Prefix, image: &str) -> io::Result<Arc<Overlay>> {
         let mut inner = self.lock();
         let layer = self.state.layer(pi, image).ok_or(io::ErrorKind::NotFound)?;
         self.mounted(&mut inner, layer)
     }
 
-    /// Has layers rest whose Pis have not been heard of for so long: they are off, and others may copy or remove what they
-    /// have. One that is not off finds its root when it asks.
+    /// Releases the locks of layers that were unused for a time: their Pis are off, and other processes may copy or remove the
+    /// layers. A Pi that calls again wakes its layer.
     pub fn rest_after(&self, unused: Duration) {
         let mut inner = self.lock();
         for overlay in inner.overlays.values() {
@@ -267,14 +271,14 @@ impl Roots {
                 Err(error) => return Err(error),
             }
         }
-        let golden = Golden {
+        let base_image = BaseImage {
             name: layer.image.clone(),
             root: layer.facts.root.clone(),
             boot: layer.facts.boot.clone(),
             kernel_mounts_root: layer.facts.kernel_mounts_root,
         };
-        if golden.fingerprint() != layer.facts.fingerprint {
-            let root = golden.root.display().to_string();
+        if base_image.fingerprint() != layer.facts.fingerprint {
+            let root = base_image.root.display().to_string();
             if inner.changed.len() < MOST_LAYERS && inner.changed.insert((layer.pi, root.clone())) {
                 self.bus.emit(None, events::Root::BaseChanged { pi: layer.pi, root });
             }
@@ -284,7 +288,7 @@ impl Roots {
         Ok(overlay)
     }
 
-    /// Takes a layer away that is marked for it. Whether it was.
+    /// Removes a layer that is marked for a reset; returns whether it did.
     fn reset_if_marked(&self, inner: &mut Inner, layer: &Layer) -> bool {
         if !layer.is_marked() {
             return false;
@@ -310,7 +314,7 @@ impl Roots {
     fn unused_export(&self) -> u32 {
         let used: HashSet<u32> = self.state.layers().iter().map(|layer| layer.facts.export).collect();
         let seed = std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(1, |now| now.as_nanos() as u32);
-        // Odd ones are those of golden trees.
+        // Odd numbers belong to base images.
         (0..).map(|step| seed.wrapping_add(step) & !1).find(|id| *id != 0 && !used.contains(id)).unwrap_or(2)
     }
 
@@ -323,12 +327,12 @@ impl std::fmt::Debug for Roots {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Roots")
             .field("mode", &self.mode)
-            .field("goldens", &self.goldens)
+            .field("base_images", &self.base_images)
             .finish_non_exhaustive()
     }
 }
 
-/// Where images are, if a directory has some: what `serve`, and the commands about layers, find by themselves.
+/// The default state directory: that of the images in `tree`, else the system's.
 pub fn default_state(tree: Option<&Path>) -> State {
     let images = tree.and_then(|tree| crate::images::Images::open(tree).ok().flatten());
     State::at(&images.map_or_else(|| DEFAULT_STATE.into(), |images| images.state()))
@@ -340,9 +344,9 @@ fn try_serving(_: &Path) -> io::Result<()> {
 }
 
 const IDENTITY: &str = "identity";
-/// Where programs keep what they would not like to lose (hier(7)).
+/// The system's directory for persistent state of programs (hier(7)).
 const DEFAULT_STATE: &str = "/var/lib/pinetboot";
-/// As many as Pis are known at a time.
+/// Limit of layers, equal to the limit of known Pis.
 const MOST_LAYERS: usize = 4096;
-/// Pis behind one address (NAT), or images that one Pi tries.
+/// Limit of new layers of an address: Pis behind NAT, or images that one Pi tries.
 const MOST_LAYERS_OF_AN_ADDRESS: u32 = 16;

@@ -1,7 +1,7 @@
-//! `pinetboot router-config`: what to tell a DHCP server, in the words of that server.
+//! `pinetboot router-config`: prints the settings that make a DHCP server name the TFTP server, in that server's syntax.
 //!
-//! A Pi 4 or 5 takes option 66 if it is an address. Where that is not to be had, and for the boot ROM of a Pi 3, it takes
-//! the next server (`siaddr`) of a reply with options 60 and 43 as in [`RASPBERRY_PI`]. All lines have both.
+//! A Pi 4 or 5 uses option 66 if that is an address. Without option 66, and always in the boot ROM of a Pi 3, a Pi uses the
+//! next server (`siaddr`) of a reply with options 60 and 43 as in [`RASPBERRY_PI`]. All settings have both.
 
 mod appliances;
 mod eeprom;
@@ -17,10 +17,10 @@ use pinetboot_core::dhcp::pxe::RASPBERRY_PI;
 use crate::exit::{Exit, Failed};
 pub use eeprom::{Addresses, Eeprom};
 
-/// What is to be configured.
+/// The DHCP server or device to configure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Router {
-    /// dnsmasq, and what is built on it
+    /// dnsmasq, and programs built on it (Pi-hole, many routers)
     Dnsmasq,
     /// ISC's dhcpd
     Isc,
@@ -36,9 +36,9 @@ pub enum Router {
     Unifi,
     /// Windows Server
     Windows,
-    /// anything else that takes options as bytes
+    /// any server that takes options as bytes
     Hex,
-    /// the Pi itself, where no DHCP server can be changed
+    /// the Pi's own bootloader, where no DHCP server can be changed
     Eeprom,
 }
 
@@ -46,32 +46,32 @@ pub enum Router {
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// The TFTP server
+    /// Address of the TFTP server
     #[arg(long, value_name = "IP")]
     pub server: Ipv4Addr,
 
-    /// What is to be told [default: none; what there is, is listed]
+    /// Print the settings for this server [default: list the servers]
     #[arg(long = "for", value_name = "ROUTER", value_enum)]
     pub router: Option<Router>,
 
-    /// eeprom: the Pi's own address, so that it does without DHCP
+    /// eeprom: fixed address of the Pi; the Pi then sends no DHCP [default: address by DHCP]
     #[arg(long, value_name = "IP")]
     pub client_ip: Option<Ipv4Addr>,
 
-    /// eeprom: the mask of its network [default: 255.255.255.0]
+    /// eeprom: mask of the Pi's network [default: 255.255.255.0]
     #[arg(long, value_name = "MASK")]
     pub subnet: Option<Ipv4Addr>,
 
-    /// eeprom: the router out of its network
+    /// eeprom: router of the Pi's network [default: none]
     #[arg(long, value_name = "IP")]
     pub gateway: Option<Ipv4Addr>,
 
-    /// eeprom: the directory that it asks in, instead of one named by its serial number
+    /// eeprom: directory of the Pi's files [default: its serial number]
     #[arg(long, value_name = "DIR")]
     pub prefix: Option<String>,
 }
 
-/// Prints the lines to standard output; without a router, what there is.
+/// Prints the settings to standard output; without a router, the list of routers.
 ///
 /// # Errors
 ///
@@ -94,19 +94,20 @@ pub fn run(options: &Args) -> Result<Exit, Failed> {
         }
         Some(router) => router.lines(server),
     };
-    write!(out, "{text}").map_err(|error| Failed::new(Exit::Failure, format!("cannot write: {error}")))?;
+    write!(out, "{text}")
+        .map_err(|error| Failed::new(Exit::Failure, format!("cannot write to standard output: {error}")))?;
     Ok(Exit::Success)
 }
 
 impl Args {
-    /// Whether something is set that only the bootloader has.
+    /// Whether an option of `--for eeprom` is given.
     const fn is_for_eeprom(&self) -> bool {
         self.client_ip.is_some() || self.subnet.is_some() || self.gateway.is_some() || self.prefix.is_some()
     }
 }
 
 impl Router {
-    /// The lines to paste, with comments.
+    /// The settings to paste, with comments.
     pub fn lines(self, server: Ipv4Addr) -> String {
         match self {
             Self::Dnsmasq => servers::dnsmasq(server),
@@ -122,15 +123,15 @@ impl Router {
         }
     }
 
-    /// As it is typed.
+    /// The value of `--for`.
     fn name(self) -> String {
         self.to_possible_value().map_or(String::new(), |value| value.get_name().to_owned())
     }
 
-    /// What it is, and what its lines rest on.
+    /// The server, and the source of its settings.
     const fn about(self) -> &'static str {
         match self {
-            Self::Dnsmasq => "dnsmasq, and what is built on it: Pi-hole, many routers (tested with dnsmasq)",
+            Self::Dnsmasq => "dnsmasq, and programs built on it: Pi-hole, many routers (tested with dnsmasq)",
             Self::Isc => "ISC's dhcpd, isc-dhcp-server in Debian (tested with it)",
             Self::Kea => "Kea, ISC's new DHCP server (tested with it)",
             Self::Openwrt => "OpenWrt, whose DHCP server is dnsmasq (its documentation)",
@@ -138,21 +139,21 @@ impl Router {
             Self::Mikrotik => "MikroTik RouterOS (its documentation)",
             Self::Unifi => "UniFi gateways (their documentation)",
             Self::Windows => "Windows Server, in PowerShell (its documentation)",
-            Self::Hex => "anything else: the options as text and as bytes",
-            Self::Eeprom => "the Pi itself, where no DHCP server can be changed",
+            Self::Hex => "any other server: the options as text and as bytes",
+            Self::Eeprom => "the Pi's own bootloader, where no DHCP server can be changed",
         }
     }
 }
 
 fn list(server: Ipv4Addr) -> String {
-    let mut text = String::from("Say what is to be told about the TFTP server, with --for:\n\n");
+    let mut text = String::from("Choose the server to configure with --for:\n\n");
     for router in Router::value_variants() {
         let _cannot_fail = writeln!(text, "  {:<9}  {}", router.name(), router.about());
     }
     let _cannot_fail = write!(
         text,
-        "\nIn short: a Raspberry Pi 4 or 5 boots from {server} if option 66 is the text {server}. Whatever was changed,\n\
-         'pinetboot probe' shows what a Pi makes of it.\n"
+        "\nIn short: a Raspberry Pi 4 or 5 boots from {server} if option 66 is the text {server}. After a change,\n\
+         'pinetboot probe' shows which boot server a Pi chooses.\n"
     );
     text
 }
@@ -178,7 +179,7 @@ const CLASS: &str = "PXEClient:Arch:00000:UNDI:002001";
 
 const EXAMPLES: &str = "\
 Examples:
-  pinetboot router-config --server 192.168.1.2                   what there is
+  pinetboot router-config --server 192.168.1.2                   list the servers
   pinetboot router-config --server 192.168.1.2 --for dnsmasq > /etc/dnsmasq.d/pinetboot.conf
   pinetboot router-config --server 192.168.1.2 --for eeprom --client-ip 192.168.1.50";
 

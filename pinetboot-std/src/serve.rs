@@ -3,13 +3,13 @@
 mod bind;
 mod dhcp;
 mod leases;
-mod loops;
 #[cfg(feature = "nfs")]
 mod nfs;
 mod others;
 mod roots;
 mod service;
 mod sources;
+mod workers;
 
 use std::io::{self, Write};
 use std::iter;
@@ -28,9 +28,9 @@ use crate::net::LinuxNet;
 use crate::observe::watch;
 use crate::storage::Budget;
 use crate::{logging, signals};
-use loops::Loops;
 use service::{Service, Services};
 use sources::{configure, notices, open};
+use workers::Workers;
 
 /// Options of `serve`.
 #[derive(Debug, clap::Args)]
@@ -77,7 +77,7 @@ pub fn run(options: &Args, level: Level) -> Result<Exit, Failed> {
     #[cfg(feature = "nfs")]
     services.add(nfs::start(&config, roots.clone(), &bus)?);
     services.add(dhcp::start(&config, &bus)?);
-    let tftp = Loops {
+    let tftp = Workers {
         options,
         config: &config,
         roots,
@@ -125,7 +125,8 @@ Examples:
   pinetboot serve --config /etc/pinetboot.toml        a file like:  tree = \"/srv/tftp\"
                                                                     interface = \"eth0\"
 
-A Pi may mount only its own root. Evidence that a client is that Pi, strongest first: 'address' in the inventory, a root in
-use, the MAC address of an earlier mount, DHCP, fetched boot files. 'pinetboot roots' shows what each Pi has changed.
+A Pi may mount only its own root. Evidence that a client is that Pi, strongest first: 'address' in the inventory, \
+a root in use, the MAC address of an earlier mount, DHCP, fetched boot files. 'pinetboot roots' shows what each Pi \
+has changed.
 
 SIGHUP reloads the configuration; SIGTERM and ctrl-C end all transfers and stop the server.";

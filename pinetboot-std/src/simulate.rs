@@ -1,17 +1,17 @@
-//! `pinetboot simulate`: asks a server for files as a Pi does, and says whether the Pi would boot.
+//! `pinetboot simulate`: requests files from a server as a Pi does, and reports whether the Pi would boot.
 //!
-//! Order, options, probes and prefixes are those of the model's boot code (`simulate/models.rs` says where they were
-//! captured); config.txt is read far enough to follow it to kernel, initramfs, device tree and overlays. The files
-//! themselves are counted and thrown away.
+//! Order, options, probes and prefixes are those of the model's boot code (`simulate/models.rs` names the captures).
+//! config.txt is parsed far enough to find kernel, initramfs, device tree and overlays. The content of other files is counted
+//! and discarded.
 //!
 //! ```text
-//! models -> Loader -> Boot -> Fetch (a server, or a test's tree)
+//! models -> Loader -> boot -> Fetch (a server, or a test's tree)
 //!                      |
 //!                      +----> Timeline (a line per request), Summary (the findings and the verdict)
 //! ```
 //!
-//! With an interface instead of a server the boot begins earlier: an address is leased, and the server is the one that a
-//! DHCP server named.
+//! With an interface instead of a server the boot begins with DHCP: the simulation leases an address, and a DHCP server
+//! names the TFTP server.
 
 mod boot;
 #[cfg(test)]
@@ -43,7 +43,7 @@ use pinetboot_core::tftp::{PORT, RetryPolicy};
 
 use crate::arguments;
 use crate::exit::{Exit, Failed};
-use boot::{Boot, Over};
+use boot::{Over, SimulatedBoot};
 pub(crate) use device_tree::DeviceTree;
 pub use dhcp::simulate_on;
 use filter::Board;
@@ -54,47 +54,47 @@ use timeline::Timeline;
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// The server
+    /// TFTP server; the port is 69 unless given
     #[arg(long, value_name = "IP[:PORT]", value_parser = server_address, required_unless_present = "interface")]
     pub server: Option<SocketAddrV4>,
 
-    /// The whole boot on this interface instead: an address is leased there, as the Pi would
+    /// Boot on this interface, beginning with DHCP; an address is leased
     ///
-    /// The files come from the server that a DHCP server names, as far as this machine's own address reaches it. The lease
-    /// is for the interface's hardware address, and runs until it is over. It takes the capability CAP_NET_RAW.
+    /// The files come from the server that a DHCP server names, if this machine's own address reaches it. The lease is for the
+    /// interface's MAC address, and lasts until it expires. Requires the capability CAP_NET_RAW.
     #[arg(short, long, value_name = "NAME", conflicts_with = "server")]
     pub interface: Option<String>,
 
-    /// Model to simulate
+    /// Model of the Pi
     #[arg(long, default_value_t = Model::Pi5, value_parser = model(), ignore_case = true)]
     pub model: Model,
 
-    /// Its serial number; the last eight digits name its directory
+    /// Serial number of the Pi, 8 or 16 hexadecimal digits; the last 8 name its directory
     #[arg(long, value_name = "HEX", default_value = "bd989ae1", value_parser = arguments::serial)]
     pub serial: u32,
 }
 
-/// A Pi to be simulated, and the server it is to boot from.
+/// A simulated Pi, and its TFTP server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pi {
-    /// Which Pi: a 3B, 4B or 5B.
+    /// The model: a 3B, 4B or 5B.
     pub model: Model,
     /// The low half of its serial number, which names its directory.
     pub serial: u32,
-    /// The server.
+    /// The TFTP server.
     pub server: SocketAddrV4,
-    /// How long to wait for the server's first answer. After that a Pi's own patience counts: 30 s for each file.
-    pub patience: RetryPolicy,
+    /// Retries of the first request. Later requests have the Pi's own retries: 30 s for each file.
+    pub retry_policy: RetryPolicy,
 }
 
 impl Pi {
-    /// A Pi that waits for the first answer as long as a person would: 6 s, in which it asks twice.
+    /// A Pi that sends the first request twice and waits 6 s for the first answer: a user waits for the command.
     pub fn new(model: Model, serial: u32, server: SocketAddrV4) -> Self {
-        Self { model, serial, server, patience: RetryPolicy::new(Duration::from_secs(2), 1) }
+        Self { model, serial, server, retry_policy: RetryPolicy::new(Duration::from_secs(2), 1) }
     }
 }
 
-/// Boots a simulated Pi and shows it on standard output.
+/// Boots a simulated Pi, and prints its timeline and the verdict to standard output.
 ///
 /// # Errors
 ///
@@ -104,7 +104,7 @@ pub fn run(options: &Args) -> Result<Exit, Failed> {
     match (options.server, &options.interface) {
         (Some(server), _) => simulate(&Pi::new(options.model, options.serial, server), out),
         (None, Some(interface)) => simulate_on(interface, options.model, options.serial, out),
-        (None, None) => Err(Failed::new(Exit::Usage, "say where to ask, with --server or --interface")),
+        (None, None) => Err(Failed::new(Exit::Usage, "give --server or --interface")),
     }
 }
 
@@ -117,18 +117,18 @@ pub fn run(options: &Args) -> Result<Exit, Failed> {
 /// If the server does not answer ([`Exit::NoAnswer`]), or the network or `out` fails.
 pub fn simulate(pi: &Pi, out: &mut dyn Write) -> Result<Exit, Failed> {
     let own = Prefix::Serial(pi.serial);
-    writeln!(out, "A simulated {}, serial {own}, asks {}.\n", pi.model.profile().name, pi.server)
+    writeln!(out, "Simulating a {}, serial {own}, with server {}.\n", pi.model.profile().name, pi.server)
         .and_then(|()| Timeline(out).begin())
         .map_err(|error| boot::cannot_write(&error))?;
     follow(pi, Instant::now(), out)
 }
 
-/// The boot from its first file on; `start` is when it began.
+/// Boots from the first file on; `start` is the beginning of the boot.
 fn follow(pi: &Pi, start: Instant, out: &mut dyn Write) -> Result<Exit, Failed> {
-    let Pi { model, serial, server, patience } = *pi;
+    let Pi { model, serial, server, retry_policy } = *pi;
     let before = start.elapsed();
-    let mut tftp = Tftp::new(server, patience, start);
-    let mut boot = Boot::new(Board { model, serial }, &mut tftp, out);
+    let mut tftp = Tftp::new(server, retry_policy, start);
+    let mut boot = SimulatedBoot::new(Board { model, serial }, &mut tftp, out);
     match models::boot(&mut boot) {
         Ok(()) | Err(Over::Ended) => {}
         Err(Over::Failed(failed)) => return Err(failed),
@@ -139,7 +139,7 @@ fn follow(pi: &Pi, start: Instant, out: &mut dyn Write) -> Result<Exit, Failed> 
     Ok(if summary.would_boot() { Exit::Success } else { Exit::WouldNotBoot })
 }
 
-/// `IP` or `IP:PORT`; the port is 69 unless given.
+/// Parses `IP` or `IP:PORT`; the port is 69 unless given.
 fn server_address(text: &str) -> Result<SocketAddrV4, String> {
     let address = text
         .parse::<SocketAddrV4>()
@@ -149,7 +149,7 @@ fn server_address(text: &str) -> Result<SocketAddrV4, String> {
     })
 }
 
-/// A model's word, as `[pi5]` in config.txt has it.
+/// Parses a model's word, as in `[pi5]` of config.txt.
 fn model() -> impl TypedValueParser<Value = Model> {
     let words = Model::ALL.iter().map(|model| model.profile().word);
     PossibleValuesParser::new(words).try_map(|word| word.parse())
@@ -159,7 +159,7 @@ const EXAMPLES: &str = "\
 Examples:
   pinetboot simulate --server 192.168.1.2
   pinetboot simulate --server 127.0.0.1:6969 --model pi4 --serial 10000000abcd1234
-  sudo pinetboot simulate --interface eth0                 DHCP, too";
+  sudo pinetboot simulate --interface eth0                 with DHCP";
 
 #[cfg(test)]
 mod tests {

@@ -1,5 +1,4 @@
-//! Where the boot files are: directory trees, beneath which everything is looked up by the Pi's rules, and what is made of
-//! single files on the way.
+//! Storage of boot files: directory trees, looked up by the Pi's rules, with some files rendered for each Pi.
 
 mod decisions;
 mod miss;
@@ -14,18 +13,18 @@ use pinetboot_core::{File, OpenError, OpenRequest, Storage};
 
 use decisions::Busy;
 pub use miss::Miss;
-pub use shared::{Budget, Shared, Version};
-pub use tree::{Tree, TreeError};
+pub use shared::{Budget, SharedFile, Version};
+pub use tree::{BootTree, TreeError};
 pub use trees::{Base, Sources, Trees};
-pub use upload::{Inbox, Incoming};
+pub use upload::{Incoming, Uploads};
 
-/// What `serve` serves: trees to read from and, if it was told so, a directory to write to.
+/// The storage of `serve`: trees to read, and a directory for uploads if configured.
 #[derive(Debug)]
 pub struct BootStorage {
-    /// Where files are read from.
+    /// The trees to read.
     pub trees: Rc<Trees>,
-    /// Where files are written to; none are taken without it.
-    pub inbox: Option<Inbox>,
+    /// The directory for uploads; `None`: uploads are refused.
+    pub uploads: Option<Uploads>,
 }
 
 impl Storage for BootStorage {
@@ -38,26 +37,26 @@ impl Storage for BootStorage {
     }
 
     async fn create(&mut self, request: &OpenRequest<'_>) -> Result<Self::Upload, Miss> {
-        match &self.inbox {
-            Some(inbox) => Ok(inbox.create(&request.path, request.len)?),
+        match &self.uploads {
+            Some(uploads) => Ok(uploads.create(&request.path, request.len)?),
             None => Err(OpenError::Denied.into()),
         }
     }
 }
 
-/// A file that is being sent.
+/// An open file of a transfer.
 #[derive(Debug)]
 pub struct Opened {
     content: Content,
-    /// As long as it is open, the boot that it belongs to goes on.
+    /// Keeps the decisions of the file's boot in force while the file is open.
     _busy: Option<Busy>,
 }
 
 #[derive(Debug)]
 enum Content {
-    /// As it is on the disk; transfers of the same version share it.
-    OnDisk(Rc<Shared>),
-    /// Made for this Pi.
+    /// A file on disk; transfers of the same version share it.
+    OnDisk(Rc<SharedFile>),
+    /// A file rendered for this Pi.
     Made(Rc<[u8]>),
 }
 

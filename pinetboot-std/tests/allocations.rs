@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use pinetboot::net::{Control, Interrupt, LinuxNet, Options, Ports};
-use pinetboot::storage::{Budget, Shared, Tree};
+use pinetboot::storage::{BootTree, Budget, SharedFile};
 use pinetboot_core::tftp::{Limits, Server};
 use pinetboot_core::{File, NoUpload, OpenError, OpenRequest, Storage, block_on};
 
@@ -38,7 +38,7 @@ fn blocks_of_a_file_allocate_nothing_once_it_is_in_memory() {
     let path = directory.path().to_owned();
     let count = allocations(
         Ports::PerTransfer,
-        move || Files(Rc::new(Tree::open_at(&path, Budget::default()).unwrap())),
+        move || Files(Rc::new(BootTree::open_at(&path, Budget::default()).unwrap())),
         |server, start| {
             let mut first = Client::ask(server, &["blksize", "1000"]);
             first.take(u16::MAX);
@@ -169,7 +169,7 @@ impl Storage for Memory {
     }
 }
 
-struct Files(Rc<Tree>);
+struct Files(Rc<BootTree>);
 
 impl Storage for Files {
     type File = OnDisk;
@@ -181,7 +181,7 @@ impl Storage for Files {
     }
 }
 
-struct OnDisk(Rc<Shared>);
+struct OnDisk(Rc<SharedFile>);
 
 impl File for OnDisk {
     type Error = std::io::Error;

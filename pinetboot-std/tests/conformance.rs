@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use pinetboot::bus::Bus;
 use pinetboot::net::{LinuxNet, Options, Ports};
-use pinetboot::storage::{BootStorage, Budget, Sources, Tree, Trees};
+use pinetboot::storage::{BootStorage, BootTree, Budget, Sources, Trees};
 use pinetboot_core::block_on;
 use pinetboot_core::conformance::{self, End, FILES};
 
@@ -36,7 +36,7 @@ fn files_on_a_disk() {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, bytes).unwrap();
     }
-    let tree = Tree::open_at(directory.path(), Budget::default()).unwrap();
+    let tree = BootTree::open_at(directory.path(), Budget::default()).unwrap();
     let trees = Trees::new(Sources::directory(tree), Bus::silent(), Budget::default());
-    block_on(conformance::storage(&mut BootStorage { trees: Rc::new(trees), inbox: None }));
+    block_on(conformance::storage(&mut BootStorage { trees: Rc::new(trees), uploads: None }));
 }

@@ -159,12 +159,12 @@ fn a_pi_gets_an_address_and_its_files_and_keeps_the_address() {
 
     home.fetch();
     // Known by what it said by DHCP, although it asks for the plain name.
-    server.line(&format!("bd989ae1 ({address}) sent config.txt"), SOON);
+    server.line(&format!("bd989ae1 ({address}) fetched config.txt"), SOON);
     let mut curl = home.client.command("curl");
     curl.args(["-sS", "-o", "/dev/null", "tftp://10.77.0.1/kernel_2712.img"]);
     assert!(Process::start(curl).finish(SOON).0.success());
     let line = server.line(&format!("bd989ae1 ({address}) has its kernel: files: 2"), SOON);
-    assert!(line.contains(" s after it asked by DHCP"), "{line}");
+    assert!(line.contains(" s after the DHCP DISCOVER"), "{line}");
 
     // The kernel asks like anyone, and userspace with an identifier of its own: it is the same machine still.
     for another in [&[][..], &["-C"], &["-x", "0x3d:0102030405"]] {
@@ -210,7 +210,7 @@ fn where_another_server_gives_addresses_it_does_not() {
     let (status, said) = Process::start(command).finish(SOON);
     assert_eq!(status.code(), Some(10), "{said}");
     assert!(
-        said.contains("10.77.0.2 answers DHCP on lan already") && said.contains("--dhcp proxy"),
+        said.contains("DHCP server 10.77.0.2 answers on lan already") && said.contains("--dhcp proxy"),
         "{said}"
     );
 
@@ -312,7 +312,7 @@ fn with_all_addresses_taken_the_operator_is_told() {
     command.args(["udhcpc", "-i", "eth", "-n", "-q", "-t", "1", "-T", "1"]);
     let (status, said) = Process::start(command).finish(SOON);
     assert!(!status.success(), "{said}");
-    server.line("WARN all addresses are taken, so 02:00:00:00:00:99 gets none", SOON);
+    server.line("WARN 02:00:00:00:00:99 gets no address: all addresses of the lease range are in use", SOON);
     server.stop();
 }
 

@@ -39,7 +39,7 @@ fn a_pi_boots_beside(server: Server) {
         assert_eq!(code, 0, "{said}");
         assert!(said.contains("boot server: 10.77.0.3") && said.contains("Would boot"), "{said}");
         // The proxy has heard whom the router gave which address.
-        let line = serving.line("asks by DHCP whom to boot from", SOON);
+        let line = serving.line("with a DHCP DISCOVER", SOON);
         assert!(line.contains("serial bd989ae1"), "{line}");
         serving.expect(" takes 10.77.0.", SOON);
     }

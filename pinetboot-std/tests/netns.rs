@@ -109,7 +109,7 @@ fn single_port_passes_where_ports_of_their_own_do_not(
     files.fetch("get", get(client, &at_6969, &[]));
 
     for _ in &failing {
-        let warning = separate.line("fell silent after 0 B", SOON);
+        let warning = separate.line("stopped answering after 0 B", SOON);
         assert!(warning.contains("WARN"), "{warning}");
         assert!(warning.contains("firewall") && warning.contains("--single-port"), "{warning}");
     }
@@ -370,7 +370,7 @@ fn a_client_that_vanishes_is_given_up_and_disturbs_nobody() {
 
     for (address, mut serving) in servers {
         files.fetch("while one is gone", curl(&other, address));
-        let warning = serving.line("fell silent after", PATIENCE + SOON);
+        let warning = serving.line("stopped answering after", PATIENCE + SOON);
         println!("{:.1} s after: {warning}", down.elapsed().as_secs_f64());
         assert!(warning.contains("MB of long.img") && !warning.contains("firewall"), "{warning}");
         // Its place is free again: two transfers at once, of two.

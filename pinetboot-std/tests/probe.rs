@@ -56,7 +56,7 @@ fn what_is_told_is_understood(server: Server, words: Router) {
         &[
             "option 66 (TFTP server name): \"10.77.0.2",
             "The Raspberry Pi 5 would boot from 10.77.0.2, because of option 66.",
-            "TFTP, asked from 10.77.0.9: bd989ae1/config.txt: there",
+            "TFTP, from 10.77.0.9: bd989ae1/config.txt: found",
         ],
     );
     running.has_leased_nothing();
@@ -88,7 +88,7 @@ fn what_is_told_is_understood(server: Server, words: Router) {
         NO_BOOT_SERVER,
         &[
             "keeps asking: option 66 is not an IP address, and a Pi cannot ask DNS",
-            "Warning: option 66 from 10.77.0.1 is boot.example: it is no address. [rule 3]",
+            "Warning: option 66 from 10.77.0.1 is boot.example, which is not an address. [rule 3]",
         ],
     );
     told(
@@ -96,9 +96,9 @@ fn what_is_told_is_understood(server: Server, words: Router) {
         None,
         SILENT,
         &[
-            "would ask 10.77.0.66 for its files, because of option 66, but that does not answer",
+            "would ask 10.77.0.66 for its files, because of option 66, but the server does not answer",
             "[rule 16]",
-            "To do: See that a TFTP server runs on 10.77.0.66",
+            "To do: Check that a TFTP server runs on 10.77.0.66",
         ],
     );
 
@@ -107,7 +107,7 @@ fn what_is_told_is_understood(server: Server, words: Router) {
     let _running = world.start(server, &router, &Settings { lines: &lines, ..Settings::default() });
     let because =
         "would ask 10.77.0.66 for its files, because of siaddr (next-server), believed because of options 60";
-    said(&client, &PROBE, SILENT, &[because, "but that does not answer"]);
+    said(&client, &PROBE, SILENT, &[because, "but the server does not answer"]);
 }
 
 #[test]
@@ -165,8 +165,8 @@ fn of_two_servers_the_first_counts() {
         "Offer 1 from 10.77.0.1",
         "Offer 2 from 10.77.0.2",
         "would boot from 10.77.0.2, because of option 66.",
-        "whichever comes first counts: this time 10.77.0.2, another time 10.77.0.1.",
-        "2 DHCP servers give addresses",
+        "the first offer counts: this time 10.77.0.2, another time 10.77.0.1.",
+        "2 DHCP servers lease addresses",
     ];
     said(&client, &PROBE, WOULD_BOOT, &reasons);
 }
@@ -204,15 +204,15 @@ fn what_cannot_be_seen_from_here_is_said() {
         &client,
         &["probe", "--seconds", "1"],
         WOULD_BOOT,
-        &["would boot from 10.77.0.2", "this machine cannot reach it", "eth0, the only one that is up"],
+        &["would boot from 10.77.0.2", "this machine cannot reach it", "eth0, the only interface that is up"],
     );
     let by_name = ["probe", "--seconds", "1", "--interface", "eth0", "--mac", "2c:cf:67:01:02:03"];
-    said(&client, &by_name, WOULD_BOOT, &["Asking on eth0, as a Raspberry Pi 5", "2c:cf:67:01:02:03"]);
+    said(&client, &by_name, WOULD_BOOT, &["Probing on eth0, as a Raspberry Pi 5", "2c:cf:67:01:02:03"]);
     said(
         &client,
         &["probe", "--interface", "eth7"],
         2,
-        &["there is no Ethernet interface eth7; there is eth0"],
+        &["this machine has no Ethernet interface eth7; the machine has eth0"],
     );
 
     // Without the privilege nothing goes; and it is said which one it is.
@@ -243,7 +243,7 @@ fn what_cannot_be_seen_from_here_is_said() {
     let _kea = world.start(Server::Kea, &router, &settings("10.77.0.4"));
     empty.remove_files();
     let known = ["probe", "--seconds", "1", "--serial", "10000000abcd1234"];
-    let reasons = ["there is nothing for it: no abcd1234/config.txt nor config.txt. [rule 17]"];
+    let reasons = ["the server has no abcd1234/config.txt nor config.txt. [rule 17]"];
     said(&client, &known, NO_FILES, &reasons);
 }
 
@@ -257,7 +257,12 @@ fn a_simulated_boot_begins_with_dhcp() {
     let lines = Router::Kea.lines(Ipv4Addr::new(10, 77, 0, 2));
     let mut kea = world.start(Server::Kea, &router, &Settings { lines: &lines, ..Settings::default() });
     let simulate = |model| ["simulate", "--interface", "eth0", "--model", model];
-    said(&client, &simulate("pi5"), 1, &["ACK from 10.77.0.1", "this machine has none from which 10.77.0.2"]);
+    said(
+        &client,
+        &simulate("pi5"),
+        1,
+        &["ACK from 10.77.0.1", "this machine has no address that reaches 10.77.0.2"],
+    );
 
     client.address("eth0", "10.77.0.9/24");
     let all =

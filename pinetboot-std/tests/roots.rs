@@ -23,7 +23,7 @@ use std::time::Duration;
 use pinetboot::bus::Bus;
 use pinetboot::config::{NfsMode, Settings};
 use pinetboot::images::Images;
-use pinetboot::roots::{Goldens, RootExports, Roots, State, own_namespace};
+use pinetboot::roots::{BaseImages, RootExports, Roots, State, own_namespace};
 use pinetboot_core::pi::Prefix;
 use pinetboot_nfs::{Absent, Exports};
 
@@ -37,7 +37,7 @@ const WORDS: &str = ",vers=3,tcp,nolock,rsize=1048576,wsize=1048576 rw ip=dhcp r
 #[ignore = "needs root, overlayfs and libnfs-utils"]
 fn two_pis_share_a_tree_and_nothing_else() {
     let world = World::new();
-    let before = world.golden();
+    let before = world.base_image();
     let mut server = world.serve(&[]);
 
     for (pi, serial, address) in [(&world.one, ONE, "10.77.1.1"), (&world.two, TWO, "10.77.2.1")] {
@@ -46,13 +46,13 @@ fn two_pis_share_a_tree_and_nothing_else() {
         assert_eq!(line, format!("console=tty1 root=/dev/nfs nfsroot={address}:/{root}{WORDS} quiet\n"));
         assert!(root.starts_with(&format!("{serial}-")) && root.len() == 8 + 1 + 20, "{root}");
         assert_eq!(pi.get(&format!("{serial}/config.txt")), "arm_64bit=1\nauto_initramfs=0\n");
-        assert_eq!(pi.get(&format!("{serial}/kernel8.img")), "golden kernel");
+        assert_eq!(pi.get(&format!("{serial}/kernel8.img")), "base kernel");
         // The command line has the path; with the token of another boot the root is not to be had, nor from elsewhere.
         assert!(pi.list(&format!("{serial}-0123456789abcdef0123/etc")).is_err());
         assert!(world.stranger.list(&format!("{root}/etc")).is_err());
         assert!(pi.list(&format!("{root}/etc")).unwrap().contains(" motd"));
     }
-    server.expect("gets cmdline.txt with root=/dev/nfs", SOON);
+    server.expect("gets cmdline.txt rewritten: root=/dev/nfs", SOON);
 
     // From here on both are known by the root that they use.
     world.one.put("mine", &format!("{ONE}/etc/mine")).unwrap();
@@ -69,10 +69,10 @@ fn two_pis_share_a_tree_and_nothing_else() {
     assert!(world.one.list("etc").unwrap().contains(" mine"));
     // So is what is exported: libnfs mounts all that is said to be beneath, and takes a refusal for one of all.
     assert!(world.one.list("").unwrap().contains(" etc"));
-    assert_eq!(world.golden(), before, "nobody writes to the golden tree");
+    assert_eq!(world.base_image(), before, "nobody writes to the base image");
 
     let said = server.stop();
-    assert!(said.matches("gets cmdline.txt with").count() == 2, "once for each: {said}");
+    assert!(said.matches("gets cmdline.txt rewritten:").count() == 2, "once for each: {said}");
 }
 
 #[test]
@@ -82,9 +82,9 @@ fn nobody_gets_the_root_of_another() {
     let mut server = world.serve(&[]);
     // No Pi is known yet.
     assert!(world.one.list(&format!("{ONE}/etc")).is_err());
-    let said = server.line("does not get", SOON);
+    let said = server.line("may not mount", SOON);
     assert!(
-        said.contains(&format!("10.77.1.2 does not get /{ONE}/etc: that address has fetched no boot")),
+        said.contains(&format!("10.77.1.2 may not mount /{ONE}/etc: that address has fetched no boot")),
         "{said}"
     );
     // The first files alone show nothing, and make nothing on the disk.
@@ -96,9 +96,9 @@ fn nobody_gets_the_root_of_another() {
     world.two.get(&format!("{TWO}/kernel8.img"));
     world.one.list(&format!("{ONE}/etc")).unwrap();
     assert!(world.two.list(&format!("{ONE}/etc")).is_err());
-    let said = server.line("10.77.2.2) does not get", SOON);
+    let said = server.line("10.77.2.2) may not mount", SOON);
     assert!(
-        said.contains(&format!("10.77.2.2) does not get /{ONE}/etc: that Pi is up at 10.77.1.2")),
+        said.contains(&format!("10.77.2.2) may not mount /{ONE}/etc: that Pi is up at 10.77.1.2")),
         "{said}"
     );
     assert!(world.stranger.list(&format!("{ONE}/etc")).is_err());
@@ -130,7 +130,7 @@ fn a_pi_that_is_up_loses_nothing_to_a_host_that_imitates_it() {
     // The stranger fetches as a Pi does: what is made for that Pi it does not get, nor the root.
     assert!(world.stranger.try_get(&format!("{ONE}/config.txt")).is_err());
     assert!(world.stranger.try_get(&format!("{ONE}/cmdline.txt")).is_err());
-    assert_eq!(world.stranger.get(&format!("{ONE}/kernel8.img")), "golden kernel");
+    assert_eq!(world.stranger.get(&format!("{ONE}/kernel8.img")), "base kernel");
     world.stranger.ask(&format!("mount 10.77.3.1 {ONE} {} {DENIED}", world.path("no")));
     world.stranger.ask(&format!("attributes 10.77.3.1 {handle} {DENIED}"));
     lives();
@@ -139,7 +139,7 @@ fn a_pi_that_is_up_loses_nothing_to_a_host_that_imitates_it() {
     lives();
     // The stranger forges the DHCP messages by which the Pi's address would become another board's.
     world.stranger.ask("forge 10.77.1.2 bd989ae1");
-    server.expect("takes 10.77.1.2 from another server", SOON);
+    server.expect("takes 10.77.1.2 from another DHCP server", SOON);
     lives();
     let said = server.stop();
     let warned = said.lines().filter(|line| line.contains("WARN") && line.contains("10.77.3.2"));
@@ -195,7 +195,7 @@ fn what_is_said_of_a_mount_is_true() {
     world.two.ask(&format!("mount 10.77.2.1 nfs/client1 {} {DENIED}", world.path("no")));
     let said = server.stop();
     assert!(!said.contains("mounts its root"), "{said}");
-    assert!(said.contains(&format!("does not get /{ONE}/nope")), "{said}");
+    assert!(said.contains(&format!("may not mount /{ONE}/nope")), "{said}");
 
     let mut server = world.serve(&[]);
     world.one.get(&format!("{ONE}/Image"));
@@ -220,7 +220,7 @@ fn handles_outlive_the_server() {
 
     let mut server = world.serve(&[]);
     world.one.ask(&format!("attributes 10.77.1.1 {handle} {GRANTED}"));
-    server.expect("goes on with its root", SOON);
+    server.expect("continues with its root", SOON);
     drop(server); // kill -9
     let server = world.serve(&[]);
     world.one.ask(&format!("attributes 10.77.1.1 {handle} {GRANTED}"));
@@ -231,14 +231,14 @@ fn handles_outlive_the_server() {
     world.one.ask(&format!("attributes 10.77.1.1 {handle} {STALE}"));
     assert!(!world.one.list(&format!("{ONE}/etc")).unwrap().contains(" mine"), "a new layer");
     let said = server.stop();
-    assert!(said.contains(&format!("{ONE}'s layer on one is gone")), "{said}");
+    assert!(said.contains(&format!("{ONE}'s layer on one is reset")), "{said}");
 }
 
 #[test]
 #[ignore = "needs root, overlayfs and libnfs-utils"]
 fn files_stay_the_same_when_they_are_changed_and_renamed() {
     let world = World::new();
-    let before = world.golden();
+    let before = world.base_image();
     let server = world.serve(&[]);
     world.one.boot(ONE);
     let handle = world.path("handle");
@@ -247,7 +247,7 @@ fn files_stay_the_same_when_they_are_changed_and_renamed() {
     server.stop();
     let changes = world.roots(&["diff", ONE]);
     assert!(changes.contains("R /opt/ -> /etc/moved/\n") && changes.contains("A /elsewhere\n"), "{changes}");
-    assert_eq!(world.golden(), before);
+    assert_eq!(world.base_image(), before);
 }
 
 #[test]
@@ -262,19 +262,19 @@ fn a_kernel_that_a_pi_installs_is_what_it_boots() {
         &server,
         &format!("cd {}/boot/firmware; echo -n new > new; mv new kernel8.img", merged.display()),
     );
-    assert_eq!(world.two.get(&format!("{TWO}/kernel8.img")), "golden kernel");
+    assert_eq!(world.two.get(&format!("{TWO}/kernel8.img")), "base kernel");
     server.stop();
 
     // From the beginning of its boot, before it has mounted anything.
     let server = world.serve(&[]);
     assert_eq!(world.one.get(&format!("{ONE}/kernel8.img")), "new");
-    assert_eq!(world.two.get(&format!("{TWO}/kernel8.img")), "golden kernel");
+    assert_eq!(world.two.get(&format!("{TWO}/kernel8.img")), "base kernel");
     // What a Pi makes of that directory leads nowhere else.
     world.within(&server, &format!("cd {}/boot; mv firmware old; ln -s /etc firmware", merged.display()));
     server.stop();
     let mut server = world.serve(&[]);
     assert!(world.one.try_get(&format!("{ONE}/hostname")).is_err());
-    server.expect("nothing to serve", SOON);
+    server.expect("gets no boot files", SOON);
     server.stop();
 }
 
@@ -282,7 +282,7 @@ fn a_kernel_that_a_pi_installs_is_what_it_boots() {
 #[ignore = "needs root, overlayfs and libnfs-utils"]
 fn what_a_pi_changed_is_shown_kept_and_undone() {
     let world = World::new();
-    let before = world.golden();
+    let before = world.base_image();
     let server = world.serve(&[]);
     world.one.boot(ONE);
     world.one.list(&format!("{ONE}/etc")).unwrap();
@@ -321,7 +321,7 @@ fn what_a_pi_changed_is_shown_kept_and_undone() {
     let key = fs::read(key).unwrap();
     // By name, too.
     let kept = world.roots(&["commit", &format!("pi-{ONE}"), "--name", "two", "--current"]);
-    assert!(kept.contains("in use from here on"), "{kept}");
+    assert!(kept.contains("is the current image"), "{kept}");
     let two = world.dir.path().join("images/two/root");
     assert!(two.join("opt/b/new").exists() && !two.join("etc/motd").exists());
     assert_eq!(fs::read_to_string(two.join("etc/hostname")).unwrap(), "raspberrypi\n");
@@ -329,7 +329,7 @@ fn what_a_pi_changed_is_shown_kept_and_undone() {
     assert_eq!(fs::read_to_string(two.join("etc/machine-id")).unwrap(), "");
     assert_eq!(fs::read_link(world.dir.path().join("current")).unwrap().to_str(), Some("images/two"));
     assert!(world.try_roots(&["commit", ONE, "--name", "two"]).unwrap_err().contains("already"));
-    assert_eq!(world.golden(), before);
+    assert_eq!(world.base_image(), before);
 
     // On the new image it begins a layer, and is who it was.
     let server = world.serve(&[]);
@@ -339,7 +339,7 @@ fn what_a_pi_changed_is_shown_kept_and_undone() {
     assert_eq!(world.one.cat(&path).unwrap().as_bytes(), key);
     server.stop();
     assert!(world.try_roots(&["reset", ONE]).unwrap_err().contains("--image"));
-    assert!(world.roots(&["reset", ONE, "--image", "one"]).contains("is gone"));
+    assert!(world.roots(&["reset", ONE, "--image", "one"]).contains("is reset"));
     assert!(!world.layer(ONE).exists());
 }
 
@@ -349,7 +349,7 @@ fn a_pi_that_is_off_leaves_its_layer_to_others() {
     let world = World::new();
     own_namespace().unwrap(); // of this thread
     let dir = world.dir.path();
-    let (bus, goldens) = (Bus::silent(), Goldens::Images(Images::open(dir).unwrap().unwrap()));
+    let (bus, goldens) = (Bus::silent(), BaseImages::Images(Images::open(dir).unwrap().unwrap()));
     let state = State::at(&dir.join("state"));
     let roots = Arc::new(Roots::new(NfsMode::Overlay, goldens, state, bus.clone()).unwrap());
     let exports = RootExports::new(roots.clone(), bus.clone()).unwrap();
@@ -372,7 +372,7 @@ fn a_pi_that_is_off_leaves_its_layer_to_others() {
     assert!(world.roots(&["list"]).contains("mounted"));
 
     roots.rest_after(Duration::ZERO);
-    assert!(world.roots(&["reset", ONE]).contains("is gone"));
+    assert!(world.roots(&["reset", ONE]).contains("is reset"));
     assert_eq!(exports.find(export.id).unwrap_err(), Absent::Unknown);
     let new = exports.mount(&Path::new("/").join(ONE), address).unwrap();
     assert_ne!(new.id, export.id);
@@ -382,7 +382,7 @@ fn a_pi_that_is_off_leaves_its_layer_to_others() {
 #[ignore = "needs root, overlayfs and libnfs-utils"]
 fn the_other_modes() {
     let world = World::new();
-    let before = world.golden();
+    let before = world.base_image();
     let server = world.serve(&["--nfs-mode", "shared-ro"]);
     let line = world.two.get(&format!("{TWO}/cmdline.txt"));
     assert!(line.contains("nfsroot=10.77.2.1:/,vers=3,"), "{line}");
@@ -402,14 +402,14 @@ fn the_other_modes() {
     assert!(world.stranger.list("etc").is_err());
     let said = server.stop();
     assert!(said.contains("has no overlayroot"), "{said}");
-    assert_eq!(world.golden(), before);
+    assert_eq!(world.base_image(), before);
 
     let mut server = world.serve(&["--nfs-mode", "rw"]);
     world.one.boot(ONE);
     world.two.boot(TWO);
     world.one.put("mine", "etc/mine").unwrap();
     assert!(world.two.list("etc").is_err());
-    let said = server.line("does not get", SOON);
+    let said = server.line("may not mount", SOON);
     assert!(said.contains(&format!("one tree for one Pi, and {ONE} has it")), "{said}");
     assert!(world.dir.path().join("images/one/root/etc/mine").exists());
     server.stop();
@@ -462,7 +462,7 @@ fn what_is_missing_is_said_before_anything_is_served() {
         .arg(world.dir.path().join("nowhere"))
         .arg(world.dir.path());
     let (fine, said) = run(&mut command);
-    assert!(!fine && said.contains("--state DIR names another place"), "{said}");
+    assert!(!fine && said.contains("Name another directory with --state DIR"), "{said}");
 }
 
 /// In another namespace: what [`world::Pi::ask`] wants to know.

@@ -15,7 +15,7 @@ use pinetboot::bus::Bus;
 use pinetboot::exit::Exit;
 use pinetboot::net::{Control, LinuxNet, Options, Ports};
 use pinetboot::simulate::{Pi, simulate};
-use pinetboot::storage::{BootStorage, Budget, Sources, Tree, Trees};
+use pinetboot::storage::{BootStorage, BootTree, Budget, Sources, Trees};
 use pinetboot_core::block_on;
 use pinetboot_core::pi::Model;
 use pinetboot_core::tftp::{Limits, RetryPolicy, Server};
@@ -37,9 +37,9 @@ impl Running {
         let thread = thread::spawn(move || {
             let net = LinuxNet::listen(&[LOOPBACK], Options { ports, ..Options::default() }).unwrap();
             tell.send((net.addresses().unwrap()[0], net.control())).unwrap();
-            let tree = Tree::open_at(&tree, Budget::default()).unwrap();
+            let tree = BootTree::open_at(&tree, Budget::default()).unwrap();
             let trees = Trees::new(Sources::directory(tree), Bus::silent(), Budget::default());
-            let storage = BootStorage { trees: Rc::new(trees), inbox: None };
+            let storage = BootStorage { trees: Rc::new(trees), uploads: None };
             let mut places = [const { None }; 4];
             let mut server = Server::<_, _, _, 8>::new(net, storage, (), Limits::default(), &mut places);
             block_on(server.run()).unwrap_err();
@@ -114,7 +114,7 @@ fn a_complete_tree_boots() {
             out.contains("Would boot: kernel8.img, initramfs8, bcm2712-rpi-5-b.dtb and 1 overlay."),
             "{out}"
         );
-        assert!(out.contains("300,000 B  only asked for"), "{out}");
+        assert!(out.contains("300,000 B  size only"), "{out}");
         assert!(!out.contains("Warning"), "{out}");
     }
 }
@@ -151,7 +151,7 @@ fn a_missing_device_tree_is_named() {
     assert!(flat.contains("Would not boot, because of bcm2712-rpi-5-b.dtb."), "{out}");
     assert!(flat.contains("bcm2712-rpi-5-b.dtb: not found. [rule 19]"), "{out}");
     assert!(flat.contains("does not indicate support for Raspberry Pi 5"), "{out}");
-    assert!(flat.contains("To do: Copy it from"), "{out}");
+    assert!(flat.contains("To do: Copy the file from"), "{out}");
 
     let mut command = Command::new(env!("CARGO_BIN_EXE_pinetboot"));
     let output = command.args(["simulate", "--server", &server.address.to_string()]).output().unwrap();
@@ -171,7 +171,7 @@ fn a_pi_finds_its_own_directory() {
     let second = tree(&[PI5, &["bd989ae1/notes.txt"]].concat());
     let (exit, out) = Running::serve(second.path(), Ports::PerTransfer).boot(Model::Pi5);
     assert_eq!(exit, Exit::Success, "{out}");
-    assert!(out.contains("not there (normal: no own files)"), "{out}");
+    assert!(out.contains("missing (normal: no own files)"), "{out}");
     assert!(out.contains("  config        /config.txt "), "{out}");
 }
 
@@ -180,9 +180,10 @@ fn no_server_is_said_to_be_none() {
     // A port that is taken, so that nobody else answers there, by someone who does not answer.
     let silent = UdpSocket::bind(LOOPBACK).unwrap();
     let server = SocketAddrV4::new(Ipv4Addr::LOCALHOST, silent.local_addr().unwrap().port());
-    let patience = RetryPolicy::new(Duration::from_millis(20), 1);
+    let retry_policy = RetryPolicy::new(Duration::from_millis(20), 1);
     let began = Instant::now();
-    let failed = simulate(&Pi { patience, ..Pi::new(Model::Pi5, 1, server) }, &mut Vec::new()).unwrap_err();
+    let failed =
+        simulate(&Pi { retry_policy, ..Pi::new(Model::Pi5, 1, server) }, &mut Vec::new()).unwrap_err();
     assert!(began.elapsed() < Duration::from_secs(2));
     assert_eq!(failed.exit, Exit::NoAnswer);
     for says in ["does not answer", "[rule 16]", "00000001/config.txt", "firewall", "--single-port"] {

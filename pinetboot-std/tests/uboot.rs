@@ -42,7 +42,7 @@ fn u_boot_loads_a_kernel_and_starts_it() {
 
         let said = uboot.run(&format!("crc32 0x{address} 0x{:x}", kernel.len()), A_WHILE);
         assert!(said.contains(&checksum), "not {checksum}: {said}");
-        println!("the server says {}", server.line(" sent Image", SOON));
+        println!("the server says {}", server.line(" fetched Image", SOON));
     }
 
     uboot.run("setenv bootargs console=ttyAMA0 earlycon=pl011,0x09000000", SOON);
@@ -98,7 +98,7 @@ fn uefi_boots_by_pxe() {
     let mut server = network.serve(tree.path(), &pxe);
     let mut console = Machine::new(&network).start(machine::UEFI);
     console.expect("EFI stub: Booting Linux Kernel", A_WHILE);
-    println!("the server says {}", server.line(" sent Image", SOON));
+    println!("the server says {}", server.line(" fetched Image", SOON));
     let log = server.stop();
     assert!(!log.contains("WARN"), "{log}");
 }
@@ -117,7 +117,7 @@ fn uefi_boots_by_pxe_beside_a_router() {
     let mut server = network.serve(tree.path(), &pxe);
     let mut console = Machine::new(&network).start(machine::UEFI);
     console.expect("EFI stub: Booting Linux Kernel", A_WHILE);
-    let line = server.line(" sent Image", SOON);
+    let line = server.line(" fetched Image", SOON);
     assert!(line.contains(" 10.77.0.5") || line.contains(" 10.77.0.60"), "an address of dnsmasq's: {line}");
     let log = server.stop();
     assert!(!log.contains("WARN"), "{log}");

@@ -69,7 +69,7 @@ struct Waiting {
 
 /// What a worker finds at a connection.
 #[derive(Debug)]
-pub(super) enum Found {
+pub(super) enum NextCall {
     /// A call, put into the memory given. To be followed by [`Connection::done`].
     Call,
     /// Nothing to do.
@@ -106,28 +106,28 @@ impl Connection {
     }
 
     /// The next call, if it has come and may be carried out.
-    pub(super) fn take(&self, record: &mut Record) -> Found {
+    pub(super) fn take(&self, record: &mut Record) -> NextCall {
         let mut incoming = self.incoming.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             if !self.may_read() {
-                return Found::Nothing;
+                return NextCall::Nothing;
             }
             match incoming.records.next(record) {
                 Next::Record => {
                     incoming.taken += 1;
                     self.calls.fetch_add(1, Ordering::AcqRel);
-                    return Found::Call;
+                    return NextCall::Call;
                 }
-                Next::TooLong => return Found::End(Closing::RecordTooLong),
+                Next::TooLong => return NextCall::End(Closing::RecordTooLong),
                 Next::NotYet => {}
             }
             match incoming.records.fill(|room| Ok(recv(&self.stream, room, RecvFlags::DONTWAIT)?.0)) {
-                Ok(0) => return Found::End(Closing::Client),
+                Ok(0) => return NextCall::End(Closing::Client),
                 Ok(_) => self.touch(),
                 Err(error) => match Errno::from_io_error(&error) {
-                    Some(Errno::AGAIN) => return Found::Nothing,
+                    Some(Errno::AGAIN) => return NextCall::Nothing,
                     Some(Errno::INTR) => {}
-                    _ => return Found::End(Closing::Broken(error)),
+                    _ => return NextCall::End(Closing::Broken(error)),
                 },
             }
         }

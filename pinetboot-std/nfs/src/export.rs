@@ -39,7 +39,7 @@ pub trait Exports: Send + Sync {
     fn list(&self, client: Ipv4Addr) -> Vec<PathBuf>;
 
     /// Called every few seconds.
-    fn tidy(&self) {}
+    fn maintain(&self) {}
 }
 
 /// A file system under a path.
@@ -122,7 +122,7 @@ impl Exports for OneExport {
         if path.starts_with(&self.0.path) {
             Ok(self.0.clone())
         } else {
-            Err(MountError::new(MountErrorKind::NotFound, "nothing of that name is exported"))
+            Err(MountError::new(MountErrorKind::NotFound, "no export has that path"))
         }
     }
 
@@ -134,8 +134,8 @@ impl Exports for OneExport {
         vec![self.0.path.clone()]
     }
 
-    fn tidy(&self) {
-        self.0.tree.tidy();
+    fn maintain(&self) {
+        self.0.tree.maintain();
     }
 }
 

@@ -169,7 +169,7 @@ pub trait FileSystem: Send + Sync {
         dir: &FileId,
         from: Place,
         full: bool,
-        take: &mut dyn FnMut(Entry<'_>) -> bool,
+        take: &mut dyn FnMut(DirectoryEntry<'_>) -> bool,
     ) -> Result<Listed>;
 
     /// How full it is.
@@ -180,7 +180,7 @@ pub trait FileSystem: Send + Sync {
     fn usage(&self) -> Result<Usage>;
 
     /// Called every few seconds: the time to let go of what has not been used for a while.
-    fn tidy(&self) {}
+    fn maintain(&self) {}
 }
 
 /// A file as its file system knows it: a few bytes that stay good when it is renamed and when the server starts anew.
@@ -250,7 +250,7 @@ pub struct Found {
 
 /// One entry of a directory.
 #[derive(Debug)]
-pub struct Entry<'a> {
+pub struct DirectoryEntry<'a> {
     /// The file's number within its file system, as in [`Attributes::file_number`].
     pub file_number: u64,
     /// Its name, `.` and `..` among them.
@@ -264,7 +264,7 @@ pub struct Entry<'a> {
 /// Where in a directory to go on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Place {
-    /// An entry's [`cookie`](Entry::cookie), or 0 for the beginning.
+    /// An entry's [`cookie`](DirectoryEntry::cookie), or 0 for the beginning.
     pub cookie: u64,
     /// [`Listed::verifier`] of the answer that the cookie came in; 0 at the beginning.
     pub verifier: u64,

@@ -51,8 +51,8 @@ use std::sync::Arc;
 
 pub use self::export::{Absent, Export, Exports, MountError, MountErrorKind, OneExport, Permission};
 pub use self::file_system::{
-    Attributes, Caller, CreateHow, Device, Entry, FileId, FileKind, FileSystem, Found, FsError, Listed, Node,
-    Place, Result, Rights, SetAttributes, SetTime, Stable, Time, Usage,
+    Attributes, Caller, CreateHow, Device, DirectoryEntry, FileId, FileKind, FileSystem, Found, FsError,
+    Listed, Node, Place, Result, Rights, SetAttributes, SetTime, Stable, Time, Usage,
 };
 pub use self::handle::{Handles, load_key};
 #[cfg(feature = "testing")]

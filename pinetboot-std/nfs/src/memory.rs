@@ -6,8 +6,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 use super::file_system::{
-    Attributes, Caller, CreateHow, Device, Entry, FileId, FileKind, FileSystem, Found, FsError, Listed, Node,
-    Place, Result, Rights, SetAttributes, SetTime, Stable, Time, Usage,
+    Attributes, Caller, CreateHow, Device, DirectoryEntry, FileId, FileKind, FileSystem, Found, FsError,
+    Listed, Node, Place, Result, Rights, SetAttributes, SetTime, Stable, Time, Usage,
 };
 
 /// A tree, empty at first.
@@ -299,7 +299,7 @@ impl FileSystem for MemoryTree {
         dir: &FileId,
         from: Place,
         full: bool,
-        take: &mut dyn FnMut(Entry<'_>) -> bool,
+        take: &mut dyn FnMut(DirectoryEntry<'_>) -> bool,
     ) -> Result<Listed> {
         self.with(dir, |nodes, dir| {
             let mut entries: Vec<_> =
@@ -312,7 +312,7 @@ impl FileSystem for MemoryTree {
                     continue;
                 }
                 let found = if full { nodes.found(node).ok() } else { None };
-                if !take(Entry { file_number: node, name: &name, cookie, found }) {
+                if !take(DirectoryEntry { file_number: node, name: &name, cookie, found }) {
                     return Ok(Listed { verifier: VERIFIER, end: false });
                 }
             }

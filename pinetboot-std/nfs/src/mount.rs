@@ -115,8 +115,8 @@ impl Request<'_> {
         let export = self.exports.mount(path, client)?;
         let why = match self.exports.permits(&export, client) {
             Permission::Granted => None,
-            Permission::Later => Some("whether this client may mount it is not known yet"),
-            Permission::Denied => Some("it is not exported to this client"),
+            Permission::Later => Some("the permission of this client is not decided yet"),
+            Permission::Denied => Some("the path is not exported to this client"),
         };
         if let Some(why) = why {
             return Err(Refusal::new(MountStatus::Denied, why));

@@ -274,9 +274,9 @@ impl fmt::Display for Closing {
             Self::RecordTooLong => f.write_str("a record is longer than any call"),
             Self::Idle => f.write_str("no call for six minutes"),
             Self::Stuck => f.write_str("the client took no answer for a minute"),
-            Self::MadeRoom => f.write_str("the idlest, where another needed its place"),
+            Self::MadeRoom => f.write_str("closed as the idlest, to make room for another connection"),
             Self::Memory => f.write_str("all clients together hold too much memory"),
-            Self::Panicked => f.write_str("a call met a bug of the server"),
+            Self::Panicked => f.write_str("a call panicked in the server"),
             Self::Stopped => f.write_str("the server stops"),
         }
     }
@@ -296,7 +296,7 @@ impl fmt::Display for CallRefused {
                 }
                 write!(f, "version {version} is not served, only {low} to {high}")
             }
-            CallRefusal::NoSuchProcedure => write!(f, "there is no procedure {procedure}"),
+            CallRefusal::NoSuchProcedure => write!(f, "procedure {procedure} does not exist"),
             CallRefusal::GarbageArguments => f.write_str("the arguments are not those of the procedure"),
             CallRefusal::BadCredentials => f.write_str("the credentials are not those of AUTH_SYS"),
             CallRefusal::Flavor(flavor) => {
@@ -317,15 +317,15 @@ impl fmt::Display for Trouble<'_> {
                 write!(f, "cannot accept a connection: {error}; the idlest one was closed")
             }
             Self::Serve { peer, error } => write!(f, "cannot serve {peer}: {error}"),
-            Self::Arm(error) => write!(f, "a connection is not attended to any more: epoll: {error}"),
-            Self::Wait(error) => write!(f, "a worker ends: epoll: {error}"),
+            Self::Arm(error) => write!(f, "a connection is no longer served: epoll: {error}"),
+            Self::Wait(error) => write!(f, "a worker stops: epoll: {error}"),
             Self::Memory { peer, held } => {
                 write!(f, "all clients together hold {held} bytes; the connection of {peer} is closed")
             }
             Self::Unregister(error) => {
-                write!(f, "the system's portmapper goes on telling of a server that is gone: {error}")
+                write!(f, "cannot unregister from the system's portmapper: {error}")
             }
-            Self::Panicked => f.write_str("a thread panicked, and goes on with the next call"),
+            Self::Panicked => f.write_str("a thread panicked, and continues with the next call"),
         }
     }
 }
@@ -337,7 +337,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refused_version_says_of_what() {
+    fn a_refused_version_names_its_program() {
         let client = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 1023);
         let said = |program, why| CallRefused { client, program, version: 4, procedure: 0, why }.to_string();
         let version = CallRefusal::NoSuchVersion { low: 3, high: 3 };

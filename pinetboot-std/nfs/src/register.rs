@@ -30,8 +30,8 @@ impl Registered {
         for mapping in mappings.as_slice() {
             if !registered.call(SET, *mapping)? {
                 let message = format!(
-                    "the portmapper refuses to tell of program {} version {}: another NFS server is registered, or this \
-                     program does not run as root",
+                    "the portmapper refuses to register program {} version {}: another NFS server is registered, or this \
+                     process does not run as root",
                     mapping.prog, mapping.vers
                 );
                 return Err(io::Error::new(io::ErrorKind::PermissionDenied, message));

@@ -39,7 +39,7 @@ pub(super) struct Server {
 struct Shared {
     service: Service,
     epoll: OwnedFd,
-    sources: RwLock<HashMap<u64, Source>>,
+    sources: RwLock<HashMap<u64, Endpoint>>,
     next_token: AtomicU64,
     /// Bytes that connections hold, taken together.
     held: AtomicIsize,
@@ -51,7 +51,7 @@ struct Shared {
 
 /// Where calls come from.
 #[derive(Clone, Debug)]
-enum Source {
+enum Endpoint {
     Listener(Arc<TcpListener>, Programs),
     Connection(Arc<Connection>),
     Datagrams(Arc<Datagrams>),
@@ -78,10 +78,10 @@ impl Server {
         epoll::add(&shared.epoll, &shared.stop, EventData::new_u64(STOP), EventFlags::IN)?;
         for (listener, programs) in listeners {
             listener.set_nonblocking(true)?;
-            shared.add(Source::Listener(Arc::new(listener), programs))?;
+            shared.add(Endpoint::Listener(Arc::new(listener), programs))?;
         }
         for (socket, programs) in sockets {
-            shared.add(Source::Datagrams(Arc::new(Datagrams::new(socket, programs)?)))?;
+            shared.add(Endpoint::Datagrams(Arc::new(Datagrams::new(socket, programs)?)))?;
         }
         let mut server = Self { shared: Arc::new(shared), threads: Vec::new() };
         for number in 0..WORKERS {
@@ -90,8 +90,8 @@ impl Server {
             server.threads.push(thread.spawn(move || Worker::new(&shared).run())?);
         }
         let shared = server.shared.clone();
-        let thread = thread::Builder::new().name("nfs tidy".into());
-        server.threads.push(thread.spawn(move || shared.tidy_until_stopped())?);
+        let thread = thread::Builder::new().name("nfs maintain".into());
+        server.threads.push(thread.spawn(move || shared.maintain_until_stopped())?);
         Ok(server)
     }
 
@@ -119,7 +119,7 @@ impl Drop for Server {
 }
 
 impl Shared {
-    fn add(&self, source: Source) -> io::Result<u64> {
+    fn add(&self, source: Endpoint) -> io::Result<u64> {
         let token = self.next_token.fetch_add(1, Ordering::Relaxed);
         let mut sources = self.sources.write().unwrap_or_else(PoisonError::into_inner);
         epoll::add(
@@ -132,7 +132,7 @@ impl Shared {
         Ok(token)
     }
 
-    fn find(&self, token: u64) -> Option<Source> {
+    fn find(&self, token: u64) -> Option<Endpoint> {
         self.sources.read().unwrap_or_else(PoisonError::into_inner).get(&token).cloned()
     }
 
@@ -158,7 +158,7 @@ impl Shared {
 
     fn close(&self, token: u64, why: Closing) {
         let removed = self.sources.write().unwrap_or_else(PoisonError::into_inner).remove(&token);
-        if let Some(Source::Connection(connection)) = removed {
+        if let Some(Endpoint::Connection(connection)) = removed {
             let _ended = epoll::delete(&self.epoll, &*connection);
             connection.shut_down();
             connection.trim();
@@ -176,7 +176,7 @@ impl Shared {
     fn connections(&self) -> impl Iterator<Item = (u64, Arc<Connection>)> {
         let sources = self.sources.read().unwrap_or_else(PoisonError::into_inner);
         let connections = sources.iter().filter_map(|(&token, source)| match source {
-            Source::Connection(connection) => Some((token, connection.clone())),
+            Endpoint::Connection(connection) => Some((token, connection.clone())),
             _ => None,
         });
         connections.collect::<Vec<_>>().into_iter()
@@ -216,7 +216,7 @@ impl Shared {
         let connection = Arc::new(Connection::new(stream, peer, programs));
         // Before a worker may tell that it has ended.
         self.service.tell(&Event::Connected(Connected { peer }));
-        self.add(Source::Connection(connection))?;
+        self.add(Endpoint::Connection(connection))?;
         Ok(())
     }
 
@@ -228,35 +228,35 @@ impl Shared {
         }
     }
 
-    fn tidy_until_stopped(&self) {
+    fn maintain_until_stopped(&self) {
         let (stopped, bell) = &self.bell;
         let mut stopped = stopped.lock().unwrap_or_else(PoisonError::into_inner);
         while !*stopped {
-            let waited = bell.wait_timeout(stopped, TIDY_EVERY);
+            let waited = bell.wait_timeout(stopped, MAINTAIN_EVERY);
             stopped = waited.unwrap_or_else(PoisonError::into_inner).0;
-            if catch_unwind(AssertUnwindSafe(|| self.tidy())).is_err() {
+            if catch_unwind(AssertUnwindSafe(|| self.maintain())).is_err() {
                 self.tell(Trouble::Panicked);
             }
         }
     }
 
-    fn tidy(&self) {
+    fn maintain(&self) {
         for (token, connection) in self.connections() {
             let (idle, backlog) = (connection.idle(), connection.backlog());
             if idle > MOST_STUCK && backlog > 0 {
                 self.close(token, Closing::Stuck);
             } else if idle > MOST_IDLE && connection.is_quiet() {
                 self.close(token, Closing::Idle);
-            } else if idle > TIDY_EVERY.as_secs() {
+            } else if idle > MAINTAIN_EVERY.as_secs() {
                 connection.trim();
                 self.held.fetch_add(connection.growth(), Ordering::Relaxed);
             }
         }
-        self.service.exports().tidy();
+        self.service.exports().maintain();
     }
 }
 
-impl AsFd for Source {
+impl AsFd for Endpoint {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
             Self::Listener(listener, _) => listener.as_fd(),
@@ -277,7 +277,7 @@ const MOST_CONNECTIONS: usize = 1024;
 /// Bytes that all connections may hold together.
 const MOST_HELD: isize = 256 * 1024 * 1024;
 
-const TIDY_EVERY: Duration = Duration::from_secs(5);
+const MAINTAIN_EVERY: Duration = Duration::from_secs(5);
 /// Seconds; Linux itself ends a connection that it does not use after five minutes.
 const MOST_IDLE: u64 = 6 * 60;
 /// Seconds without any progress while something waits to be sent.

@@ -33,8 +33,8 @@ use self::listing::Listings;
 use self::making::{initial, mode};
 use self::open_files::{OpenFile, OpenFiles};
 use super::file_system::{
-    Attributes, Caller, CreateHow, Device, Entry, FileId, FileKind, FileSystem, Found, FsError, Listed, Node,
-    Place, Result, Rights, SetAttributes, Stable, Usage,
+    Attributes, Caller, CreateHow, Device, DirectoryEntry, FileId, FileKind, FileSystem, Found, FsError,
+    Listed, Node, Place, Result, Rights, SetAttributes, Stable, Usage,
 };
 
 /// A directory and all that is in it.
@@ -370,7 +370,7 @@ impl FileSystem for DirectoryTree {
         id: &FileId,
         from: Place,
         full: bool,
-        take: &mut dyn FnMut(Entry<'_>) -> bool,
+        take: &mut dyn FnMut(DirectoryEntry<'_>) -> bool,
     ) -> Result<Listed> {
         let dir = self.file(id)?;
         if self.stat(id, &dir)?.kind != FileKind::Directory {
@@ -410,9 +410,9 @@ impl FileSystem for DirectoryTree {
         })
     }
 
-    fn tidy(&self) {
-        self.files.tidy();
-        self.listings.tidy();
+    fn maintain(&self) {
+        self.files.maintain();
+        self.listings.maintain();
     }
 }
 

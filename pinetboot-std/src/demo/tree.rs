@@ -1,4 +1,4 @@
-//! The tree that the demo serves: what a Pi 5 takes, in small, made up on the spot.
+//! The tree of the demo: small versions of a Pi 5's boot files, generated in memory.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -10,14 +10,14 @@ use crate::simulate::DeviceTree;
 
 /// Files in memory, shared by all Pis.
 #[derive(Debug, Clone)]
-pub(super) struct Tree(Vec<(&'static str, Bytes)>);
+pub(super) struct DemoTree(Vec<(&'static str, Bytes)>);
 
-/// A file of it.
+/// A file in memory.
 #[derive(Debug, Clone)]
 pub(super) struct Bytes(Arc<[u8]>);
 
-impl Tree {
-    /// Kernel, initramfs, device tree and overlay have the names that count, and nothing in them that would run.
+impl DemoTree {
+    /// A tree with the right names; kernel, initramfs, device tree and overlay hold filler bytes.
     pub(super) fn new() -> Self {
         let device_tree = DeviceTree::new()
             .property("compatible", b"raspberrypi,5-model-b\0brcm,bcm2712\0")
@@ -52,13 +52,13 @@ impl Tree {
     }
 }
 
-impl Storage for Tree {
+impl Storage for DemoTree {
     type File = Bytes;
     type Upload = NoUpload;
     type Refusal = OpenError;
 
     async fn open(&mut self, request: &OpenRequest<'_>) -> Result<Bytes, OpenError> {
-        let wanted = Lookup::new(request.path).file(); // no Pi has a directory of its own here
+        let wanted = Lookup::new(request.path).file(); // the tree has no directories of Pis
         let is_wanted = |name: &str| name.split('/').eq(wanted.components());
         let found = self.0.iter().find(|(name, _)| is_wanted(name));
         found.map(|(_, bytes)| bytes.clone()).ok_or(OpenError::NotFound)
@@ -81,7 +81,7 @@ impl File for Bytes {
     }
 }
 
-/// Bytes that are not all the same.
+/// Varied bytes.
 fn filler(len: usize) -> Vec<u8> {
     (0..len as u32).map(|index| (index.wrapping_mul(0x9e37_79b9) >> 24) as u8).collect()
 }

@@ -1,4 +1,4 @@
-//! What the registry concludes about a Pi's boot, and what is made of boot files on the way.
+//! Facts about a Pi's boot: conclusions of the registry, and rendered boot files.
 
 use std::time::Duration;
 
@@ -7,24 +7,24 @@ use serde::{Deserialize, Serialize};
 
 use super::Mac;
 
-/// What happened in a Pi's boot.
+/// A fact about a Pi's boot.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Boot {
     /// A boot began.
     Began {
-        /// Its number: 1 for the first since the Pi is known.
+        /// The boot's number: 1 for the first known boot of the Pi.
         number: u32,
-        /// What showed it.
+        /// The message that began it.
         by: Cause,
     },
     /// The first file of a stage was sent.
     Stage {
-        /// Which stage.
+        /// The stage.
         stage: Stage,
         /// Seconds since the boot began.
         seconds: f64,
     },
-    /// The kernel was sent: the bootloader asks for nothing more.
+    /// The kernel was sent: the bootloader's part is over.
     KernelSent {
         /// The boot's number.
         number: u32,
@@ -36,23 +36,23 @@ pub enum Boot {
         seconds: f64,
         /// Seconds since the first DISCOVER.
         since_dhcp: Option<f64>,
-        /// Boot files that were asked for and are not there.
+        /// Requested boot files that do not exist.
         missing: u32,
         /// Packets sent more than once.
         resent: u32,
     },
-    /// The kernel runs: its DHCP client asks for an address, with the bootloader's MAC address and no PXE.
+    /// The kernel runs: its DHCP client requested an address, with the bootloader's MAC address and without PXE.
     KernelAsks {
         /// Seconds since the kernel was sent.
         seconds: f64,
     },
-    /// The client asked for several files of which it needs one, got none of them, and asks for nothing more.
+    /// The client requested files of which it needs one, got none, and sent no further request.
     Stopped {
-        /// Which stage they belong to.
+        /// The stage of the files.
         stage: Stage,
-        /// The names.
+        /// The file names.
         files: Vec<String>,
-        /// The silence, in seconds.
+        /// Seconds since the last request.
         seconds: f64,
     },
     /// Two boards have one serial number.
@@ -63,81 +63,81 @@ pub enum Boot {
         owner: Mac,
         /// The MAC address of the other board.
         other: Mac,
-        /// The name by which the other board is told apart.
+        /// The name of the other board.
         apart: Prefix,
     },
-    /// A file was made for this Pi.
+    /// A file was rendered for this Pi.
     Rendered {
-        /// The Pi, if it is known.
+        /// The Pi, if known.
         pi: Option<Prefix>,
-        /// Whether the token of the Pi's boot is in it.
+        /// Whether the file holds the token of the Pi's boot.
         token: bool,
-        /// Its name without the Pi's directory.
+        /// The file name without the Pi's directory.
         file: String,
-        /// What was changed in it, besides filling in values.
+        /// The changes besides filled-in values.
         changes: Option<String>,
-        /// Values that were to be filled in and are not known.
+        /// Unknown values, left empty.
         unknown: Vec<&'static str>,
     },
-    /// A file that would be made for this Pi is too long for that, and was sent as it is.
+    /// A file was too long to be rendered, and was sent unchanged.
     NotRendered {
-        /// Its name without the Pi's directory.
+        /// The file name without the Pi's directory.
         file: String,
-        /// The longest that is looked into, in bytes.
+        /// The limit in bytes.
         limit: u64,
     },
-    /// There are no boot files for this client.
+    /// The client gets no boot files.
     NothingToServe {
-        /// Why.
+        /// The reason.
         why: String,
     },
-    /// There is no root file system for this Pi.
+    /// The Pi gets no root file system.
     NoRoot {
-        /// Why.
+        /// The reason.
         why: String,
     },
 }
 
-/// What shows that a boot began.
+/// The message that begins a boot.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Cause {
     /// A DISCOVER with a new transaction id.
     Discover {
         /// The client's hardware address, as text.
         hardware: String,
-        /// What it says of itself.
+        /// The client's identity (option 97).
         identity: PiIdentity,
     },
-    /// A request for a file of the first stage, after a kernel or as the first of all.
+    /// A request for a file of the first stage, after a kernel or as the first request.
     Request,
 }
 
-/// A boot that is over, as it is kept.
+/// The record of a boot.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
 pub struct BootRecord {
-    /// Its number.
+    /// The boot's number.
     pub number: u32,
-    /// When it began, in seconds since 1970.
+    /// Beginning, in seconds since 1970.
     pub began: u64,
     /// Files sent.
     pub files: u32,
     /// Bytes sent.
     pub bytes: u64,
-    /// Boot files that were not there.
+    /// Requested boot files that did not exist.
     pub missing: u32,
-    /// The last stage that was reached.
+    /// The last stage.
     pub stage: Option<String>,
     /// Whether the kernel was sent.
     pub kernel: bool,
     /// Whether the root was mounted.
     pub mounted: bool,
-    /// From the first sign to the mount, or to the last file, in milliseconds.
+    /// Milliseconds from the first message to the mount, or to the last file.
     pub took_ms: u64,
 }
 
 impl BootRecord {
-    /// How long it took.
+    /// The duration of the boot.
     pub const fn took(&self) -> Duration {
         Duration::from_millis(self.took_ms)
     }

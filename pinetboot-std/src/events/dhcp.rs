@@ -1,61 +1,61 @@
-//! DHCP's facts.
+//! Facts about DHCP.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use pinetboot_core::dhcp::{HardwareAddress, MessageType, NoReply};
 use pinetboot_core::pi::PiIdentity;
 
-/// What happened in DHCP.
+/// A fact about DHCP.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Dhcp {
     /// A client sent a message.
     Asked {
         /// Its hardware address.
         hardware: HardwareAddress,
-        /// DISCOVER, REQUEST ..
+        /// The message type: DISCOVER, REQUEST ..
         kind: Option<MessageType>,
-        /// The transaction (RFC 2131, `xid`).
+        /// The transaction id (RFC 2131, `xid`).
         xid: u32,
-        /// Option 97, if a Raspberry Pi's boot code sent it.
+        /// Option 97 of a Raspberry Pi's boot code.
         identity: Option<PiIdentity>,
     },
-    /// This server gave an address (ACK).
+    /// This server leased an address (ACK).
     Leased {
-        /// To which client.
+        /// The client.
         hardware: HardwareAddress,
-        /// Which.
+        /// The address.
         address: Ipv4Addr,
     },
-    /// A client took the address that another server offered: its REQUEST, which is broadcast, says so.
+    /// A client took the address of another server, as its broadcast REQUEST shows.
     TookOther {
-        /// Which client.
+        /// The client.
         hardware: HardwareAddress,
-        /// Which address.
+        /// The address.
         address: Ipv4Addr,
     },
-    /// A reply that gives no address, or only offers one.
+    /// This server sent a reply that leases no address.
     Answered {
-        /// To which client.
+        /// The client.
         hardware: HardwareAddress,
         /// OFFER, ACK or NAK.
         kind: MessageType,
-        /// The address in it; 0.0.0.0 if none.
+        /// The address in the reply; 0.0.0.0 for none.
         address: Ipv4Addr,
-        /// Where the reply went.
+        /// The reply's destination.
         to: SocketAddrV4,
     },
     /// A message got no reply.
     Unanswered {
         /// The client.
         hardware: HardwareAddress,
-        /// Why.
+        /// The reason.
         why: NoReply,
     },
-    /// A datagram at a DHCP port was no DHCP message.
+    /// A datagram at a DHCP port is not a DHCP message.
     Malformed {
-        /// Its sender.
+        /// The sender.
         peer: SocketAddrV4,
-        /// What is wrong with it.
+        /// The fault.
         why: String,
     },
     /// Leases were read from the lease file.
@@ -71,10 +71,10 @@ pub enum Dhcp {
     LeasesWritten {
         /// The file.
         path: String,
-        /// How many.
+        /// The number of leases.
         leases: u32,
     },
-    /// The lease file cannot be read, or not be written.
+    /// The lease file cannot be read or written.
     LeaseFileFailed {
         /// The file.
         path: String,
@@ -83,19 +83,19 @@ pub enum Dhcp {
         /// The system's reason.
         error: String,
     },
-    /// Another DHCP server answers on this interface, and addresses are given all the same.
+    /// Another DHCP server answers on this interface, and `--force` keeps this one leasing.
     OtherServer {
         /// The interface.
         interface: String,
         /// The other server.
         server: Ipv4Addr,
     },
-    /// No DHCP server answers on this interface, where this one is a proxy.
+    /// This server is a proxy, and no DHCP server answers on this interface.
     NoServer {
         /// The interface.
         interface: String,
     },
-    /// Whether other DHCP servers answer cannot be found out.
+    /// The search for other DHCP servers failed.
     CannotLook {
         /// The interface.
         interface: String,
@@ -104,7 +104,7 @@ pub enum Dhcp {
     },
     /// A DHCP thread ended.
     Ended {
-        /// The failure; `None`: it was told to stop.
+        /// The failure; `None`: the server stops.
         error: Option<String>,
     },
 }

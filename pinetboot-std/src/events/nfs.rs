@@ -1,8 +1,8 @@
-//! The NFS server's facts: what concerns no root in particular.
+//! Facts about the NFS server that concern no particular root.
 
 use std::net::SocketAddrV4;
 
-/// What happened at the NFS server.
+/// A fact about the NFS server.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Nfs {
     /// A client opened a connection.
@@ -14,17 +14,17 @@ pub enum Nfs {
     Disconnected {
         /// The client.
         peer: SocketAddrV4,
-        /// Why.
+        /// The reason.
         why: String,
-        /// The server ended it for want of memory.
+        /// The server closed the connection to free memory.
         for_memory: bool,
     },
-    /// A client took a mount back (UMNT).
+    /// A client unmounted (UMNT, UMNTALL).
     Unmounted {
-        /// The path; `None`: all of them.
+        /// The path; `None`: all paths.
         path: Option<String>,
     },
-    /// A call was not carried out: a program or version that is not here, or credentials that are not accepted.
+    /// A call was refused for its program, version, credentials or transport.
     CallRefused {
         /// The client.
         peer: SocketAddrV4,
@@ -34,23 +34,23 @@ pub enum Nfs {
         version: u32,
         /// The procedure.
         procedure: u32,
-        /// Why.
+        /// The reason.
         why: String,
-        /// What the operator can do about it.
+        /// The remedy for the operator.
         remedy: Option<&'static str>,
     },
-    /// A handle that this server did not seal, or of a layer that is gone.
+    /// A call had a handle that this server did not seal, or of a removed layer.
     HandleRefused {
         /// The client.
         peer: SocketAddrV4,
-        /// Why.
+        /// The reason.
         why: String,
     },
     /// The first READ over a connection.
     FirstRead,
-    /// The system refused something.
+    /// A system call failed.
     Trouble {
-        /// What, and the system's reason.
+        /// The operation and the system's reason.
         what: String,
     },
 }

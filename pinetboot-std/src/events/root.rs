@@ -6,120 +6,120 @@ use pinetboot_core::pi::Prefix;
 
 use super::{BootRecord, Mac};
 
-/// What happened to a Pi's root file system.
+/// A fact about a Pi's root file system.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Root {
-    /// What is known about a Pi from before the server started: what it proved when it mounted its root.
+    /// The record of a Pi from before the server started, made when the Pi mounted its root.
     Remembered {
         /// The Pi.
         pi: Prefix,
-        /// Its address.
+        /// The Pi's address.
         address: Option<Ipv4Addr>,
-        /// Its MAC address.
+        /// The Pi's MAC address.
         mac: Option<Mac>,
-        /// Its last boots, oldest first.
+        /// The Pi's last boots, oldest first.
         boots: Vec<BootRecord>,
     },
     /// A layer was made.
     LayerMade {
-        /// Whose.
+        /// The Pi.
         pi: Prefix,
-        /// On which image.
+        /// The base image.
         image: String,
         /// The Pi's host name.
         host_name: String,
     },
-    /// A layer was removed, as `roots reset` asked for.
+    /// A layer was removed for `roots reset`.
     LayerReset {
-        /// Whose.
+        /// The Pi.
         pi: Prefix,
-        /// On which image.
+        /// The base image.
         image: String,
     },
-    /// Something about a layer failed.
+    /// An operation on a layer failed.
     LayerFailed {
-        /// Whose.
+        /// The Pi.
         pi: Prefix,
-        /// On which image.
+        /// The base image.
         image: String,
-        /// What: `mount`, `reset`, `serve again`, `keep the record of`.
+        /// The operation: `mount`, `reset`, `serve again`, `keep the record of`.
         operation: &'static str,
         /// The system's reason.
         error: String,
     },
-    /// The base image of a layer was changed since the layer was made.
+    /// The base image of a layer changed after the layer was made.
     BaseChanged {
-        /// Whose layer.
+        /// The layer's Pi.
         pi: Prefix,
         /// The base image's root.
         root: String,
     },
-    /// A Pi mounted its root: the handle was given.
+    /// A Pi mounted its root: MOUNT sent the handle.
     Mounted {
-        /// Whose root.
+        /// The root's Pi.
         pi: Prefix,
-        /// The path that it asked for.
+        /// The requested path.
         path: String,
-        /// The client's MAC address, as far as known.
+        /// The client's MAC address, if known.
         mac: Option<Mac>,
-        /// What shows that the client is that Pi.
+        /// The evidence that the client is that Pi.
         evidence: Evidence,
     },
     /// A mount was refused.
     MountRefused {
-        /// Whose root, if the path or the address tells.
+        /// The root's Pi, if the path or the address names one.
         pi: Option<Prefix>,
-        /// The path that was asked for.
+        /// The requested path.
         path: String,
-        /// Why.
+        /// The reason.
         why: String,
-        /// The server is at fault, not the client.
+        /// The server failed; the client is not at fault.
         failed: bool,
     },
-    /// A client used a handle of a root that is not its own, or not yet.
+    /// A client used a handle of a root that it may not use, or not yet.
     CallRefused {
-        /// Whose root.
+        /// The root's Pi.
         pi: Prefix,
-        /// The name of that Pi.
+        /// The name of the root's Pi.
         name: String,
-        /// Why.
+        /// The reason.
         why: String,
-        /// It may be the Pi with another address: it is told to ask again.
+        /// The client may be the Pi with a new address: the answer is NFS3ERR_JUKEBOX, and the client repeats its call.
         in_doubt: bool,
     },
-    /// A Pi that has its root calls; told every few seconds at most.
+    /// A Pi uses its root; emitted every few seconds at most.
     Active {
-        /// Whose root.
+        /// The root's Pi.
         pi: Prefix,
     },
-    /// A Pi goes on with its root, from another address than before.
+    /// A Pi continues to use its root, from a new address.
     Moved {
-        /// Whose root.
+        /// The root's Pi.
         pi: Prefix,
-        /// The address before.
+        /// The former address.
         from: Ipv4Addr,
-        /// The client's MAC address, as far as known.
+        /// The client's MAC address, if known.
         mac: Option<Mac>,
-        /// What shows that the client is that Pi.
+        /// The evidence that the client is that Pi.
         evidence: Evidence,
     },
-    /// A Pi's layer is served again after the server was started anew.
+    /// A Pi's layer is served again after a restart of the server.
     Resumed {
-        /// Whose root.
+        /// The root's Pi.
         pi: Prefix,
     },
 }
 
-/// What shows that a client is a certain Pi, weakest first. What is stronger is never displaced by what is weaker and newer.
+/// Evidence that a client is a certain Pi, weakest first. Newer evidence never displaces stronger evidence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Evidence {
     /// The client's address fetched the Pi's system by TFTP.
     Fetched,
-    /// DHCP: the client's option 97 names the serial number, and its MAC address fits.
+    /// The client's DHCP option 97 names the serial number, and its MAC address matches.
     Dhcp,
     /// The client has the MAC address that the Pi had when it mounted its root.
     SameAdapter,
-    /// The client uses the root, or holds a sealed handle of it that no other client uses.
+    /// The client uses the root, or holds a sealed handle of the root that no other client uses.
     Mount,
     /// The inventory has the address.
     Inventory,

@@ -1,11 +1,11 @@
-//! The program's own facts: how it starts, what it serves, how it ends.
+//! Facts about the program: start, configuration, stop.
 
-/// What happened to the program.
+/// A fact about the program.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Server {
     /// All services answer.
     Ready {
-        /// What is served.
+        /// The served directory.
         serving: String,
     },
     /// The configuration file has the old name of a setting.
@@ -24,65 +24,65 @@ pub enum Server {
     },
     /// The images hold boot files only.
     NoRoots,
-    /// All Pis read a tree that cannot be written over in memory.
+    /// All Pis read a root without overlayroot, and so cannot write.
     NoOverlayRoot {
         /// The tree.
         root: String,
     },
-    /// One Pi may write to the tree.
+    /// One Pi may write to the root.
     WritableRoot,
-    /// Boot files do not come from the root that is served.
+    /// The boot files do not come from the served root.
     BootFilesElsewhere {
-        /// Where they come from.
+        /// The tree of the boot files.
         tree: String,
     },
-    /// Where the portmapper is.
+    /// NFS has a portmapper.
     Portmapper {
-        /// Its port; `None`: the system's portmapper tells where NFS is.
+        /// Its port; `None`: NFS is registered with the system's portmapper.
         port: Option<u16>,
     },
     /// Roots are served.
     RootsServed {
-        /// How Pis share them.
+        /// The way in which Pis share the roots.
         how: &'static str,
     },
-    /// Fewer files may be open than transfers may take.
+    /// The limit of open files is too low for the transfers.
     FewDescriptors {
-        /// How many may be open.
+        /// The limit.
         allowed: u64,
-        /// How many transfers there may be.
+        /// The most transfers.
         transfers: usize,
     },
-    /// A changed setting takes a restart.
+    /// A changed setting requires a restart.
     NeedsRestart,
-    /// The configuration was read again.
+    /// The configuration was reloaded.
     Reloaded {
-        /// What is served from here on.
+        /// The directory that is served now.
         serving: String,
     },
-    /// The configuration was read again and is wrong: nothing changes.
+    /// The new configuration is invalid: the previous one stays in force.
     NotReloaded {
-        /// What is wrong.
+        /// The fault.
         error: String,
     },
     /// A thread panicked.
     Panicked {
-        /// Which.
+        /// The thread's name.
         thread: &'static str,
     },
-    /// The network refused something.
+    /// A network operation failed.
     Network {
-        /// What, and the system's reason.
+        /// The operation and the system's reason.
         what: String,
     },
     /// The server stopped.
     Stopped(Transfers),
 }
 
-/// What was under way at the end.
+/// Totals at shutdown.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Transfers {
-    /// Transfers that were under way.
+    /// Open transfers.
     pub open: usize,
     /// Datagrams that belonged to no transfer.
     pub rejected: u64,

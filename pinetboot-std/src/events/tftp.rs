@@ -1,4 +1,4 @@
-//! TFTP's facts.
+//! Facts about TFTP.
 
 use std::net::SocketAddrV4;
 
@@ -6,40 +6,40 @@ use pinetboot_core::tftp::{Direction, ErrorCode, Options, Outcome, Terms};
 
 use super::Mac;
 
-/// What happened in TFTP. `file` is the name as the client wrote it, with what is not printable escaped.
+/// A fact about TFTP. `file` is the raw name of the request, with unprintable bytes escaped.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Tftp {
-    /// A client asks for a file, or wants to write one.
+    /// A client requested to read or write a file.
     Requested {
         /// The client.
         peer: SocketAddrV4,
-        /// Which of the two.
+        /// Read or write.
         direction: Direction,
-        /// Which file.
+        /// The file.
         file: String,
-        /// With which options.
+        /// The requested options.
         options: Options,
     },
-    /// That was answered with an ERROR.
+    /// A request was answered with an ERROR.
     Refused {
         /// The client.
         peer: SocketAddrV4,
-        /// To read or to write.
+        /// Read or write.
         direction: Direction,
-        /// Which file.
+        /// The file.
         file: String,
         /// The ERROR's code.
         code: ErrorCode,
         /// The ERROR's text.
         answer: &'static str,
-        /// Where the file was looked for.
+        /// The path at which the file was looked up.
         place: Option<String>,
-        /// The system's reason, where there is more to say than the code does.
+        /// The system's reason, if the code alone does not tell it.
         cause: Option<String>,
-        /// Whether a boot goes on without the file, as far as its name tells.
+        /// Whether a boot continues without the file, as far as its name shows.
         harmless: bool,
     },
-    /// A request came again that is being answered.
+    /// A client repeated a request whose transfer is open.
     Repeated {
         /// The client.
         peer: SocketAddrV4,
@@ -50,59 +50,59 @@ pub enum Tftp {
         peer: SocketAddrV4,
         /// The file's length in bytes, if known.
         len: Option<u64>,
-        /// The terms agreed on.
+        /// The negotiated terms.
         terms: Terms,
     },
     /// A transfer ended.
     Finished(Finished),
-    /// The system did not send a datagram.
+    /// A datagram could not be sent.
     NotSent {
         /// The client.
         to: SocketAddrV4,
         /// The system's reason.
         error: String,
-        /// This machine's own firewall drops it (`EPERM`).
+        /// This machine's own firewall dropped the datagram (`EPERM`).
         firewall: bool,
     },
-    /// The system gave no port for a transfer.
+    /// No port could be opened for a transfer.
     NoPort {
         /// The system's reason.
         error: String,
     },
-    /// A datagram belonged to no transfer, or was no TFTP packet.
+    /// A datagram belonged to no transfer, or was not a TFTP packet.
     Rejected {
-        /// Its sender.
+        /// The sender.
         peer: SocketAddrV4,
-        /// Why.
+        /// The reason.
         why: String,
     },
 }
 
-/// A transfer that ended.
+/// A finished transfer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Finished {
     /// The client.
     pub peer: SocketAddrV4,
     /// The client's MAC address, if the kernel was asked for it and has the client as a neighbour.
     pub mac: Option<Mac>,
-    /// The kernel was asked.
+    /// The kernel was asked for the MAC address.
     pub looked: bool,
-    /// Which way the bytes went.
+    /// Read or write.
     pub direction: Direction,
-    /// Which file.
+    /// The file.
     pub file: String,
-    /// How it ended.
+    /// The outcome.
     pub outcome: Outcome,
     /// The text of the client's ERROR.
     pub message: Option<String>,
-    /// How long it took, in seconds.
+    /// The duration in seconds.
     pub seconds: f64,
-    /// Bytes that are known to have arrived.
+    /// Bytes that arrived, as far as known.
     pub bytes: u64,
     /// Packets that were sent more than once.
     pub resent: u32,
-    /// The client only wanted to know whether the file is there, and how long it is.
+    /// The client requested the file's size only, and ended the transfer before the first byte.
     pub probe: bool,
-    /// All was sent, and only the last ACK never came.
+    /// All blocks were sent, and only the last ACK is missing.
     pub lacks_last_ack: bool,
 }

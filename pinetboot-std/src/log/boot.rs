@@ -4,10 +4,10 @@ use indicatif::DecimalBytes;
 use pinetboot_core::dhcp::HardwareAddress;
 use tracing::{debug, info, warn};
 
-use super::Client;
+use super::ClientName;
 use crate::events::{Boot, Cause};
 
-pub(super) fn log(client: &Client<'_>, fact: &Boot) {
+pub(super) fn log(client: &ClientName<'_>, fact: &Boot) {
     match fact {
         Boot::Began { number, by: Cause::Discover { hardware, identity } } => {
             let serial = identity.prefix().map(|prefix| prefix.to_string());

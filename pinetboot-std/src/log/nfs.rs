@@ -2,10 +2,10 @@
 
 use tracing::{debug, warn};
 
-use super::Client;
+use super::ClientName;
 use crate::events::{Event, Nfs};
 
-pub(super) fn log(event: &Event, client: &Client<'_>, fact: &Nfs) {
+pub(super) fn log(event: &Event, client: &ClientName<'_>, fact: &Nfs) {
     match fact {
         Nfs::Connected { peer } => debug!(%client, "{peer} connects to NFS"),
         Nfs::Disconnected { peer, why, for_memory: true } => {

@@ -2,10 +2,10 @@
 
 use tracing::{debug, error, info, warn};
 
-use super::Client;
+use super::ClientName;
 use crate::events::{Event, Root};
 
-pub(super) fn log(event: &Event, client: &Client<'_>, fact: &Root) {
+pub(super) fn log(event: &Event, client: &ClientName<'_>, fact: &Root) {
     let pi = event.pi.as_deref().unwrap_or("a Pi");
     match fact {
         Root::Remembered { .. } | Root::Active { .. } => {}

@@ -4,10 +4,10 @@ use indicatif::DecimalBytes;
 use pinetboot_core::tftp::{Direction, ErrorCode, Outcome};
 use tracing::{debug, info, warn};
 
-use super::Client;
+use super::ClientName;
 use crate::events::{Event, Finished, Tftp};
 
-pub(super) fn log(event: &Event, client: &Client<'_>, fact: &Tftp) {
+pub(super) fn log(event: &Event, client: &ClientName<'_>, fact: &Tftp) {
     match fact {
         Tftp::Requested { peer, direction, file, options } => {
             let verb = match direction {
@@ -34,7 +34,7 @@ pub(super) fn log(event: &Event, client: &Client<'_>, fact: &Tftp) {
     }
 }
 
-fn refused(client: &Client<'_>, fact: &Tftp) {
+fn refused(client: &ClientName<'_>, fact: &Tftp) {
     let Tftp::Refused { direction, file, code, answer, place, cause, harmless, .. } = fact else { return };
     let place = place.as_deref().unwrap_or_default();
     match (*direction, *code, cause) {
@@ -58,7 +58,7 @@ fn refused(client: &Client<'_>, fact: &Tftp) {
     }
 }
 
-fn finished(client: &Client<'_>, finished: &Finished) {
+fn finished(client: &ClientName<'_>, finished: &Finished) {
     let Finished { file, bytes, seconds, resent, .. } = finished;
     let (bytes, seconds, amount) = (*bytes, *seconds, DecimalBytes(*bytes));
     // `direction` in JSON is the server's view, `verb` in the line the client's.

@@ -1,4 +1,4 @@
-//! Whether a neighbour answers: an ARP request (RFC 826) in a frame, sent now. The kernel's own table tells who answered once.
+//! ARP requests (RFC 826): whether a neighbour answers now. The kernel's table has only earlier answers.
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -15,11 +15,11 @@ use smoltcp::wire::{
 
 use super::neighbour::interface_of;
 
-/// The MAC address that answers for `address` within some time; `None` if none does, or the address is behind a router.
+/// The MAC address that answers for `address` within a time; `None` without an answer, or for an address behind a router.
 ///
 /// # Errors
 ///
-/// The system's: it takes CAP_NET_RAW.
+/// The system's; the request requires CAP_NET_RAW.
 pub fn ask(address: Ipv4Addr, within: Duration) -> io::Result<Option<[u8; 6]>> {
     let Some(interface) = interface_of(address) else { return Ok(None) };
     let addresses: Vec<_> = getifaddrs()?.filter(|entry| entry.interface_name == interface).collect();

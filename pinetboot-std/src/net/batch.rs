@@ -1,6 +1,6 @@
 //! Many datagrams by one system call: `recvmmsg` and `sendmmsg`.
 //!
-//! The headers that they take are made once for each thread, so that a call allocates nothing.
+//! The headers of the calls are allocated once for each thread, so a call allocates nothing.
 
 use std::cell::RefCell;
 use std::io::{IoSlice, IoSliceMut};
@@ -17,32 +17,32 @@ use nix::sys::socket::{
 use super::UNSPECIFIED;
 use super::socket::Socket;
 
-/// How many datagrams a call takes at most.
+/// Most datagrams of a call.
 pub(super) const BATCH: usize = 64;
 
-/// What came, and from where.
+/// A received datagram's metadata.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Received {
-    /// Which socket it came to.
+    /// The index of the receiving socket.
     pub(super) place: usize,
     pub(super) len: usize,
     pub(super) peer: SocketAddrV4,
-    /// The address of ours to answer from.
+    /// The local address to answer from.
     pub(super) destination: Ipv4Addr,
 }
 
-/// What is to go, with one system call, or as much of it as one takes.
+/// The socket and the common properties of messages that one system call sends.
 pub(super) struct Sending<'a> {
     pub(super) socket: &'a Socket,
-    /// The address of ours that it goes from, where the socket has none itself.
+    /// The source address, if the socket is bound to none.
     pub(super) source: Ipv4Addr,
-    /// Each message is many datagrams of so many bytes, but for the last (UDP_SEGMENT, Linux 4.18): the network card cuts
-    /// it, or the kernel just before.
+    /// Bytes of each datagram but the last of a message (UDP_SEGMENT, Linux 4.18): the network card cuts the message, or the
+    /// kernel just before. `None`: a message is one datagram.
     pub(super) segment: Option<u16>,
 }
 
-/// Reads what `socket`, at `place`, has: each datagram to a slot of `slot` bytes of `memory`, as long as there are any.
-/// One longer than that is cut. Says how many came.
+/// Reads datagrams of `socket`, at `place`: each into a slot of `slot` bytes of `memory`, until all slots are used or none is
+/// left. A longer datagram is cut. Returns the number of datagrams.
 pub(super) fn receive(
     socket: &Socket,
     place: usize,
@@ -56,7 +56,7 @@ pub(super) fn receive(
         let mut iov: [_; BATCH] =
             std::array::from_fn(|_| [IoSliceMut::new(slots.next().unwrap_or_default())]);
         let headers = if socket.tells_destination() { &mut headers.to_any } else { &mut headers.to_one };
-        // An ICMP error for something sent earlier says nothing of what comes: the next call has more to say.
+        // An ICMP error belongs to an earlier datagram; the next call reads on.
         let Ok(messages) =
             recvmmsg(socket.as_raw_fd(), headers, iov.iter_mut().take(free), MsgFlags::empty(), None)
         else {
@@ -79,7 +79,7 @@ pub(super) fn receive(
     })
 }
 
-/// Sends messages, in order, until all are gone or one cannot go: says how many went, or why the first did not.
+/// Sends messages, in order, until all are sent or one fails. Returns the number of sent messages, or the first one's error.
 pub(super) fn send<'a>(
     how: &Sending<'_>,
     messages: impl Iterator<Item = (&'a [u8], SocketAddrV4)>,
@@ -115,7 +115,7 @@ pub(super) fn send<'a>(
     })
 }
 
-/// Memory of the system calls. One for each set of control messages, for whose length they are made.
+/// Memory of the system calls: one for each set of control messages, sized for that set.
 struct Headers {
     to_one: MultiHeaders<SockaddrIn>,
     to_any: MultiHeaders<SockaddrIn>,

@@ -1,4 +1,4 @@
-//! How another thread stops the loop, or makes it look up.
+//! Stopping or interrupting a loop from another thread.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -9,30 +9,30 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 
 /// A handle on a [`LinuxNet`](super::LinuxNet), for signals and tests.
 #[derive(Debug, Clone)]
-pub struct Control(Arc<Shared>);
+pub struct Control(Arc<Requests>);
 
 #[derive(Debug)]
-struct Shared {
+struct Requests {
     event: EventFd,
     stop: AtomicBool,
     reload: AtomicBool,
 }
 
-/// What ends [`Server::run`](pinetboot_core::tftp::Server::run).
+/// The end of [`Server::run`](pinetboot_core::tftp::Server::run).
 #[derive(Debug)]
 pub enum Interrupt {
     /// [`Control::stop`] was called.
     Stop,
     /// [`Control::reload`] was called.
     Reload,
-    /// The system failed us.
+    /// A system call failed.
     Failed(io::Error),
 }
 
 impl Control {
     pub(super) fn new() -> io::Result<Self> {
         let event = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?;
-        Ok(Self(Arc::new(Shared { event, stop: AtomicBool::new(false), reload: AtomicBool::new(false) })))
+        Ok(Self(Arc::new(Requests { event, stop: AtomicBool::new(false), reload: AtomicBool::new(false) })))
     }
 
     /// Makes the loop return [`Interrupt::Stop`].
@@ -47,7 +47,7 @@ impl Control {
         self.wake();
     }
 
-    /// What was asked for since the last call.
+    /// The request since the last call.
     pub(super) fn check(&self) -> Result<(), Interrupt> {
         let _drained = self.0.event.read();
         if self.0.stop.swap(false, Ordering::Acquire) {
@@ -74,7 +74,7 @@ impl std::fmt::Display for Interrupt {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Stop => f.write_str("interrupted"),
-            Self::Reload => f.write_str("asked to reload"),
+            Self::Reload => f.write_str("reload requested"),
             Self::Failed(error) => write!(f, "the network failed: {error}"),
         }
     }

@@ -1,7 +1,7 @@
 //! A DHCP client's network: whole Ethernet frames on one interface.
 //!
-//! A client that has no address yet cannot use an ordinary socket: answers may be sent to the address that it does not
-//! have yet, and port 68 may belong to the DHCP client of this machine. Frames pass by both.
+//! A client without an address cannot use a UDP socket: a server may send answers to the address that the client does not have
+//! yet, and port 68 may belong to this machine's DHCP client. Frames avoid both.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -37,7 +37,7 @@ impl Frames {
     ///
     /// # Errors
     ///
-    /// If there is no such Ethernet interface, or this process may not (it takes CAP_NET_RAW).
+    /// If this Ethernet interface does not exist, or the process lacks CAP_NET_RAW.
     pub fn open(interface: &str) -> io::Result<Self> {
         let link = link_of(interface)?;
         let mac = link.addr().ok_or_else(|| io::Error::other("the interface has no Ethernet address"))?;
@@ -47,13 +47,13 @@ impl Frames {
         Ok(Self { socket, mac, incoming: vec![0; FRAME].into(), outgoing: [0; _], start: Clock::now() })
     }
 
-    /// The hardware address that frames are from: the interface's own, unless it pretends to another.
+    /// The source address of frames: the interface's own, unless [`pretend`](Self::pretend) sets another.
     pub const fn mac(&self) -> [u8; 6] {
         self.mac
     }
 
-    /// From here on frames are from this hardware address. What is sent to it arrives only if the interface takes frames
-    /// for others (`ip link set IF promisc on`), but for broadcasts.
+    /// Sends frames from this hardware address. Frames to it arrive only in promiscuous mode (`ip link set IF promisc on`);
+    /// broadcasts always do.
     pub const fn pretend(&mut self, mac: [u8; 6]) {
         self.mac = mac;
     }
@@ -111,7 +111,7 @@ impl Net for Frames {
 
     async fn send(&mut self, (): (), to: SocketAddrV4, len: usize) {
         let payload = self.outgoing.get(..len).unwrap_or_default();
-        // As the trait has it, a failure is a loss.
+        // By the trait, a failure is a lost datagram.
         let _lost = self.try_send(to, payload);
     }
 }
@@ -121,10 +121,10 @@ fn link_of(interface: &str) -> io::Result<LinkAddr> {
     getifaddrs()?
         .filter(|address| address.interface_name == interface)
         .find_map(|address| address.address?.as_link_addr().copied())
-        .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "there is no interface of that name"))
+        .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "this machine has no interface of that name"))
 }
 
-/// Where in a frame the payload of a datagram to port 68 is, and who sent it.
+/// The sender and the payload's range of a datagram to port 68 in a frame.
 fn parse(frame: &[u8]) -> Option<(SocketAddrV4, core::ops::Range<usize>)> {
     let ethernet = EthernetFrame::new_checked(frame).ok()?;
     if ethernet.ethertype() != EthernetProtocol::Ipv4 {

@@ -1,9 +1,9 @@
-//! Who holds a UDP port.
+//! The process that holds a UDP port.
 
 use std::fs;
 
-/// The process that holds a UDP port over IPv4 or IPv6, as "name (pid 123)", as far as we may know: another user's
-/// process is seen only by root.
+/// The process that holds a UDP port over IPv4 or IPv6, as "name (pid 123)". `None` if that is unknown: only root sees the
+/// processes of other users.
 pub fn holder_of(port: u16) -> Option<String> {
     let inodes: Vec<String> = ["/proc/net/udp", "/proc/net/udp6"]
         .into_iter()

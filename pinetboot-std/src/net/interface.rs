@@ -13,7 +13,7 @@ pub struct Interface {
     pub name: String,
     /// Its address; the first, if there are several.
     pub address: Ipv4Addr,
-    /// How many bits of it name the network, 0 to 32.
+    /// The length of the network prefix, 0 to 32 bits.
     pub prefix_len: u8,
 }
 
@@ -42,21 +42,21 @@ impl Interface {
         Ok(all)
     }
 
-    /// The interfaces of these names; without names the only one there is.
+    /// The interfaces of these names; without names the only one.
     ///
     /// # Errors
     ///
-    /// What is missing, or what there is to choose from.
+    /// The missing interface, and the ones to choose from.
     pub fn choose(names: &[String]) -> Result<Vec<Self>, String> {
         let all = Self::all().map_err(|error| format!("cannot list the network interfaces: {error}"))?;
         let list = || match all.iter().map(|interface| interface.name.as_str()).collect::<Vec<_>>() {
-            none if none.is_empty() => "no interface that is up has one".into(),
-            names => format!("these have: {}", names.join(", ")),
+            none if none.is_empty() => "no interface that is up has an IPv4 address".into(),
+            names => format!("interfaces with an address: {}", names.join(", ")),
         };
         match (names, all.as_slice()) {
             ([], [only]) => Ok(vec![only.clone()]),
             ([], _) => Err(format!(
-                "DHCP needs an interface with an IPv4 address: choose with --interface; {}",
+                "DHCP needs an interface with an IPv4 address. Choose one with --interface; {}",
                 list()
             )),
             (names, _) => names

@@ -1,26 +1,26 @@
-//! The kernel's neighbour table: the MAC address behind an IPv4 address of a network that this machine is on.
+//! The kernel's neighbour table: the MAC address of an IPv4 address on this machine's networks.
 
 use std::fs;
 use std::net::Ipv4Addr;
 
 use pinetboot_core::pi::Prefix;
 
-/// The MAC address that the kernel knows a neighbour by; `None` behind a router, and for this machine's own addresses.
+/// The MAC address of a neighbour; `None` behind a router, and for this machine's own addresses.
 pub fn neighbour(address: Ipv4Addr) -> Option<[u8; 6]> {
     neighbour_in(&table()?, address)
 }
 
-/// The interface on which the kernel has looked for a neighbour.
+/// The interface of a neighbour, also of one that did not answer.
 pub(super) fn interface_of(address: Ipv4Addr) -> Option<String> {
     word_of(&table()?, address, 5).map(str::to_owned)
 }
 
-/// The process's own view: where only processes are shown of /proc, this is still there.
+/// The process's own view, which also exists where /proc shows processes only.
 fn table() -> Option<String> {
     fs::read_to_string("/proc/self/net/arp").ok()
 }
 
-/// Zeros stand for a neighbour that did not answer.
+/// The MAC address of a neighbour in the table; zeros stand for a neighbour that did not answer.
 fn neighbour_in(table: &str, address: Ipv4Addr) -> Option<[u8; 6]> {
     let mac = word_of(table, address, 3)?.replace(':', "-");
     match Prefix::parse(&mac)? {
@@ -29,7 +29,7 @@ fn neighbour_in(table: &str, address: Ipv4Addr) -> Option<[u8; 6]> {
     }
 }
 
-/// In lines such as `10.0.0.5  0x1  0x2  2c:cf:67:01:02:03  *  eth0`.
+/// A word of an address's line, in lines such as `10.0.0.5  0x1  0x2  2c:cf:67:01:02:03  *  eth0`.
 fn word_of(table: &str, address: Ipv4Addr, number: usize) -> Option<&str> {
     let address = address.to_string();
     let line = table.lines().find(|line| line.split_ascii_whitespace().next() == Some(&address))?;

@@ -1,4 +1,4 @@
-//! The ports that transfers share.
+//! The ports of transfers.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
@@ -6,44 +6,43 @@ use super::Local;
 
 /// Chooses a transfer's port among a few.
 ///
-/// A transfer is told from others by both its ports and both its addresses (RFC 1350, section 4: "the pair of TID's"),
-/// and what comes to a port of ours from anyone but the transfer's own peer is answered with ERROR 5 and disturbs
-/// nothing. So two transfers may share a port here if their peers differ, and then many of them are served with one
-/// system call. What has to be new is the pair:
+/// Both ports and both addresses identify a transfer (RFC 1350, section 4: "the pair of TID's"),
+/// and a datagram from another peer is answered with ERROR 5 without effect on the transfer. So two transfers may share a local
+/// port if their peers differ, and one system call serves many transfers. Only the pair has to be new:
 ///
 /// > The TID's chosen for a connection should be randomly chosen, so that the probability that the same number is chosen
 /// > twice in immediate succession is very low. (RFC 1350, section 4)
 ///
-/// A peer that begins another transfer from the same port of its own gets the next port of ours, so that what was
-/// delayed of its last transfers is not taken for part of the new one.
+/// A peer that begins another transfer from the same port gets the next local port, so delayed datagrams of its earlier
+/// transfers do not reach the new one.
 #[derive(Debug)]
 pub(super) struct Pool {
-    /// The port that was given last, by a hash of the peer: two peers that share one only make each other skip a port.
+    /// The last port of each hash of a peer: two peers with one hash only make each other skip a port.
     last: Box<[u8]>,
     homes: Vec<Home>,
 }
 
-/// The ports for those who asked at one address of ours.
+/// The ports for requests to one local address.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Home {
-    /// Where it was asked.
+    /// The listening socket of the requests.
     listener: usize,
-    /// What they are bound to: the address that was asked, so that it need not be named with every datagram. With more
-    /// addresses than we have homes, none in particular.
+    /// The address that the ports are bound to: that of the requests, so a datagram needs no explicit source. With more
+    /// addresses than homes, no particular one.
     pub(super) address: Ipv4Addr,
-    /// The first of the sockets.
+    /// The index of the first socket.
     pub(super) first: usize,
 }
 
 impl Pool {
-    /// How many ports there are for each address: the fewer, the more datagrams are read and sent by one system call.
+    /// Ports of each address: fewer ports mean more datagrams in one system call.
     pub(super) const PORTS: usize = 2;
 
     pub(super) fn new() -> Self {
         Self { last: (0..PEERS).map(|peer| peer as u8).collect(), homes: Vec::new() }
     }
 
-    /// The ports for those who asked `at`, if there are any yet.
+    /// The ports for requests `at` this port; `None` before the first.
     pub(super) fn home(&self, at: Local) -> Option<Home> {
         let is_for = |address| move |home: &&Home| (home.listener, home.address) == (at.socket, address);
         self.homes
@@ -53,13 +52,13 @@ impl Pool {
             .copied()
     }
 
-    /// What is to be bound for those who asked `at`.
+    /// The ports to bind for requests `at` this port.
     pub(super) fn new_home(&self, at: Local, first: usize) -> Home {
         let address = if self.homes.len() < MOST_HOMES { at.source } else { UNSPECIFIED };
         Home { listener: at.socket, address, first }
     }
 
-    /// These are bound.
+    /// Adds bound ports.
     pub(super) fn add(&mut self, home: Home) {
         self.homes.push(home);
     }
@@ -73,12 +72,12 @@ impl Pool {
     }
 }
 
-/// 2^64 divided by the golden ratio: spreads what differs in few bits (Knuth).
+/// 2^64 divided by the golden ratio: spreads values that differ in few bits (Knuth).
 const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 
 const UNSPECIFIED: Ipv4Addr = Ipv4Addr::UNSPECIFIED;
 
-/// A host has few addresses, but all of 127.0.0.0/8 are its own.
+/// Limit of homes: a host has few addresses, but owns all of 127.0.0.0/8.
 const MOST_HOMES: usize = 16;
 
 /// 12 bits of the hash.

@@ -1,4 +1,4 @@
-//! How large a datagram the way to a peer carries.
+//! The path MTU to a peer.
 
 use std::cell::Cell;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -9,16 +9,16 @@ use pinetboot_core::Instant;
 use super::Local;
 use super::socket::Socket;
 
-/// What the kernel said of the routes to peers, remembered for a second.
+/// Path MTUs of the kernel, cached for a second.
 ///
-/// To ask takes a socket of its own, so five system calls, which was an eighth of all work in a boot storm, where a Pi asks
-/// for forty files in a row. A path that becomes narrower meanwhile is noticed when something is too long for it.
+/// A query takes a socket and five system calls, which was an eighth of all work in a boot storm, where a Pi requests forty
+/// files in a row. A path that becomes narrower meanwhile is noticed when a datagram is too long for it.
 #[derive(Debug)]
 pub(super) struct Routes(Box<[Cell<Option<Route>>]>);
 
 #[derive(Debug, Clone, Copy)]
 struct Route {
-    /// From which socket and address of ours: they have a say in it.
+    /// The local socket and address, which influence the route.
     local: Local,
     peer: Ipv4Addr,
     mtu: u16,
@@ -30,9 +30,9 @@ impl Routes {
         Self(vec![Cell::new(None); PEERS].into())
     }
 
-    /// The largest IP packet, in bytes, that the way from `local`, whose socket is `socket`, to `peer` carries.
+    /// The largest IP packet, in bytes, on the path from `local`, with socket `socket`, to `peer`.
     pub(super) fn mtu(&self, local: Local, socket: Option<&Socket>, peer: SocketAddrV4, now: Instant) -> u16 {
-        // Neighbours have neighbouring addresses. Two that share a place only make each other be asked for again.
+        // Neighbours have neighbouring addresses. Two peers with one slot only repeat each other's query.
         let place = self.0.get(peer.ip().to_bits() as usize % PEERS);
         let known = place.and_then(Cell::get).filter(|route| {
             (route.local, route.peer) == (local, *peer.ip()) && now.since(route.asked) < GOOD_FOR
@@ -40,8 +40,8 @@ impl Routes {
         if let Some(route) = known {
             return route.mtu;
         }
-        // A socket for each peer: one keeps the address of ours that it was first connected from, and from 127.0.0.1 no
-        // other machine is in reach.
+        // A socket for each peer: a socket keeps the source address of its first connect, and 127.0.0.1 reaches no other
+        // machine.
         let socket = Socket::bind(SocketAddrV4::new(local.source, 0), socket.and_then(Socket::interface));
         let mtu = socket.ok().and_then(|socket| socket.path_mtu(peer)).unwrap_or(ETHERNET);
         if let Some(place) = place {

@@ -26,11 +26,11 @@ sockopt_impl!(
 #[derive(Debug)]
 pub(super) struct Socket {
     fd: OwnedFd,
-    /// The address that it is bound to; unspecified if it takes datagrams to any of ours.
+    /// The bound address; unspecified for all local addresses.
     bound: Ipv4Addr,
-    /// Whether each datagram says which address of ours it was sent to.
+    /// Whether each datagram comes with its destination address.
     tells_destination: bool,
-    /// The only interface that it uses.
+    /// The bound interface; `None` for all.
     interface: Option<Box<str>>,
 }
 
@@ -39,9 +39,9 @@ impl Socket {
         Self::new(address, interface, false)
     }
 
-    /// One more at the address and interface of this, which then share what comes there.
+    /// Another socket at the same address and interface; the kernel divides incoming datagrams between them.
     pub(super) fn beside(&self) -> io::Result<Self> {
-        // Not from the beginning: so it was noticed if someone else had the port already.
+        // Set only now: the first bind failed if another process held the port.
         setsockopt(&self.fd, sockopt::ReusePort, &true)?;
         Self::new(self.address()?, self.interface(), true)
     }
@@ -59,7 +59,7 @@ impl Socket {
         Ok(Self { fd, bound: *address.ip(), tells_destination: false, interface: interface.map(Box::from) })
     }
 
-    /// Lets each datagram tell which address of ours it was sent to, where that may be any of them.
+    /// Lets each datagram come with its destination address, if the socket is bound to all addresses.
     pub(super) fn ask_for_destination(&mut self) -> io::Result<()> {
         if self.bound.is_unspecified() {
             setsockopt(&self.fd, sockopt::Ipv4PacketInfo, &true)?;
@@ -68,10 +68,10 @@ impl Socket {
         Ok(())
     }
 
-    /// Divides what comes to the `count` sockets that share an address by who sent it, and not by his port as well, as the
-    /// kernel does by itself (`SO_REUSEPORT`, Linux 4.5): the first gets the first client, the second the next one.
+    /// Divides datagrams between the `count` sockets of an address by the client's address alone (`SO_REUSEPORT`, Linux 4.5);
+    /// the kernel's default divides by the client's port too. Consecutive addresses go to consecutive sockets.
     pub(super) fn divide_by_client(&self, count: u32) -> io::Result<()> {
-        // In the kernel's oldest language for such programs, that takes no privilege (bpf(4), linux/filter.h).
+        // Classic BPF, which requires no privilege (bpf(4), linux/filter.h).
         let instruction = |code: u32, k: u32| sock_filter { code: code as u16, jt: 0, jf: 0, k };
         let mut program = [
             // The address of the sender: 12 bytes into the IP header.
@@ -84,7 +84,7 @@ impl Socket {
         Ok(())
     }
 
-    /// Lets it send to broadcast addresses.
+    /// Allows sending to broadcast addresses.
     pub(super) fn allow_broadcast(&self) -> io::Result<()> {
         setsockopt(&self.fd, sockopt::Broadcast, &true)?;
         Ok(())
@@ -102,18 +102,18 @@ impl Socket {
         self.interface.as_deref()
     }
 
-    /// Lets nothing that is sent be cut into fragments, which bootloaders do not put together. That saves the kernel from
-    /// thinking up an identification for each packet, which is 4 % of all that it does here.
+    /// Forbids fragments, which bootloaders do not reassemble. This also saves the kernel the identification of each packet, 4 %
+    /// of its work here.
     pub(super) fn never_fragment(&self) -> io::Result<()> {
         Ok(setsockopt(&self.fd, PathMtuDiscovery, &IP_PMTUDISC_DO)?)
     }
 
-    /// Takes that back: what does not fit is cut, as is the system's default.
+    /// Allows fragments of datagrams that are too long, the system's default.
     pub(super) fn allow_fragments(&self) -> io::Result<()> {
         Ok(setsockopt(&self.fd, PathMtuDiscovery, &IP_PMTUDISC_WANT)?)
     }
 
-    /// As far as the system allows: beyond its limit only with the privilege to.
+    /// Enlarges both buffers to `bytes`, or to the system's limit without CAP_NET_ADMIN.
     pub(super) fn enlarge_buffers(&self, bytes: usize) {
         if setsockopt(&self.fd, sockopt::RcvBufForce, &bytes).is_err() {
             let _as_far_as_allowed = setsockopt(&self.fd, sockopt::RcvBuf, &bytes);
@@ -132,7 +132,7 @@ impl Socket {
         getsockopt(&self.fd, sockopt::UdpGsoSegment).is_ok()
     }
 
-    /// The largest IP packet, in bytes, that the route to `peer` is known to carry. To ask takes a socket of its own.
+    /// The path MTU to `peer` in bytes, as far as known. The query consumes the socket.
     pub(super) fn path_mtu(self, peer: SocketAddrV4) -> Option<u16> {
         connect(self.fd.as_raw_fd(), &SockaddrIn::from(peer)).ok()?;
         let mtu = getsockopt(&self.fd, sockopt::IpMtu).ok()?;

@@ -1,10 +1,10 @@
-//! The address that the kernel would send from.
+//! The source address that the kernel chooses.
 
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 
 use pinetboot_core::tftp::PORT;
 
-/// The address of this machine that a packet to `server` would have; nothing is sent. `None` without a route or an address.
+/// The source address of a packet from this machine to `server`; no packet is sent. `None` without a route or an address.
 pub fn source_of(server: Ipv4Addr) -> Option<Ipv4Addr> {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
     socket.connect((server, PORT)).ok()?;

@@ -1,11 +1,11 @@
-//! What the system refuses on the way: a datagram that it does not send, a port that it does not give.
+//! Failed system calls: a datagram that cannot be sent, a port that cannot be opened.
 
 use std::fmt;
 use std::io;
 use std::net::SocketAddrV4;
 use std::sync::Arc;
 
-/// Something that the system refused. To a client it is a loss like any other.
+/// A failed system call. To a client it is a lost datagram.
 #[derive(Debug)]
 pub enum Trouble {
     /// A datagram was not sent: `EPERM` means that this machine's own firewall drops it.
@@ -15,18 +15,18 @@ pub enum Trouble {
         /// The system's reason.
         error: io::Error,
     },
-    /// There is no port for a transfer.
+    /// No port could be opened for a transfer.
     NoPort(io::Error),
 }
 
-/// Is told of [`Trouble`], from the loop that meets it.
+/// Receives each [`Trouble`], on the thread of the loop.
 #[derive(Clone, Default)]
 pub struct Watch(Option<Arc<Told>>);
 
 type Told = dyn Fn(&Trouble) + Send + Sync;
 
 impl Watch {
-    /// Calls this function.
+    /// A watch that calls this function.
     pub fn new(told: impl Fn(&Trouble) + Send + Sync + 'static) -> Self {
         Self(Some(Arc::new(told)))
     }

@@ -6,14 +6,14 @@ use pinetboot_core::{Event, Instant, Observer};
 use crate::bus::Bus;
 use crate::events::Dhcp;
 
-/// Tells the bus what happens in one DHCP loop.
+/// Emits the events of one DHCP responder as facts.
 #[derive(Debug, Clone)]
 pub struct DhcpObserver {
     bus: Bus,
 }
 
 impl DhcpObserver {
-    /// An observer that tells this bus.
+    /// An observer for this bus.
     pub const fn new(bus: Bus) -> Self {
         Self { bus }
     }
@@ -29,7 +29,7 @@ impl DhcpObserver {
             (Ok(Reply { kind, to, address, .. }), _) => {
                 (None, Dhcp::Answered { hardware, kind, address, to })
             }
-            // Beside another server this shows which address it gave.
+            // The REQUEST shows the address that another server leased.
             (Err(NoReply::ForAnother), Some(address)) => {
                 (Some(address), Dhcp::TookOther { hardware, address })
             }

@@ -1,4 +1,4 @@
-//! Facts about what the system refuses a network.
+//! Facts about failed system calls of a network.
 
 use nix::errno::Errno;
 
@@ -6,7 +6,7 @@ use crate::bus::Bus;
 use crate::events::Tftp;
 use crate::net::{Trouble, Watch};
 
-/// Tells the bus what the system refuses a network.
+/// Emits failed system calls of a network as facts.
 pub fn watch(bus: &Bus) -> Watch {
     let bus = bus.clone();
     Watch::new(move |trouble| match trouble {

@@ -1,4 +1,4 @@
-//! Facts about NFS, from the NFS server: of mounts and calls, for the Pi whose root they are about.
+//! Facts about NFS, from the NFS server: mounts and calls, with the Pi of the root.
 
 use std::net::SocketAddrV4;
 use std::path::Path;
@@ -12,7 +12,7 @@ use crate::bus::Bus;
 use crate::events::{Fact, Nfs, Root};
 use crate::roots::RootExports;
 
-/// Tells the bus what happens at the NFS server.
+/// Emits the NFS server's events as facts.
 #[derive(Debug, Clone)]
 pub struct NfsObserver {
     bus: Bus,
@@ -20,7 +20,7 @@ pub struct NfsObserver {
 }
 
 impl NfsObserver {
-    /// An observer that tells this bus, of these exports.
+    /// An observer for this bus and these exports.
     pub const fn new(bus: Bus, exports: RootExports) -> Self {
         Self { bus, exports }
     }
@@ -56,12 +56,12 @@ impl Observer for NfsObserver {
             }
             Event::CallRefused(refused) => self.tell(&refused.client, call_refused(refused)),
             Event::HandleRefused(HandleRefused { client, why, .. }) => {
-                // That a client is not the Pi, the exports have told.
+                // The exports emit the other refusals themselves.
                 let why = match why {
                     HandleRefusal::Forged => {
-                        "this server did not make the handle, or its key is lost: restart the Pi"
+                        "the handle is not of this server, or the server's key was lost. Restart the Pi"
                     }
-                    HandleRefusal::Unknown => "the layer that the handle is of is gone: restart the Pi",
+                    HandleRefusal::Unknown => "the layer of the handle was removed. Restart the Pi",
                     _ => return,
                 };
                 self.tell(client, Nfs::HandleRefused { peer: *client, why: why.to_owned() });

@@ -9,14 +9,14 @@ use crate::bus::Bus;
 use crate::events::{Finished, Tftp};
 use crate::net::neighbour;
 
-/// Tells the bus what happens in one TFTP loop.
+/// Emits the events of one TFTP worker as facts.
 #[derive(Debug, Clone)]
 pub struct TftpObserver {
     bus: Bus,
     rejected: u64,
 }
 
-/// What is kept of a transfer: the file's name, and the text of the client's ERROR.
+/// The context of a transfer: the file's name, and the text of the client's ERROR.
 #[derive(Debug, Default)]
 pub struct Transfer {
     file: String,
@@ -24,12 +24,12 @@ pub struct Transfer {
 }
 
 impl TftpObserver {
-    /// An observer that tells this bus.
+    /// An observer for this bus.
     pub const fn new(bus: Bus) -> Self {
         Self { bus, rejected: 0 }
     }
 
-    /// How many datagrams were no part of any transfer.
+    /// Datagrams that belonged to no transfer.
     pub const fn rejected(&self) -> u64 {
         self.rejected
     }
@@ -37,7 +37,7 @@ impl TftpObserver {
     fn finished(&self, now: Instant, report: &Report, transfer: Transfer) {
         let whole = matches!(report.outcome, Outcome::Complete { .. }) && report.direction == Direction::Read;
         let client = *report.peer.ip();
-        // A forged address gets no whole file.
+        // A client with a forged address cannot fetch a whole file.
         let looked = whole && self.bus.pis().wants_mac(client);
         let mac = if looked { neighbour(client) } else { None };
         let finished = Finished {
@@ -113,13 +113,13 @@ fn refused(refused: &Refused<'_>) -> Tftp {
     }
 }
 
-/// Whether a boot goes on without a file: it is optional, or one of several. Where none of several is there, the registry says
-/// so when the boot stops.
+/// Whether a boot continues without a file: the file is optional, or one of several. If all of several are missing, the
+/// registry emits that when the boot stops.
 fn is_harmless(path: &BootPath<'_>) -> bool {
     let file = BootFile::find(&Lookup::new(*path).file(), None);
     file.is_some_and(|file| match file.need {
         Need::Optional => true,
-        // Of all device trees a Pi takes only the one that it asks for.
+        // A Pi requests a single device tree.
         Need::OneOf => file.stage != Stage::DeviceTree,
         Need::Wanted | Need::Required => false,
     })

@@ -1,13 +1,13 @@
-//! One boot of a Pi: where it began, and how far it got.
+//! One boot of a Pi: its beginning and its progress.
 //!
 //! A boot has a number. A new one begins
 //!
-//! * with a DISCOVER, if its transaction id is new and the boot before asked for a file: a bootloader that repeats its
-//!   question keeps the id or has not asked for anything yet. A Pi 3 has one id for all times (0x26f30339, captured,
-//!   raspberrypi/documentation boot-net), so a DISCOVER after a kernel begins one, too;
+//! * with a DISCOVER, if its transaction id is new and the boot before requested a file: a bootloader that repeats a DISCOVER
+//!   keeps the id, or has requested no file yet. A Pi 3 always has the same id (0x26f30339, captured,
+//!   raspberrypi/documentation boot-net), so a DISCOVER after a kernel begins a boot too;
 //! * with a request for a file of the first stage, if the boot before has its kernel.
 //!
-//! Silence begins none: a Pi that restarts at once after a failure (the default of bootloaders since 2026-04-14, release
+//! Silence begins no boot: a Pi that restarts at once after a failure (the default of bootloaders since 2026-04-14, release
 //! notes of raspberrypi/rpi-eeprom) is back within seconds.
 
 use std::net::Ipv4Addr;
@@ -19,18 +19,18 @@ use crate::events::BootRecord;
 
 /// A boot under way, or the last one.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Boot {
-    /// Its number: 1 for the first since the Pi is known.
+pub struct BootProgress {
+    /// The boot's number: 1 for the first known boot of the Pi.
     pub number: u32,
-    /// When it began, since the server started.
+    /// Beginning, since the server started.
     pub began: Duration,
-    /// The transaction of the DISCOVER that began it.
+    /// The transaction id of the DISCOVER that began the boot.
     pub(super) xid: Option<u32>,
     /// The first request by TFTP.
     pub(super) first_request: Option<Duration>,
-    /// The last sign of it.
+    /// The time of the last message.
     pub(super) last: Duration,
-    /// Counts requests that came after a pause.
+    /// Number of requests after a pause.
     pub(super) visit: u32,
     /// The highest stage of which a file was sent.
     pub stage: Option<Stage>,
@@ -38,7 +38,7 @@ pub struct Boot {
     pub files: u32,
     /// Bytes sent.
     pub bytes: u64,
-    /// Boot files that are not there.
+    /// Boot files that the server lacks.
     pub missing: u32,
     /// Packets sent more than once.
     pub resent: u32,
@@ -48,15 +48,15 @@ pub struct Boot {
     pub kernel_asked: bool,
     /// The root was mounted.
     pub mounted: bool,
-    /// To which address a command line with a token went.
+    /// The address that fetched a command line with a token.
     pub(super) rendered_to: Option<Ipv4Addr>,
-    /// When it began, in seconds since 1970: what its token is good for.
+    /// Beginning, in seconds since 1970: the nonce of the token.
     pub(super) nonce: u32,
-    /// Names of which one is needed, and none was there as yet.
+    /// Requested files of which the boot needs one, and none exists.
     pub(super) wanted: Vec<(Stage, String)>,
 }
 
-impl Boot {
+impl BootProgress {
     pub(super) const fn new(number: u32, began: Duration, nonce: u32) -> Self {
         Self {
             number,
@@ -89,7 +89,7 @@ impl Boot {
         self.is_done() && file.is_some_and(|file| FIRST.contains(&file.stage))
     }
 
-    /// The address to which a command line with this boot's token went.
+    /// The address that fetched a command line with this boot's token.
     pub const fn rendered_to(&self) -> Option<Ipv4Addr> {
         self.rendered_to
     }
@@ -107,11 +107,11 @@ impl Boot {
         self.last = now;
     }
 
-    /// A file is not there.
+    /// Records a request for a missing file.
     pub(super) fn missed(&mut self, now: Duration, file: BootFile, name: &str) {
         self.missing += 1;
         self.last = now;
-        // Of all device trees a Pi takes only the one that it asks for: that miss is told at once.
+        // A Pi requests a single device tree: its miss is reported at once.
         let one_of = file.need == Need::OneOf && file.stage != Stage::DeviceTree;
         let known = |(stage, wanted): &(Stage, String)| *stage == file.stage && wanted == name;
         if one_of && !self.is_done() && self.wanted.len() < MOST_WANTED && !self.wanted.iter().any(known) {
@@ -119,7 +119,7 @@ impl Boot {
         }
     }
 
-    /// A file was sent; the stage, if that begins a new one.
+    /// Records a sent file; returns the stage if the file is its first.
     pub(super) fn sent(&mut self, now: Duration, stage: Stage, bytes: u64, resent: u32) -> Option<Stage> {
         self.last = now;
         self.files += 1;
@@ -131,12 +131,12 @@ impl Boot {
         begins.then_some(stage)
     }
 
-    /// When to say that it stopped, if nothing comes until then.
+    /// The time at which the boot counts as stopped without a further message.
     pub(super) fn deadline(&self) -> Option<Duration> {
         (!self.wanted.is_empty() && !self.is_done()).then(|| self.last + STOPPED)
     }
 
-    /// How long it took, to its last sign, since the first.
+    /// The time from the first message to the last.
     pub(super) fn took(&self) -> Duration {
         self.last.saturating_sub(self.began)
     }
@@ -159,10 +159,11 @@ impl Boot {
 /// The stages with which boot code begins: `bootcode.bin`, `config.txt`, `start4.elf`.
 const FIRST: [Stage; 3] = [Stage::Loader, Stage::Config, Stage::Firmware];
 
-/// A bootloader asks for the next file at once and repeats what got no answer after 2 s (captured, raspberrypi/rpi-eeprom#74).
+/// Silence after which a boot counts as stopped. A bootloader requests the next file at once, and repeats an unanswered request
+/// after 2 s (captured, raspberrypi/rpi-eeprom#74).
 const STOPPED: Duration = Duration::from_secs(10);
 
-/// A bootloader repeats what got lost after 2 s, and one that starts over has other things to do for longer.
+/// Pause that separates visits: a bootloader repeats a lost request after 2 s, and needs longer to start over.
 const PAUSE: Duration = Duration::from_secs(4);
 
 const MOST_WANTED: usize = 16;
@@ -179,7 +180,7 @@ mod tests {
 
     #[test]
     fn a_discover_begins_a_boot_once_a_file_was_asked_for() {
-        let mut boot = Boot::new(1, Duration::ZERO, 0);
+        let mut boot = BootProgress::new(1, Duration::ZERO, 0);
         boot.xid = Some(7);
         assert!(!boot.ends_with_discover(7) && !boot.ends_with_discover(8), "the question is repeated");
         boot.requested(SOON);
@@ -191,7 +192,7 @@ mod tests {
 
     #[test]
     fn the_first_stage_after_a_kernel_begins_a_boot() {
-        let mut boot = Boot::new(1, Duration::ZERO, 0);
+        let mut boot = BootProgress::new(1, Duration::ZERO, 0);
         boot.requested(SOON);
         assert!(!boot.ends_with_request(file(Stage::Config)), "asked for up to six times in a boot");
         boot.kernel = true;
@@ -203,7 +204,7 @@ mod tests {
     #[test]
     fn one_of_several_files_is_enough() {
         let kernel = BootFile::new(Stage::Kernel, Need::OneOf);
-        let mut boot = Boot::new(1, Duration::ZERO, 0);
+        let mut boot = BootProgress::new(1, Duration::ZERO, 0);
         boot.missed(SOON, kernel, "kernel_2712.img");
         assert_eq!(boot.deadline(), Some(SOON + STOPPED));
         boot.sent(SOON, Stage::Kernel, 1, 0);

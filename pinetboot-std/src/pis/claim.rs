@@ -1,15 +1,14 @@
-//! Whether a client is the Pi that it says it is.
+//! Claims: whether a client is the Pi that it claims to be.
 //!
-//! Evidence is ranked ([`Evidence`]): the inventory, then a root in use, then the MAC address with which the Pi mounted its
-//! root before, then DHCP, then files that were fetched. Weaker evidence never displaces stronger, however new. A Pi that
-//! gave a sign of life within [`SILENT`] is where it is: another address gets nothing of it, unless it has the same MAC
-//! address, for then it is the same board with another lease.
+//! Evidence is ranked ([`Evidence`]): the inventory, then a root in use, then the MAC address of an earlier mount, then DHCP,
+//! then fetched files. Weaker evidence never displaces stronger evidence, however new. A Pi heard within [`SILENT`] keeps its
+//! address: another address is refused, unless that has the same MAC address and so is the same board with a new lease.
 //!
-//! Where the server made the Pi's command line, the path in it has a token, which is good for one boot, and for the address that
-//! fetched the command line or the same MAC address. A mount brings it, or comes itself from where the command line went.
+//! A rendered command line has a token in its path, valid for one boot, and for the address that fetched the command line or
+//! the same MAC address. A mount presents the token, or comes from the address that fetched the command line.
 //!
-//! Not proof against a client that forges: TFTP and DHCP have no secrets, so a host that imitates a Pi that is off, from the first
-//! DISCOVER to the kernel, is taken for that Pi. A board whose MAC address was seen at a mount cannot be imitated with another.
+//! Not done: protection against forged messages. TFTP and DHCP have no secrets, so a host that imitates a Pi which is off, from
+//! the first DISCOVER to the kernel, passes for that Pi. A board with a proven MAC address cannot be imitated with another.
 
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -19,56 +18,56 @@ use pinetboot_core::dhcp::HardwareAddress;
 use pinetboot_core::pi::Prefix;
 
 use super::registry::Registry;
-use super::{Pi, Seat};
+use super::{Pi, Presence};
 use crate::events::{Evidence, Mac};
 
-/// What a client asks for, and what it has to show.
+/// A client's claim to be a Pi, with its evidence.
 #[derive(Debug, Clone, Copy)]
 pub struct Claim {
-    /// The Pi that it says it is.
+    /// The claimed Pi.
     pub pi: Prefix,
-    /// Its address.
+    /// The client's address.
     pub address: Ipv4Addr,
-    /// Its MAC address, if the kernel has it as a neighbour.
+    /// The client's MAC address, if the client is a neighbour of this machine.
     pub mac: Option<Mac>,
-    /// Whether it holds a sealed handle of the root.
+    /// Whether the client holds a sealed handle of the root.
     pub handle: bool,
-    /// The token in its path, if there is one.
+    /// The token in the mount's path.
     pub token: Option<Token>,
 }
 
-/// A token in a path, after a look at its seal.
+/// A token in a path, after the check of its seal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Token {
-    /// It is good for the boot that began then, in seconds since 1970.
+    /// Valid, for the boot that began at this time in seconds since 1970.
     Good(u32),
-    /// It was not sealed for this Pi and this address, nor for the address that its boot had.
+    /// Not sealed for this Pi and this address, nor for the address of the Pi's boot.
     Wrong,
 }
 
-/// Why a client is not believed to be a Pi.
+/// The reason for a refused claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NotThatPi {
-    /// The address is another Pi's.
+    /// The address belongs to another Pi.
     Other(Prefix),
     /// The inventory has another address for this Pi.
     Elsewhere(Ipv4Addr),
     /// The Pi is at another address.
     Alive {
-        /// Which.
+        /// The Pi's address.
         at: Ipv4Addr,
-        /// The last sign of it there, in seconds.
+        /// Seconds since the Pi's last message.
         ago: u64,
-        /// One of the two MAC addresses is not known: it may be the same board with another address.
+        /// One of the two MAC addresses is unknown: the client may be the same board with a new address.
         in_doubt: bool,
         /// The Pi has its root in use there. Otherwise it boots, and the address is what DHCP or TFTP made known.
         in_use: bool,
     },
     /// Another board has mounted this root: its MAC address, and the client's.
     OtherBoard(Mac, Mac),
-    /// The path has the token of another boot or address, or none, where the boot's command line went elsewhere.
+    /// The path has the token of another boot or address, or no token although another address fetched the command line.
     Token,
-    /// The address has fetched no more than files of the first stages.
+    /// The address fetched files of the first stages only.
     NotBooted,
     /// Nothing is known of the address.
     Unknown,
@@ -88,20 +87,21 @@ impl Registry {
             return Err(why);
         }
         let known = self.pi(pi);
-        let seat = known.and_then(|known| known.seat);
+        let presence = known.and_then(|known| known.presence);
         let mac = self.mac_of(claim);
-        let same_board = |seat: &Seat| mac.is_none() || seat.mac.is_none() || mac == seat.mac;
-        let here = seat.filter(|seat| seat.mounted && seat.address == address && same_board(seat));
-        if here.is_some_and(|seat| seat.is_fresh(self.now())) {
+        let same_board = |presence: &Presence| mac.is_none() || presence.mac.is_none() || mac == presence.mac;
+        let here = presence
+            .filter(|presence| presence.mounted && presence.address == address && same_board(presence));
+        if here.is_some_and(|presence| presence.is_fresh(self.now())) {
             return Ok(Evidence::Mount);
         }
         self.check_board(pi, known, mac)?;
         let proven = known.filter(|known| known.mac_proven).and_then(|known| known.mac);
         let same_adapter = proven.is_some() && proven == mac;
         if claim.handle {
-            // The seal shows that the client, or one that it got the handle from, had mounted this root. A quiet Pi does not lose
-            // its root to what DHCP messages say of its address.
-            let other = self.sits_at(address);
+            // The seal shows that the client, or the host that gave it the handle, had mounted this root. A quiet Pi keeps its
+            // root, whatever DHCP messages say of its address.
+            let other = self.mounted_at(address);
             let other =
                 other.or_else(|| self.name_by_dhcp(address).filter(|_| here.is_none() && !same_adapter));
             return match other {
@@ -111,7 +111,7 @@ impl Registry {
             };
         }
         self.check_token(claim, known, mac)?;
-        // The server was started anew in the middle of a boot: all that is left of it is the token.
+        // After a restart of the server in the middle of a boot only the token is left.
         let boot = known.and_then(|known| known.boot.as_ref());
         match claim.token {
             Some(Token::Good(_)) if boot.is_none() => Ok(Evidence::Fetched),
@@ -124,20 +124,23 @@ impl Registry {
         if self.inventory().at(address) == Some(pi) {
             return None;
         }
-        let seat = self.pi(pi)?.seat.filter(|seat| seat.is_fresh(self.now()) && seat.address != address)?;
+        let presence = self
+            .pi(pi)?
+            .presence
+            .filter(|presence| presence.is_fresh(self.now()) && presence.address != address)?;
         let mac = self.mac_of(claim);
-        let same_board = mac.is_some() && mac == seat.mac;
-        let stronger = !seat.mounted && self.rank(claim) > seat.evidence;
+        let same_board = mac.is_some() && mac == presence.mac;
+        let stronger = !presence.mounted && self.rank(claim) > presence.evidence;
         if same_board || stronger {
             return None;
         }
-        let ago = self.now().saturating_sub(seat.last).as_secs();
-        let in_doubt = mac.is_none() || seat.mac.is_none();
-        Some(NotThatPi::Alive { at: seat.address, ago, in_doubt, in_use: seat.mounted })
+        let ago = self.now().saturating_sub(presence.last).as_secs();
+        let in_doubt = mac.is_none() || presence.mac.is_none();
+        Some(NotThatPi::Alive { at: presence.address, ago, in_doubt, in_use: presence.mounted })
     }
 
-    /// The client's MAC address: the kernel's neighbour's, or else that of the lease which this server gave. What a client
-    /// says of an address that another server gave is no more than hearsay.
+    /// The client's MAC address: the kernel's neighbour's, else that of this server's lease. A client's message about another
+    /// server's lease is hearsay.
     fn mac_of(&self, claim: &Claim) -> Option<Mac> {
         claim.mac.or_else(|| self.mac_by_lease(claim.address))
     }
@@ -196,7 +199,7 @@ impl Registry {
         match (rendered, claim.token) {
             // The owner's own command line, or files from elsewhere.
             (None, None) => Ok(()),
-            // From before a restart of the server, in the middle of a boot: newer than all boots that are known.
+            // Valid after a restart of the server in the middle of a boot, if newer than all known boots.
             (None, Some(Token::Good(nonce))) => {
                 let newest = known.and_then(|known| known.boots.back()).map_or(0, |last| last.began);
                 if u64::from(nonce) >= newest { Ok(()) } else { Err(NotThatPi::Token) }
@@ -219,7 +222,7 @@ impl Registry {
 }
 
 impl NotThatPi {
-    /// Whether a client that holds a handle may yet turn out to be that Pi, and is to ask again.
+    /// Whether the client may yet prove to be that Pi, and has to repeat its call.
     pub const fn in_doubt(&self) -> bool {
         matches!(self, Self::Alive { in_doubt: true, .. })
     }
@@ -232,8 +235,8 @@ impl NotThatPi {
     }
 }
 
-impl Seat {
-    /// Whether there was a sign of life lately.
+impl Presence {
+    /// Whether the last message is recent.
     pub fn is_fresh(&self, now: Duration) -> bool {
         now.saturating_sub(self.last) < if self.mounted { SILENT } else { BOOTING }
     }
@@ -274,9 +277,9 @@ impl fmt::Display for NotThatPi {
     }
 }
 
-/// So long after its last sign of life a Pi holds on to its address. A system that runs asks its root for something more
-/// often, a Linux client that waits for its server repeats a call after a minute at the latest (nfs(5), `timeo`).
+/// Time after its last message during which a mounted Pi keeps its address. A running system calls its root more often, and a
+/// waiting Linux client repeats a call within a minute (nfs(5), `timeo`).
 pub const SILENT: Duration = Duration::from_secs(60);
 
-/// So long after its last request a Pi that boots holds on to its address: from the kernel to the mount a Pi 3 takes longest.
+/// Time after its last request during which a booting Pi keeps its address: the time of a Pi 3 from kernel to mount.
 const BOOTING: Duration = Duration::from_secs(30);

@@ -1,4 +1,4 @@
-//! What is known about an IPv4 address, and about a network adapter: evidence, not identity.
+//! Evidence about an IPv4 address, and about a network adapter; identity follows in `claim`.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -9,49 +9,49 @@ use super::Subject;
 use super::table::{Founded, Worth};
 use crate::events::Mac;
 
-/// What is known about an IPv4 address.
+/// Evidence about an IPv4 address.
 #[derive(Debug, Default)]
 pub(super) struct Host {
-    /// The MAC address that a DHCP message gives it.
+    /// The MAC address, by a DHCP message.
     pub(super) mac: Option<Mac>,
-    /// This server gave the address, so that the message is no hearsay.
+    /// This server leased the address, so the MAC address is not hearsay.
     pub(super) leased: bool,
-    /// The Pis whose files it fetched, newest last.
+    /// The Pis whose files the address fetched, newest last.
     fetched: Vec<Fetched>,
-    /// Whose boot its requests belong to.
+    /// The owner of the boot that the requests belong to.
     pub(super) subject: Option<Subject>,
-    /// When the kernel was asked for its MAC address, and what the kernel had.
+    /// The time of the last query of the kernel's neighbour table, and its result.
     pub(super) looked: Option<Duration>,
     pub(super) neighbour: Option<Mac>,
-    /// The Pi that had its root in use here last.
-    pub(super) seated: Option<Prefix>,
-    /// Layers that were made for it.
+    /// The last Pi that used its root from here.
+    pub(super) mounted_by: Option<Prefix>,
+    /// Layers made for the address.
     pub(super) layers: u32,
 }
 
-/// What an address fetched for one Pi.
+/// The files of one Pi that an address fetched.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Fetched {
     pub(super) pi: Prefix,
-    /// More than the files of the first stages: a kernel, or a file that only config.txt can name.
+    /// A kernel is among them, or a file that only config.txt can name.
     pub(super) system: bool,
-    /// The client's MAC address then, as the kernel had it.
+    /// The client's MAC address at that time, by the kernel.
     pub(super) mac: Option<Mac>,
 }
 
-/// What is known about a network adapter, by DHCP.
+/// Evidence about a network adapter, by DHCP.
 #[derive(Debug, Default)]
 pub(super) struct Adapter {
     pub(super) identity: Option<PiIdentity>,
     pub(super) address: Option<Ipv4Addr>,
-    /// When its last boot's first DISCOVER came.
+    /// Time of the first DISCOVER of the last boot.
     pub(super) began: Duration,
     pub(super) xid: Option<u32>,
 }
 
 impl Founded for Host {
     fn worth(&self) -> Worth {
-        match (self.seated, self.fetched.is_empty()) {
+        match (self.mounted_by, self.fetched.is_empty()) {
             (Some(_), _) => Worth::InUse,
             (None, false) => Worth::Shown,
             (None, true) => Worth::Hearsay,
@@ -66,7 +66,7 @@ impl Founded for Adapter {
 }
 
 impl Host {
-    /// A file of a Pi was fetched, to the last byte.
+    /// Records that the address fetched a whole file of a Pi.
     pub(super) fn fetch(&mut self, new: Fetched) {
         let before = self.fetched.iter().position(|fetched| fetched.pi == new.pi);
         let before = before.map(|place| self.fetched.remove(place));
@@ -87,7 +87,7 @@ impl Host {
     }
 }
 
-/// Pis behind one address (NAT), or names that were tried from it.
+/// Limit of Pis behind one address (NAT), or of names tried from it.
 const MOST_FETCHED: usize = 8;
 
 #[cfg(test)]

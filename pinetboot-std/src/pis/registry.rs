@@ -1,4 +1,4 @@
-//! The Pis, as the events have them.
+//! The registry's tables, written from events.
 
 mod dhcp;
 mod root;
@@ -13,20 +13,20 @@ use pinetboot_core::dhcp::{HardwareAddress, NoReply};
 use pinetboot_core::pi::{BootFile, Lookup, PiIdentity, Prefix};
 use pinetboot_core::tftp::ErrorCode;
 
-use super::boot::Boot;
+use super::boot::BootProgress;
 use super::host::{Adapter, Fetched, Host};
 use super::table::{Founded, Table, Worth};
-use super::{BootId, Claim, Inventory, Pi, Seat, Subject};
+use super::{BootId, Claim, Inventory, Pi, Presence, Subject};
 use crate::events::{self, Dhcp, Evidence, Fact, Mac, Nfs, Root, Tftp};
 
-/// All that is known.
+/// The knowledge about all Pis, addresses and adapters.
 #[derive(Debug)]
 pub(crate) struct Registry {
     inventory: Arc<Inventory>,
     pis: Table<Subject, Pi>,
     hosts: Table<Ipv4Addr, Host>,
     adapters: Table<HardwareAddress, Adapter>,
-    /// When a refusal was told last.
+    /// The time of the last report of each refusal.
     refused: Table<Refused, Duration>,
     /// No boot's deadline is before this.
     deadline: Duration,
@@ -36,31 +36,31 @@ pub(crate) struct Registry {
     epoch: u64,
 }
 
-/// What an event is about, and what follows from it.
+/// The effect of an event: its subject, and the facts that follow.
 #[derive(Debug, Default)]
 pub(crate) struct Applied {
     pub(crate) subject: Option<Subject>,
     pub(crate) follows: Vec<Fact>,
-    /// The client was refused the same a moment ago.
+    /// The same refusal was reported within the last minute.
     pub(crate) again: bool,
 }
 
-/// What a client was refused, as far as one line in the log tells it.
+/// A refusal, as far as one log line reports it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Refused {
-    /// To be a certain Pi.
+    /// The client's claim to be this Pi.
     Pi(Ipv4Addr, Prefix),
-    /// A mount that names no Pi.
+    /// A mount without a Pi's name.
     Mount(Ipv4Addr),
     /// A call to this RPC program and version.
     Call(Ipv4Addr, u32, u32),
     /// A file handle.
     Handle(Ipv4Addr),
-    /// Datagrams, by this machine's firewall.
+    /// Datagrams dropped by this machine's firewall.
     Firewall(Ipv4Addr),
-    /// A serial number: another board has it.
+    /// A serial number of another board.
     Serial(Mac),
-    /// An address by DHCP: all are taken.
+    /// A DHCP address: all are leased.
     Exhausted,
 }
 
@@ -82,7 +82,7 @@ impl Default for Registry {
 
 /// Writing: by the bus alone.
 impl Registry {
-    /// What is fresh and what is not is seen from this moment on.
+    /// Sets the time for all look-ups.
     pub(crate) fn set_now(&mut self, now: Duration) {
         self.now = now;
     }
@@ -92,7 +92,7 @@ impl Registry {
         self.pis.values_mut().for_each(|pi| pi.name = None);
     }
 
-    /// Takes from a fact what is to be known.
+    /// Updates the knowledge from a fact.
     pub(crate) fn apply(&mut self, now: Duration, client: Option<Ipv4Addr>, fact: &Fact) -> Applied {
         self.now = now;
         let about_client = |registry: &Self| {
@@ -125,13 +125,13 @@ impl Registry {
         Applied { again, ..applied }
     }
 
-    /// Whether a refusal is the one that was told a moment ago.
+    /// Whether a refusal repeats one that was reported within the last minute.
     fn is_again(&mut self, client: Option<Ipv4Addr>, fact: &Fact) -> bool {
         let refused = match (fact, client) {
             (Fact::Dhcp(Dhcp::Unanswered { why: NoReply::Exhausted, .. }), _) => Refused::Exhausted,
             (Fact::Tftp(Tftp::Refused { file, code: ErrorCode::ACCESS_VIOLATION, .. }), Some(client)) => {
                 match self.subject(client, file) {
-                    Subject::Pi(pi) if self.sits_elsewhere(pi, client) => Refused::Pi(client, pi),
+                    Subject::Pi(pi) if self.is_up_elsewhere(pi, client) => Refused::Pi(client, pi),
                     _ => return false,
                 }
             }
@@ -148,7 +148,7 @@ impl Registry {
         self.was_told(refused)
     }
 
-    /// Whether this was told within the last minute; if not, it is now.
+    /// Whether this refusal was reported within the last minute; if not, records the report.
     fn was_told(&mut self, refused: Refused) -> bool {
         let now = self.now;
         let is_new = self.refused.get(&refused).is_none();
@@ -161,12 +161,12 @@ impl Registry {
         }
     }
 
-    /// When to [`tick`](Self::tick) next.
+    /// The time of the next [`tick`](Self::tick).
     pub(crate) fn deadline(&self) -> Duration {
         self.deadline
     }
 
-    /// What did not happen by its deadline.
+    /// The facts that are due because a deadline passed.
     pub(crate) fn tick(&mut self, now: Duration) -> Vec<(Subject, Option<Ipv4Addr>, Fact)> {
         let due: Vec<Subject> = self
             .pis
@@ -177,7 +177,7 @@ impl Registry {
         let mut stopped = Vec::new();
         for subject in due {
             let Some(pi) = self.pis.get_mut(&subject) else { continue };
-            let address = pi.seat.map(|seat| seat.address);
+            let address = pi.presence.map(|presence| presence.address);
             let Some(boot) = &mut pi.boot else { continue };
             let seconds = now.saturating_sub(boot.last).as_secs_f64();
             while let Some((stage, _)) = boot.wanted.first() {
@@ -193,26 +193,28 @@ impl Registry {
         stopped
     }
 
-    /// A Pi is somewhere. A seat in use is not taken by weaker evidence; a refused claim never comes here.
-    fn sit(&mut self, pi: Prefix, new: Seat) {
+    /// Records a Pi's presence. Weaker evidence does not displace a recent presence; a refused claim never gets here.
+    fn locate(&mut self, pi: Prefix, new: Presence) {
         let now = new.last;
         let Some(known) = self.pis.touch(Subject::Pi(pi), now) else { return };
-        let seat = match known.seat {
-            Some(seat) if seat.is_fresh(now) && seat.address == new.address => Seat {
-                mac: new.mac.or(seat.mac),
-                evidence: seat.evidence.max(new.evidence),
-                mounted: seat.mounted || new.mounted,
-                last: if seat.mounted && !new.mounted { seat.last } else { now },
+        let presence = match known.presence {
+            Some(presence) if presence.is_fresh(now) && presence.address == new.address => Presence {
+                mac: new.mac.or(presence.mac),
+                evidence: presence.evidence.max(new.evidence),
+                mounted: presence.mounted || new.mounted,
+                last: if presence.mounted && !new.mounted { presence.last } else { now },
                 ..new
             },
-            Some(seat) if seat.is_fresh(now) && seat.evidence >= new.evidence && !new.mounted => seat,
+            Some(presence) if presence.is_fresh(now) && presence.evidence >= new.evidence && !new.mounted => {
+                presence
+            }
             _ => new,
         };
-        known.seat = Some(seat);
-        if seat.mounted
-            && let Some(host) = self.hosts.touch(seat.address, now)
+        known.presence = Some(presence);
+        if presence.mounted
+            && let Some(host) = self.hosts.touch(presence.address, now)
         {
-            host.seated = Some(pi);
+            host.mounted_by = Some(pi);
         }
     }
 }
@@ -228,24 +230,24 @@ impl Registry {
     }
 
     pub(super) fn name_at(&self, address: Ipv4Addr) -> Option<Prefix> {
-        let sits = || self.sits_at(address);
+        let mounted = || self.mounted_at(address);
         let fetched = || self.hosts.get(&address)?.last_fetched().map(|fetched| fetched.pi);
         let booting = || self.hosts.get(&address)?.subject.and_then(Subject::pi);
         let inventory = self.inventory.at(address);
-        inventory.or_else(sits).or_else(|| self.name_by_dhcp(address)).or_else(fetched).or_else(booting)
+        inventory.or_else(mounted).or_else(|| self.name_by_dhcp(address)).or_else(fetched).or_else(booting)
     }
 
-    /// Which Pi has its root in use at an address.
-    pub(super) fn sits_at(&self, address: Ipv4Addr) -> Option<Prefix> {
-        let pi = self.hosts.get(&address)?.seated?;
-        let seat = self.pi(pi)?.seat?;
-        (seat.address == address && seat.mounted && seat.is_fresh(self.now)).then_some(pi)
+    /// The Pi that uses its root from an address.
+    pub(super) fn mounted_at(&self, address: Ipv4Addr) -> Option<Prefix> {
+        let pi = self.hosts.get(&address)?.mounted_by?;
+        let presence = self.pi(pi)?.presence?;
+        (presence.address == address && presence.mounted && presence.is_fresh(self.now)).then_some(pi)
     }
 
     /// Whether this Pi is up at another address.
-    fn sits_elsewhere(&self, pi: Prefix, address: Ipv4Addr) -> bool {
-        let seat = self.pi(pi).and_then(|known| known.seat);
-        seat.is_some_and(|seat| seat.address != address && seat.is_fresh(self.now))
+    fn is_up_elsewhere(&self, pi: Prefix, address: Ipv4Addr) -> bool {
+        let presence = self.pi(pi).and_then(|known| known.presence);
+        presence.is_some_and(|presence| presence.address != address && presence.is_fresh(self.now))
     }
 
     pub(super) fn now(&self) -> Duration {
@@ -269,8 +271,8 @@ impl Registry {
         self.hosts.get(&address).filter(|host| host.leased)?.mac
     }
 
-    /// The Pi at an address, as its DHCP messages have it. A client that says nothing of itself is known if the inventory has
-    /// its MAC address: U-Boot, or an emulator.
+    /// The Pi at an address, by its DHCP messages. A client without option 97 (U-Boot, an emulator) is known if the inventory
+    /// has its MAC address.
     pub(super) fn name_by_dhcp(&self, address: Ipv4Addr) -> Option<Prefix> {
         let mac = self.mac_by_dhcp(address)?;
         let identity =
@@ -289,7 +291,7 @@ impl Registry {
         BootId { pi: subject.pi(), number, visit }
     }
 
-    pub(super) fn boot_at(&self, address: Ipv4Addr, pi: Prefix) -> Option<&Boot> {
+    pub(super) fn boot_at(&self, address: Ipv4Addr, pi: Prefix) -> Option<&BootProgress> {
         let here = self.hosts.get(&address)?.subject == Some(Subject::Pi(pi));
         self.pi(pi)?.boot.as_ref().filter(|_| here)
     }
@@ -298,18 +300,18 @@ impl Registry {
         self.hosts.get(&address)?.fetched(pi)
     }
 
-    /// Whether an adapter that has another address now fetched this Pi's system.
+    /// Whether this adapter fetched the Pi's system from another address.
     pub(super) fn fetched_elsewhere(&self, pi: Prefix, mac: Option<Mac>) -> bool {
         let same = |fetched: Fetched| fetched.system && fetched.mac.is_some() && fetched.mac == mac;
         mac.is_some() && self.hosts.values().any(|(_, host)| host.fetched(pi).is_some_and(same))
     }
 
-    /// Layers that were made for a client at an address.
+    /// Layers made for the client at an address.
     pub(crate) fn layers_made(&self, address: Ipv4Addr) -> u32 {
         self.hosts.get(&address).map_or(0, |host| host.layers)
     }
 
-    /// What the owner calls a Pi, or else its serial number or MAC address.
+    /// The owner's name of a Pi, else its serial number or MAC address.
     pub(crate) fn display_name(&mut self, subject: Subject) -> Option<Arc<str>> {
         let pi = subject.pi()?;
         let known = self.pis.get_mut(&subject);
@@ -325,21 +327,21 @@ impl Registry {
         Some(name)
     }
 
-    /// The Pi that a client asks for as `asked`: its serial number's, unless that is another board's.
+    /// The Pi of a request with the directory `asked`: that of the serial number, unless another board has the number.
     fn subject_asked(&self, address: Ipv4Addr, asked: Option<Prefix>) -> Subject {
         match asked {
             Some(asked) => {
                 Subject::Pi(self.name_of(Some(asked), self.mac_of_serial(address, asked)).unwrap_or(asked))
             }
-            // A client that asks without a prefix in the middle of a boot has dropped it, as a Pi 4 does that finds no
-            // start4.elf with it.
+            // A request without a prefix in the middle of a boot: the Pi dropped the prefix, as a Pi 4 without start4.elf in its
+            // directory does.
             None => self.subject_at(address),
         }
     }
 
     pub(crate) fn subject_at(&self, address: Ipv4Addr) -> Subject {
         let booting = || self.hosts.get(&address)?.subject?.pi();
-        let pi = self.sits_at(address).or_else(booting).or_else(|| self.name_at(address));
+        let pi = self.mounted_at(address).or_else(booting).or_else(|| self.name_at(address));
         pi.map_or(Subject::Host(address), Subject::Pi)
     }
 
@@ -351,28 +353,30 @@ impl Registry {
     fn subject_of(&self, hardware: &HardwareAddress) -> Option<Subject> {
         let identity = self.adapters.get(hardware).and_then(|adapter| adapter.identity);
         let pi = self.name_of(identity.and_then(|identity| identity.prefix()), hardware.mac())?;
-        // A client that says nothing of itself is a Pi if it is known as one: by the inventory, or by its root.
+        // A client without option 97 is a Pi if the inventory or its root makes it known.
         let is_known = identity.is_some() || self.inventory.entry(pi).is_some() || self.pi(pi).is_some();
         is_known.then_some(Subject::Pi(pi))
     }
 
-    /// The name of a board with this serial number and MAC address. Two boards with one serial number are told apart by their
-    /// MAC addresses: the serial number is the one's that mounted its root with it, or is using it.
+    /// The name of a board with this serial number and MAC address. Two boards with one serial number differ by their MAC
+    /// addresses: the board that mounted its root as that serial number, or uses it, keeps the number.
     fn name_of(&self, serial: Option<Prefix>, mac: Option<Mac>) -> Option<Prefix> {
         let Some(mac) = mac else { return serial };
         let by_mac = Prefix::Mac(mac);
         let Some(serial) = serial else { return Some(by_mac) };
         let apart = self.pi(by_mac).is_some_and(|pi| pi.mac_proven);
         let owner = self.pi(serial).and_then(|known| {
-            let seat = known.seat.filter(|seat| seat.is_fresh(self.now));
-            let uses = seat.filter(|seat| seat.evidence >= Evidence::Dhcp).and_then(|seat| seat.mac);
+            let presence = known.presence.filter(|presence| presence.is_fresh(self.now));
+            let uses = presence
+                .filter(|presence| presence.evidence >= Evidence::Dhcp)
+                .and_then(|presence| presence.mac);
             if known.mac_proven { known.mac } else { uses }
         });
         let other = owner.is_some_and(|owner| owner != mac);
         Some(if apart || other { by_mac } else { serial })
     }
 
-    /// The MAC address of a client that says by DHCP that it has this serial number.
+    /// The MAC address of a client with this serial number in its DHCP messages.
     fn mac_of_serial(&self, address: Ipv4Addr, serial: Prefix) -> Option<Mac> {
         let mac = self.mac_by_dhcp(address)?;
         let adapter = self.adapters.get(&HardwareAddress::ethernet(mac))?;
@@ -394,8 +398,8 @@ impl Registry {
 
 impl Founded for Pi {
     fn worth(&self) -> Worth {
-        match self.seat {
-            Some(seat) if seat.mounted => Worth::InUse,
+        match self.presence {
+            Some(presence) if presence.mounted => Worth::InUse,
             Some(_) => Worth::Shown,
             None => Worth::Hearsay,
         }
@@ -404,10 +408,10 @@ impl Founded for Pi {
 
 impl Pi {
     fn deadline(&self) -> Option<Duration> {
-        self.boot.as_ref().and_then(Boot::deadline)
+        self.boot.as_ref().and_then(BootProgress::deadline)
     }
 
-    /// Begins a boot; its number.
+    /// Begins a boot; returns its number.
     fn begin(&mut self, now: Duration, nonce: u32) -> u32 {
         if let Some(last) = self.boot.take() {
             self.boots.push_back(last.record());
@@ -417,9 +421,9 @@ impl Pi {
         }
         let last = self.boots.back();
         let number = last.map_or(0, |last| last.number) + 1;
-        // Two boots within a second are two all the same.
+        // Two boots within a second get different nonces.
         let nonce = last.map_or(nonce, |last| nonce.max(u32::try_from(last.began + 1).unwrap_or(nonce)));
-        self.boot = Some(Boot::new(number, now, nonce));
+        self.boot = Some(BootProgress::new(number, now, nonce));
         number
     }
 }
@@ -433,14 +437,14 @@ fn plain(file: &str) -> Option<String> {
     Some(Lookup::new(BootPath::parse(file.as_bytes()).ok()?).file().to_string())
 }
 
-/// Pis, addresses and adapters that are known at a time, each: a rack of a thousand Pis, and then some.
+/// Limit of known Pis, of addresses and of adapters: four times a rack of a thousand Pis.
 const MOST: usize = 4096;
 
-/// So often a client's MAC address is looked up while it fetches files.
+/// Time between two look-ups of the MAC address of a client that fetches files.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
-/// A client that is refused asks again every second; that is told once a minute.
+/// Time between two reports of the same refusal: a refused client repeats its call every second.
 const TELL_AGAIN: Duration = Duration::from_secs(60);
 
-/// Boots of a Pi that are kept.
+/// Recorded boots of a Pi.
 const MOST_BOOTS: usize = 8;

@@ -1,4 +1,4 @@
-//! A map with a bound: where it is full, hearsay makes room before what was shown, and of either the oldest first.
+//! A bounded map: a full map drops hearsay before shown values, and of either the oldest first.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -7,20 +7,20 @@ use std::time::Duration;
 /// How well a value is founded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Worth {
-    /// Datagrams say it, whose sender may be made up.
+    /// From datagrams with a possibly forged sender.
     Hearsay,
-    /// A client has shown that it is there.
+    /// From a client that proved its address.
     Shown,
-    /// A root is in use by it: makes room for nothing.
+    /// Of a root in use: never dropped.
     InUse,
 }
 
-/// A value that a [`Table`] keeps.
+/// A value of a [`Table`].
 pub(super) trait Founded: Default {
     fn worth(&self) -> Worth;
 }
 
-/// At most `most` values, each with the time of its last sign.
+/// At most `most` values, each with the time of its last use.
 #[derive(Debug)]
 pub(super) struct Table<K, V> {
     most: usize,
@@ -54,7 +54,7 @@ impl<K: Copy + Eq + Hash, V: Founded> Table<K, V> {
         self.rows.iter().map(|(key, row)| (key, &row.value))
     }
 
-    /// The value of a key that gives a sign of life now; a new one if there is none. `None`: all values are in use.
+    /// The value of a key, used now; a new value for a new key. `None`: the table is full of values in use.
     pub(super) fn touch(&mut self, key: K, now: Duration) -> Option<&mut V> {
         if !self.rows.contains_key(&key) && self.rows.len() >= self.most {
             self.make_room();
@@ -67,7 +67,7 @@ impl<K: Copy + Eq + Hash, V: Founded> Table<K, V> {
         Some(&mut row.value)
     }
 
-    /// Drops an eighth at once, so that a flood of made-up keys does not sort the table each time.
+    /// Drops an eighth of the values at once, so that a flood of made-up keys does not sort the table each time.
     fn make_room(&mut self) {
         let rank = |row: &Row<V>| (row.value.worth(), row.seen);
         let mut ranks: Vec<_> =
@@ -86,7 +86,7 @@ impl<K: Copy + Eq + Hash, V: Founded> Table<K, V> {
     }
 }
 
-/// When something was told last.
+/// The time of the last report.
 impl Founded for Duration {
     fn worth(&self) -> Worth {
         Worth::Hearsay

@@ -1,4 +1,4 @@
-//! One DISCOVER, and all that comes back within some time. Nothing is ever requested, so no address is bound.
+//! One DISCOVER, and all OFFERs within a time. No REQUEST follows, so no address is bound.
 
 use core::hash::{BuildHasher, Hasher};
 use std::io;
@@ -10,23 +10,23 @@ use pinetboot_core::{Net, block_on};
 
 use crate::net::Frames;
 
-/// An OFFER that came.
+/// A received OFFER.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Heard {
     pub(super) from: Ipv4Addr,
-    /// After the DISCOVER.
+    /// Time from the DISCOVER to the OFFER.
     pub(super) after: Duration,
     bytes: Vec<u8>,
 }
 
 impl Heard {
-    /// What it says. Only what can be parsed is kept, so there always is one.
+    /// The parsed OFFER; never `None`, because only parsable messages are kept.
     pub(super) fn offer(&self) -> Option<Offer<'_>> {
         Some(Offer::new(self.from, Message::parse(&self.bytes).ok()?))
     }
 }
 
-/// Sends a DISCOVER, once more if nothing has come in half the time, and collects OFFERs.
+/// Broadcasts a DISCOVER, repeats it if no OFFER comes in half of the time, and collects OFFERs.
 pub(super) fn ask(
     net: &mut Frames,
     profile: &Profile,
@@ -87,7 +87,7 @@ fn is_offer(bytes: &[u8], mac: [u8; 6], xid: u32) -> bool {
     })
 }
 
-/// A number that nobody else has: the standard library seeds its hashes from the system's randomness.
+/// A random transaction id: the standard library seeds its hashes from the system's randomness.
 pub(crate) fn random() -> u32 {
     std::hash::RandomState::new().build_hasher().finish() as u32
 }

@@ -1,4 +1,4 @@
-//! The client that is acted as: its name for people, its DISCOVER, and the files by which it begins.
+//! The impersonated client: its name, its DISCOVER, and its first files.
 
 use core::fmt;
 
@@ -9,15 +9,15 @@ use pinetboot_core::pi::{BootCode, MachineId, Model, PiIdentity, Prefix};
 
 /// A client that boots from the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Client {
+pub enum ProbeClient {
     /// The first boot code of a Pi.
     Pi(Model),
     /// U-Boot.
     UBoot,
 }
 
-impl Client {
-    /// What it says, and how long it waits. `None` if no Pi can have that serial number.
+impl ProbeClient {
+    /// The DISCOVER and the timeouts of the client. `None` if no Pi has this serial number.
     pub fn profile(self, mac: [u8; 6], serial: u32) -> Option<Profile> {
         Some(match self {
             Self::Pi(model) => match model.profile().machine_id {
@@ -30,7 +30,7 @@ impl Client {
         })
     }
 
-    /// By whose rules it takes a boot server.
+    /// The rules by which the client chooses a boot server.
     pub const fn rules(self) -> BootClient {
         match self {
             Self::Pi(model) => model.profile().boot_client,
@@ -38,8 +38,8 @@ impl Client {
         }
     }
 
-    /// The first file that it needs, wherever it looks for it: any of these will do. `named` is the boot file of the
-    /// offer, which a Pi does not look at.
+    /// The client's first file, in each place where the client looks for it: one of these is enough. `named` is the boot file
+    /// of the offer, which a Pi ignores.
     pub fn first_files(self, serial: u32, named: Option<&str>) -> Vec<String> {
         let profile = match self {
             Self::Pi(model) => model.profile(),
@@ -52,17 +52,17 @@ impl Client {
         }
     }
 
-    /// As what a sentence begins with.
+    /// The name at the beginning of a sentence.
     pub(super) fn subject(self) -> String {
         if self == Self::UBoot { self.to_string() } else { format!("The {self}") }
     }
 
-    /// As what one asks.
+    /// The name with an indefinite article.
     pub(super) fn role(self) -> String {
         if self == Self::UBoot { self.to_string() } else { format!("a {self}") }
     }
 
-    /// As it is typed.
+    /// The value of `--as`.
     pub const fn word(self) -> &'static str {
         match self {
             Self::Pi(model) => model.profile().word,
@@ -70,7 +70,7 @@ impl Client {
         }
     }
 
-    /// Whether its serial number is in what it asks for.
+    /// Whether the client's requests hold its serial number.
     pub fn has_serial(self) -> bool {
         match self {
             Self::Pi(model) => model.profile().machine_id != MachineId::BootRom,
@@ -80,7 +80,7 @@ impl Client {
 }
 
 /// Every model, the newest first, and U-Boot.
-impl ValueEnum for Client {
+impl ValueEnum for ProbeClient {
     fn value_variants<'a>() -> &'a [Self] {
         &CLIENTS
     }
@@ -97,14 +97,14 @@ impl ValueEnum for Client {
     }
 }
 
-impl From<Model> for Client {
+impl From<Model> for ProbeClient {
     fn from(model: Model) -> Self {
         Self::Pi(model)
     }
 }
 
-/// Its name: `Raspberry Pi 5`.
-impl fmt::Display for Client {
+/// The name: `Raspberry Pi 5`.
+impl fmt::Display for ProbeClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Pi(model) => {
@@ -119,7 +119,7 @@ impl fmt::Display for Client {
     }
 }
 
-/// The first boot code.
+/// The name of the first boot code.
 const fn boot_code(code: BootCode) -> &'static str {
     match code {
         BootCode::BootRom => "boot ROM",
@@ -127,17 +127,17 @@ const fn boot_code(code: BootCode) -> &'static str {
     }
 }
 
-const CLIENTS: [Client; Model::ALL.len() + 1] = {
-    let mut clients = [Client::UBoot; Model::ALL.len() + 1];
+const CLIENTS: [ProbeClient; Model::ALL.len() + 1] = {
+    let mut clients = [ProbeClient::UBoot; Model::ALL.len() + 1];
     let mut index = 0;
     while index < Model::ALL.len() {
-        clients[Model::ALL.len() - 1 - index] = Client::Pi(Model::ALL[index]);
+        clients[Model::ALL.len() - 1 - index] = ProbeClient::Pi(Model::ALL[index]);
         index += 1;
     }
     clients
 };
 
-/// The serial number of a Pi that is made up.
+/// The serial number of the imaginary Pi that is the default.
 pub(super) const SERIAL: u32 = 0xbd98_9ae1;
 
 #[cfg(test)]
@@ -150,7 +150,7 @@ mod tests {
     fn a_discover_is_that_of_its_model() {
         let mac = [2, 0, 0, 0, 0, 1];
         for &model in Model::ALL {
-            let client = Client::from(model);
+            let client = ProbeClient::from(model);
             let mut out = [0; MAX_LEN];
             let profile = client.profile(mac, 0xbd98_9ae1).unwrap();
             let len = profile.discover(mac, 7, 0, &mut out).unwrap();
@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     fn a_client_is_typed_by_its_word_and_begins_with_its_file() {
-        let words: Vec<_> = Client::value_variants().iter().map(|client| client.word()).collect();
+        let words: Vec<_> = ProbeClient::value_variants().iter().map(|client| client.word()).collect();
         assert_eq!(words, ["pi5", "pi4", "pi3", "uboot"]);
         for (word, name, files) in [
             ("pi5", "Raspberry Pi 5", &["bd989ae1/config.txt", "config.txt"][..]),
@@ -169,13 +169,13 @@ mod tests {
             ("pi3", "Raspberry Pi 3 (boot ROM)", &["bootcode.bin"]),
             ("uboot", "U-Boot", &["boot.scr.uimg"]),
         ] {
-            let client = Client::from_str(word, false).unwrap();
+            let client = ProbeClient::from_str(word, false).unwrap();
             assert_eq!(
                 (client.to_string().as_str(), client.first_files(0xbd98_9ae1, None)),
                 (name, files.iter().map(ToString::to_string).collect())
             );
         }
-        let help = Client::Pi(Model::Pi3).to_possible_value().unwrap().get_help().unwrap().to_string();
+        let help = ProbeClient::Pi(Model::Pi3).to_possible_value().unwrap().get_help().unwrap().to_string();
         assert_eq!(help, "The boot ROM of a Raspberry Pi 3");
     }
 }

@@ -1,4 +1,4 @@
-//! The interface to ask on: the one that was named, or the one that is most likely meant.
+//! The interface of a probe: the named one, else the most likely one.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,36 +14,36 @@ use crate::net::Frames;
 
 /// An Ethernet interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Interface {
+pub struct EthernetInterface {
     /// Its name.
     pub name: String,
     /// Its hardware address.
     pub mac: [u8; 6],
     /// Its addresses.
     pub addresses: Vec<Ipv4Addr>,
-    /// Why it was taken.
+    /// The reason of the choice.
     pub why: Why,
     up: bool,
     running: bool,
 }
 
-/// Why an interface was taken.
+/// The reason of the choice of an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Why {
-    /// It was named.
+    /// The command line names the interface.
     Named,
-    /// The default route goes by it.
+    /// The default route leads through the interface.
     DefaultRoute,
-    /// There is no other that is up.
+    /// No other interface is up.
     OnlyOne,
 }
 
-impl Interface {
-    /// The one of that name, or else the one with the default route, or else the only one that is up.
+impl EthernetInterface {
+    /// The interface of this name, else the one of the default route, else the only one that is up.
     ///
     /// # Errors
     ///
-    /// If there is none, or too many.
+    /// If no interface qualifies, or several do.
     pub fn choose(name: Option<&str>) -> Result<Self, Failed> {
         let all = ethernets()
             .map_err(|error| Failed::new(Exit::Failure, format!("cannot list the interfaces: {error}")))?;
@@ -51,19 +51,20 @@ impl Interface {
         choose(all, name, default_route(&routes))
     }
 
-    /// Opens it for whole frames.
+    /// Opens the interface for whole frames.
     ///
     /// # Errors
     ///
-    /// Why not, and what to do about it.
+    /// The cause and the remedy.
     pub fn open(&self) -> Result<Frames, Failed> {
         let name = &self.name;
         if !self.up {
-            let message = format!("{name} is down: ip link set {name} up");
+            let message = format!("interface {name} is down. Run: ip link set {name} up");
             return Err(Failed::new(Exit::Failure, message));
         }
         if !self.running {
-            let message = format!("{name} has no link: is the cable in, and the other end switched on?");
+            let message =
+                format!("interface {name} has no link. Check the cable and the device at its other end");
             return Err(Failed::new(Exit::Failure, message));
         }
         Frames::open(name).map_err(|error| match error.kind() {
@@ -73,38 +74,45 @@ impl Interface {
     }
 }
 
-/// Of these interfaces, the one to ask on.
-fn choose(mut all: Vec<Interface>, name: Option<&str>, default: Option<&str>) -> Result<Interface, Failed> {
+/// Chooses one of these interfaces.
+fn choose(
+    mut all: Vec<EthernetInterface>,
+    name: Option<&str>,
+    default: Option<&str>,
+) -> Result<EthernetInterface, Failed> {
     let mut take = |name: &str, why| {
         let at = all.iter().position(|interface| interface.name == name)?;
-        Some(Interface { why, ..all.swap_remove(at) })
+        Some(EthernetInterface { why, ..all.swap_remove(at) })
     };
     let usage = |message: String| Err(Failed::new(Exit::Usage, message));
     if let Some(name) = name {
         let found = take(name, Why::Named);
         let there = list(&all);
-        return found.map_or_else(|| usage(format!("there is no Ethernet interface {name}; {there}")), Ok);
+        return found
+            .map_or_else(|| usage(format!("this machine has no Ethernet interface {name}; {there}")), Ok);
     }
     if let Some(found) = default.and_then(|name| take(name, Why::DefaultRoute)) {
         return Ok(found);
     }
     all.retain(|interface| interface.up);
     match all.as_slice() {
-        [only] => Ok(Interface { why: Why::OnlyOne, ..only.clone() }),
-        [] => usage("no Ethernet interface is up; name one with --interface".into()),
-        _ => usage(format!("say which interface with --interface; {}", list(&all))),
+        [only] => Ok(EthernetInterface { why: Why::OnlyOne, ..only.clone() }),
+        [] => usage("no Ethernet interface is up. Name one with --interface".into()),
+        _ => {
+            usage(format!("several Ethernet interfaces are up. Choose one with --interface; {}", list(&all)))
+        }
     }
 }
 
-fn list(all: &[Interface]) -> String {
+fn list(all: &[EthernetInterface]) -> String {
     let names: Vec<_> = all.iter().map(|interface| interface.name.as_str()).collect();
     match names.as_slice() {
-        [] => "there is none at all".into(),
-        names => format!("there is {}", names.join(", ")),
+        [] => "the machine has none".into(),
+        names => format!("the machine has {}", names.join(", ")),
     }
 }
 
-fn ethernets() -> io::Result<Vec<Interface>> {
+fn ethernets() -> io::Result<Vec<EthernetInterface>> {
     let mut all = BTreeMap::new();
     let mut addresses: BTreeMap<String, Vec<Ipv4Addr>> = BTreeMap::new();
     for entry in getifaddrs()? {
@@ -118,8 +126,14 @@ fn ethernets() -> io::Result<Vec<Interface>> {
         {
             let up = entry.flags.contains(InterfaceFlags::IFF_UP);
             let running = entry.flags.contains(InterfaceFlags::IFF_RUNNING);
-            let interface =
-                Interface { name: name.clone(), mac, addresses: Vec::new(), why: Why::Named, up, running };
+            let interface = EthernetInterface {
+                name: name.clone(),
+                mac,
+                addresses: Vec::new(),
+                why: Why::Named,
+                up,
+                running,
+            };
             all.insert(name, interface);
         }
     }
@@ -143,15 +157,15 @@ fn default_route(table: &str) -> Option<&str> {
     routes.min().map(|(_, name)| name)
 }
 
-/// 0.0.0.0, as that table has it.
+/// 0.0.0.0 in `/proc/net/route`.
 const NOWHERE: &str = "00000000";
 
-/// What to say to someone who may not.
+/// The error without CAP_NET_RAW, with two remedies.
 fn no_privilege(interface: &str) -> String {
     let program = std::env::current_exe().map_or("pinetboot".into(), |path| path.display().to_string());
     format!(
-        "may not open {interface}: to send and hear whole frames takes the capability CAP_NET_RAW.\n  Run it as root: sudo \
-         {program} ...\n  or give it that for good: sudo setcap cap_net_raw+ep {program}"
+        "cannot open {interface}: sending and receiving whole frames requires the capability CAP_NET_RAW.\n  Run pinetboot as root: \
+         sudo {program} ...\n  or grant the capability once: sudo setcap cap_net_raw+ep {program}"
     )
 }
 
@@ -159,9 +173,9 @@ fn no_privilege(interface: &str) -> String {
 mod tests {
     use super::*;
 
-    fn interface(name: &str, up: bool) -> Interface {
+    fn interface(name: &str, up: bool) -> EthernetInterface {
         let name = name.to_owned();
-        Interface { name, mac: [2; 6], addresses: Vec::new(), why: Why::Named, up, running: up }
+        EthernetInterface { name, mac: [2; 6], addresses: Vec::new(), why: Why::Named, up, running: up }
     }
 
     fn chosen(name: Option<&str>, default: Option<&str>, up: &[&str]) -> Result<(String, Why), String> {
@@ -173,14 +187,15 @@ mod tests {
     }
 
     #[test]
-    fn the_one_that_is_meant() {
+    fn the_named_one_else_the_likeliest() {
         let taken = |name: &str, why| Ok((name.to_owned(), why));
         assert_eq!(chosen(Some("eth1"), Some("eth0"), &["eth0"]), taken("eth1", Why::Named));
         assert_eq!(chosen(None, Some("eth2"), &["eth0", "eth2"]), taken("eth2", Why::DefaultRoute));
         assert_eq!(chosen(None, Some("ppp0"), &["eth1"]), taken("eth1", Why::OnlyOne));
-        let say = "say which interface with --interface; there is eth0, eth1";
+        let say =
+            "several Ethernet interfaces are up. Choose one with --interface; the machine has eth0, eth1";
         assert_eq!(chosen(None, None, &["eth0", "eth1"]), Err(say.into()));
-        let none = "there is no Ethernet interface wlan0; there is eth0, eth1, eth2";
+        let none = "this machine has no Ethernet interface wlan0; the machine has eth0, eth1, eth2";
         assert_eq!(chosen(Some("wlan0"), None, &[]), Err(none.into()));
         assert!(chosen(None, None, &[]).is_err());
     }

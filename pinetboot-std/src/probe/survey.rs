@@ -1,5 +1,4 @@
-//! What was heard and what follows from it: the offers, the boot server, the verdict and the findings. As data, which
-//! becomes text or JSON.
+//! The result of a probe as data: the offers, the boot server, the verdict and the findings. Printed as text or JSON.
 
 use std::net::Ipv4Addr;
 
@@ -8,7 +7,7 @@ use pinetboot_core::pi::rules;
 use serde::Serialize;
 
 use super::ask::Heard;
-use super::client::Client;
+use super::client::ProbeClient;
 use super::tftp::Tftp;
 use crate::exit::Exit;
 use crate::finding::{Finding, Findings};
@@ -16,32 +15,32 @@ use crate::finding::{Finding, Findings};
 /// The result of a probe.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Survey {
-    /// The interface that was asked on.
+    /// The interface of the probe.
     pub interface: String,
-    /// The hardware address that asked.
+    /// The MAC address of the probe.
     pub mac: String,
-    /// As whom, in the words of `--as`.
+    /// The impersonated client, as a value of `--as`.
     pub client: &'static str,
-    /// With which serial number, if it has one.
+    /// The serial number, if the client sends one.
     pub serial: Option<String>,
-    /// Who offered what, in the order in which it came.
+    /// The offers, in the order of their arrival.
     pub offers: Vec<Offered>,
     /// The boot server that this client would use.
     pub boot_server: Option<Chosen>,
-    /// Whether that answers. `None` if there is none, or if this machine cannot ask it.
+    /// The answers of the boot server. `None` without a boot server, or if this machine cannot reach it.
     pub tftp: Option<Tftp>,
-    /// What would come of it.
+    /// The verdict.
     pub verdict: Verdict,
-    /// The same in plain words.
+    /// The verdict as a sentence.
     pub reason: String,
-    /// What is wrong, by which rule, and what to do about it. A problem says the same as the reason.
+    /// Faults with rule and remedy. The text of a problem equals the reason.
     pub findings: Findings,
     /// The exit code.
     pub exit: u8,
 }
 
 impl Survey {
-    /// Takes in the problem that keeps the client from booting.
+    /// Sets the verdict, and adds the problem that keeps the client from booting.
     pub(super) fn fail(&mut self, verdict: Verdict, problem: Finding) {
         self.verdict = verdict;
         self.reason.clone_from(&problem.what);
@@ -54,9 +53,9 @@ impl Survey {
 pub struct Offered {
     /// Its sender.
     pub from: Ipv4Addr,
-    /// After how many milliseconds it came.
+    /// Milliseconds from the DISCOVER to the OFFER.
     pub after_ms: u64,
-    /// The address offered; none by a proxy.
+    /// The offered address; `None` from a proxy.
     pub address: Option<Ipv4Addr>,
     /// `siaddr`.
     pub next_server: Option<Ipv4Addr>,
@@ -75,47 +74,47 @@ pub struct Offered {
 pub struct OptionShown {
     /// Its code.
     pub code: u8,
-    /// What it is called.
+    /// Its name, if known.
     pub name: Option<&'static str>,
-    /// What it says, as text.
+    /// Its value as text.
     pub value: String,
-    /// Its bytes.
+    /// Its bytes in hexadecimal.
     pub hex: String,
 }
 
-/// The boot server that a client takes.
+/// The boot server that a client chooses.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Chosen {
     /// Its address.
     pub address: Ipv4Addr,
-    /// What named it.
+    /// The field or option that named it.
     pub named_by: String,
-    /// The index of the offer that did.
+    /// The index of the offer that named it.
     pub by_offer: usize,
-    /// The address that the client has from then on.
+    /// The address of the client.
     pub client_address: Ipv4Addr,
     /// The index of the offer that gave it.
     pub given_by_offer: usize,
 }
 
-/// What would come of it.
+/// The verdict of a probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
-    /// It would boot, as far as DHCP and the first file go.
+    /// The client would boot, as far as DHCP and the first file show.
     WouldBoot,
-    /// The boot server has not the first file of this Pi.
+    /// The boot server lacks the Pi's first file.
     NoFiles,
-    /// There is an address, but no boot server that the client would take: a Pi asks for ever.
+    /// A server offers an address, but no boot server that the client accepts: a Pi repeats its DISCOVER without end.
     NoBootServer,
-    /// Nobody gives an address.
+    /// No DHCP server offers an address.
     NoDhcpServer,
     /// The boot server does not answer, or is out of reach.
     BootServerSilent,
 }
 
 impl Verdict {
-    /// The exit code that says so.
+    /// The exit code of the verdict.
     pub const fn exit(self) -> Exit {
         match self {
             Self::WouldBoot => Exit::Success,
@@ -137,7 +136,7 @@ impl From<NoBoot> for Verdict {
 }
 
 impl Chosen {
-    /// The choice, in words.
+    /// The choice as data.
     pub(crate) fn new(choice: &Choice<'_>) -> Self {
         Self {
             address: choice.server,
@@ -149,7 +148,7 @@ impl Chosen {
     }
 }
 
-/// `option 66`; and why that is believed, if it is not for its own sake.
+/// The field or option that names the boot server, as `option 66`, and the reason to believe it if one is needed.
 fn named_by(choice: &Choice<'_>) -> String {
     let name = match choice.named {
         BootServer::TftpName(_) => "option 66",
@@ -158,14 +157,14 @@ fn named_by(choice: &Choice<'_>) -> String {
         BootServer::ServerId(_) => "option 54 (it is the DHCP server itself)",
         _ => "being the sender itself",
     };
-    // The core says why it is believed, after the name.
+    // The core's text has the reason after the name.
     let text = choice.to_string();
     let why = text.split_once("), ").map_or(String::new(), |(_, why)| format!(", {why}"));
     format!("{name}{why}")
 }
 
 impl Offered {
-    /// What an offer says.
+    /// The content of an offer.
     pub(super) fn new(heard: &Heard, offer: &Offer<'_>) -> Self {
         let message = &offer.message;
         let header = &message.header;
@@ -193,19 +192,20 @@ fn options(message: &Message<'_>) -> Vec<OptionShown> {
     shown.collect()
 }
 
-/// What may go wrong nevertheless.
-pub(super) fn warnings(client: Client, offers: &[Offer<'_>], choice: &Choice<'_>) -> Vec<Finding> {
+/// Warnings about a choice: faults that may keep the client from booting another time.
+pub(super) fn warnings(client: ProbeClient, offers: &[Offer<'_>], choice: &Choice<'_>) -> Vec<Finding> {
     let mut warnings = Vec::new();
     for other in other_servers(client, offers, choice.server) {
         let text = format!(
-            "the offers name different boot servers, and whichever comes first counts: this time {}, another time {other}.",
+            "the offers name different boot servers, and the first offer counts: this time {}, another time {other}.",
             choice.server
         );
-        warnings.push(Finding::warning(text).remedy("Let all DHCP servers name the same one."));
+        warnings
+            .push(Finding::warning(text).remedy("Configure all DHCP servers to name the same boot server."));
     }
     let givers = offers.iter().filter(|offer| !offer.message.header.yiaddr.is_unspecified()).count();
     if givers > 1 {
-        let text = format!("{givers} DHCP servers give addresses on this network.");
+        let text = format!("{givers} DHCP servers lease addresses on this network.");
         warnings.push(Finding::warning(text).remedy("Stop all but one, unless they share their leases."));
     }
     let names = |offer: &Offer<'_>| {
@@ -221,18 +221,18 @@ pub(super) fn warnings(client: Client, offers: &[Offer<'_>], choice: &Choice<'_>
         warnings
             .push(warning.remedy("Write three spaces behind it, and count them in the length of the text."));
     }
-    if client == Client::UBoot
+    if client == ProbeClient::UBoot
         && let BootServer::NextServer(_) = choice.named
         && choice.file.is_none()
     {
         let warning =
-            Finding::warning("no boot file is named: U-Boot takes the one of its variable bootfile.");
+            Finding::warning("no boot file is named: U-Boot loads the file in its variable bootfile.");
         warnings.push(warning);
     }
     warnings
 }
 
-/// What option 66 says where it says no address.
+/// Warnings about option 66 where the value is not an address.
 pub(super) fn names_that_are_no_address(offers: &[Offer<'_>]) -> Vec<Finding> {
     let names = offers.iter().flat_map(|offer| {
         let names = BootServer::all(&offer.message).filter(|server| server.address().is_none());
@@ -242,15 +242,15 @@ pub(super) fn names_that_are_no_address(offers: &[Offer<'_>]) -> Vec<Finding> {
         })
     });
     let warning = |(from, name)| {
-        Finding::warning(format!("option 66 from {from} is {name}: it is no address."))
+        Finding::warning(format!("option 66 from {from} is {name}, which is not an address."))
             .rule(&rules::NO_BOOT_SERVER)
-            .remedy("Write digits and dots alone, as in 10.77.0.1, without quotation marks.")
+            .remedy("Write digits and dots only, as in 10.77.0.1, without quotation marks.")
     };
     names.map(warning).collect()
 }
 
-/// Boot servers that it could be if another offer came first.
-fn other_servers(client: Client, offers: &[Offer<'_>], server: Ipv4Addr) -> Vec<Ipv4Addr> {
+/// The boot servers that the client would choose if another offer came first.
+fn other_servers(client: ProbeClient, offers: &[Offer<'_>], server: Ipv4Addr) -> Vec<Ipv4Addr> {
     let mut others = Vec::new();
     let mut offers = offers.to_vec();
     for _ in 0..offers.len() {
@@ -265,7 +265,7 @@ fn other_servers(client: Client, offers: &[Offer<'_>], server: Ipv4Addr) -> Vec<
     others
 }
 
-/// Whether the client could get at its boot server: it is in the network of its address, or a router leads out of that.
+/// Whether the client can reach its boot server: the server is in the client's network, or a router is offered.
 pub(super) fn within_reach(offers: &[Offer<'_>], choice: &Choice<'_>) -> bool {
     let Some(offer) = offers.get(choice.given_by) else { return true };
     let mask = offer.message.option(OptionCode::SUBNET_MASK).and_then(|mask| mask.u32());
@@ -274,12 +274,12 @@ pub(super) fn within_reach(offers: &[Offer<'_>], choice: &Choice<'_>) -> bool {
     (choice.address.to_bits() ^ choice.server.to_bits()) & mask == 0 || routers
 }
 
-/// What dnsmasq does if a name is in both `dhcp-boot` and `dhcp-option=66`.
+/// The warning about two options 66: dnsmasq sends them if a name is in both `dhcp-boot` and `dhcp-option=66`.
 fn named_twice() -> Finding {
     Finding::warning(
-        "option 66 is in one offer twice, and together they are one long name (RFC 3396), which is no address.",
+        "option 66 is in one offer twice; both values form one long name (RFC 3396), which is not an address.",
     )
-    .evidence("Which of them a real Pi takes is not known.")
+    .evidence("The value that a real Pi uses is not known.")
     .remedy("Name the server once.")
 }
 
@@ -313,20 +313,20 @@ mod tests {
     }
 
     #[test]
-    fn what_may_go_wrong_is_said() {
+    fn faults_that_may_show_another_time_are_warned_of() {
         let name = OptionCode::TFTP_SERVER_NAME;
         let (one, other) = (offer(&[(name, b"10.77.0.1")]), offer(&[(name, b"10.77.0.2")]));
         let both = [parse(&one), parse(&other)];
-        let choice = Client::Pi(Model::Pi5).rules().choose(&both).unwrap();
-        let said = warnings(Client::Pi(Model::Pi5), &both, &choice);
+        let choice = ProbeClient::Pi(Model::Pi5).rules().choose(&both).unwrap();
+        let said = warnings(ProbeClient::Pi(Model::Pi5), &both, &choice);
         assert!(said[0].what.contains("this time 10.77.0.1, another time 10.77.0.2"), "{said:?}");
         assert!(said[1].what.contains("2 DHCP servers"), "{said:?}");
-        assert_eq!(warnings(Client::Pi(Model::Pi5), &both[..1], &choice), Vec::<Finding>::new());
+        assert_eq!(warnings(ProbeClient::Pi(Model::Pi5), &both[..1], &choice), Vec::<Finding>::new());
 
         let twice =
             offer(&[(name, b"10.77.0.1"), (OptionCode::ROUTER, &[10, 77, 0, 1]), (name, b"10.77.0.1")]);
         let offers = [parse(&one), parse(&twice)];
-        assert!(warnings(Client::Pi(Model::Pi5), &offers, &choice).contains(&named_twice()));
+        assert!(warnings(ProbeClient::Pi(Model::Pi5), &offers, &choice).contains(&named_twice()));
         assert!(names_that_are_no_address(&offers)[0].what.contains("10.77.0.110.77.0.1"));
     }
 
@@ -337,7 +337,7 @@ mod tests {
         for (options, reached) in [(&[name][..], false), (&[name, router], true)] {
             let bytes = offer(options);
             let offers = [parse(&bytes)];
-            let choice = Client::Pi(Model::Pi5).rules().choose(&offers).unwrap();
+            let choice = ProbeClient::Pi(Model::Pi5).rules().choose(&offers).unwrap();
             assert_eq!(within_reach(&offers, &choice), reached);
         }
     }

@@ -1,4 +1,4 @@
-//! The survey, for people.
+//! The survey as text.
 
 use std::io::{self, Write};
 
@@ -8,7 +8,7 @@ use crate::finding::Severity;
 use crate::text::wrap;
 
 impl Survey {
-    /// Prints everything but the head.
+    /// Prints the survey, without the heading.
     pub(super) fn print(&self, out: &mut dyn Write) -> io::Result<()> {
         for (index, offer) in self.offers.iter().enumerate() {
             print_offer(index + 1, offer, out)?;
@@ -21,10 +21,7 @@ impl Survey {
             match &self.tftp {
                 Some(tftp) => print_tftp(tftp, out)?,
                 None if self.verdict == Verdict::WouldBoot => {
-                    writeln!(
-                        out,
-                        "TFTP: not asked, this machine has no address from which {address} could be reached."
-                    )?;
+                    writeln!(out, "TFTP: not tested, this machine has no address that reaches {address}.")?;
                 }
                 None => {}
             }
@@ -70,15 +67,15 @@ fn print_tftp(tftp: &Tftp, out: &mut dyn Write) -> io::Result<()> {
     let from = tftp.asked_from;
     for file in &tftp.files {
         let answer = match (file.answer, file.bytes) {
-            (Answer::There, Some(bytes)) => format!("there, {bytes} bytes"),
-            (Answer::There, None) => "there".into(),
-            (Answer::Missing, _) => "not there".into(),
+            (Answer::There, Some(bytes)) => format!("found, {bytes} bytes"),
+            (Answer::There, None) => "found".into(),
+            (Answer::Missing, _) => "missing".into(),
             (Answer::None, _) => "no answer".into(),
         };
-        writeln!(out, "TFTP, asked from {from}: {}: {answer}", file.name)?;
+        writeln!(out, "TFTP, from {from}: {}: {answer}", file.name)?;
     }
     Ok(())
 }
 
-/// Columns.
+/// Columns of the text.
 const WIDTH: usize = 100;

@@ -1,4 +1,4 @@
-//! Whether the boot server answers: it is asked for the first file that the client needs, and nothing is taken.
+//! The test of the boot server: requests the client's first file, and ends each transfer before the first byte.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
@@ -10,49 +10,49 @@ use serde::Serialize;
 use crate::exit::{Exit, Failed};
 use crate::net::{LinuxNet, source_of};
 
-/// What a boot server said.
+/// The answers of a boot server.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Tftp {
-    /// This machine's address, from which it was asked.
+    /// The address of this machine that the requests came from.
     pub asked_from: Ipv4Addr,
-    /// Whether it said anything.
+    /// Whether the server answered at all.
     pub answers: bool,
-    /// What it was asked for.
+    /// The requested files.
     pub files: Vec<File>,
 }
 
-/// A file that was asked for.
+/// A requested file.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct File {
     /// Its name.
     pub name: String,
-    /// What was said about it.
+    /// The answer.
     pub answer: Answer,
-    /// Its length, if the server says so.
+    /// Its length in bytes, if the server answers the option tsize.
     pub bytes: Option<u64>,
 }
 
-/// What was said about a file.
+/// The answer to a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Answer {
-    /// It is there.
+    /// The file exists.
     There,
-    /// An ERROR.
+    /// The server sent an ERROR.
     Missing,
-    /// Nothing.
+    /// The server sent no answer.
     None,
 }
 
 impl Tftp {
-    /// Whether one of the files is there.
+    /// Whether one of the files exists.
     pub fn found(&self) -> bool {
         self.files.iter().any(|file| file.answer == Answer::There)
     }
 
-    /// Asks for these files one by one, until there is one, or no answer.
+    /// Requests these files one by one, until a file exists or the server sends no answer.
     ///
-    /// `None` if this machine has no address and no route by which to ask.
+    /// `None` if this machine has no address or no route to the server.
     ///
     /// # Errors
     ///
@@ -73,11 +73,12 @@ impl Tftp {
 }
 
 fn probe(server: Ipv4Addr, name: &str) -> Result<(Answer, Option<u64>), Failed> {
-    let failed =
-        |error: &dyn core::fmt::Display| Failed::new(Exit::Failure, format!("cannot ask {server}: {error}"));
+    let failed = |error: &dyn core::fmt::Display| {
+        Failed::new(Exit::Failure, format!("cannot send to {server}: {error}"))
+    };
     let mut net = LinuxNet::client(None).map_err(|error| failed(&error))?;
     let server = SocketAddrV4::new(server, PORT);
-    let mut client = Client::new(&mut net, LinuxNet::client_port(), server).with_retry(PATIENCE);
+    let mut client = Client::new(&mut net, LinuxNet::client_port(), server).with_retry(RETRY_POLICY);
     let answer =
         block_on(client.probe(name.as_bytes(), Options::RASPBERRY_PI)).map_err(|error| failed(&error))?;
     Ok(match answer {
@@ -87,5 +88,5 @@ fn probe(server: Ipv4Addr, name: &str) -> Result<(Answer, Option<u64>), Failed> 
     })
 }
 
-/// 1 + 2 seconds: a Pi asks again after 2 (captured, rpi-eeprom issue 74).
-const PATIENCE: RetryPolicy = RetryPolicy::new(Duration::from_secs(1), 1);
+/// 1 + 2 seconds: a Pi repeats a request after 2 s (captured, rpi-eeprom issue 74).
+const RETRY_POLICY: RetryPolicy = RetryPolicy::new(Duration::from_secs(1), 1);

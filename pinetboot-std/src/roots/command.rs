@@ -1,4 +1,4 @@
-//! `pinetboot roots`: what Pis have changed of their root file systems, and what becomes of it.
+//! `pinetboot roots`: lists, diffs, resets and commits the Pis' layers.
 
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
@@ -20,66 +20,66 @@ use crate::pis;
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// The directory that is served, or the one that `serve` was given as --state
+    /// The served directory, or the --state directory of `serve`; . finds /var/lib/pinetboot too
     #[arg(long, value_name = "DIR", default_value = ".", global = true)]
     pub dir: PathBuf,
 
-    /// What to do.
+    /// The action.
     #[command(subcommand)]
     pub command: Action,
 }
 
-/// What to do about layers.
+/// The actions on layers.
 #[derive(Debug, Subcommand)]
 pub enum Action {
     /// List the layers of all Pis
     List,
-    /// Show what a Pi has changed: A added, C changed, D deleted, R renamed
+    /// List the files that a Pi has changed: A added, C changed, D deleted, R renamed
     Diff(LayerName),
-    /// Remove what a Pi has changed: it begins anew from the image when it boots next
+    /// Reset a Pi's root to the image: discards all its changes
     ///
-    /// Its name, machine-id and SSH host keys stay. While a running server has the layer mounted, it is removed when the
-    /// Pi boots next.
+    /// The Pi's name, machine-id and SSH host keys stay. If a running server has the layer mounted, the server discards the
+    /// changes at the Pi's next boot.
     Reset(LayerName),
-    /// Make what a Pi sees of its root a new image
+    /// Copy a Pi's root, with its changes, to a new image
     ///
-    /// Its name, machine-id and SSH host keys are left out. The image that the Pi's layer is on stays as it is.
+    /// The copy has no host name, machine-id and SSH host keys of the Pi. The Pi's layer and its base image do not change.
     Commit {
-        /// Whose.
+        /// The layer.
         #[command(flatten)]
         of: LayerName,
 
-        /// What to call the image
+        /// Name of the new image: letters, digits and ._+-
         #[arg(long, value_name = "NAME")]
         name: String,
 
-        /// Put it in use: Pis boot it from here on
+        /// Make the new image the current image, which Pis boot
         #[arg(long)]
         current: bool,
 
-        /// The directory of images to put it into [default: the one whose state this is]
+        /// Write the new image to this directory of images [default: the directory of this state]
         #[arg(long, value_name = "DIR")]
         to: Option<PathBuf>,
     },
 }
 
-/// Names a layer: the Pi, and the image that the layer is on.
+/// Names a layer: the Pi and the base image.
 #[derive(Debug, clap::Args)]
 pub struct LayerName {
-    /// The Pi: its serial number, its MAC address, or its host name
-    #[arg(value_name = "SERIAL")]
+    /// The Pi: its serial number, MAC address or host name
+    #[arg(value_name = "PI")]
     pub pi: String,
 
-    /// On which image, if it has layers on several
+    /// Base image of the layer; required if the Pi has several layers
     #[arg(long, value_name = "NAME")]
     pub image: Option<String>,
 }
 
-/// Does what is asked.
+/// Runs the action.
 ///
 /// # Errors
 ///
-/// What keeps it from being done.
+/// The obstacle and the remedy.
 pub fn run(options: &Args, quiet: bool) -> Result<Exit, Failed> {
     let state = find_state(&options.dir)?;
     match &options.command {
@@ -95,34 +95,36 @@ pub fn run(options: &Args, quiet: bool) -> Result<Exit, Failed> {
     Ok(Exit::Success)
 }
 
-/// The state in a directory: that itself, or of the images in it.
+/// The state of a directory: the directory itself, or that of its images.
 fn find_state(dir: &Path) -> Result<State, Failed> {
     let places = [dir.to_owned(), Images::at(dir).state(), super::DEFAULT_STATE.into()];
-    // The system's own only if nothing else was said.
+    // The system's default only without --dir.
     let places = if dir == Path::new(".") { &places[..] } else { &places[..2] };
     let unreadable = |place: &&PathBuf| matches!(place.join("pis").read_dir(), Err(error) if error.kind() == io::ErrorKind::PermissionDenied);
     if let Some(place) = places.iter().find(unreadable) {
-        let message =
-            format!("cannot read {}: the layers of Pis are root's alone, run it with sudo", place.display());
+        let message = format!(
+            "cannot read {}: only root may read the layers of Pis. Run pinetboot with sudo",
+            place.display()
+        );
         return Err(Failed::new(Exit::Failure, message));
     }
     places.iter().find(|place| place.join("pis").is_dir()).map(|place| State::at(place)).ok_or_else(|| {
         let dir = dir.display();
         Failed::new(
             Exit::Tree,
-            format!("no Pi has had a root from {dir}: name with --dir the directory that is served, or its --state"),
+            format!("{dir} has no layers of Pis. Name the served directory, or the --state directory of serve, with --dir"),
         )
     })
 }
 
-/// The layer that is meant: of a Pi that goes by its serial number or host name, on the image that it used last.
+/// The named layer, of a Pi by its serial number, MAC address or host name.
 fn layer(state: &State, of: &LayerName) -> Result<Layer, Failed> {
     let failed = |message: String| Failed::new(Exit::Usage, message);
     let known = state.pis();
     let named = || known.iter().copied().find(|pi| state.pi(*pi).name == of.pi);
     let pi = pis::pi(&of.pi).filter(|pi| known.contains(pi)).or_else(named);
     let pi = pi.ok_or_else(|| {
-        failed(format!("no Pi {} has a layer; 'pinetboot roots list' shows which do", of.pi))
+        failed(format!("Pi {} has no layer; 'pinetboot roots list' shows the Pis with layers", of.pi))
     })?;
     let layers = state.layers_of(pi);
     match (&of.image, layers.as_slice()) {
@@ -135,7 +137,7 @@ fn layer(state: &State, of: &LayerName) -> Result<Layer, Failed> {
         (None, []) => Err(failed(format!("{pi} has no layer"))),
         (None, layers) => {
             let images: Vec<_> = layers.iter().map(|layer| layer.image.as_str()).collect();
-            Err(failed(format!("{pi} has layers on {}: say which with --image", images.join(" and "))))
+            Err(failed(format!("{pi} has layers on {}: choose one with --image", images.join(" and "))))
         }
     }
 }
@@ -147,7 +149,7 @@ fn list(state: &State) -> io::Result<()> {
         let ago = state.last_use(layer.pi).and_then(|then| SystemTime::now().duration_since(then).ok());
         let in_use = layer.lock()?.is_none();
         let now = match (in_use, layer.is_marked()) {
-            (_, true) => "to be reset when it boots next",
+            (_, true) => "reset at the next boot",
             (true, false) => "mounted",
             (false, false) => "-",
         };
@@ -187,12 +189,12 @@ fn reset(layer: &Layer) -> io::Result<()> {
     let Layer { pi, image, .. } = layer;
     let Some(_lock) = layer.lock()? else {
         layer.mark()?;
-        println!("{pi}'s layer on {image} is in use: the server removes it when {pi} boots next");
+        println!("{pi}'s layer on {image} is in use: the server resets the layer when {pi} boots next");
         return Ok(());
     };
     let aside = layer.put_aside()?;
     remove_tree(&aside)?;
-    println!("{pi}'s layer on {image} is gone: it begins a new one when it boots next");
+    println!("{pi}'s layer on {image} is reset: {pi} boots the unchanged image next");
     Ok(())
 }
 
@@ -200,39 +202,42 @@ fn keep(layer: &Layer, images: &Images, name: &str, current: bool, quiet: bool) 
     let Layer { pi, image, .. } = layer;
     if !images::is_name(name) {
         return Err(io::Error::other(format!(
-            "{name} is no name for an image: letters, digits and ._+- may be in it"
+            "{name} is not an image name: use letters, digits and ._+- only"
         )));
     }
     if images.find(name).map_err(io::Error::other)?.is_some() {
-        return Err(io::Error::other(format!("there is an image {name} already")));
+        return Err(io::Error::other(format!("image {name} exists already")));
     }
     let lock = layer.lock()?;
     let _lock = lock.ok_or_else(|| {
         io::Error::other(format!(
-            "{pi} has its root mounted, and might write to it meanwhile: shut it down and wait five minutes, or stop the server"
+            "{pi} has its root mounted, and may write during the copy. Shut {pi} down and wait five minutes, or stop the server"
         ))
     })?;
-    own_namespace().map_err(|error| io::Error::new(error.kind(), format!("{error}: run it as root")))?;
+    own_namespace()
+        .map_err(|error| io::Error::new(error.kind(), format!("{error}: run pinetboot as root")))?;
     let progress = ProgressBar::with_draw_target(
         None,
         if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() },
     );
-    progress.set_message(format!("copying what {pi} sees to {}", images.place(name).display()));
+    progress.set_message(format!("copying the root of {pi} to {}", images.place(name).display()));
     progress.enable_steady_tick(Duration::from_millis(200));
     let kept = commit::commit(layer, images, name);
     progress.finish_and_clear();
     kept?;
-    println!("{} is what {pi} has on {image}, without what makes it {pi}", images.place(name).display());
+    println!("{} is a copy of {pi}'s root on {image}, without its identity", images.place(name).display());
     if current {
         images.make_current(name).map_err(io::Error::other)?;
-        println!("{name} is in use from here on");
+        println!("{name} is the current image");
     } else {
-        println!("it is not in use yet: a Pi boots it if its inventory says image = \"{name}\"");
+        println!(
+            "{name} is not the current image: a Pi boots {name} if its inventory has image = \"{name}\""
+        );
     }
     Ok(())
 }
 
-/// What it takes on the disk.
+/// The size on the disk in bytes.
 fn size(directory: &Path) -> u64 {
     let entries = WalkDir::new(directory).follow_links(false).into_iter().flatten();
     entries.filter_map(|entry| Some(entry.metadata().ok()?.blocks() * 512)).sum()

@@ -1,4 +1,4 @@
-//! A layer made into an image: what one Pi sees of its root, without what makes it that Pi.
+//! Commits a layer: copies a Pi's merged root, without its identity, to a new image.
 
 use std::fs;
 use std::io;
@@ -16,14 +16,14 @@ use super::layer::{Layer, remove_tree};
 use super::overlay::{detach, mount_to_read};
 use crate::images::{FACTS, ImageFacts, Images, ROOT};
 
-/// Copies what the layer's Pi sees into a new image. The process must have its own mount namespace, and the layer's lock.
+/// Copies the merged root of a layer to a new image. The process must have its own mount namespace, and the layer's lock.
 ///
 /// # Errors
 ///
 /// The system's.
 pub(super) fn commit(layer: &Layer, images: &Images, name: &str) -> io::Result<()> {
     let place = images.place(name);
-    // Left by one that was broken off: without its facts it is no image.
+    // An interrupted commit leaves a directory without facts, which is not an image.
     remove_tree(&place)?;
     let root = place.join(ROOT);
     fs::create_dir_all(&root)?;
@@ -40,14 +40,14 @@ pub(super) fn commit(layer: &Layer, images: &Images, name: &str) -> io::Result<(
 
     let before = images.find(&layer.image).ok().flatten();
     let mut facts = before.map_or_else(|| facts_of(layer), |image| image.facts);
-    facts.changes.push(format!("what {} had changed of {}", layer.pi, layer.image));
+    facts.changes.push(format!("changes of {} to {}", layer.pi, layer.image));
     facts.imported = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
     let new = place.join(".image.toml");
     fs::write(&new, toml::to_string(&facts).map_err(io::Error::other)?)?;
     fs::rename(new, place.join(FACTS))
 }
 
-/// Everything, as it is: owners, modes, times, links, devices, holes and attributes.
+/// Copies a tree with owners, modes, times, links, devices, holes and attributes.
 fn copy(from: &Path, to: &Path) -> io::Result<()> {
     let mut copy = Command::new("cp");
     copy.args(["--archive", "--reflink=auto", "--sparse=auto", "--"]).arg(from.join(".")).arg(to);
@@ -62,7 +62,7 @@ fn host_name(root: &Path) -> io::Result<Option<String>> {
     Ok(name.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()))
 }
 
-/// Of a tree that was not imported.
+/// The facts of a tree that was not imported.
 fn facts_of(layer: &Layer) -> ImageFacts {
     ImageFacts {
         release: "unknown".into(),

@@ -1,7 +1,7 @@
-//! What a Pi has changed: its layer, read as overlayfs keeps it (Documentation/filesystems/overlayfs.rst).
+//! The changes of a Pi: reads its layer in overlayfs's format (Documentation/filesystems/overlayfs.rst).
 //!
-//! Only the layer is walked, and of the golden tree what lies beneath its entries, so it takes as long as the layer is
-//! large. Not told: extended attributes, and changes of hard links.
+//! The walk covers the layer, and the parts of the base image beneath its entries, so the time grows with the layer. Not done:
+//! changes of extended attributes and of hard links.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
@@ -17,13 +17,13 @@ use super::layer::Layer;
 /// One change. Paths are as the Pi sees them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Change {
-    /// There was nothing of that name.
+    /// The base image has no file of this name.
     Added,
-    /// Something else was there, or it had another mode or owner.
+    /// The base image has another file, mode or owner.
     Changed,
-    /// It is there no more, nor what was in it.
+    /// The file, or the directory with its content, was deleted.
     Deleted,
-    /// A directory that had another name.
+    /// A directory with this former name.
     Renamed(PathBuf),
 }
 
@@ -31,24 +31,25 @@ pub(super) enum Change {
 ///
 /// # Errors
 ///
-/// The system's: it takes root to read a layer.
+/// The system's; only root may read a layer.
 pub(super) fn changes(layer: &Layer) -> io::Result<BTreeMap<PathBuf, Change>> {
-    let mut walk = Walk { golden: layer.facts.root.clone(), changes: BTreeMap::new(), moved: HashSet::new() };
+    let mut walk =
+        Walk { base_image: layer.facts.root.clone(), changes: BTreeMap::new(), moved: HashSet::new() };
     walk.directory(&layer.upper(), Some(&layer.facts.root), Path::new("/"), false)?;
     let Walk { mut changes, moved, .. } = walk;
-    // Where a directory was that has another name now, overlayfs has it as deleted.
+    // overlayfs marks the former name of a renamed directory as deleted.
     changes.retain(|path, change| *change != Change::Deleted || !moved.contains(path));
     Ok(changes)
 }
 
 struct Walk {
-    golden: PathBuf,
+    base_image: PathBuf,
     changes: BTreeMap<PathBuf, Change>,
     moved: HashSet<PathBuf>,
 }
 
 impl Walk {
-    /// A directory of the layer, over one of the golden tree; `opaque`: of that nothing shows through.
+    /// Walks a directory of the layer over one of the base image; `opaque`: the latter is hidden.
     fn directory(
         &mut self,
         upper: &Path,
@@ -96,7 +97,8 @@ impl Walk {
         let directory = shown.join("");
         if let Some(redirect) = attribute(upper, "trusted.overlay.redirect")? {
             let from = self.redirected(&redirect, lower);
-            let shown_from = Path::new("/").join(from.strip_prefix(&self.golden).unwrap_or(&from)).join("");
+            let shown_from =
+                Path::new("/").join(from.strip_prefix(&self.base_image).unwrap_or(&from)).join("");
             self.moved.insert(shown_from.clone());
             self.changes.insert(directory, Change::Renamed(shown_from));
             return self.directory(upper, Some(&from), shown, false);
@@ -116,13 +118,13 @@ impl Walk {
         self.directory(upper, lower, shown, opaque)
     }
 
-    /// An absolute path from the top, or another name in the same directory.
+    /// The former path of a renamed directory: absolute from the top, or a name in the same directory.
     fn redirected(&self, redirect: &[u8], lower: Option<&Path>) -> PathBuf {
         use std::os::unix::ffi::OsStrExt;
         let redirect = Path::new(std::ffi::OsStr::from_bytes(redirect));
         match redirect.strip_prefix("/") {
-            Ok(from_top) => self.golden.join(from_top),
-            Err(_) => lower.and_then(Path::parent).unwrap_or(&self.golden).join(redirect),
+            Ok(from_top) => self.base_image.join(from_top),
+            Err(_) => lower.and_then(Path::parent).unwrap_or(&self.base_image).join(redirect),
         }
     }
 
@@ -143,7 +145,7 @@ impl fmt::Display for Change {
     }
 }
 
-/// Whether a file that was copied into the layer is what it was: opened to be written to, and not.
+/// Whether a file in the layer equals the base image's: opened for writing, and not changed.
 fn is_same(new: &Metadata, old: &Metadata, upper: &Path, lower: Option<&Path>) -> io::Result<bool> {
     if new.mode() != old.mode()
         || owner(new) != owner(old)
@@ -181,7 +183,7 @@ fn same_bytes(one: &Path, other: &Path) -> io::Result<bool> {
     }
 }
 
-/// An extended attribute, if there is one of that name.
+/// The value of an extended attribute; `None` without one of this name.
 fn attribute(path: &Path, name: &str) -> io::Result<Option<Vec<u8>>> {
     match xattr::get(path, name) {
         Err(error) if error.raw_os_error() == Some(Errno::EOPNOTSUPP as i32) => Ok(None),
@@ -198,9 +200,9 @@ mod tests {
     use pinetboot_core::pi::Prefix;
 
     use super::*;
-    use crate::roots::{Golden, State};
+    use crate::roots::{BaseImage, State};
 
-    /// What needs no privileges; whiteouts and renamed directories are in the tests of the whole.
+    /// Changes that need no privileges; `tests/roots.rs` has whiteouts and renamed directories.
     #[test]
     fn what_is_added_and_changed_shows_and_what_was_only_copied_does_not() {
         let directory = tempfile::tempdir().unwrap();
@@ -211,7 +213,7 @@ mod tests {
         }
         symlink("a", root.join("etc/link")).unwrap();
         let state = State::at(&directory.path().join("state"));
-        let layer = state.make_layer(Prefix::Serial(1), &Golden::at(&root).unwrap(), 2).unwrap();
+        let layer = state.make_layer(Prefix::Serial(1), &BaseImage::at(&root).unwrap(), 2).unwrap();
         let etc = layer.upper().join("etc");
         fs::create_dir_all(etc.join("new/sub")).unwrap();
         fs::create_dir(etc.join("apt")).unwrap();

@@ -1,13 +1,13 @@
-//! Roots as NFS exports: which client gets which, and which is turned away.
+//! Roots as NFS exports: grants or refuses the mounts and calls of clients.
 //!
-//! The registry decides by its evidence whether a client is a Pi ([`Claim`]); here are the consequences for mounts and for
-//! calls. A handle whose layer exists is never answered with NFS3ERR_STALE: JUKEBOX while it is in doubt whether the client is the
-//! Pi, NFS3ERR_ACCES when it is not.
+//! The registry decides by its evidence whether a client is a Pi ([`Claim`]); this module applies the decision to mounts and
+//! calls. A handle of an existing layer is never answered with NFS3ERR_STALE: NFS3ERR_JUKEBOX while the client's identity is in
+//! doubt, NFS3ERR_ACCES if the client is not the Pi.
 //!
 //! Locks, in the order in which they may be taken: `ready`, `waiting`, `owners`; `permitted` and `granted` are held alone, and
 //! the registry's lock below all of them.
 
-mod seat;
+mod active_client;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -23,10 +23,10 @@ use pinetboot_nfs::{
     Absent, DirectoryTree, Export, Exports, FileSystem, MountError, MountErrorKind, Permission,
 };
 
-use seat::Seat;
+use active_client::ActiveClient;
 
 use super::overlay::Overlay;
-use super::{Golden, Layer, Roots};
+use super::{BaseImage, Layer, Roots};
 use crate::bus::Bus;
 use crate::config::NfsMode;
 use crate::events::{self, Evidence, Mac};
@@ -35,23 +35,23 @@ use crate::pis::{Claim, NotThatPi, Token};
 
 /// The roots of all Pis as exports.
 #[derive(Debug, Clone)]
-pub struct RootExports(Arc<Shared>);
+pub struct RootExports(Arc<ExportTable>);
 
-struct Shared {
+struct ExportTable {
     roots: Arc<Roots>,
     bus: Bus,
     ready: RwLock<HashMap<u32, Ready>>,
-    /// From before a restart: layers that Pis have handles of, not mounted yet.
+    /// Layers from before a restart, of which Pis hold handles, not mounted yet.
     waiting: Mutex<HashMap<u32, Waiting>>,
-    /// In mode `rw`, the Pi that has a tree.
+    /// In mode `rw`, the Pi that has each tree.
     owners: Mutex<HashMap<u32, Prefix>>,
-    /// Clients that may use a tree that is shared, and when that was found.
+    /// Clients that may use a shared tree, with the time of the check.
     permitted: Mutex<HashMap<(u32, Ipv4Addr), Instant>>,
-    /// Mounts that were granted and are not told yet: the path in the export has to be found first.
+    /// Granted mounts that are not reported yet: the NFS server has to look up the path in the export first.
     granted: Mutex<HashMap<(u32, Ipv4Addr), Grant>>,
 }
 
-/// What showed that a client may mount.
+/// The evidence of a granted mount.
 #[derive(Debug, Clone, Copy)]
 struct Grant {
     pi: Prefix,
@@ -59,11 +59,11 @@ struct Grant {
     mac: Option<Mac>,
 }
 
-/// What can be served at once.
+/// An export that is ready to serve.
 #[derive(Clone)]
 struct Ready {
     export: Arc<Export>,
-    /// The Pi's layer; a tree that is shared has none.
+    /// The Pi's layer; `None` for a shared tree.
     layer: Option<Own>,
 }
 
@@ -72,7 +72,7 @@ struct Ready {
 struct Own {
     pi: Prefix,
     overlay: Arc<Overlay>,
-    seat: Arc<Seat>,
+    active: Arc<ActiveClient>,
 }
 
 enum Waiting {
@@ -81,13 +81,13 @@ enum Waiting {
 }
 
 impl RootExports {
-    /// The exports of these roots; those from before a restart are found again.
+    /// The exports of these roots, with the layers from before a restart.
     ///
     /// # Errors
     ///
     /// If a tree cannot be served.
     pub fn new(roots: Arc<Roots>, bus: Bus) -> Result<Self, String> {
-        let shared = Shared {
+        let shared = ExportTable {
             bus,
             ready: RwLock::default(),
             waiting: Mutex::default(),
@@ -101,31 +101,31 @@ impl RootExports {
             let waiting = layers.into_iter().map(|layer| (layer.facts.export, Waiting::For(layer)));
             lock(&shared.waiting).extend(waiting);
         } else {
-            for golden in shared.roots.goldens().all().map_err(|error| error.to_string())? {
+            for base_image in shared.roots.base_images().all().map_err(|error| error.to_string())? {
                 shared
-                    .shared(&golden, Path::new("/"))
-                    .map_err(|error| format!("cannot serve {} by NFS: {error}", golden.root.display()))?;
+                    .shared(&base_image, Path::new("/"))
+                    .map_err(|error| format!("cannot serve {} by NFS: {error}", base_image.root.display()))?;
             }
         }
         Ok(Self(Arc::new(shared)))
     }
 
-    /// A client was given a handle for this path.
+    /// Records that MOUNT sent a client the handle of this path.
     pub(crate) fn mounted(&self, export: u32, client: Ipv4Addr, path: &Path) {
         self.0.mounted(export, client, path);
     }
 
-    /// The Pi that a path means, for a client that asks for it.
+    /// The Pi of a path, as a client names it.
     pub(crate) fn pi_of(&self, path: &Path, client: Ipv4Addr) -> Option<Prefix> {
         self.0.named(path, client).map(|(pi, ..)| pi)
     }
 }
 
-impl Shared {
+impl ExportTable {
     fn layer_of(&self, pi: Prefix, path: &Path, client: Ipv4Addr) -> Result<Arc<Export>, String> {
-        let golden = self.roots.golden_for(Some(pi)).map_err(|error| error.to_string())?;
-        let overlay = self.roots.overlay_for_root(pi, &golden, client).map_err(|error| {
-            let (name, root) = (self.bus.pis().name_of(pi), golden.root.display());
+        let base_image = self.roots.base_image_for(Some(pi)).map_err(|error| error.to_string())?;
+        let overlay = self.roots.overlay_for_root(pi, &base_image, client).map_err(|error| {
+            let (name, root) = (self.bus.pis().name_of(pi), base_image.root.display());
             format!("cannot give {name} a layer on {root}: {error}")
         })?;
         self.export_layer(overlay, path)
@@ -136,9 +136,9 @@ impl Shared {
         let same =
             |ready: &Ready| ready.layer.as_ref().is_some_and(|own| Arc::ptr_eq(&own.overlay, &overlay));
         let there = self.table().get(&id).filter(|ready| same(ready)).cloned();
-        let (tree, seat) = match there {
+        let (tree, active) = match there {
             Some(ready) if ready.export.path == path => return Ok(ready.export),
-            Some(Ready { export, layer: Some(own) }) => (export.tree.clone(), own.seat),
+            Some(Ready { export, layer: Some(own) }) => (export.tree.clone(), own.active),
             _ => {
                 let tree = DirectoryTree::open(&overlay.layer().merged(), OPEN_FILES);
                 let tree: Arc<dyn FileSystem> = Arc::new(tree.map_err(|error| error.to_string())?);
@@ -147,12 +147,12 @@ impl Shared {
         };
         let path = path.to_owned();
         let export = Arc::new(Export { id, path, tree, read_only: false, root_squash: false });
-        self.put(Ready { export: export.clone(), layer: Some(Own { pi, overlay, seat }) });
+        self.put(Ready { export: export.clone(), layer: Some(Own { pi, overlay, active }) });
         Ok(export)
     }
 
-    fn shared(&self, golden: &Golden, path: &Path) -> Result<Arc<Export>, String> {
-        let id = golden.id();
+    fn shared(&self, base_image: &BaseImage, path: &Path) -> Result<Arc<Export>, String> {
+        let id = base_image.id();
         let there = self.table().get(&id).map(|ready| ready.export.clone());
         if let Some(export) = there.as_ref().filter(|export| export.path == path) {
             return Ok(export.clone());
@@ -160,7 +160,8 @@ impl Shared {
         let tree = match there {
             Some(export) => export.tree.clone(),
             None => Arc::new(
-                DirectoryTree::open(&golden.root, OPEN_FILES_SHARED).map_err(|error| error.to_string())?,
+                DirectoryTree::open(&base_image.root, OPEN_FILES_SHARED)
+                    .map_err(|error| error.to_string())?,
             ),
         };
         let read_only = self.roots.mode() != NfsMode::Rw;
@@ -169,17 +170,17 @@ impl Shared {
         Ok(export)
     }
 
-    /// Why this Pi may not have a tree that others have.
-    fn claim_tree(&self, golden: &Golden, pi: Prefix) -> Result<(), String> {
+    /// Claims a shared tree for a Pi; the error names the Pi that has the tree.
+    fn claim_tree(&self, base_image: &BaseImage, pi: Prefix) -> Result<(), String> {
         if self.roots.mode() != NfsMode::Rw {
             return Ok(());
         }
-        match *lock(&self.owners).entry(golden.id()).or_insert(pi) {
+        match *lock(&self.owners).entry(base_image.id()).or_insert(pi) {
             owner if owner == pi => Ok(()),
             owner => {
                 let owner = self.bus.pis().name_of(owner);
                 Err(format!(
-                    "--nfs-mode rw is one tree for one Pi, and {owner} has it until this server ends; for several use overlay"
+                    "--nfs-mode rw is one tree for one Pi, and {owner} has it until this server stops. For several Pis use --nfs-mode overlay"
                 ))
             }
         }
@@ -194,7 +195,7 @@ impl Shared {
         self.ready.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A client's claim to be a Pi, with what can be seen of the client from here.
+    /// Checks a client's claim to be a Pi, with the client's MAC address from the kernel.
     fn check(
         &self,
         pi: Prefix,
@@ -209,24 +210,25 @@ impl Shared {
         Ok((evidence, mac.or_else(|| pis.mac_at(client))))
     }
 
-    /// A Pi whose root is asked for from another address may be up and quiet: its own address answers with its MAC address.
+    /// Sends an ARP request to a quiet Pi whose root another address claims: an answer shows that the Pi is up.
     fn look_for(&self, pi: Prefix, client: Ipv4Addr, mac: Option<Mac>) {
         let pis = self.bus.pis();
-        let Some(seat) = pis.pi(pi).and_then(|known| known.seat) else { return };
-        let is_elsewhere = seat.mounted && seat.address != client && seat.mac.is_some() && seat.mac != mac;
+        let Some(presence) = pis.pi(pi).and_then(|known| known.presence) else { return };
+        let is_elsewhere =
+            presence.mounted && presence.address != client && presence.mac.is_some() && presence.mac != mac;
         if is_elsewhere
-            && !seat.is_fresh(pis.now())
-            && arp::ask(seat.address, ANSWERS).ok().flatten() == seat.mac
+            && !presence.is_fresh(pis.now())
+            && arp::ask(presence.address, ANSWERS).ok().flatten() == presence.mac
         {
-            self.bus.emit(seat.address, events::Root::Active { pi });
+            self.bus.emit(presence.address, events::Root::Active { pi });
         }
     }
 
-    /// The Pi and the token in a path; without a Pi's name in front, the root of the client's own.
+    /// The Pi and the token in a path; a path without a Pi's name stands for the client's own root.
     fn named(&self, path: &Path, client: Ipv4Addr) -> Option<(Prefix, Option<Token>, PathBuf)> {
         let pis = self.bus.pis();
         let named = first_name(path).and_then(|name| {
-            // The token was made for the address that fetched the command line: this one, or where the Pi was before.
+            // The token is sealed for the address that fetched the command line: the client's, or the Pi's former one.
             let (pi, token) = self.roots.parse_name(name, &[client])?;
             let (pi, token) = match token {
                 Some(Token::Wrong) => {
@@ -250,9 +252,9 @@ impl Shared {
         let export = if self.roots.mode() == NfsMode::Overlay {
             self.layer_of(pi, &export_path, client).map_err(failed)?
         } else {
-            let golden = self.roots.golden_for(Some(pi)).map_err(failed)?;
-            self.claim_tree(&golden, pi).map_err(denied)?;
-            self.shared(&golden, &export_path).map_err(failed)?
+            let base_image = self.roots.base_image_for(Some(pi)).map_err(failed)?;
+            self.claim_tree(&base_image, pi).map_err(denied)?;
+            self.shared(&base_image, &export_path).map_err(failed)?
         };
         let mut granted = lock(&self.granted);
         if granted.len() >= MOST {
@@ -265,7 +267,7 @@ impl Shared {
     fn mounted(&self, export: u32, client: Ipv4Addr, path: &Path) {
         let Some(Grant { pi, evidence, mac }) = lock(&self.granted).remove(&(export, client)) else { return };
         if let Some(own) = self.table().get(&export).and_then(|ready| ready.layer.as_ref()) {
-            own.seat.take(client, &self.bus);
+            own.active.take(client, &self.bus);
         }
         let path = path.display().to_string();
         self.bus.emit(client, events::Root::Mounted { pi, path, mac, evidence });
@@ -279,14 +281,16 @@ impl Shared {
 
     /// Whether a client that holds a handle of a Pi's layer is the Pi.
     fn permit_layer(&self, own: &Own, client: Ipv4Addr) -> Permission {
-        let Own { pi, seat, .. } = own;
-        if seat.is_of(*pi, client, &self.bus) {
+        let Own { pi, active, .. } = own;
+        if active.is_of(*pi, client, &self.bus) {
             return Permission::Granted;
         }
         match self.check(*pi, client, None, true) {
             Ok((evidence, mac)) => {
-                let before = seat.address().or_else(|| self.bus.pis().pi(*pi)?.seat.map(|seat| seat.address));
-                seat.take(client, &self.bus);
+                let before = active
+                    .address()
+                    .or_else(|| self.bus.pis().pi(*pi)?.presence.map(|presence| presence.address));
+                active.take(client, &self.bus);
                 let moved = before.filter(|before| *before != client);
                 let fact = match moved {
                     Some(from) => events::Root::Moved { pi: *pi, from, mac, evidence },
@@ -320,7 +324,7 @@ impl Shared {
         };
         if !may {
             let path = export.path.display().to_string();
-            let why = "the client is no Pi that this server knows, or another Pi has the tree".to_owned();
+            let why = "this server does not know the client as a Pi, or another Pi has the tree".to_owned();
             self.bus.emit(client, events::Root::MountRefused { pi, path, why, failed: false });
             return Permission::Denied;
         }
@@ -335,7 +339,7 @@ impl Shared {
         Permission::Granted
     }
 
-    /// Makes a layer ready for a Pi that ran while the server was started anew.
+    /// Mounts the layer of a Pi that kept running while the server restarted.
     fn go_on(&self, layer: &Layer) {
         let path = PathBuf::from(format!("/{}", layer.pi));
         let overlay = self.roots.overlay_again(layer.pi, &layer.image).map_err(|error| error.to_string());
@@ -347,14 +351,14 @@ impl Shared {
             Err(error) => {
                 let (pi, image, operation) = (layer.pi, layer.image.clone(), "serve again");
                 self.bus.emit(None, events::Root::LayerFailed { pi, image, operation, error });
-                // Another process may be keeping a copy of it. The Pi asks again and again, and waits.
+                // Another process may be copying the layer. The Pi repeats its call meanwhile.
                 thread::sleep(TRY_AGAIN);
                 self.restore(layer);
             }
         }
     }
 
-    /// Has a layer wait for its Pi to ask again; or forgets it, if it is gone.
+    /// Lets a layer wait for the Pi's next call, or forgets a removed layer.
     fn restore(&self, layer: &Layer) {
         let id = layer.facts.export;
         match self.roots.state().layer(layer.pi, &layer.image).filter(|now| now.facts.export == id) {
@@ -397,7 +401,7 @@ impl Exports for RootExports {
         }
     }
 
-    /// A Pi's own root, by its name; a tree for all is no secret.
+    /// Lists the client's own root only; a shared tree is listed for all.
     fn list(&self, client: Ipv4Addr) -> Vec<PathBuf> {
         match self.0.roots.mode() {
             NfsMode::Overlay => {
@@ -408,10 +412,10 @@ impl Exports for RootExports {
         }
     }
 
-    fn tidy(&self) {
+    fn maintain(&self) {
         let trees: Vec<_> = self.0.table().values().map(|ready| ready.export.tree.clone()).collect();
         for tree in trees {
-            tree.tidy();
+            tree.maintain();
         }
         self.0.roots.rest_after(IDLE);
         let mut table = self.0.ready.write().unwrap_or_else(PoisonError::into_inner);
@@ -419,13 +423,13 @@ impl Exports for RootExports {
     }
 }
 
-impl fmt::Debug for Shared {
+impl fmt::Debug for ExportTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shared").field("roots", &self.roots).finish_non_exhaustive()
+        f.debug_struct("ExportTable").field("roots", &self.roots).finish_non_exhaustive()
     }
 }
 
-/// Tries out whether files in a directory have handles, by which NFS knows them.
+/// Tests whether the files in a directory have handles, which NFS needs.
 pub(super) fn try_serving(directory: &Path) -> std::io::Result<()> {
     DirectoryTree::open(directory, 1).map(drop).map_err(std::io::Error::other)
 }
@@ -449,16 +453,16 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Open files of one Pi's root that are kept at hand.
+/// Cached open files of one Pi's root.
 const OPEN_FILES: usize = 128;
-/// The same of a tree that many share.
+/// Cached open files of a shared tree.
 const OPEN_FILES_SHARED: usize = 1024;
-/// A neighbour on Ethernet answers within milliseconds.
+/// Wait for an ARP reply: a neighbour on Ethernet answers within milliseconds.
 const ANSWERS: Duration = Duration::from_millis(300);
-/// For so long a client that was permitted is, without another look at who has which address.
+/// Time for which a permission holds without another check of the client's address.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
-/// A system that runs asks for something more often: its journal alone sees to that.
+/// Time without a call after which a layer rests: a running system calls more often, if only for its journal.
 const IDLE: Duration = Duration::from_secs(300);
-/// Until what could not be mounted is tried once more.
+/// Time between two tries to mount a layer.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 const MOST: usize = 4096;

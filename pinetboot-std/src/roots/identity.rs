@@ -1,7 +1,7 @@
-//! What makes one Pi different from another that has the same golden tree: its host name, machine-id and SSH host keys.
+//! The identity of a Pi on a shared base image: host name, machine-id and SSH host keys.
 //!
-//! Put into a layer once, when it is made; what the Pi changes later is its own. The identity itself is kept beside the
-//! layers, so that a Pi whose layer is reset, or that boots another image, is still the host that others know.
+//! The identity is written into a new layer once; later changes are the Pi's own. It is stored beside the layers, so a Pi keeps
+//! its identity when its layer is reset or another image booted.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -17,21 +17,21 @@ use super::host_key::HostKey;
 use super::layer::private_dir;
 use crate::beneath::beneath;
 
-/// Gives a tree the identity that is kept in `kept`, and makes that first if there is none.
+/// Writes the identity in `kept` into a tree; creates the identity of a new Pi.
 ///
 /// # Errors
 ///
 /// The system's.
 pub(super) fn enrol(root: &OwnedFd, kept: &Path, name: &str) -> io::Result<()> {
     private_dir(kept)?;
-    let Some(etc) = find(root, "etc")? else { return Ok(()) }; // no system as we know them
+    let Some(etc) = find(root, "etc")? else { return Ok(()) }; // not a known system
     put(&etc, "hostname", format!("{name}\n").as_bytes(), 0o644)?;
     let hosts = read(&etc, "hosts")?.unwrap_or_else(|| "127.0.0.1\tlocalhost\n".into());
     put(&etc, "hosts", with_host(&hosts, name).as_bytes(), 0o644)?;
 
     let machine_id = kept.join("machine-id");
     if !machine_id.exists() {
-        // A random UUID without its dashes is just what systemd makes at a first boot.
+        // A random UUID without dashes, as systemd makes at a first boot.
         fs::write(&machine_id, fs::read_to_string("/proc/sys/kernel/random/uuid")?.replace('-', ""))?;
     }
     put(&etc, "machine-id", &fs::read(machine_id)?, 0o444)?;
@@ -40,7 +40,7 @@ pub(super) fn enrol(root: &OwnedFd, kept: &Path, name: &str) -> io::Result<()> {
     make_host_key(kept)?;
     put(&ssh, HOST_KEY, &fs::read(kept.join(HOST_KEY))?, 0o600)?;
     put(&ssh, HOST_KEY_PUB, &fs::read(kept.join(HOST_KEY_PUB))?, 0o644)?;
-    // It would remove the keys that were just put there (raspberrypi-sys-mods, regenerate_ssh_host_keys).
+    // This unit would remove the keys (raspberrypi-sys-mods, regenerate_ssh_host_keys).
     for target in ["multi-user.target.wants", "sysinit.target.wants"] {
         if let Some(wants) = find(root, &format!("etc/systemd/system/{target}"))? {
             remove(&wants, "regenerate_ssh_host_keys.service")?;
@@ -49,7 +49,7 @@ pub(super) fn enrol(root: &OwnedFd, kept: &Path, name: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// Takes out of a tree what makes it one Pi's, so that it can be golden for many.
+/// Removes the identity from a tree, so that it can be the base image of many Pis.
 ///
 /// # Errors
 ///
@@ -62,7 +62,7 @@ pub(super) fn anonymise(root: &OwnedFd, name_as_before: Option<&str>) -> io::Res
             put(&etc, "hosts", with_host(&hosts, name).as_bytes(), 0o644)?;
         }
     }
-    // Empty, not missing: systemd takes a read-only one only so (machine-id(5)).
+    // Empty, not missing: systemd requires an existing file on a read-only root (machine-id(5)).
     put(&etc, "machine-id", b"", 0o444)?;
     if let Some(ssh) = find(root, "etc/ssh")? {
         for entry in fs::read_dir(through(&ssh))?.flatten() {
@@ -77,7 +77,7 @@ pub(super) fn anonymise(root: &OwnedFd, name_as_before: Option<&str>) -> io::Res
     Ok(())
 }
 
-/// A small file's text, of a tree that is not to be trusted: a link in it that leads out of it is not followed.
+/// Reads a small text file of an untrusted tree: a link that leads out of the tree is not followed.
 ///
 /// # Errors
 ///
@@ -93,7 +93,7 @@ pub(super) fn read(directory: &OwnedFd, name: &str) -> io::Result<Option<String>
     Ok(String::from_utf8(text).ok())
 }
 
-/// A directory of the tree, if it is there.
+/// Opens a directory of the tree; `None` if it is missing.
 pub(super) fn find(root: &OwnedFd, place: &str) -> io::Result<Option<OwnedFd>> {
     match beneath(root, Path::new(place), OFlag::O_RDONLY | OFlag::O_DIRECTORY) {
         Ok(directory) => Ok(Some(directory)),
@@ -102,7 +102,7 @@ pub(super) fn find(root: &OwnedFd, place: &str) -> io::Result<Option<OwnedFd>> {
     }
 }
 
-/// Puts a file in its place, whole, and instead of whatever had its name.
+/// Writes a file atomically, replacing any file of its name.
 fn put(directory: &OwnedFd, name: &str, bytes: &[u8], mode: u32) -> io::Result<()> {
     let directory = through(directory);
     let new = directory.join(".pinetboot-new");
@@ -120,12 +120,12 @@ fn remove(directory: &OwnedFd, name: &str) -> io::Result<()> {
     }
 }
 
-/// A path to what is open already: nothing in the tree can lead it elsewhere.
+/// A path to an open directory, which no link in the tree can redirect.
 fn through(directory: &OwnedFd) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd()))
 }
 
-/// /etc/hosts with this name for 127.0.1.1, by which Debian's systems find themselves.
+/// /etc/hosts with this name for 127.0.1.1, Debian's address of the host itself.
 fn with_host(hosts: &str, name: &str) -> String {
     let ours = format!("127.0.1.1\t{name}\n");
     let mut lines = String::new();
@@ -167,7 +167,7 @@ fn make_host_key(kept: &Path) -> io::Result<()> {
     fs::rename(new, private)
 }
 
-/// A machine-id for a Pi that keeps nothing: the same whenever it asks. Not secret, as it goes over the command line.
+/// The machine-id of a Pi without a layer: always the same for a Pi. Not secret, as the command line holds it.
 pub(crate) fn machine_id_of(pi: Prefix) -> String {
     // FNV-1a of 128 bits.
     let text = format!("pinetboot machine-id {pi}");
@@ -180,7 +180,7 @@ pub(crate) fn machine_id_of(pi: Prefix) -> String {
 
 const HOST_KEY: &str = "ssh_host_ed25519_key";
 const HOST_KEY_PUB: &str = "ssh_host_ed25519_key.pub";
-/// No file that is read here is longer.
+/// Limit of a file in bytes.
 const MOST: u64 = 64 << 10;
 
 #[cfg(test)]

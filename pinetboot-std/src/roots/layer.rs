@@ -1,17 +1,17 @@
-//! A layer: what one Pi has changed of one golden tree, as it lies on the disk.
+//! A layer: the changes of one Pi to one base image, on disk.
 //!
 //! ```text
-//! STATE/pis/bd989ae1/pi.toml           its address and name when it last had its root; the file's time is when
-//! STATE/pis/bd989ae1/identity/         what makes it itself, whichever image it boots: machine-id, SSH host keys
-//! STATE/pis/bd989ae1/IMAGE/layer.toml  which tree it is a layer on, and the number of its export
-//! STATE/pis/bd989ae1/IMAGE/upper/      what it has changed, as overlayfs keeps it
-//! STATE/pis/bd989ae1/IMAGE/work/       overlayfs's own
-//! STATE/pis/bd989ae1/IMAGE/merged/     where a running server sees the whole, and nobody else
-//! STATE/pis/bd989ae1/IMAGE/reset       if it is there: this layer goes when the Pi boots next
+//! STATE/pis/bd989ae1/pi.toml           address and name at the last mount; the file's time is that of the mount
+//! STATE/pis/bd989ae1/identity/         the Pi's identity on all images: machine-id, SSH host keys
+//! STATE/pis/bd989ae1/IMAGE/layer.toml  the base image, and the number of the export
+//! STATE/pis/bd989ae1/IMAGE/upper/      the changes, in overlayfs's format
+//! STATE/pis/bd989ae1/IMAGE/work/       overlayfs's work directory
+//! STATE/pis/bd989ae1/IMAGE/merged/     the mount point of the merged root, visible to the running server only
+//! STATE/pis/bd989ae1/IMAGE/reset       marks the layer for removal at the Pi's next boot
 //! ```
 //!
-//! A layer belongs to the image that it was made on: with another image the Pi begins a layer there, and finds its old
-//! one again when it goes back.
+//! A layer belongs to its base image: on another image the Pi gets another layer, and finds the old layer again on the old
+//! image.
 
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -23,57 +23,57 @@ use std::time::SystemTime;
 use pinetboot_core::pi::Prefix;
 use serde::{Deserialize, Serialize};
 
-use super::golden::Golden;
+use super::base_image::BaseImage;
 use crate::events::{BootRecord, Mac};
 use crate::pis;
 
 /// One layer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layer {
-    /// Whose it is.
+    /// The Pi.
     pub pi: Prefix,
-    /// The image it is on.
+    /// The name of the base image.
     pub image: String,
-    /// Where it is.
+    /// The layer's directory.
     pub place: PathBuf,
     /// Its `layer.toml`.
     pub facts: LayerFacts,
 }
 
-/// What is known of a layer.
+/// The facts about a layer: its `layer.toml`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct LayerFacts {
-    /// The number of its export; goes into every file handle that the Pi holds.
+    /// The number of the export, part of every file handle of the Pi.
     pub export: u32,
-    /// The tree beneath.
+    /// The root of the base image.
     pub root: PathBuf,
-    /// Where the boot files are in it.
+    /// The boot files' directory, relative to the root.
     pub boot: PathBuf,
     /// Whether its kernels mount a root by NFS without an initramfs.
     pub kernel_mounts_root: bool,
-    /// What that tree looked like when the layer was made.
+    /// The fingerprint of the base image when the layer was made.
     pub fingerprint: String,
 }
 
-/// What is known of a Pi: its `pi.toml`.
+/// The facts about a Pi: its `pi.toml`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
 pub struct PiFacts {
-    /// The address from which it mounted its root last.
+    /// The address of the last mount.
     pub address: Option<Ipv4Addr>,
-    /// Its MAC address then, as a directory's name: `2c-cf-67-01-02-03`.
+    /// The MAC address of the last mount, as a directory's name: `2c-cf-67-01-02-03`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mac: Option<String>,
-    /// Its host name then.
+    /// The host name at the last mount.
     pub name: String,
-    /// Its last boots, oldest first.
+    /// The last boots, oldest first.
     #[serde(rename = "boot", skip_serializing_if = "Vec::is_empty")]
     pub boots: Vec<BootRecord>,
 }
 
 impl PiFacts {
-    /// The MAC address, if it is one.
+    /// The parsed MAC address.
     pub fn mac(&self) -> Option<Mac> {
         match Prefix::parse(self.mac.as_deref()?)? {
             Prefix::Mac(mac) => Some(mac),
@@ -82,24 +82,24 @@ impl PiFacts {
     }
 }
 
-/// The directory in which the layers of all Pis are.
+/// The state directory, with the layers of all Pis.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct State {
     dir: PathBuf,
 }
 
 impl State {
-    /// The state in this directory, which need not be there yet.
+    /// The state in this directory, which need not exist.
     pub fn at(dir: &Path) -> Self {
         Self { dir: dir.to_owned() }
     }
 
-    /// Where it is.
+    /// The directory.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 
-    /// Makes the directory, for root alone: passwords and keys of all Pis will be in it.
+    /// Creates the directory, readable by root only: it holds passwords and keys of all Pis.
     ///
     /// # Errors
     ///
@@ -108,12 +108,12 @@ impl State {
         private_dir(&self.dir.join(PIS))
     }
 
-    /// Where all that belongs to a Pi is.
+    /// The directory of a Pi.
     pub fn pi_dir(&self, pi: Prefix) -> PathBuf {
         self.dir.join(PIS).join(pi.to_string())
     }
 
-    /// All layers, by Pi and image. What is no layer is passed over.
+    /// All layers, sorted by Pi and image. Other directories are skipped.
     pub fn layers(&self) -> Vec<Layer> {
         let mut layers: Vec<_> = self.pis().into_iter().flat_map(|pi| self.layers_of(pi)).collect();
         layers.sort_by_key(|layer| (layer.pi.to_string(), layer.image.clone()));
@@ -139,47 +139,47 @@ impl State {
         Some(Layer { pi, image: image.to_owned(), place, facts })
     }
 
-    /// Makes a layer, empty as yet.
+    /// Creates an empty layer.
     ///
     /// # Errors
     ///
     /// The system's.
-    pub fn make_layer(&self, pi: Prefix, golden: &Golden, export: u32) -> io::Result<Layer> {
+    pub fn make_layer(&self, pi: Prefix, base_image: &BaseImage, export: u32) -> io::Result<Layer> {
         let facts = LayerFacts {
             export,
-            root: golden.root.clone(),
-            boot: golden.boot.clone(),
-            kernel_mounts_root: golden.kernel_mounts_root,
-            fingerprint: golden.fingerprint(),
+            root: base_image.root.clone(),
+            boot: base_image.boot.clone(),
+            kernel_mounts_root: base_image.kernel_mounts_root,
+            fingerprint: base_image.fingerprint(),
         };
         let dir = self.pi_dir(pi);
-        let new = dir.join(format!(".new-{}", golden.name));
+        let new = dir.join(format!(".new-{}", base_image.name));
         remove_tree(&new)?;
         for part in [UPPER, WORK, MERGED] {
             private_dir(&new.join(part))?;
         }
-        // The root of the merged tree has the modes of this one.
-        let root = fs::metadata(&golden.root)?;
+        // The merged root has the owner and mode of this directory.
+        let root = fs::metadata(&base_image.root)?;
         fs::set_permissions(new.join(UPPER), root.permissions())?;
         std::os::unix::fs::chown(new.join(UPPER), Some(root.uid()), Some(root.gid()))?;
         fs::write(new.join(LAYER), toml::to_string(&facts).map_err(io::Error::other)?)?;
-        let place = dir.join(&golden.name);
+        let place = dir.join(&base_image.name);
         fs::rename(&new, &place)?;
-        Ok(Layer { pi, image: golden.name.clone(), place, facts })
+        Ok(Layer { pi, image: base_image.name.clone(), place, facts })
     }
 
-    /// What is known of a Pi.
+    /// The facts about a Pi.
     pub fn pi(&self, pi: Prefix) -> PiFacts {
         let text = fs::read_to_string(self.pi_dir(pi).join(PI)).unwrap_or_default();
         toml::from_str(&text).unwrap_or_default()
     }
 
-    /// When a Pi last had its root.
+    /// The time of a Pi's last mount.
     pub fn last_use(&self, pi: Prefix) -> Option<SystemTime> {
         fs::metadata(self.pi_dir(pi).join(PI)).ok()?.modified().ok()
     }
 
-    /// A Pi has its root, from now.
+    /// Records a Pi's mount, now.
     ///
     /// # Errors
     ///
@@ -192,7 +192,7 @@ impl State {
         fs::rename(new, dir.join(PI))
     }
 
-    /// All Pis that anything is known of.
+    /// All Pis with a directory.
     pub fn pis(&self) -> Vec<Prefix> {
         let names = fs::read_dir(self.dir.join(PIS)).into_iter().flatten().flatten();
         names.filter_map(|entry| pis::pi(&entry.file_name().into_string().ok()?)).collect()
@@ -200,22 +200,22 @@ impl State {
 }
 
 impl Layer {
-    /// What the Pi has changed.
+    /// The directory of the Pi's changes.
     pub fn upper(&self) -> PathBuf {
         self.place.join(UPPER)
     }
 
-    /// Where overlayfs works.
+    /// overlayfs's work directory.
     pub fn work(&self) -> PathBuf {
         self.place.join(WORK)
     }
 
-    /// Where the whole is mounted.
+    /// The mount point of the merged root.
     pub fn merged(&self) -> PathBuf {
         self.place.join(MERGED)
     }
 
-    /// Takes it for this process, as long as the file is open; `None` if another has it, a running server.
+    /// Locks the layer for this process, while the file is open; `None` if another process has the lock, as a running server.
     ///
     /// # Errors
     ///
@@ -229,19 +229,19 @@ impl Layer {
         }
     }
 
-    /// Whether this is its lock, still: it was not removed since.
+    /// Whether this file is still the layer's lock: the layer was not removed since.
     pub(super) fn has_lock(&self, lock: &File) -> bool {
         let id = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
         let there = fs::metadata(self.place.join(LOCK)).map(id).ok();
         there.is_some() && there == lock.metadata().map(id).ok()
     }
 
-    /// Whether it is to go when the Pi boots next.
+    /// Whether the layer is marked for removal at the Pi's next boot.
     pub fn is_marked(&self) -> bool {
         self.place.join(RESET).exists()
     }
 
-    /// Has it go when the Pi boots next.
+    /// Marks the layer for removal at the Pi's next boot.
     ///
     /// # Errors
     ///
@@ -250,13 +250,13 @@ impl Layer {
         fs::write(self.place.join(RESET), "")
     }
 
-    /// Whether the Pi has changed anything where its boot files are.
+    /// Whether the layer changes the directory of the boot files.
     pub fn changes_boot(&self) -> bool {
         let top = self.facts.boot.components().next();
         top.is_some_and(|top| fs::symlink_metadata(self.upper().join(top)).is_ok())
     }
 
-    /// Puts it aside, at once; what is put aside is then to be removed.
+    /// Moves the layer aside, atomically; the caller removes the returned directory.
     ///
     /// # Errors
     ///
@@ -270,7 +270,7 @@ impl Layer {
     }
 }
 
-/// Removes a directory with all that is in it, if it is there.
+/// Removes a directory with its content; a missing one is no error.
 ///
 /// # Errors
 ///
@@ -282,7 +282,7 @@ pub(super) fn remove_tree(place: &Path) -> io::Result<()> {
     }
 }
 
-/// Makes a directory that only root may look into, and those above it.
+/// Creates a directory that only its owner may read, and its parents.
 pub(super) fn private_dir(dir: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
 }
@@ -302,21 +302,21 @@ mod tests {
 
     const PI1: Prefix = Prefix::Serial(0xbd98_9ae1);
 
-    fn golden(dir: &Path) -> Golden {
+    fn base_image(dir: &Path) -> BaseImage {
         let root = dir.join("root");
         fs::create_dir_all(root.join("boot/firmware")).unwrap();
-        Golden::at(&root).unwrap()
+        BaseImage::at(&root).unwrap()
     }
 
     #[test]
     fn layers_are_made_found_and_put_aside() {
         let directory = tempfile::tempdir().unwrap();
-        let golden = golden(directory.path());
+        let base_image = base_image(directory.path());
         let state = State::at(&directory.path().join("state"));
         assert_eq!(state.layers(), []);
-        let layer = state.make_layer(PI1, &golden, 7).unwrap();
+        let layer = state.make_layer(PI1, &base_image, 7).unwrap();
         assert_eq!(state.layers(), std::slice::from_ref(&layer));
-        assert_eq!(state.layer(PI1, &golden.name), Some(layer.clone()));
+        assert_eq!(state.layer(PI1, &base_image.name), Some(layer.clone()));
         assert_eq!(state.layer(PI1, "../x"), None);
         assert_eq!(layer.facts.export, 7);
         assert!(!layer.changes_boot());

@@ -1,11 +1,11 @@
-//! The overlay of a layer and its golden tree, mounted where only this process sees it.
+//! The overlay of a layer and its base image, mounted in a namespace of this process.
 //!
 //! `index=on,nfs_export=on,redirect_dir=on` (Documentation/filesystems/overlayfs.rst): file handles and inode numbers
-//! stay the same when a file is copied up, renamed, or the overlay mounted anew, and a directory of the tree can be renamed.
+//! stay the same when a file is copied up or renamed, or the overlay mounted again, and directories of the base image can be
+//! renamed.
 //!
-//! The process has a mount namespace of its own for this. Its mounts end with it, however it ends: nothing is left
-//! behind that a restart would have to find, a backup would walk into or a thousand Pis would fill `df` with. To look into
-//! one: `nsenter --mount --target PID`.
+//! The process has its own mount namespace. The mounts end with the process, however that ends: no mount is left for a restart
+//! to find, for a backup to walk into, or to fill `df` with a thousand Pis. To inspect a mount: `nsenter --mount --target PID`.
 
 use std::fs::{File, TryLockError};
 use std::io;
@@ -23,12 +23,12 @@ use nix::sys::stat::Mode;
 
 use super::layer::Layer;
 
-/// Gives this process a mount namespace of its own. To be called while there is one thread: only those that come later
-/// are in it. What others mount outside is still seen.
+/// Moves this process into its own mount namespace. Call this while the process has one thread: only later threads are in the
+/// namespace too. Mounts made outside stay visible.
 ///
 /// # Errors
 ///
-/// The system's: it takes CAP_SYS_ADMIN.
+/// The system's; the call requires CAP_SYS_ADMIN.
 pub fn own_namespace() -> io::Result<()> {
     unshare(CloneFlags::CLONE_NEWNS)?;
     let flags = MsFlags::MS_REC | MsFlags::MS_SLAVE;
@@ -36,16 +36,16 @@ pub fn own_namespace() -> io::Result<()> {
     Ok(())
 }
 
-/// A layer that is mounted; ends when dropped.
+/// A mounted layer; dropping it detaches the mount.
 ///
-/// While its Pi is not heard of it rests: still mounted, so that nothing that is open in it has to be closed, but free for
-/// others to copy or remove, who hold its lock meanwhile.
+/// A layer without calls rests: it stays mounted, so that open files stay open, but its lock is free for processes that copy or
+/// remove the layer.
 #[derive(Debug)]
 pub struct Overlay {
     layer: Layer,
     root: OwnedFd,
     detached: AtomicBool,
-    /// Says to others that it is in use, while `awake`.
+    /// The layer's lock, held while `awake`.
     lock: File,
     awake: AtomicBool,
     used: Mutex<Instant>,
@@ -56,7 +56,7 @@ impl Overlay {
     ///
     /// # Errors
     ///
-    /// What keeps it from being mounted.
+    /// The reason why the layer cannot be mounted.
     pub fn mount(layer: Layer) -> io::Result<Self> {
         let lock = layer.lock()?.ok_or_else(in_use)?;
         let merged = layer.merged();
@@ -76,11 +76,11 @@ impl Overlay {
         &self.root
     }
 
-    /// It is used, now: from here on it is not at rest.
+    /// Records a use of the layer, and takes the lock if the layer rests.
     ///
     /// # Errors
     ///
-    /// `NotFound` if it was removed meanwhile, and another kind if someone is at it at the moment.
+    /// `NotFound` if the layer was removed, and another kind if another process has its lock.
     pub(super) fn wake(&self) -> io::Result<()> {
         if self.detached.load(Ordering::Acquire) {
             return Err(io::ErrorKind::NotFound.into());
@@ -101,7 +101,7 @@ impl Overlay {
         Ok(())
     }
 
-    /// Has it rest if it was not used for so long.
+    /// Releases the lock if the layer was unused for this time.
     pub(super) fn rest_after(&self, unused: Duration) {
         let used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         if used.elapsed() >= unused && self.awake.swap(false, Ordering::AcqRel) {
@@ -109,14 +109,14 @@ impl Overlay {
         }
     }
 
-    /// Takes it away, though some may hold it still: what they have of it ends.
+    /// Detaches the mount, also while files in it are open.
     pub(super) fn detach(&self) {
         if !self.detached.swap(true, Ordering::AcqRel) {
             detach(&self.layer.merged());
         }
     }
 
-    /// Whether it was taken away.
+    /// Whether the mount was detached.
     pub(super) fn is_detached(&self) -> bool {
         self.detached.load(Ordering::Acquire)
     }
@@ -128,39 +128,39 @@ impl Drop for Overlay {
     }
 }
 
-/// Mounts an overlay on `golden`.
+/// Mounts an overlay on a base image.
 ///
 /// # Errors
 ///
-/// What is missing, in words.
-pub(super) fn mount_overlay(golden: &Path, upper: &Path, work: &Path, at: &Path) -> io::Result<()> {
-    // By descriptor: no character in a path means anything then, and no path is too long for the options.
-    let (lower, upper, work) = (directory(golden)?, directory(upper)?, directory(work)?);
+/// The missing requirement, as text.
+pub(super) fn mount_overlay(base_image: &Path, upper: &Path, work: &Path, at: &Path) -> io::Result<()> {
+    // By descriptor: no character of a path needs quoting, and no path is too long for the options.
+    let (lower, upper, work) = (directory(base_image)?, directory(upper)?, directory(work)?);
     let options = format!("lowerdir={},upperdir={},workdir={},{OPTIONS}", fd(&lower), fd(&upper), fd(&work));
     mount(Some("pinetboot"), at, Some("overlay"), MsFlags::empty(), Some(options.as_str())).map_err(in_words)
 }
 
-/// Mounts what a Pi sees of its root, to be read: its changes over the golden tree.
+/// Mounts a Pi's root read-only: its changes over the base image.
 ///
 /// # Errors
 ///
-/// What is missing, in words.
-pub(super) fn mount_to_read(golden: &Path, upper: &Path, at: &Path) -> io::Result<()> {
-    let (lower, upper) = (directory(golden)?, directory(upper)?);
-    // A server may have it mounted, at rest; with an index that would be refused.
+/// The missing requirement, as text.
+pub(super) fn mount_to_read(base_image: &Path, upper: &Path, at: &Path) -> io::Result<()> {
+    let (lower, upper) = (directory(base_image)?, directory(upper)?);
+    // A server may have the layer mounted, at rest; overlayfs would refuse a second mount with an index.
     let options = format!("lowerdir={}:{},redirect_dir=follow,index=off", fd(&upper), fd(&lower));
     mount(Some("pinetboot"), at, Some("overlay"), MsFlags::MS_RDONLY, Some(options.as_str()))
         .map_err(in_words)
 }
 
-/// Takes a mount away from the tree of files at once; who has something open in it may end that.
+/// Detaches a mount at once; files that are open in it stay usable.
 pub(super) fn detach(at: &Path) {
-    // What fails ends with the process: its mounts are in a namespace of its own.
+    // A mount that cannot be detached ends with the process's namespace.
     let _ends_with_the_namespace = umount2(at, MntFlags::MNT_DETACH);
 }
 
 fn in_use() -> io::Error {
-    io::Error::other("another process has this layer in use")
+    io::Error::other("another process uses this layer")
 }
 
 fn directory(path: &Path) -> io::Result<OwnedFd> {
@@ -177,15 +177,15 @@ fn fd(directory: &OwnedFd) -> String {
 fn in_words(errno: Errno) -> io::Error {
     let why = match errno {
         Errno::EPERM => {
-            "mounting takes the capability CAP_SYS_ADMIN: run it as root; in a container, with --cap-add SYS_ADMIN"
+            "mounting requires the capability CAP_SYS_ADMIN: run pinetboot as root; in a container, with --cap-add SYS_ADMIN"
         }
         Errno::ENODEV => "this kernel has no overlayfs: try 'modprobe overlay'",
         Errno::EINVAL => {
-            "the file system of the state directory cannot keep overlayfs's layers: it takes a local one such as ext4, xfs \
-             or btrfs, not an overlay itself (as a container's own root is), NFS or FAT"
+            "the file system of the state directory cannot hold overlayfs layers: use a local one such as ext4, xfs or \
+             btrfs, not an overlay (a container's own root is one), NFS or FAT"
         }
-        Errno::ESTALE => "the golden tree is not the one that this layer was made on",
-        Errno::EBUSY => "someone else has this layer mounted",
+        Errno::ESTALE => "the layer was made on another base image",
+        Errno::EBUSY => "another process has this layer mounted",
         errno => return errno.into(),
     };
     io::Error::new(io::Error::from(errno).kind(), why)

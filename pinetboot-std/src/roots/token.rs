@@ -1,8 +1,8 @@
 //! The token in the path of a Pi's root: `/bd989ae1-6749b0c2f3a09d51e744`.
 //!
-//! Eight hexadecimal digits say for which boot it is good (when that began, in seconds since 1970), twelve are a seal over the
-//! Pi, that boot and the address that fetched the command line. The server keeps nothing for it but a key, so a token outlives
-//! a restart in the middle of a boot. 48 bits, each try a mount that is refused and told.
+//! Eight hexadecimal digits name the boot (its beginning, in seconds since 1970), twelve are a seal over the Pi, the boot and the
+//! address that fetched the command line. The server stores only a key, so a token survives a restart in the middle of a boot.
+//! The seal has 48 bits, and each wrong guess is a mount that is refused and logged.
 
 use std::hash::Hasher;
 use std::io;
@@ -22,7 +22,7 @@ pub(super) struct Tokens {
 }
 
 impl Tokens {
-    /// With the key in `directory`, which is made if there is none yet.
+    /// Tokens with the key in `directory`; creates a missing key.
     ///
     /// # Errors
     ///
@@ -36,8 +36,8 @@ impl Tokens {
         format!("{pi}-{boot:08x}{:012x}", self.seal(pi, boot, address))
     }
 
-    /// The Pi that the first name of a path means, and the token in it. `addresses` are those that the client has or had: a
-    /// Pi may get another between its bootloader and its kernel.
+    /// The Pi and the token in the first name of a path. `addresses` are the client's current and former ones: a Pi may get another
+    /// address between its bootloader and its kernel.
     pub(super) fn parse(&self, name: &str, addresses: &[Ipv4Addr]) -> Option<(Prefix, Option<Token>)> {
         if let Some(pi) = pi(name) {
             return Some((pi, None));

@@ -1,4 +1,4 @@
-//! Routers that cannot be tested here. Each text says on what documentation it rests.
+//! Routers without a test. Each text names its documentation.
 
 use std::net::Ipv4Addr;
 
@@ -35,7 +35,7 @@ A Raspberry Pi 4 or 5 boots by option 66, the TFTP server's name, alone. The oth
 pub(super) fn mikrotik(server: Ipv4Addr) -> String {
     format!(
         "# MikroTik RouterOS: paste this into a terminal. Not tested; rests on wiki.mikrotik.com/wiki/Manual:IP/DHCP_Server
-# (DHCP Options): s'...' is text, 0x... are bytes. The last line is for all networks that it gives addresses to.
+# (DHCP Options): s'...' is text, 0x... are bytes. The last line is for all networks of this DHCP server.
 
 /ip dhcp-server option add name=pi-tftp-server code=66 value=\"s'{server}'\"
 /ip dhcp-server option add name=pi-vendor-class code=60 value=\"s'PXEClient'\"
@@ -54,15 +54,15 @@ pub(super) fn unifi(server: Ipv4Addr) -> String {
     format!(
         "UniFi. Not tested; rests on help.ui.com/hc/en-us/articles/360012097513-UniFi-DHCP-Server.
 
-UniFi Network > Settings > Networks > (the network), and there among the options of its DHCP server:
+UniFi Network > Settings > Networks > (the network), among the options of the DHCP server:
 
   TFTP Server (option 66)  {server}
 
-A Raspberry Pi 4 or 5 boots by that alone. Leave 'Network Boot' off: it is another way to set option 66, and wants a
-boot file, for which a Pi does not care.
+A Raspberry Pi 4 or 5 boots by that alone. Leave 'Network Boot' off: that setting also sets option 66, and requires a
+boot file, which a Pi ignores.
 
-For the boot ROM of a Raspberry Pi 3, 'Custom Options', where the version has them for these codes (43 is taken if it is
-used for the address of the UniFi Network application):
+For the boot ROM of a Raspberry Pi 3, 'Custom Options', if the version offers these codes (43 is not free if it holds the
+address of the UniFi Network application):
 
   60, text         PXEClient
   43, hexadecimal  {}
@@ -90,8 +90,8 @@ pub(super) fn windows(server: Ipv4Addr) -> String {
 # A Raspberry Pi 4 or 5 boots by this line alone:
 Set-DhcpServerv4OptionValue -OptionId 66 -Value \"{server}\"
 
-# The boot ROM of a Raspberry Pi 3 wants these as well. All clients that boot by PXE get them: where there are others than
-# Pis, put them into a policy for the vendor class PXEClient:Arch:00000:UNDI:002001*.
+# The boot ROM of a Raspberry Pi 3 requires these as well. All PXE clients get these settings: if the network has
+# other PXE clients than Pis, put the settings into a policy for the vendor class PXEClient:Arch:00000:UNDI:002001*.
 Add-DhcpServerv4OptionDefinition -OptionId 60 -Name PXEClient -Type String
 Set-DhcpServerv4OptionValue -OptionId 60 -Value \"PXEClient\"
 $menu =
@@ -101,10 +101,10 @@ Set-DhcpServerv4OptionValue -OptionId 43 -Value $menu
     )
 }
 
-/// For whatever takes bytes.
+/// For any server that takes bytes.
 pub(super) fn hex(server: Ipv4Addr) -> String {
     let name = server.to_string();
-    let mut text = String::from("The options as text and as bytes, for whatever takes them:\n");
+    let mut text = String::from("The options as text and as bytes, for any server that takes them:\n");
     let options: [(&str, &[u8], &str); 3] = [
         ("Option 66 (TFTP server name): a Raspberry Pi 4 or 5 boots by this alone", name.as_bytes(), &name),
         ("Option 60 (vendor class): for the boot ROM of a Raspberry Pi 3", CLIENT, "PXEClient"),

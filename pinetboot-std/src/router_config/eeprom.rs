@@ -1,4 +1,4 @@
-//! The settings of a Pi's own bootloader, for a network whose DHCP server cannot be changed, or which has none.
+//! The settings of a Pi's own bootloader, for a network whose DHCP server cannot be changed, or without one.
 //!
 //! raspberrypi/documentation, eeprom-bootloader.adoc: BOOT_ORDER, TFTP_IP, TFTP_PREFIX, TFTP_PREFIX_STR, CLIENT_IP, SUBNET,
 //! GATEWAY. Not tested on a Pi.
@@ -8,7 +8,7 @@ use std::net::Ipv4Addr;
 
 use super::Args;
 
-/// What is to be set.
+/// The bootloader settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Eeprom {
     server: Ipv4Addr,
@@ -16,10 +16,10 @@ pub struct Eeprom {
     prefix: Option<String>,
 }
 
-/// An address that the Pi does not ask for.
+/// A fixed address of the Pi.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Addresses {
-    /// Its own.
+    /// The Pi's address.
     pub client: Ipv4Addr,
     /// The mask of its network.
     pub subnet: Ipv4Addr,
@@ -28,16 +28,16 @@ pub struct Addresses {
 }
 
 impl Eeprom {
-    /// The server alone; the rest comes by DHCP.
+    /// Settings that name the server; the address comes by DHCP.
     pub const fn with_server(server: Ipv4Addr) -> Self {
         Self { server, addresses: None, prefix: None }
     }
 
-    /// As typed.
+    /// Settings from the command line.
     ///
     /// # Errors
     ///
-    /// What would not work.
+    /// The option that cannot work, and the reason.
     pub fn new(options: &Args) -> Result<Self, String> {
         let Args { server, client_ip, subnet, gateway, prefix, .. } = options;
         let addresses = match (*client_ip, *subnet, *gateway) {
@@ -45,7 +45,7 @@ impl Eeprom {
                 let subnet = subnet.unwrap_or(Ipv4Addr::new(255, 255, 255, 0));
                 let mask = subnet.to_bits();
                 if mask.leading_ones() + mask.trailing_zeros() != u32::BITS {
-                    return Err(format!("--subnet {subnet}: not a mask, like 255.255.255.0"));
+                    return Err(format!("--subnet {subnet} is not a mask like 255.255.255.0"));
                 }
                 let local = |address: Ipv4Addr| (address.to_bits() ^ client.to_bits()) & mask == 0;
                 match gateway {
@@ -54,7 +54,7 @@ impl Eeprom {
                     }
                     None if !local(*server) => {
                         return Err(format!(
-                            "{server} is not in the network of {client}: --gateway is needed"
+                            "{server} is not in the network of {client}: give --gateway too"
                         ));
                     }
                     _ => {}
@@ -62,7 +62,7 @@ impl Eeprom {
                 Some(Addresses { client, subnet, gateway })
             }
             (None, None, None) => None,
-            _ => return Err("--subnet and --gateway want --client-ip".into()),
+            _ => return Err("--subnet and --gateway require --client-ip".into()),
         };
         let prefix = prefix.clone().map(|prefix| if prefix.ends_with('/') { prefix } else { prefix + "/" });
         if prefix.as_ref().is_some_and(|prefix| prefix.len() > MAX_PREFIX) {
@@ -76,16 +76,16 @@ impl fmt::Display for Eeprom {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "# The bootloader of a Raspberry Pi 4 or 5 (a Pi 3 has none). On that Pi, under any system with rpi-eeprom:
-#   sudo rpi-eeprom-config --edit     and have these lines there, each name once
-#   sudo reboot                       which writes them
+            "# The bootloader of a Raspberry Pi 4 or 5 (a Pi 3 has none). On that Pi, in any system with rpi-eeprom:
+#   sudo rpi-eeprom-config --edit     write these lines, each name once
+#   sudo reboot                       the bootloader takes the lines over
 # With several Pis: rpi-eeprom-config > boot.conf; change boot.conf; sudo rpi-eeprom-config --apply boot.conf
-# To see what is set: vcgencmd bootloader_config
+# To show the settings: vcgencmd bootloader_config
 # Not tested on a Pi; rests on raspberrypi.com/documentation/computers/raspberry-pi.html (bootloader configuration).
 
 # Read from right to left: SD card (1), network (2), from the start (f). 0xf12 has the network first.
 BOOT_ORDER=0xf21
-# Goes before all that DHCP says.
+# Overrides the boot server of DHCP.
 TFTP_IP={}",
             self.server
         )?;
@@ -93,23 +93,25 @@ TFTP_IP={}",
             Some(Addresses { client, subnet, gateway }) => {
                 writeln!(
                     f,
-                    "# With an address of its own this Pi sends no DHCP at all. No other device may have that."
+                    "# With a fixed address this Pi sends no DHCP. No other device may have the address."
                 )?;
                 writeln!(f, "CLIENT_IP={client}\nSUBNET={subnet}")?;
                 if let Some(gateway) = gateway {
                     writeln!(f, "GATEWAY={gateway}")?;
                 }
             }
-            None => writeln!(f, "# The Pi's own address comes by DHCP; '--client-ip ADDRESS' does without.")?,
+            None => {
+                writeln!(f, "# The Pi's own address comes by DHCP; '--client-ip ADDRESS' sets a fixed one.")?
+            }
         }
         match &self.prefix {
             Some(prefix) => {
-                writeln!(f, "# Files in this directory:\nTFTP_PREFIX=1\nTFTP_PREFIX_STR={prefix}")
+                writeln!(f, "# The directory of the files:\nTFTP_PREFIX=1\nTFTP_PREFIX_STR={prefix}")
             }
             None => {
                 writeln!(
                     f,
-                    "# Files in the directory of its serial number (1: of TFTP_PREFIX_STR; 2: of its MAC address)."
+                    "# The directory is the serial number (1: TFTP_PREFIX_STR; 2: the MAC address)."
                 )?;
                 writeln!(f, "TFTP_PREFIX=0")
             }
@@ -117,7 +119,7 @@ TFTP_IP={}",
     }
 }
 
-/// Of TFTP_PREFIX_STR (documented, eeprom-bootloader.adoc).
+/// Limit of TFTP_PREFIX_STR in bytes (documented, eeprom-bootloader.adoc).
 const MAX_PREFIX: usize = 32;
 
 #[cfg(test)]

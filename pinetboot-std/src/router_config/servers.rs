@@ -6,7 +6,7 @@ use super::{CLASS, Option43};
 
 /// > --dhcp-boot=[tag:<tag>,]<filename>,[<servername>[,<server address>|<tftp_servername>]] (dnsmasq(8))
 ///
-/// The server's name is left out: dnsmasq makes another option 66 of it, and two of them are one long one (RFC 3396).
+/// The server's name is left out: dnsmasq sends the name as a second option 66, and two form one long value (RFC 3396).
 pub(super) fn dnsmasq(server: Ipv4Addr) -> String {
     format!(
         "# dnsmasq: put this into /etc/dnsmasq.d/pinetboot.conf, then: dnsmasq --test && systemctl restart dnsmasq
@@ -15,7 +15,7 @@ pub(super) fn dnsmasq(server: Ipv4Addr) -> String {
 # A Raspberry Pi 4 or 5 boots by this line alone:
 dhcp-option=66,{server}
 
-# The boot ROM of a Raspberry Pi 3 wants these as well. They go to those only that ask as a Pi does.
+# The boot ROM of a Raspberry Pi 3 requires these as well. dnsmasq sends them to Pis only.
 dhcp-vendorclass=set:raspberry-pi,{CLASS}
 dhcp-option-force=tag:raspberry-pi,60,PXEClient
 dhcp-option-force=tag:raspberry-pi,43,{}
@@ -30,14 +30,14 @@ pub(super) fn isc(server: Ipv4Addr) -> String {
         "# ISC dhcpd: put this into /etc/dhcp/dhcpd.conf, outside of any subnet, then:
 # dhcpd -t && systemctl restart isc-dhcp-server (tested with ISC dhcpd 4.4)
 
-# Goes to those only that ask as a Raspberry Pi does.
+# Applies to Raspberry Pis only.
 class \"raspberry-pi\" {{
     match if option vendor-class-identifier = \"{CLASS}\";
 
     # A Raspberry Pi 4 or 5 boots by this line alone:
     option tftp-server-name \"{server}\";
 
-    # The boot ROM of a Raspberry Pi 3 wants these as well:
+    # The boot ROM of a Raspberry Pi 3 requires these as well:
     next-server {server};
     option vendor-class-identifier \"PXEClient\";
     option vendor-encapsulated-options
@@ -50,19 +50,19 @@ class \"raspberry-pi\" {{
 
 pub(super) fn kea(server: Ipv4Addr) -> String {
     format!(
-        "// Kea: put this into /etc/kea/kea-dhcp4.conf, within \"Dhcp4\": {{ ... }}; if there are client classes already,
-// put only the class into that list. Then: kea-dhcp4 -t /etc/kea/kea-dhcp4.conf && systemctl restart kea-dhcp4-server
+        "// Kea: put this into /etc/kea/kea-dhcp4.conf, within \"Dhcp4\": {{ ... }}; if client classes exist already,
+// put only the class into their list. Then: kea-dhcp4 -t /etc/kea/kea-dhcp4.conf && systemctl restart kea-dhcp4-server
 // (tested with Kea 2.2)
 \"client-classes\": [
   {{
-    // Goes to those only that ask as a Raspberry Pi does.
+    // Applies to Raspberry Pis only.
     \"name\": \"raspberry-pi\",
     \"test\": \"option[60].text == '{CLASS}'\",
     \"next-server\": \"{server}\",
     \"option-data\": [
       // A Raspberry Pi 4 or 5 boots by this alone:
       {{ \"name\": \"tftp-server-name\", \"data\": \"{server}\" }},
-      // The boot ROM of a Raspberry Pi 3 wants these as well, and the next server above:
+      // The boot ROM of a Raspberry Pi 3 requires these as well, and the next server above:
       {{ \"name\": \"vendor-class-identifier\", \"data\": \"PXEClient\" }},
       {{ \"name\": \"vendor-encapsulated-options\", \"csv-format\": false,
         \"data\": \"{}\" }}
@@ -83,7 +83,7 @@ pub(super) fn openwrt(server: Ipv4Addr) -> String {
 uci add_list dhcp.lan.dhcp_option='66,{server}'
 uci commit dhcp && service dnsmasq restart
 
-# The boot ROM of a Raspberry Pi 3 wants these as well. All clients that boot by PXE get them.
+# The boot ROM of a Raspberry Pi 3 requires these as well. All PXE clients get these options.
 uci add_list dhcp.lan.dhcp_option='60,PXEClient'
 uci add_list dhcp.lan.dhcp_option='43,{}'
 uci commit dhcp && service dnsmasq restart

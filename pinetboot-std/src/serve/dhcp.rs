@@ -23,7 +23,7 @@ use crate::observe::{DhcpObserver, watch};
 
 /// The running DHCP service; dropping it stops the service.
 #[derive(Debug)]
-pub(super) struct Running {
+pub(super) struct DhcpService {
     threads: Vec<(Control, JoinHandle<()>)>,
     bus: Bus,
     /// Listening addresses, for the `ready` line.
@@ -35,7 +35,7 @@ pub(super) struct Running {
 /// # Errors
 ///
 /// The obstacle and the remedy.
-pub(super) fn start(config: &Config, bus: &Bus) -> Result<Option<Running>, Failed> {
+pub(super) fn start(config: &Config, bus: &Bus) -> Result<Option<DhcpService>, Failed> {
     let Some(dhcp) = &config.dhcp else {
         bus.emit(None, Server::DhcpOff);
         return Ok(None);
@@ -46,14 +46,14 @@ pub(super) fn start(config: &Config, bus: &Bus) -> Result<Option<Running>, Faile
 }
 
 /// Starts DHCP on these interfaces.
-fn answer(config: &DhcpConfig, interfaces: &[Interface], bus: &Bus) -> Result<Running, Failed> {
+fn answer(config: &DhcpConfig, interfaces: &[Interface], bus: &Bus) -> Result<DhcpService, Failed> {
     // Invalid ranges are reported before the first packet is sent.
     for interface in interfaces {
         if let Role::Lease { range, .. } = &config.role {
             network(interface, *range)?;
         }
     }
-    let mut running = Running { threads: Vec::new(), bus: bus.clone(), addresses: Vec::new() };
+    let mut running = DhcpService { threads: Vec::new(), bus: bus.clone(), addresses: Vec::new() };
     for interface in interfaces {
         let ports = match config.role {
             Role::Proxy => &[SERVER_PORT, PXE_PORT][..],
@@ -80,13 +80,13 @@ fn answer(config: &DhcpConfig, interfaces: &[Interface], bus: &Bus) -> Result<Ru
     Ok(running)
 }
 
-impl Service for Running {
+impl Service for DhcpService {
     fn describe(&self) -> String {
         format!("dhcp {}", self.addresses.join(" "))
     }
 }
 
-impl Drop for Running {
+impl Drop for DhcpService {
     fn drop(&mut self) {
         for (control, _) in &self.threads {
             control.stop();

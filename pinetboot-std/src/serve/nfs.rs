@@ -17,7 +17,7 @@ use crate::roots::{RootExports, Roots};
 
 /// The running NFS service; dropping it stops the service.
 #[derive(Debug)]
-pub(super) struct Running {
+pub(super) struct NfsService {
     servers: Vec<pinetboot_nfs::Running>,
     /// Listening addresses, for the `ready` line.
     addresses: Vec<String>,
@@ -32,7 +32,7 @@ pub(super) fn start(
     config: &Config,
     roots: Option<Arc<Roots>>,
     bus: &Bus,
-) -> Result<Option<Running>, Failed> {
+) -> Result<Option<NfsService>, Failed> {
     let Some(roots) = roots else { return Ok(None) };
     let state = roots.state().dir().to_owned();
     let handles = Handles::load(&state).map_err(|error| {
@@ -47,7 +47,7 @@ pub(super) fn start(
     })?;
     let observer = Arc::new(NfsObserver::new(bus.clone(), exports.clone()));
     let exports = Arc::new(exports);
-    let mut running = Running { servers: Vec::new(), addresses: Vec::new() };
+    let mut running = NfsService { servers: Vec::new(), addresses: Vec::new() };
     for listen in addresses(config)? {
         let portmap = config.root.portmap_port.map_or(Portmap::System, Portmap::Port);
         let server = NfsConfig {
@@ -78,7 +78,7 @@ pub(super) fn start(
     Ok(Some(running))
 }
 
-impl Service for Running {
+impl Service for NfsService {
     fn describe(&self) -> String {
         format!("nfs {}", self.addresses.join(" "))
     }

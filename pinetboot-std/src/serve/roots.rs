@@ -8,8 +8,8 @@ use crate::config::{Config, NfsMode};
 use crate::events;
 use crate::exit::{Exit, Failed};
 use crate::images::Images;
-use crate::roots::{Golden, Goldens, Roots, State, default_state, own_namespace};
-use crate::storage::{Base, Budget, Tree};
+use crate::roots::{BaseImage, BaseImages, Roots, State, default_state, own_namespace};
+use crate::storage::{Base, BootTree, Budget};
 
 /// The place of the boot files.
 ///
@@ -17,26 +17,26 @@ use crate::storage::{Base, Budget, Tree};
 ///
 /// If the boot files cannot be opened.
 pub(super) fn base(config: &Config, budget: Budget) -> Result<Base, Failed> {
-    let goldens = match (&config.tree, &config.root.nfs) {
-        (Some(tree), _) => images(config)?.map(Goldens::Images).ok_or(tree),
+    let base_images = match (&config.tree, &config.root.nfs) {
+        (Some(tree), _) => images(config)?.map(BaseImages::Images).ok_or(tree),
         (None, Some(nfs)) => {
-            let golden = golden(nfs)?;
-            if !golden.boot_dir().is_dir() {
-                let (boot, nfs) = (golden.boot_dir(), nfs.display());
+            let base_image = base_image(nfs)?;
+            if !base_image.boot_dir().is_dir() {
+                let (boot, nfs) = (base_image.boot_dir(), nfs.display());
                 let why = format!(
                     "{} has no boot files: name their directory, as in 'pinetboot serve BOOT-FILES --nfs {nfs}'",
                     boot.display()
                 );
                 return Err(Failed::new(Exit::Tree, why));
             }
-            Ok(Goldens::One(golden))
+            Ok(BaseImages::One(base_image))
         }
         (None, None) => return Err(Failed::new(Exit::Usage, "nothing to serve: give TREE or --nfs")),
     };
-    match goldens {
-        Ok(goldens) => Ok(Base::Roots(goldens)),
+    match base_images {
+        Ok(base_images) => Ok(Base::Roots(base_images)),
         Err(tree) => {
-            let tree = Tree::open_at(tree, budget).map_err(|error| Failed::new(Exit::Tree, error))?;
+            let tree = BootTree::open_at(tree, budget).map_err(|error| Failed::new(Exit::Tree, error))?;
             Ok(Base::Directory(Rc::new(tree)))
         }
     }
@@ -55,12 +55,12 @@ pub(super) fn prepare(config: &Config, bus: &Bus) -> Result<Option<Arc<Roots>>, 
     if mode == NfsMode::Off {
         return Ok(None);
     }
-    let goldens = match (&config.root.nfs, images(config)?) {
-        (Some(nfs), _) => Goldens::One(golden(nfs)?),
-        (None, Some(images)) => Goldens::Images(images),
+    let base_images = match (&config.root.nfs, images(config)?) {
+        (Some(nfs), _) => BaseImages::One(base_image(nfs)?),
+        (None, Some(images)) => BaseImages::Images(images),
         (None, None) => return Ok(None),
     };
-    let all = goldens.all().map_err(|error| Failed::new(Exit::Tree, error))?;
+    let all = base_images.all().map_err(|error| Failed::new(Exit::Tree, error))?;
     let Some(first) = all.first() else {
         bus.emit(None, events::Server::NoRoots);
         return Ok(None);
@@ -80,7 +80,7 @@ pub(super) fn prepare(config: &Config, bus: &Bus) -> Result<Option<Arc<Roots>>, 
     }
     let state = config.root.state.as_deref().map_or_else(|| default_state(config.tree.as_deref()), State::at);
     let place = state.dir().display().to_string();
-    let roots = Roots::new(mode, goldens, state, bus.clone()).map_err(|error| {
+    let roots = Roots::new(mode, base_images, state, bus.clone()).map_err(|error| {
         missing(
             mode,
             &format!("cannot keep state in {place}: {error}. Name another directory with --state DIR"),
@@ -98,18 +98,20 @@ fn images(config: &Config) -> Result<Option<Images>, Failed> {
     Ok(tree.map(Images::open).transpose().map_err(|error| Failed::new(Exit::Tree, error))?.flatten())
 }
 
-fn golden(root: &std::path::Path) -> Result<Golden, Failed> {
-    Golden::at(root).map_err(|error| {
+fn base_image(root: &std::path::Path) -> Result<BaseImage, Failed> {
+    BaseImage::at(root).map_err(|error| {
         Failed::new(Exit::Tree, format!("cannot serve the root file system {}: {error}", root.display()))
     })
 }
 
 /// Emits the notices about the way in which roots are shared.
-fn tell(mode: NfsMode, goldens: &[Golden], config: &Config, bus: &Bus) {
+fn tell(mode: NfsMode, base_images: &[BaseImage], config: &Config, bus: &Bus) {
     match mode {
         NfsMode::SharedRo => {
-            for golden in goldens.iter().filter(|golden| !golden.root.join(OVERLAYROOT).exists()) {
-                let root = golden.root.display().to_string();
+            for base_image in
+                base_images.iter().filter(|base_image| !base_image.root.join(OVERLAYROOT).exists())
+            {
+                let root = base_image.root.display().to_string();
                 bus.emit(None, events::Server::NoOverlayRoot { root });
             }
         }

@@ -10,7 +10,7 @@ use crate::config::{Config, Settings};
 use crate::events;
 use crate::exit::{Exit, Failed};
 use crate::roots::Roots;
-use crate::storage::{BootStorage, Budget, Inbox, Sources, Tree, Trees};
+use crate::storage::{BootStorage, BootTree, Budget, Sources, Trees, Uploads};
 
 /// The configuration from the command line and the file.
 pub(super) fn configure(options: &Args) -> Result<Config, Failed> {
@@ -27,7 +27,7 @@ pub(super) fn open(
 ) -> Result<BootStorage, Failed> {
     let trees = Trees::new(sources(config, roots, budget)?, bus.clone(), budget.clone());
     check(config, &trees)?;
-    Ok(BootStorage { trees: Rc::new(trees), inbox: inbox(config)? })
+    Ok(BootStorage { trees: Rc::new(trees), uploads: uploads(config)? })
 }
 
 /// Applies the changes that need no restart. The second value has the notices, a needed restart among them.
@@ -36,14 +36,14 @@ pub(super) fn reload(
     running: &Config,
     trees: &Trees,
     bus: &Bus,
-) -> Result<(Option<Inbox>, Vec<events::Server>), Failed> {
+) -> Result<(Option<Uploads>, Vec<events::Server>), Failed> {
     let roots = trees.roots();
     // No change is applied unless the whole configuration is valid.
     let sources = sources(new, roots.clone(), &trees.budget())?;
     let tried = Trees::new(sources.clone(), bus.clone(), trees.budget());
     check(new, &tried)?;
     let mut notices: Vec<_> = notices(new, &tried).collect();
-    let inbox = inbox(new)?;
+    let uploads = uploads(new)?;
     let root_stays = new.root == running.root && (roots.is_none() || new.tree == running.tree);
     if !root_stays || needs_restart(running, new) {
         notices.push(events::Server::NeedsRestart);
@@ -52,14 +52,14 @@ pub(super) fn reload(
     if root_stays {
         trees.set_sources(sources);
     }
-    Ok((inbox, notices))
+    Ok((uploads, notices))
 }
 
 /// The notices about the configuration and the trees.
 pub(super) fn notices(config: &Config, trees: &Trees) -> impl Iterator<Item = events::Server> {
     let renamed = config.renamed.iter().map(|&(old, new)| events::Server::SettingRenamed { old, new });
     let tree = trees.tree_for_anyone().ok().filter(|tree| !tree.has_config());
-    let no_config = |tree: Rc<Tree>| events::Server::NoConfig { tree: tree.path().display().to_string() };
+    let no_config = |tree: Rc<BootTree>| events::Server::NoConfig { tree: tree.path().display().to_string() };
     renamed.chain(tree.map(no_config))
 }
 
@@ -88,9 +88,9 @@ fn check(config: &Config, trees: &Trees) -> Result<(), Failed> {
     Ok(())
 }
 
-fn inbox(config: &Config) -> Result<Option<Inbox>, Failed> {
+fn uploads(config: &Config) -> Result<Option<Uploads>, Failed> {
     let open = |path: &Path| {
-        Inbox::open_at(path, config.overwrite).map_err(|error| {
+        Uploads::open_at(path, config.overwrite).map_err(|error| {
             Failed::new(Exit::Tree, format!("cannot open the upload directory {}: {error}", path.display()))
         })
     };

@@ -1,4 +1,4 @@
-//! A boot under way: who asks, with which prefix and options, and what has come of it so far.
+//! A boot under way: the board, its prefix and options, and the results so far.
 
 use std::io::{self, Write};
 
@@ -7,7 +7,7 @@ use pinetboot_core::pi::{Prefix, Profile, Requests, Stage};
 use pinetboot_core::tftp::{ErrorCode, Options};
 
 use super::checks;
-use super::config_txt::Config;
+use super::config_txt::ConfigTxt;
 use super::fetch::{Answer, Fetch, Reply, Taken};
 use super::filter::Board;
 use super::timeline::{Grouped, Line, Miss, Timeline};
@@ -15,12 +15,12 @@ use super::verdict::Summary;
 use crate::exit::{Exit, Failed};
 use crate::finding::Finding;
 
-/// A Pi on its way through its files.
-pub(super) struct Boot<'a> {
+/// A simulated boot under way.
+pub(super) struct SimulatedBoot<'a> {
     pub(super) board: Board,
-    /// What the boot code that runs now asks for with each file.
+    /// The options of the current boot code's requests.
     options: Options,
-    /// Whether it asks for a file's size before it takes the file.
+    /// Whether the current boot code requests a file's size before the file.
     pub(super) looks_first: bool,
     pub(super) summary: Summary,
     /// `bd989ae1/`, or empty.
@@ -29,12 +29,12 @@ pub(super) struct Boot<'a> {
     timeline: Timeline<'a>,
 }
 
-/// Why a boot goes no further.
+/// The reason for the end of a boot.
 #[derive(Debug)]
 pub(super) enum Over {
-    /// A real Pi would stop here, too; the findings say why.
+    /// A real Pi would stop here too; the findings have the cause.
     Ended,
-    /// Nothing more can be found out.
+    /// The simulation cannot continue.
     Failed(Failed),
 }
 
@@ -50,7 +50,7 @@ impl From<io::Error> for Over {
     }
 }
 
-impl<'a> Boot<'a> {
+impl<'a> SimulatedBoot<'a> {
     pub(super) fn new(board: Board, fetch: &'a mut dyn Fetch, out: &'a mut dyn Write) -> Self {
         Self {
             board,
@@ -63,28 +63,28 @@ impl<'a> Boot<'a> {
         }
     }
 
-    /// What sets its model apart.
+    /// The profile of the model.
     pub(super) const fn profile(&self) -> &'static Profile {
         self.board.profile()
     }
 
-    /// From here on other boot code asks.
+    /// Lets the next boot code make the requests.
     pub(super) fn hand_over(&mut self, requests: Requests) {
         self.options = requests.options;
         self.looks_first = requests.size_first;
     }
 
-    /// From here on the Pi asks in its own directory.
+    /// Requests files in the Pi's own directory from now on.
     pub(super) fn use_prefix(&mut self) {
         self.prefix = format!("{}/", Prefix::Serial(self.board.serial));
     }
 
-    /// From here on the Pi asks in the directory of all: it has found none of its own.
+    /// Requests files in the shared directory from now on.
     pub(super) fn drop_prefix(&mut self) {
         self.prefix.clear();
     }
 
-    /// Asks whether a file is there, and ends the transfer before a byte of it has come.
+    /// Probes a file: requests it, and ends the transfer before the first byte.
     pub(super) fn there(&mut self, stage: Stage, path: &str, miss: Miss) -> Result<bool, Over> {
         let name = format!("{}{path}", self.prefix);
         let reply = self.fetch.probe(&name, self.options)?;
@@ -92,7 +92,7 @@ impl<'a> Boot<'a> {
         Ok(matches!(reply.answer, Answer::There(_) | Answer::Taken(_)))
     }
 
-    /// Takes a file; `None` if it cannot be had.
+    /// Fetches a file; `None` if the server refuses it.
     pub(super) fn take(&mut self, stage: Stage, path: &str, miss: Miss) -> Result<Option<Taken>, Over> {
         if self.looks_first && !self.there(stage, path, miss)? {
             return Ok(None);
@@ -107,17 +107,18 @@ impl<'a> Boot<'a> {
         checks::transfer(&mut self.summary.findings, self.board.profile(), &name, &taken, asked_options);
         let counts = !matches!(stage, Stage::Config | Stage::CommandLine | Stage::SelfUpdate);
         if taken.bytes == 0 && counts {
-            let finding = Finding::problem("it is empty. The Pi takes it for good, and what needs it fails.");
+            let finding = Finding::problem(
+                "the file is empty. The Pi accepts it, and the boot step that needs the file fails.",
+            );
             self.problem(
                 path,
-                finding.remedy("Copy it again; a file that is meant to be absent has to be absent."),
+                finding.remedy("Copy the file again. A file that is meant to be absent must not exist."),
             );
         }
         Ok(Some(taken))
     }
 
-    /// Takes a file that config.txt asks for by name. Without it the Pi does not boot as it is meant to, by that rule if
-    /// there is one.
+    /// Fetches a file that config.txt names. A missing file is a problem, by `rule` if that is given.
     pub(super) fn take_named(
         &mut self,
         stage: Stage,
@@ -127,34 +128,35 @@ impl<'a> Boot<'a> {
     ) -> Result<Option<Taken>, Over> {
         let taken = self.take(stage, path, Miss::Bad)?;
         if taken.is_none() {
-            let finding = Finding::problem(format!("not found, and config.txt asks for it: {setting}."));
+            let finding =
+                Finding::problem(format!("not found, although config.txt names the file: {setting}."));
             self.problem(
                 path,
                 finding.rule(rule).remedy(
-                    "Copy it to that place, or correct the name: upper and lower case differ, unlike on a Pi's card.",
+                    "Copy the file to that place, or correct the name: TFTP distinguishes upper and lower case, the FAT of a Pi's card does not.",
                 ),
             );
         }
         Ok(taken)
     }
 
-    /// Takes config.txt and reads it as the bootloader does, which knows no `include`.
-    pub(super) fn early_config(&mut self, miss: Miss) -> Result<Option<Config>, Over> {
+    /// Fetches config.txt and parses it as the bootloader does, which ignores `include`.
+    pub(super) fn early_config(&mut self, miss: Miss) -> Result<Option<ConfigTxt>, Over> {
         let Some(taken) = self.take(Stage::Config, "config.txt", miss)? else { return Ok(None) };
         checks::config_len(&mut self.summary.findings, self.board.profile(), taken.bytes);
-        Ok(Some(Config::parse(&taken.kept, self.board)))
+        Ok(Some(ConfigTxt::parse(&taken.kept, self.board)))
     }
 
-    /// The Pi looks for a newer bootloader for itself.
+    /// Looks for an update of the Pi's own bootloader.
     pub(super) fn self_update(&mut self) -> Result<(), Over> {
         if self.take(Stage::SelfUpdate, "pieeprom.sig", Miss::Normal("no self-update"))?.is_some() {
             let finding =
-                Finding::note("pieeprom.sig is there.").rule(rules::SELF_UPDATE.on(self.board.model));
+                Finding::note("the server has pieeprom.sig.").rule(rules::SELF_UPDATE.on(self.board.model));
             self.add(
                 finding
                     .evidence(
-                        "A Pi whose bootloader is another one takes pieeprom.upd as well, writes it to its EEPROM and \
-                         starts again.",
+                        "A Pi with another bootloader version fetches pieeprom.upd as well, writes it to its EEPROM and \
+                         restarts.",
                     )
                     .remedy("Remove both files when all Pis are up to date."),
             );
@@ -162,35 +164,35 @@ impl<'a> Boot<'a> {
         Ok(())
     }
 
-    /// The Pi takes everything else out of `boot.img`.
+    /// Fetches `boot.img`, which holds all other files.
     pub(super) fn boot_image(&mut self) -> Result<(), Over> {
         let rule = rules::NO_BOOT_IMAGE.on(self.board.model);
         if self.take_named(Stage::BootImage, "boot.img", "boot_ramdisk=1", rule)?.is_some() {
             self.loaded("boot.img");
             self.add(Finding::note(
-                "boot_ramdisk=1: all other files come out of boot.img, whose content was not looked at.",
+                "boot_ramdisk=1: all other files come from boot.img, whose content was not checked.",
             ));
         }
         Ok(())
     }
 
-    /// Keeps a finding.
+    /// Adds a finding.
     pub(super) fn add(&mut self, finding: Finding) {
         self.summary.findings.add(finding);
     }
 
-    /// Keeps a finding about this file.
+    /// Adds a finding about this file.
     pub(super) fn problem(&mut self, file: &str, finding: Finding) {
         self.add(finding.file(file.trim_start_matches('/')));
     }
 
-    /// Keeps a finding about this file, and ends the boot.
+    /// Adds a finding about this file, and ends the boot.
     pub(super) fn end(&mut self, file: &str, finding: Finding) -> Over {
         self.problem(file, finding);
         Over::Ended
     }
 
-    /// Notes a file that the system starts with.
+    /// Records a file that the system starts with.
     pub(super) fn loaded(&mut self, path: &str) {
         self.summary.loaded.files.push(path.trim_start_matches('/').to_owned());
     }
@@ -200,7 +202,7 @@ impl<'a> Boot<'a> {
         self.profile().name
     }
 
-    /// Tells what was answered, and counts it.
+    /// Prints an answer, counts it, and adds its findings.
     fn heard(&mut self, stage: Stage, name: &str, reply: &Reply, miss: Miss) -> Result<(), Over> {
         self.timeline.line(&Line { stage, name, reply, miss })?;
         let totals = &mut self.summary.totals;
@@ -210,16 +212,15 @@ impl<'a> Boot<'a> {
             Answer::There(_) | Answer::Taken(_) => {}
             Answer::Refused(ErrorCode::FILE_NOT_FOUND) => totals.missing += 1,
             Answer::Refused(code) => self.add(
-                Finding::warning(format!("{name} was refused with {code}."))
-                    .evidence("To the Pi the file is not there, but it may well exist.")
-                    .remedy("See whether the server may read it, and its log."),
+                Finding::warning(format!("the server refused {name} with {code}."))
+                    .evidence("The Pi treats the file as missing, although it may exist.")
+                    .remedy("Check that the server may read the file, and read its log."),
             ),
             Answer::Silent => self.add(
-                Finding::warning(format!("{name} was not answered, whereas others were."))
+                Finding::warning(format!("the server did not answer the request for {name}, but answered others."))
                     .rule(&rules::UNANSWERED_PROBE)
                     .evidence(format!(
-                        "A file that is not there is to be answered with an ERROR: the Pi waits {:.0} s for one that is \
-                         not.",
+                        "A server has to answer with an ERROR for a missing file: without an answer the Pi waits {:.0} s.",
                         reply.took.as_secs_f64()
                     )),
             ),
@@ -227,11 +228,11 @@ impl<'a> Boot<'a> {
             Answer::Broken { bytes, why, late } => {
                 let file = name.strip_prefix(&self.prefix).unwrap_or(name);
                 let rule = rules::FILE_TIMEOUT.on(self.board.model).filter(|_| *late);
-                let finding = Finding::problem(format!("only {} bytes of it came: {why}.", Grouped(*bytes)));
+                let finding = Finding::problem(format!("the transfer ended after {} bytes: {why}.", Grouped(*bytes)));
                 return Err(self.end(
                     file,
                     finding.rule(rule).remedy(
-                        "See the server's log, and the network between; 'pinetboot get' shows how fast it is.",
+                        "Check the server's log, and the network; 'pinetboot get' measures the transfer rate.",
                     ),
                 ));
             }
@@ -240,10 +241,10 @@ impl<'a> Boot<'a> {
     }
 }
 
-/// Standard output is gone.
+/// Standard output is closed.
 pub(super) fn cannot_write(error: &io::Error) -> Failed {
     Failed::new(Exit::Failure, format!("cannot write the timeline: {error}"))
 }
 
-/// What is kept of a file: all of any configuration, overlay map and device tree.
+/// Bytes to keep of a file: enough for a whole configuration, overlay map or device tree.
 const KEEP: usize = 128 << 10;

@@ -8,7 +8,7 @@ use pinetboot_core::pi::{Lookup, Model};
 use pinetboot_core::tftp::{ErrorCode, Options};
 
 use super::DeviceTree;
-use super::boot::{Boot, Over};
+use super::boot::{Over, SimulatedBoot};
 use super::fetch::{Answer, Fetch, Reply, Taken};
 use super::filter::Board;
 use super::models;
@@ -57,7 +57,7 @@ impl Memory {
     /// Boots a Pi with the serial number of the captures.
     pub(super) fn boot(&mut self, model: Model) -> Summary {
         let mut out = Vec::new();
-        let mut boot = Boot::new(Board { model, serial: 0x7bf1_8f79 }, self, &mut out);
+        let mut boot = SimulatedBoot::new(Board { model, serial: 0x7bf1_8f79 }, self, &mut out);
         if let Err(Over::Failed(failed)) = models::boot(&mut boot) {
             panic!("{failed}");
         }

@@ -1,4 +1,4 @@
-//! What a real Pi might stumble over, although a simulated one does not.
+//! Warnings about facts that may stop a real Pi, although the simulation continues.
 
 use pinetboot_core::pi::{Profile, rules};
 
@@ -7,7 +7,7 @@ use super::timeline::Grouped;
 use super::verdict::BLOCK;
 use crate::finding::{Finding, Findings};
 
-/// What is remarkable about a file that came.
+/// Checks a fetched file.
 pub(super) fn transfer(
     findings: &mut Findings,
     profile: &Profile,
@@ -31,13 +31,13 @@ pub(super) fn transfer(
             Grouped(bytes)
         ));
         findings.add(finding.rule(&rules::BLOCK_COUNTER).evidence(
-            "Bootloaders before 2025-09-23 do not count further and give up (raspberrypi/rpi-eeprom#720).",
+            "Bootloaders before 2025-09-23 do not count beyond that block, and give up (raspberrypi/rpi-eeprom#720).",
         ));
     }
     let seconds = taken.blocks() as f64 * BLOCK.as_secs_f64();
     if seconds > 30.0 {
         let finding = Finding::warning(format!(
-            "{name} takes a real Pi about {seconds:.0} s, at 0.44 ms for a block, and a file is given 30 s."
+            "a real Pi fetches {name} in about {seconds:.0} s, at 0.44 ms per block, and gives up after 30 s."
         ));
         findings.add(
             finding.rule(rules::FILE_TIMEOUT.on(profile.model)).remedy(
@@ -47,7 +47,7 @@ pub(super) fn transfer(
     }
 }
 
-/// What is remarkable about the length of config.txt.
+/// Checks the length of config.txt.
 pub(super) fn config_len(findings: &mut Findings, profile: &Profile, bytes: u64) {
     let (limit, comes) = (profile.config_limit, profile.config_too_long);
     if bytes > limit {
@@ -57,18 +57,20 @@ pub(super) fn config_len(findings: &mut Findings, profile: &Profile, bytes: u64)
             finding
                 .rule(comes.rule)
                 .evidence(format!("A {} {}.", profile.name, comes.text))
-                .remedy("Take comments out of it."),
+                .remedy("Remove comments from config.txt."),
         );
     }
 }
 
-/// What is remarkable about the kernel's command line.
+/// Checks the kernel's command line.
 pub(super) fn command_line(findings: &mut Findings, name: &str, text: &[u8]) {
     let text = String::from_utf8_lossy(text);
     let text = text.trim();
     if text.lines().count() > 1 {
-        let finding = Finding::warning(format!("{name} has several lines, and only the first one counts."));
-        findings.add(finding.rule(&rules::ROOT_ON_CARD).remedy("Join them to one, with spaces between."));
+        let finding =
+            Finding::warning(format!("{name} has several lines, and only the first line has an effect."));
+        findings
+            .add(finding.rule(&rules::ROOT_ON_CARD).remedy("Join the lines to one, separated by spaces."));
     }
     let words = || text.lines().next().unwrap_or_default().split_whitespace();
     let root = words().filter_map(|word| word.strip_prefix("root=")).next_back();
@@ -79,7 +81,7 @@ pub(super) fn command_line(findings: &mut Findings, name: &str, text: &[u8]) {
         findings.add(
             finding
                 .rule(&rules::ROOT_ON_CARD)
-                .evidence("Without that card or disk, the kernel waits for it for ever.")
+                .evidence("Without that card or disk the kernel waits without end.")
                 .remedy(
                     "For a root over the network, write root=/dev/nfs nfsroot=SERVER:/PATH,vers=3,tcp rw ip=dhcp rootwait",
                 ),
@@ -87,7 +89,7 @@ pub(super) fn command_line(findings: &mut Findings, name: &str, text: &[u8]) {
     }
 }
 
-/// The last block that 16 bits can name.
+/// The highest block number of 16 bits.
 const LAST_BLOCK: u64 = 65535;
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
-//! config.txt, read far enough to know which files a Pi will ask for.
+//! config.txt, parsed far enough to find the files that a Pi requests.
 //!
-//! The format and the settings are documented in raspberrypi/documentation, config_txt/. Where that is silent, what
-//! published config.txt files rely on counts: a space instead of `=` (`kernel kernel.img`), spaces before a setting,
+//! The format and the settings are documented in raspberrypi/documentation, config_txt/. Where the documentation is
+//! silent, the parser accepts the forms of published config.txt files: a space instead of `=` (`kernel kernel.img`), spaces before a setting,
 //! and filters in capitals.
 //!
 //! Not done: settings that change no file name; the other names that `upstream_kernel=1` makes a Pi 3 prefer for its
@@ -9,9 +9,9 @@
 
 use super::filter::{Board, Filters, Section};
 
-/// What config.txt says about the files to load, for one board.
+/// The settings of config.txt that select files, for one board.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Config {
+pub(super) struct ConfigTxt {
     /// `kernel=`
     pub(super) kernel: Option<String>,
     /// `arm_64bit=`, if it is set.
@@ -19,18 +19,18 @@ pub(super) struct Config {
     /// `initramfs NAME[,NAME..] followkernel` or `ramfsfile=`
     pub(super) initramfs: Vec<String>,
     pub(super) auto_initramfs: bool,
-    /// `device_tree=`; empty if none is wanted.
+    /// `device_tree=`; empty selects none.
     pub(super) device_tree: Option<String>,
-    /// Before kernel, initramfs, device tree and command line, and before overlays if they have a README there.
+    /// The prefix of kernel, initramfs, device tree and command line, and of overlays with a README there.
     pub(super) os_prefix: String,
     pub(super) overlay_prefix: String,
-    /// Those of `dtoverlay=`, in order, without their parameters.
+    /// The overlays of `dtoverlay=`, in order, without parameters.
     pub(super) overlays: Vec<String>,
     pub(super) cmdline: String,
     pub(super) armstub: Option<String>,
-    /// Whether a Pi 5 refuses to go on without a device tree that is made for it.
+    /// Whether a Pi 5 requires a device tree for its processor.
     pub(super) os_check: bool,
-    /// Whether everything comes out of `boot.img`.
+    /// Whether all other files come from `boot.img`.
     pub(super) boot_ramdisk: bool,
     pub(super) start_file: Option<String>,
     pub(super) fixup_file: Option<String>,
@@ -38,11 +38,11 @@ pub(super) struct Config {
     pub(super) start_debug: bool,
     /// `gpu_mem=16`, which calls for the cut-down firmware.
     pub(super) cut_down: bool,
-    /// What whoever wrote it should know.
+    /// Remarks for the author of the file.
     pub(super) remarks: Vec<String>,
 }
 
-impl Default for Config {
+impl Default for ConfigTxt {
     fn default() -> Self {
         Self {
             kernel: None,
@@ -67,8 +67,8 @@ impl Default for Config {
     }
 }
 
-impl Config {
-    /// Reads it as the bootloader does.
+impl ConfigTxt {
+    /// Parses the file as the bootloader does.
     ///
     /// > Include directives are not supported by bootcode.bin or the EEPROM bootloader
     pub(super) fn parse(text: &[u8], board: Board) -> Self {
@@ -79,7 +79,7 @@ impl Config {
         }
     }
 
-    /// Reads it as the firmware does that loads the system; `include` gets the files that it includes.
+    /// Parses the file as the loader of the system does; `include` fetches included files.
     pub(super) fn parse_with<E>(text: &[u8], board: Board, include: Include<'_, E>) -> Result<Self, E> {
         let mut parser = Parser { board, filters: Filters::default(), config: Self::default(), includes: 0 };
         parser.read(text, include)?;
@@ -87,13 +87,13 @@ impl Config {
     }
 }
 
-/// Gets a file that is included; `None` if it is not there.
+/// Fetches an included file; `None` if it is missing.
 type Include<'a, E> = &'a mut dyn FnMut(&str) -> Result<Option<Vec<u8>>, E>;
 
 struct Parser {
     board: Board,
     filters: Filters,
-    config: Config,
+    config: ConfigTxt,
     includes: u32,
 }
 
@@ -112,9 +112,8 @@ impl Parser {
             match self.filters.section() {
                 Section::Skipped => continue,
                 Section::Unknown(filter) => {
-                    let remark = format!(
-                        "'{line}' stands below [{filter}] and is skipped: whether that holds is known to the Pi only"
-                    );
+                    let remark =
+                        format!("'{line}' below [{filter}] is skipped: only the Pi can decide this filter");
                     self.remark(remark);
                     continue;
                 }
@@ -125,7 +124,9 @@ impl Parser {
             let setting = match line.char_indices().nth(LINE) {
                 Some((end, _)) => {
                     let cut = line.get(..end).unwrap_or_default();
-                    self.remark(format!("a line is longer than {LINE} characters, and is read as '{cut}'"));
+                    self.remark(format!(
+                        "a line is longer than {LINE} characters, and the Pi reads it as '{cut}'"
+                    ));
                     match Setting::parse(cut) {
                         Some(setting) => setting,
                         None => continue,
@@ -153,7 +154,7 @@ impl Parser {
             "kernel" => config.kernel = name(),
             "arm_64bit" => config.arm_64bit = Some(is_set(value)),
             "initramfs" if equals => self.remark(format!(
-                "'initramfs={value}' is ignored: this one setting is written without '=', as in 'initramfs NAME \
+                "'initramfs={value}' is ignored: the setting initramfs is written without '=', as in 'initramfs NAME \
                  followkernel'"
             )),
             "initramfs" | "ramfsfile" => {
@@ -170,7 +171,7 @@ impl Parser {
             "overlay_prefix" => config.overlay_prefix = value.to_owned(),
             "dtoverlay" => {
                 let name = value.split([',', ':']).next().unwrap_or_default().trim();
-                // An empty one only ends the parameters of the one before.
+                // An empty overlay only ends the parameters of the overlay before.
                 if !name.is_empty() {
                     config.overlays.push(name.to_owned());
                 }
@@ -195,7 +196,7 @@ impl Parser {
     }
 }
 
-/// A line that sets something that matters here.
+/// A line with a known setting.
 struct Setting<'a> {
     key: &'a str,
     value: &'a str,
@@ -226,7 +227,7 @@ const KEYS: &str = "arm_64bit armstub auto_initramfs boot_ramdisk cmdline device
 
 const LINE: usize = 98;
 
-/// A file that includes itself is not followed for ever.
+/// Limit of includes: a file may include itself.
 const MOST_INCLUDES: u32 = 16;
 
 #[cfg(test)]
@@ -235,8 +236,8 @@ mod tests {
 
     use super::*;
 
-    fn parse(model: Model, text: &str) -> Config {
-        Config::parse(text.as_bytes(), Board { model, serial: 0xbd98_9ae1 })
+    fn parse(model: Model, text: &str) -> ConfigTxt {
+        ConfigTxt::parse(text.as_bytes(), Board { model, serial: 0xbd98_9ae1 })
     }
 
     /// As Raspberry Pi OS comes (2024), comments shortened.
@@ -259,11 +260,11 @@ dtoverlay=dwc2,dr_mode=host
 
     #[test]
     fn the_stock_file() {
-        let stock = Config {
+        let stock = ConfigTxt {
             auto_initramfs: true,
             arm_64bit: Some(true),
             overlays: vec!["vc4-kms-v3d".into()],
-            ..Config::default()
+            ..ConfigTxt::default()
         };
         for &model in Model::ALL {
             assert_eq!(parse(model, STOCK), stock);
@@ -315,10 +316,10 @@ dtoverlay=dwc2,dr_mode=host
     }
 
     #[test]
-    fn says_what_it_cannot_know_or_cuts() {
+    fn remarks_on_unknown_filters_and_long_lines() {
         let config = parse(Model::Pi5, "[gpio4=1]\nkernel=rescue.img\ndtparam=x\n[all]");
         assert_eq!((config.kernel, config.remarks.len()), (None, 1));
-        assert!(config.remarks[0].contains("'kernel=rescue.img' stands below [gpio4=1]"));
+        assert!(config.remarks[0].contains("'kernel=rescue.img' below [gpio4=1] is skipped"));
         let long = format!("initramfs {},b.gz followkernel", "a".repeat(85));
         let config = parse(Model::Pi5, &long);
         assert_eq!(config.initramfs.last().unwrap(), "b.");
@@ -338,13 +339,13 @@ dtoverlay=dwc2,dr_mode=host
             })
         };
         let text = b"kernel=a.img\ninclude usercfg.txt\nkernel=c.img\n[all]\ninclude missing.txt\n[pi4]\ninclude no.txt";
-        let config = Config::parse_with(text, board, &mut include).unwrap();
+        let config = ConfigTxt::parse_with(text, board, &mut include).unwrap();
         assert_eq!(config.kernel.as_deref(), Some("b.img"), "the filter outlives the included file");
-        Config::parse_with(b"include loop.txt", board, &mut include).unwrap();
+        ConfigTxt::parse_with(b"include loop.txt", board, &mut include).unwrap();
         assert_eq!(asked[..2], ["usercfg.txt", "missing.txt"]);
         assert_eq!(asked.len(), 2 + MOST_INCLUDES as usize);
         assert_eq!(
-            Config::parse(text, board).kernel.as_deref(),
+            ConfigTxt::parse(text, board).kernel.as_deref(),
             Some("c.img"),
             "the bootloader does not include"
         );

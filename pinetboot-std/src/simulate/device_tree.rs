@@ -1,8 +1,8 @@
-//! Makes flattened device trees: the opposite of [`Fdt`](super::fdt::Fdt), for `pinetboot demo` and tests.
+//! A writer of flattened device trees, the counterpart of [`Fdt`](super::fdt::Fdt), for `pinetboot demo` and tests.
 
 use super::fdt::{BEGIN_NODE, END, END_NODE, MAGIC, PROP};
 
-/// A device tree being made (Devicetree specification 0.4, chapter 5): properties of the root first, then its nodes.
+/// A device tree under construction (Devicetree specification 0.4, chapter 5): properties of the root first, then its nodes.
 #[derive(Debug, Default)]
 pub(crate) struct DeviceTree {
     structure: Vec<u8>,
@@ -32,7 +32,7 @@ impl DeviceTree {
         self
     }
 
-    /// The tree as it stands in a file.
+    /// The bytes of the device tree file.
     pub(crate) fn finish(mut self) -> Vec<u8> {
         self.word(END_NODE);
         self.word(END);

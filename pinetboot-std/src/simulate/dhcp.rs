@@ -1,4 +1,4 @@
-//! The simulated Pi's first step: an address, and the boot server that comes with it, as lines of the timeline.
+//! The simulated Pi's DHCP: leases an address and finds the boot server, as lines of the timeline.
 //!
 //! Not done: the second exchange of a Pi 3, by `bootcode.bin`, and the later ones of its kernel and system.
 
@@ -20,35 +20,30 @@ use super::{Pi, boot, follow};
 use crate::exit::{Exit, Failed};
 use crate::finding::Finding;
 use crate::net::{Frames, source_of};
-use crate::probe::{self, Chosen, Interface, Verdict};
+use crate::probe::{self, Chosen, EthernetInterface, Verdict};
 use crate::text::wrap;
 
-/// Boots a simulated Pi on an interface: DHCP, then TFTP to the server that it was told.
+/// Boots a simulated Pi on an interface: DHCP, then TFTP from the boot server that DHCP names.
 ///
-/// The address is leased for real, for the interface's own hardware address, until the lease is over.
+/// The lease is real, for the interface's own MAC address, and lasts until it expires.
 ///
-/// Returns [`Exit::Success`] if it would boot, else what kept it from that.
+/// Returns [`Exit::Success`] if the Pi would boot, else the code of the obstacle.
 ///
 /// # Errors
 ///
 /// If the interface cannot be used, the boot server cannot be reached from here or does not answer, or the network or
 /// `out` fails.
 pub fn simulate_on(interface: &str, model: Model, serial: u32, out: &mut dyn Write) -> Result<Exit, Failed> {
-    let interface = Interface::choose(Some(interface))?;
-    let client = probe::Client::from(model);
-    let profile = client
-        .profile(interface.mac, serial)
-        .ok_or_else(|| Failed::new(Exit::Usage, format!("no Raspberry Pi has the serial {serial:08x}")))?;
+    let interface = EthernetInterface::choose(Some(interface))?;
+    let client = probe::ProbeClient::from(model);
+    let profile = client.profile(interface.mac, serial).ok_or_else(|| {
+        Failed::new(Exit::Usage, format!("no Raspberry Pi has the serial number {serial:08x}"))
+    })?;
     let mut net = interface.open()?;
     let own = Prefix::Serial(serial);
     let mac = HardwareAddress::ethernet(interface.mac);
-    writeln!(
-        out,
-        "A simulated {}, serial {own}, MAC {mac}, asks on {}.\n",
-        model.profile().name,
-        interface.name
-    )
-    .map_err(|error| boot::cannot_write(&error))?;
+    writeln!(out, "Simulating a {}, serial {own}, MAC {mac}, on {}.\n", model.profile().name, interface.name)
+        .map_err(|error| boot::cannot_write(&error))?;
     let start = Clock::now();
     let mut exchange = Exchange { start, timeline: Timeline(out), offers: Vec::new() };
     let outcome = exchange.run(&mut net, profile, interface.mac)?;
@@ -56,7 +51,7 @@ pub fn simulate_on(interface: &str, model: Model, serial: u32, out: &mut dyn Wri
     let server = match outcome {
         Outcome::Bound { boot_server: Some(server), .. } => server,
         Outcome::Bound { boot_server: None, .. } => {
-            let finding = Finding::problem("an address was leased, but no boot server was named.");
+            let finding = Finding::problem("a DHCP server leased an address, but none named a boot server.");
             let finding = finding.rule(&rules::NO_BOOT_SERVER);
             return Err(Failed::new(Exit::NoBootServer, wrap(&finding.to_string(), WIDTH, "  ")));
         }
@@ -78,8 +73,8 @@ pub fn simulate_on(interface: &str, model: Model, serial: u32, out: &mut dyn Wri
         .map_err(|error| boot::cannot_write(&error))?;
     if source_of(server).is_none() {
         let message = format!(
-            "the Pi has an address now, but this machine has none from which {server} could be asked for files. Give {} one, \
-             or go on from another machine: pinetboot simulate --server {server}",
+            "the Pi leased an address, but this machine has no address that reaches {server}. Add an address to {}, or continue from \
+             another machine: pinetboot simulate --server {server}",
             interface.name
         );
         return Err(Failed::new(Exit::Failure, wrap(&message, WIDTH, "  ")));
@@ -87,7 +82,7 @@ pub fn simulate_on(interface: &str, model: Model, serial: u32, out: &mut dyn Wri
     follow(&Pi::new(model, serial, SocketAddrV4::new(server, tftp::PORT)), start, out)
 }
 
-/// An exchange under way.
+/// A DHCP exchange under way.
 struct Exchange<'a> {
     start: Clock,
     timeline: Timeline<'a>,
@@ -118,7 +113,7 @@ impl Exchange<'_> {
                         let from = *datagram.peer.ip();
                         let Ok(message) = Message::parse(datagram.bytes) else { continue };
                         let header = &message.header;
-                        // This machine's own DHCP client may be at it, with the same hardware address.
+                        // This machine's own DHCP client may run an exchange too, with the same MAC address.
                         if header.xid == xid && header.hardware == HardwareAddress::ethernet(mac) {
                             self.heard(from, &message, datagram.bytes)?;
                             client.handle(datagram.at, from, &message);

@@ -1,6 +1,6 @@
-//! Flattened device trees, read as far as needed: the properties of the root and of the nodes right beneath it.
+//! A reader of flattened device trees: the properties of the root and of its child nodes.
 //!
-//! Devicetree specification 0.4, chapter 5. Deeper nodes are passed over; the memory reservation block is not read.
+//! Devicetree specification 0.4, chapter 5. Not done: deeper nodes, the memory reservation block.
 
 /// A device tree in memory.
 #[derive(Debug, Clone, Copy)]
@@ -10,7 +10,7 @@ pub(super) struct Fdt<'a> {
 }
 
 impl<'a> Fdt<'a> {
-    /// `None` if it is no device tree. What is wrong further inside shows when it is read: there it ends.
+    /// Parses the header; `None` without a device tree's header. A fault further inside ends the iteration there.
     pub(super) fn parse(bytes: &'a [u8]) -> Option<Self> {
         if word(bytes, 0)? != MAGIC {
             return None;
@@ -27,7 +27,7 @@ impl<'a> Fdt<'a> {
         })
     }
 
-    /// The properties of a node right beneath the root; `None` if there is no such node.
+    /// The properties of a child of the root; `None` without this child.
     pub(super) fn node(&self, name: &'a str) -> Option<impl Iterator<Item = (&'a str, &'a [u8])>> {
         self.items().find(|item| matches!(item, Item::Node(found) if *found == name))?;
         Some(self.items().filter_map(move |item| match item {
@@ -41,7 +41,7 @@ impl<'a> Fdt<'a> {
     }
 }
 
-/// What the structure block says, in order, down to the second level.
+/// The items of the structure block, in order, down to the second level.
 struct Items<'a> {
     rest: &'a [u8],
     strings: &'a [u8],

@@ -1,4 +1,4 @@
-//! What the simulated Pi asks its server, and what it hears: the seam between the boot and the network.
+//! The requests of the simulated Pi and the answers: the seam between boot and network.
 
 use std::time::Duration;
 
@@ -6,16 +6,16 @@ use pinetboot_core::tftp::{ErrorCode, Options};
 
 use crate::exit::Failed;
 
-/// A server to be asked for files.
+/// A server of boot files.
 pub(super) trait Fetch {
-    /// Asks for a file, and takes no byte of it.
+    /// Requests a file, and ends the transfer before the first byte.
     ///
     /// # Errors
     ///
     /// What makes going on useless: no network, no server.
     fn probe(&mut self, name: &str, options: Options) -> Result<Reply, Failed>;
 
-    /// Takes a file, and keeps its first `keep` bytes.
+    /// Fetches a file, and keeps its first `keep` bytes.
     ///
     /// # Errors
     ///
@@ -23,42 +23,42 @@ pub(super) trait Fetch {
     fn get(&mut self, name: &str, options: Options, keep: usize) -> Result<Reply, Failed>;
 }
 
-/// What became of a request.
+/// A request's answer and times.
 #[derive(Debug)]
 pub(super) struct Reply {
-    /// When it was made, since the start of the boot.
+    /// The time of the request, since the start of the boot.
     pub(super) at: Duration,
-    /// How long it took.
+    /// The duration of the exchange.
     pub(super) took: Duration,
     pub(super) answer: Answer,
 }
 
-/// What the server said.
+/// The answer of the server.
 #[derive(Debug)]
 pub(super) enum Answer {
-    /// To a probe: it is there; and its length in bytes, if the server says so.
+    /// To a probe: the file exists, with its length in bytes if the server sends one.
     There(Option<u64>),
-    /// All of it came.
+    /// The whole file.
     Taken(Taken),
     /// An ERROR.
     Refused(ErrorCode),
-    /// Nothing at all.
+    /// No answer.
     Silent,
-    /// A part of it came.
+    /// A part of the file.
     Broken {
-        /// That many bytes.
+        /// Bytes that arrived.
         bytes: u64,
-        /// Why no more.
+        /// The cause of the end.
         why: String,
-        /// Whether it took longer than a Pi waits.
+        /// Whether the transfer took longer than a Pi waits.
         late: bool,
     },
 }
 
-/// A file that came.
+/// A fetched file.
 #[derive(Debug, Default)]
 pub(super) struct Taken {
-    /// Its length.
+    /// Its length in bytes.
     pub(super) bytes: u64,
     /// Its first bytes.
     pub(super) kept: Vec<u8>,
@@ -69,7 +69,7 @@ pub(super) struct Taken {
 }
 
 impl Taken {
-    /// Blocks that it came in; the last one is never full.
+    /// Blocks of the transfer; the last block is never full.
     pub(super) fn blocks(&self) -> u64 {
         self.bytes / u64::from(self.block_size.max(8)) + 1
     }

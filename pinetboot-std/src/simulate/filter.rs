@@ -1,8 +1,8 @@
 //! The conditional filters of config.txt: `[pi5]`, `[all]`, `[0x12345678]` and the like.
 //!
-//! Documented in raspberrypi/documentation, config_txt/conditional.adoc. What depends on the desk the Pi stands on
-//! (pins, the monitor) or on its own settings (`[bootvar0..]`, `[partition=..]`) cannot be known here: such sections
-//! are skipped, and whoever reads the result is told.
+//! Documented in raspberrypi/documentation, config_txt/conditional.adoc. Filters of the Pi's surroundings (pins, the
+//! monitor) or of its own settings (`[bootvar0..]`, `[partition=..]`) cannot be decided here: such sections are skipped, with
+//! a remark.
 
 use pinetboot_core::pi::{Model, Profile};
 
@@ -15,7 +15,7 @@ pub(super) struct Board {
 }
 
 impl Board {
-    /// What sets its model apart.
+    /// The profile of the model.
     pub(super) const fn profile(&self) -> &'static Profile {
         self.model.profile()
     }
@@ -27,14 +27,14 @@ pub(super) struct Filters(Vec<Filter>);
 
 #[derive(Debug)]
 struct Filter {
-    kind: Kind,
+    kind: FilterKind,
     holds: Holds,
     text: String,
 }
 
 /// > Filters of the same type replace each other [..] Filters of different types can be combined
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum FilterKind {
     Model,
     Serial,
     Edid,
@@ -51,17 +51,17 @@ enum Holds {
     Unknown,
 }
 
-/// What becomes of the lines below a filter.
+/// The treatment of the lines below a filter.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Section<'a> {
     Applies,
     Skipped,
-    /// Skipped because this filter cannot be judged here.
+    /// Skipped, because this filter cannot be decided here.
     Unknown(&'a str),
 }
 
 impl Filters {
-    /// Takes in a line `[text]`.
+    /// Applies a line `[text]`.
     pub(super) fn set(&mut self, text: &str, board: &Board) {
         let word = text.trim().to_ascii_lowercase();
         if word == "all" {
@@ -84,31 +84,31 @@ impl Filters {
     }
 }
 
-fn judge(word: &str, board: &Board) -> (Kind, Holds) {
+fn judge(word: &str, board: &Board) -> (FilterKind, Holds) {
     let holds = |yes| if yes { Holds::Yes } else { Holds::No };
     if let Some(serial) = word.strip_prefix("0x") {
-        // Whole or its low half; only that half is known here.
+        // The filter has the whole number or its low half; only the low half is known here.
         let matches = u64::from_str_radix(serial, 16).is_ok_and(|serial| serial as u32 == board.serial);
-        return (Kind::Serial, holds(matches));
+        return (FilterKind::Serial, holds(matches));
     }
     if let Some(number) = word.strip_prefix("board-type=") {
         let number = number.strip_prefix("0x").map_or(number.parse(), |hex| u32::from_str_radix(hex, 16));
-        return (Kind::Model, holds(number == Ok(board.profile().board as u32)));
+        return (FilterKind::Model, holds(number == Ok(board.profile().board as u32)));
     }
     match word {
-        "none" => (Kind::Model, Holds::No),
-        "tryboot" => (Kind::Tryboot, Holds::No),
-        _ if word == board.profile().word => (Kind::Model, Holds::Yes),
-        _ if is_model(word) => (Kind::Model, Holds::No),
-        // Which of two ports a setting is for, nothing about booting.
-        _ if word.starts_with("hdmi:") => (Kind::Hdmi, Holds::Yes),
-        _ if word.starts_with("edid=") => (Kind::Edid, Holds::Unknown),
-        _ if word.starts_with("gpio") => (Kind::Gpio, Holds::Unknown),
-        _ => (Kind::Other, Holds::Unknown),
+        "none" => (FilterKind::Model, Holds::No),
+        "tryboot" => (FilterKind::Tryboot, Holds::No),
+        _ if word == board.profile().word => (FilterKind::Model, Holds::Yes),
+        _ if is_model(word) => (FilterKind::Model, Holds::No),
+        // Selects one of two ports, and has no effect on booting.
+        _ if word.starts_with("hdmi:") => (FilterKind::Hdmi, Holds::Yes),
+        _ if word.starts_with("edid=") => (FilterKind::Edid, Holds::Unknown),
+        _ if word.starts_with("gpio") => (FilterKind::Gpio, Holds::Unknown),
+        _ => (FilterKind::Other, Holds::Unknown),
     }
 }
 
-/// Whether a word stands for a model; a 5B is none of the others, and likewise a 4B and a 3B.
+/// Whether a word is a model filter. The board is a plain 5B, 4B or 3B, so another model's word does not match.
 fn is_model(word: &str) -> bool {
     let of_a_family = |model: &Model| model.profile().filters.contains(&word);
     OLDER.contains(&word) || Model::ALL.iter().any(of_a_family)

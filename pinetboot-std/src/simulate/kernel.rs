@@ -1,6 +1,6 @@
-//! Which kernel a Pi settles on.
+//! The choice of the kernel.
 //!
-//! The names are the model's. Pis with start.elf look for recovery systems (NOOBS, PINN) before them: captured, raspberrypi/cmprovision and raspberrypi/firmware issue 1605.
+//! The names are the model's. Pis with start.elf look for recovery systems (NOOBS, PINN) first: captured, raspberrypi/cmprovision and raspberrypi/firmware issue 1605.
 
 use pinetboot_core::pi::Stage;
 
@@ -10,7 +10,7 @@ use super::timeline::Miss;
 use crate::finding::Finding;
 
 impl Loader<'_, '_> {
-    /// The names to try, best first: the one in config.txt, or those that the model knows.
+    /// The names to try, in order: the one in config.txt, else the model's.
     pub(super) fn kernel_names(&self) -> Vec<String> {
         if let Some(name) = &self.config.kernel {
             return vec![name.clone()];
@@ -19,7 +19,7 @@ impl Loader<'_, '_> {
         names.iter().map(|name| (*name).to_owned()).collect()
     }
 
-    /// Looks which kernel there is, as a Pi 5 does before it takes anything else.
+    /// Finds the kernel, as a Pi 5 does before it fetches other files.
     pub(super) fn find_kernel(&mut self) -> Result<Option<String>, Over> {
         let names = self.kernel_names();
         let found = self.first_there(&names)?;
@@ -29,7 +29,7 @@ impl Loader<'_, '_> {
         Ok(found)
     }
 
-    /// Looks which kernel there is, and takes the ARM stub: the end of the boot, on a Pi 3 or 4.
+    /// Finds the kernel and fetches the ARM stub, as a Pi 3 or 4 does at the end of the boot.
     pub(super) fn find_kernel_and_stub(&mut self) -> Result<Option<String>, Over> {
         let names = self.kernel_names();
         if self.config.kernel.is_none() {
@@ -49,13 +49,13 @@ impl Loader<'_, '_> {
         Ok(found)
     }
 
-    /// The kernel whose initramfs a Pi 3 or 4 takes, before it has looked for the kernel itself.
+    /// The kernel whose initramfs a Pi 3 or 4 fetches before it looks for the kernel.
     pub(super) fn expected_kernel(&self) -> String {
         let assumed = self.profile().assumed_kernel.by(self.is_64bit());
         join(&self.os_prefix, self.config.kernel.as_deref().unwrap_or(assumed))
     }
 
-    /// In 32 bits a Pi 3 looks for `kernel8.img` too, but goes on to `kernel7.img`.
+    /// In 32-bit mode a Pi 3 looks for `kernel8.img` too, but continues with `kernel7.img`.
     fn find_32bit_kernel(&mut self, names: &[String], last_resort: &str) -> Result<Option<String>, Over> {
         let (first, others) = names.split_at(names.len().min(1));
         let mut found = self.first_there(first)?;
@@ -68,7 +68,7 @@ impl Loader<'_, '_> {
         }
         if found.is_none() && other_there {
             let finding = Finding::warning(format!(
-                "{last_resort}, a kernel in 64 bits, is the only one, and config.txt does not ask for that on a {}.",
+                "the 64-bit kernel {last_resort} is the only one, and config.txt does not select 64 bits on a {}.",
                 self.boot.pi()
             ));
             self.boot.add(finding.remedy("Set arm_64bit=1 in config.txt."));
@@ -92,14 +92,14 @@ impl Loader<'_, '_> {
         Ok(None)
     }
 
-    /// Takes the kernel, and the boot is over.
+    /// Fetches the kernel, the last step of the boot.
     pub(super) fn take_kernel(&mut self, found: Option<String>) -> Result<(), Over> {
         let Some(path) = found else { return Ok(()) };
         match self.boot.take(Stage::Kernel, &path, Miss::Bad)? {
             Some(_) => self.boot.summary.loaded.files.insert(0, path.trim_start_matches('/').to_owned()),
             None => {
-                let finding = Finding::problem("it was there at first, and is not now.");
-                self.boot.problem(&path, finding.remedy("See the server's log."));
+                let finding = Finding::problem("the file existed at first, and is missing now.");
+                self.boot.problem(&path, finding.remedy("Read the server's log."));
             }
         }
         Ok(())
@@ -107,23 +107,23 @@ impl Loader<'_, '_> {
 
     fn no_kernel(&mut self, names: &[String]) -> Result<(), Over> {
         if let Some(stub) = &self.config.armstub {
-            let text = format!("there is no kernel, and armstub={stub} needs none if it is a UEFI.");
+            let text = format!("no kernel was found; armstub={stub} needs none if it is a UEFI.");
             self.boot.add(Finding::note(text));
             return Ok(());
         }
         let comes = self.profile().no_kernel;
         let evidence = match &self.config.kernel {
-            Some(name) => format!("config.txt asks for it: kernel={name}."),
+            Some(name) => format!("config.txt names it: kernel={name}."),
             None => format!("A {} {}.", self.boot.pi(), comes.text),
         };
         let finding = Finding::problem("not found.").rule(comes.rule).evidence(evidence).remedy(
-            "Copy a kernel there, or name yours in config.txt with kernel=NAME. Settings in a section such as [pi4] \
-             count for that model only; [all] ends it.",
+            "Copy a kernel there, or name your kernel in config.txt with kernel=NAME. Settings in a section such as [pi4] \
+             apply to that model only; [all] ends the section.",
         );
         Err(self.boot.end(&names.join(", "), finding))
     }
 
-    /// Whether the system is in 64 bits.
+    /// Whether the Pi starts in 64-bit mode.
     ///
     /// > Defaults to 1 on Pi 4s (Pi 4B, Pi 400, CM4 and CM4S), and 0 on all other platforms. However, if the name given
     /// > in an explicit `kernel` option matches one of the known kernels then `arm_64bit` will be set accordingly.

@@ -1,39 +1,39 @@
-//! What loads the system, the same on all models: start.elf of a Pi 3, start4.elf of a Pi 4, the bootloader of a Pi 5.
+//! The loader of the system, the same on all models: start.elf of a Pi 3, start4.elf of a Pi 4, the bootloader of a Pi 5.
 //!
-//! It reads config.txt, and then takes what that names: initramfs, device tree, overlays, command line, ARM stub and
-//! kernel. The order in which it does so is the model's, in `models.rs`; which kernel it settles on, in `kernel.rs`.
+//! The loader reads config.txt, then fetches initramfs, device tree, overlays, command line, ARM stub and kernel as named
+//! there. The order is the model's (`models.rs`); `kernel.rs` chooses the kernel.
 
 use pinetboot_core::pi::{OsCheck, Profile, Stage, rules};
 
-use super::boot::{Boot, Over};
+use super::boot::{Over, SimulatedBoot};
 use super::checks;
-use super::config_txt::Config;
+use super::config_txt::ConfigTxt;
 use super::fdt::Fdt;
 use super::overlay_map::{Mapped, look_up};
 use super::timeline::Miss;
 use crate::finding::Finding;
 
 pub(super) struct Loader<'b, 'a> {
-    pub(super) boot: &'b mut Boot<'a>,
-    pub(super) config: Config,
-    /// `os_prefix`, once it has proved good.
+    pub(super) boot: &'b mut SimulatedBoot<'a>,
+    pub(super) config: ConfigTxt,
+    /// `os_prefix`, once its kernel and device tree are found.
     pub(super) os_prefix: String,
-    /// What stands before the names of some files: a slash, on a Pi 5.
+    /// The beginning of some file names: a slash on a Pi 5.
     slash: &'static str,
 }
 
 impl<'b, 'a> Loader<'b, 'a> {
-    pub(super) fn new(boot: &'b mut Boot<'a>) -> Self {
+    pub(super) fn new(boot: &'b mut SimulatedBoot<'a>) -> Self {
         let slash = boot.profile().loader_root;
-        Self { boot, config: Config::default(), os_prefix: String::new(), slash }
+        Self { boot, config: ConfigTxt::default(), os_prefix: String::new(), slash }
     }
 
-    /// What sets the model apart.
+    /// The profile of the model.
     pub(super) const fn profile(&self) -> &'static Profile {
         self.boot.profile()
     }
 
-    /// Takes config.txt and what it includes.
+    /// Fetches config.txt and its includes.
     pub(super) fn read_config(&mut self) -> Result<(), Over> {
         let Self { boot, slash, .. } = self;
         let Some(taken) = boot.take(Stage::Config, &format!("{slash}config.txt"), Miss::Bad)? else {
@@ -46,20 +46,20 @@ impl<'b, 'a> Loader<'b, 'a> {
             let included = boot.take(Stage::Config, &path, Miss::Bad)?;
             if included.is_none() {
                 boot.add(
-                    Finding::warning(format!("{name} is included by config.txt, and is not there."))
-                        .evidence("The Pi goes on without it."),
+                    Finding::warning(format!("config.txt includes {name}, which is missing."))
+                        .evidence("The Pi continues without the file."),
                 );
             }
             Ok::<_, Over>(included.map(|taken| taken.kept))
         };
-        self.config = Config::parse_with(&taken.kept, board, &mut include)?;
+        self.config = ConfigTxt::parse_with(&taken.kept, board, &mut include)?;
         for remark in &self.config.remarks {
             self.boot.add(Finding::note(format!("config.txt: {remark}.")));
         }
         Ok(())
     }
 
-    /// Sees whether `os_prefix` leads anywhere.
+    /// Checks `os_prefix`.
     ///
     /// > unless the expected kernel and .dtb can be found at the new location/name, the prefix is ignored (set to "")
     ///
@@ -84,7 +84,7 @@ impl<'b, 'a> Loader<'b, 'a> {
             self.os_prefix = prefix;
         } else {
             let finding = Finding::warning(format!(
-                "os_prefix={prefix} is ignored, because kernel and device tree are not both there."
+                "os_prefix={prefix} is ignored, because kernel and device tree do not both exist there."
             ));
             self.boot.add(match prefix.ends_with('/') {
                 true => finding,
@@ -94,7 +94,7 @@ impl<'b, 'a> Loader<'b, 'a> {
         Ok(())
     }
 
-    /// Takes the initramfs that config.txt names, or with `auto_initramfs=1` the one that goes with the kernel.
+    /// Fetches the initramfs that config.txt names, or with `auto_initramfs=1` the kernel's.
     pub(super) fn take_initramfs(&mut self, kernel: &str) -> Result<(), Over> {
         for name in self.config.initramfs.clone() {
             let path = join(&self.os_prefix, &name);
@@ -115,11 +115,11 @@ impl<'b, 'a> Loader<'b, 'a> {
         Ok(())
     }
 
-    /// Takes the device tree. `false` if there is none, and then there are no overlays either.
+    /// Fetches the device tree; `false` without one, and then the Pi loads no overlays either.
     pub(super) fn take_device_tree(&mut self) -> Result<bool, Over> {
         let name = self.device_tree_name();
         if name.is_empty() {
-            let note = "device_tree= asks for no device tree, and Linux does not start without one.";
+            let note = "device_tree= selects no device tree, and Linux does not start without one.";
             self.boot.add(Finding::note(note));
             return Ok(false);
         }
@@ -134,17 +134,17 @@ impl<'b, 'a> Loader<'b, 'a> {
         let rule = rules::NO_KERNEL_OR_DEVICE_TREE.on(self.boot.board.model);
         if optional {
             self.boot.add(
-                Finding::warning(format!("{name} is not there."))
+                Finding::warning(format!("{name} is missing."))
                     .rule(rule)
                     .evidence(format!(
-                        "With os_check=0 a {pi} goes on without a device tree; Linux does not start like that, bare \
-                         metal does."
+                        "With os_check=0 a {pi} continues without a device tree: Linux does not start, a bare-metal program \
+                         does."
                     ))
                     .remedy(COPY),
             );
         } else {
             let finding = Finding::problem("not found.").rule(rule).evidence(format!(
-                "A {pi} goes on without a device tree, and Linux does not start like that.{}",
+                "A {pi} continues without a device tree, and Linux does not start without one.{}",
                 others(self.profile(), &name)
             ));
             self.boot.problem(&path, finding.remedy(COPY));
@@ -152,7 +152,7 @@ impl<'b, 'a> Loader<'b, 'a> {
         Ok(false)
     }
 
-    /// Takes the overlays of config.txt, which is read once more for that.
+    /// Fetches the overlays of config.txt, after reading config.txt again.
     pub(super) fn take_overlays(&mut self) -> Result<(), Over> {
         let directory = self.overlay_directory()?;
         let map_path = format!("{directory}overlay_map.dtb");
@@ -161,9 +161,9 @@ impl<'b, 'a> Loader<'b, 'a> {
         let map = self.boot.take(Stage::Overlays, &map_path, miss)?;
         if map.is_none() && needed {
             self.boot.add(
-                Finding::warning("overlays/overlay_map.dtb is not there.")
+                Finding::warning("overlays/overlay_map.dtb is missing.")
                     .evidence(
-                        "Without it the Pi takes the names in dtoverlay= as they stand, and may take the overlay of \
+                        "Without this map the Pi uses the names in dtoverlay= unchanged, and may load the overlay of \
                          another model.",
                     )
                     .remedy(COPY),
@@ -179,16 +179,15 @@ impl<'b, 'a> Loader<'b, 'a> {
                     } else {
                         let path = path.trim_start_matches('/');
                         let finding = Finding::warning(format!(
-                            "{path} is not there, and config.txt asks for it: dtoverlay={overlay}."
+                            "{path} is missing, although config.txt names the overlay: dtoverlay={overlay}."
                         ));
-                        self.boot.add(
-                            finding
-                                .evidence("The Pi goes on without it, and without the hardware it is for."),
-                        );
+                        self.boot.add(finding.evidence(
+                            "The Pi continues without the overlay and the hardware of the overlay.",
+                        ));
                     }
                 }
                 Mapped::Not(why) => self.boot.add(Finding::warning(format!(
-                    "dtoverlay={overlay} has no effect on a {}, says overlay_map.dtb: {why}.",
+                    "dtoverlay={overlay} has no effect on a {}, by overlay_map.dtb: {why}.",
                     self.boot.pi()
                 ))),
             }
@@ -196,8 +195,8 @@ impl<'b, 'a> Loader<'b, 'a> {
         Ok(())
     }
 
-    /// Overlays are read from under `os_prefix` only if there is a README among them
-    /// (raspberrypi/documentation, config_txt/boot.adoc).
+    /// The directory of the overlays: beneath `os_prefix` only if a README is among them (raspberrypi/documentation,
+    /// config_txt/boot.adoc).
     fn overlay_directory(&mut self) -> Result<String, Over> {
         let shared = format!("{}{}", self.slash, self.config.overlay_prefix);
         if self.os_prefix.is_empty() {
@@ -209,8 +208,8 @@ impl<'b, 'a> Loader<'b, 'a> {
         Ok(if readme { own } else { shared })
     }
 
-    /// Takes the kernel's command line. One that is not at `os_prefix` is taken from beside it (captured,
-    /// raspberrypi/linux issue 7319).
+    /// Fetches the kernel's command line: from `os_prefix`, else from the shared directory (captured, raspberrypi/linux
+    /// issue 7319).
     pub(super) fn take_command_line(&mut self) -> Result<(), Over> {
         let name = self.config.cmdline.trim_start_matches('/').to_owned();
         let shared = format!("{}{name}", self.slash);
@@ -224,14 +223,16 @@ impl<'b, 'a> Loader<'b, 'a> {
         }
         match taken {
             Some(taken) => checks::command_line(&mut self.boot.summary.findings, &name, &taken.kept),
-            None => self.boot.add(Finding::warning(format!("{name} is not there.")).evidence(
-                "The kernel starts without a command line: it does not know where its root file system is.",
-            )),
+            None => self
+                .boot
+                .add(Finding::warning(format!("{name} is missing.")).evidence(
+                    "The kernel starts without a command line, and so without a root file system.",
+                )),
         }
         Ok(())
     }
 
-    /// Takes what runs before the kernel; the one that is built in will do unless config.txt names another.
+    /// Fetches the ARM stub, which runs before the kernel; a missing one is normal unless config.txt names it.
     pub(super) fn take_arm_stub(&mut self, in_64_bits: bool) -> Result<(), Over> {
         if let Some(name) = self.config.armstub.clone() {
             let setting = format!("armstub={name}");
@@ -250,16 +251,20 @@ impl<'b, 'a> Loader<'b, 'a> {
     }
 }
 
-/// What a Pi 5 does before anything else: it sees whether the system is made for it.
+/// The first check of a Pi 5: whether the system is made for it.
 ///
-/// It looks for `os_prefix`/`device_tree`, and that this names its processor (raspberrypi/rpi-eeprom issue 682, and
+/// The device tree at `os_prefix`/`device_tree` has to name the Pi's processor (raspberrypi/rpi-eeprom issue 682, and
 /// UART logs in NumberOneGit/rpi5-uefi issue 8).
-pub(super) fn os_check(boot: &mut Boot<'_>, config: &Config, check: &OsCheck) -> Result<(), Over> {
+pub(super) fn os_check(
+    boot: &mut SimulatedBoot<'_>,
+    config: &ConfigTxt,
+    check: &OsCheck,
+) -> Result<(), Over> {
     let (pi, rule) = (boot.pi(), rules::OS_NOT_FOR_MODEL.on(boot.board.model));
     let name = device_tree(config, boot.profile());
     if name.is_empty() {
         let finding = Finding::warning(format!(
-            "device_tree= asks for no device tree, and a {pi} wants one unless os_check=0."
+            "device_tree= selects no device tree, and a {pi} requires one unless os_check=0."
         ));
         boot.add(
             finding
@@ -282,24 +287,24 @@ pub(super) fn os_check(boot: &mut Boot<'_>, config: &Config, check: &OsCheck) ->
     let ours = |list: &[u8]| list.split(|byte| *byte == 0).any(|name| name == check.compatible.as_bytes());
     let what = match compatible {
         Some(list) if ours(list) => return Ok(()),
-        Some(_) => "it is the device tree of another board.",
-        None => "it is no device tree.",
+        Some(_) => "the file is the device tree of another board.",
+        None => "the file is not a device tree.",
     };
     let finding = Finding::problem(what).rule(rule).evidence(format!("A {pi} says: {}", check.says));
     Err(boot.end(&path, finding.remedy(remedy)))
 }
 
-fn device_tree(config: &Config, profile: &Profile) -> String {
+fn device_tree(config: &ConfigTxt, profile: &Profile) -> String {
     config.device_tree.clone().unwrap_or_else(|| profile.device_tree.into())
 }
 
-/// What other boards of the family ask for instead of the plain board's device tree: a line, or nothing.
+/// The device trees of other boards of the family, as a line; empty if config.txt names a device tree.
 fn others(profile: &Profile, device_tree: &str) -> String {
     if device_tree != profile.device_tree {
         return String::new();
     }
-    let others = profile.other_device_trees.iter().map(|(board, name)| format!("a {board} for {name}"));
-    format!("\nOther boards ask for their own: {}.", others.collect::<Vec<_>>().join(", "))
+    let others = profile.other_device_trees.iter().map(|(board, name)| format!("{name} ({board})"));
+    format!("\nOther boards request other device trees: {}.", others.collect::<Vec<_>>().join(", "))
 }
 
 /// > Any user-specified OS file can bypass all prefixes by using an absolute path (with respect to the boot partition)
@@ -309,7 +314,7 @@ pub(super) fn join(prefix: &str, name: &str) -> String {
     if name.starts_with('/') { name.to_owned() } else { format!("{prefix}{name}") }
 }
 
-/// By the names of the files alone: `kernel_2712-x.img` goes with `initramfs_2712-x` (raspberrypi/documentation pull
+/// The initramfs of a kernel, by the names of the files alone: `kernel_2712-x.img` goes with `initramfs_2712-x` (raspberrypi/documentation pull
 /// request 4085).
 fn initramfs_of(kernel: &str) -> Option<String> {
     let (directory, name) =
@@ -319,7 +324,7 @@ fn initramfs_of(kernel: &str) -> Option<String> {
     Some(format!("{directory}{slash}initramfs{flavour}"))
 }
 
-const COPY: &str = "Copy it from the boot partition of a system made for this Pi (/boot/firmware in Raspberry Pi \
+const COPY: &str = "Copy the file from the boot partition of a system for this Pi (/boot/firmware in Raspberry Pi \
                     OS), or from https://github.com/raspberrypi/firmware, directory boot.";
 
-const BARE_METAL: &str = "If the system needs no device tree, as on bare metal, set os_check=0.";
+const BARE_METAL: &str = "If the program needs no device tree, as on bare metal, set os_check=0.";

@@ -1,23 +1,23 @@
-//! The order in which each kind of boot code asks for its files. What else differs between models is in their profiles.
+//! The order of requests for each kind of boot code. All other differences between models are in their profiles.
 //!
 //! As captured: a Pi 5 over TFTP with a bare-metal tree (bootloader 2026-05-26), and in UART logs with Raspberry Pi OS
 //! (NumberOneGit/rpi5-uefi issue 8, raspberrypi/linux issue 7319); a Pi 4 in raspberrypi/rpi-eeprom issue 74 and in
 //! logs of dnsmasq (bootloaders of 2021); a Pi 3 in raspberrypi/firmware issues 1041 and 1605. That a Pi 5 forgets its
 //! prefix when there is no config.txt under it is inferred, and so is when `os_prefix` is tried.
 //!
-//! Not done: what only some boards ask for (`vl805.bin` of the first Pi 4s, `bcm2712d0.dtbo` of newer Pi 5s), the
+//! Not done: files that only some boards request (`vl805.bin` of the first Pi 4s, `bcm2712d0.dtbo` of newer Pi 5s), the
 //! second fetch of a small kernel, and `TFTP_PREFIX`.
 
 use pinetboot_core::pi::{BootCode, Firmwares, Stage, rules};
 
-use super::boot::{Boot, Over};
-use super::config_txt::Config;
+use super::boot::{Over, SimulatedBoot};
+use super::config_txt::ConfigTxt;
 use super::loader::{Loader, os_check};
 use super::timeline::Miss;
 use crate::finding::Finding;
 
-/// Boots.
-pub(super) fn boot(boot: &mut Boot<'_>) -> Result<(), Over> {
+/// Runs the boot of the board's model.
+pub(super) fn boot(boot: &mut SimulatedBoot<'_>) -> Result<(), Over> {
     boot.hand_over(boot.profile().bootloader);
     match boot.profile().boot_code {
         BootCode::BootRom => boot_rom(boot),
@@ -27,7 +27,7 @@ pub(super) fn boot(boot: &mut Boot<'_>) -> Result<(), Over> {
 }
 
 /// The bootloader in EEPROM loads everything.
-fn eeprom(boot: &mut Boot<'_>) -> Result<(), Over> {
+fn eeprom(boot: &mut SimulatedBoot<'_>) -> Result<(), Over> {
     boot.use_prefix();
     let mut config = boot.early_config(Miss::Normal(NO_OWN))?;
     if config.is_none() {
@@ -57,8 +57,8 @@ fn eeprom(boot: &mut Boot<'_>) -> Result<(), Over> {
     loader.take_kernel(kernel)
 }
 
-/// The bootloader in EEPROM loads start4.elf, and that the rest.
-fn start_elf(boot: &mut Boot<'_>) -> Result<(), Over> {
+/// The bootloader in EEPROM loads start4.elf, which loads the rest.
+fn start_elf(boot: &mut SimulatedBoot<'_>) -> Result<(), Over> {
     settle_directory(boot)?;
     let config = config_or_default(boot)?;
     if config.boot_ramdisk {
@@ -71,16 +71,16 @@ fn start_elf(boot: &mut Boot<'_>) -> Result<(), Over> {
     load_system(boot)
 }
 
-/// The boot ROM loads bootcode.bin, that start.elf, and that the rest.
-fn boot_rom(boot: &mut Boot<'_>) -> Result<(), Over> {
+/// The boot ROM loads bootcode.bin, which loads start.elf, which loads the rest.
+fn boot_rom(boot: &mut SimulatedBoot<'_>) -> Result<(), Over> {
     for (index, name) in boot.profile().root_files.iter().enumerate() {
         let miss = if index == 0 { Miss::Bad } else { Miss::Normal("not signed") };
         if boot.take(Stage::Loader, name, miss)?.is_none() && index == 0 {
             let finding = Finding::problem("not found.").rule(&rules::NO_BOOT_FILES).evidence(format!(
-                "A {} asks for it by this name only, never in a directory of its own, and stops.",
+                "A {} requests this name only, never in its own directory, and stops.",
                 boot.pi()
             ));
-            let remedy = "Copy it to the top of the served tree, from https://github.com/raspberrypi/firmware, \
+            let remedy = "Copy the file to the top of the served tree, from https://github.com/raspberrypi/firmware, \
                           directory boot.";
             return Err(boot.end(name, finding.remedy(remedy)));
         }
@@ -97,12 +97,12 @@ fn boot_rom(boot: &mut Boot<'_>) -> Result<(), Over> {
     load_system(boot)
 }
 
-/// Sees whether the Pi has a directory of its own.
+/// Finds out whether the server has a directory for the Pi.
 ///
 /// > If neither start4.elf nor start.elf are found in the prefixed directory then the prefix is cleared.
 ///
 /// (raspberrypi/documentation, eeprom-bootloader.adoc)
-fn settle_directory(boot: &mut Boot<'_>) -> Result<(), Over> {
+fn settle_directory(boot: &mut SimulatedBoot<'_>) -> Result<(), Over> {
     boot.use_prefix();
     let names = boot.profile().own_directory;
     for (index, name) in names.iter().enumerate() {
@@ -115,13 +115,13 @@ fn settle_directory(boot: &mut Boot<'_>) -> Result<(), Over> {
     Ok(())
 }
 
-/// The Pi looks for a newer bootloader for itself, if it has one.
-fn self_update(boot: &mut Boot<'_>) -> Result<(), Over> {
+/// Looks for an update of the bootloader, if the model has a bootloader in EEPROM.
+fn self_update(boot: &mut SimulatedBoot<'_>) -> Result<(), Over> {
     if boot.profile().self_update { boot.self_update() } else { Ok(()) }
 }
 
-/// What start.elf and start4.elf do.
-fn load_system(boot: &mut Boot<'_>) -> Result<(), Over> {
+/// The part of start.elf and start4.elf.
+fn load_system(boot: &mut SimulatedBoot<'_>) -> Result<(), Over> {
     let recovery = boot.profile().recovery_firmware.last();
     no_recovery(boot, recovery)?;
     let mut loader = Loader::new(boot);
@@ -142,58 +142,62 @@ fn load_system(boot: &mut Boot<'_>) -> Result<(), Over> {
     loader.take_kernel(kernel)
 }
 
-/// A Pi 3 or 4 does without config.txt.
-fn config_or_default(boot: &mut Boot<'_>) -> Result<Config, Over> {
+/// Fetches config.txt; a Pi 3 or 4 boots without it.
+fn config_or_default(boot: &mut SimulatedBoot<'_>) -> Result<ConfigTxt, Over> {
     let config = boot.early_config(Miss::Bad)?;
     if config.is_none() {
-        boot.add(Finding::warning("config.txt is not there.").evidence("The Pi goes by its defaults."));
+        boot.add(Finding::warning("config.txt is missing.").evidence("The Pi uses its defaults."));
     }
     Ok(config.unwrap_or_default())
 }
 
-/// The Pi looks for recovery systems for its VideoCore.
-fn no_recovery<'n>(boot: &mut Boot<'_>, names: impl IntoIterator<Item = &'n &'n str>) -> Result<(), Over> {
+/// Looks for recovery systems for the VideoCore.
+fn no_recovery<'n>(
+    boot: &mut SimulatedBoot<'_>,
+    names: impl IntoIterator<Item = &'n &'n str>,
+) -> Result<(), Over> {
     for name in names {
         if boot.take(Stage::Firmware, name, Miss::Normal("no recovery"))?.is_some() {
-            let text =
-                format!("A {} starts it (it belongs to NOOBS or PINN) instead of the system.", boot.pi());
-            boot.add(Finding::warning(format!("{name} is there.")).evidence(text).remedy("Remove it."));
+            let text = format!("A {} starts this file of NOOBS or PINN instead of the system.", boot.pi());
+            boot.add(
+                Finding::warning(format!("the server has {name}.")).evidence(text).remedy("Remove the file."),
+            );
         }
     }
     Ok(())
 }
 
-/// Takes start.elf and what belongs to it.
-fn take_firmware(boot: &mut Boot<'_>, config: &Config) -> Result<(), Over> {
+/// Fetches start.elf and its fixup file.
+fn take_firmware(boot: &mut SimulatedBoot<'_>, config: &ConfigTxt) -> Result<(), Over> {
     let Some(firmwares) = boot.profile().firmware else { return Ok(()) };
     let (start, fixup) = firmware(config, &firmwares);
     if boot.take(Stage::Firmware, &start, Miss::Bad)?.is_none() {
-        // Asked for, but made for older models.
+        // The Pi requests these too, but they are for older models.
         for other in boot.profile().own_directory.iter().filter(|other| **other != firmwares.plain.start) {
             boot.take(Stage::Firmware, other, Miss::Bad)?;
         }
         return Err(nothing(boot, &start));
     }
     if boot.take(Stage::Firmware, &fixup, Miss::Bad)?.is_none() {
-        let finding = Finding::warning(format!("{fixup} is not there."));
+        let finding = Finding::warning(format!("{fixup} is missing."));
         boot.add(
             finding
-                .evidence("Without it the Pi has but a part of its memory.")
-                .remedy("Copy it from the release that the firmware is from."),
+                .evidence("Without this file the Pi has only a part of its memory.")
+                .remedy("Copy the file from the same release as the firmware."),
         );
     }
     Ok(())
 }
 
-/// The names of start.elf and fixup.dat: as config.txt has them, or those of a variant.
+/// The names of start.elf and fixup.dat: config.txt's, or those of a variant.
 ///
 /// `start_x=1` stands for start_x.elf and fixup_x.dat, on a Pi 4 for start4x.elf and fixup4x.dat, and so on
 /// (raspberrypi/documentation, config_txt/boot.adoc).
-fn firmware(config: &Config, firmwares: &Firmwares) -> (String, String) {
+fn firmware(config: &ConfigTxt, firmwares: &Firmwares) -> (String, String) {
     let variant = match config {
-        Config { cut_down: true, .. } => firmwares.cut_down,
-        Config { start_debug: true, .. } => firmwares.debug,
-        Config { start_x: true, .. } => firmwares.extended,
+        ConfigTxt { cut_down: true, .. } => firmwares.cut_down,
+        ConfigTxt { start_debug: true, .. } => firmwares.debug,
+        ConfigTxt { start_x: true, .. } => firmwares.extended,
         _ => firmwares.plain,
     };
     let start = config.start_file.clone().unwrap_or_else(|| variant.start.into());
@@ -201,20 +205,19 @@ fn firmware(config: &Config, firmwares: &Firmwares) -> (String, String) {
     (start, fixup)
 }
 
-/// The file that makes a directory one to boot from is not there.
-fn nothing(boot: &mut Boot<'_>, file: &str) -> Over {
+/// Ends the boot without the first file of a boot directory.
+fn nothing(boot: &mut SimulatedBoot<'_>, file: &str) -> Over {
     let own = format!("{:08x}", boot.board.serial);
     let pi = boot.pi();
-    let finding = Finding::problem(format!("not found, neither in {own}/ nor in the directory for all."));
-    let evidence = format!(
-        "To a {pi} there is nothing to boot from here, and it goes on to the next entry of its BOOT_ORDER."
-    );
+    let finding = Finding::problem(format!("not found, neither in {own}/ nor in the shared directory."));
+    let evidence =
+        format!("A {pi} finds no boot files here, and continues with the next entry of its BOOT_ORDER.");
     let remedy = format!(
-        "Serve the directory that {file} is in. Files for this Pi alone go into a directory {own} of it: the last \
-         eight digits of its serial number, in small letters. And see that the server may read them.",
+        "Serve the directory that holds {file}. Files for this Pi only go into its directory {own}: the last eight \
+         digits of the serial number, in lower case. Check that the server may read the files.",
     );
     boot.end(file, finding.rule(&rules::NO_BOOT_FILES).evidence(evidence).remedy(remedy))
 }
 
-/// Why it is normal that a Pi's own directory has no such file.
+/// The reason why a miss in the Pi's own directory is normal.
 const NO_OWN: &str = "no own files";

@@ -1,4 +1,4 @@
-//! `overlays/overlay_map.dtb`: which overlay a Pi loads for a name in config.txt.
+//! `overlays/overlay_map.dtb`: maps a name in config.txt to the overlay of a model.
 //!
 //! A stock config.txt says `dtoverlay=vc4-kms-v3d`, and a Pi 5 loads `vc4-kms-v3d-pi5.dtbo`. Documented in
 //! raspberrypi/documentation, configuration/device-tree.adoc; introduced with raspberrypi/linux pull request 3527.
@@ -7,34 +7,34 @@ use pinetboot_core::pi::Profile;
 
 use super::fdt::{Fdt, text};
 
-/// What an overlay's name stands for on a model.
+/// The overlay of a name on a model.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Mapped {
     /// Load the overlay of this name.
     Load(String),
-    /// Load none, and why.
+    /// Load no overlay, for this reason.
     Not(String),
 }
 
-/// Looks a name up; `map` is the file's content, if there is one.
+/// Looks up a name; `map` is the file's content, `None` without a file.
 pub(super) fn look_up(map: Option<&[u8]>, overlay: &str, profile: &Profile) -> Mapped {
     let Some(map) = map.and_then(Fdt::parse) else { return Mapped::Load(overlay.to_owned()) };
     let platform = profile.overlay_platform;
     let mut name = overlay.to_owned();
-    // Renamed once, or twice; a map that goes in circles is not followed for ever.
+    // A name may be renamed twice; the limit ends a circle of names.
     for _ in 0..4 {
         let Some(node) = map.node(&name) else { break };
         let properties: Vec<_> = node.collect();
         let find = |wanted| properties.iter().find(|(name, _)| *name == wanted).map(|(_, value)| *value);
         if let Some(value) = find(platform) {
-            // Empty: as it is. Otherwise a name, with parameters behind a comma.
+            // Empty: the same name. Otherwise a name, with parameters after a comma.
             let other = text(value).unwrap_or_default().split(',').next().unwrap_or_default();
             return Mapped::Load(if other.is_empty() { name } else { other.to_owned() });
         }
         match (find("renamed").and_then(text), find("deprecated").and_then(text)) {
             (Some(other), _) => name = other.split(',').next().unwrap_or_default().to_owned(),
-            (None, Some(advice)) => return Mapped::Not(format!("it is deprecated: {advice}")),
-            (None, None) => return Mapped::Not(format!("it is not for {platform}")),
+            (None, Some(advice)) => return Mapped::Not(format!("the overlay is deprecated: {advice}")),
+            (None, None) => return Mapped::Not(format!("the overlay is not for {platform}")),
         }
     }
     Mapped::Load(name)
@@ -67,8 +67,8 @@ mod tests {
             ("pi3-disable-bt", Model::Pi3, load("disable-bt")),
             ("not-in-the-map", Model::Pi5, load("not-in-the-map")),
             ("circle", Model::Pi5, load("circle")),
-            ("uart5", Model::Pi5, Mapped::Not("it is not for bcm2712".into())),
-            ("lirc-rpi", Model::Pi4, Mapped::Not("it is deprecated: use gpio-ir".into())),
+            ("uart5", Model::Pi5, Mapped::Not("the overlay is not for bcm2712".into())),
+            ("lirc-rpi", Model::Pi4, Mapped::Not("the overlay is deprecated: use gpio-ir".into())),
         ] {
             let profile = model.profile();
             assert_eq!(look_up(Some(&map), name, profile), mapped, "{name} {model}");

@@ -52,8 +52,8 @@ fn a_device_tree_is_missing() {
         "Device-tree file \"bcm2712-rpi-5-b.dtb\" not found. The installed operating system (OS) does not indicate \
          support for Raspberry Pi 5.",
         "bcm2712-rpi-5-b.dtb: not found. [rule 19]",
-        "a CM5 for bcm2712-rpi-cm5-cm5io.dtb",
-        "To do: Copy it from",
+        "bcm2712-rpi-cm5-cm5io.dtb (CM5)",
+        "To do: Copy the file from",
         "os_check=0",
     ] {
         assert!(flat.contains(says), "{says}\n{text}");
@@ -205,22 +205,25 @@ fn a_server_behaves_oddly() {
     };
     let silent = with("pieeprom.sig", || Answer::Silent);
     let warning = &silent.said().1[0];
-    assert!(silent.would_boot() && warning.contains("is to be answered with an ERROR"), "{warning}");
+    assert!(silent.would_boot() && warning.contains("has to answer with an ERROR"), "{warning}");
     assert!(warning.contains("[rule 25]"), "{warning}");
     let refused = with("cmdline.txt", || Answer::Refused(ErrorCode::ACCESS_VIOLATION));
     assert!(
-        refused.would_boot() && refused.said().1[0].contains("was refused with error 2, access violation")
+        refused.would_boot()
+            && refused.said().1[0].contains("refused 7bf18f79//cmdline.txt with error 2, access violation")
     );
     let broken = with("kernel_2712.img", || Answer::Broken {
         bytes: 1468,
-        why: "the server fell silent".into(),
+        why: "the server stopped answering".into(),
         late: false,
     });
     let text = printed(&broken);
     assert!(
-        text.contains("kernel_2712.img: only 1,468 bytes of it came: the server fell silent.\n"),
+        text.contains(
+            "kernel_2712.img: the transfer ended after 1,468 bytes: the server stopped answering.\n"
+        ),
         "{text}"
     );
     let late = with("kernel_2712.img", || Answer::Broken { bytes: 1468, why: "late".into(), late: true });
-    assert!(printed(&late).contains("only 1,468 bytes of it came: late. [rule 23]"));
+    assert!(printed(&late).contains("the transfer ended after 1,468 bytes: late. [rule 23]"));
 }

@@ -14,34 +14,34 @@ use crate::finding::Finding;
 use crate::net::{Interrupt, LinuxNet};
 use crate::text::wrap;
 
-/// A TFTP server, asked as a Pi asks.
+/// A TFTP server that gets a Pi's requests.
 #[derive(Debug)]
 pub(super) struct Tftp {
     server: SocketAddrV4,
-    /// How long to wait for the very first answer.
+    /// Retries of the first request.
     first: RetryPolicy,
     start: Instant,
-    /// Whether the server has answered anything yet.
+    /// Whether the server has answered before.
     heard: bool,
-    /// Requests in a row that were not answered.
+    /// Consecutive requests without an answer.
     silent: u32,
 }
 
 impl Tftp {
-    /// `start` is that of the boot.
+    /// A server; `start` is the beginning of the boot.
     pub(super) fn new(server: SocketAddrV4, first: RetryPolicy, start: Instant) -> Self {
         Self { server, first, start, heard: false, silent: 0 }
     }
 
-    /// Makes one request with a client of its own.
+    /// Makes one request, with a new client and port.
     fn ask(
         &mut self,
         name: &str,
         request: impl AsyncFnOnce(&mut Client<&mut LinuxNet>) -> Result<Answer, Interrupt>,
     ) -> Result<Reply, Failed> {
         let mut net = LinuxNet::client(None)
-            .map_err(|error| Failed::new(Exit::Failure, format!("no UDP port to be had: {error}")))?;
-        let retry = if self.heard { PATIENCE } else { self.first };
+            .map_err(|error| Failed::new(Exit::Failure, format!("cannot open a UDP port: {error}")))?;
+        let retry = if self.heard { RETRY_POLICY } else { self.first };
         let mut client = Client::new(&mut net, LinuxNet::client_port(), self.server).with_retry(retry);
         let at = self.start.elapsed();
         let answer = block_on(request(&mut client)).map_err(|interrupt| match interrupt {
@@ -66,18 +66,18 @@ impl Tftp {
         let seconds = took.as_secs_f64();
         let finding = match heard {
             true => Finding::problem(format!(
-                "{server} has stopped answering: no answer about {name} for {seconds:.0} s, nor about the file before."
+                "{server} stopped answering: no answer to {name} for {seconds:.0} s, nor to the request before."
             ))
             .evidence("A Pi gives up here.")
-            .remedy("See whether the server still runs, and its log."),
+            .remedy("Check that the server still runs, and read its log."),
             false => Finding::problem(format!(
-                "{server} does not answer: no answer about {name} for {seconds:.0} s."
+                "{server} does not answer: no answer to {name} for {seconds:.0} s."
             ))
             .rule(&rules::TFTP_SERVER_SILENT)
             .remedy(format!(
-                "Look at three things.\n- A TFTP server has to run there, on that address and port.\n- A firewall on the way \
-                 has to let UDP port {} in, and the answers out. They come from another port for each file (RFC 1350), \
-                 unless the server keeps to one: 'pinetboot serve --single-port' does.\n- In a container, or behind NAT, \
+                "Check three things.\n- A TFTP server has to run there, on that address and port.\n- A firewall on the path \
+                 has to let UDP port {} in, and the answers out. Answers come from another port for each file (RFC 1350), \
+                 unless the server uses one port: 'pinetboot serve --single-port' does.\n- In a container, or behind NAT, \
                  --single-port is needed as well.",
                 server.port(),
             )),
@@ -112,7 +112,7 @@ impl Fetch for Tftp {
                 Outcome::Aborted(_) if sink.late => Answer::Broken {
                     bytes: report.bytes,
                     why: format!(
-                        "a Pi gives a file {} s (TFTP_FILE_TIMEOUT), and it took longer",
+                        "the transfer took longer than a Pi's {} s (TFTP_FILE_TIMEOUT)",
                         FILE.as_secs()
                     ),
                     late: true,
@@ -123,19 +123,19 @@ impl Fetch for Tftp {
     }
 }
 
-/// A transfer that did not come to its end.
+/// The answer of an unfinished transfer.
 fn ended(outcome: Outcome, bytes: u64) -> Answer {
     let broken = |why| Answer::Broken { bytes, why, late: false };
     match outcome {
         Outcome::PeerError(code) if bytes == 0 => Answer::Refused(code),
         Outcome::PeerError(code) => broken(format!("the server ended it with {code}")),
-        Outcome::Aborted(code) => broken(format!("the server's answer made no sense ({code})")),
+        Outcome::Aborted(code) => broken(format!("the server's answer was invalid ({code})")),
         _ if bytes == 0 => Answer::Silent,
-        _ => broken("the server fell silent".into()),
+        _ => broken("the server stopped answering".into()),
     }
 }
 
-/// Where a file's bytes go: they are counted, and the first ones kept.
+/// Counts a file's bytes and keeps the first ones.
 struct Sink {
     began: Instant,
     keep: usize,
@@ -166,17 +166,17 @@ impl Upload for Sink {
     }
 }
 
-/// The Pi has given up on the file.
+/// The Pi gave up on the file.
 #[derive(Debug)]
 struct Late;
 
-/// The longest that a single file may take, all in all, unless TFTP_FILE_TIMEOUT says otherwise
+/// The limit for a whole file, unless TFTP_FILE_TIMEOUT sets another
 /// (raspberrypi/documentation, eeprom-bootloader.adoc).
 const FILE: Duration = Duration::from_secs(30);
 
-/// A request is repeated after 2 s (captured, raspberrypi/rpi-eeprom issue 74); 2 + 4 + 8 + 8 + 8 s come to the 30 that
-/// a file is given.
-const PATIENCE: RetryPolicy = RetryPolicy::new(Duration::from_secs(2), 4);
+/// A Pi repeats a request after 2 s (captured, raspberrypi/rpi-eeprom issue 74); 2 + 4 + 8 + 8 + 8 s make the 30 s of
+/// a file.
+const RETRY_POLICY: RetryPolicy = RetryPolicy::new(Duration::from_secs(2), 4);
 
-/// One file without an answer may be the server's way of saying that it has none; the next one too, hardly.
+/// Unanswered requests in a row that end the boot: a server may leave the request for one missing file unanswered, hardly two.
 const MOST_SILENT: u32 = 2;

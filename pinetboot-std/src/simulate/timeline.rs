@@ -1,4 +1,4 @@
-//! The boot as a timeline: a line for each request, as it is answered, in 100 columns.
+//! The timeline of a boot: a line per request, printed with its answer, in 100 columns.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -9,15 +9,15 @@ use pinetboot_core::tftp::ErrorCode;
 
 use super::fetch::{Answer, Reply, Taken};
 
-/// Where the lines go.
+/// The output of the lines.
 pub(super) struct Timeline<'a>(pub(super) &'a mut dyn Write);
 
 impl Timeline<'_> {
     pub(super) fn begin(&mut self) -> io::Result<()> {
-        writeln!(self.0, "   time  {:<12}  {:<NAME$}  answer", "stage", "asked for")
+        writeln!(self.0, "   time  {:<12}  {:<NAME$}  answer", "stage", "request")
     }
 
-    /// A step that is not about a file.
+    /// Prints a step without a file.
     pub(super) fn say(&mut self, at: Duration, stage: &str, what: &str, said: &str) -> io::Result<()> {
         let line = format!("{:>7.3}  {stage:<12}  {what:<NAME$}  {said}", at.as_secs_f64());
         writeln!(self.0, "{}", line.trim_end())?;
@@ -30,21 +30,21 @@ impl Timeline<'_> {
     }
 }
 
-/// A request and what became of it.
+/// A request and its answer.
 pub(super) struct Line<'a> {
     pub(super) stage: Stage,
     pub(super) name: &'a str,
     pub(super) reply: &'a Reply,
-    /// What it means if the file is not there.
+    /// The meaning of a missing file.
     pub(super) miss: Miss,
 }
 
-/// What it means that a file is not there.
+/// The meaning of a missing file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Miss {
-    /// Nothing bad, and why not, in fifteen letters or less.
+    /// Normal, for this reason of at most 15 characters.
     Normal(&'static str),
-    /// Someone should look at it.
+    /// A fault.
     Bad,
 }
 
@@ -57,16 +57,16 @@ impl fmt::Display for Line<'_> {
         }
         f.write_str("  ")?;
         match (&reply.answer, miss) {
-            (Answer::There(Some(len)), _) => write!(f, "{:>10} B  only asked for", Grouped(*len)),
-            (Answer::There(None), _) => f.write_str("    there, of unknown size"),
+            (Answer::There(Some(len)), _) => write!(f, "{:>10} B  size only", Grouped(*len)),
+            (Answer::There(None), _) => f.write_str("    exists, size unknown"),
             (Answer::Taken(taken), _) => write!(f, "{}", Transfer(taken, reply.took)),
             (Answer::Refused(ErrorCode::FILE_NOT_FOUND), Miss::Normal(why)) => {
-                write!(f, "not there (normal: {why})")
+                write!(f, "missing (normal: {why})")
             }
-            (Answer::Refused(ErrorCode::FILE_NOT_FOUND), Miss::Bad) => f.write_str("NOT THERE"),
+            (Answer::Refused(ErrorCode::FILE_NOT_FOUND), Miss::Bad) => f.write_str("MISSING"),
             (Answer::Refused(code), _) => write!(f, "REFUSED: {code}"),
             (Answer::Silent, _) => write!(f, "NO ANSWER for {:.0} s", reply.took.as_secs_f64()),
-            (Answer::Broken { bytes, .. }, _) => write!(f, "{:>10} B  AND NO MORE", Grouped(*bytes)),
+            (Answer::Broken { bytes, .. }, _) => write!(f, "{:>10} B  THEN STOPPED", Grouped(*bytes)),
         }
     }
 }
@@ -82,7 +82,7 @@ impl fmt::Display for Transfer<'_> {
             ..1.0 => write!(f, "{:>7.2} ms", seconds * 1e3)?,
             _ => write!(f, "{seconds:>7.2} s ")?,
         }
-        // Of a few blocks the rate says nothing.
+        // The rate of a few blocks has no meaning.
         if taken.bytes >= 1 << 16 {
             write!(f, "{:>6.1} MB/s", taken.bytes as f64 / seconds.max(1e-6) / 1e6)?;
         }
@@ -107,7 +107,7 @@ impl fmt::Display for Grouped {
     }
 }
 
-/// Columns of a name: `bd989ae1//overlays/vc4-kms-v3d-pi5.dtbo` fits.
+/// Columns of a file name: `bd989ae1//overlays/vc4-kms-v3d-pi5.dtbo` fits.
 const NAME: usize = 40;
 
 /// Columns before the answer.
@@ -141,9 +141,9 @@ mod tests {
             lines.join("\n"),
             "  1.235  command line  7bf18f79/kernel_2712.img                   9,698,043 B 142.00 ms  68.3 MB/s
   1.235  command line  7bf18f79//overlays/vc4-kms-v3d-pi5.dtbo        3,306 B 142.00 ms
-  1.235  command line  7bf18f79/kernel8.img                       9,285,745 B  only asked for
-  1.235  command line  7bf18f79/pieeprom.sig                     not there (normal: no self-update)
-  1.235  command line  7bf18f79/bcm2712-rpi-5-b.dtb              NOT THERE
+  1.235  command line  7bf18f79/kernel8.img                       9,285,745 B  size only
+  1.235  command line  7bf18f79/pieeprom.sig                     missing (normal: no self-update)
+  1.235  command line  7bf18f79/bcm2712-rpi-5-b.dtb              MISSING
   1.235  command line  x                                         REFUSED: error 2, access violation
   1.235  command line  x                                         NO ANSWER for 0 s
   1.235  command line  7bf18f79/current/a-name-that-someone-made-quite-long.img

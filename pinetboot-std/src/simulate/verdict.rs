@@ -1,4 +1,4 @@
-//! What came of the boot: whether it would go through, what is missing and why, and what to do about it.
+//! The verdict: whether the Pi would boot, the totals, and the findings with their remedies.
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use super::timeline::Grouped;
 use crate::finding::{Findings, Severity};
 use crate::text::wrap;
 
-/// What came of a boot.
+/// The result of a boot.
 #[derive(Debug, Default)]
 pub(super) struct Summary {
     pub(super) findings: Findings,
@@ -17,7 +17,7 @@ pub(super) struct Summary {
     pub(super) loaded: Loaded,
 }
 
-/// What all requests came to.
+/// Totals of all requests.
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Totals {
     pub(super) requests: u32,
@@ -27,10 +27,10 @@ pub(super) struct Totals {
     pub(super) time: Duration,
 }
 
-/// What the Pi has in its memory at the end.
+/// The files in the Pi's memory at the end.
 #[derive(Debug, Default)]
 pub(super) struct Loaded {
-    /// Kernel, device tree, initramfs and what else there is one of.
+    /// Kernel, device tree, initramfs and other single files.
     pub(super) files: Vec<String>,
     pub(super) overlays: usize,
 }
@@ -57,11 +57,11 @@ impl Summary {
             print(&format!("Would not boot, because of {}.", self.files().join(", ")))?;
         }
         let plural = if requests == 1 { "" } else { "s" };
-        print(&format!("{requests} request{plural}, {missing} of them for files that are not there."))?;
+        print(&format!("{requests} request{plural}, {missing} of them for missing files."))?;
         if self.would_boot() {
             let real = (blocks as f64 * BLOCK.as_secs_f64()).max(1.0);
             print(&format!(
-                "{} bytes in {:.1} s; a real {} takes about {real:.0} s for so many.",
+                "{} bytes in {:.1} s; a real {} takes about {real:.0} s.",
                 Grouped(bytes),
                 time.as_secs_f64(),
                 profile.name,
@@ -95,9 +95,9 @@ impl Loaded {
     }
 }
 
-/// What a Pi itself takes for a block, whatever the server: 43 MB in blocks of 1468 bytes took a CM5 13 s (reported,
+/// The time of a real Pi for a block, independent of the server: 43 MB in blocks of 1468 bytes took a CM5 13 s (reported,
 /// raspberrypi/rpi-eeprom issue 857).
 pub(super) const BLOCK: Duration = Duration::from_micros(440);
 
-/// Columns of text that is meant to be read.
+/// Columns of prose.
 pub(super) const WIDTH: usize = 98;

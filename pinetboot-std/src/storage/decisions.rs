@@ -1,9 +1,8 @@
-//! What was decided for one boot of one client: holds until that is over.
+//! The decisions for one boot of one client, in force until the boot is over.
 //!
-//! A Pi asks for config.txt up to six times in a boot, and for its length before that. It must see one version of it, of
-//! the kernel's tree and of the root that its command line names, also if another
-//! image is put in use in the middle. Decisions are made anew when the registry has another boot for the client, and when the
-//! client comes back after a pause in which nothing was being sent to it.
+//! A Pi requests config.txt up to six times in a boot, and its length before that. The Pi must see one version of config.txt,
+//! one tree and one root in a boot, even if another image becomes current meanwhile. New decisions are made for another boot of
+//! the client by the registry, and for a request after a pause without an open transfer.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -11,53 +10,53 @@ use std::rc::Rc;
 
 use pinetboot_core::BootPath;
 
-use super::{Content, Miss, Opened, Tree};
+use super::{BootTree, Content, Miss, Opened};
 use crate::events;
 use crate::pis::BootId;
 use crate::render::Recipe;
-use crate::roots::Golden;
+use crate::roots::BaseImage;
 
-/// What holds for a boot.
+/// The decisions for a boot.
 #[derive(Debug)]
-pub(super) struct Decisions {
-    /// Of which boot.
+pub(super) struct BootDecisions {
+    /// The boot.
     pub(super) boot: BootId,
-    /// Where its files are.
-    pub(super) tree: Rc<Tree>,
-    /// On which its root is.
-    pub(super) golden: Option<Golden>,
-    /// What is done to its files; made when the first one needs it.
+    /// The tree of its files.
+    pub(super) tree: Rc<BootTree>,
+    /// The base image of its root.
+    pub(super) base_image: Option<BaseImage>,
+    /// The rendering of its files; made for the first rendered file.
     recipe: Option<Recipe>,
-    /// Files that were made for it; `None`: it gets them as they are on the disk.
+    /// Rendered files; `None`: the file is sent unchanged.
     made: HashMap<String, Option<Rc<[u8]>>>,
-    /// Files that are open for it.
+    /// Number of open files.
     open: Rc<Cell<u32>>,
 }
 
-impl Decisions {
-    /// For a boot that begins now.
-    pub(super) fn new(boot: BootId, tree: Rc<Tree>, golden: Option<Golden>) -> Self {
-        Self { boot, tree, golden, recipe: None, made: HashMap::new(), open: Rc::default() }
+impl BootDecisions {
+    /// Decisions for a boot that begins now.
+    pub(super) fn new(boot: BootId, tree: Rc<BootTree>, base_image: Option<BaseImage>) -> Self {
+        Self { boot, tree, base_image, recipe: None, made: HashMap::new(), open: Rc::default() }
     }
 
-    /// Whether this holds for a request of that boot.
+    /// Whether the decisions apply to a request of that boot.
     pub(super) fn holds_for(&self, boot: BootId) -> bool {
         let same_boot = (self.boot.pi, self.boot.number) == (boot.pi, boot.number);
         self.boot == boot || same_boot && self.is_sending()
     }
 
-    /// Whether something is being sent.
+    /// Whether a transfer is open.
     pub(super) fn is_sending(&self) -> bool {
         self.open.get() > 0
     }
 
-    /// Opens a file for it as it is on the disk.
+    /// Opens a file on disk.
     pub(super) fn open(&self, path: &BootPath<'_>) -> Result<Opened, Miss> {
         Ok(self.opened(Content::OnDisk(self.tree.open(path)?)))
     }
 
-    /// Opens a file that may have to be made for this Pi; `recipe` says how, if that is not known yet, and `tell` is told
-    /// what was done. `file` is its name without the Pi's prefix.
+    /// Opens a file, rendered if necessary. `recipe` makes the rendering if none exists yet, `tell` receives the facts, and `file`
+    /// is the name without the Pi's prefix.
     pub(super) fn open_made(
         &mut self,
         path: &BootPath<'_>,
@@ -107,7 +106,7 @@ fn contains(text: &[u8], word: &[u8]) -> bool {
     text.windows(word.len()).any(|window| window == word)
 }
 
-/// As long as this is there, the boot goes on.
+/// Counts an open file of a boot.
 #[derive(Debug)]
 pub(super) struct Busy(Rc<Cell<u32>>);
 
@@ -124,6 +123,6 @@ impl Drop for Busy {
     }
 }
 
-/// A file that is longer is not looked into.
+/// Limit in bytes of a rendered file.
 const LARGEST: u64 = 64 << 10;
 const MOST_MADE: usize = 32;

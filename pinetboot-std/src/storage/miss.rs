@@ -1,4 +1,4 @@
-//! A file that is not served, and why.
+//! A refused file, and the reason.
 
 use std::fmt;
 use std::io;
@@ -6,14 +6,14 @@ use std::path::Path;
 
 use pinetboot_core::{OpenError, Refusal};
 
-/// A file that cannot be served.
+/// A refused file.
 #[derive(Debug)]
 pub struct Miss {
-    /// What the client is told.
+    /// The error that the client receives.
     pub error: OpenError,
-    /// Where the file was looked for, if anywhere.
+    /// The path of the look-up, if one happened.
     pub place: Option<String>,
-    /// What the system said, if it was asked.
+    /// The system's reason, if a system call failed.
     pub reason: Option<io::Error>,
 }
 
@@ -22,7 +22,7 @@ impl Miss {
         Self { error, place: Some(place.display().to_string()), reason: Some(reason) }
     }
 
-    /// A file that is made for one Pi, and not given to this client.
+    /// A file rendered for one Pi, and refused to this client.
     pub(super) fn withheld(why: impl fmt::Display) -> Self {
         Self { error: OpenError::Denied, place: None, reason: Some(io::Error::other(why.to_string())) }
     }

@@ -1,4 +1,4 @@
-//! One version of one file, read once for all the transfers that want it.
+//! One version of a file, read once for all its transfers.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Which bytes a file held when it was opened: the same version means the same bytes.
+/// The version of a file: the same version means the same bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Version {
     /// Length in bytes.
@@ -17,12 +17,12 @@ pub struct Version {
     device: u64,
     inode: u64,
     modified: (i64, i64),
-    /// Of the inode: also a new name, mode or owner changes it.
+    /// Change of the inode, which includes name, mode and owner.
     changed: (i64, i64),
 }
 
 impl Version {
-    /// The version that a file is in now.
+    /// The current version of a file.
     pub fn of(metadata: &Metadata) -> Self {
         Self {
             len: metadata.len(),
@@ -33,20 +33,19 @@ impl Version {
         }
     }
 
-    /// Whether this is the same inode with the same bytes. It may have lost its name since: a file that is replaced by
-    /// another is still there for those who have it open.
+    /// Whether this is the same inode with the same bytes. The name may be gone: a replaced file stays readable while open.
     fn same_bytes(&self, now: &Self) -> bool {
         (self.device, self.inode, self.len, self.modified) == (now.device, now.inode, now.len, now.modified)
     }
 }
 
-/// The memory that all files share, whichever thread sends them. Without it many Pis with a tree of their own would take as much as
-/// all their kernels together.
+/// The memory that all files of all workers share. Without this bound, many Pis with different trees would use as much memory as
+/// all their kernels.
 #[derive(Debug, Clone, Default)]
 pub struct Budget(Arc<AtomicUsize>);
 
 impl Budget {
-    /// How much is kept in memory of all files together: 256 MiB, and one piece of 64 KiB more for each file.
+    /// Bytes of all files in memory: 256 MiB, and one more piece of 64 KiB for each file.
     pub const MEMORY: usize = MAX_PIECES_OF_ALL * PIECE;
 
     fn is_spent(&self) -> bool {
@@ -62,16 +61,16 @@ impl Budget {
     }
 }
 
-/// An open file whose bytes are kept in memory while several read it, at most [`Shared::MEMORY`] of them.
+/// An open file whose bytes are kept in memory while several read it, at most [`SharedFile::MEMORY`] of them.
 ///
-/// Who reads it alone needs only the piece that is read now and, for a window that has to be sent again, those before it:
-/// their memory is used over and over. To take new memory for every piece costs as much as to send it does.
+/// A single transfer needs only the current piece and, to resend a window, those before it: their memory is reused. Allocating
+/// memory for a piece costs as much as sending it.
 ///
 /// Not a mapping: that would show bytes written over the file in the middle of a transfer, and kill the process when
 /// the file is cut short. Each piece is read once and the version checked after it, so that a client gets the bytes of
-/// the version it asked for or an ERROR, never a mix.
+/// one version or an ERROR, never a mix.
 #[derive(Debug)]
-pub struct Shared {
+pub struct SharedFile {
     file: File,
     version: Version,
     pieces: RefCell<Pieces>,
@@ -81,20 +80,20 @@ pub struct Shared {
 struct Pieces {
     budget: Budget,
     by_number: Vec<Option<Vec<u8>>>,
-    /// Numbers of those in memory, oldest first.
+    /// Numbers of the pieces in memory, oldest first.
     in_memory: VecDeque<usize>,
 }
 
-impl Shared {
-    /// How much of one file is kept in memory: 64 MiB, more than any kernel or initramfs of a Pi.
+impl SharedFile {
+    /// Bytes of one file in memory: 64 MiB, more than any kernel or initramfs of a Pi.
     pub const MEMORY: usize = MAX_PIECES * PIECE;
 
-    /// A file to be read in the version that it is in, with memory from `budget`.
+    /// Shares a file of this version, with memory from `budget`.
     pub fn new(file: File, version: Version, budget: Budget) -> Self {
         Self { file, version, pieces: RefCell::new(Pieces::new(budget)) }
     }
 
-    /// Which version it is.
+    /// The version of the file.
     pub fn version(&self) -> &Version {
         &self.version
     }
@@ -103,7 +102,7 @@ impl Shared {
     ///
     /// # Errors
     ///
-    /// If they cannot be read, or the file is no longer the version that was opened.
+    /// If the bytes cannot be read, or the file changed since it was opened.
     pub fn read(self: &Rc<Self>, mut offset: u64, mut buf: &mut [u8]) -> io::Result<()> {
         let most = if Rc::strong_count(self) > 1 { MAX_PIECES } else { MAX_PIECES_ALONE };
         let mut pieces = self.pieces.borrow_mut();
@@ -123,7 +122,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Reads a piece, into memory that may have held another.
+    /// Reads a piece into reused memory.
     fn load(&self, number: usize, mut piece: Vec<u8>) -> io::Result<Vec<u8>> {
         let start = number as u64 * PIECE as u64;
         let len = self.version.len.saturating_sub(start).min(PIECE as u64);
@@ -141,7 +140,7 @@ impl Pieces {
         Self { budget, by_number: Vec::new(), in_memory: VecDeque::new() }
     }
 
-    /// The piece of this number. If it has to be read, it may take the place of the oldest, of which at most `most` stay.
+    /// The piece of this number. A piece that has to be read replaces the oldest if `most` are in memory or the budget is spent.
     fn piece(
         &mut self,
         number: usize,
@@ -176,10 +175,10 @@ impl Drop for Pieces {
     }
 }
 
-/// Read at a time: few system calls, and little wasted on a small file.
+/// Bytes of a piece: few system calls, and little waste for a small file.
 const PIECE: usize = 64 << 10;
 const MAX_PIECES: usize = 1024;
-/// A window of 64 blocks as large as Ethernet carries touches three.
+/// Pieces of a single transfer: a window of 64 Ethernet-sized blocks touches three.
 const MAX_PIECES_ALONE: usize = 3;
 const MAX_PIECES_OF_ALL: usize = 4096;
 
@@ -189,12 +188,12 @@ mod tests {
 
     use super::*;
 
-    fn shared(content: &[u8]) -> (tempfile::NamedTempFile, Rc<Shared>) {
+    fn shared(content: &[u8]) -> (tempfile::NamedTempFile, Rc<SharedFile>) {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(content).unwrap();
         let open = File::open(file.path()).unwrap();
         let version = Version::of(&open.metadata().unwrap());
-        (file, Rc::new(Shared::new(open, version, Budget::default())))
+        (file, Rc::new(SharedFile::new(open, version, Budget::default())))
     }
 
     fn content(len: usize) -> Vec<u8> {

@@ -18,7 +18,7 @@ use pinetboot_core::pi::{Lookup, Place, Prefix};
 use pinetboot_core::{BootPath, OpenError};
 
 use super::miss::Miss;
-use super::shared::{Budget, Shared, Version};
+use super::shared::{Budget, SharedFile, Version};
 use crate::beneath::beneath;
 
 pub use error::TreeError;
@@ -26,34 +26,34 @@ use error::{NOT_FOR_PIS, TreeErrorKind};
 
 /// A tree of boot files.
 ///
-/// A name with a Pi's prefix (`7bf18f79/config.txt`) is looked up in that Pi's own directory if there is one, and else
-/// in the directory that all share. Never in both: a Pi that has a system of its own must not get the kernel of
-/// another because it lacks the optional one it asks for first.
+/// A name with a Pi's prefix (`7bf18f79/config.txt`) is looked up in the Pi's own directory if that exists, else in the shared
+/// directory. Never in both: a Pi with its own system must not get the shared kernel because its directory lacks an optional
+/// one.
 ///
-/// TFTP knows no users. So a file is sent only if its mode lets others read it (`chmod o+r`), as other TFTP servers have it,
-/// too; and a directory that holds images or state of Pis, whose keys and passwords are in there, is no tree.
+/// TFTP has no users, so a file is sent only if its mode lets others read it (`chmod o+r`), as with other TFTP servers. A
+/// directory with images or with state of Pis is refused: it holds keys and passwords.
 #[derive(Debug)]
-pub struct Tree {
+pub struct BootTree {
     root: OwnedFd,
     path: PathBuf,
-    /// Files being sent, so that a thousand Pis at once read each only once.
-    open: RefCell<HashMap<Version, Weak<Shared>>>,
+    /// Open files, shared so that a thousand Pis at once read each file once.
+    open: RefCell<HashMap<Version, Weak<SharedFile>>>,
     budget: Budget,
 }
 
-impl Tree {
+impl BootTree {
     /// Opens a tree.
     ///
     /// # Errors
     ///
-    /// If there is none, nothing is in it, or this system cannot serve it safely.
+    /// If the directory is missing or empty, or this system cannot serve it safely.
     pub fn open_at(path: &Path, budget: Budget) -> Result<Self, TreeError> {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let root = open(path, flags, Mode::empty());
         Self::open_as(path, root, budget)
     }
 
-    /// Opens a tree beneath a directory that someone else writes to: no link in it leads out of that.
+    /// Opens a tree beneath a directory that a Pi writes to: no link leads out of that directory.
     ///
     /// # Errors
     ///
@@ -80,12 +80,12 @@ impl Tree {
         }
     }
 
-    /// Where it is.
+    /// The tree's path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Whether any Pi could be configured from here: there is a config.txt, shared or in some directory.
+    /// Whether the tree has a config.txt, shared or in a directory.
     pub fn has_config(&self) -> bool {
         let in_directory = |path: PathBuf| path.join("config.txt").is_file();
         in_directory(self.path.clone())
@@ -100,17 +100,17 @@ impl Tree {
     ///
     /// # Errors
     ///
-    /// Why not, and where it was looked for.
-    pub fn open(&self, path: &BootPath<'_>) -> Result<Rc<Shared>, Miss> {
+    /// The reason, and the path of the look-up.
+    pub fn open(&self, path: &BootPath<'_>) -> Result<Rc<SharedFile>, Miss> {
         let (place, opened) = self.open_by_the_rules(path);
         opened.map_err(|obstacle| Miss::new(obstacle.error(), &self.path.join(place), obstacle.reason()))
     }
 
-    /// A small file's bytes, all at once; `None` if it is longer than `most`.
+    /// Reads a whole file; `None` if it is longer than `most` bytes.
     ///
     /// # Errors
     ///
-    /// If it is not there, or cannot be read.
+    /// If the file is missing or cannot be read.
     pub fn read(&self, path: &BootPath<'_>, most: u64) -> Result<Option<Vec<u8>>, Miss> {
         let shared = self.open(path)?;
         let len = shared.version().len;
@@ -124,15 +124,14 @@ impl Tree {
         Ok(Some(bytes))
     }
 
-    /// Where a name is looked for.
+    /// The path at which a name is looked up.
     pub fn place(&self, path: &BootPath<'_>) -> PathBuf {
         self.path.join(self.relative_place(path))
     }
 
-    /// Where it was looked for last, and what came of it.
-    fn open_by_the_rules(&self, path: &BootPath<'_>) -> (PathBuf, Result<Rc<Shared>, Obstacle>) {
-        // The very name first, for what is there under that needs no rules, and saves looking whether the Pi has a
-        // directory.
+    /// Opens a file; returns the path of the last look-up, and its result.
+    fn open_by_the_rules(&self, path: &BootPath<'_>) -> (PathBuf, Result<Rc<SharedFile>, Obstacle>) {
+        // The name as requested first: an existing file needs no rules, and no look-up of the Pi's directory.
         let asked: PathBuf = path.components().collect();
         let opened = self.open_beneath(&asked);
         if opened.is_ok() {
@@ -152,7 +151,7 @@ impl Tree {
         directory.join(lookup.file().components().collect::<PathBuf>())
     }
 
-    /// The directory of the Pi with this prefix, if there is one: as it was asked for, or in either case.
+    /// The name of the Pi's directory, if it exists: as requested, or in lower or upper case.
     fn own_directory(&self, path: &BootPath<'_>, prefix: Prefix) -> Option<String> {
         let asked = path.components().next().map(str::to_owned);
         let canonical = prefix.to_string();
@@ -163,8 +162,8 @@ impl Tree {
             .find(|name| beneath(&self.root, Path::new(name), OFlag::O_PATH | OFlag::O_DIRECTORY).is_ok())
     }
 
-    fn open_beneath(&self, place: &Path) -> Result<Rc<Shared>, Obstacle> {
-        // O_NONBLOCK: opening a FIFO must not wait for someone to write to it.
+    fn open_beneath(&self, place: &Path) -> Result<Rc<SharedFile>, Obstacle> {
+        // O_NONBLOCK: opening a FIFO must not wait for a writer.
         let file = File::from(beneath(&self.root, place, OFlag::O_RDONLY | OFlag::O_NONBLOCK)?);
         let metadata = file.metadata().map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)))?;
         if !metadata.is_file() {
@@ -181,7 +180,7 @@ impl Tree {
         if open.len() >= open.capacity() {
             open.retain(|_, file| file.strong_count() > 0);
         }
-        let shared = Rc::new(Shared::new(file, version, self.budget.clone()));
+        let shared = Rc::new(SharedFile::new(file, version, self.budget.clone()));
         open.insert(version, Rc::downgrade(&shared));
         Ok(shared)
     }
@@ -191,11 +190,11 @@ fn is_there(directory: &OwnedFd, name: &str) -> bool {
     fstatat(directory, name, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok()
 }
 
-/// Why a file beneath the root is not served.
+/// The reason for a refused file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Obstacle {
     System(Errno),
-    /// By TFTP everything is for everyone, so the file's mode must say that it is.
+    /// The file's mode does not let others read it.
     NotForOthers,
 }
 
@@ -214,9 +213,9 @@ impl Obstacle {
 
     fn reason(self) -> io::Error {
         match self {
-            Self::System(Errno::EXDEV) => io::Error::other("a link in it leads out of the tree"),
+            Self::System(Errno::EXDEV) => io::Error::other("a link in the path leads out of the tree"),
             Self::System(errno) => errno.into(),
-            Self::NotForOthers => io::Error::other("is not readable by others (chmod o+r)"),
+            Self::NotForOthers => io::Error::other("not readable by others (chmod o+r)"),
         }
     }
 }
@@ -234,21 +233,21 @@ mod tests {
 
     use super::*;
 
-    fn read(tree: &Tree, name: &str) -> Result<String, OpenError> {
+    fn read(tree: &BootTree, name: &str) -> Result<String, OpenError> {
         let shared = tree.open(&BootPath::parse(name.as_bytes()).unwrap()).map_err(|miss| miss.error)?;
         let mut content = vec![0; shared.version().len as usize];
         shared.read(0, &mut content).unwrap();
         Ok(String::from_utf8(content).unwrap())
     }
 
-    fn tree(files: &[(&str, &str)]) -> (tempfile::TempDir, Tree) {
+    fn tree(files: &[(&str, &str)]) -> (tempfile::TempDir, BootTree) {
         let directory = tempfile::tempdir().unwrap();
         for (name, content) in files {
             let path = directory.path().join(name);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, content).unwrap();
         }
-        let tree = Tree::open_at(directory.path(), Budget::default()).unwrap();
+        let tree = BootTree::open_at(directory.path(), Budget::default()).unwrap();
         (directory, tree)
     }
 
@@ -294,14 +293,14 @@ mod tests {
     }
 
     #[test]
-    fn what_others_may_not_read_is_sent_to_nobody() {
+    fn a_file_that_others_may_not_read_is_refused() {
         let (directory, tree) = tree(&[("config.txt", "all"), ("7bf18f79/key", "secret"), ("key", "shared")]);
         for (mode, name) in [(0o600, "7bf18f79/key"), (0o640, "7bf18f79/key"), (0o770, "key")] {
             fs::set_permissions(directory.path().join(name), Permissions::from_mode(mode)).unwrap();
             let miss = tree.open(&BootPath::parse(name.as_bytes()).unwrap()).unwrap_err();
             assert_eq!(miss.error, OpenError::Denied);
             assert_eq!(miss.place, Some(directory.path().join(name).display().to_string()));
-            assert_eq!(miss.reason.unwrap().to_string(), "is not readable by others (chmod o+r)");
+            assert_eq!(miss.reason.unwrap().to_string(), "not readable by others (chmod o+r)");
         }
         fs::set_permissions(directory.path().join("key"), Permissions::from_mode(0o604)).unwrap();
         assert_eq!(read(&tree, "key").unwrap(), "shared");
@@ -315,7 +314,7 @@ mod tests {
         let path = BootPath::parse(b"kernel8.img").unwrap();
         let first = tree.open(&path).unwrap();
         assert!(Rc::ptr_eq(&first, &tree.open(&path).unwrap()));
-        // Replaced: those who have the old one keep it, new ones get the new one.
+        // Replaced: open transfers keep the old file, new ones get the new file.
         fs::write(directory.path().join("new"), "newer!").unwrap();
         fs::rename(directory.path().join("new"), directory.path().join("kernel8.img")).unwrap();
         assert_eq!(read(&tree, "kernel8.img").unwrap(), "newer!");
@@ -327,13 +326,13 @@ mod tests {
     #[test]
     fn says_what_is_wrong_with_a_tree() {
         let directory = tempfile::tempdir().unwrap();
-        let empty = Tree::open_at(directory.path(), Budget::default()).unwrap_err().to_string();
+        let empty = BootTree::open_at(directory.path(), Budget::default()).unwrap_err().to_string();
         assert!(empty.contains("is empty") && empty.contains("config.txt"), "{empty}");
         let missing =
-            Tree::open_at(&directory.path().join("missing"), Budget::default()).unwrap_err().to_string();
+            BootTree::open_at(&directory.path().join("missing"), Budget::default()).unwrap_err().to_string();
         assert!(missing.contains("No such file"), "{missing}");
         fs::write(directory.path().join("file"), "").unwrap();
-        assert!(Tree::open_at(&directory.path().join("file"), Budget::default()).is_err());
+        assert!(BootTree::open_at(&directory.path().join("file"), Budget::default()).is_err());
     }
 
     #[test]
@@ -345,7 +344,7 @@ mod tests {
             fs::write(&place, "").unwrap();
             fs::write(directory.path().join("config.txt"), "").unwrap();
             let path = directory.path().display().to_string();
-            let error = Tree::open_at(directory.path(), Budget::default()).unwrap_err().to_string();
+            let error = BootTree::open_at(directory.path(), Budget::default()).unwrap_err().to_string();
             let name = inside.split('/').next().unwrap();
             for part in [name, &format!("pinetboot images {path}"), "serve another directory"] {
                 assert!(error.contains(part), "{part:?} is not in: {error}");
@@ -358,6 +357,6 @@ mod tests {
     fn the_key_of_nfs_handles_is_known_by_its_name() {
         let directory = tempfile::tempdir().unwrap();
         pinetboot_nfs::Handles::load(directory.path()).unwrap();
-        assert!(Tree::open_at(directory.path(), Budget::default()).is_err());
+        assert!(BootTree::open_at(directory.path(), Budget::default()).is_err());
     }
 }

@@ -1,6 +1,6 @@
-//! Which tree a client's requests go to, and what is made of its files there.
+//! The choice of a client's tree, and the rendering of its files.
 //!
-//! Whose request it is, and which boot it belongs to, is the registry's knowledge; here is what follows for the files.
+//! The registry knows the Pi and the boot of a request; this module decides the files.
 
 use std::cell::{Ref, RefCell};
 use std::collections::HashMap;
@@ -15,50 +15,49 @@ use pinetboot_core::dhcp::HardwareAddress;
 use pinetboot_core::pi::{Lookup, Prefix};
 use pinetboot_core::{OpenError, OpenRequest};
 
-use super::decisions::Decisions;
-use super::{Budget, Content, Miss, Opened, Tree};
+use super::decisions::BootDecisions;
+use super::{BootTree, Budget, Content, Miss, Opened};
 use crate::bus::Bus;
 use crate::config::NfsMode;
 use crate::events;
 use crate::net::neighbour;
 use crate::pis::{BootId, Claim, NotThatPi};
 use crate::render::{self, Recipe, Root, Values, cmdline};
-use crate::roots::{Goldens, NoGolden, Roots, machine_id_of};
+use crate::roots::{BaseImages, NoBaseImage, Roots, machine_id_of};
 
-/// All trees, and what was decided for the boots under way.
+/// All trees, and the decisions for the boots under way.
 #[derive(Debug)]
 pub struct Trees {
     sources: RefCell<Sources>,
     bus: Bus,
-    decisions: RefCell<HashMap<Ipv4Addr, Decisions>>,
-    /// Those that several Pis share, by device and inode: a directory that was replaced is another.
-    open: RefCell<HashMap<(u64, u64), Rc<Tree>>>,
+    decisions: RefCell<HashMap<Ipv4Addr, BootDecisions>>,
+    /// Shared trees, by device and inode: a replaced directory is another tree.
+    open: RefCell<HashMap<(u64, u64), Rc<BootTree>>>,
     budget: Budget,
 }
 
-/// Where boot files come from, and what is known about making them fit.
+/// The sources of boot files, and the settings of their rendering.
 #[derive(Debug, Clone)]
 pub struct Sources {
-    /// Where they are.
+    /// The place of the boot files.
     pub base: Base,
-    /// The root file systems that go with them.
+    /// The root file systems.
     pub roots: Option<Arc<Roots>>,
-    /// Which files are templates.
+    /// Template names.
     pub templates: Vec<String>,
-    /// Whether command lines are made to name the root that is served.
+    /// Whether command lines are rewritten to name the served root.
     pub rewrite: bool,
-    /// What Pis are to know this server by, where that is not the address that they ask.
+    /// The server's address for rendered files; `None`: the address that the Pi requests from.
     pub server: Option<Ipv4Addr>,
 }
 
-/// Where boot files are.
+/// The place of boot files.
 #[derive(Debug, Clone)]
 pub enum Base {
-    /// In one directory, and those beneath it that are named after single Pis. Open: another directory in its place is
-    /// served when someone says so.
-    Directory(Rc<Tree>),
-    /// In the root file system of each Pi, where its system has them mounted.
-    Roots(Goldens),
+    /// One directory, with directories named after Pis. Stays open: a directory that replaces it is served after SIGHUP.
+    Directory(Rc<BootTree>),
+    /// The root file system of each Pi.
+    Roots(BaseImages),
 }
 
 impl Trees {
@@ -83,18 +82,18 @@ impl Trees {
         self.budget.clone()
     }
 
-    /// From here on these are the sources. A Pi that is just being sent something keeps what its boot began with.
+    /// Replaces the sources. A Pi with an open transfer keeps the decisions of its boot.
     pub fn set_sources(&self, sources: Sources) {
         self.sources.replace(sources);
         self.decisions.borrow_mut().retain(|_, decided| decided.boot.pi.is_some() && decided.is_sending());
     }
 
-    /// The tree that a Pi of which nothing is known would get: what is there at all.
+    /// The tree of an unknown client.
     ///
     /// # Errors
     ///
-    /// What keeps it from being served.
-    pub fn tree_for_anyone(&self) -> Result<Rc<Tree>, String> {
+    /// The reason why the tree cannot be opened.
+    pub fn tree_for_anyone(&self) -> Result<Rc<BootTree>, String> {
         self.tree_for(&self.sources(), None)
     }
 
@@ -102,7 +101,7 @@ impl Trees {
     ///
     /// # Errors
     ///
-    /// Why not, and where the file was looked for.
+    /// The reason, and the path of the look-up.
     pub fn open(&self, request: &OpenRequest<'_>) -> Result<Opened, Miss> {
         let OpenRequest { path, peer, asked, .. } = *request;
         let lookup = Lookup::new(path);
@@ -125,7 +124,7 @@ impl Trees {
                 decisions.retain(|_, decided| decided.is_sending());
             }
             if decisions.len() >= MOST_BOOTS {
-                // Flooded: the file all the same, but as it is.
+                // Too many boots: the file is sent, but unchanged.
                 let file = decided.tree.open(&path)?;
                 return Ok(Opened { content: Content::OnDisk(file), _busy: None });
             }
@@ -145,50 +144,51 @@ impl Trees {
         self.sources.borrow()
     }
 
-    /// Why a client does not get what is a Pi's alone: the Pi is up elsewhere.
+    /// The reason why a client gets no file rendered for a Pi: the Pi is up at another address.
     fn is_elsewhere(&self, boot: BootId, peer: SocketAddrV4) -> Option<NotThatPi> {
         let (pis, address) = (self.bus.pis(), *peer.ip());
         let claim = Claim { pi: boot.pi?, address, mac: None, handle: false, token: None };
         pis.is_elsewhere(&claim)?;
-        // The neighbour table is read for the few clients alone whose MAC address matters.
+        // The neighbour table is read only for clients whose MAC address matters.
         pis.is_elsewhere(&Claim { mac: neighbour(address), ..claim })
     }
 
-    /// Decides all that holds for one boot.
-    fn decide(&self, boot: BootId, peer: SocketAddrV4) -> Result<Decisions, String> {
+    /// Makes the decisions for a boot.
+    fn decide(&self, boot: BootId, peer: SocketAddrV4) -> Result<BootDecisions, String> {
         let sources = self.sources();
-        let golden = sources.roots.as_ref().map(|roots| roots.golden_for(boot.pi));
-        let golden = golden.and_then(|golden| {
+        let base_image = sources.roots.as_ref().map(|roots| roots.base_image_for(boot.pi));
+        let base_image = base_image.and_then(|base_image| {
             let tell =
-                |why: &NoGolden| self.bus.emit(*peer.ip(), events::Boot::NoRoot { why: why.to_string() });
-            golden.inspect_err(tell).ok()
+                |why: &NoBaseImage| self.bus.emit(*peer.ip(), events::Boot::NoRoot { why: why.to_string() });
+            base_image.inspect_err(tell).ok()
         });
-        let overlay = match (&sources.base, &sources.roots, &golden, boot.pi) {
-            (Base::Roots(_), Some(roots), Some(golden), Some(pi)) => {
+        let overlay = match (&sources.base, &sources.roots, &base_image, boot.pi) {
+            (Base::Roots(_), Some(roots), Some(base_image), Some(pi)) => {
                 let is_there = self.is_elsewhere(boot, peer).is_none();
-                roots.overlay_for_boot(pi, golden, is_there).map(|overlay| (overlay, golden))
+                roots.overlay_for_boot(pi, base_image, is_there).map(|overlay| (overlay, base_image))
             }
             _ => None,
         };
         let tree = match overlay {
-            Some((overlay, golden)) => {
-                let path = overlay.layer().merged().join(&golden.boot);
-                let tree = Tree::open_within(overlay.root(), &golden.boot, &path, self.budget.clone());
+            Some((overlay, base_image)) => {
+                let path = overlay.layer().merged().join(&base_image.boot);
+                let tree =
+                    BootTree::open_within(overlay.root(), &base_image.boot, &path, self.budget.clone());
                 Rc::new(tree.map_err(|error| error.to_string())?)
             }
             None => self.tree_for(&sources, boot.pi)?,
         };
-        Ok(Decisions::new(boot, tree, golden))
+        Ok(BootDecisions::new(boot, tree, base_image))
     }
 
     fn recipe(
         &self,
         sources: &Sources,
-        decided: &Decisions,
+        decided: &BootDecisions,
         peer: SocketAddrV4,
         asked: Option<Ipv4Addr>,
     ) -> Recipe {
-        let (client, pi, golden) = (*peer.ip(), decided.boot.pi, decided.golden.as_ref());
+        let (client, pi, base_image) = (*peer.ip(), decided.boot.pi, decided.base_image.as_ref());
         let (pis, server) = (self.bus.pis(), sources.server.or(asked));
         let inventory = pis.inventory();
         let serial = match pi {
@@ -200,14 +200,14 @@ impl Trees {
             _ => pis.mac_at(client),
         };
         let hostname = pi.map(|pi| inventory.host_name(pi));
-        let served = sources.roots.as_ref().zip(golden).zip(server);
+        let served = sources.roots.as_ref().zip(base_image).zip(server);
         let name = match (served, pi) {
             (Some(((roots, _), _)), Some(pi)) if roots.mode() == NfsMode::Overlay => {
                 Some(roots.name_for(pi, pis.nonce(pi).unwrap_or_default(), client))
             }
             _ => None,
         };
-        let root = served.map(|((roots, golden), server)| {
+        let root = served.map(|((roots, base_image), server)| {
             let mode = roots.mode();
             let mut arguments = Vec::new();
             if mode == NfsMode::SharedRo
@@ -221,7 +221,7 @@ impl Trees {
             Root {
                 source: format!("{server}:/{}", name.as_deref().unwrap_or_default()),
                 in_memory: mode == NfsMode::SharedRo,
-                by_kernel: golden.kernel_mounts_root,
+                by_kernel: base_image.kernel_mounts_root,
                 arguments,
             }
         });
@@ -239,22 +239,22 @@ impl Trees {
         }
     }
 
-    /// The tree with a Pi's boot files, but for what it has changed of them itself.
-    fn tree_for(&self, sources: &Sources, pi: Option<Prefix>) -> Result<Rc<Tree>, String> {
+    /// The tree of a Pi's boot files, without the changes in its layer.
+    fn tree_for(&self, sources: &Sources, pi: Option<Prefix>) -> Result<Rc<BootTree>, String> {
         let inventory = self.bus.pis().inventory();
         if let Some(directory) = pi.and_then(|pi| inventory.entry(pi)?.tree.as_deref()) {
             return self.shared_tree(directory);
         }
         match &sources.base {
             Base::Directory(tree) => Ok(tree.clone()),
-            Base::Roots(goldens) => {
-                let directory = goldens.boot_dir(pi, &inventory).map_err(|error| error.to_string())?;
+            Base::Roots(base_images) => {
+                let directory = base_images.boot_dir(pi, &inventory).map_err(|error| error.to_string())?;
                 self.shared_tree(&directory)
             }
         }
     }
 
-    fn shared_tree(&self, place: &Path) -> Result<Rc<Tree>, String> {
+    fn shared_tree(&self, place: &Path) -> Result<Rc<BootTree>, String> {
         let cannot =
             |error: &dyn std::fmt::Display| format!("cannot open the tree {}: {error}", place.display());
         let metadata = fs::metadata(place).map_err(|error| cannot(&error))?;
@@ -266,7 +266,7 @@ impl Trees {
         if open.len() >= MOST_TREES {
             open.retain(|_, tree| Rc::strong_count(tree) > 1);
         }
-        let tree = Tree::open_at(place, self.budget.clone()).map_err(|error| error.to_string())?;
+        let tree = BootTree::open_at(place, self.budget.clone()).map_err(|error| error.to_string())?;
         let tree = Rc::new(tree);
         open.insert(key, tree.clone());
         Ok(tree)
@@ -274,8 +274,8 @@ impl Trees {
 }
 
 impl Sources {
-    /// One directory, served as it is.
-    pub fn directory(tree: Tree) -> Self {
+    /// One directory, served unchanged.
+    pub fn directory(tree: BootTree) -> Self {
         Self {
             base: Base::Directory(Rc::new(tree)),
             roots: None,
@@ -286,6 +286,6 @@ impl Sources {
     }
 }
 
-/// Clients that boot at the same time, each with what was decided for it.
+/// Limit of clients with decisions.
 const MOST_BOOTS: usize = 4096;
 const MOST_TREES: usize = 64;

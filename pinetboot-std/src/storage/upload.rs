@@ -1,4 +1,4 @@
-//! A directory that takes files, whole or not at all.
+//! The directory for uploads. A file appears whole or not at all.
 
 use std::fs;
 use std::io::{self, Write};
@@ -16,24 +16,24 @@ use crate::beneath::beneath;
 
 /// A directory that clients may write to.
 #[derive(Debug)]
-pub struct Inbox {
+pub struct Uploads {
     root: OwnedFd,
     overwrite: bool,
 }
 
-/// A file on its way in: beside its place under another name until it is whole.
+/// An upload under way: a temporary file beside its place, renamed when whole.
 #[derive(Debug)]
 pub struct Incoming {
-    /// Until then.
+    /// The temporary file.
     file: Option<NamedTempFile>,
-    /// The directory that it goes to, and the name that it gets there.
+    /// The directory and the name of the finished file.
     directory: OwnedFd,
     name: String,
     overwrite: bool,
 }
 
-impl Inbox {
-    /// Opens the directory; `overwrite` says whether files that are there may be replaced.
+impl Uploads {
+    /// Opens the directory; `overwrite` lets uploads replace existing files.
     ///
     /// # Errors
     ///
@@ -43,11 +43,11 @@ impl Inbox {
         Ok(Self { root: open(path, flags, Mode::empty())?, overwrite })
     }
 
-    /// Makes a file to be written. Directories are not made.
+    /// Creates a file to write. Directories are not created.
     ///
     /// # Errors
     ///
-    /// If it is there already and may not be replaced, its directory is not there, or it is known not to fit.
+    /// If the file exists and may not be replaced, its directory is missing, or the disk has too little space.
     pub fn create(&self, path: &BootPath<'_>, len: Option<u64>) -> Result<Incoming, OpenError> {
         let mut place: PathBuf = path.components().collect();
         place.pop();
@@ -99,17 +99,17 @@ impl Upload for Incoming {
         }
     }
 
-    /// Not flushed to the disk: that takes seconds for a large file, in which no one else would be served.
+    /// Does not flush to the disk: a large file takes seconds, and the worker would serve no other client meanwhile.
     async fn finish(&mut self) -> io::Result<()> {
         let Some(file) = self.file.take() else { return Ok(()) };
         let place = through(&self.directory).join(&self.name);
-        // Without leave to overwrite it fails if someone else made the file in the meantime.
+        // Without `overwrite` this fails if the file appeared meanwhile.
         let kept = if self.overwrite { file.persist(place) } else { file.persist_noclobber(place) };
         kept.map(drop).map_err(|error| error.error)
     }
 }
 
-/// A path to what is open already: nobody can put a link in its way.
+/// A path to an open directory, which no link can redirect.
 fn through(directory: &OwnedFd) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd()))
 }
@@ -124,9 +124,9 @@ mod tests {
 
     use super::*;
 
-    fn put(inbox: &Inbox, name: &str, content: &[u8]) -> Result<(), OpenError> {
+    fn put(uploads: &Uploads, name: &str, content: &[u8]) -> Result<(), OpenError> {
         let mut incoming =
-            inbox.create(&BootPath::parse(name.as_bytes()).unwrap(), Some(content.len() as u64))?;
+            uploads.create(&BootPath::parse(name.as_bytes()).unwrap(), Some(content.len() as u64))?;
         block_on(incoming.write(content)).map_err(|_| OpenError::Failed)?;
         block_on(incoming.finish()).map_err(|_| OpenError::Exists)
     }
@@ -139,12 +139,12 @@ mod tests {
     #[test]
     fn a_file_comes_whole_or_not_at_all() {
         let directory = tempfile::tempdir().unwrap();
-        let inbox = Inbox::open_at(directory.path(), false).unwrap();
-        let mut dropped = inbox.create(&BootPath::parse(b"half").unwrap(), None).unwrap();
+        let uploads = Uploads::open_at(directory.path(), false).unwrap();
+        let mut dropped = uploads.create(&BootPath::parse(b"half").unwrap(), None).unwrap();
         block_on(dropped.write(b"ha")).unwrap();
         drop(dropped);
         assert_eq!(names(directory.path()), [""; 0]);
-        put(&inbox, "whole", b"whole").unwrap();
+        put(&uploads, "whole", b"whole").unwrap();
         assert_eq!(names(directory.path()), ["whole"]);
         assert_eq!(fs::read(directory.path().join("whole")).unwrap(), b"whole");
     }
@@ -152,19 +152,19 @@ mod tests {
     #[test]
     fn nothing_is_overwritten_unless_told() {
         let directory = tempfile::tempdir().unwrap();
-        let inbox = Inbox::open_at(directory.path(), false).unwrap();
-        put(&inbox, "log", b"one").unwrap();
-        assert_eq!(put(&inbox, "log", b"two"), Err(OpenError::Exists));
-        // Two at once: the one that is whole first stays.
+        let uploads = Uploads::open_at(directory.path(), false).unwrap();
+        put(&uploads, "log", b"one").unwrap();
+        assert_eq!(put(&uploads, "log", b"two"), Err(OpenError::Exists));
+        // Two uploads of one name: the one that is whole first stays.
         let path = BootPath::parse(b"race").unwrap();
         let (mut first, mut second) =
-            (inbox.create(&path, None).unwrap(), inbox.create(&path, None).unwrap());
+            (uploads.create(&path, None).unwrap(), uploads.create(&path, None).unwrap());
         block_on(first.write(b"first")).unwrap();
         block_on(first.finish()).unwrap();
         assert!(block_on(second.finish()).is_err());
         assert_eq!(fs::read(directory.path().join("race")).unwrap(), b"first");
-        let inbox = Inbox::open_at(directory.path(), true).unwrap();
-        put(&inbox, "log", b"two").unwrap();
+        let uploads = Uploads::open_at(directory.path(), true).unwrap();
+        put(&uploads, "log", b"two").unwrap();
         assert_eq!(fs::read(directory.path().join("log")).unwrap(), b"two");
     }
 
@@ -173,17 +173,17 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let outside = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink(outside.path(), directory.path().join("out")).unwrap();
-        let inbox = Inbox::open_at(directory.path(), true).unwrap();
-        assert_eq!(put(&inbox, "out/file", b""), Err(OpenError::Denied));
-        assert_eq!(put(&inbox, "missing/file", b""), Err(OpenError::NotFound));
+        let uploads = Uploads::open_at(directory.path(), true).unwrap();
+        assert_eq!(put(&uploads, "out/file", b""), Err(OpenError::Denied));
+        assert_eq!(put(&uploads, "missing/file", b""), Err(OpenError::NotFound));
         assert_eq!(names(outside.path()), [""; 0]);
     }
 
     #[test]
     fn refuses_what_cannot_fit() {
         let directory = tempfile::tempdir().unwrap();
-        let inbox = Inbox::open_at(directory.path(), false).unwrap();
-        let too_long = inbox.create(&BootPath::parse(b"big").unwrap(), Some(u64::MAX));
+        let uploads = Uploads::open_at(directory.path(), false).unwrap();
+        let too_long = uploads.create(&BootPath::parse(b"big").unwrap(), Some(u64::MAX));
         assert_eq!(too_long.err(), Some(OpenError::NoSpace));
     }
 }

@@ -16,13 +16,13 @@ use crate::namespace::SOON;
 #[ignore = "needs root, network namespaces, overlayfs, QEMU, U-Boot and PINETBOOT_ARM64_KERNEL; run by .ci/run"]
 fn two_machines_share_a_tree_and_see_nothing_of_each_other() {
     let files = tempfile::tempdir().unwrap();
-    let (golden, state) = (files.path().join("golden"), files.path().join("state"));
-    plant(&golden);
-    let before = everything_in(&golden);
+    let (base_image, state) = (files.path().join("base"), files.path().join("state"));
+    plant(&base_image);
+    let before = everything_in(&base_image);
 
     let network = network("chain");
     let options = [&OPTIONS[..], &["--state", state.to_str().unwrap(), "--nfs"]].concat();
-    let server = network.serve(&golden, &options);
+    let server = network.serve(&base_image, &options);
 
     let began = Instant::now();
     let switch_on = |number| UBoot::switch_on(&Machine::new(&network).number(number));
@@ -36,7 +36,7 @@ fn two_machines_share_a_tree_and_see_nothing_of_each_other() {
 
     // The same names, so that whatever crosses over shows.
     for (guest, serial) in [(&mut one, SERIALS[0]), (&mut other, SERIALS[1])] {
-        assert_eq!(guest.run("cat /etc/motd; ls /home", SOON), "golden");
+        assert_eq!(guest.run("cat /etc/motd; ls /home", SOON), "base");
         guest.run(&format!("echo I am {serial} >/home/mine; touch /home/{serial}; sync"), SOON);
         guest.run(&format!("echo changed by {serial} >/etc/motd"), SOON);
     }
@@ -53,11 +53,11 @@ fn two_machines_share_a_tree_and_see_nothing_of_each_other() {
     one.power_off("poweroff -f");
     other.power_off("poweroff -f");
     let log = server.stop();
-    assert_eq!(everything_in(&golden), before, "the tree is as it was");
+    assert_eq!(everything_in(&base_image), before, "the tree is as it was");
     assert!(!log.contains("ERROR"), "{log}");
 
     // What one has written is there when it boots again, from a server that was started again.
-    let _server = network.serve(&golden, &options);
+    let _server = network.serve(&base_image, &options);
     let mut one = boot(switch_on(0), SERIALS[0]);
     assert_eq!(
         one.run("cat /home/mine; cd /srv/moved; cat file", SOON),

@@ -69,8 +69,8 @@ fn an_image_boots_to_a_login_prompt_and_outlives_the_server() {
         scope.spawn(|| one.power_off("poweroff"));
         other.power_off("poweroff");
     });
-    let golden = fs::canonicalize(files.path().join("current/root")).unwrap();
+    let base_image = fs::canonicalize(files.path().join("current/root")).unwrap();
     for file in ["usr/bin/git", "root/big"] {
-        assert!(!golden.join(file).exists(), "{file} is in the tree that both share");
+        assert!(!base_image.join(file).exists(), "{file} is in the tree that both share");
     }
 }

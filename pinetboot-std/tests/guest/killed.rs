@@ -11,11 +11,11 @@ use crate::namespace::SOON;
 #[ignore = "needs root, network namespaces, overlayfs, QEMU, U-Boot and PINETBOOT_ARM64_KERNEL; run by .ci/run"]
 fn nothing_is_lost_when_the_server_is_killed() {
     let files = tempfile::tempdir().unwrap();
-    let (golden, state) = (files.path().join("golden"), files.path().join("state"));
-    plant(&golden);
+    let (base_image, state) = (files.path().join("base"), files.path().join("state"));
+    plant(&base_image);
     let network = network("killed");
     let options = [&OPTIONS[..], &["--state", state.to_str().unwrap(), "--nfs"]].concat();
-    let mut server = network.serve(&golden, &options);
+    let mut server = network.serve(&base_image, &options);
     let mut guest = Shell::on(UBoot::start(&Machine::new(&network)).boot(SERIALS[0]));
 
     // With so little memory for what is not written yet, it waits for the server nearly always.
@@ -32,7 +32,7 @@ fn nothing_is_lost_when_the_server_is_killed() {
         guest.expect(&format!("[{at}]"), MINUTES);
         let began = Instant::now();
         drop(server); // by SIGKILL
-        server = network.serve(&golden, &options);
+        server = network.serve(&base_image, &options);
         println!("killed after {at} MB, and started again within {:.1} s", began.elapsed().as_secs_f64());
     }
     let (status, said) = guest.finish(MINUTES);

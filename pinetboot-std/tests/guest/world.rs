@@ -20,24 +20,24 @@ pub(crate) fn network(role: &str) -> Namespace {
 }
 
 /// A root that has just BusyBox, and what it boots by.
-pub(crate) fn plant(golden: &Path) {
+pub(crate) fn plant(base_image: &Path) {
     for directory in ["bin", "dev", "etc", "home", "proc", "sbin", "srv/data", "sys"] {
-        fs::create_dir_all(golden.join(directory)).unwrap();
+        fs::create_dir_all(base_image.join(directory)).unwrap();
     }
-    fs::copy(beside_kernel("busybox"), golden.join("bin/busybox")).unwrap();
+    fs::copy(beside_kernel("busybox"), base_image.join("bin/busybox")).unwrap();
     for command in COMMANDS.split_whitespace() {
-        symlink("busybox", golden.join("bin").join(command)).unwrap();
+        symlink("busybox", base_image.join("bin").join(command)).unwrap();
     }
-    let init = golden.join("sbin/init");
+    let init = base_image.join("sbin/init");
     fs::write(&init, INIT).unwrap();
     fs::set_permissions(&init, fs::Permissions::from_mode(0o755)).unwrap();
-    fs::write(golden.join("etc/motd"), "golden\n").unwrap();
-    fs::write(golden.join("etc/rules"), "none\n").unwrap();
-    fs::write(golden.join("srv/data/file"), "content\n").unwrap();
+    fs::write(base_image.join("etc/motd"), "base\n").unwrap();
+    fs::write(base_image.join("etc/rules"), "none\n").unwrap();
+    fs::write(base_image.join("srv/data/file"), "content\n").unwrap();
     // As on an SD card; what makes a root over the network of it is the server's to know.
     let of_card = "root=PARTUUID=5e9f2a17-02 rootfstype=ext4 fsck.repair=yes rootwait";
     let command_line = format!("console=tty1 console=serial0,115200 {of_card}");
-    lay_boot_files(&golden.join("boot/firmware"), &command_line);
+    lay_boot_files(&base_image.join("boot/firmware"), &command_line);
 }
 
 /// Imports the Debian that .ci/guest-image made.

@@ -39,7 +39,7 @@ impl World {
                 "boot/firmware/cmdline.txt",
                 "console=tty1 root=PARTUUID=1-02 rootfstype=ext4 rootwait quiet resize\n",
             ),
-            ("boot/firmware/kernel8.img", "golden kernel"),
+            ("boot/firmware/kernel8.img", "base kernel"),
             ("etc/hostname", "raspberrypi\n"),
             ("etc/hosts", "127.0.0.1 localhost\n127.0.1.1 raspberrypi\n"),
             ("etc/motd", "hello\n"),
@@ -123,8 +123,8 @@ impl World {
         self.try_roots(arguments).unwrap()
     }
 
-    /// All that is in the golden tree: what it is, and what it holds.
-    pub(crate) fn golden(&self) -> BTreeMap<PathBuf, (u32, i64, Vec<u8>)> {
+    /// All that is in the base image: what it is, and what it holds.
+    pub(crate) fn base_image(&self) -> BTreeMap<PathBuf, (u32, i64, Vec<u8>)> {
         fn walk(dir: &Path, all: &mut BTreeMap<PathBuf, (u32, i64, Vec<u8>)>) {
             for entry in fs::read_dir(dir).unwrap() {
                 let path = entry.unwrap().path();

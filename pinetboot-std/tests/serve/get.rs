@@ -93,7 +93,7 @@ fn what_goes_wrong_is_said_with_an_exit_code() {
     let (file, missing, outside) = (serving.url("file"), serving.url("missing"), serving.url("../x"));
     let no_directory = folder.join("no/directory");
     for (arguments, code, said) in [
-        (&[&*missing, "-o", output][..], 6, &[&*missing, "the server says: file not found (error 1)"][..]),
+        (&[&*missing, "-o", output][..], 6, &[&*missing, "the server refused: file not found (error 1)"][..]),
         (&[&outside, "-o", output], 6, &["the name holds '..' (error 2)"]),
         (&["http://127.0.0.1/file"], 2, &["tftp://HOST[:PORT]/PATH"]),
         (&["127.0.0.1/file"], 2, &["tftp://HOST[:PORT]/PATH"]),

@@ -21,7 +21,7 @@ fn expected_misses_are_not_warned_about() {
     for name in optional {
         let line = log
             .lines()
-            .find(|line| line.contains("DEBUG") && line.contains(&format!("{name}, which is not there")));
+            .find(|line| line.contains("DEBUG") && line.contains(&format!("{name}, which does not exist")));
         assert!(line.is_some(), "{name}: {log}");
     }
     let serving = Serving::start(&tree, &[]);
@@ -42,11 +42,11 @@ fn an_unexpected_miss_is_a_warning_with_where_it_was_looked_for() {
         ("0badcafe//bcm2712-rpi-5-b.dtb", "bcm2712-rpi-5-b.dtb"), // the shared directory: it has none of its own
         ("7bf18f79/bcm2712-rpi-5-b.dtb", "7bf18f79/bcm2712-rpi-5-b.dtb"),
         ("my-own-kernel", "my-own-kernel"),
-        ("out", "out: a link in it leads out of the tree"),
-        ("7bf18f79/closed", "7bf18f79/closed: is not readable by others (chmod o+r)"),
+        ("out", "out: a link in the path leads out of the tree"),
+        ("7bf18f79/closed", "7bf18f79/closed: not readable by others (chmod o+r)"),
     ] {
         fetch(serving.address(), asked, Options::RASPBERRY_PI).unwrap_err();
-        let warning = serving.wait_for_log(&format!("asked for {asked}"));
+        let warning = serving.wait_for_log(&format!("requested {asked}"));
         for part in ["WARN", "127.0.0.1", &format!("{root}/{place}")] {
             assert!(warning.contains(part), "{part:?} is not in: {warning}");
         }
@@ -67,7 +67,7 @@ fn a_transfer_and_a_boot_have_their_lines() {
     let log = serving.stop();
     assert!(!log.contains("WARN"), "{log}");
     for part in [
-        "bd989ae1 (127.0.0.1) sent bd989ae1/kernel_2712.img: 5.00 kB in ",
+        "bd989ae1 (127.0.0.1) fetched bd989ae1/kernel_2712.img: 5.00 kB in ",
         "bd989ae1 (127.0.0.1) reached stage: config",
         "bd989ae1 (127.0.0.1) reached stage: device tree",
         "bd989ae1 (127.0.0.1) reached stage: kernel",
@@ -93,15 +93,15 @@ fn probes_are_not_worth_a_line() {
         }
         let log = serving.stop();
         assert!(!log.contains("WARN"), "{log}");
-        assert_eq!(log.matches("asked whether config.txt is there").count(), 2 * lines, "{log}");
+        assert_eq!(log.matches("requested the size of config.txt only").count(), 2 * lines, "{log}");
     }
 }
 
 #[test]
 fn json_lines_have_their_fields() {
     let tree = Folder::tree(&[("kernel8.img", &[0; 5000]), ("wéird \"name\"", b"x")]);
-    let inbox = Folder::new(&[]);
-    let upload = inbox.path().to_str().unwrap();
+    let uploads = Folder::new(&[]);
+    let upload = uploads.path().to_str().unwrap();
     let serving = Serving::start(&tree, &["--log-format", "json", "-v", "--allow-upload", upload]);
     fetch(serving.address(), "kernel8.img", Options::RASPBERRY_PI).unwrap();
     fetch(serving.address(), "wéird \"name\"", Options::default()).unwrap();
@@ -119,7 +119,7 @@ fn json_lines_have_their_fields() {
         let found = lines.iter().find(|line| line["message"].starts_with(start));
         found.unwrap_or_else(|| panic!("no line that starts with {start:?}:\n{log}"))
     };
-    let sent = line("127.0.0.1 sent kernel8.img: ");
+    let sent = line("127.0.0.1 fetched kernel8.img: ");
     assert_eq!(sent["level"], "INFO");
     for (name, value) in [
         ("client", "127.0.0.1"),
@@ -133,8 +133,8 @@ fn json_lines_have_their_fields() {
     for name in ["seconds", "rate"] {
         assert!(sent[name].parse::<f64>().unwrap() > 0.0, "{name}: {sent:?}");
     }
-    assert_eq!(line("127.0.0.1 received up: ")["direction"], "received");
-    let missed = line("127.0.0.1 asked for missing.bin");
+    assert_eq!(line("127.0.0.1 uploaded up: ")["direction"], "received");
+    let missed = line("127.0.0.1 requested missing.bin");
     assert_eq!(missed["level"], "WARN");
     assert_eq!(missed["file"], "missing.bin");
     assert_eq!(missed["place"], tree.join("missing.bin").to_str().unwrap());
@@ -149,13 +149,13 @@ fn a_transfer_left_for_another_is_told_apart_from_it() {
     peer.exchange("RRQ first octet", "DATA 1 +512");
     peer.exchange("RRQ second octet", "DATA 1 +100");
     peer.say("ACK 1");
-    serving.wait_for_log("sent second");
+    serving.wait_for_log("fetched second");
     let log = serving.stop();
-    assert!(log.contains("127.0.0.1 left first for another"), "{log}");
+    assert!(log.contains("127.0.0.1 replaced the transfer of first by another"), "{log}");
 }
 
 #[test]
-fn quiet_says_only_what_someone_should_look_at() {
+fn quiet_logs_warnings_only() {
     let tree = Folder::tree(&[("file", b"")]);
     let serving = Serving::start(&tree, &["-q"]);
     fetch(serving.address(), "file", Options::default()).unwrap();

@@ -56,7 +56,7 @@ fn a_request_that_is_repeated_begins_one_transfer() {
         peer.exchange("ACK 1", "DATA 2 +88");
         assert_eq!(peer.transfer, transfer, "from one port");
         peer.say("ACK 2");
-        serving.wait_for_log("sent file");
+        serving.wait_for_log("fetched file");
         // Now it is a new one.
         peer.exchange("RRQ file octet tsize=0", "OACK tsize=600");
         let log = serving.stop();
@@ -82,7 +82,7 @@ fn a_stranger_gets_an_error_and_disturbs_nobody() {
     peer.exchange("ACK 1", "DATA 2 +512");
     peer.exchange("ACK 2", "DATA 3 +176");
     peer.say("ACK 3");
-    serving.wait_for_log("sent file");
+    serving.wait_for_log("fetched file");
     serving.stop();
 }
 
@@ -149,9 +149,9 @@ fn a_client_that_vanishes_is_given_up() {
         assert_eq!(silent.hear(), "OACK tsize=600 timeout=1");
     }
     assert!(began.elapsed() >= Duration::from_secs(7), "{:?}", began.elapsed());
-    let warnings = serving.wait_for_logs(2, "fell silent");
+    let warnings = serving.wait_for_logs(2, "stopped answering");
     for warning in &warnings {
-        assert!(warning.contains("WARN 127.0.0.1 fell silent after 0 B of file"), "{warning}");
+        assert!(warning.contains("WARN 127.0.0.1 stopped answering after 0 B of file"), "{warning}");
     }
     next.exchange("RRQ file octet", "DATA 1 +512");
     assert_eq!(silent.heard(), [""; 0], "no more than that to one who never answered");

@@ -55,7 +55,7 @@ fn sigterm_and_sigint_end_every_transfer_and_the_process_well() {
             }
             let ended = serving.wait();
             assert_eq!(ended.code, Some(0), "{signal}: {}", ended.log);
-            assert!(ended.log.contains("stopped, ending 2 transfers"), "{}", ended.log);
+            assert!(ended.log.contains("stopped, open transfers ended: 2"), "{}", ended.log);
         }
     }
 }
@@ -64,7 +64,7 @@ fn sigterm_and_sigint_end_every_transfer_and_the_process_well() {
 fn sighup_reads_the_configuration_again() {
     let old = Folder::tree(&[("file", &[b'o'; 1000])]);
     let new = Folder::tree(&[("file", &[b'n'; 1000])]);
-    let inbox = Folder::new(&[]);
+    let uploads = Folder::new(&[]);
     let written = Folder::new(&[]);
     let write = |text: &str| written.write("pinetboot.toml", text.as_bytes());
     let address = "listen = ['127.0.0.1']\ntftp-port = 0\n";
@@ -89,34 +89,34 @@ fn sighup_reads_the_configuration_again() {
     assert_eq!(peer.hear_data(2), [b'o'; 488]);
     peer.say("ACK 2");
 
-    // What is wrong with a configuration is said, and changes nothing.
+    // An invalid configuration is reported, and changes nothing.
     write("tree = 'x'\nports = 7");
-    let complaint = reload("nothing changes");
+    let complaint = reload("configuration not reloaded");
     assert!(complaint.contains("ERROR"), "{complaint}");
     serving.wait_for_log("unknown field `ports`");
     assert_eq!(content(), [b'n'; 1000]);
-    write(&format!("{address}tree = '{}'", inbox.path().display()));
+    write(&format!("{address}tree = '{}'", uploads.path().display()));
     reload("is empty");
     assert_eq!(content(), [b'n'; 1000]);
 
-    // Uploads come and go; an address takes a restart, and that is said too.
+    // Uploads change at once; a change of the address is reported to need a restart.
     let mut peer = Peer::of(serving.address());
     peer.exchange("WRQ up octet", "ERROR 2 access denied");
     let tree = new.path().display();
     write(&format!(
         "{address}tree = '{tree}'\nallow-upload = '{}'\nsingle-port = true",
-        inbox.path().display()
+        uploads.path().display()
     ));
-    reload("takes a restart");
+    reload("require a restart");
     let mut peer = Peer::of(serving.address());
     peer.exchange("WRQ up octet", "ACK 0");
     peer.exchange("DATA 1 +3", "ACK 1");
-    assert_eq!(inbox.read("up"), [0; 3]);
+    assert_eq!(uploads.read("up"), [0; 3]);
     serving.stop();
 }
 
 #[test]
-fn without_a_configuration_file_sighup_looks_at_the_tree_again() {
+fn without_a_configuration_file_sighup_opens_the_tree_again() {
     let tree = Folder::tree(&[("file", b"old")]);
     let serving = Serving::start(&tree, &[]);
     let moved = Folder::new(&[]);
@@ -124,13 +124,13 @@ fn without_a_configuration_file_sighup_looks_at_the_tree_again() {
     tree.write("file", b"new");
     assert_eq!(fetch(serving.address(), "file", Options::default()).unwrap(), b"old");
     serving.signal(Signal::SIGHUP);
-    serving.wait_for_log("from here on");
+    serving.wait_for_log("configuration reloaded");
     assert_eq!(fetch(serving.address(), "file", Options::default()).unwrap(), b"new");
     serving.stop();
 }
 
 #[test]
-fn what_is_typed_goes_before_what_is_written() {
+fn the_command_line_overrides_the_file() {
     let (written, typed) = (Folder::tree(&[("name", b"written")]), Folder::tree(&[("name", b"typed")]));
     let text = format!(
         "tree = '{}'\nlisten = ['127.0.0.3']\ntftp-port = 0\nsingle-port = true\nlog-format = 'json'\n",
@@ -218,7 +218,7 @@ fn a_tree_without_config_txt_is_served_with_a_warning() {
 }
 
 #[test]
-fn who_holds_the_port_is_named() {
+fn the_process_that_holds_the_port_is_named() {
     let tree = Folder::tree(&[]);
     let holder = UdpSocket::bind("127.0.0.1:0").unwrap();
     let port = holder.local_addr().unwrap().port().to_string();

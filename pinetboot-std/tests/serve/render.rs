@@ -28,7 +28,7 @@ fn values_are_filled_in_for_each_pi() {
     ]);
     let (serving, _written) = serve(
         &tree,
-        "[template]\nfiles = ['user-data']\n[pi.0c8f7e5c0badcaf1]\nname = 'kitchen'\nwords = 'cma=64M'\n",
+        "[template]\nfiles = ['user-data']\n[pi.0c8f7e5c0badcaf1]\nname = 'kitchen'\ncmdline-extra = 'cma=64M'\n",
     );
     assert_eq!(text(&serving, "0badcaf1/user-data"), "host=kitchen s=0badcaf1 at=127.0.0.1 other={braces}\n");
     assert_eq!(text(&serving, "0badcaf1//cmdline.txt"), "console=tty1 kitchen cma=64M\n");
@@ -40,6 +40,18 @@ fn values_are_filled_in_for_each_pi() {
     assert_eq!(text(&serving, "0badcaf1/as-it-is").as_bytes(), TEMPLATE);
     let log = serving.stop();
     assert!(!log.contains("WARN"), "{log}");
+}
+
+#[test]
+fn the_old_name_of_a_setting_is_read_with_one_warning() {
+    let tree = Folder::tree(&[("cmdline.txt", b"quiet")]);
+    let (serving, _written) =
+        serve(&tree, "[pi.0badcaf1]\nwords = 'cma=64M'\n[pi.0badcaf2]\nwords = 'cma=32M'\n");
+    assert_eq!(text(&serving, "0badcaf1/cmdline.txt"), "quiet cma=64M\n");
+    assert_eq!(text(&serving, "0badcaf2/cmdline.txt"), "quiet cma=32M\n");
+    let log = serving.stop();
+    assert_eq!(log.matches("WARN").count(), 1, "{log}");
+    assert!(log.contains("the setting words is now named cmdline-extra"), "{log}");
 }
 
 #[test]
@@ -79,11 +91,11 @@ fn a_pi_may_have_a_tree_elsewhere() {
     // Who has dropped its prefix in the middle of a boot is still who it was.
     assert_eq!(text(&serving, "0badcaf1/config.txt"), "[all]\n");
     assert_eq!(text(&serving, "kernel8.img"), "own");
-    // What makes no sense is refused, and changes nothing.
+    // An invalid configuration is refused, and changes nothing.
     let config = String::from_utf8(written.read("pinetboot.toml")).unwrap();
     written.write("pinetboot.toml", config.replace("tree = '/", "tree = '/nowhere/").as_bytes());
     serving.signal(nix::sys::signal::Signal::SIGHUP);
-    serving.wait_for_log("nothing changes");
+    serving.wait_for_log("configuration not reloaded");
     assert_eq!(text(&serving, "0badcaf1/kernel8.img"), "own");
     serving.stop();
 }

@@ -8,9 +8,9 @@ use pinetboot_core::tftp::Options;
 use crate::common::fetch::{put, refused};
 use crate::common::{Folder, Peer, Serving, content, difference, fetch};
 
-fn serving(inbox: &Folder, options: &[&str]) -> (Folder, Serving) {
+fn serving(uploads: &Folder, options: &[&str]) -> (Folder, Serving) {
     let tree = Folder::tree(&[]);
-    let upload = ["--allow-upload", inbox.path().to_str().unwrap()];
+    let upload = ["--allow-upload", uploads.path().to_str().unwrap()];
     let serving = Serving::start(&tree, &[&upload, options].concat());
     (tree, serving)
 }
@@ -25,14 +25,14 @@ fn nobody_writes_anything_unless_allowed() {
     }
     let log = serving.stop();
     assert_eq!(tree.names(), before);
-    assert!(log.contains("WARN 127.0.0.1 wants to write new"), "{log}");
+    assert!(log.contains("WARN 127.0.0.1 requested to write new"), "{log}");
 }
 
 #[test]
 fn every_length_comes_whole() {
     for mode in [&[][..], &["--single-port"]] {
-        let inbox = Folder::new(&[]);
-        let (_tree, serving) = serving(&inbox, mode);
+        let uploads = Folder::new(&[]);
+        let (_tree, serving) = serving(&uploads, mode);
         for len in [0, 1, 7, 8, 9, 511, 512, 513, 1467, 1468, 1469, 200_000] {
             for (block_size, window_size) in
                 [(None, None), (Some(1468), None), (Some(1468), Some(16)), (Some(65464), None)]
@@ -42,35 +42,35 @@ fn every_length_comes_whole() {
                 let mut options = Options::default().with_transfer_size(0);
                 (options.block_size, options.window_size) = (block_size, window_size);
                 put(serving.address(), &name, options, &sent).unwrap();
-                assert_eq!(difference(&inbox.read(&name), &sent), None, "{name}");
+                assert_eq!(difference(&uploads.read(&name), &sent), None, "{name}");
             }
         }
         let log = serving.stop();
-        assert!(log.contains("127.0.0.1 received 200000-1468-16: 200.00 kB in "), "{log}");
+        assert!(log.contains("127.0.0.1 uploaded 200000-1468-16: 200.00 kB in "), "{log}");
     }
 }
 
 #[test]
 fn block_numbers_roll_over() {
-    let inbox = Folder::new(&[]);
-    let (_tree, serving) = serving(&inbox, &[]);
+    let uploads = Folder::new(&[]);
+    let (_tree, serving) = serving(&uploads, &[]);
     let sent = content("long", 65536 * 8 + 3);
     let options = Options::default().with_block_size(8).with_window_size(16);
     put(serving.address(), "long", options, &sent).unwrap();
-    assert_eq!(difference(&inbox.read("long"), &sent), None);
+    assert_eq!(difference(&uploads.read("long"), &sent), None);
     serving.stop();
 }
 
 #[test]
 fn what_is_there_stays_unless_told() {
     let files: &[(&str, &[u8])] = &[("there", b"old"), ("directory/x", b"")];
-    let inbox = Folder::new(files);
-    symlink("nowhere", inbox.join("link")).unwrap();
-    let (_tree, serving) = serving(&inbox, &[]);
+    let uploads = Folder::new(files);
+    symlink("nowhere", uploads.join("link")).unwrap();
+    let (_tree, serving) = serving(&uploads, &[]);
     for name in ["there", "link", "directory"] {
         assert_eq!(put(serving.address(), name, Options::default(), b"new"), Err(refused(6)), "{name}");
     }
-    assert_eq!(inbox.read("there"), b"old");
+    assert_eq!(uploads.read("there"), b"old");
     // Two at once: the one that is whole first stays.
     let (mut first, mut second) = (Peer::of(serving.address()), Peer::of(serving.address()));
     first.exchange("WRQ race octet", "ACK 0");
@@ -78,18 +78,19 @@ fn what_is_there_stays_unless_told() {
     first.exchange("DATA 1 +5", "ACK 1");
     second.say("DATA 1 +9");
     assert!(second.hear().starts_with("ERROR "));
-    assert_eq!(inbox.read("race"), [0; 5]);
+    assert_eq!(uploads.read("race"), [0; 5]);
     serving.stop();
-    assert_eq!(inbox.names(), ["directory", "link", "race", "there"]);
+    assert_eq!(uploads.names(), ["directory", "link", "race", "there"]);
 }
 
 #[test]
 fn what_is_there_is_replaced_in_one_step_if_told() {
-    let inbox = Folder::new(&[("there", &[b'o'; 1000])]);
+    let uploads = Folder::new(&[("there", &[b'o'; 1000])]);
     let outside = Folder::new(&[("secret", b"secret")]);
-    symlink(outside.join("secret"), inbox.join("link")).unwrap();
+    symlink(outside.join("secret"), uploads.join("link")).unwrap();
     // The directory that is served and that takes files may be the same.
-    let serving = Serving::start(&inbox, &["--allow-upload", inbox.path().to_str().unwrap(), "--overwrite"]);
+    let serving =
+        Serving::start(&uploads, &["--allow-upload", uploads.path().to_str().unwrap(), "--overwrite"]);
     let mut peer = Peer::of(serving.address());
     peer.exchange("WRQ there octet", "ACK 0");
     peer.exchange("DATA 1 +512", "ACK 1");
@@ -98,24 +99,24 @@ fn what_is_there_is_replaced_in_one_step_if_told() {
     assert_eq!(fetch(serving.address(), "there", Options::default()).unwrap(), [0; 600]);
     put(serving.address(), "link", Options::default(), b"mine").unwrap();
     assert_eq!(outside.read("secret"), b"secret", "the link is replaced, not what it leads to");
-    assert_eq!(inbox.read("link"), b"mine");
+    assert_eq!(uploads.read("link"), b"mine");
     serving.stop();
 }
 
 #[test]
 fn no_name_leads_out_of_the_directory() {
-    let around = Folder::new(&[("secret", b"secret"), ("outside/secret", b"secret"), ("inbox/sub/x", b"")]);
+    let around = Folder::new(&[("secret", b"secret"), ("outside/secret", b"secret"), ("uploads/sub/x", b"")]);
     let outside = around.join("outside");
     let outside = outside.to_str().unwrap();
     for (name, target) in
-        [("inbox/up", ".."), ("inbox/root", "/"), ("inbox/out", outside), ("inbox/in", "sub")]
+        [("uploads/up", ".."), ("uploads/root", "/"), ("uploads/out", outside), ("uploads/in", "sub")]
     {
         symlink(target, around.join(name)).unwrap();
     }
-    let inbox = around.join("inbox");
+    let uploads = around.join("uploads");
     let tree = Folder::tree(&[]);
     let serving =
-        Serving::start(&tree, &["--allow-upload", inbox.to_str().unwrap(), "--overwrite", "--single-port"]);
+        Serving::start(&tree, &["--allow-upload", uploads.to_str().unwrap(), "--overwrite", "--single-port"]);
     for (name, code) in [
         ("../secret", 2),
         ("sub/../../secret", 2),
@@ -140,22 +141,22 @@ fn no_name_leads_out_of_the_directory() {
     for secret in ["secret", "outside/secret"] {
         assert_eq!(around.read(secret), b"secret");
     }
-    assert_eq!(around.names(), ["inbox", "outside", "secret"]);
+    assert_eq!(around.names(), ["uploads", "outside", "secret"]);
     assert!(!around.join("outside/new").exists());
-    for file in ["inbox/sub/file", "inbox/sub/file2", "inbox/sub/file3"] {
+    for file in ["uploads/sub/file", "uploads/sub/file2", "uploads/sub/file3"] {
         assert_eq!(around.read(file), b"fine", "{file}");
     }
 }
 
 #[test]
 fn nothing_is_left_of_what_is_broken_off() {
-    let inbox = Folder::new(&[]);
-    let (_tree, serving) = serving(&inbox, &[]);
+    let uploads = Folder::new(&[]);
+    let (_tree, serving) = serving(&uploads, &[]);
     let begin = |name: &str| {
         let mut peer = Peer::of(serving.address());
         peer.exchange(&format!("WRQ {name} octet"), "ACK 0");
         peer.exchange("DATA 1 +512", "ACK 1");
-        assert!(!inbox.join(name).exists());
+        assert!(!uploads.join(name).exists());
         peer
     };
     begin("ended-by-error").say("ERROR 3 no more");
@@ -163,46 +164,46 @@ fn nothing_is_left_of_what_is_broken_off() {
     left.exchange("WRQ another octet", "ACK 0");
     left.say("ERROR 0 neither");
     serving.settle();
-    assert_eq!(inbox.names(), [""; 0]);
+    assert_eq!(uploads.names(), [""; 0]);
     let mut peer = begin("ended-by-sigterm");
     serving.signal(Signal::SIGTERM);
     assert!(peer.hear().starts_with("ERROR 0 "));
     assert_eq!(serving.wait().code, Some(0));
-    assert_eq!(inbox.names(), [""; 0]);
+    assert_eq!(uploads.names(), [""; 0]);
 }
 
 #[test]
 fn the_last_block_once_more_is_acknowledged_once_more() {
-    let inbox = Folder::new(&[]);
-    let (_tree, serving) = serving(&inbox, &[]);
+    let uploads = Folder::new(&[]);
+    let (_tree, serving) = serving(&uploads, &[]);
     let mut peer = Peer::of(serving.address());
     peer.exchange("WRQ up octet tsize=600", "OACK tsize=600");
     peer.exchange("DATA 1 +512", "ACK 1");
     peer.exchange("DATA 1 +512", "ACK 1");
     peer.exchange("DATA 2 +88", "ACK 2");
     // It is whole, and logged, although it may have to be acknowledged once more.
-    let line = serving.wait_for_log("received up: 600 B in 0.0");
+    let line = serving.wait_for_log("uploaded up: 600 B in 0.0");
     assert!(line.contains("INFO"), "{line}");
     peer.exchange("DATA 2 +88", "ACK 2");
-    assert_eq!(inbox.read("up"), [0; 600]);
+    assert_eq!(uploads.read("up"), [0; 600]);
     let log = serving.stop();
-    assert_eq!(log.matches("received up").count(), 1, "{log}");
+    assert_eq!(log.matches("uploaded up").count(), 1, "{log}");
 }
 
 #[test]
 fn what_cannot_fit_is_refused_at_once() {
-    let inbox = Folder::new(&[]);
-    let (_tree, serving) = serving(&inbox, &[]);
+    let uploads = Folder::new(&[]);
+    let (_tree, serving) = serving(&uploads, &[]);
     let mut peer = Peer::of(serving.address());
     peer.exchange("WRQ up octet tsize=18446744073709551615", "ERROR 3 no space left");
     serving.stop();
-    assert_eq!(inbox.names(), [""; 0]);
+    assert_eq!(uploads.names(), [""; 0]);
 }
 
 #[test]
 fn text_goes_through_netascii_both_ways() {
-    let inbox = Folder::new(&[("text", b"one\ntwo\r\n\rthree")]);
-    let serving = Serving::start(&inbox, &["--allow-upload", inbox.path().to_str().unwrap()]);
+    let uploads = Folder::new(&[("text", b"one\ntwo\r\n\rthree")]);
+    let serving = Serving::start(&uploads, &["--allow-upload", uploads.path().to_str().unwrap()]);
     let mut peer = Peer::of(serving.address());
     peer.say("RRQ text netascii tsize=0");
     assert_eq!(peer.hear(), "OACK tsize=19", "its length on the wire");
@@ -212,6 +213,6 @@ fn text_goes_through_netascii_both_ways() {
     peer.exchange("WRQ back NetASCII", "ACK 0");
     peer.send(b"\0\x03\0\x01one\r\ntwo\r\0\r\n\r\0three", peer.transfer.unwrap());
     assert_eq!(peer.hear(), "ACK 1");
-    assert_eq!(inbox.read("back"), inbox.read("text"));
+    assert_eq!(uploads.read("back"), uploads.read("text"));
     serving.stop();
 }

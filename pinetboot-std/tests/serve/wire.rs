@@ -158,9 +158,9 @@ fn garbage(send: impl Fn(&[u8]), count: u64) {
 #[test]
 fn datagrams_of_64_kib_are_survived() {
     let tree = Folder::tree(&[("file", &[0; 600])]);
-    let inbox = Folder::new(&[]);
+    let uploads = Folder::new(&[]);
     for mode in [&[][..], &["--single-port"]] {
-        let upload = ["--allow-upload", inbox.path().to_str().unwrap(), "--overwrite"];
+        let upload = ["--allow-upload", uploads.path().to_str().unwrap(), "--overwrite"];
         let serving = Serving::start(&tree, &[mode, &upload].concat());
         for opcode in 0..8 {
             let mut largest = vec![b'x'; 65507];
@@ -183,7 +183,7 @@ fn datagrams_of_64_kib_are_survived() {
         peer.exchange("DATA 1 +65000", "ERROR 4 illegal TFTP operation");
         assert_eq!(fetch(serving.address(), "file", Options::default()).unwrap(), [0; 600]);
         serving.stop();
-        assert_eq!(inbox.names(), [""; 0], "no part of an upload is left");
+        assert_eq!(uploads.names(), [""; 0], "no part of an upload is left");
     }
 }
 

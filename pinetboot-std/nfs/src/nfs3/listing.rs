@@ -6,7 +6,7 @@ use nfs3_types::nfs3::{
 use nfs3_types::xdr_codec::Void;
 
 use super::{Arguments, Garbage, Reply, Request, Result, Target, wire};
-use crate::file_system::{Entry, Place};
+use crate::file_system::{DirectoryEntry, Place};
 
 impl Request<'_> {
     /// Both; `full` is READDIRPLUS. Entries are written as they come, until the client's limit is reached.
@@ -79,7 +79,7 @@ impl Request<'_> {
         Ok(())
     }
 
-    fn put_entry(&self, dir: &Target, entry: Entry<'_>, full: bool, reply: &mut Reply) {
+    fn put_entry(&self, dir: &Target, entry: DirectoryEntry<'_>, full: bool, reply: &mut Reply) {
         reply.put(&true);
         reply.put(&entry.file_number);
         reply.put_opaque(entry.name);

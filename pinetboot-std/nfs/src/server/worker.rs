@@ -6,8 +6,8 @@ use std::sync::atomic::Ordering;
 use rustix::event::epoll::{self, EventFlags};
 use rustix::io::Errno;
 
-use super::{MOST_HELD, Shared, Source};
-use crate::connection::{Connection, Found};
+use super::{Endpoint, MOST_HELD, Shared};
+use crate::connection::{Connection, NextCall};
 use crate::datagrams::Datagrams;
 use crate::message::{Message, Transport};
 use crate::observe::{Closing, Trouble};
@@ -39,14 +39,14 @@ impl<'a> Worker<'a> {
                 let (token, flags) = (event.data.u64(), event.flags);
                 match self.shared.find(token) {
                     // Both directions are closed: there is nobody to answer.
-                    Some(Source::Connection(connection))
+                    Some(Endpoint::Connection(connection))
                         if flags.intersects(EventFlags::HUP | EventFlags::ERR) =>
                     {
                         self.shared.close(token, connection.ending());
                     }
-                    Some(Source::Connection(connection)) => self.attend(token, &connection),
-                    Some(Source::Datagrams(datagrams)) => self.attend_datagrams(token, &datagrams),
-                    Some(Source::Listener(listener, programs)) => {
+                    Some(Endpoint::Connection(connection)) => self.attend(token, &connection),
+                    Some(Endpoint::Datagrams(datagrams)) => self.attend_datagrams(token, &datagrams),
+                    Some(Endpoint::Listener(listener, programs)) => {
                         self.shared.accept(&listener, programs);
                         self.shared.arm(token, &*listener, EventFlags::IN);
                     }
@@ -62,9 +62,9 @@ impl<'a> Worker<'a> {
         }
         loop {
             match connection.take(&mut self.record) {
-                Found::End(why) => return self.shared.close(token, why),
-                Found::Nothing => return self.shared.arm_connection(token, connection, false),
-                Found::Call => {}
+                NextCall::End(why) => return self.shared.close(token, why),
+                NextCall::Nothing => return self.shared.arm_connection(token, connection, false),
+                NextCall::Call => {}
             }
             // From here on another worker may attend to what comes next.
             let more = connection.has_more();

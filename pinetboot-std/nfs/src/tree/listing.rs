@@ -15,7 +15,7 @@ use rustix::fs::{RawDir, SeekFrom, seek};
 use rustix::io;
 use rustix::rand::{GetRandomFlags, getrandom};
 
-use crate::file_system::{Entry, FileId, Place};
+use crate::file_system::{DirectoryEntry, FileId, Place};
 
 /// One client's way through one directory.
 #[derive(Debug)]
@@ -79,7 +79,7 @@ impl Listings {
     }
 
     /// Lets go of what nobody came back to.
-    pub(super) fn tidy(&self) {
+    pub(super) fn maintain(&self) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         idle.retain(|listing| listing.used.elapsed() < IDLE);
     }
@@ -89,7 +89,7 @@ impl Listing {
     /// Hands out entries, and their names as the kernel takes them, until `take` refuses one, or there are no more: true.
     pub(super) fn each(
         &mut self,
-        mut take: impl FnMut(Entry<'_>, &CStr) -> io::Result<bool>,
+        mut take: impl FnMut(DirectoryEntry<'_>, &CStr) -> io::Result<bool>,
     ) -> io::Result<bool> {
         if self.at != Some(self.cookie) {
             seek(&self.dir, SeekFrom::Start(self.cookie))?;
@@ -101,7 +101,8 @@ impl Listing {
             let entry = entry?;
             let cookie = entry.next_entry_cookie();
             let name = entry.file_name();
-            let entry = Entry { file_number: entry.ino(), name: name.to_bytes(), cookie, found: None };
+            let entry =
+                DirectoryEntry { file_number: entry.ino(), name: name.to_bytes(), cookie, found: None };
             if !take(entry, name)? {
                 return Ok(false);
             }

@@ -106,7 +106,7 @@ impl OpenFiles {
     }
 
     /// Closes what has been idle.
-    pub(super) fn tidy(&self) {
+    pub(super) fn maintain(&self) {
         for shard in &self.shards {
             let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
             shard.retain(|_, held| held.used.elapsed() < IDLE);

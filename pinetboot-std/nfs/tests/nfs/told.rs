@@ -99,7 +99,7 @@ fn the_reasons_of_exports_reach_the_operator() {
     let refused = |path: &str, why: &str| {
         format!("MountRefused {{ client: {address}, path: {path:?}, status: Denied, why: {why:?} }}")
     };
-    let later = refused("/own", "whether this client may mount it is not known yet");
+    let later = refused("/own", "the permission of this client is not decided yet");
     assert_eq!(told.of("MountRefused"), [refused("/secret", "it is a secret"), later]);
     assert!(told.of("Mounted").is_empty());
 }

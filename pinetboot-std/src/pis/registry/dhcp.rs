@@ -1,4 +1,4 @@
-//! What DHCP messages make known: who a network adapter is, and which address it has.
+//! Knowledge from DHCP messages: the identity and the address of a network adapter.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use pinetboot_core::pi::PiIdentity;
 
 use super::{Applied, Refused, Registry};
 use crate::events::{self, Cause, Dhcp, Evidence, Fact};
-use crate::pis::{Seat, Subject};
+use crate::pis::{Presence, Subject};
 
 impl Registry {
     pub(super) fn dhcp(&mut self, now: Duration, fact: &Dhcp) -> Applied {
@@ -104,15 +104,21 @@ impl Registry {
         };
         adapter.address = Some(address);
         let Some(host) = self.hosts.touch(address, now) else { return };
-        // What a client says of another server's address changes nothing about a lease of this one.
+        // A client's message about another server's lease does not change a lease of this server.
         if leased || !host.leased {
             (host.mac, host.leased) = (hardware.mac(), leased);
         }
         let Some(Subject::Pi(pi)) = self.subject_of(&hardware) else { return };
         if self.adapters.get(&hardware).is_some_and(|adapter| adapter.identity.is_some()) {
-            self.sit(
+            self.locate(
                 pi,
-                Seat { address, mac: hardware.mac(), evidence: Evidence::Dhcp, mounted: false, last: now },
+                Presence {
+                    address,
+                    mac: hardware.mac(),
+                    evidence: Evidence::Dhcp,
+                    mounted: false,
+                    last: now,
+                },
             );
         }
     }

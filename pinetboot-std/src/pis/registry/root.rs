@@ -1,11 +1,11 @@
-//! What a root in use makes known: where a Pi is, for certain.
+//! Knowledge from NFS roots: the proven address of a Pi.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use super::{Applied, MOST_BOOTS, Registry};
 use crate::events::{Evidence, Root};
-use crate::pis::{Seat, Subject};
+use crate::pis::{Presence, Subject};
 
 impl Registry {
     pub(super) fn root(&mut self, now: Duration, client: Option<Ipv4Addr>, fact: &Root) -> Applied {
@@ -18,14 +18,14 @@ impl Registry {
                 known.boots = boots.iter().rev().take(MOST_BOOTS).rev().cloned().collect();
                 if let Some(address) = *address {
                     let evidence = Evidence::Mount;
-                    self.sit(*pi, Seat { address, mac: *mac, evidence, mounted: true, last: now });
+                    self.locate(*pi, Presence { address, mac: *mac, evidence, mounted: true, last: now });
                 }
                 *pi
             }
             Root::Mounted { pi, mac, evidence, .. } | Root::Moved { pi, mac, evidence, .. } => {
                 let address = client.unwrap_or(Ipv4Addr::UNSPECIFIED);
                 let evidence = (*evidence).max(Evidence::Mount);
-                self.sit(*pi, Seat { address, mac: *mac, evidence, mounted: true, last: now });
+                self.locate(*pi, Presence { address, mac: *mac, evidence, mounted: true, last: now });
                 if let Some(known) = self.pis.get_mut(&Subject::Pi(*pi)) {
                     if mac.is_some() {
                         (known.mac, known.mac_proven, known.name) = (*mac, true, None);
@@ -38,10 +38,11 @@ impl Registry {
                 *pi
             }
             Root::Active { pi } => {
-                if let Some(seat) = self.pis.get_mut(&Subject::Pi(*pi)).and_then(|pi| pi.seat.as_mut())
-                    && Some(seat.address) == client
+                if let Some(presence) =
+                    self.pis.get_mut(&Subject::Pi(*pi)).and_then(|pi| pi.presence.as_mut())
+                    && Some(presence.address) == client
                 {
-                    (seat.last, seat.mounted) = (now, true);
+                    (presence.last, presence.mounted) = (now, true);
                 }
                 *pi
             }

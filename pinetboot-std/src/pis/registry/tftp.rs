@@ -1,4 +1,4 @@
-//! What TFTP makes known: which client asks for which Pi's files, and how far its boot got.
+//! Knowledge from TFTP: the Pi whose files a client requests, and the progress of the boot.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -8,9 +8,9 @@ use pinetboot_core::tftp::{Direction, ErrorCode, Outcome};
 
 use super::{Applied, Registry, boot_file, plain};
 use crate::events::{self, Cause, Evidence, Finished, Tftp};
-use crate::pis::boot::Boot;
+use crate::pis::boot::BootProgress;
 use crate::pis::host::Fetched;
-use crate::pis::{Seat, Subject};
+use crate::pis::{Presence, Subject};
 
 impl Registry {
     pub(super) fn tftp(&mut self, now: Duration, fact: &Tftp) -> Applied {
@@ -71,7 +71,7 @@ impl Registry {
         if !whole || finished.direction != Direction::Read {
             return applied;
         }
-        // It has the whole file, so it is there: a request alone may come with a forged address.
+        // A whole file proves the client's address; a request alone may have a forged one.
         let stage = boot_file(file).map(|file| file.stage);
         if let Subject::Pi(pi) = subject {
             let system = stage.is_none_or(|stage| SYSTEM.contains(&stage));
@@ -84,7 +84,10 @@ impl Registry {
                 host.fetch(Fetched { pi, system, mac });
             }
             let mac = mac.or_else(|| self.mac_by_lease(address));
-            self.sit(pi, Seat { address, mac, evidence: Evidence::Fetched, mounted: false, last: now });
+            self.locate(
+                pi,
+                Presence { address, mac, evidence: Evidence::Fetched, mounted: false, last: now },
+            );
         }
         let Some(stage) = stage else { return applied };
         let since_dhcp = self.began_by_dhcp(address).map(|began| now.saturating_sub(began).as_secs_f64());
@@ -96,7 +99,7 @@ impl Registry {
         }
         if stage == Stage::Kernel {
             boot.kernel = true;
-            let Boot { number, files, bytes, missing, resent, .. } = *boot;
+            let BootProgress { number, files, bytes, missing, resent, .. } = *boot;
             let sent =
                 events::Boot::KernelSent { number, files, bytes, seconds, since_dhcp, missing, resent };
             applied.follows.push(sent.into());
@@ -105,5 +108,5 @@ impl Registry {
     }
 }
 
-/// What a bootloader fetches last: after it runs what it fetched.
+/// The stages that a bootloader fetches last.
 const SYSTEM: [Stage; 3] = [Stage::BootImage, Stage::ArmStub, Stage::Kernel];

@@ -1,4 +1,4 @@
-//! Directories that are not served.
+//! Errors of directories that cannot be served.
 
 use std::fmt;
 use std::io;
@@ -17,7 +17,7 @@ pub struct TreeError {
 pub(super) enum TreeErrorKind {
     Open(io::Error),
     Empty,
-    /// It holds this.
+    /// The directory holds this entry.
     NotForPis(&'static str),
     NoOpenat2(io::Error),
 }
@@ -34,13 +34,13 @@ impl fmt::Display for TreeError {
             ),
             TreeErrorKind::NotForPis(name) => write!(
                 f,
-                "cannot serve {path} as boot files: it holds {name}, where keys and passwords of Pis are, and TFTP gives them to \
-                 anyone. To see the images in it: pinetboot images {path}. Or serve another directory"
+                "cannot serve {path} as boot files: the directory holds {name}, with keys and passwords of Pis, and TFTP sends files to \
+                 any client. List its images with 'pinetboot images {path}', or serve another directory"
             ),
             TreeErrorKind::NoOpenat2(error) => write!(
                 f,
-                "cannot serve {path} safely: the system call openat2 fails ({error}). It needs Linux 5.6 or newer, and a \
-                 container runtime that allows it"
+                "cannot serve {path} safely: the system call openat2 fails ({error}). Use Linux 5.6 or newer, and a container runtime \
+                 that allows openat2"
             ),
         }
     }
@@ -48,8 +48,8 @@ impl fmt::Display for TreeError {
 
 impl std::error::Error for TreeError {}
 
-/// What no tree of boot files has in it.
+/// Entries that no tree of boot files has.
 pub(super) const NOT_FOR_PIS: [&str; 3] = [IMAGES, STATE, NFS_KEY];
 
-/// The key of NFS file handles: `nfs/handle.rs`, which not every build has.
+/// The key file of NFS handles (`pinetboot_nfs::Handles`, a crate that some builds lack).
 const NFS_KEY: &str = "nfs-handle.key";

@@ -1,27 +1,26 @@
-//! Whether to stay awake for the next datagram.
+//! Busy-polling: whether to stay awake for the next datagram.
 
 use std::time::Duration;
 
-/// Decides for how long to look for the next datagram before sleeping.
+/// Decides how long to busy-poll before sleeping.
 ///
-/// To be woken takes the kernel 10 to 50 microseconds, and costs more of a processor than to look meanwhile. So while
-/// datagrams come sooner than that, one after the other, sleeping between them serves nobody: it is slower and no
-/// thriftier. One Pi does not ask that fast (a Pi 5 takes 440 microseconds from block to block), a rack of them does, and
-/// so does a virtual machine or a test on the same host.
+/// Waking a thread takes the kernel 10 to 50 microseconds, and costs more processor time than polling meanwhile. While
+/// datagrams come sooner than that, sleeping between them is slower and saves nothing. One Pi is not that fast (a Pi 5 takes
+/// 440 microseconds from block to block); a rack of Pis is, and so is a virtual machine or a test on the same host.
 #[derive(Debug)]
-pub(super) struct Vigil {
-    /// For so long in any case, while there are transfers; by what was usual lately, unless it is said.
+pub(super) struct BusyPoll {
+    /// Fixed busy-poll time; `None` adapts to recent waits.
     fixed: Option<Duration>,
-    /// How long the waits were of late.
+    /// Moving average of recent waits.
     usual: Duration,
 }
 
-impl Vigil {
+impl BusyPoll {
     pub(super) const fn new(fixed: Option<Duration>) -> Self {
         Self { fixed, usual: Duration::MAX }
     }
 
-    /// For how long the next wait is to be spent awake.
+    /// The busy-poll time of the next wait.
     pub(super) fn time(&self) -> Duration {
         match self.fixed {
             Some(time) => time,
@@ -30,15 +29,15 @@ impl Vigil {
         }
     }
 
-    /// A wait took so long, awake or asleep.
+    /// Records the length of a wait, awake or asleep.
     pub(super) fn waited(&mut self, wait: Duration) {
-        // No single one says much: a wait that was long is forgotten after some short ones.
+        // A single wait has little weight: some short waits outweigh a long one.
         let wait = wait.min(4 * WAKING);
         self.usual = (self.usual.min(4 * WAKING) * 7 + wait) / 8;
     }
 }
 
-/// About what it takes to be woken.
+/// About the time to wake a thread.
 const WAKING: Duration = Duration::from_micros(50);
 
 #[cfg(test)]
@@ -48,15 +47,15 @@ mod tests {
     const NEVER: Duration = Duration::ZERO;
 
     fn after(waits: &[(u64, usize)]) -> Duration {
-        let mut vigil = Vigil::new(None);
+        let mut busy_poll = BusyPoll::new(None);
         for (micros, count) in waits {
-            (0..*count).for_each(|_| vigil.waited(Duration::from_micros(*micros)));
+            (0..*count).for_each(|_| busy_poll.waited(Duration::from_micros(*micros)));
         }
-        vigil.time()
+        busy_poll.time()
     }
 
     #[test]
-    fn stays_awake_only_for_what_comes_soon() {
+    fn polls_only_while_datagrams_come_soon() {
         assert_eq!(after(&[]), NEVER);
         assert_eq!(after(&[(10, 1)]), NEVER, "once is no habit");
         assert_eq!(after(&[(10, 20)]), WAKING);
@@ -68,12 +67,12 @@ mod tests {
     }
 
     #[test]
-    fn does_as_it_is_told() {
+    fn a_fixed_time_does_not_adapt() {
         for time in [NEVER, Duration::from_micros(20), Duration::from_secs(1)] {
-            let mut vigil = Vigil::new(Some(time));
-            assert_eq!(vigil.time(), time);
-            (0..100).for_each(|_| vigil.waited(Duration::from_micros(5)));
-            assert_eq!(vigil.time(), time);
+            let mut busy_poll = BusyPoll::new(Some(time));
+            assert_eq!(busy_poll.time(), time);
+            (0..100).for_each(|_| busy_poll.waited(Duration::from_micros(5)));
+            assert_eq!(busy_poll.time(), time);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Golden trees: root file systems that many Pis share, none of which changes them.
+//! Base images: root file systems that many Pis share and no Pi changes.
 
 use std::fs;
 use std::io;
@@ -10,34 +10,34 @@ use pinetboot_core::pi::Prefix;
 use crate::images::{Image, Images, ImagesError};
 use crate::pis::Inventory;
 
-/// One root file system, and where in it the boot files are.
+/// A root file system, with the place of its boot files.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Golden {
-    /// The image's name, or one made from its path: what a layer on it is called.
+pub struct BaseImage {
+    /// The image's name, or a name made from its path; names the layers on it.
     pub name: String,
-    /// Where it is.
+    /// The root directory.
     pub root: PathBuf,
-    /// Where the boot files are in it: `boot/firmware`.
+    /// The boot files' directory, relative to the root: `boot/firmware`.
     pub boot: PathBuf,
     /// Whether its kernels mount a root by NFS without an initramfs.
     pub kernel_mounts_root: bool,
 }
 
-/// Where golden trees come from.
+/// The source of base images.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Goldens {
-    /// A directory of images: one is in use, and a Pi may have another.
+pub enum BaseImages {
+    /// A directory of images: the current one, or another for a Pi by the inventory.
     Images(Images),
-    /// A single tree.
-    One(Golden),
+    /// A single root file system.
+    One(BaseImage),
 }
 
-impl Golden {
-    /// A directory that holds a root file system, and perhaps the boot files where systems of these days have them.
+impl BaseImage {
+    /// A base image from a directory with a root file system, and perhaps boot files in boot/firmware or boot.
     ///
     /// # Errors
     ///
-    /// If there is no such directory.
+    /// If the directory does not exist.
     pub fn at(root: &Path) -> io::Result<Self> {
         let root = fs::canonicalize(root)?;
         if !fs::metadata(&root)?.is_dir() {
@@ -51,18 +51,18 @@ impl Golden {
         Ok(Self { name, boot: boot.unwrap_or("boot/firmware").into(), root, kernel_mounts_root: false })
     }
 
-    /// The boot files.
+    /// The directory of the boot files.
     pub fn boot_dir(&self) -> PathBuf {
         self.root.join(&self.boot)
     }
 
-    /// A number for the tree: the same after a restart.
+    /// The export number, the same after a restart.
     pub fn id(&self) -> u32 {
         id_of(&self.root)
     }
 
-    /// Changes when someone changes the tree by the usual ways: unpacks another one there, or installs packages into it.
-    /// Not every change to every file; that would take a look at each.
+    /// A fingerprint that changes with the usual changes: another tree unpacked there, or packages installed. A change of a single
+    /// file may go unnoticed; to notice all would mean to check every file.
     pub fn fingerprint(&self) -> String {
         let mut hash = FNV_OFFSET;
         for place in WATCHED.iter().map(|place| self.root.join(place)).chain([self.boot_dir()]) {
@@ -76,7 +76,7 @@ impl Golden {
     }
 }
 
-impl TryFrom<Image> for Golden {
+impl TryFrom<Image> for BaseImage {
     type Error = Image;
 
     /// An image that has a root.
@@ -90,63 +90,67 @@ impl TryFrom<Image> for Golden {
     }
 }
 
-impl Goldens {
+impl BaseImages {
     /// Where a Pi's boot files are.
     ///
     /// # Errors
     ///
-    /// If there is no image for it.
-    pub fn boot_dir(&self, pi: Option<Prefix>, inventory: &Inventory) -> Result<PathBuf, NoGolden> {
+    /// If the Pi has no image.
+    pub fn boot_dir(&self, pi: Option<Prefix>, inventory: &Inventory) -> Result<PathBuf, NoBaseImage> {
         match self {
-            Self::One(golden) => Ok(golden.boot_dir()),
+            Self::One(base_image) => Ok(base_image.boot_dir()),
             Self::Images(images) => Ok(image_for(images, pi, inventory)?.boot),
         }
     }
 
-    /// The tree that a Pi gets.
+    /// The base image of a Pi.
     ///
     /// # Errors
     ///
-    /// If there is none for it.
-    pub fn golden_for(&self, pi: Option<Prefix>, inventory: &Inventory) -> Result<Golden, NoGolden> {
+    /// If the Pi has none.
+    pub fn base_image_for(
+        &self,
+        pi: Option<Prefix>,
+        inventory: &Inventory,
+    ) -> Result<BaseImage, NoBaseImage> {
         match self {
-            Self::One(golden) => Ok(golden.clone()),
+            Self::One(base_image) => Ok(base_image.clone()),
             Self::Images(images) => {
                 let image = image_for(images, pi, inventory)?;
-                Golden::try_from(image).map_err(|image| NoGolden::NoRoot(image.name))
+                BaseImage::try_from(image).map_err(|image| NoBaseImage::NoRoot(image.name))
             }
         }
     }
 
-    /// All trees that there are.
+    /// All base images.
     ///
     /// # Errors
     ///
     /// If the images cannot be read.
-    pub fn all(&self) -> Result<Vec<Golden>, NoGolden> {
+    pub fn all(&self) -> Result<Vec<BaseImage>, NoBaseImage> {
         Ok(match self {
-            Self::One(golden) => vec![golden.clone()],
+            Self::One(base_image) => vec![base_image.clone()],
             Self::Images(images) => {
-                images.list()?.into_iter().filter_map(|image| Golden::try_from(image).ok()).collect()
+                images.list()?.into_iter().filter_map(|image| BaseImage::try_from(image).ok()).collect()
             }
         })
     }
 }
 
-/// The image that a Pi boots: that of the inventory, or else the one in use.
-fn image_for(images: &Images, pi: Option<Prefix>, inventory: &Inventory) -> Result<Image, NoGolden> {
+/// The image that a Pi boots: the inventory's, else the current one.
+fn image_for(images: &Images, pi: Option<Prefix>, inventory: &Inventory) -> Result<Image, NoBaseImage> {
     match pi.and_then(|pi| inventory.entry(pi)?.image.clone()) {
-        Some(name) => images.find(&name)?.ok_or(NoGolden::NoImage(name)),
-        None => images.current()?.ok_or(NoGolden::NoneInUse),
+        Some(name) => images.find(&name)?.ok_or(NoBaseImage::NoImage(name)),
+        None => images.current()?.ok_or(NoBaseImage::NoneInUse),
     }
 }
 
-/// Why there is no tree for a Pi.
+/// The reason why a Pi has no base image.
 #[derive(Debug)]
-pub enum NoGolden {
-    /// There is no image of the name that the inventory has.
+pub enum NoBaseImage {
+    /// The image in the inventory does not exist.
     NoImage(String),
-    /// No image is in use.
+    /// No image is current.
     NoneInUse,
     /// This image has boot files only.
     NoRoot(String),
@@ -154,26 +158,26 @@ pub enum NoGolden {
     Images(ImagesError),
 }
 
-impl From<ImagesError> for NoGolden {
+impl From<ImagesError> for NoBaseImage {
     fn from(error: ImagesError) -> Self {
         Self::Images(error)
     }
 }
 
-impl std::fmt::Display for NoGolden {
+impl std::fmt::Display for NoBaseImage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::NoImage(name) => write!(f, "there is no image {name}"),
-            Self::NoneInUse => f.write_str("no image is in use: there is no link 'current' to one"),
-            Self::NoRoot(name) => write!(f, "the image {name} has boot files only, no root file system"),
+            Self::NoImage(name) => write!(f, "image {name} does not exist"),
+            Self::NoneInUse => f.write_str("no current image: the link 'current' is missing"),
+            Self::NoRoot(name) => write!(f, "image {name} has boot files only, and no root file system"),
             Self::Images(error) => write!(f, "{error}"),
         }
     }
 }
 
-impl std::error::Error for NoGolden {}
+impl std::error::Error for NoBaseImage {}
 
-/// What package managers and those who unpack trees cannot leave as it is.
+/// Places that package managers and unpacked trees change.
 const WATCHED: &[&str] = &["", "etc", "usr", "usr/bin", "usr/lib", "usr/lib/modules", "var/lib/dpkg/status"];
 
 fn id_of(path: &Path) -> u32 {
@@ -197,12 +201,12 @@ mod tests {
         let root = directory.path().join("my root");
         fs::create_dir_all(root.join("boot/firmware")).unwrap();
         fs::write(root.join("boot/config.txt"), "").unwrap();
-        let golden = Golden::at(&root).unwrap();
-        assert_eq!(golden.boot, Path::new("boot"));
-        assert!(golden.name.starts_with("myroot-"), "{}", golden.name);
+        let base_image = BaseImage::at(&root).unwrap();
+        assert_eq!(base_image.boot, Path::new("boot"));
+        assert!(base_image.name.starts_with("myroot-"), "{}", base_image.name);
         fs::write(root.join("boot/firmware/config.txt"), "").unwrap();
-        assert_eq!(Golden::at(&root).unwrap().boot, Path::new("boot/firmware"));
-        assert!(Golden::at(&directory.path().join("none")).is_err());
+        assert_eq!(BaseImage::at(&root).unwrap().boot, Path::new("boot/firmware"));
+        assert!(BaseImage::at(&directory.path().join("none")).is_err());
     }
 
     #[test]
@@ -211,11 +215,11 @@ mod tests {
         let status = directory.path().join("var/lib/dpkg/status");
         fs::create_dir_all(status.parent().unwrap()).unwrap();
         fs::write(&status, "old").unwrap();
-        let golden = Golden::at(directory.path()).unwrap();
-        let before = golden.fingerprint();
-        assert_eq!(before, golden.fingerprint());
+        let base_image = BaseImage::at(directory.path()).unwrap();
+        let before = base_image.fingerprint();
+        assert_eq!(before, base_image.fingerprint());
         fs::write(status.with_extension("new"), "new").unwrap();
         fs::rename(status.with_extension("new"), &status).unwrap();
-        assert_ne!(before, golden.fingerprint());
+        assert_ne!(before, base_image.fingerprint());
     }
 }

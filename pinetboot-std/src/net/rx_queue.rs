@@ -1,24 +1,24 @@
-//! Datagrams that were read ahead, to be handed out one by one.
+//! Received datagrams, read ahead and handed out one by one.
 
 use super::batch::{self, Received};
 use super::socket::Socket;
 
-/// Memory for a number of datagrams, and what of it is taken.
+/// A queue of received datagrams, with memory for a fixed number.
 #[derive(Debug)]
-pub(super) struct Inbox {
+pub(super) struct RxQueue {
     memory: Box<[u8]>,
-    /// The largest datagram; a longer one is cut.
+    /// Bytes for a datagram; a longer one is cut.
     slot: usize,
-    /// What came, in the slot of the same number.
+    /// Received datagrams, each in the slot of the same index.
     arrived: Vec<Received>,
-    /// The next to be handed out.
+    /// The index of the next datagram to hand out.
     next: usize,
-    /// How many are asked for: to ask costs something for each, whether it comes or not.
+    /// Datagrams to ask for in a call: each costs time, whether it arrives or not.
     ask: usize,
 }
 
-impl Inbox {
-    /// Room for `slots` datagrams of at most `slot` bytes. Memory is used only as far as datagrams reach.
+impl RxQueue {
+    /// A queue of `slots` datagrams of at most `slot` bytes. The kernel commits memory only where datagrams are written.
     pub(super) fn new(slots: usize, slot: usize) -> Self {
         Self {
             memory: vec![0; slots * slot].into(),
@@ -33,7 +33,7 @@ impl Inbox {
         self.next >= self.arrived.len()
     }
 
-    /// Reads what `socket`, at `place`, has, with one system call. Says whether there may be more of it.
+    /// Reads datagrams of `socket`, at `place`, with one system call. Returns whether the socket may have more.
     pub(super) fn fill(&mut self, socket: &Socket, place: usize) -> bool {
         if self.is_empty() {
             self.arrived.clear();
@@ -50,7 +50,7 @@ impl Inbox {
         count == room
     }
 
-    /// The next datagram: what is known of it, and its slot.
+    /// The next datagram's metadata, and its slot.
     pub(super) fn pop(&mut self) -> Option<(Received, usize)> {
         let received = *self.arrived.get(self.next)?;
         self.next += 1;

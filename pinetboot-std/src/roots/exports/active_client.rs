@@ -9,17 +9,17 @@ use pinetboot_core::pi::Prefix;
 use crate::bus::Bus;
 use crate::events;
 
-/// The client that uses a layer: looked at for every call, so without a lock.
+/// The client that uses a layer: checked for every call, so without a lock.
 #[derive(Debug, Default)]
-pub(super) struct Seat {
+pub(super) struct ActiveClient {
     /// Its address; 0 before any client was permitted.
     address: AtomicU32,
-    /// When the registry was told of its calls last, in milliseconds.
+    /// The time of the last report to the registry, in milliseconds.
     told: AtomicU64,
 }
 
-impl Seat {
-    /// Whether the client at this address uses the layer. Tells the registry now and then that it does.
+impl ActiveClient {
+    /// Whether the client at this address uses the layer. Reports the use to the registry every 5 s.
     pub(super) fn is_of(&self, pi: Prefix, client: Ipv4Addr, bus: &Bus) -> bool {
         if self.address.load(Ordering::Relaxed) != u32::from(client) {
             return false;
@@ -48,5 +48,5 @@ fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// How often the registry is told that a Pi calls: often beside the silence after which the Pi is taken for gone.
+/// Time between two reports: short beside the silence after which a Pi counts as gone.
 const TELL_EVERY_MS: u64 = 5000;

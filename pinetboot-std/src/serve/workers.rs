@@ -24,7 +24,7 @@ use crate::storage::{BootStorage, Budget};
 
 /// Shared by all TFTP workers.
 #[derive(Debug, Clone)]
-pub(super) struct Loops<'a> {
+pub(super) struct Workers<'a> {
     pub(super) options: &'a Args,
     pub(super) config: &'a Config,
     pub(super) roots: Option<Arc<Roots>>,
@@ -37,7 +37,7 @@ pub(super) struct Loops<'a> {
     pub(super) cuts_windows: bool,
 }
 
-impl Loops<'_> {
+impl Workers<'_> {
     /// Serves over these networks until a control stops the workers, or one of them fails. Calls `ready` when all workers
     /// have opened their storage.
     pub(super) fn run(
@@ -96,8 +96,8 @@ impl Loops<'_> {
                     let reloaded = configure(self.options)
                         .and_then(|config| Ok((reload(&config, &running, &trees, self.bus)?, config)));
                     let told = match reloaded {
-                        Ok(((inbox, mut told), config)) => {
-                            server.storage_mut().inbox = inbox;
+                        Ok(((uploads, mut told), config)) => {
+                            server.storage_mut().uploads = uploads;
                             told.push(events::Server::Reloaded {
                                 serving: config.serving().display().to_string(),
                             });
@@ -122,7 +122,7 @@ impl Loops<'_> {
     }
 }
 
-impl Service for Loops<'_> {
+impl Service for Workers<'_> {
     fn describe(&self) -> String {
         let ports = match self.config.net.ports {
             Ports::PerTransfer => "a port for each transfer",

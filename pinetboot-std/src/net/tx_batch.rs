@@ -1,4 +1,4 @@
-//! Datagrams that are held back, to be sent many at a time.
+//! Outgoing datagrams, held back and sent many at a time.
 
 use std::cmp::Reverse;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -12,16 +12,16 @@ use super::batch::{self, BATCH, Sending};
 use super::socket::Socket;
 use super::trouble::{Trouble, Watch};
 
-/// What is to be sent, back to back in one piece of memory.
+/// A batch of outgoing datagrams, back to back in one piece of memory.
 ///
-/// So a run of blocks of the same size for the same peer, which is what a window is, needs no copying to become one
-/// message that the kernel takes through its layers as one and cuts up at their end (UDP_SEGMENT). Where a path
-/// refuses that (a card that cannot do checksums, a path that became narrower), its datagrams go one by one.
+/// A window is a run of blocks of the same size for the same peer. Back to back, it becomes one message without copying: the
+/// kernel carries the message through its layers and cuts it at their end (UDP_SEGMENT). Where a path refuses that (a card
+/// without checksums, a path that became narrower), the datagrams go one by one.
 ///
-/// The very first datagram goes alone: who waits for it wakes up while the rest is on its way. One client got 30 % more
-/// by a window of 16 so, and lost nothing by windows of 4 and 64.
+/// The first datagram goes alone: its receiver wakes up while the rest is on its way. A window of 16 gave one client 30 % more
+/// throughput so; windows of 4 and 64 lost nothing.
 #[derive(Debug)]
-pub(super) struct Outbox {
+pub(super) struct TxBatch {
     memory: Box<[u8]>,
     used: usize,
     queue: Vec<Message>,
@@ -36,13 +36,13 @@ struct Message {
     to: SocketAddrV4,
     start: usize,
     len: usize,
-    /// The length of each of its datagrams but the last.
+    /// Bytes of each datagram but the last.
     segment: usize,
     count: usize,
 }
 
-impl Outbox {
-    /// Nothing to send yet; `segments` says whether the kernel cuts long messages.
+impl TxBatch {
+    /// An empty batch; `segments`: the kernel cuts long messages.
     pub(super) fn new(segments: bool) -> Self {
         let (memory, watch) = (vec![0; MEMORY].into(), Watch::default());
         Self { memory, used: 0, queue: Vec::with_capacity(BATCH), segments, watch }
@@ -57,7 +57,7 @@ impl Outbox {
         self.segments
     }
 
-    /// Memory for the next datagram. There is always room for one after [`make_room`](Self::make_room).
+    /// Memory for the next datagram; the largest one fits if [`has_room`](Self::has_room), as after [`flush`](Self::flush).
     pub(super) fn buffer(&mut self) -> &mut [u8] {
         let end = self.memory.len().min(self.used + LARGEST);
         self.memory.get_mut(self.used..end).unwrap_or_default()
@@ -67,7 +67,7 @@ impl Outbox {
         self.used + LARGEST <= self.memory.len() && self.queue.len() < BATCH
     }
 
-    /// Puts the first `len` bytes of [`buffer`](Self::buffer) in the queue.
+    /// Adds the first `len` bytes of [`buffer`](Self::buffer) as a datagram.
     pub(super) fn push(&mut self, from: Local, to: SocketAddrV4, len: usize) {
         let start = self.used;
         self.used += len;
@@ -76,7 +76,7 @@ impl Outbox {
             && self.segments
             && is_behind_the_first
             && (last.place, last.source, last.to) == (from.socket, from.source, to)
-            // All are of one length, but the last may be shorter.
+            // All datagrams of a message have one length, but the last may be shorter.
             && last.len == last.segment * last.count
             && len <= last.segment
             && len > 0
@@ -91,12 +91,12 @@ impl Outbox {
         self.queue.push(Message { place, source, to, start, len, segment: len, count: 1 });
     }
 
-    /// Sends all.
+    /// Sends all datagrams.
     pub(super) fn flush(&mut self, sockets: &[Socket]) {
         if self.queue.is_empty() {
             return;
         }
-        // Those of one socket together, in the order in which they came; what goes to transfers first, as it is read first.
+        // Sorted by socket, in the order of their addition; transfers first, as they are read first.
         let order = |message: &Message| (Reverse(message.place), message.start);
         if !self.queue.is_sorted_by_key(order) {
             self.queue.sort_unstable_by_key(order);
@@ -124,7 +124,7 @@ impl Outbox {
             let done = match sent {
                 Ok(count) => count,
                 Err(Errno::EAGAIN) if !again => {
-                    // The send buffer is full. Waiting a moment costs less than a lost datagram, which costs a timeout.
+                    // The send buffer is full. A short wait costs less than a lost datagram, which costs a timeout.
                     let mut writable = [PollFd::new(socket.as_fd(), PollFlags::POLLOUT)];
                     let _ready = nix::poll::poll(&mut writable, PollTimeout::from(SEND_WAIT_MS));
                     again = true;
@@ -135,8 +135,7 @@ impl Outbox {
                     self.send_one_by_one(socket, first);
                     1
                 }
-                // A path that became narrower than the blocks that were agreed upon. A Pi cannot be helped, but whoever puts
-                // fragments together can.
+                // The path became narrower than the negotiated blocks. A Pi cannot reassemble fragments; other clients can.
                 Err(Errno::EMSGSIZE) if !again && socket.allow_fragments().is_ok() => {
                     again = true;
                     continue;
@@ -151,7 +150,7 @@ impl Outbox {
         }
     }
 
-    /// Sends a message that the path does not take as one.
+    /// Sends the datagrams of a message that the path refuses as a whole.
     fn send_one_by_one(&self, socket: &Socket, message: &Message) {
         let mut parts = [*message; MOST_SEGMENTS];
         for (number, part) in parts.iter_mut().enumerate() {
@@ -176,13 +175,13 @@ impl Message {
     }
 }
 
-/// The largest UDP payload over IPv4; also of a message that is to be cut.
+/// The largest UDP payload over IPv4, also of a message that the kernel cuts.
 pub(super) const LARGEST: usize = 65507;
 
 /// The kernel's own limit (UDP_MAX_SEGMENTS; newer ones allow more).
 const MOST_SEGMENTS: usize = 64;
 
-/// A full queue of blocks as large as Ethernet carries, or two of the largest datagrams.
+/// Bytes of a batch: a full queue of Ethernet-sized blocks, or two of the largest datagrams.
 const MEMORY: usize = LARGEST + 96 * 1024;
 
 const SEND_WAIT_MS: u8 = 50;
@@ -205,9 +204,9 @@ mod tests {
         (vec![socket], receiver, to)
     }
 
-    fn push(outbox: &mut Outbox, to: SocketAddrV4, number: u8, len: usize) {
-        outbox.buffer()[..len].fill(number);
-        outbox.push(Local { socket: 0, source: PEER }, to, len);
+    fn push(tx: &mut TxBatch, to: SocketAddrV4, number: u8, len: usize) {
+        tx.buffer()[..len].fill(number);
+        tx.push(Local { socket: 0, source: PEER }, to, len);
     }
 
     fn assert_arrives(receiver: &UdpSocket, number: u8, len: usize) {
@@ -219,19 +218,19 @@ mod tests {
     #[test]
     fn a_window_is_one_message_and_many_datagrams() {
         let (sockets, receiver, to) = pair();
-        let mut outbox = Outbox::new(sockets[0].can_segment());
+        let mut tx = TxBatch::new(sockets[0].can_segment());
         for number in 0..10 {
-            push(&mut outbox, to, number, 1000);
+            push(&mut tx, to, number, 1000);
         }
-        push(&mut outbox, to, 10, 300);
-        push(&mut outbox, to, 11, 300);
-        push(&mut outbox, to, 12, 500);
-        if outbox.segments {
-            let counts: Vec<usize> = outbox.queue.iter().map(|message| message.count).collect();
+        push(&mut tx, to, 10, 300);
+        push(&mut tx, to, 11, 300);
+        push(&mut tx, to, 12, 500);
+        if tx.segments {
+            let counts: Vec<usize> = tx.queue.iter().map(|message| message.count).collect();
             let why = "the first goes alone, the shorter one ends a message, and a longer one begins another";
             assert_eq!(counts, [1, 10, 1, 1], "{why}");
         }
-        outbox.flush(&sockets);
+        tx.flush(&sockets);
         for number in 0..10 {
             assert_arrives(&receiver, number, 1000);
         }
@@ -243,14 +242,14 @@ mod tests {
     #[test]
     fn a_message_that_is_refused_goes_as_datagrams() {
         let (sockets, receiver, to) = pair();
-        let mut outbox = Outbox::new(true);
+        let mut tx = TxBatch::new(true);
         for number in 0..4 {
-            push(&mut outbox, to, number, 1000);
+            push(&mut tx, to, number, 1000);
         }
-        push(&mut outbox, to, 4, 5);
-        let message = outbox.queue[1];
+        push(&mut tx, to, 4, 5);
+        let message = tx.queue[1];
         assert_eq!(message.count, 4);
-        outbox.send_one_by_one(&sockets[0], &message);
+        tx.send_one_by_one(&sockets[0], &message);
         for number in 1..4 {
             assert_arrives(&receiver, number, 1000);
         }
@@ -258,14 +257,14 @@ mod tests {
     }
 
     #[test]
-    fn who_cannot_be_sent_to_holds_nobody_up() {
+    fn an_unreachable_peer_delays_no_other() {
         let (sockets, receiver, to) = pair();
-        let mut outbox = Outbox::new(false);
-        push(&mut outbox, to, 1, 100);
-        push(&mut outbox, SocketAddrV4::new(Ipv4Addr::BROADCAST, 9), 2, 100);
-        push(&mut outbox, SocketAddrV4::new(PEER, 0), 3, 100);
-        push(&mut outbox, to, 4, 100);
-        outbox.flush(&sockets);
+        let mut tx = TxBatch::new(false);
+        push(&mut tx, to, 1, 100);
+        push(&mut tx, SocketAddrV4::new(Ipv4Addr::BROADCAST, 9), 2, 100);
+        push(&mut tx, SocketAddrV4::new(PEER, 0), 3, 100);
+        push(&mut tx, to, 4, 100);
+        tx.flush(&sockets);
         assert_arrives(&receiver, 1, 100);
         assert_arrives(&receiver, 4, 100);
     }
@@ -273,13 +272,13 @@ mod tests {
     #[test]
     fn there_is_always_room_for_the_largest() {
         let (sockets, _receiver, to) = pair();
-        let mut outbox = Outbox::new(true);
+        let mut tx = TxBatch::new(true);
         for number in 0..200 {
-            if !outbox.has_room() {
-                outbox.flush(&sockets);
+            if !tx.has_room() {
+                tx.flush(&sockets);
             }
-            assert_eq!(outbox.buffer().len(), LARGEST);
-            push(&mut outbox, to, number, 1472);
+            assert_eq!(tx.buffer().len(), LARGEST);
+            push(&mut tx, to, number, 1472);
         }
     }
 }
