@@ -37,7 +37,7 @@ use workers::Workers;
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     /// Read settings from this TOML file; its keys are named like the options. Command-line options override the file.
-    /// Relative paths in it start at the working directory
+    /// Relative paths in it start at the working directory [default: no file]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 

@@ -54,11 +54,11 @@ use timeline::Timeline;
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// TFTP server; the port is 69 unless given
+    /// TFTP server; the port is 69 unless given [required without --interface]
     #[arg(long, value_name = "IP[:PORT]", value_parser = server_address, required_unless_present = "interface")]
     pub server: Option<SocketAddrV4>,
 
-    /// Boot on this interface, beginning with DHCP; an address is leased
+    /// Boot on this interface, beginning with DHCP; an address is leased [required without --server]
     ///
     /// The files come from the server that a DHCP server names, if this machine's own address reaches it. The lease is for the
     /// interface's MAC address, and lasts until it expires. Requires the capability CAP_NET_RAW.

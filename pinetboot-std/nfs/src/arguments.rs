@@ -1,18 +1,17 @@
 //! A call's arguments, read from its record.
 //!
-//! The codec's own variable-length types allocate what the length on the wire claims, up to gigabytes for a record of a
-//! hundred bytes. So everything of variable length is borrowed from the record here, and only what has a fixed size is
-//! left to the codec.
+//! The codec's variable-length types allocate as much as the length on the wire claims, up to gigabytes for a record of a hundred
+//! bytes. So values of variable length are borrowed from the record here, and the codec decodes values of fixed size only.
 
 use nfs3_types::xdr_codec::Unpack;
 
 use super::observe::CallRefusal;
 
-/// What is left of a record.
+/// The rest of a record.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Arguments<'a>(&'a [u8]);
 
-/// The arguments are not what the procedure takes.
+/// The arguments do not match the procedure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Garbage;
 
@@ -21,18 +20,18 @@ impl<'a> Arguments<'a> {
         Self(bytes)
     }
 
-    /// A value of one of the codec's types that holds nothing of variable length.
+    /// A value of a codec type without parts of variable length.
     pub(super) fn fixed<T: Unpack>(&mut self) -> Result<T, Garbage> {
         T::unpack(&mut self.0).map(|(value, _)| value).map_err(|_| Garbage)
     }
 
-    /// `opaque<>` and `string<>` (RFC 4506, sections 4.10 and 4.11): a length, so many bytes, and padding to a multiple of
-    /// four. As long as the record has bytes; what is too long is for the procedure to say.
+    /// `opaque<>` and `string<>` (RFC 4506, sections 4.10 and 4.11): a length, the bytes, and padding to a multiple of four. The
+    /// record bounds the length; the procedure checks its own limit.
     pub(super) fn opaque(&mut self) -> Result<&'a [u8], Garbage> {
         let len = usize::try_from(self.fixed::<u32>()?).map_err(|_| Garbage)?;
         let (bytes, rest) = self.0.split_at_checked(len).ok_or(Garbage)?;
         let padding = len.next_multiple_of(4) - len;
-        // The last padding may be missing: some clients leave it out, and nothing can be mistaken for it.
+        // The last padding may be missing: some clients omit it, and the meaning stays clear.
         self.0 = rest.get(padding..).unwrap_or_default();
         Ok(bytes)
     }

@@ -1,8 +1,8 @@
-//! One client's TCP connection: what came in and is not taken yet, what goes out and is not gone yet.
+//! A client's TCP connection: received calls, and answers to send.
 //!
-//! Several workers may be at it at once: one reads, others carry out what was read before, and answers go out in the order
-//! in which they are done. Who reads slowly, or not at all, holds up nobody else: what cannot be sent is kept, up to a
-//! limit, beyond which no more of its calls are read.
+//! Several workers may serve a connection at once: one reads, others carry out calls, and answers go out in the order of their
+//! completion. A client that reads slowly delays no other client: unsent answers are kept up to a limit, and beyond the limit no
+//! more calls of the client are read.
 
 use std::collections::VecDeque;
 use std::net::{SocketAddrV4, TcpStream};
@@ -30,12 +30,12 @@ pub(super) struct Connection {
     pub(super) has_read: AtomicBool,
     incoming: Mutex<Incoming>,
     outgoing: Mutex<Outgoing>,
-    /// Calls that are being carried out.
+    /// Calls under way.
     calls: AtomicUsize,
-    /// Nobody was told of what may be read since.
+    /// No worker was told of the last readable event.
     paused: AtomicBool,
     arming: Mutex<()>,
-    /// Seconds since `born` at which something last went either way.
+    /// Seconds from `born` to the last byte received or sent.
     active: AtomicU64,
     born: Instant,
     /// Bytes of memory held, as last counted.
@@ -45,21 +45,21 @@ pub(super) struct Connection {
 #[derive(Debug)]
 struct Incoming {
     records: Records,
-    /// How many were taken.
+    /// Number of calls.
     taken: u64,
 }
 
 #[derive(Debug, Default)]
 struct Outgoing {
-    /// What could not be sent, in order.
+    /// Unsent answers, in order.
     waiting: VecDeque<Waiting>,
-    /// Bytes of it.
+    /// Unsent bytes.
     bytes: usize,
-    /// Memory of what was sent since, for the next that has to wait.
+    /// Memory of sent answers, to reuse.
     spare: Vec<Vec<u8>>,
 }
 
-/// `bytes[sent..end]` is yet to be sent.
+/// `bytes[sent..end]` is unsent.
 #[derive(Debug)]
 struct Waiting {
     bytes: Vec<u8>,
@@ -67,23 +67,23 @@ struct Waiting {
     end: usize,
 }
 
-/// What a worker finds at a connection.
+/// The next step of a worker at a connection.
 #[derive(Debug)]
 pub(super) enum NextCall {
-    /// A call, put into the memory given. To be followed by [`Connection::done`].
+    /// A call, in the given memory; [`Connection::done`] has to follow.
     Call,
     /// Nothing to do.
     Nothing,
-    /// It has ended, or must.
+    /// The connection ended, or has to end.
     End(Closing),
 }
 
-/// What the next event of a connection is to be.
+/// The events to wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Interest {
-    /// There is something to read.
+    /// The connection is readable.
     pub(super) read: bool,
-    /// There is room to send, or (which is the same to the kernel) another worker is to look at once.
+    /// The connection is writable, or (the same to the kernel) another worker has to check at once.
     pub(super) write: bool,
 }
 
@@ -105,7 +105,7 @@ impl Connection {
         }
     }
 
-    /// The next call, if it has come and may be carried out.
+    /// The next call, if one was received and may be carried out.
     pub(super) fn take(&self, record: &mut Record) -> NextCall {
         let mut incoming = self.incoming.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
@@ -133,19 +133,19 @@ impl Connection {
         }
     }
 
-    /// Is there another call that someone else could carry out?
+    /// Whether another worker could carry out another call.
     pub(super) fn has_more(&self) -> bool {
         self.incoming.lock().unwrap_or_else(PoisonError::into_inner).records.has_next()
     }
 
-    /// Sends an answer, or keeps it until there is room.
+    /// Sends an answer, or keeps it until the connection is writable.
     pub(super) fn answer(&self, reply: &mut Reply) -> Result<(), Closing> {
         let mut outgoing = self.outgoing.lock().unwrap_or_else(PoisonError::into_inner);
         let record = reply.record();
         let end = record.len();
         let sent = if outgoing.waiting.is_empty() { self.send(record)? } else { 0 };
         if sent < end {
-            // The memory changes hands, not the bytes.
+            // Swaps the memory instead of copying the bytes.
             let spare = outgoing.spare.pop().unwrap_or_default();
             outgoing.waiting.push_back(Waiting { bytes: reply.swap_memory(spare), sent, end });
             outgoing.bytes += end - sent;
@@ -153,7 +153,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Sends what was kept, as far as there is room.
+    /// Sends kept answers, while the connection is writable.
     pub(super) fn flush(&self) -> Result<(), Closing> {
         let mut outgoing = self.outgoing.lock().unwrap_or_else(PoisonError::into_inner);
         let outgoing = &mut *outgoing;
@@ -173,14 +173,14 @@ impl Connection {
         Ok(())
     }
 
-    /// A call was carried out. True if its place was waited for.
+    /// Records the end of a call. True if another call waited for its place.
     pub(super) fn done(&self) -> bool {
         self.calls.fetch_sub(1, Ordering::AcqRel);
         self.resumes()
     }
 
-    /// Arms it for what to wait for. To be called again when [`done`](Self::done) says so. One at a time, or what was found
-    /// out first might be set last.
+    /// Arms the events to wait for; call this again when [`done`](Self::done) returns true. One thread at a time, or an older
+    /// finding might be set last.
     pub(super) fn arm(&self, arm: impl FnOnce(Interest)) {
         let _one_at_a_time = self.arming.lock().unwrap_or_else(PoisonError::into_inner);
         arm(self.interest());
@@ -190,43 +190,43 @@ impl Connection {
         let mut read = self.may_read();
         if !read {
             self.paused.store(true, Ordering::SeqCst);
-            // It may have become possible between the two lines above.
+            // Reading may have become possible between the two lines above.
             read = self.resumes();
         }
         Interest { read, write: self.backlog() > 0 }
     }
 
-    /// What waits to be sent, in bytes.
+    /// Unsent bytes.
     pub(super) fn backlog(&self) -> usize {
         self.outgoing.lock().unwrap_or_else(PoisonError::into_inner).bytes
     }
 
-    /// Seconds since something last went either way.
+    /// Seconds since the last byte received or sent.
     pub(super) fn idle(&self) -> u64 {
         self.born.elapsed().as_secs().saturating_sub(self.active.load(Ordering::Relaxed))
     }
 
-    /// How long it has been open.
+    /// The time since the connection was opened.
     pub(super) fn age(&self) -> Duration {
         self.born.elapsed()
     }
 
-    /// Calls that came.
+    /// Received calls.
     pub(super) fn calls(&self) -> u64 {
         self.incoming.lock().unwrap_or_else(PoisonError::into_inner).taken
     }
 
-    /// Why it ended, where the kernel says that both directions have.
+    /// The reason for the end, if the kernel reports both directions closed.
     pub(super) fn ending(&self) -> Closing {
         self.stream.take_error().ok().flatten().map_or(Closing::Client, Closing::Broken)
     }
 
-    /// Is nothing being carried out, and nothing waiting?
+    /// Whether no call is under way and no answer unsent.
     pub(super) fn is_quiet(&self) -> bool {
         self.calls.load(Ordering::Acquire) == 0
     }
 
-    /// How many bytes of memory it holds more than when last asked; negative if less.
+    /// The growth of held memory since the last call, in bytes; negative if it shrank.
     pub(super) fn growth(&self) -> isize {
         let incoming = self.incoming.lock().unwrap_or_else(PoisonError::into_inner).records.held();
         let outgoing = self.outgoing.lock().unwrap_or_else(PoisonError::into_inner);
@@ -236,7 +236,7 @@ impl Connection {
         held.cast_signed() - self.held.swap(held, Ordering::AcqRel).cast_signed()
     }
 
-    /// Gives memory back that is not needed at the moment.
+    /// Frees unused memory.
     pub(super) fn trim(&self) {
         if let Ok(mut incoming) = self.incoming.try_lock() {
             incoming.records.trim();
@@ -244,7 +244,7 @@ impl Connection {
         self.outgoing.lock().unwrap_or_else(PoisonError::into_inner).spare.clear();
     }
 
-    /// Ends it for good, whoever else still holds it.
+    /// Closes the connection, also while other workers hold it.
     pub(super) fn shut_down(&self) {
         let _ended = self.stream.shutdown(std::net::Shutdown::Both);
     }
@@ -282,8 +282,8 @@ impl AsFd for Connection {
     }
 }
 
-/// Calls of one connection that are carried out at once: fewer than there are workers, so that others get theirs.
+/// Most calls of a connection under way: fewer than the workers, so that other connections get some.
 const MOST_CALLS: usize = 8;
 const MOST_SPARE: usize = 4;
-/// Bytes that wait to be sent before no more calls are read.
+/// Unsent bytes beyond which no more calls are read.
 const MOST_BACKLOG: usize = 2 * 1024 * 1024;

@@ -1,4 +1,4 @@
-//! Calls over UDP, answered from the address that they were sent to.
+//! Calls over UDP; each answer's source is the call's destination.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{SocketAddrV4, UdpSocket};
@@ -12,14 +12,14 @@ use nix::sys::socket::{
 
 use super::message::Programs;
 
-/// A socket.
+/// A UDP socket.
 #[derive(Debug)]
 pub(super) struct Datagrams {
     socket: UdpSocket,
     pub(super) programs: Programs,
 }
 
-/// Whom to answer, and from where.
+/// The addresses of an answer: destination and source.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sender {
     pub(super) peer: SocketAddrV4,
@@ -33,7 +33,7 @@ impl Datagrams {
         Ok(Self { socket, programs })
     }
 
-    /// The next datagram, put into `memory`, if there is one.
+    /// Receives the next datagram into `memory`; `None` without one.
     pub(super) fn receive(&self, memory: &mut [u8]) -> Option<(usize, Sender)> {
         let mut control = cmsg_space!(in_pktinfo);
         let mut iov = [IoSliceMut::new(memory)];
@@ -48,7 +48,7 @@ impl Datagrams {
         Some((received.bytes, Sender { peer, destination }))
     }
 
-    /// Sends an answer; where there is no room, the client will ask again.
+    /// Sends an answer; an answer that cannot be sent is lost, and the client repeats its call.
     pub(super) fn send(&self, message: &[u8], to: Sender) {
         let info =
             in_pktinfo { ipi_ifindex: 0, ipi_spec_dst: to.destination, ipi_addr: in_addr { s_addr: 0 } };

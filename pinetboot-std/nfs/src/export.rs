@@ -1,4 +1,4 @@
-//! What is exported: which file system a client gets for the path it asks for.
+//! Exports: the file systems of the paths that clients mount.
 
 use core::fmt;
 use std::net::Ipv4Addr;
@@ -9,33 +9,32 @@ use super::file_system::FileSystem;
 
 /// All exports of a server. Called from many threads at once.
 pub trait Exports: Send + Sync {
-    /// The export that holds `path`, for a client that mounts it. A path beneath an export's own means a directory in it.
+    /// The export of `path`, for a client that mounts it. A path beneath the export's own names a directory in the export.
     ///
-    /// May take its time, for a layer to be made and mounted say; the client waits, others do not.
+    /// May block, as to make and mount a layer: this client waits, other clients do not.
     ///
     /// # Errors
     ///
-    /// Why this client does not get it; the client is told the [kind](MountError::kind), and the
-    /// [observer](super::Observer) all of it.
+    /// The reason for a refusal: the client receives the [kind](MountError::kind), the [observer](super::Observer) the whole error.
     fn mount(&self, path: &Path, client: Ipv4Addr) -> Result<Arc<Export>, MountError>;
 
-    /// The export of this id: asked for each request, so a look into a table. Ids stay the same over a restart, after
-    /// which clients go on without mounting again.
+    /// The export of this id, called for each request, so a table look-up. Ids stay the same over a restart: clients continue
+    /// without a new mount.
     ///
     /// # Errors
     ///
-    /// [`Absent::NotYet`] has the client ask again in a moment.
+    /// [`Absent::NotYet`] makes the client repeat its call.
     fn find(&self, id: u32) -> Result<Arc<Export>, Absent>;
 
-    /// May this client use the export? Asked for each request. Handles are proof against forgery, not against being passed
-    /// on: this is what keeps one client's handles from serving another.
+    /// Whether a client may use the export; called for each request. A handle cannot be forged, but passed on: this check keeps one
+    /// client's handles from serving another.
     fn permits(&self, export: &Export, client: Ipv4Addr) -> Permission {
         let _ = (export, client);
         Permission::Granted
     }
 
-    /// The paths to show a client that asks what is exported (`showmount -e`). Only those that it may mount: libnfs mounts
-    /// all of them that are beneath the one that it wants, and gives up if it does not get one.
+    /// The paths of the export list for a client (`showmount -e`). Only paths that the client may mount: libnfs mounts all paths
+    /// beneath its own, and fails if one is refused.
     fn list(&self, client: Ipv4Addr) -> Vec<PathBuf>;
 
     /// Called every few seconds.
@@ -44,15 +43,15 @@ pub trait Exports: Send + Sync {
 
 /// A file system under a path.
 pub struct Export {
-    /// Goes into every handle; the same after a restart, and never given to another export.
+    /// A number in every handle; the same after a restart, and never reused for another export.
     pub id: u32,
-    /// The path that clients mount, `/` at the shortest.
+    /// The path that clients mount; `/` is the shortest.
     pub path: PathBuf,
-    /// What is in it.
+    /// The file system.
     pub tree: Arc<dyn FileSystem>,
-    /// Nobody may change anything.
+    /// Refuses all changes.
     pub read_only: bool,
-    /// Root on the client is nobody here. Not for anything that is to be a client's root file system.
+    /// Maps the client's root to the user nobody (exports(5)). Not for a client's root file system.
     pub root_squash: bool,
 }
 
@@ -61,43 +60,42 @@ pub struct Export {
 pub enum Permission {
     /// The client may.
     Granted,
-    /// That is not known yet: the client is to ask again in a moment (`NFS3ERR_JUKEBOX`, and `MNT3ERR_ACCES` for MNT, which has
-    /// no such status).
+    /// Not decided yet: the client has to repeat its call (`NFS3ERR_JUKEBOX`; `MNT3ERR_ACCES` for MNT, which lacks such a status).
     Later,
-    /// The client may not (`NFS3ERR_ACCES`). Its handle is good, so it is not told that the file is gone.
+    /// The client may not (`NFS3ERR_ACCES`). The handle is valid, so the answer is not `NFS3ERR_STALE`.
     Denied,
 }
 
-/// Why a client may not mount.
+/// A refused mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MountError {
-    /// What the client is told.
+    /// The status for the client.
     pub kind: MountErrorKind,
     /// The reason, for an operator: a clause without a full stop.
     pub why: String,
 }
 
-/// What a client is told that may not mount.
+/// The status of a refused mount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MountErrorKind {
-    /// Nothing of that name is exported (`MNT3ERR_NOENT`).
+    /// No export has this path (`MNT3ERR_NOENT`).
     NotFound,
     /// The path is exported, but not to this client (`MNT3ERR_ACCES`).
     Denied,
-    /// The path is exported, but could not be made ready (`MNT3ERR_SERVERFAULT`).
+    /// The path is exported, but the export could not be made ready (`MNT3ERR_SERVERFAULT`).
     Failed,
 }
 
-/// Why there is no export of some id.
+/// The reason for a missing export.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Absent {
-    /// There is none, and never will be again: the client's handle is stale (`NFS3ERR_STALE`).
+    /// The export is gone for good: the client's handle is stale (`NFS3ERR_STALE`).
     Unknown,
-    /// It is being made ready: the client is to ask again (`NFS3ERR_JUKEBOX`).
+    /// The export is being made ready: the client has to repeat its call (`NFS3ERR_JUKEBOX`).
     NotYet,
 }
 
-/// The simplest exports: one file system for everyone.
+/// The simplest exports: one file system for all clients.
 #[derive(Debug)]
 pub struct OneExport(Arc<Export>);
 
@@ -110,7 +108,7 @@ impl MountError {
 }
 
 impl OneExport {
-    /// Exports this, and nothing else.
+    /// Exports this export only.
     #[must_use]
     pub fn new(export: Export) -> Self {
         Self(Arc::new(export))

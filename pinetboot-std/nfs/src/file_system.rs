@@ -1,8 +1,8 @@
-//! What the procedures of NFSv3 stand on: a file system, as a trait.
+//! The file system behind the procedures of NFSv3, as a trait.
 //!
-//! A directory of this machine is one ([`DirectoryTree`](super::DirectoryTree)), a tree in memory another
-//! (`MemoryTree`, with the feature `testing`). The types are RFC 1813's, by names of this crate: those
-//! of the codec end where the procedures do. Every method may be called from many threads at once and may block.
+//! Implementations: a directory of this machine ([`DirectoryTree`](super::DirectoryTree)), and a tree in memory (`MemoryTree`, with
+//! the feature `testing`). The types are RFC 1813's with names of this crate; the procedures convert them to the codec's. Each
+//! method may be called from many threads at once and may block.
 
 mod attributes;
 mod changes;
@@ -16,83 +16,83 @@ pub use self::changes::{CreateHow, Node, SetAttributes, SetTime, Stable};
 pub use self::error::{FsError, Result};
 pub use self::rights::Rights;
 
-/// A file system that can be served.
+/// A file system to serve.
 ///
 /// Names are single components as the client sent them, proven to be 1 to 255 bytes without `/` and NUL; only
-/// [`lookup`](Self::lookup) ever gets `.` and `..`. Permissions are the implementation's to check, for the `caller` given.
+/// [`lookup`](Self::lookup) ever gets `.` and `..`. The implementation checks permissions, for the given `caller`.
 pub trait FileSystem: Send + Sync {
-    /// The directory at the top.
+    /// The top directory.
     fn root(&self) -> FileId;
 
-    /// Attributes of a file; nobody needs a permission to see them.
+    /// Attributes of a file, readable without a permission.
     ///
     /// # Errors
     ///
-    /// [`FsError::Stale`] if there is no such file any more; this one is common to all methods.
+    /// [`FsError::Stale`] if the file is gone, as from all methods.
     fn attributes(&self, file: &FileId) -> Result<Attributes>;
 
-    /// Which of the rights in `wanted` the caller would be granted.
+    /// The rights in `wanted` that the caller has.
     ///
     /// # Errors
     ///
-    /// Of the file system; a permission denied is an answer, not an error.
+    /// The file system's; a denied permission is an answer, not an error.
     fn access(&self, caller: &Caller, file: &FileId, wanted: Rights) -> Result<Rights>;
 
     /// Changes attributes.
     ///
     /// # Errors
     ///
-    /// Of the file system.
+    /// The file system's.
     fn set_attributes(&self, caller: &Caller, file: &FileId, changes: &SetAttributes) -> Result<()>;
 
     /// The file of this name. `..` of the root is the root.
     ///
     /// # Errors
     ///
-    /// Of the file system.
+    /// The file system's.
     fn lookup(&self, caller: &Caller, dir: &FileId, name: &[u8]) -> Result<Found>;
 
-    /// Where a symbolic link points; never followed here.
+    /// The target of a symbolic link, which is not followed.
     ///
     /// # Errors
     ///
-    /// [`FsError::Invalid`] if it is none.
+    /// [`FsError::Invalid`] if the file is not a symbolic link.
     fn read_link(&self, caller: &Caller, link: &FileId) -> Result<Vec<u8>>;
 
-    /// Reads from `offset` on until `into` is full or the file ends; how many bytes that were. The owner of a file may
-    /// always read it: an NFS client checks modes when a file is opened, which a server never sees.
+    /// Reads from `offset` on until `into` is full or the file ends; returns the number of bytes. The owner of a file may always
+    /// read it: an NFS client checks modes at open(2), which a server never sees.
     ///
     /// # Errors
     ///
-    /// Of the file system.
+    /// The file system's.
     fn read(&self, caller: &Caller, file: &FileId, offset: u64, into: &mut [u8]) -> Result<usize>;
 
     /// Writes all of `data`, as durably as `stable` says. The owner of a file may always write it.
     ///
     /// # Errors
     ///
-    /// Of the file system.
+    /// The file system's.
     fn write(&self, caller: &Caller, file: &FileId, offset: u64, data: &[u8], stable: Stable) -> Result<()>;
 
-    /// Makes what was written without `stable` durable.
+    /// Makes unstable writes durable.
     ///
     /// # Errors
     ///
-    /// Of the file system: what was written may be lost then.
+    /// The file system's; unstable writes may be lost then.
     fn commit(&self, file: &FileId, offset: u64, count: u32) -> Result<()>;
 
-    /// Makes a regular file. An exclusive create that finds the file its own earlier attempt made succeeds again.
+    /// Makes a regular file. A repeated exclusive create with the same verifier succeeds again.
     ///
     /// # Errors
     ///
-    /// Of the file system.
+    /// The file system's.
     fn create(&self, caller: &Caller, dir: &FileId, name: &[u8], how: &CreateHow) -> Result<Found>;
 
     /// Makes a directory.
     ///
     /// # Errors
     ///
-    /// Of the file system.
+    /// The file system's.
     fn make_directory(
         &self,
         caller: &Caller,
@@ -101,11 +101,11 @@ pub trait FileSystem: Send + Sync {
         with: &SetAttributes,
     ) -> Result<Found>;
 
-    /// Makes a symbolic link to `target`, which may be anything.
+    /// Makes a symbolic link to `target`, any bytes.
     ///
     /// # Errors
     ///
-    /// Of the file system.
+    /// The file system's.
     fn make_symlink(
         &self,
         caller: &Caller,
@@ -119,7 +119,7 @@ pub trait FileSystem: Send + Sync {
     ///
     /// # Errors
     ///
-    /// [`FsError::BadKind`] if there are no such files here.
+    /// [`FsError::BadKind`] if the file system does not support this kind.
     fn make_node(
         &self,
         caller: &Caller,
@@ -129,40 +129,40 @@ pub trait FileSystem: Send + Sync {
         with: &SetAttributes,
     ) -> Result<Found>;
 
-    /// Removes anything but a directory.
+    /// Removes a file of any kind but a directory.
     ///
     /// # Errors
     ///
-    /// Of the file system.
+    /// The file system's.
     fn remove(&self, caller: &Caller, dir: &FileId, name: &[u8]) -> Result<()>;
 
     /// Removes an empty directory.
     ///
     /// # Errors
     ///
-    /// Of the file system.
+    /// The file system's.
     fn remove_directory(&self, caller: &Caller, dir: &FileId, name: &[u8]) -> Result<()>;
 
-    /// Gives a file another name, in one step, replacing what had that name.
+    /// Renames a file atomically, replacing a file of the new name.
     ///
     /// # Errors
     ///
-    /// Of the file system.
+    /// The file system's.
     fn rename(&self, caller: &Caller, from: (&FileId, &[u8]), to: (&FileId, &[u8])) -> Result<()>;
 
-    /// Gives a file one more name.
+    /// Makes a hard link.
     ///
     /// # Errors
     ///
-    /// Of the file system.
+    /// The file system's.
     fn link(&self, caller: &Caller, file: &FileId, dir: &FileId, name: &[u8]) -> Result<()>;
 
-    /// Hands out the entries of a directory behind `from`, until `take` refuses one or there are no more. With `full` they
-    /// have their [`Found`], as far as it is to be had.
+    /// Hands out the entries of a directory after `from`, until `take` refuses one or the directory ends. With `full` entries have
+    /// their [`Found`], if available.
     ///
     /// # Errors
     ///
-    /// Of the file system. A cookie stays good while other entries come and go.
+    /// The file system's. A cookie stays valid while other entries come and go.
     fn list(
         &self,
         caller: &Caller,
@@ -172,21 +172,20 @@ pub trait FileSystem: Send + Sync {
         take: &mut dyn FnMut(DirectoryEntry<'_>) -> bool,
     ) -> Result<Listed>;
 
-    /// How full it is.
+    /// The used and free space.
     ///
     /// # Errors
     ///
-    /// Of the file system.
+    /// The file system's.
     fn usage(&self) -> Result<Usage>;
 
-    /// Called every few seconds: the time to let go of what has not been used for a while.
+    /// Called every few seconds, to release unused resources.
     fn maintain(&self) {}
 }
 
-/// A file as its file system knows it: a few bytes that stay good when it is renamed and when the server starts anew.
+/// The identity of a file in its file system: a few bytes that stay the same over a rename and a restart of the server.
 ///
-/// Only what was sealed by [`Handles`](super::Handles) comes back from a client, so an implementation may trust it to be
-/// one of its own, though the file may be gone.
+/// [`Handles`](super::Handles) seals ids, so an implementation gets only its own ids back, though the file may be gone.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct FileId {
     len: u8,
@@ -194,10 +193,10 @@ pub struct FileId {
 }
 
 impl FileId {
-    /// What fits into a handle of 64 bytes beside the seal.
+    /// Most bytes: a handle of 64 bytes without the seal.
     pub const MAX_LEN: usize = 50;
 
-    /// None if it is too long.
+    /// An id of these bytes; `None` if they are too long.
     #[must_use]
     pub fn new(id: &[u8]) -> Option<Self> {
         let mut bytes = [0; Self::MAX_LEN];
@@ -220,7 +219,7 @@ impl fmt::Debug for FileId {
     }
 }
 
-/// On whose behalf something is done, as the request says and the export allows.
+/// The user of a call, as the credentials say and the export allows.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Caller {
     /// User.
@@ -235,65 +234,65 @@ impl Caller {
     /// Root, in no other group.
     pub const ROOT: Self = Self { uid: 0, gid: 0, groups: Vec::new() };
 
-    /// Nobody in particular.
+    /// The user nobody.
     pub const NOBODY: Self = Self { uid: 65_534, gid: 65_534, groups: Vec::new() };
 }
 
-/// A file, and its attributes at that moment.
+/// A file and its current attributes.
 #[derive(Clone, Debug)]
 pub struct Found {
-    /// Which file it is.
+    /// The file.
     pub id: FileId,
     /// Its attributes.
     pub attributes: Attributes,
 }
 
-/// One entry of a directory.
+/// An entry of a directory.
 #[derive(Debug)]
 pub struct DirectoryEntry<'a> {
     /// The file's number within its file system, as in [`Attributes::file_number`].
     pub file_number: u64,
-    /// Its name, `.` and `..` among them.
+    /// Its name; may be `.` or `..`.
     pub name: &'a [u8],
-    /// The place behind it.
+    /// The place after this entry.
     pub cookie: u64,
-    /// None if not asked for, or not to be had: another file system mounted there, the entry just gone.
+    /// The file; `None` if not requested, or unavailable: a mount point of another file system, or a removed entry.
     pub found: Option<Found>,
 }
 
-/// Where in a directory to go on.
+/// The place in a directory at which a listing continues.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Place {
     /// An entry's [`cookie`](DirectoryEntry::cookie), or 0 for the beginning.
     pub cookie: u64,
-    /// [`Listed::verifier`] of the answer that the cookie came in; 0 at the beginning.
+    /// [`Listed::verifier`] of the answer with the cookie; 0 for the beginning.
     pub verifier: u64,
 }
 
-/// How a listing ended.
+/// The end of a listing.
 #[derive(Clone, Copy, Debug)]
 pub struct Listed {
-    /// To be sent along with the cookies.
+    /// The verifier to send with the cookies.
     pub verifier: u64,
-    /// There are no more entries.
+    /// The listing reached the end of the directory.
     pub end: bool,
 }
 
-/// How full a file system is, and what its limits are.
+/// The space and the limits of a file system.
 #[derive(Clone, Copy, Debug)]
 pub struct Usage {
-    /// Bytes in all.
+    /// Total bytes.
     pub bytes: u64,
-    /// Bytes that are free.
+    /// Free bytes.
     pub free_bytes: u64,
-    /// Bytes that are free for anyone but root.
+    /// Free bytes for users other than root.
     pub available_bytes: u64,
-    /// Files that there may be.
+    /// Most files.
     pub files: u64,
-    /// Files that there may be yet.
+    /// Files that may still be made.
     pub free_files: u64,
     /// Longest name, in bytes.
     pub name_max: u32,
-    /// Most names of one file.
+    /// Most hard links of a file.
     pub link_max: u32,
 }

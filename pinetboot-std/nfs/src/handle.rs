@@ -1,7 +1,7 @@
-//! The file handles that clients are given: which export, which file, and a seal.
+//! File handles: the export, the file, and a seal.
 //!
-//! The seal keeps a client from making handles up: without it, someone who may use one export could reach every file of
-//! its file system, and other exports. The key is kept, so that handles are good after a restart.
+//! The seal keeps a client from making up handles: without it, a client of one export could reach every file of the file system,
+//! and other exports. The key is stored, so handles stay valid after a restart.
 
 use std::fs::{self, File, OpenOptions};
 use std::hash::Hasher;
@@ -15,20 +15,20 @@ use siphasher::sip::SipHasher24;
 
 use super::file_system::FileId;
 
-/// Seals handles and opens them.
+/// Seals and opens handles.
 #[derive(Clone)]
 pub struct Handles {
     key: [u8; 16],
 }
 
 impl Handles {
-    /// With a key of one's own.
+    /// Handles with this key.
     #[must_use]
     pub fn new(key: [u8; 16]) -> Self {
         Self { key }
     }
 
-    /// With the key in `directory`, which is made if there is none yet.
+    /// Handles with the key in `directory`; creates a missing key.
     ///
     /// # Errors
     ///
@@ -37,21 +37,21 @@ impl Handles {
         load_key(&directory.join(KEY_FILE)).map(Self::new)
     }
 
-    /// The handle of a file of an export: 64 bytes at most.
+    /// The handle of a file of an export: at most 64 bytes.
     #[must_use]
     pub fn seal(&self, export: u32, file: &FileId) -> Vec<u8> {
         let (handle, len) = self.sealed(export, file);
         handle.into_iter().take(len).collect()
     }
 
-    /// The same, for many in a row; the bytes behind the length mean nothing.
+    /// Like [`seal`](Self::seal), without an allocation; the bytes behind the length have no meaning.
     pub(super) fn sealed(&self, export: u32, file: &FileId) -> ([u8; NFS3_FHSIZE], usize) {
         let mut handle = [0; NFS3_FHSIZE];
         let file = file.as_bytes();
         let parts = [&[VERSION][..], &export.to_be_bytes(), &self.seal_of(export, file), file];
         let mut len = 0;
         for part in parts {
-            // It fits: see below.
+            // Always fits: `FileId::MAX_LEN` leaves space for the seal.
             if let Some(place) = handle.get_mut(len..len + part.len()) {
                 place.copy_from_slice(part);
             }
@@ -60,14 +60,14 @@ impl Handles {
         (handle, len)
     }
 
-    /// What a handle stands for; None if it was not sealed with this key.
+    /// The export and the file of a handle; `None` if it was not sealed with this key.
     #[must_use]
     pub fn open(&self, handle: &[u8]) -> Option<(u32, FileId)> {
         let (&version, rest) = handle.split_first()?;
         let (export, rest) = rest.split_first_chunk()?;
         let (seal, file) = rest.split_first_chunk::<8>()?;
         let export = u32::from_be_bytes(*export);
-        // Compared as numbers, which takes the same time whatever they are.
+        // Compared as numbers, in constant time.
         let expected = u64::from_ne_bytes(self.seal_of(export, file));
         (version == VERSION && u64::from_ne_bytes(*seal) == expected).then_some((export, FileId::new(file)?))
     }
@@ -87,7 +87,7 @@ impl core::fmt::Debug for Handles {
     }
 }
 
-/// The secret key in a file, which is made, for its owner alone to read, if there is none yet.
+/// Loads the secret key in a file; creates a missing one, readable by its owner only.
 ///
 /// # Errors
 ///
@@ -106,7 +106,7 @@ fn read_key(path: &Path) -> io::Result<[u8; 16]> {
     Ok(key)
 }
 
-/// Whole or not at all, and never in place of another's.
+/// Writes the key atomically, and never over an existing one.
 fn make_key(path: &Path) -> io::Result<()> {
     let mut key = [0; 16];
     getrandom(&mut key, GetRandomFlags::empty())?;

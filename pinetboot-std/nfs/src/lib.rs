@@ -1,20 +1,20 @@
 //! An NFSv3 server, for the root file systems of machines that boot from the network.
 //!
-//! RFC 1813 (NFS version 3, MOUNT), RFC 5531 (RPC), RFC 4506 (XDR), RFC 1833 (portmapper), over TCP and UDP. One way from the
-//! wire to the file and back:
+//! RFC 1813 (NFS version 3, MOUNT), RFC 5531 (RPC), RFC 4506 (XDR), RFC 1833 (portmapper), over TCP and UDP. The way
+//! from the wire to the file and back:
 //!
 //! ```text
 //! record / datagram -> rpc -> portmap | mount | nfs3 -> Exports -> FileSystem
 //! ```
 //!
-//! [`start`] runs one for some [`Exports`]; [`OneExport`] of a [`DirectoryTree`] is the simplest. Another kind of file system
-//! stands behind [`FileSystem`] without the procedures knowing. What happens is told to an [`Observer`], and nowhere else.
-//! The feature `testing` has a file system in memory, and the server without a network.
+//! [`start`] runs a server for some [`Exports`]; the simplest are [`OneExport`] of a [`DirectoryTree`]. Other kinds of file systems
+//! implement [`FileSystem`]. The server reports to an [`Observer`] only. The feature `testing` has a file system in memory, and
+//! the server without a network.
 //!
-//! Deliberately not here: file locking (NLM; mount with `nolock`, as kernels do for their root), NFSv4, RPCSEC_GSS, and the
-//! NFSACL side protocol; clients are told that these programs are not available. AUTH_SYS believes what a client says:
-//! root on any machine of the network may say any user. A source port below 1024, which is asked for, keeps out the other users
-//! of a client, and no more. What a client gets is for [`Exports`] to bound.
+//! Not done, deliberately: file locking (NLM; mount with `nolock`, as kernels do for their root), NFSv4, RPCSEC_GSS, and the NFSACL
+//! side protocol; such calls are refused. AUTH_SYS trusts the client: root on any
+//! machine of the network can name any user. The required source port below 1024 keeps out only the other users of a client.
+//! [`Exports`] bounds the files of each client.
 
 #![deny(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -71,39 +71,39 @@ use self::register::Registered;
 use self::server::Server;
 use self::service::Service;
 
-/// Where to answer, whom, and whom to tell.
+/// Configuration of a server.
 #[derive(Clone)]
 pub struct NfsConfig {
     /// The address to listen on; unspecified for all.
     pub listen: Ipv4Addr,
-    /// The port of NFS and MOUNT, 0 for any. 2049 is NFS's own.
+    /// The port of NFS and MOUNT, 0 for any; 2049 is the registered one.
     pub port: u16,
-    /// How clients find that port.
+    /// The way in which clients find that port.
     pub portmap: Portmap,
-    /// With which key handles are sealed.
+    /// The key that seals handles.
     pub handles: Handles,
-    /// Answers MNT and NFS from any source port (`insecure` of exports(5)). Otherwise only from ports below 1024, which take
-    /// root on the client: kernels and klibc's nfsmount use those.
+    /// Accepts MNT and NFS calls from any source port (`insecure` of exports(5)). Otherwise only from ports below 1024, which
+    /// require root on the client: kernels and klibc's nfsmount use those.
     pub insecure: bool,
-    /// Answers NFS by UDP, too. Otherwise only MOUNT and the portmapper are there by UDP, whose answers are small: the source
-    /// of a datagram may be forged, and the answer to READ or READDIRPLUS be a hundred times as long as the call.
+    /// Serves NFS by UDP too. Otherwise UDP has only MOUNT and the portmapper, with short answers: the source of a datagram may be
+    /// forged, and the answer to READ or READDIRPLUS be a hundred times as long as the call.
     pub udp: bool,
-    /// Is told what happens.
+    /// Receives the server's events.
     pub observer: Arc<dyn Observer>,
 }
 
-/// How clients find out on which port NFS and MOUNT are.
+/// The way in which clients find the port of NFS and MOUNT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Portmap {
-    /// Be the portmapper, on port 111; if there is one already, register with it. Debian's initramfs needs this.
+    /// Serve the portmapper on port 111, or register with the system's if that holds the port. Debian's initramfs needs this.
     System,
-    /// Be a portmapper on this port, 0 for any.
+    /// Serve a portmapper on this port, 0 for any.
     Port(u16),
-    /// They do not; they are told by mount options.
+    /// No portmapper: mount options name the port.
     Off,
 }
 
-/// A server as it runs; ends when dropped.
+/// A running server; dropping it stops the server.
 #[derive(Debug)]
 pub struct Running {
     server: Server,
@@ -112,28 +112,28 @@ pub struct Running {
     _registered: Option<Registered>,
 }
 
-/// Why a server cannot be started.
+/// The reason why a server cannot start.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum StartError {
-    /// A port cannot be had.
+    /// A port cannot be bound.
     Bind {
-        /// Which one.
+        /// The address.
         address: SocketAddrV4,
-        /// Why.
+        /// The system's reason.
         error: io::Error,
     },
-    /// The system's portmapper does not help.
+    /// The registration with the system's portmapper failed.
     Register(io::Error),
-    /// The system lacks something else.
+    /// Another system call failed.
     System(io::Error),
 }
 
-/// Begins to serve.
+/// Starts a server.
 ///
 /// # Errors
 ///
-/// What keeps it from serving.
+/// The reason why the server cannot start.
 pub fn start(config: NfsConfig, exports: Arc<dyn Exports>) -> core::result::Result<Running, StartError> {
     let (listener, socket, port) = bind(config.listen, config.port)?;
     let mut listeners = vec![(listener, Programs::Files)];
@@ -168,7 +168,7 @@ pub fn start(config: NfsConfig, exports: Arc<dyn Exports>) -> core::result::Resu
 }
 
 impl NfsConfig {
-    /// All addresses, port 2049, the system's portmapper, reserved source ports only, NFS by TCP only, and nothing told.
+    /// All addresses, port 2049, the system's portmapper, reserved source ports only, NFS by TCP only, and no observer.
     #[must_use]
     pub fn new(handles: Handles) -> Self {
         Self {
@@ -190,13 +190,13 @@ impl Running {
         self.port
     }
 
-    /// The port of the portmapper, if this is one.
+    /// The port of this server's portmapper; `None` without one.
     #[must_use]
     pub fn portmap_port(&self) -> Option<u16> {
         self.portmap
     }
 
-    /// Open TCP connections.
+    /// The number of open TCP connections.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.server.connections()
@@ -207,7 +207,7 @@ fn register(config: &NfsConfig, mappings: &Mappings) -> core::result::Result<Reg
     Registered::new(mappings.clone(), config.observer.clone()).map_err(StartError::Register)
 }
 
-/// TCP and UDP on the same port.
+/// Binds TCP and UDP to the same port.
 fn bind(address: Ipv4Addr, port: u16) -> core::result::Result<(TcpListener, UdpSocket, u16), StartError> {
     let mut tries = 0;
     loop {
@@ -217,7 +217,7 @@ fn bind(address: Ipv4Addr, port: u16) -> core::result::Result<(TcpListener, UdpS
         let bound = listener.local_addr().map_err(failed)?.port();
         match UdpSocket::bind((address, bound)) {
             Ok(socket) => return Ok((listener, socket, bound)),
-            // The system's choice for TCP is someone's for UDP.
+            // Another process holds the UDP port of the system's choice for TCP.
             Err(error) if port == 0 && error.kind() == io::ErrorKind::AddrInUse && tries < 100 => tries += 1,
             Err(error) => return Err(failed(error)),
         }
@@ -253,7 +253,7 @@ impl core::error::Error for StartError {}
 const NFS_PORT: u16 = 2049;
 const PORTMAP_PORT: u16 = 111;
 
-// So that its example compiles.
+// Compiles the README's example.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

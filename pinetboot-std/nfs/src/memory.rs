@@ -1,4 +1,4 @@
-//! A file system in memory, for tests: it takes no privileges, forgets everything, and lets everyone do everything.
+//! A file system in memory, for tests: needs no privileges, stores nothing on disk, and checks no permissions.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,7 +10,7 @@ use super::file_system::{
     Listed, Node, Place, Result, Rights, SetAttributes, SetTime, Stable, Time, Usage,
 };
 
-/// A tree, empty at first.
+/// A tree in memory.
 #[derive(Debug)]
 pub struct MemoryTree {
     nodes: Mutex<Nodes>,
@@ -42,12 +42,12 @@ enum Content {
 #[derive(Clone, Copy, Debug)]
 struct Name {
     node: u64,
-    /// Never used again, so that it stays good when other entries go.
+    /// Never reused, so that it stays valid when other entries are removed.
     cookie: u64,
 }
 
 impl MemoryTree {
-    /// With room for about so many bytes, and a file for every hundred of them.
+    /// An empty tree for about `room` bytes, and a file for every hundred of them.
     #[must_use]
     pub fn new(room: usize) -> Self {
         let mut nodes = Nodes { by_number: HashMap::new(), next: ROOT, used: 0 };
@@ -56,7 +56,7 @@ impl MemoryTree {
         Self { nodes: Mutex::new(nodes), room, failing: AtomicUsize::new(0) }
     }
 
-    /// The next so many commits fail, as if the disk had.
+    /// Makes the next commits fail, like a failing disk.
     pub fn fail_commits(&self, count: usize) {
         self.failing.store(count, Ordering::SeqCst);
     }
@@ -371,7 +371,7 @@ impl Nodes {
         }
     }
 
-    /// Is `dir` beneath `above`, or the same?
+    /// Whether `dir` is `above`, or beneath it.
     fn is_within(&mut self, mut dir: u64, above: u64) -> Result<bool> {
         loop {
             if dir == above {
@@ -461,7 +461,7 @@ impl Nodes {
         Ok(())
     }
 
-    /// It has been changed now.
+    /// Sets the time of change to now.
     fn touch(&mut self, number: u64) {
         if let Ok(node) = self.node(number) {
             let now = Time::from(SystemTime::now());
@@ -479,7 +479,7 @@ fn number(id: &FileId) -> Result<u64> {
 }
 
 const ROOT: u64 = 1;
-/// Behind those of `.` and `..`.
+/// The first cookie after those of `.` and `..`.
 const FIRST_COOKIE: u64 = 2;
 const VERIFIER: u64 = 1;
 const BYTES_PER_FILE: usize = 100;

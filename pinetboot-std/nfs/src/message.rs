@@ -1,22 +1,22 @@
-//! A message as it comes in: from whom, how, and to which port.
+//! A received message: its client, transport and port.
 
 use std::net::SocketAddrV4;
 use std::sync::atomic::AtomicBool;
 
-/// A message that came in.
+/// A received message.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Message<'a> {
-    /// From whom.
+    /// The sender.
     pub(super) client: SocketAddrV4,
-    /// How.
+    /// The transport.
     pub(super) transport: Transport<'a>,
-    /// To which port.
+    /// The programs of the receiving port.
     pub(super) programs: Programs,
-    /// What it is.
+    /// The RPC message.
     pub(super) bytes: &'a [u8],
 }
 
-/// Which programs answer on a port.
+/// The programs of a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Programs {
     /// The portmapper.
@@ -25,11 +25,11 @@ pub(super) enum Programs {
     Files,
 }
 
-/// How a message came.
+/// The transport of a message.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Transport<'a> {
-    /// In a stream, by a client that proved its address. Whether a READ over the same connection has succeeded.
+    /// TCP, so the client's address is proven. `has_read`: a READ over this connection succeeded.
     Tcp { has_read: &'a AtomicBool },
-    /// In a datagram, whose source may be made up.
+    /// UDP, so the source may be forged.
     Udp,
 }

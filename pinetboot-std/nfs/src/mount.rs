@@ -1,9 +1,9 @@
-//! MOUNT, the protocol that turns a path into the handle of a directory: version 3 (RFC 1813, appendix I), and of version 1
-//! (RFC 1094, appendix A) all but mounting, since its handles are NFSv2's.
+//! MOUNT, the protocol that returns the handle of a path's directory: version 3 (RFC 1813, appendix I), and version 1 (RFC 1094,
+//! appendix A) without MNT, whose handles are NFSv2's.
 //!
-//! Credentials are not asked for: the initramfs of Debian sends none (klibc's nfsmount). A source port below 1024 is, as by
-//! `secure` of exports(5): kernels and klibc have one. Which client gets what is for [`Exports::mount`] to say. The list of
-//! what a client has mounted is kept for `showmount` on that client, and means no more than there.
+//! Credentials are not required: the initramfs of Debian sends none (klibc's nfsmount). A source port below 1024 is required, like
+//! `secure` of exports(5): kernels and klibc use one. [`Exports::mount`] decides about each client. The list of a client's mounts
+//! serves `showmount` on that client only.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -27,25 +27,25 @@ use super::rpc::AUTH_SYS;
 
 pub(super) use nfs3_types::mount::PROGRAM;
 
-/// What clients have mounted, by what they said.
+/// The mounts of clients, as the clients reported them.
 #[derive(Debug, Default)]
 pub(super) struct Mounts(Mutex<BTreeSet<(Ipv4Addr, PathBuf)>>);
 
-/// One call.
+/// A call.
 pub(super) struct Request<'a> {
     pub(super) exports: &'a dyn Exports,
     pub(super) handles: &'a Handles,
     pub(super) mounts: &'a Mounts,
     pub(super) observer: &'a dyn Observer,
     pub(super) client: SocketAddrV4,
-    /// The source port is below 1024, or may be any.
+    /// The source port is below 1024, or any port is accepted.
     pub(super) secure: bool,
     pub(super) version: u32,
-    /// The most bytes to answer with: a list may be far longer than the question, whose sender may be made up.
+    /// Most bytes of an answer: a list may be far longer than the call, whose sender may be forged.
     pub(super) most_list: usize,
 }
 
-/// Why a directory is not mounted.
+/// A refused mount.
 struct Refusal {
     status: MountStatus,
     why: String,
@@ -145,7 +145,7 @@ impl Request<'_> {
         self.observer.observe(&Event::Unmounted(Unmounted { client: self.client, path }));
     }
 
-    /// The client's own: what others have mounted would be a list of addresses to forge.
+    /// Lists the client's own mounts: the mounts of others would be a list of addresses to forge.
     fn put_mounts(&self, reply: &mut Reply) {
         let client = *self.client.ip();
         let mounts = self.mounts.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -155,7 +155,7 @@ impl Request<'_> {
         });
     }
 
-    /// Whom a path is exported to is not told: it depends on more than a list could say.
+    /// Lists exports without groups: the permissions depend on more than a list of hosts.
     fn put_exports(&self, reply: &mut Reply) {
         self.put_list(reply, self.exports.list(*self.client.ip()).iter(), |reply, path| {
             reply.put_opaque(path.as_os_str().as_bytes());
@@ -213,7 +213,7 @@ fn of_client(mounts: &BTreeSet<(Ipv4Addr, PathBuf)>, client: Ipv4Addr) -> impl I
     from.take_while(move |(address, _)| *address == client).map(|(_, path)| path.as_path())
 }
 
-/// Without a path the top is meant: libnfs has none for a file that is right there.
+/// An empty path stands for the top: libnfs sends one for a file in the top directory.
 fn path(bytes: &[u8]) -> &Path {
     Path::new(if bytes.is_empty() { OsStr::new("/") } else { OsStr::from_bytes(bytes) })
 }
@@ -246,7 +246,7 @@ fn wire_status(status: MountStatus) -> mountstat3 {
 pub(super) const FIRST_VERSION: u32 = 1;
 pub(super) const LAST_VERSION: u32 = 3;
 const MOST_MOUNTS: usize = 1024;
-/// A Pi mounts its root, and little else.
+/// Most mounts of a client: a Pi mounts its root, and little else.
 const MOST_OF_CLIENT: usize = 16;
 const EACCES: u32 = 13;
 

@@ -1,6 +1,6 @@
-//! NFS version 3: RFC 1813, section 3, all 22 procedures, on whatever [`FileSystem`](super::FileSystem) is exported.
+//! NFS version 3: RFC 1813, section 3, all 22 procedures, on any [`FileSystem`](super::FileSystem).
 //!
-//! Here is what the protocol says; what a file system does is behind the trait.
+//! This module has the rules of the protocol; the trait has the work of a file system.
 
 mod content;
 mod listing;
@@ -31,36 +31,36 @@ pub(super) use nfs3_types::nfs3::{PROGRAM, VERSION};
 
 type Result<T> = core::result::Result<T, nfsstat3>;
 
-/// One call, and what is needed to carry it out.
+/// A call with its context.
 pub(super) struct Request<'a> {
     pub(super) exports: &'a dyn Exports,
     pub(super) handles: &'a Handles,
     pub(super) write_verifier: &'a WriteVerifier,
     pub(super) observer: &'a dyn Observer,
     pub(super) client: SocketAddrV4,
-    /// The source port is below 1024, or may be any.
+    /// The source port is below 1024, or any port is accepted.
     pub(super) secure: bool,
     pub(super) transport: Transport<'a>,
     pub(super) procedure: u32,
     pub(super) caller: Option<&'a Caller>,
-    /// The most bytes that a READ or a READDIR may answer with.
+    /// Most bytes of a READ's or READDIR's answer.
     pub(super) most_payload: usize,
 }
 
-/// A file, as a caller sees it: what a handle stands for.
+/// The file of a handle, with its caller.
 struct Target {
     export: Arc<Export>,
     id: FileId,
     caller: Caller,
 }
 
-/// Would it do harm to carry this out twice?
+/// Whether a procedure may be carried out twice without harm.
 pub(super) fn is_idempotent(procedure: u32) -> bool {
     !matches!(procedure, SETATTR | CREATE | MKDIR | SYMLINK | MKNOD | REMOVE | RMDIR | RENAME | LINK)
 }
 
 impl Request<'_> {
-    /// Carries out a procedure; results are put into the reply.
+    /// Carries out a procedure, and writes its results into the reply.
     pub(super) fn answer(
         &self,
         arguments: Arguments<'_>,
@@ -96,7 +96,7 @@ impl Request<'_> {
 
     /// > If the file handle is invalid .. NFS3ERR_BADHANDLE; if the file it refers to is gone .. NFS3ERR_STALE.
     ///
-    /// A handle that this server did not make is the former, one of an export that is gone the latter.
+    /// A handle that this server did not seal gets the former, a handle of a removed export the latter.
     fn target(&self, handle: &[u8]) -> Result<Target> {
         if !self.secure {
             return Err(self.refuse_port());
@@ -123,18 +123,18 @@ impl Request<'_> {
         Ok(Target { export, id, caller })
     }
 
-    /// One whose file system is to be changed.
+    /// The target of a change.
     fn target_to_change(&self, handle: &[u8]) -> Result<Target> {
         let target = self.target(handle)?;
         if target.export.read_only { Err(nfsstat3::NFS3ERR_ROFS) } else { Ok(target) }
     }
 
-    /// Two such, of which the second is not looked at if the first is refused: a call is refused once.
+    /// Both targets of a change; a refused first one ends the check, so a call is refused once.
     fn targets_to_change(&self, first: &[u8], second: &[u8]) -> Result<(Target, Target)> {
         Ok((self.target_to_change(first)?, self.target_to_change(second)?))
     }
 
-    /// The status for a source port above 1023: NFS3ERR_ACCES, for all procedures alike. GETATTR, ACCESS, FSSTAT, FSINFO,
+    /// The status for a source port above 1023: NFS3ERR_ACCES for all procedures. GETATTR, ACCESS, FSSTAT, FSINFO,
     /// PATHCONF and COMMIT list neither that nor NFS3ERR_PERM, but the lists are a guide to the more common errors, and not
     /// definitive (RFC 1813, section 3.3).
     #[cold]
@@ -161,7 +161,7 @@ impl Request<'_> {
         }
     }
 
-    /// A READ of this export has succeeded: told once for each connection.
+    /// Reports a successful READ of this export, once for each connection.
     fn note_read(&self, export: u32) {
         if let Transport::Tcp { has_read } = self.transport
             && !has_read.load(Ordering::Relaxed)
@@ -204,7 +204,7 @@ impl Target {
         })
     }
 
-    /// Does something, and tells the attributes before and after it.
+    /// Runs a change, and returns the attributes before and after it.
     fn changed<T>(&self, change: impl FnOnce() -> Result<T>) -> (Result<T>, wcc_data) {
         let before = self.before();
         let result = change();
@@ -223,7 +223,7 @@ fn end<T, Ok, Failed>(
     }
 }
 
-/// A name for something that is there or is to be: one component, not `.` or `..`.
+/// The name of an existing or new file: one component, not `.` or `..`.
 fn name(name: &[u8]) -> Result<&[u8]> {
     match component(name)? {
         b"." | b".." => Err(nfsstat3::NFS3ERR_EXIST),

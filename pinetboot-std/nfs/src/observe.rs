@@ -1,7 +1,7 @@
-//! What happens at the NFS server, as plain values: for logs, counters, and programs that look after clients.
+//! Events of the server, as plain values: for logs, counters, and programs that manage clients.
 //!
-//! A call that is carried out has no event, but for the first READ over a connection. Each call that is refused has one, and
-//! a hostile client may send many: an observer that writes them down has to bound what it writes.
+//! A successful call has no event, except the first READ over a connection. Each refused call has an event, and a hostile client may
+//! send many: an observer that writes a log has to bound it.
 
 use std::fmt;
 use std::io;
@@ -9,15 +9,15 @@ use std::net::SocketAddrV4;
 use std::path::Path;
 use std::time::Duration;
 
-/// Is told what happens, by the thread on which it happens, with no lock of the server held. The client waits meanwhile.
+/// Receives events, on the thread of the event, with no lock of the server held. The client waits meanwhile.
 ///
-/// The observer `()` is told nothing.
+/// The observer `()` ignores all events.
 pub trait Observer: Send + Sync {
-    /// `event` happened.
+    /// Handles an event.
     fn observe(&self, event: &Event<'_>);
 }
 
-/// Something that happened.
+/// An event of the server.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
@@ -25,19 +25,19 @@ pub enum Event<'a> {
     Connected(Connected),
     /// A TCP connection has ended.
     Disconnected(Disconnected),
-    /// MOUNT gave a client the handle of a directory.
+    /// MOUNT sent a client the handle of a directory.
     Mounted(Mounted<'a>),
-    /// MOUNT refused a client a directory.
+    /// MOUNT refused a directory to a client.
     MountRefused(MountRefused<'a>),
-    /// A client says that it has unmounted.
+    /// A client reported that it has unmounted.
     Unmounted(Unmounted<'a>),
-    /// A call was refused for what it calls, or for how it came.
+    /// A call was refused for its program, version, procedure, credentials or transport.
     CallRefused(CallRefused),
     /// A call of NFS was refused for its file handle.
     HandleRefused(HandleRefused),
     /// The first READ over a connection has succeeded.
     FirstRead(FirstRead),
-    /// The server itself cannot do what it should.
+    /// A system call of the server failed.
     Trouble(Trouble<'a>),
 }
 
@@ -55,39 +55,39 @@ pub struct Connected {
 pub struct Disconnected {
     /// Address and port of the client.
     pub peer: SocketAddrV4,
-    /// Why the connection has ended.
+    /// The reason for the end.
     pub why: Closing,
-    /// How long the connection was open.
+    /// The time for which the connection was open.
     pub open_for: Duration,
-    /// Calls that came over the connection.
+    /// Calls received over the connection.
     pub calls: u64,
 }
 
-/// Why a TCP connection ends.
+/// The reason for the end of a TCP connection.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Closing {
     /// The client has closed the connection.
     Client,
-    /// The connection broke: reset by the client, or the client does not answer any more.
+    /// The connection broke: reset by the client, or the client no longer answers.
     Broken(io::Error),
     /// A record is longer than any call: not RPC, or hostile.
     RecordTooLong,
-    /// Nothing went either way for six minutes.
+    /// No byte went either way for six minutes.
     Idle,
     /// The client has taken none of its answers for a minute.
     Stuck,
-    /// The connection was idle for longest when another needed its place.
+    /// The connection was the idlest when another one needed its place.
     MadeRoom,
-    /// All connections together hold too much memory, and this one was to hold more.
+    /// All connections together hold too much memory, and this one needed more.
     Memory,
-    /// A call over the connection met a bug: a [`Trouble::Panicked`] says so.
+    /// A call over the connection panicked; a [`Trouble::Panicked`] reports that.
     Panicked,
-    /// The server ends.
+    /// The server stops.
     Stopped,
 }
 
-/// A directory that was mounted.
+/// A mounted directory.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Mounted<'a> {
@@ -99,15 +99,15 @@ pub struct Mounted<'a> {
     pub export: u32,
 }
 
-/// A directory that was refused.
+/// A refused mount.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct MountRefused<'a> {
     /// Address and port of the client.
     pub client: SocketAddrV4,
-    /// The path as the client named it: any bytes, up to a record full of them.
+    /// The path as the client named it: any bytes, up to a whole record.
     pub path: &'a Path,
-    /// The status that the client was told.
+    /// The status for the client.
     pub status: MountStatus,
     /// The reason, for an operator.
     pub why: &'a str,
@@ -117,64 +117,64 @@ pub struct MountRefused<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MountStatus {
-    /// No directory of that name is exported, or there (`MNT3ERR_NOENT`).
+    /// No export has this path, or the directory does not exist (`MNT3ERR_NOENT`).
     NotFound,
-    /// The client may not mount the directory, or not yet, or asks for a version that has no handles (`MNT3ERR_ACCES`).
+    /// The client may not mount the directory, or not yet, or uses a version without handles (`MNT3ERR_ACCES`).
     Denied,
-    /// The path leads through a file that is no directory (`MNT3ERR_NOTDIR`).
+    /// A component of the path is not a directory (`MNT3ERR_NOTDIR`).
     NotDirectory,
     /// The path leads upwards (`MNT3ERR_INVAL`).
     Invalid,
     /// The path or a name in it is too long (`MNT3ERR_NAMETOOLONG`).
     NameTooLong,
-    /// The file system takes the server for another user than root (`MNT3ERR_PERM`).
+    /// The file system refuses the server, which does not act as root (`MNT3ERR_PERM`).
     NotPermitted,
-    /// The file system fails on the way to the directory (`MNT3ERR_IO`).
+    /// The file system failed on the way to the directory (`MNT3ERR_IO`).
     Io,
     /// The export could not be made ready (`MNT3ERR_SERVERFAULT`).
     Failed,
 }
 
-/// Directories that a client has unmounted, by what it says.
+/// Directories that a client reported as unmounted.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Unmounted<'a> {
     /// Address and port of the client.
     pub client: SocketAddrV4,
-    /// The path as the client named it; `None` for all that the client has mounted.
+    /// The path as the client named it; `None` for all mounts of the client.
     pub path: Option<&'a Path>,
 }
 
-/// A call that was refused.
+/// A refused call.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct CallRefused {
     /// Address and port of the client. The address of a datagram may be forged.
     pub client: SocketAddrV4,
-    /// The RPC program: 100000 is the portmapper, 100003 NFS, 100005 MOUNT. 0 if the call ends before it, which only a call
-    /// of [another version of RPC](CallRefusal::RpcVersion) may; so for the next two.
+    /// The RPC program: 100000 is the portmapper, 100003 NFS, 100005 MOUNT. 0, like the next two, if a call of [another version of
+    /// RPC](CallRefusal::RpcVersion) ends before it.
     pub program: u32,
     /// The version of the program.
     pub version: u32,
     /// The procedure of the program.
     pub procedure: u32,
-    /// Why the call was refused.
+    /// The reason.
     pub why: CallRefusal,
 }
 
-/// Why a call is refused.
+/// The reason for a refused call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CallRefusal {
-    /// RPC itself is of this version, not of version 2.
+    /// The call has this version of RPC, not version 2.
     RpcVersion(u32),
     /// The program does not answer on this port.
     NoSuchProgram,
     /// The program does not have this version.
     NoSuchVersion {
-        /// The first version here.
+        /// The first served version.
         low: u32,
-        /// The last version here.
+        /// The last served version.
         high: u32,
     },
     /// The program does not have this procedure.
@@ -191,7 +191,7 @@ pub enum CallRefusal {
     UdpOff,
 }
 
-/// A file handle that was refused.
+/// A refused file handle.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct HandleRefused {
@@ -199,29 +199,29 @@ pub struct HandleRefused {
     pub client: SocketAddrV4,
     /// The procedure of NFS version 3.
     pub procedure: u32,
-    /// Why the handle was refused, which tells what the client was answered.
+    /// The reason, which implies the status for the client.
     pub why: HandleRefusal,
-    /// The id of the export; `None` if the handle is not of this server.
+    /// The id of the export; `None` if this server did not seal the handle.
     pub export: Option<u32>,
 }
 
-/// Why a file handle is refused.
+/// The reason for a refused file handle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HandleRefusal {
-    /// The handle was not sealed with this server's key: made up, or from before the key was lost (`NFS3ERR_BADHANDLE`).
+    /// The handle was not sealed with this server's key: forged, or from before the key was lost (`NFS3ERR_BADHANDLE`).
     Forged,
     /// The export is gone for good (`NFS3ERR_STALE`).
     Unknown,
     /// The export is being made ready (`NFS3ERR_JUKEBOX`).
     NotReady,
-    /// Whether the client may use the export is not known yet (`NFS3ERR_JUKEBOX`).
+    /// The client's permission is not decided yet (`NFS3ERR_JUKEBOX`).
     Undecided,
     /// The client may not use the export (`NFS3ERR_ACCES`).
     Denied,
 }
 
-/// A READ that was the first of its connection to succeed.
+/// The first successful READ of a connection.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct FirstRead {
@@ -231,22 +231,22 @@ pub struct FirstRead {
     pub export: u32,
 }
 
-/// What the server itself cannot do.
+/// A failed system call of the server.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Trouble<'a> {
-    /// No connection can be accepted; most likely the process has no file descriptor left. The idlest connection was closed.
+    /// A connection could not be accepted; most likely the process has no file descriptor left. The idlest connection was closed.
     Accept(&'a io::Error),
-    /// A connection that was accepted cannot be served, and is closed.
+    /// An accepted connection could not be served, and was closed.
     Serve {
         /// Address and port of the client.
         peer: SocketAddrV4,
-        /// The error of the system.
+        /// The system's reason.
         error: &'a io::Error,
     },
-    /// epoll fails for one connection or socket, which is not attended to any more.
+    /// epoll failed for a connection or socket, which is no longer served.
     Arm(&'a io::Error),
-    /// epoll fails as a whole: a worker ends.
+    /// epoll failed as a whole: a worker stops.
     Wait(&'a io::Error),
     /// All connections together hold too much memory. The connection of this client is closed.
     Memory {
@@ -255,9 +255,9 @@ pub enum Trouble<'a> {
         /// Bytes that all connections hold.
         held: usize,
     },
-    /// The system's portmapper goes on telling of a server that is gone.
+    /// The system's portmapper keeps the registration of a stopped server.
     Unregister(&'a io::Error),
-    /// A thread met a bug, here or in the [`Exports`](super::Exports). What it was about is given up, and the thread goes on.
+    /// A call panicked, here or in the [`Exports`](super::Exports). The call is abandoned, and the thread continues.
     Panicked,
 }
 
@@ -265,7 +265,7 @@ impl Observer for () {
     fn observe(&self, _: &Event<'_>) {}
 }
 
-/// The reason, for an operator: a clause without a full stop. So for [`CallRefused`] and [`Trouble`].
+/// The reason, for an operator: a clause without a full stop, as for [`CallRefused`] and [`Trouble`].
 impl fmt::Display for Closing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,4 +1,4 @@
-//! The server without a network: for fuzzing, and for transports of one's own.
+//! The server without a network, for fuzzing and for other transports.
 
 use std::net::SocketAddrV4;
 use std::sync::Arc;
@@ -12,14 +12,14 @@ use super::reply::Reply;
 use super::service::{MOST_MESSAGE, Service};
 use super::{NfsConfig, PORTMAP_PORT};
 
-/// Answers messages that someone else carries.
+/// Answers messages of any transport.
 #[derive(Debug)]
 pub struct Offline {
     service: Service,
 }
 
 impl Offline {
-    /// For these exports. The portmapper tells of the port that is configured; the address does not matter.
+    /// A server of these exports. The portmapper reports the configured port; the address has no effect.
     ///
     /// # Errors
     ///
@@ -29,19 +29,19 @@ impl Offline {
         Ok(Self { service: Service::new(config, exports, mappings)? })
     }
 
-    /// The answer of NFS and MOUNT to a datagram, if there is one.
+    /// The answer of NFS and MOUNT to a datagram; `None` for no answer.
     #[must_use]
     pub fn datagram(&self, client: SocketAddrV4, bytes: &[u8]) -> Option<Vec<u8>> {
         self.answer(Message { client, transport: Transport::Udp, programs: Programs::Files, bytes })
     }
 
-    /// The answer of the portmapper to a datagram, if there is one.
+    /// The answer of the portmapper to a datagram; `None` for no answer.
     #[must_use]
     pub fn portmap_datagram(&self, client: SocketAddrV4, bytes: &[u8]) -> Option<Vec<u8>> {
         self.answer(Message { client, transport: Transport::Udp, programs: Programs::Portmap, bytes })
     }
 
-    /// The answers of NFS and MOUNT to what came in a stream, in these pieces. None if such a stream would be closed.
+    /// The answers of NFS and MOUNT to a stream that arrives in these pieces; `None` if the stream would be closed.
     #[must_use]
     pub fn stream(&self, client: SocketAddrV4, pieces: &[&[u8]]) -> Option<Vec<Vec<u8>>> {
         let (mut records, mut record, mut answers) =

@@ -1,8 +1,8 @@
-//! The portmapper, version 2 (RFC 1833, section 3): which port a program answers on.
+//! The portmapper, version 2 (RFC 1833, section 3): returns the port of a program.
 //!
-//! Without one, Debian's initramfs finds neither NFS nor MOUNT. It tells of this server only: nobody may register here, and
-//! nobody gets calls passed on (CALLIT), which is how portmappers are made to flood others. A system that has a portmapper
-//! already is asked to tell of us: [`register`](super::register).
+//! Without a portmapper Debian's initramfs finds neither NFS nor MOUNT. This one knows this server only: registrations are refused,
+//! and calls are not forwarded (CALLIT), since forwarding portmappers serve to flood hosts. On a system with a portmapper, the
+//! server registers there: [`register`](super::register).
 
 use nfs3_types::portmap::{IPPROTO_TCP, IPPROTO_UDP, mapping};
 use nfs3_types::xdr_codec::List;
@@ -14,7 +14,7 @@ use super::reply::Reply;
 
 pub(super) use nfs3_types::portmap::{PROGRAM, VERSION};
 
-/// What there is to tell of.
+/// The mappings of programs to ports.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Mappings(Vec<mapping>);
 
@@ -30,7 +30,7 @@ impl Mappings {
         )
     }
 
-    /// And the portmapper itself.
+    /// Adds the portmapper itself.
     pub(super) fn with_portmap(mut self, port: u16) -> Self {
         self.0.extend(both(PROGRAM, VERSION, port));
         self

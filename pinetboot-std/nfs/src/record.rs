@@ -1,24 +1,24 @@
-//! Record marking: how messages are told apart in a stream (RFC 5531, section 11).
+//! Record marking: messages in a stream (RFC 5531, section 11).
 //!
-//! Memory grows with what has arrived, not with what a length field claims, and a record has a bound.
+//! Memory grows with received bytes, not with a claimed length, and records are bounded.
 
 use std::io;
 
 use super::reply::LAST_FRAGMENT;
 
-/// Messages on their way in, from one stream.
+/// The records of a stream.
 #[derive(Debug)]
 pub(super) struct Records {
-    /// What came and is not taken yet: `bytes[start..end]`.
+    /// Received and not taken bytes: `bytes[start..end]`.
     bytes: Vec<u8>,
     start: usize,
     end: usize,
-    /// Fragments of a record whose last is yet to come.
+    /// Fragments of an unfinished record.
     fragments: Vec<u8>,
     most: usize,
 }
 
-/// A whole record, taken out.
+/// A whole record.
 #[derive(Debug, Default)]
 pub(super) struct Record {
     bytes: Vec<u8>,
@@ -26,24 +26,24 @@ pub(super) struct Record {
     end: usize,
 }
 
-/// What [`Records::next`] has.
+/// The result of [`Records::next`].
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next {
-    /// A whole record was put into the memory given.
+    /// A whole record is in the given memory.
     Record,
-    /// More has to come first.
+    /// More bytes are needed.
     NotYet,
-    /// It is longer than records may be: the stream is of no use any more.
+    /// The record is too long: the stream is unusable.
     TooLong,
 }
 
 impl Records {
-    /// For records of up to `most` bytes.
+    /// Records of at most `most` bytes.
     pub(super) fn new(most: usize) -> Self {
         Self { bytes: Vec::new(), start: 0, end: 0, fragments: Vec::new(), most }
     }
 
-    /// Takes the next record, if it is there: all of it, into `record`.
+    /// Takes the next whole record into `record`.
     pub(super) fn next(&mut self, record: &mut Record) -> Next {
         loop {
             let Some((len, last)) = self.mark() else { return Next::NotYet };
@@ -55,7 +55,7 @@ impl Records {
                 return Next::NotYet;
             }
             if last && self.fragments.is_empty() && len >= WORTH_SWAPPING && begin + len == self.end {
-                // Nothing else is in there: the memory changes hands, not the bytes.
+                // The memory holds this record only: swaps the memory instead of copying the bytes.
                 core::mem::swap(&mut self.bytes, &mut record.bytes);
                 (record.start, record.end) = (begin, self.end);
                 (self.start, self.end) = (0, 0);
@@ -77,17 +77,17 @@ impl Records {
         }
     }
 
-    /// Is there a whole record already, most likely?
+    /// Whether a whole record was probably received.
     pub(super) fn has_next(&self) -> bool {
         self.mark().is_some_and(|(len, _)| self.end - self.start >= MARK + len)
     }
 
-    /// Bytes that are held.
+    /// Held bytes.
     pub(super) fn held(&self) -> usize {
         self.bytes.len() + self.fragments.len()
     }
 
-    /// Reads what `read` has, once; how much that was.
+    /// Calls `read` once; returns the number of bytes.
     pub(super) fn fill(&mut self, read: impl FnOnce(&mut [u8]) -> io::Result<usize>) -> io::Result<usize> {
         if self.start == self.end {
             (self.start, self.end) = (0, 0);
@@ -96,11 +96,11 @@ impl Records {
             (self.start, self.end) = (0, self.end - self.start);
         }
         let wanted = match self.mark() {
-            // To the record's end and no further, so that it can be handed on as it is.
+            // Reads to the record's end only, so that the memory can be handed on.
             Some((len, _)) if len >= WORTH_SWAPPING => MARK + len.min(self.most),
             _ => USUAL,
         };
-        // Memory that is there may be used; new memory is twice what has come, at most.
+        // Uses existing memory; new memory is at most twice the received bytes.
         let room = wanted.min(self.bytes.len().max(2 * self.end).max(USUAL));
         if self.bytes.len() < room {
             self.bytes.resize(room, 0);
@@ -110,7 +110,7 @@ impl Records {
         Ok(read)
     }
 
-    /// Gives memory back, if nothing is in it.
+    /// Frees the memory, if empty.
     pub(super) fn trim(&mut self) {
         if self.start == self.end {
             (self.bytes, self.start, self.end) = (Vec::new(), 0, 0);
@@ -142,7 +142,7 @@ impl Record {
 }
 
 const MARK: usize = 4;
-/// What is read at once when nothing longer is announced.
+/// Bytes to read at once, unless a longer record is announced.
 const USUAL: usize = 16 * 1024;
 const WORTH_SWAPPING: usize = 12 * 1024;
 
@@ -157,7 +157,7 @@ mod tests {
         [&mark.to_be_bytes(), message].concat()
     }
 
-    /// What comes out when `stream` comes in `step` bytes at a time.
+    /// The records of `stream`, received `step` bytes at a time.
     fn records(stream: &[u8], step: usize) -> (Vec<Vec<u8>>, Next) {
         let (mut records, mut record, mut out) = (Records::new(MOST), Record::default(), Vec::new());
         let mut rest = stream;

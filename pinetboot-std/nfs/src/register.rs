@@ -1,4 +1,4 @@
-//! Where the system has a portmapper of its own (rpcbind), it is asked to tell of us: RFC 1833, section 3.2, SET and UNSET.
+//! Registration with the system's portmapper (rpcbind): RFC 1833, section 3.2, SET and UNSET.
 
 use std::fmt;
 use std::io;
@@ -13,7 +13,7 @@ use nfs3_types::xdr_codec::Pack;
 use super::observe::{Event, Observer, Trouble};
 use super::portmap::{Mappings, PROGRAM, SET, UNSET, VERSION};
 
-/// Registered until dropped.
+/// A registration; dropping it unregisters.
 pub(super) struct Registered {
     mappings: Mappings,
     socket: UdpSocket,
@@ -21,7 +21,7 @@ pub(super) struct Registered {
 }
 
 impl Registered {
-    /// Registers with the portmapper of this machine. What is registered under the same numbers is not displaced.
+    /// Registers with the portmapper of this machine. Existing registrations of the same numbers stay, and are an error.
     pub(super) fn new(mappings: Mappings, observer: Arc<dyn Observer>) -> io::Result<Self> {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
         socket.connect((Ipv4Addr::LOCALHOST, PMAP_PORT))?;
@@ -75,7 +75,7 @@ impl Registered {
 
 impl Drop for Registered {
     fn drop(&mut self) {
-        // UNSET takes both transports at once, and the second has nothing to do.
+        // One UNSET removes both transports; the second UNSET has no effect.
         for mapping in self.mappings.as_slice() {
             if let Err(error) = self.call(UNSET, *mapping) {
                 return self.observer.observe(&Event::Trouble(Trouble::Unregister(&error)));

@@ -1,10 +1,10 @@
-//! Calls that came twice.
+//! The replay cache, for repeated calls.
 //!
-//! A client that gets no answer asks again, over UDP after a second, over TCP once it has a new connection. What must not
-//! be done twice (a second REMOVE would say that there is no such file) is answered from memory then. A call is known by who
-//! sent it, its number and a digest of all its bytes; the port may be another after a reconnect.
+//! A client without an answer repeats its call, over UDP after a second, over TCP on a new connection. Repeated calls that must not be
+//! carried out twice (a second REMOVE would fail with NFS3ERR_NOENT) are answered from memory. The client's address, the
+//! transaction id and a digest of all bytes identify a call; the port may change with a reconnect.
 //!
-//! Bounded for each client, and in clients; a restart forgets, as all servers' do.
+//! Bounded for each client, and in the number of clients. A restart clears the cache, as with other servers.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
@@ -12,7 +12,7 @@ use std::net::Ipv4Addr;
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// What is remembered.
+/// The cached answers of all clients.
 #[derive(Debug, Default)]
 pub(super) struct Replays {
     clients: Mutex<HashMap<Ipv4Addr, Client>>,
@@ -20,7 +20,7 @@ pub(super) struct Replays {
     hasher: RandomState,
 }
 
-/// A call, as it can be told from others.
+/// The identity of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Id {
     client: Ipv4Addr,
@@ -28,20 +28,20 @@ pub(super) struct Id {
     digest: u64,
 }
 
-/// What to do with a call.
+/// The treatment of a call.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Seen {
-    /// Carry it out, then [`Replays::answered`].
+    /// A new call: carry it out, then call [`Replays::answered`].
     New,
-    /// This was the answer.
+    /// A repeated call, with its answer.
     Before(Vec<u8>),
-    /// Someone is at it, and has been for long. The client will ask again.
+    /// A repeated call whose first one is still under way: send no answer, the client repeats it.
     UnderWay,
 }
 
 #[derive(Debug)]
 struct Client {
-    /// None while it is being carried out.
+    /// `None` while the call is under way.
     answers: HashMap<(u32, u64), Option<Vec<u8>>>,
     order: VecDeque<(u32, u64)>,
     used: Instant,
@@ -52,7 +52,7 @@ impl Replays {
         Id { client, xid, digest: self.hasher.hash_one(message) }
     }
 
-    /// Has this call come before? One that is being carried out is waited for a while.
+    /// Looks up a call; waits a while for one under way.
     pub(super) fn look_up(&self, id: Id) -> Seen {
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         let deadline = Instant::now() + PATIENCE;
@@ -85,7 +85,7 @@ impl Replays {
         }
     }
 
-    /// This is the answer to a call that was new.
+    /// Records the answer of a new call.
     pub(super) fn answered(&self, id: Id, answer: &[u8]) {
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(place) =
@@ -121,7 +121,7 @@ fn forget_idlest(clients: &mut HashMap<Ipv4Addr, Client>) {
     }
 }
 
-/// For each client, about 300 bytes apiece: more than a client has under way at once.
+/// Cached answers of a client, about 300 bytes each: more than a client has under way.
 const MOST_ANSWERS: usize = 256;
 const MOST_CLIENTS: usize = 256;
 const PATIENCE: Duration = Duration::from_secs(2);

@@ -1,13 +1,13 @@
-//! The memory of a reply: written front to back, used again for the next without being cleared.
+//! The memory of a reply: written front to back, and reused without clearing.
 
 use std::io::{self, Write};
 
 use nfs3_types::xdr_codec::Pack;
 
-/// A reply being written. Before it are four bytes for the record mark of RFC 5531, section 11.
+/// A reply under construction, after four bytes for the record mark (RFC 5531, section 11).
 #[derive(Debug)]
 pub(super) struct Reply {
-    /// All of it initialised, so that reading a file into it need not zero it first each time.
+    /// Initialised memory, so that reading a file into it needs no zeroing.
     bytes: Vec<u8>,
     len: usize,
 }
@@ -17,17 +17,17 @@ impl Reply {
         Self { bytes: vec![0; 1024], len: MARK }
     }
 
-    /// Begins anew.
+    /// Starts a new reply.
     pub(super) fn clear(&mut self) {
         self.len = MARK;
     }
 
-    /// Everything from `len` on was not said.
+    /// Drops all bytes from `len` on.
     pub(super) fn truncate(&mut self, len: usize) {
         self.len = self.len.min(len + MARK);
     }
 
-    /// Bytes written.
+    /// Written bytes.
     pub(super) fn len(&self) -> usize {
         self.len - MARK
     }
@@ -47,7 +47,7 @@ impl Reply {
         self.bytes.get(..self.len).unwrap_or_default()
     }
 
-    /// Hands out the memory, and goes on with other.
+    /// Hands out the memory, and continues with other memory.
     pub(super) fn swap_memory(&mut self, other: Vec<u8>) -> Vec<u8> {
         self.len = MARK;
         let taken = core::mem::replace(&mut self.bytes, other);
@@ -56,7 +56,7 @@ impl Reply {
     }
 
     pub(super) fn put(&mut self, value: &impl Pack) {
-        // Nothing that is put is too long for its length field, and memory is the only other thing that could run out.
+        // No value is too long for its length field, and only memory could run out otherwise.
         let _written = value.pack(self);
     }
 
@@ -71,14 +71,14 @@ impl Reply {
         self.len += padded;
     }
 
-    /// Writes over what is at `at`.
+    /// Overwrites the bytes at `at`.
     pub(super) fn put_at(&mut self, at: usize, bytes: &[u8]) {
         if let Some(place) = self.bytes.get_mut(at + MARK..at + MARK + bytes.len()) {
             place.copy_from_slice(bytes);
         }
     }
 
-    /// `len` bytes behind what was written, to be filled before [`skip`](Self::skip) adds them.
+    /// `len` bytes after the written ones, to fill before [`skip`](Self::skip) adds them.
     pub(super) fn room(&mut self, len: usize) -> &mut [u8] {
         let end = self.len + len;
         if self.bytes.len() < end {
@@ -87,7 +87,7 @@ impl Reply {
         self.bytes.get_mut(self.len..end).unwrap_or_default()
     }
 
-    /// Adds what was put into [`room`](Self::room).
+    /// Adds the bytes of [`room`](Self::room).
     pub(super) fn skip(&mut self, len: usize) {
         self.len = (self.len + len).min(self.bytes.len());
     }

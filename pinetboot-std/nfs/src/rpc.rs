@@ -1,5 +1,5 @@
-//! Remote procedure calls: RFC 5531, version 2 of the protocol, with AUTH_NONE and AUTH_SYS. Neither proves anything; who a
-//! caller is, is what the client says.
+//! Remote procedure calls: RFC 5531, version 2 of the protocol, with AUTH_NONE and AUTH_SYS. Neither proves the caller's identity: the
+//! client names it.
 
 use nfs3_types::rpc::{
     RPC_VERSION_2, accept_stat_data, accepted_reply, auth_stat, msg_body, opaque_auth, rejected_reply,
@@ -11,24 +11,24 @@ use super::file_system::Caller;
 use super::observe::CallRefusal;
 use super::reply::Reply;
 
-/// A call, all but its arguments understood.
+/// A parsed call, without its arguments.
 #[derive(Debug)]
 pub(super) struct Call<'a> {
     pub(super) xid: u32,
     pub(super) program: u32,
     pub(super) version: u32,
     pub(super) procedure: u32,
-    /// None for AUTH_NONE.
+    /// `None` for AUTH_NONE.
     pub(super) caller: Option<Caller>,
     pub(super) arguments: Arguments<'a>,
 }
 
-/// Why a message is no call to be carried out.
+/// A message that cannot be carried out.
 #[derive(Debug)]
 pub(super) enum Refused {
-    /// It is no call at all: nothing is said.
+    /// Not a call: no answer is sent.
     NoCall,
-    /// It is one that is denied.
+    /// A denied call.
     Denied { xid: u32, program: u32, version: u32, procedure: u32, why: CallRefusal },
 }
 
@@ -45,7 +45,7 @@ impl<'a> Call<'a> {
         }
         let rpc_version = message.fixed::<u32>()?;
         if rpc_version != RPC_VERSION_2 {
-            // What follows is another version's; this is where all that there ever were have these.
+            // The rest belongs to another version; all known versions have these fields here.
             let [program, version, procedure] = [(); 3].map(|()| message.fixed().unwrap_or(0));
             let why = CallRefusal::RpcVersion(rpc_version);
             return Ok(Err(Refused::Denied { xid, program, version, procedure, why }));
@@ -63,7 +63,7 @@ impl<'a> Call<'a> {
                 Ok(caller) => Some(caller),
                 Err(Garbage) => return denied(CallRefusal::BadCredentials),
             },
-            // What a client then falls back from.
+            // The status from which a client falls back to AUTH_SYS.
             _ => return denied(CallRefusal::Flavor(flavor)),
         };
         Ok(Ok(Self { xid, program, version, procedure, caller, arguments: *message }))
@@ -82,7 +82,7 @@ fn read_caller(mut body: Arguments<'_>) -> Result<Caller, Garbage> {
     Ok(Caller { uid, gid, groups })
 }
 
-/// Begins a reply with results, which are to be put behind it.
+/// Begins a successful reply; the results follow.
 pub(super) fn put_success(reply: &mut Reply, xid: u32) {
     put_accepted(reply, xid, accept_stat_data::SUCCESS);
 }

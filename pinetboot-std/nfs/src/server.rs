@@ -1,8 +1,8 @@
-//! The network side: a few threads that wait for whatever comes next, carry it out and answer.
+//! The network side: workers that wait for calls, carry them out and answer.
 //!
-//! A worker that wakes up takes one call, lets the next worker wait for what follows, and carries its own out right there:
-//! a call changes hands nowhere on its way, and one that takes long (a disk, a mount) holds up its own worker only. Each
-//! descriptor is armed for one event at a time, so that one worker is woken for each.
+//! A woken worker takes one call, lets the next worker wait for the following event, and carries out its call itself: no call moves
+//! between threads, and a slow call (a disk, a mount) delays its own worker only. Each descriptor is armed for one event at a
+//! time, so an event wakes one worker.
 
 mod worker;
 
@@ -28,7 +28,7 @@ use super::observe::{Closing, Connected, Disconnected, Event, Trouble};
 use super::service::Service;
 use worker::Worker;
 
-/// A server as it runs; ends when dropped.
+/// A running server; dropping it stops the server.
 #[derive(Debug)]
 pub(super) struct Server {
     shared: Arc<Shared>,
@@ -41,15 +41,15 @@ struct Shared {
     epoll: OwnedFd,
     sources: RwLock<HashMap<u64, Endpoint>>,
     next_token: AtomicU64,
-    /// Bytes that connections hold, taken together.
+    /// Bytes that all connections hold.
     held: AtomicIsize,
     stop: OwnedFd,
     stopping: AtomicBool,
-    /// Wakes the thread that tidies up.
+    /// Wakes the maintenance thread.
     bell: (Mutex<bool>, Condvar),
 }
 
-/// Where calls come from.
+/// A source of calls.
 #[derive(Clone, Debug)]
 enum Endpoint {
     Listener(Arc<TcpListener>, Programs),
@@ -58,7 +58,7 @@ enum Endpoint {
 }
 
 impl Server {
-    /// Begins to answer.
+    /// Starts the workers and the maintenance thread.
     pub(super) fn start(
         service: Service,
         listeners: Vec<(TcpListener, Programs)>,
@@ -74,7 +74,7 @@ impl Server {
             stopping: AtomicBool::new(false),
             bell: Default::default(),
         };
-        // Stays readable once rung, so that all workers see it.
+        // Stays readable once written, so that all workers see it.
         epoll::add(&shared.epoll, &shared.stop, EventData::new_u64(STOP), EventFlags::IN)?;
         for (listener, programs) in listeners {
             listener.set_nonblocking(true)?;
@@ -146,7 +146,7 @@ impl Shared {
         }
     }
 
-    /// Lets the next worker wait for what a connection has next.
+    /// Lets the next worker wait for the next event of a connection.
     fn arm_connection(&self, token: u64, connection: &Connection, look_at_once: bool) {
         connection.arm(|interest| {
             let mut flags = EventFlags::empty();
@@ -193,7 +193,7 @@ impl Shared {
                 Ok((_, SocketAddr::V6(_))) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) => {
-                    // No descriptors left, most likely: a connection that does nothing may give its own.
+                    // Most likely no descriptor is left: closing an idle connection frees one.
                     self.close_idlest();
                     self.tell(Trouble::Accept(&error));
                     return;
@@ -205,7 +205,7 @@ impl Shared {
     fn admit(&self, stream: TcpStream, peer: SocketAddrV4, programs: Programs) -> io::Result<()> {
         stream.set_nonblocking(true)?;
         stream.set_nodelay(true)?;
-        // A client that lost its power does not say so.
+        // A client that lost its power sends no FIN.
         setsockopt(&stream, sockopt::KeepAlive, &true)?;
         setsockopt(&stream, sockopt::TcpKeepIdle, &60)?;
         setsockopt(&stream, sockopt::TcpKeepInterval, &10)?;
@@ -214,7 +214,7 @@ impl Shared {
             self.close_idlest();
         }
         let connection = Arc::new(Connection::new(stream, peer, programs));
-        // Before a worker may tell that it has ended.
+        // Emitted before a worker can emit the connection's end.
         self.service.tell(&Event::Connected(Connected { peer }));
         self.add(Endpoint::Connection(connection))?;
         Ok(())
@@ -268,17 +268,17 @@ impl AsFd for Endpoint {
 
 const STOP: u64 = 0;
 
-/// Calls that are carried out at once.
+/// Number of workers, and so of calls under way.
 const WORKERS: usize = 24;
 const ACCEPT_AT_ONCE: usize = 64;
 
-/// Beyond this, the one that has been idle longest makes room.
+/// Most connections: beyond this limit the idlest connection is closed.
 const MOST_CONNECTIONS: usize = 1024;
-/// Bytes that all connections may hold together.
+/// Most bytes that all connections hold together.
 const MOST_HELD: isize = 256 * 1024 * 1024;
 
 const MAINTAIN_EVERY: Duration = Duration::from_secs(5);
-/// Seconds; Linux itself ends a connection that it does not use after five minutes.
+/// Most idle seconds of a connection; Linux clients close an unused connection after five minutes.
 const MOST_IDLE: u64 = 6 * 60;
-/// Seconds without any progress while something waits to be sent.
+/// Most seconds without progress of a connection with unsent answers.
 const MOST_STUCK: u64 = 60;

@@ -1,4 +1,4 @@
-//! From a message that came in to the message that goes out: which program is called, and has the call come before?
+//! The dispatcher, from call to reply: selects the program, and looks up repeated calls.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use super::reply::Reply;
 use super::rpc::{self, Call, Refused};
 use super::write_verifier::WriteVerifier;
 
-/// Everything behind the network.
+/// The programs behind the network.
 pub(super) struct Service {
     exports: Arc<dyn Exports>,
     handles: Handles,
@@ -31,7 +31,7 @@ pub(super) struct Service {
 }
 
 impl Service {
-    /// What answers for these exports, by a configuration of which the addresses and ports do not matter here.
+    /// A service for these exports; the configuration's addresses and ports have no effect here.
     ///
     /// # Errors
     ///
@@ -51,7 +51,7 @@ impl Service {
         self.observer.observe(event);
     }
 
-    /// Writes the answer into `reply`; false if there is none.
+    /// Writes the answer into `reply`; false for no answer.
     pub(super) fn answer(&self, message: Message<'_>, reply: &mut Reply) -> bool {
         reply.clear();
         let call = match Call::parse(message.bytes) {
@@ -66,7 +66,7 @@ impl Service {
         };
         let Call { xid, program, procedure, .. } = call;
         let files = message.programs == Programs::Files && program == nfs3::PROGRAM;
-        // What is refused for how it came is not remembered, or datagrams of made-up sources would crowd out what is.
+        // Calls refused for their port or transport are not cached: datagrams from forged sources would crowd out others.
         let admitted = self.is_secure(message) && self.has_nfs(message.transport);
         if !files || nfs3::is_idempotent(procedure) || !admitted {
             self.carry_out(message, &call, reply);
@@ -161,14 +161,14 @@ impl core::fmt::Debug for Service {
     }
 }
 
-/// Ports below this one take root on Unix systems: `<netinet/in.h>`.
+/// Ports below this one require root on Unix systems: `<netinet/in.h>`.
 const IPPORT_RESERVED: u16 = 1024;
 
-/// What Linux asks for at most.
+/// The largest READ and WRITE of Linux clients, in bytes.
 pub(super) const MOST_PAYLOAD: usize = 1024 * 1024;
-/// What fits into a datagram, rounded down.
+/// The same over UDP: a datagram, rounded down.
 const MOST_PAYLOAD_UDP: usize = 32 * 1024;
-/// What fits into a frame.
+/// Bytes of a list over UDP: one frame.
 const MOST_LIST_UDP: usize = 1200;
-/// A WRITE of the most bytes, and all around it.
+/// The longest message: the largest WRITE with its head.
 pub(super) const MOST_MESSAGE: usize = MOST_PAYLOAD + 4096;

@@ -1,12 +1,11 @@
-//! A directory of this machine as a file system to serve.
+//! A directory of this machine as a served file system.
 //!
-//! Files are known by the kernel's own handles, so they keep their identity when they are renamed, and when the server
-//! starts anew. Permissions are the kernel's to check: each thread acts as the user it works for ([`identity`]). A name is
-//! never more than one component and a symbolic link is never followed, so nothing leads out of the directory; other
-//! file systems mounted inside it are not entered.
+//! The kernel's handles identify files, so files keep their identity over a rename and a restart. The kernel checks permissions: each
+//! thread acts as the user of its call ([`identity`]). A name is always one component, and symbolic links are never followed, so
+//! no path leads out of the directory. File systems mounted inside are not entered.
 //!
-//! Changes of names are as durable as the file system underneath makes them without being asked, that is within seconds;
-//! what a client was told is committed is on the disk.
+//! Changes of names are durable when the underlying file system writes them, within seconds; content is on the disk once COMMIT or a
+//! stable WRITE is answered.
 
 mod attributes;
 mod changes;
@@ -37,7 +36,7 @@ use super::file_system::{
     Listed, Node, Place, Result, Rights, SetAttributes, Stable, Usage,
 };
 
-/// A directory and all that is in it.
+/// A directory with its content.
 #[derive(Debug)]
 pub struct DirectoryTree {
     root: OwnedFd,
@@ -49,12 +48,12 @@ pub struct DirectoryTree {
 }
 
 impl DirectoryTree {
-    /// Takes root, or CAP_DAC_READ_SEARCH, CAP_SETUID, CAP_SETGID, CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_FSETID and
-    /// CAP_MKNOD. Holds up to `most_open` files open.
+    /// Requires root, or CAP_DAC_READ_SEARCH, CAP_SETUID, CAP_SETGID, CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_FSETID and
+    /// CAP_MKNOD. Keeps up to `most_open` files open.
     ///
     /// # Errors
     ///
-    /// What is missing.
+    /// The missing requirement.
     pub fn open(path: &Path, most_open: usize) -> core::result::Result<Self, OpenError> {
         let root = fs::open(path, OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
             .map_err(|error| OpenError::Directory(error.into()))?;
@@ -64,7 +63,7 @@ impl DirectoryTree {
             Err(Errno::PERM) => return Err(OpenError::NotPrivileged),
             Err(error) => return Err(OpenError::NoHandles(error.into())),
         }
-        // On a thread of its own, which ends with whatever identity it has.
+        // On a separate thread, since the test changes the thread's identity.
         let tried = std::thread::spawn(|| act_as(&Caller::NOBODY).and_then(|()| act_as_root())).join();
         if !matches!(tried, Ok(Ok(()))) {
             return Err(OpenError::NotPrivileged);
@@ -81,7 +80,7 @@ impl DirectoryTree {
         })
     }
 
-    /// May the caller do this with the file's content? Its owner always may, and root, whom the kernel would let pass too.
+    /// Checks a caller's access to the file's content. The owner always has it, and root, as in the kernel.
     fn may_use(&self, caller: &Caller, id: &FileId, file: &OpenFile, any_of: &[Access]) -> Result<()> {
         if caller.uid == 0 || self.stat(id, file)?.uid == caller.uid {
             return Ok(());
@@ -107,7 +106,7 @@ impl DirectoryTree {
         Ok(())
     }
 
-    /// Closes what has the name, since it is about to lose it.
+    /// Closes the file of a name that is about to be removed.
     fn forget_name(&self, dir: &OpenFile, name: &CString) {
         if let Ok(id) = kernel::of_name(dir.as_fd(), name) {
             self.files.forget(&id);
@@ -170,7 +169,7 @@ impl FileSystem for DirectoryTree {
         let file = self.file(id)?;
         match fs::readlinkat(&*file, c"", Vec::new()) {
             Ok(target) => Ok(target.into_bytes()),
-            // What readlink(2) says of anything but a link.
+            // readlink(2)'s error for other files than links.
             Err(Errno::NOENT) => Err(FsError::Invalid),
             Err(error) => Err(refusal(error)),
         }
@@ -178,7 +177,7 @@ impl FileSystem for DirectoryTree {
 
     fn read(&self, caller: &Caller, id: &FileId, offset: u64, into: &mut [u8]) -> Result<usize> {
         let file = self.file(id)?;
-        // What may be executed may be read: it is how the client gets at what it executes.
+        // An executable file may be read: the client has to read it to execute it.
         self.may_use(caller, id, &file, &[Access::READ_OK, Access::EXEC_OK])?;
         let reader = self.reader(id, &file)?;
         if offset > MOST_OFFSET {
@@ -203,7 +202,7 @@ impl FileSystem for DirectoryTree {
         if offset.checked_add(data.len() as u64).is_none_or(|end| end > MOST_OFFSET) {
             return Err(FsError::TooLarge);
         }
-        // As the caller, since whether a set-id bit stays depends on who writes.
+        // As the caller: the writer decides whether a set-id bit stays.
         act_as(caller)?;
         let mut done = 0;
         while let Some(rest) = data.get(done..).filter(|rest| !rest.is_empty()) {
@@ -222,7 +221,7 @@ impl FileSystem for DirectoryTree {
 
     fn commit(&self, id: &FileId, _: u64, _: u32) -> Result<()> {
         let file = self.file(id)?;
-        // Whatever it is opened for: where nothing was written, on an overlay, opening for writing would make a copy.
+        // Any descriptor: on an overlay, opening for writing would copy a file without writes.
         fs::fsync(self.reader(id, &file)?).map_err(refusal)
     }
 
@@ -239,7 +238,7 @@ impl FileSystem for DirectoryTree {
             CreateHow::Unchecked(with) => (with, false),
         };
         match self.create_new(&dir, &name, mode(with, 0o666)) {
-            // A new file has no size to be cut to, unless to be made longer.
+            // A new file is empty: its size only changes if it becomes longer.
             Ok(fd) => {
                 let size = with.size.filter(|&size| size != 0);
                 let with = initial(&SetAttributes { size, ..*with }, caller);
@@ -296,7 +295,7 @@ impl FileSystem for DirectoryTree {
         let (name, target) = (c_string(name)?, c_string(target)?);
         act_as(caller)?;
         fs::symlinkat(&target, &*dir, &name).map_err(refusal)?;
-        // A link's mode means nothing, and cannot be set.
+        // A link's mode has no meaning and cannot be set.
         let with = initial(&SetAttributes { mode: None, ..*with }, caller);
         self.made(&dir, &name, caller, &with)
     }
@@ -359,7 +358,7 @@ impl FileSystem for DirectoryTree {
         let (file, dir) = (self.file(id)?, self.file(dir)?);
         let name = c_string(name)?;
         act_as(caller)?;
-        // By the descriptor itself it takes a privilege that the caller may not have.
+        // Linking by descriptor requires a privilege that the caller may lack.
         fs::linkat(fs::CWD, changes::path_of(file.as_fd()), &*dir, &name, AtFlags::SYMLINK_FOLLOW)
             .map_err(refusal)
     }
@@ -385,7 +384,7 @@ impl FileSystem for DirectoryTree {
         let end = listing.each(|mut entry, name| {
             let up = entry.name == b"..";
             if up && *id == self.root_id {
-                // What is above is nobody's business.
+                // The directory above the top is hidden.
                 entry.file_number = fs::fstat(&self.root).map_or(entry.file_number, |stat| stat.st_ino);
             } else if full && !up {
                 entry.found = self.found_at(&dir, name, entry.file_number);
@@ -420,5 +419,5 @@ fn c_string(name: &[u8]) -> Result<CString> {
     CString::new(name).map_err(|_| FsError::Invalid)
 }
 
-/// Files' offsets are signed in the kernel.
+/// The largest offset: offsets are signed in the kernel.
 const MOST_OFFSET: u64 = i64::MAX as u64;

@@ -1,4 +1,4 @@
-//! The number by which clients learn that what they wrote may be lost, so that they write it again.
+//! The write verifier: its change tells clients to repeat unstable writes, which may be lost.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -9,32 +9,32 @@ use rustix::rand::{GetRandomFlags, getrandom};
 /// > This is a cookie that the client can use to determine whether the server has changed state between a call to WRITE and
 /// > a subsequent call to either WRITE or COMMIT. (RFC 1813, section 3.3.7)
 ///
-/// It changes with every start, and when something could not be put on the disk: the kernel tells one of those that wait
-/// for that, and then takes the data for written. Whoever else has written there learns it from the number alone.
+/// The verifier changes with every start, and when writing to the disk fails: the kernel reports such a failure to one waiting call
+/// only, and then counts the data as written. Other clients learn of the failure from the verifier alone.
 #[derive(Debug)]
 pub(super) struct WriteVerifier(AtomicU64);
 
 impl WriteVerifier {
-    /// Another one after each start.
+    /// A random verifier.
     pub(super) fn new() -> io::Result<Self> {
         let mut random = [0; 8];
         getrandom(&mut random, GetRandomFlags::empty())?;
         Ok(Self(AtomicU64::new(u64::from_ne_bytes(random))))
     }
 
-    /// To be asked before a write, but after a commit: what is lost meanwhile is written once too often, not once too rarely.
+    /// The current verifier. Read this before a write, but after a commit: a failure in between then costs a repeated write, not data.
     pub(super) fn now(&self) -> writeverf3 {
         writeverf3(self.0.load(Ordering::SeqCst).to_be_bytes())
     }
 
-    /// To be told how writing to the disk has failed.
+    /// Records a failed write to the disk.
     pub(super) fn failed(&self, status: nfsstat3) {
         let lost = matches!(
             status,
             nfsstat3::NFS3ERR_IO
                 | nfsstat3::NFS3ERR_NOSPC
                 | nfsstat3::NFS3ERR_DQUOT
-                // ext4 says so after an error that made it stop.
+                // ext4 turns read-only after an error.
                 | nfsstat3::NFS3ERR_ROFS
         );
         if lost {

@@ -57,11 +57,15 @@ mod tests {
     #[test]
     fn polls_only_while_datagrams_come_soon() {
         assert_eq!(after(&[]), NEVER);
-        assert_eq!(after(&[(10, 1)]), NEVER, "once is no habit");
+        assert_eq!(after(&[(10, 1)]), NEVER, "a single short wait has too little weight");
         assert_eq!(after(&[(10, 20)]), WAKING);
         assert_eq!(after(&[(40, 30)]), WAKING);
         assert_eq!(after(&[(440, 1000)]), NEVER, "a Pi 5");
-        assert_eq!(after(&[(10, 20), (5_000_000, 1)]), WAKING, "nor is a client that is gone");
+        assert_eq!(
+            after(&[(10, 20), (5_000_000, 1)]),
+            WAKING,
+            "a single long wait, of a client that is gone"
+        );
         assert_eq!(after(&[(10, 1000), (440, 10)]), NEVER);
         assert_eq!(after(&[(10, 20), (440, 10), (10, 20)]), WAKING);
     }

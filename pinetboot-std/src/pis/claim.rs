@@ -69,7 +69,7 @@ pub enum NotThatPi {
     Token,
     /// The address fetched files of the first stages only.
     NotBooted,
-    /// Nothing is known of the address.
+    /// The address is unknown.
     Unknown,
 }
 
@@ -100,7 +100,7 @@ impl Registry {
         let same_adapter = proven.is_some() && proven == mac;
         if claim.handle {
             // The seal shows that the client, or the host that gave it the handle, had mounted this root. A quiet Pi keeps its
-            // root, whatever DHCP messages say of its address.
+            // root against DHCP messages about its address.
             let other = self.mounted_at(address);
             let other =
                 other.or_else(|| self.name_by_dhcp(address).filter(|_| here.is_none() && !same_adapter));
@@ -158,7 +158,7 @@ impl Registry {
         }
     }
 
-    /// What there is of evidence, for a root that is in use nowhere.
+    /// The evidence of a claim to a root that is not in use.
     fn evidence(&self, claim: &Claim, same_adapter: bool) -> Result<Evidence, NotThatPi> {
         let Claim { pi, address, .. } = *claim;
         if same_adapter {

@@ -4,14 +4,14 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::time::Duration;
 
-/// How well a value is founded.
+/// The reliability of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Worth {
     /// From datagrams with a possibly forged sender.
     Hearsay,
     /// From a client that proved its address.
     Shown,
-    /// Of a root in use: never dropped.
+    /// From a root in use: never dropped.
     InUse,
 }
 

@@ -91,7 +91,7 @@ impl TryFrom<Image> for BaseImage {
 }
 
 impl BaseImages {
-    /// Where a Pi's boot files are.
+    /// The directory of a Pi's boot files.
     ///
     /// # Errors
     ///

@@ -14,7 +14,7 @@ use nix::errno::Errno;
 
 use super::layer::Layer;
 
-/// One change. Paths are as the Pi sees them.
+/// A change. Paths start at the Pi's root.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Change {
     /// The base image has no file of this name.

@@ -270,7 +270,7 @@ impl Layer {
     }
 }
 
-/// Removes a directory with its content; a missing one is no error.
+/// Removes a directory with its content; a missing directory is not an error.
 ///
 /// # Errors
 ///
@@ -325,7 +325,7 @@ mod tests {
 
         let lock = layer.lock().unwrap();
         assert!(lock.is_some());
-        assert!(layer.lock().unwrap().is_none(), "someone has it");
+        assert!(layer.lock().unwrap().is_none(), "the first file holds the lock");
         drop(lock);
         assert!(layer.lock().unwrap().is_some());
 

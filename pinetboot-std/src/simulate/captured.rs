@@ -23,7 +23,7 @@ pub(super) struct Memory {
     pub(super) shared: bool,
     /// Whether options are not answered.
     pub(super) plain: bool,
-    /// What is answered when this file is to be taken, instead.
+    /// A different answer for this file.
     pub(super) odd: Option<Odd>,
     pub(super) asked: Vec<String>,
     pub(super) options: Vec<Options>,
@@ -64,7 +64,7 @@ impl Memory {
         boot.summary
     }
 
-    /// What was asked, without the prefix and each name once.
+    /// The requested names, without the prefix and each once.
     fn names(&self) -> String {
         let mut names: Vec<String> = Vec::new();
         for asked in &self.asked {

@@ -99,7 +99,7 @@ impl Items<'_> {
         Some(value)
     }
 
-    /// Everything is aligned to four bytes.
+    /// Skips to a multiple of four bytes.
     fn skip(&mut self, len: usize) -> Option<()> {
         self.rest = self.rest.get(len.checked_next_multiple_of(4)?..)?;
         Some(())

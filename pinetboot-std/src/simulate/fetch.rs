@@ -12,14 +12,14 @@ pub(super) trait Fetch {
     ///
     /// # Errors
     ///
-    /// What makes going on useless: no network, no server.
+    /// The reason why the boot cannot continue: no network, no server.
     fn probe(&mut self, name: &str, options: Options) -> Result<Reply, Failed>;
 
     /// Fetches a file, and keeps its first `keep` bytes.
     ///
     /// # Errors
     ///
-    /// What makes going on useless: no network, no server.
+    /// The reason why the boot cannot continue: no network, no server.
     fn get(&mut self, name: &str, options: Options, keep: usize) -> Result<Reply, Failed>;
 }
 

@@ -2,8 +2,8 @@
 //!
 //! As captured: a Pi 5 over TFTP with a bare-metal tree (bootloader 2026-05-26), and in UART logs with Raspberry Pi OS
 //! (NumberOneGit/rpi5-uefi issue 8, raspberrypi/linux issue 7319); a Pi 4 in raspberrypi/rpi-eeprom issue 74 and in
-//! logs of dnsmasq (bootloaders of 2021); a Pi 3 in raspberrypi/firmware issues 1041 and 1605. That a Pi 5 forgets its
-//! prefix when there is no config.txt under it is inferred, and so is when `os_prefix` is tried.
+//! logs of dnsmasq (bootloaders of 2021); a Pi 3 in raspberrypi/firmware issues 1041 and 1605. Inferred: a Pi 5 drops its
+//! prefix if no config.txt is beneath it, and the time at which it tries `os_prefix`.
 //!
 //! Not done: files that only some boards request (`vl805.bin` of the first Pi 4s, `bcm2712d0.dtbo` of newer Pi 5s), the
 //! second fetch of a small kernel, and `TFTP_PREFIX`.

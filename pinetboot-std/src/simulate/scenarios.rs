@@ -1,4 +1,4 @@
-//! What the simulation makes of trees that are not quite right.
+//! Simulated boots from faulty trees.
 
 use pinetboot_core::pi::{Model, rules};
 use pinetboot_core::tftp::ErrorCode;
@@ -58,7 +58,7 @@ fn a_device_tree_is_missing() {
     ] {
         assert!(flat.contains(says), "{says}\n{text}");
     }
-    // One that is made for another board is no better.
+    // Another board's device tree is refused too.
     for wrong in
         [&b"no device tree"[..], &DeviceTree::new().property("compatible", b"brcm,bcm2711\0").finish()]
     {
@@ -129,7 +129,7 @@ fn systems_side_by_side() {
     ] {
         assert!(memory.was_asked(asked), "{asked} {:?}", memory.asked);
     }
-    // With a README, the overlays are its own; and its command line.
+    // With a README among them, the overlays beneath os_prefix are loaded; so is the command line.
     let mut memory = tree().and(Memory::new(&[
         "current/overlays/README",
         "current/overlays/x.dtbo",
@@ -173,7 +173,7 @@ fn what_config_txt_names_must_be_there() {
     ] {
         assert_eq!(pi5(config, &[]).boot(Model::Pi5).said().0, [missing]);
     }
-    // What the system starts without is only worth a warning.
+    // A missing file without which the system starts is a warning.
     for config in ["dtoverlay=x", "include more.txt", "cmdline=mine.txt"] {
         let findings = pi5(config, &[]).boot(Model::Pi5);
         assert!(findings.would_boot() && findings.said().1.len() == 1, "{config}\n{}", printed(&findings));

@@ -106,7 +106,7 @@ impl Fetch for Tftp {
                     bytes,
                     kept: sink.kept,
                     block_size: report.block_size,
-                    // By `tsize`, which is always asked for too, or else by a block size that is not 512.
+                    // Shown by `tsize`, which is always requested too, or by the requested block size.
                     options_agreed: sink.announced || options.block_size == Some(report.block_size),
                 }),
                 Outcome::Aborted(_) if sink.late => Answer::Broken {

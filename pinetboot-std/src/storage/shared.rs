@@ -244,7 +244,7 @@ mod tests {
         let other = Rc::clone(&shared);
         assert_eq!(read_all(), 10);
         drop(other);
-        assert_eq!(read_all(), 10, "what is there is used");
+        assert_eq!(read_all(), 10, "pieces in memory stay in use");
     }
 
     #[test]

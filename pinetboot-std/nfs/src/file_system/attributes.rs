@@ -1,15 +1,15 @@
-//! What a file system tells of a file: RFC 1813, section 2.6 (`fattr3`).
+//! The attributes of a file: RFC 1813, section 2.6 (`fattr3`).
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Attributes of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attributes {
-    /// What kind of file it is.
+    /// The kind of the file.
     pub kind: FileKind,
     /// Permission, set-id and sticky bits, up to `0o7777`.
     pub mode: u32,
-    /// Names of the file.
+    /// Number of hard links.
     pub links: u32,
     /// Its owner.
     pub uid: u32,
@@ -17,17 +17,17 @@ pub struct Attributes {
     pub gid: u32,
     /// Its length in bytes; of a symbolic link, that of its target.
     pub size: u64,
-    /// Bytes that it takes up on the disk.
+    /// Used bytes on the disk.
     pub used: u64,
-    /// Which device a device node is.
+    /// The device of a device node.
     pub device: Device,
-    /// Its number within its file system (`fileid`), the same as long as there is the file.
+    /// Its number within its file system (`fileid`), constant while the file exists.
     pub file_number: u64,
-    /// When it was last read.
+    /// Last read (atime).
     pub accessed: Time,
-    /// When its content was last changed.
+    /// Last change of the content (mtime).
     pub modified: Time,
-    /// When its content or its attributes were last changed.
+    /// Last change of content or attributes (ctime).
     pub changed: Time,
 }
 
@@ -53,13 +53,13 @@ pub enum FileKind {
 /// The numbers of a device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Device {
-    /// The driver.
+    /// The major number: the driver.
     pub major: u32,
-    /// The device, of those of its driver.
+    /// The minor number: the device of the driver.
     pub minor: u32,
 }
 
-/// A time since 1970, as NFSv3 has it: until 2106.
+/// A time since 1970, in NFSv3's range: until 2106.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Time {
     /// Whole seconds.
@@ -68,7 +68,7 @@ pub struct Time {
     pub nanoseconds: u32,
 }
 
-/// The nearest time that NFSv3 has.
+/// The nearest time in NFSv3's range.
 impl From<SystemTime> for Time {
     fn from(time: SystemTime) -> Self {
         let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -1,11 +1,11 @@
-//! What a client wants a file to be: RFC 1813, section 2.6 (`sattr3`), and the arguments of CREATE, MKNOD and WRITE.
+//! Requested attributes: RFC 1813, section 2.6 (`sattr3`), and the arguments of CREATE, MKNOD and WRITE.
 
 use super::attributes::{Device, Time};
 
-/// Attributes to be set, or to be had from the start.
+/// Attributes to set; `None` leaves an attribute unchanged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SetAttributes {
-    /// Permission, set-id and sticky bits; others mean nothing.
+    /// Permission, set-id and sticky bits; other bits are ignored.
     pub mode: Option<u32>,
     /// The owner.
     pub uid: Option<u32>,
@@ -13,36 +13,36 @@ pub struct SetAttributes {
     pub gid: Option<u32>,
     /// The length in bytes.
     pub size: Option<u64>,
-    /// When the file was last read.
+    /// Last read (atime).
     pub accessed: SetTime,
-    /// When its content was last changed.
+    /// Last change of the content (mtime).
     pub modified: SetTime,
 }
 
-/// A time to be set.
+/// A time to set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SetTime {
-    /// The time stays as it is.
+    /// Leaves the time unchanged.
     #[default]
     Keep,
-    /// The server's clock says the time, which takes no more than the permission to write.
+    /// Sets the time of the server's clock, which requires only the permission to write.
     Now,
-    /// The client says the time.
+    /// Sets the client's time.
     To(Time),
 }
 
-/// How a regular file is to be made (`createhow3`).
+/// The mode of creation of a regular file (`createhow3`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CreateHow {
-    /// A file that is there already is taken, and only its size set.
+    /// An existing file is opened, and only its size set.
     Unchecked(SetAttributes),
-    /// A file that is there already is an error.
+    /// An existing file is an error.
     Guarded(SetAttributes),
-    /// A file that is there already is an error, unless it was made with this verifier, which is kept with it.
+    /// An existing file is an error, unless it was made with the same verifier, which is stored with the file.
     Exclusive([u8; 8]),
 }
 
-/// A file without content to be made, beside a directory and a symbolic link (`mknoddata3`).
+/// A file to make with MKNOD (`mknoddata3`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Node {
     /// A device node of a character device.
@@ -55,12 +55,12 @@ pub enum Node {
     Fifo,
 }
 
-/// How durable a write is to be before it is answered (`stable_how`).
+/// The durability of a write before its answer (`stable_how`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stable {
-    /// Whatever is fastest: a commit follows.
+    /// None: a COMMIT follows.
     Unstable,
-    /// The content is on the disk, and what it takes to read it.
+    /// The content is on the disk, with the metadata needed to read it.
     DataSync,
     /// The content and all attributes are on the disk.
     FileSync,

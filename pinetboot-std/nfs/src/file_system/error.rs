@@ -1,61 +1,61 @@
-//! What may go wrong in a file system: RFC 1813, section 2.6 (`nfsstat3`), but for what the procedures say themselves.
+//! Errors of a file system: RFC 1813, section 2.6 (`nfsstat3`), without the statuses that the procedures produce themselves.
 
 use core::fmt;
 
-/// Whatever a file system answers.
+/// The result of a file system's method.
 pub type Result<T> = core::result::Result<T, FsError>;
 
-/// What a file system refuses, or why it fails.
+/// The error of a file system's method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum FsError {
-    /// Only the owner, or root, may do that (`NFS3ERR_PERM`).
+    /// The operation is the owner's and root's only (`NFS3ERR_PERM`).
     NotOwner,
-    /// There is no file of that name (`NFS3ERR_NOENT`).
+    /// The file does not exist (`NFS3ERR_NOENT`).
     NotFound,
-    /// The disk fails (`NFS3ERR_IO`).
+    /// The disk failed (`NFS3ERR_IO`).
     Io,
-    /// There is no such device (`NFS3ERR_NXIO`).
+    /// The device does not exist (`NFS3ERR_NXIO`).
     NoSuchDevice,
     /// The caller has no permission (`NFS3ERR_ACCES`).
     Denied,
-    /// There is a file of that name already (`NFS3ERR_EXIST`).
+    /// A file of this name exists already (`NFS3ERR_EXIST`).
     Exists,
     /// The two files are on different file systems (`NFS3ERR_XDEV`).
     OtherFileSystem,
-    /// The device cannot do that (`NFS3ERR_NODEV`).
+    /// The device does not support the operation (`NFS3ERR_NODEV`).
     WrongDevice,
-    /// The file is no directory (`NFS3ERR_NOTDIR`).
+    /// The file is not a directory (`NFS3ERR_NOTDIR`).
     NotDirectory,
     /// The file is a directory (`NFS3ERR_ISDIR`).
     IsDirectory,
-    /// The file or the argument is none that this can be done with (`NFS3ERR_INVAL`).
+    /// The operation is invalid for this file or argument (`NFS3ERR_INVAL`).
     Invalid,
-    /// The file would be larger than a file can be (`NFS3ERR_FBIG`).
+    /// The file would exceed the largest size (`NFS3ERR_FBIG`).
     TooLarge,
     /// The disk is full (`NFS3ERR_NOSPC`).
     NoSpace,
-    /// The file system takes no changes (`NFS3ERR_ROFS`).
+    /// The file system is read-only (`NFS3ERR_ROFS`).
     ReadOnly,
-    /// The file has as many names as a file can have (`NFS3ERR_MLINK`).
+    /// The file has the most hard links (`NFS3ERR_MLINK`).
     TooManyLinks,
-    /// The name is longer than a name can be (`NFS3ERR_NAMETOOLONG`).
+    /// The name is too long (`NFS3ERR_NAMETOOLONG`).
     NameTooLong,
     /// The directory is not empty (`NFS3ERR_NOTEMPTY`).
     NotEmpty,
-    /// The caller's share of the disk is full (`NFS3ERR_DQUOT`).
+    /// The caller's quota is used up (`NFS3ERR_DQUOT`).
     Quota,
-    /// There is no such file any more (`NFS3ERR_STALE`).
+    /// The file is gone (`NFS3ERR_STALE`).
     Stale,
-    /// A listing cannot go on there: the client has to begin anew (`NFS3ERR_BAD_COOKIE`).
+    /// The listing cannot continue at this cookie: the client has to restart it (`NFS3ERR_BAD_COOKIE`).
     BadCookie,
-    /// The file system cannot do that at all (`NFS3ERR_NOTSUPP`).
+    /// The file system does not support the operation (`NFS3ERR_NOTSUPP`).
     NotSupported,
-    /// The file system has no files of that kind (`NFS3ERR_BADTYPE`).
+    /// The file system does not support this kind of file (`NFS3ERR_BADTYPE`).
     BadKind,
-    /// The file system itself is at fault (`NFS3ERR_SERVERFAULT`).
+    /// The file system failed (`NFS3ERR_SERVERFAULT`).
     Fault,
-    /// That is not possible right now: the client is to ask again in a moment (`NFS3ERR_JUKEBOX`).
+    /// The operation is not possible yet: the client has to repeat its call (`NFS3ERR_JUKEBOX`).
     Later,
 }
 

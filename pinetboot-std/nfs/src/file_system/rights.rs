@@ -1,4 +1,4 @@
-//! What a caller may do with a file: RFC 1813, section 3.3.4 (ACCESS).
+//! The rights of a caller to a file: RFC 1813, section 3.3.4 (ACCESS).
 
 use core::ops::{BitAnd, BitOr, BitOrAssign};
 
@@ -7,7 +7,7 @@ use core::ops::{BitAnd, BitOr, BitOrAssign};
 pub struct Rights(u32);
 
 impl Rights {
-    /// None of them.
+    /// No right.
     pub const NONE: Self = Self(0);
     /// To read a file, or list a directory.
     pub const READ: Self = Self(0x01);
@@ -21,20 +21,20 @@ impl Rights {
     pub const DELETE: Self = Self(0x10);
     /// To execute a file.
     pub const EXECUTE: Self = Self(0x20);
-    /// All of them.
+    /// All rights.
     pub const ALL: Self = Self(0x3f);
 
-    /// The rights of these bits of the protocol; unknown bits are none.
+    /// The rights of these protocol bits; unknown bits are ignored.
     pub(crate) fn of_bits(bits: u32) -> Self {
         Self(bits) & Self::ALL
     }
 
-    /// The bits of the protocol.
+    /// The protocol bits.
     pub(crate) fn bits(self) -> u32 {
         self.0
     }
 
-    /// These, but for those of `others`.
+    /// These rights without `others`.
     #[must_use]
     pub fn without(self, others: Self) -> Self {
         Self(self.0 & !others.0)

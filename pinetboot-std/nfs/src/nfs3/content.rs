@@ -1,4 +1,4 @@
-//! What is in files: READ, WRITE, COMMIT.
+//! File content: READ, WRITE, COMMIT.
 
 use nfs3_types::nfs3::{
     COMMIT3res, COMMIT3resfail, COMMIT3resok, Nfs3Option, Nfs3Result, READ3resfail, WRITE3res, WRITE3resfail,
@@ -11,7 +11,7 @@ use super::{Arguments, Garbage, Reply, Request, Result, Target, wire};
 type Answer<T> = core::result::Result<T, Garbage>;
 
 impl Request<'_> {
-    /// Reads right into the reply: behind the head, which is written last, since it has the attributes from afterwards.
+    /// Reads into the reply, behind the head. The head is written last, as it has the attributes after the READ.
     pub(super) fn read(&self, mut arguments: Arguments<'_>, reply: &mut Reply) -> Answer<()> {
         let handle = arguments.opaque()?;
         let (offset, count): (u64, u32) = (arguments.fixed()?, arguments.fixed()?);
@@ -106,6 +106,6 @@ fn put_read(reply: &mut Reply, read: usize, short: bool, offset: u64, attributes
     reply.skip(read.next_multiple_of(4));
 }
 
-/// Status, attributes that are there, count, end of file, and the length of the data.
+/// Bytes of the head: status, attributes, count, end of file, and the length of the data.
 const READ_HEAD: usize = 4 + (4 + 84) + 4 + 4 + 4;
 const PADDING: usize = 3;

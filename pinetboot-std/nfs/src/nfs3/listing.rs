@@ -1,4 +1,4 @@
-//! What is in directories: READDIR and READDIRPLUS.
+//! Directory content: READDIR and READDIRPLUS.
 
 use nfs3_types::nfs3::{
     Nfs3Option, Nfs3Result, READDIR3resfail, cookieverf3, nfsstat3, post_op_attr, post_op_fh3,
@@ -9,7 +9,7 @@ use super::{Arguments, Garbage, Reply, Request, Result, Target, wire};
 use crate::file_system::{DirectoryEntry, Place};
 
 impl Request<'_> {
-    /// Both; `full` is READDIRPLUS. Entries are written as they come, until the client's limit is reached.
+    /// READDIR, or READDIRPLUS if `full`. Writes entries until the client's limit is reached.
     pub(super) fn read_directory(
         &self,
         mut arguments: Arguments<'_>,
@@ -22,7 +22,7 @@ impl Request<'_> {
             // > The maximum number of bytes of directory information returned .. should not include the size of the
             // > attributes and file handle portions of the result.
             //
-            // A hint for servers that get those at a price. The limit that counts comes next.
+            // A hint for servers to which these are costly. The binding limit comes next.
             let _dircount: u32 = arguments.fixed()?;
         }
         let most = usize::try_from(arguments.fixed::<u32>()?).unwrap_or(usize::MAX).min(self.most_payload);
@@ -60,7 +60,7 @@ impl Request<'_> {
         let listed = dir.export.tree.list(&dir.caller, &dir.id, place, full, &mut |entry| {
             let before = reply.len();
             self.put_entry(dir, entry, full, reply);
-            // The status is not counted; the end of the list and whether it is the directory's are to come.
+            // The status is not counted; the end of the list and the end-of-directory flag follow.
             enough = reply.len() - start - 4 + END > most;
             if enough {
                 reply.truncate(before);
@@ -101,5 +101,5 @@ impl Request<'_> {
     }
 }
 
-/// No more entries, and whether that was the last.
+/// Bytes of the end of the list and the end-of-directory flag.
 const END: usize = 4 + 4;

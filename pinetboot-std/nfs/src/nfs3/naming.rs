@@ -1,4 +1,4 @@
-//! What makes, moves and removes names: CREATE, MKDIR, SYMLINK, MKNOD, REMOVE, RMDIR, RENAME, LINK.
+//! Procedures that make, move and remove names: CREATE, MKDIR, SYMLINK, MKNOD, REMOVE, RMDIR, RENAME, LINK.
 
 use nfs3_types::nfs3::{
     CREATE3res, CREATE3resfail, CREATE3resok, LINK3res, LINK3resfail, LINK3resok, MKDIR3res, MKDIR3resfail,
@@ -12,7 +12,7 @@ use crate::file_system::{self, FileSystem, Found, FsError};
 
 type Answer<T> = core::result::Result<T, Garbage>;
 
-/// What came of making something.
+/// The result of making a file.
 struct Made {
     object: Result<(post_op_fh3, post_op_attr)>,
     dir_wcc: wcc_data,
@@ -169,7 +169,7 @@ impl Request<'_> {
     }
 }
 
-/// A name of something that is to go or move.
+/// The name of a file to remove or move.
 fn present(called: &[u8]) -> Result<&[u8]> {
     match component(called)? {
         b"." => Err(nfsstat3::NFS3ERR_INVAL),
@@ -182,5 +182,5 @@ fn within_one(a: &Target, b: &Target) -> Result<()> {
     if a.export.id == b.export.id { Ok(()) } else { Err(nfsstat3::NFS3ERR_XDEV) }
 }
 
-/// Linux's own limit, less its NUL.
+/// Most bytes of a link's target: Linux's limit without the NUL.
 const MOST_PATH: usize = 4095;

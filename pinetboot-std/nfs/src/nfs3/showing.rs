@@ -1,5 +1,4 @@
-//! What changes no file: GETATTR, LOOKUP, ACCESS, READLINK, FSSTAT, FSINFO, PATHCONF. And SETATTR, which changes all but
-//! content and names.
+//! Procedures that read attributes: GETATTR, LOOKUP, ACCESS, READLINK, FSSTAT, FSINFO, PATHCONF; and SETATTR.
 
 use nfs3_types::nfs3::{
     ACCESS3res, ACCESS3resfail, ACCESS3resok, FSF3_CANSETTIME, FSF3_HOMOGENEOUS, FSF3_LINK, FSF3_SYMLINK,

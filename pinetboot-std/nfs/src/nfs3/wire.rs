@@ -1,4 +1,4 @@
-//! Between the protocol's types and those of [`FileSystem`](crate::FileSystem), which knows nothing of the codec.
+//! Conversions between the protocol's types and those of [`FileSystem`](crate::FileSystem).
 
 use nfs3_types::nfs3::{
     createhow3, devicedata3, fattr3, ftype3, mknoddata3, nfsstat3, nfstime3, sattr3, set_atime, set_gid3,
@@ -38,7 +38,7 @@ pub(super) fn status(error: FsError) -> nfsstat3 {
     }
 }
 
-/// Of a file of this export, which is one file system to its clients, whatever it is made of.
+/// Attributes of a file of this export. To its clients an export is one file system, also if made of several.
 pub(super) fn attributes(of: &Attributes, export: u32) -> fattr3 {
     fattr3 {
         type_: kind(of.kind),
@@ -89,7 +89,7 @@ pub(super) fn create_how(how: &createhow3) -> CreateHow {
     }
 }
 
-/// None for what MKNOD does not make.
+/// `None` for kinds that MKNOD does not make.
 pub(super) fn node(what: &mknoddata3) -> Option<(Node, SetAttributes)> {
     let device = |of: &devicedata3| Device { major: of.spec.specdata1, minor: of.spec.specdata2 };
     let (node, with) = match what {

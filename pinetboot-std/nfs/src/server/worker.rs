@@ -1,4 +1,4 @@
-//! One of the threads that carry calls out.
+//! A worker: a thread that carries out calls.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
@@ -14,7 +14,7 @@ use crate::observe::{Closing, Trouble};
 use crate::record::Record;
 use crate::reply::Reply;
 
-/// What a worker works with.
+/// The state of a worker.
 pub(super) struct Worker<'a> {
     shared: &'a Shared,
     record: Record,
@@ -38,7 +38,7 @@ impl<'a> Worker<'a> {
             for event in &events {
                 let (token, flags) = (event.data.u64(), event.flags);
                 match self.shared.find(token) {
-                    // Both directions are closed: there is nobody to answer.
+                    // Both directions are closed: no answer can be sent.
                     Some(Endpoint::Connection(connection))
                         if flags.intersects(EventFlags::HUP | EventFlags::ERR) =>
                     {
@@ -66,7 +66,7 @@ impl<'a> Worker<'a> {
                 NextCall::Nothing => return self.shared.arm_connection(token, connection, false),
                 NextCall::Call => {}
             }
-            // From here on another worker may attend to what comes next.
+            // From here on another worker may handle the next event.
             let more = connection.has_more();
             self.shared.arm_connection(token, connection, more);
             let answered = self.answer(connection);
@@ -98,7 +98,7 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Is there memory for what this connection holds?
+    /// Whether the memory limit allows this connection's memory.
     fn fit(&self, connection: &Connection) -> Result<(), Closing> {
         let growth = connection.growth();
         let held = self.shared.held.fetch_add(growth, Ordering::Relaxed) + growth;
@@ -126,7 +126,7 @@ impl<'a> Worker<'a> {
     }
 }
 
-/// Whether there is an answer; `None` if carrying the call out met a bug, which is to cost no more than this call.
+/// Whether the call has an answer; `None` if the call panicked, which affects this call only.
 fn answer(shared: &Shared, message: Message<'_>, reply: &mut Reply) -> Option<bool> {
     let answered = catch_unwind(AssertUnwindSafe(|| shared.service.answer(message, reply)));
     if answered.is_err() {

@@ -1,4 +1,4 @@
-//! Attributes and errors, from the kernel's words into NFS's.
+//! Attributes and errors of the kernel, converted to NFS's.
 
 use rustix::fs::{FileType, Stat, major, minor};
 use rustix::io::Errno;
@@ -22,7 +22,7 @@ pub(super) fn attributes(stat: &Stat) -> Attributes {
     }
 }
 
-/// RFC 1813, section 2.6. What has no counterpart becomes what a client makes least mischief of.
+/// RFC 1813, section 2.6. An error without a counterpart becomes the one with the least harm in a client.
 pub(super) fn refusal(error: Errno) -> FsError {
     match error {
         Errno::PERM => FsError::NotOwner,
@@ -44,7 +44,7 @@ pub(super) fn refusal(error: Errno) -> FsError {
         Errno::DQUOT => FsError::Quota,
         Errno::STALE => FsError::Stale,
         Errno::OPNOTSUPP => FsError::NotSupported,
-        // Passes: the client is to ask again.
+        // Temporary: the client has to repeat its call.
         Errno::AGAIN | Errno::INTR | Errno::NOMEM | Errno::MFILE | Errno::NFILE | Errno::TIMEDOUT => {
             FsError::Later
         }

@@ -1,4 +1,4 @@
-//! SETATTR's changes, but for the size.
+//! SETATTR's changes, without the size.
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 
@@ -8,13 +8,13 @@ use rustix::io;
 
 use crate::file_system::{SetAttributes, SetTime};
 
-/// Is there anything for [`apply`]?
+/// Whether [`apply`] has any change to make.
 pub(super) fn beside_size(changes: &SetAttributes) -> bool {
     changes.mode.is_some() || changes.uid.is_some() || changes.gid.is_some() || sets_times(changes)
 }
 
-/// As the user that this thread acts as. The owner goes first: a change of it takes the set-id bits away, which may be
-/// among those to be set.
+/// Applies the changes as the thread's current user. The owner goes first: a change of the owner clears the set-id bits, which
+/// may be set next.
 pub(super) fn apply(file: BorrowedFd<'_>, changes: &SetAttributes) -> io::Result<()> {
     let (uid, gid) = (changes.uid.map(Uid::from_raw), changes.gid.map(Gid::from_raw));
     if uid.is_some() || gid.is_some() {
@@ -30,7 +30,7 @@ pub(super) fn apply(file: BorrowedFd<'_>, changes: &SetAttributes) -> io::Result
     Ok(())
 }
 
-/// A path that leads to an open file, even where that is a symbolic link: for calls that take no descriptor.
+/// A path to an open file, also to a symbolic link, for calls without a descriptor.
 pub(super) fn path_of(file: BorrowedFd<'_>) -> String {
     format!("/proc/self/fd/{}", file.as_raw_fd())
 }

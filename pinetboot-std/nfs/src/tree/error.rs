@@ -1,8 +1,8 @@
-//! Why a directory cannot be served.
+//! Errors of directories that cannot be served.
 
 use core::fmt;
 
-/// Why a directory cannot be served.
+/// The reason why a directory cannot be served.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum OpenError {
@@ -20,12 +20,11 @@ impl fmt::Display for OpenError {
             Self::Directory(error) => write!(f, "cannot be opened: {error}"),
             Self::NoHandles(error) => write!(
                 f,
-                "its file system has no file handles ({error}), which NFS needs; overlayfs has them if mounted with \
-                 index=on,nfs_export=on"
+                "its file system has no file handles ({error}), which NFS needs. Mount an overlayfs with index=on,nfs_export=on"
             ),
             Self::NotPrivileged => write!(
                 f,
-                "serving NFS takes root (in a container: --cap-add DAC_READ_SEARCH as well), or the program with the \
+                "serving NFS requires root (in a container: --cap-add DAC_READ_SEARCH as well), or a program with the \
                  capabilities dac_read_search, dac_override, setuid, setgid, chown, fowner, fsetid and mknod"
             ),
         }

@@ -1,9 +1,9 @@
-//! On whose behalf the kernel takes a thread to act: set per thread and kept until another is wanted, since most requests
-//! in a row are the same user's.
+//! The file system identity of a thread: set per thread and kept until another is needed, since consecutive calls mostly have the
+//! same user.
 //!
-//! File system ids (setfsuid(2)) and supplementary groups belong to a thread, other than the C library makes believe.
-//! With a file system uid other than 0 the kernel also takes away the capabilities that let root pass modes and keep set-id
-//! bits, and gives them back with uid 0.
+//! File system ids (setfsuid(2)) and supplementary groups belong to a thread, although the C library sets groups for a process. With
+//! a file system uid other than 0 the kernel also drops the capabilities that override modes and keep set-id bits, and restores
+//! them with uid 0.
 
 use std::cell::RefCell;
 
@@ -14,17 +14,17 @@ use rustix::thread::set_thread_groups;
 
 use crate::file_system::{Caller, FsError, Result};
 
-/// From here on this thread acts as `caller`.
+/// Lets this thread act as `caller`.
 pub(super) fn act_as(caller: &Caller) -> Result<()> {
     THREAD.with_borrow_mut(|thread| thread.become_caller(caller))
 }
 
-/// From here on this thread acts as root, which is what takes to open files by their handles.
+/// Lets this thread act as root, which opening a file by its handle requires.
 pub(super) fn act_as_root() -> Result<()> {
     act_as(&Caller::ROOT)
 }
 
-/// Does this thread make files with the very modes that it is told? If not, modes are to be set again afterwards.
+/// Whether this thread makes files with exact modes; if not, the caller has to set modes again.
 pub(super) fn modes_are_exact() -> bool {
     THREAD.with_borrow(|thread| thread.no_mask)
 }
@@ -39,8 +39,8 @@ struct Thread {
 }
 
 impl Thread {
-    /// The mask for new files' modes is the client's business, done before it asks. It is shared by all threads that do not
-    /// say otherwise, and not everybody lets us: containers forbid unshare(2) to their inmates.
+    /// The client applies the umask before its call, so the server's has to be 0. Threads share the umask unless unshare(2)
+    /// separates them, which containers may forbid.
     fn prepare() -> Self {
         let no_mask = unshare(CloneFlags::CLONE_FS).is_ok();
         if no_mask {
@@ -55,7 +55,7 @@ impl Thread {
         }
         self.acting_as = None;
         let groups: Vec<_> = caller.groups.iter().copied().map(rustix::thread::Gid::from_raw).collect();
-        // Neither call tells whether it worked: asking for what cannot be tells what is.
+        // Neither call reports a failure: an invalid id returns the current one.
         set_thread_groups(&groups).map_err(|_| FsError::Fault)?;
         setfsgid(Gid::from_raw(caller.gid));
         setfsuid(Uid::from_raw(caller.uid));

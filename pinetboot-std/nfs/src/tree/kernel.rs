@@ -1,5 +1,4 @@
-//! What the kernel offers and no library wraps: file handles (name_to_handle_at(2), open_by_handle_at(2)), and access(2)
-//! to an open file.
+//! System calls that no library wraps: file handles (name_to_handle_at(2), open_by_handle_at(2)), and access(2) of an open file.
 //!
 //! The only `unsafe` of the NFS server: three calls of the C library.
 #![allow(unsafe_code)]
@@ -18,22 +17,22 @@ pub(super) fn of_file(fd: BorrowedFd<'_>) -> io::Result<FileId> {
     of_path(fd, c"", libc::AT_EMPTY_PATH).map(|(id, _)| id)
 }
 
-/// The id of the file of this name, a symbolic link's its own.
+/// The id of the file of this name; of a symbolic link itself.
 pub(super) fn of_name(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<FileId> {
     of_path(dir, name, 0).map(|(id, _)| id)
 }
 
-/// The same, and in which mount that file is.
+/// The id and the mount of the file of this name.
 pub(super) fn of_name_in_mount(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<(FileId, MountId)> {
     of_path(dir, name, 0)
 }
 
-/// The mount in which the file behind `fd` is.
+/// The mount of the file behind `fd`.
 pub(super) fn mount_of(fd: BorrowedFd<'_>) -> io::Result<MountId> {
     of_path(fd, c"", libc::AT_EMPTY_PATH).map(|(_, mount)| mount)
 }
 
-/// Opens a file by its id. Takes CAP_DAC_READ_SEARCH. `mount` is any open file of the same mount.
+/// Opens a file by its id. Requires CAP_DAC_READ_SEARCH. `mount` is any open file of the same mount.
 pub(super) fn open(mount: BorrowedFd<'_>, id: &FileId, flags: OFlags) -> io::Result<OwnedFd> {
     let (&kind, bytes) = id.as_bytes().split_first().ok_or(Errno::STALE)?;
     let mut handle = Handle::default();
@@ -47,11 +46,11 @@ pub(super) fn open(mount: BorrowedFd<'_>, id: &FileId, flags: OFlags) -> io::Res
     if fd < 0 {
         return Err(last_error());
     }
-    // SAFETY: the call has just made this descriptor, and nobody else knows of it.
+    // SAFETY: the call has just made this descriptor, and no other code owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// May this thread, as it acts at the moment, access the file behind `fd` in all these ways?
+/// Whether this thread, with its current identity, may access the file behind `fd` in all these ways.
 pub(super) fn allows(fd: BorrowedFd<'_>, access: Access) -> bool {
     let flags = libc::AT_EMPTY_PATH | libc::AT_EACCESS;
     // SAFETY: the arguments are what faccessat2(2) takes, and the empty path is a constant that ends with a NUL. Not the C
@@ -75,18 +74,18 @@ fn of_path(dir: impl AsFd, name: &CStr, flags: i32) -> io::Result<(FileId, Mount
     }
     let len = usize::try_from(handle.len).map_err(|_| Errno::OVERFLOW)?;
     let mut id = [0; FileId::MAX_LEN];
-    // The kernel's own file systems number their types in a byte, whatever the field.
+    // The kernel's file systems number their handle types in a byte, although the field is wider.
     id[0] = u8::try_from(handle.kind).map_err(|_| Errno::OVERFLOW)?;
     id.get_mut(1..=len).ok_or(Errno::OVERFLOW)?.copy_from_slice(handle.bytes.get(..len).unwrap_or_default());
     let id = FileId::new(id.get(..=len).unwrap_or_default()).ok_or(Errno::OVERFLOW)?;
     Ok((id, MountId(mount)))
 }
 
-/// The number of a mount, as long as it is mounted.
+/// The number of a mount, valid while it is mounted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct MountId(i32);
 
-/// The C library's `file_handle`, with room.
+/// The C library's `file_handle`, with space for the handle.
 #[repr(C)]
 struct Handle {
     len: u32,
@@ -104,5 +103,5 @@ fn last_error() -> Errno {
     Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
 }
 
-/// As many bytes as fit into a [`FileId`] behind the type. ext4 takes 8, XFS 12, btrfs 20; overlayfs adds 24 to those.
+/// Most bytes of a kernel handle: a [`FileId`] without the type. ext4 uses 8, XFS 12, btrfs 20; overlayfs adds 24.
 const MOST: u32 = FileId::MAX_LEN as u32 - 1;

@@ -1,8 +1,8 @@
-//! Directories being listed.
+//! Directory listings under way.
 //!
-//! A cookie is where the kernel's own listing stands (`d_off`), which on ext4, XFS, btrfs and tmpfs stays good while other
-//! entries come and go. On overlayfs it counts the entries of a list that is made when a merged directory is opened, so the
-//! opened directory is kept until its reader is done: each listing has a number, which is the verifier.
+//! A cookie is the position of the kernel's listing (`d_off`), which stays valid on ext4, XFS, btrfs and tmpfs while other entries come
+//! and go. On overlayfs it counts the entries of a list that is made when a merged directory is opened, so the open directory is
+//! kept until its reader is done: each listing has a number, the verifier.
 
 use core::ffi::CStr;
 use core::mem::MaybeUninit;
@@ -17,20 +17,20 @@ use rustix::rand::{GetRandomFlags, getrandom};
 
 use crate::file_system::{DirectoryEntry, FileId, Place};
 
-/// One client's way through one directory.
+/// A client's listing of a directory.
 #[derive(Debug)]
 pub(super) struct Listing {
     dir: OwnedFd,
     id: FileId,
     verifier: u64,
-    /// Where it is to go on.
+    /// The position at which the listing continues.
     cookie: u64,
-    /// Where the descriptor stands; None if that is not known.
+    /// The position of the descriptor; `None` if unknown.
     at: Option<u64>,
     used: Instant,
 }
 
-/// Those that are under way.
+/// The listings under way.
 #[derive(Debug)]
 pub(super) struct Listings {
     idle: Mutex<Vec<Listing>>,
@@ -39,13 +39,13 @@ pub(super) struct Listings {
 
 impl Listings {
     pub(super) fn new() -> io::Result<Self> {
-        // No number is given out again after a restart.
+        // Numbers are not reused after a restart.
         let mut random = [0; 8];
         getrandom(&mut random, GetRandomFlags::empty())?;
         Ok(Self { idle: Mutex::default(), next: AtomicU64::new(u64::from_ne_bytes(random)) })
     }
 
-    /// Goes on where a listing was left, or begins a new one.
+    /// Continues a listing, or begins a new one.
     pub(super) fn begin(
         &self,
         id: &FileId,
@@ -65,7 +65,7 @@ impl Listings {
         Ok(Listing { dir, id: *id, verifier, cookie, at: Some(0), used })
     }
 
-    /// Keeps it for the next request; its verifier.
+    /// Keeps a listing for the next request; returns its verifier.
     pub(super) fn finish(&self, mut listing: Listing) -> u64 {
         let verifier = listing.verifier;
         listing.used = Instant::now();
@@ -78,7 +78,7 @@ impl Listings {
         verifier
     }
 
-    /// Lets go of what nobody came back to.
+    /// Drops abandoned listings.
     pub(super) fn maintain(&self) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         idle.retain(|listing| listing.used.elapsed() < IDLE);
@@ -86,7 +86,7 @@ impl Listings {
 }
 
 impl Listing {
-    /// Hands out entries, and their names as the kernel takes them, until `take` refuses one, or there are no more: true.
+    /// Hands out entries and their names as C strings, until `take` refuses one; true at the end of the directory.
     pub(super) fn each(
         &mut self,
         mut take: impl FnMut(DirectoryEntry<'_>, &CStr) -> io::Result<bool>,
@@ -113,7 +113,7 @@ impl Listing {
     }
 }
 
-/// As many clients list directories at once without losing their place.
+/// Most listings under way.
 const MOST: usize = 128;
 const IDLE: Duration = Duration::from_secs(60);
 const BUFFER: usize = 16 * 1024;

@@ -1,4 +1,4 @@
-//! What it takes to make a file the way it was asked for.
+//! Making files with the requested attributes.
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
@@ -13,7 +13,7 @@ use super::{DirectoryTree, changes, kernel};
 use crate::file_system::{Caller, FileKind, Found, Result, SetAttributes, SetTime, Time};
 
 impl DirectoryTree {
-    /// What has just been made under a name: its id, the attributes it should have, and a place among the open files.
+    /// Finishes a new file: its id, the requested attributes, and a place among the open files.
     pub(super) fn made(
         &self,
         dir: &OpenFile,
@@ -71,17 +71,17 @@ pub(super) fn mode(with: &SetAttributes, default: u32) -> Mode {
     Mode::from_raw_mode(with.mode.unwrap_or(default) & 0o7777)
 }
 
-/// What making a file does not do already: owners, where they are not the caller, and times.
+/// The attributes that creation does not set: owners other than the caller, and times.
 pub(super) fn initial(with: &SetAttributes, caller: &Caller) -> SetAttributes {
     let uid = with.uid.filter(|&uid| uid != caller.uid);
     let gid = with.gid.filter(|&gid| gid != caller.gid);
     SetAttributes { uid, gid, ..*with }
 }
 
-/// Where an exclusive create's verifier is kept until the client sets the times: in the times.
+/// Stores an exclusive create's verifier in the file's times, until the client sets them.
 fn times_of(verifier: [u8; 8]) -> (Time, Time) {
     let [a, b, c, d, e, f, g, h] = verifier;
-    // 31 bits: what every file system's times can hold.
+    // 31 bits: the range of times on every file system.
     let time = |bytes| Time { seconds: u32::from_be_bytes(bytes) & 0x7fff_ffff, nanoseconds: 0 };
     (time([a, b, c, d]), time([e, f, g, h]))
 }

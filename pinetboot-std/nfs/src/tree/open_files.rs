@@ -1,7 +1,7 @@
 //! Files held open between requests: NFS has no open and no close, and opening costs more than reading.
 //!
-//! Bounded; what was not used for a while is closed. A descriptor stays with its file through renames. When a file's last
-//! name goes by this server, it is closed at once; when it goes by others, the next request notices, or the minute's end.
+//! Bounded; unused files are closed. A descriptor stays with its file through renames. If this server removes a file's last name, the
+//! file is closed at once; if another process does, at the next request or within a minute.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -13,10 +13,10 @@ use rustix::io;
 
 use crate::file_system::FileId;
 
-/// One file, open in up to three ways.
+/// A file, open in up to three ways.
 #[derive(Debug)]
 pub(super) struct OpenFile {
-    /// Made by O_PATH, or by the open(2) that made the file: good for all but reading and writing.
+    /// A descriptor of O_PATH, or of the open(2) that made the file: for all operations but reading and writing.
     place: OwnedFd,
     /// `place` can read and write.
     made_here: bool,
@@ -29,13 +29,13 @@ impl OpenFile {
         Self { place, made_here: false, reader: OnceLock::new(), writer: OnceLock::new() }
     }
 
-    /// Of a descriptor that reads and writes.
+    /// An open file of a descriptor that reads and writes.
     pub(super) fn made(place: OwnedFd) -> Self {
         Self { made_here: true, ..Self::place(place) }
     }
 
-    /// What reads. Once something wrote, that reads too: on overlayfs the first opening for writing makes a copy of the
-    /// file, and a descriptor from before goes on reading the old one.
+    /// The descriptor that reads. After a write it is the writing one: on overlayfs the first opening for writing copies the file,
+    /// and an older descriptor keeps reading the old file.
     pub(super) fn reader(&self, open: impl FnOnce() -> io::Result<OwnedFd>) -> io::Result<BorrowedFd<'_>> {
         match self.writing().or_else(|| self.reader.get().map(AsFd::as_fd)) {
             Some(fd) => Ok(fd),
@@ -43,7 +43,7 @@ impl OpenFile {
         }
     }
 
-    /// What writes.
+    /// The descriptor that writes.
     pub(super) fn writer(&self, open: impl FnOnce() -> io::Result<OwnedFd>) -> io::Result<BorrowedFd<'_>> {
         match self.writing() {
             Some(fd) => Ok(fd),
@@ -62,7 +62,7 @@ impl AsFd for OpenFile {
     }
 }
 
-/// All of a tree's.
+/// The open files of a tree.
 #[derive(Debug)]
 pub(super) struct OpenFiles {
     shards: [Mutex<HashMap<FileId, Held>>; SHARDS],
@@ -77,7 +77,7 @@ struct Held {
 }
 
 impl OpenFiles {
-    /// Holds up to `most` files, each of which may take two descriptors.
+    /// Keeps up to `most` files, with up to two descriptors each.
     pub(super) fn new(most: usize) -> Self {
         Self { shards: Default::default(), hasher: RandomState::new(), most: (most / SHARDS).max(2) }
     }
@@ -89,7 +89,7 @@ impl OpenFiles {
         Some(held.file.clone())
     }
 
-    /// Keeps a file; if another thread was faster, the one it kept.
+    /// Keeps a file; returns the kept one if another thread was faster.
     pub(super) fn keep(&self, id: FileId, file: OpenFile) -> Arc<OpenFile> {
         let mut shard = self.shard(&id).lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
@@ -101,11 +101,11 @@ impl OpenFiles {
 
     pub(super) fn forget(&self, id: &FileId) {
         let forgotten = self.shard(id).lock().unwrap_or_else(PoisonError::into_inner).remove(id);
-        // Closing a file without a name frees its blocks, which takes its time: not under the lock.
+        // Closing a file without a name frees its blocks, which is slow: after the lock is released.
         drop(forgotten);
     }
 
-    /// Closes what has been idle.
+    /// Closes idle files.
     pub(super) fn maintain(&self) {
         for shard in &self.shards {
             let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,4 +1,4 @@
-//! From ids and names to open files, and the way back; never out of the tree.
+//! Opens files by id and name, and finds ids; never outside of the tree.
 
 use core::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -24,14 +24,14 @@ impl DirectoryTree {
 
     pub(super) fn open_by_id(&self, id: &FileId, flags: OFlags) -> io::Result<OwnedFd> {
         act_as_root().map_err(|_| Errno::PERM)?;
-        // ENOENT is what the kernel says of a handle it can make nothing of.
+        // The kernel's error for an unknown handle is ENOENT.
         kernel::open(self.root.as_fd(), id, flags).map_err(|error| match error {
             Errno::NOENT | Errno::INVAL => Errno::STALE,
             error => error,
         })
     }
 
-    /// Only a regular file's content: opening a device or a FIFO does things.
+    /// Opens a regular file's content only: opening a device or a FIFO has effects.
     pub(super) fn open_content(&self, id: &FileId, flags: OFlags) -> io::Result<OwnedFd> {
         self.open_by_id(id, flags | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW)
     }
@@ -39,7 +39,7 @@ impl DirectoryTree {
     pub(super) fn stat(&self, id: &FileId, file: &OpenFile) -> Result<Attributes> {
         let stat = fs::fstat(file).map_err(refusal)?;
         if stat.st_nlink == 0 {
-            // Removed behind our back. Nobody has it open but us.
+            // Another process removed the file, and only this server has it open.
             self.files.forget(id);
             return Err(FsError::Stale);
         }
@@ -51,10 +51,10 @@ impl DirectoryTree {
         Ok(Found { id, attributes: attributes(&fs::fstat(fd)?) })
     }
 
-    /// What `name` in `dir` is, which had that number a moment ago; None if it is gone, or another file system.
+    /// The file `name` in `dir`, which had that number a moment ago; `None` if it is gone, or a mount point.
     ///
-    /// Asked by name, as long as that is sure to be the same file both times: to open it first takes twice as long, and a
-    /// listing is all of this.
+    /// Queried by name, if both queries surely see the same file: opening it first takes twice as long, and a listing consists of
+    /// such queries.
     pub(super) fn found_at(&self, dir: &OpenFile, name: &CStr, number: u64) -> Option<Found> {
         let (id, mount) = kernel::of_name_in_mount(dir.as_fd(), name).ok()?;
         if mount != self.mount {
@@ -67,18 +67,18 @@ impl DirectoryTree {
         self.open_name(dir, name).and_then(|place| self.found(place.as_fd())).ok()
     }
 
-    /// The file that `name` in `dir` is, opened as this thread's user.
+    /// Opens the file `name` in `dir` as this thread's user.
     pub(super) fn open_name(&self, dir: &OpenFile, name: &CStr) -> io::Result<OwnedFd> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         fs::openat2(dir, name, flags, Mode::empty(), ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS)
             .map_err(|error| match error {
-                // Another file system is mounted there.
+                // A mount point of another file system.
                 Errno::XDEV => Errno::ACCESS,
                 error => error,
             })
     }
 
-    /// The directory above. A directory may have been moved out of the tree by others, so all the way up is looked at.
+    /// The parent directory. Another process may have moved a directory out of the tree, so the whole path up is checked.
     pub(super) fn parent(&self, id: &FileId, dir: &OpenFile) -> io::Result<OwnedFd> {
         if *id == self.root_id {
             return dir
@@ -131,5 +131,5 @@ impl DirectoryTree {
     }
 }
 
-/// Directories within directories that are looked through upwards.
+/// Most levels to check upwards.
 const MOST_LEVELS: u32 = 1000;
