@@ -1,4 +1,4 @@
-//! Opens files of trees that are not to be trusted.
+//! Opens files of untrusted trees.
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 
-/// Opens what is at `place` beneath `root`: links that stay beneath it are followed, those that leave it are not.
+/// Opens the file at `place` beneath `root`. Symbolic links are followed as long as they stay beneath `root`.
 ///
 /// # Errors
 ///

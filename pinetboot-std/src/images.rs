@@ -1,15 +1,15 @@
-//! A directory of imported OS images: what `pinetboot import` makes and `pinetboot serve` serves.
+//! A directory of imported OS images: `pinetboot import` fills it and `pinetboot serve` serves it.
 //!
 //! ```text
 //! DIR/images/NAME/root/        the root file system; the boot partition's files are beneath it, where the system mounts
 //!                              them (root/boot/firmware)
-//! DIR/images/NAME/image.toml   what is known of the image; written last, so an image without one is no image
-//! DIR/current -> images/NAME   the image in use
-//! DIR/state/                   what belongs to single Pis
+//! DIR/images/NAME/image.toml   facts about the image; written last, so a directory without the file is no image
+//! DIR/current -> images/NAME   the current image
+//! DIR/state/                   layers and identities of single Pis
 //! ```
 //!
-//! The command line in an imported image names no root: no `root=`, `nfsroot=` or `ip=`. The server adds them, since only
-//! it knows its address and which Pi asks.
+//! The command line in an imported image has no `root=`, `nfsroot=` or `ip=`. The server adds them, since only the server
+//! knows its address and which Pi asks.
 
 #[cfg(feature = "import")]
 pub mod command;
@@ -27,68 +27,68 @@ pub struct Images {
     dir: PathBuf,
 }
 
-/// One image, whole.
+/// A complete image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Image {
-    /// What it is called.
+    /// Its name.
     pub name: String,
     /// Its root file system.
     pub root: PathBuf,
     /// Its boot partition's files, beneath `root`.
     pub boot: PathBuf,
-    /// What is known of it.
+    /// Its facts.
     pub facts: ImageFacts,
 }
 
-/// What is known of an image: its `image.toml`.
+/// Facts about an image: its `image.toml`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
 pub struct ImageFacts {
-    /// The system and its release, as the import recognised it: `raspios-trixie`, `ubuntu-24.04`, `debian-12`, `unknown`.
+    /// The recognised system and its release: `raspios-trixie`, `ubuntu-24.04`, `debian-12`, `unknown`.
     pub release: String,
-    /// What the system calls itself.
+    /// PRETTY_NAME of the system's os-release(5).
     pub pretty_name: String,
-    /// The file that it came from, without its directory.
+    /// Name of the imported file, without its directory.
     pub source: String,
     /// That file's SHA-256, in hexadecimal digits.
     pub sha256: String,
-    /// When it was imported (RFC 3339, UTC).
+    /// Time of the import (RFC 3339, UTC).
     pub imported: String,
-    /// Where the system has its boot partition, relative to its root.
+    /// Mount point of the boot partition, relative to the root.
     pub boot: PathBuf,
-    /// Whether there is a root file system: not after `import --boot-only`.
+    /// Whether the image has a root file system: false after `import --boot-only`.
     pub has_root: bool,
-    /// Whether its kernels mount an NFS root by themselves: then a Pi boots without the initramfs.
+    /// Whether its kernels mount an NFS root without the initramfs.
     pub kernel_mounts_root: bool,
-    /// The command line as it was in the image; empty if it had none.
+    /// The original kernel command line; empty if the image had none.
     pub cmdline: String,
-    /// What the import changed, one line each.
+    /// Changes by the import, one line each.
     pub changes: Vec<String>,
-    /// Files that had capabilities, which NFSv3 cannot carry: `/usr/bin/ping cap_net_raw=ep`.
+    /// Files with capabilities, which NFSv3 does not carry: `/usr/bin/ping cap_net_raw=ep`.
     pub lost_capabilities: Vec<String>,
 }
 
 impl Images {
-    /// The images in a directory; `None` if it is no such directory: there is no whole image in it.
+    /// The images in a directory; `None` if the directory holds no complete image.
     ///
     /// # Errors
     ///
-    /// If it cannot be read, or an image's facts make no sense.
+    /// If the directory cannot be read, or an image's facts cannot be parsed.
     pub fn open(dir: &Path) -> Result<Option<Self>, ImagesError> {
         let images = Self::at(dir);
         Ok(if images.list()?.is_empty() { None } else { Some(images) })
     }
 
-    /// The images in a directory, which need not be there yet.
+    /// The images in a directory, which need not exist yet.
     pub fn at(dir: &Path) -> Self {
         Self { dir: dir.to_owned() }
     }
 
-    /// The image in use; `None` if none is.
+    /// The current image; `None` if none is.
     ///
     /// # Errors
     ///
-    /// If `current` is there but leads to no image.
+    /// If the link `current` exists but leads to no image.
     pub fn current(&self) -> Result<Option<Image>, ImagesError> {
         let link = self.dir.join(CURRENT);
         let target = match fs::read_link(&link) {
@@ -105,7 +105,7 @@ impl Images {
     ///
     /// # Errors
     ///
-    /// If it is there but its facts cannot be read.
+    /// If the image exists but its facts cannot be read.
     pub fn find(&self, name: &str) -> Result<Option<Image>, ImagesError> {
         if !is_name(name) {
             return Ok(None);
@@ -122,7 +122,10 @@ impl Images {
         let facts: ImageFacts = toml::from_str(&text)
             .map_err(|error| ImagesError::new(&file, Problem::Facts(error.message().to_owned())))?;
         if !facts.boot.components().all(|part| matches!(part, std::path::Component::Normal(_))) {
-            return Err(ImagesError::new(&file, Problem::Facts("boot leads out of the image".into())));
+            return Err(ImagesError::new(
+                &file,
+                Problem::Facts("the path boot leads out of the image".into()),
+            ));
         }
         let root = place.join(ROOT);
         Ok(Some(Image { name: name.to_owned(), boot: root.join(&facts.boot), root, facts }))
@@ -151,21 +154,21 @@ impl Images {
         names.iter().filter_map(|name| self.find(name).transpose()).collect()
     }
 
-    /// Where an image of that name is, or would be.
+    /// The directory of an image, existing or not.
     pub fn place(&self, name: &str) -> PathBuf {
         self.dir.join(IMAGES).join(name)
     }
 
-    /// Where the state of single Pis is kept unless said otherwise.
+    /// The default directory of the Pis' state.
     pub fn state(&self) -> PathBuf {
         self.dir.join(STATE)
     }
 
-    /// Puts an image in use: from here on [`current`](Self::current) is this one, at once and for everyone.
+    /// Makes an image [`current`](Self::current), atomically.
     ///
     /// # Errors
     ///
-    /// If there is no such image, or the link cannot be made.
+    /// If no image has that name, or the link cannot be made.
     pub fn make_current(&self, name: &str) -> Result<(), ImagesError> {
         let link = self.dir.join(CURRENT);
         let target = Path::new(IMAGES).join(name);
@@ -181,14 +184,14 @@ impl Images {
     }
 }
 
-/// Whether an image may be called so: letters, digits, `.`, `_`, `+` and `-`, the first one a letter or digit, 64 at most.
+/// Whether `name` is an image name: 1 to 64 letters, digits, `.`, `_`, `+` and `-`, the first one a letter or digit.
 pub fn is_name(name: &str) -> bool {
     name.len() <= 64
         && name.starts_with(|first: char| first.is_ascii_alphanumeric())
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._+-".contains(&byte))
 }
 
-/// What is wrong with a directory of images.
+/// An error in a directory of images.
 #[derive(Debug)]
 pub struct ImagesError {
     place: PathBuf,
@@ -214,14 +217,14 @@ impl fmt::Display for ImagesError {
         match &self.problem {
             Problem::Io(error) => write!(f, "{place}: {error}"),
             Problem::Facts(why) => write!(f, "{place}: {why}. Import the image again"),
-            Problem::NoImage(target) => write!(f, "{place}: no image is at {}", target.display()),
+            Problem::NoImage(target) => write!(f, "{place}: no image at {}", target.display()),
         }
     }
 }
 
 impl std::error::Error for ImagesError {}
 
-/// The directory of what single Pis have changed.
+/// The directory of the Pis' layers and identities.
 pub(crate) const STATE: &str = "state";
 /// The directory of all images.
 pub(crate) const IMAGES: &str = "images";

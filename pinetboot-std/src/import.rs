@@ -1,4 +1,4 @@
-//! `pinetboot import`: an OS image, made into a tree that Pis boot from.
+//! `pinetboot import`: copies an OS image to a directory that Pis boot from.
 //!
 //! ```text
 //! pinetboot_image: container -> partitions -> {fat, ext4} -> {boot, root} -> root_writer
@@ -44,11 +44,11 @@ use boot::{BootCopy, BootSize};
 use changes::{Context, Planned, Release, System, View};
 use staging::Staging;
 
-/// Imports an image, or says what would be changed.
+/// Imports an image, or lists the changes.
 ///
 /// # Errors
 ///
-/// Why not, and what to do about it; nothing is left behind then.
+/// The cause and the remedy. A failed import leaves no files.
 pub fn run(options: &Args, quiet: bool) -> Result<Exit, Failed> {
     let request = Request::resolve(options)?;
     let stop = Stop::default();
@@ -56,18 +56,18 @@ pub fn run(options: &Args, quiet: bool) -> Result<Exit, Failed> {
     signals::on_stop(move || stopping.stop()).map_err(|error| Failed::new(Exit::Failure, error))?;
     match import(&request, &stop, &Bars::new(quiet)) {
         Err(_) if stop.is_stopped() => {
-            eprintln!("pinetboot: interrupted: nothing was imported");
+            eprintln!("pinetboot: import interrupted; no image was written");
             Ok(Exit::Interrupted)
         }
         done => done.map(|()| Exit::Success),
     }
 }
 
-/// Does what is asked for, until `stop` says otherwise.
+/// Carries out a request, until `stop` is set.
 ///
 /// # Errors
 ///
-/// Why not, and what to do about it; nothing is left behind then.
+/// The cause and the remedy. A failed import leaves no files.
 pub fn import(request: &Request, stop: &Stop, bars: &Bars) -> Result<(), Failed> {
     let images = Images::at(&request.to);
     let staging = if request.dry_run { None } else { Some(Staging::begin(&images, request)?) };
@@ -105,7 +105,7 @@ pub fn import(request: &Request, stop: &Stop, bars: &Bars) -> Result<(), Failed>
     print_use(&images, request)
 }
 
-/// Opens the image file; ctrl-C ends the reading, and the bar shows how far it is.
+/// Opens the image file; `stop` ends the reading, and `bar` shows its progress.
 fn open(path: &Path, unpack_in: &Path, stop: Stop, bar: ProgressBar) -> io::Result<ImageFile> {
     bar.set_length(fs::metadata(path)?.len());
     ImageFile::open(path, unpack_in, move |read| {
@@ -127,14 +127,12 @@ impl<'a> OpenImage<'a> {
         let root = partitions.root.map(|extent| Ext4::open(part(extent), extent.len)).transpose();
         let (boot, root) = match (boot, root) {
             (None, _) if boot_only => {
-                return Err(ImageError::Unsupported(
-                    "the image has no boot partition: there is no FAT in it",
-                ));
+                return Err(ImageError::Unsupported("the image has no FAT partition to boot from"));
             }
             (boot, _) if boot_only => (boot, None),
             (_, Ok(None)) => {
                 return Err(ImageError::Unsupported(
-                    "the image has no Linux partition. Its boot files alone are imported with --boot-only",
+                    "the image has no Linux partition. To import the boot files alone: --boot-only",
                 ));
             }
             (boot, root) => (boot, root?),
@@ -155,13 +153,13 @@ impl<'a> OpenImage<'a> {
         let mut notes = changes::notes(&context)?;
         if system.release == Release::Unknown && !request.boot_only {
             notes.push(format!(
-                "{} is not known here: it is imported as it is, and may not boot from the network",
+                "unknown system {}: imported unchanged, and may not boot from the network",
                 system.id
             ));
         }
         if system.release == Release::Unknown && !request.wishes.is_empty() {
             return Err(ImageError::Unsupported(
-                "the system in the image is not known here: --hostname and --user cannot be set up in it",
+                "unknown system in the image: --hostname and --user need a known one",
             ));
         }
         let kernel_mounts_root = self.root.is_some() && changes::kernel_mounts_root(&view, system.release)?;
@@ -177,7 +175,7 @@ impl<'a> OpenImage<'a> {
         Ok(SystemView::new(self.root.as_ref(), self.boot.as_ref(), boot_dir))
     }
 
-    /// Bytes that its files take.
+    /// Bytes that the files need on disk.
     fn size(&self) -> Result<u64, ImportError> {
         let mut size = BootSize::default();
         if let Some(boot) = &self.boot {
@@ -213,10 +211,10 @@ impl<'a> OpenImage<'a> {
     }
 }
 
-/// What an image holds, and what is done to it.
+/// The recognised system and its planned changes.
 struct ImportPlan {
     system: System,
-    /// Where its boot partition belongs.
+    /// The mount point of the boot partition.
     boot: String,
     planned: Vec<Planned>,
     notes: Vec<String>,
@@ -250,7 +248,7 @@ impl ImportPlan {
     fn print(&self) {
         println!("{}", self.title());
         if self.planned.is_empty() {
-            println!("Nothing would be changed.");
+            println!("No changes.");
         }
         self.print_changes();
     }
@@ -259,7 +257,7 @@ impl ImportPlan {
         println!("{}", self.title());
         self.print_changes();
         if !facts.lost_capabilities.is_empty() {
-            println!("Capabilities that these have are not seen over NFS:");
+            println!("NFS does not carry the capabilities of:");
             for file in &facts.lost_capabilities {
                 println!("  {file}");
             }
@@ -283,19 +281,22 @@ impl ImportPlan {
     }
 }
 
-/// Puts the image in use if that is wanted or none is, and says what is in use.
+/// Makes the image current if requested or if none is, and prints the current one.
 fn print_use(images: &Images, request: &Request) -> Result<(), Failed> {
     let name = &request.name;
     let current = images.current().ok().flatten();
     match current.filter(|_| !request.current) {
         Some(current) => println!(
-            "Imported as {name}. In use is still {}; to change that: pinetboot images {} --use {name}",
+            "Imported as {name}. Current image: {}. To switch: pinetboot images {} --use {name}",
             current.name,
             request.to.display(),
         ),
         None => {
             images.make_current(name).map_err(|error| Failed::new(Exit::Failure, error))?;
-            println!("Imported as {name}, and in use. To serve it: pinetboot serve {}", request.to.display());
+            println!(
+                "Imported as {name}, the current image. To serve it: pinetboot serve {}",
+                request.to.display()
+            );
         }
     }
     Ok(())
@@ -307,7 +308,7 @@ fn enough_space(directory: &Path, need: u64) -> Result<(), Failed> {
         return Ok(());
     }
     let message = format!(
-        "{}: {} are free, and the import needs up to {}",
+        "{}: not enough space: {} free, and the import needs up to {}",
         directory.display(),
         DecimalBytes(free),
         DecimalBytes(need)
@@ -315,14 +316,14 @@ fn enough_space(directory: &Path, need: u64) -> Result<(), Failed> {
     Err(Failed::new(Exit::Failure, message))
 }
 
-/// The directory, or the nearest one above it that is there.
+/// `path`, or its nearest ancestor that exists.
 fn existing(path: &Path) -> &Path {
     path.ancestors().find(|path| path.is_dir()).unwrap_or(Path::new("."))
 }
 
 const DEFAULT_BOOT_DIR: &str = "boot/firmware";
 
-/// How far it is.
+/// Progress bars.
 #[derive(Debug, Clone)]
 pub struct Bars {
     unpack: ProgressBar,
@@ -330,7 +331,7 @@ pub struct Bars {
 }
 
 impl Bars {
-    /// On standard error, if that is a terminal, unless `quiet`.
+    /// Draws on standard error if that is a terminal; hidden if `quiet`.
     pub fn new(quiet: bool) -> Self {
         if quiet {
             return Self { unpack: ProgressBar::hidden(), write: ProgressBar::hidden() };

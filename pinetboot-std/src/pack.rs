@@ -1,17 +1,17 @@
-//! `pinetboot pack`: makes a tree the file to drag onto a board, beside its firmware; and shows what such a file holds.
+//! `pinetboot pack`: packs boot files into a UF2 image for a boot-appliance board, and checks such an image.
 //!
 //! ```text
-//! Tree (names, sizes) -> Archive (ustar) -> Uf2 (where in flash) -> boot.uf2
+//! PackFiles (names, lengths) -> archive (ustar) -> UF2 (flash addresses) -> boot.uf2
 //! ```
 //!
-//! The firmware reads the archive where it lies in flash, at a fixed offset; the firmware's own part of the flash is not
-//! touched. The same tree always makes the same bytes.
+//! The firmware reads the archive in place, at a fixed offset in flash. The image leaves the firmware's own part of the flash
+//! untouched. Equal files make equal bytes.
 
 mod archive;
 mod check;
 mod configuration;
-mod room;
-mod tree;
+mod files;
+mod flash;
 mod uf2;
 
 use std::fmt::Write as _;
@@ -21,122 +21,120 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::exit::{Exit, Failed};
-pub use room::Board;
-use room::{Room, SECTOR, size};
-use tree::Tree;
+use files::PackFiles;
+pub use flash::Board;
+use flash::{FlashRegion, SECTOR, size};
 
 /// Options of `pack`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// What to pack: files as on a Pi's boot partition, and perhaps the appliance's own pinetboot.toml
+    /// Directory to pack: the files of a Pi's boot partition, and optionally the appliance's pinetboot.toml
     #[arg(required_unless_present = "check")]
     pub tree: Option<PathBuf>,
 
-    /// Where to put it
+    /// Output file
     #[arg(short, long, value_name = "FILE", required_unless_present = "check")]
     pub output: Option<PathBuf>,
 
-    /// For which board
+    /// Target board
     #[arg(long, value_enum, default_value_t = Board::Rp2040)]
     pub board: Board,
 
-    /// Where in flash the firmware looks for it [default: 1M]
+    /// Offset in flash at which the firmware reads the archive, in bytes [default: 1M]
     #[arg(long, value_name = "BYTES", value_parser = size)]
     pub offset: Option<u64>,
 
-    /// How much flash the board has [default: 2M, with --esp 4M]
+    /// Flash size of the board, in bytes [default: 2M, with --esp 4M]
     #[arg(long, value_name = "BYTES", value_parser = size)]
     pub flash: Option<u64>,
 
-    /// For an ESP32 instead: the bare archive, to be written by espflash
+    /// Write the bare archive, for an ESP32, to be flashed by espflash
     #[arg(long, conflicts_with = "board")]
     pub esp: bool,
 
-    /// Show what a packed file holds, and whether it is whole; or what a pinetboot.toml makes a board do
+    /// Check a packed file and list its content; or explain a pinetboot.toml
     #[arg(long, value_name = "FILE", exclusive = true)]
     pub check: Option<PathBuf>,
 }
 
-/// Packs the tree, or checks a file.
+/// Packs a directory, or checks a file.
 ///
 /// # Errors
 ///
-/// If the tree cannot be read or is too big for the board, or the file to check is broken.
+/// If the directory cannot be read or does not fit, or the file to check is broken.
 pub fn run(options: &Args) -> Result<Exit, Failed> {
     if let Some(file) = &options.check {
         print!("{}", check::report(file)?);
         return Ok(Exit::Success);
     }
     let (Some(root), Some(output)) = (&options.tree, &options.output) else {
-        return Err(Failed::new(Exit::Usage, "say what to pack and into which file: pack TREE -o boot.uf2"));
+        return Err(Failed::new(Exit::Usage, "name a directory and an output file: pack TREE -o boot.uf2"));
     };
-    let room = Room::new(options).map_err(|why| Failed::new(Exit::Usage, why))?;
-    print!("{}", pack(root, output, &room)?);
+    let region = FlashRegion::new(options).map_err(|why| Failed::new(Exit::Usage, why))?;
+    print!("{}", pack(root, output, &region)?);
     Ok(Exit::Success)
 }
 
-/// Writes the packed tree, and returns what to say about it.
-fn pack(root: &Path, output: &Path, room: &Room) -> Result<String, Failed> {
-    let tree = Tree::walk(root)?;
+/// Writes the packed file, and returns the summary to print.
+fn pack(root: &Path, output: &Path, region: &FlashRegion) -> Result<String, Failed> {
+    let tree = PackFiles::walk(root)?;
     for left_out in &tree.left_out {
         eprintln!("left out: {left_out}");
     }
     if tree.files.is_empty() {
-        return Err(Failed::new(Exit::Tree, format!("{}: no file in it", root.display())));
+        return Err(Failed::new(Exit::Tree, format!("{}: holds no file", root.display())));
     }
     let needed = archive::len(tree.files.iter().map(|file| file.len)).next_multiple_of(SECTOR);
-    if needed > room.len() {
-        return Err(Failed::new(Exit::Failure, too_big(&tree, needed, room)));
+    if needed > region.len() {
+        return Err(Failed::new(Exit::Failure, too_big(&tree, needed, region)));
     }
     configuration::check(&tree)?;
     let archive = archive::write(&tree)?;
-    let bytes = match room.board {
+    let bytes = match region.board {
         Board::Esp => archive,
-        Board::Rp2040 | Board::Rp2350 => uf2::encode(&archive, room),
+        Board::Rp2040 | Board::Rp2350 => uf2::encode(&archive, region),
     };
     write_file(output, &bytes)
         .map_err(|error| Failed::new(Exit::Failure, format!("cannot write {}: {error}", output.display())))?;
-    Ok(summary(&tree, output, needed, room))
+    Ok(summary(&tree, output, needed, region))
 }
 
-fn summary(tree: &Tree, output: &Path, needed: u64, room: &Room) -> String {
+fn summary(tree: &PackFiles, output: &Path, needed: u64, region: &FlashRegion) -> String {
     let (files, bytes) = (tree.files.len(), tree.bytes());
-    let (output, left) = (output.display(), room.len() - needed);
+    let (output, left) = (output.display(), region.len() - needed);
     let mut text =
-        format!("{output}: {files} files, {bytes} bytes; {left} bytes of the board's flash stay free\n");
-    let _cannot_fail = match room.board {
-        Board::Esp => writeln!(text, "Now: espflash write-bin {:#x} {output}", room.offset),
+        format!("{output}: {files} files, {bytes} bytes; {left} bytes of the board's flash left\n");
+    let _cannot_fail = match region.board {
+        Board::Esp => writeln!(text, "Next: espflash write-bin {:#x} {output}", region.offset),
         Board::Rp2040 | Board::Rp2350 => {
             writeln!(
                 text,
-                "Now: hold BOOTSEL while plugging the board in, and copy it to the drive that appears"
+                "Next: hold BOOTSEL while plugging the board in, and copy the file to the new drive"
             )
         }
     };
     text
 }
 
-fn too_big(tree: &Tree, needed: u64, room: &Room) -> String {
+fn too_big(tree: &PackFiles, needed: u64, region: &FlashRegion) -> String {
     let mut text = format!(
-        "{} bytes too big: the archive takes {needed}, the flash has {} for it ({} from offset {:#x}). The largest files:",
-        needed - room.len(),
-        room.len(),
-        room.flash,
-        room.offset
+        "{} bytes too big: the archive takes {needed}, the flash has {} ({} from offset {:#x}). The largest files:",
+        needed - region.len(),
+        region.len(),
+        region.flash,
+        region.offset
     );
     let mut by_size: Vec<_> = tree.files.iter().collect();
     by_size.sort_by_key(|file| core::cmp::Reverse(file.len));
     for file in by_size.iter().take(5) {
         let _cannot_fail = write!(text, "\n{:>12}  {}", file.len, file.name);
     }
-    text.push_str(
-        "\nPut what is large on the microSD card instead, or say --flash SIZE if the board has more.",
-    );
+    text.push_str("\nMove large files to the microSD card, or give --flash SIZE if the board has more.");
     text
 }
 
-/// All of it or nothing, like a compiler's output.
+/// Writes the file atomically: by a temporary file and rename.
 fn write_file(output: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let directory = output.parent().filter(|parent| !parent.as_os_str().is_empty());
     let mut part = tempfile::Builder::new()
@@ -152,10 +150,10 @@ Examples:
   pinetboot pack /srv/tftp -o boot.uf2                     for a W5500-EVB-Pico
   pinetboot pack /srv/tftp -o boot.uf2 --board rp2350 --flash 4M
   pinetboot pack /srv/tftp -o boot.bin --esp               for an ESP32-C3 or C6
-  pinetboot pack --check boot.uf2                          what does it hold?
-  pinetboot pack --check pinetboot.toml                    what does it make a board do?
+  pinetboot pack --check boot.uf2                          list its files
+  pinetboot pack --check pinetboot.toml                    explain the settings
 
-Large files need not fit: what the flash does not hold, an RP2040 or RP2350 serves from its microSD card.";
+An RP2040 or RP2350 serves files that its flash lacks from its microSD card.";
 
 #[cfg(test)]
 mod tests {
@@ -219,8 +217,15 @@ mod tests {
         fs::write(&configuration, "# ours\ndhcp = 'proxy'\n").unwrap();
         run(&options(tree.path(), &output)).unwrap();
         let report = check::report(&output).unwrap();
-        assert!(report.contains("\npinetboot.toml: DHCP beside a router's; "), "{report}");
-        assert!(check::report(&configuration).unwrap().contains(": DHCP beside a router's; "));
+        assert!(
+            report.contains("\npinetboot.toml: proxy DHCP beside the network's DHCP server; "),
+            "{report}"
+        );
+        assert!(
+            check::report(&configuration)
+                .unwrap()
+                .contains(": proxy DHCP beside the network's DHCP server; ")
+        );
     }
 
     #[test]

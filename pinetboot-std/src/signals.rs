@@ -1,4 +1,4 @@
-//! Signals, turned into calls.
+//! SIGINT, SIGTERM and SIGHUP as calls of functions.
 
 use std::io;
 use std::thread;
@@ -8,8 +8,8 @@ use nix::sys::signal::{SigSet, Signal};
 use crate::exit::Exit;
 use crate::net::Control;
 
-/// From here on SIGINT and SIGTERM stop the networks behind `controls`, a second one ends the process at once, and
-/// SIGHUP makes them reload. To be called before any other thread is started.
+/// Lets SIGINT and SIGTERM stop the networks behind `controls`, a second one exit the process, and SIGHUP reload. Call before
+/// the first other thread starts: threads inherit the blocked signals.
 ///
 /// # Errors
 ///
@@ -19,8 +19,8 @@ pub fn watch(controls: Vec<Control>) -> io::Result<()> {
     spawn(move || controls.iter().for_each(Control::stop), move || reload.iter().for_each(Control::reload))
 }
 
-/// From here on SIGINT, SIGTERM and SIGHUP call `stop`, and a second one ends the process at once. To be called before any
-/// other thread is started.
+/// Lets SIGINT, SIGTERM and SIGHUP call `stop`, and a second SIGINT or SIGTERM exit the process. Call before the first other
+/// thread starts: threads inherit the blocked signals.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! The settings as they stand in the file, each with its line, and what they make together.
+//! The settings of a file, each with its line, and their combination.
 
 use core::net::Ipv4Addr;
 
@@ -9,17 +9,17 @@ use pinetboot_core::pi::Prefix;
 
 use crate::error::{Error, Why};
 use crate::line::Line;
-use crate::{Address, Config, DEFAULT_ADDRESS, DEFAULT_PREFIX_LEN, Dhcp, MAX_LEN, MAX_TREES, Tree};
+use crate::{Address, Config, DEFAULT_ADDRESS, DEFAULT_PREFIX_LEN, Dhcp, MAX_LEN, MAX_TREES, PiDirectory};
 
-/// What was read so far.
+/// The settings read so far.
 #[derive(Default)]
 pub(crate) struct Draft<'a> {
     /// In the order of [`SETTINGS`].
     settings: [Option<Given<'a>>; SETTINGS.len()],
-    trees: Vec<Tree<'a>, MAX_TREES>,
+    trees: Vec<PiDirectory<'a>, MAX_TREES>,
 }
 
-/// A value, and the line where it was.
+/// A value, and its line.
 #[derive(Clone, Copy)]
 struct Given<'a> {
     value: &'a str,
@@ -44,7 +44,7 @@ impl<'a> Draft<'a> {
     }
 
     fn line(&mut self, line: u16, bytes: &'a [u8]) -> Result<(), Why<'a>> {
-        let text = core::str::from_utf8(bytes).map_err(|_| Why::Is("this is not text"))?;
+        let text = core::str::from_utf8(bytes).map_err(|_| Why::Is("not UTF-8 text"))?;
         match Line::parse(text).ok_or(Why::Is(SYNTAX))? {
             Line::Nothing => Ok(()),
             Line::Section(name) => self.section(name),
@@ -71,14 +71,14 @@ impl<'a> Draft<'a> {
         if self.trees.iter().any(|tree| tree.pi == pi) {
             return Err(Why::Twice(name));
         }
-        self.trees.push(Tree { pi, directory: "" }).map_err(|_| Why::Is("too many Pis: 16 at most"))
+        self.trees.push(PiDirectory { pi, directory: "" }).map_err(|_| Why::Is("too many Pis: 16 at most"))
     }
 
     /// In the section of a Pi.
     fn tree(&mut self, value: &'a str) -> Result<(), Why<'a>> {
         if value.len() > 64 || BootPath::parse(value.as_bytes()).is_err() {
             return Err(Why::Is(
-                "tree is a directory, like \"kitchen\" or \"pis/kitchen\", of 64 bytes at most",
+                "tree must be a directory of at most 64 bytes, like \"kitchen\" or \"pis/kitchen\"",
             ));
         }
         match self.trees.last_mut() {
@@ -88,60 +88,61 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
-    /// What it all makes together.
+    /// Combines the settings.
     pub(crate) fn finish(self) -> Result<Config<'a>, Error<'a>> {
         let [dhcp, address, range, clients, router, dns] = self.settings;
         let dhcp_value = dhcp.map_or("lease", |given| given.value);
         if !["lease", "proxy", "off"].contains(&dhcp_value) {
-            return Err(is(dhcp, "dhcp is \"lease\", \"proxy\" or \"off\""));
+            return Err(is(dhcp, "dhcp must be \"lease\", \"proxy\" or \"off\""));
         }
         if dhcp_value != "lease"
             && let Some(given) = range.or(clients).or(dns)
         {
-            return Err(is(Some(given), "only for dhcp = \"lease\""));
+            return Err(is(Some(given), "needs dhcp = \"lease\""));
         }
         let own = match address {
             None if dhcp_value == "lease" => Some((DEFAULT_ADDRESS, DEFAULT_PREFIX_LEN)),
             None => None,
             Some(Given { value: "dhcp", .. }) if dhcp_value == "lease" => {
-                return Err(is(
-                    address,
-                    "with dhcp = \"lease\" nobody else gives addresses: say which is the board's",
-                ));
+                return Err(is(address, "with dhcp = \"lease\" the board needs a fixed address"));
             }
             Some(Given { value: "dhcp", .. }) => None,
             Some(Given { value, .. }) => {
-                let expected = "address is one and its network's prefix, like \"10.55.0.1/24\", or \"dhcp\"";
+                let expected =
+                    "address must be an address with its prefix length, like \"10.55.0.1/24\", or \"dhcp\"";
                 Some(interface(value).ok_or(is(address, expected))?)
             }
         };
         let Some((own, prefix_len)) = own else {
             if router.is_some() {
-                return Err(is(router, "who gives the board its address names the router too"));
+                return Err(is(
+                    router,
+                    "needs a fixed address: with a DHCP address the router comes from the DHCP server",
+                ));
             }
             let dhcp = if dhcp_value == "proxy" { Dhcp::Proxy } else { Dhcp::Off };
             return Ok(Config { dhcp, address: Address::Dhcp, trees: self.trees });
         };
 
         let wrong = |given| move |error| at(given, Why::Network(error));
-        Network::new(own, prefix_len, own, own).map_err(wrong(address))?; // what is wrong after this is the range
+        Network::new(own, prefix_len, own, own).map_err(wrong(address))?; // errors after this are the range's
         let (first, last) = match range {
             Some(Given { value, .. }) => {
-                let expected = "lease-range is two addresses, like \"10.55.0.100-10.55.0.199\"";
+                let expected = "lease-range must be two addresses, like \"10.55.0.100-10.55.0.199\"";
                 parse_range(value).ok_or(is(range, expected))?
             }
             None => Network::upper_half(own, prefix_len),
         };
         let mut network = Network::new(own, prefix_len, first, last).map_err(wrong(range.or(address)))?;
-        network.router = host(router, "router is an address, like \"10.55.0.254\"")?;
+        network.router = host(router, "router must be an address, like \"10.55.0.254\"")?;
         if let Some(outside) = network.router.filter(|router| !network.contains(*router)) {
             return Err(wrong(router)(NetworkError::Outside(outside)));
         }
-        network.name_server = host(dns, "dns is an address, like \"9.9.9.9\"")?;
+        network.name_server = host(dns, "dns must be an address, like \"9.9.9.9\"")?;
         network.clients = match clients.map_or("pi", |given| given.value) {
             "pi" => Clients::Pi,
             "all" => Clients::All,
-            _ => return Err(is(clients, "dhcp-clients is \"pi\" or \"all\"")),
+            _ => return Err(is(clients, "dhcp-clients must be \"pi\" or \"all\"")),
         };
         let address = Address::Static { address: own, prefix_len, router: network.router };
         let dhcp = match dhcp_value {
@@ -153,7 +154,7 @@ impl<'a> Draft<'a> {
     }
 }
 
-/// Of the line after so many others.
+/// The number of the line after `others` lines.
 fn line_number(others: usize) -> u16 {
     u16::try_from(others + 1).unwrap_or(u16::MAX)
 }
@@ -183,18 +184,18 @@ fn parse_range(text: &str) -> Option<(Ipv4Addr, Ipv4Addr)> {
     Some((first.trim_ascii().parse().ok()?, last.trim_ascii().parse().ok()?))
 }
 
-/// What can be set outside of a Pi's section.
+/// Settings outside of a Pi's section.
 const SETTINGS: [&str; 6] = ["dhcp", "address", "lease-range", "dhcp-clients", "router", "dns"];
 
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
-const TOO_LONG: &str = "here the file is longer than 2048 bytes, and no more is read";
+const TOO_LONG: &str = "the file is longer than 2048 bytes";
 
 const SYNTAX: &str =
-    "expected a setting in quotes, like dhcp = \"proxy\", or a Pi's section, like [pi.bd989ae1]";
+    "expected a setting with a quoted value, like dhcp = \"proxy\", or a Pi's section, like [pi.bd989ae1]";
 
 const PI: &str =
-    "a Pi goes by its serial number, like [pi.bd989ae1], or its MAC address, like [pi.2c-cf-67-01-02-03]";
+    "expected a Pi's serial number, like [pi.bd989ae1], or MAC address, like [pi.2c-cf-67-01-02-03]";
 
 #[cfg(test)]
 mod tests {
@@ -282,26 +283,26 @@ mod tests {
         let long = std::format!("# {}\n#{}", "x".repeat(1000), "x".repeat(MAX_LEN - 1003));
         let many: Vec<String> = (0..17).map(|pi| std::format!("[pi.{pi:08x}]")).collect();
         for (text, line, word) in [
-            ("dhcp", 1, "quotes"),
-            ("\r\n\r\ndhcp = proxy", 3, "quotes"),
+            ("dhcp", 1, "quoted"),
+            ("\r\n\r\ndhcp = proxy", 3, "quoted"),
             ("dhcp = 'on'", 1, "\"lease\""),
             ("dhpc = 'off'", 1, "'dhpc'"),
             ("dhcp = 'off'\ndhcp = 'off'", 2, "twice"),
             ("#\naddress = '10.55.0.1'", 2, "prefix"),
             ("#\naddress = '10.55.0.0/24'", 2, "10.55.0.0 is no address"),
             ("#\naddress = '10.55.0.1/31'", 2, "8 to 30"),
-            ("address = 'dhcp'", 1, "which is the board's"),
+            ("address = 'dhcp'", 1, "needs a fixed address"),
             ("dhcp = 'proxy'\nrouter = '10.0.0.1'", 2, "router"),
             ("dhcp = 'proxy'\naddress = '10.0.0.2/24'\nrouter = '10.0.1.1'", 3, "10.0.1.1 is no address"),
-            ("dhcp = 'proxy'\ndhcp-clients = 'all'", 2, "only for"),
+            ("dhcp = 'proxy'\ndhcp-clients = 'all'", 2, "needs dhcp"),
             ("lease-range = '10.55.0.100-10.56.0.1'\naddress = '10.55.0.1/24'", 1, "10.56.0.1 is no address"),
             ("address = '10.55.0.1/24'\nlease-range = '10.55.0.9-10.55.0.8'", 2, "before it begins"),
             ("lease-range = '10.55.0.9'", 1, "two addresses"),
             ("tree = 'kitchen'", 1, "'tree'"),
             ("[kitchen]", 1, "'kitchen'"),
             ("[pi.kitchen]", 1, "serial number"),
-            ("[pi.bd989ae1]\ntree = '../x'", 2, "tree is"),
-            ("[pi.bd989ae1]\ntree = ''", 2, "tree is"),
+            ("[pi.bd989ae1]\ntree = '../x'", 2, "tree must"),
+            ("[pi.bd989ae1]\ntree = ''", 2, "tree must"),
             ("[pi.bd989ae1]\ntree = 'x'\ntree = 'y'", 3, "twice"),
             ("[pi.bd989ae1]\n[pi.00000000bd989ae1]", 2, "twice"),
             ("[pi.bd989ae1]\ndhcp = 'off'", 2, "'dhcp'"),
@@ -313,7 +314,7 @@ mod tests {
             assert!(error.to_string().contains(word), "{text}: {error}");
         }
         assert!(Config::parse(&long.as_bytes()[..MAX_LEN]).is_ok());
-        assert_eq!(Config::parse(b"#\n\xff").unwrap_err().to_string(), "line 2: this is not text");
+        assert_eq!(Config::parse(b"#\n\xff").unwrap_err().to_string(), "line 2: not UTF-8 text");
     }
 
     /// Lines that are right, and words that may make some.

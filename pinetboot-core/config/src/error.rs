@@ -1,29 +1,29 @@
-//! What can be wrong with the file.
+//! Errors in a configuration file.
 
 use core::fmt;
 
 use pinetboot_core::dhcp::NetworkError;
 
-/// Something wrong, and where.
+/// An error, and its line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Error<'a> {
     /// The line, counted from 1.
     pub line: u16,
-    /// What.
+    /// The cause.
     pub why: Why<'a>,
 }
 
-/// What is wrong with a line.
+/// The cause of an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Why<'a> {
-    /// A setting or section of this name is not known, or not at this place.
+    /// No setting or section has this name at this place.
     Unknown(&'a str),
-    /// This was set before, or there was such a section.
+    /// A setting or section occurs twice.
     Twice(&'a str),
-    /// The addresses do not go together.
+    /// The addresses contradict each other.
     Network(NetworkError),
-    /// This.
+    /// Any other cause, in a sentence with the remedy.
     Is(&'static str),
 }
 
@@ -36,8 +36,8 @@ impl fmt::Display for Error<'_> {
 impl fmt::Display for Why<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unknown(name) => write!(f, "there is no setting '{name}' here"),
-            Self::Twice(name) => write!(f, "'{name}' is there twice"),
+            Self::Unknown(name) => write!(f, "unknown setting '{name}'"),
+            Self::Twice(name) => write!(f, "'{name}' is set twice"),
             Self::Network(error) => write!(f, "{error}"),
             Self::Is(what) => f.write_str(what),
         }
@@ -50,8 +50,8 @@ impl core::error::Error for Error<'_> {}
 impl defmt::Format for Error<'_> {
     fn format(&self, f: defmt::Formatter<'_>) {
         match self.why {
-            Why::Unknown(name) => defmt::write!(f, "line {}: there is no setting '{}' here", self.line, name),
-            Why::Twice(name) => defmt::write!(f, "line {}: '{}' is there twice", self.line, name),
+            Why::Unknown(name) => defmt::write!(f, "line {}: unknown setting '{}'", self.line, name),
+            Why::Twice(name) => defmt::write!(f, "line {}: '{}' is set twice", self.line, name),
             Why::Network(error) => defmt::write!(f, "line {}: {}", self.line, error),
             Why::Is(what) => defmt::write!(f, "line {}: {}", self.line, what),
         }

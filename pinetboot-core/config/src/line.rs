@@ -1,4 +1,4 @@
-//! The part of TOML that is understood, line by line.
+//! The accepted subset of TOML, line by line.
 
 /// A line of the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,7 +12,7 @@ pub(crate) enum Line<'a> {
 }
 
 impl<'a> Line<'a> {
-    /// `None`: nothing that is understood.
+    /// Parses a line; `None` if it is outside the subset.
     pub(crate) fn parse(line: &'a str) -> Option<Self> {
         // > Any control characters other than tab (U+0000 to U+0008, U+000A to U+001F, U+007F) are not permitted.
         if line.bytes().any(|byte| byte.is_ascii_control() && byte != b'\t') {
@@ -35,7 +35,7 @@ impl<'a> Line<'a> {
     }
 }
 
-/// What TOML calls a bare key.
+/// Whether `text` is a bare key of TOML.
 fn is_key(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }

@@ -16,6 +16,16 @@ pub enum ImageError {
     Unsupported(&'static str),
 }
 
+impl ImageError {
+    /// The error for an implementation of `Read`.
+    pub(crate) fn into_io(self) -> io::Error {
+        match self {
+            Self::Io(error) => error,
+            error => io::Error::other(error),
+        }
+    }
+}
+
 impl From<io::Error> for ImageError {
     fn from(error: io::Error) -> Self {
         Self::Io(error)

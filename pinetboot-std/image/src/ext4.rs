@@ -1,16 +1,16 @@
-//! A reader of ext4 file systems: what an OS image holds, with owners, links, devices and extended attributes.
+//! ext2, ext3 and ext4 file systems: files with owners, links, devices and extended attributes.
 //!
-//! Its own, because no published reader tells all that a root file system needs: `ext4-view` lacks inode numbers, link
-//! counts, devices and attributes, `ext4` names that are not UTF-8 and features of today. The layout is that of the Linux
-//! kernel's documentation, "ext4 Data Structures and Algorithms".
+//! The layout is that of the Linux kernel's documentation, "ext4 Data Structures and Algorithms". Published readers lack
+//! parts that a root file system needs: `ext4-view` has no inode numbers, link counts, devices and attributes, `ext4` no
+//! names other than UTF-8 and no recent features.
 //!
 //! Read: blocks of 1 to 64 KiB; block descriptors of 32 and 64 bytes; extents and block maps; indexed directories (read
 //! linearly); attributes in the inode and in a block. Deliberately not: replaying the journal (an image that needs it is
 //! refused), checksums of metadata (the compression's and the image's own cover them), inline data, encryption, bigalloc,
-//! meta_bg and attributes in inodes of their own (refused: no image builder sets them).
+//! meta_bg and attributes in separate inodes (refused: no image builder sets them).
 //!
-//! What it reads may be hostile. Nothing is allocated by a claimed length, and whoever walks the file system has a
-//! [`BlockBudget`] of as many blocks as there are: one that maps the same block again and again ends there.
+//! The file system may be hostile. No allocation follows a claimed length, and a walk has a [`BlockBudget`] of the file
+//! system's blocks: a map that repeats blocks exhausts the budget.
 
 mod directory;
 mod inode;
@@ -32,20 +32,20 @@ pub use xattr::Xattr;
 pub struct Ext4<R> {
     device: R,
     superblock: Superblock,
-    /// For each group of blocks, where its inodes are.
+    /// The first block of each group's inode table.
     inode_tables: Vec<u64>,
 }
 
-/// How many more blocks may be read: a sound file system has no block twice, so a walk over it never runs out.
+/// The number of blocks that a walk may still visit. A sound file system uses no block twice, so a walk never exhausts it.
 #[derive(Debug)]
 pub struct BlockBudget(u64);
 
 impl BlockBudget {
-    /// Takes some.
+    /// Spends `blocks`.
     ///
     /// # Errors
     ///
-    /// If there are not that many.
+    /// If fewer are left.
     fn take(&mut self, blocks: u64) -> Result<(), ImageError> {
         self.0 = self.0.checked_sub(blocks).ok_or(ImageError::Corrupt("ext4 uses blocks more than once"))?;
         Ok(())
@@ -60,7 +60,7 @@ impl<R: ReadAt> Ext4<R> {
     ///
     /// # Errors
     ///
-    /// If it is none, or one that is not read here.
+    /// If the device holds no ext2, ext3 or ext4, or one with an unsupported feature.
     pub fn open(device: R, len: u64) -> Result<Self, ImageError> {
         let mut bytes = [0; superblock::LEN];
         device.read_exact_at(&mut bytes, superblock::OFFSET)?;
@@ -69,22 +69,22 @@ impl<R: ReadAt> Ext4<R> {
         Ok(Self { device, superblock, inode_tables })
     }
 
-    /// Bytes in a block.
+    /// The block size in bytes: 1024 to 65536.
     pub fn block_size(&self) -> u64 {
         self.superblock.block_size
     }
 
-    /// Bytes in blocks that are in use.
+    /// The size of all used blocks, in bytes.
     pub fn used(&self) -> u64 {
         self.superblock.used_blocks.saturating_mul(self.superblock.block_size)
     }
 
-    /// How many inodes there can be.
+    /// The number of inodes, used or not.
     pub fn inodes(&self) -> u32 {
         self.superblock.inodes
     }
 
-    /// For one walk over all of it.
+    /// The budget for one walk over all files.
     pub fn budget(&self) -> BlockBudget {
         BlockBudget(self.superblock.blocks)
     }
@@ -93,13 +93,13 @@ impl<R: ReadAt> Ext4<R> {
     ///
     /// # Errors
     ///
-    /// If there is none of that number, or it makes no sense.
+    /// If the number is out of range, or the inode is invalid.
     pub fn inode(&self, number: u32) -> Result<Inode, ImageError> {
         let superblock = &self.superblock;
         let index = number
             .checked_sub(1)
             .filter(|index| *index < superblock.inodes)
-            .ok_or(ImageError::Corrupt("a directory of ext4 names an inode that cannot be"))?;
+            .ok_or(ImageError::Corrupt("an ext4 directory names an invalid inode"))?;
         let group = index / superblock.inodes_per_group;
         let table = self.inode_tables.get(group as usize).ok_or(ImageError::Corrupt("ext4 lacks a group"))?;
         let within = u64::from(index % superblock.inodes_per_group) * u64::from(superblock.inode_size);
@@ -109,14 +109,14 @@ impl<R: ReadAt> Ext4<R> {
         Inode::parse(number, bytes)
     }
 
-    /// Reads bytes of block `number` from `offset` in it on, which may go on into the blocks after it.
+    /// Fills `buf` from block `number`, starting `offset` bytes into it; the bytes may continue in the blocks behind it.
     ///
     /// # Errors
     ///
-    /// If they are not there.
+    /// If the device ends before.
     pub fn read_block(&self, number: u64, offset: u64, buf: &mut [u8]) -> Result<(), ImageError> {
         let at = number.checked_mul(self.superblock.block_size).and_then(|at| at.checked_add(offset));
-        let at = at.ok_or(ImageError::Corrupt("ext4 names a block that cannot be"))?;
+        let at = at.ok_or(ImageError::Corrupt("ext4 names an invalid block"))?;
         Ok(self.device.read_exact_at(buf, at)?)
     }
 
@@ -128,11 +128,11 @@ impl<R: ReadAt> Ext4<R> {
     }
 }
 
-/// Where each group has its inodes: of its descriptor that is all that matters to a reader.
+/// Reads the first block of each group's inode table, the only field of a descriptor that a reader needs.
 fn read_inode_tables<R: ReadAt>(device: &R, superblock: &Superblock) -> Result<Vec<u64>, ImageError> {
     let at = (superblock.first_data_block + 1) * superblock.block_size;
     let len = usize::from(superblock.descriptor_size);
-    let mut tables = Vec::new(); // grows as descriptors are really there
+    let mut tables = Vec::new(); // grows with the descriptors that the device really holds
     let mut bytes = vec![0; len * DESCRIPTORS_AT_ONCE];
     while (tables.len() as u64) < superblock.groups {
         let some = (superblock.groups - tables.len() as u64).min(DESCRIPTORS_AT_ONCE as u64) as usize;
@@ -153,7 +153,7 @@ fn read_inode_tables<R: ReadAt>(device: &R, superblock: &Superblock) -> Result<V
 
 const DESCRIPTORS_AT_ONCE: usize = 512;
 
-/// A field that is there because its structure was read whole.
+/// A field of a structure; an error if the structure is too short.
 fn field<T>(value: Option<T>) -> Result<T, ImageError> {
     value.ok_or(ImageError::Corrupt("ext4 has a structure that is too short"))
 }

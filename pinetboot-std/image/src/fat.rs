@@ -1,37 +1,45 @@
-//! The boot partition: FAT12, FAT16 or FAT32, by the crate `fatfs`.
+//! FAT12, FAT16 and FAT32 with long names: the boot partition (Microsoft's FAT specification, version 1.03).
 //!
-//! That crate expects a sound file system. What is not sound ends at the disk that it is given here: it hands out no more
-//! bytes than a walk over a sound one could need. Numbers of clusters that cannot be wrap around in it, and lead to places
-//! that are not on the disk; so it is built without checks for overflow, in all profiles (Cargo.toml, fuzz/Cargo.toml).
+//! The kind is that which Linux sees: FAT32 if the table's length is given in 32 bits only, else by the number of clusters.
+//! A hostile file system ends with an error: cluster numbers are checked before use, and a walk visits no more clusters than
+//! the volume has.
+//!
+//! Not done: writing; names of an OEM code page (bytes above 0x7f in a short name become U+FFFD); a second table where the
+//! first cannot be read.
 
-use std::io::{self, Read, Seek, SeekFrom, Write};
+mod directory;
+mod volume;
 
-use fatfs::{DateTime, Dir, FileSystem, FsOptions};
+use std::io::{self, Read};
 
 use crate::{ImageError, Part, ReadAt};
+use directory::{Entries, Entry};
+use volume::{Chain, Place, Volume};
 
-/// A FAT file system that is only read.
-pub struct Fat<R: ReadAt> {
-    fs: FileSystem<Disk<R>>,
+/// A FAT file system.
+#[derive(Debug)]
+pub struct Fat<R> {
+    volume: Volume<R>,
 }
 
-/// What is called for each file and directory, a directory before what is in it.
+/// Receives every file and directory of a walk, each directory before its content.
 pub trait Visit {
-    /// What ends the walk.
+    /// The error that ends the walk.
     type Error: From<ImageError>;
 
-    /// A directory.
+    /// Called for a directory, with the names from the root to it.
     ///
     /// # Errors
     ///
-    /// What ends the walk.
+    /// An error ends the walk.
     fn directory(&mut self, path: &[String]) -> Result<(), Self::Error>;
 
-    /// A file of `len` bytes, changed last so many seconds after 1970; `None` where that makes no sense.
+    /// Called for a file of `len` bytes, with the names from the root to it. `modified` is its modification time in seconds
+    /// since 1970, `None` for an impossible date. `content` may be left unread; it ends early if the image is damaged.
     ///
     /// # Errors
     ///
-    /// What ends the walk.
+    /// An error ends the walk.
     fn file(
         &mut self,
         path: &[String],
@@ -46,90 +54,107 @@ impl<R: ReadAt> Fat<R> {
     ///
     /// # Errors
     ///
-    /// If it is none.
+    /// If the partition holds no FAT file system.
     pub fn open(partition: Part<R>) -> Result<Self, ImageError> {
-        let budget = partition.len().saturating_mul(2).saturating_add(1 << 20);
-        let disk = Disk { partition, at: 0, budget };
-        let fs = FileSystem::new(disk, FsOptions::new()).map_err(|error| match error.kind() {
-            io::ErrorKind::UnexpectedEof => ImageError::Io(error),
-            _ => ImageError::Corrupt("its boot partition holds no FAT file system"),
-        })?;
-        Ok(Self { fs })
+        Ok(Self { volume: Volume::open(partition)? })
     }
 
-    /// Calls `visit` for all that is there.
+    /// Calls `visit` for every file and directory.
     ///
     /// # Errors
     ///
-    /// If it cannot be read, or `visit` ends it.
+    /// The first error of the image or of `visit`.
     pub fn walk<V: Visit>(&self, visit: &mut V) -> Result<(), V::Error> {
-        self.walk_directory(&self.fs.root_dir(), &mut Vec::new(), &mut 0, visit)
+        let mut walk = Walk { volume: &self.volume, budget: self.volume.clusters(), seen: 0, visit };
+        walk.directory(Place::Root, &mut Vec::new())
     }
 
-    /// A small file's content, found without regard to case; `None` if there is none. What is beyond `limit` bytes is left out.
+    /// A file's content, cut off at `limit` bytes; `None` if no file has that path. Case does not matter, and short names are
+    /// found too.
     ///
     /// # Errors
     ///
-    /// If it cannot be read.
+    /// If the image cannot be read.
     pub fn read(&self, path: &str, limit: u64) -> Result<Option<Vec<u8>>, ImageError> {
-        let file = match self.fs.root_dir().open_file(path) {
-            Ok(file) => file,
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound) => return Ok(None),
-            Err(error) => return Err(error.into()),
-        };
-        let mut content = Vec::new();
-        file.take(limit).read_to_end(&mut content)?;
-        Ok(Some(content))
+        let mut budget = self.volume.clusters();
+        let Some(Found::File(entry)) = self.find(path, &mut budget)? else { return Ok(None) };
+        let mut bytes = Vec::new();
+        Content::new(&self.volume, &entry, &mut budget).take(limit).read_to_end(&mut bytes)?;
+        Ok(Some(bytes))
     }
 
-    /// The names in a directory, sorted; none if it is none.
+    /// The names in a directory, sorted; empty if no directory has that path. The empty path is the root.
     ///
     /// # Errors
     ///
-    /// If it cannot be read.
+    /// If the image cannot be read.
     pub fn list(&self, path: &str) -> Result<Vec<String>, ImageError> {
-        let root = self.fs.root_dir();
-        let directory = match if path.is_empty() { Ok(root) } else { root.open_dir(path) } {
-            Ok(directory) => directory,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(error.into()),
-        };
-        let names =
-            directory.iter().take(MOST_FILES as usize).map(|entry| entry.map(|entry| entry.file_name()));
-        let mut names = names.collect::<io::Result<Vec<_>>>()?;
+        let mut budget = self.volume.clusters();
+        let Some(Found::Directory(place)) = self.find(path, &mut budget)? else { return Ok(Vec::new()) };
+        let mut names = Vec::new();
+        let mut entries = Entries::new(&self.volume, place);
+        while let Some(entry) = entries.next(&mut budget)? {
+            names.push(entry.name);
+        }
         names.sort();
         Ok(names)
     }
 
-    fn walk_directory<V: Visit>(
-        &self,
-        directory: &Dir<'_, Disk<R>>,
-        path: &mut Vec<String>,
-        seen: &mut u32,
-        visit: &mut V,
-    ) -> Result<(), V::Error> {
+    fn find(&self, path: &str, budget: &mut u64) -> Result<Option<Found>, ImageError> {
+        let mut found = Found::Directory(Place::Root);
+        for name in path.split('/').filter(|name| !name.is_empty()) {
+            let Found::Directory(place) = found else { return Ok(None) };
+            let mut entries = Entries::new(&self.volume, place);
+            found = loop {
+                match entries.next(budget)? {
+                    None => return Ok(None),
+                    Some(entry) if !entry.is_called(name) => {}
+                    Some(entry) if entry.is_directory => break Found::Directory(entry.place()?),
+                    Some(entry) => break Found::File(entry),
+                }
+            };
+        }
+        Ok(Some(found))
+    }
+}
+
+enum Found {
+    Directory(Place),
+    File(Entry),
+}
+
+struct Walk<'a, R, V> {
+    volume: &'a Volume<R>,
+    /// Clusters that may still be visited: a sound file system uses none twice.
+    budget: u64,
+    seen: u32,
+    visit: &'a mut V,
+}
+
+impl<R: ReadAt, V: Visit> Walk<'_, R, V> {
+    fn directory(&mut self, place: Place, path: &mut Vec<String>) -> Result<(), V::Error> {
         if path.len() > MAX_DEPTH {
             return Err(ImageError::Corrupt("its boot partition has directories without end").into());
         }
-        for entry in directory.iter() {
-            let entry = entry.map_err(ImageError::from)?;
-            let name = entry.file_name();
-            if matches!(name.as_str(), "." | "..") {
+        let mut entries = Entries::new(self.volume, place);
+        while let Some(entry) = entries.next(&mut self.budget)? {
+            if matches!(entry.name.as_str(), "." | "..") {
                 continue;
             }
-            *seen += 1;
-            if *seen > MOST_FILES {
-                return Err(ImageError::Corrupt("its boot partition has more files than can be").into());
+            self.seen += 1;
+            if self.seen > MOST_FILES {
+                return Err(ImageError::Corrupt("its boot partition has too many files").into());
             }
-            if name.is_empty() || name.len() > 255 || name.contains(['/', '\0']) {
-                return Err(ImageError::Corrupt("its boot partition has a name that cannot be").into());
+            if entry.name.is_empty() || entry.name.len() > 255 || entry.name.contains(['/', '\0']) {
+                return Err(ImageError::Corrupt("its boot partition has an invalid file name").into());
             }
-            path.push(name);
-            if entry.is_dir() {
-                visit.directory(path)?;
-                self.walk_directory(&entry.to_dir(), path, seen, visit)?;
+            path.push(entry.name.clone());
+            if entry.is_directory {
+                self.visit.directory(path)?;
+                self.directory(entry.place()?, path)?;
             } else {
-                visit.file(path, entry.len(), seconds(&entry.modified()), &mut entry.to_file())?;
+                let mut content = Content::new(self.volume, &entry, &mut self.budget);
+                self.visit.file(path, entry.len.into(), entry.modified, &mut content)?;
             }
             path.pop();
         }
@@ -137,83 +162,47 @@ impl<R: ReadAt> Fat<R> {
     }
 }
 
-/// FAT's time of day is of no known zone: taken for UTC, as the kernel does where nobody says otherwise.
-fn seconds(at: &DateTime) -> Option<i64> {
-    let (year, month, day) = (i64::from(at.date.year), i64::from(at.date.month), i64::from(at.date.day));
-    if !(1..=12).contains(&month) || !(1..=31).contains(&day) {
-        return None;
+/// A file's bytes.
+struct Content<'a, R> {
+    volume: &'a Volume<R>,
+    chain: Chain,
+    budget: &'a mut u64,
+    /// Bytes of the file not yet read.
+    left: u64,
+    /// The rest of the present run of clusters: offset in the partition, and length.
+    run: (u64, u64),
+}
+
+impl<'a, R: ReadAt> Content<'a, R> {
+    fn new(volume: &'a Volume<R>, file: &Entry, budget: &'a mut u64) -> Self {
+        Self { volume, chain: Chain::new(file.first), budget, left: file.len.into(), run: (0, 0) }
     }
-    // Days since 1970, counted in years that begin in March.
-    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    let days = year * 365 + year / 4 - year / 100 + year / 400 + (month * 153 + 2) / 5 + day - 1 - 719_468;
-    let time = &at.time;
-    Some(days * 86_400 + i64::from(time.hour) * 3600 + i64::from(time.min) * 60 + i64::from(time.sec))
 }
 
-/// The partition as `fatfs` wants it.
-struct Disk<R> {
-    partition: Part<R>,
-    at: u64,
-    /// Bytes that may still be read.
-    budget: u64,
-}
-
-impl<R: ReadAt> Read for Disk<R> {
+impl<R: ReadAt> Read for Content<'_, R> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let left = self.partition.len().saturating_sub(self.at);
-        let len = buf.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-        self.budget = self
-            .budget
-            .checked_sub(len as u64)
-            .ok_or_else(|| io::Error::other("its boot partition uses clusters more than once"))?;
-        let buf = &mut buf[..len];
-        self.partition.read_exact_at(buf, self.at)?;
-        self.at += len as u64;
-        Ok(len)
+        if self.left == 0 || buf.is_empty() {
+            return Ok(0);
+        }
+        if self.run.1 == 0 {
+            let run = self.chain.next_run(self.volume, self.left, self.budget);
+            match run.map_err(ImageError::into_io)? {
+                Some(run) => self.run = run,
+                None => return Ok(0),
+            }
+        }
+        let (offset, rest) = self.run;
+        let len = rest.min(self.left).min(buf.len() as u64);
+        self.volume.partition.read_exact_at(&mut buf[..len as usize], offset)?;
+        self.run = (offset + len, rest - len);
+        self.left -= len;
+        Ok(len as usize)
     }
 }
 
-impl<R: ReadAt> Seek for Disk<R> {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        let at = match to {
-            SeekFrom::Start(at) => Some(at),
-            SeekFrom::Current(by) => self.at.checked_add_signed(by),
-            SeekFrom::End(by) => self.partition.len().checked_add_signed(by),
-        };
-        self.at = at.ok_or(io::ErrorKind::InvalidInput)?;
-        Ok(self.at)
-    }
-}
-
-impl<R> Write for Disk<R> {
-    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
-        Err(io::ErrorKind::ReadOnlyFilesystem.into())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// Pis look no deeper than `overlays/`.
+/// Directories within directories; Pis look no deeper than `overlays/`.
 const MAX_DEPTH: usize = 64;
 const MOST_FILES: u32 = 100_000;
 
 #[cfg(test)]
-mod tests {
-    use fatfs::{Date, Time};
-
-    use super::*;
-
-    #[test]
-    fn times_in_seconds() {
-        let at = |year, month, day, hour, min, sec| DateTime {
-            date: Date { year, month, day },
-            time: Time { hour, min, sec, millis: 0 },
-        };
-        assert_eq!(seconds(&at(1980, 1, 1, 0, 0, 0)), Some(315_532_800));
-        assert_eq!(seconds(&at(2024, 2, 29, 23, 59, 58)), Some(1_709_251_198));
-        assert_eq!(seconds(&at(2026, 4, 13, 12, 0, 0)), Some(1_776_081_600));
-        assert_eq!(seconds(&at(1980, 0, 0, 0, 0, 0)), None);
-    }
-}
+mod tests;

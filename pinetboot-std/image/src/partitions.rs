@@ -1,14 +1,14 @@
 //! Partition tables: MBR, and GPT (UEFI specification 2.10, chapter 5).
 //!
-//! Only what an OS image for a Raspberry Pi has: primary partitions, sectors of 512 bytes, and of GPT the first table.
-//! Deliberately not: logical partitions, GPT's checksums and its second table.
+//! Read: primary partitions, sectors of 512 bytes, the first GPT. Not done: logical partitions, GPT's checksums, the second
+//! GPT.
 
 use std::io;
 
 use crate::ImageError;
 use crate::read_at::{ReadAt, u32_at, u64_at};
 
-/// Where the boot and the root partition are.
+/// The boot and the root partition of an image.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Partitions {
     /// The first FAT partition.
@@ -17,17 +17,17 @@ pub struct Partitions {
     pub root: Option<Extent>,
 }
 
-/// Bytes of an image.
+/// A range of bytes of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Extent {
-    /// The first one.
+    /// Offset of the first byte.
     pub start: u64,
-    /// How many; not 0.
+    /// Length in bytes; not 0.
     pub len: u64,
 }
 
 impl Extent {
-    /// The first byte after it.
+    /// Offset of the first byte behind the range.
     pub const fn end(self) -> u64 {
         self.start.saturating_add(self.len)
     }
@@ -40,11 +40,11 @@ impl Extent {
 }
 
 impl Partitions {
-    /// Reads the table of an image.
+    /// Reads an image's partition table: the first partition of each kind counts.
     ///
     /// # Errors
     ///
-    /// If there is none, or neither a FAT nor a Linux partition in it.
+    /// If the image has no partition table, or neither a FAT nor a Linux partition.
     pub fn read(image: &impl ReadAt) -> Result<Self, ImageError> {
         let mut sector = [0; SECTOR as usize];
         match image.read_exact_at(&mut sector, 0) {
@@ -86,7 +86,7 @@ impl Partitions {
         };
         let at = at.checked_mul(SECTOR).filter(|_| header.starts_with(b"EFI PART"));
         let sound = (128..=4096).contains(&size) && count <= GPT_MOST;
-        let mut at = at.filter(|_| sound).ok_or(ImageError::Corrupt("its GPT makes no sense"))?;
+        let mut at = at.filter(|_| sound).ok_or(ImageError::Corrupt("its GPT is invalid"))?;
         for _ in 0..count {
             let mut entry = [0; 128];
             image.read_exact_at(&mut entry, at)?;
@@ -106,14 +106,14 @@ impl Partitions {
 }
 
 const NO_IMAGE: ImageError = ImageError::Unsupported(
-    "this is no disk image: it has no partition table. Give the .img as it is downloaded, compressed or not",
+    "not a disk image: no partition table. Give the .img as downloaded, compressed or not",
 );
 const SECTOR: u64 = 512;
 const MBR_PROTECTIVE: u8 = 0xee;
 const MBR_LINUX: u8 = 0x83;
 /// FAT12, FAT16 and FAT32, by cylinders and by sectors, and the EFI system partition.
 const MBR_FAT: [u8; 7] = [0x01, 0x04, 0x06, 0x0b, 0x0c, 0x0e, 0xef];
-/// Tables have 128 entries.
+/// The most entries of a GPT; usual tables have 128.
 const GPT_MOST: u32 = 1024;
 /// C12A7328-F81F-11D2-BA4B-00A0C93EC93B
 const GPT_ESP: [u8; 16] = guid(0xc12a_7328, 0xf81f, 0x11d2, [0xba, 0x4b, 0x00, 0xa0, 0xc9, 0x3e, 0xc9, 0x3b]);
@@ -130,7 +130,7 @@ const GPT_LINUX_ROOT_ARM: [u8; 16] =
 const GPT_LINUX_ROOT_ARM64: [u8; 16] =
     guid(0xb921_b045, 0x1df0, 0x41c3, [0xaf, 0x44, 0x4c, 0x6f, 0x28, 0x0d, 0x3f, 0xae]);
 
-/// A GUID as GPT has it: the first three parts little-endian.
+/// A GUID in GPT's byte order: the first three parts little-endian.
 const fn guid(a: u32, b: u16, c: u16, rest: [u8; 8]) -> [u8; 16] {
     let mut guid = (a.to_le() as u128 | (b.to_le() as u128) << 32 | (c.to_le() as u128) << 48).to_le_bytes();
     let mut at = 0;

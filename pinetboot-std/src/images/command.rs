@@ -1,4 +1,4 @@
-//! `pinetboot images`: lists imported images, or puts one in use.
+//! `pinetboot images`: lists imported images, or makes one current.
 
 use std::path::PathBuf;
 
@@ -8,26 +8,26 @@ use crate::exit::{Exit, Failed};
 /// Options of `images`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The directory of images
+    /// Directory of images
     pub dir: PathBuf,
 
-    /// Put this image in use: Pis get it when they boot next
+    /// Make this the current image, which Pis get at their next boot
     #[arg(long = "use", value_name = "NAME")]
     pub use_: Option<String>,
 }
 
-/// Puts an image in use if one is named, and lists all.
+/// Makes the named image current, if one is named, and lists all images.
 ///
 /// # Errors
 ///
-/// If there are none, or not that one.
+/// If the directory holds no image, or not the named one.
 pub fn run(options: &Args) -> Result<Exit, Failed> {
     let failed = |error| Failed::new(Exit::Tree, error);
     let images = Images::open(&options.dir).map_err(failed)?.ok_or_else(|| {
         let dir = options.dir.display();
         Failed::new(
             Exit::Tree,
-            format!("{dir}: no image is there. To import one: pinetboot import IMAGE --to {dir}"),
+            format!("{dir}: holds no image. To import one: pinetboot import IMAGE --to {dir}"),
         )
     })?;
     if let Some(name) = &options.use_ {

@@ -1,4 +1,4 @@
-//! What `pinetboot import` takes, as typed.
+//! The command line of `pinetboot import`.
 
 use std::path::PathBuf;
 
@@ -9,47 +9,47 @@ use crate::images;
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// The image: .img, as it is or in .xz, .gz, .zst or .zip
+    /// Image to import: an .img, plain or in .xz, .gz, .zst or .zip
     pub image: PathBuf,
 
-    /// The directory of images; made if it is not there
+    /// Directory of images; created if missing
     #[arg(long, value_name = "DIR")]
     pub to: PathBuf,
 
-    /// What to call the image [default: the file's name]
+    /// Name of the image in that directory [default: the file's name without its endings]
     #[arg(long, value_name = "NAME", value_parser = image_name)]
     pub name: Option<String>,
 
-    /// Put it in use although another image is; the first one is anyway
+    /// Make this the current image (the first import always becomes current)
     #[arg(long)]
     pub current: bool,
 
-    /// Say what would be changed in the system, and write nothing
+    /// List the changes to the system and write nothing
     #[arg(long)]
     pub dry_run: bool,
 
-    /// Import only the boot partition's files, as they are: needs no root
+    /// Import only the boot partition's files, unchanged. Needs no root privileges
     #[arg(long, conflicts_with_all = ["hostname", "user"])]
     pub boot_only: bool,
 
-    /// The machine's name
+    /// Host name of the system
     #[arg(long, value_name = "NAME", value_parser = host_name)]
     pub hostname: Option<String>,
 
-    /// Someone who may log in, with SSH on; asks for a password unless one of the next two is given
+    /// Create this user and enable SSH. Prompts for a password unless --password-file or --ssh-key is given
     #[arg(long, value_name = "NAME", value_parser = user_name)]
     pub user: Option<String>,
 
-    /// Their password: the first line of this file; - is standard input
+    /// Read the user's password from the first line of this file; - is standard input
     #[arg(long, value_name = "FILE", requires = "user")]
     pub password_file: Option<PathBuf>,
 
-    /// Their public SSH keys; without --password-file the only way in
+    /// Let the user log in with the public SSH keys in this file; without --password-file, with nothing else
     #[arg(long, value_name = "FILE", requires = "user")]
     pub ssh_key: Option<PathBuf>,
 }
 
-/// What an image may be called.
+/// Parses the name of an image.
 fn image_name(text: &str) -> Result<String, String> {
     let wrong = "expected up to 64 letters, digits, dots and dashes, like trixie-2026-04";
     if images::is_name(text) { Ok(text.into()) } else { Err(wrong.into()) }

@@ -1,4 +1,4 @@
-//! The boot partition: from FAT into the tree.
+//! The boot partition: copied from FAT to the target directory.
 
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
@@ -12,22 +12,22 @@ use super::error::ImportError;
 use super::root_writer::{self, Attributes, RootWriter};
 use super::stop::Stop;
 
-/// Copies what it visits.
+/// Copies every file and directory of a walk.
 pub struct BootCopy<'a> {
-    /// The tree.
+    /// The target.
     pub to: &'a RootWriter,
-    /// Where in it: a path from its root.
+    /// The directory in the target, relative to its root.
     pub place: &'a str,
-    /// Who owns the files; `None`: whoever writes them.
+    /// Owner and group of the files; `None`: those of the process.
     pub owner: Option<(u32, u32)>,
-    /// Whether to go on.
+    /// Ends the walk when set.
     pub stop: &'a Stop,
 }
 
-/// Adds up what it visits.
+/// Sums up the file lengths of a walk.
 #[derive(Debug, Default)]
 pub struct BootSize {
-    /// Bytes of all files.
+    /// The sum, in bytes.
     pub bytes: u64,
 }
 
@@ -80,7 +80,7 @@ impl Visit for BootCopy<'_> {
             let copied = io::copy(&mut content.take(len), &mut file)?;
             if copied != len {
                 return Err(io::Error::other(format!(
-                    "it should have {len} bytes, but the image has {copied}"
+                    "its directory entry says {len} bytes, but the image holds {copied}"
                 )));
             }
             file.flush()?;

@@ -1,9 +1,8 @@
-//! What has to change in a system made for an SD card, so that it boots from the network.
+//! Changes to a system that was made for an SD card, so that it boots from the network.
 //!
-//! Each [`Step`] is one small change for one reason. It looks at the system through a [`View`], which is the image itself
-//! before anything is written, and says what is to be edited; the edits are made afterwards, or only listed. What it rests
-//! on was read in the sources of pi-gen, raspberrypi-sys-mods, userconf-pi, rpi-swap, cloud-init, initramfs-tools, klibc
-//! and systemd, and is said at each step.
+//! Each [`Step`] is one small change for one reason. The step reads the image through a [`View`] and returns edits, which are
+//! applied after the copy, or only listed. The reasons come from the sources of pi-gen, raspberrypi-sys-mods, userconf-pi,
+//! rpi-swap, cloud-init, initramfs-tools, klibc and systemd; each step names its source.
 
 mod account;
 mod command_line;
@@ -27,52 +26,52 @@ pub use view::View;
 
 use pinetboot_image::ImageError;
 
-/// What a step knows.
+/// The input of a step.
 #[derive(Clone, Copy)]
 pub struct Context<'a> {
-    /// The system as it is in the image.
+    /// The system's files, before any change.
     pub view: &'a dyn View,
-    /// Which one it is.
+    /// The recognised release.
     pub release: Release,
-    /// Where its boot partition belongs: a path from the root, like `boot/firmware`.
+    /// The mount point of the boot partition, relative to the root, like `boot/firmware`.
     pub boot: &'a str,
-    /// What the user wants.
+    /// Settings from the command line.
     pub wishes: &'a Wishes,
 }
 
-/// What the user wants besides.
+/// Settings from the command line.
 #[derive(Debug, Clone, Default)]
 pub struct Wishes {
-    /// The name of the machine.
+    /// The host name.
     pub hostname: Option<String>,
-    /// Someone who may log in.
+    /// The user to create.
     pub account: Option<Account>,
 }
 
-/// One change, and why.
+/// One change to a system.
 pub struct Step {
-    /// What it is called in lists.
+    /// The step's name in lists.
     pub name: &'static str,
-    /// For whom.
+    /// The releases that need the step.
     releases: &'static [Release],
-    /// What it does to this system: nothing if there is nothing to do.
+    /// Returns the edits for one system; none if the system needs no change.
     plan: fn(&Context<'_>) -> Result<Vec<Edit>, ImageError>,
 }
 
-/// What a step does to a system.
+/// The edits of one step.
 #[derive(Debug)]
 pub struct Planned {
     /// The step's name.
     pub step: &'static str,
-    /// What it edits.
+    /// The edits, at least one.
     pub edits: Vec<Edit>,
 }
 
-/// All that has to be done for a system.
+/// Plans the edits of all steps.
 ///
 /// # Errors
 ///
-/// If the image cannot be read, or a wish cannot be granted.
+/// If the image cannot be read, or the system cannot have a requested setting.
 pub fn plan(context: &Context<'_>) -> Result<Vec<Planned>, ImageError> {
     let mut planned = Vec::new();
     for step in STEPS.iter().filter(|step| step.releases.contains(&context.release)) {
@@ -84,7 +83,7 @@ pub fn plan(context: &Context<'_>) -> Result<Vec<Planned>, ImageError> {
     Ok(planned)
 }
 
-/// What the user should know: things in the image that have no effect any more.
+/// Notes for the user: files of the image that have no effect on a network root.
 ///
 /// # Errors
 ///
@@ -94,19 +93,19 @@ pub fn notes(context: &Context<'_>) -> Result<Vec<String>, ImageError> {
     let has = |name: &str| context.view.has(&format!("{}/{name}", context.boot));
     if has("firstrun.sh")? {
         notes.push(
-            "firstrun.sh, which Raspberry Pi Imager made, is not run on a network root: give --hostname, --user and \
+            "firstrun.sh, made by Raspberry Pi Imager, does not run on a network root: give --hostname, --user and \
              --ssh-key instead"
                 .into(),
         );
     }
     if has("custom.toml")? {
         notes.push(
-            "custom.toml is not applied on a network root: give --hostname, --user and --ssh-key instead"
+            "custom.toml has no effect on a network root: give --hostname, --user and --ssh-key instead"
                 .into(),
         );
     }
     if context.release == Release::Ubuntu2604 {
-        notes.push("Ubuntu 26.04 is experimental: nobody has been seen booting it from here".into());
+        notes.push("Ubuntu 26.04 is experimental: no boot of it by this server has been observed".into());
     }
     Ok(notes)
 }
@@ -117,7 +116,7 @@ const ALL: &[Release] = &[Bookworm, Trixie, Ubuntu2404, Ubuntu2604, Debian];
 const RASPIOS: &[Release] = &[Bookworm, Trixie];
 const UBUNTU: &[Release] = &[Ubuntu2404, Ubuntu2604];
 
-/// Every step, in the order in which they are made.
+/// Every step, in the order of execution.
 pub const STEPS: &[Step] = &[
     Step { name: "command-line", releases: ALL, plan: command_line::plan },
     Step { name: "fstab", releases: ALL, plan: fstab::plan },

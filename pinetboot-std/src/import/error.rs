@@ -1,14 +1,14 @@
-//! Why an import failed.
+//! Errors of an import.
 
 use std::fmt;
 use std::io;
 
 use pinetboot_image::ImageError;
 
-/// Why an import failed, and where.
+/// The error of an import, with the file's path.
 #[derive(Debug)]
 pub struct ImportError {
-    /// In the image; empty if it is about the whole.
+    /// The file in the image; empty if the error is not about one file.
     path: String,
     why: Why,
 }
@@ -41,7 +41,7 @@ impl fmt::Display for ImportError {
             Why::Image(error) if self.path.is_empty() => error.fmt(f),
             Why::Image(error) => write!(f, "/{}: {error}", self.path.escape_debug()),
             Why::Write(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                write!(f, "/{}: the image is damaged: it has that name twice", self.path.escape_debug())
+                write!(f, "/{}: the image is damaged: that name occurs twice", self.path.escape_debug())
             }
             Why::Write(error) => write!(f, "cannot write /{}: {error}", self.path.escape_debug()),
         }

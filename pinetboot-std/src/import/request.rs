@@ -1,4 +1,4 @@
-//! What is asked for, resolved from what was typed.
+//! A validated import request, from the command line and the files that it names.
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, IsTerminal, Read};
@@ -11,40 +11,43 @@ use super::changes::{Account, Password, Wishes};
 use crate::exit::{Exit, Failed};
 use crate::images::is_name;
 
-/// An import as it is wanted.
+/// A validated import request.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// The file.
+    /// The image file.
     pub image: PathBuf,
     /// The directory of images.
     pub to: PathBuf,
-    /// What the image will be called.
+    /// The image's name.
     pub name: String,
-    /// Whether it is put in use where another one is.
+    /// Whether the image becomes current although another one is.
     pub current: bool,
-    /// Whether nothing is written.
+    /// Whether to list the changes only.
     pub dry_run: bool,
-    /// Whether only the boot partition is imported.
+    /// Whether to import only the boot partition.
     pub boot_only: bool,
-    /// What is set up in the system.
+    /// Settings of the imported system.
     pub wishes: Wishes,
 }
 
 impl Request {
-    /// Resolves what was typed; asks for a password if one is needed.
+    /// Validates the command line, reads the files that it names, and prompts for a password if needed.
     ///
     /// # Errors
     ///
-    /// What is wrong with it.
+    /// The first invalid argument or unreadable file.
     pub fn resolve(options: &Args) -> Result<Self, Failed> {
         let name = match &options.name {
             Some(name) => name.clone(),
             None => name_of(&options.image).ok_or_else(|| {
-                Failed::new(Exit::Usage, format!("{}: give the image a --name", options.image.display()))
+                Failed::new(
+                    Exit::Usage,
+                    format!("{}: the file name makes no image name: give a --name", options.image.display()),
+                )
             })?,
         };
         if !options.image.is_file() {
-            let why = if options.image.exists() { "is no file" } else { "no such file" };
+            let why = if options.image.exists() { "not a file" } else { "no such file" };
             return Err(Failed::new(Exit::Usage, format!("{}: {why}", options.image.display())));
         }
         Ok(Self {
@@ -85,7 +88,7 @@ fn account(options: &Args) -> Result<Option<Account>, Failed> {
     let ssh_keys = options.ssh_key.as_deref().map(ssh_keys).transpose()?;
     let password = match &options.password_file {
         Some(file) => Password { hash: hash(&password_from(file)?)?, is_secret: false },
-        // A hash that any system takes, of a password that nobody knows.
+        // A valid hash of a random password, which is then discarded.
         None if ssh_keys.is_some() => Password { hash: hash(&random()?)?, is_secret: true },
         None => Password { hash: hash(&password_from_terminal(name)?)?, is_secret: false },
     };
@@ -97,7 +100,7 @@ fn ssh_keys(path: &Path) -> Result<String, Failed> {
     let text = fs::read_to_string(path).map_err(|error| usage(error.to_string()))?;
     if text.contains("PRIVATE KEY") {
         return Err(usage(
-            "this is a private key, which stays where it is. Give the public one, which ends in .pub".into(),
+            "this file holds a private key. Give the public key's file, which ends in .pub".into(),
         ));
     }
     let is_key = |line: &str| {
@@ -106,7 +109,7 @@ fn ssh_keys(path: &Path) -> Result<String, Failed> {
     };
     let mut lines = text.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#')).peekable();
     if lines.peek().is_none() || !lines.all(is_key) {
-        return Err(usage("this holds no public SSH keys".into()));
+        return Err(usage("this file holds no public SSH keys".into()));
     }
     Ok(text)
 }
@@ -123,7 +126,7 @@ fn password_from(path: &Path) -> Result<Vec<u8>, Failed> {
     read.map_err(|error| usage(error.to_string()))?;
     let password = line.trim_ascii_end();
     if password.is_empty() {
-        return Err(usage("there is no password in it".into()));
+        return Err(usage("the first line holds no password".into()));
     }
     Ok(password.to_vec())
 }
@@ -131,7 +134,7 @@ fn password_from(path: &Path) -> Result<Vec<u8>, Failed> {
 fn password_from_terminal(user: &str) -> Result<Vec<u8>, Failed> {
     let usage = |why: &str| Failed::new(Exit::Usage, why);
     if !io::stdin().is_terminal() {
-        return Err(usage("--user needs --password-file or --ssh-key where there is no terminal to ask on"));
+        return Err(usage("--user needs --password-file or --ssh-key if standard input is not a terminal"));
     }
     let ask = |what: &str| {
         rpassword::prompt_password(format!("{what} for {user}: ")).map_err(|error| usage(&error.to_string()))
@@ -140,7 +143,7 @@ fn password_from_terminal(user: &str) -> Result<Vec<u8>, Failed> {
     if password.is_empty() {
         return Err(usage("no password was given"));
     }
-    if ask("The same again")? != password {
+    if ask("Repeat the password")? != password {
         return Err(usage("the two passwords differ"));
     }
     Ok(password.into_bytes())
@@ -154,7 +157,7 @@ fn random() -> Result<Vec<u8>, Failed> {
     Ok(bytes.to_vec())
 }
 
-/// SHA-512-crypt, which every system of these years takes.
+/// SHA-512-crypt, which all supported systems accept.
 fn hash(password: &[u8]) -> Result<String, Failed> {
     let hash = ShaCrypt::default().hash_password(password);
     hash.map(|hash| hash.as_str().to_owned())

@@ -1,4 +1,4 @@
-//! The root file system: from ext4 into the tree.
+//! The root file system: copied from ext4 to the target directory.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
@@ -18,26 +18,26 @@ use super::stop::Stop;
 pub struct RootCopy<'a, R> {
     from: &'a Ext4<R>,
     to: &'a RootWriter,
-    /// The directory whose content is left out: the boot partition's covers it.
+    /// The mount point of the boot partition, whose content in the root is not copied.
     without: &'a [u8],
     stop: &'a Stop,
     bar: &'a ProgressBar,
-    /// Every directory, a parent before what is in it.
+    /// Every directory, parents first.
     directories: Vec<Directory>,
-    /// Inodes of `directories`: one that is met again would make the tree endless.
+    /// Inodes of `directories`: a second entry for one of them would make an endless tree.
     seen: HashSet<u32>,
-    /// Files with other names: the directory and name that they have already.
+    /// Files with several names: directory and name of the first copy.
     linked: HashMap<u32, (usize, Vec<u8>)>,
     buffer: Vec<u8>,
     report: CopyReport,
 }
 
-/// What there was.
+/// The result of a copy.
 #[derive(Debug, Default)]
 pub struct CopyReport {
-    /// Names, of whatever kind.
+    /// Number of directory entries.
     pub entries: u64,
-    /// Files with capabilities, and which.
+    /// Files with capabilities, as `/path cap_name=ep`.
     pub capabilities: Vec<String>,
 }
 
@@ -48,7 +48,7 @@ struct Directory {
 }
 
 impl<'a, R: ReadAt> RootCopy<'a, R> {
-    /// Prepares to copy `from` into `to`, which is empty.
+    /// Prepares to copy `from` to the empty `to`.
     pub fn new(
         from: &'a Ext4<R>,
         to: &'a RootWriter,
@@ -70,11 +70,11 @@ impl<'a, R: ReadAt> RootCopy<'a, R> {
         }
     }
 
-    /// Copies it.
+    /// Copies all files.
     ///
     /// # Errors
     ///
-    /// If it cannot be read or written, with the path.
+    /// The first read or write that fails, with its path.
     pub fn run(mut self) -> Result<CopyReport, ImportError> {
         let mut budget = self.from.budget();
         let root = self.from.inode(Ext4::<R>::ROOT).map_err(|error| ImportError::image(b"", error))?;
@@ -97,7 +97,7 @@ impl<'a, R: ReadAt> RootCopy<'a, R> {
                 .map_err(|error: Interrupted| error.at(&path))?;
             todo.extend(first..self.directories.len());
         }
-        // Only now does nothing change a directory's time any more, or need to get into one that lets nobody in.
+        // Last: writing entries changes a directory's time, and needs a mode that permits it.
         for index in (0..self.directories.len()).rev() {
             self.finish_directory(index)?;
         }
@@ -212,7 +212,7 @@ impl<'a, R: ReadAt> RootCopy<'a, R> {
         }
     }
 
-    /// From the root to something in a directory, or to the directory itself.
+    /// The path of `name` in a directory; of the directory itself for an empty name.
     fn path(&self, directory: usize, name: &[u8]) -> Result<Vec<u8>, ImportError> {
         let mut names = vec![name];
         let mut len = name.len();
@@ -240,11 +240,11 @@ fn attributes<'a>(inode: &Inode, xattrs: &'a [Xattr]) -> Attributes<'a> {
     }
 }
 
-/// What ends the reading of a directory.
+/// An error while reading a directory.
 enum Interrupted {
-    /// The directory itself.
+    /// In the directory's own blocks.
     Directory(ImageError),
-    /// Something in it.
+    /// In one of its files.
     Here(ImportError),
 }
 
@@ -263,7 +263,7 @@ impl From<ImageError> for Interrupted {
     }
 }
 
-/// Which side failed.
+/// An error on one side of the copy.
 enum Failure {
     Read(ImageError),
     Write(io::Error),

@@ -1,8 +1,8 @@
-//! The tree that is written: files with owners, links and devices, beneath one directory and nowhere else.
+//! Writes files with owners, links and devices beneath one directory, and nowhere else.
 //!
-//! Every directory is opened by its path from the root with `openat2`, which follows no link and does not leave the tree;
-//! every file is made anew in such a directory. So whatever names, links and repetitions an image has, what it reaches
-//! is what it made itself.
+//! openat2(2) opens each directory by its path from the root, follows no link and does not leave the root; each file is
+//! created in such a directory, and must be new. A hostile image with repeated names and links therefore reaches only
+//! files that the import itself created.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -20,27 +20,27 @@ use nix::sys::time::TimeSpec;
 use nix::unistd::{self, Gid, Uid};
 use pinetboot_image::ext4::{DeviceNumber, FileKind, Timestamp, Xattr};
 use xattr::FileExt;
-/// A tree being written.
+/// The target of an import.
 #[derive(Debug)]
 pub struct RootWriter {
     root: OwnedFd,
 }
 
-/// What a file has besides its content.
+/// A file's attributes, without its content.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Attributes<'a> {
-    /// Low 12 bits.
+    /// Permission bits: the low 12 of `st_mode`.
     pub permissions: u32,
-    /// Who owns it; `None`: whoever writes it.
+    /// Owner and group; `None`: those of the process.
     pub owner: Option<(u32, u32)>,
-    /// When it was changed last.
+    /// Modification time; `None`: now.
     pub modified: Option<Timestamp>,
     /// Extended attributes.
     pub xattrs: &'a [Xattr],
 }
 
 impl RootWriter {
-    /// The tree beneath an empty directory.
+    /// Opens an empty directory as the target.
     ///
     /// # Errors
     ///
@@ -50,20 +50,20 @@ impl RootWriter {
         Ok(Self { root: fcntl::open(root, flags, Mode::empty())? })
     }
 
-    /// Opens a directory of it; the empty path is its root.
+    /// Opens a directory by its path from the root; the empty path is the root.
     ///
     /// # Errors
     ///
-    /// If there is none, or a link is on the way.
+    /// If no directory has that path, or a component is a link.
     pub fn directory(&self, path: &[u8]) -> io::Result<OwnedFd> {
         self.open_directory(path, ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS)
     }
 
-    /// Opens a directory of it as a process whose root it is would: links count, and stay inside.
+    /// Opens a directory through symbolic links, which stay inside, as for a process in a `chroot`.
     ///
     /// # Errors
     ///
-    /// If there is none.
+    /// If no directory has that path.
     pub fn directory_through_links(&self, path: &[u8]) -> io::Result<OwnedFd> {
         self.open_directory(path, ResolveFlag::RESOLVE_IN_ROOT)
     }
@@ -75,7 +75,7 @@ impl RootWriter {
         Ok(fcntl::openat2(&self.root, path, how)?)
     }
 
-    /// Makes a name for a file that has one already, by its path from the root.
+    /// Makes a hard link `name` in `directory` to the file at `path`.
     ///
     /// # Errors
     ///
@@ -84,50 +84,50 @@ impl RootWriter {
         Ok(unistd::linkat(&self.root, path, directory, name, AtFlags::empty())?)
     }
 
-    /// Waits until all of it is on the disk.
+    /// Waits until the whole file system is on the disk (syncfs(2)).
     ///
     /// # Errors
     ///
-    /// The system's, also of writes before.
+    /// The system's, also those of earlier writes.
     pub fn sync(&self) -> io::Result<()> {
         Ok(unistd::syncfs(&self.root)?)
     }
 }
 
-/// Makes a directory, for its maker alone until [`finish`].
+/// Makes a directory with mode 0700, until [`finish`] sets the final one.
 ///
 /// # Errors
 ///
-/// If there is something of that name.
+/// If the name exists.
 pub(super) fn make_directory(parent: &OwnedFd, name: &[u8]) -> io::Result<()> {
     Ok(stat::mkdirat(parent, name, Mode::S_IRWXU)?)
 }
 
-/// Makes a file, for its maker alone until [`finish`].
+/// Makes a file with mode 0600, until [`finish`] sets the final one.
 ///
 /// # Errors
 ///
-/// If there is something of that name.
+/// If the name exists.
 pub(super) fn make_file(parent: &OwnedFd, name: &[u8]) -> io::Result<File> {
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     Ok(fcntl::openat(parent, name, flags, Mode::S_IRUSR | Mode::S_IWUSR)?.into())
 }
 
-/// Opens a file that is there, to write it anew.
+/// Opens and truncates an existing file.
 ///
 /// # Errors
 ///
-/// If there is none, or it is a link.
+/// If no file has that name, or the file is a link.
 pub(super) fn open_again(parent: &OwnedFd, name: &[u8]) -> io::Result<File> {
     let flags = OFlag::O_WRONLY | OFlag::O_TRUNC | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     Ok(fcntl::openat(parent, name, flags, Mode::empty())?.into())
 }
 
-/// Gives a directory or file its attributes, once nothing more is written to it.
+/// Sets the attributes of a directory or file, after the last write to it.
 ///
 /// # Errors
 ///
-/// The system's; attributes that the target's file system does not keep are none.
+/// The system's; extended attributes that the target's file system does not support are skipped.
 pub(super) fn finish(file: BorrowedFd<'_>, attributes: &Attributes<'_>) -> io::Result<()> {
     if let Some((uid, gid)) = attributes.owner {
         unistd::fchown(file, Some(user(uid)?), Some(group(gid)?))?; // takes setuid and capabilities away: first
@@ -143,11 +143,11 @@ pub(super) fn finish(file: BorrowedFd<'_>, attributes: &Attributes<'_>) -> io::R
     Ok(())
 }
 
-/// Makes what is neither a directory nor a file with content: a link to `target`, a device, a pipe or a socket.
+/// Makes a symbolic link to `target`, a device, a pipe or a socket.
 ///
 /// # Errors
 ///
-/// If there is something of that name, or the system does not let one.
+/// If the name exists, or the process lacks the privilege.
 pub(super) fn make_special(
     parent: &OwnedFd,
     name: &[u8],
@@ -169,7 +169,7 @@ pub(super) fn make_special(
         unistd::fchownat(parent, name, owner.0, owner.1, AtFlags::AT_SYMLINK_NOFOLLOW)?;
     }
     if kind != FileKind::Symlink {
-        // Made a moment ago in a directory that is only ours: the name is still this node.
+        // No other process can enter the directory: the name is still this node.
         stat::fchmodat(parent, name, mode(attributes), FchmodatFlags::FollowSymlink)?;
     }
     if let Some(time) = attributes.modified {
@@ -179,7 +179,7 @@ pub(super) fn make_special(
     Ok(())
 }
 
-/// What is of that name itself, not what a link leads to; `None` if nothing is.
+/// The status of a directory entry, of a link itself; `None` if the name does not exist.
 ///
 /// # Errors
 ///
@@ -192,11 +192,11 @@ pub(super) fn status(parent: &OwnedFd, name: &[u8]) -> io::Result<Option<FileSta
     }
 }
 
-/// Whether this process may make files in `directory` as an OS image has them: of any owner, and devices.
+/// Checks that this process may make devices and files of any owner in `directory`.
 ///
 /// # Errors
 ///
-/// What is missing.
+/// The system's, if it may not.
 pub(super) fn probe(directory: &Path) -> io::Result<()> {
     let place = tempfile::Builder::new().prefix(".probe-").tempdir_in(directory)?;
     let parent = RootWriter::open(place.path())?.root;
@@ -213,7 +213,7 @@ pub(super) fn probe(directory: &Path) -> io::Result<()> {
     )
 }
 
-/// Free bytes where `directory` is, for this process.
+/// Free bytes of the file system of `directory`, for this process.
 ///
 /// # Errors
 ///
@@ -225,15 +225,15 @@ pub(super) fn free_space(directory: &Path) -> io::Result<u64> {
 }
 
 fn user(uid: u32) -> io::Result<Uid> {
-    if uid == u32::MAX { Err(NOBODY.into()) } else { Ok(Uid::from_raw(uid)) }
+    if uid == u32::MAX { Err(NO_ID.into()) } else { Ok(Uid::from_raw(uid)) }
 }
 
 fn group(gid: u32) -> io::Result<Gid> {
-    if gid == u32::MAX { Err(NOBODY.into()) } else { Ok(Gid::from_raw(gid)) }
+    if gid == u32::MAX { Err(NO_ID.into()) } else { Ok(Gid::from_raw(gid)) }
 }
 
-/// This number stands for no one.
-const NOBODY: io::ErrorKind = io::ErrorKind::InvalidData;
+/// chown(2) takes this number for "unchanged".
+const NO_ID: io::ErrorKind = io::ErrorKind::InvalidData;
 
 fn number(device: DeviceNumber) -> dev_t {
     stat::makedev(device.major.into(), device.minor.into())
@@ -247,7 +247,7 @@ fn time_spec(time: Timestamp) -> TimeSpec {
     TimeSpec::new(time.seconds, time.nanoseconds.into())
 }
 
-/// What the crate `xattr` sets attributes of: its own is for files alone, and not for directories.
+/// An open file or directory, for the crate `xattr`, which implements its trait for `File` alone.
 struct Opened<'a>(BorrowedFd<'a>);
 
 impl AsRawFd for Opened<'_> {
@@ -258,12 +258,12 @@ impl AsRawFd for Opened<'_> {
 
 impl FileExt for Opened<'_> {}
 
-/// Attributes that a file system or the system does not have are left out.
+/// Ignores errors of attributes that the file system or the kernel does not support.
 fn keep(done: io::Result<()>) -> io::Result<()> {
     let errno = done.as_ref().err().and_then(io::Error::raw_os_error).map(Errno::from_raw);
     match errno {
         Some(Errno::EOPNOTSUPP | Errno::EINVAL | Errno::EPERM | Errno::EACCES) => Ok(()),
-        Some(Errno::ENOSPC | Errno::E2BIG | Errno::ERANGE) => Ok(()), // no room for one so large
+        Some(Errno::ENOSPC | Errno::E2BIG | Errno::ERANGE) => Ok(()), // too large for the file system
         _ => done,
     }
 }

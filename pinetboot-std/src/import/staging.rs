@@ -1,6 +1,6 @@
-//! An import under way: a directory beside its place, which takes the place when all of it is there.
+//! An unfinished import: a directory beside the target, renamed to the target once all files are written.
 //!
-//! Its lock is held for as long as the process is there, so one without it was left behind by a process that was killed.
+//! The process holds a lock on the directory. A directory without one is the remains of a killed process.
 
 use std::fs::{self, File};
 use std::io;
@@ -12,7 +12,7 @@ use super::root_writer;
 use crate::exit::{Exit, Failed};
 use crate::images::{FACTS, IMAGES, ImageFacts, Images, ROOT};
 
-/// An import under way; gone with what was written when dropped, unless committed.
+/// An unfinished import. Dropping it removes the directory, unless [`commit`](Self::commit) succeeded.
 #[derive(Debug)]
 pub(super) struct Staging {
     images: PathBuf,
@@ -24,7 +24,7 @@ pub(super) struct Staging {
 }
 
 impl Staging {
-    /// Prepares the place; what imports that were killed left behind is removed.
+    /// Creates the directory, after removing those of killed imports.
     pub(super) fn begin(images: &Images, request: &Request) -> Result<Self, Failed> {
         let name = &request.name;
         let failed = |path: &Path, error: io::Error| {
@@ -32,8 +32,10 @@ impl Staging {
         };
         let target = images.place(name);
         if fs::symlink_metadata(&target).is_ok() {
-            let why =
-                format!("{} is there already. Give another --name, or remove it first", target.display());
+            let why = format!(
+                "{} already exists. Give another --name, or remove the image first",
+                target.display()
+            );
             return Err(Failed::new(Exit::Usage, why));
         }
         let directory = request.to.join(IMAGES);
@@ -44,14 +46,11 @@ impl Staging {
         remove_leftovers(&directory).map_err(|error| failed(&directory, error))?;
 
         let place = directory.join(format!("{PREFIX}{name}"));
-        // What is in it is for root alone: programs with setuid and devices, of whoever made the image.
+        // Root alone may enter: the image's author decides about setuid programs and devices.
         let mode = if request.boot_only { 0o755 } else { 0o700 };
         match fs::DirBuilder::new().mode(mode).create(&place) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                return Err(Failed::new(
-                    Exit::Failure,
-                    format!("{name} is being imported by another process"),
-                ));
+                return Err(Failed::new(Exit::Failure, format!("another process is importing {name}")));
             }
             done => done.map_err(|error| failed(&place, error))?,
         }
@@ -63,7 +62,7 @@ impl Staging {
         Ok(staging)
     }
 
-    /// Where the root file system is written to.
+    /// The directory that the root file system is written to.
     pub(super) fn root(&self) -> PathBuf {
         self.place.join(ROOT)
     }
@@ -73,7 +72,7 @@ impl Staging {
         &self.images
     }
 
-    /// All is there: it takes its place.
+    /// Writes the image's facts, and renames the directory to the target.
     pub(super) fn commit(mut self, facts: &ImageFacts) -> Result<(), Failed> {
         let commit = || {
             let text = toml::to_string_pretty(facts).map_err(io::Error::other)?;
@@ -82,7 +81,7 @@ impl Staging {
             fs::set_permissions(&path, fs::Permissions::from_mode(0o644))?;
             File::open(&path)?.sync_all()?;
             File::open(&self.place)?.sync_all()?;
-            fs::rename(&self.place, &self.target)?; // an image that is there is not empty, and stays
+            fs::rename(&self.place, &self.target)?; // never replaces an image: rename(2) fails on a directory that is not empty
             File::open(&self.images)?.sync_all()
         };
         commit()
@@ -99,7 +98,7 @@ impl Drop for Staging {
         }
         if let Err(error) = fs::remove_dir_all(&self.place) {
             eprintln!(
-                "pinetboot: {}, what was imported of {}, is left behind: {error}",
+                "pinetboot: cannot remove {}, the unfinished import of {}: {error}",
                 self.place.display(),
                 self.name
             );
@@ -107,15 +106,15 @@ impl Drop for Staging {
     }
 }
 
-/// Says what is missing before anything is written.
+/// Checks the privileges that a root file system takes, before the first write.
 fn may_write_roots(directory: &Path) -> Result<(), Failed> {
     root_writer::probe(directory).map_err(|error| {
         let place = directory.display();
         Failed::new(
             Exit::Failure,
             format!(
-                "{place}: files of other owners and devices cannot be made here ({error}). A root file system has both: run \
-                 this as root (sudo), and not in a container that may not. Boot files alone need neither: --boot-only"
+                "{place}: cannot create devices and files of other owners here ({error}). A root file system has both: run \
+                 the import as root (sudo), and in no container that forbids them. --boot-only imports the boot files alone, without root"
             ),
         )
     })
@@ -129,7 +128,7 @@ fn remove_leftovers(directory: &Path) -> io::Result<()> {
         }
         let path = entry.path();
         let Ok(lock) = lock(&path) else { continue };
-        eprintln!("pinetboot: removing {}, which an import that was killed left behind", path.display());
+        eprintln!("pinetboot: removing {}, the remains of a killed import", path.display());
         fs::remove_dir_all(&path)?;
         drop(lock);
     }

@@ -1,4 +1,4 @@
-//! The archive as the firmware reads it: plain ustar (POSIX.1-1988), regular files only.
+//! The archive for the firmware: plain ustar (POSIX.1-1988), regular files only.
 //!
 //! No directories, links, long names or extended headers: a name has at most 255 bytes, of which the last 100 hold its
 //! last component. Times and owners are zero, so that the same files give the same bytes.
@@ -7,23 +7,23 @@ use std::io::Read;
 
 use tar::{Archive, Builder, EntryType, Header};
 
-use super::tree::Tree;
+use super::files::PackFiles;
 use crate::exit::{Exit, Failed};
 
 /// A file in an archive.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Member {
     pub(super) name: String,
-    /// In bytes.
+    /// Length in bytes.
     pub(super) len: u64,
 }
 
-/// How long the archive of files with these lengths is.
+/// The length in bytes of an archive of files with these lengths.
 pub(super) fn len(files: impl Iterator<Item = u64>) -> u64 {
     files.map(|len| BLOCK + len.next_multiple_of(BLOCK)).sum::<u64>() + END
 }
 
-pub(super) fn write(tree: &Tree) -> Result<Vec<u8>, Failed> {
+pub(super) fn write(tree: &PackFiles) -> Result<Vec<u8>, Failed> {
     let mut builder = Builder::new(Vec::new());
     for file in &tree.files {
         let failed = |error: std::io::Error| {
@@ -42,21 +42,21 @@ pub(super) fn write(tree: &Tree) -> Result<Vec<u8>, Failed> {
     builder.into_inner().map_err(|error| Failed::new(Exit::Failure, error))
 }
 
-/// The files of an archive that the firmware can read; else what is wrong with it.
+/// The files of an archive; an error if the firmware cannot read it.
 pub(super) fn read(bytes: &[u8]) -> Result<Vec<Member>, String> {
     let mut members = Vec::new();
     let mut end = 0;
     let mut archive = Archive::new(bytes);
     let entries = archive.entries().map_err(|error| error.to_string())?.raw(true);
     for entry in entries {
-        // The library's own words quote the bytes that it could not read.
-        let mut entry = entry.map_err(|_| format!("no archive, from byte {end} of it on"))?;
+        // The library's message would quote the unreadable bytes.
+        let mut entry = entry.map_err(|_| format!("not an archive from byte {end} on"))?;
         let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
         if entry.header().as_ustar().is_none() {
             return Err(format!("'{name}': no ustar header"));
         }
         if entry.header().entry_type() != EntryType::Regular {
-            return Err(format!("'{name}': not a plain file, and the firmware reads no others"));
+            return Err(format!("'{name}': not a regular file; the firmware reads no others"));
         }
         let mut content = Vec::new();
         let len = entry.size();
@@ -69,12 +69,12 @@ pub(super) fn read(bytes: &[u8]) -> Result<Vec<Member>, String> {
     }
     let rest = usize::try_from(end).ok().and_then(|end| bytes.get(end..)).unwrap_or_default();
     if (rest.len() as u64) < END || rest.iter().any(|byte| *byte != 0) {
-        return Err("no end of the archive where it should be".into());
+        return Err("the end of the archive is missing".into());
     }
     Ok(members)
 }
 
-/// The file of this name in an archive that [`read`] takes; of several the last, which counts for the firmware.
+/// The content of a file in an archive that [`read`] accepts; of several with that name the last, as for the firmware.
 pub(super) fn file(bytes: &[u8], name: &str) -> Option<Vec<u8>> {
     let mut found = None;
     for mut entry in Archive::new(bytes).entries().ok()?.raw(true).flatten() {
@@ -86,7 +86,7 @@ pub(super) fn file(bytes: &[u8], name: &str) -> Option<Vec<u8>> {
     found
 }
 
-/// The unit of the format.
+/// The block size of the format, in bytes.
 const BLOCK: u64 = 512;
 
 /// Two blocks of zeros end an archive.
@@ -105,7 +105,7 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, name).unwrap();
         }
-        write(&Tree::walk(tree.path()).unwrap())
+        write(&PackFiles::walk(tree.path()).unwrap())
     }
 
     #[test]

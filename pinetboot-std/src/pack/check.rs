@@ -1,4 +1,4 @@
-//! What a packed file holds; and whether the board would read it.
+//! Checks a packed file, and lists its content.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -6,11 +6,11 @@ use std::path::Path;
 
 use pinetboot_config::FILE_NAME;
 
-use super::room::{Board, FLASH_BASE};
+use super::flash::{Board, FLASH_BASE};
 use super::{archive, configuration, uf2};
 use crate::exit::{Exit, Failed};
 
-/// A line on where it goes, a line for each file, and their sum.
+/// Returns a line with the flash addresses, a line for each file, and the sum.
 pub(super) fn report(path: &Path) -> Result<String, Failed> {
     let name = path.display();
     let broken = |why: String| Failed::new(Exit::Failure, format!("{name}: {why}"));
@@ -22,10 +22,12 @@ pub(super) fn report(path: &Path) -> Result<String, Failed> {
         let image = uf2::decode(&file).map_err(broken)?;
         (place(&image), image.bytes)
     } else {
-        ("a plain archive, as for an ESP32".to_owned(), file)
+        ("a bare archive, as for an ESP32".to_owned(), file)
     };
     let members = archive::read(&archive).map_err(|why| {
-        broken(format!("{why}. It was not made by 'pinetboot pack', or is damaged: pack the tree again"))
+        broken(format!(
+            "{why}. The file is damaged, or not made by 'pinetboot pack': pack the directory again"
+        ))
     })?;
     let mut text = format!("{name}: {place}\n");
     for member in &members {
@@ -41,7 +43,7 @@ pub(super) fn report(path: &Path) -> Result<String, Failed> {
     Ok(text)
 }
 
-fn place(image: &uf2::Image) -> String {
+fn place(image: &uf2::Uf2Image) -> String {
     let board = match image.board {
         Board::Rp2040 => "RP2040",
         Board::Rp2350 | Board::Esp => "RP2350",
@@ -54,18 +56,18 @@ fn place(image: &uf2::Image) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pack::room::Room;
+    use crate::pack::flash::FlashRegion;
 
     #[test]
     fn other_files_are_refused_with_a_word_on_what_to_do() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("boot.uf2");
-        let room = Room { board: Board::Rp2040, offset: 0, flash: 0x20_0000 };
-        for other in [&b""[..], b"#!/bin/sh\n", &uf2::encode(&[0x12; 9000], &room)] {
+        let region = FlashRegion { board: Board::Rp2040, offset: 0, flash: 0x20_0000 };
+        for other in [&b""[..], b"#!/bin/sh\n", &uf2::encode(&[0x12; 9000], &region)] {
             fs::write(&path, other).unwrap();
             let failed = report(&path).unwrap_err();
             assert_eq!(failed.exit, Exit::Failure);
-            assert!(failed.message.contains("pack the tree again"), "{}", failed.message);
+            assert!(failed.message.contains("pack the directory again"), "{}", failed.message);
         }
     }
 }

@@ -1,31 +1,31 @@
-//! UF2, what a board in its boot mode takes as a file on its drive.
+//! UF2, the file format that a board in boot mode accepts on its drive.
 //!
 //! The format: blocks of 512 bytes, each with 256 bytes and the address where they belong
 //! (<https://github.com/microsoft/uf2>). The RP2040's boot ROM erases a sector of 4096 bytes when a block's number is the
 //! first of its sixteen, whatever its address (raspberrypi/pico-bootrom-rp2040 issues 9 and 19): so the file begins at a
 //! sector's start, has no gaps, and fills its last sector.
 
-use super::room::{Board, FLASH_BASE, Room, SECTOR};
+use super::flash::{Board, FLASH_BASE, FlashRegion, SECTOR};
 
-/// What a file writes to flash.
+/// The content of a UF2 file.
 #[derive(Debug)]
-pub(super) struct Image {
+pub(super) struct Uf2Image {
     pub(super) board: Board,
-    /// Where it begins in the chip's address space.
+    /// Its start in the chip's address space.
     pub(super) address: u32,
     pub(super) bytes: Vec<u8>,
 }
 
-/// `archive` is no longer than the room.
-pub(super) fn encode(archive: &[u8], room: &Room) -> Vec<u8> {
+/// Encodes an archive that is no longer than the region.
+pub(super) fn encode(archive: &[u8], region: &FlashRegion) -> Vec<u8> {
     let mut flash = archive.to_vec();
     flash.resize(archive.len().next_multiple_of(SECTOR as usize), 0);
     let blocks = (flash.len() / PAYLOAD) as u32;
     let mut uf2 = Vec::with_capacity(flash.len() * 2);
     for (index, payload) in (0..).zip(flash.chunks(PAYLOAD)) {
-        let address = FLASH_BASE + room.offset as u32 + index * PAYLOAD as u32;
+        let address = FLASH_BASE + region.offset as u32 + index * PAYLOAD as u32;
         let head =
-            [MAGIC_0, MAGIC_1, HAS_FAMILY, address, PAYLOAD as u32, index, blocks, room.board.family()];
+            [MAGIC_0, MAGIC_1, HAS_FAMILY, address, PAYLOAD as u32, index, blocks, region.board.family()];
         uf2.extend(head.iter().flat_map(|word| word.to_le_bytes()));
         uf2.extend(payload);
         uf2.resize(uf2.len() + BLOCK - 32 - PAYLOAD - 4, 0);
@@ -34,17 +34,17 @@ pub(super) fn encode(archive: &[u8], room: &Room) -> Vec<u8> {
     uf2
 }
 
-/// Whether it is UF2 at all.
+/// Whether the bytes begin like UF2.
 pub(super) fn is_uf2(file: &[u8]) -> bool {
     file.starts_with(&MAGIC_0.to_le_bytes())
 }
 
-pub(super) fn decode(file: &[u8]) -> Result<Image, String> {
+pub(super) fn decode(file: &[u8]) -> Result<Uf2Image, String> {
     if file.is_empty() || !file.len().is_multiple_of(BLOCK) {
         return Err(format!("{} bytes are no number of UF2 blocks: it is cut short", file.len()));
     }
     let count = file.len() / BLOCK;
-    let mut image: Option<Image> = None;
+    let mut image: Option<Uf2Image> = None;
     for (index, block) in file.chunks(BLOCK).enumerate() {
         let word = |at: usize| block[at..].first_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes));
         let wrong = |what: &str| Err(format!("UF2 block {index} of {count}: {what}"));
@@ -60,7 +60,7 @@ pub(super) fn decode(file: &[u8]) -> Result<Image, String> {
         let Some(board) = Board::of_family(word(28)) else {
             return wrong(&format!("for another chip: family {:#010x}", word(28)));
         };
-        let image = image.get_or_insert_with(|| Image { board, address: word(12), bytes: Vec::new() });
+        let image = image.get_or_insert_with(|| Uf2Image { board, address: word(12), bytes: Vec::new() });
         if board != image.board {
             return wrong("for another chip than those before");
         }
@@ -84,14 +84,14 @@ const NOT_FLASH: u32 = 0x0001;
 
 const BLOCK: usize = 512;
 
-/// What these boot ROMs take in a block.
+/// Payload of a block that these boot ROMs accept, in bytes.
 const PAYLOAD: usize = 256;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const ROOM: Room = Room { board: Board::Rp2350, offset: 0x10_0000, flash: 0x20_0000 };
+    const ROOM: FlashRegion = FlashRegion { board: Board::Rp2350, offset: 0x10_0000, flash: 0x20_0000 };
 
     #[test]
     fn a_block_is_as_the_format_defines_it() {
@@ -126,7 +126,7 @@ mod tests {
         for cut in [0, 1, 511, 512, whole.len() - 512, whole.len() - 1] {
             assert!(decode(&whole[..cut]).is_err(), "cut at {cut}");
         }
-        // Whatever a header says is checked, in the first block or another.
+        // Every field of a header is checked, in every block.
         for block in [0, 5] {
             for at in [0, 4, 9, 8, 12, 16, 20, 24, 28, 508] {
                 let mut file = whole.clone();

@@ -3,28 +3,28 @@
 use super::{BlockBudget, Ext4, Inode, field, u16_at, u32_at};
 use crate::{ImageError, ReadAt};
 
-/// A name in a directory: neither empty, nor `.`, nor `..`, without `/` and NUL.
+/// An entry of a directory, never `.` or `..`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DirectoryEntry<'a> {
-    /// The name, of 255 bytes at most; not always UTF-8.
+    /// The name: 1 to 255 bytes without `/` and NUL, not always UTF-8.
     pub name: &'a [u8],
-    /// What it names.
+    /// The inode number.
     pub inode: u32,
 }
 
 impl<R: ReadAt> Ext4<R> {
-    /// Calls `each` for every name in a directory, in the order of the device.
+    /// Calls `each` for every entry of a directory, in the order on the device.
     ///
     /// # Errors
     ///
-    /// The first one of `each`, or if the directory makes no sense.
+    /// The first error of `each`, or if the directory is invalid.
     pub fn entries<E: From<ImageError>>(
         &self,
         directory: &Inode,
         budget: &mut BlockBudget,
         mut each: impl FnMut(DirectoryEntry<'_>, &mut BlockBudget) -> Result<(), E>,
     ) -> Result<(), E> {
-        // Blocks of an index look like empty ones to who reads all in order.
+        // An index block looks like one empty entry to a linear reader.
         for run in self.runs(directory, budget)? {
             for number in run.physical..run.physical + run.len {
                 let block = self.block(number)?;
@@ -41,13 +41,13 @@ impl<R: ReadAt> Ext4<R> {
         Ok(())
     }
 
-    /// Where a symbolic link leads.
+    /// The target of a symbolic link.
     ///
     /// # Errors
     ///
-    /// If it makes no sense.
+    /// If the target is empty, has a NUL, or is longer than a path can be.
     pub fn target(&self, link: &Inode, budget: &mut BlockBudget) -> Result<Vec<u8>, ImageError> {
-        let wrong = ImageError::Corrupt("ext4 has a symbolic link that makes no sense");
+        let wrong = ImageError::Corrupt("ext4 has an invalid symbolic link");
         let target = if let Some(target) = link.short_target() {
             target.to_vec()
         } else {
@@ -63,12 +63,12 @@ impl<R: ReadAt> Ext4<R> {
         if target.is_empty() || target.contains(&0) { Err(wrong) } else { Ok(target) }
     }
 
-    /// The first entry of some, if it names something, and the others.
+    /// Splits off the first entry; `None` for an unused one.
     fn entry<'a>(&self, bytes: &'a [u8]) -> Result<(Option<DirectoryEntry<'a>>, &'a [u8]), ImageError> {
-        const WRONG: ImageError = ImageError::Corrupt("ext4 has a directory that makes no sense");
+        const WRONG: ImageError = ImageError::Corrupt("ext4 has an invalid directory");
         let inode = field(u32_at(bytes, 0))?;
         let len = match usize::from(field(u16_at(bytes, 4))?) {
-            0 | 0xffff if self.block_size() == 0x1_0000 => 0x1_0000, // does not fit into its field
+            0 | 0xffff if self.block_size() == 0x1_0000 => 0x1_0000, // 65536 does not fit into the field
             len => len,
         };
         let name_len = match field(u16_at(bytes, 6))? {

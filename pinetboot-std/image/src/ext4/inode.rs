@@ -1,37 +1,37 @@
-//! Inodes: what a file is, apart from its name and its content.
+//! Inodes: a file's kind and attributes.
 
 use super::{field, u16_at, u32_at};
 use crate::ImageError;
 
-/// A file, directory or whatever else has a name.
+/// An inode.
 #[derive(Debug, Clone)]
 pub struct Inode {
-    /// Its number: two names of one file have the same.
+    /// The inode number; hard links share it.
     pub number: u32,
-    /// What it is.
+    /// The file's kind.
     pub kind: FileKind,
-    /// Permissions with setuid, setgid and sticky: the low 12 bits.
+    /// Permissions with setuid, setgid and sticky bit: the low 12 bits.
     pub permissions: u32,
-    /// The owner.
+    /// The owner's id.
     pub uid: u32,
-    /// The group.
+    /// The group's id.
     pub gid: u32,
-    /// How many names it has.
+    /// The number of hard links.
     pub links: u16,
-    /// Bytes of its content.
+    /// The length in bytes.
     pub size: u64,
-    /// When it was changed last.
+    /// The modification time.
     pub modified: Timestamp,
-    /// Where the block with its attributes is; 0: none.
+    /// The block with attributes; 0: none.
     pub(super) xattr_block: u64,
-    /// Attributes that are in the inode itself.
+    /// The attributes in the inode itself.
     pub(super) xattr_inline: Vec<u8>,
     pub(super) flags: u32,
-    /// Where its content is, a short link's target, or a device's number.
+    /// The map of blocks, a short link's target, or a device number.
     pub(super) block: [u8; 60],
 }
 
-/// What an inode is.
+/// The kind of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileKind {
     /// A regular file.
@@ -50,12 +50,12 @@ pub enum FileKind {
     Socket,
 }
 
-/// A device's number.
+/// A device number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DeviceNumber {
-    /// Which driver.
+    /// The driver's number.
     pub major: u32,
-    /// Which of its devices.
+    /// The number among the driver's devices.
     pub minor: u32,
 }
 
@@ -64,7 +64,7 @@ pub struct DeviceNumber {
 pub struct Timestamp {
     /// Seconds; negative before 1970.
     pub seconds: i64,
-    /// Less than a second.
+    /// Nanoseconds, less than a second.
     pub nanoseconds: u32,
 }
 
@@ -82,7 +82,7 @@ impl Inode {
             0x6000 => FileKind::BlockDevice(DeviceNumber::parse(&block)?),
             0x1000 => FileKind::Fifo,
             0xc000 => FileKind::Socket,
-            _ => return Err(ImageError::Corrupt("ext4 has a file of a kind that is not known")),
+            _ => return Err(ImageError::Corrupt("ext4 has a file of an unknown kind")),
         };
         let flags = word(0x20)?;
         if flags & (FLAG_INLINE_DATA | FLAG_ENCRYPTED | FLAG_COMPRESSED) != 0 {
@@ -113,12 +113,12 @@ impl Inode {
         })
     }
 
-    /// Whether its content is found by extents, and not by a block map.
+    /// Whether extents map the content, not a block map.
     pub(super) const fn has_extents(&self) -> bool {
         self.flags & FLAG_EXTENTS != 0
     }
 
-    /// A link's target that is short enough to be in the inode.
+    /// The target of a short link, which is in the inode.
     pub(super) fn short_target(&self) -> Option<&[u8]> {
         let len = usize::try_from(self.size).ok().filter(|len| *len < 60 && !self.has_extents())?;
         self.block.get(..len)
@@ -126,7 +126,7 @@ impl Inode {
 }
 
 impl DeviceNumber {
-    /// By the kernel's `old_decode_dev` and `new_decode_dev`.
+    /// Decodes a device number as the kernel's `old_decode_dev` and `new_decode_dev`.
     fn parse(block: &[u8; 60]) -> Result<Self, ImageError> {
         let old = field(u32_at(block, 0))?;
         if old != 0 {

@@ -1,10 +1,10 @@
-//! Finding a file by its path, as a process whose root this is would.
+//! Lookup of a file by its path, as in a `chroot`.
 
 use super::{Ext4, FileKind, Inode};
 use crate::{ImageError, ReadAt};
 
 impl<R: ReadAt> Ext4<R> {
-    /// The file at a path, through symbolic links; `None` if there is none.
+    /// Finds a file by its path from the root, through symbolic links, which stay inside; `None` if no file has that path.
     ///
     /// # Errors
     ///
@@ -54,7 +54,7 @@ impl<R: ReadAt> Ext4<R> {
         Ok(leaf.or_else(|| parents.pop()))
     }
 
-    /// A small file's content; what is beyond `limit` bytes is left out.
+    /// A file's content, cut off at `limit` bytes; allocates as much.
     ///
     /// # Errors
     ///
@@ -79,5 +79,5 @@ fn components(path: &[u8]) -> Vec<Vec<u8>> {
     names.rev().map(<[u8]>::to_vec).collect()
 }
 
-/// As many as Linux follows.
+/// The most symbolic links in a lookup, as in Linux.
 const MAX_LINKS: u32 = 40;

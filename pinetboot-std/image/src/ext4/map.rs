@@ -1,29 +1,29 @@
-//! Where a file's content is: by extents, or by a map of blocks as in ext2 and ext3.
+//! The map from a file's content to blocks: extents, or the block map of ext2 and ext3.
 
 use super::{BlockBudget, Ext4, Inode, field, u16_at, u32_at};
 use crate::{ImageError, ReadAt};
 
-/// Blocks of a file that follow each other on the device. What no run covers is zeros.
+/// Adjacent blocks of a file. Parts of a file without a run are zeros.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BlockRun {
-    /// The first one's place in the file.
+    /// The first block's index in the file.
     pub logical: u64,
-    /// The first one's number on the device.
+    /// The first block's number on the device.
     pub physical: u64,
-    /// How many.
+    /// The number of blocks.
     pub len: u64,
 }
 
 impl<R: ReadAt> Ext4<R> {
-    /// The runs of a file, in order, without those that were never written.
+    /// The runs of a file, in order, without unwritten extents.
     ///
     /// # Errors
     ///
-    /// If they make no sense, or the budget is spent.
+    /// If the map is invalid, or the budget is exhausted.
     pub fn runs(&self, inode: &Inode, budget: &mut BlockBudget) -> Result<Vec<BlockRun>, ImageError> {
         let blocks = inode.size.div_ceil(self.block_size());
         if blocks > u64::from(u32::MAX) + 1 {
-            return Err(ImageError::Corrupt("ext4 has a file that is larger than files can be"));
+            return Err(ImageError::Corrupt("ext4 has a file larger than the format allows"));
         }
         let mut map =
             Map { runs: Vec::new(), next: 0, end: blocks, last_block: self.superblock.blocks, budget };
@@ -35,10 +35,10 @@ impl<R: ReadAt> Ext4<R> {
         Ok(map.runs)
     }
 
-    /// The extents beneath a node, which is of this depth: `None` for the one in the inode.
+    /// Adds the extents beneath a node of that depth; `None`: the node in the inode.
     fn extents(&self, node: &[u8], depth: Option<u16>, map: &mut Map<'_>) -> Result<(), ImageError> {
         if field(u16_at(node, 0))? != EXTENT_MAGIC {
-            return Err(ImageError::Corrupt("ext4 has an extent tree that is none"));
+            return Err(ImageError::Corrupt("ext4 has an invalid extent tree"));
         }
         let entries = usize::from(field(u16_at(node, 2))?);
         let here = field(u16_at(node, 6))?;
@@ -55,7 +55,7 @@ impl<R: ReadAt> Ext4<R> {
             }
             let len = u64::from(field(u16_at(entry, 4))?);
             let physical = u64::from(field(u32_at(entry, 8))?) | u64::from(field(u16_at(entry, 6))?) << 32;
-            // More than 32768 marks blocks that are reserved, but were never written.
+            // A length above 32768 marks an unwritten extent.
             let (len, written) = if len > UNWRITTEN { (len - UNWRITTEN, false) } else { (len, true) };
             map.add(BlockRun { logical, physical, len }, written)?;
         }
@@ -71,7 +71,7 @@ impl<R: ReadAt> Ext4<R> {
         Ok(())
     }
 
-    /// The blocks behind a pointer: one, or at a higher level all that a block of pointers leads to.
+    /// Adds the blocks behind a pointer: one at level 0, else those of a block of pointers.
     fn pointer(
         &self,
         number: u32,
@@ -100,12 +100,12 @@ impl<R: ReadAt> Ext4<R> {
     }
 }
 
-/// Runs as they are gathered.
+/// The runs gathered so far.
 struct Map<'a> {
     runs: Vec<BlockRun>,
     /// The first block that may come next.
     next: u64,
-    /// The file's blocks; what is mapped beyond is not its content.
+    /// The file's length in blocks; the map may go beyond.
     end: u64,
     /// Blocks of the device.
     last_block: u64,
@@ -116,7 +116,7 @@ impl Map<'_> {
     fn add(&mut self, mut run: BlockRun, written: bool) -> Result<(), ImageError> {
         let beyond = run.physical.checked_add(run.len).is_none_or(|end| end > self.last_block);
         if run.len == 0 || run.logical < self.next || beyond || run.physical == 0 {
-            return Err(ImageError::Corrupt("ext4 has a file whose blocks make no sense"));
+            return Err(ImageError::Corrupt("ext4 has a file with an invalid block map"));
         }
         self.budget.take(run.len)?;
         self.next = run.logical + run.len;

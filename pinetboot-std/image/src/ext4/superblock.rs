@@ -1,16 +1,16 @@
-//! The superblock: sizes, and which features there are.
+//! The superblock: sizes and features.
 
 use super::{field, u16_at, u32_at};
 use crate::ImageError;
 
-/// Where it is.
+/// Offset of the superblock, in bytes.
 pub(super) const OFFSET: u64 = 1024;
-/// Its bytes.
+/// Length of the superblock, in bytes.
 pub(super) const LEN: usize = 1024;
-/// The largest inode that is read whole; of a larger one what is beyond is attributes.
+/// The part of an inode that is read, in bytes; a larger inode has more attributes behind.
 pub(super) const MAX_INODE_LEN: usize = 4096;
 
-/// What a reader needs of it, checked to agree with itself and the device.
+/// The fields that a reader needs, checked to agree with each other and the device.
 #[derive(Debug)]
 pub(super) struct Superblock {
     pub(super) block_size: u64,
@@ -25,7 +25,7 @@ pub(super) struct Superblock {
     pub(super) inode_size: u16,
     pub(super) descriptor_size: u16,
     pub(super) is_64bit: bool,
-    /// Whether directories tell the type of an entry: then a name has 255 bytes at most.
+    /// Whether directory entries have a type: then the length of a name is one byte.
     pub(super) has_file_type: bool,
 }
 
@@ -105,7 +105,7 @@ impl Superblock {
     }
 }
 
-const NONSENSE: ImageError = ImageError::Corrupt("its ext4 has a superblock that makes no sense");
+const NONSENSE: ImageError = ImageError::Corrupt("its ext4 has an invalid superblock");
 
 const MAGIC: u16 = 0xef53;
 const INCOMPAT_FILETYPE: u32 = 0x2;
@@ -119,7 +119,7 @@ enum Set {
     ReadOnly,
 }
 
-/// Features that change what is to be read.
+/// Features that change the layout, and are not supported.
 const REFUSED: &[(Set, u32, &str)] = &[
     (
         Set::Incompatible,

@@ -4,21 +4,21 @@ use super::{Ext4, Inode, field};
 use crate::ImageError;
 use crate::read_at::{ReadAt, u16_at, u32_at};
 
-/// An extended attribute, as the system's calls have it.
+/// An extended attribute, in the form of getxattr(2).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Xattr {
-    /// Like `security.capability`; without NUL.
+    /// The full name, like `security.capability`; without NUL.
     pub name: Vec<u8>,
-    /// Up to a block.
+    /// The value, one block at most.
     pub value: Vec<u8>,
 }
 
 impl<R: ReadAt> Ext4<R> {
-    /// All attributes of an inode.
+    /// Reads all attributes of an inode.
     ///
     /// # Errors
     ///
-    /// If they make no sense.
+    /// If they are invalid, or in separate inodes.
     pub fn xattrs(&self, inode: &Inode) -> Result<Vec<Xattr>, ImageError> {
         let mut found = Vec::new();
         if u32_at(&inode.xattr_inline, 0) == Some(MAGIC) {
@@ -64,7 +64,7 @@ fn gather(mut entries: &[u8], values: &[u8], found: &mut Vec<Xattr>) -> Result<(
     Ok(())
 }
 
-/// The beginning of a name that is kept as a number; `None` for those that are not for others to see.
+/// The name prefix for an index; `None` for attributes that are internal to ext4.
 const fn prefix(index: u8) -> Option<&'static str> {
     Some(match index {
         1 => "user.",
@@ -76,7 +76,7 @@ const fn prefix(index: u8) -> Option<&'static str> {
     })
 }
 
-/// An access control list, from ext4's form (version 1, names only where there is a choice) to that of the system's calls.
+/// Converts an access control list from ext4's form (version 1, ids only for named users and groups) to that of getxattr(2).
 fn access_list(disk: &[u8]) -> Result<Vec<u8>, ImageError> {
     if u32_at(disk, 0) != Some(1) {
         return Err(WRONG);
@@ -96,9 +96,9 @@ fn access_list(disk: &[u8]) -> Result<Vec<u8>, ImageError> {
     if rest.is_empty() { Ok(list) } else { Err(WRONG) }
 }
 
-const WRONG: ImageError = ImageError::Corrupt("ext4 has attributes that make no sense");
+const WRONG: ImageError = ImageError::Corrupt("ext4 has invalid extended attributes");
 const MAGIC: u32 = 0xea02_0000;
-/// More than fit into an inode and a block are not needed by anyone.
+/// The most attributes of an inode: more do not fit into the inode and a block.
 const MOST: usize = 1024;
 const ACL_USER: u16 = 2;
 const ACL_GROUP: u16 = 8;

@@ -1,9 +1,9 @@
-//! Someone who may log in, and SSH for them.
+//! The user that `--user` creates, and the SSH server.
 
 use super::{Context, Edit, Release};
 use pinetboot_image::ImageError;
 
-/// Someone who may log in.
+/// The user to create.
 #[derive(Debug, Clone)]
 pub struct Account {
     /// The user's name.
@@ -14,23 +14,21 @@ pub struct Account {
     pub ssh_keys: Option<String>,
 }
 
-/// A password, as systems keep it.
+/// A hashed password.
 #[derive(Debug, Clone)]
 pub struct Password {
     /// Its crypt(5) hash.
     pub hash: String,
-    /// Whether nobody knows it: then only a key lets in.
+    /// Whether the password is random and discarded: then only a key logs in.
     pub is_secret: bool,
 }
 
-/// Raspberry Pi OS asks for its user at the first boot, on a screen, and lets nobody in before; unless there is this file
-/// (userconf-pi, `userconf-service`). It renames the user `pi`, moves the home, and undoes the asking.
+/// Writes userconf.txt. Without it, Raspberry Pi OS asks for a user on the screen of the first boot, and refuses logins until
+/// then. With it, userconf-pi renames the user `pi` and moves the home directory (`userconf-service`).
 pub(super) fn by_userconf(context: &Context<'_>) -> Result<Vec<Edit>, ImageError> {
     let Some(account) = &context.wishes.account else { return Ok(Vec::new()) };
     if account.name == "root" {
-        return Err(ImageError::Unsupported(
-            "Raspberry Pi OS has a user of its own: give another --user than root",
-        ));
+        return Err(ImageError::Unsupported("Raspberry Pi OS renames its first user: --user cannot be root"));
     }
     let what =
         format!("the user {}{}", account.name, if account.password.is_secret { ", by key only" } else { "" });
@@ -43,15 +41,16 @@ pub(super) fn by_userconf(context: &Context<'_>) -> Result<Vec<Edit>, ImageError
     }];
     let passwd = context.view.text("etc/passwd")?.unwrap_or_default();
     if let Some(keys) = &account.ssh_keys {
-        let first = Entry::all(&passwd).find(|entry| entry.uid == FIRST_UID).ok_or(
-            ImageError::Unsupported("the image has no first user (uid 1000) that could become the one asked for: --ssh-key has nowhere to go"),
-        )?;
+        let first =
+            Entry::all(&passwd).find(|entry| entry.uid == FIRST_UID).ok_or(ImageError::Unsupported(
+                "the image has no user with uid 1000, whose home directory --ssh-key needs",
+            ))?;
         edits.extend(authorized_keys(&first, keys));
     }
     Ok(edits)
 }
 
-/// Adds the user to the files, as useradd(8) does, or changes the one that is there.
+/// Adds the user to the files, as useradd(8) does, or changes an existing one.
 pub(super) fn by_hand(context: &Context<'_>) -> Result<Vec<Edit>, ImageError> {
     let Some(account) = &context.wishes.account else { return Ok(Vec::new()) };
     let view = context.view;
@@ -68,7 +67,7 @@ pub(super) fn by_hand(context: &Context<'_>) -> Result<Vec<Edit>, ImageError> {
             };
             let id = (FIRST_UID..LAST_UID)
                 .find(|id| !taken(*id))
-                .ok_or(ImageError::Unsupported("the image has no user number left for --user"))?;
+                .ok_or(ImageError::Unsupported("the image has no free uid for --user"))?;
             let home = format!("home/{name}");
             let what = format!("the user {name}");
             edits.push(Edit::write(
@@ -111,7 +110,7 @@ pub(super) fn by_hand(context: &Context<'_>) -> Result<Vec<Edit>, ImageError> {
             content: format!("{name} ALL=(ALL) NOPASSWD: ALL\n").into_bytes(),
             permissions: 0o440,
             owner: (0, 0),
-            what: "sudo without the password that there is not".into(),
+            what: "sudo without a password".into(),
         });
     }
     if let Some(keys) = &account.ssh_keys {
@@ -120,7 +119,7 @@ pub(super) fn by_hand(context: &Context<'_>) -> Result<Vec<Edit>, ImageError> {
     Ok(edits)
 }
 
-/// Raspberry Pi OS has the SSH server, but does not start it.
+/// Enables the SSH server, which Raspberry Pi OS installs but does not start.
 pub(super) fn enable_ssh(context: &Context<'_>) -> Result<Vec<Edit>, ImageError> {
     if context.wishes.account.is_none() || !context.view.has_unit("ssh.service")? {
         return Ok(Vec::new());
@@ -138,7 +137,7 @@ pub(super) fn enable_ssh(context: &Context<'_>) -> Result<Vec<Edit>, ImageError>
     Ok(edits)
 }
 
-/// Whether someone may be called so: what useradd(8) takes without being forced.
+/// Whether `name` is a user name that useradd(8) accepts without an override.
 pub fn is_user_name(name: &str) -> bool {
     name.len() <= 32
         && name.starts_with(|first: char| first.is_ascii_lowercase() || first == '_')
@@ -152,7 +151,7 @@ struct Entry<'a> {
     name: &'a str,
     uid: u32,
     gid: u32,
-    /// Without the slash in front.
+    /// The home directory, without a leading slash.
     home: String,
 }
 
@@ -186,7 +185,7 @@ fn authorized_keys(entry: &Entry<'_>, keys: &str) -> [Edit; 2] {
     ]
 }
 
-/// A file of lines with one more; an empty one is none.
+/// A text file with one more line; nothing is added for an empty `line`.
 fn appended(text: &str, line: &str) -> String {
     let mut text = text.trim_end().to_owned();
     if !line.is_empty() {
@@ -196,7 +195,7 @@ fn appended(text: &str, line: &str) -> String {
     text.trim_start_matches('\n').to_owned()
 }
 
-/// A group(5) or gshadow(5) with someone more in a group, if that is there.
+/// A group(5) or gshadow(5) with `member` added to a group, if the group exists.
 fn with_member(groups: &str, group: &str, member: &str) -> String {
     let lines = groups.lines().map(|line| {
         if line.split(':').next() != Some(group) {
@@ -209,5 +208,5 @@ fn with_member(groups: &str, group: &str, member: &str) -> String {
 }
 
 const FIRST_UID: u32 = 1000;
-/// Beyond are those that systemd gives away.
+/// systemd allocates the uids beyond.
 const LAST_UID: u32 = 60000;

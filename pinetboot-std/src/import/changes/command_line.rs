@@ -11,7 +11,7 @@ pub(super) fn plan(context: &Context<'_>) -> Result<Vec<Edit>, ImageError> {
         let (line, dropped) = without_card(&text, added(context.release));
         if line != text.trim_end() {
             let what = match dropped.as_slice() {
-                [] => "network words added".to_owned(),
+                [] => "network parameters added".to_owned(),
                 words => format!("without {}", words.join(" ")),
             };
             edits.push(Edit::write(path, format!("{line}\n"), what));

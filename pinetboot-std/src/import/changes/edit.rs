@@ -1,4 +1,4 @@
-//! Edits: what a step wants of the tree, and how it is done.
+//! Edits of a root file system, and their execution.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -10,47 +10,47 @@ use pinetboot_image::ext4::FileKind;
 
 use crate::import::root_writer::{self, Attributes, RootWriter};
 
-/// A change of one file. Paths start at the root, without a slash in front.
+/// A change of one file. Paths start at the root, without a leading slash.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Edit {
-    /// The file has this content. One that was there keeps its owner, permissions and attributes.
+    /// Writes a file. An existing file keeps its owner, permissions and attributes.
     Write {
-        /// Which file.
+        /// The file.
         path: String,
-        /// All of it.
+        /// The whole content.
         content: Vec<u8>,
         /// Permissions of a new file.
         permissions: u32,
         /// The owner of a new file.
         owner: (u32, u32),
-        /// What is changed, in a few words.
+        /// The change in a few words, for lists.
         what: String,
     },
-    /// The file is gone.
+    /// Removes a file.
     Remove {
-        /// Which file.
+        /// The file.
         path: String,
     },
-    /// A symbolic link, in place of what was there.
+    /// Makes a symbolic link, in place of an existing file.
     Link {
-        /// Where.
+        /// The link.
         path: String,
-        /// Where it leads.
+        /// The link's target.
         target: String,
     },
-    /// A directory is there.
+    /// Makes a directory, if missing.
     Directory {
-        /// Which.
+        /// The directory.
         path: String,
-        /// Permissions of a new one.
+        /// Permissions of a new directory.
         permissions: u32,
-        /// The owner of a new one.
+        /// The owner of a new directory.
         owner: (u32, u32),
     },
 }
 
 impl Edit {
-    /// A file of root's that anyone may read.
+    /// Writes a file with owner root and mode 0644.
     pub fn write(path: impl Into<String>, content: impl Into<Vec<u8>>, what: impl Into<String>) -> Self {
         Self::Write {
             path: path.into(),
@@ -61,22 +61,22 @@ impl Edit {
         }
     }
 
-    /// No such file.
+    /// Removes a file.
     pub fn remove(path: impl Into<String>) -> Self {
         Self::Remove { path: path.into() }
     }
 
-    /// A link.
+    /// Makes a symbolic link.
     pub fn link(path: impl Into<String>, target: impl Into<String>) -> Self {
         Self::Link { path: path.into(), target: target.into() }
     }
 
-    /// A unit of systemd's that is never started.
+    /// Masks a systemd unit: links it to /dev/null.
     pub fn mask(unit: &str) -> Self {
         Self::link(format!("etc/systemd/system/{unit}"), "/dev/null")
     }
 
-    /// What is edited.
+    /// The edited file.
     pub fn path(&self) -> &str {
         match self {
             Self::Write { path, .. }
@@ -93,12 +93,12 @@ impl fmt::Display for Edit {
             Self::Write { path, what, .. } => write!(f, "/{path}: {what}"),
             Self::Remove { path } => write!(f, "/{path}: removed"),
             Self::Link { path, target } => write!(f, "/{path}: a link to {target}"),
-            Self::Directory { path, .. } => write!(f, "/{path}: made"),
+            Self::Directory { path, .. } => write!(f, "/{path}: created"),
         }
     }
 }
 
-/// Makes an edit.
+/// Applies an edit.
 ///
 /// # Errors
 ///
@@ -146,7 +146,7 @@ pub fn apply(edit: &Edit, root: &RootWriter) -> io::Result<()> {
     }
 }
 
-/// Opens a directory, and makes it and those above it if they are not there.
+/// Opens a directory, and creates missing directories on the way.
 pub(crate) fn directories(root: &RootWriter, path: &str) -> io::Result<OwnedFd> {
     let mut made = String::new();
     let mut parent = root.directory(b"")?;
@@ -155,7 +155,7 @@ pub(crate) fn directories(root: &RootWriter, path: &str) -> io::Result<OwnedFd> 
         parent = match root.directory_through_links(made.as_bytes()) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 if root_writer::status(&parent, name.as_bytes())?.is_some() {
-                    return Err(io::Error::other(format!("/{made} is a link that leads nowhere")));
+                    return Err(io::Error::other(format!("/{made} is a dangling link")));
                 }
                 root_writer::make_directory(&parent, name.as_bytes())?;
                 let place = root.directory_through_links(made.as_bytes())?;

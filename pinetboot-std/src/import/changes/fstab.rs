@@ -1,4 +1,4 @@
-//! `/etc/fstab`: nothing that is on a card, for systemd waits for it and then goes to its emergency mode.
+//! `/etc/fstab` without the card's file systems: systemd would wait for them, and then enter emergency mode.
 
 use super::{Context, Edit};
 use pinetboot_image::ImageError;
@@ -10,8 +10,8 @@ pub(super) fn plan(context: &Context<'_>) -> Result<Vec<Edit>, ImageError> {
     Ok(if fstab == text { Vec::new() } else { vec![Edit::write("etc/fstab", fstab, what)] })
 }
 
-/// The boot partition's files are in the root, beneath where they are mounted; but the kernel's and the firmware's
-/// packages, `raspberrypi-sys-mods` and cloud-init go on only if that is a mount point: so it is one, of itself.
+/// Adds a bind mount of the boot directory on itself: its files are in the root, but the packages of kernel and firmware,
+/// `raspberrypi-sys-mods` and cloud-init work only on a mount point.
 fn rewrite(text: &str, boot: &str) -> (String, usize) {
     let mut dropped = 0;
     let mut lines = Vec::new();
@@ -36,7 +36,7 @@ fn is_on_card(line: &str) -> bool {
     !source.starts_with('#') && (is_device || *place == "/" || *kind == "swap")
 }
 
-/// Where the image mounts its boot partition: a path without a slash in front.
+/// The mount point of the boot partition, without a leading slash.
 pub(crate) fn boot_place(fstab: &str) -> Option<String> {
     fstab.lines().find_map(|line| {
         let fields: Vec<_> = line.split_whitespace().collect();

@@ -1,15 +1,15 @@
-//! What each Pi has of its own: machine id, SSH host keys, random seed, name. A tree for many has none of them.
+//! The identity of a machine: machine id, SSH host keys, random seed, host name. A root shared by many Pis has none of them.
 
 use super::storage::removed;
 use super::{Context, Edit, Release};
 use pinetboot_image::ImageError;
 
-/// An empty file: each Pi's first boot makes an id and keeps it in its own layer. Empty is not `uninitialized`, with which
-/// every boot of a tree that cannot be written would be a first boot (machine-id(5)).
+/// Empties /etc/machine-id: the first boot of each Pi generates an id and keeps it in the Pi's layer. Not `uninitialized`:
+/// with that, every boot of a read-only root would count as the first (machine-id(5)).
 pub(super) fn machine_id(context: &Context<'_>) -> Result<Vec<Edit>, ImageError> {
     let mut edits = Vec::new();
     if context.view.read("etc/machine-id")?.is_none_or(|id| !id.is_empty()) {
-        edits.push(Edit::write("etc/machine-id", "", "empty: each Pi makes its own"));
+        edits.push(Edit::write("etc/machine-id", "", "empty: each Pi generates its id"));
     }
     if context.view.has("var/lib/dbus/machine-id")? {
         edits.push(Edit::link("var/lib/dbus/machine-id", "/etc/machine-id"));
@@ -17,13 +17,13 @@ pub(super) fn machine_id(context: &Context<'_>) -> Result<Vec<Edit>, ImageError>
     Ok(edits)
 }
 
-/// Randomness that all have is none.
+/// Removes the random seed, which all Pis would share.
 pub(super) fn random_seed(context: &Context<'_>) -> Result<Vec<Edit>, ImageError> {
     removed(context, vec!["var/lib/systemd/random-seed".into()])
 }
 
-/// No keys in the tree, and a unit that makes those that are missing. Raspberry Pi OS' own, which goes, would remove keys
-/// that are there, as of someone who keeps them by Pi (raspberrypi-sys-mods, `regenerate_ssh_host_keys`).
+/// Removes the host keys, and adds a unit that generates missing ones. The unit of Raspberry Pi OS goes: it would delete keys
+/// that the server put into a Pi's layer (raspberrypi-sys-mods, `regenerate_ssh_host_keys`).
 pub(super) fn ssh_host_keys(context: &Context<'_>) -> Result<Vec<Edit>, ImageError> {
     let view = context.view;
     if !view.has("usr/bin/ssh-keygen")? || !view.has_unit("ssh.service")? {
@@ -44,7 +44,7 @@ pub(super) fn ssh_host_keys(context: &Context<'_>) -> Result<Vec<Edit>, ImageErr
     );
     let mut edits = removed(context, paths)?;
     let path = "etc/systemd/system/pinetboot-ssh-keys.service";
-    edits.push(Edit::write(path, SSH_KEYS_UNIT, "makes the host keys that a Pi lacks"));
+    edits.push(Edit::write(path, SSH_KEYS_UNIT, "generates missing host keys"));
     edits.push(Edit::link(
         "etc/systemd/system/multi-user.target.wants/pinetboot-ssh-keys.service",
         format!("/{path}"),
@@ -87,7 +87,7 @@ pub(super) fn cloud_init_seed(context: &Context<'_>) -> Result<Vec<Edit>, ImageE
 pub(super) fn hostname(context: &Context<'_>) -> Result<Vec<Edit>, ImageError> {
     let Some(name) = &context.wishes.hostname else { return Ok(Vec::new()) };
     let hosts = context.view.text("etc/hosts")?.unwrap_or_default();
-    // Without this line sudo cannot find out who it is.
+    // Without this line sudo cannot resolve the host name.
     let own = format!("127.0.1.1\t{name}");
     let mut lines: Vec<_> =
         hosts.lines().filter(|line| line.split_whitespace().next() != Some("127.0.1.1")).collect();
@@ -99,12 +99,12 @@ pub(super) fn hostname(context: &Context<'_>) -> Result<Vec<Edit>, ImageError> {
     let has_cloud_init = !context.view.list("etc/cloud")?.is_empty();
     if has_cloud_init && context.release != Release::RaspiosBookworm {
         let path = "etc/cloud/cloud.cfg.d/90-pinetboot.cfg";
-        edits.push(Edit::write(path, "preserve_hostname: true\n", "cloud-init leaves the name alone"));
+        edits.push(Edit::write(path, "preserve_hostname: true\n", "cloud-init keeps the host name"));
     }
     Ok(edits)
 }
 
-/// Whether a machine may be called so: a label of RFC 1123.
+/// Whether `name` is a host name label (RFC 1123, section 2.1).
 pub fn is_host_name(name: &str) -> bool {
     name.len() <= 63
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')

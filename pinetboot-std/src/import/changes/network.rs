@@ -1,4 +1,4 @@
-//! The interface that the root is mounted through: nobody may take it down or configure it anew.
+//! The root's network interface: no service may take it down or reconfigure it.
 
 use super::{Context, Edit};
 use pinetboot_image::ImageError;
@@ -11,7 +11,7 @@ pub(super) fn network_manager(context: &Context<'_>) -> Result<Vec<Edit>, ImageE
         return Ok(Vec::new());
     }
     let content = "[keyfile]\nunmanaged-devices=interface-name:eth0;interface-name:end0\n";
-    let what = "eth0 is the root's: not managed";
+    let what = "eth0 carries the root: unmanaged";
     Ok(vec![Edit::write("etc/NetworkManager/conf.d/90-pinetboot.conf", content, what)])
 }
 
@@ -22,22 +22,22 @@ pub(super) fn generator(context: &Context<'_>) -> Result<Vec<Edit>, ImageError> 
     masked(context, "systemd-network-generator.service")
 }
 
-/// No interface is networkd's to bring up: nothing to wait for.
+/// networkd brings up no interface, so the wait for one would time out.
 pub(super) fn wait_online(context: &Context<'_>) -> Result<Vec<Edit>, ImageError> {
     masked(context, "systemd-networkd-wait-online.service")
 }
 
-/// ifupdown takes its interfaces down when the system stops, before the root is released: a stop that never ends.
+/// ifupdown takes its interfaces down at shutdown, before the root is unmounted: the shutdown never ends.
 pub(super) fn ifupdown(context: &Context<'_>) -> Result<Vec<Edit>, ImageError> {
     if !context.view.has_unit("networking.service")? {
         return Ok(Vec::new());
     }
     let path = "etc/systemd/system/networking.service.d/90-pinetboot.conf";
-    Ok(vec![Edit::write(path, "[Service]\nExecStop=\n", "interfaces stay up to the end")])
+    Ok(vec![Edit::write(path, "[Service]\nExecStop=\n", "interfaces stay up during shutdown")])
 }
 
-/// The kernel did the DHCP, and has the name servers in a file of `resolv.conf`'s form. NetworkManager lets a link that is
-/// not its own be (NetworkManager.conf(5), `rc-manager`).
+/// The kernel's DHCP client keeps the name servers in /proc/net/pnp, in the format of resolv.conf(5). NetworkManager does not
+/// replace a foreign link (NetworkManager.conf(5), `rc-manager`).
 pub(super) fn resolv_conf(_: &Context<'_>) -> Result<Vec<Edit>, ImageError> {
     Ok(vec![Edit::link("etc/resolv.conf", "/proc/net/pnp")])
 }

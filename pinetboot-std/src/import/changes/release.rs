@@ -1,4 +1,4 @@
-//! Which system an image holds.
+//! Recognition of the system in an image.
 
 use super::view::View;
 use pinetboot_image::ImageError;
@@ -14,20 +14,20 @@ pub enum Release {
     Ubuntu2404,
     /// Ubuntu 25.10 and 26.04 for the Pi: both boot by turns from `current/` and `new/`.
     Ubuntu2604,
-    /// Debian 12 and later, without what Raspberry Pi OS adds.
+    /// Debian 12 and later.
     Debian,
-    /// Another one: it is left as it is.
+    /// Any other system, which is imported unchanged.
     Unknown,
 }
 
-/// What a system says it is.
+/// A recognised system.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct System {
-    /// Of those that are known.
+    /// The release.
     pub release: Release,
     /// A short name: `raspios-trixie`, `ubuntu-24.04`, `debian-12`.
     pub id: String,
-    /// Its own name for itself; empty if it has none.
+    /// PRETTY_NAME of os-release(5); empty if missing.
     pub pretty_name: String,
 }
 

@@ -1,4 +1,4 @@
-//! What is about the card itself: growing it, swapping to it, the initramfs that finds it, the bootloader's update on it.
+//! Services that need the SD card: resizing, swap, the initramfs that finds the card, the bootloader's update.
 
 use super::{Context, Edit, Release};
 use pinetboot_image::ImageError;
@@ -24,8 +24,8 @@ pub(super) fn resize(context: &Context<'_>) -> Result<Vec<Edit>, ImageError> {
     removed(context, paths)
 }
 
-/// A swap file over the network helps nobody: Bookworm's dphys-swapfile makes one of 512 MB; Trixie's rpi-swap one of up to
-/// 2 GB besides its swap in compressed memory, which stays.
+/// Swap files over the network are slow: Bookworm's dphys-swapfile makes one of 512 MB; Trixie's rpi-swap one of up to 2 GB
+/// beside its swap in compressed memory, which stays.
 pub(super) fn swap(context: &Context<'_>) -> Result<Vec<Edit>, ImageError> {
     if context.release == Release::RaspiosBookworm {
         let link = "etc/systemd/system/multi-user.target.wants/dphys-swapfile.service";
@@ -35,11 +35,7 @@ pub(super) fn swap(context: &Context<'_>) -> Result<Vec<Edit>, ImageError> {
         return Ok(Vec::new());
     }
     let content = "[Main]\nMechanism=zram\n";
-    Ok(vec![Edit::write(
-        "etc/rpi/swap.conf.d/90-pinetboot.conf",
-        content,
-        "swap in memory only, no swap file",
-    )])
+    Ok(vec![Edit::write("etc/rpi/swap.conf.d/90-pinetboot.conf", content, "swap in compressed memory only")])
 }
 
 /// With `MODULES=dep` the initramfs is made for the device that the root is on; on NFS `mkinitramfs` finds none, fails, and
@@ -49,20 +45,16 @@ pub(super) fn initramfs(context: &Context<'_>) -> Result<Vec<Edit>, ImageError> 
         return Ok(Vec::new());
     }
     let path = "etc/initramfs-tools/conf.d/pinetboot";
-    Ok(vec![Edit::write(
-        path,
-        "MODULES=most\n",
-        "an initramfs for any root, so that kernels can be upgraded",
-    )])
+    Ok(vec![Edit::write(path, "MODULES=most\n", "initramfs for any root, so that kernel upgrades succeed")])
 }
 
-/// It would put the bootloader's update among the boot files, where every Pi that boots from them may take it.
+/// Disables rpi-eeprom-update: its update among the boot files would reach every Pi that boots from them.
 pub(super) fn eeprom_update(context: &Context<'_>) -> Result<Vec<Edit>, ImageError> {
     let unit = "rpi-eeprom-update.service";
     Ok(if context.view.has_unit(unit)? { vec![Edit::mask(unit)] } else { Vec::new() })
 }
 
-/// Those of the files that are there, removed.
+/// Removes those of the files that exist.
 pub(super) fn removed(context: &Context<'_>, paths: Vec<String>) -> Result<Vec<Edit>, ImageError> {
     let mut edits = Vec::new();
     for path in paths {

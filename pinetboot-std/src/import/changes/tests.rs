@@ -237,7 +237,7 @@ fn bookworm_boots_without_its_card() {
     );
     assert!(!files.contains_key("etc/rpi/swap.conf.d/90-pinetboot.conf"));
     assert_eq!(edited(&bookworm().plan(), "machine-id"), [""; 0], "empty already");
-    assert_eq!(files["etc/hostname"], "raspberrypi\n", "nobody asked");
+    assert_eq!(files["etc/hostname"], "raspberrypi\n", "unasked");
 }
 
 #[test]
@@ -273,7 +273,7 @@ fn ubuntu_boots_without_its_card_and_finds_its_seed() {
 fn ubuntu_of_2026_has_its_command_line_in_current() {
     let system = noble().with(&[
         ("etc/os-release", "ID=ubuntu\nVERSION_ID=\"26.04\"\n"),
-        ("boot/firmware/cmdline.txt", "cfg80211.ieee80211_regdom=GB\n"), // left by Imager, used by nobody
+        ("boot/firmware/cmdline.txt", "cfg80211.ieee80211_regdom=GB\n"), // left by Imager, never read
         ("boot/firmware/current/cmdline.txt", "console=tty1 root=LABEL=writable rootfstype=ext4 rootwait\n"),
     ]);
     let files = system.changed(&Wishes::default());
@@ -331,7 +331,7 @@ fn raspberry_pi_os_makes_its_user_of_userconf() {
     assert_eq!(files["home/pi/.ssh/authorized_keys"], "ssh-ed25519 AAAA ada@home\n", "moved with the home");
     let ssh = "etc/systemd/system/multi-user.target.wants/ssh.service";
     assert_eq!(files[ssh], "-> /usr/lib/systemd/system/ssh.service");
-    assert!(!trixie().changed(&Wishes::default()).contains_key(ssh), "nobody asked");
+    assert!(!trixie().changed(&Wishes::default()).contains_key(ssh), "unasked");
     let wishes = account("root", false);
     let system = trixie();
     let context =

@@ -1,25 +1,25 @@
-//! A system's files as they are in the image.
+//! Read access to the system in an image.
 
 use pinetboot_image::{ImageError, ReadAt, SystemView};
 
-/// A system's files, found as a process would whose root it is: through links, which stay inside. Paths start at the root,
-/// without a slash in front.
+/// A system's files. Symbolic links are followed and stay inside, as for a process in a `chroot`. Paths start at the root,
+/// without a leading slash.
 pub trait View {
-    /// A file's content, as far as a text file that anyone edits can be long; `None` if there is none.
+    /// A file's content, cut off at 1 MiB; `None` if no regular file has that path.
     ///
     /// # Errors
     ///
     /// If the image cannot be read.
     fn read(&self, path: &str) -> Result<Option<Vec<u8>>, ImageError>;
 
-    /// The names in a directory, sorted, without those that are not UTF-8; none if it is none.
+    /// The names in a directory, sorted, without those that are not UTF-8; empty if no directory has that path.
     ///
     /// # Errors
     ///
     /// If the image cannot be read.
     fn list(&self, directory: &str) -> Result<Vec<String>, ImageError>;
 
-    /// A file's text; `None` if there is none, or it is no UTF-8.
+    /// A file's text; `None` if the file is missing or not UTF-8.
     ///
     /// # Errors
     ///
@@ -28,7 +28,7 @@ pub trait View {
         Ok(self.read(path)?.and_then(|content| String::from_utf8(content).ok()))
     }
 
-    /// Whether there is something of that name, be it a link that leads nowhere.
+    /// Whether a directory entry of that path exists; a dangling link counts.
     ///
     /// # Errors
     ///
@@ -38,7 +38,7 @@ pub trait View {
         Ok(self.list(directory)?.iter().any(|entry| entry == name))
     }
 
-    /// Whether systemd has such a unit.
+    /// Whether the system has that systemd unit, or an init script of that name.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! The files of a tree, by name: what a board can serve of it.
+//! The files of a directory that a board can serve, by name.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -11,24 +11,24 @@ use walkdir::{DirEntry, WalkDir};
 use crate::exit::{Exit, Failed};
 
 /// The files, sorted by directory and name.
-pub(super) struct Tree {
-    pub(super) files: Vec<Source>,
-    /// What cannot be packed, each with the reason.
+pub(super) struct PackFiles {
+    pub(super) files: Vec<PackFile>,
+    /// Entries that cannot be packed, each with the reason.
     pub(super) left_out: Vec<String>,
 }
 
-/// A file to be packed.
-pub(super) struct Source {
-    /// As clients ask for it.
+/// A file to pack.
+pub(super) struct PackFile {
+    /// The name that clients ask for.
     pub(super) name: String,
-    /// Where it is.
+    /// Its path on this machine.
     pub(super) path: PathBuf,
-    /// Its length in bytes, as found.
+    /// Its length in bytes, at the time of the walk.
     pub(super) len: u64,
 }
 
-impl Tree {
-    /// Links are followed within the tree, as the server does; an archive has no links.
+impl PackFiles {
+    /// Walks a directory. Links are followed within the directory, as the server does; an archive has no links.
     pub(super) fn walk(root: &Path) -> Result<Self, Failed> {
         let cannot_read = |path: &Path, error: &dyn std::fmt::Display| {
             Failed::new(Exit::Tree, format!("cannot read {}: {error}", path.display()))
@@ -56,7 +56,7 @@ impl Tree {
                     if error.loop_ancestor().is_some() {
                         tree.left_out.push(format!("{}: a link to a directory above it", path.display()));
                     } else if dangling && error.depth() > 0 {
-                        tree.left_out.push(format!("{}: a link to nothing", path.display()));
+                        tree.left_out.push(format!("{}: a dangling link", path.display()));
                     } else {
                         return Err(cannot_read(path, &error));
                     }
@@ -71,21 +71,25 @@ impl Tree {
     }
 }
 
-impl Source {
-    /// The whole file, which must have stayed as long as it was.
+impl PackFile {
+    /// Reads the whole file; fails if its length has changed.
     pub(super) fn read(&self) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
         File::open(&self.path)?.take(self.len + 1).read_to_end(&mut bytes)?;
-        if bytes.len() as u64 == self.len { Ok(bytes) } else { Err(io::Error::other("it changed meanwhile")) }
+        if bytes.len() as u64 == self.len {
+            Ok(bytes)
+        } else {
+            Err(io::Error::other("the file changed during packing"))
+        }
     }
 }
 
-/// The file of an entry; none for a directory.
-fn source(root: &Path, entry: &DirEntry) -> Result<Option<Source>, String> {
+/// The file of an entry; `None` for a directory.
+fn source(root: &Path, entry: &DirEntry) -> Result<Option<PackFile>, String> {
     if entry.path_is_symlink() {
         let target = fs::canonicalize(entry.path()).map_err(|error| error.to_string())?;
         if !target.starts_with(root) {
-            return Err("a link that leads out of the tree".into());
+            return Err("a link that leads out of the directory".into());
         }
     } else if !entry.file_type().is_file() && !entry.file_type().is_dir() {
         return Err("neither a file nor a directory".into());
@@ -97,7 +101,7 @@ fn source(root: &Path, entry: &DirEntry) -> Result<Option<Source>, String> {
     let name = name.as_os_str().as_bytes();
     let name = BootPath::parse(name).map_err(|why| format!("no client can ask for it: {why}"))?;
     let metadata = entry.metadata().map_err(|error| error.to_string())?;
-    Ok(Some(Source {
+    Ok(Some(PackFile {
         name: name.as_requested().to_owned(),
         path: entry.path().to_owned(),
         len: metadata.len(),
@@ -123,14 +127,14 @@ mod tests {
         symlink("nothing", root.join("dangling")).unwrap();
         symlink(outside.path(), root.join("secret")).unwrap();
 
-        let found = Tree::walk(root).unwrap();
+        let found = PackFiles::walk(root).unwrap();
         let names: Vec<_> = found.files.iter().map(|file| (file.name.as_str(), file.len)).collect();
         assert_eq!(names, [("kernel8.img", 6), ("kernel_2712.img", 6)]);
         for (name, why) in [
             ("back\\slash", "no client"),
             ("bd989ae1/loop", "above"),
-            ("dangling", "nothing"),
-            ("secret", "out of the tree"),
+            ("dangling", "a dangling link"),
+            ("secret", "out of the directory"),
         ] {
             assert!(found.left_out.iter().any(|line| line.contains(name) && line.contains(why)), "{name}");
         }
@@ -143,14 +147,14 @@ mod tests {
         fs::write(outside.path().join("secret"), "").unwrap();
         let tree = tempfile::tempdir().unwrap();
         symlink(outside.path(), tree.path().join("link")).unwrap();
-        assert!(Tree::walk(tree.path()).unwrap().files.is_empty());
+        assert!(PackFiles::walk(tree.path()).unwrap().files.is_empty());
     }
 
     #[test]
     fn a_file_that_changes_while_it_is_packed_is_an_error() {
         let tree = tempfile::tempdir().unwrap();
         fs::write(tree.path().join("config.txt"), "old").unwrap();
-        let found = Tree::walk(tree.path()).unwrap();
+        let found = PackFiles::walk(tree.path()).unwrap();
         for changed in ["newer", "no"] {
             fs::write(tree.path().join("config.txt"), changed).unwrap();
             assert!(found.files[0].read().is_err());

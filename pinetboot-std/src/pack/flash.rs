@@ -1,26 +1,26 @@
-//! Where in a board's flash the archive goes, and how much there is.
+//! The archive's place in a board's flash.
 
 use clap::ValueEnum;
 
 use super::Args;
 
-/// A kind of board: what its boot ROM takes.
+/// A kind of board, by its boot ROM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Board {
     /// RP2040: W5500-EVB-Pico, W5100S-EVB-Pico, or a Pico with such a chip
     Rp2040,
     /// RP2350: W5500-EVB-Pico2, or a Pico 2 with such a chip
     Rp2350,
-    /// ESP32-C3 or C6, which take no UF2; chosen by --esp
+    /// ESP32-C3 or C6, which take no UF2; selected by --esp
     #[value(skip)]
     Esp,
 }
 
 impl Board {
-    /// The UF2 family that its boot ROM writes to the addresses in the file.
+    /// The UF2 family whose blocks the boot ROM writes to the addresses in the file.
     pub(super) const fn family(self) -> u32 {
         match self {
-            // The RP2040's only one.
+            // The RP2040's only family.
             Self::Rp2040 => 0xe48b_ff56,
             // RP2XXX_ABSOLUTE. RP2350 datasheet, 5.9.4: "will be written at the addresses specified in the UF2 without
             // regard to partition locations"; the family DATA would go to the start of flash, over the firmware.
@@ -33,7 +33,7 @@ impl Board {
         [Self::Rp2040, Self::Rp2350].into_iter().find(|board| board.family() == family)
     }
 
-    /// What the smallest board of this kind has.
+    /// Flash of the smallest board of this kind, in bytes.
     const fn flash(self) -> u64 {
         match self {
             Self::Rp2040 | Self::Rp2350 => 2 << 20,
@@ -41,7 +41,7 @@ impl Board {
         }
     }
 
-    /// The most that the chip maps.
+    /// Flash that the chip can map, in bytes.
     const fn most_flash(self) -> u64 {
         16 << 20
     }
@@ -49,30 +49,30 @@ impl Board {
 
 /// The archive's part of the flash: from `offset` to the end.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Room {
+pub(super) struct FlashRegion {
     pub(super) board: Board,
-    /// In bytes from the start of flash.
+    /// Start of the region, in bytes from the start of flash.
     pub(super) offset: u64,
-    /// The whole flash, in bytes.
+    /// Size of the whole flash, in bytes.
     pub(super) flash: u64,
 }
 
-impl Room {
+impl FlashRegion {
     pub(super) fn new(options: &Args) -> Result<Self, String> {
         let board = if options.esp { Board::Esp } else { options.board };
         let offset = options.offset.unwrap_or(OFFSET);
         let flash = options.flash.unwrap_or(board.flash());
         if flash > board.most_flash() {
-            return Err(format!("--flash {flash}: the chip reads no more than {} bytes", board.most_flash()));
+            return Err(format!("--flash {flash}: the chip maps at most {} bytes", board.most_flash()));
         }
         if !offset.is_multiple_of(SECTOR) {
             return Err(format!(
-                "--offset {offset:#x}: flash is erased by {SECTOR} bytes; say a multiple of that"
+                "--offset {offset:#x}: not a multiple of {SECTOR}, the sector size of flash"
             ));
         }
         if offset == 0 || offset >= flash {
             return Err(format!(
-                "--offset {offset:#x}: must lie behind the firmware and within {flash:#x} of flash"
+                "--offset {offset:#x}: must be behind the firmware and below {flash:#x}, the end of flash"
             ));
         }
         Ok(Self { board, offset, flash })
@@ -83,11 +83,11 @@ impl Room {
     }
 }
 
-/// A size as people write it: `1048576`, `0x100000`, `1024K` or `1M`.
+/// Parses a size in bytes: `1048576`, `0x100000`, `1024K` or `1M`.
 ///
 /// # Errors
 ///
-/// If it is none.
+/// If the text is no size.
 pub(super) fn size(text: &str) -> Result<u64, String> {
     let wrong = || "expected a size in bytes, like 2097152, 0x200000, 2048K or 2M".to_owned();
     let (digits, unit) = match text.as_bytes() {
@@ -102,13 +102,13 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
     number.ok().and_then(|number| number.checked_mul(unit)).ok_or_else(wrong)
 }
 
-/// Where the firmware looks for the archive unless built otherwise.
+/// The firmware's default offset of the archive, in bytes.
 const OFFSET: u64 = 1 << 20;
 
-/// What flash chips erase at once.
+/// The sector size of flash chips, in bytes: the unit of erasing.
 pub(super) const SECTOR: u64 = 4096;
 
-/// Where both chips map their flash.
+/// The address at which both chips map their flash.
 pub(super) const FLASH_BASE: u32 = 0x1000_0000;
 
 #[cfg(test)]
