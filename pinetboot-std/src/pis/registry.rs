@@ -16,7 +16,7 @@ use pinetboot_core::tftp::ErrorCode;
 use super::boot::BootProgress;
 use super::host::{Adapter, Fetched, Host};
 use super::table::{Founded, Table, Worth};
-use super::{BootId, Claim, Inventory, Pi, Presence, Subject};
+use super::{BootId, Inventory, Pi, Presence, Subject};
 use crate::events::{self, Dhcp, Evidence, Fact, Mac, Nfs, Root, Tftp};
 
 /// The knowledge about all Pis, addresses and adapters.
@@ -106,12 +106,7 @@ impl Registry {
             Fact::Root(Root::MountRefused { .. } | Root::CallRefused { .. }) => about_client(self),
             Fact::Root(fact) => self.root(now, client, fact),
             Fact::Boot(events::Boot::Rendered { pi: Some(pi), token, .. }) => {
-                // A client that may be the Pi does not take the command line from the address that the Pi has.
-                let sent_to = client.filter(|client| {
-                    let mac = self.fetched(*client, *pi).and_then(|fetched| fetched.mac);
-                    let claim = Claim { pi: *pi, address: *client, mac, handle: false, token: None };
-                    *token && self.is_elsewhere(&claim).is_none()
-                });
+                let sent_to = client.filter(|client| *token && self.may_take_command_line(*pi, *client));
                 if sent_to.is_some()
                     && let Some(boot) = self.pis.get_mut(&Subject::Pi(*pi)).and_then(|pi| pi.boot.as_mut())
                 {
@@ -248,6 +243,15 @@ impl Registry {
     fn is_up_elsewhere(&self, pi: Prefix, address: Ipv4Addr) -> bool {
         let presence = self.pi(pi).and_then(|known| known.presence);
         presence.is_some_and(|presence| presence.address != address && presence.is_fresh(self.now))
+    }
+
+    /// Whether the command line that a client fetched is that of the Pi's boot: a client that only may be the Pi does not take it
+    /// from the address that the Pi has.
+    fn may_take_command_line(&self, pi: Prefix, client: Ipv4Addr) -> bool {
+        let fetched_by = self.fetched(client, pi).and_then(|fetched| fetched.mac);
+        let same_board = fetched_by.is_some()
+            && fetched_by == self.pi(pi).and_then(|known| known.presence).and_then(|presence| presence.mac);
+        same_board || self.inventory.at(client) == Some(pi) || !self.is_up_elsewhere(pi, client)
     }
 
     pub(super) fn now(&self) -> Duration {
