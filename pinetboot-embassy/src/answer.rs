@@ -1,15 +1,15 @@
-//! Who answers DHCP messages: as the configuration has it.
+//! The DHCP responder that the configuration selects: none, a proxy or a server.
 
 use embassy_net::Stack;
 use pinetboot_core::dhcp::{Arrival, LeaseServer, Message, NoReply, ProxyDhcp, Reply, Respond};
 
 use crate::config::Dhcp;
 
-/// What answers.
+/// The selected responder.
 #[expect(clippy::large_enum_variant, reason = "there is one, and no heap")]
 pub(crate) enum Answer<'a> {
     Off,
-    /// With the address that the stack has by then: another server may give it a new one.
+    /// A proxy at the stack's current address, which another DHCP server may change.
     Proxy(Stack<'a>),
     Lease(LeaseServer<'static, LEASES>),
 }
@@ -42,5 +42,5 @@ impl Respond for Answer<'_> {
     }
 }
 
-/// How many machines can have an address at a time.
+/// The most leases at a time.
 const LEASES: usize = 32;

@@ -1,4 +1,4 @@
-//! The appliance: the core's loops on an embassy-net stack, as the configuration has them, and what keeps an eye on them.
+//! The appliance: the core's loops on an embassy-net stack, by the configuration, with watchdog and LED.
 
 use embassy_futures::join::join3;
 use embassy_net::{ConfigV4, Ipv4Cidr, Stack, StaticConfigV4};
@@ -18,18 +18,18 @@ use crate::status::{Name, Status};
 use crate::storage::Placed;
 use crate::trees::Trees;
 
-/// All the memory that an appliance needs and a stack should not hold. All zeros at first: in a static it takes no flash.
+/// The large buffers of an appliance, for a static. They begin as zeros, so that the static takes no flash.
 pub struct Memory {
-    /// Of [`Appliance::files`].
+    /// The buffers of [`Appliance::files`].
     pub tftp: net::Memory<{ TRANSFERS + 1 }>,
-    /// Of [`Appliance::addresses`].
+    /// The buffers of [`Appliance::addresses`].
     pub dhcp: net::Memory<1>,
-    /// Of [`Appliance::configured`].
+    /// The buffer of [`Appliance::configured`].
     pub configuration: Text,
 }
 
 impl Memory {
-    /// All of it, empty.
+    /// Empty buffers.
     pub const fn new() -> Self {
         Self { tftp: net::Memory::new(), dhcp: net::Memory::new(), configuration: [0; size_of::<Text>()] }
     }
@@ -41,7 +41,7 @@ impl Default for Memory {
     }
 }
 
-/// Serves for ever: an [`Appliance`], all of it in the task that calls this.
+/// Runs an [`Appliance`] in the calling task. Does not return.
 pub async fn run<S: Storage<File: Placed>>(
     stack: Stack<'_>,
     mut storage: S,
@@ -53,7 +53,7 @@ pub async fn run<S: Storage<File: Placed>>(
     join3(appliance.files(storage, tftp), appliance.addresses(dhcp), appliance.watch(board)).await.0
 }
 
-/// What is served, and how that goes. Its three loops may each have a task, so that none waits for another to be looked at.
+/// The configured services and their status. Each of the three loops may have a task, so that none is polled for another.
 pub struct Appliance<'a> {
     stack: Stack<'a>,
     config: Config<'a>,
@@ -64,10 +64,11 @@ pub struct Appliance<'a> {
 }
 
 impl<'a> Appliance<'a> {
-    /// As it says in the file [`FILE_NAME`](crate::config::FILE_NAME) of the storage, if there is one.
+    /// The appliance that the storage's file [`FILE_NAME`](crate::config::FILE_NAME) configures, or the default without that
+    /// file.
     ///
-    /// If what is in that file is wrong, or it cannot be read within seconds, files are served from the default's address, and
-    /// DHCP is off: see [`Config::SAFE`].
+    /// If the file has an error, or cannot be read within seconds, the appliance serves files from the default address, and DHCP
+    /// is off: see [`Config::SAFE`].
     pub async fn configured<S>(stack: Stack<'a>, storage: &mut S, text: &'a mut Text) -> Self
     where
         S: Storage<File: Placed>,
@@ -80,7 +81,7 @@ impl<'a> Appliance<'a> {
         Self { stack, config, misconfigured, status, tftp: Liveness::new(), dhcp: Liveness::new() }
     }
 
-    /// Serves files, for ever.
+    /// Serves files by TFTP. Does not return.
     pub async fn files<S: Storage>(&self, storage: S, memory: &mut net::Memory<{ TRANSFERS + 1 }>) -> ! {
         let mut metadata = net::Metadata::new();
         let pool = Pool::new(self.stack, memory, &mut metadata, &[PORT], &self.tftp);
@@ -91,7 +92,7 @@ impl<'a> Appliance<'a> {
         match never {}
     }
 
-    /// Answers DHCP, for ever.
+    /// Answers DHCP. Does not return.
     pub async fn addresses(&self, memory: &mut net::Memory<1>) -> ! {
         let mut metadata = net::Metadata::new();
         let pool = Pool::new(self.stack, memory, &mut metadata, &[SERVER_PORT], &self.dhcp);
@@ -100,7 +101,7 @@ impl<'a> Appliance<'a> {
         match never {}
     }
 
-    /// Feeds the watchdog while the loops turn, shows by the LED how it goes, and logs the board's address; for ever.
+    /// Feeds the watchdog while all loops are alive, drives the status LED, and logs the board's address. Does not return.
     pub async fn watch(&self, board: &mut impl Board) -> ! {
         let mut failed = 0;
         let mut address = None;

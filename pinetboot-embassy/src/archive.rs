@@ -1,39 +1,39 @@
 //! A read-only archive in memory: plain ustar (POSIX.1-1988), as `pinetboot pack` and `tar --format=ustar` make it.
 //!
-//! On a board it lies in flash, which is mapped into memory, and a file is a part of it: nothing is copied, nothing is
-//! indexed. A name is found by going from header to header, about a millisecond for three hundred files.
+//! On a board the archive is in flash, which is mapped into memory, and a file is a part of it: nothing is copied and nothing
+//! is indexed. A look-up reads header after header, about a millisecond for three hundred files.
 //!
 //! Not done: links, and the extensions of GNU and pax (names past 255 bytes, sparse files). They are skipped.
 
 use pinetboot_core::BootPath;
 use pinetboot_core::pi::Prefix;
 
-/// The archive: as much of some memory as is a whole one.
+/// The archive at the beginning of a memory.
 #[derive(Clone, Copy, Debug)]
 pub struct Archive<'a> {
     bytes: &'a [u8],
 }
 
 impl<'a> Archive<'a> {
-    /// Takes memory for an archive. What follows its end does not matter; memory with none in it, like erased flash, is an
-    /// archive without files.
+    /// The archive at the beginning of this memory. Bytes after its end are ignored; erased flash is an archive without
+    /// files.
     pub fn new(memory: &'a [u8]) -> Self {
         let mut entries = Entries { left: memory };
         while entries.next().is_some() {}
         Self { bytes: memory.get(..memory.len() - entries.left.len()).unwrap_or_default() }
     }
 
-    /// The files and directories in it, in their order.
+    /// The files and directories of the archive, in their order.
     pub fn entries(&self) -> Entries<'a> {
         Entries { left: self.bytes }
     }
 
-    /// How many bytes it takes, without the zeros at its end.
+    /// The archive's length in bytes, without the zeros at its end.
     pub fn size(&self) -> usize {
         self.bytes.len()
     }
 
-    /// Looks for a file in the directory of a Pi and in the one that all share.
+    /// Looks a file up in the directory of a Pi and in the shared one.
     ///
     /// Of several files of the same name the last counts, as it would when they are unpacked.
     pub fn look_up(&self, prefix: Option<Prefix>, file: &BootPath<'_>) -> Found<'a> {
@@ -55,12 +55,12 @@ impl<'a> Archive<'a> {
     }
 }
 
-/// What [`Archive::look_up`] found.
+/// The result of [`Archive::look_up`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Found<'a> {
-    /// The file in the directory of that Pi, if it has one of its own.
+    /// The file in the directory of that Pi, if the Pi has an own directory.
     pub own: Option<Option<&'a [u8]>>,
-    /// The file in the directory that all share.
+    /// The file in the shared directory.
     pub shared: Option<&'a [u8]>,
 }
 
@@ -70,7 +70,7 @@ pub struct Entry<'a> {
     /// The two parts of its name, to be joined by a slash if the first is not empty.
     name: [&'a str; 2],
     directory: bool,
-    /// What is in it.
+    /// The file's bytes.
     pub bytes: &'a [u8],
 }
 
@@ -81,12 +81,12 @@ impl<'a> Entry<'a> {
         parts.filter(|component| !component.is_empty() && *component != ".")
     }
 
-    /// Whether it is a file of this name.
+    /// Whether the entry is a file of this name.
     fn is<'n>(&self, name: impl Iterator<Item = &'n str>) -> bool {
         !self.directory && self.components().eq(name)
     }
 
-    /// The first component of its name, and the entry as it is called within that directory.
+    /// The first component of the name, and the entry under its name within that directory.
     fn split_first(&self) -> Option<(&'a str, Self)> {
         let part = self.name.iter().position(|part| split(part).is_some())?;
         let (first, rest) = split(self.name.get(part)?)?;
@@ -96,7 +96,7 @@ impl<'a> Entry<'a> {
     }
 }
 
-/// The first component of a name, and what follows.
+/// The first component of a name, and the rest.
 fn split(name: &str) -> Option<(&str, &str)> {
     let mut rest = name;
     while !rest.is_empty() {
@@ -109,7 +109,7 @@ fn split(name: &str) -> Option<(&str, &str)> {
     None
 }
 
-/// Iterator over the files and directories of an archive: [`Archive::entries`]. Ends at the first header that is none.
+/// Iterator over the files and directories of an archive: [`Archive::entries`]. Ends at the first block that is not a header.
 #[derive(Clone, Debug)]
 pub struct Entries<'a> {
     left: &'a [u8],
@@ -142,8 +142,8 @@ impl<'a> Header<'a> {
         field.split(|byte| *byte == 0).next().unwrap_or_default()
     }
 
-    /// The length of the file; `None` if this is no header. The sum over the header is not looked at here: it would take
-    /// longer than all the rest, and `pinetboot pack --check` does.
+    /// The length of the file in bytes; `None` if the block is not a header. The header's checksum is not verified here: it
+    /// would take longer than all the rest, and `pinetboot pack --check` verifies it.
     fn len(&self) -> Option<usize> {
         (self.0.get(257..262)? == b"ustar").then_some(())?;
         let digits = self.field(124, 12).trim_ascii();

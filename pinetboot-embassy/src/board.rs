@@ -1,14 +1,13 @@
-//! What a board has besides the network: an LED and a watchdog.
+//! The parts of a board besides the network: an LED and a watchdog.
 
 use crate::liveness::Liveness;
 
-/// The few things that [`run`](crate::run) asks of a board.
+/// The board's LED and watchdog, for [`run`](crate::run).
 pub trait Board {
     /// Turns the status LED on or off.
     fn led(&mut self, on: bool);
 
-    /// Keeps the watchdog from biting for a few seconds. Called every two seconds at least, as long as the loops turn and the
-    /// Ethernet driver is alive.
+    /// Feeds the watchdog. Called at least every two seconds, as long as the loops and the Ethernet driver are alive.
     fn feed(&mut self);
 
     /// The Ethernet driver's liveness, if it has one.
@@ -17,14 +16,14 @@ pub trait Board {
     }
 }
 
-/// What the LED shows.
+/// The blink pattern of the status LED.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LedPattern {
     /// No cable: dark, but for a short flash.
     NoLink,
     /// Ready: lit, but for a short gap.
     Ready,
-    /// Files are on their way: blinks quickly.
+    /// Transfers run: blinks quickly.
     Busy,
     /// A transfer failed a moment ago: blinks slowly.
     Failed,
@@ -33,7 +32,7 @@ pub(crate) enum LedPattern {
 }
 
 impl LedPattern {
-    /// For how many milliseconds the LED is lit, and then dark.
+    /// The times for which the LED is lit and then dark, in milliseconds.
     pub(crate) const fn lit_and_dark(self) -> (u64, u64) {
         match self {
             Self::NoLink => (50, 450),

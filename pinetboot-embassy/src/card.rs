@@ -1,11 +1,11 @@
 //! Boot files on a microSD card: the board-independent part.
 //!
-//! Two sides, on an RP2040 one on each core, since a card's driver blocks. [`CardReader`] has the card: it opens files and
-//! fills chunks of memory. [`Card`] is what lies between them, and a [`Storage`] to the server: while a chunk is sent, the
-//! next one is read, so that the card's latency hides behind the client's.
+//! The module has two sides, on an RP2040 one on each core, since a card's driver blocks. [`CardReader`] has the card: it
+//! opens files and fills chunks of memory. [`Card`] connects the sides and is a [`Storage`] to the server: while one chunk is
+//! sent the next is read, so that the card's latency hides behind the client's.
 //!
-//! A card may be pulled out and put back at any time. A file is read on only if the card is the same as before and the
-//! file's directory entry still says the same; else the transfer ends with an ERROR. The same for a card that fails.
+//! A user may pull the card out and put it back at any time. Reading goes on only if the card and the file's directory entry
+//! are unchanged; else the transfer ends with an ERROR. A card that fails ends it too.
 //!
 //! Not done: writing; more than the first FAT32 partition.
 
@@ -28,7 +28,7 @@ use crate::capacity::TRANSFERS;
 use crate::fat::{Blocks, Chain, Entry, Error, Volume};
 use crate::storage::Placed;
 
-/// A device for blocks that people can pull out.
+/// A removable block device.
 pub trait Removable: BlockDevice {
     /// The next to be read is as good as put in just now: slowly at first, as a card begins.
     fn begin(&self);
@@ -37,7 +37,7 @@ pub trait Removable: BlockDevice {
     fn hurry(&self);
 }
 
-/// What the two sides share: orders one way, chunks of files the other.
+/// The memory that the two sides share: orders one way, chunks of files the other.
 pub struct Card {
     orders: Channel<Raw, Order, ORDERS>,
     /// The name to be opened: only one at a time is.
@@ -45,9 +45,9 @@ pub struct Card {
     /// What came of an opening: of which, and how long the file is.
     opened: Signal<Raw, (u32, Result<u32, OpenError>)>,
     chunks: &'static Chunks,
-    /// Something was put into a chunk.
+    /// A chunk was filled.
     filled: [[Signal<Raw, ()>; 2]; FILES],
-    /// Shelves that are lent, and whether a card is known not to be there.
+    /// Shelves that are lent, and whether the card is known to be missing.
     lent: blocking_mutex::Mutex<Raw, Cell<[bool; FILES]>>,
     absent: blocking_mutex::Mutex<Raw, Cell<bool>>,
 }
@@ -60,7 +60,7 @@ pub struct Chunks([[Mutex<Raw, Chunk>; 2]; FILES]);
 #[repr(align(4))]
 struct Chunk {
     blocks: [Block; CHUNK],
-    /// Whose it is: of which opening, and which part. `None` while nobody's.
+    /// The opening and the part that it holds; `None` for a free chunk.
     of: Option<(u32, u32)>,
     failed: bool,
 }
@@ -71,7 +71,7 @@ enum Order {
     Read { shelf: u8, opening: u32, part: u32 },
 }
 
-/// A file to be opened: beneath the directory of a Pi if that has one, or else where all share.
+/// A file to be opened: in the own directory of a Pi, or in the shared one.
 struct Name {
     opening: u32,
     own: Option<Prefix>,
@@ -79,7 +79,7 @@ struct Name {
 }
 
 impl Card {
-    /// What is to lie in a static.
+    /// The part for a static.
     pub const fn new(chunks: &'static Chunks) -> Self {
         Self {
             orders: Channel::new(),
@@ -102,7 +102,7 @@ impl Card {
         })
     }
 
-    /// Where a part of a file belongs, and what tells that it is there.
+    /// The chunk of a part of a file, and the signal that the chunk is filled.
     fn place(&self, shelf: u8, part: u32) -> Option<Place<'_>> {
         let (shelf, place) = (usize::from(shelf), part as usize % 2);
         Some((self.chunks.0.get(shelf)?.get(place)?, self.filled.get(shelf)?.get(place)?))
@@ -120,7 +120,7 @@ impl Card {
 }
 
 impl Chunks {
-    /// What is to lie in another.
+    /// The part for another static.
     pub const fn new() -> Self {
         Self([const { [const { Mutex::new(Chunk::new()) }; 2] }; FILES])
     }
@@ -145,7 +145,7 @@ pub struct Files<'a> {
 }
 
 impl<'a> Files<'a> {
-    /// The files on the card. There may be only one of it.
+    /// The files on the card. Only one may exist.
     pub const fn new(card: &'a Card) -> Self {
         Self { card, openings: 0 }
     }
@@ -160,7 +160,7 @@ impl<'a> Storage for Files<'a> {
         let card = self.card;
         let lookup = Lookup::new(request.path);
         let mut path = String::new();
-        // Nobody waits for a card that is not there, nor looks for a name that is longer than any.
+        // A missing card is not waited for, and a name longer than any is not looked up.
         if card.absent.lock(Cell::get) || write!(path, "{}", lookup.file()).is_err() {
             return Err(OpenError::NotFound);
         }
@@ -171,7 +171,7 @@ impl<'a> Storage for Files<'a> {
         card.name.lock(|name| name.set(Some(Name { opening, own: lookup.prefix(), path })));
         card.orders.send(Order::Open { shelf, opening }).await;
         loop {
-            // Before it there may be one that nobody waited for to the end.
+            // The result of an earlier opening, which was given up, may come first.
             let (opened, result) = card.opened.wait().await;
             if opened == opening {
                 file.len = result?;
@@ -187,7 +187,7 @@ pub struct CardFile<'a> {
     shelf: u8,
     opening: u32,
     len: u32,
-    /// Which part is to be in each of the two chunks.
+    /// The part for each of the two chunks.
     ordered: [Option<u32>; 2],
 }
 
@@ -202,7 +202,7 @@ impl CardFile<'_> {
         }
     }
 
-    /// Copies bytes out of a part, when it is there.
+    /// Copies bytes of a part, once the part is read.
     async fn copy(&self, part: u32, at: usize, into: &mut [u8]) -> Result<(), ReadError> {
         let (chunk, filled) = self.card.place(self.shelf, part).ok_or(ReadError)?;
         loop {
@@ -272,16 +272,16 @@ fn copy_blocks(blocks: &[Block], at: usize, into: &mut [u8]) -> Option<()> {
     Some(())
 }
 
-/// The side that has the card. [`run`](Self::run) does what is ordered, and keeps an eye on the card meanwhile.
+/// The side that has the card. [`run`](Self::run) executes orders and checks the card meanwhile.
 pub struct CardReader<'a, D: Removable> {
     card: &'a Card,
     blocks: Blocks<D>,
-    /// `None` when it was last looked for in vain.
+    /// `None` after a check that found no card.
     volume: Option<Volume>,
     /// How often a card was begun with: it may be another each time, or have been elsewhere.
     session: u32,
     files: [Option<OpenFile>; FILES],
-    /// What was said of the card last.
+    /// The last log line about the card.
     said: Option<Error>,
 }
 
@@ -301,7 +301,7 @@ impl<'a, D: Removable> CardReader<'a, D> {
         Self { card, blocks: Blocks::new(device), volume: None, session: 0, files, said: None }
     }
 
-    /// Serves for ever. It blocks while the card is read.
+    /// Executes orders. Does not return, and blocks while the card is read.
     pub async fn run(mut self) -> ! {
         self.look();
         loop {
@@ -313,7 +313,7 @@ impl<'a, D: Removable> CardReader<'a, D> {
         }
     }
 
-    /// Looks whether the card is there.
+    /// Checks for the card.
     fn look(&mut self) {
         if self.volume.is_some() && self.blocks.is_there() {
             return;
@@ -474,7 +474,7 @@ type Place<'a> = (&'static Mutex<Raw, Chunk>, &'a Signal<Raw, ()>);
 /// Files that may be open: one for each transfer, and one that takes the place of another.
 const FILES: usize = TRANSFERS + 1;
 
-/// For each file its opening and what is to be in its two chunks; the old of which may still be waiting.
+/// For each file its opening and two reads of chunks; the old ones may still be queued.
 const ORDERS: usize = 4 * FILES;
 
 /// Blocks in a chunk.
@@ -484,7 +484,7 @@ const CHUNK_LEN: u32 = CHUNK as u32 * Block::LEN_U32;
 /// The longest name.
 const NAME: usize = 160;
 
-/// How often it is looked whether the card is still there, and whether there is one: that takes the better part of a second.
+/// The intervals of the checks for the same card and for a new one; the latter takes most of a second.
 const LOOK: Duration = Duration::from_secs(1);
 const LOOK_FOR_ONE: Duration = Duration::from_secs(4);
 

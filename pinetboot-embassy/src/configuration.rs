@@ -1,4 +1,4 @@
-//! The file that configures the board, [`config::FILE_NAME`]: where boot files are, it is looked for, once, at the start.
+//! The board's configuration file, [`config::FILE_NAME`]: read once at the start, from the storage of the boot files.
 
 use core::net::{Ipv4Addr, SocketAddrV4};
 
@@ -8,10 +8,10 @@ use pinetboot_core::{BootPath, File, OpenError, OpenRequest, Refusal, Storage};
 use crate::config::{Config, FILE_NAME, MAX_LEN};
 use crate::storage::Placed;
 
-/// Room for the file, and for a byte more, by which one that is too long is known.
+/// Memory for the file and one byte more, which shows that a file is too long.
 pub type Text = [u8; MAX_LEN + 1];
 
-/// What is configured, as the log says too; the defaults if there is no such file. `None`: it is wrong, or cannot be read.
+/// The configuration, which the log names too; the defaults without a file. `None`: the file has an error or cannot be read.
 pub(crate) async fn configuration<'a, S>(storage: &mut S, text: &'a mut Text) -> Option<Config<'a>>
 where
     S: Storage<File: Placed>,
@@ -41,7 +41,7 @@ where
     None
 }
 
-/// As much of the file as there is room for, and where it is.
+/// As much of the file as fits, and its place.
 async fn read<'a, S>(storage: &mut S, text: &'a mut Text) -> Result<(&'a [u8], &'static str), OpenError>
 where
     S: Storage<File: Placed>,
@@ -57,7 +57,7 @@ where
 }
 
 /// Longer than a card takes to start, which is a second (SD Physical Layer Simplified Specification, section 4.2.3), after
-/// it was looked for in vain once; and short enough for the watchdog, which nobody feeds yet.
+/// it was looked for in vain once; and short enough for the watchdog, which is not fed yet.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 const UNTIL_THEN: &str = "Until that is mended, DHCP is off";
@@ -72,7 +72,7 @@ mod tests {
     use super::*;
     use crate::config::Dhcp;
 
-    /// Has one file, or a reason for not having it.
+    /// One file, or a refusal.
     struct One(Result<Vec<u8>, OpenError>);
 
     struct Opened(Vec<u8>);

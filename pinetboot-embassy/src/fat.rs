@@ -1,6 +1,6 @@
-//! FAT32, as far as boot files need it: finding files and reading them (Microsoft's FAT specification, version 1.03).
+//! The part of FAT32 that boot files need: finding files and reading them (Microsoft's FAT specification, version 1.03).
 //!
-//! Nothing on a card is believed: whatever is on it, nothing here panics, loops for ever or reads outside of the volume.
+//! No byte of a card is trusted: no content makes this module panic, loop without end or read outside the volume.
 //! Contiguous clusters are read at once, since a card takes longer to begin than to go on.
 //!
 //! `embedded-sdmmc`, which speaks to the card, has a file system too, for single files at a time: it opens none twice, reads
@@ -14,7 +14,7 @@ use core::ops::Range;
 
 use embedded_sdmmc::{Block, BlockDevice, BlockIdx};
 
-/// Why something cannot be read.
+/// The reason why a card or file cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub(crate) enum Error {
@@ -22,9 +22,9 @@ pub(crate) enum Error {
     Device,
     /// There is no FAT32 volume on it.
     NotFat32,
-    /// What is on it contradicts itself.
+    /// The file system contradicts itself.
     Damaged,
-    /// It is not the file that was opened, or not the card.
+    /// The file or the card changed since the file was opened.
     Changed,
 }
 
@@ -39,7 +39,7 @@ impl fmt::Display for Error {
     }
 }
 
-/// Where a volume's parts are.
+/// The parts of a volume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Volume {
     /// The first block of the table, and of cluster 2.
@@ -50,7 +50,7 @@ pub(crate) struct Volume {
     /// The first number that is no cluster's.
     end: u32,
     root: u32,
-    /// What the volume's maker drew by lot, so that one is told from the other.
+    /// The random serial number, which tells volumes apart.
     id: u32,
 }
 
@@ -60,13 +60,13 @@ pub(crate) struct Entry {
     pub(crate) is_directory: bool,
     pub(crate) len: u32,
     first: u32,
-    /// When it was written: time and date.
+    /// Time and date of its last write.
     written: [u8; 4],
     /// Where the entry itself is: its block, and its place in that.
     at: (u32, usize),
 }
 
-/// A file being read: where in its chain of clusters one is.
+/// A file being read, and the place in its chain of clusters.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Chain {
     first: u32,
@@ -110,7 +110,7 @@ impl Volume {
         let before_data = table_len.checked_mul(u32::from(tables))?.checked_add(reserved)?;
         start.checked_add(total)?; // so no block of it is past the last number
         let clusters = total.checked_sub(before_data)? / cluster;
-        // Whatever it says, the table has no room for more; and the highest numbers mean something else.
+        // The table bounds the number of clusters, and the highest numbers have other meanings.
         let end = clusters.checked_add(2)?.min(table_len.saturating_mul(PER_BLOCK)).min(0x0fff_fff0);
         let volume = Self {
             table: start + reserved,
@@ -170,7 +170,7 @@ impl Volume {
         Err(Error::Damaged)
     }
 
-    /// Whether a file is still what it was when it was found.
+    /// Whether a file's directory entry is unchanged.
     pub(crate) fn still_has<D: BlockDevice>(
         &self,
         blocks: &mut Blocks<D>,
@@ -342,14 +342,14 @@ impl<D: BlockDevice> Blocks<D> {
         &self.device
     }
 
-    /// Forgets what it holds, and asks the device anew how long it is.
+    /// Forgets the held blocks, and asks the device for its length again.
     pub(crate) fn begin(&mut self) -> Result<(), Error> {
         self.which = 0..0;
         self.total = self.device.num_blocks().map_err(|_| Error::Device)?.0;
         Ok(())
     }
 
-    /// Whether the device is still there: it has to answer, and nothing that is held counts.
+    /// Whether the device still answers. Held blocks do not count.
     pub(crate) fn is_there(&mut self) -> bool {
         self.which = 0..0;
         self.get(0).is_ok()
@@ -391,7 +391,7 @@ const HELD: usize = 4;
 /// Characters in one part of a long name.
 const UNITS: usize = 13;
 
-/// The longest directory that there may be: 65,536 entries.
+/// The longest directory: 65,536 entries.
 const DIRECTORY_BLOCKS: u32 = 65_536 * 32 / Block::LEN_U32;
 
 const VOLUME_LABEL: u8 = 0x08;

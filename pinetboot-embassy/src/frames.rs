@@ -1,8 +1,8 @@
-//! Frames between a network stack and the driver of an Ethernet chip that is behind a bus.
+//! Frames between a network stack and the driver of an Ethernet chip on a bus.
 //!
-//! As `embassy-net-driver-channel` does it, but for two things that a Cortex-M0+ feels: what is in a UDP datagram lies at
-//! a whole word, so that copying it takes a sixth of the time, and the UDP checksum of what goes out is left to the driver,
-//! which has the time.
+//! The module does the work of `embassy-net-driver-channel`, with two differences for a Cortex-M0+: the payload of a UDP
+//! datagram begins at a whole word, so that copying it takes a sixth of the time, and the driver computes the UDP checksum of
+//! outgoing frames, for which it has the time.
 
 use core::cell::RefCell;
 use core::task::Context;
@@ -15,14 +15,14 @@ use embassy_sync::zerocopy_channel::{Channel, Receiver, Sender};
 
 use crate::liveness::{Liveness, now};
 
-/// Memory for so many frames that came, and so many that are to go.
+/// Memory for received and outgoing frames.
 pub struct Frames<const RX: usize, const TX: usize> {
     rx: [Frame; RX],
     tx: [Frame; TX],
 }
 
 impl<const RX: usize, const TX: usize> Frames<RX, TX> {
-    /// All of it, empty.
+    /// Empty memory.
     pub const fn new() -> Self {
         Self { rx: [const { Frame::new() }; RX], tx: [const { Frame::new() }; TX] }
     }
@@ -34,7 +34,7 @@ impl<const RX: usize, const TX: usize> Default for Frames<RX, TX> {
     }
 }
 
-/// The ways between the stack's end, which is a [`Device`], and the driver's.
+/// The two queues between the stack's end, which is a [`Device`], and the driver's.
 pub struct Ways<'a> {
     rx: Channel<'a, NoopRawMutex, Frame>,
     tx: Channel<'a, NoopRawMutex, Frame>,
@@ -43,7 +43,7 @@ pub struct Ways<'a> {
 }
 
 impl<'a> Ways<'a> {
-    /// Two ways with this memory, and no link yet.
+    /// Two queues in this memory, without a link yet.
     pub fn new<const RX: usize, const TX: usize>(frames: &'a mut Frames<RX, TX>) -> Self {
         let link = Mutex::new(RefCell::new((LinkState::Down, WakerRegistration::new())));
         Self {
@@ -64,9 +64,9 @@ impl<'a> Ways<'a> {
     }
 }
 
-/// A frame, and room for the longest there is.
+/// A frame, in memory for the longest.
 pub struct Frame {
-    /// Two bytes that are not used come first: so IPv4's header, after Ethernet's 14 bytes, begins at a whole word.
+    /// Two unused bytes come first, so that IPv4's header, after Ethernet's 14 bytes, begins at a whole word.
     words: [u32; WORDS],
     len: usize,
 }
@@ -84,18 +84,18 @@ impl Frame {
         bytemuck::cast_slice(&self.words).get(2..2 + self.len).unwrap_or_default()
     }
 
-    /// All the room.
+    /// The whole memory.
     pub fn room(&mut self) -> &mut [u8] {
         bytemuck::cast_slice_mut(&mut self.words).get_mut(2..2 + Self::MAX).unwrap_or_default()
     }
 
-    /// Says how much of the room is the frame: [`MAX`](Self::MAX) at most.
+    /// Sets the frame's length in bytes: at most [`MAX`](Self::MAX).
     pub fn set_len(&mut self, len: usize) {
         self.len = len.min(Self::MAX);
     }
 
-    /// The checksum of a UDP datagram (RFC 768) in IPv4 without options, and where in the frame its two bytes are to be. As
-    /// long as it is not there, zeros are. Other frames have none.
+    /// The checksum of a UDP datagram (RFC 768) in IPv4 without options, and the place of its two bytes in the frame,
+    /// which are zeros until then. `None` for other frames.
     pub fn checksum(&self) -> Option<(u16, [u8; 2])> {
         let bytes = self.bytes();
         let is_udp = bytes.get(12..15) == Some(&[0x08, 0x00, 0x45]) && bytes.get(23) == Some(&17);
@@ -182,7 +182,7 @@ impl Driver for Device<'_> {
     }
 }
 
-/// A frame that came.
+/// A received frame.
 pub struct Incoming<'a>(Receiver<'a, NoopRawMutex, Frame>);
 
 impl RxToken for Incoming<'_> {
@@ -195,7 +195,7 @@ impl RxToken for Incoming<'_> {
     }
 }
 
-/// Room for a frame to go.
+/// Memory for an outgoing frame.
 pub struct Outgoing<'a>(Sender<'a, NoopRawMutex, Frame>);
 
 impl TxToken for Outgoing<'_> {
@@ -210,16 +210,16 @@ impl TxToken for Outgoing<'_> {
 
 /// The driver's end.
 pub struct DriverEnd<'a> {
-    /// Where it puts frames that came.
+    /// The queue of received frames.
     pub rx: Sender<'a, NoopRawMutex, Frame>,
-    /// Where it finds frames to send.
+    /// The queue of frames to send.
     pub tx: Receiver<'a, NoopRawMutex, Frame>,
     link: &'a Mutex<NoopRawMutex, RefCell<(LinkState, WakerRegistration)>>,
     liveness: &'a Liveness,
 }
 
 impl DriverEnd<'_> {
-    /// Whether there is a cable. To be said every second or so, for it is also how the driver is known to be alive.
+    /// Reports whether a cable is plugged in. The driver calls this about once a second: it also reports the driver alive.
     pub fn set_link(&self, state: LinkState) {
         self.liveness.report(now());
         self.link.lock(|link| {
@@ -232,7 +232,7 @@ impl DriverEnd<'_> {
     }
 }
 
-/// Where UDP's header is, after Ethernet's and IPv4's.
+/// The offset of UDP's header, after Ethernet's and IPv4's.
 const UDP: usize = 14 + 20;
 
 const WORDS: usize = (2 + Frame::MAX).div_ceil(4);

@@ -1,23 +1,24 @@
-//! A netboot appliance for Raspberry Pis on a microcontroller: all of it that is the same on every board.
+//! A netboot appliance for Raspberry Pis on a microcontroller: the part that is the same on every board.
 //!
 //! ```text
 //! board (pins, clocks, Ethernet driver) -> embassy-net Stack -> run(): Pool -> the core's Server and Responder
 //! ```
 //!
-//! [`run`] is what a board calls once its network stack is there. Or it gives each loop of an [`Appliance`] a task of its
-//! own: then none of them is looked at when another is woken, which is quicker. There is no protocol loop here: those of
-//! `pinetboot-core` run on [`net::Pool`], the core's network trait on embassy-net. `examples/tap.rs` runs the same on Linux.
+//! A board calls [`run`] once its network stack is up. Or the board gives each loop of an [`Appliance`] a task, which is
+//! faster: a task is not polled when another one wakes. The protocol loops are those of `pinetboot-core`, on [`net::Pool`],
+//! the core's network trait on embassy-net. `examples/tap.rs` runs the same on Linux.
 //!
 //! | module | holds |
 //! |---|---|
 //! | [`net`] | the pool of UDP sockets |
 //! | [`w5500`], [`frames`] | the Ethernet chip, and frames on their way to it and from it (feature `w5500`) |
 //! | [`archive`] | boot files in flash |
-//! | [`config`], `configuration` | what can be configured, and where that is read |
+//! | [`config`], `configuration` | the settings, and the file that they are read from |
 //! | [`card`], `fat` | boot files on a microSD card (feature `card`) |
-//! | [`storage`] | the one before the other |
-//! | `status`, `board` | what the logs and the LED say |
-//! | `liveness` | what the watchdog is fed by |
+//! | [`storage`] | the card before the flash |
+//! | `status`, `board` | log lines, the LED's patterns |
+//! | `liveness` | the liveness of the loops, for the watchdog |
+//! | `capacity` | the numbers of transfers and sockets |
 #![no_std]
 #![forbid(unsafe_code)]
 

@@ -1,11 +1,10 @@
 //! The core's network trait on embassy-net: a pool of UDP sockets.
 //!
 //! smoltcp, beneath embassy-net, keeps a datagram whose receiver answers no ARP request at the head of its socket's
-//! queue, and all behind it wait with it: on a single socket one such peer stops a server. So every transfer has a socket
-//! and a port of its own here, as RFC 1350 has it anyhow; and what is answered from a listening port leaves by another
-//! socket while an answer before it waits.
+//! queue, and the datagrams behind it wait: on a single socket one such peer stops a server. Here every transfer has a socket
+//! and a port, as RFC 1350 wants. An answer from a listening port leaves by another socket while an answer before it waits.
 //!
-//! Not done: IPv6; more than one address of ours (smoltcp chooses the one to send from).
+//! Not done: IPv6; more than one address of the board (smoltcp chooses the one to send from).
 
 use core::convert::Infallible;
 use core::future::poll_fn;
@@ -25,12 +24,12 @@ use crate::liveness::{self, Liveness};
 /// UDP on `SOCKETS` sockets: the first of them listen, the others are lent to transfers.
 pub struct Pool<'a, const SOCKETS: usize> {
     slots: [Slot<'a>; SOCKETS],
-    /// The ports listened on, a slot for each.
+    /// The listening ports, a slot for each.
     listen: &'static [u16],
-    /// What came last, and what is to go next.
+    /// The last received datagram, and the next outgoing one.
     rx: &'a mut [u8],
     tx: &'a mut [u8],
-    /// How many datagrams in a row came to transfers.
+    /// The number of datagrams in a row that came to transfers.
     streak: u8,
     liveness: &'a Liveness,
 }
@@ -52,7 +51,7 @@ struct SocketMemory {
 
 const _: () = assert!(RX.is_multiple_of(4) && MAX.is_multiple_of(4));
 
-/// What a [`Pool`]'s sockets know of the datagrams in their memory. Apart from that, for these are not zeros at first.
+/// The metadata of a [`Pool`]'s sockets. Apart from [`Memory`], for these are not zeros at first.
 pub(crate) struct Metadata<const SOCKETS: usize>([SocketMetadata; SOCKETS]);
 
 struct SocketMetadata {
@@ -92,7 +91,7 @@ impl<const SOCKETS: usize> Metadata<SOCKETS> {
 pub struct Port(u8);
 
 impl Port {
-    /// Which of the ports that are listened on this is, or past all of them.
+    /// The index of its listening port, or one past all of them.
     pub const fn index(self) -> usize {
         self.0 as usize
     }
@@ -101,7 +100,7 @@ impl Port {
 struct Slot<'a> {
     socket: UdpSocket<'a>,
     state: State,
-    /// Since when it is known that the device or an ARP request holds up what is queued.
+    /// The time since when the device or an ARP request holds up the queue.
     held_up: Option<Instant>,
 }
 
@@ -109,7 +108,7 @@ struct Slot<'a> {
 enum State {
     Closed,
     Open,
-    /// To be closed once what is queued has left, or at this time. Takes nothing in any more.
+    /// Receives nothing more, and is closed when its queue is empty, or at this time.
     Closing(Instant),
 }
 
@@ -125,7 +124,7 @@ impl<'a, const SOCKETS: usize> Pool<'a, SOCKETS> {
         let Memory { sockets, rx, tx } = memory;
         let mut metadata = metadata.0.iter_mut();
         let slots = sockets.each_mut().map(|SocketMemory { rx, tx }| {
-            // There are as many of both.
+            // Both have the same number.
             let (rx_meta, tx_meta) = metadata
                 .next()
                 .map_or((&mut [][..], &mut [][..]), |metadata| (&mut metadata.rx[..], &mut metadata.tx[..]));
@@ -155,8 +154,8 @@ impl<'a, const SOCKETS: usize> Pool<'a, SOCKETS> {
         self.slots.iter().position(|slot| slot.state == State::Closed)
     }
 
-    /// Which socket has a datagram. Transfers come first: where a client ends one and asks for a file at once, the end
-    /// came before the question. But a flood to them keeps nobody from asking.
+    /// The socket that has a datagram. Transfers come first: a client that ends one and at once asks for a file has sent the
+    /// end first. A flood to transfers does not keep requests from being read.
     fn arrived(&mut self) -> Option<usize> {
         let listening = self.listen.len();
         let has = |(_, slot): &(usize, &Slot<'_>)| slot.state == State::Open && slot.socket.may_recv();
@@ -172,7 +171,7 @@ impl<'a, const SOCKETS: usize> Pool<'a, SOCKETS> {
         Some(index)
     }
 
-    /// Closes the socket that was about to be closed first, whatever waits in it for someone who answers no ARP request.
+    /// Closes the socket that is next to be closed, and drops the datagrams that wait in it for an ARP reply.
     fn cut_short(&mut self) -> Option<usize> {
         let closing = self.slots.iter_mut().enumerate().filter_map(|(index, slot)| match slot.state {
             State::Closing(until) => Some((until, index, slot)),
@@ -184,7 +183,7 @@ impl<'a, const SOCKETS: usize> Pool<'a, SOCKETS> {
         Some(index)
     }
 
-    /// Takes in the datagram that a socket has: how long it is, and who sent it.
+    /// Takes in the datagram of a socket: its length and its sender.
     async fn take(&mut self, index: usize) -> Option<(usize, SocketAddrV4)> {
         let Self { slots, rx, .. } = self;
         let receive = slots.get_mut(index)?.socket.recv_from_with(|bytes, from| {
@@ -195,7 +194,7 @@ impl<'a, const SOCKETS: usize> Pool<'a, SOCKETS> {
         receive.await
     }
 
-    /// Waits for a datagram. For an answer that left nothing is waited: a socket that closes is looked at now and then.
+    /// Waits for a datagram. A socket that closes is checked at intervals; no event tells that its queue is empty.
     async fn wait(&self, until: Instant) {
         let ready = poll_fn(|context| {
             // Every socket has to know the waker, so no `any`.
@@ -206,7 +205,7 @@ impl<'a, const SOCKETS: usize> Pool<'a, SOCKETS> {
         select(ready, Timer::at(embassy_time::Instant::from_micros(until.as_micros()))).await;
     }
 
-    /// Closes what is to be closed. When to look again.
+    /// Closes the sockets that are due. The time of the next check.
     async fn retire(&mut self, now: Instant) -> Instant {
         let mut again = Instant::MAX;
         for slot in &mut self.slots {
@@ -221,10 +220,10 @@ impl<'a, const SOCKETS: usize> Pool<'a, SOCKETS> {
         again
     }
 
-    /// The socket by which a datagram leaves that is sent from a port.
+    /// The socket by which a datagram of this port leaves.
     ///
-    /// While an answer from a listening port waits for ARP, others are sent by a socket that is free. It is given up when
-    /// the next is to be sent a second later: with it goes what came and was not looked at, so not lightly.
+    /// While an answer from a listening port waits for ARP, a free socket sends the others. A waiting answer is dropped when the
+    /// next one is due a second later; received datagrams that were not read are lost with it.
     async fn way_out(&mut self, from: Port) -> usize {
         let index = from.index();
         let (Some(port), Some(slot)) = (self.listen.get(index), self.slots.get_mut(index)) else {
@@ -281,7 +280,7 @@ impl<const SOCKETS: usize> Net for Pool<'_, SOCKETS> {
         self.tx
     }
 
-    /// Waits a little where the device is what holds things up, or the last blocks of every window would be lost.
+    /// Waits for a busy device, or the last blocks of every window would be lost.
     async fn send(&mut self, from: Port, to: SocketAddrV4, len: usize) {
         let index = self.way_out(from).await;
         let now = self.now();
@@ -324,7 +323,7 @@ impl<const SOCKETS: usize> Net for Pool<'_, SOCKETS> {
     }
 }
 
-/// Whether all that was sent has left.
+/// Whether every sent datagram has left.
 async fn flushed(socket: &mut UdpSocket<'_>) -> bool {
     let mut flush = pin!(socket.flush());
     poll_fn(|context| Poll::Ready(flush.as_mut().poll(context).is_ready())).await
@@ -333,23 +332,23 @@ async fn flushed(socket: &mut UdpSocket<'_>) -> bool {
 /// The longest datagram.
 const MAX: usize = ETHERNET_MAX_PAYLOAD as usize;
 
-/// Room for what comes in: two of the longest DHCP messages there are in practice, a request of RFC 2347's 512 bytes
+/// Memory for received datagrams: two of the longest DHCP messages in practice, a request of RFC 2347's 512 bytes
 /// and more, or a row of ACKs.
 const RX: usize = 1200;
 
 /// Datagrams of transfers in a row before a listening port is looked at first.
 const STREAK: u8 = 16;
 
-/// How long a datagram waits for ARP before its socket is closed all the same: time for three ARP requests.
+/// The longest wait of a datagram for ARP before its socket is closed: three ARP requests.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// The same where the next answer waits behind it.
+/// The same while the next answer waits.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(1);
 
-/// How often a socket that closes is looked at.
+/// The interval of the checks of a closing socket.
 const GLANCE: Duration = Duration::from_millis(10);
 
-/// How long a device may be busy before a datagram is lost. A frame takes a W5500 less than one.
+/// The longest wait for a busy device before a datagram is dropped, in milliseconds. A W5500 takes less than one for a frame.
 const SEND_AT_MOST_MS: u64 = 20;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What happened, for people: a line in the log for each boot and file, and an LED.
+//! The status for people: a log line for each boot and file, and an LED.
 
 use core::cell::Cell;
 use core::fmt;
@@ -9,22 +9,22 @@ use pinetboot_core::event::{Dhcp, Refused, Rejected, Rejection};
 use pinetboot_core::tftp::{ErrorCode, Outcome, Report};
 use pinetboot_core::{Event, Instant, Observer};
 
-/// Told by the loops what happens. Logs it, and knows what the LED shows.
+/// The observer of both loops. Logs their events, and counts for the LED.
 #[derive(Debug, Default)]
 pub(crate) struct Status {
-    /// How many files are on their way.
+    /// The number of running transfers.
     under_way: Cell<usize>,
-    /// How many transfers have failed.
+    /// The number of failed transfers.
     failed: Cell<u32>,
 }
 
 impl Status {
-    /// Whether any file is on its way.
+    /// Whether a transfer runs.
     pub(crate) const fn is_busy(&self) -> bool {
         self.under_way.get() > 0
     }
 
-    /// Counts (and wraps) with every transfer that failed.
+    /// The number of failed transfers. It wraps.
     pub(crate) fn failed(&self) -> u32 {
         self.failed.get()
     }
@@ -82,7 +82,7 @@ impl Observer for &Status {
     }
 }
 
-/// The end of a file's name, as it was asked for: as much as tells a person which it was.
+/// The end of a requested file name, in at most 40 bytes.
 #[derive(Debug, Default)]
 pub(crate) struct Name(Vec<u8, 40>);
 
@@ -108,7 +108,7 @@ impl defmt::Format for Name {
     }
 }
 
-/// How a transfer failed.
+/// The failure of a transfer.
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 struct Why(Outcome);
 

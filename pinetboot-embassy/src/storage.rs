@@ -1,4 +1,4 @@
-//! Where boot files are on a board.
+//! The storage of boot files on a board.
 
 pub use pinetboot_core::Then;
 use pinetboot_core::pi::{Lookup, Place};
@@ -6,9 +6,9 @@ use pinetboot_core::{File, NoUpload, OneOf, OpenError, OpenRequest, Storage};
 
 use crate::archive::Archive;
 
-/// A file that knows in what memory of the board it is.
+/// A file that knows the board's memory that holds it.
 pub trait Placed: File {
-    /// Where, as it is said after the file's name.
+    /// The place, in words that follow the file's name.
     fn place(&self) -> &'static str;
 }
 
@@ -74,7 +74,7 @@ mod tests {
 
     #[test]
     fn conforms() {
-        let archive = ustar(&conformance::FILES);
+        let archive = ustar(conformance::FILES);
         block_on(conformance::storage(&mut Flash(Archive::new(&archive))));
     }
 }

@@ -1,4 +1,4 @@
-//! Pis whose boot files are in a directory that is not called like them: `[pi.bd989ae1] tree = "kitchen"`.
+//! Pis whose boot files are in a directory with another name: `[pi.bd989ae1] tree = "kitchen"`.
 
 use core::fmt::Write;
 
@@ -8,7 +8,7 @@ use pinetboot_core::{BootPath, NoUpload, OpenError, OpenRequest, Storage};
 
 use crate::config::Config;
 
-/// A storage, asked for other names than the Pis asked for, as the configuration has it.
+/// A storage in which the configuration replaces the directory names of Pis.
 pub(crate) struct Trees<'a, S> {
     storage: S,
     config: &'a Config<'a>,

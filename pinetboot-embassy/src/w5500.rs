@@ -1,9 +1,9 @@
 //! The W5500 Ethernet chip (WIZnet's data sheet, version 1.1.0) as an embassy-net driver.
 //!
 //! Of its eight sockets one is used, for whole frames (MACRAW); its own TCP/IP stays off. Compared with
-//! `embassy-net-wiznet` it talks less: what a block of a file takes on its way, from the ACK's arrival to the frame with
-//! the next block, is seven short transfers that the processor does itself and one long one by DMA. It believes no length
-//! that the chip reports: after a nonsensical one, as noise on the wires makes them, the chip is set up anew.
+//! `embassy-net-wiznet` the driver talks less: from an ACK's arrival to the frame with the next block it takes seven short
+//! transfers by the processor and one long one by DMA. The driver checks every length that the chip reports: after an
+//! impossible one, which noise on the wires can cause, it resets the chip.
 //!
 //! Frames lie in memory so that what is in a UDP datagram begins at a whole word. The checksums of outgoing ones are made,
 //! word by word, while the DMA carries them.
@@ -24,7 +24,7 @@ use crate::frames::{DriverEnd, Frame};
 
 /// The chip and its wires. [`run`](Self::run) drives it.
 ///
-/// Nothing else is on the bus. Short transfers are made by its blocking methods, long ones by its asynchronous ones.
+/// The bus has no other device. Short transfers are made by its blocking methods, long ones by its asynchronous ones.
 pub struct W5500<SPI, CS, INT, RST> {
     spi: SPI,
     select: CS,
@@ -38,7 +38,7 @@ pub struct W5500<SPI, CS, INT, RST> {
     unsaid: bool,
 }
 
-/// The chip does not do what it should: it is not there, has no power, or what went over the wires was garbled.
+/// A fault of the chip: it is missing, has no power, or the wires garbled the data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 enum Fault {
@@ -73,7 +73,7 @@ where
         Self { spi, select, interrupt, reset, mac, read_at: 0, write_at: 0, unsaid: false }
     }
 
-    /// Carries frames between the chip and the stack, for ever. A chip that fails is set up anew.
+    /// Carries frames between the chip and the stack, and resets a chip that fails. Does not return.
     pub async fn run(mut self, mut end: DriverEnd<'_>) -> ! {
         loop {
             let Err(fault) = self.set_up_and_carry(&mut end).await;
@@ -139,7 +139,7 @@ where
         Ok(())
     }
 
-    /// Whether there is a cable; fails if the chip is not as it was set up.
+    /// Whether a cable is plugged in; fails if the chip lost its settings.
     fn look(&mut self) -> Result<LinkState, Fault> {
         let [status] = self.register(Block::Socket, STATUS)?;
         if status != OPEN_FOR_FRAMES {
@@ -149,7 +149,7 @@ where
         Ok(if phy & 1 == 1 { LinkState::Up } else { LinkState::Down })
     }
 
-    /// How many bytes of frames are in the chip. The interrupt is taken back first, unless `more` are known to be there: so
+    /// The number of bytes of frames in the chip. The interrupt is taken back first, unless `more` are known to be there: so
     /// a frame that comes after this look is heard of.
     fn waiting(&mut self, more: bool) -> Result<u16, Fault> {
         self.say_taken()?;
@@ -200,7 +200,7 @@ where
 
     /// Gives the chip a frame to send.
     async fn transmit(&mut self, frame: &Frame) -> Result<(), Fault> {
-        // There is room: all but the one before has been sent, see below.
+        // The memory is free: all frames but the one before have been sent, see below.
         self.begin(Block::TxBuffer, self.write_at, WRITE)?;
         let writing = AsyncSpiBus::write(&mut self.spi, frame.bytes());
         let (written, checksum) = join(writing, async { frame.checksum() }).await;
@@ -320,11 +320,11 @@ const TX_SIZE: u16 = 16 << 10;
 const HEADER: usize = 14;
 const SHORT: usize = 60;
 
-/// How often something is asked before the chip counts as hung; each takes two microseconds at least.
+/// The most polls before the chip counts as hung; each takes at least two microseconds.
 const TRIES: u32 = 5000;
 
-/// How often the cable is looked at.
+/// The interval of the checks for a cable.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// How long a chip that fails is left alone.
+/// The pause before a failed chip is reset.
 const REST: Duration = Duration::from_millis(100);

@@ -8,7 +8,7 @@ use crate::storage::{File, OpenError, OpenRequest, Refusal, Storage};
 /// The files that the storage must have, and no others: the paths beneath its root, and what is in them.
 ///
 /// Two Pis have an own directory, one of them written in capital letters.
-pub const FILES: [(&str, &[u8]); 8] = [
+pub const FILES: &[(&str, &[u8])] = &[
     ("config.txt", SHARED),
     ("kernel8.img", &KERNEL),
     ("empty", b""),

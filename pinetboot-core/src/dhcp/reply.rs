@@ -142,7 +142,8 @@ impl fmt::Display for NoReply {
 
 impl core::error::Error for NoReply {}
 
-/// The clients that are answered. Never decided by option 93 (every Pi says it is an x86 PC) or the vendor part of the hardware address.
+/// The clients that are answered. Never decided by option 93 (every Pi says it is an x86 PC) or the vendor
+/// part of the hardware address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]

@@ -33,9 +33,9 @@ use super::{Model, Prefix, Revision};
 ///   serial number is worth mistaking those;
 /// * sixteen times 0x44.
 ///
-/// Two kinds of Pis are therefore not recognised. One has a fourcc of its owner's, and a board that is newer than this
-/// crate or flags in OTP that reach the upper byte. The other runs UEFI firmware: its GUID is its revision, zeros and MAC (captured,
-/// raballew/pipxe): it boots as a PC does and must not be answered as a Pi.
+/// Two kinds of Pis are therefore not recognised. One has a fourcc that its user chose, and a board that is newer than this
+/// crate or flags in OTP that reach the upper byte. The other runs UEFI firmware: its GUID is its revision, zeros and MAC
+/// (captured, raballew/pipxe). It boots as a PC does and must not be answered as a Pi.
 ///
 /// ```
 /// use pinetboot_core::pi::{Model, PiIdentity};

@@ -52,7 +52,7 @@ fn files_are_found_and_read() {
 
 #[test]
 fn conforms() {
-    let files = conformance::FILES.map(|(name, bytes)| (name, Vec::from(bytes)));
+    let files: Vec<_> = conformance::FILES.iter().map(|(name, bytes)| (*name, Vec::from(*bytes))).collect();
     serve(&Slot::with(image_of(&files, 1)), async |files| conformance::storage(files).await);
 }
 

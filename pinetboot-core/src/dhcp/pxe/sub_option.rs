@@ -144,7 +144,8 @@ impl<'a> SubOption<'a> {
     }
 }
 
-/// Writes the value of option 43, sub-option by sub-option. Every call says `None` if the value would be longer than the memory.
+/// Writes the value of option 43, sub-option by sub-option. Every call says `None` if the value would be longer than the
+/// memory.
 ///
 /// ```
 /// use pinetboot_core::dhcp::pxe::{self, DiscoveryControl, MenuEntry, SubOptionEmitter};

@@ -5,9 +5,9 @@
 //! | W5500: MISO, SCK, MOSI, CS, interrupt, reset | 5, 6, 7, 10, 1, 3 |
 //! | LED, lit while low | 8 |
 //!
-//! None of them keeps either chip from starting, whatever the module does with it. The log goes to USB.
+//! No level on these pins keeps either chip from starting. The log goes to USB.
 //!
-//! It builds and links; no such board has run it yet.
+//! The firmware builds and links; no such board has run it yet.
 #![no_std]
 
 mod mapped;
@@ -31,7 +31,7 @@ use pinetboot_embassy::w5500::W5500;
 use pinetboot_embassy::{Board, Liveness, Memory, SOCKETS, run};
 use static_cell::{ConstStaticCell, StaticCell};
 
-/// Starts everything, and serves for ever.
+/// Starts the board and runs the appliance. Does not return.
 pub async fn appliance(spawner: Spawner) -> ! {
     let peripherals = esp_hal::init(esp_hal::Config::default().with_cpu_clock(CpuClock::max()));
     esp_println::logger::init_logger(LevelFilter::Info);

@@ -8,15 +8,15 @@ use core::ptr;
 
 use esp_hal::peripherals;
 
-/// The part of the flash that is the archive's, whatever is in it.
+/// The archive's part of the flash.
 pub(crate) fn archive() -> &'static [u8] {
     let start = MAPPED_FLASH + FIRST_ENTRY * PAGE;
     for page in 0..PAGES {
         map(FIRST_ENTRY + page, (OFFSET / PAGE + page) as u16);
-        // SAFETY: nobody has read or written there before, so it forgets nothing of anybody's.
+        // SAFETY: no code has read or written there before, so the cache holds nothing of it.
         unsafe { Cache_Invalidate_Addr((start + page * PAGE) as u32, PAGE as u32) };
     }
-    // SAFETY: there is flash now, readable byte by byte, which nothing in this firmware writes to.
+    // SAFETY: the flash is mapped now, readable byte by byte, and this firmware does not write to it.
     unsafe { core::slice::from_raw_parts(ptr::with_exposed_provenance(start), PAGES * PAGE) }
 }
 
@@ -24,7 +24,7 @@ pub(crate) fn archive() -> &'static [u8] {
 #[cfg(feature = "esp32c3")]
 fn map(entry: usize, page: u16) {
     let entry = peripherals::MMU_TABLE::regs().entry(entry);
-    // SAFETY: any page may be shown, and the memory behind this entry is nobody's.
+    // SAFETY: any page may be shown, and no code uses the memory behind this entry.
     entry.write(|entry| unsafe { entry.paddr().bits(page as u8) }.invalid().clear_bit());
 }
 
@@ -32,9 +32,9 @@ fn map(entry: usize, page: u16) {
 #[cfg(feature = "esp32c6")]
 fn map(entry: usize, page: u16) {
     let spi0 = peripherals::SPI0::regs();
-    // SAFETY: it names the entry for the next write, and nobody else writes one now.
+    // SAFETY: it names the entry for the next write, and no other code writes one now.
     spi0.mmu_item_index().write(|index| unsafe { index.mmu_item_index().bits(entry as u32) });
-    // SAFETY: any page may be shown, and the memory behind this entry is nobody's.
+    // SAFETY: any page may be shown, and no code uses the memory behind this entry.
     spi0.mmu_item_content().write(|content| unsafe { content.paddr().bits(page) }.valid().set_bit());
 }
 

@@ -15,7 +15,7 @@ pub(crate) fn archive() -> &'static [u8] {
 
 /// Sets the logger, at the start of the program.
 pub(crate) fn log_to(logger: &'static dyn Log) {
-    // SAFETY: there is one thread, and nothing has been logged yet.
+    // SAFETY: the program has one thread, and nothing has been logged yet.
     let _first = unsafe { log::set_logger_racy(logger) };
     // SAFETY: likewise.
     unsafe { log::set_max_level_racy(LevelFilter::Info) };

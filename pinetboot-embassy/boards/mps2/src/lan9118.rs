@@ -9,13 +9,13 @@ use embassy_sync::waitqueue::AtomicWaker;
 
 use crate::register::Register;
 
-/// The controller. There is one.
+/// The controller, of which the board has one.
 pub(crate) struct Lan9118 {
     mac: [u8; 6],
 }
 
 impl Lan9118 {
-    /// Sets it up to send, and to receive frames for this address and for all; `None` if there is none.
+    /// Sets it up to send, and to receive frames for this address and for all; `None` without a controller.
     pub(crate) fn start(mac: [u8; 6]) -> Option<Self> {
         if BYTE_TEST.read() != 0x8765_4321 {
             return None;
@@ -80,13 +80,13 @@ impl RxToken for Incoming {
                 room.copy_from_slice(&word.to_le_bytes());
             }
         }
-        // At its end is its checksum, which the chip has verified. A frame with an error is none.
+        // At its end is its checksum, which the chip has verified. A frame with an error is dropped.
         let len = if status & RX_ERROR == 0 { len.saturating_sub(4) } else { 0 };
         take(frame.get_mut(..len).unwrap_or_default())
     }
 }
 
-/// Room for a frame in the transmit FIFO: QEMU's sends as fast as it is written.
+/// Memory for a frame in the transmit FIFO: QEMU's sends as fast as it is written.
 pub(crate) struct Outgoing;
 
 impl TxToken for Outgoing {
@@ -99,7 +99,7 @@ impl TxToken for Outgoing {
         for word in frame.get(..len.next_multiple_of(4)).unwrap_or_default().chunks_exact(4) {
             TX_DATA.write(word.iter().rev().fold(0, |word, byte| word << 8 | u32::from(*byte)));
         }
-        // What became of it is not of interest, but has to be taken out.
+        // The status is not used, but has to be taken out.
         while TX_FIFO.read() >> 16 & 0xff > 0 {
             TX_STATUS.read();
         }
@@ -107,7 +107,7 @@ impl TxToken for Outgoing {
     }
 }
 
-/// There is a frame: called by the interrupt.
+/// Called by the interrupt when a frame has come.
 pub(crate) fn interrupt() {
     INTERRUPT_ENABLE.write(0);
     WAKER.wake();
@@ -122,7 +122,7 @@ fn write_mac(register: u32, value: u32) {
 
 static WAKER: AtomicWaker = AtomicWaker::new();
 
-/// Which interrupt of the processor is the controller's.
+/// The controller's interrupt at the processor.
 pub(crate) const INTERRUPT: u16 = 13;
 
 /// Ethernet's longest frame without its checksum, and room for it with that, in whole words.

@@ -17,7 +17,7 @@ const TRANSMIT: u32 = 1;
 
 struct Uart;
 
-/// From here on what is logged goes there.
+/// Sends the log there from now on.
 pub(crate) fn log_to_it() {
     DIVISOR.write(16);
     CONTROL.write(TRANSMIT);

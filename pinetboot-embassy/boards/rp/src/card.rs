@@ -13,7 +13,7 @@ use embedded_sdmmc::{Block, BlockCount, BlockDevice, BlockIdx, SdCard, SdCardErr
 use pinetboot_embassy::card::{Card, CardReader, Chunks, Removable};
 use static_cell::{ConstStaticCell, StaticCell};
 
-/// What the card is connected to.
+/// The card's pins and SPI.
 pub(crate) struct Wires {
     pub(crate) spi: Peri<'static, SPI1>,
     pub(crate) clock: Peri<'static, PIN_10>,
@@ -53,7 +53,7 @@ impl MicroSd {
         let mut config = Config::default();
         config.frequency = SLOW;
         let bus = Spi::new_blocking(spi, clock, mosi, miso, config);
-        // Without a card nothing drives the line, which is then to read as silence.
+        // Without a card the line floats; the pull-up makes it read as silence.
         pac::PADS_BANK0.gpio(MISO).modify(|pad| pad.set_pue(true));
         let Ok(device) = ExclusiveDevice::new_no_delay(bus, Output::new(select, Level::High));
         let options = AcquireOpts { use_crc: true, acquire_retries: 2 };
@@ -92,7 +92,7 @@ impl BlockDevice for MicroSd {
     }
 }
 
-/// As every card begins, and what every card takes (section 6.6: default speed).
+/// The clock of every card at its start, and the one that every card supports (section 6.6: default speed).
 const SLOW: u32 = 400_000;
 const FAST: u32 = 25_000_000;
 

@@ -8,7 +8,7 @@ use embassy_rp::{Peri, bind_interrupts, dma};
 use pinetboot_embassy::Liveness;
 use static_cell::ConstStaticCell;
 
-/// What the chip is connected to.
+/// The chip's pins and SPI.
 pub(crate) struct Wires {
     pub(crate) spi: Peri<'static, SPI0>,
     pub(crate) miso: Peri<'static, PIN_16>,

@@ -5,7 +5,7 @@
 //! | | GPIO |
 //! |---|---|
 //! | Ethernet chip: MISO, CS, SCK, MOSI, reset, interrupt | 16, 17, 18, 19, 20, 21 |
-//! | microSD card, if there is one: SCK, MOSI, MISO, CS | 10, 11, 12, 13 |
+//! | microSD card, optional: SCK, MOSI, MISO, CS | 10, 11, 12, 13 |
 //! | LED | 25 |
 #![no_std]
 
@@ -30,7 +30,7 @@ use pinetboot_embassy::storage::{Flash, Then};
 use pinetboot_embassy::{Appliance, Board, Liveness, Memory, SOCKETS, TRANSFERS};
 use static_cell::{ConstStaticCell, StaticCell};
 
-/// Starts everything, and serves for ever.
+/// Starts the board and runs the appliance. Does not return.
 pub async fn appliance(spawner: Spawner, peripherals: Peripherals) -> ! {
     let mut watchdog = Watchdog::new(peripherals.WATCHDOG);
     watchdog.start(WATCHDOG);
@@ -122,7 +122,7 @@ impl Board for Evb {
     }
 }
 
-/// The number that every flash chip has for itself: an RP2040 has none of its own.
+/// The unique number of the flash chip: an RP2040 has none.
 #[cfg(feature = "rp2040")]
 fn flash_id(flash: Peri<'static, FLASH>) -> [u8; 8] {
     let mut id = [0; 8];
@@ -130,7 +130,7 @@ fn flash_id(flash: Peri<'static, FLASH>) -> [u8; 8] {
     id
 }
 
-/// An address of our own making (its second bit says so), from a number that no other board has.
+/// A locally administered address (its second bit says so), from a number that no other board has.
 fn hardware_address(id: [u8; 8]) -> [u8; 6] {
     let [a, b, c, d, e, f, g, h] = id;
     [0x02, b'p', a ^ d ^ g, b ^ e ^ h, c ^ f, g ^ h.rotate_left(4)]
@@ -139,6 +139,6 @@ fn hardware_address(id: [u8; 8]) -> [u8; 6] {
 /// Longer than any start takes, shorter than a Pi waits before it asks again.
 const WATCHDOG: Duration = Duration::from_secs(8);
 
-/// What the flash driver wants to know; here it only asks the chip for its number.
+/// The size that the flash driver needs; here the driver only reads the chip's number.
 #[cfg(feature = "rp2040")]
 const FLASH_SIZE: usize = 2 << 20;
