@@ -53,7 +53,7 @@ test('a card that takes a second to start is waited for', { skip: missingForCard
 
 const WRONG = [
     ['a wrong line', 'dhcp = "proxy"\nadress = "dhcp"\n', {}, "pinetboot.toml on the card, line 2: unknown setting 'adress'"],
-    ['too long', `dhcp = "proxy"\n${'#'.repeat(2048)}`, {}, 'pinetboot.toml on the card, line 2: here the file is longer than 2048 bytes'],
+    ['too long', `dhcp = "proxy"\n${'#'.repeat(2048)}`, {}, 'pinetboot.toml on the card, line 2: the file is longer than 2048 bytes'],
     ['on a card that never starts', 'dhcp = "proxy"\n', { start: Infinity }, 'pinetboot.toml is not read, the card takes more than 3 s'],
 ];
 for (const [what, text, latency, said] of WRONG) {

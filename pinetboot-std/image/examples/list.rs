@@ -58,7 +58,7 @@ impl Visit for Print {
 
 fn print<R: ReadAt>(root: &Ext4<R>, directory: &Inode, path: &str) -> Result<(), ImageError> {
     let mut below = Vec::new();
-    root.entries(directory, &mut root.budget(), |DirectoryEntry { name, inode }, _| {
+    root.entries(directory, &mut root.budget(), |DirectoryEntry { name, inode, .. }, _| {
         let file = root.inode(inode)?;
         let path = format!("{path}/{}", String::from_utf8_lossy(name));
         println!("{:>12} {path} {:04o} {}:{}", file.size, file.permissions, file.uid, file.gid);

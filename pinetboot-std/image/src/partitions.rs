@@ -10,6 +10,7 @@ use crate::read_at::{ReadAt, u32_at, u64_at};
 
 /// The boot and the root partition of an image.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Partitions {
     /// The first FAT partition.
     pub boot: Option<Extent>,

@@ -7,6 +7,7 @@ use crate::{Fat, ImageError, ReadAt};
 ///
 /// Paths start at the root, without a leading slash. In the root, symbolic links are followed and stay inside, as for a
 /// process in a `chroot`; in the boot partition, names are found without regard to case.
+#[derive(Debug)]
 pub struct SystemView<'a, R: ReadAt, B: ReadAt> {
     root: Option<&'a Ext4<R>>,
     boot: Option<&'a Fat<B>>,

@@ -129,7 +129,7 @@ impl<'a, R: ReadAt> RootCopy<'a, R> {
         budget: &mut BlockBudget,
     ) -> Result<(), Failure> {
         self.report.entries += 1;
-        let DirectoryEntry { name, inode: number } = entry;
+        let DirectoryEntry { name, inode: number, .. } = entry;
         if let Some((directory, first)) = self.linked.get(&number) {
             let path = self.path(*directory, first).map_err(|_| Failure::Read(TOO_DEEP))?;
             return self.to.link(&path, place, name).map_err(Failure::Write);

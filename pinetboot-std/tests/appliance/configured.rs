@@ -64,7 +64,7 @@ fn on_a_tap_a_wrong_file_turns_dhcp_off_and_nothing_else() {
     let mut command = network.command(env::var_os("PINETBOOT_APPLIANCE_TAP").unwrap());
     command.arg("tap0").arg(files.archive());
     let mut appliance = Process::start(command);
-    println!("{}", appliance.line("pinetboot.toml in flash, line 2: dhcp is", SOON));
+    println!("{}", appliance.line("pinetboot.toml in flash, line 2: dhcp must be", SOON));
     appliance.line("serving on 10.55.0.1", SOON);
     assert!(!offers(&mut appliance));
     files.are_fetched(&network, &["--tftp-blksize", "1468"]);

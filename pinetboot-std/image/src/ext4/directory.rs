@@ -5,6 +5,7 @@ use crate::{ImageError, ReadAt};
 
 /// An entry of a directory, never `.` or `..`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct DirectoryEntry<'a> {
     /// The name: 1 to 255 bytes without `/` and NUL, not always UTF-8.
     pub name: &'a [u8],

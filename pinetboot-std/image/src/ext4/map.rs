@@ -5,6 +5,7 @@ use crate::{ImageError, ReadAt};
 
 /// Adjacent blocks of a file. Parts of a file without a run are zeros.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct BlockRun {
     /// The first block's index in the file.
     pub logical: u64,
