@@ -215,7 +215,7 @@ fn where_another_server_gives_addresses_it_does_not() {
     );
 
     let forced = home.serve(&["--dhcp", "lease", "--force"]);
-    assert!(forced.stop().contains("going on, as --force says"));
+    assert!(forced.stop().contains("--force keeps this server running"));
     let beside = home.serve(&["--dhcp", "proxy"]);
     let log = beside.stop();
     assert!(!log.contains("WARN no DHCP server"), "{log}");

@@ -327,7 +327,7 @@ fn every_file_gets_through_where_one_packet_in_twenty_is_lost() {
     serving
         .stop()
         .lines()
-        .filter(|line| line.contains(" sent kernel.img: "))
+        .filter(|line| line.contains(" fetched kernel.img: "))
         .for_each(|line| println!("{line}"));
 }
 
