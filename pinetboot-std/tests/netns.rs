@@ -438,7 +438,7 @@ impl Files {
         self.directory.path().join("tree")
     }
 
-    /// Starts a client, in a directory of its own.
+    /// Starts a client, in its own directory.
     fn start(&self, mut command: Command) -> Fetch {
         let place = tempfile::tempdir_in(self.directory.path().join("fetched")).unwrap().keep();
         command.current_dir(&place);

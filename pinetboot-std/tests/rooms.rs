@@ -75,7 +75,7 @@ impl Rooms {
 /// A file without its comments and tests.
 struct Code {
     text: String,
-    /// Its modules that are tests, in files of their own.
+    /// Its test modules in separate files.
     tests: Vec<String>,
 }
 

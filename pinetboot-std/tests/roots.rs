@@ -69,7 +69,7 @@ fn two_pis_share_a_tree_and_nothing_else() {
     assert!(world.one.list("etc").unwrap().contains(" mine"));
     // So is what is exported: libnfs mounts all that is said to be beneath, and takes a refusal for one of all.
     assert!(world.one.list("").unwrap().contains(" etc"));
-    assert_eq!(world.base_image(), before, "nobody writes to the base image");
+    assert_eq!(world.base_image(), before, "no Pi writes to the base image");
 
     let said = server.stop();
     assert!(said.matches("gets cmdline.txt rewritten:").count() == 2, "once for each: {said}");
@@ -104,7 +104,7 @@ fn nobody_gets_the_root_of_another() {
     assert!(world.intruder.list(&format!("{ONE}/etc")).is_err());
     assert!(world.intruder.list("etc").is_err());
 
-    // Not by a handle that someone else was given, either.
+    // A handle of another client is refused too.
     let handle = world.path("handle");
     world.one.ask(&format!("mount 10.77.1.1 {ONE} {handle} {GRANTED}"));
     world.one.ask(&format!("attributes 10.77.1.1 {handle} {GRANTED}"));
@@ -363,7 +363,7 @@ fn a_pi_that_is_off_leaves_its_layer_to_others() {
 
     roots.rest_after(Duration::ZERO);
     world.roots(&commit);
-    // While someone is at it the Pi waits; then it goes on.
+    // While another process has the lock the Pi waits; then it continues.
     let lock = roots.state().layer(Prefix::parse(ONE).unwrap(), "one").unwrap().lock().unwrap();
     assert!(lock.is_some());
     assert_eq!(exports.find(export.id).unwrap_err(), Absent::NotYet);

@@ -322,7 +322,7 @@ fn nothing_leads_out_of_the_export() {
     assert!(world.client.read(&file_link, 0, 10).is_err());
     assert!(world.client.write(&file_link, 0, b"x", stable_how::UNSTABLE).is_err());
 
-    // What is above the root is nobody's business, nor what is above a directory that others moved away.
+    // The parent of the root is hidden, and so is the parent of a directory that another process moved away.
     assert_eq!(world.client.lookup(&world.root, "..").unwrap(), world.root);
     let dir = world.client.lookup(&world.root, "dir").unwrap();
     let below = world.client.lookup(&dir, "below").unwrap();

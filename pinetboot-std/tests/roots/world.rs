@@ -1,4 +1,4 @@
-//! A server with an imported image, two Pis, and an intruder, each on a cable of its own.
+//! A server with an imported image, two Pis, and an intruder, each on its own cable.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -20,7 +20,7 @@ pub(crate) struct World {
     pub(crate) intruder: Pi,
 }
 
-/// Someone's end of a cable.
+/// A host at the end of a cable.
 pub(crate) struct Pi {
     namespace: Namespace,
     /// How it reaches the server.
