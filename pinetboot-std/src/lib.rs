@@ -1,23 +1,24 @@
-//! pinetboot on Linux: serves Raspberry Pis their boot files, fetches them, and shows what a Pi would make of them.
+//! pinetboot on Linux: serves boot files and root file systems to Raspberry Pis, and checks whether a Pi would boot.
 //!
-//! A library with a thin binary on top, so that tests and tools call what the commands call. The protocol is in
-//! [`pinetboot_core`], NFS in `pinetboot_nfs` (feature `nfs`), OS images in `pinetboot_image` (feature `import`); what is here is Linux: sockets, files, logs and the command line.
+//! A library with a thin binary on top, so that tests and tools call the same functions as the commands. The protocols are in
+//! [`pinetboot_core`], NFS in `pinetboot_nfs` (feature `nfs`), OS images in `pinetboot_image` (feature `import`); this crate
+//! has Linux: sockets, files, logs and the command line.
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`cli`], [`config`], [`exit`] | options as typed, the configuration they amount to, exit codes |
+//! | [`cli`], [`config`], [`exit`] | the commands, the configuration of `serve`, exit codes |
 //! | [`serve`], [`get`], [`probe`], [`router_config`], [`simulate`], [`demo`], [`pack`] | a command each |
-//! | [`finding`] | what is wrong with a boot: the rule, the evidence and the remedy |
+//! | [`finding`] | faults of a boot: the rule, the evidence and the remedy |
 //! | [`net`] | the core's network trait on epoll |
-//! | [`storage`] | a tree of boot files, and a directory for uploads |
-//! | [`images`], `import` | a directory of imported OS images, and what fills it (feature `import`) |
-//! | [`events`], [`bus`] | what happens while pinetboot serves, and the one way that it goes |
-//! | [`pis`] | the registry: all that is known about each Pi |
-//! | [`render`] | boot files made to fit each Pi |
-//! | [`roots`] | which root file system a Pi gets, and its layer on it |
-//! | [`observe`] | from the protocol engines to events |
-//! | [`log`], [`logging`] | log lines, from events, and where they go |
-//! | `arguments`, `beneath`, `text` | what several of these use |
+//! | [`storage`] | trees of boot files, and a directory for uploads |
+//! | [`images`], `import` | a directory of imported OS images, and the import (feature `import`) |
+//! | [`events`], [`bus`] | the events of a running server, and their way to registry and listeners |
+//! | [`pis`] | the registry: the knowledge about each Pi |
+//! | [`render`] | boot files rendered for each Pi |
+//! | [`roots`] | base images, and each Pi's layer on them |
+//! | [`observe`] | observers that turn the protocol engines' events into facts |
+//! | [`log`], [`logging`] | log lines of events, and their output |
+//! | `arguments`, `beneath`, `text` | helpers of several modules |
 //! | [`signals`] | SIGINT, SIGTERM and SIGHUP |
 
 #![forbid(unsafe_code)]

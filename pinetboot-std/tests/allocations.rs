@@ -1,5 +1,5 @@
 //! What is served allocates nothing: no packet does, and no transfer does either, but for what a storage or an observer
-//! keeps of its own.
+//! keeps.
 #![expect(clippy::unwrap_used, reason = "what fails here is the test")]
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};

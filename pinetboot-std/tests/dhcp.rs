@@ -1,4 +1,4 @@
-//! `serve --dhcp` on networks of its own, with other people's clients and servers.
+//! `serve --dhcp` on networks in namespaces, with clients and servers of other projects.
 
 #![expect(clippy::unwrap_used, reason = "what fails here is the test")]
 
@@ -166,7 +166,7 @@ fn a_pi_gets_an_address_and_its_files_and_keeps_the_address() {
     let line = server.line(&format!("bd989ae1 ({address}) has its kernel: files: 2"), SOON);
     assert!(line.contains(" s after the DHCP DISCOVER"), "{line}");
 
-    // The kernel asks like anyone, and userspace with an identifier of its own: it is the same machine still.
+    // The kernel sends no option 97, and userspace another client identifier: the machine stays the same.
     for another in [&[][..], &["-C"], &["-x", "0x3d:0102030405"]] {
         assert_eq!(home.udhcpc(another).split(' ').next().unwrap(), address, "{another:?}");
     }
@@ -215,7 +215,7 @@ fn where_another_server_gives_addresses_it_does_not() {
     );
 
     let forced = home.serve(&["--dhcp", "lease", "--force"]);
-    assert!(forced.stop().contains("going on, as --force says"));
+    assert!(forced.stop().contains("--force keeps this server running"));
     let beside = home.serve(&["--dhcp", "proxy"]);
     let log = beside.stop();
     assert!(!log.contains("WARN no DHCP server"), "{log}");
@@ -282,7 +282,7 @@ fn a_flood_of_made_up_pis_leaves_room_for_a_real_one() {
     server.stop();
 }
 
-/// dhclient sends an identifier of its own, and asks for its last address first.
+/// dhclient sends another client identifier, and requests its last address first.
 #[test]
 #[ignore = "needs root, network namespaces and dhclient; run by .ci/run"]
 fn dhclient_gets_the_address_that_the_machine_has() {

@@ -1,8 +1,7 @@
 //! `pinetboot serve` with other people's clients: curl, tftp-hpa, atftp and busybox, as Debian 12 has them.
 //!
 //! Every client, with options and without as far as it can, gets and puts files of the lengths at which block sizes and
-//! block numbers turn, and every file is compared byte by byte. What a client itself cannot do has a test of its own
-//! that shows so.
+//! block numbers turn, and every file is compared byte by byte. Limits of a client have separate tests.
 
 #![expect(clippy::unwrap_used, reason = "what fails here is the test")]
 

@@ -327,7 +327,7 @@ fn every_file_gets_through_where_one_packet_in_twenty_is_lost() {
     serving
         .stop()
         .lines()
-        .filter(|line| line.contains(" sent kernel.img: "))
+        .filter(|line| line.contains(" fetched kernel.img: "))
         .for_each(|line| println!("{line}"));
 }
 
@@ -438,7 +438,7 @@ impl Files {
         self.directory.path().join("tree")
     }
 
-    /// Starts a client, in a directory of its own.
+    /// Starts a client, in its own directory.
     fn start(&self, mut command: Command) -> Fetch {
         let place = tempfile::tempdir_in(self.directory.path().join("fetched")).unwrap().keep();
         command.current_dir(&place);

@@ -20,7 +20,7 @@ struct Modules(BTreeMap<String, Code>);
 /// A file without its comments and tests.
 struct Code {
     text: String,
-    /// Its modules that are tests, in files of their own.
+    /// Its test modules in separate files.
     tests: Vec<String>,
     /// The names that the module passes on, and the paths that they come from.
     exports: BTreeMap<String, Vec<String>>,

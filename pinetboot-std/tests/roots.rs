@@ -49,7 +49,7 @@ fn two_pis_share_a_tree_and_nothing_else() {
         assert_eq!(pi.get(&format!("{serial}/kernel8.img")), "base kernel");
         // The command line has the path; with the token of another boot the root is not to be had, nor from elsewhere.
         assert!(pi.list(&format!("{serial}-0123456789abcdef0123/etc")).is_err());
-        assert!(world.stranger.list(&format!("{root}/etc")).is_err());
+        assert!(world.intruder.list(&format!("{root}/etc")).is_err());
         assert!(pi.list(&format!("{root}/etc")).unwrap().contains(" motd"));
     }
     server.expect("gets cmdline.txt rewritten: root=/dev/nfs", SOON);
@@ -69,7 +69,7 @@ fn two_pis_share_a_tree_and_nothing_else() {
     assert!(world.one.list("etc").unwrap().contains(" mine"));
     // So is what is exported: libnfs mounts all that is said to be beneath, and takes a refusal for one of all.
     assert!(world.one.list("").unwrap().contains(" etc"));
-    assert_eq!(world.base_image(), before, "nobody writes to the base image");
+    assert_eq!(world.base_image(), before, "no Pi writes to the base image");
 
     let said = server.stop();
     assert!(said.matches("gets cmdline.txt rewritten:").count() == 2, "once for each: {said}");
@@ -101,14 +101,14 @@ fn nobody_gets_the_root_of_another() {
         said.contains(&format!("10.77.2.2) may not mount /{ONE}/etc: that Pi is up at 10.77.1.2")),
         "{said}"
     );
-    assert!(world.stranger.list(&format!("{ONE}/etc")).is_err());
-    assert!(world.stranger.list("etc").is_err());
+    assert!(world.intruder.list(&format!("{ONE}/etc")).is_err());
+    assert!(world.intruder.list("etc").is_err());
 
-    // Not by a handle that someone else was given, either.
+    // A handle of another client is refused too.
     let handle = world.path("handle");
     world.one.ask(&format!("mount 10.77.1.1 {ONE} {handle} {GRANTED}"));
     world.one.ask(&format!("attributes 10.77.1.1 {handle} {GRANTED}"));
-    world.stranger.ask(&format!("attributes 10.77.3.1 {handle} {DENIED}"));
+    world.intruder.ask(&format!("attributes 10.77.3.1 {handle} {DENIED}"));
     world.two.ask(&format!("attributes 10.77.2.1 {handle} {DENIED}"));
     server.stop();
 }
@@ -118,7 +118,7 @@ fn nobody_gets_the_root_of_another() {
 #[ignore = "needs root, overlayfs and libnfs-utils"]
 fn a_pi_that_is_up_loses_nothing_to_a_host_that_imitates_it() {
     let world = World::new();
-    let interfaces = ["--interface", "to-one", "--interface", "to-stranger"];
+    let interfaces = ["--interface", "to-one", "--interface", "to-intruder"];
     let options = [&["--dhcp", "proxy", "--dhcp-clients", "all"][..], &interfaces].concat();
     let mut server = world.serve(&options);
     let handle = world.path("handle");
@@ -127,31 +127,31 @@ fn a_pi_that_is_up_loses_nothing_to_a_host_that_imitates_it() {
     world.one.ask(&format!("mount 10.77.1.1 {ONE} {handle} {GRANTED}"));
     lives();
 
-    // The stranger fetches as a Pi does: what is made for that Pi it does not get, nor the root.
-    assert!(world.stranger.try_get(&format!("{ONE}/config.txt")).is_err());
-    assert!(world.stranger.try_get(&format!("{ONE}/cmdline.txt")).is_err());
-    assert_eq!(world.stranger.get(&format!("{ONE}/kernel8.img")), "base kernel");
-    world.stranger.ask(&format!("mount 10.77.3.1 {ONE} {} {DENIED}", world.path("no")));
-    world.stranger.ask(&format!("attributes 10.77.3.1 {handle} {DENIED}"));
+    // The intruder fetches as a Pi does: what is made for that Pi it does not get, nor the root.
+    assert!(world.intruder.try_get(&format!("{ONE}/config.txt")).is_err());
+    assert!(world.intruder.try_get(&format!("{ONE}/cmdline.txt")).is_err());
+    assert_eq!(world.intruder.get(&format!("{ONE}/kernel8.img")), "base kernel");
+    world.intruder.ask(&format!("mount 10.77.3.1 {ONE} {} {DENIED}", world.path("no")));
+    world.intruder.ask(&format!("attributes 10.77.3.1 {handle} {DENIED}"));
     lives();
     // Any user of the Pi fetches what another Pi would.
     world.one.boot(TWO);
     lives();
-    // The stranger forges the DHCP messages by which the Pi's address would become another board's.
-    world.stranger.ask("forge 10.77.1.2 bd989ae1");
+    // The intruder forges the DHCP messages by which the Pi's address would become another board's.
+    world.intruder.ask("forge 10.77.1.2 bd989ae1");
     server.expect("takes 10.77.1.2 from another DHCP server", SOON);
     lives();
     let said = server.stop();
     let warned = said.lines().filter(|line| line.contains("WARN") && line.contains("10.77.3.2"));
     let warned: Vec<_> = warned.collect();
-    assert_eq!(warned.len(), 1, "one warning names the stranger: {warned:#?}");
+    assert_eq!(warned.len(), 1, "one warning names the intruder: {warned:#?}");
     assert!(warned[0].contains("that Pi is up at 10.77.1.2"), "{warned:?}");
 
     // The same after a restart, whichever of them asks first.
     let server = world.serve(&options);
-    assert!(world.stranger.try_get(&format!("{ONE}/config.txt")).is_err());
-    world.stranger.ask(&format!("mount 10.77.3.1 {ONE} {} {DENIED}", world.path("no")));
-    world.stranger.ask(&format!("attributes 10.77.3.1 {handle} {DENIED}"));
+    assert!(world.intruder.try_get(&format!("{ONE}/config.txt")).is_err());
+    world.intruder.ask(&format!("mount 10.77.3.1 {ONE} {} {DENIED}", world.path("no")));
+    world.intruder.ask(&format!("attributes 10.77.3.1 {handle} {DENIED}"));
     lives();
     server.stop();
 }
@@ -363,7 +363,7 @@ fn a_pi_that_is_off_leaves_its_layer_to_others() {
 
     roots.rest_after(Duration::ZERO);
     world.roots(&commit);
-    // While someone is at it the Pi waits; then it goes on.
+    // While another process has the lock the Pi waits; then it continues.
     let lock = roots.state().layer(Prefix::parse(ONE).unwrap(), "one").unwrap().lock().unwrap();
     assert!(lock.is_some());
     assert_eq!(exports.find(export.id).unwrap_err(), Absent::NotYet);
@@ -399,7 +399,7 @@ fn the_other_modes() {
     world.two.get(&format!("{TWO}/kernel8.img"));
     assert!(world.two.list("etc").unwrap().contains(" motd"));
     assert!(world.two.put("mine", "etc/mine").is_err());
-    assert!(world.stranger.list("etc").is_err());
+    assert!(world.intruder.list("etc").is_err());
     let said = server.stop();
     assert!(said.contains("has no overlayroot"), "{said}");
     assert_eq!(world.base_image(), before);

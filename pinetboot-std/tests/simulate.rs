@@ -23,7 +23,7 @@ use tempfile::TempDir;
 
 const LOOPBACK: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0);
 
-/// A server in a thread of its own, as long as this lives.
+/// A server in a thread; dropping this stops the server.
 struct Running {
     address: SocketAddrV4,
     control: Control,
@@ -167,7 +167,7 @@ fn a_pi_finds_its_own_directory() {
     let first = tree(&own);
     let (exit, out) = Running::serve(first.path(), Ports::PerTransfer).boot(Model::Pi5);
     assert_eq!(exit, Exit::Success, "{out}");
-    // A directory of its own, and no config.txt in it: the Pi takes what is for all.
+    // The Pi's own directory has no config.txt: the Pi uses the shared directory.
     let second = tree(&[PI5, &["bd989ae1/notes.txt"]].concat());
     let (exit, out) = Running::serve(second.path(), Ports::PerTransfer).boot(Model::Pi5);
     assert_eq!(exit, Exit::Success, "{out}");
@@ -176,8 +176,8 @@ fn a_pi_finds_its_own_directory() {
 }
 
 #[test]
-fn no_server_is_said_to_be_none() {
-    // A port that is taken, so that nobody else answers there, by someone who does not answer.
+fn a_silent_server_is_reported() {
+    // A bound port that never answers.
     let silent = UdpSocket::bind(LOOPBACK).unwrap();
     let server = SocketAddrV4::new(Ipv4Addr::LOCALHOST, silent.local_addr().unwrap().port());
     let retry_policy = RetryPolicy::new(Duration::from_millis(20), 1);

@@ -27,7 +27,7 @@ fn u_boot_loads_a_kernel_and_starts_it() {
         uboot.run(&format!("setenv {setting}"), SOON);
     }
 
-    // Once each to an address of its own, so that the second cannot pass for what the first has left.
+    // Each to a separate address, so that the second cannot pass for the remains of the first.
     for (window, address) in [("1", "50000000"), ("16", KERNEL_ADDRESS)] {
         uboot.run(&format!("setenv tftpwindowsize {window}"), SOON);
         let began = Instant::now();
@@ -57,7 +57,7 @@ fn u_boot_loads_a_kernel_and_starts_it() {
     assert!(!log.contains("WARN"), "{log}");
 }
 
-/// On a network of its own: the address, the boot server and the file all come from us.
+/// On a network without another DHCP server: the address, the boot server and the file all come from pinetboot.
 #[test]
 #[ignore = "needs root, network namespaces, QEMU and U-Boot; run by .ci/run"]
 fn u_boot_gets_its_address_from_us_too() {

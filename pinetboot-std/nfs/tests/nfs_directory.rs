@@ -322,7 +322,7 @@ fn nothing_leads_out_of_the_export() {
     assert!(world.client.read(&file_link, 0, 10).is_err());
     assert!(world.client.write(&file_link, 0, b"x", stable_how::UNSTABLE).is_err());
 
-    // What is above the root is nobody's business, nor what is above a directory that others moved away.
+    // The parent of the root is hidden, and so is the parent of a directory that another process moved away.
     assert_eq!(world.client.lookup(&world.root, "..").unwrap(), world.root);
     let dir = world.client.lookup(&world.root, "dir").unwrap();
     let below = world.client.lookup(&dir, "below").unwrap();
@@ -397,7 +397,7 @@ fn an_overlay_is_served_like_any_directory() {
     for name in ["lower/dir", "upper", "work", "merged"] {
         fs::create_dir_all(path(name)).unwrap();
     }
-    names(300).for_each(|name| fs::write(path(&format!("lower/dir/{name}")), "base").unwrap());
+    names(300).for_each(|name| fs::write(path(&format!("lower/dir/{name}")), "golden").unwrap());
     let options = format!(
         "lowerdir={},upperdir={},workdir={},index=on,nfs_export=on,redirect_dir=on",
         path("lower"),
@@ -413,12 +413,12 @@ fn an_overlay_is_served_like_any_directory() {
     let file = client.lookup(&dir, "file-0000").unwrap();
     // Read, then written: the file is copied up in between, and keeps its handle and its number.
     let before = client.attributes(&file).unwrap();
-    assert_eq!(client.read(&file, 0, 100).unwrap().0, b"base");
+    assert_eq!(client.read(&file, 0, 100).unwrap().0, b"golden");
     client.write(&file, 0, b"GOLD", stable_how::UNSTABLE).unwrap();
     assert_eq!(client.read(&file, 0, 100).unwrap().0, b"GOLDen");
     assert_eq!(client.lookup(&dir, "file-0000").unwrap(), file);
     assert_eq!(client.attributes(&file).unwrap().fileid, before.fileid);
-    assert_eq!(fs::read(path("lower/dir/file-0000")).unwrap(), b"base");
+    assert_eq!(fs::read(path("lower/dir/file-0000")).unwrap(), b"golden");
     client.rename((&root, "dir"), (&root, "moved")).unwrap();
     names(300).for_each(|name| drop(File::create(merged.join("moved").join(format!("{name}-new"))).unwrap()));
     drop((running, client));

@@ -39,7 +39,7 @@ fn refused(client: &ClientName<'_>, fact: &Tftp) {
     let place = place.as_deref().unwrap_or_default();
     match (*direction, *code, cause) {
         (Direction::Read, ErrorCode::FILE_NOT_FOUND, _) if *harmless => {
-            debug!(%client, file, place, "{client} requested {file}, which does not exist; a Pi boots without it");
+            debug!(%client, file, place, "{client} requested {file}, which does not exist (optional, or one of several)");
         }
         (Direction::Read, ErrorCode::FILE_NOT_FOUND, _) if !place.is_empty() => {
             warn!(%client, file, place, "{client} requested {file}: {place} does not exist");

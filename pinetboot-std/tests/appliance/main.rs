@@ -54,7 +54,7 @@ fn on_an_emulated_board_it_boots_a_pi_and_serves_others_at_once() {
     }
 }
 
-/// smoltcp holds what is for someone who answers no ARP request, and all that is behind it.
+/// smoltcp holds back packets for a host that answers no ARP request, and all packets behind them.
 #[test]
 #[ignore = "needs root, network namespaces, curl and PINETBOOT_APPLIANCE_TAP; run by .ci/run"]
 fn on_a_tap_who_answers_no_arp_holds_up_nobody() {

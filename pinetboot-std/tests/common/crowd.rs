@@ -90,7 +90,7 @@ impl<'a> Crowd<'a> {
     }
 }
 
-/// Lets this process open so many files, if the system does at all.
+/// Raises this process's limit of open files to this number, if the system allows.
 pub(crate) fn allow_files(wanted: u64) {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     if soft < wanted {

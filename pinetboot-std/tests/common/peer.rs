@@ -1,6 +1,6 @@
 //! A client moved by hand, packet by packet, which no machine keeps from saying what it should not.
 //!
-//! Packets are written as text: `RRQ config.txt octet blksize=7`, `ACK 1`, `DATA 1 +512` (so many bytes, all zero),
+//! Packets are written as text: `RRQ config.txt octet blksize=7`, `ACK 1`, `DATA 1 +512` (512 zero bytes),
 //! `ERROR 0 enough`, `OACK tsize=600`. They are put together and taken apart here, not by the core: what it gets wrong
 //! both ways would not show.
 
@@ -17,7 +17,7 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    /// A client of this server, at an address and port of its own.
+    /// A client of this server, with its own port.
     pub(crate) fn of(server: SocketAddrV4) -> Self {
         Self::at(Ipv4Addr::LOCALHOST, server)
     }

@@ -156,7 +156,7 @@ impl Serving {
         self.wait_for_logs(1, text).remove(0)
     }
 
-    /// Waits for so many of them.
+    /// Waits for `count` of these lines.
     #[track_caller]
     pub(crate) fn wait_for_logs(&self, count: usize, text: &str) -> Vec<String> {
         let lines = self.process.stderr.wait_for(count, |line| line.contains(text));
@@ -232,7 +232,7 @@ impl Lines {
         self.state.lock().unwrap().bytes.clone()
     }
 
-    /// The whole lines that `wanted` wants, once there are so many; fewer if more never come.
+    /// The whole lines that `wanted` accepts, once `count` exist; fewer if the process ends before.
     #[track_caller]
     fn wait_for(&self, count: usize, wanted: impl Fn(&str) -> bool) -> Vec<String> {
         let (mut found, mut seen) = (Vec::new(), 0);

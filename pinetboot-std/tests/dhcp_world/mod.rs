@@ -104,7 +104,7 @@ pub(crate) fn pinetboot(machine: &Namespace, arguments: &[&str]) -> (i32, String
     (status.code().unwrap(), said.replace("\n  ", " ").replace('\n', " "))
 }
 
-/// Someone's DHCP server.
+/// A DHCP server of another project.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Server {
     Dnsmasq,
@@ -217,7 +217,7 @@ impl DhcpServer {
         self.process.as_mut().unwrap().expect(text, SOON)
     }
 
-    /// Ends it. Nobody has requested an address of it.
+    /// Stops the server. No client has requested an address from it.
     pub(crate) fn has_leased_nothing(mut self) {
         let said = match &self.leases {
             Some(leases) => fs::read_to_string(leases).unwrap(),

@@ -67,7 +67,7 @@ fn two_machines_share_a_tree_and_see_nothing_of_each_other() {
     println!("all in {:.1} s", began.elapsed().as_secs_f64());
 }
 
-/// Every file beneath, with what would show that someone wrote to it.
+/// Every file beneath, with the attributes that a write would change.
 fn everything_in(directory: &Path) -> BTreeMap<PathBuf, (u32, u64, i64, i64, Vec<u8>)> {
     let mut all = BTreeMap::new();
     for entry in fs::read_dir(directory).unwrap() {

@@ -1,4 +1,4 @@
-//! NFS-Ganesha, someone else's NFS server in user space: what ours is held against.
+//! NFS-Ganesha, an NFS server in user space, for comparison.
 
 use std::fs;
 use std::path::Path;

@@ -27,7 +27,7 @@ impl<'a> Machine<'a> {
         Self { network, number: 0, memory: 768 }
     }
 
-    /// Another one, on the TAP device of its number, with an address of its own.
+    /// Another machine, on the TAP device of its number, with its own address.
     pub(crate) const fn number(self, number: u8) -> Self {
         Self { number, ..self }
     }

@@ -1,4 +1,4 @@
-//! A server with an imported image, two Pis, and a stranger, each on a cable of its own.
+//! A server with an imported image, two Pis, and an intruder, each on its own cable.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,10 +17,10 @@ pub(crate) struct World {
     pub(crate) server: Namespace,
     pub(crate) one: Pi,
     pub(crate) two: Pi,
-    pub(crate) stranger: Pi,
+    pub(crate) intruder: Pi,
 }
 
-/// Someone's end of a cable.
+/// A host at the end of a cable.
 pub(crate) struct Pi {
     namespace: Namespace,
     /// How it reaches the server.
@@ -68,8 +68,8 @@ impl World {
             cable(end(&server, &interface, &ours), end(&namespace, "eth", &theirs), 1500);
             Pi { namespace, server: format!("10.77.{number}.1"), dir: dir.path().to_owned() }
         };
-        let (one, two, stranger) = (pi(1, "one"), pi(2, "two"), pi(3, "stranger"));
-        Self { server, one, two, stranger, dir }
+        let (one, two, intruder) = (pi(1, "one"), pi(2, "two"), pi(3, "intruder"));
+        Self { server, one, two, intruder, dir }
     }
 
     /// Serves the images.

@@ -5,7 +5,7 @@ use pinetboot_core::tftp::Options;
 use crate::common::crowd::allow_files;
 use crate::common::{Crowd, Fetch, Folder, Serving, content};
 
-/// As many Pis, each with a directory of its own.
+/// Number of Pis, each with its own directory.
 #[test]
 fn two_hundred_clients_of_as_many_files() {
     allow_files(3000);

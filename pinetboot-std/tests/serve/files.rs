@@ -176,7 +176,7 @@ fn a_file_changed_in_place_is_never_sent_in_part() {
         let mut transfer = Transfer::begin(&serving, "kernel8.img");
         transfer.take(100);
         change(OpenOptions::new().write(true).open(tree.join("kernel8.img")).unwrap());
-        // Whoever asks now gets what is there now, although the old version is being sent still.
+        // A new request gets the new version, although transfers of the old version are open.
         let got = fetch(serving.address(), "kernel8.img", Options::default()).unwrap();
         assert_eq!(difference(&got, after), None);
         let end = transfer.finish();

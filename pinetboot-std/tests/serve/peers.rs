@@ -65,20 +65,20 @@ fn a_request_that_is_repeated_begins_one_transfer() {
 }
 
 #[test]
-fn a_stranger_gets_an_error_and_disturbs_nobody() {
+fn an_intruder_gets_an_error_and_has_no_effect() {
     let tree = Folder::tree(&[("file", &[0; 1200])]);
     let serving = Serving::start(&tree, &[]);
-    let (mut peer, mut stranger) = (Peer::of(serving.address()), Peer::of(serving.address()));
+    let (mut peer, mut intruder) = (Peer::of(serving.address()), Peer::of(serving.address()));
     peer.exchange("RRQ file octet", "DATA 1 +512");
-    stranger.transfer = peer.transfer;
+    intruder.transfer = peer.transfer;
     for packet in ["ACK 1", "DATA 1 +5", "OACK tsize=1"] {
-        stranger.exchange(packet, "ERROR 5 unknown transfer ID");
+        intruder.exchange(packet, "ERROR 5 unknown transfer ID");
     }
-    stranger.send(&crate::common::peer::bytes("RRQ file octet"), peer.transfer.unwrap());
-    assert_eq!(stranger.hear(), "ERROR 5 unknown transfer ID", "requests go to the port that listens");
-    stranger.say("ERROR 0 never answered");
+    intruder.send(&crate::common::peer::bytes("RRQ file octet"), peer.transfer.unwrap());
+    assert_eq!(intruder.hear(), "ERROR 5 unknown transfer ID", "requests go to the port that listens");
+    intruder.say("ERROR 0 never answered");
     serving.settle();
-    assert_eq!(stranger.heard(), [""; 0]);
+    assert_eq!(intruder.heard(), [""; 0]);
     peer.exchange("ACK 1", "DATA 2 +512");
     peer.exchange("ACK 2", "DATA 3 +176");
     peer.say("ACK 3");

@@ -114,12 +114,12 @@ fn garbage_is_survived() {
         victim.exchange("RRQ file octet timeout=60", "OACK timeout=60");
         victim.exchange("ACK 0", "DATA 1 +512");
         let transfer = victim.transfer.unwrap();
-        let stranger = Peer::of(serving.address());
+        let intruder = Peer::of(serving.address());
         for to in [serving.address(), transfer] {
-            garbage(|bytes| stranger.send(bytes, to), 3000);
+            garbage(|bytes| intruder.send(bytes, to), 3000);
         }
         serving.settle();
-        // A stranger disturbs nobody.
+        // A datagram of an intruder has no effect on the transfer.
         assert_eq!(victim.heard(), [""; 0]);
         victim.exchange("ACK 1", "DATA 2 +88");
         victim.say("ACK 2");

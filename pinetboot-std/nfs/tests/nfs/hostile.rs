@@ -1,4 +1,4 @@
-//! Clients that mean harm, or do it: nothing leads elsewhere, and nobody is held up.
+//! Hostile and faulty clients: no path leads outside, and no other client waits.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};

@@ -79,7 +79,7 @@ pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// Two exports; the second is for nobody but who mounts it as `/own`, and not ready at first.
+/// Two exports; the second is permitted only to a client that mounts `/own`, and not ready at first.
 pub(crate) struct Two(
     pub(crate) Arc<Export>,
     pub(crate) Arc<Export>,
