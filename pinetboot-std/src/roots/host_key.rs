@@ -1,4 +1,4 @@
-//! SSH host keys of the type ed25519 (RFC 8032), in the files that OpenSSH reads.
+//! Generates SSH host keys of type ed25519 (RFC 8032), in OpenSSH's file formats.
 //!
 //! Formats: the public line and key blob of RFC 8709 and RFC 4253, section 6.6; the private file of OpenSSH's
 //! `PROTOCOL.key`, without a passphrase. Not done: other key types, which sshd's default configuration does not require.
