@@ -29,11 +29,12 @@ use flash::{FlashRegion, SECTOR, size};
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Directory to pack: the files of a Pi's boot partition, and optionally the appliance's pinetboot.toml
+    /// Directory to pack (required without --check): the files of a Pi's boot partition, and optionally the appliance's
+    /// pinetboot.toml
     #[arg(required_unless_present = "check")]
     pub tree: Option<PathBuf>,
 
-    /// Output file
+    /// Output file (required without --check)
     #[arg(short, long, value_name = "FILE", required_unless_present = "check")]
     pub output: Option<PathBuf>,
 
@@ -53,7 +54,7 @@ pub struct Args {
     #[arg(long, conflicts_with = "board")]
     pub esp: bool,
 
-    /// Check a packed file and list its content; or explain a pinetboot.toml
+    /// Check a packed file and list its content; or explain a pinetboot.toml [default: pack]
     #[arg(long, value_name = "FILE", exclusive = true)]
     pub check: Option<PathBuf>,
 }

@@ -3,6 +3,7 @@
 //!
 //! `.ci/run roots` runs them: they need root, network namespaces, overlayfs, and libnfs's tools (Debian: libnfs-utils).
 
+#![cfg(feature = "nfs")]
 #![expect(clippy::unwrap_used, reason = "what fails here is the test")]
 
 #[path = "roots/client.rs"]

@@ -11,7 +11,7 @@ pub struct Args {
     /// Directory of images
     pub dir: PathBuf,
 
-    /// Make this the current image, which Pis get at their next boot
+    /// Make this the current image, which Pis get at their next boot [default: list only]
     #[arg(long = "use", value_name = "NAME")]
     pub use_: Option<String>,
 }

@@ -32,19 +32,21 @@ pub struct Args {
     #[arg(long, conflicts_with_all = ["hostname", "user"])]
     pub boot_only: bool,
 
-    /// Host name of the system
+    /// Host name of the system [default: the image's]
     #[arg(long, value_name = "NAME", value_parser = host_name)]
     pub hostname: Option<String>,
 
     /// Create this user and enable SSH. Prompts for a password unless --password-file or --ssh-key is given
+    /// [default: no user is added]
     #[arg(long, value_name = "NAME", value_parser = user_name)]
     pub user: Option<String>,
 
-    /// Read the user's password from the first line of this file; - is standard input
+    /// Read the user's password from the first line of this file; - is standard input [default: ask]
     #[arg(long, value_name = "FILE", requires = "user")]
     pub password_file: Option<PathBuf>,
 
     /// Let the user log in with the public SSH keys in this file; without --password-file, with nothing else
+    /// [default: no keys]
     #[arg(long, value_name = "FILE", requires = "user")]
     pub ssh_key: Option<PathBuf>,
 }
