@@ -41,7 +41,7 @@ pub trait Storage {
 }
 
 /// The file to open and the client that asks for it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct OpenRequest<'a> {
     /// The name, proven relative and clean.

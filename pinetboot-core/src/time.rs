@@ -73,6 +73,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn waits_are_bounded_at_both_ends() {
+        let (now, hour) = (Instant::from_millis(5000), Duration::from_secs(3600));
+        assert_eq!(Instant::ZERO.wait_from(now, hour), Duration::ZERO);
+        assert_eq!(Instant::from_millis(7000).wait_from(now, hour), Duration::from_secs(2));
+        assert_eq!(Instant::MAX.wait_from(now, hour), hour);
+    }
+
+    #[test]
     fn saturates_at_both_ends() {
         assert_eq!(Instant::ZERO.since(Instant::MAX), Duration::ZERO);
         assert_eq!(Instant::MAX + Duration::from_secs(1), Instant::MAX);

@@ -150,7 +150,7 @@ fn pis_are_answered_and_everything_is_told() {
 fn replies_are_held_back_as_long_as_there_is_room() {
     let asked = [(0, 67, "pi4-discover"), (500, 67, "pi3-rom-discover"), (600, 67, "pi4-discover")];
     let mut responder =
-        Responder::<_, _, _, 3>::new(Tape::new(&asked), proxy(), ()).delay(Duration::from_secs(2));
+        Responder::<_, _, _, 3>::new(Tape::new(&asked), proxy(), ()).with_delay(Duration::from_secs(2));
     while responder.net_mut().sent.len() < 3 {
         block_on(responder.turn()).unwrap();
     }
@@ -166,7 +166,7 @@ fn a_second_port_is_known() {
     let next_server = NextServer::new(ip("10.77.0.1")).with_file(BootFileName::parse(b"boot.efi").unwrap());
     let proxy = proxy().with_clients(Clients::Pxe).with_next_server(next_server);
     let mut responder = Responder::<_, _, _, 1>::new(Tape::new(&asked), proxy, Log::default())
-        .ports(|port| if port == 4011 { Port::Pxe } else { Port::Server });
+        .with_ports(|port| if port == 4011 { Port::Pxe } else { Port::Server });
     for _ in 0..3 {
         block_on(responder.turn()).unwrap();
     }
@@ -180,7 +180,7 @@ fn an_observer_is_told_the_time_whether_something_comes_or_not() {
     let asked: Vec<_> = (1..=20).map(|number| (number * 100, 67, "pi4-discover")).collect();
     let log = Log { wake_at: Instant::from_millis(950), ..Log::default() };
     let mut responder =
-        Responder::<_, _, _, 4>::new(Tape::new(&asked), proxy(), log).delay(Duration::from_millis(250));
+        Responder::<_, _, _, 4>::new(Tape::new(&asked), proxy(), log).with_delay(Duration::from_millis(250));
     while responder.net_mut().now < Instant::from_millis(2950) {
         block_on(responder.turn()).unwrap();
     }
@@ -209,7 +209,7 @@ fn an_observer_that_always_wants_to_be_told_delays_nothing() {
     }
     let asked = [(0, 67, "pi4-discover"), (500, 67, "pi4-discover")];
     let mut responder =
-        Responder::<_, _, _>::new(Tape::new(&asked), proxy(), Eager(0)).delay(Duration::from_secs(2));
+        Responder::<_, _, _>::new(Tape::new(&asked), proxy(), Eager(0)).with_delay(Duration::from_secs(2));
     let mut turns = 0;
     while responder.net_mut().sent.len() < 2 {
         block_on(responder.turn()).unwrap();

@@ -29,7 +29,7 @@ use crate::{Datagram, Instant, Net};
 /// }
 /// ```
 ///
-/// `HELD` replies have memory: one that is being written, and the others for delayed ones ([`delay`](Self::delay)).
+/// `HELD` replies have memory: one that is being written, and the others for delayed ones ([`with_delay`](Self::with_delay)).
 pub struct Responder<N: Net, R, O, const HELD: usize = 4> {
     net: N,
     respond: R,
@@ -69,13 +69,13 @@ impl<N: Net, R: Respond, O: Observer, const HELD: usize> Responder<N, R, O, HELD
     /// Delays every reply by this time. The boot ROM of some Pi 3B fails if it is answered within two seconds
     /// (reported, raspberrypi/firmware issue 934). With more than `HELD - 1` delayed replies, the oldest leaves early.
     #[must_use]
-    pub fn delay(self, delay: Duration) -> Self {
+    pub fn with_delay(self, delay: Duration) -> Self {
         Self { delay, ..self }
     }
 
     /// Maps a [`Net::Local`] to the server's port, for a network that has port 4011 too.
     #[must_use]
-    pub fn ports(self, port: fn(N::Local) -> Port) -> Self {
+    pub fn with_ports(self, port: fn(N::Local) -> Port) -> Self {
         Self { port, ..self }
     }
 

@@ -29,6 +29,7 @@ pub struct Client<N: Net> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[expect(clippy::exhaustive_enums, reason = "a server has a file or has it not")]
+#[must_use]
 pub enum Probe {
     /// The file exists; its length in bytes, if the server says it.
     Found(Option<u64>),

@@ -190,7 +190,7 @@ fn next_server(address: Ipv4Addr, file: Option<&str>) -> NextServer<'_> {
 /// Answers until the control stops the loop; `after` is called after every turn.
 fn run<R: Respond>(net: LinuxNet, respond: R, bus: &Bus, delay: Duration, mut after: impl FnMut(&mut R)) {
     let observer = DhcpObserver::new(bus.clone());
-    let mut responder = Responder::<_, _, _>::new(net, respond, observer).delay(delay).ports(port);
+    let mut responder = Responder::<_, _, _>::new(net, respond, observer).with_delay(delay).with_ports(port);
     loop {
         match block_on(responder.turn()) {
             Ok(()) => after(responder.respond_mut()),
