@@ -1,5 +1,5 @@
-// The real `pinetboot simulate --interface` against the emulated board, through a TAP device. In a network namespace of its
-// own, which `.ci/run` makes.
+// The real `pinetboot simulate --interface` against the emulated board, through a TAP device. In a private network namespace,
+// which `.ci/run` makes.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
