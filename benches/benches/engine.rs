@@ -1,4 +1,4 @@
-//! What the engine itself costs, without a network: packets, one block's way through the sender, and through the server.
+//! The engine's costs without a network: packets, the sender's work for one block, and the server's.
 #![expect(clippy::unwrap_used, reason = "what fails here is the bench")]
 
 use std::convert::Infallible;
@@ -84,7 +84,7 @@ fn server(criterion: &mut Criterion) {
 struct Clients {
     now: Instant,
     turn: usize,
-    /// For each, what it says next.
+    /// For each client, its next packet.
     say: Vec<Vec<u8>>,
     buffer: [u8; 1472],
 }

@@ -23,7 +23,7 @@ pub(crate) struct Incoming {
     count: usize,
 }
 
-/// One of them.
+/// One received datagram.
 pub(crate) struct Datagram<'a> {
     pub(crate) from: SocketAddrV4,
     /// The address of ours that it was sent to.
@@ -43,8 +43,8 @@ impl Incoming {
         })
     }
 
-    /// Takes what is there, up to [`BATCH`]. With `wait`, waits for the first for as long as the socket's own timeout.
-    /// None is no error.
+    /// Takes all waiting datagrams, up to [`BATCH`]. With `wait`, waits for the first for at most the socket's own timeout.
+    /// No datagram is `Ok(0)`.
     pub(crate) fn receive(&mut self, socket: BorrowedFd<'_>, wait: bool) -> io::Result<usize> {
         self.count = 0;
         for i in 0..BATCH {
@@ -79,7 +79,7 @@ impl Incoming {
             Err(_) => match io::Error::last_os_error() {
                 error if error.kind() == io::ErrorKind::WouldBlock => {}
                 error if error.kind() == io::ErrorKind::Interrupted => {}
-                // An answer to something that was sent: a port that is closed. Not the socket's own trouble.
+                // ICMP's answer to an earlier datagram: a port is closed. The socket itself is sound.
                 error if error.kind() == io::ErrorKind::ConnectionRefused => {}
                 error => return Err(error),
             },
@@ -124,7 +124,7 @@ impl Outgoing {
         self.count == BATCH
     }
 
-    /// Adds one; `write` writes it and returns its length. There must be room.
+    /// Adds a datagram; `write` writes the payload and returns its length. The batch must have room.
     pub(crate) fn add(&mut self, from: Ipv4Addr, to: SocketAddrV4, write: impl FnOnce(&mut [u8]) -> usize) {
         let i = self.count;
         self.lengths[i] = write(&mut self.memory[i]).min(LARGEST);
@@ -138,7 +138,7 @@ impl Outgoing {
         self.count += 1;
     }
 
-    /// Sends them all; one that cannot be sent is lost.
+    /// Sends all datagrams; a datagram that the kernel refuses is lost.
     pub(crate) fn send(&mut self, socket: BorrowedFd<'_>) {
         let mut slices = [const { MaybeUninit::<libc::iovec>::uninit() }; BATCH];
         let mut headers = [const { MaybeUninit::<libc::mmsghdr>::uninit() }; BATCH];
@@ -169,8 +169,8 @@ impl Outgoing {
     }
 }
 
-/// Lets no datagram of this socket be fragmented on its way, and so saves the kernel from thinking up an identification
-/// for each, which costs more than it seems.
+/// Lets no datagram of this socket be fragmented on its way. The kernel then chooses no identification for each, a
+/// noticeable cost.
 pub(crate) fn never_fragment(socket: BorrowedFd<'_>) -> io::Result<()> {
     let value = libc::IP_PMTUDISC_DO;
     // SAFETY: the pointer is to an integer of the length that is said, and lives until the call is over.

@@ -1,10 +1,10 @@
-//! What must hold on any machine, however noisy: for CI.
+//! The checks that must hold on any machine, however noisy: for CI.
 
 use crate::Failed;
 use crate::peer::PINETBOOT;
 use crate::results::{Results, Spread};
 
-/// Fails with all that does not hold.
+/// Fails with the list of all violated checks.
 pub(crate) fn check(results: &Results) -> Result<(), Failed> {
     let mut wrong = Vec::new();
     if results.samples.is_empty() {
@@ -36,7 +36,7 @@ pub(crate) fn check(results: &Results) -> Result<(), Failed> {
     }
 }
 
-/// Where the distance is far beyond any noise.
+/// Points at which the distance is far beyond any noise.
 const NOT_SLOWER: [(&str, &str); 2] = [("100-clients", "tftpd-hpa"), ("storm", "tftpd-hpa")];
 
 #[cfg(test)]

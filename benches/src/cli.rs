@@ -8,7 +8,7 @@ use crate::limits::Responder;
 use crate::peer::Peer;
 use crate::point::Point;
 
-/// Benchmarks of pinetboot. (Those of the engine alone: cargo bench -p pinetboot-bench.)
+/// Benchmark pinetboot against other servers (cargo bench -p pinetboot-bench: the engine alone)
 #[derive(Debug, Parser)]
 #[command(name = "pinetboot-bench", max_term_width = 100)]
 pub(crate) struct Cli {
@@ -20,24 +20,25 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Measure pinetboot beside the other TFTP servers that are installed
     ///
-    /// All in network namespaces of its own, that are gone afterwards. Takes root, and ip(8), ethtool(8) and taskset(1).
+    /// The comparison runs in private network namespaces and removes them at the end. Needs root, ip(8), ethtool(8) and
+    /// taskset(1).
     #[command(after_help = EXAMPLES)]
     Peers(Peers),
     /// Measure pinetboot's NFS server beside NFS-Ganesha, if that is installed
     ///
-    /// One after the other in the same namespaces, on the same file system, by the same client. What is read comes from memory:
-    /// it is the servers that are measured, and not the disk, but where something is committed or made.
+    /// The servers run one after the other in the same namespaces, on the same file system, with the same client. Reads come from
+    /// memory, so the figures are the servers' and not the disk's, except where a row commits or creates files.
     #[command(after_help = NFS_EXAMPLES)]
     Nfs(Nfs),
-    /// Join what several runs measured, and report on all of it
+    /// Join the results of several runs and write one report
     Report(Report),
-    /// pinetboot itself, as it is measured
+    /// Run pinetboot's own server, for the harness
     #[command(hide = true, disable_help_flag = true)]
     Pinetboot {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// The other end of what bounds every figure
+    /// Run a responder that measures a limit, for the harness
     #[command(hide = true)]
     Respond {
         #[command(subcommand)]
@@ -48,31 +49,31 @@ pub(crate) enum Command {
 /// Options of `peers`.
 #[derive(Debug, Args)]
 pub(crate) struct Peers {
-    /// Only this server; may be repeated [default: all that are installed]
+    /// Measure only this server; may be repeated [default: all installed servers]
     #[arg(long = "peer", value_name = "NAME")]
     pub(crate) peers: Vec<String>,
 
-    /// One more server, for example another build; may be repeated. {tree} stands for the directory
+    /// Measure one more server, for example another build; may be repeated. {tree} stands for the served directory [default: none]
     #[arg(long = "also", value_name = "NAME=COMMAND", value_parser = Peer::custom)]
     pub(crate) also: Vec<Peer>,
 
-    /// Only this point, or group of points; may be repeated [default: all]
+    /// Measure only this point or group of points; may be repeated [default: all points]
     #[arg(long = "point", value_name = "NAME", value_parser = |name: &str| Point::named(name).map(Points))]
     pub(crate) points: Vec<Points>,
 
-    /// How often each is measured, in turn
+    /// Measure each server this many times, in turn
     #[arg(long, value_name = "COUNT", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=99))]
     pub(crate) rounds: u32,
 
-    /// A quarter of the time for each: for a first look, and for CI
+    /// Measure for a quarter of the time at each point: for a first look, and for CI
     #[arg(long)]
     pub(crate) quick: bool,
 
-    /// Fail unless pinetboot holds what must hold on any machine
+    /// Fail unless pinetboot passes the checks that must hold on any machine
     #[arg(long)]
     pub(crate) check: bool,
 
-    /// Where results.json, the table and the plots go
+    /// Write results.json, the table and the plots to this directory
     #[arg(long, value_name = "DIR", default_value = "target/peers")]
     pub(crate) out: PathBuf,
 }
@@ -80,27 +81,27 @@ pub(crate) struct Peers {
 /// Options of `nfs`.
 #[derive(Debug, Args)]
 pub(crate) struct Nfs {
-    /// Only this server; may be repeated [default: all that are installed]
+    /// Measure only this server; may be repeated [default: all installed servers]
     #[arg(long = "peer", value_name = "NAME")]
     pub(crate) peers: Vec<String>,
 
-    /// How often each is measured, in turn
+    /// Measure each server this many times, in turn
     #[arg(long, value_name = "COUNT", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=99))]
     pub(crate) rounds: u32,
 
-    /// A quarter of everything: for a first look, and for CI
+    /// Use a quarter of all sizes and counts: for a first look, and for CI
     #[arg(long)]
     pub(crate) quick: bool,
 
-    /// Fail unless pinetboot takes less of the processor where it takes far less
+    /// Fail unless pinetboot takes less processor time in the rows where the distance is beyond any noise
     #[arg(long)]
     pub(crate) check: bool,
 
-    /// Where what is served goes: its file system is part of what is measured [default: the system's for temporary files]
+    /// Serve from this directory; its file system is part of the measurement [default: the system's temporary directory]
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
 
-    /// Where nfs.json and the table, nfs.md, go
+    /// Write nfs.json and the table, nfs.md, to this directory
     #[arg(long, value_name = "DIR", default_value = "target/peers")]
     pub(crate) out: PathBuf,
 }
@@ -108,16 +109,16 @@ pub(crate) struct Nfs {
 /// Options of `report`.
 #[derive(Debug, Args)]
 pub(crate) struct Report {
-    /// The results.json of each run
+    /// Read the results.json of each run; required
     #[arg(required = true, value_name = "FILE")]
     pub(crate) results: Vec<PathBuf>,
 
-    /// Where the table and the plots go
+    /// Write the table and the plots to this directory
     #[arg(long, value_name = "DIR", default_value = "target/peers")]
     pub(crate) out: PathBuf,
 }
 
-/// What one `--point` names.
+/// The points that one `--point` names.
 #[derive(Debug, Clone)]
 pub(crate) struct Points(pub(crate) Vec<Point>);
 

@@ -15,7 +15,7 @@ use crate::results::{Facts, NULL, PING_PONG, Results, Sample};
 use crate::tree;
 use crate::world;
 
-/// Measures what is asked for. What is there so far is on disk after every point.
+/// Measures the chosen points. The results so far are on disk after every point.
 pub(crate) fn run(options: &cli::Peers) -> Result<Results, Failed> {
     let (found, absent) = Peer::find_all();
     for absent in &absent {
@@ -39,7 +39,7 @@ pub(crate) fn run(options: &cli::Peers) -> Result<Results, Failed> {
     world::pin_client()?;
     let (server, clients) = world::cores();
     if server == clients {
-        eprintln!("there is but one core: servers and clients share it, and no figure means much");
+        eprintln!("one core only: servers and clients share it, and no figure means much");
     }
 
     let boot = tree::boot_tree().map_err(|error| format!("cannot write the files to serve: {error}"))?;
@@ -76,7 +76,7 @@ pub(crate) fn run(options: &cli::Peers) -> Result<Results, Failed> {
                     add(NULL, undisturbed(|| measure::null(*point, &served, times)));
                 }
             }
-            // Whoever comes first in one round comes last in another.
+            // The first server in one round is the last in another.
             for turn in 0..here.len() {
                 let peer = here[(turn + round as usize) % here.len()];
                 add(&peer.name, undisturbed(|| measure::server(*point, peer, &served, times)));
@@ -91,7 +91,7 @@ pub(crate) fn run(options: &cli::Peers) -> Result<Results, Failed> {
     Ok(results)
 }
 
-/// Measures again where something else kept the cores busy; the least disturbed of three counts.
+/// Measures again where another process kept the cores busy; the least disturbed of three counts.
 fn undisturbed(measure: impl Fn() -> Result<Sample, Failed>) -> Result<Sample, Failed> {
     let mut best = measure()?;
     for _ in 0..2 {

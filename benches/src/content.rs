@@ -1,4 +1,4 @@
-//! What is in the files: bytes that follow from the file's name and the offset, so that a client knows them without
+//! The content of the files: bytes that follow from the file's name and the offset, so that a client knows the bytes without
 //! having the file. To check a block costs one comparison of memory.
 
 use std::sync::LazyLock;
@@ -6,14 +6,14 @@ use std::sync::LazyLock;
 /// The content of one file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Content {
-    /// A long pattern, from this place in it on, over and over.
+    /// A long pattern, from this place in the pattern on, repeated.
     Pattern(usize),
-    /// As a sparse file has it.
+    /// Zeros, as a sparse file has.
     Zeros,
 }
 
 impl Content {
-    /// What the file of this name has.
+    /// The content of the file with this name.
     pub(crate) fn of(name: &str) -> Self {
         let hash = name.bytes().fold(0_usize, |hash, byte| hash.wrapping_mul(31).wrapping_add(byte.into()));
         Self::Pattern(hash % PERIOD)
@@ -51,7 +51,7 @@ const fn mix(word: u64) -> u64 {
 /// 8 times a prime.
 const PERIOD: usize = 8 * 8191;
 
-/// The longest piece that can be asked for.
+/// The longest piece, in bytes, that [`Content::at`] returns.
 pub(crate) const LONGEST: usize = 4096;
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
-//! What bounds every figure: the cable and the system, by two responders that are no servers.
+//! The limits of every figure: the cable and the system, measured by two responders that are not servers.
 //!
 //! *Ping-pong*: 4 bytes one way, 1028 back, both sides blocking in the plainest system calls. No server with one client
 //! that sleeps between blocks can be faster.
 //!
-//! *Null responder*: what looks like a TFTP server for one file of which it knows nothing but the next bytes: no state, no
-//! names, no timers, 64 datagrams a system call. It shows what the load client can do at most.
+//! *Null responder*: acts like a TFTP server for one file, and keeps nothing but the offset of the next bytes: no state, no
+//! names, no timers, 64 datagrams a system call. Its rate is the most that the load client can do.
 
 use std::net::{SocketAddrV4, UdpSocket};
 use std::os::fd::AsFd;
@@ -21,12 +21,12 @@ use crate::load::transfer::{ACK, DATA, OACK, READ};
 use crate::tree;
 use crate::world;
 
-/// A responder, as a process of its own in the server's namespace.
+/// A responder: a separate process in the server's namespace.
 #[derive(Debug, Clone, Copy, Subcommand)]
 pub(crate) enum Responder {
-    /// Answers every datagram with 1028 bytes
+    /// Answer every datagram with 1028 bytes
     PingPong,
-    /// Answers like a TFTP server that has one file
+    /// Answer like a TFTP server that has one file
     Null { block_size: u16, window: u16 },
 }
 
@@ -44,7 +44,7 @@ impl Responder {
         Ok(command)
     }
 
-    /// Responds until it is ended.
+    /// Responds until the harness ends the process.
     pub(crate) fn run(self) -> Result<(), Failed> {
         let failed = |error: &dyn std::fmt::Display| Failed::from(format!("the responder failed: {error}"));
         let socket = UdpSocket::bind((world::SERVER, 69)).map_err(|error| failed(&error))?;
@@ -120,7 +120,7 @@ fn null(socket: &UdpSocket, block_size: u16, window: u16) -> std::io::Result<()>
                         });
                     }
                 }
-                // Readiness is asked for by another name, which is answered too; an ERROR is not.
+                // A request for the name "ready?" is answered too; an ERROR is not.
                 _ => {}
             }
         }

@@ -1,8 +1,8 @@
 //! The load: many clients in one thread, on a few sockets.
 //!
-//! Every client has an IP address of its own, as Pis have, and takes the next of a few ports for each request, as Pis
-//! do. All clients share one socket for each port: one recvmmsg(2) takes what came for 64 of them, one sendmmsg(2)
-//! sends their answers. So this end costs less than the server's, whatever the server does. While all transfers are on
+//! Every client has a private IP address, as Pis have, and takes the next of a few ports for each request, as Pis
+//! do. All clients share one socket for each port: one recvmmsg(2) takes the datagrams of 64 clients, one sendmmsg(2)
+//! sends their answers. So the client end costs less than any server's. While all transfers are on
 //! one port, the thread blocks in recvmmsg itself, and else in epoll_wait(2).
 
 pub(crate) mod storm;
@@ -20,7 +20,7 @@ use crate::batch::{self, Incoming, Outgoing};
 use crate::world;
 use transfer::{Again, Ask, Heard, Say, Transfer};
 
-/// Clients, and what they are about.
+/// The clients, their sockets and their state.
 pub(crate) struct Load {
     sockets: Vec<UdpSocket>,
     /// How many transfers are on each.
@@ -41,14 +41,14 @@ pub(crate) trait Plan {
     fn next(&mut self, client: usize, well: bool) -> Option<Ask>;
 }
 
-/// What was counted.
+/// The counters of a load.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Tally {
     pub(crate) blocks: u64,
     pub(crate) bytes: u64,
-    /// Requests that ended as they should.
+    /// Requests that ended as expected.
     pub(crate) complete: u64,
-    /// Requests that did not.
+    /// Requests that ended otherwise.
     pub(crate) failed: u64,
     /// Of those: with bytes that are not the file's, or another answer than expected.
     pub(crate) wrong: u64,
@@ -66,7 +66,7 @@ struct Client {
 }
 
 impl Load {
-    /// So many clients.
+    /// Prepares `clients` clients.
     pub(crate) fn new(clients: usize) -> Result<Self, Failed> {
         let failed =
             |error: &dyn std::fmt::Display| Failed::from(format!("no sockets for the clients: {error}"));
@@ -101,7 +101,7 @@ impl Load {
     pub(crate) fn begin(&mut self, plan: &mut dyn Plan) -> Result<(), Failed> {
         for client in 0..self.clients.len() {
             self.ask(client, plan, true);
-            // Hear in between, or the first answers wait for the last questions.
+            // Receive in between, or the first answers wait for the last questions.
             if client % 64 == 63 {
                 self.outgoing.flush(&self.sockets);
                 self.take_in(plan, false)?;
@@ -117,7 +117,7 @@ impl Load {
         self.outgoing.flush(&self.sockets);
     }
 
-    /// Takes part until `done` says so, which is asked after every system call.
+    /// Runs the clients until `done` returns true; every system call is followed by a question to `done`.
     pub(crate) fn run(
         &mut self,
         plan: &mut dyn Plan,
@@ -135,7 +135,7 @@ impl Load {
         }
     }
 
-    /// Tells the server that all is over.
+    /// Sends the server an ERROR for every transfer that is still open.
     pub(crate) fn leave(&mut self) {
         for (index, client) in self.clients.iter_mut().enumerate() {
             if let Some(transfer) = client.transfer.take()
@@ -183,7 +183,7 @@ impl Load {
         client.transfer = Some(Transfer::new(ask, Instant::now()));
     }
 
-    /// Takes in what is here, and answers it.
+    /// Receives the waiting datagrams and answers them.
     fn take_in(&mut self, plan: &mut dyn Plan, wait: bool) -> Result<Instant, Failed> {
         let failed = |error: std::io::Error| Failed::from(format!("the clients' socket failed: {error}"));
         let mut on =
@@ -206,7 +206,7 @@ impl Load {
         Ok(Instant::now())
     }
 
-    /// What came on this socket.
+    /// The datagrams of this socket.
     fn handle(&mut self, socket: usize, now: Instant, plan: &mut dyn Plan) {
         let Self { clients, incoming, outgoing, sockets, tally, first_answers, active, .. } = self;
         let mut ended = [(0, false); batch::BATCH];
@@ -269,7 +269,7 @@ impl Load {
         self.outgoing.flush(&self.sockets);
     }
 
-    /// Says again what was not answered in time.
+    /// Repeats the packets that were not answered in time.
     fn sweep(&mut self, now: Instant, plan: &mut dyn Plan) {
         for index in 0..self.clients.len() {
             let client = &mut self.clients[index];
@@ -298,7 +298,7 @@ impl Load {
     }
 }
 
-/// What is to be sent, all on one socket.
+/// Datagrams to send, all on one socket.
 struct Queue {
     datagrams: Box<Outgoing>,
     socket: usize,
@@ -330,7 +330,7 @@ const LISTENER: SocketAddrV4 = SocketAddrV4::new(world::SERVER, 69);
 /// How many ports a client takes turns with.
 const PORTS: usize = 16;
 
-/// How often is looked for what was not answered.
+/// The interval at which unanswered packets are looked for.
 const TICK: Duration = Duration::from_millis(20);
 
 /// Room for all that a thousand clients are sent at once.

@@ -1,12 +1,12 @@
-//! `pinetboot-bench`: pinetboot measured beside other TFTP and NFS servers, by load clients of its own.
+//! `pinetboot-bench`: measures pinetboot beside other TFTP and NFS servers, with load clients written for this purpose.
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`cli`], [`compare`], [`point`] | what is asked for, the order in which it is measured, what the points are |
-//! | [`world`], [`peer`], [`server`], [`tree`] | the namespaces, the servers there are, one that runs, the files served |
-//! | [`load`], [`batch`], [`content`] | the clients, many datagrams at once, what is in the files |
-//! | [`measure`], [`limits`] | one run, and what bounds it |
-//! | [`results`], [`report`], [`checks`] | what was measured, as a table and plots, and what must hold of it |
+//! | [`cli`], [`compare`], [`point`] | the command line, the order of the measurements, the points |
+//! | [`world`], [`peer`], [`server`], [`tree`] | the namespaces, the known servers, a running server, the served files |
+//! | [`load`], [`batch`], [`content`] | the clients, many datagrams at once, the content of the files |
+//! | [`measure`], [`limits`] | one run, and its limits |
+//! | [`results`], [`report`], [`checks`] | the results, their table and plots, and the checks on them |
 //! | [`mod@nfs`] | the same for NFS: servers, rows, client, table |
 //!
 //! The benchmarks of the engine alone, without a network, are in `benches/`.
@@ -79,7 +79,7 @@ fn join(options: &cli::Report) -> Result<ExitCode, Failed> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What the program `pinetboot` does for `serve`.
+/// Runs the server like the program `pinetboot` does for `serve`.
 fn pinetboot(arguments: Vec<String>) -> ExitCode {
     let cli = pinetboot::cli::Cli::parse_from(["pinetboot".to_owned()].into_iter().chain(arguments));
     let pinetboot::cli::Command::Serve(options) = &cli.command else {
@@ -94,7 +94,7 @@ fn pinetboot(arguments: Vec<String>) -> ExitCode {
     exit.into()
 }
 
-/// Why it cannot be measured.
+/// The reason why a measurement failed.
 #[derive(Debug)]
 struct Failed(String);
 

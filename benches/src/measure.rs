@@ -17,20 +17,20 @@ use crate::server::Server;
 use crate::tree::Entry;
 use crate::world;
 
-/// How long the parts of a run take.
+/// The lengths of the parts of a run.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Times {
-    /// Until it is measured, after all clients are served.
+    /// The time before the measurement, after all clients are served.
     pub(crate) warm_up: Duration,
     pub(crate) window: Duration,
-    /// How long is waited for the first answers.
+    /// The time in which the first answers must come.
     pub(crate) start: Duration,
 }
 
-/// What is served at a point.
+/// The files that are served at a point.
 pub(crate) struct Served {
     pub(crate) tree: std::path::PathBuf,
-    /// What clients fetch, in turn.
+    /// The files that clients fetch, in turn.
     pub(crate) files: Vec<Entry>,
 }
 
@@ -40,7 +40,7 @@ pub(crate) fn server(point: Point, peer: &Peer, served: &Served, times: Times) -
     run(point, &peer.name, &server, served, times)
 }
 
-/// Measures what the load client can do with something that does nothing else.
+/// Measures the load client against the null responder.
 pub(crate) fn null(point: Point, served: &Served, times: Times) -> Result<Sample, Failed> {
     let responder = Responder::Null { block_size: point.block_size(), window: point.window() };
     let server = Server::start(NULL, responder.command()?)?;
@@ -72,12 +72,12 @@ fn run(point: Point, name: &str, server: &Server, served: &Served, times: Times)
     Ok(sample)
 }
 
-/// Clients that fetch without end: what is measured is the middle of it.
+/// Clients that fetch without end: the measurement takes the middle of the run.
 fn steady(point: Point, server: &Server, served: &Served, times: Times) -> Result<Sample, Failed> {
     let clients = point.clients();
     let mut plan =
         Endless { point, files: &served.files, turn: 0, clients, failed: vec![false; clients + 1] };
-    // One client more, that is not there at first.
+    // One client more, silent at first.
     let mut load = Load::new(clients + 1)?;
     let began = Instant::now();
     load.begin(&mut plan)?;
@@ -112,7 +112,7 @@ fn steady(point: Point, server: &Server, served: &Served, times: Times) -> Resul
     Ok(sample)
 }
 
-/// Now and then one client more asks whether a file is there.
+/// At intervals, one client more asks whether a file exists.
 fn new_request(load: &mut Load, plan: &mut Endless<'_>, time: Duration) -> Result<Option<f64>, Failed> {
     let newcomer = plan.clients;
     load.first_answers.clear();
@@ -127,7 +127,7 @@ fn new_request(load: &mut Load, plan: &mut Endless<'_>, time: Duration) -> Resul
     Ok(percentile(&mut load.first_answers, 0.99))
 }
 
-/// Clients that each go through one boot: what is measured is all of it.
+/// Clients that each go through one boot: the measurement takes the whole run.
 fn storm(point: Point, server: &Server) -> Result<Sample, Failed> {
     let clients = point.clients();
     let mut plan = Storm::new(clients);
@@ -151,7 +151,7 @@ struct Endless<'a> {
     point: Point,
     files: &'a [Entry],
     turn: usize,
-    /// Clients from this number on ask for nothing.
+    /// Clients from this number on make no requests.
     clients: usize,
     failed: Vec<bool>,
 }
@@ -159,14 +159,14 @@ struct Endless<'a> {
 impl Plan for Endless<'_> {
     fn next(&mut self, client: usize, well: bool) -> Option<Ask> {
         if !well {
-            // Once is too often: it would only ask in vain for ever.
+            // One failure ends the client: its requests would fail without end.
             self.failed[client] = true;
             return None;
         }
         if client >= self.clients {
             return None;
         }
-        // A prime, so that neighbours in time are none in the tree.
+        // A prime, so that successive files are not neighbours in the tree.
         self.turn = (self.turn + 7919) % self.files.len();
         let file = &self.files[self.turn];
         let want = match client == self.failed.len() - 1 {
@@ -182,16 +182,16 @@ impl Plan for Endless<'_> {
     }
 }
 
-/// Everything that counts, at one moment.
+/// All counters at one moment.
 struct Snapshot {
-    /// To look takes a moment, in which the clients are still.
+    /// Reading the counters takes a moment, in which the clients are still.
     from: Instant,
     until: Instant,
     tally: Tally,
     blocks: Vec<u64>,
     server: Duration,
     clients: Duration,
-    /// What all processes together took from the two cores, whatever they are.
+    /// The time that all processes took from the two cores.
     everyone: Duration,
 }
 
@@ -221,7 +221,7 @@ impl Snapshot {
         };
         Sample {
             rate: count / seconds,
-            // Of processes whose parent takes no notice of their end the kernel keeps no account: better no figure.
+            // The kernel drops the times of a process whose parent ignores its end: no figure is better than a wrong one.
             cpu: (pieces > 0.0 && unknown <= DISTURBED * seconds).then(|| server * 1e6 / pieces),
             server_busy: Some(server / seconds),
             clients_busy: clients / seconds,
@@ -250,8 +250,8 @@ fn duration(time: TimeVal) -> Duration {
     Duration::new(time.tv_sec() as u64, time.tv_usec() as u32 * 1000)
 }
 
-/// How much of one core may be taken by who knows whom. Counted in hundredths of a second: less is not to be told from
-/// nothing.
+/// The share of one core that unknown processes may take. The kernel counts in hundredths of a second: a smaller share cannot
+/// be told from nothing.
 pub(crate) const DISTURBED: f64 = 0.1;
 
 /// How often a new client asks while the others are served.

@@ -21,11 +21,11 @@ use self::load::Load;
 use self::peer::{PINETBOOT, Peer};
 use self::row::{Row, Size};
 
-/// Everything that was measured.
+/// All results of `nfs`.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Results {
     facts: Facts,
-    /// Of what size.
+    /// The size of the load.
     size: Size,
     samples: Vec<Sample>,
 }
@@ -42,7 +42,7 @@ struct Sample {
     cpu: f64,
 }
 
-/// Measures what is asked for, and reports.
+/// Runs the chosen servers and writes the report.
 pub(crate) fn run(options: &cli::Nfs) -> Result<(), Failed> {
     let (peers, absent) = peer::find(&options.peers)?;
     for absent in &absent {
@@ -59,7 +59,7 @@ pub(crate) fn run(options: &cli::Nfs) -> Result<(), Failed> {
     let tree = peer::tree(place.path())?;
     world::pin_client()?;
     for round in 1..=options.rounds {
-        // Whoever comes first in one round comes last in another.
+        // The first server in one round is the last in another.
         for turn in 0..peers.len() {
             let peer = &peers[(turn + round as usize) % peers.len()];
             eprintln!("{} (round {round} of {})", peer.name, options.rounds);
@@ -74,14 +74,14 @@ pub(crate) fn run(options: &cli::Nfs) -> Result<(), Failed> {
             });
             measured.map_err(|failed| format!("{}: {failed}", peer.name))?;
         }
-        // What is there so far is on disk after every round.
+        // The results so far are on disk after every round.
         report::write(&results, &options.out)?;
     }
     print!("{}", report::markdown(&results));
     if options.check { check(&results) } else { Ok(()) }
 }
 
-/// All rows at one server, which is started and ended.
+/// Measures all rows at one server: starts it, and ends it.
 fn measure(
     peer: &Peer,
     place: &Path,
@@ -107,13 +107,13 @@ fn measure(
     load.clean()
 }
 
-/// Where the trees are: their file system is part of what is measured.
+/// The directory for the trees; its file system is part of the measurement.
 fn place(dir: Option<&Path>) -> Result<tempfile::TempDir, Failed> {
     let made = dir.map_or_else(tempfile::tempdir, tempfile::tempdir_in);
     made.map_err(|error| format!("no directory for what is served: {error}").into())
 }
 
-/// What must hold on any machine, however noisy: not rates, then, but what a call costs.
+/// The checks that must hold on any machine, however noisy: the processor time of a call, and no rates.
 fn check(results: &Results) -> Result<(), Failed> {
     let wrong: Vec<_> = row::ALL
         .iter()

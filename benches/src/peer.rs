@@ -1,4 +1,4 @@
-//! The servers that are compared: how each is found, started for such a load, and had where it is missing.
+//! The compared servers: how each is found, started for such a load, and installed.
 
 use std::env;
 use std::fs;
@@ -8,18 +8,18 @@ use std::process::{Command, Stdio};
 use crate::Failed;
 use crate::world;
 
-/// A server that can be started.
+/// A server that the harness can start.
 #[derive(Debug, Clone)]
 pub(crate) struct Peer {
     pub(crate) name: String,
     program: PathBuf,
-    /// `{tree}` is where the files are.
+    /// `{tree}` stands for the served directory.
     arguments: Vec<String>,
-    /// What it says its version is.
+    /// The version that the server prints.
     pub(crate) version: String,
 }
 
-/// A server that is not here, and how to get it.
+/// A server that is not installed, and how to get it.
 #[derive(Debug, Clone)]
 pub(crate) struct Absent {
     pub(crate) name: &'static str,
@@ -27,7 +27,7 @@ pub(crate) struct Absent {
 }
 
 impl Peer {
-    /// All that are known, in the order of the table: pinetboot, then the others.
+    /// All known servers, in the order of the table: pinetboot, then the others.
     pub(crate) fn find_all() -> (Vec<Self>, Vec<Absent>) {
         let (mut found, mut absent) = (vec![Self::pinetboot(), Self::asleep()], Vec::new());
         for known in KNOWN {
@@ -39,13 +39,14 @@ impl Peer {
         (found, absent)
     }
 
-    /// `NAME=COMMAND`, as a user adds one: another build, or a server not known here.
+    /// `NAME=COMMAND`, as a user adds a server: another build, or a server not known here.
     pub(crate) fn custom(text: &str) -> Result<Self, String> {
         let wrong = || "expected NAME=COMMAND, with {tree} in it where the directory belongs".to_owned();
         let (name, command) = text.split_once('=').ok_or_else(wrong)?;
         let mut words = command.split_whitespace().map(str::to_owned);
         let program = words.next().ok_or_else(wrong)?;
-        let program = find(&program).ok_or_else(|| format!("there is no program {program}"))?;
+        let program = find(&program)
+            .ok_or_else(|| format!("program {program} not found; name an executable in PATH"))?;
         Ok(Self { name: name.into(), program, arguments: words.collect(), version: command.into() })
     }
 
@@ -59,7 +60,7 @@ impl Peer {
         }
     }
 
-    /// The same, but that it always sleeps between two packets.
+    /// The same build, but with a sleep between any two packets.
     fn asleep() -> Self {
         let pinetboot = Self::pinetboot();
         let arguments =
@@ -76,7 +77,7 @@ impl Peer {
     }
 }
 
-/// What this program knows of a server.
+/// The facts that this program knows of a server.
 struct Known {
     name: &'static str,
     program: &'static str,
@@ -106,7 +107,7 @@ impl Known {
     }
 }
 
-/// Each is told to take as many clients as there are, to stay in the foreground, and to log nothing that it need not.
+/// The arguments raise the limit of clients, keep the server in the foreground, and log as little as possible.
 const KNOWN: [Known; 5] = [
     Known {
         name: "dnsmasq",
@@ -163,7 +164,7 @@ const KNOWN: [Known; 5] = [
     Known {
         name: "nobodd",
         program: "nobodd-tftpd",
-        // The program itself serves images only; this is its server for a directory.
+        // The program itself serves images only; this server of the same package serves a directory.
         arguments: &[
             "-c",
             "from nobodd.tftpd import SimpleTFTPServer as S; S(('10.77.0.1', 69), '{tree}').serve_forever()",
@@ -184,22 +185,22 @@ fn find(program: &str) -> Option<PathBuf> {
     places.map(|place| place.join(program)).find(|path| path.is_file())
 }
 
-/// What runs this script.
+/// The interpreter of this script.
 fn interpreter(script: &Path) -> Option<PathBuf> {
     let text = fs::read_to_string(script).ok()?;
     Some(text.lines().next()?.strip_prefix("#!")?.trim().into())
 }
 
-/// Looks for the peers that were asked for by name.
+/// Looks for the peers that the user named.
 pub(crate) fn choose(found: Vec<Peer>, names: &[String]) -> Result<Vec<Peer>, Failed> {
     let known: Vec<_> = found.iter().map(|peer| peer.name.clone()).collect();
     if let Some(name) = names.iter().find(|name| !known.contains(name)) {
-        return Err(format!("no server {name} here; there are: {}", known.join(", ")).into());
+        return Err(format!("no server {name} here; known: {}", known.join(", ")).into());
     }
     Ok(found.into_iter().filter(|peer| names.is_empty() || names.contains(&peer.name)).collect())
 }
 
-/// The name of the server that all this is for.
+/// The name of the server under test.
 pub(crate) const PINETBOOT: &str = "pinetboot";
-/// What it does where it always sleeps, measured where that makes a difference: with one client.
+/// pinetboot with a sleep between any two packets; measured with one client, where the sleep makes a difference.
 pub(crate) const ASLEEP: &str = "pinetboot, asleep";

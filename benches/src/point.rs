@@ -1,4 +1,4 @@
-//! What is measured: the points of the comparison.
+//! The points of the comparison.
 
 use std::fmt;
 
@@ -7,15 +7,15 @@ use crate::results::Value;
 /// One point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Point {
-    /// So many clients that each fetch a big file in blocks of 1024 bytes, one at a time: what Pis do.
+    /// This many clients that each fetch a big file in blocks of 1024 bytes, one at a time, as Pis do.
     Clients(usize),
-    /// One client that asks for a window of so many blocks of 1468 bytes.
+    /// One client that asks for a window of `blocks` blocks of 1468 bytes.
     Window { blocks: u16, offload: bool },
     /// A hundred clients that each make the requests of a boot.
     Storm,
-    /// A hundred clients that fetch small files out of so many, all over the tree.
+    /// A hundred clients that fetch small files from all over a tree of this many files.
     Tree(usize),
-    /// Ten clients that fetch files of this size.
+    /// Ten clients that fetch files of this length in bytes.
     File(u64),
 }
 
@@ -31,7 +31,7 @@ impl Point {
         all
     }
 
-    /// The points that this is a name for: one of them, or a group.
+    /// The points that `name` stands for: one point, or a group.
     pub(crate) fn named(name: &str) -> Result<Vec<Self>, String> {
         let points: Vec<_> = Self::all()
             .into_iter()
@@ -39,7 +39,9 @@ impl Point {
             .collect();
         if points.is_empty() {
             let all = Self::all().into_iter().map(|point| point.to_string()).collect::<Vec<_>>().join(" ");
-            return Err(format!("there are: {all}; and the groups clients windows storm trees files"));
+            return Err(format!(
+                "no such point; known: {all}; and the groups clients windows storm trees files"
+            ));
         }
         Ok(points)
     }
@@ -55,7 +57,7 @@ impl Point {
         }
     }
 
-    /// What tells it from others of its group.
+    /// The part of the name that differs within the group.
     pub(crate) fn place(&self) -> String {
         match self {
             Self::Clients(1) => "1 client".into(),
@@ -75,7 +77,7 @@ impl Point {
         !matches!(self, Self::Tree(_) | Self::File(_))
     }
 
-    /// How many clients there are.
+    /// The number of clients.
     pub(crate) const fn clients(self) -> usize {
         match self {
             Self::Clients(clients) => clients,
@@ -101,7 +103,7 @@ impl Point {
         }
     }
 
-    /// What its rate counts.
+    /// The unit of the point's rate.
     pub(crate) const fn unit(self) -> Unit {
         self.group().unit()
     }
@@ -136,7 +138,7 @@ pub(crate) enum Group {
 impl Group {
     pub(crate) const ALL: [Self; 5] = [Self::Clients, Self::Windows, Self::Storm, Self::Trees, Self::Files];
 
-    /// As it is typed.
+    /// The name on the command line.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Clients => "clients",
@@ -165,7 +167,7 @@ impl Group {
         }
     }
 
-    /// What is told of it besides the rate: a name, the figure, and digits after the point.
+    /// The costs that the report shows besides the rate: a name, the figure, and digits after the point.
     pub(crate) const fn costs(self) -> &'static [(&'static str, Value, usize)] {
         match self {
             Self::Clients => &[
@@ -200,7 +202,7 @@ const fn mebibytes(kib: u64) -> f64 {
     kib as f64 / 1024.0
 }
 
-/// What a rate counts.
+/// The unit of a rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unit {
     Blocks,
@@ -209,7 +211,7 @@ pub(crate) enum Unit {
 }
 
 impl Unit {
-    /// As people say it.
+    /// The unit's name in tables.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Blocks => "blocks/s",

@@ -1,4 +1,4 @@
-//! What was measured, as it is written to and read from JSON; and medians of it.
+//! The results, written to and read from JSON; and their medians.
 
 use std::fs::{self, File};
 use std::io::{BufReader, BufWriter, Write};
@@ -8,14 +8,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::Failed;
 
-/// Everything that was measured.
+/// All results of a comparison.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Results {
     pub(crate) facts: Facts,
     pub(crate) samples: Vec<Sample>,
 }
 
-/// Where it was measured, and what.
+/// The machine and the servers of a comparison.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Facts {
     pub(crate) commit: String,
@@ -23,7 +23,7 @@ pub(crate) struct Facts {
     pub(crate) kernel: String,
     /// Each server's name and version.
     pub(crate) servers: Vec<(String, String)>,
-    /// The names of those that were not there.
+    /// The names of the servers that were not installed.
     pub(crate) absent: Vec<String>,
 }
 
@@ -37,29 +37,29 @@ pub(crate) struct Sample {
     pub(crate) rate: f64,
     /// The server's processor time for each block or request, in microseconds.
     pub(crate) cpu: Option<f64>,
-    /// How busy the server's processes and the clients' thread were, of one core each.
+    /// The load of the server's processes and of the clients' thread, of one core each.
     pub(crate) server_busy: Option<f64>,
     pub(crate) clients_busy: f64,
-    /// How busy all else on this machine kept the two cores, what the host took away included.
+    /// The load of all other processes on the two cores, time that the host took away included.
     pub(crate) others_busy: f64,
     /// KiB, before the first request and with all transfers under way.
     pub(crate) memory_idle: Option<u64>,
     pub(crate) memory: Option<u64>,
-    /// Clients that were not served, or badly; and those of them whose file was not what it should be.
+    /// Clients that were not served, or badly; and those of them whose file had wrong bytes.
     pub(crate) failed: u64,
     pub(crate) wrong: u64,
-    /// What the clients said again.
+    /// Packets that the clients sent again, and blocks that came twice.
     pub(crate) retried: u64,
     pub(crate) duplicates: u64,
     /// Milliseconds until the first answer to a request, for all but one in a hundred.
     pub(crate) first_answer: Option<f64>,
-    /// The same for new requests while all those transfers run.
+    /// The same for new requests while all transfers run.
     pub(crate) new_request: Option<f64>,
     /// How many times as long as the median transfer the slowest one takes.
     pub(crate) slowest: Option<f64>,
     /// The window that the server agreed to.
     pub(crate) window: Option<u16>,
-    /// How it went wrong as a whole.
+    /// The error that ended the whole run.
     pub(crate) error: Option<String>,
 }
 
@@ -85,7 +85,7 @@ impl Results {
         fs::rename(&new, path).map_err(failed)
     }
 
-    /// Adds what another run measured.
+    /// Adds the results of another run.
     pub(crate) fn merge(&mut self, other: Self) -> Result<(), Failed> {
         if self.samples.is_empty() {
             self.facts = other.facts;
@@ -112,7 +112,7 @@ impl Results {
     }
 }
 
-/// A median and what it lies between.
+/// A median with the lowest and the highest value.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Spread {
     pub(crate) min: f64,
@@ -121,7 +121,7 @@ pub(crate) struct Spread {
 }
 
 impl Spread {
-    /// `None` of nothing.
+    /// `None` without values.
     pub(crate) fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
         let mut values: Vec<_> = values.into_iter().collect();
         values.sort_by(f64::total_cmp);

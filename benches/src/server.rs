@@ -1,4 +1,4 @@
-//! A server that runs, and what it costs.
+//! A running server, and its costs.
 
 use std::fs;
 use std::net::UdpSocket;
@@ -15,13 +15,13 @@ use crate::Failed;
 use crate::load::transfer::{Ask, Want};
 use crate::world;
 
-/// Dropping it ends it.
+/// A running server; dropping the value ends the server.
 pub(crate) struct Server {
     child: Child,
 }
 
 impl Server {
-    /// Starts it and waits until it answers: at all, to a request for a file that need not be there.
+    /// Starts the server and waits until it answers a request, for a file that need not exist.
     pub(crate) fn start(name: &str, command: Command) -> Result<Self, Failed> {
         let socket = UdpSocket::bind("10.77.0.2:0").map_err(|error| error.to_string())?;
         socket.set_read_timeout(Some(Duration::from_millis(50))).map_err(|error| error.to_string())?;
@@ -34,7 +34,7 @@ impl Server {
         })
     }
 
-    /// Starts it and waits until it is ready.
+    /// Starts the server and waits until `is_ready` returns true.
     pub(crate) fn spawn(
         name: &str,
         mut command: Command,
@@ -54,12 +54,12 @@ impl Server {
         Err(format!("{name} does not answer").into())
     }
 
-    /// The time that its processes took from processors, those that ended included.
+    /// The processor time of the server's processes, those that ended included.
     pub(crate) fn cpu(&self) -> Duration {
         world::processes_at_server().into_iter().filter_map(cpu).sum()
     }
 
-    /// The memory of its processes in KiB; what they share counts once (`Pss`).
+    /// The memory of the server's processes in KiB; shared pages count once (`Pss`).
     pub(crate) fn memory(&self) -> u64 {
         world::processes_at_server().into_iter().filter_map(memory).sum()
     }
@@ -75,7 +75,7 @@ impl Drop for Server {
             for pid in left {
                 let _gone = kill(pid, Signal::SIGKILL);
             }
-            // Not only the child: all whose parents died are ours.
+            // Not only the child: this process inherits all processes whose parents died.
             while waitpid(None, Some(WaitPidFlag::WNOHANG)).is_ok_and(|status| status.pid().is_some()) {}
             thread::yield_now();
         }
@@ -83,11 +83,11 @@ impl Drop for Server {
     }
 }
 
-/// What a process took, and those of its that ended.
+/// The processor time of a process, and of its children that ended.
 ///
-/// By proc_pid_stat(5) as the sum of utime, stime, cutime and cstime. But that counts in hundredths of a second, rounded
-/// down for each process: a thousand with a little each come to nothing. The scheduler's own count is in nanoseconds, but
-/// knows only threads that live. The larger one is right.
+/// proc_pid_stat(5) has the time as the sum of utime, stime, cutime and cstime, but in hundredths of a second, rounded
+/// down for each process: a thousand short-lived processes sum up to nothing. The scheduler's own count is in nanoseconds, but
+/// covers only living threads. The larger one is right.
 fn cpu(pid: Pid) -> Option<Duration> {
     let process = Path::new("/proc").join(pid.to_string());
     let stat = fs::read_to_string(process.join("stat")).ok()?;

@@ -1,4 +1,4 @@
-//! The files that are served.
+//! The served files.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
@@ -41,7 +41,7 @@ impl Entry {
     }
 }
 
-/// The tree that most points use: one big file, and what Pis boot from, reached by the serial number of each.
+/// The tree of most points: one big file, and a Pi's boot files, reached by the serial number of each.
 pub(crate) fn boot_tree() -> io::Result<PathBuf> {
     let tree = root("boot");
     Entry::new(BIG, BIG_LEN).write(&tree)?;
@@ -54,7 +54,7 @@ pub(crate) fn boot_tree() -> io::Result<PathBuf> {
     Ok(tree)
 }
 
-/// So many small files, a hundred to a directory.
+/// A tree of `files` small files, a hundred to a directory.
 pub(crate) fn wide_tree(files: usize) -> io::Result<(PathBuf, Vec<Entry>)> {
     let tree = root(&format!("wide-{files}"));
     let entries: Vec<_> = (0..files)
@@ -66,7 +66,7 @@ pub(crate) fn wide_tree(files: usize) -> io::Result<(PathBuf, Vec<Entry>)> {
     Ok((tree, entries))
 }
 
-/// One file of this size, sparse where it is larger than memory likes.
+/// One file of this length, sparse where memory is too small for it.
 pub(crate) fn deep_tree(len: u64) -> io::Result<(PathBuf, Entry)> {
     let tree = root(&format!("deep-{len}"));
     let content = if len > 1 << 30 { Content::Zeros } else { Content::of("image") };

@@ -1,12 +1,12 @@
-//! Where the comparison happens: network, mount and process namespaces of its own, that end with it.
+//! The namespaces of the comparison: private network, mount and process namespaces that end with the harness.
 //!
 //! ```text
 //! namespace of the harness                     namespace "server"
 //! clients 10.78.0.0/16, ping-pong 10.77.0.2 -- veth -- 10.77.0.1:69
 //! ```
 //!
-//! The harness is the first process of its process namespace: however it ends, the kernel ends all servers with it, and
-//! then the namespaces are gone with their interfaces and mounts. Nothing of the host is changed.
+//! The harness is the first process of its process namespace: when the harness ends, the kernel ends all servers with it, and
+//! the namespaces vanish with their interfaces and mounts. Nothing of the host is changed.
 
 use std::env;
 use std::ffi::OsStr;
@@ -27,7 +27,7 @@ use nix::unistd::{Pid, SysconfVar, Uid, sysconf};
 
 use crate::Failed;
 
-/// Runs this program once more with the same arguments, inside; returns what came of it. `None` if this is inside.
+/// Runs this program once more with the same arguments, inside, and returns the result. `None` if this process is inside.
 pub(crate) fn enter() -> Result<Option<ExitCode>, Failed> {
     if env::var_os(INSIDE).is_some() {
         return set_up().map(|()| None);
@@ -36,7 +36,7 @@ pub(crate) fn enter() -> Result<Option<ExitCode>, Failed> {
         return Err("network namespaces take root: run it with sudo".into());
     }
     unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWPID)
-        .map_err(|error| format!("no namespaces here: {error}"))?;
+        .map_err(|error| format!("cannot make namespaces: {error}"))?;
     let program = env::current_exe().map_err(|error| error.to_string())?;
     let status = Command::new(program)
         .args(env::args_os().skip(1))
@@ -48,7 +48,7 @@ pub(crate) fn enter() -> Result<Option<ExitCode>, Failed> {
 
 /// Run by the first process inside.
 fn set_up() -> Result<(), Failed> {
-    // ctrl-C ends the process outside, and with it this one, which as the first of its namespace would take no notice.
+    // ctrl-C ends the process outside, and with it this one, which would ignore the signal as the first of its namespace.
     set_pdeathsig(Signal::SIGKILL).map_err(|error| error.to_string())?;
     let own = |source: &str, target: &str, kind: Option<&str>, flags| {
         mount(Some(source), target, kind, flags, None::<&str>)
@@ -67,7 +67,7 @@ fn set_up() -> Result<(), Failed> {
     ip("link set c up")?;
     ip("-n server addr add 10.77.0.1/24 dev s")?;
     ip("-n server link set s up")?;
-    // On `lo` every address in there is one of ours; a route by a neighbour, that the server needs no ARP entry for each client.
+    // `lo` accepts every client address; a route by a neighbour saves the server an ARP entry for each client.
     ip("addr add 10.78.0.1/16 dev lo")?;
     ip("-n server route add 10.78.0.0/16 via 10.77.0.2")?;
     allow_files();
@@ -88,9 +88,9 @@ pub(crate) fn pin_client() -> Result<(), Failed> {
     sched_setaffinity(Pid::from_raw(0), &set).map_err(|error| format!("cannot pin to a core: {error}").into())
 }
 
-/// The cores of the server and of the clients. The same if there is but one.
+/// The cores of the server and of the clients; the same core on a machine with one.
 pub(crate) fn cores() -> (usize, usize) {
-    static CORES: OnceLock<(usize, usize)> = OnceLock::new(); // as they were before anything was pinned
+    static CORES: OnceLock<(usize, usize)> = OnceLock::new(); // from before any thread was pinned
     *CORES.get_or_init(|| {
         let allowed = sched_getaffinity(Pid::from_raw(0)).unwrap_or_default();
         let mut cores = (0..CpuSet::count()).filter(|core| allowed.is_set(*core).unwrap_or(false));
@@ -106,7 +106,7 @@ pub(crate) fn busy() -> Duration {
     let of_core = |core: usize| {
         let line = text.lines().find_map(|line| line.strip_prefix(&format!("cpu{core} ")))?;
         let ticks = line.split_ascii_whitespace().take(8).map(|ticks| ticks.parse::<u64>().unwrap_or(0));
-        // The fourth is idle, the fifth waits for disks; the eighth is what the host took away.
+        // The fourth field is idle, the fifth waits for disks; the eighth is the time that the host took away.
         Some(
             ticks
                 .enumerate()
@@ -119,12 +119,12 @@ pub(crate) fn busy() -> Duration {
     Duration::from_millis(cores.into_iter().filter_map(of_core).sum::<u64>() * 1000 / ticks_per_second())
 }
 
-/// In what /proc counts time.
+/// The unit of times in /proc, as ticks per second.
 pub(crate) fn ticks_per_second() -> u64 {
     sysconf(SysconfVar::CLK_TCK).ok().flatten().map_or(100, |ticks| ticks as u64)
 }
 
-/// Switches UDP segmentation offload of the cable; `Err` if there is no ethtool.
+/// Switches UDP segmentation offload of the cable; `Err` without ethtool.
 pub(crate) fn offload(on: bool) -> io::Result<()> {
     let state = if on { "on" } else { "off" };
     let status = Command::new("ip")
@@ -147,7 +147,7 @@ pub(crate) fn processes_at_server() -> Vec<Pid> {
     numbers.filter_map(pid).collect()
 }
 
-/// Runs `ip`, which has to succeed.
+/// Runs `ip`, and fails unless `ip` succeeds.
 fn ip(arguments: &str) -> Result<(), Failed> {
     let output = Command::new("ip").args(arguments.split_whitespace()).output();
     let output = output.map_err(|error| format!("cannot run ip: {error}; apt-get install iproute2"))?;
@@ -167,7 +167,7 @@ fn allow_files() {
     }
 }
 
-/// Where servers listen.
+/// The address at which servers listen.
 pub(crate) const SERVER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 
 /// The address of client number `index`.
@@ -175,7 +175,7 @@ pub(crate) fn client(index: usize) -> Ipv4Addr {
     Ipv4Addr::from_bits(FIRST_CLIENT.to_bits() + index as u32)
 }
 
-/// Which client has this address.
+/// The client with this address.
 pub(crate) fn client_index(address: Ipv4Addr) -> Option<usize> {
     address.to_bits().checked_sub(FIRST_CLIENT.to_bits()).map(|index| index as usize)
 }

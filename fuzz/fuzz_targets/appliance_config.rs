@@ -1,4 +1,4 @@
-//! The appliance's configuration: what is taken is TOML that says the same, and names hosts of one network.
+//! The appliance's configuration: an accepted file is TOML with the same values, and names hosts of one network.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! Any message is read to its last option, comes out as it went in, and offers are chosen from.
+//! Any message is read to its last option and is unchanged after emitting and parsing, and clients choose from its offers.
 #![no_main]
 
 use core::net::Ipv4Addr;

@@ -1,5 +1,5 @@
-//! Whatever is said to the proxy and the lease server, and in whatever order: no reply to a reply, none too long, and
-//! no address given twice.
+//! The proxy and the lease server under any messages in any order: a reply is never answered, no reply is too long, and
+//! no address is given twice.
 #![no_main]
 
 use core::net::Ipv4Addr;
@@ -12,7 +12,7 @@ use pinetboot_core::dhcp::{
     ProxyDhcp,
 };
 
-/// The next message in the input: after which wait, to which port, by whom, and its bytes.
+/// The next message in the input: the wait before it, its port, its sender, and its bytes.
 fn next<'a>(input: &mut &'a [u8]) -> Option<(Duration, Port, u8, &'a [u8])> {
     let (&[high, low, port, hardware, len_high, len_low], rest) = input.split_first_chunk()?;
     let len = usize::from(u16::from_be_bytes([len_high, len_low])).min(rest.len());

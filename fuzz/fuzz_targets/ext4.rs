@@ -53,6 +53,6 @@ fn walk(ext4: &Ext4<&[u8]>, len: u64) -> Result<(), ImageError> {
             Ok::<_, ImageError>(())
         })?;
     }
-    assert!(mapped <= len, "no more content than there are bytes");
+    assert!(mapped <= len, "no more content than the image has bytes");
     Ok(())
 }

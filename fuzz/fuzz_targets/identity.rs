@@ -1,4 +1,4 @@
-//! Any value of option 97 is a Pi's or is not, and a Pi's comes out again as it went in.
+//! Any value of option 97 is a Pi's or not, and a Pi's is emitted as the value that came in.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -29,7 +29,7 @@ fuzz_target!(|value: &[u8]| {
     }
 });
 
-/// Reads all that a revision code says.
+/// Reads every field of a revision code.
 fn read(revision: Revision) {
     let _ = (revision.board(), revision.processor(), revision.memory_mib(), revision.manufacturer());
     let _ = (revision.board_revision(), revision.model());

@@ -55,10 +55,10 @@ fuzz_target!(|calls: Calls<'_>| {
         }
         let answer = server.datagram(client, &bytes).expect("every call is answered");
         assert_eq!(answer[..8], [xid.to_be_bytes(), [0, 0, 0, 1]].concat());
-        // MOUNT's lists; without NFS by UDP, nothing is longer.
+        // The longest are MOUNT's lists, without NFS by UDP.
         let most = if udp { 33 * 1024 } else { 1280 };
         assert!(answer.len() <= most, "{} bytes", answer.len());
-        // What must not be done twice is answered alike.
+        // A repeated call that must not be carried out twice is answered alike.
         if !call.mount && matches!(call.procedure % 24, 8..=15) {
             assert_eq!(server.datagram(client, &bytes), Some(answer));
         }

@@ -1,4 +1,4 @@
-//! Whatever comes as a datagram or in a stream is answered or not, and a stream's answers do not depend on how it is cut.
+//! Any datagram or stream is answered or not, and a stream's answers do not depend on the sizes of its pieces.
 #![no_main]
 
 use std::net::{Ipv4Addr, SocketAddrV4};

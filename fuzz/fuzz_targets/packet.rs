@@ -1,4 +1,4 @@
-//! Any datagram parses or is refused, and what was parsed comes out again as it went in.
+//! Any datagram parses or is refused, and a parsed packet is unchanged after emitting and parsing.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -6,7 +6,7 @@ use pinetboot_core::tftp::Packet;
 
 fuzz_target!(|datagram: &[u8]| {
     let Ok(packet) = Packet::parse(datagram) else { return };
-    // An ERROR that was cut short gets its code and its NUL, nothing else gets longer.
+    // An ERROR that was cut short gets its code and its NUL; no other packet gets longer.
     let mut buffer = vec![0; datagram.len() + 3];
     let len = packet.emit(&mut buffer).expect("what came in fits where it came from");
     assert_eq!(Packet::parse(&buffer[..len]), Ok(packet));

@@ -1,4 +1,4 @@
-//! Any bytes are a partition table, or none; what it says lies within what numbers can count.
+//! Any bytes are a partition table, or none; its extents lie within countable numbers.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

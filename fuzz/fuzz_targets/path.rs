@@ -1,4 +1,4 @@
-//! A name that is accepted stays beneath the tree it is looked up in, wherever a Pi's files are looked for there.
+//! An accepted name stays beneath the tree, in every place where a Pi's files are looked for.
 #![no_main]
 
 use std::path::{Component, Path};

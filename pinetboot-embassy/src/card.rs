@@ -30,19 +30,19 @@ use crate::storage::Placed;
 
 /// A removable block device.
 pub trait Removable: BlockDevice {
-    /// The next to be read is as good as put in just now: slowly at first, as a card begins.
+    /// Treats the next read as the first after an insertion: slow, as a card begins.
     fn begin(&self);
 
-    /// It has answered, and may be read as fast as it goes.
+    /// Reads at full speed from now on, because the card has answered.
     fn hurry(&self);
 }
 
 /// The memory that the two sides share: orders one way, chunks of files the other.
 pub struct Card {
     orders: Channel<Raw, Order, ORDERS>,
-    /// The name to be opened: only one at a time is.
+    /// The name to open, one at a time.
     name: blocking_mutex::Mutex<Raw, Cell<Option<Name>>>,
-    /// What came of an opening: of which, and how long the file is.
+    /// The result of an opening: its number, and the length of the file.
     opened: Signal<Raw, (u32, Result<u32, OpenError>)>,
     chunks: &'static Chunks,
     /// A chunk was filled.
@@ -52,8 +52,8 @@ pub struct Card {
     absent: blocking_mutex::Mutex<Raw, Cell<bool>>,
 }
 
-/// For each file the chunk that is being sent and the one that comes next. Apart from [`Card`], and all zeros at first, so
-/// that flash need not hold what it begins with.
+/// For each file the chunk that is being sent and the next one. Apart from [`Card`], and all zeros at first, so
+/// that flash need not hold the initial content.
 pub struct Chunks([[Mutex<Raw, Chunk>; 2]; FILES]);
 
 /// A part of a file.
@@ -417,14 +417,14 @@ impl<'a, D: Removable> CardReader<'a, D> {
         let Chunk { blocks, of, failed } = &mut *chunk;
         *of = Some((opening, part));
         let file = self.files.get(shelf).and_then(Option::as_ref);
-        // It may have been given up meanwhile, and its shelf lent to another.
+        // The opening may have been given up meanwhile, and its shelf lent to another.
         let is_open = file.is_some_and(|file| file.opening == opening);
         *failed = !is_open || self.fill(shelf, opening, part, blocks).is_err();
         drop(chunk);
         filled.signal(());
     }
 
-    /// Once more after an error of the card, which may have been a disturbance.
+    /// Reads again after an error of the card, which may have been a disturbance.
     fn fill(&mut self, shelf: usize, opening: u32, part: u32, blocks: &mut [Block]) -> Result<(), Error> {
         let mut result = self.fill_once(shelf, opening, part, blocks);
         if result == Err(Error::Device) {

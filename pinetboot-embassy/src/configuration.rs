@@ -47,7 +47,7 @@ where
     S: Storage<File: Placed>,
 {
     let path = BootPath::parse(FILE_NAME.as_bytes()).map_err(|_| OpenError::NotFound)?;
-    let peer = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0); // nobody asked
+    let peer = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0); // no client asked
     let opened = storage.open(&OpenRequest::new(path, peer)).await;
     let mut file = opened.map_err(|refusal| refusal.error())?;
     let len = usize::try_from(file.len()).unwrap_or(usize::MAX).min(text.len());

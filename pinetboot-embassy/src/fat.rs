@@ -20,7 +20,7 @@ use embedded_sdmmc::{Block, BlockDevice, BlockIdx};
 pub(crate) enum Error {
     /// The card does not answer, or with errors.
     Device,
-    /// There is no FAT32 volume on it.
+    /// The card has no FAT32 volume.
     NotFat32,
     /// The file system contradicts itself.
     Damaged,
@@ -32,7 +32,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Device => "the card does not answer, or wrongly",
-            Self::NotFat32 => "there is no FAT32 file system on it",
+            Self::NotFat32 => "no FAT32 file system on the card",
             Self::Damaged => "the file system is damaged",
             Self::Changed => "the file was changed meanwhile, or the card",
         })
@@ -47,7 +47,7 @@ pub(crate) struct Volume {
     data: u32,
     /// Blocks in a cluster: a power of two.
     cluster: u32,
-    /// The first number that is no cluster's.
+    /// The first number past the clusters.
     end: u32,
     root: u32,
     /// The random serial number, which tells volumes apart.
@@ -70,7 +70,7 @@ pub(crate) struct Entry {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Chain {
     first: u32,
-    /// Which cluster of the file, and its number.
+    /// The cluster's index in the file, and its number.
     now: (u32, u32),
 }
 
@@ -181,7 +181,7 @@ impl Volume {
         Ok(now.as_ref() == Some(file))
     }
 
-    /// Where a file's blocks are, from the one of that index on: as many of `most` as lie together. `None` past its last
+    /// The place of a file's blocks, from the one of that index on: as many of `most` as lie together. `None` past its last
     /// cluster.
     pub(crate) fn run<D: BlockDevice>(
         &self,
@@ -262,9 +262,9 @@ impl Chain {
 /// Entries").
 #[derive(Default)]
 struct LongName {
-    /// Which part comes next, down to 1; 0 when all were there.
+    /// The part that comes next, down to 1; 0 after the last.
     next: u8,
-    /// Of the short name that it belongs to.
+    /// The checksum of the short name that the long name belongs to.
     checksum: u8,
     matches: bool,
 }
@@ -285,7 +285,7 @@ impl LongName {
         self.next -= 1;
         let units = [1..11, 14..26, 28..32].into_iter().flat_map(|range| entry[range].chunks_exact(2));
         let units = units.map(|unit| u16::from_le_bytes(bytes(unit, 0)));
-        // After the name's end there is a zero, and after that no more.
+        // A zero follows the name's end, and no other character follows the zero.
         let mut wanted = name.encode_utf16().skip(usize::from(part - 1) * UNITS);
         let mut ended = false;
         for unit in units {
@@ -318,7 +318,7 @@ fn fold(unit: u16) -> u16 {
     u8::try_from(unit).map_or(unit, |unit| unit.to_ascii_lowercase().into())
 }
 
-/// Some bytes of a block; zeros if it has not so many.
+/// `N` bytes of a block from `at` on; zeros if the block is shorter.
 fn bytes<const N: usize>(block: &[u8], at: usize) -> [u8; N] {
     block.get(at..).and_then(|rest| rest.first_chunk()).copied().unwrap_or([0; N])
 }
@@ -329,7 +329,7 @@ pub(crate) struct Blocks<D> {
     /// How many blocks it has.
     total: u32,
     held: [Block; HELD],
-    /// Which of those are held.
+    /// The numbers of the held blocks.
     which: Range<u32>,
 }
 

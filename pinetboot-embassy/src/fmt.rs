@@ -1,6 +1,6 @@
 //! `debug!` to `error!`: to `defmt` on a board, to `log` on Linux, to both or to nothing.
 //!
-//! A format has only `{}` in it, which both understand. What stands there has `Display` for the one, and `defmt::Format`
+//! A format has only `{}` in it, which both understand. The values have `Display` for the one, and `defmt::Format`
 //! for the other, so that no code for formatting is on the board.
 
 macro_rules! define {

@@ -104,7 +104,7 @@ impl Frame {
         if !is_udp || udp_len < 8 || UDP + udp_len > self.len {
             return None;
         }
-        // The sum is the same in either byte order but for the order of its own bytes, so this one's is taken.
+        // The sum is the same in either byte order, apart from the order of its two bytes, so the native order is taken.
         let pseudo_header =
             u32::from(u16::from_ne_bytes([0, 17])) + u32::from(u16::from_ne_bytes([high, low]));
         let (words, rest) = bytes.get(UDP - 8..UDP + udp_len)?.as_chunks::<4>();
@@ -113,7 +113,7 @@ impl Frame {
         let last = u32::from_ne_bytes(last);
         let start = pseudo_header + (last >> 16) + (last & 0xffff);
         let checksum = match !sum(self.words.get(7..7 + words.len())?, start) {
-            0 => 0xffff_u16, // for 0 means that there is none
+            0 => 0xffff_u16, // 0 would mean "no checksum"
             checksum => checksum,
         };
         Some((UDP as u16 + 6, checksum.to_ne_bytes()))

@@ -33,7 +33,7 @@ impl Status {
         self.under_way.set(self.under_way.get().saturating_sub(1));
         let Report { peer, bytes, resent, outcome, .. } = *report;
         match outcome {
-            _ if report.is_probe() => debug!("{}: {} is there", peer, name),
+            _ if report.is_probe() => debug!("{}: {} exists", peer, name),
             Outcome::Complete { .. } => {
                 let millis = now.since(report.began).as_millis() as u64;
                 info!("{}: {}, {} bytes in {} ms, {} sent again", peer, name, bytes, millis, resent);

@@ -5,7 +5,7 @@
 //! transfers by the processor and one long one by DMA. The driver checks every length that the chip reports: after an
 //! impossible one, which noise on the wires can cause, it resets the chip.
 //!
-//! Frames lie in memory so that what is in a UDP datagram begins at a whole word. The checksums of outgoing ones are made,
+//! Frames lie in memory so that the payload of a UDP datagram begins at a whole word. The checksums of outgoing ones are made,
 //! word by word, while the DMA carries them.
 
 use core::convert::Infallible;
@@ -149,19 +149,19 @@ where
         Ok(if phy & 1 == 1 { LinkState::Up } else { LinkState::Down })
     }
 
-    /// The number of bytes of frames in the chip. The interrupt is taken back first, unless `more` are known to be there: so
-    /// a frame that comes after this look is heard of.
+    /// The number of bytes of frames in the chip. The interrupt is taken back first, unless the chip is known to hold `more`: so
+    /// a frame that comes after this look raises the interrupt again.
     fn waiting(&mut self, more: bool) -> Result<u16, Fault> {
         self.say_taken()?;
         if !more {
             self.set(Block::Socket, INTERRUPT, &[RECEIVED])?;
         }
-        // While the chip counts another frame this may be less than there are. That frame interrupts, or is found by the
+        // While the chip counts another frame this number may be too small. That frame interrupts, or is found by the
         // next look.
         Ok(u16::from_be_bytes(self.register(Block::Socket, RX_WAITING)?))
     }
 
-    /// Takes a frame out of the chip. Whether there is more of what was `waiting`.
+    /// Takes a frame out of the chip. Whether the chip holds more of the `waiting` bytes.
     async fn receive(&mut self, frame: &mut Frame, waiting: u16) -> Result<bool, Fault> {
         // Most frames are an ACK, of Ethernet's least length. In front of it stands how long it and these two bytes are.
         let mut len = [0; 2];
@@ -186,8 +186,8 @@ where
         Ok(waiting > len)
     }
 
-    /// Tells the chip what has been taken out of it: before the next is, or once a frame has been sent, for that is more
-    /// urgent if it is the answer.
+    /// Tells the chip which bytes have been taken out of it: before the next frame is, or once a frame has been sent, because
+    /// an answer is more urgent.
     fn say_taken(&mut self) -> Result<(), Fault> {
         if self.unsaid {
             self.unsaid = false;
@@ -208,9 +208,9 @@ where
         if let Some((at, checksum)) = checksum {
             self.set(Block::TxBuffer, self.write_at.wrapping_add(at), &checksum)?;
         }
-        // Whatever lies between its two pointers is one frame to the chip, so the one before has to be out. It is, unless
-        // it was handed over less than the 0.12 ms ago that a frame takes. No other count begins with this one's first byte, so
-        // that it may be changing does not matter.
+        // All bytes between its two pointers are one frame to the chip, so the frame before has to be out. It is, unless
+        // it was handed over less than 0.12 ms ago, a frame's time on the wire. No other count begins with this count's first
+        // byte, so a change of the count while it is read does not matter.
         let mut tries = TRIES;
         while self.register(Block::Socket, TX_FREE)? != TX_SIZE.to_be_bytes() {
             tries = tries.checked_sub(1).ok_or(Fault::Stuck)?;

@@ -1,4 +1,4 @@
-//! What is served allocates nothing: no packet does, and no transfer does either, but for what a storage or an observer
+//! Serving allocates nothing: no packet does, and no transfer does either, except the state that a storage or an observer
 //! keeps.
 #![expect(clippy::unwrap_used, reason = "what fails here is the test")]
 

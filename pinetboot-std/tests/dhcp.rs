@@ -45,7 +45,7 @@ impl Home {
         assert_eq!(fs::read(got).unwrap(), content(5000));
     }
 
-    /// Asks by busybox udhcpc for an address, and returns what it was told: its address first.
+    /// Asks for an address with busybox udhcpc, and returns the values that it was given: its address first.
     fn udhcpc(&self, options: &[&str]) -> String {
         let mut command = self.client.command("busybox");
         command
@@ -60,7 +60,7 @@ impl Home {
     }
 }
 
-/// Our server beside a router that is somebody else's, and a client, on one switch.
+/// Our server beside another router, and a client, on one switch.
 struct Lan {
     switch: Namespace,
     router: Namespace,
@@ -76,7 +76,7 @@ impl Lan {
         cable(port("two"), end(&router, "eth", "10.77.0.2/24"), 1500);
         cable(port("three"), namespace::End { of: &client, interface: "eth", address: None }, 1500);
         switch.bridge("bridge", &["one", "two", "three"]);
-        // What our server sends as a DHCP server is counted where the client is.
+        // The client's end counts the packets that our server sends as a DHCP server.
         client.nft(
             "table ip watch { chain input { type filter hook input priority 0; \
              ip saddr 10.77.0.1 udp sport { 67, 4011 } counter; }; }",
@@ -95,7 +95,7 @@ impl Lan {
     }
 }
 
-/// What is served, and a script for udhcpc.
+/// The served files, and a script for udhcpc.
 struct Files(TempDir);
 
 impl Files {
@@ -231,7 +231,7 @@ fn a_proxy_that_is_alone_says_so() {
 
 #[test]
 #[ignore = "needs root, network namespaces, nftables and dnsmasq; run by .ci/run"]
-fn a_proxy_speaks_to_pis_and_to_nobody_else() {
+fn a_proxy_answers_pis_only() {
     let lan = Lan::new();
     let _dnsmasq = dnsmasq(&lan.router, &["--dhcp-option=option:router,10.77.0.2"]);
     let mut server = lan.home.serve(&["--dhcp", "proxy"]);
@@ -252,7 +252,7 @@ fn a_proxy_speaks_to_pis_and_to_nobody_else() {
     drop(lan.switch);
 }
 
-/// Each says that it is another Pi, and has a MAC address that it made up.
+/// Each claims to be another Pi, with an invented MAC address.
 #[test]
 #[ignore = "needs root and network namespaces; run by .ci/run"]
 fn a_flood_of_made_up_pis_leaves_room_for_a_real_one() {

@@ -21,7 +21,7 @@ fn pinetboot() -> Command {
     Command::new(env!("CARGO_BIN_EXE_pinetboot"))
 }
 
-/// Imports, and returns what it said.
+/// Imports, and returns the program's output.
 fn import(image: &Path, to: &Path, options: &[&str]) -> String {
     let output = pinetboot().arg("import").arg(image).arg("--to").arg(to).args(options).output().unwrap();
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
@@ -29,7 +29,7 @@ fn import(image: &Path, to: &Path, options: &[&str]) -> String {
     format!("{out}{err}")
 }
 
-/// Imports what cannot be; returns why.
+/// Imports an image that is refused; returns the reason.
 fn refusal(image: &Path, to: &Path, options: &[&str]) -> String {
     let output = pinetboot().arg("import").arg(image).arg("--to").arg(to).args(options).output().unwrap();
     assert!(!output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
@@ -105,7 +105,7 @@ fn every_kind_of_file_system_comes_out_as_it_went_in() {
         assert_eq!(image.facts.sha256, disk.sha256(), "{name}");
         assert_eq!(image.facts.changes, [""; 0]);
 
-        // The root without what is beneath the mount point, and that without the root.
+        // The root without the files beneath the mount point, and that without the root.
         let mut found = differences(&sources.root(), &image.root);
         found.retain(|difference| {
             !difference.path.starts_with("boot/firmware") && difference.path != Path::new("lost+found")
@@ -121,7 +121,7 @@ fn every_kind_of_file_system_comes_out_as_it_went_in() {
         // Holes stay holes, and zeros become some.
         assert!(fs::metadata(image.root.join("var/sparse")).unwrap().blocks() < 200, "{name}");
         assert!(fs::metadata(image.root.join("var/zeros")).unwrap().blocks() < 16, "{name}");
-        // Nobody but root gets at what is in there.
+        // Only root can read the imported files.
         assert_eq!(fs::metadata(image.root.parent().unwrap()).unwrap().mode() & 0o7777, 0o700);
         assert!(image.facts.lost_capabilities.contains(&"/usr/bin/ping cap_net_raw=ep".to_owned()));
     }
@@ -141,7 +141,7 @@ fn the_comparison_can_fail() {
     fs::set_permissions(to.join("etc/os-release"), fs::Permissions::from_mode(0o600)).unwrap();
     assert_eq!(whats(&to), ["mode"]);
     fs::remove_file(to.join("usr/bin/second-name")).unwrap();
-    // It may all have been made within one second.
+    // All files may have been made within one second.
     fs::File::open(to.join("usr/bin")).unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap();
     let mut found = whats(&to);
     found.sort();
@@ -184,7 +184,7 @@ fn raspberry_pi_os_trixie_is_made_to_boot_from_the_network() {
     assert_eq!((keys.uid(), keys.gid(), keys.mode() & 0o7777), (1000, 1000, 0o600));
     assert!(!image.root.join("etc/ssh/ssh_host_ed25519_key").exists());
     assert!(!image.root.join("etc/systemd/system/sysinit.target.wants/rpi-resize.service").is_symlink());
-    // What was not to be changed is as it was, and what was keeps its owner.
+    // Unchanged files stay the same, and kept files keep their owner.
     assert_eq!(read("boot/firmware/user-data"), "#cloud-config\n");
     assert_eq!(fs::metadata(image.root.join("etc/hosts")).unwrap().mode() & 0o7777, 0o640);
     let changed: Vec<_> =
@@ -219,7 +219,7 @@ fn links_in_the_image_lead_nowhere_else() {
     }
     fs::remove_dir_all(root.join("etc/systemd")).unwrap();
     symlink(outside.path(), root.join("etc/systemd")).unwrap();
-    // In the image that place is there, too; seen from its root, that is where the link leads.
+    // In the image that place exists, too; seen from its root, the link leads there.
     fs::create_dir_all(root.join(outside.path().strip_prefix("/").unwrap())).unwrap();
     let disk = Disk::new(&sources, &Ext4Options::new("^64bit", 4096), false, Fat::SMALL, Packing::Raw);
     let to = tempfile::tempdir().unwrap();
@@ -257,7 +257,7 @@ fn without_root_only_the_boot_files() {
     );
     assert!(
         fs::read_to_string(image.boot.join("cmdline.txt")).unwrap().contains("root=PARTUUID"),
-        "as it is"
+        "the command line is unchanged"
     );
     assert!(!image.root.join("etc").exists());
 }
@@ -301,7 +301,7 @@ fn a_half_import_is_never_taken_for_a_whole_one() {
     let dir = tempfile::tempdir().unwrap();
     let to = dir.path();
     let partial = to.join("images/.importing-half");
-    // Interrupted once its first files are there.
+    // Interrupted once its first files exist.
     let interrupted = |signal: &str| {
         let mut child = pinetboot()
             .arg("import")
@@ -326,8 +326,8 @@ fn a_half_import_is_never_taken_for_a_whole_one() {
     assert_eq!(Images::open(to).unwrap(), None);
 
     assert!(!interrupted("-KILL").status.success());
-    assert!(partial.exists(), "nobody was there to remove it");
-    assert_eq!(Images::open(to).unwrap(), None, "and it is no image");
+    assert!(partial.exists(), "no process was left to remove it");
+    assert_eq!(Images::open(to).unwrap(), None, "and the remains do not count as an image");
 
     let said = import(disk.path(), to, &["--name", "half"]);
     assert!(said.contains("removing") && said.contains(".importing-half"), "{said}");

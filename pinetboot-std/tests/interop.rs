@@ -155,14 +155,14 @@ fn text_goes_through_netascii_both_ways() {
     }
 }
 
-/// What cannot be had is an error for each of them, and at once.
+/// A missing file is an error for each client, at once.
 #[test]
 #[ignore = "needs curl, tftp-hpa, atftp and busybox; run by .ci/run"]
 fn errors_are_understood() {
     let tree = Folder::tree(&[]);
     let here = Folder::new(&[("file", b"content")]);
     let serving = Serving::start(&tree, &[]);
-    // curl says it by its exit code, and of the others some only in words.
+    // curl reports the failure by its exit code, some of the others only in words.
     for (client, file, code, said) in [
         (&CURL, "got", Some(68), ""),
         (&TFTP_HPA, "got", None, "file not found"),

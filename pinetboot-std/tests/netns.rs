@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 const MIB: usize = 1 << 20;
 
-/// How long our server goes on sending to a client that has answered: 1 + 2 + 4 + 8 + 8 + 8 seconds.
+/// The time in which our server goes on sending to a client that has answered: 1 + 2 + 4 + 8 + 8 + 8 seconds.
 const PATIENCE: Duration = Duration::from_secs(31);
 
 #[test]
@@ -39,9 +39,9 @@ fn behind_nat_a_client_needs_single_port() {
     let files = Files::new(MIB);
     let separate = outside.serve(&files.tree(), &[]);
     let single = outside.serve(&files.tree(), &["--single-port", "--tftp-port", "6969"]);
-    single_port_passes_where_ports_of_their_own_do_not(&files, &inside, "192.0.2.69", separate, single);
+    single_port_passes_where_separate_ports_do_not(&files, &inside, "192.0.2.69", separate, single);
 
-    // It is the NAT: where it knows about TFTP, nothing else is needed.
+    // The NAT is the cause: with a TFTP helper in it, nothing else is needed.
     router.nft(
         "table ip helper {
             ct helper tftp {
@@ -83,11 +83,11 @@ fn behind_a_port_forward_a_server_needs_single_port() {
     let files = Files::new(MIB);
     let separate = inside.serve(&files.tree(), &[]);
     let single = inside.serve(&files.tree(), &["--single-port", "--tftp-port", "6969"]);
-    single_port_passes_where_ports_of_their_own_do_not(&files, &outside, "192.0.2.1", separate, single);
+    single_port_passes_where_separate_ports_do_not(&files, &outside, "192.0.2.1", separate, single);
 }
 
 /// `separate` serves at port 69 of `server` as the client sees it, `single` at 6969.
-fn single_port_passes_where_ports_of_their_own_do_not(
+fn single_port_passes_where_separate_ports_do_not(
     files: &Files,
     client: &Namespace,
     server: &str,
@@ -248,7 +248,7 @@ fn blocks_are_as_large_as_the_way_to_the_client_carries() {
     check(&narrow, "10.77.1.9", "1468", "1368");
     assert_eq!(server.ip_counter("FragCreates"), 0);
 
-    // It would have been counted.
+    // The counter works: this ping counts.
     let mut ping = jumbo.command("busybox");
     ping.args(["ping", "-c", "1", "-s", "10000", "10.77.2.1"]);
     let (status, said) = Process::start(ping).finish(SOON);
@@ -278,7 +278,7 @@ fn a_narrow_way_behind_a_router_is_known_after_the_first_transfer() {
             println!("blocks of {agreed}: {time:?}, {} fragments", server.ip_counter("FragCreates") - before);
             assert!(said.contains(&agreement(agreed)), "{said}");
         }
-        // What was learned is forgotten, for the next round.
+        // The learned path MTUs are forgotten, for the next round.
         server.ip("route flush cache");
     }
 }
@@ -333,7 +333,7 @@ fn every_file_gets_through_where_one_packet_in_twenty_is_lost() {
 
 #[test]
 #[ignore = "needs root and network namespaces; run by .ci/run"]
-fn a_client_that_vanishes_is_given_up_and_disturbs_nobody() {
+fn a_client_that_vanishes_is_given_up_and_disturbs_no_other() {
     let switch = Namespace::new("switch");
     let (server, other) = (Namespace::new("server"), Namespace::new("other"));
     let victims = [Namespace::new("victim"), Namespace::new("victim")];
@@ -351,8 +351,8 @@ fn a_client_that_vanishes_is_given_up_and_disturbs_nobody() {
         server.serve(&files.tree(), &["--max-transfers", "2", "--single-port", "--tftp-port", "6969"]);
     let servers = [("10.77.1.1:69", separate), ("10.77.1.1:6969", single)];
 
-    // They stay alive, but their cables are pulled once the first MiB has come. What they do not hand on, they do not
-    // acknowledge: so it is the middle of the transfer however slow the test is.
+    // The clients stay alive, but their cables are pulled once the first MiB has come. Bytes that they do not hand on, they do not
+    // acknowledge: so the transfer is in its middle however slow the test is.
     let alive: Vec<_> = victims
         .iter()
         .zip(&servers)
@@ -409,7 +409,7 @@ impl TwoNetworks {
     }
 }
 
-/// A tree with one file to serve, and a place for what is fetched.
+/// A tree with one file to serve, and a place for the fetched files.
 struct Files {
     directory: TempDir,
     content: Vec<u8>,
@@ -430,7 +430,7 @@ impl Files {
         fs::create_dir(directory.path().join("fetched")).unwrap();
         let files = Self { directory, content };
         fs::write(files.tree().join(FILE), &files.content).unwrap();
-        fs::write(files.tree().join("config.txt"), "").unwrap(); // else there is a warning
+        fs::write(files.tree().join("config.txt"), "").unwrap(); // else the server warns
         files
     }
 
@@ -445,7 +445,7 @@ impl Files {
         Fetch { process: Process::start(command), began: Instant::now(), output: place.join(FILE) }
     }
 
-    /// Waits for a client to have the file, byte for byte; returns what it said, and how long it took.
+    /// Waits for a client to have the file, byte for byte; returns its output and the time taken.
     fn finish(&self, what: &str, fetch: Fetch, within: Duration) -> (String, Duration) {
         let Fetch { process, began, output } = fetch;
         let (status, said) = process.finish(within);
@@ -461,12 +461,12 @@ impl Files {
     }
 }
 
-/// What curl says about an OACK, if asked to be verbose.
+/// curl's line about an OACK, when verbose.
 fn agreement(blksize: &str) -> String {
     format!("got option=(blksize) value=({blksize})")
 }
 
-/// A free port, that gives up waiting before anyone gives up on it.
+/// A free port; waiting for it ends before any client gives up.
 fn socket() -> UdpSocket {
     let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
     socket.set_read_timeout(Some(SOON / 3)).unwrap();

@@ -1,4 +1,4 @@
-//! `pinetboot probe` on networks with real DHCP servers: what it says, why, and with which exit code.
+//! `pinetboot probe` on networks with real DHCP servers: its output, its reasons and its exit codes.
 
 mod dhcp_world;
 mod namespace;
@@ -112,7 +112,7 @@ fn what_is_told_is_understood(server: Server, words: Router) {
 
 #[test]
 #[ignore = "needs root, network namespaces and DHCP servers; run by .ci/run"]
-fn without_a_dhcp_server_there_is_no_address() {
+fn without_a_dhcp_server_no_address_comes() {
     let world = World::new();
     let client = world.machine("client", Some("10.77.0.9/24"));
     said(&client, &["probe", "--seconds", "1"], NO_DHCP, &["No DHCP server answered within 1 s."]);
@@ -123,7 +123,7 @@ fn without_a_dhcp_server_there_is_no_address() {
     assert_eq!((&finding["severity"], &finding["what"]), (&"problem".into(), &found["reason"]));
     assert!(finding["rule"].is_null() && finding["remedy"].is_string(), "{finding}");
 
-    // Only a proxy is no better.
+    // A network with a proxy alone gets the same verdict.
     let proxy = world.machine("proxy", Some("10.77.0.3/24"));
     let _proxy = world.start(Server::Dnsmasq, &proxy, &PROXY);
     said(&client, &PROBE, NO_DHCP, &["only proxies answered", "[rule 4]"]);
@@ -155,7 +155,7 @@ fn of_two_servers_the_first_counts() {
         &one.machine,
         &Settings { option_66: Some("10.77.0.2"), ..Settings::default() },
     );
-    // It offers nothing before a second is over.
+    // dhcpd offers nothing before a second is over.
     let _isc = world.start(
         Server::Isc,
         &other.machine,
@@ -215,7 +215,7 @@ fn what_cannot_be_seen_from_here_is_said() {
         &["this machine has no Ethernet interface eth7; the machine has eth0"],
     );
 
-    // Without the privilege nothing goes; and it is said which one it is.
+    // Without the privilege the command fails, and its error names the privilege.
     let mut command = client.command("setpriv");
     command.args(["--bounding-set=-net_raw", "--inh-caps=-net_raw", PINETBOOT, "probe"]);
     let (status, heard) = Process::start(command).finish(SOON);
@@ -291,7 +291,7 @@ fn a_simulated_boot_begins_with_dhcp() {
 
 #[test]
 #[ignore = "needs root, network namespaces and DHCP servers; run by .ci/run"]
-fn another_dhcp_client_is_no_hindrance() {
+fn another_dhcp_client_does_not_hinder() {
     if part().is_some() {
         let _holds_the_port = UdpSocket::bind("0.0.0.0:68").unwrap();
         let mut command = Command::new(PINETBOOT);
@@ -305,7 +305,7 @@ fn another_dhcp_client_is_no_hindrance() {
     let settings = Settings { option_66: Some("10.77.0.2"), ..Settings::default() };
     let _kea = world.start(Server::Kea, &boot.machine, &settings);
     let client = world.machine("client", Some("10.77.0.9/24"));
-    client.rerun("another_dhcp_client_is_no_hindrance", "probe");
+    client.rerun("another_dhcp_client_does_not_hinder", "probe");
 }
 
 /// A proxy that dnsmasq makes, for Pis.
@@ -315,7 +315,7 @@ const PROXY: Settings<'_> = Settings {
     lines: "dhcp-range=10.77.0.0,proxy\npxe-service=0,\"Raspberry Pi Boot\"\n",
 };
 
-/// Runs it, and sees that it ends with this code and says all this.
+/// Runs `pinetboot`, and checks its exit code and its output.
 #[track_caller]
 fn said(client: &Namespace, arguments: &[&str], code: i32, reasons: &[&str]) -> String {
     let (exit, said) = pinetboot(client, arguments);

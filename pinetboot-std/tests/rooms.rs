@@ -59,12 +59,12 @@ impl Modules {
         Self(modules)
     }
 
-    /// What the files import, one by one.
+    /// The imports of the files, one by one.
     fn files(&self) -> Imports {
         self.imports(|module| module)
     }
 
-    /// What the rooms import: the top-level modules with all beneath them.
+    /// The imports of the rooms: the top-level modules with all beneath them.
     fn rooms(&self) -> Imports {
         self.imports(room_of)
     }

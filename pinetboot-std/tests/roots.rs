@@ -1,5 +1,5 @@
-//! Root file systems for several Pis, over NFS and TFTP in network namespaces: what each gets, what none gets, and what
-//! becomes of what they changed.
+//! Root file systems for several Pis, over NFS and TFTP in network namespaces: each Pi's files, the files that no Pi gets, and
+//! the fate of changed files.
 //!
 //! `.ci/run roots` runs them: they need root, network namespaces, overlayfs, and libnfs's tools (Debian: libnfs-utils).
 
@@ -66,9 +66,9 @@ fn two_pis_share_a_tree_and_nothing_else() {
     assert_eq!(world.two.cat(&format!("{TWO}/etc/hostname")).unwrap(), "kitchen\n");
     let id = |pi: &world::Pi, serial| pi.cat(&format!("{serial}/etc/machine-id")).unwrap();
     assert_ne!(id(&world.one, ONE), id(&world.two, TWO));
-    // "/" is whose it is that asks.
+    // "/" is the root of the client that asks.
     assert!(world.one.list("etc").unwrap().contains(" mine"));
-    // So is what is exported: libnfs mounts all that is said to be beneath, and takes a refusal for one of all.
+    // The same holds for the exports: libnfs mounts every export listed beneath, and takes one refusal for a refusal of all.
     assert!(world.one.list("").unwrap().contains(" etc"));
     assert_eq!(world.base_image(), before, "no Pi writes to the base image");
 
@@ -78,7 +78,7 @@ fn two_pis_share_a_tree_and_nothing_else() {
 
 #[test]
 #[ignore = "needs root, overlayfs and libnfs-utils"]
-fn nobody_gets_the_root_of_another() {
+fn no_client_gets_the_root_of_another() {
     let world = World::new();
     let mut server = world.serve(&[]);
     // No Pi is known yet.
@@ -270,7 +270,7 @@ fn a_kernel_that_a_pi_installs_is_what_it_boots() {
     let server = world.serve(&[]);
     assert_eq!(world.one.get(&format!("{ONE}/kernel8.img")), "new");
     assert_eq!(world.two.get(&format!("{TWO}/kernel8.img")), "base kernel");
-    // What a Pi makes of that directory leads nowhere else.
+    // A Pi can change that directory, but not lead the server elsewhere.
     world.within(&server, &format!("cd {}/boot; mv firmware old; ln -s /etc firmware", merged.display()));
     server.stop();
     let mut server = world.serve(&[]);
@@ -455,7 +455,7 @@ fn what_is_missing_is_said_before_anything_is_served() {
     let (fine, said) = run(command.arg(world.dir.path()));
     assert!(!fine && !said.contains("ready"), "{said}");
     assert!(said.contains("CAP_SYS_ADMIN") && said.contains("--nfs-mode off"), "{said}");
-    // What cannot be a layer's place.
+    // A path that cannot be a layer's place.
     symlink("/proc", world.dir.path().join("nowhere")).unwrap();
     let mut command = world.server.command(namespace::PINETBOOT);
     command

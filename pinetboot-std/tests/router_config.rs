@@ -1,4 +1,4 @@
-//! What `pinetboot router-config` prints is what the real servers take, and a Pi boots by it.
+//! The output of `pinetboot router-config` is accepted by the real servers, and a Pi boots with it.
 
 mod dhcp_world;
 mod namespace;
@@ -56,7 +56,7 @@ fn lines_are_taken(server: Server) {
 }
 
 #[test]
-fn without_a_router_there_is_a_list() {
+fn without_a_router_the_command_prints_a_list() {
     let list = run(&["router-config", "--server", "10.77.0.2"], 0);
     for name in
         ["dnsmasq", "isc", "kea", "openwrt", "opnsense", "mikrotik", "unifi", "windows", "hex", "eeprom"]

@@ -1,4 +1,4 @@
-//! `pinetboot serve` and `pinetboot get` as processes: what they print, how they end, what they keep out.
+//! `pinetboot serve` and `pinetboot get` as processes: their output, their end, and their refusals.
 //!
 //! Needs nothing but Rust and Linux: ports are free ones of 127.0.0.0/8, and nothing sleeps: a test waits for the line
 //! or the packet that it is about.

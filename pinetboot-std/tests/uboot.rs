@@ -1,4 +1,4 @@
-//! `pinetboot serve` boots an emulated machine: U-Boot loads a real kernel from it, and starts it.
+//! `pinetboot serve` boots an emulated machine: U-Boot loads a real kernel from the server, and starts it.
 
 mod machine;
 mod namespace;
@@ -15,7 +15,7 @@ fn u_boot_loads_a_kernel_and_starts_it() {
     let kernel = kernel();
     let tree = tempfile::tempdir().unwrap();
     fs::write(tree.path().join("Image"), &kernel).unwrap();
-    fs::write(tree.path().join("config.txt"), "").unwrap(); // else there is a warning
+    fs::write(tree.path().join("config.txt"), "").unwrap(); // else the server warns
     let checksum = format!("==> {:08x}", crc32(&kernel));
 
     let network = Namespace::new("uboot");

@@ -1,9 +1,9 @@
-//! A boot storm: what many Pi 4 ask for one after the other, without the two big files.
+//! A boot storm: the requests that many Pi 4 make one after the other, without the two big files.
 //!
 //! The order is that of captures of a Pi 4 with a bootloader of 2021 and Raspberry Pi OS: the bootloader in the EEPROM
-//! first, then start4.elf, each with its own habits. Some files are asked for only to see whether they are there (and
-//! the transfer ended with ERROR 0), about half are not, and the others are small. start4.elf and the kernel, which are
-//! not, are only probed for here: what they take is what the other points measure.
+//! first, then start4.elf, each with its own habits. Some files are only probed (the client ends the transfer
+//! with ERROR 0), about half are missing, and the others are small. start4.elf and the kernel are big, and only probed here:
+//! other points measure the transfer of big files.
 
 use super::Plan;
 use super::transfer::{Ask, Want};
@@ -44,7 +44,7 @@ pub(crate) fn serial(client: usize) -> String {
     format!("{:08x}", 0xb0a0_0000_u32 + client as u32)
 }
 
-/// What a request is for.
+/// The purpose of a request.
 #[derive(Debug, Clone, Copy)]
 enum Kind {
     Missing,
@@ -98,10 +98,10 @@ const BOOT: [(&str, Kind); 40] = [
     ("kernel8.img", Kind::Probe),
 ];
 
-/// How many there are.
+/// The number of requests of one boot.
 pub(crate) const REQUESTS: usize = BOOT.len();
 
-/// The files that are there, and how long they are.
+/// The files that exist, and their lengths in bytes.
 pub(crate) const FILES: &[(&str, u64)] = &[
     ("start4.elf", 2_300_000),
     ("fixup4.dat", 6_100),
@@ -114,5 +114,5 @@ pub(crate) const FILES: &[(&str, u64)] = &[
     ("kernel8.img", 9_285_745),
 ];
 
-/// The directory that they are in; a link for each serial number leads there.
+/// The directory that holds them; a link for each serial number leads there.
 pub(crate) const COMMON: &str = "common";

@@ -1,14 +1,14 @@
-//! One transfer, as the client has it: RFC 1350, 2347, 2348, 2349 and 7440. Written anew and not the engine's own, for
-//! this one judges it.
+//! One transfer, seen by the client: RFC 1350, 2347, 2348, 2349 and 7440. Written anew, without the engine's code, because
+//! this one judges the engine.
 //!
-//! What is not answered within a second is said again, four times. A real Pi asks every two seconds; the time says only how
-//! dear a loss is.
+//! A packet that is not answered within a second is sent again, four times. A real Pi asks every two seconds; the time
+//! only sets the cost of a loss.
 
 use std::time::{Duration, Instant};
 
 use crate::content::Content;
 
-/// What to ask for.
+/// A request to make.
 #[derive(Debug, Clone)]
 pub(crate) struct Ask {
     pub(crate) name: Box<str>,
@@ -17,18 +17,18 @@ pub(crate) struct Ask {
     pub(crate) want: Want,
 }
 
-/// What is right.
+/// The expected answer.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Want {
     /// The whole file.
     File { len: u64, content: Content },
-    /// To know that it is there: after the first answer the client ends it, as a Pi does.
+    /// The file's existence: after the first answer the client ends the transfer, as a Pi does.
     Probe,
-    /// That it is not there.
+    /// The file's absence.
     Missing,
 }
 
-/// Where a transfer stands.
+/// The state of a transfer.
 #[derive(Debug)]
 pub(crate) struct Transfer {
     pub(crate) ask: Ask,
@@ -42,36 +42,36 @@ pub(crate) struct Transfer {
     /// Whether a gap in this window was already answered.
     complained: bool,
     pub(crate) asked_at: Instant,
-    /// When to say the last thing again.
+    /// The time at which the last packet is sent again.
     pub(crate) deadline: Instant,
     tries: u8,
 }
 
-/// What a datagram came to.
+/// The effect of a datagram.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Heard {
-    /// No part of this transfer.
+    /// The datagram is not part of this transfer.
     Stray,
-    /// A block again that was here.
+    /// The block was received before.
     Duplicate(Say),
-    /// The first answer; none yet of the file.
+    /// The first answer, an OACK without bytes of the file.
     Options(Say),
     /// A block of the file.
     Block(Say),
-    /// The transfer is over, and as it should be.
+    /// The transfer is over, with the expected result.
     Complete(Say),
-    /// It is over: these bytes are not the file's.
+    /// The transfer is over: these bytes are not the file's.
     Wrong,
-    /// It is over: this error was not expected.
+    /// The transfer is over: this error was not expected.
     Refused,
 }
 
-/// What to say now.
+/// The packet to send now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Say {
     Nothing,
     Ack(u16),
-    /// "I only wanted to know".
+    /// ERROR 0: the file exists, the transfer can end.
     Enough,
 }
 
@@ -131,7 +131,7 @@ impl Transfer {
         heard
     }
 
-    /// The deadline is over: what to say again. `None`: give up.
+    /// The deadline has passed: the packet to send again. `None`: give up.
     pub(crate) fn again(&mut self, now: Instant) -> Option<Again> {
         self.deadline = now + RETRY;
         self.tries += 1;
@@ -158,7 +158,7 @@ impl Transfer {
         match self.ask.want {
             Want::Missing => Heard::Wrong,
             Want::Probe => Heard::Complete(Say::Enough),
-            // A block size that was not asked for makes every figure wrong; a size, the file.
+            // An unrequested block size makes every figure wrong; a wrong size, the file.
             Want::File { len, .. } => {
                 match block_size == u64::from(self.ask.block_size) && size.is_none_or(|size| size == len) {
                     true => Heard::Options(Say::Ack(0)),
@@ -176,7 +176,7 @@ impl Transfer {
         };
         let last = (self.next - 1) as u16;
         if number != self.next as u16 {
-            // Out of order: tell once which was the last in order. (RFC 7440, section 4)
+            // Out of order: acknowledge once the last block in order. (RFC 7440, section 4)
             let say = match self.window > 1 && self.complained {
                 true => Say::Nothing,
                 false => Say::Ack(last),
@@ -205,7 +205,7 @@ impl Transfer {
     }
 }
 
-/// What is said again.
+/// The packet that is sent again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Again {
     Ask,
@@ -242,7 +242,7 @@ pub(crate) fn ack(block: u16) -> impl FnOnce(&mut [u8]) -> usize {
     }
 }
 
-/// Writes what a Pi ends a transfer with that it wants no more of.
+/// Writes the ERROR with which a Pi ends a transfer that it needs no more.
 pub(crate) fn enough(memory: &mut [u8]) -> usize {
     memory[..ENOUGH.len()].copy_from_slice(ENOUGH);
     ENOUGH.len()

@@ -1,5 +1,5 @@
-//! An NFSv3 client on one TCP connection, with as many calls under way as it is told: what the kernel's client is to a server,
-//! but for the cache. RFC 5531 (RPC, AUTH_SYS as root), RFC 1813.
+//! An NFSv3 client on one TCP connection, with a given number of calls under way: to a server it is like the kernel's client,
+//! but without a cache. RFC 5531 (RPC, AUTH_SYS as root), RFC 1813.
 
 use std::io::{BufReader, Read, Write};
 use std::net::{SocketAddrV4, TcpStream};
@@ -24,12 +24,12 @@ pub(super) struct Client {
     body: Vec<u8>,
 }
 
-/// How big a reply may be, and how long it may take.
+/// The largest reply in bytes, and the longest wait for a reply.
 const LONGEST: usize = 4 << 20;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Client {
-    /// Of the NFS server in the other namespace, as its portmapper says where it is; and the root of what is mounted.
+    /// Connects to the NFS server at the port that its portmapper names, and mounts `path`; returns the root.
     pub(super) fn mount(path: &str) -> Result<(Self, nfs_fh3), Failed> {
         let at = |program, version| {
             let mut portmap = Self::connect(111, (portmap::PROGRAM, portmap::VERSION))?;
@@ -45,7 +45,7 @@ impl Client {
                 let root = nfs_fh3 { data: Opaque::owned(mounted.fhandle.0.into_owned()) };
                 Ok((at(nfs3::PROGRAM, nfs3::VERSION)?, root))
             }
-            mountres3::Err(status) => Err(format!("it cannot be mounted: {status:?}").into()),
+            mountres3::Err(status) => Err(format!("the server refused MNT: {status:?}").into()),
         }
     }
 
@@ -70,12 +70,12 @@ impl Client {
         let sent = self.send(procedure, arguments)?;
         let (answered, mut body) = self.receive()?;
         if answered != sent {
-            return Err("an answer to something else".into());
+            return Err("a reply to another call".into());
         }
         R::unpack(&mut body).map(|(results, _)| results).map_err(|_| "an answer that makes no sense".into())
     }
 
-    /// Sends a call without waiting; its number.
+    /// Sends a call without waiting; returns its number.
     pub(super) fn send(&mut self, procedure: u32, arguments: &impl Pack) -> Result<u32, Failed> {
         self.xid += 1;
         let (prog, vers) = self.program;
@@ -91,7 +91,7 @@ impl Client {
         Ok(self.xid)
     }
 
-    /// The next answer: to which call, and its results.
+    /// The next reply: the number of its call, and its results.
     pub(super) fn receive(&mut self) -> Result<(u32, &[u8]), Failed> {
         let failed = |error| format!("cannot receive: {error}");
         let mut head = [0; 4 + HEAD];
@@ -100,7 +100,7 @@ impl Client {
         let len = (word(0) & !LAST_FRAGMENT) as usize;
         // > xid, REPLY, MSG_ACCEPTED, a verifier without a body, SUCCESS
         if word(0) & LAST_FRAGMENT == 0 || !(HEAD..LONGEST).contains(&len) || head[8..] != GOOD {
-            return Err(format!("an answer that is none: {head:x?}").into());
+            return Err(format!("not a successful reply: {head:x?}").into());
         }
         self.body.resize(len - HEAD, 0);
         self.stream.read_exact(&mut self.body).map_err(failed)?;
@@ -111,6 +111,6 @@ impl Client {
 const PMAPPROC_GETPORT: u32 = 3;
 const MOUNTPROC3_MNT: u32 = 1;
 const LAST_FRAGMENT: u32 = 0x8000_0000;
-/// All that is before the results of a call that was carried out.
+/// The length of all fields before the results of a call that was carried out.
 const HEAD: usize = 24;
 const GOOD: [u8; HEAD - 4] = [0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];

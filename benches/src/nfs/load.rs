@@ -1,4 +1,4 @@
-//! The load: what a client does, and that it got what it should.
+//! The load: the calls of a client, and the checks of the replies.
 
 use std::time::Instant;
 
@@ -21,13 +21,13 @@ pub(super) struct Load {
     dir: nfs_fh3,
     file: nfs_fh3,
     pub(super) size: Size,
-    /// How many bytes of a directory the server prefers to send at once.
+    /// The size of directory listing that the server prefers, in bytes.
     piece_of_list: u32,
-    /// What each piece of 4 KiB of the file was written with last.
+    /// The content that each piece of 4 KiB of the file was written with last.
     written: Vec<Content>,
-    /// Nobody has looked yet whether that is there.
+    /// The written bytes have not been read back yet.
     unsettled: bool,
-    /// The files that are there now, besides that one.
+    /// The files that exist now, besides `file`.
     files: Vec<nfs_fh3>,
 }
 
@@ -61,10 +61,10 @@ impl Load {
         })
     }
 
-    /// Goes on at the server that was started anew, by the handles that there are.
+    /// Goes on at the restarted server, with the handles from before.
     pub(super) fn reconnect(&mut self, (client, root): (Client, nfs_fh3)) -> Result<(), Failed> {
         if root.data != self.root.data {
-            return Err("another handle for the same directory, after the server was started anew".into());
+            return Err("another handle for the same directory, after the server was restarted".into());
         }
         self.client = client;
         Ok(())
@@ -100,7 +100,7 @@ impl Load {
         self.read(count, depth, PIECE, |number| scattered(number, pieces) * PIECE)
     }
 
-    /// So many new files.
+    /// Creates `count` new files.
     pub(super) fn create(&mut self, count: u64, depth: usize) -> Result<Done, Failed> {
         let (dir, mut files) = (self.dir.clone(), vec![None; count as usize]);
         let done = drive(
@@ -192,7 +192,7 @@ impl Load {
         Ok(done)
     }
 
-    /// What is not part of any row: that the disk has what was written, and the directory what it should.
+    /// Checks outside all rows: the disk has the written bytes, and the directory the created files.
     pub(super) fn settle(&mut self) -> Result<(), Failed> {
         if core::mem::take(&mut self.unsettled) {
             self.commit()?;
@@ -202,7 +202,7 @@ impl Load {
         self.list().map(drop)
     }
 
-    /// Leaves nothing behind.
+    /// Removes all files and the directory.
     pub(super) fn clean(mut self) -> Result<(), Failed> {
         let object = entry(&self.dir, "file");
         self.client.send(NFS_PROGRAM::NFSPROC3_REMOVE as u32, &REMOVE3args { object })?;
@@ -279,7 +279,7 @@ impl Load {
         successful(self.client.receive()?.1)
     }
 
-    /// How many files there are besides the one that is written and read.
+    /// The number of files besides the one that is written and read.
     fn names(&mut self) -> Result<u64, Failed> {
         let (mut names, mut cookie, mut cookieverf) = (0, 0, cookieverf3::default());
         loop {
@@ -302,8 +302,7 @@ impl Load {
     }
 }
 
-/// Sends so many calls with up to `depth` of them under way, and looks at each answer, in whatever order they come: what
-/// that took.
+/// Sends `count` calls with up to `depth` of them under way, and checks each reply, in any order. Returns the time taken.
 fn drive(
     client: &mut Client,
     count: u64,
@@ -343,7 +342,7 @@ fn created(made: CREATE3res) -> Result<nfs_fh3, Failed> {
 fn handle(made: Nfs3Option<nfs_fh3>) -> Result<nfs_fh3, Failed> {
     match made {
         Nfs3Option::Some(handle) => Ok(handle),
-        Nfs3Option::None => Err("something was made, and has no handle".into()),
+        Nfs3Option::None => Err("the reply has no handle of the new file".into()),
     }
 }
 
@@ -364,7 +363,7 @@ fn pieces(offset: u64, len: u64) -> core::ops::Range<u64> {
     offset / PIECE..(offset + len) / PIECE
 }
 
-/// All numbers below `count` in an order that looks like none. A prime that no count here is a multiple of.
+/// All numbers below `count` in a shuffled order. The factor is a prime that divides no count here.
 fn scattered(number: u64, count: u64) -> u64 {
     number.wrapping_mul(1_000_003) % count
 }

@@ -13,7 +13,7 @@ use crate::Failed;
 use crate::server::Server;
 use crate::world;
 
-/// A server that can be started.
+/// A server that the harness can start.
 #[derive(Debug, Clone)]
 pub(super) struct Peer {
     pub(super) name: &'static str,
@@ -28,10 +28,10 @@ enum Kind {
     Ganesha,
 }
 
-/// A server that is not here.
+/// A server that is not installed, and how to get it.
 pub(super) struct Absent;
 
-/// Those that are wanted, or all that there are.
+/// The wanted servers, or all installed ones.
 pub(super) fn find(wanted: &[String]) -> Result<(Vec<Peer>, Vec<Absent>), Failed> {
     let ours =
         |name, mode| Peer { name, version: env!("CARGO_PKG_VERSION").into(), kind: Kind::Pinetboot(mode) };
@@ -43,13 +43,13 @@ pub(super) fn find(wanted: &[String]) -> Result<(Vec<Peer>, Vec<Absent>), Failed
     }
     if let Some(unknown) = wanted.iter().find(|name| found.iter().all(|peer| peer.name != **name)) {
         let names: Vec<_> = found.iter().map(|peer| peer.name).collect();
-        return Err(format!("there is no {unknown} here; there are: {}", names.join(", ")).into());
+        return Err(format!("no server {unknown} here; known: {}", names.join(", ")).into());
     }
     found.retain(|peer| wanted.is_empty() || wanted.iter().any(|name| name == peer.name));
     Ok((found, absent))
 }
 
-/// An empty tree to be served, and what pinetboot needs to be there.
+/// Makes an empty tree to serve, and the directories that pinetboot needs.
 pub(super) fn tree(place: &Path) -> Result<PathBuf, Failed> {
     let tree = place.join("tree");
     let failed = |error| format!("cannot write {}: {error}", tree.display());
@@ -59,13 +59,13 @@ pub(super) fn tree(place: &Path) -> Result<PathBuf, Failed> {
     Ok(tree)
 }
 
-/// Lets go of what a server kept beside the tree.
+/// Removes the state that a server kept beside the tree.
 pub(super) fn forget(place: &Path) {
     let _none_yet = fs::remove_dir_all(state(place));
 }
 
 impl Peer {
-    /// Starts it, and waits until it can be mounted: it may answer before its portmapper knows of it.
+    /// Starts the server, and waits until MNT succeeds: a server may answer before its portmapper knows its port.
     pub(super) fn start(&self, place: &Path, tree: &Path) -> Result<Server, Failed> {
         let command = match self.kind {
             Kind::Pinetboot(mode) => pinetboot(mode, place, tree)?,
@@ -74,7 +74,7 @@ impl Peer {
         Server::spawn(self.name, command, || self.mount(tree).is_ok())
     }
 
-    /// What it serves, mounted.
+    /// Mounts the served tree.
     pub(super) fn mount(&self, tree: &Path) -> Result<(Client, nfs_fh3), Failed> {
         match self.kind {
             Kind::Pinetboot(_) => Client::mount("/"),
@@ -83,7 +83,7 @@ impl Peer {
     }
 }
 
-/// The client is known by its address, and its ports are any.
+/// pinetboot knows the client by address; the client's ports are any.
 fn pinetboot(mode: &str, place: &Path, tree: &Path) -> Result<Command, Failed> {
     let config = place.join("pinetboot.toml");
     write(&config, "[pi.bd989ae1]\naddress = \"10.77.0.2\"\n")?;
@@ -94,7 +94,8 @@ fn pinetboot(mode: &str, place: &Path, tree: &Path) -> Result<Command, Failed> {
     Ok(command)
 }
 
-/// It takes a portmapper, which goes into the background when it listens, and a place for its own files; and tells its log only why it does not start.
+/// NFS-Ganesha needs a portmapper, which goes into the background when it listens, and a directory for its own files; its log has
+/// only the reason why it does not start.
 fn ganesha(place: &Path, tree: &Path) -> Result<Command, Failed> {
     let (config, script) = (place.join("ganesha.conf"), place.join("ganesha.sh"));
     write(&config, &GANESHA_CONFIG.replace("TREE", &tree.to_string_lossy()))?;
@@ -119,7 +120,7 @@ fn ganesha_version() -> Option<String> {
     said.lines().next().map(|line| line.trim().to_owned())
 }
 
-/// Over TCP, as root; all else as it comes.
+/// Over TCP, as root; all other settings are the defaults.
 const GANESHA_CONFIG: &str = "\
 NFS_CORE_PARAM { Protocols = 3; Enable_NLM = false; Enable_RQUOTA = false; Enable_UDP = false; }
 LOG { Default_Log_Level = WARN; }

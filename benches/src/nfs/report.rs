@@ -1,4 +1,4 @@
-//! What was measured, as JSON and as a table.
+//! The results as JSON and as a table.
 
 use std::fmt::Write;
 use std::fs;

@@ -1,4 +1,4 @@
-//! What is measured, one after the other: each needs what those before it have left.
+//! The rows, in the order in which they are measured: each row needs the files that the rows before it left.
 
 use std::time::Duration;
 
@@ -12,13 +12,13 @@ pub(super) struct Row {
     pub(super) name: &'static str,
     pub(super) unit: Unit,
     pub(super) run: fn(&mut Load) -> Result<Done, Failed>,
-    /// The server is started anew before: it remembers nothing.
+    /// The server is restarted before the row: its caches are empty.
     pub(super) anew: bool,
-    /// Takes so much less of the processor than at the other server that no noise explains it: to be held on any machine.
+    /// The processor time is so much below the other server's that no noise explains it: checked on any machine.
     pub(super) cheaper: bool,
 }
 
-/// Of what so many a second are done.
+/// The unit of a row's rate, per second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unit {
     Mebibytes,
@@ -26,7 +26,7 @@ pub(super) enum Unit {
     Entries,
 }
 
-/// What was done.
+/// The work of a row.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Done {
     pub(super) calls: u64,
@@ -35,18 +35,18 @@ pub(super) struct Done {
     pub(super) time: Duration,
 }
 
-/// How much of everything.
+/// The sizes and counts of the rows.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub(super) struct Size {
-    /// Bytes of the file that is written and read.
+    /// The size in bytes of the file that is written and read.
     pub(super) file: u64,
-    /// How many pieces of 4 KiB, one by one and many at once.
+    /// The number of pieces of 4 KiB, one by one and many at once.
     pub(super) small: (u64, u64),
-    /// How many files are made, one by one and many at once.
+    /// The number of created files, one by one and many at once.
     pub(super) files: (u64, u64),
 }
 
-/// In their order.
+/// The rows, in their order.
 pub(super) const ALL: &[Row] = &[
     row("write 1 MiB x 4, COMMIT", Unit::Mebibytes, |load| load.write_all(4)),
     row("read 1 MiB x 4", Unit::Mebibytes, |load| load.read_all(1 << 20, 4)),

@@ -1,13 +1,13 @@
-//! What this project set out to reach, against what was measured.
+//! The goals of this project, against the results.
 //!
-//! Servers are compared round by round, for they take turns: what the machine did meanwhile happened to both.
+//! Servers are compared round by round, because they take turns: a disturbance of the machine meets both.
 
 use std::fmt::Write;
 
 use crate::peer::{ASLEEP, PINETBOOT};
 use crate::results::{NULL, PING_PONG, Results, Sample, Spread};
 
-/// The goals as a table, those that something was measured for.
+/// The goals as a table, as far as the results cover them.
 pub(crate) fn markdown(results: &Results) -> String {
     let mut rows = String::new();
     let mut row = |goal: &str, measured: Option<String>, reached: Option<bool>| {
@@ -121,7 +121,7 @@ fn percent(ratio: Option<Spread>) -> Option<String> {
     })
 }
 
-/// With how far the null responder is, which has nothing to do but send.
+/// With the null responder's rate for comparison: its only work is to send.
 fn times(of: Option<Spread>, results: &Results, point: &str) -> Option<String> {
     let limit = ratio(results, point, |server| server == NULL);
     let limit = limit.map(|limit| format!("; {:.0} % of the null responder", limit.median * 100.0));

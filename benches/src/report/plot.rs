@@ -1,4 +1,4 @@
-//! Plots, as SVG: lines or bars over a few named places, each value with what it lies between.
+//! Plots, as SVG: lines or bars over a few named places, each value with its lowest and highest.
 
 use std::fmt::Write;
 
@@ -8,7 +8,7 @@ use crate::results::Spread;
 pub(crate) struct Plot {
     pub(crate) title: String,
     pub(crate) kind: Kind,
-    /// What is below the horizontal axis.
+    /// The label of the horizontal axis.
     pub(crate) places: Vec<String>,
     pub(crate) series: Vec<Series>,
 }
@@ -19,7 +19,7 @@ pub(crate) enum Kind {
     Bars,
 }
 
-/// A value for each place, where there is one.
+/// A value for each place; `None` where nothing was measured.
 pub(crate) struct Series {
     pub(crate) name: String,
     pub(crate) values: Vec<Option<Spread>>,
@@ -29,7 +29,7 @@ pub(crate) struct Series {
 /// How a series is drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Look {
-    /// What all this is about.
+    /// The server under test.
     Ours,
     /// Others, by number.
     Theirs(usize),
@@ -210,7 +210,7 @@ fn step(top: f64) -> f64 {
     steps.into_iter().find(|step| top / step <= 8.0).unwrap_or(power)
 }
 
-/// As few digits as say it.
+/// The shortest form with enough digits.
 fn short(value: f64) -> String {
     match value {
         value if value >= 1e4 => format!("{:.0}k", value / 1e3),

@@ -26,13 +26,13 @@ pub(crate) fn markdown(results: &Results) -> String {
     text
 }
 
-/// The points of a group that something was measured at.
+/// The points of a group that have results.
 pub(crate) fn points(results: &Results, group: Group) -> Vec<Point> {
     let measured = |point: &Point| results.samples.iter().any(|sample| sample.point == point.to_string());
     Point::all().into_iter().filter(|point| point.group() == group).filter(measured).collect()
 }
 
-/// Who was measured there: pinetboot, the others in the order of the list, the limits.
+/// The servers with results: pinetboot, the others in the order of the list, the limits.
 pub(crate) fn servers(results: &Results, points: &[Point]) -> Vec<String> {
     let listed = results.facts.servers.iter().map(|(name, _)| name.as_str());
     let mut names: Vec<String> = Vec::new();
@@ -79,7 +79,7 @@ impl Table<'_> {
         text + "\n"
     }
 
-    /// The medians of something that it costs.
+    /// The medians of one cost.
     fn costs(&self, title: &str, value: Value, digits: usize) -> String {
         let median = |point: Point, server: &str| {
             let samples = self.results.at(&point.to_string(), server);
@@ -98,7 +98,7 @@ impl Table<'_> {
         if rows.is_empty() { rows } else { self.head(title) + &rows + "\n" }
     }
 
-    /// Where clients failed or had to ask again; nothing if none did.
+    /// Points at which clients failed or had to ask again; empty if none did.
     fn troubles(&self) -> String {
         let range = |samples: &[&Sample], value: fn(&Sample) -> u64| {
             let spread = Spread::of(samples.iter().map(|sample| value(sample) as f64));

@@ -8,7 +8,7 @@ fn main() {
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));
     let map =
         if env::var_os("CARGO_FEATURE_RP2350").is_some() { "memory-rp2350.x" } else { "memory-rp2040.x" };
-    fs::copy(map, out.join("memory.x")).expect("the map is there and the directory can be written to");
+    fs::copy(map, out.join("memory.x")).expect("the map exists and the directory can be written to");
     println!("cargo:rustc-link-search={}", out.display());
     println!("cargo:rerun-if-changed={map}");
     println!("cargo:rustc-link-arg-bins=--nmagic");

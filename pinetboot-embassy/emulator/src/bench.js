@@ -8,7 +8,7 @@ import { W5500 } from './w5500.js';
 
 /**
  * @param {{ firmware: string, bootrom: string, archive?: string, card?: object, latency?: object, warn?: Function }} parts
- *     the firmware's ELF, the boot ROM, a UF2 of `pinetboot pack`, the card's image, how slow the card is
+ *     the firmware's ELF, the boot ROM, a UF2 of `pinetboot pack`, the card's image, the card's latency
  */
 export function bench({ firmware, bootrom, archive, card, latency, warn }) {
     const program = loadElf(firmware);

@@ -1,6 +1,6 @@
-// A board: the RP2040 of rp2040js with both cores, its reset, and what hangs on its buses.
+// A board: the RP2040 of rp2040js with both cores, its reset, and the devices on its buses.
 //
-// Virtual time is the chip's clock. Nothing here asks what time it is outside: `run` goes as far as it is told to.
+// Virtual time is the chip's clock. This module never reads the wall clock: `run` goes as far as the caller says.
 
 import { RP2040 } from 'rp2040js';
 import { Cores } from './cores.js';
@@ -10,7 +10,7 @@ import { SpiBus } from './spi.js';
 
 export class Board {
     /**
-     * @param {{ flash: {address: number, bytes: Uint8Array}[], bootrom: Uint32Array }} image what is in flash and ROM
+     * @param {{ flash: {address: number, bytes: Uint8Array}[], bootrom: Uint32Array }} image the content of flash and ROM
      * @param {{ bus: number, select: number, device: object, reset?: number, interrupt?: number }[]} devices on SPI
      */
     constructor(image, devices, { warn = () => {} } = {}) {
@@ -39,7 +39,7 @@ export class Board {
         return { cancel: () => this.appointments.delete(alarm) && alarm.cancel() };
     }
 
-    /** Lets the board live until that time, or until `done()`; returns whether it was done. */
+    /** Runs the board until that time, or until `done()`; returns the last value of `done()`. */
     run(until, done = () => false) {
         while (this.now < until && !done()) {
             this.cores.run(Math.min(until, this.now + SLICE));
@@ -47,7 +47,7 @@ export class Board {
         return done();
     }
 
-    /** Lets time pass in which no instruction is computed: for cores that go round in a loop for ever. */
+    /** Lets time pass without computing an instruction: for cores in an endless loop. */
     skip(nanos) {
         this.clock.tick(nanos);
     }
@@ -56,11 +56,11 @@ export class Board {
         this.chip = this.assemble();
     }
 
-    /** What the watchdog does: everything in the chip begins anew; scratch registers and the world outside stay. */
+    /** The watchdog's reset: everything in the chip begins anew; scratch registers and the world outside stay. */
     watchdogReset(reason) {
         this.resets++;
         const scratch = this.watchdog.scratchData;
-        this.clock.nextAlarm = null; // those of the old chip
+        this.clock.nextAlarm = null; // the alarms of the old chip
         for (const alarm of this.appointments) alarm.schedule(Math.max(0, alarm.nanos - this.now));
         this.chip = this.assemble();
         this.watchdog.scratchData.set(scratch);
@@ -90,7 +90,7 @@ export class Board {
         chip.onBreak = () => this.cores.halt();
         const watchdog = chip.peripherals[WATCHDOG];
         watchdog.onWatchdogTrigger = () => {
-            watchdog.alarm.enable = false; // it would go off again at once, for ever
+            watchdog.alarm.enable = false; // the alarm would fire again at once, without end
             this.cores.leave(() => this.watchdogReset(watchdog.reason));
         };
         const buses = [0, 1].map((index) => new SpiBus(chip.spi[index], this.clock));
@@ -111,5 +111,5 @@ export class Board {
 const FLASH = 0x10000000;
 const WATCHDOG = 0x40058;
 
-/** How far cores run before anyone looks: an Ethernet frame of the smallest size takes 5 us. */
+/** Nanoseconds that cores run before devices act: an Ethernet frame of the smallest size takes 5 us. */
 const SLICE = 10_000;

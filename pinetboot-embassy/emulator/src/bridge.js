@@ -3,7 +3,7 @@
 import { createSocket } from 'node:dgram';
 
 /**
- * Connects the chip with whoever sends datagrams to the address; the last one who did gets its frames.
+ * Connects the chip with the clients that send datagrams to the address; the last sender gets the chip's frames.
  * @returns the socket, bound
  */
 export async function bridge(chip, port = 0, address = '127.0.0.1') {

@@ -8,7 +8,7 @@ export class Cable {
         this.board = board;
         this.chip = chip;
         this.pis = [];
-        this.free = 0; // when the last bit of what was put on it is in the chip
+        this.free = 0; // when the last bit of the queued frames is in the chip
         /** Loses frames: called with 'to' or 'from' the board and the frame. */
         this.loses = () => false;
         chip.onFrame = (frame) => {

@@ -1,5 +1,5 @@
 // A card's image: a partition table and one FAT32 partition with clusters of 32 KB, as cards of 32 GB come from the shop, on
-// 4 GB here. By mtools; of the file that it is in, only what is written takes room.
+// 4 GB here. Made by mtools; the image is a sparse file, in which only written blocks take room.
 
 import { execFileSync } from 'node:child_process';
 import { closeSync, fstatSync, openSync, readSync, readdirSync, truncateSync, writeFileSync, writeSync } from 'node:fs';
@@ -15,13 +15,13 @@ export function makeCard(path, tree) {
     writeFileSync(path, table);
     truncateSync(path, SECTORS * SECTOR);
     const image = `${path}@@${START * SECTOR}`;
-    // Without them mtools wants to know about heads and tracks.
+    // Without them mtools asks for heads and tracks.
     execFileSync('mformat', ['-i', image, '-F', '-c', `${CLUSTER}`, '-T', `${SECTORS - START}`, '-h', '255', '-s', '63', '-H', `${START}`, '::']);
     const files = readdirSync(tree).sort().map((name) => join(tree, name));
     execFileSync('mcopy', ['-i', image, '-s', '-Q', ...files, '::']);
 }
 
-/** Turns a file's clusters around, so that the last comes first on the card; its name there is like 'KERNEL  IMG'. */
+/** Reverses a file's clusters, so that the last comes first on the card; `shortName` is like 'KERNEL  IMG'. */
 export function scatter(path, shortName) {
     const file = openSync(path, 'r+');
     const read = (sector, count) => {
@@ -57,7 +57,7 @@ export function scatter(path, shortName) {
     return turned.length;
 }
 
-/** Opens an image; blocks are read when they are asked for. */
+/** Opens an image; blocks are read on demand. */
 export function openCard(path) {
     const file = openSync(path, 'r+');
     const buffer = Buffer.alloc(512);

@@ -1,8 +1,8 @@
-// Both cores. rp2040js has one; the second is another of its kind on the same buses.
+// Both cores. rp2040js has one; the second is another instance of the same class on the same buses.
 //
-// What the boot ROM does is done here: core 0 starts in the second-stage boot loader at the start of flash, core 1 waits
-// for the six words on the FIFO that start it (RP2040 datasheet, 2.8.2). rp2040js knows no second core, so what each core
-// has of its own in the SIO block is kept apart here: CPUID, the FIFOs, the divider (2.3.1).
+// This module does the boot ROM's work: core 0 starts in the second-stage boot loader at the start of flash, core 1 waits
+// for the six words on the FIFO that start it (RP2040 datasheet, 2.8.2). rp2040js knows no second core, so this module
+// keeps each core's private part of the SIO block: CPUID, the FIFOs, the divider (2.3.1).
 
 export class Cores {
     constructor(chip, clock, cache) {
@@ -12,11 +12,11 @@ export class Cores {
         this.newCore = () => new chip.core.constructor(chip); // the class is not exported
         this.cores = [chip.core, this.newCore()];
         this.state = ['running', 'in ROM'];
-        this.fifo = [[], []]; // what each core has to read
+        this.fifo = [[], []]; // the words that each core has to read
         this.divider = [{}, {}].map(() => ({ divDividend: 0, divDivisor: 1, divQuotient: 0, divRemainder: 0, divCSR: 0 }));
-        this.divides = 0; // whose the divider in the SIO block is
+        this.divides = 0; // the core whose divider is in the SIO block
         this.handshake = [];
-        this.lead = 0; // by how many nanoseconds core 1 is ahead of core 0
+        this.lead = 0; // the nanoseconds by which core 1 is ahead of core 0
         this.leaving = null;
         this.sample = null;
         chip.setInterrupt = (irq, value) => {
@@ -28,7 +28,7 @@ export class Cores {
 
     start(flash) {
         const [core] = this.cores;
-        core.SP = 0x20041f00; // as the boot ROM leaves them when it has copied the boot loader to RAM
+        core.SP = 0x20041f00; // the values with which the boot ROM leaves core 0 after it copied the boot loader to RAM
         core.LR = 0;
         core.PC = flash;
     }
@@ -50,7 +50,7 @@ export class Cores {
             this.select(index);
             const took = (cores[index].executeInstruction() + cache.waited()) * nanosPerCycle;
             if (this.sample) this.sample(index, cores[index], took);
-            // The clock is that of the core that is behind.
+            // The clock follows the core that is behind.
             const other = index === 0 ? this.lead : -this.lead;
             clock.tick(first && second ? Math.min(took, other) : took);
             this.lead += index === 0 ? -took : took;
@@ -62,12 +62,12 @@ export class Cores {
         }
     }
 
-    /** Ends `run` at once, and calls that instead. */
+    /** Ends `run` at once, and calls `callback` instead. */
     leave(callback) {
         this.leaving = callback;
     }
 
-    /** SEV: wakes whoever waits. rp2040js only logs it. */
+    /** SEV: wakes the waiting cores. rp2040js only logs it. */
     event() {
         for (const core of this.cores) {
             core.eventRegistered = !core.waiting;
@@ -80,7 +80,7 @@ export class Cores {
         this.state[this.cores.indexOf(this.chip.core)] = 'halted';
     }
 
-    /** Where that core's stack begins; undefined while it has none. Core 0 finds it in its vector table, core 1 is told. */
+    /** The start of that core's stack; undefined without a stack. Core 0 has it in its vector table, core 1 from the FIFO. */
     stackTop(index) {
         return index === 0 ? this.chip.readUint32(this.cores[0].VTOR) : this.handshake[4];
     }
@@ -93,7 +93,7 @@ export class Cores {
         this.chip.core = this.cores[index];
     }
 
-    /** The divider in the SIO block becomes that core's, with all that is in it. */
+    /** Gives the divider in the SIO block to that core, with all its registers. */
     lendDivider(index) {
         if (this.divides === index) return;
         const { divider } = this;
@@ -176,7 +176,7 @@ export class Cores {
         }
     }
 
-    /** Core 1 can be held in reset, which is how firmware makes sure that it is in ROM. */
+    /** Core 1 can be held in reset: firmware does so to be sure that core 1 is in ROM. */
     hookPsm() {
         const psm = this.chip.peripherals[PSM];
         const write = psm.writeUint32.bind(psm);

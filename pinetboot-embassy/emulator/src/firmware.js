@@ -1,4 +1,4 @@
-// What goes into flash: the firmware's ELF or UF2, other UF2s, and the boot ROM.
+// The content of flash: the firmware's ELF or UF2, other UF2s, and the boot ROM.
 
 import { readFileSync } from 'node:fs';
 
@@ -11,7 +11,7 @@ export function loadElf(path) {
     return { flash: elfSegments(file), ...elfSymbols(file) };
 }
 
-/** What is loaded, by the address where it is stored. */
+/** The loaded parts, by the address where they are stored. */
 function elfSegments(file) {
     const start = file.readUInt32LE(28);
     const count = file.readUInt16LE(44);

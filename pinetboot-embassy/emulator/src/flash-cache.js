@@ -1,15 +1,15 @@
-// The cache between the cores and the flash (RP2040 datasheet, 2.6.3): 16 KB, two ways, lines of 8 bytes. What is in it
-// costs nothing; a line that is not is read from the flash, and the core waits for it.
+// The cache between the cores and the flash (RP2040 datasheet, 2.6.3): 16 KB, two ways, lines of 8 bytes. A hit
+// costs nothing; on a miss the cache reads the line from the flash, and the core waits.
 //
 // A read takes the clocks that the second-stage boot loader for W25Q chips sets up: quad, in continuous mode. That comes to
-// 0.5 us at 125 MHz; 0.4 us have been measured on a chip (oberon-rtk.org, "Flash Memory"). Not modelled: that the cores
-// wait for each other there.
+// 0.5 us at 125 MHz; 0.4 us have been measured on a chip (oberon-rtk.org, "Flash Memory"). Not modelled: the cores
+// waiting for each other there.
 
 export class FlashCache {
     constructor(chip) {
         this.chip = chip;
         this.lines = new Int32Array(SETS * WAYS).fill(-1);
-        this.older = new Uint8Array(SETS); // which way of a set goes next
+        this.older = new Uint8Array(SETS); // the way of each set that is replaced next
         this.last = -1;
         this.misses = 0;
         for (const name of ['readUint8', 'readUint16', 'readUint32']) {
@@ -38,7 +38,7 @@ export class FlashCache {
         }
     }
 
-    /** Cycles that were waited since this was last asked. */
+    /** Cycles spent waiting since the last call. */
     waited() {
         if (this.misses === 0) return 0;
         const { misses } = this;
@@ -54,5 +54,5 @@ const WAYS = 2;
 /** Six for the address and two for the mode, four of silence, and two for each byte of a line. */
 const CLOCKS = 8 + 4 + 16;
 
-/** What reads the flash; `baudr` divides the system's clock. */
+/** The flash reader; `baudr` divides the system's clock. */
 const SSI = 0x18000;

@@ -1,7 +1,7 @@
 // The board in step with the world outside: virtual time never runs faster than the wall clock.
 //
-// It runs slower while the firmware computes, two to ten times. What it lost then is not made up for while the firmware
-// waits: to it the world would seem to stand still, and it would send everything again.
+// The board runs slower while the firmware computes, two to ten times. The lost time is not made up for while the firmware
+// waits: the outside would seem to stand still to the firmware, and the firmware would send every packet again.
 
 import { setImmediate } from 'node:timers/promises';
 
@@ -17,7 +17,7 @@ export async function live(board, socket, signal) {
             board.run(board.now + step);
             due -= step;
         }
-        // Let datagrams in; and others, where there is nothing to compute before the next comes.
+        // Let datagrams in; or wait for one, once the board has caught up with the wall clock.
         await (due > 0 ? setImmediate() : datagramOrMillisecond(socket));
     }
 }

@@ -1,5 +1,5 @@
-// What the firmware logs: defmt's frames out of the RTT buffer in its RAM, as a debug probe reads them. The texts are not on
-// the chip: they are the names of symbols in the ELF file.
+// The firmware's log: defmt's frames out of the RTT buffer in its RAM, as a debug probe reads them. The texts are not on
+// the chip: the ELF file has them as the names of symbols.
 
 export class Log {
     /** @param {{ symbols: Map<string, number> }} program the firmware */
@@ -71,7 +71,7 @@ export class Log {
         }
         const array = /^\[(u8|\?); ?(\d+)\]$/.exec(type);
         if (!array) throw new Error(`a value of the type ${type}`);
-        if (array[1] === '?') this.index(reader); // they are bytes: no others are logged
+        if (array[1] === '?') this.index(reader); // the firmware logs no other slices than bytes
         return take(reader, Number(array[2])).map((byte) => byte.toString(16).padStart(2, '0')).join(':');
     }
 }
@@ -87,7 +87,7 @@ function take(reader, length) {
     return [...reader.bytes.slice(reader.at - length, reader.at)];
 }
 
-/** The frames, between which there are zeros. */
+/** The frames, which zeros separate. */
 function split(bytes) {
     const frames = [[]];
     for (const byte of bytes) {
@@ -97,7 +97,7 @@ function split(bytes) {
     return frames.filter((frame) => frame.length > 0);
 }
 
-/** rzcobs, from its end: what has no zeros in it becomes what it was. */
+/** Decodes rzcobs, from its end: bytes without zeros become the original bytes. */
 function unzip(frame) {
     const rest = frame.toReversed();
     const out = [];

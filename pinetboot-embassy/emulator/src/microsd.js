@@ -1,10 +1,10 @@
 // A microSD card of more than 2 GB (SDHC) in SPI mode, as a host sees it (SD Physical Layer Simplified Specification, 7).
 //
 // Modelled: the way from power on to ready (CMD0, 8, 55, ACMD41, 58), CRC on commands and data (CMD59), CSD and CID, reading
-// single blocks and many (CMD17, 18, 12), writing single ones (CMD24), status (CMD13), how long a card takes before the
-// first and each following block, being pulled out and put back. While it is not selected it stays in the state it is in:
-// hosts exist that raise the select line within a command. Not modelled: older cards, erasing, locking, CMD25, and how long
-// a write takes.
+// single blocks and many (CMD17, 18, 12), writing single ones (CMD24), status (CMD13), the latency of the
+// first and of each following block, removal and insertion. A card that is not selected keeps its state:
+// hosts exist that raise the select line within a command. Not modelled: older cards, erasing, locking, CMD25, and the
+// time that a write takes.
 
 export class MicroSd {
     /**
@@ -14,7 +14,7 @@ export class MicroSd {
     constructor(time, image, { start = 1_000_000, firstBlock = 300_000, nextBlock = 50_000 } = {}) {
         this.time = time;
         this.image = image;
-        /** Nanoseconds from being asked to start to being ready, from command to data, and from block to block. */
+        /** Nanoseconds from the request to start until ready, from command to data, and from block to block. */
         this.latency = { start, firstBlock, nextBlock };
         this.inserted = true;
         this.counts = { commands: 0, blocks: 0, crcErrors: 0 };
@@ -23,7 +23,7 @@ export class MicroSd {
 
     powerOn() {
         this.idle = true;
-        this.readyAt = null; // once it was asked to start
+        this.readyAt = null; // once the host asked the card to start
         this.checksCrc = false;
         this.app = false;
         this.command = [];
@@ -69,7 +69,7 @@ export class MicroSd {
         this.counts.blocks++;
         const bytes = this.image.read(offset, BLOCK);
         this.out = dataPacket(bytes);
-        // The next block's wait begins when this one is out: near enough at the beginning plus its bytes at 12.5 MHz.
+        // The next block's wait begins when this block is out: near enough at the beginning plus its bytes at 12.5 MHz.
         this.reading = many ? { block: block + 1, many, at: this.time.now + this.latency.nextBlock } : null;
     }
 
@@ -83,7 +83,7 @@ export class MicroSd {
         const code = first & 0x3f;
         const argument = ((rest[0] << 24) | (rest[1] << 16) | (rest[2] << 8) | rest[3]) >>> 0;
         const crcRight = ((crc7([first, ...rest.slice(0, 4)]) << 1) | 1) === rest[4];
-        // CMD0 and CMD8 are checked always.
+        // CMD0 and CMD8 are always checked.
         if (!crcRight && (this.checksCrc || code === 0 || code === 8)) {
             this.counts.crcErrors++;
             this.out = [0xff, R1_CRC_ERROR | this.r1];
@@ -180,7 +180,7 @@ function dataPacket(bytes) {
     return [START_TOKEN, ...bytes, crc >> 8, crc & 0xff];
 }
 
-/** CSD version 2.0 (5.3.3): the capacity is what matters. */
+/** CSD version 2.0 (5.3.3): only the capacity matters. */
 function csd(length) {
     const bytes = Uint8Array.of(0x40, 0x0e, 0, 0x32, 0x5b, 0x59, 0, 0, 0, 0, 0x7f, 0x80, 0x0a, 0x40, 0, 0);
     const size = Math.floor(length / (512 * 1024)) - 1;

@@ -1,4 +1,4 @@
-// Ethernet, ARP, IPv4 and UDP: just what a netbooting client sends and looks at.
+// Ethernet, ARP, IPv4 and UDP: the part that a netbooting client sends and reads.
 
 export const BROADCAST = Buffer.from('ffffffffffff', 'hex');
 
@@ -28,7 +28,7 @@ export function udp(fromIp, fromPort, toIp, toPort, payload) {
     return packet;
 }
 
-/** @returns {{ from: Buffer, type: number, arp?: object, udp?: object }} what a frame is, its sums checked */
+/** @returns {{ from: Buffer, type: number, arp?: object, udp?: object }} the parts of a frame, its sums checked */
 export function parse(frame) {
     const bytes = Buffer.from(frame.buffer, frame.byteOffset, frame.length);
     const parsed = { to: bytes.subarray(0, 6), from: bytes.subarray(6, 12), type: bytes.readUInt16BE(12) };

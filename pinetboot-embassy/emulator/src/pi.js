@@ -1,14 +1,14 @@
 // A Raspberry Pi 5's boot loader on the other end of the cable, in virtual time: DHCP, ARP, TFTP.
 //
 // DISCOVER and REQUEST have the fields and options captured from Pis (rpi-eeprom issue 58; issue 376 for option 97). Its
-// TFTP asks again for a file after 2 s, as a Pi does; what a Pi does when a DATA packet is lost is not known, so this one
+// TFTP asks again for a file after 2 s, as a Pi does; a Pi's reaction to a lost DATA packet is not known, so this client
 // waits for the server, until 30 s are over.
 
 import { BROADCAST, arp, ethernet, ip, udp } from './packets.js';
 
 export class Pi {
     /**
-     * @param cable what it is plugged into
+     * @param cable the cable that the Pi is plugged into
      * @param {{ serial?: number, mac?: string, think?: number }} options `think`: nanoseconds from DATA to ACK
      */
     constructor(cable, { serial = 0xbd989ae1, mac = '2ccf67e8271e', think = 0 } = {}) {
@@ -17,7 +17,7 @@ export class Pi {
         this.ip = '0.0.0.0';
         this.neighbours = new Map();
         this.unresolved = new Map();
-        this.ports = new Map(); // who listens: { receive(datagram), arrived?(), leaving?(datagram) }
+        this.ports = new Map(); // the listeners: { receive(datagram), arrived?(), leaving?(datagram) }
         this.nextPort = 49152;
         cable.pis.push(this);
     }
@@ -39,17 +39,17 @@ export class Pi {
         }
     }
 
-    /** A frame of ours, perhaps, is in the board's chip. */
+    /** A frame, perhaps one of ours, has arrived in the board's chip. */
     arrived({ from, udp }) {
         if (udp && from.equals(this.mac)) this.ports.get(udp.fromPort)?.arrived?.();
     }
 
-    /** A frame for us, perhaps, is what the board's chip has been told to send. */
+    /** The board's chip has been told to send a frame, perhaps one for us. */
     leaving({ to, udp }) {
         if (udp && to.equals(this.mac)) this.ports.get(udp.toPort)?.leaving?.(udp);
     }
 
-    /** Of what waits for an address to be resolved the last is kept, as in any small stack. */
+    /** Keeps the last datagram that waits for an address to be resolved, as a small stack does. */
     send(toIp, toPort, fromPort, payload) {
         const packet = udp(this.ip, fromPort, toIp, toPort, payload);
         const mac = toIp === '255.255.255.255' ? BROADCAST : this.neighbours.get(toIp);
@@ -98,7 +98,7 @@ export class Pi {
         return ack;
     }
 
-    /** Asks once who gives addresses, and returns the first offer, or null if none comes in so many seconds. */
+    /** Sends one DISCOVER and returns the first offer, or null if none comes within `seconds`. */
     discover(seconds = 3) {
         let offer = null;
         this.ports.set(68, { receive: ({ payload }) => (offer ??= dhcpReply(payload)) });
@@ -135,28 +135,28 @@ export class Pi {
 
     // --- TFTP --------------------------------------------------------------------------------------------------------
 
-    /** Fetches a file: how it ended, its bytes, and how long the board took for each block, in nanoseconds. */
+    /** Fetches a file: the outcome, the bytes, and the board's time for each block, in nanoseconds. */
     fetch(server, path, options = {}) {
         const transfer = new Transfer(this, server, path, options);
         finish([transfer], options.seconds);
         return transfer;
     }
 
-    /** Asks whether a file is there, and how long it is, as a Pi does before it fetches it. */
+    /** Asks for a file's size, as a Pi does before it fetches the file; null if the file is missing. */
     probe(server, path) {
         const transfer = this.fetch(server, path, { probe: true });
         return transfer.outcome === 'probed' ? transfer.size : null;
     }
 }
 
-/** Lets the board run until they are all over; what is not after so many seconds is given up. */
+/** Runs the board until all transfers are over; a transfer that is not after `seconds` is given up. */
 export function finish(transfers, seconds = 30) {
     const [{ pi }] = transfers;
     pi.board.run(pi.board.now + seconds * 1e9, () => transfers.every(({ outcome }) => outcome !== null));
     for (const transfer of transfers) transfer.close();
 }
 
-/** One request and what comes of it. `outcome`: 'complete', 'probed', 'given up', or { code, words } of an ERROR. */
+/** One request and its outcome: 'complete', 'probed', 'given up', or { code, words } of an ERROR. */
 export class Transfer {
     constructor(pi, server, path, { blksize = 1024, probe = false, onBlock = () => {} } = {}) {
         Object.assign(this, { pi, server, blksize, probe, onBlock });
@@ -180,7 +180,7 @@ export class Transfer {
         this.ask();
     }
 
-    // From a packet of ours in the chip to the chip being told to send DATA.
+    // From the arrival of our packet in the chip to the command to send DATA.
 
     arrived() {
         this.inChip = this.pi.board.now;
@@ -197,7 +197,7 @@ export class Transfer {
         this.pi.ports.delete(this.port);
     }
 
-    /** Ends it: `nanos` is how long it took. */
+    /** Ends the transfer after `nanos` nanoseconds. */
     end(outcome) {
         this.outcome = outcome;
         this.nanos = this.pi.board.now - this.began;

@@ -1,4 +1,4 @@
-// Where a core's time goes: the cycles at each instruction, by function. Exact, not sampled: the emulator sees them all.
+// The time of a core by function: the cycles of each instruction. Exact, not sampled: the emulator sees every instruction.
 
 export class Profile {
     constructor(board, functions) {
@@ -21,7 +21,7 @@ export class Profile {
         this.nanos = this.board.now - this.began;
     }
 
-    /** Nanoseconds by function, the most first. The place counted is where the instruction leads, so a call counts for the called. */
+    /** Nanoseconds by function, the most first. A cycle counts where the instruction leads: a call for the callee. */
     byFunction(core = 0) {
         const sums = new Map();
         for (const [pc, nanos] of this.cores[core]) {

@@ -1,5 +1,5 @@
-// Where rp2040js 1.4.1 differs from the chip in what firmware relies on, put right from outside. That there is one core
-// only and that SEV wakes nobody is put right in cores.js; that a reset erases the flash, in board.js.
+// Corrections, from outside, of the differences between rp2040js 1.4.1 and the chip that firmware relies on. Others are elsewhere:
+// the single core and SEV, which wakes no core, in cores.js; the reset that erases the flash, in board.js.
 
 /** CHAN_ABORT reads as all ones there; read, changed and written back, it would abort every channel (datasheet, 2.5.7). */
 export function readableDmaAbort({ dma }) {
@@ -7,7 +7,7 @@ export function readableDmaAbort({ dma }) {
     dma.readUint32 = (offset) => (offset === CHAN_ABORT ? 0 : read(offset));
 }
 
-/** The ring oscillator's random bit (2.17.5); here of a generator with a seed, so that a run can be repeated. */
+/** The ring oscillator's random bit (2.17.5); here from a generator with a seed, so that a run can be repeated. */
 export function randomBits(chip, seed = 1) {
     const rosc = chip.peripherals[ROSC];
     const read = rosc.readUint32.bind(rosc);
@@ -22,14 +22,14 @@ export function randomBits(chip, seed = 1) {
 }
 
 /**
- * The flash cache's control (2.6.3), which rp2040js has not: no streaming is under way. Firmware waits for that before it
- * asks the flash for its number. The number itself reads as zeros, as rp2040js answers all that is asked of the flash.
+ * The flash cache's control (2.6.3), which rp2040js lacks: no streaming is under way. Firmware waits for that before it
+ * asks the flash for its number. The number itself reads as zeros, as rp2040js answers every question to the flash.
  */
 export function idleFlashStream(chip) {
     chip.peripherals[XIP_CTRL] = { readUint32: () => 0, writeUint32() {}, writeUint32Atomic() {} };
 }
 
-/** The memory protection unit (2.4.6): off, and stays so. Firmware looks at that before it guards the second core's stack. */
+/** The memory protection unit (2.4.6): off, and stays off. Firmware reads its state before it guards the second core's stack. */
 export function memoryUnprotected({ ppb }) {
     const read = ppb.readUint32.bind(ppb);
     const write = ppb.writeUint32.bind(ppb);

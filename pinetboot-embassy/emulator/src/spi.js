@@ -1,6 +1,6 @@
-// An SPI bus: bytes take the time that the firmware's clock setting gives them, and go to whoever is selected.
+// An SPI bus: bytes take the time that the firmware's clock setting gives them, and go to the selected device.
 //
-// Time is needed for more than truth: a transfer that completes at once stalls rp2040js's DMA.
+// The time matters beyond accuracy: a transfer that completes at once stalls rp2040js's DMA.
 
 export class SpiBus {
     constructor(spi, clock) {
@@ -8,7 +8,7 @@ export class SpiBus {
         this.devices = [];
         this.bytes = 0;
         this.transactions = 0;
-        /** A bus that hangs ends no byte any more, until the chip is reset. */
+        /** A hanging bus finishes no byte, until the chip is reset. */
         this.hangs = false;
         let answer = 0;
         const done = clock.createAlarm(() => spi.completeTransmit(answer));

@@ -1,8 +1,8 @@
-// How deep the stacks get: the lowest that each core's stack pointer ever was. Exact, not by a pattern that is looked for
-// afterwards: the emulator sees every instruction.
+// The depth of the stacks: the lowest value that each core's stack pointer ever had. Exact, without a fill pattern:
+// the emulator sees every instruction.
 
 export class StackDepth {
-    /** Watches from now on; what came before is not known, so begin before the board runs. */
+    /** Watches from now on; earlier values are lost, so begin before the board runs. */
     constructor(board) {
         this.board = board;
         this.lowest = [Infinity, Infinity];
@@ -15,7 +15,7 @@ export class StackDepth {
         this.board.cores.sample = null;
     }
 
-    /** Bytes that a core has used below where its stack begins; 0 for a core that never ran. */
+    /** Bytes that a core has used below the start of its stack; 0 for a core that never ran. */
     bytes(core) {
         const top = this.board.cores.stackTop(core);
         return top === undefined ? 0 : Math.max(0, top - this.lowest[core]);

@@ -112,7 +112,7 @@ export class W5500 {
                 frame.block = control >> 3;
                 frame.write = (control & 0b100) !== 0;
             }
-            return 0x01; // the datasheet's pictures show 1, 2, 3 here; nobody reads it
+            return 0x01; // the datasheet's pictures show 1, 2, 3 here; no driver reads them
         }
         const address = frame.address;
         frame.address = (address + 1) & 0xffff;
@@ -197,7 +197,7 @@ export class W5500 {
                 break;
             case CR_RECV:
                 this.rxRead = this.word(RX_RD);
-                if (this.received > 0) this.socket[IR] |= IR_RECV; // more is there
+                if (this.received > 0) this.socket[IR] |= IR_RECV; // another frame is in the buffer
                 break;
         }
     }

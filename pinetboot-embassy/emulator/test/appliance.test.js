@@ -1,4 +1,4 @@
-// The firmware, unmodified, on an emulated board, with a Pi 5 on its cable: all in virtual time, so the same every time.
+// The firmware, unmodified, on an emulated board, with a Pi 5 on its cable: in virtual time, so every run is the same.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -73,10 +73,10 @@ test('a flood fills the chip’s buffer, and the transfer survives it', { skip: 
 test('a bus that hangs is ended by the watchdog, and the board serves again', { skip: missing }, (t) => {
     const archive = pack(t, BOOT);
     const { board, pi, server } = plugIn({ archive });
-    board.buses[0].hangs = true; // the firmware waits for the end of a byte for ever
+    board.buses[0].hangs = true; // the firmware waits for the end of a byte without end
     const began = board.now;
     assert.equal(pi.fetch(server, 'bd989ae1/config.txt', { seconds: 0.1 }).outcome, 'given up');
-    board.skip(7.5e9); // it would take a minute to compute
+    board.skip(7.5e9); // the emulator would take a minute to compute this
     const served = pi.fetch(server, 'bd989ae1/config.txt', { seconds: 20 }).outcome === 'complete';
     assert.ok(served, `not within ${(board.now - began) / 1e9} s; ${board.resets} resets`);
     assert.equal(board.resets, 1);

@@ -1,4 +1,4 @@
-// The firmware, unmodified, with a microSD card: what is not in flash comes from that.
+// The firmware, unmodified, with a microSD card: files that are not in flash come from the card.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';

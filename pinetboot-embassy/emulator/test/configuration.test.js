@@ -1,4 +1,4 @@
-// Where the firmware's configuration comes from, what a client sees of it, and what the log says.
+// The sources of the firmware's configuration, its effect on a client, and its log lines.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -70,7 +70,7 @@ for (const [what, text, latency, said] of WRONG) {
     });
 }
 
-/** What the first client is offered that asks every second. */
+/** The first offer to a client that asks every second. */
 function firstOffer(cable) {
     const pi = new Pi(cable);
     for (let second = 0; second < 10; second++) {

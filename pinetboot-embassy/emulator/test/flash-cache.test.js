@@ -13,7 +13,7 @@ function cache() {
     return { reads, cost };
 }
 
-test('a line is waited for once, whatever of it is read', () => {
+test('a line is waited for once, for any read of it', () => {
     const { reads, cost } = cache();
     assert.deepEqual([cost(0x10000100), cost(0x10000104), cost(0x10000106, 16), cost(0x10000107, 8)], [MISS, 0, 0, 0]);
     assert.equal(cost(0x10000108), MISS);

@@ -1,4 +1,4 @@
-// How fast the firmware is, in the chip's own time, and how much stack it takes.
+// The speed of the firmware, in the chip's own time, and its stack use.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -6,10 +6,10 @@ import { Pi, Transfer, finish } from '../src/pi.js';
 import { StackDepth } from '../src/stack.js';
 import { card, missing, missingForCard, pack, plugIn, powerOn } from './rig.js';
 
-/** What a Pi 5 takes for a block: 43 MB in 13 s at blksize 1468 (rpi-eeprom issue 857), its fast server's share and all. */
+/** The time of a Pi 5 for a block: 43 MB in 13 s at blksize 1468 (rpi-eeprom issue 857), its fast server's share included. */
 const PI_5 = 440_000;
 
-/** Bytes of an initramfs that a Pi 5 has to get within its 30 s; what is measured here is a part of them. */
+/** Bytes of an initramfs that a Pi 5 has to get within its 30 s; this test measures a part of them. */
 const INITRAMFS = 22.5e6;
 
 const GOALS = { flash: 0.5e6, card: 0.7e6 };

@@ -1,4 +1,4 @@
-// Programs of the world outside that a test starts: what they say, and that they end with the test.
+// Programs outside the board that a test starts: their output, and their end with the test.
 
 import { spawn } from 'node:child_process';
 
@@ -34,8 +34,8 @@ export class Program {
     }
 
     /**
-     * Waits until the program says that, and returns all up to there; what was said is not looked at again. Fails when the
-     * program ends, or says nothing for so many seconds: a slow machine may take long, as long as the work goes on.
+     * Waits until the program prints the text, and returns the output up to there; later calls start after it. Fails when the
+     * program ends, or prints nothing for `seconds`: a slow machine may take long, as long as output comes.
      */
     expect(text, seconds = 60) {
         return new Promise((resolve, reject) => {

@@ -1,4 +1,4 @@
-// What the tests of the whole appliance stand on: the firmware, the boot ROM, `pinetboot`, and a tree of files.
+// The base of the tests of the whole appliance: the firmware, the boot ROM, `pinetboot`, and a tree of files.
 //
 // The firmware's ELF, the boot ROM and the program are named by FIRMWARE, BOOTROM and PINETBOOT; `.ci/run appliance-rp2040`
 // makes all three.
@@ -17,14 +17,14 @@ import { Pi } from '../src/pi.js';
 
 export const { FIRMWARE, BOOTROM, PINETBOOT } = process.env;
 
-/** For tests to be skipped with, as node:test wants it. */
+/** The reason to skip tests, in the form that node:test takes. */
 export const missing = FIRMWARE && BOOTROM && PINETBOOT ? false : 'FIRMWARE, BOOTROM and PINETBOOT are not set: see .ci/run';
 
-/** The same for tests with a card, which a firmware may be built without. */
+/** The same for tests with a card: a firmware can be built without card support. */
 export const missingForCard =
     missing || ([...loadElf(FIRMWARE).symbols.keys()].some((name) => name.includes('_17pinetboot_embassy4card')) ? false : 'a firmware without a card');
 
-/** Files of these sizes or with this text in a directory of their own, removed after the test. */
+/** Files of these sizes or with this text in a new directory, removed after the test. */
 export function tree(t, files) {
     const root = mkdtempSync(join(tmpdir(), 'pinetboot-'));
     t.after(() => rmSync(root, { recursive: true }));
@@ -36,7 +36,7 @@ export function tree(t, files) {
     return { root, read: (name) => readFileSync(join(root, name)) };
 }
 
-/** A UF2 of those files, for a board with so much flash. */
+/** A UF2 of those files, for a board with that flash size. */
 export function pack(t, files, flash = '2M') {
     const packed = tree(t, files);
     const uf2 = join(tree(t, {}).root, 'boot.uf2');
@@ -44,7 +44,7 @@ export function pack(t, files, flash = '2M') {
     return { ...packed, uf2 };
 }
 
-/** A card with those files; those whose short names are given lie on it in pieces. */
+/** A card with those files; the files with the short names in `scattered` lie on the card in pieces. */
 export function card(t, files, scattered = []) {
     const source = tree(t, files);
     const path = join(tree(t, {}).root, 'card.img');
@@ -55,7 +55,7 @@ export function card(t, files, scattered = []) {
     return { ...source, path, image, pieces };
 }
 
-/** Where boot files can be, with what has to be skipped where there cannot be any; `put` makes what a board takes. */
+/** The places of boot files, each with the reason to skip it; `put` makes the parts for a board. */
 export const PLACES = [
     { place: 'flash', skip: missing, put: (t, files, flash) => ({ archive: pack(t, files, flash) }) },
     { place: 'the card', skip: missingForCard, put: (t, files) => ({ card: card(t, files) }) },
@@ -64,7 +64,7 @@ export const PLACES = [
 /**
  * The board in real time, from when the firmware serves until the test ends; the UDP port that is its cable.
  *
- * The start is virtual time, for a core that waits for a card computes all the while: on a slow machine a client outside would
+ * The start is in virtual time: a core that waits for a card computes all the while, and on a slow machine a client outside would
  * have given up by then.
  */
 export async function switchOn(t, parts) {

@@ -1,5 +1,5 @@
-// The real `pinetboot simulate --interface` against the emulated board, through a TAP device. In a network namespace of its
-// own, which `.ci/run` makes.
+// The real `pinetboot simulate --interface` against the emulated board, through a TAP device. In a private network namespace,
+// which `.ci/run` makes.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -14,7 +14,7 @@ const FILES = {
     'bcm2712-rpi-5-b.dtb': deviceTree('raspberrypi,5-model-b\0brcm,bcm2712'),
     'overlays/overlay_map.dtb': 1_000,
 };
-const elsewhere = process.env.PINETBOOT_NAMESPACE ? false : 'not in a network namespace of its own: see .ci/run';
+const elsewhere = process.env.PINETBOOT_NAMESPACE ? false : 'not in a private network namespace: see .ci/run';
 
 for (const { place, skip, put } of PLACES) {
     test(`pinetboot simulate boots a Pi 5 from ${place}, DHCP and all`, { skip: skip || elsewhere }, async (t) => {

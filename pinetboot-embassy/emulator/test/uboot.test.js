@@ -15,7 +15,7 @@ const lacking =
     (existsSync(KERNEL) ? false : 'PINETBOOT_ARM64_KERNEL names no kernel: see .ci/run arm64-kernel') ||
     (existsSync(UBOOT) ? false : 'not installed: u-boot-qemu');
 
-// Minutes for each place: from flash only where all is asked for.
+// Minutes for each place: from flash only if the environment asks for all places.
 for (const { place, skip, put } of process.env.PINETBOOT_ALL_PLACES ? PLACES : PLACES.slice(-1)) {
     test(`U-Boot boots Linux from ${place}`, { skip: skip || lacking }, async (t) => {
         const kernel = gzipSync(readFileSync(KERNEL));
@@ -24,7 +24,7 @@ for (const { place, skip, put } of process.env.PINETBOOT_ALL_PLACES ? PLACES : P
 
         const uboot = new UBoot(t, await switchOn(t, parts));
         await uboot.prompt();
-        // The board gives addresses to Pis: so it asks as one, with a Pi 5's options 60 and 97.
+        // The board gives addresses to Pis only: so U-Boot asks as a Pi, with a Pi 5's options 60 and 97.
         await uboot.run('setenv bootp_vci PXEClient:Arch:00000:UNDI:002001');
         await uboot.run('setenv pxeuuid 52506935-7041-d000-dde8-271ee19a98bd');
         await uboot.run('setenv autoload no');
@@ -65,7 +65,7 @@ class UBoot extends Program {
         await this.expect(PROMPT);
     }
 
-    /** Runs a command, and returns what it says. */
+    /** Runs a command, and returns its output. */
     async run(command, seconds = 120) {
         this.say(`${command}\n`);
         return this.expect(PROMPT, seconds);

@@ -103,7 +103,7 @@ test('both buffers wrap, at their size and at 64 KB', () => {
     }
 });
 
-test('a full buffer drops, and goes on when there is room', () => {
+test('a full buffer drops frames, and goes on once it has room', () => {
     const { chip: it } = chip({ kilobytes: 2 });
     assert.ok(it.receive(frame(1500)));
     assert.equal(it.receive(frame(600)), false);

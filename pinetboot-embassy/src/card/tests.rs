@@ -1,4 +1,4 @@
-//! The card in memory, with file systems as another library makes them.
+//! The card in memory, with file systems that another library makes.
 
 use std::boxed::Box;
 use std::cell::RefCell;
@@ -38,7 +38,7 @@ fn files_are_found_and_read() {
             assert!(read(files, name).await.unwrap() == content(name, len), "{name}");
         }
         assert_eq!(read(files, "Overlays/OVERLAY_MAP.DTB").await.unwrap().len(), 3073);
-        // As for flash: who has a directory gets nothing else, who has none gets what is there for all.
+        // As for flash: a Pi with a directory gets files from there only, a Pi without one gets the shared files.
         assert_eq!(read(files, "bd989ae1/config.txt").await, Err(Some(OpenError::NotFound)));
         assert_eq!(read(files, "BD989AE1/cmdline.txt").await.unwrap().len(), 7);
         assert_eq!(read(files, "12345678//overlays/overlay_map.dtb").await.unwrap().len(), 3073);
@@ -110,7 +110,7 @@ fn blocks_come_again_and_in_any_order() {
 }
 
 #[test]
-fn as_many_at_once_as_there_are_places() {
+fn as_many_files_at_once_as_places() {
     let names = ["a", "b", "c", "d", "e"];
     let tree: Vec<(&str, usize)> = names.iter().map(|name| (*name, 50_000)).collect();
     serve(&Slot::with(image(&tree, 2)), async |files| {
@@ -154,11 +154,11 @@ fn a_card_pulled_out_ends_a_transfer_and_the_next_one_is_served() {
         let mut block = [0; 1024];
         file.read_exact_at(0, &mut block).await.unwrap();
         slot.pull();
-        // What was read ahead may still be served.
+        // Blocks that were read ahead may still be served.
         assert_eq!(file.read_exact_at(50_000, &mut block).await, Err(ReadError));
         assert!(open(files, "file").await.is_err());
         slot.put(image.clone());
-        // It is looked for now and then.
+        // The reader checks for the card at intervals.
         while open(files, "file").await.is_err() {
             Timer::after_millis(50).await;
         }
@@ -206,7 +206,7 @@ fn a_file_that_was_replaced_is_not_read_on() {
 }
 
 #[test]
-fn without_a_card_nobody_waits() {
+fn a_missing_card_is_not_waited_for() {
     let slot = Slot::default();
     serve(&slot, async |files| {
         assert_eq!(read(files, "file").await, Err(Some(OpenError::NotFound)));
@@ -219,7 +219,7 @@ fn without_a_card_nobody_waits() {
 }
 
 #[test]
-fn a_card_that_is_no_fat32_has_no_files() {
+fn a_card_without_fat32_has_no_files() {
     for rubbish in [std::vec![0; 1 << 20], std::vec![0xff; 1 << 20], Vec::new(), std::vec![0; Block::LEN]] {
         serve(&Slot::with(rubbish), async |files| {
             assert_eq!(read(files, "file").await, Err(Some(OpenError::NotFound)));
@@ -230,7 +230,7 @@ fn a_card_that_is_no_fat32_has_no_files() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Whatever stands in the boot sector, the table and the directories: an end, and no panic.
+    /// Any bytes in the boot sector, the table and the directories: the reader ends, without a panic.
     #[test]
     fn no_damage_is_too_strange(
         changes in prop::collection::vec((0..3_usize, 0..2048_usize, any::<u8>()), 1..40),
@@ -242,7 +242,7 @@ proptest! {
         let mut image = IMAGE.with(Clone::clone);
         let table = usize::from(u16::from_le_bytes([image[14], image[15]])) * Block::LEN;
         let tables = u32::from_le_bytes([image[36], image[37], image[38], image[39]]) as usize * 2 * Block::LEN;
-        // The table's beginning, the root directory, and the clusters after it, among which is the other directory.
+        // The table's beginning, the root directory, and the clusters after the root; the other directory is among them.
         let places = [table, table + tables, table + tables + 512];
         for (place, offset, byte) in changes {
             image[places[place] + offset] = byte;
@@ -258,7 +258,7 @@ proptest! {
     }
 }
 
-/// Runs both sides, until the server's has done this.
+/// Runs both sides, until the server's side has done this.
 fn serve<F: for<'a> AsyncFnOnce(&'a mut Files<'static>)>(slot: &Slot, test: F) {
     let chunks: &'static Chunks = Box::leak(Box::default());
     let card: &'static Card = Box::leak(Box::new(Card::new(chunks)));
@@ -277,7 +277,7 @@ async fn open(files: &mut Files<'static>, name: &str) -> Result<CardFile<'static
 /// All of a file, in blocks as a Pi asks for them; `Err(None)` if it ends in the middle.
 async fn read(files: &mut Files<'static>, name: &str) -> Result<Vec<u8>, Option<OpenError>> {
     let mut file = open(files, name).await.map_err(Some)?;
-    // A damaged card may say any length.
+    // A damaged card may report any length.
     let mut bytes = std::vec![0; (file.len() as usize).min(300_000)];
     for (index, block) in bytes.chunks_mut(1468).enumerate() {
         file.read_exact_at(index as u64 * 1468, block).await.map_err(|ReadError| None)?;
@@ -285,7 +285,7 @@ async fn read(files: &mut Files<'static>, name: &str) -> Result<Vec<u8>, Option<
     Ok(bytes)
 }
 
-/// A file system with files of these lengths, in which a cluster has so many blocks.
+/// A file system with files of these lengths, with this many blocks in a cluster.
 fn image(tree: &[(&str, usize)], per_cluster: usize) -> Vec<u8> {
     let files: Vec<_> = tree.iter().map(|(name, len)| (*name, content(name, *len))).collect();
     image_of(&files, per_cluster)
@@ -322,14 +322,14 @@ fn content(name: &str, len: usize) -> Vec<u8> {
     (0..len).map(|_| next()).collect()
 }
 
-/// Where a card is put into.
+/// The slot of a card.
 #[derive(Clone, Default)]
 struct Slot(Rc<RefCell<State>>);
 
 #[derive(Default)]
 struct State {
     image: Option<Vec<u8>>,
-    /// Whether the card was begun with, since it was put in.
+    /// Whether the reader has begun with the card since its insertion.
     ready: bool,
     begun: usize,
     disturbed: bool,

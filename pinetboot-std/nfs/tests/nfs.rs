@@ -1,5 +1,5 @@
-//! The NFS server over loopback, on a tree in memory: what the protocols say, and what a hostile client gets. Takes no
-//! privileges. What the kernel's files do behind it is in `nfs_directory.rs`.
+//! The NFS server over loopback, on a tree in memory: the protocols' replies, and the answers to a hostile client. Needs no
+//! privileges. The behaviour of the kernel's files behind the server is in `nfs_directory.rs`.
 #![expect(clippy::unwrap_used, reason = "what fails here is the test")]
 
 mod nfs_client;

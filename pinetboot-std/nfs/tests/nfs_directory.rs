@@ -1,5 +1,5 @@
-//! The NFS server on a directory of this machine: what only the kernel can say about it. Takes root, which `cargo test` has
-//! not, so every test is ignored there; `.ci/run nfs` runs them.
+//! The NFS server on a directory of this machine: the properties that only the kernel can show. Needs root, which `cargo test`
+//! lacks, so every test is ignored there; `.ci/run nfs` runs them.
 #![expect(clippy::unwrap_used, reason = "what fails here is the test")]
 
 mod nfs_client;
@@ -17,7 +17,7 @@ use nix::sched::{CloneFlags, unshare};
 use pinetboot_nfs::{DirectoryTree, Export, Handles, NfsConfig, OneExport, Portmap, Running};
 use tempfile::TempDir;
 
-/// A directory that is served, and a client of it that acts as root.
+/// A served directory, and a client that acts as root.
 struct World {
     directory: TempDir,
     running: Option<Running>,
@@ -61,12 +61,12 @@ fn serve(directory: &Path, root_squash: bool) -> Running {
     pinetboot_nfs::start(config, Arc::new(OneExport::new(export))).unwrap()
 }
 
-/// As a kernel does: from a source port below 1024, which the server asks for unless it is told otherwise.
+/// Connects as a kernel does: from a source port below 1024, which the server requires by default.
 fn connect(port: u16) -> Client {
     Client::connect_reserved(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port))
 }
 
-/// From here on this test's mounts are its own.
+/// From here on the test has a private mount namespace.
 fn own_mounts() {
     unshare(CloneFlags::CLONE_NEWNS).unwrap();
     run("mount", &["--make-rprivate", "/"]);
@@ -131,7 +131,7 @@ fn what_is_removed_is_stale_and_not_held_open() {
         let deleted = format!("{} (deleted)", world.path("file").display());
         assert_eq!(held.filter(|path| path.as_os_str() == deleted.as_str()).count(), 0);
     }
-    // A new file in the old one's place is another.
+    // A new file in the old one's place has another handle.
     let file = world.client.make(&world.root, "file");
     let other = world.client.make(&world.root, "other");
     world.client.write(&other, 0, b"other", stable_how::UNSTABLE).unwrap();
@@ -161,7 +161,7 @@ fn callers_are_who_they_say_and_may_what_the_kernel_lets_them() {
     assert_eq!(client.mknod(&dir, "null", mknoddata3::NF3CHR(device)), Err(nfsstat3::NFS3ERR_PERM));
     client.mknod(&dir, "fifo", mknoddata3::NF3FIFO(mode(0o600))).unwrap();
 
-    // A file of one's own, whatever its mode says: it may have been open when that was set.
+    // The owner's file, with any mode: the file may have been open when the mode was set.
     let own = client.create(&dir, "own", createhow3::GUARDED(mode(0o000))).unwrap().obj.unwrap();
     client.write(&own, 0, b"own", stable_how::UNSTABLE).unwrap();
     assert_eq!(client.read(&own, 0, 10).unwrap().0, b"own");
@@ -178,7 +178,7 @@ fn callers_are_who_they_say_and_may_what_the_kernel_lets_them() {
     assert_eq!(client.remove(&dir, "own"), Err(nfsstat3::NFS3ERR_PERM), "a sticky directory");
     client.act_as(0, 0, &[]);
     client.remove(&dir, "own").unwrap();
-    client.act_as_nobody_in_particular();
+    client.act_without_credentials();
     assert_eq!(client.read(&secret, 0, 10), Err(denied));
 }
 
@@ -330,8 +330,8 @@ fn nothing_leads_out_of_the_export() {
     fs::rename(world.path("dir/below"), outside.path().join("below")).unwrap();
     assert_eq!(world.client.lookup(&below, ".."), Err(nfsstat3::NFS3ERR_STALE));
 
-    // Another file system mounted inside is not entered. The server was there before: it does not see the new mount unless
-    // it lives where the mount is made, so it is started anew here.
+    // Another file system mounted inside is not entered. The server was started before: it does not see the new mount unless
+    // it lives where the mount is made, so this test starts it anew.
     run("mount", &["-t", "tmpfs", "none", world.path("inner").to_str().unwrap()]);
     File::create(world.path("inner/secret")).unwrap();
     world.restart();
@@ -359,7 +359,7 @@ fn a_device_or_fifo_is_never_opened() {
     assert_eq!(world.client.read(&root, 0, 10), Err(nfsstat3::NFS3ERR_ISDIR));
 }
 
-/// Removes what it lists, as it lists it.
+/// Removes the entries while it lists them.
 fn empty(client: &mut Client, dir: &nfs_fh3) -> usize {
     let (mut seen, mut cookie, mut verifier) = (0, 0, cookieverf3::default());
     loop {
@@ -477,7 +477,7 @@ fn libnfs_tools_list_read_and_write() {
     fs::write(local.path(), &data).unwrap();
     let port = world.running.as_ref().unwrap().port();
     fs::create_dir(world.path("dir")).unwrap();
-    // What is before the last `/` is what is mounted; without a second one in front, that is nothing at all for what is at the
+    // libnfs mounts the part before the last `/`; without a second one in front, that part is empty for a file at the
     // top, and libnfs gives up by itself ("Export is empty", libnfs 4.0.0, nfs_v3.c).
     for dir in ["/", "dir/"] {
         let url = |name: &str| format!("nfs://127.0.0.1/{dir}{name}?nfsport={port}&mountport={port}");

@@ -42,7 +42,7 @@ fn on_a_tap_beside_a_router_it_is_a_proxy_and_a_pi_has_its_tree() {
     }
 }
 
-/// It may have been meant for a network where a DHCP server more does harm.
+/// The file may have been meant for a network where one more DHCP server does harm.
 #[test]
 #[ignore = "needs root, network namespaces, curl and PINETBOOT_APPLIANCE_TAP; run by .ci/run"]
 fn on_a_tap_a_wrong_file_turns_dhcp_off_and_nothing_else() {
@@ -58,7 +58,7 @@ fn on_a_tap_a_wrong_file_turns_dhcp_off_and_nothing_else() {
     };
     {
         let mut appliance = on_tap(&network, &files);
-        assert!(offers(&mut appliance), "the test sees no offers where there are some");
+        assert!(offers(&mut appliance), "the test misses offers that the server makes");
     }
     files.add("pinetboot.toml", "# the line after this one is wrong\ndhcp = \"prxy\"\n");
     let mut command = network.command(env::var_os("PINETBOOT_APPLIANCE_TAP").unwrap());

@@ -139,7 +139,7 @@ impl Frames {
         let port = match self.below(8) {
             0 => self.below(65_536) as u16,
             1 => 49_152 + self.below(16_384) as u16,
-            // Who sends TFTP to the DHCP server and the other way about is malicious, too.
+            // A sender of TFTP to the DHCP server, or of DHCP to the TFTP server, is malicious, too.
             2 => 69,
             3 => 67,
             _ if payload.len() < 200 => 69,

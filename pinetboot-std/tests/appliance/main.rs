@@ -1,6 +1,6 @@
 //! The appliance of `pinetboot-embassy` at work: on Linux behind a TAP device, and as firmware on an emulated board.
 //!
-//! Which programs those are, the environment says; `.ci/run` builds them and sets it.
+//! The environment names those programs; `.ci/run` builds them and sets it.
 
 #![expect(clippy::unwrap_used, reason = "what fails here is the test")]
 
@@ -57,7 +57,7 @@ fn on_an_emulated_board_it_boots_a_pi_and_serves_others_at_once() {
 /// smoltcp holds back packets for a host that answers no ARP request, and all packets behind them.
 #[test]
 #[ignore = "needs root, network namespaces, curl and PINETBOOT_APPLIANCE_TAP; run by .ci/run"]
-fn on_a_tap_who_answers_no_arp_holds_up_nobody() {
+fn on_a_tap_a_client_without_arp_holds_up_no_other() {
     let files = Files::new(1 << 20);
     if part().is_some() {
         let wire = Wire::open("tap0");
@@ -71,8 +71,8 @@ fn on_a_tap_who_answers_no_arp_holds_up_nobody() {
     }
     let network = network();
     let _appliance = on_tap(&network, &files);
-    network.rerun("on_a_tap_who_answers_no_arp_holds_up_nobody", "send");
-    // Three of the four places may be taken by those for a while, and some of the questions be lost.
+    network.rerun("on_a_tap_a_client_without_arp_holds_up_no_other", "send");
+    // Three of the four places may be taken by those for a while, and some of the requests be lost.
     let began = Instant::now();
     files.are_fetched(&network, &["--tftp-blksize", "1468"]);
     assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
@@ -112,7 +112,7 @@ fn throw_frames() {
         let taken_in = wire.asks_who_has(senders.next().unwrap(), SOON);
         assert!(taken_in, "its stack hangs after {} frames", 4 * few);
         if few % 5000 == 0 {
-            // Whatever the answer is: often that all places are taken.
+            // Any answer counts: often that all places are taken.
             let mut answered = (0..30).map(|_| {
                 asker.send_to(b"\0\x01not-there\0octet\0", "10.55.0.1:69").unwrap();
                 asker.recv_from(&mut [0; 600]).is_ok()
@@ -158,7 +158,7 @@ fn on_qemu(network: &Namespace, files: &Files) -> Process {
     board
 }
 
-/// What a Pi 5 boots from, as a tree and as an archive.
+/// The boot files of a Pi 5, as a tree and as an archive.
 struct Files {
     directory: TempDir,
     kernel: Vec<u8>,
@@ -177,7 +177,7 @@ impl Files {
         files
     }
 
-    /// One more.
+    /// Adds one more.
     fn add(&self, name: &str, content: &str) {
         let path = self.directory.path().join("tree").join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -196,7 +196,7 @@ impl Files {
         self.directory.path().join("boot.tar")
     }
 
-    /// A simulated Pi 5 leases an address and fetches all that it asks for.
+    /// A simulated Pi 5 leases an address and fetches every file that it asks for.
     fn boots_a_pi(&self, network: &Namespace) {
         let mut command = network.command(PINETBOOT);
         command.args(["simulate", "--interface", "tap0", "--model", "pi5"]);
@@ -227,7 +227,7 @@ fn fetch(network: &Namespace, to: &Path, options: &[&str]) {
 
 const CONFIG_TXT: &str = "arm_64bit=1\nos_check=0\n";
 
-/// As dtc makes it of `/ { compatible = "brcm,bcm2712"; };`.
+/// The device tree that dtc makes of `/ { compatible = "brcm,bcm2712"; };`.
 fn device_tree() -> Vec<u8> {
     let header = [0xd00d_feed_u32, 0x6f, 0x38, 0x64, 0x28, 17, 16, 0, 11, 0x2c, 0, 0, 0, 0];
     let property = [1, 0, 3, 13, 0];

@@ -14,7 +14,7 @@ pub(crate) struct Crowd<'a> {
     report: Report,
 }
 
-/// What became of a crowd.
+/// The result of a crowd.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     pub(crate) complete: usize,
@@ -62,7 +62,7 @@ impl<'a> Crowd<'a> {
         self.report
     }
 
-    /// Takes in what has come: for whom. All of them if nothing has come for a while: some may want to ask again.
+    /// Receives the waiting datagrams, and returns their clients. All clients if none came for a while: some may ask again.
     fn take_in(&mut self) -> Vec<usize> {
         let mut events = [EpollEvent::empty(); 256];
         let count = self.epoll.wait(&mut events, EpollTimeout::from(100u8)).unwrap();

@@ -84,12 +84,12 @@ impl<'a> Fetch<'a> {
         }
     }
 
-    /// Says what is to be said: until when to wait then, or how it ended.
+    /// Sends the packets that are due: the time until the next, or the outcome.
     pub(crate) fn advance(&mut self) -> Result<Instant, Outcome> {
         loop {
             match self.receiver.poll(self.end.now()) {
                 Step::Wait { until } => {
-                    // What the machine would do yet is to say its last ACK again.
+                    // The machine would only send its last ACK again.
                     return match self.receiver.complete() {
                         Some(bytes) => Err(Outcome::Complete { bytes }),
                         None => Ok(until),
@@ -105,7 +105,7 @@ impl<'a> Fetch<'a> {
         }
     }
 
-    /// Takes in what has come.
+    /// Receives the waiting datagrams.
     pub(crate) fn take_in(&mut self) {
         while let Some(bytes) = self.end.receive() {
             let packet = Packet::parse(&bytes).expect("a packet");
@@ -141,7 +141,7 @@ struct End {
     /// The port that the server answers from.
     transfer: Option<SocketAddrV4>,
     start: Clock,
-    /// The longest packet there can be.
+    /// The length of the longest packet.
     longest: usize,
 }
 
@@ -188,7 +188,7 @@ impl End {
     }
 }
 
-/// What an ERROR with this number comes to.
+/// The error kind of an ERROR with this number.
 pub(crate) const fn refused(code: u16) -> Outcome {
     Outcome::PeerError(ErrorCode(code))
 }

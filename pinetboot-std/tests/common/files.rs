@@ -41,7 +41,7 @@ impl Folder {
         folder
     }
 
-    /// A tree that no one is warned of: it has a config.txt.
+    /// A tree without warnings: it has a config.txt.
     pub(crate) fn tree(files: &[(&str, &[u8])]) -> Self {
         let folder = Self::new(files);
         folder.write("config.txt", b"[all]\n");
@@ -66,7 +66,7 @@ impl Folder {
         fs::read(self.join(name)).unwrap()
     }
 
-    /// What is in it, in order.
+    /// The names in the directory, in order.
     pub(crate) fn names(&self) -> Vec<String> {
         let entries = fs::read_dir(self.path()).unwrap();
         let mut names: Vec<_> =

@@ -1,4 +1,4 @@
-//! JSON, as far as a log line has it: an object of texts and numbers. Strict, so that a line that is none shows.
+//! JSON, as far as a log line uses it: an object of texts and numbers. Strict, so that a malformed line shows.
 
 use std::collections::BTreeMap;
 
@@ -48,7 +48,7 @@ fn string<'a>(text: &'a str, line: &str) -> (String, &'a str) {
                 }
                 other => panic!("no escape: {other:?} in {line}"),
             },
-            control if control < ' ' => panic!("a control character as it is: {line:?}"),
+            control if control < ' ' => panic!("an unescaped control character: {line:?}"),
             plain => string.push(plain),
         }
     }

@@ -1,4 +1,4 @@
-//! What the tests of the real program share: the program as a process, trees of files, and clients to ask it.
+//! The parts that the tests of the real program share: the program as a process, trees of files, and clients.
 #![allow(dead_code, unused_imports, reason = "every test uses its own part")]
 
 pub(crate) mod crowd;

@@ -1,4 +1,4 @@
-//! A client moved by hand, packet by packet, which no machine keeps from saying what it should not.
+//! A client moved by hand, packet by packet, which no state machine keeps from sending forbidden packets.
 //!
 //! Packets are written as text: `RRQ config.txt octet blksize=7`, `ACK 1`, `DATA 1 +512` (512 zero bytes),
 //! `ERROR 0 enough`, `OACK tsize=600`. They are put together and taken apart here, not by the core: what it gets wrong
@@ -77,7 +77,7 @@ impl Peer {
         }
     }
 
-    /// What has come already.
+    /// The packet that has come already.
     pub(crate) fn heard(&mut self) -> Vec<String> {
         self.socket.set_nonblocking(true).unwrap();
         let heard = std::iter::from_fn(|| self.receive()).map(|bytes| text(&bytes)).collect();
@@ -85,7 +85,7 @@ impl Peer {
         heard
     }
 
-    /// Says something and checks what comes back.
+    /// Sends a packet and checks the answer.
     #[track_caller]
     pub(crate) fn exchange(&mut self, packet: &str, answer: &str) {
         self.say(packet);

@@ -29,14 +29,14 @@ pub(crate) fn run<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> En
 /// A process that has ended.
 #[derive(Debug)]
 pub(crate) struct Ended {
-    /// Its exit code; `None` if a signal ended it.
+    /// The process's exit code; `None` if a signal ended it.
     pub(crate) code: Option<i32>,
     pub(crate) stdout: Vec<u8>,
     /// Standard error: the log.
     pub(crate) log: String,
 }
 
-/// A process under way. Dropping it kills it.
+/// A running process. Dropping the value kills the process.
 pub(crate) struct Process {
     child: Child,
     stdout: Arc<Lines>,
@@ -61,10 +61,10 @@ impl Process {
         kill(Pid::from_raw(self.child.id().try_into().unwrap()), signal).unwrap();
     }
 
-    /// Waits until it ends; panics if that takes longer than any test should.
+    /// Waits until the process ends; panics if that takes longer than any test should.
     #[track_caller]
     pub(crate) fn wait(mut self) -> Ended {
-        // Both ends of its output close when it ends, and not before.
+        // Both ends of the process's output close when it ends, and not before.
         self.stdout.wait_closed();
         self.stderr.wait_closed();
         let code = self.child.wait().unwrap().code();
@@ -74,7 +74,7 @@ impl Process {
         Ended { code, stdout: self.stdout.bytes(), log: String::from_utf8(self.stderr.bytes()).unwrap() }
     }
 
-    /// The most memory that it has ever had, in KiB.
+    /// The peak memory of the process, in KiB.
     pub(crate) fn peak_memory(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
@@ -94,7 +94,7 @@ pub(crate) struct Serving {
     process: Process,
     /// The line that says so.
     pub(crate) ready: String,
-    /// Where it listens.
+    /// The address at which the server listens.
     pub(crate) addresses: Vec<SocketAddrV4>,
 }
 
@@ -107,7 +107,7 @@ impl Serving {
         Self::start_as(&mut command)
     }
 
-    /// Serves as `command` says, and waits until it does.
+    /// Serves with `command`, and waits until the server is ready.
     #[track_caller]
     pub(crate) fn start_as(command: &mut Command) -> Self {
         let process = Process::start(command);
@@ -119,7 +119,7 @@ impl Serving {
         Self { process, ready, addresses }
     }
 
-    /// Where it listens, if that is one place.
+    /// The address at which the server listens, if it is a single one.
     pub(crate) fn address(&self) -> SocketAddrV4 {
         let [address] = self.addresses[..] else { panic!("not one address: {}", self.ready) };
         address
@@ -134,7 +134,7 @@ impl Serving {
         self.process.signal(signal);
     }
 
-    /// Stops it as a debugger would, until [`Signal::SIGCONT`].
+    /// Stops the process as a debugger would, until [`Signal::SIGCONT`].
     pub(crate) fn hold_up(&self) {
         self.signal(Signal::SIGSTOP);
         let process = Pid::from_raw(self.process.id().try_into().unwrap());
@@ -145,12 +145,12 @@ impl Serving {
         self.process.peak_memory()
     }
 
-    /// What it has logged so far.
+    /// The log so far.
     pub(crate) fn log(&self) -> String {
         String::from_utf8(self.process.stderr.bytes()).unwrap()
     }
 
-    /// Waits for a log line with this in it.
+    /// Waits for a log line that contains this text.
     #[track_caller]
     pub(crate) fn wait_for_log(&self, text: &str) -> String {
         self.wait_for_logs(1, text).remove(0)
@@ -164,13 +164,13 @@ impl Serving {
         lines
     }
 
-    /// Waits for it to end by itself, or by a signal that was sent.
+    /// Waits for the process to end by itself, or by a signal that was sent.
     #[track_caller]
     pub(crate) fn wait(self) -> Ended {
         self.process.wait()
     }
 
-    /// Waits until it has handled all that was sent to it so far.
+    /// Waits until the server has handled every packet that was sent to it so far.
     #[track_caller]
     pub(crate) fn settle(&self) {
         self.settle_with(Ipv4Addr::LOCALHOST);
@@ -179,7 +179,7 @@ impl Serving {
     /// The same of the thread that answers this client.
     #[track_caller]
     pub(crate) fn settle_with(&self, client: Ipv4Addr) {
-        // What comes to transfers goes before what comes to the port that listens.
+        // Datagrams to transfers are handled before those to the listening port.
         for address in &self.addresses {
             Peer::at(client, *address).exchange("ACK 0", "ERROR 5 unknown transfer ID");
         }
@@ -196,7 +196,7 @@ impl Serving {
     }
 }
 
-/// What comes out of a process, line by line.
+/// The output of a process, line by line.
 struct Lines {
     state: Mutex<State>,
     news: Condvar,

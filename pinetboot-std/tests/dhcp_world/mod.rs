@@ -1,4 +1,4 @@
-//! A network with other people's DHCP servers: a switch, and what is plugged into it.
+//! A network with DHCP servers of other projects: a switch, and the machines plugged into it.
 #![allow(dead_code, reason = "every test uses its own part")]
 #![expect(clippy::unwrap_used, reason = "what fails here is the test")]
 
@@ -35,7 +35,7 @@ impl World {
         machine
     }
 
-    /// A machine that has what every Pi boots by, served by `pinetboot serve`.
+    /// A machine with every Pi's boot files, served by `pinetboot serve`.
     pub(crate) fn boot_server(&self, role: &str, address: &str) -> BootServer {
         let machine = self.machine(role, Some(address));
         let tree = self.tree(role);
@@ -43,7 +43,7 @@ impl World {
         BootServer { process, machine, tree }
     }
 
-    /// What every Pi boots by.
+    /// The boot files of every Pi.
     pub(crate) fn tree(&self, role: &str) -> PathBuf {
         let tree = self.files.path().join(role);
         fs::create_dir(&tree).unwrap();
@@ -96,7 +96,7 @@ pub(crate) fn without_option_66(lines: &str) -> String {
     lines.lines().filter(|line| !is_name(line)).map(|line| format!("{line}\n")).collect()
 }
 
-/// Runs `pinetboot` on a machine, and returns its exit code and what it said.
+/// Runs `pinetboot` on a machine, and returns its exit code and output.
 pub(crate) fn pinetboot(machine: &Namespace, arguments: &[&str]) -> (i32, String) {
     let mut command = machine.command(PINETBOOT);
     command.args(arguments);
@@ -112,7 +112,7 @@ pub(crate) enum Server {
     Kea,
 }
 
-/// What it tells besides addresses.
+/// The options that the server sends besides addresses.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Settings<'a> {
     pub(crate) option_66: Option<&'a str>,
@@ -141,7 +141,7 @@ impl Server {
         }
     }
 
-    /// What it says when it is ready.
+    /// The text that the server prints when it is ready.
     const fn ready(self) -> &'static str {
         match self {
             Self::Dnsmasq => "sockets bound exclusively",

@@ -34,7 +34,7 @@ fn two_machines_share_a_tree_and_see_nothing_of_each_other() {
     });
     println!("two machines are at their shells after {:.1} s", began.elapsed().as_secs_f64());
 
-    // The same names, so that whatever crosses over shows.
+    // The same names, so that any mix-up shows.
     for (guest, serial) in [(&mut one, SERIALS[0]), (&mut other, SERIALS[1])] {
         assert_eq!(guest.run("cat /etc/motd; ls /home", SOON), "base");
         guest.run(&format!("echo I am {serial} >/home/mine; touch /home/{serial}; sync"), SOON);
@@ -56,7 +56,7 @@ fn two_machines_share_a_tree_and_see_nothing_of_each_other() {
     assert_eq!(everything_in(&base_image), before, "the tree is as it was");
     assert!(!log.contains("ERROR"), "{log}");
 
-    // What one has written is there when it boots again, from a server that was started again.
+    // The files that one machine wrote exist when it boots again, from a server that was started again.
     let _server = network.serve(&base_image, &options);
     let mut one = boot(switch_on(0), SERIALS[0]);
     assert_eq!(

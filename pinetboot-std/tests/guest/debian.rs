@@ -36,7 +36,7 @@ fn an_image_boots_to_a_login_prompt_and_outlives_the_server() {
         guest.run("findmnt /boot/firmware", SOON);
     }
 
-    // One installs a package, the other writes, when the server is killed.
+    // When the server is killed, one machine installs a package and the other writes.
     one.start("apt-get update && apt-get install --yes --no-install-recommends git");
     other.start(
         "cd /root; head -c 50000000 /dev/urandom | tee big | md5sum >sum; \

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use crate::namespace::{Namespace, Process, SOON};
 
-/// It runs, with a portmapper, until dropped.
+/// NFS-Ganesha with a portmapper; both run until the value is dropped.
 pub(crate) struct Ganesha {
     _process: Process,
     _files: TempDir,

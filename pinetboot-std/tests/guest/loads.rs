@@ -1,4 +1,4 @@
-//! What one does on a Debian, on a root from our server and on one from NFS-Ganesha at the same time.
+//! Everyday work on a Debian, on a root from our server and on one from NFS-Ganesha at the same time.
 
 use std::fs;
 use std::thread;
@@ -21,7 +21,7 @@ fn debian_works_as_on_ganesha() {
     let root = fs::canonicalize(other.path().join("current/root")).unwrap();
     let boot = root.join("boot/firmware");
     let words = fs::read_to_string(boot.join("cmdline.txt")).unwrap();
-    // It answers `cp -a` with EIO where the client asks it for ACLs.
+    // NFS-Ganesha answers `cp -a` with EIO where the client asks for ACLs.
     let on_ganesha =
         format!("root=/dev/nfs nfsroot=10.77.0.1:{},vers=3,tcp,nolock,noacl rw ip=dhcp", root.display());
     fs::write(boot.join("cmdline.txt"), format!("{} {on_ganesha}\n", words.trim())).unwrap();
@@ -37,7 +37,7 @@ fn debian_works_as_on_ganesha() {
     }
 }
 
-/// Does it all, and returns how many seconds each took.
+/// Runs all steps, and returns the seconds that each took.
 fn work(server: &str, machine: UBoot) -> Vec<f64> {
     let mut guest = Shell::log_in(machine.stop().boot(SERIALS[0]), MINUTES);
     guest.run("systemctl is-system-running --wait", MINUTES);

@@ -1,7 +1,7 @@
 //! Test suites that others wrote for file systems, over a mount in an emulated machine: from our server, and from
 //! NFS-Ganesha beside it.
 //!
-//! [pjdfstest](https://github.com/saidsay-so/pjdfstest) knows what POSIX wants of every call,
+//! [pjdfstest](https://github.com/saidsay-so/pjdfstest) tests POSIX's rules for every call,
 //! [fsx](https://github.com/asomers/fsx-rs) mixes reads, writes, truncations and mappings of one file.
 
 use std::fs;
@@ -40,7 +40,7 @@ fn no_worse_than_ganesha() {
     assert_eq!(unexplained, [""; 0]);
 }
 
-/// What came of it.
+/// The suite's result.
 struct Report {
     server: &'static str,
     passed: usize,
@@ -144,7 +144,7 @@ const DHCP: [&str; 6] = ["--dhcp", "lease", "--dhcp-clients", "all", "--interfac
 /// `rescue`: .ci/guest-init mounts the root, and stays where it is.
 const CONSOLE: &str = "console=tty1 console=serial0,115200 rescue";
 
-/// What is done over the mount, and has to leave nothing behind.
+/// The work over the mount, which has to leave no files behind.
 const LOADS: [(&str, &str); 5] = [
     ("fsx: 3000 operations on a file", "RUST_LOG=warn ../fsx -N 3000 -S 1 file && rm file*"),
     ("64 MiB written and synced", "dd if=/dev/zero of=file bs=1M count=64 conv=fsync && rm file"),

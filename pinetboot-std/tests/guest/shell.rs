@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::machine::A_WHILE;
 use crate::namespace::{Process, SOON};
 
-/// At its prompt. It does not repeat what it is told.
+/// A shell at its prompt. The shell does not echo its input.
 #[derive(Debug)]
 pub(crate) struct Shell {
     console: Process,
@@ -37,13 +37,13 @@ impl Shell {
         self
     }
 
-    /// Runs a command, and returns how it ended and what it said.
+    /// Runs a command, and returns its exit status and output.
     pub(crate) fn try_run(&mut self, command: &str, within: Duration) -> (i32, String) {
         self.start(command);
         self.finish(within)
     }
 
-    /// Runs a command that has to succeed, and returns what it said.
+    /// Runs a command that has to succeed, and returns its output.
     pub(crate) fn run(&mut self, command: &str, within: Duration) -> String {
         let (status, said) = self.try_run(command, within);
         assert_eq!(status, 0, "{command}: {said}");
@@ -60,7 +60,7 @@ impl Shell {
         self.console.expect(text, within)
     }
 
-    /// Waits for the started command to end, and returns how it ended and what it said.
+    /// Waits for the started command to end, and returns its exit status and output.
     pub(crate) fn finish(&mut self, within: Duration) -> (i32, String) {
         let heard = self.console.expect(PROMPT, within).replace('\r', "");
         let (said, status) = heard.rsplit_once("status ").unwrap_or_else(|| panic!("no status: {heard}"));

@@ -1,4 +1,4 @@
-//! What the machines find when they are switched on.
+//! The network and the servers of emulated machines.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -19,7 +19,7 @@ pub(crate) fn network(role: &str) -> Namespace {
     network
 }
 
-/// A root that has just BusyBox, and what it boots by.
+/// A root with BusyBox alone, and its boot files.
 pub(crate) fn plant(base_image: &Path) {
     for directory in ["bin", "dev", "etc", "home", "proc", "sbin", "srv/data", "sys"] {
         fs::create_dir_all(base_image.join(directory)).unwrap();
@@ -34,7 +34,7 @@ pub(crate) fn plant(base_image: &Path) {
     fs::write(base_image.join("etc/motd"), "base\n").unwrap();
     fs::write(base_image.join("etc/rules"), "none\n").unwrap();
     fs::write(base_image.join("srv/data/file"), "content\n").unwrap();
-    // As on an SD card; what makes a root over the network of it is the server's to know.
+    // As on an SD card; the server turns it into a root over the network.
     let of_card = "root=PARTUUID=5e9f2a17-02 rootfstype=ext4 fsck.repair=yes rootwait";
     let command_line = format!("console=tty1 console=serial0,115200 {of_card}");
     lay_boot_files(&base_image.join("boot/firmware"), &command_line);
@@ -49,7 +49,7 @@ pub(crate) fn import(to: &Path) {
     assert!(status.success(), "{said}");
 }
 
-/// For what takes two emulated machines a minute or two.
+/// The time limit of work that takes two emulated machines a minute or two.
 pub(crate) const MINUTES: Duration = Duration::from_secs(420);
 
 /// Of `pinetboot serve`, on such a network.
@@ -61,7 +61,7 @@ pub(crate) const SERIALS: [&str; 2] = ["5e9f2a01", "5e9f2a02"];
 const COMMANDS: &str = "cat chmod cmp cttyhack echo grep head ln ls md5sum mkdir mknod mount mv poweroff rm seq \
                         setsid sh stat stty sync tee test touch";
 
-/// Its first program: a shell that says nothing of what it is told.
+/// The root's first program: a shell that does not echo its input.
 const INIT: &str = "#!/bin/busybox sh
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys

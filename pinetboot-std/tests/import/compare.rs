@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 pub(crate) struct Difference {
     /// Beneath both roots.
     pub(crate) path: PathBuf,
-    /// Which part of it.
+    /// The part that differs.
     pub(crate) what: String,
 }
 

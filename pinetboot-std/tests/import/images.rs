@@ -20,7 +20,7 @@ pub(crate) fn run(command: &mut Command) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// What goes into the two partitions.
+/// The contents of the two partitions.
 pub(crate) struct Sources(TempDir);
 
 impl Sources {
@@ -44,7 +44,7 @@ impl Sources {
         self.0.path().join("boot")
     }
 
-    /// One of each thing that a file system can have, in a system that nobody knows.
+    /// One of each kind of entry that a file system can have, in an unknown system.
     pub(crate) fn of_everything() -> Self {
         let sources = Self::new(&[
             ("root/etc/os-release", "ID=everything\nVERSION_ID=1.0\n"),
@@ -198,7 +198,7 @@ impl Sources {
         sources
     }
 
-    /// So much that there is time to interrupt its import.
+    /// Enough data to interrupt its import.
     pub(crate) fn of_much() -> Self {
         let sources = Self::of_trixie();
         for directory in 0..40 {
@@ -247,11 +247,11 @@ pub(crate) struct Fat {
 }
 
 impl Fat {
-    /// FAT32 with the least clusters there are, as Raspberry Pi OS has it since 2026-04.
+    /// FAT32 with the fewest clusters possible, as Raspberry Pi OS has it since 2026-04.
     pub(crate) const SMALL: Self = Self { bits: 32, cluster: 1 };
 }
 
-/// What the image comes in.
+/// The compression of the image.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Packing {
     Raw,
@@ -270,7 +270,7 @@ pub(crate) struct Disk {
 impl Disk {
     pub(crate) fn new(sources: &Sources, ext4: &Ext4Options, gpt: bool, fat: Fat, packing: Packing) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        // Anyone may read it, as what one downloads.
+        // Any user may read the image, like a downloaded file.
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let path = directory.path().join("disk.img");
         let disk = File::create(&path).unwrap();

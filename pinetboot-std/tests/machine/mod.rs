@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use crate::namespace::{Namespace, Process, SOON};
 
-/// For what an emulated machine computes or loads; it takes a few seconds where nothing else runs.
+/// The time limit for the computing or loading of an emulated machine; alone it takes a few seconds.
 pub(crate) const A_WHILE: Duration = Duration::from_secs(90);
 
 /// A machine that is switched off.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Machine<'a> {
     network: &'a Namespace,
-    /// Which of several: it is plugged into `tap0`, `tap1` ..
+    /// The machine's number: it is plugged into `tap0`, `tap1` ..
     number: u8,
     /// MiB.
     memory: u32,
@@ -32,7 +32,7 @@ impl<'a> Machine<'a> {
         Self { number, ..self }
     }
 
-    /// Switches it on, with this firmware; its serial console is what the process says.
+    /// Switches the machine on, with this firmware; its serial console is the process's output.
     pub(crate) fn start(self, firmware: &str) -> Process {
         let Self { network, number, memory } = self;
         let mut qemu = network.command("qemu-system-aarch64");
@@ -75,13 +75,13 @@ impl UBoot {
         self
     }
 
-    /// Runs a command, and returns what it says.
+    /// Runs a command, and returns its output.
     pub(crate) fn run(&mut self, command: &str, within: Duration) -> String {
         self.console.say(&format!("{command}\n"));
         self.console.expect(PROMPT, within)
     }
 
-    /// Fetches a file into memory; it has to be there.
+    /// Fetches a file into memory; the file has to exist.
     pub(crate) fn fetch(&mut self, address: &str, file: &str) {
         let said = self.run(&format!("tftpboot 0x{address} {file}"), A_WHILE);
         assert!(said.contains("Bytes transferred = "), "{file}: {said}");
@@ -110,7 +110,7 @@ impl UBoot {
     }
 }
 
-/// Lays out what a machine boots by, as on a Pi's boot partition.
+/// Lays out the boot files of a machine, as on a Pi's boot partition.
 pub(crate) fn lay_boot_files(directory: &Path, command_line: &str) {
     fs::create_dir_all(directory).unwrap();
     fs::write(directory.join("config.txt"), "auto_initramfs=1\n").unwrap();
@@ -124,7 +124,7 @@ pub(crate) fn kernel() -> Vec<u8> {
     let path = kernel_path();
     let kernel = fs::read(&path).unwrap_or_else(|error| panic!("{KERNEL} is {}: {error}", path.display()));
     // Linux, Documentation/arm64/booting.rst
-    assert_eq!(kernel.get(0x38..0x3c), Some(&b"ARM\x64"[..]), "{} is no arm64 Image", path.display());
+    assert_eq!(kernel.get(0x38..0x3c), Some(&b"ARM\x64"[..]), "{} is not an arm64 Image", path.display());
     kernel
 }
 

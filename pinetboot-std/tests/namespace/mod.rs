@@ -48,7 +48,7 @@ impl Namespace {
         namespace
     }
 
-    /// Runs `ip` in it.
+    /// Runs `ip` in the namespace.
     pub(crate) fn ip(&self, arguments: &str) {
         ip(&format!("-n {} {arguments}", self.name));
     }
@@ -58,12 +58,12 @@ impl Namespace {
         self.ip(&format!("addr add {address} broadcast + dev {interface}"));
     }
 
-    /// Everything that it has no route for goes to this address.
+    /// Sets the default gateway.
     pub(crate) fn gateway(&self, address: &str) {
         self.ip(&format!("route add default via {address}"));
     }
 
-    /// From here on it forwards packets between its interfaces.
+    /// Lets the namespace forward packets between its interfaces from here on.
     pub(crate) fn forward(&self) {
         let mut command = self.command("sh");
         command.args(["-c", "echo 1 > /proc/sys/net/ipv4/ip_forward"]);
@@ -173,14 +173,14 @@ pub(crate) fn cable(one: End<'_>, other: End<'_>, mtu: u16) {
     }
 }
 
-/// A program that runs, and what it says: standard output and standard error as one. Dropping it kills it.
+/// A running program and its output: standard output and standard error as one. Dropping the value kills the program.
 #[derive(Debug)]
 pub(crate) struct Process {
     child: Child,
     output: Receiver<Vec<u8>>,
-    /// All that came so far.
+    /// The whole output so far.
     said: Vec<u8>,
-    /// How much of that was looked at.
+    /// The length of the output that was looked at.
     read: usize,
 }
 
@@ -204,7 +204,7 @@ impl Process {
         self.child.stdin.as_mut().unwrap().write_all(text.as_bytes()).unwrap();
     }
 
-    /// Waits for it to say `text`, and returns what it said up to the end of that.
+    /// Waits for the program to print `text`, and returns the output up to the end of the text.
     pub(crate) fn expect(&mut self, text: &str, within: Duration) -> String {
         let deadline = Instant::now() + within;
         let mut searched = self.read; // not anew what was: there may be megabytes of it
@@ -228,7 +228,7 @@ impl Process {
         }
     }
 
-    /// Waits for it to say `text`, and returns the line that has it.
+    /// Waits for the program to print `text`, and returns the line that has it.
     pub(crate) fn line(&mut self, text: &str, within: Duration) -> String {
         let before = self.expect(text, within);
         let rest = self.expect("\n", within);
@@ -236,7 +236,7 @@ impl Process {
         line.trim_end().to_owned()
     }
 
-    /// Waits for it to end, and returns how it ended and all that it said.
+    /// Waits for the program to end, and returns its status and output.
     pub(crate) fn finish(mut self, within: Duration) -> (ExitStatus, String) {
         let deadline = Instant::now() + within;
         loop {
@@ -249,7 +249,7 @@ impl Process {
         (self.child.wait().unwrap(), self.said())
     }
 
-    /// Asks it to end, which it has to do well, and returns all that it said.
+    /// Asks the program to end, which has to succeed, and returns its output.
     pub(crate) fn stop(self) -> String {
         kill(Pid::from_raw(self.child.id() as i32), Signal::SIGTERM).unwrap();
         let (status, said) = self.finish(SOON);
@@ -257,14 +257,14 @@ impl Process {
         said
     }
 
-    /// The most memory that it ever had, in KiB.
+    /// The peak memory of the program, in KiB.
     pub(crate) fn peak_memory(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
         line.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
-    /// All that was heard of it so far.
+    /// The output so far.
     fn said(&self) -> String {
         String::from_utf8_lossy(&self.said).into_owned()
     }
@@ -317,7 +317,7 @@ pub(crate) fn dnsmasq(at: &Namespace, options: &[&str]) -> Process {
     dnsmasq
 }
 
-/// In a process that [`Namespace::rerun`] started: what it is there for.
+/// In a process that [`Namespace::rerun`] started: the part that it plays.
 pub(crate) fn part() -> Option<String> {
     env::var(PART).ok()
 }
@@ -340,7 +340,7 @@ fn ip(arguments: &str) {
     assert!(output.status.success(), "ip {arguments}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// Runs a program, which has to succeed, and returns what it says.
+/// Runs a program, which has to succeed, and returns its output.
 fn succeed(command: Command) -> String {
     let what = format!("{command:?}");
     let (status, said) = Process::start(command).finish(SOON);
@@ -377,7 +377,7 @@ fn find(bytes: &[u8], text: &[u8]) -> Option<usize> {
     bytes.windows(text.len()).position(|window| window == text)
 }
 
-/// What the clients fetch.
+/// The file that clients fetch.
 pub(crate) const FILE: &str = "kernel.img";
 
 /// The program under test.

@@ -67,7 +67,7 @@ fn forge(address: &str, serial: &str) {
     socket.send_to(&message[..len], "10.77.3.255:67").unwrap();
 }
 
-/// What is copied into the layer by this, and renamed there, is to its client the same file all the time.
+/// A file that this copies into the layer, and renames there, stays the same file to its client all the time.
 fn change(client: &mut Client, root: &nfs_fh3) {
     let etc = client.lookup(root, "etc").unwrap();
     let (file, directory) = (client.lookup(&etc, "hosts").unwrap(), client.lookup(root, "opt").unwrap());

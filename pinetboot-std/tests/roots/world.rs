@@ -190,7 +190,7 @@ impl Pi {
         self.run(self.namespace.command("nfs-cp").arg(self.dir.join(from)).arg(self.url(path)))
     }
 
-    /// Has the client of our own ask something.
+    /// Has our own client ask a question.
     pub(crate) fn ask(&self, what: &str) {
         self.namespace.rerun("ask", what);
     }
@@ -205,7 +205,7 @@ impl Pi {
     }
 }
 
-/// Whether a program succeeds, and all that it says.
+/// Whether a program succeeds, and its output.
 pub(crate) fn run(command: &mut Command) -> (bool, String) {
     let output = command.output().unwrap();
     let said = [output.stdout, output.stderr].concat();

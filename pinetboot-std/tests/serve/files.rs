@@ -1,4 +1,4 @@
-//! Which bytes a name gets: the Pi's rules, the tree's borders, one version of a file.
+//! The bytes that a name gets: the Pi's rules, the tree's borders, one version of a file.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Seek, SeekFrom, Write};
@@ -113,7 +113,7 @@ fn no_name_leads_out_of_the_tree() {
         ] {
             assert_eq!(fetch(serving.address(), name, Options::default()), Err(refused(2)), "{name}");
         }
-        // Beneath the root `/etc/passwd` is a name like any other, a NUL ends a name, and %2e is no dot.
+        // Beneath the root `/etc/passwd` is an ordinary name, a NUL ends a name, and %2e does not stand for a dot.
         for name in ["/etc/passwd", "etc/passwd", "%2e%2e/secret", "secret", "inside/.", "inside/x", "here"] {
             let got = fetch(serving.address(), name, Options::default());
             let allowed = if name == "inside/." { Ok(b"inside".to_vec()) } else { Err(refused(1)) };

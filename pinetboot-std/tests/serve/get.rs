@@ -52,7 +52,7 @@ fn a_file_comes_to_where_it_is_wanted() {
 
         let ended = get(&[&serving.url("empty"), "-o", output]);
         assert_eq!(ended.code, Some(0), "{}", ended.log);
-        assert_eq!(folder.read("output"), b"", "one that was there is replaced");
+        assert_eq!(folder.read("output"), b"", "an existing file is replaced");
         assert_eq!(folder.names(), ["output", "own"]);
         let mode = fs::metadata(output).unwrap().permissions().mode();
         fs::write(folder.join("any"), b"").unwrap();
@@ -63,7 +63,7 @@ fn a_file_comes_to_where_it_is_wanted() {
 }
 
 #[test]
-fn it_asks_as_it_is_told() {
+fn get_asks_with_the_given_options() {
     let folder = Folder::new(&[]);
     let output = folder.join("output");
     for (options, request) in [
@@ -130,7 +130,7 @@ fn a_transfer_that_fails_leaves_everything_as_it_was() {
         assert_eq!(server.hear(), "RRQ file octet tsize=0 blksize=1468 windowsize=16");
         server.exchange("OACK tsize=5000 blksize=1000", "ACK 0");
         server.exchange("DATA 1 +1000", "ACK 1");
-        assert_eq!(folder.read("file"), b"old", "nothing is there before all is");
+        assert_eq!(folder.read("file"), b"old", "the file appears only when it is complete");
         server.say(farewell);
         let ended = process.wait();
         assert_eq!(ended.code, Some(code), "{farewell}: {}", ended.log);
@@ -175,7 +175,7 @@ fn a_file_is_replaced_in_one_step() {
     drop(other);
 }
 
-/// Who asks for a link to be written to gets what is behind it replaced.
+/// A user who names a link as the output gets the link's target replaced.
 #[test]
 fn a_link_stays_a_link() {
     let tree = Folder::tree(&[("file", b"new")]);

@@ -1,4 +1,4 @@
-//! What the log says, and what it does not.
+//! The contents of the log, and its omissions.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -7,7 +7,7 @@ use pinetboot_core::tftp::Options;
 
 use crate::common::{Folder, Peer, Serving, fetch, json};
 
-/// A Pi asks for much that need not be there.
+/// A Pi asks for many files that need not exist.
 #[test]
 fn expected_misses_are_not_warned_about() {
     let tree = Folder::tree(&[("kernel_2712.img", b"kernel")]);
@@ -39,7 +39,7 @@ fn an_unexpected_miss_is_a_warning_with_where_it_was_looked_for() {
     let serving = Serving::start(&tree, &[]);
     for (asked, place) in [
         ("bcm2712-rpi-5-b.dtb", "bcm2712-rpi-5-b.dtb"),
-        ("0badcafe//bcm2712-rpi-5-b.dtb", "bcm2712-rpi-5-b.dtb"), // the shared directory: it has none of its own
+        ("0badcafe//bcm2712-rpi-5-b.dtb", "bcm2712-rpi-5-b.dtb"), // the shared directory: the Pi has no own file
         ("7bf18f79/bcm2712-rpi-5-b.dtb", "7bf18f79/bcm2712-rpi-5-b.dtb"),
         ("my-own-kernel", "my-own-kernel"),
         ("out", "out: a link in the path leads out of the tree"),
@@ -140,7 +140,7 @@ fn json_lines_have_their_fields() {
     assert_eq!(missed["place"], tree.join("missing.bin").to_str().unwrap());
 }
 
-/// A client that asks for something else from the same port; what it got in the end is what the log says.
+/// A client that asks for another file from the same port; the log has the file that the client got in the end.
 #[test]
 fn a_transfer_left_for_another_is_told_apart_from_it() {
     let tree = Folder::tree(&[("first", &[0; 600]), ("second", &[0; 100])]);

@@ -1,4 +1,4 @@
-//! Who is answered, from where, and for how long.
+//! The clients that are answered, the addresses of the answers, and the time limits.
 
 use std::net::SocketAddrV4;
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use pinetboot_core::tftp::Options;
 
 use crate::common::{Folder, Peer, Serving, fetch, pinetboot};
 
-/// Replies come from the address that was asked, also where there are many (RFC 1123, section 4.1.3.5).
+/// Replies come from the address that was asked, on a host with several addresses too (RFC 1123, section 4.1.3.5).
 #[test]
 fn answers_come_from_the_address_that_was_asked() {
     let tree = Folder::tree(&[("file", &[0; 600])]);

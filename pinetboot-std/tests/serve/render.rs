@@ -88,7 +88,7 @@ fn a_pi_may_have_a_tree_elsewhere() {
     let (serving, written) = serve(&tree, &format!("[pi.0badcaf1]\ntree = '{}'\n", own.path().display()));
     assert_eq!(text(&serving, "0badcaf1/kernel8.img"), "own");
     assert_eq!(text(&serving, "0badcaf2/kernel8.img"), "shared");
-    // Who has dropped its prefix in the middle of a boot is still who it was.
+    // A Pi that has dropped its prefix in the middle of a boot keeps its identity.
     assert_eq!(text(&serving, "0badcaf1/config.txt"), "[all]\n");
     assert_eq!(text(&serving, "kernel8.img"), "own");
     // An invalid configuration is refused, and changes nothing.
@@ -101,7 +101,7 @@ fn a_pi_may_have_a_tree_elsewhere() {
 }
 
 #[test]
-fn without_a_root_to_offer_a_command_line_stays_as_it_is() {
+fn without_a_root_to_offer_a_command_line_stays_unchanged() {
     let line: &[u8] = b"console=tty1 root=PARTUUID=1-02 rootwait resize\n";
     let tree = Folder::tree(&[("cmdline.txt", line)]);
     let serving = Serving::start(&tree, &[]);

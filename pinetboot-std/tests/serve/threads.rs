@@ -29,7 +29,7 @@ fn many_clients_are_served_by_several_threads() {
     }
 }
 
-/// Two threads with room for one transfer each show whose clients are whose.
+/// Two threads with room for one transfer each show which clients belong to which.
 #[test]
 fn every_request_of_a_client_goes_to_the_same_thread() {
     let tree = Folder::tree(&[("file", &[7; 2000])]);
@@ -51,16 +51,16 @@ fn every_request_of_a_client_goes_to_the_same_thread() {
         // From another port each time.
         for _ in 0..20 {
             for number in [0, 2, 4] {
-                assert_eq!(ask(number).1, Err(0), "there is no place where {number} belongs");
+                assert_eq!(ask(number).1, Err(0), "{number} has no place");
             }
             for number in [1, 3, 5] {
                 let (peer, answer) = ask(number);
-                assert_eq!(answer, Ok(vec![7; 512]), "there is one for {number}");
+                assert_eq!(answer, Ok(vec![7; 512]), "{number} has a place");
                 peer.say("ERROR 0 enough");
             }
         }
         let (mut second, _) = ask(1);
-        // What was under way took no notice.
+        // The running transfer is unaffected.
         first.say("ACK 2");
         first.hear_data(3);
         second.say("ACK 1");

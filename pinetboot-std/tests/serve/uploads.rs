@@ -16,7 +16,7 @@ fn serving(uploads: &Folder, options: &[&str]) -> (Folder, Serving) {
 }
 
 #[test]
-fn nobody_writes_anything_unless_allowed() {
+fn no_client_writes_unless_allowed() {
     let tree = Folder::tree(&[]);
     let before = tree.names();
     let serving = Serving::start(&tree, &[]);
@@ -62,7 +62,7 @@ fn block_numbers_roll_over() {
 }
 
 #[test]
-fn what_is_there_stays_unless_told() {
+fn an_existing_file_stays_by_default() {
     let files: &[(&str, &[u8])] = &[("there", b"old"), ("directory/x", b"")];
     let uploads = Folder::new(files);
     symlink("nowhere", uploads.join("link")).unwrap();
@@ -84,7 +84,7 @@ fn what_is_there_stays_unless_told() {
 }
 
 #[test]
-fn what_is_there_is_replaced_in_one_step_if_told() {
+fn an_existing_file_is_replaced_in_one_step_if_allowed() {
     let uploads = Folder::new(&[("there", &[b'o'; 1000])]);
     let outside = Folder::new(&[("secret", b"secret")]);
     symlink(outside.join("secret"), uploads.join("link")).unwrap();
@@ -181,7 +181,7 @@ fn the_last_block_once_more_is_acknowledged_once_more() {
     peer.exchange("DATA 1 +512", "ACK 1");
     peer.exchange("DATA 1 +512", "ACK 1");
     peer.exchange("DATA 2 +88", "ACK 2");
-    // It is whole, and logged, although it may have to be acknowledged once more.
+    // The file is complete, and logged, although the server may have to acknowledge it once more.
     let line = serving.wait_for_log("uploaded up: 600 B in 0.0");
     assert!(line.contains("INFO"), "{line}");
     peer.exchange("DATA 2 +88", "ACK 2");

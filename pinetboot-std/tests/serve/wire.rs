@@ -1,4 +1,4 @@
-//! What comes over the wire that should not: answered as the RFCs say, or not at all, and served on.
+//! Packets that should not come: answered as the RFCs say, or not at all, and the server goes on.
 
 use pinetboot_core::tftp::Options;
 
@@ -103,7 +103,7 @@ fn requests_that_are_none_get_an_error_or_silence() {
     }
 }
 
-/// All kinds of it, of all lengths, to the port that listens and to that of a transfer, from its client and from others.
+/// All kinds of packets, of all lengths, to the listening port and to a transfer's port, from its client and from others.
 #[test]
 fn garbage_is_survived() {
     let tree = Folder::tree(&[("file", &[0; 600])]);
@@ -177,7 +177,7 @@ fn datagrams_of_64_kib_are_survived() {
             let transfer = peer.transfer.unwrap();
             peer.send(&largest, transfer);
         }
-        // A DATA longer than what was agreed on is no block.
+        // A DATA longer than the agreed block size is not accepted.
         let mut peer = Peer::of(serving.address());
         peer.exchange("WRQ up octet blksize=100", "OACK blksize=100");
         peer.exchange("DATA 1 +65000", "ERROR 4 illegal TFTP operation");

@@ -20,7 +20,7 @@ pub(crate) fn archive() -> &'static [u8] {
     unsafe { core::slice::from_raw_parts(ptr::with_exposed_provenance(start), PAGES * PAGE) }
 }
 
-/// Has an entry of the MMU show a page of the flash.
+/// Maps a page of the flash at an entry of the MMU.
 #[cfg(feature = "esp32c3")]
 fn map(entry: usize, page: u16) {
     let entry = peripherals::MMU_TABLE::regs().entry(entry);
@@ -28,7 +28,7 @@ fn map(entry: usize, page: u16) {
     entry.write(|entry| unsafe { entry.paddr().bits(page as u8) }.invalid().clear_bit());
 }
 
-/// Has an entry of the MMU show a page of the flash.
+/// Maps a page of the flash at an entry of the MMU.
 #[cfg(feature = "esp32c6")]
 fn map(entry: usize, page: u16) {
     let spi0 = peripherals::SPI0::regs();
@@ -39,17 +39,17 @@ fn map(entry: usize, page: u16) {
 }
 
 unsafe extern "C" {
-    /// In the chip's ROM: makes the cache forget what it has of these addresses.
+    /// A function in the chip's ROM: drops these addresses from the cache.
     fn Cache_Invalidate_Addr(start: u32, len: u32);
 }
 
-/// Where the MMU's first entry shows flash.
+/// The address at which the MMU's first entry shows flash.
 #[cfg(feature = "esp32c3")]
 const MAPPED_FLASH: usize = 0x3c00_0000;
 #[cfg(feature = "esp32c6")]
 const MAPPED_FLASH: usize = 0x4200_0000;
 
-/// What an entry shows, in bytes.
+/// The size of an entry's page in bytes.
 const PAGE: usize = 64 << 10;
 
 /// Behind those of the firmware, which has the first megabyte of the flash. An ESP32-C3 has 128.

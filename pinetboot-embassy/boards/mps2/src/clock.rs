@@ -24,12 +24,12 @@ impl Driver for Clock {
     }
 
     fn schedule_wake(&self, at: u64, waker: &Waker) {
-        // The next tick sees to it.
+        // The next tick wakes the timer.
         critical_section::with(|section| self.queue.borrow_ref_mut(section).schedule_wake(at, waker));
     }
 }
 
-/// Starts it.
+/// Starts the clock.
 pub(crate) fn start() {
     let Some(peripherals) = cortex_m::Peripherals::take() else { return };
     let mut timer = peripherals.SYST;

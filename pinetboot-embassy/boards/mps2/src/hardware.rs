@@ -41,7 +41,7 @@ fn SysTick() {
     crate::clock::tick();
 }
 
-// SAFETY: it does what any interrupt handler may do. Without a device crate all interrupts come here.
+// SAFETY: the function does only what an interrupt handler may do. Without a device crate all interrupts come here.
 #[exception]
 unsafe fn DefaultHandler(number: i16) {
     if number == crate::lan9118::INTERRUPT as i16 {

@@ -15,7 +15,7 @@ pub(crate) struct Lan9118 {
 }
 
 impl Lan9118 {
-    /// Sets it up to send, and to receive frames for this address and for all; `None` without a controller.
+    /// Sets the controller up to send, and to receive frames for this address and broadcasts; `None` without a controller.
     pub(crate) fn start(mac: [u8; 6]) -> Option<Self> {
         if BYTE_TEST.read() != 0x8765_4321 {
             return None;
@@ -25,7 +25,7 @@ impl Lan9118 {
         write_mac(MAC_ADDRESS_HIGH, u32::from_le_bytes([e, f, 0, 0]));
         write_mac(MAC_CONTROL, MAC_TRANSMIT | MAC_RECEIVE);
         TX_CONFIG.write(TX_ON);
-        FIFO_INTERRUPT.write(0); // as soon as there is one frame
+        FIFO_INTERRUPT.write(0); // as soon as one frame is in the FIFO
         INTERRUPT_CONFIG.write(INTERRUPT_ON | INTERRUPT_ACTIVE_HIGH | INTERRUPT_PUSH_PULL);
         Some(Self { mac })
     }
@@ -40,7 +40,7 @@ impl Driver for Lan9118 {
         if RX_FIFO.read() >> 16 & 0xff == 0 {
             INTERRUPT_STATUS.write(RX_STATUS_LEVEL);
             INTERRUPT_ENABLE.write(RX_STATUS_LEVEL);
-            // One that came meanwhile interrupts at once.
+            // A frame that came meanwhile interrupts at once.
             return None;
         }
         Some((Incoming, Outgoing))
@@ -80,13 +80,13 @@ impl RxToken for Incoming {
                 room.copy_from_slice(&word.to_le_bytes());
             }
         }
-        // At its end is its checksum, which the chip has verified. A frame with an error is dropped.
+        // The frame ends with its checksum, which the chip has verified. A frame with an error is dropped.
         let len = if status & RX_ERROR == 0 { len.saturating_sub(4) } else { 0 };
         take(frame.get_mut(..len).unwrap_or_default())
     }
 }
 
-/// Memory for a frame in the transmit FIFO: QEMU's sends as fast as it is written.
+/// Memory for a frame in the transmit FIFO: QEMU sends as fast as the driver writes.
 pub(crate) struct Outgoing;
 
 impl TxToken for Outgoing {
@@ -99,7 +99,7 @@ impl TxToken for Outgoing {
         for word in frame.get(..len.next_multiple_of(4)).unwrap_or_default().chunks_exact(4) {
             TX_DATA.write(word.iter().rev().fold(0, |word, byte| word << 8 | u32::from(*byte)));
         }
-        // The status is not used, but has to be taken out.
+        // The status is not used, but has to be taken out of the FIFO.
         while TX_FIFO.read() >> 16 & 0xff > 0 {
             TX_STATUS.read();
         }

@@ -66,7 +66,7 @@ impl Removable for MicroSd {
         self.0.mark_card_uninit();
         self.0.spi(|device| {
             device.bus_mut().set_frequency(SLOW);
-            // 74 clocks at least, while it is not selected (SD Physical Layer Simplified Specification, section 6.4.1).
+            // 74 clocks at least, while the card is not selected (SD Physical Layer Simplified Specification, section 6.4.1).
             let _none = device.bus_mut().blocking_write(&[0xff; 10]);
         });
     }

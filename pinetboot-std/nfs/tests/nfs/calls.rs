@@ -56,11 +56,11 @@ fn the_write_verifier_is_another_once_a_commit_has_failed() {
     let file = client.make(&root, "file");
     let before = client.write(&file, 0, b"x", stable_how::UNSTABLE).unwrap().verf;
     assert_eq!(other.write(&file, 1, b"y", stable_how::UNSTABLE).unwrap().verf, before);
-    // What is wrong with the call alone loses nothing.
+    // An error of the call alone loses no data.
     assert!(client.commit(&root).is_err());
     tree.fail_commits(1);
     assert_eq!(client.commit(&file), Err(nfsstat3::NFS3ERR_IO));
-    // The other was told nothing, and its commit succeeds: the kernel takes for written what it could not write.
+    // The other client was told nothing, and its commit succeeds: the kernel counts the data that it could not write as written.
     let after = other.commit(&file).unwrap();
     assert_ne!(after, before);
     assert_eq!(other.write(&file, 1, b"y", stable_how::UNSTABLE).unwrap().verf, after);
@@ -106,7 +106,7 @@ fn datagrams_are_answered_too_and_with_no_more_than_fits() {
     let (result, _) = READ3res::unpack(&mut &answer[24..len]).unwrap();
     let result = nfs_client::flat(result).unwrap();
     assert_eq!((result.count, result.eof), (32 * 1024, false));
-    // Nothing that is no call is answered, or two servers could be made to talk to each other.
+    // Only a call is answered, or two servers could be made to talk to each other.
     for noise in [&[][..], &[0; 3], &[0xff; 100], &answer[..len.min(1000)]] {
         socket.send(noise).unwrap();
     }

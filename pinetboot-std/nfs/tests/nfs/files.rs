@@ -1,4 +1,4 @@
-//! Files and directories: what the procedures of NFSv3 do.
+//! Files and directories: the effects of NFSv3's procedures.
 
 use nfs3_types::nfs3::*;
 use pinetboot_nfs::{Export, OneExport};

@@ -81,7 +81,7 @@ fn who_does_not_read_holds_up_only_themselves_and_loses_nothing() {
 }
 
 #[test]
-fn a_thousand_connections_are_served_and_there_is_a_bound() {
+fn a_thousand_connections_are_served_and_their_number_is_bounded() {
     let (running, mut client, root) = world();
     let mut clients: Vec<_> = (0..1000).map(|_| Client::connect(running.port())).collect();
     for client in &mut clients {
@@ -102,7 +102,7 @@ fn a_thousand_connections_are_served_and_there_is_a_bound() {
 }
 
 #[test]
-fn half_a_record_holds_up_nobody_and_too_much_of_one_ends_the_connection() {
+fn half_a_record_holds_up_no_client_and_too_long_a_record_ends_the_connection() {
     let (running, mut client, _) = world();
     let connect = || TcpStream::connect((Ipv4Addr::LOCALHOST, running.port())).unwrap();
     let mut halves: Vec<_> = (0..50).map(|_| connect()).collect();
@@ -117,7 +117,7 @@ fn half_a_record_holds_up_nobody_and_too_much_of_one_ends_the_connection() {
         hostile.write_all(&mark.to_be_bytes()).unwrap();
         assert_eq!(hostile.read(&mut [0; 1]).unwrap_or(0), 0, "{mark:08x}");
     }
-    // In two fragments, and those in pieces.
+    // In two fragments, each in pieces.
     let message = client.message(PROGRAM, VERSION, 0, &[]);
     let (first, second) = message.split_at(10);
     let mut pieces = connect();

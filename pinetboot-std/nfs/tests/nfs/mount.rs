@@ -39,7 +39,7 @@ fn directories_inside_an_export_can_be_mounted_and_nothing_above() {
     client.make(&a, "file");
     client.symlink(&a, "link", "b").unwrap();
     // As klibc's nfsmount asks: without credentials.
-    client.act_as_nobody_in_particular();
+    client.act_without_credentials();
     assert_eq!(client.mount("/a/b").unwrap(), b);
     assert_eq!(client.mount("//a///b/").unwrap(), b);
     assert_eq!(client.mount("").unwrap(), root);
@@ -73,7 +73,7 @@ fn mounts_and_exports_are_listed() {
 }
 
 #[test]
-fn a_client_is_told_of_its_own_mounts_alone_and_keeps_a_few() {
+fn a_client_is_told_of_its_mounts_alone_and_keeps_a_few() {
     let (running, mut client, root) = world();
     let mut other = Client::connect_from(Ipv4Addr::new(127, 0, 0, 2), running.port());
     let mut third = Client::connect_from(Ipv4Addr::new(127, 0, 0, 3), running.port());
@@ -89,13 +89,13 @@ fn a_client_is_told_of_its_own_mounts_alone_and_keeps_a_few() {
     assert_eq!(listed(&mut client), [["127.0.0.1", "/"]]);
     assert_eq!(listed(&mut other), [["127.0.0.2", "/"]]);
     assert_eq!(listed(&mut third), [[""; 2]; 0]);
-    // One that mounts everything leaves the others room.
+    // A client that mounts everything leaves the others room.
     for number in 0..40 {
         client.mkdir(&root, &format!("{number}"), mode(0o755)).unwrap();
         client.mount(&format!("/{number}")).unwrap();
     }
     assert_eq!(listed(&mut client).len(), 16);
-    // Nor does a client take from the list what is another's.
+    // Nor does a client remove another client's entry from the list.
     let Void = client.call(100_005, 3, 4, &Void);
     assert_eq!((listed(&mut client).len(), listed(&mut other).len()), (0, 1));
 }
@@ -113,7 +113,7 @@ fn the_portmapper_tells_where_things_are_and_takes_no_orders() {
         [(100_000, 2, u32::from(port)), (100_003, 3, files), (100_005, 1, files), (100_005, 3, files)]
     {
         for protocol in [IPPROTO_TCP, IPPROTO_UDP] {
-            // NFS is not there by UDP unless that is asked for.
+            // NFS over UDP is off by default.
             let off = (program, protocol) == (100_003, IPPROTO_UDP);
             assert_eq!(known.contains(&(program, version, protocol, port)), !off, "{program} {version}");
             let asked = mapping { prog: program, vers: version, prot: protocol, port: 0 };
@@ -125,7 +125,7 @@ fn the_portmapper_tells_where_things_are_and_takes_no_orders() {
     }
     let unknown = mapping { prog: 100_021, vers: 4, prot: IPPROTO_TCP, port: 0 };
     assert_eq!(client.call::<u32>(100_000, 2, 3, &unknown), 0);
-    // CALLIT is how portmappers are made to flood others.
+    // Attackers use CALLIT to make portmappers flood others.
     assert_eq!(client.call_raw(100_000, 2, 5, &unknown).body[12..16], [0, 0, 0, 3]);
     // rpcbind's versions.
     assert_eq!(client.call_raw(100_000, 4, 3, &Void).body[12..], [0, 0, 0, 2, 0, 0, 0, 2, 0, 0, 0, 2]);

@@ -1,4 +1,4 @@
-//! How a call may come: from which source ports, and by which transport.
+//! The source ports and the transports of calls.
 
 use std::net::{Ipv4Addr, UdpSocket};
 use std::sync::Arc;
@@ -38,7 +38,7 @@ fn ports_that_every_user_may_have_are_refused_and_told() {
         refused.push(refusal(PROGRAM, procedure));
     }
     assert_eq!(told.of("CallRefused"), refused);
-    // What gives nothing away is answered.
+    // Calls that give no data away are answered.
     client.null();
     for procedure in [0, 2, 4, 5] {
         assert_eq!(client.call_raw(100_005, 3, procedure, &Void).body[..16], [0; 16]);
@@ -65,18 +65,18 @@ fn nfs_by_datagram_is_refused_and_told_unless_it_is_switched_on() {
             assert_eq!(answer[20..24] == PROG_UNAVAIL, !udp, "procedure {procedure}");
             assert!(udp || answer.len() == 24, "procedure {procedure}");
         }
-        // A client that looks for another version by UDP is not told of one that it would not get.
+        // A client that asks for another version by UDP is told of none that it would not get.
         assert_eq!(call(PROGRAM, 2, 0, &[])[20..24] == PROG_UNAVAIL, !udp);
         let mut path = Vec::new();
         dirpath(Opaque::borrowed(b"/")).pack(&mut path).unwrap();
         let mounted = call(100_005, 3, 1, &path);
-        assert_eq!(mounted[20..28], [0; 8], "MNT is there by UDP all the same");
+        assert_eq!(mounted[20..28], [0; 8], "MNT is served by UDP all the same");
         let refused = told.of("CallRefused");
         assert_eq!(
             refused.iter().filter(|told| told.ends_with("why: UdpOff }")).count(),
             if udp { 0 } else { 23 }
         );
-        // The portmapper says what is there.
+        // The portmapper lists the served programs.
         let mut portmap = Client::connect(running.portmap_port().unwrap());
         let asked = nfs3_types::portmap::mapping { prog: PROGRAM, vers: VERSION, prot: 17, port: 0 };
         let port: u32 = portmap.call(100_000, 2, 3, &asked);
@@ -105,7 +105,7 @@ impl Datagrams {
     }
 }
 
-/// What every procedure takes for arguments: a handle, then names of no bytes and numbers that are zero. MKNOD makes a FIFO.
+/// Arguments for every procedure: a handle, then names of no bytes and numbers that are zero. MKNOD makes a FIFO.
 fn arguments(procedure: u32, handle: &nfs_fh3) -> Vec<u8> {
     let mut arguments = Vec::new();
     handle.pack(&mut arguments).unwrap();

@@ -1,4 +1,4 @@
-//! What an observer is told, and what it is not.
+//! The events that an observer gets, and those that it does not get.
 
 use std::io::Write;
 use std::net::Ipv4Addr;
@@ -13,7 +13,7 @@ use pinetboot_nfs::{Absent, Export, Exports, MemoryTree, MountError, NfsConfig, 
 use crate::nfs_client::{Client, mode};
 use crate::world::{KEY, Told, Two, config, eventually, export, sealed};
 
-/// A server, what it tells, and a client of it.
+/// A server, its events, and a client of it.
 fn watched(exports: impl Exports + 'static) -> (Running, Arc<Told>, Client) {
     let told = Arc::new(Told::default());
     let config = NfsConfig { observer: told.clone(), ..config() };
@@ -70,7 +70,7 @@ fn mounts_and_what_keeps_a_client_from_one() {
     let mounted = |path: &str| format!("Mounted {{ client: {address}, path: {path:?}, export: 7 }}");
     assert_eq!(told.of("Mounted"), [mounted("/"), mounted("/etc")]);
     assert!(told.of("MountRefused").is_empty());
-    // The export is there and the client's, the directory in it is not.
+    // The export exists and is the client's; the directory in it does not exist.
     assert_eq!(client.mount("/none").map_err(|status| status as u32), Err(2));
     assert_eq!(told.of("Mounted").len(), 2);
     let refused = told.of("MountRefused");
@@ -215,7 +215,7 @@ impl Exports for Broken {
 #[test]
 fn a_bug_costs_the_connection_that_met_it_and_no_other() {
     let (running, told, mut other) = watched(Broken);
-    // More often than there are threads.
+    // More often than the server has threads.
     for number in 1..=50 {
         let mut client = Client::connect(running.port());
         let address = client.stream.local_addr().unwrap();

@@ -1,4 +1,4 @@
-//! A small NFSv3 client over TCP, as tests and the load example need one.
+//! A small NFSv3 client over TCP, for tests and the load example.
 #![allow(dead_code, unreachable_pub, missing_docs, clippy::unwrap_used)]
 
 use std::io::{self, ErrorKind, Read, Write};
@@ -19,7 +19,7 @@ pub struct Client {
     out: Vec<u8>,
 }
 
-/// What a call came to, before its results are understood.
+/// The outcome of a call, before its results are parsed.
 #[derive(Debug)]
 pub struct Answer {
     pub xid: u32,
@@ -63,7 +63,7 @@ impl Client {
         self.credentials = opaque_auth::auth_unix(&auth);
     }
 
-    pub fn act_as_nobody_in_particular(&mut self) {
+    pub fn act_without_credentials(&mut self) {
         self.credentials = opaque_auth::default();
     }
 
@@ -99,7 +99,7 @@ impl Client {
         self.stream.write_all(&[&mark.to_be_bytes(), message].concat()).unwrap();
     }
 
-    /// The next answer, whichever call it is to.
+    /// The next answer, to any call.
     pub fn receive(&mut self) -> Answer {
         let mut mark = [0; 4];
         self.stream.read_exact(&mut mark).unwrap();

@@ -8,7 +8,7 @@ use embassy_rp::config::Config;
 
 #[embassy_executor::main]
 async fn main(spawner: Spawner) {
-    // What Raspberry Pi certifies the chip for (pico-sdk 2.1.1), at 1.15 V; and six times what the Ethernet chip takes.
+    // The clock for which Raspberry Pi certifies the chip (pico-sdk 2.1.1), at 1.15 V; and six times the Ethernet chip's clock.
     let clocks = defmt::unwrap!(ClockConfig::system_freq(200_000_000));
     pinetboot_rp::appliance(spawner, embassy_rp::init(Config::new(clocks))).await
 }
