@@ -38,8 +38,8 @@ pub struct Refused<'a> {
     pub code: ErrorCode,
     /// The ERROR's text.
     pub reason: &'static str,
-    /// The storage's reason. `None` when the server refused: all places are taken, the name is not a clean path, or the file
-    /// is too long for mode netascii.
+    /// The storage's reason. `None` when the server refused: the name is not a clean path, or the file is too long for mode
+    /// netascii.
     pub cause: Option<&'a dyn Refusal>,
 }
 
@@ -131,8 +131,10 @@ pub enum Rejection {
     Malformed(ParseError),
     /// The packet belongs to no transfer.
     UnknownTransfer,
-    /// No port was left for a transfer.
+    /// No port was left for a transfer. The request is not answered: the client repeats it.
     NoPort,
+    /// All places for transfers are taken, and none yields. The request is not answered: the client repeats it.
+    TableFull,
     /// The datagram came to a DHCP port and is not a DHCP message.
     NotDhcp(dhcp::ParseError),
 }
@@ -143,6 +145,7 @@ impl fmt::Display for Rejection {
             Self::Malformed(error) => write!(f, "not a TFTP packet: {error}"),
             Self::UnknownTransfer => f.write_str("the packet belongs to no transfer"),
             Self::NoPort => f.write_str("no port is left for a transfer"),
+            Self::TableFull => f.write_str("all places for transfers are taken"),
             Self::NotDhcp(error) => write!(f, "not a DHCP message: {error}"),
         }
     }

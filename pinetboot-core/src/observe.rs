@@ -58,7 +58,7 @@ pub trait Observer {
 #[non_exhaustive]
 pub enum Event<'a> {
     /// A request came; the storage is asked next. [`Refused`](Self::Refused) or [`Started`](Self::Started) follows, or
-    /// [`Rejected`](Self::Rejected) if no port is left. With the new transfer's context; a transfer that it takes the place
+    /// [`Rejected`](Self::Rejected) if no place or no port is left. With the new transfer's context; a transfer that it takes the place
     /// of ends after this, with its own.
     Requested(Requested<'a>),
     /// A request was answered with an ERROR. With the transfer's context, for the last time.
@@ -74,7 +74,8 @@ pub enum Event<'a> {
     /// context, for the last time.
     Finished(Report),
     /// A datagram was dropped or answered with an ERROR. It changed no transfer, unless the other side of a transfer sent a
-    /// malformed packet, which ends the transfer. With the transfer's context then, and when no port is left for a transfer.
+    /// malformed packet, which ends the transfer. With the transfer's context then, and when no place or no port is left for a
+    /// transfer.
     Rejected(Rejected),
     /// A message of a DHCP client came, and was answered or not.
     Dhcp(Dhcp<'a>),

@@ -9,6 +9,7 @@
 //! | `sender.rs`, `receiver.rs` | the two machines that cover the four roles |
 //! | `step.rs` | the output of a machine |
 //! | `server.rs`, `decide.rs`, `session.rs`, `table.rs` | the server's loop, its decisions, its sessions |
+//! | `pressure.rs`, `holders.rs` | whose place a new client gets in a full table; the addresses that hold the most places |
 //! | `client.rs` | the client's loop, for one transfer |
 //! | `transfer.rs`, `report.rs` | a machine joined to its file, and how the transfer went |
 //! | `display.rs` | packets and terms in a log |
@@ -21,9 +22,11 @@ mod block;
 mod client;
 mod decide;
 mod display;
+mod holders;
 pub mod netascii;
 mod options;
 mod packet;
+mod pressure;
 mod receiver;
 mod report;
 mod retry;

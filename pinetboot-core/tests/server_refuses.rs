@@ -203,113 +203,6 @@ fn a_read_failure_before_it_begins_refuses_the_request() {
 }
 
 #[test]
-fn a_full_table_is_told() {
-    let lab = Lab { places: 1, ..lab() };
-    let left = lab.observed().play(
-        "0.000 A > 69 RRQ config.txt octet
-         0.000 * A: Read config.txt, no options
-         0.000 * A: Read begins, 600 bytes by 512 x 1
-         0.000 1001 > A DATA 1 @0 +512
-         0.010 B > 69 RRQ config.txt octet
-         0.010 * B: Read config.txt, no options
-         0.010 * B: Read config.txt refused, 0 server busy, try again later
-         0.010 69 > B ERROR 0 server busy, try again later
-         0.020 A > 69 RRQ kernel.img octet // A's own place is free for A
-         0.020 * A: Read kernel.img, no options
-         0.020 * A: Read superseded; 0 bytes passed, 0 resent
-         0.020 * A: Read begins, 3000 bytes by 512 x 1
-         0.020 1001 > A DATA 1 @0 +512
-         0.030 A > 1001 ERROR 0 enough
-         0.030 * A: ends it, 0 enough
-         0.030 * A: Read peer's error 0, a probe; 0 bytes passed, 0 resent
-         0.040 B > 69 RRQ config.txt octet
-         0.040 * B: Read config.txt, no options
-         0.040 * B: Read begins, 600 bytes by 512 x 1
-         0.040 1001 > B DATA 1 @0 +512",
-    );
-    assert_eq!(left, 1);
-}
-
-/// An address may be forged, and may ask for a long timeout: it holds the last place for three seconds, not for minutes.
-#[test]
-fn who_never_answers_makes_room() {
-    let lab = Lab { places: 1, ..lab() };
-    let left = lab.observed().play(
-        "0.000 A > 69 RRQ kernel.img octet timeout=60
-         0.000 * A: Read kernel.img
-         0.000 * A: Read begins, 3000 bytes by 512 x 1
-         0.000 1001 > A OACK timeout=60
-         2.900 B > 69 RRQ config.txt octet
-         2.900 * B: Read config.txt, no options
-         2.900 * B: Read config.txt refused, 0 server busy, try again later
-         2.900 69 > B ERROR 0 server busy, try again later
-         3.000 B > 69 RRQ config.txt octet
-         3.000 * B: Read config.txt, no options
-         3.000 * A: Read timed out; 0 bytes passed, 0 resent
-         3.000 * B: Read begins, 600 bytes by 512 x 1
-         3.000 1001 > B DATA 1 @0 +512
-         3.100 B > 1001 ACK 1
-         3.100 1001 > B DATA 2 @512 +88",
-    );
-    assert_eq!(left, 1);
-}
-
-#[test]
-fn who_lacks_only_the_last_ack_makes_room() {
-    let lab = Lab { places: 1, ..lab() };
-    let left = lab.observed().play(
-        "0.000 A > 69 RRQ config.txt octet
-         0.000 * A: Read config.txt, no options
-         0.000 * A: Read begins, 600 bytes by 512 x 1
-         0.000 1001 > A DATA 1 @0 +512
-         0.100 A > 1001 ACK 1
-         0.100 1001 > A DATA 2 @512 +88
-         0.500 B > 69 RRQ config.txt octet
-         0.500 * B: Read config.txt, no options
-         0.500 * B: Read config.txt refused, 0 server busy, try again later
-         0.500 69 > B ERROR 0 server busy, try again later
-         1.100 1001 > A DATA 2 @512 +88
-         1.200 B > 69 RRQ config.txt octet
-         1.200 * B: Read config.txt, no options
-         1.200 * A: Read timed out; 512 bytes passed, 1 resent
-         1.200 * B: Read begins, 600 bytes by 512 x 1
-         1.200 1001 > B DATA 1 @0 +512
-         1.300 B > 1001 ERROR 0 enough
-         1.300 * B: ends it, 0 enough
-         1.300 * B: Read peer's error 0, a probe; 0 bytes passed, 0 resent",
-    );
-    assert_eq!(left, 0);
-}
-
-#[test]
-fn who_is_amid_a_file_keeps_the_place() {
-    let lab = Lab { places: 1, ..lab() };
-    let left = lab.play(
-        "0.000 A > 69 RRQ kernel.img octet
-         0.000 1001 > A DATA 1 @0 +512
-         0.100 A > 1001 ACK 1
-         0.100 1001 > A DATA 2 @512 +512
-         1.100 1001 > A DATA 2 @512 +512
-         3.100 1001 > A DATA 2 @512 +512
-         6.000 B > 69 RRQ config.txt octet
-         6.000 69 > B ERROR 0 server busy, try again later
-         6.100 A > 1001 ACK 2
-         6.100 1001 > A DATA 3 @1024 +512",
-    );
-    assert_eq!(left, 1);
-}
-
-#[test]
-fn without_places_every_request_is_refused() {
-    let lab = Lab { places: 0, ..lab() };
-    let left = lab.play(
-        "0.000 A > 69 RRQ config.txt octet
-         0.000 69 > A ERROR 0 server busy, try again later",
-    );
-    assert_eq!(left, 0);
-}
-
-#[test]
 fn a_lack_of_ports_is_told() {
     let lab = Lab { ports: 1, ..lab() };
     let left = lab.observed().play(
@@ -320,7 +213,6 @@ fn a_lack_of_ports_is_told() {
          0.010 B > 69 RRQ config.txt octet
          0.010 * B: Read config.txt, no options
          0.010 * B: rejected, NoPort
-         0.010 69 > B ERROR 0 server busy, try again later
          0.020 A > 1001 ERROR 0 enough
          0.020 * A: ends it, 0 enough
          0.020 * A: Read peer's error 0, a probe; 0 bytes passed, 0 resent

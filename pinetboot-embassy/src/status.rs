@@ -39,6 +39,8 @@ impl Status {
                 info!("{}: {}, {} bytes in {} ms, {} sent again", peer, name, bytes, millis, resent);
             }
             Outcome::Superseded => debug!("{}: {} begun anew", peer, name),
+            // A forged request ends like this, too.
+            Outcome::Displaced if bytes == 0 => debug!("{}: {} made room for another", peer, name),
             _ if report.lacks_only_the_last_ack() => {
                 info!("{}: {}, {} bytes, and no word that they came", peer, name, bytes);
             }
@@ -67,6 +69,9 @@ impl Observer for &Status {
             }
             (Event::Rejected(Rejected { peer, why: Rejection::NoPort, .. }), _) => {
                 warn!("{}: no port left", peer);
+            }
+            (Event::Rejected(Rejected { peer, why: Rejection::TableFull, .. }), _) => {
+                debug!("{}: not answered, all transfers are in use", peer);
             }
             (Event::Dhcp(Dhcp { request, answer: Ok(reply), .. }), _) if reply.kind == MessageType::Ack => {
                 info!("{} has address {}", request.header.hardware, reply.address);
@@ -116,6 +121,7 @@ impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Outcome::TimedOut => f.write_str("no answer"),
+            Outcome::Displaced => f.write_str("another client got its place"),
             Outcome::PeerError(code) => write!(f, "the client says {code}"),
             Outcome::Aborted(code) => write!(f, "{code}"),
             Outcome::Complete { .. } | Outcome::Superseded => f.write_str("it did not"),

@@ -40,6 +40,8 @@ pub(super) struct Beginning<L, S: Storage, T> {
     pub(super) opened: Opened<S>,
     pub(super) options: Options,
     pub(super) context: T,
+    /// The session of another client that yields its place.
+    pub(super) yields: Option<usize>,
 }
 
 pub(super) enum Opened<S: Storage> {
@@ -129,7 +131,14 @@ where
             requested(table, storage, observer, limits, datagram, asked, (Direction::Write, &request)).await
         }
         packet => match known.and_then(|place| Some((place, table.session(place)?))) {
-            Some((place, session)) => {
+            Some((place, mut session)) => {
+                if session.link.is_some() {
+                    table.answered(place);
+                    session = match table.session(place) {
+                        Some(session) => session,
+                        None => return Decision::Act(Action::Nothing),
+                    };
+                }
                 session.heard = now;
                 // After a file that is whole an ERROR changes nothing, and is not told.
                 if let Packet::Error { code, message } = packet
@@ -191,13 +200,17 @@ where
     let mut context = O::Transfer::default();
     let requested = Requested { peer, direction, filename, options };
     observer.observe(now, &Event::Requested(requested), Some(&mut context));
-    let opened = if current.is_none() && table.is_full() && table.yielding(now).is_none() {
-        Err(BUSY.refuses())
-    } else {
-        open(storage, limits, (peer, asked), direction, request).await
-    };
-    match opened {
-        Ok(opened) => Decision::Begin(Beginning { at: local, peer, fingerprint, opened, options, context }),
+    let must_yield = current.is_none() && table.is_full();
+    let yields = if must_yield { table.yielding(now, *peer.ip()) } else { None };
+    if must_yield && yields.is_none() {
+        let rejected = Rejected { peer, why: Rejection::TableFull };
+        observer.observe(now, &Event::Rejected(rejected), Some(&mut context));
+        return Decision::Act(Action::Nothing);
+    }
+    match open(storage, limits, (peer, asked), direction, request).await {
+        Ok(opened) => {
+            Decision::Begin(Beginning { at: local, peer, fingerprint, opened, options, context, yields })
+        }
         Err(Unopened { error, cause }) => {
             let ErrorText { code, text: reason } = error;
             let cause = cause.as_ref().map(|cause| cause as &dyn Refusal);
@@ -248,6 +261,3 @@ fn fingerprint(bytes: &[u8]) -> u32 {
 
 const TOO_LONG: ErrorText =
     ErrorText { code: ErrorCode::NOT_DEFINED, text: "too long for mode netascii, ask in mode octet" };
-
-pub(super) const BUSY: ErrorText =
-    ErrorText { code: ErrorCode::NOT_DEFINED, text: "server busy, try again later" };

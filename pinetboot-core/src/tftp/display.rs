@@ -66,6 +66,7 @@ impl Display for Outcome {
             Self::Aborted(code) => write!(f, "ended with {code}"),
             Self::TimedOut => f.write_str("the other side does not answer"),
             Self::Superseded => f.write_str("the client began anew"),
+            Self::Displaced => f.write_str("another client got the place"),
         }
     }
 }

@@ -53,7 +53,7 @@ impl Report {
     pub fn lacks_only_the_last_ack(&self) -> bool {
         let window = u64::from(self.window_size) * u64::from(self.block_size);
         let missing = self.len.map(|len| len.saturating_sub(self.bytes));
-        self.outcome == Outcome::TimedOut
+        matches!(self.outcome, Outcome::TimedOut | Outcome::Displaced)
             && self.bytes > 0
             && missing.is_some_and(|missing| missing <= window)
     }

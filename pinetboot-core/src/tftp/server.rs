@@ -7,7 +7,7 @@ use core::convert::Infallible;
 use core::fmt;
 use core::time::Duration;
 
-use super::decide::{Action, BUSY, Beginning, Decision, ErrorText, Opened, decide};
+use super::decide::{Action, Beginning, Decision, ErrorText, Opened, decide};
 use super::options::Limits;
 use super::packet::ErrorCode;
 use super::receiver::Receiver;
@@ -27,6 +27,15 @@ use crate::{Instant, Net};
 /// `MAX` bounds the session table and must be a power of two; the places themselves are the caller's
 /// ([`Session`]), and there may be fewer. With many places, `MAX` should be at least twice their number: the
 /// table slows down when nearly full.
+///
+/// A request that finds no place or no port gets no answer: a bootloader repeats its request (a Pi every 2 s), and ends the
+/// boot at an ERROR. A full table makes room for a new client, in this order:
+///
+/// 1. The oldest transfer whose client has sent nothing but its request, if that was more than 200 ms ago.
+/// 2. An address with more than a quarter of the places (and more than 8), or else a /24 network with more than half (and
+///    more than 256), gives up its slowest transfer for a client outside it.
+/// 3. A transfer that passes less than 4096 bytes/s, two seconds or more after its beginning, or lacks only the last ACK.
+/// 4. The oldest transfer whose client has sent nothing but its request, if that was more than 20 ms ago.
 pub struct Server<'s, N: Net, S: Storage, O: Observer, const MAX: usize> {
     net: N,
     storage: S,
@@ -141,18 +150,16 @@ impl<'s, N: Net, S: Storage, O: Observer, const MAX: usize> Server<'s, N, S, O, 
 
     /// Gives a transfer a port and a place.
     fn begin(&mut self, now: Instant, beginning: Beginning<N::Local, S, O::Transfer>) -> Action<N::Local> {
-        let Beginning { at, peer, fingerprint, opened, options, mut context } = beginning;
+        let Beginning { at, peer, fingerprint, opened, options, mut context, yields } = beginning;
         if let Some(place) = self.table.find(peer) {
             self.end(place, now, Outcome::Superseded);
-        } else if self.table.is_full()
-            && let Some(place) = self.table.yielding(now)
-        {
-            self.end(place, now, Outcome::TimedOut);
+        } else if let Some(place) = yields {
+            self.end(place, now, Outcome::Displaced);
         }
         let Some(local) = self.net.open(at, peer) else {
             let rejected = Rejected { peer, why: Rejection::NoPort };
             self.observer.observe(now, &Event::Rejected(rejected), Some(&mut context));
-            return Action::Answer { from: at, to: peer, error: BUSY, instead_of: None };
+            return Action::Nothing;
         };
         let limits = self.limits.within(self.net.max_payload(at, peer));
         let (terms, _) = limits.agree(&options, None);
@@ -171,6 +178,7 @@ impl<'s, N: Net, S: Storage, O: Observer, const MAX: usize> Server<'s, N, S, O, 
             local,
             fingerprint,
             began: now,
+            link: None,
             heard: now,
             until: Instant::MAX,
             told: false,

@@ -29,6 +29,8 @@ pub struct Session<L, S: Storage, T = ()> {
     /// The fingerprint of the request that began it.
     pub(super) fingerprint: u32,
     pub(super) began: Instant,
+    /// The neighbours in the queue of the sessions whose client has not answered; `None` once the client has.
+    pub(super) link: Option<Link>,
     /// The time of the peer's last packet.
     pub(super) heard: Instant,
     /// The time to drive it if no packet comes.
@@ -40,6 +42,15 @@ pub struct Session<L, S: Storage, T = ()> {
     /// The observer's.
     pub(super) context: T,
     pub(super) transfer: Transfer<Source<S::File>, Sink<S::Upload>>,
+}
+
+/// The places of a session's neighbours in the queue of the table.
+#[derive(Clone, Copy)]
+pub(super) struct Link {
+    /// The next older session.
+    pub(super) older: u16,
+    /// The next younger session.
+    pub(super) younger: u16,
 }
 
 /// A place in the session table of a server over this network, with this storage and this observer.
@@ -74,19 +85,18 @@ impl<L, S: Storage, T> Session<L, S, T> {
         begun && now.since(self.heard) >= STALLED
     }
 
-    /// The time from which another client may have this place in a full table: this client sent nothing but its request, and
-    /// its address may be forged; or it has the whole file and only its last ACK is missing. `None` while blocks are due.
-    pub(super) fn yields_at(&self) -> Option<Instant> {
-        let nothing_left = match &self.transfer {
-            Transfer::Out(sender, _) => sender.has_sent_all(),
-            Transfer::In(receiver, _) => receiver.complete().is_some(),
+    /// The transfer's progress since it began in bytes per second, after a head start of [`HEAD_START`]; zero if only a last
+    /// ACK is missing and the client is silent.
+    pub(super) fn pace(&self, now: Instant) -> u64 {
+        let (bytes, nothing_left) = match &self.transfer {
+            Transfer::Out(sender, _) => (sender.acknowledged_bytes(), sender.has_sent_all()),
+            Transfer::In(receiver, _) => (receiver.received_bytes(), receiver.complete().is_some()),
         };
-        let unanswered = self.heard == self.began;
-        match (unanswered, nothing_left) {
-            (true, _) => Some(self.began + UNANSWERED),
-            (false, true) => Some(self.heard + STALLED),
-            (false, false) => None,
+        if nothing_left && now.since(self.heard) >= STALLED {
+            return 0;
         }
+        let micros = now.as_micros().saturating_sub(self.began.as_micros()).max(1);
+        bytes.saturating_add(HEAD_START).saturating_mul(1_000_000) / micros
     }
 }
 
@@ -184,7 +194,15 @@ impl<U: Upload> Upload for Sink<U> {
 }
 
 /// A client that is alive answers within its own timeout; none is shorter than this.
-pub(super) const STALLED: Duration = Duration::from_secs(1);
+const STALLED: Duration = Duration::from_secs(1);
 
-/// The first answer has been sent three times by then.
-const UNANSWERED: Duration = Duration::from_secs(3);
+/// The slowest transfer that keeps its place under pressure, in bytes per second.
+///
+/// A Pi takes 750,000 at least: its limit for one file is 30 s, and an initramfs has 22.5 MB. One packet in ten lost in
+/// either direction, each for a second, leaves 7000 in blocks of 1468 bytes. At this floor a Pi has 120 kB when its 30 s are
+/// over.
+pub(super) const FLOOR: u64 = 4096;
+
+/// A transfer without any progress is below [`FLOOR`] after two seconds, when its first packet has been sent twice; a Pi
+/// repeats its request after as long.
+const HEAD_START: u64 = 2 * FLOOR;

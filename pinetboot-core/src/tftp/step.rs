@@ -51,4 +51,6 @@ pub enum Outcome {
     TimedOut,
     /// The client sent another request from the same port. The server's loop reports this; no machine does.
     Superseded,
+    /// All places were taken, and another client got this one's. The server's loop reports this; no machine does.
+    Displaced,
 }

@@ -64,6 +64,7 @@ pub(crate) fn show_outcome(outcome: Outcome) -> String {
         Outcome::Aborted(code) => format!("aborted with error {}", code.0),
         Outcome::TimedOut => "timed out".into(),
         Outcome::Superseded => "superseded".into(),
+        Outcome::Displaced => "displaced".into(),
     }
 }
 

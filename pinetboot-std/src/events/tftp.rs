@@ -69,6 +69,13 @@ pub enum Tftp {
         /// The system's reason.
         error: String,
     },
+    /// All transfers were in use, and none yielded its place to these requests.
+    Unanswered {
+        /// The number of requests.
+        requests: u64,
+        /// The time since the first of them, in seconds.
+        seconds: u64,
+    },
     /// A datagram belonged to no transfer, or was not a TFTP packet.
     Rejected {
         /// The sender.

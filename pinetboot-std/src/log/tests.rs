@@ -158,6 +158,9 @@ fn recorded() -> Vec<Event> {
                 remedy: Some("Write vers=3 into the mount options of the command line (nfsroot=..,vers=3)"),
             },
         ),
+        finished("bd989ae1/initramfs_2712", Outcome::Displaced, 0, None),
+        finished("bd989ae1/initramfs_2712", Outcome::Displaced, 2000, None),
+        event(None, None, Tftp::Unanswered { requests: 12, seconds: 10 }),
         event(None, None, Server::Stopped(Transfers { open: 2, rejected: 5 })),
     ]
 }
@@ -181,6 +184,8 @@ INFO kitchen (10.9.0.113) mounts its root
 WARN 10.9.0.200 may not mount /bd989ae1: that Pi is up at 10.9.0.113, last heard 3 s ago
 WARN d8:3a:dd:e8:27:1e gets no address: all addresses of the lease range are in use. Enlarge --lease-range, or wait until leases expire
 WARN the NFS call of 10.9.0.200 is refused: NFS version 4 is not served, only 3 to 3. Write vers=3 into the mount options of the command line (nfsroot=..,vers=3)
+WARN kitchen (10.9.0.113) lost the transfer of bd989ae1/initramfs_2712 after 2.00 kB: all transfers are in use, and this one was slow. Raise --max-transfers if as many Pis boot at once
+WARN all transfers are in use, unanswered requests in 10 s: 12. Raise --max-transfers if as many Pis boot at once
 INFO stopped, open transfers ended: 2";
     assert_eq!(log(&recorded(), Level::INFO), expected);
 }

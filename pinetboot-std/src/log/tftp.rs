@@ -30,6 +30,12 @@ pub(super) fn log(event: &Event, client: &ClientName<'_>, fact: &Tftp) {
         ),
         Tftp::NotSent { to, error, .. } => debug!(%client, "cannot send to {to}: {error}"),
         Tftp::NoPort { error } => warn!("cannot open a port for a transfer: {error}"),
+        Tftp::Unanswered { requests, seconds } => warn!(
+            requests,
+            seconds,
+            "all transfers are in use, unanswered requests in {seconds} s: {requests}. Raise --max-transfers if as many Pis boot at \
+             once"
+        ),
         Tftp::Rejected { peer, why } => debug!("{peer}: {why}"),
     }
 }
@@ -93,7 +99,9 @@ fn finished(client: &ClientName<'_>, finished: &Finished) {
             let said = message.map_or(String::new(), |message| format!(": \"{message}\""));
             warn!(%client, file, bytes, "{client} ended the transfer of {file} after {amount}: {code}{said}");
         }
-        Outcome::TimedOut if finished.lacks_last_ack && finished.direction == Direction::Read => {
+        Outcome::TimedOut | Outcome::Displaced
+            if finished.lacks_last_ack && finished.direction == Direction::Read =>
+        {
             info!(
                 %client,
                 file,
@@ -114,6 +122,16 @@ fn finished(client: &ClientName<'_>, finished: &Finished) {
         Outcome::Aborted(code) => {
             warn!(%client, file, bytes, "the transfer of {file} for {client} failed after {amount}: {code}");
         }
+        Outcome::Displaced if bytes == 0 => {
+            debug!(%client, file, "{client} acknowledged nothing of {file}, and another client got the place");
+        }
+        Outcome::Displaced => warn!(
+            %client,
+            file,
+            bytes,
+            "{client} lost the transfer of {file} after {amount}: all transfers are in use, and this one was slow. Raise \
+             --max-transfers if as many Pis boot at once"
+        ),
         Outcome::Superseded => debug!(%client, file, "{client} replaced the transfer of {file} by another"),
     }
 }

@@ -1,6 +1,9 @@
 //! Facts about TFTP, from the core's server loop.
 
-use pinetboot_core::event::{PeerError, Refused, Requested, Started};
+use std::mem;
+use std::time::Duration;
+
+use pinetboot_core::event::{PeerError, Refused, Rejected, Rejection, Requested, Started};
 use pinetboot_core::pi::{BootFile, Lookup, Need, Stage};
 use pinetboot_core::tftp::{Direction, Outcome, Report};
 use pinetboot_core::{BootPath, Event, Instant, Observer};
@@ -14,6 +17,10 @@ use crate::net::neighbour;
 pub struct TftpObserver {
     bus: Bus,
     rejected: u64,
+    /// Requests without an answer since the last report of them.
+    unanswered: u64,
+    /// The time of the next report.
+    report_at: Instant,
 }
 
 /// The context of a transfer: the file's name, and the text of the client's ERROR.
@@ -26,7 +33,7 @@ pub struct Transfer {
 impl TftpObserver {
     /// An observer for this bus.
     pub const fn new(bus: Bus) -> Self {
-        Self { bus, rejected: 0 }
+        Self { bus, rejected: 0, unanswered: 0, report_at: Instant::MAX }
     }
 
     /// Datagrams that belonged to no transfer.
@@ -86,7 +93,17 @@ impl Observer for TftpObserver {
                 }
             }
             Event::Finished(report) => {
-                self.finished(now, report, transfer.map(std::mem::take).unwrap_or_default());
+                self.finished(now, report, transfer.map(mem::take).unwrap_or_default());
+            }
+            Event::Rejected(Rejected { why: Rejection::TableFull, .. }) => {
+                self.unanswered += 1;
+                self.report_at = self.report_at.min(now + UNANSWERED_INTERVAL);
+            }
+            Event::Tick if now >= self.report_at => {
+                let requests = mem::take(&mut self.unanswered);
+                self.report_at = Instant::MAX;
+                let seconds = UNANSWERED_INTERVAL.as_secs();
+                self.bus.emit(None, Tftp::Unanswered { requests, seconds });
             }
             Event::Rejected(rejected) => {
                 self.rejected += 1;
@@ -95,6 +112,10 @@ impl Observer for TftpObserver {
             }
             _ => {}
         }
+    }
+
+    fn wake_at(&self) -> Instant {
+        self.report_at
     }
 }
 
@@ -112,6 +133,9 @@ fn refused(refused: &Refused<'_>) -> Tftp {
         harmless: path.is_some_and(|path| is_harmless(&path)),
     }
 }
+
+/// The time for which requests without an answer are counted before they are reported.
+const UNANSWERED_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Whether a boot continues without a file: the file is optional, or one of several. If all of several are missing, the
 /// registry emits that when the boot stops.

@@ -142,8 +142,6 @@ fn a_client_that_vanishes_is_given_up() {
     gone.exchange("RRQ file octet", "DATA 1 +512");
     let mut silent = Peer::of(serving.address());
     silent.exchange("RRQ file octet timeout=1 tsize=0", "OACK tsize=600 timeout=1");
-    let mut next = Peer::of(serving.address());
-    next.exchange("RRQ file octet", "ERROR 0 server busy, try again later");
     drop(gone);
     for _ in 0..3 {
         assert_eq!(silent.hear(), "OACK tsize=600 timeout=1");
@@ -153,7 +151,31 @@ fn a_client_that_vanishes_is_given_up() {
     for warning in &warnings {
         assert!(warning.contains("WARN 127.0.0.1 stopped answering after 0 B of file"), "{warning}");
     }
+    let mut next = Peer::of(serving.address());
     next.exchange("RRQ file octet", "DATA 1 +512");
     assert_eq!(silent.heard(), [""; 0], "no more than that to one who never answered");
+    serving.stop();
+}
+
+/// The place of a client that has not answered is another's at once; a full table is silent, and the log has the number.
+#[test]
+fn a_full_table_is_silent() {
+    let tree = Folder::tree(&[("file", &[0; 3000])]);
+    let serving = Serving::start(&tree, &["--max-transfers", "1"]);
+    let mut gone = Peer::of(serving.address());
+    gone.exchange("RRQ file octet", "DATA 1 +512");
+    std::thread::sleep(Duration::from_millis(20));
+    let mut here = Peer::of(serving.address());
+    here.exchange("RRQ file octet", "DATA 1 +512");
+    here.exchange("ACK 1", "DATA 2 +512");
+    let mut next = Peer::of(serving.address());
+    (0..3).for_each(|_| next.say("RRQ file octet"));
+    here.exchange("ACK 2", "DATA 3 +512");
+    assert_eq!(next.heard(), [""; 0]);
+    let warning = serving.wait_for_logs(1, "unanswered requests").remove(0);
+    assert!(
+        warning.contains("WARN all transfers are in use, unanswered requests in 10 s: 3. Raise"),
+        "{warning}"
+    );
     serving.stop();
 }
