@@ -8,8 +8,8 @@ use core::time::Duration;
 use libfuzzer_sys::fuzz_target;
 use pinetboot_core::Instant;
 use pinetboot_core::dhcp::{
-    Arrival, BootFileName, Clients, LeaseServer, LeaseSlot, LeaseState, MAX_LEN, Message, Network, NextServer, Op, Port,
-    ProxyDhcp,
+    Arrival, BootFileName, Clients, LeaseServer, LeaseSlot, LeaseState, MAX_LEN, Message, Network,
+    NextServer, Op, Port, ProxyDhcp,
 };
 
 /// The next message in the input: after which wait, to which port, by whom, and its bytes.
