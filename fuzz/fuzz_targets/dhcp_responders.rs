@@ -8,8 +8,8 @@ use core::time::Duration;
 use libfuzzer_sys::fuzz_target;
 use pinetboot_core::Instant;
 use pinetboot_core::dhcp::{
-    Arrival, BootFileName, Clients, LeaseServer, LeaseState, MAX_LEN, Message, Network, NextServer, Op, Port,
-    ProxyDhcp,
+    Arrival, BootFileName, Clients, LeaseServer, LeaseSlot, LeaseState, MAX_LEN, Message, Network,
+    NextServer, Op, Port, ProxyDhcp,
 };
 
 /// The next message in the input: the wait before it, its port, its sender, and its bytes.
@@ -30,7 +30,7 @@ fuzz_target!(|data: &[u8]| {
     let (first, last) = (Ipv4Addr::new(10, 77, 0, 100), Ipv4Addr::new(10, 77, 0, 103));
     let mut network = Network::new(ours, 24, first, last).expect("a network");
     (network.next_server, network.clients) = (next_server, Clients::All);
-    let mut server = LeaseServer::<3>::new(network);
+    let mut server = LeaseServer::new(network, [LeaseSlot::EMPTY; 3]);
     let proxy = ProxyDhcp::new(ours).with_clients(Clients::All).with_next_server(next_server);
     let (mut now, mut out) = (Instant::ZERO, [0; MAX_LEN]);
     while let Some((wait, port, hardware, bytes)) = next(&mut input) {

@@ -14,6 +14,8 @@
 //! | `reply.rs`, `next_server.rs` | where a reply goes (RFC 2131, section 4.1), and which boot server it names |
 //! | `proxy.rs` | names the boot server to Pis, beside a DHCP server that gives them their addresses |
 //! | `network.rs`, `lease.rs` | a small complete DHCP server, for a network without another |
+//! | `lease/requests.rs`, `policy.rs` | what each message changes, and which address a client may have |
+//! | `lease/table.rs`, `slot.rs`, `tree.rs` | its leases in the caller's memory, and the trees that sort them |
 //! | `responder.rs` | the loop around the proxy or the server |
 //! | `profile.rs`, `client.rs` | the client: asks as a Pi, as U-Boot, or plainly |
 //!
@@ -74,9 +76,9 @@ pub use choice::{BootClient, Choice, NoBoot, Offer, Shortfall};
 pub use client::{Client, Outcome, Step};
 pub use emit::{Emitter, MAX_LEN, MIN_LEN};
 pub use hardware::HardwareAddress;
-pub use lease::{Lease, LeaseServer, LeaseState};
+pub use lease::{Lease, LeaseServer, LeaseSlot, LeaseState, NotKept};
 pub use message::{Header, Message, Op, ParseError};
-pub use network::{Network, NetworkError, Reservation};
+pub use network::{Network, NetworkError};
 pub use next_server::{BootFileName, BootFileNameError, NextServer};
 pub use option::{DhcpOption, MessageType, OptionCode};
 pub use profile::{Profile, Selected};

@@ -8,8 +8,8 @@ use std::net::Ipv4Addr;
 use dhcp::{MAC, XID, arrival, captured, ip, message, pi4};
 use pinetboot_core::Instant;
 use pinetboot_core::dhcp::{
-    Client, Clients, LeaseServer, MAX_LEN, Message, MessageType, Network, NoBoot, Outcome, Profile,
-    ProxyDhcp, Shortfall, Step,
+    Client, Clients, LeaseServer, LeaseSlot, MAX_LEN, Message, MessageType, Network, NoBoot, Outcome,
+    Profile, ProxyDhcp, Shortfall, Step,
 };
 
 /// Plays to the end; `answer` says what comes back for each message sent. What was sent, and when, in milliseconds.
@@ -164,7 +164,7 @@ fn every_profile_gets_an_address_from_our_server() {
         (Profile::UBoot, true),
         (Profile::Plain, false),
     ] {
-        let mut server = LeaseServer::<4>::new(network());
+        let mut server = LeaseServer::new(network(), [LeaseSlot::EMPTY; 4]);
         let (sent, outcome) = play(Client::new(profile, MAC, XID), |now, said| {
             let mut out = vec![0; MAX_LEN];
             let reply = server.respond(&arrival(now), said, &mut out).unwrap();

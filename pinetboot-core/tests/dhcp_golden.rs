@@ -8,8 +8,8 @@ mod dhcp;
 use dhcp::{MAC, XID, all_captured, arrival, captured, ip, message, pi4, shown};
 use pinetboot_core::Instant;
 use pinetboot_core::dhcp::{
-    BootClient, Header, MAX_LEN, Message, MessageType, NoBoot, Offer, OptionCode, Port, Profile, ProxyDhcp,
-    pxe,
+    BootClient, Header, MAX_LEN, Message, MessageType, NoBoot, NoReply, Offer, OptionCode, Port, Profile,
+    ProxyDhcp, pxe,
 };
 
 #[test]
@@ -349,6 +349,22 @@ fn our_proxy_answers_pis_only_unless_told() {
     let no_file = pxe.with_next_server(NextServer::new(ip("10.77.0.1")));
     assert_eq!(answer(&no_file, "edk2-discover", Port::Server), Err(NoReply::NothingToOffer));
     assert_eq!(answer(&no_file, "pi4-discover", Port::Server), offer);
+}
+
+/// A forged request would have the proxy send to a group, to all hosts or to itself.
+#[test]
+fn an_address_of_no_relay_is_not_answered() {
+    let mut out = [0; MAX_LEN];
+    for wrong in ["224.0.0.1", "239.1.2.3", "127.0.0.1", "255.255.255.255", "240.0.0.1", "0.0.0.7"] {
+        let mut bytes = captured("relay-discover");
+        bytes[24..28].copy_from_slice(&ip(wrong).octets());
+        let answer = ProxyDhcp::new(ip("10.77.0.1")).respond(
+            &arrival(Instant::ZERO),
+            &Message::parse(&bytes).unwrap(),
+            &mut out,
+        );
+        assert_eq!(answer, Err(NoReply::OtherNetwork), "{wrong}");
+    }
 }
 
 #[test]

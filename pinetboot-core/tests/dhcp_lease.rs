@@ -8,9 +8,10 @@ use core::time::Duration;
 use dhcp::{MAC, XID, arrival, captured, hardware, ip, message, pi4};
 use pinetboot_core::Instant;
 use pinetboot_core::dhcp::{
-    BootFileName, Clients, HardwareAddress, Header, Lease, LeaseServer, LeaseState, MAX_LEN, Message,
-    MessageType, Network, NextServer, NoReply, OptionCode, Profile, Reservation, Selected, pxe,
+    BootFileName, Clients, HardwareAddress, Header, Lease, LeaseServer, LeaseSlot, LeaseState, MAX_LEN,
+    Message, MessageType, Network, NextServer, NoReply, NotKept, OptionCode, Profile, Selected, pxe,
 };
+use pinetboot_core::pi::Prefix;
 
 const HOUR: u64 = 3600;
 
@@ -22,13 +23,19 @@ fn network() -> Network<'static> {
 fn range(first: &str, last: &str) -> Network<'static> {
     let mut network = Network::new(ip("10.77.0.1"), 24, ip(first), ip(last)).unwrap();
     network.lease_time = Duration::from_secs(HOUR);
+    network.first_lease_time = Some(Duration::from_secs(300));
     network.clients = Clients::All;
     network
 }
 
+/// The client by its MAC address.
+fn mac(client: u32) -> Prefix {
+    Prefix::Mac(hardware(client).mac().unwrap())
+}
+
 /// A server, and what is said to it.
 struct Talk<'a, const N: usize> {
-    server: LeaseServer<'a, N>,
+    server: LeaseServer<'a, [LeaseSlot; N]>,
     now: Instant,
     out: [u8; MAX_LEN],
 }
@@ -38,7 +45,11 @@ type Answer = Result<String, NoReply>;
 
 impl<'a, const N: usize> Talk<'a, N> {
     fn new(network: Network<'a>) -> Self {
-        Self { server: LeaseServer::new(network), now: Instant::ZERO, out: [0; MAX_LEN] }
+        Self {
+            server: LeaseServer::new(network, [LeaseSlot::EMPTY; N]),
+            now: Instant::ZERO,
+            out: [0; MAX_LEN],
+        }
     }
 
     fn later(&mut self, secs: u64) {
@@ -98,8 +109,15 @@ impl<'a, const N: usize> Talk<'a, N> {
         self.say(&message(&Header::request(hardware(client), 1), MessageType::Decline, &options))
     }
 
-    /// From DISCOVER to ACK; which address it gets.
+    /// From DISCOVER to ACK, and seen at the address; which address it gets.
     fn get(&mut self, client: u32) -> String {
+        let address = self.get_unseen(client);
+        assert!(self.server.confirm(self.now, ip(&address)));
+        address
+    }
+
+    /// From DISCOVER to ACK; which address it gets.
+    fn get_unseen(&mut self, client: u32) -> String {
         let offer = self.discover(client).unwrap();
         let address = offer.strip_prefix("OFFER ").unwrap();
         assert_eq!(self.select(client, address), Ok(format!("ACK {address}")));
@@ -146,7 +164,8 @@ fn a_pi_asks_three_times_in_a_boot_and_gets_the_same_address() {
 #[test]
 fn a_lease_says_how_long() {
     let mut talk = Talk::<8>::new(network());
-    talk.get(1);
+    let address = talk.get(1);
+    assert_eq!(talk.renew(1, &address), Ok(format!("ACK {address}")));
     let reply = talk.reply();
     assert_eq!(reply.lease_secs(), Some(3600));
     let secs = |code| reply.option(code).unwrap().u32();
@@ -194,6 +213,7 @@ fn addresses_run_out_and_come_back() {
 fn the_table_bounds_it_as_well() {
     let mut talk = Talk::<2>::new(network());
     let first = talk.get(1);
+    talk.later(1);
     talk.get(2);
     assert_eq!(talk.discover(3), Err(NoReply::Exhausted));
     talk.later(HOUR);
@@ -257,17 +277,22 @@ fn an_address_in_use_is_not_given() {
 
 #[test]
 fn reservations_are_kept() {
-    let reserved = |client, address| Reservation::new(hardware(client), ip(address));
-    let reservations = [reserved(1, "10.77.0.20"), reserved(2, "10.77.0.100")];
     let network = Network::new(ip("10.77.0.1"), 24, ip("10.77.0.100"), ip("10.77.0.101")).unwrap();
+    let mut network_of_all = network;
+    (network_of_all.clients, network_of_all.lease_time) = (Clients::All, Duration::from_secs(HOUR));
+    let talk = |network| {
+        let mut talk = Talk::<8>::new(network);
+        talk.server.reserve(mac(1), ip("10.77.0.20")).unwrap();
+        talk.server.reserve(mac(2), ip("10.77.0.100")).unwrap();
+        talk
+    };
     // Whoever has a reservation is answered, whoever it is.
-    let mut talk = Talk::<8>::new(network.reserve(&reservations).unwrap());
-    assert_eq!(talk.discover(3), Err(NoReply::NotServed));
-    assert_eq!(talk.get(1), "10.77.0.20");
-    assert_eq!(talk.select(1, "10.77.0.101"), Ok("NAK 0.0.0.0".to_owned()), "it has its own");
+    let mut first = talk(network);
+    assert_eq!(first.discover(3), Err(NoReply::NotServed));
+    assert_eq!(first.get(1), "10.77.0.20");
+    assert_eq!(first.select(1, "10.77.0.101"), Ok("NAK 0.0.0.0".to_owned()), "it has its own");
 
-    let network = range("10.77.0.100", "10.77.0.101");
-    let mut talk = Talk::<8>::new(network.reserve(&reservations).unwrap());
+    let mut talk = talk(network_of_all);
     assert_eq!(talk.get(3), "10.77.0.101");
     assert_eq!(talk.discover(4), Err(NoReply::Exhausted), "the other is kept for 2");
     assert_eq!(talk.get(2), "10.77.0.100");
@@ -278,6 +303,188 @@ fn reservations_are_kept() {
     assert_eq!(talk.get(2), "10.77.0.101");
     talk.later(2 * HOUR);
     assert_eq!(talk.get(2), "10.77.0.100");
+}
+
+#[test]
+fn a_serial_number_has_its_address() {
+    let serial = pi4().prefix().unwrap();
+    let mut talk = Talk::<8>::new(network());
+    talk.server.reserve(serial, ip("10.77.0.9")).unwrap();
+    for (pi, address, why) in [
+        (serial, "10.77.0.10", NotKept::Twice),
+        (mac(5), "10.77.0.9", NotKept::Twice),
+        (mac(5), "10.77.0.1", NotKept::InUse),
+        (mac(5), "10.77.0.255", NotKept::Outside),
+        (mac(5), "10.78.0.9", NotKept::Outside),
+    ] {
+        assert_eq!(talk.server.reserve(pi, ip(address)), Err(why), "{address}");
+    }
+    // Not for another client, which has the address by a mistake or asks for it.
+    assert_eq!(talk.select(7, "10.77.0.9"), Ok("NAK 0.0.0.0".to_owned()));
+    // The bootloader has option 97; kernel and userspace do not.
+    assert_eq!(talk.say(&captured("pi4-discover")), Ok("OFFER 10.77.0.9".to_owned()));
+    let mut out = [0; MAX_LEN];
+    let selected = Selected::new(ip("10.77.0.9"), ip("10.77.0.1"));
+    let len = Profile::Pi(pi4()).request(MAC, XID, 0, &selected, &mut out).unwrap();
+    assert_eq!(talk.say(&out[..len]), Ok("ACK 10.77.0.9".to_owned()));
+    assert_eq!(talk.say(&captured("dhclient-discover")), Ok("OFFER 10.77.0.9".to_owned()));
+    assert_eq!(talk.say(&captured("udhcpc-discover")), Ok("OFFER 10.77.0.9".to_owned()));
+
+    // After a restart.
+    let lease = *talk.server.leases().next().unwrap();
+    assert!(lease.reserved);
+    let mut after = Talk::<8>::new(network());
+    after.server.reserve(serial, ip("10.77.0.9")).unwrap();
+    assert!(!after.server.restore(Lease::new(hardware(7), ip("10.77.0.9"), LeaseState::Bound, Instant::MAX)));
+    assert!(after.server.restore(lease));
+    assert_eq!(after.say(&captured("dhclient-discover")), Ok("OFFER 10.77.0.9".to_owned()));
+    // A lease from before the reservation does not keep the Pi from its address.
+    let mut before = Talk::<8>::new(network());
+    before.server.reserve(serial, ip("10.77.0.9")).unwrap();
+    let mut elsewhere = lease;
+    (elsewhere.reserved, elsewhere.address) = (false, ip("10.77.0.105"));
+    assert!(before.server.restore(elsewhere));
+    assert_eq!(before.say(&captured("pi4-discover")), Ok("OFFER 10.77.0.9".to_owned()));
+}
+
+#[test]
+fn a_first_lease_is_short_until_the_client_is_seen() {
+    let mut talk = Talk::<8>::new(network());
+    let address = talk.get_unseen(1);
+    assert_eq!(talk.reply().lease_secs(), Some(300));
+    talk.later(150);
+    assert_eq!(talk.renew(1, &address), Ok(format!("ACK {address}")));
+    assert_eq!(talk.reply().lease_secs(), Some(300), "not seen yet");
+    let changes = talk.server.changes();
+    assert!(talk.server.confirm(talk.now, ip(&address)));
+    assert!(talk.server.confirm(talk.now, ip(&address)));
+    assert_eq!(talk.server.changes(), changes + 1);
+    let lease = *talk.server.leases().next().unwrap();
+    assert!(lease.seen && lease.until == talk.now + Duration::from_secs(HOUR));
+    assert_eq!(talk.renew(1, &address), Ok(format!("ACK {address}")));
+    assert_eq!(talk.reply().lease_secs(), Some(3600));
+    // The kernel of a Pi does not renew, but works.
+    talk.later(HOUR - 100);
+    assert!(talk.server.confirm(talk.now, ip(&address)));
+    talk.later(HOUR - 100);
+    assert!(talk.server.leases().next().unwrap().until > talk.now);
+
+    assert!(!talk.server.confirm(talk.now, ip("10.77.0.50")), "nobody's");
+    let mut full = network();
+    full.first_lease_time = None;
+    let mut talk = Talk::<8>::new(full);
+    talk.get_unseen(1);
+    assert_eq!(talk.reply().lease_secs(), Some(3600));
+    (2..=8).for_each(|client| drop(talk.get_unseen(client)));
+    let mut short = network();
+    short.lease_time = Duration::from_secs(60);
+    let mut talk = Talk::<8>::new(short);
+    talk.get_unseen(1);
+    assert_eq!(talk.reply().lease_secs(), Some(60));
+}
+
+/// Whole handshakes of made-up clients, and an attacker that seems to be each in turn.
+#[test]
+fn made_up_clients_leave_a_share_to_known_ones() {
+    let listed = [mac(900)];
+    let mut network = range("10.77.0.100", "10.77.0.199");
+    network.listed = &listed;
+    let mut talk = Talk::<128>::new(network);
+    let known: Vec<String> = (1..=20).map(|client| talk.get(client)).collect();
+    talk.later(2 * HOUR); // they are off
+    let flood = |talk: &mut Talk<'_, 128>, from| {
+        let mut held = 0;
+        for client in from..from + 1000 {
+            let Ok(offer) = talk.discover(client) else { continue };
+            let address = offer.strip_prefix("OFFER ").unwrap();
+            held += u32::from(talk.select(client, address) == Ok(format!("ACK {address}")));
+        }
+        held
+    };
+    assert_eq!(flood(&mut talk, 10_000), 88, "100 addresses, of which 12 are kept");
+    assert_eq!(talk.discover(3000), Err(NoReply::Exhausted));
+    // Those who were seen last keep their records, and a listed Pi gets an address.
+    let kept: Vec<_> = (1..=20)
+        .zip(&known)
+        .filter(|(client, address)| talk.discover(*client) == Ok(format!("OFFER {address}")))
+        .collect();
+    assert_eq!(kept.len(), 12);
+    talk.later(61);
+    assert!(talk.discover(900).is_ok());
+    // The made-up clients hold their addresses for five minutes, not for the lease time.
+    talk.later(300);
+    assert!(talk.discover(3000).is_ok());
+
+    // Nor does a crowd of offers take these records.
+    let mut talk = Talk::<128>::new(network);
+    let mut known = Vec::new();
+    for client in 1..=20 {
+        talk.later(1);
+        known.push(talk.get(client));
+    }
+    talk.later(2 * HOUR);
+    for client in 10_000..11_000 {
+        talk.discover(client).unwrap();
+    }
+    for (client, address) in (1..=20).zip(&known).skip(8) {
+        assert_eq!(talk.discover(client), Ok(format!("OFFER {address}")));
+    }
+    // Reservations in the range count for the share.
+    let mut talk = Talk::<128>::new(network);
+    for (client, last) in (1..=12).zip(100..) {
+        talk.server.reserve(mac(client), ip(&format!("10.77.0.{last}"))).unwrap();
+    }
+    assert_eq!(flood(&mut talk, 10_000), 88);
+    assert_eq!(talk.get(7), "10.77.0.106");
+}
+
+#[test]
+fn a_decline_counts_from_the_client_that_has_the_address() {
+    let mut talk = Talk::<8>::new(network());
+    let address = talk.get_unseen(1);
+    assert_eq!(talk.decline(2, &address), Err(NoReply::ForAnother));
+    let offer = talk.discover(2).unwrap();
+    let offered = offer.strip_prefix("OFFER ").unwrap();
+    assert_eq!(talk.decline(2, offered), Err(NoReply::ForAnother), "only offered");
+    talk.later(200);
+    assert_eq!(talk.decline(1, &address), Err(NoReply::Declined(ip(&address))));
+    assert_eq!(talk.decline(1, &address), Err(NoReply::ForAnother), "twice");
+    assert_eq!(talk.select(2, &address), Ok("NAK 0.0.0.0".to_owned()));
+    // The client was never seen, and blocks the address no longer than its lease.
+    talk.later(101);
+    assert_eq!(talk.select(2, &address), Ok(format!("ACK {address}")));
+    // After the end of the lease.
+    talk.later(301);
+    assert_eq!(talk.decline(2, &address), Err(NoReply::ForAnother));
+    // A DECLINE to another server.
+    assert_eq!(talk.select(2, &address), Ok(format!("ACK {address}")));
+    let options: [(OptionCode, &[u8]); 2] =
+        [(OptionCode::REQUESTED_ADDRESS, &ip(&address).octets()), (OptionCode::SERVER_ID, &[10, 77, 0, 2])];
+    let bytes = message(&Header::request(hardware(2), 1), MessageType::Decline, &options);
+    assert_eq!(talk.say(&bytes), Err(NoReply::ForAnother));
+}
+
+#[test]
+fn the_servers_addresses_are_never_given() {
+    let mut network = range("10.77.0.1", "10.77.0.6");
+    (network.router, network.name_server) = (Some(ip("10.77.0.2")), Some(ip("10.77.0.3")));
+    let mut talk = Talk::<8>::new(network);
+    assert_eq!(talk.server.exclude(ip("10.77.0.4")), Ok(()));
+    assert_eq!(talk.server.exclude(ip("10.77.0.4")), Ok(()));
+    assert_eq!(talk.server.exclude(ip("10.78.0.4")), Err(NotKept::Outside));
+    assert_eq!(talk.server.reserve(mac(1), ip("10.77.0.4")), Err(NotKept::InUse));
+    let mut given = [talk.get(1), talk.get(2)];
+    given.sort_unstable();
+    assert_eq!(given, ["10.77.0.5", "10.77.0.6"]);
+    assert_eq!(talk.discover(3), Err(NoReply::Exhausted));
+    for last in 1..=4 {
+        let address = format!("10.77.0.{last}");
+        assert_eq!(talk.select(3, &address), Ok("NAK 0.0.0.0".to_owned()));
+        assert_eq!(talk.renew(3, &address), Err(NoReply::NoRecord));
+        let lease = Lease::new(hardware(9), ip(&address), LeaseState::Bound, Instant::MAX);
+        assert!(!talk.server.restore(lease));
+    }
+    assert_eq!(talk.server.leases().count(), 2);
 }
 
 #[test]
@@ -317,6 +524,15 @@ fn informed_clients_get_no_address() {
 fn relays_of_other_networks_get_nothing() {
     let mut talk = Talk::<8>::new(network());
     assert_eq!(talk.say(&captured("relay-discover")), Err(NoReply::OtherNetwork));
+    for wrong in ["10.77.0.255", "10.77.0.0", "255.255.255.255", "127.0.0.1"] {
+        let mut header = Header::request(hardware(1), 1);
+        header.giaddr = ip(wrong);
+        assert_eq!(
+            talk.say(&message(&header, MessageType::Discover, &[])),
+            Err(NoReply::OtherNetwork),
+            "{wrong}"
+        );
+    }
     let mut header = Header::request(hardware(1), 1);
     header.giaddr = ip("10.77.0.9");
     assert!(talk.say(&message(&header, MessageType::Discover, &[])).is_ok());

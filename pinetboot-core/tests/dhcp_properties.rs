@@ -9,8 +9,8 @@ use dhcp::{all_captured, arrival, hardware, ip, message};
 use pinetboot_core::Instant;
 use pinetboot_core::dhcp::{
     BootClient, BootFileName, BootServer, Choice, Client, Clients, DhcpOption, HardwareAddress, Header,
-    Lease, LeaseServer, MAX_LEN, Message, MessageType, Network, NextServer, NoBoot, NoReply, Offer, Op,
-    OptionCode, ParseError, Profile, ProxyDhcp, Reply, Value, pxe,
+    Lease, LeaseServer, LeaseSlot, MAX_LEN, Message, MessageType, Network, NextServer, NoBoot, NoReply,
+    Offer, Op, OptionCode, ParseError, Profile, ProxyDhcp, Reply, Value, pxe,
 };
 use proptest::prelude::*;
 
@@ -29,7 +29,11 @@ fn sizes() {
     assert!(size_of::<Lease>() <= 40, "{}", size_of::<Lease>());
     assert!(size_of::<Client>() <= 128, "{}", size_of::<Client>());
     assert!(size_of::<ProxyDhcp<'_>>() <= 40, "{}", size_of::<ProxyDhcp<'_>>());
-    assert!(size_of::<LeaseServer<'_, 32>>() <= 32 * 40 + 128, "{}", size_of::<LeaseServer<'_, 32>>());
+    assert!(
+        size_of::<LeaseServer<'_, [LeaseSlot; 32]>>() <= 32 * 72 + 128,
+        "{}",
+        size_of::<LeaseServer<'_, [LeaseSlot; 32]>>()
+    );
 }
 
 /// Does everything with a message that can be done with one.
@@ -66,7 +70,7 @@ fn exercise(bytes: &[u8]) {
     let next_server = NextServer::new(ip("10.77.0.1")).with_file(BootFileName::parse(b"boot.efi").unwrap());
     let mut network = Network::new(ip("10.77.0.1"), 24, ip("10.77.0.100"), ip("10.77.0.103")).unwrap();
     (network.next_server, network.clients) = (next_server, Clients::All);
-    let mut server = LeaseServer::<2>::new(network);
+    let mut server = LeaseServer::new(network, [LeaseSlot::EMPTY; 2]);
     let proxy = ProxyDhcp::new(ip("10.77.0.1")).with_clients(Clients::All).with_next_server(next_server);
     let mut out = [0; 600];
     let answers = [
@@ -176,7 +180,8 @@ proptest! {
     fn leases_stay_apart(asked in prop::collection::vec((0_u32..6, 0_u8..6, 0_u8..8, any::<bool>(), 0_u64..2000), 0..200)) {
         let mut network = Network::new(ip("10.77.0.1"), 24, ip("10.77.0.100"), ip("10.77.0.103")).unwrap();
         (network.clients, network.lease_time) = (Clients::All, core::time::Duration::from_secs(1000));
-        let mut server = LeaseServer::<3>::new(network);
+        network.first_lease_time = Some(core::time::Duration::from_secs(300));
+        let mut server = LeaseServer::new(network, [LeaseSlot::EMPTY; 3]);
         let mut now = Instant::ZERO;
         // Who was told what, and until when.
         let mut granted: Vec<(u32, Ipv4Addr, Instant)> = Vec::new();
@@ -194,13 +199,18 @@ proptest! {
             }
             let options: Vec<_> = options.iter().map(|(code, value)| (*code, &value[..])).collect();
             let bytes = message(&header, MessageType::from_code(kind).unwrap(), &options);
-            let answer = server.respond(&arrival(now), &Message::parse(&bytes).unwrap(), &mut [0; MAX_LEN]);
+            let mut out = [0; MAX_LEN];
+            let answer = server.respond(&arrival(now), &Message::parse(&bytes).unwrap(), &mut out);
             granted.retain(|(.., until)| *until > now);
             match answer {
                 Ok(Reply { kind: MessageType::Ack, address, .. }) if !address.is_unspecified() => {
                     prop_assert!(granted.iter().all(|(other, theirs, _)| *other == client || *theirs != address));
                     granted.retain(|(other, ..)| *other != client);
-                    granted.push((client, address, now + core::time::Duration::from_secs(1000)));
+                    let secs = Message::parse(&out).unwrap().lease_secs().unwrap();
+                    granted.push((client, address, now + core::time::Duration::from_secs(secs.into())));
+                    if client % 2 == 0 {
+                        prop_assert!(server.confirm(now, address));
+                    }
                 }
                 Err(NoReply::Released(address) | NoReply::Declined(address)) => {
                     granted.retain(|(other, theirs, _)| *other != client || *theirs != address);

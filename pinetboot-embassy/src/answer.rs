@@ -1,7 +1,7 @@
 //! The DHCP responder that the configuration selects: none, a proxy or a server.
 
 use embassy_net::Stack;
-use pinetboot_core::dhcp::{Arrival, LeaseServer, Message, NoReply, ProxyDhcp, Reply, Respond};
+use pinetboot_core::dhcp::{Arrival, LeaseServer, LeaseSlot, Message, NoReply, ProxyDhcp, Reply, Respond};
 
 use crate::config::Dhcp;
 
@@ -11,15 +11,15 @@ pub(crate) enum Answer<'a> {
     Off,
     /// A proxy at the stack's current address, which another DHCP server may change.
     Proxy(Stack<'a>),
-    Lease(LeaseServer<'static, LEASES>),
+    Lease(LeaseServer<'static, [LeaseSlot; LEASES]>),
 }
 
 impl<'a> Answer<'a> {
-    pub(crate) const fn new(dhcp: Dhcp, stack: Stack<'a>) -> Self {
+    pub(crate) fn new(dhcp: Dhcp, stack: Stack<'a>) -> Self {
         match dhcp {
             Dhcp::Off => Self::Off,
             Dhcp::Proxy => Self::Proxy(stack),
-            Dhcp::Lease(network) => Self::Lease(LeaseServer::new(network)),
+            Dhcp::Lease(network) => Self::Lease(LeaseServer::new(network, [LeaseSlot::EMPTY; LEASES])),
         }
     }
 }

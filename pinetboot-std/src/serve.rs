@@ -7,6 +7,7 @@ mod leases;
 mod nfs;
 mod others;
 mod roots;
+mod seen;
 mod service;
 mod sources;
 mod workers;
@@ -28,6 +29,7 @@ use crate::net::LinuxNet;
 use crate::observe::watch;
 use crate::storage::Budget;
 use crate::{logging, signals};
+use seen::Seen;
 use service::{Service, Services};
 use sources::{configure, notices, open};
 use workers::Workers;
@@ -54,7 +56,8 @@ pub struct Args {
 pub fn run(options: &Args, level: Level) -> Result<Exit, Failed> {
     let config = configure(options)?;
     logging::start(config.log_format, level);
-    let bus = Bus::new(vec![Box::new(Log)]);
+    let seen = Seen::default();
+    let bus = Bus::new(vec![Box::new(Log), Box::new(seen.clone())]);
     bus.set_inventory(Arc::new(config.inventory.clone()));
     let roots = roots::prepare(&config, &bus)?;
     let budget = Budget::default();
@@ -76,7 +79,7 @@ pub fn run(options: &Args, level: Level) -> Result<Exit, Failed> {
     // NFS before DHCP: DHCP sends clients to this server.
     #[cfg(feature = "nfs")]
     services.add(nfs::start(&config, roots.clone(), &bus)?);
-    services.add(dhcp::start(&config, &bus)?);
+    services.add(dhcp::start(&config, &bus, &seen)?);
     let tftp = Workers {
         options,
         config: &config,

@@ -47,6 +47,15 @@ impl Home {
 
     /// Asks for an address with busybox udhcpc, and returns the values that it was given: its address first.
     fn udhcpc(&self, options: &[&str]) -> String {
+        self.told("told ", options)
+    }
+
+    /// The time of the lease that busybox udhcpc gets, in seconds.
+    fn lease_secs(&self, options: &[&str]) -> u32 {
+        self.told("lease ", options).parse().unwrap()
+    }
+
+    fn told(&self, what: &str, options: &[&str]) -> String {
         let mut command = self.client.command("busybox");
         command
             .args(["udhcpc", "-i", "eth", "-n", "-q", "-t", "5", "-s"])
@@ -54,8 +63,7 @@ impl Home {
             .args(options);
         let (status, said) = Process::start(command).finish(SOON);
         assert!(status.success(), "{said}");
-        let told =
-            said.lines().find_map(|line| line.strip_prefix("told ")).unwrap_or_else(|| panic!("{said}"));
+        let told = said.lines().find_map(|line| line.strip_prefix(what)).unwrap_or_else(|| panic!("{said}"));
         told.to_owned()
     }
 }
@@ -108,6 +116,7 @@ impl Files {
             [ \"$1\" = bound ] || exit 0\n\
             ip addr flush dev $interface\n\
             ip addr add $ip/24 dev $interface\n\
+            echo lease $lease\n\
             echo told $ip from $serverid, boot $siaddr, option 66 $tftp, router $router, dns $dns\n";
         fs::write(files.script(), script).unwrap();
         fs::set_permissions(files.script(), fs::Permissions::from_mode(0o755)).unwrap();
@@ -176,6 +185,43 @@ fn a_pi_gets_an_address_and_its_files_and_keeps_the_address() {
     let mut server = home.serve(&lease);
     server.line("leases restored", SOON);
     assert_eq!(home.udhcpc(&[]).split(' ').next().unwrap(), address);
+    server.stop();
+}
+
+/// The kernel and userspace of a Pi send no option 97.
+#[test]
+#[ignore = "needs root and network namespaces; run by .ci/run"]
+fn an_address_in_the_inventory_is_the_pis() {
+    let home = Home::new();
+    let config = home.files.0.path().join("pinetboot.toml");
+    fs::write(&config, "[pi.bd989ae1]\naddress = '10.77.0.9'\n[pi.00000001]\naddress = '10.77.0.1'\n")
+        .unwrap();
+    let leases = home.files.leases();
+    let config = config.to_str().unwrap();
+    let lease = ["--dhcp", "lease", "--dhcp-clients", "all", "--lease-file", &leases, "--config", config];
+    let mut server = home.serve(&lease);
+    server.line("10.77.0.1 is not reserved for 00000001", SOON);
+    for who in [&AS_A_PI[..], &[]] {
+        assert_eq!(home.udhcpc(who).split(' ').next().unwrap(), "10.77.0.9");
+    }
+    server.stop();
+    let server = home.serve(&lease);
+    assert_eq!(home.udhcpc(&[]).split(' ').next().unwrap(), "10.77.0.9");
+    server.stop();
+}
+
+#[test]
+#[ignore = "needs root and network namespaces; run by .ci/run"]
+fn a_lease_is_short_until_the_pi_fetches_a_file() {
+    let home = Home::new();
+    let leases = home.files.leases();
+    let server = home.serve(&["--dhcp", "lease", "--lease-file", &leases]);
+    assert_eq!(home.lease_secs(&AS_A_PI), 300);
+    assert_eq!(home.lease_secs(&AS_A_PI), 300);
+    assert!(fs::read_to_string(&leases).unwrap().ends_with(" unseen\n"));
+    home.fetch();
+    assert_eq!(home.lease_secs(&AS_A_PI), 12 * 60 * 60);
+    assert!(!fs::read_to_string(&leases).unwrap().ends_with(" unseen\n"));
     server.stop();
 }
 

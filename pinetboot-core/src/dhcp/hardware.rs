@@ -3,7 +3,7 @@
 use core::fmt;
 
 /// A hardware address as it stands in a message: a type, and 0 to 16 bytes (RFC 2131, `htype`, `hlen` and `chaddr`).
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct HardwareAddress {
     kind: u8,
@@ -18,6 +18,9 @@ impl HardwareAddress {
 
     /// The type of Ethernet and of what behaves like it (RFC 1700, "Hardware Types").
     pub const ETHERNET: u8 = 1;
+
+    /// The address of no client: [`LeaseServer`](super::LeaseServer) answers no message without an address.
+    pub(super) const NONE: Self = Self { kind: 0, len: 0, bytes: [0; Self::MAX_LEN] };
 
     /// An Ethernet address.
     pub const fn ethernet(mac: [u8; 6]) -> Self {

@@ -4,15 +4,32 @@
 //! up to three times in a boot, as bootloader, kernel and userspace, with an identifier or without one. RFC 2131 takes these
 //! for three clients with three addresses, and the kernel's NFS root would be lost with the second.
 //!
-//! An offer does not reserve its address. If no other address is left, the server offers the same to another client, and the
-//! first REQUEST gets it. A flood of DISCOVERs therefore keeps no client from a lease.
+//! # Under a flood
+//!
+//! * Each message visits O(log n) of n leases.
+//! * An offer does not reserve its address. If no other address is left, the server offers the same to another client, and
+//!   the first REQUEST gets it. A flood of DISCOVERs therefore keeps no client from a lease.
+//! * With a [time for first leases](Network::first_lease_time), a lease is short until the client is
+//!   [seen](LeaseServer::confirm) at its address: whole handshakes of made-up clients hold their addresses for minutes. An
+//!   eighth of the range is then kept for clients that were seen before, for reservations in the range, and for
+//!   [listed](Network::listed) Pis. The records of clients that were seen give way to new clients only beyond that share.
+//! * A DECLINE or RELEASE counts only from the client that has the address. A DECLINE of a client that was never seen blocks
+//!   the address no longer than the client's lease.
+//!
+//! A hardware address and a serial number are not secret: another host can ask with those of a Pi while that Pi's lease does
+//! not run.
 //!
 //! Not done: more than one network, classes, options beyond those that a boot needs, and see [`dhcp`](super).
 
+mod policy;
+mod requests;
+mod slot;
+mod table;
+mod tree;
+
+use core::fmt;
 use core::net::Ipv4Addr;
 use core::time::Duration;
-
-use heapless::Vec;
 
 use super::emit::Emitter;
 use super::hardware::HardwareAddress;
@@ -21,13 +38,32 @@ use super::network::Network;
 use super::option::{MessageType, OptionCode};
 use super::reply::{Arrival, NoReply, Port, Reply, Respond, finish, header};
 use crate::Instant;
+use crate::pi::Prefix;
+use policy::Client;
+use slot::Kept;
+use table::Table;
 
-/// Gives addresses to clients. A value that holds at most `N` leases.
+pub use slot::LeaseSlot;
+
+/// Gives addresses to clients, with as many leases as the caller has slots for.
+///
+/// ```
+/// use core::net::Ipv4Addr;
+/// use pinetboot_core::dhcp::{LeaseServer, LeaseSlot, Network};
+/// use pinetboot_core::pi::Prefix;
+///
+/// let address = |last| Ipv4Addr::new(10, 77, 0, last);
+/// let network = Network::new(address(1), 24, address(100), address(131)).unwrap();
+/// let mut server = LeaseServer::new(network, [LeaseSlot::EMPTY; 32]);
+/// server.reserve(Prefix::Serial(0xbd98_9ae1), address(9)).unwrap();
+/// ```
 #[derive(Clone, Debug)]
-pub struct LeaseServer<'a, const N: usize> {
+pub struct LeaseServer<'a, S> {
     network: Network<'a>,
-    /// No two of the same address, nor, but for those declined, of the same client.
-    leases: Vec<Lease, N>,
+    /// No two leases of the same client, but for declined addresses.
+    table: Table<S>,
+    /// Reservations in the range.
+    reserved: u32,
     changes: u32,
 }
 
@@ -44,6 +80,10 @@ pub struct Lease {
     pub state: LeaseState,
     /// The end of the lease. The server then keeps the address for the client until another client needs it.
     pub until: Instant,
+    /// The client was seen at its address: see [`LeaseServer::confirm`].
+    pub seen: bool,
+    /// The address is reserved for the client: see [`LeaseServer::reserve`].
+    pub reserved: bool,
 }
 
 /// The state of a client's address.
@@ -61,10 +101,33 @@ pub enum LeaseState {
     Declined,
 }
 
-impl<'a, const N: usize> LeaseServer<'a, N> {
-    /// A server of this network that knows no client yet.
-    pub const fn new(network: Network<'a>) -> Self {
-        Self { network, leases: Vec::new(), changes: 0 }
+/// The reason why an address is not reserved or excluded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum NotKept {
+    /// The address is not a host's in the network.
+    Outside,
+    /// The server, the router or the name server has the address.
+    InUse,
+    /// The address, or another address for this Pi, is reserved already.
+    Twice,
+    /// All slots are in use.
+    Full,
+}
+
+impl<'a, S: AsRef<[LeaseSlot]> + AsMut<[LeaseSlot]>> LeaseServer<'a, S> {
+    /// A server of this network that knows no client yet. `slots` has the memory: one for each address of the range (at most
+    /// 65,535), for each reservation outside the range, and for each [excluded](Self::exclude) address.
+    pub fn new(network: Network<'a>, slots: S) -> Self {
+        let mut server = Self { network, table: Table::new(slots), reserved: 0, changes: 0 };
+        for address in [Some(network.address()), network.router, network.name_server].into_iter().flatten() {
+            if network.has_in_range(address) {
+                // With fewer slots than three the range is not used up.
+                let _full = server.exclude(address);
+            }
+        }
+        server
     }
 
     /// The network.
@@ -74,7 +137,7 @@ impl<'a, const N: usize> LeaseServer<'a, N> {
 
     /// All leases, ended ones included. A caller that survives restarts stores the [`Bound`](LeaseState::Bound) ones.
     pub fn leases(&self) -> impl Iterator<Item = &Lease> {
-        self.leases.iter()
+        self.table.iter().filter(|slot| slot.has_client()).map(|slot| &slot.lease)
     }
 
     /// A count of changes to the leases that a caller should store. It wraps.
@@ -82,15 +145,75 @@ impl<'a, const N: usize> LeaseServer<'a, N> {
         self.changes
     }
 
-    /// Takes in a lease from before a restart. `false` if the table is full, or the lease is outside the network or conflicts
-    /// with another.
+    /// Reserves an address, inside or outside the range, for a Pi: by its serial number (option 97) or MAC address. Call this
+    /// before [`restore`](Self::restore).
+    ///
+    /// # Errors
+    ///
+    /// The reason why the address is not reserved.
+    pub fn reserve(&mut self, pi: Prefix, address: Ipv4Addr) -> Result<(), NotKept> {
+        if self.table.of_owner(pi).is_some() {
+            return Err(NotKept::Twice);
+        }
+        if address == self.network.address() {
+            return Err(NotKept::InUse);
+        }
+        self.keep(address, Kept::ForPi(pi))?;
+        self.reserved += u32::from(self.network.has_in_range(address));
+        Ok(())
+    }
+
+    /// Excludes an address from all leases: another address of the server's. Call this before [`reserve`](Self::reserve).
+    ///
+    /// # Errors
+    ///
+    /// The reason why the address is not excluded.
+    pub fn exclude(&mut self, address: Ipv4Addr) -> Result<(), NotKept> {
+        match self.keep(address, Kept::Excluded) {
+            Err(NotKept::InUse) => Ok(()),
+            kept => kept,
+        }
+    }
+
+    /// Takes in a lease from before a restart. `false` if the table is full, or the lease is outside the range or conflicts
+    /// with another lease or a reservation.
     pub fn restore(&mut self, lease: Lease) -> bool {
-        let fits = match self.network.reserved_for(&lease.hardware) {
-            Some(reserved) => reserved == lease.address,
-            None => self.network.is_free_for_all(lease.address),
+        if lease.hardware.as_bytes().is_empty() || self.table.of_client(&lease.hardware).is_some() {
+            return false;
+        }
+        let Some(place) = self.table.at(lease.address) else {
+            let lease = Lease { reserved: false, ..lease };
+            let fits = self.network.has_in_range(lease.address);
+            return fits && self.table.insert(LeaseSlot::new(lease, Kept::No)).is_some();
         };
-        let taken = self.holder(lease.address).is_some() || self.lease_of(&lease.hardware).is_some();
-        fits && !taken && self.leases.push(lease).is_ok()
+        let Some(slot) = self.table.slot(place) else { return false };
+        let fits = match slot.kept {
+            Kept::ForPi(Prefix::Mac(mac)) => lease.hardware.mac() == Some(mac),
+            Kept::ForPi(Prefix::Serial(_)) => lease.reserved,
+            Kept::No | Kept::Excluded => false,
+        };
+        let fits = fits && !slot.has_client();
+        if fits {
+            self.table.replace(place, Lease { reserved: true, ..lease });
+        }
+        fits
+    }
+
+    /// Notes that the client with this address was seen there: its whole transfer, or its mount. The lease runs its full time
+    /// from now on, and so do later leases. `false` if no client has the address.
+    pub fn confirm(&mut self, now: Instant, address: Ipv4Addr) -> bool {
+        let Some(place) = self.table.at(address) else { return false };
+        let Some(slot) = self.table.slot(place).filter(|slot| slot.lease.state == LeaseState::Bound) else {
+            return false;
+        };
+        let lease = slot.lease;
+        let full = Duration::from_secs(self.network.lease_secs().into());
+        // A client at work is seen often. Its lease is stored half as often as the client would renew it.
+        if !lease.seen || lease.until.since(now) < full / 2 {
+            self.table.replace(place, Lease { seen: true, until: lease.until.max(now + full), ..lease });
+            self.changes = self.changes.wrapping_add(1);
+        }
+        true
     }
 
     /// As [`Respond::respond`].
@@ -112,163 +235,48 @@ impl<'a, const N: usize> LeaseServer<'a, N> {
             return Err(NoReply::ForAnother);
         }
         let kind = request.kind().ok_or(NoReply::NotAClient)?;
-        if !from.giaddr.is_unspecified() && !self.network.contains(from.giaddr) {
+        if !from.giaddr.is_unspecified() && !self.network.has_host(from.giaddr) {
             return Err(NoReply::OtherNetwork);
         }
-        let known =
-            self.lease_of(&from.hardware).is_some() || self.network.reserved_for(&from.hardware).is_some();
-        if !known && !self.network.clients.admit(request) {
+        let client = self.client(request);
+        if client.own.is_none() && client.reserved.is_none() && !self.network.clients.admit(request) {
             return Err(NoReply::NotServed);
         }
         let (kind, address) = match kind {
-            MessageType::Discover => (MessageType::Offer, self.discover(arrival.at, request)?),
-            MessageType::Request => match self.request(arrival.at, request)? {
+            MessageType::Discover => (MessageType::Offer, self.discover(arrival.at, &client, request)?),
+            MessageType::Request => match self.request(arrival.at, &client, request)? {
                 Some(address) => (MessageType::Ack, address),
                 None => (MessageType::Nak, Ipv4Addr::UNSPECIFIED),
             },
-            MessageType::Inform if self.network.contains(from.ciaddr) => {
+            MessageType::Inform if self.network.has_host(from.ciaddr) => {
                 (MessageType::Ack, Ipv4Addr::UNSPECIFIED)
             }
             MessageType::Inform => return Err(NoReply::OtherNetwork),
-            MessageType::Decline => return Err(self.decline(arrival.at, request)),
-            MessageType::Release => return Err(self.release(arrival.at, request)),
+            MessageType::Decline => return Err(self.decline(arrival.at, &client, request)),
+            MessageType::Release => return Err(self.release(arrival.at, &client, from.ciaddr)),
             MessageType::Offer | MessageType::Ack | MessageType::Nak => return Err(NoReply::NotAClient),
         };
-        self.emit(arrival, request, kind, address, out).ok_or(NoReply::TooLong)
+        self.emit(arrival, request, kind, address, self.secs(&client), out).ok_or(NoReply::TooLong)
     }
 
-    /// The address to offer.
-    fn discover(&mut self, now: Instant, request: &Message<'_>) -> Result<Ipv4Addr, NoReply> {
-        let client = &request.header.hardware;
-        let address = self.address_for(now, client, request.requested_address()).ok_or(NoReply::Exhausted)?;
-        let bound =
-            self.lease_of(client).is_some_and(|lease| lease.state == LeaseState::Bound && lease.until > now);
-        if !bound {
-            let (state, until) = (LeaseState::Offered, now + OFFERED);
-            self.put(now, Lease { hardware: *client, address, state, until })?;
+    fn keep(&mut self, address: Ipv4Addr, kept: Kept) -> Result<(), NotKept> {
+        if !self.network.has_host(address) {
+            return Err(NotKept::Outside);
         }
-        Ok(address)
-    }
-
-    /// The address to confirm; `None` if the client has to be refused.
-    fn request(&mut self, now: Instant, request: &Message<'_>) -> Result<Option<Ipv4Addr>, NoReply> {
-        let client = request.header.hardware;
-        let has = Some(request.header.ciaddr).filter(|address| !address.is_unspecified());
-        let Some(address) = request.requested_address().or(has) else { return Err(NoReply::NoRecord) };
-        let known = self.lease_of(&client).is_some() || self.network.reserved_for(&client).is_some();
-        let may_have = self.may_have(now, &client, address);
-        match (request.server_id(), has) {
-            // DHCPREQUEST generated during SELECTING state
-            (Some(server), _) if server == self.network.address() => {}
-            (Some(_), _) => {
-                self.leases.retain(|lease| lease.hardware != client || lease.state != LeaseState::Offered);
-                return Err(NoReply::ForAnother);
+        match self.table.at(address).and_then(|place| self.table.slot(place)).map(|slot| slot.kept) {
+            None => {
+                let kept = self.table.insert(LeaseSlot::kept(address, kept));
+                kept.map(|_| ()).ok_or(NotKept::Full)
             }
-            // DHCPREQUEST generated during INIT-REBOOT state
-            // > Server SHOULD send a DHCPNAK message to the client if the 'requested IP address' is incorrect, or is on
-            // > the wrong network.
-            (None, None) if !self.network.contains(address) => {}
-            (None, None) if known => {}
-            (None, None) => return Err(NoReply::NoRecord),
-            // DHCPREQUEST generated during RENEWING or REBINDING state
-            (None, Some(_)) if known => {}
-            // Perhaps from before the server's start. The client's root file system depends on the address, so the client
-            // keeps it if it is free.
-            (None, Some(_)) if may_have => {}
-            (None, Some(_)) => return Err(NoReply::NoRecord),
-        }
-        if !may_have {
-            return Ok(None);
-        }
-        let until = now + Duration::from_secs(self.network.lease_secs().into());
-        self.put(now, Lease { hardware: client, address, state: LeaseState::Bound, until })?;
-        self.changes = self.changes.wrapping_add(1);
-        Ok(Some(address))
-    }
-
-    fn decline(&mut self, now: Instant, request: &Message<'_>) -> NoReply {
-        let client = request.header.hardware;
-        match self.leases.iter_mut().find(|lease| lease.is_of(&client)) {
-            Some(lease) if request.requested_address() == Some(lease.address) => {
-                lease.state = LeaseState::Declined;
-                lease.until = now + DECLINED;
-                self.changes = self.changes.wrapping_add(1);
-                NoReply::Declined(lease.address)
-            }
-            _ => NoReply::ForAnother,
+            Some(Kept::Excluded) => Err(NotKept::InUse),
+            Some(Kept::ForPi(_) | Kept::No) => Err(NotKept::Twice),
         }
     }
 
-    fn release(&mut self, now: Instant, request: &Message<'_>) -> NoReply {
-        let Header { hardware, ciaddr, .. } = request.header;
-        match self.leases.iter_mut().find(|lease| lease.is_of(&hardware)) {
-            Some(lease) if lease.address == ciaddr => {
-                lease.state = LeaseState::Released;
-                lease.until = now;
-                self.changes = self.changes.wrapping_add(1);
-                NoReply::Released(ciaddr)
-            }
-            _ => NoReply::ForAnother,
-        }
-    }
-
-    /// The address to offer a client: its own, the one it asks for, one that was never given, or the one whose lease ended
-    /// longest ago.
-    fn address_for(
-        &self,
-        now: Instant,
-        client: &HardwareAddress,
-        wanted: Option<Ipv4Addr>,
-    ) -> Option<Ipv4Addr> {
-        let own = self.network.reserved_for(client).or(self.lease_of(client).map(|lease| lease.address));
-        if let Some(own) = own.filter(|own| self.may_have(now, client, *own)) {
-            return Some(own);
-        }
-        let is_new =
-            |address: &Ipv4Addr| self.network.is_free_for_all(*address) && self.holder(*address).is_none();
-        if !self.leases.is_full() || self.lease_of(client).is_some() {
-            let new = wanted.filter(is_new).or_else(|| self.network.range_for(client).find(is_new));
-            if new.is_some() {
-                return new;
-            }
-        }
-        self.victim(now, |lease| self.network.is_free_for_all(lease.address)).map(|lease| lease.address)
-    }
-
-    /// Whether a client can be given an address: the client's own, or a free one that is at most offered to another client.
-    fn may_have(&self, now: Instant, client: &HardwareAddress, address: Ipv4Addr) -> bool {
-        let allowed = match self.network.reserved_for(client) {
-            Some(reserved) if self.holder(reserved).is_none_or(|lease| !lease.is_declined(now)) => {
-                reserved == address
-            }
-            _ => self.network.is_free_for_all(address),
-        };
-        let holder = self.holder(address);
-        allowed && holder.is_none_or(|lease| lease.is_of(client) || lease.may_go(now))
-    }
-
-    /// Stores a lease and removes those that it replaces.
-    fn put(&mut self, now: Instant, lease: Lease) -> Result<(), NoReply> {
-        self.leases.retain(|other| !other.is_of(&lease.hardware) && other.address != lease.address);
-        if self.leases.is_full() {
-            let victim = self.victim(now, |_| true).ok_or(NoReply::Exhausted)?.address;
-            self.leases.retain(|other| other.address != victim);
-        }
-        self.leases.push(lease).map_err(|_| NoReply::Exhausted)
-    }
-
-    /// The lease to remove first: the one that ended longest ago, or else an offer.
-    fn victim(&self, now: Instant, which: impl Fn(&Lease) -> bool) -> Option<&Lease> {
-        let rank = |lease: &&Lease| (lease.until > now, lease.until);
-        self.leases.iter().filter(|lease| which(lease) && lease.may_go(now)).min_by_key(rank)
-    }
-
-    fn lease_of(&self, client: &HardwareAddress) -> Option<&Lease> {
-        self.leases.iter().find(|lease| lease.is_of(client))
-    }
-
-    fn holder(&self, address: Ipv4Addr) -> Option<&Lease> {
-        self.leases.iter().find(|lease| lease.address == address)
+    /// The time of a client's lease.
+    fn secs(&self, client: &Client) -> u32 {
+        let seen = client.own.is_some_and(|lease| lease.seen);
+        if seen { self.network.lease_secs() } else { self.network.first_lease_secs() }
     }
 
     fn emit(
@@ -277,6 +285,7 @@ impl<'a, const N: usize> LeaseServer<'a, N> {
         request: &Message<'_>,
         kind: MessageType,
         address: Ipv4Addr,
+        secs: u32,
         out: &mut [u8],
     ) -> Option<Reply> {
         let Network { router, name_server, next_server, .. } = self.network;
@@ -293,7 +302,6 @@ impl<'a, const N: usize> LeaseServer<'a, N> {
         reply.kind(kind)?;
         reply.address(OptionCode::SERVER_ID, self.network.address())?;
         if !address.is_unspecified() {
-            let secs = self.network.lease_secs();
             reply.seconds(OptionCode::LEASE_TIME, secs)?;
             // > T1 defaults to (0.5 * duration_of_lease). T2 defaults to (0.875 * duration_of_lease).
             reply.seconds(OptionCode::RENEWAL_TIME, secs / 2)?;
@@ -311,7 +319,7 @@ impl<'a, const N: usize> LeaseServer<'a, N> {
     }
 }
 
-impl<const N: usize> Respond for LeaseServer<'_, N> {
+impl<S: AsRef<[LeaseSlot]> + AsMut<[LeaseSlot]>> Respond for LeaseServer<'_, S> {
     fn respond(
         &mut self,
         arrival: &Arrival,
@@ -323,32 +331,30 @@ impl<const N: usize> Respond for LeaseServer<'_, N> {
 }
 
 impl Lease {
-    /// A lease of `address` to the client with this hardware address.
+    /// A lease of `address` to the client with this hardware address, which was not seen there yet.
     pub const fn new(
         hardware: HardwareAddress,
         address: Ipv4Addr,
         state: LeaseState,
         until: Instant,
     ) -> Self {
-        Self { hardware, address, state, until }
+        Self { hardware, address, state, until, seen: false, reserved: false }
     }
 
     fn is_of(&self, client: &HardwareAddress) -> bool {
         self.hardware == *client && self.state != LeaseState::Declined
     }
+}
 
-    fn is_declined(&self, now: Instant) -> bool {
-        self.state == LeaseState::Declined && self.until > now
-    }
-
-    /// Whether another client may have the address.
-    fn may_go(&self, now: Instant) -> bool {
-        self.state == LeaseState::Offered || self.until <= now
+impl fmt::Display for NotKept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Outside => "the address is no address of a host in the network",
+            Self::InUse => "the server, the router or the name server has the address",
+            Self::Twice => "the address, or another address for this Pi, is reserved already",
+            Self::Full => "the table of leases is full",
+        })
     }
 }
 
-/// The time for which an offered address is not offered to others while other addresses are free: longer than clients take.
-const OFFERED: Duration = Duration::from_secs(60);
-
-/// The time for which the server does not offer an address that a client found in use.
-const DECLINED: Duration = Duration::from_secs(60 * 60);
+impl core::error::Error for NotKept {}

@@ -7,6 +7,7 @@ use core::time::Duration;
 use super::hardware::HardwareAddress;
 use super::next_server::NextServer;
 use super::reply::Clients;
+use crate::pi::Prefix;
 
 /// The network that a [`LeaseServer`](super::LeaseServer) serves. Its addresses are checked.
 ///
@@ -28,36 +29,23 @@ pub struct Network<'a> {
     prefix_len: u8,
     first: Ipv4Addr,
     last: Ipv4Addr,
-    reservations: &'a [Reservation],
     /// The router to other networks.
     pub router: Option<Ipv4Addr>,
     /// The name server.
     pub name_server: Option<Ipv4Addr>,
     /// The lease time: at least a second.
     pub lease_time: Duration,
+    /// The time of a client's leases until the client is seen at its address, at least a second and at most `lease_time`. `None`:
+    /// the caller does not call [`LeaseServer::confirm`](super::LeaseServer::confirm); all leases last `lease_time`, and no share
+    /// of the range is kept.
+    pub first_lease_time: Option<Duration>,
     /// The boot server that clients are told.
     pub next_server: NextServer<'a>,
+    /// Pis, in ascending order, for which a share of the range is kept: see `first_lease_time`.
+    pub listed: &'a [Prefix],
     /// The clients that are answered without a lease or a reservation. A client that has one is always answered: a Pi asks up
     /// to three times in one boot, and its kernel and its userspace do not say that they are a Pi.
     pub clients: Clients,
-}
-
-/// An address reserved for one client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[non_exhaustive]
-pub struct Reservation {
-    /// The client's hardware address.
-    pub hardware: HardwareAddress,
-    /// The address: inside the network, inside or outside the range.
-    pub address: Ipv4Addr,
-}
-
-impl Reservation {
-    /// Reserves `address` for the client with this hardware address.
-    pub const fn new(hardware: HardwareAddress, address: Ipv4Addr) -> Self {
-        Self { hardware, address }
-    }
 }
 
 impl<'a> Network<'a> {
@@ -82,10 +70,11 @@ impl<'a> Network<'a> {
             prefix_len,
             first,
             last,
-            reservations: &[],
+            listed: &[],
             router: None,
             name_server: None,
             lease_time: Duration::from_secs(12 * 60 * 60),
+            first_lease_time: None,
             next_server: NextServer::new(address),
             clients: Clients::Pi,
         };
@@ -115,21 +104,6 @@ impl<'a> Network<'a> {
         let network = address.to_bits() & !hosts;
         let (first, last) = (network | (hosts / 2 + 1), network | hosts.saturating_sub(1));
         (Ipv4Addr::from_bits(first), Ipv4Addr::from_bits(last))
-    }
-
-    /// Reserves these addresses. Of two reservations of the same client or address the first counts.
-    ///
-    /// # Errors
-    ///
-    /// An address is outside the network, or is the server's.
-    pub fn reserve(self, reservations: &'a [Reservation]) -> Result<Self, NetworkError> {
-        for reservation in reservations {
-            self.check(reservation.address)?;
-            if reservation.address == self.address {
-                return Err(NetworkError::Ours);
-            }
-        }
-        Ok(Self { reservations, ..self })
     }
 
     /// The server's address.
@@ -162,27 +136,30 @@ impl<'a> Network<'a> {
         u32::try_from(self.lease_time.as_secs()).unwrap_or(u32::MAX - 1).clamp(1, u32::MAX - 1)
     }
 
-    pub(super) fn reserved_for(&self, hardware: &HardwareAddress) -> Option<Ipv4Addr> {
-        self.reservations
-            .iter()
-            .find(|reserved| reserved.hardware == *hardware)
-            .map(|reserved| reserved.address)
+    pub(super) fn first_lease_secs(&self) -> u32 {
+        let lease_time = self.first_lease_time.map_or(self.lease_time, |first| first.min(self.lease_time));
+        Network { lease_time, ..*self }.lease_secs()
     }
 
-    /// Whether an address may be given to a client without a reservation.
-    pub(super) fn is_free_for_all(&self, address: Ipv4Addr) -> bool {
+    /// Whether an address is in the range for clients.
+    pub(super) fn has_in_range(&self, address: Ipv4Addr) -> bool {
         (self.first..=self.last).contains(&address)
-            && ![Some(self.address), self.router, self.name_server].contains(&Some(address))
-            && self.reservations.iter().all(|reserved| reserved.address != address)
     }
 
-    /// All addresses of the range, beginning with the client's own place, so that the client gets the same address again even
-    /// from a server that lost its leases.
-    pub(super) fn range_for(&self, hardware: &HardwareAddress) -> impl Iterator<Item = Ipv4Addr> {
-        let (first, last) = (self.first.to_bits(), self.last.to_bits());
-        let count = last - first + 1; // at most 2^24
-        let begin = hardware.hash() % count;
-        (begin..count).chain(0..begin).map(move |index| Ipv4Addr::from_bits(first + index))
+    /// The number of addresses in the range: at most 2^24.
+    pub(super) const fn range_len(&self) -> u32 {
+        self.last.to_bits() - self.first.to_bits() + 1
+    }
+
+    /// The client's own place in the range, so that the client gets the same address again even from a server that lost its
+    /// leases.
+    pub(super) fn place_for(&self, hardware: &HardwareAddress) -> Ipv4Addr {
+        Ipv4Addr::from_bits(self.first.to_bits() + hardware.hash() % self.range_len())
+    }
+
+    /// Whether an address can be a host's in this network.
+    pub(super) fn has_host(&self, address: Ipv4Addr) -> bool {
+        self.check(address).is_ok()
     }
 
     fn check(&self, address: Ipv4Addr) -> Result<(), NetworkError> {
@@ -206,8 +183,6 @@ pub enum NetworkError {
     Outside(Ipv4Addr),
     /// The range ends before it begins.
     Backwards,
-    /// The server's address cannot be reserved.
-    Ours,
 }
 
 impl fmt::Display for NetworkError {
@@ -216,7 +191,6 @@ impl fmt::Display for NetworkError {
             Self::PrefixLength => "the subnet mask must have 8 to 30 bits",
             Self::Outside(address) => return write!(f, "{address} is no address of a host in the network"),
             Self::Backwards => "the range ends before it begins",
-            Self::Ours => "the server's own address cannot be reserved",
         })
     }
 }
@@ -245,26 +219,14 @@ mod tests {
         for prefix_len in [0, 7, 31, 32, 33, 255] {
             assert_eq!(new(prefix_len, 2, 2), Some(NetworkError::PrefixLength));
         }
-        let network = Network::new(address(1), 24, address(2), address(9)).unwrap();
-        let reserve = |last| {
-            let hardware = HardwareAddress::ethernet([2; 6]);
-            network.reserve(&[Reservation { hardware, address: address(last) }]).err()
-        };
-        assert_eq!(
-            (reserve(200), reserve(1), reserve(255)),
-            (None, Some(NetworkError::Ours), Some(NetworkError::Outside(address(255))))
-        );
     }
 
     #[test]
-    fn the_range_is_gone_through_whole_from_the_clients_own_place() {
+    fn each_client_has_its_place_in_the_range() {
         let network = Network::new(address(1), 24, address(10), address(14)).unwrap();
         for last in 0..50 {
-            let hardware = HardwareAddress::ethernet([2, 0, 0, 0, 0, last]);
-            let mut range: std::vec::Vec<_> = network.range_for(&hardware).collect();
-            assert_eq!(range, network.range_for(&hardware).collect::<std::vec::Vec<_>>());
-            range.sort();
-            assert!(range.into_iter().eq((10..15).map(address)));
+            let place = network.place_for(&HardwareAddress::ethernet([2, 0, 0, 0, 0, last]));
+            assert!(network.has_in_range(place), "{place}");
         }
     }
 
@@ -274,7 +236,10 @@ mod tests {
         for (lease_time, secs) in
             [(Duration::ZERO, 1), (Duration::MAX, u32::MAX - 1), (Duration::from_secs(60), 60)]
         {
-            assert_eq!(Network { lease_time, ..network }.lease_secs(), secs);
+            let network = Network { lease_time, ..network };
+            assert_eq!((network.lease_secs(), network.first_lease_secs()), (secs, secs));
+            let first_lease_time = Some(Duration::from_secs(5));
+            assert_eq!(Network { first_lease_time, ..network }.first_lease_secs(), secs.min(5));
         }
     }
 }

@@ -110,7 +110,7 @@ pub enum NoReply {
     ///
     /// > If the DHCP server has no record of this client, then it MUST remain silent (RFC 2131, section 4.3.2)
     NoRecord,
-    /// A relay agent sent the message from a network that is not served.
+    /// A relay agent sent the message from a network that is not served, or has an address that no relay agent can have.
     OtherNetwork,
     /// All addresses are taken. Remedy: a larger range, or shorter leases.
     Exhausted,
@@ -167,6 +167,17 @@ impl Clients {
         }
     }
 }
+
+/// Whether a message comes from a client or through a relay agent, and not with an address in `giaddr` that no agent has: a
+/// reply would go to a group, to all hosts or to this one.
+pub(super) const fn comes_from_a_host(request: &Header) -> bool {
+    let giaddr = request.giaddr;
+    let [first, ..] = giaddr.octets();
+    giaddr.is_unspecified() || (first != 0 && !giaddr.is_loopback() && first < FIRST_OF_CLASS_D)
+}
+
+/// The multicast addresses of class D begin with this byte; above them are class E's and the broadcast address.
+const FIRST_OF_CLASS_D: u8 = 224;
 
 /// Copies an option of the request, if it has it, to the reply.
 pub(super) fn echo(request: &Message<'_>, code: OptionCode, reply: &mut Emitter<'_>) -> Option<()> {

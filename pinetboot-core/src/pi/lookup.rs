@@ -19,7 +19,7 @@ use crate::BootPath;
 /// assert_eq!(Prefix::parse("DC-A6-32-01-36-C2").unwrap().to_string(), "dc-a6-32-01-36-c2");
 /// assert_eq!(Prefix::Serial(0x00e1_9a98).to_string(), "00e19a98");
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[expect(clippy::exhaustive_enums, reason = "a storage has to look for each")]
 pub enum Prefix {

@@ -2,8 +2,8 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use pinetboot_core::dhcp::{HardwareAddress, MessageType, NoReply};
-use pinetboot_core::pi::PiIdentity;
+use pinetboot_core::dhcp::{HardwareAddress, MessageType, NoReply, NotKept};
+use pinetboot_core::pi::{PiIdentity, Prefix};
 
 /// A fact about DHCP.
 #[derive(Debug, Clone, PartialEq)]
@@ -64,8 +64,26 @@ pub enum Dhcp {
         path: String,
         /// Leases that are in force again.
         restored: u32,
-        /// Lines that are unreadable or do not fit the network.
+        /// Leases outside the range, of an address or a client that has another lease, or reserved for another Pi.
         lost: u32,
+    },
+    /// Lines of the lease file have no valid lease.
+    LeaseLinesUnreadable {
+        /// The file.
+        path: String,
+        /// The numbers of the lines, from 1.
+        lines: Vec<usize>,
+        /// The copy of the file.
+        copy: String,
+    },
+    /// An address of the inventory is not reserved for its Pi.
+    NotReserved {
+        /// The Pi.
+        pi: Prefix,
+        /// The address.
+        address: Ipv4Addr,
+        /// The reason.
+        why: NotKept,
     },
     /// The leases were written to the lease file.
     LeasesWritten {
@@ -78,7 +96,7 @@ pub enum Dhcp {
     LeaseFileFailed {
         /// The file.
         path: String,
-        /// `read` or `write`.
+        /// `read`, `write`, `copy`.
         operation: &'static str,
         /// The system's reason.
         error: String,

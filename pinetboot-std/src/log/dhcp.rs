@@ -41,9 +41,28 @@ pub(super) fn log(event: &Event, fact: &Dhcp) {
         Dhcp::LeasesRestored { path, restored, lost } => {
             info!("leases restored from {path}: {restored}");
             if *lost > 0 {
-                warn!("leases dropped from {path}, unreadable or outside this network: {lost}");
+                warn!(
+                    "leases dropped from {path}, outside the lease range or in conflict with others: {lost}"
+                );
             }
         }
+        Dhcp::LeaseLinesUnreadable { path, lines, copy } => {
+            let shown: Vec<_> = lines.iter().take(MOST_LINES).map(ToString::to_string).collect();
+            let more = match lines.len().saturating_sub(MOST_LINES) {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            warn!(
+                "the lease file {path} has no valid lease in line {}{more}. The next lease overwrites the file; {copy} is a \
+                 copy",
+                shown.join(", ")
+            );
+        }
+        Dhcp::NotReserved { pi, address, why } => warn!(
+            %pi,
+            %address,
+            "{address} is not reserved for {pi}: {why}. Correct 'address' in [pi.{pi}]"
+        ),
         Dhcp::LeasesWritten { path, leases } => debug!("leases written to {path}: {leases}"),
         Dhcp::LeaseFileFailed { path, operation, error } => {
             warn!("cannot {operation} the lease file {path}: {error}");
@@ -62,3 +81,6 @@ pub(super) fn log(event: &Event, fact: &Dhcp) {
         Dhcp::Ended { error: Some(error) } => error!("DHCP stopped, the network failed: {error}"),
     }
 }
+
+/// Numbers of unreadable lines in one log line.
+const MOST_LINES: usize = 10;

@@ -42,6 +42,16 @@ impl Interface {
         Ok(all)
     }
 
+    /// All IPv4 addresses of this machine, of interfaces that are down too.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub fn addresses() -> io::Result<Vec<Ipv4Addr>> {
+        let entries = getifaddrs()?;
+        Ok(entries.filter_map(|entry| Some(entry.address?.as_sockaddr_in()?.ip())).collect())
+    }
+
     /// The interfaces of these names; without names the only one.
     ///
     /// # Errors

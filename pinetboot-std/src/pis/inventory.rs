@@ -24,7 +24,7 @@ pub struct PiEntry {
     pub cmdline_extra: Option<String>,
     /// The old name of `cmdline-extra`, still read; `None` in an [`Inventory`].
     words: Option<String>,
-    /// The fixed address, where this server leases none: the Pi's root is mounted from this address only.
+    /// The fixed address: the Pi's root is mounted from this address only, and `--dhcp lease` reserves the address.
     pub address: Option<Ipv4Addr>,
 }
 
