@@ -1,5 +1,34 @@
 //! Text for a terminal.
 
+use std::ffi::OsStr;
+use std::fmt::{self, Write as _};
+
+/// A name that another machine chose, as `ls -b` shows names: control characters of ASCII and of ISO 6429's C1 set, line
+/// separators and marks that change the direction of text are escaped, and so are bytes that are not UTF-8. A terminal takes the
+/// rest for text and nothing else.
+pub(crate) fn shown(name: &(impl AsRef<OsStr> + ?Sized)) -> impl fmt::Display {
+    fmt::from_fn(move |f| {
+        for chunk in name.as_ref().as_encoded_bytes().utf8_chunks() {
+            for char in chunk.valid().chars() {
+                match char {
+                    '\\' => f.write_str("\\\\")?,
+                    char if char.is_control() || is_mark(char) => write!(f, "{}", char.escape_default())?,
+                    char => f.write_char(char)?,
+                }
+            }
+            for byte in chunk.invalid() {
+                write!(f, "\\x{byte:02x}")?;
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Whether a character ends a line, or changes the direction of the text around (Unicode Standard Annex 9).
+const fn is_mark(char: char) -> bool {
+    matches!(char, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 /// Breaks a text into lines of at most `width` columns; every line but the first begins with `indent`.
 ///
 /// A longer word gets a line for itself. Line ends in the text stay.
@@ -30,7 +59,23 @@ pub(crate) fn wrap(text: &str, width: usize, indent: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::ffi::OsStrExt;
+
     use super::*;
+
+    #[test]
+    fn a_name_cannot_act_on_a_terminal() {
+        let text = |bytes: &[u8]| shown(OsStr::from_bytes(bytes)).to_string();
+        assert_eq!(text(b"etc/hosts"), "etc/hosts");
+        assert_eq!(text("Küche 日本".as_bytes()), "Küche 日本");
+        assert_eq!(text(b"\x1b]0;owned\x07"), "\\u{1b}]0;owned\\u{7}");
+        assert_eq!(text(b"a\r\nUnchanged: everything"), "a\\r\\nUnchanged: everything");
+        assert_eq!(
+            text("\u{9b}2J \u{202e}gpj.exe \u{2028}".as_bytes()),
+            "\\u{9b}2J \\u{202e}gpj.exe \\u{2028}"
+        );
+        assert_eq!(text(b"\xff\\x"), "\\xff\\\\x");
+    }
 
     #[test]
     fn text_is_wrapped_between_words() {

@@ -11,6 +11,7 @@ use pinetboot_nfs::{
 use crate::bus::Bus;
 use crate::events::{Fact, Nfs, Root};
 use crate::roots::RootExports;
+use crate::text;
 
 /// Emits the NFS server's events as facts.
 #[derive(Debug, Clone)]
@@ -88,7 +89,7 @@ fn call_refused(refused: &CallRefused) -> Nfs {
 }
 
 fn shown(path: &Path) -> String {
-    path.display().to_string()
+    text::shown(path).to_string()
 }
 
 /// RPC program numbers (RFC 1813, sections 2.1 and 5.0).

@@ -15,6 +15,7 @@ use super::{commit, own_namespace};
 use crate::exit::{Exit, Failed};
 use crate::images::{self, Images};
 use crate::pis;
+use crate::text::shown;
 
 /// Options of `roots`.
 #[derive(Debug, clap::Args)]
@@ -178,8 +179,8 @@ fn diff(layer: &Layer) -> io::Result<()> {
     let mut out = io::stdout().lock();
     for (path, change) in changes(layer)? {
         match &change {
-            Change::Renamed(from) => writeln!(out, "{change} {} -> {}", from.display(), path.display())?,
-            _ => writeln!(out, "{change} {}", path.display())?,
+            Change::Renamed(from) => writeln!(out, "{change} {} -> {}", shown(from), shown(&path))?,
+            _ => writeln!(out, "{change} {}", shown(&path))?,
         }
     }
     Ok(())

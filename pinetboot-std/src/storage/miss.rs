@@ -6,6 +6,8 @@ use std::path::Path;
 
 use pinetboot_core::{OpenError, Refusal};
 
+use crate::text::shown;
+
 /// A refused file.
 #[derive(Debug)]
 pub struct Miss {
@@ -19,7 +21,7 @@ pub struct Miss {
 
 impl Miss {
     pub(super) fn new(error: OpenError, place: &Path, reason: io::Error) -> Self {
-        Self { error, place: Some(place.display().to_string()), reason: Some(reason) }
+        Self { error, place: Some(shown(place).to_string()), reason: Some(reason) }
     }
 
     /// A file rendered for one Pi, and refused to this client.
