@@ -237,9 +237,9 @@ fn stopping_tells_every_client() {
          0.010 1002 > B OACK tsize=600
          0.500 x stop
          0.500 1001 > A ERROR 0 the server was stopped
-         0.500 * A: Read aborted with error 0; 0 bytes passed, 0 resent
+         0.500 * A: Read stopped; 0 bytes passed, 0 resent
          0.500 1002 > B ERROR 0 the server was stopped
-         0.500 * B: Read aborted with error 0; 0 bytes passed, 0 resent
+         0.500 * B: Read stopped; 0 bytes passed, 0 resent
          9.000 .",
     );
     assert_eq!(left, 0);

@@ -287,7 +287,7 @@ fn with_a_single_port_stopping_spares_what_is_whole() {
          0.011 69 > B ACK 1
          0.500 x stop
          0.500 69 > B ERROR 0 the server was stopped
-         0.500 * B: Write aborted with error 0; 512 bytes passed, 0 resent
+         0.500 * B: Write stopped; 512 bytes passed, 0 resent
          9.000 .",
     );
     assert_eq!(left, 0);

@@ -122,6 +122,7 @@ impl fmt::Display for Why {
         match self.0 {
             Outcome::TimedOut => f.write_str("no answer"),
             Outcome::Displaced => f.write_str("another client got its place"),
+            Outcome::Stopped => f.write_str("the server was stopped"),
             Outcome::PeerError(code) => write!(f, "the client says {code}"),
             Outcome::Aborted(code) => write!(f, "{code}"),
             Outcome::Complete { .. } | Outcome::Superseded => f.write_str("it did not"),

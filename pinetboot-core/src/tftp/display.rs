@@ -67,6 +67,7 @@ impl Display for Outcome {
             Self::TimedOut => f.write_str("the other side does not answer"),
             Self::Superseded => f.write_str("the client began anew"),
             Self::Displaced => f.write_str("another client got the place"),
+            Self::Stopped => f.write_str("the server was stopped"),
         }
     }
 }

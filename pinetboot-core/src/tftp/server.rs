@@ -123,7 +123,7 @@ impl<'s, N: Net, S: Storage, O: Observer, const MAX: usize> Server<'s, N, S, O, 
             if session.complete().is_none() {
                 send(&mut self.net, session.local, session.peer, &STOPPED.packet()).await;
             }
-            self.end(place, now, Outcome::Aborted(STOPPED.code));
+            self.end(place, now, Outcome::Stopped);
         }
         self.net.recv(Instant::ZERO).await.map(drop) // flushes
     }

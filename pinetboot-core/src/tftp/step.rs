@@ -53,4 +53,6 @@ pub enum Outcome {
     Superseded,
     /// All places were taken, and another client got this one's. The server's loop reports this; no machine does.
     Displaced,
+    /// The server was stopped. The server's loop reports this; no machine does.
+    Stopped,
 }

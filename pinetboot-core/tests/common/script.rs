@@ -65,6 +65,7 @@ pub(crate) fn show_outcome(outcome: Outcome) -> String {
         Outcome::TimedOut => "timed out".into(),
         Outcome::Superseded => "superseded".into(),
         Outcome::Displaced => "displaced".into(),
+        Outcome::Stopped => "stopped".into(),
     }
 }
 

@@ -132,6 +132,10 @@ fn finished(client: &ClientName<'_>, finished: &Finished) {
             "{client} lost the transfer of {file} after {amount}: all transfers are in use, and this one was slow. Raise \
              --max-transfers if as many Pis boot at once"
         ),
+        // One line counts them all: see `Server::Stopped`.
+        Outcome::Stopped => {
+            debug!(%client, file, bytes, "{client} got {amount} of {file} before the server stopped")
+        }
         Outcome::Superseded => debug!(%client, file, "{client} replaced the transfer of {file} by another"),
     }
 }
