@@ -365,5 +365,5 @@ fn what_is_damaged_or_strange_is_refused() {
     let other = to.path().join("other");
     fs::write(&other, "no image at all").unwrap();
     let why = refusal(&other, to.path(), &[]);
-    assert!(why.contains("no disk image"), "{why}");
+    assert!(why.contains("not a disk image"), "{why}");
 }
