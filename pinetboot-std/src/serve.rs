@@ -6,6 +6,7 @@ mod leases;
 #[cfg(feature = "nfs")]
 mod nfs;
 mod others;
+mod reloading;
 mod roots;
 mod seen;
 mod service;
@@ -27,7 +28,7 @@ use crate::exit::{Exit, Failed};
 use crate::log::Log;
 use crate::net::LinuxNet;
 use crate::observe::watch;
-use crate::storage::Budget;
+use crate::storage::{Budget, Pool};
 use crate::{logging, signals};
 use seen::Seen;
 use service::{Service, Services};
@@ -35,7 +36,7 @@ use sources::{configure, notices, open};
 use workers::Workers;
 
 /// Options of `serve`.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     /// Read settings from this TOML file; its keys are named like the options. Command-line options override the file.
@@ -61,8 +62,10 @@ pub fn run(options: &Args, level: Level) -> Result<Exit, Failed> {
     bus.set_inventory(Arc::new(config.inventory.clone()));
     let roots = roots::prepare(&config, &bus)?;
     let budget = Budget::default();
+    // After the roots: its threads enter the same mount namespace.
+    let pool = Pool::new(bus.clone());
     let storage = open(&config, roots.clone(), &bus, &budget)?;
-    notices(&config, &storage.trees).for_each(|notice| bus.emit(None, notice));
+    notices(&config, storage.trees()).for_each(|notice| bus.emit(None, notice));
     allow_descriptors(config.max_transfers, &bus);
 
     let mut nets = LinuxNet::listen_together(&config.listen, &config.net, config.threads)
@@ -86,6 +89,7 @@ pub fn run(options: &Args, level: Level) -> Result<Exit, Failed> {
         roots,
         bus: &bus,
         budget: &budget,
+        pool: &pool,
         controls: &controls,
         addresses,
         cuts_windows,
@@ -98,6 +102,7 @@ pub fn run(options: &Args, level: Level) -> Result<Exit, Failed> {
             .and_then(|()| io::stdout().flush())
             .map_err(|error| Failed::new(Exit::Failure, format!("cannot write to standard output: {error}")))
     })?;
+    pool.settle(); // what uploads leave is removed
     bus.emit(None, events::Server::Stopped(served));
     drop(services);
     Ok(Exit::Success)

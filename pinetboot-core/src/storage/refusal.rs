@@ -42,6 +42,9 @@ pub enum OpenError {
     Exists,
     /// Reading or writing failed.
     Failed,
+    /// Not known yet. The client receives nothing: the network [holds](crate::Net::hold) the request back, and the client
+    /// repeats it.
+    Later,
 }
 
 impl OpenError {
@@ -52,7 +55,7 @@ impl OpenError {
             Self::Denied => ErrorCode::ACCESS_VIOLATION,
             Self::NoSpace => ErrorCode::DISK_FULL,
             Self::Exists => ErrorCode::FILE_EXISTS,
-            Self::Failed => ErrorCode::NOT_DEFINED,
+            Self::Failed | Self::Later => ErrorCode::NOT_DEFINED,
         }
     }
 
@@ -64,6 +67,7 @@ impl OpenError {
             Self::NoSpace => "no space left",
             Self::Exists => "file exists already",
             Self::Failed => "input/output error",
+            Self::Later => "not known yet",
         }
     }
 }

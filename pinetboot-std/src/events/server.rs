@@ -53,6 +53,20 @@ pub enum Server {
         /// The most transfers.
         transfers: usize,
     },
+    /// A file or directory did not answer before the deadline.
+    DiskHangs {
+        /// Its path.
+        place: String,
+        /// The deadline, in seconds.
+        seconds: u64,
+    },
+    /// A file or directory answered after the deadline.
+    DiskAnswers {
+        /// Its path.
+        place: String,
+        /// The time that it took, in seconds.
+        seconds: u64,
+    },
     /// A changed setting requires a restart.
     NeedsRestart,
     /// The configuration was reloaded.

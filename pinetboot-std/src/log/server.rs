@@ -42,6 +42,14 @@ pub(super) fn log(fact: &Server) {
             "the limit of {allowed} open files is too low for {transfers} transfers. Raise the limit (ulimit -n, \
              LimitNOFILE=) or lower --max-transfers"
         ),
+        Server::DiskHangs { place, seconds } => warn!(
+            place,
+            "{place} does not answer for {seconds} s, and its clients get an ERROR. Check the disk or the network file system below \
+             this path"
+        ),
+        Server::DiskAnswers { place, seconds } => {
+            info!(place, seconds, "{place} answers again, after {seconds} s");
+        }
         Server::NeedsRestart => {
             warn!(
                 "changes of addresses, ports, DHCP, transfers, threads, roots or the log format require a restart"

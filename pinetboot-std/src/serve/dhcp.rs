@@ -277,7 +277,7 @@ fn run<R: Respond>(net: LinuxNet, respond: R, bus: &Bus, delay: Duration, mut af
         match block_on(responder.turn()) {
             Ok(()) => after(responder.respond_mut()),
             Err(Interrupt::Stop) => return bus.emit(None, Dhcp::Ended { error: None }),
-            Err(Interrupt::Reload) => {}
+            Err(Interrupt::Reload | Interrupt::Reloaded) => {}
             Err(Interrupt::Failed(failure)) => {
                 return bus.emit(None, Dhcp::Ended { error: Some(failure.to_string()) });
             }

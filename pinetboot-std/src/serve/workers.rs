@@ -11,16 +11,17 @@ use pinetboot_core::block_on;
 use pinetboot_core::tftp::{Limits, Server};
 
 use super::Args;
+use super::reloading::Reloading;
 use super::service::Service;
-use super::sources::{configure, open, reload};
+use super::sources::open;
 use crate::bus::Bus;
 use crate::config::{Config, MOST_TRANSFERS};
-use crate::events::{self, Transfers};
+use crate::events::Transfers;
 use crate::exit::{Exit, Failed};
 use crate::net::{Control, Interrupt, LinuxNet, Ports};
 use crate::observe::TftpObserver;
 use crate::roots::Roots;
-use crate::storage::{BootStorage, Budget};
+use crate::storage::{BootStorage, Budget, NETASCII, Pool};
 
 /// Shared by all TFTP workers.
 #[derive(Debug, Clone)]
@@ -30,6 +31,8 @@ pub(super) struct Workers<'a> {
     pub(super) roots: Option<Arc<Roots>>,
     pub(super) bus: &'a Bus,
     pub(super) budget: &'a Budget,
+    /// The threads that wait for disks.
+    pub(super) pool: &'a Pool,
     pub(super) controls: &'a [Control],
     /// Listening addresses, for the `ready` line.
     pub(super) addresses: Vec<String>,
@@ -81,33 +84,30 @@ impl Workers<'_> {
 
     /// Runs one worker; the `first` emits the events that concern all of them.
     fn serve(&self, net: LinuxNet, storage: BootStorage, first: bool) -> Result<Transfers, Failed> {
-        let trees = storage.trees.clone();
+        let control = net.control();
+        let trees = Arc::clone(storage.trees());
+        let storage = storage.with_pool(self.pool.clone(), control.clone());
         let observer = TftpObserver::new(self.bus.clone());
         let places = self.config.max_transfers.div_ceil(self.config.threads.into());
         let mut places: Vec<_> = (0..places).map(|_| None).collect();
-        let mut server =
-            Server::<_, _, _, TABLE>::new(net, storage, observer, Limits::default(), &mut places);
-        let mut running = self.config.clone();
+        let limits = Limits::default().with_netascii_len(NETASCII);
+        let mut server = Server::<_, _, _, TABLE>::new(net, storage, observer, limits, &mut places);
+        let mut reloading = Reloading::new(self.config.clone());
         loop {
             match block_on(server.run()) {
                 Ok(never) => match never {},
                 Err(Interrupt::Stop) => break,
-                Err(Interrupt::Reload) => {
-                    let reloaded = configure(self.options)
-                        .and_then(|config| Ok((reload(&config, &running, &trees, self.bus)?, config)));
-                    let told = match reloaded {
-                        Ok(((uploads, mut told), config)) => {
-                            server.storage_mut().uploads = uploads;
-                            told.push(events::Server::Reloaded {
-                                serving: config.serving().display().to_string(),
-                            });
-                            running = Config { tree: config.tree, inventory: config.inventory, ..running };
-                            told
-                        }
-                        Err(error) => vec![events::Server::NotReloaded { error: error.to_string() }],
-                    };
+                Err(Interrupt::Reload) => reloading.begin(self.options, &trees, self.bus, &control),
+                Err(Interrupt::Reloaded) => {
+                    let (told, uploads, again) = reloading.end();
+                    if let Some(uploads) = uploads {
+                        server.storage_mut().set_uploads(uploads);
+                    }
                     if first {
                         told.into_iter().for_each(|fact| self.bus.emit(None, fact));
+                    }
+                    if again {
+                        reloading.begin(self.options, &trees, self.bus, &control);
                     }
                 }
                 Err(Interrupt::Failed(error)) => {

@@ -1,0 +1,73 @@
+//! SIGHUP: a worker's configuration and trees are read by another thread, since they may lie on a disk that hangs.
+
+use std::sync::{Arc, mpsc};
+use std::thread;
+
+use super::Args;
+use super::sources::{configure, reload};
+use crate::bus::Bus;
+use crate::config::Config;
+use crate::events;
+use crate::exit::Failed;
+use crate::net::Control;
+use crate::storage::{Trees, Uploads};
+
+/// The reloads of one worker, one at a time.
+#[derive(Debug)]
+pub(super) struct Reloading {
+    running: Config,
+    under_way: Option<mpsc::Receiver<Result<Reloaded, Failed>>>,
+    /// Another SIGHUP came while the last one was obeyed.
+    again: bool,
+}
+
+#[derive(Debug)]
+struct Reloaded {
+    config: Config,
+    uploads: Option<Uploads>,
+    notices: Vec<events::Server>,
+}
+
+impl Reloading {
+    pub(super) const fn new(running: Config) -> Self {
+        Self { running, under_way: None, again: false }
+    }
+
+    /// Begins a reload; the control tells of its end.
+    pub(super) fn begin(&mut self, options: &Args, trees: &Arc<Trees>, bus: &Bus, control: &Control) {
+        if self.under_way.is_some() {
+            self.again = true;
+            return;
+        }
+        let (options, trees, bus) = (options.clone(), Arc::clone(trees), bus.clone());
+        let (running, control) = (self.running.clone(), control.clone());
+        let (tell, told) = mpsc::channel();
+        let thread = thread::Builder::new().name("reload".into()).spawn(move || {
+            let reloaded = configure(&options).and_then(|config| {
+                let (uploads, notices) = reload(&config, &running, &trees, &bus)?;
+                Ok(Reloaded { config, uploads, notices })
+            });
+            let _worker_ended = tell.send(reloaded);
+            control.reloaded();
+        });
+        self.under_way = thread.is_ok().then_some(told);
+    }
+
+    /// The end of a reload: the facts about it, and the directory for uploads if that may have changed. Whether another
+    /// reload is to begin.
+    pub(super) fn end(&mut self) -> (Vec<events::Server>, Option<Option<Uploads>>, bool) {
+        let Some(result) = self.under_way.take().and_then(|under_way| under_way.recv().ok()) else {
+            return (Vec::new(), None, false);
+        };
+        let again = std::mem::take(&mut self.again);
+        match result {
+            Ok(Reloaded { config, uploads, mut notices }) => {
+                notices.push(events::Server::Reloaded { serving: config.serving().display().to_string() });
+                let Config { tree, inventory, .. } = config;
+                (self.running.tree, self.running.inventory) = (tree, inventory);
+                (notices, Some(uploads), again)
+            }
+            Err(error) => (vec![events::Server::NotReloaded { error: error.to_string() }], None, again),
+        }
+    }
+}
