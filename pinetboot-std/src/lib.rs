@@ -19,7 +19,8 @@
 //! | [`observe`] | observers that turn the protocol engines' events into facts |
 //! | [`log`], [`logging`] | log lines of events, and their output |
 //! | `arguments`, `beneath`, `text` | helpers of several modules |
-//! | [`signals`] | SIGINT, SIGTERM and SIGHUP |
+//! | [`supervisor`], [`notify`] | the threads of `serve`, their end and the process's; notifications to the service manager |
+//! | [`signals`] | SIGINT and SIGTERM of the other commands |
 
 #![forbid(unsafe_code)]
 
@@ -39,6 +40,7 @@ pub mod import;
 pub mod log;
 pub mod logging;
 pub mod net;
+pub mod notify;
 pub mod observe;
 pub mod pack;
 pub mod pis;
@@ -50,4 +52,5 @@ pub mod serve;
 pub mod signals;
 pub mod simulate;
 pub mod storage;
+pub mod supervisor;
 mod text;

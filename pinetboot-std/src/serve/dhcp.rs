@@ -1,7 +1,7 @@
 //! DHCP beside TFTP: a responder on a thread for each interface.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use pinetboot_core::block_on;
@@ -23,12 +23,12 @@ use crate::exit::{Exit, Failed};
 use crate::net::{Control, Interface, Interrupt, LinuxNet, Local, Options, Ports};
 use crate::observe::{DhcpObserver, watch};
 use crate::pis::Inventory;
+use crate::supervisor::Supervisor;
 
 /// The running DHCP service; dropping it stops the service.
 #[derive(Debug)]
 pub(super) struct DhcpService {
     threads: Vec<(Control, JoinHandle<()>)>,
-    bus: Bus,
     /// Listening addresses, for the `ready` line.
     addresses: Vec<String>,
 }
@@ -38,14 +38,19 @@ pub(super) struct DhcpService {
 /// # Errors
 ///
 /// The obstacle and the remedy.
-pub(super) fn start(config: &Config, bus: &Bus, seen: &Seen) -> Result<Option<DhcpService>, Failed> {
+pub(super) fn start(
+    config: &Config,
+    bus: &Bus,
+    seen: &Seen,
+    supervisor: &Supervisor,
+) -> Result<Option<DhcpService>, Failed> {
     let Some(dhcp) = &config.dhcp else {
         bus.emit(None, Server::DhcpOff);
         return Ok(None);
     };
     let interfaces =
         Interface::choose(&config.net.interfaces).map_err(|message| Failed::new(Exit::Usage, message))?;
-    answer(dhcp, &config.inventory, &interfaces, bus, seen).map(Some)
+    answer(dhcp, &config.inventory, &interfaces, bus, seen, supervisor).map(Some)
 }
 
 /// Starts DHCP on these interfaces.
@@ -55,6 +60,7 @@ fn answer(
     interfaces: &[Interface],
     bus: &Bus,
     seen: &Seen,
+    supervisor: &Supervisor,
 ) -> Result<DhcpService, Failed> {
     // Invalid ranges are reported before the first packet is sent.
     for interface in interfaces {
@@ -62,7 +68,7 @@ fn answer(
             network(interface, *range)?;
         }
     }
-    let mut running = DhcpService { threads: Vec::new(), bus: bus.clone(), addresses: Vec::new() };
+    let mut running = DhcpService { threads: Vec::new(), addresses: Vec::new() };
     for interface in interfaces {
         let ports = match config.role {
             Role::Proxy => &[SERVER_PORT, PXE_PORT][..],
@@ -82,7 +88,8 @@ fn answer(
         net.set_watch(&watch(bus));
         look_around(config, interface, bus)?;
         let control = net.control();
-        let thread = spawn(config, inventory, interface, net, bus.clone(), seen.clone())?;
+        supervisor.watch(format!("dhcp {}", interface.name), control.clone());
+        let thread = spawn(config, inventory, interface, net, bus.clone(), seen.clone(), supervisor)?;
         running.threads.push((control, thread));
         running.addresses.push(format!("{}%{}:{SERVER_PORT}", interface.address, interface.name));
     }
@@ -130,6 +137,10 @@ impl Respond for Leasing<'_> {
 }
 
 impl Service for DhcpService {
+    fn name(&self) -> &'static str {
+        "dhcp"
+    }
+
     fn describe(&self) -> String {
         format!("dhcp {}", self.addresses.join(" "))
     }
@@ -141,9 +152,7 @@ impl Drop for DhcpService {
             control.stop();
         }
         for (_, thread) in self.threads.drain(..) {
-            if thread.join().is_err() {
-                self.bus.emit(None, Server::Panicked { thread: "DHCP" });
-            }
+            let _reported = thread.join();
         }
     }
 }
@@ -186,22 +195,21 @@ fn spawn(
     net: LinuxNet,
     bus: Bus,
     seen: Seen,
+    supervisor: &Supervisor,
 ) -> Result<JoinHandle<()>, Failed> {
     let address = interface.address;
     let (boot_server, boot_file) = (config.boot_server.unwrap_or(address), config.boot_file.clone());
     let (clients, delay) = (config.clients, config.delay);
-    let thread = thread::Builder::new().name(format!("dhcp {}", interface.name));
+    let emitter = bus.clone();
+    let spawn = |work: Box<dyn FnOnce() -> Result<(), String> + Send>| {
+        supervisor.spawn(&emitter, format!("dhcp {}", interface.name), work)
+    };
     let spawned = match &config.role {
-        Role::Proxy => thread.spawn(move || {
+        Role::Proxy => spawn(Box::new(move || {
             let next_server = next_server(boot_server, boot_file.as_deref());
-            run(
-                net,
-                ProxyDhcp::new(address).with_next_server(next_server).with_clients(clients),
-                &bus,
-                delay,
-                |_| {},
-            );
-        }),
+            let proxy = ProxyDhcp::new(address).with_next_server(next_server).with_clients(clients);
+            run(net, proxy, &bus, delay, |_| {})
+        })),
         Role::Lease { range, file, router, dns } => {
             let mut network = network(interface, *range)?;
             network.router = *router;
@@ -209,7 +217,7 @@ fn spawn(
             network.clients = clients;
             let known = Known::of(inventory);
             let file = file.clone().map(|file| LeaseFile::new(file, bus.clone()));
-            thread.spawn(move || {
+            spawn(Box::new(move || {
                 let mut network = network;
                 network.next_server = next_server(boot_server, boot_file.as_deref());
                 network.listed = &known.listed;
@@ -226,8 +234,8 @@ fn spawn(
                         written = leasing.server.changes();
                         file.write(&leasing.server);
                     }
-                });
-            })
+                })
+            }))
         }
     };
     spawned.map_err(|error| Failed::new(Exit::Failure, format!("cannot start a thread: {error}")))
@@ -270,17 +278,24 @@ fn next_server(address: Ipv4Addr, file: Option<&str>) -> NextServer<'_> {
 }
 
 /// Answers until the control stops the loop; `after` is called after every turn.
-fn run<R: Respond>(net: LinuxNet, respond: R, bus: &Bus, delay: Duration, mut after: impl FnMut(&mut R)) {
+fn run<R: Respond>(
+    net: LinuxNet,
+    respond: R,
+    bus: &Bus,
+    delay: Duration,
+    mut after: impl FnMut(&mut R),
+) -> Result<(), String> {
     let observer = DhcpObserver::new(bus.clone());
     let mut responder = Responder::<_, _, _>::new(net, respond, observer).with_delay(delay).with_ports(port);
     loop {
         match block_on(responder.turn()) {
             Ok(()) => after(responder.respond_mut()),
-            Err(Interrupt::Stop) => return bus.emit(None, Dhcp::Ended { error: None }),
-            Err(Interrupt::Reload) => {}
-            Err(Interrupt::Failed(failure)) => {
-                return bus.emit(None, Dhcp::Ended { error: Some(failure.to_string()) });
+            Err(Interrupt::Stop) => {
+                bus.emit(None, Dhcp::Ended);
+                return Ok(());
             }
+            Err(Interrupt::Reload) => {}
+            Err(Interrupt::Failed(failure)) => return Err(format!("the network failed: {failure}")),
         }
     }
 }
