@@ -21,6 +21,7 @@
 //! | `arguments`, `beneath`, `text` | helpers of several modules |
 //! | [`supervisor`], [`notify`] | the threads of `serve`, their end and the process's; notifications to the service manager |
 //! | [`signals`] | SIGINT and SIGTERM of the other commands |
+//! | [`space`] | disk space, and the server's reserve |
 
 #![forbid(unsafe_code)]
 
@@ -51,6 +52,7 @@ pub mod router_config;
 pub mod serve;
 pub mod signals;
 pub mod simulate;
+pub mod space;
 pub mod storage;
 pub mod supervisor;
 mod text;

@@ -28,11 +28,11 @@ use crate::logging;
 use crate::net::{Control, LinuxNet};
 use crate::notify::{Notify, watchdog_period};
 use crate::observe::watch;
-use crate::storage::Budget;
+use crate::storage::{Budget, UploadQuota};
 use crate::supervisor::Supervisor;
 use seen::Seen;
 use service::Services;
-use sources::{configure, notices, open};
+use sources::{configure, notices, open, remove_leftovers};
 use workers::Workers;
 
 /// Options of `serve`.
@@ -76,8 +76,9 @@ pub fn run(options: &Args, level: Level) -> Result<Exit, Failed> {
     }
     bus.set_inventory(Arc::new(config.inventory.clone()));
     let roots = roots::prepare(&config, &bus)?;
-    let budget = Budget::default();
-    let storage = open(&config, roots.clone(), &bus, &budget)?;
+    let (budget, quota) = (Budget::default(), UploadQuota::default());
+    let storage = open(&config, roots.clone(), &bus, &budget, &quota)?;
+    remove_leftovers(&storage, &config, &bus);
     notices(&config, &storage.trees).for_each(|notice| bus.emit(None, notice));
     drop(storage);
     allow_descriptors(config.max_transfers, &bus);
@@ -111,6 +112,7 @@ pub fn run(options: &Args, level: Level) -> Result<Exit, Failed> {
         roots,
         bus: bus.clone(),
         budget,
+        quota,
         served: served.clone(),
     };
     services.add(Some(Workers::start(nets, &tftp, &supervisor)?));

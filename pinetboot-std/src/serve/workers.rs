@@ -20,7 +20,7 @@ use crate::exit::{Exit, Failed};
 use crate::net::{Control, Interrupt, LinuxNet, Ports};
 use crate::observe::TftpObserver;
 use crate::roots::Roots;
-use crate::storage::{BootStorage, Budget};
+use crate::storage::{BootStorage, Budget, UploadQuota};
 use crate::supervisor::Supervisor;
 
 /// The running workers; dropping them stops them: transfers end with an ERROR.
@@ -39,6 +39,7 @@ pub(super) struct Shared {
     pub(super) roots: Option<Arc<Roots>>,
     pub(super) bus: Bus,
     pub(super) budget: Budget,
+    pub(super) quota: UploadQuota,
     /// Counts of the ended workers.
     pub(super) served: Arc<Mutex<Transfers>>,
 }
@@ -62,7 +63,8 @@ impl Workers {
             let (shared, opened, name) = (shared.clone(), opened.clone(), format!("tftp {number}"));
             supervisor.watch(&name, net.control());
             let thread = supervisor.spawn(&shared.bus.clone(), name, move || {
-                let storage = open(&shared.config, shared.roots.clone(), &shared.bus, &shared.budget);
+                let storage =
+                    open(&shared.config, shared.roots.clone(), &shared.bus, &shared.budget, &shared.quota);
                 let (storage, result) = match storage {
                     Ok(storage) => (Some(storage), Ok(())),
                     Err(failed) => (None, Err(failed)),
@@ -95,8 +97,9 @@ impl Shared {
                 Ok(never) => match never {},
                 Err(Interrupt::Stop) => break,
                 Err(Interrupt::Reload) => {
-                    let reloaded = configure(&self.options)
-                        .and_then(|config| Ok((reload(&config, &running, &trees, &self.bus)?, config)));
+                    let reloaded = configure(&self.options).and_then(|config| {
+                        Ok((reload(&config, &running, &trees, &self.quota, &self.bus)?, config))
+                    });
                     let told = match reloaded {
                         Ok(((uploads, mut told), config)) => {
                             server.storage_mut().uploads = uploads;
