@@ -57,7 +57,7 @@ pub fn run(options: &Args, level: Level) -> Result<Exit, Failed> {
     let config = configure(options)?;
     logging::start(config.log_format, level);
     let seen = Seen::default();
-    let bus = Bus::new(vec![Box::new(Log), Box::new(seen.clone())]);
+    let bus = Bus::new(vec![Box::new(Log::default()), Box::new(seen.clone())]);
     bus.set_inventory(Arc::new(config.inventory.clone()));
     let roots = roots::prepare(&config, &bus)?;
     let budget = Budget::default();
