@@ -67,7 +67,7 @@ pub fn run(options: &Args, level: Level) -> Result<Exit, Failed> {
     let bus = Bus::new(vec![
         // Before the log, whose reader may hang.
         Box::new(supervisor.clone()),
-        Box::new(Log),
+        Box::new(Log::default()),
         Box::new(seen.clone()),
         Box::new(notify.clone()),
     ]);
