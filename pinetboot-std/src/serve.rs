@@ -1,6 +1,7 @@
 //! `pinetboot serve`: starts the bus, the services and the TFTP workers in order, and ends them in reverse.
 
 mod bind;
+mod confine;
 mod dhcp;
 mod leases;
 #[cfg(feature = "nfs")]
@@ -25,7 +26,7 @@ use crate::config::Settings;
 use crate::events;
 use crate::exit::{Exit, Failed};
 use crate::log::Log;
-use crate::net::LinuxNet;
+use crate::net::{Interface, LinuxNet};
 use crate::observe::watch;
 use crate::storage::Budget;
 use crate::{logging, signals};
@@ -69,9 +70,13 @@ pub fn run(options: &Args, level: Level) -> Result<Exit, Failed> {
         .map_err(|error| bind::cannot_bind(&error, "choose another port with --tftp-port"))?;
     nets.iter_mut().for_each(|net| net.set_watch(&watch(&bus)));
     let cuts_windows = nets.first().is_some_and(LinuxNet::cuts_windows);
+    let local = Interface::addresses().unwrap_or_default();
+    nets.iter_mut().for_each(|net| net.open_ports(&local));
     let addresses = nets.first().map_or(Ok(Vec::new()), LinuxNet::listeners);
     let addresses = addresses.map_err(|error| Failed::new(Exit::Bind, error))?;
     let controls: Vec<_> = nets.iter().map(LinuxNet::control).collect();
+    let dhcp = dhcp::bind(&config, &bus)?;
+    let paths = confine::confine(&config, options.config.as_deref(), roots.is_some(), &bus)?;
     signals::watch(controls.clone()).map_err(|error| Failed::new(Exit::Failure, error))?;
     let _clock = bus.start_clock().map_err(|error| Failed::new(Exit::Failure, error))?;
 
@@ -79,13 +84,14 @@ pub fn run(options: &Args, level: Level) -> Result<Exit, Failed> {
     // NFS before DHCP: DHCP sends clients to this server.
     #[cfg(feature = "nfs")]
     services.add(nfs::start(&config, roots.clone(), &bus)?);
-    services.add(dhcp::start(&config, &bus, &seen)?);
+    services.add(dhcp.map(|dhcp| dhcp.start(&config, &bus, &seen)).transpose()?);
     let tftp = Workers {
         options,
         config: &config,
         roots,
         bus: &bus,
         budget: &budget,
+        paths: paths.as_ref(),
         controls: &controls,
         addresses,
         cuts_windows,

@@ -1,5 +1,6 @@
 //! DHCP beside TFTP: a responder on a thread for each interface.
 
+use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -20,7 +21,7 @@ use crate::bus::Bus;
 use crate::config::{Config, DhcpConfig, Role};
 use crate::events::{Dhcp, Server};
 use crate::exit::{Exit, Failed};
-use crate::net::{Control, Interface, Interrupt, LinuxNet, Local, Options, Ports};
+use crate::net::{Control, Frames, Interface, Interrupt, LinuxNet, Local, Options, Ports};
 use crate::observe::{DhcpObserver, watch};
 use crate::pis::Inventory;
 
@@ -33,36 +34,36 @@ pub(super) struct DhcpService {
     addresses: Vec<String>,
 }
 
-/// Starts DHCP on the interfaces of the configuration; `None` if DHCP is off.
+/// DHCP with all its sockets open, before its first packet.
+pub(super) struct Bound<'a> {
+    config: &'a DhcpConfig,
+    interfaces: Vec<(Interface, LinuxNet, io::Result<Frames>)>,
+}
+
+/// Opens the sockets of DHCP on the interfaces of the configuration; `None` if DHCP is off.
 ///
 /// # Errors
 ///
 /// The obstacle and the remedy.
-pub(super) fn start(config: &Config, bus: &Bus, seen: &Seen) -> Result<Option<DhcpService>, Failed> {
+pub(super) fn bind<'a>(config: &'a Config, bus: &Bus) -> Result<Option<Bound<'a>>, Failed> {
     let Some(dhcp) = &config.dhcp else {
         bus.emit(None, Server::DhcpOff);
         return Ok(None);
     };
     let interfaces =
         Interface::choose(&config.net.interfaces).map_err(|message| Failed::new(Exit::Usage, message))?;
-    answer(dhcp, &config.inventory, &interfaces, bus, seen).map(Some)
+    listen(dhcp, interfaces, bus).map(Some)
 }
 
-/// Starts DHCP on these interfaces.
-fn answer(
-    config: &DhcpConfig,
-    inventory: &Inventory,
-    interfaces: &[Interface],
-    bus: &Bus,
-    seen: &Seen,
-) -> Result<DhcpService, Failed> {
+/// Opens the sockets on these interfaces.
+fn listen<'a>(config: &'a DhcpConfig, interfaces: Vec<Interface>, bus: &Bus) -> Result<Bound<'a>, Failed> {
     // Invalid ranges are reported before the first packet is sent.
-    for interface in interfaces {
+    for interface in &interfaces {
         if let Role::Lease { range, .. } = &config.role {
             network(interface, *range)?;
         }
     }
-    let mut running = DhcpService { threads: Vec::new(), bus: bus.clone(), addresses: Vec::new() };
+    let mut bound = Bound { config, interfaces: Vec::new() };
     for interface in interfaces {
         let ports = match config.role {
             Role::Proxy => &[SERVER_PORT, PXE_PORT][..],
@@ -80,13 +81,29 @@ fn answer(
         let mut net = LinuxNet::listen(&addresses, options)
             .map_err(|failure| bind::cannot_bind(&failure, "leave DHCP to other servers with --dhcp off"))?;
         net.set_watch(&watch(bus));
-        look_around(config, interface, bus)?;
-        let control = net.control();
-        let thread = spawn(config, inventory, interface, net, bus.clone(), seen.clone())?;
-        running.threads.push((control, thread));
-        running.addresses.push(format!("{}%{}:{SERVER_PORT}", interface.address, interface.name));
+        let frames = Frames::open(&interface.name);
+        bound.interfaces.push((interface, net, frames));
     }
-    Ok(running)
+    Ok(bound)
+}
+
+impl Bound<'_> {
+    /// Looks for other servers, then starts to answer.
+    ///
+    /// # Errors
+    ///
+    /// The obstacle and the remedy.
+    pub(super) fn start(self, config: &Config, bus: &Bus, seen: &Seen) -> Result<DhcpService, Failed> {
+        let mut running = DhcpService { threads: Vec::new(), bus: bus.clone(), addresses: Vec::new() };
+        for (interface, net, frames) in self.interfaces {
+            look_around(self.config, &interface, frames, bus)?;
+            let control = net.control();
+            let thread = spawn(self.config, &config.inventory, &interface, net, bus.clone(), seen.clone())?;
+            running.threads.push((control, thread));
+            running.addresses.push(format!("{}%{}:{SERVER_PORT}", interface.address, interface.name));
+        }
+        Ok(running)
+    }
 }
 
 /// The Pis of the inventory.
@@ -149,9 +166,14 @@ impl Drop for DhcpService {
 }
 
 /// Refuses to lease addresses where another server does, unless forced; warns if a proxy is the only server.
-fn look_around(config: &DhcpConfig, interface: &Interface, bus: &Bus) -> Result<(), Failed> {
+fn look_around(
+    config: &DhcpConfig,
+    interface: &Interface,
+    frames: io::Result<Frames>,
+    bus: &Bus,
+) -> Result<(), Failed> {
     let name = &interface.name;
-    let others = match other_servers(name) {
+    let others = match frames.and_then(other_servers) {
         Ok(others) => others,
         Err(error) => {
             let (interface, error) = (name.clone(), error.to_string());

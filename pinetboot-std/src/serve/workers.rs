@@ -11,6 +11,7 @@ use pinetboot_core::block_on;
 use pinetboot_core::tftp::{Limits, Server};
 
 use super::Args;
+use super::confine::check;
 use super::service::Service;
 use super::sources::{configure, open, reload};
 use crate::bus::Bus;
@@ -20,6 +21,7 @@ use crate::exit::{Exit, Failed};
 use crate::net::{Control, Interrupt, LinuxNet, Ports};
 use crate::observe::TftpObserver;
 use crate::roots::Roots;
+use crate::sandbox::Paths;
 use crate::storage::{BootStorage, Budget};
 
 /// Shared by all TFTP workers.
@@ -30,6 +32,8 @@ pub(super) struct Workers<'a> {
     pub(super) roots: Option<Arc<Roots>>,
     pub(super) bus: &'a Bus,
     pub(super) budget: &'a Budget,
+    /// The files that the sandbox left; `None`: all.
+    pub(super) paths: Option<&'a Paths>,
     pub(super) controls: &'a [Control],
     /// Listening addresses, for the `ready` line.
     pub(super) addresses: Vec<String>,
@@ -94,6 +98,9 @@ impl Workers<'_> {
                 Err(Interrupt::Stop) => break,
                 Err(Interrupt::Reload) => {
                     let reloaded = configure(self.options)
+                        .and_then(|config| {
+                            self.paths.map_or(Ok(()), |paths| check(&config, paths)).map(|()| config)
+                        })
                         .and_then(|config| Ok((reload(&config, &running, &trees, self.bus)?, config)));
                     let told = match reloaded {
                         Ok(((uploads, mut told), config)) => {
