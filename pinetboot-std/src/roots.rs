@@ -19,7 +19,10 @@ mod exports;
 mod host_key;
 mod identity;
 mod layer;
+pub mod mounter;
+mod mounts;
 mod overlay;
+mod overlayfs;
 #[cfg(feature = "nfs")]
 mod token;
 
@@ -39,7 +42,9 @@ pub use exports::RootExports;
 use exports::try_serving;
 pub(crate) use identity::machine_id_of;
 pub use layer::{Layer, LayerFacts, PiFacts, State};
-pub use overlay::{Overlay, own_namespace};
+pub use mounts::Mounts;
+pub use overlay::Overlay;
+pub use overlayfs::own_namespace;
 
 use crate::bus::Bus;
 use crate::config::NfsMode;
@@ -50,6 +55,7 @@ pub struct Roots {
     mode: NfsMode,
     base_images: BaseImages,
     state: State,
+    mounts: Arc<Mounts>,
     bus: Bus,
     #[cfg(feature = "nfs")]
     tokens: token::Tokens,
@@ -83,9 +89,21 @@ impl Roots {
             #[cfg(feature = "nfs")]
             tokens: token::Tokens::load(state.dir())?,
             state,
+            mounts: Arc::default(),
             bus,
             inner: Mutex::default(),
         })
+    }
+
+    /// These roots with mounts made by another process.
+    #[must_use]
+    pub fn with_mounts(self, mounts: Mounts) -> Self {
+        Self { mounts: Arc::new(mounts), ..self }
+    }
+
+    /// The mounts of layers.
+    pub fn mounts(&self) -> &Mounts {
+        &self.mounts
     }
 
     /// The way in which Pis share a base image.
@@ -131,9 +149,9 @@ impl Roots {
         for part in [&upper, &work, &merged] {
             std::fs::create_dir(part)?;
         }
-        overlay::mount_overlay(&base_image.root, &upper, &work, &merged)?;
+        overlayfs::mount_overlay(&base_image.root, &upper, &work, &merged)?;
         let tried = try_serving(&merged);
-        overlay::detach(&merged);
+        overlayfs::detach(&merged);
         tried
     }
 
@@ -283,7 +301,7 @@ impl Roots {
                 self.bus.emit(None, events::Root::BaseChanged { pi: layer.pi, root });
             }
         }
-        let overlay = Arc::new(Overlay::mount(layer)?);
+        let overlay = Arc::new(Overlay::mount(layer, self.mounts.clone())?);
         inner.overlays.insert(key, overlay.clone());
         Ok(overlay)
     }

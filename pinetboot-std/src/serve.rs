@@ -78,6 +78,14 @@ pub fn run(options: &Args, level: Level) -> Result<Exit, Failed> {
     let dhcp = dhcp::bind(&config, &bus)?;
     let paths = confine::confine(&config, options.config.as_deref(), roots.is_some(), &bus)?;
     signals::watch(controls.clone()).map_err(|error| Failed::new(Exit::Failure, error))?;
+    if let Some(roots) = &roots {
+        let bus = bus.clone();
+        let ended = move || {
+            bus.emit(None, events::Server::MounterEnded);
+            std::process::exit(Exit::Failure as i32);
+        };
+        roots.mounts().watch(ended).map_err(|error| Failed::new(Exit::Failure, error))?;
+    }
     let _clock = bus.start_clock().map_err(|error| Failed::new(Exit::Failure, error))?;
 
     let mut services = Services::default();

@@ -82,6 +82,8 @@ pub enum Server {
         /// The thread's name.
         thread: &'static str,
     },
+    /// The process that mounts layers ended: so does the server.
+    MounterEnded,
     /// A network operation failed.
     Network {
         /// The operation and the system's reason.

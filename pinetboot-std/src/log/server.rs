@@ -64,6 +64,9 @@ pub(super) fn log(fact: &Server) {
             error!("configuration not reloaded, the previous one stays in force: {error}")
         }
         Server::Panicked { thread } => error!("the {thread} thread panicked"),
+        Server::MounterEnded => {
+            error!("the process that mounts layers ended: the server stops, start it again")
+        }
         Server::Network { what } => warn!("{what}"),
         Server::Stopped(Transfers { open, rejected }) => {
             match open {

@@ -20,7 +20,7 @@ pub enum Calls {
     Network,
     /// NFS too: TCP, and files of all users by handle.
     Files,
-    /// NFS with overlays, mounted by this process.
+    /// Mounts of overlays; no new socket.
     Mounts,
 }
 
@@ -37,7 +37,7 @@ impl Calls {
         let more: &[&[c_long]] = match self {
             Self::Network => &[],
             Self::Files => &[FILES, OLDER_FILES],
-            Self::Mounts => &[FILES, OLDER_FILES, MOUNTS],
+            Self::Mounts => &[MOUNTS],
         };
         let always = [ALL, OLDER].into_iter().chain(more.iter().copied()).flatten();
         let mut rules: BTreeMap<c_long, Vec<SeccompRule>> = always.map(|call| (*call, Vec::new())).collect();
@@ -46,13 +46,19 @@ impl Calls {
         // No memory is made executable.
         rules.insert(libc::SYS_mmap, vec![lacks(2, libc::PROT_EXEC as u64)?]);
         rules.insert(libc::SYS_mprotect, vec![lacks(2, libc::PROT_EXEC as u64)?]);
+        let ioctls: Result<_, _> = IOCTLS.iter().map(|request| is(1, *request)).collect();
+        rules.insert(libc::SYS_ioctl, ioctls?);
         rules.insert(libc::SYS_prctl, vec![is(0, libc::PR_SET_NAME as u64)?]);
-        let mut families = vec![libc::AF_INET, libc::AF_UNIX, libc::AF_NETLINK];
-        if self != Self::Network {
-            families.push(libc::AF_PACKET); // ARP requests to a quiet Pi
+        let families: &[i32] = match self {
+            Self::Network => &[libc::AF_INET, libc::AF_UNIX, libc::AF_NETLINK],
+            // ARP requests to a quiet Pi.
+            Self::Files => &[libc::AF_INET, libc::AF_UNIX, libc::AF_NETLINK, libc::AF_PACKET],
+            Self::Mounts => &[],
+        };
+        if !families.is_empty() {
+            let families: Result<_, _> = families.iter().map(|family| is(0, *family as u64)).collect();
+            rules.insert(libc::SYS_socket, families?);
         }
-        let families: Result<Vec<_>, _> = families.iter().map(|family| is(0, *family as u64)).collect();
-        rules.insert(libc::SYS_socket, families?);
         let action = SeccompAction::Errno(libc::ENOSYS as u32);
         SeccompFilter::new(rules, action, SeccompAction::Allow, arch)?.try_into()
     }
@@ -76,6 +82,10 @@ fn lacks(argument: u8, bits: u64) -> Result<SeccompRule, seccompiler::BackendErr
 fn rule(argument: u8, operation: SeccompCmpOp, value: u64) -> Result<SeccompRule, seccompiler::BackendError> {
     SeccompRule::new(vec![SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operation, value)?])
 }
+
+/// What the standard library asks of sockets and terminals (asm-generic/ioctls.h, linux/sockios.h), and no file system's:
+/// FIONBIO, FIOCLEX, FIONREAD, TCGETS, TIOCGWINSZ, SIOCGIFNAME, SIOCGIFINDEX.
+const IOCTLS: [u64; 7] = [0x5421, 0x5451, 0x541b, 0x5401, 0x5413, 0x8910, 0x8933];
 
 const ALL: &[c_long] = &[
     // Sockets; `socket` itself by family.
@@ -120,7 +130,6 @@ const ALL: &[c_long] = &[
     libc::SYS_ftruncate,
     libc::SYS_getcwd,
     libc::SYS_getdents64,
-    libc::SYS_ioctl,
     libc::SYS_linkat,
     libc::SYS_lseek,
     libc::SYS_mkdirat,
@@ -224,24 +233,18 @@ const FILES: &[c_long] = &[
     libc::SYS_fchownat,
     libc::SYS_fgetxattr,
     libc::SYS_flistxattr,
-    libc::SYS_fremovexattr,
-    libc::SYS_fsetxattr,
     libc::SYS_getgroups,
     libc::SYS_getxattr,
     libc::SYS_lgetxattr,
     libc::SYS_listen,
     libc::SYS_listxattr,
     libc::SYS_llistxattr,
-    libc::SYS_lremovexattr,
-    libc::SYS_lsetxattr,
     libc::SYS_mknodat,
     libc::SYS_name_to_handle_at,
     libc::SYS_open_by_handle_at,
-    libc::SYS_removexattr,
     libc::SYS_setfsgid,
     libc::SYS_setfsuid,
     libc::SYS_setgroups,
-    libc::SYS_setxattr,
     libc::SYS_sync_file_range,
     libc::SYS_syncfs,
     libc::SYS_truncate,

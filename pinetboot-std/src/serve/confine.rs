@@ -29,11 +29,8 @@ pub(super) fn confine(
         (true, Some(_)) => (None, vec![missing_user("the files of a root belong to users of the Pi")]),
     };
     let user = account.as_ref().map(|account| account.name.clone());
-    let mode = config.root.mode;
     let remains = if has_roots {
-        // landlock forbids all mounts, those of overlays too.
-        let calls = if mode == NfsMode::Overlay { Calls::Mounts } else { Calls::Files };
-        Remains { account, capabilities: for_roots(mode), paths: None, calls }
+        Remains { account, capabilities: for_roots(config.root.mode), paths: None, calls: Calls::Files }
     } else {
         let capabilities = CapabilitySet::empty();
         Remains { account, capabilities, paths: Some(paths), calls: Calls::Network }
@@ -150,7 +147,7 @@ fn directory_of(file: &Path) -> PathBuf {
     directory.canonicalize().unwrap_or_else(|_| directory.to_owned())
 }
 
-/// The capabilities for the files of a root, for ports below 1024, and for overlays.
+/// The capabilities for the files of a root, for ports below 1024, and for ARP requests to a quiet Pi.
 fn for_roots(mode: NfsMode) -> CapabilitySet {
     let files = CapabilitySet::CHOWN
         | CapabilitySet::DAC_OVERRIDE
@@ -160,9 +157,10 @@ fn for_roots(mode: NfsMode) -> CapabilitySet {
         | CapabilitySet::MKNOD
         | CapabilitySet::SETUID
         | CapabilitySet::SETGID;
-    // ARP requests to a quiet Pi.
     let network = CapabilitySet::NET_BIND_SERVICE | CapabilitySet::NET_RAW;
     match mode {
+        // overlayfs reads its trusted.* attributes with the rights of the caller when it opens a file by handle
+        // (fs/overlayfs/export.c), and without CAP_SYS_ADMIN finds none: ESTALE. The filter allows no mount.
         NfsMode::Overlay => files | network | CapabilitySet::SYS_ADMIN,
         _ => files | network,
     }
