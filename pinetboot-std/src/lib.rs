@@ -20,7 +20,9 @@
 //! | [`log`], [`logging`] | log lines of events, and their output |
 //! | `arguments`, `beneath`, `text` | helpers of several modules |
 //! | [`sandbox`] | the user, capabilities, files and system calls that remain to a process |
-//! | [`signals`] | SIGINT, SIGTERM and SIGHUP |
+//! | [`supervisor`], [`notify`] | the threads of `serve`, their end and the process's; notifications to the service manager |
+//! | [`signals`] | SIGINT and SIGTERM of the other commands |
+//! | [`space`] | disk space, and the server's reserve |
 
 #![forbid(unsafe_code)]
 
@@ -40,6 +42,7 @@ pub mod import;
 pub mod log;
 pub mod logging;
 pub mod net;
+pub mod notify;
 pub mod observe;
 pub mod pack;
 pub mod pis;
@@ -51,5 +54,7 @@ pub mod sandbox;
 pub mod serve;
 pub mod signals;
 pub mod simulate;
+pub mod space;
 pub mod storage;
+pub mod supervisor;
 mod text;

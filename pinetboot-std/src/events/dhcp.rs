@@ -120,9 +120,6 @@ pub enum Dhcp {
         /// The system's reason.
         error: String,
     },
-    /// A DHCP thread ended.
-    Ended {
-        /// The failure; `None`: the server stops.
-        error: Option<String>,
-    },
+    /// A DHCP thread ended, because the server stops.
+    Ended,
 }

@@ -166,6 +166,28 @@ fn recorded() -> Vec<Event> {
 }
 
 #[test]
+fn a_thread_or_loop_that_fails_is_named() {
+    let (thread, threads) = (String::from("tftp 1"), vec!["tftp 0".into(), "tftp 1".into()]);
+    let (within, interval) = (Duration::from_secs(4), Duration::from_millis(1500));
+    let facts = [
+        Server::NoNotify { error: "No such file or directory".into() },
+        Server::ThreadEnded { thread: thread.clone(), why: "panicked".into() },
+        Server::StopOverdue { service: "tftp", threads, within },
+        Server::StopOverdue { service: "", threads: vec!["main".into()], within },
+        Server::LoopStalled { thread: thread.clone(), interval },
+        Server::LoopTurns { thread },
+    ];
+    let expected = "\
+WARN no notification to the service manager, NOTIFY_SOCKET cannot be used: No such file or directory
+ERROR thread tftp 1 panicked: the server stops. Restart the server, and report a panic with the lines above
+ERROR tftp did not end within 4 s of the stop: the process ends without threads tftp 0, tftp 1
+ERROR the start did not end within 4 s of the stop: the process ends without thread main
+ERROR loop tftp 1 did not turn for 1.5 s: the service manager's watchdog gets no notification
+INFO loop tftp 1 turns again";
+    assert_eq!(log(&facts.map(|fact| event(None, None, fact)), Level::INFO), expected);
+}
+
+#[test]
 fn the_log_of_a_recorded_boot() {
     let expected = "\
 INFO kitchen begins boot 3 with a DHCP DISCOVER: Raspberry Pi 5 Model B Rev 1.0 (8 GB), serial bd989ae1, d8:3a:dd:e8:27:1e

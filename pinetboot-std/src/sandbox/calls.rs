@@ -192,6 +192,7 @@ const ALL: &[c_long] = &[
     libc::SYS_sched_yield,
     libc::SYS_set_robust_list,
     libc::SYS_sigaltstack,
+    libc::SYS_signalfd4,
     libc::SYS_sysinfo,
     libc::SYS_tgkill,
     libc::SYS_uname,

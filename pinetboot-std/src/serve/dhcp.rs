@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use pinetboot_core::block_on;
@@ -24,12 +24,12 @@ use crate::exit::{Exit, Failed};
 use crate::net::{Control, Frames, Interface, Interrupt, LinuxNet, Local, Options, Ports};
 use crate::observe::{DhcpObserver, watch};
 use crate::pis::Inventory;
+use crate::supervisor::Supervisor;
 
 /// The running DHCP service; dropping it stops the service.
 #[derive(Debug)]
 pub(super) struct DhcpService {
     threads: Vec<(Control, JoinHandle<()>)>,
-    bus: Bus,
     /// Listening addresses, for the `ready` line.
     addresses: Vec<String>,
 }
@@ -93,12 +93,20 @@ impl Bound<'_> {
     /// # Errors
     ///
     /// The obstacle and the remedy.
-    pub(super) fn start(self, config: &Config, bus: &Bus, seen: &Seen) -> Result<DhcpService, Failed> {
-        let mut running = DhcpService { threads: Vec::new(), bus: bus.clone(), addresses: Vec::new() };
+    pub(super) fn start(
+        self,
+        config: &Config,
+        bus: &Bus,
+        seen: &Seen,
+        supervisor: &Supervisor,
+    ) -> Result<DhcpService, Failed> {
+        let mut running = DhcpService { threads: Vec::new(), addresses: Vec::new() };
         for (interface, net, frames) in self.interfaces {
             look_around(self.config, &interface, frames, bus)?;
             let control = net.control();
-            let thread = spawn(self.config, &config.inventory, &interface, net, bus.clone(), seen.clone())?;
+            supervisor.watch(format!("dhcp {}", interface.name), control.clone());
+            let (inventory, bus, seen) = (&config.inventory, bus.clone(), seen.clone());
+            let thread = spawn(self.config, inventory, &interface, net, bus, seen, supervisor)?;
             running.threads.push((control, thread));
             running.addresses.push(format!("{}%{}:{SERVER_PORT}", interface.address, interface.name));
         }
@@ -147,6 +155,10 @@ impl Respond for Leasing<'_> {
 }
 
 impl Service for DhcpService {
+    fn name(&self) -> &'static str {
+        "dhcp"
+    }
+
     fn describe(&self) -> String {
         format!("dhcp {}", self.addresses.join(" "))
     }
@@ -158,9 +170,7 @@ impl Drop for DhcpService {
             control.stop();
         }
         for (_, thread) in self.threads.drain(..) {
-            if thread.join().is_err() {
-                self.bus.emit(None, Server::Panicked { thread: "DHCP" });
-            }
+            let _reported = thread.join();
         }
     }
 }
@@ -208,22 +218,21 @@ fn spawn(
     net: LinuxNet,
     bus: Bus,
     seen: Seen,
+    supervisor: &Supervisor,
 ) -> Result<JoinHandle<()>, Failed> {
     let address = interface.address;
     let (boot_server, boot_file) = (config.boot_server.unwrap_or(address), config.boot_file.clone());
     let (clients, delay) = (config.clients, config.delay);
-    let thread = thread::Builder::new().name(format!("dhcp {}", interface.name));
+    let emitter = bus.clone();
+    let spawn = |work: Box<dyn FnOnce() -> Result<(), String> + Send>| {
+        supervisor.spawn(&emitter, format!("dhcp {}", interface.name), work)
+    };
     let spawned = match &config.role {
-        Role::Proxy => thread.spawn(move || {
+        Role::Proxy => spawn(Box::new(move || {
             let next_server = next_server(boot_server, boot_file.as_deref());
-            run(
-                net,
-                ProxyDhcp::new(address).with_next_server(next_server).with_clients(clients),
-                &bus,
-                delay,
-                |_| {},
-            );
-        }),
+            let proxy = ProxyDhcp::new(address).with_next_server(next_server).with_clients(clients);
+            run(net, proxy, &bus, delay, |_| {})
+        })),
         Role::Lease { range, file, router, dns } => {
             let mut network = network(interface, *range)?;
             network.router = *router;
@@ -231,7 +240,7 @@ fn spawn(
             network.clients = clients;
             let known = Known::of(inventory);
             let file = file.clone().map(|file| LeaseFile::new(file, bus.clone()));
-            thread.spawn(move || {
+            spawn(Box::new(move || {
                 let mut network = network;
                 network.next_server = next_server(boot_server, boot_file.as_deref());
                 network.listed = &known.listed;
@@ -248,8 +257,8 @@ fn spawn(
                         written = leasing.server.changes();
                         file.write(&leasing.server);
                     }
-                });
-            })
+                })
+            }))
         }
     };
     spawned.map_err(|error| Failed::new(Exit::Failure, format!("cannot start a thread: {error}")))
@@ -292,17 +301,24 @@ fn next_server(address: Ipv4Addr, file: Option<&str>) -> NextServer<'_> {
 }
 
 /// Answers until the control stops the loop; `after` is called after every turn.
-fn run<R: Respond>(net: LinuxNet, respond: R, bus: &Bus, delay: Duration, mut after: impl FnMut(&mut R)) {
+fn run<R: Respond>(
+    net: LinuxNet,
+    respond: R,
+    bus: &Bus,
+    delay: Duration,
+    mut after: impl FnMut(&mut R),
+) -> Result<(), String> {
     let observer = DhcpObserver::new(bus.clone());
     let mut responder = Responder::<_, _, _>::new(net, respond, observer).with_delay(delay).with_ports(port);
     loop {
         match block_on(responder.turn()) {
             Ok(()) => after(responder.respond_mut()),
-            Err(Interrupt::Stop) => return bus.emit(None, Dhcp::Ended { error: None }),
-            Err(Interrupt::Reload) => {}
-            Err(Interrupt::Failed(failure)) => {
-                return bus.emit(None, Dhcp::Ended { error: Some(failure.to_string()) });
+            Err(Interrupt::Stop) => {
+                bus.emit(None, Dhcp::Ended);
+                return Ok(());
             }
+            Err(Interrupt::Reload) => {}
+            Err(Interrupt::Failed(failure)) => return Err(format!("the network failed: {failure}")),
         }
     }
 }

@@ -91,8 +91,8 @@ fn a_server_and_the_process_that_mounts_end_together() {
         kill(Pid::from_raw(process as i32), signal).unwrap();
         let ended = serving.wait();
         if killed == "mounter" {
-            assert_ne!(ended.code, Some(0));
-            assert!(ended.log.contains("the process that mounts layers ended"), "{}", ended.log);
+            assert_eq!(ended.code, Some(11));
+            assert!(ended.log.contains("thread mounter ended"), "{}", ended.log);
         }
         gone(mounter);
     }
