@@ -157,9 +157,14 @@ impl Image {
             1 => format!("unlink {path}"),
             _ => format!("set_inode_field {path} {} {value}", random.choose(&fields)),
         };
-        let _ = self.debugfs(true, std::slice::from_ref(&change)); // a change that cannot be made changes nothing
-        self.bytes = fs::read(self.path()).unwrap();
+        self.change_by(&change);
         change
+    }
+
+    /// Runs a command of debugfs; one that cannot be carried out changes nothing.
+    pub(crate) fn change_by(&mut self, command: &str) {
+        let _ = self.debugfs(true, &[command.to_owned()]);
+        self.bytes = fs::read(self.path()).unwrap();
     }
 
     pub(crate) fn is_clean(&self) -> bool {
@@ -243,7 +248,9 @@ impl Image {
                 0xa000 => Kind::Symlink(targets.pop_front().flatten().map_or_else(&mut content, Ok)?),
                 bits => Kind::Special(bits),
             };
-            listing.insert(path, Entry { kind, permissions: mode & 0xfff, owner, size });
+            if listing.insert(path, Entry { kind, permissions: mode & 0xfff, owner, size }).is_some() {
+                return Err(NAME_TWICE.into());
+            }
         }
         Ok(listing)
     }
@@ -351,7 +358,9 @@ fn list<R: ReadAt>(ext4: &Ext4<R>, content: &dyn Fn(), metadata: &dyn Fn()) -> R
             FileKind::Fifo => Kind::Special(0x1000),
             FileKind::Socket => Kind::Special(0xc000),
         };
-        listing.insert(path, entry(kind, &inode));
+        if listing.insert(path, entry(kind, &inode)).is_some() {
+            return Err(ImageError::Corrupt(NAME_TWICE));
+        }
     }
     Ok(listing)
 }
@@ -378,5 +387,6 @@ impl ReadAt for Tracked<'_> {
     }
 }
 
+pub(crate) const NAME_TWICE: &str = "a name twice";
 /// Files beyond are compared by their size.
 const LARGE: u64 = 1 << 20;
