@@ -38,12 +38,12 @@ pub fn own_namespace() -> io::Result<()> {
 
 /// A mounted layer; dropping it detaches the mount.
 ///
-/// A layer without calls rests: it stays mounted, so that open files stay open, but its lock is free for processes that copy or
-/// remove the layer.
+/// A layer without calls rests: its lock is free for processes that copy or remove the layer, and the mount goes unless a boot's files
+/// are read through it.
 #[derive(Debug)]
 pub struct Overlay {
     layer: Layer,
-    root: OwnedFd,
+    since: Instant,
     detached: AtomicBool,
     /// The layer's lock, held while `awake`.
     lock: File,
@@ -61,9 +61,9 @@ impl Overlay {
         let lock = layer.lock()?.ok_or_else(in_use)?;
         let merged = layer.merged();
         mount_overlay(&layer.facts.root, &layer.upper(), &layer.work(), &merged)?;
-        let root = directory(&merged).inspect_err(|_| detach(&merged))?;
         let (detached, awake) = (AtomicBool::new(false), AtomicBool::new(true));
-        Ok(Self { layer, root, detached, lock, awake, used: Mutex::new(Instant::now()) })
+        let now = Instant::now();
+        Ok(Self { layer, since: now, detached, lock, awake, used: Mutex::new(now) })
     }
 
     /// The layer.
@@ -71,9 +71,18 @@ impl Overlay {
         &self.layer
     }
 
-    /// The top of the merged tree.
-    pub const fn root(&self) -> &OwnedFd {
-        &self.root
+    /// Opens the top of the merged tree.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub fn open_root(&self) -> io::Result<OwnedFd> {
+        directory(&self.layer.merged())
+    }
+
+    /// The time from the mount to the last use.
+    pub(super) fn in_use_for(&self) -> Duration {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner).duration_since(self.since)
     }
 
     /// Records a use of the layer, and takes the lock if the layer rests.
@@ -101,12 +110,14 @@ impl Overlay {
         Ok(())
     }
 
-    /// Releases the lock if the layer was unused for this time.
-    pub(super) fn rest_after(&self, unused: Duration) {
+    /// Releases the lock if the layer was unused for this time; returns whether it was.
+    pub(super) fn rest_after(&self, unused: Duration) -> bool {
         let used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        if used.elapsed() >= unused && self.awake.swap(false, Ordering::AcqRel) {
+        let rests = used.elapsed() >= unused;
+        if rests && self.awake.swap(false, Ordering::AcqRel) {
             let _never_fails_as_it_is_ours = self.lock.unlock();
         }
+        rests
     }
 
     /// Detaches the mount, also while files in it are open.
