@@ -19,6 +19,7 @@ pub use nfs::{NfsMode, RootConfig};
 use crate::exit::{Exit, Failed};
 use crate::net::{self, Ports};
 use crate::pis::{Inventory, PiEntry, has_old_name};
+use crate::space::{Reserve, Size};
 
 /// Settings of `serve`: one list for the command line and the file, so that the two cannot differ.
 #[derive(Debug, Clone, Default, PartialEq, Args, Serialize, Deserialize)]
@@ -66,6 +67,15 @@ pub struct Settings {
     /// Let uploads replace existing files [default: false]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true)]
     pub overwrite: Option<bool>,
+
+    /// Refuse uploads larger than this size, as in 500M or 2GiB [default: 1GiB]
+    #[arg(long, value_name = "SIZE")]
+    pub upload_max_size: Option<Size>,
+
+    /// Keep this much disk space free for the server: uploads and roots of Pis get "no space" below the reserve. Size as in 500M
+    /// or 2GiB; 0 disables [default: 5 % of the disk, at most 1GiB]
+    #[arg(long, value_name = "SIZE")]
+    pub disk_reserve: Option<Size>,
 
     /// Format of log lines [default: text]
     #[arg(long, value_name = "FORMAT")]
@@ -132,7 +142,8 @@ pub struct Settings {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true, help_heading = "NFS root")]
     pub nfs_insecure: Option<bool>,
 
-    /// Serve NFS by UDP too; a forged source address can then attract long answers [default: false, TCP only]
+    /// Serve NFS by UDP too, with 4 KiB for each READ; a forged source address can then attract answers 25 times as long as
+    /// the calls [default: false, TCP only]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true, help_heading = "NFS root")]
     pub nfs_udp: Option<bool>,
 
@@ -204,6 +215,10 @@ pub struct Config {
     pub allow_upload: Option<PathBuf>,
     /// Whether an upload may replace an existing file.
     pub overwrite: bool,
+    /// The largest upload.
+    pub upload_max_size: Size,
+    /// The space that clients leave free on a disk.
+    pub disk_reserve: Reserve,
     /// Format of log lines.
     pub log_format: LogFormat,
     /// Old names of settings in the file, each with the new name.
@@ -290,6 +305,8 @@ impl Settings {
             threads,
             allow_upload: self.allow_upload,
             overwrite: self.overwrite.unwrap_or(false),
+            upload_max_size: self.upload_max_size.unwrap_or(Size::GIB),
+            disk_reserve: Reserve::new(self.disk_reserve),
             log_format: self.log_format.unwrap_or_default(),
             renamed: has_old_name(&self.pi).then_some(("words", "cmdline-extra")).into_iter().collect(),
             dhcp,

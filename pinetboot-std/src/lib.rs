@@ -19,6 +19,7 @@
 //! | [`observe`] | observers that turn the protocol engines' events into facts |
 //! | [`log`], [`logging`] | log lines of events, and their output |
 //! | `arguments`, `beneath`, `text` | helpers of several modules |
+//! | [`space`] | disk space, and the server's reserve |
 //! | [`signals`] | SIGINT, SIGTERM and SIGHUP |
 
 #![forbid(unsafe_code)]
@@ -49,5 +50,6 @@ pub mod router_config;
 pub mod serve;
 pub mod signals;
 pub mod simulate;
+pub mod space;
 pub mod storage;
 mod text;

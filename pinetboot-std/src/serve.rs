@@ -27,11 +27,11 @@ use crate::exit::{Exit, Failed};
 use crate::log::Log;
 use crate::net::LinuxNet;
 use crate::observe::watch;
-use crate::storage::Budget;
+use crate::storage::{Budget, UploadQuota};
 use crate::{logging, signals};
 use seen::Seen;
 use service::{Service, Services};
-use sources::{configure, notices, open};
+use sources::{configure, notices, open, remove_leftovers};
 use workers::Workers;
 
 /// Options of `serve`.
@@ -60,8 +60,9 @@ pub fn run(options: &Args, level: Level) -> Result<Exit, Failed> {
     let bus = Bus::new(vec![Box::new(Log), Box::new(seen.clone())]);
     bus.set_inventory(Arc::new(config.inventory.clone()));
     let roots = roots::prepare(&config, &bus)?;
-    let budget = Budget::default();
-    let storage = open(&config, roots.clone(), &bus, &budget)?;
+    let (budget, quota) = (Budget::default(), UploadQuota::default());
+    let storage = open(&config, roots.clone(), &bus, &budget, &quota)?;
+    remove_leftovers(&storage, &config, &bus);
     notices(&config, &storage.trees).for_each(|notice| bus.emit(None, notice));
     allow_descriptors(config.max_transfers, &bus);
 
@@ -86,6 +87,7 @@ pub fn run(options: &Args, level: Level) -> Result<Exit, Failed> {
         roots,
         bus: &bus,
         budget: &budget,
+        quota: &quota,
         controls: &controls,
         addresses,
         cuts_windows,

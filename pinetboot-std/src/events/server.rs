@@ -46,6 +46,13 @@ pub enum Server {
         /// The way in which Pis share the roots.
         how: &'static str,
     },
+    /// Temporary files of killed processes were removed.
+    LeftoversRemoved {
+        /// The directory.
+        place: String,
+        /// Their number.
+        number: usize,
+    },
     /// The limit of open files is too low for the transfers.
     FewDescriptors {
         /// The limit.

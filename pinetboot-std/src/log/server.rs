@@ -38,6 +38,9 @@ pub(super) fn log(fact: &Server) {
             info!("the portmapper listens on port {port}: Pis look for a portmapper on port 111 only");
         }
         Server::RootsServed { how } => info!("NFS: {how}"),
+        Server::LeftoversRemoved { place, number } => {
+            info!(place, number, "removed the temporary files of killed processes in {place}: {number}");
+        }
         Server::FewDescriptors { allowed, transfers } => warn!(
             "the limit of {allowed} open files is too low for {transfers} transfers. Raise the limit (ulimit -n, \
              LimitNOFILE=) or lower --max-transfers"

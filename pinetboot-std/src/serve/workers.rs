@@ -20,7 +20,7 @@ use crate::exit::{Exit, Failed};
 use crate::net::{Control, Interrupt, LinuxNet, Ports};
 use crate::observe::TftpObserver;
 use crate::roots::Roots;
-use crate::storage::{BootStorage, Budget};
+use crate::storage::{BootStorage, Budget, UploadQuota};
 
 /// Shared by all TFTP workers.
 #[derive(Debug, Clone)]
@@ -30,6 +30,7 @@ pub(super) struct Workers<'a> {
     pub(super) roots: Option<Arc<Roots>>,
     pub(super) bus: &'a Bus,
     pub(super) budget: &'a Budget,
+    pub(super) quota: &'a UploadQuota,
     pub(super) controls: &'a [Control],
     /// Listening addresses, for the `ready` line.
     pub(super) addresses: Vec<String>,
@@ -56,7 +57,7 @@ impl Workers<'_> {
                 let opened = opened.clone();
                 let other = thread::Builder::new().name("tftp".into()).spawn_scoped(scope, || {
                     let _all_or_none = StopAll(self.controls);
-                    let storage = open(self.config, self.roots.clone(), self.bus, self.budget)?;
+                    let storage = open(self.config, self.roots.clone(), self.bus, self.budget, self.quota)?;
                     let _heard = opened.send(());
                     drop(opened);
                     self.serve(net, storage, false)
@@ -93,8 +94,9 @@ impl Workers<'_> {
                 Ok(never) => match never {},
                 Err(Interrupt::Stop) => break,
                 Err(Interrupt::Reload) => {
-                    let reloaded = configure(self.options)
-                        .and_then(|config| Ok((reload(&config, &running, &trees, self.bus)?, config)));
+                    let reloaded = configure(self.options).and_then(|config| {
+                        Ok((reload(&config, &running, &trees, self.quota, self.bus)?, config))
+                    });
                     let told = match reloaded {
                         Ok(((uploads, mut told), config)) => {
                             server.storage_mut().uploads = uploads;
