@@ -18,7 +18,7 @@
 //! | [`roots`] | base images, and each Pi's layer on them |
 //! | [`observe`] | observers that turn the protocol engines' events into facts |
 //! | [`log`], [`logging`] | log lines of events, and their output |
-//! | `arguments`, `beneath`, `text` | helpers of several modules |
+//! | `arguments`, `beneath`, `durable`, `text` | helpers of several modules |
 //! | [`space`] | disk space, and the server's reserve |
 //! | [`signals`] | SIGINT, SIGTERM and SIGHUP |
 
@@ -30,6 +30,7 @@ pub mod bus;
 pub mod cli;
 pub mod config;
 pub mod demo;
+mod durable;
 pub mod events;
 pub mod exit;
 pub mod finding;

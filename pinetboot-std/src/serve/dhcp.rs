@@ -111,6 +111,9 @@ impl Known {
 struct Leasing<'a> {
     server: LeaseServer<'a, Vec<LeaseSlot>>,
     seen: Seen,
+    file: Option<LeaseFile>,
+    /// The count of changes that the file has.
+    written: u32,
 }
 
 impl Respond for Leasing<'_> {
@@ -125,7 +128,17 @@ impl Respond for Leasing<'_> {
         for address in self.seen.take(first, network.broadcast()) {
             self.server.confirm(arrival.at, address);
         }
-        self.server.respond(arrival, request, out)
+        let reply = self.server.respond(arrival, request, out);
+        // RFC 2131, section 3.1 (4):
+        // > The server selected in the DHCPREQUEST message commits the binding for the client to persistent storage and
+        // > responds with a DHCPACK message
+        if let Some(file) = &self.file
+            && self.server.changes() != self.written
+        {
+            self.written = self.server.changes();
+            file.write(&self.server);
+        }
+        reply
     }
 }
 
@@ -199,7 +212,6 @@ fn spawn(
                 ProxyDhcp::new(address).with_next_server(next_server).with_clients(clients),
                 &bus,
                 delay,
-                |_| {},
             );
         }),
         Role::Lease { range, file, router, dns } => {
@@ -218,15 +230,8 @@ fn spawn(
                 if let Some(file) = &file {
                     file.restore(&mut server);
                 }
-                let mut written = server.changes();
-                run(net, Leasing { server, seen }, &bus, delay, |leasing| {
-                    if let Some(file) = &file
-                        && leasing.server.changes() != written
-                    {
-                        written = leasing.server.changes();
-                        file.write(&leasing.server);
-                    }
-                });
+                let written = server.changes();
+                run(net, Leasing { server, seen, file, written }, &bus, delay);
             })
         }
     };
@@ -269,15 +274,14 @@ fn next_server(address: Ipv4Addr, file: Option<&str>) -> NextServer<'_> {
     }
 }
 
-/// Answers until the control stops the loop; `after` is called after every turn.
-fn run<R: Respond>(net: LinuxNet, respond: R, bus: &Bus, delay: Duration, mut after: impl FnMut(&mut R)) {
+/// Answers until the control stops the loop.
+fn run<R: Respond>(net: LinuxNet, respond: R, bus: &Bus, delay: Duration) {
     let observer = DhcpObserver::new(bus.clone());
     let mut responder = Responder::<_, _, _>::new(net, respond, observer).with_delay(delay).with_ports(port);
     loop {
         match block_on(responder.turn()) {
-            Ok(()) => after(responder.respond_mut()),
+            Ok(()) | Err(Interrupt::Reload) => {}
             Err(Interrupt::Stop) => return bus.emit(None, Dhcp::Ended { error: None }),
-            Err(Interrupt::Reload) => {}
             Err(Interrupt::Failed(failure)) => {
                 return bus.emit(None, Dhcp::Ended { error: Some(failure.to_string()) });
             }

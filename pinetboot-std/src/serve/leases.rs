@@ -21,6 +21,7 @@ use pinetboot_core::Instant;
 use pinetboot_core::dhcp::{HardwareAddress, Lease, LeaseServer, LeaseSlot, LeaseState};
 
 use crate::bus::Bus;
+use crate::durable;
 use crate::events::Dhcp;
 
 /// A file of leases, a line each.
@@ -124,7 +125,7 @@ impl LeaseFile {
         file.write_all(text.as_bytes())?;
         file.as_file().sync_data()?;
         file.persist(&self.path)?;
-        Ok(())
+        durable::sync(self.directory())
     }
 
     fn remove_leftovers(&self) -> io::Result<()> {

@@ -120,13 +120,13 @@ fn mac(number: u8) -> String {
     format!("52:54:00:12:34:{:02x}", 0x60 + number)
 }
 
-fn executable(path: &Path, text: &str) {
+pub(crate) fn executable(path: &Path, text: &str) {
     fs::write(path, text).unwrap();
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
 /// Runs a program, which has to succeed.
-fn succeed(command: Command) {
+pub(crate) fn succeed(command: Command) {
     let what = format!("{command:?}");
     let (status, said) = Process::start(command).finish(SOON);
     assert!(status.success(), "{what}: {said}");
@@ -150,7 +150,7 @@ PS1='guest> ' exec setsid --ctty sh -i
 ";
 
 /// The script that udhcpc calls with a lease.
-const LEASE: &str = "#!/bin/sh
+pub(crate) const LEASE: &str = "#!/bin/sh
 [ \"$1\" != bound ] || ip addr add \"$ip/${mask:-24}\" dev \"$interface\"
 ";
 
