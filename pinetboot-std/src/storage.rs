@@ -42,7 +42,7 @@ use shared::{Files, SharedFile};
 pub use shared::{OnDisk, Version};
 pub use tree::{BootTree, TreeError};
 pub use trees::{Base, Sources, Trees};
-pub use upload::{Incoming, Uploads};
+pub use upload::{Incoming, UploadQuota, UploadRules, Uploads};
 pub use writing::Writing;
 
 /// The storage of a TFTP worker: trees to read, and a directory for uploads if configured.
@@ -54,7 +54,7 @@ pub struct BootStorage {
     /// Other threads for what may wait; `None`: the loop waits.
     disk: Option<Disk>,
     opening: Pending<Result<Found, Miss>>,
-    creating: Pending<Result<Incoming, OpenError>>,
+    creating: Pending<Result<Incoming, Miss>>,
 }
 
 /// The threads that wait for the disk, and the way back to the loop.
@@ -81,6 +81,11 @@ impl BootStorage {
     /// The trees to read.
     pub const fn trees(&self) -> &Arc<Trees> {
         &self.trees
+    }
+
+    /// The directory for uploads, if configured.
+    pub fn uploads(&self) -> Option<&Uploads> {
+        self.uploads.as_deref()
     }
 
     /// Replaces the directory for uploads; `None`: uploads are refused.
@@ -139,7 +144,7 @@ impl Storage for BootStorage {
         let Some(uploads) = &self.uploads else { return Err(OpenError::Denied.into()) };
         let place = || request.path.components().collect();
         let Some(disk) = &self.disk else {
-            let incoming = uploads.create(&request.path, request.len)?;
+            let incoming = uploads.create(request)?;
             return Ok(Writing::new(incoming, None, request.peer, place()));
         };
         match self.creating.answer(request) {
@@ -153,7 +158,7 @@ impl Storage for BootStorage {
         let task = disk.task(request, "uploads");
         if !self.creating.is_full() && !disk.pool.is_full(task.client) {
             let (uploads, owned) = (Arc::clone(uploads), Owned::new(request));
-            let run = move || owned.with(|request| Ok(uploads.create(&request.path, request.len)?));
+            let run = move || owned.with(|request| uploads.create(request));
             let later = disk.pool.run(task.clone(), &disk.arrivals, run);
             let forgotten = self.creating.add(request, later);
             if !forgotten.is_empty() {

@@ -18,6 +18,8 @@ struct Requests {
     reload: AtomicBool,
     reloaded: AtomicBool,
     wake: AtomicBool,
+    /// Whether the loop has yet to show that it turns.
+    asked: AtomicBool,
 }
 
 /// The end of [`Server::run`](pinetboot_core::tftp::Server::run).
@@ -36,8 +38,8 @@ pub enum Interrupt {
 impl Control {
     pub(super) fn new() -> io::Result<Self> {
         let event = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?;
-        let [stop, reload, reloaded, wake] = [const { AtomicBool::new(false) }; 4];
-        Ok(Self(Arc::new(Requests { event, stop, reload, reloaded, wake })))
+        let [stop, reload, reloaded, wake, asked] = [const { AtomicBool::new(false) }; 5];
+        Ok(Self(Arc::new(Requests { event, stop, reload, reloaded, wake, asked })))
     }
 
     /// Makes the loop return [`Interrupt::Stop`].
@@ -64,9 +66,21 @@ impl Control {
         self.signal();
     }
 
+    /// Asks the loop to show that it turns.
+    pub fn ask_turn(&self) {
+        self.0.asked.store(true, Ordering::Release);
+        self.signal();
+    }
+
+    /// Whether the loop has turned since it was asked.
+    pub fn has_turned(&self) -> bool {
+        !self.0.asked.load(Ordering::Acquire)
+    }
+
     /// The request since the last call; whether the loop is to be woken.
     pub(super) fn check(&self) -> Result<bool, Interrupt> {
         let _drained = self.0.event.read();
+        self.0.asked.store(false, Ordering::Release);
         if self.0.stop.swap(false, Ordering::Acquire) {
             return Err(Interrupt::Stop);
         }

@@ -1,16 +1,13 @@
 //! SIGHUP: a worker's configuration and trees are read by another thread, since they may lie on a disk that hangs.
 
-use std::sync::{Arc, mpsc};
+use std::sync::mpsc;
 use std::thread;
 
-use super::Args;
-use super::sources::{configure, reload};
-use crate::bus::Bus;
 use crate::config::Config;
 use crate::events;
 use crate::exit::Failed;
 use crate::net::Control;
-use crate::storage::{Trees, Uploads};
+use crate::storage::Uploads;
 
 /// The reloads of one worker, one at a time.
 #[derive(Debug)]
@@ -21,11 +18,12 @@ pub(super) struct Reloading {
     again: bool,
 }
 
+/// The configuration that was read, and applied as far as other threads can.
 #[derive(Debug)]
-struct Reloaded {
-    config: Config,
-    uploads: Option<Uploads>,
-    notices: Vec<events::Server>,
+pub(super) struct Reloaded {
+    pub(super) config: Config,
+    pub(super) uploads: Option<Uploads>,
+    pub(super) notices: Vec<events::Server>,
 }
 
 impl Reloading {
@@ -33,21 +31,19 @@ impl Reloading {
         Self { running, under_way: None, again: false }
     }
 
-    /// Begins a reload; the control tells of its end.
-    pub(super) fn begin(&mut self, options: &Args, trees: &Arc<Trees>, bus: &Bus, control: &Control) {
+    /// Begins a reload: `read` gets the running configuration. The control tells of its end.
+    pub(super) fn begin<R>(&mut self, control: &Control, read: R)
+    where
+        R: FnOnce(&Config) -> Result<Reloaded, Failed> + Send + 'static,
+    {
         if self.under_way.is_some() {
             self.again = true;
             return;
         }
-        let (options, trees, bus) = (options.clone(), Arc::clone(trees), bus.clone());
         let (running, control) = (self.running.clone(), control.clone());
         let (tell, told) = mpsc::channel();
         let thread = thread::Builder::new().name("reload".into()).spawn(move || {
-            let reloaded = configure(&options).and_then(|config| {
-                let (uploads, notices) = reload(&config, &running, &trees, &bus)?;
-                Ok(Reloaded { config, uploads, notices })
-            });
-            let _worker_ended = tell.send(reloaded);
+            let _worker_ended = tell.send(read(&running));
             control.reloaded();
         });
         self.under_way = thread.is_ok().then_some(told);

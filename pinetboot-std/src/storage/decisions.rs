@@ -14,7 +14,7 @@ use super::{BootTree, Found, FoundContent, Miss, Reach};
 use crate::events;
 use crate::pis::BootId;
 use crate::render::Recipe;
-use crate::roots::BaseImage;
+use crate::roots::{BaseImage, Overlay};
 
 /// The decisions for a boot.
 #[derive(Debug)]
@@ -31,13 +31,20 @@ pub(super) struct BootDecisions {
     made: Mutex<HashMap<String, Option<Arc<[u8]>>>>,
     /// Number of open files.
     open: Arc<AtomicU32>,
+    /// The Pi's layer, if the tree is in it: mounted as long as the decisions are in force.
+    _overlay: Option<Arc<Overlay>>,
 }
 
 impl BootDecisions {
     /// Decisions for a boot that begins now.
     pub(super) fn new(boot: BootId, tree: Arc<BootTree>, base_image: Option<BaseImage>) -> Self {
         let (recipe, made, open) = (OnceLock::new(), Mutex::default(), Arc::default());
-        Self { boot, tree, base_image, recipe, made, open }
+        Self { boot, tree, base_image, recipe, made, open, _overlay: None }
+    }
+
+    /// The same with the layer of the tree.
+    pub(super) fn within(self, overlay: Arc<Overlay>) -> Self {
+        Self { _overlay: Some(overlay), ..self }
     }
 
     /// Whether the decisions apply to a request of that boot.
