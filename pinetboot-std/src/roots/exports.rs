@@ -28,7 +28,7 @@ use active_client::ActiveClient;
 use super::overlay::Overlay;
 use super::{BaseImage, Layer, Roots};
 use crate::bus::Bus;
-use crate::config::NfsMode;
+use crate::config::{NfsMode, NfsSync};
 use crate::events::{self, Evidence, Mac};
 use crate::net::{arp, neighbour};
 use crate::pis::{Claim, NotThatPi, Token};
@@ -40,6 +40,8 @@ pub struct RootExports(Arc<ExportTable>);
 struct ExportTable {
     roots: Arc<Roots>,
     bus: Bus,
+    /// Changes of names and attributes are on stable storage when they are answered.
+    sync: bool,
     ready: RwLock<HashMap<u32, Ready>>,
     /// Layers from before a restart, of which Pis hold handles, not mounted yet.
     waiting: Mutex<HashMap<u32, Waiting>>,
@@ -86,9 +88,10 @@ impl RootExports {
     /// # Errors
     ///
     /// If a tree cannot be served.
-    pub fn new(roots: Arc<Roots>, bus: Bus) -> Result<Self, String> {
+    pub fn new(roots: Arc<Roots>, bus: Bus, sync: NfsSync) -> Result<Self, String> {
         let shared = ExportTable {
             bus,
+            sync: sync == NfsSync::On,
             ready: RwLock::default(),
             waiting: Mutex::default(),
             owners: Mutex::default(),
@@ -139,16 +142,17 @@ impl ExportTable {
         let (tree, active) = match there {
             Some(ready) if ready.export.path == path => return Ok(ready.export),
             Some(Ready { export, layer: Some(own) }) => (export.tree.clone(), own.active),
-            _ => {
-                let tree = DirectoryTree::open(&overlay.layer().merged(), OPEN_FILES);
-                let tree: Arc<dyn FileSystem> = Arc::new(tree.map_err(|error| error.to_string())?);
-                (tree, Arc::default())
-            }
+            _ => (self.open(&overlay.layer().merged(), OPEN_FILES)?, Arc::default()),
         };
         let path = path.to_owned();
         let export = Arc::new(Export { id, path, tree, read_only: false, root_squash: false });
         self.put(Ready { export: export.clone(), layer: Some(Own { pi, overlay, active }) });
         Ok(export)
+    }
+
+    fn open(&self, directory: &Path, most_open: usize) -> Result<Arc<dyn FileSystem>, String> {
+        let tree = DirectoryTree::open(directory, most_open).map_err(|error| error.to_string())?;
+        Ok(Arc::new(tree.with_sync(self.sync)))
     }
 
     fn shared(&self, base_image: &BaseImage, path: &Path) -> Result<Arc<Export>, String> {
@@ -159,10 +163,7 @@ impl ExportTable {
         }
         let tree = match there {
             Some(export) => export.tree.clone(),
-            None => Arc::new(
-                DirectoryTree::open(&base_image.root, OPEN_FILES_SHARED)
-                    .map_err(|error| error.to_string())?,
-            ),
+            None => self.open(&base_image.root, OPEN_FILES_SHARED)?,
         };
         let read_only = self.roots.mode() != NfsMode::Rw;
         let export = Arc::new(Export { id, path: path.to_owned(), tree, read_only, root_squash: false });
