@@ -109,6 +109,9 @@ fn calls_of_one_client_that_wait_for_its_disk_are_eight_over_all_its_connections
     let stuck = stick(&running, 2, &file, 3);
     eventually("eight calls wait", || trees.frozen.waiting() == 8);
     is_served(client(&running, 3));
+    let turns = running.turns();
+    turns.ask();
+    eventually("a worker takes an event", || turns.has_turned());
     assert_eq!(trees.frozen.waiting(), 8, "no more of them were begun meanwhile");
     trees.frozen.thaw();
     all_answered(stuck);
