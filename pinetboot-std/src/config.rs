@@ -150,7 +150,8 @@ pub struct Settings {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true, help_heading = "NFS root")]
     pub nfs_insecure: Option<bool>,
 
-    /// Serve NFS by UDP too; a forged source address can then attract long answers [default: false, TCP only]
+    /// Serve NFS by UDP too, with 4 KiB for each READ; a forged source address can then attract answers 25 times as long as
+    /// the calls [default: false, TCP only]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true, help_heading = "NFS root")]
     pub nfs_udp: Option<bool>,
 

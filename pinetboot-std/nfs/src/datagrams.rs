@@ -33,14 +33,17 @@ impl Datagrams {
         Ok(Self { socket, programs })
     }
 
-    /// Receives the next datagram into `memory`; `None` without one.
+    /// Receives the next datagram into `memory`; `None` without one, and for a datagram whose source is no client.
     pub(super) fn receive(&self, memory: &mut [u8]) -> Option<(usize, Sender)> {
         let mut control = cmsg_space!(in_pktinfo);
         let mut iov = [IoSliceMut::new(memory)];
         let flags = MsgFlags::MSG_DONTWAIT;
         let received =
             recvmsg::<SockaddrIn>(self.socket.as_raw_fd(), &mut iov, Some(&mut control), flags).ok()?;
-        let peer = received.address?.into();
+        let peer = SocketAddrV4::from(received.address?);
+        if NO_CLIENTS.contains(&peer.port()) {
+            return None;
+        }
         let destination = received.cmsgs().ok()?.find_map(|message| match message {
             ControlMessageOwned::Ipv4PacketInfo(info) => Some(info.ipi_spec_dst),
             _ => None,
@@ -64,3 +67,8 @@ impl AsFd for Datagrams {
         self.socket.as_fd()
     }
 }
+
+/// Source ports of no client, whose datagrams get no answer: port 0, and the services that answer any datagram, as a forged source
+/// sends an answer there. Echo (RFC 862), discard (RFC 863), chargen (RFC 864), qotd (RFC 865), systat (RFC 866), daytime (RFC 867),
+/// time (RFC 868).
+const NO_CLIENTS: [u16; 8] = [0, 7, 9, 11, 13, 17, 19, 37];

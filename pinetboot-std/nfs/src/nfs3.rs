@@ -44,7 +44,9 @@ pub(super) struct Request<'a> {
     pub(super) procedure: u32,
     pub(super) caller: Option<&'a Caller>,
     /// Most bytes of a READ's or READDIR's answer.
-    pub(super) most_payload: usize,
+    pub(super) most_read: usize,
+    /// Most bytes of a WRITE, for FSINFO.
+    pub(super) most_write: usize,
 }
 
 /// The file of a handle, with its caller.

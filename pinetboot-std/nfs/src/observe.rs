@@ -183,6 +183,8 @@ pub enum CallRefusal {
     GarbageArguments,
     /// The credentials are longer than RPC allows, or not those of AUTH_SYS.
     BadCredentials,
+    /// The verifier is longer than RPC allows, or than the call.
+    BadVerifier,
     /// The credentials are of this flavor: neither AUTH_NONE (0) nor AUTH_SYS (1). RPCSEC_GSS (Kerberos) is 6.
     Flavor(u32),
     /// The source port is not below 1024, and [`insecure`](super::NfsConfig::insecure) is off.
@@ -299,6 +301,7 @@ impl fmt::Display for CallRefused {
             CallRefusal::NoSuchProcedure => write!(f, "procedure {procedure} does not exist"),
             CallRefusal::GarbageArguments => f.write_str("the arguments are not those of the procedure"),
             CallRefusal::BadCredentials => f.write_str("the credentials are not those of AUTH_SYS"),
+            CallRefusal::BadVerifier => f.write_str("the verifier is longer than RPC allows"),
             CallRefusal::Flavor(flavor) => {
                 write!(f, "credentials of flavor {flavor} are not accepted, only AUTH_NONE and AUTH_SYS")
             }

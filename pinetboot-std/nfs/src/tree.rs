@@ -9,6 +9,7 @@
 
 mod attributes;
 mod changes;
+mod descriptors;
 mod error;
 mod identity;
 mod kernel;
@@ -16,21 +17,23 @@ mod listing;
 mod making;
 mod open_files;
 mod opening;
+mod root;
 
 use std::ffi::CString;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::path::Path;
+use std::sync::Arc;
 
-use rustix::fs::{self, Access, AtFlags, FileType, Mode, OFlags};
+use rustix::fs::{self, Access, AtFlags, FileType, OFlags};
 use rustix::io::{self, Errno};
 
 use self::attributes::refusal;
 pub use self::error::OpenError;
 use self::identity::{act_as, act_as_root};
-use self::kernel::MountId;
 use self::listing::Listings;
 use self::making::{initial, mode};
 use self::open_files::{OpenFile, OpenFiles};
+use self::root::Root;
 use super::file_system::{
     Attributes, Caller, CreateHow, Device, DirectoryEntry, FileId, FileKind, FileSystem, Found, FsError,
     Listed, Node, Place, Result, Rights, SetAttributes, Stable, Usage,
@@ -39,11 +42,9 @@ use super::file_system::{
 /// A directory with its content.
 #[derive(Debug)]
 pub struct DirectoryTree {
-    root: OwnedFd,
-    root_id: FileId,
-    mount: MountId,
+    root: Root,
     link_max: u32,
-    files: OpenFiles,
+    files: Arc<OpenFiles>,
     listings: Listings,
 }
 
@@ -55,25 +56,24 @@ impl DirectoryTree {
     ///
     /// The missing requirement.
     pub fn open(path: &Path, most_open: usize) -> core::result::Result<Self, OpenError> {
-        let root = fs::open(path, OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-            .map_err(|error| OpenError::Directory(error.into()))?;
-        let root_id = kernel::of_file(root.as_fd()).map_err(|error| OpenError::NoHandles(error.into()))?;
-        match kernel::open(root.as_fd(), &root_id, OFlags::PATH) {
+        let no_handles = |error: Errno| OpenError::NoHandles(error.into());
+        let directory = Root::open(path).map_err(|error| OpenError::Directory(error.into()))?;
+        let root = Root::new(path, directory).map_err(no_handles)?;
+        let directory = root.get().map_err(no_handles)?;
+        match kernel::open(directory.as_fd(), root.id(), OFlags::PATH) {
             Ok(_) => {}
             Err(Errno::PERM) => return Err(OpenError::NotPrivileged),
-            Err(error) => return Err(OpenError::NoHandles(error.into())),
+            Err(error) => return Err(no_handles(error)),
         }
         // On a separate thread, since the test changes the thread's identity.
         let tried = std::thread::spawn(|| act_as(&Caller::NOBODY).and_then(|()| act_as_root())).join();
         if !matches!(tried, Ok(Ok(()))) {
             return Err(OpenError::NotPrivileged);
         }
-        let link_max = nix::unistd::fpathconf(&root, nix::unistd::PathconfVar::LINK_MAX).ok().flatten();
+        let link_max = nix::unistd::fpathconf(directory, nix::unistd::PathconfVar::LINK_MAX).ok().flatten();
         let link_max = link_max.and_then(|most| u32::try_from(most).ok()).unwrap_or(u32::MAX);
         Ok(Self {
-            mount: kernel::mount_of(root.as_fd()).map_err(|error| OpenError::NoHandles(error.into()))?,
             root,
-            root_id,
             link_max,
             files: OpenFiles::new(most_open),
             listings: Listings::new().map_err(|error| OpenError::Directory(error.into()))?,
@@ -116,7 +116,7 @@ impl DirectoryTree {
 
 impl FileSystem for DirectoryTree {
     fn root(&self) -> FileId {
-        self.root_id
+        *self.root.id()
     }
 
     fn attributes(&self, id: &FileId) -> Result<Attributes> {
@@ -161,7 +161,7 @@ impl FileSystem for DirectoryTree {
         };
         let place = place.map_err(refusal)?;
         let found = self.found(place.as_fd()).map_err(refusal)?;
-        self.files.keep(found.id, OpenFile::place(place));
+        self.files.keep(found.id, self.files.place(place));
         Ok(found)
     }
 
@@ -242,7 +242,7 @@ impl FileSystem for DirectoryTree {
             Ok(fd) => {
                 let size = with.size.filter(|&size| size != 0);
                 let with = initial(&SetAttributes { size, ..*with }, caller);
-                self.finish(caller, OpenFile::made(fd), &with)
+                self.finish(caller, self.files.made(fd), &with)
             }
             Err(Errno::EXIST) if !guarded => {
                 let place = self.open_name(&dir, &name).map_err(refusal)?;
@@ -250,7 +250,7 @@ impl FileSystem for DirectoryTree {
                 if there.attributes.kind != FileKind::Regular {
                     return Err(FsError::Exists);
                 }
-                let file = self.files.keep(there.id, OpenFile::place(place));
+                let file = self.files.keep(there.id, self.files.place(place));
                 let size = SetAttributes { size: with.size, ..SetAttributes::default() };
                 self.change(caller, &there.id, &file, &size)?;
                 Ok(Found { id: there.id, attributes: self.stat(&there.id, &file)? })
@@ -377,17 +377,18 @@ impl FileSystem for DirectoryTree {
         }
         let open = || self.open_by_id(id, OFlags::RDONLY | OFlags::DIRECTORY);
         let mut listing = self.listings.begin(id, from, open).map_err(refusal)?;
+        let root = self.root.get().map_err(refusal)?;
         act_as(caller)?;
         if !kernel::allows(dir.as_fd(), Access::READ_OK) {
             return Err(FsError::Denied);
         }
         let end = listing.each(|mut entry, name| {
             let up = entry.name == b"..";
-            if up && *id == self.root_id {
+            if up && id == self.root.id() {
                 // The directory above the top is hidden.
-                entry.file_number = fs::fstat(&self.root).map_or(entry.file_number, |stat| stat.st_ino);
+                entry.file_number = fs::fstat(&root).map_or(entry.file_number, |stat| stat.st_ino);
             } else if full && !up {
-                entry.found = self.found_at(&dir, name, entry.file_number);
+                entry.found = self.found_at(root.mount(), &dir, name, entry.file_number);
             }
             Ok(take(entry))
         });
@@ -396,7 +397,7 @@ impl FileSystem for DirectoryTree {
     }
 
     fn usage(&self) -> Result<Usage> {
-        let stat = fs::fstatvfs(&self.root).map_err(refusal)?;
+        let stat = fs::fstatvfs(self.root.get().map_err(refusal)?).map_err(refusal)?;
         let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
         Ok(Usage {
             bytes: bytes(stat.f_blocks),
@@ -412,6 +413,12 @@ impl FileSystem for DirectoryTree {
     fn maintain(&self) {
         self.files.maintain();
         self.listings.maintain();
+    }
+
+    fn rest(&self) {
+        self.files.close_all();
+        self.listings.rest();
+        self.root.rest();
     }
 }
 

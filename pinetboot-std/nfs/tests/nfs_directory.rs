@@ -5,11 +5,12 @@
 mod nfs_client;
 
 use std::fs::{self, File};
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
 
 use nfs_client::{Client, mode};
 use nfs3_types::nfs3::*;
@@ -204,6 +205,28 @@ fn many_users_at_once_stay_who_they_are() {
         }
     });
     assert_eq!(world.client.names(&dir).len(), 800);
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_service_that_answers_any_datagram_gets_no_answer() {
+    let world = World::new();
+    let server = (Ipv4Addr::LOCALHOST, world.running.as_ref().unwrap().port());
+    let null_of_mount = world.client.message(100_005, 3, 0, &[]);
+    let from = |port: u16| {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
+        socket.send_to(&null_of_mount, server).unwrap();
+        socket
+    };
+    let unanswered = [7, 13, 17, 19].map(from);
+    // Datagrams over loopback are taken in their order: the last one's answer comes after all others would have come.
+    let client = from(0);
+    client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    assert_eq!(client.recv(&mut [0; 64]).unwrap(), 24);
+    for socket in unanswered {
+        socket.set_nonblocking(true).unwrap();
+        assert!(socket.recv(&mut [0; 64]).is_err(), "{socket:?}");
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@ use rustix::fs::{self, Mode, OFlags};
 use rustix::io::{self, Errno};
 
 use super::attributes::{attributes, refusal};
+use super::descriptors::with_room;
 use super::identity::modes_are_exact;
 use super::open_files::OpenFile;
 use super::{DirectoryTree, changes, kernel};
@@ -22,7 +23,7 @@ impl DirectoryTree {
         with: &SetAttributes,
     ) -> Result<Found> {
         let place = self.open_name(dir, name).map_err(refusal)?;
-        self.finish(caller, OpenFile::place(place), with)
+        self.finish(caller, self.files.place(place), with)
     }
 
     pub(super) fn finish(&self, caller: &Caller, file: OpenFile, with: &SetAttributes) -> Result<Found> {
@@ -48,14 +49,14 @@ impl DirectoryTree {
                     ..SetAttributes::default()
                 };
                 changes::apply(fd.as_fd(), &times)?;
-                Ok(OpenFile::made(fd))
+                Ok(self.files.made(fd))
             }
             Err(Errno::EXIST) => {
                 let place = self.open_name(dir, name).map_err(|_| Errno::EXIST)?;
                 let there = attributes(&fs::fstat(&place)?);
                 let ours = there.kind == FileKind::Regular
                     && (there.accessed, there.modified) == (accessed, modified);
-                if ours { Ok(OpenFile::place(place)) } else { Err(Errno::EXIST) }
+                if ours { Ok(self.files.place(place)) } else { Err(Errno::EXIST) }
             }
             Err(error) => Err(error),
         }
@@ -63,7 +64,7 @@ impl DirectoryTree {
 
     pub(super) fn create_new(&self, dir: &OpenFile, name: &CString, mode: Mode) -> io::Result<OwnedFd> {
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        fs::openat(dir, name, flags, mode)
+        with_room(|| fs::openat(dir, name, flags, mode))
     }
 }
 
