@@ -19,8 +19,9 @@
 //! | [`observe`] | observers that turn the protocol engines' events into facts |
 //! | [`log`], [`logging`] | log lines of events, and their output |
 //! | `arguments`, `beneath`, `text` | helpers of several modules |
+//! | [`supervisor`], [`notify`] | the threads of `serve`, their end and the process's; notifications to the service manager |
+//! | [`signals`] | SIGINT and SIGTERM of the other commands |
 //! | [`space`] | disk space, and the server's reserve |
-//! | [`signals`] | SIGINT, SIGTERM and SIGHUP |
 
 #![forbid(unsafe_code)]
 
@@ -40,6 +41,7 @@ pub mod import;
 pub mod log;
 pub mod logging;
 pub mod net;
+pub mod notify;
 pub mod observe;
 pub mod pack;
 pub mod pis;
@@ -52,4 +54,5 @@ pub mod signals;
 pub mod simulate;
 pub mod space;
 pub mod storage;
+pub mod supervisor;
 mod text;

@@ -54,7 +54,31 @@ pub(super) fn log(fact: &Server) {
         Server::NotReloaded { error } => {
             error!("configuration not reloaded, the previous one stays in force: {error}")
         }
-        Server::Panicked { thread } => error!("the {thread} thread panicked"),
+        Server::NoNotify { error } => {
+            warn!("no notification to the service manager, NOTIFY_SOCKET cannot be used: {error}")
+        }
+        Server::ThreadEnded { thread, why } => {
+            error!(
+                thread,
+                "thread {thread} {why}: the server stops. Restart the server, and report a panic with the lines above"
+            );
+        }
+        Server::StopOverdue { service, threads, within } => error!(
+            service,
+            "{} did not end within {} s of the stop: the process ends without {}",
+            if service.is_empty() { "the start" } else { service },
+            within.as_secs(),
+            match threads.as_slice() {
+                [thread] => format!("thread {thread}"),
+                threads => format!("threads {}", threads.join(", ")),
+            }
+        ),
+        Server::LoopStalled { thread, interval } => error!(
+            thread,
+            "loop {thread} did not turn for {} s: the service manager's watchdog gets no notification",
+            interval.as_secs_f32()
+        ),
+        Server::LoopTurns { thread } => info!(thread, "loop {thread} turns again"),
         Server::Network { what } => warn!("{what}"),
         Server::Stopped(Transfers { open, rejected }) => {
             match open {
