@@ -68,6 +68,16 @@ pub struct Settings {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true)]
     pub overwrite: Option<bool>,
 
+    /// Become this user once the sockets and trees are open; only root can [default: pinetboot, if this system has that
+    /// user, else the user 65534]
+    #[arg(long, value_name = "NAME")]
+    pub user: Option<String>,
+
+    /// Refuse to serve if a part of the sandbox is missing: the user, landlock or seccomp [default: false, the log names
+    /// the part]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true)]
+    pub require_sandbox: Option<bool>,
+
     /// Refuse uploads larger than this size, as in 500M or 2GiB [default: 1GiB]
     #[arg(long, value_name = "SIZE")]
     pub upload_max_size: Option<Size>,
@@ -223,6 +233,10 @@ pub struct Config {
     pub allow_upload: Option<PathBuf>,
     /// Whether an upload may replace an existing file.
     pub overwrite: bool,
+    /// The user to become; `None`: the default user, or none without root.
+    pub user: Option<String>,
+    /// Whether to refuse service without a part of the sandbox.
+    pub require_sandbox: bool,
     /// The largest upload.
     pub upload_max_size: Size,
     /// The space that clients leave free on a disk.
@@ -313,6 +327,8 @@ impl Settings {
             threads,
             allow_upload: self.allow_upload,
             overwrite: self.overwrite.unwrap_or(false),
+            user: self.user,
+            require_sandbox: self.require_sandbox.unwrap_or(false),
             upload_max_size: self.upload_max_size.unwrap_or(Size::GIB),
             disk_reserve: Reserve::new(self.disk_reserve),
             log_format: self.log_format.unwrap_or_default(),

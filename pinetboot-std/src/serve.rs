@@ -1,6 +1,7 @@
 //! `pinetboot serve`: starts the bus and the services in order, and ends them in reverse when the supervisor says so.
 
 mod bind;
+mod confine;
 mod descriptors;
 mod dhcp;
 mod leases;
@@ -25,7 +26,7 @@ use crate::events::{self, Transfers};
 use crate::exit::{Exit, Failed};
 use crate::log::Log;
 use crate::logging;
-use crate::net::{Control, LinuxNet};
+use crate::net::{Control, Interface, LinuxNet};
 use crate::notify::{Notify, watchdog_period};
 use crate::observe::watch;
 use crate::storage::{Budget, UploadQuota};
@@ -86,6 +87,10 @@ pub fn run(options: &Args, level: Level) -> Result<Exit, Failed> {
     let mut nets = LinuxNet::listen_together(&config.listen, &config.net, config.threads)
         .map_err(|error| bind::cannot_bind(&error, "choose another port with --tftp-port"))?;
     nets.iter_mut().for_each(|net| net.set_watch(&watch(&bus)));
+    let local = Interface::addresses().unwrap_or_default();
+    nets.iter_mut().for_each(|net| net.open_ports(&local));
+    let dhcp = dhcp::bind(&config, &bus)?;
+    let paths = confine::confine(&config, options.config.as_deref(), roots.is_some(), &bus)?;
     let controls: Vec<_> = nets.iter().map(LinuxNet::control).collect();
     let reload = move || controls.iter().for_each(Control::reload);
     supervisor.start(&bus, notify, watchdog_period(), reload).map_err(failure)?;
@@ -97,13 +102,20 @@ pub fn run(options: &Args, level: Level) -> Result<Exit, Failed> {
         })
         .map_err(failure)?;
     supervisor.watch("clock", bus.clone());
+    if let Some(roots) = &roots {
+        let bus = bus.clone();
+        let ended = move || {
+            bus.emit(None, events::Server::ThreadEnded { thread: "mounter".into(), why: "ended".into() })
+        };
+        roots.mounts().watch(ended).map_err(failure)?;
+    }
 
     // Dropped in any case: an error below stops what has started, within the time of a stop.
     let mut services = Services::new(supervisor.clone());
     // NFS before DHCP: DHCP sends clients to this server.
     #[cfg(feature = "nfs")]
     services.add(nfs::start(&config, roots.clone(), &bus)?);
-    services.add(dhcp::start(&config, &bus, &seen, &supervisor)?);
+    services.add(dhcp.map(|dhcp| dhcp.start(&config, &bus, &seen, &supervisor)).transpose()?);
     let served = Arc::new(Mutex::new(Transfers::default()));
     let serving = config.serving().display().to_string();
     let tftp = workers::Shared {
@@ -114,6 +126,7 @@ pub fn run(options: &Args, level: Level) -> Result<Exit, Failed> {
         bus: bus.clone(),
         budget,
         quota,
+        paths,
         served: served.clone(),
     };
     services.add(Some(Workers::start(nets, &tftp, &supervisor)?));

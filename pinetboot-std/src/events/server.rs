@@ -64,6 +64,18 @@ pub enum Server {
         /// The Pis with a layer that fit, if roots are served.
         pis: Option<usize>,
     },
+    /// The server has given up its privileges.
+    Confined {
+        /// The user that it became; `None`: it stays the same user.
+        user: Option<String>,
+    },
+    /// A part of the sandbox is off.
+    SandboxLacks {
+        /// The part.
+        part: &'static str,
+        /// The reason.
+        why: String,
+    },
     /// A changed setting requires a restart.
     NeedsRestart,
     /// The configuration was reloaded.

@@ -50,9 +50,21 @@ pub(super) fn log(fact: &Server) {
                  LimitNOFILE=), or lower --max-transfers and --max-pis"
             );
         }
+        Server::Confined { user: Some(user) } => {
+            info!(user = %user, "the server runs as user {user} without capabilities")
+        }
+        Server::Confined { user: None } => debug!("the server stays the same user, in a sandbox"),
+        Server::SandboxLacks { part: "user", why } => warn!(
+            "the server stays root, without capabilities: {why}. Choose a user that can read the boot files and write to the \
+             directories of uploads and leases with --user"
+        ),
+        Server::SandboxLacks { part, why } => warn!(
+            part = %part,
+            "the sandbox lacks {part}: {why}. --require-sandbox refuses to serve without it"
+        ),
         Server::NeedsRestart => {
             warn!(
-                "changes of addresses, ports, DHCP, transfers, threads, roots or the log format require a restart"
+                "changes of addresses, ports, DHCP, transfers, threads, roots, the user or the log format require a restart"
             );
         }
         Server::Reloaded { serving } => info!("configuration reloaded, serving {serving}"),

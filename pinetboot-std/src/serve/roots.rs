@@ -8,7 +8,7 @@ use crate::config::{Config, NfsMode, RootLimits};
 use crate::events;
 use crate::exit::{Exit, Failed};
 use crate::images::Images;
-use crate::roots::{BaseImage, BaseImages, Roots, State, default_state, own_namespace};
+use crate::roots::{BaseImage, BaseImages, Mounts, Roots, State, default_state, own_namespace};
 use crate::storage::{Base, BootTree, Budget};
 
 /// The place of the boot files.
@@ -87,9 +87,16 @@ pub(super) fn prepare(config: &Config, max_pis: usize, bus: &Bus) -> Result<Opti
             &format!("cannot keep state in {place}: {error}. Name another directory with --state DIR"),
         )
     })?;
-    if mode == NfsMode::Overlay {
+    let roots = if mode == NfsMode::Overlay {
         roots.try_overlay(first).map_err(|error| missing(mode, &error.to_string()))?;
-    }
+        let mounts = Mounts::start(roots.state(), roots.base_images());
+        roots.with_mounts(
+            mounts
+                .map_err(|error| missing(mode, &format!("cannot start the process that mounts: {error}")))?,
+        )
+    } else {
+        roots
+    };
     tell(mode, &all, config, bus);
     Ok(Some(Arc::new(roots)))
 }

@@ -12,6 +12,7 @@ use pinetboot_core::block_on;
 use pinetboot_core::tftp::{Limits, Server};
 
 use super::Args;
+use super::confine::check;
 use super::service::Service;
 use super::sources::{configure, open, reload};
 use crate::bus::Bus;
@@ -21,6 +22,7 @@ use crate::exit::{Exit, Failed};
 use crate::net::{Control, Interrupt, LinuxNet, Ports};
 use crate::observe::TftpObserver;
 use crate::roots::Roots;
+use crate::sandbox::Paths;
 use crate::storage::{BootStorage, Budget, UploadQuota};
 use crate::supervisor::Supervisor;
 
@@ -43,6 +45,8 @@ pub(super) struct Shared {
     pub(super) bus: Bus,
     pub(super) budget: Budget,
     pub(super) quota: UploadQuota,
+    /// The files that the sandbox left; `None`: all.
+    pub(super) paths: Option<Paths>,
     /// Counts of the ended workers.
     pub(super) served: Arc<Mutex<Transfers>>,
 }
@@ -102,6 +106,7 @@ impl Shared {
                 Err(Interrupt::Stop) => break,
                 Err(Interrupt::Reload) => {
                     let reloaded = configure(&self.options).and_then(|config| {
+                        self.paths.as_ref().map_or(Ok(()), |paths| check(&config, paths))?;
                         Ok((reload(&config, &running, &trees, &self.quota, &self.bus)?, config))
                     });
                     let told = match reloaded {
