@@ -41,6 +41,7 @@ use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use pinetboot_core::{Datagram, Instant, Net};
 
+pub use arp::Prober;
 use batch::Received;
 use busy_poll::BusyPoll;
 pub use control::{Control, Interrupt};

@@ -173,6 +173,14 @@ impl Request<'_> {
         }
     }
 
+    /// A change of attributes writes the file's content too (fsync(2)). Its failure may be that of unstable writes, and is reported by the
+    /// kernel once.
+    fn note_failed_sync(&self, status: nfsstat3) {
+        if status == nfsstat3::NFS3ERR_IO {
+            self.write_verifier.failed(status);
+        }
+    }
+
     fn handle(&self, target: &Target, found: &Found) -> nfs_fh3 {
         nfs_fh3 { data: Opaque::owned(self.handles.seal(target.export.id, &found.id)) }
     }

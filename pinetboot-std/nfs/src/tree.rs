@@ -4,8 +4,8 @@
 //! thread acts as the user of its call ([`identity`]). A name is always one component, and symbolic links are never followed, so
 //! no path leads out of the directory. File systems mounted inside are not entered.
 //!
-//! Changes of names are durable when the underlying file system writes them, within seconds; content is on the disk once COMMIT or a
-//! stable WRITE is answered.
+//! Changes of names and attributes are on stable storage when they are answered ([`stable`]), unless that is switched off; content is once
+//! COMMIT or a stable WRITE is answered.
 
 mod attributes;
 mod changes;
@@ -18,6 +18,7 @@ mod making;
 mod open_files;
 mod opening;
 mod root;
+mod stable;
 
 use std::ffi::CString;
 use std::os::fd::AsFd;
@@ -28,6 +29,7 @@ use rustix::fs::{self, Access, AtFlags, FileType, OFlags};
 use rustix::io::{self, Errno};
 
 use self::attributes::refusal;
+pub(super) use self::descriptors::make_room;
 pub use self::error::OpenError;
 use self::identity::{act_as, act_as_root};
 use self::listing::Listings;
@@ -46,6 +48,8 @@ pub struct DirectoryTree {
     link_max: u32,
     files: Arc<OpenFiles>,
     listings: Listings,
+    /// Changes of names and attributes are written before they are answered.
+    sync: bool,
 }
 
 impl DirectoryTree {
@@ -77,7 +81,15 @@ impl DirectoryTree {
             link_max,
             files: OpenFiles::new(most_open),
             listings: Listings::new().map_err(|error| OpenError::Directory(error.into()))?,
+            sync: true,
         })
+    }
+
+    /// Whether changes of names and attributes are on stable storage when they are answered, as RFC 1813 demands. Without this, the
+    /// changes of the last seconds before a power cut may be lost, which clients rely on not to happen: a package manager, a database.
+    #[must_use]
+    pub fn with_sync(self, sync: bool) -> Self {
+        Self { sync, ..self }
     }
 
     /// Checks a caller's access to the file's content. The owner always has it, and root, as in the kernel.
@@ -103,7 +115,10 @@ impl DirectoryTree {
             act_as(caller)?;
             changes::apply(file.as_fd(), changes).map_err(refusal)?;
         }
-        Ok(())
+        match changes.size.is_some() || changes::beside_size(changes) {
+            true => self.settle_attributes(id, file),
+            false => Ok(()),
+        }
     }
 
     /// Closes the file of a name that is about to be removed.
@@ -225,90 +240,72 @@ impl FileSystem for DirectoryTree {
         fs::fsync(self.reader(id, &file)?).map_err(refusal)
     }
 
-    fn create(&self, caller: &Caller, dir: &FileId, name: &[u8], how: &CreateHow) -> Result<Found> {
-        let dir = self.file(dir)?;
+    fn create(&self, caller: &Caller, dir_id: &FileId, name: &[u8], how: &CreateHow) -> Result<Found> {
+        let dir = self.file(dir_id)?;
         let name = c_string(name)?;
         act_as(caller)?;
-        let (with, guarded) = match how {
-            CreateHow::Exclusive(verifier) => {
-                let file = self.create_exclusive(&dir, &name, *verifier).map_err(refusal)?;
-                return self.finish(caller, file, &SetAttributes::default());
-            }
-            CreateHow::Guarded(with) => (with, true),
-            CreateHow::Unchecked(with) => (with, false),
-        };
-        match self.create_new(&dir, &name, mode(with, 0o666)) {
-            // A new file is empty: its size only changes if it becomes longer.
-            Ok(fd) => {
-                let size = with.size.filter(|&size| size != 0);
-                let with = initial(&SetAttributes { size, ..*with }, caller);
-                self.finish(caller, self.files.made(fd), &with)
-            }
-            Err(Errno::EXIST) if !guarded => {
-                let place = self.open_name(&dir, &name).map_err(refusal)?;
-                let there = self.found(place.as_fd()).map_err(refusal)?;
-                if there.attributes.kind != FileKind::Regular {
-                    return Err(FsError::Exists);
-                }
-                let file = self.files.keep(there.id, self.files.place(place));
-                let size = SetAttributes { size: with.size, ..SetAttributes::default() };
-                self.change(caller, &there.id, &file, &size)?;
-                Ok(Found { id: there.id, attributes: self.stat(&there.id, &file)? })
-            }
-            Err(error) => Err(refusal(error)),
-        }
+        let created = match how {
+            CreateHow::Exclusive(verifier) => self.create_exclusive(caller, &dir, &name, *verifier),
+            CreateHow::Guarded(with) => self.create_or_change(caller, &dir, &name, with, true),
+            CreateHow::Unchecked(with) => self.create_or_change(caller, &dir, &name, with, false),
+        }?;
+        self.settle_names(dir_id, &dir)?;
+        Ok(created)
     }
 
     fn make_directory(
         &self,
         caller: &Caller,
-        dir: &FileId,
+        dir_id: &FileId,
         name: &[u8],
         with: &SetAttributes,
     ) -> Result<Found> {
-        let dir = self.file(dir)?;
+        let dir = self.file(dir_id)?;
         let name = c_string(name)?;
         act_as(caller)?;
         fs::mkdirat(&*dir, &name, mode(with, 0o777)).map_err(refusal)?;
         // mkdir(2) leaves the set-id and sticky bits to chmod(2).
-        let found = self.made(&dir, &name, caller, &initial(with, caller))?;
+        let mut found = self.made(&dir, &name, caller, &initial(with, caller))?;
         let set_group_id = found.attributes.mode & 0o2000; // inherited
-        match with.mode {
-            Some(mode) if mode & 0o7000 & !set_group_id != 0 => {
-                let mode = Some(mode & 0o7777 | set_group_id);
-                self.set_attributes(caller, &found.id, &SetAttributes { mode, ..SetAttributes::default() })?;
-                Ok(Found { attributes: self.attributes(&found.id)?, ..found })
-            }
-            _ => Ok(found),
+        if let Some(mode) = with.mode
+            && mode & 0o7000 & !set_group_id != 0
+        {
+            let mode = Some(mode & 0o7777 | set_group_id);
+            self.set_attributes(caller, &found.id, &SetAttributes { mode, ..SetAttributes::default() })?;
+            found.attributes = self.attributes(&found.id)?;
         }
+        self.settle_names(dir_id, &dir)?;
+        Ok(found)
     }
 
     fn make_symlink(
         &self,
         caller: &Caller,
-        dir: &FileId,
+        dir_id: &FileId,
         name: &[u8],
         target: &[u8],
         with: &SetAttributes,
     ) -> Result<Found> {
-        let dir = self.file(dir)?;
+        let dir = self.file(dir_id)?;
         let (name, target) = (c_string(name)?, c_string(target)?);
         act_as(caller)?;
         fs::symlinkat(&target, &*dir, &name).map_err(refusal)?;
         // A link's mode has no meaning and cannot be set.
         let with = initial(&SetAttributes { mode: None, ..*with }, caller);
-        self.made(&dir, &name, caller, &with)
+        let found = self.made(&dir, &name, caller, &with)?;
+        self.settle_names(dir_id, &dir)?;
+        Ok(found)
     }
 
     fn make_node(
         &self,
         caller: &Caller,
-        dir: &FileId,
+        dir_id: &FileId,
         name: &[u8],
         node: Node,
         with: &SetAttributes,
     ) -> Result<Found> {
-        let dir = self.file(dir)?;
+        let dir = self.file(dir_id)?;
         let name = c_string(name)?;
         let number = |device: Device| fs::makedev(device.major, device.minor);
         let (kind, device) = match node {
@@ -319,11 +316,13 @@ impl FileSystem for DirectoryTree {
         };
         act_as(caller)?;
         fs::mknodat(&*dir, &name, kind, mode(with, 0o666), device).map_err(refusal)?;
-        self.made(&dir, &name, caller, &initial(with, caller))
+        let found = self.made(&dir, &name, caller, &initial(with, caller))?;
+        self.settle_names(dir_id, &dir)?;
+        Ok(found)
     }
 
-    fn remove(&self, caller: &Caller, dir: &FileId, name: &[u8]) -> Result<()> {
-        let dir = self.file(dir)?;
+    fn remove(&self, caller: &Caller, dir_id: &FileId, name: &[u8]) -> Result<()> {
+        let dir = self.file(dir_id)?;
         let name = c_string(name)?;
         act_as(caller)?;
         let id = kernel::of_name(dir.as_fd(), &name);
@@ -331,11 +330,11 @@ impl FileSystem for DirectoryTree {
         if let Ok(id) = id {
             self.files.forget(&id);
         }
-        Ok(())
+        self.settle_names(dir_id, &dir)
     }
 
-    fn remove_directory(&self, caller: &Caller, dir: &FileId, name: &[u8]) -> Result<()> {
-        let dir = self.file(dir)?;
+    fn remove_directory(&self, caller: &Caller, dir_id: &FileId, name: &[u8]) -> Result<()> {
+        let dir = self.file(dir_id)?;
         let name = c_string(name)?;
         act_as(caller)?;
         let id = kernel::of_name(dir.as_fd(), &name);
@@ -343,7 +342,7 @@ impl FileSystem for DirectoryTree {
         if let Ok(id) = id {
             self.files.forget(&id);
         }
-        Ok(())
+        self.settle_names(dir_id, &dir)
     }
 
     fn rename(&self, caller: &Caller, from: (&FileId, &[u8]), to: (&FileId, &[u8])) -> Result<()> {
@@ -351,16 +350,20 @@ impl FileSystem for DirectoryTree {
         let (from_name, to_name) = (c_string(from.1)?, c_string(to.1)?);
         act_as(caller)?;
         self.forget_name(&to_dir, &to_name);
-        fs::renameat(&*from_dir, &from_name, &*to_dir, &to_name).map_err(refusal)
+        fs::renameat(&*from_dir, &from_name, &*to_dir, &to_name).map_err(refusal)?;
+        // The new name first: a power cut in between may leave both, and never none.
+        self.settle_names(to.0, &to_dir)?;
+        if from.0 == to.0 { Ok(()) } else { self.settle_names(from.0, &from_dir) }
     }
 
-    fn link(&self, caller: &Caller, id: &FileId, dir: &FileId, name: &[u8]) -> Result<()> {
-        let (file, dir) = (self.file(id)?, self.file(dir)?);
+    fn link(&self, caller: &Caller, id: &FileId, dir_id: &FileId, name: &[u8]) -> Result<()> {
+        let (file, dir) = (self.file(id)?, self.file(dir_id)?);
         let name = c_string(name)?;
         act_as(caller)?;
         // Linking by descriptor requires a privilege that the caller may lack.
         fs::linkat(fs::CWD, changes::path_of(file.as_fd()), &*dir, &name, AtFlags::SYMLINK_FOLLOW)
-            .map_err(refusal)
+            .map_err(refusal)?;
+        self.settle_names(dir_id, &dir)
     }
 
     fn list(

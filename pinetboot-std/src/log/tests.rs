@@ -41,7 +41,8 @@ fn log(events: &[Event], level: Level) -> String {
         .with_ansi(false)
         .fmt_fields(crate::logging::message_only())
         .finish();
-    tracing::subscriber::with_default(subscriber, || events.iter().for_each(|event| Log.listen(event)));
+    let log = Log::default();
+    tracing::subscriber::with_default(subscriber, || events.iter().for_each(|event| log.listen(event)));
     let text = lines.0.lock().unwrap().clone();
     String::from_utf8(text).unwrap().lines().map(str::trim_start).collect::<Vec<_>>().join("\n")
 }
@@ -218,4 +219,63 @@ fn frequent_events_are_logged_at_debug() {
     assert!(log.contains("DEBUG 10.9.0.113:4000 requests bd989ae1/config.txt"), "{log}");
     assert_eq!(log.matches("may not mount /bd989ae1").count(), 2, "{log}");
     assert!(log.ends_with("DEBUG datagrams outside of any transfer: 5"), "{log}");
+}
+
+/// 10,000 forged packets of each kind in a second, for three minutes, each from another address and MAC address.
+#[test]
+fn a_flood_makes_few_lines_and_hides_no_other() {
+    let mut events = Vec::new();
+    let at = |event: Event, millis: u32| Event { at: Duration::from_millis(millis.into()), ..event };
+    for millis in 0..180_000_u32 {
+        // One in ten of them, or the test would take long.
+        let client = Some(Ipv4Addr::from_bits(0x0b00_0000 + millis));
+        let [a, b, c, d] = millis.to_be_bytes();
+        let hardware = HardwareAddress::ethernet([2, 0, a, b, c, d]);
+        let vanished = finished("kernel8.img", Outcome::TimedOut, 0, None);
+        let refused = Tftp::Refused {
+            peer: SocketAddrV4::new(HERE, 4000),
+            direction: Direction::Read,
+            file: "a".into(),
+            code: ErrorCode::FILE_NOT_FOUND,
+            answer: "file not found",
+            place: Some("/srv/a".into()),
+            cause: None,
+            harmless: false,
+        };
+        let discover = Cause::Discover {
+            hardware: hardware.to_string(),
+            identity: PiIdentity::parse(b"\x00RPi5\x70\x41\xd0\x00\xdd\xe8\x27\x1e\xe1\x9a\x98\xbd").unwrap(),
+        };
+        let forged = [
+            Event { client, pi: None, ..vanished },
+            event(client, None, refused),
+            event(client, None, Boot::Began { number: 1, by: discover }),
+            event(None, None, Dhcp::Leased { hardware, address: HERE }),
+            event(None, None, Dhcp::Unanswered { hardware, why: NoReply::Exhausted }),
+            event(None, None, Dhcp::Unanswered { hardware, why: NoReply::Declined(THERE) }),
+        ];
+        events.extend(forged.map(|event| at(event, millis)));
+        if millis.is_multiple_of(10_000) {
+            events.push(at(finished("config.txt", Outcome::Complete { bytes: 9 }, 9, None), millis));
+        }
+    }
+    let stopped = Server::Stopped(Transfers { open: 0, rejected: 0 });
+    events.push(at(event(None, None, stopped), 180_000));
+    let text = log(&events, Level::INFO);
+    let count = |part: &str| text.lines().filter(|line| line.contains(part)).count();
+    let lines = text.lines().count();
+    // 20 + 300 + 600 + 300 + 20 + 60 in a minute.
+    assert!((3900..=3930).contains(&lines), "{lines} lines in three minutes");
+    assert_eq!(count("kitchen (10.9.0.113) fetched config.txt"), 18, "the Pi's lines are all there");
+    assert_eq!(count("log lines left out"), 3);
+    assert!(text.contains("unanswered transfers: 59980"), "{}", text.lines().last().unwrap());
+}
+
+#[test]
+fn one_client_makes_few_lines_and_others_have_theirs() {
+    let mut events = vec![finished("kernel8.img", Outcome::TimedOut, 0, None); 100];
+    events.push(Event { client: Some(THERE), pi: None, ..events[0].clone() });
+    let text = log(&events, Level::INFO);
+    assert_eq!(text.lines().filter(|line| line.contains("10.9.0.113")).count(), 5);
+    assert_eq!(text.lines().filter(|line| line.contains("10.9.0.200 stopped answering")).count(), 1);
 }

@@ -4,6 +4,7 @@
 //! the decisions for a boot are where its transfers are. Workers share the registry of Pis, with DHCP and NFS, and the
 //! memory budget of open files.
 
+use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 
@@ -94,7 +95,8 @@ impl Shared {
         let places = self.config.max_transfers.div_ceil(self.config.threads.into());
         let mut places: Vec<_> = (0..places).map(|_| None).collect();
         let mut server =
-            Server::<_, _, _, TABLE>::new(net, storage, observer, Limits::default(), &mut places);
+            Server::<_, _, _, TABLE>::new(net, storage, observer, Limits::default(), &mut places)
+                .with_key(RandomState::new().hash_one(()));
         let mut running = self.config.clone();
         loop {
             match block_on(server.run()) {

@@ -38,7 +38,10 @@ impl Request<'_> {
         });
         Ok(match result {
             Ok(()) => Nfs3Result::Ok(SETATTR3resok { obj_wcc }),
-            Err(status) => Nfs3Result::Err((status, SETATTR3resfail { obj_wcc })),
+            Err(status) => {
+                self.note_failed_sync(status);
+                Nfs3Result::Err((status, SETATTR3resfail { obj_wcc }))
+            }
         })
     }
 

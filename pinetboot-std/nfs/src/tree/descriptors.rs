@@ -3,12 +3,10 @@
 //! The tree that holds the most gives up its least recently used files: a client that opens many files closes its own.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Mutex, OnceLock, PoisonError, Weak};
 
 use nix::sys::resource::{Resource, getrlimit};
 use rustix::io::{self, Errno};
-
-use super::open_files::OpenFiles;
 
 /// The descriptors of one tree.
 #[derive(Debug, Default)]
@@ -30,11 +28,20 @@ impl Held {
     }
 }
 
+/// The open files of a tree.
+pub(super) trait Holder: Send + Sync {
+    /// The number of descriptors.
+    fn held(&self) -> usize;
+
+    /// Closes the least recently used files; returns their number.
+    fn close_older_half(&self) -> usize;
+}
+
 /// Adds a tree to those that give up files.
-pub(super) fn register(files: &Arc<OpenFiles>) {
+pub(super) fn register(holder: Weak<dyn Holder>) {
     let mut trees = TREES.lock().unwrap_or_else(PoisonError::into_inner);
     trees.retain(|tree| tree.strong_count() > 0);
-    trees.push(Arc::downgrade(files));
+    trees.push(holder);
 }
 
 /// Closes files until all trees together hold no more than their share of the process's limit.
@@ -51,11 +58,11 @@ pub(super) fn with_room<T>(mut open: impl FnMut() -> io::Result<T>) -> io::Resul
 }
 
 /// Closes the older half of the files of the tree with most descriptors; false if no file was closed.
-fn make_room() -> bool {
+pub(crate) fn make_room() -> bool {
     let trees = TREES.lock().unwrap_or_else(PoisonError::into_inner);
-    let largest = trees.iter().filter_map(Weak::upgrade).max_by_key(|files| files.held());
+    let largest = trees.iter().filter_map(Weak::upgrade).max_by_key(|tree| tree.held());
     drop(trees);
-    largest.is_some_and(|files| files.close_older_half() > 0)
+    largest.is_some_and(|tree| tree.close_older_half() > 0)
 }
 
 /// A third of the limit: the rest is for connections, files of calls under way, and the other services.
@@ -68,4 +75,4 @@ fn most() -> usize {
 }
 
 static ALL: Held = Held(AtomicUsize::new(0));
-static TREES: Mutex<Vec<Weak<OpenFiles>>> = Mutex::new(Vec::new());
+static TREES: Mutex<Vec<Weak<dyn Holder>>> = Mutex::new(Vec::new());

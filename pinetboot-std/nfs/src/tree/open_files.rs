@@ -98,7 +98,8 @@ impl OpenFiles {
         let files =
             Self { shards: Default::default(), hasher: RandomState::new(), most, held: Arc::default() };
         let files = Arc::new(files);
-        descriptors::register(&files);
+        let holder: Arc<dyn descriptors::Holder> = files.clone();
+        descriptors::register(Arc::downgrade(&holder));
         files
     }
 
@@ -110,11 +111,6 @@ impl OpenFiles {
     /// An open file of a descriptor that reads and writes.
     pub(super) fn made(&self, place: OwnedFd) -> OpenFile {
         OpenFile::new(place, true, self.held.clone())
-    }
-
-    /// Descriptors of this tree.
-    pub(super) fn held(&self) -> usize {
-        self.held.now()
     }
 
     pub(super) fn find(&self, id: &FileId) -> Option<Arc<OpenFile>> {
@@ -148,11 +144,6 @@ impl OpenFiles {
         self.close(|shard| shard.extract_if(|_, held| held.used.elapsed() >= IDLE).collect());
     }
 
-    /// Closes the least recently used files; returns their number.
-    pub(super) fn close_older_half(&self) -> usize {
-        self.close(take_older_half)
-    }
-
     /// Closes all files.
     pub(super) fn close_all(&self) {
         self.close(|shard| shard.drain().collect());
@@ -173,6 +164,16 @@ impl OpenFiles {
     }
 }
 
+impl descriptors::Holder for OpenFiles {
+    fn held(&self) -> usize {
+        self.held.now()
+    }
+
+    fn close_older_half(&self) -> usize {
+        self.close(take_older_half)
+    }
+}
+
 fn take_older_half(shard: &mut HashMap<FileId, Held>) -> Vec<(FileId, Held)> {
     let mut times: Vec<_> = shard.values().map(|held| held.used).collect();
     if times.is_empty() {
@@ -188,6 +189,7 @@ const IDLE: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests {
+    use super::descriptors::Holder;
     use super::*;
 
     fn id(number: u32) -> FileId {
