@@ -14,7 +14,7 @@ use pinetboot_core::tftp;
 use serde::{Deserialize, Deserializer, Serialize};
 
 pub use dhcp::{DhcpClients, DhcpConfig, DhcpMode, Role};
-pub use nfs::{NfsMode, RootConfig};
+pub use nfs::{NfsMode, RootConfig, RootLimits};
 
 use crate::exit::{Exit, Failed};
 use crate::net::{self, Ports};
@@ -142,6 +142,14 @@ pub struct Settings {
     /// Keep each Pi's layer and keys in this directory [default: TREE/state for imported images, else /var/lib/pinetboot]
     #[arg(long, value_name = "DIR", help_heading = "NFS root")]
     pub state: Option<PathBuf>,
+
+    /// Limit the number of Pis with a layer, 1 to 4096; Pis in the configuration file get one in any case [default: 1024]
+    #[arg(long, value_name = "N", help_heading = "NFS root")]
+    pub max_pis: Option<usize>,
+
+    /// Limit the size of each Pi's layer, as in 500M or 2GiB: writes beyond get "no space" [default: no limit but the disk's]
+    #[arg(long, value_name = "SIZE", help_heading = "NFS root")]
+    pub max_root_size: Option<Size>,
 
     /// Serve NFS and MOUNT on this TCP port; 0 selects a free port [default: 2049]
     #[arg(long, value_name = "PORT", help_heading = "NFS root")]

@@ -115,7 +115,7 @@ pub fn run(options: &Args, level: Level) -> Result<Exit, Failed> {
     // NFS before DHCP: DHCP sends clients to this server.
     #[cfg(feature = "nfs")]
     services.add(nfs::start(&config, roots.clone(), &bus)?);
-    services.add(dhcp.map(|dhcp| dhcp.start(&config.inventory, &bus, &seen, &supervisor)).transpose()?);
+    services.add(dhcp.map(|dhcp| dhcp.start(&config, &bus, &seen, &supervisor)).transpose()?);
     let served = Arc::new(Mutex::new(Transfers::default()));
     let serving = config.serving().display().to_string();
     let tftp = workers::Shared {

@@ -12,7 +12,8 @@ use tracing::Level;
 
 use super::Log;
 use crate::events::{
-    Boot, Cause, Dhcp, Event, Evidence, Fact, Finished, Listener, Nfs, Root, Server, Tftp, Transfers,
+    Boot, Cause, Dhcp, Event, Evidence, Fact, Finished, LayerSize, Listener, Nfs, Root, Server, Shortage,
+    Tftp, Transfers,
 };
 
 /// The output.
@@ -292,4 +293,44 @@ fn one_client_makes_few_lines_and_others_have_theirs() {
     let text = log(&events, Level::INFO);
     assert_eq!(text.lines().filter(|line| line.contains("10.9.0.113")).count(), 5);
     assert_eq!(text.lines().filter(|line| line.contains("10.9.0.200 stopped answering")).count(), 1);
+}
+
+#[test]
+fn a_disk_without_space_is_told_with_the_largest_layers() {
+    let largest = vec![
+        LayerSize { name: "kitchen".into(), bytes: 1_200_000_000 },
+        LayerSize { name: "00000002".into(), bytes: 3_000_000 },
+    ];
+    let short = |why| {
+        let largest = largest.clone();
+        event(None, Some("kitchen"), Root::NoSpace { pi: KITCHEN, why, largest })
+    };
+    let filling =
+        Root::DiskFilling { place: "/state".into(), percent: 91, left: 5_000_000, largest: largest.clone() };
+    let remedy =
+        "Remove files, reset a layer ('pinetboot roots reset'), or bound layers with --max-root-size";
+    let most = "; the largest layers are those of kitchen (1.20 GB), 00000002 (3.00 MB)";
+    let events = [
+        event(None, None, filling),
+        short(Shortage::Reserve),
+        short(Shortage::Disk),
+        short(Shortage::Near { used: 950_000, limit: 1_000_000 }),
+        short(Shortage::Limit { limit: 1_000_000 }),
+        event(None, None, Root::UnusedRemoved { layers: vec![(KITCHEN, Some(HERE)), (KITCHEN, None)] }),
+        event(None, None, Server::LeftoversRemoved { place: "/state".into(), number: 3 }),
+    ];
+    let lines = [
+        format!("WARN the disk of /state is 91 % full, Pis may write 5.00 MB more{most}. {remedy}"),
+        format!(
+            "WARN kitchen gets \"no space\": the disk is full except for the server's reserve (--disk-reserve){most}. {remedy}"
+        ),
+        format!("WARN kitchen gets \"no space\": the disk is full{most}. {remedy}"),
+        "WARN the layer of kitchen has 950.00 kB of 1.00 MB, its limit: remove files on the Pi, or raise max-root-size".into(),
+        "WARN kitchen gets \"no space\": its layer has reached its limit of 1.00 MB. Remove files on the Pi, or raise \
+         max-root-size"
+            .into(),
+        "INFO removed new layers to which no Pi wrote and which no Pi used for two minutes: 2".into(),
+        "INFO removed the temporary files of killed processes in /state: 3".into(),
+    ];
+    assert_eq!(log(&events, Level::INFO), lines.join("\n"));
 }

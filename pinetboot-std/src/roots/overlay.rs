@@ -13,13 +13,13 @@ use super::overlayfs::directory;
 
 /// A mounted layer; dropping it detaches the mount.
 ///
-/// A layer without calls rests: it stays mounted, so that open files stay open, but its lock is free for processes that copy or
-/// remove the layer.
+/// A layer without calls rests: its lock is free for processes that copy or remove the layer, and the mount goes unless a boot's files
+/// are read through it.
 #[derive(Debug)]
 pub struct Overlay {
     layer: Layer,
+    since: Instant,
     mounts: Arc<Mounts>,
-    root: OwnedFd,
     detached: AtomicBool,
     /// The layer's lock, held while `awake`.
     lock: File,
@@ -36,9 +36,9 @@ impl Overlay {
     pub fn mount(layer: Layer, mounts: Arc<Mounts>) -> io::Result<Self> {
         let lock = layer.lock()?.ok_or_else(in_use)?;
         mounts.mount(&layer)?;
-        let root = directory(&layer.merged()).inspect_err(|_| mounts.detach(&layer))?;
         let (detached, awake) = (AtomicBool::new(false), AtomicBool::new(true));
-        Ok(Self { layer, mounts, root, detached, lock, awake, used: Mutex::new(Instant::now()) })
+        let now = Instant::now();
+        Ok(Self { layer, since: now, mounts, detached, lock, awake, used: Mutex::new(now) })
     }
 
     /// The layer.
@@ -46,9 +46,18 @@ impl Overlay {
         &self.layer
     }
 
-    /// The top of the merged tree.
-    pub const fn root(&self) -> &OwnedFd {
-        &self.root
+    /// Opens the top of the merged tree.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub fn open_root(&self) -> io::Result<OwnedFd> {
+        directory(&self.layer.merged())
+    }
+
+    /// The time from the mount to the last use.
+    pub(super) fn in_use_for(&self) -> Duration {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner).duration_since(self.since)
     }
 
     /// Records a use of the layer, and takes the lock if the layer rests.
@@ -76,12 +85,14 @@ impl Overlay {
         Ok(())
     }
 
-    /// Releases the lock if the layer was unused for this time.
-    pub(super) fn rest_after(&self, unused: Duration) {
+    /// Releases the lock if the layer was unused for this time; returns whether it was.
+    pub(super) fn rest_after(&self, unused: Duration) -> bool {
         let used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        if used.elapsed() >= unused && self.awake.swap(false, Ordering::AcqRel) {
+        let rests = used.elapsed() >= unused;
+        if rests && self.awake.swap(false, Ordering::AcqRel) {
             let _never_fails_as_it_is_ours = self.lock.unlock();
         }
+        rests
     }
 
     /// Detaches the mount, also while files in it are open.

@@ -45,13 +45,14 @@ pub(super) struct Bound<'a> {
     interfaces: Vec<Sockets>,
 }
 
-/// The sockets on an interface.
+/// The sockets of DHCP on one interface.
 struct Sockets {
     interface: Interface,
     net: LinuxNet,
-    /// For the search for other servers.
+    /// For the look for other servers.
     frames: io::Result<Frames>,
-    probes: Probes<Option<Prober>>,
+    /// For the probes of addresses; none for a proxy.
+    prober: Option<Prober>,
 }
 
 /// Opens the sockets of DHCP on the interfaces of the configuration; `None` if DHCP is off.
@@ -66,19 +67,19 @@ pub(super) fn bind<'a>(config: &'a Config, bus: &Bus) -> Result<Option<Bound<'a>
     };
     let interfaces =
         Interface::choose(&config.net.interfaces).map_err(|message| Failed::new(Exit::Usage, message))?;
+    listen(dhcp, interfaces, bus).map(Some)
+}
+
+/// Opens the sockets on these interfaces.
+fn listen<'a>(config: &'a DhcpConfig, interfaces: Vec<Interface>, bus: &Bus) -> Result<Bound<'a>, Failed> {
     // Invalid ranges are reported before the first packet is sent.
     for interface in &interfaces {
-        if let Role::Lease { range, .. } = &dhcp.role {
+        if let Role::Lease { range, .. } = &config.role {
             network(interface, *range)?;
         }
     }
-    let interfaces: Result<_, _> =
-        interfaces.into_iter().map(|interface| Sockets::open(dhcp, interface, bus)).collect();
-    Ok(Some(Bound { config: dhcp, interfaces: interfaces? }))
-}
-
-impl Sockets {
-    fn open(config: &DhcpConfig, interface: Interface, bus: &Bus) -> Result<Self, Failed> {
+    let mut bound = Bound { config, interfaces: Vec::new() };
+    for interface in interfaces {
         let ports = match config.role {
             Role::Proxy => &[SERVER_PORT, PXE_PORT][..],
             Role::Lease { .. } => &[SERVER_PORT],
@@ -96,12 +97,11 @@ impl Sockets {
             .map_err(|failure| bind::cannot_bind(&failure, "leave DHCP to other servers with --dhcp off"))?;
         net.set_watch(&watch(bus));
         let frames = Frames::open(&interface.name);
-        let probes = match config.role {
-            Role::Proxy => Probes::new(None),
-            Role::Lease { .. } => probes(&interface.name, bus),
-        };
-        Ok(Self { interface, net, frames, probes })
+        let prober =
+            matches!(config.role, Role::Lease { .. }).then(|| prober(&interface.name, bus)).flatten();
+        bound.interfaces.push(Sockets { interface, net, frames, prober });
     }
+    Ok(bound)
 }
 
 impl Bound<'_> {
@@ -112,18 +112,18 @@ impl Bound<'_> {
     /// The obstacle and the remedy.
     pub(super) fn start(
         self,
-        inventory: &Inventory,
+        config: &Config,
         bus: &Bus,
         seen: &Seen,
         supervisor: &Supervisor,
     ) -> Result<DhcpService, Failed> {
         let mut running = DhcpService { threads: Vec::new(), addresses: Vec::new() };
-        for Sockets { interface, net, frames, probes } in self.interfaces {
+        for Sockets { interface, net, frames, prober } in self.interfaces {
             look_around(self.config, &interface, frames, bus)?;
             let control = net.control();
             supervisor.watch(format!("dhcp {}", interface.name), control.clone());
-            let (bus, seen) = (bus.clone(), seen.clone());
-            let thread = spawn(self.config, inventory, &interface, (net, probes), bus, seen, supervisor)?;
+            let (inventory, bus, seen) = (&config.inventory, bus.clone(), seen.clone());
+            let thread = spawn(self.config, inventory, &interface, (net, prober), bus, seen, supervisor)?;
             running.threads.push((control, thread));
             running.addresses.push(format!("{}%{}:{SERVER_PORT}", interface.address, interface.name));
         }
@@ -192,7 +192,7 @@ fn spawn(
     config: &DhcpConfig,
     inventory: &Inventory,
     interface: &Interface,
-    (net, probes): (LinuxNet, Probes<Option<Prober>>),
+    (net, prober): (LinuxNet, Option<Prober>),
     bus: Bus,
     seen: Seen,
     supervisor: &Supervisor,
@@ -217,6 +217,7 @@ fn spawn(
             network.clients = clients;
             let known = Known::of(inventory);
             let mut file = file.clone().map(|file| LeaseFile::new(file, net.now(), bus.clone()));
+            let probes = Probes::new(prober);
             let (restored, is_restored) = sync_channel(1);
             let spawned = spawn(Box::new(move || {
                 let mut network = network;
@@ -243,13 +244,13 @@ fn own_addresses() -> Vec<Ipv4Addr> {
     Interface::addresses().unwrap_or_default()
 }
 
-/// Asks by ARP, if the process may.
-fn probes(interface: &str, bus: &Bus) -> Probes<Option<Prober>> {
-    let prober = Prober::open(interface);
-    if let Err(error) = &prober {
-        bus.emit(None, Dhcp::CannotProbe { interface: interface.to_owned(), error: error.to_string() });
-    }
-    Probes::new(prober.ok())
+/// Opens the socket for ARP probes, if the process may.
+fn prober(interface: &str, bus: &Bus) -> Option<Prober> {
+    Prober::open(interface)
+        .inspect_err(|error| {
+            bus.emit(None, Dhcp::CannotProbe { interface: interface.to_owned(), error: error.to_string() });
+        })
+        .ok()
 }
 
 fn next_server(address: Ipv4Addr, file: Option<&str>) -> NextServer<'_> {

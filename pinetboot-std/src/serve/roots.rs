@@ -80,7 +80,7 @@ pub(super) fn prepare(config: &Config, bus: &Bus) -> Result<Option<Arc<Roots>>, 
     }
     let state = config.root.state.as_deref().map_or_else(|| default_state(config.tree.as_deref()), State::at);
     let place = state.dir().display().to_string();
-    let roots = Roots::new(mode, base_images, state, bus.clone()).map_err(|error| {
+    let roots = Roots::new(mode, base_images, state, config.root.limits, bus.clone()).map_err(|error| {
         missing(
             mode,
             &format!("cannot keep state in {place}: {error}. Name another directory with --state DIR"),

@@ -24,6 +24,9 @@ use nix::unistd::Pid;
 /// Within this anything happens that does not have to wait for a timeout of the protocol.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
 
+/// The time limit for the computing or loading of an emulated machine; alone it takes a few seconds.
+pub(crate) const A_WHILE: Duration = Duration::from_secs(90);
+
 /// A network namespace.
 #[derive(Debug)]
 pub(crate) struct Namespace {
