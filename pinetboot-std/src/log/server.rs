@@ -41,10 +41,15 @@ pub(super) fn log(fact: &Server) {
         Server::LeftoversRemoved { place, number } => {
             info!(place, number, "removed the temporary files of killed processes in {place}: {number}");
         }
-        Server::FewDescriptors { allowed, transfers } => warn!(
-            "the limit of {allowed} open files is too low for {transfers} transfers. Raise the limit (ulimit -n, \
-             LimitNOFILE=) or lower --max-transfers"
-        ),
+        Server::FewDescriptors { allowed, transfers, pis } => {
+            let pis = pis.map_or(String::new(), |pis| format!(", {pis} Pis with a layer"));
+            warn!(
+                allowed,
+                transfers,
+                "the limit of {allowed} open files is too low: it allows {transfers} transfers{pis}. Raise the limit (ulimit -n, \
+                 LimitNOFILE=), or lower --max-transfers and --max-pis"
+            );
+        }
         Server::Confined { user: Some(user) } => {
             info!(user = %user, "the server runs as user {user} without capabilities")
         }
