@@ -191,7 +191,7 @@ const MOST: u64 = 64 << 10;
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::symlink;
+    use std::os::unix::fs::{PermissionsExt, symlink};
 
     use nix::fcntl::open;
     use nix::sys::stat::Mode;
