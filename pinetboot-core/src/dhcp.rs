@@ -76,7 +76,7 @@ pub use choice::{BootClient, Choice, NoBoot, Offer, Shortfall};
 pub use client::{Client, Outcome, Step};
 pub use emit::{Emitter, MAX_LEN, MIN_LEN};
 pub use hardware::HardwareAddress;
-pub use lease::{Lease, LeaseServer, LeaseSlot, LeaseState, NotKept};
+pub use lease::{Lease, LeaseServer, LeaseSlot, LeaseState, NotKept, Standing};
 pub use message::{Header, Message, Op, ParseError};
 pub use network::{Network, NetworkError};
 pub use next_server::{BootFileName, BootFileNameError, NextServer};

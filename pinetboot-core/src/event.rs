@@ -131,6 +131,9 @@ pub enum Rejection {
     Malformed(ParseError),
     /// The packet belongs to no transfer.
     UnknownTransfer,
+    /// The packet came from a port below 1024, which is a service's: some answer any datagram (7, echo; 19, chargen), and no
+    /// client uses one.
+    ServicePort,
     /// No port was left for a transfer. The request is not answered: the client repeats it.
     NoPort,
     /// All places for transfers are taken, and none yields. The request is not answered: the client repeats it.
@@ -144,6 +147,7 @@ impl fmt::Display for Rejection {
         match self {
             Self::Malformed(error) => write!(f, "not a TFTP packet: {error}"),
             Self::UnknownTransfer => f.write_str("the packet belongs to no transfer"),
+            Self::ServicePort => f.write_str("the port is a service's"),
             Self::NoPort => f.write_str("no port is left for a transfer"),
             Self::TableFull => f.write_str("all places for transfers are taken"),
             Self::NotDhcp(error) => write!(f, "not a DHCP message: {error}"),

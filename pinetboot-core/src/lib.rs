@@ -90,6 +90,7 @@ mod net;
 mod observe;
 mod path;
 pub mod pi;
+mod quota;
 mod storage;
 pub mod tftp;
 mod time;
@@ -97,6 +98,7 @@ mod time;
 pub use net::{Datagram, ETHERNET_MAX_PAYLOAD, Net, block_on};
 pub use observe::{Event, Observer};
 pub use path::{BootPath, PathError};
+pub use quota::Quota;
 pub use storage::{
     File, NoUpload, OneOf, OpenError, OpenRequest, OutOfBounds, Refusal, Storage, Then, Upload,
 };

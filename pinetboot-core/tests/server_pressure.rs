@@ -121,11 +121,11 @@ fn occupied(of_a: RangeInclusive<u16>, others: &str) -> String {
 #[test]
 fn an_address_beyond_its_share_makes_room_for_others() {
     let left = lab(12).play(
-        &(occupied(1..=10, "BC")
-            + "0.010 A:1 > 1001 ACK 2
-               0.010 1001 > A:1 DATA 3 @1024 +512
-               0.100 A:11 > 69 RRQ kernel.img octet // not for itself
-               0.100 D > 69 RRQ kernel.img octet // the slowest's, and not that of A:1
+        &(occupied(2001..=2010, "BC")
+            + "0.010 A:2001 > 1001 ACK 2
+               0.010 1001 > A:2001 DATA 3 @1024 +512
+               0.100 A:2011 > 69 RRQ kernel.img octet // not for itself
+               0.100 D > 69 RRQ kernel.img octet // the slowest's, and not that of A:2001
                0.100 1002 > D DATA 1 @0 +512
                0.101 D > 1002 ACK 1
                0.101 1002 > D DATA 2 @512 +512
@@ -134,8 +134,8 @@ fn an_address_beyond_its_share_makes_room_for_others() {
                0.103 E > 1009 ACK 1
                0.103 1009 > E DATA 2 @512 +512
                0.104 F > 69 RRQ kernel.img octet // eight places remain to A
-               0.110 A:1 > 1001 ACK 3
-               0.110 1001 > A:1 DATA 4 @1536 +512"),
+               0.110 A:2001 > 1001 ACK 3
+               0.110 1001 > A:2001 DATA 4 @1536 +512"),
     );
     assert_eq!(left, 12);
 }
@@ -144,10 +144,10 @@ fn an_address_beyond_its_share_makes_room_for_others() {
 #[test]
 fn an_address_within_its_share_keeps_its_places() {
     let left = lab(8).play(
-        &(occupied(1..=8, "")
+        &(occupied(2001..=2008, "")
             + "0.100 B > 69 RRQ kernel.img octet
-               0.110 A:1 > 1001 ACK 2
-               0.110 1001 > A:1 DATA 3 @1024 +512"),
+               0.110 A:2001 > 1001 ACK 2
+               0.110 1001 > A:2001 DATA 3 @1024 +512"),
     );
     assert_eq!(left, 8);
 }

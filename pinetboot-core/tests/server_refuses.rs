@@ -247,7 +247,7 @@ fn stopping_tells_every_client() {
 
 /// An address may be forged: who has not answered yet gets little, however often he asks for the same.
 #[test]
-fn who_never_answers_gets_four_packets() {
+fn who_never_answers_gets_a_packet_for_each_request_and_one_more() {
     let left = lab().observed().play(
         "0.000 A > 69 RRQ kernel.img octet
          0.000 * A: Read kernel.img, no options
@@ -256,11 +256,11 @@ fn who_never_answers_gets_four_packets() {
          1.000 1001 > A DATA 1 @0 +512
          2.000 A > 69 RRQ kernel.img octet
          2.000 * A: repeated
-         3.000 1001 > A DATA 1 @0 +512
+         2.000 1001 > A DATA 1 @0 +512
          4.000 A > 69 RRQ kernel.img octet
          4.000 * A: repeated
-         7.000 1001 > A DATA 1 @0 +512
-        15.000 * A: Read timed out; 0 bytes passed, 3 resent
+         4.000 1001 > A DATA 1 @0 +512
+        16.000 * A: Read timed out; 0 bytes passed, 3 resent
         60.000 .",
     );
     assert_eq!(left, 0);
@@ -292,4 +292,41 @@ fn the_largest_datagrams_are_survived() {
         };
         lab().play(&format!("0.000 A > 69 HEX {}\n{answer}", digits.join(" ")));
     }
+}
+
+/// Services that answer any datagram (echo, chargen), a resolver, another TFTP server: an answer would go to and fro, or hit a
+/// third host. No client uses such a port.
+#[test]
+fn service_ports_get_no_answer() {
+    for port in [0, 7, 19, 53, 67, 69, 111, 123, 1023] {
+        lab().observed().play(&format!(
+            "0.000 A:{port} > 69 RRQ config.txt octet
+             0.000 * A:{port}: rejected, ServicePort
+             0.001 A:{port} > 69 HEX 61 62 63 64 65
+             0.001 * A:{port}: rejected, ServicePort"
+        ));
+    }
+    lab().play(
+        "0.000 A:1024 > 69 RRQ config.txt octet
+         0.000 1001 > A:1024 DATA 1 @0 +512",
+    );
+}
+
+#[test]
+fn an_address_gets_few_errors_in_a_second() {
+    let play = |packet: &str, error: &str, most: usize| {
+        let line = |millis: usize, answered: bool| {
+            let at = format!("{}.{:03}", millis / 1000, millis % 1000);
+            let port = 2000 + millis;
+            let answer = if answered { format!("{at} 69 > A:{port} {error}\n") } else { String::new() };
+            format!("{at} A:{port} > 69 {packet}\n{answer}")
+        };
+        let flood = (0..400).map(|number| line(number, number < most));
+        let others = "0.500 B > 69 RRQ none octet\n0.500 69 > B ERROR 1 file not found\n".to_owned();
+        let later = line(1000, true);
+        lab().play(&(flood.collect::<String>() + &others + &later));
+    };
+    play("RRQ missing octet", "ERROR 1 file not found", 128);
+    play("ACK 7", "ERROR 5 unknown transfer ID", 16);
+    play("HEX 00 09", "ERROR 4 illegal TFTP operation", 16);
 }

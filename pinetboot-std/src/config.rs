@@ -14,7 +14,7 @@ use pinetboot_core::tftp;
 use serde::{Deserialize, Deserializer, Serialize};
 
 pub use dhcp::{DhcpClients, DhcpConfig, DhcpMode, Role};
-pub use nfs::{NfsMode, RootConfig};
+pub use nfs::{NfsMode, RootConfig, RootLimits};
 
 use crate::exit::{Exit, Failed};
 use crate::net::{self, Ports};
@@ -67,6 +67,16 @@ pub struct Settings {
     /// Let uploads replace existing files [default: false]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true)]
     pub overwrite: Option<bool>,
+
+    /// Become this user once the sockets and trees are open; only root can [default: pinetboot, if this system has that
+    /// user, else the user 65534]
+    #[arg(long, value_name = "NAME")]
+    pub user: Option<String>,
+
+    /// Refuse to serve if a part of the sandbox is missing: the user, landlock or seccomp [default: false, the log names
+    /// the part]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true)]
+    pub require_sandbox: Option<bool>,
 
     /// Refuse uploads larger than this size, as in 500M or 2GiB [default: 1GiB]
     #[arg(long, value_name = "SIZE")]
@@ -132,6 +142,14 @@ pub struct Settings {
     /// Keep each Pi's layer and keys in this directory [default: TREE/state for imported images, else /var/lib/pinetboot]
     #[arg(long, value_name = "DIR", help_heading = "NFS root")]
     pub state: Option<PathBuf>,
+
+    /// Limit the number of Pis with a layer, 1 to 4096; Pis in the configuration file get one in any case [default: 1024]
+    #[arg(long, value_name = "N", help_heading = "NFS root")]
+    pub max_pis: Option<usize>,
+
+    /// Limit the size of each Pi's layer, as in 500M or 2GiB: writes beyond get "no space" [default: no limit but the disk's]
+    #[arg(long, value_name = "SIZE", help_heading = "NFS root")]
+    pub max_root_size: Option<Size>,
 
     /// Serve NFS and MOUNT on this TCP port; 0 selects a free port [default: 2049]
     #[arg(long, value_name = "PORT", help_heading = "NFS root")]
@@ -215,6 +233,10 @@ pub struct Config {
     pub allow_upload: Option<PathBuf>,
     /// Whether an upload may replace an existing file.
     pub overwrite: bool,
+    /// The user to become; `None`: the default user, or none without root.
+    pub user: Option<String>,
+    /// Whether to refuse service without a part of the sandbox.
+    pub require_sandbox: bool,
     /// The largest upload.
     pub upload_max_size: Size,
     /// The space that clients leave free on a disk.
@@ -305,6 +327,8 @@ impl Settings {
             threads,
             allow_upload: self.allow_upload,
             overwrite: self.overwrite.unwrap_or(false),
+            user: self.user,
+            require_sandbox: self.require_sandbox.unwrap_or(false),
             upload_max_size: self.upload_max_size.unwrap_or(Size::GIB),
             disk_reserve: Reserve::new(self.disk_reserve),
             log_format: self.log_format.unwrap_or_default(),

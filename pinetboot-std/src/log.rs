@@ -4,6 +4,7 @@
 //! `info` has a boot's steps and files, `debug` normal and frequent events, `trace` packets. In JSON the facts are fields too.
 
 mod boot;
+mod bounds;
 mod dhcp;
 mod nfs;
 mod root;
@@ -13,15 +14,28 @@ mod tests;
 mod tftp;
 
 use std::fmt;
+use std::sync::{Mutex, PoisonError};
+
+use tracing::warn;
 
 use crate::events::{Event, Fact, Listener};
+use bounds::Bounds;
 
 /// Writes the lines of events to [`logging`](crate::logging)'s output.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Log;
+#[derive(Debug, Default)]
+pub struct Log(Mutex<Bounds>);
 
 impl Listener for Log {
     fn listen(&self, event: &Event) {
+        let mut bounds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (report, admitted) = (bounds.report(event), bounds.admit(event));
+        drop(bounds);
+        if let Some(left_out) = report {
+            warn!("log lines left out, of which a minute had more than its bound: {left_out}");
+        }
+        if !admitted {
+            return;
+        }
         let client = ClientName(event);
         match &event.fact {
             Fact::Dhcp(fact) => dhcp::log(event, fact),

@@ -3,9 +3,11 @@
 //! The server's own state (leases, the registry, identities) goes to the same disk as the files that clients write. Clients may fill the
 //! disk down to the reserve only, so that the server's state always fits.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -17,6 +19,7 @@ use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 use nix::sys::statvfs::{Statvfs, fstatvfs};
 use serde::{Deserialize, Serialize};
+use walkdir::WalkDir;
 
 /// A size in a setting: a number of bytes, or one with a unit, as in `500M` (10^6) or `2GiB` (2^30).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -191,6 +194,16 @@ impl Free {
     }
 }
 
+/// The size on the disk in bytes of a directory with its content, as `du` counts: a file with several names counts once.
+pub fn used_by(directory: &Path) -> u64 {
+    let mut linked = HashSet::new();
+    let entries = WalkDir::new(directory).follow_links(false).into_iter().flatten();
+    let files = entries.filter_map(|entry| entry.metadata().ok());
+    let files =
+        files.filter(|file| file.is_dir() || file.nlink() == 1 || linked.insert((file.dev(), file.ino())));
+    files.map(|file| file.blocks() * 512).sum()
+}
+
 impl Credit {
     /// No credit before the first measurement, which then holds for this time.
     pub fn new(valid: Duration) -> Self {
@@ -212,10 +225,20 @@ impl Credit {
             return true;
         }
         if let Some(left) = measure() {
-            self.left.store(i64::try_from(left).unwrap_or(i64::MAX), Ordering::Release);
-            self.measured.store(now(), Ordering::Release);
+            self.set(left);
         }
         self.spend(bytes)
+    }
+
+    /// Bytes that are left.
+    pub fn left(&self) -> u64 {
+        u64::try_from(self.left.load(Ordering::Acquire)).unwrap_or(0)
+    }
+
+    /// Records a measurement.
+    pub fn set(&self, left: u64) {
+        self.left.store(i64::try_from(left).unwrap_or(i64::MAX), Ordering::Release);
+        self.measured.store(now(), Ordering::Release);
     }
 
     fn is_valid(&self, now: u64) -> bool {

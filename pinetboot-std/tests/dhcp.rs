@@ -8,6 +8,8 @@ use std::fs;
 use std::net::UdpSocket;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use namespace::{Namespace, PINETBOOT, Process, SOON, cable, content, dnsmasq, end, part};
 use pinetboot_core::dhcp::{MAX_LEN, Profile};
@@ -109,13 +111,15 @@ struct Files(TempDir);
 impl Files {
     fn new() -> Self {
         let files = Self(tempfile::tempdir().unwrap());
+        // For the user that a server becomes: boot files to read, leases to write.
+        fs::set_permissions(files.0.path(), fs::Permissions::from_mode(0o777)).unwrap();
         fs::create_dir(files.tree()).unwrap();
         fs::write(files.tree().join("config.txt"), content(5000)).unwrap();
         fs::write(files.tree().join("kernel_2712.img"), content(5000)).unwrap();
         let script = "#!/bin/sh\n\
             [ \"$1\" = bound ] || exit 0\n\
             ip addr flush dev $interface\n\
-            ip addr add $ip/24 dev $interface\n\
+            ip addr add $ip/$mask dev $interface\n\
             echo lease $lease\n\
             echo told $ip from $serverid, boot $siaddr, option 66 $tftp, router $router, dns $dns\n";
         fs::write(files.script(), script).unwrap();
@@ -144,6 +148,16 @@ const AS_A_PI: [&str; 6] = [
     "0x5d:0000",
     "-x",
     "0x61:00525069357041d000dde8271ee19a98bd",
+];
+
+/// Another Pi 5, which no MAC address identifies: its serial number is 00000777.
+const AS_A_NEW_PI: [&str; 6] = [
+    "-V",
+    "PXEClient:Arch:00000:UNDI:002001",
+    "-x",
+    "0x5d:0000",
+    "-x",
+    "0x61:00525069357041d000000002007707000000",
 ];
 
 #[test]
@@ -199,12 +213,12 @@ fn an_address_in_the_inventory_is_the_pis() {
     let leases = home.files.leases();
     let config = config.to_str().unwrap();
     let lease = ["--dhcp", "lease", "--dhcp-clients", "all", "--lease-file", &leases, "--config", config];
-    let mut server = home.serve(&lease);
-    server.line("10.77.0.1 is not reserved for 00000001", SOON);
+    let server = home.serve(&lease);
     for who in [&AS_A_PI[..], &[]] {
         assert_eq!(home.udhcpc(who).split(' ').next().unwrap(), "10.77.0.9");
     }
-    server.stop();
+    let log = server.stop();
+    assert!(log.contains("10.77.0.1 is not reserved for 00000001"), "{log}");
     let server = home.serve(&lease);
     assert_eq!(home.udhcpc(&[]).split(' ').next().unwrap(), "10.77.0.9");
     server.stop();
@@ -298,6 +312,35 @@ fn a_proxy_answers_pis_only() {
     drop(lan.switch);
 }
 
+/// A host with a fixed address in the lease range.
+#[test]
+#[ignore = "needs root and network namespaces; run by .ci/run"]
+fn an_address_at_which_another_host_answers_is_not_leased() {
+    let (switch, server) = (Namespace::new("switch"), Namespace::new("server"));
+    let (host, client) = (Namespace::new("host"), Namespace::new("client"));
+    let port = |interface| namespace::End { of: &switch, interface, address: None };
+    cable(port("one"), end(&server, "lan", "10.77.0.1/24"), 1500);
+    cable(port("two"), end(&host, "eth", "10.77.0.7/24"), 1500);
+    cable(port("three"), namespace::End { of: &client, interface: "eth", address: None }, 1500);
+    switch.bridge("bridge", &["one", "two", "three"]);
+    let home = Home { server, client, files: Files::new() };
+    let mut server =
+        home.serve(&["--dhcp", "lease", "--dhcp-clients", "all", "--lease-range", "10.77.0.7-10.77.0.8"]);
+    for number in 0..4 {
+        home.client.ip("addr flush dev eth");
+        home.client.ip(&format!("link set eth address 02:00:00:00:00:{number:02x}"));
+        let mut command = home.client.command("busybox");
+        command.args(["udhcpc", "-i", "eth", "-n", "-q", "-t", "2", "-T", "1"]);
+        command.arg("-s").arg(home.files.script());
+        let (_, said) = Process::start(command).finish(SOON);
+        assert!(!said.contains("told 10.77.0.7"), "{said}");
+        assert!(number > 0 || said.contains("told 10.77.0.8"), "{said}");
+    }
+    let line = server.line("does not get 10.77.0.7: the host ", SOON);
+    assert!(line.contains("WARN") && line.contains(" answers at that address"), "{line}");
+    server.stop();
+}
+
 /// Each claims to be another Pi, with an invented MAC address.
 #[test]
 #[ignore = "needs root and network namespaces; run by .ci/run"]
@@ -325,6 +368,83 @@ fn a_flood_of_made_up_pis_leaves_room_for_a_real_one() {
     let grown = server.peak_memory() - before;
     println!("100,000 made-up Pis cost {grown} KiB of memory");
     assert!(grown < 8 << 10, "grown by {grown} KiB");
+    server.stop();
+}
+
+/// 100,000 DISCOVERs of made-up Pis, 10,000 in a second, on a /16: a known Pi and new ones get their addresses meanwhile.
+#[test]
+#[ignore = "needs root and network namespaces; run by .ci/run"]
+fn while_made_up_pis_flood_the_server_a_known_and_a_new_pi_get_addresses() {
+    const NAME: &str = "while_made_up_pis_flood_the_server_a_known_and_a_new_pi_get_addresses";
+    const COUNT: u32 = 100_000;
+    const PER_SECOND: u32 = 10_000;
+    if part().is_some() {
+        let socket = UdpSocket::bind("0.0.0.0:68").unwrap();
+        socket.set_broadcast(true).unwrap();
+        let mut discover = [0; MAX_LEN];
+        let began = Instant::now();
+        for number in 0..COUNT {
+            let [a, b, c, d] = number.wrapping_mul(0x9e37_79b1).to_be_bytes();
+            let mac = [2, 0, a, b, c, d];
+            let pi = PiIdentity::new(*b"RPi5", Revision::from_code(0x00d0_4170), mac, number).unwrap();
+            let len = Profile::Pi(pi).discover(mac, number, 0, &mut discover).unwrap();
+            if number == PER_SECOND {
+                println!("a second of the flood is over");
+            }
+            if number.is_multiple_of(50) {
+                let due = Duration::from_secs(1) * number / PER_SECOND;
+                thread::sleep(due.saturating_sub(began.elapsed()));
+            }
+            socket.send_to(&discover[..len], "10.77.255.255:67").unwrap();
+        }
+        println!("the flood took {:.1} s", began.elapsed().as_secs_f64());
+        return;
+    }
+    let (server, flooder, client) =
+        (Namespace::new("server"), Namespace::new("flooder"), Namespace::new("client"));
+    let switch = Namespace::new("switch");
+    let port = |interface| namespace::End { of: &switch, interface, address: None };
+    cable(port("one"), end(&server, "lan", "10.77.0.1/16"), 1500);
+    cable(port("two"), end(&flooder, "eth", "10.77.0.9/16"), 1500);
+    cable(port("three"), namespace::End { of: &client, interface: "eth", address: None }, 1500);
+    switch.bridge("bridge", &["one", "two", "three"]);
+    let home = Home { server, client, files: Files::new() };
+    let leases = home.files.leases();
+    let server = home.serve(&["--dhcp", "lease", "--lease-file", &leases]);
+
+    // At most two DISCOVERs, and as many REQUESTs, each of which has a second.
+    let patience = [&AS_A_PI[..], &["-t", "2", "-T", "1"]].concat();
+    let known_mac = "02:00:00:00:01:01";
+    home.client.ip(&format!("link set eth address {known_mac}"));
+    let known = home.udhcpc(&patience);
+    home.fetch();
+    let (memory, time) = (server.peak_memory(), server.processor_time());
+    let mut flood = flooder.start_part(NAME, "flood");
+    flood.expect("a second of the flood is over", SOON);
+    let mut new = Vec::new();
+    while !flood.has_ended() && new.len() < 20 {
+        home.client.ip("addr flush dev eth");
+        home.client.ip(&format!("link set eth address 02:00:00:00:02:{:02x}", new.len()));
+        let began = Instant::now();
+        let told =
+            home.udhcpc(&AS_A_NEW_PI.iter().chain(&patience[AS_A_PI.len()..]).copied().collect::<Vec<_>>());
+        new.push((told.split(' ').next().unwrap().to_owned(), began.elapsed()));
+        home.client.ip("addr flush dev eth");
+        home.client.ip(&format!("link set eth address {known_mac}"));
+        assert_eq!(home.udhcpc(&patience), known);
+    }
+    assert!(!flood.has_ended() && new.len() > 1, "{new:?} were served while the flood went on");
+    let (status, said) = flood.finish(SOON);
+    assert!(status.success(), "{said}");
+    let took = said.lines().find(|line| line.starts_with("the flood took")).unwrap().to_owned();
+    let slowest = new.iter().map(|(_, took)| took.as_millis()).max().unwrap();
+    println!(
+        "{took}: the server took {:.1} s of a processor and {} KiB more of memory; new Pis served: {}, the slowest in \
+         {slowest} ms",
+        (server.processor_time() - time).as_secs_f64(),
+        server.peak_memory() - memory,
+        new.len(),
+    );
     server.stop();
 }
 

@@ -101,6 +101,19 @@ pub enum LeaseState {
     Declined,
 }
 
+/// What the server knows of a client, in ascending order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(clippy::exhaustive_enums, reason = "a caller orders messages by it")]
+pub enum Standing {
+    /// Nothing.
+    New,
+    /// The client was offered an address, or leased one.
+    Recorded,
+    /// The client was [seen](LeaseServer::confirm) at its address, has a [reservation](LeaseServer::reserve), or is
+    /// [listed](Network::listed).
+    Known,
+}
+
 /// The reason why an address is not reserved or excluded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -135,12 +148,46 @@ impl<'a, S: AsRef<[LeaseSlot]> + AsMut<[LeaseSlot]>> LeaseServer<'a, S> {
         &self.network
     }
 
-    /// All leases, ended ones included. A caller that survives restarts stores the [`Bound`](LeaseState::Bound) ones.
+    /// All leases, ended ones included. A caller that survives restarts stores all but the
+    /// [offers](LeaseState::Offered).
     pub fn leases(&self) -> impl Iterator<Item = &Lease> {
         self.table.iter().filter(|slot| slot.has_client()).map(|slot| &slot.lease)
     }
 
-    /// A count of changes to the leases that a caller should store. It wraps.
+    /// The lease of this address, ended or not.
+    pub fn lease_at(&self, address: Ipv4Addr) -> Option<&Lease> {
+        let slot = self.table.at(address).and_then(|place| self.table.slot(place))?;
+        slot.has_client().then_some(&slot.lease)
+    }
+
+    /// The lease of the client with this hardware address, ended or not; not of an address that it declined.
+    pub fn lease_of(&self, hardware: &HardwareAddress) -> Option<&Lease> {
+        let slot = self.table.of_client(hardware).and_then(|place| self.table.slot(place))?;
+        Some(&slot.lease)
+    }
+
+    /// What the server knows of the sender of this message.
+    pub fn standing(&self, request: &Message<'_>) -> Standing {
+        match self.client(request) {
+            Client { is_known: true, .. } => Standing::Known,
+            Client { own: Some(_), .. } => Standing::Recorded,
+            _ => Standing::New,
+        }
+    }
+
+    /// Another host answers at an offered or ended address: the server offers the address to no client for an hour. `false` if
+    /// a client has the address by a running lease, or none was offered it.
+    pub fn mark_in_use(&mut self, now: Instant, address: Ipv4Addr) -> bool {
+        let Some(lease) = self.lease_at(address).copied() else { return false };
+        let is_running = lease.state == LeaseState::Bound && lease.until > now;
+        if !is_running {
+            self.block(now, lease);
+        }
+        !is_running
+    }
+
+    /// A count of changes to the leases that a caller should store. It wraps. Each is a change of the address in the answer of
+    /// [`respond`](Self::respond), or of the one that was [confirmed](Self::confirm).
     pub const fn changes(&self) -> u32 {
         self.changes
     }
@@ -178,7 +225,9 @@ impl<'a, S: AsRef<[LeaseSlot]> + AsMut<[LeaseSlot]>> LeaseServer<'a, S> {
     /// Takes in a lease from before a restart. `false` if the table is full, or the lease is outside the range or conflicts
     /// with another lease or a reservation.
     pub fn restore(&mut self, lease: Lease) -> bool {
-        if lease.hardware.as_bytes().is_empty() || self.table.of_client(&lease.hardware).is_some() {
+        let declined = lease.state == LeaseState::Declined;
+        let has_another = !declined && self.table.of_client(&lease.hardware).is_some();
+        if lease.hardware.as_bytes().is_empty() || has_another {
             return false;
         }
         let Some(place) = self.table.at(lease.address) else {

@@ -119,6 +119,8 @@ pub enum NoReply {
     Declined(Ipv4Addr),
     /// The client released this address.
     Released(Ipv4Addr),
+    /// The answer waits until it is known whether another host uses this address. No [`Respond`] of this crate says so.
+    Probing(Ipv4Addr),
     /// The reply would be longer than a client takes.
     TooLong,
 }
@@ -135,6 +137,7 @@ impl fmt::Display for NoReply {
             Self::Exhausted => "all addresses are taken",
             Self::Declined(address) => return write!(f, "{address} is in use by another host"),
             Self::Released(address) => return write!(f, "{address} is released"),
+            Self::Probing(_) => "waiting for another host's answer at the address",
             Self::TooLong => "the reply would be too long",
         })
     }

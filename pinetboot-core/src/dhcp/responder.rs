@@ -123,6 +123,11 @@ impl<N: Net, R: Respond, O: Observer, const HELD: usize> Responder<N, R, O, HELD
         &mut self.respond
     }
 
+    /// The network, and the proxy or the server.
+    pub fn parts_mut(&mut self) -> (&mut N, &mut R) {
+        (&mut self.net, &mut self.respond)
+    }
+
     /// The network.
     pub fn net_mut(&mut self) -> &mut N {
         &mut self.net

@@ -74,6 +74,21 @@ impl ErrorText {
         Self { code, text: code.meaning() }
     }
 
+    /// The kind of the ERROR, in bits that no two addresses of a network differ in alone.
+    pub(super) const fn kind(self) -> u32 {
+        if self.is_stray() { 1 << 31 } else { 0 }
+    }
+
+    /// The ERRORs of this kind to one address in a second. A rack of Pis behind one address (NAT) looks for some hundred files that
+    /// do not exist; a packet without a transfer is rare, and a datagram that answers an ERROR makes a loop.
+    pub(super) const fn most(self) -> u32 {
+        if self.is_stray() { 16 } else { 128 }
+    }
+
+    const fn is_stray(self) -> bool {
+        matches!(self.code, ErrorCode::ILLEGAL_OPERATION | ErrorCode::UNKNOWN_TRANSFER_ID)
+    }
+
     pub(super) const fn packet(self) -> Packet<'static> {
         Packet::Error { code: self.code, message: self.text.as_bytes() }
     }
@@ -99,6 +114,11 @@ where
     O: Observer,
 {
     let Datagram { at: now, local, listening, peer, bytes } = datagram;
+    if peer.port() < FIRST_CLIENT_PORT {
+        let rejected = Rejected { peer, why: Rejection::ServicePort };
+        observer.observe(now, &Event::Rejected(rejected), None);
+        return Decision::Act(Action::Nothing);
+    }
     let known =
         table.find(peer).filter(|place| table.session(*place).is_some_and(|session| session.local == local));
     let answer = |code| {
@@ -189,12 +209,13 @@ where
     }
     let fingerprint = fingerprint(bytes);
     let current = table.find(peer);
-    if let Some(session) = current.and_then(|place| table.session(place))
+    if let Some((place, session)) = current.and_then(|place| Some((place, table.session(place)?)))
         && session.fingerprint == fingerprint
         && !session.stalled(now)
     {
         observer.observe(now, &Event::Repeated(Repeated { peer }), Some(&mut session.context));
-        return Decision::Act(Action::Nothing);
+        session.transfer.asked_again();
+        return Decision::Act(Action::Drive(place));
     }
     // The observer comes before the storage, which may depend on what the observer records of the request.
     let mut context = O::Transfer::default();
@@ -258,6 +279,9 @@ fn may_be_answered(bytes: &[u8], error: ParseError) -> bool {
 fn fingerprint(bytes: &[u8]) -> u32 {
     bytes.iter().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
 }
+
+/// Clients take a port that the system or the program chooses above the well-known ones; a NAT keeps it there.
+const FIRST_CLIENT_PORT: u16 = 1024;
 
 const TOO_LONG: ErrorText =
     ErrorText { code: ErrorCode::NOT_DEFINED, text: "too long for mode netascii, ask in mode octet" };

@@ -3,7 +3,7 @@
 use super::block::wire;
 use super::options::{Limits, Options, Terms};
 use super::packet::{ErrorCode, Packet};
-use super::retry::{Retry, RetryPolicy, UNPROVEN_RETRIES};
+use super::retry::{Again, Retry, RetryPolicy};
 use super::step::{Outcome, Step};
 use crate::Instant;
 
@@ -148,7 +148,7 @@ impl Receiver {
         if let Phase::Opening { .. } | Phase::Transfer | Phase::Dallying = self.phase
             && self.retry.expired(now)
         {
-            self.timed_out();
+            self.timed_out(now);
         }
         match self.phase {
             Phase::Over(outcome) => Step::Done(outcome),
@@ -227,6 +227,13 @@ impl Receiver {
         self.window_size
     }
 
+    /// As [`Sender::asked_again`](super::sender::Sender::asked_again).
+    pub(super) fn asked_again(&mut self) {
+        if !self.proven && self.retry.tried() {
+            self.send_again();
+        }
+    }
+
     fn data<'p>(&mut self, now: Instant, block: u16, payload: &'p [u8]) -> Option<Chunk<'p>> {
         self.proven = true;
         if let Phase::Opening { say: Opening::OptionAck(_), .. } = self.phase {
@@ -274,12 +281,19 @@ impl Receiver {
         self.resent = self.resent.saturating_add(1);
     }
 
-    fn timed_out(&mut self) {
+    fn timed_out(&mut self, now: Instant) {
         if matches!(self.phase, Phase::Dallying) {
-            self.over(Outcome::Complete { bytes: self.bytes });
-        } else if !self.retry.again(if self.proven { u8::MAX } else { UNPROVEN_RETRIES }) {
-            self.over(Outcome::TimedOut);
-        } else if let Phase::Opening { said, .. } = &mut self.phase {
+            return self.over(Outcome::Complete { bytes: self.bytes });
+        }
+        match self.retry.again(now, self.proven) {
+            Again::Send => self.send_again(),
+            Again::Wait => {}
+            Again::Over => self.over(Outcome::TimedOut),
+        }
+    }
+
+    fn send_again(&mut self) {
+        if let Phase::Opening { said, .. } = &mut self.phase {
             *said = false;
             self.resent = self.resent.saturating_add(1);
         } else {

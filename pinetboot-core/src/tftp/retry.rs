@@ -108,13 +108,18 @@ impl Retry {
         self.tries > 0
     }
 
-    /// Counts one more try; `false` when there have been enough. `at_most` bounds the tries below the policy's own.
-    pub(super) fn again(&mut self, at_most: u8) -> bool {
+    /// Counts one more wait in vain. A peer is `proven` once it has answered; until then its address may be forged.
+    pub(super) fn again(&mut self, now: Instant, proven: bool) -> Again {
+        let at_most = if proven { u8::MAX } else { UNPROVEN_WAITS };
         if self.tries >= self.policy.retries.min(at_most) {
-            return false;
+            return Again::Over;
         }
         self.tries += 1;
-        true
+        if proven || self.tries <= UNPROVEN_RETRIES {
+            return Again::Send;
+        }
+        self.arm(now);
+        Again::Wait
     }
 
     pub(super) const fn deadline(&self) -> Instant {
@@ -128,8 +133,23 @@ impl Retry {
     }
 }
 
-/// The retries of the first packet to a peer that has not answered yet: its address may be forged.
-pub(super) const UNPROVEN_RETRIES: u8 = 3;
+/// What follows a wait in vain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Again {
+    /// The packet is sent again.
+    Send,
+    /// The peer may still answer, or repeat its request: a Pi does every 2 s, U-Boot, tftp-hpa and atftp every 5 s. Then the
+    /// packet is sent again.
+    Wait,
+    /// There have been enough.
+    Over,
+}
+
+/// The retries of the first packet to a peer that has not answered yet.
+const UNPROVEN_RETRIES: u8 = 1;
+
+/// The waits for the first answer, less one.
+const UNPROVEN_WAITS: u8 = 3;
 
 #[cfg(test)]
 mod tests {
@@ -142,7 +162,7 @@ mod tests {
         loop {
             retry.arm(Instant::ZERO);
             waits.push(retry.deadline().as_micros() / 1_000_000);
-            if !retry.again(u8::MAX) {
+            if retry.again(Instant::ZERO, true) == Again::Over {
                 break;
             }
         }
@@ -152,7 +172,7 @@ mod tests {
     #[test]
     fn lingers_longer_than_any_wait() {
         let mut other = Retry::new(RetryPolicy::default());
-        while other.again(u8::MAX) {}
+        while other.again(Instant::ZERO, true) != Again::Over {}
         other.arm(Instant::ZERO);
         let mut retry = Retry::new(RetryPolicy::default());
         retry.linger(Instant::ZERO);
@@ -162,13 +182,13 @@ mod tests {
     #[test]
     fn the_most_patient_gives_up_too() {
         let mut retry = Retry::new(RetryPolicy::new(Duration::ZERO, u8::MAX));
-        assert_eq!((0..1000).filter(|_| retry.again(u8::MAX)).count(), 255);
+        assert_eq!((0..1000).filter(|_| retry.again(Instant::ZERO, true) == Again::Send).count(), 255);
     }
 
     #[test]
     fn a_wait_that_was_asked_for_is_not_cut() {
         let mut retry = Retry::new(RetryPolicy::default().with_timeout(Duration::from_secs(20)));
-        retry.again(u8::MAX);
+        retry.again(Instant::ZERO, true);
         retry.arm(Instant::ZERO);
         assert_eq!(retry.deadline(), Instant::from_millis(20_000));
     }

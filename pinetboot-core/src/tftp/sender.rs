@@ -3,7 +3,7 @@
 use super::block::{count, widen, wire};
 use super::options::{Limits, Options, Terms};
 use super::packet::{ErrorCode, Packet};
-use super::retry::{Retry, RetryPolicy, UNPROVEN_RETRIES};
+use super::retry::{Again, Retry, RetryPolicy};
 use super::step::{Outcome, Step};
 use crate::Instant;
 
@@ -131,7 +131,7 @@ impl Sender {
         if let Phase::Opening { .. } | Phase::Transfer = self.phase
             && self.retry.expired(now)
         {
-            self.timed_out();
+            self.timed_out(now);
         }
         match self.phase {
             Phase::Over(outcome) => Step::Done(outcome),
@@ -154,6 +154,13 @@ impl Sender {
                 self.send_next()
             }
             Phase::Opening { .. } | Phase::Transfer => Step::Wait { until: self.retry.deadline() },
+        }
+    }
+
+    /// The client has repeated its request. If the first packet was sent again already and is still unanswered, both were lost.
+    pub(super) fn asked_again(&mut self) {
+        if !self.proven && self.retry.tried() {
+            self.send_again();
         }
     }
 
@@ -238,13 +245,15 @@ impl Sender {
         Step::SendData { block: wire(block), offset, len }
     }
 
-    fn timed_out(&mut self) {
-        // A forged address receives no more than a few packets.
-        let at_most = if self.proven { u8::MAX } else { UNPROVEN_RETRIES };
-        if !self.retry.again(at_most) {
-            self.phase = Phase::Over(Outcome::TimedOut);
-            return;
+    fn timed_out(&mut self, now: Instant) {
+        match self.retry.again(now, self.proven) {
+            Again::Send => self.send_again(),
+            Again::Wait => {}
+            Again::Over => self.phase = Phase::Over(Outcome::TimedOut),
         }
+    }
+
+    fn send_again(&mut self) {
         match &mut self.phase {
             Phase::Opening { said, .. } => {
                 *said = false;

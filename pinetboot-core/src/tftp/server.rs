@@ -20,7 +20,7 @@ use super::transfer::{Progress, Route, Transfer, send};
 use crate::event::{Rejected, Rejection, Started};
 use crate::observe::{Event, Observer, Ticks};
 use crate::storage::{File, Storage};
-use crate::{Instant, Net};
+use crate::{Instant, Net, Quota};
 
 /// A TFTP server (RFC 1350, 2347, 2348, 2349, 7440).
 ///
@@ -36,6 +36,9 @@ use crate::{Instant, Net};
 ///    more than 256), gives up its slowest transfer for a client outside it.
 /// 3. A transfer that passes less than 4096 bytes/s, two seconds or more after its beginning, or lacks only the last ACK.
 /// 4. The oldest transfer whose client has sent nothing but its request, if that was more than 20 ms ago.
+///
+/// An address gets at most 128 ERRORs a second for refused requests, and 16 for packets that belong to no transfer; ports below
+/// 1024 get no answer.
 pub struct Server<'s, N: Net, S: Storage, O: Observer, const MAX: usize> {
     net: N,
     storage: S,
@@ -47,6 +50,8 @@ pub struct Server<'s, N: Net, S: Storage, O: Observer, const MAX: usize> {
     /// The time when that deadline had passed while datagrams still waited.
     overdue: Option<Instant>,
     ticks: Ticks,
+    /// ERRORs outside any transfer.
+    errors: Quota<MAX>,
 }
 
 impl<'s, N: Net, S: Storage, O: Observer, const MAX: usize> Server<'s, N, S, O, MAX> {
@@ -54,7 +59,15 @@ impl<'s, N: Net, S: Storage, O: Observer, const MAX: usize> Server<'s, N, S, O, 
     pub fn new(net: N, storage: S, observer: O, limits: Limits, places: &'s mut [Slot<N, S, O>]) -> Self {
         let table = Table::new(places);
         let (sweep_at, overdue, ticks) = (Instant::MAX, None, Ticks::default());
-        Self { net, storage, observer, limits, table, sweep_at, overdue, ticks }
+        Self { net, storage, observer, limits, table, sweep_at, overdue, ticks, errors: Quota::new() }
+    }
+
+    /// Sorts peers by this random key, before the first transfer. Without it a forger of addresses can choose them so that each
+    /// look-up in a large table is long.
+    #[must_use]
+    pub fn with_key(mut self, key: u64) -> Self {
+        self.table.set_key(key);
+        self
     }
 
     /// Serves until the network fails or is told to stop. A later call goes on with the same transfers.
@@ -92,7 +105,9 @@ impl<'s, N: Net, S: Storage, O: Observer, const MAX: usize> Server<'s, N, S, O, 
             Action::Nothing => {}
             Action::Drive(place) => self.drive(place, now).await,
             Action::Answer { from, to, error, instead_of } => {
-                send(&mut self.net, from, to, &error.packet()).await;
+                if self.errors.admit(now, to.ip().to_bits() ^ error.kind(), error.most(), ERRORS_SPAN) {
+                    send(&mut self.net, from, to, &error.packet()).await;
+                }
                 if let Some(place) = instead_of {
                     self.end(place, now, Outcome::Superseded);
                 }
@@ -256,6 +271,9 @@ impl<N: Net, S: Storage, O: Observer, const MAX: usize> fmt::Debug for Server<'_
 }
 
 const STOPPED: ErrorText = ErrorText { code: ErrorCode::NOT_DEFINED, text: "the server was stopped" };
+
+/// The span for which ERRORs to one address are counted.
+const ERRORS_SPAN: Duration = Duration::from_secs(1);
 
 const SWEEP_INTERVAL: Duration = Duration::from_millis(10);
 

@@ -16,7 +16,9 @@ use crate::storage::Storage;
 pub(super) struct Table<'s, L, S: Storage, T, const MAX: usize> {
     places: &'s mut [Option<Session<L, S, T>>],
     /// Peer to place.
-    index: FnvIndexMap<SocketAddrV4, u16, MAX>,
+    index: FnvIndexMap<u64, u16, MAX>,
+    /// Decides where in the index a peer is.
+    key: u64,
     /// The free places, the next one last.
     free: Vec<u16, MAX>,
     /// The queue of the sessions whose client has not answered: the place of the oldest and that of the youngest.
@@ -36,6 +38,7 @@ impl<'s, L, S: Storage, T, const MAX: usize> Table<'s, L, S, T, MAX> {
         Self {
             places: places.split_at_mut(usable).0,
             index: FnvIndexMap::new(),
+            key: 0,
             free: (0..usable as u16).rev().collect(),
             unanswered: Link { older: NONE, younger: NONE },
             holders: Holders::new(),
@@ -45,8 +48,15 @@ impl<'s, L, S: Storage, T, const MAX: usize> Table<'s, L, S, T, MAX> {
         }
     }
 
+    /// Sets the key of an empty table.
+    pub(super) fn set_key(&mut self, key: u64) {
+        if self.len() == 0 {
+            self.key = key;
+        }
+    }
+
     pub(super) fn find(&self, peer: SocketAddrV4) -> Option<usize> {
-        self.index.get(&peer).map(|place| usize::from(*place))
+        self.index.get(&scatter(peer, self.key)).map(|place| usize::from(*place))
     }
 
     pub(super) fn session(&mut self, place: usize) -> Option<&mut Session<L, S, T>> {
@@ -56,7 +66,7 @@ impl<'s, L, S: Storage, T, const MAX: usize> Table<'s, L, S, T, MAX> {
     /// Gives the session a place, at the young end of the queue; `None` in a full table.
     pub(super) fn insert(&mut self, mut session: Session<L, S, T>) -> Option<usize> {
         let place = self.free.pop()?;
-        self.index.insert(session.peer, place).ok()?;
+        self.index.insert(scatter(session.peer, self.key), place).ok()?;
         self.holders.begin(*session.peer.ip());
         session.link = Some(Link { older: self.unanswered.younger, younger: NONE });
         *self.places.get_mut(usize::from(place))? = Some(session);
@@ -84,7 +94,7 @@ impl<'s, L, S: Storage, T, const MAX: usize> Table<'s, L, S, T, MAX> {
     pub(super) fn remove(&mut self, place: usize) -> Option<Session<L, S, T>> {
         self.answered(place);
         let session = self.places.get_mut(place)?.take()?;
-        self.index.swap_remove(&session.peer);
+        self.index.swap_remove(&scatter(session.peer, self.key));
         self.holders.end(*session.peer.ip());
         let _has_room = self.free.push(place as u16);
         Some(session)
@@ -103,7 +113,7 @@ impl<'s, L, S: Storage, T, const MAX: usize> Table<'s, L, S, T, MAX> {
             return None; // and firmware does without the code below
         }
         if self.holders.are_stale(places) {
-            self.holders.find(|| self.index.keys().map(|peer| *peer.ip()));
+            self.holders.find(|| self.places.iter().flatten().map(|session| *session.peer.ip()));
             self.looked(2 * places);
         }
         self.holders.beyond_share(client, places)
@@ -166,3 +176,68 @@ impl<'s, L, S: Storage, T, const MAX: usize> Table<'s, L, S, T, MAX> {
 
 /// No place has this number.
 const NONE: u16 = u16::MAX;
+
+/// Names a peer, one to one, by a number that nobody without the key can foresee: peers whose hashes collide under one key do not
+/// under another.
+fn scatter(peer: SocketAddrV4, key: u64) -> u64 {
+    let number = u64::from(peer.ip().to_bits()) << 16 | u64::from(peer.port());
+    let mixed = (number ^ key).wrapping_mul(key | 1);
+    mixed ^ mixed >> 32
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::vec::Vec;
+
+    use super::*;
+
+    /// The hash by which the index orders peers: FNV-1a, cut to 16 bits.
+    fn hash(peer: SocketAddrV4, key: u64) -> u16 {
+        let bytes = scatter(peer, key).to_ne_bytes();
+        bytes.iter().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
+            as u16
+    }
+
+    /// The most peers that share a hash.
+    fn most_together(peers: &[SocketAddrV4], key: u64) -> usize {
+        let mut together: BTreeMap<u16, usize> = BTreeMap::new();
+        for peer in peers {
+            *together.entry(hash(*peer, key)).or_default() += 1;
+        }
+        together.into_values().max().unwrap_or_default()
+    }
+
+    #[test]
+    fn peers_that_collide_under_one_key_do_not_under_another() {
+        let (known, secret) = (0x1234_5678_9abc_def1, 0x0f1e_2d3c_4b5a_6987);
+        let all = |count: u32| {
+            (0..count).map(|number| {
+                let address = Ipv4Addr::from_bits(0x0a00_0000 + number / 60_000);
+                SocketAddrV4::new(address, 1024 + (number % 60_000) as u16)
+            })
+        };
+        for key in [0, known] {
+            let wanted = hash(all(1).next().unwrap(), key);
+            let hit = |peer: &SocketAddrV4| hash(*peer, key) == wanted;
+            let forged: Vec<_> = all(6_000_000).filter(hit).collect();
+            assert!(forged.len() > 40, "{} peers collide", forged.len());
+            assert_eq!(most_together(&forged, key), forged.len());
+            assert!(most_together(&forged, secret) <= 4, "{}", most_together(&forged, secret));
+        }
+        let usual: Vec<_> = all(2048).collect();
+        assert!(most_together(&usual, secret) <= 4, "{}", most_together(&usual, secret));
+    }
+
+    #[test]
+    fn no_two_peers_have_one_number() {
+        let mut seen = BTreeSet::new();
+        for key in [0, 2, u64::MAX, 0x9e37_79b9_7f4a_7c15] {
+            seen.clear();
+            for number in 0..10_000_u32 {
+                let peer = SocketAddrV4::new(Ipv4Addr::from_bits(number % 100), (number / 100) as u16);
+                assert!(seen.insert(scatter(peer, key)));
+            }
+        }
+    }
+}

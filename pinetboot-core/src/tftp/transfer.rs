@@ -111,6 +111,14 @@ impl<F: File, U: Upload> Transfer<F, U> {
         }
     }
 
+    /// The client has repeated its request.
+    pub(super) fn asked_again(&mut self) {
+        match self {
+            Self::Out(sender, _) => sender.asked_again(),
+            Self::In(receiver, _) => receiver.asked_again(),
+        }
+    }
+
     pub(super) fn abort(&mut self, code: ErrorCode) {
         match self {
             Self::Out(sender, _) => sender.abort(code),

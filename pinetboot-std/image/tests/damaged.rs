@@ -13,6 +13,7 @@ mod random;
 use std::process::{Command, Stdio};
 
 use ext4::{Image, Listing};
+use pinetboot_image::ImageError;
 use random::Random;
 
 #[test]
@@ -22,7 +23,6 @@ fn damage_in_what_is_read_is_found_by_the_checksums() {
     for (number, features) in [
         "metadata_csum,^64bit,^huge_file",
         "metadata_csum,metadata_csum_seed,orphan_file,64bit",
-        "metadata_csum,^64bit,^extent",
         "metadata_csum,^dir_index,^64bit",
     ]
     .into_iter()
@@ -38,7 +38,7 @@ fn damage_in_what_is_read_is_found_by_the_checksums() {
             faulted += u32::from(is_faulted);
             match image.read() {
                 Err(_) => {}
-                // A part without a checksum: behind the entries of an index, or a block of pointers, or a long link.
+                // A place that no checksum covers, behind the entries of an index.
                 Ok(listing) if listing == sound && !is_faulted => {}
                 Ok(listing) => panic!(
                     "{features}, seed {seed}: {flips:?} read without an error; e2fsck: {is_faulted}, as before: {}",
@@ -48,7 +48,7 @@ fn damage_in_what_is_read_is_found_by_the_checksums() {
             image.undo();
         }
     }
-    assert!(faulted > 60, "{faulted}: the damage did no harm");
+    assert!(faulted > 45, "{faulted}: the damage did no harm");
 }
 
 #[test]
@@ -74,6 +74,31 @@ fn a_lost_feature_bit_is_a_damaged_superblock() {
     run(Command::new("tune2fs").args(["-O", "^metadata_csum"]).arg(image.path()));
     image.reload();
     image.read().unwrap();
+}
+
+#[test]
+#[ignore = "needs mke2fs, debugfs, e2fsck"]
+fn findings_of_long_runs_stay_mended() {
+    let mut image = Image::new("metadata_csum,64bit");
+    let sound = image.read().unwrap();
+    // The attribute c of chattr(1) means nothing to Linux.
+    image.change_by("set_inode_field etc/1 flags 0x80004");
+    assert!(image.is_clean());
+    assert_eq!(image.read().unwrap(), sound);
+    image.undo();
+    // The names of a lost block of a directory were left out without a word.
+    for change in [
+        "set_inode_field etc block[3] 2",
+        "set_inode_field many size 3328",
+        "set_inode_field many size 0",
+        "set_inode_field many block[1] 46320",
+    ] {
+        image.change_by(change);
+        assert!(!image.is_clean(), "{change}");
+        let why = image.read().map(|_| ()).unwrap_err().to_string();
+        assert!(why.contains("lacks blocks") || why.contains("impossible number"), "{change}: {why}");
+        image.undo();
+    }
 }
 
 #[test]
@@ -107,8 +132,12 @@ fn ext4_is_read_as_debugfs_reads_it() {
                     both += 1;
                     same(&ours, &theirs)
                 }
+                // What e2fsck overlooks: Linux refuses such a file, too (`__ext4_ext_check`), and a name cannot be twice here.
+                (Err(ImageError::Corrupt(why)), _) if OVERLOOKED.contains(&why) => Ok(()),
                 (Err(why), _) if is_clean => Err(format!("clean, but: {why}")),
-                (_, Err(why)) if is_clean => Err(format!("clean, but debugfs: {why}")),
+                (_, Err(why)) if is_clean && why != "a name with a line end" => {
+                    Err(format!("clean, but debugfs: {why}"))
+                }
                 _ => Ok(()),
             };
             wrong.extend(result.err().map(|why| format!("{features}, seed {seed}, {change}: {why}")));
@@ -127,7 +156,8 @@ fn fat_is_read_as_mtools_reads_it() {
     let mut wrong = Vec::new();
     for (bits, kilobytes) in [(12, 1000), (16, 5000), (32, 34_000)] {
         let mut image = fat::Image::new(bits, kilobytes);
-        assert_eq!(image.read().unwrap(), image.read_by_mtools().unwrap());
+        let sound = image.read().unwrap();
+        assert_eq!(sound, image.read_by_mtools().unwrap());
         for seed in seeds(30) {
             let mut random = Random::new(seed << 8 | u64::from(bits));
             let flips = format!("{:?}", image.flip(&mut random));
@@ -136,10 +166,9 @@ fn fat_is_read_as_mtools_reads_it() {
             let result = match (image.read(), image.read_by_mtools()) {
                 (Ok(ours), Ok(theirs)) => {
                     both += 1;
-                    fat::same(&ours, &theirs, is_clean)
+                    fat::same(&ours, &theirs, &sound)
                 }
-                // Linux does not show such a file (fs/readdir.c, `verify_dirent_name`).
-                (Err(why), _) if why.to_string().contains("invalid file name") => Ok(()),
+                (Err(ImageError::Corrupt(why)), _) if fat::OVERLOOKED.contains(&why) => Ok(()),
                 (Err(why), _) if is_clean => Err(format!("clean, but: {why}")),
                 _ => Ok(()),
             };
@@ -154,12 +183,20 @@ fn fat_is_read_as_mtools_reads_it() {
     assert!(both > 20 && clean > 10, "{both} read by both, {clean} clean");
 }
 
+const OVERLOOKED: &[&str] = &[
+    "ext4 has an extent tree of the wrong depth",
+    "ext4 has an extent tree with an impossible number of entries",
+    ext4::NAME_TWICE,
+];
+
 /// Compares what debugfs says about each file; it says nothing about the content of special files.
 fn same(ours: &Listing, theirs: &Listing) -> Result<(), String> {
     for path in ours.keys().chain(theirs.keys()) {
         let (a, b) = (ours.get(path), theirs.get(path));
         if a != b {
-            return Err(format!("{}: we read {a:?}, debugfs {b:?}", path.escape_ascii()));
+            let (mut a, mut b) = (format!("{a:?}"), format!("{b:?}"));
+            [&mut a, &mut b].into_iter().for_each(|text| text.truncate(200));
+            return Err(format!("{}: we read {a}, debugfs {b}", path.escape_ascii()));
         }
     }
     Ok(())

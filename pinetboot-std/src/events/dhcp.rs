@@ -5,6 +5,8 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use pinetboot_core::dhcp::{HardwareAddress, MessageType, NoReply, NotKept};
 use pinetboot_core::pi::{PiIdentity, Prefix};
 
+use super::Mac;
+
 /// A fact about DHCP.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Dhcp {
@@ -120,9 +122,22 @@ pub enum Dhcp {
         /// The system's reason.
         error: String,
     },
-    /// A DHCP thread ended.
-    Ended {
-        /// The failure; `None`: the server stops.
-        error: Option<String>,
+    /// Hosts that have an address cannot be looked for before the address is leased.
+    CannotProbe {
+        /// The interface.
+        interface: String,
+        /// The system's reason.
+        error: String,
     },
+    /// Another host answers at the address that a client was to get.
+    InUse {
+        /// The client.
+        hardware: HardwareAddress,
+        /// The address.
+        address: Ipv4Addr,
+        /// The MAC address of the other host.
+        mac: Mac,
+    },
+    /// A DHCP thread ended, because the server stops.
+    Ended,
 }

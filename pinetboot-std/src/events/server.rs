@@ -1,5 +1,7 @@
 //! Facts about the program: start, configuration, stop.
 
+use std::time::Duration;
+
 /// A fact about the program.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Server {
@@ -60,6 +62,18 @@ pub enum Server {
         /// The most transfers.
         transfers: usize,
     },
+    /// The server has given up its privileges.
+    Confined {
+        /// The user that it became; `None`: it stays the same user.
+        user: Option<String>,
+    },
+    /// A part of the sandbox is off.
+    SandboxLacks {
+        /// The part.
+        part: &'static str,
+        /// The reason.
+        why: String,
+    },
     /// A changed setting requires a restart.
     NeedsRestart,
     /// The configuration was reloaded.
@@ -72,10 +86,38 @@ pub enum Server {
         /// The fault.
         error: String,
     },
-    /// A thread panicked.
-    Panicked {
+    /// The service manager's socket cannot be opened.
+    NoNotify {
+        /// The system's reason.
+        error: String,
+    },
+    /// A thread panicked, or ended outside of a stop: the server stops.
+    ThreadEnded {
         /// The thread's name.
-        thread: &'static str,
+        thread: String,
+        /// `panicked`, or `ended` with the reason.
+        why: String,
+    },
+    /// A service did not end in time: the process ends without its threads.
+    StopOverdue {
+        /// The service; empty before the first one was stopped.
+        service: &'static str,
+        /// The threads that did not end.
+        threads: Vec<String>,
+        /// The time that a stop may take.
+        within: Duration,
+    },
+    /// A loop shows no turn: the watchdog is not fed.
+    LoopStalled {
+        /// The loop's name.
+        thread: String,
+        /// The time without a turn.
+        interval: Duration,
+    },
+    /// A stalled loop turns again.
+    LoopTurns {
+        /// The loop's name.
+        thread: String,
     },
     /// A network operation failed.
     Network {

@@ -1,7 +1,7 @@
 //! Lines about DHCP: one for each leased address, and warnings for what keeps Pis from getting one.
 
-use pinetboot_core::dhcp::NoReply;
-use tracing::{debug, error, info, warn};
+use pinetboot_core::dhcp::{HardwareAddress, NoReply};
+use tracing::{debug, info, warn};
 
 use crate::events::{Dhcp, Event};
 
@@ -53,8 +53,7 @@ pub(super) fn log(event: &Event, fact: &Dhcp) {
                 more => format!(" and {more} more"),
             };
             warn!(
-                "the lease file {path} has no valid lease in line {}{more}. The next lease overwrites the file; {copy} is a \
-                 copy",
+                "the lease file {path} has no valid lease in line {}{more}. {copy} is a copy of the file with these lines",
                 shown.join(", ")
             );
         }
@@ -64,6 +63,10 @@ pub(super) fn log(event: &Event, fact: &Dhcp) {
             "{address} is not reserved for {pi}: {why}. Correct 'address' in [pi.{pi}]"
         ),
         Dhcp::LeasesWritten { path, leases } => debug!("leases written to {path}: {leases}"),
+        Dhcp::LeaseFileFailed { path, operation: "write", error } => warn!(
+            "cannot write the lease file {path}: {error}. Leases are in memory only, and a restart loses them. Correct \
+             --lease-file, or the permissions and the space of its directory"
+        ),
         Dhcp::LeaseFileFailed { path, operation, error } => {
             warn!("cannot {operation} the lease file {path}: {error}");
         }
@@ -77,8 +80,20 @@ pub(super) fn log(event: &Event, fact: &Dhcp) {
         Dhcp::CannotLook { interface, error } => warn!(
             "cannot look for other DHCP servers on {interface}: {error}. The search requires the capability CAP_NET_RAW"
         ),
-        Dhcp::Ended { error: None } => info!("DHCP stopped"),
-        Dhcp::Ended { error: Some(error) } => error!("DHCP stopped, the network failed: {error}"),
+        Dhcp::CannotProbe { interface, error } => warn!(
+            "cannot look for hosts at the addresses to lease on {interface}: {error}. The search requires the capability CAP_NET_RAW"
+        ),
+        Dhcp::InUse { hardware, address, mac } => {
+            let host = HardwareAddress::ethernet(*mac);
+            warn!(
+                mac = %hardware,
+                %address,
+                "{} does not get {address}: the host {host} answers at that address. Give that host an address outside \
+                 --lease-range",
+                named(hardware)
+            );
+        }
+        Dhcp::Ended => info!("DHCP stopped"),
     }
 }
 

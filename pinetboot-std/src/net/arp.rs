@@ -2,13 +2,20 @@
 
 use std::io;
 use std::net::Ipv4Addr;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::ifaddrs::getifaddrs;
+use nix::libc::{
+    self, BPF_ABS, BPF_H, BPF_JEQ, BPF_JMP, BPF_K, BPF_LD, BPF_RET, ETH_P_ARP, SO_ATTACH_FILTER, SOL_SOCKET,
+    sock_filter, sock_fprog,
+};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, bind, recv, send, socket};
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, bind, recv, send, setsockopt, socket,
+};
+use nix::{setsockopt_impl, sockopt_impl};
 use smoltcp::wire::{
     ArpOperation, ArpPacket, ArpRepr, EthernetAddress, EthernetFrame, EthernetProtocol, EthernetRepr,
 };
@@ -22,16 +29,8 @@ use super::neighbour::interface_of;
 /// The system's; the request requires CAP_NET_RAW.
 pub fn ask(address: Ipv4Addr, within: Duration) -> io::Result<Option<[u8; 6]>> {
     let Some(interface) = interface_of(address) else { return Ok(None) };
-    let addresses: Vec<_> = getifaddrs()?.filter(|entry| entry.interface_name == interface).collect();
-    let link = addresses.iter().find_map(|entry| entry.address?.as_link_addr().copied());
-    let ours = addresses
-        .iter()
-        .find_map(|entry| entry.address?.as_sockaddr_in().map(nix::sys::socket::SockaddrIn::ip));
-    let (Some(link), Some(ours)) = (link, ours) else { return Ok(None) };
-    let Some(mac) = link.addr() else { return Ok(None) };
-    let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
-    let socket = socket(AddressFamily::Packet, SockType::Raw, flags, SockProtocol::EthAll)?;
-    bind(socket.as_raw_fd(), &link)?;
+    let (socket, mac, ours) = open(&interface)?;
+    let Some(ours) = ours else { return Ok(None) };
     send(socket.as_raw_fd(), &request(mac, ours, address), MsgFlags::empty())?;
 
     let deadline = Instant::now() + within;
@@ -59,6 +58,88 @@ pub fn ask(address: Ipv4Addr, within: Duration) -> io::Result<Option<[u8; 6]>> {
     }
 }
 
+/// Probes addresses without waiting for answers (RFC 5227, section 2.1.1).
+#[derive(Debug)]
+pub struct Prober {
+    socket: OwnedFd,
+    mac: [u8; 6],
+}
+
+impl Prober {
+    /// A prober on this interface.
+    ///
+    /// # Errors
+    ///
+    /// The system's; the socket requires CAP_NET_RAW.
+    pub fn open(interface: &str) -> io::Result<Self> {
+        let (socket, mac, _) = open(interface)?;
+        Ok(Self { socket, mac })
+    }
+
+    /// Broadcasts a probe for this address.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub fn ask(&self, address: Ipv4Addr) -> io::Result<()> {
+        // > The 'sender IP address' field MUST be set to all zeroes; this is to avoid polluting ARP caches in other hosts
+        let frame = request(self.mac, Ipv4Addr::UNSPECIFIED, address);
+        send(self.socket.as_raw_fd(), &frame, MsgFlags::empty())?;
+        Ok(())
+    }
+
+    /// The sender of the next ARP packet that has arrived: its address, and its MAC address.
+    pub fn answer(&mut self) -> Option<(Ipv4Addr, [u8; 6])> {
+        let mut frame = [0; 256];
+        // Other hosts' frames are passed over, but not without end.
+        for _ in 0..256 {
+            let len = recv(self.socket.as_raw_fd(), &mut frame, MsgFlags::empty()).ok()?;
+            let sender = sender(frame.get(..len).unwrap_or_default()).map(|(_, address, mac)| (address, mac));
+            if let Some((address, mac)) = sender
+                && !address.is_unspecified()
+                && mac != self.mac
+            {
+                return Some((address, mac));
+            }
+        }
+        None
+    }
+}
+
+/// A socket for the ARP packets of an interface, the interface's MAC address, and its first IPv4 address.
+fn open(interface: &str) -> io::Result<(OwnedFd, [u8; 6], Option<Ipv4Addr>)> {
+    let addresses: Vec<_> = getifaddrs()?.filter(|entry| entry.interface_name == interface).collect();
+    let link = addresses.iter().find_map(|entry| entry.address?.as_link_addr().copied());
+    let link = link.ok_or(io::ErrorKind::NotFound)?;
+    let ours = addresses
+        .iter()
+        .find_map(|entry| entry.address?.as_sockaddr_in().map(nix::sys::socket::SockaddrIn::ip));
+    let mac = link.addr().ok_or_else(|| io::Error::other("the interface has no Ethernet address"))?;
+    let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+    let socket = socket(AddressFamily::Packet, SockType::Raw, flags, SockProtocol::EthAll)?;
+    // Without this the socket would copy every frame of the interface.
+    let instruction = |code: u32, jf: u8, k: u32| sock_filter { code: code as u16, jt: 0, jf, k };
+    let mut program = [
+        instruction(BPF_LD | BPF_H | BPF_ABS, 0, ETHER_TYPE),
+        instruction(BPF_JMP | BPF_JEQ | BPF_K, 1, ETH_P_ARP as u32),
+        instruction(BPF_RET | BPF_K, 0, u32::MAX),
+        instruction(BPF_RET | BPF_K, 0, 0),
+    ];
+    let program = sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
+    setsockopt(&socket, Filter, &program)?;
+    bind(socket.as_raw_fd(), &link)?;
+    Ok((socket, mac, ours))
+}
+
+sockopt_impl!(
+    /// Which packets the socket takes (socket(7), `SO_ATTACH_FILTER`).
+    Filter,
+    SetOnly,
+    SOL_SOCKET,
+    SO_ATTACH_FILTER,
+    sock_fprog
+);
+
 fn request(mac: [u8; 6], ours: Ipv4Addr, address: Ipv4Addr) -> [u8; FRAME] {
     let mac = EthernetAddress(mac);
     let (dst_addr, ethertype) = (EthernetAddress::BROADCAST, EthernetProtocol::Arp);
@@ -78,20 +159,28 @@ fn request(mac: [u8; 6], ours: Ipv4Addr, address: Ipv4Addr) -> [u8; FRAME] {
 
 /// The MAC address in a frame, if the frame is a reply of this address.
 fn answer(frame: &[u8], address: Ipv4Addr) -> Option<[u8; 6]> {
+    match sender(frame)? {
+        (ArpOperation::Reply, sender, mac) if sender == address => Some(mac),
+        _ => None,
+    }
+}
+
+/// Operation and sender of an ARP packet.
+fn sender(frame: &[u8]) -> Option<(ArpOperation, Ipv4Addr, [u8; 6])> {
     let frame = EthernetFrame::new_checked(frame).ok()?;
     if frame.ethertype() != EthernetProtocol::Arp {
         return None;
     }
     match ArpRepr::parse(&ArpPacket::new_checked(frame.payload()).ok()?).ok()? {
-        ArpRepr::EthernetIpv4 {
-            operation: ArpOperation::Reply,
-            source_hardware_addr,
-            source_protocol_addr,
-            ..
-        } if source_protocol_addr == address => Some(source_hardware_addr.0),
+        ArpRepr::EthernetIpv4 { operation, source_hardware_addr, source_protocol_addr, .. } => {
+            Some((operation, source_protocol_addr, source_hardware_addr.0))
+        }
         _ => None,
     }
 }
+
+/// The place of the type in an Ethernet header.
+const ETHER_TYPE: u32 = 12;
 
 /// An Ethernet header and ARP for Ethernet and IPv4.
 const FRAME: usize = 14 + 28;

@@ -427,9 +427,10 @@ impl Pi {
             }
         }
         let last = self.boots.back();
-        let number = last.map_or(0, |last| last.number) + 1;
+        let number = last.map_or(0, |last| last.number).saturating_add(1);
         // Two boots within a second get different nonces.
-        let nonce = last.map_or(nonce, |last| nonce.max(u32::try_from(last.began + 1).unwrap_or(nonce)));
+        let nonce = last
+            .map_or(nonce, |last| nonce.max(u32::try_from(last.began.saturating_add(1)).unwrap_or(nonce)));
         self.boot = Some(BootProgress::new(number, now, nonce));
         number
     }

@@ -12,7 +12,7 @@ use nix::unistd::syncfs;
 
 use super::identity;
 use super::layer::{Layer, remove_tree};
-use super::overlay::{detach, mount_to_read};
+use super::overlayfs::{detach, mount_to_read};
 use crate::durable;
 use crate::images::{FACTS, ImageFacts, Images, ROOT};
 

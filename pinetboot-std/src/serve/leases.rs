@@ -1,76 +1,113 @@
 //! The lease file, which keeps leases over a restart.
 //!
 //! ```text
-//! # hardware address, IPv4 address, end in seconds since 1970, unseen, reserved
+//! # hardware address, IPv4 address, end in seconds since 1970, unseen, reserved, declined
 //! e4:5f:01:09:02:f7 192.168.7.130 1795900000
 //! 02:00:00:00:00:01 192.168.7.131 1795856900 unseen
 //! ```
 //!
 //! `unseen`: the client fetched no file and mounted no root from its address yet. `reserved`: the inventory reserves the address
-//! for the client.
+//! for the client. `declined`: the client found another host at the address.
+//!
+//! A changed lease is appended: of the lines with one hardware address, or with one IPv4 address, the last one counts. The file
+//! is written whole, a line for each lease, at the start, at the end, and when it has doubled.
 
-use std::ffi::OsStr;
-use std::fmt::Write as _;
+mod journal;
+mod line;
+
+use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use pinetboot_core::Instant;
-use pinetboot_core::dhcp::{HardwareAddress, Lease, LeaseServer, LeaseSlot, LeaseState};
+use pinetboot_core::dhcp::{Lease, LeaseServer, LeaseSlot};
 
 use crate::bus::Bus;
-use crate::durable;
 use crate::events::Dhcp;
+use journal::Journal;
+use line::Line;
 
 /// A file of leases, a line each.
 #[derive(Debug)]
 pub(super) struct LeaseFile {
-    path: PathBuf,
+    journal: Journal,
     /// The origin of the responder's clock.
     start: SystemTime,
+    /// After a failure: the time of the next attempt.
+    retry_at: Instant,
     bus: Bus,
 }
 
-/// A line of the file.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Line {
-    mac: [u8; 6],
-    address: Ipv4Addr,
-    until: SystemTime,
-    seen: bool,
-    reserved: bool,
-}
-
 impl LeaseFile {
-    /// A lease file; call this when the responder's clock is at its origin.
-    pub(super) fn new(path: PathBuf, bus: Bus) -> Self {
-        Self { path, start: SystemTime::now(), bus }
+    /// A lease file, for a responder whose clock shows `now`.
+    pub(super) fn new(path: PathBuf, now: Instant, bus: Bus) -> Self {
+        let start = SystemTime::now().checked_sub(now.since(Instant::ZERO)).unwrap_or(SystemTime::UNIX_EPOCH);
+        Self { journal: Journal::new(path), start, retry_at: Instant::ZERO, bus }
     }
 
-    /// Restores the leases of the file in the server. A line without a valid lease is reported and passed over; the file is
-    /// then copied to `FILE.bad`, since the next lease overwrites the file. Removes what interrupted writes left beside it.
-    pub(super) fn restore(&self, server: &mut LeaseServer<'_, Vec<LeaseSlot>>) {
-        if let Err(error) = self.remove_leftovers() {
+    /// Restores the leases of the file in the server, and writes the file anew. A line without a valid lease is reported and
+    /// passed over; `FILE.bad` is then a copy of the file. Removes what interrupted writings left beside it.
+    pub(super) fn restore(&mut self, now: Instant, server: &mut LeaseServer<'_, Vec<LeaseSlot>>) {
+        if let Err(error) = self.journal.remove_leftovers() {
             self.failed("look for leftovers of", &error);
         }
-        let path = self.path.display().to_string();
-        let bytes = match fs::read(&self.path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return,
+        match fs::read(self.journal.path()) {
+            Ok(bytes) => self.take_in(&bytes, server),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            // The file is overwritten no sooner than a lease changes.
             Err(error) => return self.failed("read", &error),
-        };
-        let longest = Instant::ZERO + server.network().lease_time;
-        let (mut restored, mut lost, mut unreadable) = (0, 0, Vec::new());
-        for (line, number) in bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).zip(1..) {
-            if line.is_empty() || line.starts_with(b"#") {
-                continue;
+        }
+        self.write(now, server);
+    }
+
+    /// Stores the leases of these addresses, after they have changed. With `more` to come soon, a power cut may lose them until
+    /// then.
+    pub(super) fn save(
+        &mut self,
+        now: Instant,
+        server: &LeaseServer<'_, Vec<LeaseSlot>>,
+        changed: impl Iterator<Item = Ipv4Addr>,
+        more: bool,
+    ) {
+        let leases = changed.filter_map(|address| server.lease_at(address));
+        let lines: String = leases.filter_map(|lease| self.line(lease)).collect();
+        if self.journal.is_due() {
+            if !lines.is_empty() && now >= self.retry_at {
+                self.write(now, server);
             }
-            let Some(line) = std::str::from_utf8(line).ok().and_then(Line::parse) else {
-                unreadable.push(number);
-                continue;
-            };
+            return;
+        }
+        let mut done = if lines.is_empty() { Ok(()) } else { self.journal.append(&lines) };
+        if done.is_ok() && (!more || self.journal.unsynced() >= MOST_UNSYNCED) {
+            done = self.journal.sync();
+        }
+        if let Err(error) = done {
+            self.write_failed(now, &error);
+        }
+    }
+
+    /// Writes the file anew if lines were appended.
+    pub(super) fn close(mut self, now: Instant, server: &LeaseServer<'_, Vec<LeaseSlot>>) {
+        if self.journal.has_grown() {
+            self.write(now, server);
+        }
+    }
+
+    fn take_in(&self, bytes: &[u8], server: &mut LeaseServer<'_, Vec<LeaseSlot>>) {
+        let longest = Instant::ZERO + server.network().lease_time;
+        let (mut latest, mut unreadable) = (Latest::default(), Vec::new());
+        for (line, number) in bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).zip(1..) {
+            match Line::parse(line) {
+                Some(line) => latest.put(line),
+                None if line.is_empty() || line.starts_with(b"#") => {}
+                None => unreadable.push(number),
+            }
+        }
+        let (mut restored, mut lost) = (0, 0);
+        for line in latest.lines.values() {
             // A clock that was set back, or a wrong digit, prolongs no lease.
             let until = self.instant(line.until).min(longest);
             if server.restore(line.lease(until)) { restored += 1 } else { lost += 1 }
@@ -78,148 +115,93 @@ impl LeaseFile {
         if !unreadable.is_empty() {
             self.keep_aside(unreadable);
         }
-        self.bus.emit(None, Dhcp::LeasesRestored { path, restored, lost });
+        self.bus.emit(None, Dhcp::LeasesRestored { path: self.path(), restored, lost });
     }
 
-    /// Writes the leases atomically.
-    pub(super) fn write(&self, server: &LeaseServer<'_, Vec<LeaseSlot>>) {
-        let mut text = String::from(HEADER);
-        let mut leases = 0;
-        for lease in server.leases().filter(|lease| lease.state == LeaseState::Bound) {
-            if let Some([a, b, c, d, e, f]) = lease.hardware.mac() {
-                let until = self.seconds(lease.until);
-                let address = lease.address;
-                let unseen = if lease.seen { "" } else { " unseen" };
-                let reserved = if lease.reserved { " reserved" } else { "" };
-                leases += 1;
-                let _infallible = writeln!(
-                    text,
-                    "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x} {address} {until}{unseen}{reserved}"
-                );
-            }
+    fn write(&mut self, now: Instant, server: &LeaseServer<'_, Vec<LeaseSlot>>) {
+        let lines = server.leases().filter_map(|lease| self.line(lease));
+        let (text, leases) =
+            lines.fold((HEADER.to_owned(), 0), |(text, count), line| (text + &line, count + 1));
+        match self.journal.replace(&text) {
+            Ok(()) => self.bus.emit(None, Dhcp::LeasesWritten { path: self.path(), leases }),
+            Err(error) => self.write_failed(now, &error),
         }
-        match self.replace(&text) {
-            Ok(()) => {
-                let path = self.path.display().to_string();
-                self.bus.emit(None, Dhcp::LeasesWritten { path, leases });
-            }
-            Err(error) => self.failed("write", &error),
-        }
+    }
+
+    fn write_failed(&mut self, now: Instant, error: &io::Error) {
+        self.retry_at = now + RETRY;
+        self.failed("write", error);
     }
 
     fn keep_aside(&self, lines: Vec<usize>) {
-        let mut copy = self.path.clone().into_os_string();
+        let mut copy = self.journal.path().as_os_str().to_owned();
         copy.push(".bad");
-        if let Err(error) = fs::copy(&self.path, &copy) {
+        if let Err(error) = fs::copy(self.journal.path(), &copy) {
             self.failed("copy", &error);
         }
-        let (path, copy) = (self.path.display().to_string(), Path::new(&copy).display().to_string());
-        self.bus.emit(None, Dhcp::LeaseLinesUnreadable { path, lines, copy });
-    }
-
-    fn replace(&self, text: &str) -> io::Result<()> {
-        let mut file = tempfile::Builder::new()
-            .prefix(&self.part_prefix())
-            .suffix(PART_SUFFIX)
-            .tempfile_in(self.directory())?;
-        file.write_all(text.as_bytes())?;
-        file.as_file().sync_data()?;
-        file.persist(&self.path)?;
-        durable::sync(self.directory())
-    }
-
-    fn remove_leftovers(&self) -> io::Result<()> {
-        for entry in fs::read_dir(self.directory())? {
-            let entry = entry?;
-            let is_ours = match entry.file_name().to_str() {
-                Some(name) if name.starts_with(&self.part_prefix()) => name.ends_with(PART_SUFFIX),
-                // The name that earlier versions gave is any program's.
-                Some(name) if name.starts_with(".tmp") => begins_as_lease_file(&entry.path()),
-                _ => false,
-            };
-            if is_ours && entry.file_type()?.is_file() {
-                fs::remove_file(entry.path())?;
-            }
-        }
-        Ok(())
-    }
-
-    fn directory(&self) -> &Path {
-        self.path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
-    }
-
-    /// The beginning of the names of files that are being written.
-    fn part_prefix(&self) -> String {
-        format!(".{}.", self.path.file_name().unwrap_or(OsStr::new("leases")).to_string_lossy())
+        let copy = Path::new(&copy).display().to_string();
+        self.bus.emit(None, Dhcp::LeaseLinesUnreadable { path: self.path(), lines, copy });
     }
 
     fn failed(&self, operation: &'static str, error: &io::Error) {
-        let (path, error) = (self.path.display().to_string(), error.to_string());
+        let (path, error) = (self.path(), error.to_string());
         self.bus.emit(None, Dhcp::LeaseFileFailed { path, operation, error });
+    }
+
+    fn path(&self) -> String {
+        self.journal.path().display().to_string()
+    }
+
+    fn line(&self, lease: &Lease) -> Option<String> {
+        let until = self.start.checked_add(lease.until.since(Instant::ZERO)).unwrap_or(self.start);
+        Line::of(lease, until).map(|line| line.to_string())
     }
 
     fn instant(&self, until: SystemTime) -> Instant {
         Instant::ZERO + until.duration_since(self.start).unwrap_or_default()
     }
+}
 
-    fn seconds(&self, until: Instant) -> u64 {
-        let until = self.start.checked_add(until.since(Instant::ZERO)).unwrap_or(self.start);
-        until.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
+/// The last line of each IPv4 address, without those of clients that have a later one.
+#[derive(Debug, Default)]
+struct Latest {
+    lines: BTreeMap<Ipv4Addr, Line>,
+    of_client: BTreeMap<[u8; 6], Ipv4Addr>,
+}
+
+impl Latest {
+    fn put(&mut self, line: Line) {
+        if let Some(before) = self.lines.insert(line.address, line)
+            && !before.declined
+        {
+            self.of_client.remove(&before.mac);
+        }
+        // A declined address is no longer the client's.
+        if !line.declined
+            && let Some(before) = self.of_client.insert(line.mac, line.address)
+        {
+            self.lines.remove(&before);
+        }
     }
 }
 
-impl Line {
-    fn parse(line: &str) -> Option<Self> {
-        let mut words = line.split_whitespace();
-        let (hardware, address, until) = (words.next()?, words.next()?, words.next()?);
-        let mut mac = [0; 6];
-        let mut digits = hardware.split(':');
-        for byte in &mut mac {
-            *byte = u8::from_str_radix(digits.next()?, 16).ok()?;
-        }
-        if digits.next().is_some() {
-            return None;
-        }
-        let until = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(until.parse().ok()?))?;
-        let mut line = Self { mac, address: address.parse().ok()?, until, seen: true, reserved: false };
-        for word in words {
-            match word {
-                "unseen" => line.seen = false,
-                "reserved" => line.reserved = true,
-                _ => return None,
-            }
-        }
-        Some(line)
-    }
+const HEADER: &str = "\
+# hardware address, IPv4 address, end in seconds since 1970, unseen, reserved, declined
+# version 2: of the lines with one hardware address, or one IPv4 address, the last one counts
+";
 
-    fn lease(&self, until: Instant) -> Lease {
-        let hardware = HardwareAddress::ethernet(self.mac);
-        let mut lease = Lease::new(hardware, self.address, LeaseState::Bound, until);
-        (lease.seen, lease.reserved) = (self.seen, self.reserved);
-        lease
-    }
-}
+/// The time from a failed attempt to write to the next one.
+const RETRY: Duration = Duration::from_secs(10);
 
-fn begins_as_lease_file(path: &Path) -> bool {
-    let is_file = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file());
-    let mut begin = [0; HEADER_BEGIN.len()];
-    is_file
-        && fs::File::open(path).and_then(|mut file| file.read_exact(&mut begin)).is_ok()
-        && begin == *HEADER_BEGIN
-}
-
-const HEADER: &str = "# hardware address, IPv4 address, end in seconds since 1970, unseen, reserved\n";
-
-/// The header of all versions begins so.
-const HEADER_BEGIN: &[u8; 32] = b"# hardware address, IPv4 address";
-
-const PART_SUFFIX: &str = ".part";
+/// The most lines that wait to be stored with those of the messages that arrived together: the network sends no more replies
+/// before.
+const MOST_UNSYNCED: usize = 32;
 
 #[cfg(test)]
 mod tests {
     use std::sync::{Arc, Mutex};
 
-    use pinetboot_core::dhcp::Network;
+    use pinetboot_core::dhcp::{HardwareAddress, LeaseState, Network};
 
     use super::*;
     use crate::events::{Event, Fact, Listener};
@@ -233,60 +215,123 @@ mod tests {
         }
     }
 
+    const NOW: Instant = Instant::ZERO;
+
+    fn ip(last: u8) -> Ipv4Addr {
+        Ipv4Addr::new(10, 77, 0, last)
+    }
+
     fn server() -> LeaseServer<'static, Vec<LeaseSlot>> {
-        let ip = |last| Ipv4Addr::new(10, 77, 0, last);
-        LeaseServer::new(Network::new(ip(1), 24, ip(100), ip(199)).unwrap(), vec![LeaseSlot::EMPTY; 8])
+        LeaseServer::new(Network::new(ip(1), 24, ip(100), ip(199)).unwrap(), vec![LeaseSlot::EMPTY; 100])
+    }
+
+    fn file(path: &Path) -> LeaseFile {
+        LeaseFile::new(path.into(), NOW, Bus::silent())
+    }
+
+    fn lease(mac: u8, address: u8) -> Lease {
+        let hardware = HardwareAddress::ethernet([2, 0, 0, 0, 0, mac]);
+        Lease::new(hardware, ip(address), LeaseState::Bound, Instant::from_millis(3_600_000))
+    }
+
+    /// Client and address of each lease, in order of the address.
+    fn leases(server: &LeaseServer<'_, Vec<LeaseSlot>>) -> Vec<(u8, u8)> {
+        let mut leases: Vec<_> = server
+            .leases()
+            .map(|lease| (lease.hardware.mac().unwrap()[5], lease.address.octets()[3]))
+            .collect();
+        leases.sort_unstable_by_key(|(_, address)| *address);
+        leases
     }
 
     #[test]
-    fn what_is_written_is_restored() {
+    fn what_is_saved_is_restored() {
         let directory = tempfile::tempdir().unwrap();
-        let file = LeaseFile::new(directory.path().join("leases"), Bus::silent());
-        let mut first = server();
-        file.restore(&mut first);
-        let lease = Lease::new(
-            HardwareAddress::ethernet([2, 0, 0, 0, 0, 1]),
-            Ipv4Addr::new(10, 77, 0, 150),
-            LeaseState::Bound,
-            Instant::from_millis(3_600_000),
-        );
-        assert!(first.restore(lease));
-        file.write(&first);
-        let mut second = server();
-        LeaseFile::new(directory.path().join("leases"), Bus::silent()).restore(&mut second);
-        let restored: Vec<_> = second.leases().collect();
-        assert_eq!(restored.len(), 1);
-        assert_eq!((restored[0].hardware, restored[0].address), (lease.hardware, lease.address));
-        assert!(!restored[0].seen);
-        assert!(restored[0].until.since(Instant::ZERO) > Duration::from_secs(3590));
+        let path = directory.path().join("leases");
+        let (mut first, mut one) = (server(), file(&path));
+        one.restore(NOW, &mut first);
+        assert!(first.restore(lease(1, 150)));
+        one.save(NOW, &first, [ip(150)].into_iter(), false);
+        let (mut second, mut two) = (server(), file(&path));
+        two.restore(NOW, &mut second);
+        assert_eq!(leases(&second), [(1, 150)]);
+        let restored = *second.lease_at(ip(150)).unwrap();
+        assert!(!restored.seen && restored.until.since(NOW) > Duration::from_secs(3590));
 
-        second.confirm(Instant::ZERO, lease.address);
-        file.write(&second);
+        second.confirm(NOW, ip(150));
+        two.save(NOW, &second, [ip(150)].into_iter(), false);
         let mut third = server();
-        file.restore(&mut third);
-        assert!(third.leases().next().unwrap().seen);
+        file(&path).restore(NOW, &mut third);
+        assert!(third.lease_at(ip(150)).unwrap().seen);
     }
 
     #[test]
-    fn a_line_that_is_no_lease_is_passed_over() {
-        let line = Line::parse("02:00:00:00:00:01 10.0.0.1 5").unwrap();
-        assert_eq!(line.until, SystemTime::UNIX_EPOCH + Duration::from_secs(5));
-        assert!(line.seen && !line.reserved, "as an earlier version writes it");
-        let line = Line::parse("02:00:00:00:00:01 10.0.0.1 5 unseen reserved").unwrap();
-        assert!(!line.seen && line.reserved);
-        for wrong in [
-            "",
-            "02:00 10.0.0.1 5",
-            "02:00:00:00:00:01:02 10.0.0.1 5",
-            "02:00:00:00:00:01 x 5",
-            "a b c d",
-            "02:00:00:00:00:01 10.0.0.1 18446744073709551615",
-            "02:00:00:00:00:01 10.0.0.1 18446744073709551616",
-            "02:00:00:00:00:01 10.0.0.1 -1",
-            "02:00:00:00:00:01 10.0.0.1 5 seen",
-        ] {
-            assert_eq!(Line::parse(wrong), None, "{wrong}");
+    fn a_change_costs_one_line() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("leases");
+        let (mut server, mut file) = (server(), file(&path));
+        file.restore(NOW, &mut server);
+        for number in 0..100 {
+            assert!(server.restore(lease(number, 100 + number)));
         }
+        let before = fs::metadata(&path).unwrap().len();
+        for number in 0..100 {
+            file.save(NOW, &server, [ip(100 + number)].into_iter(), false);
+        }
+        let line = "02:00:00:00:00:01 10.77.0.101 1700000000 unseen\n".len() as u64;
+        assert_eq!(fs::metadata(&path).unwrap().len() - before, 100 * line);
+        let names: Vec<_> = fs::read_dir(directory.path()).unwrap().collect();
+        assert_eq!(names.len(), 1, "{names:?}");
+        file.close(NOW, &server);
+        assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 2 + 100);
+    }
+
+    #[test]
+    fn the_last_line_of_a_client_and_of_an_address_counts() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("leases");
+        let line = |mac: u8, address: u8, word: &str| {
+            format!("02:00:00:00:00:{mac:02x} 10.77.0.{address} 4000000000{word}\n")
+        };
+        let text = [
+            line(1, 101, ""),
+            line(2, 102, ""),
+            line(1, 103, ""), // leaves 101
+            line(3, 102, ""), // takes 102 from the second client
+            line(3, 102, " declined"),
+            line(3, 104, ""),
+            line(2, 101, ""),
+        ];
+        fs::write(&path, text.concat()).unwrap();
+        let mut server = server();
+        file(&path).restore(NOW, &mut server);
+        assert_eq!(leases(&server), [(2, 101), (3, 102), (1, 103), (3, 104)]);
+        assert_eq!(server.lease_at(ip(102)).unwrap().state, LeaseState::Declined);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_written_is_reported_at_the_start_and_tried_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("missing/leases");
+        let told = Told::default();
+        let mut file = LeaseFile::new(path.clone(), NOW, Bus::new(vec![Box::new(told.clone())]));
+        let mut server = server();
+        file.restore(NOW, &mut server);
+        let failed =
+            |fact: &Fact| matches!(fact, Fact::Dhcp(Dhcp::LeaseFileFailed { operation: "write", .. }));
+        let failures = || told.0.lock().unwrap().iter().filter(|fact| failed(fact)).count();
+        assert_eq!(failures(), 1);
+        assert!(server.restore(lease(1, 101)));
+        let mut save =
+            |now, server: &LeaseServer<'_, _>| file.save(now, server, [ip(101)].into_iter(), false);
+        save(Instant::from_millis(9_999), &server);
+        assert_eq!(failures(), 1);
+        save(Instant::from_millis(10_000), &server);
+        assert_eq!(failures(), 2);
+        fs::create_dir(directory.path().join("missing")).unwrap();
+        assert!(server.restore(lease(2, 102)));
+        save(Instant::from_millis(20_000), &server);
+        assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 2 + 2);
     }
 
     #[test]
@@ -300,46 +345,22 @@ mod tests {
             02:00:00:00:00:05 10.99.0.1 4000000000\n\0\0\0\n02:00:00:00:00:06 10.77";
         fs::write(&path, bad).unwrap();
         let told = Told::default();
-        let file = LeaseFile::new(path.clone(), Bus::new(vec![Box::new(told.clone())]));
+        let mut file = LeaseFile::new(path.clone(), NOW, Bus::new(vec![Box::new(told.clone())]));
         let mut server = server();
-        file.restore(&mut server);
-        let mut restored: Vec<_> = server.leases().map(|lease| lease.address.octets()[3]).collect();
-        restored.sort_unstable();
-        assert_eq!(restored, [100, 103]);
+        file.restore(NOW, &mut server);
+        assert_eq!(leases(&server), [(1, 100), (4, 103)]);
         assert!(server.leases().all(|lease| lease.until <= Instant::ZERO + Duration::from_secs(12 * 3600)));
         let copy = directory.path().join("leases.bad");
         assert_eq!(fs::read(&copy).unwrap(), bad);
+        assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 2 + 2);
         let (path, copy) = (path.display().to_string(), copy.display().to_string());
         assert_eq!(
             *told.0.lock().unwrap(),
             [
                 Dhcp::LeaseLinesUnreadable { path: path.clone(), lines: vec![3, 4, 7, 8], copy }.into(),
-                Dhcp::LeasesRestored { path, restored: 2, lost: 1 }.into(),
+                Dhcp::LeasesRestored { path: path.clone(), restored: 2, lost: 1 }.into(),
+                Dhcp::LeasesWritten { path, leases: 2 }.into(),
             ]
         );
-        file.write(&server);
-        assert_eq!(fs::read(directory.path().join("leases.bad")).unwrap(), bad);
-    }
-
-    #[test]
-    fn leftovers_are_removed_and_foreign_files_stay() {
-        let directory = tempfile::tempdir().unwrap();
-        let put = |name: &str, text: &str| fs::write(directory.path().join(name), text).unwrap();
-        put(".leases.Ab12Cd.part", "");
-        put(".tmpAb12Cd", "# hardware address, IPv4 address, end in seconds since 1970\n02:00");
-        for (name, text) in [
-            (".tmpOther1", ""),
-            (".tmpOther2", "text of another program, of some length"),
-            (".other.x.part", ""),
-        ] {
-            put(name, text);
-        }
-        LeaseFile::new(directory.path().join("leases"), Bus::silent()).restore(&mut server());
-        let mut left: Vec<_> = fs::read_dir(directory.path())
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
-        left.sort_unstable();
-        assert_eq!(left, [".other.x.part", ".tmpOther1", ".tmpOther2"]);
     }
 }

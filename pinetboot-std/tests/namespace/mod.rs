@@ -112,12 +112,17 @@ impl Namespace {
 
     /// The same for a test that may take longer.
     pub(crate) fn rerun_within(&self, test: &str, part: &str, within: Duration) -> String {
-        let mut command = self.command(env::current_exe().unwrap());
-        command.args(["--exact", test, "--include-ignored", "--show-output"]).env(PART, part);
-        let (status, said) = Process::start(command).finish(within);
+        let (status, said) = self.start_part(test, part).finish(within);
         assert!(status.success(), "{test}: {status}: {said}");
         assert!(said.contains(" 1 passed"), "no test is called {test}: {said}");
         said
+    }
+
+    /// Starts the same, which prints as it goes.
+    pub(crate) fn start_part(&self, test: &str, part: &str) -> Process {
+        let mut command = self.command(env::current_exe().unwrap());
+        command.args(["--exact", test, "--include-ignored", "--nocapture"]).env(PART, part);
+        Process::start(command)
     }
 
     /// One of the kernel's counters about IPv4 in it, as netstat(8) shows them: `FragCreates`.
@@ -265,6 +270,20 @@ impl Process {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
         line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
+    /// The time of processors that the program took.
+    pub(crate) fn processor_time(&self) -> Duration {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        // proc_pid_stat(5): utime and stime are the fields 14 and 15, the name in parentheses is the second.
+        let fields = stat.rsplit_once(") ").unwrap().1.split(' ').skip(11).take(2);
+        let ticks: u64 = fields.map(|field| field.parse::<u64>().unwrap()).sum();
+        Duration::from_millis(ticks * 10) // USER_HZ is 100
+    }
+
+    /// Whether the program has ended.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
     }
 
     /// The output so far.

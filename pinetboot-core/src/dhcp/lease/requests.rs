@@ -90,6 +90,11 @@ impl<S: AsRef<[LeaseSlot]> + AsMut<[LeaseSlot]>> LeaseServer<'_, S> {
         }
     }
 
+    /// Another host uses the address.
+    pub(super) fn block(&mut self, now: Instant, lease: Lease) {
+        self.update(Lease { state: LeaseState::Declined, until: now + DECLINED, seen: false, ..lease });
+    }
+
     pub(super) fn release(&mut self, now: Instant, client: &Client, ciaddr: Ipv4Addr) -> NoReply {
         match client.own {
             Some(lease) if lease.state == LeaseState::Bound && lease.address == ciaddr => {

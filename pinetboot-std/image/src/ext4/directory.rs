@@ -26,8 +26,14 @@ impl<R: ReadAt> Ext4<R> {
         budget: &mut BlockBudget,
         mut each: impl FnMut(DirectoryEntry<'_>, &mut BlockBudget) -> Result<(), E>,
     ) -> Result<(), E> {
+        let runs = self.runs(directory, budget)?;
+        // A hole would hide the names in the lost block.
+        let mapped = runs.iter().map(|run| run.len).sum::<u64>().checked_mul(self.block_size());
+        if directory.size == 0 || mapped != Some(directory.size) {
+            return Err(ImageError::Corrupt("ext4 has a directory that lacks blocks").into());
+        }
         // An index block looks like one empty entry to a linear reader.
-        for run in self.runs(directory, budget)? {
+        for run in runs {
             for number in run.physical..run.physical + run.len {
                 let block = self.block(number)?;
                 check_directory(directory.checksum_seed, directory.number, number, &block)?;

@@ -49,7 +49,12 @@ impl<R: ReadAt> Ext4<R> {
             return Err(ImageError::Corrupt("ext4 has an invalid extent tree"));
         }
         let entries = usize::from(field(u16_at(node, 2))?);
+        let most = usize::from(field(u16_at(node, 4))?);
         let here = field(u16_at(node, 6))?;
+        // As `__ext4_ext_check` of fs/ext4/extents.c.
+        if entries > most || most == 0 || most > (node.len() - 12) / 12 || (entries == 0 && here > 0) {
+            return Err(ImageError::Corrupt("ext4 has an extent tree with an impossible number of entries"));
+        }
         if depth.is_some_and(|depth| here != depth) || here > MAX_DEPTH {
             return Err(ImageError::Corrupt("ext4 has an extent tree of the wrong depth"));
         }

@@ -157,9 +157,14 @@ impl Image {
             1 => format!("unlink {path}"),
             _ => format!("set_inode_field {path} {} {value}", random.choose(&fields)),
         };
-        let _ = self.debugfs(true, std::slice::from_ref(&change)); // a change that cannot be made changes nothing
-        self.bytes = fs::read(self.path()).unwrap();
+        self.change_by(&change);
         change
+    }
+
+    /// Runs a command of debugfs; one that cannot be carried out changes nothing.
+    pub(crate) fn change_by(&mut self, command: &str) {
+        let _ = self.debugfs(true, &[command.to_owned()]);
+        self.bytes = fs::read(self.path()).unwrap();
     }
 
     pub(crate) fn is_clean(&self) -> bool {
@@ -225,6 +230,10 @@ impl Image {
         let commands: Vec<_> = links.map(|(_, inode, ..)| format!("stat <{inode}>")).collect();
         let mut targets: VecDeque<_> =
             self.debugfs(false, &commands)?.iter().map(|stat| short_target(stat)).collect();
+        // debugfs goes by a link's size, Linux (`ext4_inode_is_fast_symlink`) by its blocks.
+        if targets.iter().flatten().any(|target| target.starts_with(&[0x0a, 0xf3])) {
+            return Err("a map of blocks for a link's target".into());
+        }
         let mut links = targets.iter();
         let has_content = |(_, _, mode, _, size): &&(_, _, u32, _, _)| match mode & 0xf000 {
             0x8000 => *size <= LARGE,
@@ -243,7 +252,9 @@ impl Image {
                 0xa000 => Kind::Symlink(targets.pop_front().flatten().map_or_else(&mut content, Ok)?),
                 bits => Kind::Special(bits),
             };
-            listing.insert(path, Entry { kind, permissions: mode & 0xfff, owner, size });
+            if listing.insert(path, Entry { kind, permissions: mode & 0xfff, owner, size }).is_some() {
+                return Err(NAME_TWICE.into());
+            }
         }
         Ok(listing)
     }
@@ -351,7 +362,9 @@ fn list<R: ReadAt>(ext4: &Ext4<R>, content: &dyn Fn(), metadata: &dyn Fn()) -> R
             FileKind::Fifo => Kind::Special(0x1000),
             FileKind::Socket => Kind::Special(0xc000),
         };
-        listing.insert(path, entry(kind, &inode));
+        if listing.insert(path, entry(kind, &inode)).is_some() {
+            return Err(ImageError::Corrupt(NAME_TWICE));
+        }
     }
     Ok(listing)
 }
@@ -378,5 +391,6 @@ impl ReadAt for Tracked<'_> {
     }
 }
 
+pub(crate) const NAME_TWICE: &str = "a name twice";
 /// Files beyond are compared by their size.
 const LARGE: u64 = 1 << 20;

@@ -1,0 +1,79 @@
+//! The loop around a responder.
+
+use std::time::Duration;
+
+use pinetboot_core::dhcp::{Port, ProxyDhcp, Respond, Responder, Standing};
+use pinetboot_core::{Instant, Net, block_on};
+
+use super::queue::Queue;
+use crate::bus::Bus;
+use crate::events::Dhcp;
+use crate::net::{Interrupt, LinuxNet, Local};
+use crate::observe::DhcpObserver;
+
+/// What a responder does besides answering. The defaults are a proxy's.
+pub(super) trait Attend: Respond {
+    /// What is known of the client of a message.
+    fn standing(&self, message: &[u8]) -> Standing {
+        let _ = message;
+        Standing::New
+    }
+
+    /// The time at which the last message has to come again.
+    fn comes_again(&mut self) -> Option<Instant> {
+        None
+    }
+
+    /// Called after each message, before its reply is sent; with `more`, that is after the next message at the earliest.
+    fn store(&mut self, now: Instant, more: bool) {
+        let _ = (now, more);
+    }
+
+    /// Called at the end.
+    fn close(&mut self, now: Instant) {
+        let _ = now;
+    }
+}
+
+impl Attend for ProxyDhcp<'_> {}
+
+/// Answers until the control stops the loop.
+///
+/// # Errors
+///
+/// The failure of the network.
+pub(super) fn run<R: Attend>(net: LinuxNet, respond: R, bus: &Bus, delay: Duration) -> Result<(), String> {
+    let observer = DhcpObserver::new(bus.clone());
+    let mut responder =
+        Responder::<_, _, _>::new(Queue::new(net), respond, observer).with_delay(delay).with_ports(port);
+    let ended = loop {
+        let (queue, respond) = responder.parts_mut();
+        let turned = queue.read_ahead(|message| respond.standing(message));
+        match turned.and_then(|()| block_on(responder.turn())) {
+            Ok(()) => {
+                let (queue, respond) = responder.parts_mut();
+                if let Some(time) = respond.comes_again() {
+                    queue.hold(time);
+                }
+                respond.store(queue.now(), queue.has_more());
+            }
+            Err(Interrupt::Stop) => break Ok(()),
+            Err(Interrupt::Reload) => {}
+            Err(Interrupt::Failed(failure)) => break Err(format!("the network failed: {failure}")),
+        }
+    };
+    let (queue, respond) = responder.parts_mut();
+    respond.close(queue.now());
+    if ended.is_ok() {
+        bus.emit(None, Dhcp::Ended);
+    }
+    ended
+}
+
+/// The role of a socket: its listeners are opened in this order.
+fn port(local: Local) -> Port {
+    match local.listener() {
+        0 => Port::Server,
+        _ => Port::Pxe,
+    }
+}
