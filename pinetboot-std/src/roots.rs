@@ -257,7 +257,6 @@ impl Roots {
                     layer::remove_tree(&aside)?;
                     return Err(error);
                 }
-                overlay.layer().unmark()?;
                 let image = base_image.name.clone();
                 self.bus.emit(address, events::Root::LayerMade { pi, image, host_name: name });
                 overlay
