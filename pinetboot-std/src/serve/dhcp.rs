@@ -5,9 +5,10 @@ mod probes;
 mod queue;
 mod run;
 
+use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::mpsc::sync_channel;
-use std::thread::{self, JoinHandle};
+use std::thread::{self, JoinHandle, ScopedJoinHandle};
 use std::time::Duration;
 
 use pinetboot_core::Net;
@@ -68,30 +69,44 @@ fn answer(
         }
     }
     let mut running = DhcpService { threads: Vec::new(), bus: bus.clone(), addresses: Vec::new() };
-    for interface in interfaces {
-        let ports = match config.role {
-            Role::Proxy => &[SERVER_PORT, PXE_PORT][..],
-            Role::Lease { .. } => &[SERVER_PORT],
-        };
-        // Bound to no address: a broadcast is addressed to none of this machine's addresses.
-        let addresses: Vec<_> =
-            ports.iter().map(|port| SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, *port)).collect();
-        let options = Options {
-            ports: Ports::Single,
-            interfaces: vec![interface.name.clone()],
-            broadcast: true,
-            ..Options::default()
-        };
-        let mut net = LinuxNet::listen(&addresses, options)
-            .map_err(|failure| bind::cannot_bind(&failure, "leave DHCP to other servers with --dhcp off"))?;
-        net.set_watch(&watch(bus));
-        look_around(config, interface, bus)?;
+    let nets = interfaces.iter().map(|interface| listen(config, interface, bus));
+    let nets = nets.collect::<Result<Vec<_>, _>>()?;
+    // All at once, and before any of them answers: two interfaces may be in one network.
+    let looks = thread::scope(|scope| {
+        let looks = interfaces.iter().map(|interface| scope.spawn(|| other_servers(&interface.name)));
+        let looks: Vec<_> = looks.collect();
+        looks.into_iter().map(ScopedJoinHandle::join).collect::<Vec<_>>()
+    });
+    for ((interface, net), look) in interfaces.iter().zip(nets).zip(looks) {
+        let look = look.unwrap_or_else(|_| Err(io::Error::other("the search panicked")));
+        judge(config, interface, look, bus)?;
         let control = net.control();
         let thread = spawn(config, inventory, interface, net, bus.clone(), seen.clone())?;
         running.threads.push((control, thread));
         running.addresses.push(format!("{}%{}:{SERVER_PORT}", interface.address, interface.name));
     }
     Ok(running)
+}
+
+/// The DHCP ports on an interface.
+fn listen(config: &DhcpConfig, interface: &Interface, bus: &Bus) -> Result<LinuxNet, Failed> {
+    let ports = match config.role {
+        Role::Proxy => &[SERVER_PORT, PXE_PORT][..],
+        Role::Lease { .. } => &[SERVER_PORT],
+    };
+    // Bound to no address: a broadcast is addressed to none of this machine's addresses.
+    let addresses: Vec<_> =
+        ports.iter().map(|port| SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, *port)).collect();
+    let options = Options {
+        ports: Ports::Single,
+        interfaces: vec![interface.name.clone()],
+        broadcast: true,
+        ..Options::default()
+    };
+    let mut net = LinuxNet::listen(&addresses, options)
+        .map_err(|failure| bind::cannot_bind(&failure, "leave DHCP to other servers with --dhcp off"))?;
+    net.set_watch(&watch(bus));
+    Ok(net)
 }
 
 impl Service for DhcpService {
@@ -114,9 +129,14 @@ impl Drop for DhcpService {
 }
 
 /// Refuses to lease addresses where another server does, unless forced; warns if a proxy is the only server.
-fn look_around(config: &DhcpConfig, interface: &Interface, bus: &Bus) -> Result<(), Failed> {
+fn judge(
+    config: &DhcpConfig,
+    interface: &Interface,
+    look: io::Result<Others>,
+    bus: &Bus,
+) -> Result<(), Failed> {
     let name = &interface.name;
-    let others = match other_servers(name) {
+    let others = match look {
         Ok(others) => others,
         Err(error) => {
             let (interface, error) = (name.clone(), error.to_string());

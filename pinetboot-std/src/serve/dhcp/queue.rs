@@ -41,19 +41,24 @@ impl<N: Net> Queue<N> {
         Self { net, waiting, held: VecDeque::new(), last: None, turn: 0, left: 0 }
     }
 
-    /// Reads what has arrived, unless messages of the last time are left. `standing` tells what is known of a client.
+    /// Reads what has arrived, unless messages of the last time are left. `standing` tells what is known of a client; `None` drops
+    /// the message.
     ///
     /// # Errors
     ///
     /// The network's.
-    pub(super) fn read_ahead(&mut self, standing: impl Fn(&[u8]) -> Standing) -> Result<(), N::Error> {
+    pub(super) fn read_ahead(
+        &mut self,
+        mut standing: impl FnMut(Instant, &[u8]) -> Option<Standing>,
+    ) -> Result<(), N::Error> {
         if self.has_more() {
             return Ok(());
         }
         for _ in 0..MOST_READ {
             let Some(datagram) = block_on(self.net.recv(Instant::ZERO))? else { break };
             let Some(message) = Message::of(&datagram) else { continue };
-            let Some(waiting) = self.waiting.get_mut(standing(&message.bytes) as usize) else { continue };
+            let Some(standing) = standing(message.at, &message.bytes) else { continue };
+            let Some(waiting) = self.waiting.get_mut(standing as usize) else { continue };
             if waiting.len() >= MOST_WAITING {
                 waiting.pop_front();
             }
@@ -196,8 +201,8 @@ mod tests {
         async fn send(&mut self, (): (), _: SocketAddrV4, _: usize) {}
     }
 
-    fn standing(bytes: &[u8]) -> Standing {
-        [Standing::New, Standing::Recorded, Standing::Known][usize::from(bytes[0])]
+    fn standing(_: Instant, bytes: &[u8]) -> Option<Standing> {
+        [Standing::New, Standing::Recorded, Standing::Known].get(usize::from(bytes[0])).copied()
     }
 
     fn next(queue: &mut Queue<Wire>) -> Option<[u8; 2]> {
