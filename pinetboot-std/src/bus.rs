@@ -5,14 +5,12 @@
 //! ```
 //!
 //! [`emit`](Bus::emit) returns when the registry and the listeners have handled the fact, so a mount after a fetch finds the
-//! evidence of the fetch. The registry is locked for the first part only, and never while a listener runs. A thread of the
-//! bus ([`Clock`]) emits the events that are due when a deadline passes.
+//! evidence of the fetch. The registry is locked for the first part only, and never while a listener runs. A thread in
+//! [`keep_time`](Bus::keep_time) emits the events that are due when a deadline passes.
 
 use std::fmt;
-use std::io;
 use std::net::Ipv4Addr;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::events::{Event, Fact, Listener};
@@ -27,7 +25,6 @@ pub struct Bus {
 struct BusState {
     pis: Pis,
     listeners: Vec<Box<dyn Listener>>,
-    /// The next deadline of the clock, and whether the clock has to end.
     next: Mutex<Next>,
     changed: Condvar,
 }
@@ -35,20 +32,15 @@ struct BusState {
 #[derive(Debug, Clone, Copy)]
 struct Next {
     deadline: Duration,
+    /// Whether the clock has yet to show that it turns.
+    asked: bool,
     ends: bool,
-}
-
-/// The thread that emits overdue events; dropping it ends the thread.
-#[derive(Debug)]
-pub struct Clock {
-    bus: Bus,
-    thread: Option<JoinHandle<()>>,
 }
 
 impl Bus {
     /// A bus with an empty registry and these listeners.
     pub fn new(listeners: Vec<Box<dyn Listener>>) -> Self {
-        let next = Mutex::new(Next { deadline: Duration::MAX, ends: false });
+        let next = Mutex::new(Next { deadline: Duration::MAX, asked: false, ends: false });
         Self { shared: Arc::new(BusState { pis: Pis::default(), listeners, next, changed: Condvar::new() }) }
     }
 
@@ -83,20 +75,11 @@ impl Bus {
         self.wait_until(deadline);
     }
 
-    /// Starts the clock's thread.
-    ///
-    /// # Errors
-    ///
-    /// The system's, if the thread cannot start.
-    pub fn start_clock(&self) -> io::Result<Clock> {
-        let bus = self.clone();
-        let thread = thread::Builder::new().name("clock".into()).spawn(move || bus.keep_time())?;
-        Ok(Clock { bus: self.clone(), thread: Some(thread) })
-    }
-
-    fn keep_time(&self) {
-        let mut next = self.shared.next.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Emits the events that are due, until [`end_time`](Self::end_time). For a thread of its own.
+    pub fn keep_time(&self) {
+        let mut next = self.next();
         while !next.ends {
+            next.asked = false;
             let now = self.pis().now();
             if next.deadline > now {
                 let left = next.deadline - now;
@@ -111,8 +94,29 @@ impl Bus {
             next.deadline = Duration::MAX;
             drop(next);
             self.tick(now);
-            next = self.shared.next.lock().unwrap_or_else(PoisonError::into_inner);
+            next = self.next();
         }
+    }
+
+    /// Ends [`keep_time`](Self::keep_time).
+    pub fn end_time(&self) {
+        self.next().ends = true;
+        self.shared.changed.notify_one();
+    }
+
+    /// Asks the clock to show that it turns.
+    pub fn ask_turn(&self) {
+        self.next().asked = true;
+        self.shared.changed.notify_one();
+    }
+
+    /// Whether the clock has turned since it was asked.
+    pub fn has_turned(&self) -> bool {
+        !self.next().asked
+    }
+
+    fn next(&self) -> MutexGuard<'_, Next> {
+        self.shared.next.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn tick(&self, at: Duration) {
@@ -142,20 +146,10 @@ impl Bus {
         if deadline == Duration::MAX {
             return;
         }
-        let mut next = self.shared.next.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut next = self.next();
         if deadline < next.deadline {
             next.deadline = deadline;
             self.shared.changed.notify_one();
-        }
-    }
-}
-
-impl Drop for Clock {
-    fn drop(&mut self) {
-        self.bus.shared.next.lock().unwrap_or_else(PoisonError::into_inner).ends = true;
-        self.bus.shared.changed.notify_one();
-        if let Some(thread) = self.thread.take() {
-            let _panicked = thread.join();
         }
     }
 }

@@ -14,11 +14,12 @@ use pinetboot_core::tftp;
 use serde::{Deserialize, Deserializer, Serialize};
 
 pub use dhcp::{DhcpClients, DhcpConfig, DhcpMode, Role};
-pub use nfs::{NfsMode, RootConfig};
+pub use nfs::{NfsMode, RootConfig, RootLimits};
 
 use crate::exit::{Exit, Failed};
 use crate::net::{self, Ports};
 use crate::pis::{Inventory, PiEntry, has_old_name};
+use crate::space::{Reserve, Size};
 
 /// Settings of `serve`: one list for the command line and the file, so that the two cannot differ.
 #[derive(Debug, Clone, Default, PartialEq, Args, Serialize, Deserialize)]
@@ -66,6 +67,25 @@ pub struct Settings {
     /// Let uploads replace existing files [default: false]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true)]
     pub overwrite: Option<bool>,
+
+    /// Become this user once the sockets and trees are open; only root can [default: pinetboot, if this system has that
+    /// user, else the user 65534]
+    #[arg(long, value_name = "NAME")]
+    pub user: Option<String>,
+
+    /// Refuse to serve if a part of the sandbox is missing: the user, landlock or seccomp [default: false, the log names
+    /// the part]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true)]
+    pub require_sandbox: Option<bool>,
+
+    /// Refuse uploads larger than this size, as in 500M or 2GiB [default: 1GiB]
+    #[arg(long, value_name = "SIZE")]
+    pub upload_max_size: Option<Size>,
+
+    /// Keep this much disk space free for the server: uploads and roots of Pis get "no space" below the reserve. Size as in 500M
+    /// or 2GiB; 0 disables [default: 5 % of the disk, at most 1GiB]
+    #[arg(long, value_name = "SIZE")]
+    pub disk_reserve: Option<Size>,
 
     /// Format of log lines [default: text]
     #[arg(long, value_name = "FORMAT")]
@@ -123,6 +143,14 @@ pub struct Settings {
     #[arg(long, value_name = "DIR", help_heading = "NFS root")]
     pub state: Option<PathBuf>,
 
+    /// Limit the number of Pis with a layer, 1 to 4096; Pis in the configuration file get one in any case [default: 1024]
+    #[arg(long, value_name = "N", help_heading = "NFS root")]
+    pub max_pis: Option<usize>,
+
+    /// Limit the size of each Pi's layer, as in 500M or 2GiB: writes beyond get "no space" [default: no limit but the disk's]
+    #[arg(long, value_name = "SIZE", help_heading = "NFS root")]
+    pub max_root_size: Option<Size>,
+
     /// Serve NFS and MOUNT on this TCP port; 0 selects a free port [default: 2049]
     #[arg(long, value_name = "PORT", help_heading = "NFS root")]
     pub nfs_port: Option<u16>,
@@ -132,7 +160,8 @@ pub struct Settings {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true, help_heading = "NFS root")]
     pub nfs_insecure: Option<bool>,
 
-    /// Serve NFS by UDP too; a forged source address can then attract long answers [default: false, TCP only]
+    /// Serve NFS by UDP too, with 4 KiB for each READ; a forged source address can then attract answers 25 times as long as
+    /// the calls [default: false, TCP only]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true, help_heading = "NFS root")]
     pub nfs_udp: Option<bool>,
 
@@ -204,6 +233,14 @@ pub struct Config {
     pub allow_upload: Option<PathBuf>,
     /// Whether an upload may replace an existing file.
     pub overwrite: bool,
+    /// The user to become; `None`: the default user, or none without root.
+    pub user: Option<String>,
+    /// Whether to refuse service without a part of the sandbox.
+    pub require_sandbox: bool,
+    /// The largest upload.
+    pub upload_max_size: Size,
+    /// The space that clients leave free on a disk.
+    pub disk_reserve: Reserve,
     /// Format of log lines.
     pub log_format: LogFormat,
     /// Old names of settings in the file, each with the new name.
@@ -290,6 +327,10 @@ impl Settings {
             threads,
             allow_upload: self.allow_upload,
             overwrite: self.overwrite.unwrap_or(false),
+            user: self.user,
+            require_sandbox: self.require_sandbox.unwrap_or(false),
+            upload_max_size: self.upload_max_size.unwrap_or(Size::GIB),
+            disk_reserve: Reserve::new(self.disk_reserve),
             log_format: self.log_format.unwrap_or_default(),
             renamed: has_old_name(&self.pi).then_some(("words", "cmdline-extra")).into_iter().collect(),
             dhcp,

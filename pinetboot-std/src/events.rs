@@ -21,7 +21,7 @@ use std::time::Duration;
 pub use boot::{Boot, BootRecord, Cause};
 pub use dhcp::Dhcp;
 pub use nfs::Nfs;
-pub use root::{Evidence, Root};
+pub use root::{Evidence, LayerSize, Root, Shortage};
 pub use server::{Server, Transfers};
 pub use tftp::{Finished, Tftp};
 

@@ -28,6 +28,10 @@ pub enum Exit {
     NoDhcp = 9,
     /// 10: another DHCP server answers on the network.
     OtherDhcp = 10,
+    /// 11: a thread of the server ended: a restart may help.
+    ThreadEnded = 11,
+    /// 12: the server was stopped, and a thread did not end in time.
+    StopOverdue = 12,
     /// 130: interrupted by SIGINT (128 + 2, as shells report it).
     Interrupted = 130,
 }
@@ -47,6 +51,8 @@ Exit codes:
     8  no DHCP server offers a boot server that the Pi accepts
     9  no DHCP server offers an address
    10  another DHCP server answers on the network
+   11  a thread of the server panicked or ended; the log names the thread
+   12  the server was stopped, and a thread did not end within 4 s; the log names the thread
   130  interrupted (SIGINT)";
 }
 

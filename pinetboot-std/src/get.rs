@@ -50,7 +50,8 @@ pub fn run(options: &Args, quiet: bool) -> Result<Exit, Failed> {
     };
     let failure = |error: io::Error| Failed::new(Exit::Failure, error);
     let mut net = LinuxNet::client(None).map_err(failure)?;
-    signals::watch(vec![net.control()]).map_err(failure)?;
+    let control = net.control();
+    signals::on_stop(move || control.stop()).map_err(failure)?;
 
     let bar = if quiet { ProgressBar::hidden() } else { progress_bar(&output) };
     let mut target = Target::open(&output, bar)?;

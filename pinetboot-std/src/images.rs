@@ -84,6 +84,11 @@ impl Images {
         Self { dir: dir.to_owned() }
     }
 
+    /// The directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// The current image; `None` if none is.
     ///
     /// # Errors

@@ -40,6 +40,7 @@ pub use stop::Stop;
 use crate::exit::{Exit, Failed};
 use crate::images::{ImageFacts, Images};
 use crate::signals;
+use crate::space::{Reserve, Space};
 use boot::{BootCopy, BootSize};
 use changes::{Context, Planned, Release, System, View};
 use staging::Staging;
@@ -92,7 +93,7 @@ pub fn import(request: &Request, stop: &Stop, bars: &Bars) -> Result<(), Failed>
 
     image.keep_until(end);
     let need = opened.size().map_err(failed)?.saturating_add(if image.is_packed() { end } else { 0 });
-    enough_space(staging.images(), need)?;
+    enough_space(staging.images(), need, request.disk_reserve)?;
     bars.write.set_length(opened.root.as_ref().map_or(0, Ext4::used));
     let report = opened.copy(&staging, &plan, stop, bars).map_err(failed)?;
     drop(opened);
@@ -302,16 +303,19 @@ fn print_use(images: &Images, request: &Request) -> Result<(), Failed> {
     Ok(())
 }
 
-fn enough_space(directory: &Path, need: u64) -> Result<(), Failed> {
-    let free = root_writer::free_space(directory).map_err(|error| Failed::new(Exit::Failure, error))?;
-    if free >= need {
+fn enough_space(directory: &Path, need: u64, reserve: Reserve) -> Result<(), Failed> {
+    let free = Space::of(directory, reserve).and_then(|space| space.measure());
+    let free = free.map_err(|error| Failed::new(Exit::Failure, error))?;
+    if free.for_clients >= need {
         return Ok(());
     }
     let message = format!(
-        "{}: not enough space: {} free, and the import needs up to {}",
+        "{}: not enough space: {} free, and the import needs up to {}. A reserve of {} stays free for the server \
+         (--disk-reserve)",
         directory.display(),
-        DecimalBytes(free),
-        DecimalBytes(need)
+        DecimalBytes(free.available),
+        DecimalBytes(need),
+        DecimalBytes(reserve.of(free.total))
     );
     Err(Failed::new(Exit::Failure, message))
 }

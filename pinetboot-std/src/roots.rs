@@ -11,15 +11,26 @@
 //! image with new layers. A changed base image is noticed when a layer on it is mounted.
 
 mod base_image;
+#[cfg(feature = "nfs")]
+mod bounded_tree;
+#[cfg(feature = "nfs")]
+mod bounds;
 pub mod command;
 mod commit;
 mod diff;
+#[cfg(feature = "nfs")]
+mod disk;
 #[cfg(feature = "nfs")]
 mod exports;
 mod host_key;
 mod identity;
 mod layer;
+pub mod mounter;
+mod mounts;
+mod new_layers;
 mod overlay;
+mod overlayfs;
+mod rest;
 #[cfg(feature = "nfs")]
 mod token;
 
@@ -28,7 +39,6 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use pinetboot_core::pi::Prefix;
 
@@ -39,18 +49,26 @@ pub use exports::RootExports;
 use exports::try_serving;
 pub(crate) use identity::machine_id_of;
 pub use layer::{Layer, LayerFacts, PiFacts, State};
-pub use overlay::{Overlay, own_namespace};
+pub use mounts::Mounts;
+pub use overlay::Overlay;
+pub use overlayfs::own_namespace;
 
 use crate::bus::Bus;
-use crate::config::NfsMode;
+use crate::config::{NfsMode, RootLimits};
 use crate::events;
+use crate::space::Size;
+use new_layers::NewLayers;
 
 /// The root file systems of all Pis, shared by all workers and services.
 pub struct Roots {
     mode: NfsMode,
     base_images: BaseImages,
     state: State,
+    limits: RootLimits,
+    mounts: Arc<Mounts>,
     bus: Bus,
+    #[cfg(feature = "nfs")]
+    disk: Arc<disk::Disk>,
     #[cfg(feature = "nfs")]
     tokens: token::Tokens,
     /// Locks mounting and detaching: one layer at a time, each takes milliseconds.
@@ -62,6 +80,7 @@ struct Inner {
     overlays: HashMap<(Prefix, String), Arc<Overlay>>,
     /// Layers with a changed base image, each reported once.
     changed: HashSet<(Prefix, String)>,
+    new: NewLayers,
 }
 
 impl Roots {
@@ -70,8 +89,19 @@ impl Roots {
     /// # Errors
     ///
     /// If the state cannot be kept.
-    pub fn new(mode: NfsMode, base_images: BaseImages, state: State, bus: Bus) -> io::Result<Self> {
+    pub fn new(
+        mode: NfsMode,
+        base_images: BaseImages,
+        state: State,
+        limits: RootLimits,
+        bus: Bus,
+    ) -> io::Result<Self> {
         state.make()?;
+        let number = state.remove_leftovers();
+        if number > 0 {
+            let place = state.dir().display().to_string();
+            bus.emit(None, events::Server::LeftoversRemoved { place, number });
+        }
         for pi in state.pis() {
             let facts = state.pi(pi);
             let (address, mac, boots) = (facts.address, facts.mac(), facts.boots);
@@ -81,11 +111,26 @@ impl Roots {
             mode,
             base_images,
             #[cfg(feature = "nfs")]
+            disk: Arc::new(disk::Disk::of(state.dir(), limits.reserve)?),
+            #[cfg(feature = "nfs")]
             tokens: token::Tokens::load(state.dir())?,
+            inner: Mutex::new(Inner { new: NewLayers::load(&state), ..Inner::default() }),
             state,
+            limits,
+            mounts: Arc::default(),
             bus,
-            inner: Mutex::default(),
         })
+    }
+
+    /// These roots with mounts made by another process.
+    #[must_use]
+    pub fn with_mounts(self, mounts: Mounts) -> Self {
+        Self { mounts: Arc::new(mounts), ..self }
+    }
+
+    /// The mounts of layers.
+    pub fn mounts(&self) -> &Mounts {
+        &self.mounts
     }
 
     /// The way in which Pis share a base image.
@@ -126,14 +171,16 @@ impl Roots {
     ///
     /// The missing requirement.
     pub fn try_overlay(&self, base_image: &BaseImage) -> io::Result<()> {
-        let place = tempfile::Builder::new().prefix(".try-").tempdir_in(self.state.dir())?;
+        let place =
+            tempfile::Builder::new().prefix(layer::TRIED).rand_bytes(6).tempdir_in(self.state.dir())?;
+        let _not_a_leftover = layer::lock_directory(place.path())?;
         let [upper, work, merged] = ["upper", "work", "merged"].map(|part| place.path().join(part));
         for part in [&upper, &work, &merged] {
             std::fs::create_dir(part)?;
         }
-        overlay::mount_overlay(&base_image.root, &upper, &work, &merged)?;
+        overlayfs::mount_overlay(&base_image.root, &upper, &work, &merged)?;
         let tried = try_serving(&merged);
-        overlay::detach(&merged);
+        overlayfs::detach(&merged);
         tried
     }
 
@@ -193,11 +240,17 @@ impl Roots {
         let overlay = match there {
             Some(layer) => self.mounted(&mut inner, layer)?,
             None => {
-                self.may_make(address)?;
-                let layer = self.state.make_layer(pi, base_image, self.unused_export())?;
+                let layers = self.state.layers();
+                self.may_make(pi, address, &layers)?;
+                let layer = self.state.make_layer(pi, base_image, unused_export(&layers))?;
                 let overlay = self.mounted(&mut inner, layer)?;
                 let kept = self.state.pi_dir(pi).join(IDENTITY);
-                if let Err(error) = identity::enrol(overlay.root(), &kept, &name) {
+                let is_known = kept.exists();
+                let enrol = |inner: &mut Inner| {
+                    identity::enrol(&overlay.open_root()?, &kept, &name)?;
+                    if is_known { inner.new.keep(overlay.layer()) } else { inner.new.add(overlay.layer()) }
+                };
+                if let Err(error) = enrol(&mut inner) {
                     // A layer with half an identity is removed: the next mount makes a new one.
                     inner.overlays.remove(&(pi, base_image.name.clone()));
                     let aside = overlay.layer().put_aside()?;
@@ -221,22 +274,8 @@ impl Roots {
         let pis = self.bus.pis();
         let mac = mac.map(|mac| Prefix::Mac(mac).to_string()).or_else(|| self.state.pi(pi).mac);
         let (name, boots) = (pis.inventory().host_name(pi), pis.boots(pi));
-        self.state.set_pi(pi, &PiFacts { address: Some(address), mac, name, boots })
-    }
-
-    /// Bounds the number of layers: a client may make up names.
-    fn may_make(&self, address: Ipv4Addr) -> io::Result<()> {
-        if self.bus.pis().lock().layers_made(address) >= MOST_LAYERS_OF_AN_ADDRESS {
-            return Err(io::Error::other(format!(
-                "{address} got {MOST_LAYERS_OF_AN_ADDRESS} new layers since the server started, the limit. Restart the server to allow more"
-            )));
-        }
-        if self.state.layers().len() >= MOST_LAYERS {
-            return Err(io::Error::other(format!(
-                "the limit of {MOST_LAYERS} layers is reached. 'pinetboot roots list' shows unused layers, 'pinetboot roots reset' removes one"
-            )));
-        }
-        Ok(())
+        let max_root_size = self.max_root_size(pi);
+        self.state.set_pi(pi, &PiFacts { address: Some(address), mac, name, max_root_size, boots })
     }
 
     /// Mounts an existing layer, as after a restart.
@@ -250,14 +289,26 @@ impl Roots {
         self.mounted(&mut inner, layer)
     }
 
-    /// Releases the locks of layers that were unused for a time: their Pis are off, and other processes may copy or remove the
-    /// layers. A Pi that calls again wakes its layer.
-    pub fn rest_after(&self, unused: Duration) {
-        let mut inner = self.lock();
-        for overlay in inner.overlays.values() {
-            overlay.rest_after(unused);
+    /// The limit of a Pi's layers.
+    fn max_root_size(&self, pi: Prefix) -> Option<Size> {
+        let inventory = self.bus.pis().inventory();
+        inventory.entry(pi).and_then(|entry| entry.max_root_size).or(self.limits.max_root_size)
+    }
+
+    /// The bounds of a Pi's changes.
+    #[cfg(feature = "nfs")]
+    fn bounds(&self, layer: &Layer) -> bounds::Bounds {
+        let limit = self.max_root_size(layer.pi).map(|size| bounds::Limit::new(layer.upper(), size));
+        bounds::Bounds::new(layer.pi, self.disk.clone(), limit, self.bus.clone())
+    }
+
+    /// Warns of a disk that became nearly full.
+    #[cfg(feature = "nfs")]
+    fn watch_disk(&self) {
+        if self.disk.became_full() {
+            let (disk, state, bus) = (self.disk.clone(), self.state.clone(), self.bus.clone());
+            std::thread::spawn(move || disk.warn(&state, &bus));
         }
-        inner.overlays.retain(|_, overlay| !overlay.is_detached());
     }
 
     fn mounted(&self, inner: &mut Inner, layer: Layer) -> io::Result<Arc<Overlay>> {
@@ -279,11 +330,11 @@ impl Roots {
         };
         if base_image.fingerprint() != layer.facts.fingerprint {
             let root = base_image.root.display().to_string();
-            if inner.changed.len() < MOST_LAYERS && inner.changed.insert((layer.pi, root.clone())) {
+            if inner.changed.len() < MOST_CHANGED && inner.changed.insert((layer.pi, root.clone())) {
                 self.bus.emit(None, events::Root::BaseChanged { pi: layer.pi, root });
             }
         }
-        let overlay = Arc::new(Overlay::mount(layer)?);
+        let overlay = Arc::new(Overlay::mount(layer, self.mounts.clone())?);
         inner.overlays.insert(key, overlay.clone());
         Ok(overlay)
     }
@@ -311,13 +362,6 @@ impl Roots {
         }
     }
 
-    fn unused_export(&self) -> u32 {
-        let used: HashSet<u32> = self.state.layers().iter().map(|layer| layer.facts.export).collect();
-        let seed = std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(1, |now| now.as_nanos() as u32);
-        // Odd numbers belong to base images.
-        (0..).map(|step| seed.wrapping_add(step) & !1).find(|id| *id != 0 && !used.contains(id)).unwrap_or(2)
-    }
-
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -330,6 +374,13 @@ impl std::fmt::Debug for Roots {
             .field("base_images", &self.base_images)
             .finish_non_exhaustive()
     }
+}
+
+/// A number for a new export: even, as odd numbers belong to base images.
+fn unused_export(layers: &[Layer]) -> u32 {
+    let used: HashSet<u32> = layers.iter().map(|layer| layer.facts.export).collect();
+    let seed = std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(1, |now| now.as_nanos() as u32);
+    (0..).map(|step| seed.wrapping_add(step) & !1).find(|id| *id != 0 && !used.contains(id)).unwrap_or(2)
 }
 
 /// The default state directory: that of the images in `tree`, else the system's.
@@ -346,7 +397,5 @@ fn try_serving(_: &Path) -> io::Result<()> {
 const IDENTITY: &str = "identity";
 /// The system's directory for persistent state of programs (hier(7)).
 const DEFAULT_STATE: &str = "/var/lib/pinetboot";
-/// Limit of layers, equal to the limit of known Pis.
-const MOST_LAYERS: usize = 4096;
-/// Limit of new layers of an address: Pis behind NAT, or images that one Pi tries.
-const MOST_LAYERS_OF_AN_ADDRESS: u32 = 16;
+/// Limit of layers that are reported to have a changed base image.
+const MOST_CHANGED: usize = 4096;

@@ -1,6 +1,7 @@
-//! `pinetboot serve`: starts the bus, the services and the TFTP workers in order, and ends them in reverse.
+//! `pinetboot serve`: starts the bus and the services in order, and ends them in reverse when the supervisor says so.
 
 mod bind;
+mod confine;
 mod dhcp;
 mod leases;
 #[cfg(feature = "nfs")]
@@ -13,29 +14,30 @@ mod sources;
 mod workers;
 
 use std::io::{self, Write};
-use std::iter;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tracing::Level;
 
 use crate::bus::Bus;
 use crate::config::Settings;
-use crate::events;
+use crate::events::{self, Transfers};
 use crate::exit::{Exit, Failed};
 use crate::log::Log;
-use crate::net::LinuxNet;
+use crate::logging;
+use crate::net::{Control, Interface, LinuxNet};
+use crate::notify::{Notify, watchdog_period};
 use crate::observe::watch;
-use crate::storage::Budget;
-use crate::{logging, signals};
+use crate::storage::{Budget, UploadQuota};
+use crate::supervisor::Supervisor;
 use seen::Seen;
-use service::{Service, Services};
-use sources::{configure, notices, open};
+use service::Services;
+use sources::{configure, notices, open, remove_leftovers};
 use workers::Workers;
 
 /// Options of `serve`.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     /// Read settings from this TOML file; its keys are named like the options. Command-line options override the file.
@@ -56,51 +58,91 @@ pub struct Args {
 pub fn run(options: &Args, level: Level) -> Result<Exit, Failed> {
     let config = configure(options)?;
     logging::start(config.log_format, level);
+    let failure = |error: io::Error| Failed::new(Exit::Failure, error);
+    let (notify, no_notify) = match Notify::from_environment() {
+        Ok(notify) => (notify, None),
+        Err(error) => (Notify::default(), Some(error)),
+    };
+    let supervisor = Supervisor::new().map_err(failure)?;
     let seen = Seen::default();
-    let bus = Bus::new(vec![Box::new(Log::default()), Box::new(seen.clone())]);
+    let bus = Bus::new(vec![
+        // Before the log, whose reader may hang.
+        Box::new(supervisor.clone()),
+        Box::new(Log::default()),
+        Box::new(seen.clone()),
+        Box::new(notify.clone()),
+    ]);
+    if let Some(error) = no_notify {
+        bus.emit(None, events::Server::NoNotify { error: error.to_string() });
+    }
     bus.set_inventory(Arc::new(config.inventory.clone()));
     let roots = roots::prepare(&config, &bus)?;
-    let budget = Budget::default();
-    let storage = open(&config, roots.clone(), &bus, &budget)?;
+    let (budget, quota) = (Budget::default(), UploadQuota::default());
+    let storage = open(&config, roots.clone(), &bus, &budget, &quota)?;
+    remove_leftovers(&storage, &config, &bus);
     notices(&config, &storage.trees).for_each(|notice| bus.emit(None, notice));
+    drop(storage);
     allow_descriptors(config.max_transfers, &bus);
 
     let mut nets = LinuxNet::listen_together(&config.listen, &config.net, config.threads)
         .map_err(|error| bind::cannot_bind(&error, "choose another port with --tftp-port"))?;
     nets.iter_mut().for_each(|net| net.set_watch(&watch(&bus)));
-    let cuts_windows = nets.first().is_some_and(LinuxNet::cuts_windows);
-    let addresses = nets.first().map_or(Ok(Vec::new()), LinuxNet::listeners);
-    let addresses = addresses.map_err(|error| Failed::new(Exit::Bind, error))?;
+    let local = Interface::addresses().unwrap_or_default();
+    nets.iter_mut().for_each(|net| net.open_ports(&local));
+    let dhcp = dhcp::bind(&config, &bus)?;
+    let paths = confine::confine(&config, options.config.as_deref(), roots.is_some(), &bus)?;
     let controls: Vec<_> = nets.iter().map(LinuxNet::control).collect();
-    signals::watch(controls.clone()).map_err(|error| Failed::new(Exit::Failure, error))?;
-    let _clock = bus.start_clock().map_err(|error| Failed::new(Exit::Failure, error))?;
+    let reload = move || controls.iter().for_each(Control::reload);
+    supervisor.start(&bus, notify, watchdog_period(), reload).map_err(failure)?;
+    let clock = bus.clone();
+    supervisor
+        .spawn(&bus, "clock", move || {
+            clock.keep_time();
+            Ok(())
+        })
+        .map_err(failure)?;
+    supervisor.watch("clock", bus.clone());
+    if let Some(roots) = &roots {
+        let bus = bus.clone();
+        let ended = move || {
+            bus.emit(None, events::Server::ThreadEnded { thread: "mounter".into(), why: "ended".into() })
+        };
+        roots.mounts().watch(ended).map_err(failure)?;
+    }
 
-    let mut services = Services::default();
+    // Dropped in any case: an error below stops what has started, within the time of a stop.
+    let mut services = Services::new(supervisor.clone());
     // NFS before DHCP: DHCP sends clients to this server.
     #[cfg(feature = "nfs")]
     services.add(nfs::start(&config, roots.clone(), &bus)?);
-    services.add(dhcp::start(&config, &bus, &seen)?);
-    let tftp = Workers {
-        options,
-        config: &config,
+    services.add(dhcp.map(|dhcp| dhcp.start(&config, &bus, &seen, &supervisor)).transpose()?);
+    let served = Arc::new(Mutex::new(Transfers::default()));
+    let serving = config.serving().display().to_string();
+    let tftp = workers::Shared {
+        options: options.clone(),
+        config,
         roots,
-        bus: &bus,
-        budget: &budget,
-        controls: &controls,
-        addresses,
-        cuts_windows,
+        bus: bus.clone(),
+        budget,
+        quota,
+        paths,
+        served: served.clone(),
     };
-    let all: Vec<_> = iter::once(tftp.describe()).chain(services.describe()).collect();
-    let ready = format!("ready {} serving {}", all.join(" "), config.serving().display());
-    let served = tftp.run(nets, storage, || {
-        bus.emit(None, events::Server::Ready { serving: config.serving().display().to_string() });
-        writeln!(io::stdout(), "{ready}")
+    services.add(Some(Workers::start(nets, &tftp, &supervisor)?));
+    if supervisor.serve() {
+        bus.emit(None, events::Server::Ready { serving: serving.clone() });
+        let all: Vec<_> = services.describe().collect();
+        writeln!(io::stdout(), "ready {} serving {serving}", all.join(" "))
             .and_then(|()| io::stdout().flush())
-            .map_err(|error| Failed::new(Exit::Failure, format!("cannot write to standard output: {error}")))
-    })?;
-    bus.emit(None, events::Server::Stopped(served));
+            .map_err(|error| {
+                Failed::new(Exit::Failure, format!("cannot write to standard output: {error}"))
+            })?;
+    }
+    supervisor.wait();
     drop(services);
-    Ok(Exit::Success)
+    let served = *served.lock().unwrap_or_else(PoisonError::into_inner);
+    bus.emit(None, events::Server::Stopped(served));
+    Ok(supervisor.exit())
 }
 
 /// Raises the limit of open files: each transfer opens at most one file, NFS opens some more.

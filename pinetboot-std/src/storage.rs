@@ -16,7 +16,7 @@ pub use miss::Miss;
 pub use shared::{Budget, SharedFile, Version};
 pub use tree::{BootTree, TreeError};
 pub use trees::{Base, Sources, Trees};
-pub use upload::{Incoming, Uploads};
+pub use upload::{Incoming, UploadQuota, UploadRules, Uploads};
 
 /// The storage of `serve`: trees to read, and a directory for uploads if configured.
 #[derive(Debug)]
@@ -38,7 +38,7 @@ impl Storage for BootStorage {
 
     async fn create(&mut self, request: &OpenRequest<'_>) -> Result<Self::Upload, Miss> {
         match &self.uploads {
-            Some(uploads) => Ok(uploads.create(&request.path, request.len)?),
+            Some(uploads) => uploads.create(request),
             None => Err(OpenError::Denied.into()),
         }
     }

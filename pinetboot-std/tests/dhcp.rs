@@ -111,6 +111,8 @@ struct Files(TempDir);
 impl Files {
     fn new() -> Self {
         let files = Self(tempfile::tempdir().unwrap());
+        // For the user that a server becomes: boot files to read, leases to write.
+        fs::set_permissions(files.0.path(), fs::Permissions::from_mode(0o777)).unwrap();
         fs::create_dir(files.tree()).unwrap();
         fs::write(files.tree().join("config.txt"), content(5000)).unwrap();
         fs::write(files.tree().join("kernel_2712.img"), content(5000)).unwrap();

@@ -362,6 +362,14 @@ fn what_is_damaged_or_strange_is_refused() {
     packed.truncate(packed.len() - 100);
     assert!(!refusal(packed.path(), to.path(), &[]).is_empty());
 
+    // The kernel's checksums tell which file is damaged; with none, a wrong owner would go unnoticed.
+    let checked = Ext4Options::new("^64bit,metadata_csum", 4096);
+    let disk = Disk::new(&sources, &checked, false, Fat::SMALL, Packing::Raw);
+    let inode = disk.damage_inode("/usr/share/doc/readme");
+    let why = refusal(disk.path(), to.path(), &[]);
+    assert!(why.contains("/usr/share/doc/readme: the image is damaged"), "{why}");
+    assert!(why.contains(&format!("inode {inode}")) && why.contains("e2fsck"), "{why}");
+
     let other = to.path().join("other");
     fs::write(&other, "no image at all").unwrap();
     let why = refusal(&other, to.path(), &[]);

@@ -6,6 +6,8 @@
 #![cfg(feature = "nfs")]
 #![expect(clippy::unwrap_used, reason = "what fails here is the test")]
 
+#[path = "roots/bounds.rs"]
+mod bounds;
 #[path = "roots/client.rs"]
 mod client;
 mod namespace;
@@ -22,7 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pinetboot::bus::Bus;
-use pinetboot::config::{NfsMode, Settings};
+use pinetboot::config::{NfsMode, RootLimits, Settings};
 use pinetboot::images::Images;
 use pinetboot::roots::{BaseImages, RootExports, Roots, State, own_namespace};
 use pinetboot_core::pi::Prefix;
@@ -352,31 +354,34 @@ fn a_pi_that_is_off_leaves_its_layer_to_others() {
     let dir = world.dir.path();
     let (bus, goldens) = (Bus::silent(), BaseImages::Images(Images::open(dir).unwrap().unwrap()));
     let state = State::at(&dir.join("state"));
-    let roots = Arc::new(Roots::new(NfsMode::Overlay, goldens, state, bus.clone()).unwrap());
+    let roots =
+        Arc::new(Roots::new(NfsMode::Overlay, goldens, state, RootLimits::default(), bus.clone()).unwrap());
     let exports = RootExports::new(roots.clone(), bus.clone()).unwrap();
     let address = Ipv4Addr::new(10, 77, 1, 2);
     let settings: Settings =
         toml::from_str(&format!("tree = '/x'\n[pi.{ONE}]\naddress = '{address}'")).unwrap();
     bus.set_inventory(Arc::new(settings.resolve().unwrap().inventory));
-    let export = exports.mount(&Path::new("/").join(ONE), address).unwrap();
+    let id = exports.mount(&Path::new("/").join(ONE), address).unwrap().id;
     let commit = ["commit", ONE, "--name", "two"];
     assert!(world.try_roots(&commit).unwrap_err().contains("has its root mounted"));
 
-    roots.rest_after(Duration::ZERO);
+    exports.rest_after(Duration::ZERO);
     world.roots(&commit);
     // While another process has the lock the Pi waits; then it continues.
     let lock = roots.state().layer(Prefix::parse(ONE).unwrap(), "one").unwrap().lock().unwrap();
     assert!(lock.is_some());
-    assert_eq!(exports.find(export.id).unwrap_err(), Absent::NotYet);
+    assert_eq!(exports.find(id).unwrap_err(), Absent::NotYet);
     drop(lock);
-    assert_eq!(exports.find(export.id).unwrap().id, export.id);
+    while exports.find(id).is_err_and(|error| error == Absent::NotYet) {}
+    assert_eq!(exports.find(id).unwrap().id, id);
     assert!(world.roots(&["list"]).contains("mounted"));
 
-    roots.rest_after(Duration::ZERO);
+    exports.rest_after(Duration::ZERO);
     assert!(world.roots(&["reset", ONE]).contains("is reset"));
-    assert_eq!(exports.find(export.id).unwrap_err(), Absent::Unknown);
+    while exports.find(id).is_err_and(|error| error == Absent::NotYet) {}
+    assert_eq!(exports.find(id).unwrap_err(), Absent::Unknown);
     let new = exports.mount(&Path::new("/").join(ONE), address).unwrap();
-    assert_ne!(new.id, export.id);
+    assert_ne!(new.id, id);
 }
 
 #[test]

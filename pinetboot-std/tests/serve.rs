@@ -21,6 +21,8 @@ mod peers;
 mod process;
 #[path = "serve/render.rs"]
 mod render;
+#[path = "serve/supervision.rs"]
+mod supervision;
 #[path = "serve/threads.rs"]
 mod threads;
 #[path = "serve/uploads.rs"]

@@ -40,6 +40,8 @@ pub enum OpenError {
     NoSpace,
     /// The file exists and is not overwritten.
     Exists,
+    /// The name of a file to be written is too long.
+    NameTooLong,
     /// Reading or writing failed.
     Failed,
 }
@@ -52,7 +54,7 @@ impl OpenError {
             Self::Denied => ErrorCode::ACCESS_VIOLATION,
             Self::NoSpace => ErrorCode::DISK_FULL,
             Self::Exists => ErrorCode::FILE_EXISTS,
-            Self::Failed => ErrorCode::NOT_DEFINED,
+            Self::NameTooLong | Self::Failed => ErrorCode::NOT_DEFINED,
         }
     }
 
@@ -63,6 +65,7 @@ impl OpenError {
             Self::Denied => "access denied",
             Self::NoSpace => "no space left",
             Self::Exists => "file exists already",
+            Self::NameTooLong => "name too long",
             Self::Failed => "input/output error",
         }
     }

@@ -1,4 +1,8 @@
 //! The container of an image: none, xz, gzip or zstd, or a zip file with one image. The first bytes decide, never the name.
+//!
+//! Every checksum in the container is compared: xz's (CRC-32, CRC-64 or SHA-256 of each block), gzip's and zip's CRC-32, zstd's
+//! XXH64 of each frame. An image without a container has none, nor have `xz --check=none` and `zstd --no-check`: there a
+//! damaged byte may stay unnoticed. A file that ends early is an error in each.
 
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::thread;
@@ -48,7 +52,7 @@ impl Container {
     ///
     /// # Errors
     ///
-    /// The system's, the decompressor's, or those of `sink`; a zip file without an `.img`, or with several.
+    /// The system's, the decompressor's, or those of `sink`; a wrong checksum; a file that ends early; a zip file without an `.img`, or with several.
     pub fn unpack(
         self,
         mut file: impl Read + Seek,
@@ -91,7 +95,16 @@ fn unpack_xz(mut file: impl BufRead, sink: &mut dyn FnMut(&[u8]) -> io::Result<(
 
 fn unpack_zstd(mut file: impl BufRead, sink: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
     while !file.fill_buf()?.is_empty() {
-        pump(StreamingDecoder::new(&mut file).map_err(io::Error::other)?, sink)?;
+        let mut frame = StreamingDecoder::new(&mut file).map_err(io::Error::other)?;
+        pump(&mut frame, sink)?;
+        // The decoder computes the checksum, and leaves the comparison to its caller.
+        let stored = frame.decoder.get_checksum_from_data();
+        if stored.is_some() && stored != frame.decoder.get_calculated_checksum() {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "the zstd data are damaged: wrong checksum",
+            ));
+        }
     }
     Ok(())
 }
@@ -172,6 +185,10 @@ mod tests {
         encoder.finish().unwrap()
     }
 
+    fn zstd(content: &[u8]) -> Vec<u8> {
+        ruzstd::encoding::compress_to_vec(content, ruzstd::encoding::CompressionLevel::Fastest)
+    }
+
     fn zip(files: &[(&str, &[u8])]) -> Vec<u8> {
         let mut writer = zip::ZipWriter::new(io::Cursor::new(Vec::new()));
         for (name, content) in files {
@@ -185,15 +202,11 @@ mod tests {
     #[test]
     fn each_container_gives_what_was_put_in() {
         let content: Vec<u8> = (0..3_000_000u32).map(|i| (i / 7) as u8).collect();
-        let zstd = ruzstd::encoding::compress_to_vec(
-            content.as_slice(),
-            ruzstd::encoding::CompressionLevel::Fastest,
-        );
         for (packed, container) in [
             (content.clone(), Container::Raw),
             (gzip(&content), Container::Gzip),
             (xz(&content), Container::Xz),
-            (zstd, Container::Zstd),
+            (zstd(&content), Container::Zstd),
             (zip(&[("readme.txt", b"x"), ("image.img", &content)]), Container::Zip),
         ] {
             let (found, all) = unpacked(&packed).unwrap();
@@ -209,11 +222,46 @@ mod tests {
         assert_eq!(unpacked(&[gzip(b"one "), gzip(b"two")].concat()).unwrap().1, b"one two");
     }
 
+    /// 200 KB that no compressor shortens much: every byte of the packed form matters.
+    fn content() -> Vec<u8> {
+        let mut state = 1u32;
+        let mut next = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 26) as u8 // 6 bits, so that there is a little to compress
+        };
+        (0..200_000).map(|_| next()).collect()
+    }
+
+    #[test]
+    fn a_flipped_bit_is_never_a_wrong_byte() {
+        let content = content();
+        for (name, pack) in [
+            ("xz", xz as fn(&[u8]) -> _),
+            ("gzip", gzip),
+            ("zstd", zstd),
+            ("zip", |all| zip(&[("a.img", all)])),
+        ] {
+            let packed = pack(&content);
+            assert!(unpacked(&packed).unwrap().1 == content);
+            for flip in 0..100 {
+                let mut damaged = packed.clone();
+                // Behind the headers, of which some bits have no meaning, like gzip's time.
+                let at = 100 + (packed.len() - 200) * flip / 100;
+                damaged[at] ^= 1 << (flip % 8);
+                let result = unpacked(&damaged).map(|(_, all)| all == content);
+                assert!(result.is_err(), "{name}, byte {at} of {}: {result:?}", packed.len());
+            }
+        }
+    }
+
     #[test]
     fn half_a_file_is_an_error() {
-        let content = vec![7; 1_000_000];
-        for packed in [gzip(&content), xz(&content), zip(&[("a.img", &content)])] {
-            assert!(unpacked(&packed[..packed.len() - 9]).is_err());
+        let content = content();
+        for packed in [gzip(&content), xz(&content), zstd(&content), zip(&[("a.img", &content)])] {
+            for missing in [1, 3, 4, 5, 9, 100, packed.len() / 2] {
+                let cut = &packed[..packed.len() - missing];
+                assert!(unpacked(cut).is_err(), "{:?}: {missing} bytes less", &packed[..4]);
+            }
         }
         assert!(unpacked(&zip(&[("a.img", b"1"), ("b.img", b"2")])).is_err(), "two images");
         assert!(unpacked(&zip(&[("a.txt", b"1")])).is_err());

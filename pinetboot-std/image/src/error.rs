@@ -4,6 +4,8 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
+use crate::ext4::Metadata;
+
 /// Why an image cannot be read.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -12,6 +14,8 @@ pub enum ImageError {
     Io(io::Error),
     /// The image contradicts itself; the text names the structure.
     Corrupt(&'static str),
+    /// A checksum of its ext4 is wrong: the image is damaged there.
+    Checksum(Metadata),
     /// The image uses a feature that this crate does not read; the text names the feature and the remedy.
     Unsupported(&'static str),
 }
@@ -40,6 +44,11 @@ impl fmt::Display for ImageError {
             }
             Self::Io(error) => error.fmt(f),
             Self::Corrupt(what) => write!(f, "the image is damaged: {what}"),
+            Self::Checksum(what) => write!(
+                f,
+                "the image is damaged: its ext4 has a wrong checksum in the {what}. Get the image again, or repair a copy \
+                 (losetup -P --find --show IMAGE; e2fsck -f on its second partition)"
+            ),
             Self::Unsupported(what) => f.write_str(what),
         }
     }
@@ -49,7 +58,7 @@ impl Error for ImageError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Io(error) => Some(error),
-            Self::Corrupt(_) | Self::Unsupported(_) => None,
+            Self::Corrupt(_) | Self::Checksum(_) | Self::Unsupported(_) => None,
         }
     }
 }

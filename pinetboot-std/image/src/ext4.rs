@@ -6,12 +6,16 @@
 //!
 //! Read: blocks of 1 to 64 KiB; block descriptors of 32 and 64 bytes; extents and block maps; indexed directories (read
 //! linearly); attributes in the inode and in a block. Deliberately not: replaying the journal (an image that needs it is
-//! refused), checksums of metadata (the compression's and the image's own cover them), inline data, encryption, bigalloc,
-//! meta_bg and attributes in separate inodes (refused: no image builder sets them).
+//! refused), inline data, encryption, bigalloc, meta_bg and attributes in separate inodes (refused: no image builder sets
+//! them).
+//!
+//! Each structure that is read is checked against its checksum, if the file system has any (metadata_csum, gdt_csum): see
+//! [`Metadata`]. A wrong one is an error, [`ImageError::Checksum`].
 //!
 //! The file system may be hostile. No allocation follows a claimed length, and a walk has a [`BlockBudget`] of the file
 //! system's blocks: a map that repeats blocks exhausts the budget.
 
+mod checksum;
 mod directory;
 mod inode;
 mod lookup;
@@ -21,6 +25,7 @@ mod xattr;
 
 use crate::ImageError;
 use crate::read_at::{ReadAt, u16_at, u32_at};
+pub use checksum::Metadata;
 pub use directory::DirectoryEntry;
 pub use inode::{DeviceNumber, FileKind, Inode, Timestamp};
 pub use map::BlockRun;
@@ -93,7 +98,7 @@ impl<R: ReadAt> Ext4<R> {
     ///
     /// # Errors
     ///
-    /// If the number is out of range, or the inode is invalid.
+    /// If the number is out of range, or the inode is invalid or its checksum wrong.
     pub fn inode(&self, number: u32) -> Result<Inode, ImageError> {
         let superblock = &self.superblock;
         let index = number
@@ -103,10 +108,10 @@ impl<R: ReadAt> Ext4<R> {
         let group = index / superblock.inodes_per_group;
         let table = self.inode_tables.get(group as usize).ok_or(ImageError::Corrupt("ext4 lacks a group"))?;
         let within = u64::from(index % superblock.inodes_per_group) * u64::from(superblock.inode_size);
-        let mut bytes = [0; superblock::MAX_INODE_LEN];
-        let bytes = &mut bytes[..usize::from(superblock.inode_size).min(superblock::MAX_INODE_LEN)];
-        self.device.read_exact_at(bytes, table * superblock.block_size + within)?;
-        Inode::parse(number, bytes)
+        let mut bytes = vec![0; usize::from(superblock.inode_size)];
+        self.device.read_exact_at(&mut bytes, table * superblock.block_size + within)?;
+        let seed = superblock.checksums.check_inode(number, &bytes)?;
+        Inode::parse(number, &bytes, seed)
     }
 
     /// Fills `buf` from block `number`, starting `offset` bytes into it; the bytes may continue in the blocks behind it.
@@ -128,7 +133,8 @@ impl<R: ReadAt> Ext4<R> {
     }
 }
 
-/// Reads the first block of each group's inode table, the only field of a descriptor that a reader needs.
+/// Reads the first block of each group's inode table, the only field of a descriptor that a reader needs, and checks the
+/// descriptors.
 fn read_inode_tables<R: ReadAt>(device: &R, superblock: &Superblock) -> Result<Vec<u64>, ImageError> {
     let at = (superblock.first_data_block + 1) * superblock.block_size;
     let len = usize::from(superblock.descriptor_size);
@@ -139,6 +145,7 @@ fn read_inode_tables<R: ReadAt>(device: &R, superblock: &Superblock) -> Result<V
         let bytes = &mut bytes[..some * len];
         device.read_exact_at(bytes, at + (tables.len() * len) as u64)?;
         for descriptor in bytes.chunks_exact(len) {
+            superblock.checksums.check_group(tables.len() as u64, descriptor)?;
             let low = u32_at(descriptor, 0x8).unwrap_or_default();
             let high = u32_at(descriptor, 0x28).filter(|_| superblock.is_64bit).unwrap_or_default();
             let table = u64::from(high) << 32 | u64::from(low);

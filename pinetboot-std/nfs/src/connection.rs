@@ -8,12 +8,13 @@ use std::collections::VecDeque;
 use std::net::{SocketAddrV4, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
+use super::clients::Client;
 use super::message::Programs;
 use super::observe::Closing;
 use super::record::{Next, Record, Records};
@@ -24,6 +25,7 @@ use super::service::MOST_MESSAGE;
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) peer: SocketAddrV4,
+    pub(super) client: Arc<Client>,
     pub(super) programs: Programs,
     stream: TcpStream,
     /// Whether a READ has succeeded.
@@ -32,8 +34,8 @@ pub(super) struct Connection {
     outgoing: Mutex<Outgoing>,
     /// Calls under way.
     calls: AtomicUsize,
-    /// No worker was told of the last readable event.
-    paused: AtomicBool,
+    /// The connection waits for a place of its client.
+    waits: AtomicBool,
     arming: Mutex<()>,
     /// Seconds from `born` to the last byte received or sent.
     active: AtomicU64,
@@ -83,21 +85,28 @@ pub(super) enum NextCall {
 pub(super) struct Interest {
     /// The connection is readable.
     pub(super) read: bool,
-    /// The connection is writable, or (the same to the kernel) another worker has to check at once.
+    /// The connection is writable, or (mostly the same to the kernel) a worker has to look at once, as a call was received.
     pub(super) write: bool,
 }
 
 impl Connection {
-    pub(super) fn new(stream: TcpStream, peer: SocketAddrV4, programs: Programs) -> Self {
+    pub(super) fn new(
+        stream: TcpStream,
+        peer: SocketAddrV4,
+        client: Arc<Client>,
+        programs: Programs,
+    ) -> Self {
+        client.connected();
         Self {
             peer,
+            client,
             programs,
             stream,
             has_read: AtomicBool::new(false),
             incoming: Mutex::new(Incoming { records: Records::new(MOST_MESSAGE), taken: 0 }),
             outgoing: Mutex::default(),
             calls: AtomicUsize::new(0),
-            paused: AtomicBool::new(false),
+            waits: AtomicBool::new(false),
             arming: Mutex::default(),
             active: AtomicU64::new(0),
             born: Instant::now(),
@@ -105,13 +114,25 @@ impl Connection {
         }
     }
 
-    /// The next call, if one was received and may be carried out.
+    /// Takes the place of a call; without one the connection waits for its turn.
+    pub(super) fn begin(&self, token: u64) -> bool {
+        self.backlog() < MOST_BACKLOG && self.client.begin(token, &self.waits)
+    }
+
+    /// Whether the connection waits for its turn.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.waits.load(Ordering::Acquire)
+    }
+
+    /// Records that the connection's turn has come.
+    pub(super) fn stop_waiting(&self) {
+        self.waits.store(false, Ordering::Release);
+    }
+
+    /// The next call, if one was received. The caller has a place for it.
     pub(super) fn take(&self, record: &mut Record) -> NextCall {
-        let mut incoming = self.incoming.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut incoming = self.incoming();
         loop {
-            if !self.may_read() {
-                return NextCall::Nothing;
-            }
             match incoming.records.next(record) {
                 Next::Record => {
                     incoming.taken += 1;
@@ -133,14 +154,14 @@ impl Connection {
         }
     }
 
-    /// Whether another worker could carry out another call.
+    /// Whether another call was received.
     pub(super) fn has_more(&self) -> bool {
-        self.incoming.lock().unwrap_or_else(PoisonError::into_inner).records.has_next()
+        self.incoming().records.has_next()
     }
 
     /// Sends an answer, or keeps it until the connection is writable.
     pub(super) fn answer(&self, reply: &mut Reply) -> Result<(), Closing> {
-        let mut outgoing = self.outgoing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut outgoing = self.outgoing();
         let record = reply.record();
         let end = record.len();
         let sent = if outgoing.waiting.is_empty() { self.send(record)? } else { 0 };
@@ -155,7 +176,7 @@ impl Connection {
 
     /// Sends kept answers, while the connection is writable.
     pub(super) fn flush(&self) -> Result<(), Closing> {
-        let mut outgoing = self.outgoing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut outgoing = self.outgoing();
         let outgoing = &mut *outgoing;
         while let Some(first) = outgoing.waiting.front_mut() {
             let sent = self.send(first.bytes.get(first.sent..first.end).unwrap_or_default())?;
@@ -173,32 +194,22 @@ impl Connection {
         Ok(())
     }
 
-    /// Records the end of a call. True if another call waited for its place.
-    pub(super) fn done(&self) -> bool {
+    /// Records the end of a call.
+    pub(super) fn done(&self) {
         self.calls.fetch_sub(1, Ordering::AcqRel);
-        self.resumes()
     }
 
-    /// Arms the events to wait for; call this again when [`done`](Self::done) returns true. One thread at a time, or an older
-    /// finding might be set last.
+    /// Arms the events to wait for. One thread at a time, or an older finding might be set last.
     pub(super) fn arm(&self, arm: impl FnOnce(Interest)) {
         let _one_at_a_time = self.arming.lock().unwrap_or_else(PoisonError::into_inner);
-        arm(self.interest());
-    }
-
-    fn interest(&self) -> Interest {
-        let mut read = self.may_read();
-        if !read {
-            self.paused.store(true, Ordering::SeqCst);
-            // Reading may have become possible between the two lines above.
-            read = self.resumes();
-        }
-        Interest { read, write: self.backlog() > 0 }
+        let backlog = self.backlog();
+        let read = backlog < MOST_BACKLOG && !self.is_waiting();
+        arm(Interest { read, write: backlog > 0 || read && self.has_more() });
     }
 
     /// Unsent bytes.
     pub(super) fn backlog(&self) -> usize {
-        self.outgoing.lock().unwrap_or_else(PoisonError::into_inner).bytes
+        self.outgoing().bytes
     }
 
     /// Seconds since the last byte received or sent.
@@ -213,7 +224,7 @@ impl Connection {
 
     /// Received calls.
     pub(super) fn calls(&self) -> u64 {
-        self.incoming.lock().unwrap_or_else(PoisonError::into_inner).taken
+        self.incoming().taken
     }
 
     /// The reason for the end, if the kernel reports both directions closed.
@@ -226,35 +237,45 @@ impl Connection {
         self.calls.load(Ordering::Acquire) == 0
     }
 
-    /// The growth of held memory since the last call, in bytes; negative if it shrank.
-    pub(super) fn growth(&self) -> isize {
-        let incoming = self.incoming.lock().unwrap_or_else(PoisonError::into_inner).records.held();
-        let outgoing = self.outgoing.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Counts the held memory anew; returns its growth in bytes, negative if it shrank.
+    pub(super) fn count_memory(&self) -> isize {
+        let incoming = self.incoming().records.held();
+        let outgoing = self.outgoing();
         let waiting: usize = outgoing.waiting.iter().map(|waiting| waiting.bytes.len()).sum();
         let held = incoming + waiting + outgoing.spare.iter().map(Vec::len).sum::<usize>();
+        // Two workers may count at once: the later swap is the later finding, as the lock is held.
+        let growth = held.cast_signed() - self.held.swap(held, Ordering::AcqRel).cast_signed();
         drop(outgoing);
-        held.cast_signed() - self.held.swap(held, Ordering::AcqRel).cast_signed()
+        self.client.hold(growth);
+        growth
+    }
+
+    /// Held bytes, as last counted.
+    pub(super) fn held(&self) -> usize {
+        self.held.load(Ordering::Acquire)
     }
 
     /// Frees unused memory.
     pub(super) fn trim(&self) {
-        if let Ok(mut incoming) = self.incoming.try_lock() {
-            incoming.records.trim();
-        }
-        self.outgoing.lock().unwrap_or_else(PoisonError::into_inner).spare.clear();
+        self.incoming().records.trim();
+        self.outgoing().spare.clear();
+        self.count_memory();
     }
 
-    /// Closes the connection, also while other workers hold it.
+    /// Closes the connection, also while other workers hold it, and frees its memory.
     pub(super) fn shut_down(&self) {
         let _ended = self.stream.shutdown(std::net::Shutdown::Both);
+        *self.outgoing() = Outgoing::default();
+        self.incoming().records = Records::new(MOST_MESSAGE);
+        self.count_memory();
     }
 
-    fn may_read(&self) -> bool {
-        self.calls.load(Ordering::SeqCst) < MOST_CALLS && self.backlog() < MOST_BACKLOG
+    fn incoming(&self) -> MutexGuard<'_, Incoming> {
+        self.incoming.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn resumes(&self) -> bool {
-        self.paused.load(Ordering::SeqCst) && self.may_read() && self.paused.swap(false, Ordering::SeqCst)
+    fn outgoing(&self) -> MutexGuard<'_, Outgoing> {
+        self.outgoing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn send(&self, bytes: &[u8]) -> Result<usize, Closing> {
@@ -276,14 +297,20 @@ impl Connection {
     }
 }
 
+impl Drop for Connection {
+    fn drop(&mut self) {
+        // A worker may have counted after the connection was closed.
+        self.client.hold(-self.held().cast_signed());
+        self.client.disconnected();
+    }
+}
+
 impl AsFd for Connection {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.stream.as_fd()
     }
 }
 
-/// Most calls of a connection under way: fewer than the workers, so that other connections get some.
-const MOST_CALLS: usize = 8;
 const MOST_SPARE: usize = 4;
 /// Unsent bytes beyond which no more calls are read.
 const MOST_BACKLOG: usize = 2 * 1024 * 1024;

@@ -181,6 +181,10 @@ pub trait FileSystem: Send + Sync {
 
     /// Called every few seconds, to release unused resources.
     fn maintain(&self) {}
+
+    /// Releases all descriptors; the next call opens files again. For a file system without calls, called by the owner of the
+    /// [`Export`](super::Export).
+    fn rest(&self) {}
 }
 
 /// The identity of a file in its file system: a few bytes that stay the same over a rename and a restart of the server.

@@ -20,6 +20,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod arguments;
+mod clients;
 mod connection;
 mod datagrams;
 mod export;
@@ -48,6 +49,7 @@ use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, UdpSocket};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 pub use self::export::{Absent, Export, Exports, MountError, MountErrorKind, OneExport, Permission};
 pub use self::file_system::{
@@ -90,6 +92,9 @@ pub struct NfsConfig {
     pub udp: bool,
     /// Receives the server's events.
     pub observer: Arc<dyn Observer>,
+    /// Runs when a thread of the server has ended although the server was not stopped, on that thread, with its name: the server may
+    /// no longer answer, and its process should end. Calls that panic do not end their thread.
+    pub on_thread_end: Arc<dyn Fn(&str) + Send + Sync>,
 }
 
 /// The way in which clients find the port of NFS and MOUNT.
@@ -103,7 +108,7 @@ pub enum Portmap {
     Off,
 }
 
-/// A running server; dropping it stops the server.
+/// A running server; dropping it [stops](Self::stop) the server within two seconds.
 #[derive(Debug)]
 pub struct Running {
     server: Server,
@@ -161,9 +166,10 @@ pub fn start(config: NfsConfig, exports: Arc<dyn Exports>) -> core::result::Resu
             Err(error) => return Err(error),
         }
     }
+    let on_thread_end = config.on_thread_end.clone();
     let service = Service::new(config, exports, mappings);
     let service = service.map_err(|error| StartError::System(error.into()))?;
-    let server = Server::start(service, listeners, sockets).map_err(StartError::System)?;
+    let server = Server::start(service, listeners, sockets, on_thread_end).map_err(StartError::System)?;
     Ok(Running { server, port, portmap, _registered: registered })
 }
 
@@ -179,6 +185,7 @@ impl NfsConfig {
             insecure: false,
             udp: false,
             observer: Arc::new(()),
+            on_thread_end: Arc::new(|_| ()),
         }
     }
 }
@@ -200,6 +207,25 @@ impl Running {
     #[must_use]
     pub fn connections(&self) -> usize {
         self.server.connections()
+    }
+
+    /// Whether a thread has ended although the server was not stopped; [`NfsConfig::on_thread_end`] reports that at once.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.server.has_failed()
+    }
+
+    /// Stops the server: closes its ports and connections, and waits for its threads, but no longer than `within`. A thread that
+    /// waits for a disk is left behind, and ends when the disk answers. Returns whether all threads have ended.
+    #[expect(clippy::must_use_candidate, reason = "a caller that only stops the server needs no result")]
+    pub fn stop(self, within: Duration) -> bool {
+        self.server.stop(Instant::now() + within)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.server.stop(Instant::now() + STOP_WITHIN);
     }
 }
 
@@ -226,7 +252,7 @@ fn bind(address: Ipv4Addr, port: u16) -> core::result::Result<(TcpListener, UdpS
 
 impl fmt::Debug for NfsConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { listen, port, portmap, handles, insecure, udp, observer: _ } = self;
+        let Self { listen, port, portmap, handles, insecure, udp, observer: _, on_thread_end: _ } = self;
         f.debug_struct("NfsConfig")
             .field("listen", listen)
             .field("port", port)
@@ -250,6 +276,7 @@ impl fmt::Display for StartError {
 
 impl core::error::Error for StartError {}
 
+const STOP_WITHIN: Duration = Duration::from_secs(2);
 const NFS_PORT: u16 = 2049;
 const PORTMAP_PORT: u16 = 111;
 

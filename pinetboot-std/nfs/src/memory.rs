@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use super::file_system::{
@@ -16,6 +16,9 @@ pub struct MemoryTree {
     nodes: Mutex<Nodes>,
     room: usize,
     failing: AtomicUsize,
+    frozen: Mutex<bool>,
+    thawed: Condvar,
+    waiting: AtomicUsize,
 }
 
 #[derive(Debug)]
@@ -53,12 +56,44 @@ impl MemoryTree {
         let mut nodes = Nodes { by_number: HashMap::new(), next: ROOT, used: 0 };
         let directory = Content::Directory { entries: BTreeMap::new(), parent: ROOT };
         nodes.add(FileKind::Directory, 0o755, &Caller::ROOT, directory);
-        Self { nodes: Mutex::new(nodes), room, failing: AtomicUsize::new(0) }
+        Self {
+            nodes: Mutex::new(nodes),
+            room,
+            failing: AtomicUsize::new(0),
+            frozen: Mutex::new(false),
+            thawed: Condvar::new(),
+            waiting: AtomicUsize::new(0),
+        }
     }
 
     /// Makes the next commits fail, like a failing disk.
     pub fn fail_commits(&self, count: usize) {
         self.failing.store(count, Ordering::SeqCst);
+    }
+
+    /// Makes writes wait, like a disk that does not answer, until [`thaw`](Self::thaw).
+    pub fn freeze(&self) {
+        *self.frozen.lock().unwrap_or_else(PoisonError::into_inner) = true;
+    }
+
+    /// Carries out the waiting writes.
+    pub fn thaw(&self) {
+        *self.frozen.lock().unwrap_or_else(PoisonError::into_inner) = false;
+        self.thawed.notify_all();
+    }
+
+    /// The number of waiting writes.
+    pub fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::SeqCst)
+    }
+
+    fn wait_for_thaw(&self) {
+        let mut frozen = self.frozen.lock().unwrap_or_else(PoisonError::into_inner);
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        while *frozen {
+            frozen = self.thawed.wait(frozen).unwrap_or_else(PoisonError::into_inner);
+        }
+        self.waiting.fetch_sub(1, Ordering::SeqCst);
     }
 
     fn with<T>(&self, id: &FileId, act: impl FnOnce(&mut Nodes, u64) -> Result<T>) -> Result<T> {
@@ -138,6 +173,7 @@ impl FileSystem for MemoryTree {
     }
 
     fn write(&self, _: &Caller, file: &FileId, offset: u64, data: &[u8], _: Stable) -> Result<()> {
+        self.wait_for_thaw();
         self.with(file, |nodes, file| {
             let begin = usize::try_from(offset).map_err(|_| FsError::TooLarge)?;
             let end = begin.checked_add(data.len()).ok_or(FsError::TooLarge)?;

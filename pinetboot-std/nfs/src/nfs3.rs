@@ -44,7 +44,9 @@ pub(super) struct Request<'a> {
     pub(super) procedure: u32,
     pub(super) caller: Option<&'a Caller>,
     /// Most bytes of a READ's or READDIR's answer.
-    pub(super) most_payload: usize,
+    pub(super) most_read: usize,
+    /// Most bytes of a WRITE, for FSINFO.
+    pub(super) most_write: usize,
 }
 
 /// The file of a handle, with its caller.
@@ -168,6 +170,14 @@ impl Request<'_> {
             && !has_read.swap(true, Ordering::Relaxed)
         {
             self.observer.observe(&Event::FirstRead(FirstRead { client: self.client, export }));
+        }
+    }
+
+    /// A change of attributes writes the file's content too (fsync(2)). Its failure may be that of unstable writes, and is reported by the
+    /// kernel once.
+    fn note_failed_sync(&self, status: nfsstat3) {
+        if status == nfsstat3::NFS3ERR_IO {
+            self.write_verifier.failed(status);
         }
     }
 

@@ -77,9 +77,9 @@ pub enum Closing {
     Idle,
     /// The client has taken none of its answers for a minute.
     Stuck,
-    /// The connection was the idlest when another one needed its place.
+    /// Another connection needed a place, and this one was the idlest of the client with most connections.
     MadeRoom,
-    /// All connections together hold too much memory, and this one needed more.
+    /// The client, or all together, hold too much memory, and this connection the most of it.
     Memory,
     /// A call over the connection panicked; a [`Trouble::Panicked`] reports that.
     Panicked,
@@ -183,6 +183,8 @@ pub enum CallRefusal {
     GarbageArguments,
     /// The credentials are longer than RPC allows, or not those of AUTH_SYS.
     BadCredentials,
+    /// The verifier is longer than RPC allows, or than the call.
+    BadVerifier,
     /// The credentials are of this flavor: neither AUTH_NONE (0) nor AUTH_SYS (1). RPCSEC_GSS (Kerberos) is 6.
     Flavor(u32),
     /// The source port is not below 1024, and [`insecure`](super::NfsConfig::insecure) is off.
@@ -248,13 +250,21 @@ pub enum Trouble<'a> {
     Arm(&'a io::Error),
     /// epoll failed as a whole: a worker stops.
     Wait(&'a io::Error),
-    /// All connections together hold too much memory. The connection of this client is closed.
+    /// A client, or all together, hold too much memory. The connection of this client is closed, as the client holds the most.
     Memory {
         /// Address and port of the client.
         peer: SocketAddrV4,
-        /// Bytes that all connections hold.
+        /// Bytes that all connections of the client hold.
         held: usize,
     },
+    /// Calls wait for a file system for more than five seconds: the disk is slow, or failed.
+    Stuck {
+        /// The number of calls.
+        calls: usize,
+    },
+    /// A thread of this name has ended although the server was not stopped: by a panic outside of a call, or after a
+    /// [`Wait`](Self::Wait).
+    ThreadEnded(&'a str),
     /// The system's portmapper keeps the registration of a stopped server.
     Unregister(&'a io::Error),
     /// A call panicked, here or in the [`Exports`](super::Exports). The call is abandoned, and the thread continues.
@@ -275,7 +285,7 @@ impl fmt::Display for Closing {
             Self::Idle => f.write_str("no call for six minutes"),
             Self::Stuck => f.write_str("the client took no answer for a minute"),
             Self::MadeRoom => f.write_str("closed as the idlest, to make room for another connection"),
-            Self::Memory => f.write_str("all clients together hold too much memory"),
+            Self::Memory => f.write_str("the client does not read its answers, and holds too much memory"),
             Self::Panicked => f.write_str("a call panicked in the server"),
             Self::Stopped => f.write_str("the server stops"),
         }
@@ -299,6 +309,7 @@ impl fmt::Display for CallRefused {
             CallRefusal::NoSuchProcedure => write!(f, "procedure {procedure} does not exist"),
             CallRefusal::GarbageArguments => f.write_str("the arguments are not those of the procedure"),
             CallRefusal::BadCredentials => f.write_str("the credentials are not those of AUTH_SYS"),
+            CallRefusal::BadVerifier => f.write_str("the verifier is longer than RPC allows"),
             CallRefusal::Flavor(flavor) => {
                 write!(f, "credentials of flavor {flavor} are not accepted, only AUTH_NONE and AUTH_SYS")
             }
@@ -320,8 +331,19 @@ impl fmt::Display for Trouble<'_> {
             Self::Arm(error) => write!(f, "a connection is no longer served: epoll: {error}"),
             Self::Wait(error) => write!(f, "a worker stops: epoll: {error}"),
             Self::Memory { peer, held } => {
-                write!(f, "all clients together hold {held} bytes; the connection of {peer} is closed")
+                write!(
+                    f,
+                    "unread answers of {} hold {held} bytes; the connection of {peer} is closed",
+                    peer.ip()
+                )
             }
+            Self::Stuck { calls } => {
+                write!(
+                    f,
+                    "{calls} calls wait for more than 5 s for a file system. Check the disk of the roots"
+                )
+            }
+            Self::ThreadEnded(name) => write!(f, "the thread '{name}' ended unexpectedly"),
             Self::Unregister(error) => {
                 write!(f, "cannot unregister from the system's portmapper: {error}")
             }

@@ -75,6 +75,8 @@ impl Registered {
 
 impl Drop for Registered {
     fn drop(&mut self) {
+        // The portmapper of this machine answers within milliseconds, and the process is about to end.
+        let _kept_otherwise = self.socket.set_read_timeout(Some(PATIENCE / 5));
         // One UNSET removes both transports; the second UNSET has no effect.
         for mapping in self.mappings.as_slice() {
             if let Err(error) = self.call(UNSET, *mapping) {

@@ -52,10 +52,11 @@ impl<'a> Call<'a> {
         }
         let (program, version, procedure) = (message.fixed()?, message.fixed()?, message.fixed()?);
         let denied = |why| Ok(Err(Refused::Denied { xid, program, version, procedure, why }));
-        let (flavor, credentials) = (message.fixed::<u32>()?, message.opaque()?);
-        let (_, verifier) = (message.fixed::<u32>()?, message.opaque()?);
-        if credentials.len() > MOST_AUTH || verifier.len() > MOST_AUTH {
+        let Ok((flavor, credentials)) = read_auth(message) else {
             return denied(CallRefusal::BadCredentials);
+        };
+        if read_auth(message).is_err() {
+            return denied(CallRefusal::BadVerifier);
         }
         let caller = match flavor {
             AUTH_NONE => None,
@@ -68,6 +69,15 @@ impl<'a> Call<'a> {
         };
         Ok(Ok(Self { xid, program, version, procedure, caller, arguments: *message }))
     }
+}
+
+/// A flavor and its body (RFC 5531, section 8.2). A claimed length beyond 400 bytes or the message is garbage, and has an answer:
+///
+/// > If authentication parameters are rejected, the reply .. contains .. AUTH_BADCRED = 1, bad credential (seal broken);
+/// > AUTH_BADVERF = 3, bad verifier (seal broken) (section 9)
+fn read_auth<'a>(message: &mut Arguments<'a>) -> Result<(u32, &'a [u8]), Garbage> {
+    let (flavor, body) = (message.fixed()?, message.opaque()?);
+    if body.len() > MOST_AUTH { Err(Garbage) } else { Ok((flavor, body)) }
 }
 
 /// RFC 5531, appendix A.
@@ -100,6 +110,7 @@ pub(super) fn put_refusal(reply: &mut Reply, xid: u32, why: CallRefusal) {
         CallRefusal::GarbageArguments => return put_accepted(reply, xid, accept_stat_data::GARBAGE_ARGS),
         CallRefusal::RpcVersion(_) => rejected_reply::rpc_mismatch(RPC_VERSION_2, RPC_VERSION_2),
         CallRefusal::BadCredentials => rejected_reply::auth_error(auth_stat::AUTH_BADCRED),
+        CallRefusal::BadVerifier => rejected_reply::auth_error(auth_stat::AUTH_BADVERF),
         CallRefusal::Flavor(_) => rejected_reply::auth_error(auth_stat::AUTH_REJECTEDCRED),
         CallRefusal::PortNotReserved => rejected_reply::auth_error(auth_stat::AUTH_TOOWEAK),
     };
@@ -182,13 +193,39 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_short_or_a_reply_is_no_call() {
+    fn what_is_cut_short_before_its_procedure_or_a_reply_is_no_call() {
         let bytes = call();
-        for len in 0..bytes.len() - 8 {
+        for len in 0..24 {
             assert!(matches!(Call::parse(&bytes[..len]), Err(Refused::NoCall)), "{len}");
         }
         let mut reply = bytes;
         reply[7] = 1;
         assert!(matches!(Call::parse(&reply), Err(Refused::NoCall)));
+    }
+
+    #[test]
+    fn credentials_and_a_verifier_that_are_cut_short_are_answered() {
+        let bytes = call();
+        for len in 24..60 {
+            assert_eq!(denied(&bytes[..len]).3, CallRefusal::BadCredentials, "{len}");
+        }
+        for len in 60..68 {
+            assert_eq!(denied(&bytes[..len]).3, CallRefusal::BadVerifier, "{len}");
+        }
+        assert!(Call::parse(&bytes).is_ok());
+    }
+
+    #[test]
+    fn lengths_that_no_message_has_are_answered() {
+        for (at, why, status) in [(28, CallRefusal::BadCredentials, 1), (64, CallRefusal::BadVerifier, 3)] {
+            for length in [401u32, 0x7fff_ffff, u32::MAX] {
+                let mut bytes = call();
+                bytes[at..at + 4].copy_from_slice(&length.to_be_bytes());
+                assert_eq!(denied(&bytes).3, why, "{length}");
+                let mut reply = Reply::new();
+                put_refusal(&mut reply, 7, why);
+                assert_eq!(reply.message()[12..], [0, 0, 0, 1, 0, 0, 0, status]);
+            }
+        }
     }
 }

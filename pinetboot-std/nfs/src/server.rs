@@ -2,51 +2,56 @@
 //!
 //! A woken worker takes one call, lets the next worker wait for the following event, and carries out its call itself: no call moves
 //! between threads, and a slow call (a disk, a mount) delays its own worker only. Each descriptor is armed for one event at a
-//! time, so an event wakes one worker.
+//! time, so an event wakes one worker. Clients have [shares](super::clients) of the workers; a worker that waits for a disk is
+//! [replaced](crew).
 
+mod connections;
+mod crew;
 mod worker;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::net::{SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
+use std::net::{TcpListener, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
-use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use nix::sys::socket::{setsockopt, sockopt};
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::Errno;
 
+use self::crew::{Crew, LOOK_EVERY, WORKERS};
+use self::worker::Worker;
+use super::clients::Clients;
 use super::connection::Connection;
 use super::datagrams::Datagrams;
 use super::message::Programs;
-use super::observe::{Closing, Connected, Disconnected, Event, Trouble};
+use super::observe::{Closing, Event, Trouble};
 use super::service::Service;
-use worker::Worker;
 
-/// A running server; dropping it stops the server.
+/// A running server.
 #[derive(Debug)]
-pub(super) struct Server {
-    shared: Arc<Shared>,
-    threads: Vec<JoinHandle<()>>,
-}
+pub(super) struct Server(Arc<Shared>);
 
-#[derive(Debug)]
 struct Shared {
     service: Service,
     epoll: OwnedFd,
     sources: RwLock<HashMap<u64, Endpoint>>,
     next_token: AtomicU64,
-    /// Bytes that all connections hold.
-    held: AtomicIsize,
+    clients: Clients,
+    crew: Arc<Crew>,
+    /// Connections that have their turn after they waited for a place, and an eventfd that counts them.
+    turns: Mutex<VecDeque<u64>>,
+    turn: OwnedFd,
+    /// Held by the one thread that closes connections for their memory.
+    shedding: Mutex<()>,
     stop: OwnedFd,
     stopping: AtomicBool,
-    /// Wakes the maintenance thread.
-    bell: (Mutex<bool>, Condvar),
+    /// Wakes the supervisor and the maintenance thread.
+    bell: (Mutex<()>, Condvar),
+    on_thread_end: Arc<dyn Fn(&str) + Send + Sync>,
 }
 
 /// A source of calls.
@@ -58,24 +63,31 @@ enum Endpoint {
 }
 
 impl Server {
-    /// Starts the workers and the maintenance thread.
+    /// Starts the threads. `on_thread_end` runs when a thread ended although the server was not stopped.
     pub(super) fn start(
         service: Service,
         listeners: Vec<(TcpListener, Programs)>,
         sockets: Vec<(UdpSocket, Programs)>,
+        on_thread_end: Arc<dyn Fn(&str) + Send + Sync>,
     ) -> io::Result<Self> {
         let shared = Shared {
             service,
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
             sources: RwLock::default(),
-            next_token: AtomicU64::new(STOP + 1),
-            held: AtomicIsize::new(0),
+            next_token: AtomicU64::new(TURN + 1),
+            clients: Clients::default(),
+            crew: Arc::default(),
+            turns: Mutex::default(),
+            turn: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK | EventfdFlags::SEMAPHORE)?,
+            shedding: Mutex::default(),
             stop: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
             stopping: AtomicBool::new(false),
             bell: Default::default(),
+            on_thread_end,
         };
         // Stays readable once written, so that all workers see it.
         epoll::add(&shared.epoll, &shared.stop, EventData::new_u64(STOP), EventFlags::IN)?;
+        epoll::add(&shared.epoll, &shared.turn, EventData::new_u64(TURN), EventFlags::IN)?;
         for (listener, programs) in listeners {
             listener.set_nonblocking(true)?;
             shared.add(Endpoint::Listener(Arc::new(listener), programs))?;
@@ -83,42 +95,73 @@ impl Server {
         for (socket, programs) in sockets {
             shared.add(Endpoint::Datagrams(Arc::new(Datagrams::new(socket, programs)?)))?;
         }
-        let mut server = Self { shared: Arc::new(shared), threads: Vec::new() };
-        for number in 0..WORKERS {
-            let shared = server.shared.clone();
-            let thread = thread::Builder::new().name(format!("nfs {number}"));
-            server.threads.push(thread.spawn(move || Worker::new(&shared).run())?);
+        let server = Self(Arc::new(shared));
+        let shared = &server.0;
+        let started = (0..WORKERS)
+            .try_for_each(|_| shared.start_worker())
+            .and_then(|()| shared.start_thread("nfs supervise", Shared::supervise))
+            .and_then(|()| shared.start_thread("nfs maintain", Shared::maintain));
+        if let Err(error) = started {
+            server.stop(Instant::now() + Duration::from_secs(1));
+            return Err(error);
         }
-        let shared = server.shared.clone();
-        let thread = thread::Builder::new().name("nfs maintain".into());
-        server.threads.push(thread.spawn(move || shared.maintain_until_stopped())?);
         Ok(server)
     }
 
     /// Open connections.
     pub(super) fn connections(&self) -> usize {
-        self.shared.connections().count()
+        self.0.connections().count()
     }
-}
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.shared.stopping.store(true, Ordering::SeqCst);
-        let _rung = rustix::io::write(&self.shared.stop, &1u64.to_ne_bytes());
-        *self.shared.bell.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        self.shared.bell.1.notify_all();
-        for thread in self.threads.drain(..) {
-            if thread.join().is_err() {
-                self.shared.tell(Trouble::Panicked);
-            }
+    /// Whether a thread ended although the server was not stopped.
+    pub(super) fn has_failed(&self) -> bool {
+        self.0.crew.has_failed()
+    }
+
+    /// Stops the server, and waits for its threads, at most until `deadline`: a thread that waits for a disk then ends when the disk
+    /// answers. Returns whether all threads have ended.
+    pub(super) fn stop(&self, deadline: Instant) -> bool {
+        let shared = &self.0;
+        if shared.stopping.swap(true, Ordering::SeqCst) {
+            return shared.crew.wait_until_ended(Instant::now());
         }
-        for (token, _) in self.shared.connections() {
-            self.shared.close(token, Closing::Stopped);
+        let _rung = rustix::io::write(&shared.stop, &1u64.to_ne_bytes());
+        shared.ring();
+        let ended = shared.crew.wait_until_ended(deadline);
+        for (token, _) in shared.connections() {
+            shared.close(token, Closing::Stopped);
         }
+        // Closes the ports, although a thread may keep the rest.
+        shared.sources.write().unwrap_or_else(PoisonError::into_inner).clear();
+        ended
     }
 }
 
 impl Shared {
+    fn start_worker(self: &Arc<Self>) -> io::Result<()> {
+        let duty = self.crew.enlist();
+        let number = duty.number();
+        self.start_thread(&format!("nfs {number}"), move |shared| Worker::new(shared, duty).run())
+            .inspect_err(|_| self.crew.discharge(number))
+    }
+
+    /// Starts a thread, which has to run until the server stops unless `run` returns true.
+    fn start_thread(
+        self: &Arc<Self>,
+        name: &str,
+        run: impl FnOnce(&Arc<Self>) -> bool + Send + 'static,
+    ) -> io::Result<()> {
+        let (shared, name) = (self.clone(), name.to_owned());
+        self.crew.spawn(name.clone(), move || {
+            let expected = catch_unwind(AssertUnwindSafe(|| run(&shared))).unwrap_or(false);
+            if !expected && !shared.stopping.load(Ordering::SeqCst) {
+                shared.crew.fail();
+                shared.tell(Trouble::ThreadEnded(&name));
+                (shared.on_thread_end)(&name);
+            }
+        })
+    }
+
     fn add(&self, source: Endpoint) -> io::Result<u64> {
         let token = self.next_token.fetch_add(1, Ordering::Relaxed);
         let mut sources = self.sources.write().unwrap_or_else(PoisonError::into_inner);
@@ -146,113 +189,64 @@ impl Shared {
         }
     }
 
-    /// Lets the next worker wait for the next event of a connection.
-    fn arm_connection(&self, token: u64, connection: &Connection, look_at_once: bool) {
-        connection.arm(|interest| {
-            let mut flags = EventFlags::empty();
-            flags.set(EventFlags::IN, interest.read);
-            flags.set(EventFlags::OUT, interest.write || look_at_once && interest.read);
-            self.arm(token, connection, flags);
-        });
-    }
-
-    fn close(&self, token: u64, why: Closing) {
-        let removed = self.sources.write().unwrap_or_else(PoisonError::into_inner).remove(&token);
-        if let Some(Endpoint::Connection(connection)) = removed {
-            let _ended = epoll::delete(&self.epoll, &*connection);
-            connection.shut_down();
-            connection.trim();
-            self.held.fetch_add(connection.growth(), Ordering::Relaxed);
-            let (open_for, calls) = (connection.age(), connection.calls());
-            let disconnected = Disconnected { peer: connection.peer, why, open_for, calls };
-            self.service.tell(&Event::Disconnected(disconnected));
-        }
-    }
-
     fn tell(&self, trouble: Trouble<'_>) {
         self.service.tell(&Event::Trouble(trouble));
     }
 
-    fn connections(&self) -> impl Iterator<Item = (u64, Arc<Connection>)> {
-        let sources = self.sources.read().unwrap_or_else(PoisonError::into_inner);
-        let connections = sources.iter().filter_map(|(&token, source)| match source {
-            Endpoint::Connection(connection) => Some((token, connection.clone())),
-            _ => None,
-        });
-        connections.collect::<Vec<_>>().into_iter()
+    fn ring(&self) {
+        drop(self.bell.0.lock().unwrap_or_else(PoisonError::into_inner));
+        self.bell.1.notify_all();
     }
 
-    fn accept(&self, listener: &TcpListener, programs: Programs) {
-        for _ in 0..ACCEPT_AT_ONCE {
-            match listener.accept() {
-                Ok((stream, SocketAddr::V4(peer))) => {
-                    if let Err(error) = self.admit(stream, peer, programs) {
-                        self.tell(Trouble::Serve { peer, error: &error });
-                    }
+    /// Waits for the bell, or for this time.
+    fn wait_for_bell(&self, at_most: Duration, unless: impl FnOnce() -> bool) {
+        let bell = self.bell.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !unless() {
+            let _bell = self.bell.1.wait_timeout(bell, at_most).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Replaces workers that wait for a disk, and maintains the connections.
+    fn supervise(self: &Arc<Self>) -> bool {
+        let (mut maintained, mut stuck) = (Instant::now(), 0);
+        while !self.stopping.load(Ordering::SeqCst) {
+            let watched = self.crew.is_watched();
+            let interval =
+                if watched { LOOK_EVERY } else { MAINTAIN_EVERY.saturating_sub(maintained.elapsed()) };
+            self.wait_for_bell(interval, || {
+                self.stopping.load(Ordering::SeqCst) || !watched && self.crew.is_watched()
+            });
+            for _ in 0..self.crew.look() {
+                // A thread that cannot start is tried again at the next look.
+                let _tried = self.start_worker();
+            }
+            if maintained.elapsed() >= MAINTAIN_EVERY {
+                maintained = Instant::now();
+                self.maintain_connections();
+                // Told once, until all calls have ended.
+                let before = std::mem::replace(&mut stuck, self.crew.stuck());
+                if before == 0 && stuck > 0 {
+                    self.tell(Trouble::Stuck { calls: stuck });
                 }
-                Ok((_, SocketAddr::V6(_))) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(error) => {
-                    // Most likely no descriptor is left: closing an idle connection frees one.
-                    self.close_idlest();
-                    self.tell(Trouble::Accept(&error));
-                    return;
+            }
+        }
+        false
+    }
+
+    /// Maintains the exports, on a thread of its own: they may wait for a disk.
+    fn maintain(self: &Arc<Self>) -> bool {
+        let mut maintained = Instant::now();
+        while !self.stopping.load(Ordering::SeqCst) {
+            let left = MAINTAIN_EVERY.saturating_sub(maintained.elapsed());
+            self.wait_for_bell(left, || self.stopping.load(Ordering::SeqCst));
+            if maintained.elapsed() >= MAINTAIN_EVERY {
+                if catch_unwind(AssertUnwindSafe(|| self.service.exports().maintain())).is_err() {
+                    self.tell(Trouble::Panicked);
                 }
+                maintained = Instant::now();
             }
         }
-    }
-
-    fn admit(&self, stream: TcpStream, peer: SocketAddrV4, programs: Programs) -> io::Result<()> {
-        stream.set_nonblocking(true)?;
-        stream.set_nodelay(true)?;
-        // A client that lost its power sends no FIN.
-        setsockopt(&stream, sockopt::KeepAlive, &true)?;
-        setsockopt(&stream, sockopt::TcpKeepIdle, &60)?;
-        setsockopt(&stream, sockopt::TcpKeepInterval, &10)?;
-        setsockopt(&stream, sockopt::TcpKeepCount, &6)?;
-        if self.connections().count() >= MOST_CONNECTIONS {
-            self.close_idlest();
-        }
-        let connection = Arc::new(Connection::new(stream, peer, programs));
-        // Emitted before a worker can emit the connection's end.
-        self.service.tell(&Event::Connected(Connected { peer }));
-        self.add(Endpoint::Connection(connection))?;
-        Ok(())
-    }
-
-    fn close_idlest(&self) {
-        let idlest =
-            self.connections().max_by_key(|(_, connection)| (connection.is_quiet(), connection.idle()));
-        if let Some((token, _)) = idlest {
-            self.close(token, Closing::MadeRoom);
-        }
-    }
-
-    fn maintain_until_stopped(&self) {
-        let (stopped, bell) = &self.bell;
-        let mut stopped = stopped.lock().unwrap_or_else(PoisonError::into_inner);
-        while !*stopped {
-            let waited = bell.wait_timeout(stopped, MAINTAIN_EVERY);
-            stopped = waited.unwrap_or_else(PoisonError::into_inner).0;
-            if catch_unwind(AssertUnwindSafe(|| self.maintain())).is_err() {
-                self.tell(Trouble::Panicked);
-            }
-        }
-    }
-
-    fn maintain(&self) {
-        for (token, connection) in self.connections() {
-            let (idle, backlog) = (connection.idle(), connection.backlog());
-            if idle > MOST_STUCK && backlog > 0 {
-                self.close(token, Closing::Stuck);
-            } else if idle > MOST_IDLE && connection.is_quiet() {
-                self.close(token, Closing::Idle);
-            } else if idle > MAINTAIN_EVERY.as_secs() {
-                connection.trim();
-                self.held.fetch_add(connection.growth(), Ordering::Relaxed);
-            }
-        }
-        self.service.exports().maintain();
+        false
     }
 }
 
@@ -266,19 +260,12 @@ impl AsFd for Endpoint {
     }
 }
 
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("crew", &self.crew).finish_non_exhaustive()
+    }
+}
+
 const STOP: u64 = 0;
-
-/// Number of workers, and so of calls under way.
-const WORKERS: usize = 24;
-const ACCEPT_AT_ONCE: usize = 64;
-
-/// Most connections: beyond this limit the idlest connection is closed.
-const MOST_CONNECTIONS: usize = 1024;
-/// Most bytes that all connections hold together.
-const MOST_HELD: isize = 256 * 1024 * 1024;
-
+const TURN: u64 = 1;
 const MAINTAIN_EVERY: Duration = Duration::from_secs(5);
-/// Most idle seconds of a connection; Linux clients close an unused connection after five minutes.
-const MOST_IDLE: u64 = 6 * 60;
-/// Most seconds without progress of a connection with unsent answers.
-const MOST_STUCK: u64 = 60;

@@ -133,9 +133,9 @@ impl Service {
                     .answer(procedure, arguments, reply)
             }
             _ => {
-                let most_payload = match transport {
-                    Transport::Tcp { .. } => MOST_PAYLOAD,
-                    Transport::Udp => MOST_PAYLOAD_UDP,
+                let (most_read, most_write) = match transport {
+                    Transport::Tcp { .. } => (MOST_PAYLOAD, MOST_PAYLOAD),
+                    Transport::Udp => (MOST_READ_UDP, MOST_WRITE_UDP),
                 };
                 nfs3::Request {
                     exports,
@@ -147,7 +147,8 @@ impl Service {
                     transport,
                     procedure,
                     caller: call.caller.as_ref(),
-                    most_payload,
+                    most_read,
+                    most_write,
                 }
                 .answer(arguments, reply)
             }
@@ -166,9 +167,12 @@ const IPPORT_RESERVED: u16 = 1024;
 
 /// The largest READ and WRITE of Linux clients, in bytes.
 pub(super) const MOST_PAYLOAD: usize = 1024 * 1024;
-/// The same over UDP: a datagram, rounded down.
-const MOST_PAYLOAD_UDP: usize = 32 * 1024;
-/// Bytes of a list over UDP: one frame.
-const MOST_LIST_UDP: usize = 1200;
+/// Most bytes of a WRITE over UDP: a datagram, rounded down.
+const MOST_WRITE_UDP: usize = 32 * 1024;
+/// Most bytes of the answer to READ, READDIR or READDIRPLUS over UDP: the `rsize` that a kernel asks for its root by UDP
+/// (`NFS_DEF_OPTIONS`, fs/nfs/nfsroot.c). The source of a datagram may be forged, and a call has about 150 bytes.
+const MOST_READ_UDP: usize = 4 * 1024;
+/// Bytes of a list of MOUNT over UDP: a few paths. A call has 40 bytes.
+const MOST_LIST_UDP: usize = 256;
 /// The longest message: the largest WRITE with its head.
 pub(super) const MOST_MESSAGE: usize = MOST_PAYLOAD + 4096;

@@ -4,11 +4,12 @@
 //! thread acts as the user of its call ([`identity`]). A name is always one component, and symbolic links are never followed, so
 //! no path leads out of the directory. File systems mounted inside are not entered.
 //!
-//! Changes of names are durable when the underlying file system writes them, within seconds; content is on the disk once COMMIT or a
-//! stable WRITE is answered.
+//! Changes of names and attributes are on stable storage when they are answered ([`stable`]), unless that is switched off; content is once
+//! COMMIT or a stable WRITE is answered.
 
 mod attributes;
 mod changes;
+mod descriptors;
 mod error;
 mod identity;
 mod kernel;
@@ -16,21 +17,25 @@ mod listing;
 mod making;
 mod open_files;
 mod opening;
+mod root;
+mod stable;
 
 use std::ffi::CString;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::path::Path;
+use std::sync::Arc;
 
-use rustix::fs::{self, Access, AtFlags, FileType, Mode, OFlags};
+use rustix::fs::{self, Access, AtFlags, FileType, OFlags};
 use rustix::io::{self, Errno};
 
 use self::attributes::refusal;
+pub(super) use self::descriptors::make_room;
 pub use self::error::OpenError;
 use self::identity::{act_as, act_as_root};
-use self::kernel::MountId;
 use self::listing::Listings;
 use self::making::{initial, mode};
 use self::open_files::{OpenFile, OpenFiles};
+use self::root::Root;
 use super::file_system::{
     Attributes, Caller, CreateHow, Device, DirectoryEntry, FileId, FileKind, FileSystem, Found, FsError,
     Listed, Node, Place, Result, Rights, SetAttributes, Stable, Usage,
@@ -39,12 +44,12 @@ use super::file_system::{
 /// A directory with its content.
 #[derive(Debug)]
 pub struct DirectoryTree {
-    root: OwnedFd,
-    root_id: FileId,
-    mount: MountId,
+    root: Root,
     link_max: u32,
-    files: OpenFiles,
+    files: Arc<OpenFiles>,
     listings: Listings,
+    /// Changes of names and attributes are written before they are answered.
+    sync: bool,
 }
 
 impl DirectoryTree {
@@ -55,29 +60,36 @@ impl DirectoryTree {
     ///
     /// The missing requirement.
     pub fn open(path: &Path, most_open: usize) -> core::result::Result<Self, OpenError> {
-        let root = fs::open(path, OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-            .map_err(|error| OpenError::Directory(error.into()))?;
-        let root_id = kernel::of_file(root.as_fd()).map_err(|error| OpenError::NoHandles(error.into()))?;
-        match kernel::open(root.as_fd(), &root_id, OFlags::PATH) {
+        let no_handles = |error: Errno| OpenError::NoHandles(error.into());
+        let directory = Root::open(path).map_err(|error| OpenError::Directory(error.into()))?;
+        let root = Root::new(path, directory).map_err(no_handles)?;
+        let directory = root.get().map_err(no_handles)?;
+        match kernel::open(directory.as_fd(), root.id(), OFlags::PATH) {
             Ok(_) => {}
             Err(Errno::PERM) => return Err(OpenError::NotPrivileged),
-            Err(error) => return Err(OpenError::NoHandles(error.into())),
+            Err(error) => return Err(no_handles(error)),
         }
         // On a separate thread, since the test changes the thread's identity.
         let tried = std::thread::spawn(|| act_as(&Caller::NOBODY).and_then(|()| act_as_root())).join();
         if !matches!(tried, Ok(Ok(()))) {
             return Err(OpenError::NotPrivileged);
         }
-        let link_max = nix::unistd::fpathconf(&root, nix::unistd::PathconfVar::LINK_MAX).ok().flatten();
+        let link_max = nix::unistd::fpathconf(directory, nix::unistd::PathconfVar::LINK_MAX).ok().flatten();
         let link_max = link_max.and_then(|most| u32::try_from(most).ok()).unwrap_or(u32::MAX);
         Ok(Self {
-            mount: kernel::mount_of(root.as_fd()).map_err(|error| OpenError::NoHandles(error.into()))?,
             root,
-            root_id,
             link_max,
             files: OpenFiles::new(most_open),
             listings: Listings::new().map_err(|error| OpenError::Directory(error.into()))?,
+            sync: true,
         })
+    }
+
+    /// Whether changes of names and attributes are on stable storage when they are answered, as RFC 1813 demands. Without this, the
+    /// changes of the last seconds before a power cut may be lost, which clients rely on not to happen: a package manager, a database.
+    #[must_use]
+    pub fn with_sync(self, sync: bool) -> Self {
+        Self { sync, ..self }
     }
 
     /// Checks a caller's access to the file's content. The owner always has it, and root, as in the kernel.
@@ -103,7 +115,10 @@ impl DirectoryTree {
             act_as(caller)?;
             changes::apply(file.as_fd(), changes).map_err(refusal)?;
         }
-        Ok(())
+        match changes.size.is_some() || changes::beside_size(changes) {
+            true => self.settle_attributes(id, file),
+            false => Ok(()),
+        }
     }
 
     /// Closes the file of a name that is about to be removed.
@@ -116,7 +131,7 @@ impl DirectoryTree {
 
 impl FileSystem for DirectoryTree {
     fn root(&self) -> FileId {
-        self.root_id
+        *self.root.id()
     }
 
     fn attributes(&self, id: &FileId) -> Result<Attributes> {
@@ -161,7 +176,7 @@ impl FileSystem for DirectoryTree {
         };
         let place = place.map_err(refusal)?;
         let found = self.found(place.as_fd()).map_err(refusal)?;
-        self.files.keep(found.id, OpenFile::place(place));
+        self.files.keep(found.id, self.files.place(place));
         Ok(found)
     }
 
@@ -225,90 +240,72 @@ impl FileSystem for DirectoryTree {
         fs::fsync(self.reader(id, &file)?).map_err(refusal)
     }
 
-    fn create(&self, caller: &Caller, dir: &FileId, name: &[u8], how: &CreateHow) -> Result<Found> {
-        let dir = self.file(dir)?;
+    fn create(&self, caller: &Caller, dir_id: &FileId, name: &[u8], how: &CreateHow) -> Result<Found> {
+        let dir = self.file(dir_id)?;
         let name = c_string(name)?;
         act_as(caller)?;
-        let (with, guarded) = match how {
-            CreateHow::Exclusive(verifier) => {
-                let file = self.create_exclusive(&dir, &name, *verifier).map_err(refusal)?;
-                return self.finish(caller, file, &SetAttributes::default());
-            }
-            CreateHow::Guarded(with) => (with, true),
-            CreateHow::Unchecked(with) => (with, false),
-        };
-        match self.create_new(&dir, &name, mode(with, 0o666)) {
-            // A new file is empty: its size only changes if it becomes longer.
-            Ok(fd) => {
-                let size = with.size.filter(|&size| size != 0);
-                let with = initial(&SetAttributes { size, ..*with }, caller);
-                self.finish(caller, OpenFile::made(fd), &with)
-            }
-            Err(Errno::EXIST) if !guarded => {
-                let place = self.open_name(&dir, &name).map_err(refusal)?;
-                let there = self.found(place.as_fd()).map_err(refusal)?;
-                if there.attributes.kind != FileKind::Regular {
-                    return Err(FsError::Exists);
-                }
-                let file = self.files.keep(there.id, OpenFile::place(place));
-                let size = SetAttributes { size: with.size, ..SetAttributes::default() };
-                self.change(caller, &there.id, &file, &size)?;
-                Ok(Found { id: there.id, attributes: self.stat(&there.id, &file)? })
-            }
-            Err(error) => Err(refusal(error)),
-        }
+        let created = match how {
+            CreateHow::Exclusive(verifier) => self.create_exclusive(caller, &dir, &name, *verifier),
+            CreateHow::Guarded(with) => self.create_or_change(caller, &dir, &name, with, true),
+            CreateHow::Unchecked(with) => self.create_or_change(caller, &dir, &name, with, false),
+        }?;
+        self.settle_names(dir_id, &dir)?;
+        Ok(created)
     }
 
     fn make_directory(
         &self,
         caller: &Caller,
-        dir: &FileId,
+        dir_id: &FileId,
         name: &[u8],
         with: &SetAttributes,
     ) -> Result<Found> {
-        let dir = self.file(dir)?;
+        let dir = self.file(dir_id)?;
         let name = c_string(name)?;
         act_as(caller)?;
         fs::mkdirat(&*dir, &name, mode(with, 0o777)).map_err(refusal)?;
         // mkdir(2) leaves the set-id and sticky bits to chmod(2).
-        let found = self.made(&dir, &name, caller, &initial(with, caller))?;
+        let mut found = self.made(&dir, &name, caller, &initial(with, caller))?;
         let set_group_id = found.attributes.mode & 0o2000; // inherited
-        match with.mode {
-            Some(mode) if mode & 0o7000 & !set_group_id != 0 => {
-                let mode = Some(mode & 0o7777 | set_group_id);
-                self.set_attributes(caller, &found.id, &SetAttributes { mode, ..SetAttributes::default() })?;
-                Ok(Found { attributes: self.attributes(&found.id)?, ..found })
-            }
-            _ => Ok(found),
+        if let Some(mode) = with.mode
+            && mode & 0o7000 & !set_group_id != 0
+        {
+            let mode = Some(mode & 0o7777 | set_group_id);
+            self.set_attributes(caller, &found.id, &SetAttributes { mode, ..SetAttributes::default() })?;
+            found.attributes = self.attributes(&found.id)?;
         }
+        self.settle_names(dir_id, &dir)?;
+        Ok(found)
     }
 
     fn make_symlink(
         &self,
         caller: &Caller,
-        dir: &FileId,
+        dir_id: &FileId,
         name: &[u8],
         target: &[u8],
         with: &SetAttributes,
     ) -> Result<Found> {
-        let dir = self.file(dir)?;
+        let dir = self.file(dir_id)?;
         let (name, target) = (c_string(name)?, c_string(target)?);
         act_as(caller)?;
         fs::symlinkat(&target, &*dir, &name).map_err(refusal)?;
         // A link's mode has no meaning and cannot be set.
         let with = initial(&SetAttributes { mode: None, ..*with }, caller);
-        self.made(&dir, &name, caller, &with)
+        let found = self.made(&dir, &name, caller, &with)?;
+        self.settle_names(dir_id, &dir)?;
+        Ok(found)
     }
 
     fn make_node(
         &self,
         caller: &Caller,
-        dir: &FileId,
+        dir_id: &FileId,
         name: &[u8],
         node: Node,
         with: &SetAttributes,
     ) -> Result<Found> {
-        let dir = self.file(dir)?;
+        let dir = self.file(dir_id)?;
         let name = c_string(name)?;
         let number = |device: Device| fs::makedev(device.major, device.minor);
         let (kind, device) = match node {
@@ -319,11 +316,13 @@ impl FileSystem for DirectoryTree {
         };
         act_as(caller)?;
         fs::mknodat(&*dir, &name, kind, mode(with, 0o666), device).map_err(refusal)?;
-        self.made(&dir, &name, caller, &initial(with, caller))
+        let found = self.made(&dir, &name, caller, &initial(with, caller))?;
+        self.settle_names(dir_id, &dir)?;
+        Ok(found)
     }
 
-    fn remove(&self, caller: &Caller, dir: &FileId, name: &[u8]) -> Result<()> {
-        let dir = self.file(dir)?;
+    fn remove(&self, caller: &Caller, dir_id: &FileId, name: &[u8]) -> Result<()> {
+        let dir = self.file(dir_id)?;
         let name = c_string(name)?;
         act_as(caller)?;
         let id = kernel::of_name(dir.as_fd(), &name);
@@ -331,11 +330,11 @@ impl FileSystem for DirectoryTree {
         if let Ok(id) = id {
             self.files.forget(&id);
         }
-        Ok(())
+        self.settle_names(dir_id, &dir)
     }
 
-    fn remove_directory(&self, caller: &Caller, dir: &FileId, name: &[u8]) -> Result<()> {
-        let dir = self.file(dir)?;
+    fn remove_directory(&self, caller: &Caller, dir_id: &FileId, name: &[u8]) -> Result<()> {
+        let dir = self.file(dir_id)?;
         let name = c_string(name)?;
         act_as(caller)?;
         let id = kernel::of_name(dir.as_fd(), &name);
@@ -343,7 +342,7 @@ impl FileSystem for DirectoryTree {
         if let Ok(id) = id {
             self.files.forget(&id);
         }
-        Ok(())
+        self.settle_names(dir_id, &dir)
     }
 
     fn rename(&self, caller: &Caller, from: (&FileId, &[u8]), to: (&FileId, &[u8])) -> Result<()> {
@@ -351,16 +350,20 @@ impl FileSystem for DirectoryTree {
         let (from_name, to_name) = (c_string(from.1)?, c_string(to.1)?);
         act_as(caller)?;
         self.forget_name(&to_dir, &to_name);
-        fs::renameat(&*from_dir, &from_name, &*to_dir, &to_name).map_err(refusal)
+        fs::renameat(&*from_dir, &from_name, &*to_dir, &to_name).map_err(refusal)?;
+        // The new name first: a power cut in between may leave both, and never none.
+        self.settle_names(to.0, &to_dir)?;
+        if from.0 == to.0 { Ok(()) } else { self.settle_names(from.0, &from_dir) }
     }
 
-    fn link(&self, caller: &Caller, id: &FileId, dir: &FileId, name: &[u8]) -> Result<()> {
-        let (file, dir) = (self.file(id)?, self.file(dir)?);
+    fn link(&self, caller: &Caller, id: &FileId, dir_id: &FileId, name: &[u8]) -> Result<()> {
+        let (file, dir) = (self.file(id)?, self.file(dir_id)?);
         let name = c_string(name)?;
         act_as(caller)?;
         // Linking by descriptor requires a privilege that the caller may lack.
         fs::linkat(fs::CWD, changes::path_of(file.as_fd()), &*dir, &name, AtFlags::SYMLINK_FOLLOW)
-            .map_err(refusal)
+            .map_err(refusal)?;
+        self.settle_names(dir_id, &dir)
     }
 
     fn list(
@@ -377,17 +380,18 @@ impl FileSystem for DirectoryTree {
         }
         let open = || self.open_by_id(id, OFlags::RDONLY | OFlags::DIRECTORY);
         let mut listing = self.listings.begin(id, from, open).map_err(refusal)?;
+        let root = self.root.get().map_err(refusal)?;
         act_as(caller)?;
         if !kernel::allows(dir.as_fd(), Access::READ_OK) {
             return Err(FsError::Denied);
         }
         let end = listing.each(|mut entry, name| {
             let up = entry.name == b"..";
-            if up && *id == self.root_id {
+            if up && id == self.root.id() {
                 // The directory above the top is hidden.
-                entry.file_number = fs::fstat(&self.root).map_or(entry.file_number, |stat| stat.st_ino);
+                entry.file_number = fs::fstat(&root).map_or(entry.file_number, |stat| stat.st_ino);
             } else if full && !up {
-                entry.found = self.found_at(&dir, name, entry.file_number);
+                entry.found = self.found_at(root.mount(), &dir, name, entry.file_number);
             }
             Ok(take(entry))
         });
@@ -396,7 +400,7 @@ impl FileSystem for DirectoryTree {
     }
 
     fn usage(&self) -> Result<Usage> {
-        let stat = fs::fstatvfs(&self.root).map_err(refusal)?;
+        let stat = fs::fstatvfs(self.root.get().map_err(refusal)?).map_err(refusal)?;
         let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
         Ok(Usage {
             bytes: bytes(stat.f_blocks),
@@ -412,6 +416,12 @@ impl FileSystem for DirectoryTree {
     fn maintain(&self) {
         self.files.maintain();
         self.listings.maintain();
+    }
+
+    fn rest(&self) {
+        self.files.close_all();
+        self.listings.rest();
+        self.root.rest();
     }
 }
 

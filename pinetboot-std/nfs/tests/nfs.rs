@@ -14,6 +14,8 @@ mod hostile;
 mod mount;
 #[path = "nfs/ports.rs"]
 mod ports;
+#[path = "nfs/shares.rs"]
+mod shares;
 #[path = "nfs/told.rs"]
 mod told;
 #[path = "nfs/world.rs"]

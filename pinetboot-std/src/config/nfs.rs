@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Settings;
 use crate::exit::{Exit, Failed};
+use crate::space::{Reserve, Size};
 
 /// The way in which Pis share a root file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Serialize, Deserialize)]
@@ -42,6 +43,25 @@ pub struct RootConfig {
     pub portmap_port: Option<u16>,
     /// Whether cmdline.txt and config.txt are rewritten for the NFS root.
     pub rewrite: bool,
+    /// The limits of layers.
+    pub limits: RootLimits,
+}
+
+/// The limits of layers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RootLimits {
+    /// Pis with a layer, 1 to 4096, besides those of the inventory.
+    pub max_pis: usize,
+    /// The size of a layer; `None`: no limit.
+    pub max_root_size: Option<Size>,
+    /// The space that Pis leave free on the disk.
+    pub reserve: Reserve,
+}
+
+impl Default for RootLimits {
+    fn default() -> Self {
+        Self { max_pis: MAX_PIS, max_root_size: None, reserve: Reserve::default() }
+    }
 }
 
 impl RootConfig {
@@ -59,7 +79,13 @@ impl RootConfig {
                 format!("--nfs {} and --nfs-mode off contradict each other: remove one", nfs.display());
             return Err(Failed::new(Exit::Usage, message));
         }
+        let max_pis = settings.max_pis.unwrap_or(MAX_PIS);
+        if !(1..=MOST_PIS).contains(&max_pis) {
+            return Err(Failed::new(Exit::Usage, "max-pis must be from 1 to 4096"));
+        }
+        let reserve = Reserve::new(settings.disk_reserve);
         Ok(Self {
+            limits: RootLimits { max_pis, max_root_size: settings.max_root_size, reserve },
             nfs: settings.nfs.clone(),
             mode,
             state: settings.state.clone(),
@@ -74,3 +100,7 @@ impl RootConfig {
 
 /// The registered port of NFS (RFC 1813, section 2.1).
 const NFS_PORT: u16 = 2049;
+/// The default limit of Pis: a rack of a thousand.
+const MAX_PIS: usize = 1024;
+/// The limit of known Pis.
+const MOST_PIS: usize = 4096;

@@ -138,9 +138,6 @@ pub enum Dhcp {
         /// The MAC address of the other host.
         mac: Mac,
     },
-    /// A DHCP thread ended.
-    Ended {
-        /// The failure; `None`: the server stops.
-        error: Option<String>,
-    },
+    /// A DHCP thread ended, because the server stops.
+    Ended,
 }

@@ -54,6 +54,31 @@ pub enum Root {
         /// The base image's root.
         root: String,
     },
+    /// New layers were removed: their Pis wrote nothing to them, and used them for less than two minutes.
+    UnusedRemoved {
+        /// The Pi of each, and the address that mounted the layer.
+        layers: Vec<(Prefix, Option<Ipv4Addr>)>,
+    },
+    /// A Pi got "no space" for a change of its root, or is near its limit; told once an hour.
+    NoSpace {
+        /// The Pi.
+        pi: Prefix,
+        /// The reason.
+        why: Shortage,
+        /// The largest layers on a full disk, if they were counted.
+        largest: Vec<LayerSize>,
+    },
+    /// The disk of the layers is nearly full.
+    DiskFilling {
+        /// The state directory.
+        place: String,
+        /// Used parts of a hundred, of the space that Pis may fill.
+        percent: u64,
+        /// Bytes that Pis may still write.
+        left: u64,
+        /// The largest layers.
+        largest: Vec<LayerSize>,
+    },
     /// A Pi mounted its root: MOUNT sent the handle.
     Mounted {
         /// The root's Pi.
@@ -103,11 +128,43 @@ pub enum Root {
         /// The evidence that the client is that Pi.
         evidence: Evidence,
     },
-    /// A Pi's layer is served again after a restart of the server.
+    /// A Pi's layer is served again.
     Resumed {
         /// The root's Pi.
         pi: Prefix,
+        /// After a restart of the server; otherwise after a rest.
+        restarted: bool,
     },
+}
+
+/// The reason why a change of a root gets "no space".
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shortage {
+    /// The change would touch the disk's reserve.
+    Reserve,
+    /// The disk is full.
+    Disk,
+    /// The layer has reached its limit, in bytes.
+    Limit {
+        /// The limit.
+        limit: u64,
+    },
+    /// The layer is near its limit; no change was refused yet.
+    Near {
+        /// The size of the layer in bytes.
+        used: u64,
+        /// The limit in bytes.
+        limit: u64,
+    },
+}
+
+/// The size of a layer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LayerSize {
+    /// The Pi's name.
+    pub name: String,
+    /// The size on the disk in bytes.
+    pub bytes: u64,
 }
 
 /// Evidence that a client is a certain Pi, weakest first. Newer evidence never displaces stronger evidence.

@@ -1,5 +1,7 @@
 //! Facts about the program: start, configuration, stop.
 
+use std::time::Duration;
+
 /// A fact about the program.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Server {
@@ -46,12 +48,31 @@ pub enum Server {
         /// The way in which Pis share the roots.
         how: &'static str,
     },
+    /// Temporary files of killed processes were removed.
+    LeftoversRemoved {
+        /// The directory.
+        place: String,
+        /// Their number.
+        number: usize,
+    },
     /// The limit of open files is too low for the transfers.
     FewDescriptors {
         /// The limit.
         allowed: u64,
         /// The most transfers.
         transfers: usize,
+    },
+    /// The server has given up its privileges.
+    Confined {
+        /// The user that it became; `None`: it stays the same user.
+        user: Option<String>,
+    },
+    /// A part of the sandbox is off.
+    SandboxLacks {
+        /// The part.
+        part: &'static str,
+        /// The reason.
+        why: String,
     },
     /// A changed setting requires a restart.
     NeedsRestart,
@@ -65,10 +86,38 @@ pub enum Server {
         /// The fault.
         error: String,
     },
-    /// A thread panicked.
-    Panicked {
+    /// The service manager's socket cannot be opened.
+    NoNotify {
+        /// The system's reason.
+        error: String,
+    },
+    /// A thread panicked, or ended outside of a stop: the server stops.
+    ThreadEnded {
         /// The thread's name.
-        thread: &'static str,
+        thread: String,
+        /// `panicked`, or `ended` with the reason.
+        why: String,
+    },
+    /// A service did not end in time: the process ends without its threads.
+    StopOverdue {
+        /// The service; empty before the first one was stopped.
+        service: &'static str,
+        /// The threads that did not end.
+        threads: Vec<String>,
+        /// The time that a stop may take.
+        within: Duration,
+    },
+    /// A loop shows no turn: the watchdog is not fed.
+    LoopStalled {
+        /// The loop's name.
+        thread: String,
+        /// The time without a turn.
+        interval: Duration,
+    },
+    /// A stalled loop turns again.
+    LoopTurns {
+        /// The loop's name.
+        thread: String,
     },
     /// A network operation failed.
     Network {

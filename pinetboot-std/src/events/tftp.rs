@@ -55,6 +55,13 @@ pub enum Tftp {
     },
     /// A transfer ended.
     Finished(Finished),
+    /// An upload cannot be kept: the client is told that the disk is full or its allocation exceeded.
+    UploadFailed {
+        /// The file.
+        file: String,
+        /// The limit that is reached, or the system's reason.
+        why: String,
+    },
     /// A datagram could not be sent.
     NotSent {
         /// The client.

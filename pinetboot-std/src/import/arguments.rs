@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::changes::{is_host_name, is_user_name};
 use crate::images;
+use crate::space::Size;
 
 /// Options of `import`.
 #[derive(Debug, clap::Args)]
@@ -27,6 +28,11 @@ pub struct Args {
     /// List the changes to the system and write nothing
     #[arg(long)]
     pub dry_run: bool,
+
+    /// Leave this much disk space free for the server, as `serve --disk-reserve` does. Size as in 500M or 2GiB; 0 disables
+    /// [default: 5 % of the disk, at most 1GiB]
+    #[arg(long, value_name = "SIZE")]
+    pub disk_reserve: Option<Size>,
 
     /// Import only the boot partition's files, unchanged. Needs no root privileges
     #[arg(long, conflicts_with_all = ["hostname", "user"])]

@@ -10,6 +10,7 @@ use super::Args;
 use super::changes::{Account, Password, Wishes};
 use crate::exit::{Exit, Failed};
 use crate::images::is_name;
+use crate::space::Reserve;
 
 /// A validated import request.
 #[derive(Debug, Clone)]
@@ -26,6 +27,8 @@ pub struct Request {
     pub dry_run: bool,
     /// Whether to import only the boot partition.
     pub boot_only: bool,
+    /// The disk space that the import leaves free.
+    pub disk_reserve: Reserve,
     /// Settings of the imported system.
     pub wishes: Wishes,
 }
@@ -57,6 +60,7 @@ impl Request {
             current: options.current,
             dry_run: options.dry_run,
             boot_only: options.boot_only,
+            disk_reserve: Reserve::new(options.disk_reserve),
             wishes: Wishes { hostname: options.hostname.clone(), account: account(options)? },
         })
     }

@@ -15,7 +15,6 @@ use nix::errno::Errno;
 use nix::fcntl::{self, AtFlags, OFlag, OpenHow, ResolveFlag};
 use nix::libc::dev_t;
 use nix::sys::stat::{self, FchmodatFlags, FileStat, Mode, SFlag, UtimensatFlags};
-use nix::sys::statvfs::statvfs;
 use nix::sys::time::TimeSpec;
 use nix::unistd::{self, Gid, Uid};
 use pinetboot_image::ext4::{DeviceNumber, FileKind, Timestamp, Xattr};
@@ -211,17 +210,6 @@ pub(super) fn probe(directory: &Path) -> io::Result<()> {
         b"",
         &attributes,
     )
-}
-
-/// Free bytes of the file system of `directory`, for this process.
-///
-/// # Errors
-///
-/// The system's.
-pub(super) fn free_space(directory: &Path) -> io::Result<u64> {
-    let space = statvfs(directory)?;
-    let blocks = if Uid::effective().is_root() { space.blocks_free() } else { space.blocks_available() };
-    Ok(space.fragment_size().saturating_mul(blocks))
 }
 
 fn user(uid: u32) -> io::Result<Uid> {

@@ -1,7 +1,7 @@
 //! Lines about DHCP: one for each leased address, and warnings for what keeps Pis from getting one.
 
 use pinetboot_core::dhcp::{HardwareAddress, NoReply};
-use tracing::{debug, error, info, warn};
+use tracing::{debug, info, warn};
 
 use crate::events::{Dhcp, Event};
 
@@ -93,8 +93,7 @@ pub(super) fn log(event: &Event, fact: &Dhcp) {
                 named(hardware)
             );
         }
-        Dhcp::Ended { error: None } => info!("DHCP stopped"),
-        Dhcp::Ended { error: Some(error) } => error!("DHCP stopped, the network failed: {error}"),
+        Dhcp::Ended => info!("DHCP stopped"),
     }
 }
 

@@ -1,9 +1,10 @@
 //! Lines about root file systems.
 
+use indicatif::DecimalBytes;
 use tracing::{debug, error, info, warn};
 
 use super::ClientName;
-use crate::events::{Event, Root};
+use crate::events::{Event, LayerSize, Root, Shortage};
 
 pub(super) fn log(event: &Event, client: &ClientName<'_>, fact: &Root) {
     let pi = event.pi.as_deref().unwrap_or("a Pi");
@@ -43,6 +44,58 @@ pub(super) fn log(event: &Event, client: &ClientName<'_>, fact: &Root) {
         Root::Moved { from, .. } => {
             info!(%client, pi, "{client} continues with its root; its address was {from} before")
         }
-        Root::Resumed { .. } => info!(pi, "{pi} continues with its root after the restart of the server"),
+        Root::Resumed { restarted: true, .. } => {
+            info!(pi, "{pi} continues with its root after the restart of the server");
+        }
+        Root::Resumed { .. } => debug!(pi, "{pi} continues with its root after a rest"),
+        Root::UnusedRemoved { layers } => info!(
+            layers = layers.len(),
+            "removed new layers to which no Pi wrote and which no Pi used for two minutes: {}",
+            layers.len()
+        ),
+        Root::NoSpace { why: Shortage::Near { used, limit }, .. } => warn!(
+            pi,
+            used,
+            limit,
+            "the layer of {pi} has {} of {}, its limit: remove files on the Pi, or raise max-root-size",
+            DecimalBytes(*used),
+            DecimalBytes(*limit)
+        ),
+        Root::NoSpace { why: Shortage::Limit { limit }, .. } => warn!(
+            pi,
+            limit,
+            "{pi} gets \"no space\": its layer has reached its limit of {}. Remove files on the Pi, or raise max-root-size",
+            DecimalBytes(*limit)
+        ),
+        Root::NoSpace { why, largest, .. } => {
+            let except = if *why == Shortage::Reserve {
+                " except for the server's reserve (--disk-reserve)"
+            } else {
+                ""
+            };
+            warn!(pi, "{pi} gets \"no space\": the disk is full{except}{}. {REMEDY}", most_used(largest));
+        }
+        Root::DiskFilling { place, percent, left, largest } => warn!(
+            place,
+            percent,
+            left,
+            "the disk of {place} is {percent} % full, Pis may write {} more{}. {REMEDY}",
+            DecimalBytes(*left),
+            most_used(largest)
+        ),
     }
 }
+
+/// The largest layers as a clause.
+fn most_used(largest: &[LayerSize]) -> String {
+    let sizes = largest.iter().map(|LayerSize { name, bytes }| format!("{name} ({})", DecimalBytes(*bytes)));
+    let sizes: Vec<_> = sizes.collect();
+    if sizes.is_empty() {
+        String::new()
+    } else {
+        format!("; the largest layers are those of {}", sizes.join(", "))
+    }
+}
+
+const REMEDY: &str =
+    "Remove files, reset a layer ('pinetboot roots reset'), or bound layers with --max-root-size";

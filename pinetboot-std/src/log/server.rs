@@ -38,20 +38,59 @@ pub(super) fn log(fact: &Server) {
             info!("the portmapper listens on port {port}: Pis look for a portmapper on port 111 only");
         }
         Server::RootsServed { how } => info!("NFS: {how}"),
+        Server::LeftoversRemoved { place, number } => {
+            info!(place, number, "removed the temporary files of killed processes in {place}: {number}");
+        }
         Server::FewDescriptors { allowed, transfers } => warn!(
             "the limit of {allowed} open files is too low for {transfers} transfers. Raise the limit (ulimit -n, \
              LimitNOFILE=) or lower --max-transfers"
         ),
+        Server::Confined { user: Some(user) } => {
+            info!(user = %user, "the server runs as user {user} without capabilities")
+        }
+        Server::Confined { user: None } => debug!("the server stays the same user, in a sandbox"),
+        Server::SandboxLacks { part: "user", why } => warn!(
+            "the server stays root, without capabilities: {why}. Choose a user that can read the boot files and write to the \
+             directories of uploads and leases with --user"
+        ),
+        Server::SandboxLacks { part, why } => warn!(
+            part = %part,
+            "the sandbox lacks {part}: {why}. --require-sandbox refuses to serve without it"
+        ),
         Server::NeedsRestart => {
             warn!(
-                "changes of addresses, ports, DHCP, transfers, threads, roots or the log format require a restart"
+                "changes of addresses, ports, DHCP, transfers, threads, roots, the user or the log format require a restart"
             );
         }
         Server::Reloaded { serving } => info!("configuration reloaded, serving {serving}"),
         Server::NotReloaded { error } => {
             error!("configuration not reloaded, the previous one stays in force: {error}")
         }
-        Server::Panicked { thread } => error!("the {thread} thread panicked"),
+        Server::NoNotify { error } => {
+            warn!("no notification to the service manager, NOTIFY_SOCKET cannot be used: {error}")
+        }
+        Server::ThreadEnded { thread, why } => {
+            error!(
+                thread,
+                "thread {thread} {why}: the server stops. Restart the server, and report a panic with the lines above"
+            );
+        }
+        Server::StopOverdue { service, threads, within } => error!(
+            service,
+            "{} did not end within {} s of the stop: the process ends without {}",
+            if service.is_empty() { "the start" } else { service },
+            within.as_secs(),
+            match threads.as_slice() {
+                [thread] => format!("thread {thread}"),
+                threads => format!("threads {}", threads.join(", ")),
+            }
+        ),
+        Server::LoopStalled { thread, interval } => error!(
+            thread,
+            "loop {thread} did not turn for {} s: the service manager's watchdog gets no notification",
+            interval.as_secs_f32()
+        ),
+        Server::LoopTurns { thread } => info!(thread, "loop {thread} turns again"),
         Server::Network { what } => warn!("{what}"),
         Server::Stopped(Transfers { open, rejected }) => {
             match open {

@@ -12,7 +12,8 @@ use tracing::Level;
 
 use super::Log;
 use crate::events::{
-    Boot, Cause, Dhcp, Event, Evidence, Fact, Finished, Listener, Nfs, Root, Server, Tftp, Transfers,
+    Boot, Cause, Dhcp, Event, Evidence, Fact, Finished, LayerSize, Listener, Nfs, Root, Server, Shortage,
+    Tftp, Transfers,
 };
 
 /// The output.
@@ -167,6 +168,28 @@ fn recorded() -> Vec<Event> {
 }
 
 #[test]
+fn a_thread_or_loop_that_fails_is_named() {
+    let (thread, threads) = (String::from("tftp 1"), vec!["tftp 0".into(), "tftp 1".into()]);
+    let (within, interval) = (Duration::from_secs(4), Duration::from_millis(1500));
+    let facts = [
+        Server::NoNotify { error: "No such file or directory".into() },
+        Server::ThreadEnded { thread: thread.clone(), why: "panicked".into() },
+        Server::StopOverdue { service: "tftp", threads, within },
+        Server::StopOverdue { service: "", threads: vec!["main".into()], within },
+        Server::LoopStalled { thread: thread.clone(), interval },
+        Server::LoopTurns { thread },
+    ];
+    let expected = "\
+WARN no notification to the service manager, NOTIFY_SOCKET cannot be used: No such file or directory
+ERROR thread tftp 1 panicked: the server stops. Restart the server, and report a panic with the lines above
+ERROR tftp did not end within 4 s of the stop: the process ends without threads tftp 0, tftp 1
+ERROR the start did not end within 4 s of the stop: the process ends without thread main
+ERROR loop tftp 1 did not turn for 1.5 s: the service manager's watchdog gets no notification
+INFO loop tftp 1 turns again";
+    assert_eq!(log(&facts.map(|fact| event(None, None, fact)), Level::INFO), expected);
+}
+
+#[test]
 fn the_log_of_a_recorded_boot() {
     let expected = "\
 INFO kitchen begins boot 3 with a DHCP DISCOVER: Raspberry Pi 5 Model B Rev 1.0 (8 GB), serial bd989ae1, d8:3a:dd:e8:27:1e
@@ -256,4 +279,44 @@ fn one_client_makes_few_lines_and_others_have_theirs() {
     let text = log(&events, Level::INFO);
     assert_eq!(text.lines().filter(|line| line.contains("10.9.0.113")).count(), 5);
     assert_eq!(text.lines().filter(|line| line.contains("10.9.0.200 stopped answering")).count(), 1);
+}
+
+#[test]
+fn a_disk_without_space_is_told_with_the_largest_layers() {
+    let largest = vec![
+        LayerSize { name: "kitchen".into(), bytes: 1_200_000_000 },
+        LayerSize { name: "00000002".into(), bytes: 3_000_000 },
+    ];
+    let short = |why| {
+        let largest = largest.clone();
+        event(None, Some("kitchen"), Root::NoSpace { pi: KITCHEN, why, largest })
+    };
+    let filling =
+        Root::DiskFilling { place: "/state".into(), percent: 91, left: 5_000_000, largest: largest.clone() };
+    let remedy =
+        "Remove files, reset a layer ('pinetboot roots reset'), or bound layers with --max-root-size";
+    let most = "; the largest layers are those of kitchen (1.20 GB), 00000002 (3.00 MB)";
+    let events = [
+        event(None, None, filling),
+        short(Shortage::Reserve),
+        short(Shortage::Disk),
+        short(Shortage::Near { used: 950_000, limit: 1_000_000 }),
+        short(Shortage::Limit { limit: 1_000_000 }),
+        event(None, None, Root::UnusedRemoved { layers: vec![(KITCHEN, Some(HERE)), (KITCHEN, None)] }),
+        event(None, None, Server::LeftoversRemoved { place: "/state".into(), number: 3 }),
+    ];
+    let lines = [
+        format!("WARN the disk of /state is 91 % full, Pis may write 5.00 MB more{most}. {remedy}"),
+        format!(
+            "WARN kitchen gets \"no space\": the disk is full except for the server's reserve (--disk-reserve){most}. {remedy}"
+        ),
+        format!("WARN kitchen gets \"no space\": the disk is full{most}. {remedy}"),
+        "WARN the layer of kitchen has 950.00 kB of 1.00 MB, its limit: remove files on the Pi, or raise max-root-size".into(),
+        "WARN kitchen gets \"no space\": its layer has reached its limit of 1.00 MB. Remove files on the Pi, or raise \
+         max-root-size"
+            .into(),
+        "INFO removed new layers to which no Pi wrote and which no Pi used for two minutes: 2".into(),
+        "INFO removed the temporary files of killed processes in /state: 3".into(),
+    ];
+    assert_eq!(log(&events, Level::INFO), lines.join("\n"));
 }

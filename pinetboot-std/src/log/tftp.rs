@@ -24,6 +24,10 @@ pub(super) fn log(event: &Event, client: &ClientName<'_>, fact: &Tftp) {
         Tftp::Started { peer, len: Some(len), terms } => debug!("{peer}: {len} bytes in {terms}"),
         Tftp::Started { peer, len: None, terms } => debug!("{peer}: {terms}"),
         Tftp::Finished(finished) => self::finished(client, finished),
+        Tftp::UploadFailed { file, why } if !event.again => {
+            warn!(%client, file, "cannot keep {file} from {client}: {why}");
+        }
+        Tftp::UploadFailed { file, why } => debug!(%client, file, "cannot keep {file} from {client}: {why}"),
         Tftp::NotSent { to, error, firewall: true } if !event.again => warn!(
             %client,
             "cannot send to {to}: {error}. This machine's own firewall drops the answers: allow outgoing UDP of this program"
@@ -55,7 +59,10 @@ fn refused(client: &ClientName<'_>, fact: &Tftp) {
         }
         (Direction::Read, _, Some(cause)) => warn!(%client, file, "{client} is refused {file}: {cause}"),
         (Direction::Read, _, None) => warn!(%client, file, "{client} requested {file}: {answer}"),
-        (Direction::Write, ErrorCode::ACCESS_VIOLATION, _) => warn!(
+        (Direction::Write, _, Some(cause)) => {
+            warn!(%client, file, "{client} requested to write {file}: {answer}, {cause}");
+        }
+        (Direction::Write, ErrorCode::ACCESS_VIOLATION, None) => warn!(
             %client,
             file,
             "{client} requested to write {file}: {answer}. --allow-upload DIR accepts uploads into DIR"

@@ -16,6 +16,8 @@ struct Requests {
     event: EventFd,
     stop: AtomicBool,
     reload: AtomicBool,
+    /// Whether the loop has yet to show that it turns.
+    asked: AtomicBool,
 }
 
 /// The end of [`Server::run`](pinetboot_core::tftp::Server::run).
@@ -32,7 +34,12 @@ pub enum Interrupt {
 impl Control {
     pub(super) fn new() -> io::Result<Self> {
         let event = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?;
-        Ok(Self(Arc::new(Requests { event, stop: AtomicBool::new(false), reload: AtomicBool::new(false) })))
+        Ok(Self(Arc::new(Requests {
+            event,
+            stop: AtomicBool::new(false),
+            reload: AtomicBool::new(false),
+            asked: AtomicBool::new(false),
+        })))
     }
 
     /// Makes the loop return [`Interrupt::Stop`].
@@ -47,9 +54,21 @@ impl Control {
         self.wake();
     }
 
+    /// Asks the loop to show that it turns.
+    pub fn ask_turn(&self) {
+        self.0.asked.store(true, Ordering::Release);
+        self.wake();
+    }
+
+    /// Whether the loop has turned since it was asked.
+    pub fn has_turned(&self) -> bool {
+        !self.0.asked.load(Ordering::Acquire)
+    }
+
     /// The request since the last call.
     pub(super) fn check(&self) -> Result<(), Interrupt> {
         let _drained = self.0.event.read();
+        self.0.asked.store(false, Ordering::Release);
         if self.0.stop.swap(false, Ordering::Acquire) {
             return Err(Interrupt::Stop);
         }

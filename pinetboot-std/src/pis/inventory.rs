@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::exit::{Exit, Failed};
 use crate::images;
+use crate::space::Size;
 
 /// The settings of one Pi.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -24,6 +25,8 @@ pub struct PiEntry {
     pub cmdline_extra: Option<String>,
     /// The old name of `cmdline-extra`, still read; `None` in an [`Inventory`].
     words: Option<String>,
+    /// The limit of the Pi's layer, instead of `max-root-size` for all.
+    pub max_root_size: Option<Size>,
     /// The fixed address: the Pi's root is mounted from this address only, and `--dhcp lease` reserves the address.
     pub address: Option<Ipv4Addr>,
 }

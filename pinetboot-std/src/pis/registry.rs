@@ -58,6 +58,8 @@ enum Refused {
     Handle(Ipv4Addr),
     /// Datagrams dropped by this machine's firewall.
     Firewall(Ipv4Addr),
+    /// An upload that cannot be kept.
+    Upload(Ipv4Addr),
     /// A serial number of another board.
     Serial(Mac),
     /// A DHCP address: all are leased.
@@ -131,6 +133,7 @@ impl Registry {
                 }
             }
             (Fact::Tftp(Tftp::NotSent { firewall: true, .. }), Some(client)) => Refused::Firewall(client),
+            (Fact::Tftp(Tftp::UploadFailed { .. }), Some(client)) => Refused::Upload(client),
             (Fact::Root(Root::MountRefused { pi: Some(pi), .. }), Some(client)) => Refused::Pi(client, *pi),
             (Fact::Root(Root::CallRefused { pi, .. }), Some(client)) => Refused::Pi(client, *pi),
             (Fact::Root(Root::MountRefused { pi: None, .. }), Some(client)) => Refused::Mount(client),
@@ -424,9 +427,10 @@ impl Pi {
             }
         }
         let last = self.boots.back();
-        let number = last.map_or(0, |last| last.number) + 1;
+        let number = last.map_or(0, |last| last.number).saturating_add(1);
         // Two boots within a second get different nonces.
-        let nonce = last.map_or(nonce, |last| nonce.max(u32::try_from(last.began + 1).unwrap_or(nonce)));
+        let nonce = last
+            .map_or(nonce, |last| nonce.max(u32::try_from(last.began.saturating_add(1)).unwrap_or(nonce)));
         self.boot = Some(BootProgress::new(number, now, nonce));
         number
     }

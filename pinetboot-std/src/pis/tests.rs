@@ -118,6 +118,16 @@ impl World {
     }
 }
 
+/// A state file may hold any number.
+#[test]
+fn the_highest_number_of_a_boot_is_not_counted_up() {
+    let mut world = World::new();
+    let last = events::BootRecord { number: u32::MAX, began: u64::MAX, ..events::BootRecord::default() };
+    let boots = vec![last];
+    world.tell(HERE, Root::Remembered { pi: ONE, address: Some(HERE), mac: Some(MAC_ONE), boots });
+    assert_eq!(began(&world.ask(HERE, &format!("{ONE}/config.txt"))), Some(u32::MAX));
+}
+
 /// The number of a boot that begins.
 fn began(facts: &[Fact]) -> Option<u32> {
     facts.iter().find_map(|fact| match fact {

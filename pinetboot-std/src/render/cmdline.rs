@@ -10,7 +10,7 @@ use super::Root;
 /// log. `None`: the line already names a root on the network.
 pub fn rewrite(text: &str, root: &Root) -> Option<(String, String)> {
     let line = first_line(text);
-    let arguments = arguments(line);
+    let arguments = arguments(&line);
     let named = arguments.iter().find_map(|word| word.strip_prefix("root="));
     if named.is_some_and(is_on_network) {
         return None;
@@ -35,7 +35,7 @@ pub fn rewrite(text: &str, root: &Root) -> Option<(String, String)> {
 
 /// The first line with these arguments appended.
 pub fn with_arguments(text: &str, more: &str) -> String {
-    let mut line = first_line(text).trim_end().to_owned();
+    let mut line = first_line(text);
     if !line.is_empty() {
         line.push(' ');
     }
@@ -65,9 +65,12 @@ fn ours(root: &Root, has_ip: bool) -> Vec<String> {
     ours
 }
 
-/// The part of the file that the bootloader reads: one line.
-fn first_line(text: &str) -> &str {
-    text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default()
+/// The part of the file that the bootloader reads: one line. Open quotes are closed: the kernel takes the rest of the line for
+/// one argument (lib/cmdline.c, next_arg), and appended ones with it.
+fn first_line(text: &str) -> String {
+    let line = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default().trim_end();
+    let open = line.matches('"').count() % 2;
+    [line, &"\""[..open]].concat()
 }
 
 /// The arguments of a line; a blank within double quotes does not separate (kernel, lib/cmdline.c, next_arg).
@@ -191,6 +194,9 @@ mod tests {
         assert_eq!(rewritten("\na root=LABEL=x\nb\n"), format!("a {OURS}\n"));
         assert_eq!(with_arguments("a b \n c\n", " d=e "), "a b d=e\n");
         assert_eq!(with_arguments("", "d"), "d\n");
+        // Within open quotes the kernel would not see the root.
+        assert_eq!(rewritten("quiet dyndbg=\"file a.c +p"), format!("quiet dyndbg=\"file a.c +p\" {OURS}\n"));
+        assert_eq!(with_arguments("a=\"b c\n", "d"), "a=\"b c\" d\n");
     }
 
     #[test]

@@ -1,13 +1,11 @@
 //! `pinetboot roots`: lists, diffs, resets and commits the Pis' layers.
 
 use std::io::{self, Write};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use clap::Subcommand;
 use indicatif::{DecimalBytes, HumanDuration, ProgressBar, ProgressDrawTarget};
-use walkdir::WalkDir;
 
 use super::diff::{Change, changes};
 use super::layer::{Layer, State, remove_tree};
@@ -15,6 +13,7 @@ use super::{commit, own_namespace};
 use crate::exit::{Exit, Failed};
 use crate::images::{self, Images};
 use crate::pis;
+use crate::space::used_by;
 use crate::text::shown;
 
 /// Options of `roots`.
@@ -144,7 +143,8 @@ fn layer(state: &State, of: &LayerName) -> Result<Layer, Failed> {
 }
 
 fn list(state: &State) -> io::Result<()> {
-    let mut table = vec![["PI", "NAME", "ADDRESS", "IMAGE", "SIZE", "LAST USE", "NOW"].map(str::to_owned)];
+    let mut table =
+        vec![["PI", "NAME", "ADDRESS", "IMAGE", "SIZE", "LIMIT", "LAST USE", "NOW"].map(str::to_owned)];
     for layer in state.layers() {
         let facts = state.pi(layer.pi);
         let ago = state.last_use(layer.pi).and_then(|then| SystemTime::now().duration_since(then).ok());
@@ -159,13 +159,14 @@ fn list(state: &State) -> io::Result<()> {
             facts.name,
             facts.address.map_or_else(|| "-".into(), |address| address.to_string()),
             layer.image.clone(),
-            DecimalBytes(size(&layer.upper())).to_string(),
+            DecimalBytes(used_by(&layer.upper())).to_string(),
+            facts.max_root_size.map_or_else(|| "-".into(), |limit| DecimalBytes(limit.bytes()).to_string()),
             ago.map_or_else(|| "-".into(), |ago| format!("{} ago", HumanDuration(ago))),
             now.into(),
         ]);
     }
     let mut out = io::stdout().lock();
-    let widths: Vec<usize> = (0..7)
+    let widths: Vec<usize> = (0..8)
         .map(|column| table.iter().filter_map(|row| row.get(column)).map(String::len).max().unwrap_or(0))
         .collect();
     for row in table {
@@ -236,12 +237,6 @@ fn keep(layer: &Layer, images: &Images, name: &str, current: bool, quiet: bool) 
         );
     }
     Ok(())
-}
-
-/// The size on the disk in bytes.
-fn size(directory: &Path) -> u64 {
-    let entries = WalkDir::new(directory).follow_links(false).into_iter().flatten();
-    entries.filter_map(|entry| Some(entry.metadata().ok()?.blocks() * 512)).sum()
 }
 
 const EXAMPLES: &str = "\

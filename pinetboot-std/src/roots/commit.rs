@@ -13,7 +13,7 @@ use nix::unistd::syncfs;
 
 use super::identity;
 use super::layer::{Layer, remove_tree};
-use super::overlay::{detach, mount_to_read};
+use super::overlayfs::{detach, mount_to_read};
 use crate::images::{FACTS, ImageFacts, Images, ROOT};
 
 /// Copies the merged root of a layer to a new image. The process must have its own mount namespace, and the layer's lock.

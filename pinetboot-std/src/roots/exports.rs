@@ -14,7 +14,7 @@ use std::fmt;
 use std::io;
 use std::net::Ipv4Addr;
 use std::path::{Component, Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -25,6 +25,7 @@ use pinetboot_nfs::{
 
 use active_client::ActiveClient;
 
+use super::bounded_tree::BoundedTree;
 use super::overlay::Overlay;
 use super::{BaseImage, Layer, Roots};
 use crate::bus::Bus;
@@ -41,8 +42,10 @@ struct ExportTable {
     roots: Arc<Roots>,
     bus: Bus,
     ready: RwLock<HashMap<u32, Ready>>,
-    /// Layers from before a restart, of which Pis hold handles, not mounted yet.
+    /// Layers of which Pis hold handles, not mounted: from before a restart, or at rest.
     waiting: Mutex<HashMap<u32, Waiting>>,
+    /// A layer stopped waiting.
+    served: Condvar,
     /// In mode `rw`, the Pi that has each tree.
     owners: Mutex<HashMap<u32, Prefix>>,
     /// Clients that may use a shared tree, with the time of the check.
@@ -76,7 +79,13 @@ struct Own {
 }
 
 enum Waiting {
-    For(Layer),
+    /// For the Pi's next call.
+    For {
+        layer: Layer,
+        /// Since the start of the server, not since a rest.
+        restarted: bool,
+    },
+    /// A thread mounts the layer.
     UnderWay,
 }
 
@@ -91,6 +100,7 @@ impl RootExports {
             bus,
             ready: RwLock::default(),
             waiting: Mutex::default(),
+            served: Condvar::new(),
             owners: Mutex::default(),
             permitted: Mutex::default(),
             granted: Mutex::default(),
@@ -98,7 +108,8 @@ impl RootExports {
         };
         if shared.roots.mode() == NfsMode::Overlay {
             let layers = shared.roots.state().layers();
-            let waiting = layers.into_iter().map(|layer| (layer.facts.export, Waiting::For(layer)));
+            let waiting = layers.into_iter().map(|layer| (layer.facts.export, layer));
+            let waiting = waiting.map(|(id, layer)| (id, Waiting::For { layer, restarted: true }));
             lock(&shared.waiting).extend(waiting);
         } else {
             for base_image in shared.roots.base_images().all().map_err(|error| error.to_string())? {
@@ -108,6 +119,28 @@ impl RootExports {
             }
         }
         Ok(Self(Arc::new(shared)))
+    }
+
+    /// Lets layers rest that were unused for this time: closes their files, unmounts them, and removes new ones that are not in use.
+    /// A Pi that calls again wakes its layer.
+    pub fn rest_after(&self, unused: Duration) {
+        let shared = &self.0;
+        let resting = shared.roots.rest_after(unused);
+        for overlay in &resting {
+            let layer = overlay.layer().clone();
+            let id = layer.facts.export;
+            // Waits first: no call finds the layer in neither table.
+            lock(&shared.waiting).entry(id).or_insert(Waiting::For { layer, restarted: false });
+            let mut table = shared.ready.write().unwrap_or_else(PoisonError::into_inner);
+            let rested = table.remove(&id);
+            // Closing files frees blocks, which is slow: after the lock is released.
+            drop(table);
+            drop(rested);
+        }
+        let removed = shared.roots.unmount(resting, unused);
+        lock(&shared.waiting).retain(|id, _| !removed.contains(id));
+        let mut table = shared.ready.write().unwrap_or_else(PoisonError::into_inner);
+        table.retain(|_, ready| ready.layer.as_ref().is_none_or(|own| !own.overlay.is_detached()));
     }
 
     /// Records that MOUNT sent a client the handle of this path.
@@ -140,14 +173,18 @@ impl ExportTable {
             Some(ready) if ready.export.path == path => return Ok(ready.export),
             Some(Ready { export, layer: Some(own) }) => (export.tree.clone(), own.active),
             _ => {
-                let tree = DirectoryTree::open(&overlay.layer().merged(), OPEN_FILES);
-                let tree: Arc<dyn FileSystem> = Arc::new(tree.map_err(|error| error.to_string())?);
-                (tree, Arc::default())
+                let layer = overlay.layer();
+                let tree =
+                    DirectoryTree::open(&layer.merged(), OPEN_FILES).map_err(|error| error.to_string())?;
+                let tree = BoundedTree::new(tree, self.roots.bounds(layer), layer.made().into());
+                (Arc::new(tree) as Arc<dyn FileSystem>, Arc::default())
             }
         };
         let path = path.to_owned();
         let export = Arc::new(Export { id, path, tree, read_only: false, root_squash: false });
         self.put(Ready { export: export.clone(), layer: Some(Own { pi, overlay, active }) });
+        lock(&self.waiting).remove(&id);
+        self.served.notify_all();
         Ok(export)
     }
 
@@ -339,30 +376,38 @@ impl ExportTable {
         Permission::Granted
     }
 
-    /// Mounts the layer of a Pi that kept running while the server restarted.
-    fn go_on(&self, layer: &Layer) {
+    /// Mounts the layer of a Pi that kept running while the server restarted or the layer rested.
+    fn go_on(&self, layer: &Layer, restarted: bool) {
         let path = PathBuf::from(format!("/{}", layer.pi));
         let overlay = self.roots.overlay_again(layer.pi, &layer.image).map_err(|error| error.to_string());
         match overlay.and_then(|overlay| self.export_layer(overlay, &path)) {
-            Ok(export) => {
-                self.bus.emit(None, events::Root::Resumed { pi: layer.pi });
-                lock(&self.waiting).remove(&export.id);
-            }
+            Ok(_) => self.bus.emit(None, events::Root::Resumed { pi: layer.pi, restarted }),
             Err(error) => {
                 let (pi, image, operation) = (layer.pi, layer.image.clone(), "serve again");
                 self.bus.emit(None, events::Root::LayerFailed { pi, image, operation, error });
                 // Another process may be copying the layer. The Pi repeats its call meanwhile.
                 thread::sleep(TRY_AGAIN);
-                self.restore(layer);
+                self.restore(layer, restarted);
             }
         }
     }
 
+    /// The export that is ready.
+    fn find_ready(&self, id: u32) -> Option<Result<Arc<Export>, Absent>> {
+        let table = self.table();
+        let ready = table.get(&id)?;
+        Some(match ready.layer.as_ref().map(|own| own.overlay.wake()) {
+            None | Some(Ok(())) => Ok(ready.export.clone()),
+            Some(Err(error)) if error.kind() == io::ErrorKind::NotFound => Err(Absent::Unknown),
+            Some(Err(_)) => Err(Absent::NotYet),
+        })
+    }
+
     /// Lets a layer wait for the Pi's next call, or forgets a removed layer.
-    fn restore(&self, layer: &Layer) {
+    fn restore(&self, layer: &Layer, restarted: bool) {
         let id = layer.facts.export;
         match self.roots.state().layer(layer.pi, &layer.image).filter(|now| now.facts.export == id) {
-            Some(layer) => lock(&self.waiting).insert(id, Waiting::For(layer)),
+            Some(layer) => lock(&self.waiting).insert(id, Waiting::For { layer, restarted }),
             None => lock(&self.waiting).remove(&id),
         };
     }
@@ -375,20 +420,25 @@ impl Exports for RootExports {
 
     fn find(&self, id: u32) -> Result<Arc<Export>, Absent> {
         let shared = &self.0;
-        if let Some(ready) = shared.table().get(&id) {
-            return match ready.layer.as_ref().map(|own| own.overlay.wake()) {
-                None | Some(Ok(())) => Ok(ready.export.clone()),
-                Some(Err(error)) if error.kind() == io::ErrorKind::NotFound => Err(Absent::Unknown),
-                Some(Err(_)) => Err(Absent::NotYet),
-            };
+        if let Some(found) = shared.find_ready(id) {
+            return found;
         }
         let mut waiting = lock(&shared.waiting);
-        let Some(place) = waiting.get_mut(&id) else { return Err(Absent::Unknown) };
-        if let Waiting::For(layer) = std::mem::replace(place, Waiting::UnderWay) {
+        let Some(place) = waiting.get_mut(&id) else {
+            drop(waiting);
+            // Another call may have woken the layer meanwhile.
+            return shared.find_ready(id).unwrap_or(Err(Absent::Unknown));
+        };
+        if let Waiting::For { layer, restarted } = std::mem::replace(place, Waiting::UnderWay) {
             let shared = shared.clone();
-            thread::spawn(move || shared.go_on(&layer));
+            thread::spawn(move || shared.go_on(&layer, restarted));
         }
-        Err(Absent::NotYet)
+        // A client repeats an unanswered call after seconds (Linux: NFS_JUKEBOX_RETRY_TIME, 5 s); a mount takes milliseconds.
+        let under_way =
+            |waiting: &mut HashMap<u32, Waiting>| matches!(waiting.get(&id), Some(Waiting::UnderWay));
+        let waited = shared.served.wait_timeout_while(waiting, WAKES, under_way);
+        drop(waited);
+        shared.find_ready(id).unwrap_or(Err(Absent::NotYet))
     }
 
     fn permits(&self, export: &Export, client: Ipv4Addr) -> Permission {
@@ -417,9 +467,8 @@ impl Exports for RootExports {
         for tree in trees {
             tree.maintain();
         }
-        self.0.roots.rest_after(IDLE);
-        let mut table = self.0.ready.write().unwrap_or_else(PoisonError::into_inner);
-        table.retain(|_, ready| ready.layer.as_ref().is_none_or(|own| !own.overlay.is_detached()));
+        self.rest_after(IDLE);
+        self.0.roots.watch_disk();
     }
 }
 
@@ -463,6 +512,8 @@ const ANSWERS: Duration = Duration::from_millis(300);
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// Time without a call after which a layer rests: a running system calls more often, if only for its journal.
 const IDLE: Duration = Duration::from_secs(300);
+/// Time for which a call waits for its layer to be mounted.
+const WAKES: Duration = Duration::from_millis(30);
 /// Time between two tries to mount a layer.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 const MOST: usize = 4096;

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use pinetboot_core::pi::Prefix;
+use rustix::rand::{GetRandomFlags, getrandom};
 
 use super::host_key::HostKey;
 use super::layer::private_dir;
@@ -31,8 +32,7 @@ pub(super) fn enrol(root: &OwnedFd, kept: &Path, name: &str) -> io::Result<()> {
 
     let machine_id = kept.join("machine-id");
     if !machine_id.exists() {
-        // A random UUID without dashes, as systemd makes at a first boot.
-        fs::write(&machine_id, fs::read_to_string("/proc/sys/kernel/random/uuid")?.replace('-', ""))?;
+        fs::write(&machine_id, random_machine_id()?)?;
     }
     put(&etc, "machine-id", &fs::read(machine_id)?, 0o444)?;
 
@@ -174,7 +174,22 @@ pub(crate) fn machine_id_of(pi: Prefix) -> String {
     let hash = text.bytes().fold(0x6c62_272e_07bb_0142_62b8_2175_6295_c58d_u128, |hash, byte| {
         (hash ^ u128::from(byte)).wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b)
     });
-    let version_4 = hash & !(0xf << 76) | 0x4 << 76;
+    uuid(hash)
+}
+
+/// A random machine-id and a newline, as systemd makes at a first boot.
+fn random_machine_id() -> io::Result<String> {
+    let mut bits = [0; 16];
+    let len = getrandom(&mut bits, GetRandomFlags::empty())?;
+    if len < bits.len() {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(format!("{}\n", uuid(u128::from_be_bytes(bits))))
+}
+
+/// A UUID of version 4 (RFC 9562, section 5.4) with these bits, without dashes.
+fn uuid(bits: u128) -> String {
+    let version_4 = bits & !(0xf << 76) | 0x4 << 76;
     format!("{:032x}", version_4 & !(0x3 << 62) | 0x2 << 62)
 }
 

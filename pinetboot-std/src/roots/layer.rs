@@ -8,6 +8,7 @@
 //! STATE/pis/bd989ae1/IMAGE/work/       overlayfs's work directory
 //! STATE/pis/bd989ae1/IMAGE/merged/     the mount point of the merged root, visible to the running server only
 //! STATE/pis/bd989ae1/IMAGE/reset       marks the layer for removal at the Pi's next boot
+//! STATE/pis/bd989ae1/IMAGE/new         the content of upper/ when the layer was made, until the layer is in use; empty: half made
 //! ```
 //!
 //! A layer belongs to its base image: on another image the Pi gets another layer, and finds the old layer again on the old
@@ -26,6 +27,7 @@ use serde::{Deserialize, Serialize};
 use super::base_image::BaseImage;
 use crate::events::{BootRecord, Mac};
 use crate::pis;
+use crate::space::Size;
 
 /// One layer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,6 +69,9 @@ pub struct PiFacts {
     pub mac: Option<String>,
     /// The host name at the last mount.
     pub name: String,
+    /// The limit of the Pi's layers at the last mount.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_root_size: Option<Size>,
     /// The last boots, oldest first.
     #[serde(rename = "boot", skip_serializing_if = "Vec::is_empty")]
     pub boots: Vec<BootRecord>,
@@ -153,8 +158,10 @@ impl State {
             fingerprint: base_image.fingerprint(),
         };
         let dir = self.pi_dir(pi);
-        let new = dir.join(format!(".new-{}", base_image.name));
+        let new = dir.join(format!("{HALF_MADE}{}", base_image.name));
         remove_tree(&new)?;
+        private_dir(&new)?;
+        let _not_a_leftover = lock_directory(&new)?;
         for part in [UPPER, WORK, MERGED] {
             private_dir(&new.join(part))?;
         }
@@ -162,6 +169,7 @@ impl State {
         let root = fs::metadata(&base_image.root)?;
         fs::set_permissions(new.join(UPPER), root.permissions())?;
         std::os::unix::fs::chown(new.join(UPPER), Some(root.uid()), Some(root.gid()))?;
+        fs::write(new.join(NEW), "")?;
         fs::write(new.join(LAYER), toml::to_string(&facts).map_err(io::Error::other)?)?;
         let place = dir.join(&base_image.name);
         fs::rename(&new, &place)?;
@@ -190,6 +198,36 @@ impl State {
         let new = dir.join(".pi.toml");
         fs::write(&new, toml::to_string(facts).map_err(io::Error::other)?)?;
         fs::rename(new, dir.join(PI))
+    }
+
+    /// Removes the remains of killed processes: half-made layers, and layers put aside for removal. Returns their number. Those of a
+    /// running process are locked.
+    pub fn remove_leftovers(&self) -> usize {
+        let ours = |name: &str| {
+            let numbered = |rest: &str| !rest.is_empty() && rest.bytes().all(|digit| digit.is_ascii_digit());
+            name.strip_prefix(HALF_MADE).is_some_and(crate::images::is_name)
+                || name.strip_prefix(ASIDE).is_some_and(numbered)
+        };
+        let pis = self.pis();
+        for layer in pis.iter().flat_map(|pi| self.layers_of(*pi)) {
+            if layer.is_half_made() && layer.lock().is_ok_and(|lock| lock.is_some()) {
+                let _counted_below = layer.put_aside();
+            }
+        }
+        let of_pis = pis.into_iter().flat_map(|pi| directories(&self.pi_dir(pi), ours));
+        let tried =
+            directories(&self.dir, |name| name.strip_prefix(TRIED).is_some_and(|name| name.len() == 6));
+        let leftovers = of_pis.chain(tried);
+        leftovers.filter(|place| lock_directory(place).is_ok() && remove_tree(place).is_ok()).count()
+    }
+
+    /// Forgets a Pi's last mount.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub(super) fn forget_pi(&self, pi: Prefix) -> io::Result<()> {
+        fs::remove_file(self.pi_dir(pi).join(PI))
     }
 
     /// All Pis with a directory.
@@ -236,6 +274,36 @@ impl Layer {
         there.is_some() && there == lock.metadata().map(id).ok()
     }
 
+    /// The content of `upper` when the layer was made; `None` once the layer is in use.
+    pub(super) fn new_content(&self) -> Option<String> {
+        fs::read_to_string(self.place.join(NEW)).ok()
+    }
+
+    /// Records the content of `upper` as that of a new layer, or that the layer is in use.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub(super) fn set_new_content(&self, content: Option<&str>) -> io::Result<()> {
+        let file = self.place.join(NEW);
+        match content {
+            Some(content) => fs::write(file, content),
+            None => fs::remove_file(file),
+        }
+    }
+
+    /// Whether the process that made the layer was killed before the layer had an identity.
+    pub(super) fn is_half_made(&self) -> bool {
+        fs::metadata(self.place.join(NEW)).is_ok_and(|file| file.len() == 0)
+    }
+
+    /// The time at which the layer was made.
+    pub fn made(&self) -> SystemTime {
+        fs::metadata(self.place.join(LAYER))
+            .and_then(|file| file.modified())
+            .unwrap_or(SystemTime::UNIX_EPOCH)
+    }
+
     /// Whether the layer is marked for removal at the Pi's next boot.
     pub fn is_marked(&self) -> bool {
         self.place.join(RESET).exists()
@@ -263,8 +331,8 @@ impl Layer {
     /// The system's.
     pub fn put_aside(&self) -> io::Result<PathBuf> {
         let dir = self.place.parent().unwrap_or(&self.place);
-        let unused = (0..).map(|number| dir.join(format!(".gone-{number}"))).find(|place| !place.exists());
-        let aside = unused.unwrap_or_else(|| dir.join(".gone"));
+        let unused = (0..).map(|number| dir.join(format!("{ASIDE}{number}"))).find(|place| !place.exists());
+        let aside = unused.unwrap_or_else(|| dir.join(ASIDE));
         fs::rename(&self.place, &aside)?;
         Ok(aside)
     }
@@ -282,6 +350,26 @@ pub(super) fn remove_tree(place: &Path) -> io::Result<()> {
     }
 }
 
+/// Locks a directory, while the file is open.
+///
+/// # Errors
+///
+/// The system's, `WouldBlock` if another process has the lock.
+pub(super) fn lock_directory(place: &Path) -> io::Result<File> {
+    let directory = File::open(place)?;
+    directory.try_lock()?;
+    Ok(directory)
+}
+
+/// The directories in a directory that have one of our names.
+fn directories(of: &Path, ours: impl Fn(&str) -> bool) -> Vec<PathBuf> {
+    let entries = fs::read_dir(of).into_iter().flatten().flatten();
+    let entries = entries.filter(|entry| {
+        entry.file_type().is_ok_and(|kind| kind.is_dir()) && entry.file_name().to_str().is_some_and(&ours)
+    });
+    entries.map(|entry| entry.path()).collect()
+}
+
 /// Creates a directory that only its owner may read, and its parents.
 pub(super) fn private_dir(dir: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
@@ -295,6 +383,12 @@ const WORK: &str = "work";
 const MERGED: &str = "merged";
 const LOCK: &str = "lock";
 const RESET: &str = "reset";
+const NEW: &str = "new";
+/// Begins the name of a layer that is being made, and of one that is being removed.
+const HALF_MADE: &str = ".new-";
+const ASIDE: &str = ".gone-";
+/// Begins the name of the directory in which a mount is tried.
+pub(super) const TRIED: &str = ".try-";
 
 #[cfg(test)]
 mod tests {
@@ -345,7 +439,13 @@ mod tests {
         let boots =
             vec![BootRecord { number: 7, began: 1_790_000_000, kernel: true, ..BootRecord::default() }];
         let mac = Some("2c-cf-67-01-02-03".to_owned());
-        let facts = PiFacts { address: Some(Ipv4Addr::new(10, 0, 0, 5)), mac, name: "kitchen".into(), boots };
+        let facts = PiFacts {
+            address: Some(Ipv4Addr::new(10, 0, 0, 5)),
+            mac,
+            name: "kitchen".into(),
+            max_root_size: None,
+            boots,
+        };
         assert_eq!(facts.mac(), Some([0x2c, 0xcf, 0x67, 1, 2, 3]));
         state.set_pi(PI1, &facts).unwrap();
         assert_eq!(state.pi(PI1), facts);

@@ -23,9 +23,10 @@ use crate::bus::Bus;
 use crate::config::{Config, DhcpConfig, Role};
 use crate::events::{Dhcp, Server};
 use crate::exit::{Exit, Failed};
-use crate::net::{Control, Interface, LinuxNet, Options, Ports, Prober};
+use crate::net::{Control, Frames, Interface, LinuxNet, Options, Ports, Prober};
 use crate::observe::watch;
 use crate::pis::Inventory;
+use crate::supervisor::Supervisor;
 use leasing::{Known, Leasing, lease_server};
 use probes::Probes;
 use run::run;
@@ -34,82 +35,122 @@ use run::run;
 #[derive(Debug)]
 pub(super) struct DhcpService {
     threads: Vec<(Control, JoinHandle<()>)>,
-    bus: Bus,
     /// Listening addresses, for the `ready` line.
     addresses: Vec<String>,
 }
 
-/// Starts DHCP on the interfaces of the configuration; `None` if DHCP is off.
+/// DHCP with all its sockets open, before its first packet.
+pub(super) struct Bound<'a> {
+    config: &'a DhcpConfig,
+    interfaces: Vec<Sockets>,
+}
+
+/// The sockets of DHCP on one interface.
+struct Sockets {
+    interface: Interface,
+    net: LinuxNet,
+    /// For the look for other servers.
+    frames: io::Result<Frames>,
+    /// For the probes of addresses; none for a proxy.
+    prober: Option<Prober>,
+}
+
+/// Opens the sockets of DHCP on the interfaces of the configuration; `None` if DHCP is off.
 ///
 /// # Errors
 ///
 /// The obstacle and the remedy.
-pub(super) fn start(config: &Config, bus: &Bus, seen: &Seen) -> Result<Option<DhcpService>, Failed> {
+pub(super) fn bind<'a>(config: &'a Config, bus: &Bus) -> Result<Option<Bound<'a>>, Failed> {
     let Some(dhcp) = &config.dhcp else {
         bus.emit(None, Server::DhcpOff);
         return Ok(None);
     };
     let interfaces =
         Interface::choose(&config.net.interfaces).map_err(|message| Failed::new(Exit::Usage, message))?;
-    answer(dhcp, &config.inventory, &interfaces, bus, seen).map(Some)
+    listen(dhcp, interfaces, bus).map(Some)
 }
 
-/// Starts DHCP on these interfaces.
-fn answer(
-    config: &DhcpConfig,
-    inventory: &Inventory,
-    interfaces: &[Interface],
-    bus: &Bus,
-    seen: &Seen,
-) -> Result<DhcpService, Failed> {
+/// Opens the sockets on these interfaces.
+fn listen<'a>(config: &'a DhcpConfig, interfaces: Vec<Interface>, bus: &Bus) -> Result<Bound<'a>, Failed> {
     // Invalid ranges are reported before the first packet is sent.
-    for interface in interfaces {
+    for interface in &interfaces {
         if let Role::Lease { range, .. } = &config.role {
             network(interface, *range)?;
         }
     }
-    let mut running = DhcpService { threads: Vec::new(), bus: bus.clone(), addresses: Vec::new() };
-    let nets = interfaces.iter().map(|interface| listen(config, interface, bus));
-    let nets = nets.collect::<Result<Vec<_>, _>>()?;
-    // All at once, and before any of them answers: two interfaces may be in one network.
-    let looks = thread::scope(|scope| {
-        let looks = interfaces.iter().map(|interface| scope.spawn(|| other_servers(&interface.name)));
-        let looks: Vec<_> = looks.collect();
-        looks.into_iter().map(ScopedJoinHandle::join).collect::<Vec<_>>()
-    });
-    for ((interface, net), look) in interfaces.iter().zip(nets).zip(looks) {
-        let look = look.unwrap_or_else(|_| Err(io::Error::other("the search panicked")));
-        judge(config, interface, look, bus)?;
-        let control = net.control();
-        let thread = spawn(config, inventory, interface, net, bus.clone(), seen.clone())?;
-        running.threads.push((control, thread));
-        running.addresses.push(format!("{}%{}:{SERVER_PORT}", interface.address, interface.name));
+    let mut bound = Bound { config, interfaces: Vec::new() };
+    for interface in interfaces {
+        let ports = match config.role {
+            Role::Proxy => &[SERVER_PORT, PXE_PORT][..],
+            Role::Lease { .. } => &[SERVER_PORT],
+        };
+        // Bound to no address: a broadcast is addressed to none of this machine's addresses.
+        let addresses: Vec<_> =
+            ports.iter().map(|port| SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, *port)).collect();
+        let options = Options {
+            ports: Ports::Single,
+            interfaces: vec![interface.name.clone()],
+            broadcast: true,
+            ..Options::default()
+        };
+        let mut net = LinuxNet::listen(&addresses, options)
+            .map_err(|failure| bind::cannot_bind(&failure, "leave DHCP to other servers with --dhcp off"))?;
+        net.set_watch(&watch(bus));
+        let frames = Frames::open(&interface.name);
+        let prober =
+            matches!(config.role, Role::Lease { .. }).then(|| prober(&interface.name, bus)).flatten();
+        bound.interfaces.push(Sockets { interface, net, frames, prober });
     }
-    Ok(running)
+    Ok(bound)
 }
 
-/// The DHCP ports on an interface.
-fn listen(config: &DhcpConfig, interface: &Interface, bus: &Bus) -> Result<LinuxNet, Failed> {
-    let ports = match config.role {
-        Role::Proxy => &[SERVER_PORT, PXE_PORT][..],
-        Role::Lease { .. } => &[SERVER_PORT],
-    };
-    // Bound to no address: a broadcast is addressed to none of this machine's addresses.
-    let addresses: Vec<_> =
-        ports.iter().map(|port| SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, *port)).collect();
-    let options = Options {
-        ports: Ports::Single,
-        interfaces: vec![interface.name.clone()],
-        broadcast: true,
-        ..Options::default()
-    };
-    let mut net = LinuxNet::listen(&addresses, options)
-        .map_err(|failure| bind::cannot_bind(&failure, "leave DHCP to other servers with --dhcp off"))?;
-    net.set_watch(&watch(bus));
-    Ok(net)
+impl Bound<'_> {
+    /// Looks for other servers, then starts to answer.
+    ///
+    /// # Errors
+    ///
+    /// The obstacle and the remedy.
+    pub(super) fn start(
+        self,
+        config: &Config,
+        bus: &Bus,
+        seen: &Seen,
+        supervisor: &Supervisor,
+    ) -> Result<DhcpService, Failed> {
+        let mut running = DhcpService { threads: Vec::new(), addresses: Vec::new() };
+        // All at once, and before any of them answers: two interfaces may be in one network.
+        let (looking, sockets): (Vec<_>, Vec<_>) = self.interfaces.into_iter().map(Sockets::divide).unzip();
+        let looks = thread::scope(|scope| {
+            let look = |frames: io::Result<Frames>| scope.spawn(move || frames.and_then(other_servers));
+            let looks: Vec<_> = looking.into_iter().map(look).collect();
+            looks.into_iter().map(ScopedJoinHandle::join).collect::<Vec<_>>()
+        });
+        for ((interface, net, prober), look) in sockets.into_iter().zip(looks) {
+            let look = look.unwrap_or_else(|_| Err(io::Error::other("the search panicked")));
+            judge(self.config, &interface, look, bus)?;
+            let control = net.control();
+            supervisor.watch(format!("dhcp {}", interface.name), control.clone());
+            let (inventory, bus, seen) = (&config.inventory, bus.clone(), seen.clone());
+            let thread = spawn(self.config, inventory, &interface, (net, prober), bus, seen, supervisor)?;
+            running.threads.push((control, thread));
+            running.addresses.push(format!("{}%{}:{SERVER_PORT}", interface.address, interface.name));
+        }
+        Ok(running)
+    }
+}
+
+impl Sockets {
+    /// What the look for other servers takes, and the rest.
+    fn divide(self) -> (io::Result<Frames>, (Interface, LinuxNet, Option<Prober>)) {
+        (self.frames, (self.interface, self.net, self.prober))
+    }
 }
 
 impl Service for DhcpService {
+    fn name(&self) -> &'static str {
+        "dhcp"
+    }
+
     fn describe(&self) -> String {
         format!("dhcp {}", self.addresses.join(" "))
     }
@@ -121,9 +162,7 @@ impl Drop for DhcpService {
             control.stop();
         }
         for (_, thread) in self.threads.drain(..) {
-            if thread.join().is_err() {
-                self.bus.emit(None, Server::Panicked { thread: "DHCP" });
-            }
+            let _reported = thread.join();
         }
     }
 }
@@ -168,20 +207,24 @@ fn spawn(
     config: &DhcpConfig,
     inventory: &Inventory,
     interface: &Interface,
-    net: LinuxNet,
+    (net, prober): (LinuxNet, Option<Prober>),
     bus: Bus,
     seen: Seen,
+    supervisor: &Supervisor,
 ) -> Result<JoinHandle<()>, Failed> {
     let address = interface.address;
     let (boot_server, boot_file) = (config.boot_server.unwrap_or(address), config.boot_file.clone());
     let (clients, delay) = (config.clients, config.delay);
-    let thread = thread::Builder::new().name(format!("dhcp {}", interface.name));
+    let emitter = bus.clone();
+    let spawn = |work: Box<dyn FnOnce() -> Result<(), String> + Send>| {
+        supervisor.spawn(&emitter, format!("dhcp {}", interface.name), work)
+    };
     let spawned = match &config.role {
-        Role::Proxy => thread.spawn(move || {
+        Role::Proxy => spawn(Box::new(move || {
             let next_server = next_server(boot_server, boot_file.as_deref());
             let proxy = ProxyDhcp::new(address).with_next_server(next_server).with_clients(clients);
-            run(net, proxy, &bus, delay);
-        }),
+            run(net, proxy, &bus, delay)
+        })),
         Role::Lease { range, file, router, dns } => {
             let mut network = network(interface, *range)?;
             network.router = *router;
@@ -189,9 +232,9 @@ fn spawn(
             network.clients = clients;
             let known = Known::of(inventory);
             let mut file = file.clone().map(|file| LeaseFile::new(file, net.now(), bus.clone()));
-            let probes = probes(&interface.name, &bus);
+            let probes = Probes::new(prober);
             let (restored, is_restored) = sync_channel(1);
-            let spawned = thread.spawn(move || {
+            let spawned = spawn(Box::new(move || {
                 let mut network = network;
                 network.next_server = next_server(boot_server, boot_file.as_deref());
                 network.listed = &known.listed;
@@ -201,8 +244,8 @@ fn spawn(
                     file.restore(net.now(), &mut server);
                 }
                 let _the_start_was_given_up = restored.send(());
-                run(net, Leasing::new(server, seen, file, probes, bus.clone()), &bus, delay);
-            });
+                run(net, Leasing::new(server, seen, file, probes, bus.clone()), &bus, delay)
+            }));
             // A fault of the lease file is reported before the server is ready.
             let _panicked = is_restored.recv();
             spawned
@@ -216,13 +259,13 @@ fn own_addresses() -> Vec<Ipv4Addr> {
     Interface::addresses().unwrap_or_default()
 }
 
-/// Asks by ARP, if the process may.
-fn probes(interface: &str, bus: &Bus) -> Probes<Option<Prober>> {
-    let prober = Prober::open(interface);
-    if let Err(error) = &prober {
-        bus.emit(None, Dhcp::CannotProbe { interface: interface.to_owned(), error: error.to_string() });
-    }
-    Probes::new(prober.ok())
+/// Opens the socket for ARP probes, if the process may.
+fn prober(interface: &str, bus: &Bus) -> Option<Prober> {
+    Prober::open(interface)
+        .inspect_err(|error| {
+            bus.emit(None, Dhcp::CannotProbe { interface: interface.to_owned(), error: error.to_string() });
+        })
+        .ok()
 }
 
 fn next_server(address: Ipv4Addr, file: Option<&str>) -> NextServer<'_> {

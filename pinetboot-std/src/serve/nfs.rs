@@ -79,6 +79,10 @@ pub(super) fn start(
 }
 
 impl Service for NfsService {
+    fn name(&self) -> &'static str {
+        "nfs"
+    }
+
     fn describe(&self) -> String {
         format!("nfs {}", self.addresses.join(" "))
     }

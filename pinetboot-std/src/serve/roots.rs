@@ -8,7 +8,7 @@ use crate::config::{Config, NfsMode};
 use crate::events;
 use crate::exit::{Exit, Failed};
 use crate::images::Images;
-use crate::roots::{BaseImage, BaseImages, Roots, State, default_state, own_namespace};
+use crate::roots::{BaseImage, BaseImages, Mounts, Roots, State, default_state, own_namespace};
 use crate::storage::{Base, BootTree, Budget};
 
 /// The place of the boot files.
@@ -80,15 +80,22 @@ pub(super) fn prepare(config: &Config, bus: &Bus) -> Result<Option<Arc<Roots>>, 
     }
     let state = config.root.state.as_deref().map_or_else(|| default_state(config.tree.as_deref()), State::at);
     let place = state.dir().display().to_string();
-    let roots = Roots::new(mode, base_images, state, bus.clone()).map_err(|error| {
+    let roots = Roots::new(mode, base_images, state, config.root.limits, bus.clone()).map_err(|error| {
         missing(
             mode,
             &format!("cannot keep state in {place}: {error}. Name another directory with --state DIR"),
         )
     })?;
-    if mode == NfsMode::Overlay {
+    let roots = if mode == NfsMode::Overlay {
         roots.try_overlay(first).map_err(|error| missing(mode, &error.to_string()))?;
-    }
+        let mounts = Mounts::start(roots.state(), roots.base_images());
+        roots.with_mounts(
+            mounts
+                .map_err(|error| missing(mode, &format!("cannot start the process that mounts: {error}")))?,
+        )
+    } else {
+        roots
+    };
     tell(mode, &all, config, bus);
     Ok(Some(Arc::new(roots)))
 }

@@ -2,32 +2,46 @@
 
 use std::fmt;
 
+use crate::supervisor::Supervisor;
+
 /// A service with addresses at which clients reach it.
 pub(super) trait Service {
+    /// The protocol; the names of the service's threads begin so.
+    fn name(&self) -> &'static str;
+
     /// The name of the protocol and the addresses, for the `ready` line: `nfs 192.168.1.2:2049`.
     fn describe(&self) -> String;
 }
 
 /// Running services, in the order of their start. Dropping a service stops it, and the last one started is dropped first: a
 /// service that sends clients to another one starts after that one and stops before it.
-#[derive(Default)]
-pub(super) struct Services(Vec<Box<dyn Service>>);
+pub(super) struct Services {
+    started: Vec<Box<dyn Service>>,
+    supervisor: Supervisor,
+}
 
 impl Services {
+    /// No service yet.
+    pub(super) const fn new(supervisor: Supervisor) -> Self {
+        Self { started: Vec::new(), supervisor }
+    }
+
     /// Adds a started service; `None` is a service that is off.
     pub(super) fn add(&mut self, started: Option<impl Service + 'static>) {
-        self.0.extend(started.map(|service| Box::new(service) as Box<dyn Service>));
+        self.started.extend(started.map(|service| Box::new(service) as Box<dyn Service>));
     }
 
     /// Each service's description, the last one started first.
     pub(super) fn describe(&self) -> impl Iterator<Item = String> {
-        self.0.iter().rev().map(|service| service.describe())
+        self.started.iter().rev().map(|service| service.describe())
     }
 }
 
 impl Drop for Services {
     fn drop(&mut self) {
-        while let Some(last) = self.0.pop() {
+        self.supervisor.stop();
+        while let Some(last) = self.started.pop() {
+            self.supervisor.waits_for(last.name());
             drop(last);
         }
     }
@@ -49,6 +63,10 @@ mod tests {
     struct Named(&'static str, Rc<RefCell<Vec<&'static str>>>);
 
     impl Service for Named {
+        fn name(&self) -> &'static str {
+            self.0
+        }
+
         fn describe(&self) -> String {
             self.0.into()
         }
@@ -63,7 +81,7 @@ mod tests {
     #[test]
     fn the_last_one_started_is_named_first_and_ends_first() {
         let ended = Rc::default();
-        let mut services = Services::default();
+        let mut services = Services::new(Supervisor::new().unwrap());
         services.add(Some(Named("nfs", Rc::clone(&ended))));
         services.add(None::<Named>);
         services.add(Some(Named("dhcp", Rc::clone(&ended))));

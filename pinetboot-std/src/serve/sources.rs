@@ -10,7 +10,7 @@ use crate::config::{Config, Settings};
 use crate::events;
 use crate::exit::{Exit, Failed};
 use crate::roots::Roots;
-use crate::storage::{BootStorage, BootTree, Budget, Sources, Trees, Uploads};
+use crate::storage::{BootStorage, BootTree, Budget, Sources, Trees, UploadQuota, UploadRules, Uploads};
 
 /// The configuration from the command line and the file.
 pub(super) fn configure(options: &Args) -> Result<Config, Failed> {
@@ -24,10 +24,11 @@ pub(super) fn open(
     roots: Option<Arc<Roots>>,
     bus: &Bus,
     budget: &Budget,
+    quota: &UploadQuota,
 ) -> Result<BootStorage, Failed> {
     let trees = Trees::new(sources(config, roots, budget)?, bus.clone(), budget.clone());
     check(config, &trees)?;
-    Ok(BootStorage { trees: Rc::new(trees), uploads: uploads(config)? })
+    Ok(BootStorage { trees: Rc::new(trees), uploads: uploads(config, quota, bus)? })
 }
 
 /// Applies the changes that need no restart. The second value has the notices, a needed restart among them.
@@ -35,6 +36,7 @@ pub(super) fn reload(
     new: &Config,
     running: &Config,
     trees: &Trees,
+    quota: &UploadQuota,
     bus: &Bus,
 ) -> Result<(Option<Uploads>, Vec<events::Server>), Failed> {
     let roots = trees.roots();
@@ -43,7 +45,7 @@ pub(super) fn reload(
     let tried = Trees::new(sources.clone(), bus.clone(), trees.budget());
     check(new, &tried)?;
     let mut notices: Vec<_> = notices(new, &tried).collect();
-    let uploads = uploads(new)?;
+    let uploads = uploads(new, quota, bus)?;
     let root_stays = new.root == running.root && (roots.is_none() || new.tree == running.tree);
     if !root_stays || needs_restart(running, new) {
         notices.push(events::Server::NeedsRestart);
@@ -88,17 +90,32 @@ fn check(config: &Config, trees: &Trees) -> Result<(), Failed> {
     Ok(())
 }
 
-fn uploads(config: &Config) -> Result<Option<Uploads>, Failed> {
+fn uploads(config: &Config, quota: &UploadQuota, bus: &Bus) -> Result<Option<Uploads>, Failed> {
+    let rules = UploadRules {
+        overwrite: config.overwrite,
+        max_size: config.upload_max_size,
+        reserve: config.disk_reserve,
+    };
     let open = |path: &Path| {
-        Uploads::open_at(path, config.overwrite).map_err(|error| {
+        Uploads::open_at(path, rules, quota.clone(), bus.clone()).map_err(|error| {
             Failed::new(Exit::Tree, format!("cannot open the upload directory {}: {error}", path.display()))
         })
     };
     config.allow_upload.as_deref().map(open).transpose()
 }
 
+/// Removes the temporary files of uploads that a killed process left.
+pub(super) fn remove_leftovers(storage: &BootStorage, config: &Config, bus: &Bus) {
+    let (Some(uploads), Some(place)) = (&storage.uploads, &config.allow_upload) else { return };
+    let number = uploads.remove_leftovers();
+    if number > 0 {
+        bus.emit(None, events::Server::LeftoversRemoved { place: place.display().to_string(), number });
+    }
+}
+
 fn needs_restart(running: &Config, new: &Config) -> bool {
-    let fixed = |config: &Config| (config.max_transfers, config.threads, config.log_format);
-    (&running.listen, &running.net, &running.dhcp, fixed(running))
-        != (&new.listen, &new.net, &new.dhcp, fixed(new))
+    let fixed =
+        |config: &Config| (config.max_transfers, config.threads, config.log_format, config.require_sandbox);
+    (&running.listen, &running.user, &running.net, &running.dhcp, fixed(running))
+        != (&new.listen, &new.user, &new.net, &new.dhcp, fixed(new))
 }

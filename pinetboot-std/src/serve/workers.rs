@@ -5,13 +5,14 @@
 //! memory budget of open files.
 
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{Arc, mpsc};
-use std::thread;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread::JoinHandle;
 
 use pinetboot_core::block_on;
 use pinetboot_core::tftp::{Limits, Server};
 
 use super::Args;
+use super::confine::check;
 use super::service::Service;
 use super::sources::{configure, open, reload};
 use crate::bus::Bus;
@@ -21,67 +22,74 @@ use crate::exit::{Exit, Failed};
 use crate::net::{Control, Interrupt, LinuxNet, Ports};
 use crate::observe::TftpObserver;
 use crate::roots::Roots;
-use crate::storage::{BootStorage, Budget};
+use crate::sandbox::Paths;
+use crate::storage::{BootStorage, Budget, UploadQuota};
+use crate::supervisor::Supervisor;
+
+/// The running workers; dropping them stops them: transfers end with an ERROR.
+#[derive(Debug)]
+pub(super) struct Workers {
+    controls: Vec<Control>,
+    threads: Vec<JoinHandle<()>>,
+    description: String,
+}
 
 /// Shared by all TFTP workers.
 #[derive(Debug, Clone)]
-pub(super) struct Workers<'a> {
-    pub(super) options: &'a Args,
-    pub(super) config: &'a Config,
+pub(super) struct Shared {
+    pub(super) options: Args,
+    pub(super) config: Config,
     pub(super) roots: Option<Arc<Roots>>,
-    pub(super) bus: &'a Bus,
-    pub(super) budget: &'a Budget,
-    pub(super) controls: &'a [Control],
-    /// Listening addresses, for the `ready` line.
-    pub(super) addresses: Vec<String>,
-    /// Whether the kernel cuts a window into datagrams (UDP segmentation offload).
-    pub(super) cuts_windows: bool,
+    pub(super) bus: Bus,
+    pub(super) budget: Budget,
+    pub(super) quota: UploadQuota,
+    /// The files that the sandbox left; `None`: all.
+    pub(super) paths: Option<Paths>,
+    /// Counts of the ended workers.
+    pub(super) served: Arc<Mutex<Transfers>>,
 }
 
-impl Workers<'_> {
-    /// Serves over these networks until a control stops the workers, or one of them fails. Calls `ready` when all workers
-    /// have opened their storage.
-    pub(super) fn run(
-        &self,
+impl Workers {
+    /// Starts a worker for each network. Returns when all workers have opened their storage.
+    ///
+    /// # Errors
+    ///
+    /// The obstacle and the remedy.
+    pub(super) fn start(
         nets: Vec<LinuxNet>,
-        storage: BootStorage,
-        ready: impl FnOnce() -> Result<(), Failed>,
-    ) -> Result<Transfers, Failed> {
-        let mut nets = nets.into_iter();
-        let Some(first) = nets.next() else { return Ok(Transfers::default()) };
-        thread::scope(|scope| {
-            let _all_or_none = StopAll(self.controls);
-            let mut others = Vec::new();
-            let (opened, all_opened) = mpsc::channel();
-            for net in nets {
-                let opened = opened.clone();
-                let other = thread::Builder::new().name("tftp".into()).spawn_scoped(scope, || {
-                    let _all_or_none = StopAll(self.controls);
-                    let storage = open(self.config, self.roots.clone(), self.bus, self.budget)?;
-                    let _heard = opened.send(());
-                    drop(opened);
-                    self.serve(net, storage, false)
-                });
-                others.push(other.map_err(|error| Failed::new(Exit::Failure, error))?);
-            }
-            drop(opened);
-            // If one worker failed to open its storage, all are stopped already.
-            if all_opened.into_iter().count() == others.len() {
-                ready()?;
-            }
-            let mut all: Transfers = self.serve(first, storage, true)?;
-            for other in others {
-                let died = |_| Failed::new(Exit::Failure, "a TFTP worker panicked");
-                let Transfers { open, rejected } = other.join().map_err(died)??;
-                all.open += open;
-                all.rejected += rejected;
-            }
-            Ok(all)
-        })
+        shared: &Shared,
+        supervisor: &Supervisor,
+    ) -> Result<Self, Failed> {
+        let description = describe(&nets, &shared.config)?;
+        let controls = nets.iter().map(LinuxNet::control).collect();
+        let mut workers = Self { controls, threads: Vec::new(), description };
+        let (opened, all_opened) = mpsc::channel();
+        for (number, net) in nets.into_iter().enumerate() {
+            let (shared, opened, name) = (shared.clone(), opened.clone(), format!("tftp {number}"));
+            supervisor.watch(&name, net.control());
+            let thread = supervisor.spawn(&shared.bus.clone(), name, move || {
+                let storage =
+                    open(&shared.config, shared.roots.clone(), &shared.bus, &shared.budget, &shared.quota);
+                let (storage, result) = match storage {
+                    Ok(storage) => (Some(storage), Ok(())),
+                    Err(failed) => (None, Err(failed)),
+                };
+                // The start waits for the result, unless another worker failed before.
+                let _heard = opened.send(result);
+                drop(opened);
+                storage.map_or(Ok(()), |storage| shared.serve(net, storage, number == 0))
+            });
+            workers.threads.push(thread.map_err(|error| Failed::new(Exit::Failure, error))?);
+        }
+        drop(opened);
+        all_opened.into_iter().collect::<Result<(), _>>()?;
+        Ok(workers)
     }
+}
 
+impl Shared {
     /// Runs one worker; the `first` emits the events that concern all of them.
-    fn serve(&self, net: LinuxNet, storage: BootStorage, first: bool) -> Result<Transfers, Failed> {
+    fn serve(&self, net: LinuxNet, storage: BootStorage, first: bool) -> Result<(), String> {
         let trees = storage.trees.clone();
         let observer = TftpObserver::new(self.bus.clone());
         let places = self.config.max_transfers.div_ceil(self.config.threads.into());
@@ -95,8 +103,10 @@ impl Workers<'_> {
                 Ok(never) => match never {},
                 Err(Interrupt::Stop) => break,
                 Err(Interrupt::Reload) => {
-                    let reloaded = configure(self.options)
-                        .and_then(|config| Ok((reload(&config, &running, &trees, self.bus)?, config)));
+                    let reloaded = configure(&self.options).and_then(|config| {
+                        self.paths.as_ref().map_or(Ok(()), |paths| check(&config, paths))?;
+                        Ok((reload(&config, &running, &trees, &self.quota, &self.bus)?, config))
+                    });
                     let told = match reloaded {
                         Ok(((uploads, mut told), config)) => {
                             server.storage_mut().uploads = uploads;
@@ -113,35 +123,50 @@ impl Workers<'_> {
                     }
                 }
                 Err(Interrupt::Failed(error)) => {
-                    return Err(Failed::new(Exit::Failure, format!("the network failed: {error}")));
+                    return Err(format!("the network failed: {error}"));
                 }
             }
         }
-        let served = Transfers { open: server.transfers(), rejected: server.observer_mut().rejected() };
+        {
+            let mut served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
+            served.open += server.transfers();
+            served.rejected += server.observer_mut().rejected();
+        }
         // The server stops anyway if the last ERRORs could not be sent.
         let _sent = block_on(server.stop());
-        Ok(served)
+        Ok(())
     }
 }
 
-impl Service for Workers<'_> {
+impl Service for Workers {
+    fn name(&self) -> &'static str {
+        "tftp"
+    }
+
     fn describe(&self) -> String {
-        let ports = match self.config.net.ports {
-            Ports::PerTransfer => "a port for each transfer",
-            Ports::Single => "single port",
-        };
-        let fallback = if self.cuts_windows { "" } else { ", no segmentation offload" };
-        format!("tftp {} ({ports}{fallback})", self.addresses.join(" "))
+        self.description.clone()
     }
 }
 
-/// Stops all workers when one ends: the kernel would go on assigning clients to it, and they would get no answer.
-struct StopAll<'a>(&'a [Control]);
-
-impl Drop for StopAll<'_> {
+impl Drop for Workers {
     fn drop(&mut self) {
-        self.0.iter().for_each(Control::stop);
+        self.controls.iter().for_each(Control::stop);
+        for thread in self.threads.drain(..) {
+            let _reported = thread.join();
+        }
     }
+}
+
+/// The protocol and its addresses, for the `ready` line.
+fn describe(nets: &[LinuxNet], config: &Config) -> Result<String, Failed> {
+    let Some(first) = nets.first() else { return Ok(String::new()) };
+    let addresses = first.listeners().map_err(|error| Failed::new(Exit::Bind, error))?;
+    let ports = match config.net.ports {
+        Ports::PerTransfer => "a port for each transfer",
+        Ports::Single => "single port",
+    };
+    let fallback = if first.cuts_windows() { "" } else { ", no segmentation offload" };
+    Ok(format!("tftp {} ({ports}{fallback})", addresses.join(" ")))
 }
 
 /// Slots of the session table: twice the most transfers, because a nearly full table is slow.

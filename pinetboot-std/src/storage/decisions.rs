@@ -7,6 +7,7 @@
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use pinetboot_core::BootPath;
 
@@ -14,7 +15,7 @@ use super::{BootTree, Content, Miss, Opened};
 use crate::events;
 use crate::pis::BootId;
 use crate::render::Recipe;
-use crate::roots::BaseImage;
+use crate::roots::{BaseImage, Overlay};
 
 /// The decisions for a boot.
 #[derive(Debug)]
@@ -31,12 +32,20 @@ pub(super) struct BootDecisions {
     made: HashMap<String, Option<Rc<[u8]>>>,
     /// Number of open files.
     open: Rc<Cell<u32>>,
+    /// The Pi's layer, if the tree is in it: mounted as long as the decisions are in force.
+    _overlay: Option<Arc<Overlay>>,
 }
 
 impl BootDecisions {
     /// Decisions for a boot that begins now.
     pub(super) fn new(boot: BootId, tree: Rc<BootTree>, base_image: Option<BaseImage>) -> Self {
-        Self { boot, tree, base_image, recipe: None, made: HashMap::new(), open: Rc::default() }
+        let open = Rc::default();
+        Self { boot, tree, base_image, recipe: None, made: HashMap::new(), open, _overlay: None }
+    }
+
+    /// The same with the layer of the tree.
+    pub(super) fn within(self, overlay: Arc<Overlay>) -> Self {
+        Self { _overlay: Some(overlay), ..self }
     }
 
     /// Whether the decisions apply to a request of that boot.

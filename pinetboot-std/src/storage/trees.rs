@@ -172,9 +172,10 @@ impl Trees {
         let tree = match overlay {
             Some((overlay, base_image)) => {
                 let path = overlay.layer().merged().join(&base_image.boot);
-                let tree =
-                    BootTree::open_within(overlay.root(), &base_image.boot, &path, self.budget.clone());
-                Rc::new(tree.map_err(|error| error.to_string())?)
+                let root = overlay.open_root().map_err(|error| format!("{}: {error}", path.display()))?;
+                let tree = BootTree::open_within(&root, &base_image.boot, &path, self.budget.clone());
+                let tree = Rc::new(tree.map_err(|error| error.to_string())?);
+                return Ok(BootDecisions::new(boot, tree, Some(base_image.clone())).within(overlay));
             }
             None => self.tree_for(&sources, boot.pi)?,
         };

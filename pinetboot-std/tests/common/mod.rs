@@ -7,9 +7,11 @@ pub(crate) mod files;
 pub(crate) mod json;
 pub(crate) mod peer;
 pub(crate) mod process;
+pub(crate) mod sick_disk;
 
 pub(crate) use crowd::Crowd;
 pub(crate) use fetch::{Fetch, fetch};
 pub(crate) use files::{Folder, content, difference};
 pub(crate) use peer::Peer;
 pub(crate) use process::{Ended, Process, Serving, pinetboot, run};
+pub(crate) use sick_disk::{Operation, SickDisk};

@@ -130,6 +130,10 @@ impl Serving {
         format!("tftp://{}/{name}", self.address())
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         self.process.signal(signal);
     }

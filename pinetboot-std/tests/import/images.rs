@@ -356,6 +356,24 @@ impl Disk {
         run(Command::new("debugfs").args(["-w", "-R", request]).arg(device));
     }
 
+    /// Flips a bit of a file's owner, and returns the file's inode number.
+    pub(crate) fn damage_inode(&self, path: &str) -> u64 {
+        let device = format!("{}?offset={ROOT_START}", self.path().display());
+        let place = run(Command::new("debugfs").args(["-R", &format!("imap {path}")]).arg(device));
+        // Inode 42 is part of block group 0
+        //         located at block 38, offset 0x0900
+        let number = |text: &str, end: char| text.split(end).next().unwrap().trim().to_owned();
+        let after = |mark: &str| place.split_once(mark).unwrap().1;
+        let block: u64 = number(after("located at block "), ',').parse().unwrap();
+        let offset = u64::from_str_radix(&number(after("offset 0x"), '\n'), 16).unwrap();
+        let at = ROOT_START + block * 4096 + offset + 2;
+        let disk = File::options().read(true).write(true).open(self.path()).unwrap();
+        let mut owner = [0];
+        disk.read_exact_at(&mut owner, at).unwrap();
+        disk.write_all_at(&[owner[0] ^ 1], at).unwrap();
+        number(after("Inode "), ' ').parse().unwrap()
+    }
+
     pub(crate) fn truncate(&self, len: u64) {
         fs::OpenOptions::new().write(true).open(self.path()).unwrap().set_len(len).unwrap();
     }

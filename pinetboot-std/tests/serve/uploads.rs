@@ -216,3 +216,74 @@ fn text_goes_through_netascii_both_ways() {
     assert_eq!(uploads.read("back"), uploads.read("text"));
     serving.stop();
 }
+
+#[test]
+fn no_more_comes_than_a_file_may_have() {
+    let uploads = Folder::new(&[]);
+    let (_tree, serving) = serving(&uploads, &["--upload-max-size", "1kB"]);
+    let mut peer = Peer::of(serving.address());
+    peer.exchange("WRQ up octet tsize=1001", "ERROR 3 no space left");
+    let mut peer = Peer::of(serving.address());
+    // The bytes count, not the announced length.
+    peer.exchange("WRQ up octet tsize=10", "OACK tsize=10");
+    peer.exchange("DATA 1 +512", "ACK 1");
+    peer.say("DATA 2 +489");
+    assert!(peer.hear().starts_with("ERROR 3 "));
+    put(serving.address(), "whole", Options::default(), &[7; 1000]).unwrap();
+    let log = serving.stop();
+    assert_eq!(uploads.names(), ["whole"]);
+    let why = "the file is larger than --upload-max-size, 1.00 kB";
+    assert!(log.contains(&format!("requested to write up: no space left, {why}")), "{log}");
+    assert!(log.contains(&format!("cannot keep up from 127.0.0.1: {why}")), "{log}");
+}
+
+#[test]
+fn a_name_that_is_refused_is_told_why() {
+    let uploads = Folder::new(&[]);
+    let (_tree, serving) = serving(&uploads, &[]);
+    let mut peer = Peer::of(serving.address());
+    peer.exchange(&format!("WRQ {} octet", "n".repeat(256)), "ERROR 0 name too long");
+    for name in [".hidden", ".pinetboot-abcdef.part", "-rf"] {
+        assert_eq!(put(serving.address(), name, Options::default(), b"x"), Err(refused(2)), "{name}");
+    }
+    let log = serving.stop();
+    assert_eq!(uploads.names(), [""; 0]);
+    assert!(
+        log.contains("requested to write -rf: access denied, names that begin with a dot or a dash"),
+        "{log}"
+    );
+    assert!(log.contains("name too long, the name is longer than 255 bytes"), "{log}");
+}
+
+#[test]
+fn the_reserve_of_the_disk_stays_free() {
+    let uploads = Folder::new(&[]);
+    let (_tree, serving) = serving(&uploads, &["--disk-reserve", "1EiB"]);
+    let mut peer = Peer::of(serving.address());
+    peer.exchange("WRQ up octet", "ACK 0");
+    peer.say("DATA 1 +5");
+    assert!(peer.hear().starts_with("ERROR 3 "));
+    let log = serving.stop();
+    assert_eq!(uploads.names(), [""; 0]);
+    assert!(log.contains("the disk is full, except for the server's reserve"), "{log}");
+}
+
+#[test]
+fn the_remains_of_a_killed_server_are_removed_at_the_start() {
+    let uploads = Folder::new(&[]);
+    let (_tree, first) = serving(&uploads, &[]);
+    let mut peer = Peer::of(first.address());
+    peer.exchange("WRQ up octet", "ACK 0");
+    peer.exchange("DATA 1 +512", "ACK 1");
+    assert_eq!(uploads.names().len(), 1);
+    // A server that runs keeps its own.
+    let (_tree, second) = serving(&uploads, &[]);
+    second.stop();
+    assert_eq!(uploads.names().len(), 1);
+    first.signal(Signal::SIGKILL);
+    first.wait();
+    let (_tree, third) = serving(&uploads, &[]);
+    let log = third.stop();
+    assert_eq!(uploads.names(), [""; 0]);
+    assert!(log.contains("removed the temporary files of killed processes in"), "{log}");
+}

@@ -1,5 +1,6 @@
 //! Directories and symbolic links.
 
+use super::checksum::check_directory;
 use super::{BlockBudget, Ext4, Inode, field, u16_at, u32_at};
 use crate::{ImageError, ReadAt};
 
@@ -18,17 +19,24 @@ impl<R: ReadAt> Ext4<R> {
     ///
     /// # Errors
     ///
-    /// The first error of `each`, or if the directory is invalid.
+    /// The first error of `each`, or if the directory is invalid or a checksum wrong.
     pub fn entries<E: From<ImageError>>(
         &self,
         directory: &Inode,
         budget: &mut BlockBudget,
         mut each: impl FnMut(DirectoryEntry<'_>, &mut BlockBudget) -> Result<(), E>,
     ) -> Result<(), E> {
+        let runs = self.runs(directory, budget)?;
+        // A hole would hide the names in the lost block.
+        let mapped = runs.iter().map(|run| run.len).sum::<u64>().checked_mul(self.block_size());
+        if directory.size == 0 || mapped != Some(directory.size) {
+            return Err(ImageError::Corrupt("ext4 has a directory that lacks blocks").into());
+        }
         // An index block looks like one empty entry to a linear reader.
-        for run in self.runs(directory, budget)? {
+        for run in runs {
             for number in run.physical..run.physical + run.len {
                 let block = self.block(number)?;
+                check_directory(directory.checksum_seed, directory.number, number, &block)?;
                 let mut rest = block.as_slice();
                 while !rest.is_empty() {
                     let (entry, after) = self.entry(rest)?;
@@ -68,10 +76,7 @@ impl<R: ReadAt> Ext4<R> {
     fn entry<'a>(&self, bytes: &'a [u8]) -> Result<(Option<DirectoryEntry<'a>>, &'a [u8]), ImageError> {
         const WRONG: ImageError = ImageError::Corrupt("ext4 has an invalid directory");
         let inode = field(u32_at(bytes, 0))?;
-        let len = match usize::from(field(u16_at(bytes, 4))?) {
-            0 | 0xffff if self.block_size() == 0x1_0000 => 0x1_0000, // 65536 does not fit into the field
-            len => len,
-        };
+        let len = record_len(field(u16_at(bytes, 4))?, self.block_size() as usize);
         let name_len = match field(u16_at(bytes, 6))? {
             both if self.superblock.has_file_type => usize::from(both & 0xff),
             len => usize::from(len),
@@ -90,6 +95,14 @@ impl<R: ReadAt> Ext4<R> {
             name if name.len() > 255 || name.iter().any(|byte| matches!(byte, 0 | b'/')) => Err(WRONG),
             name => Ok((Some(DirectoryEntry { name, inode }), rest)),
         }
+    }
+}
+
+/// The length of a record from its field, into which 65536 does not fit.
+pub(super) fn record_len(raw: u16, block_size: usize) -> usize {
+    match raw {
+        0 | 0xffff if block_size == 0x1_0000 => 0x1_0000,
+        len => len.into(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Inodes: a file's kind and attributes.
 
+use super::checksum::FileSeed;
 use super::{field, u16_at, u32_at};
 use crate::ImageError;
 
@@ -27,6 +28,8 @@ pub struct Inode {
     /// The attributes in the inode itself.
     pub(super) xattr_inline: Vec<u8>,
     pub(super) flags: u32,
+    /// The seed of the checksums of the file's blocks.
+    pub(super) checksum_seed: FileSeed,
     /// The map of blocks, a short link's target, or a device number.
     pub(super) block: [u8; 60],
 }
@@ -69,7 +72,7 @@ pub struct Timestamp {
 }
 
 impl Inode {
-    pub(super) fn parse(number: u32, bytes: &[u8]) -> Result<Self, ImageError> {
+    pub(super) fn parse(number: u32, bytes: &[u8], checksum_seed: FileSeed) -> Result<Self, ImageError> {
         let word = |at| field(u32_at(bytes, at));
         let half = |at| field(u16_at(bytes, at));
         let mode = half(0x0)?;
@@ -85,10 +88,8 @@ impl Inode {
             _ => return Err(ImageError::Corrupt("ext4 has a file of an unknown kind")),
         };
         let flags = word(0x20)?;
-        if flags & (FLAG_INLINE_DATA | FLAG_ENCRYPTED | FLAG_COMPRESSED) != 0 {
-            return Err(ImageError::Unsupported(
-                "the image's ext4 has a file that is encrypted, compressed or inline",
-            ));
+        if flags & (FLAG_INLINE_DATA | FLAG_ENCRYPTED) != 0 {
+            return Err(ImageError::Unsupported("the image's ext4 has a file that is encrypted or inline"));
         }
         let extra = if bytes.len() > 128 { usize::from(half(0x80)?) } else { 0 };
         let has = |end: usize| 128 + extra >= end && bytes.len() >= end;
@@ -109,6 +110,7 @@ impl Inode {
             xattr_block: u64::from(word(0x68)?) | u64::from(half(0x76)?) << 32,
             xattr_inline: xattr_inline.to_vec(),
             flags,
+            checksum_seed,
             block,
         })
     }
@@ -137,7 +139,6 @@ impl DeviceNumber {
     }
 }
 
-const FLAG_COMPRESSED: u32 = 0x4;
 const FLAG_ENCRYPTED: u32 = 0x800;
 const FLAG_EXTENTS: u32 = 0x8_0000;
 const FLAG_INLINE_DATA: u32 = 0x1000_0000;

@@ -1,5 +1,6 @@
 //! The map from a file's content to blocks: extents, or the block map of ext2 and ext3.
 
+use super::checksum::check_extents;
 use super::{BlockBudget, Ext4, Inode, field, u16_at, u32_at};
 use crate::{ImageError, ReadAt};
 
@@ -20,7 +21,7 @@ impl<R: ReadAt> Ext4<R> {
     ///
     /// # Errors
     ///
-    /// If the map is invalid, or the budget is exhausted.
+    /// If the map is invalid or a checksum wrong, or the budget is exhausted.
     pub fn runs(&self, inode: &Inode, budget: &mut BlockBudget) -> Result<Vec<BlockRun>, ImageError> {
         let blocks = inode.size.div_ceil(self.block_size());
         if blocks > u64::from(u32::MAX) + 1 {
@@ -29,7 +30,7 @@ impl<R: ReadAt> Ext4<R> {
         let mut map =
             Map { runs: Vec::new(), next: 0, end: blocks, last_block: self.superblock.blocks, budget };
         if inode.has_extents() {
-            self.extents(&inode.block, None, &mut map)?;
+            self.extents(inode, &inode.block, None, &mut map)?;
         } else {
             self.block_map(inode, &mut map)?;
         }
@@ -37,12 +38,23 @@ impl<R: ReadAt> Ext4<R> {
     }
 
     /// Adds the extents beneath a node of that depth; `None`: the node in the inode.
-    fn extents(&self, node: &[u8], depth: Option<u16>, map: &mut Map<'_>) -> Result<(), ImageError> {
+    fn extents(
+        &self,
+        inode: &Inode,
+        node: &[u8],
+        depth: Option<u16>,
+        map: &mut Map<'_>,
+    ) -> Result<(), ImageError> {
         if field(u16_at(node, 0))? != EXTENT_MAGIC {
             return Err(ImageError::Corrupt("ext4 has an invalid extent tree"));
         }
         let entries = usize::from(field(u16_at(node, 2))?);
+        let most = usize::from(field(u16_at(node, 4))?);
         let here = field(u16_at(node, 6))?;
+        // As `__ext4_ext_check` of fs/ext4/extents.c.
+        if entries > most || most == 0 || most > (node.len() - 12) / 12 || (entries == 0 && here > 0) {
+            return Err(ImageError::Corrupt("ext4 has an extent tree with an impossible number of entries"));
+        }
         if depth.is_some_and(|depth| here != depth) || here > MAX_DEPTH {
             return Err(ImageError::Corrupt("ext4 has an extent tree of the wrong depth"));
         }
@@ -51,7 +63,9 @@ impl<R: ReadAt> Ext4<R> {
             if here > 0 {
                 let child = u64::from(field(u32_at(entry, 4))?) | u64::from(field(u16_at(entry, 8))?) << 32;
                 map.budget.take(1)?;
-                self.extents(&self.block(child)?, Some(here - 1), map)?;
+                let block = self.block(child)?;
+                check_extents(inode.checksum_seed, inode.number, child, &block)?;
+                self.extents(inode, &block, Some(here - 1), map)?;
                 continue;
             }
             let len = u64::from(field(u16_at(entry, 4))?);

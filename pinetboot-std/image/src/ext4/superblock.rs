@@ -1,5 +1,6 @@
 //! The superblock: sizes and features.
 
+use super::checksum::Checksums;
 use super::{field, u16_at, u32_at};
 use crate::ImageError;
 
@@ -7,8 +8,6 @@ use crate::ImageError;
 pub(super) const OFFSET: u64 = 1024;
 /// Length of the superblock, in bytes.
 pub(super) const LEN: usize = 1024;
-/// The part of an inode that is read, in bytes; a larger inode has more attributes behind.
-pub(super) const MAX_INODE_LEN: usize = 4096;
 
 /// The fields that a reader needs, checked to agree with each other and the device.
 #[derive(Debug)]
@@ -25,6 +24,7 @@ pub(super) struct Superblock {
     pub(super) inode_size: u16,
     pub(super) descriptor_size: u16,
     pub(super) is_64bit: bool,
+    pub(super) checksums: Checksums,
     /// Whether directory entries have a type: then the length of a name is one byte.
     pub(super) has_file_type: bool,
 }
@@ -51,6 +51,7 @@ impl Superblock {
                 "the image's ext4 has features that this version does not know",
             ));
         }
+        let checksums = Checksums::of(bytes)?;
 
         let block_size_log = word(0x18)?;
         let revision = word(0x4c)?;
@@ -100,6 +101,7 @@ impl Superblock {
             inode_size,
             descriptor_size,
             is_64bit,
+            checksums,
             has_file_type: incompatible & INCOMPAT_FILETYPE != 0,
         })
     }

@@ -18,7 +18,7 @@ impl<R: ReadAt> Ext4<R> {
     ///
     /// # Errors
     ///
-    /// If they are invalid, or in separate inodes.
+    /// If they are invalid, in separate inodes, or their checksum is wrong.
     pub fn xattrs(&self, inode: &Inode) -> Result<Vec<Xattr>, ImageError> {
         let mut found = Vec::new();
         if u32_at(&inode.xattr_inline, 0) == Some(MAGIC) {
@@ -30,6 +30,7 @@ impl<R: ReadAt> Ext4<R> {
             if u32_at(&block, 0) != Some(MAGIC) {
                 return Err(WRONG);
             }
+            self.superblock.checksums.check_xattrs(inode.number, inode.xattr_block, &block)?;
             gather(block.get(32..).unwrap_or_default(), &block, &mut found)?;
         }
         Ok(found)

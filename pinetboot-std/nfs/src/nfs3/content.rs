@@ -15,7 +15,7 @@ impl Request<'_> {
     pub(super) fn read(&self, mut arguments: Arguments<'_>, reply: &mut Reply) -> Answer<()> {
         let handle = arguments.opaque()?;
         let (offset, count): (u64, u32) = (arguments.fixed()?, arguments.fixed()?);
-        let count = usize::try_from(count).unwrap_or(usize::MAX).min(self.most_payload);
+        let count = usize::try_from(count).unwrap_or(usize::MAX).min(self.most_read);
         let mut file_attributes = Nfs3Option::None;
         let read = self.target(handle).and_then(|target| {
             let room = reply.room(READ_HEAD + count.next_multiple_of(4));

@@ -25,7 +25,7 @@ impl Request<'_> {
             // A hint for servers to which these are costly. The binding limit comes next.
             let _dircount: u32 = arguments.fixed()?;
         }
-        let most = usize::try_from(arguments.fixed::<u32>()?).unwrap_or(usize::MAX).min(self.most_payload);
+        let most = usize::try_from(arguments.fixed::<u32>()?).unwrap_or(usize::MAX).min(self.most_read);
         let place = Place { cookie, verifier: u64::from_be_bytes(verifier) };
         let start = reply.len();
         let mut dir_attributes = Nfs3Option::None;

@@ -149,6 +149,7 @@ impl Request<'_> {
         };
         let (made, dir_wcc) =
             dir.changed(|| make(&*dir.export.tree, &dir, name(called)?).map_err(wire::status));
+        let made = made.inspect_err(|status| self.note_failed_sync(*status));
         let object =
             made.map(|found| (self.new_handle(&dir, &found), Nfs3Option::Some(dir.seen(&found.attributes))));
         Made { object, dir_wcc }

@@ -38,7 +38,10 @@ impl Request<'_> {
         });
         Ok(match result {
             Ok(()) => Nfs3Result::Ok(SETATTR3resok { obj_wcc }),
-            Err(status) => Nfs3Result::Err((status, SETATTR3resfail { obj_wcc })),
+            Err(status) => {
+                self.note_failed_sync(status);
+                Nfs3Result::Err((status, SETATTR3resfail { obj_wcc }))
+            }
         })
     }
 
@@ -122,19 +125,19 @@ impl Request<'_> {
             Ok(target) => target,
             Err(status) => return Ok(Nfs3Result::Err((status, FSINFO3resfail::default()))),
         };
-        let most = u32::try_from(self.most_payload).unwrap_or(u32::MAX);
+        let [read, write] = [self.most_read, self.most_write].map(|most| most.try_into().unwrap_or(u32::MAX));
         let attributes = target.attributes();
         Ok(end(
             attributes,
             |attributes| FSINFO3resok {
                 obj_attributes: Nfs3Option::Some(attributes),
-                rtmax: most,
-                rtpref: most,
+                rtmax: read,
+                rtpref: read,
                 rtmult: 4096,
-                wtmax: most,
-                wtpref: most,
+                wtmax: write,
+                wtpref: write,
                 wtmult: 4096,
-                dtpref: most.min(64 * 1024),
+                dtpref: read.min(64 * 1024),
                 maxfilesize: i64::MAX.cast_unsigned(),
                 time_delta: nfstime3 { seconds: 0, nseconds: 1 },
                 properties: FSF3_LINK | FSF3_SYMLINK | FSF3_HOMOGENEOUS | FSF3_CANSETTIME,

@@ -6,9 +6,10 @@ use std::sync::atomic::Ordering;
 use rustix::event::epoll::{self, EventFlags};
 use rustix::io::Errno;
 
-use super::{Endpoint, MOST_HELD, Shared};
+use super::crew::Duty;
+use super::{Endpoint, Shared, TURN};
 use crate::connection::{Connection, NextCall};
-use crate::datagrams::Datagrams;
+use crate::datagrams::{Datagrams, Sender};
 use crate::message::{Message, Transport};
 use crate::observe::{Closing, Trouble};
 use crate::record::Record;
@@ -17,69 +18,105 @@ use crate::reply::Reply;
 /// The state of a worker.
 pub(super) struct Worker<'a> {
     shared: &'a Shared,
+    duty: Duty,
     record: Record,
     reply: Reply,
     datagram: Vec<u8>,
 }
 
 impl<'a> Worker<'a> {
-    pub(super) fn new(shared: &'a Shared) -> Self {
-        Self { shared, record: Record::default(), reply: Reply::new(), datagram: Vec::new() }
+    pub(super) fn new(shared: &'a Shared, duty: Duty) -> Self {
+        Self { shared, duty, record: Record::default(), reply: Reply::new(), datagram: Vec::new() }
     }
 
-    pub(super) fn run(mut self) {
-        let mut events = Vec::with_capacity(1);
-        while !self.shared.stopping.load(Ordering::SeqCst) {
-            events.clear();
-            match epoll::wait(&self.shared.epoll, rustix::buffer::spare_capacity(&mut events), None) {
-                Ok(_) | Err(Errno::INTR) => {}
-                Err(error) => return self.shared.tell(Trouble::Wait(&error.into())),
+    /// Works until the server stops; returns true if the worker is one too many.
+    pub(super) fn run(mut self) -> bool {
+        let (shared, mut events) = (self.shared, Vec::with_capacity(1));
+        while !shared.stopping.load(Ordering::SeqCst) {
+            if !shared.crew.rest(&self.duty) {
+                return true;
             }
-            for event in &events {
-                let (token, flags) = (event.data.u64(), event.flags);
-                match self.shared.find(token) {
-                    // Both directions are closed: no answer can be sent.
-                    Some(Endpoint::Connection(connection))
-                        if flags.intersects(EventFlags::HUP | EventFlags::ERR) =>
-                    {
-                        self.shared.close(token, connection.ending());
-                    }
-                    Some(Endpoint::Connection(connection)) => self.attend(token, &connection),
-                    Some(Endpoint::Datagrams(datagrams)) => self.attend_datagrams(token, &datagrams),
-                    Some(Endpoint::Listener(listener, programs)) => {
-                        self.shared.accept(&listener, programs);
-                        self.shared.arm(token, &*listener, EventFlags::IN);
-                    }
-                    None => {}
+            events.clear();
+            let waited = epoll::wait(&shared.epoll, rustix::buffer::spare_capacity(&mut events), None);
+            if shared.crew.work(&self.duty) {
+                shared.ring();
+            }
+            match waited {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => {
+                    shared.tell(Trouble::Wait(&error.into()));
+                    return false;
                 }
             }
+            for event in &events {
+                self.handle(event.data.u64(), event.flags);
+            }
+            shared.crew.done(&self.duty);
+        }
+        false
+    }
+
+    fn handle(&mut self, token: u64, flags: EventFlags) {
+        match self.shared.find(token) {
+            // Both directions are closed: no answer can be sent.
+            Some(Endpoint::Connection(connection)) if flags.intersects(EventFlags::HUP | EventFlags::ERR) => {
+                self.shared.close(token, connection.ending());
+            }
+            Some(Endpoint::Connection(connection)) => self.attend(token, &connection),
+            Some(Endpoint::Datagrams(datagrams)) => self.attend_datagrams(token, &datagrams),
+            Some(Endpoint::Listener(listener, programs)) => {
+                self.shared.accept(&listener, programs);
+                self.shared.arm(token, &*listener, EventFlags::IN);
+            }
+            None if token == TURN => {
+                if let Some((token, connection)) = self.shared.next_turn() {
+                    self.attend(token, &connection);
+                }
+            }
+            None => {}
         }
     }
 
     fn attend(&mut self, token: u64, connection: &Connection) {
+        let (shared, client) = (self.shared, &connection.client);
         if let Err(why) = connection.flush() {
-            return self.shared.close(token, why);
+            return shared.close(token, why);
         }
-        loop {
-            match connection.take(&mut self.record) {
-                NextCall::End(why) => return self.shared.close(token, why),
-                NextCall::Nothing => return self.shared.arm_connection(token, connection, false),
-                NextCall::Call => {}
+        while connection.begin(token) {
+            let next = connection.take(&mut self.record);
+            if let NextCall::Call = next {
+                // From here on another worker may handle the next event.
+                shared.arm_connection(token, connection);
+                let answered = self.answer(connection);
+                connection.done();
+                client.end();
+                let others_wait = shared.wake_waiting(client);
+                if let Err(why) = answered {
+                    return shared.close(token, why);
+                }
+                if connection.count_memory() > 0 {
+                    shared.shed(client);
+                }
+                if connection.backlog() > 0 {
+                    shared.arm_connection(token, connection);
+                }
+                // The connection is armed: other connections of the client, and other clients, have their turn.
+                if others_wait || shared.crew.is_busy() || !connection.has_more() {
+                    return;
+                }
+            } else {
+                client.end();
+                shared.wake_waiting(client);
+                return match next {
+                    NextCall::End(why) => shared.close(token, why),
+                    _ => shared.arm_connection(token, connection),
+                };
             }
-            // From here on another worker may handle the next event.
-            let more = connection.has_more();
-            self.shared.arm_connection(token, connection, more);
-            let answered = self.answer(connection);
-            let waited_for = connection.done();
-            if let Err(why) = answered.and_then(|()| self.fit(connection)) {
-                return self.shared.close(token, why);
-            }
-            if waited_for || connection.backlog() > 0 {
-                self.shared.arm_connection(token, connection, false);
-            }
-            if !connection.has_more() {
-                return;
-            }
+        }
+        shared.arm_connection(token, connection);
+        if !connection.is_waiting() {
+            // Its client takes no answers: its turn passes to the next connection.
+            shared.wake_waiting(client);
         }
     }
 
@@ -98,29 +135,35 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Whether the memory limit allows this connection's memory.
-    fn fit(&self, connection: &Connection) -> Result<(), Closing> {
-        let growth = connection.growth();
-        let held = self.shared.held.fetch_add(growth, Ordering::Relaxed) + growth;
-        if held < MOST_HELD || growth <= 0 {
-            return Ok(());
-        }
-        self.shared.tell(Trouble::Memory { peer: connection.peer, held: held.unsigned_abs() });
-        Err(Closing::Memory)
-    }
-
     fn attend_datagrams(&mut self, token: u64, datagrams: &Datagrams) {
         self.datagram.resize(MOST_DATAGRAM, 0);
         let received = datagrams.receive(&mut self.datagram);
-        self.shared.arm(token, datagrams, EventFlags::IN);
-        let Some((len, sender)) = received else { return };
+        if datagrams.begin() {
+            self.shared.arm(token, datagrams, EventFlags::IN);
+        }
+        if let Some((len, sender)) = received {
+            self.answer_datagram(datagrams, len, sender);
+        }
+        if datagrams.end() {
+            self.shared.arm(token, datagrams, EventFlags::IN);
+        }
+    }
+
+    fn answer_datagram(&mut self, datagrams: &Datagrams, len: usize, sender: Sender) {
+        let client = self.shared.clients.at(*sender.peer.ip());
+        if !client.begin_datagram() {
+            return;
+        }
         let message = Message {
             client: sender.peer,
             transport: Transport::Udp,
             programs: datagrams.programs,
             bytes: self.datagram.get(..len).unwrap_or_default(),
         };
-        if answer(self.shared, message, &mut self.reply) == Some(true) {
+        let answered = answer(self.shared, message, &mut self.reply);
+        client.end_datagram();
+        self.shared.wake_waiting(&client);
+        if answered == Some(true) {
             datagrams.send(self.reply.message(), sender);
         }
     }

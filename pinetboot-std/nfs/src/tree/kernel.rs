@@ -14,7 +14,7 @@ use crate::file_system::FileId;
 
 /// The id of the file behind `fd`: the type of the kernel's handle, then the handle.
 pub(super) fn of_file(fd: BorrowedFd<'_>) -> io::Result<FileId> {
-    of_path(fd, c"", libc::AT_EMPTY_PATH).map(|(id, _)| id)
+    of_file_in_mount(fd).map(|(id, _)| id)
 }
 
 /// The id of the file of this name; of a symbolic link itself.
@@ -27,9 +27,9 @@ pub(super) fn of_name_in_mount(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<(
     of_path(dir, name, 0)
 }
 
-/// The mount of the file behind `fd`.
-pub(super) fn mount_of(fd: BorrowedFd<'_>) -> io::Result<MountId> {
-    of_path(fd, c"", libc::AT_EMPTY_PATH).map(|(_, mount)| mount)
+/// The id and the mount of the file behind `fd`.
+pub(super) fn of_file_in_mount(fd: BorrowedFd<'_>) -> io::Result<(FileId, MountId)> {
+    of_path(fd, c"", libc::AT_EMPTY_PATH)
 }
 
 /// Opens a file by its id. Requires CAP_DAC_READ_SEARCH. `mount` is any open file of the same mount.

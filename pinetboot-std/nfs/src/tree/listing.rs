@@ -81,7 +81,15 @@ impl Listings {
     /// Drops abandoned listings.
     pub(super) fn maintain(&self) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.retain(|listing| listing.used.elapsed() < IDLE);
+        let dropped: Vec<_> = idle.extract_if(.., |listing| listing.used.elapsed() >= IDLE).collect();
+        drop(idle);
+        drop(dropped);
+    }
+
+    /// Drops all listings: clients continue by their cookies, or begin again.
+    pub(super) fn rest(&self) {
+        let dropped = core::mem::take(&mut *self.idle.lock().unwrap_or_else(PoisonError::into_inner));
+        drop(dropped);
     }
 }
 

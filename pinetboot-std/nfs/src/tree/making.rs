@@ -7,10 +7,11 @@ use rustix::fs::{self, Mode, OFlags};
 use rustix::io::{self, Errno};
 
 use super::attributes::{attributes, refusal};
+use super::descriptors::with_room;
 use super::identity::modes_are_exact;
 use super::open_files::OpenFile;
-use super::{DirectoryTree, changes, kernel};
-use crate::file_system::{Caller, FileKind, Found, Result, SetAttributes, SetTime, Time};
+use super::{DirectoryTree, kernel};
+use crate::file_system::{Caller, FileKind, Found, FsError, Result, SetAttributes, SetTime, Time};
 
 impl DirectoryTree {
     /// Finishes a new file: its id, the requested attributes, and a place among the open files.
@@ -22,7 +23,7 @@ impl DirectoryTree {
         with: &SetAttributes,
     ) -> Result<Found> {
         let place = self.open_name(dir, name).map_err(refusal)?;
-        self.finish(caller, OpenFile::place(place), with)
+        self.finish(caller, self.files.place(place), with)
     }
 
     pub(super) fn finish(&self, caller: &Caller, file: OpenFile, with: &SetAttributes) -> Result<Found> {
@@ -33,12 +34,45 @@ impl DirectoryTree {
         Ok(Found { id, attributes: self.stat(&id, &file)? })
     }
 
+    /// Creates a file, or with `guarded` off changes the size of an existing one.
+    pub(super) fn create_or_change(
+        &self,
+        caller: &Caller,
+        dir: &OpenFile,
+        name: &CString,
+        with: &SetAttributes,
+        guarded: bool,
+    ) -> Result<Found> {
+        match self.create_new(dir, name, mode(with, 0o666)) {
+            // A new file is empty: its size only changes if it becomes longer.
+            Ok(fd) => {
+                let size = with.size.filter(|&size| size != 0);
+                let with = initial(&SetAttributes { size, ..*with }, caller);
+                self.finish(caller, self.files.made(fd), &with)
+            }
+            Err(Errno::EXIST) if !guarded => {
+                let place = self.open_name(dir, name).map_err(refusal)?;
+                let there = self.found(place.as_fd()).map_err(refusal)?;
+                if there.attributes.kind != FileKind::Regular {
+                    return Err(FsError::Exists);
+                }
+                let file = self.files.keep(there.id, self.files.place(place));
+                let size = SetAttributes { size: with.size, ..SetAttributes::default() };
+                self.change(caller, &there.id, &file, &size)?;
+                Ok(Found { id: there.id, attributes: self.stat(&there.id, &file)? })
+            }
+            Err(error) => Err(refusal(error)),
+        }
+    }
+
+    /// Creates a file whose times are the verifier. An existing file with these times is the result of the same call before.
     pub(super) fn create_exclusive(
         &self,
+        caller: &Caller,
         dir: &OpenFile,
         name: &CString,
         verifier: [u8; 8],
-    ) -> io::Result<OpenFile> {
+    ) -> Result<Found> {
         let (accessed, modified) = times_of(verifier);
         match self.create_new(dir, name, Mode::RUSR | Mode::WUSR) {
             Ok(fd) => {
@@ -47,23 +81,25 @@ impl DirectoryTree {
                     modified: SetTime::To(modified),
                     ..SetAttributes::default()
                 };
-                changes::apply(fd.as_fd(), &times)?;
-                Ok(OpenFile::made(fd))
+                self.finish(caller, self.files.made(fd), &times)
             }
             Err(Errno::EXIST) => {
-                let place = self.open_name(dir, name).map_err(|_| Errno::EXIST)?;
-                let there = attributes(&fs::fstat(&place)?);
+                let place = self.open_name(dir, name).map_err(|_| FsError::Exists)?;
+                let there = attributes(&fs::fstat(&place).map_err(refusal)?);
                 let ours = there.kind == FileKind::Regular
                     && (there.accessed, there.modified) == (accessed, modified);
-                if ours { Ok(OpenFile::place(place)) } else { Err(Errno::EXIST) }
+                match ours {
+                    true => self.finish(caller, self.files.place(place), &SetAttributes::default()),
+                    false => Err(FsError::Exists),
+                }
             }
-            Err(error) => Err(error),
+            Err(error) => Err(refusal(error)),
         }
     }
 
-    pub(super) fn create_new(&self, dir: &OpenFile, name: &CString, mode: Mode) -> io::Result<OwnedFd> {
+    fn create_new(&self, dir: &OpenFile, name: &CString, mode: Mode) -> io::Result<OwnedFd> {
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        fs::openat(dir, name, flags, mode)
+        with_room(|| fs::openat(dir, name, flags, mode))
     }
 }
 

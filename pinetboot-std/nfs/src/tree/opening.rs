@@ -8,7 +8,9 @@ use rustix::fs::{self, AtFlags, Mode, OFlags, ResolveFlags};
 use rustix::io::{self, Errno};
 
 use super::attributes::{attributes, refusal};
+use super::descriptors::with_room;
 use super::identity::act_as_root;
+use super::kernel::MountId;
 use super::open_files::OpenFile;
 use super::{DirectoryTree, kernel};
 use crate::file_system::{Attributes, FileId, FileKind, Found, FsError, Result};
@@ -19,13 +21,14 @@ impl DirectoryTree {
             return Ok(file);
         }
         let place = self.open_by_id(id, OFlags::PATH).map_err(refusal)?;
-        Ok(self.files.keep(*id, OpenFile::place(place)))
+        Ok(self.files.keep(*id, self.files.place(place)))
     }
 
     pub(super) fn open_by_id(&self, id: &FileId, flags: OFlags) -> io::Result<OwnedFd> {
         act_as_root().map_err(|_| Errno::PERM)?;
+        let root = self.root.get()?;
         // The kernel's error for an unknown handle is ENOENT.
-        kernel::open(self.root.as_fd(), id, flags).map_err(|error| match error {
+        with_room(|| kernel::open(root.as_fd(), id, flags)).map_err(|error| match error {
             Errno::NOENT | Errno::INVAL => Errno::STALE,
             error => error,
         })
@@ -51,13 +54,13 @@ impl DirectoryTree {
         Ok(Found { id, attributes: attributes(&fs::fstat(fd)?) })
     }
 
-    /// The file `name` in `dir`, which had that number a moment ago; `None` if it is gone, or a mount point.
+    /// The file `name` in `dir`, which had that number a moment ago; `None` if it is gone, or not in this mount.
     ///
     /// Queried by name, if both queries surely see the same file: opening it first takes twice as long, and a listing consists of
     /// such queries.
-    pub(super) fn found_at(&self, dir: &OpenFile, name: &CStr, number: u64) -> Option<Found> {
-        let (id, mount) = kernel::of_name_in_mount(dir.as_fd(), name).ok()?;
-        if mount != self.mount {
+    pub(super) fn found_at(&self, mount: MountId, dir: &OpenFile, name: &CStr, number: u64) -> Option<Found> {
+        let (id, found_in) = kernel::of_name_in_mount(dir.as_fd(), name).ok()?;
+        if found_in != mount {
             return None;
         }
         let stat = fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
@@ -70,17 +73,17 @@ impl DirectoryTree {
     /// Opens the file `name` in `dir` as this thread's user.
     pub(super) fn open_name(&self, dir: &OpenFile, name: &CStr) -> io::Result<OwnedFd> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        fs::openat2(dir, name, flags, Mode::empty(), ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS)
-            .map_err(|error| match error {
-                // A mount point of another file system.
-                Errno::XDEV => Errno::ACCESS,
-                error => error,
-            })
+        let within = ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS;
+        with_room(|| fs::openat2(dir, name, flags, Mode::empty(), within)).map_err(|error| match error {
+            // A mount point of another file system.
+            Errno::XDEV => Errno::ACCESS,
+            error => error,
+        })
     }
 
     /// The parent directory. Another process may have moved a directory out of the tree, so the whole path up is checked.
     pub(super) fn parent(&self, id: &FileId, dir: &OpenFile) -> io::Result<OwnedFd> {
-        if *id == self.root_id {
+        if id == self.root.id() {
             return dir
                 .as_fd()
                 .try_clone_to_owned()
@@ -94,7 +97,7 @@ impl DirectoryTree {
         act_as_root().map_err(|_| Errno::PERM)?;
         let (mut above, mut steps) = (kernel::of_file(parent.as_fd())?, MOST_LEVELS);
         let mut at = open(parent.as_fd());
-        while above != self.root_id {
+        while above != *self.root.id() {
             let next = at?;
             let next_id = kernel::of_file(next.as_fd())?;
             steps -= 1;

@@ -129,3 +129,17 @@ fn half_a_record_holds_up_no_client_and_too_long_a_record_ends_the_connection() 
     pieces.read_exact(&mut answer).unwrap();
     assert_eq!(answer[..4], [0x80, 0, 0, 24]);
 }
+
+#[test]
+fn credentials_of_an_impossible_length_get_an_answer_and_cost_no_connection() {
+    let (_running, mut client, _) = world();
+    let message = client.message(PROGRAM, VERSION, 0, &[]);
+    for (at, status) in [(28, 1), (message.len() - 4, 3)] {
+        let mut hostile = message.clone();
+        hostile[at..at + 4].copy_from_slice(&u32::MAX.to_be_bytes());
+        client.send_message(&hostile);
+        // MSG_DENIED, AUTH_ERROR, then AUTH_BADCRED or AUTH_BADVERF.
+        assert_eq!(client.receive().body, [0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, status]);
+    }
+    client.null();
+}

@@ -52,11 +52,22 @@ impl Registry {
                 }
                 *pi
             }
-            Root::MountRefused { .. } | Root::CallRefused { .. } => return Applied::default(),
+            Root::UnusedRemoved { layers } => {
+                for address in layers.iter().filter_map(|(_, address)| *address) {
+                    if let Some(host) = self.hosts.get_mut(&address) {
+                        host.layers = host.layers.saturating_sub(1);
+                    }
+                }
+                return Applied::default();
+            }
+            Root::MountRefused { .. } | Root::CallRefused { .. } | Root::DiskFilling { .. } => {
+                return Applied::default();
+            }
             Root::LayerReset { pi, .. }
             | Root::LayerFailed { pi, .. }
             | Root::BaseChanged { pi, .. }
-            | Root::Resumed { pi } => *pi,
+            | Root::NoSpace { pi, .. }
+            | Root::Resumed { pi, .. } => *pi,
         };
         Applied { subject: Some(Subject::Pi(pi)), ..Applied::default() }
     }

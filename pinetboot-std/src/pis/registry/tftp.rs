@@ -34,7 +34,7 @@ impl Registry {
             Tftp::Requested { peer, file, .. } | Tftp::Refused { peer, file, .. } => {
                 Applied { subject: Some(self.subject(*peer.ip(), file)), ..Applied::default() }
             }
-            Tftp::NoPort { .. } | Tftp::Unanswered { .. } => Applied::default(),
+            Tftp::NoPort { .. } | Tftp::Unanswered { .. } | Tftp::UploadFailed { .. } => Applied::default(),
             Tftp::Repeated { peer }
             | Tftp::Started { peer, .. }
             | Tftp::Rejected { peer, .. }

@@ -38,12 +38,16 @@ pub(super) trait Attend: Respond {
 impl Attend for ProxyDhcp<'_> {}
 
 /// Answers until the control stops the loop.
-pub(super) fn run<R: Attend>(net: LinuxNet, respond: R, bus: &Bus, delay: Duration) {
+///
+/// # Errors
+///
+/// The failure of the network.
+pub(super) fn run<R: Attend>(net: LinuxNet, respond: R, bus: &Bus, delay: Duration) -> Result<(), String> {
     let observer = DhcpObserver::new(bus.clone());
     let mut responder =
         Responder::<_, _, _>::new(Queue::new(net), respond, observer).with_delay(delay).with_ports(port);
     let mut clients = Box::new(Quota::<1024>::new());
-    let error = loop {
+    let ended = loop {
         let (queue, respond) = responder.parts_mut();
         let turned = queue.read_ahead(|at, message| {
             clients.admit(at, number(message), MOST_MESSAGES, SECOND).then(|| respond.standing(message))
@@ -56,14 +60,17 @@ pub(super) fn run<R: Attend>(net: LinuxNet, respond: R, bus: &Bus, delay: Durati
                 }
                 respond.store(queue.now(), queue.has_more());
             }
-            Err(Interrupt::Stop) => break None,
+            Err(Interrupt::Stop) => break Ok(()),
             Err(Interrupt::Reload) => {}
-            Err(Interrupt::Failed(failure)) => break Some(failure.to_string()),
+            Err(Interrupt::Failed(failure)) => break Err(format!("the network failed: {failure}")),
         }
     };
     let (queue, respond) = responder.parts_mut();
     respond.close(queue.now());
-    bus.emit(None, Dhcp::Ended { error });
+    if ended.is_ok() {
+        bus.emit(None, Dhcp::Ended);
+    }
+    ended
 }
 
 /// A number that tells clients apart, by their hardware address: 28 bytes into the message.

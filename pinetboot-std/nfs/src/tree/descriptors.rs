@@ -1,0 +1,78 @@
+//! The descriptors that the trees of this process hold between calls: bounded in all, as the limit of the process is.
+//!
+//! The tree that holds the most gives up its least recently used files: a client that opens many files closes its own.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError, Weak};
+
+use nix::sys::resource::{Resource, getrlimit};
+use rustix::io::{self, Errno};
+
+/// The descriptors of one tree.
+#[derive(Debug, Default)]
+pub(super) struct Held(AtomicUsize);
+
+impl Held {
+    pub(super) fn add(&self, count: usize) {
+        self.0.fetch_add(count, Ordering::Relaxed);
+        ALL.0.fetch_add(count, Ordering::Relaxed);
+    }
+
+    pub(super) fn subtract(&self, count: usize) {
+        self.0.fetch_sub(count, Ordering::Relaxed);
+        ALL.0.fetch_sub(count, Ordering::Relaxed);
+    }
+
+    pub(super) fn now(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// The open files of a tree.
+pub(super) trait Holder: Send + Sync {
+    /// The number of descriptors.
+    fn held(&self) -> usize;
+
+    /// Closes the least recently used files; returns their number.
+    fn close_older_half(&self) -> usize;
+}
+
+/// Adds a tree to those that give up files.
+pub(super) fn register(holder: Weak<dyn Holder>) {
+    let mut trees = TREES.lock().unwrap_or_else(PoisonError::into_inner);
+    trees.retain(|tree| tree.strong_count() > 0);
+    trees.push(holder);
+}
+
+/// Closes files until all trees together hold no more than their share of the process's limit.
+pub(super) fn fit() {
+    while ALL.now() > most() && make_room() {}
+}
+
+/// Runs `open`, and once more after closing files if the process, or the system, has no descriptor left.
+pub(super) fn with_room<T>(mut open: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    match open() {
+        Err(Errno::MFILE | Errno::NFILE) if make_room() => open(),
+        opened => opened,
+    }
+}
+
+/// Closes the older half of the files of the tree with most descriptors; false if no file was closed.
+pub(crate) fn make_room() -> bool {
+    let trees = TREES.lock().unwrap_or_else(PoisonError::into_inner);
+    let largest = trees.iter().filter_map(Weak::upgrade).max_by_key(|tree| tree.held());
+    drop(trees);
+    largest.is_some_and(|tree| tree.close_older_half() > 0)
+}
+
+/// A third of the limit: the rest is for connections, files of calls under way, and the other services.
+fn most() -> usize {
+    static MOST: OnceLock<usize> = OnceLock::new();
+    *MOST.get_or_init(|| {
+        let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((1024, 1024));
+        usize::try_from(soft).unwrap_or(usize::MAX) / 3
+    })
+}
+
+static ALL: Held = Held(AtomicUsize::new(0));
+static TREES: Mutex<Vec<Weak<dyn Holder>>> = Mutex::new(Vec::new());

@@ -1,0 +1,150 @@
+//! Notifications to the service manager: the protocol of sd_notify(3), and WATCHDOG_USEC of sd_watchdog_enabled(3).
+//!
+//! A socket opened once at the start, rather than the crate sd-notify: that one opens the path for each message, which
+//! fails once the process has left the file system behind, has no abstract socket names, and waits for a manager that does not read.
+
+use std::env;
+use std::ffi::OsStr;
+use std::io;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::time::{ClockId, clock_gettime};
+
+use crate::events::{Event, Fact, Listener, Server};
+
+/// The service manager's socket; without a manager, messages go nowhere.
+#[derive(Debug, Clone, Default)]
+pub struct Notify(Option<Arc<UnixDatagram>>);
+
+impl Notify {
+    /// The socket that NOTIFY_SOCKET names; none if the variable is not set.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub fn from_environment() -> io::Result<Self> {
+        env::var_os("NOTIFY_SOCKET").map_or(Ok(Self::default()), |name| Self::to(&name))
+    }
+
+    /// A path, or an abstract name after an `@`.
+    fn to(name: &OsStr) -> io::Result<Self> {
+        let address = match name.as_bytes() {
+            [b'@', name @ ..] => SocketAddr::from_abstract_name(name)?,
+            _ => SocketAddr::from_pathname(name)?,
+        };
+        let socket = UnixDatagram::unbound()?;
+        socket.connect_addr(&address)?;
+        socket.set_nonblocking(true)?;
+        Ok(Self(Some(Arc::new(socket))))
+    }
+
+    /// The service feeds the watchdog.
+    pub(crate) fn feed_watchdog(&self) {
+        self.send("WATCHDOG=1");
+    }
+
+    /// The service stops.
+    pub(crate) fn stopping(&self) {
+        self.send("STOPPING=1\nSTATUS=stopping");
+    }
+
+    /// The service reads its configuration again; READY=1 follows.
+    pub(crate) fn reloading(&self) {
+        // > MONOTONIC_USEC=.. must be included in the same message as RELOADING=1
+        let now = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from);
+        self.send(&format!("RELOADING=1\nMONOTONIC_USEC={}", now.as_micros()));
+    }
+
+    /// A manager that does not read loses messages: no thread waits for it.
+    fn send(&self, message: &str) {
+        if let Some(socket) = &self.0 {
+            let _lost = socket.send(message.as_bytes());
+        }
+    }
+}
+
+/// READY=1 and the status line follow from events.
+impl Listener for Notify {
+    fn listen(&self, event: &Event) {
+        match &event.fact {
+            Fact::Server(Server::Ready { serving } | Server::Reloaded { serving }) => {
+                self.send(&format!("READY=1\nSTATUS=serving {}", one_line(serving)));
+            }
+            Fact::Server(Server::NotReloaded { error }) => {
+                let error = one_line(error);
+                self.send(&format!("READY=1\nSTATUS=serving with the previous configuration: {error}"));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// A newline would begin another assignment.
+fn one_line(text: &str) -> String {
+    text.replace(char::is_control, " ")
+}
+
+/// The period within which the manager expects WATCHDOG=1; `None` if it expects none from this process.
+pub fn watchdog_period() -> Option<Duration> {
+    let variable = |name| env::var(name).ok();
+    period(variable("WATCHDOG_USEC").as_deref(), variable("WATCHDOG_PID").as_deref(), std::process::id())
+}
+
+fn period(usec: Option<&str>, pid: Option<&str>, own: u32) -> Option<Duration> {
+    if pid.is_some_and(|pid| pid.parse() != Ok(own)) {
+        return None;
+    }
+    // > UINT64_MAX and 0 are refused.
+    let usec = usec?.parse().ok().filter(|usec| !matches!(*usec, 0 | u64::MAX))?;
+    Some(Duration::from_micros(usec))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_watchdog_is_for_the_named_process_alone() {
+        assert_eq!(period(None, None, 7), None);
+        assert_eq!(period(Some("3000000"), None, 7), Some(Duration::from_secs(3)));
+        assert_eq!(period(Some("3000000"), Some("7"), 7), Some(Duration::from_secs(3)));
+        assert_eq!(period(Some("3000000"), Some("8"), 7), None);
+        for usec in ["0", "", "-1", "18446744073709551615", "18446744073709551616", "many"] {
+            assert_eq!(period(Some(usec), None, 7), None, "{usec}");
+        }
+        assert!(period(Some("18446744073709551614"), None, 7).is_some());
+    }
+
+    #[test]
+    fn messages_arrive_at_a_path_and_at_an_abstract_name() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("notify");
+        let abstract_name = format!("@pinetboot-notify-{}", std::process::id());
+        let at_path = UnixDatagram::bind(&path).unwrap();
+        let address = SocketAddr::from_abstract_name(&abstract_name[1..]).unwrap();
+        let at_name = UnixDatagram::bind_addr(&address).unwrap();
+        for (socket, name) in [(at_path, path.as_os_str()), (at_name, OsStr::new(&abstract_name))] {
+            let notify = Notify::to(name).unwrap();
+            notify.reloading();
+            let mut message = [0; 256];
+            let len = socket.recv(&mut message).unwrap();
+            let message = std::str::from_utf8(&message[..len]).unwrap();
+            let usec = message.strip_prefix("RELOADING=1\nMONOTONIC_USEC=").unwrap();
+            assert!(usec.parse::<u64>().unwrap() > 0);
+        }
+        assert!(Notify::to(OsStr::new("vsock:2:1")).is_err());
+    }
+
+    #[test]
+    fn a_manager_that_does_not_read_delays_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("notify");
+        let _deaf = UnixDatagram::bind(&path).unwrap();
+        let notify = Notify::to(path.as_os_str()).unwrap();
+        (0..10_000).for_each(|_| notify.feed_watchdog());
+    }
+}

@@ -1,0 +1,134 @@
+//! The space that a Pi's layer may take: the reserve of the disk, and the layer's own limit.
+//!
+//! The limit is counted, not asked from the file system: project quotas need a mount option that few systems have. Each change takes its
+//! bytes from a credit, and once the credit is spent the layer is measured as `du` does. So a layer exceeds its limit by some blocks of
+//! directories at most, and a Pi that writes the same blocks again is measured again rather than refused.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use pinetboot_core::pi::Prefix;
+
+use super::disk::Disk;
+use crate::bus::Bus;
+use crate::events::{self, Shortage};
+use crate::space::{self, Credit, Size};
+
+/// The bounds of one layer.
+#[derive(Debug)]
+pub(super) struct Bounds {
+    pi: Prefix,
+    disk: Arc<Disk>,
+    limit: Option<Limit>,
+    bus: Bus,
+    /// When a refusal, and when a layer near its limit, was told last.
+    told: Mutex<[Option<Instant>; 2]>,
+}
+
+/// The limit of a layer.
+#[derive(Debug)]
+pub(super) struct Limit {
+    upper: PathBuf,
+    bytes: u64,
+    credit: Credit,
+    /// The earliest time of the next measurement.
+    next: Mutex<Option<Instant>>,
+}
+
+impl Bounds {
+    pub(super) fn new(pi: Prefix, disk: Arc<Disk>, limit: Option<Limit>, bus: Bus) -> Self {
+        Self { pi, disk, limit, bus, told: Mutex::default() }
+    }
+
+    /// The limit.
+    pub(super) const fn limit(&self) -> Option<&Limit> {
+        self.limit.as_ref()
+    }
+
+    /// The disk.
+    pub(super) fn disk(&self) -> &Disk {
+        &self.disk
+    }
+
+    /// Takes `bytes` for a change.
+    ///
+    /// # Errors
+    ///
+    /// The bound that refuses the change.
+    pub(super) fn take(&self, bytes: u64) -> Result<(), Shortage> {
+        if let Some(limit) = &self.limit {
+            if !limit.take(bytes) {
+                return Err(Shortage::Limit { limit: limit.bytes });
+            }
+            if let Some(used) = limit.nearly_reached() {
+                self.tell(Shortage::Near { used, limit: limit.bytes });
+            }
+        }
+        if self.disk.space().take(bytes) { Ok(()) } else { Err(Shortage::Reserve) }
+    }
+
+    /// Tells of a shortage, once an hour.
+    pub(super) fn tell(&self, why: Shortage) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let [refused, near] = &mut *told;
+        let last = if matches!(why, Shortage::Near { .. }) { near } else { refused };
+        if last.is_some_and(|last| last.elapsed() < TELL_AGAIN) {
+            return;
+        }
+        *last = Some(Instant::now());
+        drop(told);
+        let largest = if matches!(why, Shortage::Limit { .. }) { Vec::new() } else { self.disk.largest() };
+        self.bus.emit(None, events::Root::NoSpace { pi: self.pi, why, largest });
+    }
+}
+
+impl Limit {
+    /// The limit of the layer with this directory of changes.
+    pub(super) fn new(upper: PathBuf, size: Size) -> Self {
+        let credit = Credit::new(Duration::MAX);
+        Self { upper, bytes: size.bytes(), credit, next: Mutex::default() }
+    }
+
+    /// The limit in bytes.
+    pub(super) const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Bytes that the layer may still grow by.
+    pub(super) fn left(&self) -> u64 {
+        self.take(0);
+        self.credit.left()
+    }
+
+    fn take(&self, bytes: u64) -> bool {
+        self.credit.take(bytes, || self.measure().map(|used| self.bytes.saturating_sub(used)))
+    }
+
+    /// The size of a layer that has nine tenths of its limit.
+    fn nearly_reached(&self) -> Option<u64> {
+        if self.credit.left() > self.bytes / 10 {
+            return None;
+        }
+        // Writing the same blocks again takes credit, and no space.
+        let used = self.measure()?;
+        self.credit.set(self.bytes.saturating_sub(used));
+        (used >= self.bytes - self.bytes / 10).then_some(used)
+    }
+
+    /// Measures the layer, unless that was done a moment ago: a layer with many files takes a second.
+    fn measure(&self) -> Option<u64> {
+        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        let begun = Instant::now();
+        if next.is_some_and(|next| begun < next) {
+            return None;
+        }
+        let used = space::used_by(&self.upper);
+        *next = Some(begun + (begun.elapsed() * 10).max(AT_MOST_EVERY));
+        Some(used)
+    }
+}
+
+/// Time between two lines about the same Pi.
+const TELL_AGAIN: Duration = Duration::from_secs(3600);
+const AT_MOST_EVERY: Duration = Duration::from_secs(1);

@@ -1,0 +1,164 @@
+//! New layers: how many there may be, and their removal if nothing but a name stands behind them.
+//!
+//! Any host can make up names and fetch the files of a boot, and each name gets a layer and keys. A layer is *in use* once its Pi wrote
+//! to it, or used it for two minutes; such a layer stays. A new layer that is idle before that is removed, with its keys. So the SSH host
+//! keys of a Pi change at its second boot only if its first one lasted less than two minutes and wrote nothing. The layers of Pis in
+//! the inventory, and of Pis that have an identity from before, as after `roots reset`, are never new.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt::Write as _;
+use std::fs;
+use std::io;
+use std::net::Ipv4Addr;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use pinetboot_core::pi::Prefix;
+use walkdir::WalkDir;
+
+use super::layer::{Layer, State, remove_tree};
+use super::overlay::Overlay;
+use super::{IDENTITY, Inner, Roots};
+use crate::events;
+use crate::pis::Pis;
+
+/// The new layers, with the time at which each was made or found at the start.
+#[derive(Debug, Default)]
+pub(super) struct NewLayers(HashMap<(Prefix, String), Instant>);
+
+impl NewLayers {
+    /// Those of an earlier server.
+    pub(super) fn load(state: &State) -> Self {
+        let new = state.layers().into_iter().filter(|layer| layer.new_content().is_some());
+        Self(new.map(|layer| ((layer.pi, layer.image), Instant::now())).collect())
+    }
+
+    /// Adds a layer that has its identity.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub(super) fn add(&mut self, layer: &Layer) -> io::Result<()> {
+        layer.set_new_content(Some(&content(&layer.upper())))?;
+        self.0.insert((layer.pi, layer.image.clone()), Instant::now());
+        Ok(())
+    }
+
+    fn forget(&mut self, layer: &Layer) {
+        self.0.remove(&(layer.pi, layer.image.clone()));
+    }
+
+    /// Records that an overlay's layer is in use, if the overlay was for long enough.
+    pub(super) fn see(&mut self, overlay: &Overlay) {
+        let layer = overlay.layer();
+        if overlay.in_use_for() >= IN_USE && self.0.contains_key(&(layer.pi, layer.image.clone())) {
+            let _tried_again_when_it_rests = self.keep(layer);
+        }
+    }
+
+    /// Records that a layer is in use.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub(super) fn keep(&mut self, layer: &Layer) -> io::Result<()> {
+        layer.set_new_content(None)?;
+        self.forget(layer);
+        Ok(())
+    }
+}
+
+impl Roots {
+    /// Bounds the number of layers: a client may make up names. Pis of the inventory pass.
+    pub(super) fn may_make(&self, pi: Prefix, address: Ipv4Addr, layers: &[Layer]) -> io::Result<()> {
+        if is_listed(self.bus.pis(), pi) {
+            return Ok(());
+        }
+        let remedy =
+            format!("Write [pi.{pi}] into the configuration file to give this Pi a root in any case");
+        if self.bus.pis().lock().layers_made(address) >= MOST_OF_AN_ADDRESS {
+            return Err(io::Error::other(format!(
+                "{address} got {MOST_OF_AN_ADDRESS} new layers since the server started, the limit. {remedy}"
+            )));
+        }
+        let pis: HashSet<Prefix> = layers.iter().map(|layer| layer.pi).collect();
+        let most = self.limits.max_pis;
+        if pis.len() >= most && !pis.contains(&pi) {
+            return Err(io::Error::other(format!(
+                "{most} Pis have layers, the limit. {remedy}, raise --max-pis, or remove unused layers ('pinetboot roots list', \
+                 'pinetboot roots reset')"
+            )));
+        }
+        Ok(())
+    }
+
+    /// Removes new layers that are idle for this time; returns their exports.
+    pub(super) fn remove_unused(&self, inner: &mut Inner, idle: Duration) -> Vec<u32> {
+        let Inner { overlays, new, .. } = inner;
+        let old = new.0.iter().filter(|(key, since)| since.elapsed() >= idle && !overlays.contains_key(*key));
+        let old: Vec<_> = old.map(|((pi, image), _)| (*pi, image.clone())).collect();
+        let (mut removed, mut exports) = (Vec::new(), Vec::new());
+        for (pi, image) in old {
+            let Some(layer) = self.state.layer(pi, &image) else {
+                new.0.remove(&(pi, image));
+                continue;
+            };
+            // Another process may be copying or removing the layer.
+            let Ok(Some(_lock)) = layer.lock() else { continue };
+            let unchanged = layer.new_content().is_some_and(|before| before == content(&layer.upper()));
+            if is_listed(self.bus.pis(), pi) || !unchanged {
+                let _tried_again_the_next_time = new.keep(&layer);
+            } else if self.remove(&layer).is_ok() {
+                new.forget(&layer);
+                exports.push(layer.facts.export);
+                removed.push((pi, self.state.pi(pi).address));
+                self.forget_pi(pi);
+            }
+        }
+        if !removed.is_empty() {
+            self.bus.emit(None, events::Root::UnusedRemoved { layers: removed });
+        }
+        exports
+    }
+
+    fn remove(&self, layer: &Layer) -> io::Result<()> {
+        remove_tree(&layer.put_aside()?)
+    }
+
+    /// Removes the keys and the record of a Pi without a layer.
+    fn forget_pi(&self, pi: Prefix) {
+        if !self.state.layers_of(pi).is_empty() {
+            return;
+        }
+        // Anything else in the directory keeps it.
+        let dir = self.state.pi_dir(pi);
+        let _identity = remove_tree(&dir.join(IDENTITY));
+        let _record = self.state.forget_pi(pi);
+        let _empty = fs::remove_dir(dir);
+    }
+}
+
+fn is_listed(pis: &Pis, pi: Prefix) -> bool {
+    pis.inventory().entry(pi).is_some()
+}
+
+/// All files of a directory, each with the time of its last change and its size, as text.
+fn content(directory: &Path) -> String {
+    let mut text = String::new();
+    let files = WalkDir::new(directory).follow_links(false).sort_by_file_name();
+    for file in files.into_iter().take(MOST_FILES).flatten() {
+        let Ok(metadata) = file.metadata() else { continue };
+        let path = file.path().strip_prefix(directory).unwrap_or(file.path());
+        let (seconds, nanoseconds) = (metadata.ctime(), metadata.ctime_nsec());
+        let _infallible = writeln!(text, "{path:?} {seconds}.{nanoseconds:09} {}", metadata.size());
+    }
+    text
+}
+
+/// Time of use after which a layer counts as in use. A Pi's system is up by then: its clients know its host keys no earlier.
+const IN_USE: Duration = Duration::from_secs(120);
+/// Limit of new layers of an address: Pis behind NAT, or images that one Pi tries.
+const MOST_OF_AN_ADDRESS: u32 = 16;
+/// Files of a new layer, about ten, and more than that in one that is not.
+const MOST_FILES: usize = 256;

@@ -1,0 +1,41 @@
+//! Rest: layers without calls are unmounted.
+//!
+//! A mount and its descriptors cost a thousand Pis that are off more than the few milliseconds of a mount cost the Pi that wakes up.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Inner, Layer, Overlay, Roots};
+
+impl Roots {
+    /// Releases the locks of layers that were unused for a time: their Pis are off, and other processes may copy or remove the
+    /// layers. A Pi that calls again wakes its layer. Returns the layers that rest.
+    pub fn rest_after(&self, unused: Duration) -> Vec<Arc<Overlay>> {
+        let mut inner = self.lock();
+        inner.overlays.retain(|_, overlay| !overlay.is_detached());
+        let Inner { overlays, new, .. } = &mut *inner;
+        overlays.values().for_each(|overlay| new.see(overlay));
+        overlays.values().filter(|overlay| overlay.rest_after(unused)).cloned().collect()
+    }
+
+    /// Unmounts resting layers which nothing else uses, and removes new layers that were idle for this time. Returns the exports of
+    /// those.
+    pub fn unmount(&self, resting: Vec<Arc<Overlay>>, idle: Duration) -> Vec<u32> {
+        let mut inner = self.lock();
+        let mut unmounted = Vec::new();
+        for overlay in resting {
+            let Layer { pi, image, .. } = overlay.layer();
+            let key = (*pi, image.clone());
+            let same = inner.overlays.get(&key).is_some_and(|there| Arc::ptr_eq(there, &overlay));
+            // Two holders: the table, and this function.
+            if same && Arc::strong_count(&overlay) == 2 {
+                inner.overlays.remove(&key);
+                unmounted.push(overlay);
+            }
+        }
+        // Unmounting writes the disk's buffers: without the lock, other Pis mount meanwhile.
+        drop(inner);
+        drop(unmounted);
+        self.remove_unused(&mut self.lock(), idle)
+    }
+}

@@ -1,0 +1,521 @@
+//! The supervisor: the one place that ends `serve`.
+//!
+//! ```text
+//! signal, end of a thread -> supervisor -> main stops the services in order -> exit
+//!                                       -> after 4 s: exit without them
+//! ```
+//!
+//! Threads start through [`Supervisor::spawn`]. A thread that panics or returns outside of a stop ends the process with
+//! [`Exit::ThreadEnded`]: a service manager restarts a whole server, and no half of one stays `ready`. Panics unwind rather
+//! than abort, so that open transfers get their ERROR and the log names the thread.
+//!
+//! The supervisor's own thread waits for signals, for the stop's deadline and, if the service manager has a watchdog, for the next
+//! time to feed it. That thread waits for nothing else: log lines go through threads, notifications do not block.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::process;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+
+use crate::bus::Bus;
+use crate::events::{Event, Fact, Listener, Server, Transfers};
+use crate::exit::Exit;
+use crate::net::Control;
+use crate::notify::Notify;
+
+/// The supervisor; clones are the same one.
+#[derive(Debug, Clone)]
+pub struct Supervisor(Arc<Shared>);
+
+/// A loop that shows on request that it turns.
+pub trait Turns: Send {
+    /// Asks the loop for a turn; never waits.
+    fn ask(&self);
+
+    /// Whether the loop has turned since it was asked.
+    fn has_turned(&self) -> bool;
+}
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    /// The phase has changed; for the main thread.
+    changed: Condvar,
+    /// The same for the supervisor's thread.
+    wake: EventFd,
+}
+
+#[derive(Debug)]
+struct State {
+    phase: Phase,
+    /// Whether a thread ended that should not have.
+    failed: bool,
+    /// The service that the main thread is stopping.
+    step: &'static str,
+    /// Names of running threads.
+    running: Vec<String>,
+    loops: Vec<Watched>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Starting,
+    Serving,
+    Stopping,
+}
+
+struct Watched {
+    name: String,
+    turns: Box<dyn Turns>,
+    stalled: bool,
+}
+
+/// The timers of the supervisor's thread.
+#[derive(Debug, Default)]
+struct Timers {
+    /// The end of the stop.
+    deadline: Option<Instant>,
+    /// The next time to feed the watchdog.
+    feed: Option<Instant>,
+}
+
+impl Supervisor {
+    /// Blocks SIGINT, SIGTERM and SIGHUP for [`start`](Self::start). Call before the first other thread starts: threads inherit
+    /// the blocked signals.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub fn new() -> io::Result<Self> {
+        signals().thread_block()?;
+        let (phase, failed, step, running, loops) = (Phase::Starting, false, "", Vec::new(), Vec::new());
+        let state = Mutex::new(State { phase, failed, step, running, loops });
+        let wake = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?;
+        Ok(Self(Arc::new(Shared { state, changed: Condvar::new(), wake })))
+    }
+
+    /// Starts the supervisor's thread. SIGHUP calls `reload`, which must not wait.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub fn start(
+        &self,
+        bus: &Bus,
+        notify: Notify,
+        watchdog: Option<Duration>,
+        reload: impl Fn() + Send + 'static,
+    ) -> io::Result<()> {
+        let signals = SignalFd::with_flags(&signals(), SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
+        let thread = Thread { shared: self.0.clone(), bus: bus.clone(), notify, watchdog, signals };
+        thread::Builder::new().name("supervisor".into()).spawn(move || {
+            if catch_unwind(AssertUnwindSafe(|| thread.run(reload))).is_err() {
+                end(Exit::ThreadEnded);
+            }
+        })?;
+        Ok(())
+    }
+
+    /// Starts a thread of a service. An end with an error, a panic, and any end while the server serves are reported and
+    /// stop the server.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub fn spawn(
+        &self,
+        bus: &Bus,
+        name: impl Into<String>,
+        work: impl FnOnce() -> Result<(), String> + Send + 'static,
+    ) -> io::Result<JoinHandle<()>> {
+        let (shared, bus, name) = (self.0.clone(), bus.clone(), name.into());
+        shared.lock().running.push(name.clone());
+        let running = name.clone();
+        let spawned = thread::Builder::new().name(name.clone()).spawn(move || {
+            let ended = catch_unwind(AssertUnwindSafe(work));
+            let why = match ended {
+                Ok(Ok(())) if shared.lock().phase != Phase::Serving => None,
+                Ok(Ok(())) => Some("ended".to_owned()),
+                Ok(Err(error)) => Some(format!("ended: {error}")),
+                Err(_) => Some("panicked".to_owned()),
+            };
+            if let Some(why) = why {
+                bus.emit(None, Server::ThreadEnded { thread: name.clone(), why });
+            }
+            shared.forget(&name);
+        });
+        spawned.inspect_err(|_| self.0.forget(&running))
+    }
+
+    /// Watches a loop, if the service manager has a watchdog.
+    pub fn watch(&self, name: impl Into<String>, turns: impl Turns + 'static) {
+        let watched = Watched { name: name.into(), turns: Box::new(turns), stalled: false };
+        self.0.lock().loops.push(watched);
+    }
+
+    /// All services have started; false if the server has to stop already.
+    pub fn serve(&self) -> bool {
+        let mut state = self.0.lock();
+        if state.phase == Phase::Starting {
+            state.phase = Phase::Serving;
+        }
+        let _woken = self.0.wake.write(1);
+        state.phase == Phase::Serving
+    }
+
+    /// Waits until the server has to stop.
+    pub fn wait(&self) {
+        let mut state = self.0.lock();
+        while state.phase != Phase::Stopping {
+            state = self.0.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Begins the stop: its deadline runs from now.
+    pub fn stop(&self) {
+        self.0.stop();
+    }
+
+    /// Tells that the main thread now waits for the end of this service; the service's threads have names that begin so.
+    pub fn waits_for(&self, service: &'static str) {
+        self.0.lock().step = service;
+    }
+
+    /// The exit code after an orderly stop.
+    pub fn exit(&self) -> Exit {
+        if self.0.lock().failed { Exit::ThreadEnded } else { Exit::Success }
+    }
+}
+
+/// Stops the server when a thread ended. Other code reports its threads' ends by the same event.
+impl Listener for Supervisor {
+    fn listen(&self, event: &Event) {
+        if let Fact::Server(Server::ThreadEnded { .. }) = event.fact {
+            self.0.lock().failed = true;
+            self.0.stop();
+        }
+    }
+}
+
+/// Starts a thread with a short task, which may end and may not panic.
+///
+/// # Errors
+///
+/// The system's.
+pub fn task(bus: &Bus, name: &'static str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    let bus = bus.clone();
+    thread::Builder::new().name(name.into()).spawn(move || {
+        if catch_unwind(AssertUnwindSafe(work)).is_err() {
+            bus.emit(None, Server::ThreadEnded { thread: name.into(), why: "panicked".into() });
+        }
+    })?;
+    Ok(())
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn stop(&self) {
+        self.lock().phase = Phase::Stopping;
+        self.changed.notify_all();
+        let _woken = self.wake.write(1);
+    }
+
+    fn forget(&self, name: &str) {
+        let mut state = self.lock();
+        if let Some(at) = state.running.iter().position(|running| running == name) {
+            state.running.swap_remove(at);
+        }
+    }
+}
+
+/// The supervisor's thread.
+struct Thread {
+    shared: Arc<Shared>,
+    bus: Bus,
+    notify: Notify,
+    watchdog: Option<Duration>,
+    signals: SignalFd,
+}
+
+impl Thread {
+    fn run(&self, reload: impl Fn()) {
+        let mut timers = Timers::default();
+        loop {
+            let signals = PollFd::new(self.signals.as_fd(), PollFlags::POLLIN);
+            let wake = PollFd::new(self.shared.wake.as_fd(), PollFlags::POLLIN);
+            let _interrupted = poll(&mut [signals, wake], timers.timeout(Instant::now()));
+            let _drained = self.shared.wake.read();
+            while let Ok(Some(signal)) = self.signals.read_signal() {
+                self.handle(signal.ssi_signo == Signal::SIGHUP as u32, &reload);
+            }
+            let now = Instant::now();
+            let phase = self.shared.lock().phase;
+            match (phase, timers.deadline) {
+                (Phase::Stopping, None) => {
+                    self.notify.stopping();
+                    timers = Timers { deadline: now.checked_add(STOP_WITHIN), feed: None };
+                }
+                (Phase::Stopping, Some(deadline)) if now >= deadline => self.end_overdue(),
+                (Phase::Serving, _) => self.feed(&mut timers, now),
+                _ => {}
+            }
+        }
+    }
+
+    fn handle(&self, hang_up: bool, reload: &impl Fn()) {
+        let phase = self.shared.lock().phase;
+        match (hang_up, phase) {
+            (true, Phase::Starting) => reload(),
+            (true, Phase::Serving) => {
+                self.notify.reloading();
+                reload();
+            }
+            (true, Phase::Stopping) => {}
+            (false, Phase::Serving) => self.shared.stop(),
+            // No client was told of this server yet.
+            (false, Phase::Starting) => {
+                let _too_late = self.tell(Server::Stopped(Transfers::default())).recv_timeout(TELL_WITHIN);
+                end(Exit::Success);
+            }
+            (false, Phase::Stopping) => end(Exit::Interrupted),
+        }
+    }
+
+    /// Feeds the watchdog if all loops have turned since the last time, and asks them again.
+    fn feed(&self, timers: &mut Timers, now: Instant) {
+        let Some(period) = self.watchdog else { return };
+        if timers.feed.is_some_and(|feed| now < feed) {
+            return;
+        }
+        let interval = period / 2;
+        timers.feed = now.checked_add(interval);
+        let mut news = Vec::new();
+        let all_turn = {
+            let mut state = self.shared.lock();
+            state.loops.iter_mut().for_each(|watched| news.extend(watched.look(interval)));
+            state.loops.iter().all(|watched| !watched.stalled)
+        };
+        if all_turn {
+            self.notify.feed_watchdog();
+        }
+        news.into_iter().for_each(|fact| drop(self.tell(fact)));
+    }
+
+    fn end_overdue(&self) {
+        let (service, threads, failed) = {
+            let state = self.shared.lock();
+            let is_waited_for = |name: &&String| !state.step.is_empty() && name.starts_with(state.step);
+            let stuck: Vec<_> = state.running.iter().filter(is_waited_for).cloned().collect();
+            (state.step, if stuck.is_empty() { vec!["main".into()] } else { stuck }, state.failed)
+        };
+        let told = self.tell(Server::StopOverdue { service, threads, within: STOP_WITHIN });
+        let _too_late = told.recv_timeout(TELL_WITHIN);
+        end(if failed { Exit::ThreadEnded } else { Exit::StopOverdue });
+    }
+
+    /// Emits a fact on a thread, because a listener may wait: for a reader of the log, say. The receiver hears when that is done.
+    fn tell(&self, fact: Server) -> mpsc::Receiver<()> {
+        let (told, hears) = mpsc::channel();
+        let bus = self.bus.clone();
+        let _no_thread = thread::Builder::new().name("supervisor tell".into()).spawn(move || {
+            bus.emit(None, fact);
+            let _gone = told.send(());
+        });
+        hears
+    }
+}
+
+impl Turns for Control {
+    fn ask(&self) {
+        self.ask_turn();
+    }
+
+    fn has_turned(&self) -> bool {
+        Self::has_turned(self)
+    }
+}
+
+/// The bus's clock.
+impl Turns for Bus {
+    fn ask(&self) {
+        self.ask_turn();
+    }
+
+    fn has_turned(&self) -> bool {
+        Self::has_turned(self)
+    }
+}
+
+impl Watched {
+    /// Looks whether the loop has turned, and asks for the next turn.
+    fn look(&mut self, interval: Duration) -> Option<Server> {
+        let (was_stalled, thread) = (self.stalled, self.name.clone());
+        self.stalled = !self.turns.has_turned();
+        if !self.stalled {
+            self.turns.ask();
+        }
+        match (was_stalled, self.stalled) {
+            (false, true) => Some(Server::LoopStalled { thread, interval }),
+            (true, false) => Some(Server::LoopTurns { thread }),
+            _ => None,
+        }
+    }
+}
+
+impl std::fmt::Debug for Watched {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Watched")
+            .field("name", &self.name)
+            .field("stalled", &self.stalled)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Timers {
+    fn timeout(&self, now: Instant) -> PollTimeout {
+        let next = [self.deadline, self.feed].into_iter().flatten().min();
+        let Some(wait) = next.map(|next| next.saturating_duration_since(now)) else {
+            return PollTimeout::NONE;
+        };
+        // Rounded up: a millisecond late is better than a busy loop.
+        PollTimeout::try_from(wait.as_micros().div_ceil(1000)).unwrap_or(PollTimeout::MAX)
+    }
+}
+
+fn signals() -> SigSet {
+    [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].into_iter().collect()
+}
+
+/// Ends the process without its other threads. A thread that waits for a device in the kernel outlives the process until the device
+/// answers, with all descriptors: the ports are free for the next server all the same.
+fn end(exit: Exit) -> ! {
+    close_sockets(Path::new("/proc/self/fd"));
+    process::exit(exit as i32)
+}
+
+/// Closes all sockets but the standard streams. Sockets alone: a thread that still uses the number of a closed descriptor could
+/// write to another file of that number. Calls on sockets fail on files (ENOTSOCK).
+fn close_sockets(descriptors: &Path) {
+    let Ok(entries) = std::fs::read_dir(descriptors) else { return };
+    for entry in entries.flatten() {
+        let is_socket = std::fs::read_link(entry.path())
+            .is_ok_and(|target| target.as_os_str().as_encoded_bytes().starts_with(b"socket:"));
+        let number = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok());
+        if let Some(number) = number.filter(|number| is_socket && *number > 2) {
+            let _closed = nix::unistd::close(number);
+        }
+    }
+}
+
+/// The time for an orderly stop. With [`TELL_WITHIN`] less than 5 s.
+const STOP_WITHIN: Duration = Duration::from_secs(4);
+
+/// The time for the last log line.
+const TELL_WITHIN: Duration = Duration::from_millis(500);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Told(Arc<Mutex<Vec<Fact>>>);
+
+    impl Listener for Told {
+        fn listen(&self, event: &Event) {
+            self.0.lock().unwrap().push(event.fact.clone());
+        }
+    }
+
+    fn supervised() -> (Supervisor, Bus, Told) {
+        let (supervisor, told) = (Supervisor::new().unwrap(), Told::default());
+        let bus = Bus::new(vec![Box::new(supervisor.clone()), Box::new(told.clone())]);
+        (supervisor, bus, told)
+    }
+
+    fn ended(thread: &str, why: &str) -> Vec<Fact> {
+        vec![Server::ThreadEnded { thread: thread.into(), why: why.into() }.into()]
+    }
+
+    #[test]
+    fn a_thread_that_ends_while_serving_stops_the_server() {
+        type Work = Box<dyn FnOnce() -> Result<(), String> + Send>;
+        let works: [(Work, &str); 3] = [
+            (Box::new(|| Ok(())), "ended"),
+            (Box::new(|| Err("no network".into())), "ended: no network"),
+            (Box::new(|| panic!("a test")), "panicked"),
+        ];
+        for (work, why) in works {
+            let (supervisor, bus, told) = supervised();
+            assert!(supervisor.serve());
+            let thread = supervisor.spawn(&bus, "nfs 3", work).unwrap();
+            supervisor.wait();
+            thread.join().unwrap();
+            assert_eq!(supervisor.exit(), Exit::ThreadEnded);
+            assert_eq!(*told.0.lock().unwrap(), ended("nfs 3", why));
+            assert!(supervisor.0.lock().running.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_thread_that_fails_during_the_start_leaves_no_half_server_ready() {
+        let (supervisor, bus, _) = supervised();
+        supervisor.spawn(&bus, "dhcp eth0", || panic!("a test")).unwrap().join().unwrap();
+        assert!(!supervisor.serve());
+        supervisor.wait();
+        assert_eq!(supervisor.exit(), Exit::ThreadEnded);
+    }
+
+    #[test]
+    fn the_ends_of_a_stop_are_well() {
+        let (supervisor, bus, told) = supervised();
+        assert!(supervisor.serve());
+        let (stop, stopped) = mpsc::channel::<()>();
+        let work = move || stopped.recv().map_or(Ok(()), |()| Err("sent".into()));
+        let thread = supervisor.spawn(&bus, "tftp 0", work).unwrap();
+        assert_eq!(supervisor.0.lock().running, ["tftp 0"]);
+        supervisor.stop();
+        drop(stop);
+        thread.join().unwrap();
+        assert_eq!(supervisor.exit(), Exit::Success);
+        assert_eq!(*told.0.lock().unwrap(), []);
+    }
+
+    #[test]
+    fn a_task_may_end_and_may_not_panic() {
+        let (supervisor, bus, told) = supervised();
+        assert!(supervisor.serve());
+        let (done, is_done) = mpsc::channel();
+        task(&bus, "reset", move || done.send(()).unwrap()).unwrap();
+        is_done.recv().unwrap();
+        task(&bus, "resume", || panic!("a test")).unwrap();
+        supervisor.wait();
+        assert_eq!(supervisor.exit(), Exit::ThreadEnded);
+        while told.0.lock().unwrap().is_empty() {
+            thread::yield_now();
+        }
+        assert_eq!(*told.0.lock().unwrap(), ended("resume", "panicked"));
+    }
+
+    #[test]
+    fn the_longest_waits_do_not_overflow() {
+        let now = Instant::now();
+        let timers = Timers { deadline: now.checked_add(Duration::MAX), feed: None };
+        assert_eq!(timers.timeout(now), PollTimeout::NONE);
+        let timers = Timers { deadline: None, feed: now.checked_add(Duration::from_secs(1 << 40)) };
+        assert_eq!(timers.timeout(now), PollTimeout::MAX);
+        let timers = Timers { deadline: Some(now), feed: None };
+        assert_eq!(timers.timeout(now), PollTimeout::ZERO);
+    }
+}

@@ -1,0 +1,235 @@
+//! The end of threads and of the process, and the service manager's watchdog.
+//!
+//! A test holds a thread of the server as a debugger does (ptrace): to the server the thread hangs in a system call.
+
+use std::io::{BufRead, BufReader};
+use std::net::{SocketAddr, UdpSocket};
+use std::os::unix::net::UnixDatagram;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use nix::sys::ptrace;
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, waitpid};
+use nix::unistd::Pid;
+
+use crate::common::{Folder, Peer, Serving, pinetboot};
+
+/// A held thread of a server. To be let go by the thread that took hold of it.
+struct Held(Pid);
+
+impl Held {
+    fn take(serving: &Serving, name: &str) -> Self {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", serving.id())).unwrap();
+        let named = tasks.map(|task| task.unwrap()).find(|task| {
+            std::fs::read_to_string(task.path().join("comm")).is_ok_and(|comm| comm.trim_end() == name)
+        });
+        let thread = Pid::from_raw(named.unwrap().file_name().to_str().unwrap().parse().unwrap());
+        ptrace::seize(thread, ptrace::Options::empty()).unwrap();
+        ptrace::interrupt(thread).unwrap();
+        waitpid(thread, Some(WaitPidFlag::__WALL)).unwrap();
+        Self(thread)
+    }
+
+    fn let_go(self) {
+        ptrace::detach(self.0, None).unwrap();
+    }
+
+    /// Lets the thread's wait for events fail with this error.
+    #[cfg(target_arch = "x86_64")]
+    fn fail_wait(serving: &Serving, name: &str, error: nix::errno::Errno) {
+        const EPOLL_WAIT: u64 = 232;
+        loop {
+            let held = Self::take(serving, name);
+            let mut registers = ptrace::getregs(held.0).unwrap();
+            let waits = registers.orig_rax == EPOLL_WAIT;
+            if waits {
+                registers.rax = -i64::from(error as i32) as u64;
+                ptrace::setregs(held.0, registers).unwrap();
+            }
+            held.let_go();
+            if waits {
+                return;
+            }
+        }
+    }
+
+    /// Lets the kernel forget the thread, which has ended with its process.
+    fn bury(self) {
+        waitpid(self.0, Some(WaitPidFlag::__WALL)).unwrap();
+    }
+}
+
+/// The service manager.
+struct Manager {
+    folder: Folder,
+    socket: UnixDatagram,
+}
+
+impl Manager {
+    fn new() -> Self {
+        let folder = Folder::new(&[]);
+        let socket = UnixDatagram::bind(folder.join("notify")).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        Self { folder, socket }
+    }
+
+    fn start(&self, tree: &Folder, watchdog: Option<Duration>) -> Serving {
+        let mut command = pinetboot();
+        command.args(["serve", "--listen", "127.0.0.1", "--tftp-port", "0"]).arg(tree.path());
+        command.env("NOTIFY_SOCKET", self.folder.join("notify"));
+        if let Some(period) = watchdog {
+            command.env("WATCHDOG_USEC", period.as_micros().to_string());
+        }
+        Serving::start_as(&mut command)
+    }
+
+    fn hear(&self) -> String {
+        let mut message = [0; 4096];
+        let len = self.socket.recv(&mut message).unwrap();
+        String::from_utf8(message[..len].to_vec()).unwrap()
+    }
+
+    fn hear_no_more(&self, within: Duration) -> bool {
+        self.socket.set_read_timeout(Some(within)).unwrap();
+        let heard = self.socket.recv(&mut [0; 4096]);
+        self.socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        heard.is_err()
+    }
+
+    /// Forgets what came so far.
+    fn forget(&self) {
+        self.socket.set_nonblocking(true).unwrap();
+        while self.socket.recv(&mut [0; 4096]).is_ok() {}
+        self.socket.set_nonblocking(false).unwrap();
+    }
+}
+
+#[test]
+fn a_hung_loop_does_not_hinder_the_stop() {
+    let tree = Folder::tree(&[]);
+    let serving = Serving::start(&tree, &["--threads", "2"]);
+    let held = Held::take(&serving, "tftp 1");
+    let began = Instant::now();
+    serving.signal(Signal::SIGTERM);
+    held.bury();
+    let (ended, took) = (serving.wait(), began.elapsed());
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    assert_eq!(ended.code, Some(12), "{}", ended.log);
+    let line = "tftp did not end within 4 s of the stop: the process ends without thread tftp 1";
+    assert!(ended.log.contains(line), "{}", ended.log);
+}
+
+#[test]
+fn a_second_signal_ends_the_process_at_once() {
+    let tree = Folder::tree(&[]);
+    let manager = Manager::new();
+    let serving = manager.start(&tree, None);
+    assert!(manager.hear().starts_with("READY=1\n"));
+    let held = Held::take(&serving, "tftp 0");
+    serving.signal(Signal::SIGTERM);
+    assert!(manager.hear().starts_with("STOPPING=1\n"));
+    serving.signal(Signal::SIGTERM);
+    held.bury();
+    assert_eq!(serving.wait().code, Some(130));
+}
+
+/// Every thread that writes to the log hangs; the one that ends the process does not.
+#[test]
+fn a_log_that_is_not_read_does_not_hinder_the_stop() {
+    let tree = Folder::tree(&[]);
+    let (unread, log) = std::io::pipe().unwrap();
+    let mut command = pinetboot();
+    command.args(["serve", "-vv", "--listen", "127.0.0.1", "--tftp-port", "0"]).arg(tree.path());
+    let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
+    let mut ready = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut ready).unwrap();
+    let server: SocketAddr = ready.split(' ').nth(2).unwrap().parse().unwrap();
+    let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+    client.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+    let is_answered = || {
+        client.send_to(b"\0\x01missing\0octet\0", server).unwrap();
+        client.recv_from(&mut [0; 600]).is_ok()
+    };
+    while is_answered() {}
+    let began = Instant::now();
+    kill(Pid::from_raw(child.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
+    let (status, took) = (child.wait().unwrap(), began.elapsed());
+    assert_eq!(status.code(), Some(12));
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    drop(unread);
+}
+
+/// A loop whose wait fails: epoll_wait returns EBADF.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn the_end_of_a_thread_ends_the_process_with_a_code_and_its_name() {
+    let tree = Folder::tree(&[("file", &[0; 2000])]);
+    let serving = Serving::start(&tree, &[]);
+    let mut peer = Peer::of(serving.address());
+    peer.exchange("RRQ file octet", "DATA 1 +512");
+    Held::fail_wait(&serving, "tftp 0", nix::errno::Errno::EBADF);
+    let ended = serving.wait();
+    assert_eq!(ended.code, Some(11), "{}", ended.log);
+    let line = "ERROR thread tftp 0 ended: the network failed: Bad file descriptor";
+    assert!(ended.log.contains(line), "{}", ended.log);
+}
+
+#[test]
+fn the_service_manager_hears_of_start_reload_and_stop() {
+    let tree = Folder::tree(&[]);
+    let manager = Manager::new();
+    let serving = manager.start(&tree, None);
+    let ready = format!("READY=1\nSTATUS=serving {}", tree.path().display());
+    assert_eq!(manager.hear(), ready);
+    serving.signal(Signal::SIGHUP);
+    let reloading = manager.hear();
+    let usec = reloading.strip_prefix("RELOADING=1\nMONOTONIC_USEC=").unwrap();
+    assert!(usec.parse::<u64>().unwrap() > 0);
+    assert_eq!(manager.hear(), ready);
+    serving.signal(Signal::SIGTERM);
+    assert_eq!(manager.hear(), "STOPPING=1\nSTATUS=stopping");
+    assert_eq!(serving.wait().code, Some(0));
+}
+
+#[test]
+fn the_watchdog_is_fed_while_every_loop_turns() {
+    let tree = Folder::tree(&[]);
+    let manager = Manager::new();
+    let period = Duration::from_secs(1);
+    let serving = manager.start(&tree, Some(period));
+    assert!(manager.hear().starts_with("READY=1\n"));
+    (0..3).for_each(|_| assert_eq!(manager.hear(), "WATCHDOG=1"));
+    for name in ["tftp 0", "clock"] {
+        let held = Held::take(&serving, name);
+        serving.wait_for_log(&format!("ERROR loop {name} did not turn for 0.5 s"));
+        manager.forget();
+        assert!(manager.hear_no_more(2 * period), "{name}");
+        held.let_go();
+        serving.wait_for_log(&format!("loop {name} turns again"));
+        assert_eq!(manager.hear(), "WATCHDOG=1");
+    }
+    serving.signal(Signal::SIGTERM);
+    assert_eq!(serving.wait().code, Some(0));
+}
+
+/// The process's own threads wait for events alone: without a watchdog none of them wakes up.
+#[test]
+fn without_a_watchdog_no_thread_wakes_up() {
+    let tree = Folder::tree(&[]);
+    let serving = Serving::start(&tree, &[]);
+    let wakes = || -> u64 {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", serving.id())).unwrap();
+        let of = |task: std::fs::DirEntry| {
+            let status = std::fs::read_to_string(task.path().join("status")).unwrap();
+            let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+            line.unwrap().trim().parse::<u64>().unwrap()
+        };
+        tasks.map(|task| of(task.unwrap())).sum()
+    };
+    serving.settle();
+    std::thread::sleep(Duration::from_millis(300));
+    let before = wakes();
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(wakes() - before, 0);
+}
