@@ -412,8 +412,9 @@ fn while_made_up_pis_flood_the_server_a_known_and_a_new_pi_get_addresses() {
     let leases = home.files.leases();
     let server = home.serve(&["--dhcp", "lease", "--lease-file", &leases]);
 
-    // At most two DISCOVERs, and as many REQUESTs, each of which has a second.
-    let patience = [&AS_A_PI[..], &["-t", "2", "-T", "1"]].concat();
+    // At most four DISCOVERs, and as many REQUESTs, each of which has a second. The server's broadcasts reach the client too: 10,000
+    // a second overflow the client's own buffer on a busy machine.
+    let patience = [&AS_A_PI[..], &["-t", "4", "-T", "1"]].concat();
     let known_mac = "02:00:00:00:01:01";
     home.client.ip(&format!("link set eth address {known_mac}"));
     let known = home.udhcpc(&patience);
