@@ -504,9 +504,9 @@ impl Net for LinuxNet {
     fn hold(&mut self) {
         let Some((received, queue)) = self.last else { return };
         let bytes = match queue {
-            Queue::Received(slot) => self.received.bytes(slot, received.len),
-            Queue::Requests(slot) => self.requests.bytes(slot, received.len),
-            Queue::Held => &self.held.bytes().to_vec(),
+            Queue::Received(slot) => self.received.bytes(slot, received.len).into(),
+            Queue::Requests(slot) => self.requests.bytes(slot, received.len).into(),
+            Queue::Held => self.held.take(),
         };
         self.held.hold(received, bytes);
     }

@@ -1,6 +1,7 @@
 //! Received datagrams that cannot be answered yet, to be handed out again.
 
 use std::collections::{HashMap, VecDeque};
+use std::mem;
 use std::net::SocketAddrV4;
 
 use super::batch::Received;
@@ -17,9 +18,9 @@ pub(super) struct Held {
 
 impl Held {
     /// Holds a datagram. Beyond [`MOST`] senders the datagram is dropped.
-    pub(super) fn hold(&mut self, received: Received, bytes: &[u8]) {
+    pub(super) fn hold(&mut self, received: Received, bytes: Box<[u8]>) {
         if self.by_sender.len() < MOST || self.by_sender.contains_key(&received.peer) {
-            self.by_sender.insert(received.peer, (received, bytes.into()));
+            self.by_sender.insert(received.peer, (received, bytes));
         }
     }
 
@@ -43,6 +44,11 @@ impl Held {
     /// The bytes of the datagram that [`pop`](Self::pop) returned last.
     pub(super) const fn bytes(&self) -> &[u8] {
         &self.current
+    }
+
+    /// The same, for good.
+    pub(super) fn take(&mut self) -> Box<[u8]> {
+        mem::take(&mut self.current)
     }
 }
 

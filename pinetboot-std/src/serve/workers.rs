@@ -40,6 +40,8 @@ pub(super) struct Workers {
 pub(super) struct Shared {
     pub(super) options: Args,
     pub(super) config: Config,
+    /// The most concurrent transfers.
+    pub(super) transfers: usize,
     pub(super) roots: Option<Arc<Roots>>,
     pub(super) bus: Bus,
     pub(super) budget: Budget,
@@ -97,7 +99,7 @@ impl Shared {
         let trees = Arc::clone(storage.trees());
         let storage = storage.with_pool(self.pool.clone(), control.clone());
         let observer = TftpObserver::new(self.bus.clone());
-        let places = self.config.max_transfers.div_ceil(self.config.threads.into());
+        let places = self.transfers.div_ceil(self.config.threads.into());
         let mut places: Vec<_> = (0..places).map(|_| None).collect();
         let limits = Limits::default().with_netascii_len(NETASCII);
         let mut server = Server::<_, _, _, TABLE>::new(net, storage, observer, limits, &mut places)

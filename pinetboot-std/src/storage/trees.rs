@@ -112,7 +112,7 @@ impl Trees {
                     self.bus.emit(*peer.ip(), events::Boot::NothingToServe { why });
                     Miss::from(OpenError::Failed)
                 })?;
-                match self.keep(*peer.ip(), decided) {
+                match self.keep(*peer.ip(), Arc::new(decided)) {
                     Ok(decided) => decided,
                     Err(decided) => {
                         // Too many boots: the file is sent, but unchanged.
@@ -137,7 +137,11 @@ impl Trees {
     }
 
     /// Puts decisions in force, unless another request of the boot was first; gives them back if there are too many.
-    fn keep(&self, client: Ipv4Addr, new: BootDecisions) -> Result<Arc<BootDecisions>, BootDecisions> {
+    fn keep(
+        &self,
+        client: Ipv4Addr,
+        new: Arc<BootDecisions>,
+    ) -> Result<Arc<BootDecisions>, Arc<BootDecisions>> {
         let mut decisions = lock(&self.decisions);
         if let Some(decided) = decisions.get(&client).filter(|decided| decided.holds_for(new.boot)) {
             return Ok(Arc::clone(decided));
@@ -148,7 +152,6 @@ impl Trees {
         if decisions.len() >= MOST_BOOTS {
             return Err(new);
         }
-        let new = Arc::new(new);
         decisions.insert(client, Arc::clone(&new));
         Ok(new)
     }
