@@ -33,6 +33,7 @@ use crate::config::{NfsMode, NfsSync};
 use crate::events::{self, Evidence, Mac};
 use crate::net::{arp, neighbour};
 use crate::pis::{Claim, NotThatPi, Token};
+use crate::supervisor::task;
 
 /// The roots of all Pis as exports.
 #[derive(Debug, Clone)]
@@ -434,8 +435,11 @@ impl Exports for RootExports {
             return shared.find_ready(id).unwrap_or(Err(Absent::Unknown));
         };
         if let Waiting::For { layer, restarted } = std::mem::replace(place, Waiting::UnderWay) {
-            let shared = shared.clone();
-            thread::spawn(move || shared.go_on(&layer, restarted));
+            let (resumed, again) = (shared.clone(), Waiting::For { layer: layer.clone(), restarted });
+            let started = task(&shared.bus, "resume root", move || resumed.go_on(&layer, restarted));
+            if started.is_err() {
+                *place = again;
+            }
         }
         // A client repeats an unanswered call after seconds (Linux: NFS_JUKEBOX_RETRY_TIME, 5 s); a mount takes milliseconds.
         let under_way =
