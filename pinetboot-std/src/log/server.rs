@@ -55,8 +55,8 @@ pub(super) fn log(fact: &Server) {
         }
         Server::Confined { user: None } => debug!("the server stays the same user, in a sandbox"),
         Server::SandboxLacks { part: "user", why } => warn!(
-            "the server stays root, without capabilities: {why}. Choose a user that can read the boot files and write to the \
-             directories of uploads and leases with --user"
+            "the server stays root: {why}. Serve boot files as a user that can read them, and write uploads and leases, with \
+             --user"
         ),
         Server::SandboxLacks { part, why } => warn!(
             part = %part,

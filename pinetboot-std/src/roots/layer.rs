@@ -300,7 +300,7 @@ impl Layer {
         }
     }
 
-    /// Whether the process that made the layer was killed before the layer had an identity.
+    /// Whether the process that made the layer was killed, or its machine lost power, before the layer had an identity.
     pub(super) fn is_half_made(&self) -> bool {
         fs::metadata(self.place.join(NEW)).is_ok_and(|file| file.len() == 0)
     }
