@@ -123,7 +123,7 @@ impl Soak {
         ];
         let [state, root, files_of_test] = [(); 3].map(|()| tempfile::tempdir().unwrap());
         mount(Some("tmpfs"), state.path(), Some("tmpfs"), MsFlags::empty(), Some("size=32m")).unwrap();
-        fs::create_dir_all(root.path().join("etc")).unwrap();
+        fs::create_dir_all(root.path().join("etc/ssh")).unwrap();
         fs::write(root.path().join("etc/hostname"), "raspberrypi\n").unwrap();
         Self { world: World::new(), disk: SickDisk::new(files), state, root, files: files_of_test }
     }
