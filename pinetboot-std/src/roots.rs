@@ -254,11 +254,11 @@ impl Roots {
                 if let Err(error) = enrol(&mut inner) {
                     // A layer with half an identity is removed: the next mount makes a new one.
                     inner.overlays.remove(&(pi, base_image.name.clone()));
+                    overlay.detach();
                     let aside = overlay.layer().put_aside()?;
                     layer::remove_tree(&aside)?;
                     return Err(error);
                 }
-                overlay.layer().unmark()?;
                 let image = base_image.name.clone();
                 self.bus.emit(address, events::Root::LayerMade { pi, image, host_name: name });
                 overlay

@@ -2,6 +2,7 @@
 
 mod bind;
 mod confine;
+mod descriptors;
 mod dhcp;
 mod leases;
 #[cfg(feature = "nfs")]
@@ -17,7 +18,6 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tracing::Level;
 
 use crate::bus::Bus;
@@ -76,13 +76,13 @@ pub fn run(options: &Args, level: Level) -> Result<Exit, Failed> {
         bus.emit(None, events::Server::NoNotify { error: error.to_string() });
     }
     bus.set_inventory(Arc::new(config.inventory.clone()));
-    let roots = roots::prepare(&config, &bus)?;
+    let fitting = descriptors::allow(&config, &bus);
+    let roots = roots::prepare(&config, fitting.max_pis, &bus)?;
     let (budget, quota) = (Budget::default(), UploadQuota::default());
     let storage = open(&config, roots.clone(), &bus, &budget, &quota)?;
     remove_leftovers(&storage, &config, &bus);
     notices(&config, &storage.trees).for_each(|notice| bus.emit(None, notice));
     drop(storage);
-    allow_descriptors(config.max_transfers, &bus);
 
     let mut nets = LinuxNet::listen_together(&config.listen, &config.net, config.threads)
         .map_err(|error| bind::cannot_bind(&error, "choose another port with --tftp-port"))?;
@@ -120,6 +120,7 @@ pub fn run(options: &Args, level: Level) -> Result<Exit, Failed> {
     let serving = config.serving().display().to_string();
     let tftp = workers::Shared {
         options: options.clone(),
+        transfers: fitting.transfers,
         config,
         roots,
         bus: bus.clone(),
@@ -143,18 +144,6 @@ pub fn run(options: &Args, level: Level) -> Result<Exit, Failed> {
     let served = *served.lock().unwrap_or_else(PoisonError::into_inner);
     bus.emit(None, events::Server::Stopped(served));
     Ok(supervisor.exit())
-}
-
-/// Raises the limit of open files: each transfer opens at most one file, NFS opens some more.
-fn allow_descriptors(transfers: usize, bus: &Bus) {
-    let wanted = 2 * transfers as u64 + 64;
-    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
-    if soft < wanted {
-        let allowed = wanted.min(hard);
-        if setrlimit(Resource::RLIMIT_NOFILE, allowed, hard).is_err() || allowed < wanted {
-            bus.emit(None, events::Server::FewDescriptors { allowed, transfers });
-        }
-    }
 }
 
 const EXAMPLES: &str = "\

@@ -145,7 +145,8 @@ impl State {
         Some(Layer { pi, image: image.to_owned(), place, facts })
     }
 
-    /// Creates an empty layer, marked for removal until [`Layer::unmark`]: a power cut may come while its first files are written.
+    /// Creates an empty layer, half made until its content is recorded ([`Layer::set_new_content`]): a power cut may come while its
+    /// first files are written.
     ///
     /// # Errors
     ///
@@ -291,12 +292,15 @@ impl Layer {
     pub(super) fn set_new_content(&self, content: Option<&str>) -> io::Result<()> {
         let file = self.place.join(NEW);
         match content {
-            Some(content) => fs::write(file, content),
-            None => fs::remove_file(file),
+            Some(content) => durable::replace(&file, content.as_bytes(), 0o644),
+            None => {
+                fs::remove_file(file)?;
+                durable::sync(&self.place)
+            }
         }
     }
 
-    /// Whether the process that made the layer was killed before the layer had an identity.
+    /// Whether the process that made the layer was killed, or its machine lost power, before the layer had an identity.
     pub(super) fn is_half_made(&self) -> bool {
         fs::metadata(self.place.join(NEW)).is_ok_and(|file| file.len() == 0)
     }
@@ -320,16 +324,6 @@ impl Layer {
     /// The system's.
     pub fn mark(&self) -> io::Result<()> {
         durable::replace(&self.place.join(RESET), b"", 0o644)
-    }
-
-    /// Keeps the layer at the Pi's next boot.
-    ///
-    /// # Errors
-    ///
-    /// The system's.
-    pub(super) fn unmark(&self) -> io::Result<()> {
-        fs::remove_file(self.place.join(RESET))?;
-        durable::sync(&self.place)
     }
 
     /// Whether the layer changes the directory of the boot files.

@@ -44,7 +44,7 @@ pub(super) fn start(
         )
     })?;
     let mode = roots.mode();
-    let exports = RootExports::new(roots, bus.clone()).map_err(|why| {
+    let exports = RootExports::new(roots, bus.clone(), config.root.nfs_sync).map_err(|why| {
         Failed::new(Exit::Tree, format!("{why}. Serve boot files only with --nfs-mode off"))
     })?;
     let observer = Arc::new(NfsObserver::new(bus.clone(), exports.clone()));

@@ -39,6 +39,8 @@ pub(super) struct Workers {
 pub(super) struct Shared {
     pub(super) options: Args,
     pub(super) config: Config,
+    /// The most concurrent transfers.
+    pub(super) transfers: usize,
     pub(super) roots: Option<Arc<Roots>>,
     pub(super) bus: Bus,
     pub(super) budget: Budget,
@@ -92,7 +94,7 @@ impl Shared {
     fn serve(&self, net: LinuxNet, storage: BootStorage, first: bool) -> Result<(), String> {
         let trees = storage.trees.clone();
         let observer = TftpObserver::new(self.bus.clone());
-        let places = self.config.max_transfers.div_ceil(self.config.threads.into());
+        let places = self.transfers.div_ceil(self.config.threads.into());
         let mut places: Vec<_> = (0..places).map(|_| None).collect();
         let mut server =
             Server::<_, _, _, TABLE>::new(net, storage, observer, Limits::default(), &mut places)

@@ -46,7 +46,7 @@ impl Recorded {
     /// Ends the record.
     pub(crate) fn finish(self) -> Replay {
         umount(self.place).unwrap();
-        run("dmsetup", &["remove", "--noudevsync", NAME]);
+        run("dmsetup", &["remove", "--noudevsync", "--retry", NAME]); // the kernel may still end a killed server's mounts
         let mut log = File::open(LOG).unwrap();
         let head = sector(&mut log);
         assert_eq!(number(&head, 0), MAGIC, "a record of dm-log-writes");

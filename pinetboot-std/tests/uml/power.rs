@@ -28,10 +28,12 @@ fn what_nfs_acknowledged_outlives_a_power_cut() {
     let mut disk = Recorded::mount(Path::new(DISK));
     plant(&Path::new(DISK).join("base"));
     nix::unistd::sync();
-    let _server = serve(&["--nfs-mode", nfs_mode, "--nfs", "/run/disk/base", "--state", "/run/disk/state"]);
+    let mut server =
+        serve(&["--nfs-mode", nfs_mode, "--nfs", "/run/disk/base", "--state", "/run/disk/state"]);
     run(PINETBOOT, &["get", "-q", "-o", "/run/got", &format!("tftp://127.0.0.1/{SERIAL}/kernel8.img")]);
-    let server = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 2049);
-    let mut work = Work::new(Client::connect_reserved(server), &format!("/{SERIAL}"), SEED);
+    server.line(" fetched kernel8.img", SOON); // from here on the client is that Pi
+    let nfs = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 2049);
+    let mut work = Work::new(Client::connect_reserved(nfs), &format!("/{SERIAL}"), SEED);
 
     let mut acknowledged = Vec::new();
     for _ in 0..changes.parse().unwrap() {
@@ -39,7 +41,7 @@ fn what_nfs_acknowledged_outlives_a_power_cut() {
         disk.mark();
         acknowledged.push((change, now()));
     }
-    drop((work, _server));
+    drop((work, server));
     compare(disk, acknowledged);
 }
 
@@ -63,7 +65,7 @@ fn what_the_server_keeps_outlives_a_power_cut() {
         cable(end(&server, "lan", "10.77.0.1/24"), End { of: &pi, interface: "eth", address: None }, 1500);
         let options = ["--dhcp", "lease", "--dhcp-clients", "all", "--interface", "lan", "--state"];
         let files = ["/run/disk/state", "--lease-file", "/run/disk/leases", "--nfs"];
-        let _server = server.serve(&Path::new(DISK).join("base"), &[&options[..], &files].concat());
+        let mut running = server.serve(&Path::new(DISK).join("base"), &[&options[..], &files].concat());
         for number in 0..BOOTS {
             let serial = format!("0badcaf{number}");
             pi.ip("address flush dev eth");
@@ -74,6 +76,7 @@ fn what_the_server_keeps_outlives_a_power_cut() {
             let mut get = pi.command(PINETBOOT);
             get.args(["get", "-q", "-o", "/run/got", &format!("tftp://{SERVER}/{serial}/kernel8.img")]);
             succeed(get);
+            running.line(" fetched kernel8.img", SOON);
             pi.rerun(test, &format!("mount {serial}"));
             disk.mark();
             acknowledged.push((format!("MNT of {serial}"), now()));
