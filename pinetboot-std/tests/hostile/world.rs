@@ -1,4 +1,5 @@
 //! A server, a Pi, and a host that has as many addresses as it likes.
+#![allow(dead_code, reason = "every test uses its own part")]
 
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
