@@ -30,6 +30,8 @@ mod beneath;
 pub mod bus;
 pub mod cli;
 pub mod config;
+#[cfg(test)]
+mod damaged;
 pub mod demo;
 pub mod events;
 pub mod exit;
