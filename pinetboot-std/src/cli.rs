@@ -3,6 +3,7 @@
 use clap::{ArgAction, Parser, Subcommand};
 
 use crate::exit::Exit;
+use crate::roots::mounter;
 use crate::{get, pack, probe, roots, router_config, serve, simulate};
 #[cfg(feature = "import")]
 use crate::{images, import};
@@ -56,6 +57,9 @@ pub enum Command {
     /// List imported images, or select the current image
     #[cfg(feature = "import")]
     Images(images::command::Args),
+    /// Mount layers for a server, which starts this command itself
+    #[command(hide = true)]
+    Mounter(mounter::Args),
     /// Boot a simulated Pi 5 from a small tree, all in this process, and show its requests
     Demo,
     /// Pack boot files into a UF2 image for a boot-appliance board

@@ -14,7 +14,7 @@ use pinetboot_core::tftp;
 use serde::{Deserialize, Deserializer, Serialize};
 
 pub use dhcp::{DhcpClients, DhcpConfig, DhcpMode, Role};
-pub use nfs::{NfsMode, RootConfig, RootLimits};
+pub use nfs::{NfsMode, NfsSync, RootConfig, RootLimits};
 
 use crate::exit::{Exit, Failed};
 use crate::net::{self, Ports};
@@ -67,6 +67,16 @@ pub struct Settings {
     /// Let uploads replace existing files [default: false]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true)]
     pub overwrite: Option<bool>,
+
+    /// Become this user once the sockets and trees are open; only root can [default: pinetboot, if this system has that
+    /// user, else the user 65534]
+    #[arg(long, value_name = "NAME")]
+    pub user: Option<String>,
+
+    /// Refuse to serve if a part of the sandbox is missing: the user, landlock or seccomp [default: false, the log names
+    /// the part]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true)]
+    pub require_sandbox: Option<bool>,
 
     /// Refuse uploads larger than this size, as in 500M or 2GiB [default: 1GiB]
     #[arg(long, value_name = "SIZE")]
@@ -155,6 +165,11 @@ pub struct Settings {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true, help_heading = "NFS root")]
     pub nfs_udp: Option<bool>,
 
+    /// Write created, renamed and removed files to the disk before the answer, as NFS requires. off is faster for many small files;
+    /// a power cut of the server then loses the last seconds of what a Pi counts as stored (packages, databases) [default: on]
+    #[arg(long, value_name = "MODE", help_heading = "NFS root")]
+    pub nfs_sync: Option<NfsSync>,
+
     /// Serve the portmapper on this port; Pis look on port 111 only [default: 111, or register with the system's portmapper]
     #[arg(long, value_name = "PORT", help_heading = "NFS root")]
     pub portmap_port: Option<u16>,
@@ -223,6 +238,10 @@ pub struct Config {
     pub allow_upload: Option<PathBuf>,
     /// Whether an upload may replace an existing file.
     pub overwrite: bool,
+    /// The user to become; `None`: the default user, or none without root.
+    pub user: Option<String>,
+    /// Whether to refuse service without a part of the sandbox.
+    pub require_sandbox: bool,
     /// The largest upload.
     pub upload_max_size: Size,
     /// The space that clients leave free on a disk.
@@ -313,6 +332,8 @@ impl Settings {
             threads,
             allow_upload: self.allow_upload,
             overwrite: self.overwrite.unwrap_or(false),
+            user: self.user,
+            require_sandbox: self.require_sandbox.unwrap_or(false),
             upload_max_size: self.upload_max_size.unwrap_or(Size::GIB),
             disk_reserve: Reserve::new(self.disk_reserve),
             log_format: self.log_format.unwrap_or_default(),

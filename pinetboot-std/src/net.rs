@@ -276,6 +276,25 @@ impl LinuxNet {
         Ok(())
     }
 
+    /// Binds the ports of transfers for requests to these addresses of this machine, while the process may enlarge their
+    /// buffers. Ports for other addresses are bound when requests come.
+    pub fn open_ports(&mut self, local: &[Ipv4Addr]) {
+        if self.options.ports == Ports::Single {
+            return;
+        }
+        for socket in 0..self.listening {
+            let Some(bound) = self.sockets.get(socket).map(Socket::bound) else { continue };
+            let all = [bound];
+            let addresses = if bound.is_unspecified() { local } else { &all };
+            for source in addresses.iter().copied().take(FEW) {
+                let at = Local { socket, source };
+                if self.pool.home(at).is_none() && self.add_pool(at).is_err() {
+                    return; // the first request tries again, and reports
+                }
+            }
+        }
+    }
+
     /// Binds ports for the transfers of requests that come `at` this port.
     fn add_pool(&mut self, at: Local) -> io::Result<Home> {
         let like = self.sockets.get(at.socket);
@@ -478,6 +497,9 @@ impl std::error::Error for BindError {}
 
 const UNSPECIFIED: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0);
 const CONTROL: u64 = u64::MAX;
+
+/// Addresses whose ports are bound at the start.
+const FEW: usize = 8;
 
 const IP_AND_UDP_HEADERS: u16 = 28;
 

@@ -261,7 +261,7 @@ impl Asker {
 
 /// Whether a process on this machine listens on UDP port 67.
 fn holds_port_67() -> bool {
-    let sockets = fs::read_to_string("/proc/net/udp").unwrap_or_default();
+    let sockets = fs::read_to_string("/proc/self/net/udp").unwrap_or_default();
     sockets
         .lines()
         .skip(1)

@@ -25,8 +25,11 @@ mod exports;
 mod host_key;
 mod identity;
 mod layer;
+pub mod mounter;
+mod mounts;
 mod new_layers;
 mod overlay;
+mod overlayfs;
 mod rest;
 #[cfg(feature = "nfs")]
 mod token;
@@ -46,12 +49,15 @@ pub use exports::RootExports;
 use exports::try_serving;
 pub(crate) use identity::machine_id_of;
 pub use layer::{Layer, LayerFacts, PiFacts, State};
-pub use overlay::{Overlay, own_namespace};
+pub use mounts::Mounts;
+pub use overlay::Overlay;
+pub use overlayfs::own_namespace;
 
 use crate::bus::Bus;
 use crate::config::{NfsMode, RootLimits};
 use crate::events;
 use crate::space::Size;
+use crate::supervisor::task;
 use new_layers::NewLayers;
 
 /// The root file systems of all Pis, shared by all workers and services.
@@ -60,6 +66,7 @@ pub struct Roots {
     base_images: BaseImages,
     state: State,
     limits: RootLimits,
+    mounts: Arc<Mounts>,
     bus: Bus,
     #[cfg(feature = "nfs")]
     disk: Arc<disk::Disk>,
@@ -111,8 +118,20 @@ impl Roots {
             inner: Mutex::new(Inner { new: NewLayers::load(&state), ..Inner::default() }),
             state,
             limits,
+            mounts: Arc::default(),
             bus,
         })
+    }
+
+    /// These roots with mounts made by another process.
+    #[must_use]
+    pub fn with_mounts(self, mounts: Mounts) -> Self {
+        Self { mounts: Arc::new(mounts), ..self }
+    }
+
+    /// The mounts of layers.
+    pub fn mounts(&self) -> &Mounts {
+        &self.mounts
     }
 
     /// The way in which Pis share a base image.
@@ -160,9 +179,9 @@ impl Roots {
         for part in [&upper, &work, &merged] {
             std::fs::create_dir(part)?;
         }
-        overlay::mount_overlay(&base_image.root, &upper, &work, &merged)?;
+        overlayfs::mount_overlay(&base_image.root, &upper, &work, &merged)?;
         let tried = try_serving(&merged);
-        overlay::detach(&merged);
+        overlayfs::detach(&merged);
         tried
     }
 
@@ -235,6 +254,7 @@ impl Roots {
                 if let Err(error) = enrol(&mut inner) {
                     // A layer with half an identity is removed: the next mount makes a new one.
                     inner.overlays.remove(&(pi, base_image.name.clone()));
+                    overlay.detach();
                     let aside = overlay.layer().put_aside()?;
                     layer::remove_tree(&aside)?;
                     return Err(error);
@@ -289,7 +309,7 @@ impl Roots {
     fn watch_disk(&self) {
         if self.disk.became_full() {
             let (disk, state, bus) = (self.disk.clone(), self.state.clone(), self.bus.clone());
-            std::thread::spawn(move || disk.warn(&state, &bus));
+            let _without_the_warning = task(&self.bus, "watch disk", move || disk.warn(&state, &bus));
         }
     }
 
@@ -316,7 +336,7 @@ impl Roots {
                 self.bus.emit(None, events::Root::BaseChanged { pi: layer.pi, root });
             }
         }
-        let overlay = Arc::new(Overlay::mount(layer)?);
+        let overlay = Arc::new(Overlay::mount(layer, self.mounts.clone())?);
         inner.overlays.insert(key, overlay.clone());
         Ok(overlay)
     }
@@ -333,7 +353,8 @@ impl Roots {
         match layer.put_aside() {
             Ok(aside) => {
                 self.bus.emit(None, events::Root::LayerReset { pi, image });
-                std::thread::spawn(move || layer::remove_tree(&aside));
+                // What is left is removed at the next start.
+                let _next_time = task(&self.bus, "remove layer", move || drop(layer::remove_tree(&aside)));
                 true
             }
             Err(error) => {

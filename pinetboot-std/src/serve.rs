@@ -1,6 +1,8 @@
 //! `pinetboot serve`: starts the bus and the services in order, and ends them in reverse when the supervisor says so.
 
 mod bind;
+mod confine;
+mod descriptors;
 mod dhcp;
 mod leases;
 #[cfg(feature = "nfs")]
@@ -16,7 +18,6 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tracing::Level;
 
 use crate::bus::Bus;
@@ -25,7 +26,7 @@ use crate::events::{self, Transfers};
 use crate::exit::{Exit, Failed};
 use crate::log::Log;
 use crate::logging;
-use crate::net::{Control, LinuxNet};
+use crate::net::{Control, Interface, LinuxNet};
 use crate::notify::{Notify, watchdog_period};
 use crate::observe::watch;
 use crate::storage::{Budget, UploadQuota};
@@ -75,17 +76,21 @@ pub fn run(options: &Args, level: Level) -> Result<Exit, Failed> {
         bus.emit(None, events::Server::NoNotify { error: error.to_string() });
     }
     bus.set_inventory(Arc::new(config.inventory.clone()));
-    let roots = roots::prepare(&config, &bus)?;
+    let fitting = descriptors::allow(&config, &bus);
+    let roots = roots::prepare(&config, fitting.max_pis, &bus)?;
     let (budget, quota) = (Budget::default(), UploadQuota::default());
     let storage = open(&config, roots.clone(), &bus, &budget, &quota)?;
     remove_leftovers(&storage, &config, &bus);
     notices(&config, &storage.trees).for_each(|notice| bus.emit(None, notice));
     drop(storage);
-    allow_descriptors(config.max_transfers, &bus);
 
     let mut nets = LinuxNet::listen_together(&config.listen, &config.net, config.threads)
         .map_err(|error| bind::cannot_bind(&error, "choose another port with --tftp-port"))?;
     nets.iter_mut().for_each(|net| net.set_watch(&watch(&bus)));
+    let local = Interface::addresses().unwrap_or_default();
+    nets.iter_mut().for_each(|net| net.open_ports(&local));
+    let dhcp = dhcp::bind(&config, &bus)?;
+    let paths = confine::confine(&config, options.config.as_deref(), roots.is_some(), &bus)?;
     let controls: Vec<_> = nets.iter().map(LinuxNet::control).collect();
     let reload = move || controls.iter().for_each(Control::reload);
     supervisor.start(&bus, notify, watchdog_period(), reload).map_err(failure)?;
@@ -97,22 +102,31 @@ pub fn run(options: &Args, level: Level) -> Result<Exit, Failed> {
         })
         .map_err(failure)?;
     supervisor.watch("clock", bus.clone());
+    if let Some(roots) = &roots {
+        let bus = bus.clone();
+        let ended = move || {
+            bus.emit(None, events::Server::ThreadEnded { thread: "mounter".into(), why: "ended".into() })
+        };
+        roots.mounts().watch(ended).map_err(failure)?;
+    }
 
     // Dropped in any case: an error below stops what has started, within the time of a stop.
     let mut services = Services::new(supervisor.clone());
     // NFS before DHCP: DHCP sends clients to this server.
     #[cfg(feature = "nfs")]
     services.add(nfs::start(&config, roots.clone(), &bus)?);
-    services.add(dhcp::start(&config, &bus, &seen, &supervisor)?);
+    services.add(dhcp.map(|dhcp| dhcp.start(&config, &bus, &seen, &supervisor)).transpose()?);
     let served = Arc::new(Mutex::new(Transfers::default()));
     let serving = config.serving().display().to_string();
     let tftp = workers::Shared {
         options: options.clone(),
+        transfers: fitting.transfers,
         config,
         roots,
         bus: bus.clone(),
         budget,
         quota,
+        paths,
         served: served.clone(),
     };
     services.add(Some(Workers::start(nets, &tftp, &supervisor)?));
@@ -130,18 +144,6 @@ pub fn run(options: &Args, level: Level) -> Result<Exit, Failed> {
     let served = *served.lock().unwrap_or_else(PoisonError::into_inner);
     bus.emit(None, events::Server::Stopped(served));
     Ok(supervisor.exit())
-}
-
-/// Raises the limit of open files: each transfer opens at most one file, NFS opens some more.
-fn allow_descriptors(transfers: usize, bus: &Bus) {
-    let wanted = 2 * transfers as u64 + 64;
-    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
-    if soft < wanted {
-        let allowed = wanted.min(hard);
-        if setrlimit(Resource::RLIMIT_NOFILE, allowed, hard).is_err() || allowed < wanted {
-            bus.emit(None, events::Server::FewDescriptors { allowed, transfers });
-        }
-    }
 }
 
 const EXAMPLES: &str = "\

@@ -7,6 +7,7 @@ mod namespace;
 use std::fs;
 use std::io::{ErrorKind, Read};
 use std::net::{SocketAddr, SocketAddrV4, UdpSocket};
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -425,6 +426,7 @@ struct Fetch {
 impl Files {
     fn new(len: usize) -> Self {
         let directory = tempfile::tempdir().unwrap();
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let content = content(len);
         fs::create_dir(directory.path().join("tree")).unwrap();
         fs::create_dir(directory.path().join("fetched")).unwrap();

@@ -1,7 +1,7 @@
 //! Settings and configuration of DHCP.
 
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::ValueEnum;
@@ -73,6 +73,14 @@ pub enum Role {
 }
 
 impl DhcpConfig {
+    /// The lease file.
+    pub fn lease_file(&self) -> Option<&Path> {
+        match &self.role {
+            Role::Lease { file, .. } => file.as_deref(),
+            Role::Proxy => None,
+        }
+    }
+
     /// The DHCP configuration of these settings; `None` if DHCP is off.
     ///
     /// # Errors

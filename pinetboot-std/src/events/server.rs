@@ -55,12 +55,26 @@ pub enum Server {
         /// Their number.
         number: usize,
     },
-    /// The limit of open files is too low for the transfers.
+    /// The limit of open files is too low for the settings: fewer transfers and layers are allowed.
     FewDescriptors {
         /// The limit.
         allowed: u64,
-        /// The most transfers.
+        /// The transfers that fit.
         transfers: usize,
+        /// The Pis with a layer that fit, if roots are served.
+        pis: Option<usize>,
+    },
+    /// The server has given up its privileges.
+    Confined {
+        /// The user that it became; `None`: it stays the same user.
+        user: Option<String>,
+    },
+    /// A part of the sandbox is off.
+    SandboxLacks {
+        /// The part.
+        part: &'static str,
+        /// The reason.
+        why: String,
     },
     /// A changed setting requires a restart.
     NeedsRestart,

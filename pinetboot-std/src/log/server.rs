@@ -41,13 +41,30 @@ pub(super) fn log(fact: &Server) {
         Server::LeftoversRemoved { place, number } => {
             info!(place, number, "removed the temporary files of killed processes in {place}: {number}");
         }
-        Server::FewDescriptors { allowed, transfers } => warn!(
-            "the limit of {allowed} open files is too low for {transfers} transfers. Raise the limit (ulimit -n, \
-             LimitNOFILE=) or lower --max-transfers"
+        Server::FewDescriptors { allowed, transfers, pis } => {
+            let pis = pis.map_or(String::new(), |pis| format!(", {pis} Pis with a layer"));
+            warn!(
+                allowed,
+                transfers,
+                "the limit of {allowed} open files is too low: it allows {transfers} transfers{pis}. Raise the limit (ulimit -n, \
+                 LimitNOFILE=), or lower --max-transfers and --max-pis"
+            );
+        }
+        Server::Confined { user: Some(user) } => {
+            info!(user = %user, "the server runs as user {user} without capabilities")
+        }
+        Server::Confined { user: None } => debug!("the server stays the same user, in a sandbox"),
+        Server::SandboxLacks { part: "user", why } => warn!(
+            "the server stays root: {why}. Serve boot files as a user that can read them, and write uploads and leases, with \
+             --user"
+        ),
+        Server::SandboxLacks { part, why } => warn!(
+            part = %part,
+            "the sandbox lacks {part}: {why}. --require-sandbox refuses to serve without it"
         ),
         Server::NeedsRestart => {
             warn!(
-                "changes of addresses, ports, DHCP, transfers, threads, roots or the log format require a restart"
+                "changes of addresses, ports, DHCP, transfers, threads, roots, the user or the log format require a restart"
             );
         }
         Server::Reloaded { serving } => info!("configuration reloaded, serving {serving}"),

@@ -3,9 +3,9 @@
 use std::fs;
 
 /// The process that holds a UDP port over IPv4 or IPv6, as "name (pid 123)". `None` if that is unknown: only root sees the
-/// processes of other users.
+/// processes of other users, and not where /proc hides them (proc(5), `hidepid`).
 pub fn holder_of(port: u16) -> Option<String> {
-    let inodes: Vec<String> = ["/proc/net/udp", "/proc/net/udp6"]
+    let inodes: Vec<String> = ["/proc/self/net/udp", "/proc/self/net/udp6"]
         .into_iter()
         .filter_map(|table| fs::read_to_string(table).ok())
         .flat_map(|table| inodes(&table, port))
@@ -26,7 +26,7 @@ pub fn holder_of(port: u16) -> Option<String> {
     None
 }
 
-/// The inodes of the sockets bound to `port` in a table like /proc/net/udp (proc(5)).
+/// The inodes of the sockets bound to `port` in a table like /proc/self/net/udp (proc_pid_net(5)).
 fn inodes(table: &str, port: u16) -> Vec<u64> {
     let line = |line: &str| {
         let mut fields = line.split_whitespace();

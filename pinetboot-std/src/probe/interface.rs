@@ -47,7 +47,7 @@ impl EthernetInterface {
     pub fn choose(name: Option<&str>) -> Result<Self, Failed> {
         let all = ethernets()
             .map_err(|error| Failed::new(Exit::Failure, format!("cannot list the interfaces: {error}")))?;
-        let routes = fs::read_to_string("/proc/net/route").unwrap_or_default();
+        let routes = fs::read_to_string("/proc/self/net/route").unwrap_or_default();
         choose(all, name, default_route(&routes))
     }
 
@@ -145,7 +145,7 @@ fn ethernets() -> io::Result<Vec<EthernetInterface>> {
     Ok(all.into_values().collect())
 }
 
-/// The interface of the default route with the lowest metric, from `/proc/net/route`.
+/// The interface of the default route with the lowest metric, from `/proc/self/net/route`.
 fn default_route(table: &str) -> Option<&str> {
     let routes = table.lines().skip(1).filter_map(|line| {
         let mut fields = line.split_whitespace();
@@ -157,7 +157,7 @@ fn default_route(table: &str) -> Option<&str> {
     routes.min().map(|(_, name)| name)
 }
 
-/// 0.0.0.0 in `/proc/net/route`.
+/// 0.0.0.0 in `/proc/self/net/route`.
 const NOWHERE: &str = "00000000";
 
 /// The error without CAP_NET_RAW, with two remedies.

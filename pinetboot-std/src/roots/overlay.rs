@@ -1,40 +1,15 @@
-//! The overlay of a layer and its base image, mounted in a namespace of this process.
-//!
-//! `index=on,nfs_export=on,redirect_dir=on` (Documentation/filesystems/overlayfs.rst): file handles and inode numbers
-//! stay the same when a file is copied up or renamed, or the overlay mounted again, and directories of the base image can be
-//! renamed.
-//!
-//! The process has its own mount namespace. The mounts end with the process, however that ends: no mount is left for a restart
-//! to find, for a backup to walk into, or to fill `df` with a thousand Pis. To inspect a mount: `nsenter --mount --target PID`.
+//! A mounted layer.
 
 use std::fs::{File, TryLockError};
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::path::Path;
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use nix::sched::{CloneFlags, unshare};
-use nix::sys::stat::Mode;
-
 use super::layer::Layer;
-
-/// Moves this process into its own mount namespace. Call this while the process has one thread: only later threads are in the
-/// namespace too. Mounts made outside stay visible.
-///
-/// # Errors
-///
-/// The system's; the call requires CAP_SYS_ADMIN.
-pub fn own_namespace() -> io::Result<()> {
-    unshare(CloneFlags::CLONE_NEWNS)?;
-    let flags = MsFlags::MS_REC | MsFlags::MS_SLAVE;
-    mount(None::<&str>, "/", None::<&str>, flags, None::<&str>)?;
-    Ok(())
-}
+use super::mounts::Mounts;
+use super::overlayfs::directory;
 
 /// A mounted layer; dropping it detaches the mount.
 ///
@@ -44,6 +19,7 @@ pub fn own_namespace() -> io::Result<()> {
 pub struct Overlay {
     layer: Layer,
     since: Instant,
+    mounts: Arc<Mounts>,
     detached: AtomicBool,
     /// The layer's lock, held while `awake`.
     lock: File,
@@ -57,13 +33,12 @@ impl Overlay {
     /// # Errors
     ///
     /// The reason why the layer cannot be mounted.
-    pub fn mount(layer: Layer) -> io::Result<Self> {
+    pub fn mount(layer: Layer, mounts: Arc<Mounts>) -> io::Result<Self> {
         let lock = layer.lock()?.ok_or_else(in_use)?;
-        let merged = layer.merged();
-        mount_overlay(&layer.facts.root, &layer.upper(), &layer.work(), &merged)?;
+        mounts.mount(&layer)?;
         let (detached, awake) = (AtomicBool::new(false), AtomicBool::new(true));
         let now = Instant::now();
-        Ok(Self { layer, since: now, detached, lock, awake, used: Mutex::new(now) })
+        Ok(Self { layer, since: now, mounts, detached, lock, awake, used: Mutex::new(now) })
     }
 
     /// The layer.
@@ -123,7 +98,7 @@ impl Overlay {
     /// Detaches the mount, also while files in it are open.
     pub(super) fn detach(&self) {
         if !self.detached.swap(true, Ordering::AcqRel) {
-            detach(&self.layer.merged());
+            self.mounts.detach(&self.layer);
         }
     }
 
@@ -139,67 +114,6 @@ impl Drop for Overlay {
     }
 }
 
-/// Mounts an overlay on a base image.
-///
-/// # Errors
-///
-/// The missing requirement, as text.
-pub(super) fn mount_overlay(base_image: &Path, upper: &Path, work: &Path, at: &Path) -> io::Result<()> {
-    // By descriptor: no character of a path needs quoting, and no path is too long for the options.
-    let (lower, upper, work) = (directory(base_image)?, directory(upper)?, directory(work)?);
-    let options = format!("lowerdir={},upperdir={},workdir={},{OPTIONS}", fd(&lower), fd(&upper), fd(&work));
-    mount(Some("pinetboot"), at, Some("overlay"), MsFlags::empty(), Some(options.as_str())).map_err(in_words)
-}
-
-/// Mounts a Pi's root read-only: its changes over the base image.
-///
-/// # Errors
-///
-/// The missing requirement, as text.
-pub(super) fn mount_to_read(base_image: &Path, upper: &Path, at: &Path) -> io::Result<()> {
-    let (lower, upper) = (directory(base_image)?, directory(upper)?);
-    // A server may have the layer mounted, at rest; overlayfs would refuse a second mount with an index.
-    let options = format!("lowerdir={}:{},redirect_dir=follow,index=off", fd(&upper), fd(&lower));
-    mount(Some("pinetboot"), at, Some("overlay"), MsFlags::MS_RDONLY, Some(options.as_str()))
-        .map_err(in_words)
-}
-
-/// Detaches a mount at once; files that are open in it stay usable.
-pub(super) fn detach(at: &Path) {
-    // A mount that cannot be detached ends with the process's namespace.
-    let _ends_with_the_namespace = umount2(at, MntFlags::MNT_DETACH);
-}
-
 fn in_use() -> io::Error {
     io::Error::other("another process uses this layer")
 }
-
-fn directory(path: &Path) -> io::Result<OwnedFd> {
-    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    open(path, flags, Mode::empty()).map_err(|errno| {
-        io::Error::new(io::Error::from(errno).kind(), format!("{}: {}", path.display(), errno.desc()))
-    })
-}
-
-fn fd(directory: &OwnedFd) -> String {
-    format!("/proc/self/fd/{}", directory.as_raw_fd())
-}
-
-fn in_words(errno: Errno) -> io::Error {
-    let why = match errno {
-        Errno::EPERM => {
-            "mounting requires the capability CAP_SYS_ADMIN: run pinetboot as root; in a container, with --cap-add SYS_ADMIN"
-        }
-        Errno::ENODEV => "this kernel has no overlayfs: try 'modprobe overlay'",
-        Errno::EINVAL => {
-            "the file system of the state directory cannot hold overlayfs layers: use a local one such as ext4, xfs or \
-             btrfs, not an overlay (a container's own root is one), NFS or FAT"
-        }
-        Errno::ESTALE => "the layer was made on another base image",
-        Errno::EBUSY => "another process has this layer mounted",
-        errno => return errno.into(),
-    };
-    io::Error::new(io::Error::from(errno).kind(), why)
-}
-
-const OPTIONS: &str = "index=on,nfs_export=on,redirect_dir=on";

@@ -5,9 +5,10 @@ mod probes;
 mod queue;
 mod run;
 
+use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::mpsc::sync_channel;
-use std::thread::JoinHandle;
+use std::thread::{self, JoinHandle, ScopedJoinHandle};
 use std::time::Duration;
 
 use pinetboot_core::Net;
@@ -22,7 +23,7 @@ use crate::bus::Bus;
 use crate::config::{Config, DhcpConfig, Role};
 use crate::events::{Dhcp, Server};
 use crate::exit::{Exit, Failed};
-use crate::net::{Control, Interface, LinuxNet, Options, Ports, Prober};
+use crate::net::{Control, Frames, Interface, LinuxNet, Options, Ports, Prober};
 use crate::observe::watch;
 use crate::pis::Inventory;
 use crate::supervisor::Supervisor;
@@ -38,42 +39,46 @@ pub(super) struct DhcpService {
     addresses: Vec<String>,
 }
 
-/// Starts DHCP on the interfaces of the configuration; `None` if DHCP is off.
+/// DHCP with all its sockets open, before its first packet.
+pub(super) struct Bound<'a> {
+    config: &'a DhcpConfig,
+    interfaces: Vec<Sockets>,
+}
+
+/// The sockets of DHCP on one interface.
+struct Sockets {
+    interface: Interface,
+    net: LinuxNet,
+    /// For the look for other servers.
+    frames: io::Result<Frames>,
+    /// For the probes of addresses; none for a proxy.
+    prober: Option<Prober>,
+}
+
+/// Opens the sockets of DHCP on the interfaces of the configuration; `None` if DHCP is off.
 ///
 /// # Errors
 ///
 /// The obstacle and the remedy.
-pub(super) fn start(
-    config: &Config,
-    bus: &Bus,
-    seen: &Seen,
-    supervisor: &Supervisor,
-) -> Result<Option<DhcpService>, Failed> {
+pub(super) fn bind<'a>(config: &'a Config, bus: &Bus) -> Result<Option<Bound<'a>>, Failed> {
     let Some(dhcp) = &config.dhcp else {
         bus.emit(None, Server::DhcpOff);
         return Ok(None);
     };
     let interfaces =
         Interface::choose(&config.net.interfaces).map_err(|message| Failed::new(Exit::Usage, message))?;
-    answer(dhcp, &config.inventory, &interfaces, bus, seen, supervisor).map(Some)
+    listen(dhcp, interfaces, bus).map(Some)
 }
 
-/// Starts DHCP on these interfaces.
-fn answer(
-    config: &DhcpConfig,
-    inventory: &Inventory,
-    interfaces: &[Interface],
-    bus: &Bus,
-    seen: &Seen,
-    supervisor: &Supervisor,
-) -> Result<DhcpService, Failed> {
+/// Opens the sockets on these interfaces.
+fn listen<'a>(config: &'a DhcpConfig, interfaces: Vec<Interface>, bus: &Bus) -> Result<Bound<'a>, Failed> {
     // Invalid ranges are reported before the first packet is sent.
-    for interface in interfaces {
+    for interface in &interfaces {
         if let Role::Lease { range, .. } = &config.role {
             network(interface, *range)?;
         }
     }
-    let mut running = DhcpService { threads: Vec::new(), addresses: Vec::new() };
+    let mut bound = Bound { config, interfaces: Vec::new() };
     for interface in interfaces {
         let ports = match config.role {
             Role::Proxy => &[SERVER_PORT, PXE_PORT][..],
@@ -91,14 +96,54 @@ fn answer(
         let mut net = LinuxNet::listen(&addresses, options)
             .map_err(|failure| bind::cannot_bind(&failure, "leave DHCP to other servers with --dhcp off"))?;
         net.set_watch(&watch(bus));
-        look_around(config, interface, bus)?;
-        let control = net.control();
-        supervisor.watch(format!("dhcp {}", interface.name), control.clone());
-        let thread = spawn(config, inventory, interface, net, bus.clone(), seen.clone(), supervisor)?;
-        running.threads.push((control, thread));
-        running.addresses.push(format!("{}%{}:{SERVER_PORT}", interface.address, interface.name));
+        let frames = Frames::open(&interface.name);
+        let prober =
+            matches!(config.role, Role::Lease { .. }).then(|| prober(&interface.name, bus)).flatten();
+        bound.interfaces.push(Sockets { interface, net, frames, prober });
     }
-    Ok(running)
+    Ok(bound)
+}
+
+impl Bound<'_> {
+    /// Looks for other servers, then starts to answer.
+    ///
+    /// # Errors
+    ///
+    /// The obstacle and the remedy.
+    pub(super) fn start(
+        self,
+        config: &Config,
+        bus: &Bus,
+        seen: &Seen,
+        supervisor: &Supervisor,
+    ) -> Result<DhcpService, Failed> {
+        let mut running = DhcpService { threads: Vec::new(), addresses: Vec::new() };
+        // All at once, and before any of them answers: two interfaces may be in one network.
+        let (looking, sockets): (Vec<_>, Vec<_>) = self.interfaces.into_iter().map(Sockets::divide).unzip();
+        let looks = thread::scope(|scope| {
+            let look = |frames: io::Result<Frames>| scope.spawn(move || frames.and_then(other_servers));
+            let looks: Vec<_> = looking.into_iter().map(look).collect();
+            looks.into_iter().map(ScopedJoinHandle::join).collect::<Vec<_>>()
+        });
+        for ((interface, net, prober), look) in sockets.into_iter().zip(looks) {
+            let look = look.unwrap_or_else(|_| Err(io::Error::other("the search panicked")));
+            judge(self.config, &interface, look, bus)?;
+            let control = net.control();
+            supervisor.watch(format!("dhcp {}", interface.name), control.clone());
+            let (inventory, bus, seen) = (&config.inventory, bus.clone(), seen.clone());
+            let thread = spawn(self.config, inventory, &interface, (net, prober), bus, seen, supervisor)?;
+            running.threads.push((control, thread));
+            running.addresses.push(format!("{}%{}:{SERVER_PORT}", interface.address, interface.name));
+        }
+        Ok(running)
+    }
+}
+
+impl Sockets {
+    /// What the look for other servers takes, and the rest.
+    fn divide(self) -> (io::Result<Frames>, (Interface, LinuxNet, Option<Prober>)) {
+        (self.frames, (self.interface, self.net, self.prober))
+    }
 }
 
 impl Service for DhcpService {
@@ -123,9 +168,14 @@ impl Drop for DhcpService {
 }
 
 /// Refuses to lease addresses where another server does, unless forced; warns if a proxy is the only server.
-fn look_around(config: &DhcpConfig, interface: &Interface, bus: &Bus) -> Result<(), Failed> {
+fn judge(
+    config: &DhcpConfig,
+    interface: &Interface,
+    look: io::Result<Others>,
+    bus: &Bus,
+) -> Result<(), Failed> {
     let name = &interface.name;
-    let others = match other_servers(name) {
+    let others = match look {
         Ok(others) => others,
         Err(error) => {
             let (interface, error) = (name.clone(), error.to_string());
@@ -157,7 +207,7 @@ fn spawn(
     config: &DhcpConfig,
     inventory: &Inventory,
     interface: &Interface,
-    net: LinuxNet,
+    (net, prober): (LinuxNet, Option<Prober>),
     bus: Bus,
     seen: Seen,
     supervisor: &Supervisor,
@@ -182,7 +232,7 @@ fn spawn(
             network.clients = clients;
             let known = Known::of(inventory);
             let mut file = file.clone().map(|file| LeaseFile::new(file, net.now(), bus.clone()));
-            let probes = probes(&interface.name, &bus);
+            let probes = Probes::new(prober);
             let (restored, is_restored) = sync_channel(1);
             let spawned = spawn(Box::new(move || {
                 let mut network = network;
@@ -209,13 +259,13 @@ fn own_addresses() -> Vec<Ipv4Addr> {
     Interface::addresses().unwrap_or_default()
 }
 
-/// Asks by ARP, if the process may.
-fn probes(interface: &str, bus: &Bus) -> Probes<Option<Prober>> {
-    let prober = Prober::open(interface);
-    if let Err(error) = &prober {
-        bus.emit(None, Dhcp::CannotProbe { interface: interface.to_owned(), error: error.to_string() });
-    }
-    Probes::new(prober.ok())
+/// Opens the socket for ARP probes, if the process may.
+fn prober(interface: &str, bus: &Bus) -> Option<Prober> {
+    Prober::open(interface)
+        .inspect_err(|error| {
+            bus.emit(None, Dhcp::CannotProbe { interface: interface.to_owned(), error: error.to_string() });
+        })
+        .ok()
 }
 
 fn next_server(address: Ipv4Addr, file: Option<&str>) -> NextServer<'_> {

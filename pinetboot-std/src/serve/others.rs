@@ -24,9 +24,8 @@ pub(super) enum Others {
 ///
 /// # Errors
 ///
-/// The system's; without CAP_NET_RAW the interface cannot be opened.
-pub(super) fn other_servers(interface: &str) -> io::Result<Others> {
-    let mut frames = Frames::open(interface)?;
+/// The system's.
+pub(super) fn other_servers(mut frames: Frames) -> io::Result<Others> {
     let mac = frames.mac();
     let xid = SystemTime::UNIX_EPOCH.elapsed().map_or(1, |now| now.subsec_nanos());
     let began = frames.now();

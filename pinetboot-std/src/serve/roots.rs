@@ -4,11 +4,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::bus::Bus;
-use crate::config::{Config, NfsMode};
+use crate::config::{Config, NfsMode, RootLimits};
 use crate::events;
 use crate::exit::{Exit, Failed};
 use crate::images::Images;
-use crate::roots::{BaseImage, BaseImages, Roots, State, default_state, own_namespace};
+use crate::roots::{BaseImage, BaseImages, Mounts, Roots, State, default_state, own_namespace};
 use crate::storage::{Base, BootTree, Budget};
 
 /// The place of the boot files.
@@ -50,7 +50,7 @@ pub(super) fn base(config: &Config, budget: Budget) -> Result<Base, Failed> {
 /// # Errors
 ///
 /// The missing requirement.
-pub(super) fn prepare(config: &Config, bus: &Bus) -> Result<Option<Arc<Roots>>, Failed> {
+pub(super) fn prepare(config: &Config, max_pis: usize, bus: &Bus) -> Result<Option<Arc<Roots>>, Failed> {
     let mode = config.root.mode;
     if mode == NfsMode::Off {
         return Ok(None);
@@ -80,15 +80,23 @@ pub(super) fn prepare(config: &Config, bus: &Bus) -> Result<Option<Arc<Roots>>, 
     }
     let state = config.root.state.as_deref().map_or_else(|| default_state(config.tree.as_deref()), State::at);
     let place = state.dir().display().to_string();
-    let roots = Roots::new(mode, base_images, state, config.root.limits, bus.clone()).map_err(|error| {
+    let limits = RootLimits { max_pis, ..config.root.limits };
+    let roots = Roots::new(mode, base_images, state, limits, bus.clone()).map_err(|error| {
         missing(
             mode,
             &format!("cannot keep state in {place}: {error}. Name another directory with --state DIR"),
         )
     })?;
-    if mode == NfsMode::Overlay {
+    let roots = if mode == NfsMode::Overlay {
         roots.try_overlay(first).map_err(|error| missing(mode, &error.to_string()))?;
-    }
+        let mounts = Mounts::start(roots.state(), roots.base_images());
+        roots.with_mounts(
+            mounts
+                .map_err(|error| missing(mode, &format!("cannot start the process that mounts: {error}")))?,
+        )
+    } else {
+        roots
+    };
     tell(mode, &all, config, bus);
     Ok(Some(Arc::new(roots)))
 }

@@ -114,7 +114,8 @@ pub(super) fn remove_leftovers(storage: &BootStorage, config: &Config, bus: &Bus
 }
 
 fn needs_restart(running: &Config, new: &Config) -> bool {
-    let fixed = |config: &Config| (config.max_transfers, config.threads, config.log_format);
-    (&running.listen, &running.net, &running.dhcp, fixed(running))
-        != (&new.listen, &new.net, &new.dhcp, fixed(new))
+    let fixed =
+        |config: &Config| (config.max_transfers, config.threads, config.log_format, config.require_sandbox);
+    (&running.listen, &running.user, &running.net, &running.dhcp, fixed(running))
+        != (&new.listen, &new.user, &new.net, &new.dhcp, fixed(new))
 }

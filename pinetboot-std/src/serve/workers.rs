@@ -12,6 +12,7 @@ use pinetboot_core::block_on;
 use pinetboot_core::tftp::{Limits, Server};
 
 use super::Args;
+use super::confine::check;
 use super::service::Service;
 use super::sources::{configure, open, reload};
 use crate::bus::Bus;
@@ -21,6 +22,7 @@ use crate::exit::{Exit, Failed};
 use crate::net::{Control, Interrupt, LinuxNet, Ports};
 use crate::observe::TftpObserver;
 use crate::roots::Roots;
+use crate::sandbox::Paths;
 use crate::storage::{BootStorage, Budget, UploadQuota};
 use crate::supervisor::Supervisor;
 
@@ -37,10 +39,14 @@ pub(super) struct Workers {
 pub(super) struct Shared {
     pub(super) options: Args,
     pub(super) config: Config,
+    /// The most concurrent transfers.
+    pub(super) transfers: usize,
     pub(super) roots: Option<Arc<Roots>>,
     pub(super) bus: Bus,
     pub(super) budget: Budget,
     pub(super) quota: UploadQuota,
+    /// The files that the sandbox left; `None`: all.
+    pub(super) paths: Option<Paths>,
     /// Counts of the ended workers.
     pub(super) served: Arc<Mutex<Transfers>>,
 }
@@ -88,7 +94,7 @@ impl Shared {
     fn serve(&self, net: LinuxNet, storage: BootStorage, first: bool) -> Result<(), String> {
         let trees = storage.trees.clone();
         let observer = TftpObserver::new(self.bus.clone());
-        let places = self.config.max_transfers.div_ceil(self.config.threads.into());
+        let places = self.transfers.div_ceil(self.config.threads.into());
         let mut places: Vec<_> = (0..places).map(|_| None).collect();
         let mut server =
             Server::<_, _, _, TABLE>::new(net, storage, observer, Limits::default(), &mut places)
@@ -100,6 +106,7 @@ impl Shared {
                 Err(Interrupt::Stop) => break,
                 Err(Interrupt::Reload) => {
                     let reloaded = configure(&self.options).and_then(|config| {
+                        self.paths.as_ref().map_or(Ok(()), |paths| check(&config, paths))?;
                         Ok((reload(&config, &running, &trees, &self.quota, &self.bus)?, config))
                     });
                     let told = match reloaded {

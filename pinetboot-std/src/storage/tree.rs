@@ -214,6 +214,10 @@ impl Obstacle {
     fn reason(self) -> io::Error {
         match self {
             Self::System(Errno::EXDEV) => io::Error::other("a link in the path leads out of the tree"),
+            // The server is one of the others, unless the file is its user's.
+            Self::System(Errno::EACCES) => {
+                io::Error::other("not readable by others (chmod o+r, and o+x for its directories)")
+            }
             Self::System(errno) => errno.into(),
             Self::NotForOthers => io::Error::other("not readable by others (chmod o+r)"),
         }

@@ -1,6 +1,7 @@
 //! Files that differ from each other at every offset, and directories that go away by themselves.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// `len` bytes that `name` determines: no two blocks are alike, so that a wrong block or a wrong file shows.
@@ -35,6 +36,8 @@ impl Folder {
     /// With these files in it; directories come with them.
     pub(crate) fn new(files: &[(&str, &[u8])]) -> Self {
         let folder = Self(tempfile::tempdir().unwrap());
+        // For the user that a server becomes.
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
         for (name, content) in files {
             folder.write(name, content);
         }

@@ -43,7 +43,7 @@ fn an_unexpected_miss_is_a_warning_with_where_it_was_looked_for() {
         ("7bf18f79/bcm2712-rpi-5-b.dtb", "7bf18f79/bcm2712-rpi-5-b.dtb"),
         ("my-own-kernel", "my-own-kernel"),
         ("out", "out: a link in the path leads out of the tree"),
-        ("7bf18f79/closed", "7bf18f79/closed: not readable by others (chmod o+r)"),
+        ("7bf18f79/closed", "7bf18f79/closed: not readable by others (chmod o+r"),
     ] {
         fetch(serving.address(), asked, Options::RASPBERRY_PI).unwrap_err();
         let warning = serving.wait_for_log(&format!("requested {asked}"));

@@ -68,7 +68,8 @@ fn sighup_reads_the_configuration_again() {
     let written = Folder::new(&[]);
     let write = |text: &str| written.write("pinetboot.toml", text.as_bytes());
     let address = "listen = ['127.0.0.1']\ntftp-port = 0\n";
-    write(&format!("{address}tree = '{}'", old.path().display()));
+    let (tree, directory) = (old.path().display(), uploads.path().display());
+    write(&format!("{address}tree = '{tree}'\nallow-upload = '{directory}'"));
     let serving =
         Serving::start_as(pinetboot().args(["serve", "--config"]).arg(written.join("pinetboot.toml")));
     let reload = |wait_for: &str| {
@@ -99,10 +100,15 @@ fn sighup_reads_the_configuration_again() {
     reload("is empty");
     assert_eq!(content(), [b'n'; 1000]);
 
-    // Uploads change at once; a change of the address is reported to need a restart.
+    // Uploads change at once, a directory that the sandbox did not leave to the server aside; a change of the address is
+    // reported to need a restart.
+    let tree = new.path().display();
+    write(&format!("{address}tree = '{tree}'"));
+    reload("configuration reloaded");
     let mut peer = Peer::of(serving.address());
     peer.exchange("WRQ up octet", "ERROR 2 access denied");
-    let tree = new.path().display();
+    write(&format!("{address}tree = '{tree}'\nallow-upload = '{}'", old.path().display()));
+    reload("outside of the directories");
     write(&format!(
         "{address}tree = '{tree}'\nallow-upload = '{}'\nsingle-port = true",
         uploads.path().display()

@@ -1,0 +1,146 @@
+//! The mounts of layers: made by this process, or by a process that does nothing else.
+//!
+//! Whoever mounts has all of root's power, so the process that reads packets gives up the system calls for it. Before, it starts
+//! itself once more as `pinetboot mounter`: in the same mount namespace, without a network, with two requests. A request
+//! names a Pi and an image; `mounter` makes all paths itself.
+
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use serde::{Deserialize, Serialize};
+
+use super::base_image::BaseImages;
+use super::layer::{Layer, State};
+use super::overlayfs::{detach, mount_overlay};
+
+/// The process that mounts.
+#[derive(Debug, Default)]
+pub enum Mounts {
+    /// This one.
+    #[default]
+    Here,
+    /// Another one, asked over a socket.
+    Process(Mutex<BufReader<UnixStream>>),
+}
+
+/// A request to the process that mounts: a line of JSON.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) enum Request {
+    /// Mount a layer over its base image.
+    Mount {
+        /// The Pi, by the name of its directory.
+        pi: String,
+        /// The image.
+        image: String,
+    },
+    /// Detach the mount of a layer.
+    Detach {
+        /// The Pi, by the name of its directory.
+        pi: String,
+        /// The image.
+        image: String,
+    },
+}
+
+/// The answer: nothing, or the reason of a failure.
+pub(super) type Answer = Result<(), String>;
+
+impl Mounts {
+    /// Starts the process that mounts layers of this state, on these base images. Call this in the mount namespace of the layers, with
+    /// CAP_SYS_ADMIN.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub fn start(state: &State, base_images: &BaseImages) -> io::Result<Self> {
+        let (ours, theirs) = UnixStream::pair()?;
+        let mut command = Command::new("/proc/self/exe");
+        command.arg("mounter").arg("--state").arg(state.dir());
+        match base_images {
+            BaseImages::Images(images) => command.arg("--images").arg(images.dir()),
+            BaseImages::One(base_image) => command.arg("--base").arg(&base_image.root),
+        };
+        // The process ends when this end of the pair closes, however this process ends.
+        let _ends_by_itself =
+            command.stdin(Stdio::from(OwnedFd::from(theirs))).stdout(Stdio::null()).spawn()?;
+        let mut socket = BufReader::new(ours);
+        // The first answer: the process has given up its rights.
+        let ready: Answer = read_line(&mut socket)?.ok_or(io::ErrorKind::UnexpectedEof)?;
+        ready.map_err(io::Error::other)?;
+        Ok(Self::Process(Mutex::new(socket)))
+    }
+
+    /// Calls `ended` if the process that mounts ends before this one.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub fn watch(&self, ended: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        let Self::Process(socket) = self else { return Ok(()) };
+        let socket = lock(socket).get_ref().try_clone()?;
+        thread::Builder::new().name("mounts".into()).spawn(move || {
+            // No event but the end, which is told in any case.
+            let mut end = [PollFd::new(socket.as_fd(), PollFlags::empty())];
+            while poll(&mut end, PollTimeout::NONE) == Err(Errno::EINTR) {}
+            ended();
+        })?;
+        Ok(())
+    }
+
+    pub(super) fn mount(&self, layer: &Layer) -> io::Result<()> {
+        match self {
+            Self::Here => mount_overlay(&layer.facts.root, &layer.upper(), &layer.work(), &layer.merged()),
+            Self::Process(socket) => {
+                let (pi, image) = (layer.pi.to_string(), layer.image.clone());
+                ask(&mut lock(socket), &Request::Mount { pi, image })
+            }
+        }
+    }
+
+    pub(super) fn detach(&self, layer: &Layer) {
+        match self {
+            Self::Here => detach(&layer.merged()),
+            Self::Process(socket) => {
+                let (pi, image) = (layer.pi.to_string(), layer.image.clone());
+                let _ends_with_the_namespace = ask(&mut lock(socket), &Request::Detach { pi, image });
+            }
+        }
+    }
+}
+
+fn ask(socket: &mut BufReader<UnixStream>, request: &Request) -> io::Result<()> {
+    write_line(socket.get_mut(), request)?;
+    let answer: Answer = read_line(socket)?.ok_or(io::ErrorKind::UnexpectedEof)?;
+    answer.map_err(io::Error::other)
+}
+
+/// Writes a message as a line of JSON.
+pub(super) fn write_line(to: &mut impl Write, message: &impl Serialize) -> io::Result<()> {
+    let mut line = serde_json::to_vec(message)?;
+    line.push(b'\n');
+    to.write_all(&line)
+}
+
+/// Reads a message; `None` at the end.
+pub(super) fn read_line<T: for<'de> Deserialize<'de>>(from: &mut impl BufRead) -> io::Result<Option<T>> {
+    let mut line = Vec::new();
+    let len = io::Read::take(from, LONGEST).read_until(b'\n', &mut line)?;
+    if len == 0 {
+        return Ok(None);
+    }
+    Ok(Some(serde_json::from_slice(&line)?))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Bytes of a message at most.
+const LONGEST: u64 = 8192;

@@ -1,0 +1,172 @@
+//! The sandbox of the server: given up is all that TFTP, DHCP and NFS do not need once their sockets and trees are open.
+
+use std::path::{Path, PathBuf};
+
+use nix::unistd::geteuid;
+use rustix::thread::CapabilitySet;
+
+use crate::bus::Bus;
+use crate::config::{Config, NfsMode};
+use crate::events::Server;
+use crate::exit::{Exit, Failed};
+use crate::sandbox::{self, Account, Calls, Missing, Paths, Remains};
+
+/// Enters the sandbox. Call this while the process has one thread, with all privileged sockets open. Returns the files that remain.
+///
+/// # Errors
+///
+/// If the user cannot be taken on, or a part of a required sandbox is missing.
+pub(super) fn confine(
+    config: &Config,
+    file: Option<&Path>,
+    has_roots: bool,
+    bus: &Bus,
+) -> Result<Option<Paths>, Failed> {
+    let paths = paths(config, file);
+    let (account, mut missing) = match (has_roots, &config.user) {
+        (false, _) => account(config, file, &paths)?,
+        (true, None) => (None, Vec::new()),
+        (true, Some(_)) => (None, vec![missing_user("the files of a root belong to users of the Pi")]),
+    };
+    let user = account.as_ref().map(|account| account.name.clone());
+    let remains = if has_roots {
+        Remains { account, capabilities: for_roots(config.root.mode), paths: None, calls: Calls::Files }
+    } else {
+        let capabilities = CapabilitySet::empty();
+        Remains { account, capabilities, paths: Some(paths), calls: Calls::Network }
+    };
+    let entered = sandbox::enter(&remains)
+        .map_err(|error| Failed::new(Exit::Failure, format!("cannot give up privileges: {error}")))?;
+    missing.extend(entered);
+    if config.require_sandbox
+        && let Some(Missing { part, why }) = missing.first()
+    {
+        let message = format!("--require-sandbox: the sandbox lacks its part {part}: {why}");
+        return Err(Failed::new(Exit::Failure, message));
+    }
+    let landlocked = !missing.iter().any(|missing| missing.part == "landlock");
+    for Missing { part, why } in missing {
+        bus.emit(None, Server::SandboxLacks { part, why });
+    }
+    bus.emit(None, Server::Confined { user });
+    Ok(remains.paths.filter(|_| landlocked))
+}
+
+/// Refuses a configuration with directories outside of the sandbox.
+///
+/// # Errors
+///
+/// The directory.
+pub(super) fn check(config: &Config, paths: &Paths) -> Result<(), Failed> {
+    let outside = trees(config).find(|tree| !paths.can_read(tree));
+    let uploads = config.allow_upload.as_deref().filter(|uploads| !paths.can_write(uploads));
+    match outside.or(uploads) {
+        None => Ok(()),
+        Some(outside) => Err(Failed::new(
+            Exit::Tree,
+            format!(
+                "{} is outside of the directories that the sandbox left to the server at its start: restart the server",
+                outside.display()
+            ),
+        )),
+    }
+}
+
+/// The user to become, and the missing user if the server stays root.
+fn account(
+    config: &Config,
+    file: Option<&Path>,
+    paths: &Paths,
+) -> Result<(Option<Account>, Vec<Missing>), Failed> {
+    let named = |name: &str| {
+        Account::named(name)
+            .map_err(|error| Failed::new(Exit::Failure, format!("cannot look up the user {name}: {error}")))
+    };
+    let reads: Vec<_> = trees(config).map(Path::to_owned).chain(file.map(Path::to_owned)).collect();
+    let Some(name) = &config.user else {
+        if !geteuid().is_root() {
+            return Ok((None, Vec::new()));
+        }
+        let other = || Account::without_files().map_err(|error| Failed::new(Exit::Failure, error));
+        let account = named(OWN_USER)?.map_or_else(other, |own| Ok(Some(own)))?;
+        let stays = |why: String| Ok((None, vec![missing_user(&why)]));
+        let Some(account) = account else {
+            return stays(format!("this system has neither a user {OWN_USER} nor a user 65534"));
+        };
+        return match account.check(&reads, &paths.write) {
+            Ok(()) => Ok((Some(account), Vec::new())),
+            Err(no_access) => stays(format!("user {} {no_access}", account.name)),
+        };
+    };
+    let account = named(name)?
+        .ok_or_else(|| Failed::new(Exit::Usage, format!("--user {name}: this system has no such user")))?;
+    if account.is_root() {
+        return Ok((None, Vec::new()));
+    }
+    if !geteuid().is_root() {
+        return Err(Failed::new(Exit::Usage, format!("--user {name}: only root can become another user")));
+    }
+    account.check(&reads, &paths.write).map_err(|no_access| {
+        let message = format!(
+            "user {name} {no_access}. Grant the access with chmod or chown, or choose another user with --user"
+        );
+        Failed::new(Exit::Tree, message)
+    })?;
+    Ok((Some(account), Vec::new()))
+}
+
+/// The files of TFTP and DHCP.
+fn paths(config: &Config, file: Option<&Path>) -> Paths {
+    let mut read: Vec<PathBuf> = vec![NEIGHBOURS.into()];
+    for tree in trees(config) {
+        // A directory that replaces the tree, or is named instead of it, is served after SIGHUP: those beside the tree.
+        let tree = tree.canonicalize().unwrap_or_else(|_| tree.to_owned());
+        let above = tree.parent().filter(|above| above.parent().is_some());
+        read.push(above.unwrap_or(&tree).to_owned());
+    }
+    // An editor replaces the file, and a rule follows the file, not the name.
+    read.extend(file.map(directory_of));
+    let leases = config.dhcp.as_ref().and_then(|dhcp| dhcp.lease_file());
+    let write = config.allow_upload.clone().into_iter().chain(leases.map(directory_of));
+    let write = write.map(|path| path.canonicalize().unwrap_or(path)).collect();
+    Paths { read, write }
+}
+
+fn missing_user(why: &str) -> Missing {
+    Missing { part: "user", why: why.to_owned() }
+}
+
+fn trees(config: &Config) -> impl Iterator<Item = &Path> {
+    let shared = config.tree.as_deref().or(config.root.nfs.as_deref());
+    let own = config.inventory.entries().filter_map(|(_, entry)| entry.tree.as_deref());
+    shared.into_iter().chain(own)
+}
+
+fn directory_of(file: &Path) -> PathBuf {
+    let directory = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    directory.canonicalize().unwrap_or_else(|_| directory.to_owned())
+}
+
+/// The capabilities for the files of a root, for ports below 1024, and for ARP requests to a quiet Pi.
+fn for_roots(mode: NfsMode) -> CapabilitySet {
+    let files = CapabilitySet::CHOWN
+        | CapabilitySet::DAC_OVERRIDE
+        | CapabilitySet::DAC_READ_SEARCH
+        | CapabilitySet::FOWNER
+        | CapabilitySet::FSETID
+        | CapabilitySet::MKNOD
+        | CapabilitySet::SETUID
+        | CapabilitySet::SETGID;
+    let network = CapabilitySet::NET_BIND_SERVICE | CapabilitySet::NET_RAW;
+    match mode {
+        // overlayfs reads its trusted.* attributes with the rights of the caller when it opens a file by handle
+        // (fs/overlayfs/export.c), and without CAP_SYS_ADMIN finds none: ESTALE. The filter allows no mount.
+        NfsMode::Overlay => files | network | CapabilitySet::SYS_ADMIN,
+        _ => files | network,
+    }
+}
+
+/// The default user.
+const OWN_USER: &str = "pinetboot";
+/// The process's view of the neighbour table is here.
+const NEIGHBOURS: &str = "/proc";

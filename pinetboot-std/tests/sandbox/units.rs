@@ -1,0 +1,21 @@
+//! The units for systemd, judged by systemd.
+
+use std::path::Path;
+use std::process::Command;
+
+/// Each unit, and its highest exposure in tenths.
+const UNITS: [(&str, &str); 2] = [("pinetboot.service", "15"), ("pinetboot-roots.service", "36")];
+
+#[test]
+#[ignore = "needs systemd-analyze; run by .ci/run"]
+fn the_units_keep_within_their_exposure() {
+    for (unit, tenths) in UNITS {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd").join(unit);
+        let mut command = Command::new("systemd-analyze");
+        command.args(["security", "--offline=true", "--no-pager", "--threshold", tenths]).arg(&path);
+        let output = command.output().unwrap();
+        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        assert!(said.contains("Overall exposure level"), "{unit}: {said}");
+        assert!(output.status.success(), "{unit}: {said}");
+    }
+}
