@@ -95,8 +95,8 @@ impl Shared {
         let places = self.config.max_transfers.div_ceil(self.config.threads.into());
         let mut places: Vec<_> = (0..places).map(|_| None).collect();
         let mut server =
-            Server::<_, _, _, TABLE>::new(net, storage, observer, Limits::default(), &mut places)
-                .with_key(RandomState::new().hash_one(()));
+            Server::<_, _, _, TABLE>::new(net, storage, observer, Limits::default(), &mut places);
+        server.set_key(RandomState::new().hash_one(()));
         let mut running = self.config.clone();
         loop {
             match block_on(server.run()) {
