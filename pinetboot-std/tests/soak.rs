@@ -182,7 +182,8 @@ impl Soak {
         self.world.pi.enter(|| {
             let mut client = Client::connect_reserved(std::net::SocketAddrV4::new(*SERVER.ip(), 2049));
             let root = client.mount(&format!("/{SERIAL}"));
-            let root = root.unwrap_or_else(|status| panic!("{status:?}: {}", fs::read_to_string(self.log()).unwrap()));
+            let root = root
+                .unwrap_or_else(|status| panic!("{status:?}: {}", fs::read_to_string(self.log()).unwrap()));
             let file = client.create(
                 &root,
                 "file",

@@ -64,10 +64,8 @@ impl<'s, N: Net, S: Storage, O: Observer, const MAX: usize> Server<'s, N, S, O, 
 
     /// Sorts peers by this random key, before the first transfer. Without it a forger of addresses can choose them so that each
     /// look-up in a large table is long.
-    #[must_use]
-    pub fn with_key(mut self, key: u64) -> Self {
+    pub fn set_key(&mut self, key: u64) {
         self.table.set_key(key);
-        self
     }
 
     /// Serves until the network fails or is told to stop. A later call goes on with the same transfers.

@@ -102,8 +102,8 @@ impl Shared {
         let places = self.transfers.div_ceil(self.config.threads.into());
         let mut places: Vec<_> = (0..places).map(|_| None).collect();
         let limits = Limits::default().with_netascii_len(NETASCII);
-        let mut server = Server::<_, _, _, TABLE>::new(net, storage, observer, limits, &mut places)
-            .with_key(RandomState::new().hash_one(()));
+        let mut server = Server::<_, _, _, TABLE>::new(net, storage, observer, limits, &mut places);
+        server.set_key(RandomState::new().hash_one(()));
         let mut reloading = Reloading::new(self.config.clone());
         loop {
             match block_on(server.run()) {
