@@ -8,6 +8,7 @@ mod leases;
 #[cfg(feature = "nfs")]
 mod nfs;
 mod others;
+mod reloading;
 mod roots;
 mod seen;
 mod service;
@@ -29,7 +30,7 @@ use crate::logging;
 use crate::net::{Control, Interface, LinuxNet};
 use crate::notify::{Notify, watchdog_period};
 use crate::observe::watch;
-use crate::storage::{Budget, UploadQuota};
+use crate::storage::{Budget, Pool, UploadQuota};
 use crate::supervisor::Supervisor;
 use seen::Seen;
 use service::Services;
@@ -81,7 +82,7 @@ pub fn run(options: &Args, level: Level) -> Result<Exit, Failed> {
     let (budget, quota) = (Budget::default(), UploadQuota::default());
     let storage = open(&config, roots.clone(), &bus, &budget, &quota)?;
     remove_leftovers(&storage, &config, &bus);
-    notices(&config, &storage.trees).for_each(|notice| bus.emit(None, notice));
+    notices(&config, storage.trees()).for_each(|notice| bus.emit(None, notice));
     drop(storage);
 
     let mut nets = LinuxNet::listen_together(&config.listen, &config.net, config.threads)
@@ -116,6 +117,8 @@ pub fn run(options: &Args, level: Level) -> Result<Exit, Failed> {
     #[cfg(feature = "nfs")]
     services.add(nfs::start(&config, roots.clone(), &bus)?);
     services.add(dhcp.map(|dhcp| dhcp.start(&config, &bus, &seen, &supervisor)).transpose()?);
+    // Its threads start when they are needed, in the namespace and the sandbox of the workers.
+    let pool = Pool::new(bus.clone());
     let served = Arc::new(Mutex::new(Transfers::default()));
     let serving = config.serving().display().to_string();
     let tftp = workers::Shared {
@@ -125,6 +128,7 @@ pub fn run(options: &Args, level: Level) -> Result<Exit, Failed> {
         roots,
         bus: bus.clone(),
         budget,
+        pool: pool.clone(),
         quota,
         paths,
         served: served.clone(),
@@ -141,6 +145,7 @@ pub fn run(options: &Args, level: Level) -> Result<Exit, Failed> {
     }
     supervisor.wait();
     drop(services);
+    pool.settle(); // what uploads leave is removed
     let served = *served.lock().unwrap_or_else(PoisonError::into_inner);
     bus.emit(None, events::Server::Stopped(served));
     Ok(supervisor.exit())

@@ -64,6 +64,20 @@ pub enum Server {
         /// The Pis with a layer that fit, if roots are served.
         pis: Option<usize>,
     },
+    /// A file or directory did not answer before the deadline.
+    DiskHangs {
+        /// Its path.
+        place: String,
+        /// The deadline, in seconds.
+        seconds: u64,
+    },
+    /// A file or directory answered after the deadline.
+    DiskAnswers {
+        /// Its path.
+        place: String,
+        /// The time that it took, in seconds.
+        seconds: u64,
+    },
     /// The server has given up its privileges.
     Confined {
         /// The user that it became; `None`: it stays the same user.

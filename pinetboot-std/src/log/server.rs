@@ -41,6 +41,14 @@ pub(super) fn log(fact: &Server) {
         Server::LeftoversRemoved { place, number } => {
             info!(place, number, "removed the temporary files of killed processes in {place}: {number}");
         }
+        Server::DiskHangs { place, seconds } => warn!(
+            place,
+            "{place} does not answer for {seconds} s, and its clients get an ERROR. Check the disk or the network file system below \
+             this path"
+        ),
+        Server::DiskAnswers { place, seconds } => {
+            info!(place, seconds, "{place} answers again, after {seconds} s");
+        }
         Server::FewDescriptors { allowed, transfers, pis } => {
             let pis = pis.map_or(String::new(), |pis| format!(", {pis} Pis with a layer"));
             warn!(

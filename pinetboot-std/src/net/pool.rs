@@ -130,7 +130,7 @@ mod tests {
     #[test]
     fn the_next_port_cannot_be_foreseen() {
         let (mut pool, mut other) = (Pool::new(), Pool::new());
-        let (mut count, mut same) = ([0; Pool::PORTS], 0);
+        let (mut count, mut same) = ([0_usize; Pool::PORTS], 0);
         let mut last = pool.next(peer(1));
         for _ in 0..15_000 {
             let next = pool.next(peer(1));

@@ -1,7 +1,7 @@
 //! `pinetboot mounter`: mounts layers for a server, which has not the right to.
 //!
-//! The server asks over standard input, a socket. It may be in the hands of an attacker, who can write anything into the state
-//! directory: so no link leads out of that directory, and the base image has to be one of those that
+//! The server asks over standard input, a socket. The server may be in the hands of an attacker, who can write anything into the
+//! state directory: so no link leads out of that directory, and the base image has to be one of those that
 //! the server was started with.
 
 use std::io::{self, BufReader};

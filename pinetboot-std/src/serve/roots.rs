@@ -1,6 +1,5 @@
 //! The root file systems of the configuration, and whether this machine can serve them.
 
-use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::bus::Bus;
@@ -9,14 +8,14 @@ use crate::events;
 use crate::exit::{Exit, Failed};
 use crate::images::Images;
 use crate::roots::{BaseImage, BaseImages, Mounts, Roots, State, default_state, own_namespace};
-use crate::storage::{Base, BootTree, Budget};
+use crate::storage::{Base, BootTree};
 
 /// The place of the boot files.
 ///
 /// # Errors
 ///
 /// If the boot files cannot be opened.
-pub(super) fn base(config: &Config, budget: Budget) -> Result<Base, Failed> {
+pub(super) fn base(config: &Config) -> Result<Base, Failed> {
     let base_images = match (&config.tree, &config.root.nfs) {
         (Some(tree), _) => images(config)?.map(BaseImages::Images).ok_or(tree),
         (None, Some(nfs)) => {
@@ -36,8 +35,8 @@ pub(super) fn base(config: &Config, budget: Budget) -> Result<Base, Failed> {
     match base_images {
         Ok(base_images) => Ok(Base::Roots(base_images)),
         Err(tree) => {
-            let tree = BootTree::open_at(tree, budget).map_err(|error| Failed::new(Exit::Tree, error))?;
-            Ok(Base::Directory(Rc::new(tree)))
+            let tree = BootTree::open_at(tree).map_err(|error| Failed::new(Exit::Tree, error))?;
+            Ok(Base::Directory(Arc::new(tree)))
         }
     }
 }
