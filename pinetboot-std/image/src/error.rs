@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
-use crate::ext4::Metadata;
+use crate::metadata::Metadata;
 
 /// Why an image cannot be read.
 #[derive(Debug)]

@@ -24,8 +24,8 @@ mod superblock;
 mod xattr;
 
 use crate::ImageError;
+pub use crate::metadata::Metadata;
 use crate::read_at::{ReadAt, u16_at, u32_at};
-pub use checksum::Metadata;
 pub use directory::DirectoryEntry;
 pub use inode::{DeviceNumber, FileKind, Inode, Timestamp};
 pub use map::BlockRun;
@@ -163,4 +163,12 @@ const DESCRIPTORS_AT_ONCE: usize = 512;
 /// A field of a structure; an error if the structure is too short.
 fn field<T>(value: Option<T>) -> Result<T, ImageError> {
     value.ok_or(ImageError::Corrupt("ext4 has a structure that is too short"))
+}
+
+/// The length of a directory's record from its field, into which 65536 does not fit.
+fn record_len(raw: u16, block_size: usize) -> usize {
+    match raw {
+        0 | 0xffff if block_size == 0x1_0000 => 0x1_0000,
+        len => len.into(),
+    }
 }

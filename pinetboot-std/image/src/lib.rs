@@ -47,6 +47,7 @@ mod error;
 pub mod ext4;
 pub mod fat;
 mod image_file;
+mod metadata;
 mod partitions;
 mod read_at;
 mod sparse;

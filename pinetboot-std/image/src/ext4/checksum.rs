@@ -7,46 +7,11 @@
 //! A file system without these features has no checksums, and none covers a file's content, the target of a long symbolic
 //! link, or a block of a block map.
 
-use std::fmt;
-
 use crc::{Algorithm, CRC_16_MODBUS, CRC_32_ISCSI, Crc, Table};
 
-use super::directory::record_len;
-use super::{field, superblock, u16_at, u32_at};
+use super::{field, record_len, u16_at, u32_at};
 use crate::ImageError;
-
-/// A structure of an ext4 file system that has a checksum.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Metadata {
-    /// The superblock.
-    Superblock,
-    /// The descriptor of this block group.
-    Group(u64),
-    /// The inode of this number, with the attributes in it.
-    Inode(u32),
-    /// A block of this directory: its entries or its index.
-    Directory {
-        /// The inode number.
-        inode: u32,
-        /// The block number.
-        block: u64,
-    },
-    /// A block of this file's extent tree.
-    Extents {
-        /// The inode number.
-        inode: u32,
-        /// The block number.
-        block: u64,
-    },
-    /// The block with this file's extended attributes.
-    Xattrs {
-        /// The inode number.
-        inode: u32,
-        /// The block number.
-        block: u64,
-    },
-}
+use crate::metadata::Metadata;
 
 /// The kind of checksums that a file system has.
 #[derive(Debug, Clone, Copy)]
@@ -64,7 +29,7 @@ pub(super) type FileSeed = Option<u32>;
 
 impl Checksums {
     /// The checksums that the superblock announces, after a check of its own one.
-    pub(super) fn of(superblock: &[u8; superblock::LEN]) -> Result<Self, ImageError> {
+    pub(super) fn of(superblock: &[u8; 1024]) -> Result<Self, ImageError> {
         let features = field(u32_at(superblock, 0x64))?;
         let uuid = *field(superblock[0x68..].first_chunk())?;
         let stored = u32_at(superblock, SUPERBLOCK_CHECKSUM);
@@ -178,19 +143,6 @@ pub(super) fn check_extents(seed: FileSeed, inode: u32, number: u64, block: &[u8
 #[expect(unexpected_cfgs, reason = "cargo-fuzz sets it")]
 fn check(is_sound: bool, metadata: Metadata) -> Result<(), ImageError> {
     if is_sound || cfg!(fuzzing) { Ok(()) } else { Err(ImageError::Checksum(metadata)) }
-}
-
-impl fmt::Display for Metadata {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Superblock => f.write_str("superblock"),
-            Self::Group(number) => write!(f, "descriptor of group {number}"),
-            Self::Inode(number) => write!(f, "inode {number}"),
-            Self::Directory { inode, block } => write!(f, "directory block {block} of inode {inode}"),
-            Self::Extents { inode, block } => write!(f, "extent block {block} of inode {inode}"),
-            Self::Xattrs { inode, block } => write!(f, "attribute block {block} of inode {inode}"),
-        }
-    }
 }
 
 /// The kernel's `crc32c`: nothing is inverted at the end, so that a sum is the seed of the next.

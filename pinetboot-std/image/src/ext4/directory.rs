@@ -1,7 +1,7 @@
 //! Directories and symbolic links.
 
 use super::checksum::check_directory;
-use super::{BlockBudget, Ext4, Inode, field, u16_at, u32_at};
+use super::{BlockBudget, Ext4, Inode, field, record_len, u16_at, u32_at};
 use crate::{ImageError, ReadAt};
 
 /// An entry of a directory, never `.` or `..`.
@@ -95,14 +95,6 @@ impl<R: ReadAt> Ext4<R> {
             name if name.len() > 255 || name.iter().any(|byte| matches!(byte, 0 | b'/')) => Err(WRONG),
             name => Ok((Some(DirectoryEntry { name, inode }), rest)),
         }
-    }
-}
-
-/// The length of a record from its field, into which 65536 does not fit.
-pub(super) fn record_len(raw: u16, block_size: usize) -> usize {
-    match raw {
-        0 | 0xffff if block_size == 0x1_0000 => 0x1_0000,
-        len => len.into(),
     }
 }
 
