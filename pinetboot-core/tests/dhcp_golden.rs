@@ -367,6 +367,24 @@ fn an_address_of_no_relay_is_not_answered() {
     }
 }
 
+/// An answer to another service's port would go to and fro.
+#[test]
+fn a_service_is_no_client() {
+    use core::net::SocketAddrV4;
+
+    use pinetboot_core::dhcp::{Arrival, NoReply};
+    let bytes = captured("pi4-discover");
+    for port in [0, 7, 19, 53, 69, 123, 1023, 67, 68, 1024, 4011] {
+        let peer = SocketAddrV4::new(ip("10.77.0.9"), port);
+        let arrival = Arrival::new(Instant::ZERO, Port::Server, peer);
+        let request = Message::parse(&bytes).unwrap();
+        let answer = ProxyDhcp::new(ip("10.77.0.1")).respond(&arrival, &request, &mut [0; MAX_LEN]);
+        let kind = answer.map(|reply| reply.kind);
+        let is_client = matches!(port, 67 | 68) || port >= 1024;
+        assert_eq!(kind, if is_client { Ok(MessageType::Offer) } else { Err(NoReply::NotAClient) }, "{port}");
+    }
+}
+
 #[test]
 fn a_relayed_pi_is_answered_by_its_relay() {
     let bytes = captured("relay-discover");

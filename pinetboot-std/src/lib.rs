@@ -31,6 +31,8 @@ mod beneath;
 pub mod bus;
 pub mod cli;
 pub mod config;
+#[cfg(test)]
+mod damaged;
 pub mod demo;
 mod durable;
 pub mod events;

@@ -11,7 +11,9 @@ use super::emit::Emitter;
 use super::message::{Header, Message, Op};
 use super::next_server::NextServer;
 use super::option::{MessageType, OptionCode};
-use super::reply::{Arrival, Clients, NoReply, Port, Reply, Respond, comes_from_a_host, finish, header};
+use super::reply::{
+    Arrival, Clients, NoReply, Port, Reply, Respond, comes_from_a_host, finish, header, is_service,
+};
 
 /// Answers a DISCOVER with an offer of no address, and a REQUEST only on port 4011. A value without a memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +69,9 @@ impl<'a> ProxyDhcp<'a> {
         };
         if request.server_id().is_some_and(|server| server != self.address) {
             return Err(NoReply::ForAnother);
+        }
+        if is_service(arrival.peer) {
+            return Err(NoReply::NotAClient);
         }
         if !comes_from_a_host(&request.header) {
             return Err(NoReply::OtherNetwork);

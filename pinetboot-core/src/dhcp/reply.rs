@@ -179,6 +179,13 @@ pub(super) const fn comes_from_a_host(request: &Header) -> bool {
     giaddr.is_unspecified() || (first != 0 && !giaddr.is_loopback() && first < FIRST_OF_CLASS_D)
 }
 
+/// Whether a datagram comes from the port of another service than DHCP's: some answer any datagram (7, echo; 19, chargen).
+pub(super) const fn is_service(peer: SocketAddrV4) -> bool {
+    peer.port() < FIRST_CLIENT_PORT && !matches!(peer.port(), CLIENT_PORT | SERVER_PORT)
+}
+
+const FIRST_CLIENT_PORT: u16 = 1024;
+
 /// The multicast addresses of class D begin with this byte; above them are class E's and the broadcast address.
 const FIRST_OF_CLASS_D: u8 = 224;
 

@@ -1,5 +1,6 @@
 //! The ports of transfers.
 
+use std::hash::{BuildHasher, RandomState};
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use super::Local;
@@ -13,10 +14,15 @@ use super::Local;
 /// > The TID's chosen for a connection should be randomly chosen, so that the probability that the same number is chosen
 /// > twice in immediate succession is very low. (RFC 1350, section 4)
 ///
-/// A peer that begins another transfer from the same port gets the next local port, so delayed datagrams of its earlier
+/// A peer that begins another transfer from the same port gets another local port, so delayed datagrams of its earlier
 /// transfers do not reach the new one.
+///
+/// A forger of a client's address sees no answer, and has to guess the port to acknowledge one: a guess of [`Pool::PORTS`]. The
+/// ports themselves are no secret, for any client is told one. Which one is, by a keyed hash (SipHash) of the number of transfers.
 #[derive(Debug)]
 pub(super) struct Pool {
+    random: RandomState,
+    transfers: u64,
     /// The last port of each hash of a peer: two peers with one hash only make each other skip a port.
     last: Box<[u8]>,
     homes: Vec<Home>,
@@ -36,10 +42,11 @@ pub(super) struct Home {
 
 impl Pool {
     /// Ports of each address: fewer ports mean more datagrams in one system call.
-    pub(super) const PORTS: usize = 2;
+    pub(super) const PORTS: usize = 8;
 
     pub(super) fn new() -> Self {
-        Self { last: (0..PEERS).map(|peer| peer as u8).collect(), homes: Vec::new() }
+        let last = (0..PEERS).map(|peer| peer as u8).collect();
+        Self { random: RandomState::new(), transfers: 0, last, homes: Vec::new() }
     }
 
     /// The ports for requests `at` this port; `None` before the first.
@@ -67,8 +74,11 @@ impl Pool {
     pub(super) fn next(&mut self, peer: SocketAddrV4) -> usize {
         let hash = (u64::from(peer.ip().to_bits()) << 16 | u64::from(peer.port())).wrapping_mul(SPREAD) >> 52;
         let Some(last) = self.last.get_mut(hash as usize) else { return 0 };
-        *last = last.wrapping_add(1);
-        usize::from(*last) % Self::PORTS
+        self.transfers = self.transfers.wrapping_add(1);
+        let step = 1 + self.random.hash_one(self.transfers) as usize % (Self::PORTS - 1);
+        let next = (usize::from(*last) + step) % Self::PORTS;
+        *last = next as u8;
+        next
     }
 }
 
@@ -113,7 +123,26 @@ mod tests {
                 count[pool.next(peer(number))] += 1;
             }
         }
-        assert!(count.iter().all(|count| *count > 100), "{count:?}");
+        assert!(count.iter().all(|count| *count > 1000 / Pool::PORTS), "{count:?}");
+    }
+
+    /// A forger knows the peer and its earlier ports.
+    #[test]
+    fn the_next_port_cannot_be_foreseen() {
+        let (mut pool, mut other) = (Pool::new(), Pool::new());
+        let (mut count, mut same) = ([0_usize; Pool::PORTS], 0);
+        let mut last = pool.next(peer(1));
+        for _ in 0..15_000 {
+            let next = pool.next(peer(1));
+            count[(next + Pool::PORTS - last) % Pool::PORTS] += 1;
+            same += usize::from(next == other.next(peer(1)));
+            last = next;
+        }
+        let [same_port, others @ ..] = count;
+        assert_eq!(same_port, 0);
+        let expected = 15_000 / (Pool::PORTS - 1);
+        assert!(others.iter().all(|count| count.abs_diff(expected) < expected / 5), "{count:?}");
+        assert!(same < 2 * 15_000 / Pool::PORTS, "another server's ports tell {same} of these");
     }
 
     #[test]

@@ -145,7 +145,8 @@ impl State {
         Some(Layer { pi, image: image.to_owned(), place, facts })
     }
 
-    /// Creates an empty layer, [half made](Layer::is_half_made) until the caller has given it an identity.
+    /// Creates an empty layer, half made until its content is recorded ([`Layer::set_new_content`]): a power cut may come while its
+    /// first files are written.
     ///
     /// # Errors
     ///

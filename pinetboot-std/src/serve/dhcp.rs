@@ -8,7 +8,7 @@ mod run;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::mpsc::sync_channel;
-use std::thread::JoinHandle;
+use std::thread::{self, JoinHandle, ScopedJoinHandle};
 use std::time::Duration;
 
 use pinetboot_core::Net;
@@ -118,8 +118,16 @@ impl Bound<'_> {
         supervisor: &Supervisor,
     ) -> Result<DhcpService, Failed> {
         let mut running = DhcpService { threads: Vec::new(), addresses: Vec::new() };
-        for Sockets { interface, net, frames, prober } in self.interfaces {
-            look_around(self.config, &interface, frames, bus)?;
+        // All at once, and before any of them answers: two interfaces may be in one network.
+        let (looking, sockets): (Vec<_>, Vec<_>) = self.interfaces.into_iter().map(Sockets::divide).unzip();
+        let looks = thread::scope(|scope| {
+            let look = |frames: io::Result<Frames>| scope.spawn(move || frames.and_then(other_servers));
+            let looks: Vec<_> = looking.into_iter().map(look).collect();
+            looks.into_iter().map(ScopedJoinHandle::join).collect::<Vec<_>>()
+        });
+        for ((interface, net, prober), look) in sockets.into_iter().zip(looks) {
+            let look = look.unwrap_or_else(|_| Err(io::Error::other("the search panicked")));
+            judge(self.config, &interface, look, bus)?;
             let control = net.control();
             supervisor.watch(format!("dhcp {}", interface.name), control.clone());
             let (inventory, bus, seen) = (&config.inventory, bus.clone(), seen.clone());
@@ -128,6 +136,13 @@ impl Bound<'_> {
             running.addresses.push(format!("{}%{}:{SERVER_PORT}", interface.address, interface.name));
         }
         Ok(running)
+    }
+}
+
+impl Sockets {
+    /// What the look for other servers takes, and the rest.
+    fn divide(self) -> (io::Result<Frames>, (Interface, LinuxNet, Option<Prober>)) {
+        (self.frames, (self.interface, self.net, self.prober))
     }
 }
 
@@ -153,14 +168,14 @@ impl Drop for DhcpService {
 }
 
 /// Refuses to lease addresses where another server does, unless forced; warns if a proxy is the only server.
-fn look_around(
+fn judge(
     config: &DhcpConfig,
     interface: &Interface,
-    frames: io::Result<Frames>,
+    look: io::Result<Others>,
     bus: &Bus,
 ) -> Result<(), Failed> {
     let name = &interface.name;
-    let others = match frames.and_then(other_servers) {
+    let others = match look {
         Ok(others) => others,
         Err(error) => {
             let (interface, error) = (name.clone(), error.to_string());

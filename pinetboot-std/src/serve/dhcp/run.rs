@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use pinetboot_core::dhcp::{Port, ProxyDhcp, Respond, Responder, Standing};
-use pinetboot_core::{Instant, Net, block_on};
+use pinetboot_core::{Instant, Net, Quota, block_on};
 
 use super::queue::Queue;
 use crate::bus::Bus;
@@ -46,9 +46,12 @@ pub(super) fn run<R: Attend>(net: LinuxNet, respond: R, bus: &Bus, delay: Durati
     let observer = DhcpObserver::new(bus.clone());
     let mut responder =
         Responder::<_, _, _>::new(Queue::new(net), respond, observer).with_delay(delay).with_ports(port);
+    let mut clients = Box::new(Quota::<1024>::new());
     let ended = loop {
         let (queue, respond) = responder.parts_mut();
-        let turned = queue.read_ahead(|message| respond.standing(message));
+        let turned = queue.read_ahead(|at, message| {
+            clients.admit(at, number(message), MOST_MESSAGES, SECOND).then(|| respond.standing(message))
+        });
         match turned.and_then(|()| block_on(responder.turn())) {
             Ok(()) => {
                 let (queue, respond) = responder.parts_mut();
@@ -58,7 +61,7 @@ pub(super) fn run<R: Attend>(net: LinuxNet, respond: R, bus: &Bus, delay: Durati
                 respond.store(queue.now(), queue.has_more());
             }
             Err(Interrupt::Stop) => break Ok(()),
-            Err(Interrupt::Reload) => {}
+            Err(Interrupt::Reload | Interrupt::Reloaded) => {}
             Err(Interrupt::Failed(failure)) => break Err(format!("the network failed: {failure}")),
         }
     };
@@ -69,6 +72,17 @@ pub(super) fn run<R: Attend>(net: LinuxNet, respond: R, bus: &Bus, delay: Durati
     }
     ended
 }
+
+/// A number that tells clients apart, by their hardware address: 28 bytes into the message.
+fn number(message: &[u8]) -> u32 {
+    let hardware = message.get(28..34).unwrap_or_default();
+    hardware.iter().fold(0, |number: u32, byte| number.rotate_left(8) ^ u32::from(*byte))
+}
+
+/// Messages of a client in a second. A Pi sends one in 4 s, a relay agent those of many clients.
+const MOST_MESSAGES: u32 = 32;
+
+const SECOND: Duration = Duration::from_secs(1);
 
 /// The role of a socket: its listeners are opened in this order.
 fn port(local: Local) -> Port {
