@@ -101,6 +101,10 @@ pub(crate) struct Nfs {
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
 
+    /// Measure this other build of pinetboot too, as 'pinetboot, before' [default: none]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) before: Option<PathBuf>,
+
     /// Write nfs.json and the table, nfs.md, to this directory
     #[arg(long, value_name = "DIR", default_value = "target/peers")]
     pub(crate) out: PathBuf,

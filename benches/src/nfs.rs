@@ -18,7 +18,7 @@ use crate::results::Facts;
 use crate::world;
 
 use self::load::Load;
-use self::peer::{PINETBOOT, Peer};
+use self::peer::{Peer, SYNC_OFF};
 use self::row::{Row, Size};
 
 /// All results of `nfs`.
@@ -44,7 +44,7 @@ struct Sample {
 
 /// Runs the chosen servers and writes the report.
 pub(crate) fn run(options: &cli::Nfs) -> Result<(), Failed> {
-    let (peers, absent) = peer::find(&options.peers)?;
+    let (peers, absent) = peer::find(&options.peers, options.before.as_deref())?;
     for absent in &absent {
         eprintln!("not installed: {absent}");
     }
@@ -119,7 +119,7 @@ fn check(results: &Results) -> Result<(), Failed> {
         .iter()
         .filter(|row| row.cheaper)
         .filter_map(|row| {
-            let (ours, theirs) = (results.cpu(row, PINETBOOT)?, results.cpu(row, peer::GANESHA)?);
+            let (ours, theirs) = (results.cpu(row, SYNC_OFF)?, results.cpu(row, peer::GANESHA)?);
             println!("{}: {ours:.1} us of CPU against {theirs:.1}", row.name);
             (ours > theirs).then(|| format!("{}: {ours:.1} us of CPU, more than {theirs:.1}", row.name))
         })

@@ -56,6 +56,17 @@ pub trait Net {
         let _ = local;
     }
 
+    /// The last datagram of [`recv`](Self::recv) cannot be answered yet: keeps it, to hand it out again after
+    /// [`release`](Self::release) of its sender.
+    ///
+    /// The default drops the datagram: a client repeats its request.
+    fn hold(&mut self) {}
+
+    /// Hands out the held datagram of this sender again, if there is one.
+    fn release(&mut self, peer: SocketAddrV4) {
+        let _ = peer;
+    }
+
     /// The server's address that this port answers from, if the port's name tells it. A storage may write the address into
     /// a file, so that the client comes back to this server.
     ///
@@ -102,6 +113,14 @@ impl<N: Net> Net for &mut N {
 
     fn close(&mut self, local: Self::Local) {
         (**self).close(local);
+    }
+
+    fn hold(&mut self) {
+        (**self).hold();
+    }
+
+    fn release(&mut self, peer: SocketAddrV4) {
+        (**self).release(peer);
     }
 
     fn address(local: Self::Local) -> Option<Ipv4Addr> {

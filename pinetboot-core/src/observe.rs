@@ -58,7 +58,8 @@ pub trait Observer {
 #[non_exhaustive]
 pub enum Event<'a> {
     /// A request came; the storage is asked next. [`Refused`](Self::Refused) or [`Started`](Self::Started) follows, or
-    /// [`Rejected`](Self::Rejected) if no place or no port is left. With the new transfer's context; a transfer that it takes the place
+    /// [`Rejected`](Self::Rejected) if no place or no port is left, or this again if the storage does not know yet
+    /// ([`OpenError::Later`](crate::OpenError::Later)). With the new transfer's context; a transfer that it takes the place
     /// of ends after this, with its own.
     Requested(Requested<'a>),
     /// A request was answered with an ERROR. With the transfer's context, for the last time.

@@ -1,4 +1,13 @@
 //! Storages and files: the file system, flash archive or card that a server reads from.
+//!
+//! # Later
+//!
+//! One client's file may take long to come, or never come, while others wait for the loop. A storage that knows better than
+//! to wait says "later" and returns at once: [`OpenError::Later`] for a request, [`File::is_ready`] for bytes to send,
+//! [`Upload::settled`] for received ones. The loop goes on with the others; neither ERROR nor retransmission nor place comes
+//! of it. When the storage has what was waited for, it names the client ([`Storage::resumed`]), and must have seen to it that
+//! [`Net::recv`](crate::Net::recv) returns. How long a client may wait is the storage's decision: at the end, the operation
+//! fails. A storage that never says "later" implements none of these.
 
 mod refusal;
 mod then;
@@ -38,6 +47,11 @@ pub trait Storage {
         let _ = request;
         Err(OpenError::Denied.into())
     }
+
+    /// The next client that waited and can go on; `None`: no more. The loop asks in each turn, so the call must be short.
+    fn resumed(&mut self) -> Option<SocketAddrV4> {
+        None
+    }
 }
 
 /// The file to open and the client that asks for it.
@@ -52,12 +66,14 @@ pub struct OpenRequest<'a> {
     pub asked: Option<Ipv4Addr>,
     /// For a file to be written: its length in bytes, if the client announced it (`tsize`).
     pub len: Option<u64>,
+    /// The file is read whole before its transfer begins (mode netascii): [`File::is_ready`] is not asked.
+    pub whole: bool,
 }
 
 impl<'a> OpenRequest<'a> {
     /// A request of this client for a file.
     pub const fn new(path: BootPath<'a>, peer: SocketAddrV4) -> Self {
-        Self { path, peer, asked: None, len: None }
+        Self { path, peer, asked: None, len: None, whole: false }
     }
 
     /// The same for another file.
@@ -96,6 +112,13 @@ pub trait File {
         self.len() == 0
     }
 
+    /// Whether `len` bytes from `offset` on can be read without waiting. If not, the storage fetches them, and names the
+    /// client in [`Storage::resumed`].
+    fn is_ready(&mut self, offset: u64, len: u16) -> bool {
+        let _ = (offset, len);
+        true
+    }
+
     /// Fills `buf` with the bytes from `offset` on, in bytes. The caller stays within [`len`](Self::len).
     ///
     /// # Errors
@@ -117,6 +140,10 @@ impl<S: Storage> Storage for &mut S {
     async fn create(&mut self, request: &OpenRequest<'_>) -> Result<Self::Upload, Self::Refusal> {
         (**self).create(request).await
     }
+
+    fn resumed(&mut self) -> Option<SocketAddrV4> {
+        (**self).resumed()
+    }
 }
 
 /// A borrowed file is a file.
@@ -129,6 +156,10 @@ impl<F: File> File for &mut F {
 
     fn is_empty(&self) -> bool {
         (**self).is_empty()
+    }
+
+    fn is_ready(&mut self, offset: u64, len: u16) -> bool {
+        (**self).is_ready(offset, len)
     }
 
     async fn read_exact_at(&mut self, offset: u64, buf: &mut [u8]) -> Result<(), Self::Error> {
@@ -165,6 +196,16 @@ pub trait Upload {
     ///
     /// The file cannot be completed.
     async fn finish(&mut self) -> Result<(), Self::Error>;
+
+    /// Whether what was written and finished so far may be acknowledged. `None`: later; the storage names the client in
+    /// [`Storage::resumed`].
+    ///
+    /// # Errors
+    ///
+    /// What [`write`](Self::write) or [`finish`](Self::finish) left to do failed.
+    fn settled(&mut self) -> Option<Result<(), Self::Error>> {
+        Some(Ok(()))
+    }
 }
 
 /// The upload of a read-only [`Storage`].
@@ -210,6 +251,10 @@ impl<U: Upload> Upload for &mut U {
 
     async fn finish(&mut self) -> Result<(), Self::Error> {
         (**self).finish().await
+    }
+
+    fn settled(&mut self) -> Option<Result<(), Self::Error>> {
+        (**self).settled()
     }
 }
 

@@ -12,6 +12,20 @@ use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 ///
 /// The kernel's (openat2(2)); `EXDEV` for a link that leaves `root`.
 pub(crate) fn beneath(root: &OwnedFd, place: &Path, flags: OFlag) -> Result<OwnedFd, Errno> {
-    let resolve = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS;
+    beneath_by(root, place, flags, ResolveFlag::empty())
+}
+
+/// The same, with further rules for the path.
+///
+/// # Errors
+///
+/// The kernel's.
+pub(crate) fn beneath_by(
+    root: &OwnedFd,
+    place: &Path,
+    flags: OFlag,
+    rules: ResolveFlag,
+) -> Result<OwnedFd, Errno> {
+    let resolve = rules | ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS;
     openat2(root, place, OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(resolve))
 }

@@ -14,7 +14,7 @@ use pinetboot_core::tftp;
 use serde::{Deserialize, Deserializer, Serialize};
 
 pub use dhcp::{DhcpClients, DhcpConfig, DhcpMode, Role};
-pub use nfs::{NfsMode, RootConfig, RootLimits};
+pub use nfs::{NfsMode, NfsSync, RootConfig, RootLimits};
 
 use crate::exit::{Exit, Failed};
 use crate::net::{self, Ports};
@@ -164,6 +164,11 @@ pub struct Settings {
     /// the calls [default: false, TCP only]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true, help_heading = "NFS root")]
     pub nfs_udp: Option<bool>,
+
+    /// Write created, renamed and removed files to the disk before the answer, as NFS requires. off is faster for many small files;
+    /// a power cut of the server then loses the last seconds of what a Pi counts as stored (packages, databases) [default: on]
+    #[arg(long, value_name = "MODE", help_heading = "NFS root")]
+    pub nfs_sync: Option<NfsSync>,
 
     /// Serve the portmapper on this port; Pis look on port 111 only [default: 111, or register with the system's portmapper]
     #[arg(long, value_name = "PORT", help_heading = "NFS root")]

@@ -21,6 +21,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::durable;
+
 /// A directory of images.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Images {
@@ -183,7 +185,7 @@ impl Images {
         let new = self.dir.join(".current.new");
         let replaced = match fs::remove_file(&new) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => std::os::unix::fs::symlink(&target, &new).and_then(|()| fs::rename(&new, &link)),
+            _ => std::os::unix::fs::symlink(&target, &new).and_then(|()| durable::rename(&new, &link)),
         };
         replaced.map_err(|error| ImagesError::new(&link, Problem::Io(error)))
     }

@@ -41,6 +41,7 @@ use crate::exit::{Exit, Failed};
 use crate::images::{ImageFacts, Images};
 use crate::signals;
 use crate::space::{Reserve, Space};
+use crate::text::shown;
 use boot::{BootCopy, BootSize};
 use changes::{Context, Planned, Release, System, View};
 use staging::Staging;
@@ -155,7 +156,7 @@ impl<'a> OpenImage<'a> {
         if system.release == Release::Unknown && !request.boot_only {
             notes.push(format!(
                 "unknown system {}: imported unchanged, and may not boot from the network",
-                system.id
+                shown(&system.id)
             ));
         }
         if system.release == Release::Unknown && !request.wishes.is_empty() {
@@ -260,21 +261,21 @@ impl ImportPlan {
         if !facts.lost_capabilities.is_empty() {
             println!("NFS does not carry the capabilities of:");
             for file in &facts.lost_capabilities {
-                println!("  {file}");
+                println!("  {}", shown(file));
             }
         }
     }
 
     fn title(&self) -> String {
         match &self.system {
-            System { id, pretty_name, .. } if pretty_name.is_empty() => id.clone(),
-            System { id, pretty_name, .. } => format!("{id}: {pretty_name}"),
+            System { id, pretty_name, .. } if pretty_name.is_empty() => shown(id).to_string(),
+            System { id, pretty_name, .. } => format!("{}: {}", shown(id), shown(pretty_name)),
         }
     }
 
     fn print_changes(&self) {
         for (step, change) in self.changes() {
-            println!("  {step:<17} {change}");
+            println!("  {step:<17} {}", shown(&change));
         }
         for note in &self.notes {
             println!("Note: {note}");

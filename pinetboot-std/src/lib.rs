@@ -18,7 +18,7 @@
 //! | [`roots`] | base images, and each Pi's layer on them |
 //! | [`observe`] | observers that turn the protocol engines' events into facts |
 //! | [`log`], [`logging`] | log lines of events, and their output |
-//! | `arguments`, `beneath`, `text` | helpers of several modules |
+//! | `arguments`, `beneath`, `durable`, `text` | helpers of several modules |
 //! | [`sandbox`] | the user, capabilities, files and system calls that remain to a process |
 //! | [`supervisor`], [`notify`] | the threads of `serve`, their end and the process's; notifications to the service manager |
 //! | [`signals`] | SIGINT and SIGTERM of the other commands |
@@ -31,7 +31,10 @@ mod beneath;
 pub mod bus;
 pub mod cli;
 pub mod config;
+#[cfg(test)]
+mod damaged;
 pub mod demo;
+mod durable;
 pub mod events;
 pub mod exit;
 pub mod finding;

@@ -20,6 +20,7 @@ mod batch;
 mod busy_poll;
 mod control;
 mod frames;
+mod held;
 mod holder;
 mod interface;
 mod neighbour;
@@ -33,6 +34,7 @@ mod tx_batch;
 
 use std::collections::VecDeque;
 use std::io;
+use std::mem;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant as Clock};
@@ -46,6 +48,7 @@ use batch::Received;
 use busy_poll::BusyPoll;
 pub use control::{Control, Interrupt};
 pub use frames::Frames;
+use held::Held;
 pub use holder::holder_of;
 pub use interface::Interface;
 pub use neighbour::neighbour;
@@ -80,11 +83,25 @@ pub struct LinuxNet {
     received: RxQueue,
     /// Received datagrams of listening sockets, if transfers have their own ports.
     requests: RxQueue,
+    /// Requests that are answered later.
+    held: Held,
+    /// The datagram of the last `recv`.
+    last: Option<(Received, Queue)>,
+    /// [`Control::wake`] was called.
+    woken: bool,
     tx: TxBatch,
     watch: Watch,
     start: Clock,
     /// The end of the last wait.
     now: Instant,
+}
+
+/// The place of a received datagram, and its slot there.
+#[derive(Debug, Clone, Copy)]
+enum Queue {
+    Received(usize),
+    Requests(usize),
+    Held,
 }
 
 /// Options of the sockets.
@@ -255,6 +272,9 @@ impl LinuxNet {
             transfers: 0,
             received: RxQueue::new(batch::BATCH, SLOT),
             requests: RxQueue::new(REQUESTS, REQUEST),
+            held: Held::default(),
+            last: None,
+            woken: false,
             tx: TxBatch::new(false),
             watch: Watch::default(),
             options,
@@ -321,8 +341,8 @@ impl LinuxNet {
         self.now
     }
 
-    /// The next received datagram: those of transfers first, then the requests.
-    fn next_here(&mut self) -> Option<(Received, &[u8])> {
+    /// The next received datagram: those of transfers first, then the released requests, then the new ones.
+    fn next_here(&mut self) -> Option<(Received, Queue)> {
         while self.received.is_empty()
             && let Some(place) = self.ready.pop_front()
         {
@@ -332,13 +352,30 @@ impl LinuxNet {
                 self.ready.push_back(place); // in turn, so that all ports are served equally
             }
         }
-        let from = if self.received.is_empty() { &mut self.requests } else { &mut self.received };
-        let (received, slot) = from.pop()?;
-        Some((received, from.bytes(slot, received.len)))
+        if let Some((received, slot)) = self.received.pop() {
+            return Some((received, Queue::Received(slot)));
+        }
+        if let Some(received) = self.held.pop() {
+            return Some((received, Queue::Held));
+        }
+        let (received, slot) = self.requests.pop()?;
+        Some((received, Queue::Requests(slot)))
+    }
+
+    /// The bytes of a datagram that was handed out last.
+    fn bytes(&self, received: &Received, queue: Queue) -> &[u8] {
+        match queue {
+            Queue::Received(slot) => self.received.bytes(slot, received.len),
+            Queue::Requests(slot) => self.requests.bytes(slot, received.len),
+            Queue::Held => self.held.bytes(),
+        }
     }
 
     fn is_here(&self) -> bool {
-        !(self.received.is_empty() && self.ready.is_empty() && self.requests.is_empty())
+        !(self.received.is_empty()
+            && self.ready.is_empty()
+            && self.requests.is_empty()
+            && self.held.is_empty())
     }
 
     /// Sends the held-back datagrams, and waits until a socket is readable or `deadline` is over.
@@ -348,11 +385,11 @@ impl LinuxNet {
         let began = self.tick();
         let awake = if self.transfers > 0 { self.busy_poll.time() } else { Duration::ZERO };
         let until = deadline.min(began + awake);
-        while !self.is_here() && self.now < until {
+        while !self.is_here() && !self.woken && self.now < until {
             self.epoll_wait(Duration::ZERO, true)?;
             self.tick();
         }
-        if !self.is_here() {
+        if !self.is_here() && !self.woken {
             self.epoll_wait(deadline.since(self.now), true)?;
         }
         let wait = self.tick().since(began);
@@ -380,7 +417,7 @@ impl LinuxNet {
         };
         for event in self.events.iter().take(count) {
             match event.data() {
-                CONTROL => self.control.check()?,
+                CONTROL => self.woken |= self.control.check()?,
                 place if (place as usize) < self.listening && self.options.ports == Ports::PerTransfer => {
                     let place = place as usize;
                     if let (true, Some(socket)) = (take_requests, self.sockets.get(place)) {
@@ -406,14 +443,17 @@ impl Net for LinuxNet {
     async fn recv(&mut self, deadline: Instant) -> Result<Option<Datagram<'_, Local>>, Interrupt> {
         while !self.is_here() {
             self.wait(deadline)?;
-            if !self.is_here() && self.now >= deadline {
+            let woken = mem::take(&mut self.woken);
+            if !self.is_here() && (woken || self.now >= deadline) {
                 return Ok(None);
             }
         }
         // Not the time of the last wait: handling a datagram may take long, and the timeout of an answer begins now.
         let at = self.tick();
         let listening = self.listening;
-        let Some((received, bytes)) = self.next_here() else { return Ok(None) };
+        self.last = self.next_here();
+        let Some((received, queue)) = self.last else { return Ok(None) };
+        let bytes = self.bytes(&received, queue);
         Ok(Some(
             Datagram::new(
                 at,
@@ -459,6 +499,20 @@ impl Net for LinuxNet {
 
     fn close(&mut self, _: Local) {
         self.transfers = self.transfers.saturating_sub(1);
+    }
+
+    fn hold(&mut self) {
+        let Some((received, queue)) = self.last else { return };
+        let bytes = match queue {
+            Queue::Received(slot) => self.received.bytes(slot, received.len).into(),
+            Queue::Requests(slot) => self.requests.bytes(slot, received.len).into(),
+            Queue::Held => self.held.take(),
+        };
+        self.held.hold(received, bytes);
+    }
+
+    fn release(&mut self, peer: SocketAddrV4) {
+        self.held.release(peer);
     }
 
     fn address(local: Local) -> Option<Ipv4Addr> {

@@ -57,6 +57,7 @@ use crate::bus::Bus;
 use crate::config::{NfsMode, RootLimits};
 use crate::events;
 use crate::space::Size;
+use crate::supervisor::task;
 use new_layers::NewLayers;
 
 /// The root file systems of all Pis, shared by all workers and services.
@@ -253,6 +254,7 @@ impl Roots {
                 if let Err(error) = enrol(&mut inner) {
                     // A layer with half an identity is removed: the next mount makes a new one.
                     inner.overlays.remove(&(pi, base_image.name.clone()));
+                    overlay.detach();
                     let aside = overlay.layer().put_aside()?;
                     layer::remove_tree(&aside)?;
                     return Err(error);
@@ -307,7 +309,7 @@ impl Roots {
     fn watch_disk(&self) {
         if self.disk.became_full() {
             let (disk, state, bus) = (self.disk.clone(), self.state.clone(), self.bus.clone());
-            std::thread::spawn(move || disk.warn(&state, &bus));
+            let _without_the_warning = task(&self.bus, "watch disk", move || disk.warn(&state, &bus));
         }
     }
 
@@ -351,7 +353,8 @@ impl Roots {
         match layer.put_aside() {
             Ok(aside) => {
                 self.bus.emit(None, events::Root::LayerReset { pi, image });
-                std::thread::spawn(move || layer::remove_tree(&aside));
+                // What is left is removed at the next start.
+                let _next_time = task(&self.bus, "remove layer", move || drop(layer::remove_tree(&aside)));
                 true
             }
             Err(error) => {

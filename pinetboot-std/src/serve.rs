@@ -2,11 +2,13 @@
 
 mod bind;
 mod confine;
+mod descriptors;
 mod dhcp;
 mod leases;
 #[cfg(feature = "nfs")]
 mod nfs;
 mod others;
+mod reloading;
 mod roots;
 mod seen;
 mod service;
@@ -17,7 +19,6 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tracing::Level;
 
 use crate::bus::Bus;
@@ -29,7 +30,7 @@ use crate::logging;
 use crate::net::{Control, Interface, LinuxNet};
 use crate::notify::{Notify, watchdog_period};
 use crate::observe::watch;
-use crate::storage::{Budget, UploadQuota};
+use crate::storage::{Budget, Pool, UploadQuota};
 use crate::supervisor::Supervisor;
 use seen::Seen;
 use service::Services;
@@ -76,13 +77,13 @@ pub fn run(options: &Args, level: Level) -> Result<Exit, Failed> {
         bus.emit(None, events::Server::NoNotify { error: error.to_string() });
     }
     bus.set_inventory(Arc::new(config.inventory.clone()));
-    let roots = roots::prepare(&config, &bus)?;
+    let fitting = descriptors::allow(&config, &bus);
+    let roots = roots::prepare(&config, fitting.max_pis, &bus)?;
     let (budget, quota) = (Budget::default(), UploadQuota::default());
     let storage = open(&config, roots.clone(), &bus, &budget, &quota)?;
     remove_leftovers(&storage, &config, &bus);
-    notices(&config, &storage.trees).for_each(|notice| bus.emit(None, notice));
+    notices(&config, storage.trees()).for_each(|notice| bus.emit(None, notice));
     drop(storage);
-    allow_descriptors(config.max_transfers, &bus);
 
     let mut nets = LinuxNet::listen_together(&config.listen, &config.net, config.threads)
         .map_err(|error| bind::cannot_bind(&error, "choose another port with --tftp-port"))?;
@@ -116,14 +117,18 @@ pub fn run(options: &Args, level: Level) -> Result<Exit, Failed> {
     #[cfg(feature = "nfs")]
     services.add(nfs::start(&config, roots.clone(), &bus)?);
     services.add(dhcp.map(|dhcp| dhcp.start(&config, &bus, &seen, &supervisor)).transpose()?);
+    // Its threads start when they are needed, in the namespace and the sandbox of the workers.
+    let pool = Pool::new(bus.clone());
     let served = Arc::new(Mutex::new(Transfers::default()));
     let serving = config.serving().display().to_string();
     let tftp = workers::Shared {
         options: options.clone(),
+        transfers: fitting.transfers,
         config,
         roots,
         bus: bus.clone(),
         budget,
+        pool: pool.clone(),
         quota,
         paths,
         served: served.clone(),
@@ -140,21 +145,10 @@ pub fn run(options: &Args, level: Level) -> Result<Exit, Failed> {
     }
     supervisor.wait();
     drop(services);
+    pool.settle(); // what uploads leave is removed
     let served = *served.lock().unwrap_or_else(PoisonError::into_inner);
     bus.emit(None, events::Server::Stopped(served));
     Ok(supervisor.exit())
-}
-
-/// Raises the limit of open files: each transfer opens at most one file, NFS opens some more.
-fn allow_descriptors(transfers: usize, bus: &Bus) {
-    let wanted = 2 * transfers as u64 + 64;
-    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
-    if soft < wanted {
-        let allowed = wanted.min(hard);
-        if setrlimit(Resource::RLIMIT_NOFILE, allowed, hard).is_err() || allowed < wanted {
-            bus.emit(None, events::Server::FewDescriptors { allowed, transfers });
-        }
-    }
 }
 
 const EXAMPLES: &str = "\

@@ -59,6 +59,8 @@ struct State {
     phase: Phase,
     /// Whether a thread ended that should not have.
     failed: bool,
+    /// Whether a service left a thread behind.
+    overdue: bool,
     /// The service that the main thread is stopping.
     step: &'static str,
     /// Names of running threads.
@@ -97,8 +99,14 @@ impl Supervisor {
     /// The system's.
     pub fn new() -> io::Result<Self> {
         signals().thread_block()?;
-        let (phase, failed, step, running, loops) = (Phase::Starting, false, "", Vec::new(), Vec::new());
-        let state = Mutex::new(State { phase, failed, step, running, loops });
+        let state = Mutex::new(State {
+            phase: Phase::Starting,
+            failed: false,
+            overdue: false,
+            step: "",
+            running: Vec::new(),
+            loops: Vec::new(),
+        });
         let wake = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?;
         Ok(Self(Arc::new(Shared { state, changed: Condvar::new(), wake })))
     }
@@ -192,16 +200,20 @@ impl Supervisor {
 
     /// The exit code after an orderly stop.
     pub fn exit(&self) -> Exit {
-        if self.0.lock().failed { Exit::ThreadEnded } else { Exit::Success }
+        self.0.lock().exit()
     }
 }
 
 /// Stops the server when a thread ended. Other code reports its threads' ends by the same event.
 impl Listener for Supervisor {
     fn listen(&self, event: &Event) {
-        if let Fact::Server(Server::ThreadEnded { .. }) = event.fact {
-            self.0.lock().failed = true;
-            self.0.stop();
+        match event.fact {
+            Fact::Server(Server::ThreadEnded { .. }) => {
+                self.0.lock().failed = true;
+                self.0.stop();
+            }
+            Fact::Server(Server::StopOverdue { .. }) => self.0.lock().overdue = true,
+            _ => {}
         }
     }
 }
@@ -219,6 +231,16 @@ pub fn task(bus: &Bus, name: &'static str, work: impl FnOnce() + Send + 'static)
         }
     })?;
     Ok(())
+}
+
+impl State {
+    const fn exit(&self) -> Exit {
+        match (self.failed, self.overdue) {
+            (true, _) => Exit::ThreadEnded,
+            (false, true) => Exit::StopOverdue,
+            (false, false) => Exit::Success,
+        }
+    }
 }
 
 impl Shared {

@@ -3,12 +3,13 @@
 #![expect(clippy::unwrap_used, reason = "what fails here is the test")]
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
-use std::rc::Rc;
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use pinetboot::bus::Bus;
 use pinetboot::net::{Control, Interrupt, LinuxNet, Options, Ports};
-use pinetboot::storage::{BootTree, Budget, SharedFile};
+use pinetboot::storage::{BootStorage, BootTree, Budget, Sources, Trees};
 use pinetboot_core::tftp::{Limits, Server};
 use pinetboot_core::{File, NoUpload, OpenError, OpenRequest, Storage, block_on};
 
@@ -38,7 +39,10 @@ fn blocks_of_a_file_allocate_nothing_once_it_is_in_memory() {
     let path = directory.path().to_owned();
     let count = allocations(
         Ports::PerTransfer,
-        move || Files(Rc::new(BootTree::open_at(&path, Budget::default()).unwrap())),
+        move || {
+            let trees = Trees::new(Sources::directory(BootTree::open_at(&path).unwrap()), Bus::silent());
+            BootStorage::new(Arc::new(trees), None, Budget::default())
+        },
         |server, start| {
             let mut first = Client::ask(server, &["blksize", "1000"]);
             first.take(u16::MAX);
@@ -166,32 +170,6 @@ impl Storage for Memory {
 
     async fn open(&mut self, _: &OpenRequest<'_>) -> Result<Self::File, OpenError> {
         Ok(&CONTENT)
-    }
-}
-
-struct Files(Rc<BootTree>);
-
-impl Storage for Files {
-    type File = OnDisk;
-    type Upload = NoUpload;
-    type Refusal = OpenError;
-
-    async fn open(&mut self, request: &OpenRequest<'_>) -> Result<OnDisk, OpenError> {
-        self.0.open(&request.path).map(OnDisk).map_err(|miss| miss.error)
-    }
-}
-
-struct OnDisk(Rc<SharedFile>);
-
-impl File for OnDisk {
-    type Error = std::io::Error;
-
-    fn len(&self) -> u64 {
-        self.0.version().len
-    }
-
-    async fn read_exact_at(&mut self, offset: u64, buf: &mut [u8]) -> Result<(), Self::Error> {
-        self.0.read(offset, buf)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::rc::Rc;
+use std::sync::Arc;
 
 use pinetboot::bus::Bus;
 use pinetboot::net::{LinuxNet, Options, Ports};
@@ -36,7 +36,7 @@ fn files_on_a_disk() {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, bytes).unwrap();
     }
-    let tree = BootTree::open_at(directory.path(), Budget::default()).unwrap();
-    let trees = Trees::new(Sources::directory(tree), Bus::silent(), Budget::default());
-    block_on(conformance::storage(&mut BootStorage { trees: Rc::new(trees), uploads: None }));
+    let tree = BootTree::open_at(directory.path()).unwrap();
+    let trees = Trees::new(Sources::directory(tree), Bus::silent());
+    block_on(conformance::storage(&mut BootStorage::new(Arc::new(trees), None, Budget::default())));
 }

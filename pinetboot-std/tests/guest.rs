@@ -12,5 +12,6 @@ mod guest {
     mod loads;
     mod posix;
     mod shell;
+    mod work;
     mod world;
 }

@@ -230,6 +230,41 @@ fn links_in_the_image_lead_nowhere_else() {
 }
 
 #[test]
+#[ignore = "needs root, mke2fs, mkfs.vfat, mtools, sfdisk"]
+fn names_in_an_image_cannot_act_on_a_terminal() {
+    const HOSTILE: &str = "\u{1b}]0;owned\u{7}\u{9b}2J\u{202e}";
+    let sources = Sources::of_trixie();
+    let root = sources.root();
+    let capability = [1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let program = root.join(format!("usr/bin/{HOSTILE}"));
+    fs::write(&program, "").unwrap();
+    xattr::set(&program, "security.capability", &capability).unwrap();
+    fs::write(
+        root.join("etc/os-release"),
+        format!("ID=debian\nVERSION_ID=\"13\"\nVERSION_CODENAME=trixie\nPRETTY_NAME=\"{HOSTILE}\"\n"),
+    )
+    .unwrap();
+    fs::write(sources.boot().join("cmdline.txt"), format!("quiet init=/{HOSTILE} systemd.run={HOSTILE}\n"))
+        .unwrap();
+    let unknown = Sources::of_trixie();
+    fs::write(unknown.root().join("etc/os-release"), format!("ID={HOSTILE}\nPRETTY_NAME={HOSTILE}\n"))
+        .unwrap();
+    fs::remove_file(unknown.root().join("etc/rpi-issue")).unwrap();
+
+    let to = tempfile::tempdir().unwrap();
+    let mut said = String::new();
+    for (sources, name) in [(&sources, "one"), (&unknown, "two")] {
+        let disk = Disk::new(sources, &Ext4Options::new("^64bit", 4096), false, Fat::SMALL, Packing::Raw);
+        said += &import(disk.path(), to.path(), &["--name", name, "--dry-run"]);
+        said += &import(disk.path(), to.path(), &["--name", name]);
+    }
+    said += &run(pinetboot().arg("images").arg(to.path()));
+    assert!(said.matches("owned").count() >= 8, "{said:?}");
+    let acts = |char: char| (char.is_control() && char != '\n') || char == '\u{202e}';
+    assert!(!said.contains(acts), "{said:?}");
+}
+
+#[test]
 #[ignore = "needs root, mke2fs, mkfs.vfat, mtools, sfdisk, setpriv"]
 fn without_root_only_the_boot_files() {
     let sources = Sources::of_trixie();

@@ -363,6 +363,6 @@ const KNOWN: [(&str, &str, &str); 5] = [
     ("pinetboot-core", "tftp/server", "tftp/session"),
     ("pinetboot-core", "observe", "event"),
     ("pinetboot-std", "cli", "serve"),
-    ("pinetboot-std", "serve", "storage/shared"),
+    ("pinetboot-std", "serve", "storage/pieces"),
     ("pinetboot-std/nfs", "nfs3", "file_system"),
 ];

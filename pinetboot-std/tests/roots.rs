@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pinetboot::bus::Bus;
-use pinetboot::config::{NfsMode, RootLimits, Settings};
+use pinetboot::config::{NfsMode, NfsSync, RootLimits, Settings};
 use pinetboot::images::Images;
 use pinetboot::roots::{BaseImages, RootExports, Roots, State, own_namespace};
 use pinetboot_core::pi::Prefix;
@@ -356,7 +356,7 @@ fn a_pi_that_is_off_leaves_its_layer_to_others() {
     let state = State::at(&dir.join("state"));
     let roots =
         Arc::new(Roots::new(NfsMode::Overlay, goldens, state, RootLimits::default(), bus.clone()).unwrap());
-    let exports = RootExports::new(roots.clone(), bus.clone()).unwrap();
+    let exports = RootExports::new(roots.clone(), bus.clone(), NfsSync::On).unwrap();
     let address = Ipv4Addr::new(10, 77, 1, 2);
     let settings: Settings =
         toml::from_str(&format!("tree = '/x'\n[pi.{ONE}]\naddress = '{address}'")).unwrap();

@@ -6,7 +6,7 @@ use std::fs;
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::path::Path;
 use std::process::Command;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -37,9 +37,9 @@ impl Running {
         let thread = thread::spawn(move || {
             let net = LinuxNet::listen(&[LOOPBACK], Options { ports, ..Options::default() }).unwrap();
             tell.send((net.addresses().unwrap()[0], net.control())).unwrap();
-            let tree = BootTree::open_at(&tree, Budget::default()).unwrap();
-            let trees = Trees::new(Sources::directory(tree), Bus::silent(), Budget::default());
-            let storage = BootStorage { trees: Rc::new(trees), uploads: None };
+            let tree = BootTree::open_at(&tree).unwrap();
+            let trees = Trees::new(Sources::directory(tree), Bus::silent());
+            let storage = BootStorage::new(Arc::new(trees), None, Budget::default());
             let mut places = [const { None }; 4];
             let mut server = Server::<_, _, _, 8>::new(net, storage, (), Limits::default(), &mut places);
             block_on(server.run()).unwrap_err();

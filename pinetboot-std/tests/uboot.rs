@@ -6,8 +6,8 @@ mod namespace;
 use std::fs;
 use std::time::Instant;
 
-use machine::{A_WHILE, KERNEL_ADDRESS, Machine, UBoot, kernel};
-use namespace::{End, Namespace, SOON, cable, dnsmasq, end};
+use machine::{KERNEL_ADDRESS, Machine, UBoot, kernel};
+use namespace::{A_WHILE, End, Namespace, SOON, cable, dnsmasq, end};
 
 #[test]
 #[ignore = "needs root, network namespaces, QEMU, U-Boot and PINETBOOT_ARM64_KERNEL; run by .ci/run"]

@@ -23,8 +23,10 @@ pub(super) struct Peer {
 
 #[derive(Debug, Clone)]
 enum Kind {
-    /// `serve` of this commit, in this `--nfs-mode`.
-    Pinetboot(&'static str),
+    /// `serve` of this commit, in this `--nfs-mode`, with these further arguments.
+    Pinetboot(&'static str, &'static [&'static str]),
+    /// `serve` of another build, at this path.
+    Other(PathBuf),
     Ganesha,
 }
 
@@ -32,10 +34,14 @@ enum Kind {
 pub(super) struct Absent;
 
 /// The wanted servers, or all installed ones.
-pub(super) fn find(wanted: &[String]) -> Result<(Vec<Peer>, Vec<Absent>), Failed> {
-    let ours =
-        |name, mode| Peer { name, version: env!("CARGO_PKG_VERSION").into(), kind: Kind::Pinetboot(mode) };
-    let mut found = vec![ours(PINETBOOT, "rw"), ours(OVERLAY, "overlay")];
+pub(super) fn find(wanted: &[String], before: Option<&Path>) -> Result<(Vec<Peer>, Vec<Absent>), Failed> {
+    let ours = |name, kind| Peer { name, version: env!("CARGO_PKG_VERSION").into(), kind };
+    let mut found = vec![
+        ours(PINETBOOT, Kind::Pinetboot("rw", &[])),
+        ours(SYNC_OFF, Kind::Pinetboot("rw", &["--nfs-sync", "off"])),
+        ours(OVERLAY, Kind::Pinetboot("overlay", &[])),
+    ];
+    found.extend(before.map(|before| ours(BEFORE, Kind::Other(before.into()))));
     let mut absent = Vec::new();
     match ganesha_version() {
         Some(version) => found.push(Peer { name: GANESHA, version, kind: Kind::Ganesha }),
@@ -67,8 +73,13 @@ pub(super) fn forget(place: &Path) {
 impl Peer {
     /// Starts the server, and waits until MNT succeeds: a server may answer before its portmapper knows its port.
     pub(super) fn start(&self, place: &Path, tree: &Path) -> Result<Server, Failed> {
-        let command = match self.kind {
-            Kind::Pinetboot(mode) => pinetboot(mode, place, tree)?,
+        let command = match &self.kind {
+            Kind::Pinetboot(mode, further) => {
+                let mut command = world::at_server(env::current_exe().unwrap_or_default());
+                command.arg("pinetboot");
+                pinetboot(command, mode, further, place, tree)?
+            }
+            Kind::Other(program) => pinetboot(world::at_server(program), "rw", &[], place, tree)?,
             Kind::Ganesha => ganesha(place, tree)?,
         };
         Server::spawn(self.name, command, || self.mount(tree).is_ok())
@@ -77,18 +88,27 @@ impl Peer {
     /// Mounts the served tree.
     pub(super) fn mount(&self, tree: &Path) -> Result<(Client, nfs_fh3), Failed> {
         match self.kind {
-            Kind::Pinetboot(_) => Client::mount("/"),
+            Kind::Pinetboot(..) | Kind::Other(_) => Client::mount("/"),
             Kind::Ganesha => Client::mount(&tree.to_string_lossy()),
         }
     }
 }
 
 /// pinetboot knows the client by address; the client's ports are any.
-fn pinetboot(mode: &str, place: &Path, tree: &Path) -> Result<Command, Failed> {
+fn pinetboot(
+    mut command: Command,
+    mode: &str,
+    further: &[&str],
+    place: &Path,
+    tree: &Path,
+) -> Result<Command, Failed> {
     let config = place.join("pinetboot.toml");
     write(&config, "[pi.bd989ae1]\naddress = \"10.77.0.2\"\n")?;
-    let mut command = world::at_server(env::current_exe().unwrap_or_default());
-    command.args(["pinetboot", "serve", "--quiet", "--nfs-insecure", "--nfs-mode", mode, "--nfs"]).arg(tree);
+    command
+        .args(["serve", "--quiet", "--nfs-insecure", "--nfs-mode", mode])
+        .args(further)
+        .arg("--nfs")
+        .arg(tree);
     command.arg("--state").arg(state(place)).arg("--config").arg(config);
     command.stdin(Stdio::null()).stdout(Stdio::null());
     Ok(command)
@@ -141,5 +161,9 @@ impl fmt::Display for Absent {
 }
 
 pub(super) const PINETBOOT: &str = "pinetboot";
+/// Directory operations are answered from memory, as NFS-Ganesha's are: FSAL_VFS calls fsync for WRITE and COMMIT only
+/// (FSAL_VFS/file.c), and never in handle.c, which has create, mkdir, unlink, rename and link (nfs-ganesha at c9ff03b).
+pub(super) const SYNC_OFF: &str = "pinetboot, sync off";
+const BEFORE: &str = "pinetboot, before";
 pub(super) const OVERLAY: &str = "pinetboot, overlay";
 pub(super) const GANESHA: &str = "nfs-ganesha";

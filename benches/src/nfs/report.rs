@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 
-use super::peer::{GANESHA, PINETBOOT};
+use super::peer::{GANESHA, OVERLAY, PINETBOOT, SYNC_OFF};
 use super::row::{self, Row, Unit};
 use super::{Results, Sample};
 use crate::Failed;
@@ -43,6 +43,11 @@ pub(super) fn markdown(results: &Results) -> String {
     for (name, version) in &facts.servers {
         let _ = write!(text, " {name}: {version}.");
     }
+    let _ = write!(
+        text,
+        " CREATE and REMOVE are on stable storage when answered by {PINETBOOT} and {OVERLAY} (--nfs-sync on), and answered from memory by \
+         {SYNC_OFF} and {GANESHA}; the ratio is of these two."
+    );
     text += "\n\n| median (lowest to highest) | |";
     servers.iter().for_each(|name| _ = write!(text, " {name} |"));
     text += " ratio |";
@@ -56,7 +61,7 @@ pub(super) fn markdown(results: &Results) -> String {
             let rate = results.spread(row, name, |sample| sample.rate);
             let _ = write!(text, " {} |", rate.map_or(String::new(), |rate| show(rate, row.unit)));
         }
-        let ratio = results.median(row, PINETBOOT).zip(results.median(row, GANESHA));
+        let ratio = results.median(row, SYNC_OFF).zip(results.median(row, GANESHA));
         let _ = write!(
             text,
             " {} |",

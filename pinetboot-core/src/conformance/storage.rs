@@ -153,7 +153,7 @@ async fn opened<S: Storage>(storage: &mut S, name: &str) -> S::File {
 async fn open<S: Storage>(storage: &mut S, name: &str) -> Result<S::File, S::Refusal> {
     let path = BootPath::parse(name.as_bytes()).expect("a name");
     let peer = SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, 1), 49152);
-    storage.open(&OpenRequest { path, peer, asked: None, len: None }).await
+    storage.open(&OpenRequest::new(path, peer)).await
 }
 
 /// Reads so many bytes of the kernel from `start` on.

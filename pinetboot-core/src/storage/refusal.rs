@@ -44,6 +44,9 @@ pub enum OpenError {
     NameTooLong,
     /// Reading or writing failed.
     Failed,
+    /// Not known yet. The client receives nothing: the network [holds](crate::Net::hold) the request back, and the client
+    /// repeats it.
+    Later,
 }
 
 impl OpenError {
@@ -54,7 +57,7 @@ impl OpenError {
             Self::Denied => ErrorCode::ACCESS_VIOLATION,
             Self::NoSpace => ErrorCode::DISK_FULL,
             Self::Exists => ErrorCode::FILE_EXISTS,
-            Self::NameTooLong | Self::Failed => ErrorCode::NOT_DEFINED,
+            Self::NameTooLong | Self::Failed | Self::Later => ErrorCode::NOT_DEFINED,
         }
     }
 
@@ -67,6 +70,7 @@ impl OpenError {
             Self::Exists => "file exists already",
             Self::NameTooLong => "name too long",
             Self::Failed => "input/output error",
+            Self::Later => "not known yet",
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Two storages in order.
 
 use core::fmt;
+use core::net::SocketAddrV4;
 
 use super::{File, OpenError, OpenRequest, Refusal, Storage};
 
@@ -26,6 +27,10 @@ impl<A: Storage, B: Storage> Storage for Then<A, B> {
     async fn create(&mut self, request: &OpenRequest<'_>) -> Result<Self::Upload, Self::Refusal> {
         self.0.create(request).await.map_err(OneOf::First)
     }
+
+    fn resumed(&mut self) -> Option<SocketAddrV4> {
+        self.0.resumed().or_else(|| self.1.resumed())
+    }
 }
 
 /// A file, a refusal or an error of one of two storages. Its text is that of the inner value.
@@ -45,6 +50,13 @@ impl<A: File, B: File> File for OneOf<A, B> {
         match self {
             Self::First(file) => file.len(),
             Self::Second(file) => file.len(),
+        }
+    }
+
+    fn is_ready(&mut self, offset: u64, len: u16) -> bool {
+        match self {
+            Self::First(file) => file.is_ready(offset, len),
+            Self::Second(file) => file.is_ready(offset, len),
         }
     }
 
@@ -115,7 +127,7 @@ mod tests {
 
     fn opened(first: One, second: One) -> Result<u64, OpenError> {
         let path = BootPath::parse(b"config.txt").unwrap();
-        let request = OpenRequest { path, peer: "10.0.0.1:2000".parse().unwrap(), asked: None, len: None };
+        let request = OpenRequest::new(path, "10.0.0.1:2000".parse().unwrap());
         block_on(Then(first, second).open(&request)).map(|file| file.len()).map_err(|refusal| refusal.error())
     }
 

@@ -161,6 +161,7 @@ impl<N: Net> Client<N> {
                     return Ok(transfer.report(route.to, direction, began, Outcome::Complete { bytes }));
                 }
                 (Progress::Waits(until), None) => until,
+                (Progress::Later, _) => Instant::MAX,
             };
             let received = match self.net.recv(until).await {
                 Ok(received) => received,
@@ -173,7 +174,12 @@ impl<N: Net> Client<N> {
                     return Err(error);
                 }
             };
-            let Some(Datagram { at, peer, bytes, .. }) = received else { continue };
+            let Some(Datagram { at, peer, bytes, .. }) = received else {
+                if until == Instant::MAX {
+                    transfer.resume(self.net.now());
+                }
+                continue;
+            };
             let from_server = match server {
                 Some(server) => peer == server,
                 None => peer.ip() == self.server.ip(),

@@ -15,6 +15,8 @@ use crate::{BootPath, Datagram};
 /// What the loop does with a datagram once it is no longer lent.
 pub(super) enum Decision<L, S: Storage, T> {
     Act(Action<L>),
+    /// The storage does not know yet.
+    Hold,
     Begin(Beginning<L, S, T>),
 }
 
@@ -232,6 +234,7 @@ where
         Ok(opened) => {
             Decision::Begin(Beginning { at: local, peer, fingerprint, opened, options, context, yields })
         }
+        Err(Unopened { cause: Some(cause), .. }) if cause.error() == OpenError::Later => Decision::Hold,
         Err(Unopened { error, cause }) => {
             let ErrorText { code, text: reason } = error;
             let cause = cause.as_ref().map(|cause| cause as &dyn Refusal);
@@ -253,8 +256,9 @@ async fn open<S: Storage>(
         .map_err(|error| ErrorText { code: ErrorCode::ACCESS_VIOLATION, text: error.text() }.refuses())?;
     Ok(match direction {
         Direction::Read => {
-            let file = storage.open(&OpenRequest { path, peer, asked, len: None }).await?;
-            if request.mode == Mode::Netascii && file.len() > limits.netascii_len {
+            let whole = request.mode == Mode::Netascii;
+            let file = storage.open(&OpenRequest { path, peer, asked, len: None, whole }).await?;
+            if whole && file.len() > limits.netascii_len {
                 return Err(TOO_LONG.refuses());
             }
             Opened::Read(Source::new(file, request.mode).await.map_err(|error| {
@@ -264,7 +268,7 @@ async fn open<S: Storage>(
         }
         Direction::Write => {
             let len = request.options.transfer_size;
-            let upload = storage.create(&OpenRequest { path, peer, asked, len }).await?;
+            let upload = storage.create(&OpenRequest { path, peer, asked, len, whole: false }).await?;
             Opened::Write(Sink::new(upload, request.mode))
         }
     })

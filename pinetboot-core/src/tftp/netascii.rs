@@ -178,6 +178,10 @@ impl<U: Upload> Upload for Decoded<U> {
         }
         self.upload.finish().await
     }
+
+    fn settled(&mut self) -> Option<Result<(), Self::Error>> {
+        self.upload.settled()
+    }
 }
 
 /// How much is read at a time.

@@ -177,6 +177,12 @@ impl Receiver {
         }
     }
 
+    /// The bytes of the last [`handle`](Self::handle) were kept at `now`, later than `handle` was told. The wait for the other
+    /// side begins now; without this call a slow disk has ACKs sent twice.
+    pub fn kept(&mut self, now: Instant) {
+        self.retry.arm(now);
+    }
+
     /// Ends the transfer with an ERROR: the bytes cannot be kept, or a packet is malformed.
     ///
     /// A file whose last block has been acknowledged stays whole.

@@ -170,6 +170,16 @@ impl Sender {
         self.retry.arm(now);
     }
 
+    /// The bytes of the last [`poll`](Self::poll)'s `SendData` come later: the next `poll` says it again. `resent` is what
+    /// [`resent`](Self::resent) was before.
+    pub(super) fn put_back(&mut self, resent: u32) {
+        self.next -= 1;
+        if self.resent == resent {
+            self.high -= 1; // the block was new
+        }
+        self.resent = resent;
+    }
+
     /// Ends the transfer with an ERROR: the file cannot be read, or a packet is malformed.
     pub fn abort(&mut self, code: ErrorCode) {
         if !matches!(self.phase, Phase::Over(_)) {

@@ -97,6 +97,10 @@ impl<'s, N: Net, S: Storage, O: Observer, const MAX: usize> Server<'s, N, S, O, 
         // Not to be kept while anything is waited for.
         let action = match decision {
             Decision::Act(action) => action,
+            Decision::Hold => {
+                self.net.hold();
+                Action::Nothing
+            }
             Decision::Begin(beginning) => self.begin(now, beginning),
         };
         match action {
@@ -109,6 +113,12 @@ impl<'s, N: Net, S: Storage, O: Observer, const MAX: usize> Server<'s, N, S, O, 
                 if let Some(place) = instead_of {
                     self.end(place, now, Outcome::Superseded);
                 }
+            }
+        }
+        while let Some(peer) = self.storage.resumed() {
+            self.net.release(peer);
+            if let Some(place) = self.table.find(peer) {
+                self.drive(place, now).await;
             }
         }
         if now >= self.sweep_at {
@@ -213,6 +223,10 @@ impl<'s, N: Net, S: Storage, O: Observer, const MAX: usize> Server<'s, N, S, O, 
     async fn drive(&mut self, place: usize, now: Instant) {
         let Some(session) = self.table.session(place) else { return };
         let route = Route { from: session.local, to: session.peer, request: None };
+        if session.until == Instant::MAX {
+            // The storage was waited for, not the client.
+            session.transfer.resume(now);
+        }
         match session.transfer.drive(&mut self.net, route, now).await {
             Progress::Waits(until) => {
                 session.until = until;
@@ -225,6 +239,7 @@ impl<'s, N: Net, S: Storage, O: Observer, const MAX: usize> Server<'s, N, S, O, 
                     self.observer.observe(now, &Event::Finished(report), Some(&mut session.context));
                 }
             }
+            Progress::Later => session.until = Instant::MAX,
             Progress::Over(outcome) => self.end(place, now, outcome),
         }
     }

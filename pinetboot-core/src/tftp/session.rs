@@ -33,7 +33,7 @@ pub struct Session<L, S: Storage, T = ()> {
     pub(super) link: Option<Link>,
     /// The time of the peer's last packet.
     pub(super) heard: Instant,
-    /// The time to drive it if no packet comes.
+    /// The time to drive it if no packet comes; `MAX` while it waits for the storage.
     pub(super) until: Instant,
     /// The file is whole and the observer knows; the session stays to acknowledge the last block once more.
     pub(super) told: bool,
@@ -138,6 +138,13 @@ impl<F: File> File for Source<F> {
         }
     }
 
+    fn is_ready(&mut self, offset: u64, len: u16) -> bool {
+        match self {
+            Self::Octet(file) => file.is_ready(offset, len),
+            Self::Netascii(_) => true,
+        }
+    }
+
     async fn read_exact_at(&mut self, offset: u64, buf: &mut [u8]) -> Result<(), F::Error> {
         match self {
             Self::Octet(file) => file.read_exact_at(offset, buf).await,
@@ -189,6 +196,13 @@ impl<U: Upload> Upload for Sink<U> {
         match self {
             Self::Octet(upload) => upload.finish().await,
             Self::Netascii(upload) => upload.finish().await,
+        }
+    }
+
+    fn settled(&mut self) -> Option<Result<(), U::Error>> {
+        match self {
+            Self::Octet(upload) => upload.settled(),
+            Self::Netascii(upload) => upload.settled(),
         }
     }
 }

@@ -30,6 +30,8 @@ pub(super) struct Route<'a, L> {
 /// The state of a transfer after it was driven.
 pub(super) enum Progress {
     Waits(Instant),
+    /// Waits for the storage.
+    Later,
     Over(Outcome),
 }
 
@@ -56,8 +58,7 @@ impl<F: File, U: Upload> Transfer<F, U> {
                     kept = upload.finish().await;
                 }
                 if let Err(error) = kept {
-                    debug!("cannot keep what is received: {}", format_args!("{error:?}"));
-                    receiver.abort(ErrorCode::DISK_FULL);
+                    Self::not_kept(receiver, &error);
                 }
             }
         }
@@ -71,15 +72,30 @@ impl<F: File, U: Upload> Transfer<F, U> {
         now: Instant,
     ) -> Progress {
         loop {
+            let mut resent = 0;
             let step = match self {
-                Self::Out(sender, _) => sender.poll(now),
-                Self::In(receiver, _) => receiver.poll(now),
+                Self::Out(sender, _) => {
+                    resent = sender.resent();
+                    sender.poll(now)
+                }
+                Self::In(receiver, upload) => {
+                    match upload.settled() {
+                        Some(Ok(())) => {}
+                        Some(Err(error)) => Self::not_kept(receiver, &error),
+                        None => return Progress::Later,
+                    }
+                    receiver.poll(now)
+                }
             };
             match (step, &mut *self) {
                 (Step::Wait { until }, _) => return Progress::Waits(until),
                 (Step::Done(outcome), _) => return Progress::Over(outcome),
                 (Step::Send(packet), _) => send(net, route.from, route.to, &packet).await,
                 (Step::SendData { block, offset, len }, Self::Out(sender, file)) => {
+                    if !file.is_ready(offset, len) {
+                        sender.put_back(resent);
+                        return Progress::Later;
+                    }
                     let end = DATA_HEADER + usize::from(len);
                     let buffer = net.buffer();
                     let read = match buffer.get_mut(DATA_HEADER..end) {
@@ -109,6 +125,19 @@ impl<F: File, U: Upload> Transfer<F, U> {
                 (Step::SendData { .. }, Self::In(receiver, _)) => receiver.abort(ErrorCode::NOT_DEFINED),
             }
         }
+    }
+
+    /// The storage was waited for until now: the wait for the other side begins.
+    pub(super) fn resume(&mut self, now: Instant) {
+        match self {
+            Self::Out(sender, _) => sender.sent(now),
+            Self::In(receiver, _) => receiver.kept(now),
+        }
+    }
+
+    fn not_kept(receiver: &mut Receiver, error: &U::Error) {
+        debug!("cannot keep what is received: {}", format_args!("{error:?}"));
+        receiver.abort(ErrorCode::DISK_FULL);
     }
 
     /// The client has repeated its request.

@@ -10,6 +10,7 @@
 //! | `* ..` | the observer is told this |
 //! | `= ..` | an upload is begun or finished |
 //! | `x stop` | the server is told to stop |
+//! | `x kernel.img` | a file that comes later is there |
 //! | `.` | nothing comes until now |
 
 use core::cell::RefCell;
@@ -22,7 +23,7 @@ use pinetboot_core::event::{PeerError, Refused, Rejected, Repeated, Requested, S
 use pinetboot_core::tftp::{Client, Limits, Report, RetryPolicy, Server};
 use pinetboot_core::{Datagram, Event, Instant, Net, Observer, block_on};
 
-use super::memory::Memory;
+use super::memory::{Late, Memory};
 use super::script::{Line, compare, lines, show_outcome};
 use super::wire::{bytes, options, show};
 
@@ -65,7 +66,8 @@ impl Lab {
         let notes = Rc::new(RefCell::new(Vec::new()));
         let mut storage = self.storage;
         storage.notes = Rc::clone(&notes);
-        let net = Scripted::new(&expected, (1001..1001 + self.ports).collect(), notes);
+        let mut net = Scripted::new(&expected, (1001..1001 + self.ports).collect(), notes);
+        net.late = Rc::clone(&storage.late);
         let observer = (Notes { log: self.observed.then(|| Rc::clone(&net.log)) }, beside);
         let mut places: Vec<_> = (0..self.places).map(|_| None).collect();
         let mut server = Server::<_, _, _, 16>::new(net, storage, observer, self.limits, &mut places);
@@ -101,6 +103,12 @@ pub(crate) struct Scripted {
     log: Rc<RefCell<Vec<Line>>>,
     /// What the storage has to say, to be put in its place in the log.
     notes: Rc<RefCell<Vec<String>>>,
+    /// What the storage has later.
+    late: Rc<RefCell<Late>>,
+    /// The last datagram; those held back; those to be handed out again.
+    last: Option<(SocketAddrV4, u16)>,
+    held: Vec<(SocketAddrV4, u16, Vec<u8>)>,
+    released: VecDeque<(SocketAddrV4, u16, Vec<u8>)>,
     incoming: Vec<u8>,
     outgoing: Vec<u8>,
 }
@@ -129,6 +137,10 @@ impl Scripted {
             pool,
             log: Rc::default(),
             notes,
+            late: Rc::default(),
+            last: None,
+            held: Vec::new(),
+            released: VecDeque::new(),
             incoming: Vec::new(),
             outgoing: vec![0; 2048],
         }
@@ -155,6 +167,10 @@ impl Net for Scripted {
 
     async fn recv(&mut self, deadline: Instant) -> Result<Option<Datagram<'_, u16>>, End> {
         let deadline = deadline.max(self.now);
+        if let Some((peer, local, bytes)) = self.released.pop_front() {
+            (self.incoming, self.last) = (bytes, Some((peer, local)));
+            return Ok(Some(Datagram::new(self.now, local, peer, &self.incoming)));
+        }
         while self.inputs.front().is_some_and(|input| input.at <= deadline)
             && let Some(input) = self.inputs.pop_front()
         {
@@ -163,13 +179,17 @@ impl Net for Scripted {
             let (from, rest) = input.split();
             match from {
                 "." => continue,
-                "x" => return Err(End::Stop),
+                "x" if rest == "stop" => return Err(End::Stop),
+                "x" => {
+                    self.late.borrow_mut().comes(rest);
+                    return Ok(None);
+                }
                 _ => {}
             }
             let (to, packet) =
                 rest.strip_prefix("> ").and_then(|rest| rest.split_once(' ')).expect("A > 69 ..");
             let local: u16 = to.parse().expect("a port");
-            self.incoming = bytes(packet);
+            (self.incoming, self.last) = (bytes(packet), Some((address(from), local)));
             return Ok(Some(
                 Datagram::new(self.now, local, address(from), &self.incoming).with_listening(local == 69),
             ));
@@ -190,6 +210,16 @@ impl Net for Scripted {
     async fn send(&mut self, from: u16, to: SocketAddrV4, len: usize) {
         let packet = show(&self.outgoing[..len]);
         self.note(format!("{from} > {} {packet}", name(to)));
+    }
+
+    fn hold(&mut self) {
+        let (peer, local) = self.last.expect("a datagram");
+        self.held.retain(|(held, ..)| *held != peer);
+        self.held.push((peer, local, self.incoming.clone()));
+    }
+
+    fn release(&mut self, peer: SocketAddrV4) {
+        self.released.extend(self.held.extract_if(.., |(held, ..)| *held == peer));
     }
 
     fn open(&mut self, at: u16, _: SocketAddrV4) -> Option<u16> {

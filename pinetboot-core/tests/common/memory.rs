@@ -1,7 +1,8 @@
-//! Files in memory, which can be made to fail.
+//! Files in memory, which can be made to fail, or to come later.
 
 use core::cell::RefCell;
 use core::fmt;
+use core::net::SocketAddrV4;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -22,6 +23,36 @@ pub(crate) struct Memory {
     pub(crate) finished: Rc<RefCell<Vec<Finished>>>,
     /// What happened, in order.
     pub(crate) notes: Rc<RefCell<Vec<String>>>,
+    pub(crate) late: Rc<RefCell<Late>>,
+}
+
+/// What comes later.
+#[derive(Default)]
+pub(crate) struct Late {
+    /// Files, and from which offset on they come later; without one, they are not even found before.
+    files: BTreeMap<String, Option<u64>>,
+    waiting: Vec<(String, SocketAddrV4)>,
+    resumed: Vec<SocketAddrV4>,
+}
+
+impl Late {
+    /// The file is there from now on.
+    pub(crate) fn comes(&mut self, name: &str) {
+        self.files.remove(name);
+        let Self { waiting, resumed, .. } = self;
+        resumed.extend(waiting.extract_if(.., |(waits_for, _)| waits_for == name).map(|(_, peer)| peer));
+    }
+
+    fn is_late(&mut self, name: &str, peer: SocketAddrV4, end: Option<u64>) -> bool {
+        let late = self.files.get(name).is_some_and(|from| match (*from, end) {
+            (Some(from), Some(end)) => end > from,
+            (from, end) => from.is_none() && end.is_none(),
+        });
+        if late {
+            self.waiting.push((name.into(), peer));
+        }
+        late
+    }
 }
 
 impl Memory {
@@ -31,13 +62,25 @@ impl Memory {
     }
 
     pub(crate) fn with_bytes(mut self, name: &str, bytes: Vec<u8>) -> Self {
-        self.files.insert(name.into(), Opened { bytes: bytes.into(), fails_at: u64::MAX });
+        self.files.insert(name.into(), Opened::new(&bytes, u64::MAX));
+        self
+    }
+
+    /// The bytes of this file come, or are kept, later from `from` on.
+    pub(crate) fn late(self, name: &str, from: u64) -> Self {
+        self.late.borrow_mut().files.insert(name.into(), Some(from));
+        self
+    }
+
+    /// This file is found, or created, later.
+    pub(crate) fn lost(self, name: &str) -> Self {
+        self.late.borrow_mut().files.insert(name.into(), None);
         self
     }
 
     /// With a file of `len` bytes that cannot be read from `fails_at` on.
     pub(crate) fn with_failing(mut self, name: &str, len: u64, fails_at: u64) -> Self {
-        self.files.insert(name.into(), Opened { bytes: content(0..len).into(), fails_at });
+        self.files.insert(name.into(), Opened::new(&content(0..len), fails_at));
         self
     }
 
@@ -72,13 +115,20 @@ impl Storage for Memory {
         if name.starts_with("secret") {
             return Err(Miss { error: OpenError::Denied, place: format!("memory:{name}") });
         }
-        let file = self.files.get(&name).cloned();
+        if self.late.borrow_mut().is_late(&name, request.peer, None) {
+            return Err(OpenError::Later.into());
+        }
+        let late = Some((Rc::clone(&self.late), name.clone(), request.peer));
+        let file = self.files.get(&name).map(|file| Opened { late, ..file.clone() });
         file.ok_or_else(|| Miss { error: OpenError::NotFound, place: format!("memory:{name}") })
     }
 
     async fn create(&mut self, request: &OpenRequest<'_>) -> Result<Written, Miss> {
         let room = self.room.ok_or(OpenError::Denied)?;
         let name = request.path.to_string();
+        if self.late.borrow_mut().is_late(&name, request.peer, None) {
+            return Err(OpenError::Later.into());
+        }
         if self.files.contains_key(&name) {
             return Err(OpenError::Exists.into());
         }
@@ -86,7 +136,18 @@ impl Storage for Memory {
             return Err(OpenError::NoSpace.into());
         }
         self.notes.borrow_mut().push(format!("create {name}"));
-        Ok(Written { name, bytes: Vec::new(), room, storage: self.clone() })
+        Ok(Written {
+            name,
+            peer: request.peer,
+            bytes: Vec::new(),
+            room,
+            storage: self.clone(),
+            finished: false,
+        })
+    }
+
+    fn resumed(&mut self) -> Option<SocketAddrV4> {
+        self.late.borrow_mut().resumed.pop()
     }
 }
 
@@ -121,6 +182,13 @@ impl From<OpenError> for Miss {
 pub(crate) struct Opened {
     bytes: Rc<[u8]>,
     fails_at: u64,
+    late: Option<(Rc<RefCell<Late>>, String, SocketAddrV4)>,
+}
+
+impl Opened {
+    fn new(bytes: &[u8], fails_at: u64) -> Self {
+        Self { bytes: bytes.into(), fails_at, late: None }
+    }
 }
 
 impl File for Opened {
@@ -128,6 +196,11 @@ impl File for Opened {
 
     fn len(&self) -> u64 {
         self.bytes.len() as u64
+    }
+
+    fn is_ready(&mut self, offset: u64, len: u16) -> bool {
+        let Some((late, name, peer)) = &self.late else { return true };
+        !late.borrow_mut().is_late(name, *peer, Some(offset + u64::from(len)))
     }
 
     async fn read_exact_at(&mut self, offset: u64, buf: &mut [u8]) -> Result<(), Self::Error> {
@@ -143,9 +216,11 @@ impl File for Opened {
 
 pub(crate) struct Written {
     name: String,
+    peer: SocketAddrV4,
     bytes: Vec<u8>,
     room: usize,
     storage: Memory,
+    finished: bool,
 }
 
 impl Upload for Written {
@@ -166,6 +241,10 @@ impl Upload for Written {
     }
 
     async fn finish(&mut self) -> Result<(), Self::Error> {
+        self.finished = true;
+        if self.storage.late.borrow().files.contains_key(&self.name) {
+            return Ok(()); // until it has settled
+        }
         if self.storage.finish_fails {
             return Err("no luck");
         }
@@ -173,5 +252,15 @@ impl Upload for Written {
         let bytes = core::mem::take(&mut self.bytes);
         self.storage.finished.borrow_mut().push(Finished { name: self.name.clone(), bytes });
         Ok(())
+    }
+
+    fn settled(&mut self) -> Option<Result<(), Self::Error>> {
+        let late =
+            self.storage.late.borrow_mut().is_late(&self.name, self.peer, Some(self.bytes.len() as u64));
+        match (late, self.finished && self.storage.finish_fails) {
+            (true, _) => None,
+            (false, true) => Some(Err("no luck")),
+            (false, false) => Some(Ok(())),
+        }
     }
 }

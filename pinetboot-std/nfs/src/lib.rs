@@ -65,6 +65,7 @@ pub use self::observe::{
 };
 #[cfg(feature = "testing")]
 pub use self::offline::Offline;
+pub use self::server::Turns;
 pub use self::tree::{DirectoryTree, OpenError};
 
 use self::message::Programs;
@@ -207,6 +208,12 @@ impl Running {
     #[must_use]
     pub fn connections(&self) -> usize {
         self.server.connections()
+    }
+
+    /// A question whether the server still takes calls, for a watchdog.
+    #[must_use]
+    pub fn turns(&self) -> Turns {
+        self.server.turns()
     }
 
     /// Whether a thread has ended although the server was not stopped; [`NfsConfig::on_thread_end`] reports that at once.

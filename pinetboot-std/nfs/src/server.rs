@@ -15,7 +15,7 @@ use std::net::{TcpListener, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
 
 use rustix::event::epoll::{self, EventData, EventFlags};
@@ -45,6 +45,8 @@ struct Shared {
     /// Connections that have their turn after they waited for a place, and an eventfd that counts them.
     turns: Mutex<VecDeque<u64>>,
     turn: OwnedFd,
+    /// [`Turns::ask`] was called, and no worker has seen that.
+    asked: AtomicBool,
     /// Held by the one thread that closes connections for their memory.
     shedding: Mutex<()>,
     stop: OwnedFd,
@@ -52,6 +54,28 @@ struct Shared {
     /// Wakes the supervisor and the maintenance thread.
     bell: (Mutex<()>, Condvar),
     on_thread_end: Arc<dyn Fn(&str) + Send + Sync>,
+}
+
+/// A question to a server whether its workers still take events, for a watchdog.
+#[derive(Clone, Debug)]
+pub struct Turns(Weak<Shared>);
+
+impl Turns {
+    /// Asks for a turn; never waits.
+    pub fn ask(&self) {
+        if let Some(shared) = self.0.upgrade() {
+            shared.asked.store(true, Ordering::SeqCst);
+            shared.give_turn();
+        }
+    }
+
+    /// Whether a worker has taken an event since the last question. True for a stopped server.
+    #[must_use]
+    pub fn has_turned(&self) -> bool {
+        self.0.upgrade().is_none_or(|shared| {
+            !shared.asked.load(Ordering::SeqCst) || shared.stopping.load(Ordering::SeqCst)
+        })
+    }
 }
 
 /// A source of calls.
@@ -79,6 +103,7 @@ impl Server {
             crew: Arc::default(),
             turns: Mutex::default(),
             turn: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK | EventfdFlags::SEMAPHORE)?,
+            asked: AtomicBool::new(false),
             shedding: Mutex::default(),
             stop: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
             stopping: AtomicBool::new(false),
@@ -106,6 +131,10 @@ impl Server {
             return Err(error);
         }
         Ok(server)
+    }
+
+    pub(super) fn turns(&self) -> Turns {
+        Turns(Arc::downgrade(&self.0))
     }
 
     /// Open connections.

@@ -24,6 +24,17 @@ pub enum NfsMode {
     Off,
 }
 
+/// The time at which changes of names and attributes are on stable storage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NfsSync {
+    /// Before the answer (RFC 1813, section 4.7)
+    #[default]
+    On,
+    /// Within seconds of the answer: a power cut of the server loses changes that a Pi relies on
+    Off,
+}
+
 /// Configuration of the NFS root.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RootConfig {
@@ -39,6 +50,8 @@ pub struct RootConfig {
     pub nfs_insecure: bool,
     /// Whether NFS is served by UDP too.
     pub nfs_udp: bool,
+    /// Whether changes of names and attributes are on stable storage when they are answered.
+    pub nfs_sync: NfsSync,
     /// The port of the portmapper; `None`: port 111, or the system's portmapper if that holds the port.
     pub portmap_port: Option<u16>,
     /// Whether cmdline.txt and config.txt are rewritten for the NFS root.
@@ -92,6 +105,7 @@ impl RootConfig {
             nfs_port: settings.nfs_port.unwrap_or(NFS_PORT),
             nfs_insecure: settings.nfs_insecure.unwrap_or(false),
             nfs_udp: settings.nfs_udp.unwrap_or(false),
+            nfs_sync: settings.nfs_sync.unwrap_or_default(),
             portmap_port: settings.portmap_port,
             rewrite: !settings.no_rewrite.unwrap_or(false),
         })

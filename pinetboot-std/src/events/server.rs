@@ -55,12 +55,28 @@ pub enum Server {
         /// Their number.
         number: usize,
     },
-    /// The limit of open files is too low for the transfers.
+    /// The limit of open files is too low for the settings: fewer transfers and layers are allowed.
     FewDescriptors {
         /// The limit.
         allowed: u64,
-        /// The most transfers.
+        /// The transfers that fit.
         transfers: usize,
+        /// The Pis with a layer that fit, if roots are served.
+        pis: Option<usize>,
+    },
+    /// A file or directory did not answer before the deadline.
+    DiskHangs {
+        /// Its path.
+        place: String,
+        /// The deadline, in seconds.
+        seconds: u64,
+    },
+    /// A file or directory answered after the deadline.
+    DiskAnswers {
+        /// Its path.
+        place: String,
+        /// The time that it took, in seconds.
+        seconds: u64,
     },
     /// The server has given up its privileges.
     Confined {

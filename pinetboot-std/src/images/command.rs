@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::Images;
 use crate::exit::{Exit, Failed};
+use crate::text::shown;
 
 /// Options of `images`.
 #[derive(Debug, clap::Args)]
@@ -37,7 +38,7 @@ pub fn run(options: &Args) -> Result<Exit, Failed> {
     for image in images.list().map_err(failed)? {
         let mark = if current.as_ref() == Some(&image.name) { '*' } else { ' ' };
         let facts = &image.facts;
-        println!("{mark} {}  {}  imported {}", image.name, facts.release, facts.imported);
+        println!("{mark} {}  {}  imported {}", image.name, shown(&facts.release), shown(&facts.imported));
     }
     Ok(Exit::Success)
 }

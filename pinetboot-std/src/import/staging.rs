@@ -4,11 +4,12 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use super::request::Request;
 use super::root_writer;
+use crate::durable;
 use crate::exit::{Exit, Failed};
 use crate::images::{FACTS, IMAGES, ImageFacts, Images, ROOT};
 
@@ -39,7 +40,7 @@ impl Staging {
             return Err(Failed::new(Exit::Usage, why));
         }
         let directory = request.to.join(IMAGES);
-        fs::create_dir_all(&directory).map_err(|error| failed(&directory, error))?;
+        durable::create_dir_all(&directory, 0o777).map_err(|error| failed(&directory, error))?;
         if !request.boot_only {
             may_write_roots(&directory)?;
         }
@@ -77,12 +78,8 @@ impl Staging {
         let commit = || {
             let text = toml::to_string_pretty(facts).map_err(io::Error::other)?;
             let path = self.place.join(FACTS);
-            fs::write(&path, text)?;
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o644))?;
-            File::open(&path)?.sync_all()?;
-            File::open(&self.place)?.sync_all()?;
-            fs::rename(&self.place, &self.target)?; // never replaces an image: rename(2) fails on a directory that is not empty
-            File::open(&self.images)?.sync_all()
+            durable::replace(&path, text.as_bytes(), 0o644)?;
+            durable::rename(&self.place, &self.target) // never replaces an image: rename(2) fails on a directory that is not empty
         };
         commit()
             .map_err(|error| Failed::new(Exit::Failure, format!("{}: {error}", self.target.display())))?;

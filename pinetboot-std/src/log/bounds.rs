@@ -128,6 +128,7 @@ fn kind(event: &Event) -> Option<(Kind, u32)> {
                 _ => of_address(Kind::Failed),
             },
             Tftp::NotSent { firewall: true, .. } if !event.again => of_address(Kind::NotSent),
+            Tftp::UploadFailed { .. } => of_address(Kind::Failed),
             Tftp::NoPort { .. } => Some((Kind::NotSent, 0)),
             _ => None,
         },
@@ -141,7 +142,7 @@ fn kind(event: &Event) -> Option<(Kind, u32)> {
         Fact::Root(fact) => match fact {
             Root::MountRefused { failed: false, .. } | Root::CallRefused { .. } if event.again => None,
             Root::MountRefused { .. } | Root::CallRefused { .. } => of_address(Kind::Refusals),
-            Root::Mounted { .. } | Root::Moved { .. } => of_address(Kind::Roots),
+            Root::Mounted { .. } | Root::Moved { .. } | Root::LayerMade { .. } => of_address(Kind::Roots),
             _ => None,
         },
         Fact::Nfs(fact) => match fact {

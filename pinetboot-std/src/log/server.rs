@@ -41,17 +41,30 @@ pub(super) fn log(fact: &Server) {
         Server::LeftoversRemoved { place, number } => {
             info!(place, number, "removed the temporary files of killed processes in {place}: {number}");
         }
-        Server::FewDescriptors { allowed, transfers } => warn!(
-            "the limit of {allowed} open files is too low for {transfers} transfers. Raise the limit (ulimit -n, \
-             LimitNOFILE=) or lower --max-transfers"
+        Server::DiskHangs { place, seconds } => warn!(
+            place,
+            "{place} does not answer for {seconds} s, and its clients get an ERROR. Check the disk or the network file system below \
+             this path"
         ),
+        Server::DiskAnswers { place, seconds } => {
+            info!(place, seconds, "{place} answers again, after {seconds} s");
+        }
+        Server::FewDescriptors { allowed, transfers, pis } => {
+            let pis = pis.map_or(String::new(), |pis| format!(", {pis} Pis with a layer"));
+            warn!(
+                allowed,
+                transfers,
+                "the limit of {allowed} open files is too low: it allows {transfers} transfers{pis}. Raise the limit (ulimit -n, \
+                 LimitNOFILE=), or lower --max-transfers and --max-pis"
+            );
+        }
         Server::Confined { user: Some(user) } => {
             info!(user = %user, "the server runs as user {user} without capabilities")
         }
         Server::Confined { user: None } => debug!("the server stays the same user, in a sandbox"),
         Server::SandboxLacks { part: "user", why } => warn!(
-            "the server stays root, without capabilities: {why}. Choose a user that can read the boot files and write to the \
-             directories of uploads and leases with --user"
+            "the server stays root: {why}. Serve boot files as a user that can read them, and write uploads and leases, with \
+             --user"
         ),
         Server::SandboxLacks { part, why } => warn!(
             part = %part,

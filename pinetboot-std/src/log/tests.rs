@@ -190,6 +190,20 @@ INFO loop tftp 1 turns again";
 }
 
 #[test]
+fn the_user_of_the_server_and_what_the_sandbox_lacks_are_named() {
+    let facts = [
+        Server::SandboxLacks { part: "user", why: "user nobody cannot enter /root".into() },
+        Server::SandboxLacks { part: "seccomp", why: "no filter for arm".into() },
+        Server::Confined { user: Some("pinetboot".into()) },
+    ];
+    let expected = "\
+WARN the server stays root: user nobody cannot enter /root. Serve boot files as a user that can read them, and write uploads and leases, with --user
+WARN the sandbox lacks seccomp: no filter for arm. --require-sandbox refuses to serve without it
+INFO the server runs as user pinetboot without capabilities";
+    assert_eq!(log(&facts.map(|fact| event(None, None, fact)), Level::INFO), expected);
+}
+
+#[test]
 fn the_log_of_a_recorded_boot() {
     let expected = "\
 INFO kitchen begins boot 3 with a DHCP DISCOVER: Raspberry Pi 5 Model B Rev 1.0 (8 GB), serial bd989ae1, d8:3a:dd:e8:27:1e

@@ -24,10 +24,7 @@ pub(super) fn log(event: &Event, client: &ClientName<'_>, fact: &Tftp) {
         Tftp::Started { peer, len: Some(len), terms } => debug!("{peer}: {len} bytes in {terms}"),
         Tftp::Started { peer, len: None, terms } => debug!("{peer}: {terms}"),
         Tftp::Finished(finished) => self::finished(client, finished),
-        Tftp::UploadFailed { file, why } if !event.again => {
-            warn!(%client, file, "cannot keep {file} from {client}: {why}");
-        }
-        Tftp::UploadFailed { file, why } => debug!(%client, file, "cannot keep {file} from {client}: {why}"),
+        Tftp::UploadFailed { file, why } => warn!(%client, file, "cannot keep {file} from {client}: {why}"),
         Tftp::NotSent { to, error, firewall: true } if !event.again => warn!(
             %client,
             "cannot send to {to}: {error}. This machine's own firewall drops the answers: allow outgoing UDP of this program"

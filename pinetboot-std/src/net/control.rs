@@ -16,6 +16,8 @@ struct Requests {
     event: EventFd,
     stop: AtomicBool,
     reload: AtomicBool,
+    reloaded: AtomicBool,
+    wake: AtomicBool,
     /// Whether the loop has yet to show that it turns.
     asked: AtomicBool,
 }
@@ -27,6 +29,8 @@ pub enum Interrupt {
     Stop,
     /// [`Control::reload`] was called.
     Reload,
+    /// [`Control::reloaded`] was called.
+    Reloaded,
     /// A system call failed.
     Failed(io::Error),
 }
@@ -34,30 +38,38 @@ pub enum Interrupt {
 impl Control {
     pub(super) fn new() -> io::Result<Self> {
         let event = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?;
-        Ok(Self(Arc::new(Requests {
-            event,
-            stop: AtomicBool::new(false),
-            reload: AtomicBool::new(false),
-            asked: AtomicBool::new(false),
-        })))
+        let [stop, reload, reloaded, wake, asked] = [const { AtomicBool::new(false) }; 5];
+        Ok(Self(Arc::new(Requests { event, stop, reload, reloaded, wake, asked })))
     }
 
     /// Makes the loop return [`Interrupt::Stop`].
     pub fn stop(&self) {
         self.0.stop.store(true, Ordering::Release);
-        self.wake();
+        self.signal();
     }
 
     /// Makes the loop return [`Interrupt::Reload`].
     pub fn reload(&self) {
         self.0.reload.store(true, Ordering::Release);
-        self.wake();
+        self.signal();
+    }
+
+    /// Makes the loop return [`Interrupt::Reloaded`].
+    pub fn reloaded(&self) {
+        self.0.reloaded.store(true, Ordering::Release);
+        self.signal();
+    }
+
+    /// Makes [`Net::recv`](pinetboot_core::Net::recv) return, if it waits, without a datagram.
+    pub fn wake(&self) {
+        self.0.wake.store(true, Ordering::Release);
+        self.signal();
     }
 
     /// Asks the loop to show that it turns.
     pub fn ask_turn(&self) {
         self.0.asked.store(true, Ordering::Release);
-        self.wake();
+        self.signal();
     }
 
     /// Whether the loop has turned since it was asked.
@@ -65,20 +77,25 @@ impl Control {
         !self.0.asked.load(Ordering::Acquire)
     }
 
-    /// The request since the last call.
-    pub(super) fn check(&self) -> Result<(), Interrupt> {
+    /// The request since the last call; whether the loop is to be woken.
+    pub(super) fn check(&self) -> Result<bool, Interrupt> {
         let _drained = self.0.event.read();
         self.0.asked.store(false, Ordering::Release);
         if self.0.stop.swap(false, Ordering::Acquire) {
             return Err(Interrupt::Stop);
         }
         if self.0.reload.swap(false, Ordering::Acquire) {
+            self.signal(); // there may be more
             return Err(Interrupt::Reload);
         }
-        Ok(())
+        if self.0.reloaded.swap(false, Ordering::Acquire) {
+            self.signal();
+            return Err(Interrupt::Reloaded);
+        }
+        Ok(self.0.wake.swap(false, Ordering::Acquire))
     }
 
-    fn wake(&self) {
+    fn signal(&self) {
         let _woken = self.0.event.write(1);
     }
 }
@@ -94,6 +111,7 @@ impl std::fmt::Display for Interrupt {
         match self {
             Self::Stop => f.write_str("interrupted"),
             Self::Reload => f.write_str("reload requested"),
+            Self::Reloaded => f.write_str("reload done"),
             Self::Failed(error) => write!(f, "the network failed: {error}"),
         }
     }

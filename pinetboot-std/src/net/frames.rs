@@ -194,6 +194,17 @@ mod tests {
     }
 
     #[test]
+    fn a_damaged_frame_has_no_more_than_its_bytes() {
+        let mut frame = [0; FRAME];
+        let len = emit(&mut frame, [2; 6], SocketAddrV4::new(Ipv4Addr::BROADCAST, 68), &[7; 300]).unwrap();
+        for damaged in crate::damaged::mutations(&frame[..len], 20_000) {
+            if let Some((_, payload)) = parse(&damaged) {
+                assert!(damaged.get(payload).is_some());
+            }
+        }
+    }
+
+    #[test]
     fn other_ports_are_passed_over() {
         let mut frame = [0; FRAME];
         let len = emit(&mut frame, [2; 6], SocketAddrV4::new(Ipv4Addr::BROADCAST, 67), b"").unwrap();

@@ -58,8 +58,6 @@ enum Refused {
     Handle(Ipv4Addr),
     /// Datagrams dropped by this machine's firewall.
     Firewall(Ipv4Addr),
-    /// An upload that cannot be kept.
-    Upload(Ipv4Addr),
     /// A serial number of another board.
     Serial(Mac),
     /// A DHCP address: all are leased.
@@ -133,7 +131,6 @@ impl Registry {
                 }
             }
             (Fact::Tftp(Tftp::NotSent { firewall: true, .. }), Some(client)) => Refused::Firewall(client),
-            (Fact::Tftp(Tftp::UploadFailed { .. }), Some(client)) => Refused::Upload(client),
             (Fact::Root(Root::MountRefused { pi: Some(pi), .. }), Some(client)) => Refused::Pi(client, *pi),
             (Fact::Root(Root::CallRefused { pi, .. }), Some(client)) => Refused::Pi(client, *pi),
             (Fact::Root(Root::MountRefused { pi: None, .. }), Some(client)) => Refused::Mount(client),

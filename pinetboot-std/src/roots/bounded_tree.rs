@@ -207,6 +207,10 @@ impl FileSystem for BoundedTree {
     fn maintain(&self) {
         self.tree.maintain();
     }
+
+    fn rest(&self) {
+        self.tree.rest();
+    }
 }
 
 /// Bytes of a new name: a block of the directory or of the inode's table.

@@ -1,6 +1,5 @@
 //! Commits a layer: copies a Pi's merged root, without its identity, to a new image.
 
-use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -14,6 +13,7 @@ use nix::unistd::syncfs;
 use super::identity;
 use super::layer::{Layer, remove_tree};
 use super::overlayfs::{detach, mount_to_read};
+use crate::durable;
 use crate::images::{FACTS, ImageFacts, Images, ROOT};
 
 /// Copies the merged root of a layer to a new image. The process must have its own mount namespace, and the layer's lock.
@@ -26,7 +26,7 @@ pub(super) fn commit(layer: &Layer, images: &Images, name: &str) -> io::Result<(
     // An interrupted commit leaves a directory without facts, which is not an image.
     remove_tree(&place)?;
     let root = place.join(ROOT);
-    fs::create_dir_all(&root)?;
+    durable::create_dir_all(&root, 0o755)?;
 
     let merged = layer.merged();
     mount_to_read(&layer.facts.root, &layer.upper(), &merged)?;
@@ -42,9 +42,7 @@ pub(super) fn commit(layer: &Layer, images: &Images, name: &str) -> io::Result<(
     let mut facts = before.map_or_else(|| facts_of(layer), |image| image.facts);
     facts.changes.push(format!("changes of {} to {}", layer.pi, layer.image));
     facts.imported = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
-    let new = place.join(".image.toml");
-    fs::write(&new, toml::to_string(&facts).map_err(io::Error::other)?)?;
-    fs::rename(new, place.join(FACTS))
+    durable::replace(&place.join(FACTS), toml::to_string(&facts).map_err(io::Error::other)?.as_bytes(), 0o644)
 }
 
 /// Copies a tree with owners, modes, times, links, devices, holes and attributes.

@@ -29,10 +29,11 @@ use super::bounded_tree::BoundedTree;
 use super::overlay::Overlay;
 use super::{BaseImage, Layer, Roots};
 use crate::bus::Bus;
-use crate::config::NfsMode;
+use crate::config::{NfsMode, NfsSync};
 use crate::events::{self, Evidence, Mac};
 use crate::net::{arp, neighbour};
 use crate::pis::{Claim, NotThatPi, Token};
+use crate::supervisor::task;
 
 /// The roots of all Pis as exports.
 #[derive(Debug, Clone)]
@@ -41,6 +42,8 @@ pub struct RootExports(Arc<ExportTable>);
 struct ExportTable {
     roots: Arc<Roots>,
     bus: Bus,
+    /// Changes of names and attributes are on stable storage when they are answered.
+    sync: bool,
     ready: RwLock<HashMap<u32, Ready>>,
     /// Layers of which Pis hold handles, not mounted: from before a restart, or at rest.
     waiting: Mutex<HashMap<u32, Waiting>>,
@@ -95,9 +98,10 @@ impl RootExports {
     /// # Errors
     ///
     /// If a tree cannot be served.
-    pub fn new(roots: Arc<Roots>, bus: Bus) -> Result<Self, String> {
+    pub fn new(roots: Arc<Roots>, bus: Bus, sync: NfsSync) -> Result<Self, String> {
         let shared = ExportTable {
             bus,
+            sync: sync == NfsSync::On,
             ready: RwLock::default(),
             waiting: Mutex::default(),
             served: Condvar::new(),
@@ -174,8 +178,7 @@ impl ExportTable {
             Some(Ready { export, layer: Some(own) }) => (export.tree.clone(), own.active),
             _ => {
                 let layer = overlay.layer();
-                let tree =
-                    DirectoryTree::open(&layer.merged(), OPEN_FILES).map_err(|error| error.to_string())?;
+                let tree = self.open(&layer.merged(), OPEN_FILES)?;
                 let tree = BoundedTree::new(tree, self.roots.bounds(layer), layer.made().into());
                 (Arc::new(tree) as Arc<dyn FileSystem>, Arc::default())
             }
@@ -188,6 +191,11 @@ impl ExportTable {
         Ok(export)
     }
 
+    fn open(&self, directory: &Path, most_open: usize) -> Result<DirectoryTree, String> {
+        let tree = DirectoryTree::open(directory, most_open).map_err(|error| error.to_string())?;
+        Ok(tree.with_sync(self.sync))
+    }
+
     fn shared(&self, base_image: &BaseImage, path: &Path) -> Result<Arc<Export>, String> {
         let id = base_image.id();
         let there = self.table().get(&id).map(|ready| ready.export.clone());
@@ -196,10 +204,7 @@ impl ExportTable {
         }
         let tree = match there {
             Some(export) => export.tree.clone(),
-            None => Arc::new(
-                DirectoryTree::open(&base_image.root, OPEN_FILES_SHARED)
-                    .map_err(|error| error.to_string())?,
-            ),
+            None => Arc::new(self.open(&base_image.root, OPEN_FILES_SHARED)?),
         };
         let read_only = self.roots.mode() != NfsMode::Rw;
         let export = Arc::new(Export { id, path: path.to_owned(), tree, read_only, root_squash: false });
@@ -430,8 +435,11 @@ impl Exports for RootExports {
             return shared.find_ready(id).unwrap_or(Err(Absent::Unknown));
         };
         if let Waiting::For { layer, restarted } = std::mem::replace(place, Waiting::UnderWay) {
-            let shared = shared.clone();
-            thread::spawn(move || shared.go_on(&layer, restarted));
+            let (resumed, again) = (shared.clone(), Waiting::For { layer: layer.clone(), restarted });
+            let started = task(&shared.bus, "resume root", move || resumed.go_on(&layer, restarted));
+            if started.is_err() {
+                *place = again;
+            }
         }
         // A client repeats an unanswered call after seconds (Linux: NFS_JUKEBOX_RETRY_TIME, 5 s); a mount takes milliseconds.
         let under_way =

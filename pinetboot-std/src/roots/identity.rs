@@ -4,9 +4,8 @@
 //! its identity when its layer is reset or another image booted.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -17,6 +16,7 @@ use rustix::rand::{GetRandomFlags, getrandom};
 use super::host_key::HostKey;
 use super::layer::private_dir;
 use crate::beneath::beneath;
+use crate::durable;
 
 /// Writes the identity in `kept` into a tree; creates the identity of a new Pi.
 ///
@@ -32,11 +32,11 @@ pub(super) fn enrol(root: &OwnedFd, kept: &Path, name: &str) -> io::Result<()> {
 
     let machine_id = kept.join("machine-id");
     if !machine_id.exists() {
-        fs::write(&machine_id, random_machine_id()?)?;
+        durable::replace(&machine_id, random_machine_id()?.as_bytes(), 0o644)?;
     }
     put(&etc, "machine-id", &fs::read(machine_id)?, 0o444)?;
 
-    let Some(ssh) = find(root, "etc/ssh")? else { return Ok(()) };
+    let Some(ssh) = find(root, "etc/ssh")? else { return sync_directories(root) };
     make_host_key(kept)?;
     put(&ssh, HOST_KEY, &fs::read(kept.join(HOST_KEY))?, 0o600)?;
     put(&ssh, HOST_KEY_PUB, &fs::read(kept.join(HOST_KEY_PUB))?, 0o644)?;
@@ -44,6 +44,17 @@ pub(super) fn enrol(root: &OwnedFd, kept: &Path, name: &str) -> io::Result<()> {
     for target in ["multi-user.target.wants", "sysinit.target.wants"] {
         if let Some(wants) = find(root, &format!("etc/systemd/system/{target}"))? {
             remove(&wants, "regenerate_ssh_host_keys.service")?;
+        }
+    }
+    sync_directories(root)
+}
+
+/// Writes the names in the directories that an identity changes to the disk: on an overlay each of them may be new.
+fn sync_directories(root: &OwnedFd) -> io::Result<()> {
+    durable::sync(&through(root))?;
+    for place in DIRECTORIES {
+        if let Some(directory) = find(root, place)? {
+            durable::sync(&through(&directory))?;
         }
     }
     Ok(())
@@ -104,13 +115,7 @@ pub(super) fn find(root: &OwnedFd, place: &str) -> io::Result<Option<OwnedFd>> {
 
 /// Writes a file atomically, replacing any file of its name.
 fn put(directory: &OwnedFd, name: &str, bytes: &[u8], mode: u32) -> io::Result<()> {
-    let directory = through(directory);
-    let new = directory.join(".pinetboot-new");
-    let _left_from_before = fs::remove_file(&new);
-    let mut file = File::options().write(true).create_new(true).mode(0o600).open(&new)?;
-    file.write_all(bytes)?;
-    file.set_permissions(fs::Permissions::from_mode(mode))?;
-    fs::rename(new, directory.join(name))
+    durable::replace(&through(directory).join(name), bytes, mode)
 }
 
 fn remove(directory: &OwnedFd, name: &str) -> io::Result<()> {
@@ -155,16 +160,8 @@ fn make_host_key(kept: &Path) -> io::Result<()> {
     }
     let key = HostKey::generate()?;
     // The private file last: its presence says that both are whole.
-    fs::write(kept.join(HOST_KEY_PUB), key.public_file())?;
-    let new = kept.join(".host-key-new");
-    let _left_from_before = fs::remove_file(&new);
-    File::options()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&new)?
-        .write_all(key.private_file().as_bytes())?;
-    fs::rename(new, private)
+    durable::replace(&kept.join(HOST_KEY_PUB), key.public_file().as_bytes(), 0o644)?;
+    durable::replace(&private, key.private_file().as_bytes(), 0o600)
 }
 
 /// The machine-id of a Pi without a layer: always the same for a Pi. Not secret, as the command line holds it.
@@ -193,6 +190,14 @@ fn uuid(bits: u128) -> String {
     format!("{:032x}", version_4 & !(0x3 << 62) | 0x2 << 62)
 }
 
+const DIRECTORIES: [&str; 6] = [
+    "etc",
+    "etc/ssh",
+    "etc/systemd",
+    "etc/systemd/system",
+    "etc/systemd/system/multi-user.target.wants",
+    "etc/systemd/system/sysinit.target.wants",
+];
 const HOST_KEY: &str = "ssh_host_ed25519_key";
 const HOST_KEY_PUB: &str = "ssh_host_ed25519_key.pub";
 /// Limit of a file in bytes.
@@ -200,7 +205,7 @@ const MOST: u64 = 64 << 10;
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::symlink;
+    use std::os::unix::fs::{PermissionsExt, symlink};
 
     use nix::fcntl::open;
     use nix::sys::stat::Mode;

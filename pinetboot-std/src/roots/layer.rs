@@ -17,7 +17,7 @@
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::net::Ipv4Addr;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -25,6 +25,7 @@ use pinetboot_core::pi::Prefix;
 use serde::{Deserialize, Serialize};
 
 use super::base_image::BaseImage;
+use crate::durable;
 use crate::events::{BootRecord, Mac};
 use crate::pis;
 use crate::space::Size;
@@ -144,7 +145,8 @@ impl State {
         Some(Layer { pi, image: image.to_owned(), place, facts })
     }
 
-    /// Creates an empty layer.
+    /// Creates an empty layer, half made until its content is recorded ([`Layer::set_new_content`]): a power cut may come while its
+    /// first files are written.
     ///
     /// # Errors
     ///
@@ -169,10 +171,15 @@ impl State {
         let root = fs::metadata(&base_image.root)?;
         fs::set_permissions(new.join(UPPER), root.permissions())?;
         std::os::unix::fs::chown(new.join(UPPER), Some(root.uid()), Some(root.gid()))?;
-        fs::write(new.join(NEW), "")?;
-        fs::write(new.join(LAYER), toml::to_string(&facts).map_err(io::Error::other)?)?;
+        durable::sync(&new.join(UPPER))?;
+        durable::replace(
+            &new.join(LAYER),
+            toml::to_string(&facts).map_err(io::Error::other)?.as_bytes(),
+            0o644,
+        )?;
+        durable::replace(&new.join(NEW), b"", 0o644)?;
         let place = dir.join(&base_image.name);
-        fs::rename(&new, &place)?;
+        durable::rename(&new, &place)?;
         Ok(Layer { pi, image: base_image.name.clone(), place, facts })
     }
 
@@ -195,9 +202,7 @@ impl State {
     pub fn set_pi(&self, pi: Prefix, facts: &PiFacts) -> io::Result<()> {
         let dir = self.pi_dir(pi);
         private_dir(&dir)?;
-        let new = dir.join(".pi.toml");
-        fs::write(&new, toml::to_string(facts).map_err(io::Error::other)?)?;
-        fs::rename(new, dir.join(PI))
+        durable::replace(&dir.join(PI), toml::to_string(facts).map_err(io::Error::other)?.as_bytes(), 0o644)
     }
 
     /// Removes the remains of killed processes: half-made layers, and layers put aside for removal. Returns their number. Those of a
@@ -287,12 +292,15 @@ impl Layer {
     pub(super) fn set_new_content(&self, content: Option<&str>) -> io::Result<()> {
         let file = self.place.join(NEW);
         match content {
-            Some(content) => fs::write(file, content),
-            None => fs::remove_file(file),
+            Some(content) => durable::replace(&file, content.as_bytes(), 0o644),
+            None => {
+                fs::remove_file(file)?;
+                durable::sync(&self.place)
+            }
         }
     }
 
-    /// Whether the process that made the layer was killed before the layer had an identity.
+    /// Whether the process that made the layer was killed, or its machine lost power, before the layer had an identity.
     pub(super) fn is_half_made(&self) -> bool {
         fs::metadata(self.place.join(NEW)).is_ok_and(|file| file.len() == 0)
     }
@@ -315,7 +323,7 @@ impl Layer {
     ///
     /// The system's.
     pub fn mark(&self) -> io::Result<()> {
-        fs::write(self.place.join(RESET), "")
+        durable::replace(&self.place.join(RESET), b"", 0o644)
     }
 
     /// Whether the layer changes the directory of the boot files.
@@ -333,7 +341,7 @@ impl Layer {
         let dir = self.place.parent().unwrap_or(&self.place);
         let unused = (0..).map(|number| dir.join(format!("{ASIDE}{number}"))).find(|place| !place.exists());
         let aside = unused.unwrap_or_else(|| dir.join(ASIDE));
-        fs::rename(&self.place, &aside)?;
+        durable::rename(&self.place, &aside)?;
         Ok(aside)
     }
 }
@@ -372,7 +380,7 @@ fn directories(of: &Path, ours: impl Fn(&str) -> bool) -> Vec<PathBuf> {
 
 /// Creates a directory that only its owner may read, and its parents.
 pub(super) fn private_dir(dir: &Path) -> io::Result<()> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
+    durable::create_dir_all(dir, 0o700)
 }
 
 const PIS: &str = "pis";

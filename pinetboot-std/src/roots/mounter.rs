@@ -1,7 +1,7 @@
 //! `pinetboot mounter`: mounts layers for a server, which has not the right to.
 //!
-//! The server asks over standard input, a socket. It may be in the hands of an attacker, who can write anything into the state
-//! directory: so no link leads out of that directory, and the base image has to be one of those that
+//! The server asks over standard input, a socket. The server may be in the hands of an attacker, who can write anything into the
+//! state directory: so no link leads out of that directory, and the base image has to be one of those that
 //! the server was started with.
 
 use std::io::{self, BufReader};
@@ -50,8 +50,19 @@ pub struct Args {
 pub fn run(options: &Args) -> Result<Exit, Failed> {
     let failed = |error: io::Error| Failed::new(Exit::Failure, format!("mounter: {error}"));
     let mounter = Mounter::new(options).map_err(failed)?;
+    give_up_rights().map_err(failed)?;
     mounter.serve().map_err(failed)?;
     Ok(Exit::Success)
+}
+
+/// Leaves a process that can mount, and has no network.
+fn give_up_rights() -> io::Result<()> {
+    // ctrl-C signals this process too: it ends after the server, which detaches its mounts.
+    [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].into_iter().collect::<SigSet>().thread_block()?;
+    set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
+    unshare(CloneFlags::CLONE_NEWNET)?;
+    sandbox::enter(&Remains { account: None, capabilities: RIGHTS, paths: None, calls: Calls::Mounts })?;
+    Ok(())
 }
 
 struct Mounter {
@@ -62,11 +73,7 @@ struct Mounter {
 }
 
 impl Mounter {
-    /// A process that can mount, and has no network.
     fn new(options: &Args) -> io::Result<Self> {
-        // ctrl-C signals this process too: it ends after the server, which detaches its mounts.
-        [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].into_iter().collect::<SigSet>().thread_block()?;
-        set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
         let top = open(&options.state, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
         let base_images = match &options.base {
             Some(base) => BaseImages::One(BaseImage::at(base)?),
@@ -74,8 +81,6 @@ impl Mounter {
                 BaseImages::Images(Images::at(options.images.as_deref().ok_or(io::ErrorKind::InvalidInput)?))
             }
         };
-        unshare(CloneFlags::CLONE_NEWNET)?;
-        sandbox::enter(&Remains { account: None, capabilities: RIGHTS, paths: None, calls: Calls::Mounts })?;
         Ok(Self { state: State::at(&options.state), top, base_images })
     }
 
@@ -134,3 +139,49 @@ const RIGHTS: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::MKNOD)
     .union(CapabilitySet::SETFCAP)
     .union(CapabilitySet::SYS_ADMIN);
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::super::layer::LayerFacts;
+    use super::*;
+
+    fn refused(mounter: &Mounter, pi: &str, image: &str) -> String {
+        let (pi, image) = (pi.to_owned(), image.to_owned());
+        mounter.answer(&Request::Mount { pi, image }).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_server_in_wrong_hands_gets_layers_on_its_base_images_and_nothing_else() {
+        let (state, base) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let options =
+            Args { state: state.path().to_owned(), images: None, base: Some(base.path().to_owned()) };
+        let mounter = Mounter::new(&options).unwrap();
+        let layer = state.path().join("pis/bd989ae1/one");
+        for part in ["work", "merged"] {
+            fs::create_dir_all(layer.join(part)).unwrap();
+        }
+        let write = |root: &Path| {
+            let facts = LayerFacts { root: root.canonicalize().unwrap(), ..LayerFacts::default() };
+            fs::write(layer.join("layer.toml"), toml::to_string(&facts).unwrap()).unwrap();
+        };
+        write(Path::new("/etc"));
+        assert_eq!(refused(&mounter, "bd989ae1", "one"), "/etc is not a base image of this server");
+        write(base.path());
+        symlink("/etc", layer.join("upper")).unwrap();
+        assert!(
+            refused(&mounter, "bd989ae1", "one").contains("cross-device"),
+            "the link leads out of the state"
+        );
+        fs::remove_dir(layer.join("merged")).unwrap();
+        symlink("../../../..", layer.join("merged")).unwrap();
+        assert!(refused(&mounter, "bd989ae1", "one").contains("cross-device"));
+        for (pi, image) in
+            [("..", "one"), ("bd989ae1/..", "one"), ("bd989ae1", "../one"), ("bd989ae1", "two")]
+        {
+            assert_eq!(refused(&mounter, pi, image), "entity not found", "{pi} {image}");
+        }
+    }
+}

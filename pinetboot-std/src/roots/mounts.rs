@@ -1,7 +1,7 @@
 //! The mounts of layers: made by this process, or by a process that does nothing else.
 //!
-//! Whoever mounts has all of root's power, so the process that reads packets gives up the system calls for it. Before, it starts
-//! itself once more as `pinetboot mounter`: in the same mount namespace, without a network, with two requests. A request
+//! A process that mounts has all of root's power, so the process that reads packets gives up the system calls for mounts. Before, that
+//! process starts itself once more as `pinetboot mounter`: in the same mount namespace, without a network, with two requests. A request
 //! names a Pi and an image; `mounter` makes all paths itself.
 
 use std::io::{self, BufRead, BufReader, Write};

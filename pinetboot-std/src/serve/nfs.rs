@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
+use std::time::Duration;
 
 use pinetboot_nfs::{Handles, NfsConfig, Portmap, StartError};
 
@@ -21,6 +22,7 @@ pub(super) struct NfsService {
     servers: Vec<pinetboot_nfs::Running>,
     /// Listening addresses, for the `ready` line.
     addresses: Vec<String>,
+    bus: Bus,
 }
 
 /// Starts NFS; `None` without roots.
@@ -42,12 +44,16 @@ pub(super) fn start(
         )
     })?;
     let mode = roots.mode();
-    let exports = RootExports::new(roots, bus.clone()).map_err(|why| {
+    let exports = RootExports::new(roots, bus.clone(), config.root.nfs_sync).map_err(|why| {
         Failed::new(Exit::Tree, format!("{why}. Serve boot files only with --nfs-mode off"))
     })?;
     let observer = Arc::new(NfsObserver::new(bus.clone(), exports.clone()));
     let exports = Arc::new(exports);
-    let mut running = NfsService { servers: Vec::new(), addresses: Vec::new() };
+    let ends = bus.clone();
+    let on_thread_end: Arc<dyn Fn(&str) + Send + Sync> = Arc::new(move |thread| {
+        ends.emit(None, events::Server::ThreadEnded { thread: thread.to_owned(), why: "ended".into() });
+    });
+    let mut running = NfsService { servers: Vec::new(), addresses: Vec::new(), bus: bus.clone() };
     for listen in addresses(config)? {
         let portmap = config.root.portmap_port.map_or(Portmap::System, Portmap::Port);
         let server = NfsConfig {
@@ -57,6 +63,7 @@ pub(super) fn start(
             insecure: config.root.nfs_insecure,
             udp: config.root.nfs_udp,
             observer: observer.clone(),
+            on_thread_end: on_thread_end.clone(),
             ..NfsConfig::new(handles.clone())
         };
         let server = pinetboot_nfs::start(server, exports.clone()).map_err(cannot_start)?;
@@ -88,6 +95,18 @@ impl Service for NfsService {
     }
 }
 
+impl Drop for NfsService {
+    fn drop(&mut self) {
+        for server in self.servers.drain(..) {
+            if !server.stop(STOP_WITHIN) {
+                let threads = vec!["nfs".to_owned()];
+                let overdue = events::Server::StopOverdue { service: "nfs", threads, within: STOP_WITHIN };
+                self.bus.emit(None, overdue);
+            }
+        }
+    }
+}
+
 /// The addresses of TFTP; with `--interface` those of the interfaces.
 fn addresses(config: &Config) -> Result<Vec<Ipv4Addr>, Failed> {
     let mut addresses: Vec<Ipv4Addr> = config.listen.iter().map(|address| *address.ip()).collect();
@@ -114,3 +133,6 @@ fn cannot_start(error: StartError) -> Failed {
         _ => Failed::new(Exit::Failure, message),
     }
 }
+
+/// The time for calls under way; less than that of the whole stop.
+const STOP_WITHIN: Duration = Duration::from_secs(2);

@@ -1,22 +1,21 @@
 //! The root file systems of the configuration, and whether this machine can serve them.
 
-use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::bus::Bus;
-use crate::config::{Config, NfsMode};
+use crate::config::{Config, NfsMode, RootLimits};
 use crate::events;
 use crate::exit::{Exit, Failed};
 use crate::images::Images;
 use crate::roots::{BaseImage, BaseImages, Mounts, Roots, State, default_state, own_namespace};
-use crate::storage::{Base, BootTree, Budget};
+use crate::storage::{Base, BootTree};
 
 /// The place of the boot files.
 ///
 /// # Errors
 ///
 /// If the boot files cannot be opened.
-pub(super) fn base(config: &Config, budget: Budget) -> Result<Base, Failed> {
+pub(super) fn base(config: &Config) -> Result<Base, Failed> {
     let base_images = match (&config.tree, &config.root.nfs) {
         (Some(tree), _) => images(config)?.map(BaseImages::Images).ok_or(tree),
         (None, Some(nfs)) => {
@@ -36,8 +35,8 @@ pub(super) fn base(config: &Config, budget: Budget) -> Result<Base, Failed> {
     match base_images {
         Ok(base_images) => Ok(Base::Roots(base_images)),
         Err(tree) => {
-            let tree = BootTree::open_at(tree, budget).map_err(|error| Failed::new(Exit::Tree, error))?;
-            Ok(Base::Directory(Rc::new(tree)))
+            let tree = BootTree::open_at(tree).map_err(|error| Failed::new(Exit::Tree, error))?;
+            Ok(Base::Directory(Arc::new(tree)))
         }
     }
 }
@@ -50,7 +49,7 @@ pub(super) fn base(config: &Config, budget: Budget) -> Result<Base, Failed> {
 /// # Errors
 ///
 /// The missing requirement.
-pub(super) fn prepare(config: &Config, bus: &Bus) -> Result<Option<Arc<Roots>>, Failed> {
+pub(super) fn prepare(config: &Config, max_pis: usize, bus: &Bus) -> Result<Option<Arc<Roots>>, Failed> {
     let mode = config.root.mode;
     if mode == NfsMode::Off {
         return Ok(None);
@@ -80,7 +79,8 @@ pub(super) fn prepare(config: &Config, bus: &Bus) -> Result<Option<Arc<Roots>>, 
     }
     let state = config.root.state.as_deref().map_or_else(|| default_state(config.tree.as_deref()), State::at);
     let place = state.dir().display().to_string();
-    let roots = Roots::new(mode, base_images, state, config.root.limits, bus.clone()).map_err(|error| {
+    let limits = RootLimits { max_pis, ..config.root.limits };
+    let roots = Roots::new(mode, base_images, state, limits, bus.clone()).map_err(|error| {
         missing(
             mode,
             &format!("cannot keep state in {place}: {error}. Name another directory with --state DIR"),

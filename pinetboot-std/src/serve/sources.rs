@@ -1,7 +1,6 @@
 //! The storage of each worker, opened from the configuration at the start and again at SIGHUP.
 
 use std::path::Path;
-use std::rc::Rc;
 use std::sync::Arc;
 
 use super::Args;
@@ -26,9 +25,9 @@ pub(super) fn open(
     budget: &Budget,
     quota: &UploadQuota,
 ) -> Result<BootStorage, Failed> {
-    let trees = Trees::new(sources(config, roots, budget)?, bus.clone(), budget.clone());
+    let trees = Trees::new(sources(config, roots)?, bus.clone());
     check(config, &trees)?;
-    Ok(BootStorage { trees: Rc::new(trees), uploads: uploads(config, quota, bus)? })
+    Ok(BootStorage::new(Arc::new(trees), uploads(config, quota, bus)?, budget.clone()))
 }
 
 /// Applies the changes that need no restart. The second value has the notices, a needed restart among them.
@@ -41,8 +40,8 @@ pub(super) fn reload(
 ) -> Result<(Option<Uploads>, Vec<events::Server>), Failed> {
     let roots = trees.roots();
     // No change is applied unless the whole configuration is valid.
-    let sources = sources(new, roots.clone(), &trees.budget())?;
-    let tried = Trees::new(sources.clone(), bus.clone(), trees.budget());
+    let sources = sources(new, roots.clone())?;
+    let tried = Trees::new(sources.clone(), bus.clone());
     check(new, &tried)?;
     let mut notices: Vec<_> = notices(new, &tried).collect();
     let uploads = uploads(new, quota, bus)?;
@@ -61,12 +60,13 @@ pub(super) fn reload(
 pub(super) fn notices(config: &Config, trees: &Trees) -> impl Iterator<Item = events::Server> {
     let renamed = config.renamed.iter().map(|&(old, new)| events::Server::SettingRenamed { old, new });
     let tree = trees.tree_for_anyone().ok().filter(|tree| !tree.has_config());
-    let no_config = |tree: Rc<BootTree>| events::Server::NoConfig { tree: tree.path().display().to_string() };
+    let no_config =
+        |tree: Arc<BootTree>| events::Server::NoConfig { tree: tree.path().display().to_string() };
     renamed.chain(tree.map(no_config))
 }
 
-fn sources(config: &Config, roots: Option<Arc<Roots>>, budget: &Budget) -> Result<Sources, Failed> {
-    let base = super::roots::base(config, budget.clone())?;
+fn sources(config: &Config, roots: Option<Arc<Roots>>) -> Result<Sources, Failed> {
+    let base = super::roots::base(config)?;
     Ok(Sources {
         base,
         roots,
@@ -106,7 +106,7 @@ fn uploads(config: &Config, quota: &UploadQuota, bus: &Bus) -> Result<Option<Upl
 
 /// Removes the temporary files of uploads that a killed process left.
 pub(super) fn remove_leftovers(storage: &BootStorage, config: &Config, bus: &Bus) {
-    let (Some(uploads), Some(place)) = (&storage.uploads, &config.allow_upload) else { return };
+    let (Some(uploads), Some(place)) = (storage.uploads(), &config.allow_upload) else { return };
     let number = uploads.remove_leftovers();
     if number > 0 {
         bus.emit(None, events::Server::LeftoversRemoved { place: place.display().to_string(), number });

@@ -13,17 +13,18 @@ use pinetboot_core::tftp::{Limits, Server};
 
 use super::Args;
 use super::confine::check;
+use super::reloading::{Reloaded, Reloading};
 use super::service::Service;
 use super::sources::{configure, open, reload};
 use crate::bus::Bus;
 use crate::config::{Config, MOST_TRANSFERS};
-use crate::events::{self, Transfers};
+use crate::events::Transfers;
 use crate::exit::{Exit, Failed};
 use crate::net::{Control, Interrupt, LinuxNet, Ports};
 use crate::observe::TftpObserver;
 use crate::roots::Roots;
 use crate::sandbox::Paths;
-use crate::storage::{BootStorage, Budget, UploadQuota};
+use crate::storage::{BootStorage, Budget, NETASCII, Pool, Trees, UploadQuota};
 use crate::supervisor::Supervisor;
 
 /// The running workers; dropping them stops them: transfers end with an ERROR.
@@ -39,9 +40,13 @@ pub(super) struct Workers {
 pub(super) struct Shared {
     pub(super) options: Args,
     pub(super) config: Config,
+    /// The most concurrent transfers.
+    pub(super) transfers: usize,
     pub(super) roots: Option<Arc<Roots>>,
     pub(super) bus: Bus,
     pub(super) budget: Budget,
+    /// The threads that wait for disks.
+    pub(super) pool: Pool,
     pub(super) quota: UploadQuota,
     /// The files that the sandbox left; `None`: all.
     pub(super) paths: Option<Paths>,
@@ -90,36 +95,31 @@ impl Workers {
 impl Shared {
     /// Runs one worker; the `first` emits the events that concern all of them.
     fn serve(&self, net: LinuxNet, storage: BootStorage, first: bool) -> Result<(), String> {
-        let trees = storage.trees.clone();
+        let control = net.control();
+        let trees = Arc::clone(storage.trees());
+        let storage = storage.with_pool(self.pool.clone(), control.clone());
         let observer = TftpObserver::new(self.bus.clone());
-        let places = self.config.max_transfers.div_ceil(self.config.threads.into());
+        let places = self.transfers.div_ceil(self.config.threads.into());
         let mut places: Vec<_> = (0..places).map(|_| None).collect();
-        let mut server =
-            Server::<_, _, _, TABLE>::new(net, storage, observer, Limits::default(), &mut places);
+        let limits = Limits::default().with_netascii_len(NETASCII);
+        let mut server = Server::<_, _, _, TABLE>::new(net, storage, observer, limits, &mut places);
         server.set_key(RandomState::new().hash_one(()));
-        let mut running = self.config.clone();
+        let mut reloading = Reloading::new(self.config.clone());
         loop {
             match block_on(server.run()) {
                 Ok(never) => match never {},
                 Err(Interrupt::Stop) => break,
-                Err(Interrupt::Reload) => {
-                    let reloaded = configure(&self.options).and_then(|config| {
-                        self.paths.as_ref().map_or(Ok(()), |paths| check(&config, paths))?;
-                        Ok((reload(&config, &running, &trees, &self.quota, &self.bus)?, config))
-                    });
-                    let told = match reloaded {
-                        Ok(((uploads, mut told), config)) => {
-                            server.storage_mut().uploads = uploads;
-                            told.push(events::Server::Reloaded {
-                                serving: config.serving().display().to_string(),
-                            });
-                            running = Config { tree: config.tree, inventory: config.inventory, ..running };
-                            told
-                        }
-                        Err(error) => vec![events::Server::NotReloaded { error: error.to_string() }],
-                    };
+                Err(Interrupt::Reload) => reloading.begin(&control, self.reload(&trees)),
+                Err(Interrupt::Reloaded) => {
+                    let (told, uploads, again) = reloading.end();
+                    if let Some(uploads) = uploads {
+                        server.storage_mut().set_uploads(uploads);
+                    }
                     if first {
                         told.into_iter().for_each(|fact| self.bus.emit(None, fact));
+                    }
+                    if again {
+                        reloading.begin(&control, self.reload(&trees));
                     }
                 }
                 Err(Interrupt::Failed(error)) => {
@@ -135,6 +135,20 @@ impl Shared {
         // The server stops anyway if the last ERRORs could not be sent.
         let _sent = block_on(server.stop());
         Ok(())
+    }
+
+    /// Reads the configuration again, for these trees.
+    fn reload(
+        &self,
+        trees: &Arc<Trees>,
+    ) -> impl FnOnce(&Config) -> Result<Reloaded, Failed> + Send + 'static {
+        let (by, trees) = (self.clone(), Arc::clone(trees));
+        move |running| {
+            let config = configure(&by.options)?;
+            by.paths.as_ref().map_or(Ok(()), |paths| check(&config, paths))?;
+            let (uploads, notices) = reload(&config, running, &trees, &by.quota, &by.bus)?;
+            Ok(Reloaded { config, uploads, notices })
+        }
     }
 }
 

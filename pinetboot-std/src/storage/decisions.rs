@@ -4,14 +4,13 @@
 //! one tree and one root in a boot, even if another image becomes current meanwhile. New decisions are made for another boot of
 //! the client by the registry, and for a request after a pause without an open transfer.
 
-use std::cell::Cell;
 use std::collections::HashMap;
-use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use pinetboot_core::BootPath;
 
-use super::{BootTree, Content, Miss, Opened};
+use super::{BootTree, Found, FoundContent, Miss, Reach};
 use crate::events;
 use crate::pis::BootId;
 use crate::render::Recipe;
@@ -23,24 +22,24 @@ pub(super) struct BootDecisions {
     /// The boot.
     pub(super) boot: BootId,
     /// The tree of its files.
-    pub(super) tree: Rc<BootTree>,
+    pub(super) tree: Arc<BootTree>,
     /// The base image of its root.
     pub(super) base_image: Option<BaseImage>,
     /// The rendering of its files; made for the first rendered file.
-    recipe: Option<Recipe>,
+    recipe: OnceLock<Recipe>,
     /// Rendered files; `None`: the file is sent unchanged.
-    made: HashMap<String, Option<Rc<[u8]>>>,
+    made: Mutex<HashMap<String, Option<Arc<[u8]>>>>,
     /// Number of open files.
-    open: Rc<Cell<u32>>,
+    open: Arc<AtomicU32>,
     /// The Pi's layer, if the tree is in it: mounted as long as the decisions are in force.
     _overlay: Option<Arc<Overlay>>,
 }
 
 impl BootDecisions {
     /// Decisions for a boot that begins now.
-    pub(super) fn new(boot: BootId, tree: Rc<BootTree>, base_image: Option<BaseImage>) -> Self {
-        let open = Rc::default();
-        Self { boot, tree, base_image, recipe: None, made: HashMap::new(), open, _overlay: None }
+    pub(super) fn new(boot: BootId, tree: Arc<BootTree>, base_image: Option<BaseImage>) -> Self {
+        let (recipe, made, open) = (OnceLock::new(), Mutex::default(), Arc::default());
+        Self { boot, tree, base_image, recipe, made, open, _overlay: None }
     }
 
     /// The same with the layer of the tree.
@@ -56,58 +55,64 @@ impl BootDecisions {
 
     /// Whether a transfer is open.
     pub(super) fn is_sending(&self) -> bool {
-        self.open.get() > 0
+        self.open.load(Ordering::Relaxed) > 0
     }
 
     /// Opens a file on disk.
-    pub(super) fn open(&self, path: &BootPath<'_>) -> Result<Opened, Miss> {
-        Ok(self.opened(Content::OnDisk(self.tree.open(path)?)))
+    pub(super) fn open(&self, path: &BootPath<'_>, reach: Reach) -> Result<Found, Miss> {
+        Ok(self.found(FoundContent::OnDisk(self.tree.open(path, reach)?)))
     }
 
     /// Opens a file, rendered if necessary. `recipe` makes the rendering if none exists yet, `tell` receives the facts, and `file`
     /// is the name without the Pi's prefix.
     pub(super) fn open_made(
-        &mut self,
+        &self,
         path: &BootPath<'_>,
         file: &BootPath<'_>,
+        reach: Reach,
         tell: impl FnOnce(events::Boot),
         recipe: impl FnOnce(&Self) -> Recipe,
-    ) -> Result<Opened, Miss> {
+    ) -> Result<Found, Miss> {
         let name = file.to_string();
-        if let Some(made) = self.made.get(&name) {
-            return match made.clone() {
-                Some(bytes) => Ok(self.opened(Content::Made(bytes))),
-                None => self.open(path),
-            };
+        let made = self.made().get(&name).cloned();
+        if let Some(made) = made {
+            return self.send(made, path, reach);
         }
-        let Some(on_disk) = self.tree.read(path, LARGEST)? else {
+        let Some(on_disk) = self.tree.read(path, LARGEST, reach)? else {
             tell(events::Boot::NotRendered { file: name, limit: LARGEST });
-            return self.open(path);
+            return self.open(path, reach);
         };
-        let recipe = match self.recipe.take() {
-            Some(recipe) => recipe,
-            None => recipe(self),
-        };
+        let recipe = self.recipe.get_or_init(|| recipe(self));
         let pi = self.boot.pi;
         let made = recipe.apply(file, &on_disk).map(|rendered| {
             let token =
                 recipe.token.as_ref().is_some_and(|token| contains(&rendered.bytes, token.as_bytes()));
             let (changes, unknown) = (rendered.changes, rendered.unknown);
             tell(events::Boot::Rendered { pi, token, file: name.clone(), changes, unknown });
-            Rc::<[u8]>::from(rendered.bytes)
+            Arc::<[u8]>::from(rendered.bytes)
         });
-        self.recipe = Some(recipe);
-        if self.made.len() < MOST_MADE {
-            self.made.insert(name, made.clone());
+        let mut all = self.made();
+        if all.len() < MOST_MADE {
+            all.insert(name, made.clone());
         }
+        drop(all);
+        self.send(made, path, reach)
+    }
+
+    /// A file, rendered or unchanged.
+    fn send(&self, made: Option<Arc<[u8]>>, path: &BootPath<'_>, reach: Reach) -> Result<Found, Miss> {
         match made {
-            Some(bytes) => Ok(self.opened(Content::Made(bytes))),
-            None => self.open(path),
+            Some(bytes) => Ok(self.found(FoundContent::Made(bytes))),
+            None => self.open(path, reach),
         }
     }
 
-    fn opened(&self, content: Content) -> Opened {
-        Opened { content, _busy: Some(Busy::new(&self.open)) }
+    fn found(&self, content: FoundContent) -> Found {
+        Found { content, busy: Some(Busy::new(&self.open)) }
+    }
+
+    fn made(&self) -> MutexGuard<'_, HashMap<String, Option<Arc<[u8]>>>> {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -117,18 +122,18 @@ fn contains(text: &[u8], word: &[u8]) -> bool {
 
 /// Counts an open file of a boot.
 #[derive(Debug)]
-pub(super) struct Busy(Rc<Cell<u32>>);
+pub(super) struct Busy(Arc<AtomicU32>);
 
 impl Busy {
-    fn new(open: &Rc<Cell<u32>>) -> Self {
-        open.set(open.get() + 1);
-        Self(open.clone())
+    fn new(open: &Arc<AtomicU32>) -> Self {
+        open.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(open))
     }
 }
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.0.set(self.0.get().saturating_sub(1));
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

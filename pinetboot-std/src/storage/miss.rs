@@ -6,6 +6,7 @@ use std::path::Path;
 
 use pinetboot_core::{OpenError, Refusal};
 
+use super::later::TimedOut;
 use crate::text::shown;
 
 /// A refused file.
@@ -22,6 +23,19 @@ pub struct Miss {
 impl Miss {
     pub(super) fn new(error: OpenError, place: &Path, reason: io::Error) -> Self {
         Self { error, place: Some(shown(place).to_string()), reason: Some(reason) }
+    }
+
+    /// A disk's answer: what is not known now stays unknown.
+    pub(super) fn known(self) -> Self {
+        match self.error {
+            OpenError::Later => Self { error: OpenError::Failed, ..self },
+            _ => self,
+        }
+    }
+
+    /// The disk did not answer.
+    pub(super) fn timed_out(why: TimedOut) -> Self {
+        Self { error: OpenError::Failed, place: None, reason: Some(io::Error::other(why)) }
     }
 
     /// A file rendered for one Pi, and refused to this client.

@@ -1,13 +1,51 @@
 //! One version of a file, read once for all its transfers.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::collections::HashMap;
 use std::fs::{File, Metadata};
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt};
-use std::rc::Rc;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::ops::RangeInclusive;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::later::Later;
+use super::pieces::{Budget, MAX_PIECES, MAX_PIECES_ALONE, PIECE, Pieces};
+use super::pool::Task;
+use super::{Disk, Medium, Reach};
+
+/// The open files of a worker, shared so that a thousand Pis at once read each file once.
+#[derive(Debug, Default)]
+pub(super) struct Files {
+    open: HashMap<Version, Weak<SharedFile>>,
+    budget: Budget,
+}
+
+impl Files {
+    pub(super) fn new(budget: Budget) -> Self {
+        Self { open: HashMap::new(), budget }
+    }
+
+    /// Shares a file with the transfers that have the same version open.
+    pub(super) fn share(&mut self, opened: OnDisk, disk: Option<&Disk>) -> Rc<SharedFile> {
+        let version = opened.version;
+        let shared = self.open.get(&version).and_then(Weak::upgrade).filter(|shared| !shared.is_broken());
+        if let Some(shared) = shared {
+            if opened.medium == Medium::Remote {
+                drop(SharedFile::new(opened, self.budget.clone(), disk.cloned())); // closed by another thread
+            }
+            return shared;
+        }
+        if self.open.len() >= self.open.capacity() {
+            self.open.retain(|_, file| file.strong_count() > 0);
+        }
+        let shared = Rc::new(SharedFile::new(opened, self.budget.clone(), disk.cloned()));
+        self.open.insert(version, Rc::downgrade(&shared));
+        shared
+    }
+}
 
 /// The version of a file: the same version means the same bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -39,29 +77,42 @@ impl Version {
     }
 }
 
-/// The memory that all files of all workers share. Without this bound, many Pis with different trees would use as much memory as
-/// all their kernels.
-#[derive(Debug, Clone, Default)]
-pub struct Budget(Arc<AtomicUsize>);
+/// An open file, not yet shared.
+#[derive(Debug)]
+pub struct OnDisk {
+    pub(super) file: File,
+    pub(super) version: Version,
+    pub(super) medium: Medium,
+    /// Its path, for the log.
+    pub(super) place: PathBuf,
+    /// Its first bytes, if they have been read already.
+    pub(super) first: Option<Vec<u8>>,
+}
 
-impl Budget {
-    /// Bytes of all files in memory: 256 MiB, and one more piece of 64 KiB for each file.
-    pub const MEMORY: usize = MAX_PIECES_OF_ALL * PIECE;
-
-    fn is_spent(&self) -> bool {
-        self.0.load(Ordering::Relaxed) >= MAX_PIECES_OF_ALL
+impl OnDisk {
+    /// Reads the whole file; `None`: the bytes are not within this reach.
+    ///
+    /// # Errors
+    ///
+    /// If the bytes cannot be read, or the file changed since it was opened.
+    pub(super) fn read_whole(&self, reach: Reach) -> io::Result<Option<Vec<u8>>> {
+        self.read(reach, 0, vec![0; self.version.len as usize])
     }
 
-    fn take(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+    /// Reads the first piece.
+    pub(super) fn read_first(&mut self) {
+        let memory = vec![0; self.version.len.min(PIECE as u64) as usize];
+        // An error shows again when the piece is needed.
+        self.first = self.read(Reach::Disk, 0, memory).ok().flatten();
     }
 
-    fn give_back(&self, pieces: usize) {
-        self.0.fetch_sub(pieces, Ordering::Relaxed);
+    fn read(&self, reach: Reach, offset: u64, memory: Vec<u8>) -> io::Result<Option<Vec<u8>>> {
+        read_version(&self.file, (self.medium, reach), &self.version, offset, memory).map(|read| read.ok())
     }
 }
 
-/// An open file whose bytes are kept in memory while several read it, at most [`SharedFile::MEMORY`] of them.
+/// An open file whose bytes are kept in memory while several read it, at most 64 MiB of them: more than
+/// any kernel or initramfs of a Pi.
 ///
 /// A single transfer needs only the current piece and, to resend a window, those before it: their memory is reused. Allocating
 /// memory for a piece costs as much as sending it.
@@ -70,32 +121,66 @@ impl Budget {
 /// the file is cut short. Each piece is read once and the version checked after it, so that a client gets the bytes of
 /// one version or an ERROR, never a mix.
 #[derive(Debug)]
-pub struct SharedFile {
-    file: File,
+pub(super) struct SharedFile {
+    file: Arc<File>,
     version: Version,
+    medium: Medium,
+    place: PathBuf,
+    /// Reads what may wait; `None`: the loop waits.
+    disk: Option<Disk>,
     pieces: RefCell<Pieces>,
+    /// Pieces that are being read by other threads.
+    loads: RefCell<Vec<(usize, Load)>>,
+    /// The reason for which this version cannot be read on.
+    broken: RefCell<Option<io::Error>>,
 }
 
-#[derive(Debug)]
-struct Pieces {
-    budget: Budget,
-    by_number: Vec<Option<Vec<u8>>>,
-    /// Numbers of the pieces in memory, oldest first.
-    in_memory: VecDeque<usize>,
-}
+type Load = Later<io::Result<Vec<u8>>>;
 
 impl SharedFile {
-    /// Bytes of one file in memory: 64 MiB, more than any kernel or initramfs of a Pi.
-    pub const MEMORY: usize = MAX_PIECES * PIECE;
-
-    /// Shares a file of this version, with memory from `budget`.
-    pub fn new(file: File, version: Version, budget: Budget) -> Self {
-        Self { file, version, pieces: RefCell::new(Pieces::new(budget)) }
+    /// Shares a file, with memory from `budget`.
+    pub(super) fn new(opened: OnDisk, budget: Budget, disk: Option<Disk>) -> Self {
+        let OnDisk { file, version, medium, place, first } = opened;
+        let mut pieces = Pieces::new(budget);
+        if let Some(first) = first {
+            pieces.keep(0, first);
+        }
+        Self {
+            file: Arc::new(file),
+            version,
+            medium,
+            place,
+            disk,
+            pieces: RefCell::new(pieces),
+            loads: RefCell::default(),
+            broken: RefCell::default(),
+        }
     }
 
     /// The version of the file.
-    pub fn version(&self) -> &Version {
+    pub(super) const fn version(&self) -> &Version {
         &self.version
+    }
+
+    /// Whether this version cannot be read on.
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken.borrow().is_some()
+    }
+
+    /// Whether [`read`](Self::read) of these bytes does not wait. If not, the client hears of it.
+    pub(super) fn is_ready(self: &Rc<Self>, offset: u64, len: usize, client: SocketAddrV4) -> bool {
+        let Some(disk) = &self.disk else { return true };
+        if len == 0 {
+            return true;
+        }
+        let pieces = (offset / PIECE as u64) as usize..=((offset + len as u64 - 1) / PIECE as u64) as usize;
+        let has_all = |pieces: &RangeInclusive<usize>| {
+            let in_memory = self.pieces.borrow();
+            pieces.clone().all(|number| in_memory.has(number))
+        };
+        has_all(&pieces)
+            || pieces.clone().all(|number| self.fetch(number, &pieces, disk, client)) && has_all(&pieces)
+            || self.is_broken()
     }
 
     /// Fills `buf` with the bytes from `offset` on.
@@ -103,12 +188,21 @@ impl SharedFile {
     /// # Errors
     ///
     /// If the bytes cannot be read, or the file changed since it was opened.
-    pub fn read(self: &Rc<Self>, mut offset: u64, mut buf: &mut [u8]) -> io::Result<()> {
-        let most = if Rc::strong_count(self) > 1 { MAX_PIECES } else { MAX_PIECES_ALONE };
+    pub(super) fn read(self: &Rc<Self>, mut offset: u64, mut buf: &mut [u8]) -> io::Result<()> {
+        if let Some(error) = &*self.broken.borrow() {
+            return Err(io::Error::new(error.kind(), error.to_string()));
+        }
         let mut pieces = self.pieces.borrow_mut();
         while !buf.is_empty() {
             let number = usize::try_from(offset / PIECE as u64).map_err(io::Error::other)?;
-            let piece = pieces.piece(number, most, |memory| self.load(number, memory))?;
+            if !pieces.has(number) {
+                let memory = pieces.make_room(self.most(), &(number..=number));
+                // A loop with other threads has asked `is_ready` before.
+                let reach = if self.disk.is_some() { Reach::Memory } else { Reach::Disk };
+                let piece = self.load(number, memory, reach)?;
+                pieces.keep(number, piece.map_err(|_| io::ErrorKind::WouldBlock)?);
+            }
+            let piece = pieces.bytes(number);
             let here = piece.get((offset % PIECE as u64) as usize..).unwrap_or_default();
             let len = here.len().min(buf.len());
             let (now, later) = buf.split_at_mut(len);
@@ -122,65 +216,113 @@ impl SharedFile {
         Ok(())
     }
 
-    /// Reads a piece into reused memory.
-    fn load(&self, number: usize, mut piece: Vec<u8>) -> io::Result<Vec<u8>> {
-        let start = number as u64 * PIECE as u64;
-        let len = self.version.len.saturating_sub(start).min(PIECE as u64);
-        piece.resize(len as usize, 0);
-        self.file.read_exact_at(&mut piece, start)?;
-        if !self.version.same_bytes(&Version::of(&self.file.metadata()?)) {
-            return Err(io::Error::other("the file was changed while it was being sent"));
-        }
-        Ok(piece)
-    }
-}
-
-impl Pieces {
-    fn new(budget: Budget) -> Self {
-        Self { budget, by_number: Vec::new(), in_memory: VecDeque::new() }
-    }
-
-    /// The piece of this number. A piece that has to be read replaces the oldest if `most` are in memory or the budget is spent.
-    fn piece(
-        &mut self,
+    /// Gets a piece into memory; false: another thread reads it. `needed` pieces stay in memory.
+    fn fetch(
+        self: &Rc<Self>,
         number: usize,
-        most: usize,
-        load: impl FnOnce(Vec<u8>) -> io::Result<Vec<u8>>,
-    ) -> io::Result<&[u8]> {
-        if self.by_number.len() <= number {
-            self.by_number.resize_with(number + 1, || None);
+        needed: &RangeInclusive<usize>,
+        disk: &Disk,
+        client: SocketAddrV4,
+    ) -> bool {
+        let mut pieces = self.pieces.borrow_mut();
+        if pieces.has(number) || self.is_broken() {
+            return true;
         }
-        if !matches!(self.by_number.get(number), Some(Some(_))) {
-            let mut memory = Vec::new();
-            while (self.in_memory.len() >= most || self.budget.is_spent())
-                && let Some(oldest) = self.in_memory.pop_front()
-            {
-                self.budget.give_back(1);
-                memory = self.by_number.get_mut(oldest).and_then(Option::take).unwrap_or_default();
+        let mut loads = self.loads.borrow_mut();
+        let under_way = loads.iter().position(|(load, _)| *load == number);
+        let index = match under_way {
+            Some(index) => index,
+            None => {
+                let memory = pieces.make_room(self.most(), needed);
+                match self.load(number, memory, Reach::Memory) {
+                    Ok(Ok(piece)) => {
+                        pieces.keep(number, piece);
+                        return true;
+                    }
+                    Ok(Err(memory)) => {
+                        loads.push((number, self.load_elsewhere(number, memory, disk, client)));
+                        loads.len() - 1
+                    }
+                    Err(error) => {
+                        self.broken.replace(Some(error));
+                        return true;
+                    }
+                }
             }
-            let piece = load(memory)?;
-            self.in_memory.push_back(number);
-            self.budget.take();
-            if let Some(place) = self.by_number.get_mut(number) {
-                *place = Some(piece);
+        };
+        let Some(result) = loads.get(index).and_then(|(_, load)| load.poll(client)) else { return false };
+        loads.swap_remove(index);
+        match result {
+            Ok(Ok(piece)) => {
+                if under_way.is_some() {
+                    // Room was made when the reading began; others may have filled it since.
+                    pieces.make_room(self.most(), needed);
+                }
+                pieces.keep(number, piece);
             }
+            Ok(Err(error)) => drop(self.broken.replace(Some(error))),
+            Err(error) => drop(self.broken.replace(Some(io::Error::other(error)))),
         }
-        Ok(self.by_number.get(number).and_then(Option::as_deref).unwrap_or_default())
+        true
+    }
+
+    /// Reads a piece into reused memory; gives the memory back if the bytes are not within this reach.
+    fn load(&self, number: usize, memory: Vec<u8>, reach: Reach) -> io::Result<Result<Vec<u8>, Vec<u8>>> {
+        let (start, memory) = self.place_of(number, memory);
+        read_version(&self.file, (self.medium, reach), &self.version, start, memory)
+    }
+
+    /// Reads a piece on another thread.
+    fn load_elsewhere(&self, number: usize, memory: Vec<u8>, disk: &Disk, client: SocketAddrV4) -> Load {
+        let (file, version) = (Arc::clone(&self.file), self.version);
+        let (start, memory) = self.place_of(number, memory);
+        let how = (self.medium, Reach::Disk);
+        disk.pool.run(self.task(*client.ip()), &disk.arrivals, move || {
+            read_version(&file, how, &version, start, memory).map(Result::unwrap_or_default)
+        })
+    }
+
+    /// The offset of a piece, and memory of its length.
+    fn place_of(&self, number: usize, mut memory: Vec<u8>) -> (u64, Vec<u8>) {
+        let start = number as u64 * PIECE as u64;
+        memory.resize(self.version.len.saturating_sub(start).min(PIECE as u64) as usize, 0);
+        (start, memory)
+    }
+
+    fn task(&self, client: Ipv4Addr) -> Task {
+        Task { client, place: self.place.clone(), directory: 0, tree: self.version.device }
+    }
+
+    fn most(self: &Rc<Self>) -> usize {
+        if Rc::strong_count(self) > 1 { MAX_PIECES } else { MAX_PIECES_ALONE }
     }
 }
 
-impl Drop for Pieces {
+/// Closing a file of a network file system may wait for the server.
+impl Drop for SharedFile {
     fn drop(&mut self) {
-        self.budget.give_back(self.in_memory.len());
+        if let (Medium::Remote, Some(disk)) = (self.medium, &self.disk) {
+            disk.pool.discard(&self.task(Ipv4Addr::UNSPECIFIED), Arc::clone(&self.file));
+        }
     }
 }
 
-/// Bytes of a piece: few system calls, and little waste for a small file.
-const PIECE: usize = 64 << 10;
-const MAX_PIECES: usize = 1024;
-/// Pieces of a single transfer: a window of 64 Ethernet-sized blocks touches three.
-const MAX_PIECES_ALONE: usize = 3;
-const MAX_PIECES_OF_ALL: usize = 4096;
+/// Fills `memory` from a file that must be of this version; gives the memory back if the bytes are not within this reach.
+fn read_version(
+    file: &File,
+    (medium, reach): (Medium, Reach),
+    version: &Version,
+    offset: u64,
+    mut memory: Vec<u8>,
+) -> io::Result<Result<Vec<u8>, Vec<u8>>> {
+    if !medium.read(reach, file, offset, &mut memory)? {
+        return Ok(Err(memory));
+    }
+    if !version.same_bytes(&Version::of(&file.metadata()?)) {
+        return Err(io::Error::other("the file was changed while it was being sent"));
+    }
+    Ok(Ok(memory))
+}
 
 #[cfg(test)]
 mod tests {
@@ -192,8 +334,31 @@ mod tests {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(content).unwrap();
         let open = File::open(file.path()).unwrap();
-        let version = Version::of(&open.metadata().unwrap());
-        (file, Rc::new(SharedFile::new(open, version, Budget::default())))
+        let opened = opened(open);
+        (file, Rc::new(SharedFile::new(opened, Budget::default(), None)))
+    }
+
+    fn opened(file: File) -> OnDisk {
+        let (version, medium) = (Version::of(&file.metadata().unwrap()), Medium::Remote);
+        OnDisk { file, version, medium, place: PathBuf::new(), first: None }
+    }
+
+    #[test]
+    fn a_file_is_read_once_for_all() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("kernel8.img");
+        let mut files = Files::new(Budget::default());
+        std::fs::write(&path, "kernel").unwrap();
+        let first = files.share(opened(File::open(&path).unwrap()), None);
+        assert!(Rc::ptr_eq(&first, &files.share(opened(File::open(&path).unwrap()), None)));
+        // Replaced: open transfers keep the old file, new ones get the new file.
+        std::fs::write(directory.path().join("new"), "newer!").unwrap();
+        std::fs::rename(directory.path().join("new"), &path).unwrap();
+        let mut bytes = [0; 6];
+        files.share(opened(File::open(&path).unwrap()), None).read(0, &mut bytes).unwrap();
+        assert_eq!(&bytes, b"newer!");
+        first.read(0, &mut bytes).unwrap();
+        assert_eq!(&bytes, b"kernel");
     }
 
     fn content(len: usize) -> Vec<u8> {
@@ -215,22 +380,6 @@ mod tests {
     }
 
     #[test]
-    fn forgets_the_oldest_piece_when_there_are_too_many() {
-        let mut pieces = Pieces::new(Budget::default());
-        for number in 0..10 {
-            pieces.piece(number, 7, one_byte).unwrap();
-        }
-        assert_eq!(pieces.in_memory, [3, 4, 5, 6, 7, 8, 9]);
-        let mut loads = 0;
-        let load = |memory| {
-            loads += 1;
-            one_byte(memory)
-        };
-        pieces.piece(0, 7, load).unwrap();
-        assert_eq!(loads, 1);
-    }
-
-    #[test]
     fn keeps_what_others_want_and_no_more_for_one_alone() {
         let content = content(10 * PIECE);
         let (_file, shared) = shared(&content);
@@ -238,39 +387,13 @@ mod tests {
             let mut buf = vec![0; content.len()];
             shared.read(0, &mut buf).unwrap();
             assert!(buf == content);
-            shared.pieces.borrow().in_memory.len()
+            shared.pieces.borrow().len()
         };
         assert_eq!(read_all(), MAX_PIECES_ALONE);
         let other = Rc::clone(&shared);
         assert_eq!(read_all(), 10);
         drop(other);
         assert_eq!(read_all(), 10, "pieces in memory stay in use");
-    }
-
-    #[test]
-    fn all_files_together_stay_within_their_budget() {
-        let budget = Budget::default();
-        let mut files: Vec<_> = (0..8).map(|_| Pieces::new(budget.clone())).collect();
-        for number in 0..MAX_PIECES {
-            for file in &mut files {
-                assert_eq!(file.piece(number, MAX_PIECES, one_byte).unwrap(), [1]);
-            }
-        }
-        let in_memory: usize = files.iter().map(|file| file.in_memory.len()).sum();
-        assert_eq!(in_memory, MAX_PIECES_OF_ALL);
-        // When it is spent, a new file gets a piece all the same, and always one.
-        let mut another = Pieces::new(budget.clone());
-        for number in 0..3 {
-            another.piece(number, MAX_PIECES, one_byte).unwrap();
-            assert_eq!(another.in_memory, [number]);
-        }
-        drop((files, another));
-        assert_eq!(budget.0.load(Ordering::Relaxed), 0);
-    }
-
-    fn one_byte(mut memory: Vec<u8>) -> io::Result<Vec<u8>> {
-        memory.resize(1, 1);
-        Ok(memory)
     }
 
     #[test]

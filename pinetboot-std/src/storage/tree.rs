@@ -2,14 +2,12 @@
 
 mod error;
 
-use std::cell::RefCell;
-use std::collections::HashMap;
+use std::cell::Cell;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::rc::{Rc, Weak};
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open};
@@ -18,7 +16,8 @@ use pinetboot_core::pi::{Lookup, Place, Prefix};
 use pinetboot_core::{BootPath, OpenError};
 
 use super::miss::Miss;
-use super::shared::{Budget, SharedFile, Version};
+use super::shared::{OnDisk, Version};
+use super::{Medium, Reach};
 use crate::beneath::beneath;
 
 pub use error::TreeError;
@@ -36,9 +35,7 @@ use error::{NOT_FOR_PIS, TreeErrorKind};
 pub struct BootTree {
     root: OwnedFd,
     path: PathBuf,
-    /// Open files, shared so that a thousand Pis at once read each file once.
-    open: RefCell<HashMap<Version, Weak<SharedFile>>>,
-    budget: Budget,
+    medium: Medium,
 }
 
 impl BootTree {
@@ -47,10 +44,10 @@ impl BootTree {
     /// # Errors
     ///
     /// If the directory is missing or empty, or this system cannot serve it safely.
-    pub fn open_at(path: &Path, budget: Budget) -> Result<Self, TreeError> {
+    pub fn open_at(path: &Path) -> Result<Self, TreeError> {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let root = open(path, flags, Mode::empty());
-        Self::open_as(path, root, budget)
+        Self::open_as(path, root)
     }
 
     /// Opens a tree beneath a directory that a Pi writes to: no link leads out of that directory.
@@ -58,12 +55,12 @@ impl BootTree {
     /// # Errors
     ///
     /// As for [`open_at`](Self::open_at).
-    pub fn open_within(top: &OwnedFd, place: &Path, path: &Path, budget: Budget) -> Result<Self, TreeError> {
+    pub fn open_within(top: &OwnedFd, place: &Path, path: &Path) -> Result<Self, TreeError> {
         let root = beneath(top, place, OFlag::O_PATH | OFlag::O_DIRECTORY);
-        Self::open_as(path, root, budget)
+        Self::open_as(path, root)
     }
 
-    fn open_as(path: &Path, root: Result<OwnedFd, Errno>, budget: Budget) -> Result<Self, TreeError> {
+    fn open_as(path: &Path, root: Result<OwnedFd, Errno>) -> Result<Self, TreeError> {
         let error = |kind| TreeError { path: path.to_owned(), kind };
         let root = root.map_err(|errno| error(TreeErrorKind::Open(errno.into())))?;
         if let Some(found) = NOT_FOR_PIS.into_iter().find(|name| is_there(&root, name)) {
@@ -75,7 +72,7 @@ impl BootTree {
             return Err(error(TreeErrorKind::Empty));
         }
         match beneath(&root, Path::new("."), OFlag::O_PATH) {
-            Ok(_) => Ok(Self { root, path: path.to_owned(), open: RefCell::default(), budget }),
+            Ok(_) => Ok(Self { medium: Medium::of(&root), root, path: path.to_owned() }),
             Err(reason) => Err(error(TreeErrorKind::NoOpenat2(reason.into()))),
         }
     }
@@ -100,71 +97,79 @@ impl BootTree {
     ///
     /// # Errors
     ///
-    /// The reason, and the path of the look-up.
-    pub fn open(&self, path: &BootPath<'_>) -> Result<Rc<SharedFile>, Miss> {
-        let (place, opened) = self.open_by_the_rules(path);
-        opened.map_err(|obstacle| Miss::new(obstacle.error(), &self.path.join(place), obstacle.reason()))
+    /// The reason, and the path of the look-up; [`OpenError::Later`]: not known within this reach.
+    pub fn open(&self, path: &BootPath<'_>, reach: Reach) -> Result<OnDisk, Miss> {
+        let (place, opened) = self.open_by_the_rules(path, reach);
+        opened.map_err(|obstacle| match obstacle {
+            Obstacle::System(Errno::EAGAIN) => OpenError::Later.into(),
+            _ => Miss::new(obstacle.error(), &self.path.join(place), obstacle.reason()),
+        })
     }
 
     /// Reads a whole file; `None` if it is longer than `most` bytes.
     ///
     /// # Errors
     ///
-    /// If the file is missing or cannot be read.
-    pub fn read(&self, path: &BootPath<'_>, most: u64) -> Result<Option<Vec<u8>>, Miss> {
-        let shared = self.open(path)?;
-        let len = shared.version().len;
-        if len > most {
+    /// If the file is missing or cannot be read; [`OpenError::Later`]: not known within this reach.
+    pub fn read(&self, path: &BootPath<'_>, most: u64, reach: Reach) -> Result<Option<Vec<u8>>, Miss> {
+        let file = self.open(path, reach)?;
+        if file.version.len > most {
             return Ok(None);
         }
-        let mut bytes = vec![0; len as usize];
-        shared
-            .read(0, &mut bytes)
-            .map_err(|reason| Miss::new(OpenError::Failed, &self.place(path), reason))?;
-        Ok(Some(bytes))
-    }
-
-    /// The path at which a name is looked up.
-    pub fn place(&self, path: &BootPath<'_>) -> PathBuf {
-        self.path.join(self.relative_place(path))
+        match file.read_whole(reach) {
+            Ok(Some(bytes)) => Ok(Some(bytes)),
+            Ok(None) => Err(OpenError::Later.into()),
+            Err(reason) => Err(Miss::new(OpenError::Failed, &file.place, reason)),
+        }
     }
 
     /// Opens a file; returns the path of the last look-up, and its result.
-    fn open_by_the_rules(&self, path: &BootPath<'_>) -> (PathBuf, Result<Rc<SharedFile>, Obstacle>) {
+    fn open_by_the_rules(&self, path: &BootPath<'_>, reach: Reach) -> (PathBuf, Result<OnDisk, Obstacle>) {
         // The name as requested first: an existing file needs no rules, and no look-up of the Pi's directory.
         let asked: PathBuf = path.components().collect();
-        let opened = self.open_beneath(&asked);
-        if opened.is_ok() {
+        let opened = self.open_beneath(&asked, reach);
+        if matches!(opened, Ok(_) | Err(Obstacle::System(Errno::EAGAIN))) {
             return (asked, opened);
         }
-        let place = self.relative_place(path);
-        let opened = if place == asked { opened } else { self.open_beneath(&place) };
-        (place, opened)
-    }
-
-    fn relative_place(&self, path: &BootPath<'_>) -> PathBuf {
         let lookup = Lookup::new(*path);
-        let directory = match lookup.place(|prefix| self.own_directory(path, prefix)) {
+        let unknown = Cell::new(false);
+        let directory = match lookup.place(|prefix| self.own_directory(path, prefix, reach, &unknown)) {
             Place::Own(directory) => PathBuf::from(directory),
             Place::Shared => PathBuf::new(),
         };
-        directory.join(lookup.file().components().collect::<PathBuf>())
+        let place = directory.join(lookup.file().components().collect::<PathBuf>());
+        let opened = match (place == asked, unknown.get()) {
+            (_, true) => Err(Errno::EAGAIN.into()),
+            (true, false) => opened,
+            (false, false) => self.open_beneath(&place, reach),
+        };
+        (place, opened)
     }
 
-    /// The name of the Pi's directory, if it exists: as requested, or in lower or upper case.
-    fn own_directory(&self, path: &BootPath<'_>, prefix: Prefix) -> Option<String> {
+    /// The name of the Pi's directory, if it exists: as requested, or in lower or upper case. `unknown` if that is not known
+    /// within this reach.
+    fn own_directory(
+        &self,
+        path: &BootPath<'_>,
+        prefix: Prefix,
+        reach: Reach,
+        unknown: &Cell<bool>,
+    ) -> Option<String> {
         let asked = path.components().next().map(str::to_owned);
         let canonical = prefix.to_string();
         let upper = canonical.to_uppercase();
-        asked
-            .into_iter()
-            .chain([canonical, upper])
-            .find(|name| beneath(&self.root, Path::new(name), OFlag::O_PATH | OFlag::O_DIRECTORY).is_ok())
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
+        asked.into_iter().chain([canonical, upper]).find(|name| {
+            let opened = self.medium.open(reach, &self.root, Path::new(name), flags);
+            unknown.set(unknown.get() || opened.as_ref().is_err_and(|errno| *errno == Errno::EAGAIN));
+            opened.is_ok()
+        })
     }
 
-    fn open_beneath(&self, place: &Path) -> Result<Rc<SharedFile>, Obstacle> {
+    fn open_beneath(&self, place: &Path, reach: Reach) -> Result<OnDisk, Obstacle> {
         // O_NONBLOCK: opening a FIFO must not wait for a writer.
-        let file = File::from(beneath(&self.root, place, OFlag::O_RDONLY | OFlag::O_NONBLOCK)?);
+        let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK;
+        let file = File::from(self.medium.open(reach, &self.root, place, flags)?);
         let metadata = file.metadata().map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)))?;
         if !metadata.is_file() {
             return Err(Errno::EISDIR.into());
@@ -172,17 +177,15 @@ impl BootTree {
         if !Mode::from_bits_truncate(metadata.mode()).contains(Mode::S_IROTH) {
             return Err(Obstacle::NotForOthers);
         }
-        let version = Version::of(&metadata);
-        let mut open = self.open.borrow_mut();
-        if let Some(shared) = open.get(&version).and_then(Weak::upgrade) {
-            return Ok(shared);
-        }
-        if open.len() >= open.capacity() {
-            open.retain(|_, file| file.strong_count() > 0);
-        }
-        let shared = Rc::new(SharedFile::new(file, version, self.budget.clone()));
-        open.insert(version, Rc::downgrade(&shared));
-        Ok(shared)
+        // A file system that is mounted below the tree's has its own kind.
+        let medium = if reach == Reach::Memory { self.medium } else { Medium::of(&file) };
+        Ok(OnDisk {
+            file,
+            version: Version::of(&metadata),
+            medium,
+            place: self.path.join(place),
+            first: None,
+        })
     }
 }
 
@@ -238,10 +241,16 @@ mod tests {
     use super::*;
 
     fn read(tree: &BootTree, name: &str) -> Result<String, OpenError> {
-        let shared = tree.open(&BootPath::parse(name.as_bytes()).unwrap()).map_err(|miss| miss.error)?;
-        let mut content = vec![0; shared.version().len as usize];
-        shared.read(0, &mut content).unwrap();
-        Ok(String::from_utf8(content).unwrap())
+        let path = BootPath::parse(name.as_bytes()).unwrap();
+        let on_disk = tree.read(&path, 100, Reach::Disk).map(Option::unwrap).map_err(|miss| miss.error);
+        // Now in the kernel's memory, unless the file system is one that has none.
+        match tree.read(&path, 100, Reach::Memory) {
+            Err(miss) if miss.error == OpenError::Later => {}
+            in_memory => {
+                assert_eq!(in_memory.map(Option::unwrap).map_err(|miss| miss.error), on_disk, "{name}");
+            }
+        }
+        on_disk.map(|content| String::from_utf8(content).unwrap())
     }
 
     fn tree(files: &[(&str, &str)]) -> (tempfile::TempDir, BootTree) {
@@ -251,7 +260,7 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, content).unwrap();
         }
-        let tree = BootTree::open_at(directory.path(), Budget::default()).unwrap();
+        let tree = BootTree::open_at(directory.path()).unwrap();
         (directory, tree)
     }
 
@@ -301,7 +310,7 @@ mod tests {
         let (directory, tree) = tree(&[("config.txt", "all"), ("7bf18f79/key", "secret"), ("key", "shared")]);
         for (mode, name) in [(0o600, "7bf18f79/key"), (0o640, "7bf18f79/key"), (0o770, "key")] {
             fs::set_permissions(directory.path().join(name), Permissions::from_mode(mode)).unwrap();
-            let miss = tree.open(&BootPath::parse(name.as_bytes()).unwrap()).unwrap_err();
+            let miss = tree.open(&BootPath::parse(name.as_bytes()).unwrap(), Reach::Disk).unwrap_err();
             assert_eq!(miss.error, OpenError::Denied);
             assert_eq!(miss.place, Some(directory.path().join(name).display().to_string()));
             assert_eq!(miss.reason.unwrap().to_string(), "not readable by others (chmod o+r)");
@@ -313,30 +322,14 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_read_once_for_all() {
-        let (directory, tree) = tree(&[("kernel8.img", "kernel")]);
-        let path = BootPath::parse(b"kernel8.img").unwrap();
-        let first = tree.open(&path).unwrap();
-        assert!(Rc::ptr_eq(&first, &tree.open(&path).unwrap()));
-        // Replaced: open transfers keep the old file, new ones get the new file.
-        fs::write(directory.path().join("new"), "newer!").unwrap();
-        fs::rename(directory.path().join("new"), directory.path().join("kernel8.img")).unwrap();
-        assert_eq!(read(&tree, "kernel8.img").unwrap(), "newer!");
-        let mut old = [0; 6];
-        first.read(0, &mut old).unwrap();
-        assert_eq!(&old, b"kernel");
-    }
-
-    #[test]
     fn says_what_is_wrong_with_a_tree() {
         let directory = tempfile::tempdir().unwrap();
-        let empty = BootTree::open_at(directory.path(), Budget::default()).unwrap_err().to_string();
+        let empty = BootTree::open_at(directory.path()).unwrap_err().to_string();
         assert!(empty.contains("is empty") && empty.contains("config.txt"), "{empty}");
-        let missing =
-            BootTree::open_at(&directory.path().join("missing"), Budget::default()).unwrap_err().to_string();
+        let missing = BootTree::open_at(&directory.path().join("missing")).unwrap_err().to_string();
         assert!(missing.contains("No such file"), "{missing}");
         fs::write(directory.path().join("file"), "").unwrap();
-        assert!(BootTree::open_at(&directory.path().join("file"), Budget::default()).is_err());
+        assert!(BootTree::open_at(&directory.path().join("file")).is_err());
     }
 
     #[test]
@@ -348,7 +341,7 @@ mod tests {
             fs::write(&place, "").unwrap();
             fs::write(directory.path().join("config.txt"), "").unwrap();
             let path = directory.path().display().to_string();
-            let error = BootTree::open_at(directory.path(), Budget::default()).unwrap_err().to_string();
+            let error = BootTree::open_at(directory.path()).unwrap_err().to_string();
             let name = inside.split('/').next().unwrap();
             for part in [name, &format!("pinetboot images {path}"), "serve another directory"] {
                 assert!(error.contains(part), "{part:?} is not in: {error}");
@@ -361,6 +354,6 @@ mod tests {
     fn the_key_of_nfs_handles_is_known_by_its_name() {
         let directory = tempfile::tempdir().unwrap();
         pinetboot_nfs::Handles::load(directory.path()).unwrap();
-        assert!(BootTree::open_at(directory.path(), Budget::default()).is_err());
+        assert!(BootTree::open_at(directory.path()).is_err());
     }
 }

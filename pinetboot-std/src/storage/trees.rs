@@ -1,22 +1,20 @@
 //! The choice of a client's tree, and the rendering of its files.
 //!
-//! The registry knows the Pi and the boot of a request; this module decides the files.
+//! The registry knows the Pi and the boot of a request; this module decides the files. No lock is held while a disk is read.
 
-use std::cell::{Ref, RefCell};
 use std::collections::HashMap;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pinetboot_core::dhcp::HardwareAddress;
 use pinetboot_core::pi::{Lookup, Prefix};
 use pinetboot_core::{OpenError, OpenRequest};
 
 use super::decisions::BootDecisions;
-use super::{BootTree, Budget, Content, Miss, Opened};
+use super::{BootTree, Found, FoundContent, Miss, Reach};
 use crate::bus::Bus;
 use crate::config::NfsMode;
 use crate::events;
@@ -28,12 +26,11 @@ use crate::roots::{BaseImages, NoBaseImage, Roots, machine_id_of};
 /// All trees, and the decisions for the boots under way.
 #[derive(Debug)]
 pub struct Trees {
-    sources: RefCell<Sources>,
+    sources: Mutex<Arc<Sources>>,
     bus: Bus,
-    decisions: RefCell<HashMap<Ipv4Addr, BootDecisions>>,
+    decisions: Mutex<HashMap<Ipv4Addr, Arc<BootDecisions>>>,
     /// Shared trees, by device and inode: a replaced directory is another tree.
-    open: RefCell<HashMap<(u64, u64), Rc<BootTree>>>,
-    budget: Budget,
+    open: Mutex<HashMap<(u64, u64), Arc<BootTree>>>,
 }
 
 /// The sources of boot files, and the settings of their rendering.
@@ -55,21 +52,16 @@ pub struct Sources {
 #[derive(Debug, Clone)]
 pub enum Base {
     /// One directory, with directories named after Pis. Stays open: a directory that replaces it is served after SIGHUP.
-    Directory(Rc<BootTree>),
+    Directory(Arc<BootTree>),
     /// The root file system of each Pi.
     Roots(BaseImages),
 }
 
 impl Trees {
     /// Trees of these sources.
-    pub fn new(sources: Sources, bus: Bus, budget: Budget) -> Self {
-        Self {
-            sources: RefCell::new(sources),
-            bus,
-            decisions: RefCell::default(),
-            open: RefCell::default(),
-            budget,
-        }
+    pub fn new(sources: Sources, bus: Bus) -> Self {
+        let sources = Mutex::new(Arc::new(sources));
+        Self { sources, bus, decisions: Mutex::default(), open: Mutex::default() }
     }
 
     /// The root file systems.
@@ -77,15 +69,10 @@ impl Trees {
         self.sources().roots.clone()
     }
 
-    /// The memory that all trees share.
-    pub fn budget(&self) -> Budget {
-        self.budget.clone()
-    }
-
     /// Replaces the sources. A Pi with an open transfer keeps the decisions of its boot.
     pub fn set_sources(&self, sources: Sources) {
-        self.sources.replace(sources);
-        self.decisions.borrow_mut().retain(|_, decided| decided.boot.pi.is_some() && decided.is_sending());
+        *lock(&self.sources) = Arc::new(sources);
+        lock(&self.decisions).retain(|_, decided| decided.boot.pi.is_some() && decided.is_sending());
     }
 
     /// The tree of an unknown client.
@@ -93,7 +80,7 @@ impl Trees {
     /// # Errors
     ///
     /// The reason why the tree cannot be opened.
-    pub fn tree_for_anyone(&self) -> Result<Rc<BootTree>, String> {
+    pub fn tree_for_anyone(&self) -> Result<Arc<BootTree>, String> {
         self.tree_for(&self.sources(), None)
     }
 
@@ -101,47 +88,83 @@ impl Trees {
     ///
     /// # Errors
     ///
-    /// The reason, and the path of the look-up.
-    pub fn open(&self, request: &OpenRequest<'_>) -> Result<Opened, Miss> {
+    /// The reason, and the path of the look-up; [`OpenError::Later`]: not known within this reach.
+    pub fn open(&self, request: &OpenRequest<'_>, reach: Reach) -> Result<Found, Miss> {
         let OpenRequest { path, peer, asked, .. } = *request;
         let lookup = Lookup::new(path);
         let boot = self.bus.pis().boot_of(*peer.ip(), lookup.prefix());
         let file = lookup.file();
-        let made = render::concerns(&file, &self.sources().templates);
+        let sources = self.sources();
+        let made = render::concerns(&file, &sources.templates);
         if made
             && let Some(why) = self.is_elsewhere(boot, peer)
             && !why.may_be_booting()
         {
             return Err(Miss::withheld(why));
         }
-        let mut decisions = self.decisions.borrow_mut();
-        if !decisions.get(peer.ip()).is_some_and(|decided| decided.holds_for(boot)) {
-            let decided = self.decide(boot, peer).map_err(|why| {
-                self.bus.emit(*peer.ip(), events::Boot::NothingToServe { why });
-                Miss::from(OpenError::Failed)
-            })?;
-            if decisions.len() >= MOST_BOOTS {
-                decisions.retain(|_, decided| decided.is_sending());
+        let decided = match self.decided(boot, *peer.ip()) {
+            Some(decided) => decided,
+            None if reach == Reach::Memory && !self.decides_without_disk(&sources, boot.pi) => {
+                return Err(OpenError::Later.into());
             }
-            if decisions.len() >= MOST_BOOTS {
-                // Too many boots: the file is sent, but unchanged.
-                let file = decided.tree.open(&path)?;
-                return Ok(Opened { content: Content::OnDisk(file), _busy: None });
+            None => {
+                let decided = self.decide(&sources, boot, peer).map_err(|why| {
+                    self.bus.emit(*peer.ip(), events::Boot::NothingToServe { why });
+                    Miss::from(OpenError::Failed)
+                })?;
+                match self.keep(*peer.ip(), Arc::new(decided)) {
+                    Ok(decided) => decided,
+                    Err(decided) => {
+                        // Too many boots: the file is sent, but unchanged.
+                        let file = decided.tree.open(&path, reach)?;
+                        return Ok(Found { content: FoundContent::OnDisk(file), busy: None });
+                    }
+                }
             }
-            decisions.insert(*peer.ip(), decided);
-        }
-        let Some(decided) = decisions.get_mut(peer.ip()) else { return Err(Miss::from(OpenError::Failed)) };
+        };
         if made {
-            let sources = self.sources();
             let tell = |fact| self.bus.emit(*peer.ip(), fact);
-            decided.open_made(&path, &file, tell, |decided| self.recipe(&sources, decided, peer, asked))
+            let recipe = |decided: &BootDecisions| self.recipe(&sources, decided, peer, asked);
+            decided.open_made(&path, &file, reach, tell, recipe)
         } else {
-            decided.open(&path)
+            decided.open(&path, reach)
         }
     }
 
-    fn sources(&self) -> Ref<'_, Sources> {
-        self.sources.borrow()
+    /// The decisions in force for a boot.
+    fn decided(&self, boot: BootId, client: Ipv4Addr) -> Option<Arc<BootDecisions>> {
+        lock(&self.decisions).get(&client).filter(|decided| decided.holds_for(boot)).cloned()
+    }
+
+    /// Puts decisions in force, unless another request of the boot was first; gives them back if there are too many.
+    fn keep(
+        &self,
+        client: Ipv4Addr,
+        new: Arc<BootDecisions>,
+    ) -> Result<Arc<BootDecisions>, Arc<BootDecisions>> {
+        let mut decisions = lock(&self.decisions);
+        if let Some(decided) = decisions.get(&client).filter(|decided| decided.holds_for(new.boot)) {
+            return Ok(Arc::clone(decided));
+        }
+        if decisions.len() >= MOST_BOOTS {
+            decisions.retain(|_, decided| decided.is_sending());
+        }
+        if decisions.len() >= MOST_BOOTS {
+            return Err(new);
+        }
+        decisions.insert(client, Arc::clone(&new));
+        Ok(new)
+    }
+
+    fn sources(&self) -> Arc<Sources> {
+        Arc::clone(&lock(&self.sources))
+    }
+
+    /// Whether the tree of a Pi is open already, whatever the disk says.
+    fn decides_without_disk(&self, sources: &Sources, pi: Option<Prefix>) -> bool {
+        matches!(sources.base, Base::Directory(_))
+            && sources.roots.is_none()
+            && pi.and_then(|pi| self.bus.pis().inventory().entry(pi)?.tree.clone()).is_none()
     }
 
     /// The reason why a client gets no file rendered for a Pi: the Pi is up at another address.
@@ -154,8 +177,7 @@ impl Trees {
     }
 
     /// Makes the decisions for a boot.
-    fn decide(&self, boot: BootId, peer: SocketAddrV4) -> Result<BootDecisions, String> {
-        let sources = self.sources();
+    fn decide(&self, sources: &Sources, boot: BootId, peer: SocketAddrV4) -> Result<BootDecisions, String> {
         let base_image = sources.roots.as_ref().map(|roots| roots.base_image_for(boot.pi));
         let base_image = base_image.and_then(|base_image| {
             let tell =
@@ -173,11 +195,11 @@ impl Trees {
             Some((overlay, base_image)) => {
                 let path = overlay.layer().merged().join(&base_image.boot);
                 let root = overlay.open_root().map_err(|error| format!("{}: {error}", path.display()))?;
-                let tree = BootTree::open_within(&root, &base_image.boot, &path, self.budget.clone());
-                let tree = Rc::new(tree.map_err(|error| error.to_string())?);
+                let tree = BootTree::open_within(&root, &base_image.boot, &path);
+                let tree = Arc::new(tree.map_err(|error| error.to_string())?);
                 return Ok(BootDecisions::new(boot, tree, Some(base_image.clone())).within(overlay));
             }
-            None => self.tree_for(&sources, boot.pi)?,
+            None => self.tree_for(sources, boot.pi)?,
         };
         Ok(BootDecisions::new(boot, tree, base_image))
     }
@@ -241,7 +263,7 @@ impl Trees {
     }
 
     /// The tree of a Pi's boot files, without the changes in its layer.
-    fn tree_for(&self, sources: &Sources, pi: Option<Prefix>) -> Result<Rc<BootTree>, String> {
+    fn tree_for(&self, sources: &Sources, pi: Option<Prefix>) -> Result<Arc<BootTree>, String> {
         let inventory = self.bus.pis().inventory();
         if let Some(directory) = pi.and_then(|pi| inventory.entry(pi)?.tree.as_deref()) {
             return self.shared_tree(directory);
@@ -255,30 +277,33 @@ impl Trees {
         }
     }
 
-    fn shared_tree(&self, place: &Path) -> Result<Rc<BootTree>, String> {
+    fn shared_tree(&self, place: &Path) -> Result<Arc<BootTree>, String> {
         let cannot =
             |error: &dyn std::fmt::Display| format!("cannot open the tree {}: {error}", place.display());
         let metadata = fs::metadata(place).map_err(|error| cannot(&error))?;
         let key = (metadata.dev(), metadata.ino());
-        let mut open = self.open.borrow_mut();
-        if let Some(tree) = open.get(&key).filter(|tree| tree.path() == place) {
+        if let Some(tree) = lock(&self.open).get(&key).filter(|tree| tree.path() == place) {
             return Ok(tree.clone());
         }
+        let tree = Arc::new(BootTree::open_at(place).map_err(|error| error.to_string())?);
+        let mut open = lock(&self.open);
         if open.len() >= MOST_TREES {
-            open.retain(|_, tree| Rc::strong_count(tree) > 1);
+            open.retain(|_, tree| Arc::strong_count(tree) > 1);
         }
-        let tree = BootTree::open_at(place, self.budget.clone()).map_err(|error| error.to_string())?;
-        let tree = Rc::new(tree);
         open.insert(key, tree.clone());
         Ok(tree)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Sources {
     /// One directory, served unchanged.
     pub fn directory(tree: BootTree) -> Self {
         Self {
-            base: Base::Directory(Rc::new(tree)),
+            base: Base::Directory(Arc::new(tree)),
             roots: None,
             templates: Vec::new(),
             rewrite: false,

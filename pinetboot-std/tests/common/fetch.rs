@@ -75,6 +75,11 @@ impl<'a> Fetch<'a> {
 
     /// Fetches all of it.
     pub(crate) fn run(mut self) -> Outcome {
+        self.run_through()
+    }
+
+    /// The same, for what is to be asked afterwards.
+    pub(crate) fn run_through(&mut self) -> Outcome {
         loop {
             match self.advance() {
                 Ok(until) => self.end.wait(until),

@@ -3,7 +3,7 @@
 //! Nothing is cached by the kernel, so that every look-up, opening and reading comes here.
 
 use std::ffi::OsStr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, UNIX_EPOCH};
@@ -20,7 +20,9 @@ pub(crate) struct SickDisk {
     shared: Arc<Shared>,
     /// `None` once it is unmounted.
     session: Option<BackgroundSession>,
-    directory: tempfile::TempDir,
+    path: PathBuf,
+    /// The mount point, if it is the disk's own.
+    own: Option<tempfile::TempDir>,
 }
 
 /// An operation that can hang.
@@ -41,20 +43,28 @@ impl SickDisk {
     /// Mounts a file system with these files; directories come with them.
     #[track_caller]
     pub(crate) fn new(files: &[(&str, &[u8])]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let mut disk = Self::at(directory.path(), files);
+        disk.own = Some(directory);
+        disk
+    }
+
+    /// The same, at this directory.
+    #[track_caller]
+    pub(crate) fn at(path: &Path, files: &[(&str, &[u8])]) -> Self {
         let shared = Arc::new(Shared::default());
         shared.state().nodes.push(Node::new(0, "", FileType::Directory, &[]));
         files.iter().for_each(|(path, content)| shared.state().add(path, content));
-        let directory = tempfile::tempdir().unwrap();
         let mut config = Config::default();
         config.mount_options = vec![MountOption::FSName("sick-disk".into())];
         config.acl = SessionACL::All;
         let disk = Disk(Arc::clone(&shared));
-        let session = fuser::spawn_mount(disk, directory.path(), &config).expect("root, and /dev/fuse");
-        Self { shared, session: Some(session), directory }
+        let session = fuser::spawn_mount(disk, path, &config).expect("root, and /dev/fuse");
+        Self { shared, session: Some(session), path: path.into(), own: None }
     }
 
     pub(crate) fn path(&self) -> &Path {
-        self.directory.path()
+        &self.path
     }
 
     /// The bytes of a file; `None` if the file does not exist.
@@ -107,7 +117,7 @@ impl Drop for SickDisk {
         drop(hanging); // a reply that is dropped is EIO
         let Some(session) = self.session.take() else { return };
         // A process may still have files open: the mount goes now, the rest when they are closed.
-        let _gone = nix::mount::umount2(self.directory.path(), nix::mount::MntFlags::MNT_DETACH);
+        let _gone = nix::mount::umount2(self.path(), nix::mount::MntFlags::MNT_DETACH);
         drop(session);
     }
 }
@@ -266,7 +276,7 @@ impl Filesystem for Disk {
 
     fn open(&self, _: &Request, inode: INodeNo, _: OpenFlags, reply: ReplyOpen) {
         self.0.finish(Operation::Open, &self.0.name(inode), move || {
-            reply.opened(FileHandle(0), FopenFlags::empty());
+            reply.opened(FileHandle(0), FopenFlags::FOPEN_DIRECT_IO);
         });
     }
 

@@ -8,7 +8,8 @@ use std::thread;
 use std::time::Instant;
 
 use super::shell::Shell;
-use super::world::{OPTIONS, SERIALS, network, plant};
+use super::work::OPTIONS;
+use super::world::{SERIALS, network, plant};
 use crate::machine::{Machine, UBoot};
 use crate::namespace::SOON;
 

@@ -1,76 +1,22 @@
 //! From an image file to Debian's login prompt, for two machines at once, and on through a server that dies.
 
-use std::fs;
 use std::thread;
-use std::time::Instant;
 
 use super::shell::Shell;
-use super::world::{MINUTES, OPTIONS, SERIALS, import, network};
+use super::work::{MINUTES, an_image_outlives_the_server};
+use super::world::{SERIALS, network};
 use crate::machine::{Machine, UBoot};
-use crate::namespace::SOON;
 
 #[test]
 #[ignore = "needs root, overlayfs, QEMU, U-Boot and PINETBOOT_GUEST_IMAGE; run by .ci/run"]
 fn an_image_boots_to_a_login_prompt_and_outlives_the_server() {
-    let files = tempfile::tempdir().unwrap();
-    let began = Instant::now();
-    import(files.path());
-    println!("imported in {:.1} s", began.elapsed().as_secs_f64());
-
-    let network = network("debian");
-    let server = network.serve(files.path(), &OPTIONS);
-
-    let began = Instant::now();
-    let switch_on = |number| UBoot::switch_on(&Machine::new(&network).number(number));
-    let boot = |machine: UBoot, serial| Shell::log_in(machine.stop().boot(serial), MINUTES);
-    let (one, other) = (switch_on(0), switch_on(1));
-    let (mut one, mut other) = thread::scope(|scope| {
-        let other = scope.spawn(|| boot(other, SERIALS[1]));
-        (boot(one, SERIALS[0]), other.join().unwrap())
+    an_image_outlives_the_server(&network("debian"), "PINETBOOT_GUEST_IMAGE", |network| {
+        let switch_on = |number| UBoot::switch_on(&Machine::new(network).number(number));
+        let boot = |machine: UBoot, serial| Shell::log_in(machine.stop().boot(serial), MINUTES);
+        let (one, other) = (switch_on(0), switch_on(1));
+        thread::scope(|scope| {
+            let other = scope.spawn(|| boot(other, SERIALS[1]));
+            [boot(one, SERIALS[0]), other.join().unwrap()]
+        })
     });
-    println!("two machines are logged in to after {:.1} s", began.elapsed().as_secs_f64());
-    for guest in [&mut one, &mut other] {
-        let (_, state) = guest.try_run("systemctl is-system-running --wait", MINUTES);
-        let failed = guest.run("systemctl list-units --failed --plain --no-legend", SOON);
-        assert_eq!((state.trim(), failed.trim()), ("running", ""));
-        guest.run("findmnt /boot/firmware", SOON);
-    }
-
-    // When the server is killed, one machine installs a package and the other writes.
-    one.start("apt-get update && apt-get install --yes --no-install-recommends git");
-    other.start(
-        "cd /root; head -c 50000000 /dev/urandom | tee big | md5sum >sum; \
-         seq 20000 | while read i; do echo line $i; done | tee lines | tail -n 1",
-    );
-    one.expect("Unpacking git-man", MINUTES);
-    let began = Instant::now();
-    drop(server); // by SIGKILL
-    let _server = network.serve(files.path(), &OPTIONS);
-    println!("killed and started again within {:.1} s", began.elapsed().as_secs_f64());
-    let (status, said) = one.finish(MINUTES);
-    assert_eq!(status, 0, "{said}");
-    let (status, said) = other.finish(MINUTES);
-    assert_eq!((status, said.as_str()), (0, "line 20000"));
-    println!("both went on, and were done {:.1} s later", began.elapsed().as_secs_f64());
-
-    other.run("sync; echo 3 >/proc/sys/vm/drop_caches; cd /root; md5sum <big | cmp - sum", MINUTES);
-    other.run("cd /root; seq -f 'line %g' 20000 | cmp - lines", MINUTES);
-    one.run(
-        "sync; echo 3 >/proc/sys/vm/drop_caches; dpkg --verify git git-man && ! dpkg --audit | grep .",
-        MINUTES,
-    );
-    one.run("cd /root && git init -q one && cd one && cp -a /usr/share/perl5 /etc . && git add .", MINUTES);
-    one.run("cd /root/one && git -c user.name=a -c user.email=a@b commit -q -m all && git gc -q", MINUTES);
-    one.run("cd /root && git clone -q one two && git -C two fsck && diff -r one/perl5 two/perl5", MINUTES);
-    let (status, _) = other.try_run("test -e /usr/bin/git || test -e /root/one", SOON);
-    assert_ne!(status, 0, "the other has nothing of it");
-
-    thread::scope(|scope| {
-        scope.spawn(|| one.power_off("poweroff"));
-        other.power_off("poweroff");
-    });
-    let base_image = fs::canonicalize(files.path().join("current/root")).unwrap();
-    for file in ["usr/bin/git", "root/big"] {
-        assert!(!base_image.join(file).exists(), "{file} is in the tree that both share");
-    }
 }

@@ -3,7 +3,8 @@
 use std::time::Instant;
 
 use super::shell::Shell;
-use super::world::{MINUTES, OPTIONS, SERIALS, network, plant};
+use super::work::{MINUTES, OPTIONS};
+use super::world::{SERIALS, network, plant};
 use crate::machine::{Machine, UBoot};
 use crate::namespace::SOON;
 

@@ -6,15 +6,16 @@ use std::time::Instant;
 
 use super::ganesha::Ganesha;
 use super::shell::Shell;
-use super::world::{MINUTES, OPTIONS, SERIALS, import, network};
+use super::work::{MINUTES, OPTIONS, import};
+use super::world::{SERIALS, network};
 use crate::machine::{Machine, UBoot};
 
 #[test]
 #[ignore = "needs root, overlayfs, QEMU, U-Boot, NFS-Ganesha and PINETBOOT_GUEST_IMAGE; run by '.ci/run guest-posix'"]
 fn debian_works_as_on_ganesha() {
     let (ours, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    import(ours.path());
-    import(other.path());
+    import("PINETBOOT_GUEST_IMAGE", ours.path());
+    import("PINETBOOT_GUEST_IMAGE", other.path());
     let (our_network, other_network) = (network("ours"), network("ganesha"));
     let _ours = our_network.serve(ours.path(), &OPTIONS);
 

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use super::ganesha::Ganesha;
 use super::shell::Shell;
-use super::world::MINUTES;
+use super::work::MINUTES;
 use crate::machine::{Machine, UBoot, from_environment, lay_boot_files};
 use crate::namespace::{Namespace, SOON};
 

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use crate::machine::A_WHILE;
-use crate::namespace::{Process, SOON};
+use crate::namespace::{A_WHILE, Process, SOON};
 
 /// A shell at its prompt. The shell does not echo its input.
 #[derive(Debug)]
@@ -71,7 +70,7 @@ impl Shell {
     /// Switches the machine off.
     pub(crate) fn power_off(mut self, command: &str) {
         self.console.say(&format!("{command}\n"));
-        self.console.expect("reboot: Power down", A_WHILE);
+        self.console.finish(A_WHILE);
     }
 }
 

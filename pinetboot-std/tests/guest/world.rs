@@ -3,11 +3,9 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
-use std::process::Command;
-use std::time::Duration;
 
-use crate::machine::{beside_kernel, from_environment, lay_boot_files};
-use crate::namespace::{Namespace, PINETBOOT, Process};
+use crate::machine::{beside_kernel, lay_boot_files};
+use crate::namespace::Namespace;
 
 /// A network with the server's interface `lan`, on which are two machines.
 pub(crate) fn network(role: &str) -> Namespace {
@@ -39,21 +37,6 @@ pub(crate) fn plant(base_image: &Path) {
     let command_line = format!("console=tty1 console=serial0,115200 {of_card}");
     lay_boot_files(&base_image.join("boot/firmware"), &command_line);
 }
-
-/// Imports the Debian that .ci/guest-image made.
-pub(crate) fn import(to: &Path) {
-    let image = from_environment("PINETBOOT_GUEST_IMAGE", "an image. '.ci/run guest-image' makes it");
-    let mut command = Command::new(PINETBOOT);
-    command.arg("import").arg(image).arg("--to").arg(to);
-    let (status, said) = Process::start(command).finish(MINUTES);
-    assert!(status.success(), "{said}");
-}
-
-/// The time limit of work that takes two emulated machines a minute or two.
-pub(crate) const MINUTES: Duration = Duration::from_secs(420);
-
-/// Of `pinetboot serve`, on such a network.
-pub(crate) const OPTIONS: [&str; 6] = ["--dhcp", "lease", "--dhcp-clients", "all", "--interface", "lan"];
 
 /// The machines'.
 pub(crate) const SERIALS: [&str; 2] = ["5e9f2a01", "5e9f2a02"];

@@ -6,10 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::namespace::{Namespace, Process, SOON};
-
-/// The time limit for the computing or loading of an emulated machine; alone it takes a few seconds.
-pub(crate) const A_WHILE: Duration = Duration::from_secs(90);
+use crate::namespace::{A_WHILE, Namespace, Process, SOON};
 
 /// A machine that is switched off.
 #[derive(Clone, Copy, Debug)]

@@ -8,8 +8,9 @@
 
 use std::env;
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, File};
 use std::io::{PipeReader, Read, Write, pipe};
+use std::panic::resume_unwind;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Mutex;
@@ -18,11 +19,15 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 /// Within this anything happens that does not have to wait for a timeout of the protocol.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
+
+/// The time limit for the computing or loading of an emulated machine; alone it takes a few seconds.
+pub(crate) const A_WHILE: Duration = Duration::from_secs(90);
 
 /// A network namespace.
 #[derive(Debug)]
@@ -100,6 +105,16 @@ impl Namespace {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &self.name, "setpriv", "--pdeathsig", "KILL", "--"]).arg(program);
         command
+    }
+
+    /// Runs this work on a thread in it: sockets that the thread opens are of this namespace.
+    pub(crate) fn enter<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        let network = File::open(Path::new("/run/netns").join(&self.name)).unwrap();
+        let inside = move || {
+            setns(network, CloneFlags::CLONE_NEWNET).unwrap();
+            work()
+        };
+        thread::scope(|scope| scope.spawn(inside).join()).unwrap_or_else(|panic| resume_unwind(panic))
     }
 
     /// Runs `test`, the one that calls this, once more and in this namespace; there [`part`] returns what is passed here.

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use pinetboot::bus::Bus;
-use pinetboot::config::{NfsMode, RootLimits, Settings};
+use pinetboot::config::{NfsMode, NfsSync, RootLimits, Settings};
 use pinetboot::events::{Event, Fact, Finished, Listener, Root, Shortage, Tftp};
 use pinetboot::roots::{BaseImage, BaseImages, RootExports, Roots, State, own_namespace};
 use pinetboot::space::Reserve;
@@ -74,7 +74,7 @@ impl Server {
         let base_images = BaseImages::One(BaseImage::at(&dir.join("root")).unwrap());
         let state = State::at(&dir.join("state"));
         let roots = Arc::new(Roots::new(NfsMode::Overlay, base_images, state, limits, bus.clone()).unwrap());
-        let exports = RootExports::new(roots, bus.clone()).unwrap();
+        let exports = RootExports::new(roots, bus.clone(), NfsSync::On).unwrap();
         Self { dir: dir.to_owned(), exports, bus, told }
     }
 

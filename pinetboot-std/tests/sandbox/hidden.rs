@@ -1,6 +1,8 @@
 //! A server that sees no process but itself, and nothing of /proc but processes (proc(5): `hidepid`, `subset`), as
 //! ProtectProc=invisible and ProcSubset=pid of systemd.exec(5) let a service see it.
 
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 
 use crate::common::{Folder, Serving, fetch, pinetboot};
@@ -35,10 +37,10 @@ fn only_its_own_process_is_read_from_proc() {
 
 #[test]
 #[ignore = "needs root; run by .ci/run"]
-fn a_file_with_capabilities_is_copied_up_with_them() {
+fn files_keep_their_capabilities_and_modes() {
     let boot_files = [("boot/firmware/config.txt", &b""[..]), ("boot/firmware/kernel8.img", b"kernel")];
     let root = Folder::new(&[&boot_files[..], &[("usr/bin/ping", &b"old"[..])]].concat());
-    let state = Folder::new(&[]);
+    let (state, new) = (Folder::new(&[]), Folder::new(&[("new", b"new")]));
     // cap_net_raw=ep (linux/capability.h, struct vfs_cap_data of version 2).
     let mut capability = [0; 20];
     (capability[0], capability[3], capability[5]) = (1, 2, 0x20);
@@ -70,6 +72,12 @@ fn a_file_with_capabilities_is_copied_up_with_them() {
         .unwrap();
     let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
     assert!(said.contains("cap_net_raw=ep"), "{said}\n{}", serving.log());
+    // The umask is the Pi's, which has applied it: nfs-cp makes files of mode 0660.
+    let output = Command::new("nfs-cp").arg(new.join("new")).arg(url(&serving, "usr/new")).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let layers = fs::read_dir(state.join("pis/aaaa0001")).unwrap().map(|entry| entry.unwrap().path());
+    let made: Vec<_> = layers.filter_map(|layer| fs::metadata(layer.join("upper/usr/new")).ok()).collect();
+    assert_eq!(made.iter().map(|file| file.mode() & 0o777).collect::<Vec<_>>(), [0o660]);
     serving.stop();
 }
 

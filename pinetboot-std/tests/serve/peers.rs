@@ -179,3 +179,30 @@ fn a_full_table_is_silent() {
     );
     serving.stop();
 }
+
+#[test]
+fn clients_that_never_answer_leave_descriptors_to_others() {
+    let names: Vec<_> = (0..100).map(|number| format!("file{number}")).collect();
+    let files: Vec<(&str, &[u8])> = names.iter().map(|name| (name.as_str(), &b"content"[..])).collect();
+    let tree = Folder::tree(&files);
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", "ulimit -n 128; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_pinetboot")]);
+    command.args(["serve", "-v", "--listen", "127.0.0.1", "--tftp-port", "0"]).arg(tree.path());
+    let serving = Serving::start_as(&mut command);
+    let silent: Vec<_> = names
+        .iter()
+        .map(|name| {
+            let peer = Peer::of(serving.address());
+            peer.say(&format!("RRQ {name} octet"));
+            peer
+        })
+        .collect();
+    serving.settle();
+    for name in &names {
+        assert_eq!(fetch(serving.address(), name, Options::default()).unwrap(), b"content", "{name}");
+    }
+    drop(silent);
+    let log = serving.stop();
+    assert!(log.contains("the limit of 128 open files is too low: it allows 32 transfers."), "{log}");
+    assert!(!log.contains("cannot open a port") && !log.contains("input/output"), "{log}");
+}

@@ -174,8 +174,10 @@ pub(super) fn check_extents(seed: FileSeed, inode: u32, number: u64, block: &[u8
     check(is_sound, Metadata::Extents { inode, block: number })
 }
 
+/// A fuzzer cannot guess a checksum: to it any is right, so that it reaches what is behind.
+#[expect(unexpected_cfgs, reason = "cargo-fuzz sets it")]
 fn check(is_sound: bool, metadata: Metadata) -> Result<(), ImageError> {
-    if is_sound { Ok(()) } else { Err(ImageError::Checksum(metadata)) }
+    if is_sound || cfg!(fuzzing) { Ok(()) } else { Err(ImageError::Checksum(metadata)) }
 }
 
 impl fmt::Display for Metadata {

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, SocketAddrV4, TcpListener, TcpStream};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use nix::sys::socket::{setsockopt, sockopt};
@@ -32,17 +33,23 @@ impl Shared {
             // A closed connection has no turn; one that closes before its turn passes that on.
             if self.find(token).is_some() {
                 self.turns.lock().unwrap_or_else(PoisonError::into_inner).push_back(token);
-                let _never_full = rustix::io::write(&self.turn, &1u64.to_ne_bytes());
+                self.give_turn();
                 return true;
             }
         }
         false
     }
 
+    /// Wakes a worker for [`next_turn`](Self::next_turn).
+    pub(super) fn give_turn(&self) {
+        let _never_full = rustix::io::write(&self.turn, &1u64.to_ne_bytes());
+    }
+
     /// The next connection that has its turn. Not an event of the connection itself: it may be neither readable nor writable, although
     /// calls were received.
     pub(super) fn next_turn(&self) -> Option<(u64, Arc<Connection>)> {
         rustix::io::read(&self.turn, &mut [0; 8]).ok()?;
+        self.asked.store(false, Ordering::SeqCst);
         let token = self.turns.lock().unwrap_or_else(PoisonError::into_inner).pop_front()?;
         match self.find(token) {
             Some(Endpoint::Connection(connection)) => {

@@ -2,6 +2,7 @@
 //!
 //! The tree that holds the most gives up its least recently used files: a client that opens many files closes its own.
 
+use std::cmp::Reverse;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError, Weak};
 
@@ -33,7 +34,7 @@ pub(super) trait Holder: Send + Sync {
     /// The number of descriptors.
     fn held(&self) -> usize;
 
-    /// Closes the least recently used files; returns their number.
+    /// Closes the least recently used files; returns their number, 0 while another thread closes some.
     fn close_older_half(&self) -> usize;
 }
 
@@ -57,12 +58,13 @@ pub(super) fn with_room<T>(mut open: impl FnMut() -> io::Result<T>) -> io::Resul
     }
 }
 
-/// Closes the older half of the files of the tree with most descriptors; false if no file was closed.
+/// Closes the older half of the files of the tree with most descriptors; false if no file was closed. Closing may wait for a disk that
+/// hangs: other threads then take the next tree.
 pub(crate) fn make_room() -> bool {
     let trees = TREES.lock().unwrap_or_else(PoisonError::into_inner);
-    let largest = trees.iter().filter_map(Weak::upgrade).max_by_key(|tree| tree.held());
-    drop(trees);
-    largest.is_some_and(|tree| tree.close_older_half() > 0)
+    let mut trees: Vec<_> = trees.iter().filter_map(Weak::upgrade).collect();
+    trees.sort_by_key(|tree| Reverse(tree.held()));
+    trees.iter().any(|tree| tree.close_older_half() > 0)
 }
 
 /// A third of the limit: the rest is for connections, files of calls under way, and the other services.

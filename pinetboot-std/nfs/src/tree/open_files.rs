@@ -83,6 +83,8 @@ pub(super) struct OpenFiles {
     hasher: RandomState,
     most: usize,
     held: Arc<descriptors::Held>,
+    /// Held by the one thread that makes room for other trees.
+    making_room: Mutex<()>,
 }
 
 #[derive(Debug)]
@@ -95,8 +97,13 @@ impl OpenFiles {
     /// Keeps up to `most` files, with up to two descriptors each.
     pub(super) fn new(most: usize) -> Arc<Self> {
         let most = (most / SHARDS).max(2);
-        let files =
-            Self { shards: Default::default(), hasher: RandomState::new(), most, held: Arc::default() };
+        let files = Self {
+            shards: Default::default(),
+            hasher: RandomState::new(),
+            most,
+            held: Arc::default(),
+            making_room: Mutex::default(),
+        };
         let files = Arc::new(files);
         let holder: Arc<dyn descriptors::Holder> = files.clone();
         descriptors::register(Arc::downgrade(&holder));
@@ -170,7 +177,7 @@ impl descriptors::Holder for OpenFiles {
     }
 
     fn close_older_half(&self) -> usize {
-        self.close(take_older_half)
+        self.making_room.try_lock().map_or(0, |_one_at_a_time| self.close(take_older_half))
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! > The following data modifying procedures are synchronous: WRITE (with stable flag set to FILE_SYNC), CREATE, MKDIR, SYMLINK, MKNOD,
 //! > REMOVE, RMDIR, RENAME, LINK, and COMMIT. .. when a procedure returns to the client, the client can assume that the operation has
-//! > completed and any data associated with the request is now on stable storage. (RFC 1813, section 1.1.2 and 3.3)
+//! > completed and any data associated with the request is now on stable storage. (RFC 1813, sections 1.6 and 4.7)
 //!
 //! A client's own fsync(2) of a directory sends nothing to a server, for that reason. SETATTR is treated likewise, as the kernel's server does
 //! (`nfsd_setattr`, fs/nfsd/vfs.c).

@@ -1,13 +1,13 @@
 //! The shares of clients: a client whose disk hangs, or who does not read, leaves workers, memory and connections to the others.
 
-use std::net::{Ipv4Addr, TcpStream};
+use std::net::{Ipv4Addr, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use nfs3_types::nfs3::*;
-use nfs3_types::xdr_codec::Opaque;
+use nfs3_types::xdr_codec::{Opaque, Pack};
 use nix::sys::socket::{setsockopt, sockopt};
 use pinetboot_nfs::{
     Absent, Event, Export, Exports, MemoryTree, MountError, NfsConfig, Observer, OneExport, Running,
@@ -109,6 +109,9 @@ fn calls_of_one_client_that_wait_for_its_disk_are_eight_over_all_its_connections
     let stuck = stick(&running, 2, &file, 3);
     eventually("eight calls wait", || trees.frozen.waiting() == 8);
     is_served(client(&running, 3));
+    let turns = running.turns();
+    turns.ask();
+    eventually("a worker takes an event", || turns.has_turned());
     assert_eq!(trees.frozen.waiting(), 8, "no more of them were begun meanwhile");
     trees.frozen.thaw();
     all_answered(stuck);
@@ -149,6 +152,45 @@ fn stopping_waits_no_longer_than_it_is_told_for_a_disk_that_hangs() {
         serve(OneExport::new(export(1, "/"))).stop(Duration::from_secs(20)),
         "without a hanging disk all end"
     );
+}
+
+#[test]
+fn datagrams_that_wait_for_a_disk_are_few_and_those_of_others_are_answered() {
+    let trees = Trees::new();
+    let config = NfsConfig { udp: true, ..config() };
+    let running = pinetboot_nfs::start(config, Arc::new(Both(trees.exports.clone()))).unwrap();
+    let mut tcp = client(&running, 2);
+    let frozen = tcp.mount("/frozen").unwrap();
+    let file = tcp.make(&frozen, "file");
+    trees.frozen.freeze();
+    let socket = |number: u8| {
+        let socket = UdpSocket::bind((Ipv4Addr::new(127, 0, 1, number), 0)).unwrap();
+        socket.connect((Ipv4Addr::LOCALHOST, running.port())).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        socket
+    };
+    let data = Opaque::borrowed(b"x");
+    let write = WRITE3args { file, offset: 0, count: 1, stable: stable_how::UNSTABLE, data };
+    let mut arguments = Vec::new();
+    write.pack(&mut arguments).unwrap();
+    // Every client has four places for datagrams; the rest is dropped, and repeated by a client.
+    let hostile: Vec<_> = (10..13).map(socket).collect();
+    for socket in &hostile {
+        for _ in 0..10 {
+            socket.send(&tcp.message(PROGRAM, VERSION, 7, &arguments)).unwrap();
+        }
+    }
+    eventually("four of each wait", || trees.frozen.waiting() == 12);
+    let honest = socket(20);
+    honest.send(&tcp.message(PROGRAM, VERSION, 0, &[])).unwrap();
+    assert_eq!(honest.recv(&mut [0; 64]).unwrap(), 24);
+    assert_eq!(trees.frozen.waiting(), 12);
+    trees.frozen.thaw();
+    for socket in &hostile {
+        for _ in 0..4 {
+            socket.recv(&mut [0; 400]).unwrap();
+        }
+    }
 }
 
 /// Panics on the next new connection, on command: outside of any call.

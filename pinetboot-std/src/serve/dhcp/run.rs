@@ -61,7 +61,7 @@ pub(super) fn run<R: Attend>(net: LinuxNet, respond: R, bus: &Bus, delay: Durati
                 respond.store(queue.now(), queue.has_more());
             }
             Err(Interrupt::Stop) => break Ok(()),
-            Err(Interrupt::Reload) => {}
+            Err(Interrupt::Reload | Interrupt::Reloaded) => {}
             Err(Interrupt::Failed(failure)) => break Err(format!("the network failed: {failure}")),
         }
     };

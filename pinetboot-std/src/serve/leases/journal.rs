@@ -5,6 +5,8 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
+use crate::durable;
+
 /// The file, open to append.
 #[derive(Debug)]
 pub(super) struct Journal {
@@ -48,6 +50,7 @@ impl Journal {
         file.write_all(text.as_bytes())?;
         file.as_file().sync_data()?;
         self.file = Some(file.persist(&self.path)?);
+        durable::sync(self.directory())?;
         (self.whole, self.appended, self.unsynced) = (text.len(), 0, 0);
         Ok(())
     }

@@ -1,0 +1,248 @@
+//! Honest boots and roots, and attacks at the same time, while disks and the network fail now and then: no boot fails, and
+//! memory, descriptors, threads and log stay bounded. `.ci/run soak` runs it for SOAK_MINUTES, 3 by default.
+#![cfg(feature = "nfs")]
+#![expect(clippy::unwrap_used, reason = "what fails here is the test")]
+
+mod common;
+mod namespace;
+#[path = "../nfs/tests/nfs_client/mod.rs"]
+mod nfs_client;
+#[path = "hostile/world.rs"]
+mod world;
+
+use std::fs;
+use std::net::Ipv4Addr;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nfs3_types::nfs3::{nfs_fh3, nfsstat3, stable_how};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use pinetboot_core::tftp::{Options, Outcome};
+
+use common::peer::bytes;
+use common::{Fetch, Operation, SickDisk};
+use namespace::{PINETBOOT, Process, SOON};
+use nfs_client::Client;
+use world::{PI, SERVER, World, flood};
+
+const SERIAL: &str = "0badcaf1";
+
+#[test]
+#[ignore = "needs root, network namespaces, overlayfs and /dev/fuse; run by .ci/run"]
+fn no_boot_fails_and_nothing_grows() {
+    let minutes = std::env::var("SOAK_MINUTES").map_or(3.0, |minutes| minutes.parse().unwrap());
+    let end = Instant::now() + Duration::from_secs_f64(60.0 * minutes);
+    let soak = Soak::new();
+    let mut figures = Figures::default();
+    let stop = AtomicBool::new(false);
+    let forged = AtomicU32::new(0);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            soak.world.attacker.enter(|| forged.store(flood(300, 0, &stop, forged_packet), Ordering::Relaxed))
+        });
+        let _stops = Stop(&stop);
+        let mut server = soak.serve();
+        while Instant::now() < end {
+            soak.boot(&mut figures);
+            soak.disk_hangs(&mut figures);
+            soak.disk_is_full(&mut figures);
+            soak.interface_goes(&mut figures);
+            figures.look_at(&server);
+            if figures.rounds % 5 == 0 {
+                // Dropping the process is SIGKILL.
+                drop(server);
+                figures.log += fs::metadata(soak.log()).unwrap().len();
+                server = soak.serve();
+            }
+        }
+        soak.boot(&mut figures);
+        figures.look_at(&server);
+        figures.log += fs::metadata(soak.log()).unwrap().len();
+        server.stop();
+    });
+    let forged = forged.load(Ordering::Relaxed);
+    println!("{minutes} minutes, {forged} forged packets: {figures:?}");
+    assert!(figures.boots > 0);
+    assert!(figures.memory_kib < 128 * 1024, "memory");
+    assert!(figures.descriptors < 1024, "descriptors");
+    assert!(figures.threads < 128, "threads");
+    assert!(figures.log < (minutes * 1_000_000.0) as u64, "log");
+}
+
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Counts, and the highest values seen.
+#[derive(Debug, Default)]
+struct Figures {
+    rounds: u32,
+    boots: u32,
+    roots: u32,
+    full: u32,
+    memory_kib: u64,
+    descriptors: usize,
+    threads: usize,
+    /// Bytes.
+    log: u64,
+}
+
+impl Figures {
+    fn look_at(&mut self, server: &Process) {
+        let of = |name: &str| fs::read_dir(format!("/proc/{}/{name}", server.id())).unwrap().count();
+        self.rounds += 1;
+        self.memory_kib = self.memory_kib.max(server.peak_memory());
+        self.descriptors = self.descriptors.max(of("fd"));
+        self.threads = self.threads.max(of("task"));
+    }
+}
+
+struct Soak {
+    world: World,
+    /// The boot files.
+    disk: SickDisk,
+    /// A small disk for the Pis' layers.
+    state: tempfile::TempDir,
+    root: tempfile::TempDir,
+    files: tempfile::TempDir,
+}
+
+impl Soak {
+    fn new() -> Self {
+        let files: &[(&str, &[u8])] = &[
+            ("config.txt", b"arm_64bit=1\n"),
+            ("cmdline.txt", b"root=/dev/nfs\n"),
+            ("kernel8.img", &[7; 300_000]),
+            ("hung", &[7; 3000]),
+        ];
+        let [state, root, files_of_test] = [(); 3].map(|()| tempfile::tempdir().unwrap());
+        mount(Some("tmpfs"), state.path(), Some("tmpfs"), MsFlags::empty(), Some("size=32m")).unwrap();
+        fs::create_dir_all(root.path().join("etc/ssh")).unwrap();
+        fs::write(root.path().join("etc/hostname"), "raspberrypi\n").unwrap();
+        Self { world: World::new(), disk: SickDisk::new(files), state, root, files: files_of_test }
+    }
+
+    fn log(&self) -> std::path::PathBuf {
+        self.files.path().join("log")
+    }
+
+    fn serve(&self) -> Process {
+        let mut command: Command = self.world.server.command("sh");
+        command.args(["-c", "exec \"$@\" 2>\"$LOG\"", "sh", PINETBOOT, "serve"]).env("LOG", self.log());
+        command.args([
+            "--dhcp",
+            "lease",
+            "--force",
+            "--interface",
+            "eth0",
+            "--nfs-port",
+            "2049",
+            "--disk-reserve",
+            "1M",
+        ]);
+        command
+            .arg("--nfs")
+            .arg(self.root.path())
+            .arg("--state")
+            .arg(self.state.path())
+            .arg(self.disk.path());
+        let mut server = Process::start(command);
+        server.line("ready ", SOON);
+        server
+    }
+
+    /// The Pi boots: files, and a cycle on its root.
+    fn boot(&self, figures: &mut Figures) {
+        for _ in 0..3 {
+            self.fetch_all();
+            figures.boots += 1;
+        }
+        self.root().unwrap();
+        figures.roots += 1;
+    }
+
+    fn fetch_all(&self) {
+        self.world.pi.enter(|| {
+            for name in ["config.txt", "kernel8.img"] {
+                let name = format!("{SERIAL}/{name}");
+                let outcome = Fetch::new(SERVER, &name, Options::RASPBERRY_PI, |_| ()).by(PI).run();
+                assert!(matches!(outcome, Outcome::Complete { .. }), "{name}: {outcome:?}");
+            }
+        });
+    }
+
+    /// Mounts the root, and writes, reads and removes a file.
+    fn root(&self) -> Result<(), nfsstat3> {
+        self.world.pi.enter(|| {
+            let mut client = Client::connect_reserved(std::net::SocketAddrV4::new(*SERVER.ip(), 2049));
+            let root = client.mount(&format!("/{SERIAL}"));
+            let root = root
+                .unwrap_or_else(|status| panic!("{status:?}: {}", fs::read_to_string(self.log()).unwrap()));
+            let file = client.create(
+                &root,
+                "file",
+                nfs3_types::nfs3::createhow3::UNCHECKED(nfs_client::mode(0o644)),
+            )?;
+            let file: nfs_fh3 = file.obj.unwrap();
+            let written = client.write(&file, 0, b"written", stable_how::FILE_SYNC);
+            let read = written.and_then(|_| client.read(&file, 0, 100));
+            let removed = client.remove(&root, "file");
+            let (bytes, _) = read?;
+            assert_eq!(bytes, b"written");
+            removed
+        })
+    }
+
+    /// A client asks for a file that hangs; the Pi boots meanwhile, and that client gets its file in the end.
+    fn disk_hangs(&self, figures: &mut Figures) {
+        self.disk.hang(Operation::Read, "hung");
+        self.world.attacker.enter(|| {
+            let client = world::socket(Ipv4Addr::new(10, 77, 0, 2), 0);
+            client.send_to(&bytes("RRQ hung octet"), SERVER).unwrap();
+        });
+        self.disk.wait_for_hanging(1);
+        self.boot(figures);
+        self.disk.release();
+    }
+
+    /// The disk of the layers is full: boot files come all the same, and a root can be read.
+    fn disk_is_full(&self, figures: &mut Figures) {
+        let filler = self.state.path().join("filler");
+        let _full = fs::write(&filler, vec![0; 40 << 20]);
+        self.fetch_all();
+        if self.root() == Err(nfsstat3::NFS3ERR_NOSPC) {
+            figures.full += 1;
+        }
+        fs::remove_file(&filler).unwrap();
+        self.boot(figures);
+    }
+
+    fn interface_goes(&self, figures: &mut Figures) {
+        self.world.server.ip("link set eth0 down");
+        self.world.server.ip("link set eth0 up");
+        self.world.server.ip("route replace 10.96.0.0/12 via 10.77.0.2");
+        self.boot(figures);
+    }
+}
+
+impl Drop for Soak {
+    fn drop(&mut self) {
+        let _gone = umount2(self.state.path(), MntFlags::MNT_DETACH);
+    }
+}
+
+/// Requests that no client continues, made-up names, and garbage.
+fn forged_packet(number: u32) -> Vec<u8> {
+    match number % 4 {
+        0 => bytes("RRQ kernel8.img octet tsize=0"),
+        1 => bytes(&format!("RRQ {number:08x}/config.txt octet")),
+        2 => bytes(&format!("RRQ missing-{number} octet")),
+        _ => vec![number as u8; 40],
+    }
+}
