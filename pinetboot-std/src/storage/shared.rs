@@ -122,7 +122,8 @@ impl OnDisk {
 /// one version or an ERROR, never a mix.
 #[derive(Debug)]
 pub(super) struct SharedFile {
-    file: Arc<File>,
+    /// `None` in its `Drop` alone: another thread must hold the last reference, and close the file.
+    file: Option<Arc<File>>,
     version: Version,
     medium: Medium,
     place: PathBuf,
@@ -146,7 +147,7 @@ impl SharedFile {
             pieces.keep(0, first);
         }
         Self {
-            file: Arc::new(file),
+            file: Some(Arc::new(file)),
             version,
             medium,
             place,
@@ -269,15 +270,17 @@ impl SharedFile {
     /// Reads a piece into reused memory; gives the memory back if the bytes are not within this reach.
     fn load(&self, number: usize, memory: Vec<u8>, reach: Reach) -> io::Result<Result<Vec<u8>, Vec<u8>>> {
         let (start, memory) = self.place_of(number, memory);
-        read_version(&self.file, (self.medium, reach), &self.version, start, memory)
+        let file = self.file.as_ref().ok_or(io::ErrorKind::NotFound)?;
+        read_version(file, (self.medium, reach), &self.version, start, memory)
     }
 
     /// Reads a piece on another thread.
     fn load_elsewhere(&self, number: usize, memory: Vec<u8>, disk: &Disk, client: SocketAddrV4) -> Load {
-        let (file, version) = (Arc::clone(&self.file), self.version);
+        let (file, version) = (self.file.clone(), self.version);
         let (start, memory) = self.place_of(number, memory);
         let how = (self.medium, Reach::Disk);
         disk.pool.run(self.task(*client.ip()), &disk.arrivals, move || {
+            let file = file.ok_or(io::ErrorKind::NotFound)?;
             read_version(&file, how, &version, start, memory).map(Result::unwrap_or_default)
         })
     }
@@ -301,8 +304,9 @@ impl SharedFile {
 /// Closing a file of a network file system may wait for the server.
 impl Drop for SharedFile {
     fn drop(&mut self) {
+        let file = self.file.take();
         if let (Medium::Remote, Some(disk)) = (self.medium, &self.disk) {
-            disk.pool.discard(&self.task(Ipv4Addr::UNSPECIFIED), Arc::clone(&self.file));
+            disk.pool.discard(&self.task(Ipv4Addr::UNSPECIFIED), file);
         }
     }
 }
