@@ -16,7 +16,7 @@ mod tftp;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::events::{Event, Fact, Listener};
 use bounds::Bounds;
@@ -30,8 +30,10 @@ impl Listener for Log {
         let mut bounds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (report, admitted) = (bounds.report(event), bounds.admit(event));
         drop(bounds);
-        if let Some(left_out) = report {
-            warn!("log lines left out, of which a minute had more than its bound: {left_out}");
+        match report {
+            Some((left_out, true)) => info!("{LEFT_OUT}{left_out}"),
+            Some((left_out, false)) => warn!("{LEFT_OUT}{left_out}"),
+            None => {}
         }
         if !admitted {
             return;
@@ -47,6 +49,8 @@ impl Listener for Log {
         }
     }
 }
+
+const LEFT_OUT: &str = "log lines left out, of which a minute had more than its bound: ";
 
 /// The client of an event in a line: `kitchen (10.0.0.5)`, or the known part. Formatted only if the line is written.
 struct ClientName<'a>(&'a Event);

@@ -322,6 +322,8 @@ impl Thread {
             return;
         }
         let interval = period / 2;
+        // READY comes first: at the start the loops are asked, and the watchdog is fed an interval later.
+        let is_first = timers.feed.is_none();
         timers.feed = now.checked_add(interval);
         let mut news = Vec::new();
         let all_turn = {
@@ -329,7 +331,7 @@ impl Thread {
             state.loops.iter_mut().for_each(|watched| news.extend(watched.look(interval)));
             state.loops.iter().all(|watched| !watched.stalled)
         };
-        if all_turn {
+        if all_turn && !is_first {
             self.notify.feed_watchdog();
         }
         news.into_iter().for_each(|fact| drop(self.tell(fact)));

@@ -13,6 +13,7 @@ use std::time::Duration;
 use pinetboot_core::dhcp::{HardwareAddress, NoReply};
 use pinetboot_core::tftp::Outcome;
 use pinetboot_core::{Instant, Quota};
+use tracing::{Level, enabled};
 
 use crate::events::{Boot, Dhcp, Event, Fact, Finished, Nfs, Root, Server, Tftp};
 
@@ -52,6 +53,9 @@ impl Bounds {
     /// Whether the line of an event is written.
     pub(super) fn admit(&mut self, event: &Event) -> bool {
         let Some((kind, client)) = kind(event) else { return true };
+        if !kind.is_written() {
+            return true;
+        }
         let (each, all, _) = kind.bounds();
         let now = Instant::ZERO + event.at;
         let counted = self.counted.entry(kind).or_insert_with(|| Counted {
@@ -68,22 +72,33 @@ impl Bounds {
         admitted
     }
 
-    /// What was left out, if a minute has passed since the first of it, or the server has stopped.
-    pub(super) fn report(&mut self, event: &Event) -> Option<String> {
+    /// The counts of lines left out, if a minute has passed since the first of them, or the server has stopped; and whether all of
+    /// them were at level `info`.
+    pub(super) fn report(&mut self, event: &Event) -> Option<(String, bool)> {
         let report_at = self.report_at?;
         if event.at < report_at && !matches!(event.fact, Fact::Server(Server::Stopped(_))) {
             return None;
         }
         self.report_at = None;
         let counted = self.counted.iter_mut().map(|(kind, counted)| (kind, mem::take(&mut counted.left_out)));
-        let counts = counted.filter(|(_, left_out)| *left_out > 0);
-        let counts: Vec<_> =
-            counts.map(|(kind, left_out)| format!("{}: {left_out}", kind.bounds().2)).collect();
-        Some(counts.join(", "))
+        let counted: Vec<_> = counted.filter(|(_, left_out)| *left_out > 0).collect();
+        let informs = counted.iter().all(|(kind, _)| kind.informs());
+        let counts = counted.iter().map(|(kind, left_out)| format!("{}: {left_out}", kind.bounds().2));
+        Some((counts.collect::<Vec<_>>().join(", "), informs))
     }
 }
 
 impl Kind {
+    /// Whether the log has lines of this kind at its level.
+    fn is_written(self) -> bool {
+        if self.informs() { enabled!(Level::INFO) } else { enabled!(Level::WARN) }
+    }
+
+    /// Whether the lines ask for nothing: `info`, not `warn`.
+    const fn informs(self) -> bool {
+        matches!(self, Self::Leased | Self::Fetched | Self::Boots | Self::Roots)
+    }
+
     /// The lines in a minute for each client, and in all, and the words for them.
     const fn bounds(self) -> (u32, u32, &'static str) {
         match self {

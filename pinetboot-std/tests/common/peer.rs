@@ -92,6 +92,18 @@ impl Peer {
         assert_eq!(self.hear(), answer, "in answer to {packet}");
     }
 
+    /// The same for an answer whose rate has a bound: asks until the answer comes.
+    #[track_caller]
+    pub(crate) fn insist(&mut self, packet: &str, answer: &str) {
+        self.socket.set_read_timeout(Some(ASK_AGAIN)).unwrap();
+        let heard = (0..TOO_LONG.as_millis() / ASK_AGAIN.as_millis()).find_map(|_| {
+            self.say(packet);
+            self.receive()
+        });
+        self.socket.set_read_timeout(Some(TOO_LONG)).unwrap();
+        assert_eq!(text(&heard.expect("an answer")), answer, "in answer to {packet}");
+    }
+
     #[track_caller]
     fn hear_bytes(&mut self) -> Vec<u8> {
         self.receive().expect("an answer")
@@ -162,3 +174,4 @@ const OPCODES: [&str; 6] = ["RRQ", "WRQ", "DATA", "ACK", "ERROR", "OACK"];
 
 /// Longer than any answer takes, retries included.
 const TOO_LONG: Duration = Duration::from_secs(20);
+const ASK_AGAIN: Duration = Duration::from_millis(100);

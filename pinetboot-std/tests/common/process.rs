@@ -185,7 +185,7 @@ impl Serving {
     pub(crate) fn settle_with(&self, client: Ipv4Addr) {
         // Datagrams to transfers are handled before those to the listening port.
         for address in &self.addresses {
-            Peer::at(client, *address).exchange("ACK 0", "ERROR 5 unknown transfer ID");
+            Peer::at(client, *address).insist("ACK 0", "ERROR 5 unknown transfer ID");
         }
     }
 

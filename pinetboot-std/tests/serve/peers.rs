@@ -132,7 +132,7 @@ fn a_server_that_was_held_up_hears_before_it_repeats() {
     }
 }
 
-/// Sent again after a second, two and four; then it is given up, and its place is free again.
+/// A client that never answers gets one packet again, after a second; fifteen seconds after its request its place is free again.
 #[test]
 fn a_client_that_vanishes_is_given_up() {
     let tree = Folder::tree(&[("file", &[0; 600])]);
@@ -143,11 +143,10 @@ fn a_client_that_vanishes_is_given_up() {
     let mut silent = Peer::of(serving.address());
     silent.exchange("RRQ file octet timeout=1 tsize=0", "OACK tsize=600 timeout=1");
     drop(gone);
-    for _ in 0..3 {
-        assert_eq!(silent.hear(), "OACK tsize=600 timeout=1");
-    }
-    assert!(began.elapsed() >= Duration::from_secs(7), "{:?}", began.elapsed());
+    assert_eq!(silent.hear(), "OACK tsize=600 timeout=1");
+    assert!(began.elapsed() >= Duration::from_secs(1), "{:?}", began.elapsed());
     let warnings = serving.wait_for_logs(2, "stopped answering");
+    assert!(began.elapsed() >= Duration::from_secs(15), "{:?}", began.elapsed());
     for warning in &warnings {
         assert!(warning.contains("WARN 127.0.0.1 stopped answering after 0 B of file"), "{warning}");
     }

@@ -137,7 +137,7 @@ fn a_second_signal_ends_the_process_at_once() {
 /// Every thread that writes to the log hangs; the one that ends the process does not.
 #[test]
 fn a_log_that_is_not_read_does_not_hinder_the_stop() {
-    let tree = Folder::tree(&[]);
+    let tree = Folder::tree(&[("file", &[0; 600])]);
     let (unread, log) = std::io::pipe().unwrap();
     let mut command = pinetboot();
     command.args(["serve", "-vv", "--listen", "127.0.0.1", "--tftp-port", "0"]).arg(tree.path());
@@ -145,11 +145,12 @@ fn a_log_that_is_not_read_does_not_hinder_the_stop() {
     let mut ready = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut ready).unwrap();
     let server: SocketAddr = ready.split(' ').nth(2).unwrap().parse().unwrap();
-    let client = UdpSocket::bind("127.0.0.1:0").unwrap();
-    client.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
     let is_answered = || {
-        client.send_to(b"\0\x01missing\0octet\0", server).unwrap();
-        client.recv_from(&mut [0; 600]).is_ok()
+        let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+        client.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+        client.send_to(b"\0\x01file\0octet\0", server).unwrap();
+        let answer = client.recv_from(&mut [0; 600]);
+        answer.and_then(|(_, transfer)| client.send_to(b"\0\x05\0\0enough\0", transfer)).is_ok()
     };
     while is_answered() {}
     let began = Instant::now();

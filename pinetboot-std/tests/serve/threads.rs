@@ -46,7 +46,8 @@ fn every_request_of_a_client_goes_to_the_same_thread() {
         };
         // As fast as a Pi, or it would have to make room for the next.
         let mut first = Peer::at(client(0), serving.address());
-        let options = "blksize=1468 windowsize=64";
+        // The questions below have a bounded rate, and may take longer than the server waits for an ACK by default.
+        let options = "blksize=1468 timeout=60 windowsize=64";
         first.exchange(&format!("RRQ file octet {options}"), &format!("OACK {options}"));
         let window = |first: &mut Peer, acknowledged: u16, last: u16| {
             first.say(&format!("ACK {acknowledged}"));

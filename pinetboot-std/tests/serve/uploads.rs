@@ -281,7 +281,9 @@ fn the_remains_of_a_killed_server_are_removed_at_the_start() {
     let (_tree, first) = serving(&uploads, &[]);
     let mut peer = Peer::of(first.address());
     peer.exchange("WRQ up octet", "ACK 0");
-    peer.exchange("DATA 1 +512", "ACK 1");
+    // Another thread makes the file, once there is enough to write.
+    let blocks = (1..).take_while(|_| uploads.names().is_empty());
+    blocks.for_each(|block| peer.exchange(&format!("DATA {block} +512"), &format!("ACK {block}")));
     assert_eq!(uploads.names().len(), 1);
     // A server that runs keeps its own.
     let (_tree, second) = serving(&uploads, &[]);
