@@ -145,7 +145,7 @@ impl State {
         Some(Layer { pi, image: image.to_owned(), place, facts })
     }
 
-    /// Creates an empty layer, half made until its content is recorded ([`Layer::set_new_content`]): a power cut may come while its
+    /// Creates an empty layer, half made until its content is recorded: a power cut may come while its
     /// first files are written.
     ///
     /// # Errors
