@@ -160,7 +160,10 @@ impl LinuxNet {
                     .map_err(|error| BindError { address, error })?;
             }
         }
-        net.tx = TxBatch::new(net.sockets.first().is_some_and(Socket::can_segment));
+        // DHCP's clients and relay agents read frames (packet(7)), which are not cut on the way to a namespace or a bridge's port:
+        // several replies in one message would be lost.
+        let cuts = !net.options.broadcast && net.sockets.first().is_some_and(Socket::can_segment);
+        net.tx = TxBatch::new(cuts);
         Ok(net)
     }
 
