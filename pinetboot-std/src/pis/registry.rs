@@ -23,7 +23,8 @@ use crate::events::{self, Dhcp, Evidence, Fact, Mac, Nfs, Root, Tftp};
 #[derive(Debug)]
 pub(crate) struct Registry {
     inventory: Arc<Inventory>,
-    pis: Table<Subject, Pi>,
+    /// Boxed: a table has twice the room of its rows, and a flood of made-up Pis fills the table.
+    pis: Table<Subject, Box<Pi>>,
     hosts: Table<Ipv4Addr, Host>,
     adapters: Table<HardwareAddress, Adapter>,
     /// The time of the last report of each refusal.
@@ -221,7 +222,7 @@ impl Registry {
     }
 
     pub(super) fn pi(&self, pi: Prefix) -> Option<&Pi> {
-        self.pis.get(&Subject::Pi(pi))
+        self.pis.get(&Subject::Pi(pi)).map(Box::as_ref)
     }
 
     pub(super) fn name_at(&self, address: Ipv4Addr) -> Option<Prefix> {
@@ -400,7 +401,7 @@ impl Registry {
     }
 }
 
-impl Founded for Pi {
+impl Founded for Box<Pi> {
     fn worth(&self) -> Worth {
         match self.presence {
             Some(presence) if presence.mounted => Worth::InUse,
