@@ -38,6 +38,9 @@ pub(crate) enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Mount layers for that server, which starts its own executable again for this
+    #[command(hide = true)]
+    Mounter(pinetboot::roots::mounter::Args),
     /// Run a responder that measures a limit, for the harness
     #[command(hide = true)]
     Respond {

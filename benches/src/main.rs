@@ -43,6 +43,7 @@ fn main() -> ExitCode {
         Command::Nfs(options) => nfs(&options),
         Command::Report(options) => join(&options),
         Command::Pinetboot { arguments } => return pinetboot(arguments),
+        Command::Mounter(options) => return exit(pinetboot::roots::mounter::run(&options)),
         Command::Respond { responder } => responder.run().map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|failed| {
@@ -86,7 +87,10 @@ fn pinetboot(arguments: Vec<String>) -> ExitCode {
         eprintln!("pinetboot-bench: only `serve`");
         return ExitCode::FAILURE;
     };
-    let done = pinetboot::serve::run(options, pinetboot::logging::level(cli.verbose, cli.quiet));
+    exit(pinetboot::serve::run(options, pinetboot::logging::level(cli.verbose, cli.quiet)))
+}
+
+fn exit(done: Result<pinetboot::exit::Exit, pinetboot::exit::Failed>) -> ExitCode {
     let exit = done.unwrap_or_else(|failed| {
         eprintln!("pinetboot: {failed}");
         failed.exit
