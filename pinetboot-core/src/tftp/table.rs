@@ -177,7 +177,7 @@ impl<'s, L, S: Storage, T, const MAX: usize> Table<'s, L, S, T, MAX> {
 /// No place has this number.
 const NONE: u16 = u16::MAX;
 
-/// Names a peer, one to one, by a number that nobody without the key can foresee: peers whose hashes collide under one key do not
+/// Names a peer, one to one, by a number that cannot be foreseen without the key: peers whose hashes collide under one key do not
 /// under another.
 fn scatter(peer: SocketAddrV4, key: u64) -> u64 {
     let number = u64::from(peer.ip().to_bits()) << 16 | u64::from(peer.port());

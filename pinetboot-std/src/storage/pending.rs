@@ -51,7 +51,7 @@ impl<T> Pending<T> {
         Answer::Here(result)
     }
 
-    /// Keeps a request until its answer is asked for. Returns what nobody asks for any more.
+    /// Keeps a request until its answer is asked for. Returns the answers for which no request comes any more.
     pub(super) fn add(&mut self, request: &OpenRequest<'_>, later: Later<T>) -> Vec<Later<T>> {
         later.announce(request.peer);
         let mut forgotten = Vec::new();
