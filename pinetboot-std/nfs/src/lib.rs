@@ -66,7 +66,7 @@ pub use self::observe::{
 #[cfg(feature = "testing")]
 pub use self::offline::Offline;
 pub use self::server::Turns;
-pub use self::tree::{DirectoryTree, OpenError};
+pub use self::tree::{DirectoryTree, FileNumbers, OpenError};
 
 use self::message::Programs;
 use self::portmap::Mappings;

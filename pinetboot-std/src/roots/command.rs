@@ -1,4 +1,6 @@
-//! `pinetboot roots`: lists, diffs, resets and commits the Pis' layers.
+//! `pinetboot roots`: lists, diffs, resets, commits, adopts, exports and imports the Pis' layers.
+
+mod copies;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -8,7 +10,7 @@ use clap::Subcommand;
 use indicatif::{DecimalBytes, HumanDuration, ProgressBar, ProgressDrawTarget};
 
 use super::diff::{Change, changes};
-use super::layer::{Layer, State, remove_tree};
+use super::layer::{Layer, State};
 use super::{commit, own_namespace};
 use crate::exit::{Exit, Failed};
 use crate::images::{self, Images};
@@ -38,9 +40,9 @@ pub enum Action {
     Diff(LayerName),
     /// Reset a Pi's root to the image: discards all its changes
     ///
-    /// The Pi's name, machine-id and SSH host keys stay. If a running server has the layer mounted, the server discards the
-    /// changes at the Pi's next boot.
-    Reset(LayerName),
+    /// The Pi's name, machine-id and SSH host keys stay. The server discards the changes when the Pi boots next; until then the
+    /// reset can be called off.
+    Reset(copies::Reset),
     /// Copy a Pi's root, with its changes, to a new image
     ///
     /// The copy has no host name, machine-id and SSH host keys of the Pi. The Pi's layer and its base image do not change.
@@ -61,6 +63,14 @@ pub enum Action {
         #[arg(long, value_name = "DIR")]
         to: Option<PathBuf>,
     },
+    /// Accept a copied layer, as from a backup, on the word that its base image has the same content
+    ///
+    /// The server adopts a copy by itself if the fingerprint of the base image fits.
+    Adopt(LayerName),
+    /// Write a Pi's layer, with its keys, to one file
+    Export(copies::Export),
+    /// Make a layer from a file of export
+    Import(copies::Import),
 }
 
 /// Names a layer: the Pi and the base image.
@@ -81,14 +91,26 @@ pub struct LayerName {
 ///
 /// The obstacle and the remedy.
 pub fn run(options: &Args, quiet: bool) -> Result<Exit, Failed> {
-    let state = find_state(&options.dir)?;
+    let state = match (&options.command, find_state(&options.dir)) {
+        (Action::Import(_), Err(error)) => copies::new_state(&options.dir).ok_or(error)?,
+        (_, state) => state?,
+    };
+    let newer = |error| Failed::new(Exit::Tree, format!("cannot use {}: {error}", state.dir().display()));
+    state.check().map_err(newer)?;
     match &options.command {
         Action::List => list(&state),
-        Action::Diff(of) => diff(&layer(&state, of)?),
-        Action::Reset(of) => reset(&layer(&state, of)?),
+        Action::Diff(of) => diff(&state, &layer(&state, of)?),
+        Action::Reset(options) => copies::reset(&layer(&state, &options.of)?, options, &mut io::stdout()),
+        Action::Adopt(of) => copies::adopt(&state, &mut layer(&state, of)?, &mut io::stdout()),
+        Action::Export(options) => {
+            copies::export(&state, &layer(&state, &options.of)?, &options.file, &mut io::stdout())
+        }
+        Action::Import(options) => copies::import(&state, options, &mut io::stdout()),
         Action::Commit { of, name, current, to } => {
             let images = to.as_deref().or_else(|| state.dir().parent()).unwrap_or(&options.dir);
-            keep(&layer(&state, of)?, &Images::at(images), name, *current, quiet)
+            let layer = layer(&state, of)?;
+            copies::base_of(&state, &layer).map_err(|error| Failed::new(Exit::Failure, error))?;
+            keep(&layer, &Images::at(images), name, *current, quiet)
         }
     }
     .map_err(|error| Failed::new(Exit::Failure, error))?;
@@ -176,7 +198,8 @@ fn list(state: &State) -> io::Result<()> {
     Ok(())
 }
 
-fn diff(layer: &Layer) -> io::Result<()> {
+fn diff(state: &State, layer: &Layer) -> io::Result<()> {
+    copies::base_of(state, layer)?;
     let mut out = io::stdout().lock();
     for (path, change) in changes(layer)? {
         match &change {
@@ -184,19 +207,6 @@ fn diff(layer: &Layer) -> io::Result<()> {
             _ => writeln!(out, "{change} {}", shown(&path))?,
         }
     }
-    Ok(())
-}
-
-fn reset(layer: &Layer) -> io::Result<()> {
-    let Layer { pi, image, .. } = layer;
-    let Some(_lock) = layer.lock()? else {
-        layer.mark()?;
-        println!("{pi}'s layer on {image} is in use: the server resets the layer when {pi} boots next");
-        return Ok(());
-    };
-    let aside = layer.put_aside()?;
-    remove_tree(&aside)?;
-    println!("{pi}'s layer on {image} is reset: {pi} boots the unchanged image next");
     Ok(())
 }
 
@@ -244,4 +254,6 @@ Examples:
   sudo pinetboot roots list --dir /srv/pi
   sudo pinetboot roots diff bd989ae1 --dir /srv/pi
   sudo pinetboot roots reset kitchen --dir /srv/pi
+  sudo pinetboot roots export kitchen kitchen.tar --dir /srv/pi
+  sudo pinetboot roots import kitchen.tar --pi 5e9f2a01 --dir /srv/pi
   sudo pinetboot roots commit bd989ae1 --name with-docker --current --dir /srv/pi";
