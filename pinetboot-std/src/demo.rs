@@ -14,6 +14,7 @@ use pinetboot_core::tftp::{Limits, Server};
 
 use crate::exit::{Exit, Failed};
 use crate::net::{self, Interrupt, LinuxNet};
+use crate::output;
 use crate::simulate::{Pi, simulate};
 use tree::DemoTree;
 
@@ -23,7 +24,7 @@ use tree::DemoTree;
 ///
 /// If the loopback interface is missing, or standard output fails.
 pub fn run() -> Result<Exit, Failed> {
-    demonstrate(&mut io::stdout().lock())
+    demonstrate(&mut output::stdout())
 }
 
 fn demonstrate(out: &mut dyn Write) -> Result<Exit, Failed> {
@@ -41,10 +42,7 @@ fn demonstrate(out: &mut dyn Write) -> Result<Exit, Failed> {
     );
     let outro = "\nTo boot a real Pi: copy the boot partition of its SD card into a directory, then run\n  \
                  sudo pinetboot serve DIRECTORY\n";
-    let write = |out: &mut dyn Write, text: &str| {
-        out.write_all(text.as_bytes())
-            .map_err(|error| Failed::new(Exit::Failure, format!("cannot write the demo: {error}")))
-    };
+    let write = |out: &mut dyn Write, text: &str| out.write_all(text.as_bytes()).map_err(output::failed);
     let booted = write(out, &intro)
         .and_then(|()| simulate(&Pi::new(Model::Pi5, SERIAL, server), out))
         .and_then(|exit| write(out, outro).map(|()| exit));

@@ -33,7 +33,7 @@ mod tftp;
 mod timeline;
 mod verdict;
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::{Duration, Instant};
 
@@ -43,6 +43,7 @@ use pinetboot_core::tftp::{PORT, RetryPolicy};
 
 use crate::arguments;
 use crate::exit::{Exit, Failed};
+use crate::output;
 use boot::{Over, SimulatedBoot};
 pub(crate) use device_tree::DeviceTree;
 pub use dhcp::simulate_on;
@@ -100,7 +101,7 @@ impl Pi {
 ///
 /// If the server does not answer ([`Exit::NoAnswer`]), or the network or standard output fails.
 pub fn run(options: &Args) -> Result<Exit, Failed> {
-    let out = &mut io::stdout().lock();
+    let out = &mut output::stdout();
     match (options.server, &options.interface) {
         (Some(server), _) => simulate(&Pi::new(options.model, options.serial, server), out),
         (None, Some(interface)) => simulate_on(interface, options.model, options.serial, out),
@@ -119,7 +120,7 @@ pub fn simulate(pi: &Pi, out: &mut dyn Write) -> Result<Exit, Failed> {
     let own = Prefix::Serial(pi.serial);
     writeln!(out, "Simulating a {}, serial {own}, with server {}.\n", pi.model.profile().name, pi.server)
         .and_then(|()| Timeline(out).begin())
-        .map_err(|error| boot::cannot_write(&error))?;
+        .map_err(output::failed)?;
     follow(pi, Instant::now(), out)
 }
 
@@ -135,7 +136,7 @@ fn follow(pi: &Pi, start: Instant, out: &mut dyn Write) -> Result<Exit, Failed> 
     }
     let mut summary = boot.summary;
     summary.totals.time = summary.totals.time.saturating_sub(before);
-    summary.print(model.profile(), out).map_err(|error| boot::cannot_write(&error))?;
+    summary.print(model.profile(), out).map_err(output::failed)?;
     Ok(if summary.would_boot() { Exit::Success } else { Exit::WouldNotBoot })
 }
 

@@ -12,8 +12,9 @@ use super::fetch::{Answer, Fetch, Reply, Taken};
 use super::filter::Board;
 use super::timeline::{Grouped, Line, Miss, Timeline};
 use super::verdict::Summary;
-use crate::exit::{Exit, Failed};
+use crate::exit::Failed;
 use crate::finding::Finding;
+use crate::output;
 
 /// A simulated boot under way.
 pub(super) struct SimulatedBoot<'a> {
@@ -46,7 +47,7 @@ impl From<Failed> for Over {
 
 impl From<io::Error> for Over {
     fn from(error: io::Error) -> Self {
-        Self::Failed(cannot_write(&error))
+        Self::Failed(output::failed(error))
     }
 }
 
@@ -239,11 +240,6 @@ impl<'a> SimulatedBoot<'a> {
         }
         Ok(())
     }
-}
-
-/// Standard output is closed.
-pub(super) fn cannot_write(error: &io::Error) -> Failed {
-    Failed::new(Exit::Failure, format!("cannot write the timeline: {error}"))
 }
 
 /// Bytes to keep of a file: enough for a whole configuration, overlay map or device tree.

@@ -16,10 +16,11 @@ use pinetboot_core::{Net, block_on};
 
 use super::timeline::Timeline;
 use super::verdict::WIDTH;
-use super::{Pi, boot, follow};
+use super::{Pi, follow};
 use crate::exit::{Exit, Failed};
 use crate::finding::Finding;
 use crate::net::{Frames, source_of};
+use crate::output;
 use crate::probe::{self, Chosen, EthernetInterface, Verdict};
 use crate::text::wrap;
 
@@ -43,7 +44,7 @@ pub fn simulate_on(interface: &str, model: Model, serial: u32, out: &mut dyn Wri
     let own = Prefix::Serial(serial);
     let mac = HardwareAddress::ethernet(interface.mac);
     writeln!(out, "Simulating a {}, serial {own}, MAC {mac}, on {}.\n", model.profile().name, interface.name)
-        .map_err(|error| boot::cannot_write(&error))?;
+        .map_err(output::failed)?;
     let start = Clock::now();
     let mut exchange = Exchange { start, timeline: Timeline(out), offers: Vec::new() };
     let outcome = exchange.run(&mut net, profile, interface.mac)?;
@@ -60,8 +61,7 @@ pub fn simulate_on(interface: &str, model: Model, serial: u32, out: &mut dyn Wri
             let remedy = rule.map_or(String::new(), |rule| format!("{} ", rule.remedy));
             let finding = Finding::problem(format!("Would not boot: {why}.")).rule(rule);
             let finding = finding.remedy(format!("{remedy}'pinetboot probe' shows what each server offers."));
-            writeln!(out, "\n{}", wrap(&finding.to_string(), WIDTH, "  "))
-                .map_err(|error| boot::cannot_write(&error))?;
+            writeln!(out, "\n{}", wrap(&finding.to_string(), WIDTH, "  ")).map_err(output::failed)?;
             return Ok(Verdict::from(why).exit());
         }
     };
@@ -70,7 +70,7 @@ pub fn simulate_on(interface: &str, model: Model, serial: u32, out: &mut dyn Wri
     let because = because.map_or(String::new(), |choice| Chosen::new(&choice).named_by);
     Timeline(out)
         .say(start.elapsed(), "DHCP", &format!("boot server: {server}"), &because)
-        .map_err(|error| boot::cannot_write(&error))?;
+        .map_err(output::failed)?;
     if source_of(server).is_none() {
         let message = format!(
             "the Pi leased an address, but this machine has no address that reaches {server}. Add an address to {}, or continue from \
@@ -91,7 +91,7 @@ struct Exchange<'a> {
 
 impl Exchange<'_> {
     fn run(&mut self, net: &mut Frames, profile: Profile, mac: [u8; 6]) -> Result<Outcome, Failed> {
-        self.timeline.begin().map_err(|error| boot::cannot_write(&error))?;
+        self.timeline.begin().map_err(output::failed)?;
         let xid = match profile {
             Profile::PiBootRom => Profile::BOOT_ROM_XID,
             _ => probe::random(),
@@ -150,7 +150,7 @@ impl Exchange<'_> {
 
     fn say(&mut self, what: &str, said: &str) -> Result<(), Failed> {
         let at: Duration = self.start.elapsed();
-        self.timeline.say(at, "DHCP", what, said).map_err(|error| boot::cannot_write(&error))
+        self.timeline.say(at, "DHCP", what, said).map_err(output::failed)
     }
 }
 
