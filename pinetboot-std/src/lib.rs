@@ -19,6 +19,7 @@
 //! | [`observe`] | observers that turn the protocol engines' events into facts |
 //! | [`log`], [`logging`] | log lines of events, and their output |
 //! | `arguments`, `beneath`, `durable`, `text`, `time` | helpers of several modules |
+//! | `nfs_client` | a client of portmapper, MOUNT and NFSv3 |
 //! | [`output`] | standard output and standard error of the commands |
 //! | [`sandbox`] | the user, capabilities, files and system calls that remain to a process |
 //! | [`supervisor`], [`notify`] | the threads of `serve`, their end and the process's; notifications to the service manager |
@@ -47,6 +48,7 @@ pub mod import;
 pub mod log;
 pub mod logging;
 pub mod net;
+mod nfs_client;
 pub mod notify;
 pub mod observe;
 pub mod output;

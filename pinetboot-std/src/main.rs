@@ -33,7 +33,7 @@ fn main() -> ExitCode {
         #[cfg(feature = "import")]
         Command::Images(options) => pinetboot::images::command::run(options),
         Command::Mounter(options) => roots::mounter::run(options),
-        Command::Demo => demo::run(),
+        Command::Demo(options) => demo::run(options),
         Command::Pack(options) => pack::run(options),
     };
     let done = done.and_then(|exit| output::stdout().finish().map(|()| exit));

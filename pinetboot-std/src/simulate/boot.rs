@@ -1,6 +1,6 @@
 //! A boot under way: the board, its prefix and options, and the results so far.
 
-use std::io::{self, Write};
+use std::io;
 
 use pinetboot_core::pi::rules::{self, Rule};
 use pinetboot_core::pi::{Prefix, Profile, Requests, Stage};
@@ -27,7 +27,7 @@ pub(super) struct SimulatedBoot<'a> {
     /// `bd989ae1/`, or empty.
     prefix: String,
     fetch: &'a mut dyn Fetch,
-    timeline: Timeline<'a>,
+    pub(super) timeline: Timeline<'a>,
 }
 
 /// The reason for the end of a boot.
@@ -52,7 +52,7 @@ impl From<io::Error> for Over {
 }
 
 impl<'a> SimulatedBoot<'a> {
-    pub(super) fn new(board: Board, fetch: &'a mut dyn Fetch, out: &'a mut dyn Write) -> Self {
+    pub(super) fn new(board: Board, fetch: &'a mut dyn Fetch, timeline: Timeline<'a>) -> Self {
         Self {
             board,
             options: Options::default(),
@@ -60,7 +60,7 @@ impl<'a> SimulatedBoot<'a> {
             summary: Summary::default(),
             prefix: String::new(),
             fetch,
-            timeline: Timeline(out),
+            timeline,
         }
     }
 
