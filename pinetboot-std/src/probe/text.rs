@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::survey::{Offered, Survey, Verdict};
+use super::survey::{Offered, Survey};
 use super::tftp::{Answer, Tftp};
 use crate::finding::Severity;
 use crate::text::wrap;
@@ -20,10 +20,10 @@ impl Survey {
             writeln!(out, "The client's address: {client} (offer {given_by}).")?;
             match &self.tftp {
                 Some(tftp) => print_tftp(tftp, out)?,
-                None if self.verdict == Verdict::WouldBoot => {
-                    writeln!(out, "TFTP: not tested, this machine has no address that reaches {address}.")?;
-                }
                 None => {}
+            }
+            if let Some(why) = &self.tftp_not_tested {
+                writeln!(out, "{}", wrap(&format!("TFTP: not tested, {why}."), WIDTH, "  "))?;
             }
             writeln!(out)?;
         }
