@@ -4,7 +4,6 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::SystemTime;
 
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
@@ -15,6 +14,7 @@ use super::overlayfs::{detach, mount_to_read};
 use super::{adopt, identity};
 use crate::durable;
 use crate::images::{FACTS, ImageFacts, Images, ROOT};
+use crate::time;
 
 /// Copies the merged root of a layer to a new image. The process must have its own mount namespace, and the layer's lock.
 ///
@@ -53,7 +53,7 @@ fn copy_to(layer: &Layer, images: &Images, place: &Path) -> io::Result<()> {
     // The file of the first image is not the content of this one.
     facts.sha256 = String::new();
     facts.changes.push(format!("changes of {} to {}", layer.pi, layer.image));
-    facts.imported = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+    facts.imported = time::now();
     durable::replace(&place.join(FACTS), toml::to_string(&facts).map_err(io::Error::other)?.as_bytes(), 0o644)
 }
 

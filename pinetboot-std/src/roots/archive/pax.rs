@@ -4,6 +4,9 @@
 
 use std::io;
 
+/// A key and its value.
+pub(super) type Record<'a> = (String, &'a [u8]);
+
 /// Appends a record.
 pub(super) fn put(records: &mut Vec<u8>, key: &[u8], value: &[u8]) {
     let rest = key.len() + value.len() + 3;
@@ -24,7 +27,7 @@ pub(super) fn put(records: &mut Vec<u8>, key: &[u8], value: &[u8]) {
 /// # Errors
 ///
 /// If a record is malformed.
-pub(super) fn parse(mut records: &[u8]) -> io::Result<Vec<(String, &[u8])>> {
+pub(super) fn parse(mut records: &[u8]) -> io::Result<Vec<Record<'_>>> {
     let mut parsed = Vec::new();
     while !records.is_empty() {
         let (record, rest) = first(records).ok_or(io::ErrorKind::InvalidData)?;
@@ -34,7 +37,7 @@ pub(super) fn parse(mut records: &[u8]) -> io::Result<Vec<(String, &[u8])>> {
     Ok(parsed)
 }
 
-fn first(records: &[u8]) -> Option<((String, &[u8]), &[u8])> {
+fn first(records: &[u8]) -> Option<(Record<'_>, &[u8])> {
     let space = records.iter().take(20).position(|byte| *byte == b' ')?;
     let len: usize = str::from_utf8(records.get(..space)?).ok()?.parse().ok()?;
     let record = records.get(space + 1..len)?.strip_suffix(b"\n")?;

@@ -1,12 +1,14 @@
 //! Actions on whole layers: adopt, export, import and reset.
 
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Write};
+use std::io::{self, BufReader, BufWriter};
 use std::path::{Path, PathBuf};
 
-use super::LayerName;
+use super::{LayerName, failure};
 use crate::durable;
+use crate::exit::{Exit, Failed};
 use crate::images::Images;
+use crate::output;
 use crate::pis;
 use crate::roots::adopt;
 use crate::roots::archive::{self, Target};
@@ -58,77 +60,84 @@ pub struct Import {
     pub image: Option<String>,
 }
 
-pub(super) fn reset(layer: &Layer, options: &Reset, out: &mut impl Write) -> io::Result<()> {
+pub(super) fn reset(layer: &Layer, options: &Reset) -> Result<(), Failed> {
     let Layer { pi, image, .. } = layer;
+    let out = &mut output::stdout();
     if options.cancel {
-        return match layer.unmark()? {
+        return match layer.unmark().map_err(failure)? {
             true => writeln!(out, "{pi}'s layer on {image} is kept"),
             false => writeln!(out, "{pi}'s layer on {image} was not to be reset"),
         };
     }
     if !options.now {
-        layer.mark()?;
+        layer.mark().map_err(failure)?;
         return writeln!(
             out,
             "{pi}'s layer on {image} is reset when {pi} boots next; 'pinetboot roots reset {pi} --image {image} --cancel' calls \
              that off"
         );
     }
-    let _lock = lock(layer, "reset")?;
-    let aside = layer.put_aside()?;
-    remove_tree(&aside)?;
+    let _lock = lock(layer, "reset").map_err(failure)?;
+    layer.put_aside().and_then(|aside| remove_tree(&aside)).map_err(failure)?;
     writeln!(out, "{pi}'s layer on {image} is reset: {pi} boots the unchanged image next")
 }
 
-pub(super) fn adopt(state: &State, layer: &mut Layer, out: &mut impl Write) -> io::Result<()> {
-    let _lock = lock(layer, "adoption")?;
-    let root = base_of(state, layer)?;
-    adopt::check_attributes(&layer.upper())?;
-    adopt::untie(&layer.upper(), &layer.work())?;
-    let shown = root.root.display().to_string();
-    layer.set_facts(LayerFacts::new(layer.facts.export, &root), false)?;
-    writeln!(out, "{}'s layer on {} is adopted: the next boot mounts it over {shown}", layer.pi, layer.image)
+pub(super) fn adopt(state: &State, layer: &mut Layer) -> Result<(), Failed> {
+    let _lock = lock(layer, "adoption").map_err(failure)?;
+    let base_image = base_of(state, layer).map_err(failure)?;
+    adopt::check_attributes(&layer.upper())
+        .and_then(|()| adopt::untie(&layer.upper(), &layer.work()))
+        .and_then(|()| layer.set_facts(LayerFacts::new(layer.facts.export, &base_image), false))
+        .map_err(failure)?;
+    let (root, Layer { pi, image, .. }) = (base_image.root.display(), layer);
+    writeln!(output::stdout(), "{pi}'s layer on {image} is adopted: the next boot mounts it over {root}")
 }
 
-pub(super) fn export(state: &State, layer: &Layer, file: &Path, out: &mut impl Write) -> io::Result<()> {
-    let _lock = lock(layer, "export")?;
-    adopt::check_attributes(&layer.upper())?;
+pub(super) fn export(state: &State, layer: &Layer, file: &Path) -> Result<(), Failed> {
+    let _lock = lock(layer, "export").map_err(failure)?;
+    adopt::check_attributes(&layer.upper()).map_err(failure)?;
+    let mut out = output::stdout();
     if file == Path::new("-") {
-        return archive::export(state, layer, out);
+        return archive::export(state, layer, BufWriter::new(out)).map_err(failure);
     }
-    // Keys and password hashes: only the owner may read the file. Its name appears once it is whole.
-    let dir = file.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", file.display()));
-    let new = tempfile::Builder::new().prefix(".pinetboot-").tempfile_in(dir).map_err(named)?;
-    archive::export(state, layer, BufWriter::new(new.as_file()))?;
-    new.as_file().sync_all()?;
-    new.persist(file).map_err(|error| named(error.error))?;
-    durable::sync(dir)?;
+    write_file(state, layer, file)
+        .map_err(|error| failure(io::Error::new(error.kind(), format!("{}: {error}", file.display()))))?;
     writeln!(out, "{} holds {}'s layer on {}, with its keys", file.display(), layer.pi, layer.image)
 }
 
-pub(super) fn import(state: &State, options: &Import, out: &mut impl Write) -> io::Result<()> {
+/// Writes a file that only its owner may read, for its keys and password hashes. The name appears once the file is whole.
+fn write_file(state: &State, layer: &Layer, file: &Path) -> io::Result<()> {
+    let dir = file.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let new = tempfile::Builder::new().prefix(".pinetboot-").tempfile_in(dir)?;
+    archive::export(state, layer, BufWriter::new(new.as_file()))?;
+    new.as_file().sync_all()?;
+    new.persist(file).map_err(|error| error.error)?;
+    durable::sync(dir)
+}
+
+pub(super) fn import(state: &State, options: &Import) -> Result<(), Failed> {
+    let file = &options.file;
     let named =
-        |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", options.file.display()));
+        |error: io::Error| failure(io::Error::new(error.kind(), format!("{}: {error}", file.display())));
     let pi = options.pi.as_deref().map(|name| {
-        pis::pi(name)
-            .ok_or_else(|| io::Error::other(format!("{name} is no serial number or MAC address of a Pi")))
+        let message = || format!("{name} is no serial number or MAC address of a Pi");
+        pis::pi(name).ok_or_else(|| Failed::new(Exit::Usage, message()))
     });
     let target = Target { pi: pi.transpose()?, image: options.image.clone() };
-    state.make()?;
-    let layer = if options.file == Path::new("-") {
+    state.make().map_err(failure)?;
+    let layer = if file == Path::new("-") {
         archive::import(state, io::stdin().lock(), &target)
     } else {
-        let file = File::open(&options.file).map_err(named)?;
-        archive::import(state, BufReader::new(file), &target)
+        File::open(file).and_then(|file| archive::import(state, BufReader::new(file), &target))
     };
     let layer = layer.map_err(named)?;
-    writeln!(out, "{} has a layer on {}: its next boot mounts it", layer.pi, layer.image)?;
+    let Layer { pi, image, .. } = &layer;
+    let out = &mut output::stdout();
+    writeln!(out, "{pi} has a layer on {image}: its next boot mounts it")?;
     match base_of(state, &layer) {
-        Ok(root) if !layer.facts.content.fits(&root.content()) => writeln!(
+        Ok(base_image) if !layer.facts.content.fits(&base_image.content()) => writeln!(
             out,
-            "Image {} is not the one on which the layer was made. If its content is the same, run 'pinetboot roots adopt {}'",
-            layer.image, layer.pi
+            "Image {image} is not the one on which the layer was made. If its content is the same, run 'pinetboot roots adopt {pi}'"
         ),
         Ok(_) => Ok(()),
         Err(error) => writeln!(out, "{error}"),
