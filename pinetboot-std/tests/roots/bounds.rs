@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pinetboot::bus::Bus;
 use pinetboot::config::{NfsMode, NfsSync, RootLimits, Settings};
@@ -92,7 +92,16 @@ impl Server {
     /// What a host does that makes up a name: fetches a kernel under the name, and mounts.
     pub(crate) fn boot(&self, address: Ipv4Addr, serial: u32) -> Result<Arc<Export>, MountError> {
         self.fetch(address, serial);
-        self.exports.mount(Path::new(&format!("/{serial:08x}")), address)
+        let until = Instant::now() + Duration::from_secs(10);
+        loop {
+            match self.exports.mount(Path::new(&format!("/{serial:08x}")), address) {
+                // A program that another test starts has the lock of a server that ended, until its execve(2).
+                Err(error) if error.to_string().contains("another process") && Instant::now() < until => {
+                    std::thread::yield_now();
+                }
+                mounted => return mounted,
+            }
+        }
     }
 
     /// A host fetches a kernel under this name.
