@@ -2,15 +2,20 @@
 
 mod dhcp;
 mod nfs;
+mod toml_error;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs;
+use std::marker::PhantomData;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use pinetboot_core::tftp;
+use serde::de::value::SeqAccessDeserializer;
+use serde::de::{IntoDeserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 pub use dhcp::{DhcpClients, DhcpConfig, DhcpMode, Role};
@@ -272,7 +277,7 @@ impl Settings {
             Failed::new(Exit::Usage, format!("cannot read the configuration {}: {error}", file.display()))
         };
         let text = fs::read_to_string(file).map_err(|error| failed(&error))?;
-        toml::from_str(&text).map_err(|error| failed(&error))
+        toml::from_str(&text).map_err(|error| failed(&toml_error::in_words(&error)))
     }
 
     /// These settings, completed by those of `other`.
@@ -343,18 +348,27 @@ impl Settings {
     }
 }
 
-/// Reads a value or a list of values.
+/// Reads a value or a list of values. Not an untagged enum, whose errors do not say which value is wrong.
 fn one_or_many<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum OneOrMany<T> {
-        One(T),
-        Many(Vec<T>),
+    struct OneOrMany<T>(PhantomData<T>);
+
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for OneOrMany<T> {
+        type Value = Vec<T>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a value or a list of values")
+        }
+
+        fn visit_str<E: serde::de::Error>(self, one: &str) -> Result<Vec<T>, E> {
+            T::deserialize(one.into_deserializer()).map(|one| vec![one])
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, many: A) -> Result<Vec<T>, A::Error> {
+            Vec::deserialize(SeqAccessDeserializer::new(many))
+        }
     }
-    Ok(match OneOrMany::deserialize(deserializer)? {
-        OneOrMany::One(one) => vec![one],
-        OneOrMany::Many(many) => many,
-    })
+
+    deserializer.deserialize_any(OneOrMany(PhantomData))
 }
 
 /// Most concurrent transfers: half of the session table, which is slow when fuller.

@@ -48,7 +48,9 @@ impl Registry {
                     && known.presence.is_some_and(|presence| presence.address == before.by)
                 {
                     (known.mac, known.mac_proven, known.name) = (before.mac, before.mac_proven, None);
-                    known.presence = before.presence;
+                    // A presence at the same address that was not mounted is that of the trial's own requests.
+                    known.presence =
+                        before.presence.filter(|presence| presence.mounted || presence.address != before.by);
                     let still_here = before
                         .presence
                         .is_some_and(|presence| presence.mounted && presence.address == before.by);
