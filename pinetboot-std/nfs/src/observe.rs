@@ -143,6 +143,8 @@ pub struct Unmounted<'a> {
     pub client: SocketAddrV4,
     /// The path as the client named it; `None` for all mounts of the client.
     pub path: Option<&'a Path>,
+    /// Over TCP; the sender of a datagram may be forged.
+    pub by_tcp: bool,
 }
 
 /// A refused call.

@@ -55,6 +55,22 @@ impl EthernetInterface {
     ///
     /// The cause and the remedy.
     pub fn open(&self) -> Result<Frames, Failed> {
+        self.open_by(Frames::open)
+    }
+
+    /// Opens the interface for whole frames, and for the DHCP servers on this machine.
+    ///
+    /// # Errors
+    ///
+    /// The cause and the remedy.
+    pub fn open_with_this_machine(&self) -> Result<Frames, Failed> {
+        self.open_by(|name| match self.addresses.first() {
+            Some(address) => Frames::open_with_this_machine(name, *address),
+            None => Frames::open(name),
+        })
+    }
+
+    fn open_by(&self, open: impl FnOnce(&str) -> io::Result<Frames>) -> Result<Frames, Failed> {
         let name = &self.name;
         if !self.up {
             let message = format!("interface {name} is down. Run: ip link set {name} up");
@@ -65,7 +81,7 @@ impl EthernetInterface {
                 format!("interface {name} has no link. Check the cable and the device at its other end");
             return Err(Failed::new(Exit::Failure, message));
         }
-        Frames::open(name).map_err(|error| match error.kind() {
+        open(name).map_err(|error| match error.kind() {
             io::ErrorKind::PermissionDenied => Failed::new(Exit::Failure, no_privilege(name)),
             _ => Failed::new(Exit::Failure, format!("cannot open {name}: {error}")),
         })
