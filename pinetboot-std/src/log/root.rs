@@ -9,7 +9,10 @@ use crate::events::{Event, LayerSize, Root, Shortage};
 pub(super) fn log(event: &Event, client: &ClientName<'_>, fact: &Root) {
     let pi = event.pi.as_deref().unwrap_or("a Pi");
     match fact {
-        Root::Remembered { .. } | Root::Active { .. } | Root::Unmounted { .. } => {}
+        Root::Remembered { .. } | Root::Active { .. } => {}
+        Root::Unmounted { .. } => {
+            info!(%client, pi, "{client} takes its mount back, as 'pinetboot simulate' does: the mount proves nothing");
+        }
         Root::LayerMade { image, host_name, .. } => {
             info!(pi, name = host_name, image, "{pi} gets a new layer on {image}, host name {host_name}");
         }

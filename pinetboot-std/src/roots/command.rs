@@ -137,6 +137,11 @@ fn find_state(dir: &Path) -> Result<State, Failed> {
     let places = [dir.to_owned(), Images::at(dir).state(), super::DEFAULT_STATE.into()];
     // The system's default only without --dir.
     let places = if dir == Path::new(".") { &places[..] } else { &places[..2] };
+    if let Err(error) = dir.read_dir()
+        && error.kind() != io::ErrorKind::PermissionDenied
+    {
+        return Err(Failed::new(Exit::Tree, format!("{}: {error}", dir.display())));
+    }
     let unreadable = |place: &&PathBuf| matches!(place.join("pis").read_dir(), Err(error) if error.kind() == io::ErrorKind::PermissionDenied);
     if let Some(place) = places.iter().find(unreadable) {
         let message = format!(

@@ -366,7 +366,8 @@ impl ExportTable {
             own.active.release(client);
         }
         self.bus.emit(client, events::Root::Unmounted { pi });
-        if let Err(error) = self.roots.state().set_pi(pi, &record) {
+        let now = PiFacts { address: record.address, mac: record.mac, ..self.roots.state().pi(pi) };
+        if let Err(error) = self.roots.state().set_pi(pi, &now) {
             let (image, operation, error) = (String::new(), "keep the record of", error.to_string());
             self.bus.emit(client, events::Root::LayerFailed { pi, image, operation, error });
         }
