@@ -41,7 +41,7 @@ use crate::exit::{Exit, Failed};
 use crate::images::{ImageFacts, Images};
 use crate::signals;
 use crate::space::{Reserve, Space};
-use crate::text::shown;
+use crate::text::{lines, shown};
 use boot::{BootCopy, BootSize};
 use changes::{Context, Planned, Release, System, View};
 use staging::Staging;
@@ -278,7 +278,7 @@ impl ImportPlan {
             println!("  {step:<17} {}", shown(&change));
         }
         for note in &self.notes {
-            println!("Note: {note}");
+            println!("Note: {}", lines(note));
         }
     }
 }

@@ -6,6 +6,7 @@ use tracing_subscriber::fmt::FormatFields;
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
 
 use crate::config::LogFormat;
+use crate::text::line;
 
 /// Starts logging to standard error, at `level` and above.
 pub fn start(format: LogFormat, level: Level) {
@@ -22,10 +23,10 @@ pub fn start(format: LogFormat, level: Level) {
     let _already_started = started;
 }
 
-/// The message of a line, without its fields.
+/// The message of a line, without its fields; other machines chose parts of it.
 pub(crate) fn message_only() -> impl for<'writer> FormatFields<'writer> + Clone {
     debug_fn(|writer: &mut Writer<'_>, field: &Field, value: &dyn std::fmt::Debug| match field.name() {
-        "message" => write!(writer, "{value:?}"),
+        "message" => write!(writer, "{}", line(&format!("{value:?}"))),
         _ => Ok(()),
     })
 }

@@ -21,6 +21,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::exit::{Exit, Failed};
+use crate::text::lines;
 use files::PackFiles;
 pub use flash::Board;
 use flash::{FlashRegion, SECTOR, size};
@@ -66,7 +67,7 @@ pub struct Args {
 /// If the directory cannot be read or does not fit, or the file to check is broken.
 pub fn run(options: &Args) -> Result<Exit, Failed> {
     if let Some(file) = &options.check {
-        print!("{}", check::report(file)?);
+        print!("{}", lines(&check::report(file)?));
         return Ok(Exit::Success);
     }
     let (Some(root), Some(output)) = (&options.tree, &options.output) else {

@@ -107,7 +107,7 @@ impl Service {
     }
 
     fn run(&self, message: Message<'_>, call: &Call<'_>, reply: &mut Reply) -> Result<(), CallRefusal> {
-        let Message { client, transport, programs, .. } = message;
+        let Message { client, share, transport, programs, .. } = message;
         let &Call { procedure, version, arguments, .. } = call;
         let versions = match (programs, call.program) {
             (Programs::Portmap, portmap::PROGRAM) => portmap::VERSION..=portmap::VERSION,
@@ -129,8 +129,18 @@ impl Service {
                     Transport::Udp => MOST_LIST_UDP,
                 };
                 let mounts = &self.mounts;
-                mount::Request { exports, handles, mounts, observer, client, secure, version, most_list }
-                    .answer(procedure, arguments, reply)
+                mount::Request {
+                    exports,
+                    handles,
+                    mounts,
+                    observer,
+                    client,
+                    share,
+                    secure,
+                    version,
+                    most_list,
+                }
+                .answer(procedure, arguments, reply)
             }
             _ => {
                 let (most_read, most_write) = match transport {
@@ -143,6 +153,7 @@ impl Service {
                     write_verifier: &self.write_verifier,
                     observer,
                     client,
+                    share,
                     secure,
                     transport,
                     procedure,

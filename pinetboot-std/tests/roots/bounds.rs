@@ -67,13 +67,17 @@ fn base_image(dir: &Path) {
 impl Server {
     /// Starts to serve the root in a directory, with the state beside it. `settings` is a configuration file.
     fn start(dir: &Path, limits: RootLimits, settings: &str) -> Self {
+        Self::start_in(NfsMode::Overlay, dir, limits, settings)
+    }
+
+    fn start_in(mode: NfsMode, dir: &Path, limits: RootLimits, settings: &str) -> Self {
         let told = Told::default();
         let bus = Bus::new(vec![Box::new(told.clone())]);
         let settings: Settings = toml::from_str(&format!("tree = '/x'\n{settings}")).unwrap();
         bus.set_inventory(Arc::new(settings.resolve().unwrap().inventory));
         let base_images = BaseImages::One(BaseImage::at(&dir.join("root")).unwrap());
         let state = State::at(&dir.join("state"));
-        let roots = Arc::new(Roots::new(NfsMode::Overlay, base_images, state, limits, bus.clone()).unwrap());
+        let roots = Arc::new(Roots::new(mode, base_images, state, limits, bus.clone()).unwrap());
         let exports = RootExports::new(roots, bus.clone(), NfsSync::On).unwrap();
         Self { dir: dir.to_owned(), exports, bus, told }
     }
@@ -284,6 +288,37 @@ fn the_reserve_of_the_disk_is_the_servers() {
     // Removing goes on.
     tree.remove(&Caller::ROOT, &find(&export, "etc").unwrap(), b"hosts").unwrap();
     assert_eq!(server.told.shortages(), [Shortage::Reserve], "one line");
+}
+
+#[test]
+#[ignore = "needs root"]
+fn the_reserve_of_the_disk_of_a_writable_tree_is_the_servers() {
+    let dir = tempfile::tempdir().unwrap();
+    base_image(dir.path());
+    let reserve = Reserve::new(Some("1EiB".parse().unwrap()));
+    let limits = RootLimits { reserve, ..RootLimits::default() };
+    let server = Server::start_in(NfsMode::Rw, dir.path(), limits, "");
+    let export = server.boot(PI, SERIAL).unwrap();
+    assert_eq!(export.tree.usage().unwrap().available_bytes, 0);
+    assert_eq!(create(&export, "new").unwrap_err(), FsError::NoSpace);
+    // A file is overwritten, and not made longer.
+    let large = find(&export, "opt/large").unwrap();
+    write(&export, &large, 0, 5).unwrap();
+    assert_eq!(write(&export, &large, 400_000, 5).unwrap_err(), FsError::NoSpace);
+    remove(&export, "opt").unwrap_err();
+    export.tree.remove(&Caller::ROOT, &find(&export, "etc").unwrap(), b"hosts").unwrap();
+    assert_eq!(server.told.shortages(), [Shortage::Reserve], "one line");
+    server.exports.maintain();
+    let is_told = || {
+        let told = server.told.0.lock().unwrap();
+        let mut places = told
+            .iter()
+            .filter_map(|fact| if let Root::DiskFilling { place, .. } = fact { Some(place) } else { None });
+        places.any(|place| Path::new(place).starts_with(dir.path()))
+    };
+    while !is_told() {
+        std::thread::yield_now();
+    }
 }
 
 #[test]
