@@ -2,8 +2,6 @@
 
 use std::process::ExitCode;
 
-use crate::text::lines;
-
 /// The exit codes of `pinetboot`, the same for every command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -80,10 +78,9 @@ impl Failed {
     }
 }
 
-/// The message, which may quote another machine or an image: escaped for a terminal.
 impl std::fmt::Display for Failed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        lines(&self.message).fmt(f)
+        f.write_str(&self.message)
     }
 }
 

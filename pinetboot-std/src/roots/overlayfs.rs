@@ -10,6 +10,8 @@
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
@@ -39,7 +41,15 @@ pub(super) fn mount_overlay(base_image: &Path, upper: &Path, work: &Path, at: &P
     // By descriptor: no character of a path needs quoting, and no path is too long for the options.
     let (lower, upper, work) = (directory(base_image)?, directory(upper)?, directory(work)?);
     let options = format!("lowerdir={},upperdir={},workdir={},{OPTIONS}", fd(&lower), fd(&upper), fd(&work));
-    mount(Some("pinetboot"), at, Some("overlay"), MsFlags::empty(), Some(options.as_str())).map_err(in_words)
+    let begun = Instant::now();
+    loop {
+        match mount(Some("pinetboot"), at, Some("overlay"), MsFlags::empty(), Some(options.as_str())) {
+            // A layer that is detached is free a moment later, when the kernel has closed its last file. The lock of the layer
+            // keeps other processes of this server out.
+            Err(Errno::EBUSY) if begun.elapsed() < DETACHES => thread::sleep(DETACHES / 100),
+            mounted => return mounted.map_err(in_words),
+        }
+    }
 }
 
 /// Mounts a Pi's root read-only: its changes over the base image.
@@ -89,4 +99,6 @@ fn in_words(errno: Errno) -> io::Error {
     io::Error::new(io::Error::from(errno).kind(), why)
 }
 
+/// Time within which the kernel ends a detached mount.
+const DETACHES: Duration = Duration::from_secs(1);
 const OPTIONS: &str = "index=on,nfs_export=on,redirect_dir=on";

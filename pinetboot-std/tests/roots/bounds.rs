@@ -360,6 +360,14 @@ fn a_layer_stays_within_its_limit() {
     while create(&export, "next").is_err() {
         std::thread::yield_now();
     }
+    // The limit counts what is there when the layer is served again, as after a restart.
+    let id = export.id;
+    drop(export);
+    server.exports.rest_after(Duration::ZERO);
+    let export = woken(&server, id);
+    let (_, more) = fill(&export);
+    let used = pinetboot::space::used_by(&State::at(&server.state()).layers()[0].upper());
+    assert!(more > 500_000 && used <= 1_000_000, "{more} {used}");
     // The limit is in the list.
     let mut list = Command::new(super::namespace::PINETBOOT);
     let (_, list) = run(list.args(["roots", "list", "--dir"]).arg(server.state()));
