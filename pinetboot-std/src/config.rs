@@ -176,6 +176,11 @@ pub struct Settings {
     #[arg(long, value_name = "MODE", help_heading = "NFS root")]
     pub nfs_sync: Option<NfsSync>,
 
+    /// Give files inode numbers of this many bits, 64 or 32. 32 is for programs on the Pi that were built without large files (stat
+    /// fails: "Value too large for defined data type"); set it before the first mount [default: 64]
+    #[arg(long, value_name = "BITS", help_heading = "NFS root")]
+    pub nfs_inode_bits: Option<u8>,
+
     /// Serve the portmapper on this port; Pis look on port 111 only [default: 111, or register with the system's portmapper]
     #[arg(long, value_name = "PORT", help_heading = "NFS root")]
     pub portmap_port: Option<u16>,

@@ -19,6 +19,13 @@ pub(super) fn log(event: &Event, client: &ClientName<'_>, fact: &Root) {
         Root::LayerReset { image, .. } => {
             info!(pi, image, "{pi}'s layer on {image} is reset, as 'pinetboot roots reset' requested");
         }
+        Root::LayerAdopted { image, .. } => {
+            info!(
+                pi,
+                image,
+                "{pi}'s layer on {image} was moved or copied, and its base image has the same content: adopted"
+            );
+        }
         Root::LayerFailed { image, operation, error, .. } => {
             error!(pi, image, "cannot {operation} the layer of {pi} on {image}: {error}");
         }

@@ -41,6 +41,9 @@ fn cases(files: &Path, port: u16) -> Vec<Case> {
     let silent = [
         format!("roots diff bd989ae1 --dir {files}/state"),
         format!("roots reset bd989ae1 --dir {files}/state"),
+        format!("roots adopt bd989ae1 --dir {files}/state"),
+        format!("roots export bd989ae1 - --dir {files}/state"),
+        format!("roots import {files}/no.tar --dir {files}/state"),
         format!("roots commit bd989ae1 --name new --dir {files}/state"),
         format!("import {files}/no.img --to {files}/images"),
         "probe --interface none".into(),

@@ -92,6 +92,7 @@ impl Registry {
                 return Applied::default();
             }
             Root::LayerReset { pi, .. }
+            | Root::LayerAdopted { pi, .. }
             | Root::LayerFailed { pi, .. }
             | Root::BaseChanged { pi, .. }
             | Root::NoSpace { pi, .. }
