@@ -320,6 +320,19 @@ mod tests {
     }
 
     #[test]
+    fn what_a_server_chose_cannot_act_on_a_terminal() {
+        let hostile = "\x1b]0;owned\x07\r\n\u{9b}2J\u{202e}".as_bytes();
+        let codes = [12, 17, 43, 60, 61, 66, 67, 97, 129, 224].map(OptionCode);
+        let offer = offer(&codes.map(|code| (code, hostile)));
+        let offer = parse(&offer);
+        let values = options(&offer.message).into_iter().map(|option| option.value);
+        let findings = names_that_are_no_address(&[offer]).into_iter().map(|finding| finding.what);
+        for text in values.chain(findings) {
+            assert!(text.chars().all(|char| char.is_ascii() && !char.is_control()), "{text:?}");
+        }
+    }
+
+    #[test]
     fn faults_that_may_show_another_time_are_warned_of() {
         let name = OptionCode::TFTP_SERVER_NAME;
         let (one, other) = (offer(&[(name, b"10.77.0.1")]), offer(&[(name, b"10.77.0.2")]));

@@ -88,14 +88,15 @@ impl Registry {
                 }
                 return Applied::default();
             }
-            Root::MountRefused { .. } | Root::CallRefused { .. } | Root::DiskFilling { .. } => {
-                return Applied::default();
-            }
+            Root::MountRefused { .. }
+            | Root::CallRefused { .. }
+            | Root::NoSpace { pi: None, .. }
+            | Root::DiskFilling { .. } => return Applied::default(),
             Root::LayerReset { pi, .. }
             | Root::LayerAdopted { pi, .. }
             | Root::LayerFailed { pi, .. }
             | Root::BaseChanged { pi, .. }
-            | Root::NoSpace { pi, .. }
+            | Root::NoSpace { pi: Some(pi), .. }
             | Root::Resumed { pi, .. } => *pi,
         };
         Applied { subject: Some(Subject::Pi(pi)), ..Applied::default() }
