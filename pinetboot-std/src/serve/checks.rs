@@ -4,49 +4,14 @@ use std::path::Path;
 
 use pinetboot_core::pi::Prefix;
 
-use super::sources::{sources, uploads};
-use crate::bus::Bus;
 use crate::config::Config;
 use crate::exit::{Exit, Failed};
-use crate::output;
 use crate::pis;
 use crate::roots::BaseImages;
-use crate::storage::{Base, BootTree, Sources, Trees, UploadQuota};
+use crate::storage::{Base, BootTree, Sources, Trees};
 
-/// Checks the trees, the images of the inventory and the directory of the lease file.
-///
-/// # Errors
-///
-/// All faults.
-pub(super) fn check(config: &Config, sources: &Sources, trees: &Trees) -> Result<(), Failed> {
-    Failed::all(faults(config, sources, trees))
-}
-
-/// `serve --check`: names all faults of a configuration, without any effect.
-///
-/// # Errors
-///
-/// All faults, with the code of an invalid configuration.
-pub(super) fn report(config: &Config) -> Result<Exit, Failed> {
-    let bus = Bus::silent();
-    let mut found: Vec<_> = uploads(config, &UploadQuota::default(), &bus).err().into_iter().collect();
-    match sources(config, None) {
-        Ok(sources) => found.extend(faults(config, &sources, &Trees::new(sources.clone(), bus))),
-        Err(fault) => found.push(fault),
-    }
-    let mut out = output::stdout();
-    for (setting, why) in &config.without_effect {
-        writeln!(out, "warning: {setting} has no effect: {why}")?;
-    }
-    out.finish()?;
-    Failed::all(found).map_err(|faults| Failed::new(Exit::Usage, faults))?;
-    let pis = config.inventory.entries().count();
-    writeln!(out, "valid: serving {}, Pis in the inventory: {pis}", config.serving().display())?;
-    out.finish()?;
-    Ok(Exit::Success)
-}
-
-fn faults(config: &Config, sources: &Sources, trees: &Trees) -> Vec<Failed> {
+/// The faults of the trees, of the images of the inventory and of the directory of the lease file.
+pub(super) fn faults(config: &Config, sources: &Sources, trees: &Trees) -> Vec<Failed> {
     let mut faults = Vec::new();
     faults.extend(trees.tree_for_anyone().err().map(|error| Failed::new(Exit::Tree, error)));
     let mut entries: Vec<_> = config.inventory.entries().collect();
@@ -109,6 +74,7 @@ mod tests {
 
     use super::*;
     use crate::config::Settings;
+    use crate::serve::sources::report;
 
     fn report_of(text: &str) -> Result<Exit, String> {
         let settings: Settings = toml::from_str(text).unwrap();

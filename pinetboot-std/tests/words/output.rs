@@ -170,7 +170,7 @@ fn the_journal_gets_priorities_and_no_times() {
     let file = File::create(&log).unwrap();
     let of = file.metadata().unwrap();
     let stream = ("JOURNAL_STREAM", format!("{}:{}", of.dev(), of.ino()));
-    drop(Serving::start(&files.path().join("tree"), file.into(), &[stream.clone()]));
+    drop(Serving::start(&files.path().join("tree"), file.into(), std::slice::from_ref(&stream)));
     let lines = fs::read_to_string(&log).unwrap();
     assert!(lines.contains("<6>") && lines.lines().all(|line| line.starts_with('<')), "{lines}");
     assert!(!lines.contains("INFO") && !lines.contains('\u{1b}'), "{lines}");
