@@ -51,21 +51,33 @@ fn has_image(sources: &Sources, image: &str) -> Result<(), String> {
     }
 }
 
-/// Directories of a tree with the name of a Pi that no Pi requests, each with the name that it requests.
-pub(super) fn misnamed(tree: &Path) -> Vec<(String, Prefix)> {
-    let entries = std::fs::read_dir(tree).into_iter().flatten().flatten();
-    let names = entries
-        .filter(|entry| entry.path().is_dir())
-        .filter_map(|entry| entry.file_name().into_string().ok());
-    let mut misnamed: Vec<_> = names
-        .filter_map(|name| {
-            let pi = pis::pi(&name)?;
+/// The directories of a tree that are named after Pis.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Directories {
+    /// Those that their Pis request.
+    pub(super) requested: usize,
+    /// Names that no Pi requests, each with the name that the Pi requests.
+    pub(super) misnamed: Vec<(String, Prefix)>,
+}
+
+impl Directories {
+    /// Lists the tree; empty if that cannot be read.
+    pub(super) fn of(tree: &Path) -> Self {
+        let entries = std::fs::read_dir(tree).into_iter().flatten().flatten();
+        let directories = entries.filter(|entry| entry.path().is_dir());
+        let mut found = Self::default();
+        for name in directories.filter_map(|entry| entry.file_name().into_string().ok()) {
+            let Some(pi) = pis::pi(&name) else { continue };
             let canonical = pi.to_string();
-            (name != canonical && name != canonical.to_uppercase()).then_some((name, pi))
-        })
-        .collect();
-    misnamed.sort_unstable();
-    misnamed
+            if name == canonical || name == canonical.to_uppercase() {
+                found.requested += 1;
+            } else {
+                found.misnamed.push((name, pi));
+            }
+        }
+        found.misnamed.sort_unstable();
+        found
+    }
 }
 
 #[cfg(test)]
@@ -126,7 +138,8 @@ mod tests {
             fs::create_dir(directory.path().join(name)).unwrap();
         }
         fs::write(directory.path().join("10000000aabbccdd"), "").unwrap();
-        let misnamed = misnamed(directory.path());
+        let Directories { requested, misnamed } = Directories::of(directory.path());
+        assert_eq!(requested, 2);
         let names: Vec<_> = misnamed.iter().map(|(name, pi)| format!("{name} {pi}")).collect();
         let mac = "2c:cf:67:01:02:03 2c-cf-67-01-02-03";
         assert_eq!(names, ["10000000aabbccde aabbccde", mac, "Aabbccde aabbccde"]);

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::Args;
-use super::checks::{faults, misnamed};
+use super::checks::{Directories, faults};
 use crate::bus::Bus;
 use crate::config::{Config, Settings};
 use crate::events;
@@ -93,12 +93,15 @@ pub(super) fn notices(config: &Config, trees: &Trees) -> impl Iterator<Item = ev
         |tree: Arc<BootTree>| events::Server::NoConfig { tree: tree.path().display().to_string() };
     let without_effect =
         config.without_effect.iter().map(|&(setting, why)| events::Server::NoEffect { setting, why });
-    let misnamed = match (&trees.sources().base, &config.tree) {
-        (Base::Directory(_), Some(tree)) => misnamed(tree),
-        _ => Vec::new(),
+    let Directories { requested, misnamed } = match (&trees.sources().base, &config.tree) {
+        (Base::Directory(_), Some(tree)) => Directories::of(tree),
+        _ => Directories::default(),
     };
     let misnamed = misnamed.into_iter().map(|(name, pi)| events::Server::DirectoryMisnamed { name, pi });
-    renamed.chain(without_effect).chain(tree.map(no_config)).chain(misnamed)
+    let listed = config.inventory.entries().count();
+    let known = events::Server::PisKnown { directories: requested, listed };
+    let known = (requested + listed > 0).then_some(known);
+    known.into_iter().chain(renamed).chain(without_effect).chain(tree.map(no_config)).chain(misnamed)
 }
 
 fn sources(config: &Config, roots: Option<Arc<Roots>>) -> Result<Sources, Failed> {

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, UdpSocket};
+use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Instant;
@@ -152,7 +153,19 @@ fn nfs_is_served_on_a_new_interface() {
 #[ignore = "needs root and network namespaces; run by .ci/run"]
 fn an_interface_and_its_address_are_waited_for() {
     let home = Home::new();
-    let mut serving = home.start(&["--interface", "eth0", "--dhcp", "proxy"]);
+    let manager = home.files.tree().join("../manager");
+    let manager_hears = UnixDatagram::bind(&manager).unwrap();
+    let mut command = home.server.command(PINETBOOT);
+    command.args(["serve", "--interface", "eth0", "--dhcp", "proxy"]).arg(home.files.tree());
+    command.env("NOTIFY_SOCKET", &manager);
+    let mut serving = Process::start(command);
+    let told = || {
+        let mut message = [0; 256];
+        let len = manager_hears.recv(&mut message).unwrap();
+        String::from_utf8(message[..len].to_vec()).unwrap()
+    };
+    assert!(told().starts_with("STATUS=waiting: no interface has the name eth0"));
+    assert_eq!(told(), "EXTEND_TIMEOUT_USEC=60000000", "systemd waits too");
     serving.line("waiting: no interface has the name eth0; this machine has lo", SOON);
     home.cable(None);
     serving.line("waiting: eth0 is down or has no IPv4 address", SOON);
