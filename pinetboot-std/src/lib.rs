@@ -45,6 +45,8 @@ pub mod import;
 pub mod log;
 pub mod logging;
 pub mod net;
+#[cfg(feature = "nfs")]
+pub mod nfsd;
 pub mod notify;
 pub mod observe;
 pub mod pack;

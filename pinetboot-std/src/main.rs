@@ -25,6 +25,8 @@ fn main() -> ExitCode {
         #[cfg(feature = "import")]
         Command::Images(options) => pinetboot::images::command::run(options),
         Command::Mounter(options) => roots::mounter::run(options),
+        #[cfg(feature = "nfs")]
+        Command::Nfsd => pinetboot::nfsd::run(),
         Command::Demo => demo::run(),
         Command::Pack(options) => pack::run(options),
     };

@@ -12,11 +12,15 @@
 
 mod base_image;
 #[cfg(feature = "nfs")]
+mod boot_layers;
+mod boot_roots;
+#[cfg(feature = "nfs")]
 mod bounded_tree;
 #[cfg(feature = "nfs")]
 mod bounds;
 pub mod command;
 mod commit;
+pub(crate) mod configured;
 mod diff;
 #[cfg(feature = "nfs")]
 mod disk;
@@ -25,11 +29,15 @@ mod exports;
 mod host_key;
 mod identity;
 mod layer;
+pub(crate) mod lines;
+pub(crate) mod messages;
 pub mod mounter;
 mod mounts;
 mod new_layers;
 mod overlay;
 mod overlayfs;
+pub(crate) mod packets;
+pub(crate) mod registry;
 mod rest;
 #[cfg(feature = "nfs")]
 mod token;
@@ -43,21 +51,23 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use pinetboot_core::pi::Prefix;
 
 pub use base_image::{BaseImage, BaseImages, NoBaseImage};
+pub use boot_roots::{BOOT_DIRECTORY_VALID, BootDirectory, BootRoots};
 #[cfg(feature = "nfs")]
 pub use exports::RootExports;
 #[cfg(feature = "nfs")]
 use exports::try_serving;
 pub(crate) use identity::machine_id_of;
 pub use layer::{Layer, LayerFacts, PiFacts, State};
+pub use messages::Report;
 pub use mounts::Mounts;
 pub use overlay::Overlay;
 pub use overlayfs::own_namespace;
+pub use registry::Registry;
 
-use crate::bus::Bus;
 use crate::config::{NfsMode, RootLimits};
 use crate::events;
+use crate::pis::Known;
 use crate::space::Size;
-use crate::supervisor::task;
 use new_layers::NewLayers;
 
 /// The root file systems of all Pis, shared by all workers and services.
@@ -67,7 +77,7 @@ pub struct Roots {
     state: State,
     limits: RootLimits,
     mounts: Arc<Mounts>,
-    bus: Bus,
+    registry: Registry,
     #[cfg(feature = "nfs")]
     disk: Arc<disk::Disk>,
     #[cfg(feature = "nfs")]
@@ -95,18 +105,19 @@ impl Roots {
         base_images: BaseImages,
         state: State,
         limits: RootLimits,
-        bus: Bus,
+        registry: impl Into<Registry>,
     ) -> io::Result<Self> {
+        let registry = registry.into();
         state.make()?;
         let number = state.remove_leftovers();
         if number > 0 {
             let place = state.dir().display().to_string();
-            bus.emit(None, events::Server::LeftoversRemoved { place, number });
+            registry.emit(None, Report::LeftoversRemoved { place, number });
         }
         for pi in state.pis() {
             let facts = state.pi(pi);
             let (address, mac, boots) = (facts.address, facts.mac(), facts.boots);
-            bus.emit(address, events::Root::Remembered { pi, address, mac, boots });
+            registry.emit(address, events::Root::Remembered { pi, address, mac, boots });
         }
         Ok(Self {
             mode,
@@ -119,7 +130,7 @@ impl Roots {
             state,
             limits,
             mounts: Arc::default(),
-            bus,
+            registry,
         })
     }
 
@@ -147,17 +158,6 @@ impl Roots {
     /// The state directory.
     pub const fn state(&self) -> &State {
         &self.state
-    }
-
-    /// The name of a Pi's root in one boot, with a token that is valid for this boot and this client's address.
-    pub fn name_for(&self, pi: Prefix, boot: u32, address: Ipv4Addr) -> String {
-        #[cfg(feature = "nfs")]
-        return self.tokens.name(pi, boot, address);
-        #[cfg(not(feature = "nfs"))]
-        {
-            let _no_root_is_served = (boot, address);
-            pi.to_string()
-        }
     }
 
     /// The Pi and the token in a root's name, for a client that has or had these addresses.
@@ -190,24 +190,20 @@ impl Roots {
     /// # Errors
     ///
     /// If the Pi has none.
-    pub fn base_image_for(&self, pi: Option<Prefix>) -> Result<BaseImage, NoBaseImage> {
-        self.base_images.base_image_for(pi, &self.bus.pis().inventory())
+    pub fn base_image_for(&self, pi: Prefix) -> Result<BaseImage, String> {
+        let known = self.registry.known(pi).map_err(|error| error.to_string())?;
+        self.base_images.base_image_for(known.image()).map_err(|error| error.to_string())
     }
 
     /// The layer of a Pi, if the layer changes the boot files: they are then served from the layer.
     ///
     /// Boot files are requested at the beginning of a boot, so a layer marked for a reset is removed here, if the Pi `is_there`
     /// and not up at another address.
-    pub fn overlay_for_boot(
-        &self,
-        pi: Prefix,
-        base_image: &BaseImage,
-        is_there: bool,
-    ) -> Option<Arc<Overlay>> {
+    pub fn overlay_for_boot(&self, pi: Prefix, image: &str, is_there: bool) -> Option<Arc<Overlay>> {
         if self.mode != NfsMode::Overlay {
             return None;
         }
-        let layer = self.state.layer(pi, &base_image.name)?;
+        let layer = self.state.layer(pi, image)?;
         if !layer.is_marked() && !layer.changes_boot() {
             return None; // the usual case, without taking the lock
         }
@@ -217,8 +213,8 @@ impl Roots {
         }
         self.mounted(&mut inner, layer)
             .inspect_err(|error| {
-                let (image, error) = (base_image.name.clone(), error.to_string());
-                self.bus.emit(None, events::Root::LayerFailed { pi, image, operation: "mount", error });
+                let (image, operation, error) = (image.to_owned(), "mount".into(), error.to_string());
+                self.registry.emit(None, events::Root::LayerFailed { pi, image, operation, error });
             })
             .ok()
     }
@@ -235,7 +231,7 @@ impl Roots {
         address: Ipv4Addr,
     ) -> io::Result<Arc<Overlay>> {
         let mut inner = self.lock();
-        let name = self.bus.pis().inventory().host_name(pi);
+        let name = self.registry.known(pi)?.host_name(pi);
         let there = self.state.layer(pi, &base_image.name);
         let there = there.filter(|layer| !self.reset_if_marked(&mut inner, layer));
         let overlay = match there {
@@ -260,7 +256,7 @@ impl Roots {
                     return Err(error);
                 }
                 let image = base_image.name.clone();
-                self.bus.emit(address, events::Root::LayerMade { pi, image, host_name: name });
+                self.registry.emit(address, events::Root::LayerMade { pi, image, host_name: name });
                 overlay
             }
         };
@@ -273,10 +269,9 @@ impl Roots {
     ///
     /// The system's.
     pub fn remember(&self, pi: Prefix, address: Ipv4Addr, mac: Option<events::Mac>) -> io::Result<()> {
-        let pis = self.bus.pis();
+        let known = self.registry.known(pi)?;
         let mac = mac.map(|mac| Prefix::Mac(mac).to_string()).or_else(|| self.state.pi(pi).mac);
-        let (name, boots) = (pis.inventory().host_name(pi), pis.boots(pi));
-        let max_root_size = self.max_root_size(pi);
+        let (name, max_root_size, boots) = (known.host_name(pi), self.max_root_size(&known), known.boots);
         self.state.set_pi(pi, &PiFacts { address: Some(address), mac, name, max_root_size, boots })
     }
 
@@ -292,24 +287,29 @@ impl Roots {
     }
 
     /// The limit of a Pi's layers.
-    fn max_root_size(&self, pi: Prefix) -> Option<Size> {
-        let inventory = self.bus.pis().inventory();
-        inventory.entry(pi).and_then(|entry| entry.max_root_size).or(self.limits.max_root_size)
+    fn max_root_size(&self, known: &Known) -> Option<Size> {
+        known.entry.as_ref().and_then(|entry| entry.max_root_size).or(self.limits.max_root_size)
     }
 
     /// The bounds of a Pi's changes.
     #[cfg(feature = "nfs")]
-    fn bounds(&self, layer: &Layer) -> bounds::Bounds {
-        let limit = self.max_root_size(layer.pi).map(|size| bounds::Limit::new(layer.upper(), size));
-        bounds::Bounds::new(layer.pi, self.disk.clone(), limit, self.bus.clone())
+    ///
+    /// # Errors
+    ///
+    /// If the process of the registry has ended.
+    fn bounds(&self, layer: &Layer) -> io::Result<bounds::Bounds> {
+        let limit = self
+            .max_root_size(&self.registry.known(layer.pi)?)
+            .map(|size| bounds::Limit::new(layer.upper(), size));
+        Ok(bounds::Bounds::new(layer.pi, self.disk.clone(), limit, self.registry.clone()))
     }
 
     /// Warns of a disk that became nearly full.
     #[cfg(feature = "nfs")]
     fn watch_disk(&self) {
         if self.disk.became_full() {
-            let (disk, state, bus) = (self.disk.clone(), self.state.clone(), self.bus.clone());
-            let _without_the_warning = task(&self.bus, "watch disk", move || disk.warn(&state, &bus));
+            let (disk, state, registry) = (self.disk.clone(), self.state.clone(), self.registry.clone());
+            let _without_the_warning = self.registry.task("watch disk", move || disk.warn(&state, &registry));
         }
     }
 
@@ -333,7 +333,7 @@ impl Roots {
         if base_image.fingerprint() != layer.facts.fingerprint {
             let root = base_image.root.display().to_string();
             if inner.changed.len() < MOST_CHANGED && inner.changed.insert((layer.pi, root.clone())) {
-                self.bus.emit(None, events::Root::BaseChanged { pi: layer.pi, root });
+                self.registry.emit(None, events::Root::BaseChanged { pi: layer.pi, root });
             }
         }
         let overlay = Arc::new(Overlay::mount(layer, self.mounts.clone())?);
@@ -352,14 +352,14 @@ impl Roots {
         let (pi, image) = (layer.pi, layer.image.clone());
         match layer.put_aside() {
             Ok(aside) => {
-                self.bus.emit(None, events::Root::LayerReset { pi, image });
+                self.registry.emit(None, events::Root::LayerReset { pi, image });
                 // What is left is removed at the next start.
-                let _next_time = task(&self.bus, "remove layer", move || drop(layer::remove_tree(&aside)));
+                let _next_time = self.registry.task("remove layer", move || drop(layer::remove_tree(&aside)));
                 true
             }
             Err(error) => {
-                let (operation, error) = ("reset", error.to_string());
-                self.bus.emit(None, events::Root::LayerFailed { pi, image, operation, error });
+                let (operation, error) = ("reset".into(), error.to_string());
+                self.registry.emit(None, events::Root::LayerFailed { pi, image, operation, error });
                 false
             }
         }

@@ -1,11 +1,10 @@
 //! `pinetboot serve`: starts the bus and the services in order, and ends them in reverse when the supervisor says so.
 
-mod bind;
+pub(crate) mod bind;
 mod confine;
 mod descriptors;
 mod dhcp;
 mod leases;
-#[cfg(feature = "nfs")]
 mod nfs;
 mod others;
 mod reloading;
@@ -32,9 +31,10 @@ use crate::notify::{Notify, watchdog_period};
 use crate::observe::watch;
 use crate::storage::{Budget, Pool, UploadQuota};
 use crate::supervisor::Supervisor;
+use nfs::Nfsd;
 use seen::Seen;
 use service::Services;
-use sources::{configure, notices, open, remove_leftovers};
+use sources::{notices, open, remove_leftovers, settings};
 use workers::Workers;
 
 /// Options of `serve`.
@@ -57,7 +57,8 @@ pub struct Args {
 ///
 /// The obstacle and the remedy.
 pub fn run(options: &Args, level: Level) -> Result<Exit, Failed> {
-    let config = configure(options)?;
+    let settings = settings(options)?;
+    let config = settings.clone().resolve()?;
     logging::start(config.log_format, level);
     let failure = |error: io::Error| Failed::new(Exit::Failure, error);
     let (notify, no_notify) = match Notify::from_environment() {
@@ -78,7 +79,13 @@ pub fn run(options: &Args, level: Level) -> Result<Exit, Failed> {
     }
     bus.set_inventory(Arc::new(config.inventory.clone()));
     let fitting = descriptors::allow(&config, &bus);
-    let roots = roots::prepare(&config, fitting.max_pis, &bus)?;
+    let base_images = roots::prepare(&config, &bus)?;
+    // The process of NFS starts with the rights of this one, which gives them up below.
+    let nfsd = base_images.map(|base_images| {
+        Nfsd::start(&config, settings, (base_images, fitting.max_pis), watchdog_period(), &bus)
+    });
+    let nfsd = nfsd.transpose()?;
+    let roots = nfsd.as_ref().map(|nfsd| nfsd.roots().clone());
     let (budget, quota) = (Budget::default(), UploadQuota::default());
     let storage = open(&config, roots.clone(), &bus, &budget, &quota)?;
     remove_leftovers(&storage, &config, &bus);
@@ -91,7 +98,8 @@ pub fn run(options: &Args, level: Level) -> Result<Exit, Failed> {
     let local = Interface::addresses().unwrap_or_default();
     nets.iter_mut().for_each(|net| net.open_ports(&local));
     let dhcp = dhcp::bind(&config, &bus)?;
-    let paths = confine::confine(&config, options.config.as_deref(), roots.is_some(), &bus)?;
+    let lacks = nfsd.as_ref().map(Nfsd::missing).unwrap_or_default();
+    let paths = confine::confine(&config, options.config.as_deref(), roots.as_deref(), lacks, &bus)?;
     let controls: Vec<_> = nets.iter().map(LinuxNet::control).collect();
     let reload = move || controls.iter().for_each(Control::reload);
     supervisor.start(&bus, notify, watchdog_period(), reload).map_err(failure)?;
@@ -103,19 +111,11 @@ pub fn run(options: &Args, level: Level) -> Result<Exit, Failed> {
         })
         .map_err(failure)?;
     supervisor.watch("clock", bus.clone());
-    if let Some(roots) = &roots {
-        let bus = bus.clone();
-        let ended = move || {
-            bus.emit(None, events::Server::ThreadEnded { thread: "mounter".into(), why: "ended".into() })
-        };
-        roots.mounts().watch(ended).map_err(failure)?;
-    }
 
     // Dropped in any case: an error below stops what has started, within the time of a stop.
     let mut services = Services::new(supervisor.clone());
     // NFS before DHCP: DHCP sends clients to this server.
-    #[cfg(feature = "nfs")]
-    services.add(nfs::start(&config, roots.clone(), &bus)?);
+    services.add(nfsd.map(|nfsd| nfsd.follow(&supervisor, &bus)).transpose()?);
     services.add(dhcp.map(|dhcp| dhcp.start(&config, &bus, &seen, &supervisor)).transpose()?);
     // Its threads start when they are needed, in the namespace and the sandbox of the workers.
     let pool = Pool::new(bus.clone());

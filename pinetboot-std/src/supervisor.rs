@@ -218,16 +218,19 @@ impl Listener for Supervisor {
     }
 }
 
-/// Starts a thread with a short task, which may end and may not panic.
+/// Starts a thread with a short task, which may end and may not panic; `panicked` reports that it did.
 ///
 /// # Errors
 ///
 /// The system's.
-pub fn task(bus: &Bus, name: &'static str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
-    let bus = bus.clone();
+pub fn task(
+    name: &'static str,
+    work: impl FnOnce() + Send + 'static,
+    panicked: impl FnOnce() + Send + 'static,
+) -> io::Result<()> {
     thread::Builder::new().name(name.into()).spawn(move || {
         if catch_unwind(AssertUnwindSafe(work)).is_err() {
-            bus.emit(None, Server::ThreadEnded { thread: name.into(), why: "panicked".into() });
+            panicked();
         }
     })?;
     Ok(())
@@ -424,7 +427,7 @@ fn signals() -> SigSet {
 
 /// Ends the process without its other threads. A thread that waits for a device in the kernel outlives the process until the device
 /// answers, with all descriptors: the ports are free for the next server all the same.
-fn end(exit: Exit) -> ! {
+pub(crate) fn end(exit: Exit) -> ! {
     close_sockets(Path::new("/proc/self/fd"));
     process::exit(exit as i32)
 }
@@ -521,9 +524,10 @@ mod tests {
         let (supervisor, bus, told) = supervised();
         assert!(supervisor.serve());
         let (done, is_done) = mpsc::channel();
-        task(&bus, "reset", move || done.send(()).unwrap()).unwrap();
+        task("reset", move || done.send(()).unwrap(), || ()).unwrap();
         is_done.recv().unwrap();
-        task(&bus, "resume", || panic!("a test")).unwrap();
+        let panicked = Server::ThreadEnded { thread: "resume".into(), why: "panicked".into() };
+        task("resume", || panic!("a test"), move || bus.emit(None, panicked)).unwrap();
         supervisor.wait();
         assert_eq!(supervisor.exit(), Exit::ThreadEnded);
         while told.0.lock().unwrap().is_empty() {

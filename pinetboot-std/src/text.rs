@@ -24,6 +24,23 @@ pub(crate) fn shown(name: &(impl AsRef<OsStr> + ?Sized)) -> impl fmt::Display {
     })
 }
 
+/// Whether a text has no character that [`escaped`] changes.
+pub(crate) fn is_plain(text: &str) -> bool {
+    !text.chars().any(|char| char.is_control() || is_mark(char))
+}
+
+/// The same characters as in [`shown`] escaped, in a text that may be shown again: no backslash is added to a backslash.
+pub(crate) fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for char in text.chars() {
+        match char {
+            char if char.is_control() || is_mark(char) => escaped.extend(char.escape_default()),
+            char => escaped.push(char),
+        }
+    }
+    escaped
+}
+
 /// Whether a character ends a line, or changes the direction of the text around (Unicode Standard Annex 9).
 const fn is_mark(char: char) -> bool {
     matches!(char, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')

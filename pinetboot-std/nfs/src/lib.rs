@@ -135,43 +135,97 @@ pub enum StartError {
     System(io::Error),
 }
 
+/// A server with its ports, which takes no call yet: the process may give up the right to open them.
+pub struct Bound {
+    config: NfsConfig,
+    listeners: Vec<(TcpListener, Programs)>,
+    sockets: Vec<(UdpSocket, Programs)>,
+    mappings: Mappings,
+    port: u16,
+    portmap: Option<u16>,
+    registered: Option<Registered>,
+}
+
 /// Starts a server.
 ///
 /// # Errors
 ///
 /// The reason why the server cannot start.
 pub fn start(config: NfsConfig, exports: Arc<dyn Exports>) -> core::result::Result<Running, StartError> {
-    let (listener, socket, port) = bind(config.listen, config.port)?;
-    let mut listeners = vec![(listener, Programs::Files)];
-    let mut sockets = vec![(socket, Programs::Files)];
-    let mut mappings = Mappings::of_programs(port, config.udp);
-    let (mut registered, mut portmap) = (None, None);
-    let wanted = match config.portmap {
-        Portmap::System => Some(PORTMAP_PORT),
-        Portmap::Port(port) => Some(port),
-        Portmap::Off => None,
-    };
-    if let Some(wanted) = wanted {
-        match bind(config.listen, wanted) {
-            Ok((listener, socket, port)) => {
-                listeners.push((listener, Programs::Portmap));
-                sockets.push((socket, Programs::Portmap));
-                mappings = mappings.with_portmap(port);
-                portmap = Some(port);
+    Bound::new(config)?.start(exports)
+}
+
+impl Bound {
+    /// Binds the ports, and makes NFS known to the portmapper.
+    ///
+    /// # Errors
+    ///
+    /// The reason why the server cannot start.
+    pub fn new(config: NfsConfig) -> core::result::Result<Self, StartError> {
+        let (listener, socket, port) = bind(config.listen, config.port)?;
+        let mut listeners = vec![(listener, Programs::Files)];
+        let mut sockets = vec![(socket, Programs::Files)];
+        let mut mappings = Mappings::of_programs(port, config.udp);
+        let (mut registered, mut portmap) = (None, None);
+        let wanted = match config.portmap {
+            Portmap::System => Some(PORTMAP_PORT),
+            Portmap::Port(port) => Some(port),
+            Portmap::Off => None,
+        };
+        if let Some(wanted) = wanted {
+            match bind(config.listen, wanted) {
+                Ok((listener, socket, port)) => {
+                    listeners.push((listener, Programs::Portmap));
+                    sockets.push((socket, Programs::Portmap));
+                    mappings = mappings.with_portmap(port);
+                    portmap = Some(port);
+                }
+                Err(StartError::Bind { error, .. })
+                    if error.kind() == io::ErrorKind::AddrInUse && config.portmap == Portmap::System =>
+                {
+                    registered = Some(register(&config, &mappings)?);
+                }
+                Err(error) => return Err(error),
             }
-            Err(StartError::Bind { error, .. })
-                if error.kind() == io::ErrorKind::AddrInUse && config.portmap == Portmap::System =>
-            {
-                registered = Some(register(&config, &mappings)?);
-            }
-            Err(error) => return Err(error),
         }
+        Ok(Self { config, listeners, sockets, mappings, port, portmap, registered })
     }
-    let on_thread_end = config.on_thread_end.clone();
-    let service = Service::new(config, exports, mappings);
-    let service = service.map_err(|error| StartError::System(error.into()))?;
-    let server = Server::start(service, listeners, sockets, on_thread_end).map_err(StartError::System)?;
-    Ok(Running { server, port, portmap, _registered: registered })
+
+    /// The port of NFS and MOUNT.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The port of this server's portmapper; `None` without one.
+    #[must_use]
+    pub fn portmap_port(&self) -> Option<u16> {
+        self.portmap
+    }
+
+    /// Starts the server's threads: it takes calls.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub fn start(self, exports: Arc<dyn Exports>) -> core::result::Result<Running, StartError> {
+        let Self { config, listeners, sockets, mappings, port, portmap, registered } = self;
+        let on_thread_end = config.on_thread_end.clone();
+        let service = Service::new(config, exports, mappings);
+        let service = service.map_err(|error| StartError::System(error.into()))?;
+        let server = Server::start(service, listeners, sockets, on_thread_end).map_err(StartError::System)?;
+        Ok(Running { server, port, portmap, _registered: registered })
+    }
+}
+
+impl fmt::Debug for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bound")
+            .field("config", &self.config)
+            .field("port", &self.port)
+            .field("portmap", &self.portmap)
+            .finish_non_exhaustive()
+    }
 }
 
 impl NfsConfig {

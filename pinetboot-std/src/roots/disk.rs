@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::layer::State;
-use crate::bus::Bus;
+use super::registry::Registry;
 use crate::events::{self, LayerSize};
 use crate::space::{self, Reserve, Space};
 
@@ -50,12 +50,12 @@ impl Disk {
     }
 
     /// Counts the layers and emits the warning. Takes seconds to minutes: reads all directories of all layers.
-    pub(super) fn warn(&self, state: &State, bus: &Bus) {
+    pub(super) fn warn(&self, state: &State, registry: &Registry) {
         let mut sizes: Vec<_> = state
             .layers()
             .into_iter()
             .map(|layer| LayerSize {
-                name: bus.pis().name_of(layer.pi).to_string(),
+                name: registry.name_of(layer.pi),
                 bytes: space::used_by(&layer.upper()),
             })
             .collect();
@@ -64,7 +64,8 @@ impl Disk {
         self.largest.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&sizes);
         let Ok(free) = self.space.measure() else { return };
         let (place, percent) = (state.dir().display().to_string(), free.percent_used());
-        bus.emit(None, events::Root::DiskFilling { place, percent, left: free.for_clients, largest: sizes });
+        registry
+            .emit(None, events::Root::DiskFilling { place, percent, left: free.for_clients, largest: sizes });
     }
 
     /// The largest layers, as counted for the last warning.

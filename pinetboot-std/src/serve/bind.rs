@@ -11,7 +11,7 @@ pub(super) fn cannot_bind(failure: &BindError, way_out: &str) -> Failed {
 }
 
 /// The remedy.
-pub(super) fn advice(failure: &BindError, way_out: &str) -> String {
+pub(crate) fn advice(failure: &BindError, way_out: &str) -> String {
     let BindError { address, error } = failure;
     let port = address.port();
     let errno = error.raw_os_error().map(Errno::from_raw);

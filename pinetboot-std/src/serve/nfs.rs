@@ -1,88 +1,151 @@
-//! NFS beside TFTP: exports the roots on TFTP's addresses.
+//! The process of NFS beside that of TFTP and DHCP: its start, its facts and questions, its end.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::io::{BufReader, Write};
+use std::net::SocketAddrV4;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
 use std::time::Duration;
 
-use pinetboot_nfs::{Handles, NfsConfig, Portmap, StartError};
+use rustix::net::Shutdown;
 
-use super::bind;
 use super::service::Service;
 use crate::bus::Bus;
-use crate::config::{Config, NfsMode};
-use crate::events;
+use crate::config::{Config, NfsMode, Settings};
+use crate::events::{self, Server};
 use crate::exit::{Exit, Failed};
-use crate::net::{BindError, Interface};
-use crate::observe::NfsObserver;
-use crate::roots::{RootExports, Roots};
+use crate::roots::lines::{read_escaped_line, write_line};
+use crate::roots::messages::{LONGEST, Message, NFS_STOPS_WITHIN, NFSD, Ready, Setup};
+use crate::roots::registry::answer;
+use crate::roots::{BaseImages, BootRoots, configured, packets};
+use crate::supervisor::{Supervisor, Turns};
 
-/// The running NFS service; dropping it stops the service.
+/// The process of NFS, which listens.
+#[derive(Debug)]
+pub(super) struct Nfsd {
+    messages: BufReader<UnixStream>,
+    /// The same socket as that of the roots.
+    stop: OwnedFd,
+    roots: Arc<BootRoots>,
+    ready: Ready,
+}
+
+/// The running service; dropping it stops the process of NFS.
 #[derive(Debug)]
 pub(super) struct NfsService {
-    servers: Vec<pinetboot_nfs::Running>,
-    /// Listening addresses, for the `ready` line.
-    addresses: Vec<String>,
+    stop: OwnedFd,
+    ended: mpsc::Receiver<()>,
+    addresses: Vec<SocketAddrV4>,
     bus: Bus,
 }
 
-/// Starts NFS; `None` without roots.
-///
-/// # Errors
-///
-/// The obstacle and the remedy.
-pub(super) fn start(
-    config: &Config,
-    roots: Option<Arc<Roots>>,
-    bus: &Bus,
-) -> Result<Option<NfsService>, Failed> {
-    let Some(roots) = roots else { return Ok(None) };
-    let state = roots.state().dir().to_owned();
-    let handles = Handles::load(&state).map_err(|error| {
-        Failed::new(
-            Exit::Failure,
-            format!("cannot store the file-handle key in {}: {error}", state.display()),
-        )
-    })?;
-    let mode = roots.mode();
-    let exports = RootExports::new(roots, bus.clone(), config.root.nfs_sync).map_err(|why| {
-        Failed::new(Exit::Tree, format!("{why}. Serve boot files only with --nfs-mode off"))
-    })?;
-    let observer = Arc::new(NfsObserver::new(bus.clone(), exports.clone()));
-    let exports = Arc::new(exports);
-    let ends = bus.clone();
-    let on_thread_end: Arc<dyn Fn(&str) + Send + Sync> = Arc::new(move |thread| {
-        ends.emit(None, events::Server::ThreadEnded { thread: thread.to_owned(), why: "ended".into() });
-    });
-    let mut running = NfsService { servers: Vec::new(), addresses: Vec::new(), bus: bus.clone() };
-    for listen in addresses(config)? {
-        let portmap = config.root.portmap_port.map_or(Portmap::System, Portmap::Port);
-        let server = NfsConfig {
-            listen,
-            port: config.root.nfs_port,
-            portmap,
-            insecure: config.root.nfs_insecure,
-            udp: config.root.nfs_udp,
-            observer: observer.clone(),
-            on_thread_end: on_thread_end.clone(),
-            ..NfsConfig::new(handles.clone())
+impl Nfsd {
+    /// Starts the process, and answers its questions until it listens.
+    ///
+    /// # Errors
+    ///
+    /// The obstacle and the remedy.
+    pub(super) fn start(
+        config: &Config,
+        settings: Settings,
+        (base_images, max_pis): (BaseImages, usize),
+        watchdog: Option<Duration>,
+        bus: &Bus,
+    ) -> Result<Self, Failed> {
+        let failed = |error: &dyn std::fmt::Display| {
+            Failed::new(Exit::Failure, format!("cannot start the process of NFS: {error}"))
         };
-        let server = pinetboot_nfs::start(server, exports.clone()).map_err(cannot_start)?;
-        running.addresses.push(SocketAddrV4::new(listen, server.port()).to_string());
-        match (server.portmap_port(), config.root.portmap_port) {
-            (None, _) => bus.emit(None, events::Server::Portmapper { port: None }),
-            (Some(port), Some(_)) => bus.emit(None, events::Server::Portmapper { port: Some(port) }),
-            (Some(_), None) => {}
+        let (ours, theirs) = UnixStream::pair().map_err(|error| failed(&error))?;
+        let (boots, their_boots) = packets::pair().map_err(|error| failed(&error))?;
+        let stop = boots.try_clone().map_err(|error| failed(&error))?;
+        let mut command = Command::new("/proc/self/exe");
+        command.arg(NFSD).stdin(OwnedFd::from(theirs)).stdout(Stdio::from(their_boots));
+        // The service manager hears of this process alone.
+        command.env_remove("NOTIFY_SOCKET").env_remove("WATCHDOG_USEC").env_remove("WATCHDOG_PID");
+        // The process ends when these sockets close, however this process ends.
+        let _ends_by_itself = command.spawn().map_err(|error| failed(&error))?;
+        drop(command);
+        let mut messages = BufReader::new(ours);
+        let turns = watchdog.map(|period| period / TURNS);
+        let setup = Setup { settings, max_pis, turns };
+        write_line(messages.get_mut(), &setup).map_err(|error| failed(&error))?;
+        let ready = loop {
+            match read_escaped_line(&mut messages, LONGEST).map_err(|error| failed(&error))? {
+                None | Some(Message::Stopped) => return Err(failed(&"it ended")),
+                Some(Message::Failed(why)) => return Err(why),
+                Some(Message::Ready(ready)) => break ready,
+                Some(message) => hear(message, messages.get_mut(), bus).map_err(|error| failed(&error))?,
+            }
+        };
+        for port in &ready.portmappers {
+            match (port, config.root.portmap_port) {
+                (None, _) => bus.emit(None, Server::Portmapper { port: None }),
+                (Some(port), Some(_)) => bus.emit(None, Server::Portmapper { port: Some(*port) }),
+                (Some(_), None) => {}
+            }
         }
-        running.servers.push(server);
+        let mode = config.root.mode;
+        let how = match mode {
+            NfsMode::Overlay => "each Pi gets its own copy-on-write root (overlay)",
+            NfsMode::SharedRo => "all Pis share one read-only root (shared-ro)",
+            NfsMode::Rw => "one Pi has the root read-write (rw)",
+            NfsMode::Off => "off",
+        };
+        bus.emit(None, Server::RootsServed { how });
+        let roots = BootRoots::new(mode, base_images, &configured::state(config), boots);
+        let roots = Arc::new(roots.map_err(|error| failed(&error))?);
+        Ok(Self { messages, stop, roots, ready })
     }
-    let how = match mode {
-        NfsMode::Overlay => "each Pi gets its own copy-on-write root (overlay)",
-        NfsMode::SharedRo => "all Pis share one read-only root (shared-ro)",
-        NfsMode::Rw => "one Pi has the root read-write (rw)",
-        NfsMode::Off => "off",
-    };
-    bus.emit(None, events::Server::RootsServed { how });
-    Ok(Some(running))
+
+    /// The roots.
+    pub(super) const fn roots(&self) -> &Arc<BootRoots> {
+        &self.roots
+    }
+
+    /// The parts of the sandbox that the process of NFS lacks, each with the reason.
+    pub(super) fn missing(&self) -> &[(String, String)] {
+        &self.ready.missing
+    }
+
+    /// Follows the process in a thread.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub(super) fn follow(self, supervisor: &Supervisor, bus: &Bus) -> Result<NfsService, Failed> {
+        let Self { mut messages, stop, ready, .. } = self;
+        let (end, ended) = mpsc::channel();
+        let turns = NfsTurns::default();
+        supervisor.watch(THREAD, turns.clone());
+        let emits = bus.clone();
+        let follow = move || {
+            let _dropped_at_the_end = end;
+            loop {
+                let message = read_escaped_line(&mut messages, LONGEST);
+                match message.map_err(|error| format!("the process of NFS: {error}"))? {
+                    None | Some(Message::Stopped) => return Ok(()),
+                    Some(Message::Turn) => turns.turned(),
+                    Some(message) => hear(message, messages.get_mut(), &emits)
+                        .map_err(|error| format!("the process of NFS: {error}"))?,
+                }
+            }
+        };
+        supervisor.spawn(bus, THREAD, follow).map_err(|error| Failed::new(Exit::Failure, error))?;
+        Ok(NfsService { stop, ended, addresses: ready.addresses, bus: bus.clone() })
+    }
+}
+
+/// Emits a fact, or answers a question.
+fn hear(message: Message, to: &mut impl Write, bus: &Bus) -> std::io::Result<()> {
+    match message {
+        Message::Ask(question) => write_line(to, &answer(bus, question))?,
+        Message::Tell { client, report } => bus.emit(client, report),
+        Message::Turn | Message::Ready(_) | Message::Failed(_) | Message::Stopped => {}
+    }
+    Ok(())
 }
 
 impl Service for NfsService {
@@ -91,48 +154,44 @@ impl Service for NfsService {
     }
 
     fn describe(&self) -> String {
-        format!("nfs {}", self.addresses.join(" "))
+        let addresses: Vec<_> = self.addresses.iter().map(ToString::to_string).collect();
+        format!("nfs {}", addresses.join(" "))
     }
 }
 
 impl Drop for NfsService {
     fn drop(&mut self) {
-        for server in self.servers.drain(..) {
-            if !server.stop(STOP_WITHIN) {
-                let threads = vec!["nfs".to_owned()];
-                let overdue = events::Server::StopOverdue { service: "nfs", threads, within: STOP_WITHIN };
-                self.bus.emit(None, overdue);
-            }
+        let _has_ended = rustix::net::shutdown(self.stop.as_fd(), Shutdown::Both);
+        let within = NFS_STOPS_WITHIN + STOP_LATE;
+        if self.ended.recv_timeout(within) == Err(mpsc::RecvTimeoutError::Timeout) {
+            let threads = vec![THREAD.to_owned()];
+            self.bus.emit(None, events::Server::StopOverdue { service: "nfs", threads, within });
         }
     }
 }
 
-/// The addresses of TFTP; with `--interface` those of the interfaces.
-fn addresses(config: &Config) -> Result<Vec<Ipv4Addr>, Failed> {
-    let mut addresses: Vec<Ipv4Addr> = config.listen.iter().map(|address| *address.ip()).collect();
-    if !config.net.interfaces.is_empty() && addresses.iter().any(Ipv4Addr::is_unspecified) {
-        let interfaces =
-            Interface::choose(&config.net.interfaces).map_err(|message| Failed::new(Exit::Usage, message))?;
-        addresses = interfaces.into_iter().map(|interface| interface.address).collect();
-    }
-    addresses.dedup();
-    Ok(addresses)
-}
+/// The turns of NFS, as its process tells them.
+#[derive(Debug, Clone, Default)]
+struct NfsTurns(Arc<AtomicBool>);
 
-fn cannot_start(error: StartError) -> Failed {
-    let message = error.to_string();
-    match error {
-        StartError::Bind { address, error } => {
-            let way_out = match address.port() {
-                111 => "choose another port with --portmap-port (Debian's initramfs looks on port 111 only)",
-                _ => "choose another port with --nfs-port, or serve boot files only with --nfs-mode off",
-            };
-            let advice = bind::advice(&BindError { address, error }, way_out);
-            Failed::new(Exit::Bind, format!("{message}: {advice}"))
-        }
-        _ => Failed::new(Exit::Failure, message),
+impl NfsTurns {
+    fn turned(&self) {
+        self.0.store(false, Ordering::Relaxed);
     }
 }
 
-/// The time for calls under way; less than that of the whole stop.
-const STOP_WITHIN: Duration = Duration::from_secs(2);
+impl Turns for NfsTurns {
+    fn ask(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    fn has_turned(&self) -> bool {
+        !self.0.load(Ordering::Relaxed)
+    }
+}
+
+const THREAD: &str = "nfs";
+/// Turns in the period of the watchdog, which asks twice in it.
+const TURNS: u32 = 8;
+/// The time between the end of the threads of NFS and that of its process.
+const STOP_LATE: Duration = Duration::from_millis(500);

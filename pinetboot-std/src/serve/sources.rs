@@ -8,19 +8,24 @@ use crate::bus::Bus;
 use crate::config::{Config, Settings};
 use crate::events;
 use crate::exit::{Exit, Failed};
-use crate::roots::Roots;
+use crate::roots::BootRoots;
 use crate::storage::{BootStorage, BootTree, Budget, Sources, Trees, UploadQuota, UploadRules, Uploads};
 
 /// The configuration from the command line and the file.
 pub(super) fn configure(options: &Args) -> Result<Config, Failed> {
+    settings(options)?.resolve()
+}
+
+/// The settings of the command line and the file.
+pub(super) fn settings(options: &Args) -> Result<Settings, Failed> {
     let written = options.config.as_deref().map(Settings::read).transpose()?.unwrap_or_default();
-    options.settings.clone().or(written)?.resolve()
+    options.settings.clone().or(written)
 }
 
 /// The storage of one worker.
 pub(super) fn open(
     config: &Config,
-    roots: Option<Arc<Roots>>,
+    roots: Option<Arc<BootRoots>>,
     bus: &Bus,
     budget: &Budget,
     quota: &UploadQuota,
@@ -65,7 +70,7 @@ pub(super) fn notices(config: &Config, trees: &Trees) -> impl Iterator<Item = ev
     renamed.chain(tree.map(no_config))
 }
 
-fn sources(config: &Config, roots: Option<Arc<Roots>>) -> Result<Sources, Failed> {
+fn sources(config: &Config, roots: Option<Arc<BootRoots>>) -> Result<Sources, Failed> {
     let base = super::roots::base(config)?;
     Ok(Sources {
         base,
