@@ -29,8 +29,10 @@ mod routes;
 mod rx_queue;
 mod socket;
 mod source;
+mod tcp;
 mod trouble;
 mod tx_batch;
+mod virtual_host;
 
 use std::collections::VecDeque;
 use std::io;
@@ -57,8 +59,10 @@ use routes::Routes;
 use rx_queue::RxQueue;
 use socket::Socket;
 pub use source::source_of;
+pub use tcp::connect_reserved;
 pub use trouble::{Trouble, Watch};
 use tx_batch::{LARGEST, TxBatch};
+pub use virtual_host::{HostAddress, UdpPool, VirtualHost, VirtualStream};
 
 /// UDP on Linux, for servers and clients.
 #[derive(Debug)]

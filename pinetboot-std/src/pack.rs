@@ -20,7 +20,10 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use tracing::Level;
+
 use crate::exit::{Exit, Failed};
+use crate::output;
 use files::PackFiles;
 pub use flash::Board;
 use flash::{FlashRegion, SECTOR, size};
@@ -66,14 +69,14 @@ pub struct Args {
 /// If the directory cannot be read or does not fit, or the file to check is broken.
 pub fn run(options: &Args) -> Result<Exit, Failed> {
     if let Some(file) = &options.check {
-        print!("{}", check::report(file)?);
+        write!(output::stdout(), "{}", check::report(file)?)?;
         return Ok(Exit::Success);
     }
     let (Some(root), Some(output)) = (&options.tree, &options.output) else {
         return Err(Failed::new(Exit::Usage, "name a directory and an output file: pack TREE -o boot.uf2"));
     };
     let region = FlashRegion::new(options).map_err(|why| Failed::new(Exit::Usage, why))?;
-    print!("{}", pack(root, output, &region)?);
+    write!(output::stdout(), "{}", pack(root, output, &region)?)?;
     Ok(Exit::Success)
 }
 
@@ -81,7 +84,7 @@ pub fn run(options: &Args) -> Result<Exit, Failed> {
 fn pack(root: &Path, output: &Path, region: &FlashRegion) -> Result<String, Failed> {
     let tree = PackFiles::walk(root)?;
     for left_out in &tree.left_out {
-        eprintln!("left out: {left_out}");
+        output::tell(Level::WARN, format_args!("left out: {left_out}"));
     }
     if tree.files.is_empty() {
         return Err(Failed::new(Exit::Tree, format!("{}: holds no file", root.display())));

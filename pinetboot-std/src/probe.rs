@@ -28,6 +28,7 @@ use pinetboot_core::pi::rules::{self, Rule};
 use crate::arguments;
 use crate::exit::{Exit, Failed};
 use crate::finding::{Finding, Findings};
+use crate::output;
 pub(crate) use ask::random;
 pub use client::ProbeClient;
 pub use interface::{EthernetInterface, Why};
@@ -73,23 +74,22 @@ pub struct Args {
 ///
 /// If the interface cannot be used, or the network or standard output fails.
 pub fn run(options: &Args) -> Result<Exit, Failed> {
-    let out = &mut io::stdout().lock();
+    let out = &mut output::stdout();
     let interface = EthernetInterface::choose(options.interface.as_deref())?;
     let asker = Asker::new(options, &interface)?;
     let mut net = interface.open()?;
     net.pretend(asker.mac);
     if !options.json {
-        asker.print(&interface, options.seconds, out).map_err(cannot_write)?;
+        asker.print(&interface, options.seconds, out).map_err(output::failed)?;
     }
     let time = Duration::from_secs(options.seconds.into());
     let heard = ask::ask(&mut net, &asker.profile, asker.mac, time)
         .map_err(|error| Failed::new(Exit::Failure, format!("{}: {error}", interface.name)))?;
     let survey = asker.conclude(&interface.name, options.seconds, &heard)?;
     if options.json {
-        let json = serde_json::to_string_pretty(&survey).unwrap_or_default();
-        writeln!(out, "{json}").map_err(cannot_write)?;
+        out.json(&survey)?;
     } else {
-        survey.print(out).map_err(cannot_write)?;
+        survey.print(out).map_err(output::failed)?;
     }
     Ok(survey.verdict.exit())
 }
@@ -267,11 +267,6 @@ fn holds_port_67() -> bool {
         .skip(1)
         .filter_map(|line| line.split_whitespace().nth(1))
         .any(|local| local.ends_with(":0043"))
-}
-
-/// Standard output is closed.
-fn cannot_write(error: io::Error) -> Failed {
-    Failed::new(Exit::Failure, format!("cannot write to standard output: {error}"))
 }
 
 const EXAMPLES: &str = "\

@@ -14,7 +14,7 @@ mod service;
 mod sources;
 mod workers;
 
-use std::io::{self, Write};
+use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -29,6 +29,7 @@ use crate::logging;
 use crate::net::{Control, Interface, LinuxNet};
 use crate::notify::{Notify, watchdog_period};
 use crate::observe::watch;
+use crate::output;
 use crate::storage::{Budget, Pool, UploadQuota};
 use crate::supervisor::Supervisor;
 use nfs::Nfsd;
@@ -137,11 +138,9 @@ pub fn run(options: &Args, level: Level) -> Result<Exit, Failed> {
     if supervisor.serve() {
         bus.emit(None, events::Server::Ready { serving: serving.clone() });
         let all: Vec<_> = services.describe().collect();
-        writeln!(io::stdout(), "ready {} serving {serving}", all.join(" "))
-            .and_then(|()| io::stdout().flush())
-            .map_err(|error| {
-                Failed::new(Exit::Failure, format!("cannot write to standard output: {error}"))
-            })?;
+        let out = &mut output::stdout();
+        writeln!(out, "ready {} serving {serving}", all.join(" "))?;
+        out.finish()?;
     }
     supervisor.wait();
     drop(services);

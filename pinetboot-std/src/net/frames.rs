@@ -117,7 +117,7 @@ impl Net for Frames {
 }
 
 /// The link-layer address of an interface: its index, and its hardware address.
-fn link_of(interface: &str) -> io::Result<LinkAddr> {
+pub(super) fn link_of(interface: &str) -> io::Result<LinkAddr> {
     getifaddrs()?
         .filter(|address| address.interface_name == interface)
         .find_map(|address| address.address?.as_link_addr().copied())

@@ -1,17 +1,18 @@
 //! `pinetboot roots`: lists, diffs, resets and commits the Pis' layers.
 
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use clap::Subcommand;
-use indicatif::{DecimalBytes, HumanDuration, ProgressBar, ProgressDrawTarget};
+use indicatif::{DecimalBytes, HumanDuration, ProgressBar};
 
 use super::diff::{Change, changes};
 use super::layer::{Layer, State, remove_tree};
 use super::{commit, own_namespace};
 use crate::exit::{Exit, Failed};
 use crate::images::{self, Images};
+use crate::output;
 use crate::pis;
 use crate::space::used_by;
 use crate::text::shown;
@@ -88,10 +89,11 @@ pub fn run(options: &Args, quiet: bool) -> Result<Exit, Failed> {
         Action::Reset(of) => reset(&layer(&state, of)?),
         Action::Commit { of, name, current, to } => {
             let images = to.as_deref().or_else(|| state.dir().parent()).unwrap_or(&options.dir);
-            keep(&layer(&state, of)?, &Images::at(images), name, *current, quiet)
+            let (layer, images) = (layer(&state, of)?, Images::at(images));
+            keep(&layer, &images, name, *current, quiet).map_err(failure)?;
+            print_kept(&layer, &images, name, *current)
         }
-    }
-    .map_err(|error| Failed::new(Exit::Failure, error))?;
+    }?;
     Ok(Exit::Success)
 }
 
@@ -142,13 +144,13 @@ fn layer(state: &State, of: &LayerName) -> Result<Layer, Failed> {
     }
 }
 
-fn list(state: &State) -> io::Result<()> {
+fn list(state: &State) -> Result<(), Failed> {
     let mut table =
         vec![["PI", "NAME", "ADDRESS", "IMAGE", "SIZE", "LIMIT", "LAST USE", "NOW"].map(str::to_owned)];
     for layer in state.layers() {
         let facts = state.pi(layer.pi);
         let ago = state.last_use(layer.pi).and_then(|then| SystemTime::now().duration_since(then).ok());
-        let in_use = layer.lock()?.is_none();
+        let in_use = layer.lock().map_err(failure)?.is_none();
         let now = match (in_use, layer.is_marked()) {
             (_, true) => "reset at the next boot",
             (true, false) => "mounted",
@@ -165,7 +167,7 @@ fn list(state: &State) -> io::Result<()> {
             now.into(),
         ]);
     }
-    let mut out = io::stdout().lock();
+    let mut out = output::stdout();
     let widths: Vec<usize> = (0..8)
         .map(|column| table.iter().filter_map(|row| row.get(column)).map(String::len).max().unwrap_or(0))
         .collect();
@@ -176,9 +178,9 @@ fn list(state: &State) -> io::Result<()> {
     Ok(())
 }
 
-fn diff(layer: &Layer) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    for (path, change) in changes(layer)? {
+fn diff(layer: &Layer) -> Result<(), Failed> {
+    let mut out = output::stdout();
+    for (path, change) in changes(layer).map_err(failure)? {
         match &change {
             Change::Renamed(from) => writeln!(out, "{change} {} -> {}", shown(from), shown(&path))?,
             _ => writeln!(out, "{change} {}", shown(&path))?,
@@ -187,21 +189,22 @@ fn diff(layer: &Layer) -> io::Result<()> {
     Ok(())
 }
 
-fn reset(layer: &Layer) -> io::Result<()> {
+fn reset(layer: &Layer) -> Result<(), Failed> {
     let Layer { pi, image, .. } = layer;
-    let Some(_lock) = layer.lock()? else {
-        layer.mark()?;
-        println!("{pi}'s layer on {image} is in use: the server resets the layer when {pi} boots next");
-        return Ok(());
+    let out = &mut output::stdout();
+    let Some(_lock) = layer.lock().map_err(failure)? else {
+        layer.mark().map_err(failure)?;
+        return writeln!(
+            out,
+            "{pi}'s layer on {image} is in use: the server resets the layer when {pi} boots next"
+        );
     };
-    let aside = layer.put_aside()?;
-    remove_tree(&aside)?;
-    println!("{pi}'s layer on {image} is reset: {pi} boots the unchanged image next");
-    Ok(())
+    layer.put_aside().and_then(|aside| remove_tree(&aside)).map_err(failure)?;
+    writeln!(out, "{pi}'s layer on {image} is reset: {pi} boots the unchanged image next")
 }
 
 fn keep(layer: &Layer, images: &Images, name: &str, current: bool, quiet: bool) -> io::Result<()> {
-    let Layer { pi, image, .. } = layer;
+    let pi = layer.pi;
     if !images::is_name(name) {
         return Err(io::Error::other(format!(
             "{name} is not an image name: use letters, digits and ._+- only"
@@ -218,25 +221,34 @@ fn keep(layer: &Layer, images: &Images, name: &str, current: bool, quiet: bool) 
     })?;
     own_namespace()
         .map_err(|error| io::Error::new(error.kind(), format!("{error}: run pinetboot as root")))?;
-    let progress = ProgressBar::with_draw_target(
-        None,
-        if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() },
-    );
+    let progress = ProgressBar::with_draw_target(None, output::progress(quiet));
     progress.set_message(format!("copying the root of {pi} to {}", images.place(name).display()));
     progress.enable_steady_tick(Duration::from_millis(200));
     let kept = commit::commit(layer, images, name);
     progress.finish_and_clear();
     kept?;
-    println!("{} is a copy of {pi}'s root on {image}, without its identity", images.place(name).display());
     if current {
         images.make_current(name).map_err(io::Error::other)?;
-        println!("{name} is the current image");
-    } else {
-        println!(
-            "{name} is not the current image: a Pi boots {name} if its inventory has image = \"{name}\""
-        );
     }
     Ok(())
+}
+
+fn print_kept(layer: &Layer, images: &Images, name: &str, current: bool) -> Result<(), Failed> {
+    let Layer { pi, image, .. } = layer;
+    let out = &mut output::stdout();
+    let place = images.place(name);
+    writeln!(out, "{} is a copy of {pi}'s root on {image}, without its identity", place.display())?;
+    if current {
+        return writeln!(out, "{name} is the current image");
+    }
+    writeln!(
+        out,
+        "{name} is not the current image: a Pi boots {name} if its inventory has image = \"{name}\""
+    )
+}
+
+fn failure(error: io::Error) -> Failed {
+    Failed::new(Exit::Failure, error)
 }
 
 const EXAMPLES: &str = "\

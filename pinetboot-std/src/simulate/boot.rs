@@ -1,6 +1,6 @@
 //! A boot under way: the board, its prefix and options, and the results so far.
 
-use std::io::{self, Write};
+use std::io;
 
 use pinetboot_core::pi::rules::{self, Rule};
 use pinetboot_core::pi::{Prefix, Profile, Requests, Stage};
@@ -12,8 +12,9 @@ use super::fetch::{Answer, Fetch, Reply, Taken};
 use super::filter::Board;
 use super::timeline::{Grouped, Line, Miss, Timeline};
 use super::verdict::Summary;
-use crate::exit::{Exit, Failed};
+use crate::exit::Failed;
 use crate::finding::Finding;
+use crate::output;
 
 /// A simulated boot under way.
 pub(super) struct SimulatedBoot<'a> {
@@ -26,7 +27,7 @@ pub(super) struct SimulatedBoot<'a> {
     /// `bd989ae1/`, or empty.
     prefix: String,
     fetch: &'a mut dyn Fetch,
-    timeline: Timeline<'a>,
+    pub(super) timeline: Timeline<'a>,
 }
 
 /// The reason for the end of a boot.
@@ -46,12 +47,12 @@ impl From<Failed> for Over {
 
 impl From<io::Error> for Over {
     fn from(error: io::Error) -> Self {
-        Self::Failed(cannot_write(&error))
+        Self::Failed(output::failed(error))
     }
 }
 
 impl<'a> SimulatedBoot<'a> {
-    pub(super) fn new(board: Board, fetch: &'a mut dyn Fetch, out: &'a mut dyn Write) -> Self {
+    pub(super) fn new(board: Board, fetch: &'a mut dyn Fetch, timeline: Timeline<'a>) -> Self {
         Self {
             board,
             options: Options::default(),
@@ -59,7 +60,7 @@ impl<'a> SimulatedBoot<'a> {
             summary: Summary::default(),
             prefix: String::new(),
             fetch,
-            timeline: Timeline(out),
+            timeline,
         }
     }
 
@@ -239,11 +240,6 @@ impl<'a> SimulatedBoot<'a> {
         }
         Ok(())
     }
-}
-
-/// Standard output is closed.
-pub(super) fn cannot_write(error: &io::Error) -> Failed {
-    Failed::new(Exit::Failure, format!("cannot write the timeline: {error}"))
 }
 
 /// Bytes to keep of a file: enough for a whole configuration, overlay map or device tree.
