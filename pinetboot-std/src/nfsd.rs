@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
+use nix::unistd::{Gid, Uid, geteuid, setgroups, setresgid, setresuid};
 use pinetboot_nfs::{Bound, Handles, NfsConfig, Portmap, Running, StartError};
 use rustix::net::Shutdown;
 use rustix::thread::CapabilitySet;
@@ -73,6 +74,7 @@ impl Server {
     /// Listens, and gives up all rights but those of a file server.
     fn start(setup: Setup, registry: &Registry) -> Result<Self, Failed> {
         let config = setup.settings.resolve()?;
+        become_root();
         let mode = config.root.mode;
         let roots = Arc::new(roots(&config, setup.max_pis, registry)?);
         let exports = RootExports::new(roots.clone(), registry.clone(), config.root.nfs_sync);
@@ -190,6 +192,17 @@ fn roots(config: &Config, max_pis: usize, registry: &Registry) -> Result<Roots, 
     let mounts = mounts
         .map_err(|error| cannot_serve(mode, &format!("cannot start the process that mounts: {error}")))?;
     Ok(roots.with_mounts(mounts))
+}
+
+/// Becomes root, if another user with these capabilities started the server. Files of root are root's, and with the file system uid
+/// of a client the kernel takes the capabilities for files away (capabilities(7), "Effect of user ID changes on capabilities").
+fn become_root() {
+    let (root, group) = (Uid::from_raw(0), Gid::from_raw(0));
+    if !geteuid().is_root() {
+        // Without the right it stays the user, who cannot open files by handle: the start fails for that reason.
+        let _fails_below = setgroups(&[]).and_then(|()| setresgid(group, group, group));
+        let _fails_below = setresuid(root, root, root);
+    }
 }
 
 /// Gives up all rights but those for the files of roots: call this while the process has one thread.

@@ -168,3 +168,118 @@ impl fmt::Debug for Registry {
 
 /// Layers that one message names at most.
 const MOST_NAMED: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::thread;
+
+    use super::*;
+    use crate::config::Settings;
+
+    const PI: Prefix = Prefix::Serial(0xbd98_9ae1);
+    const HERE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 7);
+
+    /// A registry in another process's stead, and the answers of this one to its first questions.
+    fn asked(answers: Vec<String>) -> Registry {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        thread::spawn(move || {
+            let mut socket = BufReader::new(theirs);
+            for answer in answers {
+                let Ok(Some(Message::Ask(_))) = read_line(&mut socket, LONGEST) else { return };
+                io::Write::write_all(socket.get_mut(), answer.as_bytes()).unwrap();
+            }
+        });
+        Registry::of_process(BufReader::new(ours))
+    }
+
+    #[test]
+    fn questions_and_facts_cross_the_border() {
+        let bus = Bus::silent();
+        let settings: Settings = toml::from_str(&format!(
+            "tree = '/x'\n[pi.{PI}]\naddress = '{HERE}'\nname = 'kitchen'\nimage = 'trixie'"
+        ))
+        .unwrap();
+        bus.set_inventory(Arc::new(settings.resolve().unwrap().inventory));
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let serving = {
+            let bus = bus.clone();
+            thread::spawn(move || {
+                let mut socket = BufReader::new(theirs);
+                while let Some(message) = read_line(&mut socket, LONGEST).unwrap() {
+                    match message {
+                        Message::Ask(question) => {
+                            write_line(socket.get_mut(), &answer(&bus, question)).unwrap();
+                        }
+                        Message::Tell { client, report } => bus.emit(client, report),
+                        other => panic!("{other:?}"),
+                    }
+                }
+            })
+        };
+        let there = Registry::of_process(BufReader::new(ours));
+        let here = Registry::from(bus);
+        let claim = Claim { pi: PI, address: HERE, mac: None, handle: false, token: None };
+        let made = Root::LayerMade { pi: PI, image: "trixie".into(), host_name: "kitchen".into() };
+        there.emit(HERE, made);
+        for registry in [&there, &here] {
+            assert_eq!(registry.check(claim), Ok(Evidence::Inventory));
+            let other = Claim { address: Ipv4Addr::LOCALHOST, ..claim };
+            let refusal = registry.check(other).unwrap_err();
+            assert_eq!(
+                (refusal.why.as_str(), refusal.in_doubt),
+                ("the inventory has that Pi at 192.0.2.7", false)
+            );
+            let known = registry.known(PI).unwrap();
+            assert_eq!((known.host_name(PI).as_str(), known.image()), ("kitchen", Some("trixie")));
+            assert_eq!(registry.name_at(HERE), Some(PI));
+            assert_eq!(registry.mac_at(HERE), None);
+            assert_eq!(registry.layers_made(HERE), 1);
+        }
+        let layers = (0..10_000).map(|serial| (Prefix::Serial(serial), Some(HERE))).collect();
+        there.emit(None, Root::UnusedRemoved { layers });
+        assert_eq!(there.layers_made(HERE), 0);
+        drop((there, here));
+        serving.join().unwrap();
+    }
+
+    #[test]
+    fn facts_of_other_protocols_are_no_messages() {
+        let tell = |fact: &str| format!("{{\"Tell\":{{\"client\":\"192.0.2.7\",\"report\":{fact}}}}}\n");
+        let read = |line: String| read_line::<Message>(&mut line.as_bytes(), LONGEST);
+        assert!(read(tell("{\"Root\":{\"Active\":{\"pi\":\"bd989ae1\"}}}")).unwrap().is_some());
+        for fact in [
+            "{\"Dhcp\":{\"Leased\":{\"hardware\":\"x\",\"address\":\"192.0.2.7\"}}}",
+            "{\"Server\":{\"Reloaded\":{\"serving\":\"/\"}}}",
+            "{\"Root\":{\"Active\":{\"pi\":\"../x\"}}}",
+        ] {
+            assert!(read(tell(fact)).is_err(), "{fact}");
+        }
+    }
+
+    #[test]
+    fn a_registry_that_ends_or_lies_permits_nothing() {
+        let claim = Claim { pi: PI, address: HERE, mac: None, handle: true, token: None };
+        let line = |answer: &str| vec![format!("{answer}\n")];
+        let long = format!("\"{}\"", "x".repeat(LONGEST as usize));
+        for answers in [vec![], line("{\"NameAt\":null}"), line("yes"), line(&long)] {
+            assert!(asked(answers.clone()).check(claim).is_err_and(|refusal| refusal.in_doubt));
+            assert!(asked(answers.clone()).known(PI).is_err());
+            assert_eq!(asked(answers).layers_made(HERE), u32::MAX);
+        }
+        // No later answer is taken for that of an earlier question.
+        let registry = asked(vec!["yes\n".into(), "{\"Check\":{\"Ok\":\"Mount\"}}\n".into()]);
+        assert!(registry.check(claim).is_err() && registry.check(claim).is_err());
+        // Settings that no inventory has would be written into the root.
+        let entry = "{\"name\":\"a\\nb\",\"image\":\"../x\",\"tree\":null,\"cmdline-extra\":null,\"words\":null,\"max-root-size\":null,\
+                     \"address\":null}";
+        let known = format!(
+            "{{\"Known\":{{\"name\":\"a\",\"entry\":{entry},\"presence\":null,\"is_fresh\":false,\"rendered_to\":null,\"boots\":[]}}}}"
+        );
+        let known = asked(line(&known)).known(PI).unwrap();
+        assert_eq!(
+            (known.name.as_str(), known.image(), known.host_name(PI)),
+            ("a", None, format!("pi-{PI}"))
+        );
+    }
+}
