@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rustix::net::Shutdown;
@@ -38,6 +39,7 @@ pub(super) struct Nfsd {
 pub(super) struct NfsService {
     stop: OwnedFd,
     ended: mpsc::Receiver<()>,
+    thread: Option<JoinHandle<()>>,
     addresses: Vec<SocketAddrV4>,
     bus: Bus,
 }
@@ -133,8 +135,9 @@ impl Nfsd {
                 }
             }
         };
-        supervisor.spawn(bus, THREAD, follow).map_err(|error| Failed::new(Exit::Failure, error))?;
-        Ok(NfsService { stop, ended, addresses: ready.addresses, bus: bus.clone() })
+        let thread =
+            supervisor.spawn(bus, THREAD, follow).map_err(|error| Failed::new(Exit::Failure, error))?;
+        Ok(NfsService { stop, ended, thread: Some(thread), addresses: ready.addresses, bus: bus.clone() })
     }
 }
 
@@ -166,6 +169,9 @@ impl Drop for NfsService {
         if self.ended.recv_timeout(within) == Err(mpsc::RecvTimeoutError::Timeout) {
             let threads = vec![THREAD.to_owned()];
             self.bus.emit(None, events::Server::StopOverdue { service: "nfs", threads, within });
+        } else if let Some(thread) = self.thread.take() {
+            // It may be reporting its end.
+            let _reported = thread.join();
         }
     }
 }
