@@ -1,6 +1,7 @@
 //! Settings of the command line and of the configuration file, and the configuration that results.
 
 mod dhcp;
+mod effects;
 mod nfs;
 
 use std::collections::BTreeMap;
@@ -250,11 +251,20 @@ pub struct Config {
     pub log_format: LogFormat,
     /// Old names of settings in the file, each with the new name.
     pub renamed: Vec<(&'static str, &'static str)>,
+    /// Settings without an effect, each with the reason.
+    pub without_effect: Vec<(&'static str, &'static str)>,
     /// Configuration of DHCP; `None` if DHCP is off.
     pub dhcp: Option<DhcpConfig>,
 }
 
 impl Config {
+    /// The listening addresses, each once.
+    pub fn listen_addresses(&self) -> Vec<Ipv4Addr> {
+        let mut addresses: Vec<_> = self.listen.iter().map(|address| *address.ip()).collect();
+        addresses.dedup();
+        addresses
+    }
+
     /// The directory in the `ready` line: the tree, else the root file system with the boot files.
     pub fn serving(&self) -> &Path {
         self.tree.as_deref().or(self.root.nfs.as_deref()).unwrap_or(Path::new("."))
@@ -294,27 +304,17 @@ impl Settings {
     ///
     /// # Errors
     ///
-    /// If neither a tree nor a root is given, or a value is out of its range.
+    /// All faults: neither a tree nor a root is given, a value is out of its range, settings contradict each other.
     pub fn resolve(self) -> Result<Config, Failed> {
-        let usage = |message: &str| Failed::new(Exit::Usage, message);
+        self.check_values()?;
+        let without_effect = effects::without_effect(&self);
         let dhcp = DhcpConfig::of(&self)?;
         let root = RootConfig::of(&self)?;
         let inventory = Inventory::of(&self.pi)?;
-        if self.tree.is_none() && self.nfs.is_none() {
-            return Err(usage(
-                "no tree to serve: name the directory with the boot files, as in 'pinetboot serve /srv/tftp'",
-            ));
-        }
         let port = self.tftp_port.unwrap_or(tftp::PORT);
         let listen = if self.listen.is_empty() { vec![Ipv4Addr::UNSPECIFIED] } else { self.listen };
         let max_transfers = self.max_transfers.unwrap_or(2048);
-        if !(1..=MOST_TRANSFERS).contains(&max_transfers) {
-            return Err(usage("max-transfers must be from 1 to 4096"));
-        }
         let threads = self.threads.unwrap_or(1);
-        if !(1..=64).contains(&threads) {
-            return Err(usage("threads must be from 1 to 64"));
-        }
         let single_port = self.single_port.unwrap_or(false);
         Ok(Config {
             tree: self.tree,
@@ -337,9 +337,30 @@ impl Settings {
             upload_max_size: self.upload_max_size.unwrap_or(Size::GIB),
             disk_reserve: Reserve::new(self.disk_reserve),
             log_format: self.log_format.unwrap_or_default(),
+            without_effect,
             renamed: has_old_name(&self.pi).then_some(("words", "cmdline-extra")).into_iter().collect(),
             dhcp,
         })
+    }
+}
+
+impl Settings {
+    /// Finds all faults, not only the first one.
+    fn check_values(&self) -> Result<(), Failed> {
+        let usage = |message: &str| Failed::new(Exit::Usage, message);
+        let has_none = self.tree.is_none() && self.nfs.is_none();
+        let (transfers, threads) = (self.max_transfers.unwrap_or(1), self.threads.unwrap_or(1));
+        let faults = [
+            has_none.then(|| {
+                usage("no tree to serve: name the directory with the boot files, as in 'pinetboot serve /srv/tftp'")
+            }),
+            (!(1..=MOST_TRANSFERS).contains(&transfers)).then(|| usage("max-transfers must be from 1 to 4096")),
+            (!(1..=64).contains(&threads)).then(|| usage("threads must be from 1 to 64")),
+            DhcpConfig::of(self).err(),
+            RootConfig::of(self).err(),
+            Inventory::of(&self.pi).err(),
+        ];
+        Failed::all(faults.into_iter().flatten())
     }
 }
 

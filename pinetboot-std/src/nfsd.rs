@@ -11,24 +11,23 @@
 //! layers by the names of a Pi and an image.
 
 use std::io::{self, BufReader};
-use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::{Gid, Uid, geteuid, setgroups, setresgid, setresuid};
-use pinetboot_nfs::{Bound, Handles, NfsConfig, Portmap, Running, StartError};
+use pinetboot_nfs::{Handles, NfsConfig, Opened, Portmap, Running, StartError};
 use rustix::net::Shutdown;
 use rustix::thread::CapabilitySet;
 
 use crate::config::{Config, NfsMode, RootLimits};
 use crate::exit::{Exit, Failed};
-use crate::net::{BindError, Interface};
+use crate::net::{BindError, holder_of};
 use crate::observe::NfsObserver;
 use crate::roots::configured::{self, cannot_serve};
 use crate::roots::lines::read_line;
@@ -65,7 +64,7 @@ pub fn run() -> Result<Exit, Failed> {
 
 struct Server {
     roots: Arc<Roots>,
-    running: Vec<Running>,
+    running: Arc<Running>,
     ready: Ready,
     turns: Option<Duration>,
 }
@@ -91,29 +90,23 @@ impl Server {
             reports.emit(None, Report::ThreadEnded { thread: thread.to_owned(), why: "ended".into() });
         });
         let observer = Arc::new(NfsObserver::new(registry.clone(), exports.clone()));
-        let (mut bound, mut addresses) = (Vec::new(), Vec::new());
-        for listen in listen(&config)? {
-            let server = Bound::new(NfsConfig {
-                listen,
-                port: config.root.nfs_port,
-                portmap: config.root.portmap_port.map_or(Portmap::System, Portmap::Port),
-                insecure: config.root.nfs_insecure,
-                udp: config.root.nfs_udp,
-                observer: observer.clone(),
-                on_thread_end: on_thread_end.clone(),
-                ..NfsConfig::new(handles.clone())
-            });
-            let server = server.map_err(cannot_start)?;
-            addresses.push(SocketAddrV4::new(listen, server.port()));
-            bound.push(server);
-        }
-        let portmappers = bound.iter().map(Bound::portmap_port).collect();
+        let opened = Opened::new(NfsConfig {
+            listen: config.listen_addresses(),
+            interfaces: config.net.interfaces.clone(),
+            port: config.root.nfs_port,
+            portmap: config.root.portmap_port.map_or(Portmap::System, Portmap::Port),
+            insecure: config.root.nfs_insecure,
+            udp: config.root.nfs_udp,
+            observer,
+            on_thread_end,
+            ..NfsConfig::new(handles)
+        });
+        let opened = opened.map_err(cannot_start)?;
         let missing = confine(mode)?;
-        let exports = Arc::new(exports);
-        let running: Result<_, _> = bound.into_iter().map(|server| server.start(exports.clone())).collect();
         let missing = missing.into_iter().map(|Missing { part, why }| (part.to_owned(), why)).collect();
-        let ready = Ready { addresses, portmappers, missing };
-        Ok(Self { roots, running: running.map_err(cannot_start)?, ready, turns: setup.turns })
+        let ready = Ready { port: opened.port(), portmapper: opened.portmap_port(), missing };
+        let running = Arc::new(opened.start(Arc::new(exports)).map_err(cannot_start)?);
+        Ok(Self { roots, running, ready, turns: setup.turns })
     }
 
     /// Serves until the socket of requests closes.
@@ -126,21 +119,22 @@ impl Server {
         };
         roots.mounts().watch(ended).map_err(failed)?;
         if let Some(every) = turns {
-            let (turns, registry) =
-                (running.iter().map(Running::turns).collect::<Vec<_>>(), registry.clone());
+            let (turns, registry) = (running.turns(), registry.clone());
             let tell = move || loop {
-                turns.iter().for_each(pinetboot_nfs::Turns::ask);
+                turns.ask();
                 thread::sleep(every);
-                while !turns.iter().all(pinetboot_nfs::Turns::has_turned) {
+                while !turns.has_turned() {
                     thread::sleep(every);
                 }
                 registry.send(&Message::Turn);
             };
             thread::Builder::new().name("turns".into()).spawn(tell).map_err(failed)?;
         }
-        let (answers, closes) = (requests.try_clone().map_err(failed)?, roots);
+        let (answers, server) = (requests.try_clone().map_err(failed)?, Arc::downgrade(&running));
         let answer = move || {
-            let _ended = closes.serve_boots(&answers);
+            let bind_again =
+                |interface: &str| server.upgrade().map_or(Ok(()), |server| server.bind_again(interface));
+            let _ended = roots.serve_requests(&answers, bind_again);
             let _closed = rustix::net::shutdown(&answers, Shutdown::Both);
         };
         thread::Builder::new().name("boots".into()).spawn(answer).map_err(failed)?;
@@ -153,18 +147,13 @@ impl Server {
 }
 
 /// Ends the process, whatever its threads wait for.
-fn stop(running: Vec<Running>, registry: &Registry) -> ! {
+fn stop(running: Arc<Running>, registry: &Registry) -> ! {
     let late = || {
         thread::sleep(NFS_STOPS_WITHIN + TELL_WITHIN);
         supervisor::end(Exit::StopOverdue);
     };
     let _without_it = thread::Builder::new().name("stop".into()).spawn(late);
-    let deadline = Instant::now() + NFS_STOPS_WITHIN;
-    let mut in_time = true;
-    for server in running {
-        in_time &= server.stop(deadline.saturating_duration_since(Instant::now()));
-    }
-    if !in_time {
+    if Arc::into_inner(running).is_some_and(|server| !server.stop(NFS_STOPS_WITHIN)) {
         registry.emit(None, Report::StopOverdue { within: NFS_STOPS_WITHIN });
     }
     registry.send(&Message::Stopped);
@@ -223,24 +212,14 @@ fn capabilities(mode: NfsMode) -> CapabilitySet {
         | CapabilitySet::MKNOD
         | CapabilitySet::SETUID
         | CapabilitySet::SETGID;
+    // To bind a listening socket to an interface again. The filter leaves no new socket.
+    let files = files | CapabilitySet::NET_RAW;
     match mode {
         // overlayfs reads its trusted.* attributes with the rights of the caller when it opens a file by handle
         // (fs/overlayfs/export.c), and without CAP_SYS_ADMIN finds none: ESTALE. The filter allows no mount.
         NfsMode::Overlay => files | CapabilitySet::SYS_ADMIN,
         _ => files,
     }
-}
-
-/// The addresses of TFTP; with `--interface` those of the interfaces.
-fn listen(config: &Config) -> Result<Vec<Ipv4Addr>, Failed> {
-    let mut addresses: Vec<Ipv4Addr> = config.listen.iter().map(|address| *address.ip()).collect();
-    if !config.net.interfaces.is_empty() && addresses.iter().any(Ipv4Addr::is_unspecified) {
-        let interfaces =
-            Interface::choose(&config.net.interfaces).map_err(|message| Failed::new(Exit::Usage, message))?;
-        addresses = interfaces.into_iter().map(|interface| interface.address).collect();
-    }
-    addresses.dedup();
-    Ok(addresses)
 }
 
 fn cannot_start(error: StartError) -> Failed {
@@ -253,6 +232,11 @@ fn cannot_start(error: StartError) -> Failed {
             };
             let advice = bind::advice(&BindError { address, error }, way_out);
             Failed::new(Exit::Bind, format!("{message}: {advice}"))
+        }
+        StartError::Register(_) => {
+            let holder =
+                holder_of(111).map_or_else(String::new, |holder| format!(". {holder} holds port 111"));
+            Failed::new(Exit::Failure, format!("{message}{holder}"))
         }
         _ => Failed::new(Exit::Failure, message),
     }

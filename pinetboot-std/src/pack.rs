@@ -58,8 +58,12 @@ pub struct Args {
     pub esp: bool,
 
     /// Check a packed file and list its content; or explain a pinetboot.toml [default: pack]
-    #[arg(long, value_name = "FILE", exclusive = true)]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["tree", "output", "board", "offset", "flash", "esp"])]
     pub check: Option<PathBuf>,
+
+    /// With --check: print one JSON object
+    #[arg(long, requires = "check")]
+    pub json: bool,
 }
 
 /// Packs a directory, or checks a file.
@@ -69,7 +73,12 @@ pub struct Args {
 /// If the directory cannot be read or does not fit, or the file to check is broken.
 pub fn run(options: &Args) -> Result<Exit, Failed> {
     if let Some(file) = &options.check {
-        write!(output::stdout(), "{}", check::report(file)?)?;
+        let contents = check::check(file)?;
+        let out = &mut output::stdout();
+        match options.json {
+            true => out.json(&contents)?,
+            false => write!(out, "{contents}")?,
+        }
         return Ok(Exit::Success);
     }
     let (Some(root), Some(output)) = (&options.tree, &options.output) else {
@@ -174,6 +183,7 @@ mod tests {
             flash: None,
             esp: false,
             check: None,
+            json: false,
         }
     }
 
@@ -199,7 +209,7 @@ mod tests {
             run(&Args { board, esp, ..options(tree.path(), &second) }).unwrap();
             assert_eq!(fs::read(&first).unwrap(), fs::read(&second).unwrap(), "{board:?}");
 
-            let report = check::report(&first).unwrap();
+            let report = check::check(&first).unwrap().to_string();
             assert!(report.contains("\n          12  config.txt\n"), "{report}");
             assert!(report.contains("\n       70001  kernel_2712.img\n"), "{report}");
             assert!(report.contains("\n           3  overlays/overlay_map.dtb\n"), "{report}");
@@ -216,18 +226,19 @@ mod tests {
         fs::write(&configuration, "# ours\ndhcp = proxy\n").unwrap();
         let failed = run(&options(tree.path(), &output)).unwrap_err();
         assert!(failed.message.contains("pinetboot.toml: line 2: expected a setting"), "{}", failed.message);
-        assert_eq!(check::report(&configuration).unwrap_err().message, failed.message);
+        assert_eq!(check::check(&configuration).unwrap_err().message, failed.message);
         assert!(!output.exists());
         fs::write(&configuration, "# ours\ndhcp = 'proxy'\n").unwrap();
         run(&options(tree.path(), &output)).unwrap();
-        let report = check::report(&output).unwrap();
+        let report = check::check(&output).unwrap().to_string();
         assert!(
             report.contains("\npinetboot.toml: proxy DHCP beside the network's DHCP server; "),
             "{report}"
         );
         assert!(
-            check::report(&configuration)
+            check::check(&configuration)
                 .unwrap()
+                .to_string()
                 .contains(": proxy DHCP beside the network's DHCP server; ")
         );
     }
@@ -255,7 +266,7 @@ mod tests {
         let output = out.path().join("boot.uf2");
         let just = Some(0x10_0000 + 73_728);
         assert_eq!(run(&Args { flash: just, ..options(tree.path(), &output) }).unwrap(), Exit::Success);
-        let report = check::report(&output).unwrap();
+        let report = check::check(&output).unwrap().to_string();
         assert!(report.contains("0x10100000 to 0x10112000"), "{report}");
     }
 

@@ -68,6 +68,7 @@ use crate::config::{NfsMode, RootLimits};
 use crate::events;
 use crate::pis::Known;
 use crate::space::Size;
+use crate::supervisor::task;
 use new_layers::NewLayers;
 
 /// The root file systems of all Pis, shared by all workers and services.
@@ -309,7 +310,8 @@ impl Roots {
     fn watch_disk(&self) {
         if self.disk.became_full() {
             let (disk, state, registry) = (self.disk.clone(), self.state.clone(), self.registry.clone());
-            let _without_the_warning = self.registry.task("watch disk", move || disk.warn(&state, &registry));
+            let _without_the_warning =
+                task(&self.registry, "watch disk", move || disk.warn(&state, &registry));
         }
     }
 
@@ -354,7 +356,8 @@ impl Roots {
             Ok(aside) => {
                 self.registry.emit(None, events::Root::LayerReset { pi, image });
                 // What is left is removed at the next start.
-                let _next_time = self.registry.task("remove layer", move || drop(layer::remove_tree(&aside)));
+                let _next_time =
+                    task(&self.registry, "remove layer", move || drop(layer::remove_tree(&aside)));
                 true
             }
             Err(error) => {

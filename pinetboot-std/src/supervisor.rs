@@ -28,7 +28,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use crate::bus::Bus;
 use crate::events::{Event, Fact, Listener, Server, Transfers};
-use crate::exit::Exit;
+use crate::exit::{Exit, Failed};
 use crate::net::Control;
 use crate::notify::Notify;
 
@@ -61,6 +61,8 @@ struct State {
     failed: bool,
     /// Whether a service left a thread behind.
     overdue: bool,
+    /// The reason why a service cannot go on.
+    given_up: Option<Failed>,
     /// The service that the main thread is stopping.
     step: &'static str,
     /// Names of running threads.
@@ -103,6 +105,7 @@ impl Supervisor {
             phase: Phase::Starting,
             failed: false,
             overdue: false,
+            given_up: None,
             step: "",
             running: Vec::new(),
             loops: Vec::new(),
@@ -193,6 +196,17 @@ impl Supervisor {
         self.0.stop();
     }
 
+    /// Stops the server because a service cannot go on; the first reason counts.
+    pub fn give_up(&self, why: Failed) {
+        self.0.lock().given_up.get_or_insert(why);
+        self.0.stop();
+    }
+
+    /// The reason of [`give_up`](Self::give_up).
+    pub fn given_up(&self) -> Option<Failed> {
+        self.0.lock().given_up.take()
+    }
+
     /// Tells that the main thread now waits for the end of this service; the service's threads have names that begin so.
     pub fn waits_for(&self, service: &'static str) {
         self.0.lock().step = service;
@@ -218,19 +232,28 @@ impl Listener for Supervisor {
     }
 }
 
-/// Starts a thread with a short task, which may end and may not panic; `panicked` reports that it did.
+/// Takes the report of a thread's end.
+pub trait Reports: Clone + Send + 'static {
+    /// Reports the end of this thread, which stops the server.
+    fn thread_ended(&self, thread: String, why: String);
+}
+
+impl Reports for Bus {
+    fn thread_ended(&self, thread: String, why: String) {
+        self.emit(None, Server::ThreadEnded { thread, why });
+    }
+}
+
+/// Starts a thread with a short task, which may end and may not panic.
 ///
 /// # Errors
 ///
 /// The system's.
-pub fn task(
-    name: &'static str,
-    work: impl FnOnce() + Send + 'static,
-    panicked: impl FnOnce() + Send + 'static,
-) -> io::Result<()> {
+pub fn task(to: &impl Reports, name: &'static str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    let to = to.clone();
     thread::Builder::new().name(name.into()).spawn(move || {
         if catch_unwind(AssertUnwindSafe(work)).is_err() {
-            panicked();
+            to.thread_ended(name.into(), "panicked".into());
         }
     })?;
     Ok(())
@@ -421,7 +444,8 @@ impl Timers {
     }
 }
 
-fn signals() -> SigSet {
+/// The signals that end or reload the server.
+pub(crate) fn signals() -> SigSet {
     [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].into_iter().collect()
 }
 
@@ -524,10 +548,9 @@ mod tests {
         let (supervisor, bus, told) = supervised();
         assert!(supervisor.serve());
         let (done, is_done) = mpsc::channel();
-        task("reset", move || done.send(()).unwrap(), || ()).unwrap();
+        task(&bus, "reset", move || done.send(()).unwrap()).unwrap();
         is_done.recv().unwrap();
-        let panicked = Server::ThreadEnded { thread: "resume".into(), why: "panicked".into() };
-        task("resume", || panic!("a test"), move || bus.emit(None, panicked)).unwrap();
+        task(&bus, "resume", || panic!("a test")).unwrap();
         supervisor.wait();
         assert_eq!(supervisor.exit(), Exit::ThreadEnded);
         while told.0.lock().unwrap().is_empty() {

@@ -13,6 +13,8 @@ mod client;
 mod namespace;
 #[path = "../nfs/tests/nfs_client/mod.rs"]
 mod nfs_client;
+#[path = "roots/simulated.rs"]
+mod simulated;
 #[path = "roots/world.rs"]
 mod world;
 

@@ -26,6 +26,7 @@ mod datagrams;
 mod export;
 mod file_system;
 mod handle;
+mod listening;
 #[cfg(feature = "testing")]
 mod memory;
 mod message;
@@ -47,7 +48,7 @@ mod write_verifier;
 
 use std::fmt;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -68,17 +69,20 @@ pub use self::offline::Offline;
 pub use self::server::Turns;
 pub use self::tree::{DirectoryTree, OpenError};
 
+use self::listening::{Bound, Listening};
 use self::message::Programs;
 use self::portmap::Mappings;
-use self::register::Registered;
+use self::register::{Registered, Registration};
 use self::server::Server;
 use self::service::Service;
 
 /// Configuration of a server.
 #[derive(Clone)]
 pub struct NfsConfig {
-    /// The address to listen on; unspecified for all.
-    pub listen: Ipv4Addr,
+    /// The addresses to listen on; unspecified for all.
+    pub listen: Vec<Ipv4Addr>,
+    /// The network interfaces to listen on (`SO_BINDTODEVICE`); empty for all.
+    pub interfaces: Vec<String>,
     /// The port of NFS and MOUNT, 0 for any; 2049 is the registered one.
     pub port: u16,
     /// The way in which clients find that port.
@@ -115,6 +119,7 @@ pub struct Running {
     server: Server,
     port: u16,
     portmap: Option<u16>,
+    bound: Bound,
     _registered: Option<Registered>,
 }
 
@@ -135,15 +140,14 @@ pub enum StartError {
     System(io::Error),
 }
 
-/// A server with its ports, which takes no call yet: the process may give up the right to open them.
-pub struct Bound {
+/// A server with its ports, which takes no call and has no thread yet: the process may give up the right to open ports.
+pub struct Opened {
     config: NfsConfig,
-    listeners: Vec<(TcpListener, Programs)>,
-    sockets: Vec<(UdpSocket, Programs)>,
+    listening: Listening,
     mappings: Mappings,
     port: u16,
     portmap: Option<u16>,
-    registered: Option<Registered>,
+    registration: Option<Registration>,
 }
 
 /// Starts a server.
@@ -152,43 +156,41 @@ pub struct Bound {
 ///
 /// The reason why the server cannot start.
 pub fn start(config: NfsConfig, exports: Arc<dyn Exports>) -> core::result::Result<Running, StartError> {
-    Bound::new(config)?.start(exports)
+    Opened::new(config)?.start(exports)
 }
 
-impl Bound {
+impl Opened {
     /// Binds the ports, and makes NFS known to the portmapper.
     ///
     /// # Errors
     ///
     /// The reason why the server cannot start.
     pub fn new(config: NfsConfig) -> core::result::Result<Self, StartError> {
-        let (listener, socket, port) = bind(config.listen, config.port)?;
-        let mut listeners = vec![(listener, Programs::Files)];
-        let mut sockets = vec![(socket, Programs::Files)];
+        let mut listening = Listening::default();
+        let port = listening.open(&config, config.port, Programs::Files)?;
         let mut mappings = Mappings::of_programs(port, config.udp);
-        let (mut registered, mut portmap) = (None, None);
+        let (mut registration, mut portmap) = (None, None);
         let wanted = match config.portmap {
             Portmap::System => Some(PORTMAP_PORT),
             Portmap::Port(port) => Some(port),
             Portmap::Off => None,
         };
         if let Some(wanted) = wanted {
-            match bind(config.listen, wanted) {
-                Ok((listener, socket, port)) => {
-                    listeners.push((listener, Programs::Portmap));
-                    sockets.push((socket, Programs::Portmap));
+            match listening.open(&config, wanted, Programs::Portmap) {
+                Ok(port) => {
                     mappings = mappings.with_portmap(port);
                     portmap = Some(port);
                 }
                 Err(StartError::Bind { error, .. })
                     if error.kind() == io::ErrorKind::AddrInUse && config.portmap == Portmap::System =>
                 {
-                    registered = Some(register(&config, &mappings)?);
+                    let made = Registration::new(mappings.clone(), config.observer.clone());
+                    registration = Some(made.map_err(StartError::Register)?);
                 }
                 Err(error) => return Err(error),
             }
         }
-        Ok(Self { config, listeners, sockets, mappings, port, portmap, registered })
+        Ok(Self { config, listening, mappings, port, portmap, registration })
     }
 
     /// The port of NFS and MOUNT.
@@ -209,18 +211,21 @@ impl Bound {
     ///
     /// The system's.
     pub fn start(self, exports: Arc<dyn Exports>) -> core::result::Result<Running, StartError> {
-        let Self { config, listeners, sockets, mappings, port, portmap, registered } = self;
+        let Self { config, listening, mappings, port, portmap, registration } = self;
         let on_thread_end = config.on_thread_end.clone();
+        let registered = registration.map(|made| made.keep_up(on_thread_end.clone())).transpose();
+        let registered = registered.map_err(StartError::System)?;
         let service = Service::new(config, exports, mappings);
         let service = service.map_err(|error| StartError::System(error.into()))?;
+        let Listening { listeners, sockets, bound } = listening;
         let server = Server::start(service, listeners, sockets, on_thread_end).map_err(StartError::System)?;
-        Ok(Running { server, port, portmap, _registered: registered })
+        Ok(Running { server, port, portmap, bound, _registered: registered })
     }
 }
 
-impl fmt::Debug for Bound {
+impl fmt::Debug for Opened {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Bound")
+        f.debug_struct("Opened")
             .field("config", &self.config)
             .field("port", &self.port)
             .field("portmap", &self.portmap)
@@ -233,7 +238,8 @@ impl NfsConfig {
     #[must_use]
     pub fn new(handles: Handles) -> Self {
         Self {
-            listen: Ipv4Addr::UNSPECIFIED,
+            listen: vec![Ipv4Addr::UNSPECIFIED],
+            interfaces: Vec::new(),
             port: NFS_PORT,
             portmap: Portmap::System,
             handles,
@@ -256,6 +262,16 @@ impl Running {
     #[must_use]
     pub fn portmap_port(&self) -> Option<u16> {
         self.portmap
+    }
+
+    /// Binds the sockets to this interface again, which was removed and made again. New connections only: those over the interface
+    /// that was removed are dead.
+    ///
+    /// # Errors
+    ///
+    /// The system's; it takes CAP_NET_RAW.
+    pub fn bind_again(&self, interface: &str) -> io::Result<()> {
+        self.bound.again(interface)
     }
 
     /// The number of open TCP connections.
@@ -290,32 +306,13 @@ impl Drop for Running {
     }
 }
 
-fn register(config: &NfsConfig, mappings: &Mappings) -> core::result::Result<Registered, StartError> {
-    Registered::new(mappings.clone(), config.observer.clone()).map_err(StartError::Register)
-}
-
-/// Binds TCP and UDP to the same port.
-fn bind(address: Ipv4Addr, port: u16) -> core::result::Result<(TcpListener, UdpSocket, u16), StartError> {
-    let mut tries = 0;
-    loop {
-        let wanted = SocketAddrV4::new(address, port);
-        let failed = |error| StartError::Bind { address: wanted, error };
-        let listener = TcpListener::bind(wanted).map_err(failed)?;
-        let bound = listener.local_addr().map_err(failed)?.port();
-        match UdpSocket::bind((address, bound)) {
-            Ok(socket) => return Ok((listener, socket, bound)),
-            // Another process holds the UDP port of the system's choice for TCP.
-            Err(error) if port == 0 && error.kind() == io::ErrorKind::AddrInUse && tries < 100 => tries += 1,
-            Err(error) => return Err(failed(error)),
-        }
-    }
-}
-
 impl fmt::Debug for NfsConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { listen, port, portmap, handles, insecure, udp, observer: _, on_thread_end: _ } = self;
+        let Self { listen, interfaces, port, portmap, handles, insecure, udp, observer: _, on_thread_end: _ } =
+            self;
         f.debug_struct("NfsConfig")
             .field("listen", listen)
+            .field("interfaces", interfaces)
             .field("port", port)
             .field("portmap", portmap)
             .field("handles", handles)

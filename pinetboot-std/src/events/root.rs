@@ -100,6 +100,12 @@ pub enum Root {
         /// The evidence that the client is that Pi.
         evidence: Evidence,
     },
+    /// A client took its mount back within a minute, as 'pinetboot simulate' does: the mount proves nothing.
+    Unmounted {
+        /// The root's Pi.
+        #[serde(with = "prefix")]
+        pi: Prefix,
+    },
     /// A mount was refused.
     MountRefused {
         /// The root's Pi, if the path or the address names one.

@@ -9,7 +9,7 @@ use crate::events::{Event, LayerSize, Root, Shortage};
 pub(super) fn log(event: &Event, client: &ClientName<'_>, fact: &Root) {
     let pi = event.pi.as_deref().unwrap_or("a Pi");
     match fact {
-        Root::Remembered { .. } | Root::Active { .. } => {}
+        Root::Remembered { .. } | Root::Active { .. } | Root::Unmounted { .. } => {}
         Root::LayerMade { image, host_name, .. } => {
             info!(pi, name = host_name, image, "{pi} gets a new layer on {image}, host name {host_name}");
         }

@@ -48,8 +48,7 @@ impl Asker {
     /// The system's.
     pub fn ask(&self, address: Ipv4Addr, within: Duration) -> io::Result<Option<[u8; 6]>> {
         let Some(interface) = interface_of(address) else { return Ok(None) };
-        let (link, ours) = addresses_of(&interface)?;
-        let mac = link.addr().ok_or_else(no_ethernet)?;
+        let (link, mac, ours) = ends(&interface)?;
         let Some(ours) = ours else { return Ok(None) };
         let socket = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         bind(socket.as_raw_fd(), &link)?;
@@ -106,6 +105,18 @@ impl Prober {
         Ok(Self { socket, mac })
     }
 
+    /// Moves the prober to the interface of this name, which was removed and made again: no privilege is needed.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub fn bind_again(&mut self, interface: &str) -> io::Result<()> {
+        let (link, mac, _) = ends(interface)?;
+        bind(self.socket.as_raw_fd(), &link)?;
+        self.mac = mac;
+        Ok(())
+    }
+
     /// Broadcasts a probe for this address.
     ///
     /// # Errors
@@ -136,29 +147,26 @@ impl Prober {
     }
 }
 
+/// The index, the MAC address and the first IPv4 address of an interface.
+fn ends(interface: &str) -> io::Result<(LinkAddr, [u8; 6], Option<Ipv4Addr>)> {
+    let addresses: Vec<_> = getifaddrs()?.filter(|entry| entry.interface_name == interface).collect();
+    let link = addresses.iter().find_map(|entry| entry.address?.as_link_addr().copied());
+    let link = link.ok_or(io::ErrorKind::NotFound)?;
+    let ours = addresses
+        .iter()
+        .find_map(|entry| entry.address?.as_sockaddr_in().map(nix::sys::socket::SockaddrIn::ip));
+    let mac = link.addr().ok_or_else(|| io::Error::other("the interface has no Ethernet address"))?;
+    Ok((link, mac, ours))
+}
+
 /// A socket for the ARP packets of an interface, and the interface's MAC address.
 fn open(interface: &str) -> io::Result<(OwnedFd, [u8; 6])> {
-    let (link, _) = addresses_of(interface)?;
-    let mac = link.addr().ok_or_else(no_ethernet)?;
+    let (link, mac, _) = ends(interface)?;
     let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
     let socket = socket(AddressFamily::Packet, SockType::Raw, flags, SockProtocol::EthAll)?;
     take_arp(&socket)?;
     bind(socket.as_raw_fd(), &link)?;
     Ok((socket, mac))
-}
-
-/// The link address of an interface, and its first IPv4 address.
-fn addresses_of(interface: &str) -> io::Result<(LinkAddr, Option<Ipv4Addr>)> {
-    let addresses: Vec<_> = getifaddrs()?.filter(|entry| entry.interface_name == interface).collect();
-    let link = addresses.iter().find_map(|entry| entry.address?.as_link_addr().copied());
-    let ours = addresses
-        .iter()
-        .find_map(|entry| entry.address?.as_sockaddr_in().map(nix::sys::socket::SockaddrIn::ip));
-    Ok((link.ok_or(io::ErrorKind::NotFound)?, ours))
-}
-
-fn no_ethernet() -> io::Error {
-    io::Error::other("the interface has no Ethernet address")
 }
 
 /// Lets a socket receive ARP alone: without this it would copy every frame of the interface.

@@ -13,14 +13,22 @@ use super::{Overlay, Roots, packets};
 use crate::beneath::beneath;
 
 impl Roots {
-    /// Answers the requests of a socket of packets, until its end.
+    /// Answers the requests of a socket of packets, until its end. `bind_again` binds the sockets of NFS to an interface again.
     ///
     /// # Errors
     ///
     /// The system's, and `InvalidData` for a message that is no request.
-    pub(crate) fn serve_boots(&self, socket: &OwnedFd) -> io::Result<()> {
-        while let Some((Request::Boot { pi, image, is_there }, _)) = packets::receive(socket)? {
-            let (reply, directory): (Reply, _) = match self.boot_directory(pi, &image, is_there) {
+    pub(crate) fn serve_requests(
+        &self,
+        socket: &OwnedFd,
+        bind_again: impl Fn(&str) -> io::Result<()>,
+    ) -> io::Result<()> {
+        while let Some((request, _)) = packets::receive(socket)? {
+            let answered = match request {
+                Request::Boot { pi, image, is_there } => self.boot_directory(pi, &image, is_there),
+                Request::BindAgain { interface } => bind_again(&interface).map(|()| None),
+            };
+            let (reply, directory): (Reply, _) = match answered {
                 Ok(Some((path, directory))) => (Ok(Some(path.display().to_string())), Some(directory)),
                 Ok(None) => (Ok(None), None),
                 Err(error) => (Err(error.to_string()), None),

@@ -109,9 +109,25 @@ impl BootRoots {
         if self.mode != NfsMode::Overlay {
             return Ok(None);
         }
+        match self.ask(&Request::Boot { pi, image: base_image.name.clone(), is_there })? {
+            (None, _) => Ok(None),
+            (Some(path), Some(directory)) => Ok(Some(BootDirectory { directory, path: path.into() })),
+            (Some(_), None) => Err("the process of NFS sent no descriptor".into()),
+        }
+    }
+
+    /// Binds the sockets of NFS to an interface again, which was removed and made again.
+    ///
+    /// # Errors
+    ///
+    /// If the process of NFS has ended, or cannot bind them.
+    pub(crate) fn bind_again(&self, interface: &str) -> Result<(), String> {
+        self.ask(&Request::BindAgain { interface: interface.to_owned() }).map(drop)
+    }
+
+    fn ask(&self, request: &Request) -> Result<(Option<String>, Option<OwnedFd>), String> {
         let server = self.server.lock().unwrap_or_else(PoisonError::into_inner);
-        let request = Request::Boot { pi, image: base_image.name.clone(), is_there };
-        let asked = packets::send(&*server, &request, None).and_then(|()| packets::receive(&*server));
+        let asked = packets::send(&*server, request, None).and_then(|()| packets::receive(&*server));
         drop(server);
         let ended = |error: Option<io::Error>| {
             let why = error.map_or_else(String::new, |error| format!(": {error}"));
@@ -119,11 +135,7 @@ impl BootRoots {
         };
         let (reply, directory): (Reply, _) =
             asked.map_err(|error| ended(Some(error)))?.ok_or_else(|| ended(None))?;
-        match (reply?, directory) {
-            (None, _) => Ok(None),
-            (Some(path), Some(directory)) => Ok(Some(BootDirectory { directory, path: path.into() })),
-            (Some(_), None) => Err("the process of NFS sent no descriptor".into()),
-        }
+        Ok((reply?, directory))
     }
 }
 

@@ -10,7 +10,7 @@
 //! Each side takes the other for hostile: NFS tells facts about roots and about itself, and no others; a request has a Pi and an image by
 //! their names.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use pinetboot_core::pi::Prefix;
@@ -115,10 +115,10 @@ pub enum Report {
 /// The state of the process of NFS after its start.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Ready {
-    /// The listening addresses.
-    pub(crate) addresses: Vec<SocketAddrV4>,
-    /// The portmappers: a port of this server, or `None` for the system's.
-    pub(crate) portmappers: Vec<Option<u16>>,
+    /// The port of NFS.
+    pub(crate) port: u16,
+    /// The port of this server's portmapper, or `None` for the system's.
+    pub(crate) portmapper: Option<u16>,
     /// The parts of the sandbox that are off, each with the reason.
     pub(crate) missing: Vec<(String, String)>,
 }
@@ -136,6 +136,11 @@ pub(super) enum Request {
         image: String,
         /// The Pi is not up at another address: a layer that is marked for a reset is removed.
         is_there: bool,
+    },
+    /// An interface was removed and made again: the sockets that are bound to it have to be bound again.
+    BindAgain {
+        /// The interface, one of the configuration.
+        interface: String,
     },
 }
 

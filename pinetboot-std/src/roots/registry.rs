@@ -15,7 +15,7 @@ use super::messages::{Answer, LONGEST, Message, Question, Report};
 use crate::bus::Bus;
 use crate::events::{Evidence, Mac, Root};
 use crate::pis::{Claim, Known, Refusal};
-use crate::supervisor;
+use crate::supervisor::Reports;
 
 /// The registry; clones are the same one.
 #[derive(Clone)]
@@ -111,19 +111,6 @@ impl Registry {
         }
     }
 
-    /// Starts a thread with a short task, which may end and may not panic.
-    ///
-    /// # Errors
-    ///
-    /// The system's.
-    pub fn task(&self, name: &'static str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
-        let registry = self.clone();
-        let panicked = move || {
-            registry.emit(None, Report::ThreadEnded { thread: name.into(), why: "panicked".into() });
-        };
-        supervisor::task(name, work, panicked)
-    }
-
     fn ask(&self, question: Question) -> Option<Answer> {
         match &self.0 {
             Place::Here(bus) => Some(answer(bus, question)),
@@ -150,6 +137,12 @@ pub(crate) fn answer(bus: &Bus, question: Question) -> Answer {
         Question::NameAt(address) => Answer::NameAt(pis.name_at(address)),
         Question::MacAt(address) => Answer::MacAt(pis.mac_at(address)),
         Question::LayersMade(address) => Answer::LayersMade(pis.lock().layers_made(address)),
+    }
+}
+
+impl Reports for Registry {
+    fn thread_ended(&self, thread: String, why: String) {
+        self.emit(None, Report::ThreadEnded { thread, why });
     }
 }
 

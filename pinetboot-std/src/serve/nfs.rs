@@ -1,7 +1,7 @@
 //! The process of NFS beside that of TFTP and DHCP: its start, its facts and questions, its end.
 
 use std::io::{BufReader, Write};
-use std::net::SocketAddrV4;
+use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
@@ -13,16 +13,17 @@ use std::time::Duration;
 
 use rustix::net::Shutdown;
 
+use super::following::{Change, Follow};
 use super::service::Service;
 use crate::bus::Bus;
 use crate::config::{Config, NfsMode, Settings};
 use crate::events::{self, Server};
 use crate::exit::{Exit, Failed};
 use crate::roots::lines::{read_escaped_line, write_line};
-use crate::roots::messages::{LONGEST, Message, NFS_STOPS_WITHIN, NFSD, Ready, Setup};
+use crate::roots::messages::{LONGEST, Message, NFS_STOPS_WITHIN, NFSD, Setup};
 use crate::roots::registry::answer;
 use crate::roots::{BaseImages, BootRoots, configured, packets};
-use crate::supervisor::{Supervisor, Turns};
+use crate::supervisor::{Supervisor, Turns, task};
 
 /// The process of NFS, which listens.
 #[derive(Debug)]
@@ -31,7 +32,9 @@ pub(super) struct Nfsd {
     /// The same socket as that of the roots.
     stop: OwnedFd,
     roots: Arc<BootRoots>,
-    ready: Ready,
+    /// Listening addresses, for the `ready` line.
+    addresses: Vec<String>,
+    missing: Vec<(String, String)>,
 }
 
 /// The running service; dropping it stops the process of NFS.
@@ -40,7 +43,7 @@ pub(super) struct NfsService {
     stop: OwnedFd,
     ended: mpsc::Receiver<()>,
     thread: Option<JoinHandle<()>>,
-    addresses: Vec<SocketAddrV4>,
+    addresses: Vec<String>,
     bus: Bus,
 }
 
@@ -82,12 +85,10 @@ impl Nfsd {
                 Some(message) => hear(message, messages.get_mut(), bus).map_err(|error| failed(&error))?,
             }
         };
-        for port in &ready.portmappers {
-            match (port, config.root.portmap_port) {
-                (None, _) => bus.emit(None, Server::Portmapper { port: None }),
-                (Some(port), Some(_)) => bus.emit(None, Server::Portmapper { port: Some(*port) }),
-                (Some(_), None) => {}
-            }
+        match (ready.portmapper, config.root.portmap_port) {
+            (None, _) => bus.emit(None, Server::Portmapper { port: None }),
+            (Some(port), Some(_)) => bus.emit(None, Server::Portmapper { port: Some(port) }),
+            (Some(_), None) => {}
         }
         let mode = config.root.mode;
         let how = match mode {
@@ -99,7 +100,14 @@ impl Nfsd {
         bus.emit(None, Server::RootsServed { how });
         let roots = BootRoots::new(mode, base_images, &configured::state(config), boots);
         let roots = Arc::new(roots.map_err(|error| failed(&error))?);
-        Ok(Self { messages, stop, roots, ready })
+        let port = ready.port;
+        let interfaces = config.net.interfaces.as_slice();
+        let named = |address: &Ipv4Addr| match interfaces {
+            [] => vec![format!("{address}:{port}")],
+            named => named.iter().map(|interface| format!("{address}%{interface}:{port}")).collect(),
+        };
+        let addresses = config.listen_addresses().iter().flat_map(named).collect();
+        Ok(Self { messages, stop, roots, addresses, missing: ready.missing })
     }
 
     /// The roots.
@@ -109,7 +117,7 @@ impl Nfsd {
 
     /// The parts of the sandbox that the process of NFS lacks, each with the reason.
     pub(super) fn missing(&self) -> &[(String, String)] {
-        &self.ready.missing
+        &self.missing
     }
 
     /// Follows the process in a thread.
@@ -118,7 +126,7 @@ impl Nfsd {
     ///
     /// The system's.
     pub(super) fn follow(self, supervisor: &Supervisor, bus: &Bus) -> Result<NfsService, Failed> {
-        let Self { mut messages, stop, ready, .. } = self;
+        let Self { mut messages, stop, addresses, .. } = self;
         let (end, ended) = mpsc::channel();
         let turns = NfsTurns::default();
         supervisor.watch(THREAD, turns.clone());
@@ -137,8 +145,25 @@ impl Nfsd {
         };
         let thread =
             supervisor.spawn(bus, THREAD, follow).map_err(|error| Failed::new(Exit::Failure, error))?;
-        Ok(NfsService { stop, ended, thread: Some(thread), addresses: ready.addresses, bus: bus.clone() })
+        Ok(NfsService { stop, ended, thread: Some(thread), addresses, bus: bus.clone() })
     }
+}
+
+/// Follows the interfaces that the sockets of NFS are bound to.
+pub(super) fn follow_interfaces(roots: &Arc<BootRoots>, supervisor: &Supervisor, bus: &Bus) -> Follow {
+    let (roots, supervisor, bus) = (Arc::downgrade(roots), supervisor.clone(), bus.clone());
+    Box::new(move |change| {
+        if let (Change::Back(interface), Some(roots)) = (change, roots.upgrade()) {
+            let (interface, supervisor) = (interface.to_owned(), supervisor.clone());
+            let bind = move || {
+                if let Err(error) = roots.bind_again(&interface) {
+                    let why = format!("NFS cannot bind to the interface {interface} again: {error}");
+                    supervisor.give_up(Failed::new(Exit::Bind, why));
+                }
+            };
+            let _no_thread = task(&bus, "nfs bind", bind);
+        }
+    })
 }
 
 /// Emits a fact, or answers a question.
@@ -156,9 +181,8 @@ impl Service for NfsService {
         "nfs"
     }
 
-    fn describe(&self) -> String {
-        let addresses: Vec<_> = self.addresses.iter().map(ToString::to_string).collect();
-        format!("nfs {}", addresses.join(" "))
+    fn describe(&self) -> Option<String> {
+        Some(format!("nfs {}", self.addresses.join(" ")))
     }
 }
 

@@ -86,6 +86,8 @@ pub(super) fn boot(serving: &Serving) {
     for name in ["config.txt", "kernel8.img"] {
         fetch(serving.address(), &format!("aaaa0001/{name}"), Options::RASPBERRY_PI).unwrap();
     }
+    // The last acknowledgement proves the client's address.
+    serving.settle();
 }
 
 /// The URL of a file of the Pi's root.
