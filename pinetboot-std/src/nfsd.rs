@@ -173,6 +173,7 @@ fn roots(config: &Config, max_pis: usize, registry: &Registry) -> Result<Roots, 
         let why = format!("cannot keep state in {place}: {error}. Name another directory with --state DIR");
         cannot_serve(mode, &why)
     })?;
+    let roots = roots.with_short_numbers(config.root.nfs_short_numbers);
     if mode != NfsMode::Overlay {
         return Ok(roots);
     }

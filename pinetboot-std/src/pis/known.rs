@@ -1,6 +1,7 @@
 //! Answers of the registry to another process.
 
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use pinetboot_core::pi::Prefix;
 use serde::{Deserialize, Serialize};
@@ -20,6 +21,8 @@ pub struct Known {
     pub presence: Option<Presence>,
     /// The presence is recent.
     pub is_fresh: bool,
+    /// The time since a boot began that has not mounted its root yet.
+    pub boots_for: Option<Duration>,
     /// The address that fetched a command line with a token.
     pub rendered_to: Option<Ipv4Addr>,
     /// The last boots, oldest first.
@@ -61,12 +64,14 @@ impl Pis {
         let (name, now) = (self.name_of(pi).to_string(), self.now());
         let entry = self.inventory().entry(pi).cloned();
         let Some(known) = self.pi(pi) else { return Known { name, entry, ..Known::default() } };
+        let boot = known.boot.as_ref();
         Known {
             name,
             entry,
             presence: known.presence,
             is_fresh: known.presence.is_some_and(|presence| presence.is_fresh(now)),
-            rendered_to: known.boot.as_ref().and_then(super::BootProgress::rendered_to),
+            boots_for: boot.filter(|boot| !boot.mounted).map(|boot| now.saturating_sub(boot.began)),
+            rendered_to: boot.and_then(super::BootProgress::rendered_to),
             boots: known.records(),
         }
     }

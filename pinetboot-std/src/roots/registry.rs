@@ -267,7 +267,7 @@ mod tests {
         let entry = "{\"name\":\"a\\nb\",\"image\":\"../x\",\"tree\":null,\"cmdline-extra\":null,\"words\":null,\"max-root-size\":null,\
                      \"address\":null}";
         let known = format!(
-            "{{\"Known\":{{\"name\":\"a\",\"entry\":{entry},\"presence\":null,\"is_fresh\":false,\"rendered_to\":null,\"boots\":[]}}}}"
+            "{{\"Known\":{{\"name\":\"a\",\"entry\":{entry},\"presence\":null,\"is_fresh\":false,\"boots_for\":null,\"rendered_to\":null,\"boots\":[]}}}}"
         );
         let known = asked(line(&known)).known(PI).unwrap();
         assert_eq!(
