@@ -86,8 +86,9 @@ pub struct Roots {
     mounts: Arc<Mounts>,
     short_numbers: bool,
     registry: Registry,
+    /// The disk of the state, and those of the trees of mode `rw`.
     #[cfg(feature = "nfs")]
-    disk: Arc<disk::Disk>,
+    disks: Mutex<Vec<Arc<disk::Disk>>>,
     #[cfg(feature = "nfs")]
     tokens: token::Tokens,
     /// Locks mounting and detaching: one layer at a time, each takes milliseconds.
@@ -136,7 +137,7 @@ impl Roots {
             mode,
             base_images,
             #[cfg(feature = "nfs")]
-            disk: Arc::new(disk::Disk::of(state.dir(), limits.reserve)?),
+            disks: Mutex::new(vec![Arc::new(disk::Disk::of(state.dir(), limits.reserve)?)]),
             #[cfg(feature = "nfs")]
             tokens: token::Tokens::load(state.dir())?,
             inner: Mutex::new(Inner { new: NewLayers::load(&state), ..Inner::default() }),
@@ -315,15 +316,11 @@ impl Roots {
 
     /// The bounds of a Pi's changes.
     #[cfg(feature = "nfs")]
-    ///
-    /// # Errors
-    ///
-    /// If the process of the registry has ended.
     fn bounds(&self, layer: &Layer) -> io::Result<bounds::Bounds> {
-        let limit = self
-            .max_root_size(&self.registry.known(layer.pi)?)
-            .map(|size| bounds::Limit::new(layer.upper(), size));
-        Ok(bounds::Bounds::new(layer.pi, self.disk.clone(), limit, self.registry.clone()))
+        let known = self.registry.known(layer.pi)?;
+        let limit = self.max_root_size(&known).map(|size| bounds::Limit::new(layer.upper(), size));
+        let (disk, registry) = (self.disk_of(self.state.dir())?, self.registry.clone());
+        Ok(bounds::Bounds::new(Some(layer.pi), disk, limit, registry))
     }
 
     /// The file numbers of a layer, or of a shared tree.
@@ -334,11 +331,31 @@ impl Roots {
         Ok(pinetboot_nfs::FileNumbers { from_handles, short: self.short_numbers })
     }
 
-    /// Warns of a disk that became nearly full.
+    /// The bounds of the changes of a tree without layers.
+    #[cfg(feature = "nfs")]
+    fn bounds_of_tree(&self, root: &Path) -> io::Result<bounds::Bounds> {
+        Ok(bounds::Bounds::new(None, self.disk_of(root)?, None, self.registry.clone()))
+    }
+
+    /// The disk of a directory that Pis write to.
+    #[cfg(feature = "nfs")]
+    fn disk_of(&self, directory: &Path) -> io::Result<Arc<disk::Disk>> {
+        let found = disk::Disk::of(directory, self.limits.reserve)?;
+        let mut disks = self.disks.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = disks.iter().find(|disk| disk.number() == found.number()) {
+            return Ok(known.clone());
+        }
+        let found = Arc::new(found);
+        disks.push(found.clone());
+        Ok(found)
+    }
+
+    /// Warns of disks that became nearly full.
     #[cfg(feature = "nfs")]
     fn watch_disk(&self) {
-        if self.disk.became_full() {
-            let (disk, state, registry) = (self.disk.clone(), self.state.clone(), self.registry.clone());
+        let disks = self.disks.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for disk in disks.into_iter().filter(|disk| disk.became_full()) {
+            let (state, registry) = (self.state.clone(), self.registry.clone());
             let _without_the_warning =
                 task(&self.registry, "watch disk", move || disk.warn(&state, &registry));
         }

@@ -39,7 +39,7 @@ use following::{Change, Follow, Used};
 use nfs::Nfsd;
 use seen::Seen;
 use service::Services;
-use sources::{notices, open, remove_leftovers, settings};
+use sources::{notices, open, remove_leftovers, report, settings};
 use workers::Workers;
 
 /// Options of `serve`.
@@ -69,7 +69,7 @@ pub fn run(options: &Args, level: Level) -> Result<Exit, Failed> {
     let settings = settings(options)?;
     let config = settings.clone().resolve()?;
     if options.check {
-        return checks::report(&config);
+        return report(&config);
     }
     logging::start(config.log_format, level);
     let failure = |error: io::Error| Failed::new(Exit::Failure, error);

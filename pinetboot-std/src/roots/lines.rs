@@ -49,7 +49,10 @@ pub(crate) fn read_escaped_line<T: DeserializeOwned>(
 
 fn escape(value: &mut Value) {
     match value {
-        Value::String(text) if !text::is_plain(text) => *text = text::escaped(text),
+        Value::String(text) if !text::is_plain(text) => {
+            let escaped = text::line(text).to_string();
+            *text = escaped;
+        }
         Value::Array(values) => values.iter_mut().for_each(escape),
         Value::Object(values) => values.values_mut().for_each(escape),
         _ => {}
