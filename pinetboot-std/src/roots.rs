@@ -316,16 +316,11 @@ impl Roots {
 
     /// The bounds of a Pi's changes.
     #[cfg(feature = "nfs")]
-    ///
-    /// # Errors
-    ///
-    /// If the process of the registry has ended, or the disk cannot be measured.
     fn bounds(&self, layer: &Layer) -> io::Result<bounds::Bounds> {
-        let limit = self
-            .max_root_size(&self.registry.known(layer.pi)?)
-            .map(|size| bounds::Limit::new(layer.upper(), size));
-        let disk = self.disk_of(self.state.dir())?;
-        Ok(bounds::Bounds::new(Some(layer.pi), disk, limit, self.registry.clone()))
+        let known = self.registry.known(layer.pi)?;
+        let limit = self.max_root_size(&known).map(|size| bounds::Limit::new(layer.upper(), size));
+        let (disk, registry) = (self.disk_of(self.state.dir())?, self.registry.clone());
+        Ok(bounds::Bounds::new(Some(layer.pi), disk, limit, registry))
     }
 
     /// The file numbers of a layer, or of a shared tree.

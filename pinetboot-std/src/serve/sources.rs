@@ -109,7 +109,7 @@ pub(super) fn notices(config: &Config, trees: &Trees) -> impl Iterator<Item = ev
     known.into_iter().chain(renamed).chain(without_effect).chain(tree.map(no_config)).chain(misnamed)
 }
 
-pub(super) fn sources(config: &Config, roots: Option<Arc<BootRoots>>) -> Result<Sources, Failed> {
+fn sources(config: &Config, roots: Option<Arc<BootRoots>>) -> Result<Sources, Failed> {
     let base = super::roots::base(config)?;
     Ok(Sources {
         base,
