@@ -1,7 +1,7 @@
 //! A server whose addresses and interfaces change while it runs, or come after its start.
 
 use std::fs;
-use std::net::{Ipv4Addr, UdpSocket};
+use std::net::{Ipv4Addr, TcpStream, UdpSocket};
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::process::Command;
@@ -131,7 +131,7 @@ fn until_registered(at: &Namespace, address: &str, program: &str) {
 
 /// NFS and the portmapper, by TCP.
 #[test]
-#[ignore = "needs root, network namespaces and rpcinfo; run by .ci/run"]
+#[ignore = "needs root and network namespaces; run by .ci/run"]
 fn nfs_is_served_on_a_new_interface() {
     let home = Home::new();
     home.cable(Some("10.77.1.1/24"));
@@ -140,12 +140,18 @@ fn nfs_is_served_on_a_new_interface() {
     let mut serving = Process::start(command);
     let ready = serving.line("ready tftp ", SOON);
     assert!(ready.contains("nfs 0.0.0.0%eth0:2049"), "{ready}");
-    until_registered(&home.client, "10.77.1.1", "nfs");
+    let connect = |address: &str| {
+        for port in [111, 2049] {
+            let stream = home.client.enter(|| TcpStream::connect((address, port)));
+            assert!(stream.is_ok(), "{address}:{port}: {stream:?}");
+        }
+    };
+    connect("10.77.1.1");
     home.server.ip("link del eth0");
     serving.line("WARN the interface eth0 is gone", SOON);
     home.cable(Some("10.77.1.5/24"));
     serving.line("the interface eth0 is back", SOON);
-    until_registered(&home.client, "10.77.1.5", "nfs");
+    connect("10.77.1.5");
     serving.stop();
 }
 
