@@ -62,14 +62,18 @@ impl Home {
         self.client.enter(|| {
             let socket = UdpSocket::bind("0.0.0.0:68").unwrap();
             socket.set_broadcast(true).unwrap();
-            socket.set_read_timeout(Some(SOON)).unwrap();
+            socket.set_read_timeout(Some(SOON / 40)).unwrap();
             let mac = [2, 0, 0, 0, 0, 7];
             let pi = PiIdentity::new(*b"RPi5", Revision::from_code(0x00d0_4170), mac, 7).unwrap();
             let mut discover = [0; MAX_LEN];
             let len = Profile::Pi(pi).discover(mac, 7, 0, &mut discover).unwrap();
-            socket.send_to(&discover[..len], "10.77.1.255:67").unwrap();
             let mut offer = [0; MAX_LEN];
-            let len = socket.recv(&mut offer).unwrap();
+            // A new interface sends only once the kernel has seen its carrier, up to a second later: a Pi repeats its DISCOVER.
+            let ask = |_| {
+                socket.send_to(&discover[..len], "10.77.1.255:67").unwrap();
+                socket.recv(&mut offer).ok()
+            };
+            let len = (0..40).find_map(ask).unwrap();
             let offer = Message::parse(&offer[..len]).unwrap();
             let named = offer.option(OptionCode::TFTP_SERVER_NAME).unwrap();
             let address = offer.server_id().unwrap();
