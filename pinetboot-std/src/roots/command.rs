@@ -10,6 +10,7 @@ use indicatif::{DecimalBytes, HumanDuration, ProgressBar};
 use super::diff::{Change, changes};
 use super::layer::{Layer, State, remove_tree};
 use super::{commit, own_namespace};
+use crate::durable;
 use crate::exit::{Exit, Failed};
 use crate::images::{self, Images};
 use crate::output;
@@ -199,7 +200,12 @@ fn reset(layer: &Layer) -> Result<(), Failed> {
             "{pi}'s layer on {image} is in use: the server resets the layer when {pi} boots next"
         );
     };
-    layer.put_aside().and_then(|aside| remove_tree(&aside)).map_err(failure)?;
+    let removed = layer.put_aside().and_then(|aside| {
+        remove_tree(&aside)?;
+        // What the Pi wrote does not come back after a power cut.
+        durable::sync(aside.parent().unwrap_or(&aside))
+    });
+    removed.map_err(failure)?;
     writeln!(out, "{pi}'s layer on {image} is reset: {pi} boots the unchanged image next")
 }
 
