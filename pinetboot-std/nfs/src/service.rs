@@ -128,7 +128,7 @@ impl Service {
                     Transport::Tcp { .. } => MOST_PAYLOAD,
                     Transport::Udp => MOST_LIST_UDP,
                 };
-                let mounts = &self.mounts;
+                let (mounts, by_tcp) = (&self.mounts, matches!(transport, Transport::Tcp { .. }));
                 mount::Request {
                     exports,
                     handles,
@@ -138,6 +138,7 @@ impl Service {
                     share,
                     secure,
                     version,
+                    by_tcp,
                     most_list,
                 }
                 .answer(procedure, arguments, reply)

@@ -198,13 +198,17 @@ impl Write for VirtualStream<'_> {
     }
 }
 
-/// Resets the connection: no stack remains that could close it in order.
+/// Closes the connection; waits for the server's acknowledgement no longer than that takes on a local network.
 impl Drop for VirtualStream<'_> {
     fn drop(&mut self) {
-        let stack = self.host.pool.stack_mut();
-        stack.sockets.get_mut::<tcp::Socket<'_>>(self.socket).abort();
-        stack.poll();
-        stack.sockets.remove(self.socket);
+        self.host.pool.stack_mut().sockets.get_mut::<tcp::Socket<'_>>(self.socket).close();
+        self.timeout = CLOSING;
+        let _abandoned = self.drive(|socket| {
+            let closed =
+                matches!(socket.state(), tcp::State::FinWait2 | tcp::State::TimeWait | tcp::State::Closed);
+            closed.then_some(Ok(()))
+        });
+        self.host.pool.stack_mut().sockets.remove(self.socket);
     }
 }
 
@@ -311,6 +315,7 @@ fn stack_instant(elapsed: Duration) -> StackInstant {
 const SOCKETS: usize = 4;
 /// Datagrams in a socket's queue: a window.
 const DATAGRAMS: usize = 16;
+const CLOSING: Duration = Duration::from_millis(100);
 const TCP_BUFFER: usize = 32 << 10;
 /// A packet socket gets merged segments whole.
 const FRAME: usize = 128 << 10;

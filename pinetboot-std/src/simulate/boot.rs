@@ -10,6 +10,7 @@ use super::checks;
 use super::config_txt::ConfigTxt;
 use super::fetch::{Answer, Fetch, Reply, Taken};
 use super::filter::Board;
+use super::root::RootCheck;
 use super::timeline::{Grouped, Line, Miss, Timeline};
 use super::verdict::Summary;
 use crate::exit::Failed;
@@ -170,6 +171,8 @@ impl<'a> SimulatedBoot<'a> {
         let rule = rules::NO_BOOT_IMAGE.on(self.board.model);
         if self.take_named(Stage::BootImage, "boot.img", "boot_ramdisk=1", rule)?.is_some() {
             self.loaded("boot.img");
+            let why = "all other files come from boot.img, whose content was not checked";
+            self.summary.root = RootCheck::Skipped(why.into());
             self.add(Finding::note(
                 "boot_ramdisk=1: all other files come from boot.img, whose content was not checked.",
             ));

@@ -45,8 +45,8 @@ pub(super) struct NfsRoot {
     init: Option<String>,
 }
 
-/// A failed check: the subject and the finding.
-type Obstacle = (String, Finding);
+/// A failed check.
+type Obstacle = Box<Finding>;
 
 impl NfsRoot {
     /// Parses `root=`, `nfsroot=` and `init=`; the error is the reason why no root can be checked.
@@ -126,8 +126,8 @@ impl NfsRoot {
             |name: &str| self.options.iter().find_map(|option| option.strip_prefix(name)?.parse().ok());
         let server = NfsServer { address, nfs_port: port("port="), mount_port: port("mountport=") };
         let source = format!("{address}:{}", self.path);
-        let mut fail = |(subject, finding): Obstacle| {
-            findings.add(finding.file(subject));
+        let mut fail = |obstacle: Obstacle| {
+            findings.add(*obstacle);
             Ok(RootCheck::Failed)
         };
         let ports = match self.ports(&server, dial) {
@@ -177,7 +177,7 @@ impl NfsRoot {
         let ports = server.ports(dial).map_err(|error| {
             let rule = &rules::PORTMAP_TIMEOUT;
             let finding = unreachable(address, 111, "the portmapper", &error).rule(rule);
-            (format!("{address}:{}", self.path), finding)
+            Box::new(finding.file(format!("{address}:{}", self.path)))
         })?;
         for (port, program) in [(ports.nfs, "NFS"), (ports.mount, "MOUNT")] {
             if port == 0 {
@@ -185,7 +185,7 @@ impl NfsRoot {
                     Finding::problem(format!("the portmapper of {address} has no {program} of version 3."));
                 let remedy =
                     "Start the NFS server, for versions 3: 'pinetboot serve --nfs', or nfs-kernel-server.";
-                return Err((format!("{address}:{}", self.path), finding.remedy(remedy)));
+                return Err(Box::new(finding.file(format!("{address}:{}", self.path)).remedy(remedy)));
             }
         }
         Ok(ports)
@@ -207,19 +207,19 @@ impl NfsRoot {
                 let finding = Finding::problem(format!("not found: {part}. The kernel has no first program."));
                 let remedy = "Check that the served directory is a whole root file system: 'pinetboot import' makes one \
                               from an image.";
-                (paths.first().copied().unwrap_or_default().to_owned(), finding.remedy(remedy))
+                Box::new(finding.file(paths.first().copied().unwrap_or_default()).remedy(remedy))
             }
             WalkError::Root(CallError::Io(error)) | WalkError::Call(CallError::Io(error)) => {
                 let error = CallError::Io(error);
-                (source.clone(), unreachable(server.address, ports.nfs, "the NFS server", &error))
+                Box::new(unreachable(server.address, ports.nfs, "the NFS server", &error).file(&source))
             }
             WalkError::Root(error) => {
                 let finding = Finding::problem(format!("mounted, and its directory may not be used: {error}."));
-                (source.clone(), finding.rule(&rules::MOUNT_REFUSED))
+                Box::new(finding.file(&source).rule(&rules::MOUNT_REFUSED))
             }
             WalkError::Call(error) => {
                 let finding = Finding::problem(format!("mounted, and the first program may not be read: {error}."));
-                (source.clone(), finding.rule(&rules::MOUNT_REFUSED))
+                Box::new(finding.file(&source).rule(&rules::MOUNT_REFUSED))
             }
         })?;
         match kind(&program, in_64_bits) {
@@ -227,7 +227,7 @@ impl NfsRoot {
             Err(why) => {
                 let finding = Finding::problem(why);
                 let remedy = "Serve the root file system of a system for this Pi (arm64, or armhf with a 32-bit kernel).";
-                Err((program.path, finding.remedy(remedy)))
+                Err(Box::new(finding.file(program.path).remedy(remedy)))
             }
         }
     }
@@ -272,7 +272,7 @@ fn not_mounted(source: &str, port: u16, error: &CallError) -> Obstacle {
             .rule(&rules::MOUNT_REFUSED)
             .remedy("Read the log of the server."),
     };
-    (source.to_owned(), finding)
+    Box::new(finding.file(source))
 }
 
 /// A port that does not answer, or not as it should.
@@ -280,12 +280,12 @@ fn unreachable(address: Ipv4Addr, port: u16, service: &str, error: &CallError) -
     let (what, remedy) = match error {
         CallError::Io(error) if is_silence(error) => (
             "does not answer".to_owned(),
-            "A firewall drops the packets, most likely on the server: open the ports 111 and 2049, TCP and UDP.".to_owned(),
+            "Open the ports 111 and 2049, TCP and UDP, in the firewall of the server: a firewall drops the packets.".to_owned(),
         ),
         CallError::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused => (
             "refuses the connection".to_owned(),
-            "No NFS server runs there, or a firewall rejects the connection: start 'pinetboot serve --nfs', and open the \
-             ports 111 and 2049, TCP and UDP."
+            "Start the NFS server there ('pinetboot serve --nfs'), and open the ports 111 and 2049, TCP and UDP, in its \
+             firewall."
                 .to_owned(),
         ),
         error => (format!("cannot be asked: {error}"), "Check the route to the server, and its log.".to_owned()),
