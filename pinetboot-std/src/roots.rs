@@ -326,6 +326,14 @@ impl Roots {
         Ok(bounds::Bounds::new(Some(layer.pi), self.disk_of(self.state.dir())?, limit, self.bus.clone()))
     }
 
+    /// The file numbers of a layer, or of a shared tree.
+    #[cfg(feature = "nfs")]
+    fn file_numbers(&self, layer: Option<&Layer>) -> io::Result<pinetboot_nfs::FileNumbers> {
+        let repeat = |layer: &Layer| overlayfs::numbers_repeat(&layer.facts.root, &layer.upper());
+        let from_handles = layer.map(repeat).transpose()?.unwrap_or(false);
+        Ok(pinetboot_nfs::FileNumbers { from_handles, short: self.short_numbers })
+    }
+
     /// The bounds of the changes of a tree without layers.
     #[cfg(feature = "nfs")]
     fn bounds_of_tree(&self, root: &Path) -> io::Result<bounds::Bounds> {
@@ -343,14 +351,6 @@ impl Roots {
         let found = Arc::new(found);
         disks.push(found.clone());
         Ok(found)
-    }
-
-    /// The file numbers of a layer, or of a shared tree.
-    #[cfg(feature = "nfs")]
-    fn file_numbers(&self, layer: Option<&Layer>) -> io::Result<pinetboot_nfs::FileNumbers> {
-        let repeat = |layer: &Layer| overlayfs::numbers_repeat(&layer.facts.root, &layer.upper());
-        let from_handles = layer.map(repeat).transpose()?.unwrap_or(false);
-        Ok(pinetboot_nfs::FileNumbers { from_handles, short: self.short_numbers })
     }
 
     /// Warns of disks that became nearly full.

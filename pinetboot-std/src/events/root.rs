@@ -86,6 +86,11 @@ pub enum Root {
         /// The largest layers.
         largest: Vec<LayerSize>,
     },
+    /// A client's claim to a root was accepted; MOUNT has not sent the handle yet.
+    Granted {
+        /// The root's Pi.
+        pi: Prefix,
+    },
     /// A Pi mounted its root: MOUNT sent the handle.
     Mounted {
         /// The root's Pi.

@@ -1,5 +1,6 @@
 //! The result of a probe as data: the offers, the boot server, the verdict and the findings. Printed as text or JSON.
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use pinetboot_core::dhcp::{BootServer, Choice, Message, NoBoot, Offer, OptionCode};
@@ -208,7 +209,8 @@ pub(super) fn warnings(client: ProbeClient, offers: &[Offer<'_>], choice: &Choic
         warnings
             .push(Finding::warning(text).remedy("Configure all DHCP servers to name the same boot server."));
     }
-    let givers = offers.iter().filter(|offer| !offer.message.header.yiaddr.is_unspecified()).count();
+    let givers = offers.iter().filter(|offer| !offer.message.header.yiaddr.is_unspecified());
+    let givers = givers.map(|offer| offer.from).collect::<BTreeSet<_>>().len();
     if givers > 1 {
         let text = format!("{givers} DHCP servers lease addresses on this network.");
         warnings.push(Finding::warning(text).remedy("Stop all but one, unless they share their leases."));
@@ -334,7 +336,8 @@ mod tests {
     fn faults_that_may_show_another_time_are_warned_of() {
         let name = OptionCode::TFTP_SERVER_NAME;
         let (one, other) = (offer(&[(name, b"10.77.0.1")]), offer(&[(name, b"10.77.0.2")]));
-        let both = [parse(&one), parse(&other)];
+        let elsewhere = Offer::new(Ipv4Addr::new(10, 77, 0, 3), Message::parse(&other).unwrap());
+        let both = [parse(&one), elsewhere];
         let choice = ProbeClient::Pi(Model::Pi5).rules().choose(&both).unwrap();
         let said = warnings(ProbeClient::Pi(Model::Pi5), &both, &choice);
         assert!(said[0].what.contains("this time 10.77.0.1, another time 10.77.0.2"), "{said:?}");

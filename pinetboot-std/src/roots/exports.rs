@@ -326,6 +326,7 @@ impl ExportTable {
         };
         let (evidence, mac) =
             self.check(pi, client, token, false).map_err(|why| denied(self.bus.pis().in_words(why)))?;
+        self.bus.emit(client, events::Root::Granted { pi });
         let export = if self.roots.mode() == NfsMode::Overlay {
             self.layer_of(pi, &export_path, client).map_err(failed)?
         } else {

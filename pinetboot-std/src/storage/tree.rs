@@ -39,9 +39,9 @@ pub struct BootTree {
     root: OwnedFd,
     path: PathBuf,
     medium: Medium,
-    recent: RecentFiles,
     /// Whether links may name places in the tree by absolute paths of this machine: not where a Pi writes.
     absolute_links: bool,
+    recent: RecentFiles,
 }
 
 impl BootTree {
@@ -80,7 +80,7 @@ impl BootTree {
         match beneath(&root, Path::new("."), OFlag::O_PATH) {
             Ok(_) => {
                 let (medium, path, recent) = (Medium::of(&root), path.to_owned(), RecentFiles::default());
-                Ok(Self { medium, root, path, recent, absolute_links: false })
+                Ok(Self { medium, root, path, absolute_links: false, recent })
             }
             Err(reason) => Err(error(TreeErrorKind::NoOpenat2(reason.into()))),
         }
@@ -194,20 +194,19 @@ impl BootTree {
         let upper = canonical.to_uppercase();
         let mut names: Vec<_> = asked.into_iter().chain([canonical, upper]).collect();
         names.dedup();
+        let directory = OFlag::O_PATH | OFlag::O_DIRECTORY;
         for name in names {
-            match self.open_at_place(Path::new(&name), OFlag::O_PATH | OFlag::O_DIRECTORY, reach) {
+            // First without following a link: one call for a name that is absent, the usual case.
+            match self.medium.open(reach, &self.root, Path::new(&name), directory | OFlag::O_NOFOLLOW) {
                 Ok(_) => return Ok(Some(name)),
-                // A file has the name.
+                Err(Errno::ENOENT) => continue,
+                Err(Errno::ENOTDIR) => {} // a link, or a file
+                Err(errno) => return Err((name, errno.into())),
+            }
+            match self.open_at_place(Path::new(&name), directory, reach) {
+                Ok(_) => return Ok(Some(name)),
                 Err(Errno::ENOTDIR) => {}
-                Err(Errno::ENOENT) => {
-                    // A link that leads nowhere is there all the same.
-                    let itself = OFlag::O_PATH | OFlag::O_NOFOLLOW;
-                    match self.medium.open(reach, &self.root, Path::new(&name), itself) {
-                        Err(Errno::ENOENT) => {}
-                        Err(Errno::EAGAIN) => return Err((name, Errno::EAGAIN.into())),
-                        _ => return Err((name, Obstacle::LeadsNowhere)),
-                    }
-                }
+                Err(Errno::ENOENT) => return Err((name, Obstacle::LeadsNowhere)),
                 Err(errno) => return Err((name, errno.into())),
             }
         }

@@ -170,7 +170,7 @@ impl Trees {
             return Ok(sources);
         }
         if reach == Reach::Memory {
-            return Err(OpenError::Later);
+            return self.looks.finds_in_memory(tree).then_some(sources.clone()).ok_or(OpenError::Later);
         }
         let place = tree.path().display().to_string();
         match self.looks.look(tree) {

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pinetboot::bus::Bus;
 use pinetboot::config::{NfsMode, NfsSync, RootLimits, Settings};
@@ -72,21 +72,11 @@ impl Server {
 
     fn start_in(mode: NfsMode, dir: &Path, limits: RootLimits, settings: &str) -> Self {
         let base_images = BaseImages::One(BaseImage::at(&dir.join("root")).unwrap());
-        Self::try_start_in(mode, base_images, &dir.join("state"), limits, settings, false).unwrap()
+        Self::try_start(mode, base_images, &dir.join("state"), limits, settings, false).unwrap()
     }
 
     /// Starts to serve base images, with the state in a directory, and file numbers of 32 bits or of 64.
     pub(crate) fn try_start(
-        base_images: BaseImages,
-        state: &Path,
-        limits: RootLimits,
-        settings: &str,
-        short: bool,
-    ) -> std::io::Result<Self> {
-        Self::try_start_in(NfsMode::Overlay, base_images, state, limits, settings, short)
-    }
-
-    fn try_start_in(
         mode: NfsMode,
         base_images: BaseImages,
         state: &Path,
@@ -107,7 +97,16 @@ impl Server {
     /// What a host does that makes up a name: fetches a kernel under the name, and mounts.
     pub(crate) fn boot(&self, address: Ipv4Addr, serial: u32) -> Result<Arc<Export>, MountError> {
         self.fetch(address, serial);
-        self.exports.mount(Path::new(&format!("/{serial:08x}")), address)
+        let until = Instant::now() + Duration::from_secs(10);
+        loop {
+            match self.exports.mount(Path::new(&format!("/{serial:08x}")), address) {
+                // A program that another test starts has the lock of a server that ended, until its execve(2).
+                Err(error) if error.to_string().contains("another process") && Instant::now() < until => {
+                    std::thread::yield_now();
+                }
+                mounted => return mounted,
+            }
+        }
     }
 
     /// A host fetches a kernel under this name.
