@@ -1,10 +1,10 @@
 //! Settings of the command line and of the configuration file, and the configuration that results.
 
 mod dhcp;
+mod files;
 mod nfs;
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,7 +18,7 @@ pub use nfs::{NfsMode, NfsSync, RootConfig, RootLimits};
 
 use crate::exit::{Exit, Failed};
 use crate::net::{self, Ports};
-use crate::pis::{Inventory, PiEntry, has_old_name};
+use crate::pis::{GroupEntry, Inventory, PiEntry, has_old_name};
 use crate::space::{Reserve, Size};
 
 /// Settings of `serve`: one list for the command line and the file, so that the two cannot differ.
@@ -184,6 +184,11 @@ pub struct Settings {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub pi: BTreeMap<String, PiEntry>,
 
+    /// Groups of Pis, `[group.NAME]`: in the file only.
+    #[arg(skip)]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub group: BTreeMap<String, GroupEntry>,
+
     /// Boot files that are templates, besides cmdline.txt and config.txt, `[template]`: in the file only.
     #[arg(skip)]
     #[serde(default, skip_serializing_if = "TemplateSettings::is_empty")]
@@ -262,17 +267,13 @@ impl Config {
 }
 
 impl Settings {
-    /// Reads settings from a TOML file.
+    /// Reads settings from a TOML file and the files in FILE.d, or from all files of a directory.
     ///
     /// # Errors
     ///
-    /// The fault and its line.
+    /// The file, the fault and its line.
     pub fn read(file: &Path) -> Result<Self, Failed> {
-        let failed = |error: &dyn std::fmt::Display| {
-            Failed::new(Exit::Usage, format!("cannot read the configuration {}: {error}", file.display()))
-        };
-        let text = fs::read_to_string(file).map_err(|error| failed(&error))?;
-        toml::from_str(&text).map_err(|error| failed(&error))
+        files::read(file)
     }
 
     /// These settings, completed by those of `other`.
@@ -299,7 +300,7 @@ impl Settings {
         let usage = |message: &str| Failed::new(Exit::Usage, message);
         let dhcp = DhcpConfig::of(&self)?;
         let root = RootConfig::of(&self)?;
-        let inventory = Inventory::of(&self.pi)?;
+        let inventory = Inventory::of(&self.pi, &self.group)?;
         if self.tree.is_none() && self.nfs.is_none() {
             return Err(usage(
                 "no tree to serve: name the directory with the boot files, as in 'pinetboot serve /srv/tftp'",

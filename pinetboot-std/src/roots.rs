@@ -24,6 +24,7 @@ mod disk;
 mod exports;
 mod host_key;
 mod identity;
+mod keep;
 mod layer;
 pub mod mounter;
 mod mounts;
@@ -33,6 +34,7 @@ mod overlayfs;
 mod rest;
 #[cfg(feature = "nfs")]
 mod token;
+mod which;
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -248,6 +250,7 @@ impl Roots {
                 let kept = self.state.pi_dir(pi).join(IDENTITY);
                 let is_known = kept.exists();
                 let enrol = |inner: &mut Inner| {
+                    self.keep(inner, &overlay)?;
                     identity::enrol(&overlay.open_root()?, &kept, &name)?;
                     if is_known { inner.new.keep(overlay.layer()) } else { inner.new.add(overlay.layer()) }
                 };
@@ -277,7 +280,8 @@ impl Roots {
         let mac = mac.map(|mac| Prefix::Mac(mac).to_string()).or_else(|| self.state.pi(pi).mac);
         let (name, boots) = (pis.inventory().host_name(pi), pis.boots(pi));
         let max_root_size = self.max_root_size(pi);
-        self.state.set_pi(pi, &PiFacts { address: Some(address), mac, name, max_root_size, boots })
+        let image = self.base_image_for(Some(pi)).ok().map(|base_image| base_image.name);
+        self.state.set_pi(pi, &PiFacts { address: Some(address), mac, name, max_root_size, image, boots })
     }
 
     /// Mounts an existing layer, as after a restart.
@@ -293,8 +297,7 @@ impl Roots {
 
     /// The limit of a Pi's layers.
     fn max_root_size(&self, pi: Prefix) -> Option<Size> {
-        let inventory = self.bus.pis().inventory();
-        inventory.entry(pi).and_then(|entry| entry.max_root_size).or(self.limits.max_root_size)
+        self.bus.pis().inventory().settings(pi).max_root_size.or(self.limits.max_root_size)
     }
 
     /// The bounds of a Pi's changes.

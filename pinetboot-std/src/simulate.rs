@@ -26,6 +26,8 @@ mod filter;
 mod kernel;
 mod loader;
 mod models;
+#[cfg(feature = "import")]
+mod offline;
 mod overlay_map;
 #[cfg(test)]
 mod scenarios;
@@ -47,6 +49,8 @@ use boot::{Over, SimulatedBoot};
 pub(crate) use device_tree::DeviceTree;
 pub use dhcp::simulate_on;
 use filter::Board;
+#[cfg(feature = "import")]
+pub(crate) use offline::{BootFiles, ModelCheck, check as check_offline};
 use tftp::Tftp;
 use timeline::Timeline;
 

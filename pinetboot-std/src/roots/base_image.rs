@@ -139,7 +139,7 @@ impl BaseImages {
 
 /// The image that a Pi boots: the inventory's, else the current one.
 fn image_for(images: &Images, pi: Option<Prefix>, inventory: &Inventory) -> Result<Image, NoBaseImage> {
-    match pi.and_then(|pi| inventory.entry(pi)?.image.clone()) {
+    match pi.and_then(|pi| inventory.settings(pi).image) {
         Some(name) => images.find(&name)?.ok_or(NoBaseImage::NoImage(name)),
         None => images.current()?.ok_or(NoBaseImage::NoneInUse),
     }

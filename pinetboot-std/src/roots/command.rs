@@ -9,7 +9,7 @@ use indicatif::{DecimalBytes, HumanDuration, ProgressBar, ProgressDrawTarget};
 
 use super::diff::{Change, changes};
 use super::layer::{Layer, State, remove_tree};
-use super::{commit, own_namespace};
+use super::{commit, own_namespace, which};
 use crate::exit::{Exit, Failed};
 use crate::images::{self, Images};
 use crate::pis;
@@ -34,6 +34,8 @@ pub struct Args {
 pub enum Action {
     /// List the layers of all Pis
     List,
+    /// List the image and the kernel that each Pi runs, since when, and the image of its next boot
+    Which(which::Args),
     /// List the files that a Pi has changed: A added, C changed, D deleted, R renamed
     Diff(LayerName),
     /// Reset a Pi's root to the image: discards all its changes
@@ -84,6 +86,9 @@ pub fn run(options: &Args, quiet: bool) -> Result<Exit, Failed> {
     let state = find_state(&options.dir)?;
     match &options.command {
         Action::List => list(&state),
+        Action::Which(options) => {
+            return which::run(&state, options, &mut io::stdout().lock()).map(|()| Exit::Success);
+        }
         Action::Diff(of) => diff(&layer(&state, of)?),
         Action::Reset(of) => reset(&layer(&state, of)?),
         Action::Commit { of, name, current, to } => {

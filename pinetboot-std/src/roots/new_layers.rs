@@ -140,7 +140,7 @@ impl Roots {
 }
 
 fn is_listed(pis: &Pis, pi: Prefix) -> bool {
-    pis.inventory().entry(pi).is_some()
+    pis.inventory().lists(pi)
 }
 
 /// All files of a directory, each with the time of its last change and its size, as text.

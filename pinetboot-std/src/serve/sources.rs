@@ -79,15 +79,13 @@ fn sources(config: &Config, roots: Option<Arc<Roots>>) -> Result<Sources, Failed
 /// Checks that the trees exist: the shared one, and those of the inventory.
 fn check(config: &Config, trees: &Trees) -> Result<(), Failed> {
     trees.tree_for_anyone().map_err(|error| Failed::new(Exit::Tree, error))?;
-    for (pi, entry) in config.inventory.entries() {
-        if let Some(tree) = entry.tree.as_ref().filter(|tree| !tree.is_dir()) {
-            return Err(Failed::new(
-                Exit::Tree,
-                format!("[pi.{pi}]: tree {} is not a directory", tree.display()),
-            ));
+    match config.inventory.trees().find(|(_, tree)| !tree.is_dir()) {
+        Some((table, tree)) => {
+            let message = format!("[{table}]: tree {} is not a directory", tree.display());
+            Err(Failed::new(Exit::Tree, message))
         }
+        None => Ok(()),
     }
-    Ok(())
 }
 
 fn uploads(config: &Config, quota: &UploadQuota, bus: &Bus) -> Result<Option<Uploads>, Failed> {
