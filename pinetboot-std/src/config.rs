@@ -1,6 +1,7 @@
 //! Settings of the command line and of the configuration file, and the configuration that results.
 
 mod dhcp;
+mod effects;
 mod files;
 mod nfs;
 
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use pinetboot_core::tftp;
+use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize};
 
 pub use dhcp::{DhcpClients, DhcpConfig, DhcpMode, Role};
@@ -255,6 +257,8 @@ pub struct Config {
     pub log_format: LogFormat,
     /// Old names of settings in the file, each with the new name.
     pub renamed: Vec<(&'static str, &'static str)>,
+    /// Settings without an effect, each with the reason.
+    pub without_effect: Vec<(&'static str, &'static str)>,
     /// Configuration of DHCP; `None` if DHCP is off.
     pub dhcp: Option<DhcpConfig>,
 }
@@ -295,27 +299,17 @@ impl Settings {
     ///
     /// # Errors
     ///
-    /// If neither a tree nor a root is given, or a value is out of its range.
+    /// All faults: neither a tree nor a root is given, a value is out of its range, settings contradict each other.
     pub fn resolve(self) -> Result<Config, Failed> {
-        let usage = |message: &str| Failed::new(Exit::Usage, message);
+        self.check_values()?;
+        let without_effect = effects::without_effect(&self);
         let dhcp = DhcpConfig::of(&self)?;
         let root = RootConfig::of(&self)?;
         let inventory = Inventory::of(&self.pi, &self.group)?;
-        if self.tree.is_none() && self.nfs.is_none() {
-            return Err(usage(
-                "no tree to serve: name the directory with the boot files, as in 'pinetboot serve /srv/tftp'",
-            ));
-        }
         let port = self.tftp_port.unwrap_or(tftp::PORT);
         let listen = if self.listen.is_empty() { vec![Ipv4Addr::UNSPECIFIED] } else { self.listen };
         let max_transfers = self.max_transfers.unwrap_or(2048);
-        if !(1..=MOST_TRANSFERS).contains(&max_transfers) {
-            return Err(usage("max-transfers must be from 1 to 4096"));
-        }
         let threads = self.threads.unwrap_or(1);
-        if !(1..=64).contains(&threads) {
-            return Err(usage("threads must be from 1 to 64"));
-        }
         let single_port = self.single_port.unwrap_or(false);
         Ok(Config {
             tree: self.tree,
@@ -338,24 +332,40 @@ impl Settings {
             upload_max_size: self.upload_max_size.unwrap_or(Size::GIB),
             disk_reserve: Reserve::new(self.disk_reserve),
             log_format: self.log_format.unwrap_or_default(),
+            without_effect,
             renamed: has_old_name(&self.pi).then_some(("words", "cmdline-extra")).into_iter().collect(),
             dhcp,
         })
     }
 }
 
-/// Reads a value or a list of values.
-fn one_or_many<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum OneOrMany<T> {
-        One(T),
-        Many(Vec<T>),
+impl Settings {
+    /// Finds all faults, not only the first one.
+    fn check_values(&self) -> Result<(), Failed> {
+        let usage = |message: &str| Failed::new(Exit::Usage, message);
+        let has_none = self.tree.is_none() && self.nfs.is_none();
+        let (transfers, threads) = (self.max_transfers.unwrap_or(1), self.threads.unwrap_or(1));
+        let faults = [
+            has_none.then(|| {
+                usage("no tree to serve: name the directory with the boot files, as in 'pinetboot serve /srv/tftp'")
+            }),
+            (!(1..=MOST_TRANSFERS).contains(&transfers)).then(|| usage("max-transfers must be from 1 to 4096")),
+            (!(1..=64).contains(&threads)).then(|| usage("threads must be from 1 to 64")),
+            DhcpConfig::of(self).err(),
+            RootConfig::of(self).err(),
+            Inventory::of(&self.pi, &self.group).err(),
+        ];
+        Failed::all(faults.into_iter().flatten())
     }
-    Ok(match OneOrMany::deserialize(deserializer)? {
-        OneOrMany::One(one) => vec![one],
-        OneOrMany::Many(many) => many,
-    })
+}
+
+/// Reads a value or a list of values.
+fn one_or_many<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    let values = match toml::Value::deserialize(deserializer)? {
+        toml::Value::Array(values) => values,
+        value => vec![value],
+    };
+    values.into_iter().map(|value| value.try_into().map_err(D::Error::custom)).collect()
 }
 
 /// Most concurrent transfers: half of the session table, which is slow when fuller.
@@ -407,6 +417,8 @@ mod tests {
     fn mistakes_are_named() {
         let unknown = toml::from_str::<Settings>("tree = 'x'\ntftp_port = 1").unwrap_err().to_string();
         assert!(unknown.contains("tftp_port"), "{unknown}");
+        let address = toml::from_str::<Settings>("listen = '300.1.1.1'").unwrap_err().to_string();
+        assert!(address.contains("listen") && address.contains("IPv4 address"), "{address}");
         let silent = Settings::default().resolve().unwrap_err();
         assert!(silent.message.contains("no tree"), "{silent}");
         let many = Settings { tree: Some("x".into()), max_transfers: Some(5000), ..Settings::default() };

@@ -76,6 +76,17 @@ impl Failed {
     pub fn new(exit: Exit, message: impl std::fmt::Display) -> Self {
         Self { exit, message: message.to_string() }
     }
+
+    /// All of these failures, a line each, with the code of the first.
+    ///
+    /// # Errors
+    ///
+    /// If there is one.
+    pub fn all(failures: impl IntoIterator<Item = Self>) -> Result<(), Self> {
+        let mut failures = failures.into_iter();
+        let Some(first) = failures.next() else { return Ok(()) };
+        Err(failures.fold(first, |all, next| Self { message: all.message + "\n" + &next.message, ..all }))
+    }
 }
 
 impl std::fmt::Display for Failed {

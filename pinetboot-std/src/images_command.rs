@@ -4,7 +4,6 @@ mod directory_view;
 mod list;
 mod users;
 
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
@@ -12,6 +11,7 @@ use clap::Subcommand;
 use crate::exit::{Exit, Failed};
 use crate::images::{self, Image, Images};
 use crate::import::check::BootCheck;
+use crate::output::{self, Output};
 use crate::roots::State;
 use directory_view::DirectoryView;
 use users::Users;
@@ -27,7 +27,7 @@ pub struct Args {
     #[arg(long = "use", value_name = "NAME")]
     pub use_: Option<String>,
 
-    /// Print the list as JSON
+    /// Print one JSON object
     #[arg(long)]
     pub json: bool,
 
@@ -45,13 +45,13 @@ pub enum Action {
         #[command(flatten)]
         of: Directory,
 
-        /// Print the list as JSON
+        /// Print one JSON object
         #[arg(long)]
         json: bool,
     },
     /// Make an image the current one, which Pis get at their next boot
     Use {
-        /// The image
+        /// The image [required without --previous]
         #[arg(required_unless_present = "previous", value_name = "NAME")]
         name: Option<String>,
 
@@ -133,7 +133,7 @@ impl Directory {
 ///
 /// The obstacle and the remedy.
 pub fn run(options: &Args) -> Result<Exit, Failed> {
-    let out = &mut io::stdout().lock();
+    let out = &mut output::stdout();
     match &options.command {
         None => {
             let dir = options.dir.clone().unwrap_or_else(|| ".".into());
@@ -163,15 +163,15 @@ pub fn run(options: &Args) -> Result<Exit, Failed> {
     Ok(Exit::Success)
 }
 
-fn use_image(images: &Images, name: &str, out: &mut dyn Write) -> Result<(), Failed> {
+fn use_image(images: &Images, name: &str, out: &mut Output) -> Result<(), Failed> {
     let before = images.current().ok().flatten().map(|image| image.name);
     if before.as_deref() == Some(name) {
-        return say(out, format_args!("{name} is the current image already: unchanged"));
+        return writeln!(out, "{name} is the current image already: unchanged");
     }
     images.make_current(name).map_err(failed)?;
     match before {
-        Some(before) => say(out, format_args!("{name} is the current image, instead of {before}")),
-        None => say(out, format_args!("{name} is the current image")),
+        Some(before) => writeln!(out, "{name} is the current image, instead of {before}"),
+        None => writeln!(out, "{name} is the current image"),
     }
 }
 
@@ -181,7 +181,7 @@ fn previous(images: &Images) -> Result<Image, Failed> {
     })
 }
 
-fn remove(of: &Directory, name: &str, out: &mut dyn Write) -> Result<(), Failed> {
+fn remove(of: &Directory, name: &str, out: &mut Output) -> Result<(), Failed> {
     let images = of.images()?;
     find(&images, name)?;
     if images.current().ok().flatten().is_some_and(|current| current.name == name) {
@@ -193,10 +193,10 @@ fn remove(of: &Directory, name: &str, out: &mut dyn Write) -> Result<(), Failed>
     }
     of.users(&images)?.refuse_if_used(name, &of.dir, "removed")?;
     images.remove(name).map_err(failed)?;
-    say(out, format_args!("{name} is removed"))
+    writeln!(out, "{name} is removed")
 }
 
-fn rename(of: &Directory, name: &str, new: &str, out: &mut dyn Write) -> Result<(), Failed> {
+fn rename(of: &Directory, name: &str, new: &str, out: &mut Output) -> Result<(), Failed> {
     let images = of.images()?;
     find(&images, name)?;
     if !images::is_name(new) {
@@ -205,10 +205,10 @@ fn rename(of: &Directory, name: &str, new: &str, out: &mut dyn Write) -> Result<
     }
     of.users(&images)?.refuse_if_used(name, &of.dir, "renamed")?;
     images.rename(name, new).map_err(failed)?;
-    say(out, format_args!("{name} is renamed to {new}"))
+    writeln!(out, "{name} is renamed to {new}")
 }
 
-fn verify(images: &Images, name: Option<&str>, out: &mut dyn Write) -> Result<Exit, Failed> {
+fn verify(images: &Images, name: Option<&str>, out: &mut Output) -> Result<Exit, Failed> {
     let image = match name {
         Some(name) => find(images, name)?,
         None => images
@@ -221,9 +221,9 @@ fn verify(images: &Images, name: Option<&str>, out: &mut dyn Write) -> Result<Ex
     let check = BootCheck::of(&view, &image.facts.boot.to_string_lossy(), image.facts.has_root)?;
     let models = check.boots_on();
     let models = if models.is_empty() { "no Pi" } else { models.as_str() };
-    say(out, format_args!("{}: boots on {models}", image.name))?;
+    writeln!(out, "{}: boots on {models}", image.name)?;
     for line in check.lines() {
-        say(out, format_args!("  {line}"))?;
+        writeln!(out, "  {line}")?;
     }
     Ok(if check.boots() { Exit::Success } else { Exit::WouldNotBoot })
 }
@@ -233,10 +233,6 @@ fn find(images: &Images, name: &str) -> Result<Image, Failed> {
         let names: Vec<_> = images.list().unwrap_or_default().into_iter().map(|image| image.name).collect();
         Failed::new(Exit::Usage, format!("no image {name}; there are {}", names.join(", ")))
     })
-}
-
-fn say(out: &mut dyn Write, text: std::fmt::Arguments<'_>) -> Result<(), Failed> {
-    writeln!(out, "{text}").map_err(|error| Failed::new(Exit::Failure, error))
 }
 
 fn failed(error: images::ImagesError) -> Failed {

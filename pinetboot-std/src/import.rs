@@ -31,6 +31,7 @@ use std::path::Path;
 use indicatif::{DecimalBytes, MultiProgress, ProgressBar, ProgressStyle};
 use pinetboot_image::ext4::Ext4;
 use pinetboot_image::{ImageError, Layout, Partitions};
+use tracing::Level;
 
 pub use arguments::Args;
 pub use error::ImportError;
@@ -41,6 +42,7 @@ pub use stop::Stop;
 
 use crate::exit::{Exit, Failed};
 use crate::images::Images;
+use crate::output::{self, Output, tell};
 use crate::signals;
 use crate::space::{Reserve, Space};
 use check::BootCheck;
@@ -61,7 +63,7 @@ pub fn run(options: &Args, quiet: bool) -> Result<Exit, Failed> {
         if request.current {
             images.make_current(&there.name).map_err(|error| Failed::new(Exit::Failure, error))?;
         }
-        println!("{} exists already, and is unchanged.", there.name);
+        writeln!(output::stdout(), "{} exists already, and is unchanged.", there.name)?;
         return Ok(Exit::Success);
     }
     let stop = Stop::default();
@@ -69,7 +71,7 @@ pub fn run(options: &Args, quiet: bool) -> Result<Exit, Failed> {
     signals::on_stop(move || stopping.stop()).map_err(|error| Failed::new(Exit::Failure, error))?;
     match import(&request, &stop, &Bars::new(quiet)) {
         Err(_) if stop.is_stopped() => {
-            eprintln!("pinetboot: import interrupted; no image was written");
+            tell(Level::ERROR, "pinetboot: import interrupted; no image was written");
             Ok(Exit::Interrupted)
         }
         done => done,
@@ -102,8 +104,7 @@ pub fn import(request: &Request, stop: &Stop, bars: &Bars) -> Result<Exit, Faile
     let opened = OpenImage::open(&image, &layout, &partitions, request.boot_only).map_err(read_failed)?;
     let plan = opened.plan(request).map_err(read_failed)?;
     if request.dry_run {
-        plan.print();
-        return Ok(Exit::Success);
+        return plan.print(&mut output::stdout()).map(|()| Exit::Success);
     }
     let Some(staging) = staging else { return Ok(Exit::Success) };
 
@@ -125,30 +126,43 @@ pub fn import(request: &Request, stop: &Stop, bars: &Bars) -> Result<Exit, Faile
 
     let facts = plan.facts(request, &report, sha256);
     staging.commit(&facts)?;
-    plan.print_done(&facts);
-    print_use(&images, request, &plan.check)
+    let current = choose_current(&images, request, &plan.check)?;
+    let out = &mut output::stdout();
+    plan.print_done(&facts, out)?;
+    print_use(current.as_deref(), request, out)
 }
 
-/// Makes the image current if requested, or if none is and a Pi boots the image; prints the current one.
-fn print_use(images: &Images, request: &Request, check: &BootCheck) -> Result<Exit, Failed> {
-    let (name, to) = (&request.name, request.to.display());
-    let current = images.current().ok().flatten();
+/// Makes the image current if requested, or if none is and a Pi boots the image. Returns the current image; `None` if the import is not
+/// put into use, for no Pi boots it.
+fn choose_current(images: &Images, request: &Request, check: &BootCheck) -> Result<Option<String>, Failed> {
     if !check.boots() && !request.current {
-        eprintln!(
-            "pinetboot: imported as {name}, and not put into use: no Pi boots it, as the notes above say. To put it into use all \
-             the same: pinetboot images {to} --use {name}"
-        );
-        return Ok(Exit::WouldNotBoot);
+        return Ok(None);
     }
-    match current.filter(|_| !request.current) {
-        Some(current) => println!(
-            "Imported as {name}. Current image: {}. To switch: pinetboot images {to} --use {name}",
-            current.name,
-        ),
+    if let Some(current) = images.current().ok().flatten().filter(|_| !request.current) {
+        return Ok(Some(current.name));
+    }
+    images.make_current(&request.name).map_err(|error| Failed::new(Exit::Failure, error))?;
+    Ok(Some(request.name.clone()))
+}
+
+fn print_use(current: Option<&str>, request: &Request, out: &mut Output) -> Result<Exit, Failed> {
+    let (name, to) = (&request.name, request.to.display());
+    match current {
         None => {
-            images.make_current(name).map_err(|error| Failed::new(Exit::Failure, error))?;
-            println!("Imported as {name}, the current image. To serve it: pinetboot serve {to}");
+            let why = format!(
+                "pinetboot: imported as {name}, and not put into use: no Pi boots it, as the notes above say. To put it into use \
+                 all the same: pinetboot images {to} --use {name}"
+            );
+            tell(Level::ERROR, why);
+            return Ok(Exit::WouldNotBoot);
         }
+        Some(current) if current == name => {
+            writeln!(out, "Imported as {name}, the current image. To serve it: pinetboot serve {to}")?;
+        }
+        Some(current) => writeln!(
+            out,
+            "Imported as {name}. Current image: {current}. To switch: pinetboot images {to} --use {name}"
+        )?,
     }
     Ok(Exit::Success)
 }
@@ -185,10 +199,7 @@ pub struct Bars {
 impl Bars {
     /// Draws on standard error if that is a terminal; hidden if `quiet`.
     pub fn new(quiet: bool) -> Self {
-        if quiet {
-            return Self { unpack: ProgressBar::hidden(), write: ProgressBar::hidden() };
-        }
-        let bars = MultiProgress::new();
+        let bars = MultiProgress::with_draw_target(output::progress(quiet));
         let style =
             ProgressStyle::with_template("{msg:7} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}");
         let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());

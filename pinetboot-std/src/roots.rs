@@ -250,20 +250,29 @@ impl Roots {
                 let kept = self.state.pi_dir(pi).join(IDENTITY);
                 let is_known = kept.exists();
                 let enrol = |inner: &mut Inner| {
-                    self.keep(inner, &overlay)?;
+                    let taken = self.keep(inner, &overlay)?;
                     identity::enrol(&overlay.open_root()?, &kept, &name)?;
-                    if is_known { inner.new.keep(overlay.layer()) } else { inner.new.add(overlay.layer()) }
+                    let new = &mut inner.new;
+                    if is_known {
+                        new.keep(overlay.layer())?
+                    } else {
+                        new.add(overlay.layer())?
+                    }
+                    Ok::<_, io::Error>(taken)
                 };
-                if let Err(error) = enrol(&mut inner) {
-                    // A layer with half an identity is removed: the next mount makes a new one.
-                    inner.overlays.remove(&(pi, base_image.name.clone()));
-                    overlay.detach();
-                    let aside = overlay.layer().put_aside()?;
-                    layer::remove_tree(&aside)?;
-                    return Err(error);
-                }
+                let kept = match enrol(&mut inner) {
+                    Ok(kept) => kept,
+                    Err(error) => {
+                        // A layer with half an identity is removed: the next mount makes a new one.
+                        inner.overlays.remove(&(pi, base_image.name.clone()));
+                        overlay.detach();
+                        let aside = overlay.layer().put_aside()?;
+                        layer::remove_tree(&aside)?;
+                        return Err(error);
+                    }
+                };
                 let image = base_image.name.clone();
-                self.bus.emit(address, events::Root::LayerMade { pi, image, host_name: name });
+                self.bus.emit(address, events::Root::LayerMade { pi, image, host_name: name, kept });
                 overlay
             }
         };

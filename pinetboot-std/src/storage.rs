@@ -17,6 +17,7 @@ mod miss;
 mod pending;
 mod pieces;
 mod pool;
+mod replaced;
 mod shared;
 mod tree;
 mod trees;

@@ -10,9 +10,13 @@
 mod bounds;
 #[path = "roots/client.rs"]
 mod client;
+#[path = "roots/keep.rs"]
+mod keep;
 mod namespace;
 #[path = "../nfs/tests/nfs_client/mod.rs"]
 mod nfs_client;
+#[path = "roots/simulated.rs"]
+mod simulated;
 #[path = "roots/world.rs"]
 mod world;
 

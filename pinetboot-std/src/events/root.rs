@@ -28,6 +28,8 @@ pub enum Root {
         image: String,
         /// The Pi's host name.
         host_name: String,
+        /// The image before, from whose layer the kept directories were copied.
+        kept: Option<String>,
     },
     /// A layer was removed for `roots reset`.
     LayerReset {
@@ -89,6 +91,11 @@ pub enum Root {
         mac: Option<Mac>,
         /// The evidence that the client is that Pi.
         evidence: Evidence,
+    },
+    /// A client took its mount back within a minute, as 'pinetboot simulate' does: the mount proves nothing.
+    Unmounted {
+        /// The root's Pi.
+        pi: Prefix,
     },
     /// A mount was refused.
     MountRefused {

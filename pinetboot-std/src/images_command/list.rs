@@ -1,15 +1,20 @@
 //! The list of images, as text and as JSON.
 
-use std::io::{self, Write};
-
 use indicatif::DecimalBytes;
 use serde::Serialize;
 
 use super::users::{Users, short};
 use crate::exit::{Exit, Failed};
 use crate::images::Images;
+use crate::output::Output;
 use crate::space::used_by;
 use crate::text::shown;
+use crate::time;
+
+#[derive(Debug, Serialize)]
+struct List<'a> {
+    images: &'a [Row<'a>],
+}
 
 /// An image in the list.
 #[derive(Debug, Serialize)]
@@ -32,7 +37,7 @@ struct Row<'a> {
 }
 
 /// Prints the list.
-pub(super) fn print(images: &Images, users: &Users, json: bool, out: &mut dyn Write) -> Result<(), Failed> {
+pub(super) fn print(images: &Images, users: &Users, json: bool, out: &mut Output) -> Result<(), Failed> {
     let tree = |error| Failed::new(Exit::Tree, error);
     let current = images.current().map_err(tree)?.map(|image| image.name);
     let previous = images.previous().map_err(tree)?.map(|image| image.name);
@@ -53,19 +58,14 @@ pub(super) fn print(images: &Images, users: &Users, json: bool, out: &mut dyn Wr
             tables: users.tables_of(&image.name),
         })
         .collect();
-    let printed = if json { print_json(&rows, out) } else { print_text(&rows, out) };
-    printed.map_err(|error| Failed::new(Exit::Failure, error))
+    if json { out.json(&List { images: &rows }) } else { print_text(&rows, out) }
 }
 
-fn print_json(rows: &[Row<'_>], out: &mut dyn Write) -> io::Result<()> {
-    serde_json::to_writer_pretty(&mut *out, rows)?;
-    writeln!(out)
-}
-
-fn print_text(rows: &[Row<'_>], out: &mut dyn Write) -> io::Result<()> {
+fn print_text(rows: &[Row<'_>], out: &mut Output) -> Result<(), Failed> {
     for row in rows {
         let mark = if row.current { '*' } else { ' ' };
-        let (release, imported) = (shown(row.release), shown(row.imported));
+        let (release, imported) = (shown(row.release), time::local(row.imported));
+        let imported = shown(&imported);
         write!(out, "{mark} {}  {release}  imported {imported}  {}", row.name, DecimalBytes(row.bytes))?;
         if row.previous {
             write!(out, "  previous")?;

@@ -32,7 +32,7 @@ pub struct Args {
     #[arg(long)]
     pub if_missing: bool,
 
-    /// Refuse an image with another SHA-256, 64 hexadecimal digits; of the file as it is given [default: the one published
+    /// Refuse an image with another SHA-256, 64 hexadecimal digits; of the file, compressed or not [default: the one published
     /// beside an address, or in the list]
     #[arg(long, value_name = "HEX", value_parser = sha256)]
     pub sha256: Option<String>,

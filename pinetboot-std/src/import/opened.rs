@@ -1,7 +1,6 @@
 //! An opened image: its file systems, and the plan of its import.
 
 use std::io;
-use std::time::SystemTime;
 
 use pinetboot_image::ext4::Ext4;
 use pinetboot_image::{Fat, ImageError, ImageFile, Layout, Part, Partition, Partitions, ReadAt, SystemView};
@@ -14,8 +13,11 @@ use super::root::{CopyReport, RootCopy};
 use super::root_writer::RootWriter;
 use super::staging::Staging;
 use super::{Bars, Request, Stop};
+use crate::exit::Failed;
 use crate::images::ImageFacts;
+use crate::output::Output;
 use crate::text::shown;
+use crate::time;
 
 /// The file systems of an image.
 pub(super) struct OpenImage<'a> {
@@ -168,7 +170,7 @@ impl ImportPlan {
             pretty_name: self.system.pretty_name.clone(),
             source: request.source.file_name(),
             sha256,
-            imported: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
+            imported: time::now(),
             boot: self.boot.clone().into(),
             has_root: !request.boot_only,
             kernel_mounts_root: self.kernel_mounts_root,
@@ -178,23 +180,24 @@ impl ImportPlan {
         }
     }
 
-    pub(super) fn print(&self) {
-        println!("{}", self.title());
+    pub(super) fn print(&self, out: &mut Output) -> Result<(), Failed> {
+        writeln!(out, "{}", self.title())?;
         if self.planned.is_empty() {
-            println!("No changes.");
+            writeln!(out, "No changes.")?;
         }
-        self.print_changes();
+        self.print_changes(out)
     }
 
-    pub(super) fn print_done(&self, facts: &ImageFacts) {
-        println!("{}", self.title());
-        self.print_changes();
+    pub(super) fn print_done(&self, facts: &ImageFacts, out: &mut Output) -> Result<(), Failed> {
+        writeln!(out, "{}", self.title())?;
+        self.print_changes(out)?;
         if !facts.lost_capabilities.is_empty() {
-            println!("NFS does not carry the capabilities of:");
+            writeln!(out, "NFS does not carry the capabilities of:")?;
             for file in &facts.lost_capabilities {
-                println!("  {}", shown(file));
+                writeln!(out, "  {}", shown(file))?;
             }
         }
+        Ok(())
     }
 
     fn title(&self) -> String {
@@ -204,20 +207,21 @@ impl ImportPlan {
         }
     }
 
-    fn print_changes(&self) {
+    fn print_changes(&self, out: &mut Output) -> Result<(), Failed> {
         for (step, change) in self.changes() {
-            println!("  {step:<17} {}", shown(&change));
+            writeln!(out, "  {step:<17} {}", shown(&change))?;
         }
         for note in &self.notes {
-            println!("Note: {}", shown(note));
+            writeln!(out, "Note: {}", shown(note))?;
         }
         match self.check.boots_on() {
-            models if models.is_empty() => println!("Boots on: no Pi"),
-            models => println!("Boots on: {models}"),
+            models if models.is_empty() => writeln!(out, "Boots on: no Pi")?,
+            models => writeln!(out, "Boots on: {models}")?,
         }
         for line in self.check.lines() {
-            println!("Note: {line}");
+            writeln!(out, "Note: {line}")?;
         }
+        Ok(())
     }
 }
 

@@ -6,12 +6,14 @@ use std::path::{Path, PathBuf};
 
 use pinetboot_image::Choice;
 use sha_crypt::{PasswordHasher, ShaCrypt};
+use tracing::Level;
 
 use super::Args;
 use super::changes::{Account, Password, Wishes};
 use super::download;
 use super::source::Source;
 use crate::exit::{Exit, Failed};
+use crate::output::tell;
 use crate::space::Reserve;
 
 /// A validated import request.
@@ -88,7 +90,12 @@ impl Request {
         }
         let published = download::published_sha256(url)?;
         if published.is_none() {
-            eprintln!("pinetboot: {url}: no SHA-256 is published beside it; the content is not compared");
+            tell(
+                Level::WARN,
+                format_args!(
+                    "pinetboot: {url}: no SHA-256 is published beside it; the content is not compared"
+                ),
+            );
         }
         Ok(published)
     }

@@ -9,9 +9,16 @@ use crate::events::{Event, LayerSize, Root, Shortage};
 pub(super) fn log(event: &Event, client: &ClientName<'_>, fact: &Root) {
     let pi = event.pi.as_deref().unwrap_or("a Pi");
     match fact {
-        Root::Remembered { .. } | Root::Active { .. } => {}
-        Root::LayerMade { image, host_name, .. } => {
-            info!(pi, name = host_name, image, "{pi} gets a new layer on {image}, host name {host_name}");
+        Root::Remembered { .. } | Root::Active { .. } | Root::Unmounted { .. } => {}
+        Root::LayerMade { image, host_name, kept, .. } => {
+            let kept = kept.as_ref().map(|from| format!(", with what it keeps of its layer on {from}"));
+            let kept = kept.unwrap_or_default();
+            info!(
+                pi,
+                name = host_name,
+                image,
+                "{pi} gets a new layer on {image}, host name {host_name}{kept}"
+            );
         }
         Root::LayerReset { image, .. } => {
             info!(pi, image, "{pi}'s layer on {image} is reset, as 'pinetboot roots reset' requested");

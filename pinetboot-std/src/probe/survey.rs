@@ -27,8 +27,10 @@ pub struct Survey {
     pub offers: Vec<Offered>,
     /// The boot server that this client would use.
     pub boot_server: Option<Chosen>,
-    /// The answers of the boot server. `None` without a boot server, or if this machine cannot reach it.
+    /// The answers of the boot server. `None` without a boot server, or if it was not tested.
     pub tftp: Option<Tftp>,
+    /// The reason why the boot server was not tested.
+    pub tftp_not_tested: Option<String>,
     /// The verdict.
     pub verdict: Verdict,
     /// The verdict as a sentence.

@@ -4,7 +4,6 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::SystemTime;
 
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
@@ -15,6 +14,7 @@ use super::layer::{Layer, remove_tree};
 use super::overlayfs::{detach, mount_to_read};
 use crate::durable;
 use crate::images::{FACTS, ImageFacts, Images, ROOT};
+use crate::time;
 
 /// Copies the merged root of a layer to a new image. The process must have its own mount namespace, and the layer's lock.
 ///
@@ -41,7 +41,7 @@ pub(super) fn commit(layer: &Layer, images: &Images, name: &str) -> io::Result<(
     let before = images.find(&layer.image).ok().flatten();
     let mut facts = before.map_or_else(|| facts_of(layer), |image| image.facts);
     facts.changes.push(format!("changes of {} to {}", layer.pi, layer.image));
-    facts.imported = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+    facts.imported = time::now();
     durable::replace(&place.join(FACTS), toml::to_string(&facts).map_err(io::Error::other)?.as_bytes(), 0o644)
 }
 

@@ -1,7 +1,7 @@
 //! `pinetboot roots which`: the image and the kernel that each Pi runs, since when, and the image of its next boot.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::Read;
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -11,9 +11,11 @@ use serde::Serialize;
 
 use super::layer::State;
 use crate::config::Settings;
-use crate::exit::{Exit, Failed};
+use crate::exit::Failed;
 use crate::images::Images;
+use crate::output::{self, Output};
 use crate::pis::Inventory;
+use crate::time;
 
 /// Options of `roots which`.
 #[derive(Debug, clap::Args)]
@@ -22,9 +24,14 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     pub config: Option<std::path::PathBuf>,
 
-    /// Print the list as JSON
+    /// Print one JSON object
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Pis<'a> {
+    pis: &'a [Row],
 }
 
 /// What a Pi runs.
@@ -49,15 +56,15 @@ struct Row {
 ///
 /// # Errors
 ///
-/// If the configuration cannot be read, or standard output is closed.
-pub(super) fn run(state: &State, options: &Args, out: &mut dyn Write) -> Result<(), Failed> {
+/// If the configuration cannot be read, or standard output cannot be written.
+pub(super) fn run(state: &State, options: &Args) -> Result<(), Failed> {
     let settings = options.config.as_deref().map(Settings::read).transpose()?.unwrap_or_default();
     let inventory = Inventory::of(&settings.pi, &settings.group)?;
     let images = settings.tree.as_deref().or_else(|| state.dir().parent()).map(Images::at);
     let rows: Vec<_> =
         state.pis().into_iter().map(|pi| row(state, &inventory, images.as_ref(), pi)).collect();
-    let printed = if options.json { print_json(&rows, out) } else { print_text(&rows, out) };
-    printed.map_err(|error| Failed::new(Exit::Failure, error))
+    let out = &mut output::stdout();
+    if options.json { out.json(&Pis { pis: &rows }) } else { print_text(&rows, out) }
 }
 
 fn row(state: &State, inventory: &Inventory, images: Option<&Images>, pi: Prefix) -> Row {
@@ -77,7 +84,7 @@ fn row(state: &State, inventory: &Inventory, images: Option<&Images>, pi: Prefix
             (Some(file), Some(version)) => Some(format!("{version} ({file})")),
             (file, _) => file,
         },
-        since: since.map(|since| humantime::format_rfc3339_seconds(since).to_string()),
+        since: since.and_then(time::of),
         next: inventory.settings(pi).image.or(current),
         ago: since.and_then(|since| SystemTime::now().duration_since(since).ok()),
         image: facts.image,
@@ -109,12 +116,7 @@ fn version(kernel: &Path) -> Option<String> {
     None
 }
 
-fn print_json(rows: &[Row], out: &mut dyn Write) -> io::Result<()> {
-    serde_json::to_writer_pretty(&mut *out, rows)?;
-    writeln!(out)
-}
-
-fn print_text(rows: &[Row], out: &mut dyn Write) -> io::Result<()> {
+fn print_text(rows: &[Row], out: &mut Output) -> Result<(), Failed> {
     let mut table = vec![["PI", "NAME", "IMAGE", "KERNEL", "SINCE", "NEXT BOOT"].map(str::to_owned)];
     for row in rows {
         let or = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".into());
@@ -143,6 +145,8 @@ const MOST: u64 = 128 << 20;
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
 
     #[test]

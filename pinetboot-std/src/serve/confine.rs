@@ -138,7 +138,8 @@ fn missing_user(why: &str) -> Missing {
 
 fn trees(config: &Config) -> impl Iterator<Item = &Path> {
     let shared = config.tree.as_deref().or(config.root.nfs.as_deref());
-    shared.into_iter().chain(config.inventory.trees().map(|(_, tree)| tree))
+    let own = config.inventory.tables().filter_map(|(_, entry)| entry.tree.as_deref());
+    shared.into_iter().chain(own)
 }
 
 fn directory_of(file: &Path) -> PathBuf {

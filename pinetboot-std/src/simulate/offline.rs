@@ -10,6 +10,7 @@ use super::boot::{Over, SimulatedBoot};
 use super::fetch::{Answer, Fetch, Reply, Taken};
 use super::filter::Board;
 use super::models;
+use super::timeline::Timeline;
 use crate::exit::{Exit, Failed};
 use crate::finding::{Finding, Severity};
 
@@ -67,8 +68,8 @@ fn run(
     without_os_check: bool,
     check: &mut ModelCheck,
 ) -> Result<(), Failed> {
-    let (mut requests, mut timeline) = (Offline { files, without_os_check }, io::sink());
-    let mut boot = SimulatedBoot::new(Board { model, serial: 0 }, &mut requests, &mut timeline);
+    let (mut requests, mut nowhere) = (Offline { files, without_os_check }, io::sink());
+    let mut boot = SimulatedBoot::new(Board { model, serial: 0 }, &mut requests, Timeline::new(&mut nowhere));
     if let Err(Over::Failed(failed)) = models::boot(&mut boot) {
         return Err(failed);
     }

@@ -4,8 +4,8 @@ use std::net::Ipv4Addr;
 
 use pinetboot_core::Instant;
 use pinetboot_core::dhcp::{
-    Arrival, HardwareAddress, LeaseServer, LeaseSlot, LeaseState, Message, MessageType, Network, NoReply,
-    Reply, Respond, Standing,
+    Arrival, HardwareAddress, Lease, LeaseServer, LeaseSlot, LeaseState, Message, MessageType, Network,
+    NoReply, Reply, Respond, Standing,
 };
 use pinetboot_core::pi::Prefix;
 
@@ -56,6 +56,14 @@ impl<'a, A: Ask> Leasing<'a, A> {
         bus: Bus,
     ) -> Self {
         Self { server, seen, file, probes, bus, changed: Vec::new(), comes_again: None }
+    }
+
+    /// Stores the leases. Returns them, and the probes.
+    pub(super) fn end(self, now: Instant) -> (Vec<Lease>, Probes<A>) {
+        if let Some(file) = self.file {
+            file.close(now, &self.server);
+        }
+        (self.server.leases().copied().collect(), self.probes)
     }
 
     /// Calls the server, and notes the address if its lease has to be stored.
@@ -172,12 +180,6 @@ impl<A: Ask> Attend for Leasing<'_, A> {
         let changed = self.changed.drain(..);
         if let Some(file) = &mut self.file {
             file.save(now, &self.server, changed, more);
-        }
-    }
-
-    fn close(&mut self, now: Instant) {
-        if let Some(file) = self.file.take() {
-            file.close(now, &self.server);
         }
     }
 }
