@@ -4,15 +4,19 @@ mod dhcp;
 mod effects;
 mod files;
 mod nfs;
+mod toml_error;
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use pinetboot_core::tftp;
-use serde::de::{DeserializeOwned, Error as _};
+use serde::de::value::SeqAccessDeserializer;
+use serde::de::{IntoDeserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 pub use dhcp::{DhcpClients, DhcpConfig, DhcpMode, Role};
@@ -171,6 +175,11 @@ pub struct Settings {
     /// a power cut of the server then loses the last seconds of what a Pi counts as stored (packages, databases) [default: on]
     #[arg(long, value_name = "MODE", help_heading = "NFS root")]
     pub nfs_sync: Option<NfsSync>,
+
+    /// Give files inode numbers of this many bits, 64 or 32. 32 is for programs on the Pi that were built without large files (stat
+    /// fails: "Value too large for defined data type"); set it before the first mount [default: 64]
+    #[arg(long, value_name = "BITS", help_heading = "NFS root")]
+    pub nfs_inode_bits: Option<u8>,
 
     /// Serve the portmapper on this port; Pis look on port 111 only [default: 111, or register with the system's portmapper]
     #[arg(long, value_name = "PORT", help_heading = "NFS root")]
@@ -359,13 +368,27 @@ impl Settings {
     }
 }
 
-/// Reads a value or a list of values.
-fn one_or_many<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Vec<T>, D::Error> {
-    let values = match toml::Value::deserialize(deserializer)? {
-        toml::Value::Array(values) => values,
-        value => vec![value],
-    };
-    values.into_iter().map(|value| value.try_into().map_err(D::Error::custom)).collect()
+/// Reads a value or a list of values. Not an untagged enum, whose errors do not say which value is wrong.
+fn one_or_many<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    struct OneOrMany<T>(PhantomData<T>);
+
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for OneOrMany<T> {
+        type Value = Vec<T>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a value or a list of values")
+        }
+
+        fn visit_str<E: serde::de::Error>(self, one: &str) -> Result<Vec<T>, E> {
+            T::deserialize(one.into_deserializer()).map(|one| vec![one])
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, many: A) -> Result<Vec<T>, A::Error> {
+            Vec::deserialize(SeqAccessDeserializer::new(many))
+        }
+    }
+
+    deserializer.deserialize_any(OneOrMany(PhantomData))
 }
 
 /// Most concurrent transfers: half of the session table, which is slow when fuller.

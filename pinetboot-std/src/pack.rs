@@ -143,7 +143,12 @@ fn too_big(tree: &PackFiles, needed: u64, region: &FlashRegion) -> String {
     for file in by_size.iter().take(5) {
         let _cannot_fail = write!(text, "\n{:>12}  {}", file.len, file.name);
     }
-    text.push_str("\nMove large files to the microSD card, or give --flash SIZE if the board has more.");
+    text.push_str(match region.board {
+        Board::Esp => "\nRemove large files, or give --flash SIZE if the board has more.",
+        Board::Rp2040 | Board::Rp2350 => {
+            "\nMove large files to the microSD card, or give --flash SIZE if the board has more."
+        }
+    });
     text
 }
 

@@ -4,7 +4,7 @@
 //! server from them ([`BootClient`](pinetboot_core::dhcp::BootClient)); the probe requests the first file from that server.
 //!
 //! ```text
-//! Interface -> ask (a DISCOVER, OFFERs) -> BootClient::choose -> Tftp -> Survey -> text or JSON
+//! Interface -> ask (a DISCOVER, OFFERs) -> BootClient::choose -> Tftp, RootServices -> Survey -> text or JSON
 //! ```
 //!
 //! No REQUEST follows, so DHCP servers bind no address. The kernel does not deliver frames to the machine that sends them: a DHCP
@@ -13,6 +13,7 @@
 mod ask;
 mod client;
 mod interface;
+mod root;
 mod survey;
 mod text;
 mod tftp;
@@ -34,6 +35,7 @@ use crate::output;
 pub(crate) use ask::random;
 pub use client::ProbeClient;
 pub use interface::{EthernetInterface, Why};
+pub use root::{Portmapper, RootServices};
 pub use survey::{Chosen, Offered, OptionShown, Survey, Verdict};
 pub use tftp::{Answer, File, Tftp};
 
@@ -145,6 +147,7 @@ impl Asker {
             boot_server: None,
             tftp: None,
             tftp_not_tested: None,
+            root_services: None,
             verdict: Verdict::WouldBoot,
             reason: String::new(),
             findings: Findings::default(),
@@ -210,7 +213,11 @@ impl Asker {
                     )),
                 );
             }
-            Some(tftp) if tftp.found() => {}
+            Some(tftp) if tftp.found() => {
+                let services = RootServices::ask(server);
+                survey.findings.extend(services.finding(server));
+                survey.root_services = Some(services);
+            }
             Some(tftp) => {
                 let names: Vec<_> = tftp.files.iter().map(|file| file.name.as_str()).collect();
                 let names = names.join(" nor ");

@@ -42,6 +42,7 @@ use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::{Duration, Instant};
 
+use clap::ArgGroup;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use pinetboot_core::pi::{Model, Prefix};
 use pinetboot_core::tftp::{PORT, RetryPolicy};
@@ -65,16 +66,17 @@ use verdict::Summary;
 /// Options of `simulate`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
+#[command(group(ArgGroup::new("place").required(true).args(["server", "interface"])))]
 pub struct Args {
     /// TFTP server; the port is 69 unless given [required without --interface]
-    #[arg(long, value_name = "IP[:PORT]", value_parser = server_address, required_unless_present = "interface")]
+    #[arg(long, value_name = "IP[:PORT]", value_parser = server_address)]
     pub server: Option<SocketAddrV4>,
 
     /// Boot on this interface, beginning with DHCP; an address is leased [required without --server]
     ///
-    /// The files come from the server that a DHCP server names, if this machine's own address reaches it. The lease is for the
-    /// interface's MAC address, and lasts until it expires. Requires the capability CAP_NET_RAW.
-    #[arg(short, long, value_name = "NAME", conflicts_with = "server")]
+    /// Files and root come from the servers that DHCP and the command line name, to the leased address: the interface needs no
+    /// address. The lease is for the interface's MAC address, and is given back. Requires the capability CAP_NET_RAW.
+    #[arg(short, long, value_name = "NAME")]
     pub interface: Option<String>,
 
     /// Model of the Pi

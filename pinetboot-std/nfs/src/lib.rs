@@ -67,7 +67,7 @@ pub use self::observe::{
 #[cfg(feature = "testing")]
 pub use self::offline::Offline;
 pub use self::server::Turns;
-pub use self::tree::{DirectoryTree, OpenError};
+pub use self::tree::{DirectoryTree, FileNumbers, OpenError};
 
 use self::listening::{Bound, Listening};
 use self::message::Programs;

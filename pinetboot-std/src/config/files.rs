@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
 
-use super::Settings;
+use super::{Settings, toml_error};
 use crate::exit::{Exit, Failed};
 use crate::pis::Inventory;
 
@@ -25,7 +25,8 @@ pub(super) fn read(place: &Path) -> Result<Settings, Failed> {
     for file in &files {
         let text = fs::read_to_string(file).map_err(|error| failed(file, &error))?;
         // By itself first: the fault's line is that of the file.
-        let settings: Settings = toml::from_str(&text).map_err(|error| failed(file, &error))?;
+        let settings: Settings =
+            toml::from_str(&text).map_err(|error| failed(file, &toml_error::in_words(&error)))?;
         if let [only] = files.as_slice()
             && only == place
         {

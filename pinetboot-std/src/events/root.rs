@@ -38,6 +38,13 @@ pub enum Root {
         /// The base image.
         image: String,
     },
+    /// A layer that was moved or copied, with its base image or without, was adopted in its new place.
+    LayerAdopted {
+        /// The Pi.
+        pi: Prefix,
+        /// The base image.
+        image: String,
+    },
     /// An operation on a layer failed.
     LayerFailed {
         /// The Pi.

@@ -9,7 +9,10 @@ use crate::events::{Event, LayerSize, Root, Shortage};
 pub(super) fn log(event: &Event, client: &ClientName<'_>, fact: &Root) {
     let pi = event.pi.as_deref().unwrap_or("a Pi");
     match fact {
-        Root::Remembered { .. } | Root::Active { .. } | Root::Unmounted { .. } => {}
+        Root::Remembered { .. } | Root::Active { .. } => {}
+        Root::Unmounted { .. } => {
+            info!(%client, pi, "{client} takes its mount back, as 'pinetboot simulate' does: the mount proves nothing");
+        }
         Root::LayerMade { image, host_name, kept, .. } => {
             let kept = kept.as_ref().map(|from| format!(", with what it keeps of its layer on {from}"));
             let kept = kept.unwrap_or_default();
@@ -22,6 +25,13 @@ pub(super) fn log(event: &Event, client: &ClientName<'_>, fact: &Root) {
         }
         Root::LayerReset { image, .. } => {
             info!(pi, image, "{pi}'s layer on {image} is reset, as 'pinetboot roots reset' requested");
+        }
+        Root::LayerAdopted { image, .. } => {
+            info!(
+                pi,
+                image,
+                "{pi}'s layer on {image} was moved or copied, and its base image has the same content: adopted"
+            );
         }
         Root::LayerFailed { image, operation, error, .. } => {
             error!(pi, image, "cannot {operation} the layer of {pi} on {image}: {error}");

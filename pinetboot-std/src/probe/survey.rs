@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::ask::Heard;
 use super::client::ProbeClient;
+use super::root::RootServices;
 use super::tftp::Tftp;
 use crate::exit::Exit;
 use crate::finding::{Finding, Findings};
@@ -31,6 +32,8 @@ pub struct Survey {
     pub tftp: Option<Tftp>,
     /// The reason why the boot server was not tested.
     pub tftp_not_tested: Option<String>,
+    /// The services for NFS roots on the boot server, if its first file exists.
+    pub root_services: Option<RootServices>,
     /// The verdict.
     pub verdict: Verdict,
     /// The verdict as a sentence.

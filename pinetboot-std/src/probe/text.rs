@@ -21,6 +21,9 @@ impl Survey {
             if let Some(tftp) = &self.tftp {
                 print_tftp(tftp, out)?;
             }
+            if let Some(services) = &self.root_services {
+                writeln!(out, "NFS root: {services}")?;
+            }
             if let Some(why) = &self.tftp_not_tested {
                 writeln!(out, "{}", wrap(&format!("TFTP: not tested, {why}."), WIDTH, "  "))?;
             }

@@ -1,4 +1,6 @@
-//! `pinetboot roots`: lists, diffs, resets and commits the Pis' layers.
+//! `pinetboot roots`: lists, diffs, resets, commits, adopts, exports and imports the Pis' layers.
+
+mod copies;
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -10,7 +12,7 @@ use indicatif::{DecimalBytes, HumanDuration, ProgressBar};
 use serde::Serialize;
 
 use super::diff::{Change, changes};
-use super::layer::{Layer, State, remove_tree};
+use super::layer::{Layer, State};
 use super::{commit, own_namespace, which};
 use crate::exit::{Exit, Failed};
 use crate::images::{self, Images};
@@ -56,9 +58,9 @@ pub enum Action {
     },
     /// Reset a Pi's root to the image: discards all its changes
     ///
-    /// The Pi's name, machine-id and SSH host keys stay. If a running server has the layer mounted, the server discards the
-    /// changes at the Pi's next boot.
-    Reset(LayerName),
+    /// The Pi's name, machine-id and SSH host keys stay. The server discards the changes when the Pi boots next; until then the
+    /// reset can be called off.
+    Reset(copies::Reset),
     /// Copy a Pi's root, with its changes, to a new image
     ///
     /// The copy has no host name, machine-id and SSH host keys of the Pi. The Pi's layer and its base image do not change.
@@ -79,6 +81,14 @@ pub enum Action {
         #[arg(long, value_name = "DIR")]
         to: Option<PathBuf>,
     },
+    /// Accept a copied layer, as from a backup, on the word that its base image has the same content
+    ///
+    /// The server adopts a copy by itself if the fingerprint of the base image fits.
+    Adopt(LayerName),
+    /// Write a Pi's layer, with its keys, to one file
+    Export(copies::Export),
+    /// Make a layer from a file of export
+    Import(copies::Import),
 }
 
 /// Names a layer: the Pi and the base image.
@@ -99,16 +109,26 @@ pub struct LayerName {
 ///
 /// The obstacle and the remedy.
 pub fn run(options: &Args, quiet: bool) -> Result<Exit, Failed> {
-    let state = find_state(&options.dir)?;
+    let state = match (&options.command, find_state(&options.dir)) {
+        (Action::Import(_), Err(error)) => copies::new_state(&options.dir).ok_or(error)?,
+        (_, state) => state?,
+    };
+    let newer = |error| Failed::new(Exit::Tree, format!("cannot use {}: {error}", state.dir().display()));
+    state.check().map_err(newer)?;
     match &options.command {
         Action::List { json } => list(&state, *json),
         Action::Which(options) => which::run(&state, options),
-        Action::Diff { of, json } => diff(&layer(&state, of)?, *json),
-        Action::Reset(of) => reset(&layer(&state, of)?),
+        Action::Diff { of, json } => diff(&state, &layer(&state, of)?, *json),
+        Action::Reset(options) => copies::reset(&layer(&state, &options.of)?, options),
+        Action::Adopt(of) => copies::adopt(&state, &mut layer(&state, of)?),
+        Action::Export(options) => copies::export(&state, &layer(&state, &options.of)?, &options.file),
+        Action::Import(options) => copies::import(&state, options),
         Action::Commit { of, name, current, to } => {
             let images = to.as_deref().or_else(|| state.dir().parent()).unwrap_or(&options.dir);
             let (layer, images) = (layer(&state, of)?, Images::at(images));
-            keep(&layer, &images, name, *current, quiet).map_err(failure)?;
+            copies::base_of(&state, &layer)
+                .and_then(|_| keep(&layer, &images, name, *current, quiet))
+                .map_err(failure)?;
             print_kept(&layer, &images, name, *current)
         }
     }?;
@@ -120,6 +140,11 @@ fn find_state(dir: &Path) -> Result<State, Failed> {
     let places = [dir.to_owned(), Images::at(dir).state(), super::DEFAULT_STATE.into()];
     // The system's default only without --dir.
     let places = if dir == Path::new(".") { &places[..] } else { &places[..2] };
+    if let Err(error) = dir.read_dir()
+        && error.kind() != io::ErrorKind::PermissionDenied
+    {
+        return Err(Failed::new(Exit::Tree, format!("{}: {error}", dir.display())));
+    }
     let unreadable = |place: &&PathBuf| matches!(place.join("pis").read_dir(), Err(error) if error.kind() == io::ErrorKind::PermissionDenied);
     if let Some(place) = places.iter().find(unreadable) {
         let message = format!(
@@ -255,7 +280,8 @@ impl Row {
     }
 }
 
-fn diff(layer: &Layer, json: bool) -> Result<(), Failed> {
+fn diff(state: &State, layer: &Layer, json: bool) -> Result<(), Failed> {
+    copies::base_of(state, layer).map_err(failure)?;
     let mut out = output::stdout();
     let changes = changes(layer).map_err(failure)?;
     if json {
@@ -299,20 +325,6 @@ impl ChangeShown {
         };
         Self { path: shown(path).to_string(), change, from }
     }
-}
-
-fn reset(layer: &Layer) -> Result<(), Failed> {
-    let Layer { pi, image, .. } = layer;
-    let out = &mut output::stdout();
-    let Some(_lock) = layer.lock().map_err(failure)? else {
-        layer.mark().map_err(failure)?;
-        return writeln!(
-            out,
-            "{pi}'s layer on {image} is in use: the server resets the layer when {pi} boots next"
-        );
-    };
-    layer.put_aside().and_then(|aside| remove_tree(&aside)).map_err(failure)?;
-    writeln!(out, "{pi}'s layer on {image} is reset: {pi} boots the unchanged image next")
 }
 
 fn keep(layer: &Layer, images: &Images, name: &str, current: bool, quiet: bool) -> io::Result<()> {
@@ -368,4 +380,6 @@ Examples:
   sudo pinetboot roots list --dir /srv/pi
   sudo pinetboot roots diff bd989ae1 --dir /srv/pi
   sudo pinetboot roots reset kitchen --dir /srv/pi
+  sudo pinetboot roots export kitchen kitchen.tar --dir /srv/pi
+  sudo pinetboot roots import kitchen.tar --pi 5e9f2a01 --dir /srv/pi
   sudo pinetboot roots commit bd989ae1 --name with-docker --current --dir /srv/pi";

@@ -26,7 +26,7 @@ use pinetboot_nfs::{
 use active_client::ActiveClient;
 
 use super::bounded_tree::BoundedTree;
-use super::layer::PiFacts;
+use super::facts::PiFacts;
 use super::overlay::Overlay;
 use super::{BaseImage, Layer, Roots};
 use crate::bus::Bus;
@@ -197,7 +197,7 @@ impl ExportTable {
             Some(Ready { export, layer: Some(own) }) => (export.tree.clone(), own.active),
             _ => {
                 let layer = overlay.layer();
-                let tree = self.open(&layer.merged(), OPEN_FILES)?;
+                let tree = self.open(&layer.merged(), OPEN_FILES, Some(layer))?;
                 let tree = BoundedTree::new(tree, self.roots.bounds(layer), layer.made().into());
                 (Arc::new(tree) as Arc<dyn FileSystem>, Arc::default())
             }
@@ -210,9 +210,15 @@ impl ExportTable {
         Ok(export)
     }
 
-    fn open(&self, directory: &Path, most_open: usize) -> Result<DirectoryTree, String> {
+    fn open(
+        &self,
+        directory: &Path,
+        most_open: usize,
+        layer: Option<&Layer>,
+    ) -> Result<DirectoryTree, String> {
+        let numbers = self.roots.file_numbers(layer).map_err(|error| error.to_string())?;
         let tree = DirectoryTree::open(directory, most_open).map_err(|error| error.to_string())?;
-        Ok(tree.with_sync(self.sync))
+        Ok(tree.with_sync(self.sync).with_numbers(numbers))
     }
 
     fn shared(&self, base_image: &BaseImage, path: &Path) -> Result<Arc<Export>, String> {
@@ -223,7 +229,7 @@ impl ExportTable {
         }
         let tree = match there {
             Some(export) => export.tree.clone(),
-            None => Arc::new(self.open(&base_image.root, OPEN_FILES_SHARED)?),
+            None => Arc::new(self.open(&base_image.root, OPEN_FILES_SHARED, None)?),
         };
         let read_only = self.roots.mode() != NfsMode::Rw;
         let export = Arc::new(Export { id, path: path.to_owned(), tree, read_only, root_squash: false });
@@ -360,7 +366,8 @@ impl ExportTable {
             own.active.release(client);
         }
         self.bus.emit(client, events::Root::Unmounted { pi });
-        if let Err(error) = self.roots.state().set_pi(pi, &record) {
+        let now = PiFacts { address: record.address, mac: record.mac, ..self.roots.state().pi(pi) };
+        if let Err(error) = self.roots.state().set_pi(pi, &now) {
             let (image, operation, error) = (String::new(), "keep the record of", error.to_string());
             self.bus.emit(client, events::Root::LayerFailed { pi, image, operation, error });
         }

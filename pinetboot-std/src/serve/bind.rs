@@ -47,11 +47,19 @@ pub(super) fn advice(failure: &BindError, way_out: &str) -> String {
             "no interface of this machine has that address; 'ip addr' lists the addresses".into()
         }
         Some(Errno::ENODEV) => {
-            "this machine has no interface of that name; 'ip link' lists the interfaces".into()
+            format!("this machine has no interface of that name; it has {}", interfaces())
         }
         Some(Errno::EPERM) => {
             "binding to an interface requires the capability CAP_NET_RAW: run pinetboot with sudo".into()
         }
         _ => "see 'pinetboot serve --help' for --listen, --tftp-port and --interface".into(),
     }
+}
+
+/// The names of this machine's interfaces (sysfs(5)).
+fn interfaces() -> String {
+    let entries = std::fs::read_dir("/sys/class/net").into_iter().flatten().flatten();
+    let mut names: Vec<_> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names.join(", ")
 }

@@ -67,8 +67,8 @@ fn a_simulated_mount_reaches_the_first_program_and_proves_nothing() {
 fn a_root_that_cannot_be_reached_or_started_is_named() {
     let world = World::new();
     bootable(&world);
-    let mut server = world.serve(&[]);
-    let chain = "table inet f { chain i { type filter hook input priority 0; tcp dport { 111, 2049 }";
+    let server = world.serve(&[]);
+    let chain = "table inet f {\nchain i {\ntype filter hook input priority 0;\ntcp dport { 111, 2049 }";
     for (action, says) in [
         (
             "drop",
@@ -76,7 +76,7 @@ fn a_root_that_cannot_be_reached_or_started_is_named() {
         ),
         ("reject with tcp reset", "portmapper of 10.77.1.1 refuses the connection on TCP port 111."),
     ] {
-        world.server.nft(&format!("{chain} {action}; }} }}"));
+        world.server.nft(&format!("{chain} {action}\n}}\n}}\n"));
         let (fine, said) = simulate(&world.one, &[]);
         assert!(!fine && said.contains("Would not boot") && said.contains(says), "{said}");
         world.server.nft("delete table inet f");
@@ -88,7 +88,7 @@ fn a_root_that_cannot_be_reached_or_started_is_named() {
     // Another server's command line, and a root without a first program.
     let line = world.dir.path().join("images/one/root/boot/firmware/cmdline.txt");
     fs::write(&line, "root=/dev/nfs nfsroot=10.77.1.1:/srv/old,vers=3,tcp ip=dhcp\n").unwrap();
-    let mut server = world.serve(&[]);
+    let server = world.serve(&[]);
     let (fine, said) = simulate(&world.one, &[]);
     assert!(!fine && said.contains("10.77.1.1:/srv/old: the server"), "{said}");
     server.stop();
@@ -96,7 +96,7 @@ fn a_root_that_cannot_be_reached_or_started_is_named() {
     let world = World::new();
     bootable(&world);
     fs::remove_file(world.dir.path().join("images/one/root/usr/lib/systemd/systemd")).unwrap();
-    let mut server = world.serve(&[]);
+    let server = world.serve(&[]);
     let (fine, said) = simulate(&world.one, &[]);
     assert!(!fine && said.contains("/sbin/init: not found: /usr/lib/systemd/systemd."), "{said}");
     server.stop();

@@ -43,12 +43,13 @@ impl Registry {
             }
             Root::Unmounted { pi } => {
                 if let Some(known) = self.pis.get_mut(&Subject::Pi(*pi))
-                    && let Some(before) = known.before_mount.take()
-                    && Some(before.by) == client
+                    && let Some(before) = known.before_mount.take_if(|before| Some(before.by) == client)
                     && known.presence.is_some_and(|presence| presence.address == before.by)
                 {
                     (known.mac, known.mac_proven, known.name) = (before.mac, before.mac_proven, None);
-                    known.presence = before.presence;
+                    // A presence at the same address that was not mounted is that of the trial's own requests.
+                    known.presence =
+                        before.presence.filter(|presence| presence.mounted || presence.address != before.by);
                     let still_here = before
                         .presence
                         .is_some_and(|presence| presence.mounted && presence.address == before.by);
@@ -88,6 +89,7 @@ impl Registry {
                 return Applied::default();
             }
             Root::LayerReset { pi, .. }
+            | Root::LayerAdopted { pi, .. }
             | Root::LayerFailed { pi, .. }
             | Root::BaseChanged { pi, .. }
             | Root::NoSpace { pi, .. }
