@@ -87,7 +87,7 @@ struct Item {
     url: Option<String>,
     image_download_sha256: Option<String>,
     #[serde(default)]
-    subitems: Vec<Item>,
+    subitems: Vec<Self>,
 }
 
 /// The address of the list.

@@ -159,7 +159,7 @@ fn partitions_are_found_by_what_they_are() {
 
     // PINN: a recovery system first, and the system in logical partitions.
     let recovery = fat(&[("recovery.elf", ""), ("config.txt", ""), ("recovery.cmdline", "")]);
-    let script = "label: dos\nstart=1MiB,size=4MiB,type=e\nstart=8MiB,size=60MiB,type=5\n\
+    let script = "label: dos\nstart=1MiB,size=4MiB,type=e\nstart=8MiB,size=21MiB,type=5\n\
                   start=9MiB,size=4MiB,type=c\nstart=20MiB,size=8MiB,type=83\n";
     let pinn = Image::new(script, &[(1, recovery), (9, boot()), (20, root())]).import(&[]);
     assert!(pinn.code == Some(0) && pinn.has("boot/firmware/kernel_2712.img"), "{}", pinn.said);
