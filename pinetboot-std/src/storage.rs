@@ -17,6 +17,7 @@ mod miss;
 mod pending;
 mod pieces;
 mod pool;
+mod recent;
 mod replaced;
 mod shared;
 mod tree;
@@ -238,11 +239,12 @@ pub struct Found {
     busy: Option<Busy>,
 }
 
+/// Its bytes.
 #[derive(Debug)]
-enum FoundContent {
+pub enum FoundContent {
     /// A file on disk.
     OnDisk(OnDisk),
-    /// A file rendered for this Pi, or read whole.
+    /// A file rendered for this Pi, or whole in memory.
     Made(Arc<[u8]>),
 }
 

@@ -16,7 +16,7 @@ use super::{Bars, Request, Stop};
 use crate::exit::Failed;
 use crate::images::ImageFacts;
 use crate::output::Output;
-use crate::text::shown;
+use crate::text::{lines, shown};
 use crate::time;
 
 /// The file systems of an image.
@@ -212,7 +212,7 @@ impl ImportPlan {
             writeln!(out, "  {step:<17} {}", shown(&change))?;
         }
         for note in &self.notes {
-            writeln!(out, "Note: {}", shown(note))?;
+            writeln!(out, "Note: {}", lines(note))?;
         }
         match self.check.boots_on() {
             models if models.is_empty() => writeln!(out, "Boots on: no Pi")?,

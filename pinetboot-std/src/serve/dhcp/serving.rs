@@ -131,6 +131,7 @@ impl Serving {
                     Ended::Outdated => continue,
                 }
             };
+            probes.bind_again(name, &self.bus);
             let mut network = match network(&interface, *range) {
                 Ok(network) => network,
                 Err(failed) => {
@@ -165,7 +166,7 @@ impl Serving {
             (kept, probes) = leasing.end(sockets.net.now());
             match ended? {
                 Ended::Stopped => return Ok(()),
-                Ended::Outdated => probes.bind_again(name, &self.bus),
+                Ended::Outdated => {}
             }
         }
     }
