@@ -1,12 +1,13 @@
-//! Any bytes are a partition table, or none; its extents lie within countable numbers.
+//! Any bytes are a partition table, or none; its extents lie within countable numbers, and a layout is found or refused.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use pinetboot_image::Partitions;
+use pinetboot_image::{Choice, Layout, Partitions};
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(partitions) = Partitions::read(&bytes) else { return };
-    for extent in [partitions.boot, partitions.root].into_iter().flatten() {
+    let _ = Layout::find(&bytes, &partitions, Choice::default());
+    for extent in partitions.all().iter().map(|partition| partition.extent) {
         assert!(extent.start >= 512 && extent.len > 0);
         assert!(extent.start.checked_add(extent.len) == Some(extent.end()));
     }

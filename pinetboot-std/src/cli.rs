@@ -6,7 +6,7 @@ use crate::exit::Exit;
 use crate::roots::mounter;
 use crate::{demo, get, pack, probe, roots, router_config, serve, simulate};
 #[cfg(feature = "import")]
-use crate::{images, import};
+use crate::{images_command, import};
 
 /// Netboot Raspberry Pis: serve boot files and root file systems, and check whether a Pi would boot.
 #[derive(Debug, Parser)]
@@ -54,9 +54,9 @@ pub enum Command {
     /// other system is imported unchanged. The import is atomic: a failed import leaves nothing behind.
     #[cfg(feature = "import")]
     Import(import::Args),
-    /// List imported images, or select the current image
+    /// List, check, rename and remove imported images, and select the current one
     #[cfg(feature = "import")]
-    Images(images::command::Args),
+    Images(images_command::Args),
     /// Mount layers for a server, which starts this command itself
     #[command(hide = true)]
     Mounter(mounter::Args),

@@ -2,12 +2,12 @@
 
 mod dhcp;
 mod effects;
+mod files;
 mod nfs;
 mod toml_error;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs;
 use std::marker::PhantomData;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
@@ -24,7 +24,7 @@ pub use nfs::{NfsMode, NfsSync, RootConfig, RootLimits};
 
 use crate::exit::{Exit, Failed};
 use crate::net::{self, Ports};
-use crate::pis::{Inventory, PiEntry, has_old_name};
+use crate::pis::{GroupEntry, Inventory, PiEntry, has_old_name};
 use crate::space::{Reserve, Size};
 
 /// Settings of `serve`: one list for the command line and the file, so that the two cannot differ.
@@ -195,6 +195,11 @@ pub struct Settings {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub pi: BTreeMap<String, PiEntry>,
 
+    /// Groups of Pis, `[group.NAME]`: in the file only.
+    #[arg(skip)]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub group: BTreeMap<String, GroupEntry>,
+
     /// Boot files that are templates, besides cmdline.txt and config.txt, `[template]`: in the file only.
     #[arg(skip)]
     #[serde(default, skip_serializing_if = "TemplateSettings::is_empty")]
@@ -282,17 +287,13 @@ impl Config {
 }
 
 impl Settings {
-    /// Reads settings from a TOML file.
+    /// Reads settings from a TOML file and the files in FILE.d, or from all files of a directory.
     ///
     /// # Errors
     ///
-    /// The fault and its line.
+    /// The file, the fault and its line.
     pub fn read(file: &Path) -> Result<Self, Failed> {
-        let failed = |error: &dyn std::fmt::Display| {
-            Failed::new(Exit::Usage, format!("cannot read the configuration {}: {error}", file.display()))
-        };
-        let text = fs::read_to_string(file).map_err(|error| failed(&error))?;
-        toml::from_str(&text).map_err(|error| failed(&toml_error::in_words(&error)))
+        files::read(file)
     }
 
     /// These settings, completed by those of `other`.
@@ -320,7 +321,7 @@ impl Settings {
         let without_effect = effects::without_effect(&self);
         let dhcp = DhcpConfig::of(&self)?;
         let root = RootConfig::of(&self)?;
-        let inventory = Inventory::of(&self.pi)?;
+        let inventory = Inventory::of(&self.pi, &self.group)?;
         let port = self.tftp_port.unwrap_or(tftp::PORT);
         let listen = if self.listen.is_empty() { vec![Ipv4Addr::UNSPECIFIED] } else { self.listen };
         let max_transfers = self.max_transfers.unwrap_or(2048);
@@ -368,7 +369,7 @@ impl Settings {
             (!(1..=64).contains(&threads)).then(|| usage("threads must be from 1 to 64")),
             DhcpConfig::of(self).err(),
             RootConfig::of(self).err(),
-            Inventory::of(&self.pi).err(),
+            Inventory::of(&self.pi, &self.group).err(),
         ];
         Failed::all(faults.into_iter().flatten())
     }
@@ -446,6 +447,8 @@ mod tests {
     fn mistakes_are_named() {
         let unknown = toml::from_str::<Settings>("tree = 'x'\ntftp_port = 1").unwrap_err().to_string();
         assert!(unknown.contains("tftp_port"), "{unknown}");
+        let address = toml::from_str::<Settings>("listen = '300.1.1.1'").unwrap_err().to_string();
+        assert!(address.contains("listen") && address.contains("IPv4 address"), "{address}");
         let silent = Settings::default().resolve().unwrap_err();
         assert!(silent.message.contains("no tree"), "{silent}");
         let many = Settings { tree: Some("x".into()), max_transfers: Some(5000), ..Settings::default() };

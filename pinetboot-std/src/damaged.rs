@@ -91,7 +91,7 @@ mod tests {
         for text in mutations(CONFIGURATION, 3000) {
             let Ok(text) = String::from_utf8(text) else { continue };
             let Ok(settings) = toml::from_str::<Settings>(&text) else { continue };
-            let Ok(inventory) = Inventory::of(&settings.pi) else { continue };
+            let Ok(inventory) = Inventory::of(&settings.pi, &settings.group) else { continue };
             for (pi, entry) in inventory.entries() {
                 assert!(entry.name.iter().chain(&entry.cmdline_extra).all(|text| !text.contains('\n')));
                 assert!(!inventory.host_name(pi).contains(['/', '.', ' ']), "{text}");

@@ -5,14 +5,12 @@
 //!                              them (root/boot/firmware)
 //! DIR/images/NAME/image.toml   facts about the image; written last, so a directory without the file is no image
 //! DIR/current -> images/NAME   the current image
+//! DIR/previous -> images/NAME  the current image before
 //! DIR/state/                   layers and identities of single Pis
 //! ```
 //!
 //! The command line in an imported image has no `root=`, `nfsroot=` or `ip=`. The server adds them, since only the server
 //! knows its address and which Pi asks.
-
-#[cfg(feature = "import")]
-pub mod command;
 
 use std::fmt;
 use std::fs;
@@ -98,14 +96,23 @@ impl Images {
     /// If the link `current` exists but leads to no image.
     pub fn current(&self) -> Result<Option<Image>, ImagesError> {
         let link = self.dir.join(CURRENT);
-        let target = match fs::read_link(&link) {
-            Ok(target) => target,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(ImagesError::new(&link, Problem::Io(error))),
-        };
+        let Some(target) = target_of(&link)? else { return Ok(None) };
+        self.at_target(&target)?.map(Some).ok_or_else(|| ImagesError::new(&link, Problem::NoImage(target)))
+    }
+
+    /// The image that was the current one before; `None` if none was, or if it was removed.
+    ///
+    /// # Errors
+    ///
+    /// If the link `previous` or the image's facts cannot be read.
+    pub fn previous(&self) -> Result<Option<Image>, ImagesError> {
+        let target = target_of(&self.dir.join(PREVIOUS))?;
+        target.map_or(Ok(None), |target| self.at_target(&target))
+    }
+
+    fn at_target(&self, target: &Path) -> Result<Option<Image>, ImagesError> {
         let name = target.strip_prefix(IMAGES).ok().and_then(Path::to_str).filter(|name| is_name(name));
-        let image = name.map_or(Ok(None), |name| self.find(name))?;
-        image.map(Some).ok_or_else(|| ImagesError::new(&link, Problem::NoImage(target)))
+        name.map_or(Ok(None), |name| self.find(name))
     }
 
     /// The image of that name.
@@ -171,23 +178,94 @@ impl Images {
         self.dir.join(STATE)
     }
 
-    /// Makes an image [`current`](Self::current), atomically.
+    /// Makes an image [`current`](Self::current), atomically; the one before becomes [`previous`](Self::previous).
     ///
     /// # Errors
     ///
     /// If no image has that name, or the link cannot be made.
     pub fn make_current(&self, name: &str) -> Result<(), ImagesError> {
-        let link = self.dir.join(CURRENT);
-        let target = Path::new(IMAGES).join(name);
+        let (link, target) = (self.dir.join(CURRENT), Path::new(IMAGES).join(name));
         if self.find(name)?.is_none() {
             return Err(ImagesError::new(&link, Problem::NoImage(target)));
         }
-        let new = self.dir.join(".current.new");
+        match self.current() {
+            Ok(Some(before)) if before.name != name => {
+                self.link(PREVIOUS, &before.name)?;
+            }
+            _ => {} // no other image, or a link to none, to which nothing leads back
+        }
+        self.link(CURRENT, name)
+    }
+
+    /// Replaces a link in the directory.
+    fn link(&self, link: &str, name: &str) -> Result<(), ImagesError> {
+        let (new, link) = (self.dir.join(format!(".{link}.new")), self.dir.join(link));
         let replaced = match fs::remove_file(&new) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => std::os::unix::fs::symlink(&target, &new).and_then(|()| durable::rename(&new, &link)),
+            _ => std::os::unix::fs::symlink(Path::new(IMAGES).join(name), &new)
+                .and_then(|()| durable::rename(&new, &link)),
         };
         replaced.map_err(|error| ImagesError::new(&link, Problem::Io(error)))
+    }
+
+    /// Removes an image, and what an interrupted removal left. The caller knows that no Pi uses the image.
+    ///
+    /// # Errors
+    ///
+    /// If no image has that name, or the files cannot be removed.
+    pub fn remove(&self, name: &str) -> Result<(), ImagesError> {
+        let place = self.place(name);
+        if self.find(name)?.is_none() {
+            return Err(ImagesError::new(&place, Problem::NoImage(place.clone())));
+        }
+        let aside = self.dir.join(IMAGES).join(format!("{REMOVED}{name}"));
+        let failed = |error| ImagesError::new(&place, Problem::Io(error));
+        remove_all(&aside).map_err(failed)?;
+        durable::rename(&place, &aside).map_err(failed)?;
+        remove_all(&aside).map_err(failed)
+    }
+
+    /// Renames an image; a link that leads to the image follows. The caller knows that no Pi uses the image.
+    ///
+    /// # Errors
+    ///
+    /// If no image has the first name or one has the second, or the directory cannot be renamed.
+    pub fn rename(&self, name: &str, new: &str) -> Result<(), ImagesError> {
+        let (place, target) = (self.place(name), self.place(new));
+        if self.find(name)?.is_none() {
+            return Err(ImagesError::new(&place, Problem::NoImage(place.clone())));
+        }
+        if !is_name(new) || fs::symlink_metadata(&target).is_ok() {
+            let error = io::ErrorKind::AlreadyExists.into();
+            return Err(ImagesError::new(&target, Problem::Io(error)));
+        }
+        let is = |image: Result<Option<Image>, ImagesError>| {
+            image.ok().flatten().is_some_and(|image| image.name == name)
+        };
+        let (is_current, is_previous) = (is(self.current()), is(self.previous()));
+        durable::rename(&place, &target).map_err(|error| ImagesError::new(&place, Problem::Io(error)))?;
+        if is_current {
+            self.link(CURRENT, new)?;
+        }
+        if is_previous {
+            self.link(PREVIOUS, new)?;
+        }
+        Ok(())
+    }
+}
+
+fn target_of(link: &Path) -> Result<Option<PathBuf>, ImagesError> {
+    match fs::read_link(link) {
+        Ok(target) => Ok(Some(target)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(ImagesError::new(link, Problem::Io(error))),
+    }
+}
+
+fn remove_all(place: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(place) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 
@@ -240,6 +318,9 @@ pub(crate) const ROOT: &str = "root";
 /// An image's facts.
 pub(crate) const FACTS: &str = "image.toml";
 const CURRENT: &str = "current";
+const PREVIOUS: &str = "previous";
+/// Begins the name of an image that is being removed.
+const REMOVED: &str = ".removed-";
 
 #[cfg(test)]
 mod tests {
@@ -284,6 +365,34 @@ mod tests {
         assert_eq!(current.facts, facts());
         assert_eq!(fs::read_link(dir.path().join("current")).unwrap(), Path::new("images/a"), "relative");
         assert!(images.make_current("half").is_err());
+    }
+
+    #[test]
+    fn the_image_before_is_remembered() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["a", "b", "c"] {
+            add(dir.path(), name, &facts());
+        }
+        let images = Images::at(dir.path());
+        let names = || {
+            let name = |image: Option<Image>| image.map(|image| image.name).unwrap_or_default();
+            [name(images.current().unwrap()), name(images.previous().unwrap())]
+        };
+        images.make_current("a").unwrap();
+        assert_eq!(names(), ["a", ""]);
+        images.make_current("b").unwrap();
+        images.make_current("b").unwrap();
+        assert_eq!(names(), ["b", "a"], "no change is no step");
+        images.make_current("a").unwrap();
+        assert_eq!(names(), ["a", "b"], "back");
+        images.rename("a", "x").unwrap();
+        images.rename("b", "y").unwrap();
+        assert_eq!(names(), ["x", "y"]);
+        assert!(images.rename("x", "c").is_err() && images.rename("none", "z").is_err());
+        images.remove("y").unwrap();
+        assert_eq!(names(), ["x", ""]);
+        assert!(images.remove("y").is_err() && !dir.path().join("images/.removed-y").exists());
+        assert_eq!(images.list().unwrap().len(), 2);
     }
 
     #[test]

@@ -11,7 +11,7 @@
 //! | [`finding`] | faults of a boot: the rule, the evidence and the remedy |
 //! | [`net`] | the core's network trait on epoll |
 //! | [`storage`] | trees of boot files, and a directory for uploads |
-//! | [`images`], `import` | a directory of imported OS images, and the import (feature `import`) |
+//! | [`images`], `images_command`, `import` | a directory of imported OS images, its command, and the import (feature `import`) |
 //! | [`events`], [`bus`] | the events of a running server, and their way to registry and listeners |
 //! | [`pis`] | the registry: the knowledge about each Pi |
 //! | [`render`] | boot files rendered for each Pi |
@@ -43,6 +43,8 @@ pub mod exit;
 pub mod finding;
 pub mod get;
 pub mod images;
+#[cfg(feature = "import")]
+pub mod images_command;
 #[cfg(feature = "import")]
 pub mod import;
 pub mod log;

@@ -35,7 +35,7 @@ use crate::events::{BootRecord, Evidence, Mac};
 pub use boot::BootProgress;
 pub use claim::{Claim, NotThatPi, SILENT, Token};
 pub(crate) use inventory::has_old_name;
-pub use inventory::{Inventory, PiEntry, pi};
+pub use inventory::{GroupEntry, Inventory, PiEntry, pi};
 pub use known::{Known, Refusal};
 pub(crate) use registry::Registry;
 

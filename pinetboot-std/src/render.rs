@@ -2,8 +2,8 @@
 //!
 //! Three steps, in this order, on the bytes of one small file:
 //!
-//! 1. `{server}`, `{serial}`, `{mac}`, `{nfsroot}` and `{hostname}` are filled in ([`Values`]), in cmdline.txt, config.txt
-//!    and the templates of the configuration.
+//! 1. `{server}`, `{serial}`, `{mac}`, `{nfsroot}`, `{hostname}` and the `vars` of the configuration are filled in ([`Values`]),
+//!    in cmdline.txt, config.txt and the templates of the configuration.
 //! 2. A command line without a root, or with a root on a card, gets this server's NFS root ([`cmdline`]), and config.txt
 //!    requests no initramfs where the kernel mounts the root by itself ([`config_txt`]).
 //! 3. The inventory's `cmdline-extra` is appended to the command line.

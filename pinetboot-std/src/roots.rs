@@ -31,6 +31,7 @@ mod exports;
 mod facts;
 mod host_key;
 mod identity;
+mod keep;
 mod layer;
 pub(crate) mod lines;
 pub(crate) mod messages;
@@ -45,6 +46,7 @@ mod rest;
 #[cfg(feature = "nfs")]
 mod token;
 mod version;
+mod which;
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -267,19 +269,29 @@ impl Roots {
                 let kept = self.state.pi_dir(pi).join(IDENTITY);
                 let is_known = kept.exists();
                 let enrol = |inner: &mut Inner| {
+                    let taken = self.keep(inner, &overlay)?;
                     identity::enrol(&overlay.open_root()?, &kept, &name)?;
-                    if is_known { inner.new.keep(overlay.layer()) } else { inner.new.add(overlay.layer()) }
+                    let new = &mut inner.new;
+                    if is_known {
+                        new.keep(overlay.layer())?
+                    } else {
+                        new.add(overlay.layer())?
+                    }
+                    Ok::<_, io::Error>(taken)
                 };
-                if let Err(error) = enrol(&mut inner) {
-                    // A layer with half an identity is removed: the next mount makes a new one.
-                    inner.overlays.remove(&(pi, base_image.name.clone()));
-                    overlay.detach();
-                    let aside = overlay.layer().put_aside()?;
-                    layer::remove_tree(&aside)?;
-                    return Err(error);
-                }
+                let kept = match enrol(&mut inner) {
+                    Ok(kept) => kept,
+                    Err(error) => {
+                        // A layer with half an identity is removed: the next mount makes a new one.
+                        inner.overlays.remove(&(pi, base_image.name.clone()));
+                        overlay.detach();
+                        let aside = overlay.layer().put_aside()?;
+                        layer::remove_tree(&aside)?;
+                        return Err(error);
+                    }
+                };
                 let image = base_image.name.clone();
-                self.registry.emit(address, events::Root::LayerMade { pi, image, host_name: name });
+                self.registry.emit(address, events::Root::LayerMade { pi, image, host_name: name, kept });
                 overlay
             }
         };
@@ -294,8 +306,10 @@ impl Roots {
     pub fn remember(&self, pi: Prefix, address: Ipv4Addr, mac: Option<events::Mac>) -> io::Result<()> {
         let known = self.registry.known(pi)?;
         let mac = mac.map(|mac| Prefix::Mac(mac).to_string()).or_else(|| self.state.pi(pi).mac);
-        let (name, max_root_size, boots) = (known.host_name(pi), self.max_root_size(&known), known.boots);
-        self.state.set_pi(pi, &PiFacts { address: Some(address), mac, name, max_root_size, boots })
+        let (name, max_root_size) = (known.host_name(pi), self.max_root_size(&known));
+        let image = self.base_images.base_image_for(known.image()).ok().map(|base_image| base_image.name);
+        let boots = known.boots;
+        self.state.set_pi(pi, &PiFacts { address: Some(address), mac, name, max_root_size, image, boots })
     }
 
     /// Mounts an existing layer, as after a restart.
@@ -311,7 +325,7 @@ impl Roots {
 
     /// The limit of a Pi's layers.
     fn max_root_size(&self, known: &Known) -> Option<Size> {
-        known.entry.as_ref().and_then(|entry| entry.max_root_size).or(self.limits.max_root_size)
+        known.settings.max_root_size.or(self.limits.max_root_size)
     }
 
     /// The bounds of a Pi's changes.

@@ -27,6 +27,8 @@ mod kernel;
 mod leased;
 mod loader;
 mod models;
+#[cfg(feature = "import")]
+mod offline;
 mod overlay_map;
 mod report;
 mod root;
@@ -53,6 +55,8 @@ use boot::{Over, SimulatedBoot};
 pub(crate) use device_tree::DeviceTree;
 pub use dhcp::simulate_on;
 use filter::Board;
+#[cfg(feature = "import")]
+pub(crate) use offline::{BootFiles, ModelCheck, check as check_offline};
 pub use report::Report;
 use root::{NfsRoot, RootCheck};
 use tftp::{Ports, Tftp, ThisMachine};

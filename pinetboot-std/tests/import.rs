@@ -6,6 +6,8 @@
 mod compare;
 #[path = "import/images.rs"]
 mod images;
+#[path = "import/layout.rs"]
+mod layout;
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};

@@ -12,6 +12,8 @@ mod bounds;
 mod client;
 #[path = "roots/copies.rs"]
 mod copies;
+#[path = "roots/keep.rs"]
+mod keep;
 #[path = "roots/layouts.rs"]
 mod layouts;
 mod namespace;

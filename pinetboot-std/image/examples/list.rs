@@ -8,7 +8,7 @@ use std::path::Path;
 
 use pinetboot_image::ext4::{DirectoryEntry, Ext4, FileKind, Inode};
 use pinetboot_image::fat::Visit;
-use pinetboot_image::{Fat, ImageError, ImageFile, Part, Partitions, ReadAt};
+use pinetboot_image::{Choice, Fat, ImageError, ImageFile, Layout, Part, Partitions, ReadAt};
 
 fn main() -> Result<(), ImageError> {
     let mut arguments = env::args().skip(1);
@@ -18,12 +18,12 @@ fn main() -> Result<(), ImageError> {
     };
     let directory = arguments.next().unwrap_or_default();
     let image = ImageFile::open(Path::new(&path), &env::temp_dir(), |_| Ok(()))?;
-    let partitions = Partitions::read(&image)?;
-    if let Some(at) = partitions.boot.filter(|_| directory.is_empty()) {
+    let layout = Layout::find(&image, &Partitions::read(&image)?, Choice::default())?;
+    if let Some(at) = layout.boot.map(|boot| boot.extent).filter(|_| directory.is_empty()) {
         println!("boot partition, FAT, {} MiB", at.len >> 20);
         Fat::open(Part::new(&image, at.start, at.len))?.walk(&mut Print)?;
     }
-    if let Some(at) = partitions.root {
+    if let Some(at) = layout.root.map(|root| root.extent) {
         println!("root partition, ext4, {} MiB", at.len >> 20);
         let root = Ext4::open(Part::new(&image, at.start, at.len), at.len)?;
         match root.find(&directory)? {

@@ -1,17 +1,19 @@
-//! The container of an image: none, xz, gzip or zstd, or a zip file with one image. The first bytes decide, never the name.
+//! The container of an image: none, xz, gzip, zstd or bzip2, or a zip file or tar archive with one image. The first bytes decide,
+//! never the name.
 //!
-//! Every checksum in the container is compared: xz's (CRC-32, CRC-64 or SHA-256 of each block), gzip's and zip's CRC-32, zstd's
-//! XXH64 of each frame. An image without a container has none, nor have `xz --check=none` and `zstd --no-check`: there a
-//! damaged byte may stay unnoticed. A file that ends early is an error in each.
+//! Every checksum in the container is compared: xz's (CRC-32, CRC-64 or SHA-256 of each block), gzip's, bzip2's and zip's CRC-32,
+//! zstd's XXH64 of each frame. An image without a container has none, nor have tar archives, `xz --check=none` and
+//! `zstd --no-check`: there a damaged byte may stay unnoticed. A file that ends early is an error in each.
+
+mod tar;
+mod xz;
+mod zip;
+mod zstd;
 
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
-use std::thread;
 
+use bzip2::bufread::MultiBzDecoder;
 use flate2::bufread::MultiGzDecoder;
-use liblzma::bufread::XzDecoder;
-use liblzma::stream::MtStreamBuilder;
-use ruzstd::decoding::StreamingDecoder;
-use zip::ZipArchive;
 
 /// The container of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -25,109 +27,85 @@ pub enum Container {
     Gzip,
     /// One or more `zstd` frames (RFC 8878).
     Zstd,
-    /// A zip file with exactly one `.img`, as pi-gen makes it.
+    /// One or more `bzip2` streams.
+    Bzip2,
+    /// A zip file with exactly one image, plain or compressed.
     Zip,
+    /// A tar archive with exactly one `.img`.
+    Tar,
 }
 
 impl Container {
-    /// Recognises the container by its first 6 bytes, and rewinds `file` to its start. Unknown bytes are [`Raw`](Self::Raw).
+    /// Recognises the container by the first 512 bytes, and rewinds `file` to its start. Unknown bytes are [`Raw`](Self::Raw).
     ///
     /// # Errors
     ///
     /// The system's.
     pub fn recognise(mut file: impl Read + Seek) -> io::Result<Self> {
         let mut start = Vec::new();
-        file.by_ref().take(6).read_to_end(&mut start)?;
+        file.by_ref().take(BLOCK as u64).read_to_end(&mut start)?;
         file.seek(SeekFrom::Start(0))?;
-        Ok(match start.as_slice() {
-            [0xfd, b'7', b'z', b'X', b'Z', 0] => Self::Xz,
+        Ok(Self::of(&start))
+    }
+
+    /// The container that begins with these bytes, 512 of them if there are as many.
+    pub fn of(start: &[u8]) -> Self {
+        match start {
+            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Self::Xz,
             [0x1f, 0x8b, ..] => Self::Gzip,
-            [0x28, 0xb5, 0x2f, 0xfd, ..] => Self::Zstd,
+            [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Self::Zstd,
+            [b'B', b'Z', b'h', b'1'..=b'9', 0x31, 0x41, 0x59, 0x26, 0x53, 0x59, ..] => Self::Bzip2,
             [b'P', b'K', 3, 4, ..] => Self::Zip,
+            _ if tar::begins(start) => Self::Tar,
             _ => Self::Raw,
-        })
+        }
     }
 
     /// Unpacks the image from `file`, and calls `sink` with each piece, in order, of 256 KiB at most.
     ///
     /// # Errors
     ///
-    /// The system's, the decompressor's, or those of `sink`; a wrong checksum; a file that ends early; a zip file without an `.img`, or with several.
+    /// The system's, the decompressor's, or those of `sink`; a wrong checksum; a file that ends early; a zip file or tar archive
+    /// without an image, or with several.
     pub fn unpack(
         self,
         mut file: impl Read + Seek,
         sink: &mut dyn FnMut(&[u8]) -> io::Result<()>,
     ) -> io::Result<()> {
+        file.seek(SeekFrom::Start(0))?;
+        let file = BufReader::with_capacity(PIECE, file);
+        if self == Self::Zip { zip::unpack(file, sink) } else { self.unpack_stream(file, sink) }
+    }
+
+    /// Like [`unpack`](Self::unpack), from a stream. Not for a zip file, whose directory is at its end.
+    ///
+    /// # Errors
+    ///
+    /// As for `unpack`; `Unsupported` for a zip file.
+    pub fn unpack_stream(
+        self,
+        stream: impl BufRead,
+        sink: &mut dyn FnMut(&[u8]) -> io::Result<()>,
+    ) -> io::Result<()> {
         match self {
-            Self::Raw => pump(file, sink),
-            Self::Xz => unpack_xz(BufReader::with_capacity(PIECE, file), sink),
-            Self::Gzip => pump(MultiGzDecoder::new(BufReader::with_capacity(PIECE, file)), sink),
-            Self::Zstd => unpack_zstd(BufReader::with_capacity(PIECE, file), sink),
-            Self::Zip => {
-                file.seek(SeekFrom::Start(0))?;
-                unpack_zip(BufReader::with_capacity(PIECE, file), sink)
-            }
+            Self::Raw => pump(stream, sink),
+            Self::Xz => contents(xz::Streams::new(stream), sink),
+            Self::Gzip => contents(MultiGzDecoder::new(stream), sink),
+            Self::Zstd => contents(zstd::Frames::new(stream), sink),
+            Self::Bzip2 => contents(MultiBzDecoder::new(stream), sink),
+            Self::Tar => tar::unpack(stream, sink),
+            Self::Zip => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 }
 
-/// Uses a thread per processor, up to 16, if the file consists of independent blocks, as `xz -T` and so pi-gen writes them.
-/// Several streams may follow each other.
-fn unpack_xz(mut file: impl BufRead, sink: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
-    loop {
-        let stream = MtStreamBuilder::new()
-            .threads(thread::available_parallelism().map_or(1, usize::from).min(16) as u32)
-            .memlimit_threading(THREADS_MEMORY)
-            .memlimit_stop(MEMORY)
-            .decoder()?;
-        let mut decoder = XzDecoder::new_stream(file, stream);
-        pump(&mut decoder, sink)?;
-        file = decoder.into_inner();
-        // "Stream Padding" (the .xz file format, 2.2): zeros between the streams, or at the end.
-        while let zeros @ 1.. = file.fill_buf()?.iter().take_while(|byte| **byte == 0).count() {
-            file.consume(zeros);
-        }
-        if file.fill_buf()?.is_empty() {
-            return Ok(());
-        }
-    }
-}
-
-fn unpack_zstd(mut file: impl BufRead, sink: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
-    while !file.fill_buf()?.is_empty() {
-        let mut frame = StreamingDecoder::new(&mut file).map_err(io::Error::other)?;
-        pump(&mut frame, sink)?;
-        // The decoder computes the checksum, and leaves the comparison to its caller.
-        let stored = frame.decoder.get_checksum_from_data();
-        if stored.is_some() && stored != frame.decoder.get_calculated_checksum() {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "the zstd data are damaged: wrong checksum",
-            ));
-        }
-    }
-    Ok(())
-}
-
-/// Unpacks the only `.img` of a zip file.
-fn unpack_zip(file: impl BufRead + Seek, sink: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
-    let mut archive = ZipArchive::new(file).map_err(io::Error::from)?;
-    let mut images = Vec::new();
-    for index in 0..archive.len() {
-        if archive.by_index(index).map_err(io::Error::from)?.name().is_ok_and(|name| name.ends_with(".img")) {
-            images.push(index);
-        }
-    }
-    let image = match images.as_slice() {
-        [index] => *index,
-        [] => return Err(io::Error::other("the zip file holds no .img")),
-        _ => {
-            return Err(io::Error::other(
-                "the zip file holds several images: unpack one of them and give its path",
-            ));
-        }
-    };
-    pump(archive.by_index(image).map_err(io::Error::from)?, sink)
+/// Passes on what was decompressed; of a tar archive, the image in it.
+fn contents(mut from: impl Read, sink: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+    let mut start = Vec::new();
+    from.by_ref().take(BLOCK as u64).read_to_end(&mut start)?;
+    let is_tar = tar::begins(&start);
+    let all = io::Cursor::new(start).chain(from);
+    if is_tar { tar::unpack(all, sink) } else { pump(all, sink) }
 }
 
 fn pump(mut from: impl Read, sink: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
@@ -142,128 +120,34 @@ fn pump(mut from: impl Read, sink: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> i
     }
 }
 
+/// The image among the names in an archive, by its index; `.img` before a compressed one. macOS adds a `._` file for each.
+fn image_among<'n>(names: impl Iterator<Item = &'n str> + Clone, archive: &str) -> io::Result<usize> {
+    let is_file = |name: &str| {
+        let last = name.rsplit(['/', '\\']).next().unwrap_or(name);
+        !last.starts_with("._") && !name.starts_with("__MACOSX/")
+    };
+    for endings in [&[".img"][..], &[".img.xz", ".img.gz", ".img.zst", ".img.bz2"]] {
+        let ends = |name: &str| endings.iter().any(|end| name.to_ascii_lowercase().ends_with(end));
+        let mut images =
+            names.clone().enumerate().filter(|(_, name)| is_file(name) && ends(name)).map(|(index, _)| index);
+        match (images.next(), images.next()) {
+            (Some(image), None) => return Ok(image),
+            (Some(_), Some(_)) => {
+                return Err(io::Error::other(format!(
+                    "the {archive} holds several images: unpack one of them and give its path"
+                )));
+            }
+            (None, _) => {}
+        }
+    }
+    Err(io::Error::other(format!("the {archive} holds no .img. An OS image for a Pi's card is needed")))
+}
+
 const PIECE: usize = 256 << 10;
-/// Memory of all decoder threads together, in bytes; liblzma starts fewer threads beyond it. A block of `xz -9` takes 200 MB.
-const THREADS_MEMORY: u64 = 512 << 20;
+/// Bytes by which a container is recognised: a block of tar.
+const BLOCK: usize = 512;
 /// Memory at which decoding fails, in bytes. No preset of `xz` needs more than 65 MB in one thread.
 const MEMORY: u64 = 1 << 30;
 
 #[cfg(test)]
-mod tests {
-    use std::fs::File;
-    use std::io::Write;
-
-    use super::*;
-
-    fn file(content: &[u8]) -> File {
-        let mut file = tempfile::tempfile().unwrap();
-        file.write_all(content).unwrap();
-        file.seek(SeekFrom::Start(0)).unwrap();
-        file
-    }
-
-    fn unpacked(content: &[u8]) -> io::Result<(Container, Vec<u8>)> {
-        let mut file = file(content);
-        let container = Container::recognise(&mut file)?;
-        let mut all = Vec::new();
-        container.unpack(file, &mut |piece| {
-            all.extend_from_slice(piece);
-            Ok(())
-        })?;
-        Ok((container, all))
-    }
-
-    fn gzip(content: &[u8]) -> Vec<u8> {
-        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-        encoder.write_all(content).unwrap();
-        encoder.finish().unwrap()
-    }
-
-    fn xz(content: &[u8]) -> Vec<u8> {
-        let mut encoder = liblzma::write::XzEncoder::new(Vec::new(), 0);
-        encoder.write_all(content).unwrap();
-        encoder.finish().unwrap()
-    }
-
-    fn zstd(content: &[u8]) -> Vec<u8> {
-        ruzstd::encoding::compress_to_vec(content, ruzstd::encoding::CompressionLevel::Fastest)
-    }
-
-    fn zip(files: &[(&str, &[u8])]) -> Vec<u8> {
-        let mut writer = zip::ZipWriter::new(io::Cursor::new(Vec::new()));
-        for (name, content) in files {
-            let options = zip::write::SimpleFileOptions::default();
-            writer.start_file(*name, options.compression_method(zip::CompressionMethod::Deflated)).unwrap();
-            writer.write_all(content).unwrap();
-        }
-        writer.finish().unwrap().into_inner()
-    }
-
-    #[test]
-    fn each_container_gives_what_was_put_in() {
-        let content: Vec<u8> = (0..3_000_000u32).map(|i| (i / 7) as u8).collect();
-        for (packed, container) in [
-            (content.clone(), Container::Raw),
-            (gzip(&content), Container::Gzip),
-            (xz(&content), Container::Xz),
-            (zstd(&content), Container::Zstd),
-            (zip(&[("readme.txt", b"x"), ("image.img", &content)]), Container::Zip),
-        ] {
-            let (found, all) = unpacked(&packed).unwrap();
-            assert_eq!(found, container);
-            assert!(all == content, "{container:?}");
-        }
-    }
-
-    #[test]
-    fn parts_one_after_the_other_are_one_image() {
-        let padded = [xz(b"one "), vec![0; 8], xz(b"two")].concat();
-        assert_eq!(unpacked(&padded).unwrap().1, b"one two");
-        assert_eq!(unpacked(&[gzip(b"one "), gzip(b"two")].concat()).unwrap().1, b"one two");
-    }
-
-    /// 200 KB that no compressor shortens much: every byte of the packed form matters.
-    fn content() -> Vec<u8> {
-        let mut state = 1u32;
-        let mut next = || {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (state >> 26) as u8 // 6 bits, so that there is a little to compress
-        };
-        (0..200_000).map(|_| next()).collect()
-    }
-
-    #[test]
-    fn a_flipped_bit_is_never_a_wrong_byte() {
-        let content = content();
-        for (name, pack) in [
-            ("xz", xz as fn(&[u8]) -> _),
-            ("gzip", gzip),
-            ("zstd", zstd),
-            ("zip", |all| zip(&[("a.img", all)])),
-        ] {
-            let packed = pack(&content);
-            assert!(unpacked(&packed).unwrap().1 == content);
-            for flip in 0..100 {
-                let mut damaged = packed.clone();
-                // Behind the headers, of which some bits have no meaning, like gzip's time.
-                let at = 100 + (packed.len() - 200) * flip / 100;
-                damaged[at] ^= 1 << (flip % 8);
-                let result = unpacked(&damaged).map(|(_, all)| all == content);
-                assert!(result.is_err(), "{name}, byte {at} of {}: {result:?}", packed.len());
-            }
-        }
-    }
-
-    #[test]
-    fn half_a_file_is_an_error() {
-        let content = content();
-        for packed in [gzip(&content), xz(&content), zstd(&content), zip(&[("a.img", &content)])] {
-            for missing in [1, 3, 4, 5, 9, 100, packed.len() / 2] {
-                let cut = &packed[..packed.len() - missing];
-                assert!(unpacked(cut).is_err(), "{:?}: {missing} bytes less", &packed[..4]);
-            }
-        }
-        assert!(unpacked(&zip(&[("a.img", b"1"), ("b.img", b"2")])).is_err(), "two images");
-        assert!(unpacked(&zip(&[("a.txt", b"1")])).is_err());
-    }
-}
+mod tests;

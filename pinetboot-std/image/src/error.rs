@@ -18,6 +18,8 @@ pub enum ImageError {
     Checksum(Metadata),
     /// The image uses a feature that this crate does not read; the text names the feature and the remedy.
     Unsupported(&'static str),
+    /// The image's partitions cannot be booted from; the text lists them.
+    Layout(String),
 }
 
 impl ImageError {
@@ -50,6 +52,7 @@ impl fmt::Display for ImageError {
                  (losetup -P --find --show IMAGE; e2fsck -f on its second partition)"
             ),
             Self::Unsupported(what) => f.write_str(what),
+            Self::Layout(what) => f.write_str(what),
         }
     }
 }
@@ -58,7 +61,7 @@ impl Error for ImageError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Io(error) => Some(error),
-            Self::Corrupt(_) | Self::Checksum(_) | Self::Unsupported(_) => None,
+            Self::Corrupt(_) | Self::Checksum(_) | Self::Unsupported(_) | Self::Layout(_) => None,
         }
     }
 }

@@ -1,13 +1,13 @@
-//! An image file with random access to its content, compressed or not.
+//! An image with random access to its content: a file, compressed or not; a stream; or a block device.
 //!
 //! A thread unpacks a compressed image into an unnamed temporary file, which the kernel removes when the process ends. A
 //! read beyond the unpacked part waits for the thread, so file systems can be read from the first block on. The same thread
 //! hashes the file.
 
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, BufReader, Cursor, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -69,11 +69,45 @@ impl ImageFile {
         let container = Container::recognise(&mut file)?;
         let packed = container != Container::Raw;
         let bytes = if packed { tempfile::tempfile_in(directory)? } else { File::open(path)? };
+        let source = HashedFile::new(file, progress);
+        let sink = packed.then(|| bytes.try_clone()).transpose()?;
+        Self::start(bytes, packed, move |unpacking| unpacking.run(container, source, sink))
+    }
+
+    /// Reads an image, compressed or not, from a stream that cannot be rewound, such as standard input. `directory` needs room
+    /// for the whole unpacked image, and of a zip file for the file too.
+    ///
+    /// `progress` is as in [`open`](Self::open).
+    ///
+    /// # Errors
+    ///
+    /// The system's, and those of the stream.
+    pub fn from_stream(
+        stream: impl Read + Send + 'static,
+        directory: &Path,
+        progress: impl FnMut(u64) -> io::Result<()> + Send + 'static,
+    ) -> io::Result<Self> {
+        let bytes = tempfile::tempfile_in(directory)?;
+        let sink = bytes.try_clone()?;
+        let (source, directory) = (HashedFile::new(stream, progress), directory.to_owned());
+        Self::start(bytes, true, move |unpacking| unpacking.run_stream(source, &sink, directory))
+    }
+
+    /// An image on a block device, such as a card in a reader. It is not hashed.
+    pub fn of_device(device: File) -> Self {
+        let unpacking = Unpacking { end: Mutex::new(End::Whole(String::new())), ..Unpacking::default() };
+        Self { bytes: device, unpacking: Arc::new(unpacking), thread: None, packed: false }
+    }
+
+    fn start(
+        bytes: File,
+        packed: bool,
+        run: impl FnOnce(&Unpacking) -> io::Result<String> + Send + 'static,
+    ) -> io::Result<Self> {
         let unpacking = Arc::new(Unpacking { wanted: AtomicU64::new(u64::MAX), ..Unpacking::default() });
-        let source = HashedFile { file, at: 0, hashed: 0, hash: Sha256::new(), progress };
-        let (shared, sink) = (Arc::clone(&unpacking), packed.then(|| bytes.try_clone()).transpose()?);
+        let shared = Arc::clone(&unpacking);
         let thread = thread::Builder::new().name("unpack".into()).spawn(move || {
-            let end = match shared.run(container, source, sink) {
+            let end = match run(&shared) {
                 Ok(hash) => End::Whole(hash),
                 Err(error) => End::Failed(error.kind(), error.to_string()),
             };
@@ -93,7 +127,8 @@ impl ImageFile {
         self.unpacking.wanted.store(end, Ordering::Relaxed);
     }
 
-    /// Waits until the thread has read all of the file, and returns the file's SHA-256 in 64 hexadecimal digits.
+    /// Waits until the thread has read all of the file, and returns the file's SHA-256 in 64 hexadecimal digits; of a block device,
+    /// the empty string.
     ///
     /// # Errors
     ///
@@ -149,12 +184,36 @@ impl Unpacking {
     fn run(
         &self,
         container: Container,
-        mut source: HashedFile<impl FnMut(u64) -> io::Result<()>>,
+        mut source: HashedFile<File, impl FnMut(u64) -> io::Result<()>>,
         sink: Option<File>,
     ) -> io::Result<String> {
         match sink {
             Some(sink) => container.unpack(&mut source, &mut |piece| self.write(&sink, piece))?,
             None => Container::Raw.unpack(&mut source, &mut |_| self.check())?,
+        }
+        source.seek(SeekFrom::Start(source.hashed))?;
+        source.hash()
+    }
+
+    /// Reads all of the stream, unpacks it into `sink`, and returns the stream's hash.
+    fn run_stream(
+        &self,
+        mut source: HashedFile<impl Read, impl FnMut(u64) -> io::Result<()>>,
+        sink: &File,
+        directory: PathBuf,
+    ) -> io::Result<String> {
+        let mut start = Vec::new();
+        source.by_ref().take(RECOGNISED).read_to_end(&mut start)?;
+        let container = Container::of(&start);
+        let mut all = Cursor::new(start).chain(&mut source);
+        if container == Container::Zip {
+            // Its directory is at its end.
+            let mut file = tempfile::tempfile_in(directory)?;
+            io::copy(&mut all, &mut file)?;
+            container.unpack(file, &mut |piece| self.write(sink, piece))?;
+        } else {
+            let all = BufReader::with_capacity(PIECE, all);
+            container.unpack_stream(all, &mut |piece| self.write(sink, piece))?;
         }
         source.hash()
     }
@@ -182,8 +241,8 @@ impl Unpacking {
 }
 
 /// The file, hashed in order whatever the order of the reads: a zip file's directory is at its end.
-struct HashedFile<P> {
-    file: File,
+struct HashedFile<F, P> {
+    file: F,
     at: u64,
     /// Bytes in the hash.
     hashed: u64,
@@ -191,17 +250,20 @@ struct HashedFile<P> {
     progress: P,
 }
 
-impl<P: FnMut(u64) -> io::Result<()>> HashedFile<P> {
+impl<F: Read, P: FnMut(u64) -> io::Result<()>> HashedFile<F, P> {
+    fn new(file: F, progress: P) -> Self {
+        Self { file, at: 0, hashed: 0, hash: Sha256::new(), progress }
+    }
+
     /// Reads the rest, and returns the hash of all.
     fn hash(mut self) -> io::Result<String> {
-        self.seek(SeekFrom::Start(self.hashed))?;
         let mut piece = vec![0; 1 << 20];
         while self.read(&mut piece)? > 0 {}
         Ok(self.hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
     }
 }
 
-impl<P: FnMut(u64) -> io::Result<()>> Read for HashedFile<P> {
+impl<F: Read, P: FnMut(u64) -> io::Result<()>> Read for HashedFile<F, P> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         (self.progress)(self.hashed)?;
         let len = self.file.read(buf)?;
@@ -216,12 +278,16 @@ impl<P: FnMut(u64) -> io::Result<()>> Read for HashedFile<P> {
     }
 }
 
-impl<P> Seek for HashedFile<P> {
+impl<F: Seek, P> Seek for HashedFile<F, P> {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
         self.at = self.file.seek(to)?;
         Ok(self.at)
     }
 }
+
+/// Bytes by which a container is recognised.
+const RECOGNISED: u64 = 512;
+const PIECE: usize = 256 << 10;
 
 #[cfg(test)]
 mod tests {
@@ -253,6 +319,27 @@ mod tests {
         assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
         assert_eq!(image.finish().unwrap(), hash);
         assert!(image.is_packed());
+    }
+
+    #[test]
+    fn a_stream_gives_what_a_file_gives() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, content, hash) = packed(directory.path());
+        let mut zip = zip::ZipWriter::new(Cursor::new(Vec::new()));
+        zip.start_file("a.img", zip::write::SimpleFileOptions::default()).unwrap();
+        zip.write_all(&content).unwrap();
+        let zip = zip.finish().unwrap().into_inner();
+        for (stream, hash) in
+            [(std::fs::read(path).unwrap(), Some(hash)), (zip, None), (content.clone(), None)]
+        {
+            let mut image =
+                ImageFile::from_stream(Cursor::new(stream), directory.path(), |_| Ok(())).unwrap();
+            let mut read = vec![0; 1000];
+            image.read_exact_at(&mut read, 2 << 20).unwrap();
+            assert!(read == content[2 << 20..][..1000]);
+            let found = image.finish().unwrap();
+            assert!(hash.is_none_or(|hash| hash == found));
+        }
     }
 
     #[test]

@@ -130,6 +130,9 @@ pub struct BootRecord {
     pub stage: Option<String>,
     /// Whether the kernel was sent.
     pub kernel: bool,
+    /// The kernel's file, without its directory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kernel_file: Option<String>,
     /// Whether the root was mounted.
     pub mounted: bool,
     /// Milliseconds from the first message to the mount, or to the last file.

@@ -32,6 +32,8 @@ pub enum Root {
         image: String,
         /// The Pi's host name.
         host_name: String,
+        /// The image before, from whose layer the kept directories were copied.
+        kept: Option<String>,
     },
     /// A layer was removed for `roots reset`.
     LayerReset {

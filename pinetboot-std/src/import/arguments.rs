@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::changes::{is_host_name, is_user_name};
+use super::{catalogue, download};
 use crate::images;
 use crate::space::Size;
 
@@ -10,20 +11,43 @@ use crate::space::Size;
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Image to import: an .img, plain or in .xz, .gz, .zst or .zip
+    /// Image to import: an .img, plain or in .xz, .gz, .zst, .bz2, .zip or .tar; a card's device; an https address; a name of
+    /// Raspberry Pi Imager's list, such as raspios-lite; - is standard input
     pub image: PathBuf,
 
     /// Directory of images; created if missing
     #[arg(long, value_name = "DIR")]
     pub to: PathBuf,
 
-    /// Name of the image in that directory [default: the file's name without its endings]
+    /// Name of the image in that directory; required for a device and standard input [default: the file's name without its
+    /// endings]
     #[arg(long, value_name = "NAME", value_parser = image_name)]
     pub name: Option<String>,
 
-    /// Make this the current image (the first import always becomes current)
+    /// Make this the current image, even if no Pi would boot it (the first import that a Pi boots always becomes current)
     #[arg(long)]
     pub current: bool,
+
+    /// Succeed without an import if an image of that name exists
+    #[arg(long)]
+    pub if_missing: bool,
+
+    /// Refuse an image with another SHA-256, 64 hexadecimal digits; of the file, compressed or not [default: the one published
+    /// beside an address, or in the list]
+    #[arg(long, value_name = "HEX", value_parser = sha256)]
+    pub sha256: Option<String>,
+
+    /// Import the boot files of this partition [default: by autoboot.txt, or the first FAT with boot files]
+    #[arg(long, value_name = "N")]
+    pub boot_partition: Option<u32>,
+
+    /// Import this partition as root [default: the ext4 with a system, by cmdline.txt among several]
+    #[arg(long, value_name = "N", conflicts_with = "boot_only")]
+    pub root_partition: Option<u32>,
+
+    /// Address of the list of images by name
+    #[arg(long, value_name = "URL", default_value = catalogue::LIST, hide_default_value = true)]
+    pub list_url: String,
 
     /// List the changes to the system and write nothing
     #[arg(long)]
@@ -55,6 +79,12 @@ pub struct Args {
     /// [default: no keys]
     #[arg(long, value_name = "FILE", requires = "user")]
     pub ssh_key: Option<PathBuf>,
+}
+
+/// Parses a SHA-256.
+fn sha256(text: &str) -> Result<String, String> {
+    let wrong = "expected 64 hexadecimal digits";
+    if download::is_sha256(text) { Ok(text.to_ascii_lowercase()) } else { Err(wrong.into()) }
 }
 
 /// Parses the name of an image.

@@ -89,7 +89,8 @@ pub fn plan(context: &Context<'_>) -> Result<Vec<Planned>, ImageError> {
 ///
 /// If the image cannot be read.
 pub fn notes(context: &Context<'_>) -> Result<Vec<String>, ImageError> {
-    let mut notes = Vec::new();
+    let mut notes = command_line::notes(context)?;
+    notes.extend(fstab::notes(context)?);
     let has = |name: &str| context.view.has(&format!("{}/{name}", context.boot));
     if has("firstrun.sh")? {
         notes.push(
@@ -121,6 +122,7 @@ pub const STEPS: &[Step] = &[
     Step { name: "command-line", releases: ALL, plan: command_line::plan },
     Step { name: "fstab", releases: ALL, plan: fstab::plan },
     Step { name: "resize", releases: RASPIOS, plan: storage::resize },
+    Step { name: "resize", releases: &[Debian], plan: storage::resize_of_dietpi },
     Step { name: "swap", releases: RASPIOS, plan: storage::swap },
     Step { name: "initramfs", releases: ALL, plan: storage::initramfs },
     Step { name: "eeprom-update", releases: ALL, plan: storage::eeprom_update },

@@ -4,19 +4,29 @@ use std::fs::{self, File};
 use std::io::{self, BufRead, IsTerminal, Read};
 use std::path::{Path, PathBuf};
 
+use pinetboot_image::Choice;
 use sha_crypt::{PasswordHasher, ShaCrypt};
+use tracing::Level;
 
 use super::Args;
 use super::changes::{Account, Password, Wishes};
+use super::download;
+use super::source::Source;
 use crate::exit::{Exit, Failed};
-use crate::images::is_name;
+use crate::output::tell;
 use crate::space::Reserve;
 
 /// A validated import request.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// The image file.
-    pub image: PathBuf,
+    /// The image.
+    pub source: Source,
+    /// The SHA-256 that the image must have, in lower case; `None`: the published one of a download.
+    pub sha256: Option<String>,
+    /// The partitions to import; by default found by their content.
+    pub choice: Choice,
+    /// Whether an image of that name makes the import unnecessary.
+    pub if_missing: bool,
     /// The directory of images.
     pub to: PathBuf,
     /// The image's name.
@@ -40,21 +50,18 @@ impl Request {
     ///
     /// The first invalid argument or unreadable file.
     pub fn resolve(options: &Args) -> Result<Self, Failed> {
+        let (source, listed) = Source::parse(&options.image, &options.list_url)?;
         let name = match &options.name {
             Some(name) => name.clone(),
-            None => name_of(&options.image).ok_or_else(|| {
-                Failed::new(
-                    Exit::Usage,
-                    format!("{}: the file name makes no image name: give a --name", options.image.display()),
-                )
+            None => source.image_name().ok_or_else(|| {
+                Failed::new(Exit::Usage, format!("{source}: makes no image name: give a --name"))
             })?,
         };
-        if !options.image.is_file() {
-            let why = if options.image.exists() { "not a file" } else { "no such file" };
-            return Err(Failed::new(Exit::Usage, format!("{}: {why}", options.image.display())));
-        }
         Ok(Self {
-            image: options.image.clone(),
+            source,
+            sha256: options.sha256.clone().or(listed),
+            choice: Choice { boot: options.boot_partition, root: options.root_partition },
+            if_missing: options.if_missing,
             to: options.to.clone(),
             name,
             current: options.current,
@@ -64,6 +71,34 @@ impl Request {
             wishes: Wishes { hostname: options.hostname.clone(), account: account(options)? },
         })
     }
+
+    /// The SHA-256 that the image must have: a given one, else that which is published beside a download.
+    ///
+    /// # Errors
+    ///
+    /// If the published sums cannot be fetched, or an address without TLS has none.
+    pub fn published_sha256(&self) -> Result<Option<String>, Failed> {
+        let Source::Url(url) = &self.source else { return Ok(self.sha256.clone()) };
+        if self.sha256.is_some() {
+            return Ok(self.sha256.clone());
+        }
+        if !url.to_ascii_lowercase().starts_with("https:") {
+            let message = format!(
+                "{url}: http has no protection against changes on the way: give --sha256, or an https address"
+            );
+            return Err(Failed::new(Exit::Usage, message));
+        }
+        let published = download::published_sha256(url)?;
+        if published.is_none() {
+            tell(
+                Level::WARN,
+                format_args!(
+                    "pinetboot: {url}: no SHA-256 is published beside it; the content is not compared"
+                ),
+            );
+        }
+        Ok(published)
+    }
 }
 
 impl Wishes {
@@ -71,20 +106,6 @@ impl Wishes {
     pub const fn is_empty(&self) -> bool {
         self.hostname.is_none() && self.account.is_none()
     }
-}
-
-/// A file's name as the name of an image: `2026-04-13-raspios-trixie-arm64-lite` of `...img.xz`.
-fn name_of(path: &Path) -> Option<String> {
-    let mut name = path.file_name()?.to_str()?;
-    for end in [".xz", ".gz", ".zst", ".zip", ".img"] {
-        name = name.strip_suffix(end).unwrap_or(name);
-    }
-    let name: String = name
-        .chars()
-        .map(|char| if char.is_ascii_alphanumeric() || "._+-".contains(char) { char } else { '-' })
-        .take(64)
-        .collect();
-    Some(name).filter(|name| is_name(name))
 }
 
 fn account(options: &Args) -> Result<Option<Account>, Failed> {
@@ -175,22 +196,6 @@ mod tests {
     use sha_crypt::{PasswordHashRef, PasswordVerifier};
 
     use super::*;
-
-    #[test]
-    fn names_come_from_files() {
-        let name = |path: &str| name_of(Path::new(path));
-        assert_eq!(
-            name("/tmp/2026-04-13-raspios-trixie-arm64-lite.img.xz").unwrap(),
-            "2026-04-13-raspios-trixie-arm64-lite"
-        );
-        assert_eq!(
-            name("ubuntu-24.04.3-preinstalled-server-arm64+raspi.img.xz").unwrap(),
-            "ubuntu-24.04.3-preinstalled-server-arm64+raspi"
-        );
-        assert_eq!(name("image_2026-01-01-my image.zip").unwrap(), "image_2026-01-01-my-image");
-        assert_eq!(name(".img"), None);
-        assert_eq!(name(&format!("{}.img", "x".repeat(99))).unwrap().len(), 64);
-    }
 
     #[test]
     fn a_password_is_hashed_as_crypt_has_it() {

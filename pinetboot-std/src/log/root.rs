@@ -13,8 +13,15 @@ pub(super) fn log(event: &Event, client: &ClientName<'_>, fact: &Root) {
         Root::Unmounted { .. } => {
             info!(%client, pi, "{client} takes its mount back, as 'pinetboot simulate' does: the mount proves nothing");
         }
-        Root::LayerMade { image, host_name, .. } => {
-            info!(pi, name = host_name, image, "{pi} gets a new layer on {image}, host name {host_name}");
+        Root::LayerMade { image, host_name, kept, .. } => {
+            let kept = kept.as_ref().map(|from| format!(", with what it keeps of its layer on {from}"));
+            let kept = kept.unwrap_or_default();
+            info!(
+                pi,
+                name = host_name,
+                image,
+                "{pi} gets a new layer on {image}, host name {host_name}{kept}"
+            );
         }
         Root::LayerReset { image, .. } => {
             info!(pi, image, "{pi}'s layer on {image} is reset, as 'pinetboot roots reset' requested");

@@ -139,7 +139,10 @@ fn recorded() -> Vec<Event> {
             }
             .into(),
         ),
-        kitchen(Root::LayerMade { pi: KITCHEN, image: "trixie".into(), host_name: "kitchen".into() }.into()),
+        kitchen(
+            Root::LayerMade { pi: KITCHEN, image: "trixie".into(), host_name: "kitchen".into(), kept: None }
+                .into(),
+        ),
         kitchen(
             Root::Mounted { pi: KITCHEN, path: "/bd989ae1-1".into(), mac: None, evidence: Evidence::Dhcp }
                 .into(),

@@ -44,6 +44,8 @@ pub struct BootProgress {
     pub resent: u32,
     /// The kernel was sent.
     pub kernel: bool,
+    /// The kernel's file, without its directory.
+    pub kernel_file: Option<String>,
     /// The kernel asked by DHCP.
     pub kernel_asked: bool,
     /// The root was mounted.
@@ -71,6 +73,7 @@ impl BootProgress {
             missing: 0,
             resent: 0,
             kernel: false,
+            kernel_file: None,
             kernel_asked: false,
             mounted: false,
             rendered_to: None,
@@ -150,6 +153,7 @@ impl BootProgress {
             missing: self.missing,
             stage: self.stage.map(|stage| stage.to_string()),
             kernel: self.kernel,
+            kernel_file: self.kernel_file.clone(),
             mounted: self.mounted,
             took_ms: u64::try_from(self.took().as_millis()).unwrap_or(u64::MAX),
         }

@@ -1,8 +1,14 @@
-//! The inventory of Pis: `[pi.SERIAL]` in the configuration file.
+//! The inventory of Pis: `[pi.SERIAL]` and `[group.NAME]` in the configuration file.
+//!
+//! Each setting of a Pi is that of the first table that has it: the Pi's own; then groups with a percentage; groups that name the
+//! Pi by its serial number or MAC address; groups with a pattern; groups without members, which are all Pis. Among equals the first
+//! by name. Variables are joined, one by one in the same order.
+
+mod group;
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 
 use pinetboot_core::pi::Prefix;
 use serde::{Deserialize, Serialize};
@@ -10,6 +16,8 @@ use serde::{Deserialize, Serialize};
 use crate::exit::{Exit, Failed};
 use crate::images;
 use crate::space::Size;
+pub use group::GroupEntry;
+use group::{Closeness, Group};
 
 /// The settings of one Pi.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -29,11 +37,42 @@ pub struct PiEntry {
     pub max_root_size: Option<Size>,
     /// The fixed address: the Pi's root is mounted from this address only, and `--dhcp lease` reserves the address.
     pub address: Option<Ipv4Addr>,
+    /// Directories that a new layer takes over from the Pi's layer on the image before: absolute paths.
+    pub keep: Option<Vec<String>>,
+    /// Values for templates: `{NAME}` becomes the value.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub vars: BTreeMap<String, String>,
 }
 
-/// The Pis that the configuration names.
+impl PiEntry {
+    /// The settings of the root, without those of the boot files.
+    #[must_use]
+    pub(super) fn of_root(self) -> Self {
+        Self { cmdline_extra: None, vars: BTreeMap::new(), ..self }
+    }
+
+    /// Takes the settings that are missing here from another table.
+    fn complete(&mut self, other: &Self) {
+        let Self { image, tree, cmdline_extra, max_root_size, keep, vars, .. } = other.clone();
+        // An image has its own boot files: the nearer table decides for one of the two.
+        if self.image.is_none() && self.tree.is_none() {
+            (self.image, self.tree) = (image, tree);
+        }
+        self.cmdline_extra = self.cmdline_extra.take().or(cmdline_extra);
+        self.max_root_size = self.max_root_size.or(max_root_size);
+        self.keep = self.keep.take().or(keep);
+        for (name, value) in vars {
+            self.vars.entry(name).or_insert(value);
+        }
+    }
+}
+
+/// The Pis that the configuration names, and the groups.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Inventory(HashMap<Prefix, PiEntry>);
+pub struct Inventory {
+    pis: HashMap<Prefix, PiEntry>,
+    groups: Vec<Group>,
+}
 
 impl Inventory {
     /// The inventory of the file's tables.
@@ -41,15 +80,22 @@ impl Inventory {
     /// # Errors
     ///
     /// The invalid tables and their faults.
-    pub(crate) fn of(written: &BTreeMap<String, PiEntry>) -> Result<Self, Failed> {
+    pub(crate) fn of(
+        written: &BTreeMap<String, PiEntry>,
+        groups: &BTreeMap<String, GroupEntry>,
+    ) -> Result<Self, Failed> {
         let mut inventory = Self::default();
-        let faults: Vec<_> = written
+        let mut faults: Vec<_> = written
             .iter()
             .filter_map(|(key, entry)| {
                 let why = inventory.add(key, entry).err()?;
                 Some(Failed::new(Exit::Usage, format!("[pi.{key}]: {why}")))
             })
             .collect();
+        match Group::all(groups) {
+            Ok(groups) => inventory.groups = groups,
+            Err((name, why)) => faults.push(Failed::new(Exit::Usage, format!("[group.{name}]: {why}"))),
+        }
         Failed::all(faults)?;
         Ok(inventory)
     }
@@ -61,7 +107,7 @@ impl Inventory {
         let entry = renamed(entry.clone())?;
         check(&entry)?;
         if let Some(name) = &entry.name
-            && self.0.values().any(|other| other.name.as_ref() == Some(name))
+            && self.pis.values().any(|other| other.name.as_ref() == Some(name))
         {
             return Err(format!("another Pi has the name {name} too"));
         }
@@ -70,25 +116,57 @@ impl Inventory {
         {
             return Err(format!("[pi.{other}] has the address {address} too"));
         }
-        if self.0.insert(pi, entry).is_some() {
+        if self.pis.insert(pi, entry).is_some() {
             return Err("this Pi is listed twice".into());
         }
         Ok(())
     }
 
-    /// The settings of a Pi.
+    /// The Pi's own table.
     pub fn entry(&self, pi: Prefix) -> Option<&PiEntry> {
-        self.0.get(&pi)
+        self.pis.get(&pi)
+    }
+
+    /// The settings of a Pi, with those of its groups.
+    pub fn settings(&self, pi: Prefix) -> PiEntry {
+        let mut settings = self.entry(pi).cloned().unwrap_or_default();
+        if self.groups.is_empty() {
+            return settings;
+        }
+        let host_name = settings.name.clone();
+        let mut groups: Vec<(Closeness, &Group)> = self
+            .groups
+            .iter()
+            .filter_map(|group| Some((group.has(pi, host_name.as_deref())?, group)))
+            .collect();
+        groups.sort_by_key(|(closeness, _)| *closeness); // stable: by name among equals
+        for (_, group) in groups {
+            settings.complete(&group.settings);
+        }
+        settings
+    }
+
+    /// Whether a table or a group names the Pi without a pattern.
+    pub fn lists(&self, pi: Prefix) -> bool {
+        self.pis.contains_key(&pi) || self.groups.iter().any(|group| group.lists(pi))
+    }
+
+    /// The tables of Pis and groups, by name: `pi.bd989ae1`, `group.lab`.
+    pub fn tables(&self) -> impl Iterator<Item = (String, &PiEntry)> {
+        let mut pis: Vec<_> = self.entries().collect();
+        pis.sort_unstable_by_key(|(pi, _)| *pi);
+        let pis = pis.into_iter().map(|(pi, entry)| (format!("pi.{pi}"), entry));
+        pis.chain(self.groups.iter().map(|group| (format!("group.{}", group.name()), &group.settings)))
     }
 
     /// The Pi with this fixed address.
     pub fn at(&self, address: Ipv4Addr) -> Option<Prefix> {
-        self.0.iter().find(|(_, entry)| entry.address == Some(address)).map(|(pi, _)| *pi)
+        self.pis.iter().find(|(_, entry)| entry.address == Some(address)).map(|(pi, _)| *pi)
     }
 
     /// All Pis and their settings.
     pub fn entries(&self) -> impl Iterator<Item = (Prefix, &PiEntry)> {
-        self.0.iter().map(|(pi, entry)| (*pi, entry))
+        self.pis.iter().map(|(pi, entry)| (*pi, entry))
     }
 
     /// The host name of a Pi: the inventory's, else `pi-SERIAL`.
@@ -137,8 +215,30 @@ pub(super) fn check(entry: &PiEntry) -> Result<(), String> {
     if entry.cmdline_extra.iter().any(|extra| extra.chars().any(char::is_control)) {
         return Err("cmdline-extra must be one line".into());
     }
+    for place in entry.keep.iter().flatten() {
+        let path = Path::new(place);
+        let is_clean = path.components().skip(1).all(|part| matches!(part, Component::Normal(_)));
+        if !path.is_absolute() || !is_clean || path.components().count() < 2 {
+            return Err(format!("keep: {place:?} is not an absolute path of a directory, like \"/home\""));
+        }
+    }
+    for (name, value) in &entry.vars {
+        let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_".contains(&byte);
+        if name.is_empty() || !name.bytes().all(allowed) {
+            return Err(format!("vars: {name:?} is not a name: use lower-case letters, digits, - and _"));
+        }
+        if BUILT_IN.contains(&name.as_str()) {
+            return Err(format!("vars: {{{name}}} is a value of the server: choose another name"));
+        }
+        if value.chars().any(char::is_control) {
+            return Err(format!("vars.{name} must be one line"));
+        }
+    }
     Ok(())
 }
+
+/// The names of the server's own values in templates.
+const BUILT_IN: &[&str] = &["server", "serial", "mac", "nfsroot", "hostname"];
 
 /// RFC 1123, section 2.1, one label.
 fn is_host_name(name: &str) -> bool {
@@ -154,7 +254,35 @@ mod tests {
     use crate::config::Settings;
 
     fn of(text: &str) -> Result<Inventory, Failed> {
-        Inventory::of(&toml::from_str::<Settings>(text).unwrap().pi)
+        let settings = toml::from_str::<Settings>(text).unwrap();
+        Inventory::of(&settings.pi, &settings.group)
+    }
+
+    #[test]
+    fn the_closest_table_has_the_word() {
+        let inventory =
+            of("[group.defaults]\nimage = 'v1'\nvars.room = 'none'\nvars.zone = 'eu'\nkeep = ['/home']\n\
+             [group.lab]\nmembers = ['lab-*', 'bd98*', '0a0b0c0d']\ninherits = 'base'\nvars.room = 'lab'\n\
+             [group.base]\nmembers = ['none']\ncmdline-extra = 'quiet'\n\
+             [group.canary]\nmembers = ['lab-*']\npercent = 100\nimage = 'v2'\n\
+             [pi.00000001]\nname = 'lab-1'\n[pi.00000002]\nname = 'lab-2'\nimage = 'mine'\nvars.room = 'own'")
+            .unwrap();
+        let of = |serial| inventory.settings(Prefix::Serial(serial));
+        let canary = of(1);
+        assert_eq!((canary.image.as_deref(), canary.cmdline_extra.as_deref()), (Some("v2"), Some("quiet")));
+        assert_eq!((canary.vars["room"].as_str(), canary.vars["zone"].as_str()), ("lab", "eu"));
+        assert_eq!((of(2).image.as_deref(), of(2).vars["room"].as_str()), (Some("mine"), "own"));
+        let by_pattern = of(0xbd98_9ae1);
+        assert_eq!((by_pattern.image.as_deref(), by_pattern.vars["room"].as_str()), (Some("v1"), "lab"));
+        assert_eq!(of(7).keep.as_deref(), Some(&["/home".to_owned()][..]), "a Pi of no other group");
+        assert!(
+            inventory.lists(Prefix::Serial(0x0a0b_0c0d)) && !inventory.lists(Prefix::Serial(0xbd98_9ae1))
+        );
+        // A nearer tree puts a farther image aside.
+        let settings: Settings =
+            toml::from_str("[group.a]\nimage = 'x'\n[pi.00000001]\ntree = '/t'").unwrap();
+        let entry = Inventory::of(&settings.pi, &settings.group).unwrap().settings(Prefix::Serial(1));
+        assert_eq!((entry.image, entry.tree), (None, Some("/t".into())));
     }
 
     #[test]
@@ -187,6 +315,16 @@ mod tests {
             ("[pi.bd989ae1]\nwords = 'a'\ncmdline-extra = 'b'", "old name of cmdline-extra"),
             ("[pi.bd989ae1]\nimage = '../x'", "not an image"),
             ("[pi.bd989ae1]\nimage = 'x'\ntree = '/y'", "not both"),
+            ("[pi.bd989ae1]\nkeep = ['home']", "absolute path"),
+            ("[pi.bd989ae1]\nkeep = ['/']", "absolute path"),
+            ("[pi.bd989ae1]\nkeep = ['/a/../b']", "absolute path"),
+            ("[pi.bd989ae1]\nvars.mac = 'x'", "value of the server"),
+            ("[pi.bd989ae1]\nvars.Room = 'x'", "not a name"),
+            ("[group.a]\npercent = 0", "[group.a]: percent"),
+            ("[group.a]\ninherits = 'b'", "[group.b] is missing"),
+            ("[group.a]\ninherits = 'b'\n[group.b]\ninherits = 'a'", "inherits from itself"),
+            ("[group.a]\nmembers = ['a b']", "no serial number"),
+            ("[group.a]\nimage = '../x'", "[group.a]: ../x is not an image"),
         ] {
             let message = of(text).unwrap_err().message;
             assert!(message.contains(why), "{text}: {message}");
@@ -200,7 +338,7 @@ mod tests {
     fn an_old_name_is_read_and_noticed() {
         let new: Settings = toml::from_str("[pi.bd989ae1]\ncmdline-extra = 'quiet'").unwrap();
         let old: Settings = toml::from_str("[pi.bd989ae1]\nwords = 'quiet'").unwrap();
-        assert_eq!(Inventory::of(&old.pi).unwrap(), Inventory::of(&new.pi).unwrap());
+        assert_eq!(Inventory::of(&old.pi, &old.group).unwrap(), Inventory::of(&new.pi, &new.group).unwrap());
         assert!(has_old_name(&old.pi) && !has_old_name(&new.pi));
     }
 }

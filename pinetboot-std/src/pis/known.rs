@@ -15,8 +15,10 @@ use crate::events::BootRecord;
 pub struct Known {
     /// The name in messages: the owner's, else the serial number or MAC address.
     pub name: String,
-    /// The settings in the inventory.
-    pub entry: Option<PiEntry>,
+    /// The settings that roots need, with those of the Pi's groups.
+    pub settings: PiEntry,
+    /// The inventory names the Pi.
+    pub is_listed: bool,
     /// The Pi's address, with its evidence.
     pub presence: Option<Presence>,
     /// The presence is recent.
@@ -41,20 +43,19 @@ pub struct Refusal {
 impl Known {
     /// The host name of this Pi: the inventory's, else `pi-SERIAL`.
     pub fn host_name(&self, pi: Prefix) -> String {
-        let name = self.entry.as_ref().and_then(|entry| entry.name.clone());
-        name.unwrap_or_else(|| format!("pi-{pi}"))
+        self.settings.name.clone().unwrap_or_else(|| format!("pi-{pi}"))
     }
 
     /// The imported image to boot instead of the current one.
     pub fn image(&self) -> Option<&str> {
-        self.entry.as_ref()?.image.as_deref()
+        self.settings.image.as_deref()
     }
 
     /// Without settings that no inventory has: another process sent them.
     #[must_use]
     pub(crate) fn checked(self) -> Self {
-        let entry = self.entry.filter(|entry| check(entry).is_ok());
-        Self { entry, ..self }
+        let settings = Some(self.settings).filter(|settings| check(settings).is_ok()).unwrap_or_default();
+        Self { settings, ..self }
     }
 }
 
@@ -62,12 +63,16 @@ impl Pis {
     /// The knowledge about a Pi, for another process.
     pub fn known(&self, pi: Prefix) -> Known {
         let (name, now) = (self.name_of(pi).to_string(), self.now());
-        let entry = self.inventory().entry(pi).cloned();
-        let Some(known) = self.pi(pi) else { return Known { name, entry, ..Known::default() } };
+        let inventory = self.inventory();
+        // Without what goes into boot files: a message has a bound.
+        let settings = inventory.settings(pi).of_root();
+        let is_listed = inventory.lists(pi);
+        let Some(known) = self.pi(pi) else { return Known { name, settings, is_listed, ..Known::default() } };
         let boot = known.boot.as_ref();
         Known {
             name,
-            entry,
+            settings,
+            is_listed,
             presence: known.presence,
             is_fresh: known.presence.is_some_and(|presence| presence.is_fresh(now)),
             boots_for: boot.filter(|boot| !boot.mounted).map(|boot| now.saturating_sub(boot.began)),

@@ -1,5 +1,7 @@
 //! Template values.
 
+use std::collections::BTreeMap;
+
 /// The values of a Pi and of this server; `None` for an unknown value.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Values {
@@ -14,11 +16,13 @@ pub struct Values {
     pub nfsroot: Option<String>,
     /// The Pi's host name.
     pub hostname: Option<String>,
+    /// The values of the configuration, by name.
+    pub vars: BTreeMap<String, String>,
 }
 
 /// Fills the values into a text. The second value names the unknown ones, which become empty. Other braces stay.
 pub fn fill(text: &str, values: &Values) -> (String, Vec<&'static str>) {
-    let Values { server, serial, mac, nfsroot, hostname } = values;
+    let Values { server, serial, mac, nfsroot, hostname, vars } = values;
     let known =
         [("server", server), ("serial", serial), ("mac", mac), ("nfsroot", nfsroot), ("hostname", hostname)];
     let (mut filled, mut rest, mut unknown) = (String::with_capacity(text.len()), text, Vec::new());
@@ -37,10 +41,16 @@ pub fn fill(text: &str, values: &Values) -> (String, Vec<&'static str>) {
                 }
                 rest = after;
             }
-            None => {
-                filled.push('{');
-                rest = after;
-            }
+            None => match after.split_once('}').and_then(|(name, after)| Some((vars.get(name)?, after))) {
+                Some((value, after)) => {
+                    filled.push_str(value);
+                    rest = after;
+                }
+                None => {
+                    filled.push('{');
+                    rest = after;
+                }
+            },
         }
     }
     filled.push_str(rest);
@@ -56,8 +66,10 @@ mod tests {
         let values = Values {
             server: Some("10.0.0.1".into()),
             hostname: Some("{serial}".into()),
+            vars: BTreeMap::from([("room".into(), "lab {mac}".into())]),
             ..Values::default()
         };
+        assert_eq!(fill("{room}{roo}{room", &values).0, "lab {mac}{roo}{room");
         let (filled, unknown) = fill("{server}{{server}} ${HOME} {x} {hostname} {mac}{mac} {serve", &values);
         assert_eq!(
             filled, "10.0.0.1{10.0.0.1} ${HOME} {x} {serial}  {serve",

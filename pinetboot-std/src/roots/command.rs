@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::diff::{Change, changes};
 use super::layer::{Layer, State};
-use super::{commit, own_namespace};
+use super::{commit, own_namespace, which};
 use crate::exit::{Exit, Failed};
 use crate::images::{self, Images};
 use crate::output;
@@ -44,6 +44,8 @@ pub enum Action {
         #[arg(long)]
         json: bool,
     },
+    /// List the image and the kernel that each Pi runs, since when, and the image of its next boot
+    Which(which::Args),
     /// List the files that a Pi has changed: A added, C changed, D deleted, R renamed
     Diff {
         /// The layer.
@@ -115,6 +117,7 @@ pub fn run(options: &Args, quiet: bool) -> Result<Exit, Failed> {
     state.check().map_err(newer)?;
     match &options.command {
         Action::List { json } => list(&state, *json),
+        Action::Which(options) => which::run(&state, options),
         Action::Diff { of, json } => diff(&state, &layer(&state, of)?, *json),
         Action::Reset(options) => copies::reset(&layer(&state, &options.of)?, options),
         Action::Adopt(of) => copies::adopt(&state, &mut layer(&state, of)?),

@@ -47,6 +47,9 @@ pub struct PiFacts {
     /// The limit of the Pi's layers at the last mount.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_root_size: Option<Size>,
+    /// The image of the last mount.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
     /// The last boots, oldest first.
     #[serde(rename = "boot", skip_serializing_if = "Vec::is_empty")]
     pub boots: Vec<BootRecord>,
@@ -155,6 +158,7 @@ mod tests {
             mac,
             name: "kitchen".into(),
             max_root_size: None,
+            image: Some("trixie".into()),
             boots,
         };
         assert_eq!(facts.mac(), Some([0x2c, 0xcf, 0x67, 1, 2, 3]));

@@ -123,7 +123,7 @@ impl Roots {
     }
 
     fn is_listed(&self, pi: Prefix) -> io::Result<bool> {
-        Ok(self.registry.known(pi)?.entry.is_some())
+        Ok(self.registry.known(pi)?.is_listed)
     }
 
     fn remove(&self, layer: &Layer) -> io::Result<()> {

@@ -213,7 +213,8 @@ mod tests {
         let there = Registry::of_process(BufReader::new(ours));
         let here = Registry::from(bus);
         let claim = Claim { pi: PI, address: HERE, mac: None, handle: false, token: None };
-        let made = Root::LayerMade { pi: PI, image: "trixie".into(), host_name: "kitchen".into() };
+        let made =
+            Root::LayerMade { pi: PI, image: "trixie".into(), host_name: "kitchen".into(), kept: None };
         there.emit(HERE, made);
         for registry in [&there, &here] {
             assert_eq!(registry.check(claim), Ok(Evidence::Inventory));

@@ -238,6 +238,7 @@ const FILES: &[c_long] = &[
     libc::SYS_fchownat,
     libc::SYS_fgetxattr,
     libc::SYS_flistxattr,
+    libc::SYS_fsetxattr,
     libc::SYS_getgroups,
     libc::SYS_getxattr,
     libc::SYS_lgetxattr,

@@ -14,10 +14,8 @@ use crate::storage::{Base, BootTree, Sources, Trees};
 pub(super) fn faults(config: &Config, sources: &Sources, trees: &Trees) -> Vec<Failed> {
     let mut faults = Vec::new();
     faults.extend(trees.tree_for_anyone().err().map(|error| Failed::new(Exit::Tree, error)));
-    let mut entries: Vec<_> = config.inventory.entries().collect();
-    entries.sort_unstable_by_key(|(pi, _)| *pi);
-    for (pi, entry) in entries {
-        let mut wrong = |exit, why: String| faults.push(Failed::new(exit, format!("[pi.{pi}]: {why}")));
+    for (table, entry) in config.inventory.tables() {
+        let mut wrong = |exit, why: String| faults.push(Failed::new(exit, format!("[{table}]: {why}")));
         if let Some(Err(error)) = entry.tree.as_deref().map(BootTree::open_at) {
             wrong(Exit::Tree, error.to_string());
         }

@@ -142,11 +142,14 @@ fn missing_user(why: &str) -> Missing {
 
 fn trees(config: &Config) -> impl Iterator<Item = &Path> {
     let shared = config.tree.as_deref().or(config.root.nfs.as_deref());
-    let own = config.inventory.entries().filter_map(|(_, entry)| entry.tree.as_deref());
+    let own = config.inventory.tables().filter_map(|(_, entry)| entry.tree.as_deref());
     shared.into_iter().chain(own)
 }
 
 fn directory_of(file: &Path) -> PathBuf {
+    if file.is_dir() {
+        return file.canonicalize().unwrap_or_else(|_| file.to_owned());
+    }
     let directory = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     directory.canonicalize().unwrap_or_else(|_| directory.to_owned())
 }

@@ -194,7 +194,7 @@ impl Trees {
     fn decides_without_disk(&self, sources: &Sources, pi: Option<Prefix>) -> bool {
         matches!(sources.base, Base::Directory(_))
             && sources.roots.is_none()
-            && pi.and_then(|pi| self.bus.pis().inventory().entry(pi)?.tree.clone()).is_none()
+            && pi.and_then(|pi| self.bus.pis().inventory().settings(pi).tree).is_none()
     }
 
     /// The reason why a client gets no file rendered for a Pi: the Pi is up at another address.
@@ -240,6 +240,7 @@ impl Trees {
         let (client, pi, base_image) = (*peer.ip(), decided.boot.pi, decided.base_image.as_ref());
         let (pis, server) = (self.bus.pis(), sources.server.or(asked));
         let inventory = pis.inventory();
+        let settings = pi.map(|pi| inventory.settings(pi)).unwrap_or_default();
         let serial = match pi {
             Some(Prefix::Serial(serial)) => Some(serial),
             _ => pis.identity_at(client).and_then(|identity| identity.serial()),
@@ -281,9 +282,10 @@ impl Trees {
                 mac: mac.map(|mac| HardwareAddress::ethernet(mac).to_string()),
                 nfsroot: root.as_ref().map(|root| cmdline::nfsroot(&root.source)),
                 hostname,
+                vars: settings.vars,
             },
             root: root.filter(|_| sources.rewrite),
-            cmdline_extra: pi.and_then(|pi| inventory.entry(pi)?.cmdline_extra.clone()).unwrap_or_default(),
+            cmdline_extra: settings.cmdline_extra.unwrap_or_default(),
             token: name,
         }
     }
@@ -291,8 +293,8 @@ impl Trees {
     /// The tree of a Pi's boot files, without the changes in its layer.
     fn tree_for(&self, sources: &Sources, pi: Option<Prefix>) -> Result<Arc<BootTree>, String> {
         let inventory = self.bus.pis().inventory();
-        if let Some(directory) = pi.and_then(|pi| inventory.entry(pi)?.tree.as_deref()) {
-            return self.shared_tree(directory);
+        if let Some(directory) = pi.and_then(|pi| inventory.settings(pi).tree) {
+            return self.shared_tree(&directory);
         }
         match &sources.base {
             Base::Directory(tree) => Ok(tree.clone()),

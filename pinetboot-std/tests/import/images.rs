@@ -57,6 +57,7 @@ impl Sources {
             ("boot/config.txt", "arm_64bit=1\n"),
             ("boot/cmdline.txt", "root=LABEL=x\n"),
             ("boot/overlays/Mixed Case.dtbo", "overlay"),
+            ("boot/bcm2712-rpi-5-b.dtb", "device tree"),
             ("boot/start4.elf", ""),
         ]);
         let (root, boot) = (sources.root(), sources.boot());
@@ -183,6 +184,8 @@ impl Sources {
                 "console=serial0,115200 console=tty1 root=PARTUUID=4a3c1b2d-02 rootfstype=ext4 fsck.repair=yes rootwait resize\n",
             ),
             ("boot/config.txt", "arm_64bit=1\nauto_initramfs=1\n"),
+            ("boot/kernel_2712.img", "kernel"),
+            ("boot/bcm2712-rpi-5-b.dtb", "device tree"),
             ("boot/user-data", "#cloud-config\n"),
             ("boot/meta-data", "dsmode: local\ninstance_id: rpios-image\n"),
         ]);

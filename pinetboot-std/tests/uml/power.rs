@@ -185,6 +185,7 @@ head -c 300000 /dev/urandom >/run/root/etc/some
 echo arm_64bit=1 >/run/boot/config.txt
 echo root=LABEL=x >/run/boot/cmdline.txt
 head -c 200000 /dev/urandom >/run/boot/kernel8.img
+head -c 2000 /dev/urandom >/run/boot/bcm2712-rpi-5-b.dtb
 truncate -s 24M /run/image
 printf 'label: dos\nstart=2048, size=16384, type=c\nstart=18432, size=24576, type=83\n' | sfdisk -q /run/image
 mkfs.vfat -n boot --offset=2048 /run/image 8192

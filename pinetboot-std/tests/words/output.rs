@@ -31,7 +31,12 @@ fn cases(files: &Path, port: u16) -> Vec<Case> {
         format!("pack --check {files}/boot.uf2"),
         format!("pack --check {files}/boot.uf2 --json"),
         format!("images {files}/images"),
+        format!("images list --json --dir {files}/images"),
+        format!("images use trixie --dir {files}/images"),
+        format!("images verify trixie --dir {files}/images"),
         format!("roots list --dir {files}/state"),
+        format!("roots which --dir {files}/state"),
+        format!("roots which --json --dir {files}/state"),
         format!("roots list --json --dir {files}/state"),
         format!("simulate --server 127.0.0.1:{port}"),
         format!("simulate --server 127.0.0.1:{port} --json"),
@@ -45,6 +50,8 @@ fn cases(files: &Path, port: u16) -> Vec<Case> {
         format!("roots export bd989ae1 - --dir {files}/state"),
         format!("roots import {files}/no.tar --dir {files}/state"),
         format!("roots commit bd989ae1 --name new --dir {files}/state"),
+        format!("images remove none --dir {files}/images"),
+        format!("images rename none other --dir {files}/images"),
         format!("import {files}/no.img --to {files}/images"),
         "probe --interface none".into(),
         format!("serve --config {files}/no.toml"),
@@ -56,7 +63,7 @@ fn cases(files: &Path, port: u16) -> Vec<Case> {
 fn files() -> TempDir {
     let files = tempfile::tempdir().unwrap();
     let image = files.path().join("images/images/trixie");
-    for directory in [&image, &files.path().join("tree"), &files.path().join("state/pis")] {
+    for directory in [&image.join("root"), &files.path().join("tree"), &files.path().join("state/pis")] {
         fs::create_dir_all(directory).unwrap();
     }
     fs::write(image.join("image.toml"), "release = 'raspios-trixie'\nimported = '2026-04-13T09:30:00Z'\n")

@@ -56,11 +56,39 @@ fn is_for_card(word: &str) -> bool {
     let starts = |prefix: &str| name.starts_with(prefix);
     match name {
         "root" | "rootfstype" | "rootflags" | "init" | "resize" | "fixrtc" | "ro" | "rw" | "rootwait" => true,
+        // raspi-config's overlay file system, and Debian's overlayroot: all writes would go to memory.
+        "overlayroot" => true,
+        "boot" => word == "boot=overlay",
         "nfsroot" | "ip" => true, // from an import before, or by hand: the server knows better
         "systemd.unit" => word.ends_with("=kernel-command-line.target"),
         "ds" => word.starts_with("ds=nocloud"),
         _ => starts("fsck.") || starts("systemd.run") || word == "sdhci.debug_quirks2=4",
     }
+}
+
+/// Notes about words that the import removes, or that stay in an unknown system.
+pub(super) fn notes(context: &Context<'_>) -> Result<Vec<String>, ImageError> {
+    let line = as_found(context)?;
+    let words = || line.lines().next().unwrap_or_default().split_whitespace();
+    let is_changed = context.release != Release::Unknown;
+    let mut notes = Vec::new();
+    if let Some(word) = words().find(|word| word.starts_with("overlayroot") || *word == "boot=overlay") {
+        notes.push(match is_changed {
+            true => {
+                format!("{word} removed from the command line: each Pi writes to its layer on the server")
+            }
+            false => format!(
+                "{word} stays in the command line: a Pi writes to its memory, and its layer stays empty"
+            ),
+        });
+    }
+    if let Some(word) = words().find(|word| word.starts_with("nfsroot=")) {
+        notes.push(match is_changed {
+            true => format!("{word} removed from the command line: the server writes its own"),
+            false => format!("{word} stays in the command line: a Pi mounts that root, not this server's"),
+        });
+    }
+    Ok(notes)
 }
 
 /// Ubuntu's initramfs does the DHCP, and leaves what cloud-init would make a network configuration of: a second DHCP on

@@ -59,7 +59,10 @@ impl System {
             ("debian", ..) if !is_raspios && major.is_none_or(|major| major >= 12) => Release::Debian,
             _ => Release::Unknown,
         };
-        let short = if id.is_empty() {
+        let is_dietpi = view.has("boot/dietpi")? && id == "debian";
+        let short = if is_dietpi {
+            format!("dietpi-{}", major.unwrap_or_default())
+        } else if id.is_empty() {
             "unknown".into()
         } else if is_raspios {
             format!("raspios-{codename}")

@@ -24,6 +24,14 @@ pub(super) fn resize(context: &Context<'_>) -> Result<Vec<Edit>, ImageError> {
     removed(context, paths)
 }
 
+/// DietPi's own growing of the card (dietpi/dietpi-fs_partition_resize.service).
+pub(super) fn resize_of_dietpi(context: &Context<'_>) -> Result<Vec<Edit>, ImageError> {
+    let targets = ["local-fs", "multi-user", "sysinit"];
+    let path =
+        |target| format!("etc/systemd/system/{target}.target.wants/dietpi-fs_partition_resize.service");
+    removed(context, targets.map(path).into())
+}
+
 /// Swap files over the network are slow: Bookworm's dphys-swapfile makes one of 512 MB; Trixie's rpi-swap one of up to 2 GB
 /// beside its swap in compressed memory, which stays.
 pub(super) fn swap(context: &Context<'_>) -> Result<Vec<Edit>, ImageError> {

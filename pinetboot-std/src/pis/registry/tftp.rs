@@ -99,6 +99,7 @@ impl Registry {
         }
         if stage == Stage::Kernel {
             boot.kernel = true;
+            boot.kernel_file = file.rsplit('/').next().filter(|name| name.len() <= 64).map(str::to_owned);
             let BootProgress { number, files, bytes, missing, resent, .. } = *boot;
             let sent =
                 events::Boot::KernelSent { number, files, bytes, seconds, since_dhcp, missing, resent };

@@ -218,7 +218,6 @@ const MOST_ADDRESSES: usize = 16;
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
 
     use pinetboot_core::dhcp::{Clients, MAX_LEN, NotKept, Port, Profile, Selected};
     use pinetboot_core::pi::{PiIdentity, Revision};
@@ -232,8 +231,8 @@ mod tests {
     }
 
     fn known(text: &str) -> Known {
-        let written: BTreeMap<_, _> = toml::from_str::<Settings>(text).unwrap().pi;
-        Known::of(&Inventory::of(&written).unwrap())
+        let settings = toml::from_str::<Settings>(text).unwrap();
+        Known::of(&Inventory::of(&settings.pi, &settings.group).unwrap())
     }
 
     fn offered(server: &mut LeaseServer<'_, Vec<LeaseSlot>>, profile: &Profile, mac: [u8; 6]) -> Ipv4Addr {
