@@ -99,7 +99,9 @@ pub(super) fn unmark(root: &Path) -> io::Result<()> {
 ///
 /// The system's.
 pub(super) fn untie(upper: &Path, work: &Path) -> io::Result<()> {
-    for entry in WalkDir::new(upper).min_depth(1).follow_links(false).contents_first(true) {
+    // Directories before their content: the crate loses directories the other way round if `upper` is a link, as /proc/self/fd/N is. The
+    // kernel hides the base image's part of a directory with an old record, without an error.
+    for entry in WalkDir::new(upper).min_depth(1).follow_links(false) {
         let entry = entry?;
         for name in xattr::list(entry.path())?.filter(|name| RECORDS.iter().any(|record| name == record)) {
             xattr::remove(entry.path(), name)?;

@@ -145,8 +145,8 @@ fn a_kernel_goes_on_while_its_server_moves_and_boots_from_a_copy() {
     }
     let server = world.serve_at(&at("moved"));
     assert_eq!(
-        within(shell, "echo >>mine; cat mine; ls . ../../etc2"),
-        "mine\n\n.:\nmine\n\n../../etc2:\nmotd\nrules"
+        within(shell, "echo >>mine; cat mine; ls . ../../srv"),
+        "mine\n\n.:\nmine\n\n../../srv:\ndata"
     );
     within(shell, "exit");
     shell.run("umount /mnt/root", SOON);
@@ -159,8 +159,8 @@ fn a_kernel_goes_on_while_its_server_moves_and_boots_from_a_copy() {
     let mut server = world.serve_at(&at("copy"));
     machine.mount();
     server.expect("adopted", SOON);
-    let look = "cd /mnt/root/srv/data; cat mine; ls . ../../etc2";
-    assert_eq!(machine.shell.run(look, SOON), "mine\n\n.:\nmine\n\n../../etc2:\nmotd\nrules");
+    let look = "cd /mnt/root/srv/data; cat mine; ls . ../../srv";
+    assert_eq!(machine.shell.run(look, SOON), "mine\n\n.:\nmine\n\n../../srv:\ndata");
     let log = server.stop();
     assert!(!log.contains("ERROR") && !log.contains("WARN"), "{log}");
 }
