@@ -3,6 +3,7 @@
 use std::time::SystemTime;
 
 use jiff::Timestamp;
+#[cfg(any(feature = "import", test))]
 use jiff::tz::TimeZone;
 
 /// The present time in RFC 3339, UTC, to the second: `2026-04-13T09:30:00Z`.
@@ -20,10 +21,12 @@ fn utc(time: Timestamp) -> String {
 }
 
 /// A time of RFC 3339 as local time with its zone: `2026-04-13 11:30:00 CEST`. A text that is no such time stays.
+#[cfg(feature = "import")] // its commands alone show times
 pub(crate) fn local(time: &str) -> String {
     at(time, TimeZone::try_system().unwrap_or(TimeZone::UTC))
 }
 
+#[cfg(any(feature = "import", test))]
 fn at(time: &str, zone: TimeZone) -> String {
     match time.parse::<Timestamp>() {
         Ok(time) => time.to_zoned_datetime(zone).strftime("%Y-%m-%d %H:%M:%S %Z").to_string(),
