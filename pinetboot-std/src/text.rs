@@ -23,11 +23,6 @@ pub(crate) fn shown(name: &(impl AsRef<OsStr> + ?Sized)) -> impl fmt::Display {
     })
 }
 
-/// Whether a text has no character that [`line`] changes.
-pub(crate) fn is_plain(text: &str) -> bool {
-    !text.chars().any(|char| char.is_control() || is_mark(char))
-}
-
 /// Text with parts that other machines chose: as [`shown`], but line ends stay, and backslashes, which parts that were escaped before
 /// have.
 pub(crate) fn lines(text: &str) -> impl fmt::Display {
@@ -39,6 +34,11 @@ pub(crate) fn lines(text: &str) -> impl fmt::Display {
 /// A line with parts that other machines chose: as [`lines`], and line ends are escaped.
 pub(crate) fn line(text: &str) -> impl fmt::Display {
     fmt::from_fn(move |f| text.chars().try_for_each(|char| put(f, char)))
+}
+
+/// Whether a text has no character that [`line`] changes.
+pub(crate) fn is_plain(text: &str) -> bool {
+    !text.chars().any(|char| char.is_control() || is_mark(char))
 }
 
 /// Writes a character, escaped if a terminal could act on it.
