@@ -91,7 +91,8 @@ pub fn run(options: &Args, level: Level) -> Result<Exit, Failed> {
     let local = Interface::addresses().unwrap_or_default();
     nets.iter_mut().for_each(|net| net.open_ports(&local));
     let dhcp = dhcp::bind(&config, &bus)?;
-    let paths = confine::confine(&config, options.config.as_deref(), roots.is_some(), &bus)?;
+    let leases = dhcp.as_ref().and_then(dhcp::Bound::leases);
+    let paths = confine::confine(&config, options.config.as_deref(), leases, roots.is_some(), &bus)?;
     let controls: Vec<_> = nets.iter().map(LinuxNet::control).collect();
     let reload = move || controls.iter().for_each(Control::reload);
     supervisor.start(&bus, notify, watchdog_period(), reload).map_err(failure)?;

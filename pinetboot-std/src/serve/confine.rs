@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use nix::unistd::geteuid;
 use rustix::thread::CapabilitySet;
 
+use super::leases::LeasePlace;
 use crate::bus::Bus;
 use crate::config::{Config, NfsMode};
 use crate::events::Server;
@@ -19,12 +20,13 @@ use crate::sandbox::{self, Account, Calls, Missing, Paths, Remains};
 pub(super) fn confine(
     config: &Config,
     file: Option<&Path>,
+    leases: Option<&LeasePlace>,
     has_roots: bool,
     bus: &Bus,
 ) -> Result<Option<Paths>, Failed> {
-    let paths = paths(config, file);
+    let paths = paths(config, file, leases);
     let (account, mut missing) = match (has_roots, &config.user) {
-        (false, _) => account(config, file, &paths)?,
+        (false, _) => account(config, file, leases, &paths)?,
         (true, None) => (None, Vec::new()),
         (true, Some(_)) => (None, vec![missing_user("the files of a root belong to users of the Pi")]),
     };
@@ -76,8 +78,15 @@ pub(super) fn check(config: &Config, paths: &Paths) -> Result<(), Failed> {
 fn account(
     config: &Config,
     file: Option<&Path>,
+    leases: Option<&LeasePlace>,
     paths: &Paths,
 ) -> Result<(Option<Account>, Vec<Missing>), Failed> {
+    let give = |ids| {
+        let given = leases.map_or(Ok(()), |leases| leases.give_to(ids));
+        given.map_err(|error| {
+            Failed::new(Exit::Failure, format!("cannot change the owner of the lease file: {error}"))
+        })
+    };
     let named = |name: &str| {
         Account::named(name)
             .map_err(|error| Failed::new(Exit::Failure, format!("cannot look up the user {name}: {error}")))
@@ -93,9 +102,13 @@ fn account(
         let Some(account) = account else {
             return stays(format!("this system has neither a user {OWN_USER} nor a user 65534"));
         };
+        give(account.ids())?;
         return match account.check(&reads, &paths.write) {
             Ok(()) => Ok((Some(account), Vec::new())),
-            Err(no_access) => stays(format!("user {} {no_access}", account.name)),
+            Err(no_access) => {
+                give(ROOT)?; // root without capabilities is one of the others
+                stays(format!("user {} {no_access}", account.name))
+            }
         };
     };
     let account = named(name)?
@@ -106,6 +119,7 @@ fn account(
     if !geteuid().is_root() {
         return Err(Failed::new(Exit::Usage, format!("--user {name}: only root can become another user")));
     }
+    give(account.ids())?;
     account.check(&reads, &paths.write).map_err(|no_access| {
         let message = format!(
             "user {name} {no_access}. Grant the access with chmod or chown, or choose another user with --user"
@@ -116,7 +130,7 @@ fn account(
 }
 
 /// The files of TFTP and DHCP.
-fn paths(config: &Config, file: Option<&Path>) -> Paths {
+fn paths(config: &Config, file: Option<&Path>, leases: Option<&LeasePlace>) -> Paths {
     let mut read: Vec<PathBuf> = vec![NEIGHBOURS.into()];
     for tree in trees(config) {
         // A directory that replaces the tree, or is named instead of it, is served after SIGHUP: those beside the tree.
@@ -126,8 +140,8 @@ fn paths(config: &Config, file: Option<&Path>) -> Paths {
     }
     // An editor replaces the file, and a rule follows the file, not the name.
     read.extend(file.map(directory_of));
-    let leases = config.dhcp.as_ref().and_then(|dhcp| dhcp.lease_file());
-    let write = config.allow_upload.clone().into_iter().chain(leases.map(directory_of));
+    let leases = leases.map(|leases| directory_of(leases.file()));
+    let write = config.allow_upload.clone().into_iter().chain(leases);
     let write = write.map(|path| path.canonicalize().unwrap_or(path)).collect();
     Paths { read, write }
 }
@@ -166,6 +180,8 @@ fn for_roots(mode: NfsMode) -> CapabilitySet {
     }
 }
 
+/// The user and the group of root.
+const ROOT: (u32, u32) = (0, 0);
 /// The default user.
 const OWN_USER: &str = "pinetboot";
 /// The process's view of the neighbour table is here.

@@ -11,9 +11,12 @@
 //!
 //! A changed lease is appended: of the lines with one hardware address, or with one IPv4 address, the last one counts. The file
 //! is written whole, a line for each lease, at the start, at the end, and when it has doubled.
+//!
+//! One file has the leases of all networks. A lease in a network that is not served now keeps its line until its end.
 
 mod journal;
 mod line;
+mod place;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -23,17 +26,33 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use pinetboot_core::Instant;
-use pinetboot_core::dhcp::{Lease, LeaseServer, LeaseSlot};
+use pinetboot_core::dhcp::Lease;
 
 use crate::bus::Bus;
 use crate::events::Dhcp;
 use journal::Journal;
 use line::Line;
+pub(super) use place::LeasePlace;
+
+/// The leases of all networks.
+pub(super) trait Leases {
+    /// All of them.
+    fn all(&self) -> impl Iterator<Item = &Lease>;
+
+    /// The lease of this address.
+    fn at(&self, address: Ipv4Addr) -> Option<&Lease>;
+
+    /// Takes in a lease from before a restart, which ends within the lease time from now on; `None` if its network is not served,
+    /// `false` if it conflicts with another lease or a setting.
+    fn restore(&mut self, lease: Lease) -> Option<bool>;
+}
 
 /// A file of leases, a line each.
 #[derive(Debug)]
 pub(super) struct LeaseFile {
     journal: Journal,
+    /// Running leases in networks that are not served.
+    elsewhere: Vec<Line>,
     /// The origin of the responder's clock.
     start: SystemTime,
     /// After a failure: the time of the next attempt.
@@ -45,17 +64,17 @@ impl LeaseFile {
     /// A lease file, for a responder whose clock shows `now`.
     pub(super) fn new(path: PathBuf, now: Instant, bus: Bus) -> Self {
         let start = SystemTime::now().checked_sub(now.since(Instant::ZERO)).unwrap_or(SystemTime::UNIX_EPOCH);
-        Self { journal: Journal::new(path), start, retry_at: Instant::ZERO, bus }
+        Self { journal: Journal::new(path), elsewhere: Vec::new(), start, retry_at: Instant::ZERO, bus }
     }
 
     /// Restores the leases of the file in the server, and writes the file anew. A line without a valid lease is reported and
     /// passed over; `FILE.bad` is then a copy of the file. Removes what interrupted writings left beside it.
-    pub(super) fn restore(&mut self, now: Instant, server: &mut LeaseServer<'_, Vec<LeaseSlot>>) {
+    pub(super) fn restore(&mut self, now: Instant, server: &mut impl Leases) {
         if let Err(error) = self.journal.remove_leftovers() {
             self.failed("look for leftovers of", &error);
         }
         match fs::read(self.journal.path()) {
-            Ok(bytes) => self.take_in(&bytes, server),
+            Ok(bytes) => self.take_in(&bytes, now, server),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             // The file is overwritten no sooner than a lease changes.
             Err(error) => return self.failed("read", &error),
@@ -68,11 +87,11 @@ impl LeaseFile {
     pub(super) fn save(
         &mut self,
         now: Instant,
-        server: &LeaseServer<'_, Vec<LeaseSlot>>,
+        server: &impl Leases,
         changed: impl Iterator<Item = Ipv4Addr>,
         more: bool,
     ) {
-        let leases = changed.filter_map(|address| server.lease_at(address));
+        let leases = changed.filter_map(|address| server.at(address));
         let lines: String = leases.filter_map(|lease| self.line(lease)).collect();
         if self.journal.is_due() {
             if !lines.is_empty() && now >= self.retry_at {
@@ -90,14 +109,13 @@ impl LeaseFile {
     }
 
     /// Writes the file anew if lines were appended.
-    pub(super) fn close(mut self, now: Instant, server: &LeaseServer<'_, Vec<LeaseSlot>>) {
+    pub(super) fn close(mut self, now: Instant, server: &impl Leases) {
         if self.journal.has_grown() {
             self.write(now, server);
         }
     }
 
-    fn take_in(&self, bytes: &[u8], server: &mut LeaseServer<'_, Vec<LeaseSlot>>) {
-        let longest = Instant::ZERO + server.network().lease_time;
+    fn take_in(&mut self, bytes: &[u8], now: Instant, server: &mut impl Leases) {
         let (mut latest, mut unreadable) = (Latest::default(), Vec::new());
         for (line, number) in bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).zip(1..) {
             match Line::parse(line) {
@@ -108,9 +126,13 @@ impl LeaseFile {
         }
         let (mut restored, mut lost) = (0, 0);
         for line in latest.lines.values() {
-            // A clock that was set back, or a wrong digit, prolongs no lease.
-            let until = self.instant(line.until).min(longest);
-            if server.restore(line.lease(until)) { restored += 1 } else { lost += 1 }
+            let until = self.instant(line.until);
+            match server.restore(line.lease(until)) {
+                Some(true) => restored += 1,
+                Some(false) => lost += 1,
+                None if until > now && self.elsewhere.len() < MOST_ELSEWHERE => self.elsewhere.push(*line),
+                None => {}
+            }
         }
         if !unreadable.is_empty() {
             self.keep_aside(unreadable);
@@ -118,8 +140,12 @@ impl LeaseFile {
         self.bus.emit(None, Dhcp::LeasesRestored { path: self.path(), restored, lost });
     }
 
-    fn write(&mut self, now: Instant, server: &LeaseServer<'_, Vec<LeaseSlot>>) {
-        let lines = server.leases().filter_map(|lease| self.line(lease));
+    fn write(&mut self, now: Instant, server: &impl Leases) {
+        let mut elsewhere = std::mem::take(&mut self.elsewhere);
+        elsewhere.retain(|line| self.instant(line.until) > now);
+        self.elsewhere = elsewhere;
+        let elsewhere = self.elsewhere.iter().map(ToString::to_string);
+        let lines = server.all().filter_map(|lease| self.line(lease)).chain(elsewhere);
         let (text, leases) =
             lines.fold((HEADER.to_owned(), 0), |(text, count), line| (text + &line, count + 1));
         match self.journal.replace(&text) {
@@ -193,6 +219,9 @@ const HEADER: &str = "\
 /// The time from a failed attempt to write to the next one.
 const RETRY: Duration = Duration::from_secs(10);
 
+/// Leases in networks that are not served: as many as a /16 has.
+const MOST_ELSEWHERE: usize = 1 << 16;
+
 /// The most lines that wait to be stored with those of the messages that arrived together: the network sends no more replies
 /// before.
 const MOST_UNSYNCED: usize = 32;
@@ -201,7 +230,7 @@ const MOST_UNSYNCED: usize = 32;
 mod tests {
     use std::sync::{Arc, Mutex};
 
-    use pinetboot_core::dhcp::{HardwareAddress, LeaseState, Network};
+    use pinetboot_core::dhcp::{HardwareAddress, LeaseServer, LeaseSlot, LeaseState, Network};
 
     use super::*;
     use crate::events::{Event, Fact, Listener};
@@ -215,13 +244,30 @@ mod tests {
         }
     }
 
+    type Server = LeaseServer<'static, Vec<LeaseSlot>>;
+
+    impl Leases for Server {
+        fn all(&self) -> impl Iterator<Item = &Lease> {
+            self.leases()
+        }
+
+        fn at(&self, address: Ipv4Addr) -> Option<&Lease> {
+            self.lease_at(address)
+        }
+
+        fn restore(&mut self, lease: Lease) -> Option<bool> {
+            let is_ours = self.network().contains(lease.address);
+            is_ours.then(|| Server::restore(self, lease))
+        }
+    }
+
     const NOW: Instant = Instant::ZERO;
 
     fn ip(last: u8) -> Ipv4Addr {
         Ipv4Addr::new(10, 77, 0, last)
     }
 
-    fn server() -> LeaseServer<'static, Vec<LeaseSlot>> {
+    fn server() -> Server {
         LeaseServer::new(Network::new(ip(1), 24, ip(100), ip(199)).unwrap(), vec![LeaseSlot::EMPTY; 100])
     }
 
@@ -235,7 +281,7 @@ mod tests {
     }
 
     /// Client and address of each lease, in order of the address.
-    fn leases(server: &LeaseServer<'_, Vec<LeaseSlot>>) -> Vec<(u8, u8)> {
+    fn leases(server: &Server) -> Vec<(u8, u8)> {
         let mut leases: Vec<_> = server
             .leases()
             .map(|lease| (lease.hardware.mac().unwrap()[5], lease.address.octets()[3]))
@@ -250,7 +296,7 @@ mod tests {
         let path = directory.path().join("leases");
         let (mut first, mut one) = (server(), file(&path));
         one.restore(NOW, &mut first);
-        assert!(first.restore(lease(1, 150)));
+        assert!(Server::restore(&mut first, lease(1, 150)));
         one.save(NOW, &first, [ip(150)].into_iter(), false);
         let (mut second, mut two) = (server(), file(&path));
         two.restore(NOW, &mut second);
@@ -272,7 +318,7 @@ mod tests {
         let (mut server, mut file) = (server(), file(&path));
         file.restore(NOW, &mut server);
         for number in 0..100 {
-            assert!(server.restore(lease(number, 100 + number)));
+            assert!(Server::restore(&mut server, lease(number, 100 + number)));
         }
         let before = fs::metadata(&path).unwrap().len();
         for number in 0..100 {
@@ -321,15 +367,14 @@ mod tests {
             |fact: &Fact| matches!(fact, Fact::Dhcp(Dhcp::LeaseFileFailed { operation: "write", .. }));
         let failures = || told.0.lock().unwrap().iter().filter(|fact| failed(fact)).count();
         assert_eq!(failures(), 1);
-        assert!(server.restore(lease(1, 101)));
-        let mut save =
-            |now, server: &LeaseServer<'_, _>| file.save(now, server, [ip(101)].into_iter(), false);
+        assert!(Server::restore(&mut server, lease(1, 101)));
+        let mut save = |now, server: &Server| file.save(now, server, [ip(101)].into_iter(), false);
         save(Instant::from_millis(9_999), &server);
         assert_eq!(failures(), 1);
         save(Instant::from_millis(10_000), &server);
         assert_eq!(failures(), 2);
         fs::create_dir(directory.path().join("missing")).unwrap();
-        assert!(server.restore(lease(2, 102)));
+        assert!(Server::restore(&mut server, lease(2, 102)));
         save(Instant::from_millis(20_000), &server);
         assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 2 + 2);
     }
@@ -349,17 +394,17 @@ mod tests {
         let mut server = server();
         file.restore(NOW, &mut server);
         assert_eq!(leases(&server), [(1, 100), (4, 103)]);
-        assert!(server.leases().all(|lease| lease.until <= Instant::ZERO + Duration::from_secs(12 * 3600)));
         let copy = directory.path().join("leases.bad");
         assert_eq!(fs::read(&copy).unwrap(), bad);
-        assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 2 + 2);
+        // With the line of a network that is not served.
+        assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 2 + 3);
         let (path, copy) = (path.display().to_string(), copy.display().to_string());
         assert_eq!(
             *told.0.lock().unwrap(),
             [
                 Dhcp::LeaseLinesUnreadable { path: path.clone(), lines: vec![3, 4, 7, 8], copy }.into(),
-                Dhcp::LeasesRestored { path: path.clone(), restored: 2, lost: 1 }.into(),
-                Dhcp::LeasesWritten { path, leases: 2 }.into(),
+                Dhcp::LeasesRestored { path: path.clone(), restored: 2, lost: 0 }.into(),
+                Dhcp::LeasesWritten { path, leases: 3 }.into(),
             ]
         );
     }

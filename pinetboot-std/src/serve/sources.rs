@@ -9,7 +9,9 @@ use crate::config::{Config, Settings};
 use crate::events;
 use crate::exit::{Exit, Failed};
 use crate::roots::Roots;
-use crate::storage::{BootStorage, BootTree, Budget, Sources, Trees, UploadQuota, UploadRules, Uploads};
+use crate::storage::{
+    BootStorage, BootTree, Budget, Prefixes, Sources, Trees, UploadQuota, UploadRules, Uploads,
+};
 
 /// The configuration from the command line and the file.
 pub(super) fn configure(options: &Args) -> Result<Config, Failed> {
@@ -72,6 +74,7 @@ fn sources(config: &Config, roots: Option<Arc<Roots>>) -> Result<Sources, Failed
         roots,
         templates: config.templates.clone(),
         rewrite: config.root.rewrite,
+        prefixes: Prefixes::new([config.serving()].into_iter().chain(config.path_prefix.as_deref())),
         server: config.dhcp.as_ref().and_then(|dhcp| dhcp.boot_server),
     })
 }

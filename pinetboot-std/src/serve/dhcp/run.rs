@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pinetboot_core::dhcp::{Port, ProxyDhcp, Respond, Responder, Standing};
+use pinetboot_core::dhcp::{Arrival, Message, NoReply, Port, Reply, Respond, Responder, Standing};
 use pinetboot_core::{Instant, Net, Quota, block_on};
 
 use super::queue::Queue;
@@ -35,7 +35,34 @@ pub(super) trait Attend: Respond {
     }
 }
 
-impl Attend for ProxyDhcp<'_> {}
+impl Respond for Box<dyn Attend + Send> {
+    fn respond(
+        &mut self,
+        arrival: &Arrival,
+        request: &Message<'_>,
+        out: &mut [u8],
+    ) -> Result<Reply, NoReply> {
+        (**self).respond(arrival, request, out)
+    }
+}
+
+impl Attend for Box<dyn Attend + Send> {
+    fn standing(&self, message: &[u8]) -> Standing {
+        (**self).standing(message)
+    }
+
+    fn comes_again(&mut self) -> Option<Instant> {
+        (**self).comes_again()
+    }
+
+    fn store(&mut self, now: Instant, more: bool) {
+        (**self).store(now, more);
+    }
+
+    fn close(&mut self, now: Instant) {
+        (**self).close(now);
+    }
+}
 
 /// Answers until the control stops the loop.
 ///
