@@ -225,7 +225,7 @@ mod tests {
             let is_firewall = matches!(router, Router::Ufw | Router::Firewalld | Router::Nft);
             assert!(is_firewall || lines.contains("10.77.0.1"), "{router:?}: {lines}");
             assert!(lines.ends_with('\n') && !lines.contains("\t"), "{router:?}: {lines}");
-            assert!(lines.lines().all(|line| line.len() <= 160), "{router:?}: {lines}");
+            assert!(lines.lines().all(|line| line.len() <= 180), "{router:?}: {lines}");
             assert!(listed.contains(&format!("\n  {} ", router.name())), "{listed}");
         }
     }

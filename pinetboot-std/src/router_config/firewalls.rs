@@ -12,8 +12,9 @@ const PORTS: [(&str, u16, &str); 7] = [
 ];
 
 const HIGH_PORTS: &str = "\
-# The transfers of TFTP have ports of their own. The server sends first from them, so a firewall that tracks connections, as this one,
-# needs no rule for them. For one that does not: serve with --port-range 50000-50100, and allow udp 50000 to 50100.
+# Each TFTP transfer has a port above 1023. The server sends the first packet from that port, so a firewall that tracks
+# connections, as this one does, needs no rule for it. For a firewall that does not: serve with --port-range 50000-50100,
+# and allow udp 50000 to 50100.
 ";
 
 pub(super) fn ufw() -> String {

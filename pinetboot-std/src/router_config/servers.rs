@@ -57,10 +57,6 @@ fn dnsmasq_matches() -> String {
 /// dhcp-options(5) has `pxe-client-id` for option 97, whose first byte is a type; in `hardware` it is the kind of network
 /// (dhcp-eval(5)).
 pub(super) fn isc(server: Ipv4Addr) -> String {
-    let ids: String = MACHINE_IDS
-        .iter()
-        .map(|id| format!("substring(option pxe-client-id, 1, 4) = {}\n          or ", colons(id)))
-        .collect();
     let oui = colons(&OUI);
     format!(
         "# ISC dhcpd: put this into /etc/dhcp/dhcpd.conf, outside of any subnet, then:
@@ -69,7 +65,8 @@ pub(super) fn isc(server: Ipv4Addr) -> String {
 # Raspberry Pis only, by option 97, and a Pi 3B+ by its MAC address. PCs that boot by PXE have the vendor class of a Pi, and
 # another option 97.
 class \"raspberry-pi\" {{
-    match if {ids}substring(hardware, 1, 3) = {oui};
+    match if substring(option pxe-client-id, 1, 3) = \"RPi\" or substring(option pxe-client-id, 2, 3) = \"iPR\"
+          or substring(option pxe-client-id, 1, 4) = \"DDDD\" or substring(hardware, 1, 3) = {oui};
 
     # A Raspberry Pi 4 or 5 boots by this line alone:
     option tftp-server-name \"{server}\";
@@ -86,13 +83,6 @@ class \"raspberry-pi\" {{
 }
 
 pub(super) fn kea(server: Ipv4Addr) -> String {
-    let hexadecimal = |bytes: &[u8]| format!("0x{}", colons(bytes).replace(':', ""));
-    let ids: Vec<_> = MACHINE_IDS
-        .iter()
-        .map(|id| format!("substring(option[97].hex,1,4) == {}", hexadecimal(id)))
-        .chain([format!("substring(pkt4.mac,0,3) == {}", hexadecimal(&OUI))])
-        .collect();
-    let test = ids.join(" or\n      ");
     format!(
         "// Kea: put this into /etc/kea/kea-dhcp4.conf, within \"Dhcp4\": {{ ... }}; if client classes exist already,
 // put only the class into their list. Then: kea-dhcp4 -t /etc/kea/kea-dhcp4.conf && systemctl restart kea-dhcp4-server
@@ -102,7 +92,8 @@ pub(super) fn kea(server: Ipv4Addr) -> String {
     // Raspberry Pis only, by option 97, and a Pi 3B+ by its MAC address. PCs that boot by PXE have the vendor class of a Pi,
     // and another option 97.
     \"name\": \"raspberry-pi\",
-    \"test\": \"{test}\",
+    \"test\": \"substring(option[97].hex,1,3) == 'RPi' or substring(option[97].hex,2,3) == 'iPR' or \
+substring(option[97].hex,1,4) == 'DDDD' or substring(pkt4.mac,0,3) == 0xb827eb\",
     \"next-server\": \"{server}\",
     \"option-data\": [
       // A Raspberry Pi 4 or 5 boots by this alone:

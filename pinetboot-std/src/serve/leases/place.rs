@@ -83,3 +83,56 @@ const DIRECTORY: &str = "dhcp";
 const FILE: &str = "leases";
 /// Search permission for all.
 const ENTER: u32 = 0o111;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Settings;
+
+    fn config(text: &str) -> (Config, LeaseConfig) {
+        let settings: Settings = toml::from_str(&format!("tree = '.'\ndhcp = 'lease'\n{text}")).unwrap();
+        let config = settings.resolve().unwrap();
+        let Some(crate::config::DhcpConfig { role: crate::config::Role::Lease(leases), .. }) =
+            config.dhcp.clone()
+        else {
+            panic!()
+        };
+        (config, leases)
+    }
+
+    #[test]
+    fn by_default_the_file_is_in_the_state_directory() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = directory.path().join("state");
+        let (config, leases) = config(&format!("state = '{}'", state.display()));
+        let place = LeasePlace::of(&config, &leases).unwrap();
+        assert_eq!(place.file(), state.join("dhcp/leases"));
+        assert!(state.join("dhcp").is_dir());
+        let second = LeasePlace::of(&config, &leases).unwrap_err();
+        assert_eq!(second.kind(), io::ErrorKind::ResourceBusy);
+        drop(place);
+        assert!(LeasePlace::of(&config, &leases).is_ok());
+    }
+
+    #[test]
+    fn a_file_of_ones_own_is_where_it_is_named() {
+        let (config, leases) = config("lease-file = '/srv/leases'");
+        assert_eq!(LeasePlace::of(&config, &leases).unwrap().file(), Path::new("/srv/leases"));
+    }
+
+    #[test]
+    fn others_may_enter_a_state_directory_for_their_leases() {
+        if !geteuid().is_root() {
+            return;
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let state = directory.path().join("state");
+        DirBuilder::new().mode(0o700).create(&state).unwrap();
+        let (config, leases) = config(&format!("state = '{}'", state.display()));
+        let place = LeasePlace::of(&config, &leases).unwrap();
+        place.give_to((65534, 65534)).unwrap();
+        assert_eq!(fs::metadata(&state).unwrap().permissions().mode() & 0o777, 0o711);
+        use std::os::unix::fs::MetadataExt;
+        assert_eq!(fs::metadata(state.join("dhcp")).unwrap().uid(), 65534);
+    }
+}
