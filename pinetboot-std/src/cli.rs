@@ -4,7 +4,7 @@ use clap::{ArgAction, Parser, Subcommand};
 
 use crate::exit::Exit;
 use crate::roots::mounter;
-use crate::{get, pack, probe, roots, router_config, serve, simulate};
+use crate::{demo, get, pack, probe, roots, router_config, serve, simulate};
 #[cfg(feature = "import")]
 use crate::{images, import};
 
@@ -61,7 +61,7 @@ pub enum Command {
     #[command(hide = true)]
     Mounter(mounter::Args),
     /// Boot a simulated Pi 5 from a small tree, all in this process, and show its requests
-    Demo,
+    Demo(demo::Args),
     /// Pack boot files into a UF2 image for a boot-appliance board
     ///
     /// Drag the image onto the board, beside its firmware: the board serves the files from flash. The firmware is another

@@ -2,17 +2,23 @@
 
 mod boot_file;
 mod dhcp;
+mod effects;
 mod network;
 mod nfs;
+mod toml_error;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs;
+use std::marker::PhantomData;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use pinetboot_core::tftp;
+use serde::de::value::SeqAccessDeserializer;
+use serde::de::{IntoDeserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 pub use boot_file::{BootArch, BootFiles};
@@ -132,7 +138,7 @@ pub struct Settings {
     #[arg(long, value_name = "FIRST-LAST", help_heading = "DHCP")]
     pub lease_range: Option<String>,
 
-    /// Lease addresses for this time, 1m to 1y [default: 12h]
+    /// Lease addresses for this time, 1m to 8760h [default: 12h]
     #[arg(long, value_name = "TIME", help_heading = "DHCP")]
     pub lease_time: Option<String>,
 
@@ -190,6 +196,11 @@ pub struct Settings {
     /// a power cut of the server then loses the last seconds of what a Pi counts as stored (packages, databases) [default: on]
     #[arg(long, value_name = "MODE", help_heading = "NFS root")]
     pub nfs_sync: Option<NfsSync>,
+
+    /// Give files inode numbers of this many bits, 64 or 32. 32 is for programs on the Pi that were built without large files (stat
+    /// fails: "Value too large for defined data type"); set it before the first mount [default: 64]
+    #[arg(long, value_name = "BITS", help_heading = "NFS root")]
+    pub nfs_inode_bits: Option<u8>,
 
     /// Serve the portmapper on this port; Pis look on port 111 only [default: 111, or register with the system's portmapper]
     #[arg(long, value_name = "PORT", help_heading = "NFS root")]
@@ -278,6 +289,8 @@ pub struct Config {
     pub log_format: LogFormat,
     /// Old names of settings in the file, each with the new name.
     pub renamed: Vec<(&'static str, &'static str)>,
+    /// Settings without an effect, each with the reason.
+    pub without_effect: Vec<(&'static str, &'static str)>,
     /// Configuration of DHCP; `None` if DHCP is off.
     pub dhcp: Option<DhcpConfig>,
 }
@@ -300,7 +313,7 @@ impl Settings {
             Failed::new(Exit::Usage, format!("cannot read the configuration {}: {error}", file.display()))
         };
         let text = fs::read_to_string(file).map_err(|error| failed(&error))?;
-        toml::from_str(&text).map_err(|error| failed(&error))
+        toml::from_str(&text).map_err(|error| failed(&toml_error::in_words(&error)))
     }
 
     /// These settings, completed by those of `other`.
@@ -322,33 +335,26 @@ impl Settings {
     ///
     /// # Errors
     ///
-    /// If neither a tree nor a root is given, or a value is out of its range.
+    /// All faults: neither a tree nor a root is given, a value is out of its range, settings contradict each other.
     pub fn resolve(self) -> Result<Config, Failed> {
-        let usage = |message: &str| Failed::new(Exit::Usage, message);
+        self.check_values()?;
+        let without_effect = effects::without_effect(&self);
         let dhcp = DhcpConfig::of(&self)?;
         let root = RootConfig::of(&self)?;
         let inventory = Inventory::of(&self.pi)?;
-        if self.tree.is_none() && self.nfs.is_none() {
-            return Err(usage(
-                "no tree to serve: name the directory with the boot files, as in 'pinetboot serve /srv/tftp'",
-            ));
-        }
         let port = self.tftp_port.unwrap_or(tftp::PORT);
         let listen = if self.listen.is_empty() { vec![Ipv4Addr::UNSPECIFIED] } else { self.listen };
         let max_transfers = self.max_transfers.unwrap_or(2048);
-        if !(1..=MOST_TRANSFERS).contains(&max_transfers) {
-            return Err(usage("max-transfers must be from 1 to 4096"));
-        }
         let threads = self.threads.unwrap_or(1);
-        if !(1..=64).contains(&threads) {
-            return Err(usage("threads must be from 1 to 64"));
-        }
         let ports = match (self.single_port.unwrap_or(false), &self.port_range) {
             (true, None) => Ports::Single,
             (false, None) => Ports::PerTransfer,
-            (false, Some(range)) => port_range(range, threads).map_err(|error| usage(&error))?,
+            (false, Some(range)) => {
+                port_range(range, threads).map_err(|why| Failed::new(Exit::Usage, why))?
+            }
             (true, Some(_)) => {
-                return Err(usage("port-range and single-port contradict each other: remove one"));
+                let why = "port-range and single-port contradict each other: remove one";
+                return Err(Failed::new(Exit::Usage, why));
             }
         };
         Ok(Config {
@@ -373,9 +379,30 @@ impl Settings {
             upload_max_size: self.upload_max_size.unwrap_or(Size::GIB),
             disk_reserve: Reserve::new(self.disk_reserve),
             log_format: self.log_format.unwrap_or_default(),
+            without_effect,
             renamed: has_old_name(&self.pi).then_some(("words", "cmdline-extra")).into_iter().collect(),
             dhcp,
         })
+    }
+}
+
+impl Settings {
+    /// Finds all faults, not only the first one.
+    fn check_values(&self) -> Result<(), Failed> {
+        let usage = |message: &str| Failed::new(Exit::Usage, message);
+        let has_none = self.tree.is_none() && self.nfs.is_none();
+        let (transfers, threads) = (self.max_transfers.unwrap_or(1), self.threads.unwrap_or(1));
+        let faults = [
+            has_none.then(|| {
+                usage("no tree to serve: name the directory with the boot files, as in 'pinetboot serve /srv/tftp'")
+            }),
+            (!(1..=MOST_TRANSFERS).contains(&transfers)).then(|| usage("max-transfers must be from 1 to 4096")),
+            (!(1..=64).contains(&threads)).then(|| usage("threads must be from 1 to 64")),
+            DhcpConfig::of(self).err(),
+            RootConfig::of(self).err(),
+            Inventory::of(&self.pi).err(),
+        ];
+        Failed::all(faults.into_iter().flatten())
     }
 }
 
@@ -391,18 +418,27 @@ fn port_range(text: &str, threads: u16) -> Result<Ports, String> {
     Ok(Ports::Range { first, last })
 }
 
-/// Reads a value or a list of values.
+/// Reads a value or a list of values. Not an untagged enum, whose errors do not say which value is wrong.
 fn one_or_many<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum OneOrMany<T> {
-        One(T),
-        Many(Vec<T>),
+    struct OneOrMany<T>(PhantomData<T>);
+
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for OneOrMany<T> {
+        type Value = Vec<T>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a value or a list of values")
+        }
+
+        fn visit_str<E: serde::de::Error>(self, one: &str) -> Result<Vec<T>, E> {
+            T::deserialize(one.into_deserializer()).map(|one| vec![one])
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, many: A) -> Result<Vec<T>, A::Error> {
+            Vec::deserialize(SeqAccessDeserializer::new(many))
+        }
     }
-    Ok(match OneOrMany::deserialize(deserializer)? {
-        OneOrMany::One(one) => vec![one],
-        OneOrMany::Many(many) => many,
-    })
+
+    deserializer.deserialize_any(OneOrMany(PhantomData))
 }
 
 /// Most concurrent transfers: half of the session table, which is slow when fuller.

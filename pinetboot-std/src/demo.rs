@@ -14,19 +14,34 @@ use pinetboot_core::tftp::{Limits, Server};
 
 use crate::exit::{Exit, Failed};
 use crate::net::{self, Interrupt, LinuxNet};
-use crate::simulate::{Pi, simulate};
+use crate::output;
+use crate::simulate::{Pi, Report, simulate};
 use tree::DemoTree;
+
+/// Options of `demo`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Print the result as one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
 
 /// Boots a simulated Pi 5 from a tree in memory and shows it on standard output.
 ///
 /// # Errors
 ///
 /// If the loopback interface is missing, or standard output fails.
-pub fn run() -> Result<Exit, Failed> {
-    demonstrate(&mut io::stdout().lock())
+pub fn run(options: &Args) -> Result<Exit, Failed> {
+    let (stdout, nowhere) = (&mut output::stdout(), &mut io::sink());
+    let out: &mut dyn Write = if options.json { nowhere } else { stdout };
+    let report = demonstrate(out)?;
+    if options.json {
+        stdout.json(&report)?;
+    }
+    Ok(report.exit())
 }
 
-fn demonstrate(out: &mut dyn Write) -> Result<Exit, Failed> {
+fn demonstrate(out: &mut dyn Write) -> Result<Report, Failed> {
     let tree = DemoTree::new();
     let (files, megabytes) = (tree.files(), tree.bytes() as f64 / 1e6);
     let net = LinuxNet::listen(&[LOOPBACK], net::Options::default())
@@ -41,13 +56,10 @@ fn demonstrate(out: &mut dyn Write) -> Result<Exit, Failed> {
     );
     let outro = "\nTo boot a real Pi: copy the boot partition of its SD card into a directory, then run\n  \
                  sudo pinetboot serve DIRECTORY\n";
-    let write = |out: &mut dyn Write, text: &str| {
-        out.write_all(text.as_bytes())
-            .map_err(|error| Failed::new(Exit::Failure, format!("cannot write the demo: {error}")))
-    };
+    let write = |out: &mut dyn Write, text: &str| out.write_all(text.as_bytes()).map_err(output::failed);
     let booted = write(out, &intro)
-        .and_then(|()| simulate(&Pi::new(Model::Pi5, SERIAL, server), out))
-        .and_then(|exit| write(out, outro).map(|()| exit));
+        .and_then(|()| simulate(&Pi { mounts_root: false, ..Pi::new(Model::Pi5, SERIAL, server) }, out))
+        .and_then(|report| write(out, outro).map(|()| report));
 
     control.stop();
     match running.join() {
@@ -84,7 +96,7 @@ mod tests {
     #[test]
     fn boots() {
         let mut out = Vec::new();
-        let exit = demonstrate(&mut out).unwrap();
+        let exit = demonstrate(&mut out).unwrap().exit();
         let out = String::from_utf8(out).unwrap();
         assert_eq!(exit, Exit::Success, "{out}");
         assert!(out.lines().all(|line| line.len() <= 100), "{out}");
@@ -92,7 +104,7 @@ mod tests {
             "bd989ae1//overlays/vc4-kms-v3d-pi5.dtbo",
             "9,698,043 B",
             "missing (normal: built in)",
-            "Would boot: kernel_2712.img, initramfs_2712, bcm2712-rpi-5-b.dtb and 1 overlay.",
+            "Would start the kernel: kernel_2712.img, initramfs_2712, bcm2712-rpi-5-b.dtb and 1 overlay.",
         ] {
             assert!(out.contains(expected), "{expected}\n{out}");
         }

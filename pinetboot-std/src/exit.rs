@@ -6,15 +6,15 @@ use std::process::ExitCode;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
-    /// 0: success; for `probe`, `simulate` and `demo`: the Pi would boot.
+    /// 0: success; for `probe`, `simulate` and `demo`: the Pi would boot, as far as was checked.
     Success = 0,
     /// 1: failure; standard error has the reason.
     Failure = 1,
-    /// 2: invalid command line or configuration.
+    /// 2: invalid command line or configuration, or a file that it names is missing.
     Usage = 2,
     /// 3: an address or port cannot be bound.
     Bind = 3,
-    /// 4: the tree cannot be served.
+    /// 4: a tree or directory cannot be served or read.
     Tree = 4,
     /// 5: the server does not answer.
     NoAnswer = 5,
@@ -40,14 +40,14 @@ impl Exit {
     /// The codes and their meanings, for `--help`.
     pub const HELP: &str = "\
 Exit codes:
-    0  success; for probe, simulate and demo: the Pi would boot
+    0  success; for probe, simulate and demo: the Pi would boot, as far as was checked
     1  failure; standard error has the reason
-    2  invalid command line or configuration
+    2  invalid command line or configuration, or a file that it names is missing
     3  an address or port cannot be bound
-    4  the tree cannot be served
+    4  a tree or directory cannot be served or read
     5  the TFTP server does not answer; for probe: the boot server
     6  the TFTP server answered with an ERROR
-    7  the Pi would not boot
+    7  the Pi would not boot: a boot file or the root is missing or faulty
     8  no DHCP server offers a boot server that the Pi accepts
     9  no DHCP server offers an address
    10  another DHCP server answers on the network
@@ -75,6 +75,17 @@ impl Failed {
     /// Ends the command with this code and message.
     pub fn new(exit: Exit, message: impl std::fmt::Display) -> Self {
         Self { exit, message: message.to_string() }
+    }
+
+    /// All of these failures, a line each, with the code of the first.
+    ///
+    /// # Errors
+    ///
+    /// If there is one.
+    pub fn all(failures: impl IntoIterator<Item = Self>) -> Result<(), Self> {
+        let mut failures = failures.into_iter();
+        let Some(first) = failures.next() else { return Ok(()) };
+        Err(failures.fold(first, |all, next| Self { message: all.message + "\n" + &next.message, ..all }))
     }
 }
 

@@ -11,9 +11,11 @@ use percent_encoding::percent_decode_str;
 use pinetboot_core::tftp::{self, Client, Options, Outcome, Request, RetryPolicy};
 use pinetboot_core::{Upload, block_on};
 use tempfile::NamedTempFile;
+use tracing::Level;
 
 use crate::exit::{Exit, Failed};
 use crate::net::{Interrupt, LinuxNet};
+use crate::output::{self, Output, tell};
 use crate::signals;
 
 /// Options of `get`.
@@ -53,7 +55,7 @@ pub fn run(options: &Args, quiet: bool) -> Result<Exit, Failed> {
     let control = net.control();
     signals::on_stop(move || control.stop()).map_err(failure)?;
 
-    let bar = if quiet { ProgressBar::hidden() } else { progress_bar(&output) };
+    let bar = progress_bar(&output, quiet);
     let mut target = Target::open(&output, bar)?;
     let mut asked = Options::default().with_block_size(options.blksize).with_transfer_size(0);
     asked.window_size = (options.windowsize > 1).then_some(options.windowsize);
@@ -67,7 +69,8 @@ pub fn run(options: &Args, quiet: bool) -> Result<Exit, Failed> {
             let seconds = began.elapsed().as_secs_f64();
             if !quiet {
                 let rate = DecimalBytes((bytes as f64 / seconds.max(1e-6)) as u64);
-                eprintln!("{}: {} in {seconds:.2} s ({rate}/s)", output.display(), DecimalBytes(bytes));
+                let (output, bytes) = (output.display(), DecimalBytes(bytes));
+                tell(Level::INFO, format_args!("{output}: {bytes} in {seconds:.2} s ({rate}/s)"));
             }
             Ok(Exit::Success)
         }
@@ -75,6 +78,7 @@ pub fn run(options: &Args, quiet: bool) -> Result<Exit, Failed> {
             let words = if target.words.is_empty() { code.meaning().into() } else { target.words };
             Err(Failed::new(Exit::Refused, format!("{url}: the server refused: {words} (error {})", code.0)))
         }
+        Ok(Outcome::Aborted(_)) if target.is_closed() => Ok(Exit::Success),
         Ok(Outcome::Aborted(code)) => {
             let why = target.error.map_or_else(|| code.to_string(), |error| error.to_string());
             Err(Failed::new(Exit::Failure, format!("{}: {why}", output.display())))
@@ -148,15 +152,15 @@ impl Location {
 
 /// The output, and the outcome of writing to it.
 struct Target {
-    output: Output,
+    output: Destination,
     bar: ProgressBar,
     error: Option<io::Error>,
     /// The text of the server's ERROR.
     words: String,
 }
 
-enum Output {
-    Stdout,
+enum Destination {
+    Stdout(Output),
     /// A device or pipe: written in place.
     Special(File),
     /// A file: written under a temporary name beside its place, renamed when whole.
@@ -171,9 +175,9 @@ impl Target {
         // The target of a link is replaced, not the link: /dev/stdout is a link.
         let place = path.canonicalize().unwrap_or_else(|_| path.to_owned());
         let output = if path == Path::new("-") {
-            Output::Stdout
+            Destination::Stdout(output::stdout())
         } else if path.exists() && !path.is_file() {
-            Output::Special(OpenOptions::new().write(true).open(path).map_err(failed)?)
+            Destination::Special(OpenOptions::new().write(true).open(path).map_err(failed)?)
         } else {
             let directory = place.parent().filter(|parent| !parent.as_os_str().is_empty());
             let part = tempfile::Builder::new()
@@ -181,29 +185,38 @@ impl Target {
                 .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666))
                 .tempfile_in(directory.unwrap_or(Path::new(".")))
                 .map_err(failed)?;
-            Output::File(Some(part), place)
+            Destination::File(Some(part), place)
         };
         Ok(Self { output, bar, error: None, words: String::new() })
     }
 
     fn try_write(&mut self, bytes: &[u8]) -> io::Result<()> {
         match &mut self.output {
-            Output::Stdout => io::stdout().write_all(bytes),
-            Output::Special(file) => file.write_all(bytes),
-            Output::File(Some(part), _) => part.write_all(bytes),
-            Output::File(None, _) => Ok(()),
+            Destination::Stdout(out) => {
+                out.write_all(bytes)?;
+                // The transfer has no other effect: it ends.
+                if out.is_closed() { Err(io::ErrorKind::BrokenPipe.into()) } else { Ok(()) }
+            }
+            Destination::Special(file) => file.write_all(bytes),
+            Destination::File(Some(part), _) => part.write_all(bytes),
+            Destination::File(None, _) => Ok(()),
         }
     }
 
     fn try_finish(&mut self) -> io::Result<()> {
         match &mut self.output {
-            Output::Stdout => io::stdout().flush(),
-            Output::Special(file) => file.flush(),
-            Output::File(part, path) => match part.take() {
+            Destination::Stdout(out) => out.flush(),
+            Destination::Special(file) => file.flush(),
+            Destination::File(part, path) => match part.take() {
                 Some(part) => part.persist(path).map(drop).map_err(|error| error.error),
                 None => Ok(()),
             },
         }
+    }
+
+    /// Whether the output was a pipe that its reader has closed.
+    const fn is_closed(&self) -> bool {
+        matches!(&self.output, Destination::Stdout(out) if out.is_closed())
     }
 
     fn keep(&mut self, result: io::Result<()>) -> Result<(), ()> {
@@ -236,12 +249,12 @@ impl Upload for Target {
     }
 }
 
-/// A progress bar, shown on a terminal only.
-fn progress_bar(output: &Path) -> ProgressBar {
+fn progress_bar(place: &Path, quiet: bool) -> ProgressBar {
     let style = ProgressStyle::with_template(
         "{msg} {wide_bar} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta}",
     );
-    let bar = ProgressBar::no_length().with_message(output.display().to_string());
+    let bar = ProgressBar::with_draw_target(None, output::progress(quiet))
+        .with_message(place.display().to_string());
     style.map_or(bar.clone(), |style| bar.with_style(style))
 }
 

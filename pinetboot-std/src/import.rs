@@ -24,11 +24,11 @@ mod stop;
 use std::fs;
 use std::io;
 use std::path::Path;
-use std::time::SystemTime;
 
 use indicatif::{DecimalBytes, MultiProgress, ProgressBar, ProgressStyle};
 use pinetboot_image::ext4::Ext4;
 use pinetboot_image::{Extent, Fat, ImageError, ImageFile, Part, Partitions, ReadAt, SystemView};
+use tracing::Level;
 
 pub use arguments::Args;
 pub use error::ImportError;
@@ -39,9 +39,11 @@ pub use stop::Stop;
 
 use crate::exit::{Exit, Failed};
 use crate::images::{ImageFacts, Images};
+use crate::output::{self, Output, tell};
 use crate::signals;
 use crate::space::{Reserve, Space};
 use crate::text::shown;
+use crate::time;
 use boot::{BootCopy, BootSize};
 use changes::{Context, Planned, Release, System, View};
 use staging::Staging;
@@ -58,7 +60,7 @@ pub fn run(options: &Args, quiet: bool) -> Result<Exit, Failed> {
     signals::on_stop(move || stopping.stop()).map_err(|error| Failed::new(Exit::Failure, error))?;
     match import(&request, &stop, &Bars::new(quiet)) {
         Err(_) if stop.is_stopped() => {
-            eprintln!("pinetboot: import interrupted; no image was written");
+            tell(Level::ERROR, "pinetboot: import interrupted; no image was written");
             Ok(Exit::Interrupted)
         }
         done => done.map(|()| Exit::Success),
@@ -87,8 +89,7 @@ pub fn import(request: &Request, stop: &Stop, bars: &Bars) -> Result<(), Failed>
     let opened = OpenImage::open(&image, &partitions, request.boot_only).map_err(read_failed)?;
     let plan = opened.plan(request).map_err(read_failed)?;
     if request.dry_run {
-        plan.print();
-        return Ok(());
+        return plan.print(&mut output::stdout());
     }
     let Some(staging) = staging else { return Ok(()) };
 
@@ -103,8 +104,10 @@ pub fn import(request: &Request, stop: &Stop, bars: &Bars) -> Result<(), Failed>
 
     let facts = plan.facts(request, &report, sha256);
     staging.commit(&facts)?;
-    plan.print_done(&facts);
-    print_use(&images, request)
+    let current = choose_current(&images, request)?;
+    let out = &mut output::stdout();
+    plan.print_done(&facts, out)?;
+    print_use(&current, request, out)
 }
 
 /// Opens the image file; `stop` ends the reading, and `bar` shows its progress.
@@ -237,7 +240,7 @@ impl ImportPlan {
             pretty_name: self.system.pretty_name.clone(),
             source: request.image.file_name().unwrap_or_default().to_string_lossy().into_owned(),
             sha256,
-            imported: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
+            imported: time::now(),
             boot: self.boot.clone().into(),
             has_root: !request.boot_only,
             kernel_mounts_root: self.kernel_mounts_root,
@@ -247,23 +250,24 @@ impl ImportPlan {
         }
     }
 
-    fn print(&self) {
-        println!("{}", self.title());
+    fn print(&self, out: &mut Output) -> Result<(), Failed> {
+        writeln!(out, "{}", self.title())?;
         if self.planned.is_empty() {
-            println!("No changes.");
+            writeln!(out, "No changes.")?;
         }
-        self.print_changes();
+        self.print_changes(out)
     }
 
-    fn print_done(&self, facts: &ImageFacts) {
-        println!("{}", self.title());
-        self.print_changes();
+    fn print_done(&self, facts: &ImageFacts, out: &mut Output) -> Result<(), Failed> {
+        writeln!(out, "{}", self.title())?;
+        self.print_changes(out)?;
         if !facts.lost_capabilities.is_empty() {
-            println!("NFS does not carry the capabilities of:");
+            writeln!(out, "NFS does not carry the capabilities of:")?;
             for file in &facts.lost_capabilities {
-                println!("  {}", shown(file));
+                writeln!(out, "  {}", shown(file))?;
             }
         }
+        Ok(())
     }
 
     fn title(&self) -> String {
@@ -273,35 +277,35 @@ impl ImportPlan {
         }
     }
 
-    fn print_changes(&self) {
+    fn print_changes(&self, out: &mut Output) -> Result<(), Failed> {
         for (step, change) in self.changes() {
-            println!("  {step:<17} {}", shown(&change));
+            writeln!(out, "  {step:<17} {}", shown(&change))?;
         }
         for note in &self.notes {
-            println!("Note: {note}");
+            writeln!(out, "Note: {note}")?;
         }
+        Ok(())
     }
 }
 
-/// Makes the image current if requested or if none is, and prints the current one.
-fn print_use(images: &Images, request: &Request) -> Result<(), Failed> {
-    let name = &request.name;
-    let current = images.current().ok().flatten();
-    match current.filter(|_| !request.current) {
-        Some(current) => println!(
-            "Imported as {name}. Current image: {}. To switch: pinetboot images {} --use {name}",
-            current.name,
-            request.to.display(),
-        ),
-        None => {
-            images.make_current(name).map_err(|error| Failed::new(Exit::Failure, error))?;
-            println!(
-                "Imported as {name}, the current image. To serve it: pinetboot serve {}",
-                request.to.display()
-            );
-        }
+/// Makes the image current if requested or if none is, and returns the name of the current image.
+fn choose_current(images: &Images, request: &Request) -> Result<String, Failed> {
+    if let Some(current) = images.current().ok().flatten().filter(|_| !request.current) {
+        return Ok(current.name);
     }
-    Ok(())
+    images.make_current(&request.name).map_err(|error| Failed::new(Exit::Failure, error))?;
+    Ok(request.name.clone())
+}
+
+fn print_use(current: &str, request: &Request, out: &mut Output) -> Result<(), Failed> {
+    let (name, to) = (&request.name, request.to.display());
+    if current == name {
+        return writeln!(out, "Imported as {name}, the current image. To serve it: pinetboot serve {to}");
+    }
+    writeln!(
+        out,
+        "Imported as {name}. Current image: {current}. To switch: pinetboot images {to} --use {name}"
+    )
 }
 
 fn enough_space(directory: &Path, need: u64, reserve: Reserve) -> Result<(), Failed> {
@@ -338,10 +342,7 @@ pub struct Bars {
 impl Bars {
     /// Draws on standard error if that is a terminal; hidden if `quiet`.
     pub fn new(quiet: bool) -> Self {
-        if quiet {
-            return Self { unpack: ProgressBar::hidden(), write: ProgressBar::hidden() };
-        }
-        let bars = MultiProgress::new();
+        let bars = MultiProgress::with_draw_target(output::progress(quiet));
         let style =
             ProgressStyle::with_template("{msg:7} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}");
         let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());

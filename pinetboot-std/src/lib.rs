@@ -18,13 +18,16 @@
 //! | [`roots`] | base images, and each Pi's layer on them |
 //! | [`observe`] | observers that turn the protocol engines' events into facts |
 //! | [`log`], [`logging`] | log lines of events, and their output |
-//! | `arguments`, `beneath`, `durable`, `text` | helpers of several modules |
+//! | `arguments`, `beneath`, `durable`, `text`, `time` | helpers of several modules |
+//! | `nfs_client` | a client of portmapper, MOUNT and NFSv3 |
+//! | [`output`] | standard output and standard error of the commands |
 //! | [`sandbox`] | the user, capabilities, files and system calls that remain to a process |
 //! | [`supervisor`], [`notify`] | the threads of `serve`, their end and the process's; notifications to the service manager |
 //! | [`signals`] | SIGINT and SIGTERM of the other commands |
 //! | [`space`] | disk space, and the server's reserve |
 
 #![forbid(unsafe_code)]
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod arguments;
 mod beneath;
@@ -45,8 +48,10 @@ pub mod import;
 pub mod log;
 pub mod logging;
 pub mod net;
+mod nfs_client;
 pub mod notify;
 pub mod observe;
+pub mod output;
 pub mod pack;
 pub mod pis;
 pub mod probe;
@@ -61,3 +66,4 @@ pub mod space;
 pub mod storage;
 pub mod supervisor;
 mod text;
+mod time;

@@ -1,25 +1,75 @@
-//! Log output: as text, the message alone; as JSON, every field.
+//! Log output on standard error: as text, the message alone; as JSON, every field.
+//!
+//! The journal of systemd gets a priority in front of each line; in text that replaces time and level, which the journal has.
 
-use tracing::Level;
+use std::io::{self, Write};
+
 use tracing::field::Field;
-use tracing_subscriber::fmt::FormatFields;
+use tracing::{Level, Metadata};
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
+use tracing_subscriber::fmt::{FormatFields, MakeWriter};
 
 use crate::config::LogFormat;
+use crate::output::{self, journal};
 
 /// Starts logging to standard error, at `level` and above.
 pub fn start(format: LogFormat, level: Level) {
-    let builder =
-        tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_target(false);
+    let is_journal = journal::is_stderr();
+    let builder = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(Stderr { is_journal })
+        .with_target(false)
+        .log_internal_errors(false); // by `eprintln!`, which panics
     let started = match format {
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
-        LogFormat::Text => {
-            let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
-            builder.fmt_fields(message_only()).with_ansi(colours).try_init()
+        LogFormat::Text if is_journal => {
+            builder.fmt_fields(message_only()).with_ansi(false).with_level(false).without_time().try_init()
         }
+        LogFormat::Text => builder.fmt_fields(message_only()).with_ansi(output::has_escapes()).try_init(),
     };
     // Tests start logging twice in one process: the first subscriber stays.
     let _already_started = started;
+}
+
+/// Standard error.
+#[derive(Debug, Clone, Copy)]
+struct Stderr {
+    is_journal: bool,
+}
+
+/// Standard error for the lines of one event.
+struct Lines {
+    /// The level, if the reader is the journal.
+    level: Option<Level>,
+}
+
+impl MakeWriter<'_> for Stderr {
+    type Writer = Lines;
+
+    fn make_writer(&self) -> Lines {
+        Lines { level: None }
+    }
+
+    fn make_writer_for(&self, event: &Metadata<'_>) -> Lines {
+        Lines { level: self.is_journal.then_some(*event.level()) }
+    }
+}
+
+/// Gets each event whole.
+impl Write for Lines {
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        match self.level {
+            None => io::stderr().write_all(event)?,
+            Some(level) => {
+                io::stderr().write_all(journal::lines(level, String::from_utf8_lossy(event)).as_bytes())?;
+            }
+        }
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// The message of a line, without its fields.

@@ -1,14 +1,22 @@
 //! The `pinetboot` command: parse, run, exit code.
 
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
+use std::io;
 use std::process::ExitCode;
 
 use clap::Parser;
 use pinetboot::cli::{Cli, Command};
 use pinetboot::config::LogFormat;
-use pinetboot::{demo, get, logging, pack, probe, roots, router_config, serve, simulate};
+use pinetboot::exit::Exit;
+use pinetboot::{demo, get, logging, output, pack, probe, roots, router_config, serve, simulate};
+use tracing::Level;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(help_or_error) => return exit_with(&help_or_error),
+    };
     let level = logging::level(cli.verbose, cli.quiet);
     if !matches!(cli.command, Command::Serve(_)) {
         logging::start(LogFormat::Text, level); // `serve` reads the format from its configuration
@@ -25,12 +33,25 @@ fn main() -> ExitCode {
         #[cfg(feature = "import")]
         Command::Images(options) => pinetboot::images::command::run(options),
         Command::Mounter(options) => roots::mounter::run(options),
-        Command::Demo => demo::run(),
+        Command::Demo(options) => demo::run(options),
         Command::Pack(options) => pack::run(options),
     };
+    let done = done.and_then(|exit| output::stdout().finish().map(|()| exit));
     let exit = done.unwrap_or_else(|failed| {
-        eprintln!("pinetboot: {failed}");
+        output::tell(Level::ERROR, format_args!("pinetboot: {failed}"));
         failed.exit
     });
     exit.into()
+}
+
+/// Prints the help, or the error of a command line.
+fn exit_with(help_or_error: &clap::Error) -> ExitCode {
+    match help_or_error.print() {
+        Err(error) if !help_or_error.use_stderr() && error.kind() != io::ErrorKind::BrokenPipe => {
+            let failed = output::failed(error);
+            output::tell(Level::ERROR, format_args!("pinetboot: {failed}"));
+            failed.exit.into()
+        }
+        _ => ExitCode::from(u8::try_from(help_or_error.exit_code()).unwrap_or(Exit::Usage as u8)),
+    }
 }

@@ -18,19 +18,24 @@
 pub mod arp;
 mod batch;
 mod busy_poll;
+mod changes;
 mod control;
+mod default_route;
 mod frames;
 mod held;
 mod holder;
 mod interface;
+mod link;
 mod neighbour;
 mod pool;
 mod routes;
 mod rx_queue;
 mod socket;
 mod source;
+mod tcp;
 mod trouble;
 mod tx_batch;
+mod virtual_host;
 
 use std::collections::VecDeque;
 use std::io;
@@ -46,11 +51,14 @@ use pinetboot_core::{Datagram, Instant, Net};
 pub use arp::Prober;
 use batch::Received;
 use busy_poll::BusyPoll;
+pub use changes::Changes;
 pub use control::{Control, Interrupt};
+pub use default_route::default_route;
 pub use frames::Frames;
 use held::Held;
-pub use holder::holder_of;
+pub use holder::{KERNEL, holder_of};
 pub use interface::Interface;
+pub use link::{Link, Links, in_one_network};
 pub use neighbour::neighbour;
 pub use pool::PORTS_OF_AN_ADDRESS;
 use pool::{Home, Pool};
@@ -58,8 +66,10 @@ use routes::Routes;
 use rx_queue::RxQueue;
 use socket::Socket;
 pub use source::source_of;
+pub use tcp::connect_reserved;
 pub use trouble::{Trouble, Watch};
 use tx_batch::{LARGEST, TxBatch};
+pub use virtual_host::{HostAddress, UdpPool, VirtualHost, VirtualStream};
 
 /// UDP on Linux, for servers and clients.
 #[derive(Debug)]
@@ -364,6 +374,21 @@ impl LinuxNet {
         Ok(())
     }
 
+    /// Binds the sockets to their interface again. If it is gone once more, its next return binds them.
+    fn bind_again(&self) -> Result<(), Interrupt> {
+        for socket in &self.sockets {
+            match socket.bind_again() {
+                Err(error) if error.raw_os_error() != Some(Errno::ENODEV as i32) => {
+                    let interface = socket.interface().unwrap_or_default();
+                    let error = format!("cannot bind to the interface {interface} again: {error}");
+                    return Err(Interrupt::Failed(io::Error::other(error)));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     fn tick(&mut self) -> Instant {
         self.now = Net::now(self);
         self.now
@@ -443,6 +468,9 @@ impl LinuxNet {
             Err(Errno::EINTR) => self.epoll.wait(&mut self.events, EpollTimeout::ZERO).unwrap_or(0),
             Err(error) => return Err(Interrupt::Failed(error.into())),
         };
+        if self.control.takes_bind_again() {
+            self.bind_again()?;
+        }
         for event in self.events.iter().take(count) {
             match event.data() {
                 CONTROL => self.woken |= self.control.check()?,

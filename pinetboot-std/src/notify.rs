@@ -42,6 +42,11 @@ impl Notify {
         Ok(Self(Some(Arc::new(socket))))
     }
 
+    /// The start takes this much longer from now on (EXTEND_TIMEOUT_USEC).
+    pub(crate) fn extend_start(&self, by: Duration) {
+        self.send(&format!("EXTEND_TIMEOUT_USEC={}", by.as_micros()));
+    }
+
     /// The service feeds the watchdog.
     pub(crate) fn feed_watchdog(&self) {
         self.send("WATCHDOG=1");
@@ -74,6 +79,7 @@ impl Listener for Notify {
             Fact::Server(Server::Ready { serving } | Server::Reloaded { serving }) => {
                 self.send(&format!("READY=1\nSTATUS=serving {}", one_line(serving)));
             }
+            Fact::Server(Server::Waits { why }) => self.send(&format!("STATUS=waiting: {}", one_line(why))),
             Fact::Server(Server::NotReloaded { error }) => {
                 let error = one_line(error);
                 self.send(&format!("READY=1\nSTATUS=serving with the previous configuration: {error}"));

@@ -20,7 +20,10 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use tracing::Level;
+
 use crate::exit::{Exit, Failed};
+use crate::output;
 use files::PackFiles;
 pub use flash::Board;
 use flash::{FlashRegion, SECTOR, size};
@@ -55,8 +58,12 @@ pub struct Args {
     pub esp: bool,
 
     /// Check a packed file and list its content; or explain a pinetboot.toml [default: pack]
-    #[arg(long, value_name = "FILE", exclusive = true)]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["tree", "output", "board", "offset", "flash", "esp"])]
     pub check: Option<PathBuf>,
+
+    /// With --check: print one JSON object
+    #[arg(long, requires = "check")]
+    pub json: bool,
 }
 
 /// Packs a directory, or checks a file.
@@ -66,14 +73,19 @@ pub struct Args {
 /// If the directory cannot be read or does not fit, or the file to check is broken.
 pub fn run(options: &Args) -> Result<Exit, Failed> {
     if let Some(file) = &options.check {
-        print!("{}", check::report(file)?);
+        let contents = check::check(file)?;
+        let out = &mut output::stdout();
+        match options.json {
+            true => out.json(&contents)?,
+            false => write!(out, "{contents}")?,
+        }
         return Ok(Exit::Success);
     }
     let (Some(root), Some(output)) = (&options.tree, &options.output) else {
         return Err(Failed::new(Exit::Usage, "name a directory and an output file: pack TREE -o boot.uf2"));
     };
     let region = FlashRegion::new(options).map_err(|why| Failed::new(Exit::Usage, why))?;
-    print!("{}", pack(root, output, &region)?);
+    write!(output::stdout(), "{}", pack(root, output, &region)?)?;
     Ok(Exit::Success)
 }
 
@@ -81,7 +93,7 @@ pub fn run(options: &Args) -> Result<Exit, Failed> {
 fn pack(root: &Path, output: &Path, region: &FlashRegion) -> Result<String, Failed> {
     let tree = PackFiles::walk(root)?;
     for left_out in &tree.left_out {
-        eprintln!("left out: {left_out}");
+        output::tell(Level::WARN, format_args!("left out: {left_out}"));
     }
     if tree.files.is_empty() {
         return Err(Failed::new(Exit::Tree, format!("{}: holds no file", root.display())));
@@ -131,7 +143,12 @@ fn too_big(tree: &PackFiles, needed: u64, region: &FlashRegion) -> String {
     for file in by_size.iter().take(5) {
         let _cannot_fail = write!(text, "\n{:>12}  {}", file.len, file.name);
     }
-    text.push_str("\nMove large files to the microSD card, or give --flash SIZE if the board has more.");
+    text.push_str(match region.board {
+        Board::Esp => "\nRemove large files, or give --flash SIZE if the board has more.",
+        Board::Rp2040 | Board::Rp2350 => {
+            "\nMove large files to the microSD card, or give --flash SIZE if the board has more."
+        }
+    });
     text
 }
 
@@ -171,6 +188,7 @@ mod tests {
             flash: None,
             esp: false,
             check: None,
+            json: false,
         }
     }
 
@@ -196,7 +214,7 @@ mod tests {
             run(&Args { board, esp, ..options(tree.path(), &second) }).unwrap();
             assert_eq!(fs::read(&first).unwrap(), fs::read(&second).unwrap(), "{board:?}");
 
-            let report = check::report(&first).unwrap();
+            let report = check::check(&first).unwrap().to_string();
             assert!(report.contains("\n          12  config.txt\n"), "{report}");
             assert!(report.contains("\n       70001  kernel_2712.img\n"), "{report}");
             assert!(report.contains("\n           3  overlays/overlay_map.dtb\n"), "{report}");
@@ -213,18 +231,19 @@ mod tests {
         fs::write(&configuration, "# ours\ndhcp = proxy\n").unwrap();
         let failed = run(&options(tree.path(), &output)).unwrap_err();
         assert!(failed.message.contains("pinetboot.toml: line 2: expected a setting"), "{}", failed.message);
-        assert_eq!(check::report(&configuration).unwrap_err().message, failed.message);
+        assert_eq!(check::check(&configuration).unwrap_err().message, failed.message);
         assert!(!output.exists());
         fs::write(&configuration, "# ours\ndhcp = 'proxy'\n").unwrap();
         run(&options(tree.path(), &output)).unwrap();
-        let report = check::report(&output).unwrap();
+        let report = check::check(&output).unwrap().to_string();
         assert!(
             report.contains("\npinetboot.toml: proxy DHCP beside the network's DHCP server; "),
             "{report}"
         );
         assert!(
-            check::report(&configuration)
+            check::check(&configuration)
                 .unwrap()
+                .to_string()
                 .contains(": proxy DHCP beside the network's DHCP server; ")
         );
     }
@@ -252,7 +271,7 @@ mod tests {
         let output = out.path().join("boot.uf2");
         let just = Some(0x10_0000 + 73_728);
         assert_eq!(run(&Args { flash: just, ..options(tree.path(), &output) }).unwrap(), Exit::Success);
-        let report = check::report(&output).unwrap();
+        let report = check::check(&output).unwrap().to_string();
         assert!(report.contains("0x10100000 to 0x10112000"), "{report}");
     }
 

@@ -53,12 +53,24 @@ pub struct Pi {
     pub identity: Option<PiIdentity>,
     /// The Pi's address, with its evidence.
     pub presence: Option<Presence>,
+    /// The knowledge before the last mount, which a client may take back.
+    pub(super) before_mount: Option<BeforeMount>,
     /// The cached name.
     pub(super) name: Option<Arc<str>>,
     /// The boot under way, or the last one.
     pub boot: Option<BootProgress>,
     /// Earlier boots, oldest first.
     pub boots: VecDeque<BootRecord>,
+}
+
+/// The knowledge about a Pi before a mount.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct BeforeMount {
+    /// The address of the mount.
+    pub(super) by: Ipv4Addr,
+    pub(super) mac: Option<Mac>,
+    pub(super) mac_proven: bool,
+    pub(super) presence: Option<Presence>,
 }
 
 /// The presence of a Pi at an address, with its evidence.

@@ -4,33 +4,38 @@
 //! server from them ([`BootClient`](pinetboot_core::dhcp::BootClient)); the probe requests the first file from that server.
 //!
 //! ```text
-//! Interface -> ask (a DISCOVER, OFFERs) -> BootClient::choose -> Tftp -> Survey -> text or JSON
+//! Interface -> ask (a DISCOVER, OFFERs) -> BootClient::choose -> Tftp, RootServices -> Survey -> text or JSON
 //! ```
 //!
-//! No REQUEST follows, so DHCP servers bind no address. A DHCP server on this machine gives no answer: the kernel does not
-//! deliver frames to the machine that sends them.
+//! No REQUEST follows, so DHCP servers bind no address. The kernel does not deliver frames to the machine that sends them: a DHCP
+//! server on this machine gets the DISCOVER as a broadcast of the interface's address.
 
 mod ask;
 mod client;
 mod interface;
+mod root;
 mod survey;
 mod text;
 mod tftp;
 
 use std::fs;
 use std::io::{self, Write};
+use std::net::UdpSocket;
 use std::time::Duration;
 
-use pinetboot_core::dhcp::{Choice, HardwareAddress, NoBoot, Offer, Profile};
+use pinetboot_core::dhcp::{Choice, HardwareAddress, NoBoot, Offer, Profile, SERVER_PORT};
 use pinetboot_core::pi::Model;
 use pinetboot_core::pi::rules::{self, Rule};
 
 use crate::arguments;
 use crate::exit::{Exit, Failed};
 use crate::finding::{Finding, Findings};
+use crate::net::holder_of;
+use crate::output;
 pub(crate) use ask::random;
 pub use client::ProbeClient;
 pub use interface::{EthernetInterface, Why};
+pub use root::{Portmapper, RootServices};
 pub use survey::{Chosen, Offered, OptionShown, Survey, Verdict};
 pub use tftp::{Answer, File, Tftp};
 
@@ -73,23 +78,22 @@ pub struct Args {
 ///
 /// If the interface cannot be used, or the network or standard output fails.
 pub fn run(options: &Args) -> Result<Exit, Failed> {
-    let out = &mut io::stdout().lock();
+    let out = &mut output::stdout();
     let interface = EthernetInterface::choose(options.interface.as_deref())?;
     let asker = Asker::new(options, &interface)?;
-    let mut net = interface.open()?;
+    let mut net = if holds_port_67() { interface.open_with_this_machine()? } else { interface.open()? };
     net.pretend(asker.mac);
     if !options.json {
-        asker.print(&interface, options.seconds, out).map_err(cannot_write)?;
+        asker.print(&interface, options.seconds, out).map_err(output::failed)?;
     }
     let time = Duration::from_secs(options.seconds.into());
     let heard = ask::ask(&mut net, &asker.profile, asker.mac, time)
         .map_err(|error| Failed::new(Exit::Failure, format!("{}: {error}", interface.name)))?;
     let survey = asker.conclude(&interface.name, options.seconds, &heard)?;
     if options.json {
-        let json = serde_json::to_string_pretty(&survey).unwrap_or_default();
-        writeln!(out, "{json}").map_err(cannot_write)?;
+        out.json(&survey)?;
     } else {
-        survey.print(out).map_err(cannot_write)?;
+        survey.print(out).map_err(output::failed)?;
     }
     Ok(survey.verdict.exit())
 }
@@ -142,6 +146,8 @@ impl Asker {
             offers: heard.iter().zip(&offers).map(|(heard, offer)| Offered::new(heard, offer)).collect(),
             boot_server: None,
             tftp: None,
+            tftp_not_tested: None,
+            root_services: None,
             verdict: Verdict::WouldBoot,
             reason: String::new(),
             findings: Findings::default(),
@@ -182,10 +188,19 @@ impl Asker {
         }
         let file = choice.file.map(|file| file.to_string());
         let tftp = Tftp::ask(server, client.first_files(self.serial, file.as_deref()))?;
+        // A server on this machine that serves one interface does not receive packets of this machine.
+        let own = UdpSocket::bind((server, 0)).is_ok();
+        let tftp = tftp.filter(|tftp| tftp.answers || !own);
         survey.tftp.clone_from(&tftp);
         survey.reason = format!("{the} would boot from {server}, {because}.");
         match tftp {
-            None => survey.reason.push_str(" The TFTP server was not tested: this machine cannot reach it."),
+            None => {
+                let why = match own {
+                    true => "the server is on this machine, and answers other machines only",
+                    false => "this machine has no address that reaches the server",
+                };
+                survey.tftp_not_tested = Some(why.into());
+            }
             Some(tftp) if !tftp.answers => {
                 let problem = Finding::problem(format!(
                     "{would_ask} the server does not answer: no TFTP server runs there, or a firewall drops the packets."
@@ -198,7 +213,11 @@ impl Asker {
                     )),
                 );
             }
-            Some(tftp) if tftp.found() => {}
+            Some(tftp) if tftp.found() => {
+                let services = RootServices::ask(server);
+                survey.findings.extend(services.finding(server));
+                survey.root_services = Some(services);
+            }
             Some(tftp) => {
                 let names: Vec<_> = tftp.files.iter().map(|file| file.name.as_str()).collect();
                 let names = names.join(" nor ");
@@ -250,9 +269,10 @@ impl Asker {
         survey.fail(verdict, problem);
         if why == NoBoot::NoOffer && holds_port_67() {
             survey.findings.add(
-                Finding::warning(
-                    "a DHCP server runs on this machine, which a probe from this machine cannot reach.",
-                )
+                Finding::warning(format!(
+                    "a DHCP server runs on this machine, {}, and did not answer this probe.",
+                    holder_of(SERVER_PORT).unwrap_or_else(|| "of another user".into())
+                ))
                 .remedy("Probe from another machine."),
             );
         }
@@ -267,11 +287,6 @@ fn holds_port_67() -> bool {
         .skip(1)
         .filter_map(|line| line.split_whitespace().nth(1))
         .any(|local| local.ends_with(":0043"))
-}
-
-/// Standard output is closed.
-fn cannot_write(error: io::Error) -> Failed {
-    Failed::new(Exit::Failure, format!("cannot write to standard output: {error}"))
 }
 
 const EXAMPLES: &str = "\

@@ -10,6 +10,8 @@
 //! A base image must not change under its layers: overlayfs does not define what layers show then. A new version is a new base
 //! image with new layers. A changed base image is noticed when a layer on it is mounted.
 
+mod adopt;
+mod archive;
 mod base_image;
 #[cfg(feature = "nfs")]
 mod bounded_tree;
@@ -22,6 +24,7 @@ mod diff;
 mod disk;
 #[cfg(feature = "nfs")]
 mod exports;
+mod facts;
 mod host_key;
 mod identity;
 mod layer;
@@ -33,6 +36,7 @@ mod overlayfs;
 mod rest;
 #[cfg(feature = "nfs")]
 mod token;
+mod version;
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -42,13 +46,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pinetboot_core::pi::Prefix;
 
-pub use base_image::{BaseImage, BaseImages, NoBaseImage};
+pub use base_image::{BaseImage, BaseImages, Content, NoBaseImage};
 #[cfg(feature = "nfs")]
 pub use exports::RootExports;
 #[cfg(feature = "nfs")]
 use exports::try_serving;
+pub use facts::{LayerFacts, PiFacts};
 pub(crate) use identity::machine_id_of;
-pub use layer::{Layer, LayerFacts, PiFacts, State};
+pub use layer::{Layer, State};
 pub use mounts::Mounts;
 pub use overlay::Overlay;
 pub use overlayfs::own_namespace;
@@ -58,6 +63,7 @@ use crate::config::{NfsMode, RootLimits};
 use crate::events;
 use crate::space::Size;
 use crate::supervisor::task;
+use adopt::Mounted;
 use new_layers::NewLayers;
 
 /// The root file systems of all Pis, shared by all workers and services.
@@ -67,6 +73,7 @@ pub struct Roots {
     state: State,
     limits: RootLimits,
     mounts: Arc<Mounts>,
+    short_numbers: bool,
     bus: Bus,
     #[cfg(feature = "nfs")]
     disk: Arc<disk::Disk>,
@@ -103,6 +110,11 @@ impl Roots {
             let place = state.dir().display().to_string();
             bus.emit(None, events::Server::LeftoversRemoved { place, number });
         }
+        if let BaseImages::One(base_image) = &base_images {
+            for Layer { pi, image, .. } in state.follow(base_image)? {
+                bus.emit(None, events::Root::LayerAdopted { pi, image });
+            }
+        }
         for pi in state.pis() {
             let facts = state.pi(pi);
             let (address, mac, boots) = (facts.address, facts.mac(), facts.boots);
@@ -119,6 +131,7 @@ impl Roots {
             state,
             limits,
             mounts: Arc::default(),
+            short_numbers: false,
             bus,
         })
     }
@@ -127,6 +140,12 @@ impl Roots {
     #[must_use]
     pub fn with_mounts(self, mounts: Mounts) -> Self {
         Self { mounts: Arc::new(mounts), ..self }
+    }
+
+    /// These roots with file numbers of 32 bits, or of 64.
+    #[must_use]
+    pub fn with_short_numbers(self, short_numbers: bool) -> Self {
+        Self { short_numbers, ..self }
     }
 
     /// The mounts of layers.
@@ -196,8 +215,8 @@ impl Roots {
 
     /// The layer of a Pi, if the layer changes the boot files: they are then served from the layer.
     ///
-    /// Boot files are requested at the beginning of a boot, so a layer marked for a reset is removed here, if the Pi `is_there`
-    /// and not up at another address.
+    /// A layer that is marked for a reset is left out, if the Pi `is_there` and not up at another address. The layer is removed when the
+    /// Pi mounts its root: requests for boot files do not prove that its system is down.
     pub fn overlay_for_boot(
         &self,
         pi: Prefix,
@@ -212,7 +231,7 @@ impl Roots {
             return None; // the usual case, without taking the lock
         }
         let mut inner = self.lock();
-        if is_there && self.reset_if_marked(&mut inner, &layer) {
+        if is_there && layer.is_marked() {
             return None;
         }
         self.mounted(&mut inner, layer)
@@ -237,7 +256,9 @@ impl Roots {
         let mut inner = self.lock();
         let name = self.bus.pis().inventory().host_name(pi);
         let there = self.state.layer(pi, &base_image.name);
-        let there = there.filter(|layer| !self.reset_if_marked(&mut inner, layer));
+        let there = there.filter(|layer| {
+            !(self.is_first_of_boot(&inner, layer) && self.reset_if_marked(&mut inner, layer))
+        });
         let overlay = match there {
             Some(layer) => self.mounted(&mut inner, layer)?,
             None => {
@@ -304,6 +325,14 @@ impl Roots {
         bounds::Bounds::new(layer.pi, self.disk.clone(), limit, self.bus.clone())
     }
 
+    /// The file numbers of a layer, or of a shared tree.
+    #[cfg(feature = "nfs")]
+    fn file_numbers(&self, layer: Option<&Layer>) -> io::Result<pinetboot_nfs::FileNumbers> {
+        let repeat = |layer: &Layer| overlayfs::numbers_repeat(&layer.facts.root, &layer.upper());
+        let from_handles = layer.map(repeat).transpose()?.unwrap_or(false);
+        Ok(pinetboot_nfs::FileNumbers { from_handles, short: self.short_numbers })
+    }
+
     /// Warns of a disk that became nearly full.
     #[cfg(feature = "nfs")]
     fn watch_disk(&self) {
@@ -324,21 +353,33 @@ impl Roots {
                 Err(error) => return Err(error),
             }
         }
-        let base_image = BaseImage {
-            name: layer.image.clone(),
-            root: layer.facts.root.clone(),
-            boot: layer.facts.boot.clone(),
-            kernel_mounts_root: layer.facts.kernel_mounts_root,
-        };
-        if base_image.fingerprint() != layer.facts.fingerprint {
+        let base_image = self
+            .base_images
+            .named(&layer.image)
+            .ok_or_else(|| io::Error::other(format!("this server has no base image {}", layer.image)))?;
+        let (overlay, mounted) = Overlay::mount(layer, &base_image, self.mounts.clone())?;
+        let overlay = Arc::new(overlay);
+        let Layer { pi, image, facts, .. } = overlay.layer();
+        if mounted == Mounted::Adopted {
+            self.bus.emit(None, events::Root::LayerAdopted { pi: *pi, image: image.clone() });
+        }
+        if facts.content.tree != base_image.content().tree {
             let root = base_image.root.display().to_string();
-            if inner.changed.len() < MOST_CHANGED && inner.changed.insert((layer.pi, root.clone())) {
-                self.bus.emit(None, events::Root::BaseChanged { pi: layer.pi, root });
+            if inner.changed.len() < MOST_CHANGED && inner.changed.insert((*pi, root.clone())) {
+                self.bus.emit(None, events::Root::BaseChanged { pi: *pi, root });
             }
         }
-        let overlay = Arc::new(Overlay::mount(layer, self.mounts.clone())?);
         inner.overlays.insert(key, overlay.clone());
         Ok(overlay)
+    }
+
+    /// Whether a mount is the first of a boot, and the Pi has not used the layer since the boot began: its system is down.
+    fn is_first_of_boot(&self, inner: &Inner, layer: &Layer) -> bool {
+        let pis = self.bus.pis();
+        let Some(boot) = pis.pi(layer.pi).and_then(|pi| pi.boot) else { return false };
+        let key = (layer.pi, layer.image.clone());
+        let unused = |overlay: &Arc<Overlay>| overlay.unused_for() >= pis.now().saturating_sub(boot.began);
+        !boot.mounted && inner.overlays.get(&key).is_none_or(unused)
     }
 
     /// Removes a layer that is marked for a reset; returns whether it did.

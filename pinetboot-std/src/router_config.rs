@@ -9,13 +9,13 @@ mod firewalls;
 mod servers;
 
 use core::fmt::{self, Write as _};
-use std::io::{self, Write};
 use std::net::Ipv4Addr;
 
 use clap::ValueEnum;
 use pinetboot_core::dhcp::pxe::RASPBERRY_PI;
 
 use crate::exit::{Exit, Failed};
+use crate::output;
 pub use eeprom::{Addresses, Eeprom};
 
 /// The DHCP server or device to configure.
@@ -92,7 +92,6 @@ pub struct Args {
 ///
 /// If the options contradict each other, or standard output fails.
 pub fn run(options: &Args) -> Result<Exit, Failed> {
-    let out = &mut io::stdout().lock();
     let server = options.server;
     let text = match options.router {
         None => list(server),
@@ -109,8 +108,7 @@ pub fn run(options: &Args) -> Result<Exit, Failed> {
         }
         Some(router) => router.lines(server),
     };
-    write!(out, "{text}")
-        .map_err(|error| Failed::new(Exit::Failure, format!("cannot write to standard output: {error}")))?;
+    write!(output::stdout(), "{text}")?;
     Ok(Exit::Success)
 }
 

@@ -1,9 +1,11 @@
 //! `pinetboot serve`: starts the bus and the services in order, and ends them in reverse when the supervisor says so.
 
 mod bind;
+mod checks;
 mod confine;
 mod descriptors;
 mod dhcp;
+mod following;
 mod leases;
 #[cfg(feature = "nfs")]
 mod nfs;
@@ -13,25 +15,28 @@ mod roots;
 mod seen;
 mod service;
 mod sources;
+mod waiting;
 mod workers;
 
-use std::io::{self, Write};
+use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tracing::Level;
 
 use crate::bus::Bus;
-use crate::config::Settings;
+use crate::config::{Config, Settings};
 use crate::events::{self, Transfers};
 use crate::exit::{Exit, Failed};
 use crate::log::Log;
 use crate::logging;
-use crate::net::{Control, Interface, LinuxNet};
+use crate::net::{Changes, Control, Links, LinuxNet};
 use crate::notify::{Notify, watchdog_period};
 use crate::observe::watch;
+use crate::output;
 use crate::storage::{Budget, Pool, UploadQuota};
 use crate::supervisor::Supervisor;
+use following::{Change, Follow, Used};
 use seen::Seen;
 use service::Services;
 use sources::{configure, notices, open, remove_leftovers};
@@ -46,6 +51,10 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
+    /// Check the configuration and all that it names, name every fault, and exit: 0 if it is valid, else 2
+    #[arg(long)]
+    pub check: bool,
+
     /// Settings of the command line.
     #[command(flatten)]
     pub settings: Settings,
@@ -58,6 +67,9 @@ pub struct Args {
 /// The obstacle and the remedy.
 pub fn run(options: &Args, level: Level) -> Result<Exit, Failed> {
     let config = configure(options)?;
+    if options.check {
+        return checks::report(&config);
+    }
     logging::start(config.log_format, level);
     let failure = |error: io::Error| Failed::new(Exit::Failure, error);
     let (notify, no_notify) = match Notify::from_environment() {
@@ -76,6 +88,11 @@ pub fn run(options: &Args, level: Level) -> Result<Exit, Failed> {
     if let Some(error) = no_notify {
         bus.emit(None, events::Server::NoNotify { error: error.to_string() });
     }
+    let (links, changes) = (Links::default(), Changes::listen().map_err(failure)?);
+    let Some(interfaces) = waiting::wait(&config, (&links, &changes), &notify, &bus)? else {
+        bus.emit(None, events::Server::Stopped(Transfers::default()));
+        return Ok(Exit::Success);
+    };
     bus.set_inventory(Arc::new(config.inventory.clone()));
     let fitting = descriptors::allow(&config, &bus);
     let roots = roots::prepare(&config, fitting.max_pis, &bus)?;
@@ -86,11 +103,11 @@ pub fn run(options: &Args, level: Level) -> Result<Exit, Failed> {
     drop(storage);
 
     let mut nets = LinuxNet::listen_together(&config.listen, &config.net, config.threads)
-        .map_err(|error| bind::cannot_bind(&error, "choose another port with --tftp-port"))?;
+        .map_err(|error| bind::cannot_bind_tftp(&error))?;
     nets.iter_mut().for_each(|net| net.set_watch(&watch(&bus)));
-    let local = Interface::addresses().unwrap_or_default();
-    nets.iter_mut().for_each(|net| net.open_ports(&local));
-    let dhcp = dhcp::bind(&config, &bus)?;
+    nets.iter_mut().for_each(|net| net.open_ports(&links.addresses()));
+    let dhcp = dhcp::bind(&config, interfaces, &bus)?;
+    let (used, mut follow) = followed(&config, &nets, dhcp.as_ref());
     let leases = dhcp.as_ref().and_then(dhcp::Bound::leases);
     let paths = confine::confine(&config, options.config.as_deref(), leases, roots.is_some(), &bus)?;
     let controls: Vec<_> = nets.iter().map(LinuxNet::control).collect();
@@ -114,10 +131,13 @@ pub fn run(options: &Args, level: Level) -> Result<Exit, Failed> {
 
     // Dropped in any case: an error below stops what has started, within the time of a stop.
     let mut services = Services::new(supervisor.clone());
-    // NFS before DHCP: DHCP sends clients to this server.
+    // DHCP comes last: it sends clients to this server.
     #[cfg(feature = "nfs")]
-    services.add(nfs::start(&config, roots.clone(), &bus)?);
-    services.add(dhcp.map(|dhcp| dhcp.start(&config, &bus, &seen, &supervisor)).transpose()?);
+    {
+        let nfs = nfs::start(&config, roots.clone(), &bus)?;
+        follow.extend(nfs.as_ref().map(|nfs| nfs.follow(&supervisor)));
+        services.add(nfs);
+    }
     // Its threads start when they are needed, in the namespace and the sandbox of the workers.
     let pool = Pool::new(bus.clone());
     let served = Arc::new(Mutex::new(Transfers::default()));
@@ -125,7 +145,7 @@ pub fn run(options: &Args, level: Level) -> Result<Exit, Failed> {
     let tftp = workers::Shared {
         options: options.clone(),
         transfers: fitting.transfers,
-        config,
+        config: config.clone(),
         roots,
         bus: bus.clone(),
         budget,
@@ -135,21 +155,49 @@ pub fn run(options: &Args, level: Level) -> Result<Exit, Failed> {
         served: served.clone(),
     };
     services.add(Some(Workers::start(nets, &tftp, &supervisor)?));
+    services.add(Some(following::start((links.clone(), changes), used, follow, &bus, &supervisor)?));
+    let all: Vec<_> = services.describe().chain(dhcp.as_ref().map(dhcp::Bound::describe)).collect();
+    let (teller, failing) = (bus.clone(), supervisor.clone());
+    let ready = move || {
+        teller.emit(None, events::Server::Ready { serving: serving.clone() });
+        let out = &mut output::stdout();
+        if let Err(why) =
+            writeln!(out, "ready {} serving {serving}", all.join(" ")).and_then(|()| out.finish())
+        {
+            failing.give_up(why);
+        }
+    };
     if supervisor.serve() {
-        bus.emit(None, events::Server::Ready { serving: serving.clone() });
-        let all: Vec<_> = services.describe().collect();
-        writeln!(io::stdout(), "ready {} serving {serving}", all.join(" "))
-            .and_then(|()| io::stdout().flush())
-            .map_err(|error| {
-                Failed::new(Exit::Failure, format!("cannot write to standard output: {error}"))
-            })?;
+        match dhcp {
+            Some(dhcp) => {
+                services.add(Some(dhcp.start(&config.inventory, &links, &bus, &seen, &supervisor, ready)?));
+            }
+            None => ready(),
+        }
     }
     supervisor.wait();
     drop(services);
     pool.settle(); // what uploads leave is removed
     let served = *served.lock().unwrap_or_else(PoisonError::into_inner);
     bus.emit(None, events::Server::Stopped(served));
-    Ok(supervisor.exit())
+    supervisor.given_up().map_or_else(|| Ok(supervisor.exit()), Err)
+}
+
+/// What the sockets are bound to, and how they follow changes of it.
+fn followed(config: &Config, nets: &[LinuxNet], dhcp: Option<&dhcp::Bound<'_>>) -> (Used, Vec<Follow>) {
+    let mut interfaces = config.net.interfaces.clone();
+    interfaces.extend(dhcp.into_iter().flat_map(dhcp::Bound::interfaces));
+    interfaces.sort_unstable();
+    interfaces.dedup();
+    let addresses = config.listen.iter().map(|address| *address.ip());
+    let addresses = addresses.filter(|address| !address.is_unspecified()).collect();
+    let tftp: Vec<_> = nets.iter().map(LinuxNet::control).collect();
+    let dhcp = dhcp.map(dhcp::Bound::controls).unwrap_or_default();
+    let follow = move |change: Change<'_>| match change {
+        Change::Back(_) => tftp.iter().chain(&dhcp).for_each(Control::bind_again),
+        Change::Addresses => dhcp.iter().for_each(Control::reload),
+    };
+    (Used { interfaces, addresses }, vec![Box::new(follow)])
 }
 
 const EXAMPLES: &str = "\

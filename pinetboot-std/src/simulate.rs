@@ -24,9 +24,12 @@ mod fdt;
 mod fetch;
 mod filter;
 mod kernel;
+mod leased;
 mod loader;
 mod models;
 mod overlay_map;
+mod report;
+mod root;
 #[cfg(test)]
 mod scenarios;
 mod tftp;
@@ -37,32 +40,39 @@ use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::{Duration, Instant};
 
+use clap::ArgGroup;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use pinetboot_core::pi::{Model, Prefix};
 use pinetboot_core::tftp::{PORT, RetryPolicy};
 
 use crate::arguments;
 use crate::exit::{Exit, Failed};
+use crate::nfs_client::Dial;
+use crate::output;
 use boot::{Over, SimulatedBoot};
 pub(crate) use device_tree::DeviceTree;
 pub use dhcp::simulate_on;
 use filter::Board;
-use tftp::Tftp;
+pub use report::Report;
+use root::{NfsRoot, RootCheck};
+use tftp::{Ports, Tftp, ThisMachine};
 use timeline::Timeline;
+use verdict::Summary;
 
 /// Options of `simulate`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
+#[command(group(ArgGroup::new("place").required(true).args(["server", "interface"])))]
 pub struct Args {
     /// TFTP server; the port is 69 unless given [required without --interface]
-    #[arg(long, value_name = "IP[:PORT]", value_parser = server_address, required_unless_present = "interface")]
+    #[arg(long, value_name = "IP[:PORT]", value_parser = server_address)]
     pub server: Option<SocketAddrV4>,
 
     /// Boot on this interface, beginning with DHCP; an address is leased [required without --server]
     ///
-    /// The files come from the server that a DHCP server names, if this machine's own address reaches it. The lease is for the
-    /// interface's MAC address, and lasts until it expires. Requires the capability CAP_NET_RAW.
-    #[arg(short, long, value_name = "NAME", conflicts_with = "server")]
+    /// Files and root come from the servers that DHCP and the command line name, to the leased address: the interface needs no
+    /// address. The lease is for the interface's MAC address, and is given back. Requires the capability CAP_NET_RAW.
+    #[arg(short, long, value_name = "NAME")]
     pub interface: Option<String>,
 
     /// Model of the Pi
@@ -72,6 +82,10 @@ pub struct Args {
     /// Serial number of the Pi, 8 or 16 hexadecimal digits; the last 8 name its directory
     #[arg(long, value_name = "HEX", default_value = "bd989ae1", value_parser = arguments::serial)]
     pub serial: u32,
+
+    /// Print the result as one JSON object
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// A simulated Pi, and its TFTP server.
@@ -85,12 +99,20 @@ pub struct Pi {
     pub server: SocketAddrV4,
     /// Retries of the first request. Later requests have the Pi's own retries: 30 s for each file.
     pub retry_policy: RetryPolicy,
+    /// Whether the root that the command line names is mounted, and taken back at once.
+    pub mounts_root: bool,
 }
 
 impl Pi {
     /// A Pi that sends the first request twice and waits 6 s for the first answer: a user waits for the command.
     pub fn new(model: Model, serial: u32, server: SocketAddrV4) -> Self {
-        Self { model, serial, server, retry_policy: RetryPolicy::new(Duration::from_secs(2), 1) }
+        Self {
+            model,
+            serial,
+            server,
+            retry_policy: RetryPolicy::new(Duration::from_secs(2), 1),
+            mounts_root: true,
+        }
     }
 }
 
@@ -100,43 +122,80 @@ impl Pi {
 ///
 /// If the server does not answer ([`Exit::NoAnswer`]), or the network or standard output fails.
 pub fn run(options: &Args) -> Result<Exit, Failed> {
-    let out = &mut io::stdout().lock();
-    match (options.server, &options.interface) {
+    let (stdout, nowhere) = (&mut output::stdout(), &mut io::sink());
+    let out: &mut dyn Write = if options.json { nowhere } else { stdout };
+    let report = match (options.server, &options.interface) {
         (Some(server), _) => simulate(&Pi::new(options.model, options.serial, server), out),
         (None, Some(interface)) => simulate_on(interface, options.model, options.serial, out),
         (None, None) => Err(Failed::new(Exit::Usage, "give --server or --interface")),
+    }?;
+    if options.json {
+        stdout.json(&report)?;
     }
+    Ok(report.exit())
 }
 
 /// Boots a simulated Pi and writes its timeline and the verdict to `out`.
 ///
-/// Returns [`Exit::Success`] if it would boot and [`Exit::WouldNotBoot`] if not.
-///
 /// # Errors
 ///
 /// If the server does not answer ([`Exit::NoAnswer`]), or the network or `out` fails.
-pub fn simulate(pi: &Pi, out: &mut dyn Write) -> Result<Exit, Failed> {
+pub fn simulate(pi: &Pi, out: &mut dyn Write) -> Result<Report, Failed> {
     let own = Prefix::Serial(pi.serial);
     writeln!(out, "Simulating a {}, serial {own}, with server {}.\n", pi.model.profile().name, pi.server)
-        .and_then(|()| Timeline(out).begin())
-        .map_err(|error| boot::cannot_write(&error))?;
-    follow(pi, Instant::now(), out)
+        .map_err(output::failed)?;
+    let mut timeline = Timeline::new(out);
+    timeline.begin().map_err(output::failed)?;
+    follow(pi, Instant::now(), timeline, &mut ThisMachine::default())
 }
 
 /// Boots from the first file on; `start` is the beginning of the boot.
-fn follow(pi: &Pi, start: Instant, out: &mut dyn Write) -> Result<Exit, Failed> {
-    let Pi { model, serial, server, retry_policy } = *pi;
+fn follow(
+    pi: &Pi,
+    start: Instant,
+    timeline: Timeline<'_>,
+    net: &mut (impl Ports + Dial),
+) -> Result<Report, Failed> {
+    let Pi { model, serial, server, retry_policy, mounts_root } = *pi;
     let before = start.elapsed();
-    let mut tftp = Tftp::new(server, retry_policy, start);
-    let mut boot = SimulatedBoot::new(Board { model, serial }, &mut tftp, out);
+    let Timeline { out, steps } = timeline;
+    let mut tftp = Tftp::new(net, server, retry_policy, start);
+    let mut boot = SimulatedBoot::new(Board { model, serial }, &mut tftp, Timeline { out: &mut *out, steps });
     match models::boot(&mut boot) {
         Ok(()) | Err(Over::Ended) => {}
         Err(Over::Failed(failed)) => return Err(failed),
     }
-    let mut summary = boot.summary;
+    let SimulatedBoot { mut summary, timeline: Timeline { steps, .. }, .. } = boot;
+    let mut timeline = Timeline { out, steps };
     summary.totals.time = summary.totals.time.saturating_sub(before);
-    summary.print(model.profile(), out).map_err(|error| boot::cannot_write(&error))?;
-    Ok(if summary.would_boot() { Exit::Success } else { Exit::WouldNotBoot })
+    if summary.would_boot() && mounts_root {
+        let say = &mut |what: &str, said: &str| timeline.say(start.elapsed(), "root", what, said);
+        look_at_root(&mut summary, *server.ip(), net, say).map_err(output::failed)?;
+    } else if !mounts_root {
+        summary.root = RootCheck::Skipped("this boot has none".into());
+    }
+    summary.print(model.profile(), timeline.out).map_err(output::failed)?;
+    Ok(Report::new(model, serial, Some(server), timeline.steps, summary))
+}
+
+/// Mounts the root that the command line names.
+fn look_at_root(
+    summary: &mut Summary,
+    server: Ipv4Addr,
+    dial: &mut dyn Dial,
+    say: &mut dyn FnMut(&str, &str) -> io::Result<()>,
+) -> io::Result<()> {
+    let Some(line) = &summary.command_line else { return Ok(()) };
+    summary.root = match NfsRoot::parse(line) {
+        Err(why) => RootCheck::Skipped(why),
+        Ok(root) => {
+            let has = |start: &str| summary.loaded.files.iter().any(|file| file.contains(start));
+            root.check_options(has("initr"), &mut summary.findings);
+            let in_64_bits = summary.loaded.files.first().is_none_or(|kernel| kernel::names_64bit(kernel));
+            root.check(server, in_64_bits, dial, &mut summary.findings, say)?
+        }
+    };
+    Ok(())
 }
 
 /// Parses `IP` or `IP:PORT`; the port is 69 unless given.

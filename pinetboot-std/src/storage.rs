@@ -18,6 +18,7 @@ mod pending;
 mod pieces;
 mod pool;
 mod prefix;
+mod replaced;
 mod shared;
 mod tree;
 mod trees;

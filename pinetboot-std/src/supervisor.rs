@@ -28,7 +28,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use crate::bus::Bus;
 use crate::events::{Event, Fact, Listener, Server, Transfers};
-use crate::exit::Exit;
+use crate::exit::{Exit, Failed};
 use crate::net::Control;
 use crate::notify::Notify;
 
@@ -61,6 +61,8 @@ struct State {
     failed: bool,
     /// Whether a service left a thread behind.
     overdue: bool,
+    /// The reason why a service cannot go on.
+    given_up: Option<Failed>,
     /// The service that the main thread is stopping.
     step: &'static str,
     /// Names of running threads.
@@ -103,6 +105,7 @@ impl Supervisor {
             phase: Phase::Starting,
             failed: false,
             overdue: false,
+            given_up: None,
             step: "",
             running: Vec::new(),
             loops: Vec::new(),
@@ -191,6 +194,17 @@ impl Supervisor {
     /// Begins the stop: its deadline runs from now.
     pub fn stop(&self) {
         self.0.stop();
+    }
+
+    /// Stops the server because a service cannot go on; the first reason counts.
+    pub fn give_up(&self, why: Failed) {
+        self.0.lock().given_up.get_or_insert(why);
+        self.0.stop();
+    }
+
+    /// The reason of [`give_up`](Self::give_up).
+    pub fn given_up(&self) -> Option<Failed> {
+        self.0.lock().given_up.take()
     }
 
     /// Tells that the main thread now waits for the end of this service; the service's threads have names that begin so.
@@ -418,7 +432,8 @@ impl Timers {
     }
 }
 
-fn signals() -> SigSet {
+/// The signals that end or reload the server.
+pub(crate) fn signals() -> SigSet {
     [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].into_iter().collect()
 }
 

@@ -43,7 +43,10 @@ fn a_pi_boots_beside(server: Server) {
     for model in ["pi5", "pi4"] {
         let (code, said) = pinetboot(&client, &["simulate", "--interface", "eth0", "--model", model]);
         assert_eq!(code, 0, "{said}");
-        assert!(said.contains("boot server: 10.77.0.3") && said.contains("Would boot"), "{said}");
+        assert!(
+            said.contains("boot server: 10.77.0.3") && said.contains("Would start the kernel: boot.img."),
+            "{said}"
+        );
         // The proxy has heard whom the router gave which address.
         let line = serving.line("with a DHCP DISCOVER", SOON);
         assert!(line.contains("serial bd989ae1"), "{line}");
@@ -79,7 +82,10 @@ fn a_pi_boots_through_a_relay() {
     for _ in 0..2 {
         let (code, said) = pinetboot(&client, &["simulate", "--interface", "eth0"]);
         assert_eq!(code, 0, "{said}");
-        assert!(said.contains("boot server: 10.79.0.1") && said.contains("Would boot"), "{said}");
+        assert!(
+            said.contains("boot server: 10.79.0.1") && said.contains("Would start the kernel: boot.img."),
+            "{said}"
+        );
         serving.expect(" takes 10.77.0.", SOON);
     }
     let log = serving.stop();

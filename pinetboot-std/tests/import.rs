@@ -265,6 +265,25 @@ fn names_in_an_image_cannot_act_on_a_terminal() {
 }
 
 #[test]
+#[ignore = "needs mke2fs, mkfs.vfat, mtools, sfdisk"]
+fn an_import_is_whole_before_it_prints() {
+    let disk =
+        Disk::new(&Sources::of_trixie(), &Ext4Options::new("^64bit", 4096), false, Fat::SMALL, Packing::Raw);
+    let full = || fs::File::options().write(true).open("/dev/full").unwrap();
+    let (reader, closed) = std::io::pipe().unwrap();
+    drop(reader);
+    for (stdout, code) in [(full().into(), 1), (std::process::Stdio::from(closed), 0)] {
+        let to = tempfile::tempdir().unwrap();
+        let mut command = pinetboot();
+        command.arg("import").arg(disk.path()).arg("--to").arg(to.path()).arg("--boot-only");
+        let output = command.stdout(stdout).stderr(std::process::Stdio::piped()).spawn().unwrap();
+        let output = output.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(current(to.path()).boot.join("config.txt").is_file());
+    }
+}
+
+#[test]
 #[ignore = "needs root, mke2fs, mkfs.vfat, mtools, sfdisk, setpriv"]
 fn without_root_only_the_boot_files() {
     let sources = Sources::of_trixie();

@@ -2,6 +2,8 @@
 //! vanish.
 #![expect(clippy::unwrap_used, reason = "what fails here is the test")]
 
+#[path = "netns/following.rs"]
+mod following;
 mod namespace;
 
 use std::fs;

@@ -10,9 +10,15 @@
 mod bounds;
 #[path = "roots/client.rs"]
 mod client;
+#[path = "roots/copies.rs"]
+mod copies;
+#[path = "roots/layouts.rs"]
+mod layouts;
 mod namespace;
 #[path = "../nfs/tests/nfs_client/mod.rs"]
 mod nfs_client;
+#[path = "roots/simulated.rs"]
+mod simulated;
 #[path = "roots/world.rs"]
 mod world;
 
@@ -229,10 +235,18 @@ fn handles_outlive_the_server() {
     world.one.ask(&format!("attributes 10.77.1.1 {handle} {GRANTED}"));
     assert!(world.one.list(&format!("{ONE}/etc")).unwrap().contains(" mine"), "known from before");
     // A layer that is reset takes its handles with it.
-    assert!(world.roots(&["reset", ONE]).contains("is in use"));
-    world.one.get(&format!("{ONE}/config.txt"));
-    world.one.ask(&format!("attributes 10.77.1.1 {handle} {STALE}"));
+    assert!(world.try_roots(&["reset", ONE, "--now"]).unwrap_err().contains("mounted"));
+    assert!(world.roots(&["reset", ONE]).contains("boots next"));
+    assert!(world.roots(&["reset", ONE, "--cancel"]).contains("is kept"));
+    assert!(world.roots(&["reset", ONE]).contains("boots next"));
+    // A Pi that fetches boot files while its system runs, and mounts, keeps its root.
+    world.one.boot(ONE);
+    world.one.ask(&format!("attributes 10.77.1.1 {handle} {GRANTED}"));
+    assert!(world.one.list(&format!("{ONE}/etc")).unwrap().contains(" mine"));
+    assert!(world.roots(&["list"]).contains("reset at the next boot"));
+    world.one.boot(ONE);
     assert!(!world.one.list(&format!("{ONE}/etc")).unwrap().contains(" mine"), "a new layer");
+    world.one.ask(&format!("attributes 10.77.1.1 {handle} {STALE}"));
     let said = server.stop();
     assert!(said.contains(&format!("{ONE}'s layer on one is reset")), "{said}");
 }
@@ -342,7 +356,7 @@ fn what_a_pi_changed_is_shown_kept_and_undone() {
     assert_eq!(world.one.cat(&path).unwrap().as_bytes(), key);
     server.stop();
     assert!(world.try_roots(&["reset", ONE]).unwrap_err().contains("--image"));
-    assert!(world.roots(&["reset", ONE, "--image", "one"]).contains("is reset"));
+    assert!(world.roots(&["reset", ONE, "--image", "one", "--now"]).contains("is reset"));
     assert!(!world.layer(ONE).exists());
 }
 
@@ -377,7 +391,7 @@ fn a_pi_that_is_off_leaves_its_layer_to_others() {
     assert!(world.roots(&["list"]).contains("mounted"));
 
     exports.rest_after(Duration::ZERO);
-    assert!(world.roots(&["reset", ONE]).contains("is reset"));
+    assert!(world.roots(&["reset", ONE, "--now"]).contains("is reset"));
     while exports.find(id).is_err_and(|error| error == Absent::NotYet) {}
     assert_eq!(exports.find(id).unwrap_err(), Absent::Unknown);
     let new = exports.mount(&Path::new("/").join(ONE), address).unwrap();

@@ -50,7 +50,7 @@ impl Running {
 
     fn boot(&self, model: Model) -> (Exit, String) {
         let mut out = Vec::new();
-        let exit = simulate(&Pi::new(model, 0xbd98_9ae1, self.address), &mut out).unwrap();
+        let exit = simulate(&Pi::new(model, 0xbd98_9ae1, self.address), &mut out).unwrap().exit();
         let out = String::from_utf8(out).unwrap();
         assert!(out.lines().all(|line| line.chars().count() <= 100), "{out}");
         (exit, out)
@@ -111,7 +111,9 @@ fn a_complete_tree_boots() {
         let (exit, out) = Running::serve(tree.path(), ports).boot(Model::Pi5);
         assert_eq!(exit, Exit::Success, "{out}");
         assert!(
-            out.contains("Would boot: kernel8.img, initramfs8, bcm2712-rpi-5-b.dtb and 1 overlay."),
+            out.contains(
+                "Would start the kernel: kernel8.img, initramfs8, bcm2712-rpi-5-b.dtb and 1 overlay."
+            ),
             "{out}"
         );
         assert!(out.contains("300,000 B  size only"), "{out}");
@@ -134,7 +136,9 @@ fn older_models_boot_too() {
         let (exit, out) = server.boot(model);
         assert_eq!(exit, Exit::Success, "{out}");
         assert!(
-            out.contains(&format!("Would boot: kernel8.img, initramfs8, {device_tree} and 1 overlay.")),
+            out.contains(&format!(
+                "Would start the kernel: kernel8.img, initramfs8, {device_tree} and 1 overlay."
+            )),
             "{out}"
         );
     }
@@ -196,5 +200,5 @@ fn the_demo_ends_well() {
     let output = Command::new(env!("CARGO_BIN_EXE_pinetboot")).arg("demo").output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     let out = String::from_utf8(output.stdout).unwrap();
-    assert!(out.contains("Would boot: kernel_2712.img"), "{out}");
+    assert!(out.contains("Would start the kernel: kernel_2712.img"), "{out}");
 }

@@ -82,6 +82,26 @@ impl Profile {
         self.emit(MessageType::Request, mac, xid, secs, Some(selected), out)
     }
 
+    /// Writes the RELEASE of a lease, which gives the address back; to be sent from that address to the server (RFC 2131,
+    /// section 4.4.6). Returns the length in bytes.
+    pub fn release(&self, mac: [u8; 6], xid: u32, selected: &Selected, out: &mut [u8]) -> Option<usize> {
+        let hardware = HardwareAddress::ethernet(mac);
+        let header = Header { ciaddr: selected.address, ..Header::request(hardware, xid) };
+        let mut message = Emitter::new(&header, out)?;
+        message.kind(MessageType::Release)?;
+        message.address(SERVER, selected.server)?;
+        match self {
+            // > MUST use the same 'client identifier' (RFC 2131, section 4.2)
+            Self::Plain => {
+                let [a, b, c, d, e, f] = mac;
+                message.option(OptionCode::CLIENT_ID, &[HardwareAddress::ETHERNET, a, b, c, d, e, f])?;
+            }
+            Self::Pi(pi) => message.option(OptionCode::MACHINE_ID, &pi.emit())?,
+            Self::PiBootRom | Self::UBoot => {}
+        }
+        message.finish()
+    }
+
     fn emit(
         &self,
         kind: MessageType,

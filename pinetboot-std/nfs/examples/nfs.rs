@@ -35,7 +35,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         root_squash: false,
     };
     let config = NfsConfig {
-        listen: Ipv4Addr::LOCALHOST,
+        listen: vec![Ipv4Addr::LOCALHOST],
         port,
         portmap: Portmap::Off,
         observer: Arc::new(Printer),

@@ -26,6 +26,7 @@ mod datagrams;
 mod export;
 mod file_system;
 mod handle;
+mod listening;
 #[cfg(feature = "testing")]
 mod memory;
 mod message;
@@ -47,7 +48,7 @@ mod write_verifier;
 
 use std::fmt;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -66,8 +67,9 @@ pub use self::observe::{
 #[cfg(feature = "testing")]
 pub use self::offline::Offline;
 pub use self::server::Turns;
-pub use self::tree::{DirectoryTree, OpenError};
+pub use self::tree::{DirectoryTree, FileNumbers, OpenError};
 
+use self::listening::{Bound, Listening};
 use self::message::Programs;
 use self::portmap::Mappings;
 use self::register::Registered;
@@ -77,8 +79,10 @@ use self::service::Service;
 /// Configuration of a server.
 #[derive(Clone)]
 pub struct NfsConfig {
-    /// The address to listen on; unspecified for all.
-    pub listen: Ipv4Addr,
+    /// The addresses to listen on; unspecified for all.
+    pub listen: Vec<Ipv4Addr>,
+    /// The network interfaces to listen on (`SO_BINDTODEVICE`); empty for all.
+    pub interfaces: Vec<String>,
     /// The port of NFS and MOUNT, 0 for any; 2049 is the registered one.
     pub port: u16,
     /// The way in which clients find that port.
@@ -115,6 +119,7 @@ pub struct Running {
     server: Server,
     port: u16,
     portmap: Option<u16>,
+    bound: Bound,
     _registered: Option<Registered>,
 }
 
@@ -141,9 +146,8 @@ pub enum StartError {
 ///
 /// The reason why the server cannot start.
 pub fn start(config: NfsConfig, exports: Arc<dyn Exports>) -> core::result::Result<Running, StartError> {
-    let (listener, socket, port) = bind(config.listen, config.port)?;
-    let mut listeners = vec![(listener, Programs::Files)];
-    let mut sockets = vec![(socket, Programs::Files)];
+    let mut listening = Listening::default();
+    let port = listening.open(&config, config.port, Programs::Files)?;
     let mut mappings = Mappings::of_programs(port, config.udp);
     let (mut registered, mut portmap) = (None, None);
     let wanted = match config.portmap {
@@ -152,10 +156,8 @@ pub fn start(config: NfsConfig, exports: Arc<dyn Exports>) -> core::result::Resu
         Portmap::Off => None,
     };
     if let Some(wanted) = wanted {
-        match bind(config.listen, wanted) {
-            Ok((listener, socket, port)) => {
-                listeners.push((listener, Programs::Portmap));
-                sockets.push((socket, Programs::Portmap));
+        match listening.open(&config, wanted, Programs::Portmap) {
+            Ok(port) => {
                 mappings = mappings.with_portmap(port);
                 portmap = Some(port);
             }
@@ -170,8 +172,9 @@ pub fn start(config: NfsConfig, exports: Arc<dyn Exports>) -> core::result::Resu
     let on_thread_end = config.on_thread_end.clone();
     let service = Service::new(config, exports, mappings);
     let service = service.map_err(|error| StartError::System(error.into()))?;
+    let Listening { listeners, sockets, bound } = listening;
     let server = Server::start(service, listeners, sockets, on_thread_end).map_err(StartError::System)?;
-    Ok(Running { server, port, portmap, _registered: registered })
+    Ok(Running { server, port, portmap, bound, _registered: registered })
 }
 
 impl NfsConfig {
@@ -179,7 +182,8 @@ impl NfsConfig {
     #[must_use]
     pub fn new(handles: Handles) -> Self {
         Self {
-            listen: Ipv4Addr::UNSPECIFIED,
+            listen: vec![Ipv4Addr::UNSPECIFIED],
+            interfaces: Vec::new(),
             port: NFS_PORT,
             portmap: Portmap::System,
             handles,
@@ -202,6 +206,16 @@ impl Running {
     #[must_use]
     pub fn portmap_port(&self) -> Option<u16> {
         self.portmap
+    }
+
+    /// Binds the sockets to this interface again, which was removed and made again. New connections only: those over the interface
+    /// that was removed are dead.
+    ///
+    /// # Errors
+    ///
+    /// The system's; it takes CAP_NET_RAW.
+    pub fn bind_again(&self, interface: &str) -> io::Result<()> {
+        self.bound.again(interface)
     }
 
     /// The number of open TCP connections.
@@ -237,31 +251,17 @@ impl Drop for Running {
 }
 
 fn register(config: &NfsConfig, mappings: &Mappings) -> core::result::Result<Registered, StartError> {
-    Registered::new(mappings.clone(), config.observer.clone()).map_err(StartError::Register)
-}
-
-/// Binds TCP and UDP to the same port.
-fn bind(address: Ipv4Addr, port: u16) -> core::result::Result<(TcpListener, UdpSocket, u16), StartError> {
-    let mut tries = 0;
-    loop {
-        let wanted = SocketAddrV4::new(address, port);
-        let failed = |error| StartError::Bind { address: wanted, error };
-        let listener = TcpListener::bind(wanted).map_err(failed)?;
-        let bound = listener.local_addr().map_err(failed)?.port();
-        match UdpSocket::bind((address, bound)) {
-            Ok(socket) => return Ok((listener, socket, bound)),
-            // Another process holds the UDP port of the system's choice for TCP.
-            Err(error) if port == 0 && error.kind() == io::ErrorKind::AddrInUse && tries < 100 => tries += 1,
-            Err(error) => return Err(failed(error)),
-        }
-    }
+    Registered::new(mappings.clone(), config.observer.clone(), config.on_thread_end.clone())
+        .map_err(StartError::Register)
 }
 
 impl fmt::Debug for NfsConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { listen, port, portmap, handles, insecure, udp, observer: _, on_thread_end: _ } = self;
+        let Self { listen, interfaces, port, portmap, handles, insecure, udp, observer: _, on_thread_end: _ } =
+            self;
         f.debug_struct("NfsConfig")
             .field("listen", listen)
+            .field("interfaces", interfaces)
             .field("port", port)
             .field("portmap", portmap)
             .field("handles", handles)

@@ -41,6 +41,7 @@ pub(super) struct Request<'a> {
     /// The source port is below 1024, or any port is accepted.
     pub(super) secure: bool,
     pub(super) version: u32,
+    pub(super) by_tcp: bool,
     /// Most bytes of an answer: a list may be far longer than the call, whose sender may be forged.
     pub(super) most_list: usize,
 }
@@ -142,7 +143,11 @@ impl Request<'_> {
 
     fn unmount(&self, path: Option<&Path>) {
         self.mounts.forget(*self.client.ip(), path);
-        self.observer.observe(&Event::Unmounted(Unmounted { client: self.client, path }));
+        self.observer.observe(&Event::Unmounted(Unmounted {
+            client: self.client,
+            path,
+            by_tcp: self.by_tcp,
+        }));
     }
 
     /// Lists the client's own mounts: the mounts of others would be a list of addresses to forge.

@@ -143,6 +143,8 @@ pub struct Unmounted<'a> {
     pub client: SocketAddrV4,
     /// The path as the client named it; `None` for all mounts of the client.
     pub path: Option<&'a Path>,
+    /// Over TCP; the sender of a datagram may be forged.
+    pub by_tcp: bool,
 }
 
 /// A refused call.
@@ -265,6 +267,11 @@ pub enum Trouble<'a> {
     /// A thread of this name has ended although the server was not stopped: by a panic outside of a call, or after a
     /// [`Wait`](Self::Wait).
     ThreadEnded(&'a str),
+    /// The system's portmapper does not have the registration any more, and refuses it or does not answer: clients find no NFS. Told
+    /// once, until it has the registration again.
+    Unregistered(&'a io::Error),
+    /// The system's portmapper had lost the registration, and has it again.
+    RegisteredAgain,
     /// The system's portmapper keeps the registration of a stopped server.
     Unregister(&'a io::Error),
     /// A call panicked, here or in the [`Exports`](super::Exports). The call is abandoned, and the thread continues.
@@ -344,6 +351,14 @@ impl fmt::Display for Trouble<'_> {
                 )
             }
             Self::ThreadEnded(name) => write!(f, "the thread '{name}' ended unexpectedly"),
+            Self::Unregistered(error) => write!(
+                f,
+                "the system's portmapper has lost this server, and clients find no NFS: {error}. Start it (systemctl restart \
+                 rpcbind), or stop it and restart this server, which then serves the portmapper"
+            ),
+            Self::RegisteredAgain => f.write_str(
+                "the system's portmapper had lost this server, and has it again: it was restarted",
+            ),
             Self::Unregister(error) => {
                 write!(f, "cannot unregister from the system's portmapper: {error}")
             }

@@ -36,10 +36,6 @@ impl Mappings {
         self
     }
 
-    pub(super) fn push(&mut self, mapping: mapping) {
-        self.0.push(mapping);
-    }
-
     pub(super) fn as_slice(&self) -> &[mapping] {
         &self.0
     }
@@ -74,5 +70,5 @@ fn both(prog: u32, vers: u32, port: u16) -> [mapping; 2] {
 const NULL: u32 = 0;
 pub(super) const SET: u32 = 1;
 pub(super) const UNSET: u32 = 2;
-const GETPORT: u32 = 3;
+pub(super) const GETPORT: u32 = 3;
 const DUMP: u32 = 4;

@@ -128,9 +128,19 @@ impl Service {
                     Transport::Tcp { .. } => MOST_PAYLOAD,
                     Transport::Udp => MOST_LIST_UDP,
                 };
-                let mounts = &self.mounts;
-                mount::Request { exports, handles, mounts, observer, client, secure, version, most_list }
-                    .answer(procedure, arguments, reply)
+                let (mounts, by_tcp) = (&self.mounts, matches!(transport, Transport::Tcp { .. }));
+                mount::Request {
+                    exports,
+                    handles,
+                    mounts,
+                    observer,
+                    client,
+                    secure,
+                    version,
+                    by_tcp,
+                    most_list,
+                }
+                .answer(procedure, arguments, reply)
             }
             _ => {
                 let (most_read, most_write) = match transport {

@@ -15,6 +15,7 @@ mod identity;
 mod kernel;
 mod listing;
 mod making;
+mod numbers;
 mod open_files;
 mod opening;
 mod root;
@@ -34,6 +35,7 @@ pub use self::error::OpenError;
 use self::identity::{act_as, act_as_root};
 use self::listing::Listings;
 use self::making::{initial, mode};
+pub use self::numbers::FileNumbers;
 use self::open_files::{OpenFile, OpenFiles};
 use self::root::Root;
 use super::file_system::{
@@ -50,6 +52,7 @@ pub struct DirectoryTree {
     listings: Listings,
     /// Changes of names and attributes are written before they are answered.
     sync: bool,
+    numbers: FileNumbers,
 }
 
 impl DirectoryTree {
@@ -82,6 +85,7 @@ impl DirectoryTree {
             files: OpenFiles::new(most_open),
             listings: Listings::new().map_err(|error| OpenError::Directory(error.into()))?,
             sync: true,
+            numbers: FileNumbers::default(),
         })
     }
 
@@ -90,6 +94,12 @@ impl DirectoryTree {
     #[must_use]
     pub fn with_sync(self, sync: bool) -> Self {
         Self { sync, ..self }
+    }
+
+    /// Gives files these numbers; the default is the kernel's.
+    #[must_use]
+    pub fn with_numbers(self, numbers: FileNumbers) -> Self {
+        Self { numbers, ..self }
     }
 
     /// Checks a caller's access to the file's content. The owner always has it, and root, as in the kernel.
@@ -387,11 +397,19 @@ impl FileSystem for DirectoryTree {
         }
         let end = listing.each(|mut entry, name| {
             let up = entry.name == b"..";
+            let kernels = entry.file_number;
             if up && id == self.root.id() {
                 // The directory above the top is hidden.
-                entry.file_number = fs::fstat(&root).map_or(entry.file_number, |stat| stat.st_ino);
-            } else if full && !up {
-                entry.found = self.found_at(root.mount(), &dir, name, entry.file_number);
+                let number = fs::fstat(&root).map_or(kernels, |stat| stat.st_ino);
+                entry.file_number = self.numbers.of(number, || Ok(*id));
+            } else {
+                if full && !up {
+                    entry.found = self.found_at(root.mount(), &dir, name, kernels);
+                }
+                entry.file_number = match &entry.found {
+                    Some(found) => found.attributes.file_number,
+                    None => self.numbers.of(kernels, || kernel::of_name(dir.as_fd(), name)),
+                };
             }
             Ok(take(entry))
         });

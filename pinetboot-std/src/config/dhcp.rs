@@ -1,7 +1,7 @@
 //! Settings and configuration of DHCP.
 
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::ValueEnum;
@@ -95,6 +95,14 @@ pub enum Networks {
 }
 
 impl DhcpConfig {
+    /// The lease file, if the settings name one.
+    pub fn lease_file(&self) -> Option<&Path> {
+        match &self.role {
+            Role::Lease(leases) => leases.file.as_deref(),
+            Role::Proxy => None,
+        }
+    }
+
     /// The DHCP configuration of these settings; `None` if DHCP is off.
     ///
     /// # Errors
@@ -142,25 +150,12 @@ fn check_effects(settings: &Settings, mode: DhcpMode) -> Result<(), String> {
         ("router", settings.router.is_some()),
         ("dns", settings.dns.is_some()),
     ];
-    let of_leases = [
-        ("lease-file", settings.lease_file.is_some()),
-        ("[network.NAME]", !settings.network.is_empty()),
-        ("force", settings.force == Some(true)),
-    ];
+    let of_leases =
+        [("lease-file", settings.lease_file.is_some()), ("[network.NAME]", !settings.network.is_empty())];
     if mode != DhcpMode::Lease
         && let Some(name) = given(&of_networks).or_else(|| given(&of_leases))
     {
         return Err(format!("{name} requires --dhcp lease, the mode that leases addresses"));
-    }
-    let of_dhcp = [
-        ("dhcp-clients", settings.dhcp_clients.is_some()),
-        ("dhcp-delay", settings.dhcp_delay.is_some_and(|delay| delay > 0)),
-        ("boot-file", !settings.boot_file.is_empty()),
-    ];
-    if mode == DhcpMode::Off
-        && let Some(name) = given(&of_dhcp)
-    {
-        return Err(format!("{name} requires --dhcp proxy or --dhcp lease"));
     }
     if !settings.network.is_empty()
         && let Some(name) = given(&of_networks)
@@ -170,14 +165,6 @@ fn check_effects(settings: &Settings, mode: DhcpMode) -> Result<(), String> {
     if settings.dhcp_clients == Some(DhcpClients::Listed) && settings.pi.is_empty() {
         return Err(
             "--dhcp-clients listed answers the Pis of the inventory, which is empty: add [pi.SERIAL] tables"
-                .into(),
-        );
-    }
-    let pis_only = matches!(settings.dhcp_clients, None | Some(DhcpClients::Pi | DhcpClients::Listed));
-    if pis_only && !settings.boot_file.is_empty() && !BootFiles::parse(&settings.boot_file)?.is_for_pis() {
-        return Err(
-            "boot-file: no Raspberry Pi boots by that file, and --dhcp-clients admits no others. Give --dhcp-clients pxe, or \
-             arm64=NAME for UEFI on a Pi"
                 .into(),
         );
     }
@@ -215,14 +202,10 @@ mod tests {
         for (wrong, why) in [
             ("dhcp = 'proxy'\nlease-range = '10.0.0.1-10.0.0.2'", "lease-range requires --dhcp lease"),
             ("router = '10.0.0.1'", "router requires --dhcp lease"),
-            ("dhcp = 'proxy'\nforce = true", "force requires"),
             ("dhcp = 'proxy'\n[network.a]\nsubnet = '10.0.0.0/24'", "[network.NAME] requires"),
-            ("boot-file = 'x'", "boot-file requires"),
-            ("dhcp-clients = 'all'", "dhcp-clients requires"),
             ("dhcp = 'lease'\nlease-range = '10.0.0.1'", "neither a range"),
             ("dhcp = 'lease'\nrouter = '10.0.0.1'\n[network.a]\nsubnet = '10.0.0.0/24'", "belongs into"),
             ("dhcp = 'lease'\ndhcp-clients = 'listed'", "inventory, which is empty"),
-            ("dhcp = 'proxy'\nboot-file = 'x64=ipxe.efi'", "no Raspberry Pi boots by that file"),
         ] {
             let error = of(wrong).unwrap_err();
             assert_eq!(error.exit, Exit::Usage, "{wrong}");

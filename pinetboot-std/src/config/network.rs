@@ -50,7 +50,7 @@ pub struct LeaseTerms {
     pub router: Option<Ipv4Addr>,
     /// The DNS servers to name (option 6), at most eight.
     pub dns: Vec<Ipv4Addr>,
-    /// The lease time, a minute to a year.
+    /// The lease time, a minute to 8760 hours.
     pub lease_time: Duration,
     /// The boot server to name; `None`: the server's own address.
     pub boot_server: Option<Ipv4Addr>,
@@ -203,19 +203,20 @@ impl fmt::Display for Subnet {
 
 /// Reads a lease time: `12h`, `90m`.
 pub(super) fn lease_time(text: &str) -> Result<Duration, String> {
-    let time = humantime::parse_duration(text)
+    let time = text
+        .parse::<jiff::SignedDuration>()
         .map_err(|error| format!("lease-time: {text} is not a time like 12h: {error}"))?;
+    let time = Duration::try_from(time).unwrap_or_default();
     if (SHORTEST..=LONGEST).contains(&time) {
         Ok(time)
     } else {
-        Err(format!("lease-time: {text} is not from 1m to 1y"))
+        Err(format!("lease-time: {text} is not from 1m to 8760h"))
     }
 }
 
 const LEASE_TIME: Duration = Duration::from_secs(12 * 60 * 60);
 const SHORTEST: Duration = Duration::from_secs(60);
-/// A year of humantime: 365.25 days.
-const LONGEST: Duration = Duration::from_secs(31_557_600);
+const LONGEST: Duration = Duration::from_secs(8760 * 60 * 60);
 /// Name servers: 34 bytes of a reply.
 const MOST_DNS: usize = 8;
 
@@ -256,7 +257,7 @@ mod tests {
             ("subnet = '10.98.0.0/24'\nlease-range = '10.98.0.9-10.98.0.8'", "ends before it begins"),
             ("subnet = '10.98.0.0/24'\nlease-range = '10.99.0.8-10.99.0.9'", "10.99.0.8 is no address"),
             ("subnet = '10.98.0.0/24'\nlease-time = '5'", "not a time"),
-            ("subnet = '10.98.0.0/24'\nlease-time = '5s'", "from 1m to 1y"),
+            ("subnet = '10.98.0.0/24'\nlease-time = '5s'", "from 1m to 8760h"),
             ("subnet = '10.98.0.0/24'\n[network.two]\nsubnet = '10.98.0.0/16'", "[network.one] too"),
         ] {
             let message = all(&format!("[network.one]\n{text}")).unwrap_err().message;

@@ -52,6 +52,8 @@ pub struct RootConfig {
     pub nfs_udp: bool,
     /// Whether changes of names and attributes are on stable storage when they are answered.
     pub nfs_sync: NfsSync,
+    /// Whether file numbers have 32 bits.
+    pub nfs_short_numbers: bool,
     /// The port of the portmapper; `None`: port 111, or the system's portmapper if that holds the port.
     pub portmap_port: Option<u16>,
     /// Whether cmdline.txt and config.txt are rewritten for the NFS root.
@@ -106,6 +108,11 @@ impl RootConfig {
             nfs_insecure: settings.nfs_insecure.unwrap_or(false),
             nfs_udp: settings.nfs_udp.unwrap_or(false),
             nfs_sync: settings.nfs_sync.unwrap_or_default(),
+            nfs_short_numbers: match settings.nfs_inode_bits.unwrap_or(64) {
+                64 => false,
+                32 => true,
+                _ => return Err(Failed::new(Exit::Usage, "nfs-inode-bits must be 64 or 32")),
+            },
             portmap_port: settings.portmap_port,
             rewrite: !settings.no_rewrite.unwrap_or(false),
         })

@@ -1,6 +1,7 @@
 //! Facts about DHCP.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::time::Duration;
 
 use pinetboot_core::dhcp::{HardwareAddress, MessageType, NoReply, NotKept};
 use pinetboot_core::pi::{PiIdentity, Prefix};
@@ -102,6 +103,25 @@ pub enum Dhcp {
         operation: &'static str,
         /// The system's reason.
         error: String,
+    },
+    /// The search for another DHCP server began.
+    Looks {
+        /// The interface.
+        interface: String,
+        /// The time that the search takes.
+        within: Duration,
+    },
+    /// The server answers on this interface from here on, as this address.
+    Serves {
+        /// The interface.
+        interface: String,
+        /// The server's address.
+        address: Ipv4Addr,
+    },
+    /// The interface has no address: the server does not answer there.
+    NoAddress {
+        /// The interface.
+        interface: String,
     },
     /// Another DHCP server answers on this interface, and `--force` keeps this one leasing.
     OtherServer {

@@ -36,6 +36,13 @@ pub enum Root {
         /// The base image.
         image: String,
     },
+    /// A layer that was moved or copied, with its base image or without, was adopted in its new place.
+    LayerAdopted {
+        /// The Pi.
+        pi: Prefix,
+        /// The base image.
+        image: String,
+    },
     /// An operation on a layer failed.
     LayerFailed {
         /// The Pi.
@@ -89,6 +96,11 @@ pub enum Root {
         mac: Option<Mac>,
         /// The evidence that the client is that Pi.
         evidence: Evidence,
+    },
+    /// A client took its mount back within a minute, as 'pinetboot simulate' does: the mount proves nothing.
+    Unmounted {
+        /// The root's Pi.
+        pi: Prefix,
     },
     /// A mount was refused.
     MountRefused {

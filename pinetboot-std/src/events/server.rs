@@ -1,6 +1,9 @@
 //! Facts about the program: start, configuration, stop.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
+
+use pinetboot_core::pi::Prefix;
 
 /// A fact about the program.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,12 +20,65 @@ pub enum Server {
         /// The new name.
         new: &'static str,
     },
+    /// A setting has no effect beside the others.
+    NoEffect {
+        /// The setting.
+        setting: &'static str,
+        /// The reason.
+        why: &'static str,
+    },
+    /// A directory of the tree has the name of a Pi in a form that no Pi requests.
+    DirectoryMisnamed {
+        /// The directory.
+        name: String,
+        /// The Pi.
+        pi: Prefix,
+    },
     /// DHCP is off.
     DhcpOff,
+    /// The server cannot start yet, and waits for an interface or its address.
+    Waits {
+        /// What the server waits for.
+        why: String,
+    },
+    /// No interface was named, and several qualify: DHCP answers on that of the default route.
+    InterfaceChosen {
+        /// The interface.
+        interface: String,
+    },
+    /// An interface that the server uses was removed.
+    InterfaceGone {
+        /// The interface.
+        interface: String,
+    },
+    /// An interface that the server uses was made again.
+    InterfaceBack {
+        /// The interface.
+        interface: String,
+    },
+    /// No interface has an address of `--listen` any more, or one has it again.
+    ListenAddress {
+        /// The address.
+        address: Ipv4Addr,
+        /// Whether an interface has it.
+        is_there: bool,
+    },
     /// The tree has no config.txt.
     NoConfig {
         /// The tree.
         tree: String,
+    },
+    /// Another directory is at the path of the tree: it is served from here on.
+    TreeReplaced {
+        /// The tree.
+        tree: String,
+    },
+    /// No directory that can be served is at the path of the tree: the server goes on with the one that it opened.
+    TreeMissing {
+        /// The tree.
+        tree: String,
+        /// The reason.
+        error: String,
     },
     /// The images hold boot files only.
     NoRoots,

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use super::Images;
 use crate::exit::{Exit, Failed};
+use crate::output;
 use crate::text::shown;
+use crate::time;
 
 /// Options of `images`.
 #[derive(Debug, clap::Args)]
@@ -35,10 +37,17 @@ pub fn run(options: &Args) -> Result<Exit, Failed> {
         images.make_current(name).map_err(failed)?;
     }
     let current = images.current().map_err(failed)?.map(|image| image.name);
+    let out = &mut output::stdout();
     for image in images.list().map_err(failed)? {
         let mark = if current.as_ref() == Some(&image.name) { '*' } else { ' ' };
         let facts = &image.facts;
-        println!("{mark} {}  {}  imported {}", image.name, shown(&facts.release), shown(&facts.imported));
+        writeln!(
+            out,
+            "{mark} {}  {}  imported {}",
+            image.name,
+            shown(&facts.release),
+            shown(&time::local(&facts.imported))
+        )?;
     }
     Ok(Exit::Success)
 }

@@ -7,11 +7,14 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use tracing::Level;
+
 use super::request::Request;
 use super::root_writer;
 use crate::durable;
 use crate::exit::{Exit, Failed};
 use crate::images::{FACTS, IMAGES, ImageFacts, Images, ROOT};
+use crate::output::tell;
 
 /// An unfinished import. Dropping it removes the directory, unless [`commit`](Self::commit) succeeded.
 #[derive(Debug)]
@@ -94,10 +97,13 @@ impl Drop for Staging {
             return;
         }
         if let Err(error) = fs::remove_dir_all(&self.place) {
-            eprintln!(
-                "pinetboot: cannot remove {}, the unfinished import of {}: {error}",
-                self.place.display(),
-                self.name
+            tell(
+                Level::WARN,
+                format_args!(
+                    "pinetboot: cannot remove {}, the unfinished import of {}: {error}",
+                    self.place.display(),
+                    self.name
+                ),
             );
         }
     }
@@ -125,7 +131,10 @@ fn remove_leftovers(directory: &Path) -> io::Result<()> {
         }
         let path = entry.path();
         let Ok(lock) = lock(&path) else { continue };
-        eprintln!("pinetboot: removing {}, the remains of a killed import", path.display());
+        tell(
+            Level::INFO,
+            format_args!("pinetboot: removing {}, the remains of a killed import", path.display()),
+        );
         fs::remove_dir_all(&path)?;
         drop(lock);
     }

@@ -70,6 +70,20 @@ pub(super) fn log(event: &Event, fact: &Dhcp) {
         Dhcp::LeaseFileFailed { path, operation, error } => {
             warn!("cannot {operation} the lease file {path}: {error}");
         }
+        Dhcp::Looks { interface, within } => info!(
+            interface,
+            "looking for another DHCP server on {interface} for up to {} s; TFTP answers meanwhile",
+            within.as_secs_f32()
+        ),
+        Dhcp::Serves { interface, address } => {
+            info!(interface, %address, "DHCP answers on {interface} as {address}");
+        }
+        Dhcp::NoAddress { interface } => {
+            warn!(
+                interface,
+                "{interface} is down or has no IPv4 address: DHCP does not answer there until it has one"
+            );
+        }
         Dhcp::OtherServer { interface, server } => {
             warn!("DHCP server {server} answers on {interface} too. --force keeps this server running");
         }

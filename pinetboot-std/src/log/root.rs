@@ -10,11 +10,21 @@ pub(super) fn log(event: &Event, client: &ClientName<'_>, fact: &Root) {
     let pi = event.pi.as_deref().unwrap_or("a Pi");
     match fact {
         Root::Remembered { .. } | Root::Active { .. } => {}
+        Root::Unmounted { .. } => {
+            info!(%client, pi, "{client} takes its mount back, as 'pinetboot simulate' does: the mount proves nothing");
+        }
         Root::LayerMade { image, host_name, .. } => {
             info!(pi, name = host_name, image, "{pi} gets a new layer on {image}, host name {host_name}");
         }
         Root::LayerReset { image, .. } => {
             info!(pi, image, "{pi}'s layer on {image} is reset, as 'pinetboot roots reset' requested");
+        }
+        Root::LayerAdopted { image, .. } => {
+            info!(
+                pi,
+                image,
+                "{pi}'s layer on {image} was moved or copied, and its base image has the same content: adopted"
+            );
         }
         Root::LayerFailed { image, operation, error, .. } => {
             error!(pi, image, "cannot {operation} the layer of {pi} on {image}: {error}");

@@ -11,15 +11,45 @@ pub(super) fn log(fact: &Server) {
         Server::SettingRenamed { old, new } => {
             warn!(old, new, "the setting {old} is now named {new}: rename it in the configuration file");
         }
+        Server::NoEffect { setting, why } => warn!(setting, "{setting} has no effect: {why}"),
+        Server::DirectoryMisnamed { name, pi } => {
+            warn!(%pi, "the directory {name} is not served to its Pi, which requests {pi}: rename the directory to {pi}");
+        }
         Server::DhcpOff => info!(
             "DHCP is off: a Pi finds this server only if the network's DHCP server names this server in option 66, or the Pi's \
              bootloader configuration in TFTP_IP. 'pinetboot router-config' prints both"
         ),
+        Server::Waits { why } => warn!("waiting: {why}"),
+        Server::InterfaceChosen { interface } => {
+            info!(
+                interface,
+                "DHCP answers on {interface}, the interface of the default route; --interface chooses another"
+            );
+        }
+        Server::InterfaceGone { interface } => {
+            warn!(interface, "the interface {interface} is gone: nothing is served there until it is back");
+        }
+        Server::InterfaceBack { interface } => {
+            info!(interface, "the interface {interface} is back, and served again");
+        }
+        Server::ListenAddress { address, is_there: false } => warn!(
+            %address,
+            "no interface has {address} any more, which --listen names: nothing is served there until one has it again"
+        ),
+        Server::ListenAddress { address, is_there: true } => {
+            info!(%address, "an interface has {address} again: it is served");
+        }
         Server::NoConfig { tree } => {
             warn!(
                 "no config.txt in {tree} nor in its directories: a Pi 5 does not boot without one. Copy the files of the Pi's boot \
                  partition there"
             );
+        }
+        Server::TreeReplaced { tree } => {
+            info!(tree, "another directory is at {tree}: it is served from here on");
+        }
+        Server::TreeMissing { tree, error } => {
+            warn!(tree, "{error}: the server goes on with the directory that it opened there")
         }
         Server::NoRoots => info!("the images hold boot files only: NFS serves no root"),
         Server::NoOverlayRoot { root } => warn!(

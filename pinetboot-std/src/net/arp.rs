@@ -13,7 +13,7 @@ use nix::libc::{
 };
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
-    AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, bind, recv, send, setsockopt, socket,
+    AddressFamily, LinkAddr, MsgFlags, SockFlag, SockProtocol, SockType, bind, recv, send, setsockopt, socket,
 };
 use nix::{setsockopt_impl, sockopt_impl};
 use smoltcp::wire::{
@@ -76,6 +76,18 @@ impl Prober {
         Ok(Self { socket, mac })
     }
 
+    /// Moves the prober to the interface of this name, which was removed and made again: no privilege is needed.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub fn bind_again(&mut self, interface: &str) -> io::Result<()> {
+        let (link, mac, _) = ends(interface)?;
+        bind(self.socket.as_raw_fd(), &link)?;
+        self.mac = mac;
+        Ok(())
+    }
+
     /// Broadcasts a probe for this address.
     ///
     /// # Errors
@@ -106,8 +118,8 @@ impl Prober {
     }
 }
 
-/// A socket for the ARP packets of an interface, the interface's MAC address, and its first IPv4 address.
-fn open(interface: &str) -> io::Result<(OwnedFd, [u8; 6], Option<Ipv4Addr>)> {
+/// The index, the MAC address and the first IPv4 address of an interface.
+fn ends(interface: &str) -> io::Result<(LinkAddr, [u8; 6], Option<Ipv4Addr>)> {
     let addresses: Vec<_> = getifaddrs()?.filter(|entry| entry.interface_name == interface).collect();
     let link = addresses.iter().find_map(|entry| entry.address?.as_link_addr().copied());
     let link = link.ok_or(io::ErrorKind::NotFound)?;
@@ -115,6 +127,12 @@ fn open(interface: &str) -> io::Result<(OwnedFd, [u8; 6], Option<Ipv4Addr>)> {
         .iter()
         .find_map(|entry| entry.address?.as_sockaddr_in().map(nix::sys::socket::SockaddrIn::ip));
     let mac = link.addr().ok_or_else(|| io::Error::other("the interface has no Ethernet address"))?;
+    Ok((link, mac, ours))
+}
+
+/// A socket for the ARP packets of an interface, the interface's MAC address, and its first IPv4 address.
+fn open(interface: &str) -> io::Result<(OwnedFd, [u8; 6], Option<Ipv4Addr>)> {
+    let (link, mac, ours) = ends(interface)?;
     let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
     let socket = socket(AddressFamily::Packet, SockType::Raw, flags, SockProtocol::EthAll)?;
     // Without this the socket would copy every frame of the interface.

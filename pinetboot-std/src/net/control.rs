@@ -18,6 +18,7 @@ struct Requests {
     reload: AtomicBool,
     reloaded: AtomicBool,
     wake: AtomicBool,
+    bind_again: AtomicBool,
     /// Whether the loop has yet to show that it turns.
     asked: AtomicBool,
 }
@@ -38,8 +39,8 @@ pub enum Interrupt {
 impl Control {
     pub(super) fn new() -> io::Result<Self> {
         let event = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?;
-        let [stop, reload, reloaded, wake, asked] = [const { AtomicBool::new(false) }; 5];
-        Ok(Self(Arc::new(Requests { event, stop, reload, reloaded, wake, asked })))
+        let [stop, reload, reloaded, wake, bind_again, asked] = [const { AtomicBool::new(false) }; 6];
+        Ok(Self(Arc::new(Requests { event, stop, reload, reloaded, wake, bind_again, asked })))
     }
 
     /// Makes the loop return [`Interrupt::Stop`].
@@ -66,6 +67,17 @@ impl Control {
         self.signal();
     }
 
+    /// Makes the network bind its sockets to their interface again, which was removed and made again.
+    pub fn bind_again(&self) {
+        self.0.bind_again.store(true, Ordering::Release);
+        self.signal();
+    }
+
+    /// Whether [`stop`](Self::stop) was called, and the loop has not seen that.
+    pub fn is_stopping(&self) -> bool {
+        self.0.stop.load(Ordering::Acquire)
+    }
+
     /// Asks the loop to show that it turns.
     pub fn ask_turn(&self) {
         self.0.asked.store(true, Ordering::Release);
@@ -75,6 +87,11 @@ impl Control {
     /// Whether the loop has turned since it was asked.
     pub fn has_turned(&self) -> bool {
         !self.0.asked.load(Ordering::Acquire)
+    }
+
+    /// Whether the sockets are to be bound again.
+    pub(super) fn takes_bind_again(&self) -> bool {
+        self.0.bind_again.swap(false, Ordering::Acquire)
     }
 
     /// The request since the last call; whether the loop is to be woken.

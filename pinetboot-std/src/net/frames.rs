@@ -4,7 +4,7 @@
 //! yet, and port 68 may belong to this machine's DHCP client. Frames avoid both.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::Instant as Clock;
 
@@ -12,7 +12,8 @@ use nix::errno::Errno;
 use nix::ifaddrs::getifaddrs;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::socket::{
-    AddressFamily, LinkAddr, MsgFlags, SockFlag, SockProtocol, SockType, bind, recv, send, socket,
+    AddressFamily, LinkAddr, MsgFlags, SockFlag, SockProtocol, SockType, bind, recv, send, setsockopt,
+    socket, sockopt,
 };
 use pinetboot_core::dhcp::{CLIENT_PORT, MAX_LEN};
 use pinetboot_core::{Datagram, Instant, Net};
@@ -30,6 +31,8 @@ pub struct Frames {
     incoming: Box<[u8]>,
     outgoing: [u8; MAX_LEN],
     start: Clock,
+    /// Sends to servers on this machine, which do not receive its frames.
+    to_this_machine: Option<UdpSocket>,
 }
 
 impl Frames {
@@ -39,12 +42,37 @@ impl Frames {
     ///
     /// If this Ethernet interface does not exist, or the process lacks CAP_NET_RAW.
     pub fn open(interface: &str) -> io::Result<Self> {
+        Self::open_for(interface, SockProtocol::EthIp)
+    }
+
+    /// Opens an interface, and reaches the servers on this machine too: a message leaves once as a frame, and once as a broadcast of
+    /// the interface's `address`, which the kernel delivers to its own sockets (ip(7): a broadcast is looped back). Their answers
+    /// are seen as frames that leave.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open), and if the interface does not have the address.
+    pub fn open_with_this_machine(interface: &str, address: Ipv4Addr) -> io::Result<Self> {
+        let udp = UdpSocket::bind((address, 0))?;
+        udp.set_broadcast(true)?;
+        setsockopt(&udp, sockopt::BindToDevice, &interface.into())?;
+        Ok(Self { to_this_machine: Some(udp), ..Self::open_for(interface, SockProtocol::EthAll)? })
+    }
+
+    fn open_for(interface: &str, protocol: SockProtocol) -> io::Result<Self> {
         let link = link_of(interface)?;
         let mac = link.addr().ok_or_else(|| io::Error::other("the interface has no Ethernet address"))?;
         let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
-        let socket = socket(AddressFamily::Packet, SockType::Raw, flags, SockProtocol::EthIp)?;
+        let socket = socket(AddressFamily::Packet, SockType::Raw, flags, protocol)?;
         bind(socket.as_raw_fd(), &link)?;
-        Ok(Self { socket, mac, incoming: vec![0; FRAME].into(), outgoing: [0; _], start: Clock::now() })
+        Ok(Self {
+            socket,
+            mac,
+            incoming: vec![0; FRAME].into(),
+            outgoing: [0; _],
+            start: Clock::now(),
+            to_this_machine: None,
+        })
     }
 
     /// The source address of frames: the interface's own, unless [`pretend`](Self::pretend) sets another.
@@ -73,7 +101,10 @@ impl Frames {
         let mut frame = [0; FRAME];
         let len = emit(&mut frame, self.mac, to, payload).ok_or(io::ErrorKind::InvalidInput)?;
         send(self.socket.as_raw_fd(), frame.get(..len).unwrap_or_default(), MsgFlags::empty())?;
-        Ok(())
+        match &self.to_this_machine {
+            Some(udp) => udp.send_to(payload, to).map(drop),
+            None => Ok(()),
+        }
     }
 }
 
@@ -117,7 +148,7 @@ impl Net for Frames {
 }
 
 /// The link-layer address of an interface: its index, and its hardware address.
-fn link_of(interface: &str) -> io::Result<LinkAddr> {
+pub(super) fn link_of(interface: &str) -> io::Result<LinkAddr> {
     getifaddrs()?
         .filter(|address| address.interface_name == interface)
         .find_map(|address| address.address?.as_link_addr().copied())

@@ -32,6 +32,8 @@ pub(super) struct Socket {
     tells_destination: bool,
     /// The bound interface; `None` for all.
     interface: Option<Box<str>>,
+    /// Whether the system chose the port.
+    any_port: bool,
 }
 
 impl Socket {
@@ -56,7 +58,25 @@ impl Socket {
             setsockopt(&fd, sockopt::ReusePort, &true)?;
         }
         bind(fd.as_raw_fd(), &SockaddrIn::from(address))?;
-        Ok(Self { fd, bound: *address.ip(), tells_destination: false, interface: interface.map(Box::from) })
+        let (bound, any_port) = (*address.ip(), address.port() == 0);
+        Ok(Self { fd, bound, tells_destination: false, interface: interface.map(Box::from), any_port })
+    }
+
+    /// Binds the socket to its interface again, which was removed and made again. The socket keeps its port, unless the system
+    /// chose that.
+    ///
+    /// To change `SO_BINDTODEVICE` takes CAP_NET_RAW, to set it does not (Linux 5.7), and connect(2) to AF_UNSPEC removes it
+    /// (`__udp_disconnect` in net/ipv4/udp.c): so a server without capabilities follows its interface.
+    pub(super) fn bind_again(&self) -> io::Result<()> {
+        let Some(interface) = self.interface() else { return Ok(()) };
+        rustix::net::connect_unspec(&self.fd)?;
+        setsockopt(&self.fd, sockopt::BindToDevice, &interface.into())?;
+        if self.any_port {
+            // The address may come after the interface.
+            setsockopt(&self.fd, sockopt::IpFreebind, &true)?;
+            bind(self.fd.as_raw_fd(), &SockaddrIn::from(SocketAddrV4::new(self.bound, 0)))?;
+        }
+        Ok(())
     }
 
     /// Lets each datagram come with its destination address, if the socket is bound to all addresses.

@@ -52,7 +52,10 @@ impl Observer for NfsObserver {
                 self.exports.mounted(*export, *client.ip(), path);
             }
             Event::MountRefused(refused) => self.mount_refused(refused),
-            Event::Unmounted(Unmounted { client, path, .. }) => {
+            Event::Unmounted(Unmounted { client, path, by_tcp, .. }) => {
+                if let Some(path) = path.filter(|_| *by_tcp) {
+                    self.exports.unmounted(*client.ip(), path);
+                }
                 self.tell(client, Nfs::Unmounted { path: path.map(shown) });
             }
             Event::CallRefused(refused) => self.tell(&refused.client, call_refused(refused)),

@@ -1,56 +1,112 @@
 //! Checks a packed file, and lists its content.
 
-use std::fmt::Write as _;
+use std::fmt;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use pinetboot_config::FILE_NAME;
+use serde::Serialize;
 
 use super::flash::{Board, FLASH_BASE};
 use super::{archive, configuration, uf2};
 use crate::exit::{Exit, Failed};
 
-/// Returns a line with the flash addresses, a line for each file, and the sum.
-pub(super) fn report(path: &Path) -> Result<String, Failed> {
+/// The content of a checked file.
+#[derive(Debug, Serialize)]
+pub(super) struct Contents {
+    /// The checked file.
+    path: PathBuf,
+    /// The place in flash of a UF2 image; `None` for a bare archive, and for a `pinetboot.toml`.
+    place: Option<Place>,
+    /// The files in their order; `None` for a `pinetboot.toml`.
+    files: Option<Vec<Member>>,
+    /// The settings of `pinetboot.toml`, in words.
+    configuration: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Member {
+    name: String,
+    bytes: u64,
+}
+
+/// The place of an image in flash.
+#[derive(Debug, Serialize)]
+struct Place {
+    /// The board, as a value of `--board`.
+    board: &'static str,
+    /// The first address.
+    address: u32,
+    /// Bytes in flash.
+    bytes: usize,
+}
+
+/// Checks a file.
+pub(super) fn check(path: &Path) -> Result<Contents, Failed> {
     let name = path.display();
     let broken = |why: String| Failed::new(Exit::Failure, format!("{name}: {why}"));
-    let file = fs::read(path).map_err(|error| broken(error.to_string()))?;
+    let file = fs::read(path).map_err(|error| Failed::new(Exit::Usage, format!("{name}: {error}")))?;
+    let path = path.to_owned();
     if path.extension().is_some_and(|extension| extension == "toml") {
-        return configuration::describe(&file).map(|text| format!("{name}: {text}\n")).map_err(broken);
+        let described = configuration::describe(&file).map_err(broken)?;
+        return Ok(Contents { path, place: None, files: None, configuration: Some(described) });
     }
     let (place, archive) = if uf2::is_uf2(&file) {
         let image = uf2::decode(&file).map_err(broken)?;
-        (place(&image), image.bytes)
+        (Some(Place::of(&image)), image.bytes)
     } else {
-        ("a bare archive, as for an ESP32".to_owned(), file)
+        (None, file)
     };
     let members = archive::read(&archive).map_err(|why| {
         broken(format!(
             "{why}. The file is damaged, or not made by 'pinetboot pack': pack the directory again"
         ))
     })?;
-    let mut text = format!("{name}: {place}\n");
-    for member in &members {
-        let _cannot_fail = writeln!(text, "{:>12}  {}", member.len, member.name);
-    }
-    if let Some(file) = archive::file(&archive, FILE_NAME) {
-        let described = configuration::describe(&file);
-        let text_of_it = described.map_err(|why| broken(format!("{FILE_NAME}, {why}")))?;
-        let _cannot_fail = writeln!(text, "{FILE_NAME}: {text_of_it}");
-    }
-    let bytes: u64 = members.iter().map(|member| member.len).sum();
-    let _cannot_fail = writeln!(text, "{} files, {bytes} bytes", members.len());
-    Ok(text)
+    let files = members.into_iter().map(|member| Member { name: member.name, bytes: member.len });
+    let configuration = archive::file(&archive, FILE_NAME)
+        .map(|file| configuration::describe(&file).map_err(|why| broken(format!("{FILE_NAME}, {why}"))));
+    Ok(Contents { path, place, files: Some(files.collect()), configuration: configuration.transpose()? })
 }
 
-fn place(image: &uf2::Uf2Image) -> String {
-    let board = match image.board {
-        Board::Rp2040 => "RP2040",
-        Board::Rp2350 | Board::Esp => "RP2350",
-    };
-    let end = u64::from(image.address) + image.bytes.len() as u64;
-    let offset = image.address.wrapping_sub(FLASH_BASE);
-    format!("for an {board}, flash from {:#010x} to {end:#010x} (offset {offset:#x})", image.address)
+/// A line with the flash addresses, a line for each file, and the sum.
+impl fmt::Display for Contents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path.display();
+        let configuration = self.configuration.as_deref();
+        let Some(files) = &self.files else {
+            return writeln!(f, "{path}: {}", configuration.unwrap_or_default());
+        };
+        match &self.place {
+            Some(place) => writeln!(f, "{path}: {place}")?,
+            None => writeln!(f, "{path}: a bare archive, as for an ESP32")?,
+        }
+        for file in files {
+            writeln!(f, "{:>12}  {}", file.bytes, file.name)?;
+        }
+        if let Some(configuration) = configuration {
+            writeln!(f, "{FILE_NAME}: {configuration}")?;
+        }
+        writeln!(f, "{} files, {} bytes", files.len(), files.iter().map(|file| file.bytes).sum::<u64>())
+    }
+}
+
+impl Place {
+    fn of(image: &uf2::Uf2Image) -> Self {
+        let board = match image.board {
+            Board::Rp2040 => "rp2040",
+            Board::Rp2350 | Board::Esp => "rp2350",
+        };
+        Self { board, address: image.address, bytes: image.bytes.len() }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { board, address, bytes } = self;
+        let (end, offset) = (u64::from(*address) + *bytes as u64, address.wrapping_sub(FLASH_BASE));
+        let board = board.to_uppercase();
+        write!(f, "for an {board}, flash from {address:#010x} to {end:#010x} (offset {offset:#x})")
+    }
 }
 
 #[cfg(test)]
@@ -65,7 +121,7 @@ mod tests {
         let region = FlashRegion { board: Board::Rp2040, offset: 0, flash: 0x20_0000 };
         for other in [&b""[..], b"#!/bin/sh\n", &uf2::encode(&[0x12; 9000], &region)] {
             fs::write(&path, other).unwrap();
-            let failed = report(&path).unwrap_err();
+            let failed = check(&path).unwrap_err();
             assert_eq!(failed.exit, Exit::Failure);
             assert!(failed.message.contains("pack the directory again"), "{}", failed.message);
         }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use pinetboot_config::{Address, Config, Dhcp, FILE_NAME};
 
 use super::files::PackFiles;
+use crate::config::Settings;
 use crate::exit::{Exit, Failed};
 
 /// Fails if the files include an invalid pinetboot.toml.
@@ -17,7 +18,10 @@ pub(super) fn check(tree: &PackFiles) -> Result<(), Failed> {
 
 /// Describes a board with this file in one line; an error if the file is invalid.
 pub(super) fn describe(file: &[u8]) -> Result<String, String> {
-    let Config { dhcp, address, trees } = Config::parse(file).map_err(|error| error.to_string())?;
+    let Config { dhcp, address, trees } = Config::parse(file).map_err(|error| match is_of_serve(file) {
+        true => format!("{error}. The file has settings of 'pinetboot serve', and a board has others"),
+        false => error.to_string(),
+    })?;
     let mut text = match dhcp {
         Dhcp::Off => "no DHCP".to_owned(),
         Dhcp::Proxy => "proxy DHCP beside the network's DHCP server".to_owned(),
@@ -36,6 +40,11 @@ pub(super) fn describe(file: &[u8]) -> Result<String, String> {
         let _cannot_fail = write!(text, "; {} boots from {}/", tree.pi, tree.directory);
     }
     Ok(text)
+}
+
+/// Whether a file has settings of `serve`, whose file may have the same name.
+fn is_of_serve(file: &[u8]) -> bool {
+    std::str::from_utf8(file).is_ok_and(|text| toml::from_str::<Settings>(text).is_ok())
 }
 
 #[cfg(test)]
@@ -58,5 +67,6 @@ mod tests {
             assert_eq!(describe(file.as_bytes()).as_deref(), Ok(text));
         }
         assert_eq!(describe(b"\ndhpc = 'off'").unwrap_err(), "line 2: unknown setting 'dhpc'");
+        assert!(describe(b"tree = '/srv/tftp'").unwrap_err().ends_with("a board has others"));
     }
 }

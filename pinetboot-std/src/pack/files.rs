@@ -34,13 +34,22 @@ impl PackFiles {
             Failed::new(Exit::Tree, format!("cannot read {}: {error}", path.display()))
         };
         let real_root = fs::canonicalize(root).map_err(|error| cannot_read(root, &error))?;
+        if !real_root.is_dir() {
+            return Err(cannot_read(root, &"not a directory"));
+        }
         let mut tree = Self { files: Vec::new(), left_out: Vec::new() };
         let mut entries =
             WalkDir::new(&real_root).follow_links(true).sort_by_file_name().min_depth(1).into_iter();
         while let Some(entry) = entries.next() {
             match entry {
                 Ok(entry) => match source(&real_root, &entry) {
-                    Ok(Some(source)) => tree.files.push(source),
+                    Ok(Some(source)) => {
+                        tree.files.push(source);
+                        if tree.files.len() > MOST_FILES {
+                            let why = format!("more than {MOST_FILES} files, so no copy of a boot partition");
+                            return Err(cannot_read(root, &why));
+                        }
+                    }
                     Ok(None) => {}
                     Err(why) => {
                         tree.left_out.push(format!("{}: {why}", entry.path().display()));
@@ -110,6 +119,9 @@ fn source(root: &Path, entry: &DirEntry) -> Result<Option<PackFile>, String> {
         len: metadata.len(),
     }))
 }
+
+/// A boot partition of Raspberry Pi OS has about 400.
+const MOST_FILES: usize = 4096;
 
 #[cfg(test)]
 mod tests {

@@ -40,26 +40,40 @@ impl Inventory {
     ///
     /// # Errors
     ///
-    /// The first invalid table and its fault.
+    /// The invalid tables and their faults.
     pub(crate) fn of(written: &BTreeMap<String, PiEntry>) -> Result<Self, Failed> {
-        let mut pis: HashMap<Prefix, PiEntry> = HashMap::new();
-        for (key, entry) in written {
-            let wrong = |why: &str| Failed::new(Exit::Usage, format!("[pi.{key}]: {why}"));
-            let pi = pi(key).ok_or_else(|| {
-                wrong("name the table after the Pi's serial number (bd989ae1) or MAC address (2c-cf-67-01-02-03)")
-            })?;
-            let entry = renamed(entry.clone()).map_err(wrong)?;
-            check(&entry).map_err(|why| wrong(&why))?;
-            if let Some(name) = &entry.name
-                && pis.values().any(|other| other.name.as_ref() == Some(name))
-            {
-                return Err(wrong(&format!("another Pi has the name {name} too")));
-            }
-            if pis.insert(pi, entry).is_some() {
-                return Err(wrong("this Pi is listed twice"));
-            }
+        let mut inventory = Self::default();
+        let faults: Vec<_> = written
+            .iter()
+            .filter_map(|(key, entry)| {
+                let why = inventory.add(key, entry).err()?;
+                Some(Failed::new(Exit::Usage, format!("[pi.{key}]: {why}")))
+            })
+            .collect();
+        Failed::all(faults)?;
+        Ok(inventory)
+    }
+
+    fn add(&mut self, key: &str, entry: &PiEntry) -> Result<(), String> {
+        let pi = pi(key).ok_or(
+            "name the table after the Pi's serial number (bd989ae1) or MAC address (2c-cf-67-01-02-03)",
+        )?;
+        let entry = renamed(entry.clone())?;
+        check(&entry)?;
+        if let Some(name) = &entry.name
+            && self.0.values().any(|other| other.name.as_ref() == Some(name))
+        {
+            return Err(format!("another Pi has the name {name} too"));
         }
-        Ok(Self(pis))
+        if let Some(address) = entry.address
+            && let Some(other) = self.at(address)
+        {
+            return Err(format!("[pi.{other}] has the address {address} too"));
+        }
+        if self.0.insert(pi, entry).is_some() {
+            return Err("this Pi is listed twice".into());
+        }
+        Ok(())
     }
 
     /// The settings of a Pi.
@@ -165,6 +179,10 @@ mod tests {
             ("[pi.bd989ae1]\nname = 'a_b'", "not a host name"),
             ("[pi.bd989ae1]\nname = 'a'\n[pi.bd989ae2]\nname = 'a'", "another Pi"),
             ("[pi.bd989ae1]\n[pi.BD989AE1]", "twice"),
+            (
+                "[pi.bd989ae1]\naddress = '10.0.0.7'\n[pi.bd989ae2]\naddress = '10.0.0.7'",
+                "address 10.0.0.7 too",
+            ),
             ("[pi.bd989ae1]\ncmdline-extra = \"a\\nb\"", "one line"),
             ("[pi.bd989ae1]\nwords = 'a'\ncmdline-extra = 'b'", "old name of cmdline-extra"),
             ("[pi.bd989ae1]\nimage = '../x'", "not an image"),
@@ -173,6 +191,8 @@ mod tests {
             let message = of(text).unwrap_err().message;
             assert!(message.contains(why), "{text}: {message}");
         }
+        let both = of("[pi.kitchen]\n[pi.bd989ae1]\nname = 'a_b'").unwrap_err().message;
+        assert!(both.contains("[pi.kitchen]") && both.contains("[pi.bd989ae1]"), "{both}");
         assert!(toml::from_str::<Settings>("[pi.bd989ae1]\nnmae = 'x'").is_err());
     }
 

@@ -532,3 +532,27 @@ fn a_refusal_is_told_once_a_minute() {
     world.later(61);
     assert!(!again(&mut world, HERE, Some(ONE)));
 }
+
+#[test]
+fn a_mount_that_is_taken_back_proves_nothing() {
+    let mut world = World::new();
+    let take_back = |world: &mut World, address| world.tell(address, Root::Unmounted { pi: ONE });
+    // A trial, then the Pi itself at once, with another MAC address.
+    world.boot(HERE, Some(MAC_TWO), ONE);
+    world.mount(ONE, HERE, Some(MAC_TWO)).unwrap();
+    take_back(&mut world, HERE);
+    world.boot(THERE, Some(MAC_ONE), ONE);
+    world.mount(ONE, THERE, Some(MAC_ONE)).unwrap();
+    let known = world.registry.pi(ONE).unwrap().clone();
+    assert_eq!((known.mac, known.mac_proven), (Some(MAC_ONE), true));
+
+    // Only the client of the last mount takes it back, and only once.
+    take_back(&mut world, HERE);
+    assert_eq!(world.registry.pi(ONE).unwrap().presence, known.presence);
+    // A trial at the Pi's own address leaves the Pi its root.
+    world.mount(ONE, THERE, Some(MAC_ONE)).unwrap();
+    take_back(&mut world, THERE);
+    take_back(&mut world, THERE);
+    assert_eq!(world.registry.pi(ONE).unwrap().presence, known.presence);
+    assert!(world.check(ONE, HERE, Some(MAC_TWO)).is_err());
+}

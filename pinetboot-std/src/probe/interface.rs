@@ -1,7 +1,6 @@
 //! The interface of a probe: the named one, else the most likely one.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io;
 use std::net::Ipv4Addr;
 
@@ -10,7 +9,7 @@ use nix::libc::ARPHRD_ETHER;
 use nix::net::if_::InterfaceFlags;
 
 use crate::exit::{Exit, Failed};
-use crate::net::Frames;
+use crate::net::{Frames, default_route};
 
 /// An Ethernet interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,8 +46,7 @@ impl EthernetInterface {
     pub fn choose(name: Option<&str>) -> Result<Self, Failed> {
         let all = ethernets()
             .map_err(|error| Failed::new(Exit::Failure, format!("cannot list the interfaces: {error}")))?;
-        let routes = fs::read_to_string("/proc/self/net/route").unwrap_or_default();
-        choose(all, name, default_route(&routes))
+        choose(all, name, default_route().as_deref())
     }
 
     /// Opens the interface for whole frames.
@@ -57,6 +55,22 @@ impl EthernetInterface {
     ///
     /// The cause and the remedy.
     pub fn open(&self) -> Result<Frames, Failed> {
+        self.open_by(Frames::open)
+    }
+
+    /// Opens the interface for whole frames, and for the DHCP servers on this machine.
+    ///
+    /// # Errors
+    ///
+    /// The cause and the remedy.
+    pub fn open_with_this_machine(&self) -> Result<Frames, Failed> {
+        self.open_by(|name| match self.addresses.first() {
+            Some(address) => Frames::open_with_this_machine(name, *address),
+            None => Frames::open(name),
+        })
+    }
+
+    fn open_by(&self, open: impl FnOnce(&str) -> io::Result<Frames>) -> Result<Frames, Failed> {
         let name = &self.name;
         if !self.up {
             let message = format!("interface {name} is down. Run: ip link set {name} up");
@@ -67,7 +81,7 @@ impl EthernetInterface {
                 format!("interface {name} has no link. Check the cable and the device at its other end");
             return Err(Failed::new(Exit::Failure, message));
         }
-        Frames::open(name).map_err(|error| match error.kind() {
+        open(name).map_err(|error| match error.kind() {
             io::ErrorKind::PermissionDenied => Failed::new(Exit::Failure, no_privilege(name)),
             _ => Failed::new(Exit::Failure, format!("cannot open {name}: {error}")),
         })
@@ -145,21 +159,6 @@ fn ethernets() -> io::Result<Vec<EthernetInterface>> {
     Ok(all.into_values().collect())
 }
 
-/// The interface of the default route with the lowest metric, from `/proc/self/net/route`.
-fn default_route(table: &str) -> Option<&str> {
-    let routes = table.lines().skip(1).filter_map(|line| {
-        let mut fields = line.split_whitespace();
-        let (name, destination) = (fields.next()?, fields.next()?);
-        let metric: u32 = fields.nth(4)?.parse().ok()?;
-        let mask = fields.next()?;
-        (destination == NOWHERE && mask == NOWHERE).then_some((metric, name))
-    });
-    routes.min().map(|(_, name)| name)
-}
-
-/// 0.0.0.0 in `/proc/self/net/route`.
-const NOWHERE: &str = "00000000";
-
 /// The error without CAP_NET_RAW, with two remedies.
 fn no_privilege(interface: &str) -> String {
     let program = std::env::current_exe().map_or("pinetboot".into(), |path| path.display().to_string());
@@ -198,16 +197,5 @@ mod tests {
         let none = "this machine has no Ethernet interface wlan0; the machine has eth0, eth1, eth2";
         assert_eq!(chosen(Some("wlan0"), None, &[]), Err(none.into()));
         assert!(chosen(None, None, &[]).is_err());
-    }
-
-    #[test]
-    fn the_default_route_is_the_cheapest() {
-        let table = "Iface Destination Gateway Flags RefCnt Use Metric Mask MTU Window IRTT
-wlan0 00000000 0101A8C0 0003 0 0 600 00000000 0 0 0
-eth0 00000000 0100A8C0 0003 0 0 100 00000000 0 0 0
-eth1 0000A8C0 00000000 0001 0 0 0 00FFFFFF 0 0 0
-";
-        assert_eq!(default_route(table), Some("eth0"));
-        assert_eq!(default_route(""), None);
     }
 }

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::ask::Heard;
 use super::client::ProbeClient;
+use super::root::RootServices;
 use super::tftp::Tftp;
 use crate::exit::Exit;
 use crate::finding::{Finding, Findings};
@@ -27,8 +28,12 @@ pub struct Survey {
     pub offers: Vec<Offered>,
     /// The boot server that this client would use.
     pub boot_server: Option<Chosen>,
-    /// The answers of the boot server. `None` without a boot server, or if this machine cannot reach it.
+    /// The answers of the boot server. `None` without a boot server, or if it was not tested.
     pub tftp: Option<Tftp>,
+    /// The reason why the boot server was not tested.
+    pub tftp_not_tested: Option<String>,
+    /// The services for NFS roots on the boot server, if its first file exists.
+    pub root_services: Option<RootServices>,
     /// The verdict.
     pub verdict: Verdict,
     /// The verdict as a sentence.

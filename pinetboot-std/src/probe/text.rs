@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::survey::{Offered, Survey, Verdict};
+use super::survey::{Offered, Survey};
 use super::tftp::{Answer, Tftp};
 use crate::finding::Severity;
 use crate::text::wrap;
@@ -18,12 +18,14 @@ impl Survey {
             writeln!(out, "Boot server: {address} (offer {by}), because of {}.", server.named_by)?;
             let (client, given_by) = (server.client_address, server.given_by_offer + 1);
             writeln!(out, "The client's address: {client} (offer {given_by}).")?;
-            match &self.tftp {
-                Some(tftp) => print_tftp(tftp, out)?,
-                None if self.verdict == Verdict::WouldBoot => {
-                    writeln!(out, "TFTP: not tested, this machine has no address that reaches {address}.")?;
-                }
-                None => {}
+            if let Some(tftp) = &self.tftp {
+                print_tftp(tftp, out)?;
+            }
+            if let Some(services) = &self.root_services {
+                writeln!(out, "NFS root: {services}")?;
+            }
+            if let Some(why) = &self.tftp_not_tested {
+                writeln!(out, "{}", wrap(&format!("TFTP: not tested, {why}."), WIDTH, "  "))?;
             }
             writeln!(out)?;
         }

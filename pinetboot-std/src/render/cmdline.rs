@@ -67,14 +67,14 @@ fn ours(root: &Root, has_ip: bool) -> Vec<String> {
 
 /// The part of the file that the bootloader reads: one line. Open quotes are closed: the kernel takes the rest of the line for
 /// one argument (lib/cmdline.c, next_arg), and appended ones with it.
-fn first_line(text: &str) -> String {
+pub fn first_line(text: &str) -> String {
     let line = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default().trim_end();
     let open = line.matches('"').count() % 2;
     [line, &"\""[..open]].concat()
 }
 
 /// The arguments of a line; a blank within double quotes does not separate (kernel, lib/cmdline.c, next_arg).
-fn arguments(line: &str) -> Vec<&str> {
+pub fn arguments(line: &str) -> Vec<&str> {
     let mut quoted = false;
     let parts = |c: char| {
         quoted ^= c == '"';

@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use pinetboot_core::pi::Prefix;
+use serde::{Deserialize, Serialize};
 
 use crate::images::{Image, Images, ImagesError};
 use crate::pis::Inventory;
@@ -21,6 +22,19 @@ pub struct BaseImage {
     pub boot: PathBuf,
     /// Whether its kernels mount a root by NFS without an initramfs.
     pub kernel_mounts_root: bool,
+    /// The SHA-256 of the imported image; empty if unknown.
+    pub image_sha256: String,
+}
+
+/// The content of a base image, as far as a fingerprint tells.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+pub struct Content {
+    /// The SHA-256 of the imported image; empty for a tree that was not imported.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub image_sha256: String,
+    /// A hash of times and sizes in the tree.
+    pub tree: String,
 }
 
 /// The source of base images.
@@ -48,7 +62,13 @@ impl BaseImage {
         let last = root.file_name().map_or_else(Default::default, |name| name.to_string_lossy());
         let last: String = last.chars().filter(char::is_ascii_alphanumeric).take(40).collect();
         let name = format!("{}-{:08x}", if last.is_empty() { "root" } else { &last }, id_of(&root));
-        Ok(Self { name, boot: boot.unwrap_or("boot/firmware").into(), root, kernel_mounts_root: false })
+        Ok(Self {
+            name,
+            boot: boot.unwrap_or("boot/firmware").into(),
+            root,
+            kernel_mounts_root: false,
+            image_sha256: String::new(),
+        })
     }
 
     /// The directory of the boot files.
@@ -61,18 +81,29 @@ impl BaseImage {
         id_of(&self.root)
     }
 
-    /// A fingerprint that changes with the usual changes: another tree unpacked there, or packages installed. A change of a single
-    /// file may go unnoticed; to notice all would mean to check every file.
-    pub fn fingerprint(&self) -> String {
+    /// The content: the same in a copy that keeps times. The hash of the tree changes with the usual changes: another tree unpacked there,
+    /// or packages installed. A change of a single file may go unnoticed; to notice all would mean to check every file.
+    pub fn content(&self) -> Content {
         let mut hash = FNV_OFFSET;
         for place in WATCHED.iter().map(|place| self.root.join(place)).chain([self.boot_dir()]) {
             if let Ok(metadata) = fs::symlink_metadata(place) {
-                for number in [metadata.ino(), metadata.mtime() as u64, metadata.mtime_nsec() as u64] {
+                let size = if metadata.is_file() { metadata.size() } else { 0 };
+                for number in [size, metadata.mtime() as u64, metadata.mtime_nsec() as u64] {
                     hash = fnv(hash, &number.to_le_bytes());
                 }
             }
         }
-        format!("{hash:016x}")
+        Content { image_sha256: self.image_sha256.clone(), tree: format!("{hash:016x}") }
+    }
+}
+
+impl Content {
+    /// Whether a layer that was made on this content may be mounted over another copy of it.
+    pub(super) fn fits(&self, now: &Self) -> bool {
+        match (self.image_sha256.as_str(), now.image_sha256.as_str()) {
+            ("", _) | (_, "") => !self.tree.is_empty() && self.tree == now.tree,
+            (before, now) => before == now,
+        }
     }
 }
 
@@ -86,7 +117,8 @@ impl TryFrom<Image> for BaseImage {
         }
         let Image { name, root, facts, .. } = image;
         let root = fs::canonicalize(&root).unwrap_or(root);
-        Ok(Self { name, root, boot: facts.boot, kernel_mounts_root: facts.kernel_mounts_root })
+        let kernel_mounts_root = facts.kernel_mounts_root;
+        Ok(Self { name, root, boot: facts.boot, kernel_mounts_root, image_sha256: facts.sha256 })
     }
 }
 
@@ -119,6 +151,14 @@ impl BaseImages {
                 let image = image_for(images, pi, inventory)?;
                 BaseImage::try_from(image).map_err(|image| NoBaseImage::NoRoot(image.name))
             }
+        }
+    }
+
+    /// The base image of this name.
+    pub fn named(&self, name: &str) -> Option<BaseImage> {
+        match self {
+            Self::One(base_image) => Some(base_image).filter(|base_image| base_image.name == name).cloned(),
+            Self::Images(images) => BaseImage::try_from(images.find(name).ok()??).ok(),
         }
     }
 
@@ -216,10 +256,16 @@ mod tests {
         fs::create_dir_all(status.parent().unwrap()).unwrap();
         fs::write(&status, "old").unwrap();
         let base_image = BaseImage::at(directory.path()).unwrap();
-        let before = base_image.fingerprint();
-        assert_eq!(before, base_image.fingerprint());
-        fs::write(status.with_extension("new"), "new").unwrap();
+        let before = base_image.content();
+        assert!(before.fits(&base_image.content()));
+        fs::write(status.with_extension("new"), "newer").unwrap();
         fs::rename(status.with_extension("new"), &status).unwrap();
-        assert_ne!(before, base_image.fingerprint());
+        assert!(!before.fits(&base_image.content()));
+        // An imported image is known by its file.
+        let imported =
+            |sha256: &str| BaseImage { image_sha256: sha256.into(), ..base_image.clone() }.content();
+        assert!(Content { tree: "before".into(), ..imported("a") }.fits(&imported("a")));
+        assert!(!imported("a").fits(&imported("b")));
+        assert!(!Content::default().fits(&Content::default()), "unknown");
     }
 }

@@ -1,20 +1,26 @@
-//! `pinetboot roots`: lists, diffs, resets and commits the Pis' layers.
+//! `pinetboot roots`: lists, diffs, resets, commits, adopts, exports and imports the Pis' layers.
 
-use std::io::{self, Write};
+mod copies;
+
+use std::io;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use clap::Subcommand;
-use indicatif::{DecimalBytes, HumanDuration, ProgressBar, ProgressDrawTarget};
+use indicatif::{DecimalBytes, HumanDuration, ProgressBar};
+use serde::Serialize;
 
 use super::diff::{Change, changes};
-use super::layer::{Layer, State, remove_tree};
+use super::layer::{Layer, State};
 use super::{commit, own_namespace};
 use crate::exit::{Exit, Failed};
 use crate::images::{self, Images};
+use crate::output;
 use crate::pis;
 use crate::space::used_by;
 use crate::text::shown;
+use crate::time;
 
 /// Options of `roots`.
 #[derive(Debug, clap::Args)]
@@ -33,14 +39,26 @@ pub struct Args {
 #[derive(Debug, Subcommand)]
 pub enum Action {
     /// List the layers of all Pis
-    List,
+    List {
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
     /// List the files that a Pi has changed: A added, C changed, D deleted, R renamed
-    Diff(LayerName),
+    Diff {
+        /// The layer.
+        #[command(flatten)]
+        of: LayerName,
+
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
     /// Reset a Pi's root to the image: discards all its changes
     ///
-    /// The Pi's name, machine-id and SSH host keys stay. If a running server has the layer mounted, the server discards the
-    /// changes at the Pi's next boot.
-    Reset(LayerName),
+    /// The Pi's name, machine-id and SSH host keys stay. The server discards the changes when the Pi boots next; until then the
+    /// reset can be called off.
+    Reset(copies::Reset),
     /// Copy a Pi's root, with its changes, to a new image
     ///
     /// The copy has no host name, machine-id and SSH host keys of the Pi. The Pi's layer and its base image do not change.
@@ -61,6 +79,14 @@ pub enum Action {
         #[arg(long, value_name = "DIR")]
         to: Option<PathBuf>,
     },
+    /// Accept a copied layer, as from a backup, on the word that its base image has the same content
+    ///
+    /// The server adopts a copy by itself if the fingerprint of the base image fits.
+    Adopt(LayerName),
+    /// Write a Pi's layer, with its keys, to one file
+    Export(copies::Export),
+    /// Make a layer from a file of export
+    Import(copies::Import),
 }
 
 /// Names a layer: the Pi and the base image.
@@ -81,17 +107,28 @@ pub struct LayerName {
 ///
 /// The obstacle and the remedy.
 pub fn run(options: &Args, quiet: bool) -> Result<Exit, Failed> {
-    let state = find_state(&options.dir)?;
+    let state = match (&options.command, find_state(&options.dir)) {
+        (Action::Import(_), Err(error)) => copies::new_state(&options.dir).ok_or(error)?,
+        (_, state) => state?,
+    };
+    let newer = |error| Failed::new(Exit::Tree, format!("cannot use {}: {error}", state.dir().display()));
+    state.check().map_err(newer)?;
     match &options.command {
-        Action::List => list(&state),
-        Action::Diff(of) => diff(&layer(&state, of)?),
-        Action::Reset(of) => reset(&layer(&state, of)?),
+        Action::List { json } => list(&state, *json),
+        Action::Diff { of, json } => diff(&state, &layer(&state, of)?, *json),
+        Action::Reset(options) => copies::reset(&layer(&state, &options.of)?, options),
+        Action::Adopt(of) => copies::adopt(&state, &mut layer(&state, of)?),
+        Action::Export(options) => copies::export(&state, &layer(&state, &options.of)?, &options.file),
+        Action::Import(options) => copies::import(&state, options),
         Action::Commit { of, name, current, to } => {
             let images = to.as_deref().or_else(|| state.dir().parent()).unwrap_or(&options.dir);
-            keep(&layer(&state, of)?, &Images::at(images), name, *current, quiet)
+            let (layer, images) = (layer(&state, of)?, Images::at(images));
+            copies::base_of(&state, &layer)
+                .and_then(|_| keep(&layer, &images, name, *current, quiet))
+                .map_err(failure)?;
+            print_kept(&layer, &images, name, *current)
         }
-    }
-    .map_err(|error| Failed::new(Exit::Failure, error))?;
+    }?;
     Ok(Exit::Success)
 }
 
@@ -100,6 +137,11 @@ fn find_state(dir: &Path) -> Result<State, Failed> {
     let places = [dir.to_owned(), Images::at(dir).state(), super::DEFAULT_STATE.into()];
     // The system's default only without --dir.
     let places = if dir == Path::new(".") { &places[..] } else { &places[..2] };
+    if let Err(error) = dir.read_dir()
+        && error.kind() != io::ErrorKind::PermissionDenied
+    {
+        return Err(Failed::new(Exit::Tree, format!("{}: {error}", dir.display())));
+    }
     let unreadable = |place: &&PathBuf| matches!(place.join("pis").read_dir(), Err(error) if error.kind() == io::ErrorKind::PermissionDenied);
     if let Some(place) = places.iter().find(unreadable) {
         let message = format!(
@@ -142,30 +184,16 @@ fn layer(state: &State, of: &LayerName) -> Result<Layer, Failed> {
     }
 }
 
-fn list(state: &State) -> io::Result<()> {
+fn list(state: &State, json: bool) -> Result<(), Failed> {
+    let rows = state.layers().iter().map(|layer| Row::of(state, layer)).collect::<io::Result<Vec<_>>>();
+    let layers = rows.map_err(failure)?;
+    let mut out = output::stdout();
+    if json {
+        return out.json(&Listing { layers });
+    }
     let mut table =
         vec![["PI", "NAME", "ADDRESS", "IMAGE", "SIZE", "LIMIT", "LAST USE", "NOW"].map(str::to_owned)];
-    for layer in state.layers() {
-        let facts = state.pi(layer.pi);
-        let ago = state.last_use(layer.pi).and_then(|then| SystemTime::now().duration_since(then).ok());
-        let in_use = layer.lock()?.is_none();
-        let now = match (in_use, layer.is_marked()) {
-            (_, true) => "reset at the next boot",
-            (true, false) => "mounted",
-            (false, false) => "-",
-        };
-        table.push([
-            layer.pi.to_string(),
-            facts.name,
-            facts.address.map_or_else(|| "-".into(), |address| address.to_string()),
-            layer.image.clone(),
-            DecimalBytes(used_by(&layer.upper())).to_string(),
-            facts.max_root_size.map_or_else(|| "-".into(), |limit| DecimalBytes(limit.bytes()).to_string()),
-            ago.map_or_else(|| "-".into(), |ago| format!("{} ago", HumanDuration(ago))),
-            now.into(),
-        ]);
-    }
-    let mut out = io::stdout().lock();
+    table.extend(layers.into_iter().map(Row::cells));
     let widths: Vec<usize> = (0..8)
         .map(|column| table.iter().filter_map(|row| row.get(column)).map(String::len).max().unwrap_or(0))
         .collect();
@@ -176,9 +204,88 @@ fn list(state: &State) -> io::Result<()> {
     Ok(())
 }
 
-fn diff(layer: &Layer) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    for (path, change) in changes(layer)? {
+/// The layers of all Pis, for `--json`.
+#[derive(Serialize)]
+struct Listing {
+    layers: Vec<Row>,
+}
+
+/// A layer in the list.
+#[derive(Serialize)]
+struct Row {
+    pi: String,
+    name: String,
+    address: Option<Ipv4Addr>,
+    image: String,
+    bytes: u64,
+    limit_bytes: Option<u64>,
+    /// RFC 3339, UTC.
+    last_use: Option<String>,
+    now: Use,
+    #[serde(skip)]
+    ago: Option<Duration>,
+}
+
+/// The use of a layer.
+#[derive(Clone, Copy, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Use {
+    Idle,
+    Mounted,
+    ResetPending,
+}
+
+impl Row {
+    fn of(state: &State, layer: &Layer) -> io::Result<Self> {
+        let facts = state.pi(layer.pi);
+        let last_use = state.last_use(layer.pi);
+        let in_use = layer.lock()?.is_none();
+        Ok(Self {
+            pi: layer.pi.to_string(),
+            name: facts.name,
+            address: facts.address,
+            image: layer.image.clone(),
+            bytes: used_by(&layer.upper()),
+            limit_bytes: facts.max_root_size.map(|limit| limit.bytes()),
+            last_use: last_use.and_then(time::of),
+            now: match (in_use, layer.is_marked()) {
+                (_, true) => Use::ResetPending,
+                (true, false) => Use::Mounted,
+                (false, false) => Use::Idle,
+            },
+            ago: last_use.and_then(|then| SystemTime::now().duration_since(then).ok()),
+        })
+    }
+
+    fn cells(self) -> [String; 8] {
+        let or_dash = |cell: Option<String>| cell.unwrap_or_else(|| "-".into());
+        let now = match self.now {
+            Use::Idle => "-",
+            Use::Mounted => "mounted",
+            Use::ResetPending => "reset at the next boot",
+        };
+        [
+            self.pi,
+            self.name,
+            or_dash(self.address.map(|address| address.to_string())),
+            self.image,
+            DecimalBytes(self.bytes).to_string(),
+            or_dash(self.limit_bytes.map(|limit| DecimalBytes(limit).to_string())),
+            or_dash(self.ago.map(|ago| format!("{} ago", HumanDuration(ago)))),
+            now.into(),
+        ]
+    }
+}
+
+fn diff(state: &State, layer: &Layer, json: bool) -> Result<(), Failed> {
+    copies::base_of(state, layer).map_err(failure)?;
+    let mut out = output::stdout();
+    let changes = changes(layer).map_err(failure)?;
+    if json {
+        let changes = changes.iter().map(|(path, change)| ChangeShown::of(path, change)).collect();
+        return out.json(&Diff { pi: layer.pi.to_string(), image: &layer.image, changes });
+    }
+    for (path, change) in changes {
         match &change {
             Change::Renamed(from) => writeln!(out, "{change} {} -> {}", shown(from), shown(&path))?,
             _ => writeln!(out, "{change} {}", shown(&path))?,
@@ -187,21 +294,38 @@ fn diff(layer: &Layer) -> io::Result<()> {
     Ok(())
 }
 
-fn reset(layer: &Layer) -> io::Result<()> {
-    let Layer { pi, image, .. } = layer;
-    let Some(_lock) = layer.lock()? else {
-        layer.mark()?;
-        println!("{pi}'s layer on {image} is in use: the server resets the layer when {pi} boots next");
-        return Ok(());
-    };
-    let aside = layer.put_aside()?;
-    remove_tree(&aside)?;
-    println!("{pi}'s layer on {image} is reset: {pi} boots the unchanged image next");
-    Ok(())
+/// The changes of a layer, for `--json`.
+#[derive(Serialize)]
+struct Diff<'a> {
+    pi: String,
+    image: &'a str,
+    changes: Vec<ChangeShown>,
+}
+
+#[derive(Serialize)]
+struct ChangeShown {
+    /// The path, with control characters and bytes that are not UTF-8 escaped.
+    path: String,
+    /// `added`, `changed`, `deleted` or `renamed`.
+    change: &'static str,
+    /// The former path of a renamed directory.
+    from: Option<String>,
+}
+
+impl ChangeShown {
+    fn of(path: &Path, change: &Change) -> Self {
+        let (change, from) = match change {
+            Change::Added => ("added", None),
+            Change::Changed => ("changed", None),
+            Change::Deleted => ("deleted", None),
+            Change::Renamed(from) => ("renamed", Some(shown(from).to_string())),
+        };
+        Self { path: shown(path).to_string(), change, from }
+    }
 }
 
 fn keep(layer: &Layer, images: &Images, name: &str, current: bool, quiet: bool) -> io::Result<()> {
-    let Layer { pi, image, .. } = layer;
+    let pi = layer.pi;
     if !images::is_name(name) {
         return Err(io::Error::other(format!(
             "{name} is not an image name: use letters, digits and ._+- only"
@@ -218,25 +342,34 @@ fn keep(layer: &Layer, images: &Images, name: &str, current: bool, quiet: bool) 
     })?;
     own_namespace()
         .map_err(|error| io::Error::new(error.kind(), format!("{error}: run pinetboot as root")))?;
-    let progress = ProgressBar::with_draw_target(
-        None,
-        if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() },
-    );
+    let progress = ProgressBar::with_draw_target(None, output::progress(quiet));
     progress.set_message(format!("copying the root of {pi} to {}", images.place(name).display()));
     progress.enable_steady_tick(Duration::from_millis(200));
     let kept = commit::commit(layer, images, name);
     progress.finish_and_clear();
     kept?;
-    println!("{} is a copy of {pi}'s root on {image}, without its identity", images.place(name).display());
     if current {
         images.make_current(name).map_err(io::Error::other)?;
-        println!("{name} is the current image");
-    } else {
-        println!(
-            "{name} is not the current image: a Pi boots {name} if its inventory has image = \"{name}\""
-        );
     }
     Ok(())
+}
+
+fn print_kept(layer: &Layer, images: &Images, name: &str, current: bool) -> Result<(), Failed> {
+    let Layer { pi, image, .. } = layer;
+    let out = &mut output::stdout();
+    let place = images.place(name);
+    writeln!(out, "{} is a copy of {pi}'s root on {image}, without its identity", place.display())?;
+    if current {
+        return writeln!(out, "{name} is the current image");
+    }
+    writeln!(
+        out,
+        "{name} is not the current image: a Pi boots {name} if its inventory has image = \"{name}\""
+    )
+}
+
+fn failure(error: io::Error) -> Failed {
+    Failed::new(Exit::Failure, error)
 }
 
 const EXAMPLES: &str = "\
@@ -244,4 +377,6 @@ Examples:
   sudo pinetboot roots list --dir /srv/pi
   sudo pinetboot roots diff bd989ae1 --dir /srv/pi
   sudo pinetboot roots reset kitchen --dir /srv/pi
+  sudo pinetboot roots export kitchen kitchen.tar --dir /srv/pi
+  sudo pinetboot roots import kitchen.tar --pi 5e9f2a01 --dir /srv/pi
   sudo pinetboot roots commit bd989ae1 --name with-docker --current --dir /srv/pi";

@@ -4,17 +4,17 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::SystemTime;
 
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 use nix::unistd::syncfs;
 
-use super::identity;
 use super::layer::{Layer, remove_tree};
 use super::overlayfs::{detach, mount_to_read};
+use super::{adopt, identity};
 use crate::durable;
 use crate::images::{FACTS, ImageFacts, Images, ROOT};
+use crate::time;
 
 /// Copies the merged root of a layer to a new image. The process must have its own mount namespace, and the layer's lock.
 ///
@@ -22,9 +22,18 @@ use crate::images::{FACTS, ImageFacts, Images, ROOT};
 ///
 /// The system's.
 pub(super) fn commit(layer: &Layer, images: &Images, name: &str) -> io::Result<()> {
-    let place = images.place(name);
-    // An interrupted commit leaves a directory without facts, which is not an image.
+    adopt::check_attributes(&layer.upper())?;
+    // A name that no image has: what a failed or interrupted commit leaves blocks no other.
+    let place = images.place(&format!(".{name}.commit"));
     remove_tree(&place)?;
+    let copied = copy_to(layer, images, &place).and_then(|()| durable::rename(&place, &images.place(name)));
+    if copied.is_err() {
+        let _removed_by_the_next_commit = remove_tree(&place);
+    }
+    copied
+}
+
+fn copy_to(layer: &Layer, images: &Images, place: &Path) -> io::Result<()> {
     let root = place.join(ROOT);
     durable::create_dir_all(&root, 0o755)?;
 
@@ -35,13 +44,16 @@ pub(super) fn commit(layer: &Layer, images: &Images, name: &str) -> io::Result<(
     copied?;
 
     let top = open(&root, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
+    adopt::unmark(&root)?;
     identity::anonymise(&top, host_name(&layer.facts.root)?.as_deref())?;
     syncfs(&top)?;
 
     let before = images.find(&layer.image).ok().flatten();
     let mut facts = before.map_or_else(|| facts_of(layer), |image| image.facts);
+    // The file of the first image is not the content of this one.
+    facts.sha256 = String::new();
     facts.changes.push(format!("changes of {} to {}", layer.pi, layer.image));
-    facts.imported = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+    facts.imported = time::now();
     durable::replace(&place.join(FACTS), toml::to_string(&facts).map_err(io::Error::other)?.as_bytes(), 0o644)
 }
 

@@ -26,6 +26,7 @@ use pinetboot_nfs::{
 use active_client::ActiveClient;
 
 use super::bounded_tree::BoundedTree;
+use super::facts::PiFacts;
 use super::overlay::Overlay;
 use super::{BaseImage, Layer, Roots};
 use crate::bus::Bus;
@@ -55,6 +56,17 @@ struct ExportTable {
     permitted: Mutex<HashMap<(u32, Ipv4Addr), Instant>>,
     /// Granted mounts that are not reported yet: the NFS server has to look up the path in the export first.
     granted: Mutex<HashMap<(u32, Ipv4Addr), Grant>>,
+    /// The last mounts of clients, which may be taken back.
+    last: Mutex<HashMap<Ipv4Addr, LastMount>>,
+}
+
+/// The last mount of a client, and the record of its Pi before.
+struct LastMount {
+    export: u32,
+    pi: Prefix,
+    path: PathBuf,
+    at: Instant,
+    record: PiFacts,
 }
 
 /// The evidence of a granted mount.
@@ -108,6 +120,7 @@ impl RootExports {
             owners: Mutex::default(),
             permitted: Mutex::default(),
             granted: Mutex::default(),
+            last: Mutex::default(),
             roots,
         };
         if shared.roots.mode() == NfsMode::Overlay {
@@ -152,6 +165,12 @@ impl RootExports {
         self.0.mounted(export, client, path);
     }
 
+    /// Takes back the last mount of a client, if that was of this path and within the last minute: address and MAC address of the mount
+    /// then prove nothing. A Pi's kernel never unmounts its root.
+    pub(crate) fn unmounted(&self, client: Ipv4Addr, path: &Path) {
+        self.0.unmounted(client, path);
+    }
+
     /// The Pi of a path, as a client names it.
     pub(crate) fn pi_of(&self, path: &Path, client: Ipv4Addr) -> Option<Prefix> {
         self.0.named(path, client).map(|(pi, ..)| pi)
@@ -178,7 +197,7 @@ impl ExportTable {
             Some(Ready { export, layer: Some(own) }) => (export.tree.clone(), own.active),
             _ => {
                 let layer = overlay.layer();
-                let tree = self.open(&layer.merged(), OPEN_FILES)?;
+                let tree = self.open(&layer.merged(), OPEN_FILES, Some(layer))?;
                 let tree = BoundedTree::new(tree, self.roots.bounds(layer), layer.made().into());
                 (Arc::new(tree) as Arc<dyn FileSystem>, Arc::default())
             }
@@ -191,9 +210,15 @@ impl ExportTable {
         Ok(export)
     }
 
-    fn open(&self, directory: &Path, most_open: usize) -> Result<DirectoryTree, String> {
+    fn open(
+        &self,
+        directory: &Path,
+        most_open: usize,
+        layer: Option<&Layer>,
+    ) -> Result<DirectoryTree, String> {
+        let numbers = self.roots.file_numbers(layer).map_err(|error| error.to_string())?;
         let tree = DirectoryTree::open(directory, most_open).map_err(|error| error.to_string())?;
-        Ok(tree.with_sync(self.sync))
+        Ok(tree.with_sync(self.sync).with_numbers(numbers))
     }
 
     fn shared(&self, base_image: &BaseImage, path: &Path) -> Result<Arc<Export>, String> {
@@ -204,7 +229,7 @@ impl ExportTable {
         }
         let tree = match there {
             Some(export) => export.tree.clone(),
-            None => Arc::new(self.open(&base_image.root, OPEN_FILES_SHARED)?),
+            None => Arc::new(self.open(&base_image.root, OPEN_FILES_SHARED, None)?),
         };
         let read_only = self.roots.mode() != NfsMode::Rw;
         let export = Arc::new(Export { id, path: path.to_owned(), tree, read_only, root_squash: false });
@@ -311,11 +336,38 @@ impl ExportTable {
         if let Some(own) = self.table().get(&export).and_then(|ready| ready.layer.as_ref()) {
             own.active.take(client, &self.bus);
         }
+        if self.roots.mode() == NfsMode::Overlay {
+            let record = self.roots.state().pi(pi);
+            let mount = LastMount { export, pi, path: path.to_owned(), at: Instant::now(), record };
+            let mut last = lock(&self.last);
+            if last.len() >= MOST {
+                last.clear();
+            }
+            last.insert(client, mount);
+        }
         let path = path.display().to_string();
         self.bus.emit(client, events::Root::Mounted { pi, path, mac, evidence });
         if self.roots.mode() == NfsMode::Overlay
             && let Err(error) = self.roots.remember(pi, client, mac)
         {
+            let (image, operation, error) = (String::new(), "keep the record of", error.to_string());
+            self.bus.emit(client, events::Root::LayerFailed { pi, image, operation, error });
+        }
+    }
+
+    fn unmounted(&self, client: Ipv4Addr, path: &Path) {
+        let mut last = lock(&self.last);
+        let is_trial = |mount: &LastMount| mount.path == path && mount.at.elapsed() < TRIAL;
+        let Some(mount) = last.get(&client).filter(|mount| is_trial(mount)) else { return };
+        let LastMount { export, pi, .. } = *mount;
+        let Some(LastMount { record, .. }) = last.remove(&client) else { return };
+        drop(last);
+        if let Some(own) = self.table().get(&export).and_then(|ready| ready.layer.as_ref()) {
+            own.active.release(client);
+        }
+        self.bus.emit(client, events::Root::Unmounted { pi });
+        let now = PiFacts { address: record.address, mac: record.mac, ..self.roots.state().pi(pi) };
+        if let Err(error) = self.roots.state().set_pi(pi, &now) {
             let (image, operation, error) = (String::new(), "keep the record of", error.to_string());
             self.bus.emit(client, events::Root::LayerFailed { pi, image, operation, error });
         }
@@ -522,6 +574,8 @@ const LOOK_AGAIN: Duration = Duration::from_secs(5);
 const IDLE: Duration = Duration::from_secs(300);
 /// Time for which a call waits for its layer to be mounted.
 const WAKES: Duration = Duration::from_millis(30);
+/// Time after a mount within which UMNT takes the mount back.
+const TRIAL: Duration = Duration::from_secs(60);
 /// Time between two tries to mount a layer.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 const MOST: usize = 4096;

@@ -1,6 +1,7 @@
 //! A layer: the changes of one Pi to one base image, on disk.
 //!
 //! ```text
+//! STATE/version                        the version of this layout
 //! STATE/pis/bd989ae1/pi.toml           address and name at the last mount; the file's time is that of the mount
 //! STATE/pis/bd989ae1/identity/         the Pi's identity on all images: machine-id, SSH host keys
 //! STATE/pis/bd989ae1/IMAGE/layer.toml  the base image, and the number of the export
@@ -16,19 +17,17 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io;
-use std::net::Ipv4Addr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use pinetboot_core::pi::Prefix;
-use serde::{Deserialize, Serialize};
 
 use super::base_image::BaseImage;
+use super::facts::{LayerFacts, PiFacts};
+use super::version;
 use crate::durable;
-use crate::events::{BootRecord, Mac};
 use crate::pis;
-use crate::space::Size;
 
 /// One layer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,51 +40,6 @@ pub struct Layer {
     pub place: PathBuf,
     /// Its `layer.toml`.
     pub facts: LayerFacts,
-}
-
-/// The facts about a layer: its `layer.toml`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct LayerFacts {
-    /// The number of the export, part of every file handle of the Pi.
-    pub export: u32,
-    /// The root of the base image.
-    pub root: PathBuf,
-    /// The boot files' directory, relative to the root.
-    pub boot: PathBuf,
-    /// Whether its kernels mount a root by NFS without an initramfs.
-    pub kernel_mounts_root: bool,
-    /// The fingerprint of the base image when the layer was made.
-    pub fingerprint: String,
-}
-
-/// The facts about a Pi: its `pi.toml`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, rename_all = "kebab-case")]
-pub struct PiFacts {
-    /// The address of the last mount.
-    pub address: Option<Ipv4Addr>,
-    /// The MAC address of the last mount, as a directory's name: `2c-cf-67-01-02-03`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub mac: Option<String>,
-    /// The host name at the last mount.
-    pub name: String,
-    /// The limit of the Pi's layers at the last mount.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_root_size: Option<Size>,
-    /// The last boots, oldest first.
-    #[serde(rename = "boot", skip_serializing_if = "Vec::is_empty")]
-    pub boots: Vec<BootRecord>,
-}
-
-impl PiFacts {
-    /// The parsed MAC address.
-    pub fn mac(&self) -> Option<Mac> {
-        match Prefix::parse(self.mac.as_deref()?)? {
-            Prefix::Mac(mac) => Some(mac),
-            Prefix::Serial(_) => None,
-        }
-    }
 }
 
 /// The state directory, with the layers of all Pis.
@@ -111,7 +65,17 @@ impl State {
     ///
     /// The system's.
     pub fn make(&self) -> io::Result<()> {
-        private_dir(&self.dir.join(PIS))
+        private_dir(&self.dir.join(PIS))?;
+        version::upgrade(&self.dir)
+    }
+
+    /// Checks that this program knows the layout of the directory.
+    ///
+    /// # Errors
+    ///
+    /// The reason and the remedy.
+    pub fn check(&self) -> io::Result<()> {
+        version::check(&self.dir).map(drop)
     }
 
     /// The directory of a Pi.
@@ -141,7 +105,7 @@ impl State {
             return None;
         }
         let place = self.pi_dir(pi).join(image);
-        let facts = toml::from_str(&fs::read_to_string(place.join(LAYER)).ok()?).ok()?;
+        let facts = LayerFacts::read(&place.join(LAYER), &self.dir, image)?;
         Some(Layer { pi, image: image.to_owned(), place, facts })
     }
 
@@ -152,13 +116,7 @@ impl State {
     ///
     /// The system's.
     pub fn make_layer(&self, pi: Prefix, base_image: &BaseImage, export: u32) -> io::Result<Layer> {
-        let facts = LayerFacts {
-            export,
-            root: base_image.root.clone(),
-            boot: base_image.boot.clone(),
-            kernel_mounts_root: base_image.kernel_mounts_root,
-            fingerprint: base_image.fingerprint(),
-        };
+        let facts = LayerFacts::new(export, base_image);
         let dir = self.pi_dir(pi);
         let new = dir.join(format!("{HALF_MADE}{}", base_image.name));
         remove_tree(&new)?;
@@ -172,11 +130,7 @@ impl State {
         fs::set_permissions(new.join(UPPER), root.permissions())?;
         std::os::unix::fs::chown(new.join(UPPER), Some(root.uid()), Some(root.gid()))?;
         durable::sync(&new.join(UPPER))?;
-        durable::replace(
-            &new.join(LAYER),
-            toml::to_string(&facts).map_err(io::Error::other)?.as_bytes(),
-            0o644,
-        )?;
+        facts.write(&new.join(LAYER), &self.dir, false)?;
         durable::replace(&new.join(NEW), b"", 0o644)?;
         let place = dir.join(&base_image.name);
         durable::rename(&new, &place)?;
@@ -224,6 +178,26 @@ impl State {
             directories(&self.dir, |name| name.strip_prefix(TRIED).is_some_and(|name| name.len() == 6));
         let leftovers = of_pis.chain(tried);
         leftovers.filter(|place| lock_directory(place).is_ok() && remove_tree(place).is_ok()).count()
+    }
+
+    /// Gives the layers of a tree that was moved the tree's new name, which its path makes. Returns those layers.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub(super) fn follow(&self, base_image: &BaseImage) -> io::Result<Vec<Layer>> {
+        let content = base_image.content();
+        let mut followed = Vec::new();
+        for pi in self.pis() {
+            let was_here = |layer: &Layer| !layer.facts.root.is_dir() && layer.facts.content.fits(&content);
+            let mut layers = self.layers_of(pi).into_iter().filter(was_here);
+            let place = self.pi_dir(pi).join(&base_image.name);
+            let (Some(layer), None, false) = (layers.next(), layers.next(), place.exists()) else { continue };
+            let Some(_lock) = layer.lock()? else { continue };
+            durable::rename(&layer.place, &place)?;
+            followed.push(Layer { image: base_image.name.clone(), place, ..layer });
+        }
+        Ok(followed)
     }
 
     /// Forgets a Pi's last mount.
@@ -305,7 +279,20 @@ impl Layer {
         fs::metadata(self.place.join(NEW)).is_ok_and(|file| file.len() == 0)
     }
 
-    /// The time at which the layer was made.
+    /// Replaces the facts; `keep_time`: the layer counts as made when it was.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub(super) fn set_facts(&mut self, facts: LayerFacts, keep_time: bool) -> io::Result<()> {
+        // STATE/pis/PI/IMAGE
+        let state = self.place.ancestors().nth(3).unwrap_or(&self.place);
+        facts.write(&self.place.join(LAYER), state, keep_time)?;
+        self.facts = facts;
+        Ok(())
+    }
+
+    /// The time at which the layer was made or adopted: the files of the base image were changed before.
     pub fn made(&self) -> SystemTime {
         fs::metadata(self.place.join(LAYER))
             .and_then(|file| file.modified())
@@ -315,6 +302,18 @@ impl Layer {
     /// Whether the layer is marked for removal at the Pi's next boot.
     pub fn is_marked(&self) -> bool {
         self.place.join(RESET).exists()
+    }
+
+    /// Takes the mark away; returns whether there was one.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub fn unmark(&self) -> io::Result<bool> {
+        match fs::remove_file(self.place.join(RESET)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            removed => removed.and_then(|()| durable::sync(&self.place)).map(|()| true),
+        }
     }
 
     /// Marks the layer for removal at the Pi's next boot.
@@ -393,7 +392,7 @@ const LOCK: &str = "lock";
 const RESET: &str = "reset";
 const NEW: &str = "new";
 /// Begins the name of a layer that is being made, and of one that is being removed.
-const HALF_MADE: &str = ".new-";
+pub(super) const HALF_MADE: &str = ".new-";
 const ASIDE: &str = ".gone-";
 /// Begins the name of the directory in which a mount is tried.
 pub(super) const TRIED: &str = ".try-";
@@ -444,17 +443,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let state = State::at(directory.path());
         assert_eq!(state.pi(PI1), PiFacts::default());
-        let boots =
-            vec![BootRecord { number: 7, began: 1_790_000_000, kernel: true, ..BootRecord::default() }];
-        let mac = Some("2c-cf-67-01-02-03".to_owned());
-        let facts = PiFacts {
-            address: Some(Ipv4Addr::new(10, 0, 0, 5)),
-            mac,
-            name: "kitchen".into(),
-            max_root_size: None,
-            boots,
-        };
-        assert_eq!(facts.mac(), Some([0x2c, 0xcf, 0x67, 1, 2, 3]));
+        let facts = PiFacts { name: "kitchen".into(), ..PiFacts::default() };
         state.set_pi(PI1, &facts).unwrap();
         assert_eq!(state.pi(PI1), facts);
         assert_eq!(state.pis(), [PI1]);

@@ -7,7 +7,7 @@
 use std::io::{self, BufReader};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use nix::fcntl::{OFlag, open};
 use nix::sched::{CloneFlags, unshare};
@@ -16,10 +16,11 @@ use nix::sys::stat::Mode;
 use rustix::process::set_parent_process_death_signal;
 use rustix::thread::CapabilitySet;
 
+use super::adopt::{self, Mounted, Parts};
 use super::base_image::{BaseImage, BaseImages};
 use super::layer::State;
 use super::mounts::{Answer, Request, read_line, write_line};
-use super::overlayfs::{detach, mount_overlay};
+use super::overlayfs::detach;
 use crate::beneath::beneath;
 use crate::exit::{Exit, Failed};
 use crate::images::Images;
@@ -86,7 +87,7 @@ impl Mounter {
 
     fn serve(&self) -> io::Result<()> {
         let mut socket = BufReader::new(UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?));
-        write_line(socket.get_mut(), &Answer::Ok(()))?;
+        write_line(socket.get_mut(), &Answer::Ok(None))?;
         while let Some(request) = read_line(&mut socket)? {
             let answer: Answer = self.answer(&request).map_err(|error| error.to_string());
             write_line(socket.get_mut(), &answer)?;
@@ -94,7 +95,7 @@ impl Mounter {
         Ok(())
     }
 
-    fn answer(&self, request: &Request) -> io::Result<()> {
+    fn answer(&self, request: &Request) -> io::Result<Option<Mounted>> {
         let (Request::Mount { pi: name, image } | Request::Detach { pi: name, image }) = request;
         // The name of a Pi and of an image: no path.
         let layer = pi(name).and_then(|pi| self.state.layer(pi, image)).ok_or(io::ErrorKind::NotFound)?;
@@ -104,23 +105,19 @@ impl Mounter {
         let (merged, _open) = part("merged")?;
         match request {
             Request::Mount { .. } => {
-                let root = self.known(&layer.facts.root)?;
+                let base_image = self
+                    .base_images
+                    .named(image)
+                    .ok_or_else(|| io::Error::other(format!("{image} is not a base image of this server")))?;
                 let ((upper, _upper), (work, _work)) = (part("upper")?, part("work")?);
-                mount_overlay(&root, &upper, &work, &merged)
+                let parts = Parts { upper: &upper, work: &work, merged: &merged };
+                adopt::mount(&base_image, &layer.facts, &parts).map(Some)
             }
             Request::Detach { .. } => {
                 detach(&merged);
-                Ok(())
+                Ok(None)
             }
         }
-    }
-
-    /// The root of a base image that this server serves.
-    fn known(&self, root: &Path) -> io::Result<PathBuf> {
-        let all = self.base_images.all().map_err(io::Error::other)?;
-        let known = all.into_iter().map(|base_image| base_image.root).find(|known| known == root);
-        known
-            .ok_or_else(|| io::Error::other(format!("{} is not a base image of this server", root.display())))
     }
 }
 
@@ -145,7 +142,7 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::symlink;
 
-    use super::super::layer::LayerFacts;
+    use super::super::facts::LayerFacts;
     use super::*;
 
     fn refused(mounter: &Mounter, pi: &str, image: &str) -> String {
@@ -159,25 +156,26 @@ mod tests {
         let options =
             Args { state: state.path().to_owned(), images: None, base: Some(base.path().to_owned()) };
         let mounter = Mounter::new(&options).unwrap();
-        let layer = state.path().join("pis/bd989ae1/one");
-        for part in ["work", "merged"] {
-            fs::create_dir_all(layer.join(part)).unwrap();
+        let one = BaseImage::at(base.path()).unwrap().name;
+        // Whatever root a record names.
+        let facts = toml::to_string(&LayerFacts { root: "/etc".into(), ..LayerFacts::default() }).unwrap();
+        for name in ["one", &one] {
+            let layer = state.path().join("pis/bd989ae1").join(name);
+            for part in ["work", "merged"] {
+                fs::create_dir_all(layer.join(part)).unwrap();
+            }
+            fs::write(layer.join("layer.toml"), &facts).unwrap();
         }
-        let write = |root: &Path| {
-            let facts = LayerFacts { root: root.canonicalize().unwrap(), ..LayerFacts::default() };
-            fs::write(layer.join("layer.toml"), toml::to_string(&facts).unwrap()).unwrap();
-        };
-        write(Path::new("/etc"));
-        assert_eq!(refused(&mounter, "bd989ae1", "one"), "/etc is not a base image of this server");
-        write(base.path());
+        assert_eq!(refused(&mounter, "bd989ae1", "one"), "one is not a base image of this server");
+        let layer = state.path().join("pis/bd989ae1").join(&one);
         symlink("/etc", layer.join("upper")).unwrap();
         assert!(
-            refused(&mounter, "bd989ae1", "one").contains("cross-device"),
+            refused(&mounter, "bd989ae1", &one).contains("cross-device"),
             "the link leads out of the state"
         );
         fs::remove_dir(layer.join("merged")).unwrap();
         symlink("../../../..", layer.join("merged")).unwrap();
-        assert!(refused(&mounter, "bd989ae1", "one").contains("cross-device"));
+        assert!(refused(&mounter, "bd989ae1", &one).contains("cross-device"));
         for (pi, image) in
             [("..", "one"), ("bd989ae1/..", "one"), ("bd989ae1", "../one"), ("bd989ae1", "two")]
         {

@@ -15,9 +15,10 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::{Deserialize, Serialize};
 
-use super::base_image::BaseImages;
+use super::adopt::{self, Mounted, Parts};
+use super::base_image::{BaseImage, BaseImages};
 use super::layer::{Layer, State};
-use super::overlayfs::{detach, mount_overlay};
+use super::overlayfs::detach;
 
 /// The process that mounts.
 #[derive(Debug, Default)]
@@ -49,8 +50,8 @@ pub(super) enum Request {
     },
 }
 
-/// The answer: nothing, or the reason of a failure.
-pub(super) type Answer = Result<(), String>;
+/// The answer: the way of a mount, or the reason of a failure.
+pub(super) type Answer = Result<Option<Mounted>, String>;
 
 impl Mounts {
     /// Starts the process that mounts layers of this state, on these base images. Call this in the mount namespace of the layers, with
@@ -94,12 +95,17 @@ impl Mounts {
         Ok(())
     }
 
-    pub(super) fn mount(&self, layer: &Layer) -> io::Result<()> {
+    pub(super) fn mount(&self, layer: &Layer, base_image: &BaseImage) -> io::Result<Mounted> {
         match self {
-            Self::Here => mount_overlay(&layer.facts.root, &layer.upper(), &layer.work(), &layer.merged()),
+            Self::Here => {
+                let (upper, work, merged) = (layer.upper(), layer.work(), layer.merged());
+                let parts = Parts { upper: &upper, work: &work, merged: &merged };
+                adopt::mount(base_image, &layer.facts, &parts)
+            }
             Self::Process(socket) => {
                 let (pi, image) = (layer.pi.to_string(), layer.image.clone());
-                ask(&mut lock(socket), &Request::Mount { pi, image })
+                let mounted = ask(&mut lock(socket), &Request::Mount { pi, image })?;
+                Ok(mounted.unwrap_or(Mounted::InPlace))
             }
         }
     }
@@ -115,7 +121,7 @@ impl Mounts {
     }
 }
 
-fn ask(socket: &mut BufReader<UnixStream>, request: &Request) -> io::Result<()> {
+fn ask(socket: &mut BufReader<UnixStream>, request: &Request) -> io::Result<Option<Mounted>> {
     write_line(socket.get_mut(), request)?;
     let answer: Answer = read_line(socket)?.ok_or(io::ErrorKind::UnexpectedEof)?;
     answer.map_err(io::Error::other)

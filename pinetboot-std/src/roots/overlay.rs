@@ -7,7 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::layer::Layer;
+use super::adopt::Mounted;
+use super::base_image::BaseImage;
+use super::facts::LayerFacts;
+use super::layer::{Layer, private_dir};
 use super::mounts::Mounts;
 use super::overlayfs::directory;
 
@@ -33,12 +36,28 @@ impl Overlay {
     /// # Errors
     ///
     /// The reason why the layer cannot be mounted.
-    pub fn mount(layer: Layer, mounts: Arc<Mounts>) -> io::Result<Self> {
+    pub(super) fn mount(
+        mut layer: Layer,
+        base_image: &BaseImage,
+        mounts: Arc<Mounts>,
+    ) -> io::Result<(Self, Mounted)> {
         let lock = layer.lock()?.ok_or_else(in_use)?;
-        mounts.mount(&layer)?;
+        for part in [layer.work(), layer.merged()] {
+            private_dir(&part)?; // empty directories, which a backup may leave out
+        }
+        let mounted = mounts.mount(&layer, base_image)?;
+        let adopted = mounted == Mounted::Adopted;
+        let now = LayerFacts::new(layer.facts.export, base_image);
+        let of_version_1 = layer.facts.content.tree.is_empty();
+        let content = if adopted || of_version_1 { now.content } else { layer.facts.content.clone() };
+        let facts = LayerFacts { content, ..now };
+        if adopted || facts != layer.facts {
+            layer.set_facts(facts, !adopted)?;
+        }
         let (detached, awake) = (AtomicBool::new(false), AtomicBool::new(true));
         let now = Instant::now();
-        Ok(Self { layer, since: now, mounts, detached, lock, awake, used: Mutex::new(now) })
+        let overlay = Self { layer, since: now, mounts, detached, lock, awake, used: Mutex::new(now) };
+        Ok((overlay, mounted))
     }
 
     /// The layer.
@@ -58,6 +77,11 @@ impl Overlay {
     /// The time from the mount to the last use.
     pub(super) fn in_use_for(&self) -> Duration {
         self.used.lock().unwrap_or_else(PoisonError::into_inner).duration_since(self.since)
+    }
+
+    /// The time since the last use.
+    pub(super) fn unused_for(&self) -> Duration {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
     }
 
     /// Records a use of the layer, and takes the lock if the layer rests.

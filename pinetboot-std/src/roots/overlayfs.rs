@@ -2,7 +2,8 @@
 //!
 //! `index=on,nfs_export=on,redirect_dir=on` (Documentation/filesystems/overlayfs.rst): file handles and inode numbers
 //! stay the same when a file is copied up or renamed, or the overlay mounted again, and directories of the base image can be
-//! renamed.
+//! renamed. With a base image and a layer on two file systems, inode numbers take `xino=on` too: without, directories get new ones
+//! when the kernel needs memory, and with each mount.
 //!
 //! The process has its own mount namespace. The mounts end with the process, however that ends: no mount is left for a restart
 //! to find, for a backup to walk into, or to fill `df` with a thousand Pis. To inspect a mount: `nsenter --mount --target PID`.
@@ -15,7 +16,8 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
-use nix::sys::stat::Mode;
+use nix::sys::stat::{Mode, fstat};
+use nix::sys::statfs::{BTRFS_SUPER_MAGIC, fstatfs};
 
 /// Moves this process into its own mount namespace. Call this while the process has one thread: only later threads are in the
 /// namespace too. Mounts made outside stay visible.
@@ -38,8 +40,30 @@ pub fn own_namespace() -> io::Result<()> {
 pub(super) fn mount_overlay(base_image: &Path, upper: &Path, work: &Path, at: &Path) -> io::Result<()> {
     // By descriptor: no character of a path needs quoting, and no path is too long for the options.
     let (lower, upper, work) = (directory(base_image)?, directory(upper)?, directory(work)?);
-    let options = format!("lowerdir={},upperdir={},workdir={},{OPTIONS}", fd(&lower), fd(&upper), fd(&work));
+    let xino = if device(&lower)? == device(&upper)? { "" } else { ",xino=on" };
+    let options =
+        format!("lowerdir={},upperdir={},workdir={},{OPTIONS}{xino}", fd(&lower), fd(&upper), fd(&work));
     mount(Some("pinetboot"), at, Some("overlay"), MsFlags::empty(), Some(options.as_str())).map_err(in_words)
+}
+
+/// Whether the kernel gives two files of a layer and its base image one number, or a directory several, in spite of `xino`: subvolumes of
+/// btrfs number their files alike, and are one file system to overlayfs; a number of 32 bits has no space for `xino`.
+///
+/// # Errors
+///
+/// The system's.
+pub(super) fn numbers_repeat(base_image: &Path, upper: &Path) -> io::Result<bool> {
+    let (lower, upper) = (directory(base_image)?, directory(upper)?);
+    if device(&lower)? == device(&upper)? {
+        return Ok(false);
+    }
+    let has_32_bits = !nix::sys::utsname::uname()?.machine().to_string_lossy().contains("64");
+    Ok(has_32_bits || fstatfs(&lower)?.filesystem_type() == BTRFS_SUPER_MAGIC)
+}
+
+/// Whether a mount failed as the layer was made on other inodes.
+pub(super) fn is_stale(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::StaleNetworkFileHandle
 }
 
 /// Mounts a Pi's root read-only: its changes over the base image.
@@ -66,6 +90,10 @@ pub(super) fn directory(path: &Path) -> io::Result<OwnedFd> {
     open(path, flags, Mode::empty()).map_err(|errno| {
         io::Error::new(io::Error::from(errno).kind(), format!("{}: {}", path.display(), errno.desc()))
     })
+}
+
+fn device(directory: &OwnedFd) -> io::Result<u64> {
+    Ok(fstat(directory)?.st_dev)
 }
 
 fn fd(directory: &OwnedFd) -> String {

@@ -260,4 +260,16 @@ const OLDER_FILES: &[c_long] = &[libc::SYS_chown, libc::SYS_lchown, libc::SYS_mk
 #[cfg(not(target_arch = "x86_64"))]
 const OLDER_FILES: &[c_long] = &[];
 
-const MOUNTS: &[c_long] = &[libc::SYS_mount, libc::SYS_umount2];
+/// Mounts, and the attributes of layers that were copied.
+const MOUNTS: &[c_long] = &[
+    libc::SYS_getxattr,
+    libc::SYS_lgetxattr,
+    libc::SYS_listxattr,
+    libc::SYS_llistxattr,
+    libc::SYS_lremovexattr,
+    libc::SYS_mount,
+    libc::SYS_removexattr,
+    libc::SYS_setxattr,
+    libc::SYS_syncfs,
+    libc::SYS_umount2,
+];

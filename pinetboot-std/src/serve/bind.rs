@@ -1,13 +1,25 @@
 //! The causes of a failed bind, with the remedies.
 
 use nix::errno::Errno;
+use pinetboot_core::tftp;
 
 use crate::exit::{Exit, Failed};
-use crate::net::{BindError, holder_of};
+use crate::net::{BindError, KERNEL, holder_of};
 
 /// The failure and its remedy; `way_out` is an imperative that avoids the address.
 pub(super) fn cannot_bind(failure: &BindError, way_out: &str) -> Failed {
     Failed::new(Exit::Bind, format!("{failure}: {}", advice(failure, way_out)))
+}
+
+/// The same for TFTP's port.
+pub(super) fn cannot_bind_tftp(failure: &BindError) -> Failed {
+    let is_taken = failure.error.raw_os_error() == Some(Errno::EADDRINUSE as i32);
+    let way_out = match failure.address.port() {
+        // A Pi requests from no other port.
+        tftp::PORT if is_taken => "listen on another address of this machine with --listen",
+        _ => "choose another port with --tftp-port",
+    };
+    cannot_bind(failure, way_out)
 }
 
 /// The remedy.
@@ -16,10 +28,16 @@ pub(super) fn advice(failure: &BindError, way_out: &str) -> String {
     let port = address.port();
     let errno = error.raw_os_error().map(Errno::from_raw);
     match errno {
-        Some(Errno::EADDRINUSE) => {
-            let holder = holder_of(port).unwrap_or_else(|| "another process".into());
-            format!("{holder} holds port {port}. Stop that process, or {way_out}")
-        }
+        Some(Errno::EADDRINUSE) => match holder_of(port) {
+            // The only servers in the kernel, which have no process.
+            Some(holder) if holder == KERNEL => format!(
+                "the kernel's NFS server holds port {port}. Run 'systemctl disable --now nfs-server', or {way_out}"
+            ),
+            holder => {
+                let holder = holder.unwrap_or_else(|| "another process".into());
+                format!("{holder} holds port {port}. Stop that process, or {way_out}")
+            }
+        },
         Some(Errno::EACCES) => format!(
             "port {port} requires the capability CAP_NET_BIND_SERVICE. Run pinetboot with sudo, or grant the capability once with 'sudo setcap \
              cap_net_bind_service,cap_net_raw=+ep {}', or {way_out}",
@@ -29,11 +47,19 @@ pub(super) fn advice(failure: &BindError, way_out: &str) -> String {
             "no interface of this machine has that address; 'ip addr' lists the addresses".into()
         }
         Some(Errno::ENODEV) => {
-            "this machine has no interface of that name; 'ip link' lists the interfaces".into()
+            format!("this machine has no interface of that name; it has {}", interfaces())
         }
         Some(Errno::EPERM) => {
             "binding to an interface requires the capability CAP_NET_RAW: run pinetboot with sudo".into()
         }
         _ => "see 'pinetboot serve --help' for --listen, --tftp-port and --interface".into(),
     }
+}
+
+/// The names of this machine's interfaces (sysfs(5)).
+fn interfaces() -> String {
+    let entries = std::fs::read_dir("/sys/class/net").into_iter().flatten().flatten();
+    let mut names: Vec<_> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names.join(", ")
 }

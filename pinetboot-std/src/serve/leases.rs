@@ -12,7 +12,7 @@
 //! A changed lease is appended: of the lines with one hardware address, or with one IPv4 address, the last one counts. The file
 //! is written whole, a line for each lease, at the start, at the end, and when it has doubled.
 //!
-//! One file has the leases of all networks. A lease in a network that is not served now keeps its line until its end.
+//! One file has the leases of all networks, with those of networks that are not served now.
 
 mod journal;
 mod line;
@@ -23,7 +23,7 @@ use std::fs;
 use std::io;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant as Clock, SystemTime};
 
 use pinetboot_core::Instant;
 use pinetboot_core::dhcp::Lease;
@@ -41,18 +41,12 @@ pub(super) trait Leases {
 
     /// The lease of this address.
     fn at(&self, address: Ipv4Addr) -> Option<&Lease>;
-
-    /// Takes in a lease from before a restart, which ends within the lease time from now on; `None` if its network is not served,
-    /// `false` if it conflicts with another lease or a setting.
-    fn restore(&mut self, lease: Lease) -> Option<bool>;
 }
 
 /// A file of leases, a line each.
 #[derive(Debug)]
 pub(super) struct LeaseFile {
     journal: Journal,
-    /// Running leases in networks that are not served.
-    elsewhere: Vec<Line>,
     /// The origin of the responder's clock.
     start: SystemTime,
     /// After a failure: the time of the next attempt.
@@ -61,25 +55,39 @@ pub(super) struct LeaseFile {
 }
 
 impl LeaseFile {
-    /// A lease file, for a responder whose clock shows `now`.
-    pub(super) fn new(path: PathBuf, now: Instant, bus: Bus) -> Self {
-        let start = SystemTime::now().checked_sub(now.since(Instant::ZERO)).unwrap_or(SystemTime::UNIX_EPOCH);
-        Self { journal: Journal::new(path), elsewhere: Vec::new(), start, retry_at: Instant::ZERO, bus }
+    /// A lease file, for leases whose times count from `start`.
+    pub(super) fn new(path: PathBuf, start: Clock, bus: Bus) -> Self {
+        let start = SystemTime::now().checked_sub(start.elapsed()).unwrap_or(SystemTime::UNIX_EPOCH);
+        Self { journal: Journal::new(path), start, retry_at: Instant::ZERO, bus }
     }
 
-    /// Restores the leases of the file in the server, and writes the file anew. A line without a valid lease is reported and
-    /// passed over; `FILE.bad` is then a copy of the file. Removes what interrupted writings left beside it.
-    pub(super) fn restore(&mut self, now: Instant, server: &mut impl Leases) {
+    /// The leases of the file, some of which ended. A line without a valid lease is reported and passed over; `FILE.bad` is then a
+    /// copy of the file. Removes what interrupted writings left beside it.
+    pub(super) fn read(&mut self) -> Vec<Lease> {
         if let Err(error) = self.journal.remove_leftovers() {
             self.failed("look for leftovers of", &error);
         }
-        match fs::read(self.journal.path()) {
-            Ok(bytes) => self.take_in(&bytes, now, server),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            // The file is overwritten no sooner than a lease changes.
-            Err(error) => return self.failed("read", &error),
+        let bytes = match fs::read(self.journal.path()) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            // The file is overwritten.
+            Err(error) => {
+                self.failed("read", &error);
+                Vec::new()
+            }
+        };
+        let (mut latest, mut unreadable) = (Latest::default(), Vec::new());
+        for (line, number) in bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).zip(1..) {
+            match Line::parse(line) {
+                Some(line) => latest.put(line),
+                None if line.is_empty() || line.starts_with(b"#") => {}
+                None => unreadable.push(number),
+            }
         }
-        self.write(now, server);
+        if !unreadable.is_empty() {
+            self.keep_aside(unreadable);
+        }
+        latest.lines.values().map(|line| line.lease(self.instant(line.until))).collect()
     }
 
     /// Stores the leases of these addresses, after they have changed. With `more` to come soon, a power cut may lose them until
@@ -115,37 +123,9 @@ impl LeaseFile {
         }
     }
 
-    fn take_in(&mut self, bytes: &[u8], now: Instant, server: &mut impl Leases) {
-        let (mut latest, mut unreadable) = (Latest::default(), Vec::new());
-        for (line, number) in bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).zip(1..) {
-            match Line::parse(line) {
-                Some(line) => latest.put(line),
-                None if line.is_empty() || line.starts_with(b"#") => {}
-                None => unreadable.push(number),
-            }
-        }
-        let (mut restored, mut lost) = (0, 0);
-        for line in latest.lines.values() {
-            let until = self.instant(line.until);
-            match server.restore(line.lease(until)) {
-                Some(true) => restored += 1,
-                Some(false) => lost += 1,
-                None if until > now && self.elsewhere.len() < MOST_ELSEWHERE => self.elsewhere.push(*line),
-                None => {}
-            }
-        }
-        if !unreadable.is_empty() {
-            self.keep_aside(unreadable);
-        }
-        self.bus.emit(None, Dhcp::LeasesRestored { path: self.path(), restored, lost });
-    }
-
-    fn write(&mut self, now: Instant, server: &impl Leases) {
-        let mut elsewhere = std::mem::take(&mut self.elsewhere);
-        elsewhere.retain(|line| self.instant(line.until) > now);
-        self.elsewhere = elsewhere;
-        let elsewhere = self.elsewhere.iter().map(ToString::to_string);
-        let lines = server.all().filter_map(|lease| self.line(lease)).chain(elsewhere);
+    /// Writes the file whole.
+    pub(super) fn write(&mut self, now: Instant, leases: &impl Leases) {
+        let lines = leases.all().filter_map(|lease| self.line(lease));
         let (text, leases) =
             lines.fold((HEADER.to_owned(), 0), |(text, count), line| (text + &line, count + 1));
         match self.journal.replace(&text) {
@@ -174,7 +154,7 @@ impl LeaseFile {
         self.bus.emit(None, Dhcp::LeaseFileFailed { path, operation, error });
     }
 
-    fn path(&self) -> String {
+    pub(super) fn path(&self) -> String {
         self.journal.path().display().to_string()
     }
 
@@ -219,9 +199,6 @@ const HEADER: &str = "\
 /// The time from a failed attempt to write to the next one.
 const RETRY: Duration = Duration::from_secs(10);
 
-/// Leases in networks that are not served: as many as a /16 has.
-const MOST_ELSEWHERE: usize = 1 << 16;
-
 /// The most lines that wait to be stored with those of the messages that arrived together: the network sends no more replies
 /// before.
 const MOST_UNSYNCED: usize = 32;
@@ -254,10 +231,14 @@ mod tests {
         fn at(&self, address: Ipv4Addr) -> Option<&Lease> {
             self.lease_at(address)
         }
+    }
 
-        fn restore(&mut self, lease: Lease) -> Option<bool> {
-            let is_ours = self.network().contains(lease.address);
-            is_ours.then(|| Server::restore(self, lease))
+    impl LeaseFile {
+        fn restore(&mut self, now: Instant, server: &mut Server) {
+            for lease in self.read() {
+                Server::restore(server, lease);
+            }
+            self.write(now, server);
         }
     }
 
@@ -272,7 +253,7 @@ mod tests {
     }
 
     fn file(path: &Path) -> LeaseFile {
-        LeaseFile::new(path.into(), NOW, Bus::silent())
+        LeaseFile::new(path.into(), Clock::now(), Bus::silent())
     }
 
     fn lease(mac: u8, address: u8) -> Lease {
@@ -360,7 +341,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("missing/leases");
         let told = Told::default();
-        let mut file = LeaseFile::new(path.clone(), NOW, Bus::new(vec![Box::new(told.clone())]));
+        let mut file = LeaseFile::new(path.clone(), Clock::now(), Bus::new(vec![Box::new(told.clone())]));
         let mut server = server();
         file.restore(NOW, &mut server);
         let failed =
@@ -390,21 +371,19 @@ mod tests {
             02:00:00:00:00:05 10.99.0.1 4000000000\n\0\0\0\n02:00:00:00:00:06 10.77";
         fs::write(&path, bad).unwrap();
         let told = Told::default();
-        let mut file = LeaseFile::new(path.clone(), NOW, Bus::new(vec![Box::new(told.clone())]));
+        let mut file = LeaseFile::new(path.clone(), Clock::now(), Bus::new(vec![Box::new(told.clone())]));
         let mut server = server();
         file.restore(NOW, &mut server);
         assert_eq!(leases(&server), [(1, 100), (4, 103)]);
         let copy = directory.path().join("leases.bad");
         assert_eq!(fs::read(&copy).unwrap(), bad);
-        // With the line of a network that is not served.
-        assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 2 + 3);
+        assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 2 + 2);
         let (path, copy) = (path.display().to_string(), copy.display().to_string());
         assert_eq!(
             *told.0.lock().unwrap(),
             [
                 Dhcp::LeaseLinesUnreadable { path: path.clone(), lines: vec![3, 4, 7, 8], copy }.into(),
-                Dhcp::LeasesRestored { path: path.clone(), restored: 2, lost: 0 }.into(),
-                Dhcp::LeasesWritten { path, leases: 3 }.into(),
+                Dhcp::LeasesWritten { path, leases: 2 }.into(),
             ]
         );
     }

@@ -86,6 +86,7 @@ pub(super) fn prepare(config: &Config, max_pis: usize, bus: &Bus) -> Result<Opti
             &format!("cannot keep state in {place}: {error}. Name another directory with --state DIR"),
         )
     })?;
+    let roots = roots.with_short_numbers(config.root.nfs_short_numbers);
     let roots = if mode == NfsMode::Overlay {
         roots.try_overlay(first).map_err(|error| missing(mode, &error.to_string()))?;
         let mounts = Mounts::start(roots.state(), roots.base_images());

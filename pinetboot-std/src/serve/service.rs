@@ -4,13 +4,15 @@ use std::fmt;
 
 use crate::supervisor::Supervisor;
 
-/// A service with addresses at which clients reach it.
+/// A service.
 pub(super) trait Service {
-    /// The protocol; the names of the service's threads begin so.
+    /// The protocol, or the work; the names of the service's threads begin so.
     fn name(&self) -> &'static str;
 
-    /// The name of the protocol and the addresses, for the `ready` line: `nfs 192.168.1.2:2049`.
-    fn describe(&self) -> String;
+    /// The name of the protocol and the addresses at which clients reach the service, for the `ready` line: `nfs 192.168.1.2:2049`.
+    fn describe(&self) -> Option<String> {
+        None
+    }
 }
 
 /// Running services, in the order of their start. Dropping a service stops it, and the last one started is dropped first: a
@@ -33,7 +35,7 @@ impl Services {
 
     /// Each service's description, the last one started first.
     pub(super) fn describe(&self) -> impl Iterator<Item = String> {
-        self.started.iter().rev().map(|service| service.describe())
+        self.started.iter().rev().filter_map(|service| service.describe())
     }
 }
 
@@ -67,8 +69,8 @@ mod tests {
             self.0
         }
 
-        fn describe(&self) -> String {
-            self.0.into()
+        fn describe(&self) -> Option<String> {
+            Some(self.0.into())
         }
     }
 

@@ -4,13 +4,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::Args;
+use super::checks::{check, misnamed};
 use crate::bus::Bus;
 use crate::config::{Config, Settings};
 use crate::events;
 use crate::exit::{Exit, Failed};
 use crate::roots::Roots;
 use crate::storage::{
-    BootStorage, BootTree, Budget, Prefixes, Sources, Trees, UploadQuota, UploadRules, Uploads,
+    Base, BootStorage, BootTree, Budget, Prefixes, Sources, Trees, UploadQuota, UploadRules, Uploads,
 };
 
 /// The configuration from the command line and the file.
@@ -27,8 +28,9 @@ pub(super) fn open(
     budget: &Budget,
     quota: &UploadQuota,
 ) -> Result<BootStorage, Failed> {
-    let trees = Trees::new(sources(config, roots)?, bus.clone());
-    check(config, &trees)?;
+    let sources = sources(config, roots)?;
+    let trees = Trees::new(sources.clone(), bus.clone());
+    check(config, &sources, &trees)?;
     Ok(BootStorage::new(Arc::new(trees), uploads(config, quota, bus)?, budget.clone()))
 }
 
@@ -44,7 +46,7 @@ pub(super) fn reload(
     // No change is applied unless the whole configuration is valid.
     let sources = sources(new, roots.clone())?;
     let tried = Trees::new(sources.clone(), bus.clone());
-    check(new, &tried)?;
+    check(new, &sources, &tried)?;
     let mut notices: Vec<_> = notices(new, &tried).collect();
     let uploads = uploads(new, quota, bus)?;
     let root_stays = new.root == running.root && (roots.is_none() || new.tree == running.tree);
@@ -64,10 +66,17 @@ pub(super) fn notices(config: &Config, trees: &Trees) -> impl Iterator<Item = ev
     let tree = trees.tree_for_anyone().ok().filter(|tree| !tree.has_config());
     let no_config =
         |tree: Arc<BootTree>| events::Server::NoConfig { tree: tree.path().display().to_string() };
-    renamed.chain(tree.map(no_config))
+    let without_effect =
+        config.without_effect.iter().map(|&(setting, why)| events::Server::NoEffect { setting, why });
+    let misnamed = match (&trees.sources().base, &config.tree) {
+        (Base::Directory(_), Some(tree)) => misnamed(tree),
+        _ => Vec::new(),
+    };
+    let misnamed = misnamed.into_iter().map(|(name, pi)| events::Server::DirectoryMisnamed { name, pi });
+    renamed.chain(without_effect).chain(tree.map(no_config)).chain(misnamed)
 }
 
-fn sources(config: &Config, roots: Option<Arc<Roots>>) -> Result<Sources, Failed> {
+pub(super) fn sources(config: &Config, roots: Option<Arc<Roots>>) -> Result<Sources, Failed> {
     let base = super::roots::base(config)?;
     Ok(Sources {
         base,
@@ -79,21 +88,7 @@ fn sources(config: &Config, roots: Option<Arc<Roots>>) -> Result<Sources, Failed
     })
 }
 
-/// Checks that the trees exist: the shared one, and those of the inventory.
-fn check(config: &Config, trees: &Trees) -> Result<(), Failed> {
-    trees.tree_for_anyone().map_err(|error| Failed::new(Exit::Tree, error))?;
-    for (pi, entry) in config.inventory.entries() {
-        if let Some(tree) = entry.tree.as_ref().filter(|tree| !tree.is_dir()) {
-            return Err(Failed::new(
-                Exit::Tree,
-                format!("[pi.{pi}]: tree {} is not a directory", tree.display()),
-            ));
-        }
-    }
-    Ok(())
-}
-
-fn uploads(config: &Config, quota: &UploadQuota, bus: &Bus) -> Result<Option<Uploads>, Failed> {
+pub(super) fn uploads(config: &Config, quota: &UploadQuota, bus: &Bus) -> Result<Option<Uploads>, Failed> {
     let rules = UploadRules {
         overwrite: config.overwrite,
         max_size: config.upload_max_size,

@@ -157,8 +157,8 @@ impl Service for Workers {
         "tftp"
     }
 
-    fn describe(&self) -> String {
-        self.description.clone()
+    fn describe(&self) -> Option<String> {
+        Some(self.description.clone())
     }
 }
 

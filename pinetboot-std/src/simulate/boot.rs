@@ -1,6 +1,6 @@
 //! A boot under way: the board, its prefix and options, and the results so far.
 
-use std::io::{self, Write};
+use std::io;
 
 use pinetboot_core::pi::rules::{self, Rule};
 use pinetboot_core::pi::{Prefix, Profile, Requests, Stage};
@@ -10,10 +10,12 @@ use super::checks;
 use super::config_txt::ConfigTxt;
 use super::fetch::{Answer, Fetch, Reply, Taken};
 use super::filter::Board;
+use super::root::RootCheck;
 use super::timeline::{Grouped, Line, Miss, Timeline};
 use super::verdict::Summary;
-use crate::exit::{Exit, Failed};
+use crate::exit::Failed;
 use crate::finding::Finding;
+use crate::output;
 
 /// A simulated boot under way.
 pub(super) struct SimulatedBoot<'a> {
@@ -26,7 +28,7 @@ pub(super) struct SimulatedBoot<'a> {
     /// `bd989ae1/`, or empty.
     prefix: String,
     fetch: &'a mut dyn Fetch,
-    timeline: Timeline<'a>,
+    pub(super) timeline: Timeline<'a>,
 }
 
 /// The reason for the end of a boot.
@@ -46,12 +48,12 @@ impl From<Failed> for Over {
 
 impl From<io::Error> for Over {
     fn from(error: io::Error) -> Self {
-        Self::Failed(cannot_write(&error))
+        Self::Failed(output::failed(error))
     }
 }
 
 impl<'a> SimulatedBoot<'a> {
-    pub(super) fn new(board: Board, fetch: &'a mut dyn Fetch, out: &'a mut dyn Write) -> Self {
+    pub(super) fn new(board: Board, fetch: &'a mut dyn Fetch, timeline: Timeline<'a>) -> Self {
         Self {
             board,
             options: Options::default(),
@@ -59,7 +61,7 @@ impl<'a> SimulatedBoot<'a> {
             summary: Summary::default(),
             prefix: String::new(),
             fetch,
-            timeline: Timeline(out),
+            timeline,
         }
     }
 
@@ -169,6 +171,8 @@ impl<'a> SimulatedBoot<'a> {
         let rule = rules::NO_BOOT_IMAGE.on(self.board.model);
         if self.take_named(Stage::BootImage, "boot.img", "boot_ramdisk=1", rule)?.is_some() {
             self.loaded("boot.img");
+            let why = "all other files come from boot.img, whose content was not checked";
+            self.summary.root = RootCheck::Skipped(why.into());
             self.add(Finding::note(
                 "boot_ramdisk=1: all other files come from boot.img, whose content was not checked.",
             ));
@@ -239,11 +243,6 @@ impl<'a> SimulatedBoot<'a> {
         }
         Ok(())
     }
-}
-
-/// Standard output is closed.
-pub(super) fn cannot_write(error: &io::Error) -> Failed {
-    Failed::new(Exit::Failure, format!("cannot write the timeline: {error}"))
 }
 
 /// Bytes to keep of a file: enough for a whole configuration, overlay map or device tree.

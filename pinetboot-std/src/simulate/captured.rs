@@ -12,6 +12,7 @@ use super::boot::{Over, SimulatedBoot};
 use super::fetch::{Answer, Fetch, Reply, Taken};
 use super::filter::Board;
 use super::models;
+use super::timeline::Timeline;
 use super::verdict::Summary;
 use crate::exit::Failed;
 
@@ -57,7 +58,8 @@ impl Memory {
     /// Boots a Pi with the serial number of the captures.
     pub(super) fn boot(&mut self, model: Model) -> Summary {
         let mut out = Vec::new();
-        let mut boot = SimulatedBoot::new(Board { model, serial: 0x7bf1_8f79 }, self, &mut out);
+        let mut boot =
+            SimulatedBoot::new(Board { model, serial: 0x7bf1_8f79 }, self, Timeline::new(&mut out));
         if let Err(Over::Failed(failed)) = models::boot(&mut boot) {
             panic!("{failed}");
         }

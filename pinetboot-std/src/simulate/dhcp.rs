@@ -7,33 +7,40 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::{Duration, Instant as Clock};
 
 use pinetboot_core::dhcp::{
-    Client, HardwareAddress, Message, MessageType, Offer, Outcome, Profile, SERVER_PORT, Step,
+    Client, HardwareAddress, Message, MessageType, Offer, Outcome, Profile, SERVER_PORT, Selected, Step,
 };
 use pinetboot_core::pi::rules::{self, Rule};
 use pinetboot_core::pi::{Model, Prefix};
 use pinetboot_core::tftp;
 use pinetboot_core::{Net, block_on};
 
+use tracing::Level;
+
+use super::leased::Lease;
 use super::timeline::Timeline;
 use super::verdict::WIDTH;
-use super::{Pi, boot, follow};
+use super::{Pi, Report, ThisMachine, follow};
 use crate::exit::{Exit, Failed};
-use crate::finding::Finding;
-use crate::net::{Frames, source_of};
-use crate::probe::{self, Chosen, EthernetInterface, Verdict};
+use crate::finding::{Finding, Findings};
+use crate::net::{Frames, HostAddress, VirtualHost};
+use crate::output;
+use crate::probe::{self, Chosen, EthernetInterface};
+use crate::signals;
 use crate::text::wrap;
 
-/// Boots a simulated Pi on an interface: DHCP, then TFTP from the boot server that DHCP names.
+/// Boots a simulated Pi on an interface: DHCP, then TFTP and NFS from the leased address. The interface needs no address.
 ///
-/// The lease is real, for the interface's own MAC address, and lasts until it expires.
-///
-/// Returns [`Exit::Success`] if the Pi would boot, else the code of the obstacle.
+/// The lease is real, for the interface's own MAC address, and is given back at the end.
 ///
 /// # Errors
 ///
-/// If the interface cannot be used, the boot server cannot be reached from here or does not answer, or the network or
-/// `out` fails.
-pub fn simulate_on(interface: &str, model: Model, serial: u32, out: &mut dyn Write) -> Result<Exit, Failed> {
+/// If the interface cannot be used, the boot server does not answer, or the network or `out` fails.
+pub fn simulate_on(
+    interface: &str,
+    model: Model,
+    serial: u32,
+    out: &mut dyn Write,
+) -> Result<Report, Failed> {
     let interface = EthernetInterface::choose(Some(interface))?;
     let client = probe::ProbeClient::from(model);
     let profile = client.profile(interface.mac, serial).ok_or_else(|| {
@@ -43,13 +50,16 @@ pub fn simulate_on(interface: &str, model: Model, serial: u32, out: &mut dyn Wri
     let own = Prefix::Serial(serial);
     let mac = HardwareAddress::ethernet(interface.mac);
     writeln!(out, "Simulating a {}, serial {own}, MAC {mac}, on {}.\n", model.profile().name, interface.name)
-        .map_err(|error| boot::cannot_write(&error))?;
+        .map_err(output::failed)?;
     let start = Clock::now();
-    let mut exchange = Exchange { start, timeline: Timeline(out), offers: Vec::new() };
+    let mut exchange = Exchange { start, timeline: Timeline::new(out), offers: Vec::new() };
     let outcome = exchange.run(&mut net, profile, interface.mac)?;
-    let offers = exchange.offers;
-    let server = match outcome {
-        Outcome::Bound { boot_server: Some(server), .. } => server,
+    let Exchange { offers, mut timeline, .. } = exchange;
+    let (at, dhcp_server, server) = match outcome {
+        Outcome::Bound { boot_server: Some(boot_server), address, mask, router, server, .. } => {
+            let mask = mask.unwrap_or(Ipv4Addr::new(255, 255, 255, 0));
+            (HostAddress { address, mask, router }, server, boot_server)
+        }
         Outcome::Bound { boot_server: None, .. } => {
             let finding = Finding::problem("a DHCP server leased an address, but none named a boot server.");
             let finding = finding.rule(&rules::NO_BOOT_SERVER);
@@ -60,26 +70,46 @@ pub fn simulate_on(interface: &str, model: Model, serial: u32, out: &mut dyn Wri
             let remedy = rule.map_or(String::new(), |rule| format!("{} ", rule.remedy));
             let finding = Finding::problem(format!("Would not boot: {why}.")).rule(rule);
             let finding = finding.remedy(format!("{remedy}'pinetboot probe' shows what each server offers."));
-            writeln!(out, "\n{}", wrap(&finding.to_string(), WIDTH, "  "))
-                .map_err(|error| boot::cannot_write(&error))?;
-            return Ok(Verdict::from(why).exit());
+            writeln!(timeline.out, "\n{}", wrap(&finding.to_string(), WIDTH, "  "))
+                .map_err(output::failed)?;
+            let mut findings = Findings::default();
+            findings.add(finding);
+            return Ok(Report::without_server(model, serial, timeline.steps, findings, why.into()));
         }
     };
     let offers: Vec<_> = offers.iter().filter_map(|(from, bytes)| offer(*from, bytes)).collect();
     let because = client.rules().choose(&offers).ok().filter(|choice| choice.server == server);
     let because = because.map_or(String::new(), |choice| Chosen::new(&choice).named_by);
-    Timeline(out)
+    timeline
         .say(start.elapsed(), "DHCP", &format!("boot server: {server}"), &because)
-        .map_err(|error| boot::cannot_write(&error))?;
-    if source_of(server).is_none() {
-        let message = format!(
-            "the Pi leased an address, but this machine has no address that reaches {server}. Add an address to {}, or continue from \
-             another machine: pinetboot simulate --server {server}",
-            interface.name
-        );
-        return Err(Failed::new(Exit::Failure, wrap(&message, WIDTH, "  ")));
+        .map_err(output::failed)?;
+    let pi = Pi::new(model, serial, SocketAddrV4::new(server, tftp::PORT));
+    if interface.addresses.contains(&at.address) {
+        // The lease is this machine's own.
+        return follow(&pi, start, timeline, &mut ThisMachine::default());
     }
-    follow(&Pi::new(model, serial, SocketAddrV4::new(server, tftp::PORT)), start, out)
+    let selected = Selected::new(at.address, dhcp_server);
+    let lease = Lease { interface: interface.name, mac: interface.mac, profile, selected, at };
+    let interrupted = lease.clone();
+    signals::on_stop(move || {
+        let _expires_otherwise = interrupted.release();
+        std::process::exit(Exit::Interrupted as i32);
+    })
+    .map_err(|error| Failed::new(Exit::Failure, error))?;
+    let host = VirtualHost::new(&lease.interface, at);
+    let booted = host
+        .map_err(|error| Failed::new(Exit::Failure, format!("{}: {error}", lease.interface)))
+        .and_then(|mut host| follow(&pi, start, timeline, &mut host));
+    if let Err(error) = lease.release() {
+        let (address, server) = (lease.at.address, lease.selected.server);
+        output::tell(
+            Level::WARN,
+            format_args!(
+                "pinetboot: cannot give the lease of {address} back to {server}: {error}. The lease expires"
+            ),
+        );
+    }
+    booted
 }
 
 /// A DHCP exchange under way.
@@ -91,7 +121,7 @@ struct Exchange<'a> {
 
 impl Exchange<'_> {
     fn run(&mut self, net: &mut Frames, profile: Profile, mac: [u8; 6]) -> Result<Outcome, Failed> {
-        self.timeline.begin().map_err(|error| boot::cannot_write(&error))?;
+        self.timeline.begin().map_err(output::failed)?;
         let xid = match profile {
             Profile::PiBootRom => Profile::BOOT_ROM_XID,
             _ => probe::random(),
@@ -150,7 +180,7 @@ impl Exchange<'_> {
 
     fn say(&mut self, what: &str, said: &str) -> Result<(), Failed> {
         let at: Duration = self.start.elapsed();
-        self.timeline.say(at, "DHCP", what, said).map_err(|error| boot::cannot_write(&error))
+        self.timeline.say(at, "DHCP", what, said).map_err(output::failed)
     }
 }
 

@@ -139,7 +139,8 @@ impl Loader<'_, '_> {
     }
 }
 
-fn names_64bit(path: &str) -> bool {
+/// Whether a kernel of this name runs in 64-bit mode.
+pub(super) fn names_64bit(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or_default();
     !IN_32_BITS.contains(&name)
 }

@@ -222,7 +222,10 @@ impl<'b, 'a> Loader<'b, 'a> {
             taken = self.boot.take(Stage::CommandLine, &shared, Miss::Bad)?;
         }
         match taken {
-            Some(taken) => checks::command_line(&mut self.boot.summary.findings, &name, &taken.kept),
+            Some(taken) => {
+                checks::command_line(&mut self.boot.summary.findings, &name, &taken.kept);
+                self.boot.summary.command_line = Some(String::from_utf8_lossy(&taken.kept).into_owned());
+            }
             None => self
                 .boot
                 .add(Finding::warning(format!("{name} is missing.")).evidence(

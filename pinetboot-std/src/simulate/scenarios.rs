@@ -193,7 +193,7 @@ fn what_a_real_pi_would_stumble_over() {
     memory.plain = true;
     assert!(memory.boot(Model::Pi5).said().1[0].contains("does not answer options"));
     let text = printed(&card);
-    assert!(text.contains("Would boot: kernel_2712.img and bcm2712-rpi-5-b.dtb."), "{text}");
+    assert!(text.contains("Would start the kernel: kernel_2712.img and bcm2712-rpi-5-b.dtb."), "{text}");
 }
 
 #[test]

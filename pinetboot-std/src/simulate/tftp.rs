@@ -1,22 +1,78 @@
 //! The simulated Pi's requests on the network: a new UDP port for each, as captured (raspberrypi/rpi-eeprom issue 74).
 
+use std::io;
 use std::net::SocketAddrV4;
 use std::time::{Duration, Instant};
 
 use pinetboot_core::pi::rules;
 use pinetboot_core::tftp::{Client, Options, Outcome, Probe, Request, RetryPolicy};
-use pinetboot_core::{Upload, block_on};
+use pinetboot_core::{Net, Upload, block_on};
 
 use super::fetch::{Answer, Fetch, Reply, Taken};
 use super::verdict::WIDTH;
 use crate::exit::{Exit, Failed};
 use crate::finding::Finding;
 use crate::net::{Interrupt, LinuxNet};
+use crate::nfs_client::{Dial, Host, Stream};
 use crate::text::wrap;
+
+/// A network with a new UDP port for each request.
+pub(super) trait Ports {
+    /// The network.
+    type Net: Net;
+
+    /// The network, and a new port of it.
+    fn open(&mut self, server: SocketAddrV4) -> io::Result<(&mut Self::Net, Port<Self>)>;
+
+    /// Closes the port.
+    fn close(&mut self, port: Port<Self>);
+
+    /// The failure of the network as an error of the command.
+    fn failed(error: <Self::Net as Net>::Error) -> Failed;
+}
+
+type Port<P> = <<P as Ports>::Net as Net>::Local;
+
+/// The ports of this machine.
+#[derive(Debug, Default)]
+pub(super) struct ThisMachine {
+    udp: Option<LinuxNet>,
+    tcp: Host,
+}
+
+impl Dial for ThisMachine {
+    fn dial(&mut self, to: SocketAddrV4) -> io::Result<Box<dyn Stream + '_>> {
+        self.tcp.dial(to)
+    }
+
+    fn is_reserved(&self) -> bool {
+        self.tcp.is_reserved()
+    }
+}
+
+impl Ports for ThisMachine {
+    type Net = LinuxNet;
+
+    fn open(&mut self, _: SocketAddrV4) -> io::Result<(&mut LinuxNet, Port<Self>)> {
+        Ok((self.udp.insert(LinuxNet::client(None)?), LinuxNet::client_port()))
+    }
+
+    fn close(&mut self, _: Port<Self>) {
+        self.udp = None;
+    }
+
+    fn failed(interrupt: Interrupt) -> Failed {
+        match interrupt {
+            Interrupt::Failed(_) => Failed::new(Exit::Failure, interrupt),
+            _ => Failed::new(Exit::Interrupted, interrupt),
+        }
+    }
+}
 
 /// A TFTP server that gets a Pi's requests.
 #[derive(Debug)]
-pub(super) struct Tftp {
+pub(super) struct Tftp<'a, P> {
+    ports: &'a mut P,
     server: SocketAddrV4,
     /// Retries of the first request.
     first: RetryPolicy,
@@ -27,27 +83,32 @@ pub(super) struct Tftp {
     silent: u32,
 }
 
-impl Tftp {
+impl<'a, P: Ports> Tftp<'a, P> {
     /// A server; `start` is the beginning of the boot.
-    pub(super) fn new(server: SocketAddrV4, first: RetryPolicy, start: Instant) -> Self {
-        Self { server, first, start, heard: false, silent: 0 }
+    pub(super) const fn new(
+        ports: &'a mut P,
+        server: SocketAddrV4,
+        first: RetryPolicy,
+        start: Instant,
+    ) -> Self {
+        Self { ports, server, first, start, heard: false, silent: 0 }
     }
 
     /// Makes one request, with a new client and port.
     fn ask(
         &mut self,
         name: &str,
-        request: impl AsyncFnOnce(&mut Client<&mut LinuxNet>) -> Result<Answer, Interrupt>,
+        request: impl AsyncFnOnce(&mut Client<&mut P::Net>) -> Result<Answer, <P::Net as Net>::Error>,
     ) -> Result<Reply, Failed> {
-        let mut net = LinuxNet::client(None)
+        let (net, port) = self
+            .ports
+            .open(self.server)
             .map_err(|error| Failed::new(Exit::Failure, format!("cannot open a UDP port: {error}")))?;
         let retry = if self.heard { RETRY_POLICY } else { self.first };
-        let mut client = Client::new(&mut net, LinuxNet::client_port(), self.server).with_retry(retry);
+        let mut client = Client::new(net, port, self.server).with_retry(retry);
         let at = self.start.elapsed();
-        let answer = block_on(request(&mut client)).map_err(|interrupt| match interrupt {
-            Interrupt::Failed(_) => Failed::new(Exit::Failure, interrupt),
-            _ => Failed::new(Exit::Interrupted, interrupt),
-        })?;
+        let answer = block_on(request(&mut client)).map_err(P::failed)?;
+        self.ports.close(port);
         let took = self.start.elapsed().saturating_sub(at);
         match answer {
             Answer::Silent => {
@@ -86,7 +147,7 @@ impl Tftp {
     }
 }
 
-impl Fetch for Tftp {
+impl<P: Ports> Fetch for Tftp<'_, P> {
     fn probe(&mut self, name: &str, options: Options) -> Result<Reply, Failed> {
         self.ask(name, async |client| {
             Ok(match client.probe(name.as_bytes(), options).await? {

@@ -6,28 +6,82 @@ use std::time::Duration;
 
 use pinetboot_core::pi::Stage;
 use pinetboot_core::tftp::ErrorCode;
+use serde::Serialize;
 
 use super::fetch::{Answer, Reply, Taken};
 
-/// The output of the lines.
-pub(super) struct Timeline<'a>(pub(super) &'a mut dyn Write);
+/// The output of the lines, and the steps so far.
+pub(super) struct Timeline<'a> {
+    pub(super) out: &'a mut dyn Write,
+    pub(super) steps: Vec<Step>,
+}
 
-impl Timeline<'_> {
+/// A request and its answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Step {
+    /// Microseconds from the start of the boot to the request.
+    at_us: u64,
+    /// Microseconds from the request to the end of the answer.
+    took_us: u64,
+    /// The stage of the boot.
+    stage: String,
+    /// The file, or the message.
+    request: String,
+    /// For a file `size`, `taken`, `missing`, `refused`, `silent` or `broken`; else the answer as text.
+    answer: String,
+    /// Bytes of the file, as far as they came or were announced.
+    bytes: Option<u64>,
+}
+
+impl<'a> Timeline<'a> {
+    pub(super) const fn new(out: &'a mut dyn Write) -> Self {
+        Self { out, steps: Vec::new() }
+    }
+
     pub(super) fn begin(&mut self) -> io::Result<()> {
-        writeln!(self.0, "   time  {:<12}  {:<NAME$}  answer", "stage", "request")
+        writeln!(self.out, "   time  {:<12}  {:<NAME$}  answer", "stage", "request")
     }
 
     /// Prints a step without a file.
     pub(super) fn say(&mut self, at: Duration, stage: &str, what: &str, said: &str) -> io::Result<()> {
         let line = format!("{:>7.3}  {stage:<12}  {what:<NAME$}  {said}", at.as_secs_f64());
-        writeln!(self.0, "{}", line.trim_end())?;
-        self.0.flush()
+        self.steps.push(Step {
+            at_us: micros(at),
+            took_us: 0,
+            stage: stage.to_owned(),
+            request: what.to_owned(),
+            answer: said.to_owned(),
+            bytes: None,
+        });
+        writeln!(self.out, "{}", line.trim_end())?;
+        self.out.flush()
     }
 
     pub(super) fn line(&mut self, line: &Line<'_>) -> io::Result<()> {
-        writeln!(self.0, "{line}")?;
-        self.0.flush()
+        let Line { stage, name, reply, .. } = line;
+        let (answer, bytes) = match &reply.answer {
+            Answer::There(len) => ("size", *len),
+            Answer::Taken(taken) => ("taken", Some(taken.bytes)),
+            Answer::Refused(ErrorCode::FILE_NOT_FOUND) => ("missing", None),
+            Answer::Refused(_) => ("refused", None),
+            Answer::Silent => ("silent", None),
+            Answer::Broken { bytes, .. } => ("broken", Some(*bytes)),
+        };
+        self.steps.push(Step {
+            at_us: micros(reply.at),
+            took_us: micros(reply.took),
+            stage: stage.to_string(),
+            request: (*name).to_owned(),
+            answer: answer.to_owned(),
+            bytes,
+        });
+        writeln!(self.out, "{line}")?;
+        self.out.flush()
     }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// A request and its answer.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use pinetboot_core::pi::Profile;
 
+use super::root::RootCheck;
 use super::timeline::Grouped;
 use crate::finding::{Findings, Severity};
 use crate::text::wrap;
@@ -15,6 +16,9 @@ pub(super) struct Summary {
     pub(super) findings: Findings,
     pub(super) totals: Totals,
     pub(super) loaded: Loaded,
+    /// The kernel's command line, if the Pi fetched one.
+    pub(super) command_line: Option<String>,
+    pub(super) root: RootCheck,
 }
 
 /// Totals of all requests.
@@ -51,10 +55,16 @@ impl Summary {
         let Totals { requests, missing, bytes, blocks, time } = self.totals;
         let mut print = |text: &str| writeln!(out, "{}", wrap(text, WIDTH, "  "));
         print("")?;
-        if self.would_boot() {
-            print(&format!("Would boot: {}.", self.loaded.list()))?;
-        } else {
-            print(&format!("Would not boot, because of {}.", self.files().join(", ")))?;
+        let loaded = self.loaded.list();
+        match &self.root {
+            RootCheck::Mounted { source, init } if self.would_boot() => {
+                print(&format!("Would boot: {loaded}, then {init} of {source}."))?;
+            }
+            RootCheck::Skipped(why) if self.would_boot() => {
+                print(&format!("Would start the kernel: {loaded}."))?;
+                print(&format!("The root was not checked: {why}."))?;
+            }
+            _ => print(&format!("Would not boot, because of {}.", self.files().join(", ")))?,
         }
         let plural = if requests == 1 { "" } else { "s" };
         print(&format!("{requests} request{plural}, {missing} of them for missing files."))?;

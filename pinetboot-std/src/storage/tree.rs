@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open};
-use nix::sys::stat::{Mode, fstatat};
+use nix::sys::stat::{Mode, fstat, fstatat};
 use pinetboot_core::pi::{Lookup, Place, Prefix};
 use pinetboot_core::{BootPath, OpenError};
 
@@ -36,6 +36,8 @@ pub struct BootTree {
     root: OwnedFd,
     path: PathBuf,
     medium: Medium,
+    /// Whether links may name places in the tree by absolute paths of this machine: not where a Pi writes.
+    absolute_links: bool,
 }
 
 impl BootTree {
@@ -47,7 +49,7 @@ impl BootTree {
     pub fn open_at(path: &Path) -> Result<Self, TreeError> {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let root = open(path, flags, Mode::empty());
-        Self::open_as(path, root)
+        Ok(Self { absolute_links: true, ..Self::open_as(path, root)? })
     }
 
     /// Opens a tree beneath a directory that a Pi writes to: no link leads out of that directory.
@@ -72,7 +74,10 @@ impl BootTree {
             return Err(error(TreeErrorKind::Empty));
         }
         match beneath(&root, Path::new("."), OFlag::O_PATH) {
-            Ok(_) => Ok(Self { medium: Medium::of(&root), root, path: path.to_owned() }),
+            Ok(_) => {
+                let (medium, path) = (Medium::of(&root), path.to_owned());
+                Ok(Self { medium, root, path, absolute_links: false })
+            }
             Err(reason) => Err(error(TreeErrorKind::NoOpenat2(reason.into()))),
         }
     }
@@ -80,6 +85,11 @@ impl BootTree {
     /// The tree's path.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Device and inode of the open directory.
+    pub(super) fn identity(&self) -> Option<(u64, u64)> {
+        fstat(&self.root).ok().map(|stat| (stat.st_dev, stat.st_ino))
     }
 
     /// Whether the tree has a config.txt, shared or in a directory.
@@ -132,44 +142,95 @@ impl BootTree {
             return (asked, opened);
         }
         let lookup = Lookup::new(*path);
-        let unknown = Cell::new(false);
-        let directory = match lookup.place(|prefix| self.own_directory(path, prefix, reach, &unknown)) {
+        let obstacle = Cell::new(None);
+        let own = |prefix| match self.own_directory(path, prefix, reach) {
+            Ok(own) => own,
+            Err(found) => {
+                obstacle.set(Some(found));
+                None
+            }
+        };
+        let directory = match lookup.place(own) {
             Place::Own(directory) => PathBuf::from(directory),
             Place::Shared => PathBuf::new(),
         };
+        if let Some((directory, obstacle)) = obstacle.into_inner() {
+            return (directory.into(), Err(obstacle));
+        }
         let place = directory.join(lookup.file().components().collect::<PathBuf>());
-        let opened = match (place == asked, unknown.get()) {
-            (_, true) => Err(Errno::EAGAIN.into()),
-            (true, false) => opened,
-            (false, false) => self.open_beneath(&place, reach),
-        };
+        let opened = if place == asked { opened } else { self.open_beneath(&place, reach) };
         (place, opened)
     }
 
-    /// The name of the Pi's directory, if it exists: as requested, or in lower or upper case. `unknown` if that is not known
-    /// within this reach.
+    /// The name of the Pi's directory, if it exists: as requested, or in lower or upper case.
+    ///
+    /// # Errors
+    ///
+    /// The directory that is there and cannot be entered, or about which nothing is known within this reach.
     fn own_directory(
         &self,
         path: &BootPath<'_>,
         prefix: Prefix,
         reach: Reach,
-        unknown: &Cell<bool>,
-    ) -> Option<String> {
+    ) -> Result<Option<String>, (String, Obstacle)> {
         let asked = path.components().next().map(str::to_owned);
         let canonical = prefix.to_string();
         let upper = canonical.to_uppercase();
-        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
-        asked.into_iter().chain([canonical, upper]).find(|name| {
-            let opened = self.medium.open(reach, &self.root, Path::new(name), flags);
-            unknown.set(unknown.get() || opened.as_ref().is_err_and(|errno| *errno == Errno::EAGAIN));
-            opened.is_ok()
-        })
+        for name in asked.into_iter().chain([canonical, upper]) {
+            match self.open_at_place(Path::new(&name), OFlag::O_PATH | OFlag::O_DIRECTORY, reach) {
+                Ok(_) => return Ok(Some(name)),
+                // A file has the name.
+                Err(Errno::ENOTDIR) => {}
+                Err(Errno::ENOENT) => {
+                    // A link that leads nowhere is there all the same.
+                    let itself = OFlag::O_PATH | OFlag::O_NOFOLLOW;
+                    match self.medium.open(reach, &self.root, Path::new(&name), itself) {
+                        Err(Errno::ENOENT) => {}
+                        Err(Errno::EAGAIN) => return Err((name, Errno::EAGAIN.into())),
+                        _ => return Err((name, Obstacle::LeadsNowhere)),
+                    }
+                }
+                Err(errno) => return Err((name, errno.into())),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Opens what is at `place`. Links are followed as long as they stay in the tree.
+    fn open_at_place(&self, place: &Path, flags: OFlag, reach: Reach) -> Result<OwnedFd, Errno> {
+        match self.medium.open(reach, &self.root, place, flags) {
+            // The kernel refuses every absolute link (openat2(2), RESOLVE_BENEATH).
+            Err(Errno::EXDEV) if self.absolute_links => {
+                let inside = self.resolved(place)?;
+                self.medium.open(reach, &self.root, &inside, flags)
+            }
+            opened => opened,
+        }
+    }
+
+    /// The path in the tree to which a path with absolute links leads: `ENOENT` if nothing is there, `EXDEV` if it leaves the tree.
+    fn resolved(&self, place: &Path) -> Result<PathBuf, Errno> {
+        let top = PathBuf::from(format!("/proc/self/fd/{}", self.root.as_raw_fd())).canonicalize();
+        let top = top.map_err(|_| Errno::EXDEV)?;
+        let place = top.join(place);
+        match place.canonicalize() {
+            Ok(found) => found.strip_prefix(&top).map(Path::to_owned).map_err(|_| Errno::EXDEV),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let last = place.ancestors().skip(1).find_map(|above| above.canonicalize().ok());
+                Err(if last.is_some_and(|last| last.starts_with(&top)) {
+                    Errno::ENOENT
+                } else {
+                    Errno::EXDEV
+                })
+            }
+            Err(_) => Err(Errno::EXDEV),
+        }
     }
 
     fn open_beneath(&self, place: &Path, reach: Reach) -> Result<OnDisk, Obstacle> {
         // O_NONBLOCK: opening a FIFO must not wait for a writer.
         let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK;
-        let file = File::from(self.medium.open(reach, &self.root, place, flags)?);
+        let file = File::from(self.open_at_place(place, flags, reach)?);
         let metadata = file.metadata().map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)))?;
         if !metadata.is_file() {
             return Err(Errno::EISDIR.into());
@@ -199,6 +260,8 @@ enum Obstacle {
     System(Errno),
     /// The file's mode does not let others read it.
     NotForOthers,
+    /// A Pi's directory is a link to a directory that does not exist.
+    LeadsNowhere,
 }
 
 impl Obstacle {
@@ -207,9 +270,9 @@ impl Obstacle {
             Self::System(Errno::ENOENT | Errno::ENOTDIR | Errno::EISDIR | Errno::ENAMETOOLONG) => {
                 OpenError::NotFound
             }
-            Self::System(Errno::EXDEV | Errno::ELOOP | Errno::EACCES | Errno::EPERM) | Self::NotForOthers => {
-                OpenError::Denied
-            }
+            Self::System(Errno::EXDEV | Errno::ELOOP | Errno::EACCES | Errno::EPERM)
+            | Self::NotForOthers
+            | Self::LeadsNowhere => OpenError::Denied,
             Self::System(_) => OpenError::Failed,
         }
     }
@@ -223,6 +286,9 @@ impl Obstacle {
             }
             Self::System(errno) => errno.into(),
             Self::NotForOthers => io::Error::other("not readable by others (chmod o+r)"),
+            Self::LeadsNowhere => {
+                io::Error::other("the Pi's directory is a link to a directory that does not exist")
+            }
         }
     }
 }
@@ -293,6 +359,33 @@ mod tests {
         assert_eq!(read(&tree, "kernel8.img").unwrap(), "kernel");
         for escape in ["absolute", "relative", "loop"] {
             assert_eq!(read(&tree, escape), Err(OpenError::Denied), "{escape}");
+        }
+    }
+
+    /// A Pi whose directory is a link must not get the system of the others instead.
+    #[test]
+    fn a_pis_directory_may_be_a_link_in_the_tree_and_is_never_absent() {
+        let (directory, tree) =
+            tree(&[("config.txt", "shared"), ("os/config.txt", "own"), ("11223366", "file")]);
+        let outside = tempfile::tempdir().unwrap();
+        fs::write(outside.path().join("config.txt"), "outside").unwrap();
+        let top = directory.path();
+        symlink(top.join("os"), top.join("11223344")).unwrap();
+        symlink(top.join("os/config.txt"), top.join("os/link.txt")).unwrap();
+        symlink(outside.path(), top.join("aabbccdd")).unwrap();
+        symlink(top.join("missing"), top.join("aabbccee")).unwrap();
+        symlink("missing", top.join("aabbccff")).unwrap();
+        symlink("aabbcc00", top.join("aabbcc00")).unwrap();
+        assert_eq!(read(&tree, "11223344/config.txt").unwrap(), "own", "absolute, and in the tree");
+        assert_eq!(read(&tree, "11223344/link.txt").unwrap(), "own");
+        assert_eq!(read(&tree, "11223344/kernel8.img"), Err(OpenError::NotFound));
+        assert_eq!(read(&tree, "11223366/config.txt").unwrap(), "shared", "a file is no directory");
+        for name in ["aabbccdd", "AABBCCDD", "aabbccee", "aabbccff", "aabbcc00"] {
+            let asked = format!("{name}/config.txt");
+            assert_eq!(read(&tree, &asked), Err(OpenError::Denied), "{name}");
+            let miss = tree.open(&BootPath::parse(asked.as_bytes()).unwrap(), Reach::Disk).unwrap_err();
+            let place = top.join(name.to_lowercase()).display().to_string();
+            assert_eq!(miss.place, Some(place), "{:?}", miss.reason);
         }
     }
 

@@ -14,6 +14,7 @@ use pinetboot_core::pi::{Lookup, Prefix};
 use pinetboot_core::{BootPath, OpenError, OpenRequest};
 
 use super::decisions::BootDecisions;
+use super::replaced::{Look, Looks};
 use super::{BootTree, Found, FoundContent, Miss, Prefixes, Reach};
 use crate::bus::Bus;
 use crate::config::NfsMode;
@@ -31,6 +32,7 @@ pub struct Trees {
     decisions: Mutex<HashMap<Ipv4Addr, Arc<BootDecisions>>>,
     /// Shared trees, by device and inode: a replaced directory is another tree.
     open: Mutex<HashMap<(u64, u64), Arc<BootTree>>>,
+    looks: Looks,
 }
 
 /// The sources of boot files, and the settings of their rendering.
@@ -53,7 +55,7 @@ pub struct Sources {
 /// The place of boot files.
 #[derive(Debug, Clone)]
 pub enum Base {
-    /// One directory, with directories named after Pis. Stays open: a directory that replaces it is served after SIGHUP.
+    /// One directory, with directories named after Pis. A directory that replaces it is served instead.
     Directory(Arc<BootTree>),
     /// The root file system of each Pi.
     Roots(BaseImages),
@@ -63,7 +65,7 @@ impl Trees {
     /// Trees of these sources.
     pub fn new(sources: Sources, bus: Bus) -> Self {
         let sources = Mutex::new(Arc::new(sources));
-        Self { sources, bus, decisions: Mutex::default(), open: Mutex::default() }
+        Self { sources, bus, decisions: Mutex::default(), open: Mutex::default(), looks: Looks::new() }
     }
 
     /// The root file systems.
@@ -101,7 +103,7 @@ impl Trees {
         let lookup = Lookup::new(path);
         let boot = self.bus.pis().boot_of(*peer.ip(), lookup.prefix());
         let file = lookup.file();
-        let sources = self.sources();
+        let sources = self.current_sources(reach)?;
         let made = render::concerns(&file, &sources.templates);
         if made
             && let Some(why) = self.is_elsewhere(boot, peer)
@@ -163,8 +165,37 @@ impl Trees {
         Ok(new)
     }
 
-    fn sources(&self) -> Arc<Sources> {
+    /// The sources in force.
+    pub fn sources(&self) -> Arc<Sources> {
         Arc::clone(&lock(&self.sources))
+    }
+
+    /// The sources, with the directory that their path leads to now.
+    fn current_sources(&self, reach: Reach) -> Result<Arc<Sources>, OpenError> {
+        let sources = self.sources();
+        let Base::Directory(tree) = &sources.base else { return Ok(sources) };
+        if !self.looks.are_due() {
+            return Ok(sources);
+        }
+        if reach == Reach::Memory {
+            return Err(OpenError::Later);
+        }
+        let place = tree.path().display().to_string();
+        match self.looks.look(tree) {
+            Look::Same => {}
+            Look::Missing(error) => {
+                self.bus.emit(None, events::Server::TreeMissing { tree: place, error: error.to_string() });
+            }
+            Look::Replaced(new) => {
+                self.set_sources(Sources {
+                    base: Base::Directory(Arc::new(new)),
+                    ..Sources::clone(&sources)
+                });
+                self.bus.emit(None, events::Server::TreeReplaced { tree: place });
+                return Ok(self.sources());
+            }
+        }
+        Ok(sources)
     }
 
     /// Whether the tree of a Pi is open already, whatever the disk says.

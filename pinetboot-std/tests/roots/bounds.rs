@@ -21,15 +21,15 @@ use walkdir::WalkDir;
 use super::world::run;
 
 /// A server's roots in this process.
-struct Server {
+pub(crate) struct Server {
     dir: PathBuf,
-    exports: RootExports,
-    bus: Bus,
-    told: Told,
+    pub(crate) exports: RootExports,
+    pub(crate) bus: Bus,
+    pub(crate) told: Told,
 }
 
 #[derive(Clone, Default)]
-struct Told(Arc<Mutex<Vec<Root>>>);
+pub(crate) struct Told(pub(crate) Arc<Mutex<Vec<Root>>>);
 
 impl Listener for Told {
     fn listen(&self, event: &Event) {
@@ -49,7 +49,7 @@ impl Told {
 }
 
 /// Makes a base image in a directory.
-fn base_image(dir: &Path) {
+pub(crate) fn base_image(dir: &Path) {
     for (name, content) in [
         ("boot/firmware/config.txt", "arm_64bit=1\n"),
         ("boot/firmware/kernel8.img", "kernel"),
@@ -67,19 +67,36 @@ fn base_image(dir: &Path) {
 impl Server {
     /// Starts to serve the root in a directory, with the state beside it. `settings` is a configuration file.
     fn start(dir: &Path, limits: RootLimits, settings: &str) -> Self {
+        let base_images = BaseImages::One(BaseImage::at(&dir.join("root")).unwrap());
+        Self::try_start(base_images, &dir.join("state"), limits, settings, false).unwrap()
+    }
+
+    /// Starts to serve base images, with the state in a directory, and file numbers of 32 bits or of 64.
+    pub(crate) fn try_start(
+        base_images: BaseImages,
+        state: &Path,
+        limits: RootLimits,
+        settings: &str,
+        short: bool,
+    ) -> std::io::Result<Self> {
         let told = Told::default();
         let bus = Bus::new(vec![Box::new(told.clone())]);
         let settings: Settings = toml::from_str(&format!("tree = '/x'\n{settings}")).unwrap();
         bus.set_inventory(Arc::new(settings.resolve().unwrap().inventory));
-        let base_images = BaseImages::One(BaseImage::at(&dir.join("root")).unwrap());
-        let state = State::at(&dir.join("state"));
-        let roots = Arc::new(Roots::new(NfsMode::Overlay, base_images, state, limits, bus.clone()).unwrap());
-        let exports = RootExports::new(roots, bus.clone(), NfsSync::On).unwrap();
-        Self { dir: dir.to_owned(), exports, bus, told }
+        let roots = Roots::new(NfsMode::Overlay, base_images, State::at(state), limits, bus.clone())?;
+        let exports =
+            RootExports::new(Arc::new(roots.with_short_numbers(short)), bus.clone(), NfsSync::On).unwrap();
+        Ok(Self { dir: state.parent().unwrap().to_owned(), exports, bus, told })
     }
 
     /// What a host does that makes up a name: fetches a kernel under the name, and mounts.
-    fn boot(&self, address: Ipv4Addr, serial: u32) -> Result<Arc<Export>, MountError> {
+    pub(crate) fn boot(&self, address: Ipv4Addr, serial: u32) -> Result<Arc<Export>, MountError> {
+        self.fetch(address, serial);
+        self.exports.mount(Path::new(&format!("/{serial:08x}")), address)
+    }
+
+    /// A host fetches a kernel under this name.
+    pub(crate) fn fetch(&self, address: Ipv4Addr, serial: u32) {
         let (peer, file) = (SocketAddrV4::new(address, 2000), format!("{serial:08x}/kernel8.img"));
         let (direction, options) = (Direction::Read, Options::default());
         self.bus.emit(address, Tftp::Requested { peer, direction, file: file.clone(), options });
@@ -98,7 +115,6 @@ impl Server {
             lacks_last_ack: false,
         };
         self.bus.emit(address, Tftp::Finished(finished));
-        self.exports.mount(Path::new(&format!("/{serial:08x}")), address)
     }
 
     fn state(&self) -> PathBuf {

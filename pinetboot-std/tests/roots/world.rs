@@ -190,6 +190,11 @@ impl Pi {
         self.run(self.namespace.command("nfs-cp").arg(self.dir.join(from)).arg(self.url(path)))
     }
 
+    /// Runs `pinetboot` there.
+    pub(crate) fn command(&self) -> Command {
+        self.namespace.command(PINETBOOT)
+    }
+
     /// Has our own client ask a question.
     pub(crate) fn ask(&self, what: &str) {
         self.namespace.rerun("ask", what);

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Instant;
 
 use tempfile::TempDir;
 
-use super::machine::{MINUTES, ROOT, Uml};
+use super::machine::{MINUTES, ROOT, Uml, succeed};
 use super::{load, posix};
 use crate::namespace::{Namespace, Process, SOON, part};
 
@@ -102,6 +103,81 @@ fn nothing_is_lost_when_the_server_is_killed() {
     assert!(!log.contains("ERROR"), "{log}");
 }
 
+/// A directory that gets another number is another directory to the kernel: its programs get ESTALE, and mounts in it are lost.
+#[test]
+#[ignore = "needs root, network namespaces, overlayfs and user-mode Linux; run by .ci/run"]
+fn a_kernel_goes_on_with_tree_and_state_on_two_file_systems() {
+    let world = World::new("disks");
+    let state = world.files.path().join("state");
+    fs::create_dir(&state).unwrap();
+    let _disk = Mounted::tmpfs(&state);
+    let server = world.serve();
+    let mut machine = Uml::boot_as(&world.network, 0, SERIALS[0]);
+    let shell = &mut machine.shell;
+    shell.run("mount -t tmpfs tmpfs /mnt/root/home && touch /mnt/root/home/there", SOON);
+    shell.run("cd /mnt/root/srv/data; echo mine >mine; ls -di . .. ../../etc ../../boot >/run/before", SOON);
+    drop(server); // by SIGKILL
+    fs::write("/proc/sys/vm/drop_caches", "2").unwrap();
+    let _server = world.serve();
+    shell.run("echo 2 >/proc/sys/vm/drop_caches; test -e /mnt/root/home/there", SOON);
+    assert_eq!(shell.run("cat file mine; mkdir new; ls", SOON), "content\nmine\nfile\nmine\nnew");
+    shell.run("ls -di . .. ../../etc ../../boot >/run/after; cmp /run/before /run/after", SOON);
+    assert_eq!(shell.run("dmesg | grep -c 'fileid changed' || true", SOON), "0");
+}
+
+#[test]
+#[ignore = "needs root, network namespaces, overlayfs and user-mode Linux; run by .ci/run"]
+fn a_kernel_goes_on_while_its_server_moves_and_boots_from_a_copy() {
+    let world = World::new("moved");
+    let at = |name: &str| world.files.path().join(name);
+    let server = world.serve();
+    let mut machine = Uml::boot_as(&world.network, 0, SERIALS[0]);
+    let shell = &mut machine.shell;
+    shell.run("cd /mnt/root/srv/data; echo mine >mine; rm file; mv ../../etc ../../etc2; sync", SOON);
+    server.stop();
+    fs::create_dir(at("moved")).unwrap();
+    for part in ["base", "state"] {
+        fs::rename(at(part), at("moved").join(part)).unwrap();
+    }
+    let server = world.serve_at(&at("moved"));
+    assert_eq!(
+        shell.run("echo >>mine; cat mine; ls . ../../etc2", SOON),
+        "mine\n\n.:\nmine\n\n../../etc2:\nmotd\nrules"
+    );
+    shell.run("cd /; umount /mnt/root", SOON);
+    server.stop();
+
+    let mut copy = Command::new("cp");
+    copy.arg("-a").arg(at("moved")).arg(at("copy"));
+    succeed(copy);
+    fs::remove_dir_all(at("moved")).unwrap();
+    let mut server = world.serve_at(&at("copy"));
+    machine.mount();
+    server.expect("adopted", SOON);
+    let look = "cd /mnt/root/srv/data; cat mine; ls . ../../etc2";
+    assert_eq!(machine.shell.run(look, SOON), "mine\n\n.:\nmine\n\n../../etc2:\nmotd\nrules");
+    let log = server.stop();
+    assert!(!log.contains("ERROR") && !log.contains("WARN"), "{log}");
+}
+
+/// A file system that is mounted until this is dropped.
+struct Mounted(PathBuf);
+
+impl Mounted {
+    fn tmpfs(at: &Path) -> Self {
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "tmpfs"]).arg(at);
+        succeed(mount);
+        Self(at.to_owned())
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        nix::mount::umount2(&self.0, nix::mount::MntFlags::MNT_DETACH).unwrap();
+    }
+}
+
 /// A network with the server's interface `lan`, on which are two machines, and a tree for them.
 struct World {
     network: Namespace,
@@ -126,8 +202,13 @@ impl World {
     }
 
     fn serve(&self) -> Process {
-        let state = self.files.path().join("state");
-        self.network.serve(&self.files.path().join("base"), &["--state", state.to_str().unwrap(), "--nfs"])
+        self.serve_at(self.files.path())
+    }
+
+    /// Serves the tree in this directory, with the state beside it.
+    fn serve_at(&self, dir: &Path) -> Process {
+        let state = dir.join("state");
+        self.network.serve(&dir.join("base"), &["--state", state.to_str().unwrap(), "--nfs"])
     }
 
     /// Whether the tree that all share has the files that it had at first.

@@ -4,7 +4,7 @@ use core::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use rustix::fs::{self, AtFlags, Mode, OFlags, ResolveFlags};
+use rustix::fs::{self, AtFlags, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::{self, Errno};
 
 use super::attributes::{attributes, refusal};
@@ -46,12 +46,17 @@ impl DirectoryTree {
             self.files.forget(id);
             return Err(FsError::Stale);
         }
-        Ok(attributes(&stat))
+        Ok(self.attributes_of(id, &stat))
     }
 
     pub(super) fn found(&self, fd: BorrowedFd<'_>) -> io::Result<Found> {
         let id = kernel::of_file(fd)?;
-        Ok(Found { id, attributes: attributes(&fs::fstat(fd)?) })
+        Ok(Found { id, attributes: self.attributes_of(&id, &fs::fstat(fd)?) })
+    }
+
+    fn attributes_of(&self, id: &FileId, stat: &Stat) -> Attributes {
+        let attributes = attributes(stat);
+        Attributes { file_number: self.numbers.of(attributes.file_number, || Ok(*id)), ..attributes }
     }
 
     /// The file `name` in `dir`, which had that number a moment ago; `None` if it is gone, or not in this mount.
@@ -65,7 +70,7 @@ impl DirectoryTree {
         }
         let stat = fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
         if stat.st_ino == number {
-            return Some(Found { id, attributes: attributes(&stat) });
+            return Some(Found { id, attributes: self.attributes_of(&id, &stat) });
         }
         self.open_name(dir, name).and_then(|place| self.found(place.as_fd())).ok()
     }

@@ -29,7 +29,7 @@ pub(crate) fn export(id: u32, path: &str) -> Export {
 
 /// For clients without privileges.
 pub(crate) fn config() -> NfsConfig {
-    let (listen, portmap) = (Ipv4Addr::LOCALHOST, Portmap::Port(0));
+    let (listen, portmap) = (vec![Ipv4Addr::LOCALHOST], Portmap::Port(0));
     NfsConfig { listen, port: 0, portmap, insecure: true, ..NfsConfig::new(Handles::new(KEY)) }
 }
 

@@ -20,7 +20,7 @@ pub fn serve_export(export: Export) -> Running {
 }
 
 pub fn config() -> NfsConfig {
-    let (listen, portmap) = (Ipv4Addr::LOCALHOST, Portmap::Off);
+    let (listen, portmap) = (vec![Ipv4Addr::LOCALHOST], Portmap::Off);
     NfsConfig { listen, port: 0, portmap, ..NfsConfig::new(Handles::new([7; 16])) }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Applied, MOST_BOOTS, Registry};
 use crate::events::{Evidence, Root};
-use crate::pis::{Presence, Subject};
+use crate::pis::{BeforeMount, Presence, Subject};
 
 impl Registry {
     pub(super) fn root(&mut self, now: Duration, client: Option<Ipv4Addr>, fact: &Root) -> Applied {
@@ -25,6 +25,10 @@ impl Registry {
             Root::Mounted { pi, mac, evidence, .. } | Root::Moved { pi, mac, evidence, .. } => {
                 let address = client.unwrap_or(Ipv4Addr::UNSPECIFIED);
                 let evidence = (*evidence).max(Evidence::Mount);
+                if let (Root::Mounted { .. }, Some(known)) = (fact, self.pis.touch(Subject::Pi(*pi), now)) {
+                    let (mac, mac_proven, presence) = (known.mac, known.mac_proven, known.presence);
+                    known.before_mount = Some(BeforeMount { by: address, mac, mac_proven, presence });
+                }
                 self.locate(*pi, Presence { address, mac: *mac, evidence, mounted: true, last: now });
                 if let Some(known) = self.pis.get_mut(&Subject::Pi(*pi)) {
                     if mac.is_some() {
@@ -33,6 +37,27 @@ impl Registry {
                     if let Some(boot) = &mut known.boot {
                         boot.mounted = true;
                         boot.last = now;
+                    }
+                }
+                *pi
+            }
+            Root::Unmounted { pi } => {
+                if let Some(known) = self.pis.get_mut(&Subject::Pi(*pi))
+                    && let Some(before) = known.before_mount.take_if(|before| Some(before.by) == client)
+                    && known.presence.is_some_and(|presence| presence.address == before.by)
+                {
+                    (known.mac, known.mac_proven, known.name) = (before.mac, before.mac_proven, None);
+                    // A presence at the same address that was not mounted is that of the trial's own requests.
+                    known.presence =
+                        before.presence.filter(|presence| presence.mounted || presence.address != before.by);
+                    let still_here = before
+                        .presence
+                        .is_some_and(|presence| presence.mounted && presence.address == before.by);
+                    if let Some(boot) = &mut known.boot {
+                        boot.mounted = still_here;
+                    }
+                    if let Some(host) = self.hosts.get_mut(&before.by).filter(|_| !still_here) {
+                        host.mounted_by = None;
                     }
                 }
                 *pi
@@ -64,6 +89,7 @@ impl Registry {
                 return Applied::default();
             }
             Root::LayerReset { pi, .. }
+            | Root::LayerAdopted { pi, .. }
             | Root::LayerFailed { pi, .. }
             | Root::BaseChanged { pi, .. }
             | Root::NoSpace { pi, .. }

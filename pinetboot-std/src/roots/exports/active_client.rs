@@ -39,6 +39,11 @@ impl ActiveClient {
         self.address.store(client.into(), Ordering::Relaxed);
     }
 
+    /// Forgets the client, if it is this one.
+    pub(super) fn release(&self, client: Ipv4Addr) {
+        let _another = self.address.compare_exchange(client.into(), 0, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
     pub(super) fn address(&self) -> Option<Ipv4Addr> {
         Some(Ipv4Addr::from(self.address.load(Ordering::Relaxed))).filter(|address| !address.is_unspecified())
     }

@@ -64,6 +64,11 @@ impl<A: Ask> Leasing<A> {
         &self.server
     }
 
+    /// The probes.
+    pub(super) fn into_probes(self) -> Probes<A> {
+        self.probes
+    }
+
     /// Takes in a lease from before a restart.
     pub(super) fn restore(&mut self, lease: Lease) -> bool {
         // A clock that was set back, or a wrong digit, prolongs no lease.

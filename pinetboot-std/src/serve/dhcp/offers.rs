@@ -12,7 +12,7 @@ use crate::events::{Dhcp, Lacking, Mac};
 use crate::pis::Inventory;
 
 /// The settings of all replies, and the Pis that have asked.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Offers {
     pub(super) admission: Admission,
     files: BootFiles,

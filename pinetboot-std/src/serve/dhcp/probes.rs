@@ -5,12 +5,14 @@
 //! by an ARP probe (RFC 5227, section 2.1.1). The responder waits for no answer: it keeps the client's message, and goes on.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::io;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use pinetboot_core::Instant;
 
-use crate::events::Mac;
+use crate::bus::Bus;
+use crate::events::{Dhcp, Mac};
 use crate::net::Prober;
 
 /// Asks on a network.
@@ -90,6 +92,19 @@ impl<A: Ask> Probes<A> {
         {
             self.order.pop_front();
             self.probes.remove(&address);
+        }
+    }
+}
+
+impl Probes<Option<Prober>> {
+    /// Moves the probes to the interface of this name, which may have been made again; without one, its return does.
+    pub(super) fn bind_again(&mut self, interface: &str, bus: &Bus) {
+        if let Some(prober) = &mut self.asks
+            && let Err(error) = prober.bind_again(interface)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            let (interface, error) = (interface.to_owned(), error.to_string());
+            bus.emit(None, Dhcp::CannotProbe { interface, error });
         }
     }
 }

@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use pinetboot_core::dhcp::{Arrival, Message, NoReply, Port, Reply, Respond, Responder, Standing};
+use pinetboot_core::dhcp::{Port, Respond, Responder, Standing};
 use pinetboot_core::{Instant, Net, Quota, block_on};
 
 use super::queue::Queue;
 use crate::bus::Bus;
-use crate::events::Dhcp;
 use crate::net::{Interrupt, LinuxNet, Local};
 use crate::observe::DhcpObserver;
 
@@ -28,53 +27,34 @@ pub(super) trait Attend: Respond {
     fn store(&mut self, now: Instant, more: bool) {
         let _ = (now, more);
     }
-
-    /// Called at the end.
-    fn close(&mut self, now: Instant) {
-        let _ = now;
-    }
 }
 
-impl Respond for Box<dyn Attend + Send> {
-    fn respond(
-        &mut self,
-        arrival: &Arrival,
-        request: &Message<'_>,
-        out: &mut [u8],
-    ) -> Result<Reply, NoReply> {
-        (**self).respond(arrival, request, out)
-    }
+/// The end of a loop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// The control stopped it.
+    Stopped,
+    /// The responder has to be made anew.
+    Outdated,
 }
 
-impl Attend for Box<dyn Attend + Send> {
-    fn standing(&self, message: &[u8]) -> Standing {
-        (**self).standing(message)
-    }
-
-    fn comes_again(&mut self) -> Option<Instant> {
-        (**self).comes_again()
-    }
-
-    fn store(&mut self, now: Instant, more: bool) {
-        (**self).store(now, more);
-    }
-
-    fn close(&mut self, now: Instant) {
-        (**self).close(now);
-    }
-}
-
-/// Answers until the control stops the loop.
+/// Answers until the control stops the loop, or says that addresses changed and the responder is `outdated`.
 ///
 /// # Errors
 ///
 /// The failure of the network.
-pub(super) fn run<R: Attend>(net: LinuxNet, respond: R, bus: &Bus, delay: Duration) -> Result<(), String> {
+pub(super) fn run<R: Attend>(
+    net: &mut LinuxNet,
+    respond: &mut R,
+    bus: &Bus,
+    delay: Duration,
+    mut outdated: impl FnMut() -> bool,
+) -> Result<Ended, String> {
     let observer = DhcpObserver::new(bus.clone());
     let mut responder =
         Responder::<_, _, _>::new(Queue::new(net), respond, observer).with_delay(delay).with_ports(port);
     let mut clients = Box::new(Quota::<1024>::new());
-    let ended = loop {
+    loop {
         let (queue, respond) = responder.parts_mut();
         let turned = queue.read_ahead(|at, message| {
             clients.admit(at, number(message), MOST_MESSAGES, SECOND).then(|| respond.standing(message))
@@ -87,17 +67,12 @@ pub(super) fn run<R: Attend>(net: LinuxNet, respond: R, bus: &Bus, delay: Durati
                 }
                 respond.store(queue.now(), queue.has_more());
             }
-            Err(Interrupt::Stop) => break Ok(()),
+            Err(Interrupt::Stop) => return Ok(Ended::Stopped),
+            Err(Interrupt::Reload) if outdated() => return Ok(Ended::Outdated),
             Err(Interrupt::Reload | Interrupt::Reloaded) => {}
-            Err(Interrupt::Failed(failure)) => break Err(format!("the network failed: {failure}")),
+            Err(Interrupt::Failed(failure)) => return Err(format!("the network failed: {failure}")),
         }
-    };
-    let (queue, respond) = responder.parts_mut();
-    respond.close(queue.now());
-    if ended.is_ok() {
-        bus.emit(None, Dhcp::Ended);
     }
-    ended
 }
 
 /// A number that tells clients apart, by their hardware address: 28 bytes into the message.

@@ -1,0 +1,168 @@
+//! Checks of all that a configuration names, whenever it is read: at the start, at SIGHUP, and by `--check`.
+
+use std::path::Path;
+
+use pinetboot_core::pi::Prefix;
+
+use super::sources::{sources, uploads};
+use crate::bus::Bus;
+use crate::config::Config;
+use crate::exit::{Exit, Failed};
+use crate::output;
+use crate::pis;
+use crate::roots::BaseImages;
+use crate::storage::{Base, BootTree, Sources, Trees, UploadQuota};
+
+/// Checks the trees, the images of the inventory and the directory of the lease file.
+///
+/// # Errors
+///
+/// All faults.
+pub(super) fn check(config: &Config, sources: &Sources, trees: &Trees) -> Result<(), Failed> {
+    Failed::all(faults(config, sources, trees))
+}
+
+/// `serve --check`: names all faults of a configuration, without any effect.
+///
+/// # Errors
+///
+/// All faults, with the code of an invalid configuration.
+pub(super) fn report(config: &Config) -> Result<Exit, Failed> {
+    let bus = Bus::silent();
+    let mut found: Vec<_> = uploads(config, &UploadQuota::default(), &bus).err().into_iter().collect();
+    match sources(config, None) {
+        Ok(sources) => found.extend(faults(config, &sources, &Trees::new(sources.clone(), bus))),
+        Err(fault) => found.push(fault),
+    }
+    let mut out = output::stdout();
+    for (setting, why) in &config.without_effect {
+        writeln!(out, "warning: {setting} has no effect: {why}")?;
+    }
+    out.finish()?;
+    Failed::all(found).map_err(|faults| Failed::new(Exit::Usage, faults))?;
+    let pis = config.inventory.entries().count();
+    writeln!(out, "valid: serving {}, Pis in the inventory: {pis}", config.serving().display())?;
+    out.finish()?;
+    Ok(Exit::Success)
+}
+
+fn faults(config: &Config, sources: &Sources, trees: &Trees) -> Vec<Failed> {
+    let mut faults = Vec::new();
+    faults.extend(trees.tree_for_anyone().err().map(|error| Failed::new(Exit::Tree, error)));
+    let mut entries: Vec<_> = config.inventory.entries().collect();
+    entries.sort_unstable_by_key(|(pi, _)| *pi);
+    for (pi, entry) in entries {
+        let mut wrong = |exit, why: String| faults.push(Failed::new(exit, format!("[pi.{pi}]: {why}")));
+        if let Some(Err(error)) = entry.tree.as_deref().map(BootTree::open_at) {
+            wrong(Exit::Tree, error.to_string());
+        }
+        if let Some(Err(why)) = entry.image.as_deref().map(|image| has_image(sources, image)) {
+            wrong(Exit::Usage, why);
+        }
+    }
+    let leases = config.dhcp.as_ref().and_then(|dhcp| dhcp.lease_file()).and_then(Path::parent);
+    if let Some(directory) =
+        leases.filter(|directory| !directory.as_os_str().is_empty() && !directory.is_dir())
+    {
+        let why = format!("lease-file: {} is not a directory", directory.display());
+        faults.push(Failed::new(Exit::Usage, why));
+    }
+    faults
+}
+
+fn has_image(sources: &Sources, image: &str) -> Result<(), String> {
+    let Base::Roots(BaseImages::Images(images)) = &sources.base else {
+        return Err("image has no effect: the served directory holds no imported images".into());
+    };
+    match images.find(image) {
+        Ok(Some(_)) => Ok(()),
+        Ok(None) => {
+            let all = images.list().unwrap_or_default();
+            let names: Vec<_> = all.iter().map(|image| image.name.as_str()).collect();
+            let (dir, names) = (images.dir().display(), names.join(", "));
+            Err(format!("no image has the name {image} in {dir}, which has: {names}"))
+        }
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Directories of a tree with the name of a Pi that no Pi requests, each with the name that it requests.
+pub(super) fn misnamed(tree: &Path) -> Vec<(String, Prefix)> {
+    let entries = std::fs::read_dir(tree).into_iter().flatten().flatten();
+    let names = entries
+        .filter(|entry| entry.path().is_dir())
+        .filter_map(|entry| entry.file_name().into_string().ok());
+    let mut misnamed: Vec<_> = names
+        .filter_map(|name| {
+            let pi = pis::pi(&name)?;
+            let canonical = pi.to_string();
+            (name != canonical && name != canonical.to_uppercase()).then_some((name, pi))
+        })
+        .collect();
+    misnamed.sort_unstable();
+    misnamed
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::config::Settings;
+
+    fn report_of(text: &str) -> Result<Exit, String> {
+        let settings: Settings = toml::from_str(text).unwrap();
+        settings.resolve().and_then(|config| report(&config)).map_err(|faults| faults.message)
+    }
+
+    #[test]
+    fn all_faults_are_named_at_once() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("config.txt"), "").unwrap();
+        let tree = directory.path().display();
+        let rest = "dhcp = 'lease'\nlease-file = '/missing/leases'\nallow-upload = '/no/uploads'\n\
+                    [pi.00000001]\nimage = 'one'\n[pi.00000002]\ntree = '/no/tree'";
+        let faults = report_of(&format!("tree = '{tree}'\n{rest}")).unwrap_err();
+        for part in
+            ["/missing is not a directory", "/no/uploads", "[pi.00000001]: image has no effect", "/no/tree"]
+        {
+            assert!(faults.contains(part), "{part:?} is not in: {faults}");
+        }
+        assert_eq!(faults.lines().count(), 4, "{faults}");
+        assert_eq!(report_of(&format!("tree = '{tree}'")), Ok(Exit::Success));
+        assert!(report_of("tree = '/no/such/tree'").unwrap_err().contains("/no/such/tree"));
+    }
+
+    #[test]
+    fn an_image_that_is_not_there_is_a_fault() {
+        let directory = tempfile::tempdir().unwrap();
+        let image = directory.path().join("images/one");
+        fs::create_dir_all(image.join("root/boot/firmware")).unwrap();
+        fs::write(image.join("root/boot/firmware/config.txt"), "").unwrap();
+        let facts = "release = 'raspios-trixie'\nboot = 'boot/firmware'\nhas-root = true\nkernel-mounts-root = true\n";
+        fs::write(image.join("image.toml"), facts).unwrap();
+        std::os::unix::fs::symlink("images/one", directory.path().join("current")).unwrap();
+        let tree = format!("tree = '{}'\n", directory.path().display());
+        assert_eq!(report_of(&format!("{tree}[pi.00000001]\nimage = 'one'")), Ok(Exit::Success));
+        let fault = report_of(&format!("{tree}[pi.00000001]\nimage = 'two'")).unwrap_err();
+        assert!(
+            fault.contains("[pi.00000001]: no image has the name two") && fault.ends_with("has: one"),
+            "{fault}"
+        );
+    }
+
+    #[test]
+    fn directories_that_no_pi_requests_are_found() {
+        let directory = tempfile::tempdir().unwrap();
+        for name in
+            ["10000000aabbccde", "2c:cf:67:01:02:03", "aabbccdd", "AABBCCDF", "Aabbccde", "overlays", "beef"]
+        {
+            fs::create_dir(directory.path().join(name)).unwrap();
+        }
+        fs::write(directory.path().join("10000000aabbccdd"), "").unwrap();
+        let misnamed = misnamed(directory.path());
+        let names: Vec<_> = misnamed.iter().map(|(name, pi)| format!("{name} {pi}")).collect();
+        let mac = "2c:cf:67:01:02:03 2c-cf-67-01-02-03";
+        assert_eq!(names, ["10000000aabbccde aabbccde", mac, "Aabbccde aabbccde"]);
+    }
+}

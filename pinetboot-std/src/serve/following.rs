@@ -1,0 +1,171 @@
+//! Follows the interfaces and addresses of this machine while the server runs.
+//!
+//! ```text
+//! kernel (rtnetlink) -> look at all interfaces -> compare -> an interface is back:   its sockets are bound to it again
+//!                                                         -> an address changed:     DHCP names the new one
+//! ```
+
+use std::net::Ipv4Addr;
+use std::thread::JoinHandle;
+
+use super::service::Service;
+use crate::bus::Bus;
+use crate::events::Server;
+use crate::exit::{Exit, Failed};
+use crate::net::{Changes, Control, Interrupt, Link, Links};
+use crate::supervisor::Supervisor;
+
+/// A change that services follow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Change<'a> {
+    /// An interface was made again: sockets that were bound to it are dead.
+    Back(&'a str),
+    /// This machine has other addresses.
+    Addresses,
+}
+
+/// Called at each change; must not wait.
+pub(super) type Follow = Box<dyn Fn(Change<'_>) + Send>;
+
+/// The running thread; dropping it stops the thread.
+#[derive(Debug)]
+pub(super) struct Following {
+    control: Control,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What the server uses of this machine.
+pub(super) struct Used {
+    /// The interfaces that its sockets are bound to.
+    pub(super) interfaces: Vec<String>,
+    /// The addresses that its sockets are bound to.
+    pub(super) addresses: Vec<Ipv4Addr>,
+}
+
+struct Follower {
+    links: Links,
+    used: Used,
+    follow: Vec<Follow>,
+    bus: Bus,
+}
+
+/// Starts to follow, from the last look at `links` on.
+///
+/// # Errors
+///
+/// The system's.
+pub(super) fn start(
+    (links, changes): (Links, Changes),
+    used: Used,
+    follow: Vec<Follow>,
+    bus: &Bus,
+    supervisor: &Supervisor,
+) -> Result<Following, Failed> {
+    let control = changes.control();
+    let follower = Follower { links, used, follow, bus: bus.clone() };
+    supervisor.watch("follow", control.clone());
+    let thread = supervisor.spawn(bus, "follow", move || {
+        loop {
+            match changes.wait() {
+                Ok(()) => follower.look()?,
+                Err(Interrupt::Stop) => return Ok(()),
+                Err(Interrupt::Failed(error)) => {
+                    return Err(format!("changes of interfaces cannot be followed: {error}"));
+                }
+                Err(Interrupt::Reload | Interrupt::Reloaded) => {}
+            }
+        }
+    });
+    let thread = thread.map_err(|error| Failed::new(Exit::Failure, error))?;
+    Ok(Following { control, thread: Some(thread) })
+}
+
+impl Follower {
+    fn look(&self) -> Result<(), String> {
+        let before =
+            self.links.look().map_err(|error| format!("the interfaces cannot be listed: {error}"))?;
+        let now = self.links.now();
+        for (fact, back) in news(&self.used, &before, &now) {
+            if let Some(interface) = back {
+                self.tell(Change::Back(interface));
+            }
+            self.bus.emit(None, fact);
+        }
+        if before != now {
+            self.tell(Change::Addresses);
+        }
+        Ok(())
+    }
+
+    fn tell(&self, change: Change<'_>) {
+        self.follow.iter().for_each(|follow| follow(change));
+    }
+}
+
+/// What changed of the used interfaces and addresses; with an interface that is back, its name.
+fn news<'a>(used: &'a Used, before: &[Link], now: &[Link]) -> Vec<(Server, Option<&'a str>)> {
+    let mut news = Vec::new();
+    for name in &used.interfaces {
+        let index = |links: &[Link]| links.iter().find(|link| link.name == *name).map(|link| link.index);
+        let interface = name.clone();
+        match (index(before), index(now)) {
+            (Some(_), None) => news.push((Server::InterfaceGone { interface }, None)),
+            (before, Some(now)) if before != Some(now) => {
+                news.push((Server::InterfaceBack { interface }, Some(name.as_str())));
+            }
+            _ => {}
+        }
+    }
+    for address in &used.addresses {
+        let has =
+            |links: &[Link]| links.iter().flat_map(|link| &link.addresses).any(|(own, _)| own == address);
+        let is_there = has(now);
+        if has(before) != is_there {
+            news.push((Server::ListenAddress { address: *address, is_there }, None));
+        }
+    }
+    news
+}
+
+impl Service for Following {
+    fn name(&self) -> &'static str {
+        "follow"
+    }
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        self.control.stop();
+        if let Some(thread) = self.thread.take() {
+            let _reported = thread.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
+
+    fn link(name: &str, index: usize, address: Option<Ipv4Addr>) -> Link {
+        let addresses = address.map(|address| (address, 24)).into_iter().collect();
+        Link { name: name.into(), index, up: true, loopback: false, addresses }
+    }
+
+    #[test]
+    fn only_what_the_server_uses_is_news() {
+        let used = Used { interfaces: vec!["eth0".into()], addresses: vec![ONE] };
+        let (old, new) = ([link("eth0", 2, Some(ONE))], [link("eth0", 5, None)]);
+        let gone = (Server::InterfaceGone { interface: "eth0".into() }, None);
+        let back = (Server::InterfaceBack { interface: "eth0".into() }, Some("eth0"));
+        let listen = |is_there| (Server::ListenAddress { address: ONE, is_there }, None);
+        assert_eq!(news(&used, &old, &[]), [gone, listen(false)]);
+        assert_eq!(news(&used, &[], &old), [back.clone(), listen(true)]);
+        assert_eq!(news(&used, &old, &new), [back, listen(false)]);
+        let other = [link("eth0", 2, Some(ONE)), link("wlan0", 3, None)];
+        assert_eq!(news(&used, &old, &other), []);
+        let moved = [link("eth1", 3, Some(ONE)), link("eth0", 2, None)];
+        assert_eq!(news(&used, &old, &moved), [], "the address is still this machine's");
+    }
+}

@@ -1,0 +1,188 @@
+//! A server whose addresses and interfaces change while it runs, or come after its start.
+
+use std::fs;
+use std::net::{Ipv4Addr, UdpSocket};
+use std::process::Command;
+use std::time::Instant;
+
+use pinetboot_core::dhcp::{MAX_LEN, Message, OptionCode, Profile};
+use pinetboot_core::pi::{PiIdentity, Revision};
+
+use crate::Files;
+use crate::namespace::{End, Namespace, PINETBOOT, Process, SOON, cable, curl, end};
+
+/// A server and a client on a cable that is laid anew with each interface.
+struct Home {
+    server: Namespace,
+    client: Namespace,
+    files: Files,
+}
+
+impl Home {
+    fn new() -> Self {
+        let (server, client) = (Namespace::new("server"), Namespace::new("client"));
+        Self { server, client, files: Files::new(100_000) }
+    }
+
+    fn cable(&self, address: Option<&str>) {
+        let interface = "eth0";
+        cable(
+            End { of: &self.server, interface, address },
+            end(&self.client, interface, "10.77.1.2/24"),
+            1500,
+        );
+    }
+
+    fn start(&self, options: &[&str]) -> Process {
+        let mut command = self.server.command(PINETBOOT);
+        command.arg("serve").args(options).arg(self.files.tree());
+        Process::start(command)
+    }
+
+    /// Fetches the file from an address.
+    fn fetch(&self, address: &str) {
+        self.files.fetch(address, curl(&self.client, &format!("{address}:69")));
+    }
+
+    /// The address in the offer to a Pi: the server's id, the next server and option 66, which have to agree.
+    fn offered(&self) -> Ipv4Addr {
+        self.client.enter(|| {
+            let socket = UdpSocket::bind("0.0.0.0:68").unwrap();
+            socket.set_broadcast(true).unwrap();
+            socket.set_read_timeout(Some(SOON)).unwrap();
+            let mac = [2, 0, 0, 0, 0, 7];
+            let pi = PiIdentity::new(*b"RPi5", Revision::from_code(0x00d0_4170), mac, 7).unwrap();
+            let mut discover = [0; MAX_LEN];
+            let len = Profile::Pi(pi).discover(mac, 7, 0, &mut discover).unwrap();
+            socket.send_to(&discover[..len], "10.77.1.255:67").unwrap();
+            let mut offer = [0; MAX_LEN];
+            let len = socket.recv(&mut offer).unwrap();
+            let offer = Message::parse(&offer[..len]).unwrap();
+            let named = offer.option(OptionCode::TFTP_SERVER_NAME).unwrap();
+            let address = offer.server_id().unwrap();
+            assert_eq!(offer.header.siaddr, address);
+            assert_eq!(String::from_utf8(named.text().collect()).unwrap(), address.to_string());
+            address
+        })
+    }
+}
+
+#[test]
+#[ignore = "needs root and network namespaces; run by .ci/run"]
+fn a_new_address_is_named_and_a_new_interface_is_served() {
+    for mode in ["proxy", "lease"] {
+        let home = Home::new();
+        home.cable(Some("10.77.1.1/24"));
+        // Workers share a port, and no process has a capability left.
+        let options = ["--interface", "eth0", "--dhcp", mode, "--threads", "2"];
+        let mut serving = home.server.serve(&home.files.tree(), &options);
+        let id = serving.id();
+        assert_eq!(home.offered(), Ipv4Addr::new(10, 77, 1, 1));
+        home.fetch("10.77.1.1");
+        let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+        assert!(status.contains("CapEff:\t0000000000000000"), "{status}");
+
+        home.server.ip("addr del 10.77.1.1/24 dev eth0");
+        home.server.address("eth0", "10.77.1.9/24");
+        serving.line("DHCP answers on eth0 as 10.77.1.9", SOON);
+        assert_eq!(home.offered(), Ipv4Addr::new(10, 77, 1, 9));
+        home.fetch("10.77.1.9");
+
+        for round in 3..5 {
+            home.server.ip("link del eth0");
+            serving.line("WARN the interface eth0 is gone", SOON);
+            let address = format!("10.77.1.{round}");
+            home.cable(Some(&format!("{address}/24")));
+            serving.line("the interface eth0 is back", SOON);
+            serving.line(&format!("DHCP answers on eth0 as {address}"), SOON);
+            assert_eq!(home.offered().to_string(), address);
+            home.fetch(&address);
+        }
+        serving.stop();
+    }
+}
+
+#[test]
+#[ignore = "needs root and network namespaces; run by .ci/run"]
+fn an_interface_and_its_address_are_waited_for() {
+    let home = Home::new();
+    let mut serving = home.start(&["--interface", "eth0", "--dhcp", "proxy"]);
+    serving.line("waiting: no interface has the name eth0; this machine has lo", SOON);
+    home.cable(None);
+    serving.line("waiting: eth0 is down or has no IPv4 address", SOON);
+    home.server.address("eth0", "10.77.1.1/24");
+    home.server.ip("link set eth0 up");
+    serving.line("ready tftp ", SOON);
+    assert_eq!(home.offered(), Ipv4Addr::new(10, 77, 1, 1));
+    home.fetch("10.77.1.1");
+    serving.stop();
+
+    let mut waiting = home.start(&["--interface", "eth7"]);
+    waiting.line("waiting: no interface has the name eth7; this machine has ", SOON);
+    let said = waiting.stop();
+    assert!(said.contains("stopped"), "{said}");
+}
+
+#[test]
+#[ignore = "needs root and network namespaces; run by .ci/run"]
+fn of_several_interfaces_dhcp_takes_that_of_the_default_route() {
+    let home = Home::new();
+    home.cable(Some("10.77.1.1/24"));
+    home.server.bridge("docker0", &[]);
+    home.server.address("docker0", "172.17.0.1/16");
+    let (status, said) = home.start(&["--dhcp", "proxy"]).finish(SOON);
+    assert!(status.code() == Some(2) && said.contains("--interface: eth0, docker0"), "{said}");
+    home.server.gateway("10.77.1.2");
+    let mut serving = home.start(&["--dhcp", "proxy"]);
+    serving.line("DHCP answers on eth0, the interface of the default route", SOON);
+    serving.line("ready tftp ", SOON);
+    assert_eq!(home.offered(), Ipv4Addr::new(10, 77, 1, 1));
+    serving.stop();
+}
+
+/// Pis find NFS by the portmapper, which an upgrade restarts.
+#[test]
+#[ignore = "needs root, network namespaces and rpcbind; run by .ci/run"]
+fn with_a_restarted_portmapper_the_server_registers_again() {
+    let home = Home::new();
+    home.cable(Some("10.77.1.1/24"));
+    let root = home.files.tree().join("../root");
+    for directory in ["sbin", "boot/firmware"] {
+        fs::create_dir_all(root.join(directory)).unwrap();
+    }
+    fs::write(root.join("sbin/init"), "").unwrap();
+    fs::write(root.join("boot/firmware/config.txt"), "").unwrap();
+    let rpcbind = || {
+        let mut command = home.server.command("unshare");
+        // Its socket in /run is not that of the machine.
+        command.args(["--mount", "sh", "-ec", "mount -t tmpfs none /run; exec rpcbind -f"]);
+        Process::start(command)
+    };
+    // Asks until rpcbind, which says nothing when it is ready, has the program.
+    let registered = |at: &Namespace, address: &str, program: &str| {
+        let deadline = Instant::now() + SOON;
+        loop {
+            let mut command = at.command("rpcinfo");
+            command.args(["-T", "tcp", address, program]);
+            let (status, said) = Process::start(command).finish(SOON);
+            if status.success() {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{said}");
+        }
+    };
+    let first = rpcbind();
+    registered(&home.server, "127.0.0.1", "portmapper");
+    let mut command: Command = home.server.command(PINETBOOT);
+    command.args(["serve", "--nfs-mode", "shared-ro", "--nfs"]).arg(&root);
+    let mut serving = Process::start(command);
+    serving.line("NFS is registered with the system's portmapper", SOON);
+    serving.line("ready tftp ", SOON);
+    registered(&home.client, "10.77.1.1", "nfs");
+    drop(first);
+    serving.line("WARN NFS: the system's portmapper has lost this server", SOON);
+    let _second = rpcbind();
+    serving.line("the system's portmapper had lost this server, and has it again", SOON);
+    registered(&home.client, "10.77.1.1", "nfs");
+    serving.stop();
+}
