@@ -185,18 +185,18 @@ impl Serving {
 
     /// Refuses to lease addresses where another server does, unless forced; warns if a proxy is the only server.
     fn judge(&self, interface: &str, look: io::Result<Option<Found>>) -> Result<(), Failed> {
-        let range = match &self.config.role {
-            Role::Lease(leases) => self
-                .interface(interface, None)
-                .and_then(|own| networks::own_network(leases, &own).map(|(_, terms)| terms.range)),
-            Role::Proxy => None,
+        let own = self.interface(interface, None);
+        let range = match (&self.config.role, &own) {
+            (Role::Lease(leases), Some(own)) => {
+                networks::own_network(leases, own).map(|(_, terms)| terms.range)
+            }
+            (Role::Lease(_), None) | (Role::Proxy, _) => Some(LeaseRange::UpperHalf),
         };
         let interface = interface.to_owned();
         let fact = match (&self.config.role, look) {
             (_, Err(error)) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
-            (Role::Lease(_), _) if range.is_none() => {
-                let link = self.interface(&interface, None);
-                let network = link.map(|own| Subnet::of(own.address, own.prefix_len).to_string());
+            (_, _) if range.is_none() => {
+                let network = own.map(|own| Subnet::of(own.address, own.prefix_len).to_string());
                 Dhcp::NotAttached { interface, network: network.unwrap_or_default() }
             }
             // The addresses of the inventory are the same at each server that has it.
