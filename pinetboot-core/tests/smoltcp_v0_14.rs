@@ -151,7 +151,7 @@ fn conforms() {
         let wire = Wire::new(2);
         let mut tested = host::<SOCKETS>(&wire, SERVER, 1);
         let mut other = host::<1>(&wire, 1, 1);
-        let (_, Socket::Udp(socket)) = other.stack_mut().sockets.iter().next().unwrap();
+        let Some((_, Socket::Udp(socket))) = other.stack_mut().sockets.iter().next() else { panic!() };
         let port = socket.endpoint().port;
         let peer = End { net: &mut other, local: Port::FIRST, address: SocketAddrV4::new(address(1), port) };
         wire.finish(conformance::net(&mut tested, SocketAddrV4::new(address(SERVER), PORT), peer));

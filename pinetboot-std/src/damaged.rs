@@ -226,7 +226,8 @@ took-ms = 4000
 root = '/srv/pi/images/trixie/root'
 boot = 'boot/firmware'
 kernel-mounts-root = true
-fingerprint = '1-2-3'
+image-sha256 = 'aa'
+tree = '00'
 ";
 
     const IMAGE_TOML: &[u8] = b"release = 'raspios-trixie'

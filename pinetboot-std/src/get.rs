@@ -1,8 +1,10 @@
 //! `pinetboot get`: fetches one file.
 
+use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::net::{SocketAddr, SocketAddrV4, ToSocketAddrs};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant as Clock};
 
@@ -17,6 +19,7 @@ use crate::exit::{Exit, Failed};
 use crate::net::{Interrupt, LinuxNet};
 use crate::output::{self, Output, tell};
 use crate::signals;
+use crate::text::shown;
 
 /// Options of `get`.
 #[derive(Debug, clap::Args)]
@@ -233,8 +236,7 @@ impl Upload for Target {
     }
 
     fn ended(&mut self, words: &[u8]) {
-        // The text goes to a terminal: control characters of the server must not reach it.
-        self.words = String::from_utf8_lossy(words).chars().filter(|letter| !letter.is_control()).collect();
+        self.words = shown(OsStr::from_bytes(words)).to_string();
     }
 
     async fn write(&mut self, bytes: &[u8]) -> Result<(), ()> {

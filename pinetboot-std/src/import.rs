@@ -42,7 +42,7 @@ use crate::images::{ImageFacts, Images};
 use crate::output::{self, Output, tell};
 use crate::signals;
 use crate::space::{Reserve, Space};
-use crate::text::shown;
+use crate::text::{lines, shown};
 use crate::time;
 use boot::{BootCopy, BootSize};
 use changes::{Context, Planned, Release, System, View};
@@ -282,7 +282,7 @@ impl ImportPlan {
             writeln!(out, "  {step:<17} {}", shown(&change))?;
         }
         for note in &self.notes {
-            writeln!(out, "Note: {note}")?;
+            writeln!(out, "Note: {}", lines(note))?;
         }
         Ok(())
     }

@@ -11,6 +11,7 @@ use tracing_subscriber::fmt::{FormatFields, MakeWriter};
 
 use crate::config::LogFormat;
 use crate::output::{self, journal};
+use crate::text::line;
 
 /// Starts logging to standard error, at `level` and above.
 pub fn start(format: LogFormat, level: Level) {
@@ -72,10 +73,10 @@ impl Write for Lines {
     }
 }
 
-/// The message of a line, without its fields.
+/// The message of a line, without its fields; other machines chose parts of it.
 pub(crate) fn message_only() -> impl for<'writer> FormatFields<'writer> + Clone {
     debug_fn(|writer: &mut Writer<'_>, field: &Field, value: &dyn std::fmt::Debug| match field.name() {
-        "message" => write!(writer, "{value:?}"),
+        "message" => write!(writer, "{}", line(&format!("{value:?}"))),
         _ => Ok(()),
     })
 }

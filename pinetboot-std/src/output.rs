@@ -19,6 +19,7 @@ use serde::Serialize;
 use tracing::Level;
 
 use crate::exit::{Exit, Failed};
+use crate::text::lines;
 
 /// The standard output of a command.
 ///
@@ -112,8 +113,9 @@ pub fn failed(error: io::Error) -> Failed {
 /// Writes a line to standard error, for the journal with the level's priority. A failed write is ignored: no channel is left to
 /// report it.
 pub fn tell(level: Level, line: impl fmt::Display) {
+    let line = lines(&line.to_string()).to_string();
     let line = match journal::is_stderr() {
-        true => journal::lines(level, line.to_string()),
+        true => journal::lines(level, line),
         false => format!("{line}\n"),
     };
     let _no_channel_left = io::stderr().write_all(line.as_bytes());

@@ -24,6 +24,7 @@ use tracing::Level;
 
 use crate::exit::{Exit, Failed};
 use crate::output;
+use crate::text::lines;
 use files::PackFiles;
 pub use flash::Board;
 use flash::{FlashRegion, SECTOR, size};
@@ -77,7 +78,7 @@ pub fn run(options: &Args) -> Result<Exit, Failed> {
         let out = &mut output::stdout();
         match options.json {
             true => out.json(&contents)?,
-            false => write!(out, "{contents}")?,
+            false => write!(out, "{}", lines(&contents.to_string()))?,
         }
         return Ok(Exit::Success);
     }

@@ -75,8 +75,9 @@ pub struct Roots {
     mounts: Arc<Mounts>,
     short_numbers: bool,
     bus: Bus,
+    /// The disk of the state, and those of the trees of mode `rw`.
     #[cfg(feature = "nfs")]
-    disk: Arc<disk::Disk>,
+    disks: Mutex<Vec<Arc<disk::Disk>>>,
     #[cfg(feature = "nfs")]
     tokens: token::Tokens,
     /// Locks mounting and detaching: one layer at a time, each takes milliseconds.
@@ -124,7 +125,7 @@ impl Roots {
             mode,
             base_images,
             #[cfg(feature = "nfs")]
-            disk: Arc::new(disk::Disk::of(state.dir(), limits.reserve)?),
+            disks: Mutex::new(vec![Arc::new(disk::Disk::of(state.dir(), limits.reserve)?)]),
             #[cfg(feature = "nfs")]
             tokens: token::Tokens::load(state.dir())?,
             inner: Mutex::new(Inner { new: NewLayers::load(&state), ..Inner::default() }),
@@ -320,9 +321,9 @@ impl Roots {
 
     /// The bounds of a Pi's changes.
     #[cfg(feature = "nfs")]
-    fn bounds(&self, layer: &Layer) -> bounds::Bounds {
+    fn bounds(&self, layer: &Layer) -> io::Result<bounds::Bounds> {
         let limit = self.max_root_size(layer.pi).map(|size| bounds::Limit::new(layer.upper(), size));
-        bounds::Bounds::new(layer.pi, self.disk.clone(), limit, self.bus.clone())
+        Ok(bounds::Bounds::new(Some(layer.pi), self.disk_of(self.state.dir())?, limit, self.bus.clone()))
     }
 
     /// The file numbers of a layer, or of a shared tree.
@@ -333,11 +334,31 @@ impl Roots {
         Ok(pinetboot_nfs::FileNumbers { from_handles, short: self.short_numbers })
     }
 
-    /// Warns of a disk that became nearly full.
+    /// The bounds of the changes of a tree without layers.
+    #[cfg(feature = "nfs")]
+    fn bounds_of_tree(&self, root: &Path) -> io::Result<bounds::Bounds> {
+        Ok(bounds::Bounds::new(None, self.disk_of(root)?, None, self.bus.clone()))
+    }
+
+    /// The disk of a directory that Pis write to.
+    #[cfg(feature = "nfs")]
+    fn disk_of(&self, directory: &Path) -> io::Result<Arc<disk::Disk>> {
+        let found = disk::Disk::of(directory, self.limits.reserve)?;
+        let mut disks = self.disks.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = disks.iter().find(|disk| disk.number() == found.number()) {
+            return Ok(known.clone());
+        }
+        let found = Arc::new(found);
+        disks.push(found.clone());
+        Ok(found)
+    }
+
+    /// Warns of disks that became nearly full.
     #[cfg(feature = "nfs")]
     fn watch_disk(&self) {
-        if self.disk.became_full() {
-            let (disk, state, bus) = (self.disk.clone(), self.state.clone(), self.bus.clone());
+        let disks = self.disks.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for disk in disks.into_iter().filter(|disk| disk.became_full()) {
+            let (state, bus) = (self.state.clone(), self.bus.clone());
             let _without_the_warning = task(&self.bus, "watch disk", move || disk.warn(&state, &bus));
         }
     }

@@ -39,7 +39,7 @@ use crate::supervisor::Supervisor;
 use following::{Change, Follow, Used};
 use seen::Seen;
 use service::Services;
-use sources::{configure, notices, open, remove_leftovers};
+use sources::{configure, notices, open, remove_leftovers, report};
 use workers::Workers;
 
 /// Options of `serve`.
@@ -68,7 +68,7 @@ pub struct Args {
 pub fn run(options: &Args, level: Level) -> Result<Exit, Failed> {
     let config = configure(options)?;
     if options.check {
-        return checks::report(&config);
+        return report(&config);
     }
     logging::start(config.log_format, level);
     let failure = |error: io::Error| Failed::new(Exit::Failure, error);

@@ -18,6 +18,7 @@ mod pending;
 mod pieces;
 mod pool;
 mod prefix;
+mod recent;
 mod replaced;
 mod shared;
 mod tree;
@@ -242,11 +243,12 @@ pub struct Found {
     busy: Option<Busy>,
 }
 
+/// Its bytes.
 #[derive(Debug)]
-enum FoundContent {
+pub enum FoundContent {
     /// A file on disk.
     OnDisk(OnDisk),
-    /// A file rendered for this Pi, or read whole.
+    /// A file rendered for this Pi, or whole in memory.
     Made(Arc<[u8]>),
 }
 

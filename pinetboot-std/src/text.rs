@@ -1,4 +1,4 @@
-//! Text for a terminal.
+//! Text for a terminal: what another machine chose reaches it through [`shown`], [`lines`] or [`line`].
 
 use std::ffi::OsStr;
 use std::fmt::{self, Write as _};
@@ -12,8 +12,7 @@ pub(crate) fn shown(name: &(impl AsRef<OsStr> + ?Sized)) -> impl fmt::Display {
             for char in chunk.valid().chars() {
                 match char {
                     '\\' => f.write_str("\\\\")?,
-                    char if char.is_control() || is_mark(char) => write!(f, "{}", char.escape_default())?,
-                    char => f.write_char(char)?,
+                    char => put(f, char)?,
                 }
             }
             for byte in chunk.invalid() {
@@ -24,16 +23,39 @@ pub(crate) fn shown(name: &(impl AsRef<OsStr> + ?Sized)) -> impl fmt::Display {
     })
 }
 
+/// Text with parts that other machines chose: as [`shown`], but line ends stay, and backslashes, which parts that were escaped before
+/// have.
+pub(crate) fn lines(text: &str) -> impl fmt::Display {
+    fmt::from_fn(move |f| {
+        text.chars().try_for_each(|char| if char == '\n' { f.write_char(char) } else { put(f, char) })
+    })
+}
+
+/// A line with parts that other machines chose: as [`lines`], and line ends are escaped.
+pub(crate) fn line(text: &str) -> impl fmt::Display {
+    fmt::from_fn(move |f| text.chars().try_for_each(|char| put(f, char)))
+}
+
+/// Writes a character, escaped if a terminal could act on it.
+fn put(f: &mut fmt::Formatter<'_>, char: char) -> fmt::Result {
+    if char.is_control() || is_mark(char) {
+        write!(f, "{}", char.escape_default())
+    } else {
+        f.write_char(char)
+    }
+}
+
 /// Whether a character ends a line, or changes the direction of the text around (Unicode Standard Annex 9).
 const fn is_mark(char: char) -> bool {
     matches!(char, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Breaks a text into lines of at most `width` columns; every line but the first begins with `indent`.
+/// Breaks a text into lines of at most `width` columns; every line but the first begins with `indent`. The text is escaped as by
+/// [`lines`].
 ///
 /// A longer word gets a line for itself. Line ends in the text stay.
 pub(crate) fn wrap(text: &str, width: usize, indent: &str) -> String {
-    let mut wrapped = String::new();
+    let (text, mut wrapped) = (lines(text).to_string(), String::new());
     for (index, line) in text.lines().enumerate() {
         if index > 0 {
             wrapped.push('\n');
@@ -75,6 +97,15 @@ mod tests {
             "\\u{9b}2J \\u{202e}gpj.exe \\u{2028}"
         );
         assert_eq!(text(b"\xff\\x"), "\\xff\\\\x");
+    }
+
+    #[test]
+    fn text_with_foreign_parts_cannot_act_on_a_terminal() {
+        let text = "Warning: \x1b[2J\u{9b}1m\u{202e}k.img\r\\x1b\nTo do: Küche";
+        let safe = "Warning: \\u{1b}[2J\\u{9b}1m\\u{202e}k.img\\r\\x1b\nTo do: Küche";
+        assert_eq!(lines(text).to_string(), safe);
+        assert_eq!(wrap(text, 100, ""), safe);
+        assert_eq!(line(text).to_string(), safe.replace('\n', "\\n"));
     }
 
     #[test]

@@ -261,9 +261,10 @@ fn a_server_is_known_to_a_probe_on_its_own_machine() {
     let tree = world.tree("tree");
     let kea = world.start(Server::Kea, &router, &Settings::default());
     let proxy = ours.serve(&tree, &["--dhcp", "proxy", "--interface", "eth0"]);
-    let tested = "TFTP, from 10.77.0.3: bd989ae1/config.txt: missing";
+    let tested = "TFTP, from 10.77.0.3: bd989ae1/config.txt: found";
     let says = ["from 10.77.0.1", "from 10.77.0.3", "Boot server: 10.77.0.3", tested];
-    said(&ours, &["probe", "--seconds", "2"], WOULD_BOOT, &says);
+    let text = said(&ours, &["probe", "--seconds", "2"], WOULD_BOOT, &says);
+    assert!(!text.contains("Warning"), "{text}");
     proxy.stop();
     drop(kea);
 

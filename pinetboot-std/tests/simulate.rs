@@ -180,6 +180,21 @@ fn a_pi_finds_its_own_directory() {
 }
 
 #[test]
+fn the_files_of_a_server_cannot_act_on_a_terminal() {
+    const HOSTILE: &str = "\x1b]0;owned\x07\u{9b}2J\u{202e}\r";
+    let tree = tree(PI5);
+    let write = |name: &str, text: &str| fs::write(tree.path().join(name), text).unwrap();
+    let config = format!(
+        "kernel=k{HOSTILE}.img\ninitramfs i{HOSTILE} 0\ndtoverlay=o{HOSTILE}\n{HOSTILE}\n[{HOSTILE}]\n"
+    );
+    write("config.txt", &config);
+    write("cmdline.txt", &format!("root={HOSTILE} nfsroot={HOSTILE}"));
+    let (_, out) = Running::serve(tree.path(), Ports::PerTransfer).boot(Model::Pi5);
+    let acts = |char: char| char != '\n' && char.is_control() || char == '\u{202e}';
+    assert!(!out.contains(acts) && out.contains("\\u{1b}]0;owned"), "{out:?}");
+}
+
+#[test]
 fn a_silent_server_is_reported() {
     // A bound port that never answers.
     let silent = UdpSocket::bind(LOOPBACK).unwrap();

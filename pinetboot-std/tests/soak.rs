@@ -11,7 +11,8 @@ mod nfs_client;
 mod world;
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::io::Write;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream, UdpSocket};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
@@ -19,13 +20,17 @@ use std::time::{Duration, Instant};
 
 use nfs3_types::nfs3::{createhow3, nfsstat3, stable_how};
 use nix::mount::{MntFlags, umount2};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use pinetboot_core::dhcp::{MAX_LEN, Profile};
+use pinetboot_core::pi::{PiIdentity, Revision};
 use pinetboot_core::tftp::{Options, Outcome};
 
 use common::peer::bytes;
 use common::{Fetch, Operation, SickDisk};
 use namespace::{PINETBOOT, Process, SOON};
 use nfs_client::{Client, mode};
-use world::{PI, SERVER, World, flood};
+use world::{PI, SERVER, World, flood, paced};
 
 const SERIAL: &str = "0badcaf1";
 
@@ -44,6 +49,8 @@ fn no_boot_fails_and_nothing_grows() {
         scope.spawn(|| {
             soak.world.attacker.enter(|| forged.store(flood(300, 0, &stop, forged_packet), Ordering::Relaxed))
         });
+        scope.spawn(|| soak.world.attacker.enter(|| made_up_pis(&stop)));
+        scope.spawn(|| soak.world.attacker.enter(|| garbage(&stop)));
         let _stops = Stop(&stop);
         let mut server = soak.serve();
         while Instant::now() < end {
@@ -53,8 +60,12 @@ fn no_boot_fails_and_nothing_grows() {
             soak.interface_goes(&mut figures);
             figures.look_at(&server);
             if figures.rounds % 5 == 0 {
-                // Dropping the process is SIGKILL.
-                drop(server);
+                match figures.rounds / 5 % 3 {
+                    // Dropping the process is SIGKILL.
+                    0 => drop(server),
+                    1 => has_failed(server, kill_mounter, &mut figures),
+                    _ => has_failed(server, end_thread, &mut figures),
+                }
                 figures.log += fs::metadata(soak.log()).unwrap().len();
                 server = soak.serve();
             }
@@ -88,6 +99,8 @@ struct Figures {
     boots: u32,
     roots: u32,
     full: u32,
+    /// Ends of the server after the end of a part of it.
+    failures: u32,
     memory_kib: u64,
     descriptors: usize,
     threads: usize,
@@ -242,6 +255,65 @@ impl Drop for Soak {
     fn drop(&mut self) {
         let _gone = umount2(self.state.path(), MntFlags::MNT_DETACH);
     }
+}
+
+/// Takes a part from a server, which then ends with the exit code for that: a service manager starts it again.
+fn has_failed(server: Process, take: impl FnOnce(&Process), figures: &mut Figures) {
+    take(&server);
+    let (status, _) = server.finish(SOON);
+    assert_eq!(status.code(), Some(11), "{status}");
+    figures.failures += 1;
+}
+
+fn kill_mounter(server: &Process) {
+    let id = server.id();
+    let tasks = fs::read_dir(format!("/proc/{id}/task")).unwrap();
+    let children = tasks.filter_map(|task| fs::read_to_string(task.unwrap().path().join("children")).ok());
+    let children: Vec<i32> =
+        children.flat_map(|list| list.split_whitespace().flat_map(str::parse).collect::<Vec<_>>()).collect();
+    let is_mounter = |child: &i32| {
+        fs::read(format!("/proc/{child}/cmdline"))
+            .is_ok_and(|line| line.split(|byte| *byte == 0).nth(1) == Some(b"mounter"))
+    };
+    let mounter = children.into_iter().find(is_mounter).expect("a mounter");
+    kill(Pid::from_raw(mounter), Signal::SIGKILL).unwrap();
+}
+
+fn end_thread(server: &Process) {
+    #[cfg(target_arch = "x86_64")]
+    common::HeldThread::fail_wait(server.id(), "tftp 0", nix::errno::Errno::EBADF);
+    #[cfg(not(target_arch = "x86_64"))]
+    kill_mounter(server);
+}
+
+/// Pis that nobody has ask for an address.
+fn made_up_pis(stop: &AtomicBool) {
+    let socket = UdpSocket::bind("0.0.0.0:68").unwrap();
+    socket.set_broadcast(true).unwrap();
+    let mut discover = [0; MAX_LEN];
+    paced(50, 0, stop, |number| {
+        let [a, b, c, d] = number.wrapping_mul(0x9e37_79b1).to_be_bytes();
+        let mac = [2, 0, a, b, c, d];
+        let pi = PiIdentity::new(*b"RPi5", Revision::from_code(0x00d0_4170), mac, number).unwrap();
+        let len = Profile::Pi(pi).discover(mac, number, 0, &mut discover).unwrap();
+        // The interface may be down.
+        let _sent = socket.send_to(&discover[..len], "10.77.0.255:67");
+    });
+}
+
+/// Connections to NFS and the portmapper that say no call, or half of one.
+fn garbage(stop: &AtomicBool) {
+    paced(20, 0, stop, |number| {
+        let port = if number.is_multiple_of(2) { 2049 } else { 111 };
+        let server = SocketAddr::from((*SERVER.ip(), port));
+        if let Ok(mut stream) = TcpStream::connect_timeout(&server, Duration::from_millis(200)) {
+            let _closed = match number % 3 {
+                0 => stream.write_all(&[number as u8; 100]),
+                1 => stream.write_all(&[0x7f, 0xff, 0xff, 0xff]),
+                _ => stream.write_all(&[0x80, 0, 0, 40, 1]),
+            };
+        }
+    });
 }
 
 /// Requests that no client continues, made-up names, and garbage.

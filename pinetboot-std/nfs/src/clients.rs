@@ -3,8 +3,10 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::net::Ipv4Addr;
-use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use super::disks::{Disks, OnDisk};
 
 /// All clients.
 #[derive(Debug, Default)]
@@ -18,6 +20,8 @@ pub(super) struct Clients {
 pub(super) struct Client {
     all: Arc<Totals>,
     places: Mutex<Places>,
+    /// The disk of its last call.
+    disk: AtomicU64,
     connections: AtomicUsize,
     /// Bytes that its connections hold.
     held: AtomicIsize,
@@ -25,7 +29,7 @@ pub(super) struct Client {
 
 #[derive(Debug, Default)]
 struct Totals {
-    calls: AtomicUsize,
+    disks: Arc<Disks>,
     held: AtomicIsize,
 }
 
@@ -53,6 +57,7 @@ impl Clients {
         let client = Arc::new(Client {
             all: self.all.clone(),
             places: Mutex::default(),
+            disk: AtomicU64::new(0),
             connections: AtomicUsize::new(0),
             held: AtomicIsize::new(0),
         });
@@ -72,7 +77,7 @@ impl Client {
     pub(super) fn begin(&self, token: u64, waits: &AtomicBool) -> bool {
         let mut places = self.places();
         if places.calls < self.most_calls() {
-            self.take(&mut places);
+            places.calls += 1;
             return true;
         }
         if !waits.swap(true, Ordering::AcqRel) {
@@ -87,7 +92,7 @@ impl Client {
         let free = places.datagrams < MOST_DATAGRAMS && places.calls < self.most_calls();
         if free {
             places.datagrams += 1;
-            self.take(&mut places);
+            places.calls += 1;
         }
         free
     }
@@ -95,7 +100,6 @@ impl Client {
     /// Frees a place.
     pub(super) fn end(&self) {
         self.places().calls -= 1;
-        self.all.calls.fetch_sub(1, Ordering::Relaxed);
     }
 
     pub(super) fn end_datagram(&self) {
@@ -108,16 +112,16 @@ impl Client {
         self.places().waiting.pop_front()
     }
 
-    /// Most calls under way: an eighth of the free workers, so that many clients with a slow disk leave some to the next, but one
-    /// always.
-    fn most_calls(&self) -> usize {
-        let free = MOST_WORKERS.saturating_sub(self.all.calls.load(Ordering::Relaxed));
-        (free / 8).clamp(1, MOST_CALLS)
+    /// Takes a place on a disk for a call under way; `None` if none is free.
+    pub(super) fn enter(&self, disk: u64) -> Option<OnDisk> {
+        self.disk.store(disk, Ordering::Relaxed);
+        self.all.disks.enter(disk)
     }
 
-    fn take(&self, places: &mut Places) {
-        places.calls += 1;
-        self.all.calls.fetch_add(1, Ordering::Relaxed);
+    /// Most calls under way: an eighth of the free places on the client's disk, so that many clients with a slow disk leave some to
+    /// the next, but one always.
+    fn most_calls(&self) -> usize {
+        (self.all.disks.left(self.disk.load(Ordering::Relaxed)) / 8).clamp(1, MOST_CALLS)
     }
 
     fn places(&self) -> std::sync::MutexGuard<'_, Places> {
@@ -154,8 +158,6 @@ fn bytes(held: &AtomicIsize) -> usize {
     held.load(Ordering::Relaxed).max(0).unsigned_abs()
 }
 
-/// Most workers, and so most calls under way of all clients.
-pub(super) const MOST_WORKERS: usize = 256;
 /// Most calls under way of a client: fewer than the usual workers, so that other clients get some at once.
 const MOST_CALLS: usize = 8;
 /// Most of these by UDP: the source of a datagram may be forged.
@@ -164,6 +166,7 @@ const MOST_DATAGRAMS: usize = 4;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::disks::MOST_WORKERS;
 
     fn address(number: u32) -> Ipv4Addr {
         Ipv4Addr::from_bits(number)
@@ -173,6 +176,19 @@ mod tests {
     fn take_all(client: &Client) -> usize {
         let waits = AtomicBool::new(false);
         (0..).take_while(|_| client.begin(1, &waits)).count()
+    }
+
+    /// Takes places until the client, or the disk, has no more; returns their number.
+    fn take_on_disk(client: &Client, disk: u64, places: &mut Vec<OnDisk>) -> usize {
+        let (waits, before) = (AtomicBool::new(false), places.len());
+        while client.begin(1, &waits) {
+            let Some(place) = client.enter(disk) else {
+                client.end();
+                break;
+            };
+            places.push(place);
+        }
+        places.len() - before
     }
 
     #[test]
@@ -186,10 +202,14 @@ mod tests {
     #[test]
     fn however_many_clients_wait_for_their_disks_the_next_has_a_worker() {
         let clients = Clients::default();
-        let stuck: Vec<_> = (0..48).map(|number| clients.at(address(number))).collect();
-        let taken: Vec<_> = stuck.iter().map(|client| take_all(client)).collect();
-        assert!(taken.iter().all(|&taken| taken >= 1), "{taken:?}");
-        assert!(taken.iter().sum::<usize>() < MOST_WORKERS, "{taken:?}");
+        let stuck: Vec<_> = (0..1000).map(|number| clients.at(address(number))).collect();
+        let mut places = Vec::new();
+        let taken: Vec<_> = stuck.iter().map(|client| take_on_disk(client, 1, &mut places)).collect();
+        assert!(taken.iter().take(40).all(|&taken| taken >= 1), "{:?}", taken.get(..40));
+        assert_eq!(taken.iter().sum::<usize>(), MOST_WORKERS * 3 / 4);
+        let next = clients.at(address(1000));
+        assert_eq!(take_on_disk(&next, 1, &mut places), 0);
+        assert!(take_on_disk(&next, 2, &mut places) > 1);
     }
 
     #[test]

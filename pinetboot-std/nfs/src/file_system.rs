@@ -24,6 +24,13 @@ pub trait FileSystem: Send + Sync {
     /// The top directory.
     fn root(&self) -> FileId;
 
+    /// The disk that calls wait for, as a number: the calls on one disk hold at most a share of the server's workers, so that a disk
+    /// that hangs delays no call to another. [`DirectoryTree`](super::DirectoryTree) returns the device number (`st_dev`). File
+    /// systems of the same number share the bound.
+    fn disk(&self) -> u64 {
+        0
+    }
+
     /// Attributes of a file, readable without a permission.
     ///
     /// # Errors

@@ -23,6 +23,7 @@ mod arguments;
 mod clients;
 mod connection;
 mod datagrams;
+mod disks;
 mod export;
 mod file_system;
 mod handle;

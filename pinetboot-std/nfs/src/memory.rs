@@ -1,52 +1,27 @@
 //! A file system in memory, for tests: needs no privileges, stores nothing on disk, and checks no permissions.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Condvar, Mutex, PoisonError};
-use std::time::SystemTime;
+mod nodes;
 
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, PoisonError};
+
+use self::nodes::{Content, Name, Nodes, ROOT, id, number};
 use super::file_system::{
     Attributes, Caller, CreateHow, Device, DirectoryEntry, FileId, FileKind, FileSystem, Found, FsError,
-    Listed, Node, Place, Result, Rights, SetAttributes, SetTime, Stable, Time, Usage,
+    Listed, Node, Place, Result, Rights, SetAttributes, Stable, Usage,
 };
 
 /// A tree in memory.
 #[derive(Debug)]
 pub struct MemoryTree {
     nodes: Mutex<Nodes>,
+    disk: u64,
     room: usize,
     failing: AtomicUsize,
     frozen: Mutex<bool>,
     thawed: Condvar,
     waiting: AtomicUsize,
-}
-
-#[derive(Debug)]
-struct Nodes {
-    by_number: HashMap<u64, Inode>,
-    next: u64,
-    used: usize,
-}
-
-#[derive(Debug)]
-struct Inode {
-    attributes: Attributes,
-    content: Content,
-}
-
-#[derive(Debug)]
-enum Content {
-    File { bytes: Vec<u8>, verifier: Option<[u8; 8]> },
-    Directory { entries: BTreeMap<Vec<u8>, Name>, parent: u64 },
-    Link(Vec<u8>),
-    Other,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Name {
-    node: u64,
-    /// Never reused, so that it stays valid when other entries are removed.
-    cookie: u64,
 }
 
 impl MemoryTree {
@@ -58,6 +33,7 @@ impl MemoryTree {
         nodes.add(FileKind::Directory, 0o755, &Caller::ROOT, directory);
         Self {
             nodes: Mutex::new(nodes),
+            disk: NEXT_DISK.fetch_add(1, Ordering::Relaxed),
             room,
             failing: AtomicUsize::new(0),
             frozen: Mutex::new(false),
@@ -129,6 +105,10 @@ impl MemoryTree {
 impl FileSystem for MemoryTree {
     fn root(&self) -> FileId {
         id(ROOT)
+    }
+
+    fn disk(&self) -> u64 {
+        self.disk
     }
 
     fn attributes(&self, file: &FileId) -> Result<Attributes> {
@@ -371,151 +351,8 @@ impl FileSystem for MemoryTree {
     }
 }
 
-impl Nodes {
-    fn node(&mut self, number: u64) -> Result<&mut Inode> {
-        self.by_number.get_mut(&number).ok_or(FsError::Stale)
-    }
+/// Each tree is a disk of its own.
+static NEXT_DISK: AtomicU64 = AtomicU64::new(1);
 
-    fn found(&mut self, number: u64) -> Result<Found> {
-        let attributes = self.node(number)?.attributes;
-        Ok(Found { id: id(number), attributes })
-    }
-
-    fn entries(&mut self, dir: u64) -> Result<&mut BTreeMap<Vec<u8>, Name>> {
-        match &mut self.node(dir)?.content {
-            Content::Directory { entries, .. } => Ok(entries),
-            _ => Err(FsError::NotDirectory),
-        }
-    }
-
-    fn parent(&mut self, dir: u64) -> Result<u64> {
-        match &self.node(dir)?.content {
-            Content::Directory { parent, .. } => Ok(*parent),
-            _ => Err(FsError::NotDirectory),
-        }
-    }
-
-    fn named(&mut self, dir: u64, name: &[u8]) -> Result<Name> {
-        self.entries(dir)?.get(name).copied().ok_or(FsError::NotFound)
-    }
-
-    fn bytes(&mut self, file: u64) -> Result<&mut Vec<u8>> {
-        match &mut self.node(file)?.content {
-            Content::File { bytes, .. } => Ok(bytes),
-            Content::Directory { .. } => Err(FsError::IsDirectory),
-            _ => Err(FsError::Invalid),
-        }
-    }
-
-    /// Whether `dir` is `above`, or beneath it.
-    fn is_within(&mut self, mut dir: u64, above: u64) -> Result<bool> {
-        loop {
-            if dir == above {
-                return Ok(true);
-            }
-            if dir == ROOT {
-                return Ok(false);
-            }
-            dir = self.parent(dir)?;
-        }
-    }
-
-    fn add(&mut self, kind: FileKind, mode: u32, caller: &Caller, content: Content) -> u64 {
-        let number = self.next;
-        self.next += 1;
-        let size = if let Content::Link(target) = &content { target.len() as u64 } else { 0 };
-        let now = Time::from(SystemTime::now());
-        let attributes = Attributes {
-            kind,
-            mode,
-            links: if kind == FileKind::Directory { 1 } else { 0 },
-            uid: caller.uid,
-            gid: caller.gid,
-            size,
-            used: size,
-            device: Device::default(),
-            file_number: number,
-            accessed: now,
-            modified: now,
-            changed: now,
-        };
-        self.by_number.insert(number, Inode { attributes, content });
-        number
-    }
-
-    fn enter(&mut self, dir: u64, name: &[u8], node: u64) -> Result<()> {
-        let cookie = self.next + FIRST_COOKIE;
-        self.next += 1;
-        self.entries(dir)?.insert(name.into(), Name { node, cookie });
-        self.touch(dir);
-        self.node(node)?.attributes.links += 1;
-        Ok(())
-    }
-
-    fn leave(&mut self, dir: u64, name: &[u8]) -> Result<()> {
-        let Name { node, .. } = self.entries(dir)?.remove(name).ok_or(FsError::NotFound)?;
-        self.touch(dir);
-        let gone = self.node(node)?;
-        gone.attributes.links -= 1;
-        let last = if gone.attributes.kind == FileKind::Directory { 1 } else { 0 };
-        if gone.attributes.links <= last {
-            if let Content::File { bytes, .. } = &gone.content {
-                self.used -= bytes.len();
-            }
-            self.by_number.remove(&node);
-        }
-        Ok(())
-    }
-
-    fn resize(&mut self, file: u64, size: usize, room: usize) -> Result<()> {
-        let others = self.used - self.bytes(file)?.len();
-        if others.checked_add(size).is_none_or(|used| used > room) {
-            return Err(FsError::NoSpace);
-        }
-        self.bytes(file)?.resize(size, 0);
-        self.used = others + size;
-        let attributes = &mut self.node(file)?.attributes;
-        (attributes.size, attributes.used) = (size as u64, size as u64);
-        Ok(())
-    }
-
-    fn change(&mut self, file: u64, changes: &SetAttributes, room: usize) -> Result<()> {
-        if let Some(size) = changes.size {
-            self.resize(file, usize::try_from(size).map_err(|_| FsError::TooLarge)?, room)?;
-        }
-        self.touch(file);
-        let attributes = &mut self.node(file)?.attributes;
-        attributes.mode = changes.mode.map_or(attributes.mode, |mode| mode & 0o7777);
-        attributes.uid = changes.uid.unwrap_or(attributes.uid);
-        attributes.gid = changes.gid.unwrap_or(attributes.gid);
-        if let SetTime::To(time) = changes.accessed {
-            attributes.accessed = time;
-        }
-        if let SetTime::To(time) = changes.modified {
-            attributes.modified = time;
-        }
-        Ok(())
-    }
-
-    /// Sets the time of change to now.
-    fn touch(&mut self, number: u64) {
-        if let Ok(node) = self.node(number) {
-            let now = Time::from(SystemTime::now());
-            (node.attributes.modified, node.attributes.changed) = (now, now);
-        }
-    }
-}
-
-fn id(number: u64) -> FileId {
-    FileId::new(&number.to_be_bytes()).unwrap_or_else(|| unreachable!("eight bytes fit"))
-}
-
-fn number(id: &FileId) -> Result<u64> {
-    id.as_bytes().try_into().map(u64::from_be_bytes).map_err(|_| FsError::Stale)
-}
-
-const ROOT: u64 = 1;
-/// The first cookie after those of `.` and `..`.
-const FIRST_COOKIE: u64 = 2;
 const VERIFIER: u64 = 1;
 const BYTES_PER_FILE: usize = 100;

@@ -3,11 +3,15 @@
 use std::net::SocketAddrV4;
 use std::sync::atomic::AtomicBool;
 
+use super::clients::Client;
+
 /// A received message.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Message<'a> {
     /// The sender.
     pub(super) client: SocketAddrV4,
+    /// The share of the sender's address.
+    pub(super) share: &'a Client,
     /// The transport.
     pub(super) transport: Transport<'a>,
     /// The programs of the receiving port.

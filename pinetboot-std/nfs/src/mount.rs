@@ -16,6 +16,8 @@ use nfs3_types::mount::{MNTPATHLEN, fhandle3, mountres3, mountres3_ok, mountstat
 use nfs3_types::xdr_codec::Opaque;
 
 use super::arguments::Arguments;
+use super::clients::Client;
+use super::disks::{MOUNTING, OnDisk};
 use super::export::{Exports, MountError, MountErrorKind, Permission};
 use super::file_system::{Caller, FileKind, FsError};
 use super::handle::Handles;
@@ -38,6 +40,7 @@ pub(super) struct Request<'a> {
     pub(super) mounts: &'a Mounts,
     pub(super) observer: &'a dyn Observer,
     pub(super) client: SocketAddrV4,
+    pub(super) share: &'a Client,
     /// The source port is below 1024, or any port is accepted.
     pub(super) secure: bool,
     pub(super) version: u32,
@@ -113,7 +116,9 @@ impl Request<'_> {
         if path.as_os_str().len() > MNTPATHLEN {
             return Err(Refusal::new(MountStatus::NameTooLong, "the path is longer than 1024 bytes"));
         }
+        let mounting = self.place(MOUNTING)?;
         let export = self.exports.mount(path, client)?;
+        drop(mounting);
         let why = match self.exports.permits(&export, client) {
             Permission::Granted => None,
             Permission::Later => Some("the permission of this client is not decided yet"),
@@ -123,6 +128,7 @@ impl Request<'_> {
             return Err(Refusal::new(MountStatus::Denied, why));
         }
         let inside = path.strip_prefix(&export.path).unwrap_or(Path::new(""));
+        let _place = self.place(export.tree.disk())?;
         let mut dir = export.tree.root();
         for component in inside.components() {
             let Component::Normal(name) = component else {
@@ -139,6 +145,11 @@ impl Request<'_> {
             dir = found.id;
         }
         Ok((export.id, self.handles.seal(export.id, &dir)))
+    }
+
+    fn place(&self, disk: u64) -> Result<OnDisk, Refusal> {
+        let why = "too many calls wait for the disk: look for a disk that hangs";
+        self.share.enter(disk).ok_or_else(|| Refusal::new(MountStatus::Failed, why))
     }
 
     fn unmount(&self, path: Option<&Path>) {

@@ -19,6 +19,8 @@ use nfs3_types::nfs3::{
 use nfs3_types::xdr_codec::Opaque;
 
 use super::arguments::{Arguments, Garbage};
+use super::clients::Client;
+use super::disks::OnDisk;
 use super::export::{Absent, Export, Exports, Permission};
 use super::file_system::{Attributes, Caller, FileId, Found};
 use super::handle::Handles;
@@ -38,6 +40,7 @@ pub(super) struct Request<'a> {
     pub(super) write_verifier: &'a WriteVerifier,
     pub(super) observer: &'a dyn Observer,
     pub(super) client: SocketAddrV4,
+    pub(super) share: &'a Client,
     /// The source port is below 1024, or any port is accepted.
     pub(super) secure: bool,
     pub(super) transport: Transport<'a>,
@@ -54,6 +57,7 @@ struct Target {
     export: Arc<Export>,
     id: FileId,
     caller: Caller,
+    _place: OnDisk,
 }
 
 /// Whether a procedure may be carried out twice without harm.
@@ -122,7 +126,10 @@ impl Request<'_> {
             Some(caller) => caller.clone(),
             None => Caller::NOBODY,
         };
-        Ok(Target { export, id, caller })
+        // > The server initiated the request, but was not able to complete it in a timely fashion. The client should wait and then
+        // > try the request with a new RPC transaction ID.
+        let place = self.share.enter(export.tree.disk()).ok_or(nfsstat3::NFS3ERR_JUKEBOX)?;
+        Ok(Target { export, id, caller, _place: place })
     }
 
     /// The target of a change.

@@ -4,6 +4,7 @@ use std::net::SocketAddrV4;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use super::clients::Clients;
 use super::export::Exports;
 use super::message::{Message, Programs, Transport};
 use super::portmap::Mappings;
@@ -16,6 +17,7 @@ use super::{NfsConfig, PORTMAP_PORT};
 #[derive(Debug)]
 pub struct Offline {
     service: Service,
+    clients: Clients,
 }
 
 impl Offline {
@@ -26,19 +28,19 @@ impl Offline {
     /// If the system has no random numbers.
     pub fn new(config: NfsConfig, exports: Arc<dyn Exports>) -> std::io::Result<Self> {
         let mappings = Mappings::of_programs(config.port, config.udp).with_portmap(PORTMAP_PORT);
-        Ok(Self { service: Service::new(config, exports, mappings)? })
+        Ok(Self { service: Service::new(config, exports, mappings)?, clients: Clients::default() })
     }
 
     /// The answer of NFS and MOUNT to a datagram; `None` for no answer.
     #[must_use]
     pub fn datagram(&self, client: SocketAddrV4, bytes: &[u8]) -> Option<Vec<u8>> {
-        self.answer(Message { client, transport: Transport::Udp, programs: Programs::Files, bytes })
+        self.answer(client, Transport::Udp, Programs::Files, bytes)
     }
 
     /// The answer of the portmapper to a datagram; `None` for no answer.
     #[must_use]
     pub fn portmap_datagram(&self, client: SocketAddrV4, bytes: &[u8]) -> Option<Vec<u8>> {
-        self.answer(Message { client, transport: Transport::Udp, programs: Programs::Portmap, bytes })
+        self.answer(client, Transport::Udp, Programs::Portmap, bytes)
     }
 
     /// The answers of NFS and MOUNT to a stream that arrives in these pieces; `None` if the stream would be closed.
@@ -60,9 +62,8 @@ impl Offline {
                     match records.next(&mut record) {
                         Next::Record => {
                             let transport = Transport::Tcp { has_read: &has_read };
-                            let programs = Programs::Files;
                             let bytes = record.message();
-                            answers.extend(self.answer(Message { client, transport, programs, bytes }));
+                            answers.extend(self.answer(client, transport, Programs::Files, bytes));
                         }
                         Next::NotYet => break,
                         Next::TooLong => return None,
@@ -73,8 +74,15 @@ impl Offline {
         Some(answers)
     }
 
-    fn answer(&self, message: Message<'_>) -> Option<Vec<u8>> {
-        let mut reply = Reply::new();
+    fn answer(
+        &self,
+        client: SocketAddrV4,
+        transport: Transport<'_>,
+        programs: Programs,
+        bytes: &[u8],
+    ) -> Option<Vec<u8>> {
+        let (share, mut reply) = (self.clients.at(*client.ip()), Reply::new());
+        let message = Message { client, share: &share, transport, programs, bytes };
         self.service.answer(message, &mut reply).then(|| reply.message().to_vec())
     }
 }

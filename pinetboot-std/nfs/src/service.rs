@@ -107,7 +107,7 @@ impl Service {
     }
 
     fn run(&self, message: Message<'_>, call: &Call<'_>, reply: &mut Reply) -> Result<(), CallRefusal> {
-        let Message { client, transport, programs, .. } = message;
+        let Message { client, share, transport, programs, .. } = message;
         let &Call { procedure, version, arguments, .. } = call;
         let versions = match (programs, call.program) {
             (Programs::Portmap, portmap::PROGRAM) => portmap::VERSION..=portmap::VERSION,
@@ -135,6 +135,7 @@ impl Service {
                     mounts,
                     observer,
                     client,
+                    share,
                     secure,
                     version,
                     by_tcp,
@@ -153,6 +154,7 @@ impl Service {
                     write_verifier: &self.write_verifier,
                     observer,
                     client,
+                    share,
                     secure,
                     transport,
                     procedure,

@@ -47,6 +47,7 @@ use super::file_system::{
 #[derive(Debug)]
 pub struct DirectoryTree {
     root: Root,
+    disk: u64,
     link_max: u32,
     files: Arc<OpenFiles>,
     listings: Listings,
@@ -77,10 +78,12 @@ impl DirectoryTree {
         if !matches!(tried, Ok(Ok(()))) {
             return Err(OpenError::NotPrivileged);
         }
+        let disk = fs::fstat(directory.as_fd()).map_err(|error| OpenError::Directory(error.into()))?.st_dev;
         let link_max = nix::unistd::fpathconf(directory, nix::unistd::PathconfVar::LINK_MAX).ok().flatten();
         let link_max = link_max.and_then(|most| u32::try_from(most).ok()).unwrap_or(u32::MAX);
         Ok(Self {
             root,
+            disk,
             link_max,
             files: OpenFiles::new(most_open),
             listings: Listings::new().map_err(|error| OpenError::Directory(error.into()))?,
@@ -142,6 +145,10 @@ impl DirectoryTree {
 impl FileSystem for DirectoryTree {
     fn root(&self) -> FileId {
         *self.root.id()
+    }
+
+    fn disk(&self) -> u64 {
+        self.disk
     }
 
     fn attributes(&self, id: &FileId) -> Result<Attributes> {

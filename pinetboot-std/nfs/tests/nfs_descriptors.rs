@@ -2,19 +2,30 @@
 //! process's. Needs root; `.ci/run nfs` runs it.
 #![expect(clippy::unwrap_used, reason = "what fails here is the test")]
 
-use std::fs;
-use std::path::Path;
+mod nfs_client;
+mod nfs_system;
 
+use std::env;
+use std::fs;
+use std::io::{self, BufRead, BufReader, Read};
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use nfs_client::Client;
+use nfs_system::{config, export};
 use nix::sys::resource::{Resource, setrlimit};
-use pinetboot_nfs::{Caller, DirectoryTree, FileSystem, Place};
+use pinetboot_nfs::{Caller, DirectoryTree, FileSystem, NfsConfig, OneExport, Place};
 
 #[test]
 #[ignore = "needs root"]
 fn the_tree_with_most_open_files_closes_its_own_and_rest_closes_all() {
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let (many, few) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     (0..1000).for_each(|number| fs::write(many.path().join(number.to_string()), "many").unwrap());
     fs::write(few.path().join("file"), "few").unwrap();
-    setrlimit(Resource::RLIMIT_NOFILE, LIMIT as u64, LIMIT as u64).unwrap();
+    limit(LIMIT);
     let (many, few) = (tree(many.path()), tree(few.path()));
     let at_rest = descriptors();
     let file = few.lookup(&Caller::ROOT, &few.root(), b"file").unwrap().id;
@@ -47,6 +58,75 @@ fn the_tree_with_most_open_files_closes_its_own_and_rest_closes_all() {
     assert_eq!(names, 3);
 }
 
+/// Limits the descriptors of this process.
+fn limit(descriptors: usize) {
+    setrlimit(Resource::RLIMIT_NOFILE, descriptors as u64, descriptors as u64).unwrap();
+}
+
+/// A server process with few descriptors; it ends with the test.
+struct Server {
+    process: Child,
+    port: u16,
+}
+
+impl Server {
+    fn start(directory: &Path) -> Self {
+        let mut command = Command::new(env::current_exe().unwrap());
+        command.args(["--ignored", "--exact", "serves_with_few_descriptors", "--nocapture"]);
+        command.env(SERVED, directory).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut process = command.spawn().unwrap();
+        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let port = lines.map_while(Result::ok).find_map(|line| line.strip_prefix("port ")?.parse().ok());
+        Self { process, port: port.unwrap() }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.process.stdin.take());
+        let _ended = self.process.wait();
+    }
+}
+
+#[test]
+#[ignore = "a server of another test"]
+fn serves_with_few_descriptors() {
+    let Some(directory) = env::var_os(SERVED) else { return };
+    limit(LIMIT);
+    let exports = OneExport::new(export(1, "/", Path::new(&directory), false));
+    let running = pinetboot_nfs::start(NfsConfig { insecure: true, ..config() }, Arc::new(exports)).unwrap();
+    println!("\nport {}", running.port());
+    io::stdin().read_to_end(&mut Vec::new()).unwrap();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn connections_beyond_the_descriptors_take_no_file_and_no_place_of_other_clients() {
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    limit(4 * LIMIT);
+    let directory = tempfile::tempdir().unwrap();
+    let names: Vec<_> = (0..200).map(|number| number.to_string()).collect();
+    names.iter().for_each(|name| fs::write(directory.path().join(name), name).unwrap());
+    let server = Server::start(directory.path());
+    let client = |last| Client::connect_from(Ipv4Addr::new(127, 0, 1, last), server.port);
+    let mut first = client(1);
+    let root = first.mount("/").unwrap();
+    let file = first.lookup(&root, "7").unwrap();
+    assert_eq!(first.read(&file, 0, 10).unwrap().0, b"7");
+    // The client with most connections loses its idlest.
+    let mut crowd: Vec<_> = (0..3 * LIMIT).map(|_| client(2)).collect();
+    for client in crowd.iter_mut().rev().take(20) {
+        client.null();
+    }
+    for mut client in [client(3), first, client(4)] {
+        assert_eq!(client.mount("/").unwrap(), root);
+        for name in &names {
+            let file = client.lookup(&root, name).unwrap();
+            assert_eq!(client.read(&file, 0, 10).unwrap().0, name.as_bytes());
+        }
+    }
+}
+
 fn tree(path: &Path) -> DirectoryTree {
     DirectoryTree::open(path, 4096).unwrap()
 }
@@ -56,4 +136,8 @@ fn descriptors() -> usize {
     fs::read_dir("/proc/self/fd").unwrap().count() - 1
 }
 
+/// The limit is the process's.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 const LIMIT: usize = 150;
+/// Names the directory that a server process serves.
+const SERVED: &str = "PINETBOOT_TEST_SERVED";

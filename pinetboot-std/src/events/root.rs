@@ -68,16 +68,16 @@ pub enum Root {
     },
     /// A Pi got "no space" for a change of its root, or is near its limit; told once an hour.
     NoSpace {
-        /// The Pi.
-        pi: Prefix,
+        /// The Pi; `None` for the one that has a tree of mode `rw`.
+        pi: Option<Prefix>,
         /// The reason.
         why: Shortage,
         /// The largest layers on a full disk, if they were counted.
         largest: Vec<LayerSize>,
     },
-    /// The disk of the layers is nearly full.
+    /// The disk of the layers, or of a tree of mode `rw`, is nearly full.
     DiskFilling {
-        /// The state directory.
+        /// The state directory, or the tree.
         place: String,
         /// Used parts of a hundred, of the space that Pis may fill.
         percent: u64,
@@ -85,6 +85,11 @@ pub enum Root {
         left: u64,
         /// The largest layers.
         largest: Vec<LayerSize>,
+    },
+    /// A client's claim to a root was accepted; MOUNT has not sent the handle yet.
+    Granted {
+        /// The root's Pi.
+        pi: Prefix,
     },
     /// A Pi mounted its root: MOUNT sent the handle.
     Mounted {

@@ -27,6 +27,13 @@ pub enum Server {
         /// The reason.
         why: &'static str,
     },
+    /// The Pis that have files or settings of their own.
+    PisKnown {
+        /// Directories of the tree that are named after Pis.
+        directories: usize,
+        /// Pis in the inventory.
+        listed: usize,
+    },
     /// A directory of the tree has the name of a Pi in a form that no Pi requests.
     DirectoryMisnamed {
         /// The directory.

@@ -158,7 +158,9 @@ fn kind(event: &Event) -> Option<(Kind, u32)> {
         Fact::Root(fact) => match fact {
             Root::MountRefused { failed: false, .. } | Root::CallRefused { .. } if event.again => None,
             Root::MountRefused { .. } | Root::CallRefused { .. } => of_address(Kind::Refusals),
-            Root::Mounted { .. } | Root::Moved { .. } | Root::LayerMade { .. } => of_address(Kind::Roots),
+            Root::Mounted { .. } | Root::Unmounted { .. } | Root::Moved { .. } | Root::LayerMade { .. } => {
+                of_address(Kind::Roots)
+            }
             _ => None,
         },
         Fact::Nfs(fact) => match fact {

@@ -92,7 +92,8 @@ pub(super) fn log(event: &Event, fact: &Dhcp) {
              network without a DHCP server, use --dhcp lease"
         ),
         Dhcp::CannotLook { interface, error } => warn!(
-            "cannot look for other DHCP servers on {interface}: {error}. The search requires the capability CAP_NET_RAW"
+            "cannot look for other DHCP servers on {interface}: {error}. The search requires an Ethernet interface that is up, and the \
+             capability CAP_NET_RAW"
         ),
         Dhcp::CannotProbe { interface, error } => warn!(
             "cannot look for hosts at the addresses to lease on {interface}: {error}. The search requires the capability CAP_NET_RAW"

@@ -9,7 +9,7 @@ use crate::events::{Event, LayerSize, Root, Shortage};
 pub(super) fn log(event: &Event, client: &ClientName<'_>, fact: &Root) {
     let pi = event.pi.as_deref().unwrap_or("a Pi");
     match fact {
-        Root::Remembered { .. } | Root::Active { .. } => {}
+        Root::Remembered { .. } | Root::Active { .. } | Root::Granted { .. } => {}
         Root::Unmounted { .. } => {
             info!(%client, pi, "{client} takes its mount back, as 'pinetboot simulate' does: the mount proves nothing");
         }

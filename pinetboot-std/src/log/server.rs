@@ -12,6 +12,12 @@ pub(super) fn log(fact: &Server) {
             warn!(old, new, "the setting {old} is now named {new}: rename it in the configuration file");
         }
         Server::NoEffect { setting, why } => warn!(setting, "{setting} has no effect: {why}"),
+        Server::PisKnown { directories, listed } => {
+            info!(
+                directories,
+                listed, "Pis with a directory in the tree: {directories}; Pis in the inventory: {listed}"
+            );
+        }
         Server::DirectoryMisnamed { name, pi } => {
             warn!(%pi, "the directory {name} is not served to its Pi, which requests {pi}: rename the directory to {pi}");
         }

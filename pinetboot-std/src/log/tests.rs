@@ -305,7 +305,7 @@ fn a_disk_without_space_is_told_with_the_largest_layers() {
     ];
     let short = |why| {
         let largest = largest.clone();
-        event(None, Some("kitchen"), Root::NoSpace { pi: KITCHEN, why, largest })
+        event(None, Some("kitchen"), Root::NoSpace { pi: Some(KITCHEN), why, largest })
     };
     let filling =
         Root::DiskFilling { place: "/state".into(), percent: 91, left: 5_000_000, largest: largest.clone() };

@@ -31,8 +31,8 @@ pub struct Frames {
     incoming: Box<[u8]>,
     outgoing: [u8; MAX_LEN],
     start: Clock,
-    /// Sends to servers on this machine, which do not receive its frames.
-    to_this_machine: Option<UdpSocket>,
+    /// Sends instead of the frames' socket, whose frames no server on this machine receives.
+    broadcast: Option<UdpSocket>,
 }
 
 impl Frames {
@@ -45,9 +45,9 @@ impl Frames {
         Self::open_for(interface, SockProtocol::EthIp)
     }
 
-    /// Opens an interface, and reaches the servers on this machine too: a message leaves once as a frame, and once as a broadcast of
-    /// the interface's `address`, which the kernel delivers to its own sockets (ip(7): a broadcast is looped back). Their answers
-    /// are seen as frames that leave.
+    /// Opens an interface, and reaches the servers on this machine too: messages leave as broadcasts of the interface's `address`, which
+    /// the kernel also delivers to its own sockets (net/ipv4/ip_output.c, ip_mc_output). Answers of this machine are seen as frames
+    /// that leave.
     ///
     /// # Errors
     ///
@@ -56,7 +56,7 @@ impl Frames {
         let udp = UdpSocket::bind((address, 0))?;
         udp.set_broadcast(true)?;
         setsockopt(&udp, sockopt::BindToDevice, &interface.into())?;
-        Ok(Self { to_this_machine: Some(udp), ..Self::open_for(interface, SockProtocol::EthAll)? })
+        Ok(Self { broadcast: Some(udp), ..Self::open_for(interface, SockProtocol::EthAll)? })
     }
 
     fn open_for(interface: &str, protocol: SockProtocol) -> io::Result<Self> {
@@ -71,7 +71,7 @@ impl Frames {
             incoming: vec![0; FRAME].into(),
             outgoing: [0; _],
             start: Clock::now(),
-            to_this_machine: None,
+            broadcast: None,
         })
     }
 
@@ -98,13 +98,13 @@ impl Frames {
     }
 
     fn try_send(&self, to: SocketAddrV4, payload: &[u8]) -> io::Result<()> {
+        if let Some(udp) = &self.broadcast {
+            return udp.send_to(payload, to).map(drop);
+        }
         let mut frame = [0; FRAME];
         let len = emit(&mut frame, self.mac, to, payload).ok_or(io::ErrorKind::InvalidInput)?;
         send(self.socket.as_raw_fd(), frame.get(..len).unwrap_or_default(), MsgFlags::empty())?;
-        match &self.to_this_machine {
-            Some(udp) => udp.send_to(payload, to).map(drop),
-            None => Ok(()),
-        }
+        Ok(())
     }
 }
 

@@ -101,6 +101,8 @@ impl World {
 
     fn mount(&mut self, pi: Prefix, address: Ipv4Addr, mac: Option<Mac>) -> Result<Evidence, NotThatPi> {
         let evidence = self.check(pi, address, mac)?;
+        self.tell(address, Root::Granted { pi });
+        self.tell(address, Root::Active { pi });
         self.tell(address, Root::Mounted { pi, path: format!("/{pi}"), mac, evidence });
         Ok(evidence)
     }

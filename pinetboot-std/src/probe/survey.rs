@@ -1,5 +1,6 @@
 //! The result of a probe as data: the offers, the boot server, the verdict and the findings. Printed as text or JSON.
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use pinetboot_core::dhcp::{BootServer, Choice, Message, NoBoot, Offer, OptionCode};
@@ -208,7 +209,8 @@ pub(super) fn warnings(client: ProbeClient, offers: &[Offer<'_>], choice: &Choic
         warnings
             .push(Finding::warning(text).remedy("Configure all DHCP servers to name the same boot server."));
     }
-    let givers = offers.iter().filter(|offer| !offer.message.header.yiaddr.is_unspecified()).count();
+    let givers = offers.iter().filter(|offer| !offer.message.header.yiaddr.is_unspecified());
+    let givers = givers.map(|offer| offer.from).collect::<BTreeSet<_>>().len();
     if givers > 1 {
         let text = format!("{givers} DHCP servers lease addresses on this network.");
         warnings.push(Finding::warning(text).remedy("Stop all but one, unless they share their leases."));
@@ -318,10 +320,24 @@ mod tests {
     }
 
     #[test]
+    fn what_a_server_chose_cannot_act_on_a_terminal() {
+        let hostile = "\x1b]0;owned\x07\r\n\u{9b}2J\u{202e}".as_bytes();
+        let codes = [12, 17, 43, 60, 61, 66, 67, 97, 129, 224].map(OptionCode);
+        let offer = offer(&codes.map(|code| (code, hostile)));
+        let offer = parse(&offer);
+        let values = options(&offer.message).into_iter().map(|option| option.value);
+        let findings = names_that_are_no_address(&[offer]).into_iter().map(|finding| finding.what);
+        for text in values.chain(findings) {
+            assert!(text.chars().all(|char| char.is_ascii() && !char.is_control()), "{text:?}");
+        }
+    }
+
+    #[test]
     fn faults_that_may_show_another_time_are_warned_of() {
         let name = OptionCode::TFTP_SERVER_NAME;
         let (one, other) = (offer(&[(name, b"10.77.0.1")]), offer(&[(name, b"10.77.0.2")]));
-        let both = [parse(&one), parse(&other)];
+        let elsewhere = Offer::new(Ipv4Addr::new(10, 77, 0, 3), Message::parse(&other).unwrap());
+        let both = [parse(&one), elsewhere];
         let choice = ProbeClient::Pi(Model::Pi5).rules().choose(&both).unwrap();
         let said = warnings(ProbeClient::Pi(Model::Pi5), &both, &choice);
         assert!(said[0].what.contains("this time 10.77.0.1, another time 10.77.0.2"), "{said:?}");

@@ -16,7 +16,8 @@ use crate::events::Shortage;
 pub(super) struct BoundedTree {
     tree: DirectoryTree,
     bounds: Bounds,
-    /// The time at which the layer was made: a file that was changed since is in the layer, as the base image never changes.
+    /// The time at which the layer was made: a file that was changed since is in the layer, as the base image never changes. The epoch
+    /// for a tree without layers.
     made: Time,
 }
 
@@ -77,6 +78,11 @@ impl BoundedTree {
 impl FileSystem for BoundedTree {
     fn root(&self) -> FileId {
         self.tree.root()
+    }
+
+    /// The disk of the layer: an overlay has a device number of its own, and its calls wait for the layer's disk.
+    fn disk(&self) -> u64 {
+        self.bounds.disk().number()
     }
 
     fn attributes(&self, id: &FileId) -> FsResult<Attributes> {

@@ -1,4 +1,4 @@
-//! The space that a Pi's layer may take: the reserve of the disk, and the layer's own limit.
+//! The space that a Pi's root may take: the reserve of the disk, and a layer's own limit.
 //!
 //! The limit is counted, not asked from the file system: project quotas need a mount option that few systems have. Each change takes its
 //! bytes from a credit, and once the credit is spent the layer is measured as `du` does. So a layer exceeds its limit by some blocks of
@@ -15,10 +15,11 @@ use crate::bus::Bus;
 use crate::events::{self, Shortage};
 use crate::space::{self, Credit, Size};
 
-/// The bounds of one layer.
+/// The bounds of one root.
 #[derive(Debug)]
 pub(super) struct Bounds {
-    pi: Prefix,
+    /// The layer's Pi; `None` for a tree of mode `rw`, whose Pi is not known before its mount.
+    pi: Option<Prefix>,
     disk: Arc<Disk>,
     limit: Option<Limit>,
     bus: Bus,
@@ -37,7 +38,7 @@ pub(super) struct Limit {
 }
 
 impl Bounds {
-    pub(super) fn new(pi: Prefix, disk: Arc<Disk>, limit: Option<Limit>, bus: Bus) -> Self {
+    pub(super) fn new(pi: Option<Prefix>, disk: Arc<Disk>, limit: Option<Limit>, bus: Bus) -> Self {
         Self { pi, disk, limit, bus, told: Mutex::default() }
     }
 

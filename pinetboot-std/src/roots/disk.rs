@@ -1,18 +1,24 @@
-//! The disk of the layers: its reserve, the warning before it is full, and the layers that use most of it.
+//! The disk of roots: its reserve, the warning before it is full, and the layers that use most of it.
 
 use std::io;
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
+
+use nix::sys::stat::fstat;
 
 use super::layer::State;
 use crate::bus::Bus;
 use crate::events::{self, LayerSize};
 use crate::space::{self, Reserve, Space};
 
-/// The disk of a state directory.
+/// The disk of a state directory, or of a tree of mode `rw`.
 #[derive(Debug)]
 pub(super) struct Disk {
+    place: PathBuf,
+    /// The device number (`st_dev`).
+    number: u64,
     space: Space,
     /// The warning was given, and the disk did not get emptier since.
     warned: AtomicBool,
@@ -28,7 +34,14 @@ impl Disk {
     /// The system's.
     pub(super) fn of(directory: &Path, reserve: Reserve) -> io::Result<Self> {
         let space = Space::of(directory, reserve)?;
-        Ok(Self { space, warned: AtomicBool::new(false), largest: Mutex::default() })
+        let number = fstat(space.directory())?.st_dev;
+        let (place, warned) = (directory.into(), AtomicBool::new(false));
+        Ok(Self { place, number, space, warned, largest: Mutex::default() })
+    }
+
+    /// The device number.
+    pub(super) const fn number(&self) -> u64 {
+        self.number
     }
 
     /// The space that Pis may fill.
@@ -49,11 +62,12 @@ impl Disk {
         }
     }
 
-    /// Counts the layers and emits the warning. Takes seconds to minutes: reads all directories of all layers.
+    /// Counts the layers on this disk and emits the warning. Takes seconds to minutes: reads all directories of all layers.
     pub(super) fn warn(&self, state: &State, bus: &Bus) {
         let mut sizes: Vec<_> = state
             .layers()
             .into_iter()
+            .filter(|layer| layer.place.metadata().is_ok_and(|place| place.dev() == self.number))
             .map(|layer| LayerSize {
                 name: bus.pis().name_of(layer.pi).to_string(),
                 bytes: space::used_by(&layer.upper()),
@@ -63,7 +77,7 @@ impl Disk {
         sizes.truncate(NAMED);
         self.largest.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&sizes);
         let Ok(free) = self.space.measure() else { return };
-        let (place, percent) = (state.dir().display().to_string(), free.percent_used());
+        let (place, percent) = (self.place.display().to_string(), free.percent_used());
         bus.emit(None, events::Root::DiskFilling { place, percent, left: free.for_clients, largest: sizes });
     }
 

@@ -16,7 +16,7 @@ use std::net::Ipv4Addr;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use pinetboot_core::pi::Prefix;
 use pinetboot_nfs::{
@@ -198,7 +198,8 @@ impl ExportTable {
             _ => {
                 let layer = overlay.layer();
                 let tree = self.open(&layer.merged(), OPEN_FILES, Some(layer))?;
-                let tree = BoundedTree::new(tree, self.roots.bounds(layer), layer.made().into());
+                let bounds = self.roots.bounds(layer).map_err(|error| error.to_string())?;
+                let tree = BoundedTree::new(tree, bounds, layer.made().into());
                 (Arc::new(tree) as Arc<dyn FileSystem>, Arc::default())
             }
         };
@@ -221,17 +222,26 @@ impl ExportTable {
         Ok(tree.with_sync(self.sync).with_numbers(numbers))
     }
 
+    fn open_shared(&self, root: &Path, read_only: bool) -> Result<Arc<dyn FileSystem>, String> {
+        let tree = self.open(root, OPEN_FILES_SHARED, None)?;
+        if read_only {
+            return Ok(Arc::new(tree));
+        }
+        let bounds = self.roots.bounds_of_tree(root).map_err(|error| error.to_string())?;
+        Ok(Arc::new(BoundedTree::new(tree, bounds, SystemTime::UNIX_EPOCH.into())))
+    }
+
     fn shared(&self, base_image: &BaseImage, path: &Path) -> Result<Arc<Export>, String> {
         let id = base_image.id();
         let there = self.table().get(&id).map(|ready| ready.export.clone());
         if let Some(export) = there.as_ref().filter(|export| export.path == path) {
             return Ok(export.clone());
         }
+        let read_only = self.roots.mode() != NfsMode::Rw;
         let tree = match there {
             Some(export) => export.tree.clone(),
-            None => Arc::new(self.open(&base_image.root, OPEN_FILES_SHARED, None)?),
+            None => self.open_shared(&base_image.root, read_only)?,
         };
-        let read_only = self.roots.mode() != NfsMode::Rw;
         let export = Arc::new(Export { id, path: path.to_owned(), tree, read_only, root_squash: false });
         self.put(Ready { export: export.clone(), layer: None });
         Ok(export)
@@ -316,6 +326,7 @@ impl ExportTable {
         };
         let (evidence, mac) =
             self.check(pi, client, token, false).map_err(|why| denied(self.bus.pis().in_words(why)))?;
+        self.bus.emit(client, events::Root::Granted { pi });
         let export = if self.roots.mode() == NfsMode::Overlay {
             self.layer_of(pi, &export_path, client).map_err(failed)?
         } else {

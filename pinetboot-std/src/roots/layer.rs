@@ -189,7 +189,11 @@ impl State {
         let content = base_image.content();
         let mut followed = Vec::new();
         for pi in self.pis() {
-            let was_here = |layer: &Layer| !layer.facts.root.is_dir() && layer.facts.content.fits(&content);
+            // A path relative to the state leads to the tree again if both were moved.
+            let was_here = |layer: &Layer| {
+                let root = &layer.facts.root;
+                *root == base_image.root || !root.is_dir() && layer.facts.content.fits(&content)
+            };
             let mut layers = self.layers_of(pi).into_iter().filter(was_here);
             let place = self.pi_dir(pi).join(&base_image.name);
             let (Some(layer), None, false) = (layers.next(), layers.next(), place.exists()) else { continue };

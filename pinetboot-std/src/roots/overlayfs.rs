@@ -11,6 +11,8 @@
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
@@ -43,7 +45,15 @@ pub(super) fn mount_overlay(base_image: &Path, upper: &Path, work: &Path, at: &P
     let xino = if device(&lower)? == device(&upper)? { "" } else { ",xino=on" };
     let options =
         format!("lowerdir={},upperdir={},workdir={},{OPTIONS}{xino}", fd(&lower), fd(&upper), fd(&work));
-    mount(Some("pinetboot"), at, Some("overlay"), MsFlags::empty(), Some(options.as_str())).map_err(in_words)
+    let begun = Instant::now();
+    loop {
+        match mount(Some("pinetboot"), at, Some("overlay"), MsFlags::empty(), Some(options.as_str())) {
+            // A layer that is detached is free a moment later, when the kernel has closed its last file. The lock of the layer
+            // keeps other processes of this server out.
+            Err(Errno::EBUSY) if begun.elapsed() < DETACHES => thread::sleep(DETACHES / 100),
+            mounted => return mounted.map_err(in_words),
+        }
+    }
 }
 
 /// Whether the kernel gives two files of a layer and its base image one number, or a directory several, in spite of `xino`: subvolumes of
@@ -117,4 +127,6 @@ fn in_words(errno: Errno) -> io::Error {
     io::Error::new(io::Error::from(errno).kind(), why)
 }
 
+/// Time within which the kernel ends a detached mount.
+const DETACHES: Duration = Duration::from_secs(1);
 const OPTIONS: &str = "index=on,nfs_export=on,redirect_dir=on";

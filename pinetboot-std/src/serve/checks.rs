@@ -4,49 +4,14 @@ use std::path::Path;
 
 use pinetboot_core::pi::Prefix;
 
-use super::sources::{sources, uploads};
-use crate::bus::Bus;
 use crate::config::Config;
 use crate::exit::{Exit, Failed};
-use crate::output;
 use crate::pis;
 use crate::roots::BaseImages;
-use crate::storage::{Base, BootTree, Sources, Trees, UploadQuota};
+use crate::storage::{Base, BootTree, Sources, Trees};
 
-/// Checks the trees, the images of the inventory and the directory of the lease file.
-///
-/// # Errors
-///
-/// All faults.
-pub(super) fn check(config: &Config, sources: &Sources, trees: &Trees) -> Result<(), Failed> {
-    Failed::all(faults(config, sources, trees))
-}
-
-/// `serve --check`: names all faults of a configuration, without any effect.
-///
-/// # Errors
-///
-/// All faults, with the code of an invalid configuration.
-pub(super) fn report(config: &Config) -> Result<Exit, Failed> {
-    let bus = Bus::silent();
-    let mut found: Vec<_> = uploads(config, &UploadQuota::default(), &bus).err().into_iter().collect();
-    match sources(config, None) {
-        Ok(sources) => found.extend(faults(config, &sources, &Trees::new(sources.clone(), bus))),
-        Err(fault) => found.push(fault),
-    }
-    let mut out = output::stdout();
-    for (setting, why) in &config.without_effect {
-        writeln!(out, "warning: {setting} has no effect: {why}")?;
-    }
-    out.finish()?;
-    Failed::all(found).map_err(|faults| Failed::new(Exit::Usage, faults))?;
-    let pis = config.inventory.entries().count();
-    writeln!(out, "valid: serving {}, Pis in the inventory: {pis}", config.serving().display())?;
-    out.finish()?;
-    Ok(Exit::Success)
-}
-
-fn faults(config: &Config, sources: &Sources, trees: &Trees) -> Vec<Failed> {
+/// The faults of the trees, of the images of the inventory and of the directory of the lease file.
+pub(super) fn faults(config: &Config, sources: &Sources, trees: &Trees) -> Vec<Failed> {
     let mut faults = Vec::new();
     faults.extend(trees.tree_for_anyone().err().map(|error| Failed::new(Exit::Tree, error)));
     let mut entries: Vec<_> = config.inventory.entries().collect();
@@ -86,21 +51,33 @@ fn has_image(sources: &Sources, image: &str) -> Result<(), String> {
     }
 }
 
-/// Directories of a tree with the name of a Pi that no Pi requests, each with the name that it requests.
-pub(super) fn misnamed(tree: &Path) -> Vec<(String, Prefix)> {
-    let entries = std::fs::read_dir(tree).into_iter().flatten().flatten();
-    let names = entries
-        .filter(|entry| entry.path().is_dir())
-        .filter_map(|entry| entry.file_name().into_string().ok());
-    let mut misnamed: Vec<_> = names
-        .filter_map(|name| {
-            let pi = pis::pi(&name)?;
+/// The directories of a tree that are named after Pis.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Directories {
+    /// Those that their Pis request.
+    pub(super) requested: usize,
+    /// Names that no Pi requests, each with the name that the Pi requests.
+    pub(super) misnamed: Vec<(String, Prefix)>,
+}
+
+impl Directories {
+    /// Lists the tree; empty if that cannot be read.
+    pub(super) fn of(tree: &Path) -> Self {
+        let entries = std::fs::read_dir(tree).into_iter().flatten().flatten();
+        let directories = entries.filter(|entry| entry.path().is_dir());
+        let mut found = Self::default();
+        for name in directories.filter_map(|entry| entry.file_name().into_string().ok()) {
+            let Some(pi) = pis::pi(&name) else { continue };
             let canonical = pi.to_string();
-            (name != canonical && name != canonical.to_uppercase()).then_some((name, pi))
-        })
-        .collect();
-    misnamed.sort_unstable();
-    misnamed
+            if name == canonical || name == canonical.to_uppercase() {
+                found.requested += 1;
+            } else {
+                found.misnamed.push((name, pi));
+            }
+        }
+        found.misnamed.sort_unstable();
+        found
+    }
 }
 
 #[cfg(test)]
@@ -109,6 +86,7 @@ mod tests {
 
     use super::*;
     use crate::config::Settings;
+    use crate::serve::sources::report;
 
     fn report_of(text: &str) -> Result<Exit, String> {
         let settings: Settings = toml::from_str(text).unwrap();
@@ -160,7 +138,8 @@ mod tests {
             fs::create_dir(directory.path().join(name)).unwrap();
         }
         fs::write(directory.path().join("10000000aabbccdd"), "").unwrap();
-        let misnamed = misnamed(directory.path());
+        let Directories { requested, misnamed } = Directories::of(directory.path());
+        assert_eq!(requested, 2);
         let names: Vec<_> = misnamed.iter().map(|(name, pi)| format!("{name} {pi}")).collect();
         let mac = "2c:cf:67:01:02:03 2c-cf-67-01-02-03";
         assert_eq!(names, ["10000000aabbccde aabbccde", mac, "Aabbccde aabbccde"]);

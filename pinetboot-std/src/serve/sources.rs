@@ -4,11 +4,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::Args;
-use super::checks::{check, misnamed};
+use super::checks::{Directories, faults};
 use crate::bus::Bus;
 use crate::config::{Config, Settings};
 use crate::events;
 use crate::exit::{Exit, Failed};
+use crate::output;
 use crate::roots::Roots;
 use crate::storage::{
     Base, BootStorage, BootTree, Budget, Prefixes, Sources, Trees, UploadQuota, UploadRules, Uploads,
@@ -30,8 +31,32 @@ pub(super) fn open(
 ) -> Result<BootStorage, Failed> {
     let sources = sources(config, roots)?;
     let trees = Trees::new(sources.clone(), bus.clone());
-    check(config, &sources, &trees)?;
+    Failed::all(faults(config, &sources, &trees))?;
     Ok(BootStorage::new(Arc::new(trees), uploads(config, quota, bus)?, budget.clone()))
+}
+
+/// `serve --check`: names all faults of a configuration, without any effect.
+///
+/// # Errors
+///
+/// All faults, with the code of an invalid configuration.
+pub(super) fn report(config: &Config) -> Result<Exit, Failed> {
+    let bus = Bus::silent();
+    let mut found: Vec<_> = uploads(config, &UploadQuota::default(), &bus).err().into_iter().collect();
+    match sources(config, None) {
+        Ok(sources) => found.extend(faults(config, &sources, &Trees::new(sources.clone(), bus))),
+        Err(fault) => found.push(fault),
+    }
+    let mut out = output::stdout();
+    for (setting, why) in &config.without_effect {
+        writeln!(out, "warning: {setting} has no effect: {why}")?;
+    }
+    out.finish()?;
+    Failed::all(found).map_err(|faults| Failed::new(Exit::Usage, faults))?;
+    let pis = config.inventory.entries().count();
+    writeln!(out, "valid: serving {}, Pis in the inventory: {pis}", config.serving().display())?;
+    out.finish()?;
+    Ok(Exit::Success)
 }
 
 /// Applies the changes that need no restart. The second value has the notices, a needed restart among them.
@@ -46,7 +71,7 @@ pub(super) fn reload(
     // No change is applied unless the whole configuration is valid.
     let sources = sources(new, roots.clone())?;
     let tried = Trees::new(sources.clone(), bus.clone());
-    check(new, &sources, &tried)?;
+    Failed::all(faults(new, &sources, &tried))?;
     let mut notices: Vec<_> = notices(new, &tried).collect();
     let uploads = uploads(new, quota, bus)?;
     let root_stays = new.root == running.root && (roots.is_none() || new.tree == running.tree);
@@ -68,15 +93,18 @@ pub(super) fn notices(config: &Config, trees: &Trees) -> impl Iterator<Item = ev
         |tree: Arc<BootTree>| events::Server::NoConfig { tree: tree.path().display().to_string() };
     let without_effect =
         config.without_effect.iter().map(|&(setting, why)| events::Server::NoEffect { setting, why });
-    let misnamed = match (&trees.sources().base, &config.tree) {
-        (Base::Directory(_), Some(tree)) => misnamed(tree),
-        _ => Vec::new(),
+    let Directories { requested, misnamed } = match (&trees.sources().base, &config.tree) {
+        (Base::Directory(_), Some(tree)) => Directories::of(tree),
+        _ => Directories::default(),
     };
     let misnamed = misnamed.into_iter().map(|(name, pi)| events::Server::DirectoryMisnamed { name, pi });
-    renamed.chain(without_effect).chain(tree.map(no_config)).chain(misnamed)
+    let listed = config.inventory.entries().count();
+    let known = events::Server::PisKnown { directories: requested, listed };
+    let known = (requested + listed > 0).then_some(known);
+    known.into_iter().chain(renamed).chain(without_effect).chain(tree.map(no_config)).chain(misnamed)
 }
 
-pub(super) fn sources(config: &Config, roots: Option<Arc<Roots>>) -> Result<Sources, Failed> {
+fn sources(config: &Config, roots: Option<Arc<Roots>>) -> Result<Sources, Failed> {
     let base = super::roots::base(config)?;
     Ok(Sources {
         base,
@@ -88,7 +116,7 @@ pub(super) fn sources(config: &Config, roots: Option<Arc<Roots>>) -> Result<Sour
     })
 }
 
-pub(super) fn uploads(config: &Config, quota: &UploadQuota, bus: &Bus) -> Result<Option<Uploads>, Failed> {
+fn uploads(config: &Config, quota: &UploadQuota, bus: &Bus) -> Result<Option<Uploads>, Failed> {
     let rules = UploadRules {
         overwrite: config.overwrite,
         max_size: config.upload_max_size,

@@ -110,9 +110,10 @@ fn word(bytes: &[u8], offset: usize) -> Option<u32> {
     bytes.get(offset..)?.first_chunk().map(|bytes| u32::from_be_bytes(*bytes))
 }
 
-/// The text up to the first NUL.
+/// The text up to the first NUL: "printable text" (Devicetree Specification 0.4, section 2.2.4).
 pub(super) fn text(bytes: &[u8]) -> Option<&str> {
-    std::str::from_utf8(bytes.split(|byte| *byte == 0).next()?).ok()
+    let text = std::str::from_utf8(bytes.split(|byte| *byte == 0).next()?).ok()?;
+    (!text.contains(char::is_control)).then_some(text)
 }
 
 pub(super) const MAGIC: u32 = 0xd00d_feed;

@@ -9,6 +9,7 @@ use pinetboot_core::tftp::ErrorCode;
 use serde::Serialize;
 
 use super::fetch::{Answer, Reply, Taken};
+use crate::text::shown;
 
 /// The output of the lines, and the steps so far.
 pub(super) struct Timeline<'a> {
@@ -105,6 +106,7 @@ pub(super) enum Miss {
 impl fmt::Display for Line<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { stage, name, reply, miss } = self;
+        let name = shown(name).to_string();
         write!(f, "{:>7.3}  {stage:<12}  {name:<NAME$}", reply.at.as_secs_f64())?;
         if name.chars().count() > NAME {
             write!(f, "\n{:INDENT$}", "")?;

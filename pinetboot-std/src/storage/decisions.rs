@@ -60,7 +60,7 @@ impl BootDecisions {
 
     /// Opens a file on disk.
     pub(super) fn open(&self, path: &BootPath<'_>, reach: Reach) -> Result<Found, Miss> {
-        Ok(self.found(FoundContent::OnDisk(self.tree.open(path, reach)?)))
+        Ok(self.found(self.tree.open(path, reach)?))
     }
 
     /// Opens a file, rendered if necessary. `recipe` makes the rendering if none exists yet, `tell` receives the facts, and `file`

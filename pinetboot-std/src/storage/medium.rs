@@ -100,7 +100,7 @@ impl Medium {
 
 /// openat2(2): "Make the open operation fail unless all path components are already present in the kernel's lookup cache."
 /// nix has no name for it.
-const RESOLVE_CACHED: u64 = 0x20;
+pub(super) const RESOLVE_CACHED: u64 = 0x20;
 
 #[cfg(test)]
 mod tests {

@@ -8,7 +8,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
+use nix::sys::stat::fstat;
+
 use super::BootTree;
+use super::medium::RESOLVE_CACHED;
 use super::tree::TreeError;
 
 /// The looks at the path of a tree.
@@ -38,6 +42,19 @@ impl Looks {
     /// Whether it is time for a look.
     pub(super) fn are_due(&self) -> bool {
         self.last.lock().unwrap_or_else(PoisonError::into_inner).elapsed() >= EVERY
+    }
+
+    /// Whether the path leads to the tree, as far as the kernel knows without a disk; that is a look then.
+    pub(super) fn finds_in_memory(&self, tree: &BootTree) -> bool {
+        let cached = ResolveFlag::from_bits_retain(RESOLVE_CACHED);
+        let how = OpenHow::new().flags(OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC).resolve(cached);
+        let found = openat2(AT_FDCWD, tree.path(), how).ok().and_then(|found| fstat(found).ok());
+        let same = found.map(|found| (found.st_dev, found.st_ino)) == tree.identity();
+        if same && !self.missing.load(Ordering::Relaxed) {
+            *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+            return true;
+        }
+        false
     }
 
     /// Looks at the path of a tree; may wait for a disk.

@@ -10,6 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use super::later::Later;
 use super::pieces::{Budget, MAX_PIECES, MAX_PIECES_ALONE, PIECE, Pieces};
@@ -69,6 +70,13 @@ impl Version {
             modified: (metadata.mtime(), metadata.mtime_nsec()),
             changed: (metadata.ctime(), metadata.ctime_nsec()),
         }
+    }
+
+    /// Whether content and inode were last changed before this time span.
+    pub(super) fn is_older_than(&self, now: SystemTime, span: Duration) -> bool {
+        let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let before = i64::try_from(now.saturating_sub(span).as_secs()).unwrap_or(i64::MAX);
+        self.modified.0 < before && self.changed.0 < before
     }
 
     /// Whether this is the same inode with the same bytes. The name may be gone: a replaced file stays readable while open.

@@ -8,6 +8,8 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open};
@@ -16,8 +18,9 @@ use pinetboot_core::pi::{Lookup, Place, Prefix};
 use pinetboot_core::{BootPath, OpenError};
 
 use super::miss::Miss;
+use super::recent::RecentFiles;
 use super::shared::{OnDisk, Version};
-use super::{Medium, Reach};
+use super::{FoundContent, Medium, Reach};
 use crate::beneath::beneath;
 
 pub use error::TreeError;
@@ -38,6 +41,7 @@ pub struct BootTree {
     medium: Medium,
     /// Whether links may name places in the tree by absolute paths of this machine: not where a Pi writes.
     absolute_links: bool,
+    recent: RecentFiles,
 }
 
 impl BootTree {
@@ -75,8 +79,8 @@ impl BootTree {
         }
         match beneath(&root, Path::new("."), OFlag::O_PATH) {
             Ok(_) => {
-                let (medium, path) = (Medium::of(&root), path.to_owned());
-                Ok(Self { medium, root, path, absolute_links: false })
+                let (medium, path, recent) = (Medium::of(&root), path.to_owned(), RecentFiles::default());
+                Ok(Self { medium, root, path, absolute_links: false, recent })
             }
             Err(reason) => Err(error(TreeErrorKind::NoOpenat2(reason.into()))),
         }
@@ -108,7 +112,7 @@ impl BootTree {
     /// # Errors
     ///
     /// The reason, and the path of the look-up; [`OpenError::Later`]: not known within this reach.
-    pub fn open(&self, path: &BootPath<'_>, reach: Reach) -> Result<OnDisk, Miss> {
+    pub(super) fn open(&self, path: &BootPath<'_>, reach: Reach) -> Result<FoundContent, Miss> {
         let (place, opened) = self.open_by_the_rules(path, reach);
         opened.map_err(|obstacle| match obstacle {
             Obstacle::System(Errno::EAGAIN) => OpenError::Later.into(),
@@ -121,20 +125,32 @@ impl BootTree {
     /// # Errors
     ///
     /// If the file is missing or cannot be read; [`OpenError::Later`]: not known within this reach.
-    pub fn read(&self, path: &BootPath<'_>, most: u64, reach: Reach) -> Result<Option<Vec<u8>>, Miss> {
-        let file = self.open(path, reach)?;
+    pub(super) fn read(
+        &self,
+        path: &BootPath<'_>,
+        most: u64,
+        reach: Reach,
+    ) -> Result<Option<Arc<[u8]>>, Miss> {
+        let file = match self.open(path, reach)? {
+            FoundContent::Made(bytes) => return Ok(Some(bytes).filter(|bytes| bytes.len() as u64 <= most)),
+            FoundContent::OnDisk(file) => file,
+        };
         if file.version.len > most {
             return Ok(None);
         }
         match file.read_whole(reach) {
-            Ok(Some(bytes)) => Ok(Some(bytes)),
+            Ok(Some(bytes)) => Ok(Some(bytes.into())),
             Ok(None) => Err(OpenError::Later.into()),
             Err(reason) => Err(Miss::new(OpenError::Failed, &file.place, reason)),
         }
     }
 
     /// Opens a file; returns the path of the last look-up, and its result.
-    fn open_by_the_rules(&self, path: &BootPath<'_>, reach: Reach) -> (PathBuf, Result<OnDisk, Obstacle>) {
+    fn open_by_the_rules(
+        &self,
+        path: &BootPath<'_>,
+        reach: Reach,
+    ) -> (PathBuf, Result<FoundContent, Obstacle>) {
         // The name as requested first: an existing file needs no rules, and no look-up of the Pi's directory.
         let asked: PathBuf = path.components().collect();
         let opened = self.open_beneath(&asked, reach);
@@ -176,20 +192,21 @@ impl BootTree {
         let asked = path.components().next().map(str::to_owned);
         let canonical = prefix.to_string();
         let upper = canonical.to_uppercase();
-        for name in asked.into_iter().chain([canonical, upper]) {
-            match self.open_at_place(Path::new(&name), OFlag::O_PATH | OFlag::O_DIRECTORY, reach) {
+        let mut names: Vec<_> = asked.into_iter().chain([canonical, upper]).collect();
+        names.dedup();
+        let directory = OFlag::O_PATH | OFlag::O_DIRECTORY;
+        for name in names {
+            // First without following a link: one call for a name that is absent, the usual case.
+            match self.medium.open(reach, &self.root, Path::new(&name), directory | OFlag::O_NOFOLLOW) {
                 Ok(_) => return Ok(Some(name)),
-                // A file has the name.
+                Err(Errno::ENOENT) => continue,
+                Err(Errno::ENOTDIR) => {} // a link, or a file
+                Err(errno) => return Err((name, errno.into())),
+            }
+            match self.open_at_place(Path::new(&name), directory, reach) {
+                Ok(_) => return Ok(Some(name)),
                 Err(Errno::ENOTDIR) => {}
-                Err(Errno::ENOENT) => {
-                    // A link that leads nowhere is there all the same.
-                    let itself = OFlag::O_PATH | OFlag::O_NOFOLLOW;
-                    match self.medium.open(reach, &self.root, Path::new(&name), itself) {
-                        Err(Errno::ENOENT) => {}
-                        Err(Errno::EAGAIN) => return Err((name, Errno::EAGAIN.into())),
-                        _ => return Err((name, Obstacle::LeadsNowhere)),
-                    }
-                }
+                Err(Errno::ENOENT) => return Err((name, Obstacle::LeadsNowhere)),
                 Err(errno) => return Err((name, errno.into())),
             }
         }
@@ -227,27 +244,43 @@ impl BootTree {
         }
     }
 
-    fn open_beneath(&self, place: &Path, reach: Reach) -> Result<OnDisk, Obstacle> {
+    fn open_beneath(&self, place: &Path, reach: Reach) -> Result<FoundContent, Obstacle> {
+        if reach == Reach::Memory {
+            let found = self.open_at_place(place, OFlag::O_PATH, reach)?;
+            let version = version_for_others(&File::from(found))?;
+            if let Some(bytes) = self.recent.find(&version) {
+                return Ok(FoundContent::Made(bytes));
+            }
+        }
         // O_NONBLOCK: opening a FIFO must not wait for a writer.
         let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK;
         let file = File::from(self.open_at_place(place, flags, reach)?);
-        let metadata = file.metadata().map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)))?;
-        if !metadata.is_file() {
-            return Err(Errno::EISDIR.into());
-        }
-        if !Mode::from_bits_truncate(metadata.mode()).contains(Mode::S_IROTH) {
-            return Err(Obstacle::NotForOthers);
-        }
+        let version = version_for_others(&file)?;
         // A file system that is mounted below the tree's has its own kind.
         let medium = if reach == Reach::Memory { self.medium } else { Medium::of(&file) };
-        Ok(OnDisk {
-            file,
-            version: Version::of(&metadata),
-            medium,
-            place: self.path.join(place),
-            first: None,
-        })
+        let file = OnDisk { file, version, medium, place: self.path.join(place), first: None };
+        if reach == Reach::Memory
+            && RecentFiles::keeps(&version, SystemTime::now())
+            && let Ok(Some(bytes)) = file.read_whole(reach)
+        {
+            let bytes = bytes.into();
+            self.recent.keep(version, &bytes);
+            return Ok(FoundContent::Made(bytes));
+        }
+        Ok(FoundContent::OnDisk(file))
     }
+}
+
+/// The version of a regular file that others may read.
+fn version_for_others(file: &File) -> Result<Version, Obstacle> {
+    let metadata = file.metadata().map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)))?;
+    if !metadata.is_file() {
+        return Err(Errno::EISDIR.into());
+    }
+    if !Mode::from_bits_truncate(metadata.mode()).contains(Mode::S_IROTH) {
+        return Err(Obstacle::NotForOthers);
+    }
+    Ok(Version::of(&metadata))
 }
 
 fn is_there(directory: &OwnedFd, name: &str) -> bool {
@@ -316,7 +349,7 @@ mod tests {
                 assert_eq!(in_memory.map(Option::unwrap).map_err(|miss| miss.error), on_disk, "{name}");
             }
         }
-        on_disk.map(|content| String::from_utf8(content).unwrap())
+        on_disk.map(|content| String::from_utf8(content.to_vec()).unwrap())
     }
 
     fn tree(files: &[(&str, &str)]) -> (tempfile::TempDir, BootTree) {
@@ -328,6 +361,34 @@ mod tests {
         }
         let tree = BootTree::open_at(directory.path()).unwrap();
         (directory, tree)
+    }
+
+    #[test]
+    fn a_file_in_memory_is_watched() {
+        let (directory, tree) = tree(&[("config.txt", "before")]);
+        let place = directory.path().join("config.txt");
+        let age = |path: &Path| {
+            let ago = SystemTime::now() - std::time::Duration::from_secs(60);
+            File::options().write(true).open(path).unwrap().set_modified(ago).unwrap();
+        };
+        assert_eq!(read(&tree, "config.txt").unwrap(), "before");
+        let version = Version::of(&fs::metadata(&place).unwrap());
+        // As if the file had been kept, which takes seconds.
+        tree.recent.keep(version, &b"kept"[..].into());
+        let path = BootPath::parse(b"config.txt").unwrap();
+        let now = |tree: &BootTree| tree.read(&path, 100, Reach::Memory).ok().flatten();
+        if let Some(kept) = now(&tree) {
+            assert_eq!(&*kept, b"kept");
+        }
+        // The same length and time of modification: the inode's time tells.
+        fs::write(&place, "after!").unwrap();
+        age(&place);
+        assert_eq!(read(&tree, "config.txt").unwrap(), "after!");
+        tree.recent.keep(Version::of(&fs::metadata(&place).unwrap()), &b"kept"[..].into());
+        fs::set_permissions(&place, Permissions::from_mode(0o600)).unwrap();
+        assert_eq!(read(&tree, "config.txt"), Err(OpenError::Denied));
+        fs::remove_file(&place).unwrap();
+        assert_eq!(read(&tree, "config.txt"), Err(OpenError::NotFound));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use pinetboot_core::{BootPath, OpenError, OpenRequest};
 
 use super::decisions::BootDecisions;
 use super::replaced::{Look, Looks};
-use super::{BootTree, Found, FoundContent, Miss, Prefixes, Reach};
+use super::{BootTree, Found, Miss, Prefixes, Reach};
 use crate::bus::Bus;
 use crate::config::NfsMode;
 use crate::events;
@@ -125,8 +125,7 @@ impl Trees {
                     Ok(decided) => decided,
                     Err(decided) => {
                         // Too many boots: the file is sent, but unchanged.
-                        let file = decided.tree.open(&path, reach)?;
-                        return Ok(Found { content: FoundContent::OnDisk(file), busy: None });
+                        return Ok(Found { content: decided.tree.open(&path, reach)?, busy: None });
                     }
                 }
             }
@@ -178,7 +177,7 @@ impl Trees {
             return Ok(sources);
         }
         if reach == Reach::Memory {
-            return Err(OpenError::Later);
+            return self.looks.finds_in_memory(tree).then_some(sources.clone()).ok_or(OpenError::Later);
         }
         let place = tree.path().display().to_string();
         match self.looks.look(tree) {

@@ -4,6 +4,7 @@
 pub(crate) mod crowd;
 pub(crate) mod fetch;
 pub(crate) mod files;
+pub(crate) mod held_thread;
 pub(crate) mod json;
 pub(crate) mod peer;
 pub(crate) mod process;
@@ -12,6 +13,7 @@ pub(crate) mod sick_disk;
 pub(crate) use crowd::Crowd;
 pub(crate) use fetch::{Fetch, fetch};
 pub(crate) use files::{Folder, content, difference};
+pub(crate) use held_thread::HeldThread;
 pub(crate) use peer::Peer;
 pub(crate) use process::{Ended, Process, Serving, pinetboot, run};
 pub(crate) use sick_disk::{Operation, SickDisk};

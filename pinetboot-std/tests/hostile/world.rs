@@ -96,14 +96,21 @@ pub(crate) fn socket(address: Ipv4Addr, port: u16) -> UdpSocket {
 
 /// Sends forged requests, each from another address, at this rate until `stop`, and at least `least`. Returns their number.
 pub(crate) fn flood(rate: u32, least: u32, stop: &AtomicBool, request: impl Fn(u32) -> Vec<u8>) -> u32 {
-    let (began, mut sent) = (Instant::now(), 0);
-    while sent < least || !stop.load(Ordering::Relaxed) {
+    paced(rate, least, stop, |number| {
+        let _full = socket(address(number), 0).send_to(&request(number), SERVER);
+    })
+}
+
+/// Acts so many times in a second until `stop`, and at least `least` times. Returns the number.
+pub(crate) fn paced(rate: u32, least: u32, stop: &AtomicBool, mut act: impl FnMut(u32)) -> u32 {
+    let (began, mut done) = (Instant::now(), 0);
+    while done < least || !stop.load(Ordering::Relaxed) {
         let due = (began.elapsed().as_secs_f64() * f64::from(rate)) as u32;
-        while sent < due {
-            let _full = socket(address(sent), 0).send_to(&request(sent), SERVER);
-            sent += 1;
+        while done < due {
+            act(done);
+            done += 1;
         }
         std::thread::sleep(Duration::from_millis(2));
     }
-    sent
+    done
 }

@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, UdpSocket};
+use std::os::unix::net::UnixDatagram;
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Instant;
 
@@ -31,6 +33,17 @@ impl Home {
             end(&self.client, interface, "10.77.1.2/24"),
             1500,
         );
+    }
+
+    /// A root file system to serve.
+    fn root(&self) -> PathBuf {
+        let root = self.files.tree().join("../root");
+        for directory in ["sbin", "boot/firmware"] {
+            fs::create_dir_all(root.join(directory)).unwrap();
+        }
+        fs::write(root.join("sbin/init"), "").unwrap();
+        fs::write(root.join("boot/firmware/config.txt"), "").unwrap();
+        root
     }
 
     fn start(&self, options: &[&str]) -> Process {
@@ -102,11 +115,57 @@ fn a_new_address_is_named_and_a_new_interface_is_served() {
     }
 }
 
+/// Asks until the portmapper at this address knows the program: rpcbind prints nothing when it is ready.
+fn until_registered(at: &Namespace, address: &str, program: &str) {
+    let deadline = Instant::now() + SOON;
+    loop {
+        let mut command = at.command("rpcinfo");
+        command.args(["-T", "tcp", address, program]);
+        let (status, said) = Process::start(command).finish(SOON);
+        if status.success() {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{said}");
+    }
+}
+
+/// NFS and the portmapper, by TCP.
+#[test]
+#[ignore = "needs root, network namespaces and rpcinfo; run by .ci/run"]
+fn nfs_is_served_on_a_new_interface() {
+    let home = Home::new();
+    home.cable(Some("10.77.1.1/24"));
+    let mut command = home.server.command(PINETBOOT);
+    command.args(["serve", "--nfs-mode", "shared-ro", "--interface", "eth0", "--nfs"]).arg(home.root());
+    let mut serving = Process::start(command);
+    let ready = serving.line("ready tftp ", SOON);
+    assert!(ready.contains("nfs 0.0.0.0%eth0:2049"), "{ready}");
+    until_registered(&home.client, "10.77.1.1", "nfs");
+    home.server.ip("link del eth0");
+    serving.line("WARN the interface eth0 is gone", SOON);
+    home.cable(Some("10.77.1.5/24"));
+    serving.line("the interface eth0 is back", SOON);
+    until_registered(&home.client, "10.77.1.5", "nfs");
+    serving.stop();
+}
+
 #[test]
 #[ignore = "needs root and network namespaces; run by .ci/run"]
 fn an_interface_and_its_address_are_waited_for() {
     let home = Home::new();
-    let mut serving = home.start(&["--interface", "eth0", "--dhcp", "proxy"]);
+    let manager = home.files.tree().join("../manager");
+    let manager_hears = UnixDatagram::bind(&manager).unwrap();
+    let mut command = home.server.command(PINETBOOT);
+    command.args(["serve", "--interface", "eth0", "--dhcp", "proxy"]).arg(home.files.tree());
+    command.env("NOTIFY_SOCKET", &manager);
+    let mut serving = Process::start(command);
+    let told = || {
+        let mut message = [0; 256];
+        let len = manager_hears.recv(&mut message).unwrap();
+        String::from_utf8(message[..len].to_vec()).unwrap()
+    };
+    assert!(told().starts_with("STATUS=waiting: no interface has the name eth0"));
+    assert_eq!(told(), "EXTEND_TIMEOUT_USEC=60000000", "systemd waits too");
     serving.line("waiting: no interface has the name eth0; this machine has lo", SOON);
     home.cable(None);
     serving.line("waiting: eth0 is down or has no IPv4 address", SOON);
@@ -146,43 +205,25 @@ fn of_several_interfaces_dhcp_takes_that_of_the_default_route() {
 fn with_a_restarted_portmapper_the_server_registers_again() {
     let home = Home::new();
     home.cable(Some("10.77.1.1/24"));
-    let root = home.files.tree().join("../root");
-    for directory in ["sbin", "boot/firmware"] {
-        fs::create_dir_all(root.join(directory)).unwrap();
-    }
-    fs::write(root.join("sbin/init"), "").unwrap();
-    fs::write(root.join("boot/firmware/config.txt"), "").unwrap();
+    let root = home.root();
     let rpcbind = || {
         let mut command = home.server.command("unshare");
         // Its socket in /run is not that of the machine.
         command.args(["--mount", "sh", "-ec", "mount -t tmpfs none /run; exec rpcbind -f"]);
         Process::start(command)
     };
-    // Asks until rpcbind, which says nothing when it is ready, has the program.
-    let registered = |at: &Namespace, address: &str, program: &str| {
-        let deadline = Instant::now() + SOON;
-        loop {
-            let mut command = at.command("rpcinfo");
-            command.args(["-T", "tcp", address, program]);
-            let (status, said) = Process::start(command).finish(SOON);
-            if status.success() {
-                return;
-            }
-            assert!(Instant::now() < deadline, "{said}");
-        }
-    };
     let first = rpcbind();
-    registered(&home.server, "127.0.0.1", "portmapper");
+    until_registered(&home.server, "127.0.0.1", "portmapper");
     let mut command: Command = home.server.command(PINETBOOT);
     command.args(["serve", "--nfs-mode", "shared-ro", "--nfs"]).arg(&root);
     let mut serving = Process::start(command);
     serving.line("NFS is registered with the system's portmapper", SOON);
     serving.line("ready tftp ", SOON);
-    registered(&home.client, "10.77.1.1", "nfs");
+    until_registered(&home.client, "10.77.1.1", "nfs");
     drop(first);
     serving.line("WARN NFS: the system's portmapper has lost this server", SOON);
     let _second = rpcbind();
     serving.line("the system's portmapper had lost this server, and has it again", SOON);
-    registered(&home.client, "10.77.1.1", "nfs");
+    until_registered(&home.client, "10.77.1.1", "nfs");
     serving.stop();
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-use pinetboot::config::RootLimits;
+use pinetboot::config::{NfsMode, RootLimits};
 use pinetboot::events::Root;
 use pinetboot::images::Images;
 use pinetboot::roots::{BaseImage, BaseImages, own_namespace};
@@ -168,7 +168,8 @@ fn a_tree_that_was_not_imported_may_be_moved_too() {
     let world = World::new();
     let tree = |name: &str| BaseImages::One(BaseImage::at(&world.at(name)).unwrap());
     let serve = |name: &str| {
-        Server::try_start(tree(name), &world.at("state"), RootLimits::default(), "", false).unwrap()
+        Server::try_start(NfsMode::Overlay, tree(name), &world.at("state"), RootLimits::default(), "", false)
+            .unwrap()
     };
     fs::rename(world.dir().join("images/one/root"), world.at("tree")).unwrap();
     let server = serve("tree");
@@ -176,6 +177,14 @@ fn a_tree_that_was_not_imported_may_be_moved_too() {
     drop(server);
     fs::rename(world.at("tree"), world.at("moved")).unwrap();
     let server = serve("moved");
+    let export = server.boot(HERE, PI).unwrap();
+    assert_eq!(see(&export), before);
+    assert!(export.tree.attributes(&id).is_ok());
+    drop((export, server));
+    world.run("mkdir both; mv moved state both");
+    let base_images = BaseImages::One(BaseImage::at(&world.at("both/moved")).unwrap());
+    let server =
+        Server::try_start(base_images, &world.at("both/state"), RootLimits::default(), "", false).unwrap();
     let export = server.boot(HERE, PI).unwrap();
     assert_eq!(see(&export), before);
     assert!(export.tree.attributes(&id).is_ok());
@@ -221,7 +230,7 @@ impl World {
 
 fn try_serve(dir: &Path) -> std::io::Result<Server> {
     let images = BaseImages::Images(Images::open(dir).unwrap().unwrap());
-    Server::try_start(images, &dir.join("state"), RootLimits::default(), "", false)
+    Server::try_start(NfsMode::Overlay, images, &dir.join("state"), RootLimits::default(), "", false)
 }
 
 fn serve(dir: &Path) -> Server {

@@ -10,7 +10,7 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use pinetboot::config::RootLimits;
+use pinetboot::config::{NfsMode, RootLimits};
 use pinetboot::roots::{BaseImage, BaseImages, own_namespace};
 use pinetboot_nfs::{Caller, CreateHow, Export, FileId, FileKind, FileSystem, Place, SetAttributes};
 
@@ -61,7 +61,15 @@ fn play(tree_at: &Path, state_at: &Path, short: bool) -> Vec<String> {
     let start = || {
         let base_image = BaseImage::at(&tree_at.join("root")).unwrap();
         let base_images = BaseImages::One(base_image);
-        Server::try_start(base_images, &state_at.join("state"), RootLimits::default(), "", short).unwrap()
+        Server::try_start(
+            NfsMode::Overlay,
+            base_images,
+            &state_at.join("state"),
+            RootLimits::default(),
+            "",
+            short,
+        )
+        .unwrap()
     };
     let server = start();
     let export = server.boot(HERE, PI).unwrap();

@@ -119,8 +119,11 @@ fn no_name_leads_out_of_the_tree() {
             let allowed = if name == "inside/." { Ok(b"inside".to_vec()) } else { Err(refused(1)) };
             assert_eq!(got, allowed, "{name}");
         }
-        // A link to where all Pis' directories would be does not make the way out a Pi's own directory.
-        assert_eq!(fetch(serving.address(), "7bf18f79/secret", Options::default()), Err(refused(1)));
+        // A link to where all Pis' directories would be does not make the way out a Pi's own directory, and does not give the Pi the
+        // files of the others.
+        for name in ["7bf18f79/secret", "7bf18f79/inside"] {
+            assert_eq!(fetch(serving.address(), name, Options::default()), Err(refused(2)), "{name}");
+        }
         for name in ["stays", "here/inside", "here/here/stays"] {
             assert_eq!(fetch(serving.address(), name, Options::default()).unwrap(), b"inside", "{name}");
         }

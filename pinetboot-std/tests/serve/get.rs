@@ -120,6 +120,19 @@ fn what_goes_wrong_is_said_with_an_exit_code() {
 }
 
 #[test]
+fn the_text_of_a_server_cannot_act_on_a_terminal() {
+    let folder = Folder::new(&[]);
+    let mut server = Peer::listening();
+    let process = start(&server, &folder.join("file"));
+    server.hear();
+    server.say("ERROR 1 \x1b]0;owned\x07\u{9b}2J\u{202e}gpj.exe\r\nfile: 3.00 MB in 0.01 s");
+    let ended = process.wait();
+    assert_eq!(ended.code, Some(6), "{}", ended.log);
+    let shown = "the server refused: \\u{1b}]0;owned\\u{7}\\u{9b}2J\\u{202e}gpj.exe\\r\\nfile: 3.00 MB in 0.01 s (error 1)";
+    assert!(ended.log.contains(shown) && ended.log.lines().count() == 1, "{}", ended.log);
+}
+
+#[test]
 fn a_transfer_that_fails_leaves_everything_as_it_was() {
     let folder = Folder::new(&[("file", b"old")]);
     for (farewell, code) in

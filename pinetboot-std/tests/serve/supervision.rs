@@ -8,57 +8,10 @@ use std::os::unix::net::UnixDatagram;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use nix::sys::ptrace;
 use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
 
-use crate::common::{Folder, Peer, Serving, pinetboot};
-
-/// A held thread of a server. To be let go by the thread that took hold of it.
-struct Held(Pid);
-
-impl Held {
-    fn take(serving: &Serving, name: &str) -> Self {
-        let tasks = std::fs::read_dir(format!("/proc/{}/task", serving.id())).unwrap();
-        let named = tasks.map(|task| task.unwrap()).find(|task| {
-            std::fs::read_to_string(task.path().join("comm")).is_ok_and(|comm| comm.trim_end() == name)
-        });
-        let thread = Pid::from_raw(named.unwrap().file_name().to_str().unwrap().parse().unwrap());
-        ptrace::seize(thread, ptrace::Options::empty()).unwrap();
-        ptrace::interrupt(thread).unwrap();
-        waitpid(thread, Some(WaitPidFlag::__WALL)).unwrap();
-        Self(thread)
-    }
-
-    fn let_go(self) {
-        ptrace::detach(self.0, None).unwrap();
-    }
-
-    /// Lets the thread's wait for events fail with this error.
-    #[cfg(target_arch = "x86_64")]
-    fn fail_wait(serving: &Serving, name: &str, error: nix::errno::Errno) {
-        const EPOLL_WAIT: u64 = 232;
-        loop {
-            let held = Self::take(serving, name);
-            let mut registers = ptrace::getregs(held.0).unwrap();
-            let waits = registers.orig_rax == EPOLL_WAIT;
-            if waits {
-                registers.rax = -i64::from(error as i32) as u64;
-                ptrace::setregs(held.0, registers).unwrap();
-            }
-            held.let_go();
-            if waits {
-                return;
-            }
-        }
-    }
-
-    /// Lets the kernel forget the thread, which has ended with its process.
-    fn bury(self) {
-        waitpid(self.0, Some(WaitPidFlag::__WALL)).unwrap();
-    }
-}
+use crate::common::{Folder, HeldThread, Peer, Serving, pinetboot};
 
 /// The service manager.
 struct Manager {
@@ -109,7 +62,7 @@ impl Manager {
 fn a_hung_loop_does_not_hinder_the_stop() {
     let tree = Folder::tree(&[]);
     let serving = Serving::start(&tree, &["--threads", "2"]);
-    let held = Held::take(&serving, "tftp 1");
+    let held = HeldThread::take(serving.id(), "tftp 1");
     let began = Instant::now();
     serving.signal(Signal::SIGTERM);
     held.bury();
@@ -126,7 +79,7 @@ fn a_second_signal_ends_the_process_at_once() {
     let manager = Manager::new();
     let serving = manager.start(&tree, None);
     assert!(manager.hear().starts_with("READY=1\n"));
-    let held = Held::take(&serving, "tftp 0");
+    let held = HeldThread::take(serving.id(), "tftp 0");
     serving.signal(Signal::SIGTERM);
     assert!(manager.hear().starts_with("STOPPING=1\n"));
     serving.signal(Signal::SIGTERM);
@@ -169,7 +122,7 @@ fn the_end_of_a_thread_ends_the_process_with_a_code_and_its_name() {
     let serving = Serving::start(&tree, &[]);
     let mut peer = Peer::of(serving.address());
     peer.exchange("RRQ file octet", "DATA 1 +512");
-    Held::fail_wait(&serving, "tftp 0", nix::errno::Errno::EBADF);
+    HeldThread::fail_wait(serving.id(), "tftp 0", nix::errno::Errno::EBADF);
     let ended = serving.wait();
     assert_eq!(ended.code, Some(11), "{}", ended.log);
     let line = "ERROR thread tftp 0 ended: the network failed: Bad file descriptor";
@@ -202,7 +155,7 @@ fn the_watchdog_is_fed_while_every_loop_turns() {
     assert!(manager.hear().starts_with("READY=1\n"));
     (0..3).for_each(|_| assert_eq!(manager.hear(), "WATCHDOG=1"));
     for name in ["tftp 0", "clock"] {
-        let held = Held::take(&serving, name);
+        let held = HeldThread::take(serving.id(), name);
         serving.wait_for_log(&format!("ERROR loop {name} did not turn for 0.5 s"));
         manager.forget();
         assert!(manager.hear_no_more(2 * period), "{name}");

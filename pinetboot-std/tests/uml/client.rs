@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use super::machine::{MINUTES, ROOT, Uml, succeed};
 use super::{load, posix};
 use crate::namespace::{Namespace, Process, SOON, part};
+use crate::shell::Shell;
 
 #[test]
 #[ignore = "needs root, network namespaces, overlayfs and user-mode Linux; run by .ci/run"]
@@ -115,13 +116,15 @@ fn a_kernel_goes_on_with_tree_and_state_on_two_file_systems() {
     let mut machine = Uml::boot_as(&world.network, 0, SERIALS[0]);
     let shell = &mut machine.shell;
     shell.run("mount -t tmpfs tmpfs /mnt/root/home && touch /mnt/root/home/there", SOON);
-    shell.run("cd /mnt/root/srv/data; echo mine >mine; ls -di . .. ../../etc ../../boot >/run/before", SOON);
+    start_within(shell, "/mnt/root/srv/data");
+    within(shell, "echo mine >mine; ls -di . .. ../../etc ../../boot >/run/before");
     drop(server); // by SIGKILL
     fs::write("/proc/sys/vm/drop_caches", "2").unwrap();
     let _server = world.serve();
     shell.run("echo 2 >/proc/sys/vm/drop_caches; test -e /mnt/root/home/there", SOON);
-    assert_eq!(shell.run("cat file mine; mkdir new; ls", SOON), "content\nmine\nfile\nmine\nnew");
-    shell.run("ls -di . .. ../../etc ../../boot >/run/after; cmp /run/before /run/after", SOON);
+    assert_eq!(within(shell, "cat file mine; mkdir new; ls"), "content\nmine\nfile\nmine\nnew");
+    within(shell, "ls -di . .. ../../etc ../../boot >/run/after");
+    shell.run("cmp /run/before /run/after", SOON);
     assert_eq!(shell.run("dmesg | grep -c 'fileid changed' || true", SOON), "0");
 }
 
@@ -133,7 +136,8 @@ fn a_kernel_goes_on_while_its_server_moves_and_boots_from_a_copy() {
     let server = world.serve();
     let mut machine = Uml::boot_as(&world.network, 0, SERIALS[0]);
     let shell = &mut machine.shell;
-    shell.run("cd /mnt/root/srv/data; echo mine >mine; rm file; mv ../../etc ../../etc2; sync", SOON);
+    start_within(shell, "/mnt/root/srv/data");
+    within(shell, "echo mine >mine; rm file; mv ../../etc ../../etc2; sync");
     server.stop();
     fs::create_dir(at("moved")).unwrap();
     for part in ["base", "state"] {
@@ -141,10 +145,11 @@ fn a_kernel_goes_on_while_its_server_moves_and_boots_from_a_copy() {
     }
     let server = world.serve_at(&at("moved"));
     assert_eq!(
-        shell.run("echo >>mine; cat mine; ls . ../../etc2", SOON),
+        within(shell, "echo >>mine; cat mine; ls . ../../etc2"),
         "mine\n\n.:\nmine\n\n../../etc2:\nmotd\nrules"
     );
-    shell.run("cd /; umount /mnt/root", SOON);
+    within(shell, "exit");
+    shell.run("umount /mnt/root", SOON);
     server.stop();
 
     let mut copy = Command::new("cp");
@@ -158,6 +163,20 @@ fn a_kernel_goes_on_while_its_server_moves_and_boots_from_a_copy() {
     assert_eq!(machine.shell.run(look, SOON), "mine\n\n.:\nmine\n\n../../etc2:\nmotd\nrules");
     let log = server.stop();
     assert!(!log.contains("ERROR") && !log.contains("WARN"), "{log}");
+}
+
+/// Starts a program whose directory this is.
+fn start_within(shell: &mut Shell, directory: &str) {
+    let work = "while read line </run/in; do eval \"$line\" >/run/out 2>&1; done";
+    shell.run(
+        &format!("mkfifo /run/in /run/out; (cd {directory}; {work}) </dev/null >/dev/null 2>&1 &"),
+        SOON,
+    );
+}
+
+/// Lets that program do this; returns its output.
+fn within(shell: &mut Shell, command: &str) -> String {
+    shell.run(&format!("echo '{command}' >/run/in; cat /run/out"), SOON)
 }
 
 /// A file system that is mounted until this is dropped.

@@ -50,7 +50,7 @@ fn what_nfs_acknowledged_outlives_a_power_cut() {
 #[ignore = "needs root, network namespaces and user-mode Linux; run by .ci/run"]
 fn what_the_server_keeps_outlives_a_power_cut() {
     let test = "uml::power::what_the_server_keeps_outlives_a_power_cut";
-    let Some(part) = part() else { return in_a_machine(test, &["boots", "commands"]) };
+    let Some(part) = part() else { return in_a_machine(test, &["boots", "commands", "roots"]) };
     if let Some(serial) = part.strip_prefix("mount ") {
         Client::connect_reserved(SocketAddrV4::new(SERVER, 2049)).mount(&format!("/{serial}")).unwrap();
         return;
@@ -83,14 +83,30 @@ fn what_the_server_keeps_outlives_a_power_cut() {
         }
     } else {
         run("sh", &["-ec", MAKE_IMAGE]);
-        for command in COMMANDS {
+        let commands = if part == "roots" { change_a_root() } else { &COMMANDS };
+        for command in commands {
             let arguments: Vec<_> = command.split(' ').collect();
             run(PINETBOOT, &arguments);
             disk.mark();
-            acknowledged.push((command.to_owned(), now()));
+            acknowledged.push(((*command).to_owned(), now()));
         }
     }
     compare(disk, acknowledged);
+}
+
+/// Serves an image until a Pi has changed its root. Returns the commands that follow.
+fn change_a_root() -> &'static [&'static str] {
+    let [import, ..] = COMMANDS;
+    run(PINETBOOT, &import.split(' ').collect::<Vec<_>>());
+    let mut server = serve(&["/run/disk/images"]);
+    run(PINETBOOT, &["get", "-q", "-o", "/run/got", &format!("tftp://127.0.0.1/{SERIAL}/kernel8.img")]);
+    server.line(" has its kernel", SOON);
+    let nfs = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 2049);
+    let mut work = Work::new(Client::connect_reserved(nfs), &format!("/{SERIAL}"), SEED);
+    for _ in 0..CHANGES {
+        work.change_one();
+    }
+    &ROOTS
 }
 
 /// Cuts the power at each mark, and compares with what was there.
@@ -163,7 +179,7 @@ fn plant(base: &Path) {
 
 /// An image with a boot partition and a root.
 const MAKE_IMAGE: &str = "
-mkdir -p /run/root/etc /run/root/boot/firmware /run/boot
+mkdir -p /run/root/etc /run/root/home /run/root/boot/firmware /run/boot
 echo ID=other >/run/root/etc/os-release
 head -c 300000 /dev/urandom >/run/root/etc/some
 echo arm_64bit=1 >/run/boot/config.txt
@@ -183,6 +199,12 @@ const COMMANDS: [&str; 5] = [
     "import -q /run/image --to /run/disk/images --name three",
     "images -q --use one /run/disk/images",
 ];
+const ROOTS: [&str; 3] = [
+    "roots commit -q 0badcaf1 --name copy --dir /run/disk/images",
+    "roots commit -q 0badcaf1 --name current --current --dir /run/disk/images",
+    "roots reset -q 0badcaf1 --dir /run/disk/images",
+];
+const CHANGES: u32 = 20;
 const BOOTS: u32 = 5;
 const SERVER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 const DISK: &str = "/run/disk";

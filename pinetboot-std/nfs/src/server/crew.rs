@@ -7,7 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::clients::MOST_WORKERS;
+use crate::disks::MOST_WORKERS;
 
 /// The threads of a server.
 #[derive(Debug, Default)]

@@ -124,6 +124,7 @@ impl<'a> Worker<'a> {
     fn answer(&mut self, connection: &Connection) -> Result<(), Closing> {
         let message = Message {
             client: connection.peer,
+            share: &connection.client,
             transport: Transport::Tcp { has_read: &connection.has_read },
             programs: connection.programs,
             bytes: self.record.message(),
@@ -156,6 +157,7 @@ impl<'a> Worker<'a> {
         }
         let message = Message {
             client: sender.peer,
+            share: &client,
             transport: Transport::Udp,
             programs: datagrams.programs,
             bytes: self.datagram.get(..len).unwrap_or_default(),

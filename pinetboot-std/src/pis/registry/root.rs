@@ -22,13 +22,16 @@ impl Registry {
                 }
                 *pi
             }
+            Root::Granted { pi } => {
+                if let (Some(by), Some(known)) = (client, self.pis.touch(Subject::Pi(*pi), now)) {
+                    let (mac, mac_proven, presence) = (known.mac, known.mac_proven, known.presence);
+                    known.before_mount = Some(BeforeMount { by, mac, mac_proven, presence });
+                }
+                *pi
+            }
             Root::Mounted { pi, mac, evidence, .. } | Root::Moved { pi, mac, evidence, .. } => {
                 let address = client.unwrap_or(Ipv4Addr::UNSPECIFIED);
                 let evidence = (*evidence).max(Evidence::Mount);
-                if let (Root::Mounted { .. }, Some(known)) = (fact, self.pis.touch(Subject::Pi(*pi), now)) {
-                    let (mac, mac_proven, presence) = (known.mac, known.mac_proven, known.presence);
-                    known.before_mount = Some(BeforeMount { by: address, mac, mac_proven, presence });
-                }
                 self.locate(*pi, Presence { address, mac: *mac, evidence, mounted: true, last: now });
                 if let Some(known) = self.pis.get_mut(&Subject::Pi(*pi)) {
                     if mac.is_some() {
@@ -85,14 +88,15 @@ impl Registry {
                 }
                 return Applied::default();
             }
-            Root::MountRefused { .. } | Root::CallRefused { .. } | Root::DiskFilling { .. } => {
-                return Applied::default();
-            }
+            Root::MountRefused { .. }
+            | Root::CallRefused { .. }
+            | Root::NoSpace { pi: None, .. }
+            | Root::DiskFilling { .. } => return Applied::default(),
             Root::LayerReset { pi, .. }
             | Root::LayerAdopted { pi, .. }
             | Root::LayerFailed { pi, .. }
             | Root::BaseChanged { pi, .. }
-            | Root::NoSpace { pi, .. }
+            | Root::NoSpace { pi: Some(pi), .. }
             | Root::Resumed { pi, .. } => *pi,
         };
         Applied { subject: Some(Subject::Pi(pi)), ..Applied::default() }

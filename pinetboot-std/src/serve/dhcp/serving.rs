@@ -127,6 +127,9 @@ impl Serving {
                     ended => break ended,
                 }
             };
+            if let Some(probes) = &mut probes {
+                probes.bind_again(name, &self.bus);
+            }
             let attached = {
                 let mut networks = networks::lock(&self.networks);
                 let with = probes.take().unwrap_or_else(|| Probes::new(None));
@@ -151,9 +154,6 @@ impl Serving {
                 break ended;
             }
             probes = networks::lock(&self.networks).detach(address).or(probes);
-            if let Some(probes) = &mut probes {
-                probes.bind_again(name, &self.bus);
-            }
         };
         networks::lock(&self.networks).end();
         ended.map(|_stopped| ())
