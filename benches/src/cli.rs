@@ -41,6 +41,9 @@ pub(crate) enum Command {
     /// Mount layers for that server, which starts its own executable again for this
     #[command(hide = true)]
     Mounter(pinetboot::roots::mounter::Args),
+    /// Serve roots by NFS for that server, which starts its own executable again for this
+    #[command(hide = true)]
+    Nfsd,
     /// Run a responder that measures a limit, for the harness
     #[command(hide = true)]
     Respond {

@@ -44,6 +44,7 @@ fn main() -> ExitCode {
         Command::Report(options) => join(&options),
         Command::Pinetboot { arguments } => return pinetboot(arguments),
         Command::Mounter(options) => return exit(pinetboot::roots::mounter::run(&options)),
+        Command::Nfsd => return exit(pinetboot::nfsd::run()),
         Command::Respond { responder } => responder.run().map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|failed| {

@@ -60,6 +60,10 @@ pub enum Command {
     /// Mount layers for a server, which starts this command itself
     #[command(hide = true)]
     Mounter(mounter::Args),
+    /// Serve roots by NFS for a server, which starts this command itself
+    #[cfg(feature = "nfs")]
+    #[command(hide = true)]
+    Nfsd,
     /// Boot a simulated Pi 5 from a small tree, all in this process, and show its requests
     Demo(demo::Args),
     /// Pack boot files into a UF2 image for a boot-appliance board

@@ -296,6 +296,13 @@ pub struct Config {
 }
 
 impl Config {
+    /// The listening addresses, each once.
+    pub fn listen_addresses(&self) -> Vec<Ipv4Addr> {
+        let mut addresses: Vec<_> = self.listen.iter().map(|address| *address.ip()).collect();
+        addresses.dedup();
+        addresses
+    }
+
     /// The directory in the `ready` line: the tree, else the root file system with the boot files.
     pub fn serving(&self) -> &Path {
         self.tree.as_deref().or(self.root.nfs.as_deref()).unwrap_or(Path::new("."))

@@ -10,6 +10,7 @@
 mod boot;
 mod dhcp;
 mod nfs;
+pub(crate) mod prefix;
 mod root;
 mod server;
 mod tftp;

@@ -2,8 +2,10 @@
 
 use std::process::ExitCode;
 
+use serde::{Deserialize, Serialize};
+
 /// The exit codes of `pinetboot`, the same for every command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[repr(u8)]
 pub enum Exit {
     /// 0: success; for `probe`, `simulate` and `demo`: the Pi would boot, as far as was checked.
@@ -63,7 +65,7 @@ impl From<Exit> for ExitCode {
 }
 
 /// An error that ends the command: the message and the exit code.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Failed {
     /// The code.
     pub exit: Exit,

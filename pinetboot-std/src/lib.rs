@@ -49,6 +49,8 @@ pub mod log;
 pub mod logging;
 pub mod net;
 mod nfs_client;
+#[cfg(feature = "nfs")]
+pub mod nfsd;
 pub mod notify;
 pub mod observe;
 pub mod output;

@@ -33,6 +33,8 @@ fn main() -> ExitCode {
         #[cfg(feature = "import")]
         Command::Images(options) => pinetboot::images::command::run(options),
         Command::Mounter(options) => roots::mounter::run(options),
+        #[cfg(feature = "nfs")]
+        Command::Nfsd => pinetboot::nfsd::run(),
         Command::Demo(options) => demo::run(options),
         Command::Pack(options) => pack::run(options),
     };

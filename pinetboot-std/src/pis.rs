@@ -6,6 +6,7 @@
 //! | `host` | evidence about an IPv4 address and about a network adapter |
 //! | `boot` | one boot of a Pi, and when a new one begins |
 //! | `registry` | the Pis, written from the events of the [`bus`](crate::bus) alone |
+//! | `known` | the answers to another process |
 //! | `claim` | whether a client is the Pi that it claims to be: ranked evidence |
 //! | `table` | the bounded map of all these |
 //!
@@ -15,6 +16,7 @@ mod boot;
 mod claim;
 mod host;
 mod inventory;
+mod known;
 mod registry;
 mod table;
 #[cfg(test)]
@@ -26,6 +28,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use pinetboot_core::pi::{PiIdentity, Prefix};
+use serde::{Deserialize, Serialize};
 
 use crate::events::{BootRecord, Evidence, Mac};
 
@@ -33,6 +36,7 @@ pub use boot::BootProgress;
 pub use claim::{Claim, NotThatPi, SILENT, Token};
 pub(crate) use inventory::has_old_name;
 pub use inventory::{Inventory, PiEntry, pi};
+pub use known::{Known, Refusal};
 pub(crate) use registry::Registry;
 
 /// Read access to the known Pis.
@@ -74,7 +78,7 @@ pub(super) struct BeforeMount {
 }
 
 /// The presence of a Pi at an address, with its evidence.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Presence {
     /// The address.
     pub address: Ipv4Addr,
@@ -172,6 +176,15 @@ impl Pis {
     /// The reason why not.
     pub fn check(&self, claim: &Claim) -> Result<Evidence, NotThatPi> {
         self.lock().check(claim)
+    }
+
+    /// The same, with the reason as text.
+    ///
+    /// # Errors
+    ///
+    /// The reason why not.
+    pub fn check_in_words(&self, claim: &Claim) -> Result<Evidence, Refusal> {
+        self.check(claim).map_err(|why| Refusal { why: self.in_words(why), in_doubt: why.in_doubt() })
     }
 
     /// The reason why a client gets no file rendered for this Pi: the Pi is up at another address.

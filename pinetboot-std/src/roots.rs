@@ -14,11 +14,15 @@ mod adopt;
 mod archive;
 mod base_image;
 #[cfg(feature = "nfs")]
+mod boot_layers;
+mod boot_roots;
+#[cfg(feature = "nfs")]
 mod bounded_tree;
 #[cfg(feature = "nfs")]
 mod bounds;
 pub mod command;
 mod commit;
+pub(crate) mod configured;
 mod diff;
 #[cfg(feature = "nfs")]
 mod disk;
@@ -28,11 +32,15 @@ mod facts;
 mod host_key;
 mod identity;
 mod layer;
+pub(crate) mod lines;
+pub(crate) mod messages;
 pub mod mounter;
 mod mounts;
 mod new_layers;
 mod overlay;
 mod overlayfs;
+pub(crate) mod packets;
+pub(crate) mod registry;
 mod rest;
 #[cfg(feature = "nfs")]
 mod token;
@@ -47,6 +55,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use pinetboot_core::pi::Prefix;
 
 pub use base_image::{BaseImage, BaseImages, Content, NoBaseImage};
+pub use boot_roots::{BOOT_DIRECTORY_VALID, BootDirectory, BootRoots};
 #[cfg(feature = "nfs")]
 pub use exports::RootExports;
 #[cfg(feature = "nfs")]
@@ -54,13 +63,15 @@ use exports::try_serving;
 pub use facts::{LayerFacts, PiFacts};
 pub(crate) use identity::machine_id_of;
 pub use layer::{Layer, State};
+pub use messages::Report;
 pub use mounts::Mounts;
 pub use overlay::Overlay;
 pub use overlayfs::own_namespace;
+pub use registry::Registry;
 
-use crate::bus::Bus;
 use crate::config::{NfsMode, RootLimits};
 use crate::events;
+use crate::pis::Known;
 use crate::space::Size;
 use crate::supervisor::task;
 use adopt::Mounted;
@@ -74,7 +85,7 @@ pub struct Roots {
     limits: RootLimits,
     mounts: Arc<Mounts>,
     short_numbers: bool,
-    bus: Bus,
+    registry: Registry,
     /// The disk of the state, and those of the trees of mode `rw`.
     #[cfg(feature = "nfs")]
     disks: Mutex<Vec<Arc<disk::Disk>>>,
@@ -103,23 +114,24 @@ impl Roots {
         base_images: BaseImages,
         state: State,
         limits: RootLimits,
-        bus: Bus,
+        registry: impl Into<Registry>,
     ) -> io::Result<Self> {
+        let registry = registry.into();
         state.make()?;
         let number = state.remove_leftovers();
         if number > 0 {
             let place = state.dir().display().to_string();
-            bus.emit(None, events::Server::LeftoversRemoved { place, number });
+            registry.emit(None, Report::LeftoversRemoved { place, number });
         }
         if let BaseImages::One(base_image) = &base_images {
             for Layer { pi, image, .. } in state.follow(base_image)? {
-                bus.emit(None, events::Root::LayerAdopted { pi, image });
+                registry.emit(None, events::Root::LayerAdopted { pi, image });
             }
         }
         for pi in state.pis() {
             let facts = state.pi(pi);
             let (address, mac, boots) = (facts.address, facts.mac(), facts.boots);
-            bus.emit(address, events::Root::Remembered { pi, address, mac, boots });
+            registry.emit(address, events::Root::Remembered { pi, address, mac, boots });
         }
         Ok(Self {
             mode,
@@ -133,7 +145,7 @@ impl Roots {
             limits,
             mounts: Arc::default(),
             short_numbers: false,
-            bus,
+            registry,
         })
     }
 
@@ -169,17 +181,6 @@ impl Roots {
         &self.state
     }
 
-    /// The name of a Pi's root in one boot, with a token that is valid for this boot and this client's address.
-    pub fn name_for(&self, pi: Prefix, boot: u32, address: Ipv4Addr) -> String {
-        #[cfg(feature = "nfs")]
-        return self.tokens.name(pi, boot, address);
-        #[cfg(not(feature = "nfs"))]
-        {
-            let _no_root_is_served = (boot, address);
-            pi.to_string()
-        }
-    }
-
     /// The Pi and the token in a root's name, for a client that has or had these addresses.
     #[cfg(feature = "nfs")]
     fn parse_name(&self, name: &str, addresses: &[Ipv4Addr]) -> Option<(Prefix, Option<crate::pis::Token>)> {
@@ -210,24 +211,20 @@ impl Roots {
     /// # Errors
     ///
     /// If the Pi has none.
-    pub fn base_image_for(&self, pi: Option<Prefix>) -> Result<BaseImage, NoBaseImage> {
-        self.base_images.base_image_for(pi, &self.bus.pis().inventory())
+    pub fn base_image_for(&self, pi: Prefix) -> Result<BaseImage, String> {
+        let known = self.registry.known(pi).map_err(|error| error.to_string())?;
+        self.base_images.base_image_for(known.image()).map_err(|error| error.to_string())
     }
 
     /// The layer of a Pi, if the layer changes the boot files: they are then served from the layer.
     ///
     /// A layer that is marked for a reset is left out, if the Pi `is_there` and not up at another address. The layer is removed when the
     /// Pi mounts its root: requests for boot files do not prove that its system is down.
-    pub fn overlay_for_boot(
-        &self,
-        pi: Prefix,
-        base_image: &BaseImage,
-        is_there: bool,
-    ) -> Option<Arc<Overlay>> {
+    pub fn overlay_for_boot(&self, pi: Prefix, image: &str, is_there: bool) -> Option<Arc<Overlay>> {
         if self.mode != NfsMode::Overlay {
             return None;
         }
-        let layer = self.state.layer(pi, &base_image.name)?;
+        let layer = self.state.layer(pi, image)?;
         if !layer.is_marked() && !layer.changes_boot() {
             return None; // the usual case, without taking the lock
         }
@@ -237,8 +234,8 @@ impl Roots {
         }
         self.mounted(&mut inner, layer)
             .inspect_err(|error| {
-                let (image, error) = (base_image.name.clone(), error.to_string());
-                self.bus.emit(None, events::Root::LayerFailed { pi, image, operation: "mount", error });
+                let (image, operation, error) = (image.to_owned(), "mount".into(), error.to_string());
+                self.registry.emit(None, events::Root::LayerFailed { pi, image, operation, error });
             })
             .ok()
     }
@@ -255,7 +252,7 @@ impl Roots {
         address: Ipv4Addr,
     ) -> io::Result<Arc<Overlay>> {
         let mut inner = self.lock();
-        let name = self.bus.pis().inventory().host_name(pi);
+        let name = self.registry.known(pi)?.host_name(pi);
         let there = self.state.layer(pi, &base_image.name);
         let there = there.filter(|layer| {
             !(self.is_first_of_boot(&inner, layer) && self.reset_if_marked(&mut inner, layer))
@@ -282,7 +279,7 @@ impl Roots {
                     return Err(error);
                 }
                 let image = base_image.name.clone();
-                self.bus.emit(address, events::Root::LayerMade { pi, image, host_name: name });
+                self.registry.emit(address, events::Root::LayerMade { pi, image, host_name: name });
                 overlay
             }
         };
@@ -295,10 +292,9 @@ impl Roots {
     ///
     /// The system's.
     pub fn remember(&self, pi: Prefix, address: Ipv4Addr, mac: Option<events::Mac>) -> io::Result<()> {
-        let pis = self.bus.pis();
+        let known = self.registry.known(pi)?;
         let mac = mac.map(|mac| Prefix::Mac(mac).to_string()).or_else(|| self.state.pi(pi).mac);
-        let (name, boots) = (pis.inventory().host_name(pi), pis.boots(pi));
-        let max_root_size = self.max_root_size(pi);
+        let (name, max_root_size, boots) = (known.host_name(pi), self.max_root_size(&known), known.boots);
         self.state.set_pi(pi, &PiFacts { address: Some(address), mac, name, max_root_size, boots })
     }
 
@@ -314,16 +310,17 @@ impl Roots {
     }
 
     /// The limit of a Pi's layers.
-    fn max_root_size(&self, pi: Prefix) -> Option<Size> {
-        let inventory = self.bus.pis().inventory();
-        inventory.entry(pi).and_then(|entry| entry.max_root_size).or(self.limits.max_root_size)
+    fn max_root_size(&self, known: &Known) -> Option<Size> {
+        known.entry.as_ref().and_then(|entry| entry.max_root_size).or(self.limits.max_root_size)
     }
 
     /// The bounds of a Pi's changes.
     #[cfg(feature = "nfs")]
     fn bounds(&self, layer: &Layer) -> io::Result<bounds::Bounds> {
-        let limit = self.max_root_size(layer.pi).map(|size| bounds::Limit::new(layer.upper(), size));
-        Ok(bounds::Bounds::new(Some(layer.pi), self.disk_of(self.state.dir())?, limit, self.bus.clone()))
+        let known = self.registry.known(layer.pi)?;
+        let limit = self.max_root_size(&known).map(|size| bounds::Limit::new(layer.upper(), size));
+        let (disk, registry) = (self.disk_of(self.state.dir())?, self.registry.clone());
+        Ok(bounds::Bounds::new(Some(layer.pi), disk, limit, registry))
     }
 
     /// The file numbers of a layer, or of a shared tree.
@@ -337,7 +334,7 @@ impl Roots {
     /// The bounds of the changes of a tree without layers.
     #[cfg(feature = "nfs")]
     fn bounds_of_tree(&self, root: &Path) -> io::Result<bounds::Bounds> {
-        Ok(bounds::Bounds::new(None, self.disk_of(root)?, None, self.bus.clone()))
+        Ok(bounds::Bounds::new(None, self.disk_of(root)?, None, self.registry.clone()))
     }
 
     /// The disk of a directory that Pis write to.
@@ -358,8 +355,9 @@ impl Roots {
     fn watch_disk(&self) {
         let disks = self.disks.lock().unwrap_or_else(PoisonError::into_inner).clone();
         for disk in disks.into_iter().filter(|disk| disk.became_full()) {
-            let (state, bus) = (self.state.clone(), self.bus.clone());
-            let _without_the_warning = task(&self.bus, "watch disk", move || disk.warn(&state, &bus));
+            let (state, registry) = (self.state.clone(), self.registry.clone());
+            let _without_the_warning =
+                task(&self.registry, "watch disk", move || disk.warn(&state, &registry));
         }
     }
 
@@ -382,12 +380,12 @@ impl Roots {
         let overlay = Arc::new(overlay);
         let Layer { pi, image, facts, .. } = overlay.layer();
         if mounted == Mounted::Adopted {
-            self.bus.emit(None, events::Root::LayerAdopted { pi: *pi, image: image.clone() });
+            self.registry.emit(None, events::Root::LayerAdopted { pi: *pi, image: image.clone() });
         }
         if facts.content.tree != base_image.content().tree {
             let root = base_image.root.display().to_string();
             if inner.changed.len() < MOST_CHANGED && inner.changed.insert((*pi, root.clone())) {
-                self.bus.emit(None, events::Root::BaseChanged { pi: *pi, root });
+                self.registry.emit(None, events::Root::BaseChanged { pi: *pi, root });
             }
         }
         inner.overlays.insert(key, overlay.clone());
@@ -396,11 +394,10 @@ impl Roots {
 
     /// Whether a mount is the first of a boot, and the Pi has not used the layer since the boot began: its system is down.
     fn is_first_of_boot(&self, inner: &Inner, layer: &Layer) -> bool {
-        let pis = self.bus.pis();
-        let Some(boot) = pis.pi(layer.pi).and_then(|pi| pi.boot) else { return false };
+        let known = self.registry.known(layer.pi);
+        let Some(boots_for) = known.ok().and_then(|known| known.boots_for) else { return false };
         let key = (layer.pi, layer.image.clone());
-        let unused = |overlay: &Arc<Overlay>| overlay.unused_for() >= pis.now().saturating_sub(boot.began);
-        !boot.mounted && inner.overlays.get(&key).is_none_or(unused)
+        inner.overlays.get(&key).is_none_or(|overlay| overlay.unused_for() >= boots_for)
     }
 
     /// Removes a layer that is marked for a reset; returns whether it did.
@@ -414,14 +411,15 @@ impl Roots {
         let (pi, image) = (layer.pi, layer.image.clone());
         match layer.put_aside() {
             Ok(aside) => {
-                self.bus.emit(None, events::Root::LayerReset { pi, image });
+                self.registry.emit(None, events::Root::LayerReset { pi, image });
                 // What is left is removed at the next start.
-                let _next_time = task(&self.bus, "remove layer", move || drop(layer::remove_tree(&aside)));
+                let _next_time =
+                    task(&self.registry, "remove layer", move || drop(layer::remove_tree(&aside)));
                 true
             }
             Err(error) => {
-                let (operation, error) = ("reset", error.to_string());
-                self.bus.emit(None, events::Root::LayerFailed { pi, image, operation, error });
+                let (operation, error) = ("reset".into(), error.to_string());
+                self.registry.emit(None, events::Root::LayerFailed { pi, image, operation, error });
                 false
             }
         }

@@ -26,7 +26,8 @@ pub struct Remains {
     pub account: Option<Account>,
     /// The capabilities.
     pub capabilities: CapabilitySet,
-    /// The files; `None`: all that the user may use.
+    /// The files; `None`: all that the user may use. In any case no TCP port is bound or connected to, and no process outside is
+    /// signalled, as far as this kernel's landlock(7) knows these.
     pub paths: Option<Paths>,
     /// The system calls.
     pub calls: Calls,
@@ -54,8 +55,9 @@ pub fn enter(remains: &Remains) -> io::Result<Vec<Missing>> {
     }
     keep(remains.capabilities)?;
     set_no_new_privs(true)?;
-    if let Some(paths) = &remains.paths {
-        missing.extend(paths.restrict().err());
+    match &remains.paths {
+        Some(paths) => missing.extend(paths.restrict().err()),
+        None => paths::restrict_network_and_signals(),
     }
     missing.extend(remains.calls.restrict().err());
     Ok(missing)

@@ -1,13 +1,12 @@
 //! `pinetboot serve`: starts the bus and the services in order, and ends them in reverse when the supervisor says so.
 
-mod bind;
+pub(crate) mod bind;
 mod checks;
 mod confine;
 mod descriptors;
 mod dhcp;
 mod following;
 mod leases;
-#[cfg(feature = "nfs")]
 mod nfs;
 mod others;
 mod reloading;
@@ -37,9 +36,10 @@ use crate::output;
 use crate::storage::{Budget, Pool, UploadQuota};
 use crate::supervisor::Supervisor;
 use following::{Change, Follow, Used};
+use nfs::Nfsd;
 use seen::Seen;
 use service::Services;
-use sources::{configure, notices, open, remove_leftovers, report};
+use sources::{notices, open, remove_leftovers, report, settings};
 use workers::Workers;
 
 /// Options of `serve`.
@@ -66,7 +66,8 @@ pub struct Args {
 ///
 /// The obstacle and the remedy.
 pub fn run(options: &Args, level: Level) -> Result<Exit, Failed> {
-    let config = configure(options)?;
+    let settings = settings(options)?;
+    let config = settings.clone().resolve()?;
     if options.check {
         return report(&config);
     }
@@ -95,7 +96,13 @@ pub fn run(options: &Args, level: Level) -> Result<Exit, Failed> {
     };
     bus.set_inventory(Arc::new(config.inventory.clone()));
     let fitting = descriptors::allow(&config, &bus);
-    let roots = roots::prepare(&config, fitting.max_pis, &bus)?;
+    let base_images = roots::prepare(&config, &bus)?;
+    // The process of NFS starts with the rights of this one, which gives them up below.
+    let nfsd = base_images.map(|base_images| {
+        Nfsd::start(&config, settings, (base_images, fitting.max_pis), watchdog_period(), &bus)
+    });
+    let nfsd = nfsd.transpose()?;
+    let roots = nfsd.as_ref().map(|nfsd| nfsd.roots().clone());
     let (budget, quota) = (Budget::default(), UploadQuota::default());
     let storage = open(&config, roots.clone(), &bus, &budget, &quota)?;
     remove_leftovers(&storage, &config, &bus);
@@ -109,7 +116,8 @@ pub fn run(options: &Args, level: Level) -> Result<Exit, Failed> {
     let dhcp = dhcp::bind(&config, interfaces, &bus)?;
     let (used, mut follow) = followed(&config, &nets, dhcp.as_ref());
     let leases = dhcp.as_ref().and_then(dhcp::Bound::leases);
-    let paths = confine::confine(&config, options.config.as_deref(), leases, roots.is_some(), &bus)?;
+    let lacks = nfsd.as_ref().map(Nfsd::missing).unwrap_or_default();
+    let paths = confine::confine(&config, options.config.as_deref(), leases, roots.as_deref(), lacks, &bus)?;
     let controls: Vec<_> = nets.iter().map(LinuxNet::control).collect();
     let reload = move || controls.iter().for_each(Control::reload);
     supervisor.start(&bus, notify, watchdog_period(), reload).map_err(failure)?;
@@ -121,22 +129,13 @@ pub fn run(options: &Args, level: Level) -> Result<Exit, Failed> {
         })
         .map_err(failure)?;
     supervisor.watch("clock", bus.clone());
-    if let Some(roots) = &roots {
-        let bus = bus.clone();
-        let ended = move || {
-            bus.emit(None, events::Server::ThreadEnded { thread: "mounter".into(), why: "ended".into() })
-        };
-        roots.mounts().watch(ended).map_err(failure)?;
-    }
 
     // Dropped in any case: an error below stops what has started, within the time of a stop.
     let mut services = Services::new(supervisor.clone());
     // DHCP comes last: it sends clients to this server.
-    #[cfg(feature = "nfs")]
-    {
-        let nfs = nfs::start(&config, roots.clone(), &bus)?;
-        follow.extend(nfs.as_ref().map(|nfs| nfs.follow(&supervisor)));
-        services.add(nfs);
+    if let Some(nfsd) = nfsd {
+        follow.push(nfs::follow_interfaces(nfsd.roots(), &supervisor, &bus));
+        services.add(Some(nfsd.follow(&supervisor, &bus)?));
     }
     // Its threads start when they are needed, in the namespace and the sandbox of the workers.
     let pool = Pool::new(bus.clone());

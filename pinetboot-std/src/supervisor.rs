@@ -232,16 +232,28 @@ impl Listener for Supervisor {
     }
 }
 
+/// Takes the report of a thread's end.
+pub trait Reports: Clone + Send + 'static {
+    /// Reports the end of this thread, which stops the server.
+    fn thread_ended(&self, thread: String, why: String);
+}
+
+impl Reports for Bus {
+    fn thread_ended(&self, thread: String, why: String) {
+        self.emit(None, Server::ThreadEnded { thread, why });
+    }
+}
+
 /// Starts a thread with a short task, which may end and may not panic.
 ///
 /// # Errors
 ///
 /// The system's.
-pub fn task(bus: &Bus, name: &'static str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
-    let bus = bus.clone();
+pub fn task(to: &impl Reports, name: &'static str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    let to = to.clone();
     thread::Builder::new().name(name.into()).spawn(move || {
         if catch_unwind(AssertUnwindSafe(work)).is_err() {
-            bus.emit(None, Server::ThreadEnded { thread: name.into(), why: "panicked".into() });
+            to.thread_ended(name.into(), "panicked".into());
         }
     })?;
     Ok(())
@@ -439,7 +451,7 @@ pub(crate) fn signals() -> SigSet {
 
 /// Ends the process without its other threads. A thread that waits for a device in the kernel outlives the process until the device
 /// answers, with all descriptors: the ports are free for the next server all the same.
-fn end(exit: Exit) -> ! {
+pub(crate) fn end(exit: Exit) -> ! {
     close_sockets(Path::new("/proc/self/fd"));
     process::exit(exit as i32)
 }

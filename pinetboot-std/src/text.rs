@@ -36,6 +36,11 @@ pub(crate) fn line(text: &str) -> impl fmt::Display {
     fmt::from_fn(move |f| text.chars().try_for_each(|char| put(f, char)))
 }
 
+/// Whether a text has no character that [`line`] changes.
+pub(crate) fn is_plain(text: &str) -> bool {
+    !text.chars().any(|char| char.is_control() || is_mark(char))
+}
+
 /// Writes a character, escaped if a terminal could act on it.
 fn put(f: &mut fmt::Formatter<'_>, char: char) -> fmt::Result {
     if char.is_control() || is_mark(char) {

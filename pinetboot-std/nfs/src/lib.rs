@@ -73,7 +73,7 @@ pub use self::tree::{DirectoryTree, FileNumbers, OpenError};
 use self::listening::{Bound, Listening};
 use self::message::Programs;
 use self::portmap::Mappings;
-use self::register::Registered;
+use self::register::{Registered, Registration};
 use self::server::Server;
 use self::service::Service;
 
@@ -141,41 +141,97 @@ pub enum StartError {
     System(io::Error),
 }
 
+/// A server with its ports, which takes no call and has no thread yet: the process may give up the right to open ports.
+pub struct Opened {
+    config: NfsConfig,
+    listening: Listening,
+    mappings: Mappings,
+    port: u16,
+    portmap: Option<u16>,
+    registration: Option<Registration>,
+}
+
 /// Starts a server.
 ///
 /// # Errors
 ///
 /// The reason why the server cannot start.
 pub fn start(config: NfsConfig, exports: Arc<dyn Exports>) -> core::result::Result<Running, StartError> {
-    let mut listening = Listening::default();
-    let port = listening.open(&config, config.port, Programs::Files)?;
-    let mut mappings = Mappings::of_programs(port, config.udp);
-    let (mut registered, mut portmap) = (None, None);
-    let wanted = match config.portmap {
-        Portmap::System => Some(PORTMAP_PORT),
-        Portmap::Port(port) => Some(port),
-        Portmap::Off => None,
-    };
-    if let Some(wanted) = wanted {
-        match listening.open(&config, wanted, Programs::Portmap) {
-            Ok(port) => {
-                mappings = mappings.with_portmap(port);
-                portmap = Some(port);
+    Opened::new(config)?.start(exports)
+}
+
+impl Opened {
+    /// Binds the ports, and makes NFS known to the portmapper.
+    ///
+    /// # Errors
+    ///
+    /// The reason why the server cannot start.
+    pub fn new(config: NfsConfig) -> core::result::Result<Self, StartError> {
+        let mut listening = Listening::default();
+        let port = listening.open(&config, config.port, Programs::Files)?;
+        let mut mappings = Mappings::of_programs(port, config.udp);
+        let (mut registration, mut portmap) = (None, None);
+        let wanted = match config.portmap {
+            Portmap::System => Some(PORTMAP_PORT),
+            Portmap::Port(port) => Some(port),
+            Portmap::Off => None,
+        };
+        if let Some(wanted) = wanted {
+            match listening.open(&config, wanted, Programs::Portmap) {
+                Ok(port) => {
+                    mappings = mappings.with_portmap(port);
+                    portmap = Some(port);
+                }
+                Err(StartError::Bind { error, .. })
+                    if error.kind() == io::ErrorKind::AddrInUse && config.portmap == Portmap::System =>
+                {
+                    let made = Registration::new(mappings.clone(), config.observer.clone());
+                    registration = Some(made.map_err(StartError::Register)?);
+                }
+                Err(error) => return Err(error),
             }
-            Err(StartError::Bind { error, .. })
-                if error.kind() == io::ErrorKind::AddrInUse && config.portmap == Portmap::System =>
-            {
-                registered = Some(register(&config, &mappings)?);
-            }
-            Err(error) => return Err(error),
         }
+        Ok(Self { config, listening, mappings, port, portmap, registration })
     }
-    let on_thread_end = config.on_thread_end.clone();
-    let service = Service::new(config, exports, mappings);
-    let service = service.map_err(|error| StartError::System(error.into()))?;
-    let Listening { listeners, sockets, bound } = listening;
-    let server = Server::start(service, listeners, sockets, on_thread_end).map_err(StartError::System)?;
-    Ok(Running { server, port, portmap, bound, _registered: registered })
+
+    /// The port of NFS and MOUNT.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The port of this server's portmapper; `None` without one.
+    #[must_use]
+    pub fn portmap_port(&self) -> Option<u16> {
+        self.portmap
+    }
+
+    /// Starts the server's threads: it takes calls.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub fn start(self, exports: Arc<dyn Exports>) -> core::result::Result<Running, StartError> {
+        let Self { config, listening, mappings, port, portmap, registration } = self;
+        let on_thread_end = config.on_thread_end.clone();
+        let registered = registration.map(|made| made.keep_up(on_thread_end.clone())).transpose();
+        let registered = registered.map_err(StartError::System)?;
+        let service = Service::new(config, exports, mappings);
+        let service = service.map_err(|error| StartError::System(error.into()))?;
+        let Listening { listeners, sockets, bound } = listening;
+        let server = Server::start(service, listeners, sockets, on_thread_end).map_err(StartError::System)?;
+        Ok(Running { server, port, portmap, bound, _registered: registered })
+    }
+}
+
+impl fmt::Debug for Opened {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Opened")
+            .field("config", &self.config)
+            .field("port", &self.port)
+            .field("portmap", &self.portmap)
+            .finish_non_exhaustive()
+    }
 }
 
 impl NfsConfig {
@@ -249,11 +305,6 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.server.stop(Instant::now() + STOP_WITHIN);
     }
-}
-
-fn register(config: &NfsConfig, mappings: &Mappings) -> core::result::Result<Registered, StartError> {
-    Registered::new(mappings.clone(), config.observer.clone(), config.on_thread_end.clone())
-        .map_err(StartError::Register)
 }
 
 impl fmt::Debug for NfsConfig {

@@ -24,7 +24,8 @@ pub(super) struct Registered {
     thread: Option<JoinHandle<()>>,
 }
 
-struct Registration {
+/// A registration.
+pub(super) struct Registration {
     mappings: Mappings,
     socket: UdpSocket,
     observer: Arc<dyn Observer>,
@@ -32,37 +33,39 @@ struct Registration {
     failing: bool,
 }
 
-impl Registered {
+impl Registration {
     /// Registers with the portmapper of this machine. Existing registrations of the same numbers stay, and are an error.
-    pub(super) fn new(
-        mappings: Mappings,
-        observer: Arc<dyn Observer>,
-        on_thread_end: Arc<dyn Fn(&str) + Send + Sync>,
-    ) -> io::Result<Self> {
+    pub(super) fn new(mappings: Mappings, observer: Arc<dyn Observer>) -> io::Result<Self> {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
         socket.connect((Ipv4Addr::LOCALHOST, PMAP_PORT))?;
         socket.set_read_timeout(Some(PATIENCE))?;
-        let mut registration = Registration { mappings, socket, observer, failing: false };
+        let registration = Self { mappings, socket, observer, failing: false };
         registration.set().inspect_err(|_| registration.unset())?;
+        Ok(registration)
+    }
+
+    /// Keeps the registration up, in a thread.
+    pub(super) fn keep_up(
+        mut self,
+        on_thread_end: Arc<dyn Fn(&str) + Send + Sync>,
+    ) -> io::Result<Registered> {
         let (stop, stopped) = mpsc::channel();
         let thread = thread::Builder::new().name(THREAD.into()).spawn(move || {
             let keep_up = || {
                 // The portmapper of this machine answers within milliseconds.
-                let _kept_otherwise = registration.socket.set_read_timeout(Some(PATIENCE / 5));
+                let _kept_otherwise = self.socket.set_read_timeout(Some(PATIENCE / 5));
                 while stopped.recv_timeout(LOOK_EVERY) == Err(RecvTimeoutError::Timeout) {
-                    registration.look();
+                    self.look();
                 }
-                registration.unset();
+                self.unset();
             };
             if catch_unwind(AssertUnwindSafe(keep_up)).is_err() {
                 on_thread_end(THREAD);
             }
         })?;
-        Ok(Self { stop: Some(stop), thread: Some(thread) })
+        Ok(Registered { stop: Some(stop), thread: Some(thread) })
     }
-}
 
-impl Registration {
     fn set(&self) -> io::Result<()> {
         for mapping in self.mappings.as_slice() {
             if self.call(SET, *mapping)? != 1 {

@@ -30,7 +30,7 @@ use rustix::fs::{self, Access, AtFlags, FileType, OFlags};
 use rustix::io::{self, Errno};
 
 use self::attributes::refusal;
-pub(super) use self::descriptors::make_room;
+pub(super) use self::descriptors::{make_room, third};
 pub use self::error::OpenError;
 use self::identity::{act_as, act_as_root};
 use self::listing::Listings;

@@ -1,9 +1,12 @@
 //! Facts about the NFS server that concern no particular root.
 
+use std::borrow::Cow;
 use std::net::SocketAddrV4;
 
+use serde::{Deserialize, Serialize};
+
 /// A fact about the NFS server.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Nfs {
     /// A client opened a connection.
     Connected {
@@ -37,7 +40,7 @@ pub enum Nfs {
         /// The reason.
         why: String,
         /// The remedy for the operator.
-        remedy: Option<&'static str>,
+        remedy: Option<Cow<'static, str>>,
     },
     /// A call had a handle that this server did not seal, or of a removed layer.
     HandleRefused {

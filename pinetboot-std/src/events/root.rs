@@ -1,17 +1,20 @@
 //! Facts about root file systems.
 
+use std::borrow::Cow;
 use std::net::Ipv4Addr;
 
 use pinetboot_core::pi::Prefix;
+use serde::{Deserialize, Serialize};
 
-use super::{BootRecord, Mac};
+use super::{BootRecord, Mac, prefix};
 
 /// A fact about a Pi's root file system.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Root {
     /// The record of a Pi from before the server started, made when the Pi mounted its root.
     Remembered {
         /// The Pi.
+        #[serde(with = "prefix")]
         pi: Prefix,
         /// The Pi's address.
         address: Option<Ipv4Addr>,
@@ -23,6 +26,7 @@ pub enum Root {
     /// A layer was made.
     LayerMade {
         /// The Pi.
+        #[serde(with = "prefix")]
         pi: Prefix,
         /// The base image.
         image: String,
@@ -32,6 +36,7 @@ pub enum Root {
     /// A layer was removed for `roots reset`.
     LayerReset {
         /// The Pi.
+        #[serde(with = "prefix")]
         pi: Prefix,
         /// The base image.
         image: String,
@@ -39,6 +44,7 @@ pub enum Root {
     /// A layer that was moved or copied, with its base image or without, was adopted in its new place.
     LayerAdopted {
         /// The Pi.
+        #[serde(with = "prefix")]
         pi: Prefix,
         /// The base image.
         image: String,
@@ -46,17 +52,19 @@ pub enum Root {
     /// An operation on a layer failed.
     LayerFailed {
         /// The Pi.
+        #[serde(with = "prefix")]
         pi: Prefix,
         /// The base image.
         image: String,
         /// The operation: `mount`, `reset`, `serve again`, `keep the record of`.
-        operation: &'static str,
+        operation: Cow<'static, str>,
         /// The system's reason.
         error: String,
     },
     /// The base image of a layer changed after the layer was made.
     BaseChanged {
         /// The layer's Pi.
+        #[serde(with = "prefix")]
         pi: Prefix,
         /// The base image's root.
         root: String,
@@ -64,11 +72,13 @@ pub enum Root {
     /// New layers were removed: their Pis wrote nothing to them, and used them for less than two minutes.
     UnusedRemoved {
         /// The Pi of each, and the address that mounted the layer.
+        #[serde(with = "prefix::addresses")]
         layers: Vec<(Prefix, Option<Ipv4Addr>)>,
     },
     /// A Pi got "no space" for a change of its root, or is near its limit; told once an hour.
     NoSpace {
         /// The Pi; `None` for the one that has a tree of mode `rw`.
+        #[serde(with = "prefix::option")]
         pi: Option<Prefix>,
         /// The reason.
         why: Shortage,
@@ -89,11 +99,13 @@ pub enum Root {
     /// A client's claim to a root was accepted; MOUNT has not sent the handle yet.
     Granted {
         /// The root's Pi.
+        #[serde(with = "prefix")]
         pi: Prefix,
     },
     /// A Pi mounted its root: MOUNT sent the handle.
     Mounted {
         /// The root's Pi.
+        #[serde(with = "prefix")]
         pi: Prefix,
         /// The requested path.
         path: String,
@@ -105,11 +117,13 @@ pub enum Root {
     /// A client took its mount back within a minute, as 'pinetboot simulate' does: the mount proves nothing.
     Unmounted {
         /// The root's Pi.
+        #[serde(with = "prefix")]
         pi: Prefix,
     },
     /// A mount was refused.
     MountRefused {
         /// The root's Pi, if the path or the address names one.
+        #[serde(with = "prefix::option")]
         pi: Option<Prefix>,
         /// The requested path.
         path: String,
@@ -121,6 +135,7 @@ pub enum Root {
     /// A client used a handle of a root that it may not use, or not yet.
     CallRefused {
         /// The root's Pi.
+        #[serde(with = "prefix")]
         pi: Prefix,
         /// The name of the root's Pi.
         name: String,
@@ -132,11 +147,13 @@ pub enum Root {
     /// A Pi uses its root; emitted every few seconds at most.
     Active {
         /// The root's Pi.
+        #[serde(with = "prefix")]
         pi: Prefix,
     },
     /// A Pi continues to use its root, from a new address.
     Moved {
         /// The root's Pi.
+        #[serde(with = "prefix")]
         pi: Prefix,
         /// The former address.
         from: Ipv4Addr,
@@ -148,6 +165,7 @@ pub enum Root {
     /// A Pi's layer is served again.
     Resumed {
         /// The root's Pi.
+        #[serde(with = "prefix")]
         pi: Prefix,
         /// After a restart of the server; otherwise after a rest.
         restarted: bool,
@@ -155,7 +173,7 @@ pub enum Root {
 }
 
 /// The reason why a change of a root gets "no space".
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Shortage {
     /// The change would touch the disk's reserve.
     Reserve,
@@ -176,7 +194,7 @@ pub enum Shortage {
 }
 
 /// The size of a layer.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LayerSize {
     /// The Pi's name.
     pub name: String,
@@ -185,7 +203,7 @@ pub struct LayerSize {
 }
 
 /// Evidence that a client is a certain Pi, weakest first. Newer evidence never displaces stronger evidence.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Evidence {
     /// The client's address fetched the Pi's system by TFTP.
     Fetched,

@@ -149,7 +149,7 @@ pub enum Server {
     /// A part of the sandbox is off.
     SandboxLacks {
         /// The part.
-        part: &'static str,
+        part: String,
         /// The reason.
         why: String,
     },

@@ -15,7 +15,7 @@ pub(super) fn log(event: &Event, client: &ClientName<'_>, fact: &Nfs) {
         Nfs::Unmounted { path: Some(path) } => debug!(%client, path, "{client} unmounts {path}"),
         Nfs::Unmounted { path: None } => debug!(%client, "{client} unmounts all exports"),
         Nfs::CallRefused { peer, program, version, procedure, why, remedy } => {
-            match remedy.filter(|_| !event.again) {
+            match remedy.as_ref().filter(|_| !event.again) {
                 None => {
                     debug!(
                         %client,

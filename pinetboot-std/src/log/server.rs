@@ -98,7 +98,7 @@ pub(super) fn log(fact: &Server) {
             info!(user = %user, "the server runs as user {user} without capabilities")
         }
         Server::Confined { user: None } => debug!("the server stays the same user, in a sandbox"),
-        Server::SandboxLacks { part: "user", why } => warn!(
+        Server::SandboxLacks { part, why } if part == "user" => warn!(
             "the server stays root: {why}. Serve boot files as a user that can read them, and write uploads and leases, with \
              --user"
         ),

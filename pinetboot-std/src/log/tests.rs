@@ -158,7 +158,9 @@ fn recorded() -> Vec<Event> {
                 version: 4,
                 procedure: 0,
                 why: "NFS version 4 is not served, only 3 to 3".into(),
-                remedy: Some("Write vers=3 into the mount options of the command line (nfsroot=..,vers=3)"),
+                remedy: Some(
+                    "Write vers=3 into the mount options of the command line (nfsroot=..,vers=3)".into(),
+                ),
             },
         ),
         finished("bd989ae1/initramfs_2712", Outcome::Displaced, 0, None),
@@ -193,8 +195,8 @@ INFO loop tftp 1 turns again";
 #[test]
 fn the_user_of_the_server_and_what_the_sandbox_lacks_are_named() {
     let facts = [
-        Server::SandboxLacks { part: "user", why: "user nobody cannot enter /root".into() },
-        Server::SandboxLacks { part: "seccomp", why: "no filter for arm".into() },
+        Server::SandboxLacks { part: "user".into(), why: "user nobody cannot enter /root".into() },
+        Server::SandboxLacks { part: "seccomp".into(), why: "no filter for arm".into() },
         Server::Confined { user: Some("pinetboot".into()) },
     ];
     let expected = "\

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -16,23 +17,51 @@ use nix::sys::socket::{
     AddressFamily, LinkAddr, MsgFlags, SockFlag, SockProtocol, SockType, bind, recv, send, setsockopt, socket,
 };
 use nix::{setsockopt_impl, sockopt_impl};
+use rustix::net::{SocketFlags, SocketType, eth, socket_with};
 use smoltcp::wire::{
     ArpOperation, ArpPacket, ArpRepr, EthernetAddress, EthernetFrame, EthernetProtocol, EthernetRepr,
 };
 
 use super::neighbour::interface_of;
 
-/// The MAC address that answers for `address` within a time; `None` without an answer, or for an address behind a router.
-///
-/// # Errors
-///
-/// The system's; the request requires CAP_NET_RAW.
-pub fn ask(address: Ipv4Addr, within: Duration) -> io::Result<Option<[u8; 6]>> {
-    let Some(interface) = interface_of(address) else { return Ok(None) };
-    let (socket, mac, ours) = open(&interface)?;
-    let Some(ours) = ours else { return Ok(None) };
-    send(socket.as_raw_fd(), &request(mac, ours, address), MsgFlags::empty())?;
+/// Asks single addresses, over a socket from the time at which the process could open one.
+#[derive(Debug)]
+pub struct Asker(Mutex<OwnedFd>);
 
+impl Asker {
+    /// An asker, for all interfaces.
+    ///
+    /// # Errors
+    ///
+    /// The system's; the socket requires CAP_NET_RAW.
+    pub fn open() -> io::Result<Self> {
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        let socket = socket_with(rustix::net::AddressFamily::PACKET, SocketType::RAW, flags, Some(eth::ARP))?;
+        take_nothing(&socket)?;
+        Ok(Self(Mutex::new(socket)))
+    }
+
+    /// The MAC address that answers for `address` within a time; `None` without an answer, or for an address behind a router.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub fn ask(&self, address: Ipv4Addr, within: Duration) -> io::Result<Option<[u8; 6]>> {
+        let Some(interface) = interface_of(address) else { return Ok(None) };
+        let (link, mac, ours) = ends(&interface)?;
+        let Some(ours) = ours else { return Ok(None) };
+        let socket = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        bind(socket.as_raw_fd(), &link)?;
+        take_arp(&*socket)?;
+        let answered = send(socket.as_raw_fd(), &request(mac, ours, address), MsgFlags::empty())
+            .map_err(io::Error::from)
+            .and_then(|_| answer_on(&socket, address, within));
+        take_nothing(&*socket)?;
+        answered
+    }
+}
+
+fn answer_on(socket: &OwnedFd, address: Ipv4Addr, within: Duration) -> io::Result<Option<[u8; 6]>> {
     let deadline = Instant::now() + within;
     let mut frame = [0; 256];
     loop {
@@ -72,7 +101,7 @@ impl Prober {
     ///
     /// The system's; the socket requires CAP_NET_RAW.
     pub fn open(interface: &str) -> io::Result<Self> {
-        let (socket, mac, _) = open(interface)?;
+        let (socket, mac) = open(interface)?;
         Ok(Self { socket, mac })
     }
 
@@ -130,23 +159,38 @@ fn ends(interface: &str) -> io::Result<(LinkAddr, [u8; 6], Option<Ipv4Addr>)> {
     Ok((link, mac, ours))
 }
 
-/// A socket for the ARP packets of an interface, the interface's MAC address, and its first IPv4 address.
-fn open(interface: &str) -> io::Result<(OwnedFd, [u8; 6], Option<Ipv4Addr>)> {
-    let (link, mac, ours) = ends(interface)?;
+/// A socket for the ARP packets of an interface, and the interface's MAC address.
+fn open(interface: &str) -> io::Result<(OwnedFd, [u8; 6])> {
+    let (link, mac, _) = ends(interface)?;
     let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
     let socket = socket(AddressFamily::Packet, SockType::Raw, flags, SockProtocol::EthAll)?;
-    // Without this the socket would copy every frame of the interface.
-    let instruction = |code: u32, jf: u8, k: u32| sock_filter { code: code as u16, jt: 0, jf, k };
-    let mut program = [
-        instruction(BPF_LD | BPF_H | BPF_ABS, 0, ETHER_TYPE),
-        instruction(BPF_JMP | BPF_JEQ | BPF_K, 1, ETH_P_ARP as u32),
-        instruction(BPF_RET | BPF_K, 0, u32::MAX),
-        instruction(BPF_RET | BPF_K, 0, 0),
-    ];
-    let program = sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
-    setsockopt(&socket, Filter, &program)?;
+    take_arp(&socket)?;
     bind(socket.as_raw_fd(), &link)?;
-    Ok((socket, mac, ours))
+    Ok((socket, mac))
+}
+
+/// Lets a socket receive ARP alone: without this it would copy every frame of the interface.
+fn take_arp(socket: &impl AsFd) -> nix::Result<()> {
+    let instruction = |code: u32, jf: u8, k: u32| sock_filter { code: code as u16, jt: 0, jf, k };
+    take(
+        socket,
+        &mut [
+            instruction(BPF_LD | BPF_H | BPF_ABS, 0, ETHER_TYPE),
+            instruction(BPF_JMP | BPF_JEQ | BPF_K, 1, ETH_P_ARP as u32),
+            instruction(BPF_RET | BPF_K, 0, u32::MAX),
+            instruction(BPF_RET | BPF_K, 0, 0),
+        ],
+    )
+}
+
+/// Lets a socket receive no frame.
+fn take_nothing(socket: &impl AsFd) -> nix::Result<()> {
+    take(socket, &mut [sock_filter { code: (BPF_RET | BPF_K) as u16, jt: 0, jf: 0, k: 0 }])
+}
+
+fn take(socket: &impl AsFd, program: &mut [sock_filter]) -> nix::Result<()> {
+    let program = sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
+    setsockopt(socket, Filter, &program)
 }
 
 sockopt_impl!(

@@ -1,6 +1,7 @@
 //! The kernel's neighbour table: the MAC address of an IPv4 address on this machine's networks.
 
-use std::fs;
+use std::fs::File;
+use std::io::Read;
 use std::net::Ipv4Addr;
 
 use pinetboot_core::pi::Prefix;
@@ -17,7 +18,10 @@ pub(super) fn interface_of(address: Ipv4Addr) -> Option<String> {
 
 /// The process's own view, which also exists where /proc shows processes only.
 fn table() -> Option<String> {
-    fs::read_to_string("/proc/self/net/arp").ok()
+    // Files of /proc have no length: without room for a page, the reads begin with 32 bytes.
+    let mut table = String::with_capacity(PAGE);
+    File::open("/proc/self/net/arp").ok()?.read_to_string(&mut table).ok()?;
+    Some(table)
 }
 
 /// The MAC address of a neighbour in the table; zeros stand for a neighbour that did not answer.
@@ -35,6 +39,8 @@ fn word_of(table: &str, address: Ipv4Addr, number: usize) -> Option<&str> {
     let line = table.lines().find(|line| line.split_ascii_whitespace().next() == Some(&address))?;
     line.split_ascii_whitespace().nth(number)
 }
+
+const PAGE: usize = 4096;
 
 #[cfg(test)]
 mod tests {

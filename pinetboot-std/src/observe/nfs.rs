@@ -8,26 +8,25 @@ use pinetboot_nfs::{
     MountStatus, Mounted, Observer, Unmounted,
 };
 
-use crate::bus::Bus;
-use crate::events::{Fact, Nfs, Root};
-use crate::roots::RootExports;
+use crate::events::{Nfs, Root};
+use crate::roots::{Registry, Report, RootExports};
 use crate::text;
 
 /// Emits the NFS server's events as facts.
 #[derive(Debug, Clone)]
 pub struct NfsObserver {
-    bus: Bus,
+    registry: Registry,
     exports: RootExports,
 }
 
 impl NfsObserver {
-    /// An observer for this bus and these exports.
-    pub const fn new(bus: Bus, exports: RootExports) -> Self {
-        Self { bus, exports }
+    /// An observer for this registry and these exports.
+    pub const fn new(registry: Registry, exports: RootExports) -> Self {
+        Self { registry, exports }
     }
 
-    fn tell(&self, client: &SocketAddrV4, fact: impl Into<Fact>) {
-        self.bus.emit(*client.ip(), fact);
+    fn tell(&self, client: &SocketAddrV4, fact: impl Into<Report>) {
+        self.registry.emit(*client.ip(), fact);
     }
 
     fn mount_refused(&self, refused: &MountRefused<'_>) {
@@ -71,7 +70,7 @@ impl Observer for NfsObserver {
                 self.tell(client, Nfs::HandleRefused { peer: *client, why: why.to_owned() });
             }
             Event::FirstRead(first) => self.tell(&first.client, Nfs::FirstRead),
-            Event::Trouble(trouble) => self.bus.emit(None, Nfs::Trouble { what: trouble.to_string() }),
+            Event::Trouble(trouble) => self.registry.emit(None, Nfs::Trouble { what: trouble.to_string() }),
             _ => {}
         }
     }
@@ -81,10 +80,10 @@ fn call_refused(refused: &CallRefused) -> Nfs {
     let CallRefused { client, program, version, procedure, why, .. } = *refused;
     let remedy = match why {
         CallRefusal::NoSuchVersion { .. } if [NFS, MOUNT].contains(&program) => {
-            Some("Write vers=3 into the mount options of the command line (nfsroot=..,vers=3)")
+            Some("Write vers=3 into the mount options of the command line (nfsroot=..,vers=3)".into())
         }
-        CallRefusal::PortNotReserved => Some("Mount as root, or accept all ports with --nfs-insecure"),
-        CallRefusal::UdpOff => Some("Write tcp into the mount options, or serve UDP with --nfs-udp"),
+        CallRefusal::PortNotReserved => Some("Mount as root, or accept all ports with --nfs-insecure".into()),
+        CallRefusal::UdpOff => Some("Write tcp into the mount options, or serve UDP with --nfs-udp".into()),
         // Linux asks for the side protocol NFSACL at each mount, rpcinfo for versions of the portmapper: both are normal.
         _ => None,
     };

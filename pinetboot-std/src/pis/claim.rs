@@ -16,15 +16,17 @@ use std::time::Duration;
 
 use pinetboot_core::dhcp::HardwareAddress;
 use pinetboot_core::pi::Prefix;
+use serde::{Deserialize, Serialize};
 
 use super::registry::Registry;
 use super::{Pi, Presence};
-use crate::events::{Evidence, Mac};
+use crate::events::{Evidence, Mac, prefix};
 
 /// A client's claim to be a Pi, with its evidence.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Claim {
     /// The claimed Pi.
+    #[serde(with = "prefix")]
     pub pi: Prefix,
     /// The client's address.
     pub address: Ipv4Addr,
@@ -37,7 +39,7 @@ pub struct Claim {
 }
 
 /// A token in a path, after the check of its seal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Token {
     /// Valid, for the boot that began at this time in seconds since 1970.
     Good(u32),

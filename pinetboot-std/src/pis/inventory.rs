@@ -120,7 +120,7 @@ fn renamed(mut entry: PiEntry) -> Result<PiEntry, &'static str> {
     Ok(PiEntry { cmdline_extra: old.or(entry.cmdline_extra.take()), ..entry })
 }
 
-fn check(entry: &PiEntry) -> Result<(), String> {
+pub(super) fn check(entry: &PiEntry) -> Result<(), String> {
     if let Some(name) = &entry.name
         && !is_host_name(name)
     {

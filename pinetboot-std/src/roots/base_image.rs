@@ -5,11 +5,9 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use pinetboot_core::pi::Prefix;
 use serde::{Deserialize, Serialize};
 
 use crate::images::{Image, Images, ImagesError};
-use crate::pis::Inventory;
 
 /// A root file system, with the place of its boot files.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -123,32 +121,28 @@ impl TryFrom<Image> for BaseImage {
 }
 
 impl BaseImages {
-    /// The directory of a Pi's boot files.
+    /// The directory of the boot files of a Pi with this image in the inventory.
     ///
     /// # Errors
     ///
     /// If the Pi has no image.
-    pub fn boot_dir(&self, pi: Option<Prefix>, inventory: &Inventory) -> Result<PathBuf, NoBaseImage> {
+    pub fn boot_dir(&self, image: Option<&str>) -> Result<PathBuf, NoBaseImage> {
         match self {
             Self::One(base_image) => Ok(base_image.boot_dir()),
-            Self::Images(images) => Ok(image_for(images, pi, inventory)?.boot),
+            Self::Images(images) => Ok(image_for(images, image)?.boot),
         }
     }
 
-    /// The base image of a Pi.
+    /// The base image of a Pi with this image in the inventory.
     ///
     /// # Errors
     ///
     /// If the Pi has none.
-    pub fn base_image_for(
-        &self,
-        pi: Option<Prefix>,
-        inventory: &Inventory,
-    ) -> Result<BaseImage, NoBaseImage> {
+    pub fn base_image_for(&self, image: Option<&str>) -> Result<BaseImage, NoBaseImage> {
         match self {
             Self::One(base_image) => Ok(base_image.clone()),
             Self::Images(images) => {
-                let image = image_for(images, pi, inventory)?;
+                let image = image_for(images, image)?;
                 BaseImage::try_from(image).map_err(|image| NoBaseImage::NoRoot(image.name))
             }
         }
@@ -178,9 +172,9 @@ impl BaseImages {
 }
 
 /// The image that a Pi boots: the inventory's, else the current one.
-fn image_for(images: &Images, pi: Option<Prefix>, inventory: &Inventory) -> Result<Image, NoBaseImage> {
-    match pi.and_then(|pi| inventory.entry(pi)?.image.clone()) {
-        Some(name) => images.find(&name)?.ok_or(NoBaseImage::NoImage(name)),
+fn image_for(images: &Images, image: Option<&str>) -> Result<Image, NoBaseImage> {
+    match image {
+        Some(name) => images.find(name)?.ok_or_else(|| NoBaseImage::NoImage(name.to_owned())),
         None => images.current()?.ok_or(NoBaseImage::NoneInUse),
     }
 }

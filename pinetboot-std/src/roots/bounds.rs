@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use pinetboot_core::pi::Prefix;
 
 use super::disk::Disk;
-use crate::bus::Bus;
+use super::registry::Registry;
 use crate::events::{self, Shortage};
 use crate::space::{self, Credit, Size};
 
@@ -22,7 +22,7 @@ pub(super) struct Bounds {
     pi: Option<Prefix>,
     disk: Arc<Disk>,
     limit: Option<Limit>,
-    bus: Bus,
+    registry: Registry,
     /// When a refusal, and when a layer near its limit, was told last.
     told: Mutex<[Option<Instant>; 2]>,
 }
@@ -38,8 +38,8 @@ pub(super) struct Limit {
 }
 
 impl Bounds {
-    pub(super) fn new(pi: Option<Prefix>, disk: Arc<Disk>, limit: Option<Limit>, bus: Bus) -> Self {
-        Self { pi, disk, limit, bus, told: Mutex::default() }
+    pub(super) fn new(pi: Option<Prefix>, disk: Arc<Disk>, limit: Option<Limit>, registry: Registry) -> Self {
+        Self { pi, disk, limit, registry, told: Mutex::default() }
     }
 
     /// The limit.
@@ -80,7 +80,7 @@ impl Bounds {
         *last = Some(Instant::now());
         drop(told);
         let largest = if matches!(why, Shortage::Limit { .. }) { Vec::new() } else { self.disk.largest() };
-        self.bus.emit(None, events::Root::NoSpace { pi: self.pi, why, largest });
+        self.registry.emit(None, events::Root::NoSpace { pi: self.pi, why, largest });
     }
 }
 

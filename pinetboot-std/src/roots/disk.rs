@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use nix::sys::stat::fstat;
 
 use super::layer::State;
-use crate::bus::Bus;
+use super::registry::Registry;
 use crate::events::{self, LayerSize};
 use crate::space::{self, Reserve, Space};
 
@@ -63,13 +63,13 @@ impl Disk {
     }
 
     /// Counts the layers on this disk and emits the warning. Takes seconds to minutes: reads all directories of all layers.
-    pub(super) fn warn(&self, state: &State, bus: &Bus) {
+    pub(super) fn warn(&self, state: &State, registry: &Registry) {
         let mut sizes: Vec<_> = state
             .layers()
             .into_iter()
             .filter(|layer| layer.place.metadata().is_ok_and(|place| place.dev() == self.number))
             .map(|layer| LayerSize {
-                name: bus.pis().name_of(layer.pi).to_string(),
+                name: registry.name_of(layer.pi),
                 bytes: space::used_by(&layer.upper()),
             })
             .collect();
@@ -78,7 +78,8 @@ impl Disk {
         self.largest.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&sizes);
         let Ok(free) = self.space.measure() else { return };
         let (place, percent) = (self.place.display().to_string(), free.percent_used());
-        bus.emit(None, events::Root::DiskFilling { place, percent, left: free.for_clients, largest: sizes });
+        registry
+            .emit(None, events::Root::DiskFilling { place, percent, left: free.for_clients, largest: sizes });
     }
 
     /// The largest layers, as counted for the last warning.

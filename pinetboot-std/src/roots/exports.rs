@@ -28,12 +28,11 @@ use active_client::ActiveClient;
 use super::bounded_tree::BoundedTree;
 use super::facts::PiFacts;
 use super::overlay::Overlay;
-use super::{BaseImage, Layer, Roots};
-use crate::bus::Bus;
+use super::{BaseImage, Layer, Registry, Roots};
 use crate::config::{NfsMode, NfsSync};
 use crate::events::{self, Evidence, Mac};
-use crate::net::{arp, neighbour};
-use crate::pis::{Claim, NotThatPi, Token};
+use crate::net::{arp::Asker, neighbour};
+use crate::pis::{Claim, NotThatPi, Refusal, Token};
 use crate::supervisor::task;
 
 /// The roots of all Pis as exports.
@@ -42,7 +41,9 @@ pub struct RootExports(Arc<ExportTable>);
 
 struct ExportTable {
     roots: Arc<Roots>,
-    bus: Bus,
+    registry: Registry,
+    /// `None` without the right to open such a socket.
+    asker: Option<Asker>,
     /// Changes of names and attributes are on stable storage when they are answered.
     sync: bool,
     ready: RwLock<HashMap<u32, Ready>>,
@@ -110,9 +111,10 @@ impl RootExports {
     /// # Errors
     ///
     /// If a tree cannot be served.
-    pub fn new(roots: Arc<Roots>, bus: Bus, sync: NfsSync) -> Result<Self, String> {
+    pub fn new(roots: Arc<Roots>, registry: impl Into<Registry>, sync: NfsSync) -> Result<Self, String> {
         let shared = ExportTable {
-            bus,
+            registry: registry.into(),
+            asker: Asker::open().ok(),
             sync: sync == NfsSync::On,
             ready: RwLock::default(),
             waiting: Mutex::default(),
@@ -179,9 +181,9 @@ impl RootExports {
 
 impl ExportTable {
     fn layer_of(&self, pi: Prefix, path: &Path, client: Ipv4Addr) -> Result<Arc<Export>, String> {
-        let base_image = self.roots.base_image_for(Some(pi)).map_err(|error| error.to_string())?;
+        let base_image = self.roots.base_image_for(pi)?;
         let overlay = self.roots.overlay_for_root(pi, &base_image, client).map_err(|error| {
-            let (name, root) = (self.bus.pis().name_of(pi), base_image.root.display());
+            let (name, root) = (self.registry.name_of(pi), base_image.root.display());
             format!("cannot give {name} a layer on {root}: {error}")
         })?;
         self.export_layer(overlay, path)
@@ -255,7 +257,7 @@ impl ExportTable {
         match *lock(&self.owners).entry(base_image.id()).or_insert(pi) {
             owner if owner == pi => Ok(()),
             owner => {
-                let owner = self.bus.pis().name_of(owner);
+                let owner = self.registry.name_of(owner);
                 Err(format!(
                     "--nfs-mode rw is one tree for one Pi, and {owner} has it until this server stops. For several Pis use --nfs-mode overlay"
                 ))
@@ -279,37 +281,37 @@ impl ExportTable {
         client: Ipv4Addr,
         token: Option<Token>,
         handle: bool,
-    ) -> Result<(Evidence, Option<Mac>), NotThatPi> {
-        let pis = self.bus.pis();
+    ) -> Result<(Evidence, Option<Mac>), Refusal> {
         let mac = neighbour(client);
         self.look_for(pi, client, mac);
-        let evidence = pis.check(&Claim { pi, address: client, mac, handle, token })?;
-        Ok((evidence, mac.or_else(|| pis.mac_at(client))))
+        let evidence = self.registry.check(Claim { pi, address: client, mac, handle, token })?;
+        Ok((evidence, mac.or_else(|| self.registry.mac_at(client))))
     }
 
     /// Sends an ARP request to a quiet Pi whose root another address claims: an answer shows that the Pi is up.
     fn look_for(&self, pi: Prefix, client: Ipv4Addr, mac: Option<Mac>) {
-        let pis = self.bus.pis();
-        let Some(presence) = pis.pi(pi).and_then(|known| known.presence) else { return };
+        let Ok(known) = self.registry.known(pi) else { return };
+        let Some(presence) = known.presence else { return };
         let is_elsewhere =
             presence.mounted && presence.address != client && presence.mac.is_some() && presence.mac != mac;
-        if is_elsewhere
-            && !presence.is_fresh(pis.now())
-            && arp::ask(presence.address, ANSWERS).ok().flatten() == presence.mac
-        {
-            self.bus.emit(presence.address, events::Root::Active { pi });
+        if is_elsewhere && !known.is_fresh && self.answering(presence.address) == presence.mac {
+            self.registry.emit(presence.address, events::Root::Active { pi });
         }
+    }
+
+    /// The MAC address that answers for an address now.
+    fn answering(&self, address: Ipv4Addr) -> Option<Mac> {
+        self.asker.as_ref()?.ask(address, ANSWERS).ok().flatten()
     }
 
     /// The Pi and the token in a path; a path without a Pi's name stands for the client's own root.
     fn named(&self, path: &Path, client: Ipv4Addr) -> Option<(Prefix, Option<Token>, PathBuf)> {
-        let pis = self.bus.pis();
         let named = first_name(path).and_then(|name| {
             // The token is sealed for the address that fetched the command line: the client's, or the Pi's former one.
             let (pi, token) = self.roots.parse_name(name, &[client])?;
             let (pi, token) = match token {
                 Some(Token::Wrong) => {
-                    let before = pis.pi(pi).and_then(|known| known.boot?.rendered_to());
+                    let before = self.registry.known(pi).ok().and_then(|known| known.rendered_to);
                     let addresses: Vec<_> = [client].into_iter().chain(before).collect();
                     self.roots.parse_name(name, &addresses)?
                 }
@@ -317,20 +319,19 @@ impl ExportTable {
             };
             Some((pi, token, Path::new("/").join(name)))
         });
-        named.or_else(|| Some((pis.name_at(client)?, None, PathBuf::from("/"))))
+        named.or_else(|| Some((self.registry.name_at(client)?, None, PathBuf::from("/"))))
     }
 
     fn mount(&self, path: &Path, client: Ipv4Addr) -> Result<Arc<Export>, MountError> {
         let Some((pi, token, export_path)) = self.named(path, client) else {
             return Err(denied(NotThatPi::Unknown));
         };
-        let (evidence, mac) =
-            self.check(pi, client, token, false).map_err(|why| denied(self.bus.pis().in_words(why)))?;
-        self.bus.emit(client, events::Root::Granted { pi });
+        let (evidence, mac) = self.check(pi, client, token, false).map_err(|refusal| denied(refusal.why))?;
+        self.registry.emit(client, events::Root::Granted { pi });
         let export = if self.roots.mode() == NfsMode::Overlay {
             self.layer_of(pi, &export_path, client).map_err(failed)?
         } else {
-            let base_image = self.roots.base_image_for(Some(pi)).map_err(failed)?;
+            let base_image = self.roots.base_image_for(pi).map_err(failed)?;
             self.claim_tree(&base_image, pi).map_err(denied)?;
             self.shared(&base_image, &export_path).map_err(failed)?
         };
@@ -345,7 +346,7 @@ impl ExportTable {
     fn mounted(&self, export: u32, client: Ipv4Addr, path: &Path) {
         let Some(Grant { pi, evidence, mac }) = lock(&self.granted).remove(&(export, client)) else { return };
         if let Some(own) = self.table().get(&export).and_then(|ready| ready.layer.as_ref()) {
-            own.active.take(client, &self.bus);
+            own.active.take(client);
         }
         if self.roots.mode() == NfsMode::Overlay {
             let record = self.roots.state().pi(pi);
@@ -357,12 +358,12 @@ impl ExportTable {
             last.insert(client, mount);
         }
         let path = path.display().to_string();
-        self.bus.emit(client, events::Root::Mounted { pi, path, mac, evidence });
+        self.registry.emit(client, events::Root::Mounted { pi, path, mac, evidence });
         if self.roots.mode() == NfsMode::Overlay
             && let Err(error) = self.roots.remember(pi, client, mac)
         {
-            let (image, operation, error) = (String::new(), "keep the record of", error.to_string());
-            self.bus.emit(client, events::Root::LayerFailed { pi, image, operation, error });
+            let (image, operation, error) = (String::new(), "keep the record of".into(), error.to_string());
+            self.registry.emit(client, events::Root::LayerFailed { pi, image, operation, error });
         }
     }
 
@@ -376,40 +377,37 @@ impl ExportTable {
         if let Some(own) = self.table().get(&export).and_then(|ready| ready.layer.as_ref()) {
             own.active.release(client);
         }
-        self.bus.emit(client, events::Root::Unmounted { pi });
+        self.registry.emit(client, events::Root::Unmounted { pi });
         let now = PiFacts { address: record.address, mac: record.mac, ..self.roots.state().pi(pi) };
         if let Err(error) = self.roots.state().set_pi(pi, &now) {
-            let (image, operation, error) = (String::new(), "keep the record of", error.to_string());
-            self.bus.emit(client, events::Root::LayerFailed { pi, image, operation, error });
+            let (image, operation, error) = (String::new(), "keep the record of".into(), error.to_string());
+            self.registry.emit(client, events::Root::LayerFailed { pi, image, operation, error });
         }
     }
 
     /// Whether a client that holds a handle of a Pi's layer is the Pi.
     fn permit_layer(&self, own: &Own, client: Ipv4Addr) -> Permission {
         let Own { pi, active, .. } = own;
-        if active.is_of(*pi, client, &self.bus) {
+        if active.is_of(*pi, client, &self.registry) {
             return Permission::Granted;
         }
         match self.check(*pi, client, None, true) {
             Ok((evidence, mac)) => {
-                let before = active
-                    .address()
-                    .or_else(|| self.bus.pis().pi(*pi)?.presence.map(|presence| presence.address));
-                active.take(client, &self.bus);
+                let before =
+                    active.address().or_else(|| Some(self.registry.known(*pi).ok()?.presence?.address));
+                active.take(client);
                 let moved = before.filter(|before| *before != client);
                 let fact = match moved {
                     Some(from) => events::Root::Moved { pi: *pi, from, mac, evidence },
                     None => events::Root::Active { pi: *pi },
                 };
-                self.bus.emit(client, fact);
+                self.registry.emit(client, fact);
                 Permission::Granted
             }
-            Err(why) => {
-                let in_doubt = why.in_doubt();
-                let why = self.bus.pis().in_words(why);
-                let name = self.bus.pis().name_of(*pi).to_string();
+            Err(Refusal { why, in_doubt }) => {
+                let name = self.registry.name_of(*pi);
                 let fact = events::Root::CallRefused { pi: *pi, name, why, in_doubt };
-                self.bus.emit(client, fact);
+                self.registry.emit(client, fact);
                 if in_doubt { Permission::Later } else { Permission::Denied }
             }
         }
@@ -422,7 +420,7 @@ impl ExportTable {
         if lock(&self.permitted).get(&key).is_some_and(|then| now.duration_since(*then) < LOOK_AGAIN) {
             return Permission::Granted;
         }
-        let pi = self.bus.pis().name_at(client);
+        let pi = self.registry.name_at(client);
         let may = match (pi, self.roots.mode()) {
             (Some(pi), NfsMode::Rw) => *lock(&self.owners).entry(export.id).or_insert(pi) == pi,
             (pi, _) => pi.is_some(),
@@ -430,11 +428,11 @@ impl ExportTable {
         if !may {
             let path = export.path.display().to_string();
             let why = "this server does not know the client as a Pi, or another Pi has the tree".to_owned();
-            self.bus.emit(client, events::Root::MountRefused { pi, path, why, failed: false });
+            self.registry.emit(client, events::Root::MountRefused { pi, path, why, failed: false });
             return Permission::Denied;
         }
         if let Some(pi) = pi {
-            self.bus.emit(client, events::Root::Active { pi });
+            self.registry.emit(client, events::Root::Active { pi });
         }
         let mut permitted = lock(&self.permitted);
         if permitted.len() >= MOST {
@@ -449,10 +447,10 @@ impl ExportTable {
         let path = PathBuf::from(format!("/{}", layer.pi));
         let overlay = self.roots.overlay_again(layer.pi, &layer.image).map_err(|error| error.to_string());
         match overlay.and_then(|overlay| self.export_layer(overlay, &path)) {
-            Ok(_) => self.bus.emit(None, events::Root::Resumed { pi: layer.pi, restarted }),
+            Ok(_) => self.registry.emit(None, events::Root::Resumed { pi: layer.pi, restarted }),
             Err(error) => {
-                let (pi, image, operation) = (layer.pi, layer.image.clone(), "serve again");
-                self.bus.emit(None, events::Root::LayerFailed { pi, image, operation, error });
+                let (pi, image, operation) = (layer.pi, layer.image.clone(), "serve again".into());
+                self.registry.emit(None, events::Root::LayerFailed { pi, image, operation, error });
                 // Another process may be copying the layer. The Pi repeats its call meanwhile.
                 thread::sleep(TRY_AGAIN);
                 self.restore(layer, restarted);
@@ -499,7 +497,7 @@ impl Exports for RootExports {
         };
         if let Waiting::For { layer, restarted } = std::mem::replace(place, Waiting::UnderWay) {
             let (resumed, again) = (shared.clone(), Waiting::For { layer: layer.clone(), restarted });
-            let started = task(&shared.bus, "resume root", move || resumed.go_on(&layer, restarted));
+            let started = task(&shared.registry, "resume root", move || resumed.go_on(&layer, restarted));
             if started.is_err() {
                 *place = again;
             }
@@ -526,7 +524,7 @@ impl Exports for RootExports {
     fn list(&self, client: Ipv4Addr) -> Vec<PathBuf> {
         match self.0.roots.mode() {
             NfsMode::Overlay => {
-                let own = self.0.bus.pis().name_at(client);
+                let own = self.0.registry.name_at(client);
                 own.into_iter().map(|pi| PathBuf::from(format!("/{pi}"))).collect()
             }
             _ => vec!["/".into()],

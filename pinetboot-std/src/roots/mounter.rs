@@ -19,7 +19,8 @@ use rustix::thread::CapabilitySet;
 use super::adopt::{self, Mounted, Parts};
 use super::base_image::{BaseImage, BaseImages};
 use super::layer::State;
-use super::mounts::{Answer, Request, read_line, write_line};
+use super::lines::{read_line, write_line};
+use super::mounts::{Answer, LONGEST, Request};
 use super::overlayfs::detach;
 use crate::beneath::beneath;
 use crate::exit::{Exit, Failed};
@@ -88,7 +89,7 @@ impl Mounter {
     fn serve(&self) -> io::Result<()> {
         let mut socket = BufReader::new(UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?));
         write_line(socket.get_mut(), &Answer::Ok(None))?;
-        while let Some(request) = read_line(&mut socket)? {
+        while let Some(request) = read_line(&mut socket, LONGEST)? {
             let answer: Answer = self.answer(&request).map_err(|error| error.to_string());
             write_line(socket.get_mut(), &answer)?;
         }

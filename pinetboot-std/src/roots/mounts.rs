@@ -4,7 +4,7 @@
 //! process starts itself once more as `pinetboot mounter`: in the same mount namespace, without a network, with two requests. A request
 //! names a Pi and an image; `mounter` makes all paths itself.
 
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufReader};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::adopt::{self, Mounted, Parts};
 use super::base_image::{BaseImage, BaseImages};
 use super::layer::{Layer, State};
+use super::lines::{read_line, write_line};
 use super::overlayfs::detach;
 
 /// The process that mounts.
@@ -73,7 +74,7 @@ impl Mounts {
             command.stdin(Stdio::from(OwnedFd::from(theirs))).stdout(Stdio::null()).spawn()?;
         let mut socket = BufReader::new(ours);
         // The first answer: the process has given up its rights.
-        let ready: Answer = read_line(&mut socket)?.ok_or(io::ErrorKind::UnexpectedEof)?;
+        let ready: Answer = read_line(&mut socket, LONGEST)?.ok_or(io::ErrorKind::UnexpectedEof)?;
         ready.map_err(io::Error::other)?;
         Ok(Self::Process(Mutex::new(socket)))
     }
@@ -123,25 +124,8 @@ impl Mounts {
 
 fn ask(socket: &mut BufReader<UnixStream>, request: &Request) -> io::Result<Option<Mounted>> {
     write_line(socket.get_mut(), request)?;
-    let answer: Answer = read_line(socket)?.ok_or(io::ErrorKind::UnexpectedEof)?;
+    let answer: Answer = read_line(socket, LONGEST)?.ok_or(io::ErrorKind::UnexpectedEof)?;
     answer.map_err(io::Error::other)
-}
-
-/// Writes a message as a line of JSON.
-pub(super) fn write_line(to: &mut impl Write, message: &impl Serialize) -> io::Result<()> {
-    let mut line = serde_json::to_vec(message)?;
-    line.push(b'\n');
-    to.write_all(&line)
-}
-
-/// Reads a message; `None` at the end.
-pub(super) fn read_line<T: for<'de> Deserialize<'de>>(from: &mut impl BufRead) -> io::Result<Option<T>> {
-    let mut line = Vec::new();
-    let len = io::Read::take(from, LONGEST).read_until(b'\n', &mut line)?;
-    if len == 0 {
-        return Ok(None);
-    }
-    Ok(Some(serde_json::from_slice(&line)?))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -149,4 +133,4 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 /// Bytes of a message at most.
-const LONGEST: u64 = 8192;
+pub(super) const LONGEST: u64 = 8192;

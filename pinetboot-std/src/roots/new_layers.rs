@@ -21,7 +21,6 @@ use super::layer::{Layer, State, remove_tree};
 use super::overlay::Overlay;
 use super::{IDENTITY, Inner, Roots};
 use crate::events;
-use crate::pis::Pis;
 
 /// The new layers, with the time at which each was made or found at the start.
 #[derive(Debug, Default)]
@@ -72,12 +71,12 @@ impl NewLayers {
 impl Roots {
     /// Bounds the number of layers: a client may make up names. Pis of the inventory pass.
     pub(super) fn may_make(&self, pi: Prefix, address: Ipv4Addr, layers: &[Layer]) -> io::Result<()> {
-        if is_listed(self.bus.pis(), pi) {
+        if self.is_listed(pi)? {
             return Ok(());
         }
         let remedy =
             format!("Write [pi.{pi}] into the configuration file to give this Pi a root in any case");
-        if self.bus.pis().lock().layers_made(address) >= MOST_OF_AN_ADDRESS {
+        if self.registry.layers_made(address) >= MOST_OF_AN_ADDRESS {
             return Err(io::Error::other(format!(
                 "{address} got {MOST_OF_AN_ADDRESS} new layers since the server started, the limit. {remedy}"
             )));
@@ -107,7 +106,8 @@ impl Roots {
             // Another process may be copying or removing the layer.
             let Ok(Some(_lock)) = layer.lock() else { continue };
             let unchanged = layer.new_content().is_some_and(|before| before == content(&layer.upper()));
-            if is_listed(self.bus.pis(), pi) || !unchanged {
+            let Ok(is_listed) = self.is_listed(pi) else { continue };
+            if is_listed || !unchanged {
                 let _tried_again_the_next_time = new.keep(&layer);
             } else if self.remove(&layer).is_ok() {
                 new.forget(&layer);
@@ -117,9 +117,13 @@ impl Roots {
             }
         }
         if !removed.is_empty() {
-            self.bus.emit(None, events::Root::UnusedRemoved { layers: removed });
+            self.registry.emit(None, events::Root::UnusedRemoved { layers: removed });
         }
         exports
+    }
+
+    fn is_listed(&self, pi: Prefix) -> io::Result<bool> {
+        Ok(self.registry.known(pi)?.entry.is_some())
     }
 
     fn remove(&self, layer: &Layer) -> io::Result<()> {
@@ -137,10 +141,6 @@ impl Roots {
         let _record = self.state.forget_pi(pi);
         let _empty = fs::remove_dir(dir);
     }
-}
-
-fn is_listed(pis: &Pis, pi: Prefix) -> bool {
-    pis.inventory().entry(pi).is_some()
 }
 
 /// All files of a directory, each with the time of its last change and its size, as text.

@@ -18,7 +18,7 @@ use super::Missing;
 pub enum Calls {
     /// TFTP and DHCP: UDP, and files of one user. No program, no other process, no executable memory.
     Network,
-    /// NFS too: TCP, and files of all users by handle.
+    /// NFS: TCP on open ports, and files of all users by handle.
     Files,
     /// Mounts of overlays; no new socket.
     Mounts,
@@ -51,8 +51,8 @@ impl Calls {
         rules.insert(libc::SYS_prctl, vec![is(0, libc::PR_SET_NAME as u64)?]);
         let families: &[i32] = match self {
             Self::Network => &[libc::AF_INET, libc::AF_UNIX, libc::AF_NETLINK],
-            // ARP requests to a quiet Pi.
-            Self::Files => &[libc::AF_INET, libc::AF_UNIX, libc::AF_NETLINK, libc::AF_PACKET],
+            // The addresses of interfaces. All other sockets are open.
+            Self::Files => &[libc::AF_NETLINK],
             Self::Mounts => &[],
         };
         if !families.is_empty() {

@@ -62,6 +62,16 @@ impl Paths {
     }
 }
 
+/// Leaves all files, and forbids new TCP ports and signals to other processes: on Linux before 6.7 and 6.12 not.
+pub(super) fn restrict_network_and_signals() {
+    let restrict = || {
+        let ruleset =
+            Ruleset::default().handle_access(AccessNet::from_all(KNOWN))?.scope(Scope::from_all(KNOWN))?;
+        ruleset.create()?.restrict_self()
+    };
+    let _an_older_kernel: Result<_, RulesetError> = restrict();
+}
+
 fn missing(why: &dyn std::fmt::Display) -> Missing {
     Missing { part: "landlock", why: why.to_string() }
 }

@@ -23,7 +23,7 @@ pub(super) fn cannot_bind_tftp(failure: &BindError) -> Failed {
 }
 
 /// The remedy.
-pub(super) fn advice(failure: &BindError, way_out: &str) -> String {
+pub(crate) fn advice(failure: &BindError, way_out: &str) -> String {
     let BindError { address, error } = failure;
     let port = address.port();
     let errno = error.raw_os_error().map(Errno::from_raw);

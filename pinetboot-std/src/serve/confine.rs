@@ -10,6 +10,7 @@ use crate::bus::Bus;
 use crate::config::{Config, NfsMode};
 use crate::events::Server;
 use crate::exit::{Exit, Failed};
+use crate::roots::{BaseImages, BootRoots, configured};
 use crate::sandbox::{self, Account, Calls, Missing, Paths, Remains};
 
 /// Enters the sandbox. Call this while the process has one thread, with all privileged sockets open. Returns the files that remain.
@@ -21,33 +22,28 @@ pub(super) fn confine(
     config: &Config,
     file: Option<&Path>,
     leases: Option<&LeasePlace>,
-    has_roots: bool,
+    roots: Option<&BootRoots>,
+    lacks: &[(String, String)],
     bus: &Bus,
 ) -> Result<Option<Paths>, Failed> {
-    let paths = paths(config, file, leases);
-    let (account, mut missing) = match (has_roots, &config.user) {
-        (false, _) => account(config, file, leases, &paths)?,
-        (true, None) => (None, Vec::new()),
-        (true, Some(_)) => (None, vec![missing_user("the files of a root belong to users of the Pi")]),
-    };
+    let base_images = roots.map(BootRoots::base_images);
+    let paths = paths(config, file, leases, base_images);
+    let (account, mut missing) = account(config, file, leases, &paths)?;
     let user = account.as_ref().map(|account| account.name.clone());
-    let remains = if has_roots {
-        Remains { account, capabilities: for_roots(config.root.mode), paths: None, calls: Calls::Files }
-    } else {
-        let capabilities = CapabilitySet::empty();
-        Remains { account, capabilities, paths: Some(paths), calls: Calls::Network }
-    };
+    let capabilities = CapabilitySet::empty();
+    let remains = Remains { account, capabilities, paths: Some(paths), calls: Calls::Network };
     let entered = sandbox::enter(&remains)
         .map_err(|error| Failed::new(Exit::Failure, format!("cannot give up privileges: {error}")))?;
     missing.extend(entered);
+    let lacks = of_both(missing, lacks);
     if config.require_sandbox
-        && let Some(Missing { part, why }) = missing.first()
+        && let Some((part, why)) = lacks.first()
     {
         let message = format!("--require-sandbox: the sandbox lacks its part {part}: {why}");
         return Err(Failed::new(Exit::Failure, message));
     }
-    let landlocked = !missing.iter().any(|missing| missing.part == "landlock");
-    for Missing { part, why } in missing {
+    let landlocked = !lacks.iter().any(|(part, _)| part == "landlock");
+    for (part, why) in lacks {
         bus.emit(None, Server::SandboxLacks { part, why });
     }
     bus.emit(None, Server::Confined { user });
@@ -130,13 +126,26 @@ fn account(
 }
 
 /// The files of TFTP and DHCP.
-fn paths(config: &Config, file: Option<&Path>, leases: Option<&LeasePlace>) -> Paths {
+fn paths(
+    config: &Config,
+    file: Option<&Path>,
+    leases: Option<&LeasePlace>,
+    base_images: Option<&BaseImages>,
+) -> Paths {
     let mut read: Vec<PathBuf> = vec![NEIGHBOURS.into()];
     for tree in trees(config) {
         // A directory that replaces the tree, or is named instead of it, is served after SIGHUP: those beside the tree.
         let tree = tree.canonicalize().unwrap_or_else(|_| tree.to_owned());
         let above = tree.parent().filter(|above| above.parent().is_some());
         read.push(above.unwrap_or(&tree).to_owned());
+    }
+    if let Some(base_images) = base_images {
+        // A link may lead out of the directory of images.
+        read.extend(base_images.all().into_iter().flatten().map(|base_image| base_image.boot_dir()));
+    }
+    if base_images.is_some() && config.root.mode == NfsMode::Overlay {
+        // Boot files in a layer: by descriptors from the process of NFS, as only root may enter the directory.
+        read.push(configured::state(config).dir().to_owned());
     }
     // An editor replaces the file, and a rule follows the file, not the name.
     read.extend(file.map(directory_of));
@@ -161,23 +170,15 @@ fn directory_of(file: &Path) -> PathBuf {
     directory.canonicalize().unwrap_or_else(|_| directory.to_owned())
 }
 
-/// The capabilities for the files of a root, for ports below 1024, and for ARP requests to a quiet Pi.
-fn for_roots(mode: NfsMode) -> CapabilitySet {
-    let files = CapabilitySet::CHOWN
-        | CapabilitySet::DAC_OVERRIDE
-        | CapabilitySet::DAC_READ_SEARCH
-        | CapabilitySet::FOWNER
-        | CapabilitySet::FSETID
-        | CapabilitySet::MKNOD
-        | CapabilitySet::SETUID
-        | CapabilitySet::SETGID;
-    let network = CapabilitySet::NET_BIND_SERVICE | CapabilitySet::NET_RAW;
-    match mode {
-        // overlayfs reads its trusted.* attributes with the rights of the caller when it opens a file by handle
-        // (fs/overlayfs/export.c), and without CAP_SYS_ADMIN finds none: ESTALE. The filter allows no mount.
-        NfsMode::Overlay => files | network | CapabilitySet::SYS_ADMIN,
-        _ => files | network,
+/// The missing parts of both processes, each part once.
+fn of_both(missing: Vec<Missing>, lacks: &[(String, String)]) -> Vec<(String, String)> {
+    let mut all: Vec<_> = missing.into_iter().map(|Missing { part, why }| (part.to_owned(), why)).collect();
+    for (part, why) in lacks {
+        if !all.iter().any(|(known, _)| known == part) {
+            all.push((part.clone(), format!("{why} (NFS)")));
+        }
     }
+    all
 }
 
 /// The user and the group of root.

@@ -1,111 +1,179 @@
-//! NFS beside TFTP: exports the roots on TFTP's addresses and interfaces.
+//! The process of NFS beside that of TFTP and DHCP: its start, its facts and questions, its end.
 
+use std::io::{BufReader, Write};
 use std::net::Ipv4Addr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
-use pinetboot_nfs::{Handles, NfsConfig, Portmap, Running, StartError};
+use rustix::net::Shutdown;
 
-use super::bind;
 use super::following::{Change, Follow};
 use super::service::Service;
 use crate::bus::Bus;
-use crate::config::{Config, NfsMode};
-use crate::events;
+use crate::config::{Config, NfsMode, Settings};
+use crate::events::{self, Server};
 use crate::exit::{Exit, Failed};
-use crate::net::{BindError, holder_of};
-use crate::observe::NfsObserver;
-use crate::roots::{RootExports, Roots};
-use crate::supervisor::Supervisor;
+use crate::roots::lines::{read_escaped_line, write_line};
+use crate::roots::messages::{LONGEST, Message, NFS_STOPS_WITHIN, NFSD, Setup};
+use crate::roots::registry::answer;
+use crate::roots::{BaseImages, BootRoots, configured, packets};
+use crate::supervisor::{Supervisor, Turns, task};
 
-/// The running NFS service; dropping it stops the service.
+/// The process of NFS, which listens.
+#[derive(Debug)]
+pub(super) struct Nfsd {
+    messages: BufReader<UnixStream>,
+    /// The same socket as that of the roots.
+    stop: OwnedFd,
+    roots: Arc<BootRoots>,
+    /// Listening addresses, for the `ready` line.
+    addresses: Vec<String>,
+    missing: Vec<(String, String)>,
+}
+
+/// The running service; dropping it stops the process of NFS.
 #[derive(Debug)]
 pub(super) struct NfsService {
-    server: Option<Arc<Running>>,
-    /// Listening addresses, for the `ready` line.
+    stop: OwnedFd,
+    ended: mpsc::Receiver<()>,
+    thread: Option<JoinHandle<()>>,
     addresses: Vec<String>,
     bus: Bus,
 }
 
-impl NfsService {
-    /// Follows the interfaces that the sockets are bound to.
-    pub(super) fn follow(&self, supervisor: &Supervisor) -> Follow {
-        let server = self.server.as_ref().map(Arc::downgrade).unwrap_or_default();
-        let supervisor = supervisor.clone();
-        Box::new(move |change| {
-            if let (Change::Back(interface), Some(server)) = (change, server.upgrade())
-                && let Err(error) = server.bind_again(interface)
-            {
-                let why = format!("NFS cannot bind to the interface {interface} again: {error}");
-                supervisor.give_up(Failed::new(Exit::Bind, why));
+impl Nfsd {
+    /// Starts the process, and answers its questions until it listens.
+    ///
+    /// # Errors
+    ///
+    /// The obstacle and the remedy.
+    pub(super) fn start(
+        config: &Config,
+        settings: Settings,
+        (base_images, max_pis): (BaseImages, usize),
+        watchdog: Option<Duration>,
+        bus: &Bus,
+    ) -> Result<Self, Failed> {
+        let failed = |error: &dyn std::fmt::Display| {
+            Failed::new(Exit::Failure, format!("cannot start the process of NFS: {error}"))
+        };
+        let (ours, theirs) = UnixStream::pair().map_err(|error| failed(&error))?;
+        let (boots, their_boots) = packets::pair().map_err(|error| failed(&error))?;
+        let stop = boots.try_clone().map_err(|error| failed(&error))?;
+        let mut command = Command::new("/proc/self/exe");
+        command.arg(NFSD).stdin(OwnedFd::from(theirs)).stdout(Stdio::from(their_boots));
+        // The service manager hears of this process alone.
+        command.env_remove("NOTIFY_SOCKET").env_remove("WATCHDOG_USEC").env_remove("WATCHDOG_PID");
+        // The process ends when these sockets close, however this process ends.
+        let _ends_by_itself = command.spawn().map_err(|error| failed(&error))?;
+        drop(command);
+        let mut messages = BufReader::new(ours);
+        let turns = watchdog.map(|period| period / TURNS);
+        let setup = Setup { settings, max_pis, turns };
+        write_line(messages.get_mut(), &setup).map_err(|error| failed(&error))?;
+        let ready = loop {
+            match read_escaped_line(&mut messages, LONGEST).map_err(|error| failed(&error))? {
+                None | Some(Message::Stopped) => return Err(failed(&"it ended")),
+                Some(Message::Failed(why)) => return Err(why),
+                Some(Message::Ready(ready)) => break ready,
+                Some(message) => hear(message, messages.get_mut(), bus).map_err(|error| failed(&error))?,
             }
-        })
+        };
+        match (ready.portmapper, config.root.portmap_port) {
+            (None, _) => bus.emit(None, Server::Portmapper { port: None }),
+            (Some(port), Some(_)) => bus.emit(None, Server::Portmapper { port: Some(port) }),
+            (Some(_), None) => {}
+        }
+        let mode = config.root.mode;
+        let how = match mode {
+            NfsMode::Overlay => "each Pi gets its own copy-on-write root (overlay)",
+            NfsMode::SharedRo => "all Pis share one read-only root (shared-ro)",
+            NfsMode::Rw => "one Pi has the root read-write (rw)",
+            NfsMode::Off => "off",
+        };
+        bus.emit(None, Server::RootsServed { how });
+        let roots = BootRoots::new(mode, base_images, &configured::state(config), boots);
+        let roots = Arc::new(roots.map_err(|error| failed(&error))?);
+        let port = ready.port;
+        let interfaces = config.net.interfaces.as_slice();
+        let named = |address: &Ipv4Addr| match interfaces {
+            [] => vec![format!("{address}:{port}")],
+            named => named.iter().map(|interface| format!("{address}%{interface}:{port}")).collect(),
+        };
+        let addresses = config.listen_addresses().iter().flat_map(named).collect();
+        Ok(Self { messages, stop, roots, addresses, missing: ready.missing })
+    }
+
+    /// The roots.
+    pub(super) const fn roots(&self) -> &Arc<BootRoots> {
+        &self.roots
+    }
+
+    /// The parts of the sandbox that the process of NFS lacks, each with the reason.
+    pub(super) fn missing(&self) -> &[(String, String)] {
+        &self.missing
+    }
+
+    /// Follows the process in a thread.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub(super) fn follow(self, supervisor: &Supervisor, bus: &Bus) -> Result<NfsService, Failed> {
+        let Self { mut messages, stop, addresses, .. } = self;
+        let (end, ended) = mpsc::channel();
+        let turns = NfsTurns::default();
+        supervisor.watch(THREAD, turns.clone());
+        let emits = bus.clone();
+        let follow = move || {
+            let _dropped_at_the_end = end;
+            loop {
+                let message = read_escaped_line(&mut messages, LONGEST);
+                match message.map_err(|error| format!("the process of NFS: {error}"))? {
+                    None | Some(Message::Stopped) => return Ok(()),
+                    Some(Message::Turn) => turns.turned(),
+                    Some(message) => hear(message, messages.get_mut(), &emits)
+                        .map_err(|error| format!("the process of NFS: {error}"))?,
+                }
+            }
+        };
+        let thread =
+            supervisor.spawn(bus, THREAD, follow).map_err(|error| Failed::new(Exit::Failure, error))?;
+        Ok(NfsService { stop, ended, thread: Some(thread), addresses, bus: bus.clone() })
     }
 }
 
-/// Starts NFS; `None` without roots.
-///
-/// # Errors
-///
-/// The obstacle and the remedy.
-pub(super) fn start(
-    config: &Config,
-    roots: Option<Arc<Roots>>,
-    bus: &Bus,
-) -> Result<Option<NfsService>, Failed> {
-    let Some(roots) = roots else { return Ok(None) };
-    let state = roots.state().dir().to_owned();
-    let handles = Handles::load(&state).map_err(|error| {
-        Failed::new(
-            Exit::Failure,
-            format!("cannot store the file-handle key in {}: {error}", state.display()),
-        )
-    })?;
-    let mode = roots.mode();
-    let exports = RootExports::new(roots, bus.clone(), config.root.nfs_sync).map_err(|why| {
-        Failed::new(Exit::Tree, format!("{why}. Serve boot files only with --nfs-mode off"))
-    })?;
-    let observer = Arc::new(NfsObserver::new(bus.clone(), exports.clone()));
-    let exports = Arc::new(exports);
-    let ends = bus.clone();
-    let on_thread_end: Arc<dyn Fn(&str) + Send + Sync> = Arc::new(move |thread| {
-        ends.emit(None, events::Server::ThreadEnded { thread: thread.to_owned(), why: "ended".into() });
-    });
-    let mut listen: Vec<_> = config.listen.iter().map(|address| *address.ip()).collect();
-    listen.dedup();
-    let interfaces = config.net.interfaces.clone();
-    let server = NfsConfig {
-        listen: listen.clone(),
-        interfaces: interfaces.clone(),
-        port: config.root.nfs_port,
-        portmap: config.root.portmap_port.map_or(Portmap::System, Portmap::Port),
-        insecure: config.root.nfs_insecure,
-        udp: config.root.nfs_udp,
-        observer,
-        on_thread_end,
-        ..NfsConfig::new(handles)
-    };
-    let server = pinetboot_nfs::start(server, exports).map_err(cannot_start)?;
-    match (server.portmap_port(), config.root.portmap_port) {
-        (None, _) => bus.emit(None, events::Server::Portmapper { port: None }),
-        (Some(port), Some(_)) => bus.emit(None, events::Server::Portmapper { port: Some(port) }),
-        (Some(_), None) => {}
+/// Follows the interfaces that the sockets of NFS are bound to.
+pub(super) fn follow_interfaces(roots: &Arc<BootRoots>, supervisor: &Supervisor, bus: &Bus) -> Follow {
+    let (roots, supervisor, bus) = (Arc::downgrade(roots), supervisor.clone(), bus.clone());
+    Box::new(move |change| {
+        if let (Change::Back(interface), Some(roots)) = (change, roots.upgrade()) {
+            let (interface, supervisor) = (interface.to_owned(), supervisor.clone());
+            let bind = move || {
+                if let Err(error) = roots.bind_again(&interface) {
+                    let why = format!("NFS cannot bind to the interface {interface} again: {error}");
+                    supervisor.give_up(Failed::new(Exit::Bind, why));
+                }
+            };
+            let _no_thread = task(&bus, "nfs bind", bind);
+        }
+    })
+}
+
+/// Emits a fact, or answers a question.
+fn hear(message: Message, to: &mut impl Write, bus: &Bus) -> std::io::Result<()> {
+    match message {
+        Message::Ask(question) => write_line(to, &answer(bus, question))?,
+        Message::Tell { client, report } => bus.emit(client, report),
+        Message::Turn | Message::Ready(_) | Message::Failed(_) | Message::Stopped => {}
     }
-    let port = server.port();
-    let named = |address: &Ipv4Addr| match interfaces.as_slice() {
-        [] => vec![format!("{address}:{port}")],
-        named => named.iter().map(|interface| format!("{address}%{interface}:{port}")).collect(),
-    };
-    let addresses = listen.iter().flat_map(named).collect();
-    let running = NfsService { server: Some(Arc::new(server)), addresses, bus: bus.clone() };
-    let how = match mode {
-        NfsMode::Overlay => "each Pi gets its own copy-on-write root (overlay)",
-        NfsMode::SharedRo => "all Pis share one read-only root (shared-ro)",
-        NfsMode::Rw => "one Pi has the root read-write (rw)",
-        NfsMode::Off => "off",
-    };
-    bus.emit(None, events::Server::RootsServed { how });
-    Ok(Some(running))
+    Ok(())
 }
 
 impl Service for NfsService {
@@ -120,34 +188,40 @@ impl Service for NfsService {
 
 impl Drop for NfsService {
     fn drop(&mut self) {
-        let server = self.server.take().and_then(Arc::into_inner);
-        if !server.is_none_or(|server| server.stop(STOP_WITHIN)) {
-            let threads = vec!["nfs".to_owned()];
-            let overdue = events::Server::StopOverdue { service: "nfs", threads, within: STOP_WITHIN };
-            self.bus.emit(None, overdue);
+        let _has_ended = rustix::net::shutdown(self.stop.as_fd(), Shutdown::Both);
+        let within = NFS_STOPS_WITHIN + STOP_LATE;
+        if self.ended.recv_timeout(within) == Err(mpsc::RecvTimeoutError::Timeout) {
+            let threads = vec![THREAD.to_owned()];
+            self.bus.emit(None, events::Server::StopOverdue { service: "nfs", threads, within });
+        } else if let Some(thread) = self.thread.take() {
+            // It may be reporting its end.
+            let _reported = thread.join();
         }
     }
 }
 
-fn cannot_start(error: StartError) -> Failed {
-    let message = error.to_string();
-    match error {
-        StartError::Bind { address, error } => {
-            let way_out = match address.port() {
-                111 => "choose another port with --portmap-port (Debian's initramfs looks on port 111 only)",
-                _ => "choose another port with --nfs-port, or serve boot files only with --nfs-mode off",
-            };
-            let advice = bind::advice(&BindError { address, error }, way_out);
-            Failed::new(Exit::Bind, format!("{message}: {advice}"))
-        }
-        StartError::Register(_) => {
-            let holder =
-                holder_of(111).map_or_else(String::new, |holder| format!(". {holder} holds port 111"));
-            Failed::new(Exit::Failure, format!("{message}{holder}"))
-        }
-        _ => Failed::new(Exit::Failure, message),
+/// The turns of NFS, as its process tells them.
+#[derive(Debug, Clone, Default)]
+struct NfsTurns(Arc<AtomicBool>);
+
+impl NfsTurns {
+    fn turned(&self) {
+        self.0.store(false, Ordering::Relaxed);
     }
 }
 
-/// The time for calls under way; less than that of the whole stop.
-const STOP_WITHIN: Duration = Duration::from_secs(2);
+impl Turns for NfsTurns {
+    fn ask(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    fn has_turned(&self) -> bool {
+        !self.0.load(Ordering::Relaxed)
+    }
+}
+
+const THREAD: &str = "nfs";
+/// Turns in the period of the watchdog, which asks twice in it.
+const TURNS: u32 = 8;
+/// The time between the end of the threads of NFS and that of its process.
+const STOP_LATE: Duration = Duration::from_millis(500);

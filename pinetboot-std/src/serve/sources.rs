@@ -10,21 +10,26 @@ use crate::config::{Config, Settings};
 use crate::events;
 use crate::exit::{Exit, Failed};
 use crate::output;
-use crate::roots::Roots;
+use crate::roots::BootRoots;
 use crate::storage::{
     Base, BootStorage, BootTree, Budget, Prefixes, Sources, Trees, UploadQuota, UploadRules, Uploads,
 };
 
 /// The configuration from the command line and the file.
 pub(super) fn configure(options: &Args) -> Result<Config, Failed> {
+    settings(options)?.resolve()
+}
+
+/// The settings of the command line and the file.
+pub(super) fn settings(options: &Args) -> Result<Settings, Failed> {
     let written = options.config.as_deref().map(Settings::read).transpose()?.unwrap_or_default();
-    options.settings.clone().or(written)?.resolve()
+    options.settings.clone().or(written)
 }
 
 /// The storage of one worker.
 pub(super) fn open(
     config: &Config,
-    roots: Option<Arc<Roots>>,
+    roots: Option<Arc<BootRoots>>,
     bus: &Bus,
     budget: &Budget,
     quota: &UploadQuota,
@@ -104,7 +109,7 @@ pub(super) fn notices(config: &Config, trees: &Trees) -> impl Iterator<Item = ev
     known.into_iter().chain(renamed).chain(without_effect).chain(tree.map(no_config)).chain(misnamed)
 }
 
-fn sources(config: &Config, roots: Option<Arc<Roots>>) -> Result<Sources, Failed> {
+fn sources(config: &Config, roots: Option<Arc<BootRoots>>) -> Result<Sources, Failed> {
     let base = super::roots::base(config)?;
     Ok(Sources {
         base,

@@ -22,7 +22,7 @@ use crate::events::Transfers;
 use crate::exit::{Exit, Failed};
 use crate::net::{Control, Interrupt, LinuxNet, Ports};
 use crate::observe::TftpObserver;
-use crate::roots::Roots;
+use crate::roots::BootRoots;
 use crate::sandbox::Paths;
 use crate::storage::{BootStorage, Budget, NETASCII, Pool, Trees, UploadQuota};
 use crate::supervisor::Supervisor;
@@ -42,7 +42,7 @@ pub(super) struct Shared {
     pub(super) config: Config,
     /// The most concurrent transfers.
     pub(super) transfers: usize,
-    pub(super) roots: Option<Arc<Roots>>,
+    pub(super) roots: Option<Arc<BootRoots>>,
     pub(super) bus: Bus,
     pub(super) budget: Budget,
     /// The threads that wait for disks.

@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use pinetboot_core::BootPath;
 
@@ -14,7 +15,7 @@ use super::{BootTree, Found, FoundContent, Miss, Reach};
 use crate::events;
 use crate::pis::BootId;
 use crate::render::Recipe;
-use crate::roots::{BaseImage, Overlay};
+use crate::roots::BaseImage;
 
 /// The decisions for a boot.
 #[derive(Debug)]
@@ -31,26 +32,27 @@ pub(super) struct BootDecisions {
     made: Mutex<HashMap<String, Option<Arc<[u8]>>>>,
     /// Number of open files.
     open: Arc<AtomicU32>,
-    /// The Pi's layer, if the tree is in it: mounted as long as the decisions are in force.
-    _overlay: Option<Arc<Overlay>>,
+    /// The end of the decisions, if the tree is in the Pi's layer.
+    until: Option<Instant>,
 }
 
 impl BootDecisions {
     /// Decisions for a boot that begins now.
     pub(super) fn new(boot: BootId, tree: Arc<BootTree>, base_image: Option<BaseImage>) -> Self {
         let (recipe, made, open) = (OnceLock::new(), Mutex::default(), Arc::default());
-        Self { boot, tree, base_image, recipe, made, open, _overlay: None }
+        Self { boot, tree, base_image, recipe, made, open, until: None }
     }
 
-    /// The same with the layer of the tree.
-    pub(super) fn within(self, overlay: Arc<Overlay>) -> Self {
-        Self { _overlay: Some(overlay), ..self }
+    /// The same, in force for this time at most.
+    pub(super) fn valid_for(self, time: Duration) -> Self {
+        Self { until: Instant::now().checked_add(time), ..self }
     }
 
     /// Whether the decisions apply to a request of that boot.
     pub(super) fn holds_for(&self, boot: BootId) -> bool {
         let same_boot = (self.boot.pi, self.boot.number) == (boot.pi, boot.number);
-        self.boot == boot || same_boot && self.is_sending()
+        let has_ended = self.until.is_some_and(|until| Instant::now() >= until);
+        !has_ended && (self.boot == boot || same_boot && self.is_sending())
     }
 
     /// Whether a transfer is open.

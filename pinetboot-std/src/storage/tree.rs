@@ -56,14 +56,13 @@ impl BootTree {
         Ok(Self { absolute_links: true, ..Self::open_as(path, root)? })
     }
 
-    /// Opens a tree beneath a directory that a Pi writes to: no link leads out of that directory.
+    /// The tree in an open directory, which has this path.
     ///
     /// # Errors
     ///
     /// As for [`open_at`](Self::open_at).
-    pub fn open_within(top: &OwnedFd, place: &Path, path: &Path) -> Result<Self, TreeError> {
-        let root = beneath(top, place, OFlag::O_PATH | OFlag::O_DIRECTORY);
-        Self::open_as(path, root)
+    pub fn of(directory: OwnedFd, path: &Path) -> Result<Self, TreeError> {
+        Self::open_as(path, Ok(directory))
     }
 
     fn open_as(path: &Path, root: Result<OwnedFd, Errno>) -> Result<Self, TreeError> {

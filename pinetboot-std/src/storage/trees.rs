@@ -22,7 +22,7 @@ use crate::events;
 use crate::net::neighbour;
 use crate::pis::{BootId, Claim, NotThatPi};
 use crate::render::{self, Recipe, Root, Values, cmdline};
-use crate::roots::{BaseImages, NoBaseImage, Roots, machine_id_of};
+use crate::roots::{BOOT_DIRECTORY_VALID, BaseImages, BootDirectory, BootRoots, NoBaseImage, machine_id_of};
 
 /// All trees, and the decisions for the boots under way.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ pub struct Sources {
     /// The place of the boot files.
     pub base: Base,
     /// The root file systems.
-    pub roots: Option<Arc<Roots>>,
+    pub roots: Option<Arc<BootRoots>>,
     /// Template names.
     pub templates: Vec<String>,
     /// Whether command lines are rewritten to name the served root.
@@ -69,7 +69,7 @@ impl Trees {
     }
 
     /// The root file systems.
-    pub fn roots(&self) -> Option<Arc<Roots>> {
+    pub fn roots(&self) -> Option<Arc<BootRoots>> {
         self.sources().roots.clone()
     }
 
@@ -215,30 +215,26 @@ impl Trees {
 
     /// Makes the decisions for a boot.
     fn decide(&self, sources: &Sources, boot: BootId, peer: SocketAddrV4) -> Result<BootDecisions, String> {
-        let base_image = sources.roots.as_ref().map(|roots| roots.base_image_for(boot.pi));
+        let inventory = self.bus.pis().inventory();
+        let image = boot.pi.and_then(|pi| inventory.entry(pi)?.image.as_deref());
+        let base_image = sources.roots.as_ref().map(|roots| roots.base_image_for(image));
         let base_image = base_image.and_then(|base_image| {
             let tell =
                 |why: &NoBaseImage| self.bus.emit(*peer.ip(), events::Boot::NoRoot { why: why.to_string() });
             base_image.inspect_err(tell).ok()
         });
-        let overlay = match (&sources.base, &sources.roots, &base_image, boot.pi) {
+        let in_layer = match (&sources.base, &sources.roots, &base_image, boot.pi) {
             (Base::Roots(_), Some(roots), Some(base_image), Some(pi)) => {
                 let is_there = self.is_elsewhere(boot, peer).is_none();
-                roots.overlay_for_boot(pi, base_image, is_there).map(|overlay| (overlay, base_image))
+                roots.boot_directory(pi, base_image, is_there)?
             }
             _ => None,
         };
-        let tree = match overlay {
-            Some((overlay, base_image)) => {
-                let path = overlay.layer().merged().join(&base_image.boot);
-                let root = overlay.open_root().map_err(|error| format!("{}: {error}", path.display()))?;
-                let tree = BootTree::open_within(&root, &base_image.boot, &path);
-                let tree = Arc::new(tree.map_err(|error| error.to_string())?);
-                return Ok(BootDecisions::new(boot, tree, Some(base_image.clone())).within(overlay));
-            }
-            None => self.tree_for(sources, boot.pi)?,
+        let Some(BootDirectory { directory, path }) = in_layer else {
+            return Ok(BootDecisions::new(boot, self.tree_for(sources, boot.pi)?, base_image));
         };
-        Ok(BootDecisions::new(boot, tree, base_image))
+        let tree = BootTree::of(directory, &path).map_err(|error| error.to_string())?;
+        Ok(BootDecisions::new(boot, Arc::new(tree), base_image).valid_for(BOOT_DIRECTORY_VALID))
     }
 
     fn recipe(
@@ -308,7 +304,8 @@ impl Trees {
         match &sources.base {
             Base::Directory(tree) => Ok(tree.clone()),
             Base::Roots(base_images) => {
-                let directory = base_images.boot_dir(pi, &inventory).map_err(|error| error.to_string())?;
+                let image = pi.and_then(|pi| inventory.entry(pi)?.image.as_deref());
+                let directory = base_images.boot_dir(image).map_err(|error| error.to_string())?;
                 self.shared_tree(&directory)
             }
         }

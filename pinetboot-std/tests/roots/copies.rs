@@ -183,8 +183,15 @@ fn a_tree_that_was_not_imported_may_be_moved_too() {
     drop((export, server));
     world.run("mkdir both; mv moved state both");
     let base_images = BaseImages::One(BaseImage::at(&world.at("both/moved")).unwrap());
-    let server =
-        Server::try_start(base_images, &world.at("both/state"), RootLimits::default(), "", false).unwrap();
+    let server = Server::try_start(
+        NfsMode::Overlay,
+        base_images,
+        &world.at("both/state"),
+        RootLimits::default(),
+        "",
+        false,
+    )
+    .unwrap();
     let export = server.boot(HERE, PI).unwrap();
     assert_eq!(see(&export), before);
     assert!(export.tree.attributes(&id).is_ok());

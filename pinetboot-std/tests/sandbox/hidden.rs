@@ -82,14 +82,16 @@ fn files_keep_their_capabilities_and_modes() {
 }
 
 /// Fetches what a bootloader does.
-fn boot(serving: &Serving) {
+pub(super) fn boot(serving: &Serving) {
     for name in ["config.txt", "kernel8.img"] {
         fetch(serving.address(), &format!("aaaa0001/{name}"), Options::RASPBERRY_PI).unwrap();
     }
+    // The last acknowledgement proves the client's address.
+    serving.settle();
 }
 
 /// The URL of a file of the Pi's root.
-fn url(serving: &Serving, file: &str) -> String {
+pub(super) fn url(serving: &Serving, file: &str) -> String {
     let port = serving.ready.split("nfs 127.0.0.1:").nth(1).unwrap().split(' ').next().unwrap();
     format!("nfs://127.0.0.1/aaaa0001/{file}?version=3&uid=0&gid=0&nfsport={port}&mountport={port}")
 }

@@ -3,11 +3,14 @@
 use std::fs;
 use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
+use rustix::thread::CapabilitySet;
 
+use super::hidden::{boot, url};
 use crate::common::{Folder, Serving, pinetboot};
 
 const PAGE: &str = include_str!("../../docs/security.md");
@@ -17,6 +20,13 @@ struct Row {
     user: String,
     capabilities: Vec<String>,
     seccomp: bool,
+}
+
+impl Row {
+    fn capabilities(&self) -> CapabilitySet {
+        let capability = |name: &String| CapabilitySet::from_name(&name.to_uppercase()).unwrap();
+        self.capabilities.iter().map(capability).collect()
+    }
 }
 
 #[test]
@@ -32,70 +42,125 @@ fn each_thread_of_tftp_has_the_rights_of_the_page() {
 #[test]
 #[ignore = "needs root; run by .ci/run"]
 fn each_thread_of_an_nfs_server_has_the_rights_of_the_page() {
-    let root = Folder::new(&[("boot/firmware/config.txt", b""), ("etc/hostname", b"pi")]);
-    for (mode, name) in [("shared-ro", "boot files and shared roots"), ("overlay", "boot files and layers")] {
-        let state = Folder::new(&[]);
-        let mut command = pinetboot();
-        command.args([
-            "serve",
-            "--listen",
-            "127.0.0.1",
-            "--tftp-port",
-            "0",
-            "--nfs-port",
-            "0",
-            "--portmap-port",
-            "0",
-        ]);
-        command.args(["--nfs-mode", mode, "--nfs"]).arg(root.path()).arg("--state").arg(state.path());
-        let serving = Serving::start_as(&mut command);
-        compare(serving.id(), &row(name));
-        let children = children(serving.id());
+    for (mode, name) in [("shared-ro", "shared roots by NFS"), ("overlay", "layers by NFS")] {
+        let roots = Roots::new();
+        let serving = roots.serve(&["--nfs-mode", mode, "--require-sandbox"]);
+        compare(serving.id(), &row("boot files"));
+        let [nfsd] = children(serving.id())[..] else { panic!() };
+        compare(nfsd, &row(name));
+        let children = children(nfsd);
         assert_eq!(children.len(), usize::from(mode == "overlay"), "{mode}");
         for mounter in &children {
             compare(*mounter, &row("mounts of layers"));
             let network = |process: u32| fs::read_link(format!("/proc/{process}/ns/net")).unwrap();
             let mounts = |process: u32| fs::read_link(format!("/proc/{process}/ns/mnt")).unwrap();
-            assert_ne!(network(*mounter), network(serving.id()));
-            assert_eq!(mounts(*mounter), mounts(serving.id()));
+            assert_ne!(network(*mounter), network(nfsd));
+            assert_eq!(network(nfsd), network(serving.id()));
+            assert_eq!(mounts(*mounter), mounts(nfsd));
         }
+        // No process has a socket of another's protocol.
+        assert_eq!(listening(serving.id(), "tcp"), 0);
+        assert!(listening(nfsd, "tcp") > 0);
+        assert_eq!(listening(nfsd, "packet"), 1, "the socket for ARP");
         serving.stop();
-        for mounter in children {
-            gone(mounter);
+        for process in [&[nfsd], &children[..]].concat() {
+            gone(process);
         }
     }
 }
 
 #[test]
 #[ignore = "needs root; run by .ci/run"]
-fn a_server_and_the_process_that_mounts_end_together() {
-    for (killed, signal) in [("mounter", Signal::SIGKILL), ("server", Signal::SIGKILL)] {
-        let root = Folder::new(&[("boot/firmware/config.txt", b""), ("etc/hostname", b"pi")]);
-        let state = Folder::new(&[]);
-        let mut command = pinetboot();
-        command.args([
-            "serve",
-            "--listen",
-            "127.0.0.1",
-            "--tftp-port",
-            "0",
-            "--nfs-port",
-            "0",
-            "--portmap-port",
-            "0",
-            "--nfs",
-        ]);
-        let serving = Serving::start_as(command.arg(root.path()).arg("--state").arg(state.path()));
-        let [mounter] = children(serving.id())[..] else { panic!() };
-        let process = if killed == "mounter" { mounter } else { serving.id() };
-        kill(Pid::from_raw(process as i32), signal).unwrap();
+fn a_server_and_the_processes_of_its_roots_end_together() {
+    for killed in ["server", "nfsd", "mounter"] {
+        let roots = Roots::new();
+        let serving = roots.serve(&[]);
+        let [nfsd] = children(serving.id())[..] else { panic!() };
+        let [mounter] = children(nfsd)[..] else { panic!() };
+        let process = match killed {
+            "server" => serving.id(),
+            "nfsd" => nfsd,
+            _ => mounter,
+        };
+        kill(Pid::from_raw(process as i32), Signal::SIGKILL).unwrap();
         let ended = serving.wait();
-        if killed == "mounter" {
-            assert_eq!(ended.code, Some(11));
-            assert!(ended.log.contains("thread mounter ended"), "{}", ended.log);
+        if killed != "server" {
+            assert_eq!(ended.code, Some(11), "{killed}: {}", ended.log);
+            let thread = if killed == "nfsd" { "nfs" } else { killed };
+            assert!(ended.log.contains(&format!("thread {thread} ended")), "{}", ended.log);
         }
+        gone(nfsd);
         gone(mounter);
     }
+}
+
+/// As `systemd/pinetboot-roots.service` starts it.
+#[test]
+#[ignore = "needs root and setpriv; run by .ci/run"]
+fn a_user_with_capabilities_starts_a_server_that_is_never_root() {
+    let unit = include_str!("../../systemd/pinetboot-roots.service");
+    let capabilities: Vec<_> =
+        unit.lines().filter_map(|line| line.strip_prefix("AmbientCapabilities=")).collect();
+    let capabilities = capabilities.join(" ").replace("CAP_", "+").replace(' ', ",").to_lowercase();
+    let roots = Roots::new();
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
+    command.arg(format!("--inh-caps={capabilities}")).arg(format!("--ambient-caps={capabilities}"));
+    command.arg("--no-new-privs").arg(env!("CARGO_BIN_EXE_pinetboot"));
+    let serving = Serving::start_as(roots.arguments(&mut command).arg("--require-sandbox"));
+    let [nfsd] = children(serving.id())[..] else { panic!() };
+    let effective = |process: u32| {
+        let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+        let field =
+            |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().to_owned();
+        (field("Uid:").split_whitespace().next().unwrap().to_owned(), field("CapPrm:"))
+    };
+    assert_eq!(effective(serving.id()), ("65534".into(), "0000000000000000".into()));
+    let without_mknod = row("layers by NFS").capabilities() - CapabilitySet::MKNOD;
+    assert_eq!(effective(nfsd), ("0".into(), format!("{:016x}", without_mknod.bits())));
+    boot(&serving);
+    let file = Command::new("nfs-cat").arg(url(&serving, "etc/hostname")).output().unwrap();
+    assert_eq!(file.stdout, b"pi-aaaa0001\n", "{}", serving.log());
+    serving.stop();
+}
+
+/// A root file system to serve, and a state directory.
+struct Roots {
+    root: Folder,
+    state: Folder,
+}
+
+impl Roots {
+    fn new() -> Self {
+        let root = Folder::new(&[
+            ("boot/firmware/config.txt", b""),
+            ("boot/firmware/kernel8.img", b"k"),
+            ("etc/hostname", b"pi"),
+        ]);
+        Self { root, state: Folder::new(&[]) }
+    }
+
+    fn serve(&self, options: &[&str]) -> Serving {
+        Serving::start_as(self.arguments(&mut pinetboot()).args(options))
+    }
+
+    fn arguments<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        command.args(["serve", "--listen", "127.0.0.1", "--tftp-port", "0", "--nfs-port", "0"]);
+        command.args(["--portmap-port", "0", "--nfs"]).arg(self.root.path());
+        command.arg("--state").arg(self.state.path())
+    }
+}
+
+/// The sockets of a process in a table of proc_net(5).
+fn listening(process: u32, table: &str) -> usize {
+    let table = fs::read_to_string(format!("/proc/{process}/net/{table}")).unwrap();
+    let inodes: Vec<&str> = table.lines().flat_map(|line| line.split_whitespace()).collect();
+    let sockets = fs::read_dir(format!("/proc/{process}/fd")).unwrap();
+    let sockets = sockets.filter_map(|fd| fs::read_link(fd.unwrap().path()).ok());
+    let inode = |link: std::path::PathBuf| {
+        link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']').map(str::to_owned)
+    };
+    sockets.filter_map(inode).filter(|inode| inodes.contains(&inode.as_str())).count()
 }
 
 /// The processes that a process has started.
@@ -171,7 +236,7 @@ fn compare(process: u32, row: &Row) {
         let user = nix::unistd::User::from_name(&row.user).unwrap().unwrap();
         let uids: Vec<_> = field("Uid").split_whitespace().map(str::to_owned).collect();
         assert_eq!(uids, vec![user.uid.to_string(); 4], "{name}");
-        let wanted = row.capabilities.iter().map(|name| 1 << number(name)).fold(0, |all: u64, one| all | one);
+        let wanted = row.capabilities().bits();
         for set in ["CapPrm", "CapEff", "CapBnd"] {
             let has = u64::from_str_radix(&field(set), 16).unwrap();
             assert_eq!(has, wanted, "{name}: {set} {has:x}, not {wanted:x}");
@@ -184,43 +249,4 @@ fn compare(process: u32, row: &Row) {
         count += 1;
     }
     assert!(count > 0);
-}
-
-/// The number of a capability (linux/capability.h).
-fn number(name: &str) -> u32 {
-    let all = [
-        "chown",
-        "dac_override",
-        "dac_read_search",
-        "fowner",
-        "fsetid",
-        "kill",
-        "setgid",
-        "setuid",
-        "setpcap",
-        "linux_immutable",
-        "net_bind_service",
-        "net_broadcast",
-        "net_admin",
-        "net_raw",
-        "ipc_lock",
-        "ipc_owner",
-        "sys_module",
-        "sys_rawio",
-        "sys_chroot",
-        "sys_ptrace",
-        "sys_pacct",
-        "sys_admin",
-        "sys_boot",
-        "sys_nice",
-        "sys_resource",
-        "sys_time",
-        "sys_tty_config",
-        "mknod",
-        "lease",
-        "audit_write",
-        "audit_control",
-        "setfcap",
-    ];
-    all.iter().position(|known| *known == name).unwrap_or_else(|| panic!("{name}?")) as u32
 }

@@ -199,10 +199,12 @@ const COMMANDS: [&str; 5] = [
     "import -q /run/image --to /run/disk/images --name three",
     "images -q --use one /run/disk/images",
 ];
-const ROOTS: [&str; 3] = [
+const ROOTS: [&str; 5] = [
     "roots commit -q 0badcaf1 --name copy --dir /run/disk/images",
     "roots commit -q 0badcaf1 --name current --current --dir /run/disk/images",
     "roots reset -q 0badcaf1 --dir /run/disk/images",
+    "roots reset -q 0badcaf1 --cancel --dir /run/disk/images",
+    "roots reset -q 0badcaf1 --now --dir /run/disk/images",
 ];
 const CHANGES: u32 = 20;
 const BOOTS: u32 = 5;

@@ -111,7 +111,8 @@ impl Shared {
         setsockopt(&stream, sockopt::TcpKeepIdle, &60)?;
         setsockopt(&stream, sockopt::TcpKeepInterval, &10)?;
         setsockopt(&stream, sockopt::TcpKeepCount, &6)?;
-        if self.connections().count() >= MOST_CONNECTIONS {
+        // Files need descriptors too.
+        if self.connections().count() >= MOST_CONNECTIONS.min(tree::third()) {
             self.close_idlest();
         }
         let connection = Connection::new(stream, peer, self.clients.at(*peer.ip()), programs);
@@ -178,7 +179,7 @@ fn is_full(error: &io::Error) -> bool {
 
 const ACCEPT_AT_ONCE: usize = 64;
 
-/// Most connections: beyond this limit a connection is closed for each new one.
+/// Most connections, and at most a third of the process's descriptors: beyond this limit a connection is closed for each new one.
 const MOST_CONNECTIONS: usize = 1024;
 /// Connections of a client that are no reason to close one of them first: a Pi has one or two, and up to 16 with `nconnect`.
 const USUAL_CONNECTIONS: usize = 16;

@@ -83,7 +83,7 @@ fn mounts_and_what_keeps_a_client_from_one() {
     assert!(refused.contains("asks for a handle of NFS version 2"), "{refused}");
     let Void = client.call(100_005, 3, 3, &dirpath(Opaque::borrowed(b"/etc")));
     let Void = client.call(100_005, 3, 4, &Void);
-    let unmounted = |path: &str| format!("Unmounted {{ client: {address}, path: {path} }}");
+    let unmounted = |path: &str| format!("Unmounted {{ client: {address}, path: {path}, by_tcp: true }}");
     assert_eq!(told.of("Unmounted"), [unmounted("Some(\"/etc\")"), unmounted("None")]);
     assert_eq!(told.of("Mounted").len(), 2);
 }

@@ -78,7 +78,12 @@ pub(super) fn reset(layer: &Layer, options: &Reset) -> Result<(), Failed> {
         );
     }
     let _lock = lock(layer, "reset").map_err(failure)?;
-    layer.put_aside().and_then(|aside| remove_tree(&aside)).map_err(failure)?;
+    let removed = layer.put_aside().and_then(|aside| {
+        remove_tree(&aside)?;
+        // What the Pi wrote does not come back after a power cut.
+        durable::sync(aside.parent().unwrap_or(&aside))
+    });
+    removed.map_err(failure)?;
     writeln!(out, "{pi}'s layer on {image} is reset: {pi} boots the unchanged image next")
 }
 

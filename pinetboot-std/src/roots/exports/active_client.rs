@@ -2,40 +2,47 @@
 
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::Instant;
 
 use pinetboot_core::pi::Prefix;
 
-use crate::bus::Bus;
 use crate::events;
+use crate::roots::Registry;
 
 /// The client that uses a layer: checked for every call, so without a lock.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct ActiveClient {
     /// Its address; 0 before any client was permitted.
     address: AtomicU32,
+    since: Instant,
     /// The time of the last report to the registry, in milliseconds.
     told: AtomicU64,
 }
 
+impl Default for ActiveClient {
+    fn default() -> Self {
+        Self { address: AtomicU32::new(0), since: Instant::now(), told: AtomicU64::new(0) }
+    }
+}
+
 impl ActiveClient {
     /// Whether the client at this address uses the layer. Reports the use to the registry every 5 s.
-    pub(super) fn is_of(&self, pi: Prefix, client: Ipv4Addr, bus: &Bus) -> bool {
+    pub(super) fn is_of(&self, pi: Prefix, client: Ipv4Addr, registry: &Registry) -> bool {
         if self.address.load(Ordering::Relaxed) != u32::from(client) {
             return false;
         }
-        let now = millis(bus.pis().now());
+        let now = self.now();
         let told = self.told.load(Ordering::Relaxed);
         if now.saturating_sub(told) >= TELL_EVERY_MS
             && self.told.compare_exchange(told, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
         {
-            bus.emit(client, events::Root::Active { pi });
+            registry.emit(client, events::Root::Active { pi });
         }
         true
     }
 
-    pub(super) fn take(&self, client: Ipv4Addr, bus: &Bus) {
-        self.told.store(millis(bus.pis().now()), Ordering::Relaxed);
+    pub(super) fn take(&self, client: Ipv4Addr) {
+        self.told.store(self.now(), Ordering::Relaxed);
         self.address.store(client.into(), Ordering::Relaxed);
     }
 
@@ -47,10 +54,10 @@ impl ActiveClient {
     pub(super) fn address(&self) -> Option<Ipv4Addr> {
         Some(Ipv4Addr::from(self.address.load(Ordering::Relaxed))).filter(|address| !address.is_unspecified())
     }
-}
 
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+    fn now(&self) -> u64 {
+        u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
 }
 
 /// Time between two reports: short beside the silence after which a Pi counts as gone.

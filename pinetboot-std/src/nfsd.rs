@@ -1,0 +1,247 @@
+//! `pinetboot nfsd`: serves the roots by NFS, for a `pinetboot serve` that starts it.
+//!
+//! ```text
+//! pinetboot serve                       pinetboot nfsd                pinetboot mounter
+//! TFTP, DHCP, registry, log  <- asks -  NFS, layers, identities  -> mounts
+//!                             - asks ->
+//! ```
+//!
+//! Standard input is the socket of facts and questions, standard output that of requests (`roots::messages`); if the second one closes, the
+//! process ends. Each may be in the hands of an attacker: the server believes facts about roots and NFS alone, and this process serves
+//! layers by the names of a Pi and an image.
+
+use std::io::{self, BufReader};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, Signal};
+use nix::unistd::{Gid, Uid, geteuid, setgroups, setresgid, setresuid};
+use pinetboot_nfs::{Handles, NfsConfig, Opened, Portmap, Running, StartError};
+use rustix::net::Shutdown;
+use rustix::thread::CapabilitySet;
+
+use crate::config::{Config, NfsMode, RootLimits};
+use crate::exit::{Exit, Failed};
+use crate::net::{BindError, holder_of};
+use crate::observe::NfsObserver;
+use crate::roots::configured::{self, cannot_serve};
+use crate::roots::lines::read_line;
+use crate::roots::messages::{LONGEST, Message, NFS_STOPS_WITHIN, NFSD, Ready, Report, Setup};
+use crate::roots::{Mounts, Registry, RootExports, Roots};
+use crate::sandbox::{self, Calls, Missing, Remains};
+use crate::serve::bind;
+use crate::supervisor;
+
+/// Serves until standard output closes.
+///
+/// # Errors
+///
+/// If another process than `pinetboot serve` starts this one.
+pub fn run() -> Result<Exit, Failed> {
+    let failed = |error: io::Error| Failed::new(Exit::Failure, format!("{NFSD}: {error}"));
+    // A signal to all processes is the server's, which ends this one.
+    let signals: SigSet = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].into_iter().collect();
+    signals.thread_block().map_err(|errno| failed(errno.into()))?;
+    let messages = io::stdin().as_fd().try_clone_to_owned().map_err(failed)?;
+    let requests = io::stdout().as_fd().try_clone_to_owned().map_err(failed)?;
+    let mut messages = BufReader::new(UnixStream::from(messages));
+    let setup = read_line(&mut messages, LONGEST).map_err(failed)?;
+    let setup: Setup = setup.ok_or_else(|| failed(io::ErrorKind::UnexpectedEof.into()))?;
+    let registry = Registry::of_process(messages);
+    match Server::start(setup, &registry) {
+        Ok(server) => server.run(requests, &registry),
+        Err(failed) => {
+            registry.send(&Message::Failed(failed));
+            Ok(Exit::Failure)
+        }
+    }
+}
+
+struct Server {
+    roots: Arc<Roots>,
+    running: Arc<Running>,
+    ready: Ready,
+    turns: Option<Duration>,
+}
+
+impl Server {
+    /// Listens, and gives up all rights but those of a file server.
+    fn start(setup: Setup, registry: &Registry) -> Result<Self, Failed> {
+        let config = setup.settings.resolve()?;
+        become_root();
+        let mode = config.root.mode;
+        let roots = Arc::new(roots(&config, setup.max_pis, registry)?);
+        let exports = RootExports::new(roots.clone(), registry.clone(), config.root.nfs_sync);
+        let exports = exports.map_err(|why| {
+            Failed::new(Exit::Tree, format!("{why}. Serve boot files only with --nfs-mode off"))
+        })?;
+        let state = roots.state().dir();
+        let handles = Handles::load(state).map_err(|error| {
+            let message = format!("cannot store the file-handle key in {}: {error}", state.display());
+            Failed::new(Exit::Failure, message)
+        })?;
+        let reports = registry.clone();
+        let on_thread_end: Arc<dyn Fn(&str) + Send + Sync> = Arc::new(move |thread| {
+            reports.emit(None, Report::ThreadEnded { thread: thread.to_owned(), why: "ended".into() });
+        });
+        let observer = Arc::new(NfsObserver::new(registry.clone(), exports.clone()));
+        let opened = Opened::new(NfsConfig {
+            listen: config.listen_addresses(),
+            interfaces: config.net.interfaces.clone(),
+            port: config.root.nfs_port,
+            portmap: config.root.portmap_port.map_or(Portmap::System, Portmap::Port),
+            insecure: config.root.nfs_insecure,
+            udp: config.root.nfs_udp,
+            observer,
+            on_thread_end,
+            ..NfsConfig::new(handles)
+        });
+        let opened = opened.map_err(cannot_start)?;
+        let missing = confine(mode)?;
+        let missing = missing.into_iter().map(|Missing { part, why }| (part.to_owned(), why)).collect();
+        let ready = Ready { port: opened.port(), portmapper: opened.portmap_port(), missing };
+        let running = Arc::new(opened.start(Arc::new(exports)).map_err(cannot_start)?);
+        Ok(Self { roots, running, ready, turns: setup.turns })
+    }
+
+    /// Serves until the socket of requests closes.
+    fn run(self, requests: OwnedFd, registry: &Registry) -> Result<Exit, Failed> {
+        let failed = |error: io::Error| Failed::new(Exit::Failure, error);
+        let Self { roots, running, ready, turns } = self;
+        let reports = registry.clone();
+        let ended = move || {
+            reports.emit(None, Report::ThreadEnded { thread: "mounter".into(), why: "ended".into() });
+        };
+        roots.mounts().watch(ended).map_err(failed)?;
+        if let Some(every) = turns {
+            let (turns, registry) = (running.turns(), registry.clone());
+            let tell = move || loop {
+                turns.ask();
+                thread::sleep(every);
+                while !turns.has_turned() {
+                    thread::sleep(every);
+                }
+                registry.send(&Message::Turn);
+            };
+            thread::Builder::new().name("turns".into()).spawn(tell).map_err(failed)?;
+        }
+        let (answers, server) = (requests.try_clone().map_err(failed)?, Arc::downgrade(&running));
+        let answer = move || {
+            let bind_again =
+                |interface: &str| server.upgrade().map_or(Ok(()), |server| server.bind_again(interface));
+            let _ended = roots.serve_requests(&answers, bind_again);
+            let _closed = rustix::net::shutdown(&answers, Shutdown::Both);
+        };
+        thread::Builder::new().name("boots".into()).spawn(answer).map_err(failed)?;
+        registry.send(&Message::Ready(ready));
+        // No event but the end, which is told in any case.
+        let mut end = [PollFd::new(requests.as_fd(), PollFlags::empty())];
+        while poll(&mut end, PollTimeout::NONE) == Err(Errno::EINTR) {}
+        stop(running, registry)
+    }
+}
+
+/// Ends the process, whatever its threads wait for.
+fn stop(running: Arc<Running>, registry: &Registry) -> ! {
+    let late = || {
+        thread::sleep(NFS_STOPS_WITHIN + TELL_WITHIN);
+        supervisor::end(Exit::StopOverdue);
+    };
+    let _without_it = thread::Builder::new().name("stop".into()).spawn(late);
+    if Arc::into_inner(running).is_some_and(|server| !server.stop(NFS_STOPS_WITHIN)) {
+        registry.emit(None, Report::StopOverdue { within: NFS_STOPS_WITHIN });
+    }
+    registry.send(&Message::Stopped);
+    supervisor::end(Exit::Success)
+}
+
+fn roots(config: &Config, max_pis: usize, registry: &Registry) -> Result<Roots, Failed> {
+    let mode = config.root.mode;
+    let no_images = || Failed::new(Exit::Tree, "the base images have gone");
+    let base_images = configured::base_images(config)?.ok_or_else(no_images)?;
+    let all = base_images.all().map_err(|error| Failed::new(Exit::Tree, error))?;
+    let first = all.first().ok_or_else(no_images)?;
+    let state = configured::state(config);
+    let place = state.dir().display().to_string();
+    let limits = RootLimits { max_pis, ..config.root.limits };
+    let roots = Roots::new(mode, base_images, state, limits, registry.clone()).map_err(|error| {
+        let why = format!("cannot keep state in {place}: {error}. Name another directory with --state DIR");
+        cannot_serve(mode, &why)
+    })?;
+    let roots = roots.with_short_numbers(config.root.nfs_short_numbers);
+    if mode != NfsMode::Overlay {
+        return Ok(roots);
+    }
+    roots.try_overlay(first).map_err(|error| cannot_serve(mode, &error.to_string()))?;
+    let mounts = Mounts::start(roots.state(), roots.base_images());
+    let mounts = mounts
+        .map_err(|error| cannot_serve(mode, &format!("cannot start the process that mounts: {error}")))?;
+    Ok(roots.with_mounts(mounts))
+}
+
+/// Becomes root, if another user with these capabilities started the server. Files of root are root's, and with the file system uid
+/// of a client the kernel takes the capabilities for files away (capabilities(7), "Effect of user ID changes on capabilities").
+fn become_root() {
+    let (root, group) = (Uid::from_raw(0), Gid::from_raw(0));
+    if !geteuid().is_root() {
+        // Without the right it stays the user, who cannot open files by handle: the start fails for that reason.
+        let _fails_below = setgroups(&[]).and_then(|()| setresgid(group, group, group));
+        let _fails_below = setresuid(root, root, root);
+    }
+}
+
+/// Gives up all rights but those for the files of roots: call this while the process has one thread.
+fn confine(mode: NfsMode) -> Result<Vec<Missing>, Failed> {
+    let remains =
+        Remains { account: None, capabilities: capabilities(mode), paths: None, calls: Calls::Files };
+    sandbox::enter(&remains)
+        .map_err(|error| Failed::new(Exit::Failure, format!("cannot give up privileges: {error}")))
+}
+
+/// The capabilities for files that belong to users of the Pis.
+fn capabilities(mode: NfsMode) -> CapabilitySet {
+    let files = CapabilitySet::CHOWN
+        | CapabilitySet::DAC_OVERRIDE
+        | CapabilitySet::DAC_READ_SEARCH
+        | CapabilitySet::FOWNER
+        | CapabilitySet::FSETID
+        | CapabilitySet::MKNOD
+        | CapabilitySet::SETUID
+        | CapabilitySet::SETGID;
+    // To bind a listening socket to an interface again. The filter leaves no new socket.
+    let files = files | CapabilitySet::NET_RAW;
+    match mode {
+        // overlayfs reads its trusted.* attributes with the rights of the caller when it opens a file by handle
+        // (fs/overlayfs/export.c), and without CAP_SYS_ADMIN finds none: ESTALE. The filter allows no mount.
+        NfsMode::Overlay => files | CapabilitySet::SYS_ADMIN,
+        _ => files,
+    }
+}
+
+fn cannot_start(error: StartError) -> Failed {
+    let message = error.to_string();
+    match error {
+        StartError::Bind { address, error } => {
+            let way_out = match address.port() {
+                111 => "choose another port with --portmap-port (Debian's initramfs looks on port 111 only)",
+                _ => "choose another port with --nfs-port, or serve boot files only with --nfs-mode off",
+            };
+            let advice = bind::advice(&BindError { address, error }, way_out);
+            Failed::new(Exit::Bind, format!("{message}: {advice}"))
+        }
+        StartError::Register(_) => {
+            let holder =
+                holder_of(111).map_or_else(String::new, |holder| format!(". {holder} holds port 111"));
+            Failed::new(Exit::Failure, format!("{message}{holder}"))
+        }
+        _ => Failed::new(Exit::Failure, message),
+    }
+}
+
+/// The time for the last facts.
+const TELL_WITHIN: Duration = Duration::from_millis(300);
