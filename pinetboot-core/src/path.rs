@@ -6,7 +6,8 @@ use core::fmt;
 ///
 /// Clients spell names loosely: a Raspberry Pi 5 asks for `7bf18f79//config.txt` and, with its prefix cleared, for
 /// `/config.txt` (captured, bootloader 2026-05-26). Leading and doubled slashes and `.` components are
-/// therefore skipped. Parsing refuses names that could leave the served tree, so that no storage needs to check again.
+/// therefore skipped. A backslash separates components too (Windows' boot files), and one byte 0xff behind the name is left out
+/// (MikroTik forum 180556: the client takes the options' end for a part of the name). Parsing refuses names that could leave the served tree, so that no storage needs to check again.
 ///
 /// ```
 /// use pinetboot_core::BootPath;
@@ -26,19 +27,17 @@ impl<'a> BootPath<'a> {
     ///
     /// # Errors
     ///
-    /// The name is empty or too long, not UTF-8, or holds a control character, a backslash or a `..`.
+    /// The name is empty or too long, not UTF-8, or holds a control character or a `..`.
     pub fn parse(name: &'a [u8]) -> Result<Self, PathError> {
         if name.len() > Self::MAX_LEN {
             return Err(PathError::TooLong);
         }
+        let name = name.strip_suffix(b"\xff").unwrap_or(name);
         let name = core::str::from_utf8(name).map_err(|_| PathError::NotUtf8)?;
         if name.bytes().any(|byte| byte < b' ' || byte == 0x7f) {
             return Err(PathError::Control);
         }
-        if name.contains('\\') {
-            return Err(PathError::Backslash);
-        }
-        if name.split('/').any(|component| component == "..") {
+        if name.split(SEPARATORS).any(|component| component == "..") {
             return Err(PathError::Escapes);
         }
         let path = Self(name);
@@ -47,7 +46,7 @@ impl<'a> BootPath<'a> {
 
     /// The name's components, at least one: no empty ones, no `.`, no `..`.
     pub fn components(&self) -> impl Iterator<Item = &'a str> + Clone + use<'a> {
-        self.0.split('/').filter(|component| !component.is_empty() && *component != ".")
+        self.0.split(SEPARATORS).filter(|component| !component.is_empty() && *component != ".")
     }
 
     /// The last component: the file's own name.
@@ -69,6 +68,8 @@ impl<'a> BootPath<'a> {
         self.0
     }
 }
+
+const SEPARATORS: [char; 2] = ['/', '\\'];
 
 /// Two names are equal if their components are.
 impl PartialEq for BootPath<'_> {
@@ -118,8 +119,6 @@ pub enum PathError {
     NotUtf8,
     /// A byte below space, NUL among them, or DEL.
     Control,
-    /// A backslash: a separator elsewhere, never in a Pi's names.
-    Backslash,
     /// A `..` component.
     Escapes,
 }
@@ -132,7 +131,6 @@ impl PathError {
             Self::TooLong => "the name is too long",
             Self::NotUtf8 => "the name is not UTF-8",
             Self::Control => "the name holds a control character",
-            Self::Backslash => "the name holds a backslash",
             Self::Escapes => "the name holds '..'",
         }
     }
@@ -157,7 +155,10 @@ mod tests {
             "7bf18f79//overlays/overlay_map.dtb",
             "/7bf18f79/./overlays//overlay_map.dtb",
             "./7bf18f79/overlays/overlay_map.dtb/",
+            "\\7bf18f79\\overlays/overlay_map.dtb",
         ] {
+            let end = [loose.as_bytes(), b"\xff"].concat();
+            assert_eq!(BootPath::parse(&end), Ok(clean));
             let path = BootPath::parse(loose.as_bytes()).unwrap();
             assert_eq!(path, clean);
             assert_eq!(std::format!("{path}"), "7bf18f79/overlays/overlay_map.dtb");
@@ -174,8 +175,9 @@ mod tests {
             (b"a/../../b", PathError::Escapes),
             (b"a\0b", PathError::Control),
             (b"a\nb", PathError::Control),
-            (b"..\\..\\boot.ini", PathError::Backslash),
-            (b"\xff", PathError::NotUtf8),
+            (b"..\\..\\boot.ini", PathError::Escapes),
+            (b"\xff", PathError::Empty),
+            (b"\xff\xff", PathError::NotUtf8),
             (&[b'a'; BootPath::MAX_LEN + 1], PathError::TooLong),
         ] {
             assert_eq!(BootPath::parse(name), Err(why));

@@ -601,3 +601,94 @@ fn a_reply_that_is_too_long_is_none() {
     bytes.extend([7; 255]);
     assert_eq!(talk.say(&bytes), Err(NoReply::TooLong));
 }
+
+/// A message through a relay agent, with this option 82.
+fn relayed(client: u32, agent: &str, information: &[u8]) -> Vec<u8> {
+    let mut header = Header::request(hardware(client), 1);
+    header.giaddr = ip(agent);
+    message(&header, MessageType::Discover, &[(OptionCode::RELAY_AGENT, information)])
+}
+
+#[test]
+fn a_relay_agent_chooses_the_network_of_its_client() {
+    let mut network =
+        Network::beyond(ip("10.77.0.1"), ip("10.98.0.0"), 24, ip("10.98.0.100"), ip("10.98.0.109")).unwrap();
+    (network.clients, network.router) = (Clients::All, Some(ip("10.98.0.1")));
+    let mut talk = Talk::<8>::new(network);
+    assert!(talk.say(&relayed(1, "10.98.0.1", &[1, 1, 7])).unwrap().starts_with("OFFER 10.98.0.10"));
+    let reply = talk.reply();
+    assert!(reply.option(OptionCode::RELAY_AGENT).unwrap() == [1, 1, 7][..], "echoed");
+    assert!(reply.option(OptionCode::ROUTER).unwrap() == [10, 98, 0, 1][..]);
+
+    assert_eq!(talk.say(&relayed(2, "10.99.0.1", &[1, 1, 7])), Err(NoReply::OtherNetwork));
+    // RFC 3527: the agent's address is in another network than its client.
+    let selection = [1, 1, 7, 5, 4, 10, 98, 0, 0];
+    assert!(talk.say(&relayed(2, "10.99.0.1", &selection)).is_ok());
+    assert_eq!(talk.say(&relayed(3, "10.98.0.1", &[5, 4, 10, 97, 0, 0])), Err(NoReply::OtherNetwork));
+    assert_eq!(talk.say(&relayed(3, "224.0.0.1", &selection)), Err(NoReply::OtherNetwork));
+    assert_eq!(talk.say(&relayed(3, "10.98.0.255", &[])), Err(NoReply::OtherNetwork));
+    // What is cut or too long is no selection.
+    for broken in [&[5, 9, 10, 98][..], &[5], &[5, 3, 10, 97, 0]] {
+        assert!(talk.say(&relayed(3, "10.98.0.1", broken)).is_ok(), "{broken:?}");
+    }
+}
+
+#[test]
+fn with_an_empty_range_reservations_alone_are_given() {
+    let (first, last) = (ip("10.77.0.100"), ip("10.77.0.99"));
+    let mut network = Network::beyond(ip("10.77.0.1"), ip("10.77.0.0"), 24, first, last).unwrap();
+    network.clients = Clients::All;
+    let mut talk = Talk::<8>::new(network);
+    talk.server.reserve(mac(1), ip("10.77.0.9")).unwrap();
+    assert_eq!(talk.get_unseen(1), "10.77.0.9");
+    assert_eq!(talk.discover(2), Err(NoReply::Exhausted));
+    assert_eq!(talk.renew(2, "10.77.0.50"), Err(NoReply::NoRecord));
+    assert_eq!(talk.renew(1, "10.77.0.50"), Ok("NAK 0.0.0.0".into()), "its reservation is another address");
+}
+
+/// The other server has the same inventory. It may die at any time.
+#[test]
+fn a_reservation_taken_from_another_server_is_known_here() {
+    let mut network = network();
+    network.clients = Clients::Pi;
+    let mut talk = Talk::<8>::new(network);
+    let pi = Message::parse(&captured("pi4-discover")).unwrap().pi().unwrap().prefix().unwrap();
+    talk.server.reserve(pi, ip("10.77.0.9")).unwrap();
+    let (profile, mut out) = (Profile::Pi(pi4()), [0; MAX_LEN]);
+    let selected = Selected::new(ip("10.77.0.9"), ip("10.77.0.2"));
+    let len = profile.request(MAC, XID, 0, &selected, &mut out).unwrap();
+    // This server may have missed the DISCOVER.
+    assert_eq!(talk.say(&out[..len]), Err(NoReply::ForAnother));
+    let changes = talk.server.changes();
+    let lease = *talk.server.lease_of(&HardwareAddress::ethernet(MAC)).unwrap();
+    assert_eq!((lease.address, lease.state, lease.reserved), (ip("10.77.0.9"), LeaseState::Released, true));
+    assert!(changes > 0, "to be stored");
+
+    // The kernel names no serial number.
+    let len = Profile::Plain.discover(MAC, XID, 0, &mut out).unwrap();
+    assert_eq!(talk.say(&out[..len]), Ok("OFFER 10.77.0.9".into()));
+    let mut header = Header::request(HardwareAddress::ethernet(MAC), 1);
+    header.ciaddr = ip("10.77.0.9");
+    assert_eq!(talk.say(&message(&header, MessageType::Request, &[])), Ok("ACK 10.77.0.9".into()));
+}
+
+#[test]
+fn the_lease_of_a_server_with_another_range_is_left_alone() {
+    let mut talk = Talk::<8>::new(network());
+    // Known here from an offer that it did not take.
+    talk.discover(1).unwrap();
+    assert_eq!(talk.renew(1, "10.77.0.200"), Err(NoReply::NoRecord));
+    assert_eq!(talk.reboot(1, "10.77.0.200"), Err(NoReply::NoRecord));
+    // It has another address here.
+    talk.get(1);
+    assert_eq!(talk.reboot(1, "10.77.0.200"), Ok("NAK 0.0.0.0".into()));
+}
+
+#[test]
+fn bootp_is_named() {
+    let mut talk = Talk::<8>::new(network());
+    let mut bootp = message(&Header::request(hardware(1), 1), MessageType::Discover, &[]);
+    let at = bootp.iter().rposition(|byte| *byte == 53).unwrap();
+    bootp[at..at + 3].fill(0);
+    assert_eq!(talk.say(&bootp), Err(NoReply::Bootp));
+}

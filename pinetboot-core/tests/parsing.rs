@@ -113,8 +113,11 @@ fn a_request_may_be_cut_at_every_byte() {
     let tsize_ends = whole.len() - "blksize.1468.".len();
     for cut in 0..whole.len() {
         let parsed = Packet::parse(&whole[..cut]);
-        if cut < mode_ends {
-            assert_eq!(parsed, Err(ParseError::Truncated), "cut at {cut}");
+        // The mode alone may lack its NUL.
+        if cut < mode_ends - 1 {
+            let in_mode = cut >= mode_ends - "octet.".len();
+            let why = if in_mode { ParseError::Mode } else { ParseError::Truncated };
+            assert_eq!(parsed, Err(why), "cut at {cut}");
         } else {
             let options = if cut < tsize_ends { Options::default() } else { options("tsize=0") };
             let request = Request::octet(b"7bf18f79//config.txt", options);
@@ -151,16 +154,29 @@ fn what_stands_after_an_ack_or_an_error_does_not_count() {
 }
 
 #[test]
-fn a_request_is_at_most_512_bytes_long() {
-    for (len, result) in [(511, None), (512, None), (513, Some(ParseError::TooLong))] {
-        for opcode in [1, 2] {
-            let name = vec![b'x'; len - "..".len() - ".octet.".len()];
-            let datagram = [&[0, opcode], &name[..], b"\0octet\0"].concat();
-            assert_eq!(datagram.len(), len);
-            assert_eq!(Packet::parse(&datagram).err(), result);
+fn what_stands_behind_512_bytes_of_a_request_does_not_count() {
+    for opcode in [1, 2] {
+        let request = [&[0, opcode][..], b"config.txt\0octet\0tsize\x000\0"].concat();
+        let whole = Packet::parse(&request);
+        for padding in [1, 600, 60_000] {
+            let padded = [&request[..], &vec![0; padding]].concat();
+            assert_eq!(Packet::parse(&padded), whole, "{padding} bytes");
         }
+        let long = [&[0, opcode][..], &[b'x'; 510], b"\0octet\0"].concat();
+        assert_eq!(Packet::parse(&long), Err(ParseError::Truncated));
     }
-    // No other packet is.
+}
+
+#[test]
+fn the_nul_behind_the_mode_may_be_missing() {
+    let with = Packet::parse(b"\0\x01config.txt\0octet\0");
+    assert!(with.is_ok());
+    assert_eq!(Packet::parse(b"\0\x01config.txt\0octet"), with);
+    assert_eq!(Packet::parse(b"\0\x01config.txt\0oct"), Err(ParseError::Mode));
+}
+
+#[test]
+fn a_block_may_have_64_kib() {
     let block = [&b"\0\x03\0\x01"[..], &[0; 65464]].concat();
     assert!(
         matches!(Packet::parse(&block), Ok(Packet::Data { block: 1, payload }) if payload.len() == 65464)
@@ -169,10 +185,15 @@ fn a_request_is_at_most_512_bytes_long() {
 
 #[test]
 fn a_datagram_of_64_kib_is_parsed_like_any_other() {
+    for opcode in [1, 2] {
+        for (filling, result) in [(0, ParseError::Filename), (b'1', ParseError::Truncated)] {
+            let mut datagram = vec![filling; 65507];
+            datagram[..2].copy_from_slice(&[0, opcode]);
+            assert_eq!(Packet::parse(&datagram), Err(result), "opcode {opcode} and {filling}");
+        }
+    }
     for (opcode, result) in [
         (0, Some(ParseError::Opcode)),
-        (1, Some(ParseError::TooLong)),
-        (2, Some(ParseError::TooLong)),
         (3, None),
         (4, None),
         (5, None),

@@ -1,8 +1,10 @@
 //! Settings of the command line and of the configuration file, and the configuration that results.
 
+mod boot_file;
 mod dhcp;
 mod effects;
 mod files;
+mod network;
 mod nfs;
 mod toml_error;
 
@@ -19,7 +21,9 @@ use serde::de::value::SeqAccessDeserializer;
 use serde::de::{IntoDeserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-pub use dhcp::{DhcpClients, DhcpConfig, DhcpMode, Role};
+pub use boot_file::{BootArch, BootFiles};
+pub use dhcp::{Admission, DhcpClients, DhcpConfig, DhcpMode, LeaseConfig, Networks, Role};
+pub use network::{LeaseRange, LeaseTerms, NetworkConfig, NetworkEntry, Subnet};
 pub use nfs::{NfsMode, NfsSync, RootConfig, RootLimits};
 
 use crate::exit::{Exit, Failed};
@@ -47,6 +51,15 @@ pub struct Settings {
     /// for each transfer]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true)]
     pub single_port: Option<bool>,
+
+    /// Send and receive files from ports of this range only, for firewalls without connection tracking; at least 8 ports for each
+    /// address and thread [default: any port above 1023]
+    #[arg(long, value_name = "FIRST-LAST", conflicts_with = "single_port")]
+    pub port_range: Option<String>,
+
+    /// Leave this path out of names that begin with it, as in /tftpboot/config.txt [default: the path of the tree]
+    #[arg(long, value_name = "DIR")]
+    pub path_prefix: Option<PathBuf>,
 
     /// Use only this network interface; repeatable [default: all]
     #[arg(long, value_name = "IF")]
@@ -113,15 +126,23 @@ pub struct Settings {
     #[arg(long, value_name = "IP", help_heading = "DHCP")]
     pub boot_server: Option<Ipv4Addr>,
 
-    /// Name this boot file to PXE clients, at most 127 bytes; a Pi ignores it [default: none, PXE clients get no answer]
-    #[arg(long, value_name = "NAME", help_heading = "DHCP")]
-    pub boot_file: Option<String>,
+    /// Name this boot file to PXE clients, at most 127 bytes; repeatable. ARCH is bios, x86, x64, arm, arm64 or ipxe, which is for
+    /// a script; without ARCH the file is for all others but iPXE. The bootloader of a Pi ignores it, UEFI on a Pi is arm64
+    /// [default: none, PXE clients get no answer]
+    #[arg(long, value_name = "[ARCH=]NAME", help_heading = "DHCP")]
+    #[serde(default, deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
+    pub boot_file: Vec<String>,
 
-    /// Lease addresses of this range [default: the upper half of the interface's network]
+    /// Lease addresses of this range, or with 'none' only those in the inventory [default: the upper half of the interface's
+    /// network]
     #[arg(long, value_name = "FIRST-LAST", help_heading = "DHCP")]
     pub lease_range: Option<String>,
 
-    /// Keep leases in this file over a restart [default: in memory only]
+    /// Lease addresses for this time, 1m to 8760h [default: 12h]
+    #[arg(long, value_name = "TIME", help_heading = "DHCP")]
+    pub lease_time: Option<String>,
+
+    /// Keep the leases of all networks in this file over a restart [default: dhcp/leases in the state directory]
     #[arg(long, value_name = "FILE", help_heading = "DHCP")]
     pub lease_file: Option<PathBuf>,
 
@@ -145,7 +166,7 @@ pub struct Settings {
     #[arg(long, value_name = "MODE", help_heading = "NFS root")]
     pub nfs_mode: Option<NfsMode>,
 
-    /// Keep each Pi's layer and keys in this directory [default: TREE/state for imported images, else /var/lib/pinetboot]
+    /// Keep each Pi's layer and keys, and the leases of DHCP, in this directory [default: TREE/state for imported images, else /var/lib/pinetboot]
     #[arg(long, value_name = "DIR", help_heading = "NFS root")]
     pub state: Option<PathBuf>,
 
@@ -200,6 +221,11 @@ pub struct Settings {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub group: BTreeMap<String, GroupEntry>,
 
+    /// Networks with leases, `[network.NAME]`: in the file only.
+    #[arg(skip)]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub network: BTreeMap<String, NetworkEntry>,
+
     /// Boot files that are templates, besides cmdline.txt and config.txt, `[template]`: in the file only.
     #[arg(skip)]
     #[serde(default, skip_serializing_if = "TemplateSettings::is_empty")]
@@ -246,6 +272,8 @@ pub struct Config {
     pub listen: Vec<SocketAddrV4>,
     /// Options of the sockets.
     pub net: net::Options,
+    /// A path that clients put before names, besides the tree's.
+    pub path_prefix: Option<PathBuf>,
     /// Most concurrent transfers, 1 to 4096.
     pub max_transfers: usize,
     /// TFTP worker threads, 1 to 64.
@@ -326,7 +354,17 @@ impl Settings {
         let listen = if self.listen.is_empty() { vec![Ipv4Addr::UNSPECIFIED] } else { self.listen };
         let max_transfers = self.max_transfers.unwrap_or(2048);
         let threads = self.threads.unwrap_or(1);
-        let single_port = self.single_port.unwrap_or(false);
+        let ports = match (self.single_port.unwrap_or(false), &self.port_range) {
+            (true, None) => Ports::Single,
+            (false, None) => Ports::PerTransfer,
+            (false, Some(range)) => {
+                port_range(range, threads).map_err(|why| Failed::new(Exit::Usage, why))?
+            }
+            (true, Some(_)) => {
+                let why = "port-range and single-port contradict each other: remove one";
+                return Err(Failed::new(Exit::Usage, why));
+            }
+        };
         Ok(Config {
             tree: self.tree,
             root,
@@ -334,11 +372,12 @@ impl Settings {
             templates: self.template.files,
             listen: listen.into_iter().map(|ip| SocketAddrV4::new(ip, port)).collect(),
             net: net::Options {
-                ports: if single_port { Ports::Single } else { Ports::PerTransfer },
+                ports,
                 interfaces: self.interface,
                 broadcast: false,
                 busy_poll: self.busy_poll.map(|micros| Duration::from_micros(micros.into())),
             },
+            path_prefix: self.path_prefix,
             max_transfers,
             threads,
             allow_upload: self.allow_upload,
@@ -373,6 +412,18 @@ impl Settings {
         ];
         Failed::all(faults.into_iter().flatten())
     }
+}
+
+/// `50000-50100`
+fn port_range(text: &str, threads: u16) -> Result<Ports, String> {
+    let ends = text.split_once('-').and_then(|(first, last)| Some((first.parse().ok()?, last.parse().ok()?)));
+    let (first, last): (u16, u16) =
+        ends.ok_or_else(|| format!("port-range: {text} is not a range of ports, like 50000-50100"))?;
+    let least = net::PORTS_OF_AN_ADDRESS * threads;
+    if first < 1024 || last < first || last - first < least - 1 {
+        return Err(format!("port-range: {text} must have {least} ports or more, all above 1023"));
+    }
+    Ok(Ports::Range { first, last })
 }
 
 /// Reads a value or a list of values. Not an untagged enum, whose errors do not say which value is wrong.
@@ -441,6 +492,15 @@ mod tests {
             Some(false),
             "the command line can switch off a switch of the file"
         );
+    }
+
+    #[test]
+    fn a_range_of_ports_has_enough_of_them() {
+        assert_eq!(port_range("50000-50007", 1), Ok(Ports::Range { first: 50000, last: 50007 }));
+        for wrong in ["50000-50006", "50000", "1000-2000", "50007-50000", "x-y", "50000-70000"] {
+            assert!(port_range(wrong, 1).is_err(), "{wrong}");
+        }
+        assert!(port_range("50000-50007", 2).is_err(), "for two threads");
     }
 
     #[test]

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use boot::{Boot, BootRecord, Cause};
-pub use dhcp::Dhcp;
+pub use dhcp::{Dhcp, Lacking};
 pub use nfs::Nfs;
 pub use root::{Evidence, LayerSize, Root, Shortage};
 pub use server::{Server, Transfers};

@@ -60,6 +60,7 @@ pub use holder::{KERNEL, holder_of};
 pub use interface::Interface;
 pub use link::{Link, Links, in_one_network};
 pub use neighbour::neighbour;
+pub use pool::PORTS_OF_AN_ADDRESS;
 use pool::{Home, Pool};
 use routes::Routes;
 use rx_queue::RxQueue;
@@ -134,6 +135,13 @@ pub enum Ports {
     /// A port for each transfer (RFC 1350, section 4).
     #[default]
     PerTransfer,
+    /// A port of this range for each transfer.
+    Range {
+        /// The first port.
+        first: u16,
+        /// The last port.
+        last: u16,
+    },
     /// One port for all: passes NAT, containers and simple firewalls.
     Single,
 }
@@ -334,10 +342,27 @@ impl LinuxNet {
         let interface = like.and_then(Socket::interface).map(str::to_owned);
         let home = self.pool.new_home(at, self.sockets.len());
         for _ in 0..Pool::PORTS {
-            self.add(Socket::bind(SocketAddrV4::new(home.address, 0), interface.as_deref())?)?;
+            let socket = self.bind_port(home.address, interface.as_deref())?;
+            self.add(socket)?;
         }
         self.pool.add(home);
         Ok(home)
+    }
+
+    /// Binds a free port for transfers.
+    fn bind_port(&self, address: Ipv4Addr, interface: Option<&str>) -> io::Result<Socket> {
+        let Ports::Range { first, last } = self.options.ports else {
+            return Socket::bind(SocketAddrV4::new(address, 0), interface);
+        };
+        let all_in_use = || {
+            let why = format!("all ports from {first} to {last} are in use: enlarge --port-range");
+            Err(io::Error::new(io::ErrorKind::AddrInUse, why))
+        };
+        let mut ports = (first..=last).map(|port| Socket::bind(SocketAddrV4::new(address, port), interface));
+        let is_in_use = |bound: &io::Result<Socket>| {
+            bound.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse)
+        };
+        ports.find(|bound| !is_in_use(bound)).unwrap_or_else(all_in_use)
     }
 
     fn add(&mut self, mut socket: Socket) -> io::Result<()> {
@@ -449,7 +474,7 @@ impl LinuxNet {
         for event in self.events.iter().take(count) {
             match event.data() {
                 CONTROL => self.woken |= self.control.check()?,
-                place if (place as usize) < self.listening && self.options.ports == Ports::PerTransfer => {
+                place if (place as usize) < self.listening && self.options.ports != Ports::Single => {
                     let place = place as usize;
                     if let (true, Some(socket)) = (take_requests, self.sockets.get(place)) {
                         self.requests.fill(socket, place);
@@ -510,7 +535,7 @@ impl Net for LinuxNet {
     fn open(&mut self, at: Local, peer: SocketAddrV4) -> Option<Local> {
         let local = match self.options.ports {
             Ports::Single => at,
-            Ports::PerTransfer => {
+            Ports::PerTransfer | Ports::Range { .. } => {
                 let home = match self.pool.home(at) {
                     Some(home) => home,
                     None => match self.add_pool(at) {

@@ -164,6 +164,11 @@ impl Pis {
         self.lock().boot_of(address, asked)
     }
 
+    /// Whether a client is a Pi whose bootloader has not got its kernel yet.
+    pub fn is_in_bootloader(&self, address: Ipv4Addr, asked: Option<Prefix>) -> bool {
+        self.lock().is_in_bootloader(address, asked)
+    }
+
     /// Whether the client at an address is this Pi, and so may use the Pi's root.
     ///
     /// # Errors

@@ -5,6 +5,7 @@
 
 mod appliances;
 mod eeprom;
+mod firewalls;
 mod servers;
 
 use core::fmt::{self, Write as _};
@@ -20,7 +21,7 @@ pub use eeprom::{Addresses, Eeprom};
 /// The DHCP server or device to configure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Router {
-    /// dnsmasq, and programs built on it (Pi-hole, many routers)
+    /// dnsmasq, and programs built on it (many routers)
     Dnsmasq,
     /// ISC's dhcpd
     Isc,
@@ -36,10 +37,24 @@ pub enum Router {
     Unifi,
     /// Windows Server
     Windows,
+    /// Pi-hole
+    Pihole,
+    /// AdGuard Home
+    Adguard,
+    /// Technitium DNS Server
+    Technitium,
+    /// FRITZ!Box
+    Fritzbox,
     /// any server that takes options as bytes
     Hex,
     /// the Pi's own bootloader, where no DHCP server can be changed
     Eeprom,
+    /// ufw: the ports that the serving machine opens
+    Ufw,
+    /// firewalld: the ports that the serving machine opens
+    Firewalld,
+    /// nftables: the ports that the serving machine opens
+    Nft,
 }
 
 /// Options of `router-config`.
@@ -116,6 +131,13 @@ impl Router {
             Self::Mikrotik => appliances::mikrotik(server),
             Self::Unifi => appliances::unifi(server),
             Self::Windows => appliances::windows(server),
+            Self::Pihole => appliances::pihole(server),
+            Self::Adguard => appliances::adguard(server),
+            Self::Technitium => appliances::technitium(server),
+            Self::Fritzbox => appliances::fritzbox(server),
+            Self::Ufw => firewalls::ufw(),
+            Self::Firewalld => firewalls::firewalld(),
+            Self::Nft => firewalls::nft(),
             Self::Hex => appliances::hex(server),
             Self::Eeprom => Eeprom::with_server(server).to_string(),
         }
@@ -129,7 +151,7 @@ impl Router {
     /// The server, and the source of its settings.
     const fn about(self) -> &'static str {
         match self {
-            Self::Dnsmasq => "dnsmasq, and programs built on it: Pi-hole, many routers (tested with dnsmasq)",
+            Self::Dnsmasq => "dnsmasq, and programs built on it: many routers (tested with dnsmasq)",
             Self::Isc => "ISC's dhcpd, isc-dhcp-server in Debian (tested with it)",
             Self::Kea => "Kea, ISC's new DHCP server (tested with it)",
             Self::Openwrt => "OpenWrt, whose DHCP server is dnsmasq (its documentation)",
@@ -137,8 +159,15 @@ impl Router {
             Self::Mikrotik => "MikroTik RouterOS (its documentation)",
             Self::Unifi => "UniFi gateways (their documentation)",
             Self::Windows => "Windows Server, in PowerShell (its documentation)",
+            Self::Pihole => "Pi-hole, whose DHCP server is dnsmasq (its settings)",
+            Self::Adguard => "AdGuard Home (its documentation)",
+            Self::Technitium => "Technitium DNS Server (its API)",
+            Self::Fritzbox => "FRITZ!Box, which has no such setting: the ways around",
             Self::Hex => "any other server: the options as text and as bytes",
             Self::Eeprom => "the Pi's own bootloader, where no DHCP server can be changed",
+            Self::Ufw => "ufw on the serving machine: the ports (its manual page)",
+            Self::Firewalld => "firewalld on the serving machine: the ports (its manual page)",
+            Self::Nft => "nftables on the serving machine: the ports (tested with it)",
         }
     }
 }
@@ -146,7 +175,7 @@ impl Router {
 fn list(server: Ipv4Addr) -> String {
     let mut text = String::from("Choose the server to configure with --for:\n\n");
     for router in Router::value_variants() {
-        let _cannot_fail = writeln!(text, "  {:<9}  {}", router.name(), router.about());
+        let _cannot_fail = writeln!(text, "  {:<10}  {}", router.name(), router.about());
     }
     let _cannot_fail = write!(
         text,
@@ -191,9 +220,10 @@ mod tests {
         let listed = list(server);
         for router in Router::value_variants() {
             let lines = router.lines(server);
-            assert!(lines.contains("10.77.0.1"), "{router:?}: {lines}");
+            let is_firewall = matches!(router, Router::Ufw | Router::Firewalld | Router::Nft);
+            assert!(is_firewall || lines.contains("10.77.0.1"), "{router:?}: {lines}");
             assert!(lines.ends_with('\n') && !lines.contains("\t"), "{router:?}: {lines}");
-            assert!(lines.lines().all(|line| line.len() <= 160), "{router:?}: {lines}");
+            assert!(lines.lines().all(|line| line.len() <= 180), "{router:?}: {lines}");
             assert!(listed.contains(&format!("\n  {} ", router.name())), "{listed}");
         }
     }

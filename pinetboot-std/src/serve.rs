@@ -115,8 +115,9 @@ pub fn run(options: &Args, level: Level) -> Result<Exit, Failed> {
     nets.iter_mut().for_each(|net| net.open_ports(&links.addresses()));
     let dhcp = dhcp::bind(&config, interfaces, &bus)?;
     let (used, mut follow) = followed(&config, &nets, dhcp.as_ref());
+    let leases = dhcp.as_ref().and_then(dhcp::Bound::leases);
     let lacks = nfsd.as_ref().map(Nfsd::missing).unwrap_or_default();
-    let paths = confine::confine(&config, options.config.as_deref(), roots.as_deref(), lacks, &bus)?;
+    let paths = confine::confine(&config, options.config.as_deref(), leases, roots.as_deref(), lacks, &bus)?;
     let controls: Vec<_> = nets.iter().map(LinuxNet::control).collect();
     let reload = move || controls.iter().for_each(Control::reload);
     supervisor.start(&bus, notify, watchdog_period(), reload).map_err(failure)?;

@@ -17,6 +17,7 @@ mod miss;
 mod pending;
 mod pieces;
 mod pool;
+mod prefix;
 mod recent;
 mod replaced;
 mod shared;
@@ -40,6 +41,7 @@ use pending::{Answer, Pending};
 pub use pieces::Budget;
 pub use pool::Pool;
 use pool::Task;
+pub use prefix::Prefixes;
 use shared::{Files, SharedFile};
 pub use shared::{OnDisk, Version};
 pub use tree::{BootTree, TreeError};
@@ -110,6 +112,7 @@ impl Storage for BootStorage {
     type Refusal = Miss;
 
     async fn open(&mut self, request: &OpenRequest<'_>) -> Result<Self::File, Miss> {
+        let request = &request.with_path(self.trees.strip(request.path));
         let Some(disk) = &self.disk else {
             let found = open_whole(&self.trees, request)?;
             return Ok(self.opened(found, request.peer));
@@ -144,6 +147,7 @@ impl Storage for BootStorage {
 
     async fn create(&mut self, request: &OpenRequest<'_>) -> Result<Self::Upload, Miss> {
         let Some(uploads) = &self.uploads else { return Err(OpenError::Denied.into()) };
+        let request = &request.with_path(self.trees.strip(request.path));
         let place = || request.path.components().collect();
         let Some(disk) = &self.disk else {
             let incoming = uploads.create(request)?;

@@ -3,8 +3,14 @@
 mod dhcp_world;
 mod namespace;
 
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::Ipv4Addr;
+
+use dhcp_world::clients::{Answer, Clients, discover, pi, rebind, request};
 use dhcp_world::{Server, Settings, World, pinetboot};
-use namespace::{Process, SOON, cable, end};
+use namespace::{Namespace, Process, SOON, cable, end};
+use pinetboot_core::dhcp::{MessageType, Profile};
 
 #[test]
 #[ignore = "needs root, network namespaces and DHCP servers; run by .ci/run"]
@@ -84,4 +90,149 @@ fn a_pi_boots_through_a_relay() {
     }
     let log = serving.stop();
     assert!(log.contains("serial bd989ae1"), "{log}");
+}
+
+/// Our server leases the addresses of a network behind a relay agent, and none in its own network.
+#[test]
+#[ignore = "needs root, network namespaces and dhcrelay; run by .ci/run"]
+fn a_network_behind_a_relay_has_a_table() {
+    let world = World::new();
+    let between = world.machine("relay", Some("10.77.0.1/24"));
+    let ours = Namespace::new("ours");
+    cable(end(&between, "far", "10.79.0.254/24"), end(&ours, "lan", "10.79.0.1/24"), 1500);
+    between.forward();
+    ours.gateway("10.79.0.254");
+    let tree = world.tree("tree");
+    let config = tree.with_file_name("attic.toml");
+    let table = |subnet: &str| {
+        let text = format!(
+            "dhcp = 'lease'\n[network.attic]\nsubnet = '{subnet}'\nrouter = '10.77.0.1'\n\
+             [pi.bd989ae1]\nname = 'kitchen'\naddress = '10.77.0.33'\n"
+        );
+        fs::write(&config, text).unwrap();
+    };
+    table("10.77.0.0/24");
+    let options = ["--dhcp", "lease", "--interface", "lan", "--config", config.to_str().unwrap()];
+    let mut serving = ours.serve(&tree, &options);
+    let mut relay = between.command("dhcrelay");
+    relay.args(["-d", "-4", "-a", "-pf", "/dev/null", "-i", "eth0", "-i", "far", "10.79.0.1"]);
+    let mut relay = Process::start(relay);
+    relay.expect("Sending on   Socket/fallback", SOON);
+
+    let client = world.machine("client", Some("10.77.0.9/24"));
+    client.gateway("10.77.0.1");
+    let (code, said) = pinetboot(&client, &["simulate", "--interface", "eth0"]);
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("10.77.0.33") && said.contains("boot server: 10.79.0.1"), "{said}");
+    serving.expect("has the address 10.77.0.33", SOON);
+    let log = serving.stop();
+    assert!(log.contains("no addresses are leased to the network 10.79.0.0/24 of lan itself"), "{log}");
+
+    // Without a table for it.
+    fs::write(&config, "[network.lab]\nsubnet = '10.80.0.0/24'\n").unwrap();
+    let mut serving = ours.serve(&tree, &options);
+    client.enter(|| Clients::new().broadcast(&discover(&pi(1).0, pi(1).1)));
+    let line = serving
+        .line("the relay agent 10.77.0.1 asks for the network of 10.77.0.1, and none is configured", SOON);
+    assert!(line.contains("WARN") && line.contains("[network.NAME]"), "{line}");
+    serving.stop();
+}
+
+const PIS: u8 = 50;
+
+/// Two servers with one inventory: each alone keeps all Pis at their addresses, and both together answer alike.
+#[test]
+#[ignore = "needs root and network namespaces; run by .ci/run"]
+fn either_of_two_servers_may_die() {
+    let world = World::new();
+    let tree = world.tree("tree");
+    let config = tree.with_file_name("pis.toml");
+    let entry =
+        |number| format!("[pi.010000{number:02x}]\naddress = '10.77.0.{}'\n", address(number).octets()[3]);
+    fs::write(&config, (0..PIS).map(entry).collect::<String>()).unwrap();
+    let machines =
+        [2, 3].map(|last| world.machine(&format!("server{last}"), Some(&format!("10.77.0.{last}/24"))));
+    let client = world.machine("client", Some("10.77.0.9/24"));
+    let start = |place: usize| {
+        let state = tree.with_file_name(format!("state{place}"));
+        let options =
+            ["--dhcp", "lease", "--interface", "eth0", "--dhcp-clients", "listed", "--lease-range", "none"];
+        let files = ["--config", config.to_str().unwrap(), "--state", state.to_str().unwrap()];
+        machines[place].serve(&tree, &[&options[..], &files].concat())
+    };
+    let servers = [Ipv4Addr::new(10, 77, 0, 2), Ipv4Addr::new(10, 77, 0, 3)];
+    // One machine plays all Pis: it takes packets to their addresses, and answers no ARP request for them.
+    let mut command = client.command("sh");
+    command.args([
+        "-c",
+        "echo 1 > /proc/sys/net/ipv4/conf/all/arp_ignore; ip link set eth0 address dc:a6:32:00:02:00",
+    ]);
+    assert!(Process::start(command).finish(SOON).0.success());
+    for number in 0..PIS {
+        client.ip(&format!("addr add {}/32 dev lo", address(number)));
+        let neighbour = format!("neigh replace {} lladdr dc:a6:32:00:02:00 dev eth0", address(number));
+        machines.iter().for_each(|machine| machine.ip(&neighbour));
+    }
+    let mut running = [Some(start(0)), Some(start(1))];
+
+    // All boot from the first server, whatever the other one says.
+    client.enter(|| {
+        let clients = Clients::new();
+        let offers = ask(&clients, 2 * usize::from(PIS), |number| discover(&pi(number).0, pi(number).1));
+        assert_eq!(by_pi(&offers).values().map(Vec::len).sum::<usize>(), 2 * usize::from(PIS), "{offers:?}");
+        let acks = ask(&clients, usize::from(PIS), |number| {
+            request(&pi(number).0, pi(number).1, address(number), servers[0])
+        });
+        are_all_acknowledged(&acks, servers[0]);
+    });
+    for dead in [0, 1, 0] {
+        drop(running[dead].take()); // by SIGKILL
+        let alive = servers[1 - dead];
+        client.enter(|| {
+            let clients = Clients::new();
+            // A running system, which names no serial number, and whose server is silent.
+            are_all_acknowledged(
+                &ask(&clients, usize::from(PIS), |number| rebind(pi(number).1, address(number))),
+                alive,
+            );
+            // A kernel that starts.
+            let offers = ask(&clients, usize::from(PIS), |number| discover(&Profile::Plain, pi(number).1));
+            assert!(offers.iter().all(|offer| offer.server == alive), "{offers:?}");
+            let acks = ask(&clients, usize::from(PIS), |number| {
+                request(&Profile::Plain, pi(number).1, address(number), alive)
+            });
+            are_all_acknowledged(&acks, alive);
+        });
+        running[dead] = Some(start(dead));
+    }
+    for server in running.into_iter().flatten() {
+        let log = server.stop();
+        assert!(!log.contains(" NAK "), "{log}");
+    }
+}
+
+/// The answers to a message of each Pi.
+fn ask(clients: &Clients, expected: usize, message: impl Fn(u8) -> Vec<u8>) -> Vec<Answer> {
+    (0..PIS).for_each(|number| clients.broadcast(&message(number)));
+    clients.answers(|answers| answers.len() >= expected)
+}
+
+fn by_pi(answers: &[Answer]) -> BTreeMap<u8, Vec<Ipv4Addr>> {
+    let mut all: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for answer in answers {
+        assert_eq!(answer.address, address(answer.mac[5]), "{answer:?}");
+        all.entry(answer.mac[5]).or_default().push(answer.server);
+    }
+    all
+}
+
+fn are_all_acknowledged(answers: &[Answer], server: Ipv4Addr) {
+    assert!(answers.iter().all(|answer| answer.kind == Some(MessageType::Ack)), "{answers:?}");
+    let all = by_pi(answers);
+    assert_eq!(all.len(), usize::from(PIS), "{all:?}");
+    assert!(all.values().all(|servers| servers[..] == [server]), "{all:?}");
+}
+
+fn address(number: u8) -> Ipv4Addr {
+    Ipv4Addr::new(10, 77, 0, 100 + number)
 }

@@ -5,6 +5,7 @@ mod namespace;
 
 use std::process::Command;
 
+use dhcp_world::clients::{Clients, pc};
 use dhcp_world::{Server, Settings, World, pinetboot, without_option_66};
 use namespace::{PINETBOOT, Process, SOON};
 
@@ -55,12 +56,55 @@ fn lines_are_taken(server: Server) {
     }
 }
 
+/// PCs that boot by PXE: with our lines they get what they got before.
+#[test]
+#[ignore = "needs root, network namespaces and DHCP servers; run by .ci/run"]
+fn the_lines_leave_pcs_alone() {
+    let world = World::new();
+    let router = world.machine("router", Some("10.77.0.1/24"));
+    let client = world.machine("client", Some("10.77.0.9/24"));
+    for server in Server::ALL {
+        let answers = |lines: &str| {
+            let settings = Settings { next_server: Some("10.77.0.77"), lines, ..Settings::default() };
+            let _running = world.start(server, &router, &settings);
+            [false, true].map(|ipxe| {
+                client.enter(|| {
+                    let clients = Clients::new();
+                    clients.broadcast(&pc(ipxe));
+                    let answer = clients.answers(|answers| !answers.is_empty()).pop().expect("an offer");
+                    (answer.next_server, [43, 60, 66].map(|code| answer.option(code).map(<[u8]>::to_vec)))
+                })
+            })
+        };
+        let without = answers("");
+        assert_eq!(without[0].0.to_string(), "10.77.0.77", "{server:?}");
+        assert_eq!(answers(&lines_for(server.name())), without, "{server:?}");
+    }
+}
+
+#[test]
+#[ignore = "needs root, network namespaces and nftables; run by .ci/run"]
+fn nftables_takes_its_table() {
+    let serving = namespace::Namespace::new("serving");
+    serving.nft(&lines_for("nft"));
+}
+
 #[test]
 fn without_a_router_the_command_prints_a_list() {
     let list = run(&["router-config", "--server", "10.77.0.2"], 0);
-    for name in
-        ["dnsmasq", "isc", "kea", "openwrt", "opnsense", "mikrotik", "unifi", "windows", "hex", "eeprom"]
-    {
+    for name in [
+        "dnsmasq",
+        "isc",
+        "kea",
+        "openwrt",
+        "fritzbox",
+        "windows",
+        "hex",
+        "eeprom",
+        "ufw",
+        "firewalld",
+        "nft",
+    ] {
         assert!(list.contains(&format!("\n  {name} ")), "{list}");
     }
 }

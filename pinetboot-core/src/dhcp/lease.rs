@@ -19,7 +19,10 @@
 //! A hardware address and a serial number are not secret: another host can ask with those of a Pi while that Pi's lease does
 //! not run.
 //!
-//! Not done: more than one network, classes, options beyond those that a boot needs, and see [`dhcp`](super).
+//! A server has one network, its own or one [beyond](Network::beyond) a relay agent; with several servers, the caller chooses by
+//! [`Message::link`].
+//!
+//! Not done: classes, options beyond those that a boot needs, and see [`dhcp`](super).
 
 mod policy;
 mod requests;
@@ -35,8 +38,9 @@ use super::emit::Emitter;
 use super::hardware::HardwareAddress;
 use super::message::{Header, Message, Op};
 use super::network::Network;
+use super::next_server::NextServer;
 use super::option::{MessageType, OptionCode};
-use super::reply::{Arrival, NoReply, Port, Reply, Respond, finish, header};
+use super::reply::{Arrival, NoReply, Port, Reply, Respond, comes_from_a_host, finish, header};
 use crate::Instant;
 use crate::pi::Prefix;
 use policy::Client;
@@ -179,15 +183,16 @@ impl<'a, S: AsRef<[LeaseSlot]> + AsMut<[LeaseSlot]>> LeaseServer<'a, S> {
     /// a client has the address by a running lease, or none was offered it.
     pub fn mark_in_use(&mut self, now: Instant, address: Ipv4Addr) -> bool {
         let Some(lease) = self.lease_at(address).copied() else { return false };
-        let is_running = lease.state == LeaseState::Bound && lease.until > now;
-        if !is_running {
+        let is_free = !lease.is_running(now);
+        if is_free {
             self.block(now, lease);
         }
-        !is_running
+        is_free
     }
 
     /// A count of changes to the leases that a caller should store. It wraps. Each is a change of the address in the answer of
-    /// [`respond`](Self::respond), or of the one that was [confirmed](Self::confirm).
+    /// [`respond`](Self::respond), of the [client's own](Self::lease_of) if the answer has none, or of the one that was
+    /// [confirmed](Self::confirm).
     pub const fn changes(&self) -> u32 {
         self.changes
     }
@@ -276,6 +281,22 @@ impl<'a, S: AsRef<[LeaseSlot]> + AsMut<[LeaseSlot]>> LeaseServer<'a, S> {
         request: &Message<'_>,
         out: &mut [u8],
     ) -> Result<Reply, NoReply> {
+        let next_server = self.network.next_server;
+        self.respond_with(arrival, request, &next_server, out)
+    }
+
+    /// The same, with a boot server for this client.
+    ///
+    /// # Errors
+    ///
+    /// The reason for sending no reply.
+    pub fn respond_with(
+        &mut self,
+        arrival: &Arrival,
+        request: &Message<'_>,
+        next_server: &NextServer<'_>,
+        out: &mut [u8],
+    ) -> Result<Reply, NoReply> {
         let from = &request.header;
         if from.op != Op::Request || from.hardware.as_bytes().is_empty() {
             return Err(NoReply::NotAClient);
@@ -283,14 +304,19 @@ impl<'a, S: AsRef<[LeaseSlot]> + AsMut<[LeaseSlot]>> LeaseServer<'a, S> {
         if arrival.port != Port::Server {
             return Err(NoReply::ForAnother);
         }
-        let kind = request.kind().ok_or(NoReply::NotAClient)?;
-        if !from.giaddr.is_unspecified() && !self.network.has_host(from.giaddr) {
-            return Err(NoReply::OtherNetwork);
+        if let Some(link) = request.link() {
+            // The reply goes to the agent, whatever network the link selection names.
+            let is_host =
+                if link == from.giaddr { self.network.has_host(link) } else { comes_from_a_host(from) };
+            if !is_host || !self.network.contains(link) {
+                return Err(NoReply::OtherNetwork);
+            }
         }
         let client = self.client(request);
         if client.own.is_none() && client.reserved.is_none() && !self.network.clients.admit(request) {
             return Err(NoReply::NotServed);
         }
+        let kind = request.kind().ok_or(NoReply::Bootp)?;
         let (kind, address) = match kind {
             MessageType::Discover => (MessageType::Offer, self.discover(arrival.at, &client, request)?),
             MessageType::Request => match self.request(arrival.at, &client, request)? {
@@ -305,7 +331,8 @@ impl<'a, S: AsRef<[LeaseSlot]> + AsMut<[LeaseSlot]>> LeaseServer<'a, S> {
             MessageType::Release => return Err(self.release(arrival.at, &client, from.ciaddr)),
             MessageType::Offer | MessageType::Ack | MessageType::Nak => return Err(NoReply::NotAClient),
         };
-        self.emit(arrival, request, kind, address, self.secs(&client), out).ok_or(NoReply::TooLong)
+        let reply = (kind, address, self.secs(&client));
+        self.emit(arrival, request, reply, next_server, out).ok_or(NoReply::TooLong)
     }
 
     fn keep(&mut self, address: Ipv4Addr, kept: Kept) -> Result<(), NotKept> {
@@ -332,12 +359,11 @@ impl<'a, S: AsRef<[LeaseSlot]> + AsMut<[LeaseSlot]>> LeaseServer<'a, S> {
         &self,
         arrival: &Arrival,
         request: &Message<'_>,
-        kind: MessageType,
-        address: Ipv4Addr,
-        secs: u32,
+        (kind, address, secs): (MessageType, Ipv4Addr, u32),
+        next_server: &NextServer<'_>,
         out: &mut [u8],
     ) -> Option<Reply> {
-        let Network { router, name_server, next_server, .. } = self.network;
+        let Network { router, name_server, .. } = self.network;
         let header = header(arrival, request, kind);
         if kind == MessageType::Nak {
             let mut reply = Emitter::new(&header, out)?;
@@ -388,6 +414,11 @@ impl Lease {
         until: Instant,
     ) -> Self {
         Self { hardware, address, state, until, seen: false, reserved: false }
+    }
+
+    /// Whether the client has the address now.
+    pub fn is_running(&self, now: Instant) -> bool {
+        self.state == LeaseState::Bound && self.until > now
     }
 
     fn is_of(&self, client: &HardwareAddress) -> bool {

@@ -158,6 +158,27 @@ impl<'a> Message<'a> {
         self.option(OptionCode::SERVER_ID)?.address()
     }
 
+    /// An address in the client's network, of a message that a relay agent sent: the link selection of option 82 (RFC 3527), else
+    /// `giaddr`.
+    pub fn link(&self) -> Option<Ipv4Addr> {
+        if self.header.giaddr.is_unspecified() {
+            return None;
+        }
+        let mut buffer = [0; u8::MAX as usize];
+        let mut agent = match self.option(OptionCode::RELAY_AGENT) {
+            Some(value) => value.joined(&mut buffer),
+            None => &[],
+        };
+        while let [code, len, rest @ ..] = agent {
+            let Some((value, rest)) = rest.split_at_checked(usize::from(*len)) else { break };
+            if let (LINK_SELECTION, Ok(address)) = (*code, <[u8; 4]>::try_from(value)) {
+                return Some(address.into());
+            }
+            agent = rest;
+        }
+        Some(self.header.giaddr)
+    }
+
     /// The address that the client wants (option 50).
     pub fn requested_address(&self) -> Option<Ipv4Addr> {
         self.option(OptionCode::REQUESTED_ADDRESS)?.address()
@@ -302,6 +323,9 @@ const CHADDR: usize = 28;
 /// > The first four octets of the 'options' field of the DHCP message contain the (decimal) values 99, 130, 83 and 99,
 /// > respectively (RFC 2131, section 3)
 pub(super) const COOKIE: [u8; 4] = [99, 130, 83, 99];
+
+/// A sub-option of option 82 (RFC 3527).
+const LINK_SELECTION: u8 = 5;
 
 #[cfg(test)]
 mod tests {

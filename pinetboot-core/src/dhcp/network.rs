@@ -25,7 +25,10 @@ use crate::pi::Prefix;
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub struct Network<'a> {
+    /// The server's address.
     address: Ipv4Addr,
+    /// An address in the network.
+    inside: Ipv4Addr,
     prefix_len: u8,
     first: Ipv4Addr,
     last: Ipv4Addr,
@@ -62,11 +65,35 @@ impl<'a> Network<'a> {
         first: Ipv4Addr,
         last: Ipv4Addr,
     ) -> Result<Self, NetworkError> {
+        let network = Self::beyond(address, address, prefix_len, first, last)?;
+        network.check(address)?;
+        if first > last {
+            return Err(NetworkError::Backwards);
+        }
+        Ok(network)
+    }
+
+    /// The network that has the address `inside`, beyond a relay agent: the server at `address` is in another network. The rest
+    /// is as with [`new`](Self::new).
+    ///
+    /// A `first` above `last` is an empty range: clients get the addresses reserved for them, and no others.
+    ///
+    /// # Errors
+    ///
+    /// The first setting that is out of range.
+    pub fn beyond(
+        address: Ipv4Addr,
+        inside: Ipv4Addr,
+        prefix_len: u8,
+        first: Ipv4Addr,
+        last: Ipv4Addr,
+    ) -> Result<Self, NetworkError> {
         if !(8..=30).contains(&prefix_len) {
             return Err(NetworkError::PrefixLength);
         }
         let network = Self {
             address,
+            inside,
             prefix_len,
             first,
             last,
@@ -78,12 +105,8 @@ impl<'a> Network<'a> {
             next_server: NextServer::new(address),
             clients: Clients::Pi,
         };
-        for address in [address, first, last] {
-            network.check(address)?;
-        }
-        if first > last {
-            return Err(NetworkError::Backwards);
-        }
+        network.check(first)?;
+        network.check(last)?;
         Ok(network)
     }
 
@@ -123,12 +146,17 @@ impl<'a> Network<'a> {
 
     /// The network's broadcast address.
     pub const fn broadcast(&self) -> Ipv4Addr {
-        Ipv4Addr::from_bits(self.address.to_bits() | (u32::MAX >> self.prefix_len))
+        Ipv4Addr::from_bits(self.inside.to_bits() | (u32::MAX >> self.prefix_len))
+    }
+
+    /// The network's own address: all host bits are zero.
+    pub const fn first_address(&self) -> Ipv4Addr {
+        Ipv4Addr::from_bits(self.inside.to_bits() & self.mask().to_bits())
     }
 
     /// Whether an address is in this network.
     pub const fn contains(&self, address: Ipv4Addr) -> bool {
-        (address.to_bits() ^ self.address.to_bits()) & self.mask().to_bits() == 0
+        (address.to_bits() ^ self.inside.to_bits()) & self.mask().to_bits() == 0
     }
 
     pub(super) fn lease_secs(&self) -> u32 {
@@ -148,13 +176,13 @@ impl<'a> Network<'a> {
 
     /// The number of addresses in the range: at most 2^24.
     pub(super) const fn range_len(&self) -> u32 {
-        self.last.to_bits() - self.first.to_bits() + 1
+        (self.last.to_bits() + 1).saturating_sub(self.first.to_bits())
     }
 
     /// The client's own place in the range, so that the client gets the same address again even from a server that lost its
     /// leases.
     pub(super) fn place_for(&self, hardware: &HardwareAddress) -> Ipv4Addr {
-        Ipv4Addr::from_bits(self.first.to_bits() + hardware.hash() % self.range_len())
+        Ipv4Addr::from_bits(self.first.to_bits() + hardware.hash().checked_rem(self.range_len()).unwrap_or(0))
     }
 
     /// Whether an address can be a host's in this network.
@@ -163,7 +191,7 @@ impl<'a> Network<'a> {
     }
 
     fn check(&self, address: Ipv4Addr) -> Result<(), NetworkError> {
-        let ends = [self.broadcast(), Ipv4Addr::from_bits(self.address.to_bits() & self.mask().to_bits())];
+        let ends = [self.broadcast(), self.first_address()];
         if self.contains(address) && !ends.contains(&address) {
             Ok(())
         } else {
@@ -228,6 +256,21 @@ mod tests {
             let place = network.place_for(&HardwareAddress::ethernet([2, 0, 0, 0, 0, last]));
             assert!(network.has_in_range(place), "{place}");
         }
+    }
+
+    #[test]
+    fn a_network_beyond_a_relay_agent_has_no_address_of_the_server() {
+        let (server, inside) = (Ipv4Addr::new(10, 99, 0, 1), Ipv4Addr::new(10, 77, 0, 0));
+        let network = Network::beyond(server, inside, 24, address(10), address(14)).unwrap();
+        assert_eq!((network.address(), network.first_address()), (server, inside));
+        assert_eq!(network.broadcast(), address(255));
+        assert!(network.contains(address(1)) && !network.contains(server));
+        let outside = Network::beyond(server, inside, 24, server, server);
+        assert_eq!(outside, Err(NetworkError::Outside(server)));
+        let empty = Network::beyond(server, inside, 24, address(2), address(1)).unwrap();
+        assert_eq!(empty.range_len(), 0);
+        let hardware = HardwareAddress::ethernet([2; 6]);
+        assert!(!empty.has_in_range(empty.place_for(&hardware)));
     }
 
     #[test]

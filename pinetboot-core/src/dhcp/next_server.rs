@@ -24,18 +24,25 @@ use super::reply::echo;
 pub struct NextServer<'a> {
     address: Ipv4Addr,
     file: Option<BootFileName<'a>>,
+    options: &'a [(OptionCode, &'a [u8])],
 }
 
 impl<'a> NextServer<'a> {
     /// The TFTP server at this address. A Pi names its files itself.
     pub const fn new(address: Ipv4Addr) -> Self {
-        Self { address, file: None }
+        Self { address, file: None, options: &[] }
     }
 
     /// Names a boot file too. Clients that are no Pi need it; a Pi is not told.
     #[must_use]
     pub const fn with_file(self, file: BootFileName<'a>) -> Self {
         Self { file: Some(file), ..self }
+    }
+
+    /// Adds options to each reply.
+    #[must_use]
+    pub const fn with_options(self, options: &'a [(OptionCode, &'a [u8])]) -> Self {
+        Self { options, ..self }
     }
 
     /// The TFTP server's address.
@@ -53,6 +60,9 @@ impl<'a> NextServer<'a> {
     /// A Pi is told in all ways at once in which a Pi was ever seen to take a boot server. The header names the server in
     /// `siaddr` already; option 66 has no NUL, option 43 has the three spaces, and option 97 is the request's.
     pub(super) fn emit(&self, request: &Message<'_>, reply: &mut Emitter<'_>) -> Option<()> {
+        for (code, value) in self.options {
+            reply.option(*code, value)?;
+        }
         if request.pi().is_some() {
             reply.option(OptionCode::VENDOR_CLASS, pxe::CLIENT)?;
             reply.option(OptionCode::VENDOR, &pxe::RASPBERRY_PI)?;

@@ -60,7 +60,7 @@ impl<'a> ProxyDhcp<'a> {
         if request.header.op != Op::Request {
             return Err(NoReply::NotAClient);
         }
-        let kind = match (request.kind().ok_or(NoReply::NotAClient)?, arrival.port) {
+        let kind = match (request.kind().ok_or(NoReply::Bootp)?, arrival.port) {
             (MessageType::Discover, Port::Server) => MessageType::Offer,
             (MessageType::Request | MessageType::Inform, Port::Pxe) => MessageType::Ack,
             (MessageType::Offer | MessageType::Ack | MessageType::Nak, _) => return Err(NoReply::NotAClient),

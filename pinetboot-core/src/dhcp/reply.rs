@@ -98,8 +98,10 @@ impl Reply {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum NoReply {
-    /// The message is not a DHCP client's: a server's, BOOTP, or of a type that clients do not send.
+    /// The message is not a DHCP client's: a server's, or of a type that clients do not send.
     NotAClient,
+    /// The message has no type: BOOTP (RFC 951), which knows no leases.
+    Bootp,
     /// Clients of this kind are not served: see [`Clients`].
     NotServed,
     /// The message is for another server.
@@ -129,6 +131,7 @@ impl fmt::Display for NoReply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NotAClient => "not a DHCP client's message",
+            Self::Bootp => "BOOTP, which knows no leases",
             Self::NotServed => "clients of this kind are not served",
             Self::ForAnother => "for another server",
             Self::NothingToOffer => "no boot file for PXE clients",

@@ -140,7 +140,7 @@ impl<'a> Packet<'a> {
     /// Parses a datagram.
     ///
     /// Tolerated: bytes after an ACK, an ERROR without its final NUL, text or code (which is 0 then), an option without
-    /// a value at the end of a request (it is ignored).
+    /// a value at the end of a request (it is ignored), a request whose mode lacks its NUL, and bytes beyond a request's 512th.
     ///
     /// # Errors
     ///
@@ -148,8 +148,8 @@ impl<'a> Packet<'a> {
     pub fn parse(datagram: &'a [u8]) -> Result<Self, ParseError> {
         let (body, opcode) = be_u16::<_, Error<_>>(datagram).map_err(|_| ParseError::Truncated)?;
         match opcode {
-            READ => Request::parse(datagram, body).map(Self::Read),
-            WRITE => Request::parse(datagram, body).map(Self::Write),
+            READ => Request::parse(body).map(Self::Read),
+            WRITE => Request::parse(body).map(Self::Write),
             DATA => {
                 let (payload, block) = be_u16::<_, Error<_>>(body).map_err(|_| ParseError::Truncated)?;
                 Ok(Self::Data { block, payload })
@@ -231,13 +231,13 @@ impl<'a> Request<'a> {
         Self::new(filename, Mode::Octet, options)
     }
 
-    fn parse(datagram: &[u8], body: &'a [u8]) -> Result<Self, ParseError> {
+    fn parse(body: &'a [u8]) -> Result<Self, ParseError> {
         // > The maximum size of a request packet is 512 octets. (RFC 2347)
-        if datagram.len() > MAX_REQUEST {
-            return Err(ParseError::TooLong);
-        }
+        // Some clients send more, all of it padding.
+        let body = body.get(..MAX_REQUEST - OPCODE).unwrap_or(body);
         let (body, filename) = text(body).map_err(|_| ParseError::Truncated)?;
-        let (body, mode) = text(body).map_err(|_| ParseError::Truncated)?;
+        // The mode alone may lack its NUL.
+        let (body, mode) = text(body).unwrap_or((&[], body));
         if filename.is_empty() {
             return Err(ParseError::Filename);
         }
@@ -267,8 +267,6 @@ impl<'a> Request<'a> {
 pub enum ParseError {
     /// The packet ends too early.
     Truncated,
-    /// A request of more than 512 bytes.
-    TooLong,
     /// The opcode is unknown.
     Opcode,
     /// A request without a file name.
@@ -283,7 +281,6 @@ impl fmt::Display for ParseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Truncated => "the packet ends too early",
-            Self::TooLong => "the request is longer than 512 bytes",
             Self::Opcode => "no such opcode",
             Self::Filename => "the request names no file",
             Self::Mode => "the mode is neither octet nor netascii",
@@ -320,3 +317,4 @@ const ERROR: u16 = 5;
 const OPTION_ACK: u16 = 6;
 
 const MAX_REQUEST: usize = 512;
+const OPCODE: usize = 2;

@@ -9,6 +9,8 @@ use pinetboot_core::dhcp::Clients;
 use serde::{Deserialize, Serialize};
 
 use super::Settings;
+use super::boot_file::BootFiles;
+use super::network::{LeaseRange, LeaseTerms, NetworkConfig, lease_time};
 use crate::exit::{Exit, Failed};
 
 /// The DHCP service of `serve`.
@@ -31,6 +33,8 @@ pub enum DhcpClients {
     /// Raspberry Pis only
     #[default]
     Pi,
+    /// The Raspberry Pis of the inventory only
+    Listed,
     /// All PXE clients
     Pxe,
     /// All DHCP clients
@@ -43,15 +47,24 @@ pub struct DhcpConfig {
     /// Proxy beside another DHCP server, or lease server.
     pub role: Role,
     /// The clients that are answered.
-    pub clients: Clients,
+    pub admission: Admission,
     /// Delay of every answer, 0 to 10 s.
     pub delay: Duration,
     /// The boot server to name; `None`: the interface's own address.
     pub boot_server: Option<Ipv4Addr>,
-    /// The boot file to name to PXE clients; Pis ignore it.
-    pub boot_file: Option<String>,
+    /// The boot files to name to clients that are no Pi's boot code.
+    pub boot_files: BootFiles,
     /// Whether to lease addresses although another server does.
     pub force: bool,
+}
+
+/// The clients that are answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admission {
+    /// Clients of this kind.
+    Of(Clients),
+    /// The Pis of the inventory.
+    Listed,
 }
 
 /// The role of the DHCP server.
@@ -60,23 +73,32 @@ pub enum Role {
     /// Names the boot server; another DHCP server leases the addresses.
     Proxy,
     /// Leases addresses.
-    Lease {
-        /// First and last address; `None`: the upper half of the network.
-        range: Option<(Ipv4Addr, Ipv4Addr)>,
-        /// The lease file.
-        file: Option<PathBuf>,
-        /// The router to name (option 3).
-        router: Option<Ipv4Addr>,
-        /// The DNS server to name (option 6).
-        dns: Option<Ipv4Addr>,
-    },
+    Lease(LeaseConfig),
+}
+
+/// Configuration of leases.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LeaseConfig {
+    /// The networks.
+    pub networks: Networks,
+    /// The lease file; `None`: in the state directory.
+    pub file: Option<PathBuf>,
+}
+
+/// The networks in which addresses are leased.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Networks {
+    /// Those of the interfaces, all on these terms.
+    OfInterfaces(LeaseTerms),
+    /// Those of the configuration file, each on its own terms; others have another DHCP server.
+    Tables(Vec<NetworkConfig>),
 }
 
 impl DhcpConfig {
-    /// The lease file.
+    /// The lease file, if the settings name one.
     pub fn lease_file(&self) -> Option<&Path> {
         match &self.role {
-            Role::Lease { file, .. } => file.as_deref(),
+            Role::Lease(leases) => leases.file.as_deref(),
             Role::Proxy => None,
         }
     }
@@ -85,56 +107,80 @@ impl DhcpConfig {
     ///
     /// # Errors
     ///
-    /// If a setting is invalid, or requires another one.
+    /// If a setting is invalid, requires another one, or has no effect.
     pub(super) fn of(settings: &Settings) -> Result<Option<Self>, Failed> {
-        let usage = |message: &str| Err(Failed::new(Exit::Usage, message));
-        let only_lease = [
-            ("lease-range", settings.lease_range.is_some()),
-            ("lease-file", settings.lease_file.is_some()),
-            ("router", settings.router.is_some()),
-            ("dns", settings.dns.is_some()),
-        ];
+        let usage = |message: String| Failed::new(Exit::Usage, message);
         let mode = settings.dhcp.unwrap_or_default();
-        if mode != DhcpMode::Lease
-            && let Some((name, _)) = only_lease.iter().find(|(_, given)| *given)
-        {
-            return usage(&format!("{name} requires --dhcp lease, the mode that leases addresses"));
-        }
+        check_effects(settings, mode).map_err(usage)?;
         let role = match mode {
             DhcpMode::Off => return Ok(None),
             DhcpMode::Proxy => Role::Proxy,
-            DhcpMode::Lease => Role::Lease {
-                range: settings.lease_range.as_deref().map(range).transpose()?,
+            DhcpMode::Lease => Role::Lease(LeaseConfig {
+                networks: if settings.network.is_empty() {
+                    Networks::OfInterfaces(terms(settings).map_err(usage)?)
+                } else {
+                    Networks::Tables(NetworkConfig::all(&settings.network)?)
+                },
                 file: settings.lease_file.clone(),
-                router: settings.router,
-                dns: settings.dns,
-            },
+            }),
         };
         Ok(Some(Self {
             role,
-            clients: match settings.dhcp_clients.unwrap_or_default() {
-                DhcpClients::Pi => Clients::Pi,
-                DhcpClients::Pxe => Clients::Pxe,
-                DhcpClients::All => Clients::All,
+            admission: match settings.dhcp_clients.unwrap_or_default() {
+                DhcpClients::Pi => Admission::Of(Clients::Pi),
+                DhcpClients::Listed => Admission::Listed,
+                DhcpClients::Pxe => Admission::Of(Clients::Pxe),
+                DhcpClients::All => Admission::Of(Clients::All),
             },
             delay: Duration::from_secs(settings.dhcp_delay.unwrap_or(0).into()),
             boot_server: settings.boot_server,
-            boot_file: match &settings.boot_file {
-                Some(name) if name.len() > 127 => return usage("boot-file must not exceed 127 bytes"),
-                name => name.clone(),
-            },
+            boot_files: BootFiles::parse(&settings.boot_file).map_err(usage)?,
             force: settings.force.unwrap_or(false),
         }))
     }
 }
 
-/// `10.77.0.100-10.77.0.199`
-fn range(text: &str) -> Result<(Ipv4Addr, Ipv4Addr), Failed> {
-    let parsed = text
-        .split_once('-')
-        .and_then(|(first, last)| Some((first.trim().parse().ok()?, last.trim().parse().ok()?)));
-    let wrong = || format!("lease-range: {text} is not a range of addresses, like 10.77.0.100-10.77.0.199");
-    parsed.ok_or_else(|| Failed::new(Exit::Usage, wrong()))
+/// Refuses settings that have no effect.
+fn check_effects(settings: &Settings, mode: DhcpMode) -> Result<(), String> {
+    let given =
+        |settings: &[(&'static str, bool)]| settings.iter().find(|(_, given)| *given).map(|(name, _)| *name);
+    let of_networks = [
+        ("lease-range", settings.lease_range.is_some()),
+        ("lease-time", settings.lease_time.is_some()),
+        ("router", settings.router.is_some()),
+        ("dns", settings.dns.is_some()),
+    ];
+    let of_leases =
+        [("lease-file", settings.lease_file.is_some()), ("[network.NAME]", !settings.network.is_empty())];
+    if mode != DhcpMode::Lease
+        && let Some(name) = given(&of_networks).or_else(|| given(&of_leases))
+    {
+        return Err(format!("{name} requires --dhcp lease, the mode that leases addresses"));
+    }
+    if !settings.network.is_empty()
+        && let Some(name) = given(&of_networks)
+    {
+        return Err(format!("{name} belongs into the tables [network.NAME], which the configuration has"));
+    }
+    if settings.dhcp_clients == Some(DhcpClients::Listed) && settings.pi.is_empty() {
+        return Err(
+            "--dhcp-clients listed answers the Pis of the inventory, which is empty: add [pi.SERIAL] tables"
+                .into(),
+        );
+    }
+    Ok(())
+}
+
+/// The terms of the simple settings.
+fn terms(settings: &Settings) -> Result<LeaseTerms, String> {
+    let default = LeaseTerms::default();
+    Ok(LeaseTerms {
+        range: settings.lease_range.as_deref().map_or(Ok(default.range), LeaseRange::parse)?,
+        router: settings.router,
+        dns: settings.dns.into_iter().collect(),
+        lease_time: settings.lease_time.as_deref().map_or(Ok(default.lease_time), lease_time)?,
+        boot_server: None,
+    })
 }
 
 #[cfg(test)]
@@ -152,15 +198,29 @@ mod tests {
     }
 
     #[test]
-    fn settings_that_make_no_sense_are_refused() {
-        for wrong in [
-            "dhcp = 'proxy'\nlease-range = '10.0.0.1-10.0.0.2'",
-            "router = '10.0.0.1'",
-            "dhcp = 'lease'\nlease-range = '10.0.0.1'",
+    fn settings_without_an_effect_are_refused() {
+        for (wrong, why) in [
+            ("dhcp = 'proxy'\nlease-range = '10.0.0.1-10.0.0.2'", "lease-range requires --dhcp lease"),
+            ("router = '10.0.0.1'", "router requires --dhcp lease"),
+            ("dhcp = 'proxy'\n[network.a]\nsubnet = '10.0.0.0/24'", "[network.NAME] requires"),
+            ("dhcp = 'lease'\nlease-range = '10.0.0.1'", "neither a range"),
+            ("dhcp = 'lease'\nrouter = '10.0.0.1'\n[network.a]\nsubnet = '10.0.0.0/24'", "belongs into"),
+            ("dhcp = 'lease'\ndhcp-clients = 'listed'", "inventory, which is empty"),
         ] {
-            assert_eq!(of(wrong).unwrap_err().exit, Exit::Usage, "{wrong}");
+            let error = of(wrong).unwrap_err();
+            assert_eq!(error.exit, Exit::Usage, "{wrong}");
+            assert!(error.message.contains(why), "{wrong}: {error}");
         }
-        let right = of("dhcp = 'lease'\nlease-range = '10.0.0.1 - 10.0.0.2'").unwrap().unwrap();
-        assert!(matches!(right.role, Role::Lease { range: Some(_), .. }));
+    }
+
+    #[test]
+    fn the_simple_settings_are_the_terms_of_all_interfaces() {
+        let right =
+            of("dhcp = 'lease'\nlease-range = '10.0.0.1 - 10.0.0.2'\nlease-time = '1h'").unwrap().unwrap();
+        let Role::Lease(LeaseConfig { networks: Networks::OfInterfaces(terms), .. }) = right.role else {
+            panic!()
+        };
+        assert!(matches!(terms.range, LeaseRange::Addresses(..)));
+        assert_eq!(terms.lease_time, Duration::from_secs(3600));
     }
 }

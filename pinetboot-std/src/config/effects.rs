@@ -1,6 +1,6 @@
 //! Settings that have no effect beside the others.
 
-use super::{DhcpClients, DhcpMode, NfsMode, Settings};
+use super::{BootFiles, DhcpClients, DhcpMode, NfsMode, Settings};
 
 /// The settings that were given and have no effect, each with the reason.
 pub(super) fn without_effect(settings: &Settings) -> Vec<(&'static str, &'static str)> {
@@ -11,13 +11,13 @@ pub(super) fn without_effect(settings: &Settings) -> Vec<(&'static str, &'static
         ("dhcp-clients", settings.dhcp_clients.is_some()),
         ("dhcp-delay", settings.dhcp_delay.is_some()),
         ("boot-server", settings.boot_server.is_some()),
-        ("boot-file", settings.boot_file.is_some()),
+        ("boot-file", !settings.boot_file.is_empty()),
         ("force", is_on(settings.force)),
     ];
     let of_uploads =
         [("overwrite", is_on(settings.overwrite)), ("upload-max-size", settings.upload_max_size.is_some())];
     let of_nfs = [
-        ("state", settings.state.is_some()),
+        ("state", settings.state.is_some() && dhcp != DhcpMode::Lease),
         ("max-pis", settings.max_pis.is_some()),
         ("max-root-size", settings.max_root_size.is_some()),
         ("nfs-port", settings.nfs_port.is_some()),
@@ -30,7 +30,9 @@ pub(super) fn without_effect(settings: &Settings) -> Vec<(&'static str, &'static
     let of_layers =
         [("max-pis", settings.max_pis.is_some()), ("max-root-size", settings.max_root_size.is_some())];
     let clients = settings.dhcp_clients.unwrap_or_default();
-    let for_pxe = [("boot-file", settings.boot_file.is_some() && clients == DhcpClients::Pi)];
+    let is_for_pis = BootFiles::parse(&settings.boot_file).is_ok_and(|files| files.is_for_pis());
+    let are_pis = matches!(clients, DhcpClients::Pi | DhcpClients::Listed);
+    let for_pxe = [("boot-file", !settings.boot_file.is_empty() && are_pis && !is_for_pis)];
     let for_leases = [("force", is_on(settings.force))];
     let mut found = Vec::new();
     let mut group = |applies: bool, settings: &[(&'static str, bool)], why: &'static str| {
@@ -38,7 +40,8 @@ pub(super) fn without_effect(settings: &Settings) -> Vec<(&'static str, &'static
         found.extend(given.map(|(name, _)| (*name, why)));
     };
     group(dhcp == DhcpMode::Off, &of_dhcp, "DHCP is off");
-    let only_for_pis = "a Pi ignores it, and only --dhcp-clients pxe and all answer others";
+    let only_for_pis =
+        "no Pi boots by it: --dhcp-clients pxe and all answer others, and arm64=NAME is for UEFI on a Pi";
     group(dhcp != DhcpMode::Off, &for_pxe, only_for_pis);
     group(dhcp == DhcpMode::Proxy, &for_leases, "a proxy leases no addresses");
     group(settings.allow_upload.is_none(), &of_uploads, "uploads are refused without allow-upload");
@@ -56,7 +59,8 @@ mod tests {
     fn a_setting_that_does_nothing_is_found() {
         for (text, expected) in [
             ("", &[][..]),
-            ("dhcp = 'proxy'\nboot-file = 'x.efi'", &["boot-file"]),
+            ("dhcp = 'proxy'\nboot-file = 'x64=x.efi'", &["boot-file"]),
+            ("dhcp = 'proxy'\nboot-file = 'x.efi'", &[]),
             ("dhcp = 'proxy'\nboot-file = 'x.efi'\ndhcp-clients = 'pxe'\nforce = false", &[]),
             ("dhcp = 'proxy'\nforce = true", &["force"]),
             ("boot-server = '10.0.0.1'\noverwrite = true", &["boot-server", "overwrite"]),

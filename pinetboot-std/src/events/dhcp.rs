@@ -158,6 +158,38 @@ pub enum Dhcp {
         /// The MAC address of the other host.
         mac: Mac,
     },
+    /// A client is not served, or not whole, for want of a setting.
+    Lacks {
+        /// The client.
+        hardware: HardwareAddress,
+        /// The setting.
+        setting: Lacking,
+    },
+    /// Addresses are leased on other interfaces, or through relay agents, but not to this interface's network.
+    NotAttached {
+        /// The interface.
+        interface: String,
+        /// Its network.
+        network: String,
+    },
     /// A DHCP thread ended, because the server stops.
     Ended,
+}
+
+/// A setting without which a client is not served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Lacking {
+    /// A network of a relay agent.
+    Network {
+        /// The agent.
+        relay: Ipv4Addr,
+        /// An address in the network, by `giaddr` or option 82.
+        link: Ipv4Addr,
+    },
+    /// This Pi in the inventory.
+    Entry(Prefix),
+    /// BOOTP.
+    Bootp,
+    /// A boot file for clients of this architecture, if it has a name.
+    BootFile(Option<&'static str>),
 }

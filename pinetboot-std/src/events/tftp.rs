@@ -38,6 +38,9 @@ pub enum Tftp {
         cause: Option<String>,
         /// Whether a boot continues without the file, as far as its name shows.
         harmless: bool,
+        /// No bootloader of a Pi asks for the file: a later one does, as U-Boot or GRUB, or another client, as a phone. They ask for
+        /// many files that need not exist.
+        foreign: bool,
     },
     /// A client repeated a request whose transfer is open.
     Repeated {

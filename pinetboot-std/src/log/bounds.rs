@@ -127,6 +127,7 @@ fn kind(event: &Event) -> Option<(Kind, u32)> {
             Dhcp::Unanswered { hardware, why: NoReply::Exhausted } => {
                 Some((Kind::Exhausted, number(hardware)))
             }
+            Dhcp::Lacks { hardware, .. } if !event.again => Some((Kind::Exhausted, number(hardware))),
             Dhcp::Unanswered { hardware, why: NoReply::Declined(_) } | Dhcp::InUse { hardware, .. } => {
                 Some((Kind::InUse, number(hardware)))
             }

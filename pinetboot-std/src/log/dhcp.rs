@@ -3,7 +3,7 @@
 use pinetboot_core::dhcp::{HardwareAddress, NoReply};
 use tracing::{debug, info, warn};
 
-use crate::events::{Dhcp, Event};
+use crate::events::{Dhcp, Event, Lacking};
 
 pub(super) fn log(event: &Event, fact: &Dhcp) {
     // An unknown client is named by its hardware address alone.
@@ -108,7 +108,38 @@ pub(super) fn log(event: &Event, fact: &Dhcp) {
                 named(hardware)
             );
         }
+        Dhcp::Lacks { .. } if event.again => {}
+        Dhcp::Lacks { hardware, setting } => lacks(&named(hardware), setting),
+        Dhcp::NotAttached { interface, network } => info!(
+            "no addresses are leased to the network {network} of {interface} itself: no table [network.NAME] has it"
+        ),
         Dhcp::Ended => info!("DHCP stopped"),
+    }
+}
+
+fn lacks(client: &str, setting: &Lacking) {
+    match setting {
+        Lacking::Network { relay, link } => warn!(
+            %relay,
+            "{client} gets no address: the relay agent {relay} asks for the network of {link}, and none is configured. Add \
+             [network.NAME] with that subnet to the configuration"
+        ),
+        Lacking::Entry(pi) => info!(
+            %pi,
+            "{client} gets no answer: it is not in the inventory. Add [pi.{pi}] to the configuration, or give --dhcp-clients pi"
+        ),
+        Lacking::Bootp => {
+            info!("{client} gets no answer: it asks by BOOTP, which knows no leases. Configure it for DHCP")
+        }
+        Lacking::BootFile(Some("ipxe")) => {
+            info!("{client} runs iPXE and gets no script: give --boot-file ipxe=NAME")
+        }
+        Lacking::BootFile(Some(arch)) => {
+            info!("{client} asks for a boot file and gets none: give --boot-file {arch}=NAME")
+        }
+        Lacking::BootFile(None) => {
+            info!("{client} asks for a boot file and gets none: give --boot-file NAME")
+        }
     }
 }
 

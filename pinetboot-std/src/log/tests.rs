@@ -94,6 +94,7 @@ fn recorded() -> Vec<Event> {
         place: Some("/srv/tftp/bcm2712-rpi-5-b.dtb".into()),
         cause: Some("No such file or directory".into()),
         harmless: false,
+        foreign: false,
     };
     let refused = |again| {
         let why = String::from("that Pi is up at 10.9.0.113, last heard 3 s ago");
@@ -261,6 +262,7 @@ fn a_flood_makes_few_lines_and_hides_no_other() {
             place: Some("/srv/a".into()),
             cause: None,
             harmless: false,
+            foreign: false,
         };
         let discover = Cause::Discover {
             hardware: hardware.to_string(),

@@ -42,11 +42,16 @@ pub(super) fn log(event: &Event, client: &ClientName<'_>, fact: &Tftp) {
 }
 
 fn refused(client: &ClientName<'_>, fact: &Tftp) {
-    let Tftp::Refused { direction, file, code, answer, place, cause, harmless, .. } = fact else { return };
+    let Tftp::Refused { direction, file, code, answer, place, cause, harmless, foreign, .. } = fact else {
+        return;
+    };
     let place = place.as_deref().unwrap_or_default();
     match (*direction, *code, cause) {
         (Direction::Read, ErrorCode::FILE_NOT_FOUND, _) if *harmless => {
             debug!(%client, file, place, "{client} requested {file}, which does not exist (optional, or one of several)");
+        }
+        (Direction::Read, ErrorCode::FILE_NOT_FOUND, _) if *foreign => {
+            info!(%client, file, place, "{client} requested {file}: {} does not exist", if place.is_empty() { file } else { place });
         }
         (Direction::Read, ErrorCode::FILE_NOT_FOUND, _) if !place.is_empty() => {
             warn!(%client, file, place, "{client} requested {file}: {place} does not exist");

@@ -42,7 +42,7 @@ pub(super) struct Home {
 
 impl Pool {
     /// Ports of each address: fewer ports mean more datagrams in one system call.
-    pub(super) const PORTS: usize = 8;
+    pub(super) const PORTS: usize = PORTS_OF_AN_ADDRESS as usize;
 
     pub(super) fn new() -> Self {
         let last = (0..PEERS).map(|peer| peer as u8).collect();
@@ -81,6 +81,9 @@ impl Pool {
         next
     }
 }
+
+/// Ports for the transfers of requests to one local address.
+pub const PORTS_OF_AN_ADDRESS: u16 = 8;
 
 /// 2^64 divided by the golden ratio: spreads values that differ in few bits (Knuth).
 const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;

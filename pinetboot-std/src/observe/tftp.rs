@@ -41,6 +41,24 @@ impl TftpObserver {
         self.rejected
     }
 
+    fn refused(&self, refused: &Refused<'_>) -> Tftp {
+        let lookup = BootPath::parse(refused.filename).ok().map(Lookup::new);
+        let file = lookup.and_then(|lookup| BootFile::find(&lookup.file(), None));
+        let prefix = lookup.and_then(|lookup| lookup.prefix());
+        let cause = refused.cause;
+        Tftp::Refused {
+            peer: refused.peer,
+            direction: refused.direction,
+            file: refused.filename.escape_ascii().to_string(),
+            code: refused.code,
+            answer: refused.reason,
+            place: cause.and_then(|cause| cause.place()).map(str::to_owned),
+            cause: cause.and_then(|cause| cause.reason()).map(ToString::to_string),
+            harmless: file.is_some_and(is_harmless),
+            foreign: file.is_none() && !self.bus.pis().is_in_bootloader(*refused.peer.ip(), prefix),
+        }
+    }
+
     fn finished(&self, now: Instant, report: &Report, transfer: Transfer) {
         let whole = matches!(report.outcome, Outcome::Complete { .. }) && report.direction == Direction::Read;
         let client = *report.peer.ip();
@@ -78,7 +96,7 @@ impl Observer for TftpObserver {
                 let (peer, direction, options) = (*peer, *direction, *options);
                 self.bus.emit(*peer.ip(), Tftp::Requested { peer, direction, file, options });
             }
-            Event::Refused(refused) => self.bus.emit(*refused.peer.ip(), self::refused(refused)),
+            Event::Refused(refused) => self.bus.emit(*refused.peer.ip(), self.refused(refused)),
             Event::Repeated(repeated) => {
                 let peer = repeated.peer;
                 self.bus.emit(*peer.ip(), Tftp::Repeated { peer });
@@ -119,32 +137,16 @@ impl Observer for TftpObserver {
     }
 }
 
-fn refused(refused: &Refused<'_>) -> Tftp {
-    let path = BootPath::parse(refused.filename).ok();
-    let cause = refused.cause;
-    Tftp::Refused {
-        peer: refused.peer,
-        direction: refused.direction,
-        file: refused.filename.escape_ascii().to_string(),
-        code: refused.code,
-        answer: refused.reason,
-        place: cause.and_then(|cause| cause.place()).map(str::to_owned),
-        cause: cause.and_then(|cause| cause.reason()).map(ToString::to_string),
-        harmless: path.is_some_and(|path| is_harmless(&path)),
-    }
-}
-
 /// The time for which requests without an answer are counted before they are reported.
 const UNANSWERED_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Whether a boot continues without a file: the file is optional, or one of several. If all of several are missing, the
 /// registry emits that when the boot stops.
-fn is_harmless(path: &BootPath<'_>) -> bool {
-    let file = BootFile::find(&Lookup::new(*path).file(), None);
-    file.is_some_and(|file| match file.need {
+fn is_harmless(file: BootFile) -> bool {
+    match file.need {
         Need::Optional => true,
         // A Pi requests a single device tree.
         Need::OneOf => file.stage != Stage::DeviceTree,
         Need::Wanted | Need::Required => false,
-    })
+    }
 }

@@ -109,6 +109,9 @@ fn source(root: &Path, entry: &DirEntry) -> Result<Option<PackFile>, String> {
     let name = entry.path().strip_prefix(root).map_err(|error| error.to_string())?;
     let name = name.as_os_str().as_bytes();
     let name = BootPath::parse(name).map_err(|why| format!("no client can ask for it: {why}"))?;
+    if name.as_requested().contains('\\') {
+        return Err("no client can ask for it: a backslash separates directories".into());
+    }
     let metadata = entry.metadata().map_err(|error| error.to_string())?;
     Ok(Some(PackFile {
         name: name.as_requested().to_owned(),

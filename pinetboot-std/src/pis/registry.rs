@@ -17,7 +17,7 @@ use super::boot::BootProgress;
 use super::host::{Adapter, Fetched, Host};
 use super::table::{Founded, Table, Worth};
 use super::{BootId, Inventory, Pi, Presence, Subject};
-use crate::events::{self, Dhcp, Evidence, Fact, Mac, Nfs, Root, Tftp};
+use crate::events::{self, Dhcp, Evidence, Fact, Lacking, Mac, Nfs, Root, Tftp};
 
 /// The knowledge about all Pis, addresses and adapters.
 #[derive(Debug)]
@@ -63,6 +63,8 @@ enum Refused {
     Serial(Mac),
     /// A DHCP address: all are leased.
     Exhausted,
+    /// A setting for this client, or for all of a network.
+    Lacking(Option<HardwareAddress>, Lacking),
 }
 
 impl Default for Registry {
@@ -125,6 +127,10 @@ impl Registry {
     fn is_again(&mut self, client: Option<Ipv4Addr>, fact: &Fact) -> bool {
         let refused = match (fact, client) {
             (Fact::Dhcp(Dhcp::Unanswered { why: NoReply::Exhausted, .. }), _) => Refused::Exhausted,
+            (Fact::Dhcp(Dhcp::Lacks { hardware, setting }), _) => {
+                let of_all = matches!(setting, Lacking::Network { .. });
+                Refused::Lacking((!of_all).then_some(*hardware), *setting)
+            }
             (Fact::Tftp(Tftp::Refused { file, code: ErrorCode::ACCESS_VIOLATION, .. }), Some(client)) => {
                 match self.subject(client, file) {
                     Subject::Pi(pi) if self.is_up_elsewhere(pi, client) => Refused::Pi(client, pi),
@@ -294,6 +300,12 @@ impl Registry {
         let boot = self.pis.get(&subject).and_then(|pi| pi.boot.as_ref());
         let (number, visit) = boot.map_or((0, 0), |boot| (boot.number, boot.visit));
         BootId { pi: subject.pi(), number, visit }
+    }
+
+    pub(super) fn is_in_bootloader(&self, address: Ipv4Addr, asked: Option<Prefix>) -> bool {
+        let subject = self.subject_asked(address, asked);
+        let boot = self.pis.get(&subject).and_then(|pi| pi.boot.as_ref());
+        subject.pi().is_some() && boot.is_some_and(|boot| !boot.is_done())
     }
 
     pub(super) fn boot_at(&self, address: Ipv4Addr, pi: Prefix) -> Option<&BootProgress> {

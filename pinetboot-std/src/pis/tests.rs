@@ -89,6 +89,7 @@ impl World {
             place: None,
             cause: None,
             harmless: true,
+            foreign: false,
         };
         self.tell(address, refused);
     }

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use pinetboot_core::dhcp::pxe::{CLIENT, RASPBERRY_PI};
 
-use super::{Option43, hex as digits};
+use super::{CLASS, Option43, hex as digits};
 
 /// opnsense/docs, source/manual/dnsmasq.rst and kea.rst.
 pub(super) fn opnsense(server: Ipv4Addr) -> String {
@@ -97,6 +97,74 @@ Set-DhcpServerv4OptionValue -OptionId 60 -Value \"PXEClient\"
 $menu =
 {bytes}
 Set-DhcpServerv4OptionValue -OptionId 43 -Value $menu
+"
+    )
+}
+
+/// Pi-hole's DHCP server is dnsmasq; pihole.toml of version 6 has `misc.etc_dnsmasq_d`.
+pub(super) fn pihole(server: Ipv4Addr) -> String {
+    format!(
+        "# Pi-hole 6, whose DHCP server is dnsmasq. Not tested with Pi-hole; dnsmasq was tested with the same lines. As root:
+
+pihole-FTL --config misc.etc_dnsmasq_d true
+pinetboot router-config --server {server} --for dnsmasq > /etc/dnsmasq.d/99-pinetboot.conf
+systemctl restart pihole-FTL
+
+# In a container: mount that file into the container's /etc/dnsmasq.d, and set FTLCONF_misc_etc_dnsmasq_d to true.
+"
+    )
+}
+
+/// github.com/AdguardTeam/AdGuardHome/wiki/DHCP, "options".
+pub(super) fn adguard(server: Ipv4Addr) -> String {
+    format!(
+        "# AdGuard Home: stop the service, edit AdGuardHome.yaml, start the service. Not tested; rests on
+# github.com/AdguardTeam/AdGuardHome/wiki/DHCP (options: CODE text VALUE, CODE hex VALUE). All clients get these options.
+
+dhcp:
+  dhcpv4:
+    options:
+      # A Raspberry Pi 4 or 5 boots by this alone:
+      - '66 text {server}'
+      # The boot ROM of a Raspberry Pi 3 requires these as well, and boots from the DHCP server's own address, for AdGuard
+      # Home has no setting for the next server. Beside other PXE clients, use 'pinetboot serve --dhcp proxy' instead:
+      #- '60 text PXEClient'
+      #- '43 hex {}'
+",
+        Option43("")
+    )
+}
+
+/// github.com/TechnitiumSoftware/DnsServer, APIDOCS.md, "Set DHCP Scope".
+pub(super) fn technitium(server: Ipv4Addr) -> String {
+    let mut name = String::new();
+    let _cannot_fail = digits(&mut name, server.to_string().as_bytes(), ":");
+    format!(
+        "Technitium DNS Server. Not tested; rests on the fields of a scope in its API (serverAddress, vendorInfo, genericOptions).
+
+DHCP > Scopes > (the scope) > Edit:
+
+  Generic Options              66  {name}
+                               (the text {server})
+  Bootstrap / Next Server      {server}
+  Vendor Specific Information  identifier   {CLASS}
+                               information  {}
+
+A Raspberry Pi 4 or 5 boots by the first alone. The others are for the boot ROM of a Pi 3. PCs that boot by PXE have the same
+vendor class: beside them, leave the others out and use 'pinetboot serve --dhcp proxy' for a Pi 3.
+",
+        Option43(":")
+    )
+}
+
+/// The manual of the router has no DHCP options but the name server's.
+pub(super) fn fritzbox(server: Ipv4Addr) -> String {
+    format!(
+        "FRITZ!Box. Its settings (Home Network > Network > Network Settings > IPv4 Settings) have no option 66 and no next server: the
+router cannot name a boot server. Not tested. Two ways beside it:
+
+  sudo pinetboot serve --dhcp proxy /srv/tftp                       on {server}: names the server, the router leases addresses
+  pinetboot router-config --server {server} --for eeprom           a Pi 4 or 5 that knows the server by itself
 "
     )
 }

@@ -57,6 +57,11 @@ impl Account {
         self.uid.is_root()
     }
 
+    /// The numbers of the user and of its group.
+    pub const fn ids(&self) -> (u32, u32) {
+        (self.uid.as_raw(), self.gid.as_raw())
+    }
+
     /// Checks that the account can read the first paths, and write to the second ones. Only root can check.
     ///
     /// # Errors

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use nix::unistd::geteuid;
 use rustix::thread::CapabilitySet;
 
+use super::leases::LeasePlace;
 use crate::bus::Bus;
 use crate::config::{Config, NfsMode};
 use crate::events::Server;
@@ -20,13 +21,14 @@ use crate::sandbox::{self, Account, Calls, Missing, Paths, Remains};
 pub(super) fn confine(
     config: &Config,
     file: Option<&Path>,
+    leases: Option<&LeasePlace>,
     roots: Option<&BootRoots>,
     lacks: &[(String, String)],
     bus: &Bus,
 ) -> Result<Option<Paths>, Failed> {
     let base_images = roots.map(BootRoots::base_images);
-    let paths = paths(config, file, base_images);
-    let (account, mut missing) = account(config, file, &paths)?;
+    let paths = paths(config, file, leases, base_images);
+    let (account, mut missing) = account(config, file, leases, &paths)?;
     let user = account.as_ref().map(|account| account.name.clone());
     let capabilities = CapabilitySet::empty();
     let remains = Remains { account, capabilities, paths: Some(paths), calls: Calls::Network };
@@ -72,8 +74,15 @@ pub(super) fn check(config: &Config, paths: &Paths) -> Result<(), Failed> {
 fn account(
     config: &Config,
     file: Option<&Path>,
+    leases: Option<&LeasePlace>,
     paths: &Paths,
 ) -> Result<(Option<Account>, Vec<Missing>), Failed> {
+    let give = |ids| {
+        let given = leases.map_or(Ok(()), |leases| leases.give_to(ids));
+        given.map_err(|error| {
+            Failed::new(Exit::Failure, format!("cannot change the owner of the lease file: {error}"))
+        })
+    };
     let named = |name: &str| {
         Account::named(name)
             .map_err(|error| Failed::new(Exit::Failure, format!("cannot look up the user {name}: {error}")))
@@ -89,9 +98,13 @@ fn account(
         let Some(account) = account else {
             return stays(format!("this system has neither a user {OWN_USER} nor a user 65534"));
         };
+        give(account.ids())?;
         return match account.check(&reads, &paths.write) {
             Ok(()) => Ok((Some(account), Vec::new())),
-            Err(no_access) => stays(format!("user {} {no_access}", account.name)),
+            Err(no_access) => {
+                give(ROOT)?; // root without capabilities is one of the others
+                stays(format!("user {} {no_access}", account.name))
+            }
         };
     };
     let account = named(name)?
@@ -102,6 +115,7 @@ fn account(
     if !geteuid().is_root() {
         return Err(Failed::new(Exit::Usage, format!("--user {name}: only root can become another user")));
     }
+    give(account.ids())?;
     account.check(&reads, &paths.write).map_err(|no_access| {
         let message = format!(
             "user {name} {no_access}. Grant the access with chmod or chown, or choose another user with --user"
@@ -112,7 +126,12 @@ fn account(
 }
 
 /// The files of TFTP and DHCP.
-fn paths(config: &Config, file: Option<&Path>, base_images: Option<&BaseImages>) -> Paths {
+fn paths(
+    config: &Config,
+    file: Option<&Path>,
+    leases: Option<&LeasePlace>,
+    base_images: Option<&BaseImages>,
+) -> Paths {
     let mut read: Vec<PathBuf> = vec![NEIGHBOURS.into()];
     for tree in trees(config) {
         // A directory that replaces the tree, or is named instead of it, is served after SIGHUP: those beside the tree.
@@ -130,8 +149,8 @@ fn paths(config: &Config, file: Option<&Path>, base_images: Option<&BaseImages>)
     }
     // An editor replaces the file, and a rule follows the file, not the name.
     read.extend(file.map(directory_of));
-    let leases = config.dhcp.as_ref().and_then(|dhcp| dhcp.lease_file());
-    let write = config.allow_upload.clone().into_iter().chain(leases.map(directory_of));
+    let leases = leases.map(|leases| directory_of(leases.file()));
+    let write = config.allow_upload.clone().into_iter().chain(leases);
     let write = write.map(|path| path.canonicalize().unwrap_or(path)).collect();
     Paths { read, write }
 }
@@ -165,6 +184,8 @@ fn of_both(missing: Vec<Missing>, lacks: &[(String, String)]) -> Vec<(String, St
     all
 }
 
+/// The user and the group of root.
+const ROOT: (u32, u32) = (0, 0);
 /// The default user.
 const OWN_USER: &str = "pinetboot";
 /// The process's view of the neighbour table is here.

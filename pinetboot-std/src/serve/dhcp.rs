@@ -1,6 +1,8 @@
 //! DHCP beside TFTP: a responder on a thread for each interface.
 
 mod leasing;
+mod networks;
+mod offers;
 mod probes;
 mod proxying;
 mod queue;
@@ -9,35 +11,43 @@ mod serving;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::sync::{Arc, Barrier};
+use std::sync::{Arc, Barrier, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::Instant as Clock;
 
-use pinetboot_core::dhcp::{BootFileName, Network, NextServer, PXE_PORT, SERVER_PORT};
+use pinetboot_core::dhcp::{PXE_PORT, SERVER_PORT};
 
 use super::bind;
+use super::leases::{LeaseFile, LeasePlace};
 use super::seen::Seen;
 use super::service::Service;
 use crate::bus::Bus;
-use crate::config::{Config, DhcpConfig, Role};
+use crate::config::{Config, DhcpConfig, LeaseConfig, Role};
 use crate::events::{Dhcp, Server};
 use crate::exit::{Exit, Failed};
 use crate::net::{Control, Frames, Interface, Links, LinuxNet, Options, Ports, Prober};
 use crate::observe::watch;
 use crate::pis::Inventory;
 use crate::supervisor::Supervisor;
+use networks::Networks;
+use offers::Offers;
 use serving::{AllAnswer, Serving};
 
 /// The running DHCP service; dropping it stops the service.
 #[derive(Debug)]
 pub(super) struct DhcpService {
     threads: Vec<(Control, JoinHandle<()>)>,
+    /// Locked as long as the service runs.
+    _leases: Option<LeasePlace>,
 }
 
 /// DHCP with all its sockets open, before its first packet.
 pub(super) struct Bound<'a> {
     config: &'a DhcpConfig,
     interfaces: Vec<Sockets>,
+    /// Before the sockets' clocks.
+    start: Clock,
+    leases: Option<LeasePlace>,
 }
 
 /// The sockets of DHCP on one interface.
@@ -66,15 +76,19 @@ pub(super) fn bind<'a>(
     };
     // Invalid ranges are reported before the first packet is sent.
     for interface in &interfaces {
-        if let Role::Lease { range, .. } = &dhcp.role {
-            network(interface, *range)?;
+        if let Role::Lease(leases) = &dhcp.role {
+            networks::check(leases, interface)?;
         }
     }
-    let mut bound = Bound { config: dhcp, interfaces: Vec::new() };
+    let leases = match &dhcp.role {
+        Role::Lease(leases) => place(config, leases, bus)?,
+        Role::Proxy => None,
+    };
+    let mut bound = Bound { config: dhcp, interfaces: Vec::new(), start: Clock::now(), leases };
     for interface in interfaces {
         let ports = match dhcp.role {
             Role::Proxy => &[SERVER_PORT, PXE_PORT][..],
-            Role::Lease { .. } => &[SERVER_PORT],
+            Role::Lease(_) => &[SERVER_PORT],
         };
         // Bound to no address: a broadcast is addressed to none of this machine's addresses.
         let addresses: Vec<_> =
@@ -89,13 +103,36 @@ pub(super) fn bind<'a>(
             .map_err(|failure| bind::cannot_bind(&failure, "leave DHCP to other servers with --dhcp off"))?;
         net.set_watch(&watch(bus));
         let frames = Frames::open(&interface.name);
-        let prober = matches!(dhcp.role, Role::Lease { .. }).then(|| prober(&interface.name, bus)).flatten();
+        let prober = matches!(dhcp.role, Role::Lease(_)).then(|| prober(&interface.name, bus)).flatten();
         bound.interfaces.push(Sockets { interface, net, frames, prober });
     }
     Ok(Some(bound))
 }
 
+/// The place of the lease file; `None` if there is none, which the log then says.
+fn place(config: &Config, leases: &LeaseConfig, bus: &Bus) -> Result<Option<LeasePlace>, Failed> {
+    match LeasePlace::of(config, leases) {
+        Ok(place) => Ok(Some(place)),
+        Err(error) if error.kind() == io::ErrorKind::ResourceBusy => Err(Failed::new(
+            Exit::Usage,
+            format!(
+                "{error}: give this one another file with --lease-file, or another directory with --state"
+            ),
+        )),
+        Err(error) => {
+            let (path, error) = ("dhcp/leases in the state directory".to_owned(), error.to_string());
+            bus.emit(None, Dhcp::LeaseFileFailed { path, operation: "write", error });
+            Ok(None)
+        }
+    }
+}
+
 impl Bound<'_> {
+    /// The place of the lease file.
+    pub(super) const fn leases(&self) -> Option<&LeasePlace> {
+        self.leases.as_ref()
+    }
+
     /// The interfaces.
     pub(super) fn interfaces(&self) -> impl Iterator<Item = String> {
         self.interfaces.iter().map(|sockets| sockets.interface.name.clone())
@@ -129,15 +166,26 @@ impl Bound<'_> {
         supervisor: &Supervisor,
         all_answer: impl Fn() + Send + Sync + 'static,
     ) -> Result<DhcpService, Failed> {
-        let mut running = DhcpService { threads: Vec::new() };
+        let offers = || {
+            let DhcpConfig { admission, boot_files, .. } = self.config;
+            Offers::new(*admission, boot_files.clone(), inventory.clone(), bus.clone())
+        };
+        // A fault of the lease file is reported before the server is ready.
+        let file = self
+            .leases
+            .as_ref()
+            .map(|place| LeaseFile::new(place.file().to_owned(), self.start, bus.clone()));
+        let networks = Networks::new(self.config, (inventory, offers()), file, (seen, bus), self.start);
+        let networks = Arc::new(Mutex::new(networks));
+        let mut running = DhcpService { threads: Vec::new(), _leases: None };
         let all_answer: AllAnswer = Arc::new(all_answer);
         let all_looked = Arc::new(Barrier::new(self.interfaces.len()));
         for sockets in self.interfaces {
             let serving = Serving {
                 config: self.config.clone(),
-                inventory: inventory.clone(),
+                networks: Arc::clone(&networks),
+                offers: offers(),
                 links: links.clone(),
-                seen: seen.clone(),
                 bus: bus.clone(),
                 supervisor: supervisor.clone(),
                 all_looked: Arc::clone(&all_looked),
@@ -150,6 +198,7 @@ impl Bound<'_> {
                 .map_err(|error| Failed::new(Exit::Failure, format!("cannot start a thread: {error}")))?;
             running.threads.push((control, thread));
         }
+        running._leases = self.leases;
         Ok(running)
     }
 }
@@ -179,23 +228,3 @@ fn prober(interface: &str, bus: &Bus) -> Option<Prober> {
         })
         .ok()
 }
-
-fn next_server(address: Ipv4Addr, file: Option<&str>) -> NextServer<'_> {
-    let next_server = NextServer::new(address);
-    match file.and_then(|file| BootFileName::parse(file.as_bytes()).ok()) {
-        Some(file) => next_server.with_file(file),
-        None => next_server,
-    }
-}
-
-fn network(interface: &Interface, range: Option<(Ipv4Addr, Ipv4Addr)>) -> Result<Network<'static>, Failed> {
-    let Interface { name, address, prefix_len } = interface;
-    let (first, last) = range.unwrap_or_else(|| Network::upper_half(*address, *prefix_len));
-    Network::new(*address, *prefix_len, first, last).map_err(|error| {
-        let message = format!("cannot lease {first} to {last} on {name} ({address}/{prefix_len}): {error}");
-        Failed::new(Exit::Usage, message)
-    })
-}
-
-/// The time of a lease until the client fetched a file or mounted a root.
-const FIRST_LEASE: Duration = Duration::from_secs(5 * 60);

@@ -11,24 +11,37 @@
 //!
 //! A changed lease is appended: of the lines with one hardware address, or with one IPv4 address, the last one counts. The file
 //! is written whole, a line for each lease, at the start, at the end, and when it has doubled.
+//!
+//! One file has the leases of all networks, with those of networks that are not served now.
 
 mod journal;
 mod line;
+mod place;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant as Clock, SystemTime};
 
 use pinetboot_core::Instant;
-use pinetboot_core::dhcp::{Lease, LeaseServer, LeaseSlot};
+use pinetboot_core::dhcp::Lease;
 
 use crate::bus::Bus;
 use crate::events::Dhcp;
 use journal::Journal;
 use line::Line;
+pub(super) use place::LeasePlace;
+
+/// The leases of all networks.
+pub(super) trait Leases {
+    /// All of them.
+    fn all(&self) -> impl Iterator<Item = &Lease>;
+
+    /// The lease of this address.
+    fn at(&self, address: Ipv4Addr) -> Option<&Lease>;
+}
 
 /// A file of leases, a line each.
 #[derive(Debug)]
@@ -42,25 +55,39 @@ pub(super) struct LeaseFile {
 }
 
 impl LeaseFile {
-    /// A lease file, for a responder whose clock shows `now`.
-    pub(super) fn new(path: PathBuf, now: Instant, bus: Bus) -> Self {
-        let start = SystemTime::now().checked_sub(now.since(Instant::ZERO)).unwrap_or(SystemTime::UNIX_EPOCH);
+    /// A lease file, for leases whose times count from `start`.
+    pub(super) fn new(path: PathBuf, start: Clock, bus: Bus) -> Self {
+        let start = SystemTime::now().checked_sub(start.elapsed()).unwrap_or(SystemTime::UNIX_EPOCH);
         Self { journal: Journal::new(path), start, retry_at: Instant::ZERO, bus }
     }
 
-    /// Restores the leases of the file in the server, and writes the file anew. A line without a valid lease is reported and
-    /// passed over; `FILE.bad` is then a copy of the file. Removes what interrupted writings left beside it.
-    pub(super) fn restore(&mut self, now: Instant, server: &mut LeaseServer<'_, Vec<LeaseSlot>>) {
+    /// The leases of the file, some of which ended. A line without a valid lease is reported and passed over; `FILE.bad` is then a
+    /// copy of the file. Removes what interrupted writings left beside it.
+    pub(super) fn read(&mut self) -> Vec<Lease> {
         if let Err(error) = self.journal.remove_leftovers() {
             self.failed("look for leftovers of", &error);
         }
-        match fs::read(self.journal.path()) {
-            Ok(bytes) => self.take_in(&bytes, server),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            // The file is overwritten no sooner than a lease changes.
-            Err(error) => return self.failed("read", &error),
+        let bytes = match fs::read(self.journal.path()) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            // The file is overwritten.
+            Err(error) => {
+                self.failed("read", &error);
+                Vec::new()
+            }
+        };
+        let (mut latest, mut unreadable) = (Latest::default(), Vec::new());
+        for (line, number) in bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).zip(1..) {
+            match Line::parse(line) {
+                Some(line) => latest.put(line),
+                None if line.is_empty() || line.starts_with(b"#") => {}
+                None => unreadable.push(number),
+            }
         }
-        self.write(now, server);
+        if !unreadable.is_empty() {
+            self.keep_aside(unreadable);
+        }
+        latest.lines.values().map(|line| line.lease(self.instant(line.until))).collect()
     }
 
     /// Stores the leases of these addresses, after they have changed. With `more` to come soon, a power cut may lose them until
@@ -68,11 +95,11 @@ impl LeaseFile {
     pub(super) fn save(
         &mut self,
         now: Instant,
-        server: &LeaseServer<'_, Vec<LeaseSlot>>,
+        server: &impl Leases,
         changed: impl Iterator<Item = Ipv4Addr>,
         more: bool,
     ) {
-        let leases = changed.filter_map(|address| server.lease_at(address));
+        let leases = changed.filter_map(|address| server.at(address));
         let lines: String = leases.filter_map(|lease| self.line(lease)).collect();
         if self.journal.is_due() {
             if !lines.is_empty() && now >= self.retry_at {
@@ -90,36 +117,15 @@ impl LeaseFile {
     }
 
     /// Writes the file anew if lines were appended.
-    pub(super) fn close(mut self, now: Instant, server: &LeaseServer<'_, Vec<LeaseSlot>>) {
+    pub(super) fn close(mut self, now: Instant, server: &impl Leases) {
         if self.journal.has_grown() {
             self.write(now, server);
         }
     }
 
-    fn take_in(&self, bytes: &[u8], server: &mut LeaseServer<'_, Vec<LeaseSlot>>) {
-        let longest = Instant::ZERO + server.network().lease_time;
-        let (mut latest, mut unreadable) = (Latest::default(), Vec::new());
-        for (line, number) in bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).zip(1..) {
-            match Line::parse(line) {
-                Some(line) => latest.put(line),
-                None if line.is_empty() || line.starts_with(b"#") => {}
-                None => unreadable.push(number),
-            }
-        }
-        let (mut restored, mut lost) = (0, 0);
-        for line in latest.lines.values() {
-            // A clock that was set back, or a wrong digit, prolongs no lease.
-            let until = self.instant(line.until).min(longest);
-            if server.restore(line.lease(until)) { restored += 1 } else { lost += 1 }
-        }
-        if !unreadable.is_empty() {
-            self.keep_aside(unreadable);
-        }
-        self.bus.emit(None, Dhcp::LeasesRestored { path: self.path(), restored, lost });
-    }
-
-    fn write(&mut self, now: Instant, server: &LeaseServer<'_, Vec<LeaseSlot>>) {
-        let lines = server.leases().filter_map(|lease| self.line(lease));
+    /// Writes the file whole.
+    pub(super) fn write(&mut self, now: Instant, leases: &impl Leases) {
+        let lines = leases.all().filter_map(|lease| self.line(lease));
         let (text, leases) =
             lines.fold((HEADER.to_owned(), 0), |(text, count), line| (text + &line, count + 1));
         match self.journal.replace(&text) {
@@ -148,7 +154,7 @@ impl LeaseFile {
         self.bus.emit(None, Dhcp::LeaseFileFailed { path, operation, error });
     }
 
-    fn path(&self) -> String {
+    pub(super) fn path(&self) -> String {
         self.journal.path().display().to_string()
     }
 
@@ -201,7 +207,7 @@ const MOST_UNSYNCED: usize = 32;
 mod tests {
     use std::sync::{Arc, Mutex};
 
-    use pinetboot_core::dhcp::{HardwareAddress, LeaseState, Network};
+    use pinetboot_core::dhcp::{HardwareAddress, LeaseServer, LeaseSlot, LeaseState, Network};
 
     use super::*;
     use crate::events::{Event, Fact, Listener};
@@ -215,18 +221,39 @@ mod tests {
         }
     }
 
+    type Server = LeaseServer<'static, Vec<LeaseSlot>>;
+
+    impl Leases for Server {
+        fn all(&self) -> impl Iterator<Item = &Lease> {
+            self.leases()
+        }
+
+        fn at(&self, address: Ipv4Addr) -> Option<&Lease> {
+            self.lease_at(address)
+        }
+    }
+
+    impl LeaseFile {
+        fn restore(&mut self, now: Instant, server: &mut Server) {
+            for lease in self.read() {
+                Server::restore(server, lease);
+            }
+            self.write(now, server);
+        }
+    }
+
     const NOW: Instant = Instant::ZERO;
 
     fn ip(last: u8) -> Ipv4Addr {
         Ipv4Addr::new(10, 77, 0, last)
     }
 
-    fn server() -> LeaseServer<'static, Vec<LeaseSlot>> {
+    fn server() -> Server {
         LeaseServer::new(Network::new(ip(1), 24, ip(100), ip(199)).unwrap(), vec![LeaseSlot::EMPTY; 100])
     }
 
     fn file(path: &Path) -> LeaseFile {
-        LeaseFile::new(path.into(), NOW, Bus::silent())
+        LeaseFile::new(path.into(), Clock::now(), Bus::silent())
     }
 
     fn lease(mac: u8, address: u8) -> Lease {
@@ -235,7 +262,7 @@ mod tests {
     }
 
     /// Client and address of each lease, in order of the address.
-    fn leases(server: &LeaseServer<'_, Vec<LeaseSlot>>) -> Vec<(u8, u8)> {
+    fn leases(server: &Server) -> Vec<(u8, u8)> {
         let mut leases: Vec<_> = server
             .leases()
             .map(|lease| (lease.hardware.mac().unwrap()[5], lease.address.octets()[3]))
@@ -250,7 +277,7 @@ mod tests {
         let path = directory.path().join("leases");
         let (mut first, mut one) = (server(), file(&path));
         one.restore(NOW, &mut first);
-        assert!(first.restore(lease(1, 150)));
+        assert!(Server::restore(&mut first, lease(1, 150)));
         one.save(NOW, &first, [ip(150)].into_iter(), false);
         let (mut second, mut two) = (server(), file(&path));
         two.restore(NOW, &mut second);
@@ -272,7 +299,7 @@ mod tests {
         let (mut server, mut file) = (server(), file(&path));
         file.restore(NOW, &mut server);
         for number in 0..100 {
-            assert!(server.restore(lease(number, 100 + number)));
+            assert!(Server::restore(&mut server, lease(number, 100 + number)));
         }
         let before = fs::metadata(&path).unwrap().len();
         for number in 0..100 {
@@ -314,22 +341,21 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("missing/leases");
         let told = Told::default();
-        let mut file = LeaseFile::new(path.clone(), NOW, Bus::new(vec![Box::new(told.clone())]));
+        let mut file = LeaseFile::new(path.clone(), Clock::now(), Bus::new(vec![Box::new(told.clone())]));
         let mut server = server();
         file.restore(NOW, &mut server);
         let failed =
             |fact: &Fact| matches!(fact, Fact::Dhcp(Dhcp::LeaseFileFailed { operation: "write", .. }));
         let failures = || told.0.lock().unwrap().iter().filter(|fact| failed(fact)).count();
         assert_eq!(failures(), 1);
-        assert!(server.restore(lease(1, 101)));
-        let mut save =
-            |now, server: &LeaseServer<'_, _>| file.save(now, server, [ip(101)].into_iter(), false);
+        assert!(Server::restore(&mut server, lease(1, 101)));
+        let mut save = |now, server: &Server| file.save(now, server, [ip(101)].into_iter(), false);
         save(Instant::from_millis(9_999), &server);
         assert_eq!(failures(), 1);
         save(Instant::from_millis(10_000), &server);
         assert_eq!(failures(), 2);
         fs::create_dir(directory.path().join("missing")).unwrap();
-        assert!(server.restore(lease(2, 102)));
+        assert!(Server::restore(&mut server, lease(2, 102)));
         save(Instant::from_millis(20_000), &server);
         assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 2 + 2);
     }
@@ -345,11 +371,10 @@ mod tests {
             02:00:00:00:00:05 10.99.0.1 4000000000\n\0\0\0\n02:00:00:00:00:06 10.77";
         fs::write(&path, bad).unwrap();
         let told = Told::default();
-        let mut file = LeaseFile::new(path.clone(), NOW, Bus::new(vec![Box::new(told.clone())]));
+        let mut file = LeaseFile::new(path.clone(), Clock::now(), Bus::new(vec![Box::new(told.clone())]));
         let mut server = server();
         file.restore(NOW, &mut server);
         assert_eq!(leases(&server), [(1, 100), (4, 103)]);
-        assert!(server.leases().all(|lease| lease.until <= Instant::ZERO + Duration::from_secs(12 * 3600)));
         let copy = directory.path().join("leases.bad");
         assert_eq!(fs::read(&copy).unwrap(), bad);
         assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 2 + 2);
@@ -358,7 +383,6 @@ mod tests {
             *told.0.lock().unwrap(),
             [
                 Dhcp::LeaseLinesUnreadable { path: path.clone(), lines: vec![3, 4, 7, 8], copy }.into(),
-                Dhcp::LeasesRestored { path: path.clone(), restored: 2, lost: 1 }.into(),
                 Dhcp::LeasesWritten { path, leases: 2 }.into(),
             ]
         );

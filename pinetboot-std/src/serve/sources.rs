@@ -12,7 +12,7 @@ use crate::exit::{Exit, Failed};
 use crate::output;
 use crate::roots::BootRoots;
 use crate::storage::{
-    Base, BootStorage, BootTree, Budget, Sources, Trees, UploadQuota, UploadRules, Uploads,
+    Base, BootStorage, BootTree, Budget, Prefixes, Sources, Trees, UploadQuota, UploadRules, Uploads,
 };
 
 /// The configuration from the command line and the file.
@@ -116,6 +116,7 @@ fn sources(config: &Config, roots: Option<Arc<BootRoots>>) -> Result<Sources, Fa
         roots,
         templates: config.templates.clone(),
         rewrite: config.root.rewrite,
+        prefixes: Prefixes::new([config.serving()].into_iter().chain(config.path_prefix.as_deref())),
         server: config.dhcp.as_ref().and_then(|dhcp| dhcp.boot_server),
     })
 }

@@ -176,8 +176,9 @@ fn describe(nets: &[LinuxNet], config: &Config) -> Result<String, Failed> {
     let Some(first) = nets.first() else { return Ok(String::new()) };
     let addresses = first.listeners().map_err(|error| Failed::new(Exit::Bind, error))?;
     let ports = match config.net.ports {
-        Ports::PerTransfer => "a port for each transfer",
-        Ports::Single => "single port",
+        Ports::PerTransfer => "a port for each transfer".to_owned(),
+        Ports::Range { first, last } => format!("ports {first} to {last}"),
+        Ports::Single => "single port".to_owned(),
     };
     let fallback = if first.cuts_windows() { "" } else { ", no segmentation offload" };
     Ok(format!("tftp {} ({ports}{fallback})", addresses.join(" ")))

@@ -11,11 +11,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pinetboot_core::dhcp::HardwareAddress;
 use pinetboot_core::pi::{Lookup, Prefix};
-use pinetboot_core::{OpenError, OpenRequest};
+use pinetboot_core::{BootPath, OpenError, OpenRequest};
 
 use super::decisions::BootDecisions;
 use super::replaced::{Look, Looks};
-use super::{BootTree, Found, Miss, Reach};
+use super::{BootTree, Found, Miss, Prefixes, Reach};
 use crate::bus::Bus;
 use crate::config::NfsMode;
 use crate::events;
@@ -46,6 +46,8 @@ pub struct Sources {
     pub templates: Vec<String>,
     /// Whether command lines are rewritten to name the served root.
     pub rewrite: bool,
+    /// Paths that clients may put before a name.
+    pub prefixes: Prefixes,
     /// The server's address for rendered files; `None`: the address that the Pi requests from.
     pub server: Option<Ipv4Addr>,
 }
@@ -75,6 +77,11 @@ impl Trees {
     pub fn set_sources(&self, sources: Sources) {
         *lock(&self.sources) = Arc::new(sources);
         lock(&self.decisions).retain(|_, decided| decided.boot.pi.is_some() && decided.is_sending());
+    }
+
+    /// A name without the path that a client put before it.
+    pub fn strip<'a>(&self, name: BootPath<'a>) -> BootPath<'a> {
+        self.sources().prefixes.strip(name)
     }
 
     /// The tree of an unknown client.
@@ -336,6 +343,7 @@ impl Sources {
             roots: None,
             templates: Vec::new(),
             rewrite: false,
+            prefixes: Prefixes::default(),
             server: None,
         }
     }

@@ -2,6 +2,8 @@
 #![allow(dead_code, reason = "every test uses its own part")]
 #![expect(clippy::unwrap_used, reason = "what fails here is the test")]
 
+pub(crate) mod clients;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -91,7 +93,9 @@ impl BootServer {
 
 /// These lines of a configuration without the one that sets option 66; there has to be just one.
 pub(crate) fn without_option_66(lines: &str) -> String {
-    let is_name = |line: &&str| line.contains("tftp-server-name") || line.starts_with("dhcp-option=66");
+    let is_name = |line: &&str| {
+        line.contains("tftp-server-name") || line.starts_with("dhcp-option=tag:raspberry-pi,66")
+    };
     assert_eq!(lines.lines().filter(is_name).count(), 1, "{lines}");
     lines.lines().filter(|line| !is_name(line)).map(|line| format!("{line}\n")).collect()
 }

@@ -152,6 +152,10 @@ impl Namespace {
     pub(crate) fn serve(&self, tree: &Path, options: &[&str]) -> Process {
         let mut command = self.command(PINETBOOT);
         command.args(["serve", "-v"]).args(options).arg(tree);
+        // Servers of other tests have their leases in the default directory.
+        if options.contains(&"lease") && !options.contains(&"--lease-file") && !options.contains(&"--state") {
+            command.arg("--state").arg(tree.with_file_name("state"));
+        }
         let mut server = Process::start(command);
         server.line("ready tftp ", SOON);
         server

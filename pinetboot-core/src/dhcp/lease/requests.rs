@@ -19,7 +19,7 @@ impl<S: AsRef<[LeaseSlot]> + AsMut<[LeaseSlot]>> LeaseServer<'_, S> {
         request: &Message<'_>,
     ) -> Result<Ipv4Addr, NoReply> {
         let address = self.address_for(now, client, request.requested_address()).ok_or(NoReply::Exhausted)?;
-        if !client.own.is_some_and(|lease| lease.state == LeaseState::Bound && lease.until > now) {
+        if !client.own.is_some_and(|lease| lease.is_running(now)) {
             self.put(now, client, address, LeaseState::Offered, now + OFFERED)?;
         }
         Ok(address)
@@ -40,7 +40,13 @@ impl<S: AsRef<[LeaseSlot]> + AsMut<[LeaseSlot]>> LeaseServer<'_, S> {
             // DHCPREQUEST generated during SELECTING state
             (Some(server), _) if server == self.network.address() => {}
             (Some(_), _) => {
-                self.withdraw_offer(now, client);
+                // From a server with the same reservations. The client's kernel, which may not name its Pi, is known now.
+                if client.reserved == Some(address) && may_have {
+                    self.put(now, client, address, LeaseState::Released, now)?;
+                    self.changes = self.changes.wrapping_add(1);
+                } else {
+                    self.withdraw_offer(now, client);
+                }
                 return Err(NoReply::ForAnother);
             }
             // DHCPREQUEST generated during INIT-REBOOT state
@@ -57,7 +63,13 @@ impl<S: AsRef<[LeaseSlot]> + AsMut<[LeaseSlot]>> LeaseServer<'_, S> {
             (None, Some(_)) => return Err(NoReply::NoRecord),
         }
         if !may_have {
-            return Ok(None);
+            // Perhaps another server's, whose range is another part of the network.
+            let is_ours = self.network.has_in_range(address) || self.table.at(address).is_some();
+            let has_another =
+                client.reserved.is_some() || client.own.is_some_and(|lease| lease.is_running(now));
+            let may_be_anothers = self.network.contains(address) && !is_ours && !has_another;
+            let is_for_us = request.server_id().is_some();
+            return if may_be_anothers && !is_for_us { Err(NoReply::NoRecord) } else { Ok(None) };
         }
         let until = now + Duration::from_secs(self.secs(client).into());
         self.put(now, client, address, LeaseState::Bound, until)?;
@@ -77,7 +89,7 @@ impl<S: AsRef<[LeaseSlot]> + AsMut<[LeaseSlot]>> LeaseServer<'_, S> {
     }
 
     pub(super) fn decline(&mut self, now: Instant, client: &Client, request: &Message<'_>) -> NoReply {
-        let has = client.own.filter(|lease| lease.state == LeaseState::Bound && lease.until > now);
+        let has = client.own.filter(|lease| lease.is_running(now));
         let is_for_us = request.server_id().is_none_or(|server| server == self.network.address());
         match has {
             Some(lease) if is_for_us && request.requested_address() == Some(lease.address) => {

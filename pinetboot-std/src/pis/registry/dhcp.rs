@@ -29,7 +29,9 @@ impl Registry {
                 self.has_address(now, *hardware, *address, false);
                 hardware
             }
-            Dhcp::Answered { hardware, .. } | Dhcp::Unanswered { hardware, .. } => hardware,
+            Dhcp::Answered { hardware, .. }
+            | Dhcp::Unanswered { hardware, .. }
+            | Dhcp::Lacks { hardware, .. } => hardware,
             _ => return Applied::default(),
         };
         Applied { subject: self.subject_of(hardware), follows, again: false }

@@ -1,20 +1,21 @@
-//! The lease server of a network: seen clients, the lease file, and hosts that answer at an address.
+//! The lease server of a network: seen clients, and hosts that answer at an address.
 
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use pinetboot_core::Instant;
 use pinetboot_core::dhcp::{
     Arrival, HardwareAddress, Lease, LeaseServer, LeaseSlot, LeaseState, Message, MessageType, Network,
-    NoReply, Reply, Respond, Standing,
+    NextServer, NoReply, Reply, Standing,
 };
 use pinetboot_core::pi::Prefix;
 
+use super::offers::{Named, Offers};
 use super::probes::{Ask, Finding, Probes};
-use super::run::Attend;
 use crate::bus::Bus;
-use crate::events::Dhcp;
+use crate::config::Admission;
+use crate::events::{Dhcp, Lacking};
 use crate::pis::Inventory;
-use crate::serve::leases::LeaseFile;
 use crate::serve::seen::Seen;
 
 /// The Pis of the inventory.
@@ -36,10 +37,10 @@ impl Known {
 }
 
 /// A lease server that is told at which addresses clients were seen, and at which other hosts answer.
-pub(super) struct Leasing<'a, A> {
-    server: LeaseServer<'a, Vec<LeaseSlot>>,
+pub(super) struct Leasing<A> {
+    server: LeaseServer<'static, Vec<LeaseSlot>>,
+    named: Arc<Named>,
     seen: Seen,
-    file: Option<LeaseFile>,
     probes: Probes<A>,
     bus: Bus,
     /// Addresses whose lease has to be stored.
@@ -47,23 +48,115 @@ pub(super) struct Leasing<'a, A> {
     comes_again: Option<Instant>,
 }
 
-impl<'a, A: Ask> Leasing<'a, A> {
+impl<A: Ask> Leasing<A> {
     pub(super) fn new(
-        server: LeaseServer<'a, Vec<LeaseSlot>>,
+        server: LeaseServer<'static, Vec<LeaseSlot>>,
+        named: Named,
         seen: Seen,
-        file: Option<LeaseFile>,
         probes: Probes<A>,
         bus: Bus,
     ) -> Self {
-        Self { server, seen, file, probes, bus, changed: Vec::new(), comes_again: None }
+        Self { server, named: Arc::new(named), seen, probes, bus, changed: Vec::new(), comes_again: None }
     }
 
-    /// Stores the leases. Returns them, and the probes.
-    pub(super) fn end(self, now: Instant) -> (Vec<Lease>, Probes<A>) {
-        if let Some(file) = self.file {
-            file.close(now, &self.server);
+    /// The lease server.
+    pub(super) const fn server(&self) -> &LeaseServer<'static, Vec<LeaseSlot>> {
+        &self.server
+    }
+
+    /// The probes.
+    pub(super) fn into_probes(self) -> Probes<A> {
+        self.probes
+    }
+
+    /// Takes in a lease from before a restart.
+    pub(super) fn restore(&mut self, lease: Lease) -> bool {
+        // A clock that was set back, or a wrong digit, prolongs no lease.
+        let longest = Instant::ZERO + self.server.network().lease_time;
+        let mut lease = lease;
+        lease.until = lease.until.min(longest);
+        self.server.restore(lease)
+    }
+
+    /// The time at which the last message has to come again.
+    pub(super) fn comes_again(&mut self) -> Option<Instant> {
+        self.comes_again.take()
+    }
+
+    /// The addresses whose lease has to be stored.
+    pub(super) fn changed(&mut self) -> impl Iterator<Item = Ipv4Addr> {
+        self.changed.drain(..)
+    }
+
+    /// Answers a message.
+    ///
+    /// # Errors
+    ///
+    /// The reason for sending no reply.
+    pub(super) fn respond(
+        &mut self,
+        offers: &mut Offers,
+        arrival: &Arrival,
+        request: &Message<'_>,
+        out: &mut [u8],
+    ) -> Result<Reply, NoReply> {
+        let (now, hardware) = (arrival.at, request.header.hardware);
+        let network = self.server.network();
+        for address in self.seen.take(network.first_address(), network.broadcast()) {
+            self.call(|server| (server.confirm(now, address), address));
         }
-        (self.server.leases().copied().collect(), self.probes)
+        let before = self.server.lease_of(&hardware).copied();
+        if before.is_none() && self.is_renewed(now, offers, request)? {
+            let mut lease = Lease::new(hardware, request.header.ciaddr, LeaseState::Released, now);
+            lease.reserved = true;
+            self.server.restore(lease);
+        }
+        offers.note(request);
+        if !self.admits(offers, request) {
+            return Err(NoReply::NotServed);
+        }
+        let named = Arc::clone(&self.named);
+        let answer = offers.name(request, before.as_ref(), &named, |next_server| {
+            self.answer_probed(arrival, request, next_server, before, out)
+        });
+        match answer {
+            Ok(_) => offers.tell_without_file(request),
+            Err(NoReply::Bootp) => self.bus.emit(None, Dhcp::Lacks { hardware, setting: Lacking::Bootp }),
+            Err(_) => {}
+        }
+        answer
+    }
+
+    /// Whether a client is the Pi of the address that it renews, at a server which does not know the client: after the death of
+    /// another server with the same inventory. The serial number is named by the Pi's bootloader alone.
+    ///
+    /// # Errors
+    ///
+    /// The message comes again when the host at the address is known.
+    fn is_renewed(&mut self, now: Instant, offers: &Offers, request: &Message<'_>) -> Result<bool, NoReply> {
+        let address = request.header.ciaddr;
+        let is_by_serial = matches!(offers.at(address), Some(Prefix::Serial(_)));
+        let is_asked = request.kind() == Some(MessageType::Request) && request.pi().is_none();
+        if !is_by_serial || !is_asked || self.server.lease_at(address).is_some() {
+            return Ok(false);
+        }
+        match self.probes.ask(now, address, MOST_PROBES) {
+            Finding::Used(mac) => Ok(request.header.hardware.mac() == Some(mac)),
+            Finding::Waits(until) => {
+                self.comes_again = Some(until);
+                Err(NoReply::Probing(address))
+            }
+            Finding::Free | Finding::TooMany => Ok(false),
+        }
+    }
+
+    /// Whether the settings admit a client. Without a list the server decides.
+    fn admits(&self, offers: &Offers, request: &Message<'_>) -> bool {
+        if offers.admission != Admission::Listed || offers.listed(request).is_some() {
+            return true;
+        }
+        offers.tell_not_listed(request);
+        request.pi().is_none() && self.server.standing(request) > Standing::New
     }
 
     /// Calls the server, and notes the address if its lease has to be stored.
@@ -76,13 +169,28 @@ impl<'a, A: Ask> Leasing<'a, A> {
         answer
     }
 
-    fn answer(&mut self, arrival: &Arrival, request: &Message<'_>, out: &mut [u8]) -> Result<Reply, NoReply> {
+    fn answer(
+        &mut self,
+        arrival: &Arrival,
+        request: &Message<'_>,
+        next_server: &NextServer<'_>,
+        out: &mut [u8],
+    ) -> Result<Reply, NoReply> {
         self.call(|server| {
-            let answer = server.respond(arrival, request, out);
+            let answer = match server.respond_with(arrival, request, next_server, out) {
+                // Without options, of which the client may lack some.
+                Err(NoReply::TooLong) => {
+                    server.respond_with(arrival, request, &next_server.with_options(&[]), out)
+                }
+                answer => answer,
+            };
             let address = match answer {
                 Ok(reply) => reply.address,
                 Err(NoReply::Declined(address) | NoReply::Released(address)) => address,
-                Err(_) => Ipv4Addr::UNSPECIFIED,
+                Err(_) => {
+                    let own = server.lease_of(&request.header.hardware);
+                    own.map_or(Ipv4Addr::UNSPECIFIED, |lease| lease.address)
+                }
             };
             (answer, address)
         })
@@ -113,22 +221,17 @@ impl<'a, A: Ask> Leasing<'a, A> {
             Finding::TooMany => Err(None),
         }
     }
-}
 
-impl<A: Ask> Respond for Leasing<'_, A> {
-    fn respond(
+    /// Answers once no other host answers at the client's address.
+    fn answer_probed(
         &mut self,
         arrival: &Arrival,
         request: &Message<'_>,
+        next_server: &NextServer<'_>,
+        before: Option<Lease>,
         out: &mut [u8],
     ) -> Result<Reply, NoReply> {
         let (now, hardware) = (arrival.at, request.header.hardware);
-        let network = self.server.network();
-        let first = Ipv4Addr::from_bits(network.address().to_bits() & network.mask().to_bits());
-        for address in self.seen.take(first, network.broadcast()) {
-            self.call(|server| (server.confirm(now, address), address));
-        }
-        let before = self.server.lease_of(&hardware).copied();
         match request.kind() {
             Some(MessageType::Request) => {
                 // Under a flood of DISCOVERs an address is offered without a search, and searched for now.
@@ -140,11 +243,11 @@ impl<A: Ask> Respond for Leasing<'_, A> {
                     self.comes_again = time;
                     return Err(NoReply::Probing(lease.address));
                 }
-                self.answer(arrival, request, out)
+                self.answer(arrival, request, next_server, out)
             }
             Some(MessageType::Discover) => {
                 for _ in 0..MOST_ADDRESSES {
-                    let reply = self.answer(arrival, request, out)?;
+                    let reply = self.answer(arrival, request, next_server, out)?;
                     let was_there = before.is_some_and(|lease| {
                         lease.address == reply.address && lease.state == LeaseState::Bound
                     });
@@ -162,37 +265,20 @@ impl<A: Ask> Respond for Leasing<'_, A> {
                 }
                 Err(NoReply::Exhausted)
             }
-            _ => self.answer(arrival, request, out),
-        }
-    }
-}
-
-impl<A: Ask> Attend for Leasing<'_, A> {
-    fn standing(&self, message: &[u8]) -> Standing {
-        Message::parse(message).map_or(Standing::New, |message| self.server.standing(&message))
-    }
-
-    fn comes_again(&mut self) -> Option<Instant> {
-        self.comes_again.take()
-    }
-
-    fn store(&mut self, now: Instant, more: bool) {
-        let changed = self.changed.drain(..);
-        if let Some(file) = &mut self.file {
-            file.save(now, &self.server, changed, more);
+            _ => self.answer(arrival, request, next_server, out),
         }
     }
 }
 
 /// A lease server with the inventory's reservations, and without this machine's addresses.
-pub(super) fn lease_server<'a>(
-    network: Network<'a>,
+pub(super) fn lease_server(
+    network: Network<'static>,
     known: &Known,
     own_addresses: &[Ipv4Addr],
     bus: &Bus,
-) -> LeaseServer<'a, Vec<LeaseSlot>> {
+) -> LeaseServer<'static, Vec<LeaseSlot>> {
     let (first, last) = network.range();
-    let range = (last.to_bits() - first.to_bits()) as usize + 1;
+    let range = (last.to_bits() + 1).saturating_sub(first.to_bits()) as usize;
     let slots = (range + own_addresses.len() + known.addresses.len()).min(MOST_SLOTS);
     let mut server = LeaseServer::new(network, vec![LeaseSlot::EMPTY; slots]);
     for address in own_addresses {
@@ -224,7 +310,7 @@ mod tests {
 
     use super::super::probes::tests::Hosts;
     use super::*;
-    use crate::config::Settings;
+    use crate::config::{BootFiles, Settings};
 
     fn ip(last: u8) -> Ipv4Addr {
         Ipv4Addr::new(10, 77, 0, last)
@@ -279,7 +365,21 @@ mod tests {
 
     const MAC: [u8; 6] = [2, 0, 0, 0, 0, 9];
 
-    type Lan = Leasing<'static, Hosts>;
+    struct Lan(Leasing<Hosts>, Offers);
+
+    impl std::ops::Deref for Lan {
+        type Target = Leasing<Hosts>;
+
+        fn deref(&self) -> &Self::Target {
+            &self.0
+        }
+    }
+
+    impl std::ops::DerefMut for Lan {
+        fn deref_mut(&mut self) -> &mut Self::Target {
+            &mut self.0
+        }
+    }
 
     /// A server of two addresses, 10.77.0.128 and 129, on a network with these hosts.
     fn lan(hosts: &[(u8, [u8; 6])]) -> Lan {
@@ -288,7 +388,13 @@ mod tests {
         let server = lease_server(network, &known(""), &[ip(1)], &Bus::silent());
         let hosts = hosts.iter().map(|(last, mac)| (ip(*last), *mac)).collect();
         let probes = Probes::new(Hosts::at(hosts));
-        Leasing::new(server, Seen::default(), None, probes, Bus::silent())
+        let offers = Offers::new(
+            Admission::Of(Clients::All),
+            BootFiles::default(),
+            Inventory::default(),
+            Bus::silent(),
+        );
+        Lan(Leasing::new(server, Named::default(), Seen::default(), probes, Bus::silent()), offers)
     }
 
     /// The answer to a DISCOVER, or to a REQUEST for an address.
@@ -301,7 +407,8 @@ mod tests {
         let request = Message::parse(&message[..len.unwrap()]).unwrap();
         let peer = "0.0.0.0:68".parse().unwrap();
         let arrival = Arrival::new(Instant::from_millis(millis), Port::Server, peer);
-        lan.respond(&arrival, &request, &mut [0; MAX_LEN])
+        let Lan(leasing, offers) = lan;
+        leasing.respond(offers, &arrival, &request, &mut [0; MAX_LEN])
     }
 
     #[test]

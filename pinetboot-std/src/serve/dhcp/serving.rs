@@ -2,33 +2,31 @@
 
 use std::io;
 use std::net::Ipv4Addr;
-use std::sync::{Arc, Barrier, OnceLock};
+use std::sync::{Arc, Barrier, Mutex, OnceLock};
 
 use pinetboot_core::{Instant, Net, block_on};
 
-use super::leasing::{Known, Leasing, lease_server};
+use super::Sockets;
+use super::networks::{self, Attached, Networks};
+use super::offers::Offers;
 use super::probes::Probes;
 use super::proxying::Proxying;
 use super::run::{Ended, run};
-use super::{FIRST_LEASE, Sockets, network, next_server};
 use crate::bus::Bus;
-use crate::config::{DhcpConfig, Role};
+use crate::config::{DhcpConfig, LeaseRange, Role, Subnet};
 use crate::events::Dhcp;
 use crate::exit::{Exit, Failed};
 use crate::net::{Frames, Interface, Interrupt, Link, Links};
-use crate::pis::Inventory;
-use crate::serve::leases::LeaseFile;
 use crate::serve::others::{Found, LONGEST, other_servers};
-use crate::serve::seen::Seen;
 use crate::supervisor::{Supervisor, task};
 
 /// What the server of an interface is made from.
 #[derive(Clone)]
 pub(super) struct Serving {
     pub(super) config: DhcpConfig,
-    pub(super) inventory: Inventory,
+    pub(super) networks: Arc<Mutex<Networks>>,
+    pub(super) offers: Offers,
     pub(super) links: Links,
-    pub(super) seen: Seen,
     pub(super) bus: Bus,
     pub(super) supervisor: Supervisor,
     /// Passed when the lease servers of all interfaces have looked for others: two interfaces may be in one network.
@@ -60,7 +58,8 @@ impl Serving {
                 self.supervisor.watch(format!("dhcp {name}"), control);
                 self.proxy(&name, sockets, frames)
             }
-            Role::Lease { .. } => {
+            Role::Lease(_) => {
+                networks::lock(&self.networks).begin();
                 let look = frames.and_then(|frames| other_servers(frames, || control.is_stopping()));
                 let judged = self.judge(&name, look).map_err(|failed| self.supervisor.give_up(failed));
                 self.wait_for_all();
@@ -92,8 +91,7 @@ impl Serving {
             interface: name.to_owned(),
             offered: Arc::clone(&offered),
             boot_server: self.config.boot_server,
-            boot_file: self.config.boot_file.clone(),
-            clients: self.config.clients,
+            offers: self.offers.clone(),
         };
         let (serving, interface, runs) = (self.clone(), name.to_owned(), Arc::downgrade(&offered));
         let look = move || {
@@ -114,61 +112,51 @@ impl Serving {
         run(&mut sockets.net, &mut proxy, &self.bus, self.config.delay, outdated).map(|_stopped| ())
     }
 
-    /// A lease server for the interface as it is, made anew whenever this machine has other addresses.
+    /// The lease server for the network that the interface has, made anew whenever this machine has other addresses.
     fn lease(&self, name: &str, mut sockets: Sockets) -> Result<(), String> {
-        let Role::Lease { range, file, router, dns } = &self.config.role else { return Ok(()) };
+        let Role::Lease(leases) = &self.config.role else { return Ok(()) };
         let mut told = None;
-        let known = Known::of(&self.inventory);
-        let mut probes = Probes::new(sockets.prober.take());
-        let mut kept = Vec::new();
-        loop {
-            let origin = self.origin(name);
+        let mut probes = Some(Probes::new(sockets.prober.take()));
+        let ended = loop {
+            let (link, own) = self.origin(name);
             let interface = self.interface(name, None);
             self.tell(name, interface.clone(), &mut told);
-            let Some(interface) = interface else {
-                match wait(&mut sockets.net)? {
-                    Ended::Stopped => return Ok(()),
-                    Ended::Outdated => continue,
+            let Some(Interface { address, .. }) = interface else {
+                match wait(&mut sockets.net) {
+                    Ok(Ended::Outdated) => continue,
+                    ended => break ended,
                 }
             };
-            probes.bind_again(name, &self.bus);
-            let mut network = match network(&interface, *range) {
-                Ok(network) => network,
+            if let Some(probes) = &mut probes {
+                probes.bind_again(name, &self.bus);
+            }
+            let attached = {
+                let mut networks = networks::lock(&self.networks);
+                let with = probes.take().unwrap_or_else(|| Probes::new(None));
+                let attached =
+                    interface.map_or(Ok(None), |interface| networks.attach(leases, &interface, &own, with));
+                networks.add_relayed(leases, address, &own);
+                attached
+            };
+            match attached {
+                Ok(unused) => probes = unused,
                 Err(failed) => {
                     // The configuration fitted the address that the machine had before.
                     self.supervisor.give_up(Failed::new(Exit::Failure, failed));
-                    return Ok(());
+                    break Ok(Ended::Stopped);
                 }
-            };
-            let boot_server = self.config.boot_server.unwrap_or(interface.address);
-            network.router = *router;
-            network.name_server = *dns;
-            network.clients = self.config.clients;
-            network.next_server = next_server(boot_server, self.config.boot_file.as_deref());
-            network.listed = &known.listed;
-            network.first_lease_time = Some(FIRST_LEASE);
-            let mut server = lease_server(network, &known, &origin.1, &self.bus);
-            let now = sockets.net.now();
-            let file = file.clone().map(|file| {
-                let mut file = LeaseFile::new(file, now, self.bus.clone());
-                file.restore(now, &mut server);
-                file
-            });
-            for lease in std::mem::take(&mut kept) {
-                // Of another network, or restored from the file.
-                let _not_kept = server.restore(lease);
             }
-            let (seen, bus) = (self.seen.clone(), self.bus.clone());
-            let mut leasing = Leasing::new(server, seen, file, probes, bus);
-            let ended = run(&mut sockets.net, &mut leasing, &self.bus, self.config.delay, || {
-                self.origin(name) != origin
+            let mut attached = Attached::new(&self.networks, Some(address), sockets.net.now());
+            let ended = run(&mut sockets.net, &mut attached, &self.bus, self.config.delay, || {
+                self.origin(name) != (link.clone(), own.clone())
             });
-            (kept, probes) = leasing.end(sockets.net.now());
-            match ended? {
-                Ended::Stopped => return Ok(()),
-                Ended::Outdated => {}
+            if ended != Ok(Ended::Outdated) {
+                break ended;
             }
-        }
+            probes = networks::lock(&self.networks).detach(address).or(probes);
+        };
+        networks::lock(&self.networks).end();
+        ended.map(|_stopped| ())
     }
 
     fn interface(&self, name: &str, client: Option<Ipv4Addr>) -> Option<Interface> {
@@ -197,20 +185,34 @@ impl Serving {
 
     /// Refuses to lease addresses where another server does, unless forced; warns if a proxy is the only server.
     fn judge(&self, interface: &str, look: io::Result<Option<Found>>) -> Result<(), Failed> {
+        let own = self.interface(interface, None);
+        let range = match (&self.config.role, &own) {
+            (Role::Lease(leases), Some(own)) => {
+                networks::own_network(leases, own).map(|(_, terms)| terms.range)
+            }
+            (Role::Lease(_), None) | (Role::Proxy, _) => Some(LeaseRange::UpperHalf),
+        };
         let interface = interface.to_owned();
         let fact = match (&self.config.role, look) {
             (_, Err(error)) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
+            (_, _) if range.is_none() => {
+                let network = own.map(|own| Subnet::of(own.address, own.prefix_len).to_string());
+                Dhcp::NotAttached { interface, network: network.unwrap_or_default() }
+            }
+            // The addresses of the inventory are the same at each server that has it.
+            (Role::Lease(_), Ok(_)) if range == Some(LeaseRange::None) => return Ok(()),
             (_, Err(error)) => Dhcp::CannotLook { interface, error: error.to_string() },
-            (Role::Lease { .. }, Ok(Some(Found { server, .. }))) if !self.config.force => {
+            (Role::Lease(_), Ok(Some(Found { server, .. }))) if !self.config.force => {
                 return Err(Failed::new(
                     Exit::OtherDhcp,
                     format!(
                         "DHCP server {server} answers on {interface} already: the addresses of two servers clash. Use \
-                         --dhcp proxy beside that server, stop it, or lease addresses all the same with --force"
+                         --dhcp proxy beside that server, stop it, lease the addresses of the inventory only with --lease-range none, \
+                         or lease addresses all the same with --force"
                     ),
                 ));
             }
-            (Role::Lease { .. }, Ok(Some(Found { server, .. }))) => Dhcp::OtherServer { interface, server },
+            (Role::Lease(_), Ok(Some(Found { server, .. }))) => Dhcp::OtherServer { interface, server },
             (Role::Proxy, Ok(None)) => Dhcp::NoServer { interface },
             _ => return Ok(()),
         };
