@@ -28,7 +28,7 @@ pub(super) fn confine(
 ) -> Result<Option<Paths>, Failed> {
     let base_images = roots.map(BootRoots::base_images);
     let paths = paths(config, file, leases, base_images);
-    let (account, mut missing) = account(config, file, leases, &paths)?;
+    let (account, mut missing) = account(config, file, leases)?;
     let user = account.as_ref().map(|account| account.name.clone());
     let capabilities = CapabilitySet::empty();
     let remains = Remains { account, capabilities, paths: Some(paths), calls: Calls::Network };
@@ -75,7 +75,6 @@ fn account(
     config: &Config,
     file: Option<&Path>,
     leases: Option<&LeasePlace>,
-    paths: &Paths,
 ) -> Result<(Option<Account>, Vec<Missing>), Failed> {
     let give = |ids| {
         let given = leases.map_or(Ok(()), |leases| leases.give_to(ids));
@@ -88,6 +87,9 @@ fn account(
             .map_err(|error| Failed::new(Exit::Failure, format!("cannot look up the user {name}: {error}")))
     };
     let reads: Vec<_> = trees(config).map(Path::to_owned).chain(file.map(Path::to_owned)).collect();
+    // The default lease file is reached by a descriptor.
+    let named_leases = leases.filter(|leases| !leases.is_default()).map(|leases| directory_of(leases.file()));
+    let writes: Vec<_> = config.allow_upload.clone().into_iter().chain(named_leases).collect();
     let Some(name) = &config.user else {
         if !geteuid().is_root() {
             return Ok((None, Vec::new()));
@@ -99,7 +101,7 @@ fn account(
             return stays(format!("this system has neither a user {OWN_USER} nor a user 65534"));
         };
         give(account.ids())?;
-        return match account.check(&reads, &paths.write) {
+        return match account.check(&reads, &writes) {
             Ok(()) => Ok((Some(account), Vec::new())),
             Err(no_access) => {
                 give(ROOT)?; // root without capabilities is one of the others
@@ -116,7 +118,7 @@ fn account(
         return Err(Failed::new(Exit::Usage, format!("--user {name}: only root can become another user")));
     }
     give(account.ids())?;
-    account.check(&reads, &paths.write).map_err(|no_access| {
+    account.check(&reads, &writes).map_err(|no_access| {
         let message = format!(
             "user {name} {no_access}. Grant the access with chmod or chown, or choose another user with --user"
         );

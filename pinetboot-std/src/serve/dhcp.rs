@@ -171,10 +171,7 @@ impl Bound<'_> {
             Offers::new(*admission, boot_files.clone(), inventory.clone(), bus.clone())
         };
         // A fault of the lease file is reported before the server is ready.
-        let file = self
-            .leases
-            .as_ref()
-            .map(|place| LeaseFile::new(place.file().to_owned(), self.start, bus.clone()));
+        let file = self.leases.as_ref().map(|place| LeaseFile::new(place, self.start, bus.clone()));
         let networks = Networks::new(self.config, (inventory, offers()), file, (seen, bus), self.start);
         let networks = Arc::new(Mutex::new(networks));
         let mut running = DhcpService { threads: Vec::new(), _leases: None };

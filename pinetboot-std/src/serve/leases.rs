@@ -46,6 +46,8 @@ pub(super) trait Leases {
 /// A file of leases, a line each.
 #[derive(Debug)]
 pub(super) struct LeaseFile {
+    /// The path in messages.
+    path: PathBuf,
     journal: Journal,
     /// The origin of the responder's clock.
     start: SystemTime,
@@ -55,10 +57,16 @@ pub(super) struct LeaseFile {
 }
 
 impl LeaseFile {
-    /// A lease file, for leases whose times count from `start`.
-    pub(super) fn new(path: PathBuf, start: Clock, bus: Bus) -> Self {
+    /// The lease file at a place, for leases whose times count from `start`.
+    pub(super) fn new(place: &LeasePlace, start: Clock, bus: Bus) -> Self {
         let start = SystemTime::now().checked_sub(start.elapsed()).unwrap_or(SystemTime::UNIX_EPOCH);
-        Self { journal: Journal::new(path), start, retry_at: Instant::ZERO, bus }
+        Self {
+            path: place.file().to_owned(),
+            journal: Journal::new(place.at()),
+            start,
+            retry_at: Instant::ZERO,
+            bus,
+        }
     }
 
     /// The leases of the file, some of which ended. A line without a valid lease is reported and passed over; `FILE.bad` is then a
@@ -67,7 +75,7 @@ impl LeaseFile {
         if let Err(error) = self.journal.remove_leftovers() {
             self.failed("look for leftovers of", &error);
         }
-        let bytes = match fs::read(self.journal.path()) {
+        let bytes = match fs::read(self.journal.at()) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             // The file is overwritten.
@@ -140,12 +148,11 @@ impl LeaseFile {
     }
 
     fn keep_aside(&self, lines: Vec<usize>) {
-        let mut copy = self.journal.path().as_os_str().to_owned();
-        copy.push(".bad");
-        if let Err(error) = fs::copy(self.journal.path(), &copy) {
+        let copy_of = |path: &Path| path.with_added_extension("bad");
+        if let Err(error) = fs::copy(self.journal.at(), copy_of(self.journal.at())) {
             self.failed("copy", &error);
         }
-        let copy = Path::new(&copy).display().to_string();
+        let copy = copy_of(&self.path).display().to_string();
         self.bus.emit(None, Dhcp::LeaseLinesUnreadable { path: self.path(), lines, copy });
     }
 
@@ -155,7 +162,7 @@ impl LeaseFile {
     }
 
     pub(super) fn path(&self) -> String {
-        self.journal.path().display().to_string()
+        self.path.display().to_string()
     }
 
     fn line(&self, lease: &Lease) -> Option<String> {
@@ -253,7 +260,7 @@ mod tests {
     }
 
     fn file(path: &Path) -> LeaseFile {
-        LeaseFile::new(path.into(), Clock::now(), Bus::silent())
+        LeaseFile::new(&LeasePlace::named(path.into()), Clock::now(), Bus::silent())
     }
 
     fn lease(mac: u8, address: u8) -> Lease {
@@ -341,7 +348,11 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("missing/leases");
         let told = Told::default();
-        let mut file = LeaseFile::new(path.clone(), Clock::now(), Bus::new(vec![Box::new(told.clone())]));
+        let mut file = LeaseFile::new(
+            &LeasePlace::named(path.clone()),
+            Clock::now(),
+            Bus::new(vec![Box::new(told.clone())]),
+        );
         let mut server = server();
         file.restore(NOW, &mut server);
         let failed =
@@ -371,7 +382,11 @@ mod tests {
             02:00:00:00:00:05 10.99.0.1 4000000000\n\0\0\0\n02:00:00:00:00:06 10.77";
         fs::write(&path, bad).unwrap();
         let told = Told::default();
-        let mut file = LeaseFile::new(path.clone(), Clock::now(), Bus::new(vec![Box::new(told.clone())]));
+        let mut file = LeaseFile::new(
+            &LeasePlace::named(path.clone()),
+            Clock::now(),
+            Bus::new(vec![Box::new(told.clone())]),
+        );
         let mut server = server();
         file.restore(NOW, &mut server);
         assert_eq!(leases(&server), [(1, 100), (4, 103)]);

@@ -10,7 +10,7 @@ use crate::durable;
 /// The file, open to append.
 #[derive(Debug)]
 pub(super) struct Journal {
-    path: PathBuf,
+    at: PathBuf,
     /// `None` until the file is written for the first time, and after a failure.
     file: Option<File>,
     /// Bytes of the last whole writing.
@@ -22,12 +22,12 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, file: None, whole: 0, appended: 0, unsynced: 0 }
+    pub(super) fn new(at: PathBuf) -> Self {
+        Self { at, file: None, whole: 0, appended: 0, unsynced: 0 }
     }
 
-    pub(super) fn path(&self) -> &Path {
-        &self.path
+    pub(super) fn at(&self) -> &Path {
+        &self.at
     }
 
     /// Whether the file has to be written anew: nothing can be appended, or the file has doubled.
@@ -49,7 +49,7 @@ impl Journal {
             .tempfile_in(self.directory())?;
         file.write_all(text.as_bytes())?;
         file.as_file().sync_data()?;
-        self.file = Some(file.persist(&self.path)?);
+        self.file = Some(file.persist(&self.at)?);
         durable::sync(self.directory())?;
         (self.whole, self.appended, self.unsynced) = (text.len(), 0, 0);
         Ok(())
@@ -100,12 +100,12 @@ impl Journal {
     }
 
     fn directory(&self) -> &Path {
-        self.path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+        self.at.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
     }
 
     /// The beginning of the names of files that are being written.
     fn part_prefix(&self) -> String {
-        format!(".{}.", self.path.file_name().unwrap_or(OsStr::new("leases")).to_string_lossy())
+        format!(".{}.", self.at.file_name().unwrap_or(OsStr::new("leases")).to_string_lossy())
     }
 }
 
@@ -164,6 +164,6 @@ mod tests {
             appended += 1;
         }
         assert_eq!(appended, 1001);
-        assert_eq!(fs::read(journal.path()).unwrap().len(), 2001 * 100);
+        assert_eq!(fs::read(journal.at()).unwrap().len(), 2001 * 100);
     }
 }

@@ -1,26 +1,31 @@
 //! The place of the lease file: by default in the state directory.
 
-use std::fs::{self, DirBuilder, File, TryLockError};
+use std::fs::{DirBuilder, File, TryLockError};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt, lchown};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{DirBuilderExt, fchown, lchown};
 use std::path::{Path, PathBuf};
 
 use nix::unistd::geteuid;
 
 use crate::config::{Config, LeaseConfig};
-use crate::roots::default_state;
+use crate::roots::configured;
 
-/// The place of the lease file, and the lock on it.
+/// The place of the lease file.
 #[derive(Debug)]
 pub(in crate::serve) struct LeasePlace {
     file: PathBuf,
-    /// In the default directory: the state directory above.
-    state: Option<PathBuf>,
-    /// Held until the process ends.
-    _lock: Option<File>,
+    /// The default directory, locked until the process ends. Its file is reached by this descriptor: only root may enter the state
+    /// directory above.
+    directory: Option<File>,
 }
 
 impl LeasePlace {
+    /// A file that the configuration names.
+    pub(super) const fn named(file: PathBuf) -> Self {
+        Self { file, directory: None }
+    }
+
     /// The place of a configuration; makes the default directory.
     ///
     /// # Errors
@@ -28,19 +33,17 @@ impl LeasePlace {
     /// If the directory cannot be made, or another process has its leases there.
     pub(in crate::serve) fn of(config: &Config, leases: &LeaseConfig) -> io::Result<Self> {
         if let Some(file) = &leases.file {
-            return Ok(Self { file: file.clone(), state: None, _lock: None });
+            return Ok(Self::named(file.clone()));
         }
-        let state = config.root.state.clone();
-        let state = state.unwrap_or_else(|| default_state(config.tree.as_deref()).dir().to_owned());
-        let directory = state.join(DIRECTORY);
+        let directory = configured::state(config).dir().join(DIRECTORY);
         let at = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", directory.display()));
-        DirBuilder::new().recursive(true).mode(0o755).create(&directory).map_err(at)?;
+        DirBuilder::new().recursive(true).mode(0o700).create(&directory).map_err(at)?;
         if geteuid().is_root() {
             // From the user of an earlier run, who could put links there.
             lchown(&directory, Some(0), Some(0)).map_err(at)?;
         }
-        let lock = File::open(&directory).map_err(at)?;
-        match lock.try_lock() {
+        let opened = File::open(&directory).map_err(at)?;
+        match opened.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let why = format!("another pinetboot keeps its leases in {}", directory.display());
@@ -48,12 +51,25 @@ impl LeasePlace {
             }
             Err(TryLockError::Error(error)) => return Err(at(error)),
         }
-        Ok(Self { file: directory.join(FILE), state: Some(state), _lock: Some(lock) })
+        Ok(Self { file: directory.join(FILE), directory: Some(opened) })
     }
 
-    /// The lease file.
+    /// The lease file, for messages.
     pub(in crate::serve) fn file(&self) -> &Path {
         &self.file
+    }
+
+    /// Whether the server has the file in its default directory.
+    pub(in crate::serve) const fn is_default(&self) -> bool {
+        self.directory.is_some()
+    }
+
+    /// The path by which this process reaches the file.
+    pub(in crate::serve) fn at(&self) -> PathBuf {
+        match &self.directory {
+            Some(directory) => PathBuf::from(format!("/proc/self/fd/{}/{FILE}", directory.as_raw_fd())),
+            None => self.file.clone(),
+        }
     }
 
     /// Gives the default directory to the user and the group that the server becomes.
@@ -62,30 +78,23 @@ impl LeasePlace {
     ///
     /// The system's.
     pub(in crate::serve) fn give_to(&self, (user, group): (u32, u32)) -> io::Result<()> {
-        let Some(state) = &self.state else { return Ok(()) };
-        // The state of Pis beneath is readable by root only, each part by itself.
-        let mode = fs::metadata(state)?.permissions().mode();
-        if mode & ENTER != ENTER {
-            fs::set_permissions(state, fs::Permissions::from_mode(mode | ENTER))?;
+        let Some(directory) = &self.directory else { return Ok(()) };
+        match lchown(self.at(), Some(user), Some(group)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            done => done?,
         }
-        let directory = state.join(DIRECTORY);
-        for path in [directory.join(FILE), directory] {
-            match lchown(&path, Some(user), Some(group)) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                done => done?,
-            }
-        }
-        Ok(())
+        fchown(directory, Some(user), Some(group))
     }
 }
 
 const DIRECTORY: &str = "dhcp";
 const FILE: &str = "leases";
-/// Search permission for all.
-const ENTER: u32 = 0o111;
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
     use super::*;
     use crate::config::Settings;
 
@@ -121,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn others_may_enter_a_state_directory_for_their_leases() {
+    fn the_directory_changes_hands_and_the_state_above_stays_closed() {
         if !geteuid().is_root() {
             return;
         }
@@ -130,9 +139,11 @@ mod tests {
         DirBuilder::new().mode(0o700).create(&state).unwrap();
         let (config, leases) = config(&format!("state = '{}'", state.display()));
         let place = LeasePlace::of(&config, &leases).unwrap();
+        fs::write(place.at(), "").unwrap();
         place.give_to((65534, 65534)).unwrap();
-        assert_eq!(fs::metadata(&state).unwrap().permissions().mode() & 0o777, 0o711);
-        use std::os::unix::fs::MetadataExt;
-        assert_eq!(fs::metadata(state.join("dhcp")).unwrap().uid(), 65534);
+        assert_eq!(fs::metadata(&state).unwrap().permissions().mode() & 0o777, 0o700);
+        for path in [state.join("dhcp"), state.join("dhcp/leases")] {
+            assert_eq!(fs::metadata(&path).unwrap().uid(), 65534, "{}", path.display());
+        }
     }
 }
