@@ -227,7 +227,7 @@ fn names_that_are_missing_or_escape_are_refused_at_once() {
         ("secret.txt", 2, "access denied"),
         ("../config.txt", 2, "the name holds '..'"),
         ("a/../../config.txt", 2, "the name holds '..'"),
-        ("..\\config.txt", 2, "the name holds a backslash"),
+        ("..\\config.txt", 2, "the name holds '..'"),
         ("/./", 2, "the name is empty"),
     ] {
         let left = lab().observed().play(&format!(
