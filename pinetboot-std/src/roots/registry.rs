@@ -265,11 +265,12 @@ mod tests {
         let registry = asked(vec!["yes\n".into(), "{\"Check\":{\"Ok\":\"Mount\"}}\n".into()]);
         assert!(registry.check(claim).is_err() && registry.check(claim).is_err());
         // Settings that no inventory has would be written into the root.
-        let entry = "{\"name\":\"a\\nb\",\"image\":\"../x\",\"tree\":null,\"cmdline-extra\":null,\"words\":null,\"max-root-size\":null,\
-                     \"address\":null}";
-        let known = format!(
-            "{{\"Known\":{{\"name\":\"a\",\"entry\":{entry},\"presence\":null,\"is_fresh\":false,\"boots_for\":null,\"rendered_to\":null,\"boots\":[]}}}}"
-        );
+        let known = Known { name: "a".into(), ..Known::default() };
+        let mut known = serde_json::to_value(Answer::Known(Box::new(known))).unwrap();
+        for (setting, value) in [("name", "a\nb"), ("image", "../x")] {
+            known["Known"]["settings"][setting] = value.into();
+        }
+        let known = known.to_string();
         let known = asked(line(&known)).known(PI).unwrap();
         assert_eq!(
             (known.name.as_str(), known.image(), known.host_name(PI)),

@@ -107,6 +107,7 @@ fn json_lines_have_their_fields() {
     fetch(serving.address(), "wéird \"name\"", Options::default()).unwrap();
     fetch(serving.address(), "missing\\n", Options::default()).unwrap_err();
     fetch(serving.address(), "missing.bin", Options::default()).unwrap_err();
+    fetch(serving.address(), "bcm2712-rpi-5-b.dtb", Options::default()).unwrap_err();
     crate::common::fetch::put(serving.address(), "up", Options::default(), b"up").unwrap();
     let log = serving.stop();
     let lines: Vec<_> = log.lines().map(json::fields).collect();
@@ -134,10 +135,13 @@ fn json_lines_have_their_fields() {
         assert!(sent[name].parse::<f64>().unwrap() > 0.0, "{name}: {sent:?}");
     }
     assert_eq!(line("127.0.0.1 uploaded up: ")["direction"], "received");
-    let missed = line("127.0.0.1 requested missing.bin");
-    assert_eq!(missed["level"], "WARN");
-    assert_eq!(missed["file"], "missing.bin");
-    assert_eq!(missed["place"], tree.join("missing.bin").to_str().unwrap());
+    // A name of another client's choice, and a file that a Pi cannot boot without.
+    for (file, level) in [("missing.bin", "INFO"), ("bcm2712-rpi-5-b.dtb", "WARN")] {
+        let missed = line(&format!("127.0.0.1 requested {file}"));
+        assert_eq!(missed["level"], level);
+        assert_eq!(missed["file"], file);
+        assert_eq!(missed["place"], tree.join(file).to_str().unwrap());
+    }
 }
 
 /// A client that asks for another file from the same port; the log has the file that the client got in the end.
@@ -160,6 +164,7 @@ fn quiet_logs_warnings_only() {
     let serving = Serving::start(&tree, &["-q"]);
     fetch(serving.address(), "file", Options::default()).unwrap();
     fetch(serving.address(), "missing", Options::default()).unwrap_err();
+    fetch(serving.address(), "bcm2712-rpi-5-b.dtb", Options::default()).unwrap_err();
     let log = serving.stop();
     assert_eq!(log.lines().count(), 1, "{log}");
 }
