@@ -64,6 +64,7 @@ fn requests_that_are_none_get_an_error_or_silence() {
             (b"\0\x02", Some("ERROR 4")),
             (b"\0\x01file", Some("ERROR 4")),
             (b"\0\x01file\0", Some("ERROR 4")),
+            (b"\0\x01file\0octe", Some("ERROR 4")),
             (b"\0\x01file\0octet", Some("DATA 1 +512")),
             (b"\0\x01\0octet\0", Some("ERROR 4")),
             (b"\0\x01file\0mail\0", Some("ERROR 4")),
@@ -87,9 +88,13 @@ fn requests_that_are_none_get_an_error_or_silence() {
             (b"GET / HTTP/1.0\r\n\r\n", Some("ERROR 4")),
         ] {
             let mut peer = Peer::of(serving.address());
-            peer.send(bytes, serving.address());
-            serving.settle();
-            let heard = peer.heard();
+            // The rate of ERRORs to an address has a bound: asks again until the answer comes.
+            let ask = || {
+                peer.send(bytes, serving.address());
+                serving.settle();
+                Some(peer.heard()).filter(|heard| answer.is_none() || !heard.is_empty())
+            };
+            let heard = std::iter::repeat_with(ask).take(10).flatten().next().unwrap_or_default();
             let expected = heard.iter().all(|heard| answer.is_some_and(|answer| heard.starts_with(answer)));
             assert!(
                 expected && heard.len() == usize::from(answer.is_some()),
