@@ -18,6 +18,7 @@ use rustix::thread::{
 pub use account::{Account, NoAccess};
 pub use calls::Calls;
 pub use paths::Paths;
+use paths::Rules;
 
 /// What remains to a process.
 #[derive(Debug)]
@@ -49,14 +50,15 @@ pub struct Missing {
 /// The system's, if the user or the capabilities cannot be given up.
 pub fn enter(remains: &Remains) -> io::Result<Vec<Missing>> {
     let mut missing = Vec::new();
+    let rules = remains.paths.as_ref().map(Paths::open);
     give_up_bounding_set(remains.capabilities);
     if let Some(account) = &remains.account {
         account.become_it()?;
     }
     keep(remains.capabilities)?;
     set_no_new_privs(true)?;
-    match &remains.paths {
-        Some(paths) => missing.extend(paths.restrict().err()),
+    match rules {
+        Some(rules) => missing.extend(rules.and_then(Rules::restrict).err()),
         None => paths::restrict_network_and_signals(),
     }
     missing.extend(remains.calls.restrict().err());

@@ -1,10 +1,11 @@
 //! The files that remain to a process (landlock(7)).
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, BitFlags, PathBeneath, PathFd, Ruleset, RulesetAttr,
-    RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
+    ABI, Access, AccessFs, AccessNet, BitFlags, PathBeneath, PathFd, PathFdError, Ruleset, RulesetAttr,
+    RulesetCreated, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
 };
 
 use super::Missing;
@@ -32,33 +33,45 @@ impl Paths {
         self.write.iter().any(|known| path.starts_with(known))
     }
 
-    pub(super) fn restrict(&self) -> Result<(), Missing> {
-        let status = self.apply().map_err(|error| missing(&error))?;
-        match status {
+    /// Opens the paths, while the process may enter the directories above them.
+    pub(super) fn open(&self) -> Result<Rules, Missing> {
+        let created = Ruleset::default()
+            .handle_access(AccessFs::from_all(KNOWN))
+            .and_then(|ruleset| ruleset.handle_access(AccessNet::from_all(KNOWN)))
+            .and_then(|ruleset| ruleset.scope(Scope::from_all(KNOWN)))
+            .and_then(Ruleset::create);
+        let mut rules = created.map_err(|error| missing(&error))?;
+        let reads = self.read.iter().map(|path| (path, READ));
+        let writes = self.write.iter().map(|path| (path, READ | WRITE));
+        for (path, access) in reads.chain(writes) {
+            let fd = match PathFd::new(path) {
+                Ok(fd) => fd,
+                // A path that is missing now cannot be opened later: the reload says so.
+                Err(PathFdError::OpenCall { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                    continue;
+                }
+                Err(error) => return Err(missing(&error)),
+            };
+            let access = if path.is_dir() { access } else { access & AccessFs::from_file(KNOWN) };
+            rules = rules.add_rule(PathBeneath::new(fd, access)).map_err(|error| missing(&error))?;
+        }
+        Ok(Rules(rules))
+    }
+}
+
+/// The rules of opened paths.
+pub(super) struct Rules(RulesetCreated);
+
+impl Rules {
+    /// Puts the rules in force for this thread and the threads that it starts.
+    pub(super) fn restrict(self) -> Result<(), Missing> {
+        match self.0.restrict_self().map_err(|error| missing(&error))?.ruleset {
             // Partly: an older kernel. Linux 5.13 knows files, 6.7 TCP, 6.12 signals.
             RulesetStatus::FullyEnforced | RulesetStatus::PartiallyEnforced => Ok(()),
             RulesetStatus::NotEnforced => {
                 Err(missing(&"this kernel has no landlock (Linux 5.13, CONFIG_SECURITY_LANDLOCK)"))
             }
         }
-    }
-
-    fn apply(&self) -> Result<RulesetStatus, RulesetError> {
-        let all = AccessFs::from_all(KNOWN);
-        let mut ruleset = Ruleset::default()
-            .handle_access(all)?
-            .handle_access(AccessNet::from_all(KNOWN))?
-            .scope(Scope::from_all(KNOWN))?
-            .create()?;
-        let reads = self.read.iter().map(|path| (path, READ));
-        let writes = self.write.iter().map(|path| (path, READ | WRITE));
-        for (path, access) in reads.chain(writes) {
-            // A path that is missing now cannot be opened later: the reload says so.
-            let Ok(fd) = PathFd::new(path) else { continue };
-            let access = if path.is_dir() { access } else { access & AccessFs::from_file(KNOWN) };
-            ruleset = ruleset.add_rule(PathBeneath::new(fd, access))?;
-        }
-        Ok(ruleset.restrict_self()?.ruleset)
     }
 }
 
