@@ -313,6 +313,9 @@ impl std::error::Error for ImagesError {}
 pub(crate) const STATE: &str = "state";
 /// The directory of all images.
 pub(crate) const IMAGES: &str = "images";
+/// The mode of an image's directory with a root. Root and its group alone may enter: the image's author decides about setuid programs and
+/// devices, and the server that sends the boot files is in that group.
+pub(crate) const MODE: u32 = 0o750;
 /// An image's root file system.
 pub(crate) const ROOT: &str = "root";
 /// An image's facts.

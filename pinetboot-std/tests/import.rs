@@ -124,7 +124,7 @@ fn every_kind_of_file_system_comes_out_as_it_went_in() {
         assert!(fs::metadata(image.root.join("var/sparse")).unwrap().blocks() < 200, "{name}");
         assert!(fs::metadata(image.root.join("var/zeros")).unwrap().blocks() < 16, "{name}");
         // Only root can read the imported files.
-        assert_eq!(fs::metadata(image.root.parent().unwrap()).unwrap().mode() & 0o7777, 0o700);
+        assert_eq!(fs::metadata(image.root.parent().unwrap()).unwrap().mode() & 0o7777, 0o750);
         assert!(image.facts.lost_capabilities.contains(&"/usr/bin/ping cap_net_raw=ep".to_owned()));
     }
 }
@@ -343,6 +343,8 @@ fn versions_are_side_by_side() {
 
     let list = pinetboot().arg("images").arg(to).args(["--use", "two"]).output().unwrap();
     let list = String::from_utf8_lossy(&list.stdout).into_owned();
+    let (said, list) = list.split_once('\n').unwrap();
+    assert_eq!(said, "two is the current image, instead of three");
     let marks: Vec<_> = list.lines().map(|line| line.split("  ").next().unwrap()).collect();
     assert_eq!(marks, ["  one", "  three", "* two"].map(|line| line.split("  ").next().unwrap()), "{list}");
     assert_eq!(current(to).name, "two");

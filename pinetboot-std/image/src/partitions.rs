@@ -118,7 +118,7 @@ fn first_bytes(image: &impl ReadAt) -> Result<Vec<u8>, ImageError> {
     let mut start = vec![0; foreign::LOOK];
     loop {
         match image.read_exact_at(&mut start, 0) {
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof && start.len() > 16 => {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof && start.len() > 1 => {
                 start.truncate(start.len() / 2);
             }
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(Vec::new()),

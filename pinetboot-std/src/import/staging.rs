@@ -13,7 +13,7 @@ use super::request::Request;
 use super::root_writer;
 use crate::durable;
 use crate::exit::{Exit, Failed};
-use crate::images::{FACTS, IMAGES, ImageFacts, Images, ROOT};
+use crate::images::{self, FACTS, IMAGES, ImageFacts, Images, ROOT};
 use crate::output::tell;
 
 /// An unfinished import. Dropping it removes the directory, unless [`commit`](Self::commit) succeeded.
@@ -50,8 +50,7 @@ impl Staging {
         remove_leftovers(&directory).map_err(|error| failed(&directory, error))?;
 
         let place = directory.join(format!("{PREFIX}{name}"));
-        // Root alone may enter: the image's author decides about setuid programs and devices.
-        let mode = if request.boot_only { 0o755 } else { 0o700 };
+        let mode = if request.boot_only { 0o755 } else { images::MODE };
         match fs::DirBuilder::new().mode(mode).create(&place) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 return Err(Failed::new(Exit::Failure, format!("another process is importing {name}")));

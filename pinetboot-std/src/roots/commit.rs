@@ -13,7 +13,7 @@ use super::layer::{Layer, remove_tree};
 use super::overlayfs::{detach, mount_to_read};
 use super::{adopt, identity};
 use crate::durable;
-use crate::images::{FACTS, ImageFacts, Images, ROOT};
+use crate::images::{self, FACTS, ImageFacts, Images, ROOT};
 use crate::time;
 
 /// Copies the merged root of a layer to a new image. The process must have its own mount namespace, and the layer's lock.
@@ -35,6 +35,7 @@ pub(super) fn commit(layer: &Layer, images: &Images, name: &str) -> io::Result<(
 
 fn copy_to(layer: &Layer, images: &Images, place: &Path) -> io::Result<()> {
     let root = place.join(ROOT);
+    durable::create_dir_all(place, images::MODE)?;
     durable::create_dir_all(&root, 0o755)?;
 
     let merged = layer.merged();

@@ -52,6 +52,13 @@ impl Account {
         Ok(Self { name: user.name, uid: user.uid, gid: user.gid, groups })
     }
 
+    /// The account, in the group of root too.
+    #[must_use]
+    pub fn with_group_of_root(mut self) -> Self {
+        self.groups.push(nix::unistd::Gid::from_raw(0));
+        self
+    }
+
     /// Whether this is root, from whom nothing is taken.
     pub const fn is_root(&self) -> bool {
         self.uid.is_root()

@@ -86,7 +86,17 @@ fn account(
         Account::named(name)
             .map_err(|error| Failed::new(Exit::Failure, format!("cannot look up the user {name}: {error}")))
     };
-    let reads: Vec<_> = trees(config).map(Path::to_owned).chain(file.map(Path::to_owned)).collect();
+    let mut reads: Vec<_> = trees(config).map(Path::to_owned).chain(file.map(Path::to_owned)).collect();
+    let images = configured::images(config)?;
+    if let Some(images) = &images {
+        let images = images.list().map_err(|error| Failed::new(Exit::Tree, error))?;
+        reads.extend(images.into_iter().map(|image| image.boot));
+    }
+    // Images are open to root's group.
+    let with_groups = |account: Account| match images {
+        Some(_) if !account.is_root() => account.with_group_of_root(),
+        _ => account,
+    };
     // The default lease file is reached by a descriptor.
     let named_leases = leases.filter(|leases| !leases.is_default()).map(|leases| directory_of(leases.file()));
     let writes: Vec<_> = config.allow_upload.clone().into_iter().chain(named_leases).collect();
@@ -97,7 +107,7 @@ fn account(
         let other = || Account::without_files().map_err(|error| Failed::new(Exit::Failure, error));
         let account = named(OWN_USER)?.map_or_else(other, |own| Ok(Some(own)))?;
         let stays = |why: String| Ok((None, vec![missing_user(&why)]));
-        let Some(account) = account else {
+        let Some(account) = account.map(with_groups) else {
             return stays(format!("this system has neither a user {OWN_USER} nor a user 65534"));
         };
         give(account.ids())?;
@@ -114,6 +124,7 @@ fn account(
     if account.is_root() {
         return Ok((None, Vec::new()));
     }
+    let account = with_groups(account);
     if !geteuid().is_root() {
         return Err(Failed::new(Exit::Usage, format!("--user {name}: only root can become another user")));
     }

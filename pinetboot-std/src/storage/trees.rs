@@ -216,8 +216,8 @@ impl Trees {
     /// Makes the decisions for a boot.
     fn decide(&self, sources: &Sources, boot: BootId, peer: SocketAddrV4) -> Result<BootDecisions, String> {
         let inventory = self.bus.pis().inventory();
-        let image = boot.pi.and_then(|pi| inventory.entry(pi)?.image.as_deref());
-        let base_image = sources.roots.as_ref().map(|roots| roots.base_image_for(image));
+        let image = boot.pi.and_then(|pi| inventory.settings(pi).image);
+        let base_image = sources.roots.as_ref().map(|roots| roots.base_image_for(image.as_deref()));
         let base_image = base_image.and_then(|base_image| {
             let tell =
                 |why: &NoBaseImage| self.bus.emit(*peer.ip(), events::Boot::NoRoot { why: why.to_string() });
@@ -306,8 +306,8 @@ impl Trees {
         match &sources.base {
             Base::Directory(tree) => Ok(tree.clone()),
             Base::Roots(base_images) => {
-                let image = pi.and_then(|pi| inventory.entry(pi)?.image.as_deref());
-                let directory = base_images.boot_dir(image).map_err(|error| error.to_string())?;
+                let image = pi.and_then(|pi| inventory.settings(pi).image);
+                let directory = base_images.boot_dir(image.as_deref()).map_err(|error| error.to_string())?;
                 self.shared_tree(&directory)
             }
         }

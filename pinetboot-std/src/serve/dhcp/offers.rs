@@ -57,10 +57,7 @@ impl Offers {
         let mac = request.header.hardware.mac();
         let noted = mac.and_then(|mac| self.macs.get(&mac).copied());
         let serial = request.pi().and_then(|pi| pi.prefix());
-        [serial, mac.map(Prefix::Mac), noted]
-            .into_iter()
-            .flatten()
-            .find(|pi| self.inventory.entry(*pi).is_some())
+        [serial, mac.map(Prefix::Mac), noted].into_iter().flatten().find(|pi| self.inventory.lists(*pi))
     }
 
     /// The Pi of the inventory that has this address.
