@@ -266,17 +266,20 @@ fn has_failed(server: Process, take: impl FnOnce(&Process), figures: &mut Figure
 }
 
 fn kill_mounter(server: &Process) {
-    let id = server.id();
-    let tasks = fs::read_dir(format!("/proc/{id}/task")).unwrap();
-    let children = tasks.filter_map(|task| fs::read_to_string(task.unwrap().path().join("children")).ok());
-    let children: Vec<i32> =
-        children.flat_map(|list| list.split_whitespace().flat_map(str::parse).collect::<Vec<_>>()).collect();
-    let is_mounter = |child: &i32| {
-        fs::read(format!("/proc/{child}/cmdline"))
-            .is_ok_and(|line| line.split(|byte| *byte == 0).nth(1) == Some(b"mounter"))
-    };
-    let mounter = children.into_iter().find(is_mounter).expect("a mounter");
+    let mounter = descendant(server.id().cast_signed(), "mounter").expect("a mounter");
     kill(Pid::from_raw(mounter), Signal::SIGKILL).unwrap();
+}
+
+/// The process beneath another one that runs this subcommand.
+fn descendant(id: i32, command: &str) -> Option<i32> {
+    let tasks = fs::read_dir(format!("/proc/{id}/task")).ok()?;
+    let lists = tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("children")).ok());
+    let lists: String = lists.collect();
+    lists.split_whitespace().flat_map(str::parse).find_map(|child: i32| {
+        let line = fs::read(format!("/proc/{child}/cmdline")).ok()?;
+        let is_it = line.split(|byte| *byte == 0).nth(1) == Some(command.as_bytes());
+        if is_it { Some(child) } else { descendant(child, command) }
+    })
 }
 
 fn end_thread(server: &Process) {

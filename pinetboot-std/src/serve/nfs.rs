@@ -136,7 +136,8 @@ impl Nfsd {
             loop {
                 let message = read_escaped_line(&mut messages, LONGEST);
                 match message.map_err(|error| format!("the process of NFS: {error}"))? {
-                    None | Some(Message::Stopped) => return Ok(()),
+                    // Its end, with its files closed; it said so before.
+                    None => return Ok(()),
                     Some(Message::Turn) => turns.turned(),
                     Some(message) => hear(message, messages.get_mut(), &emits)
                         .map_err(|error| format!("the process of NFS: {error}"))?,

@@ -8,8 +8,13 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::path::Path;
 use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::mount::{MsFlags, mount, umount};
+
+use crate::namespace::SOON;
 
 /// A file system on a disk that is recorded.
 pub(crate) struct Recorded {
@@ -45,7 +50,12 @@ impl Recorded {
 
     /// Ends the record.
     pub(crate) fn finish(self) -> Replay {
-        umount(self.place).unwrap();
+        // The processes of a killed server end by themselves, and their mount namespace with them.
+        let begun = Instant::now();
+        while umount(self.place) == Err(Errno::EBUSY) {
+            assert!(begun.elapsed() < SOON, "{} stays busy", self.place.display());
+            thread::sleep(Duration::from_millis(20));
+        }
         run("dmsetup", &["remove", "--noudevsync", "--retry", NAME]); // the kernel may still end a killed server's mounts
         let mut log = File::open(LOG).unwrap();
         let head = sector(&mut log);
