@@ -10,6 +10,7 @@ mod images;
 mod layout;
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -393,6 +394,32 @@ fn a_half_import_is_never_taken_for_a_whole_one() {
     found.retain(|found| found.path.starts_with("much"));
     assert_eq!(found, []);
     assert!(!partial.exists());
+}
+
+/// Root's group alone may enter an image, and the server is a user of that group without any capability.
+#[test]
+#[ignore = "needs root, mke2fs, mkfs.vfat, mtools, sfdisk"]
+fn an_imported_image_is_served_without_the_rights_of_root() {
+    let sources = Sources::of_trixie();
+    let disk = Disk::new(&sources, &Ext4Options::new("^64bit", 4096), false, Fat::SMALL, Packing::Raw);
+    let dir = tempfile::tempdir().unwrap();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    import(disk.path(), dir.path(), &["--name", "one"]);
+    let options = ["serve", "--nfs-mode", "off", "--listen", "127.0.0.1", "--tftp-port", "0"];
+    let mut command = pinetboot();
+    let served = command.args(options).arg(dir.path()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let mut served = served.unwrap();
+    let mut ready = String::new();
+    BufReader::new(served.stdout.take().unwrap()).read_line(&mut ready).unwrap();
+    // Imported while it is served, too.
+    import(disk.path(), dir.path(), &["--name", "two", "--current"]);
+    let address = ready.split(' ').nth(2).unwrap();
+    let url = format!("tftp://{address}/bd989ae1/config.txt");
+    let got = pinetboot().args(["get", "-q", &url, "-o", "-"]).output().unwrap();
+    served.kill().unwrap();
+    let log = String::from_utf8(served.wait_with_output().unwrap().stderr).unwrap();
+    assert!(got.status.success() && got.stdout.starts_with(b"arm_64bit=1"), "{got:?}\n{log}");
+    assert!(log.contains("the server runs as user") && !log.contains("WARN"), "{log}");
 }
 
 #[test]
