@@ -289,7 +289,7 @@ fn end_thread(server: &Process) {
     kill_mounter(server);
 }
 
-/// Pis that nobody has ask for an address.
+/// Made-up Pis ask for an address.
 fn made_up_pis(stop: &AtomicBool) {
     let socket = UdpSocket::bind("0.0.0.0:68").unwrap();
     socket.set_broadcast(true).unwrap();

@@ -1,4 +1,4 @@
-//! Each command with a standard output that nobody reads, and with one on a full disk; standard error read by the journal.
+//! Each command with a standard output whose reader has gone, and with one on a full disk; standard error read by the journal.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};

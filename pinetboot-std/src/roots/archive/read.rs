@@ -1,4 +1,4 @@
-//! Makes a layer from an archive, whoever wrote it.
+//! Makes a layer from an archive of any origin.
 //!
 //! Each file is made anew in a directory that openat2(2) opens beneath the new layer, without links; so no name and no link of an
 //! archive leads elsewhere. Memory holds one file's records, up to 1 MiB; the disk holds no more than the archive's bytes.
