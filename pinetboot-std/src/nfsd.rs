@@ -11,7 +11,7 @@
 //! layers by the names of a Pi and an image.
 
 use std::io::{self, BufReader};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::thread;
@@ -142,8 +142,18 @@ impl Server {
         // No event but the end, which is told in any case.
         let mut end = [PollFd::new(requests.as_fd(), PollFlags::empty())];
         while poll(&mut end, PollTimeout::NONE) == Err(Errno::EINTR) {}
+        if has_ended(io::stdin().as_fd()) {
+            // Killed: no time for calls under way, for the next server needs the ports.
+            supervisor::end(Exit::Failure);
+        }
         stop(running, registry)
     }
+}
+
+/// Whether the server has ended, instead of asking for an end: it then closes this socket as well.
+fn has_ended(facts: BorrowedFd<'_>) -> bool {
+    let mut end = [PollFd::new(facts, PollFlags::empty())];
+    poll(&mut end, PollTimeout::from(CLOSES_WITHIN_MS)) == Ok(1)
 }
 
 /// Ends the process, whatever its threads wait for.
@@ -243,5 +253,7 @@ fn cannot_start(error: StartError) -> Failed {
     }
 }
 
+/// The kernel closes all sockets of a process that ended within microseconds.
+const CLOSES_WITHIN_MS: u8 = 10;
 /// The time for the last facts.
 const TELL_WITHIN: Duration = Duration::from_millis(300);
