@@ -6,7 +6,7 @@ use pinetboot_core::tftp::Packet;
 
 fuzz_target!(|datagram: &[u8]| {
     let Ok(packet) = Packet::parse(datagram) else { return };
-    // An ERROR that was cut short gets its code and its NUL; no other packet gets longer.
+    // An ERROR that was cut short gets its code and its NUL, and a request the NUL of its mode; no other packet gets longer.
     let mut buffer = vec![0; datagram.len() + 3];
     let len = packet.emit(&mut buffer).expect("what came in fits where it came from");
     assert_eq!(Packet::parse(&buffer[..len]), Ok(packet));

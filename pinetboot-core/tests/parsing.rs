@@ -173,6 +173,11 @@ fn the_nul_behind_the_mode_may_be_missing() {
     assert!(with.is_ok());
     assert_eq!(Packet::parse(b"\0\x01config.txt\0octet"), with);
     assert_eq!(Packet::parse(b"\0\x01config.txt\0oct"), Err(ParseError::Mode));
+    // Not where the 512 bytes of a request end.
+    for (len, why) in [(503, None), (504, Some(ParseError::Truncated)), (505, Some(ParseError::Truncated))] {
+        let cut = [b"\0\x01", &vec![b'x'; len][..], b"\0octet"].concat();
+        assert_eq!(Packet::parse(&cut).err(), why, "{} bytes", cut.len());
+    }
 }
 
 #[test]

@@ -235,9 +235,13 @@ impl<'a> Request<'a> {
         // > The maximum size of a request packet is 512 octets. (RFC 2347)
         // Some clients send more, all of it padding.
         let body = body.get(..MAX_REQUEST - OPCODE).unwrap_or(body);
+        let has_room = body.len() < MAX_REQUEST - OPCODE;
         let (body, filename) = text(body).map_err(|_| ParseError::Truncated)?;
-        // The mode alone may lack its NUL.
-        let (body, mode) = text(body).unwrap_or((&[], body));
+        // The mode alone may lack its NUL, where the NUL had room.
+        let (body, mode) = match text(body) {
+            Err(_) if has_room => (&[][..], body),
+            mode => mode.map_err(|_| ParseError::Truncated)?,
+        };
         if filename.is_empty() {
             return Err(ParseError::Filename);
         }
