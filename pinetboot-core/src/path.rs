@@ -7,7 +7,8 @@ use core::fmt;
 /// Clients spell names loosely: a Raspberry Pi 5 asks for `7bf18f79//config.txt` and, with its prefix cleared, for
 /// `/config.txt` (captured, bootloader 2026-05-26). Leading and doubled slashes and `.` components are
 /// therefore skipped. A backslash separates components too (Windows' boot files), and one byte 0xff behind the name is left out
-/// (MikroTik forum 180556: the client takes the options' end for a part of the name). Parsing refuses names that could leave the served tree, so that no storage needs to check again.
+/// (MikroTik forum 180556: the client takes the options' end for a part of the name). Parsing refuses names that could leave
+/// the served tree, so that no storage needs to check again.
 ///
 /// ```
 /// use pinetboot_core::BootPath;

@@ -94,8 +94,8 @@ impl BootRoots {
         }
     }
 
-    /// The directory of a Pi's boot files, if the Pi's layer changes them. Boot files are requested at the beginning of a boot, so a
-    /// layer marked for a reset is removed first, if the Pi `is_there` and not up at another address.
+    /// The directory of a Pi's boot files, if the Pi's layer changes them. A layer that is
+    /// marked for a reset is left out, if the Pi `is_there` and not up at another address.
     ///
     /// # Errors
     ///
