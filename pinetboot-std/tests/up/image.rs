@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
-use crate::images::{Disk, Ext4Options, Fat, Packing, Sources};
+use crate::images::{Disk, Sources};
 
 /// Raspberry Pi OS with a first program for arm64.
 pub(crate) fn image(sources: &Sources) -> Disk {
@@ -18,5 +18,5 @@ pub(crate) fn image(sources: &Sources) -> Disk {
     fs::write(&program, elf).unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     fs::write(sources.boot().join("config.txt"), "arm_64bit=1\nos_check=0\n").unwrap();
-    Disk::new(sources, &Ext4Options::new("^64bit", 4096), false, Fat::SMALL, Packing::Raw)
+    Disk::small(sources)
 }
