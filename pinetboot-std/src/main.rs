@@ -11,7 +11,7 @@ use pinetboot::config::LogFormat;
 use pinetboot::exit::Exit;
 #[cfg(feature = "import")]
 use pinetboot::up;
-use pinetboot::{demo, get, logging, output, pack, probe, roots, router_config, serve, simulate};
+use pinetboot::{demo, get, logging, output, pack, probe, roots, router_config, serve, service, simulate};
 use tracing::Level;
 
 fn main() -> ExitCode {
@@ -25,6 +25,7 @@ fn main() -> ExitCode {
     }
     let done = match &cli.command {
         Command::Serve(options) => serve::run(options, level),
+        Command::Service(options) => service::run(options),
         Command::Get(options) => get::run(options, cli.quiet),
         Command::Probe(options) => probe::run(options),
         Command::RouterConfig(options) => router_config::run(options),

@@ -108,6 +108,7 @@ pub fn run_with(options: &Args, level: Level, more: Vec<Box<dyn Listener>>) -> R
     ];
     listeners.extend(more);
     let bus = Bus::new(listeners);
+    notify.count(bus.pis());
     if let Some(error) = no_notify {
         bus.emit(None, events::Server::NoNotify { error: error.to_string() });
     }

@@ -64,7 +64,7 @@ impl Timeline {
             _ => String::new(),
         };
         format!(
-            "\n{client} is up: it has its root, and starts its system.{login}\nThe server goes on; ctrl-C stops it.\n\n"
+            "\n{client} is up: it has its root, and starts its system.{login}\nThe server goes on; ctrl-C stops it. To serve from each start of this machine: sudo pinetboot service install\n\n"
         )
     }
 }
