@@ -50,7 +50,7 @@ enum Before {
 const PAGES: [Page; 7] = [
     page("README.md", Before::Nothing, 2),
     page("pinetboot-std/docs/first-boot.md", Before::Nothing, 1),
-    page("pinetboot-std/docs/serve.md", Before::Image, 0),
+    page("pinetboot-std/docs/serve.md", Before::Image, 1),
     page("pinetboot-std/docs/images.md", Before::Nothing, 0),
     page("pinetboot-std/docs/roots.md", Before::Layer, 1),
     page("pinetboot-std/docs/backup.md", Before::Layer, 1),
@@ -254,7 +254,9 @@ fn every_command_of_the_pages_works() {
     let disk = up_image::image(&Sources::of_trixie());
     let image = disk.path();
     std::thread::scope(|scope| {
-        let tests: Vec<_> = PAGES.iter().map(|page| scope.spawn(move || run(page, image))).collect();
+        let (first, others) = PAGES.split_first().unwrap();
+        run(first, image); // the demo has the Pi's time limits: alone, no busy processor exceeds them
+        let tests: Vec<_> = others.iter().map(|page| scope.spawn(move || run(page, image))).collect();
         tests.into_iter().for_each(|test| test.join().unwrap());
     });
 }
