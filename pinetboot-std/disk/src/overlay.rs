@@ -40,6 +40,7 @@
 //! guest ends with it: of 2000 writes of 4 KiB that it had answered before a kill, 2000 were lost; of this module's none. The speed
 //! is alike: 4 KiB at random to a disk with clusters of 4 KiB, on a busy machine, 29 000 writes a second to new clusters
 //! and 61 000 in place; here 26 000 and 87 000. A log would have to know its allocations, which it does not show.
+//!
 //! [`Fingerprint`]: crate::Fingerprint
 
 mod data;
