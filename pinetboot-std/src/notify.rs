@@ -1,4 +1,5 @@
-//! Notifications to the service manager: the protocol of sd_notify(3), and WATCHDOG_USEC of sd_watchdog_enabled(3).
+//! Notifications to the service manager: the protocol of sd_notify(3), WATCHDOG_USEC of sd_watchdog_enabled(3), and the file of
+//! [health](crate::health) for managers of containers.
 //!
 //! A socket opened once at the start, rather than the crate sd-notify: that one opens the path for each message, which
 //! fails once the process has left the file system behind, has no abstract socket names, and waits for a manager that does not read.
@@ -15,19 +16,24 @@ use std::time::Duration;
 use nix::time::{ClockId, clock_gettime};
 
 use crate::events::{Event, Fact, Listener, Server};
+use crate::health::{self, Health};
 
-/// The service manager's socket; without a manager, messages go nowhere.
+/// The service manager's socket and file; without a manager, messages go nowhere.
 #[derive(Debug, Clone, Default)]
-pub struct Notify(Option<Arc<UnixDatagram>>);
+pub struct Notify {
+    socket: Option<Arc<UnixDatagram>>,
+    health: Option<Arc<Health>>,
+}
 
 impl Notify {
-    /// The socket that NOTIFY_SOCKET names; none if the variable is not set.
+    /// The socket that NOTIFY_SOCKET names, and the file that PINETBOOT_HEALTH names; none if the variable is not set.
     ///
     /// # Errors
     ///
     /// The system's.
     pub fn from_environment() -> io::Result<Self> {
-        env::var_os("NOTIFY_SOCKET").map_or(Ok(Self::default()), |name| Self::to(&name))
+        let socket = env::var_os("NOTIFY_SOCKET").map_or(Ok(Self::default()), |name| Self::to(&name))?;
+        Ok(Self { health: Health::from_environment()?.map(Arc::new), ..socket })
     }
 
     /// A path, or an abstract name after an `@`.
@@ -39,7 +45,7 @@ impl Notify {
         let socket = UnixDatagram::unbound()?;
         socket.connect_addr(&address)?;
         socket.set_nonblocking(true)?;
-        Ok(Self(Some(Arc::new(socket))))
+        Ok(Self { socket: Some(Arc::new(socket)), health: None })
     }
 
     /// The start takes this much longer from now on (EXTEND_TIMEOUT_USEC).
@@ -50,11 +56,15 @@ impl Notify {
     /// The service feeds the watchdog.
     pub(crate) fn feed_watchdog(&self) {
         self.send("WATCHDOG=1");
+        self.works();
     }
 
     /// The service stops.
     pub(crate) fn stopping(&self) {
         self.send("STOPPING=1\nSTATUS=stopping");
+        if let Some(health) = &self.health {
+            health.stops();
+        }
     }
 
     /// The service reads its configuration again; READY=1 follows.
@@ -64,9 +74,15 @@ impl Notify {
         self.send(&format!("RELOADING=1\nMONOTONIC_USEC={}", now.as_micros()));
     }
 
+    fn works(&self) {
+        if let Some(health) = &self.health {
+            health.works();
+        }
+    }
+
     /// A manager that does not read loses messages: no thread waits for it.
     fn send(&self, message: &str) {
-        if let Some(socket) = &self.0 {
+        if let Some(socket) = &self.socket {
             let _lost = socket.send(message.as_bytes());
         }
     }
@@ -78,6 +94,7 @@ impl Listener for Notify {
         match &event.fact {
             Fact::Server(Server::Ready { serving } | Server::Reloaded { serving }) => {
                 self.send(&format!("READY=1\nSTATUS=serving {}", one_line(serving)));
+                self.works();
             }
             Fact::Server(Server::Waits { why }) => self.send(&format!("STATUS=waiting: {}", one_line(why))),
             Fact::Server(Server::NotReloaded { error }) => {
@@ -94,10 +111,12 @@ fn one_line(text: &str) -> String {
     text.replace(char::is_control, " ")
 }
 
-/// The period within which the manager expects WATCHDOG=1; `None` if it expects none from this process.
+/// The period within which the manager expects WATCHDOG=1, or a write to the file of health; `None` if it expects none from this process.
 pub fn watchdog_period() -> Option<Duration> {
     let variable = |name| env::var(name).ok();
-    period(variable("WATCHDOG_USEC").as_deref(), variable("WATCHDOG_PID").as_deref(), std::process::id())
+    let usec = variable("WATCHDOG_USEC");
+    let period = period(usec.as_deref(), variable("WATCHDOG_PID").as_deref(), std::process::id());
+    period.into_iter().chain(health::period()).min()
 }
 
 fn period(usec: Option<&str>, pid: Option<&str>, own: u32) -> Option<Duration> {
