@@ -54,6 +54,8 @@ fn cases(files: &Path, port: u16) -> Vec<Case> {
         format!("images rename none other --dir {files}/images"),
         format!("import {files}/no.img --to {files}/images"),
         "probe --interface none".into(),
+        // Its exit code is its answer.
+        format!("health {files}/none"),
         format!("serve --config {files}/no.toml"),
     ];
     let case = |writes| move |line| Case { line, writes };
