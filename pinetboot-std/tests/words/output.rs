@@ -59,6 +59,7 @@ fn cases(files: &Path, port: u16) -> Vec<Case> {
         "probe --interface none".into(),
         // Its exit code is its answer.
         format!("health {files}/none"),
+        format!("up --yes --interface none --config {files}/no.toml"),
         format!("serve --config {files}/no.toml"),
     ];
     let case = |writes| move |line| Case { line, writes };
