@@ -10,6 +10,8 @@
 mod bounds;
 #[path = "roots/client.rs"]
 mod client;
+#[path = "roots/container.rs"]
+mod container;
 #[path = "roots/copies.rs"]
 mod copies;
 #[path = "roots/keep.rs"]

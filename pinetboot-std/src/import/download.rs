@@ -121,7 +121,8 @@ fn curl(options: &[&str], url: &str) -> Command {
 fn no_curl(error: io::Error) -> io::Error {
     if error.kind() == io::ErrorKind::NotFound {
         return io::Error::other(
-            "a download takes the program curl, which is not installed. Download the image another way",
+            "a download takes the program curl, which is not installed, as in a container. Pipe the image in: \
+             'curl --location URL | pinetboot import - --name NAME ..', in a container with its standard input open (-i)",
         );
     }
     error

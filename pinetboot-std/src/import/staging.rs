@@ -7,6 +7,7 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use rustix::thread::CapabilitySet;
 use tracing::Level;
 
 use super::request::Request;
@@ -15,6 +16,7 @@ use crate::durable;
 use crate::exit::{Exit, Failed};
 use crate::images::{self, FACTS, IMAGES, ImageFacts, Images, ROOT};
 use crate::output::tell;
+use crate::sandbox::lacking;
 
 /// An unfinished import. Dropping it removes the directory, unless [`commit`](Self::commit) succeeded.
 #[derive(Debug)]
@@ -114,17 +116,31 @@ impl Drop for Staging {
 
 /// Checks the privileges that a root file system takes, before the first write.
 fn may_write_roots(directory: &Path) -> Result<(), Failed> {
+    let place = directory.display();
+    if let Some(lacking) = lacking(REQUIRED) {
+        let message = format!(
+            "{place}: cannot write a root file system: its files of all users and its devices require {lacking}. --boot-only imports \
+             the boot files alone, without root"
+        );
+        return Err(Failed::new(Exit::Failure, message));
+    }
     root_writer::probe(directory).map_err(|error| {
-        let place = directory.display();
         Failed::new(
             Exit::Failure,
             format!(
                 "{place}: cannot create devices and files of other owners here ({error}). A root file system has both: run \
-                 the import as root (sudo), and in no container that forbids them. --boot-only imports the boot files alone, without root"
+                 the import as root of this machine, in no rootless container. --boot-only imports the boot files alone, without root"
             ),
         )
     })
 }
+
+/// Owners, modes, set-id bits, devices and file capabilities. Without FSETID and SETFCAP the import would lose some without a word.
+const REQUIRED: CapabilitySet = CapabilitySet::CHOWN
+    .union(CapabilitySet::FOWNER)
+    .union(CapabilitySet::FSETID)
+    .union(CapabilitySet::MKNOD)
+    .union(CapabilitySet::SETFCAP);
 
 fn remove_leftovers(directory: &Path) -> io::Result<()> {
     for entry in fs::read_dir(directory)? {

@@ -93,10 +93,11 @@ pub(super) fn log(event: &Event, fact: &Dhcp) {
         ),
         Dhcp::CannotLook { interface, error } => warn!(
             "cannot look for other DHCP servers on {interface}: {error}. The search requires an Ethernet interface that is up, and the \
-             capability CAP_NET_RAW"
+             capability CAP_NET_RAW; in a container: 'cap_add: [NET_RAW]'"
         ),
         Dhcp::CannotProbe { interface, error } => warn!(
-            "cannot look for hosts at the addresses to lease on {interface}: {error}. The search requires the capability CAP_NET_RAW"
+            "cannot look for hosts at the addresses to lease on {interface}: {error}. The search requires the capability CAP_NET_RAW; in a \
+             container: 'cap_add: [NET_RAW]'"
         ),
         Dhcp::InUse { hardware, address, mac } => {
             let host = HardwareAddress::ethernet(*mac);

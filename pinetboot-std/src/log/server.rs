@@ -116,7 +116,9 @@ pub(super) fn log(fact: &Server) {
             error!("configuration not reloaded, the previous one stays in force: {error}")
         }
         Server::NoNotify { error } => {
-            warn!("no notification to the service manager, NOTIFY_SOCKET cannot be used: {error}")
+            warn!(
+                "no notification to the service manager, NOTIFY_SOCKET or PINETBOOT_HEALTH cannot be used: {error}"
+            )
         }
         Server::ThreadEnded { thread, why } => {
             error!(

@@ -186,7 +186,7 @@ fn a_thread_or_loop_that_fails_is_named() {
         Server::LoopTurns { thread },
     ];
     let expected = "\
-WARN no notification to the service manager, NOTIFY_SOCKET cannot be used: No such file or directory
+WARN no notification to the service manager, NOTIFY_SOCKET or PINETBOOT_HEALTH cannot be used: No such file or directory
 ERROR thread tftp 1 panicked: the server stops. Restart the server, and report a panic with the lines above
 ERROR tftp did not end within 4 s of the stop: the process ends without threads tftp 0, tftp 1
 ERROR the start did not end within 4 s of the stop: the process ends without thread main

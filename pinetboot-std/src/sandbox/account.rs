@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::thread;
 
+use nix::errno::Errno;
 use nix::unistd::{User, getgrouplist, setgroups, setresgid, setresuid};
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
@@ -35,16 +36,20 @@ impl Account {
     ///
     /// The system's.
     pub fn named(name: &str) -> io::Result<Option<Self>> {
-        User::from_name(name)?.map(Self::of).transpose()
+        match User::from_name(name) {
+            // > The given name or uid was not found. (getpwnam(3); a container without /etc/passwd)
+            Err(Errno::ENOENT | Errno::ESRCH) => Ok(None),
+            found => found?.map(Self::of).transpose(),
+        }
     }
 
-    /// The user that owns no file: its number is that of owners whom a namespace does not know (user_namespaces(7)).
-    ///
-    /// # Errors
-    ///
-    /// The system's.
-    pub fn without_files() -> io::Result<Option<Self>> {
-        User::from_uid(OVERFLOW_UID.into())?.map(Self::of).transpose()
+    /// The user that owns no file: its number is that of owners whom a namespace does not know (user_namespaces(7)). A container has no
+    /// user database: the user is known by number there.
+    pub fn without_files() -> Self {
+        let (uid, gid) = (OVERFLOW_UID.into(), OVERFLOW_UID.into());
+        let by_number = || Self { name: OVERFLOW_UID.to_string(), uid, gid, groups: vec![gid] };
+        let known = User::from_uid(uid).ok().flatten().map(Self::of);
+        known.and_then(Result::ok).unwrap_or_else(by_number)
     }
 
     fn of(user: User) -> io::Result<Self> {

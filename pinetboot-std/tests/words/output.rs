@@ -57,6 +57,8 @@ fn cases(files: &Path, port: u16) -> Vec<Case> {
         format!("images rename none other --dir {files}/images"),
         format!("import {files}/no.img --to {files}/images"),
         "probe --interface none".into(),
+        // Its exit code is its answer.
+        format!("health {files}/none"),
         format!("up --yes --interface none --config {files}/no.toml"),
         format!("serve --config {files}/no.toml"),
     ];
