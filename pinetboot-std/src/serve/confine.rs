@@ -104,23 +104,19 @@ fn account(
         if !geteuid().is_root() {
             return Ok((None, Vec::new()));
         }
-        let other = || Account::without_files().map_err(|error| Failed::new(Exit::Failure, error));
-        let account = named(OWN_USER)?.map_or_else(other, |own| Ok(Some(own)))?;
-        let stays = |why: String| Ok((None, vec![missing_user(&why)]));
-        let Some(account) = account.map(with_groups) else {
-            return stays(format!("this system has neither a user {OWN_USER} nor a user 65534"));
-        };
+        let account = named(OWN_USER)?.unwrap_or_else(Account::without_files);
+        let account = with_groups(account);
         give(account.ids())?;
         return match account.check(&reads, &writes) {
             Ok(()) => Ok((Some(account), Vec::new())),
             Err(no_access) => {
                 give(ROOT)?; // root without capabilities is one of the others
-                stays(format!("user {} {no_access}", account.name))
+                Ok((None, vec![missing_user(&format!("user {} {no_access}", account.name))]))
             }
         };
     };
     let account = named(name)?
-        .ok_or_else(|| Failed::new(Exit::Usage, format!("--user {name}: this system has no such user")))?;
+        .ok_or_else(|| Failed::new(Exit::Usage, format!("--user {name}: /etc/passwd has no such user")))?;
     if account.is_root() {
         return Ok((None, Vec::new()));
     }
