@@ -76,3 +76,4 @@ mod text;
 mod time;
 #[cfg(feature = "import")]
 pub mod up;
+pub mod users;

@@ -125,7 +125,7 @@ fn account(
         };
     };
     let account = named(name)?
-        .ok_or_else(|| Failed::new(Exit::Usage, format!("--user {name}: this system has no such user")))?;
+        .ok_or_else(|| Failed::new(Exit::Usage, format!("--user {name}: /etc/passwd has no such user")))?;
     if account.is_root() {
         return Ok((None, Vec::new()));
     }
