@@ -42,6 +42,7 @@ pub mod events;
 pub mod exit;
 pub mod finding;
 pub mod get;
+pub mod handed;
 pub mod images;
 #[cfg(feature = "import")]
 pub mod images_command;

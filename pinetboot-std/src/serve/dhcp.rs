@@ -25,6 +25,7 @@ use crate::bus::Bus;
 use crate::config::{Config, DhcpConfig, LeaseConfig, Role};
 use crate::events::{Dhcp, Server};
 use crate::exit::{Exit, Failed};
+use crate::handed::Handed;
 use crate::net::{Control, Frames, Interface, Links, LinuxNet, Options, Ports, Prober};
 use crate::observe::watch;
 use crate::pis::Inventory;
@@ -68,6 +69,7 @@ struct Sockets {
 pub(super) fn bind<'a>(
     config: &'a Config,
     interfaces: Vec<Interface>,
+    handed: &mut Handed,
     bus: &Bus,
 ) -> Result<Option<Bound<'a>>, Failed> {
     let Some(dhcp) = &config.dhcp else {
@@ -99,7 +101,7 @@ pub(super) fn bind<'a>(
             broadcast: true,
             ..Options::default()
         };
-        let mut net = LinuxNet::listen(&addresses, options)
+        let mut net = LinuxNet::listen_with(&addresses, options, handed)
             .map_err(|failure| bind::cannot_bind(&failure, "leave DHCP to other servers with --dhcp off"))?;
         net.set_watch(&watch(bus));
         let frames = Frames::open(&interface.name);
