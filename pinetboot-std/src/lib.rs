@@ -43,6 +43,7 @@ pub mod events;
 pub mod exit;
 pub mod finding;
 pub mod get;
+pub mod handed;
 pub mod health;
 pub mod images;
 #[cfg(feature = "import")]

@@ -28,6 +28,7 @@ use crate::bus::Bus;
 use crate::config::{Config, Settings};
 use crate::events::{self, Listener, Transfers};
 use crate::exit::{Exit, Failed};
+use crate::handed::Handed;
 use crate::log::Log;
 use crate::logging;
 use crate::net::{Changes, Control, Links, LinuxNet};
@@ -98,6 +99,7 @@ pub fn run_with(options: &Args, level: Level, more: Vec<Box<dyn Listener>>) -> R
         Err(error) => (Notify::default(), Some(error)),
     };
     let supervisor = Supervisor::new().map_err(failure)?;
+    let mut handed = Handed::from_environment();
     let seen = Seen::default();
     let mut listeners: Vec<Box<dyn Listener>> = vec![
         // Before the log, whose reader may hang.
@@ -122,7 +124,7 @@ pub fn run_with(options: &Args, level: Level, more: Vec<Box<dyn Listener>>) -> R
     let base_images = roots::prepare(&config, &bus)?;
     // The process of NFS starts with the rights of this one, which gives them up below.
     let nfsd = base_images.map(|base_images| {
-        Nfsd::start(&config, settings, (base_images, fitting.max_pis), watchdog_period(), &bus)
+        Nfsd::start(&config, settings, (base_images, fitting.max_pis), watchdog_period(), &mut handed, &bus)
     });
     let nfsd = nfsd.transpose()?;
     let roots = nfsd.as_ref().map(|nfsd| nfsd.roots().clone());
@@ -132,11 +134,15 @@ pub fn run_with(options: &Args, level: Level, more: Vec<Box<dyn Listener>>) -> R
     notices(&config, storage.trees()).for_each(|notice| bus.emit(None, notice));
     drop(storage);
 
-    let mut nets = LinuxNet::listen_together(&config.listen, &config.net, config.threads)
+    let mut nets = LinuxNet::listen_together(&config.listen, &config.net, config.threads, &mut handed)
         .map_err(|error| bind::cannot_bind_tftp(&error))?;
     nets.iter_mut().for_each(|net| net.set_watch(&watch(&bus)));
     nets.iter_mut().for_each(|net| net.open_ports(&links.addresses()));
-    let dhcp = dhcp::bind(&config, interfaces, &bus)?;
+    let dhcp = dhcp::bind(&config, interfaces, &mut handed, &bus)?;
+    if !handed.is_empty() {
+        bus.emit(None, events::Server::NoEffect { setting: "LISTEN_FDS", why: NOT_SERVED });
+    }
+    drop(handed);
     let (used, mut follow) = followed(&config, &nets, dhcp.as_ref());
     let leases = dhcp.as_ref().and_then(dhcp::Bound::leases);
     let lacks = nfsd.as_ref().map(Nfsd::missing).unwrap_or_default();
@@ -221,6 +227,10 @@ fn followed(config: &Config, nets: &[LinuxNet], dhcp: Option<&dhcp::Bound<'_>>) 
     };
     (Used { interfaces, addresses }, vec![Box::new(follow)])
 }
+
+/// A socket of the service manager that no service took.
+const NOT_SERVED: &str = "a socket has an address that the configuration does not serve. In the unit of the sockets, name IPv4 addresses: \
+                          ListenDatagram=0.0.0.0:69";
 
 const EXAMPLES: &str = "\
 Examples:

@@ -50,7 +50,7 @@ enum Before {
 const PAGES: [Page; 9] = [
     page("README.md", Before::Nothing, 2),
     page("pinetboot-std/docs/first-boot.md", Before::Nothing, 1),
-    page("pinetboot-std/docs/serve.md", Before::Image, 0),
+    page("pinetboot-std/docs/serve.md", Before::Image, 1),
     page("pinetboot-std/docs/images.md", Before::Nothing, 0),
     page("pinetboot-std/docs/roots.md", Before::Layer, 1),
     page("pinetboot-std/docs/backup.md", Before::Layer, 1),

@@ -25,6 +25,7 @@ use crate::bus::Bus;
 use crate::config::{Config, DhcpConfig, LeaseConfig, Role};
 use crate::events::{Dhcp, Server};
 use crate::exit::{Exit, Failed};
+use crate::handed::Handed;
 use crate::net::{Control, Frames, Interface, Links, LinuxNet, Options, Ports, Prober};
 use crate::observe::watch;
 use crate::pis::Inventory;
@@ -68,6 +69,7 @@ struct Sockets {
 pub(super) fn bind<'a>(
     config: &'a Config,
     interfaces: Vec<Interface>,
+    handed: &mut Handed,
     bus: &Bus,
 ) -> Result<Option<Bound<'a>>, Failed> {
     let Some(dhcp) = &config.dhcp else {
@@ -86,7 +88,7 @@ pub(super) fn bind<'a>(
     };
     let mut bound = Bound { config: dhcp, interfaces: Vec::new(), start: Clock::now(), leases };
     for interface in interfaces {
-        let mut net = listen(dhcp, &interface.name)?;
+        let mut net = listen(dhcp, &interface.name, handed)?;
         net.set_watch(&watch(bus));
         let frames = Frames::open(&interface.name);
         let prober = matches!(dhcp.role, Role::Lease(_)).then(|| prober(&interface.name, bus)).flatten();
@@ -100,7 +102,7 @@ pub(super) fn bind<'a>(
 /// # Errors
 ///
 /// The obstacle and the remedy.
-pub(super) fn listen(dhcp: &DhcpConfig, interface: &str) -> Result<LinuxNet, Failed> {
+pub(super) fn listen(dhcp: &DhcpConfig, interface: &str, handed: &mut Handed) -> Result<LinuxNet, Failed> {
     let ports = match dhcp.role {
         Role::Proxy => &[SERVER_PORT, PXE_PORT][..],
         Role::Lease(_) => &[SERVER_PORT],
@@ -114,7 +116,7 @@ pub(super) fn listen(dhcp: &DhcpConfig, interface: &str) -> Result<LinuxNet, Fai
         broadcast: true,
         ..Options::default()
     };
-    LinuxNet::listen(&addresses, options)
+    LinuxNet::listen_with(&addresses, options, handed)
         .map_err(|failure| bind::cannot_bind(&failure, "leave DHCP to other servers with --dhcp off"))
 }
 
