@@ -134,6 +134,7 @@ mod tests {
             subnet: None,
             gateway: None,
             prefix: None,
+            json: false,
         }
     }
 
