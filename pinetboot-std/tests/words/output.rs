@@ -61,6 +61,7 @@ fn cases(files: &Path, port: u16) -> Vec<Case> {
         format!("images rename none other --dir {files}/images"),
         format!("import {files}/no.img --to {files}/images"),
         "probe --interface none".into(),
+        format!("up --yes --interface none --config {files}/no.toml"),
         format!("serve --config {files}/no.toml"),
     ];
     let case = |writes| move |line| Case { line, writes };
