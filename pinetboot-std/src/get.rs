@@ -13,6 +13,7 @@ use indicatif::{DecimalBytes, ProgressBar, ProgressStyle};
 use percent_encoding::percent_decode_str;
 use pinetboot_core::tftp::{self, Client, Options, Outcome, Request, RetryPolicy};
 use pinetboot_core::{Upload, block_on};
+use serde::Serialize;
 use tempfile::NamedTempFile;
 use tracing::Level;
 
@@ -41,6 +42,19 @@ pub struct Args {
     /// Request this many blocks per acknowledgement, 1 to 65535 (option windowsize)
     #[arg(long, value_name = "BLOCKS", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..))]
     pub windowsize: u16,
+
+    /// Print the result as one JSON object on standard output; requires a file for the content
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A fetched file, as JSON.
+#[derive(Debug, Serialize)]
+struct Fetched<'a> {
+    url: &'a str,
+    file: String,
+    bytes: u64,
+    seconds: f64,
 }
 
 /// Fetches the file, whole or not at all.
@@ -50,6 +64,10 @@ pub struct Args {
 /// The cause and the remedy.
 pub fn run(options: &Args, quiet: bool) -> Result<Exit, Failed> {
     let source = Location::parse(&options.url)?;
+    if options.json && options.output.as_deref() == Some(Path::new("-")) {
+        let why = "--json and -o - would both write to standard output: name a file with -o FILE";
+        return Err(Failed::new(Exit::Usage, why));
+    }
     let output = match &options.output {
         Some(path) => path.clone(),
         None => PathBuf::from(source.file_name()?),
@@ -71,7 +89,10 @@ pub fn run(options: &Args, quiet: bool) -> Result<Exit, Failed> {
     match report.map(|report| report.outcome) {
         Ok(Outcome::Complete { bytes }) => {
             let seconds = began.elapsed().as_secs_f64();
-            if !quiet {
+            if options.json {
+                let file = output.display().to_string();
+                output::stdout().json(&Fetched { url, file, bytes, seconds })?;
+            } else if !quiet {
                 let rate = DecimalBytes((bytes as f64 / seconds.max(1e-6)) as u64);
                 let (output, bytes) = (output.display(), DecimalBytes(bytes));
                 tell(Level::INFO, format_args!("{output}: {bytes} in {seconds:.2} s ({rate}/s)"));

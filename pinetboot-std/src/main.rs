@@ -42,7 +42,7 @@ fn main() -> ExitCode {
         #[cfg(feature = "import")]
         Command::Import(options) => pinetboot::import::run(options, cli.quiet),
         #[cfg(feature = "import")]
-        Command::Images(options) => pinetboot::images_command::run(options),
+        Command::Images(options) => pinetboot::images_command::run(options, cli.quiet),
         Command::Mounter(options) => roots::mounter::run(options),
         #[cfg(feature = "nfs")]
         Command::Nfsd => pinetboot::nfsd::run(),

@@ -43,6 +43,7 @@ pub(crate) use ports::try_ports;
 use seen::Seen;
 use service::Services;
 use sources::{notices, open, remove_leftovers, report, settings};
+use waiting::Chosen;
 use workers::Workers;
 
 /// Options of `serve`.
@@ -115,7 +116,8 @@ pub fn run_with(options: &Args, level: Level, more: Vec<Box<dyn Listener>>) -> R
         bus.emit(None, events::Server::NoNotify { error: error.to_string() });
     }
     let (links, changes) = (Links::default(), Changes::listen().map_err(failure)?);
-    let Some(interfaces) = waiting::wait(&config, (&links, &changes), &notify, &bus)? else {
+    let Some(Chosen { interfaces, by_route }) = waiting::wait(&config, (&links, &changes), &notify, &bus)?
+    else {
         bus.emit(None, events::Server::Stopped(Transfers::default()));
         return Ok(Exit::Success);
     };
@@ -138,12 +140,13 @@ pub fn run_with(options: &Args, level: Level, more: Vec<Box<dyn Listener>>) -> R
         .map_err(|error| bind::cannot_bind_tftp(&error))?;
     nets.iter_mut().for_each(|net| net.set_watch(&watch(&bus)));
     nets.iter_mut().for_each(|net| net.open_ports(&links.addresses()));
-    let dhcp = dhcp::bind(&config, interfaces, &mut handed, &bus)?;
+    let route = interfaces.first().filter(|_| by_route).map(|interface| interface.name.clone());
+    let dhcp = dhcp::bind(&config, interfaces, &links, &mut handed, &bus)?;
     if !handed.is_empty() {
         bus.emit(None, events::Server::NoEffect { setting: "LISTEN_FDS", why: NOT_SERVED });
     }
     drop(handed);
-    let (used, mut follow) = followed(&config, &nets, dhcp.as_ref());
+    let (used, mut follow) = followed(&config, &nets, dhcp.as_ref(), route);
     let leases = dhcp.as_ref().and_then(dhcp::Bound::leases);
     let lacks = nfsd.as_ref().map(Nfsd::missing).unwrap_or_default();
     let paths = confine::confine(&config, options.config.as_deref(), leases, roots.as_deref(), lacks, &bus)?;
@@ -212,7 +215,12 @@ pub fn run_with(options: &Args, level: Level, more: Vec<Box<dyn Listener>>) -> R
 }
 
 /// What the sockets are bound to, and how they follow changes of it.
-fn followed(config: &Config, nets: &[LinuxNet], dhcp: Option<&dhcp::Bound<'_>>) -> (Used, Vec<Follow>) {
+fn followed(
+    config: &Config,
+    nets: &[LinuxNet],
+    dhcp: Option<&dhcp::Bound<'_>>,
+    default_route: Option<String>,
+) -> (Used, Vec<Follow>) {
     let mut interfaces = config.net.interfaces.clone();
     interfaces.extend(dhcp.into_iter().flat_map(dhcp::Bound::interfaces));
     interfaces.sort_unstable();
@@ -225,7 +233,7 @@ fn followed(config: &Config, nets: &[LinuxNet], dhcp: Option<&dhcp::Bound<'_>>) 
         Change::Back(_) => tftp.iter().chain(&dhcp).for_each(Control::bind_again),
         Change::Addresses => dhcp.iter().for_each(Control::reload),
     };
-    (Used { interfaces, addresses }, vec![Box::new(follow)])
+    (Used { interfaces, addresses, default_route }, vec![Box::new(follow)])
 }
 
 /// A socket of the service manager that no service took.

@@ -7,14 +7,16 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use indicatif::ProgressBar;
 use rustix::thread::CapabilitySet;
 use tracing::Level;
 
 use super::request::Request;
 use super::root_writer;
+use super::stop::Stop;
 use crate::durable;
 use crate::exit::{Exit, Failed};
-use crate::images::{self, FACTS, IMAGES, ImageFacts, Images, ROOT};
+use crate::images::{self, FACTS, FILES, IMAGES, ImageFacts, Images, ROOT, manifest};
 use crate::output::tell;
 use crate::sandbox::lacking;
 
@@ -79,6 +81,18 @@ impl Staging {
     /// The directory of all images.
     pub(super) fn images(&self) -> &Path {
         &self.images
+    }
+
+    /// Writes the manifest of the files; `bar` shows the progress, and `stop` ends the work.
+    pub(super) fn list_files(&self, stop: &Stop, bar: &ProgressBar) -> Result<(), Failed> {
+        let listed = manifest::write(&self.root(), &self.place.join(FILES), |read| {
+            bar.inc(read);
+            stop.check()
+        });
+        let place = self.target.display();
+        listed.map_err(|error| {
+            Failed::new(Exit::Failure, format!("{place}: cannot read the files back: {error}"))
+        })
     }
 
     /// Writes the image's facts, and renames the directory to the target.

@@ -96,8 +96,8 @@ pub(super) fn log(event: &Event, fact: &Dhcp) {
              capability CAP_NET_RAW; in a container: 'cap_add: [NET_RAW]'"
         ),
         Dhcp::CannotProbe { interface, error } => warn!(
-            "cannot look for hosts at the addresses to lease on {interface}: {error}. The search requires the capability CAP_NET_RAW; in a \
-             container: 'cap_add: [NET_RAW]'"
+            "cannot look for hosts at the addresses to lease on {interface}: {error}. The start of the search requires the \
+             capability CAP_NET_RAW; in a container: 'cap_add: [NET_RAW]'"
         ),
         Dhcp::InUse { hardware, address, mac } => {
             let host = HardwareAddress::ethernet(*mac);

@@ -42,7 +42,8 @@ impl TftpObserver {
     }
 
     fn refused(&self, refused: &Refused<'_>) -> Tftp {
-        let lookup = BootPath::parse(refused.filename).ok().map(Lookup::new);
+        let mut room = [0; BootPath::MAX_LEN];
+        let lookup = BootPath::parse_text(refused.filename, &mut room).ok().map(Lookup::new);
         let file = lookup.and_then(|lookup| BootFile::find(&lookup.file(), None));
         let prefix = lookup.and_then(|lookup| lookup.prefix());
         let cause = refused.cause;

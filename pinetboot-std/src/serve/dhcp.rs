@@ -57,8 +57,8 @@ struct Sockets {
     net: LinuxNet,
     /// For the look for other servers.
     frames: io::Result<Frames>,
-    /// For the probes of addresses; none for a proxy.
-    prober: Option<Prober>,
+    /// For the probes of addresses, one for each network of the interface; none for a proxy.
+    probers: Vec<Prober>,
 }
 
 /// Opens the sockets of DHCP on these interfaces; `None` if DHCP is off.
@@ -69,6 +69,7 @@ struct Sockets {
 pub(super) fn bind<'a>(
     config: &'a Config,
     interfaces: Vec<Interface>,
+    links: &Links,
     handed: &mut Handed,
     bus: &Bus,
 ) -> Result<Option<Bound<'a>>, Failed> {
@@ -91,8 +92,15 @@ pub(super) fn bind<'a>(
         let mut net = listen(dhcp, &interface.name, handed)?;
         net.set_watch(&watch(bus));
         let frames = Frames::open(&interface.name);
-        let prober = matches!(dhcp.role, Role::Lease(_)).then(|| prober(&interface.name, bus)).flatten();
-        bound.interfaces.push(Sockets { interface, net, frames, prober });
+        let probers = match &dhcp.role {
+            Role::Lease(leases) => {
+                let networks = links.find(&interface.name).map(|link| networks::own_networks(leases, &link));
+                let count = networks.map_or(1, |networks| networks.len().max(1));
+                (0..count).map_while(|_| prober(&interface.name, bus)).collect()
+            }
+            Role::Proxy => Vec::new(),
+        };
+        bound.interfaces.push(Sockets { interface, net, frames, probers });
     }
     Ok(Some(bound))
 }
