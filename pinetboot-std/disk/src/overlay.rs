@@ -36,7 +36,7 @@
 //!
 //! # Why not a library
 //!
-//! imago 0.2.6 (MIT) reads and writes qcow2 with backing files. 
+//! imago 0.2.6 (MIT) reads and writes qcow2 with backing files.
 //! [`Fingerprint`]: crate::Fingerprint
 
 mod header;
