@@ -4,9 +4,9 @@ use clap::{ArgAction, Parser, Subcommand};
 
 use crate::exit::Exit;
 use crate::roots::mounter;
-use crate::{demo, get, pack, probe, roots, router_config, serve, simulate};
+use crate::{demo, get, pack, probe, roots, router_config, serve, service, simulate};
 #[cfg(feature = "import")]
-use crate::{images_command, import};
+use crate::{images_command, import, up};
 
 /// Netboot Raspberry Pis: serve boot files and root file systems, and check whether a Pi would boot.
 #[derive(Debug, Parser)]
@@ -28,11 +28,19 @@ pub struct Cli {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Begin: import an image, write the configuration, serve, and show the first boot
+    ///
+    /// Asks for each choice that no option makes, with a default and its reason, and checks ports and firewall. A second run
+    /// takes the choices from the configuration file, and imports nothing that exists.
+    #[cfg(feature = "import")]
+    Up(Box<up::Args>),
     /// Serve boot files by TFTP and root file systems by NFS, and answer DHCP if enabled
     ///
     /// A request for SERIAL/name is answered from TREE/SERIAL/ if that directory exists, else from TREE. A directory named
     /// after the Pi's MAC address (dc-a6-32-01-36-c2) works too.
     Serve(Box<serve::Args>),
+    /// Install, remove or show a service of systemd that serves at each boot
+    Service(service::Args),
     /// Fetch a file by TFTP
     Get(get::Args),
     /// Send a Pi's DHCP DISCOVER, and report whether the Pi would boot, from which server, and why

@@ -300,6 +300,9 @@ impl fmt::Display for ImagesError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let place = self.place.display();
         match &self.problem {
+            Problem::Io(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                write!(f, "{place}: {error}. Images are for root alone: run pinetboot with sudo")
+            }
             Problem::Io(error) => write!(f, "{place}: {error}"),
             Problem::Facts(why) => write!(f, "{place}: {why}. Import the image again"),
             Problem::NoImage(target) => write!(f, "{place}: no image at {}", target.display()),

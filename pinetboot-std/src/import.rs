@@ -34,8 +34,10 @@ use pinetboot_image::{ImageError, Layout, Partitions};
 use tracing::Level;
 
 pub use arguments::Args;
+pub(crate) use changes::is_user_name;
 pub use error::ImportError;
 pub use request::Request;
+pub(crate) use request::ssh_keys;
 pub use root::{CopyReport, RootCopy};
 pub use root_writer::RootWriter;
 pub use stop::Stop;

@@ -18,6 +18,7 @@
 //! | [`roots`] | base images, and each Pi's layer on them |
 //! | [`observe`] | observers that turn the protocol engines' events into facts |
 //! | [`log`], [`logging`] | log lines of events, and their output |
+//! | `up` | from an image to a Pi with its root (feature `import`) |
 //! | `arguments`, `beneath`, `durable`, `text`, `time` | helpers of several modules |
 //! | `nfs_client` | a client of portmapper, MOUNT and NFSv3 |
 //! | [`output`] | standard output and standard error of the commands |
@@ -64,6 +65,7 @@ pub mod roots;
 pub mod router_config;
 pub mod sandbox;
 pub mod serve;
+pub mod service;
 pub mod signals;
 pub mod simulate;
 pub mod space;
@@ -71,3 +73,5 @@ pub mod storage;
 pub mod supervisor;
 mod text;
 mod time;
+#[cfg(feature = "import")]
+pub mod up;

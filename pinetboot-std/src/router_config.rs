@@ -61,9 +61,9 @@ pub enum Router {
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Address of the TFTP server
+    /// Address of the TFTP server [required, but for the ports of a firewall]
     #[arg(long, value_name = "IP")]
-    pub server: Ipv4Addr,
+    pub server: Option<Ipv4Addr>,
 
     /// Print the settings for this server [default: list the servers]
     #[arg(long = "for", value_name = "ROUTER", value_enum)]
@@ -92,11 +92,17 @@ pub struct Args {
 ///
 /// If the options contradict each other, or standard output fails.
 pub fn run(options: &Args) -> Result<Exit, Failed> {
-    let server = options.server;
+    let server = match (options.server, options.router) {
+        (Some(server), _) => server,
+        (None, Some(router)) if router.is_firewall() => Ipv4Addr::UNSPECIFIED,
+        (None, _) => {
+            return Err(Failed::new(Exit::Usage, "give the address of the TFTP server with --server"));
+        }
+    };
     let text = match options.router {
         None => list(server),
         Some(Router::Eeprom) => {
-            let eeprom = Eeprom::new(options).map_err(|why| Failed::new(Exit::Usage, why))?;
+            let eeprom = Eeprom::new(server, options).map_err(|why| Failed::new(Exit::Usage, why))?;
             eeprom.to_string()
         }
         Some(router) if options.is_for_eeprom() => {
@@ -141,6 +147,11 @@ impl Router {
             Self::Hex => appliances::hex(server),
             Self::Eeprom => Eeprom::with_server(server).to_string(),
         }
+    }
+
+    /// Whether the settings are those of a firewall, which name ports alone.
+    const fn is_firewall(self) -> bool {
+        matches!(self, Self::Ufw | Self::Firewalld | Self::Nft)
     }
 
     /// The value of `--for`.
@@ -220,11 +231,26 @@ mod tests {
         let listed = list(server);
         for router in Router::value_variants() {
             let lines = router.lines(server);
-            let is_firewall = matches!(router, Router::Ufw | Router::Firewalld | Router::Nft);
-            assert!(is_firewall || lines.contains("10.77.0.1"), "{router:?}: {lines}");
+            assert!(router.is_firewall() || lines.contains("10.77.0.1"), "{router:?}: {lines}");
             assert!(lines.ends_with('\n') && !lines.contains("\t"), "{router:?}: {lines}");
             assert!(lines.lines().all(|line| line.len() <= 180), "{router:?}: {lines}");
             assert!(listed.contains(&format!("\n  {} ", router.name())), "{listed}");
+        }
+    }
+
+    #[test]
+    fn the_ports_of_a_firewall_need_no_server() {
+        let options = |router| Args {
+            server: None,
+            router,
+            client_ip: None,
+            subnet: None,
+            gateway: None,
+            prefix: None,
+        };
+        assert!(run(&options(Some(Router::Ufw))).is_ok());
+        for router in [None, Some(Router::Dnsmasq), Some(Router::Eeprom)] {
+            assert!(run(&options(router)).unwrap_err().message.contains("--server"), "{router:?}");
         }
     }
 

@@ -9,6 +9,7 @@ mod following;
 mod leases;
 mod nfs;
 mod others;
+mod ports;
 mod reloading;
 mod roots;
 mod seen;
@@ -26,7 +27,7 @@ use tracing::Level;
 
 use crate::bus::Bus;
 use crate::config::{Config, Settings};
-use crate::events::{self, Transfers};
+use crate::events::{self, Listener, Transfers};
 use crate::exit::{Exit, Failed};
 use crate::log::Log;
 use crate::logging;
@@ -38,6 +39,7 @@ use crate::storage::{Budget, Pool, UploadQuota};
 use crate::supervisor::Supervisor;
 use following::{Change, Follow, Used};
 use nfs::Nfsd;
+pub(crate) use ports::try_ports;
 use seen::Seen;
 use service::Services;
 use sources::{notices, open, remove_leftovers, report, settings};
@@ -71,6 +73,24 @@ pub struct Args {
 ///
 /// The obstacle and the remedy.
 pub fn run(options: &Args, level: Level) -> Result<Exit, Failed> {
+    run_with(options, level, Vec::new())
+}
+
+/// Checks settings as `--check` does.
+///
+/// # Errors
+///
+/// All faults.
+pub fn check(settings: Settings) -> Result<Exit, Failed> {
+    report(&settings.resolve()?)
+}
+
+/// The same as [`run`], with more listeners on the bus.
+///
+/// # Errors
+///
+/// The obstacle and the remedy.
+pub fn run_with(options: &Args, level: Level, more: Vec<Box<dyn Listener>>) -> Result<Exit, Failed> {
     let settings = settings(options)?;
     let config = settings.clone().resolve()?;
     if options.check {
@@ -84,13 +104,16 @@ pub fn run(options: &Args, level: Level) -> Result<Exit, Failed> {
     };
     let supervisor = Supervisor::new().map_err(failure)?;
     let seen = Seen::default();
-    let bus = Bus::new(vec![
+    let mut listeners: Vec<Box<dyn Listener>> = vec![
         // Before the log, whose reader may hang.
         Box::new(supervisor.clone()),
         Box::new(Log::default()),
         Box::new(seen.clone()),
         Box::new(notify.clone()),
-    ]);
+    ];
+    listeners.extend(more);
+    let bus = Bus::new(listeners);
+    notify.count(bus.pis());
     if let Some(error) = no_notify {
         bus.emit(None, events::Server::NoNotify { error: error.to_string() });
     }

@@ -401,7 +401,7 @@ fn a_half_import_is_never_taken_for_a_whole_one() {
 #[ignore = "needs root, mke2fs, mkfs.vfat, mtools, sfdisk"]
 fn an_imported_image_is_served_without_the_rights_of_root() {
     let sources = Sources::of_trixie();
-    let disk = Disk::new(&sources, &Ext4Options::new("^64bit", 4096), false, Fat::SMALL, Packing::Raw);
+    let disk = Disk::small(&sources);
     let dir = tempfile::tempdir().unwrap();
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
     import(disk.path(), dir.path(), &["--name", "one"]);

@@ -81,6 +81,30 @@ pub struct Args {
     pub ssh_key: Option<PathBuf>,
 }
 
+impl Args {
+    /// The arguments of an import with all defaults.
+    pub fn of(image: PathBuf, to: PathBuf) -> Self {
+        Self {
+            image,
+            to,
+            name: None,
+            current: false,
+            if_missing: false,
+            sha256: None,
+            boot_partition: None,
+            root_partition: None,
+            list_url: catalogue::LIST.into(),
+            dry_run: false,
+            disk_reserve: None,
+            boot_only: false,
+            hostname: None,
+            user: None,
+            password_file: None,
+            ssh_key: None,
+        }
+    }
+}
+
 /// Parses a SHA-256.
 fn sha256(text: &str) -> Result<String, String> {
     let wrong = "expected 64 hexadecimal digits";

@@ -72,6 +72,16 @@ impl Request {
         })
     }
 
+    /// Sets the user of these arguments; prompts for a password if needed.
+    ///
+    /// # Errors
+    ///
+    /// An unreadable file, or no password.
+    pub fn set_account(&mut self, options: &Args) -> Result<(), Failed> {
+        self.wishes.account = account(options)?;
+        Ok(())
+    }
+
     /// The SHA-256 that the image must have: a given one, else that which is published beside a download.
     ///
     /// # Errors
@@ -120,7 +130,8 @@ fn account(options: &Args) -> Result<Option<Account>, Failed> {
     Ok(Some(Account { name: name.clone(), password, ssh_keys }))
 }
 
-fn ssh_keys(path: &Path) -> Result<String, Failed> {
+/// The public SSH keys in a file.
+pub(crate) fn ssh_keys(path: &Path) -> Result<String, Failed> {
     let usage = |why: String| Failed::new(Exit::Usage, format!("{}: {why}", path.display()));
     let text = fs::read_to_string(path).map_err(|error| usage(error.to_string()))?;
     if text.contains("PRIVATE KEY") {

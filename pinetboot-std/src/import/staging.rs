@@ -32,7 +32,11 @@ impl Staging {
     pub(super) fn begin(images: &Images, request: &Request) -> Result<Self, Failed> {
         let name = &request.name;
         let failed = |path: &Path, error: io::Error| {
-            Failed::new(Exit::Failure, format!("{}: {error}", path.display()))
+            let with_sudo = match error.kind() {
+                io::ErrorKind::PermissionDenied => ". Run pinetboot with sudo",
+                _ => "",
+            };
+            Failed::new(Exit::Failure, format!("{}: {error}{with_sudo}", path.display()))
         };
         let target = images.place(name);
         if fs::symlink_metadata(&target).is_ok() {

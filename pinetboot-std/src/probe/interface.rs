@@ -44,9 +44,17 @@ impl EthernetInterface {
     ///
     /// If no interface qualifies, or several do.
     pub fn choose(name: Option<&str>) -> Result<Self, Failed> {
-        let all = ethernets()
-            .map_err(|error| Failed::new(Exit::Failure, format!("cannot list the interfaces: {error}")))?;
-        choose(all, name, default_route().as_deref())
+        choose(Self::all()?, name, default_route().as_deref())
+    }
+
+    /// All of them.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub fn all() -> Result<Vec<Self>, Failed> {
+        ethernets()
+            .map_err(|error| Failed::new(Exit::Failure, format!("cannot list the interfaces: {error}")))
     }
 
     /// Opens the interface for whole frames.

@@ -17,6 +17,7 @@ pub(super) fn cannot_bind_tftp(failure: &BindError) -> Failed {
     let way_out = match failure.address.port() {
         // A Pi requests from no other port.
         tftp::PORT if is_taken => "listen on another address of this machine with --listen",
+        tftp::PORT => "for a trial without a Pi, choose another port with --tftp-port",
         _ => "choose another port with --tftp-port",
     };
     cannot_bind(failure, way_out)

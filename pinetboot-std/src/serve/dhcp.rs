@@ -86,27 +86,36 @@ pub(super) fn bind<'a>(
     };
     let mut bound = Bound { config: dhcp, interfaces: Vec::new(), start: Clock::now(), leases };
     for interface in interfaces {
-        let ports = match dhcp.role {
-            Role::Proxy => &[SERVER_PORT, PXE_PORT][..],
-            Role::Lease(_) => &[SERVER_PORT],
-        };
-        // Bound to no address: a broadcast is addressed to none of this machine's addresses.
-        let addresses: Vec<_> =
-            ports.iter().map(|port| SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, *port)).collect();
-        let options = Options {
-            ports: Ports::Single,
-            interfaces: vec![interface.name.clone()],
-            broadcast: true,
-            ..Options::default()
-        };
-        let mut net = LinuxNet::listen(&addresses, options)
-            .map_err(|failure| bind::cannot_bind(&failure, "leave DHCP to other servers with --dhcp off"))?;
+        let mut net = listen(dhcp, &interface.name)?;
         net.set_watch(&watch(bus));
         let frames = Frames::open(&interface.name);
         let prober = matches!(dhcp.role, Role::Lease(_)).then(|| prober(&interface.name, bus)).flatten();
         bound.interfaces.push(Sockets { interface, net, frames, prober });
     }
     Ok(Some(bound))
+}
+
+/// Opens the ports of DHCP on an interface.
+///
+/// # Errors
+///
+/// The obstacle and the remedy.
+pub(super) fn listen(dhcp: &DhcpConfig, interface: &str) -> Result<LinuxNet, Failed> {
+    let ports = match dhcp.role {
+        Role::Proxy => &[SERVER_PORT, PXE_PORT][..],
+        Role::Lease(_) => &[SERVER_PORT],
+    };
+    // Bound to no address: a broadcast is addressed to none of this machine's addresses.
+    let addresses: Vec<_> =
+        ports.iter().map(|port| SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, *port)).collect();
+    let options = Options {
+        ports: Ports::Single,
+        interfaces: vec![interface.to_owned()],
+        broadcast: true,
+        ..Options::default()
+    };
+    LinuxNet::listen(&addresses, options)
+        .map_err(|failure| bind::cannot_bind(&failure, "leave DHCP to other servers with --dhcp off"))
 }
 
 /// The place of the lease file; `None` if there is none, which the log then says.

@@ -56,6 +56,11 @@ impl Namespace {
         namespace
     }
 
+    /// Its name, as ip(8) knows it.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Runs `ip` in the namespace.
     pub(crate) fn ip(&self, arguments: &str) {
         ip(&format!("-n {} {arguments}", self.name));
