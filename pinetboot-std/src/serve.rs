@@ -22,6 +22,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use pinetboot_core::pi::boot::Hearing;
 use tracing::Level;
 
 use crate::bus::Bus;
@@ -58,6 +59,10 @@ pub struct Args {
     /// Check the configuration and all that it names, name every fault, and exit: 0 if it is valid, else 2
     #[arg(long)]
     pub check: bool,
+
+    /// Run the clock that tells a stuck boot this many times as fast: for tests
+    #[arg(long, value_name = "N", hide = true, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub boot_clock: u32,
 
     /// Settings of the command line.
     #[command(flatten)]
@@ -124,6 +129,7 @@ pub fn run_with(options: &Args, level: Level, more: Vec<Box<dyn Listener>>) -> R
     bus.set_inventory(Arc::new(config.inventory.clone()));
     let fitting = descriptors::allow(&config, &bus);
     let base_images = roots::prepare(&config, &bus)?;
+    bus.set_watch(hearing(&config, base_images.is_some()), options.boot_clock);
     // The process of NFS starts with the rights of this one, which gives them up below.
     let nfsd = base_images.map(|base_images| {
         Nfsd::start(&config, settings, (base_images, fitting.max_pis), watchdog_period(), &mut handed, &bus)
@@ -212,6 +218,16 @@ pub fn run_with(options: &Args, level: Level, more: Vec<Box<dyn Listener>>) -> R
     let served = *served.lock().unwrap_or_else(PoisonError::into_inner);
     bus.emit(None, events::Server::Stopped(served));
     supervisor.given_up().map_or_else(|| Ok(supervisor.exit()), Err)
+}
+
+/// What this server hears of a Pi's boot.
+fn hearing(config: &Config, nfs: bool) -> Hearing {
+    Hearing {
+        dhcp: config.dhcp.is_some(),
+        tftp: config.dhcp.as_ref().is_none_or(|dhcp| dhcp.boot_server.is_none()),
+        nfs,
+        other_dhcp: None,
+    }
 }
 
 /// What the sockets are bound to, and how they follow changes of it.

@@ -161,7 +161,7 @@ where
                         None => return Decision::Act(Action::Nothing),
                     };
                 }
-                session.heard = now;
+                (session.heard, session.told_stall) = (now, false);
                 // After a file that is whole an ERROR changes nothing, and is not told.
                 if let Packet::Error { code, message } = packet
                     && !session.told

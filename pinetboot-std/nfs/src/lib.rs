@@ -63,7 +63,7 @@ pub use self::handle::{Handles, load_key};
 #[cfg(feature = "testing")]
 pub use self::memory::MemoryTree;
 pub use self::observe::{
-    CallRefusal, CallRefused, Closing, Connected, Disconnected, Event, FirstRead, HandleRefusal,
+    CallRefusal, CallRefused, Closing, Connected, Disconnected, Event, FirstRead, FirstWrite, HandleRefusal,
     HandleRefused, MountRefused, MountStatus, Mounted, Observer, Trouble, Unmounted,
 };
 #[cfg(feature = "testing")]

@@ -15,7 +15,11 @@ pub(super) fn log(event: &Event, fact: &Dhcp) {
         Dhcp::Asked { .. } => {}
         Dhcp::Leased { hardware, address } => {
             let client = named(hardware);
-            info!(mac = %hardware, %address, "{client} has the address {address}");
+            // A boot has its own line.
+            match event.pi {
+                Some(_) => debug!(mac = %hardware, %address, "{client} has the address {address}"),
+                None => info!(mac = %hardware, %address, "{client} has the address {address}"),
+            }
         }
         Dhcp::TookOther { hardware, address } => {
             debug!(mac = %hardware, %address, "{} takes {address} from another DHCP server", named(hardware));
