@@ -4,7 +4,7 @@ use clap::{ArgAction, Parser, Subcommand};
 
 use crate::exit::Exit;
 use crate::roots::mounter;
-use crate::{demo, get, pack, probe, roots, router_config, serve, service, simulate};
+use crate::{demo, get, health, pack, probe, roots, router_config, serve, service, simulate};
 #[cfg(feature = "import")]
 use crate::{images_command, import, up};
 
@@ -72,6 +72,8 @@ pub enum Command {
     #[cfg(feature = "nfs")]
     #[command(hide = true)]
     Nfsd,
+    /// Report whether the server in this container works, for HEALTHCHECK and probes: 0 if all of its loops turn, else 1
+    Health(health::Args),
     /// Boot a simulated Pi 5 from a small tree, all in this process, and show its requests
     Demo(demo::Args),
     /// Pack boot files into a UF2 image for a boot-appliance board

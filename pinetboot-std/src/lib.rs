@@ -43,6 +43,8 @@ pub mod events;
 pub mod exit;
 pub mod finding;
 pub mod get;
+pub mod handed;
+pub mod health;
 pub mod images;
 #[cfg(feature = "import")]
 pub mod images_command;
@@ -75,3 +77,4 @@ mod text;
 mod time;
 #[cfg(feature = "import")]
 pub mod up;
+pub mod users;

@@ -11,7 +11,9 @@ use pinetboot::config::LogFormat;
 use pinetboot::exit::Exit;
 #[cfg(feature = "import")]
 use pinetboot::up;
-use pinetboot::{demo, get, logging, output, pack, probe, roots, router_config, serve, service, simulate};
+use pinetboot::{
+    demo, get, health, logging, output, pack, probe, roots, router_config, serve, service, simulate,
+};
 use tracing::Level;
 
 fn main() -> ExitCode {
@@ -27,6 +29,7 @@ fn main() -> ExitCode {
         Command::Serve(options) => serve::run(options, level),
         Command::Service(options) => service::run(options),
         Command::Get(options) => get::run(options, cli.quiet),
+        Command::Health(options) => health::run(options),
         Command::Probe(options) => probe::run(options),
         Command::RouterConfig(options) => router_config::run(options),
         Command::Simulate(options) => simulate::run(options),
@@ -39,7 +42,7 @@ fn main() -> ExitCode {
         #[cfg(feature = "import")]
         Command::Import(options) => pinetboot::import::run(options, cli.quiet),
         #[cfg(feature = "import")]
-        Command::Images(options) => pinetboot::images_command::run(options),
+        Command::Images(options) => pinetboot::images_command::run(options, cli.quiet),
         Command::Mounter(options) => roots::mounter::run(options),
         #[cfg(feature = "nfs")]
         Command::Nfsd => pinetboot::nfsd::run(),

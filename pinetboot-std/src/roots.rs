@@ -52,7 +52,7 @@ use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::Ipv4Addr;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use pinetboot_core::pi::Prefix;
 
@@ -95,6 +95,8 @@ pub struct Roots {
     tokens: token::Tokens,
     /// Locks mounting and detaching: one layer at a time, each takes milliseconds.
     inner: Mutex<Inner>,
+    /// Notified when a new layer is filled.
+    filled: Condvar,
 }
 
 #[derive(Default)]
@@ -103,6 +105,8 @@ struct Inner {
     /// Layers with a changed base image, each reported once.
     changed: HashSet<(Prefix, String)>,
     new: NewLayers,
+    /// Pis whose new layer is being filled.
+    filling: HashSet<Prefix>,
 }
 
 impl Roots {
@@ -143,6 +147,7 @@ impl Roots {
             #[cfg(feature = "nfs")]
             tokens: token::Tokens::load(state.dir())?,
             inner: Mutex::new(Inner { new: NewLayers::load(&state), ..Inner::default() }),
+            filled: Condvar::new(),
             state,
             limits,
             mounts: Arc::default(),
@@ -230,7 +235,7 @@ impl Roots {
         if !layer.is_marked() && !layer.changes_boot() {
             return None; // the usual case, without taking the lock
         }
-        let mut inner = self.lock();
+        let mut inner = self.lock_for(pi);
         if is_there && layer.is_marked() {
             return None;
         }
@@ -253,49 +258,61 @@ impl Roots {
         base_image: &BaseImage,
         address: Ipv4Addr,
     ) -> io::Result<Arc<Overlay>> {
-        let mut inner = self.lock();
-        let name = self.registry.known(pi)?.host_name(pi);
+        let mut inner = self.lock_for(pi);
         let there = self.state.layer(pi, &base_image.name);
         let there = there.filter(|layer| {
             !(self.is_first_of_boot(&inner, layer) && self.reset_if_marked(&mut inner, layer))
         });
-        let overlay = match there {
-            Some(layer) => self.mounted(&mut inner, layer)?,
-            None => {
-                let layers = self.state.layers();
-                self.may_make(pi, address, &layers)?;
-                let layer = self.state.make_layer(pi, base_image, unused_export(&layers))?;
-                let overlay = self.mounted(&mut inner, layer)?;
-                let kept = self.state.pi_dir(pi).join(IDENTITY);
-                let is_known = kept.exists();
-                let enrol = |inner: &mut Inner| {
-                    let taken = self.keep(inner, &overlay)?;
-                    identity::enrol(&overlay.open_root()?, &kept, &name)?;
-                    let new = &mut inner.new;
-                    if is_known {
-                        new.keep(overlay.layer())?
-                    } else {
-                        new.add(overlay.layer())?
-                    }
-                    Ok::<_, io::Error>(taken)
-                };
-                let kept = match enrol(&mut inner) {
-                    Ok(kept) => kept,
-                    Err(error) => {
-                        // A layer with half an identity is removed: the next mount makes a new one.
-                        inner.overlays.remove(&(pi, base_image.name.clone()));
-                        overlay.detach();
-                        let aside = overlay.layer().put_aside()?;
-                        layer::remove_tree(&aside)?;
-                        return Err(error);
-                    }
-                };
+        match there {
+            Some(layer) => self.mounted(&mut inner, layer),
+            None => self.new_overlay(inner, pi, base_image, address),
+        }
+    }
+
+    /// Makes and fills the layer of a Pi. It is filled without the lock, which may take long: other Pis mount meanwhile, and this Pi
+    /// waits.
+    fn new_overlay(
+        &self,
+        mut inner: MutexGuard<'_, Inner>,
+        pi: Prefix,
+        base_image: &BaseImage,
+        address: Ipv4Addr,
+    ) -> io::Result<Arc<Overlay>> {
+        let host_name = self.registry.known(pi)?.host_name(pi);
+        let layers = self.state.layers();
+        self.may_make(pi, address, &layers)?;
+        let layer = self.state.make_layer(pi, base_image, unused_export(&layers))?;
+        let overlay = self.mounted(&mut inner, layer)?;
+        let identity = self.state.pi_dir(pi).join(IDENTITY);
+        let is_known = identity.exists();
+        let kept = self.kept(&mut inner, &overlay);
+        let _filling = Filling::begin(self, inner, pi);
+        let filled = kept.and_then(|kept| {
+            let taken = kept.map(|kept| self.take_over(kept, &overlay)).transpose()?;
+            identity::enrol(&overlay.open_root()?, &identity, &host_name)?;
+            Ok(taken)
+        });
+        let mut inner = self.lock();
+        let recorded = filled.and_then(|taken| {
+            let new = &mut inner.new;
+            if is_known { new.keep(overlay.layer()) } else { new.add(overlay.layer()) }.map(|()| taken)
+        });
+        match recorded {
+            Ok(kept) => {
                 let image = base_image.name.clone();
-                self.registry.emit(address, events::Root::LayerMade { pi, image, host_name: name, kept });
-                overlay
+                self.registry.emit(address, events::Root::LayerMade { pi, image, host_name, kept });
+                Ok(overlay)
             }
-        };
-        Ok(overlay)
+            Err(error) => {
+                // A layer with half an identity is removed: the next mount makes a new one.
+                inner.overlays.remove(&(pi, base_image.name.clone()));
+                overlay.detach();
+                let aside = overlay.layer().put_aside()?;
+                drop(inner);
+                layer::remove_tree(&aside)?;
+                Err(error)
+            }
+        }
     }
 
     /// Records a Pi's mount, for the time after a restart.
@@ -318,7 +335,7 @@ impl Roots {
     ///
     /// The reason why the layer cannot be mounted.
     pub fn overlay_again(&self, pi: Prefix, image: &str) -> io::Result<Arc<Overlay>> {
-        let mut inner = self.lock();
+        let mut inner = self.lock_for(pi);
         let layer = self.state.layer(pi, image).ok_or(io::ErrorKind::NotFound)?;
         self.mounted(&mut inner, layer)
     }
@@ -441,6 +458,32 @@ impl Roots {
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The lock, once no layer of the Pi is being filled.
+    fn lock_for(&self, pi: Prefix) -> MutexGuard<'_, Inner> {
+        let is_filled = self.filled.wait_while(self.lock(), |inner| inner.filling.contains(&pi));
+        is_filled.unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The time in which a Pi's new layer is filled without the lock.
+struct Filling<'a> {
+    roots: &'a Roots,
+    pi: Prefix,
+}
+
+impl<'a> Filling<'a> {
+    fn begin(roots: &'a Roots, mut inner: MutexGuard<'_, Inner>, pi: Prefix) -> Self {
+        inner.filling.insert(pi);
+        Self { roots, pi }
+    }
+}
+
+impl Drop for Filling<'_> {
+    fn drop(&mut self) {
+        self.roots.lock().filling.remove(&self.pi);
+        self.roots.filled.notify_all();
     }
 }
 

@@ -13,6 +13,7 @@ use std::net::Ipv4Addr;
 
 use clap::ValueEnum;
 use pinetboot_core::dhcp::pxe::RASPBERRY_PI;
+use serde::Serialize;
 
 use crate::exit::{Exit, Failed};
 use crate::output;
@@ -84,6 +85,25 @@ pub struct Args {
     /// eeprom: directory of the Pi's files [default: its serial number]
     #[arg(long, value_name = "DIR")]
     pub prefix: Option<String>,
+
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A server and its settings, as JSON.
+#[derive(Debug, Serialize)]
+struct Settings {
+    name: String,
+    about: &'static str,
+    /// The settings to paste; none in a list.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    settings: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct List {
+    routers: Vec<Settings>,
 }
 
 /// Prints the settings to standard output; without a router, the list of routers.
@@ -114,7 +134,15 @@ pub fn run(options: &Args) -> Result<Exit, Failed> {
         }
         Some(router) => router.lines(server),
     };
-    write!(output::stdout(), "{text}")?;
+    let out = &mut output::stdout();
+    match options.router {
+        _ if !options.json => write!(out, "{text}")?,
+        Some(router) => out.json(&router.as_json(Some(text)))?,
+        None => {
+            let routers = Router::value_variants().iter().map(|router| router.as_json(None)).collect();
+            out.json(&List { routers })?;
+        }
+    }
     Ok(Exit::Success)
 }
 
@@ -147,6 +175,10 @@ impl Router {
             Self::Hex => appliances::hex(server),
             Self::Eeprom => Eeprom::with_server(server).to_string(),
         }
+    }
+
+    fn as_json(self, settings: Option<String>) -> Settings {
+        Settings { name: self.name(), about: self.about(), settings }
     }
 
     /// Whether the settings are those of a firewall, which name ports alone.
@@ -247,6 +279,7 @@ mod tests {
             subnet: None,
             gateway: None,
             prefix: None,
+            json: false,
         };
         assert!(run(&options(Some(Router::Ufw))).is_ok());
         for router in [None, Some(Router::Dnsmasq), Some(Router::Eeprom)] {

@@ -22,12 +22,14 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use pinetboot_core::pi::boot::Hearing;
 use tracing::Level;
 
 use crate::bus::Bus;
 use crate::config::{Config, Settings};
 use crate::events::{self, Listener, Transfers};
 use crate::exit::{Exit, Failed};
+use crate::handed::Handed;
 use crate::log::Log;
 use crate::logging;
 use crate::net::{Changes, Control, Links, LinuxNet};
@@ -42,6 +44,7 @@ pub(crate) use ports::try_ports;
 use seen::Seen;
 use service::Services;
 use sources::{notices, open, remove_leftovers, report, settings};
+use waiting::Chosen;
 use workers::Workers;
 
 /// Options of `serve`.
@@ -56,6 +59,10 @@ pub struct Args {
     /// Check the configuration and all that it names, name every fault, and exit: 0 if it is valid, else 2
     #[arg(long)]
     pub check: bool,
+
+    /// Run the clock that tells a stuck boot this many times as fast: for tests
+    #[arg(long, value_name = "N", hide = true, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub boot_clock: u32,
 
     /// Settings of the command line.
     #[command(flatten)]
@@ -98,6 +105,7 @@ pub fn run_with(options: &Args, level: Level, more: Vec<Box<dyn Listener>>) -> R
         Err(error) => (Notify::default(), Some(error)),
     };
     let supervisor = Supervisor::new().map_err(failure)?;
+    let mut handed = Handed::from_environment();
     let seen = Seen::default();
     let mut listeners: Vec<Box<dyn Listener>> = vec![
         // Before the log, whose reader may hang.
@@ -113,16 +121,18 @@ pub fn run_with(options: &Args, level: Level, more: Vec<Box<dyn Listener>>) -> R
         bus.emit(None, events::Server::NoNotify { error: error.to_string() });
     }
     let (links, changes) = (Links::default(), Changes::listen().map_err(failure)?);
-    let Some(interfaces) = waiting::wait(&config, (&links, &changes), &notify, &bus)? else {
+    let Some(Chosen { interfaces, by_route }) = waiting::wait(&config, (&links, &changes), &notify, &bus)?
+    else {
         bus.emit(None, events::Server::Stopped(Transfers::default()));
         return Ok(Exit::Success);
     };
     bus.set_inventory(Arc::new(config.inventory.clone()));
     let fitting = descriptors::allow(&config, &bus);
     let base_images = roots::prepare(&config, &bus)?;
+    bus.set_watch(hearing(&config, base_images.is_some()), options.boot_clock);
     // The process of NFS starts with the rights of this one, which gives them up below.
     let nfsd = base_images.map(|base_images| {
-        Nfsd::start(&config, settings, (base_images, fitting.max_pis), watchdog_period(), &bus)
+        Nfsd::start(&config, settings, (base_images, fitting.max_pis), watchdog_period(), &mut handed, &bus)
     });
     let nfsd = nfsd.transpose()?;
     let roots = nfsd.as_ref().map(|nfsd| nfsd.roots().clone());
@@ -132,12 +142,17 @@ pub fn run_with(options: &Args, level: Level, more: Vec<Box<dyn Listener>>) -> R
     notices(&config, storage.trees()).for_each(|notice| bus.emit(None, notice));
     drop(storage);
 
-    let mut nets = LinuxNet::listen_together(&config.listen, &config.net, config.threads)
+    let mut nets = LinuxNet::listen_together(&config.listen, &config.net, config.threads, &mut handed)
         .map_err(|error| bind::cannot_bind_tftp(&error))?;
     nets.iter_mut().for_each(|net| net.set_watch(&watch(&bus)));
     nets.iter_mut().for_each(|net| net.open_ports(&links.addresses()));
-    let dhcp = dhcp::bind(&config, interfaces, &bus)?;
-    let (used, mut follow) = followed(&config, &nets, dhcp.as_ref());
+    let route = interfaces.first().filter(|_| by_route).map(|interface| interface.name.clone());
+    let dhcp = dhcp::bind(&config, interfaces, &links, &mut handed, &bus)?;
+    if !handed.is_empty() {
+        bus.emit(None, events::Server::NoEffect { setting: "LISTEN_FDS", why: NOT_SERVED });
+    }
+    drop(handed);
+    let (used, mut follow) = followed(&config, &nets, dhcp.as_ref(), route);
     let leases = dhcp.as_ref().and_then(dhcp::Bound::leases);
     let lacks = nfsd.as_ref().map(Nfsd::missing).unwrap_or_default();
     let paths = confine::confine(&config, options.config.as_deref(), leases, roots.as_deref(), lacks, &bus)?;
@@ -205,8 +220,23 @@ pub fn run_with(options: &Args, level: Level, more: Vec<Box<dyn Listener>>) -> R
     supervisor.given_up().map_or_else(|| Ok(supervisor.exit()), Err)
 }
 
+/// What this server hears of a Pi's boot.
+fn hearing(config: &Config, nfs: bool) -> Hearing {
+    Hearing {
+        dhcp: config.dhcp.is_some(),
+        tftp: config.dhcp.as_ref().is_none_or(|dhcp| dhcp.boot_server.is_none()),
+        nfs,
+        other_dhcp: None,
+    }
+}
+
 /// What the sockets are bound to, and how they follow changes of it.
-fn followed(config: &Config, nets: &[LinuxNet], dhcp: Option<&dhcp::Bound<'_>>) -> (Used, Vec<Follow>) {
+fn followed(
+    config: &Config,
+    nets: &[LinuxNet],
+    dhcp: Option<&dhcp::Bound<'_>>,
+    default_route: Option<String>,
+) -> (Used, Vec<Follow>) {
     let mut interfaces = config.net.interfaces.clone();
     interfaces.extend(dhcp.into_iter().flat_map(dhcp::Bound::interfaces));
     interfaces.sort_unstable();
@@ -219,8 +249,12 @@ fn followed(config: &Config, nets: &[LinuxNet], dhcp: Option<&dhcp::Bound<'_>>) 
         Change::Back(_) => tftp.iter().chain(&dhcp).for_each(Control::bind_again),
         Change::Addresses => dhcp.iter().for_each(Control::reload),
     };
-    (Used { interfaces, addresses }, vec![Box::new(follow)])
+    (Used { interfaces, addresses, default_route }, vec![Box::new(follow)])
 }
+
+/// A socket of the service manager that no service took.
+const NOT_SERVED: &str = "a socket has an address that the configuration does not serve. In the unit of the sockets, name IPv4 addresses: \
+                          ListenDatagram=0.0.0.0:69";
 
 const EXAMPLES: &str = "\
 Examples:

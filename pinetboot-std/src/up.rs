@@ -123,8 +123,12 @@ pub fn run(options: &Args, level: Level, quiet: bool) -> Result<Exit, Failed> {
     out.finish()?;
     let timeline =
         Timeline::new(request.and_then(|request| request.wishes.account).map(|account| account.name));
-    let options =
-        serve::Args { config: Some(options.config.clone()), check: false, settings: Settings::default() };
+    let options = serve::Args {
+        config: Some(options.config.clone()),
+        check: false,
+        boot_clock: 1,
+        settings: Settings::default(),
+    };
     serve::run_with(&options, level, vec![Box::new(timeline)])
 }
 

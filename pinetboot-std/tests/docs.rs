@@ -47,7 +47,7 @@ enum Before {
     Layer,
 }
 
-const PAGES: [Page; 7] = [
+const PAGES: [Page; 9] = [
     page("README.md", Before::Nothing, 2),
     page("pinetboot-std/docs/first-boot.md", Before::Nothing, 1),
     page("pinetboot-std/docs/serve.md", Before::Image, 1),
@@ -55,6 +55,8 @@ const PAGES: [Page; 7] = [
     page("pinetboot-std/docs/roots.md", Before::Layer, 1),
     page("pinetboot-std/docs/backup.md", Before::Layer, 1),
     page("pinetboot-std/docs/qemu.md", Before::Nothing, 2),
+    page("pinetboot-std/docs/container.md", Before::Nothing, 1),
+    page("pinetboot-std/docs/kubernetes.md", Before::Nothing, 3),
 ];
 
 /// Pages whose commands build or emulate: the steps of `.ci/run` do the same.

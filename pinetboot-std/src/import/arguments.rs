@@ -53,6 +53,10 @@ pub struct Args {
     #[arg(long)]
     pub dry_run: bool,
 
+    /// Print the changes of --dry-run as one JSON object
+    #[arg(long, requires = "dry_run")]
+    pub json: bool,
+
     /// Leave this much disk space free for the server, as `serve --disk-reserve` does. Size as in 500M or 2GiB; 0 disables
     /// [default: 5 % of the disk, at most 1GiB]
     #[arg(long, value_name = "SIZE")]
@@ -95,6 +99,7 @@ impl Args {
             root_partition: None,
             list_url: catalogue::LIST.into(),
             dry_run: false,
+            json: false,
             disk_reserve: None,
             boot_only: false,
             hostname: None,

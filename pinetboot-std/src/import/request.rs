@@ -35,6 +35,8 @@ pub struct Request {
     pub current: bool,
     /// Whether to list the changes only.
     pub dry_run: bool,
+    /// Whether to list them as JSON.
+    pub json: bool,
     /// Whether to import only the boot partition.
     pub boot_only: bool,
     /// The disk space that the import leaves free.
@@ -66,6 +68,7 @@ impl Request {
             name,
             current: options.current,
             dry_run: options.dry_run,
+            json: options.json,
             boot_only: options.boot_only,
             disk_reserve: Reserve::new(options.disk_reserve),
             wishes: Wishes { hostname: options.hostname.clone(), account: account(options)? },

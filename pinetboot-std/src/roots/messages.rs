@@ -30,6 +30,8 @@ pub(crate) struct Setup {
     pub(crate) max_pis: usize,
     /// The time between two [turns](Message::Turn), if a watchdog waits for them.
     pub(crate) turns: Option<Duration>,
+    /// The number of packets with a socket of the service manager, on the socket of requests.
+    pub(crate) sockets: usize,
 }
 
 /// A message of the process of NFS.

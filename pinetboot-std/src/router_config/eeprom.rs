@@ -136,6 +136,7 @@ mod tests {
             subnet: None,
             gateway: None,
             prefix: None,
+            json: false,
         }
     }
 

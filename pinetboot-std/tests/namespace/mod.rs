@@ -115,6 +115,14 @@ impl Namespace {
         command
     }
 
+    /// The same, in the mounts of this process: `ip netns exec` has its own /sys, without cgroups.
+    pub(crate) fn network_command(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new("nsenter");
+        let network = format!("--net=/run/netns/{}", self.name);
+        command.args([&network, "setpriv", "--pdeathsig", "KILL", "--"]).arg(program);
+        command
+    }
+
     /// Runs this work on a thread in it: sockets that the thread opens are of this namespace.
     pub(crate) fn enter<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         let network = File::open(Path::new("/run/netns").join(&self.name)).unwrap();
