@@ -59,9 +59,14 @@ const PAGES: [Page; 9] = [
     page("pinetboot-std/docs/kubernetes.md", Before::Nothing, 3),
 ];
 
-/// Pages whose commands build or emulate: the steps of `.ci/run` do the same.
-const BUILDS: [&str; 3] =
-    ["CONTRIBUTING.md", "pinetboot-embassy/README.md", "pinetboot-embassy/emulator/README.md"];
+/// Pages whose commands build, emulate, or take Docker or Kubernetes: other steps of `.ci/run` do the same.
+const BUILDS: [&str; 5] = [
+    "CONTRIBUTING.md",
+    "pinetboot-embassy/README.md",
+    "pinetboot-embassy/emulator/README.md",
+    "pinetboot-std/docs/container.md",
+    "pinetboot-std/docs/kubernetes.md",
+];
 
 /// What a test has instead of a thing that takes the Internet or a terminal.
 const INSTEAD: [(&str, &str); 2] = [
