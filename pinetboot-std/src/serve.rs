@@ -3,7 +3,6 @@
 pub(crate) mod bind;
 mod checks;
 mod confine;
-mod descriptors;
 mod dhcp;
 mod following;
 mod leases;
@@ -25,6 +24,7 @@ use tracing::Level;
 
 use crate::bus::Bus;
 use crate::config::{Config, Settings};
+use crate::descriptors::{self, Holders, TooLow};
 use crate::events::{self, Transfers};
 use crate::exit::{Exit, Failed};
 use crate::log::Log;
@@ -80,7 +80,7 @@ pub fn run(options: &Args, level: Level) -> Result<Exit, Failed> {
     let supervisor = Supervisor::new().map_err(failure)?;
     let seen = Seen::default();
     let bus = Bus::new(vec![
-        // Before the log, whose reader may hang.
+        // Before the log, whose disk may hang.
         Box::new(supervisor.clone()),
         Box::new(Log::default()),
         Box::new(seen.clone()),
@@ -95,11 +95,11 @@ pub fn run(options: &Args, level: Level) -> Result<Exit, Failed> {
         return Ok(Exit::Success);
     };
     bus.set_inventory(Arc::new(config.inventory.clone()));
-    let fitting = descriptors::allow(&config, &bus);
+    let transfers = allow_descriptors(&config, &bus);
     let base_images = roots::prepare(&config, &bus)?;
     // The process of NFS starts with the rights of this one, which gives them up below.
     let nfsd = base_images.map(|base_images| {
-        Nfsd::start(&config, settings, (base_images, fitting.max_pis), watchdog_period(), &bus)
+        Nfsd::start(&config, settings, base_images, watchdog_period(), &bus)
     });
     let nfsd = nfsd.transpose()?;
     let roots = nfsd.as_ref().map(|nfsd| nfsd.roots().clone());
@@ -143,7 +143,7 @@ pub fn run(options: &Args, level: Level) -> Result<Exit, Failed> {
     let serving = config.serving().display().to_string();
     let tftp = workers::Shared {
         options: options.clone(),
-        transfers: fitting.transfers,
+        transfers,
         config: config.clone(),
         roots,
         bus: bus.clone(),
@@ -180,6 +180,17 @@ pub fn run(options: &Args, level: Level) -> Result<Exit, Failed> {
     let served = *served.lock().unwrap_or_else(PoisonError::into_inner);
     bus.emit(None, events::Server::Stopped(served));
     supervisor.given_up().map_or_else(|| Ok(supervisor.exit()), Err)
+}
+
+/// Raises the limit of open files; the number of transfers that it allows.
+fn allow_descriptors(config: &Config, bus: &Bus) -> usize {
+    match descriptors::allow(Holders::Transfers, config.max_transfers) {
+        Ok(()) => config.max_transfers,
+        Err(TooLow { allowed, fit: transfers }) => {
+            bus.emit(None, events::Server::FewForTransfers { allowed, transfers });
+            transfers
+        }
+    }
 }
 
 /// What the sockets are bound to, and how they follow changes of it.

@@ -8,6 +8,8 @@
 
 #[path = "roots/bounds.rs"]
 mod bounds;
+#[path = "roots/crowd.rs"]
+mod crowd;
 #[path = "roots/client.rs"]
 mod client;
 #[path = "roots/copies.rs"]

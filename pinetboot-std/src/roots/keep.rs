@@ -13,7 +13,7 @@ use pinetboot_core::pi::Prefix;
 
 use super::layer::Layer;
 use super::overlay::Overlay;
-use super::{Inner, Roots};
+use super::{Held, Roots};
 use crate::pis::Known;
 use crate::space::Space;
 use copy::Copy;
@@ -24,7 +24,7 @@ impl Roots {
     /// # Errors
     ///
     /// The directory, and the reason why it cannot be copied.
-    pub(super) fn keep(&self, inner: &mut Inner, new: &Overlay) -> io::Result<Option<String>> {
+    pub(super) fn keep(&self, held: &Held, new: &Overlay) -> io::Result<Option<String>> {
         let pi = new.layer().pi;
         let known = self.registry.known(pi)?;
         let Some(places) = &known.settings.keep else { return Ok(None) };
@@ -36,7 +36,7 @@ impl Roots {
                 format!("cannot take over {place} from {pi}'s layer on {image}: {error}"),
             )
         };
-        let overlay = self.mounted(inner, before).map_err(|error| failed("anything", error))?;
+        let overlay = self.mounted(held, before).map_err(|error| failed("anything", error))?;
         let mut copy = Copy::new(overlay.open_root()?, new.open_root()?);
         let mut need = 0_u64;
         for place in places {

@@ -56,7 +56,7 @@ impl Nfsd {
     pub(super) fn start(
         config: &Config,
         settings: Settings,
-        (base_images, max_pis): (BaseImages, usize),
+        base_images: BaseImages,
         watchdog: Option<Duration>,
         bus: &Bus,
     ) -> Result<Self, Failed> {
@@ -75,11 +75,11 @@ impl Nfsd {
         drop(command);
         let mut messages = BufReader::new(ours);
         let turns = watchdog.map(|period| period / TURNS);
-        let setup = Setup { settings, max_pis, turns };
+        let setup = Setup { settings, turns };
         write_line(messages.get_mut(), &setup).map_err(|error| failed(&error))?;
         let ready = loop {
             match read_escaped_line(&mut messages, LONGEST).map_err(|error| failed(&error))? {
-                None | Some(Message::Stopped) => return Err(failed(&"it ended")),
+                None => return Err(failed(&"it ended")),
                 Some(Message::Failed(why)) => return Err(why),
                 Some(Message::Ready(ready)) => break ready,
                 Some(message) => hear(message, messages.get_mut(), bus).map_err(|error| failed(&error))?,
@@ -172,7 +172,7 @@ fn hear(message: Message, to: &mut impl Write, bus: &Bus) -> std::io::Result<()>
     match message {
         Message::Ask(question) => write_line(to, &answer(bus, question))?,
         Message::Tell { client, report } => bus.emit(client, report),
-        Message::Turn | Message::Ready(_) | Message::Failed(_) | Message::Stopped => {}
+        Message::Turn | Message::Ready(_) | Message::Failed(_) => {}
     }
     Ok(())
 }
