@@ -15,8 +15,12 @@ use std::time::Instant;
 
 use common::{Folder, Process, Serving, content, difference};
 
-/// The lengths of the files: around blocks of 512 and of 1468 bytes, the first block number 0, and 100 MiB.
-const LENGTHS: [usize; 10] = [0, 1, 511, 512, 513, 1467, 1468, 1469, BLOCK_NUMBER_0, 100 << 20];
+/// The lengths of the files: around blocks of 512 and of 1468 bytes, the first block number 0, and one beyond it.
+const LENGTHS: [usize; 10] = [0, 1, 511, 512, 513, 1467, 1468, 1469, BLOCK_NUMBER_0, LONG];
+
+/// With blocks of 1468 bytes, 4096 blocks beyond number 0. With those of 512 bytes [`LONG_OF_512`] is.
+const LONG: usize = (65536 + 4096) * 1468;
+const LONG_OF_512: usize = (65536 + 4096) * 512;
 
 /// With blocks of 512 bytes the last one, of a single byte, is the block after number 65535.
 const BLOCK_NUMBER_0: usize = 65535 * 512 + 1;
@@ -227,13 +231,13 @@ fn gets(client: &Client, lengths: &[usize]) {
     let got = here.join("got");
     for mode in [&[][..], &["--single-port"]] {
         let serving = Serving::start(source(LENGTHS[0]).parent().unwrap(), mode);
-        for len in lengths {
+        for len in lengths.iter().map(|len| client.long(*len)) {
             let began = Instant::now();
             client.run(&serving, &len.to_string(), &got);
             let took = began.elapsed();
-            assert!(same(&got, &source(*len)), "{len} bytes {mode:?} by {}", client.0);
+            assert!(same(&got, &source(len)), "{len} bytes {mode:?} by {}", client.0);
             fs::remove_file(&got).unwrap();
-            if *len > 1 << 20 {
+            if len > 1 << 20 {
                 println!("{took:8.2?} for {len} bytes {mode:?} by {}", client.0);
             }
         }
@@ -251,13 +255,14 @@ fn puts(client: &Client, lengths: &[usize]) {
         let serving =
             Serving::start(&tree, &[mode, &["--allow-upload", uploads.path().to_str().unwrap()]].concat());
         for len in lengths.iter().filter(|len| mode.is_empty() || **len < 1 << 20) {
+            let len = client.long(*len);
             let name = format!("put-{len}");
             let began = Instant::now();
-            client.run(&serving, &name, &source(*len));
+            client.run(&serving, &name, &source(len));
             let took = began.elapsed();
-            assert!(same(&uploads.join(&name), &source(*len)), "{len} bytes {mode:?} by {}", client.0);
+            assert!(same(&uploads.join(&name), &source(len)), "{len} bytes {mode:?} by {}", client.0);
             fs::remove_file(uploads.join(&name)).unwrap();
-            if *len > 1 << 20 {
+            if len > 1 << 20 {
                 println!("{took:8.2?} for {len} bytes {mode:?} by {}", client.0);
             }
         }
@@ -266,6 +271,11 @@ fn puts(client: &Client, lengths: &[usize]) {
 }
 
 impl Client {
+    /// This length, or in place of the long one that of the client's blocks.
+    fn long(&self, len: usize) -> usize {
+        if len == LONG && !self.0.contains("1468") { LONG_OF_512 } else { len }
+    }
+
     #[track_caller]
     fn run(&self, serving: &Serving, name: &str, file: &Path) {
         let ended = Process::start(&mut self.command(serving, name, file)).wait();
@@ -293,7 +303,7 @@ fn source(len: usize) -> PathBuf {
     let folder = FOLDER.get_or_init(|| {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("interop");
         fs::create_dir_all(&folder).unwrap();
-        for len in LENGTHS.iter().chain(&all_but_block_number_0()) {
+        for len in LENGTHS.iter().chain(&all_but_block_number_0()).chain(&[LONG_OF_512]) {
             fs::write(folder.join(len.to_string()), content("interop", *len)).unwrap();
         }
         fs::write(folder.join("config.txt"), "").unwrap();

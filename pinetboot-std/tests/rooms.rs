@@ -277,6 +277,7 @@ fn no_crate_has_a_circle_of_files() {
         "pinetboot-core/config",
         "pinetboot-std",
         "pinetboot-std/nfs",
+        "pinetboot-std/disk",
         "pinetboot-std/image",
     ];
     let firmware =
@@ -297,6 +298,7 @@ fn no_crate_but_the_core_has_a_circle_of_rooms() {
         "pinetboot-core/config",
         "pinetboot-std",
         "pinetboot-std/nfs",
+        "pinetboot-std/disk",
         "pinetboot-std/image",
         "pinetboot-embassy",
     ] {

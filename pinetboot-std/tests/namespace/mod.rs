@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use tempfile::TempDir;
 
 /// Within this anything happens that does not have to wait for a timeout of the protocol.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
@@ -33,6 +34,8 @@ pub(crate) const A_WHILE: Duration = Duration::from_secs(90);
 #[derive(Debug)]
 pub(crate) struct Namespace {
     name: String,
+    /// The state of the servers that run in it.
+    state: TempDir,
 }
 
 impl Namespace {
@@ -48,7 +51,7 @@ impl Namespace {
         }
         let name = format!("{PREFIX}{}-{count}-{role}", std::process::id());
         ip(&format!("netns add {name}"));
-        let namespace = Self { name };
+        let namespace = Self { name, state: tempfile::tempdir().unwrap() };
         namespace.ip("link set lo up");
         namespace
     }
@@ -148,13 +151,13 @@ impl Namespace {
         both.find(|(counter, _)| *counter == name).unwrap().1.parse().unwrap()
     }
 
-    /// Runs `pinetboot serve TREE` in it, and returns when it is ready.
+    /// Runs `pinetboot serve TREE` in it, and returns when it is ready. Each server finds the state of the one before it.
     pub(crate) fn serve(&self, tree: &Path, options: &[&str]) -> Process {
         let mut command = self.command(PINETBOOT);
         command.args(["serve", "-v"]).args(options).arg(tree);
         // Servers of other tests have their leases in the default directory.
         if options.contains(&"lease") && !options.contains(&"--lease-file") && !options.contains(&"--state") {
-            command.arg("--state").arg(tree.with_file_name("state"));
+            command.arg("--state").arg(self.state.path());
         }
         let mut server = Process::start(command);
         server.line("ready tftp ", SOON);

@@ -1,0 +1,59 @@
+//! An NBD server for disk images, with a private copy-on-write disk for each client.
+//!
+//! ```text
+//! socket -> negotiation -> Exports -> transmission -> Disk: Image      a raw image, in place
+//!                                                           Overlay    a base image, and what one machine changed (qcow2)
+//! ```
+//!
+//! [`Server::start`] serves some [`Exports`] on listening sockets; the simplest are [`OneExport`]. An [`Image`] or an [`Overlay`] is a
+//! [`Disk`], as is any other type that passes the suite `conformance` (feature `testing`). The server reports to an [`Observer`]
+//! only.
+//!
+//! [`unpack`] makes a compressed image one of these.
+//!
+//! The protocol, after `doc/proto.md` of the project NetworkBlockDevice/nbd: fixed newstyle; EXPORT_NAME, GO, INFO and LIST, which show a
+//! client its own disks alone; simple and structured replies; READ, WRITE, FLUSH, FUA, TRIM, WRITE_ZEROES, CACHE, and BLOCK_STATUS with
+//! `base:allocation`. MULTI_CONN is announced, because it holds: all connections to a disk share one `Disk`, which keeps no write
+//! in memory of its own, and whose flush covers the writes of all. A flush returns once the data is on the storage device
+//! (`fdatasync`).
+//!
+//! A client is bounded: its connections, the requests under way of each (8), and 256 KiB of memory for each of those, whatever
+//! length it asks for. An idle connection has two threads and 4 KiB.
+//!
+//! Not done: TLS and any other proof of identity (the network has to be trusted, or [`Exports`] has to know the client by other means);
+//! extended headers; resizing a disk while a client has it.
+
+#![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+#[cfg(feature = "testing")]
+pub mod conformance;
+mod disk;
+mod exports;
+mod fingerprint;
+mod image;
+#[cfg(feature = "testing")]
+mod memory;
+mod negotiation;
+mod observe;
+mod overlay;
+mod server;
+#[cfg(feature = "testing")]
+pub mod testing;
+mod transmission;
+mod unpack;
+mod wire;
+
+pub use disk::{Disk, DiskError, Extent};
+pub use exports::{Export, Exports, OneExport, Refused};
+pub use fingerprint::Fingerprint;
+pub use image::{Access, Image};
+pub use observe::{Event, Observer};
+pub use overlay::{OpenError, Overlay};
+pub use server::{Limits, Server};
+pub use unpack::unpack;
+
+// Compiles the README's example.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

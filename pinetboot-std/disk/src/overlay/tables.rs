@@ -1,0 +1,356 @@
+//! The tables of a qcow2 file: L1 and L2, which map the disk's clusters to the file's, and refcounts, which say which clusters of the file are in use.
+//!
+//! Nothing of them is held in memory: entries are read from the file, whose pages the kernel keeps. Every value read is checked
+//! before use; what no sound file has is [`DiskError::Damaged`].
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::header::{Header, LEN_AT, MOST_L1, MOST_OFFSET, MOST_REFCOUNTS, REFCOUNTS_AT};
+use super::mappings::{Run, Target};
+use super::medium::Medium;
+use crate::disk::DiskError;
+
+/// The tables, and the allocation of clusters.
+#[derive(Debug)]
+pub(super) struct Tables {
+    medium: Arc<dyn Medium>,
+    pub(super) header: Header,
+    /// No cluster of the file before this one is free.
+    free_from: u64,
+}
+
+/// L2 tables without an entry in the L1 table yet: their clusters in the file, by their index in the L1 table.
+pub(super) type NewTables = BTreeMap<u64, u64>;
+
+impl Tables {
+    pub(super) const fn new(medium: Arc<dyn Medium>, header: Header) -> Self {
+        Self { medium, header, free_from: 0 }
+    }
+
+    /// The target of a cluster of the disk, and the number of clusters, `most` at most, of which that holds.
+    pub(super) fn lookup(&self, cluster: u64, most: u64) -> Result<(Target, u64), DiskError> {
+        let (index, within) = (cluster / self.header.per_l2(), cluster % self.header.per_l2());
+        let most = most.min(self.header.per_l2() - within);
+        let Some(table) = self.l2(index)? else { return Ok((Target::Base, most)) };
+        let mut bytes = [0; LOOKUP * 8];
+        let count = usize::try_from(most).unwrap_or(LOOKUP).min(LOOKUP);
+        let bytes = bytes.get_mut(..count * 8).unwrap_or_default();
+        self.medium.exact(bytes, table + within * 8)?;
+        let mut entries = words(bytes);
+        let first = self.target(entries.next().unwrap_or(0))?;
+        let mut run = 1;
+        for entry in entries {
+            if self.target(entry) != Ok(first.plus(run)) {
+                break;
+            }
+            run += 1;
+        }
+        Ok((first, run))
+    }
+
+    /// Gives a cluster of the file to each L2 table that a run needs and the file lacks, and fills it with zeros.
+    pub(super) fn prepare(&mut self, cluster: u64, count: u64, new: &mut NewTables) -> Result<(), DiskError> {
+        let per_l2 = self.header.per_l2();
+        for index in cluster / per_l2..(cluster + count).div_ceil(per_l2) {
+            if new.contains_key(&index) || self.l2(index)?.is_some() {
+                continue;
+            }
+            let (at, _) = self.allocate(1)?;
+            new.insert(index, at);
+            self.zero(at, 1)?;
+        }
+        Ok(())
+    }
+
+    /// Maps a run in the L2 tables, which are there or in `new`. The clusters of the file that were mapped go to `replaced`.
+    pub(super) fn map(
+        &mut self,
+        mut cluster: u64,
+        mut count: u64,
+        mut target: Target,
+        new: &NewTables,
+        replaced: &mut Vec<Run>,
+    ) -> Result<(), DiskError> {
+        while count > 0 {
+            let (index, within) = (cluster / self.header.per_l2(), cluster % self.header.per_l2());
+            let run = count.min(self.header.per_l2() - within);
+            let table = match new.get(&index) {
+                Some(at) => at << self.header.cluster_bits,
+                None => self.l2(index)?.ok_or(DiskError::Damaged)?,
+            };
+            let mut bytes = vec![0; usize::try_from(run * 8).map_err(|_| DiskError::Damaged)?];
+            self.medium.exact(&mut bytes, table + within * 8)?;
+            for (at, place) in bytes.chunks_exact_mut(8).enumerate() {
+                let old = words(place).next().unwrap_or(0);
+                let entry = match target.plus(at as u64) {
+                    Target::Base => 0,
+                    Target::Zero => ZERO,
+                    Target::Data(host) => COPIED | host << self.header.cluster_bits,
+                };
+                let first = (old & OFFSET) >> self.header.cluster_bits;
+                if first > 0 && old & COMPRESSED == 0 && old & OFFSET != entry & OFFSET {
+                    join(replaced, Run { first, count: 1 });
+                }
+                place.copy_from_slice(&entry.to_be_bytes());
+            }
+            self.medium.write_at(&bytes, table + within * 8)?;
+            (cluster, count, target) = (cluster + run, count - run, target.plus(run));
+        }
+        Ok(())
+    }
+
+    /// Enters new L2 tables into the L1 table.
+    pub(super) fn enter(&mut self, new: &NewTables) -> Result<(), DiskError> {
+        for (index, at) in new {
+            let entry = COPIED | at << self.header.cluster_bits;
+            self.medium.write_at(&entry.to_be_bytes(), self.header.l1_offset + index * 8)?;
+        }
+        Ok(())
+    }
+
+    /// Marks up to `most` clusters of the file, in a row, as in use; returns the first and their number.
+    pub(super) fn allocate(&mut self, most: u64) -> Result<(u64, u64), DiskError> {
+        let run = self.find_free(most, false)?;
+        self.count(run, 1)?;
+        self.free_from = run.first + run.count;
+        Ok((run.first, run.count))
+    }
+
+    /// Gives clusters of the file back, to which nothing on the storage device refers.
+    pub(super) fn free(&mut self, runs: &[Run]) -> Result<(), DiskError> {
+        for run in runs {
+            self.count(*run, 0)?;
+            self.free_from = self.free_from.min(run.first);
+            let bits = self.header.cluster_bits;
+            self.medium.punch(run.first << bits, run.count << bits);
+        }
+        Ok(())
+    }
+
+    /// Makes room in the L1 table for a disk of `len` bytes, and in the refcount table for its clusters, and sets the length.
+    /// For a disk that is not in use, with no mappings to come.
+    pub(super) fn resize(&mut self, len: u64) -> Result<(), DiskError> {
+        let header = &self.header;
+        let (cluster, bits) = (header.cluster(), header.cluster_bits);
+        let (l1_entries, blocks) = (l1_entries(header, len), refcount_blocks(header, len));
+        if l1_entries * 8 > MOST_L1 || blocks * 8 > MOST_REFCOUNTS {
+            return Err(DiskError::NoSpace);
+        }
+        if blocks * 8 > header.refcounts_clusters * cluster {
+            let old = Run { first: header.refcounts_offset >> bits, count: header.refcounts_clusters };
+            let new = self.move_table(old, header.refcounts_clusters * cluster, blocks * 8)?;
+            (self.header.refcounts_offset, self.header.refcounts_clusters) = (new.first << bits, new.count);
+            let mut bytes = self.header.refcounts_offset.to_be_bytes().to_vec();
+            bytes.extend(u32::try_from(new.count).map_err(|_| DiskError::NoSpace)?.to_be_bytes());
+            self.medium.write_at(&bytes, REFCOUNTS_AT)?;
+            self.medium.sync()?;
+            self.free(&[old])?;
+        }
+        let header = &self.header;
+        let mut old = None;
+        if l1_entries > header.l1_entries {
+            let from =
+                Run { first: header.l1_offset >> bits, count: (header.l1_entries * 8).div_ceil(cluster) };
+            let new = self.move_table(from, header.l1_entries * 8, l1_entries * 8)?;
+            (self.header.l1_offset, self.header.l1_entries) = (new.first << bits, l1_entries);
+            old = Some(from);
+        }
+        self.header.len = len;
+        let mut bytes = len.to_be_bytes().to_vec();
+        bytes.extend([0; 4]); // no encryption
+        bytes.extend(u32::try_from(self.header.l1_entries).map_err(|_| DiskError::NoSpace)?.to_be_bytes());
+        bytes.extend(self.header.l1_offset.to_be_bytes());
+        self.medium.write_at(&bytes, LEN_AT)?;
+        self.medium.sync()?;
+        self.free(old.as_slice())
+    }
+
+    /// Copies `used` bytes of a table to a new place with room for `len` bytes, and waits until the copy is on the storage device.
+    fn move_table(&mut self, from: Run, used: u64, len: u64) -> Result<Run, DiskError> {
+        let bits = self.header.cluster_bits;
+        let to = self.find_free(len.div_ceil(1 << bits), true)?;
+        self.count(to, 1)?;
+        self.zero(to.first, to.count)?;
+        let mut bytes = vec![0; PIECE];
+        let mut at = 0;
+        while at < used {
+            let piece = usize::try_from(used - at).unwrap_or(PIECE).min(PIECE);
+            let bytes = bytes.get_mut(..piece).unwrap_or_default();
+            self.medium.padded(bytes, (from.first << bits) + at)?;
+            self.medium.write_at(bytes, (to.first << bits) + at)?;
+            at += piece as u64;
+        }
+        self.medium.sync()?;
+        Ok(to)
+    }
+
+    /// The offset of the L2 table with this index.
+    fn l2(&self, index: u64) -> Result<Option<u64>, DiskError> {
+        if index >= self.header.l1_entries {
+            return Err(DiskError::Damaged);
+        }
+        let offset = self.medium.word(self.header.l1_offset + index * 8)? & OFFSET;
+        self.place(offset)
+    }
+
+    /// An offset of a cluster from a table; `None` for 0.
+    fn place(&self, offset: u64) -> Result<Option<u64>, DiskError> {
+        if !offset.is_multiple_of(self.header.cluster()) || offset > MOST_OFFSET {
+            return Err(DiskError::Damaged);
+        }
+        Ok((offset > 0).then_some(offset))
+    }
+
+    fn target(&self, entry: u64) -> Result<Target, DiskError> {
+        // Compressed clusters are written by conversions, never into a disk in use.
+        if entry & COMPRESSED != 0 {
+            return Err(DiskError::Damaged);
+        }
+        let place = self.place(entry & OFFSET)?;
+        Ok(match place {
+            _ if entry & ZERO != 0 => Target::Zero,
+            Some(offset) => Target::Data(offset >> self.header.cluster_bits),
+            None => Target::Base,
+        })
+    }
+
+    /// Finds clusters of the file that are not in use: up to `most` in a row, or that many if `all`.
+    fn find_free(&mut self, most: u64, all: bool) -> Result<Run, DiskError> {
+        let per_block = self.header.per_block();
+        // Clusters in use beyond the file's end are no sound file's: the file's length bounds the search.
+        let end = (self.medium.len()? >> self.header.cluster_bits) + (BATCH + 1) * per_block + 2 * most;
+        let (mut at, mut found) = (self.free_from, Run { first: 0, count: 0 });
+        while at < end {
+            let (index, within) = (at / per_block, at % per_block);
+            let Some(block) = self.block(index)? else {
+                self.add_blocks(index)?;
+                continue;
+            };
+            let count = usize::try_from(per_block - within).unwrap_or(SCAN).min(SCAN);
+            let mut bytes = [0; SCAN * 2];
+            let bytes = bytes.get_mut(..count * 2).unwrap_or_default();
+            self.medium.exact(bytes, block + within * 2)?;
+            let (counts, _) = bytes.as_chunks::<2>();
+            for (cluster, count) in (at..).zip(counts) {
+                if *count == [0; 2] {
+                    if found.count == 0 {
+                        found.first = cluster;
+                    }
+                    found.count += 1;
+                    if found.count == most {
+                        return Ok(found);
+                    }
+                } else if found.count > 0 && !all {
+                    return Ok(found);
+                } else {
+                    found.count = 0;
+                }
+            }
+            at += count as u64;
+            if found.count > 0 && !all {
+                return Ok(found);
+            }
+        }
+        Err(DiskError::Damaged)
+    }
+
+    /// The offset of a block of refcounts.
+    fn block(&self, index: u64) -> Result<Option<u64>, DiskError> {
+        if index >= self.blocks() {
+            return Err(DiskError::NoSpace);
+        }
+        let offset = self.medium.word(self.header.refcounts_offset + index * 8)?;
+        if !offset.is_multiple_of(512) { Err(DiskError::Damaged) } else { self.place(offset) }
+    }
+
+    /// The blocks of refcounts that the table has room for.
+    fn blocks(&self) -> u64 {
+        self.header.refcounts_clusters * self.header.per_l2()
+    }
+
+    /// Adds blocks of refcounts from `index` on, in the first of the clusters that they count. The table gets a block once the block
+    /// is on the storage device.
+    fn add_blocks(&mut self, index: u64) -> Result<(), DiskError> {
+        let mut count = 0;
+        while count < BATCH && index + count < self.blocks() && self.block(index + count)?.is_none() {
+            count += 1;
+        }
+        let first = index * self.header.per_block();
+        self.zero(first, count)?;
+        let used = vec![[0, 1]; usize::try_from(count).unwrap_or(0)];
+        self.medium.write_at(used.as_flattened(), first << self.header.cluster_bits)?;
+        self.medium.sync()?;
+        let entries: Vec<[u8; 8]> =
+            (0..count).map(|at| ((first + at) << self.header.cluster_bits).to_be_bytes()).collect();
+        Ok(self.medium.write_at(entries.as_flattened(), self.header.refcounts_offset + index * 8)?)
+    }
+
+    /// Sets the refcounts of a run, whose blocks are there.
+    fn count(&mut self, run: Run, refcount: u16) -> Result<(), DiskError> {
+        let per_block = self.header.per_block();
+        let (mut at, mut left) = (run.first, run.count);
+        while left > 0 {
+            let within = at % per_block;
+            let count = left.min(per_block - within).min(SCAN as u64);
+            // A cluster without a refcount is free already.
+            if let Some(block) = self.block(at / per_block)? {
+                let counts = vec![refcount.to_be_bytes(); usize::try_from(count).unwrap_or(0)];
+                self.medium.write_at(counts.as_flattened(), block + within * 2)?;
+            }
+            (at, left) = (at + count, left - count);
+        }
+        Ok(())
+    }
+
+    /// Fills clusters of the file with zeros.
+    fn zero(&self, first: u64, count: u64) -> Result<(), DiskError> {
+        let zeros = vec![0; usize::try_from(self.header.cluster()).unwrap_or(PIECE)];
+        for cluster in first..first + count {
+            self.medium.write_at(&zeros, cluster << self.header.cluster_bits)?;
+        }
+        Ok(())
+    }
+}
+
+/// Entries of the L1 table of a disk of `len` bytes.
+pub(super) const fn l1_entries(header: &Header, len: u64) -> u64 {
+    let entries = len.div_ceil(header.cluster()).div_ceil(header.per_l2());
+    if entries == 0 { 1 } else { entries }
+}
+
+/// Blocks of refcounts for a file that holds all of a disk of `len` bytes, and its tables, with room for clusters that a power
+/// cut left marked as in use.
+pub(super) const fn refcount_blocks(header: &Header, len: u64) -> u64 {
+    let data = len.div_ceil(header.cluster());
+    let all = data + data / 4 + 2 * l1_entries(header, len) + 1024;
+    all.div_ceil(header.per_block())
+}
+
+/// Appends a run, as a part of the last one if it follows that.
+fn join(runs: &mut Vec<Run>, run: Run) {
+    match runs.last_mut() {
+        Some(last) if last.first + last.count == run.first => last.count += run.count,
+        _ => runs.push(run),
+    }
+}
+
+fn words(bytes: &[u8]) -> impl Iterator<Item = u64> + '_ {
+    let (words, _) = bytes.as_chunks::<8>();
+    words.iter().map(|word| u64::from_be_bytes(*word))
+}
+
+/// The bits of an entry that are an offset.
+const OFFSET: u64 = 0x00ff_ffff_ffff_fe00;
+/// The refcount is exactly 1.
+const COPIED: u64 = 1 << 63;
+const COMPRESSED: u64 = 1 << 62;
+/// The cluster reads as zeros.
+const ZERO: u64 = 1;
+/// L2 entries read at once.
+const LOOKUP: usize = 128;
+/// Refcounts read at once.
+const SCAN: usize = 2048;
+/// Blocks of refcounts added at once, for one wait for the storage device.
+const BATCH: u64 = 16;
+const PIECE: usize = 64 << 10;

@@ -1,0 +1,327 @@
+//! Overlays whose process is killed, or whose machine loses its power, at every step.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::header::Identity;
+use super::simulated::{Content, Simulated};
+use super::*;
+use crate::conformance::Random;
+use crate::memory::MemoryDisk;
+
+const BOOT: [u8; 16] = [1; 16];
+const LEN: usize = 40 * 1024;
+/// Steps from cut to cut, unless the variable `PINETBOOT_ALL_CUTS` is set.
+const STRIDE: usize = 13;
+/// Tables of 64 clusters, so that there are several.
+const CLUSTER_BITS: u32 = 9;
+
+/// The bytes that each byte of the disk may have.
+type Allowed = Vec<[u64; 4]>;
+
+fn identity() -> Identity {
+    let file = tempfile::tempfile().unwrap();
+    Identity { id: 5, base: Fingerprint::of(&file).unwrap() }
+}
+
+fn fresh() -> Vec<u8> {
+    empty("base.img", "raw", identity(), LEN as u64, CLUSTER_BITS).unwrap()
+}
+
+/// The base is shorter than the disk.
+fn base() -> Vec<u8> {
+    vec![255; LEN - 5000]
+}
+
+fn open(medium: &Simulated, boot: [u8; 16]) -> Result<Overlay, OpenError> {
+    let header = Header::parse(&medium.state().current)?;
+    let base = Arc::new(MemoryDisk::new(base()));
+    Overlay::assemble(
+        base,
+        Arc::new(medium.clone()),
+        Box::new(medium.clone()),
+        header,
+        Access::ReadWrite,
+        boot,
+    )
+}
+
+/// What no overlay may show: a cluster in use that counts as free, or with two uses.
+fn check_tables(file: &[u8]) -> Result<(), String> {
+    let header = Header::parse(file).map_err(|error| error.to_string())?;
+    let (bits, cluster) = (header.cluster_bits, header.cluster());
+    let word = |at: u64| {
+        let at = usize::try_from(at).unwrap();
+        file.get(at..)
+            .and_then(|rest| rest.first_chunk())
+            .map(|word| u64::from_be_bytes(*word))
+            .ok_or(format!("{at}: beyond the end"))
+    };
+    let mut uses: HashMap<u64, usize> = HashMap::new();
+    let mut use_of = |offset: u64, count: u64| {
+        for at in 0..count {
+            *uses.entry((offset >> bits) + at).or_default() += 1;
+        }
+    };
+    use_of(0, 1);
+    use_of(header.refcounts_offset, header.refcounts_clusters);
+    use_of(header.l1_offset, (header.l1_entries * 8).div_ceil(cluster));
+    let mut blocks = HashMap::new();
+    for index in 0..header.refcounts_clusters * header.per_l2() {
+        let block = word(header.refcounts_offset + index * 8)?;
+        if block > 0 {
+            use_of(block, 1);
+            blocks.insert(index, block);
+        }
+    }
+    for index in 0..header.l1_entries {
+        let table = word(header.l1_offset + index * 8)? & 0x00ff_ffff_ffff_fe00;
+        if table > 0 {
+            use_of(table, 1);
+            for at in 0..header.per_l2() {
+                let data = word(table + at * 8)? & 0x00ff_ffff_ffff_fe00;
+                if data > 0 {
+                    use_of(data, 1);
+                }
+            }
+        }
+    }
+    for (used, count) in uses {
+        let refcount = match blocks.get(&(used / header.per_block())) {
+            Some(block) => word(block + used % header.per_block() * 2).map(|word| word >> 48)?,
+            None => 0,
+        };
+        if count != 1 || refcount != 1 {
+            return Err(format!("cluster {used} has {count} uses and the refcount {refcount}"));
+        }
+    }
+    Ok(())
+}
+
+enum Operation {
+    Write(usize, usize, u8),
+    Zero(usize, usize),
+    Flush,
+}
+
+fn operations(random: &mut Random, count: usize) -> Vec<Operation> {
+    (0..count)
+        .map(|number| {
+            let most = [300, 2000, 12_000][random.below(3)];
+            let len = 1 + random.below(most);
+            let at = random.below(LEN - len);
+            match random.below(8) {
+                0..=4 => Operation::Write(at, len, u8::try_from(number % 250 + 1).unwrap()),
+                5 => Operation::Zero(at, len),
+                _ => Operation::Flush,
+            }
+        })
+        .collect()
+}
+
+fn only(byte: u8) -> [u64; 4] {
+    let mut set = [0; 4];
+    set[usize::from(byte / 64)] |= 1 << (byte % 64);
+    set
+}
+
+/// Carries out operations until the cut. Returns the bytes allowed after a kill and after a power cut.
+fn run(overlay: &Overlay, operations: &[Operation], kill: &mut Allowed, power: &mut Allowed) {
+    for operation in operations {
+        let (range, byte) = match *operation {
+            Operation::Write(at, len, byte) => (at..at + len, byte),
+            Operation::Zero(at, len) => (at..at + len, 0),
+            Operation::Flush => {
+                if overlay.flush().is_err() {
+                    return;
+                }
+                power.clone_from(kill);
+                continue;
+            }
+        };
+        let (at, len) = (range.start as u64, range.len() as u64);
+        let done = match operation {
+            Operation::Zero(..) => overlay.write_zeroes(at, len, false),
+            _ => overlay.write_at(&vec![byte; range.len()], at),
+        };
+        for at in range {
+            let new = only(byte);
+            for word in 0..4 {
+                // Under way: the old or the new.
+                kill[at][word] = if done.is_ok() { new[word] } else { kill[at][word] | new[word] };
+                power[at][word] |= new[word];
+            }
+        }
+        if done.is_err() {
+            return;
+        }
+    }
+}
+
+fn verify(overlay: &Overlay, allowed: &Allowed) -> Result<(), String> {
+    let mut content = vec![0; LEN];
+    overlay.read_at(&mut content, 0).map_err(|error| error.to_string())?;
+    for (at, (byte, allowed)) in content.iter().zip(allowed).enumerate() {
+        if allowed[usize::from(byte / 64)] >> (byte % 64) & 1 == 0 {
+            return Err(format!("byte {at} is {byte}"));
+        }
+    }
+    Ok(())
+}
+
+/// The file after a power cut: of the writes after the last sync, any sectors.
+fn after_power_cut(state: &Content, random: &mut Random) -> Vec<u8> {
+    let mut file = state.synced.clone();
+    let odds = 1 + random.below(4);
+    for (at, bytes) in &state.unsynced {
+        let mut done = 0;
+        while done < bytes.len() {
+            let len = (512 - (at + done) % 512).min(bytes.len() - done);
+            if random.below(odds + 1) > 0 {
+                Content::write(&mut file, at + done, &bytes[done..done + len]);
+            }
+            done += len;
+        }
+    }
+    file
+}
+
+fn unchanged() -> Allowed {
+    let mut content = base();
+    content.resize(LEN, 0);
+    content.into_iter().map(only).collect()
+}
+
+/// Cuts a run of operations at each step, and opens the overlay again.
+fn cut_everywhere(seed: u64, is_kill: bool) {
+    let mut random = Random(seed);
+    let operations = operations(&mut random, 30);
+    let every_step = std::env::var_os("PINETBOOT_ALL_CUTS").is_some();
+    let mut steps = 3 + random.below(STRIDE);
+    loop {
+        let medium = Simulated::new(fresh(), Vec::new(), steps, usize::MAX);
+        let (mut kill, mut power) = (unchanged(), unchanged());
+        let opened = open(&medium, BOOT);
+        if let Ok(overlay) = &opened {
+            run(overlay, &operations, &mut kill, &mut power);
+        }
+        drop(opened);
+        let is_whole = medium.state().left > 0;
+        let (file, log) = {
+            let state = medium.state();
+            let file = if is_kill { state.current.clone() } else { after_power_cut(&state, &mut random) };
+            (file, state.log.clone())
+        };
+        let context = |why: String| panic!("seed {seed}, cut at step {steps}, kill {is_kill}: {why}");
+        check_tables(&file).unwrap_or_else(context);
+        let medium = Simulated::new(file, log, usize::MAX, usize::MAX);
+        let (boot, allowed) = if is_kill { (BOOT, &mut kill) } else { ([2; 16], &mut power) };
+        let overlay = open(&medium, boot).unwrap();
+        verify(&overlay, allowed).unwrap_or_else(context);
+        check_tables(&medium.state().current).unwrap_or_else(context);
+        // And goes on.
+        let mut after = allowed.clone();
+        run(&overlay, &self::operations(&mut Random(seed + 1), 10), &mut after, &mut allowed.clone());
+        verify(&overlay, &after).unwrap_or_else(context);
+        drop(overlay);
+        check_tables(&medium.state().current).unwrap_or_else(context);
+        if is_whole {
+            return;
+        }
+        steps += if every_step { 1 } else { STRIDE };
+    }
+}
+
+#[test]
+fn a_kill_at_any_step_loses_no_ended_write() {
+    for seed in 0..6 {
+        cut_everywhere(seed, true);
+    }
+}
+
+#[test]
+fn a_power_cut_at_any_step_loses_no_flushed_write() {
+    for seed in 100..106 {
+        cut_everywhere(seed, false);
+    }
+}
+
+#[test]
+fn the_check_of_tables_finds_what_it_looks_for() {
+    let medium = Simulated::new(fresh(), Vec::new(), usize::MAX, usize::MAX);
+    let overlay = open(&medium, BOOT).unwrap();
+    overlay.write_at(&[1; 2000], 0).unwrap();
+    drop(overlay);
+    let file = medium.state().current.clone();
+    check_tables(&file).unwrap();
+    let header = Header::parse(&file).unwrap();
+    let at = usize::try_from(header.refcounts_offset + header.refcounts_clusters * header.cluster()).unwrap();
+    let mut free = file.clone();
+    free[at..at + 2].fill(0);
+    assert!(check_tables(&free).unwrap_err().contains("the refcount 0"), "cluster 0 counts as free");
+    let l1 = usize::try_from(header.l1_offset).unwrap();
+    let mut twice = file;
+    twice.copy_within(l1..l1 + 8, l1 + 8);
+    assert!(check_tables(&twice).unwrap_err().contains("2 uses"));
+}
+
+#[test]
+fn space_is_used_again() {
+    let medium = Simulated::new(fresh(), Vec::new(), usize::MAX, usize::MAX);
+    let overlay = open(&medium, BOOT).unwrap();
+    let mut lengths = Vec::new();
+    for round in 0..20u8 {
+        overlay.write_at(&[round + 1; LEN], 0).unwrap();
+        overlay.flush().unwrap();
+        overlay.trim(0, LEN as u64).unwrap();
+        overlay.flush().unwrap();
+        lengths.push(medium.len().unwrap());
+    }
+    assert_eq!(lengths[1], lengths[19], "{lengths:?}");
+}
+
+#[test]
+fn a_disk_grows_and_keeps_its_content() {
+    let medium = Simulated::new(fresh(), Vec::new(), usize::MAX, usize::MAX);
+    let mut overlay = open(&medium, BOOT).unwrap();
+    overlay.write_at(&[7; 3000], 1000).unwrap();
+    let mut len = LEN as u64;
+    for _ in 0..8 {
+        len = len * 3 / 512 * 512;
+        overlay.resize(len).unwrap();
+        check_tables(&medium.state().current).unwrap();
+        overlay.write_at(&[9; 600], len - 600).unwrap();
+    }
+    drop(overlay);
+    let overlay = open(&medium, BOOT).unwrap();
+    assert_eq!(overlay.len(), len);
+    for (at, byte) in
+        [(999, 255), (1000, 7), (3999, 7), (4000, 255), (LEN as u64 - 1, 0), (len - 601, 0), (len - 1, 9)]
+    {
+        let mut found = [1];
+        overlay.read_at(&mut found, at).unwrap();
+        assert_eq!(found, [byte], "at {at}");
+    }
+    check_tables(&medium.state().current).unwrap();
+}
+
+#[test]
+fn a_full_disk_is_an_error_and_no_damage() {
+    let room = fresh().len() + 20 * 512;
+    let medium = Simulated::new(fresh(), Vec::new(), usize::MAX, room);
+    let overlay = open(&medium, BOOT).unwrap();
+    let mut error = None;
+    for at in 0..40 {
+        if let Err(full) = overlay.write_at(&[3; 512], at * 512) {
+            error.get_or_insert((at, full));
+        }
+    }
+    let (first, error) = error.unwrap();
+    assert_eq!(error, DiskError::NoSpace);
+    let mut content = vec![0; LEN];
+    overlay.read_at(&mut content, 0).unwrap();
+    let first = usize::try_from(first).unwrap();
+    assert!(content[..first * 512].iter().all(|byte| *byte == 3));
+    assert!(content[first * 512..(first + 1) * 512].iter().all(|byte| *byte == 255));
+    check_tables(&medium.state().current).unwrap();
+}

@@ -1,0 +1,248 @@
+//! The network side: a thread for each listener, and a few for each connection.
+//!
+//! The threads of a connection take turns: the one that holds the input receives a request, hands the input on, carries out its
+//! request and replies. Requests of a client so run beside each other, up to [`MOST_WORKERS`], and a slow disk or a slow client
+//! holds up none but its own threads. A connection that sends one request at a time has two threads.
+
+mod connection;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+#[cfg(feature = "testing")]
+pub(crate) use self::connection::negotiate;
+use crate::exports::Exports;
+use crate::observe::{Event, Observer};
+
+/// Limits of a server.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections in all.
+    pub connections: usize,
+    /// Connections of one address.
+    pub per_client: usize,
+    /// The time for a negotiation.
+    pub negotiation: Duration,
+    /// The time in which a client must take some bytes of a reply.
+    pub stalled: Duration,
+}
+
+/// A running server; dropping it stops the server.
+#[derive(Debug)]
+pub struct Server(Arc<Shared>);
+
+pub(crate) struct Shared {
+    exports: Arc<dyn Exports>,
+    observer: Arc<dyn Observer>,
+    limits: Limits,
+    listeners: Vec<TcpListener>,
+    state: Mutex<State>,
+    /// Rings when a thread ends.
+    ended: Condvar,
+    stopping: AtomicBool,
+    /// Buffers for requests under way, to use again.
+    buffers: Mutex<Vec<Vec<u8>>>,
+}
+
+#[derive(Default)]
+struct State {
+    connections: HashMap<u64, (IpAddr, TcpStream)>,
+    next: u64,
+    threads: usize,
+}
+
+impl Default for Limits {
+    /// 1024 connections, 16 of one address, 30 s for a negotiation, 60 s for a reply's next bytes.
+    fn default() -> Self {
+        Self {
+            connections: 1024,
+            per_client: 16,
+            negotiation: Duration::from_secs(30),
+            stalled: Duration::from_secs(60),
+        }
+    }
+}
+
+impl Server {
+    /// Serves `exports` on listening sockets.
+    ///
+    /// # Errors
+    ///
+    /// The system's, if a thread cannot start.
+    pub fn start(
+        listeners: Vec<TcpListener>,
+        exports: Arc<dyn Exports>,
+        limits: Limits,
+        observer: Arc<dyn Observer>,
+    ) -> io::Result<Self> {
+        let shared = Arc::new(Shared {
+            exports,
+            observer,
+            limits,
+            listeners,
+            state: Mutex::default(),
+            ended: Condvar::new(),
+            stopping: AtomicBool::new(false),
+            buffers: Mutex::default(),
+        });
+        let server = Self(shared);
+        for index in 0..server.0.listeners.len() {
+            server.0.spawn("nbd-listen", move |shared| shared.accept(index))?;
+        }
+        Ok(server)
+    }
+
+    /// The number of open connections.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.0.state().connections.len()
+    }
+
+    /// Closes the ports and connections, and waits until the requests under way have ended, but no longer than `within`. Returns
+    /// whether all have ended: a thread that waits for a disk is left behind.
+    #[expect(clippy::must_use_candidate, reason = "a caller that only stops the server needs no result")]
+    pub fn stop(&self, within: Duration) -> bool {
+        self.0.stop(Instant::now() + within)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.0.stop(Instant::now() + STOP_WITHIN);
+    }
+}
+
+impl Shared {
+    fn accept(self: &Arc<Self>, listener: usize) {
+        let Some(listener) = self.listeners.get(listener) else { return };
+        while !self.stopping.load(Ordering::Acquire) {
+            match listener.accept() {
+                Ok((stream, client)) => self.admit(stream, client),
+                Err(_) if self.stopping.load(Ordering::Acquire) => {}
+                Err(error) => {
+                    self.tell(&Event::System(&error));
+                    // Out of descriptors or memory: the next call would fail at once, too.
+                    self.pause();
+                }
+            }
+        }
+    }
+
+    fn admit(self: &Arc<Self>, stream: TcpStream, client: SocketAddr) {
+        let Some(id) = self.enter(&stream, client) else { return self.tell(&Event::Busy { client }) };
+        let started = self.spawn("nbd", move |shared| connection::serve(shared, id, stream, client));
+        if let Err(error) = started {
+            self.leave(id);
+            self.tell(&Event::System(&error));
+        }
+    }
+
+    fn enter(&self, stream: &TcpStream, client: SocketAddr) -> Option<u64> {
+        let address = client.ip();
+        let handle = stream.try_clone().ok()?;
+        let mut state = self.state();
+        let of_client = state.connections.values().filter(|(ip, _)| *ip == address).count();
+        if self.stopping.load(Ordering::Acquire)
+            || state.connections.len() >= self.limits.connections
+            || of_client >= self.limits.per_client
+        {
+            return None;
+        }
+        let id = state.next;
+        state.next += 1;
+        state.connections.insert(id, (address, handle));
+        Some(id)
+    }
+
+    fn leave(&self, id: u64) {
+        let left = self.state().connections.remove(&id);
+        if let Some((_, stream)) = left {
+            let _ended = stream.shutdown(Shutdown::Both);
+        }
+    }
+
+    fn spawn(self: &Arc<Self>, name: &str, run: impl FnOnce(&Arc<Self>) + Send + 'static) -> io::Result<()> {
+        struct Ended(Arc<Shared>);
+        impl Drop for Ended {
+            fn drop(&mut self) {
+                self.0.state().threads -= 1;
+                self.0.ended.notify_all();
+            }
+        }
+        self.state().threads += 1;
+        let ended = Ended(self.clone());
+        thread::Builder::new().name(name.into()).stack_size(STACK).spawn(move || run(&ended.0)).map(drop)
+    }
+
+    fn stop(&self, until: Instant) -> bool {
+        self.stopping.store(true, Ordering::Release);
+        for listener in &self.listeners {
+            let _ended = rustix::net::shutdown(listener, rustix::net::Shutdown::Both);
+        }
+        let half = Instant::now() + until.saturating_duration_since(Instant::now()) / 2;
+        // At first, requests under way still reply, where the client reads.
+        self.end_connections(Shutdown::Read, half) || self.end_connections(Shutdown::Both, until)
+    }
+
+    /// Shuts the connections down, and waits until all threads have ended; returns whether they have.
+    fn end_connections(&self, how: Shutdown, until: Instant) -> bool {
+        let mut state = self.state();
+        for (_, stream) in state.connections.values() {
+            let _ended = stream.shutdown(how);
+        }
+        self.ended.notify_all();
+        while state.threads > 0 {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            state = self.ended.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        true
+    }
+
+    /// Waits a little, but not while the server stops.
+    fn pause(&self) {
+        let state = self.state();
+        let is_running = |_: &mut State| !self.stopping.load(Ordering::Acquire);
+        let _state = self.ended.wait_timeout_while(state, PAUSE, is_running);
+    }
+
+    fn tell(&self, event: &Event<'_>) {
+        self.observer.event(event);
+    }
+
+    fn take_buffer(&self) -> Vec<u8> {
+        self.buffers.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+    }
+
+    fn put_buffer(&self, buffer: Vec<u8>) {
+        let mut buffers = self.buffers.lock().unwrap_or_else(PoisonError::into_inner);
+        if buffers.len() < MOST_BUFFERS {
+            buffers.push(buffer);
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("limits", &self.limits).finish_non_exhaustive()
+    }
+}
+
+/// Threads of a connection, and so requests of a connection under way.
+const MOST_WORKERS: usize = 8;
+const MOST_BUFFERS: usize = 32;
+const STACK: usize = 256 << 10;
+const STOP_WITHIN: Duration = Duration::from_secs(2);
+const PAUSE: Duration = Duration::from_millis(200);
