@@ -85,7 +85,10 @@ mod tests {
             }
             for allowed in [0, 16, 64, 256, 1024, 4096, 20_000] {
                 let fit = holders.fit(allowed);
-                assert!(fit == 1 || holders.needed(fit) <= allowed.max(3 * CONNECTIONS), "{holders:?} {allowed}");
+                assert!(
+                    fit == 1 || holders.needed(fit) <= allowed.max(3 * CONNECTIONS),
+                    "{holders:?} {allowed}"
+                );
             }
         }
         assert_eq!(Holders::Transfers.needed(2048), 64 + 4096);

@@ -33,7 +33,10 @@ impl Listener for Log {
         drop(bounds);
         if logging::dropped() > 0 {
             logging::report_dropped(|dropped| {
-                warn!(dropped, "log lines dropped, because standard error was not read for 250 ms: {dropped}. Check its reader");
+                warn!(
+                    dropped,
+                    "log lines dropped, because standard error was not read for 250 ms: {dropped}. Check its reader"
+                );
             });
         }
         match report {

@@ -87,7 +87,9 @@ impl Write for Lines {
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
         match self.level {
             None => stderr().write(event)?,
-            Some(level) => stderr().write(journal::lines(level, String::from_utf8_lossy(event)).as_bytes())?,
+            Some(level) => {
+                stderr().write(journal::lines(level, String::from_utf8_lossy(event)).as_bytes())?
+            }
         }
         Ok(event.len())
     }

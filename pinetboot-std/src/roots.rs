@@ -294,7 +294,11 @@ impl Roots {
         let enrol = || {
             let taken = self.keep(held, &overlay)?;
             identity::enrol(&overlay.open_root()?, &identity, &name)?;
-            if is_known { overlay.layer().set_new_content(None)? } else { self.add_new(overlay.layer())? }
+            if is_known {
+                overlay.layer().set_new_content(None)?
+            } else {
+                self.add_new(overlay.layer())?
+            }
             Ok::<_, io::Error>(taken)
         };
         let kept = match enrol() {

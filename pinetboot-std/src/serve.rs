@@ -98,9 +98,8 @@ pub fn run(options: &Args, level: Level) -> Result<Exit, Failed> {
     let transfers = allow_descriptors(&config, &bus);
     let base_images = roots::prepare(&config, &bus)?;
     // The process of NFS starts with the rights of this one, which gives them up below.
-    let nfsd = base_images.map(|base_images| {
-        Nfsd::start(&config, settings, base_images, watchdog_period(), &bus)
-    });
+    let nfsd =
+        base_images.map(|base_images| Nfsd::start(&config, settings, base_images, watchdog_period(), &bus));
     let nfsd = nfsd.transpose()?;
     let roots = nfsd.as_ref().map(|nfsd| nfsd.roots().clone());
     let (budget, quota) = (Budget::default(), UploadQuota::default());

@@ -8,12 +8,15 @@
 
 #[path = "roots/bounds.rs"]
 mod bounds;
-#[path = "roots/crowd.rs"]
-mod crowd;
 #[path = "roots/client.rs"]
 mod client;
+mod common;
 #[path = "roots/copies.rs"]
 mod copies;
+#[path = "roots/crowd.rs"]
+mod crowd;
+#[path = "roots/descriptors.rs"]
+mod descriptors;
 #[path = "roots/keep.rs"]
 mod keep;
 #[path = "roots/layouts.rs"]

@@ -62,7 +62,8 @@ impl<W: Write + AsFd> Unread<W> {
     fn can_write(&mut self) -> bool {
         let is_ready = |timeout: PollTimeout| {
             // A closed reader (POLLERR) is an error of the write.
-            poll(&mut [PollFd::new(self.to.as_fd(), PollFlags::POLLOUT)], timeout).is_ok_and(|ready| ready > 0)
+            poll(&mut [PollFd::new(self.to.as_fd(), PollFlags::POLLOUT)], timeout)
+                .is_ok_and(|ready| ready > 0)
         };
         if is_ready(PollTimeout::ZERO) {
             return true;

@@ -110,7 +110,13 @@ pub(super) fn notices(config: &Config, trees: &Trees) -> impl Iterator<Item = ev
     let pis = requested.max(listed);
     let few = most_neighbours().filter(|most| pis > *most);
     let few = few.map(|most| events::Server::FewNeighbours { pis, most });
-    known.into_iter().chain(few).chain(renamed).chain(without_effect).chain(tree.map(no_config)).chain(misnamed)
+    known
+        .into_iter()
+        .chain(few)
+        .chain(renamed)
+        .chain(without_effect)
+        .chain(tree.map(no_config))
+        .chain(misnamed)
 }
 
 fn sources(config: &Config, roots: Option<Arc<BootRoots>>) -> Result<Sources, Failed> {

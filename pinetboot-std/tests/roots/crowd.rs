@@ -80,7 +80,8 @@ fn one_pi_that_mounts_several_times_at_once_has_one_layer_and_one_record() {
                 .map(|_| {
                     scope.spawn(|| {
                         barrier.wait();
-                        let overlay = roots.overlay_for_root(Prefix::Serial(pi), &image, address(pi)).unwrap();
+                        let overlay =
+                            roots.overlay_for_root(Prefix::Serial(pi), &image, address(pi)).unwrap();
                         roots.remember(Prefix::Serial(pi), address(pi), None).unwrap();
                         overlay
                     })

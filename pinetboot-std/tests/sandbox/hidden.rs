@@ -73,7 +73,8 @@ fn files_keep_their_capabilities_and_modes() {
     let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
     assert!(said.contains("cap_net_raw=ep"), "{said}\n{}", serving.log());
     // The umask is the Pi's, which has applied it: nfs-cp makes files of mode 0660.
-    let output = Command::new("nfs-cp").arg(new.join("new")).arg(url(&serving.ready, "usr/new")).output().unwrap();
+    let output =
+        Command::new("nfs-cp").arg(new.join("new")).arg(url(&serving.ready, "usr/new")).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let layers = fs::read_dir(state.join("pis/aaaa0001")).unwrap().map(|entry| entry.unwrap().path());
     let made: Vec<_> = layers.filter_map(|layer| fs::metadata(layer.join("upper/usr/new")).ok()).collect();

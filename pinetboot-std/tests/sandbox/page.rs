@@ -91,7 +91,8 @@ fn a_log_that_is_not_read_holds_up_no_mount() {
     let roots = Roots::new();
     let (mut unread, log) = std::io::pipe().unwrap();
     let mut command = pinetboot();
-    let mut child = roots.arguments(&mut command).arg("-vv").stdout(Stdio::piped()).stderr(log).spawn().unwrap();
+    let mut child =
+        roots.arguments(&mut command).arg("-vv").stdout(Stdio::piped()).stderr(log).spawn().unwrap();
     drop(command);
     let mut ready = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut ready).unwrap();

@@ -24,8 +24,8 @@ use crate::beneath::beneath_by;
 use crate::durable;
 use crate::pis;
 use crate::roots::facts::LayerFacts;
-use crate::roots::made::Made;
 use crate::roots::layer::{HALF_MADE, Layer, State, lock_directory, private_dir, remove_tree};
+use crate::roots::made::Made;
 
 /// Makes a layer.
 ///
