@@ -4,7 +4,7 @@ use clap::{ArgAction, Parser, Subcommand};
 
 use crate::exit::Exit;
 use crate::roots::mounter;
-use crate::{demo, get, pack, probe, roots, router_config, serve, simulate};
+use crate::{demo, get, pack, probe, roots, router_config, serve, service, simulate};
 #[cfg(feature = "import")]
 use crate::{images_command, import};
 
@@ -33,6 +33,8 @@ pub enum Command {
     /// A request for SERIAL/name is answered from TREE/SERIAL/ if that directory exists, else from TREE. A directory named
     /// after the Pi's MAC address (dc-a6-32-01-36-c2) works too.
     Serve(Box<serve::Args>),
+    /// Install, remove or show a service of systemd that serves at each boot
+    Service(service::Args),
     /// Fetch a file by TFTP
     Get(get::Args),
     /// Send a Pi's DHCP DISCOVER, and report whether the Pi would boot, from which server, and why

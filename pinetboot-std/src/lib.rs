@@ -65,6 +65,7 @@ pub mod roots;
 pub mod router_config;
 pub mod sandbox;
 pub mod serve;
+pub mod service;
 pub mod signals;
 pub mod simulate;
 pub mod space;

@@ -9,7 +9,7 @@ use clap::Parser;
 use pinetboot::cli::{Cli, Command};
 use pinetboot::config::LogFormat;
 use pinetboot::exit::Exit;
-use pinetboot::{demo, get, logging, output, pack, probe, roots, router_config, serve, simulate};
+use pinetboot::{demo, get, logging, output, pack, probe, roots, router_config, serve, service, simulate};
 use tracing::Level;
 
 fn main() -> ExitCode {
@@ -23,6 +23,7 @@ fn main() -> ExitCode {
     }
     let done = match &cli.command {
         Command::Serve(options) => serve::run(options, level),
+        Command::Service(options) => service::run(options),
         Command::Get(options) => get::run(options, cli.quiet),
         Command::Probe(options) => probe::run(options),
         Command::RouterConfig(options) => router_config::run(options),

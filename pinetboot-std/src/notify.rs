@@ -3,22 +3,33 @@
 //! A socket opened once at the start, rather than the crate sd-notify: that one opens the path for each message, which
 //! fails once the process has left the file system behind, has no abstract socket names, and waits for a manager that does not read.
 
+mod status;
+
 use std::env;
 use std::ffi::OsStr;
 use std::io;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 
-use crate::events::{Event, Fact, Listener, Server};
+use crate::events::{Boot, Event, Fact, Listener, Root, Server};
+use crate::pis::Pis;
+use status::Status;
 
 /// The service manager's socket; without a manager, messages go nowhere.
 #[derive(Debug, Clone, Default)]
-pub struct Notify(Option<Arc<UnixDatagram>>);
+pub struct Notify(Option<Arc<Manager>>);
+
+#[derive(Debug)]
+struct Manager {
+    socket: UnixDatagram,
+    pis: OnceLock<Pis>,
+    status: Mutex<Status>,
+}
 
 impl Notify {
     /// The socket that NOTIFY_SOCKET names; none if the variable is not set.
@@ -39,7 +50,15 @@ impl Notify {
         let socket = UnixDatagram::unbound()?;
         socket.connect_addr(&address)?;
         socket.set_nonblocking(true)?;
-        Ok(Self(Some(Arc::new(socket))))
+        let (pis, status) = (OnceLock::new(), Mutex::default());
+        Ok(Self(Some(Arc::new(Manager { socket, pis, status }))))
+    }
+
+    /// The status line counts these Pis.
+    pub fn count(&self, pis: &Pis) {
+        if let Some(manager) = &self.0 {
+            manager.pis.get_or_init(|| pis.clone());
+        }
     }
 
     /// The start takes this much longer from now on (EXTEND_TIMEOUT_USEC).
@@ -47,9 +66,10 @@ impl Notify {
         self.send(&format!("EXTEND_TIMEOUT_USEC={}", by.as_micros()));
     }
 
-    /// The service feeds the watchdog.
+    /// The service feeds the watchdog. The status line follows what time alone changes: a Pi that became quiet.
     pub(crate) fn feed_watchdog(&self) {
         self.send("WATCHDOG=1");
+        self.tell_status("");
     }
 
     /// The service stops.
@@ -64,25 +84,44 @@ impl Notify {
         self.send(&format!("RELOADING=1\nMONOTONIC_USEC={}", now.as_micros()));
     }
 
+    /// Sends the status line after these assignments, or alone if the line has changed. Waits for no lock of the registry.
+    fn tell_status(&self, first: &str) {
+        let Some(manager) = &self.0 else { return };
+        let Some(pis) = manager.pis.get().map_or(Some(Default::default()), Pis::count) else { return };
+        let line = manager.status().line(pis, !first.is_empty());
+        if let Some(line) = line {
+            self.send(&format!("{first}STATUS={}", one_line(&line)));
+        }
+    }
+
     /// A manager that does not read loses messages: no thread waits for it.
     fn send(&self, message: &str) {
-        if let Some(socket) = &self.0 {
-            let _lost = socket.send(message.as_bytes());
+        if let Some(manager) = &self.0 {
+            let _lost = manager.socket.send(message.as_bytes());
         }
+    }
+}
+
+impl Manager {
+    fn status(&self) -> MutexGuard<'_, Status> {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// READY=1 and the status line follow from events.
 impl Listener for Notify {
     fn listen(&self, event: &Event) {
+        let Some(manager) = &self.0 else { return };
+        manager.status().learn(event);
         match &event.fact {
-            Fact::Server(Server::Ready { serving } | Server::Reloaded { serving }) => {
-                self.send(&format!("READY=1\nSTATUS=serving {}", one_line(serving)));
+            Fact::Server(Server::Ready { .. } | Server::Reloaded { .. } | Server::NotReloaded { .. }) => {
+                self.tell_status("READY=1\n");
             }
             Fact::Server(Server::Waits { why }) => self.send(&format!("STATUS=waiting: {}", one_line(why))),
-            Fact::Server(Server::NotReloaded { error }) => {
-                let error = one_line(error);
-                self.send(&format!("READY=1\nSTATUS=serving with the previous configuration: {error}"));
+            Fact::Server(_)
+            | Fact::Boot(Boot::Began { .. })
+            | Fact::Root(Root::Mounted { .. } | Root::Unmounted { .. } | Root::DiskFilling { .. }) => {
+                self.tell_status("");
             }
             _ => {}
         }

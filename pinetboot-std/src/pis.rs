@@ -92,6 +92,15 @@ pub struct Presence {
     pub last: Duration,
 }
 
+/// The Pis that are there now.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Count {
+    /// Those that have used their root within the last minute.
+    pub up: usize,
+    /// Others that boot, and have sent a request within the last half minute.
+    pub booting: usize,
+}
+
 /// The owner of knowledge: a Pi, or a client known by its address only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Subject {
@@ -208,6 +217,13 @@ impl Pis {
     /// The last boots of a Pi, with the one under way; oldest first.
     pub fn boots(&self, pi: Prefix) -> Vec<BootRecord> {
         self.lock().pi(pi).map(Pi::records).unwrap_or_default()
+    }
+
+    /// The Pis that are there now; `None` while another thread has the registry.
+    pub fn count(&self) -> Option<Count> {
+        let mut registry = self.registry.try_lock().ok()?;
+        registry.set_now(self.now());
+        Some(registry.count())
     }
 
     /// The registry's time, since the server started.

@@ -86,6 +86,7 @@ pub fn run(options: &Args, level: Level) -> Result<Exit, Failed> {
         Box::new(seen.clone()),
         Box::new(notify.clone()),
     ]);
+    notify.count(bus.pis());
     if let Some(error) = no_notify {
         bus.emit(None, events::Server::NoNotify { error: error.to_string() });
     }

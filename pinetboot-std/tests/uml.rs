@@ -23,5 +23,6 @@ mod uml {
     mod machine;
     mod posix;
     mod power;
+    mod service;
     mod work;
 }

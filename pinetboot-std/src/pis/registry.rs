@@ -16,7 +16,7 @@ use pinetboot_core::tftp::ErrorCode;
 use super::boot::BootProgress;
 use super::host::{Adapter, Fetched, Host};
 use super::table::{Founded, Table, Worth};
-use super::{BootId, Inventory, Pi, Presence, Subject};
+use super::{BootId, Count, Inventory, Pi, Presence, Subject};
 use crate::events::{self, Dhcp, Evidence, Fact, Lacking, Mac, Nfs, Root, Tftp};
 
 /// The knowledge about all Pis, addresses and adapters.
@@ -229,6 +229,20 @@ impl Registry {
 
     pub(super) fn pi(&self, pi: Prefix) -> Option<&Pi> {
         self.pis.get(&Subject::Pi(pi)).map(Box::as_ref)
+    }
+
+    /// The Pis that are there now.
+    pub(super) fn count(&self) -> Count {
+        let mut count = Count::default();
+        for (_, pi) in self.pis.values().filter(|(subject, _)| subject.pi().is_some()) {
+            let fresh = pi.presence.filter(|presence| presence.is_fresh(self.now));
+            match fresh {
+                Some(presence) if presence.mounted => count.up += 1,
+                Some(_) if pi.boot.as_ref().is_some_and(|boot| !boot.mounted) => count.booting += 1,
+                _ => {}
+            }
+        }
+        count
     }
 
     pub(super) fn name_at(&self, address: Ipv4Addr) -> Option<Prefix> {

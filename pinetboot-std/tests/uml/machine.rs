@@ -103,7 +103,7 @@ pub(crate) fn boot_by_firmware(network: &Namespace, number: u8, serial: &str, fi
 }
 
 /// The command that runs user-mode Linux. Its files may go into the directory.
-fn kernel(network: &Namespace, image: &Path, files: &Path) -> Command {
+pub(crate) fn kernel(network: &Namespace, image: &Path, files: &Path) -> Command {
     // A kernel that is killed leaves processes of its own behind, unless they are in a namespace that goes with it.
     let mut command = network.command("unshare");
     command.args(["--pid", "--fork", "--kill-child"]).arg(image).arg("mem=512M");
@@ -112,7 +112,7 @@ fn kernel(network: &Namespace, image: &Path, files: &Path) -> Command {
 }
 
 /// The transport `vec0:transport=tap` loses large packets to the machine.
-fn ethernet(number: u8) -> String {
+pub(crate) fn ethernet(number: u8) -> String {
     format!("eth0=tuntap,tap{number},{}", mac(number))
 }
 

@@ -38,6 +38,9 @@ fn cases(files: &Path, port: u16) -> Vec<Case> {
         format!("roots which --dir {files}/state"),
         format!("roots which --json --dir {files}/state"),
         format!("roots list --json --dir {files}/state"),
+        format!("service install --dry-run --root {files}"),
+        format!("service uninstall --root {files}"),
+        "service status --help".into(),
         format!("simulate --server 127.0.0.1:{port}"),
         format!("simulate --server 127.0.0.1:{port} --json"),
         format!("get -q tftp://127.0.0.1:{port}/large -o -"),
@@ -63,7 +66,12 @@ fn cases(files: &Path, port: u16) -> Vec<Case> {
 fn files() -> TempDir {
     let files = tempfile::tempdir().unwrap();
     let image = files.path().join("images/images/trixie");
-    for directory in [&image.join("root"), &files.path().join("tree"), &files.path().join("state/pis")] {
+    for directory in [
+        &image.join("root"),
+        &files.path().join("tree"),
+        &files.path().join("state/pis"),
+        &files.path().join("etc"),
+    ] {
         fs::create_dir_all(directory).unwrap();
     }
     fs::write(image.join("image.toml"), "release = 'raspios-trixie'\nimported = '2026-04-13T09:30:00Z'\n")

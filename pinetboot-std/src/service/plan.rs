@@ -1,0 +1,220 @@
+//! The steps of `install` and `uninstall`, from what a system has.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::NamedTempFile;
+
+use super::Unit;
+use super::files::{CONFIGURATION, DEFAULT_CONFIGURATION, MARK, PROGRAM, SYSUSERS, SYSUSERS_PATH};
+use super::step::Step;
+use crate::config::{NfsMode, Settings};
+use crate::exit::{Exit, Failed};
+use crate::roots::configured;
+
+/// A system with systemd.
+#[derive(Debug)]
+pub(super) struct System {
+    /// The directory of another system; `None`: this one.
+    root: Option<PathBuf>,
+    /// The version of systemd, if known.
+    systemd: Option<u32>,
+    /// This program.
+    program: PathBuf,
+}
+
+impl System {
+    /// The system in a directory, or this one.
+    pub(super) fn at(root: Option<PathBuf>) -> Result<Self, Failed> {
+        if root.is_none() && !Path::new("/run/systemd/system").is_dir() {
+            let why = "this system does not run systemd. Let its service manager run: pinetboot serve --config /etc/pinetboot.toml";
+            return Err(Failed::new(Exit::Failure, why));
+        }
+        if let Some(root) = root.as_deref().filter(|root| !root.join("etc").is_dir()) {
+            let why = format!("--root {}: has no directory etc, and so is no system", root.display());
+            return Err(Failed::new(Exit::Usage, why));
+        }
+        let program = std::env::current_exe().map_err(|error| Failed::new(Exit::Failure, error))?;
+        let systemd = if root.is_none() { version_of_systemd() } else { None };
+        Ok(Self { root, systemd, program })
+    }
+
+    /// The unit for the configuration; that of roots as long as no valid configuration says otherwise.
+    pub(super) fn unit_of_configuration(&self) -> Unit {
+        let file = self.path(CONFIGURATION);
+        let settings = match file.exists() {
+            true => Settings::read(&file),
+            false => toml::from_str(DEFAULT_CONFIGURATION).map_err(|error| Failed::new(Exit::Usage, error)),
+        };
+        let config = settings.and_then(Settings::resolve);
+        let without_roots = config.is_ok_and(|config| {
+            let has_boot_files = config.serving().join("config.txt").exists();
+            let has_no_root = matches!(configured::base_images(&config), Ok(None));
+            config.root.mode == NfsMode::Off || (has_boot_files && has_no_root)
+        });
+        match without_roots && self.root.is_none() {
+            true => Unit::BootFiles,
+            false => Unit::Roots,
+        }
+    }
+
+    pub(super) fn install(&self, unit: Unit) -> Result<Vec<Step>, Failed> {
+        let mut steps = Vec::new();
+        let is_packaged = ["/usr/lib/systemd/system", "/lib/systemd/system"]
+            .iter()
+            .any(|dir| self.path(&format!("{dir}/{}", unit.name())).exists());
+        if is_packaged {
+            steps.push(Step::Note(format!("{} is that of a package, and stays", unit.name())));
+        } else {
+            let program = self.program(&mut steps);
+            steps.push(Step::Write { to: self.path(&unit.path()), text: unit.text(&program, self.systemd) });
+            self.make_user(&mut steps);
+        }
+        let configuration = self.path(CONFIGURATION);
+        if configuration.exists() {
+            steps.push(Step::Note(format!("{} stays", configuration.display())));
+        } else {
+            steps.push(Step::Write { to: configuration.clone(), text: DEFAULT_CONFIGURATION.into() });
+        }
+        let other = unit.other();
+        if self.is_enabled(other) {
+            steps.push(self.systemctl(&["disable", "--now", other.name()]));
+        }
+        if let Some(root) = &self.root {
+            steps.push(self.systemctl(&["enable", unit.name()]));
+            steps.push(Step::Note(format!("the service starts when {} boots", root.display())));
+            return Ok(steps);
+        }
+        steps.push(Step::run(&["systemctl", "daemon-reload"]));
+        steps.push(Step::run(&["systemctl", "enable", unit.name()]));
+        let fault = self.fault(&configuration).map_err(|error| Failed::new(Exit::Failure, error))?;
+        steps.push(match fault {
+            // A server that runs becomes this program.
+            None => Step::Start(unit.name()),
+            Some(fault) => {
+                let (file, unit) = (configuration.display(), unit.name());
+                Step::Note(format!("not started: {fault}. Edit {file}, then: systemctl start {unit}"))
+            }
+        });
+        Ok(steps)
+    }
+
+    pub(super) fn uninstall(&self) -> Vec<Step> {
+        let mut steps = Vec::new();
+        for unit in Unit::ALL {
+            let file = self.path(&unit.path());
+            if is_ours(&file) {
+                steps.push(self.systemctl(&["disable", "--now", unit.name()]));
+                steps.push(Step::Remove(file));
+            } else if file.exists() {
+                steps.push(Step::Note(format!("{} was not written by 'install', and stays", file.display())));
+            }
+        }
+        let sysusers = self.path(SYSUSERS_PATH);
+        if is_ours(&sysusers) {
+            steps.push(Step::Remove(sysusers));
+        }
+        if steps.is_empty() {
+            return vec![Step::Note(
+                "nothing to remove: 'pinetboot service install' wrote no file here".into(),
+            )];
+        }
+        let copy = self.path(PROGRAM);
+        if fs::read(&copy).ok() == fs::read(&self.program).ok() {
+            steps.push(Step::Remove(copy));
+        }
+        if self.root.is_none() {
+            steps.push(Step::run(&["systemctl", "daemon-reload"]));
+        }
+        let remains = [CONFIGURATION, "/var/lib/pinetboot", "/var/lib/pinetboot-leases", "/srv/pi"];
+        for path in remains.map(|path| self.path(path)).iter().filter(|path| path.exists()) {
+            steps.push(Step::Note(format!("{} stays", path.display())));
+        }
+        steps
+    }
+
+    /// The path of the program in the unit; a program outside of /usr is copied, since the unit hides /home and /tmp.
+    fn program(&self, steps: &mut Vec<Step>) -> String {
+        let copy = self.path(PROGRAM);
+        let (is_here, at) = (self.root.is_none(), self.program.to_string_lossy().into_owned());
+        if is_here && at.starts_with("/usr/") && self.program != copy {
+            return at;
+        }
+        if self.program != copy {
+            steps.push(Step::Copy { from: self.program.clone(), to: copy });
+        }
+        PROGRAM.into()
+    }
+
+    /// The user of TFTP and DHCP.
+    fn make_user(&self, steps: &mut Vec<Step>) {
+        let users = fs::read_to_string(self.path("/etc/passwd")).unwrap_or_default();
+        if users.lines().any(|line| line.starts_with("pinetboot:")) {
+            steps.push(Step::Note("the user pinetboot exists".into()));
+            return;
+        }
+        let root = self.root.as_ref().map(|root| root.display().to_string());
+        if !has_program("systemd-sysusers") {
+            let of_root = root.as_ref().map(|root| ["--root", root]);
+            let options = ["--system", "--no-create-home", "--shell", "/usr/sbin/nologin", "pinetboot"];
+            let words = ["useradd"].into_iter().chain(of_root.into_iter().flatten()).chain(options);
+            steps.push(Step::run(&words.collect::<Vec<_>>()));
+            return;
+        }
+        let file = self.path(SYSUSERS_PATH);
+        steps.push(Step::Write { to: file, text: format!("{MARK}{SYSUSERS}") });
+        let of_root = root.map(|root| format!("--root={root}"));
+        let words = ["systemd-sysusers"].into_iter().chain(of_root.as_deref()).chain([SYSUSERS_PATH]);
+        steps.push(Step::run(&words.collect::<Vec<_>>()));
+    }
+
+    /// The reason why a server cannot start, as `serve --check` finds it.
+    fn fault(&self, configuration: &Path) -> io::Result<Option<String>> {
+        let mut first = NamedTempFile::new()?;
+        first.write_all(DEFAULT_CONFIGURATION.as_bytes())?;
+        let file = if configuration.exists() { configuration } else { first.path() };
+        let checked =
+            Command::new(&self.program).args(["serve", "--check", "--config"]).arg(file).output()?;
+        let said = String::from_utf8_lossy(&checked.stderr).into_owned();
+        let fault = said.trim().trim_start_matches("pinetboot: ").to_owned();
+        Ok(if checked.status.success() { None } else { Some(fault) })
+    }
+
+    fn is_enabled(&self, unit: Unit) -> bool {
+        let link = format!("/etc/systemd/system/multi-user.target.wants/{}", unit.name());
+        self.path(&link).symlink_metadata().is_ok()
+    }
+
+    fn systemctl(&self, words: &[&str]) -> Step {
+        let Some(root) = &self.root else { return Step::run(&[&["systemctl"], words].concat()) };
+        let of_root = format!("--root={}", root.display());
+        // Nothing runs there.
+        let words = words.iter().copied().filter(|word| *word != "--now");
+        Step::run(&["systemctl", &of_root].into_iter().chain(words).collect::<Vec<_>>())
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        match &self.root {
+            Some(root) => root.join(path.trim_start_matches('/')),
+            None => path.into(),
+        }
+    }
+}
+
+/// Whether `install` wrote the file.
+fn is_ours(file: &Path) -> bool {
+    fs::read_to_string(file).is_ok_and(|text| text.starts_with(MARK))
+}
+
+fn has_program(name: &str) -> bool {
+    ["/usr/bin", "/bin", "/usr/sbin", "/sbin"].iter().any(|dir| Path::new(dir).join(name).exists())
+}
+
+/// The version of systemd: `systemd 252 (252.39-1~deb12u2)`.
+fn version_of_systemd() -> Option<u32> {
+    let said = Command::new("systemctl").arg("--version").output().ok()?;
+    let said = String::from_utf8(said.stdout).ok()?;
+    said.split_whitespace().nth(1)?.parse().ok()
+}

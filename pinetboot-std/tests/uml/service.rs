@@ -1,0 +1,188 @@
+//! A Debian server with systemd: the service of `pinetboot service install`, from the first start to the removal, with a kernel's
+//! NFS client at work all the while.
+
+use std::env;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use tempfile::TempDir;
+
+use super::machine::{MINUTES, Uml, ethernet, kernel, succeed};
+use crate::namespace::{A_WHILE, Namespace, PINETBOOT, Process, SOON};
+use crate::shell::Shell;
+
+#[test]
+#[ignore = "needs root, network namespaces, user-mode Linux and PINETBOOT_UML_SERVER; run by .ci/run"]
+fn a_service_outlives_reload_kill_upgrade_and_power_cycle() {
+    let world = World::new();
+    let began = Instant::now();
+    let step = |what: &str| println!("{:6.1} s  {what}", began.elapsed().as_secs_f64());
+    let mut server = world.boot();
+    step("the server has booted");
+    assert_eq!(server.try_run("/host/pinetboot service status", SOON).0, 1);
+    server.run(LAY_TREE, SOON);
+
+    // The first configuration has no images to serve yet: nothing is to be started, and a dry run does nothing.
+    let planned = server.run("/host/pinetboot service install --dry-run", SOON);
+    assert!(planned.contains("note    not started: "), "{planned}");
+    server.run("! test -e /etc/pinetboot.toml && ! test -e /usr/local/bin/pinetboot", SOON);
+
+    // An invalid configuration ends the start for good.
+    server.run("echo 'tree = 7' >/etc/pinetboot.toml", SOON);
+    let said = server.run("/host/pinetboot service install --unit pinetboot-roots", A_WHILE);
+    assert!(said.contains("not started: cannot read the configuration /etc/pinetboot.toml"), "{said}");
+    server.try_run(&format!("systemctl start {UNIT}"), A_WHILE);
+    assert_eq!(show(&mut server, "ActiveState,ExecMainStatus,NRestarts"), "failed 2 0");
+
+    // Without an address the server waits, and `install` does not.
+    server.run(CONFIGURE, SOON);
+    let said = server.run("/host/pinetboot service install", A_WHILE);
+    let waits = format!("start   {UNIT}: activating (start), waiting: eth0 is down or has no IPv4 address");
+    assert!(said.contains(&waits), "{said}");
+    server.run(ADDRESS, SOON);
+    server.run(&format!("systemctl start {UNIT}"), A_WHILE);
+    step("the service is installed and active");
+    assert_eq!(show(&mut server, "ActiveState,NRestarts,StatusText"), "active 0 serving /srv/rpi/root");
+    let log = server.run(&format!("journalctl --unit {UNIT} --output cat --no-pager"), SOON);
+    // This kernel has no landlock.
+    let lacks: Vec<_> = log.lines().filter(|line| line.contains("the sandbox lacks")).collect();
+    assert!(matches!(lacks.as_slice(), [line] if line.contains("landlock")), "{lacks:?}");
+    assert!(!log.contains("limit of"), "{log}");
+    server.run(&format!("systemd-analyze security --no-pager --threshold=31 {UNIT}"), A_WHILE);
+
+    let mut pi = Uml::boot_as(&world.network, 1, SERIAL);
+    step("a Pi has its root");
+    assert_eq!(show(&mut server, "StatusText"), "serving /srv/rpi/root; Pis up: 1");
+    pi.shell.start(&format!("end={}; {WORK}", world.end().display()));
+    pi.shell.expect("round 1", A_WHILE);
+
+    server.run(&format!("systemctl reload {UNIT} && systemctl is-active {UNIT}"), A_WHILE);
+    server.run(&format!("kill -9 $(pgrep -f '{NFSD}')"), SOON);
+    active_again(&mut server, 1);
+    step("active after the end of nfsd");
+    server.run(&format!("systemctl kill --kill-who=main --signal=KILL {UNIT}"), SOON);
+    active_again(&mut server, 2);
+    step("active after the end of serve");
+
+    // The next version.
+    let next = world.host.path().join("pinetboot");
+    fs::File::options().append(true).open(next).unwrap().write_all(b"\n").unwrap();
+    let said = server.run("/host/pinetboot service install", A_WHILE);
+    assert!(said.contains("copy    /host/pinetboot") && said.contains(": active (running)"), "{said}");
+    server.run("cmp /host/pinetboot /usr/local/bin/pinetboot", SOON);
+    step("upgraded");
+
+    // The machine is off for a while. The address comes when the server waits for it.
+    server.run(ADDRESS_AT_BOOT, SOON);
+    server.power_off("systemctl poweroff");
+    step("the server is off");
+    let mut server = world.boot();
+    server.run(&format!("systemctl start {UNIT}"), A_WHILE);
+    step("active after the boot");
+    pi.shell.expect("round ", MINUTES);
+    fs::write(world.end(), "").unwrap();
+    let (status, said) = pi.shell.finish(MINUTES);
+    assert_eq!(status, 0, "{said}");
+    step(said.lines().last().unwrap_or_default());
+    drop(pi);
+
+    let said = server.run("/usr/local/bin/pinetboot service uninstall", A_WHILE);
+    assert!(said.contains("note    /etc/pinetboot.toml stays"), "{said}");
+    assert_eq!(server.run(LEFT, SOON), "/etc/pinetboot.toml\n/srv/rpi/root\n/var/lib/pinetboot/pis");
+    step("removed");
+}
+
+/// A network with a server on `tap0` and a Pi on `tap1`, and the server's disk.
+struct World {
+    network: Namespace,
+    /// What the server has at /host.
+    host: TempDir,
+}
+
+impl World {
+    fn new() -> Self {
+        let network = Namespace::new("service");
+        network.tap("tap0");
+        network.tap("tap1");
+        network.bridge("lan", &["tap0", "tap1"]);
+        let host = tempfile::tempdir().unwrap();
+        // A debug build has five times the size without it.
+        let mut strip = Command::new("strip");
+        strip.arg("-o").args([&host.path().join("pinetboot"), Path::new(PINETBOOT)]);
+        succeed(strip);
+        Self { network, host }
+    }
+
+    /// Switches the server on.
+    fn boot(&self) -> Shell {
+        let image = env::var_os(IMAGE).map(PathBuf::from);
+        let image =
+            image.unwrap_or_else(|| panic!("{IMAGE} is not set: '.ci/run uml-server-image' makes it"));
+        let mut command = kernel(&self.network, Path::new("linux.uml"), self.host.path());
+        let disk = self.host.path().join("disk");
+        command.arg(format!("ubd0={},{}", disk.display(), image.display()));
+        command.args(["root=/dev/ubda", "rw", "con=null", "con0=fd:0,fd:1", "systemd.show_status=0"]);
+        command.arg(ethernet(0));
+        let mut shell = Shell::on(Process::start(command));
+        shell.run("stty -echo", SOON);
+        let host = self.host.path().display();
+        shell.run(&format!("mkdir -p /host && mount -t hostfs none /host -o {host}"), SOON);
+        shell
+    }
+
+    /// The file that ends the Pi's work.
+    fn end(&self) -> PathBuf {
+        self.host.path().join("end")
+    }
+}
+
+/// Properties of the unit, in this order.
+fn show(server: &mut Shell, properties: &str) -> String {
+    let mut value = |name| server.run(&format!("systemctl show -P {name} {UNIT}"), SOON);
+    properties.split(',').map(&mut value).collect::<Vec<_>>().join(" ")
+}
+
+/// Waits until systemd has started the server again.
+fn active_again(server: &mut Shell, restarts: u32) {
+    let restarted = format!("[ $(systemctl show -P NRestarts {UNIT}) -ge {restarts} ]");
+    server.run(
+        &format!("until {restarted} && systemctl is-active --quiet {UNIT}; do sleep 0.2; done"),
+        A_WHILE,
+    );
+}
+
+const IMAGE: &str = "PINETBOOT_UML_SERVER";
+const SERIAL: &str = "5e9f2a01";
+const UNIT: &str = "pinetboot-roots.service";
+const NFSD: &str = "[e]xe nfsd";
+
+const LAY_TREE: &str = "mkdir -p /srv/rpi/root/boot/firmware /srv/rpi/root/home && cd /srv/rpi/root/boot/firmware && \
+    echo arm_64bit=1 >config.txt && echo root=PARTUUID=1-02 rootfstype=ext4 rootwait >cmdline.txt && \
+    head -c 300000 /dev/urandom >kernel8.img";
+
+/// user-mode Linux has no landlock.
+const CONFIGURE: &str = r#"printf 'nfs = "/srv/rpi/root"\nrequire-sandbox = false\ndhcp = "lease"\ninterface = "eth0"\n' \
+    >/etc/pinetboot.toml"#;
+
+const ADDRESS: &str = "ip link set eth0 up && ip addr add 10.77.0.1/24 dev eth0";
+
+const ADDRESS_AT_BOOT: &str = "cat >/etc/systemd/system/address.service <<'EOF'
+[Service]
+Type=oneshot
+ExecStart=/bin/sh -ec 'until systemctl show -P StatusText pinetboot-roots.service | grep -q ^waiting; do sleep 0.2; done'
+ExecStart=/bin/sh -ec 'ip link set eth0 up; ip addr add 10.77.0.1/24 dev eth0'
+[Install]
+WantedBy=multi-user.target
+EOF
+systemctl enable --quiet address.service";
+
+/// Makes, reads, renames and removes files until the end; a call that fails ends it with an error.
+const WORK: &str = "cd /mnt/root/home && n=0 && until [ -e $end ]; do n=$((n+1)); \
+    echo $n >a && [ \"$(cat a)\" = $n ] && mv a b && mkdir d && mv b d/c && [ \"$(cat d/c)\" = $n ] && rm -r d || exit 1; \
+    [ $((n % 20)) -ne 1 ] || echo round $n; done; echo $n rounds without an error";
+
+const LEFT: &str = "systemctl cat pinetboot-roots.service pinetboot.service >/dev/null 2>&1 && exit 1; \
+    test ! -e /usr/local/bin/pinetboot && ls -d1 /etc/pinetboot.toml /srv/rpi/root /var/lib/pinetboot/pis";
