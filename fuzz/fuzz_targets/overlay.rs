@@ -22,7 +22,7 @@ fuzz_target!(|input: Input| {
     let words = file.len() / 8;
     for (at, word) in &input.tables {
         // Entries that look like offsets are worth most.
-        let word = if word % 4 == 0 { *word } else { word % 64 << 12 | (word & 1) | (word & 2) << 62 };
+        let word = if word % 4 == 0 { *word } else { ((word % 64) << 12) | (word & 1) | ((word & 2) << 62) };
         let at = usize::from(*at) % words * 8;
         file[at..at + 8].copy_from_slice(&word.to_be_bytes());
     }

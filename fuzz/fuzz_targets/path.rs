@@ -8,8 +8,20 @@ use pinetboot_core::BootPath;
 use pinetboot_core::pi::{BootFile, Lookup, Model, Place};
 
 fuzz_target!(|name: &[u8]| {
-    let Ok(path) = BootPath::parse(name) else { return };
-    assert_eq!(path.as_requested().as_bytes(), name.strip_suffix(b"\xff").unwrap_or(name));
+    let mut room = [0; 2 * BootPath::MAX_LEN];
+    let strict = BootPath::parse(name);
+    let path = BootPath::parse_text(name, &mut room);
+    let requested = name.strip_suffix(b"\xff").unwrap_or(name);
+    if std::str::from_utf8(requested).is_ok() {
+        assert_eq!(path, strict);
+    } else if let Ok(path) = path {
+        assert!(strict.is_err());
+        assert!(path.latin1().unwrap().eq(requested.iter().copied()));
+    }
+    let Ok(path) = path else { return };
+    if strict.is_ok() {
+        assert_eq!(path.as_requested().as_bytes(), requested);
+    }
 
     let components: Vec<_> = path.components().collect();
     assert!(!components.is_empty());

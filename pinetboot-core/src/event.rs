@@ -4,6 +4,7 @@
 
 use core::fmt;
 use core::net::SocketAddrV4;
+use core::time::Duration;
 
 use crate::dhcp;
 use crate::storage::Refusal;
@@ -83,6 +84,21 @@ pub struct Started {
     pub len: Option<u64>,
     /// The terms agreed on.
     pub terms: Terms,
+}
+
+/// A transfer that stands still.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub struct Stalled {
+    /// The client.
+    pub peer: SocketAddrV4,
+    /// Bytes acknowledged by the receiving side.
+    pub bytes: u64,
+    /// Bytes of payload in every block but the last.
+    pub block_size: u16,
+    /// The time from the request to the client's last packet.
+    pub after: Duration,
 }
 
 /// An ERROR by which the client ended a transfer.

@@ -6,7 +6,7 @@
 use core::time::Duration;
 
 use crate::Instant;
-use crate::event::{Dhcp, PeerError, Refused, Rejected, Repeated, Requested, Started};
+use crate::event::{Dhcp, PeerError, Refused, Rejected, Repeated, Requested, Stalled, Started};
 use crate::tftp::Report;
 
 /// Receives a loop's events. The loop waits for each call, so a call must be short.
@@ -35,6 +35,9 @@ pub trait Observer {
     /// The observer's context of one transfer. The server makes one for each request that it accepts, and the session
     /// holds it until the end. `()` takes no memory.
     type Transfer: Default;
+
+    /// Whether [`Event::Stalled`] is for this observer. Without one the loop has no code for it.
+    const HEARS_STALLS: bool = false;
 
     /// `event` happened at `now`. `transfer` is the context of the transfer that the event belongs to, and `None` for an
     /// event that belongs to none.
@@ -68,6 +71,9 @@ pub enum Event<'a> {
     Repeated(Repeated),
     /// A transfer begins. With its context.
     Started(Started),
+    /// The client of a transfer has sent no packet for some seconds, and the last packets were sent to it again; once in such a
+    /// silence, and only to observers that hear of it ([`Observer::HEARS_STALLS`]). With the transfer's context.
+    Stalled(Stalled),
     /// The client ended a transfer with an ERROR. With the transfer's context, and before its
     /// [`Finished`](Self::Finished).
     PeerError(PeerError<'a>),
@@ -94,6 +100,8 @@ impl Observer for () {
 impl<O: Observer> Observer for &mut O {
     type Transfer = O::Transfer;
 
+    const HEARS_STALLS: bool = O::HEARS_STALLS;
+
     #[inline]
     fn observe(&mut self, now: Instant, event: &Event<'_>, transfer: Option<&mut O::Transfer>) {
         (**self).observe(now, event, transfer);
@@ -108,6 +116,8 @@ impl<O: Observer> Observer for &mut O {
 /// Each receives all events, the other's ticks included.
 impl<A: Observer, B: Observer> Observer for (A, B) {
     type Transfer = (A::Transfer, B::Transfer);
+
+    const HEARS_STALLS: bool = A::HEARS_STALLS || B::HEARS_STALLS;
 
     #[inline]
     fn observe(&mut self, now: Instant, event: &Event<'_>, transfer: Option<&mut Self::Transfer>) {

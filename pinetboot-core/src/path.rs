@@ -24,6 +24,38 @@ impl<'a> BootPath<'a> {
     /// The longest name accepted, in bytes. A request is at most 512 bytes long (RFC 2347), so no real name is cut.
     pub const MAX_LEN: usize = 480;
 
+    /// Proves a name clean that may be in Latin-1 (ISO 8859-1), as old switches and phones send names. A name that is not UTF-8
+    /// is read as Latin-1, whatever its bytes are, and its UTF-8 form, of up to twice as many bytes, is written into `room`.
+    /// [`latin1`](Self::latin1) tells the bytes of such a name again.
+    ///
+    /// ```
+    /// use pinetboot_core::BootPath;
+    ///
+    /// let mut room = [0; 16];
+    /// let path = BootPath::parse_text(b"Kl\xe4ngel", &mut room).unwrap();
+    /// assert_eq!(path.file_name(), "Klängel");
+    /// assert!(path.latin1().unwrap().eq(*b"Kl\xe4ngel"));
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As for [`parse`](Self::parse), and a name in Latin-1 is too long for `room`.
+    pub fn parse_text(name: &'a [u8], room: &'a mut [u8]) -> Result<Self, PathError> {
+        match Self::parse(name) {
+            Err(PathError::NotUtf8) => {}
+            parsed => return parsed,
+        }
+        let name = name.strip_suffix(END_OF_OPTIONS).unwrap_or(name);
+        let mut len = 0;
+        for byte in name {
+            let char = char::from(*byte);
+            let place = room.get_mut(len..len + char.len_utf8()).ok_or(PathError::TooLong)?;
+            char.encode_utf8(place);
+            len += place.len();
+        }
+        Self::parse(room.get(..len).unwrap_or_default())
+    }
+
     /// Proves a name clean.
     ///
     /// # Errors
@@ -33,7 +65,7 @@ impl<'a> BootPath<'a> {
         if name.len() > Self::MAX_LEN {
             return Err(PathError::TooLong);
         }
-        let name = name.strip_suffix(b"\xff").unwrap_or(name);
+        let name = name.strip_suffix(END_OF_OPTIONS).unwrap_or(name);
         let name = core::str::from_utf8(name).map_err(|_| PathError::NotUtf8)?;
         if name.bytes().any(|byte| byte < b' ' || byte == 0x7f) {
             return Err(PathError::Control);
@@ -64,11 +96,21 @@ impl<'a> BootPath<'a> {
         rest.components().next().is_some().then_some((first, rest))
     }
 
-    /// The name as it stands in the request.
+    /// The bytes of the name in Latin-1 (ISO 8859-1); `None` if they are those of its UTF-8 form, or Latin-1 lacks a character.
+    pub fn latin1(&self) -> Option<impl Iterator<Item = u8> + use<'a>> {
+        let in_latin1 = |char| u8::try_from(u32::from(char)).is_ok();
+        (!self.0.is_ascii() && self.0.chars().all(in_latin1))
+            .then(|| self.0.chars().filter_map(|char| u8::try_from(u32::from(char)).ok()))
+    }
+
+    /// The name as it stands in the request; of a name in Latin-1, its UTF-8 form.
     pub fn as_requested(&self) -> &'a str {
         self.0
     }
 }
+
+/// The byte that ends the options of DHCP.
+const END_OF_OPTIONS: &[u8] = b"\xff";
 
 const SEPARATORS: [char; 2] = ['/', '\\'];
 
@@ -184,6 +226,42 @@ mod tests {
             assert_eq!(BootPath::parse(name), Err(why));
         }
         assert!(BootPath::parse(b"..a/b..").is_ok());
+    }
+
+    #[test]
+    fn a_name_in_latin_1_is_its_utf_8_form() {
+        let mut room = [0; 32];
+        for (name, text) in [
+            (&b"Kl\xe4ngel"[..], "Klängel"),
+            ("Klängel".as_bytes(), "Klängel"),
+            (b"\\\xd6l\\\xff\xff", "Öl/ÿ"),
+            (b"\x80\x9f", "\u{80}\u{9f}"),
+            (b"config.txt\xff", "config.txt"),
+        ] {
+            assert_eq!(std::format!("{}", BootPath::parse_text(name, &mut room).unwrap()), text);
+        }
+        for (name, why) in [
+            (&b"a\xe4/../b"[..], PathError::Escapes),
+            (b"a\xe4\nb", PathError::Control),
+            (b"\xff", PathError::Empty),
+            (&[0xe4; 17], PathError::TooLong),
+            (&[b'a'; BootPath::MAX_LEN + 1], PathError::TooLong),
+        ] {
+            assert_eq!(BootPath::parse_text(name, &mut room), Err(why));
+        }
+    }
+
+    #[test]
+    fn the_bytes_of_a_name_in_latin_1_are_known() {
+        let bytes = |name: &'static str| {
+            BootPath::parse(name.as_bytes())
+                .unwrap()
+                .latin1()
+                .map(|bytes| bytes.collect::<std::vec::Vec<_>>())
+        };
+        assert_eq!(bytes("/Öl/ÿ").unwrap(), b"/\xd6l/\xff");
+        assert_eq!(bytes("config.txt"), None);
+        assert_eq!(bytes("ä/€"), None, "Latin-1 has no euro sign");
     }
 
     #[test]

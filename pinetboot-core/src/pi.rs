@@ -13,11 +13,13 @@
 //! * [`BootFile`] says for a name which [`Stage`] of the boot it belongs to, and what it means ([`Need`]) if it is
 //!   missing: much of what a healthy Pi asks for is not there. [`BOOT_FILES`] is the table behind it.
 //! * [`rules`] is the catalogue of failures: symptom, cause and remedy of each under a number that stays.
+//! * [`boot`] is the boot machine: how far a Pi's boot is, and which rule a silence or a miss shows.
 //!
 //! | file | holds |
 //! |---|---|
 //! | `models.rs` | [`Profile`], a row for each model |
 //! | `rules.rs` | [`rules::Rule`], and the rules of each phase of the boot |
+//! | `boot.rs` | [`boot::Boot`], states with deadlines, and the verdict of each |
 //! | `files.rs` | [`BootFile`], [`Stage`], [`Need`] and their table |
 //! | `identity.rs`, `revision.rs` | [`PiIdentity`], [`Revision`] |
 //! | `lookup.rs` | [`Lookup`], [`Prefix`] |
@@ -72,6 +74,7 @@ macro_rules! listed {
     };
 }
 
+pub mod boot;
 mod files;
 mod identity;
 mod lookup;

@@ -13,6 +13,8 @@ use std::net::Ipv4Addr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use pinetboot_core::pi::boot::Hearing;
+
 use crate::events::{Event, Fact, Listener};
 use crate::pis::{Inventory, Pis, Subject};
 
@@ -57,6 +59,11 @@ impl Bus {
     /// Replaces the inventory.
     pub fn set_inventory(&self, inventory: Arc<Inventory>) {
         self.pis().lock().set_inventory(inventory);
+    }
+
+    /// Sets what this server hears of Pis, and how fast the clock of their boots runs: 1, or more in tests.
+    pub fn set_watch(&self, hearing: Hearing, rate: u32) {
+        self.pis().lock().set_watch(hearing, rate);
     }
 
     /// Emits a fact; `client` names the client if the fact does not.

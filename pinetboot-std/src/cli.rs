@@ -4,9 +4,9 @@ use clap::{ArgAction, Parser, Subcommand};
 
 use crate::exit::Exit;
 use crate::roots::mounter;
-use crate::{demo, get, pack, probe, roots, router_config, serve, service, simulate};
+use crate::{demo, get, health, pack, probe, roots, router_config, serve, service, simulate};
 #[cfg(feature = "import")]
-use crate::{images_command, import};
+use crate::{images_command, import, up};
 
 /// Netboot Raspberry Pis: serve boot files and root file systems, and check whether a Pi would boot.
 #[derive(Debug, Parser)]
@@ -28,6 +28,12 @@ pub struct Cli {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Begin: import an image, write the configuration, serve, and show the first boot
+    ///
+    /// Asks for each choice that no option makes, with a default and its reason, and checks ports and firewall. A second run
+    /// takes the choices from the configuration file, and imports nothing that exists.
+    #[cfg(feature = "import")]
+    Up(Box<up::Args>),
     /// Serve boot files by TFTP and root file systems by NFS, and answer DHCP if enabled
     ///
     /// A request for SERIAL/name is answered from TREE/SERIAL/ if that directory exists, else from TREE. A directory named
@@ -66,6 +72,8 @@ pub enum Command {
     #[cfg(feature = "nfs")]
     #[command(hide = true)]
     Nfsd,
+    /// Report whether the server in this container works, for HEALTHCHECK and probes: 0 if all of its loops turn, else 1
+    Health(health::Args),
     /// Boot a simulated Pi 5 from a small tree, all in this process, and show its requests
     Demo(demo::Args),
     /// Pack boot files into a UF2 image for a boot-appliance board

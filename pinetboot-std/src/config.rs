@@ -6,6 +6,7 @@ mod effects;
 mod files;
 mod network;
 mod nfs;
+mod port_range;
 mod toml_error;
 
 use std::collections::BTreeMap;
@@ -25,6 +26,7 @@ pub use boot_file::{BootArch, BootFiles};
 pub use dhcp::{Admission, DhcpClients, DhcpConfig, DhcpMode, LeaseConfig, Networks, Role};
 pub use network::{LeaseRange, LeaseTerms, NetworkConfig, NetworkEntry, Subnet};
 pub use nfs::{NfsMode, NfsSync, RootConfig, RootLimits};
+use port_range::port_range;
 
 use crate::exit::{Exit, Failed};
 use crate::net::{self, Ports};
@@ -414,18 +416,6 @@ impl Settings {
     }
 }
 
-/// `50000-50100`
-fn port_range(text: &str, threads: u16) -> Result<Ports, String> {
-    let ends = text.split_once('-').and_then(|(first, last)| Some((first.parse().ok()?, last.parse().ok()?)));
-    let (first, last): (u16, u16) =
-        ends.ok_or_else(|| format!("port-range: {text} is not a range of ports, like 50000-50100"))?;
-    let least = net::PORTS_OF_AN_ADDRESS * threads;
-    if first < 1024 || last < first || last - first < least - 1 {
-        return Err(format!("port-range: {text} must have {least} ports or more, all above 1023"));
-    }
-    Ok(Ports::Range { first, last })
-}
-
 /// Reads a value or a list of values. Not an untagged enum, whose errors do not say which value is wrong.
 fn one_or_many<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
     struct OneOrMany<T>(PhantomData<T>);
@@ -492,15 +482,6 @@ mod tests {
             Some(false),
             "the command line can switch off a switch of the file"
         );
-    }
-
-    #[test]
-    fn a_range_of_ports_has_enough_of_them() {
-        assert_eq!(port_range("50000-50007", 1), Ok(Ports::Range { first: 50000, last: 50007 }));
-        for wrong in ["50000-50006", "50000", "1000-2000", "50007-50000", "x-y", "50000-70000"] {
-            assert!(port_range(wrong, 1).is_err(), "{wrong}");
-        }
-        assert!(port_range("50000-50007", 2).is_err(), "for two threads");
     }
 
     #[test]

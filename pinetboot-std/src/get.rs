@@ -3,15 +3,17 @@
 use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::net::{SocketAddr, SocketAddrV4, ToSocketAddrs};
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant as Clock};
 
 use indicatif::{DecimalBytes, ProgressBar, ProgressStyle};
 use percent_encoding::percent_decode_str;
 use pinetboot_core::tftp::{self, Client, Options, Outcome, Request, RetryPolicy};
 use pinetboot_core::{Upload, block_on};
+use serde::Serialize;
 use tempfile::NamedTempFile;
 use tracing::Level;
 
@@ -40,6 +42,19 @@ pub struct Args {
     /// Request this many blocks per acknowledgement, 1 to 65535 (option windowsize)
     #[arg(long, value_name = "BLOCKS", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..))]
     pub windowsize: u16,
+
+    /// Print the result as one JSON object on standard output; requires a file for the content
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A fetched file, as JSON.
+#[derive(Debug, Serialize)]
+struct Fetched<'a> {
+    url: &'a str,
+    file: String,
+    bytes: u64,
+    seconds: f64,
 }
 
 /// Fetches the file, whole or not at all.
@@ -49,6 +64,10 @@ pub struct Args {
 /// The cause and the remedy.
 pub fn run(options: &Args, quiet: bool) -> Result<Exit, Failed> {
     let source = Location::parse(&options.url)?;
+    if options.json && options.output.as_deref() == Some(Path::new("-")) {
+        let why = "--json and -o - would both write to standard output: name a file with -o FILE";
+        return Err(Failed::new(Exit::Usage, why));
+    }
     let output = match &options.output {
         Some(path) => path.clone(),
         None => PathBuf::from(source.file_name()?),
@@ -70,7 +89,10 @@ pub fn run(options: &Args, quiet: bool) -> Result<Exit, Failed> {
     match report.map(|report| report.outcome) {
         Ok(Outcome::Complete { bytes }) => {
             let seconds = began.elapsed().as_secs_f64();
-            if !quiet {
+            if options.json {
+                let file = output.display().to_string();
+                output::stdout().json(&Fetched { url, file, bytes, seconds })?;
+            } else if !quiet {
                 let rate = DecimalBytes((bytes as f64 / seconds.max(1e-6)) as u64);
                 let (output, bytes) = (output.display(), DecimalBytes(bytes));
                 tell(Level::INFO, format_args!("{output}: {bytes} in {seconds:.2} s ({rate}/s)"));
@@ -103,6 +125,31 @@ pub fn run(options: &Args, quiet: bool) -> Result<Exit, Failed> {
 /// 1 + 2 + 4 + 8 seconds: a user waits for the command.
 const RETRY_POLICY: RetryPolicy = RetryPolicy::new(Duration::from_secs(1), 3);
 
+/// The IPv4 address of a host.
+///
+/// A name is asked of getent(1), as in a shell: the C library's look-up loads modules, in which a program that is linked statically
+/// crashes if they are of another C library.
+fn resolve(host: &str) -> Result<Ipv4Addr, Failed> {
+    if let Ok(address) = host.parse() {
+        return Ok(address);
+    }
+    if host == "localhost" {
+        return Ok(Ipv4Addr::LOCALHOST); // RFC 6761, 6.3
+    }
+    let failed = |why: &str| Failed::new(Exit::Failure, format!("cannot resolve {}: {why}", shown(host)));
+    if host.is_empty() || host.starts_with('-') {
+        return Err(failed("this is no name of a host"));
+    }
+    let found = Command::new("getent").args(["ahostsv4", host]).stdin(Stdio::null()).output();
+    let found = found.map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => failed("the program getent is not installed. Give the address"),
+        _ => failed(&format!("getent: {error}")),
+    })?;
+    let address = String::from_utf8_lossy(&found.stdout);
+    let address = address.split_whitespace().next().and_then(|address| address.parse().ok());
+    address.ok_or_else(|| failed("getent finds no IPv4 address of it"))
+}
+
 /// The server and file of a URL (RFC 3617).
 #[derive(Debug, PartialEq)]
 struct Location {
@@ -129,15 +176,7 @@ impl Location {
         if path.contains(&0) || path.len() > 400 {
             return Err(wrong("a TFTP file name has at most 400 bytes and no NUL"));
         }
-        let mut addresses = (host, port)
-            .to_socket_addrs()
-            .map_err(|error| Failed::new(Exit::Failure, format!("cannot resolve {host}: {error}")))?;
-        let server = addresses.find_map(|address| match address {
-            SocketAddr::V4(address) => Some(address),
-            SocketAddr::V6(_) => None,
-        });
-        let server =
-            server.ok_or_else(|| Failed::new(Exit::Failure, format!("{host} has no IPv4 address")))?;
+        let server = SocketAddrV4::new(resolve(host)?, port);
         Ok(Self { server, path })
     }
 
@@ -279,6 +318,10 @@ mod tests {
         assert_eq!(Location::parse("tftp://127.0.0.1:6969//a%20b").unwrap().path, b"/a b");
         for wrong in ["http://127.0.0.1/x", "tftp://127.0.0.1", "tftp://127.0.0.1/", "tftp://127.0.0.1:x/y"] {
             assert_eq!(Location::parse(wrong).unwrap_err().exit, Exit::Usage, "{wrong}");
+        }
+        assert_eq!(Location::parse("tftp://localhost/x").unwrap().server, "127.0.0.1:69".parse().unwrap());
+        for wrong in ["tftp:///x", "tftp://-s/x"] {
+            assert_eq!(Location::parse(wrong).unwrap_err().exit, Exit::Failure, "{wrong}");
         }
         assert!(Location::parse("tftp://127.0.0.1/a/..").unwrap().file_name().is_err());
     }

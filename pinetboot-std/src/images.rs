@@ -3,6 +3,7 @@
 //! ```text
 //! DIR/images/NAME/root/        the root file system; the boot partition's files are beneath it, where the system mounts
 //!                              them (root/boot/firmware)
+//! DIR/images/NAME/files.mtree  the files beneath root/ with their checksums (mtree(5)), as they were imported
 //! DIR/images/NAME/image.toml   facts about the image; written last, so a directory without the file is no image
 //! DIR/current -> images/NAME   the current image
 //! DIR/previous -> images/NAME  the current image before
@@ -11,6 +12,9 @@
 //!
 //! The command line in an imported image has no `root=`, `nfsroot=` or `ip=`. The server adds them, since only the server
 //! knows its address and which Pi asks.
+
+#[cfg_attr(not(feature = "import"), allow(dead_code, reason = "a part of it is for the command images"))]
+pub(crate) mod manifest;
 
 use std::fmt;
 use std::fs;
@@ -300,6 +304,9 @@ impl fmt::Display for ImagesError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let place = self.place.display();
         match &self.problem {
+            Problem::Io(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                write!(f, "{place}: {error}. Images are for root alone: run pinetboot with sudo")
+            }
             Problem::Io(error) => write!(f, "{place}: {error}"),
             Problem::Facts(why) => write!(f, "{place}: {why}. Import the image again"),
             Problem::NoImage(target) => write!(f, "{place}: no image at {}", target.display()),
@@ -318,6 +325,8 @@ pub(crate) const IMAGES: &str = "images";
 pub(crate) const MODE: u32 = 0o750;
 /// An image's root file system.
 pub(crate) const ROOT: &str = "root";
+/// The manifest of an image's files.
+pub(crate) const FILES: &str = "files.mtree";
 /// An image's facts.
 pub(crate) const FACTS: &str = "image.toml";
 const CURRENT: &str = "current";

@@ -3,6 +3,7 @@
 mod directory_view;
 mod list;
 mod users;
+mod verify;
 
 use std::path::{Path, PathBuf};
 
@@ -10,10 +11,8 @@ use clap::Subcommand;
 
 use crate::exit::{Exit, Failed};
 use crate::images::{self, Image, Images};
-use crate::import::check::BootCheck;
 use crate::output::{self, Output};
 use crate::roots::State;
-use directory_view::DirectoryView;
 use users::Users;
 
 /// Options of `images`.
@@ -85,7 +84,7 @@ pub enum Action {
         #[command(flatten)]
         of: Directory,
     },
-    /// Report whether a Pi would boot an image: its boot files and its root
+    /// Report whether a Pi would boot an image, and compare all its files with the checksums of the import
     Verify {
         /// The image [default: the current one]
         name: Option<String>,
@@ -93,6 +92,10 @@ pub enum Action {
         /// The images.
         #[command(flatten)]
         of: Directory,
+
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -132,7 +135,7 @@ impl Directory {
 /// # Errors
 ///
 /// The obstacle and the remedy.
-pub fn run(options: &Args) -> Result<Exit, Failed> {
+pub fn run(options: &Args, quiet: bool) -> Result<Exit, Failed> {
     let out = &mut output::stdout();
     match &options.command {
         None => {
@@ -158,7 +161,14 @@ pub fn run(options: &Args) -> Result<Exit, Failed> {
         }
         Some(Action::Remove { name, of }) => remove(of, name, out)?,
         Some(Action::Rename { name, new, of }) => rename(of, name, new, out)?,
-        Some(Action::Verify { name, of }) => return verify(&of.images()?, name.as_deref(), out),
+        Some(Action::Verify { name, of, json }) => {
+            let images = of.images()?;
+            let image = match name {
+                Some(name) => find(&images, name)?,
+                None => current(&images)?,
+            };
+            return verify::verify(&images, &image, (*json, quiet), out);
+        }
     }
     Ok(Exit::Success)
 }
@@ -208,24 +218,9 @@ fn rename(of: &Directory, name: &str, new: &str, out: &mut Output) -> Result<(),
     writeln!(out, "{name} is renamed to {new}")
 }
 
-fn verify(images: &Images, name: Option<&str>, out: &mut Output) -> Result<Exit, Failed> {
-    let image = match name {
-        Some(name) => find(images, name)?,
-        None => images
-            .current()
-            .map_err(failed)?
-            .ok_or_else(|| Failed::new(Exit::Usage, "no image is the current one: name the image"))?,
-    };
-    let view = DirectoryView::open(&image.root)
-        .map_err(|error| Failed::new(Exit::Tree, format!("{}: {error}", image.root.display())))?;
-    let check = BootCheck::of(&view, &image.facts.boot.to_string_lossy(), image.facts.has_root)?;
-    let models = check.boots_on();
-    let models = if models.is_empty() { "no Pi" } else { models.as_str() };
-    writeln!(out, "{}: boots on {models}", image.name)?;
-    for line in check.lines() {
-        writeln!(out, "  {line}")?;
-    }
-    Ok(if check.boots() { Exit::Success } else { Exit::WouldNotBoot })
+fn current(images: &Images) -> Result<Image, Failed> {
+    let current = images.current().map_err(failed)?;
+    current.ok_or_else(|| Failed::new(Exit::Usage, "no image is the current one: name the image"))
 }
 
 fn find(images: &Images, name: &str) -> Result<Image, Failed> {

@@ -34,8 +34,10 @@ use pinetboot_image::{ImageError, Layout, Partitions};
 use tracing::Level;
 
 pub use arguments::Args;
+pub(crate) use changes::is_user_name;
 pub use error::ImportError;
 pub use request::Request;
+pub(crate) use request::ssh_keys;
 pub use root::{CopyReport, RootCopy};
 pub use root_writer::RootWriter;
 pub use stop::Stop;
@@ -104,7 +106,8 @@ pub fn import(request: &Request, stop: &Stop, bars: &Bars) -> Result<Exit, Faile
     let opened = OpenImage::open(&image, &layout, &partitions, request.boot_only).map_err(read_failed)?;
     let plan = opened.plan(request).map_err(read_failed)?;
     if request.dry_run {
-        return plan.print(&mut output::stdout()).map(|()| Exit::Success);
+        let out = &mut output::stdout();
+        return if request.json { plan.print_json(out) } else { plan.print(out) }.map(|()| Exit::Success);
     }
     let Some(staging) = staging else { return Ok(Exit::Success) };
 
@@ -113,6 +116,7 @@ pub fn import(request: &Request, stop: &Stop, bars: &Bars) -> Result<Exit, Faile
     enough_space(staging.images(), need, request.disk_reserve)?;
     bars.write.set_length(opened.root().map_or(0, Ext4::used));
     let report = opened.copy(&staging, &plan, stop, bars).map_err(failed)?;
+    let written = opened.root().map_or(0, Ext4::used);
     drop(opened);
     let sha256 = image.finish().map_err(|error| read_failed(error.into()))?;
     bars.finish();
@@ -124,6 +128,9 @@ pub fn import(request: &Request, stop: &Stop, bars: &Bars) -> Result<Exit, Faile
         return Err(Failed::new(Exit::Failure, message));
     }
 
+    bars.check.set_length(written);
+    staging.list_files(stop, &bars.check)?;
+    bars.check.finish_and_clear();
     let facts = plan.facts(request, &report, sha256);
     staging.commit(&facts)?;
     let current = choose_current(&images, request, &plan.check)?;
@@ -194,21 +201,26 @@ fn existing(path: &Path) -> &Path {
 pub struct Bars {
     unpack: ProgressBar,
     write: ProgressBar,
+    check: ProgressBar,
 }
 
 impl Bars {
     /// Draws on standard error if that is a terminal; hidden if `quiet`.
     pub fn new(quiet: bool) -> Self {
         let bars = MultiProgress::with_draw_target(output::progress(quiet));
-        let style =
-            ProgressStyle::with_template("{msg:7} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}");
-        let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
-        let bar = |message| bars.add(ProgressBar::new(0).with_style(style.clone()).with_message(message));
-        Self { unpack: bar("reading"), write: bar("writing") }
+        let bar = |message| bars.add(ProgressBar::new(0).with_style(style()).with_message(message));
+        Self { unpack: bar("reading"), write: bar("writing"), check: bar("hashing") }
     }
 
     fn finish(&self) {
         self.unpack.finish_and_clear();
         self.write.finish_and_clear();
     }
+}
+
+/// The style of a bar that counts bytes.
+pub(crate) fn style() -> ProgressStyle {
+    let style =
+        ProgressStyle::with_template("{msg:7} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}");
+    style.unwrap_or_else(|_| ProgressStyle::default_bar())
 }

@@ -18,6 +18,7 @@
 //! | [`roots`] | base images, and each Pi's layer on them |
 //! | [`observe`] | observers that turn the protocol engines' events into facts |
 //! | [`log`], [`logging`] | log lines of events, and their output |
+//! | `up` | from an image to a Pi with its root (feature `import`) |
 //! | `arguments`, `beneath`, `descriptors`, `durable`, `text`, `time` | helpers of several modules |
 //! | `nfs_client` | a client of portmapper, MOUNT and NFSv3 |
 //! | [`output`] | standard output and standard error of the commands |
@@ -43,6 +44,8 @@ pub mod events;
 pub mod exit;
 pub mod finding;
 pub mod get;
+pub mod handed;
+pub mod health;
 pub mod images;
 #[cfg(feature = "import")]
 pub mod images_command;
@@ -73,3 +76,6 @@ pub mod storage;
 pub mod supervisor;
 mod text;
 mod time;
+#[cfg(feature = "import")]
+pub mod up;
+pub mod users;

@@ -61,14 +61,15 @@ impl Listener for Log {
 
 const LEFT_OUT: &str = "log lines left out, of which a minute had more than its bound: ";
 
-/// The client of an event in a line: `kitchen (10.0.0.5)`, or the known part. Formatted only if the line is written.
+/// The client of an event: `kitchen (10.0.0.5)` as a field, and by `{:#}` in a line the name alone, or the address of a client
+/// without a name. Formatted only if the line is written.
 struct ClientName<'a>(&'a Event);
 
 impl fmt::Display for ClientName<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.0.pi, self.0.client) {
-            (Some(pi), Some(client)) => write!(f, "{pi} ({client})"),
-            (Some(pi), None) => f.write_str(pi),
+            (Some(pi), Some(client)) if !f.alternate() => write!(f, "{pi} ({client})"),
+            (Some(pi), _) => f.write_str(pi),
             (None, Some(client)) => write!(f, "{client}"),
             (None, None) => f.write_str("a client"),
         }

@@ -12,11 +12,13 @@ use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use tracing::field::Field;
 use tracing::{Level, Metadata};
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
+use tracing_subscriber::fmt::time::FormatTime;
 use tracing_subscriber::fmt::{FormatFields, MakeWriter};
 
 use crate::config::LogFormat;
 use crate::output::{self, journal};
 use crate::text::line;
+use crate::time::Zone;
 use unread::Unread;
 
 /// Starts logging to standard error, at `level` and above.
@@ -32,7 +34,12 @@ pub fn start(format: LogFormat, level: Level) {
         LogFormat::Text if is_journal => {
             builder.fmt_fields(message_only()).with_ansi(false).with_level(false).without_time().try_init()
         }
-        LogFormat::Text => builder.fmt_fields(message_only()).with_ansi(output::has_escapes()).try_init(),
+        LogFormat::Text => {
+            let clock = Clock(Zone::of_machine());
+            let builder =
+                builder.fmt_fields(message_only()).with_timer(clock).with_ansi(output::has_escapes());
+            builder.try_init()
+        }
     };
     // Tests start logging twice in one process: the first subscriber stays.
     let _already_started = started;
@@ -56,6 +63,16 @@ pub fn report_dropped(report: impl FnOnce(u64)) {
 fn stderr() -> MutexGuard<'static, Unread<Stderr>> {
     static STDERR: LazyLock<Mutex<Unread<Stderr>>> = LazyLock::new(|| Mutex::new(Unread::new(io::stderr())));
     STDERR.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The local time of day.
+#[derive(Debug, Clone)]
+struct Clock(Zone);
+
+impl FormatTime for Clock {
+    fn format_time(&self, writer: &mut Writer<'_>) -> std::fmt::Result {
+        writer.write_str(&self.0.time_of_day())
+    }
 }
 
 /// Standard error.
@@ -99,10 +116,16 @@ impl Write for Lines {
     }
 }
 
-/// The message of a line, without its fields; other machines chose parts of it.
+/// The message of a line, without its fields; other machines chose parts of it. A remedy follows in lines of its own.
 pub(crate) fn message_only() -> impl for<'writer> FormatFields<'writer> + Clone {
     debug_fn(|writer: &mut Writer<'_>, field: &Field, value: &dyn std::fmt::Debug| match field.name() {
         "message" => write!(writer, "{}", line(&format!("{value:?}"))),
+        "remedy" => {
+            let text = format!("{value:?}");
+            // A string is shown with quotes and escapes.
+            let text = serde_json::from_str::<String>(&text).unwrap_or(text);
+            text.lines().try_for_each(|remedy| write!(writer, "\n          do: {}", line(remedy)))
+        }
         _ => Ok(()),
     })
 }

@@ -9,7 +9,11 @@ use clap::Parser;
 use pinetboot::cli::{Cli, Command};
 use pinetboot::config::LogFormat;
 use pinetboot::exit::Exit;
-use pinetboot::{demo, get, logging, output, pack, probe, roots, router_config, serve, service, simulate};
+#[cfg(feature = "import")]
+use pinetboot::up;
+use pinetboot::{
+    demo, get, health, logging, output, pack, probe, roots, router_config, serve, service, simulate,
+};
 use tracing::Level;
 
 fn main() -> ExitCode {
@@ -18,21 +22,27 @@ fn main() -> ExitCode {
         Err(help_or_error) => return exit_with(&help_or_error),
     };
     let level = logging::level(cli.verbose, cli.quiet);
-    if !matches!(cli.command, Command::Serve(_)) {
-        logging::start(LogFormat::Text, level); // `serve` reads the format from its configuration
+    if !serves(&cli.command) {
+        logging::start(LogFormat::Text, level); // a server reads the format from its configuration
     }
     let done = match &cli.command {
         Command::Serve(options) => serve::run(options, level),
         Command::Service(options) => service::run(options),
         Command::Get(options) => get::run(options, cli.quiet),
+        Command::Health(options) => health::run(options),
         Command::Probe(options) => probe::run(options),
         Command::RouterConfig(options) => router_config::run(options),
         Command::Simulate(options) => simulate::run(options),
         Command::Roots(options) => roots::command::run(options, cli.quiet),
+        // The steps of a boot are on standard output; the log adds what went wrong.
+        #[cfg(feature = "import")]
+        Command::Up(options) => {
+            up::run(options, if cli.verbose == 0 { Level::WARN } else { level }, cli.quiet)
+        }
         #[cfg(feature = "import")]
         Command::Import(options) => pinetboot::import::run(options, cli.quiet),
         #[cfg(feature = "import")]
-        Command::Images(options) => pinetboot::images_command::run(options),
+        Command::Images(options) => pinetboot::images_command::run(options, cli.quiet),
         Command::Mounter(options) => roots::mounter::run(options),
         #[cfg(feature = "nfs")]
         Command::Nfsd => pinetboot::nfsd::run(),
@@ -45,6 +55,16 @@ fn main() -> ExitCode {
         failed.exit
     });
     exit.into()
+}
+
+/// Whether a command is a server.
+const fn serves(command: &Command) -> bool {
+    match command {
+        Command::Serve(_) => true,
+        #[cfg(feature = "import")]
+        Command::Up(_) => true,
+        _ => false,
+    }
 }
 
 /// Prints the help, or the error of a command line.

@@ -48,6 +48,8 @@ use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use pinetboot_core::{Datagram, Instant, Net};
 
+use crate::handed::Handed;
+
 pub use arp::Prober;
 use batch::Received;
 use busy_poll::BusyPoll;
@@ -167,6 +169,19 @@ impl LinuxNet {
     ///
     /// The address that cannot be bound, and the system's reason.
     pub fn listen(addresses: &[SocketAddrV4], options: Options) -> Result<Self, BindError> {
+        Self::listen_with(addresses, options, &mut Handed::default())
+    }
+
+    /// The same, with the sockets of the service manager where they have these addresses.
+    ///
+    /// # Errors
+    ///
+    /// The address that cannot be bound, and the system's reason.
+    pub fn listen_with(
+        addresses: &[SocketAddrV4],
+        options: Options,
+        handed: &mut Handed,
+    ) -> Result<Self, BindError> {
         let mut net = Self::new(options).map_err(|error| BindError { address: UNSPECIFIED, error })?;
         let interfaces = match net.options.interfaces.as_slice() {
             [] => vec![None],
@@ -174,7 +189,12 @@ impl LinuxNet {
         };
         for interface in &interfaces {
             for &address in addresses {
-                net.add_listener(address, interface.as_deref())
+                let socket = match handed.take_udp(address) {
+                    Some(socket) => Socket::adopt(socket, address, interface.as_deref()),
+                    None => Socket::bind(address, interface.as_deref()),
+                };
+                socket
+                    .and_then(|socket| net.listen_on(socket))
                     .map_err(|error| BindError { address, error })?;
             }
         }
@@ -185,7 +205,8 @@ impl LinuxNet {
         Ok(net)
     }
 
-    /// Opens `count` networks on these addresses, one for each worker: the kernel assigns each client to one of them.
+    /// Opens `count` networks on these addresses, one for each worker: the kernel assigns each client to one of them. A socket of the
+    /// service manager is for one worker, since the kernel divides clients between sockets of one user only.
     ///
     /// # Errors
     ///
@@ -194,8 +215,9 @@ impl LinuxNet {
         addresses: &[SocketAddrV4],
         options: &Options,
         count: u16,
+        handed: &mut Handed,
     ) -> Result<Vec<Self>, BindError> {
-        let first = Self::listen(addresses, options.clone())?;
+        let first = Self::listen_with(addresses, options.clone(), handed)?;
         let mut others = Vec::new();
         for _ in 1..count {
             let other = first.beside().map_err(|error| BindError { address: UNSPECIFIED, error })?;

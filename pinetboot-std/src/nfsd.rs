@@ -33,6 +33,7 @@ use crate::observe::NfsObserver;
 use crate::roots::configured::{self, cannot_serve};
 use crate::roots::lines::read_line;
 use crate::roots::messages::{LONGEST, Message, NFS_STOPS_WITHIN, NFSD, Ready, Report, Setup};
+use crate::roots::packets;
 use crate::roots::{Mounts, Registry, RootExports, Roots};
 use crate::sandbox::{self, Calls, Missing, Remains};
 use crate::serve::bind;
@@ -54,7 +55,10 @@ pub fn run() -> Result<Exit, Failed> {
     let setup = read_line(&mut messages, LONGEST).map_err(failed)?;
     let setup: Setup = setup.ok_or_else(|| failed(io::ErrorKind::UnexpectedEof.into()))?;
     let registry = Registry::of_process(messages);
-    match Server::start(setup, &registry) {
+    let sockets = (0..setup.sockets).map(|_| packets::receive::<()>(&requests));
+    let sockets = sockets.filter_map(|received| received.map(|socket| socket?.1).transpose());
+    let sockets = sockets.collect::<io::Result<Vec<_>>>().map_err(failed)?;
+    match Server::start(setup, sockets, &registry) {
         Ok(server) => server.run(requests, &registry),
         Err(failed) => {
             registry.send(&Message::Failed(failed));
@@ -72,7 +76,7 @@ struct Server {
 
 impl Server {
     /// Listens, and gives up all rights but those of a file server.
-    fn start(setup: Setup, registry: &Registry) -> Result<Self, Failed> {
+    fn start(setup: Setup, sockets: Vec<OwnedFd>, registry: &Registry) -> Result<Self, Failed> {
         let config = setup.settings.resolve()?;
         become_root();
         let roots = Arc::new(roots(&config, registry)?);
@@ -90,7 +94,7 @@ impl Server {
             reports.emit(None, Report::ThreadEnded { thread: thread.to_owned(), why: "ended".into() });
         });
         let observer = Arc::new(NfsObserver::new(registry.clone(), exports.clone()));
-        let opened = Opened::new(NfsConfig {
+        let nfs = NfsConfig {
             listen: config.listen_addresses(),
             interfaces: config.net.interfaces.clone(),
             port: config.root.nfs_port,
@@ -100,8 +104,8 @@ impl Server {
             observer,
             on_thread_end,
             ..NfsConfig::new(handles)
-        });
-        let opened = opened.map_err(cannot_start)?;
+        };
+        let opened = Opened::with_sockets(nfs, sockets).map_err(cannot_start)?;
         let missing = confine(&config)?;
         let missing = missing.into_iter().map(|Missing { part, why }| (part.to_owned(), why)).collect();
         let ready = Ready { port: opened.port(), portmapper: opened.portmap_port(), missing };

@@ -1,4 +1,5 @@
-//! Notifications to the service manager: the protocol of sd_notify(3), and WATCHDOG_USEC of sd_watchdog_enabled(3).
+//! Notifications to the service manager: the protocol of sd_notify(3), WATCHDOG_USEC of sd_watchdog_enabled(3), and the file of
+//! [health](crate::health) for managers of containers.
 //!
 //! A socket opened once at the start, rather than the crate sd-notify: that one opens the path for each message, which
 //! fails once the process has left the file system behind, has no abstract socket names, and waits for a manager that does not read.
@@ -17,12 +18,16 @@ use std::time::Duration;
 use nix::time::{ClockId, clock_gettime};
 
 use crate::events::{Boot, Event, Fact, Listener, Root, Server};
+use crate::health::{self, Health};
 use crate::pis::Pis;
 use status::Status;
 
-/// The service manager's socket; without a manager, messages go nowhere.
+/// The service manager's socket and file; without a manager, messages go nowhere.
 #[derive(Debug, Clone, Default)]
-pub struct Notify(Option<Arc<Manager>>);
+pub struct Notify {
+    manager: Option<Arc<Manager>>,
+    health: Option<Arc<Health>>,
+}
 
 #[derive(Debug)]
 struct Manager {
@@ -32,13 +37,14 @@ struct Manager {
 }
 
 impl Notify {
-    /// The socket that NOTIFY_SOCKET names; none if the variable is not set.
+    /// The socket that NOTIFY_SOCKET names, and the file that PINETBOOT_HEALTH names; none if the variable is not set.
     ///
     /// # Errors
     ///
     /// The system's.
     pub fn from_environment() -> io::Result<Self> {
-        env::var_os("NOTIFY_SOCKET").map_or(Ok(Self::default()), |name| Self::to(&name))
+        let socket = env::var_os("NOTIFY_SOCKET").map_or(Ok(Self::default()), |name| Self::to(&name))?;
+        Ok(Self { health: Health::from_environment()?.map(Arc::new), ..socket })
     }
 
     /// A path, or an abstract name after an `@`.
@@ -51,12 +57,12 @@ impl Notify {
         socket.connect_addr(&address)?;
         socket.set_nonblocking(true)?;
         let (pis, status) = (OnceLock::new(), Mutex::default());
-        Ok(Self(Some(Arc::new(Manager { socket, pis, status }))))
+        Ok(Self { manager: Some(Arc::new(Manager { socket, pis, status })), health: None })
     }
 
     /// The status line counts these Pis.
     pub fn count(&self, pis: &Pis) {
-        if let Some(manager) = &self.0 {
+        if let Some(manager) = &self.manager {
             manager.pis.get_or_init(|| pis.clone());
         }
     }
@@ -70,11 +76,15 @@ impl Notify {
     pub(crate) fn feed_watchdog(&self) {
         self.send("WATCHDOG=1");
         self.tell_status("");
+        self.works();
     }
 
     /// The service stops.
     pub(crate) fn stopping(&self) {
         self.send("STOPPING=1\nSTATUS=stopping");
+        if let Some(health) = &self.health {
+            health.stops();
+        }
     }
 
     /// The service reads its configuration again; READY=1 follows.
@@ -84,9 +94,16 @@ impl Notify {
         self.send(&format!("RELOADING=1\nMONOTONIC_USEC={}", now.as_micros()));
     }
 
+    /// The file of health says that all loops turn.
+    fn works(&self) {
+        if let Some(health) = &self.health {
+            health.works();
+        }
+    }
+
     /// Sends the status line after these assignments, or alone if the line has changed. Waits for no lock of the registry.
     fn tell_status(&self, first: &str) {
-        let Some(manager) = &self.0 else { return };
+        let Some(manager) = &self.manager else { return };
         let Some(pis) = manager.pis.get().map_or(Some(Default::default()), Pis::count) else { return };
         let line = manager.status().line(pis, !first.is_empty());
         if let Some(line) = line {
@@ -96,7 +113,7 @@ impl Notify {
 
     /// A manager that does not read loses messages: no thread waits for it.
     fn send(&self, message: &str) {
-        if let Some(manager) = &self.0 {
+        if let Some(manager) = &self.manager {
             let _lost = manager.socket.send(message.as_bytes());
         }
     }
@@ -111,7 +128,10 @@ impl Manager {
 /// READY=1 and the status line follow from events.
 impl Listener for Notify {
     fn listen(&self, event: &Event) {
-        let Some(manager) = &self.0 else { return };
+        if matches!(event.fact, Fact::Server(Server::Ready { .. })) {
+            self.works();
+        }
+        let Some(manager) = &self.manager else { return };
         manager.status().learn(event);
         match &event.fact {
             Fact::Server(Server::Ready { .. } | Server::Reloaded { .. } | Server::NotReloaded { .. }) => {
@@ -133,10 +153,12 @@ fn one_line(text: &str) -> String {
     text.replace(char::is_control, " ")
 }
 
-/// The period within which the manager expects WATCHDOG=1; `None` if it expects none from this process.
+/// The period within which the manager expects WATCHDOG=1, or a write to the file of health; `None` if it expects none from this process.
 pub fn watchdog_period() -> Option<Duration> {
     let variable = |name| env::var(name).ok();
-    period(variable("WATCHDOG_USEC").as_deref(), variable("WATCHDOG_PID").as_deref(), std::process::id())
+    let usec = variable("WATCHDOG_USEC");
+    let period = period(usec.as_deref(), variable("WATCHDOG_PID").as_deref(), std::process::id());
+    period.into_iter().chain(health::period()).min()
 }
 
 fn period(usec: Option<&str>, pid: Option<&str>, own: u32) -> Option<Duration> {

@@ -4,7 +4,8 @@
 //! |---|---|
 //! | `inventory` | the owner's settings: `[pi.SERIAL]` in the configuration |
 //! | `host` | evidence about an IPv4 address and about a network adapter |
-//! | `boot` | one boot of a Pi, and when a new one begins |
+//! | `boot` | one boot of a Pi: what it fetched and when |
+//! | `watch` | the clock of the boot machines, which say when a boot begins, how far it is, and what keeps it there |
 //! | `registry` | the Pis, written from the events of the [`bus`](crate::bus) alone |
 //! | `known` | the answers to another process |
 //! | `claim` | whether a client is the Pi that it claims to be: ranked evidence |
@@ -21,12 +22,14 @@ mod registry;
 mod table;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 use std::collections::VecDeque;
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use pinetboot_core::pi::boot::{Boot, Hearing};
 use pinetboot_core::pi::{PiIdentity, Prefix};
 use serde::{Deserialize, Serialize};
 
@@ -47,7 +50,7 @@ pub struct Pis {
 }
 
 /// The knowledge about one Pi.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Pi {
     /// The MAC address of the mount, else that of the Pi's DHCP messages.
     pub mac: Option<Mac>,
@@ -65,6 +68,14 @@ pub struct Pi {
     pub boot: Option<BootProgress>,
     /// Earlier boots, oldest first.
     pub boots: VecDeque<BootRecord>,
+    /// How far the boot is, and what keeps it there.
+    pub machine: Boot,
+    /// The machine's verdict was emitted.
+    pub(super) is_told: bool,
+    /// The machine's deadline.
+    pub(super) deadline: Option<Duration>,
+    /// The reason of the last refusal by NFS.
+    pub(super) refusal: Option<String>,
 }
 
 /// The knowledge about a Pi before a mount.
@@ -102,7 +113,7 @@ pub struct Count {
 }
 
 /// The owner of knowledge: a Pi, or a client known by its address only.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Subject {
     /// A Pi, by the name of its directory.
     Pi(Prefix),
@@ -242,6 +253,25 @@ impl Default for Pis {
     /// An empty registry; the clock begins now.
     fn default() -> Self {
         Self { registry: Arc::default(), started: Instant::now() }
+    }
+}
+
+impl Default for Pi {
+    fn default() -> Self {
+        Self {
+            mac: None,
+            mac_proven: false,
+            identity: None,
+            presence: None,
+            before_mount: None,
+            name: None,
+            boot: None,
+            boots: VecDeque::new(),
+            machine: Boot::new(Hearing::ALL),
+            is_told: false,
+            deadline: None,
+            refusal: None,
+        }
     }
 }
 

@@ -62,7 +62,7 @@ pub struct Args {
     pub serial: Option<u32>,
 
     /// Collect offers for this many seconds, 1 to 60
-    #[arg(long, value_name = "SECONDS", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=60))]
+    #[arg(long, value_name = "SECONDS", default_value_t = SECONDS, value_parser = clap::value_parser!(u8).range(1..=60))]
     pub seconds: u8,
 
     /// Print the result as one JSON object
@@ -81,14 +81,10 @@ pub fn run(options: &Args) -> Result<Exit, Failed> {
     let out = &mut output::stdout();
     let interface = EthernetInterface::choose(options.interface.as_deref())?;
     let asker = Asker::new(options, &interface)?;
-    let mut net = if holds_port_67() { interface.open_with_this_machine()? } else { interface.open()? };
-    net.pretend(asker.mac);
     if !options.json {
         asker.print(&interface, options.seconds, out).map_err(output::failed)?;
     }
-    let time = Duration::from_secs(options.seconds.into());
-    let heard = ask::ask(&mut net, &asker.profile, asker.mac, time)
-        .map_err(|error| Failed::new(Exit::Failure, format!("{}: {error}", interface.name)))?;
+    let heard = asker.hear(&interface, options.seconds)?;
     let survey = asker.conclude(&interface.name, options.seconds, &heard)?;
     if options.json {
         out.json(&survey)?;
@@ -96,6 +92,25 @@ pub fn run(options: &Args) -> Result<Exit, Failed> {
         survey.print(out).map_err(output::failed)?;
     }
     Ok(survey.verdict.exit())
+}
+
+/// Probes an interface as a Pi 5, without output.
+///
+/// # Errors
+///
+/// If the interface cannot be used, or the network fails.
+pub(crate) fn look(interface: &EthernetInterface) -> Result<Survey, Failed> {
+    let options = Args {
+        interface: None,
+        client: ProbeClient::Pi(Model::Pi5),
+        mac: None,
+        serial: None,
+        seconds: SECONDS,
+        json: false,
+    };
+    let asker = Asker::new(&options, interface)?;
+    let heard = asker.hear(interface, SECONDS)?;
+    asker.conclude(&interface.name, SECONDS, &heard)
 }
 
 /// The impersonated client.
@@ -116,6 +131,14 @@ impl Asker {
             Failed::new(Exit::Usage, format!("no Raspberry Pi has the serial number {serial:08x}"))
         })?;
         Ok(Self { client: options.client, mac, serial, serial_given: options.serial.is_some(), profile })
+    }
+
+    /// Sends the DISCOVER, and collects offers.
+    fn hear(&self, interface: &EthernetInterface, seconds: u8) -> Result<Vec<ask::Heard>, Failed> {
+        let mut net = if holds_port_67() { interface.open_with_this_machine()? } else { interface.open()? };
+        net.pretend(self.mac);
+        ask::ask(&mut net, &self.profile, self.mac, Duration::from_secs(seconds.into()))
+            .map_err(|error| Failed::new(Exit::Failure, format!("{}: {error}", interface.name)))
     }
 
     fn print(&self, interface: &EthernetInterface, seconds: u8, out: &mut dyn Write) -> io::Result<()> {
@@ -288,6 +311,9 @@ fn holds_port_67() -> bool {
         .filter_map(|line| line.split_whitespace().nth(1))
         .any(|local| local.ends_with(":0043"))
 }
+
+/// The seconds of a probe: a DHCP server may take 3 s.
+const SECONDS: u8 = 4;
 
 const EXAMPLES: &str = "\
 Examples:

@@ -101,7 +101,7 @@ pub fn concerns(file: &BootPath<'_>, templates: &[String]) -> bool {
 
 /// The kernel's command line, in any directory: with `os_prefix=current/` in config.txt (Ubuntu 26.04) it is
 /// current/cmdline.txt.
-const CMDLINE: &str = "cmdline.txt";
+pub(crate) const CMDLINE: &str = "cmdline.txt";
 /// The bootloader's configuration.
 const CONFIG: &str = "config.txt";
 

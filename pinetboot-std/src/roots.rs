@@ -292,7 +292,7 @@ impl Roots {
         let identity = self.state.pi_dir(pi).join(IDENTITY);
         let is_known = identity.exists();
         let enrol = || {
-            let taken = self.keep(held, &overlay)?;
+            let taken = self.kept(held, &overlay)?.map(|kept| self.take_over(kept, &overlay)).transpose()?;
             identity::enrol(&overlay.open_root()?, &identity, &name)?;
             if is_known {
                 overlay.layer().set_new_content(None)?

@@ -13,6 +13,7 @@ use std::net::Ipv4Addr;
 
 use clap::ValueEnum;
 use pinetboot_core::dhcp::pxe::RASPBERRY_PI;
+use serde::Serialize;
 
 use crate::exit::{Exit, Failed};
 use crate::output;
@@ -61,9 +62,9 @@ pub enum Router {
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Address of the TFTP server
+    /// Address of the TFTP server [required, but for the ports of a firewall]
     #[arg(long, value_name = "IP")]
-    pub server: Ipv4Addr,
+    pub server: Option<Ipv4Addr>,
 
     /// Print the settings for this server [default: list the servers]
     #[arg(long = "for", value_name = "ROUTER", value_enum)]
@@ -84,6 +85,25 @@ pub struct Args {
     /// eeprom: directory of the Pi's files [default: its serial number]
     #[arg(long, value_name = "DIR")]
     pub prefix: Option<String>,
+
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A server and its settings, as JSON.
+#[derive(Debug, Serialize)]
+struct Settings {
+    name: String,
+    about: &'static str,
+    /// The settings to paste; none in a list.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    settings: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct List {
+    routers: Vec<Settings>,
 }
 
 /// Prints the settings to standard output; without a router, the list of routers.
@@ -92,11 +112,17 @@ pub struct Args {
 ///
 /// If the options contradict each other, or standard output fails.
 pub fn run(options: &Args) -> Result<Exit, Failed> {
-    let server = options.server;
+    let server = match (options.server, options.router) {
+        (Some(server), _) => server,
+        (None, Some(router)) if router.is_firewall() => Ipv4Addr::UNSPECIFIED,
+        (None, _) => {
+            return Err(Failed::new(Exit::Usage, "give the address of the TFTP server with --server"));
+        }
+    };
     let text = match options.router {
         None => list(server),
         Some(Router::Eeprom) => {
-            let eeprom = Eeprom::new(options).map_err(|why| Failed::new(Exit::Usage, why))?;
+            let eeprom = Eeprom::new(server, options).map_err(|why| Failed::new(Exit::Usage, why))?;
             eeprom.to_string()
         }
         Some(router) if options.is_for_eeprom() => {
@@ -108,7 +134,15 @@ pub fn run(options: &Args) -> Result<Exit, Failed> {
         }
         Some(router) => router.lines(server),
     };
-    write!(output::stdout(), "{text}")?;
+    let out = &mut output::stdout();
+    match options.router {
+        _ if !options.json => write!(out, "{text}")?,
+        Some(router) => out.json(&router.as_json(Some(text)))?,
+        None => {
+            let routers = Router::value_variants().iter().map(|router| router.as_json(None)).collect();
+            out.json(&List { routers })?;
+        }
+    }
     Ok(Exit::Success)
 }
 
@@ -141,6 +175,15 @@ impl Router {
             Self::Hex => appliances::hex(server),
             Self::Eeprom => Eeprom::with_server(server).to_string(),
         }
+    }
+
+    fn as_json(self, settings: Option<String>) -> Settings {
+        Settings { name: self.name(), about: self.about(), settings }
+    }
+
+    /// Whether the settings are those of a firewall, which name ports alone.
+    const fn is_firewall(self) -> bool {
+        matches!(self, Self::Ufw | Self::Firewalld | Self::Nft)
     }
 
     /// The value of `--for`.
@@ -220,11 +263,27 @@ mod tests {
         let listed = list(server);
         for router in Router::value_variants() {
             let lines = router.lines(server);
-            let is_firewall = matches!(router, Router::Ufw | Router::Firewalld | Router::Nft);
-            assert!(is_firewall || lines.contains("10.77.0.1"), "{router:?}: {lines}");
+            assert!(router.is_firewall() || lines.contains("10.77.0.1"), "{router:?}: {lines}");
             assert!(lines.ends_with('\n') && !lines.contains("\t"), "{router:?}: {lines}");
             assert!(lines.lines().all(|line| line.len() <= 180), "{router:?}: {lines}");
             assert!(listed.contains(&format!("\n  {} ", router.name())), "{listed}");
+        }
+    }
+
+    #[test]
+    fn the_ports_of_a_firewall_need_no_server() {
+        let options = |router| Args {
+            server: None,
+            router,
+            client_ip: None,
+            subnet: None,
+            gateway: None,
+            prefix: None,
+            json: false,
+        };
+        assert!(run(&options(Some(Router::Ufw))).is_ok());
+        for router in [None, Some(Router::Dnsmasq), Some(Router::Eeprom)] {
+            assert!(run(&options(router)).unwrap_err().message.contains("--server"), "{router:?}");
         }
     }
 

@@ -6,6 +6,7 @@
 
 mod account;
 mod calls;
+mod lacking;
 mod paths;
 
 use std::io;
@@ -17,6 +18,7 @@ use rustix::thread::{
 
 pub use account::{Account, NoAccess};
 pub use calls::Calls;
+pub use lacking::{Lacking, in_a_container, lacking};
 pub use paths::Paths;
 use paths::Rules;
 

@@ -8,6 +8,7 @@ mod following;
 mod leases;
 mod nfs;
 mod others;
+mod ports;
 mod reloading;
 mod roots;
 mod seen;
@@ -20,13 +21,15 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use pinetboot_core::pi::boot::Hearing;
 use tracing::Level;
 
 use crate::bus::Bus;
 use crate::config::{Config, Settings};
 use crate::descriptors::{self, Holders, TooLow};
-use crate::events::{self, Transfers};
+use crate::events::{self, Listener, Transfers};
 use crate::exit::{Exit, Failed};
+use crate::handed::Handed;
 use crate::log::Log;
 use crate::logging;
 use crate::net::{Changes, Control, Links, LinuxNet};
@@ -37,9 +40,11 @@ use crate::storage::{Budget, Pool, UploadQuota};
 use crate::supervisor::Supervisor;
 use following::{Change, Follow, Used};
 use nfs::Nfsd;
+pub(crate) use ports::try_ports;
 use seen::Seen;
 use service::Services;
 use sources::{notices, open, remove_leftovers, report, settings};
+use waiting::Chosen;
 use workers::Workers;
 
 /// Options of `serve`.
@@ -55,6 +60,10 @@ pub struct Args {
     #[arg(long)]
     pub check: bool,
 
+    /// Run the clock that tells a stuck boot this many times as fast: for tests
+    #[arg(long, value_name = "N", hide = true, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub boot_clock: u32,
+
     /// Settings of the command line.
     #[command(flatten)]
     pub settings: Settings,
@@ -66,6 +75,24 @@ pub struct Args {
 ///
 /// The obstacle and the remedy.
 pub fn run(options: &Args, level: Level) -> Result<Exit, Failed> {
+    run_with(options, level, Vec::new())
+}
+
+/// Checks settings as `--check` does.
+///
+/// # Errors
+///
+/// All faults.
+pub fn check(settings: Settings) -> Result<Exit, Failed> {
+    report(&settings.resolve()?)
+}
+
+/// The same as [`run`], with more listeners on the bus.
+///
+/// # Errors
+///
+/// The obstacle and the remedy.
+pub fn run_with(options: &Args, level: Level, more: Vec<Box<dyn Listener>>) -> Result<Exit, Failed> {
     let settings = settings(options)?;
     let config = settings.clone().resolve()?;
     if options.check {
@@ -78,29 +105,34 @@ pub fn run(options: &Args, level: Level) -> Result<Exit, Failed> {
         Err(error) => (Notify::default(), Some(error)),
     };
     let supervisor = Supervisor::new().map_err(failure)?;
+    let mut handed = Handed::from_environment();
     let seen = Seen::default();
-    let bus = Bus::new(vec![
+    let mut listeners: Vec<Box<dyn Listener>> = vec![
         // Before the log, whose disk may hang.
         Box::new(supervisor.clone()),
         Box::new(Log::default()),
         Box::new(seen.clone()),
         Box::new(notify.clone()),
-    ]);
+    ];
+    listeners.extend(more);
+    let bus = Bus::new(listeners);
     notify.count(bus.pis());
     if let Some(error) = no_notify {
         bus.emit(None, events::Server::NoNotify { error: error.to_string() });
     }
     let (links, changes) = (Links::default(), Changes::listen().map_err(failure)?);
-    let Some(interfaces) = waiting::wait(&config, (&links, &changes), &notify, &bus)? else {
+    let Some(Chosen { interfaces, by_route }) = waiting::wait(&config, (&links, &changes), &notify, &bus)?
+    else {
         bus.emit(None, events::Server::Stopped(Transfers::default()));
         return Ok(Exit::Success);
     };
     bus.set_inventory(Arc::new(config.inventory.clone()));
     let transfers = allow_descriptors(&config, &bus);
     let base_images = roots::prepare(&config, &bus)?;
+    bus.set_watch(hearing(&config, base_images.is_some()), options.boot_clock);
     // The process of NFS starts with the rights of this one, which gives them up below.
-    let nfsd =
-        base_images.map(|base_images| Nfsd::start(&config, settings, base_images, watchdog_period(), &bus));
+    let nfsd = base_images
+        .map(|base_images| Nfsd::start(&config, settings, base_images, watchdog_period(), &mut handed, &bus));
     let nfsd = nfsd.transpose()?;
     let roots = nfsd.as_ref().map(|nfsd| nfsd.roots().clone());
     let (budget, quota) = (Budget::default(), UploadQuota::default());
@@ -109,12 +141,17 @@ pub fn run(options: &Args, level: Level) -> Result<Exit, Failed> {
     notices(&config, storage.trees()).for_each(|notice| bus.emit(None, notice));
     drop(storage);
 
-    let mut nets = LinuxNet::listen_together(&config.listen, &config.net, config.threads)
+    let mut nets = LinuxNet::listen_together(&config.listen, &config.net, config.threads, &mut handed)
         .map_err(|error| bind::cannot_bind_tftp(&error))?;
     nets.iter_mut().for_each(|net| net.set_watch(&watch(&bus)));
     nets.iter_mut().for_each(|net| net.open_ports(&links.addresses()));
-    let dhcp = dhcp::bind(&config, interfaces, &bus)?;
-    let (used, mut follow) = followed(&config, &nets, dhcp.as_ref());
+    let route = interfaces.first().filter(|_| by_route).map(|interface| interface.name.clone());
+    let dhcp = dhcp::bind(&config, interfaces, &links, &mut handed, &bus)?;
+    if !handed.is_empty() {
+        bus.emit(None, events::Server::NoEffect { setting: "LISTEN_FDS", why: NOT_SERVED });
+    }
+    drop(handed);
+    let (used, mut follow) = followed(&config, &nets, dhcp.as_ref(), route);
     let leases = dhcp.as_ref().and_then(dhcp::Bound::leases);
     let lacks = nfsd.as_ref().map(Nfsd::missing).unwrap_or_default();
     let paths = confine::confine(&config, options.config.as_deref(), leases, roots.as_deref(), lacks, &bus)?;
@@ -193,8 +230,23 @@ fn allow_descriptors(config: &Config, bus: &Bus) -> usize {
     }
 }
 
+/// What this server hears of a Pi's boot.
+fn hearing(config: &Config, nfs: bool) -> Hearing {
+    Hearing {
+        dhcp: config.dhcp.is_some(),
+        tftp: config.dhcp.as_ref().is_none_or(|dhcp| dhcp.boot_server.is_none()),
+        nfs,
+        other_dhcp: None,
+    }
+}
+
 /// What the sockets are bound to, and how they follow changes of it.
-fn followed(config: &Config, nets: &[LinuxNet], dhcp: Option<&dhcp::Bound<'_>>) -> (Used, Vec<Follow>) {
+fn followed(
+    config: &Config,
+    nets: &[LinuxNet],
+    dhcp: Option<&dhcp::Bound<'_>>,
+    default_route: Option<String>,
+) -> (Used, Vec<Follow>) {
     let mut interfaces = config.net.interfaces.clone();
     interfaces.extend(dhcp.into_iter().flat_map(dhcp::Bound::interfaces));
     interfaces.sort_unstable();
@@ -207,8 +259,12 @@ fn followed(config: &Config, nets: &[LinuxNet], dhcp: Option<&dhcp::Bound<'_>>) 
         Change::Back(_) => tftp.iter().chain(&dhcp).for_each(Control::bind_again),
         Change::Addresses => dhcp.iter().for_each(Control::reload),
     };
-    (Used { interfaces, addresses }, vec![Box::new(follow)])
+    (Used { interfaces, addresses, default_route }, vec![Box::new(follow)])
 }
+
+/// A socket of the service manager that no service took.
+const NOT_SERVED: &str = "a socket has an address that the configuration does not serve. In the unit of the sockets, name IPv4 addresses: \
+                          ListenDatagram=0.0.0.0:69";
 
 const EXAMPLES: &str = "\
 Examples:

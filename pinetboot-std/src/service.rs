@@ -41,6 +41,10 @@ pub enum Action {
         #[arg(long, value_name = "UNIT")]
         unit: Option<Unit>,
 
+        /// Let systemd hold the ports of TFTP and, for roots, NFS: requests wait while the server restarts [default: false]
+        #[arg(long)]
+        sockets: bool,
+
         /// The system.
         #[command(flatten)]
         at: Place,
@@ -87,10 +91,10 @@ pub struct Place {
 /// The step that failed, with the system's reason; the steps before it remain.
 pub fn run(options: &Args) -> Result<Exit, Failed> {
     match &options.command {
-        Action::Install { unit, at } => {
+        Action::Install { unit, sockets, at } => {
             let system = System::at(at.root.clone())?;
             let unit = unit.unwrap_or_else(|| system.unit_of_configuration());
-            step::all(system.install(unit)?, at.dry_run)
+            step::all(system.install(unit, *sockets)?, at.dry_run)
         }
         Action::Uninstall { at } => step::all(System::at(at.root.clone())?.uninstall(), at.dry_run),
         Action::Status => status::print(),

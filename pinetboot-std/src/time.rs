@@ -3,7 +3,6 @@
 use std::time::SystemTime;
 
 use jiff::Timestamp;
-#[cfg(any(feature = "import", test))]
 use jiff::tz::TimeZone;
 
 /// The present time in RFC 3339, UTC, to the second: `2026-04-13T09:30:00Z`.
@@ -14,6 +13,22 @@ pub(crate) fn now() -> String {
 /// A time of the system in RFC 3339, UTC, to the second; `None` for a year beyond 9999.
 pub(crate) fn of(time: SystemTime) -> Option<String> {
     Timestamp::try_from(time).ok().map(utc)
+}
+
+/// The time zone of this machine, read once: a sandbox may hide its file later.
+#[derive(Debug, Clone)]
+pub(crate) struct Zone(TimeZone);
+
+impl Zone {
+    /// That of this machine; UTC without one.
+    pub(crate) fn of_machine() -> Self {
+        Self(TimeZone::try_system().unwrap_or(TimeZone::UTC))
+    }
+
+    /// The present time of day: `11:30:00`.
+    pub(crate) fn time_of_day(&self) -> String {
+        Timestamp::now().to_zoned_datetime(self.0.clone()).strftime("%H:%M:%S").to_string()
+    }
 }
 
 fn utc(time: Timestamp) -> String {

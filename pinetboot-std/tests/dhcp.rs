@@ -175,12 +175,11 @@ fn a_pi_gets_an_address_and_its_files_and_keeps_the_address() {
 
     home.fetch();
     // Known by what it said by DHCP, although it asks for the plain name.
-    server.line(&format!("bd989ae1 ({address}) fetched config.txt"), SOON);
+    server.line("bd989ae1 fetched config.txt", SOON);
     let mut curl = home.client.command("curl");
     curl.args(["-sS", "-o", "/dev/null", "tftp://10.77.0.1/kernel_2712.img"]);
     assert!(Process::start(curl).finish(SOON).0.success());
-    let line = server.line(&format!("bd989ae1 ({address}) has its kernel: files: 2"), SOON);
-    assert!(line.contains(" s after the DHCP DISCOVER"), "{line}");
+    server.line("bd989ae1 files: 2 in ", SOON);
 
     // The kernel sends no option 97, and userspace another client identifier: the machine stays the same.
     for another in [&[][..], &["-C"], &["-x", "0x3d:0102030405"]] {

@@ -5,12 +5,14 @@ mod namespace;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, UdpSocket};
 
 use dhcp_world::clients::{Answer, Clients, discover, pi, rebind, request};
 use dhcp_world::{Server, Settings, World, pinetboot};
 use namespace::{Namespace, Process, SOON, cable, end};
-use pinetboot_core::dhcp::{MessageType, Profile};
+use pinetboot_core::dhcp::{
+    Emitter, HardwareAddress, Header, MAX_LEN, Message, MessageType, OptionCode, Profile,
+};
 
 #[test]
 #[ignore = "needs root, network namespaces and DHCP servers; run by .ci/run"]
@@ -135,6 +137,114 @@ fn a_network_behind_a_relay_has_a_table() {
     let line = serving
         .line("the relay agent 10.77.0.1 asks for the network of 10.77.0.1, and none is configured", SOON);
     assert!(line.contains("WARN") && line.contains("[network.NAME]"), "{line}");
+    serving.stop();
+}
+
+/// Two addresses of the server on one interface, each in a network with a table.
+#[test]
+#[ignore = "needs root and network namespaces; run by .ci/run"]
+fn networks_on_one_wire_have_each_a_range_and_an_address_of_the_server() {
+    let world = World::new();
+    let ours = world.machine("ours", Some("10.77.0.1/24"));
+    ours.address("eth0", "10.78.0.1/24");
+    let tree = world.tree("tree");
+    let config = tree.with_file_name("wire.toml");
+    let text = "[network.one]\nsubnet = '10.77.0.0/24'\nlease-range = '10.77.0.200-10.77.0.200'\n\
+                [network.two]\nsubnet = '10.78.0.0/24'\nlease-range = '10.78.0.200-10.78.0.209'\n\
+                [pi.01000003]\nname = 'attic'\naddress = '10.78.0.33'\n";
+    fs::write(&config, text).unwrap();
+    let leases = tree.with_file_name("leases");
+    let of_another_network = "02:00:00:00:00:01 10.99.0.5 1000\n02:00:00:00:00:02 10.99.0.6 4000000000\n";
+    fs::write(&leases, of_another_network).unwrap();
+    let options = ["--dhcp", "lease", "--interface", "eth0", "--config", config.to_str().unwrap()];
+    let serving = ours.serve(&tree, &[&options[..], &["--lease-file", leases.to_str().unwrap()]].concat());
+    let client = world.machine("client", None);
+    client.enter(|| {
+        let clients = Clients::new();
+        let ask = |message: Vec<u8>| {
+            clients.broadcast(&message);
+            clients.answers(|answers| !answers.is_empty()).pop().unwrap()
+        };
+        let lease = |number: u8| {
+            let (profile, mac) = pi(number);
+            let offer = ask(discover(&profile, mac));
+            assert_eq!(offer.server, offer.next_server, "{offer:?}");
+            let ack = ask(request(&profile, mac, offer.address, offer.server));
+            assert_eq!((ack.kind, ack.address), (Some(MessageType::Ack), offer.address), "{ack:?}");
+            (ack.address.to_string(), ack.server.to_string())
+        };
+        let of = |address: &str, server: &str| (address.to_owned(), server.to_owned());
+        let (first, second) = (of("10.77.0.200", "10.77.0.1"), lease(2));
+        let full_first = lease(1);
+        // The first network has one address: one of the two clients has it, the other has one of the second network.
+        assert_eq!(second, first);
+        assert!(full_first.0.starts_with("10.78.0.20") && full_first.1 == "10.78.0.1", "{full_first:?}");
+        assert_eq!(lease(3), of("10.78.0.33", "10.78.0.1"), "the fixed address");
+        // Each client stays in its network, in which its kernel asks too.
+        assert_eq!((lease(2), lease(1)), (first, full_first.clone()));
+        let mac = pi(1).1;
+        let kernel = ask(discover(&Profile::Plain, mac));
+        assert_eq!((kernel.address.to_string(), kernel.server.to_string()), full_first);
+        let kernel = ask(discover(&Profile::Plain, pi(3).1));
+        assert_eq!(kernel.option(12), Some(&b"attic"[..]), "{kernel:?}");
+        // A system that comes from another network is refused.
+        let mut header = Header::request(HardwareAddress::ethernet(mac), 9);
+        header.flags = Header::BROADCAST;
+        let mut out = [0; MAX_LEN];
+        let mut reboot = Emitter::new(&header, &mut out).unwrap();
+        reboot.kind(MessageType::Request).unwrap();
+        reboot.address(OptionCode::REQUESTED_ADDRESS, Ipv4Addr::new(192, 0, 2, 7)).unwrap();
+        let len = reboot.finish().unwrap();
+        assert_eq!(ask(out[..len].to_vec()).kind, Some(MessageType::Nak));
+    });
+    let log = serving.stop();
+    for address in ["10.77.0.1", "10.78.0.1"] {
+        assert!(log.contains(&format!("DHCP answers on eth0 as {address}")), "{log}");
+    }
+    assert!(!log.contains("cannot look for hosts"), "{log}");
+    // Of a network that is not served, the leases that run are kept.
+    let kept = fs::read_to_string(&leases).unwrap();
+    let has = |address: &str| kept.contains(&format!(" {address} "));
+    assert!(has("10.99.0.6") && !has("10.99.0.5") && has("10.78.0.33"), "{kept}");
+}
+
+/// The way to a network behind a relay agent changes, and with it the server's address that its clients can reach.
+#[test]
+#[ignore = "needs root and network namespaces; run by .ci/run"]
+fn with_another_route_the_clients_behind_a_relay_are_told_another_address() {
+    let ours = Namespace::new("ours");
+    let relays = [Namespace::new("relay"), Namespace::new("relay")];
+    for (relay, (third, interface)) in relays.iter().zip([(77, "one"), (79, "two")]) {
+        let (server, hop) = (format!("10.{third}.0.1/24"), format!("10.{third}.0.254/24"));
+        cable(end(&ours, interface, &server), end(relay, "eth0", &hop), 1500);
+        relay.address("lo", "10.90.0.1/32");
+    }
+    let world = World::new();
+    let tree = world.tree("tree");
+    let config = tree.with_file_name("route.toml");
+    fs::write(&config, "[network.far]\nsubnet = '10.90.0.0/24'\n").unwrap();
+    ours.ip("route add 10.90.0.0/24 via 10.77.0.254");
+    let options = ["--interface", "one", "--interface", "two", "--config", config.to_str().unwrap()];
+    let serving = ours.serve(&tree, &[&["--dhcp", "lease"], &options[..]].concat());
+    let told = |relay: &Namespace, server: Ipv4Addr| {
+        relay.enter(|| {
+            let socket = UdpSocket::bind("10.90.0.1:67").unwrap();
+            socket.set_read_timeout(Some(SOON / 40)).unwrap();
+            let mut message = discover(&pi(1).0, pi(1).1);
+            message[24..28].copy_from_slice(&[10, 90, 0, 1]); // `giaddr`
+            socket.send_to(&message, (server, 67)).unwrap();
+            let mut answer = [0; 2048];
+            let len = socket.recv(&mut answer).ok()?;
+            Message::parse(&answer[..len]).unwrap().server_id()
+        })
+    };
+    let until_told = |relay, server| {
+        let told = (0..40).find(|_| told(relay, server) == Some(server));
+        assert!(told.is_some(), "{server} is not told");
+    };
+    until_told(&relays[0], Ipv4Addr::new(10, 77, 0, 1));
+    ours.ip("route replace 10.90.0.0/24 via 10.79.0.254");
+    until_told(&relays[1], Ipv4Addr::new(10, 79, 0, 1));
     serving.stop();
 }
 

@@ -8,6 +8,8 @@ mod compare;
 mod images;
 #[path = "import/layout.rs"]
 mod layout;
+#[path = "import/web.rs"]
+mod web;
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -41,6 +43,43 @@ fn refusal(image: &Path, to: &Path, options: &[&str]) -> String {
         assert!(left.is_empty(), "left behind: {left:?}");
     }
     String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+#[ignore = "needs root, mke2fs, mkfs.vfat, mtools, sfdisk"]
+fn the_files_of_an_image_are_compared_with_those_of_the_import() {
+    let (image, to) = (layout::small_image(), tempfile::tempdir().unwrap());
+    let planned = import(&image.path(), to.path(), &["--name", "one", "--dry-run", "--json"]);
+    let planned: serde_json::Value = serde_json::from_str(&planned).unwrap();
+    assert!(planned["boots"].is_boolean() && planned["changes"].is_array(), "{planned}");
+    import(&image.path(), to.path(), &["--name", "one", "--current"]);
+    let verify = |options: &[&str]| {
+        let mut command = pinetboot();
+        command.args(["images", "verify", "one", "--dir"]).arg(to.path()).args(options);
+        let output = command.output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (before, said) = verify(&[]);
+    assert!(said.contains(" are as they were imported"), "{said}");
+    let place = to.path().join("images/one");
+    let mut hashes = Command::new("sha256sum");
+    let sum = run(hashes.arg("etc/os-release").current_dir(place.join("root")));
+    let listed = fs::read_to_string(place.join("files.mtree")).unwrap();
+    assert!(listed.contains("./etc/os-release type=file ") && listed.contains(&sum[..64]), "{listed}");
+
+    fs::write(place.join("root/etc/os-release"), "").unwrap();
+    fs::write(place.join("root/added"), "").unwrap();
+    let (code, said) = verify(&[]);
+    assert_ne!(code, 0);
+    for line in ["changed  /etc/os-release (sha256digest, size)", "added    /added"] {
+        assert!(said.contains(line), "{said}");
+    }
+    let json: serde_json::Value = serde_json::from_str(&verify(&["--json"]).1).unwrap();
+    assert_eq!(json["differences"].as_array().unwrap().len(), 2, "{json}");
+    // An image of an earlier version.
+    fs::remove_file(place.join("files.mtree")).unwrap();
+    let (code, said) = verify(&[]);
+    assert!(code == before && said.contains("not compared"), "{said}");
 }
 
 fn current(to: &Path) -> Image {
@@ -401,7 +440,7 @@ fn a_half_import_is_never_taken_for_a_whole_one() {
 #[ignore = "needs root, mke2fs, mkfs.vfat, mtools, sfdisk"]
 fn an_imported_image_is_served_without_the_rights_of_root() {
     let sources = Sources::of_trixie();
-    let disk = Disk::new(&sources, &Ext4Options::new("^64bit", 4096), false, Fat::SMALL, Packing::Raw);
+    let disk = Disk::small(&sources);
     let dir = tempfile::tempdir().unwrap();
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
     import(disk.path(), dir.path(), &["--name", "one"]);

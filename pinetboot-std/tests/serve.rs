@@ -11,6 +11,8 @@ mod common;
 mod crowd;
 #[path = "serve/files.rs"]
 mod files;
+#[path = "serve/fleet.rs"]
+mod fleet;
 #[path = "serve/get.rs"]
 mod get;
 #[path = "serve/log.rs"]

@@ -133,7 +133,7 @@ fn a_transfer_waits_in_the_middle_of_its_file() {
     pi.say("ACK 293");
     assert_eq!(difference(&got, &kernel), None);
     let log = serving.stop();
-    assert!(log.contains("fetched nas/kernel8.img") && log.contains("resent packets: 0"), "{log}");
+    assert!(log.contains("fetched nas/kernel8.img") && !log.contains("resent packets"), "{log}");
 }
 
 #[test]

@@ -161,7 +161,7 @@ where
                         None => return Decision::Act(Action::Nothing),
                     };
                 }
-                session.heard = now;
+                (session.heard, session.told_stall) = (now, false);
                 // After a file that is whole an ERROR changes nothing, and is not told.
                 if let Packet::Error { code, message } = packet
                     && !session.told
@@ -252,7 +252,8 @@ async fn open<S: Storage>(
     direction: Direction,
     request: &Request<'_>,
 ) -> Result<Opened<S>, Unopened<S::Refusal>> {
-    let path = BootPath::parse(request.filename)
+    let mut room = [0; LATIN1_ROOM];
+    let path = BootPath::parse_text(request.filename, &mut room)
         .map_err(|error| ErrorText { code: ErrorCode::ACCESS_VIOLATION, text: error.text() }.refuses())?;
     Ok(match direction {
         Direction::Read => {
@@ -286,6 +287,9 @@ fn fingerprint(bytes: &[u8]) -> u32 {
 
 /// Clients take a port that the system or the program chooses above the well-known ones; a NAT keeps it there.
 const FIRST_CLIENT_PORT: u16 = 1024;
+
+/// Room for the UTF-8 form of a name in Latin-1, in bytes: the server's future has it, so longer ones are refused.
+const LATIN1_ROOM: usize = 112;
 
 const TOO_LONG: ErrorText =
     ErrorText { code: ErrorCode::NOT_DEFINED, text: "too long for mode netascii, ask in mode octet" };

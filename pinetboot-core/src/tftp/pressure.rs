@@ -111,6 +111,7 @@ mod tests {
             heard: now,
             until: Instant::MAX,
             told: false,
+            told_stall: false,
             early_terminate: false,
             context: (),
             transfer: Transfer::Out(sender, Source::Octet(file)),

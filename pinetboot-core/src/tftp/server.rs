@@ -205,6 +205,7 @@ impl<'s, N: Net, S: Storage, O: Observer, const MAX: usize> Server<'s, N, S, O, 
             heard: now,
             until: Instant::MAX,
             told: false,
+            told_stall: false,
             early_terminate: false,
             context,
             transfer,
@@ -231,6 +232,11 @@ impl<'s, N: Net, S: Storage, O: Observer, const MAX: usize> Server<'s, N, S, O, 
             Progress::Waits(until) => {
                 session.until = until;
                 self.sweep_at = self.sweep_at.min(until);
+                if O::HEARS_STALLS
+                    && let Some(stalled) = session.stalls(now)
+                {
+                    self.observer.observe(now, &Event::Stalled(stalled), Some(&mut session.context));
+                }
                 if let Some(bytes) = session.complete()
                     && !session.told
                 {

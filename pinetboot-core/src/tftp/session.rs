@@ -9,6 +9,7 @@ use super::packet::Mode;
 use super::report::{Direction, Report};
 use super::step::Outcome;
 use super::transfer::Transfer;
+use crate::event::Stalled;
 use crate::storage::{File, Storage, Upload};
 use crate::{Instant, Net, Observer};
 
@@ -37,6 +38,8 @@ pub struct Session<L, S: Storage, T = ()> {
     pub(super) until: Instant,
     /// The file is whole and the observer knows; the session stays to acknowledge the last block once more.
     pub(super) told: bool,
+    /// The observer knows of the peer's silence since its last packet.
+    pub(super) told_stall: bool,
     /// The client ended it with the text of a Pi's size probe.
     pub(super) early_terminate: bool,
     /// The observer's.
@@ -83,6 +86,16 @@ impl<L, S: Storage, T> Session<L, S, T> {
             Transfer::In(receiver, _) => receiver.received_bytes() > 0 || receiver.complete().is_some(),
         };
         begun && now.since(self.heard) >= STALLED
+    }
+
+    /// A silence of the client that the observer does not know yet.
+    pub(super) fn stalls(&mut self, now: Instant) -> Option<Stalled> {
+        if self.told_stall || self.told || now.since(self.heard) < TELL_STALL {
+            return None;
+        }
+        self.told_stall = true;
+        let Report { peer, bytes, block_size, began, .. } = self.report(Outcome::TimedOut);
+        Some(Stalled { peer, bytes, block_size, after: self.heard.since(began) })
     }
 
     /// The transfer's progress since it began in bytes per second, after a head start of [`HEAD_START`]; zero if only a last
@@ -206,6 +219,10 @@ impl<U: Upload> Upload for Sink<U> {
         }
     }
 }
+
+/// A silence to tell the observer of: the third packet sent again in a row goes out after 7 s
+/// ([`RetryPolicy`](super::RetryPolicy)).
+const TELL_STALL: Duration = Duration::from_secs(6);
 
 /// A client that is alive answers within its own timeout; none is shorter than this.
 const STALLED: Duration = Duration::from_secs(1);

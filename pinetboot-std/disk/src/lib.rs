@@ -18,7 +18,7 @@
 //! (`fdatasync`).
 //!
 //! A client is bounded: its connections, the requests under way of each (8), and 256 KiB of memory for each of those, whatever
-//! length it asks for. An idle connection has two threads and 4 KiB.
+//! length it asks for. An idle connection has one thread.
 //!
 //! Not done: TLS and any other proof of identity (the network has to be trusted, or [`Exports`] has to know the client by other means);
 //! extended headers; resizing a disk while a client has it.

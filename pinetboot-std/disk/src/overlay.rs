@@ -36,9 +36,17 @@
 //!
 //! # Why not a library
 //!
-//! imago 0.2.6 (MIT) reads and writes qcow2 with backing files. 
+//! imago 0.2.6 (MIT) reads and writes qcow2 with backing files, but keeps new L2 entries in memory until a flush, as QEMU does, whose
+//! guest ends with it: of 2000 writes of 4 KiB that it had answered before a kill, 2000 were lost; of this module's none. The speed
+//! is alike: 4 KiB at random to a disk with clusters of 4 KiB, on a busy machine, 29 000 writes a second to new clusters
+//! and 61 000 in place; here 26 000 and 87 000. A log would have to know its allocations, which it does not show.
+//!
 //! [`Fingerprint`]: crate::Fingerprint
 
+mod data;
+mod empty;
+mod error;
+mod flush;
 mod header;
 mod mappings;
 mod medium;
@@ -49,20 +57,21 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
-use core::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use self::empty::empty;
+pub use self::error::OpenError;
 use self::header::{AUTOCLEAR_AT, AUTOCLEAR_LOG, Header, Identity, MOST_NAME};
-use self::mappings::{Mappings, Run, Target};
+use self::mappings::{Mappings, Run};
 use self::medium::{Log, LogFile, Medium, MediumFile, read_up_to};
 #[cfg(feature = "testing")]
 pub(crate) use self::simulated::{carry_out, overlay_file};
-use self::tables::{NewTables, Tables, l1_entries, refcount_blocks};
-use crate::disk::{Disk, DiskError, Extent, check};
+use self::tables::{Tables, refcount_blocks};
+use crate::disk::{Disk, DiskError, check};
 use crate::fingerprint::Fingerprint;
 use crate::image::{Access, Image, SECTOR, lock};
 
@@ -93,24 +102,6 @@ struct State {
     flushing: Mappings,
     /// Records in the log.
     records: usize,
-}
-
-/// The reason why an overlay cannot be opened or made.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum OpenError {
-    /// The system's.
-    Io(io::Error),
-    /// The file's header holds a value that no sound file has.
-    Damaged(&'static str),
-    /// A sound qcow2 file with something that this crate does not do.
-    Unsupported(&'static str),
-    /// The base changed since the overlay was made: the overlay would be garbage on it.
-    BaseChanged(PathBuf),
-    /// The base is outside of the directory of base images and of the overlay's.
-    BaseElsewhere(PathBuf),
-    /// An operation on the file failed.
-    Disk(DiskError),
 }
 
 impl Overlay {
@@ -273,196 +264,12 @@ impl Overlay {
         Ok(())
     }
 
-    /// The target of a cluster, and the number of clusters, `most` at most, of which that holds.
-    fn lookup(&self, state: &State, cluster: u64, most: u64) -> Result<(Target, u64), DiskError> {
-        let (found, most) = state.pending.get(cluster, most);
-        if let Some(target) = found {
-            return Ok((target, most));
-        }
-        let (found, most) = state.flushing.get(cluster, most);
-        match found {
-            Some(target) => Ok((target, most)),
-            None => state.tables.lookup(cluster, most),
-        }
-    }
-
-    /// The target of the bytes at `offset`, the offset of its first byte in the file, and the number of bytes, `most` at most, of which that holds.
-    fn locate(&self, state: &State, offset: u64, most: u64) -> Result<(Target, u64, u64), DiskError> {
-        let within = offset & (self.cluster() - 1);
-        let clusters = (within + most).div_ceil(self.cluster());
-        let (target, run) = self.lookup(state, offset >> self.cluster_bits, clusters)?;
-        let at = match target {
-            Target::Data(host) => (host << self.cluster_bits) + within,
-            _ => 0,
-        };
-        Ok((target, at, ((run << self.cluster_bits) - within).min(most)))
-    }
-
-    /// Fills `buf` from a target.
-    fn fetch(&self, target: Target, at: u64, buf: &mut [u8], offset: u64) -> Result<(), DiskError> {
-        match target {
-            Target::Data(_) => self.medium.padded(buf, at),
-            Target::Zero => {
-                buf.fill(0);
-                Ok(())
-            }
-            Target::Base => {
-                let in_base = usize::try_from(self.base.len().saturating_sub(offset)).unwrap_or(usize::MAX);
-                let (from_base, beyond) = buf.split_at_mut(in_base.min(buf.len()));
-                beyond.fill(0);
-                if from_base.is_empty() { Ok(()) } else { self.base.read_at(from_base, offset) }
-            }
-        }
-    }
-
-    /// Writes to clusters of the file that are the disk's already; returns the number of bytes up to the first that is not.
-    fn write_in_place(&self, state: &State, bytes: &[u8], offset: u64) -> Result<usize, DiskError> {
-        let mut done = 0;
-        while done < bytes.len() {
-            let rest = bytes.get(done..).unwrap_or_default();
-            let (target, at, len) = self.locate(state, offset + done as u64, rest.len() as u64)?;
-            let Target::Data(_) = target else { break };
-            let len = usize::try_from(len).unwrap_or(usize::MAX);
-            // A damaged file would grow without bounds.
-            if at > self.medium.len()? {
-                return Err(DiskError::Damaged);
-            }
-            self.medium.write_at(rest.get(..len).unwrap_or(rest), at)?;
-            done += len;
-        }
-        Ok(done)
-    }
-
-    /// Writes to new clusters of the file: the bytes up to the end of the run of clusters that are not the disk's own yet, or of the space
-    /// found. Returns their number.
-    fn write_anew(&self, state: &mut State, bytes: &[u8], offset: u64) -> Result<usize, DiskError> {
-        let (_, _, len) = self.locate(state, offset, bytes.len() as u64)?;
-        let within = offset & (self.cluster() - 1);
-        let (host, count) = state.tables.allocate((within + len).div_ceil(self.cluster()))?;
-        let len = len.min((count << self.cluster_bits) - within);
-        let bytes = bytes.get(..usize::try_from(len).unwrap_or(usize::MAX)).unwrap_or(bytes);
-        let run = Run { first: host, count };
-        let written = self
-            .fill(state, run, bytes, offset)
-            .and_then(|()| self.record(state, offset >> self.cluster_bits, count, Target::Data(host)));
-        if let Err(error) = written {
-            // Nothing refers to them.
-            let _freed = state.tables.free(&[run]);
-            return Err(error);
-        }
-        Ok(bytes.len())
-    }
-
-    /// Fills clusters of the file: with `bytes`, and before and behind them with the disk's present content.
-    fn fill(&self, state: &State, run: Run, bytes: &[u8], offset: u64) -> Result<(), DiskError> {
-        let start = offset & !(self.cluster() - 1);
-        let end = offset + bytes.len() as u64;
-        let at = run.first << self.cluster_bits;
-        for (from, to) in [(start, offset), (end, start + (run.count << self.cluster_bits))] {
-            // Less than a cluster each.
-            let mut old = vec![0; usize::try_from(to - from).map_err(|_| DiskError::Damaged)?];
-            if old.is_empty() {
-                continue;
-            }
-            let (target, in_file, _) = self.locate(state, from, to - from)?;
-            self.fetch(target, in_file, &mut old, from)?;
-            self.medium.write_at(&old, at + (from - start))?;
-        }
-        Ok(self.medium.write_at(bytes, at + (offset - start))?)
-    }
-
-    /// Maps clusters, in the log and in memory.
-    fn record(&self, state: &mut State, cluster: u64, count: u64, target: Target) -> Result<(), DiskError> {
-        let record = records::record(cluster, count, target);
-        let head = if state.records == 0 { &self.log_head[..] } else { &[] };
-        self.log.append(&[head, &record].concat())?;
-        state.records += 1;
-        let State { pending, dropped, .. } = state;
-        pending.set(cluster, count, target, dropped);
-        Ok(())
-    }
-
-    /// Maps whole clusters of a range to zeros; returns the range of bytes.
-    fn zero_clusters(&self, offset: u64, len: u64) -> Result<(u64, u64), DiskError> {
-        let end = offset + len;
-        let first = offset.div_ceil(self.cluster());
-        // The last cluster may be cut off by the disk's end.
-        let last = if end == self.len { end.div_ceil(self.cluster()) } else { end >> self.cluster_bits };
-        if first >= last {
-            return Ok((end, end));
-        }
-        self.record(&mut self.write(), first, last - first, Target::Zero)?;
-        Ok((first << self.cluster_bits, (last << self.cluster_bits).min(end)))
-    }
-
     fn writable(&self, offset: u64, len: u64) -> Result<(), DiskError> {
         check(self.len, offset, len)?;
         if self.access == Access::ReadOnly {
             return Err(DiskError::ReadOnly);
         }
         if self.failed.load(Ordering::Acquire) { Err(DiskError::Failed) } else { Ok(()) }
-    }
-
-    /// Flushes when the mappings outside of the tables have become many.
-    fn bound(&self) -> Result<(), DiskError> {
-        let state = self.read();
-        let many = state.pending.runs() > MOST_PENDING || state.records > MOST_PENDING;
-        drop(state);
-        if many { self.flush() } else { Ok(()) }
-    }
-
-    /// Puts the pending mappings into the tables, in an order in which a power cut leaves a sound file at each point.
-    fn put_into_tables(&self) -> Result<(), DiskError> {
-        let mut new = NewTables::new();
-        {
-            let mut state = self.write();
-            let state = &mut *state;
-            for (cluster, count, _) in state.pending.iter() {
-                if let Err(error) = state.tables.prepare(cluster, count, &mut new) {
-                    let runs: Vec<Run> = new.values().map(|at| Run { first: *at, count: 1 }).collect();
-                    let _freed = state.tables.free(&runs);
-                    return Err(error);
-                }
-            }
-            state.flushing = core::mem::take(&mut state.pending);
-        }
-        // 1. The data, the refcounts and the new L2 tables are there before anything refers to them.
-        self.sync()?;
-        let mut replaced = {
-            let mut state = self.write();
-            let State { tables, flushing, dropped, .. } = &mut *state;
-            let mut replaced = Vec::new();
-            let mapped = flushing
-                .iter()
-                .try_for_each(|(cluster, count, target)| {
-                    tables.map(cluster, count, target, &new, &mut replaced)
-                })
-                .and_then(|()| tables.enter(&new));
-            // The log still has the mappings: the disk is whole once it is opened anew.
-            mapped.inspect_err(|_| self.failed.store(true, Ordering::Release))?;
-            replaced.append(dropped);
-            replaced
-        };
-        // 2. Nothing refers to the replaced clusters before they are given back.
-        self.sync()?;
-        let mut state = self.write();
-        state.flushing = Mappings::default();
-        let mut log = Vec::new();
-        for (cluster, count, target) in state.pending.iter() {
-            log.extend(records::record(cluster, count, target));
-        }
-        state.records = log.len() / records::RECORD;
-        if !log.is_empty() {
-            log.splice(..0, self.log_head.iter().copied());
-        }
-        self.log.replace(&log).inspect_err(|_| self.failed.store(true, Ordering::Release))?;
-        replaced.sort_unstable_by_key(|run| run.first);
-        state.tables.free(&replaced)
-    }
-
-    fn sync(&self) -> Result<(), DiskError> {
-        self.medium.sync().inspect_err(|_| self.failed.store(true, Ordering::Release))?;
-        Ok(())
     }
 
     const fn cluster(&self) -> u64 {
@@ -482,101 +289,6 @@ impl Overlay {
     }
 }
 
-impl Disk for Overlay {
-    fn len(&self) -> u64 {
-        self.len
-    }
-
-    fn is_read_only(&self) -> bool {
-        self.access == Access::ReadOnly
-    }
-
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<(), DiskError> {
-        check(self.len, offset, buf.len() as u64)?;
-        let state = self.read();
-        let (mut rest, mut offset) = (buf, offset);
-        while !rest.is_empty() {
-            let (target, at, len) = self.locate(&state, offset, rest.len() as u64)?;
-            let (piece, behind) = rest.split_at_mut(usize::try_from(len).unwrap_or(usize::MAX));
-            self.fetch(target, at, piece, offset)?;
-            (rest, offset) = (behind, offset + len);
-        }
-        Ok(())
-    }
-
-    fn write_at(&self, bytes: &[u8], offset: u64) -> Result<(), DiskError> {
-        self.writable(offset, bytes.len() as u64)?;
-        let mut done = self.write_in_place(&self.read(), bytes, offset)?;
-        if done == bytes.len() {
-            return Ok(());
-        }
-        let mut state = self.write();
-        while done < bytes.len() {
-            let rest = bytes.get(done..).unwrap_or_default();
-            let at = offset + done as u64;
-            done += match self.write_in_place(&state, rest, at)? {
-                0 => self.write_anew(&mut state, rest, at)?,
-                written => written,
-            };
-        }
-        drop(state);
-        self.bound()
-    }
-
-    fn write_zeroes(&self, offset: u64, len: u64, allocate: bool) -> Result<(), DiskError> {
-        self.writable(offset, len)?;
-        let end = offset + len;
-        let (from, to) = if allocate || len == 0 { (end, end) } else { self.zero_clusters(offset, len)? };
-        let zeros = vec![0; usize::try_from(len).unwrap_or(PIECE).min(PIECE)];
-        for (mut at, end) in [(offset, from), (to, end)] {
-            while at < end {
-                let piece = usize::try_from(end - at).unwrap_or(PIECE).min(PIECE);
-                self.write_at(zeros.get(..piece).unwrap_or_default(), at)?;
-                at += piece as u64;
-            }
-        }
-        self.bound()
-    }
-
-    fn trim(&self, offset: u64, len: u64) -> Result<(), DiskError> {
-        self.writable(offset, len)?;
-        if len > 0 {
-            self.zero_clusters(offset, len)?;
-        }
-        self.bound()
-    }
-
-    fn flush(&self) -> Result<(), DiskError> {
-        if self.access == Access::ReadOnly {
-            return Ok(());
-        }
-        let _turn = self.flush_turn();
-        self.writable(0, 0)?;
-        let is_empty = self.read().pending.is_empty();
-        if is_empty { self.sync() } else { self.put_into_tables() }
-    }
-
-    fn extent(&self, offset: u64, len: u64) -> Result<Extent, DiskError> {
-        check(self.len, offset, len)?;
-        if len == 0 {
-            return Err(DiskError::OutOfRange);
-        }
-        let state = self.read();
-        let (target, _, len) = self.locate(&state, offset, len)?;
-        match target {
-            Target::Data(_) => Ok(Extent { len, allocated: true, zero: false }),
-            Target::Base if offset < self.base.len() => {
-                self.base.extent(offset, len.min(self.base.len() - offset))
-            }
-            _ => Ok(Extent { len, allocated: false, zero: true }),
-        }
-    }
-
-    fn prefetch(&self, offset: u64, len: u64) {
-        self.base.prefetch(offset, len);
-    }
-}
-
 impl Drop for Overlay {
     fn drop(&mut self) {
         // A failure leaves the log, which the next opening carries out.
@@ -584,61 +296,6 @@ impl Drop for Overlay {
             let _removed = self.log.remove();
         }
     }
-}
-
-/// The bytes of an overlay file without changes.
-fn empty(
-    base: &str,
-    format: &str,
-    identity: Identity,
-    len: u64,
-    cluster_bits: u32,
-) -> Result<Vec<u8>, OpenError> {
-    let len = len.checked_next_multiple_of(SECTOR).ok_or(DiskError::NoSpace)?;
-    let mut header = Header {
-        cluster_bits,
-        len,
-        l1_offset: 0,
-        l1_entries: 0,
-        refcounts_offset: 0,
-        refcounts_clusters: 0,
-        autoclear: AUTOCLEAR_LOG,
-        base: base.to_owned(),
-        base_format: Some(format.to_owned()),
-        identity: Some(identity),
-    };
-    let cluster = header.cluster();
-    header.l1_entries = l1_entries(&header, len);
-    header.refcounts_clusters = (refcount_blocks(&header, len) * 8).div_ceil(cluster);
-    if header.l1_entries * 8 > header::MOST_L1 || header.refcounts_clusters * cluster > header::MOST_REFCOUNTS
-    {
-        return Err(DiskError::NoSpace.into());
-    }
-    // Header, refcount table, blocks of refcounts, L1 table.
-    header.refcounts_offset = cluster;
-    let l1_clusters = (header.l1_entries * 8).div_ceil(cluster);
-    let tables = 1 + header.refcounts_clusters + l1_clusters;
-    let mut blocks = 1;
-    while tables + blocks > blocks * header.per_block() {
-        blocks += 1;
-    }
-    header.l1_offset = (1 + header.refcounts_clusters + blocks) * cluster;
-    let mut bytes = header.emit();
-    bytes.resize(usize::try_from((tables + blocks) * cluster).map_err(|_| DiskError::NoSpace)?, 0);
-    let first_block = header.refcounts_offset + header.refcounts_clusters * cluster;
-    let mut put = |at: u64, value: &[u8]| {
-        let at = usize::try_from(at).unwrap_or(usize::MAX);
-        if let Some(place) = bytes.get_mut(at..).and_then(|rest| rest.get_mut(..value.len())) {
-            place.copy_from_slice(value);
-        }
-    };
-    for block in 0..blocks {
-        put(header.refcounts_offset + block * 8, &(first_block + block * cluster).to_be_bytes());
-    }
-    for used in 0..tables + blocks {
-        put(first_block + used * 2, &1u16.to_be_bytes());
-    }
-    Ok(bytes)
 }
 
 /// Opens a base, read-only: a raw image, or an overlay.
@@ -703,46 +360,10 @@ fn random() -> io::Result<u64> {
     Ok(u64::from_be_bytes(bytes))
 }
 
-impl From<io::Error> for OpenError {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
-}
-
-impl From<DiskError> for OpenError {
-    fn from(error: DiskError) -> Self {
-        Self::Disk(error)
-    }
-}
-
-impl fmt::Display for OpenError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Io(error) => write!(f, "{error}"),
-            Self::Damaged(what) => write!(f, "the overlay is damaged: {what}"),
-            Self::Unsupported(what) => write!(f, "the overlay is not supported: {what}"),
-            Self::BaseChanged(path) => write!(
-                f,
-                "the base image {} changed since the overlay was made: restore the image, or make a new overlay",
-                path.display()
-            ),
-            Self::BaseElsewhere(path) => {
-                write!(f, "the base image {} is outside of the directory of images", path.display())
-            }
-            Self::Disk(error) => write!(f, "{error}"),
-        }
-    }
-}
-
-impl core::error::Error for OpenError {}
-
 /// Clusters of the size of a page and of a file system's block: a write of 4096 bytes copies nothing from the base.
 const SMALL_CLUSTER: u32 = 12;
 const LARGE_CLUSTER: u32 = 16;
 /// The longest disk with small clusters, in bytes.
 const MOST_SMALL: u64 = 64 << 30;
-/// Mappings outside of the tables, each some 50 bytes of memory.
-const MOST_PENDING: usize = 8192;
 const MOST_DEPTH: usize = 16;
-const PIECE: usize = 256 << 10;
 const HEADER: usize = 64 << 10;

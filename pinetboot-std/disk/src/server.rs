@@ -2,7 +2,7 @@
 //!
 //! The threads of a connection take turns: the one that holds the input receives a request, hands the input on, carries out its
 //! request and replies. Requests of a client so run beside each other, up to [`MOST_WORKERS`], and a slow disk or a slow client
-//! holds up none but its own threads. A connection that sends one request at a time has two threads.
+//! holds up none but its own threads. An idle connection has one thread.
 
 mod connection;
 

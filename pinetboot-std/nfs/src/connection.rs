@@ -30,6 +30,8 @@ pub(super) struct Connection {
     stream: TcpStream,
     /// Whether a READ has succeeded.
     pub(super) has_read: AtomicBool,
+    /// A change over the connection was permitted.
+    pub(super) has_changed: AtomicBool,
     incoming: Mutex<Incoming>,
     outgoing: Mutex<Outgoing>,
     /// Calls under way.
@@ -103,6 +105,7 @@ impl Connection {
             programs,
             stream,
             has_read: AtomicBool::new(false),
+            has_changed: AtomicBool::new(false),
             incoming: Mutex::new(Incoming { records: Records::new(MOST_MESSAGE), taken: 0 }),
             outgoing: Mutex::default(),
             calls: AtomicUsize::new(0),

@@ -50,6 +50,7 @@ mod write_verifier;
 use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -62,7 +63,7 @@ pub use self::handle::{Handles, load_key};
 #[cfg(feature = "testing")]
 pub use self::memory::MemoryTree;
 pub use self::observe::{
-    CallRefusal, CallRefused, Closing, Connected, Disconnected, Event, FirstRead, HandleRefusal,
+    CallRefusal, CallRefused, Closing, Connected, Disconnected, Event, FirstRead, FirstWrite, HandleRefusal,
     HandleRefused, MountRefused, MountStatus, Mounted, Observer, Trouble, Unmounted,
 };
 #[cfg(feature = "testing")]
@@ -167,7 +168,17 @@ impl Opened {
     ///
     /// The reason why the server cannot start.
     pub fn new(config: NfsConfig) -> core::result::Result<Self, StartError> {
-        let mut listening = Listening::default();
+        Self::with_sockets(config, Vec::new())
+    }
+
+    /// The same, with sockets that another process has bound, such as the service manager: TCP sockets listen. A socket that has no
+    /// address of the configuration is closed.
+    ///
+    /// # Errors
+    ///
+    /// The reason why the server cannot start.
+    pub fn with_sockets(config: NfsConfig, sockets: Vec<OwnedFd>) -> core::result::Result<Self, StartError> {
+        let mut listening = Listening::with(sockets);
         let port = listening.open(&config, config.port, Programs::Files)?;
         let mut mappings = Mappings::of_programs(port, config.udp);
         let (mut registration, mut portmap) = (None, None);
@@ -218,7 +229,7 @@ impl Opened {
         let registered = registered.map_err(StartError::System)?;
         let service = Service::new(config, exports, mappings);
         let service = service.map_err(|error| StartError::System(error.into()))?;
-        let Listening { listeners, sockets, bound } = listening;
+        let Listening { listeners, sockets, bound, .. } = listening;
         let server = Server::start(service, listeners, sockets, on_thread_end).map_err(StartError::System)?;
         Ok(Running { server, port, portmap, bound, _registered: registered })
     }

@@ -5,7 +5,8 @@ use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, UdpSocket};
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use nix::sys::socket::{
-    AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, bind, listen, setsockopt, socket, sockopt,
+    AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, bind, getsockname, getsockopt, listen,
+    setsockopt, socket, sockopt,
 };
 
 use super::message::Programs;
@@ -17,6 +18,8 @@ pub(super) struct Listening {
     pub(super) listeners: Vec<(TcpListener, Programs)>,
     pub(super) sockets: Vec<(UdpSocket, Programs)>,
     pub(super) bound: Bound,
+    /// Bound by another process, and not in use yet.
+    handed: Vec<OwnedFd>,
 }
 
 /// Those that are bound to an interface, and its name.
@@ -24,6 +27,11 @@ pub(super) struct Listening {
 pub(super) struct Bound(Vec<(OwnedFd, String)>);
 
 impl Listening {
+    /// No socket in use yet, and these to use first.
+    pub(super) fn with(handed: Vec<OwnedFd>) -> Self {
+        Self { handed, ..Self::default() }
+    }
+
     /// Opens TCP and UDP on the same port of all addresses and interfaces of the configuration. Returns the port.
     pub(super) fn open(
         &mut self,
@@ -39,7 +47,7 @@ impl Listening {
         };
         for interface in interfaces {
             for address in &config.listen {
-                port = opened.open_at(*address, interface, port, programs)?;
+                port = opened.open_at(*address, interface, port, programs, &mut self.handed)?;
             }
         }
         self.listeners.append(&mut opened.listeners);
@@ -54,14 +62,19 @@ impl Listening {
         interface: Option<&str>,
         port: u16,
         programs: Programs,
+        handed: &mut Vec<OwnedFd>,
     ) -> Result<u16, StartError> {
         let wanted = SocketAddrV4::new(address, port);
         let failed = |error: io::Error| StartError::Bind { address: wanted, error };
         let mut tries = 0;
         let (listener, datagrams, bound) = loop {
-            let listener = TcpListener::from(open(SockType::Stream, wanted, interface).map_err(failed)?);
+            let mut open = |kind, address| match take(handed, kind, address) {
+                Some(socket) => adopt(socket, interface),
+                None => open(kind, address, interface),
+            };
+            let listener = TcpListener::from(open(SockType::Stream, wanted).map_err(failed)?);
             let bound = listener.local_addr().map_err(failed)?.port();
-            match open(SockType::Datagram, SocketAddrV4::new(address, bound), interface) {
+            match open(SockType::Datagram, SocketAddrV4::new(address, bound)) {
                 Ok(datagrams) => break (listener, UdpSocket::from(datagrams), bound),
                 // Another process holds the UDP port of the system's choice for TCP.
                 Err(error) if port == 0 && error.kind() == io::ErrorKind::AddrInUse && tries < 100 => {
@@ -93,6 +106,25 @@ impl Bound {
         }
         Ok(())
     }
+}
+
+/// The socket of this type and address among those that another process has bound.
+fn take(handed: &mut Vec<OwnedFd>, kind: SockType, address: SocketAddrV4) -> Option<OwnedFd> {
+    let is_it = |socket: &OwnedFd| {
+        let bound = getsockname::<SockaddrIn>(socket.as_raw_fd()).map(SocketAddrV4::from);
+        getsockopt(socket, sockopt::SockType) == Ok(kind) && bound == Ok(address)
+    };
+    let found = handed.iter().position(is_it)?;
+    Some(handed.swap_remove(found))
+}
+
+/// Gives such a socket the state of one that [`open`] opens.
+fn adopt(socket: OwnedFd, interface: Option<&str>) -> io::Result<OwnedFd> {
+    rustix::io::ioctl_fionbio(&socket, false)?;
+    if let Some(interface) = interface {
+        setsockopt(&socket, sockopt::BindToDevice, &interface.into())?;
+    }
+    Ok(socket)
 }
 
 fn open(kind: SockType, address: SocketAddrV4, interface: Option<&str>) -> io::Result<OwnedFd> {

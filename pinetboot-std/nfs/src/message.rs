@@ -32,8 +32,9 @@ pub(super) enum Programs {
 /// The transport of a message.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Transport<'a> {
-    /// TCP, so the client's address is proven. `has_read`: a READ over this connection succeeded.
-    Tcp { has_read: &'a AtomicBool },
+    /// TCP, so the client's address is proven. `has_read`: a READ over this connection succeeded;
+    /// `has_changed`: a change over it was permitted.
+    Tcp { has_read: &'a AtomicBool, has_changed: &'a AtomicBool },
     /// UDP, so the source may be forged.
     Udp,
 }

@@ -25,7 +25,9 @@ use super::export::{Absent, Export, Exports, Permission};
 use super::file_system::{Attributes, Caller, FileId, Found};
 use super::handle::Handles;
 use super::message::Transport;
-use super::observe::{CallRefusal, CallRefused, Event, FirstRead, HandleRefusal, HandleRefused, Observer};
+use super::observe::{
+    CallRefusal, CallRefused, Event, FirstRead, FirstWrite, HandleRefusal, HandleRefused, Observer,
+};
 use super::reply::Reply;
 use super::write_verifier::WriteVerifier;
 
@@ -135,7 +137,11 @@ impl Request<'_> {
     /// The target of a change.
     fn target_to_change(&self, handle: &[u8]) -> Result<Target> {
         let target = self.target(handle)?;
-        if target.export.read_only { Err(nfsstat3::NFS3ERR_ROFS) } else { Ok(target) }
+        if target.export.read_only {
+            return Err(nfsstat3::NFS3ERR_ROFS);
+        }
+        self.note_change(target.export.id);
+        Ok(target)
     }
 
     /// Both targets of a change; a refused first one ends the check, so a call is refused once.
@@ -172,11 +178,21 @@ impl Request<'_> {
 
     /// Reports a successful READ of this export, once for each connection.
     fn note_read(&self, export: u32) {
-        if let Transport::Tcp { has_read } = self.transport
+        if let Transport::Tcp { has_read, .. } = self.transport
             && !has_read.load(Ordering::Relaxed)
             && !has_read.swap(true, Ordering::Relaxed)
         {
             self.observer.observe(&Event::FirstRead(FirstRead { client: self.client, export }));
+        }
+    }
+
+    /// Reports a change in this export, once for each connection.
+    fn note_change(&self, export: u32) {
+        if let Transport::Tcp { has_changed, .. } = self.transport
+            && !has_changed.load(Ordering::Relaxed)
+            && !has_changed.swap(true, Ordering::Relaxed)
+        {
+            self.observer.observe(&Event::FirstWrite(FirstWrite { client: self.client, export }));
         }
     }
 

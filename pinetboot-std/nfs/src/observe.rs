@@ -1,6 +1,6 @@
 //! Events of the server, as plain values: for logs, counters, and programs that manage clients.
 //!
-//! A successful call has no event, except the first READ over a connection. Each refused call has an event, and a hostile client may
+//! A successful call has no event, except the first READ and the first change over a connection. Each refused call has an event, and a hostile client may
 //! send many: an observer that writes a log has to bound it.
 
 use std::fmt;
@@ -37,6 +37,8 @@ pub enum Event<'a> {
     HandleRefused(HandleRefused),
     /// The first READ over a connection has succeeded.
     FirstRead(FirstRead),
+    /// The first change over a connection was permitted: a WRITE, a CREATE, a SETATTR ..
+    FirstWrite(FirstWrite),
     /// A system call of the server failed.
     Trouble(Trouble<'a>),
 }
@@ -229,6 +231,16 @@ pub enum HandleRefusal {
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct FirstRead {
+    /// Address and port of the client.
+    pub client: SocketAddrV4,
+    /// The id of the export.
+    pub export: u32,
+}
+
+/// The first permitted change of a connection.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct FirstWrite {
     /// Address and port of the client.
     pub client: SocketAddrV4,
     /// The id of the export.

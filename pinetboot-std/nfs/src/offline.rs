@@ -48,7 +48,7 @@ impl Offline {
     pub fn stream(&self, client: SocketAddrV4, pieces: &[&[u8]]) -> Option<Vec<Vec<u8>>> {
         let (mut records, mut record, mut answers) =
             (Records::new(MOST_MESSAGE), Record::default(), Vec::new());
-        let has_read = AtomicBool::new(false);
+        let (has_read, has_changed) = (AtomicBool::new(false), AtomicBool::new(false));
         for mut piece in pieces.iter().copied() {
             while !piece.is_empty() {
                 let copy = |room: &mut [u8]| {
@@ -61,7 +61,7 @@ impl Offline {
                 loop {
                     match records.next(&mut record) {
                         Next::Record => {
-                            let transport = Transport::Tcp { has_read: &has_read };
+                            let transport = Transport::Tcp { has_read: &has_read, has_changed: &has_changed };
                             let bytes = record.message();
                             answers.extend(self.answer(client, transport, Programs::Files, bytes));
                         }

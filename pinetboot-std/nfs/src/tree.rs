@@ -28,6 +28,7 @@ use std::sync::Arc;
 
 use rustix::fs::{self, Access, AtFlags, FileType, OFlags};
 use rustix::io::{self, Errno};
+use rustix::thread::CapabilitySet;
 
 use self::attributes::refusal;
 pub(super) use self::descriptors::{make_room, third};
@@ -68,15 +69,22 @@ impl DirectoryTree {
         let directory = Root::open(path).map_err(|error| OpenError::Directory(error.into()))?;
         let root = Root::new(path, directory).map_err(no_handles)?;
         let directory = root.get().map_err(no_handles)?;
+        // Without the capability the kernel has several errors, or opens some files and not others (Linux 6.11).
+        if let Ok(sets) = rustix::thread::capabilities(None) {
+            let lacks = REQUIRED.difference(sets.effective);
+            if !lacks.is_empty() {
+                return Err(OpenError::Lacks(lacks.iter_names().map(|(name, _)| name).collect()));
+            }
+        }
         match kernel::open(directory.as_fd(), root.id(), OFlags::PATH) {
             Ok(_) => {}
-            Err(Errno::PERM) => return Err(OpenError::NotPrivileged),
+            Err(Errno::PERM) => return Err(OpenError::Refused(Errno::PERM.into())),
             Err(error) => return Err(no_handles(error)),
         }
         // On a separate thread, since the test changes the thread's identity.
         let tried = std::thread::spawn(|| act_as(&Caller::NOBODY).and_then(|()| act_as_root())).join();
         if !matches!(tried, Ok(Ok(()))) {
-            return Err(OpenError::NotPrivileged);
+            return Err(OpenError::Refused(Errno::PERM.into()));
         }
         let disk = fs::fstat(directory.as_fd()).map_err(|error| OpenError::Directory(error.into()))?.st_dev;
         let link_max = nix::unistd::fpathconf(directory, nix::unistd::PathconfVar::LINK_MAX).ok().flatten();
@@ -453,6 +461,10 @@ impl FileSystem for DirectoryTree {
 fn c_string(name: &[u8]) -> Result<CString> {
     CString::new(name).map_err(|_| FsError::Invalid)
 }
+
+/// Files by handle, as their users: without one of these no call can be answered.
+const REQUIRED: CapabilitySet =
+    CapabilitySet::DAC_READ_SEARCH.union(CapabilitySet::SETGID).union(CapabilitySet::SETUID);
 
 /// The largest offset: offsets are signed in the kernel.
 const MOST_OFFSET: u64 = i64::MAX as u64;

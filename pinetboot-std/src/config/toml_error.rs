@@ -3,7 +3,8 @@
 /// The error, with the line of the file.
 pub(super) fn in_words(error: &toml::de::Error) -> String {
     let message = error.message();
-    let words = unknown_key(message).unwrap_or_else(|| types_in_words(message));
+    let words =
+        unknown_key(message).or_else(|| unknown_value(message)).unwrap_or_else(|| types_in_words(message));
     // The error's own text shows the line, and ends with the message.
     error.to_string().replacen(message, &words, 1)
 }
@@ -21,16 +22,38 @@ fn unknown_key(message: &str) -> Option<String> {
     })
 }
 
+/// The message about a value that is none of a few: all of them, with the nearest one.
+fn unknown_value(message: &str) -> Option<String> {
+    let rest = message.strip_prefix("unknown variant `")?;
+    let (value, known) = rest.split_once('`')?;
+    let known: Vec<_> = known.split('`').skip(1).step_by(2).collect();
+    let near = known.iter().map(|name| (strsim::jaro_winkler(value, name), *name));
+    let near = near.max_by(|one, other| one.0.total_cmp(&other.0)).filter(|(likeness, _)| *likeness > NEAR);
+    let known = known.join(", ");
+    Some(match near {
+        Some((_, name)) => format!("unknown value {value}; did you mean {name}? The values are: {known}"),
+        None => format!("unknown value {value}; the values are: {known}"),
+    })
+}
+
 fn types_in_words(message: &str) -> String {
     let mut words = message.to_owned();
     for (of_rust, in_words) in [
         ("expected u16", "expected a number from 0 to 65535, without quotes"),
-        ("expected u32", "expected a number, without quotes"),
-        ("expected usize", "expected a number, without quotes"),
+        ("expected u8", "expected a number from 0 to 255, without quotes"),
+        ("expected u32", "expected a number from 0 to 4294967295, without quotes"),
+        ("expected usize", "expected a number of 0 or more, without quotes"),
+        ("expected path string", "expected a path in quotes"),
+        ("expected a string", "expected text in quotes"),
+        ("expected a sequence", "expected a list, as [\"a\", \"b\"]"),
+        ("expected a map", "expected a table with keys"),
         ("expected a boolean", "expected true or false, without quotes"),
         ("invalid IPv4 address syntax", "not an IPv4 address, as 192.168.1.2"),
     ] {
         words = words.replace(of_rust, in_words);
+    }
+    if let Some((before, _name_of_rust)) = words.split_once("expected struct ") {
+        words = format!("{before}expected a table with keys");
     }
     words
 }
@@ -59,11 +82,23 @@ mod tests {
             ("listen = ['10.0.0.1', '300.1.1.1']", "not an IPv4 address, as 192.168.1.2"),
             ("listen = 5", "expected a value or a list of values"),
             ("tftp-port = '69'", "expected a number from 0 to 65535, without quotes"),
+            ("dhcp-delay = 300", "expected a number from 0 to 255, without quotes"),
+            ("max-pis = -1", "expected a number of 0 or more, without quotes"),
+            ("tree = 5", "expected a path in quotes"),
+            ("lease-time = 12", "expected text in quotes"),
+            ("dhcp = 'proxi'", "unknown value proxi; did you mean proxy? The values are: off, proxy, lease"),
+            ("dhcp = 'dnsmasq'", "unknown value dnsmasq; the values are: off, proxy, lease"),
+            ("group.lab = { members = 5 }", "expected a list, as [\"a\", \"b\"]"),
+            ("pi = 5", "expected a table with keys"),
+            ("pi.bd989ae1 = 5", "expected a table with keys"),
             ("single-port = 'yes'", "expected true or false, without quotes"),
         ] {
             let said = error(text);
             assert!(said.contains(says) && said.contains("line 1"), "{text}: {said}");
-            assert!(!said.contains("u16") && !said.contains("variant"), "{text}: {said}");
+            assert!(
+                !said.contains("struct") && !said.contains("u16") && !said.contains("variant"),
+                "{text}: {said}"
+            );
         }
     }
 }

@@ -1,7 +1,9 @@
 //! Facts about a Pi's boot: conclusions of the registry, and rendered boot files.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use pinetboot_core::pi::boot::{RootLine, Verdict};
 use pinetboot_core::pi::{PiIdentity, Prefix, Stage};
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +18,11 @@ pub enum Boot {
         number: u32,
         /// The message that began it.
         by: Cause,
+    },
+    /// The bootloader has an address.
+    HasAddress {
+        /// The address.
+        address: Ipv4Addr,
     },
     /// The first file of a stage was sent.
     Stage {
@@ -36,8 +43,14 @@ pub enum Boot {
         seconds: f64,
         /// Seconds since the first DISCOVER.
         since_dhcp: Option<f64>,
+        /// DHCP is heard here, and no message of this Pi came.
+        dhcp_unused: bool,
+        /// The names of the largest files, without directories.
+        largest: Vec<String>,
         /// Requested boot files that do not exist.
         missing: u32,
+        /// Those of them that are in every complete tree, or that config.txt names.
+        wanted: Vec<String>,
         /// Packets sent more than once.
         resent: u32,
     },
@@ -46,14 +59,35 @@ pub enum Boot {
         /// Seconds since the kernel was sent.
         seconds: f64,
     },
-    /// The client requested files of which it needs one, got none, and sent no further request.
-    Stopped {
-        /// The stage of the files.
-        stage: Stage,
-        /// The file names.
-        files: Vec<String>,
-        /// Seconds since the last request.
+    /// The system runs from its root.
+    Up {
+        /// Seconds since the boot began.
         seconds: f64,
+    },
+    /// The boot does not go on.
+    Stuck {
+        /// The boot's number.
+        number: u32,
+        /// The rules, and what was seen.
+        verdict: Verdict,
+        /// Seconds since the Pi's last message.
+        seconds: f64,
+        /// The missing files, or the reason of a refusal.
+        details: Vec<String>,
+    },
+    /// A boot that was stuck goes on.
+    GoesOn {
+        /// The boot's number.
+        number: u32,
+        /// What was told of it.
+        verdict: Verdict,
+        /// Seconds of silence.
+        seconds: f64,
+    },
+    /// The command line that the client gets names a root.
+    CommandLine {
+        /// The place of the root.
+        root: RootLine,
     },
     /// Two boards have one serial number.
     SameSerial {

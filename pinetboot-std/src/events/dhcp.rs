@@ -21,6 +21,12 @@ pub enum Dhcp {
         xid: u32,
         /// Option 97 of a Raspberry Pi's boot code.
         identity: Option<PiIdentity>,
+        /// A relay agent passed the message on.
+        relayed: bool,
+        /// The client identifier is a DUID (RFC 4361).
+        has_duid: bool,
+        /// The vendor class or user class is that of boot code: PXE, U-Boot, iPXE.
+        is_boot_code: bool,
     },
     /// This server leased an address (ACK).
     Leased {

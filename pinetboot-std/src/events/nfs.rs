@@ -21,6 +21,8 @@ pub enum Nfs {
         why: String,
         /// The server closed the connection to free memory.
         for_memory: bool,
+        /// The client did not end it: it answers no more, or reset it.
+        is_broken: bool,
     },
     /// A client unmounted (UMNT, UMNTALL).
     Unmounted {
@@ -51,6 +53,8 @@ pub enum Nfs {
     },
     /// The first READ over a connection.
     FirstRead,
+    /// The first change of a file over a connection.
+    FirstWrite,
     /// A system call failed.
     Trouble {
         /// The operation and the system's reason.

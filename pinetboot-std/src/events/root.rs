@@ -133,6 +133,8 @@ pub enum Root {
         why: String,
         /// The server failed; the client is not at fault.
         failed: bool,
+        /// No export has the path, or the directory does not exist.
+        not_found: bool,
     },
     /// A client used a handle of a root that it may not use, or not yet.
     CallRefused {

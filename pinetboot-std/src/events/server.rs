@@ -53,6 +53,13 @@ pub enum Server {
         /// The interface.
         interface: String,
     },
+    /// The default route, which chose the interface of DHCP at the start, has another interface.
+    DefaultRoute {
+        /// The interface of DHCP.
+        interface: String,
+        /// That of the route now.
+        now: String,
+    },
     /// An interface that the server uses was removed.
     InterfaceGone {
         /// The interface.

@@ -1,6 +1,7 @@
 //! Facts about TFTP.
 
 use std::net::SocketAddrV4;
+use std::time::Duration;
 
 use pinetboot_core::tftp::{Direction, ErrorCode, Options, Outcome, Terms};
 
@@ -55,6 +56,19 @@ pub enum Tftp {
         len: Option<u64>,
         /// The negotiated terms.
         terms: Terms,
+    },
+    /// A client stopped answering in the middle of a transfer, some seconds ago.
+    Stalled {
+        /// The client.
+        peer: SocketAddrV4,
+        /// The file.
+        file: String,
+        /// Bytes that arrived, as far as known.
+        bytes: u64,
+        /// Bytes in a block.
+        block_size: u16,
+        /// The time from the request to the client's last packet.
+        after: Duration,
     },
     /// A transfer ended.
     Finished(Finished),

@@ -53,6 +53,10 @@ pub struct Args {
     #[arg(long)]
     pub dry_run: bool,
 
+    /// Print the changes of --dry-run as one JSON object
+    #[arg(long, requires = "dry_run")]
+    pub json: bool,
+
     /// Leave this much disk space free for the server, as `serve --disk-reserve` does. Size as in 500M or 2GiB; 0 disables
     /// [default: 5 % of the disk, at most 1GiB]
     #[arg(long, value_name = "SIZE")]
@@ -79,6 +83,31 @@ pub struct Args {
     /// [default: no keys]
     #[arg(long, value_name = "FILE", requires = "user")]
     pub ssh_key: Option<PathBuf>,
+}
+
+impl Args {
+    /// The arguments of an import with all defaults.
+    pub fn of(image: PathBuf, to: PathBuf) -> Self {
+        Self {
+            image,
+            to,
+            name: None,
+            current: false,
+            if_missing: false,
+            sha256: None,
+            boot_partition: None,
+            root_partition: None,
+            list_url: catalogue::LIST.into(),
+            dry_run: false,
+            json: false,
+            disk_reserve: None,
+            boot_only: false,
+            hostname: None,
+            user: None,
+            password_file: None,
+            ssh_key: None,
+        }
+    }
 }
 
 /// Parses a SHA-256.

@@ -89,10 +89,16 @@ impl BootCheck {
         lines
     }
 
+    /// The names of the models that would boot the image, the newest first.
+    pub fn names(&self) -> Vec<&'static str> {
+        let mut names: Vec<_> = self.models().map(|model| model.profile().name).collect();
+        names.reverse();
+        names
+    }
+
     /// The models as text: `Raspberry Pi 5, Raspberry Pi 4`.
     pub fn boots_on(&self) -> String {
-        let models: Vec<_> = self.models().map(|model| model.profile().name).collect();
-        models.into_iter().rev().collect::<Vec<_>>().join(", ")
+        self.names().join(", ")
     }
 }
 

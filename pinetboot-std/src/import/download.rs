@@ -1,7 +1,12 @@
 //! Downloads, by the program curl: TLS, certificates and proxies are those of the system, and are updated with it.
+//!
+//! A download that breaks off is resumed where it ended, if the server says by ETag or date that the file is still the same
+//! (RFC 9110, section 13.1.5).
 
 use std::io::{self, Read};
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::thread;
+use std::time::Duration;
 
 use crate::exit::{Exit, Failed};
 
@@ -11,6 +16,11 @@ pub(super) struct Download {
     curl: Child,
     content: ChildStdout,
     url: String,
+    /// ETag or date of the file; `None`: the download is not resumed.
+    version: Option<String>,
+    /// In bytes.
+    received: u64,
+    resumed: u32,
 }
 
 /// Whether a text is an address that can be downloaded.
@@ -24,33 +34,74 @@ impl Download {
     /// Starts a download; the second value is its length, if the server names one.
     pub(super) fn start(url: &str) -> io::Result<(Self, Option<u64>)> {
         let head = curl(&["--head"], url).output().map_err(no_curl)?;
-        let head = String::from_utf8_lossy(&head.stdout).to_ascii_lowercase();
-        // Of the last answer, behind redirections.
-        let len =
-            head.lines().rev().find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok());
-        let mut curl = curl(&["--speed-limit", "1", "--speed-time", "60"], url)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(no_curl)?;
-        let content = curl.stdout.take().ok_or_else(|| io::Error::other("curl has no output"))?;
-        Ok((Self { curl, content, url: url.to_owned() }, len))
+        let head = String::from_utf8_lossy(&head.stdout);
+        let len = header(&head, "content-length").and_then(|len| len.parse().ok());
+        // > A client MUST NOT generate an If-Range header field containing an entity tag that is marked as weak.
+        let version = header(&head, "etag").filter(|tag| !tag.starts_with("W/"));
+        let version = version.or_else(|| header(&head, "last-modified")).map(str::to_owned);
+        let (curl, content) = begin(curl(STALLED, url))?;
+        Ok((Self { curl, content, url: url.to_owned(), version, received: 0, resumed: 0 }, len))
     }
+
+    /// Waits for the end of curl; `Err`: its exit code and message.
+    fn end(&mut self) -> io::Result<Result<(), (Option<i32>, String)>> {
+        let mut why = String::new();
+        if let Some(stderr) = &mut self.curl.stderr {
+            stderr.take(MOST_WORDS).read_to_string(&mut why)?;
+        }
+        let status = self.curl.wait()?;
+        Ok(if status.success() { Ok(()) } else { Err((status.code(), why)) })
+    }
+
+    /// Goes on where the download ended; `false` if it may not.
+    fn resume(&mut self, code: Option<i32>) -> io::Result<bool> {
+        let Some(version) = self.version.as_ref().filter(|_| self.resumed < MOST_RESUMED) else {
+            return Ok(false);
+        };
+        if !code.is_some_and(|code| BROKEN_OFF.contains(&code)) || self.received == 0 {
+            return Ok(false);
+        }
+        self.resumed += 1;
+        thread::sleep(PAUSE);
+        let (from, same) = (self.received.to_string(), format!("If-Range: {version}"));
+        let options = [STALLED, &["--continue-at", &from, "--header", &same]].concat();
+        (self.curl, self.content) = begin(curl(&options, &self.url))?;
+        Ok(true)
+    }
+}
+
+fn begin(mut curl: Command) -> io::Result<(Child, ChildStdout)> {
+    let mut curl = curl.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(no_curl)?;
+    let content = curl.stdout.take().ok_or_else(|| io::Error::other("curl has no output"))?;
+    Ok((curl, content))
+}
+
+/// The value of a header in the last answer, behind those of redirections.
+fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+    let last = head.trim_end().rsplit("\r\n\r\n").next()?;
+    last.lines().find_map(|line| {
+        let (known, value) = line.split_once(':')?;
+        known.eq_ignore_ascii_case(name).then_some(value.trim())
+    })
 }
 
 impl Read for Download {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let len = self.content.read(buf)?;
-        if len == 0 && !buf.is_empty() {
-            let mut why = String::new();
-            if let Some(stderr) = &mut self.curl.stderr {
-                stderr.take(MOST_WORDS).read_to_string(&mut why)?;
+        loop {
+            let len = self.content.read(buf)?;
+            self.received += len as u64;
+            if len > 0 || buf.is_empty() {
+                return Ok(len);
             }
-            if !self.curl.wait()?.success() {
-                return Err(io::Error::other(format!("cannot download {}: {}", self.url, words(&why))));
+            match self.end()? {
+                Ok(()) => return Ok(0),
+                Err((code, _)) if self.resume(code)? => {}
+                Err((_, why)) => {
+                    let why = format!("cannot download {}: {}", self.url, words(&why));
+                    return Err(io::Error::other(why));
+                }
             }
         }
-        Ok(len)
     }
 }
 
@@ -121,7 +172,8 @@ fn curl(options: &[&str], url: &str) -> Command {
 fn no_curl(error: io::Error) -> io::Error {
     if error.kind() == io::ErrorKind::NotFound {
         return io::Error::other(
-            "a download takes the program curl, which is not installed. Download the image another way",
+            "a download takes the program curl, which is not installed, as in a container. Pipe the image in: \
+             'curl --location URL | pinetboot import - --name NAME ..', in a container with its standard input open (-i)",
         );
     }
     error
@@ -133,6 +185,13 @@ fn words(text: &str) -> String {
     crate::text::shown(text).to_string()
 }
 
+/// Less than a byte a second in a minute: the download has stalled.
+const STALLED: &[&str] = &["--speed-limit", "1", "--speed-time", "60"];
+/// Exit codes of curl(1): no connection, a part of the file, a time-out, no answer, failed to send or to receive.
+const BROKEN_OFF: &[i32] = &[7, 18, 28, 52, 55, 56];
+const MOST_RESUMED: u32 = 16;
+/// Before the download is resumed.
+const PAUSE: Duration = Duration::from_millis(500);
 /// curl(1), "HTTP page not retrieved [..] an error code being 400 or above".
 const HTTP_ERROR: i32 = 22;
 const MOST_SUMS: u64 = 1 << 20;
@@ -141,6 +200,15 @@ const MOST_WORDS: u64 = 4096;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_headers_are_those_of_the_last_answer() {
+        let head = "HTTP/1.1 302 Found\r\nETag: \"a\"\r\nContent-Length: 5\r\n\r\n\
+                    HTTP/2 200\r\ncontent-length: 70\r\nEtag: \"Bc\"\r\n\r\n";
+        assert_eq!(header(head, "content-length"), Some("70"));
+        assert_eq!(header(head, "etag"), Some("\"Bc\""));
+        assert_eq!(header(head, "last-modified"), None);
+    }
 
     #[test]
     fn sums_are_found_by_the_files_name() {

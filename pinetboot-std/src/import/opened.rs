@@ -4,6 +4,7 @@ use std::io;
 
 use pinetboot_image::ext4::Ext4;
 use pinetboot_image::{Fat, ImageError, ImageFile, Layout, Part, Partition, Partitions, ReadAt, SystemView};
+use serde::Serialize;
 
 use super::boot::{BootCopy, BootSize};
 use super::changes::{self, Context, Planned, Release, System, View};
@@ -144,6 +145,25 @@ impl<'a> OpenImage<'a> {
     }
 }
 
+/// A plan, as JSON.
+#[derive(Debug, Serialize)]
+struct Plan<'a> {
+    release: &'a str,
+    pretty_name: &'a str,
+    /// The mount point of the boot partition.
+    boot: &'a str,
+    boots: bool,
+    boots_on: Vec<&'static str>,
+    changes: Vec<Change>,
+    notes: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Change {
+    step: &'static str,
+    change: String,
+}
+
 /// The recognised system and its planned changes.
 pub(super) struct ImportPlan {
     system: System,
@@ -178,6 +198,21 @@ impl ImportPlan {
             changes: self.changes().map(|(step, change)| format!("{step}: {change}")).collect(),
             lost_capabilities: report.capabilities.clone(),
         }
+    }
+
+    /// The plan as one JSON object.
+    pub(super) fn print_json(&self, out: &mut Output) -> Result<(), Failed> {
+        let changes = self.changes().map(|(step, change)| Change { step, change }).collect();
+        let notes = self.notes.iter().cloned().chain(self.check.lines()).collect();
+        out.json(&Plan {
+            release: &self.system.id,
+            pretty_name: &self.system.pretty_name,
+            boot: &self.boot,
+            boots: self.check.boots(),
+            boots_on: self.check.names(),
+            changes,
+            notes,
+        })
     }
 
     pub(super) fn print(&self, out: &mut Output) -> Result<(), Failed> {

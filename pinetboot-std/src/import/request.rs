@@ -35,6 +35,8 @@ pub struct Request {
     pub current: bool,
     /// Whether to list the changes only.
     pub dry_run: bool,
+    /// Whether to list them as JSON.
+    pub json: bool,
     /// Whether to import only the boot partition.
     pub boot_only: bool,
     /// The disk space that the import leaves free.
@@ -66,10 +68,21 @@ impl Request {
             name,
             current: options.current,
             dry_run: options.dry_run,
+            json: options.json,
             boot_only: options.boot_only,
             disk_reserve: Reserve::new(options.disk_reserve),
             wishes: Wishes { hostname: options.hostname.clone(), account: account(options)? },
         })
+    }
+
+    /// Sets the user of these arguments; prompts for a password if needed.
+    ///
+    /// # Errors
+    ///
+    /// An unreadable file, or no password.
+    pub fn set_account(&mut self, options: &Args) -> Result<(), Failed> {
+        self.wishes.account = account(options)?;
+        Ok(())
     }
 
     /// The SHA-256 that the image must have: a given one, else that which is published beside a download.
@@ -120,7 +133,8 @@ fn account(options: &Args) -> Result<Option<Account>, Failed> {
     Ok(Some(Account { name: name.clone(), password, ssh_keys }))
 }
 
-fn ssh_keys(path: &Path) -> Result<String, Failed> {
+/// The public SSH keys in a file.
+pub(crate) fn ssh_keys(path: &Path) -> Result<String, Failed> {
     let usage = |why: String| Failed::new(Exit::Usage, format!("{}: {why}", path.display()));
     let text = fs::read_to_string(path).map_err(|error| usage(error.to_string()))?;
     if text.contains("PRIVATE KEY") {

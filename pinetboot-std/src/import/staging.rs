@@ -7,14 +7,18 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use indicatif::ProgressBar;
+use rustix::thread::CapabilitySet;
 use tracing::Level;
 
 use super::request::Request;
 use super::root_writer;
+use super::stop::Stop;
 use crate::durable;
 use crate::exit::{Exit, Failed};
-use crate::images::{self, FACTS, IMAGES, ImageFacts, Images, ROOT};
+use crate::images::{self, FACTS, FILES, IMAGES, ImageFacts, Images, ROOT, manifest};
 use crate::output::tell;
+use crate::sandbox::lacking;
 
 /// An unfinished import. Dropping it removes the directory, unless [`commit`](Self::commit) succeeded.
 #[derive(Debug)]
@@ -32,7 +36,11 @@ impl Staging {
     pub(super) fn begin(images: &Images, request: &Request) -> Result<Self, Failed> {
         let name = &request.name;
         let failed = |path: &Path, error: io::Error| {
-            Failed::new(Exit::Failure, format!("{}: {error}", path.display()))
+            let with_sudo = match error.kind() {
+                io::ErrorKind::PermissionDenied => ". Run pinetboot with sudo",
+                _ => "",
+            };
+            Failed::new(Exit::Failure, format!("{}: {error}{with_sudo}", path.display()))
         };
         let target = images.place(name);
         if fs::symlink_metadata(&target).is_ok() {
@@ -75,6 +83,18 @@ impl Staging {
         &self.images
     }
 
+    /// Writes the manifest of the files; `bar` shows the progress, and `stop` ends the work.
+    pub(super) fn list_files(&self, stop: &Stop, bar: &ProgressBar) -> Result<(), Failed> {
+        let listed = manifest::write(&self.root(), &self.place.join(FILES), |read| {
+            bar.inc(read);
+            stop.check()
+        });
+        let place = self.target.display();
+        listed.map_err(|error| {
+            Failed::new(Exit::Failure, format!("{place}: cannot read the files back: {error}"))
+        })
+    }
+
     /// Writes the image's facts, and renames the directory to the target.
     pub(super) fn commit(mut self, facts: &ImageFacts) -> Result<(), Failed> {
         let commit = || {
@@ -110,17 +130,31 @@ impl Drop for Staging {
 
 /// Checks the privileges that a root file system takes, before the first write.
 fn may_write_roots(directory: &Path) -> Result<(), Failed> {
+    let place = directory.display();
+    if let Some(lacking) = lacking(REQUIRED) {
+        let message = format!(
+            "{place}: cannot write a root file system: its files of all users and its devices require {lacking}. --boot-only imports \
+             the boot files alone, without root"
+        );
+        return Err(Failed::new(Exit::Failure, message));
+    }
     root_writer::probe(directory).map_err(|error| {
-        let place = directory.display();
         Failed::new(
             Exit::Failure,
             format!(
                 "{place}: cannot create devices and files of other owners here ({error}). A root file system has both: run \
-                 the import as root (sudo), and in no container that forbids them. --boot-only imports the boot files alone, without root"
+                 the import as root of this machine, in no rootless container. --boot-only imports the boot files alone, without root"
             ),
         )
     })
 }
+
+/// Owners, modes, set-id bits, devices and file capabilities. Without FSETID and SETFCAP the import would lose some without a word.
+const REQUIRED: CapabilitySet = CapabilitySet::CHOWN
+    .union(CapabilitySet::FOWNER)
+    .union(CapabilitySet::FSETID)
+    .union(CapabilitySet::MKNOD)
+    .union(CapabilitySet::SETFCAP);
 
 fn remove_leftovers(directory: &Path) -> io::Result<()> {
     for entry in fs::read_dir(directory)? {

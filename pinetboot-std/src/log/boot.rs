@@ -1,7 +1,9 @@
-//! Lines about a Pi's boot.
+//! Lines about a Pi's boot: one for each phase, and one that begins with `!` for what keeps the boot where it is.
 
 use indicatif::DecimalBytes;
 use pinetboot_core::dhcp::HardwareAddress;
+use pinetboot_core::pi::boot::{Certainty, Verdict};
+use pinetboot_core::pi::rules::Rule;
 use tracing::{debug, info, warn};
 
 use super::ClientName;
@@ -16,68 +18,140 @@ pub(super) fn log(client: &ClientName<'_>, fact: &Boot) {
                 mac = %hardware,
                 serial,
                 boot = number,
-                "{client} begins boot {number} with a DHCP DISCOVER: {identity}, {hardware}"
+                "{client:#} asks by DHCP: {identity}, {hardware} (boot {number})"
             );
         }
         Boot::Began { number, by: Cause::Request } => {
-            debug!(%client, boot = number, "{client} begins boot {number}")
+            debug!(%client, boot = number, "{client:#} begins boot {number}")
         }
+        Boot::HasAddress { address } => info!(%client, %address, "{client:#} has {address}"),
         Boot::Stage { stage, seconds } => {
-            info!(%client, %stage, seconds, "{client} reached stage: {stage}");
+            debug!(%client, %stage, seconds, "{client:#} reached stage: {stage}");
         }
-        Boot::KernelSent { number, files, bytes, seconds, since_dhcp, missing, resent } => {
-            let dhcp =
-                since_dhcp.map_or(String::new(), |since| format!(", {since:.1} s after the DHCP DISCOVER"));
+        Boot::KernelSent { .. } => kernel_sent(client, fact),
+        Boot::KernelAsks { seconds } => {
+            info!(%client, seconds, "{client:#} kernel runs: asks by DHCP again");
+        }
+        Boot::Up { seconds } => info!(%client, seconds, "{client:#} up, {seconds:.0} s after the boot began"),
+        Boot::Stuck { number, verdict, seconds, details } => {
+            stuck(client, *number, verdict, *seconds, details);
+        }
+        Boot::GoesOn { number, verdict, seconds } => {
             info!(
                 %client,
                 boot = number,
-                files,
-                bytes,
+                rule = %numbers(verdict),
                 seconds,
-                booting = since_dhcp,
-                missing,
-                resent,
-                "{client} has its kernel: files: {files}, {} in {seconds:.1} s{dhcp}; missing files: {missing}; resent packets: \
-                 {resent}",
-                DecimalBytes(*bytes),
-            );
-        }
-        Boot::KernelAsks { seconds } => {
-            info!(
-                %client,
-                seconds,
-                "{client} runs its kernel: DHCP request {seconds:.1} s after the kernel was sent"
-            );
-        }
-        Boot::Stopped { stage, files, seconds } => {
-            let names = files.join(", ");
-            warn!(
-                %client,
-                %stage,
-                seconds,
-                "{client} stopped at stage {stage}: the tree has none of {names}, and the client requested no other file for \
-                 {seconds:.0} s. Copy one of these files into the tree"
+                "{client:#} goes on after {seconds:.0} s: {verdict}"
             );
         }
         Boot::SameSerial { serial, owner, other, apart } => warn!(
             %client,
-            "two boards have the serial number {serial}: {} and {}. The second board is named {apart} and gets a separate root",
+            rule = "66",
+            "two boards have the serial number {serial}: {} and {}. The second board is named {apart} and gets a separate root \
+             [66]",
             HardwareAddress::ethernet(*owner),
             HardwareAddress::ethernet(*other)
         ),
+        Boot::CommandLine { root } => {
+            debug!(%client, "{client:#} gets a command line with its root: {root:?}")
+        }
         Boot::Rendered { file, changes, unknown, .. } => {
             for value in unknown {
-                warn!(%client, file, "{{{value}}} in {file} has no value for {client}, and is left empty");
+                warn!(%client, file, "{{{value}}} in {file} has no value for {client:#}, and is left empty");
             }
             match changes {
-                Some(changes) => info!(%client, file, changes, "{client} gets {file} rewritten: {changes}"),
-                None => debug!(%client, file, "{client} gets {file} with its values filled in"),
+                Some(changes) => {
+                    debug!(%client, file, changes, "{client:#} gets {file} rewritten: {changes}")
+                }
+                None => debug!(%client, file, "{client:#} gets {file} with its values filled in"),
             }
         }
         Boot::NotRendered { file, limit } => {
-            warn!(%client, file, "{file} is longer than {limit} bytes: {client} gets the file unchanged");
+            warn!(%client, file, "{file} is longer than {limit} bytes: {client:#} gets the file unchanged");
         }
-        Boot::NothingToServe { why } => warn!(%client, "{client} gets no boot files: {why}"),
-        Boot::NoRoot { why } => warn!(%client, "{client} gets no root: {why}"),
+        Boot::NothingToServe { why } => warn!(%client, "{client:#} gets no boot files: {why}"),
+        Boot::NoRoot { why } => warn!(%client, "{client:#} gets no root: {why}"),
     }
+}
+
+fn kernel_sent(client: &ClientName<'_>, fact: &Boot) {
+    let Boot::KernelSent {
+        number,
+        files,
+        bytes,
+        seconds,
+        since_dhcp,
+        dhcp_unused,
+        largest,
+        missing,
+        wanted,
+        resent,
+    } = fact
+    else {
+        return;
+    };
+    let fixed = if *dhcp_unused { "; no DHCP: a fixed address in the EEPROM [11]" } else { "" };
+    let harmless = usize::try_from(*missing).unwrap_or(usize::MAX).saturating_sub(wanted.len());
+    let misses = match harmless {
+        0 => String::new(),
+        harmless => format!("; normal misses: {harmless}"),
+    };
+    let lacks = match wanted.as_slice() {
+        [] => String::new(),
+        wanted => format!("; missing: {}", wanted.join(", ")),
+    };
+    let again = match resent {
+        0 => String::new(),
+        resent => format!("; resent packets: {resent}"),
+    };
+    info!(
+        %client,
+        boot = number,
+        files,
+        bytes,
+        seconds,
+        booting = since_dhcp,
+        missing,
+        resent,
+        "{client:#} files: {files} in {seconds:.1} s, {} ({}){misses}{lacks}{again}{fixed}",
+        DecimalBytes(*bytes),
+        largest.join(", "),
+    );
+}
+
+fn stuck(client: &ClientName<'_>, boot: u32, verdict: &Verdict, seconds: f64, details: &[String]) {
+    let (certainty, numbers) = (verdict.certainty, numbers(verdict));
+    let named = if details.is_empty() { String::new() } else { format!(": {}", details.join(", ")) };
+    let silence = if seconds < 2.0 { String::new() } else { format!(", since {seconds:.0} s") };
+    let seen = format!("{}{named}{silence}", verdict.seen);
+    let rules = || verdict.rules().iter().filter_map(|number| Rule::find(*number));
+    let cause = verdict.rule().map_or("", |rule| rule.cause);
+    let cause = match certainty {
+        Certainty::Certain => format!(". {cause}"),
+        Certainty::Likely => format!(". Most likely: {cause}"),
+        Certainty::OneOf => String::new(),
+    };
+    let remedy = match certainty {
+        Certainty::OneOf => {
+            let each = rules().map(|rule| format!("[{}] {} {}", rule.number, rule.cause, rule.remedy));
+            each.collect::<Vec<_>>().join("\n")
+        }
+        _ => verdict.rule().map_or("", |rule| rule.remedy).to_owned(),
+    };
+    warn!(
+        %client,
+        boot,
+        rule = %numbers,
+        %certainty,
+        seen,
+        state = %verdict.state,
+        remedy,
+        "{client:#} ! stuck: {seen}{cause} [{numbers}]"
+    );
+}
+
+/// Rule numbers: `41 75`.
+fn numbers(verdict: &Verdict) -> String {
+    verdict.rules().iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
 }

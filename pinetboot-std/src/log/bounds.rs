@@ -11,7 +11,7 @@ use std::mem;
 use std::time::Duration;
 
 use pinetboot_core::dhcp::{HardwareAddress, NoReply};
-use pinetboot_core::tftp::Outcome;
+use pinetboot_core::tftp::{ErrorCode, Outcome};
 use pinetboot_core::{Instant, Quota};
 use tracing::{Level, enabled};
 
@@ -123,7 +123,7 @@ fn kind(event: &Event) -> Option<(Kind, u32)> {
     let of_address = |kind| Some((kind, event.client.map_or(0, std::net::Ipv4Addr::to_bits)));
     match &event.fact {
         Fact::Dhcp(fact) => match fact {
-            Dhcp::Leased { hardware, .. } => Some((Kind::Leased, number(hardware))),
+            Dhcp::Leased { hardware, .. } if event.pi.is_none() => Some((Kind::Leased, number(hardware))),
             Dhcp::Unanswered { hardware, why: NoReply::Exhausted } => {
                 Some((Kind::Exhausted, number(hardware)))
             }
@@ -134,10 +134,15 @@ fn kind(event: &Event) -> Option<(Kind, u32)> {
             _ => None,
         },
         Fact::Tftp(fact) => match fact {
+            Tftp::Refused { code: ErrorCode::FILE_NOT_FOUND, foreign: false, .. } if event.pi.is_some() => {
+                None
+            }
             Tftp::Refused { harmless: false, .. } if !event.again => of_address(Kind::Refused),
             Tftp::Finished(Finished { probe: true, .. }) => None,
             Tftp::Finished(Finished { outcome, bytes, .. }) => match outcome {
+                Outcome::Complete { .. } if event.pi.is_some() => None,
                 Outcome::Complete { .. } => of_address(Kind::Fetched),
+                Outcome::TimedOut if event.pi.is_some() => None,
                 Outcome::TimedOut if *bytes == 0 => of_address(Kind::Vanished),
                 Outcome::Displaced if *bytes == 0 => None,
                 Outcome::Stopped | Outcome::Superseded => None,
@@ -149,10 +154,11 @@ fn kind(event: &Event) -> Option<(Kind, u32)> {
             _ => None,
         },
         Fact::Boot(fact) => match fact {
-            Boot::Stopped { .. } | Boot::SameSerial { .. } | Boot::NotRendered { .. } => {
+            Boot::Stuck { .. } | Boot::SameSerial { .. } | Boot::NotRendered { .. } => {
                 of_address(Kind::Conflicts)
             }
             Boot::NothingToServe { .. } | Boot::NoRoot { .. } => of_address(Kind::Conflicts),
+            Boot::Stage { .. } | Boot::CommandLine { .. } => None,
             _ => of_address(Kind::Boots),
         },
         Fact::Root(fact) => match fact {

@@ -15,7 +15,11 @@ pub(super) fn log(event: &Event, fact: &Dhcp) {
         Dhcp::Asked { .. } => {}
         Dhcp::Leased { hardware, address } => {
             let client = named(hardware);
-            info!(mac = %hardware, %address, "{client} has the address {address}");
+            // A boot has its own line.
+            match event.pi {
+                Some(_) => debug!(mac = %hardware, %address, "{client} has the address {address}"),
+                None => info!(mac = %hardware, %address, "{client} has the address {address}"),
+            }
         }
         Dhcp::TookOther { hardware, address } => {
             debug!(mac = %hardware, %address, "{} takes {address} from another DHCP server", named(hardware));
@@ -93,10 +97,11 @@ pub(super) fn log(event: &Event, fact: &Dhcp) {
         ),
         Dhcp::CannotLook { interface, error } => warn!(
             "cannot look for other DHCP servers on {interface}: {error}. The search requires an Ethernet interface that is up, and the \
-             capability CAP_NET_RAW"
+             capability CAP_NET_RAW; in a container: 'cap_add: [NET_RAW]'"
         ),
         Dhcp::CannotProbe { interface, error } => warn!(
-            "cannot look for hosts at the addresses to lease on {interface}: {error}. The search requires the capability CAP_NET_RAW"
+            "cannot look for hosts at the addresses to lease on {interface}: {error}. The start of the search requires the \
+             capability CAP_NET_RAW; in a container: 'cap_add: [NET_RAW]'"
         ),
         Dhcp::InUse { hardware, address, mac } => {
             let host = HardwareAddress::ethernet(*mac);

@@ -8,12 +8,12 @@ use crate::events::{Event, Nfs};
 pub(super) fn log(event: &Event, client: &ClientName<'_>, fact: &Nfs) {
     match fact {
         Nfs::Connected { peer } => debug!(%client, "{peer} connects to NFS"),
-        Nfs::Disconnected { peer, why, for_memory: true } => {
+        Nfs::Disconnected { peer, why, for_memory: true, .. } => {
             warn!(%client, "closing the NFS connection of {peer}: {why}");
         }
         Nfs::Disconnected { peer, why, .. } => debug!(%client, "the NFS connection of {peer} ended: {why}"),
-        Nfs::Unmounted { path: Some(path) } => debug!(%client, path, "{client} unmounts {path}"),
-        Nfs::Unmounted { path: None } => debug!(%client, "{client} unmounts all exports"),
+        Nfs::Unmounted { path: Some(path) } => debug!(%client, path, "{client:#} unmounts {path}"),
+        Nfs::Unmounted { path: None } => debug!(%client, "{client:#} unmounts all exports"),
         Nfs::CallRefused { peer, program, version, procedure, why, remedy } => {
             match remedy.as_ref().filter(|_| !event.again) {
                 None => {
@@ -23,7 +23,7 @@ pub(super) fn log(event: &Event, client: &ClientName<'_>, fact: &Nfs) {
                     );
                 }
                 Some(remedy) => {
-                    warn!(%client, program, version, procedure, "the NFS call of {client} is refused: {why}. {remedy}")
+                    warn!(%client, program, version, procedure, "the NFS call of {client:#} is refused: {why}. {remedy}")
                 }
             }
         }
@@ -31,9 +31,10 @@ pub(super) fn log(event: &Event, client: &ClientName<'_>, fact: &Nfs) {
             debug!(%client, "{peer} uses a refused file handle: {why}")
         }
         Nfs::HandleRefused { why, .. } => {
-            warn!(%client, "{client} uses a refused file handle: {why}")
+            warn!(%client, "{client:#} uses a refused file handle: {why}")
         }
-        Nfs::FirstRead => debug!(%client, "{client} reads from its root"),
+        Nfs::FirstRead => debug!(%client, "{client:#} reads from its root"),
+        Nfs::FirstWrite => debug!(%client, "{client:#} writes to its root"),
         Nfs::Trouble { what } => warn!("NFS: {what}"),
     }
 }

@@ -11,7 +11,7 @@ pub(super) fn log(event: &Event, client: &ClientName<'_>, fact: &Root) {
     match fact {
         Root::Remembered { .. } | Root::Active { .. } | Root::Granted { .. } => {}
         Root::Unmounted { .. } => {
-            info!(%client, pi, "{client} takes its mount back, as 'pinetboot simulate' does: the mount proves nothing");
+            info!(%client, pi, "{client:#} takes its mount back, as 'pinetboot simulate' does: the mount proves nothing");
         }
         Root::LayerMade { image, host_name, kept, .. } => {
             let kept = kept.as_ref().map(|from| format!(", with what it keeps of its layer on {from}"));
@@ -41,25 +41,27 @@ pub(super) fn log(event: &Event, client: &ClientName<'_>, fact: &Root) {
             "base image {root} was changed after {pi} got its layer: what the Pi sees of the changed files is undefined. Import \
              changes as a new image, or run 'pinetboot roots reset {pi}'"
         ),
-        Root::Mounted { path, .. } => info!(%client, pi, path, "{client} mounts its root"),
+        Root::Mounted { path, .. } => info!(%client, pi, path, "{client:#} root {path} mounted"),
         Root::MountRefused { path, why, failed: true, .. } => {
-            error!(%client, path, "cannot serve {path} to {client}: {why}");
+            error!(%client, path, "cannot serve {path} to {client:#}: {why}");
         }
         Root::MountRefused { path, why, .. } if !event.again => {
-            warn!(%client, path, "{client} may not mount {path}: {why}");
+            warn!(%client, path, "{client:#} may not mount {path}: {why}");
         }
-        Root::MountRefused { path, why, .. } => debug!(%client, path, "{client} may not mount {path}: {why}"),
+        Root::MountRefused { path, why, .. } => {
+            debug!(%client, path, "{client:#} may not mount {path}: {why}")
+        }
         Root::CallRefused { name, why, in_doubt: false, .. } if !event.again => {
-            warn!(%client, pi = name, "{client} may not use the root of {name}: {why}");
+            warn!(%client, pi = name, "{client:#} may not use the root of {name}: {why}");
         }
         Root::CallRefused { name, why, in_doubt: true, .. } if !event.again => {
-            warn!(%client, pi = name, "{client} waits for the root of {name}: {why}");
+            warn!(%client, pi = name, "{client:#} waits for the root of {name}: {why}");
         }
         Root::CallRefused { name, why, .. } => {
-            debug!(%client, pi = name, "{client} may not use the root of {name}: {why}");
+            debug!(%client, pi = name, "{client:#} may not use the root of {name}: {why}");
         }
         Root::Moved { from, .. } => {
-            info!(%client, pi, "{client} continues with its root; its address was {from} before")
+            info!(%client, pi, "{client:#} continues with its root; its address was {from} before")
         }
         Root::Resumed { restarted: true, .. } => {
             info!(pi, "{pi} continues with its root after the restart of the server");

@@ -32,6 +32,14 @@ pub(super) fn log(fact: &Server) {
                 "DHCP answers on {interface}, the interface of the default route; --interface chooses another"
             );
         }
+        Server::DefaultRoute { interface, now } if interface == now => {
+            info!(interface, "the default route has the interface {interface} again, on which DHCP answers");
+        }
+        Server::DefaultRoute { interface, now } => warn!(
+            interface,
+            "the default route has the interface {now} now, and DHCP answers on {interface} still. Restart the server, or name the \
+             interface with --interface"
+        ),
         Server::InterfaceGone { interface } => {
             warn!(interface, "the interface {interface} is gone: nothing is served there until it is back");
         }
@@ -131,7 +139,9 @@ pub(super) fn log(fact: &Server) {
             error!("configuration not reloaded, the previous one stays in force: {error}")
         }
         Server::NoNotify { error } => {
-            warn!("no notification to the service manager, NOTIFY_SOCKET cannot be used: {error}")
+            warn!(
+                "no notification to the service manager, NOTIFY_SOCKET or PINETBOOT_HEALTH cannot be used: {error}"
+            )
         }
         Server::ThreadEnded { thread, why } => {
             error!(

@@ -5,7 +5,9 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use pinetboot_core::Instant;
 use pinetboot_core::dhcp::{HardwareAddress, NoReply};
+use pinetboot_core::pi::boot::{self as machine, Boot as Machine, Hearing, Verdict};
 use pinetboot_core::pi::{PiIdentity, Prefix, Stage};
 use pinetboot_core::tftp::{Direction, ErrorCode, Options, Outcome};
 use tracing::Level;
@@ -74,6 +76,15 @@ fn finished(file: &str, outcome: Outcome, bytes: u64, message: Option<&str>) -> 
     event(Some(HERE), Some("kitchen"), Tftp::Finished(finished))
 }
 
+/// What the boot machine says of a Pi that finds no kernel.
+fn no_kernel() -> Verdict {
+    let mut boot = Machine::new(Hearing::TFTP);
+    boot.step(&machine::Event::FileAsked { path: "config.txt" }, Instant::ZERO);
+    boot.step(&machine::Event::FileSent { path: "config.txt" }, Instant::ZERO);
+    boot.step(&machine::Event::FileMissing { path: "kernel8.img", own_directory: false }, Instant::ZERO);
+    boot.step(&machine::Event::Tick, boot.deadline()).verdict.unwrap()
+}
+
 /// A boot from DHCP to the root, and a third host that wants the root, too.
 fn recorded() -> Vec<Event> {
     let hardware = HardwareAddress::ethernet([0xd8, 0x3a, 0xdd, 0xe8, 0x27, 0x1e]);
@@ -98,7 +109,13 @@ fn recorded() -> Vec<Event> {
     };
     let refused = |again| {
         let why = String::from("that Pi is up at 10.9.0.113, last heard 3 s ago");
-        let refused = Root::MountRefused { pi: Some(KITCHEN), path: "/bd989ae1".into(), why, failed: false };
+        let refused = Root::MountRefused {
+            pi: Some(KITCHEN),
+            path: "/bd989ae1".into(),
+            why,
+            failed: false,
+            not_found: false,
+        };
         Event { again, ..event(Some(THERE), None, refused) }
     };
     vec![
@@ -107,6 +124,7 @@ fn recorded() -> Vec<Event> {
         requested("bd989ae1/config.txt"),
         finished("bd989ae1/config.txt", Outcome::Complete { bytes: 51 }, 51, None),
         kitchen(Boot::Stage { stage: Stage::Config, seconds: 0.1 }.into()),
+        kitchen(Boot::HasAddress { address: HERE }.into()),
         kitchen(missing.into()),
         kitchen(
             Boot::Rendered {
@@ -119,13 +137,15 @@ fn recorded() -> Vec<Event> {
             .into(),
         ),
         kitchen(
-            Boot::Stopped {
-                stage: Stage::Kernel,
-                files: vec!["kernel_2712.img".into(), "kernel8.img".into()],
+            Boot::Stuck {
+                number: 3,
+                verdict: no_kernel(),
                 seconds: 10.0,
+                details: vec!["kernel_2712.img".into(), "kernel8.img".into()],
             }
             .into(),
         ),
+        kitchen(Boot::GoesOn { number: 3, verdict: no_kernel(), seconds: 31.0 }.into()),
         finished("bd989ae1/kernel_2712.img", Outcome::PeerError(ErrorCode::DISK_FULL), 3000, Some("no room")),
         finished("bd989ae1/kernel_2712.img", Outcome::Complete { bytes: 3_000_000 }, 3_000_000, None),
         kitchen(
@@ -135,11 +155,15 @@ fn recorded() -> Vec<Event> {
                 bytes: 3_000_051,
                 seconds: 0.4,
                 since_dhcp: Some(2.9),
-                missing: 1,
+                dhcp_unused: false,
+                largest: vec!["kernel_2712.img".into(), "initramfs_2712".into()],
+                missing: 3,
+                wanted: vec!["cmdline.txt".into()],
                 resent: 0,
             }
             .into(),
         ),
+        kitchen(Boot::KernelAsks { seconds: 7.0 }.into()),
         kitchen(
             Root::LayerMade { pi: KITCHEN, image: "trixie".into(), host_name: "kitchen".into(), kept: None }
                 .into(),
@@ -149,6 +173,7 @@ fn recorded() -> Vec<Event> {
                 .into(),
         ),
         kitchen(Root::Active { pi: KITCHEN }.into()),
+        kitchen(Boot::Up { seconds: 23.2 }.into()),
         refused(false),
         refused(true),
         event(None, None, Dhcp::Unanswered { hardware, why: NoReply::Exhausted }),
@@ -186,7 +211,7 @@ fn a_thread_or_loop_that_fails_is_named() {
         Server::LoopTurns { thread },
     ];
     let expected = "\
-WARN no notification to the service manager, NOTIFY_SOCKET cannot be used: No such file or directory
+WARN no notification to the service manager, NOTIFY_SOCKET or PINETBOOT_HEALTH cannot be used: No such file or directory
 ERROR thread tftp 1 panicked: the server stops. Restart the server, and report a panic with the lines above
 ERROR tftp did not end within 4 s of the stop: the process ends without threads tftp 0, tftp 1
 ERROR the start did not end within 4 s of the stop: the process ends without thread main
@@ -212,23 +237,22 @@ INFO the server runs as user pinetboot without capabilities";
 #[test]
 fn the_log_of_a_recorded_boot() {
     let expected = "\
-INFO kitchen begins boot 3 with a DHCP DISCOVER: Raspberry Pi 5 Model B Rev 1.0 (8 GB), serial bd989ae1, d8:3a:dd:e8:27:1e
-INFO kitchen (d8:3a:dd:e8:27:1e) has the address 10.9.0.113
-INFO kitchen (10.9.0.113) fetched bd989ae1/config.txt: 51 B in 0.50 s (102 B/s)
-INFO kitchen (10.9.0.113) reached stage: config
-WARN kitchen (10.9.0.113) requested bd989ae1/bcm2712-rpi-5-b.dtb: /srv/tftp/bcm2712-rpi-5-b.dtb does not exist
-WARN {mac} in cmdline.txt has no value for kitchen (10.9.0.113), and is left empty
-INFO kitchen (10.9.0.113) gets cmdline.txt rewritten: root=/dev/nfs instead of root=PARTUUID=1-02
-WARN kitchen (10.9.0.113) stopped at stage kernel: the tree has none of kernel_2712.img, kernel8.img, and the client requested no other file for 10 s. Copy one of these files into the tree
-WARN kitchen (10.9.0.113) ended the transfer of bd989ae1/kernel_2712.img after 3.00 kB: error 3, disk full or allocation exceeded: \"no room\"
-INFO kitchen (10.9.0.113) fetched bd989ae1/kernel_2712.img: 3.00 MB in 0.50 s (6.00 MB/s)
-INFO kitchen (10.9.0.113) has its kernel: files: 2, 3.00 MB in 0.4 s, 2.9 s after the DHCP DISCOVER; missing files: 1; resent packets: 0
+INFO kitchen asks by DHCP: Raspberry Pi 5 Model B Rev 1.0 (8 GB), serial bd989ae1, d8:3a:dd:e8:27:1e (boot 3)
+INFO kitchen has 10.9.0.113
+WARN {mac} in cmdline.txt has no value for kitchen, and is left empty
+WARN kitchen ! stuck: no kernel: kernel_2712.img, kernel8.img, since 10 s. Most likely: Kernel or device tree are missing, or a filter such as [pi4] in config.txt hides the lines that name them. [20]
+do: Serve kernel_2712.img or kernel8.img and the device tree; end filters with [all].
+INFO kitchen goes on after 31 s: no kernel [20]
+WARN kitchen ended the transfer of bd989ae1/kernel_2712.img after 3.00 kB: error 3, disk full or allocation exceeded: \"no room\"
+INFO kitchen files: 2 in 0.4 s, 3.00 MB (kernel_2712.img, initramfs_2712); normal misses: 2; missing: cmdline.txt
+INFO kitchen kernel runs: asks by DHCP again
 INFO kitchen gets a new layer on trixie, host name kitchen
-INFO kitchen (10.9.0.113) mounts its root
+INFO kitchen root /bd989ae1-1 mounted
+INFO kitchen up, 23 s after the boot began
 WARN 10.9.0.200 may not mount /bd989ae1: that Pi is up at 10.9.0.113, last heard 3 s ago
 WARN d8:3a:dd:e8:27:1e gets no address: all addresses of the lease range are in use. Enlarge --lease-range, or wait until leases expire
 WARN the NFS call of 10.9.0.200 is refused: NFS version 4 is not served, only 3 to 3. Write vers=3 into the mount options of the command line (nfsroot=..,vers=3)
-WARN kitchen (10.9.0.113) lost the transfer of bd989ae1/initramfs_2712 after 2.00 kB: all transfers are in use, and this one was slow. Raise --max-transfers if as many Pis boot at once
+WARN kitchen lost the transfer of bd989ae1/initramfs_2712 after 2.00 kB: all transfers are in use, and this one was slow. Raise --max-transfers if as many Pis boot at once
 WARN all transfers are in use, unanswered requests in 10 s: 12. Raise --max-transfers if as many Pis boot at once
 INFO stopped, open transfers ended: 2";
     assert_eq!(log(&recorded(), Level::INFO), expected);
@@ -278,7 +302,8 @@ fn a_flood_makes_few_lines_and_hides_no_other() {
         ];
         events.extend(forged.map(|event| at(event, millis)));
         if millis.is_multiple_of(10_000) {
-            events.push(at(finished("config.txt", Outcome::Complete { bytes: 9 }, 9, None), millis));
+            let fetched = finished("config.txt", Outcome::Complete { bytes: 9 }, 9, None);
+            events.push(at(Event { pi: None, ..fetched }, millis));
         }
     }
     let stopped = Server::Stopped(Transfers { open: 0, rejected: 0 });
@@ -288,14 +313,15 @@ fn a_flood_makes_few_lines_and_hides_no_other() {
     let lines = text.lines().count();
     // 20 + 300 + 600 + 300 + 20 + 60 in a minute.
     assert!((3900..=3930).contains(&lines), "{lines} lines in three minutes");
-    assert_eq!(count("kitchen (10.9.0.113) fetched config.txt"), 18, "the Pi's lines are all there");
+    assert_eq!(count("10.9.0.113 fetched config.txt"), 18, "the client's lines are all there");
     assert_eq!(count("log lines left out"), 3);
     assert!(text.contains("unanswered transfers: 59980"), "{}", text.lines().last().unwrap());
 }
 
 #[test]
 fn one_client_makes_few_lines_and_others_have_theirs() {
-    let mut events = vec![finished("kernel8.img", Outcome::TimedOut, 0, None); 100];
+    let vanished = Event { pi: None, ..finished("kernel8.img", Outcome::TimedOut, 0, None) };
+    let mut events = vec![vanished; 100];
     events.push(Event { client: Some(THERE), pi: None, ..events[0].clone() });
     let text = log(&events, Level::INFO);
     assert_eq!(text.lines().filter(|line| line.contains("10.9.0.113")).count(), 5);

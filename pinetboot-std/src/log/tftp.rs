@@ -17,14 +17,17 @@ pub(super) fn log(event: &Event, client: &ClientName<'_>, fact: &Tftp) {
             debug!("{peer} {verb} {file}, {options}");
         }
         Tftp::Refused { file, .. } if event.again => {
-            debug!(%client, file, "{client} is refused {file} again")
+            debug!(%client, file, "{client:#} is refused {file} again")
         }
-        Tftp::Refused { .. } => refused(client, fact),
+        Tftp::Refused { .. } => refused(event, client, fact),
         Tftp::Repeated { peer } => debug!("{peer} repeats its request"),
         Tftp::Started { peer, len: Some(len), terms } => debug!("{peer}: {len} bytes in {terms}"),
         Tftp::Started { peer, len: None, terms } => debug!("{peer}: {terms}"),
-        Tftp::Finished(finished) => self::finished(client, finished),
-        Tftp::UploadFailed { file, why } => warn!(%client, file, "cannot keep {file} from {client}: {why}"),
+        Tftp::Stalled { file, bytes, .. } => {
+            debug!(%client, file, bytes, "{client:#} is silent after {} of {file}", DecimalBytes(*bytes));
+        }
+        Tftp::Finished(finished) => self::finished(event, client, finished),
+        Tftp::UploadFailed { file, why } => warn!(%client, file, "cannot keep {file} from {client:#}: {why}"),
         Tftp::NotSent { to, error, firewall: true } if !event.again => warn!(
             %client,
             "cannot send to {to}: {error}. This machine's own firewall drops the answers: allow outgoing UDP of this program"
@@ -41,39 +44,43 @@ pub(super) fn log(event: &Event, client: &ClientName<'_>, fact: &Tftp) {
     }
 }
 
-fn refused(client: &ClientName<'_>, fact: &Tftp) {
+fn refused(event: &Event, client: &ClientName<'_>, fact: &Tftp) {
     let Tftp::Refused { direction, file, code, answer, place, cause, harmless, foreign, .. } = fact else {
         return;
     };
     let place = place.as_deref().unwrap_or_default();
     match (*direction, *code, cause) {
         (Direction::Read, ErrorCode::FILE_NOT_FOUND, _) if *harmless => {
-            debug!(%client, file, place, "{client} requested {file}, which does not exist (optional, or one of several)");
+            debug!(%client, file, place, "{client:#} requested {file}, which does not exist (optional, or one of several)");
+        }
+        // The boot's own lines say if it misses the file.
+        (Direction::Read, ErrorCode::FILE_NOT_FOUND, _) if event.pi.is_some() && !foreign => {
+            debug!(%client, file, place, "{client:#} requested {file}: {} does not exist", if place.is_empty() { file } else { place });
         }
         (Direction::Read, ErrorCode::FILE_NOT_FOUND, _) if *foreign => {
-            info!(%client, file, place, "{client} requested {file}: {} does not exist", if place.is_empty() { file } else { place });
+            info!(%client, file, place, "{client:#} requested {file}: {} does not exist", if place.is_empty() { file } else { place });
         }
         (Direction::Read, ErrorCode::FILE_NOT_FOUND, _) if !place.is_empty() => {
-            warn!(%client, file, place, "{client} requested {file}: {place} does not exist");
+            warn!(%client, file, place, "{client:#} requested {file}: {place} does not exist");
         }
         (Direction::Read, ErrorCode::ACCESS_VIOLATION, Some(cause)) if !place.is_empty() => {
-            warn!(%client, file, place, "{client} requested {file}: cannot open {place}: {cause}");
+            warn!(%client, file, place, "{client:#} requested {file}: cannot open {place}: {cause}");
         }
-        (Direction::Read, _, Some(cause)) => warn!(%client, file, "{client} is refused {file}: {cause}"),
-        (Direction::Read, _, None) => warn!(%client, file, "{client} requested {file}: {answer}"),
+        (Direction::Read, _, Some(cause)) => warn!(%client, file, "{client:#} is refused {file}: {cause}"),
+        (Direction::Read, _, None) => warn!(%client, file, "{client:#} requested {file}: {answer}"),
         (Direction::Write, _, Some(cause)) => {
-            warn!(%client, file, "{client} requested to write {file}: {answer}, {cause}");
+            warn!(%client, file, "{client:#} requested to write {file}: {answer}, {cause}");
         }
         (Direction::Write, ErrorCode::ACCESS_VIOLATION, None) => warn!(
             %client,
             file,
-            "{client} requested to write {file}: {answer}. --allow-upload DIR accepts uploads into DIR"
+            "{client:#} requested to write {file}: {answer}. --allow-upload DIR accepts uploads into DIR"
         ),
-        (Direction::Write, ..) => warn!(%client, file, "{client} requested to write {file}: {answer}"),
+        (Direction::Write, ..) => warn!(%client, file, "{client:#} requested to write {file}: {answer}"),
     }
 }
 
-fn finished(client: &ClientName<'_>, finished: &Finished) {
+fn finished(event: &Event, client: &ClientName<'_>, finished: &Finished) {
     let Finished { file, bytes, seconds, resent, .. } = finished;
     let (bytes, seconds, amount) = (*bytes, *seconds, DecimalBytes(*bytes));
     // `direction` in JSON is the server's view, `verb` in the line the client's.
@@ -88,25 +95,34 @@ fn finished(client: &ClientName<'_>, finished: &Finished) {
                 0 => String::new(),
                 resent => format!("; resent packets: {resent}"),
             };
-            info!(
-                %client,
-                file,
-                bytes,
-                seconds,
-                rate,
-                resent,
-                direction,
-                "{client} {verb} {file}: {amount} in {seconds:.2} s ({}/s){again}",
-                DecimalBytes(rate as u64),
-            );
+            let rate_text = DecimalBytes(rate as u64);
+            // A boot has a line for all its files.
+            macro_rules! line {
+                ($level:ident) => {
+                    $level!(
+                        %client,
+                        file,
+                        bytes,
+                        seconds,
+                        rate,
+                        resent,
+                        direction,
+                        "{client:#} {verb} {file}: {amount} in {seconds:.2} s ({rate_text}/s){again}",
+                    )
+                };
+            }
+            match (&event.pi, finished.direction) {
+                (Some(_), Direction::Read) => line!(debug),
+                _ => line!(info),
+            }
         }
         _ if finished.probe => {
-            debug!(%client, file, "{client} requested the size of {file} only");
+            debug!(%client, file, "{client:#} requested the size of {file} only");
         }
         Outcome::PeerError(code) => {
             let message = finished.message.as_deref().filter(|message| !message.is_empty());
             let said = message.map_or(String::new(), |message| format!(": \"{message}\""));
-            warn!(%client, file, bytes, "{client} ended the transfer of {file} after {amount}: {code}{said}");
+            warn!(%client, file, bytes, "{client:#} ended the transfer of {file} after {amount}: {code}{said}");
         }
         Outcome::TimedOut | Outcome::Displaced
             if finished.lacks_last_ack && finished.direction == Direction::Read =>
@@ -115,8 +131,12 @@ fn finished(client: &ClientName<'_>, finished: &Finished) {
                 %client,
                 file,
                 bytes,
-                "{client} fetched {file} and did not acknowledge its last block, after {amount}"
+                "{client:#} fetched {file} and did not acknowledge its last block, after {amount}"
             );
+        }
+        // The boot's own lines say if it does not go on.
+        Outcome::TimedOut if event.pi.is_some() => {
+            debug!(%client, file, bytes, "{client:#} stopped answering after {amount} {of} {file}");
         }
         Outcome::TimedOut => {
             let hint = match bytes {
@@ -126,25 +146,25 @@ fn finished(client: &ClientName<'_>, finished: &Finished) {
                 }
                 _ => "",
             };
-            warn!(%client, file, bytes, "{client} stopped answering after {amount} {of} {file}{hint}");
+            warn!(%client, file, bytes, "{client:#} stopped answering after {amount} {of} {file}{hint}");
         }
         Outcome::Aborted(code) => {
-            warn!(%client, file, bytes, "the transfer of {file} for {client} failed after {amount}: {code}");
+            warn!(%client, file, bytes, "the transfer of {file} for {client:#} failed after {amount}: {code}");
         }
         Outcome::Displaced if bytes == 0 => {
-            debug!(%client, file, "{client} acknowledged nothing of {file}, and another client got the place");
+            debug!(%client, file, "{client:#} acknowledged nothing of {file}, and another client got the place");
         }
         Outcome::Displaced => warn!(
             %client,
             file,
             bytes,
-            "{client} lost the transfer of {file} after {amount}: all transfers are in use, and this one was slow. Raise \
+            "{client:#} lost the transfer of {file} after {amount}: all transfers are in use, and this one was slow. Raise \
              --max-transfers if as many Pis boot at once"
         ),
         // One line counts them all: see `Server::Stopped`.
         Outcome::Stopped => {
-            debug!(%client, file, bytes, "{client} got {amount} of {file} before the server stopped")
+            debug!(%client, file, bytes, "{client:#} got {amount} of {file} before the server stopped")
         }
-        Outcome::Superseded => debug!(%client, file, "{client} replaced the transfer of {file} by another"),
+        Outcome::Superseded => debug!(%client, file, "{client:#} replaced the transfer of {file} by another"),
     }
 }

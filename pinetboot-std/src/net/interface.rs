@@ -21,6 +21,16 @@ impl Interface {
         links.iter().filter(|link| !link.loopback).filter_map(|link| Self::of(link, None)).collect()
     }
 
+    /// The interface with each of its addresses; none if it is down.
+    pub fn each(link: &Link) -> impl Iterator<Item = Self> {
+        let addresses = link.addresses.iter().filter(|_| link.up);
+        addresses.map(|(address, prefix_len)| Self {
+            name: link.name.clone(),
+            address: *address,
+            prefix_len: *prefix_len,
+        })
+    }
+
     /// The interface with its address in the network of `client`, else with its first; `None` if it is down or has no address.
     pub fn of(link: &Link, client: Option<Ipv4Addr>) -> Option<Self> {
         let (address, prefix_len) = link.address_for(client).filter(|_| link.up)?;

@@ -41,6 +41,16 @@ impl Socket {
         Self::new(address, interface, false)
     }
 
+    /// A socket that another process has bound to this address. The interface is set if the socket is bound to none.
+    pub(super) fn adopt(fd: OwnedFd, address: SocketAddrV4, interface: Option<&str>) -> io::Result<Self> {
+        rustix::io::ioctl_fionbio(&fd, true)?;
+        if let Some(interface) = interface {
+            setsockopt(&fd, sockopt::BindToDevice, &interface.into())?;
+        }
+        let bound = *address.ip();
+        Ok(Self { fd, bound, tells_destination: false, interface: interface.map(Box::from), any_port: false })
+    }
+
     /// Another socket at the same address and interface; the kernel divides incoming datagrams between them.
     pub(super) fn beside(&self) -> io::Result<Self> {
         // Set only now: the first bind failed if another process held the port.

@@ -1,6 +1,6 @@
 //! Facts about DHCP, from the core's responder loop.
 
-use pinetboot_core::dhcp::{Message, MessageType, NoReply, Reply};
+use pinetboot_core::dhcp::{Message, MessageType, NoReply, OptionCode, Reply, Value};
 use pinetboot_core::{Event, Instant, Observer};
 
 use crate::bus::Bus;
@@ -20,8 +20,12 @@ impl DhcpObserver {
 
     fn message(&self, request: &Message<'_>, answer: Result<Reply, NoReply>) {
         let hardware = request.header.hardware;
-        let (kind, xid) = (request.kind(), request.header.xid);
-        self.bus.emit(None, Dhcp::Asked { hardware, kind, xid, identity: request.pi() });
+        let (kind, xid, identity) = (request.kind(), request.header.xid, request.pi());
+        let relayed = !request.header.giaddr.is_unspecified();
+        let has_duid = request.option(OptionCode::CLIENT_ID).is_some_and(|id| id.starts_with(&[DUID]));
+        let is_boot_code = is_boot_code(request);
+        let asked = Dhcp::Asked { hardware, kind, xid, identity, relayed, has_duid, is_boot_code };
+        self.bus.emit(None, asked);
         let (client, fact) = match (answer, request.requested_address()) {
             (Ok(Reply { kind: MessageType::Ack, address, .. }), _) if !address.is_unspecified() => {
                 (Some(address), Dhcp::Leased { hardware, address })
@@ -53,3 +57,14 @@ impl Observer for DhcpObserver {
         }
     }
 }
+
+/// Whether boot code sent a message: UEFI and iPXE as PXE clients, U-Boot by its vendor class (`U-Boot.armv8`).
+fn is_boot_code(request: &Message<'_>) -> bool {
+    let is_u_boot = |class: Value<'_>| class.starts_with(b"U-Boot");
+    request.is_pxe()
+        || request.option(OptionCode::VENDOR_CLASS).is_some_and(is_u_boot)
+        || request.option(OptionCode::USER_CLASS).is_some()
+}
+
+/// The type of a client identifier that is a DUID (RFC 4361, section 6.1).
+const DUID: u8 = 255;

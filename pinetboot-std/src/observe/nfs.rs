@@ -32,8 +32,12 @@ impl NfsObserver {
     fn mount_refused(&self, refused: &MountRefused<'_>) {
         let MountRefused { client, path, why, status, .. } = refused;
         let pi = self.exports.pi_of(path, *client.ip());
-        let failed = matches!(status, MountStatus::Failed);
-        self.tell(client, Root::MountRefused { pi, path: shown(path), why: (*why).to_owned(), failed });
+        let (failed, not_found) =
+            (matches!(status, MountStatus::Failed), matches!(status, MountStatus::NotFound));
+        self.tell(
+            client,
+            Root::MountRefused { pi, path: shown(path), why: (*why).to_owned(), failed, not_found },
+        );
     }
 }
 
@@ -45,7 +49,11 @@ impl Observer for NfsObserver {
             }
             Event::Disconnected(Disconnected { peer, why, .. }) => {
                 let for_memory = matches!(why, Closing::Memory);
-                self.tell(peer, Nfs::Disconnected { peer: *peer, why: why.to_string(), for_memory });
+                let is_broken = matches!(why, Closing::Broken(_) | Closing::Stuck);
+                self.tell(
+                    peer,
+                    Nfs::Disconnected { peer: *peer, why: why.to_string(), for_memory, is_broken },
+                );
             }
             Event::Mounted(Mounted { client, path, export, .. }) => {
                 self.exports.mounted(*export, *client.ip(), path);
@@ -70,6 +78,7 @@ impl Observer for NfsObserver {
                 self.tell(client, Nfs::HandleRefused { peer: *client, why: why.to_owned() });
             }
             Event::FirstRead(first) => self.tell(&first.client, Nfs::FirstRead),
+            Event::FirstWrite(first) => self.tell(&first.client, Nfs::FirstWrite),
             Event::Trouble(trouble) => self.registry.emit(None, Nfs::Trouble { what: trouble.to_string() }),
             _ => {}
         }

@@ -3,7 +3,7 @@
 use std::mem;
 use std::time::Duration;
 
-use pinetboot_core::event::{PeerError, Refused, Rejected, Rejection, Requested, Started};
+use pinetboot_core::event::{PeerError, Refused, Rejected, Rejection, Requested, Stalled, Started};
 use pinetboot_core::pi::{BootFile, Lookup, Need, Stage};
 use pinetboot_core::tftp::{Direction, Outcome, Report};
 use pinetboot_core::{BootPath, Event, Instant, Observer};
@@ -42,7 +42,8 @@ impl TftpObserver {
     }
 
     fn refused(&self, refused: &Refused<'_>) -> Tftp {
-        let lookup = BootPath::parse(refused.filename).ok().map(Lookup::new);
+        let mut room = [0; BootPath::MAX_LEN];
+        let lookup = BootPath::parse_text(refused.filename, &mut room).ok().map(Lookup::new);
         let file = lookup.and_then(|lookup| BootFile::find(&lookup.file(), None));
         let prefix = lookup.and_then(|lookup| lookup.prefix());
         let cause = refused.cause;
@@ -86,6 +87,8 @@ impl TftpObserver {
 impl Observer for TftpObserver {
     type Transfer = Transfer;
 
+    const HEARS_STALLS: bool = true;
+
     fn observe(&mut self, now: Instant, event: &Event<'_>, transfer: Option<&mut Transfer>) {
         match event {
             Event::Requested(Requested { peer, direction, filename, options, .. }) => {
@@ -104,6 +107,11 @@ impl Observer for TftpObserver {
             Event::Started(Started { peer, len, terms, .. }) => {
                 let (peer, len, terms) = (*peer, *len, *terms);
                 self.bus.emit(*peer.ip(), Tftp::Started { peer, len, terms });
+            }
+            Event::Stalled(Stalled { peer, bytes, block_size, after, .. }) => {
+                let file = transfer.map_or(String::new(), |transfer| transfer.file.clone());
+                let (peer, bytes, block_size, after) = (*peer, *bytes, *block_size, *after);
+                self.bus.emit(*peer.ip(), Tftp::Stalled { peer, file, bytes, block_size, after });
             }
             Event::PeerError(PeerError { message, .. }) => {
                 if let Some(transfer) = transfer {

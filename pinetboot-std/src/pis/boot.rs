@@ -1,14 +1,4 @@
-//! One boot of a Pi: its beginning and its progress.
-//!
-//! A boot has a number. A new one begins
-//!
-//! * with a DISCOVER, if its transaction id is new and the boot before requested a file: a bootloader that repeats a DISCOVER
-//!   keeps the id, or has requested no file yet. A Pi 3 always has the same id (0x26f30339, captured,
-//!   raspberrypi/documentation boot-net), so a DISCOVER after a kernel begins a boot too;
-//! * with a request for a file of the first stage, if the boot before has its kernel.
-//!
-//! Silence begins no boot: a Pi that restarts at once after a failure (the default of bootloaders since 2026-04-14, release
-//! notes of raspberrypi/rpi-eeprom) is back within seconds.
+//! One boot of a Pi: what it fetched, and when. When a boot begins and how far it is, the machine says (`watch`).
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -24,8 +14,6 @@ pub struct BootProgress {
     pub number: u32,
     /// Beginning, since the server started.
     pub began: Duration,
-    /// The transaction id of the DISCOVER that began the boot.
-    pub(super) xid: Option<u32>,
     /// The first request by TFTP.
     pub(super) first_request: Option<Duration>,
     /// The time of the last message.
@@ -46,16 +34,16 @@ pub struct BootProgress {
     pub kernel: bool,
     /// The kernel's file, without its directory.
     pub kernel_file: Option<String>,
-    /// The kernel asked by DHCP.
-    pub kernel_asked: bool,
     /// The root was mounted.
     pub mounted: bool,
     /// The address that fetched a command line with a token.
     pub(super) rendered_to: Option<Ipv4Addr>,
     /// Beginning, in seconds since 1970: the nonce of the token.
     pub(super) nonce: u32,
-    /// Requested files of which the boot needs one, and none exists.
-    pub(super) wanted: Vec<(Stage, String)>,
+    /// Requested files that do not exist, and that a boot needs or is hardly whole without.
+    pub(super) wanted: Vec<(BootFile, String)>,
+    /// The largest files with their bytes, largest first.
+    pub(super) largest: Vec<(u64, String)>,
 }
 
 impl BootProgress {
@@ -63,7 +51,6 @@ impl BootProgress {
         Self {
             number,
             began,
-            xid: None,
             first_request: None,
             last: began,
             visit: 0,
@@ -74,22 +61,12 @@ impl BootProgress {
             resent: 0,
             kernel: false,
             kernel_file: None,
-            kernel_asked: false,
             mounted: false,
             rendered_to: None,
             nonce,
             wanted: Vec::new(),
+            largest: Vec::new(),
         }
-    }
-
-    /// Whether a DISCOVER of this transaction begins another boot.
-    pub(super) fn ends_with_discover(&self, xid: u32) -> bool {
-        self.first_request.is_some() && (self.xid != Some(xid) || self.is_done())
-    }
-
-    /// Whether a request for this file begins another boot.
-    pub(super) fn ends_with_request(&self, file: Option<BootFile>) -> bool {
-        self.is_done() && file.is_some_and(|file| FIRST.contains(&file.stage))
     }
 
     /// The address that fetched a command line with this boot's token.
@@ -114,29 +91,54 @@ impl BootProgress {
     pub(super) fn missed(&mut self, now: Duration, file: BootFile, name: &str) {
         self.missing += 1;
         self.last = now;
-        // A Pi requests a single device tree: its miss is reported at once.
-        let one_of = file.need == Need::OneOf && file.stage != Stage::DeviceTree;
-        let known = |(stage, wanted): &(Stage, String)| *stage == file.stage && wanted == name;
-        if one_of && !self.is_done() && self.wanted.len() < MOST_WANTED && !self.wanted.iter().any(known) {
-            self.wanted.push((file.stage, name.to_owned()));
+        let known = |(known, wanted): &(BootFile, String)| *known == file && wanted == name;
+        if file.need > Need::Optional
+            && !self.is_done()
+            && self.wanted.len() < MOST_WANTED
+            && !self.wanted.iter().any(known)
+        {
+            self.wanted.push((file, name.to_owned()));
         }
     }
 
+    /// The missing files of a stage.
+    pub(super) fn lacking(&self, stage: Stage) -> Vec<String> {
+        self.wanted.iter().filter(|(file, _)| file.stage == stage).map(|(_, name)| name.clone()).collect()
+    }
+
+    /// The missing files without which a system is hardly whole.
+    pub(super) fn wanting(&self) -> Vec<String> {
+        let wanted = self.wanted.iter().filter(|(file, _)| file.need == Need::Wanted);
+        wanted.map(|(_, name)| name.clone()).collect()
+    }
+
+    /// The names of the largest files, largest first.
+    pub(super) fn largest(&self) -> Vec<String> {
+        self.largest.iter().map(|(_, name)| name.clone()).collect()
+    }
+
     /// Records a sent file; returns the stage if the file is its first.
-    pub(super) fn sent(&mut self, now: Duration, stage: Stage, bytes: u64, resent: u32) -> Option<Stage> {
+    pub(super) fn sent(
+        &mut self,
+        now: Duration,
+        stage: Stage,
+        bytes: u64,
+        resent: u32,
+        name: &str,
+    ) -> Option<Stage> {
         self.last = now;
         self.files += 1;
         self.bytes += bytes;
         self.resent += resent;
-        self.wanted.retain(|(wanted, _)| *wanted != stage);
+        if !self.largest.iter().any(|(_, known)| known == name) {
+            self.largest.push((bytes, name.chars().take(LONGEST_NAME).collect()));
+            self.largest.sort_by(|(a, _), (b, _)| b.cmp(a));
+            self.largest.truncate(MOST_NAMED);
+        }
+        self.wanted.retain(|(wanted, _)| wanted.stage != stage || wanted.need == Need::Wanted);
         let begins = self.stage.is_none_or(|reached| stage > reached);
         self.stage = self.stage.max(Some(stage));
         begins.then_some(stage)
-    }
-
-    /// The time at which the boot counts as stopped without a further message.
-    pub(super) fn deadline(&self) -> Option<Duration> {
-        (!self.wanted.is_empty() && !self.is_done()).then(|| self.last + STOPPED)
     }
 
     /// The time from the first message to the last.
@@ -160,17 +162,13 @@ impl BootProgress {
     }
 }
 
-/// The stages with which boot code begins: `bootcode.bin`, `config.txt`, `start4.elf`.
-const FIRST: [Stage; 3] = [Stage::Loader, Stage::Config, Stage::Firmware];
-
-/// Silence after which a boot counts as stopped. A bootloader requests the next file at once, and repeats an unanswered request
-/// after 2 s (captured, raspberrypi/rpi-eeprom#74).
-const STOPPED: Duration = Duration::from_secs(10);
-
 /// Pause that separates visits: a bootloader repeats a lost request after 2 s, and needs longer to start over.
 const PAUSE: Duration = Duration::from_secs(4);
 
 const MOST_WANTED: usize = 16;
+/// Files that a line names.
+const MOST_NAMED: usize = 2;
+const LONGEST_NAME: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -178,41 +176,19 @@ mod tests {
 
     const SOON: Duration = Duration::from_secs(1);
 
-    fn file(stage: Stage) -> Option<BootFile> {
-        Some(BootFile::new(stage, Need::OneOf))
-    }
-
-    #[test]
-    fn a_discover_begins_a_boot_once_a_file_was_asked_for() {
-        let mut boot = BootProgress::new(1, Duration::ZERO, 0);
-        boot.xid = Some(7);
-        assert!(!boot.ends_with_discover(7) && !boot.ends_with_discover(8), "the question is repeated");
-        boot.requested(SOON);
-        assert!(!boot.ends_with_discover(7), "a late copy");
-        assert!(boot.ends_with_discover(8), "within a second");
-        boot.kernel = true;
-        assert!(boot.ends_with_discover(7), "a Pi 3 has one id for all times");
-    }
-
-    #[test]
-    fn the_first_stage_after_a_kernel_begins_a_boot() {
-        let mut boot = BootProgress::new(1, Duration::ZERO, 0);
-        boot.requested(SOON);
-        assert!(!boot.ends_with_request(file(Stage::Config)), "asked for up to six times in a boot");
-        boot.kernel = true;
-        assert!(boot.ends_with_request(file(Stage::Config)) && boot.ends_with_request(file(Stage::Loader)));
-        assert!(!boot.ends_with_request(file(Stage::Kernel)), "fetched twice by some");
-        assert!(!boot.ends_with_request(None));
-    }
-
     #[test]
     fn one_of_several_files_is_enough() {
         let kernel = BootFile::new(Stage::Kernel, Need::OneOf);
         let mut boot = BootProgress::new(1, Duration::ZERO, 0);
         boot.missed(SOON, kernel, "kernel_2712.img");
-        assert_eq!(boot.deadline(), Some(SOON + STOPPED));
-        boot.sent(SOON, Stage::Kernel, 1, 0);
-        assert_eq!(boot.deadline(), None);
-        assert_eq!((boot.missing, boot.files), (1, 1));
+        boot.missed(SOON, BootFile::new(Stage::CommandLine, Need::Wanted), "cmdline.txt");
+        assert_eq!(boot.lacking(Stage::Kernel), ["kernel_2712.img"]);
+        boot.sent(SOON, Stage::Kernel, 1, 0, "kernel8.img");
+        assert!(boot.lacking(Stage::Kernel).is_empty());
+        assert_eq!(
+            (boot.wanting(), boot.largest()),
+            (vec!["cmdline.txt".into()], vec!["kernel8.img".into()])
+        );
+        assert_eq!((boot.missing, boot.files), (2, 1));
     }
 }

@@ -46,7 +46,6 @@ pub(super) struct Adapter {
     pub(super) address: Option<Ipv4Addr>,
     /// Time of the first DISCOVER of the last boot.
     pub(super) began: Duration,
-    pub(super) xid: Option<u32>,
 }
 
 impl Founded for Host {

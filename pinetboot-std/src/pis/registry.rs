@@ -1,5 +1,6 @@
 //! The registry's tables, written from events.
 
+mod boots;
 mod dhcp;
 mod root;
 mod tftp;
@@ -16,6 +17,7 @@ use pinetboot_core::tftp::ErrorCode;
 use super::boot::BootProgress;
 use super::host::{Adapter, Fetched, Host};
 use super::table::{Founded, Table, Worth};
+use super::watch::{Deadlines, Watch};
 use super::{BootId, Count, Inventory, Pi, Presence, Subject};
 use crate::events::{self, Dhcp, Evidence, Fact, Lacking, Mac, Nfs, Root, Tftp};
 
@@ -24,13 +26,14 @@ use crate::events::{self, Dhcp, Evidence, Fact, Lacking, Mac, Nfs, Root, Tftp};
 pub(crate) struct Registry {
     inventory: Arc<Inventory>,
     /// Boxed: a table has twice the room of its rows, and a flood of made-up Pis fills the table.
-    pis: Table<Subject, Box<Pi>>,
+    pub(super) pis: Table<Subject, Box<Pi>>,
     hosts: Table<Ipv4Addr, Host>,
     adapters: Table<HardwareAddress, Adapter>,
     /// The time of the last report of each refusal.
     refused: Table<Refused, Duration>,
-    /// No boot's deadline is before this.
-    deadline: Duration,
+    /// The deadlines of boots.
+    pub(super) deadlines: Deadlines,
+    pub(super) watch: Watch,
     /// The time, since the server started.
     now: Duration,
     /// Seconds since 1970 when the server's clock began.
@@ -76,7 +79,8 @@ impl Default for Registry {
             hosts: Table::new(MOST),
             adapters: Table::new(MOST),
             refused: Table::new(MOST),
-            deadline: Duration::MAX,
+            deadlines: Deadlines::default(),
+            watch: Watch::default(),
             now: Duration::ZERO,
             epoch,
         }
@@ -120,7 +124,14 @@ impl Registry {
             Fact::Boot(_) | Fact::Nfs(_) => about_client(self),
             Fact::Server(_) => Applied::default(),
         };
-        Applied { again, ..applied }
+        let Applied { subject, mut follows, .. } = applied;
+        let before = follows.len();
+        follows.extend(self.watch(now, subject, client, fact));
+        // A verdict says it, with the remedy.
+        let is_stuck = |fact: &Fact| matches!(fact, Fact::Boot(events::Boot::Stuck { .. }));
+        let is_said = follows.iter().skip(before).any(is_stuck);
+        let is_said = is_said || self.waits_for_mount(subject, fact);
+        Applied { subject, follows, again: again || is_said }
     }
 
     /// Whether a refusal repeats one that was reported within the last minute.
@@ -165,34 +176,21 @@ impl Registry {
 
     /// The time of the next [`tick`](Self::tick).
     pub(crate) fn deadline(&self) -> Duration {
-        self.deadline
+        self.deadlines.earliest()
     }
 
     /// The facts that are due because a deadline passed.
     pub(crate) fn tick(&mut self, now: Duration) -> Vec<(Subject, Option<Ipv4Addr>, Fact)> {
-        let due: Vec<Subject> = self
-            .pis
-            .values()
-            .filter(|(_, pi)| pi.deadline().is_some_and(|deadline| deadline <= now))
-            .map(|(subject, _)| *subject)
-            .collect();
-        let mut stopped = Vec::new();
-        for subject in due {
-            let Some(pi) = self.pis.get_mut(&subject) else { continue };
-            let address = pi.presence.map(|presence| presence.address);
-            let Some(boot) = &mut pi.boot else { continue };
-            let seconds = now.saturating_sub(boot.last).as_secs_f64();
-            while let Some((stage, _)) = boot.wanted.first() {
-                let stage = *stage;
-                let of_stage = boot.wanted.extract_if(.., |(wanted, _)| *wanted == stage);
-                let files = of_stage.map(|(_, file)| file).collect();
-                let fact = events::Boot::Stopped { stage, files, seconds };
-                stopped.push((subject, address, fact.into()));
-            }
+        let mut late = Vec::new();
+        for subject in self.deadlines.due(now) {
+            let address = self.pis.get(&subject).and_then(|pi| pi.presence).map(|presence| presence.address);
+            let address = address.or(match subject {
+                Subject::Host(address) => Some(address),
+                Subject::Pi(_) => None,
+            });
+            late.extend(self.pass(now, subject).into_iter().map(|fact| (subject, address, fact)));
         }
-        let left = self.pis.values().filter_map(|(_, pi)| pi.deadline());
-        self.deadline = left.min().unwrap_or(Duration::MAX);
-        stopped
+        late
     }
 
     /// Records a Pi's presence. Weaker evidence does not displace a recent presence; a refused claim never gets here.
@@ -438,10 +436,6 @@ impl Founded for Box<Pi> {
 }
 
 impl Pi {
-    fn deadline(&self) -> Option<Duration> {
-        self.boot.as_ref().and_then(BootProgress::deadline)
-    }
-
     /// Begins a boot; returns its number.
     fn begin(&mut self, now: Duration, nonce: u32) -> u32 {
         if let Some(last) = self.boot.take() {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pinetboot_core::dhcp::{HardwareAddress, MessageType};
+use pinetboot_core::pi::boot::Seen;
 use pinetboot_core::pi::{PiIdentity, Prefix, Stage};
 use pinetboot_core::tftp::{Direction, ErrorCode, Options, Outcome};
 
@@ -44,7 +45,7 @@ impl World {
     fn discover(&mut self, mac: Mac, serial: u32, xid: u32) -> Option<u32> {
         let (hardware, kind) = (HardwareAddress::ethernet(mac), Some(MessageType::Discover));
         let identity = PiIdentity::repeated(serial);
-        began(&self.tell(Ipv4Addr::UNSPECIFIED, Dhcp::Asked { hardware, kind, xid, identity }))
+        began(&self.tell(Ipv4Addr::UNSPECIFIED, asked(hardware, kind, xid, identity)))
     }
 
     fn lease(&mut self, mac: Mac, address: Ipv4Addr) {
@@ -129,6 +130,15 @@ fn the_highest_number_of_a_boot_is_not_counted_up() {
     let boots = vec![last];
     world.tell(HERE, Root::Remembered { pi: ONE, address: Some(HERE), mac: Some(MAC_ONE), boots });
     assert_eq!(began(&world.ask(HERE, &format!("{ONE}/config.txt"))), Some(u32::MAX));
+}
+
+fn asked(
+    hardware: HardwareAddress,
+    kind: Option<MessageType>,
+    xid: u32,
+    identity: Option<PiIdentity>,
+) -> Dhcp {
+    Dhcp::Asked { hardware, kind, xid, identity, relayed: false, has_duid: false, is_boot_code: false }
 }
 
 /// The number of a boot that begins.
@@ -323,7 +333,7 @@ fn a_boot_rom_that_says_nothing_is_known_by_what_it_asks_for() {
     let mut world = World::new();
     let (hardware, kind) = (HardwareAddress::ethernet(MAC_ONE), Some(MessageType::Discover));
     let identity = Some(PiIdentity::BOOT_ROM);
-    world.tell(HERE, Dhcp::Asked { hardware, kind, xid: 0x26f3_0339, identity });
+    world.tell(HERE, asked(hardware, kind, 0x26f3_0339, identity));
     world.lease(MAC_ONE, HERE);
     world.boot(HERE, Some(MAC_ONE), ONE);
     assert!(world.check(ONE, HERE, Some(MAC_ONE)).is_ok());
@@ -338,8 +348,7 @@ fn two_boards_of_one_serial_number_are_two_pis() {
     world.mount(ONE, HERE, Some(MAC_ONE)).unwrap();
 
     let (hardware, kind) = (HardwareAddress::ethernet(MAC_TWO), Some(MessageType::Discover));
-    let asked = Dhcp::Asked { hardware, kind, xid: 6, identity: PiIdentity::repeated(1) };
-    let follows = world.tell(THERE, asked);
+    let follows = world.tell(THERE, asked(hardware, kind, 6, PiIdentity::repeated(1)));
     let same = follows.iter().find_map(|fact| match fact {
         Fact::Boot(events::Boot::SameSerial { owner, other, apart, .. }) => Some((*owner, *other, *apart)),
         _ => None,
@@ -408,8 +417,7 @@ fn a_kernel_that_asks_by_dhcp_shows_that_it_runs() {
     world.lease(MAC_ONE, HERE);
     let asks = |world: &mut World| {
         let (hardware, kind) = (HardwareAddress::ethernet(MAC_ONE), Some(MessageType::Discover));
-        let asked = Dhcp::Asked { hardware, kind, xid: 99, identity: None };
-        world.tell(HERE, asked)
+        world.tell(HERE, asked(hardware, kind, 99, None))
     };
     assert_eq!(asks(&mut world), [], "not before it has one");
     world.boot(HERE, Some(MAC_ONE), ONE);
@@ -482,11 +490,15 @@ fn a_boot_that_finds_none_of_several_files_is_told_once() {
     assert_eq!(world.registry.tick(world.now), []);
     world.later(2);
     let stopped = world.registry.tick(world.now);
-    let [(subject, address, Fact::Boot(events::Boot::Stopped { stage, files, .. }))] = &stopped[..] else {
+    let [(subject, address, Fact::Boot(events::Boot::Stuck { verdict, details, .. }))] = &stopped[..] else {
         panic!("{stopped:?}")
     };
-    assert_eq!((*subject, *address, *stage), (Subject::Pi(ONE), Some(HERE), Stage::Kernel));
-    assert_eq!(files, &["kernel_2712.img", "kernel8.img"]);
+    assert_eq!(
+        (*subject, *address, verdict.seen),
+        (Subject::Pi(ONE), Some(HERE), Seen::Missing(Stage::Kernel))
+    );
+    assert_eq!(verdict.rules(), [20]);
+    assert_eq!(details, &["kernel_2712.img", "kernel8.img"]);
     assert_eq!(world.registry.deadline(), Duration::MAX);
 
     // One of them is enough.
@@ -495,6 +507,26 @@ fn a_boot_that_finds_none_of_several_files_is_told_once() {
     world.fetch(HERE, None, "00000001/kernel8.img");
     world.later(100);
     assert_eq!(world.registry.tick(world.now), []);
+}
+
+/// A thousand boots, each with a deadline: the earliest one is known without a look at the others.
+#[test]
+fn deadlines_of_a_thousand_boots_pass_in_order() {
+    let mut world = World::new();
+    for number in 0..1000_u32 {
+        let address = Ipv4Addr::from_bits(0x0a00_0000 + number);
+        world.fetch(address, None, &format!("{}/config.txt", Prefix::Serial(number)));
+        world.miss(address, &format!("{}/kernel8.img", Prefix::Serial(number)));
+        world.now += Duration::from_millis(10);
+    }
+    let first = world.registry.deadline();
+    world.now = first;
+    let late = world.registry.tick(world.now);
+    assert_eq!(late.len(), 1, "{late:?}");
+    assert!(matches!(late[0].2, Fact::Boot(events::Boot::Stuck { .. })));
+    world.later(60);
+    assert_eq!(world.registry.tick(world.now).len(), 999);
+    assert_eq!(world.registry.deadline(), Duration::MAX);
 }
 
 #[test]
@@ -524,7 +556,8 @@ fn a_flood_of_made_up_names_displaces_no_pi_that_is_up() {
 #[test]
 fn a_refusal_is_told_once_a_minute() {
     let mut world = World::new();
-    let refused = |pi| Root::MountRefused { pi, path: "/x".into(), why: "no".into(), failed: false };
+    let refused =
+        |pi| Root::MountRefused { pi, path: "/x".into(), why: "no".into(), failed: false, not_found: false };
     let again = |world: &mut World, client, pi| {
         world.registry.apply(world.now, Some(client), &refused(pi).into()).again
     };

@@ -7,9 +7,11 @@ use std::net::Ipv4Addr;
 use nix::ifaddrs::getifaddrs;
 use nix::libc::ARPHRD_ETHER;
 use nix::net::if_::InterfaceFlags;
+use rustix::thread::CapabilitySet;
 
 use crate::exit::{Exit, Failed};
 use crate::net::{Frames, default_route};
+use crate::sandbox::in_a_container;
 
 /// An Ethernet interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,9 +46,17 @@ impl EthernetInterface {
     ///
     /// If no interface qualifies, or several do.
     pub fn choose(name: Option<&str>) -> Result<Self, Failed> {
-        let all = ethernets()
-            .map_err(|error| Failed::new(Exit::Failure, format!("cannot list the interfaces: {error}")))?;
-        choose(all, name, default_route().as_deref())
+        choose(Self::all()?, name, default_route().as_deref())
+    }
+
+    /// All of them.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub fn all() -> Result<Vec<Self>, Failed> {
+        ethernets()
+            .map_err(|error| Failed::new(Exit::Failure, format!("cannot list the interfaces: {error}")))
     }
 
     /// Opens the interface for whole frames.
@@ -159,12 +169,13 @@ fn ethernets() -> io::Result<Vec<EthernetInterface>> {
     Ok(all.into_values().collect())
 }
 
-/// The error without CAP_NET_RAW, with two remedies.
+/// The error without CAP_NET_RAW, with the remedies.
 fn no_privilege(interface: &str) -> String {
     let program = std::env::current_exe().map_or("pinetboot".into(), |path| path.display().to_string());
     format!(
         "cannot open {interface}: sending and receiving whole frames requires the capability CAP_NET_RAW.\n  Run pinetboot as root: \
-         sudo {program} ...\n  or grant the capability once: sudo setcap cap_net_raw+ep {program}"
+         sudo {program} ...\n  or grant the capability once: sudo setcap cap_net_raw+ep {program}\n  or {}",
+        in_a_container(CapabilitySet::NET_RAW),
     )
 }
 

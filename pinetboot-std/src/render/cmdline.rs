@@ -4,6 +4,8 @@
 //! initramfs of Debian and Raspberry Pi OS calls. nfsmount ends at an unknown option, so `proto=`, `mountport=` and `nconnect=`
 //! are never written (klibc, usr/kinit/nfsmount/main.c). `vers=3` is always written: a kernel with NFS 2 defaults to that.
 
+use pinetboot_core::pi::boot::RootLine;
+
 use super::Root;
 
 /// Writes the NFS root into a command line without a root, or with a root on a card; the second value names the change for the
@@ -31,6 +33,36 @@ pub fn rewrite(text: &str, root: &Root) -> Option<(String, String)> {
         false => format!("{} instead of {}", ours.join(" "), instead.join(" ")),
     };
     Some((line.join(" ") + "\n", said))
+}
+
+/// The place of the root that a command line names; `server`: the address in this server's own lines, if it serves roots.
+pub fn place(text: &str, server: Option<&str>) -> RootLine {
+    let line = first_line(text);
+    let arguments = arguments(&line);
+    let value = |name: &str| arguments.iter().rev().find_map(|word| word.strip_prefix(name));
+    let (root, nfsroot) = (value("root="), value("nfsroot="));
+    match (root, nfsroot) {
+        (None, _) => RootLine::Unknown,
+        (Some("/dev/nfs"), Some(nfsroot)) => {
+            let (source, options) = nfsroot.split_once(',').unwrap_or((nfsroot, ""));
+            // Without an address it is that of the boot server.
+            let is_here = source.split_once(':').is_none_or(|(named, _)| Some(named) == server);
+            match (server.is_some() && is_here, options.split(',').any(is_refused_by_klibc)) {
+                (true, false) => RootLine::Here,
+                (true, true) => RootLine::HereNotForKlibc,
+                (false, _) => RootLine::Elsewhere,
+            }
+        }
+        (Some(root), _) if is_on_network(root) => RootLine::Elsewhere,
+        (Some(_), _) => RootLine::Card,
+    }
+}
+
+/// Whether nfsmount of klibc ends at an option (usr/kinit/nfsmount/main.c).
+fn is_refused_by_klibc(option: &str) -> bool {
+    ["proto=", "vers=4", "nfsvers=", "mountport=", "mountproto=", "mountvers=", "nconnect=", "minorversion="]
+        .iter()
+        .any(|refused| option.starts_with(refused))
 }
 
 /// The first line with these arguments appended.
@@ -115,6 +147,23 @@ mod tests {
     use super::*;
 
     const OURS: &str = "root=/dev/nfs nfsroot=10.0.0.1:/bd989ae1,vers=3,tcp,nolock,rsize=1048576,wsize=1048576 rw ip=dhcp rootwait";
+
+    #[test]
+    fn the_place_of_a_root() {
+        use RootLine::*;
+        for (line, expected) in [
+            (OURS, Here),
+            ("root=/dev/nfs nfsroot=10.0.0.1:/x,vers=4.1,proto=tcp", HereNotForKlibc),
+            ("root=/dev/nfs nfsroot=/x,vers=3", Here),
+            ("root=/dev/nfs nfsroot=10.0.0.9:/nfs/client1,vers=3", Elsewhere),
+            ("root=nbd:10.0.0.1", Elsewhere),
+            ("root=PARTUUID=4e639091-02 rootwait", Card),
+            ("console=tty1", Unknown),
+        ] {
+            assert_eq!(place(line, Some("10.0.0.1")), expected, "{line}");
+        }
+        assert_eq!(place(OURS, None), Elsewhere, "no roots are served");
+    }
 
     fn root() -> Root {
         Root { source: "10.0.0.1:/bd989ae1".into(), in_memory: false, by_kernel: true, arguments: Vec::new() }

@@ -13,7 +13,7 @@ use super::layer::{Layer, remove_tree};
 use super::overlayfs::{detach, mount_to_read};
 use super::{adopt, identity};
 use crate::durable;
-use crate::images::{self, FACTS, ImageFacts, Images, ROOT};
+use crate::images::{self, FACTS, FILES, ImageFacts, Images, ROOT, manifest};
 use crate::time;
 
 /// Copies the merged root of a layer to a new image. The process must have its own mount namespace, and the layer's lock.
@@ -48,6 +48,7 @@ fn copy_to(layer: &Layer, images: &Images, place: &Path) -> io::Result<()> {
     adopt::unmark(&root)?;
     identity::anonymise(&top, host_name(&layer.facts.root)?.as_deref())?;
     syncfs(&top)?;
+    manifest::write(&root, &place.join(FILES), |_| Ok(()))?;
 
     let before = images.find(&layer.image).ok().flatten();
     let mut facts = before.map_or_else(|| facts_of(layer), |image| image.facts);

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use rustix::thread::CapabilitySet;
+
 use super::base_image::{BaseImage, BaseImages};
 use super::layer::State;
 use crate::config::{Config, NfsMode};
@@ -46,6 +48,26 @@ pub(crate) fn base_image(root: &Path) -> Result<BaseImage, Failed> {
 pub(crate) fn state(config: &Config) -> State {
     let default = || super::default_state(config.tree.as_deref());
     config.root.state.as_deref().map_or_else(default, State::at)
+}
+
+/// The capabilities that a mode requires, ports below 1024 aside. Without one of them the server would start, and calls of Pis would fail: as
+/// docs/container.md says of each.
+pub(crate) const fn capabilities(mode: NfsMode) -> CapabilitySet {
+    // Files by handle, as the Pi's user.
+    let read = CapabilitySet::DAC_READ_SEARCH.union(CapabilitySet::SETGID).union(CapabilitySet::SETUID);
+    // What the Pi's root may do to the files of its users.
+    let write = read
+        .union(CapabilitySet::CHOWN)
+        .union(CapabilitySet::DAC_OVERRIDE)
+        .union(CapabilitySet::FOWNER)
+        .union(CapabilitySet::FSETID);
+    match mode {
+        NfsMode::Off => CapabilitySet::empty(),
+        NfsMode::SharedRo => read,
+        NfsMode::Rw => write,
+        // Mounts, and files with capabilities (setcap) that are copied into a layer.
+        NfsMode::Overlay => write.union(CapabilitySet::SETFCAP).union(CapabilitySet::SYS_ADMIN),
+    }
 }
 
 /// The failure because of a missing requirement, with the alternatives.

@@ -428,7 +428,8 @@ impl ExportTable {
         if !may {
             let path = export.path.display().to_string();
             let why = "this server does not know the client as a Pi, or another Pi has the tree".to_owned();
-            self.registry.emit(client, events::Root::MountRefused { pi, path, why, failed: false });
+            self.registry
+                .emit(client, events::Root::MountRefused { pi, path, why, failed: false, not_found: false });
             return Permission::Denied;
         }
         if let Some(pi) = pi {

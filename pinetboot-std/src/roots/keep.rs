@@ -2,12 +2,13 @@
 //!
 //! They are copied from one mounted root to the other when the new layer is made, before its first mount is answered: content,
 //! owners, modes, times, holes, links, devices and extended attributes. The new layer counts as half made until then, so an
-//! interrupted copy is begun again. A copy that fails refuses the mount.
+//! interrupted copy is begun again. A copy that fails refuses the mount. Other Pis mount meanwhile.
 
 mod copy;
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use pinetboot_core::pi::Prefix;
 
@@ -18,26 +19,43 @@ use crate::pis::Known;
 use crate::space::Space;
 use copy::Copy;
 
+/// What a new layer takes over.
+pub(super) struct Kept {
+    known: Known,
+    /// The mounted layer before.
+    before: Arc<Overlay>,
+}
+
 impl Roots {
-    /// Copies the kept directories of a Pi to its new layer; returns the image they come from, if any were copied.
+    /// What the new layer of a Pi takes over from the layer before, which is then mounted; `None`: nothing.
+    ///
+    /// # Errors
+    ///
+    /// The reason why the layer before cannot be mounted.
+    pub(super) fn kept(&self, held: &Held, new: &Overlay) -> io::Result<Option<Kept>> {
+        let pi = new.layer().pi;
+        let known = self.registry.known(pi)?;
+        if known.settings.keep.is_none() {
+            return Ok(None);
+        }
+        let Some(before) = self.layer_before(pi, &new.layer().image) else { return Ok(None) };
+        let image = before.image.clone();
+        let before = self.mounted(held, before);
+        let before = before.map_err(|error| cannot_keep("anything", pi, &image, error))?;
+        Ok(Some(Kept { known, before }))
+    }
+
+    /// Copies the kept directories to the new layer; returns the image they come from. Both layers stay awake meanwhile.
     ///
     /// # Errors
     ///
     /// The directory, and the reason why it cannot be copied.
-    pub(super) fn keep(&self, held: &Held, new: &Overlay) -> io::Result<Option<String>> {
-        let pi = new.layer().pi;
-        let known = self.registry.known(pi)?;
-        let Some(places) = &known.settings.keep else { return Ok(None) };
-        let Some(before) = self.layer_before(pi, &new.layer().image) else { return Ok(None) };
-        let image = before.image.clone();
-        let failed = |place: &str, error: io::Error| {
-            io::Error::new(
-                error.kind(),
-                format!("cannot take over {place} from {pi}'s layer on {image}: {error}"),
-            )
-        };
-        let overlay = self.mounted(held, before).map_err(|error| failed("anything", error))?;
-        let mut copy = Copy::new(overlay.open_root()?, new.open_root()?);
+    pub(super) fn take_over(&self, Kept { known, before }: Kept, new: &Overlay) -> io::Result<String> {
+        let (pi, image) = (new.layer().pi, before.layer().image.clone());
+        let failed = |place: &str, error| cannot_keep(place, pi, &image, error);
+        let places = known.settings.keep.as_deref().unwrap_or_default();
+        let stay_awake = || before.wake().and_then(|()| new.wake());
+        let mut copy = Copy::new(before.open_root()?, new.open_root()?, &stay_awake);
         let mut need = 0_u64;
         for place in places {
             let size = copy.size(Path::new(place)).map_err(|error| failed(place, error))?;
@@ -48,7 +66,7 @@ impl Roots {
             copy.run(Path::new(place)).map_err(|error| failed(place, error))?;
         }
         copy.finish()?;
-        Ok(Some(image))
+        Ok(image)
     }
 
     /// The layer that the Pi used before: the one of its last mount, else the newest.
@@ -72,4 +90,9 @@ impl Roots {
             "{need} bytes are needed, and {free} are free beside the reserve (--disk-reserve), {limit} allowed (max-root-size)"
         )))
     }
+}
+
+fn cannot_keep(place: &str, pi: Prefix, image: &str, error: io::Error) -> io::Error {
+    let why = format!("cannot take over {place} from {pi}'s layer on {image}: {error}");
+    io::Error::new(error.kind(), why)
 }

@@ -28,6 +28,8 @@ pub(crate) struct Setup {
     pub(crate) settings: Settings,
     /// The time between two [turns](Message::Turn), if a watchdog waits for them.
     pub(crate) turns: Option<Duration>,
+    /// The number of packets with a socket of the service manager, on the socket of requests.
+    pub(crate) sockets: usize,
 }
 
 /// A message of the process of NFS.

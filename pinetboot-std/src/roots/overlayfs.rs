@@ -20,18 +20,26 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::stat::{Mode, fstat};
 use nix::sys::statfs::{BTRFS_SUPER_MAGIC, fstatfs};
+use rustix::thread::CapabilitySet;
+
+use crate::sandbox::lacking;
 
 /// Moves this process into its own mount namespace. Call this while the process has one thread: only later threads are in the
 /// namespace too. Mounts made outside stay visible.
 ///
 /// # Errors
 ///
-/// The system's; the call requires CAP_SYS_ADMIN.
+/// The missing requirement, as text.
 pub fn own_namespace() -> io::Result<()> {
-    unshare(CloneFlags::CLONE_NEWNS)?;
+    unshare(CloneFlags::CLONE_NEWNS).map_err(in_words)?;
     let flags = MsFlags::MS_REC | MsFlags::MS_SLAVE;
-    mount(None::<&str>, "/", None::<&str>, flags, None::<&str>)?;
-    Ok(())
+    mount(None::<&str>, "/", None::<&str>, flags, None::<&str>).map_err(|errno| match errno {
+        Errno::EINVAL => io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "the directory / is not a mount point, as in a chroot: bind-mount the new root onto itself before chroot",
+        ),
+        errno => in_words(errno),
+    })
 }
 
 /// Mounts an overlay on a base image.
@@ -111,9 +119,19 @@ fn fd(directory: &OwnedFd) -> String {
 }
 
 fn in_words(errno: Errno) -> io::Error {
+    let kind = io::Error::from(errno).kind();
+    let lacking = matches!(errno, Errno::EPERM | Errno::EACCES).then(|| lacking(CapabilitySet::SYS_ADMIN));
+    if let Some(lacking) = lacking.flatten() {
+        return io::Error::new(kind, format!("mounting overlays requires {lacking}"));
+    }
     let why = match errno {
         Errno::EPERM => {
-            "mounting requires the capability CAP_SYS_ADMIN: run pinetboot as root; in a container, with --cap-add SYS_ADMIN"
+            "the kernel refuses the mount although the process has CAP_SYS_ADMIN, as it does in a rootless container (user \
+             namespace): run the container as root of the host"
+        }
+        Errno::EACCES => {
+            "a security module refuses the mount although the process has CAP_SYS_ADMIN; in a container: \
+             'security_opt: [\"apparmor=unconfined\"]', with SELinux 'security_opt: [\"label=disable\"]'"
         }
         Errno::ENODEV => "this kernel has no overlayfs: try 'modprobe overlay'",
         Errno::EINVAL => {
@@ -124,7 +142,7 @@ fn in_words(errno: Errno) -> io::Error {
         Errno::EBUSY => "another process has this layer mounted",
         errno => return errno.into(),
     };
-    io::Error::new(io::Error::from(errno).kind(), why)
+    io::Error::new(kind, why)
 }
 
 /// Time within which the kernel ends a detached mount.

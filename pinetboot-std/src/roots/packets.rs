@@ -28,7 +28,7 @@ pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
 /// # Errors
 ///
 /// The system's, and `InvalidData` for a message that is too long.
-pub(super) fn send(
+pub(crate) fn send(
     socket: impl AsFd,
     message: &impl Serialize,
     descriptor: Option<BorrowedFd<'_>>,
@@ -52,7 +52,7 @@ pub(super) fn send(
 /// # Errors
 ///
 /// The system's, and `InvalidData` for a message that is too long or not of this type.
-pub(super) fn receive<T: DeserializeOwned>(socket: impl AsFd) -> io::Result<Option<(T, Option<OwnedFd>)>> {
+pub(crate) fn receive<T: DeserializeOwned>(socket: impl AsFd) -> io::Result<Option<(T, Option<OwnedFd>)>> {
     let mut bytes = [0; LONGEST_PACKET];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);

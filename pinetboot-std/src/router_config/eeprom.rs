@@ -38,8 +38,8 @@ impl Eeprom {
     /// # Errors
     ///
     /// The option that cannot work, and the reason.
-    pub fn new(options: &Args) -> Result<Self, String> {
-        let Args { server, client_ip, subnet, gateway, prefix, .. } = options;
+    pub fn new(server: Ipv4Addr, options: &Args) -> Result<Self, String> {
+        let Args { client_ip, subnet, gateway, prefix, .. } = options;
         let addresses = match (*client_ip, *subnet, *gateway) {
             (Some(client), subnet, gateway) => {
                 let subnet = subnet.unwrap_or(Ipv4Addr::new(255, 255, 255, 0));
@@ -52,7 +52,7 @@ impl Eeprom {
                     Some(gateway) if !local(gateway) => {
                         return Err(format!("--gateway {gateway} is not in the network of {client}"));
                     }
-                    None if !local(*server) => {
+                    None if !local(server) => {
                         return Err(format!(
                             "{server} is not in the network of {client}: give --gateway too"
                         ));
@@ -68,7 +68,7 @@ impl Eeprom {
         if prefix.as_ref().is_some_and(|prefix| prefix.len() > MAX_PREFIX) {
             return Err(format!("--prefix: at most {MAX_PREFIX} characters, the / at its end among them"));
         }
-        Ok(Self { server: *server, addresses, prefix })
+        Ok(Self { server, addresses, prefix })
     }
 }
 
@@ -126,19 +126,22 @@ const MAX_PREFIX: usize = 32;
 mod tests {
     use super::*;
 
+    const SERVER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
+
     fn options() -> Args {
         Args {
-            server: Ipv4Addr::new(10, 77, 0, 1),
+            server: Some(SERVER),
             router: None,
             client_ip: None,
             subnet: None,
             gateway: None,
             prefix: None,
+            json: false,
         }
     }
 
     fn settings(options: &Args) -> Result<Vec<String>, String> {
-        let text = Eeprom::new(options)?.to_string();
+        let text = Eeprom::new(SERVER, options)?.to_string();
         Ok(text
             .lines()
             .filter(|line| !line.starts_with('#') && !line.is_empty())

@@ -1,22 +1,23 @@
 //! The user that a process becomes.
 
-use std::ffi::CString;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use nix::unistd::{User, getgrouplist, setgroups, setresgid, setresuid};
+use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+
+use crate::users::{User, Users};
 
 /// A user of this system with the user's groups.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
     /// The name.
     pub name: String,
-    uid: nix::unistd::Uid,
-    gid: nix::unistd::Gid,
-    groups: Vec<nix::unistd::Gid>,
+    uid: Uid,
+    gid: Gid,
+    groups: Vec<Gid>,
 }
 
 /// A path that an account cannot use.
@@ -29,33 +30,34 @@ pub struct NoAccess {
 }
 
 impl Account {
-    /// The user of this name; `None` if this system has none.
+    /// The user of this name in `/etc/passwd`; `None` if there is none.
     ///
     /// # Errors
     ///
     /// The system's.
     pub fn named(name: &str) -> io::Result<Option<Self>> {
-        User::from_name(name)?.map(Self::of).transpose()
+        let users = Users::read()?;
+        Ok(users.named(name).map(|user| Self::of(user, &users)))
     }
 
-    /// The user that owns no file: its number is that of owners whom a namespace does not know (user_namespaces(7)).
-    ///
-    /// # Errors
-    ///
-    /// The system's.
-    pub fn without_files() -> io::Result<Option<Self>> {
-        User::from_uid(OVERFLOW_UID.into())?.map(Self::of).transpose()
+    /// The user that owns no file: its number is that of owners whom a namespace does not know (user_namespaces(7)). A container has no
+    /// list of users: the user is known by number there.
+    pub fn without_files() -> Self {
+        let users = Users::read().ok();
+        let known = users.and_then(|users| Some(Self::of(users.numbered(OVERFLOW_UID)?, &users)));
+        let (uid, gid) = (OVERFLOW_UID.into(), OVERFLOW_UID.into());
+        known.unwrap_or_else(|| Self { name: OVERFLOW_UID.to_string(), uid, gid, groups: vec![gid] })
     }
 
-    fn of(user: User) -> io::Result<Self> {
-        let groups = getgrouplist(&CString::new(user.name.as_str())?, user.gid)?;
-        Ok(Self { name: user.name, uid: user.uid, gid: user.gid, groups })
+    fn of(user: User, users: &Users) -> Self {
+        let groups = users.groups_of(&user).into_iter().map(Gid::from_raw).collect();
+        Self { name: user.name, uid: Uid::from_raw(user.uid), gid: Gid::from_raw(user.gid), groups }
     }
 
     /// The account, in the group of root too.
     #[must_use]
     pub fn with_group_of_root(mut self) -> Self {
-        self.groups.push(nix::unistd::Gid::from_raw(0));
+        self.groups.push(Gid::from_raw(0));
         self
     }
 
@@ -93,7 +95,7 @@ impl Account {
     }
 
     fn lend_to_this_thread(&self) -> rustix::io::Result<()> {
-        let gid = |gid: &nix::unistd::Gid| rustix::process::Gid::from_raw(gid.as_raw());
+        let gid = |gid: &Gid| rustix::process::Gid::from_raw(gid.as_raw());
         let uid = rustix::process::Uid::from_raw(self.uid.as_raw());
         let groups: Vec<_> = self.groups.iter().map(gid).collect();
         set_thread_groups(&groups)?;

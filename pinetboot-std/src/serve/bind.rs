@@ -2,9 +2,11 @@
 
 use nix::errno::Errno;
 use pinetboot_core::tftp;
+use rustix::thread::CapabilitySet;
 
 use crate::exit::{Exit, Failed};
 use crate::net::{BindError, KERNEL, holder_of};
+use crate::sandbox::{in_a_container, lacking};
 
 /// The failure and its remedy; `way_out` is an imperative that avoids the address.
 pub(super) fn cannot_bind(failure: &BindError, way_out: &str) -> Failed {
@@ -17,6 +19,7 @@ pub(super) fn cannot_bind_tftp(failure: &BindError) -> Failed {
     let way_out = match failure.address.port() {
         // A Pi requests from no other port.
         tftp::PORT if is_taken => "listen on another address of this machine with --listen",
+        tftp::PORT => "for a trial without a Pi, choose another port with --tftp-port",
         _ => "choose another port with --tftp-port",
     };
     cannot_bind(failure, way_out)
@@ -40,8 +43,9 @@ pub(crate) fn advice(failure: &BindError, way_out: &str) -> String {
         },
         Some(Errno::EACCES) => format!(
             "port {port} requires the capability CAP_NET_BIND_SERVICE. Run pinetboot with sudo, or grant the capability once with 'sudo setcap \
-             cap_net_bind_service,cap_net_raw=+ep {}', or {way_out}",
+             cap_net_bind_service,cap_net_raw=+ep {}', or {way_out}; {}",
             std::env::current_exe().unwrap_or_default().display(),
+            in_a_container(CapabilitySet::NET_BIND_SERVICE),
         ),
         Some(Errno::EADDRNOTAVAIL) => {
             "no interface of this machine has that address; 'ip addr' lists the addresses".into()
@@ -49,9 +53,10 @@ pub(crate) fn advice(failure: &BindError, way_out: &str) -> String {
         Some(Errno::ENODEV) => {
             format!("this machine has no interface of that name; it has {}", interfaces())
         }
-        Some(Errno::EPERM) => {
-            "binding to an interface requires the capability CAP_NET_RAW: run pinetboot with sudo".into()
-        }
+        Some(Errno::EPERM) => match lacking(CapabilitySet::NET_RAW) {
+            Some(lacking) => format!("binding to an interface requires {lacking}"),
+            None => "the system refuses it, although this process has the capability CAP_NET_RAW".into(),
+        },
         _ => "see 'pinetboot serve --help' for --listen, --tftp-port and --interface".into(),
     }
 }

@@ -11,7 +11,7 @@ use crate::config::{Config, NfsMode};
 use crate::events::Server;
 use crate::exit::{Exit, Failed};
 use crate::roots::{BaseImages, BootRoots, configured};
-use crate::sandbox::{self, Account, Calls, Missing, Paths, Remains};
+use crate::sandbox::{self, Account, Calls, Missing, Paths, Remains, lacking};
 
 /// Enters the sandbox. Call this while the process has one thread, with all privileged sockets open. Returns the files that remain.
 ///
@@ -32,8 +32,17 @@ pub(super) fn confine(
     let user = account.as_ref().map(|account| account.name.clone());
     let capabilities = CapabilitySet::empty();
     let remains = Remains { account, capabilities, paths: Some(paths), calls: Calls::Network };
-    let entered = sandbox::enter(&remains)
-        .map_err(|error| Failed::new(Exit::Failure, format!("cannot give up privileges: {error}")))?;
+    let entered = sandbox::enter(&remains).map_err(|error| {
+        let to_change_user = CapabilitySet::SETGID | CapabilitySet::SETUID;
+        let lacking = remains.account.is_some().then(|| lacking(to_change_user)).flatten();
+        let why = match (lacking, &remains.account) {
+            (Some(lacking), Some(account)) => {
+                format!("to become the user {} requires {lacking}. Or start as that user", account.name)
+            }
+            _ => format!("cannot give up privileges: {error}"),
+        };
+        Failed::new(Exit::Failure, why)
+    })?;
     missing.extend(entered);
     let lacks = of_both(missing, lacks);
     if config.require_sandbox
@@ -104,23 +113,19 @@ fn account(
         if !geteuid().is_root() {
             return Ok((None, Vec::new()));
         }
-        let other = || Account::without_files().map_err(|error| Failed::new(Exit::Failure, error));
-        let account = named(OWN_USER)?.map_or_else(other, |own| Ok(Some(own)))?;
-        let stays = |why: String| Ok((None, vec![missing_user(&why)]));
-        let Some(account) = account.map(with_groups) else {
-            return stays(format!("this system has neither a user {OWN_USER} nor a user 65534"));
-        };
+        let account = named(OWN_USER)?.unwrap_or_else(Account::without_files);
+        let account = with_groups(account);
         give(account.ids())?;
         return match account.check(&reads, &writes) {
             Ok(()) => Ok((Some(account), Vec::new())),
             Err(no_access) => {
                 give(ROOT)?; // root without capabilities is one of the others
-                stays(format!("user {} {no_access}", account.name))
+                Ok((None, vec![missing_user(&format!("user {} {no_access}", account.name))]))
             }
         };
     };
     let account = named(name)?
-        .ok_or_else(|| Failed::new(Exit::Usage, format!("--user {name}: this system has no such user")))?;
+        .ok_or_else(|| Failed::new(Exit::Usage, format!("--user {name}: /etc/passwd has no such user")))?;
     if account.is_root() {
         return Ok((None, Vec::new()));
     }

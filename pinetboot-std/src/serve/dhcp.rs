@@ -25,6 +25,7 @@ use crate::bus::Bus;
 use crate::config::{Config, DhcpConfig, LeaseConfig, Role};
 use crate::events::{Dhcp, Server};
 use crate::exit::{Exit, Failed};
+use crate::handed::Handed;
 use crate::net::{Control, Frames, Interface, Links, LinuxNet, Options, Ports, Prober};
 use crate::observe::watch;
 use crate::pis::Inventory;
@@ -56,8 +57,8 @@ struct Sockets {
     net: LinuxNet,
     /// For the look for other servers.
     frames: io::Result<Frames>,
-    /// For the probes of addresses; none for a proxy.
-    prober: Option<Prober>,
+    /// For the probes of addresses, one for each network of the interface; none for a proxy.
+    probers: Vec<Prober>,
 }
 
 /// Opens the sockets of DHCP on these interfaces; `None` if DHCP is off.
@@ -68,6 +69,8 @@ struct Sockets {
 pub(super) fn bind<'a>(
     config: &'a Config,
     interfaces: Vec<Interface>,
+    links: &Links,
+    handed: &mut Handed,
     bus: &Bus,
 ) -> Result<Option<Bound<'a>>, Failed> {
     let Some(dhcp) = &config.dhcp else {
@@ -86,27 +89,43 @@ pub(super) fn bind<'a>(
     };
     let mut bound = Bound { config: dhcp, interfaces: Vec::new(), start: Clock::now(), leases };
     for interface in interfaces {
-        let ports = match dhcp.role {
-            Role::Proxy => &[SERVER_PORT, PXE_PORT][..],
-            Role::Lease(_) => &[SERVER_PORT],
-        };
-        // Bound to no address: a broadcast is addressed to none of this machine's addresses.
-        let addresses: Vec<_> =
-            ports.iter().map(|port| SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, *port)).collect();
-        let options = Options {
-            ports: Ports::Single,
-            interfaces: vec![interface.name.clone()],
-            broadcast: true,
-            ..Options::default()
-        };
-        let mut net = LinuxNet::listen(&addresses, options)
-            .map_err(|failure| bind::cannot_bind(&failure, "leave DHCP to other servers with --dhcp off"))?;
+        let mut net = listen(dhcp, &interface.name, handed)?;
         net.set_watch(&watch(bus));
         let frames = Frames::open(&interface.name);
-        let prober = matches!(dhcp.role, Role::Lease(_)).then(|| prober(&interface.name, bus)).flatten();
-        bound.interfaces.push(Sockets { interface, net, frames, prober });
+        let probers = match &dhcp.role {
+            Role::Lease(leases) => {
+                let networks = links.find(&interface.name).map(|link| networks::own_networks(leases, &link));
+                let count = networks.map_or(1, |networks| networks.len().max(1));
+                (0..count).map_while(|_| prober(&interface.name, bus)).collect()
+            }
+            Role::Proxy => Vec::new(),
+        };
+        bound.interfaces.push(Sockets { interface, net, frames, probers });
     }
     Ok(Some(bound))
+}
+
+/// Opens the ports of DHCP on an interface.
+///
+/// # Errors
+///
+/// The obstacle and the remedy.
+pub(super) fn listen(dhcp: &DhcpConfig, interface: &str, handed: &mut Handed) -> Result<LinuxNet, Failed> {
+    let ports = match dhcp.role {
+        Role::Proxy => &[SERVER_PORT, PXE_PORT][..],
+        Role::Lease(_) => &[SERVER_PORT],
+    };
+    // Bound to no address: a broadcast is addressed to none of this machine's addresses.
+    let addresses: Vec<_> =
+        ports.iter().map(|port| SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, *port)).collect();
+    let options = Options {
+        ports: Ports::Single,
+        interfaces: vec![interface.to_owned()],
+        broadcast: true,
+        ..Options::default()
+    };
+    LinuxNet::listen_with(&addresses, options, handed)
+        .map_err(|failure| bind::cannot_bind(&failure, "leave DHCP to other servers with --dhcp off"))
 }
 
 /// The place of the lease file; `None` if there is none, which the log then says.

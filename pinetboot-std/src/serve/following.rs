@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! kernel (rtnetlink) -> look at all interfaces -> compare -> an interface is back:   its sockets are bound to it again
-//!                                                         -> an address changed:     DHCP names the new one
+//!                                                         -> an address or a route:  DHCP names the address that clients reach
 //! ```
 
 use std::net::Ipv4Addr;
@@ -12,7 +12,7 @@ use super::service::Service;
 use crate::bus::Bus;
 use crate::events::Server;
 use crate::exit::{Exit, Failed};
-use crate::net::{Changes, Control, Interrupt, Link, Links};
+use crate::net::{Changes, Control, Interrupt, Link, Links, default_route};
 use crate::supervisor::Supervisor;
 
 /// A change that services follow.
@@ -20,7 +20,7 @@ use crate::supervisor::Supervisor;
 pub(super) enum Change<'a> {
     /// An interface was made again: sockets that were bound to it are dead.
     Back(&'a str),
-    /// This machine has other addresses.
+    /// This machine may have other addresses or routes.
     Addresses,
 }
 
@@ -40,6 +40,8 @@ pub(super) struct Used {
     pub(super) interfaces: Vec<String>,
     /// The addresses that its sockets are bound to.
     pub(super) addresses: Vec<Ipv4Addr>,
+    /// The interface of DHCP, if the default route decided.
+    pub(super) default_route: Option<String>,
 }
 
 struct Follower {
@@ -47,6 +49,8 @@ struct Follower {
     used: Used,
     follow: Vec<Follow>,
     bus: Bus,
+    /// The interface of the default route, as told last.
+    route: Option<String>,
 }
 
 /// Starts to follow, from the last look at `links` on.
@@ -62,7 +66,8 @@ pub(super) fn start(
     supervisor: &Supervisor,
 ) -> Result<Following, Failed> {
     let control = changes.control();
-    let follower = Follower { links, used, follow, bus: bus.clone() };
+    let route = used.default_route.clone();
+    let mut follower = Follower { links, used, follow, bus: bus.clone(), route };
     supervisor.watch("follow", control.clone());
     let thread = supervisor.spawn(bus, "follow", move || {
         loop {
@@ -81,7 +86,7 @@ pub(super) fn start(
 }
 
 impl Follower {
-    fn look(&self) -> Result<(), String> {
+    fn look(&mut self) -> Result<(), String> {
         let before =
             self.links.look().map_err(|error| format!("the interfaces cannot be listed: {error}"))?;
         let now = self.links.now();
@@ -91,8 +96,12 @@ impl Follower {
             }
             self.bus.emit(None, fact);
         }
-        if before != now {
-            self.tell(Change::Addresses);
+        self.tell(Change::Addresses);
+        // Between two routes there is none for a moment.
+        if let (Some(interface), Some(now)) = (self.used.default_route.clone(), default_route())
+            && self.route.replace(now.clone()).is_some_and(|before| before != now)
+        {
+            self.bus.emit(None, Server::DefaultRoute { interface, now });
         }
         Ok(())
     }
@@ -155,7 +164,7 @@ mod tests {
 
     #[test]
     fn only_what_the_server_uses_is_news() {
-        let used = Used { interfaces: vec!["eth0".into()], addresses: vec![ONE] };
+        let used = Used { interfaces: vec!["eth0".into()], addresses: vec![ONE], default_route: None };
         let (old, new) = ([link("eth0", 2, Some(ONE))], [link("eth0", 5, None)]);
         let gone = (Server::InterfaceGone { interface: "eth0".into() }, None);
         let back = (Server::InterfaceBack { interface: "eth0".into() }, Some("eth0"));

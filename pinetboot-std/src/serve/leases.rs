@@ -12,7 +12,7 @@
 //! A changed lease is appended: of the lines with one hardware address, or with one IPv4 address, the last one counts. The file
 //! is written whole, a line for each lease, at the start, at the end, and when it has doubled.
 //!
-//! One file has the leases of all networks, with those of networks that are not served now.
+//! One file has the leases of all networks, with those of networks that are not served now: the latter until they end.
 
 mod journal;
 mod line;
@@ -122,9 +122,9 @@ impl LeaseFile {
         }
     }
 
-    /// Writes the file anew if lines were appended.
-    pub(super) fn close(mut self, now: Instant, server: &impl Leases) {
-        if self.journal.has_grown() {
+    /// Writes the file anew if lines were appended, or leases were forgotten.
+    pub(super) fn close(mut self, now: Instant, server: &impl Leases, forgot: bool) {
+        if forgot || self.journal.has_grown() {
             self.write(now, server);
         }
     }
@@ -320,7 +320,7 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().len() - before, 100 * line);
         let names: Vec<_> = fs::read_dir(directory.path()).unwrap().collect();
         assert_eq!(names.len(), 1, "{names:?}");
-        file.close(NOW, &server);
+        file.close(NOW, &server, false);
         assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 2 + 100);
     }
 

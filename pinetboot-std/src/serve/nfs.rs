@@ -19,6 +19,7 @@ use crate::bus::Bus;
 use crate::config::{Config, NfsMode, Settings};
 use crate::events::{self, Server};
 use crate::exit::{Exit, Failed};
+use crate::handed::Handed;
 use crate::roots::lines::{read_escaped_line, write_line};
 use crate::roots::messages::{LONGEST, Message, NFS_STOPS_WITHIN, NFSD, Setup};
 use crate::roots::registry::answer;
@@ -58,6 +59,7 @@ impl Nfsd {
         settings: Settings,
         base_images: BaseImages,
         watchdog: Option<Duration>,
+        handed: &mut Handed,
         bus: &Bus,
     ) -> Result<Self, Failed> {
         let failed = |error: &dyn std::fmt::Display| {
@@ -75,7 +77,11 @@ impl Nfsd {
         drop(command);
         let mut messages = BufReader::new(ours);
         let turns = watchdog.map(|period| period / TURNS);
-        let setup = Setup { settings, turns };
+        let sockets = handed.take_ports(&[config.root.nfs_port, config.root.portmap_port.unwrap_or(PORTMAP)]);
+        for socket in &sockets {
+            packets::send(&boots, &(), Some(socket.as_fd())).map_err(|error| failed(&error))?;
+        }
+        let setup = Setup { settings, turns, sockets: sockets.len() };
         write_line(messages.get_mut(), &setup).map_err(|error| failed(&error))?;
         let ready = loop {
             match read_escaped_line(&mut messages, LONGEST).map_err(|error| failed(&error))? {
@@ -222,6 +228,8 @@ impl Turns for NfsTurns {
 }
 
 const THREAD: &str = "nfs";
+/// The port of portmappers (RFC 1833).
+const PORTMAP: u16 = 111;
 /// Turns in the period of the watchdog, which asks twice in it.
 const TURNS: u32 = 8;
 /// The time between the end of the threads of NFS and that of its process.

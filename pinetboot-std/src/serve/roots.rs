@@ -6,8 +6,9 @@ use crate::bus::Bus;
 use crate::config::{Config, NfsMode};
 use crate::events;
 use crate::exit::{Exit, Failed};
-use crate::roots::configured::{base_image, base_images, cannot_serve, images};
+use crate::roots::configured::{self, base_image, base_images, cannot_serve, images};
 use crate::roots::{BaseImage, BaseImages, own_namespace};
+use crate::sandbox::lacking;
 use crate::storage::{Base, BootTree};
 
 /// The place of the boot files.
@@ -62,13 +63,11 @@ pub(super) fn prepare(config: &Config, bus: &Bus) -> Result<Option<BaseImages>, 
     if !cfg!(feature = "nfs") {
         return Err(cannot_serve(mode, "this pinetboot was built without NFS"));
     }
+    if let Some(lacking) = lacking(configured::capabilities(mode)) {
+        return Err(cannot_serve(mode, &format!("this requires {lacking}")));
+    }
     if mode == NfsMode::Overlay {
-        own_namespace().map_err(|error| {
-            let why = format!(
-                "mounting overlays requires the capability CAP_SYS_ADMIN ({error}). Run pinetboot as root"
-            );
-            cannot_serve(mode, &why)
-        })?;
+        own_namespace().map_err(|error| cannot_serve(mode, &error.to_string()))?;
     }
     tell(mode, &all, config, bus);
     Ok(Some(base_images))

@@ -17,10 +17,10 @@ use crate::supervisor;
 
 /// The interfaces that DHCP serves.
 #[derive(Debug, Default, PartialEq)]
-struct Chosen {
-    interfaces: Vec<Interface>,
+pub(super) struct Chosen {
+    pub(super) interfaces: Vec<Interface>,
     /// Whether the default route decided.
-    by_route: bool,
+    pub(super) by_route: bool,
 }
 
 /// The obstacle to a choice.
@@ -43,7 +43,7 @@ pub(super) fn wait(
     (links, changes): (&Links, &Changes),
     notify: &Notify,
     bus: &Bus,
-) -> Result<Option<Vec<Interface>>, Failed> {
+) -> Result<Option<Chosen>, Failed> {
     let failure = |error: &dyn std::fmt::Display| {
         Failed::new(Exit::Failure, format!("cannot list the network interfaces: {error}"))
     };
@@ -52,12 +52,12 @@ pub(super) fn wait(
     loop {
         links.look().map_err(|error| failure(&error))?;
         match choose(config, &links.now(), default_route().as_deref()) {
-            Ok(Chosen { interfaces, by_route }) => {
-                if by_route {
-                    let chosen = interfaces.iter().map(|interface| interface.name.clone());
-                    chosen.for_each(|interface| bus.emit(None, Server::InterfaceChosen { interface }));
+            Ok(chosen) => {
+                if chosen.by_route {
+                    let names = chosen.interfaces.iter().map(|interface| interface.name.clone());
+                    names.for_each(|interface| bus.emit(None, Server::InterfaceChosen { interface }));
                 }
-                return Ok(Some(interfaces));
+                return Ok(Some(chosen));
             }
             Err(Obstacle::Ambiguous(why)) => return Err(Failed::new(Exit::Usage, why)),
             Err(Obstacle::NotYet(why)) if why == told => {}

@@ -29,6 +29,23 @@ impl Unit {
         }
     }
 
+    /// The name of the unit of its ports.
+    pub(super) const fn socket(self) -> &'static str {
+        match self {
+            Self::BootFiles => "pinetboot.socket",
+            Self::Roots => "pinetboot-roots.socket",
+        }
+    }
+
+    /// The unit of its ports.
+    pub(super) fn socket_text(self) -> String {
+        MARK.to_owned()
+            + match self {
+                Self::BootFiles => include_str!("../../systemd/pinetboot.socket"),
+                Self::Roots => include_str!("../../systemd/pinetboot-roots.socket"),
+            }
+    }
+
     /// The other one: the two want the same ports.
     pub(super) const fn other(self) -> Self {
         match self {
@@ -37,9 +54,9 @@ impl Unit {
         }
     }
 
-    /// The place of the unit.
-    pub(super) fn path(self) -> String {
-        format!("/etc/systemd/system/{}", self.name())
+    /// The place of a unit.
+    pub(super) fn path(name: &str) -> String {
+        format!("/etc/systemd/system/{name}")
     }
 
     /// The unit for a program at this path. From systemd 253 on, `systemctl reload` waits for the end of the reload.

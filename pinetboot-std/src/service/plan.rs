@@ -60,17 +60,21 @@ impl System {
         }
     }
 
-    pub(super) fn install(&self, unit: Unit) -> Result<Vec<Step>, Failed> {
+    pub(super) fn install(&self, unit: Unit, sockets: bool) -> Result<Vec<Step>, Failed> {
         let mut steps = Vec::new();
-        let is_packaged = ["/usr/lib/systemd/system", "/lib/systemd/system"]
-            .iter()
-            .any(|dir| self.path(&format!("{dir}/{}", unit.name())).exists());
-        if is_packaged {
+        if self.is_packaged(unit.name()) {
             steps.push(Step::Note(format!("{} is that of a package, and stays", unit.name())));
         } else {
             let program = self.program(&mut steps);
-            steps.push(Step::Write { to: self.path(&unit.path()), text: unit.text(&program, self.systemd) });
+            steps.push(Step::Write {
+                to: self.path(&Unit::path(unit.name())),
+                text: unit.text(&program, self.systemd),
+            });
             self.make_user(&mut steps);
+        }
+        let of_sockets = self.path(&Unit::path(unit.socket()));
+        if sockets && !self.is_packaged(unit.socket()) {
+            steps.push(Step::Write { to: of_sockets, text: unit.socket_text() });
         }
         let configuration = self.path(CONFIGURATION);
         if configuration.exists() {
@@ -79,15 +83,21 @@ impl System {
             steps.push(Step::Write { to: configuration.clone(), text: DEFAULT_CONFIGURATION.into() });
         }
         let other = unit.other();
-        if self.is_enabled(other) {
-            steps.push(self.systemctl(&["disable", "--now", other.name()]));
+        for name in [other.socket(), other.name()].into_iter().filter(|name| self.is_enabled(name)) {
+            steps.push(self.systemctl(&["disable", "--now", name]));
         }
         if let Some(root) = &self.root {
+            steps.extend(sockets.then(|| self.systemctl(&["enable", unit.socket()])));
             steps.push(self.systemctl(&["enable", unit.name()]));
             steps.push(Step::Note(format!("the service starts when {} boots", root.display())));
             return Ok(steps);
         }
         steps.push(Step::run(&["systemctl", "daemon-reload"]));
+        if sockets {
+            // A server without them has the ports itself.
+            steps.push(Step::run(&["systemctl", "stop", unit.name()]));
+            steps.push(Step::run(&["systemctl", "enable", "--now", unit.socket()]));
+        }
         steps.push(Step::run(&["systemctl", "enable", unit.name()]));
         let fault = self.fault(&configuration).map_err(|error| Failed::new(Exit::Failure, error))?;
         steps.push(match fault {
@@ -103,10 +113,11 @@ impl System {
 
     pub(super) fn uninstall(&self) -> Vec<Step> {
         let mut steps = Vec::new();
-        for unit in Unit::ALL {
-            let file = self.path(&unit.path());
+        // Sockets first: a request would start the server again.
+        for name in Unit::ALL.iter().flat_map(|unit| [unit.socket(), unit.name()]) {
+            let file = self.path(&Unit::path(name));
             if is_ours(&file) {
-                steps.push(self.systemctl(&["disable", "--now", unit.name()]));
+                steps.push(self.systemctl(&["disable", "--now", name]));
                 steps.push(Step::Remove(file));
             } else if file.exists() {
                 steps.push(Step::Note(format!("{} was not written by 'install', and stays", file.display())));
@@ -182,9 +193,16 @@ impl System {
         Ok(if checked.status.success() { None } else { Some(fault) })
     }
 
-    fn is_enabled(&self, unit: Unit) -> bool {
-        let link = format!("/etc/systemd/system/multi-user.target.wants/{}", unit.name());
-        self.path(&link).symlink_metadata().is_ok()
+    fn is_enabled(&self, name: &str) -> bool {
+        ["multi-user", "sockets"].iter().any(|target| {
+            let link = format!("/etc/systemd/system/{target}.target.wants/{name}");
+            self.path(&link).symlink_metadata().is_ok()
+        })
+    }
+
+    fn is_packaged(&self, name: &str) -> bool {
+        let directories = ["/usr/lib/systemd/system", "/lib/systemd/system"];
+        directories.iter().any(|directory| self.path(&format!("{directory}/{name}")).exists())
     }
 
     fn systemctl(&self, words: &[&str]) -> Step {

@@ -14,7 +14,7 @@ use pinetboot_core::BootPath;
 use super::{BootTree, Found, FoundContent, Miss, Reach};
 use crate::events;
 use crate::pis::BootId;
-use crate::render::Recipe;
+use crate::render::{CMDLINE, Recipe, cmdline};
 use crate::roots::BaseImage;
 
 /// The decisions for a boot.
@@ -72,7 +72,7 @@ impl BootDecisions {
         path: &BootPath<'_>,
         file: &BootPath<'_>,
         reach: Reach,
-        tell: impl FnOnce(events::Boot),
+        tell: impl Fn(events::Boot),
         recipe: impl FnOnce(&Self) -> Recipe,
     ) -> Result<Found, Miss> {
         let name = file.to_string();
@@ -93,6 +93,11 @@ impl BootDecisions {
             tell(events::Boot::Rendered { pi, token, file: name.clone(), changes, unknown });
             Arc::<[u8]>::from(rendered.bytes)
         });
+        if file.file_name() == CMDLINE {
+            let text = String::from_utf8_lossy(made.as_deref().unwrap_or(&on_disk));
+            let server = recipe.root.as_ref().and_then(|root| root.source.split(':').next());
+            tell(events::Boot::CommandLine { root: cmdline::place(&text, server) });
+        }
         let mut all = self.made();
         if all.len() < MOST_MADE {
             all.insert(name, made.clone());

@@ -3,9 +3,11 @@
 mod error;
 
 use std::cell::Cell;
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -212,8 +214,18 @@ impl BootTree {
         Ok(None)
     }
 
-    /// Opens what is at `place`. Links are followed as long as they stay in the tree.
+    /// Opens what is at `place`, in UTF-8 or else in Latin-1. Links are followed as long as they stay in the tree.
     fn open_at_place(&self, place: &Path, flags: OFlag, reach: Reach) -> Result<OwnedFd, Errno> {
+        let opened = self.open_exactly(place, flags, reach);
+        match &opened {
+            Err(Errno::ENOENT) => {
+                in_latin1(place).map_or(opened, |place| self.open_exactly(&place, flags, reach))
+            }
+            _ => opened,
+        }
+    }
+
+    fn open_exactly(&self, place: &Path, flags: OFlag, reach: Reach) -> Result<OwnedFd, Errno> {
         match self.medium.open(reach, &self.root, place, flags) {
             // The kernel refuses every absolute link (openat2(2), RESOLVE_BENEATH).
             Err(Errno::EXDEV) if self.absolute_links => {
@@ -268,6 +280,12 @@ impl BootTree {
         }
         Ok(FoundContent::OnDisk(file))
     }
+}
+
+/// The path with the bytes of Latin-1, if they are others.
+fn in_latin1(place: &Path) -> Option<PathBuf> {
+    let bytes = BootPath::parse(place.as_os_str().as_bytes()).ok()?.latin1()?;
+    Some(OsString::from_vec(bytes.collect()).into())
 }
 
 /// The version of a regular file that others may read.
@@ -446,6 +464,25 @@ mod tests {
             let miss = tree.open(&BootPath::parse(asked.as_bytes()).unwrap(), Reach::Disk).unwrap_err();
             let place = top.join(name.to_lowercase()).display().to_string();
             assert_eq!(miss.place, Some(place), "{:?}", miss.reason);
+        }
+    }
+
+    #[test]
+    fn a_name_in_latin_1_and_its_utf_8_form_are_one_file() {
+        let (directory, tree) = tree(&[("Klänge/ÿ", "utf-8"), ("config.txt", "")]);
+        let old = directory.path().join(std::ffi::OsStr::from_bytes(b"7bf18f79/\xd6l"));
+        fs::create_dir_all(&old).unwrap();
+        fs::write(old.join(std::ffi::OsStr::from_bytes(b"\x80")), "latin-1").unwrap();
+        let mut room = [0; 64];
+        for (asked, content) in [
+            (&b"Kl\xe4nge/\xff\xff"[..], Ok("utf-8")),
+            (b"7bf18f79/\xd6l/\x80", Ok("latin-1")),
+            ("7bf18f79/Öl/\u{80}".as_bytes(), Ok("latin-1")),
+            (b"Kl\xe4nge/missing", Err(OpenError::NotFound)),
+            (b"7bf18f79/Kl\xe4nge", Err(OpenError::NotFound)),
+        ] {
+            let path = BootPath::parse_text(asked, &mut room).unwrap();
+            assert_eq!(read(&tree, path.as_requested()), content.map(str::to_owned), "{path}");
         }
     }
 

@@ -268,28 +268,47 @@ pub(crate) enum Packing {
 pub(crate) struct Disk {
     _directory: TempDir,
     path: PathBuf,
+    root_start: u64,
 }
 
 impl Disk {
     pub(crate) fn new(sources: &Sources, ext4: &Ext4Options, gpt: bool, fat: Fat, packing: Packing) -> Self {
+        Self::with_boot_partition(BOOT_LEN, sources, ext4, gpt, fat, packing)
+    }
+
+    /// A plain image with little room for boot files, which is quickly read.
+    pub(crate) fn small(sources: &Sources) -> Self {
+        let ext4 = Ext4Options::new("^64bit", 4096);
+        Self::with_boot_partition(SMALL_BOOT_LEN, sources, &ext4, false, Fat::SMALL, Packing::Raw)
+    }
+
+    fn with_boot_partition(
+        boot_len: u64,
+        sources: &Sources,
+        ext4: &Ext4Options,
+        gpt: bool,
+        fat: Fat,
+        packing: Packing,
+    ) -> Self {
+        let root_start = BOOT_START + boot_len;
         let directory = tempfile::tempdir().unwrap();
         // Any user may read the image, like a downloaded file.
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let path = directory.path().join("disk.img");
         let disk = File::create(&path).unwrap();
-        disk.set_len(ROOT_START + ROOT_LEN + (1 << 20)).unwrap();
-        let (boot, root) = (BOOT_LEN / 512, ROOT_LEN / 512);
+        disk.set_len(root_start + ROOT_LEN + (1 << 20)).unwrap();
+        let (boot, root) = (boot_len / 512, ROOT_LEN / 512);
         let table = if gpt {
             format!(
                 "label: gpt\nstart={},size={boot},type=U\nstart={},size={root},type=L\n",
                 BOOT_START / 512,
-                ROOT_START / 512
+                root_start / 512
             )
         } else {
             format!(
                 "label: dos\nlabel-id: 0x4a3c1b2d\nstart={},size={boot},type=c\nstart={},size={root},type=83\n",
                 BOOT_START / 512,
-                ROOT_START / 512
+                root_start / 512
             )
         };
         let mut sfdisk = Command::new("sfdisk").arg("-q").arg(&path).stdin(Stdio::piped()).spawn().unwrap();
@@ -309,7 +328,7 @@ impl Disk {
                 &(BOOT_START / 512).to_string(),
             ])
             .arg(&path)
-            .arg((BOOT_LEN / 1024).to_string()));
+            .arg((boot_len / 1024).to_string()));
         let mut files: Vec<_> =
             fs::read_dir(sources.boot()).unwrap().map(|entry| entry.unwrap().path()).collect();
         files.sort();
@@ -321,7 +340,7 @@ impl Disk {
         run(Command::new("mke2fs")
             .args(["-q", "-F", "-t", "ext4", "-L", "rootfs", "-O", &ext4.features])
             .args(["-b", &ext4.block_size.to_string(), "-I", &ext4.inode_size.to_string()])
-            .args(["-E", &format!("offset={ROOT_START}"), "-d"])
+            .args(["-E", &format!("offset={root_start}"), "-d"])
             .arg(sources.root())
             .arg(&path)
             .arg(format!("{}k", ROOT_LEN / 1024)));
@@ -342,7 +361,7 @@ impl Disk {
             }
         };
         let path = directory.path().join(name);
-        Self { _directory: directory, path }
+        Self { _directory: directory, path, root_start }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -355,13 +374,13 @@ impl Disk {
 
     /// Changes the file system as only debugfs can.
     pub(crate) fn debugfs(&self, request: &str) {
-        let device = format!("{}?offset={ROOT_START}", self.path().display());
+        let device = format!("{}?offset={}", self.path().display(), self.root_start);
         run(Command::new("debugfs").args(["-w", "-R", request]).arg(device));
     }
 
     /// Flips a bit of a file's owner, and returns the file's inode number.
     pub(crate) fn damage_inode(&self, path: &str) -> u64 {
-        let device = format!("{}?offset={ROOT_START}", self.path().display());
+        let device = format!("{}?offset={}", self.path().display(), self.root_start);
         let place = run(Command::new("debugfs").args(["-R", &format!("imap {path}")]).arg(device));
         // Inode 42 is part of block group 0
         //         located at block 38, offset 0x0900
@@ -369,7 +388,7 @@ impl Disk {
         let after = |mark: &str| place.split_once(mark).unwrap().1;
         let block: u64 = number(after("located at block "), ',').parse().unwrap();
         let offset = u64::from_str_radix(&number(after("offset 0x"), '\n'), 16).unwrap();
-        let at = ROOT_START + block * 4096 + offset + 2;
+        let at = self.root_start + block * 4096 + offset + 2;
         let disk = File::options().read(true).write(true).open(self.path()).unwrap();
         let mut owner = [0];
         disk.read_exact_at(&mut owner, at).unwrap();
@@ -389,5 +408,6 @@ impl Disk {
 const BOOT_START: u64 = 8 << 20;
 /// Enough for FAT32 with clusters of 4 KiB, and little enough for FAT16.
 const BOOT_LEN: u64 = 280 << 20;
-const ROOT_START: u64 = BOOT_START + BOOT_LEN;
+/// Enough for FAT32 with clusters of 512 bytes.
+const SMALL_BOOT_LEN: u64 = 40 << 20;
 const ROOT_LEN: u64 = 120 << 20;

@@ -24,7 +24,7 @@ const ROOT: &[(&str, &str)] =
     &[("etc/os-release", "ID=other\n"), ("sbin/init", "init"), ("boot/firmware/.keep", "")];
 
 /// A disk image: partitions of 4 MiB and more, in order.
-struct Image(TempDir);
+pub(crate) struct Image(TempDir);
 
 impl Image {
     fn new(script: &str, parts: &[(u64, Vec<u8>)]) -> Self {
@@ -53,7 +53,7 @@ impl Image {
         Self::new(&script, &placed)
     }
 
-    fn path(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         self.0.path().join("disk.img")
     }
 
@@ -116,6 +116,11 @@ fn ext4(files: &[(&str, &str)]) -> Vec<u8> {
     image.as_file().set_len(8 * MIB).unwrap();
     run(Command::new("mke2fs").args(["-q", "-F", "-t", "ext4", "-d"]).arg(files.path()).arg(image.path()));
     fs::read(image.path()).unwrap()
+}
+
+/// An image with a boot partition and a root.
+pub(crate) fn small_image() -> Image {
+    Image::primary(&[("c", boot()), ("83", root())])
 }
 
 fn boot() -> Vec<u8> {
@@ -222,7 +227,7 @@ fn an_image_that_no_pi_boots_is_not_put_into_use() {
 #[test]
 #[ignore = "needs root, mke2fs, mkfs.vfat, mtools, sfdisk, xz, curl"]
 fn images_come_from_streams_and_addresses() {
-    let image = Image::primary(&[("c", boot()), ("83", root())]);
+    let image = small_image();
     let packed =
         run(Command::new("sh").args(["-ec", "xz -0k \"$0\"; sha256sum \"$0.xz\""]).arg(image.path()));
     let sum = packed.split(' ').next().unwrap().to_owned();

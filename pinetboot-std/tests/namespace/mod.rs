@@ -56,6 +56,11 @@ impl Namespace {
         namespace
     }
 
+    /// Its name, as ip(8) knows it.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Runs `ip` in the namespace.
     pub(crate) fn ip(&self, arguments: &str) {
         ip(&format!("-n {} {arguments}", self.name));
@@ -107,6 +112,14 @@ impl Namespace {
     pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &self.name, "setpriv", "--pdeathsig", "KILL", "--"]).arg(program);
+        command
+    }
+
+    /// The same, in the mounts of this process: `ip netns exec` has its own /sys, without cgroups.
+    pub(crate) fn network_command(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new("nsenter");
+        let network = format!("--net=/run/netns/{}", self.name);
+        command.args([&network, "setpriv", "--pdeathsig", "KILL", "--"]).arg(program);
         command
     }
 

@@ -206,6 +206,11 @@ fn of_several_interfaces_dhcp_takes_that_of_the_default_route() {
     serving.line("DHCP answers on eth0, the interface of the default route", SOON);
     serving.line("ready tftp ", SOON);
     assert_eq!(home.offered(), Ipv4Addr::new(10, 77, 1, 1));
+    home.server.ip("route replace default via 172.17.0.2 dev docker0");
+    let line = serving.line("the default route has the interface docker0 now", SOON);
+    assert!(line.contains("WARN") && line.contains("DHCP answers on eth0 still"), "{line}");
+    home.server.ip("route replace default via 10.77.1.2 dev eth0");
+    serving.line("the default route has the interface eth0 again", SOON);
     serving.stop();
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::time::{Duration, Instant};
 
-use nfs3_types::nfs3::{Nfs3Option, nfs_fh3, nfsstat3};
+use nfs3_types::nfs3::{Nfs3Option, createhow3, nfs_fh3, nfsstat3, sattr3, stable_how};
 use nfs3_types::xdr_codec::Opaque;
 
 use pinetboot_core::dhcp::{Profile, Selected};
@@ -47,6 +47,16 @@ pub(crate) fn ask(what: &str) {
             }
         }
         ["forge", address, serial] => forge(address, serial),
+        ["read", server, path] => {
+            let root = connect(server).mount(&format!("/{path}")).unwrap();
+            connect(server).lookup(&root, "etc").unwrap();
+        }
+        ["work", server, path] => {
+            let mut client = connect(server);
+            let root = client.mount(&format!("/{path}")).unwrap();
+            let refused = work(&mut client, &root);
+            assert!(refused.is_empty(), "refused: {refused:?}");
+        }
         ["change", server, file] => change(&mut connect(server), &read(file)),
         _ => panic!("{what}"),
     }
@@ -82,6 +92,58 @@ fn change(client: &mut Client, root: &nfs_fh3) {
     assert_eq!(client.lookup(root, "elsewhere").unwrap(), file);
     assert_eq!(client.lookup(&etc, "moved").unwrap(), directory);
     assert_eq!(ids(client), before);
+}
+
+/// What a Pi's root and its users do with files; returns the steps that failed.
+fn work(client: &mut Client, root: &nfs_fh3) -> Vec<(&'static str, nfsstat3)> {
+    let mut refused = Vec::new();
+    let mut step = |what, done: Result<(), nfsstat3>| {
+        if let Err(status) = done {
+            refused.push((what, status));
+        }
+    };
+    let owned = |uid, gid, bits| sattr3 {
+        uid: Nfs3Option::Some(uid),
+        gid: Nfs3Option::Some(gid),
+        mode: Nfs3Option::Some(bits),
+        ..sattr3::default()
+    };
+    step("root makes a user's directory", client.mkdir(root, "home", owned(1000, 1000, 0o700)).map(drop));
+    let Ok(home) = client.lookup(root, "home") else { return refused };
+    client.act_as(1000, 1000, &[]);
+    let file = client.create(&home, "file", createhow3::GUARDED(mode(0o600)));
+    step("a user makes a file", file.map(drop));
+    client.act_as(0, 0, &[]);
+    let made = client.create(&home, "roots", createhow3::GUARDED(mode(0o644)));
+    step("root makes a file in a user's directory", made.map(drop));
+    if let Ok(file) = client.lookup(&home, "file") {
+        step("root writes to a user's file", client.write(&file, 0, b"x", stable_how::FILE_SYNC).map(drop));
+        step(
+            "root changes the mode of a user's file",
+            client.set(&file, mode(0o640), Nfs3Option::None).map(drop),
+        );
+        step(
+            "root gives a file away",
+            client.set(&file, owned(1001, 1001, 0o4755), Nfs3Option::None).map(drop),
+        );
+        let kept = client.attributes(&file).map(|now| now.mode & 0o6000);
+        step("a setuid bit is kept", if kept == Ok(0o4000) { Ok(()) } else { Err(nfsstat3::NFS3ERR_PERM) });
+    }
+    let group = client.create(root, "setgid", createhow3::GUARDED(owned(0, 1002, 0o755)));
+    step("root makes a file of another group", group.map(drop));
+    if let Ok(file) = client.lookup(root, "setgid") {
+        step("root sets a setgid bit", client.set(&file, mode(0o2755), Nfs3Option::None).map(drop));
+        let kept = client.attributes(&file).map(|now| now.mode & 0o6000);
+        step("a setgid bit is kept", if kept == Ok(0o2000) { Ok(()) } else { Err(nfsstat3::NFS3ERR_PERM) });
+    }
+    if let Ok(bin) = client.lookup(root, "bin") {
+        let capable = client.lookup(&bin, "capable").unwrap();
+        step(
+            "a file with capabilities is changed",
+            client.set(&capable, mode(0o711), Nfs3Option::None).map(drop),
+        );
+    }
+    refused
 }
 
 fn connect(server: &str) -> Client {

@@ -72,3 +72,40 @@ fn a_new_layer_takes_over_directories() {
     assert!(!fine && said.contains(&format!("1 Pi has a layer on it: {ONE}")), "{said}");
     server.stop();
 }
+
+/// Another Pi waits for no copy: its mount is answered before the copy is done.
+#[test]
+#[ignore = "needs root, overlayfs and libnfs-utils"]
+fn while_a_layer_is_filled_another_pi_mounts() {
+    let world = World::new();
+    let place = |name: &str| world.dir.path().join(name);
+    let (fine, said) = run(Command::new("cp").arg("-a").arg(place("images/one")).arg(place("images/two")));
+    assert!(fine, "{said}");
+    let mut config = fs::read_to_string(place("pinetboot.toml")).unwrap();
+    config += &format!("[pi.{ONE}]\nkeep = ['/opt']\n");
+    fs::write(place("pinetboot.toml"), config).unwrap();
+    let mut server = world.serve(&[]);
+    world.one.boot(ONE);
+    world.one.put("mine", &format!("{ONE}/opt/a/mine")).unwrap();
+    let many = "mkdir many; cd many; seq 40000 | xargs touch";
+    world.within(&server, &format!("cd {}/merged/opt; {many}", world.layer(ONE).display()));
+    let (fine, said) =
+        run(Command::new(PINETBOOT).args(["images", "use", "two", "--dir"]).arg(world.dir.path()));
+    assert!(fine, "{said}");
+
+    world.one.boot(ONE);
+    let new = place("state/pis").join(ONE).join("two/merged/opt/many");
+    std::thread::scope(|scope| {
+        let copied = scope.spawn(|| world.one.list(&format!("{ONE}/opt/many")));
+        let begun = format!("timeout 60 sh -c 'until test -e {}; do :; done'", new.display());
+        world.within(&server, &begun);
+        world.two.boot(TWO);
+        world.two.list(&format!("{TWO}/etc")).unwrap();
+        let first = server.line("gets a new layer on two", SOON);
+        assert!(first.contains("kitchen"), "{first}");
+        let second = server.line("gets a new layer on two", SOON);
+        assert!(second.contains("with what it keeps of its layer on one"), "{second}");
+        assert!(copied.join().unwrap().unwrap().lines().count() >= 40_000);
+    });
+    server.stop();
+}

@@ -1,26 +1,10 @@
 //! Simulated Pis on the server's real roots: the verdict reaches to the first program, and a trial takes nothing from a Pi.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
 
 use super::client::GRANTED;
 use super::world::{ONE, World, run};
 use super::{SOON, root_of};
-
-/// An image whose first program is for arm64, with the files that a Pi 5 asks for.
-fn bootable(world: &World) {
-    let root = world.dir.path().join("images/one/root");
-    fs::create_dir_all(root.join("usr/lib/systemd")).unwrap();
-    fs::create_dir_all(root.join("usr/sbin")).unwrap();
-    symlink("usr/sbin", root.join("sbin")).unwrap();
-    symlink("usr/lib", root.join("lib")).unwrap();
-    symlink("/lib/systemd/systemd", root.join("usr/sbin/init")).unwrap();
-    let program = root.join("usr/lib/systemd/systemd");
-    let elf = [b"\x7fELF\x02\x01\x01".as_slice(), &[0; 9], &[2, 0, 183, 0]].concat();
-    fs::write(&program, elf).unwrap();
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-    fs::write(root.join("boot/firmware/config.txt"), "arm_64bit=1\nos_check=0\n").unwrap();
-}
 
 fn simulate(pi: &super::world::Pi, options: &[&str]) -> (bool, String) {
     let mut command = pi.command();
@@ -33,13 +17,13 @@ fn simulate(pi: &super::world::Pi, options: &[&str]) -> (bool, String) {
 #[ignore = "needs root, overlayfs and libnfs-utils"]
 fn a_simulated_mount_reaches_the_first_program_and_proves_nothing() {
     let world = World::new();
-    bootable(&world);
+    world.make_bootable();
     let mut server = world.serve(&[]);
 
     let (fine, said) = simulate(&world.intruder, &[]);
     assert!(fine && said.contains("then /usr/lib/systemd/systemd of 10.77.3.1:/0badcaf1-"), "{said}");
     assert!(said.contains("a program for arm64"), "{said}");
-    server.line("(10.77.3.2) unmounts /0badcaf1-", SOON);
+    server.line(" unmounts /0badcaf1-", SOON);
     // The address and the MAC address of the trial are not the Pi's: another board gets the root at once.
     let record = world.dir.path().join(format!("state/pis/{ONE}/pi.toml"));
     let record = fs::read_to_string(record).unwrap();
@@ -66,7 +50,7 @@ fn a_simulated_mount_reaches_the_first_program_and_proves_nothing() {
 #[ignore = "needs root, overlayfs and libnfs-utils"]
 fn a_root_that_cannot_be_reached_or_started_is_named() {
     let world = World::new();
-    bootable(&world);
+    world.make_bootable();
     let server = world.serve(&[]);
     let chain = "table inet f {\nchain i {\ntype filter hook input priority 0;\ntcp dport { 111, 2049 }";
     for (action, says) in [
@@ -94,7 +78,7 @@ fn a_root_that_cannot_be_reached_or_started_is_named() {
     server.stop();
 
     let world = World::new();
-    bootable(&world);
+    world.make_bootable();
     fs::remove_file(world.dir.path().join("images/one/root/usr/lib/systemd/systemd")).unwrap();
     let server = world.serve(&[]);
     let (fine, said) = simulate(&world.one, &[]);

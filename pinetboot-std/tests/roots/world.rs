@@ -72,6 +72,21 @@ impl World {
         Self { server, one, two, intruder, dir }
     }
 
+    /// Gives the image a first program, for arm64, and the files that a Pi 5 asks for.
+    pub(crate) fn make_bootable(&self) {
+        let root = self.dir.path().join("images/one/root");
+        fs::create_dir_all(root.join("usr/lib/systemd")).unwrap();
+        fs::create_dir_all(root.join("usr/sbin")).unwrap();
+        symlink("usr/sbin", root.join("sbin")).unwrap();
+        symlink("usr/lib", root.join("lib")).unwrap();
+        symlink("/lib/systemd/systemd", root.join("usr/sbin/init")).unwrap();
+        let program = root.join("usr/lib/systemd/systemd");
+        let elf = [b"\x7fELF\x02\x01\x01".as_slice(), &[0; 9], &[2, 0, 183, 0]].concat();
+        fs::write(&program, elf).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::write(root.join("boot/firmware/config.txt"), "arm_64bit=1\nos_check=0\n").unwrap();
+    }
+
     /// Serves the images.
     pub(crate) fn serve(&self, options: &[&str]) -> Process {
         let config = self.path("pinetboot.toml");

@@ -277,7 +277,7 @@ fn compare(process: u32, row: &Row) {
             line.trim_start_matches(':').trim().to_owned()
         };
         let name = field("Name");
-        let user = nix::unistd::User::from_name(&row.user).unwrap().unwrap();
+        let user = pinetboot::users::Users::read().unwrap().named(&row.user).unwrap();
         let uids: Vec<_> = field("Uid").split_whitespace().map(str::to_owned).collect();
         assert_eq!(uids, vec![user.uid.to_string(); 4], "{name}");
         let wanted = row.capabilities().bits();

@@ -1,7 +1,9 @@
 //! The bytes that a name gets: the Pi's rules, the tree's borders, one version of a file.
 
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{Seek, SeekFrom, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::time::{Duration, SystemTime};
 
@@ -50,6 +52,27 @@ fn block_numbers_roll_over() {
     let got = fetch(serving.address(), "long", options).unwrap();
     assert_eq!(difference(&got, &expected), None);
     serving.stop();
+}
+
+/// The names of the tree are in both forms; the client's are in Latin-1.
+#[test]
+fn a_name_in_latin_1_is_served_and_logged_escaped() {
+    let tree = Folder::tree(&[("Klänge/config", b"utf-8"), ("config.txt", b"")]);
+    fs::write(tree.path().join(OsStr::from_bytes(b"\xd6l")), "latin-1").unwrap();
+    let serving = Serving::start(&tree, &["-v"]);
+    for (name, content) in [(&b"Kl\xe4nge/config"[..], &b"utf-8"[..]), (b"\\\xd6l\xff", b"latin-1")] {
+        let mut peer = Peer::of(serving.address());
+        peer.send(&[&[0, 1], name, b"\0octet\0"].concat(), serving.address());
+        assert_eq!(peer.hear_data(1), content);
+        peer.say("ACK 1");
+    }
+    for name in [&b"..\xe4/../x"[..], b"\xe4/\\..\\\xe4", &[0xe4; 300]] {
+        let mut peer = Peer::of(serving.address());
+        peer.send(&[&[0, 1], name, b"\0octet\0"].concat(), serving.address());
+        assert_eq!(peer.hear_data_or_error(1), Err(2), "{}", name.escape_ascii());
+    }
+    let log = serving.stop();
+    assert!(log.contains(r"Kl\xe4nge/config"), "{log}");
 }
 
 #[test]

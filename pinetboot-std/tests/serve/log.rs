@@ -36,23 +36,24 @@ fn an_unexpected_miss_is_a_warning_with_where_it_was_looked_for() {
     fs::set_permissions(tree.join("7bf18f79/closed"), fs::Permissions::from_mode(0o640)).unwrap();
     let root = tree.path().display().to_string();
     symlink("/etc/passwd", tree.join("out")).unwrap();
-    let serving = Serving::start(&tree, &[]);
-    for (asked, place) in [
-        ("bcm2712-rpi-5-b.dtb", "bcm2712-rpi-5-b.dtb"),
-        ("0badcafe//bcm2712-rpi-5-b.dtb", "bcm2712-rpi-5-b.dtb"), // the shared directory: the Pi has no own file
-        ("7bf18f79/bcm2712-rpi-5-b.dtb", "7bf18f79/bcm2712-rpi-5-b.dtb"),
-        ("my-own-kernel", "my-own-kernel"),
-        ("out", "out: a link in the path leads out of the tree"),
-        ("7bf18f79/closed", "7bf18f79/closed: not readable by others (chmod o+r"),
+    let serving = Serving::start(&tree, &["-v"]);
+    for (asked, level, place) in [
+        ("bcm2712-rpi-5-b.dtb", "WARN", "bcm2712-rpi-5-b.dtb"),
+        // A boot that ends there has a line of its own.
+        ("0badcafe//bcm2712-rpi-5-b.dtb", "DEBUG", "bcm2712-rpi-5-b.dtb"), // the shared directory: the Pi has no own file
+        ("7bf18f79/bcm2712-rpi-5-b.dtb", "DEBUG", "7bf18f79/bcm2712-rpi-5-b.dtb"),
+        ("my-own-kernel", "DEBUG", "my-own-kernel"),
+        ("out", "WARN", "out: a link in the path leads out of the tree"),
+        ("7bf18f79/closed", "WARN", "7bf18f79/closed: not readable by others (chmod o+r"),
     ] {
         fetch(serving.address(), asked, Options::RASPBERRY_PI).unwrap_err();
-        let warning = serving.wait_for_log(&format!("requested {asked}"));
-        for part in ["WARN", "127.0.0.1", &format!("{root}/{place}")] {
-            assert!(warning.contains(part), "{part:?} is not in: {warning}");
+        let line = serving.wait_for_log(&format!(" requested {asked}: "));
+        for part in [level, &format!("{root}/{place}")] {
+            assert!(line.contains(part), "{part:?} is not in: {line}");
         }
     }
     fetch(serving.address(), "../../etc/shadow", Options::default()).unwrap_err();
-    let warning = serving.wait_for_log("../../etc/shadow");
+    let warning = serving.wait_for_log(" requested ../../etc/shadow");
     assert!(warning.contains("WARN") && warning.contains("'..'"), "{warning}");
     serving.stop();
 }
@@ -60,20 +61,22 @@ fn an_unexpected_miss_is_a_warning_with_where_it_was_looked_for() {
 #[test]
 fn a_transfer_and_a_boot_have_their_lines() {
     let tree = Folder::tree(&[("kernel_2712.img", &[0; 5000]), ("bcm2712-rpi-5-b.dtb", &[0; 100])]);
-    let serving = Serving::start(&tree, &[]);
-    for name in ["config.txt", "bcm2712-rpi-5-b.dtb", "kernel_2712.img"] {
-        fetch(serving.address(), &format!("bd989ae1/{name}"), Options::RASPBERRY_PI).unwrap();
-    }
-    let log = serving.stop();
-    assert!(!log.contains("WARN"), "{log}");
-    for part in [
-        "bd989ae1 (127.0.0.1) fetched bd989ae1/kernel_2712.img: 5.00 kB in ",
-        "bd989ae1 (127.0.0.1) reached stage: config",
-        "bd989ae1 (127.0.0.1) reached stage: device tree",
-        "bd989ae1 (127.0.0.1) reached stage: kernel",
-        "bd989ae1 (127.0.0.1) has its kernel: files: 3,",
-    ] {
-        assert!(log.contains(part), "{part:?} is not in:\n{log}");
+    for level in [&["-v"][..], &[]] {
+        let serving = Serving::start(&tree, level);
+        for name in ["config.txt", "bcm2712-rpi-5-b.dtb", "kernel_2712.img"] {
+            fetch(serving.address(), &format!("bd989ae1/{name}"), Options::RASPBERRY_PI).unwrap();
+        }
+        let log = serving.stop();
+        assert!(!log.contains("WARN"), "{log}");
+        for part in [
+            "bd989ae1 fetched bd989ae1/kernel_2712.img: 5.00 kB in ",
+            "bd989ae1 reached stage: config",
+            "bd989ae1 reached stage: device tree",
+            "bd989ae1 reached stage: kernel",
+        ] {
+            assert_eq!(log.contains(part), level == ["-v"], "{part:?}:\n{log}");
+        }
+        assert!(log.contains("bd989ae1 files: 3 in "), "{log}");
     }
 }
 

@@ -31,7 +31,7 @@ fn what_nfs_acknowledged_outlives_a_power_cut() {
     let mut server =
         serve(&["--nfs-mode", nfs_mode, "--nfs", "/run/disk/base", "--state", "/run/disk/state"]);
     run(PINETBOOT, &["get", "-q", "-o", "/run/got", &format!("tftp://127.0.0.1/{SERIAL}/kernel8.img")]);
-    server.line(" has its kernel", SOON); // from here on the client is that Pi
+    server.line(" files: ", SOON); // from here on the client is that Pi
     let nfs = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 2049);
     let mut work = Work::new(Client::connect_reserved(nfs), &format!("/{SERIAL}"), SEED);
 
@@ -76,7 +76,7 @@ fn what_the_server_keeps_outlives_a_power_cut() {
             let mut get = pi.command(PINETBOOT);
             get.args(["get", "-q", "-o", "/run/got", &format!("tftp://{SERVER}/{serial}/kernel8.img")]);
             succeed(get);
-            running.line(" has its kernel", SOON);
+            running.line(" files: ", SOON);
             pi.rerun(test, &format!("mount {serial}"));
             disk.mark();
             acknowledged.push((format!("MNT of {serial}"), now()));
@@ -100,7 +100,7 @@ fn change_a_root() -> &'static [&'static str] {
     run(PINETBOOT, &import.split(' ').collect::<Vec<_>>());
     let mut server = serve(&["/run/disk/images"]);
     run(PINETBOOT, &["get", "-q", "-o", "/run/got", &format!("tftp://127.0.0.1/{SERIAL}/kernel8.img")]);
-    server.line(" has its kernel", SOON);
+    server.line(" files: ", SOON);
     let nfs = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 2049);
     let mut work = Work::new(Client::connect_reserved(nfs), &format!("/{SERIAL}"), SEED);
     for _ in 0..CHANGES {

@@ -75,6 +75,14 @@ fn a_service_outlives_reload_kill_upgrade_and_power_cycle() {
     server.run("cmp /host/pinetboot /usr/local/bin/pinetboot", SOON);
     step("upgraded");
 
+    // systemd holds the ports: a call of the Pi starts the server.
+    server.run("/host/pinetboot service install --sockets", A_WHILE);
+    server.run(&format!("systemctl stop {UNIT}"), A_WHILE);
+    server.run(&format!("until systemctl is-active --quiet {UNIT}; do sleep 0.2; done"), MINUTES);
+    let log = server.run(&format!("journalctl --unit {UNIT} --output cat --no-pager"), SOON);
+    assert!(!log.contains("LISTEN_FDS"), "{log}");
+    step("started by a call");
+
     // The machine is off for a while. The address comes when the server waits for it.
     server.run(ADDRESS_AT_BOOT, SOON);
     server.power_off("systemctl poweroff");
@@ -184,5 +192,5 @@ const WORK: &str = "cd /mnt/root/home && n=0 && until [ -e $end ]; do n=$((n+1))
     echo $n >a && [ \"$(cat a)\" = $n ] && mv a b && mkdir d && mv b d/c && [ \"$(cat d/c)\" = $n ] && rm -r d || exit 1; \
     [ $((n % 20)) -ne 1 ] || echo round $n; done; echo $n rounds without an error";
 
-const LEFT: &str = "systemctl cat pinetboot-roots.service pinetboot.service >/dev/null 2>&1 && exit 1; \
+const LEFT: &str = "systemctl cat pinetboot-roots.service pinetboot-roots.socket >/dev/null 2>&1 && exit 1; \
     test ! -e /usr/local/bin/pinetboot && ls -d1 /etc/pinetboot.toml /srv/rpi/root /var/lib/pinetboot/pis";

@@ -27,6 +27,8 @@ fn cases(files: &Path, port: u16) -> Vec<Case> {
         "demo --json".into(),
         "router-config --server 10.0.0.1".into(),
         "router-config --server 10.0.0.1 --for dnsmasq".into(),
+        "router-config --server 10.0.0.1 --json".into(),
+        "router-config --server 10.0.0.1 --for kea --json".into(),
         format!("pack {files}/tree -o {files}/boot.uf2"),
         format!("pack --check {files}/boot.uf2"),
         format!("pack --check {files}/boot.uf2 --json"),
@@ -34,6 +36,7 @@ fn cases(files: &Path, port: u16) -> Vec<Case> {
         format!("images list --json --dir {files}/images"),
         format!("images use trixie --dir {files}/images"),
         format!("images verify trixie --dir {files}/images"),
+        format!("images verify trixie --json --dir {files}/images"),
         format!("roots list --dir {files}/state"),
         format!("roots which --dir {files}/state"),
         format!("roots which --json --dir {files}/state"),
@@ -44,6 +47,7 @@ fn cases(files: &Path, port: u16) -> Vec<Case> {
         format!("simulate --server 127.0.0.1:{port}"),
         format!("simulate --server 127.0.0.1:{port} --json"),
         format!("get -q tftp://127.0.0.1:{port}/large -o -"),
+        format!("get --json tftp://127.0.0.1:{port}/config.txt -o {files}/fetched"),
     ];
     // These end before they write: they take root, an interface or an image.
     let silent = [
@@ -57,6 +61,9 @@ fn cases(files: &Path, port: u16) -> Vec<Case> {
         format!("images rename none other --dir {files}/images"),
         format!("import {files}/no.img --to {files}/images"),
         "probe --interface none".into(),
+        // Its exit code is its answer.
+        format!("health {files}/none"),
+        format!("up --yes --interface none --config {files}/no.toml"),
         format!("serve --config {files}/no.toml"),
     ];
     let case = |writes| move |line| Case { line, writes };

@@ -142,9 +142,9 @@ pub(crate) fn overlay_file(len: u64) -> Vec<u8> {
     bytes.unwrap_or_default()
 }
 
-/// Opens hostile bytes as an overlay and its log, and carries out operations: for fuzzing. No file grows beyond 64 MiB.
+/// Opens hostile bytes as an overlay and its log, and carries out operations: for fuzzing. No file grows beyond 4 MiB.
 pub(crate) fn carry_out(file: &[u8], log: &[u8], operations: &[(u8, u64, u16)]) -> Result<(), OpenError> {
-    let medium = Simulated::new(file.to_vec(), log.to_vec(), usize::MAX, 64 << 20);
+    let medium = Simulated::new(file.to_vec(), log.to_vec(), usize::MAX, 4 << 20);
     let header = Header::parse(&file[..file.len().min(super::HEADER)])?;
     let id = header.identity.as_ref().map_or(0, |identity| identity.id);
     if medium.state().log.len() > 4 {

@@ -28,6 +28,18 @@ fn fresh() -> Vec<u8> {
     empty("base.img", "raw", identity(), LEN as u64, CLUSTER_BITS).unwrap()
 }
 
+/// A file whose first block of refcounts is almost used up by clusters that are in use for nothing: the next block is near.
+fn worn() -> Vec<u8> {
+    let mut file = fresh();
+    let header = Header::parse(&file).unwrap();
+    let block =
+        usize::try_from(header.refcounts_offset + header.refcounts_clusters * header.cluster()).unwrap();
+    for cluster in file.len() / 512..236 {
+        file[block + cluster * 2 + 1] = 1;
+    }
+    file
+}
+
 /// The base is shorter than the disk.
 fn base() -> Vec<u8> {
     vec![255; LEN - 5000]
@@ -199,7 +211,8 @@ fn cut_everywhere(seed: u64, is_kill: bool) {
     let every_step = std::env::var_os("PINETBOOT_ALL_CUTS").is_some();
     let mut steps = 3 + random.below(STRIDE);
     loop {
-        let medium = Simulated::new(fresh(), Vec::new(), steps, usize::MAX);
+        let file = if seed.is_multiple_of(2) { fresh() } else { worn() };
+        let medium = Simulated::new(file, Vec::new(), steps, usize::MAX);
         let (mut kill, mut power) = (unchanged(), unchanged());
         let opened = open(&medium, BOOT);
         if let Ok(overlay) = &opened {

@@ -3,7 +3,7 @@
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::net::sockopt;
@@ -19,13 +19,20 @@ struct Connection {
     id: u64,
     client: SocketAddr,
     session: Session,
-    input: Mutex<BufReader<TcpStream>>,
+    /// The input, unless a worker has it.
+    input: Mutex<Input>,
+    /// Rings when the input is given back, and at the end.
+    turn: Condvar,
     output: Mutex<TcpStream>,
     workers: AtomicUsize,
-    /// Workers that wait for the input.
-    waiting: AtomicUsize,
     ending: AtomicBool,
     orderly: AtomicBool,
+}
+
+struct Input {
+    stream: Option<BufReader<TcpStream>>,
+    /// Workers that wait for the stream.
+    waiting: usize,
 }
 
 /// Serves a connection until its negotiation has failed, or its workers run.
@@ -38,10 +45,10 @@ pub(super) fn serve(shared: &Arc<Shared>, id: u64, stream: TcpStream, client: So
                 id,
                 client,
                 session,
-                input: Mutex::new(input),
+                input: Mutex::new(Input { stream: Some(input), waiting: 0 }),
+                turn: Condvar::new(),
                 output: Mutex::new(stream),
                 workers: AtomicUsize::new(1),
-                waiting: AtomicUsize::new(0),
                 ending: AtomicBool::new(false),
                 orderly: AtomicBool::new(false),
             });
@@ -120,7 +127,11 @@ pub(crate) fn negotiate(
 /// A worker: the last one to end closes the connection.
 fn work(connection: Arc<Connection>) {
     let worker = Worker(connection);
-    while worker.0.turn().unwrap_or(false) {}
+    while let Some(input) = worker.0.take_input() {
+        if !worker.0.turn(input).unwrap_or(false) {
+            worker.0.ending.store(true, Ordering::Release);
+        }
+    }
 }
 
 struct Worker(Arc<Connection>);
@@ -128,43 +139,70 @@ struct Worker(Arc<Connection>);
 impl Drop for Worker {
     fn drop(&mut self) {
         let Connection { shared, id, client, .. } = &*self.0;
-        self.0.ending.store(true, Ordering::Release);
+        if std::thread::panicking() {
+            self.0.ending.store(true, Ordering::Release);
+        }
         if self.0.workers.fetch_sub(1, Ordering::AcqRel) == 1 {
             shared.leave(*id);
             shared.tell(&Event::Closed { client: *client, orderly: self.0.orderly.load(Ordering::Acquire) });
-        } else if !self.0.orderly.load(Ordering::Acquire) {
-            // Wakes the worker at the input.
-            let output = self.0.output.lock().unwrap_or_else(PoisonError::into_inner);
-            let _ended = output.shutdown(std::net::Shutdown::Read);
+            return;
+        }
+        // A worker that only had nothing to do leaves the connection to the others.
+        if self.0.ending.load(Ordering::Acquire) {
+            drop(self.0.input());
+            self.0.turn.notify_all();
+            if !self.0.orderly.load(Ordering::Acquire) {
+                // Wakes the worker that has the input.
+                let output = self.0.output.lock().unwrap_or_else(PoisonError::into_inner);
+                let _ended = output.shutdown(std::net::Shutdown::Read);
+            }
         }
     }
 }
 
 impl Connection {
-    /// Receives a request and carries it out; `false` at the end.
-    fn turn(self: &Arc<Self>) -> io::Result<bool> {
-        self.waiting.fetch_add(1, Ordering::AcqRel);
-        let mut input = self.input.lock().unwrap_or_else(PoisonError::into_inner);
-        self.waiting.fetch_sub(1, Ordering::AcqRel);
-        if self.ending.load(Ordering::Acquire) {
-            return Ok(false);
+    /// Waits for the input; `None` at the connection's end, and after [`IDLE`]: then another worker has waited for a request
+    /// for as long.
+    fn take_input(&self) -> Option<BufReader<TcpStream>> {
+        let mut input = self.input();
+        input.waiting += 1;
+        let waits = |input: &mut Input| input.stream.is_none() && !self.ending.load(Ordering::Acquire);
+        let waited = self.turn.wait_timeout_while(input, IDLE, waits);
+        let (mut input, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        input.waiting -= 1;
+        if self.ending.load(Ordering::Acquire) { None } else { input.stream.take() }
+    }
+
+    /// Gives the input to the next worker, which is made if there is none.
+    fn pass_on(self: &Arc<Self>, stream: BufReader<TcpStream>) {
+        let mut input = self.input();
+        input.stream = Some(stream);
+        let is_alone = input.waiting == 0;
+        drop(input);
+        if is_alone {
+            self.add_worker();
+        } else {
+            self.turn.notify_one();
         }
+    }
+
+    fn input(&self) -> MutexGuard<'_, Input> {
+        self.input.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Receives a request and carries it out; `false` at the end.
+    fn turn(self: &Arc<Self>, mut input: BufReader<TcpStream>) -> io::Result<bool> {
         // Waits without a buffer.
         let _first = input.fill_buf()?;
         let mut buffer = Buffer(&self.shared, self.shared.take_buffer());
-        let received = match self.session.receive(&mut *input, &mut buffer.1) {
-            Ok(NextRequest::Request(received)) => received,
+        let received = match self.session.receive(&mut input, &mut buffer.1)? {
+            NextRequest::Request(received) => received,
             end => {
-                self.orderly.store(matches!(end, Ok(NextRequest::Disconnect)), Ordering::Release);
-                // Before the next worker has the input.
-                self.ending.store(true, Ordering::Release);
+                self.orderly.store(matches!(end, NextRequest::Disconnect), Ordering::Release);
                 return Ok(false);
             }
         };
-        if self.waiting.load(Ordering::Acquire) == 0 {
-            self.add_worker();
-        }
-        drop(input);
+        self.pass_on(input);
         let failure = self.session.perform(&received, &mut buffer.1, &self.output)?;
         if let Some(failure) = failure {
             let (client, command, error) = (self.client, failure.command, failure.error);
@@ -174,9 +212,8 @@ impl Connection {
     }
 
     fn add_worker(self: &Arc<Self>) {
-        // Only the worker that holds the input adds one.
-        if self.workers.load(Ordering::Acquire) < MOST_WORKERS {
-            self.workers.fetch_add(1, Ordering::AcqRel);
+        let more = |workers| (workers < MOST_WORKERS).then_some(workers + 1);
+        if self.workers.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).is_ok() {
             let connection = self.clone();
             // Without another thread, this one goes on alone.
             if self.shared.spawn("nbd", move |_| work(connection)).is_err() {
@@ -195,5 +232,7 @@ impl Drop for Buffer<'_> {
     }
 }
 
+/// The time after which a worker with nothing to do ends.
+const IDLE: Duration = Duration::from_secs(5);
 /// Bytes of the input's buffer: some requests, or the head of a write.
 const INPUT: usize = 4 << 10;

@@ -125,7 +125,10 @@ impl<'a> Worker<'a> {
         let message = Message {
             client: connection.peer,
             share: &connection.client,
-            transport: Transport::Tcp { has_read: &connection.has_read },
+            transport: Transport::Tcp {
+                has_read: &connection.has_read,
+                has_changed: &connection.has_changed,
+            },
             programs: connection.programs,
             bytes: self.record.message(),
         };

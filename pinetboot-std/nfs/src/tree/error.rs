@@ -10,8 +10,10 @@ pub enum OpenError {
     Directory(std::io::Error),
     /// Its file system has no file handles; overlayfs has them if mounted with `nfs_export=on,index=on`.
     NoHandles(std::io::Error),
-    /// The process may not open files by handle.
-    NotPrivileged,
+    /// The process lacks these capabilities, by name.
+    Lacks(Vec<&'static str>),
+    /// The system refuses, although the process has the capabilities.
+    Refused(std::io::Error),
 }
 
 impl fmt::Display for OpenError {
@@ -22,10 +24,16 @@ impl fmt::Display for OpenError {
                 f,
                 "its file system has no file handles ({error}), which NFS needs. Mount an overlayfs with index=on,nfs_export=on"
             ),
-            Self::NotPrivileged => write!(
+            Self::Lacks(names) => write!(
                 f,
-                "serving NFS requires root (in a container: --cap-add DAC_READ_SEARCH as well), or a program with the \
-                 capabilities dac_read_search, dac_override, setuid, setgid, chown, fowner, fsetid and mknod"
+                "serving files by handle as their users requires root, or the capabilities CAP_{}; in a container: 'cap_add: [{}]'",
+                names.join(", CAP_"),
+                names.join(", "),
+            ),
+            Self::Refused(error) => write!(
+                f,
+                "the kernel refuses to open files by handle ({error}), although the process has the capabilities: in a container, by a \
+                 seccomp profile, or as the container is rootless (user namespace)"
             ),
         }
     }

@@ -1,13 +1,13 @@
 //! The source ports and the transports of calls.
 
-use std::net::{Ipv4Addr, UdpSocket};
+use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
 use nfs3_types::mount::{dirpath, mountstat3};
 use nfs3_types::nfs3::*;
 use nfs3_types::xdr_codec::{Opaque, Pack, Void};
-use pinetboot_nfs::{NfsConfig, OneExport};
+use pinetboot_nfs::{NfsConfig, OneExport, Opened};
 
 use crate::nfs_client::Client;
 use crate::world::{KEY, Told, config, export, sealed};
@@ -46,6 +46,31 @@ fn ports_that_every_user_may_have_are_refused_and_told() {
     let Void = client.call(100_005, 3, 3, &dirpath(Opaque::borrowed(b"/")));
     assert_eq!(told.of("CallRefused").len(), refused.len());
     assert!(told.of("Mounted").is_empty() && told.of("MountRefused").is_empty());
+}
+
+#[test]
+fn sockets_of_another_process_are_used_where_they_have_the_addresses() {
+    let free = (Ipv4Addr::LOCALHOST, 0);
+    let (tcp, unused) = (TcpListener::bind(free).unwrap(), TcpListener::bind(free).unwrap());
+    let (port, unused_port) = (tcp.local_addr().unwrap().port(), unused.local_addr().unwrap().port());
+    let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
+    let held = [tcp.try_clone().unwrap().into(), udp.try_clone().unwrap().into(), unused.into()];
+    let config = NfsConfig { port, ..config() };
+    assert!(Opened::new(config.clone()).is_err(), "the port is taken");
+    let opened = Opened::with_sockets(config.clone(), held.into()).unwrap();
+    assert_eq!(opened.port(), port);
+    let running = opened.start(Arc::new(OneExport::new(export(1, "/")))).unwrap();
+    Client::connect(port).mount("/").unwrap();
+    assert!(
+        TcpListener::bind((Ipv4Addr::LOCALHOST, unused_port)).is_ok(),
+        "the socket that nobody needs is closed"
+    );
+    // Held by the other process, the socket keeps a client waiting for the next server.
+    drop(running);
+    let mut client = Client::connect(port);
+    let opened = Opened::with_sockets(config, [tcp.into(), udp.into()].into()).unwrap();
+    let _running = opened.start(Arc::new(OneExport::new(export(1, "/")))).unwrap();
+    client.mount("/").unwrap();
 }
 
 #[test]

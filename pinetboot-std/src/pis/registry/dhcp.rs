@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use pinetboot_core::dhcp::{HardwareAddress, MessageType};
 use pinetboot_core::pi::PiIdentity;
+use pinetboot_core::pi::boot::Event;
 
 use super::{Applied, Refused, Registry};
 use crate::events::{self, Cause, Dhcp, Evidence, Fact};
@@ -14,10 +15,10 @@ impl Registry {
     pub(super) fn dhcp(&mut self, now: Duration, fact: &Dhcp) -> Applied {
         let mut follows = Vec::new();
         let hardware = match fact {
-            Dhcp::Asked { hardware, kind, xid, identity } => {
-                match identity {
-                    Some(identity) => follows = self.asked(now, *hardware, *kind, *xid, *identity),
-                    None => follows.extend(self.kernel_asked(now, hardware)),
+            Dhcp::Asked { hardware, kind, xid, identity, relayed, .. } => {
+                if let Some(identity) = identity {
+                    let discover = Event::Discover { xid: *xid, identity: *identity, relayed: *relayed };
+                    follows = self.asked(now, *hardware, *kind, *identity, &discover);
                 }
                 hardware
             }
@@ -43,8 +44,8 @@ impl Registry {
         now: Duration,
         hardware: HardwareAddress,
         kind: Option<MessageType>,
-        xid: u32,
         identity: PiIdentity,
+        discover: &Event<'_>,
     ) -> Vec<Fact> {
         let mut follows = Vec::new();
         let Some(adapter) = self.adapters.touch(hardware, now) else {
@@ -63,41 +64,25 @@ impl Registry {
             follows.push(events::Boot::SameSerial { serial, owner, other, apart: pi }.into());
         }
         let nonce = self.nonce(now);
+        let begins = self.begins(&Subject::Pi(pi), discover);
         let Some(known) = self.pis.touch(Subject::Pi(pi), now) else { return follows };
         known.identity = Some(identity);
         if !known.mac_proven {
             (known.mac, known.name) = (mac, None);
         }
-        let begins = known.boot.as_ref().is_none_or(|boot| boot.ends_with_discover(xid));
         if begins {
             let number = known.begin(now, nonce);
             let hardware = hardware.to_string();
             follows.push(events::Boot::Began { number, by: Cause::Discover { hardware, identity } }.into());
         }
         if let Some(boot) = &mut known.boot {
-            boot.xid = Some(xid);
             boot.last = now;
         }
-        if let Some(adapter) = self.adapters.get_mut(&hardware) {
-            adapter.xid = Some(xid);
-            if begins {
-                adapter.began = now;
-            }
+        if let Some(adapter) = self.adapters.get_mut(&hardware).filter(|_| begins) {
+            adapter.began = now;
         }
+        follows.extend(self.step(now, Subject::Pi(pi), discover));
         follows
-    }
-
-    /// A message without option 97, from the adapter of a Pi that has its kernel.
-    fn kernel_asked(&mut self, now: Duration, hardware: &HardwareAddress) -> Option<Fact> {
-        self.adapters.get(hardware)?.identity?;
-        let subject = self.subject_of(hardware)?;
-        let boot = self.pis.get_mut(&subject)?.boot.as_mut()?;
-        if !boot.kernel || boot.mounted || std::mem::replace(&mut boot.kernel_asked, true) {
-            return None;
-        }
-        let seconds = now.saturating_sub(boot.last).as_secs_f64();
-        boot.last = now;
-        Some(events::Boot::KernelAsks { seconds }.into())
     }
 
     fn has_address(&mut self, now: Duration, hardware: HardwareAddress, address: Ipv4Addr, leased: bool) {

@@ -3,7 +3,9 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use pinetboot_core::pi::Stage;
+use pinetboot_core::BootPath;
+use pinetboot_core::pi::boot::Event;
+use pinetboot_core::pi::{Lookup, Stage};
 use pinetboot_core::tftp::{Direction, ErrorCode, Outcome};
 
 use super::{Applied, Registry, boot_file, plain};
@@ -26,7 +28,6 @@ impl Registry {
                     && let Some(boot) = self.pis.get_mut(&subject).and_then(|pi| pi.boot.as_mut())
                 {
                     boot.missed(now, boot_file, &name);
-                    self.deadline = self.deadline.min(boot.deadline().unwrap_or(Duration::MAX));
                 }
                 Applied { subject: Some(subject), ..Applied::default() }
             }
@@ -37,6 +38,7 @@ impl Registry {
             Tftp::NoPort { .. } | Tftp::Unanswered { .. } | Tftp::UploadFailed { .. } => Applied::default(),
             Tftp::Repeated { peer }
             | Tftp::Started { peer, .. }
+            | Tftp::Stalled { peer, .. }
             | Tftp::Rejected { peer, .. }
             | Tftp::NotSent { to: peer, .. } => {
                 Applied { subject: Some(self.subject_at(*peer.ip())), ..Applied::default() }
@@ -51,14 +53,19 @@ impl Registry {
             host.subject = Some(subject);
         }
         let nonce = self.nonce(now);
+        let path = BootPath::parse(file.as_bytes()).ok().map(|path| Lookup::new(path).file());
+        let path = path.as_ref().map_or("", BootPath::as_requested);
+        let asked = Event::FileAsked { path };
+        let begins = self.begins(&subject, &asked);
         let Some(known) = self.pis.touch(subject, now) else { return applied };
-        if known.boot.as_ref().is_none_or(|boot| boot.ends_with_request(boot_file(file))) {
+        if begins {
             let number = known.begin(now, nonce);
             applied.follows.push(events::Boot::Began { number, by: Cause::Request }.into());
         }
         if let Some(boot) = &mut known.boot {
             boot.requested(now);
         }
+        applied.follows.extend(self.step(now, subject, &asked));
         applied
     }
 
@@ -91,19 +98,35 @@ impl Registry {
         }
         let Some(stage) = stage else { return applied };
         let since_dhcp = self.began_by_dhcp(address).map(|began| now.saturating_sub(began).as_secs_f64());
-        let Some(boot) = self.pis.get_mut(&subject).and_then(|pi| pi.boot.as_mut()) else { return applied };
+        let hears_dhcp = self.hears_dhcp();
+        let Some(pi) = self.pis.get_mut(&subject) else { return applied };
+        let dhcp_unused = hears_dhcp && pi.identity.is_none() && subject.pi().is_some();
+        let Some(boot) = &mut pi.boot else { return applied };
         let first = boot.first_request.unwrap_or(now);
         let seconds = now.saturating_sub(first).as_secs_f64();
-        if let Some(stage) = boot.sent(now, stage, *bytes, *resent) {
+        let name = file.rsplit('/').next().unwrap_or_default();
+        if let Some(stage) = boot.sent(now, stage, *bytes, *resent, name) {
             applied.follows.push(events::Boot::Stage { stage, seconds }.into());
         }
         if stage == Stage::Kernel {
-            boot.kernel = true;
-            boot.kernel_file = file.rsplit('/').next().filter(|name| name.len() <= 64).map(str::to_owned);
+            // Some fetch it twice.
+            let is_first = !std::mem::replace(&mut boot.kernel, true);
+            boot.kernel_file = Some(name).filter(|name| name.len() <= 64).map(str::to_owned);
+            let (largest, wanted) = (boot.largest(), boot.wanting());
             let BootProgress { number, files, bytes, missing, resent, .. } = *boot;
-            let sent =
-                events::Boot::KernelSent { number, files, bytes, seconds, since_dhcp, missing, resent };
-            applied.follows.push(sent.into());
+            let sent = events::Boot::KernelSent {
+                number,
+                files,
+                bytes,
+                seconds,
+                since_dhcp,
+                dhcp_unused,
+                largest,
+                missing,
+                wanted,
+                resent,
+            };
+            applied.follows.extend(is_first.then(|| sent.into()));
         }
         applied
     }

@@ -18,17 +18,19 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 /// A copy under way.
-pub(super) struct Copy {
+pub(super) struct Copy<'a> {
     from: OwnedFd,
     to: OwnedFd,
+    /// Called for each file and each piece of one.
+    tick: &'a dyn Fn() -> io::Result<()>,
     /// The first copy of a file with several names, by its path in the new root.
     linked: HashMap<(u64, u64), PathBuf>,
     buffer: Vec<u8>,
 }
 
-impl Copy {
-    pub(super) fn new(from: OwnedFd, to: OwnedFd) -> Self {
-        Self { from, to, linked: HashMap::new(), buffer: vec![0; 1 << 18] }
+impl<'a> Copy<'a> {
+    pub(super) fn new(from: OwnedFd, to: OwnedFd, tick: &'a dyn Fn() -> io::Result<()>) -> Self {
+        Self { from, to, tick, linked: HashMap::new(), buffer: vec![0; 1 << 18] }
     }
 
     /// The size of a directory with its content, as the disk counts; 0 if the old root lacks the directory.
@@ -87,6 +89,7 @@ impl Copy {
         at: &Path,
         depth: usize,
     ) -> io::Result<()> {
+        (self.tick)()?;
         let stat = statat(from, name, AtFlags::SYMLINK_NOFOLLOW)?;
         let kind = FileType::from_raw_mode(stat.st_mode);
         if kind == FileType::Directory {
@@ -133,6 +136,7 @@ impl Copy {
             end = seek(&source, SeekFrom::Hole(start))?;
             let mut at = start;
             while at < end {
+                (self.tick)()?;
                 let piece = usize::try_from(end - at).unwrap_or(usize::MAX).min(self.buffer.len());
                 let piece = self.buffer.get_mut(..piece).unwrap_or_default();
                 source.read_exact_at(piece, at)?;
@@ -308,7 +312,7 @@ mod tests {
         fs::write(to.join("srv/home/skeleton/deep/x"), "of the image").unwrap();
         fs::write(to.join("srv/other"), "stays").unwrap();
 
-        let mut copy = Copy::new(open(from), open(to));
+        let mut copy = Copy::new(open(from), open(to), &|| Ok(()));
         let place = Path::new("/srv/home");
         assert!((1..1 << 20).contains(&copy.size(place).unwrap()));
         copy.run(place).unwrap();
@@ -332,9 +336,9 @@ mod tests {
         fs::create_dir_all(old.path().join("home")).unwrap();
         fs::write(old.path().join("home/x"), "x").unwrap();
         symlink("/tmp", new.path().join("home")).unwrap();
-        let mut copy = Copy::new(open(old.path()), open(new.path()));
+        let mut copy = Copy::new(open(old.path()), open(new.path()), &|| Ok(()));
         assert!(copy.run(Path::new("/home")).unwrap_err().to_string().contains("link"));
-        let mut back = Copy::new(open(new.path()), open(old.path()));
+        let mut back = Copy::new(open(new.path()), open(old.path()), &|| Ok(()));
         assert!(back.run(Path::new("/home")).unwrap_err().to_string().contains("link"));
         assert!(old.path().join("home/x").exists(), "nothing was removed");
     }

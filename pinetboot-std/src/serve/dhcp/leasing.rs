@@ -34,6 +34,14 @@ impl Known {
         let addresses = listed.iter().filter_map(address).collect();
         Self { listed, addresses }
     }
+
+    /// The fixed address of the sender of a message, as far as the message names the Pi.
+    pub(super) fn address_of(&self, request: &Message<'_>) -> Option<Ipv4Addr> {
+        let serial = request.pi().and_then(|pi| pi.prefix());
+        let mac = request.header.hardware.mac().map(Prefix::Mac);
+        let of = |name| self.addresses.iter().find(|(pi, _)| *pi == name).map(|(_, address)| *address);
+        [serial, mac].into_iter().flatten().find_map(of)
+    }
 }
 
 /// A lease server that is told at which addresses clients were seen, and at which other hosts answer.

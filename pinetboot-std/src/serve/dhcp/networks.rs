@@ -1,11 +1,14 @@
 //! The networks with leases, which all interfaces share: a relay agent's messages may come by any of them.
 
+use std::iter;
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant as Clock};
 
 use pinetboot_core::Instant;
-use pinetboot_core::dhcp::{Arrival, Clients, Lease, Message, Network, NoReply, Reply, Respond, Standing};
+use pinetboot_core::dhcp::{
+    Arrival, Clients, Lease, Message, MessageType, Network, NoReply, Reply, Respond, Standing,
+};
 use pinetboot_core::pi::Prefix;
 
 use super::leasing::{Known, Leasing, lease_server};
@@ -13,10 +16,12 @@ use super::offers::{Named, Offers};
 use super::probes::Probes;
 use super::run::Attend;
 use crate::bus::Bus;
-use crate::config::{Admission, DhcpConfig, LeaseConfig, LeaseTerms, Networks as Configured, Subnet};
+use crate::config::{
+    Admission, DhcpConfig, LeaseConfig, LeaseTerms, NetworkConfig, Networks as Configured, Subnet,
+};
 use crate::events::{Dhcp, Lacking};
 use crate::exit::{Exit, Failed};
-use crate::net::{Interface, Prober, source_of};
+use crate::net::{Interface, Link, Prober, source_of};
 use crate::pis::Inventory;
 use crate::serve::leases::{LeaseFile, Leases};
 use crate::serve::seen::Seen;
@@ -56,8 +61,8 @@ struct Served {
 /// The networks as an interface answers for them.
 pub(super) struct Attached {
     networks: Arc<Mutex<Networks>>,
-    /// An address in the interface's own network; `None` if that has another DHCP server.
-    own: Option<Ipv4Addr>,
+    /// An address in each network of the interface.
+    own: Vec<Ipv4Addr>,
     /// From the time of the interface's clock to that of the leases.
     skew: Duration,
     comes_again: Option<Instant>,
@@ -107,7 +112,7 @@ impl Networks {
         own: &[Ipv4Addr],
         probes: Probes<Option<Prober>>,
     ) -> Result<Option<Probes<Option<Prober>>>, Failed> {
-        let Some((subnet, terms)) = own_network(leases, interface) else { return Ok(Some(probes)) };
+        let Some((subnet, terms)) = network_at(leases, interface) else { return Ok(Some(probes)) };
         let network = network(interface, subnet, terms)?;
         match self.tables.find(interface.address) {
             Some(place) if self.tables.list.get(place).is_some_and(|served| served.interfaces > 0) => {
@@ -136,8 +141,7 @@ impl Networks {
     pub(super) fn add_relayed(&mut self, leases: &LeaseConfig, address: Ipv4Addr, own: &[Ipv4Addr]) {
         let Configured::Tables(tables) = &leases.networks else { return };
         for table in tables {
-            let target = table.terms.router.unwrap_or(table.subnet.address);
-            let address = source_of(target).unwrap_or(address);
+            let address = source_to(table).unwrap_or(address);
             if let Some(place) = self.tables.find(table.subnet.address) {
                 let stays = self.tables.list.get(place).is_some_and(|served| {
                     served.interfaces > 0 || served.leasing.server().network().address() == address
@@ -190,14 +194,16 @@ impl Networks {
         self.tables.list.push(Served { leasing, interfaces });
     }
 
-    /// An interface ends to answer. The last one writes the file.
+    /// An interface ends to answer. The last one writes the file, without ended leases of networks that are not served: at the start
+    /// a network may only be late.
     pub(super) fn end(&mut self) {
         self.serving = self.serving.saturating_sub(1);
         let now = self.now();
         if self.serving == 0
             && let Some(file) = self.file.take()
         {
-            file.close(now, &self.tables);
+            let forgot = self.tables.forget_ended(now);
+            file.close(now, &self.tables, forgot);
         }
     }
 
@@ -211,23 +217,60 @@ impl Networks {
     }
 
     /// The place of the network of a message: by what its relay agent says, by the address that a client renews through a router,
-    /// else the interface's own.
+    /// else one of the interface's own.
     ///
     /// # Errors
     ///
     /// The reason for sending no reply.
-    fn choose(&self, own: Option<Ipv4Addr>, request: &Message<'_>) -> Result<usize, NoReply> {
+    fn choose(&self, own: &[Ipv4Addr], request: &Message<'_>) -> Result<usize, NoReply> {
         let of = |address: Ipv4Addr| self.tables.find(address);
         match request.link() {
             Some(link) => of(link).ok_or(NoReply::OtherNetwork),
-            None => of(request.header.ciaddr).or(own.and_then(of)).ok_or(NoReply::ForAnother),
+            None => {
+                of(request.header.ciaddr).or_else(|| self.of_wire(own, request)).ok_or(NoReply::ForAnother)
+            }
         }
+    }
+
+    /// Of the networks on one wire, that of the server to which the client answers, of the client's fixed address, of its lease, or
+    /// of the address that it asks for; else the first.
+    fn of_wire(&self, own: &[Ipv4Addr], request: &Message<'_>) -> Option<usize> {
+        let [first, _, ..] = own else { return own.first().and_then(|own| self.tables.find(*own)) };
+        let on_wire = |address: Ipv4Addr| {
+            let place = self.tables.find(address)?;
+            own.iter().any(|own| self.tables.find(*own) == Some(place)).then_some(place)
+        };
+        let leased = || {
+            let hardware = request.header.hardware;
+            let lease = |place: &usize| self.tables.list.get(*place)?.leasing.server().lease_of(&hardware);
+            let places = own.iter().filter_map(|own| self.tables.find(*own));
+            places
+                .filter(|place| lease(place).is_some())
+                .max_by_key(|place| lease(place).map(|lease| lease.until))
+        };
+        let named = request.server_id().and_then(on_wire);
+        let fixed = || self.known.address_of(request).and_then(on_wire);
+        let wanted = || request.requested_address().and_then(on_wire);
+        named.or_else(fixed).or_else(leased).or_else(wanted).or_else(|| self.tables.find(*first))
+    }
+
+    /// The other networks on the wire of an interface: each may have an address for a client when one has none.
+    fn others_on_wire(&self, own: &[Ipv4Addr], chosen: usize) -> Vec<usize> {
+        let places = own.iter().filter_map(|own| self.tables.find(*own));
+        places.filter(|place| *place != chosen).collect()
     }
 }
 
 impl Tables {
     fn find(&self, address: Ipv4Addr) -> Option<usize> {
         self.list.iter().position(|served| served.leasing.server().network().contains(address))
+    }
+
+    /// Forgets the ended leases of networks that are not served; returns whether there were any.
+    fn forget_ended(&mut self, now: Instant) -> bool {
+        let before = self.apart.len();
+        self.apart.retain(|lease| lease.until > now);
+        self.apart.len() < before
     }
 
     /// Removes a network, and keeps its leases.
@@ -249,8 +292,8 @@ impl Leases for Tables {
 }
 
 impl Attached {
-    /// The networks for an interface whose clock shows `now`.
-    pub(super) fn new(networks: &Arc<Mutex<Networks>>, own: Option<Ipv4Addr>, now: Instant) -> Self {
+    /// The networks for an interface whose clock shows `now`, with an address in each of the interface's own.
+    pub(super) fn new(networks: &Arc<Mutex<Networks>>, own: Vec<Ipv4Addr>, now: Instant) -> Self {
         let skew = lock(networks).now().since(now);
         Self { networks: Arc::clone(networks), own, skew, comes_again: None }
     }
@@ -265,17 +308,30 @@ impl Respond for Attached {
     ) -> Result<Reply, NoReply> {
         let mut networks = lock(&self.networks);
         let networks = &mut *networks;
-        let chosen = networks.choose(self.own, request);
+        let chosen = networks.choose(&self.own, request);
         if chosen == Err(NoReply::OtherNetwork) {
             let (hardware, relay) = (request.header.hardware, request.header.giaddr);
             let setting = Lacking::Network { relay, link: request.link().unwrap_or(relay) };
             networks.bus.emit(None, Dhcp::Lacks { hardware, setting });
         }
-        let served = networks.tables.list.get_mut(chosen?).ok_or(NoReply::OtherNetwork)?;
+        let chosen = chosen?;
+        let others = match request.kind() {
+            Some(MessageType::Discover) if request.link().is_none() => {
+                networks.others_on_wire(&self.own, chosen)
+            }
+            _ => Vec::new(),
+        };
         let arrival = Arrival::new(arrival.at + self.skew, arrival.port, arrival.peer);
-        let answer = served.leasing.respond(&mut networks.offers, &arrival, request, out);
-        let again = served.leasing.comes_again();
-        self.comes_again = again.map(|time| Instant::ZERO + time.since(Instant::ZERO + self.skew));
+        let mut answer = Err(NoReply::OtherNetwork);
+        for place in iter::once(chosen).chain(others) {
+            let Some(served) = networks.tables.list.get_mut(place) else { continue };
+            answer = served.leasing.respond(&mut networks.offers, &arrival, request, out);
+            let again = served.leasing.comes_again();
+            self.comes_again = again.map(|time| Instant::ZERO + time.since(Instant::ZERO + self.skew));
+            if answer != Err(NoReply::Exhausted) {
+                break;
+            }
+        }
         answer
     }
 }
@@ -284,7 +340,7 @@ impl Attend for Attached {
     fn standing(&self, message: &[u8]) -> Standing {
         let networks = lock(&self.networks);
         let standing = |message: Message<'_>| {
-            let served = networks.tables.list.get(networks.choose(self.own, &message).ok()?)?;
+            let served = networks.tables.list.get(networks.choose(&self.own, &message).ok()?)?;
             Some(served.leasing.server().standing(&message))
         };
         Message::parse(message).ok().and_then(standing).unwrap_or(Standing::New)
@@ -308,8 +364,25 @@ pub(super) fn lock(networks: &Mutex<Networks>) -> MutexGuard<'_, Networks> {
     networks.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The network of an interface and its terms, if addresses are leased to it.
-pub(super) fn own_network<'a>(
+/// The networks of an interface in which addresses are leased, each with the interface's first address there: without tables the
+/// network of its first address, else all that a table has.
+pub(super) fn own_networks(leases: &LeaseConfig, link: &Link) -> Vec<Interface> {
+    if matches!(leases.networks, Configured::OfInterfaces(_)) {
+        return Interface::of(link, None).into_iter().collect();
+    }
+    let mut found: Vec<(Subnet, Interface)> = Vec::new();
+    for interface in Interface::each(link) {
+        if let Some((subnet, _)) = network_at(leases, &interface)
+            && found.iter().all(|(known, _)| *known != subnet)
+        {
+            found.push((subnet, interface));
+        }
+    }
+    found.into_iter().map(|(_, interface)| interface).collect()
+}
+
+/// The network of an interface's address and its terms, if addresses are leased to it.
+pub(super) fn network_at<'a>(
     leases: &'a LeaseConfig,
     interface: &Interface,
 ) -> Option<(Subnet, &'a LeaseTerms)> {
@@ -322,13 +395,26 @@ pub(super) fn own_network<'a>(
     }
 }
 
+/// The addresses of this machine that reach the networks beyond relay agents, as its routes are now.
+pub(super) fn sources(leases: &LeaseConfig) -> Vec<Option<Ipv4Addr>> {
+    match &leases.networks {
+        Configured::OfInterfaces(_) => Vec::new(),
+        Configured::Tables(tables) => tables.iter().map(source_to).collect(),
+    }
+}
+
+/// The address of this machine that reaches a network.
+fn source_to(table: &NetworkConfig) -> Option<Ipv4Addr> {
+    source_of(table.terms.router.unwrap_or(table.subnet.address))
+}
+
 /// Checks that the terms of an interface's network fit the interface.
 ///
 /// # Errors
 ///
 /// The obstacle.
 pub(super) fn check(leases: &LeaseConfig, interface: &Interface) -> Result<(), Failed> {
-    let own = own_network(leases, interface);
+    let own = network_at(leases, interface);
     own.map_or(Ok(()), |(subnet, terms)| network(interface, subnet, terms).map(drop))
 }
 

@@ -7,16 +7,16 @@ use std::sync::{Arc, Barrier, Mutex, OnceLock};
 use pinetboot_core::{Instant, Net, block_on};
 
 use super::Sockets;
-use super::networks::{self, Attached, Networks};
+use super::networks::{self, Attached, Networks, own_networks};
 use super::offers::Offers;
 use super::probes::Probes;
 use super::proxying::Proxying;
 use super::run::{Ended, run};
 use crate::bus::Bus;
-use crate::config::{DhcpConfig, LeaseRange, Role, Subnet};
+use crate::config::{DhcpConfig, LeaseConfig, LeaseRange, Role, Subnet};
 use crate::events::Dhcp;
 use crate::exit::{Exit, Failed};
-use crate::net::{Frames, Interface, Interrupt, Link, Links};
+use crate::net::{Frames, Interface, Interrupt, Link, Links, Prober};
 use crate::serve::others::{Found, LONGEST, other_servers};
 use crate::supervisor::{Supervisor, task};
 
@@ -38,8 +38,15 @@ pub(super) struct Serving {
 /// Called when the servers of all interfaces answer.
 pub(super) type AllAnswer = Arc<dyn Fn() + Send + Sync>;
 
-/// The addresses that a lease server was made from: those of its interface, and all of this machine.
-type Origin = (Option<Link>, Vec<Ipv4Addr>);
+/// What a lease server was made from.
+#[derive(PartialEq)]
+struct Origin {
+    link: Option<Link>,
+    /// All addresses of this machine.
+    own: Vec<Ipv4Addr>,
+    /// Those that reach the networks beyond relay agents.
+    sources: Vec<Option<Ipv4Addr>>,
+}
 
 impl Serving {
     /// Serves until the control of the network stops it.
@@ -102,93 +109,108 @@ impl Serving {
             let _a_proxy_is_never_refused = serving.judge(&interface, look);
         };
         task(&self.bus, "dhcp look", look).map_err(|error| format!("cannot start a thread: {error}"))?;
-        let mut told = None;
-        self.tell(name, self.interface(name, None), &mut told);
+        let mut told = Vec::new();
+        let address = |client| self.interface(name, client).map(|interface| interface.address);
+        self.tell(name, address(None).into_iter().collect(), &mut told);
         self.wait_for_all();
         let outdated = || {
-            self.tell(name, self.interface(name, offered.get().copied()), &mut told);
+            self.tell(name, address(offered.get().copied()).into_iter().collect(), &mut told);
             false
         };
         run(&mut sockets.net, &mut proxy, &self.bus, self.config.delay, outdated).map(|_stopped| ())
     }
 
-    /// The lease server for the network that the interface has, made anew whenever this machine has other addresses.
+    /// The lease server for the networks that the interface has, made anew whenever this machine has other addresses, or other
+    /// routes to the networks beyond relay agents.
     fn lease(&self, name: &str, mut sockets: Sockets) -> Result<(), String> {
         let Role::Lease(leases) = &self.config.role else { return Ok(()) };
-        let mut told = None;
-        let mut probes = Some(Probes::new(sockets.prober.take()));
+        let mut told = Vec::new();
+        let mut probes: Vec<_> = sockets.probers.drain(..).map(|prober| Probes::new(Some(prober))).collect();
+        let can_probe = !probes.is_empty();
         let ended = loop {
-            let (link, own) = self.origin(name);
-            let interface = self.interface(name, None);
-            self.tell(name, interface.clone(), &mut told);
-            let Some(Interface { address, .. }) = interface else {
+            let origin = self.origin(name, leases);
+            let first = origin.link.as_ref().and_then(|link| Interface::of(link, None));
+            let Some(Interface { address: first, .. }) = first else {
+                self.tell(name, Vec::new(), &mut told);
                 match wait(&mut sockets.net) {
                     Ok(Ended::Outdated) => continue,
                     ended => break ended,
                 }
             };
-            if let Some(probes) = &mut probes {
-                probes.bind_again(name, &self.bus);
+            probes.iter_mut().for_each(|probes| probes.bind_again(name, &self.bus));
+            let interfaces = origin.link.as_ref().map(|link| own_networks(leases, link)).unwrap_or_default();
+            let own: Vec<_> = interfaces.iter().map(|interface| interface.address).collect();
+            self.tell(name, if own.is_empty() { vec![first] } else { own.clone() }, &mut told);
+            if can_probe && probes.len() < own.len() {
+                let error = "a network was added after the start. Restart the server".to_owned();
+                self.bus.emit(None, Dhcp::CannotProbe { interface: name.to_owned(), error });
             }
-            let attached = {
-                let mut networks = networks::lock(&self.networks);
-                let with = probes.take().unwrap_or_else(|| Probes::new(None));
-                let attached =
-                    interface.map_or(Ok(None), |interface| networks.attach(leases, &interface, &own, with));
-                networks.add_relayed(leases, address, &own);
-                attached
-            };
-            match attached {
-                Ok(unused) => probes = unused,
-                Err(failed) => {
-                    // The configuration fitted the address that the machine had before.
-                    self.supervisor.give_up(Failed::new(Exit::Failure, failed));
-                    break Ok(Ended::Stopped);
-                }
+            if let Err(failed) = self.attach(leases, &interfaces, (first, &origin.own), &mut probes) {
+                // The configuration fitted the address that the machine had before.
+                self.supervisor.give_up(Failed::new(Exit::Failure, failed));
+                break Ok(Ended::Stopped);
             }
-            let mut attached = Attached::new(&self.networks, Some(address), sockets.net.now());
+            let mut attached = Attached::new(&self.networks, own.clone(), sockets.net.now());
             let ended = run(&mut sockets.net, &mut attached, &self.bus, self.config.delay, || {
-                self.origin(name) != (link.clone(), own.clone())
+                self.origin(name, leases) != origin
             });
             if ended != Ok(Ended::Outdated) {
                 break ended;
             }
-            probes = networks::lock(&self.networks).detach(address).or(probes);
+            let mut networks = networks::lock(&self.networks);
+            probes.extend(own.into_iter().filter_map(|address| networks.detach(address)));
         };
         networks::lock(&self.networks).end();
         ended.map(|_stopped| ())
+    }
+
+    /// Adds the networks of the interface, each with probes of its own, and those beyond relay agents.
+    fn attach(
+        &self,
+        leases: &LeaseConfig,
+        interfaces: &[Interface],
+        (first, own): (Ipv4Addr, &[Ipv4Addr]),
+        probes: &mut Vec<Probes<Option<Prober>>>,
+    ) -> Result<(), Failed> {
+        let mut networks = networks::lock(&self.networks);
+        for interface in interfaces {
+            let with = probes.pop().unwrap_or_else(|| Probes::new(None));
+            probes.extend(networks.attach(leases, interface, own, with)?);
+        }
+        networks.add_relayed(leases, first, own);
+        Ok(())
     }
 
     fn interface(&self, name: &str, client: Option<Ipv4Addr>) -> Option<Interface> {
         self.links.find(name).and_then(|link| Interface::of(&link, client))
     }
 
-    fn origin(&self, name: &str) -> Origin {
-        (self.links.find(name), self.links.addresses())
+    fn origin(&self, name: &str, leases: &LeaseConfig) -> Origin {
+        let sources = networks::sources(leases);
+        Origin { link: self.links.find(name), own: self.links.addresses(), sources }
     }
 
-    /// Emits the address that clients are told, if it is another one.
-    fn tell(&self, name: &str, interface: Option<Interface>, told: &mut Option<Ipv4Addr>) {
-        let address = interface.map(|interface| interface.address);
-        if address != *told {
-            let interface = name.to_owned();
-            self.bus.emit(
-                None,
-                match address {
-                    Some(address) => Dhcp::Serves { interface, address },
-                    None => Dhcp::NoAddress { interface },
-                },
-            );
-            *told = address;
+    /// Emits the addresses that clients are told, as far as they are others than before.
+    fn tell(&self, name: &str, addresses: Vec<Ipv4Addr>, told: &mut Vec<Ipv4Addr>) {
+        for address in addresses.iter().filter(|address| !told.contains(address)) {
+            self.bus.emit(None, Dhcp::Serves { interface: name.to_owned(), address: *address });
         }
+        if addresses.is_empty() && !told.is_empty() {
+            self.bus.emit(None, Dhcp::NoAddress { interface: name.to_owned() });
+        }
+        *told = addresses;
     }
 
     /// Refuses to lease addresses where another server does, unless forced; warns if a proxy is the only server.
     fn judge(&self, interface: &str, look: io::Result<Option<Found>>) -> Result<(), Failed> {
         let own = self.interface(interface, None);
-        let range = match (&self.config.role, &own) {
-            (Role::Lease(leases), Some(own)) => {
-                networks::own_network(leases, own).map(|(_, terms)| terms.range)
+        let range = match (&self.config.role, self.links.find(interface).filter(Link::is_usable)) {
+            (Role::Lease(leases), Some(link)) => {
+                let networks = own_networks(leases, &link).into_iter();
+                let ranges =
+                    networks.filter_map(|interface| Some(networks::network_at(leases, &interface)?.1.range));
+                // One that any client may lease of counts.
+                ranges.reduce(|one, other| if one == LeaseRange::None { other } else { one })
             }
             (Role::Lease(_), None) | (Role::Proxy, _) => Some(LeaseRange::UpperHalf),
         };

@@ -7,9 +7,11 @@ use std::os::unix::fs::{DirBuilderExt, fchown, lchown};
 use std::path::{Path, PathBuf};
 
 use nix::unistd::geteuid;
+use rustix::thread::CapabilitySet;
 
 use crate::config::{Config, LeaseConfig};
 use crate::roots::configured;
+use crate::sandbox::lacking;
 
 /// The place of the lease file.
 #[derive(Debug)]
@@ -40,7 +42,7 @@ impl LeasePlace {
         DirBuilder::new().recursive(true).mode(0o700).create(&directory).map_err(at)?;
         if geteuid().is_root() {
             // From the user of an earlier run, who could put links there.
-            lchown(&directory, Some(0), Some(0)).map_err(at)?;
+            lchown(&directory, Some(0), Some(0)).map_err(with_remedy).map_err(at)?;
         }
         let opened = File::open(&directory).map_err(at)?;
         match opened.try_lock() {
@@ -81,9 +83,17 @@ impl LeasePlace {
         let Some(directory) = &self.directory else { return Ok(()) };
         match lchown(self.at(), Some(user), Some(group)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            done => done?,
+            done => done.map_err(with_remedy)?,
         }
-        fchown(directory, Some(user), Some(group))
+        fchown(directory, Some(user), Some(group)).map_err(with_remedy)
+    }
+}
+
+/// The error of a change of the owner, with the missing capability.
+fn with_remedy(error: io::Error) -> io::Error {
+    match lacking(CapabilitySet::CHOWN) {
+        Some(lacking) => io::Error::new(error.kind(), format!("{error}. This requires {lacking}")),
+        None => error,
     }
 }
 

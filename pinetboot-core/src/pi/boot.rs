@@ -1,0 +1,532 @@
+//! The boot machine: one Pi's boots as states with deadlines, and the rule of the catalogue that a silence or a miss shows.
+//!
+//! ```text
+//! unseen -> asking -> requested -> addressed -> fetching -> kernel sent -> kernel asks -> has network -> mounting -> in use -> up
+//! ```
+//!
+//! [`Boot::step`] takes an [`Event`] and the time, [`Boot::deadline`] names the time of the next [`Event::Tick`], and
+//! [`Boot::verdict`] says what keeps the boot where it is. A state has at most one verdict, and progress clears it.
+//!
+//! A new boot begins with
+//!
+//! * a DISCOVER, if its transaction id is new and the boot before requested a file: a bootloader that repeats a DISCOVER keeps
+//!   the id, or has requested no file yet. A Pi 3 always has the same id (0x26f30339, captured, raspberrypi/documentation
+//!   boot-net), so a DISCOVER after a kernel begins a boot too;
+//! * a request for a file of the first stage, if the boot before has its kernel.
+//!
+//! Silence begins no boot: a Pi that restarts at once after a failure (the default of bootloaders since 2026-04-14, release notes of
+//! raspberrypi/rpi-eeprom) is back within seconds.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `event.rs` | [`Event`], and the facts in it |
+//! | `facts.rs` | what the machine remembers of one boot |
+//! | `judge.rs` | the rule for each state: from facts to a [`Verdict`] |
+//! | `verdict.rs` | [`Verdict`], [`Certainty`], [`Seen`] |
+//!
+//! A verdict is for people: nothing that decides about a lease, a file or a root may read one.
+//!
+//! Not done: names of files (a caller that has memory keeps them), faults of the tree that no packet shows.
+
+mod event;
+mod facts;
+mod judge;
+mod verdict;
+
+use core::fmt;
+use core::time::Duration;
+
+use super::{BootFile, Model, Stage};
+use crate::{BootPath, Instant};
+pub use event::{Event, Hearing, RootLine, Survey, SystemKind};
+use facts::{Facts, Offer, Open, Stall};
+pub use verdict::{Certainty, Seen, Verdict};
+
+listed! {
+    /// How far a boot is.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+    #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+    #[non_exhaustive]
+    pub enum State {
+        /// No message of the Pi has come.
+        Unseen,
+        /// The bootloader sends DISCOVERs.
+        Asking,
+        /// The bootloader has sent a REQUEST.
+        Requested,
+        /// The bootloader has an address.
+        Addressed,
+        /// The bootloader requests files.
+        Fetching,
+        /// The kernel was sent.
+        KernelSent,
+        /// The kernel, or its initramfs, sends DISCOVERs.
+        KernelAsks,
+        /// The kernel has an address.
+        HasNetwork,
+        /// The kernel asks for its root.
+        Mounting,
+        /// The root is mounted.
+        InUse,
+        /// The system runs.
+        Up,
+    }
+}
+
+/// The boots of one Pi: the one under way, and how those before ended.
+///
+/// ```
+/// use core::time::Duration;
+/// use pinetboot_core::Instant;
+/// use pinetboot_core::pi::boot::{Boot, Event, Hearing, State};
+///
+/// let mut boot = Boot::new(Hearing::ALL);
+/// let now = Instant::ZERO;
+/// assert!(boot.step(&Event::FileAsked { path: "config.txt" }, now).began);
+/// boot.step(&Event::FileSent { path: "config.txt" }, now);
+/// boot.step(&Event::FileAsked { path: "kernel8.img" }, now);
+/// boot.step(&Event::FileMissing { path: "kernel8.img", own_directory: false }, now);
+/// assert_eq!(boot.state(), State::Fetching);
+///
+/// let late = boot.deadline();
+/// assert_eq!(late - now, Duration::from_secs(10));
+/// let verdict = boot.step(&Event::Tick, late).verdict.unwrap();
+/// assert_eq!(verdict.rules(), [20]);
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Boot {
+    hearing: Hearing,
+    state: State,
+    /// The beginning of the state.
+    since: Instant,
+    /// The last message of the Pi.
+    last: Instant,
+    facts: Facts,
+    verdict: Option<Verdict>,
+    /// A verdict of this state was told: it has no other.
+    told: bool,
+    ends: Ends,
+}
+
+/// How the boots before ended.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Ends {
+    /// The rule that ended the last boot; 0 for none.
+    rule: u8,
+    /// Boots in a row that this rule ended.
+    count: u8,
+    /// The stage of the files that were missing.
+    stage: Stage,
+    /// The last boot's silence told the rule.
+    told: bool,
+    /// Boots in a row that fetched pieeprom.upd.
+    updates: u8,
+    /// The end of the last one.
+    at: Instant,
+}
+
+impl Ends {
+    const NONE: Self =
+        Self { rule: 0, count: 0, stage: Stage::Config, told: false, updates: 0, at: Instant::ZERO };
+
+    /// The stage at which the last boot ended for want of a file.
+    fn stage(&self) -> Option<Stage> {
+        (self.rule != 0).then_some(self.stage)
+    }
+}
+
+/// What one event changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Step {
+    /// The event began a boot.
+    pub began: bool,
+    /// The new state, if it changed.
+    pub state: Option<State>,
+    /// A new verdict.
+    pub verdict: Option<Verdict>,
+    /// The boot goes on: the verdict that no longer holds, and the silence before.
+    pub goes_on: Option<(Verdict, Duration)>,
+}
+
+impl Boot {
+    /// A Pi of which no message has come.
+    pub const fn new(hearing: Hearing) -> Self {
+        Self {
+            hearing,
+            state: State::Unseen,
+            since: Instant::ZERO,
+            last: Instant::ZERO,
+            facts: Facts::NONE,
+            verdict: None,
+            told: false,
+            ends: Ends::NONE,
+        }
+    }
+
+    /// Changes what can be heard.
+    pub const fn set_hearing(&mut self, hearing: Hearing) {
+        self.hearing = hearing;
+    }
+
+    /// How far the boot is.
+    pub const fn state(&self) -> State {
+        self.state
+    }
+
+    /// What keeps the boot where it is.
+    pub const fn verdict(&self) -> Option<&Verdict> {
+        self.verdict.as_ref()
+    }
+
+    /// Whether this event would begin a new boot.
+    pub fn begins(&self, event: &Event<'_>) -> bool {
+        let has_kernel = self.state >= State::KernelSent;
+        match event {
+            Event::Discover { xid, .. } => {
+                let repeats = self.facts.requests == 0 || self.facts.xid == Some(*xid);
+                self.state == State::Unseen || has_kernel || !repeats
+            }
+            Event::FileAsked { path } => {
+                let stage = file(path, self.facts.model).map(|file| file.stage);
+                self.state == State::Unseen || has_kernel && stage.is_some_and(|stage| FIRST.contains(&stage))
+            }
+            _ => false,
+        }
+    }
+
+    /// Takes in an event.
+    pub fn step(&mut self, event: &Event<'_>, now: Instant) -> Step {
+        let mut step = Step { began: self.begins(event), ..Step::default() };
+        let before = (self.state, self.last);
+        if step.began {
+            self.end(now);
+        }
+        self.take(event, now);
+        if self.state != before.0 || step.began {
+            (self.since, self.told) = (now, self.told && self.state == before.0 && !step.began);
+            step.state = Some(self.state);
+        }
+        let moves_on = step.began
+            || self.state != before.0
+            || matches!(event, Event::FileSent { .. } | Event::Active | Event::Connected);
+        // The next boot of a loop clears nothing: it will end there too.
+        let stays =
+            self.state < State::KernelSent && self.verdict.is_some_and(|verdict| verdict.is_of_ends());
+        if moves_on
+            && !stays
+            && let Some(verdict) = self.verdict.take()
+        {
+            let forward = !step.began && self.state >= before.0;
+            step.goes_on = forward.then(|| (verdict, now.since(before.1)));
+        }
+        if !self.told
+            && let Some(verdict) = self.judge(now)
+        {
+            (self.told, self.verdict, step.verdict) = (true, Some(verdict), Some(verdict));
+        }
+        step
+    }
+
+    /// The time of the next [`Event::Tick`]; [`Instant::MAX`] without one.
+    pub fn deadline(&self) -> Instant {
+        if self.told { Instant::MAX } else { self.due() }
+    }
+
+    /// Ends the boot before: nothing of it counts for the next one, but how it ended.
+    fn end(&mut self, now: Instant) {
+        let miss = if self.state == State::Fetching { self.miss() } else { None };
+        let before = self.ends;
+        let updates = if self.facts.updates { before.updates.saturating_add(1) } else { 0 };
+        self.ends = Ends { updates, at: now, ..Ends::NONE };
+        if let Some((rule, verdict)) = miss {
+            let same = rule == before.rule && now.since(before.at) <= LOOP;
+            let count = if same { before.count.saturating_add(1) } else { 1 };
+            let stage = match verdict.seen {
+                Seen::Missing(stage) => stage,
+                _ => Stage::Config,
+            };
+            self.ends = Ends { rule, count, stage, told: self.told, ..self.ends };
+        }
+        let Facts { model, board, is_d0, .. } = self.facts;
+        self.facts = Facts { model, board, is_d0, ..Facts::NONE };
+        (self.state, self.told) = (State::Unseen, false);
+    }
+
+    fn take(&mut self, event: &Event<'_>, now: Instant) {
+        use State::*;
+        if event.is_of_pi() {
+            self.last = now;
+        }
+        let facts = &mut self.facts;
+        match *event {
+            Event::Tick => {}
+            Event::Discover { xid, identity, relayed } => {
+                facts.discovers = facts.discovers.saturating_add(1);
+                (facts.xid, facts.relayed) = (Some(xid), facts.relayed || relayed);
+                facts.know(identity);
+                // Not a late copy.
+                if self.state <= Addressed {
+                    self.reach(Asking);
+                }
+            }
+            Event::Requested => {
+                facts.lease_requests = facts.lease_requests.saturating_add(1);
+                if self.state < Requested {
+                    self.reach(Requested);
+                }
+            }
+            Event::Offered { address } => {
+                facts.offer = facts.offer.max(if address { Offer::Address } else { Offer::BootServer });
+            }
+            Event::ToldElsewhere => facts.told_elsewhere = true,
+            Event::Surveyed(survey) => facts.survey = Some(survey),
+            Event::ArpAsks { here } => {
+                (facts.arp_here, facts.arp_elsewhere) =
+                    (facts.arp_here || here, facts.arp_elsewhere || !here);
+            }
+            Event::Address { address } => match self.state {
+                Unseen => {}
+                Asking | Requested => self.reach(Addressed),
+                KernelSent | KernelAsks => self.reach(HasNetwork),
+                InUse | Up if facts.address.is_some_and(|before| before != address) => {
+                    facts.readdressed.get_or_insert(now);
+                }
+                _ => {}
+            },
+            Event::SystemAsks { kind, has_duid } => self.system_asks(kind, has_duid, now),
+            Event::Released => {
+                if self.state >= Mounting {
+                    facts.released.get_or_insert(now);
+                }
+            }
+            Event::FileAsked { path } => self.asked(path, now),
+            Event::AskedAgain => facts.repeats = facts.repeats.saturating_add(1),
+            Event::Started { len } => facts.len = len.unwrap_or(0),
+            Event::FileSent { path } => self.sent(path),
+            Event::FileMissing { path, own_directory } => self.missing(path, own_directory),
+            Event::FileRefused => {
+                (facts.open, facts.refused) = (None, facts.refused.saturating_add(1));
+            }
+            Event::Probed { path } => {
+                facts.open = None;
+                if file(path, facts.model).is_some_and(|file| file.stage == Stage::BootImage) {
+                    facts.image_probes = facts.image_probes.saturating_add(1);
+                }
+            }
+            Event::TransferEnded => facts.open = None,
+            Event::Stalled { bytes, block_size, after } => {
+                if self.state == Fetching && facts.open.is_some() {
+                    let after = u16::try_from(after.as_secs()).unwrap_or(u16::MAX);
+                    facts.stall = Some(Stall { bytes, block_size, after, at: now });
+                }
+            }
+            Event::Blocked => facts.blocked = true,
+            Event::CommandLine(line) => facts.line = line,
+            Event::NoBootFile => facts.no_boot_file = true,
+            Event::Connected => {
+                facts.lost = None;
+                if (KernelSent..Mounting).contains(&self.state) {
+                    self.reach(Mounting);
+                }
+            }
+            Event::WrongVersion { program, version } => {
+                match (program, version) {
+                    (NFS, 4..) => facts.asked_v4 = true,
+                    _ => facts.asked_v2 = true,
+                }
+                if (KernelSent..Mounting).contains(&self.state) {
+                    self.reach(Mounting);
+                }
+            }
+            Event::MountRefused { not_found } => {
+                facts.mount_refused = Some(not_found);
+                if (KernelSent..Mounting).contains(&self.state) {
+                    self.reach(Mounting);
+                }
+            }
+            Event::Mounted { address } => {
+                (facts.address, facts.lost, facts.mount_refused) = (Some(address), None, None);
+                (facts.readdressed, facts.released) = (None, None);
+                (facts.asked_v4, facts.asked_v2) = (false, false);
+                self.reach(InUse);
+            }
+            Event::Unmounted => {
+                if self.state >= InUse {
+                    (self.facts, self.state) = (Facts::NONE, Unseen);
+                }
+            }
+            Event::Active => {
+                (facts.lost, facts.readdressed, facts.released) = (None, None, None);
+                match self.state {
+                    InUse if now.since(self.since) >= RUNS => self.reach(Up),
+                    // This server was started after the Pi.
+                    Unseen => self.reach(Up),
+                    _ => {}
+                }
+            }
+            Event::Wrote => {
+                if self.state == InUse {
+                    self.reach(Up);
+                }
+            }
+            Event::Lost => {
+                if self.state >= InUse {
+                    facts.lost.get_or_insert(now);
+                }
+            }
+            Event::HandleRefused => facts.handle_refused = true,
+        }
+    }
+
+    fn reach(&mut self, state: State) {
+        self.state = state;
+    }
+
+    /// A DHCP message without a boot code's identity.
+    fn system_asks(&mut self, kind: SystemKind, has_duid: bool, now: Instant) {
+        let facts = &mut self.facts;
+        match (kind, self.state) {
+            (SystemKind::BootCode, _) => facts.chained = true,
+            (SystemKind::Linux { discover: true }, State::Unseen) => {
+                facts.linux_alone.get_or_insert(now);
+            }
+            _ => {}
+        }
+        if has_duid && self.state >= State::InUse {
+            facts.duid = Some(now);
+        }
+        let discovers = !matches!(kind, SystemKind::Linux { discover: false });
+        if (State::KernelSent..=State::KernelAsks).contains(&self.state) {
+            if discovers {
+                facts.kernel_discovers = facts.kernel_discovers.saturating_add(1);
+            }
+            self.reach(State::KernelAsks);
+        }
+    }
+
+    fn asked(&mut self, path: &str, now: Instant) {
+        let facts = &mut self.facts;
+        facts.requests = facts.requests.saturating_add(1);
+        (facts.repeats, facts.stall) = (0, None);
+        let known = file(path, facts.model);
+        let is_kernel = known.is_some_and(|file| file.stage == Stage::Kernel);
+        let name = hash(path);
+        // A kernel that was offered and neither taken nor declined, and now a request for another one.
+        if let Some(open) = facts.open
+            && is_kernel
+            && open.kernel
+            && open.name != name
+            && now.since(open.at) >= DECLINES
+        {
+            facts.kernel_passed_over = true;
+        }
+        facts.open = Some(Open { name, kernel: is_kernel, at: now });
+        match known.map(|file| file.stage) {
+            Some(Stage::CommandLine) => facts.line_asked = true,
+            Some(Stage::Config) if path.ends_with("tryboot.txt") => facts.tryboot = true,
+            Some(Stage::Initramfs) if is_doubled(path) => facts.prefix_doubled = true,
+            _ => {}
+        }
+        if known.is_none() && (path.contains("pxelinux.cfg/") || path.ends_with("boot.scr.uimg")) {
+            facts.u_boot = true;
+        }
+        if self.state >= State::KernelSent && known.is_none() {
+            facts.chained = true;
+        }
+        if self.state < State::Fetching {
+            self.reach(State::Fetching);
+        }
+    }
+
+    fn sent(&mut self, path: &str) {
+        let facts = &mut self.facts;
+        (facts.open, facts.stall, facts.blocked) = (None, None, false);
+        facts.files = facts.files.saturating_add(1);
+        let Some(stage) = file(path, facts.model).map(|file| file.stage) else { return };
+        facts.sent |= bit(stage);
+        match stage {
+            Stage::SelfUpdate if path.ends_with("pieeprom.upd") => facts.updates = true,
+            Stage::Config if path.ends_with("config.txt") => facts.config_len = facts.len,
+            Stage::Firmware if path.ends_with("start_x.elf") => facts.start_x = true,
+            Stage::CommandLine if facts.line == RootLine::Missing => facts.line = RootLine::Unknown,
+            Stage::Kernel if self.state == State::Fetching => {
+                self.ends = Ends { updates: self.ends.updates, ..Ends::NONE };
+                self.reach(State::KernelSent);
+            }
+            _ => {}
+        }
+    }
+
+    fn missing(&mut self, path: &str, own_directory: bool) {
+        let facts = &mut self.facts;
+        facts.open = None;
+        facts.misses = facts.misses.saturating_add(1);
+        let Some(file) = file(path, facts.model) else { return };
+        if file.need >= super::Need::Required || file.need == super::Need::OneOf {
+            facts.missed |= bit(file.stage);
+            facts.in_own_directory = own_directory;
+        }
+        match file.stage {
+            Stage::CommandLine => facts.line = RootLine::Missing,
+            Stage::Overlays if path.ends_with("bcm2712d0.dtbo") => facts.lacks_d0 = true,
+            Stage::DeviceTree if path.contains("-cm5") => facts.cm5_tree = true,
+            _ => {}
+        }
+    }
+}
+
+/// `kernel sent`
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Unseen => "unseen",
+            Self::Asking => "asking",
+            Self::Requested => "requested",
+            Self::Addressed => "addressed",
+            Self::Fetching => "fetching",
+            Self::KernelSent => "kernel sent",
+            Self::KernelAsks => "kernel asks",
+            Self::HasNetwork => "has network",
+            Self::Mounting => "mounting",
+            Self::InUse => "root in use",
+            Self::Up => "up",
+        })
+    }
+}
+
+/// What the table of files says of a name, which has no prefix.
+fn file(path: &str, model: Option<Model>) -> Option<BootFile> {
+    BootFile::find(&BootPath::parse(path.as_bytes()).ok()?, model)
+}
+
+const fn bit(stage: Stage) -> u16 {
+    1 << stage as u16
+}
+
+/// Whether a directory comes twice in a row: `current/current/initramfs8`.
+fn is_doubled(path: &str) -> bool {
+    let mut names = path.split('/').filter(|name| !name.is_empty());
+    let Some(mut before) = names.next() else { return false };
+    names.any(|name| core::mem::replace(&mut before, name) == name)
+}
+
+/// FNV-1a: tells names of one boot apart.
+fn hash(name: &str) -> u32 {
+    name.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+}
+
+/// The stages with which boot code begins: `bootcode.bin`, `config.txt`, `start4.elf`.
+const FIRST: [Stage; 3] = [Stage::Loader, Stage::Config, Stage::Firmware];
+
+/// RPC program number of NFS (RFC 1813, section 2.1).
+const NFS: u32 = 100_003;
+
+/// Two ends further apart are no loop: a Pi restarts within some ten seconds.
+const LOOP: Duration = Duration::from_secs(180);
+
+/// A bootloader that got an answer to a request for a size ends the transfer at once.
+const DECLINES: Duration = Duration::from_secs(1);
+
+/// A system that calls its root for that long runs.
+const RUNS: Duration = Duration::from_secs(20);

@@ -1,0 +1,370 @@
+//! The rules for each state: which verdict is due, and when, if nothing more comes.
+//!
+//! Each function returns the verdict that the facts lead to and the time at which the silence has lasted long enough. A rule
+//! fires on no healthy boot: what a healthy boot can look like is in `tests/boot/healthy.rs`.
+
+use core::time::Duration;
+
+use super::Certainty::{Certain, Likely, OneOf};
+use super::event::{RootLine, Survey};
+use super::facts::{Offer, Stall};
+use super::verdict::{Certainty, Seen, Verdict};
+use super::{Boot, State, bit};
+use crate::Instant;
+use crate::pi::{Board, Model, Stage};
+
+/// A verdict, and the time from which it holds.
+type Due = (Instant, Verdict);
+
+impl Boot {
+    /// The verdict, if one holds now.
+    pub(super) fn judge(&self, now: Instant) -> Option<Verdict> {
+        self.pending().filter(|(due, _)| *due <= now).map(|(_, verdict)| verdict)
+    }
+
+    /// The time at which a verdict will hold.
+    pub(super) fn due(&self) -> Instant {
+        self.pending().map_or(Instant::MAX, |(due, _)| due)
+    }
+
+    fn pending(&self) -> Option<Due> {
+        let facts = &self.facts;
+        if facts.handle_refused {
+            return Some((self.last, self.say(Certain, Seen::HandleRefused, &[96, 54])));
+        }
+        if facts.no_boot_file && self.state < State::Mounting {
+            return Some((self.last, self.say(Certain, Seen::NoBootFile, &[72])));
+        }
+        match self.state {
+            State::Unseen => {
+                let at = facts.linux_alone?;
+                Some((at + ALONE, self.say(OneOf, Seen::SystemAlone, &[1, 73])))
+            }
+            State::Asking => self.ended().or_else(|| self.asking()),
+            State::Requested => None,
+            State::Addressed => self.addressed(),
+            State::Fetching => self.fetching(),
+            State::KernelSent => self.kernel_sent(),
+            State::KernelAsks => self.kernel_asks(),
+            State::HasNetwork => self.has_network(),
+            State::Mounting => self.mounting(),
+            State::InUse | State::Up => self.running(),
+        }
+    }
+
+    fn say(&self, certainty: Certainty, seen: Seen, rules: &[u8]) -> Verdict {
+        Verdict::new(certainty, seen, self.state, rules)
+    }
+
+    /// How the boots before ended, told when the next one begins: after the first, if the silence was too short to tell it
+    /// then, and after the second in a row.
+    fn ended(&self) -> Option<Due> {
+        let at = self.ends.stage()?;
+        let rule = self.ends.rule;
+        let seen = Seen::Ended { boots: self.ends.count, at };
+        match self.ends.count {
+            1 if !self.ends.told => Some((self.last, self.say(Certain, seen, &[rule]))),
+            2 => Some((self.last, self.say(Certain, seen, &[rule, 79]))),
+            _ => None,
+        }
+    }
+
+    fn asking(&self) -> Option<Due> {
+        let facts = &self.facts;
+        let seen = Seen::NoRequest { discovers: facts.discovers };
+        let is_rom = facts.model == Some(Model::Pi3);
+        let most = if is_rom { ROM_DISCOVERS } else { DISCOVERS };
+        if facts.told_elsewhere || facts.discovers < most {
+            return None;
+        }
+        // A boot ROM gives up after its last DISCOVER, a bootloader in EEPROM goes on.
+        let due = if is_rom { self.last + ROM_GIVES_UP } else { (self.since + ASKS).max(self.last + SOON) };
+        let say = |certainty, rules: &[u8]| Some((due, self.say(certainty, seen, rules)));
+        match facts.survey {
+            Some(Survey::NoAddress) => return say(Certain, &[4]),
+            Some(Survey::NoBootServer) if facts.offer == Offer::Nothing => return say(Certain, &[3, 62]),
+            Some(Survey::PcMenu) => return say(Certain, &[5]),
+            Some(Survey::BootServerSilent) => return say(Likely, &[15]),
+            _ => {}
+        }
+        if facts.relayed {
+            return match facts.model {
+                Some(Model::Pi5) => say(OneOf, &[63, 55]),
+                _ => say(Likely, &[6]),
+            };
+        }
+        match (facts.offer, is_rom) {
+            (Offer::Nothing, true) => say(Likely, &[8]),
+            (_, true) => say(OneOf, &[9, 8]),
+            (Offer::Address, _) => say(OneOf, &[55, 56]),
+            (Offer::BootServer, _) => match (self.hearing.other_dhcp, facts.survey) {
+                (Some(true), _) | (_, Some(Survey::Complete)) => say(OneOf, &[55, 56]),
+                (Some(false), _) => say(Likely, &[4]),
+                (None, _) => say(OneOf, &[4, 55, 56]),
+            },
+            (Offer::Nothing, _) => match self.hearing.other_dhcp {
+                Some(false) => say(Likely, &[4]),
+                _ => say(OneOf, &[3, 4, 62]),
+            },
+        }
+    }
+
+    fn addressed(&self) -> Option<Due> {
+        let facts = &self.facts;
+        if facts.lease_requests >= DISCOVERS {
+            let seen = Seen::RepeatedRequest { requests: facts.lease_requests };
+            return Some((self.last, self.say(Likely, seen, &[55, 56])));
+        }
+        // A Pi that another server names a boot server for does not come here.
+        if facts.offer == Offer::Nothing || !self.hearing.tftp {
+            return None;
+        }
+        let due = self.since + NO_FILE;
+        Some(match (facts.arp_here, facts.arp_elsewhere) {
+            (false, true) => (due, self.say(Certain, Seen::ArpElsewhere, &[10])),
+            (true, _) => (due, self.say(Likely, Seen::NoFileAsked, &[16])),
+            (false, false) => (due, self.say(OneOf, Seen::NoFileAsked, &[15, 10, 64])),
+        })
+    }
+
+    fn fetching(&self) -> Option<Due> {
+        let facts = &self.facts;
+        let now = |certainty, seen, rules: &[u8]| Some((self.last, self.say(certainty, seen, rules)));
+        if facts.blocked {
+            return now(Certain, Seen::Blocked, &[16]);
+        }
+        if facts.kernel_passed_over {
+            return now(Likely, Seen::KernelPassedOver, &[25]);
+        }
+        let is_image = |stages: u16| stages & bit(Stage::BootImage) != 0;
+        if facts.image_probes >= IMAGE_PROBES && !is_image(facts.sent) {
+            return now(Likely, Seen::ImageProbed { times: facts.image_probes }, &[28]);
+        }
+        if facts.updates && self.ends.updates > 0 {
+            return now(Likely, Seen::UpdateAgain, &[29]);
+        }
+        if facts.files == 0 && facts.requests >= STORM {
+            return now(Likely, Seen::Storm { requests: facts.requests }, &[70]);
+        }
+        if facts.files == 0 && facts.repeats >= REPEATS {
+            return now(Likely, Seen::Repeated { times: facts.repeats }, &[16]);
+        }
+        if let Some(stall) = facts.stall {
+            return self.stalled(stall);
+        }
+        if facts.open.is_some() {
+            return None;
+        }
+        let due = self.last + STOPPED;
+        if let Some((rule, verdict)) = self.miss() {
+            // Told already, after the boot before.
+            return (self.ends.rule != rule).then_some((due, verdict));
+        }
+        if facts.files == 0 && facts.refused > 0 {
+            return Some((due, self.say(Likely, Seen::Unreadable, &[17])));
+        }
+        let is_pi5 = facts.model == Some(Model::Pi5);
+        if is_pi5 && facts.config_len > PI5_CONFIG {
+            return Some((due, self.say(Likely, Seen::LongConfig { bytes: facts.config_len }, &[83])));
+        }
+        None
+    }
+
+    fn stalled(&self, stall: Stall) -> Option<Due> {
+        let Stall { bytes, block_size, after, at } = stall;
+        let say =
+            |certainty, rules: &[u8]| Some((at, self.say(certainty, Seen::Stopped { bytes, after }, rules)));
+        let blocks = bytes.checked_div(block_size.into()).unwrap_or(0);
+        match (bytes, after) {
+            (0, _) if self.facts.files == 0 => Some((at, self.say(Likely, Seen::NothingTaken, &[16]))),
+            (0, _) => None,
+            _ if blocks > 0 && (blocks.is_multiple_of(BLOCKS) || (blocks + 1).is_multiple_of(BLOCKS)) => {
+                say(Certain, &[22])
+            }
+            (_, 28..=33) => say(Likely, &[23]),
+            _ => say(Likely, &[24]),
+        }
+    }
+
+    /// The missing file that ends the boot, as far as is known: its rule, and the verdict of a silence.
+    pub(super) fn miss(&self) -> Option<(u8, Verdict)> {
+        let facts = &self.facts;
+        let lacks = |stage| facts.missed & !facts.sent & bit(stage) != 0;
+        let has = |stage| facts.sent & bit(stage) != 0;
+        let verdict =
+            |seen, rules: &[u8]| Some((rules.first().copied().unwrap_or(0), self.say(Likely, seen, rules)));
+        let nothing = Seen::NothingFound { misses: facts.misses };
+        if facts.tryboot && !has(Stage::Config) {
+            return verdict(Seen::Missing(Stage::Config), &[81]);
+        }
+        if lacks(Stage::BootImage) {
+            return verdict(Seen::Missing(Stage::BootImage), &[80]);
+        }
+        if facts.files == 0 && facts.misses > 0 {
+            return verdict(nothing, &[17]);
+        }
+        let own = facts.in_own_directory;
+        // UEFI as the stub needs no kernel.
+        if lacks(Stage::Kernel) && !has(Stage::ArmStub) {
+            return verdict(Seen::Missing(Stage::Kernel), if own { &[82, 20] } else { &[20] });
+        }
+        if lacks(Stage::DeviceTree) && !has(Stage::ArmStub) {
+            let rules: &[u8] = match (own, facts.cm5_tree) {
+                (true, _) => &[82, 19],
+                (false, true) => &[77, 19],
+                (false, false) => &[19],
+            };
+            return verdict(Seen::Missing(Stage::DeviceTree), rules);
+        }
+        let first =
+            [Stage::Loader, Stage::Config, Stage::Firmware].into_iter().find(|stage| lacks(*stage))?;
+        verdict(Seen::Missing(first), &[17])
+    }
+
+    fn kernel_sent(&self) -> Option<Due> {
+        let facts = &self.facts;
+        if facts.u_boot {
+            return Some((self.last + U_BOOT, self.say(Likely, Seen::UBootAsks, &[78])));
+        }
+        if facts.chained {
+            return None;
+        }
+        let is_pi3 = facts.model == Some(Model::Pi3);
+        let silent = match (self.hearing.dhcp, self.hearing.nfs) {
+            (true, _) if is_pi3 => KERNEL_PI3,
+            (true, _) => KERNEL,
+            (false, true) => KERNEL_UNHEARD,
+            (false, false) => return None,
+        };
+        let due = self.last + silent;
+        let has = |stage| facts.sent & bit(stage) != 0;
+        let initramfs = has(Stage::Initramfs);
+        let without =
+            |stage, rules: &[u8]| Some((due, self.say(Likely, Seen::KernelSilentWithout(stage), rules)));
+        if is_pi3 && facts.start_x && !facts.line_asked {
+            return without(Stage::CommandLine, &[30]);
+        }
+        match facts.line {
+            RootLine::Here | RootLine::HereNotForKlibc => {}
+            RootLine::Elsewhere if self.hearing.dhcp => {}
+            // A bare-metal program has no command line either, but no initramfs.
+            RootLine::Missing if initramfs => return without(Stage::CommandLine, &[39]),
+            _ => return None,
+        }
+        if facts.is_d0 && facts.lacks_d0 {
+            return without(Stage::Overlays, &[75]);
+        }
+        if facts.prefix_doubled && !initramfs {
+            return without(Stage::Initramfs, &[76]);
+        }
+        let seen = Seen::KernelSilent { initramfs };
+        let is_cm5 = matches!(facts.board, Some(Board::Cm5 | Board::Cm5Lite));
+        Some((
+            due,
+            match (is_cm5, facts.is_d0, initramfs) {
+                (true, ..) => self.say(OneOf, seen, &[41, 88, 89, 75]),
+                (_, true, _) => self.say(OneOf, seen, &[41, 75]),
+                (_, false, true) => self.say(Likely, seen, &[41]),
+                (_, false, false) => self.say(OneOf, seen, &[41, 20]),
+            },
+        ))
+    }
+
+    fn kernel_asks(&self) -> Option<Due> {
+        let facts = &self.facts;
+        if facts.chained || facts.told_elsewhere || facts.kernel_discovers < DISCOVERS {
+            return None;
+        }
+        let seen = Seen::KernelUnanswered { discovers: facts.kernel_discovers };
+        Some((self.since + KERNEL_ASKS, self.say(Likely, seen, &[36])))
+    }
+
+    fn has_network(&self) -> Option<Due> {
+        if self.facts.chained || !self.hearing.nfs {
+            return None;
+        }
+        let due = self.last + NO_MOUNT;
+        match self.facts.line {
+            RootLine::HereNotForKlibc => Some((due, self.say(Likely, Seen::NoMountAsked, &[33]))),
+            RootLine::Here => Some((due, self.say(OneOf, Seen::NoMountAsked, &[41, 33, 68]))),
+            _ => None,
+        }
+    }
+
+    fn mounting(&self) -> Option<Due> {
+        let facts = &self.facts;
+        let soon = self.last + SOON;
+        match (facts.mount_refused, facts.asked_v2, facts.asked_v4) {
+            (Some(true), ..) => Some((self.last, self.say(Certain, Seen::MountRefused, &[95, 37]))),
+            (Some(false), ..) => Some((self.last, self.say(Certain, Seen::MountRefused, &[37]))),
+            // A client that may fall back to version 3 does so at once.
+            (None, true, false) => Some((soon, self.say(Certain, Seen::WrongVersion, &[35]))),
+            (None, _, true) => Some((soon, self.say(Likely, Seen::WrongVersion, &[34]))),
+            (None, false, false) if facts.chained => None,
+            (None, false, false) => {
+                Some((self.last + NO_MOUNT, self.say(OneOf, Seen::NotMounted, &[38, 37])))
+            }
+        }
+    }
+
+    fn running(&self) -> Option<Due> {
+        let facts = &self.facts;
+        if let Some(at) = facts.readdressed {
+            return Some((at + READDRESSED, self.say(Likely, Seen::Readdressed, &[12, 43])));
+        }
+        if let Some(at) = facts.released {
+            return Some((at + RESTARTS, self.say(Likely, Seen::Released, &[14])));
+        }
+        let at = facts.lost?;
+        let reconfigured = facts.duid.is_some_and(|duid| at.since(duid) <= RECONFIGURES);
+        let verdict = match reconfigured {
+            true => self.say(Likely, Seen::Lost, &[43]),
+            false => self.say(OneOf, Seen::Lost, &[40, 86, 43, 44]),
+        };
+        Some((at + RESTARTS, verdict))
+    }
+}
+
+/// DISCOVERs after which a silence counts. A bootloader in EEPROM sends one every 4 s (captured).
+const DISCOVERS: u8 = 3;
+/// The time for them, and for a slow DHCP server: dnsmasq pings an address for 3 s before it offers it.
+const ASKS: Duration = Duration::from_secs(10);
+/// DISCOVERs of a boot ROM, 5 s apart (documented, raspberrypi/documentation boot-net).
+const ROM_DISCOVERS: u8 = 5;
+const ROM_GIVES_UP: Duration = Duration::from_secs(12);
+/// The next message of an exchange comes within that time, a lost packet or two included.
+const SOON: Duration = Duration::from_secs(5);
+/// From the address to the first request.
+const NO_FILE: Duration = Duration::from_secs(8);
+/// A running system of a Pi that asks by DHCP while its bootloader did not.
+const ALONE: Duration = Duration::from_secs(30);
+/// Silence after which a boot counts as stopped. A bootloader requests the next file at once, and repeats an unanswered request
+/// after 2 s (captured, raspberrypi/rpi-eeprom#74).
+const STOPPED: Duration = Duration::from_secs(10);
+/// Repetitions of one request before any file was sent.
+const REPEATS: u8 = 3;
+/// Size probes of boot.img.
+const IMAGE_PROBES: u8 = 3;
+/// Requests without a file in one boot: a bootloader asks for some thirty.
+const STORM: u16 = 1000;
+/// Blocks of a counter of 16 bits.
+const BLOCKS: u64 = 65_536;
+/// Bytes of config.txt that a Pi 5 reads.
+const PI5_CONFIG: u64 = 16_384;
+/// From the kernel to its first DHCP message.
+const KERNEL: Duration = Duration::from_secs(20);
+const KERNEL_PI3: Duration = Duration::from_secs(30);
+/// From the kernel to its first call for the root, DHCP in between unheard.
+const KERNEL_UNHEARD: Duration = Duration::from_secs(60);
+/// U-Boot tries a dozen names, and waits for each.
+const U_BOOT: Duration = Duration::from_secs(60);
+/// The kernel asks at 0, 4, 12 s.
+const KERNEL_ASKS: Duration = Duration::from_secs(12);
+/// From the address to the first call, and from that to the mount.
+const NO_MOUNT: Duration = Duration::from_secs(15);
+/// After the address of a mounted root changed.
+const READDRESSED: Duration = Duration::from_secs(10);
+/// From the end of a system to the next DISCOVER of its Pi.
+const RESTARTS: Duration = Duration::from_secs(30);
+/// From a DHCP exchange of the system to the loss of its root.
+const RECONFIGURES: Duration = Duration::from_secs(300);

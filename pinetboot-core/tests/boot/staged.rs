@@ -1,0 +1,232 @@
+//! Staged failures: for each rule that events can show, the events of that failure and the verdict, alone and within its time.
+
+use core::time::Duration;
+
+use pinetboot_core::pi::boot::{Certainty, Hearing};
+use pinetboot_core::pi::rules::RULES;
+
+use super::script::{Run, Who};
+
+const ALL: Hearing = Hearing::ALL;
+const PROXY_ALONE: Hearing = Hearing { other_dhcp: Some(false), ..ALL };
+const PROXY: Hearing = Hearing { other_dhcp: Some(true), ..ALL };
+const TFTP: Hearing = Hearing { dhcp: false, ..ALL };
+
+struct Case {
+    /// The rule that was staged.
+    rule: u8,
+    who: Who,
+    hearing: Hearing,
+    script: &'static str,
+    /// The rules of the verdict.
+    says: &'static [u8],
+}
+
+const DHCP: &str = "discover lease-offer request address";
+/// A Pi 5 as far as its kernel.
+const KERNEL: &str = "discover lease-offer request address config.txt bcm2712-rpi-5-b.dtb initramfs_2712 /cmdline.txt here kernel_2712.img";
+const MOUNTED: &str = "discover lease-offer request address config.txt bcm2712-rpi-5-b.dtb initramfs_2712 /cmdline.txt here \
+    kernel_2712.img +5 linux linux-request address connect mount active +2 write";
+
+const fn case(rule: u8, who: Who, hearing: Hearing, script: &'static str, says: &'static [u8]) -> Case {
+    Case { rule, who, hearing, script, says }
+}
+
+const CASES: &[Case] = &[
+    case(1, Who::Pi5, ALL, "linux linux-request address +40", &[1, 73]),
+    case(3, Who::Pi5, ALL, "discover +4 discover no-boot-server +4 discover +20", &[3, 62]),
+    case(4, Who::Pi5, PROXY_ALONE, "discover offer +4 discover offer +4 discover offer +20", &[4]),
+    case(5, Who::Pi5, ALL, "discover +4 discover pc-menu +4 discover +20", &[5]),
+    case(6, Who::Pi4, ALL, "relayed lease-offer +4 relayed lease-offer +4 relayed lease-offer +20", &[6]),
+    case(8, Who::Pi3, ALL, "discover +5 discover +5 discover +5 discover +5 discover +20", &[8]),
+    case(
+        9,
+        Who::Pi3,
+        ALL,
+        "discover lease-offer +5 discover lease-offer +5 discover lease-offer +5 discover lease-offer +5 discover lease-offer +20",
+        &[9, 8],
+    ),
+    case(10, Who::Pi4, ALL, "{dhcp} arp-elsewhere +1 arp-elsewhere +20", &[10]),
+    case(12, Who::Pi5, ALL, "{mounted} +60 duid linux-request other-address +20", &[12, 43]),
+    case(14, Who::Pi5, ALL, "{mounted} +60 release +60", &[14]),
+    case(15, Who::Pi5, ALL, "{dhcp} +20", &[15, 10, 64]),
+    case(16, Who::Pi5, TFTP, "..config.txt blocked +1", &[16]),
+    case(17, Who::Pi4, TFTP, "-start4.elf -start.elf -config.txt -pieeprom.sig +20", &[17]),
+    case(19, Who::Pi5, ALL, "{dhcp} config.txt -pieeprom.sig -bcm2712-rpi-5-b.dtb +20", &[19]),
+    case(20, Who::Pi5, ALL, "{dhcp} config.txt bcm2712-rpi-5-b.dtb -kernel_2712.img -kernel8.img +20", &[20]),
+    case(22, Who::Pi5, TFTP, "config.txt initramfs_2712@96205380@12 +1", &[22]),
+    case(23, Who::Pi5, TFTP, "config.txt initramfs_2712@2130000@30 +1", &[23]),
+    case(24, Who::Pi4, TFTP, "config.txt start4.elf@86612@1 +1", &[24]),
+    case(25, Who::Pi3, TFTP, "config.txt ..kernel7.img +6 kernel.img", &[25]),
+    case(28, Who::Cm5, TFTP, "config.txt ?boot.img ?boot.img ?boot.img +20", &[28]),
+    case(
+        29,
+        Who::Pi5,
+        ALL,
+        "{dhcp} config.txt pieeprom.sig pieeprom.upd +10 new-xid {dhcp} config.txt pieeprom.sig pieeprom.upd",
+        &[29],
+    ),
+    case(
+        30,
+        Who::Pi3,
+        ALL,
+        "{dhcp} bootcode.bin start_x.elf config.txt bcm2710-rpi-3-b-plus.dtb kernel8.img +60",
+        &[30],
+    ),
+    case(
+        33,
+        Who::Pi5,
+        ALL,
+        "{dhcp} config.txt initramfs_2712 /cmdline.txt not-for-klibc kernel_2712.img +5 linux linux-request address +30",
+        &[33],
+    ),
+    case(34, Who::Pi5, ALL, "{kernel} +5 linux linux-request address connect nfs4 +20", &[34]),
+    case(35, Who::Pi5, ALL, "{kernel} +5 linux linux-request address connect mount1 +20", &[35]),
+    case(36, Who::Pi5, PROXY, "{kernel} +5 linux +4 linux +8 linux +8 linux +20", &[36]),
+    case(37, Who::Pi5, ALL, "{kernel} +5 linux linux-request address connect mount-denied +20", &[37]),
+    case(38, Who::Pi5, ALL, "{kernel} +5 linux linux-request address connect +30", &[38, 37]),
+    case(
+        39,
+        Who::Pi5,
+        ALL,
+        "{dhcp} config.txt bcm2712-rpi-5-b.dtb initramfs_2712 -/cmdline.txt kernel_2712.img +60",
+        &[39],
+    ),
+    case(40, Who::Pi5, ALL, "{mounted} +60 lost +60", &[40, 86, 43, 44]),
+    case(41, Who::Pi5, ALL, "{kernel} +60", &[41]),
+    case(43, Who::Pi5, ALL, "{mounted} duid linux-request address +60 lost +60", &[43]),
+    case(
+        55,
+        Who::Pi5,
+        ALL,
+        "discover lease-offer +4 discover lease-offer +4 discover lease-offer +20",
+        &[55, 56],
+    ),
+    case(63, Who::Pi5, PROXY, "relayed offer +4 relayed offer +4 relayed offer +20", &[63, 55]),
+    case(72, Who::Pi5, ALL, "{dhcp} config.txt RPI_EFI.fd +9 no-boot-file +1", &[72]),
+    case(
+        75,
+        Who::Pi5D0,
+        ALL,
+        "{dhcp} config.txt bcm2712-rpi-5-b.dtb -/overlays/bcm2712d0.dtbo /cmdline.txt here kernel_2712.img +60",
+        &[75],
+    ),
+    case(
+        76,
+        Who::Pi5,
+        ALL,
+        "{dhcp} config.txt bcm2712-rpi-5-b.dtb -current/current/initramfs_2712 current/cmdline.txt here current/vmlinuz +60",
+        &[76],
+    ),
+    case(
+        77,
+        Who::Cm5,
+        ALL,
+        "{dhcp} config.txt -pieeprom.sig -bcm2712-rpi-cm5-cm5io.dtb -bcm2712-rpi-cm5l-cm5io.dtb +20",
+        &[77, 19],
+    ),
+    case(
+        78,
+        Who::Pi4,
+        TFTP,
+        "start4.elf config.txt -cmdline.txt u-boot.bin +5 -pxelinux.cfg/01-dc-a6 -pxelinux.cfg/default +90",
+        &[78],
+    ),
+    case(80, Who::Pi5, ALL, "{dhcp} config.txt -boot.img +20", &[80]),
+    case(81, Who::Cm5, ALL, "{dhcp} -tryboot.txt +20", &[81]),
+    case(82, Who::Pi5, ALL, "{dhcp} config.txt !-bcm2712-rpi-5-b.dtb +20", &[82, 19]),
+    case(83, Who::Pi5, ALL, "{dhcp} config.txt=17000 +20", &[83]),
+    case(88, Who::Cm5, ALL, "{kernel} +60", &[41, 88, 89, 75]),
+    case(95, Who::Pi5, ALL, "{kernel} +5 linux linux-request address connect mount-unknown +20", &[95, 37]),
+    case(96, Who::Pi5, ALL, "{mounted} +60 bad-handle +1", &[96, 54]),
+];
+
+fn play(case: &Case) -> Run {
+    let mut run = Run::new(case.who, case.hearing);
+    let script =
+        case.script.replace("{dhcp}", DHCP).replace("{kernel}", KERNEL).replace("{mounted}", MOUNTED);
+    run.at_once(&script);
+    run
+}
+
+#[test]
+fn each_staged_failure_gets_its_rule_and_no_other() {
+    for case in CASES {
+        let run = play(case);
+        assert_eq!(run.numbers(), [case.says], "rule {}: {}: {:?}", case.rule, case.script, run.boot);
+        assert!(case.says.contains(&case.rule), "rule {}", case.rule);
+    }
+}
+
+/// The catalogue, counted: a rule counts if a staged failure of it gets a verdict that names it.
+#[test]
+fn so_many_rules_are_told() {
+    let named = |number: u8| CASES.iter().any(|case| case.says.contains(&number));
+    let sole =
+        |number: u8| CASES.iter().any(|case| case.rule == number && case.says.first() == Some(&number));
+    let count = |which: &dyn Fn(u8) -> bool, most: u8| {
+        RULES.iter().filter(|rule| rule.number <= most && which(rule.number)).count()
+    };
+    let (all, first) = (count(&named, 96), count(&named, 54));
+    println!(
+        "rules in verdicts: {all} of 96, {first} of 1 to 54; staged, and named first: {}",
+        count(&sole, 96)
+    );
+    assert_eq!((all, first), (NAMED, NAMED_OF_54));
+}
+
+const NAMED: usize = 54;
+const NAMED_OF_54: usize = 34;
+
+#[test]
+fn progress_clears_a_verdict() {
+    let mut run = Run::new(Who::Pi5, ALL);
+    run.at_once(&format!("{KERNEL} +31"));
+    assert_eq!(run.numbers(), [[41]]);
+    assert!(run.boot.verdict().is_some());
+    run.at_once("linux");
+    assert_eq!(run.gone_on, [[41]]);
+    assert!(run.boot.verdict().is_none());
+}
+
+#[test]
+fn a_loop_is_told_once_and_then_as_a_loop() {
+    let mut run = Run::new(Who::Pi5, ALL);
+    for _ in 0..8 {
+        run.at_once(&format!("new-xid {DHCP} config.txt -pieeprom.sig -bcm2712-rpi-5-b.dtb +8"));
+    }
+    assert_eq!(run.numbers(), [&[19][..], &[19, 79]]);
+    assert_eq!(run.said[0].certainty, Certainty::Certain);
+    assert!(run.gone_on.is_empty());
+    // The file is there now.
+    run.at_once(&format!("new-xid {KERNEL} +5 linux"));
+    assert_eq!(run.gone_on, [[19, 79]]);
+    assert_eq!(run.boots, 9);
+}
+
+/// A server that hears no DHCP cannot tell what the kernel does.
+#[test]
+fn what_cannot_be_heard_is_no_silence() {
+    let deaf = Hearing { dhcp: false, nfs: false, ..ALL };
+    let mut run = Run::new(Who::Pi5, deaf);
+    run.at_once("config.txt bcm2712-rpi-5-b.dtb initramfs_2712 /cmdline.txt elsewhere kernel_2712.img +600");
+    assert!(run.said.is_empty());
+    // Another server is named as the boot server.
+    let mut run = Run::new(Who::Pi5, Hearing { tftp: false, ..ALL });
+    run.at_once(&format!("{DHCP} +600"));
+    assert!(run.said.is_empty());
+    // The log has the reason already.
+    let mut run = Run::new(Who::Pi5, ALL);
+    run.at_once("discover told +4 discover told +4 discover told +600");
+    assert!(run.said.is_empty());
+}
+
+#[test]
+fn a_machine_asks_for_no_tick_without_need() {
+    let mut run = Run::new(Who::Pi5, ALL);
+    assert_eq!(run.boot.deadline(), pinetboot_core::Instant::MAX);
+    run.at_once(&format!("{MOUNTED} +30"));
+    assert_eq!(run.boot.deadline(), pinetboot_core::Instant::MAX, "a system that runs");
+    run.pass(Duration::from_secs(100_000));
+    assert!(run.said.is_empty());
+}

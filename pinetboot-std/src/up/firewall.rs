@@ -1,0 +1,211 @@
+//! The firewall of this machine: whether it drops packets by default and has no rule for a port of the server; and the rules that
+//! open those ports.
+//!
+//! The rules are those of nftables, in which ufw, firewalld and iptables-nft write theirs. A port that a rule names counts as open:
+//! sources, interfaces and the order of rules are not looked at. Rules of the older iptables-legacy are not seen.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use crate::config::{Config, NfsMode, Role};
+use crate::exit::Failed;
+use crate::output::Output;
+use crate::router_config::Router;
+
+/// A port: protocol and number.
+type Port = (&'static str, u16);
+
+/// Names the closed ports of a configuration, and the commands that open them.
+///
+/// # Errors
+///
+/// If standard output fails.
+pub(super) fn report(config: &Config, out: &mut Output) -> Result<(), Failed> {
+    let Some(ruleset) = ruleset() else { return Ok(()) };
+    let Some((chain, closed)) = Chain::that_closes(&ruleset, &ports(config)) else { return Ok(()) };
+    let (manager, lines) = match manager() {
+        Some((name, router)) => (name, of_manager(router, &closed)),
+        None => ("nftables", closed.iter().map(|port| chain.rule(*port)).collect()),
+    };
+    let named: Vec<_> = closed.iter().map(|(protocol, port)| format!("{port}/{protocol}")).collect();
+    writeln!(
+        out,
+        "\nThe firewall of this machine ({manager}) drops packets by default, and no rule names {}: Pis do not reach the server. \
+         As root:",
+        named.join(", ")
+    )?;
+    for line in lines {
+        writeln!(out, "  {line}")?;
+    }
+    Ok(())
+}
+
+/// The ports of a configuration.
+fn ports(config: &Config) -> Vec<Port> {
+    let tftp = config.listen.first().map_or(69, std::net::SocketAddrV4::port);
+    let mut ports = vec![("udp", tftp)];
+    match config.dhcp.as_ref().map(|dhcp| &dhcp.role) {
+        Some(Role::Proxy | Role::Lease(_)) => ports.push(("udp", 67)),
+        None => {}
+    }
+    if config.root.mode != NfsMode::Off {
+        ports.extend([("udp", 111), ("tcp", 111), ("tcp", config.root.nfs_port)]);
+    }
+    ports
+}
+
+/// The rules of nftables as JSON (libnftables-json(5)).
+fn ruleset() -> Option<Value> {
+    let done = Command::new("nft")
+        .args(["-j", "list", "ruleset"])
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .output()
+        .ok()?;
+    serde_json::from_slice(&done.stdout).ok()
+}
+
+/// The program that writes the rules, if it is none of the owner's.
+fn manager() -> Option<(&'static str, Router)> {
+    let ufw = fs::read_to_string("/etc/ufw/ufw.conf").unwrap_or_default();
+    if ufw.lines().any(|line| line.trim().eq_ignore_ascii_case("ENABLED=yes")) {
+        return Some(("ufw", Router::Ufw));
+    }
+    let firewalld = Path::new("/run/firewalld.pid").exists() || Path::new("/run/firewalld").exists();
+    firewalld.then_some(("firewalld", Router::Firewalld))
+}
+
+/// The lines of `router-config` about these ports.
+fn of_manager(router: Router, closed: &[Port]) -> Vec<String> {
+    let lines = router.lines(Ipv4Addr::UNSPECIFIED);
+    let about = |line: &&str| {
+        let names = |(protocol, port): &Port| line.contains(&format!("{port}/{protocol}"));
+        !line.starts_with('#') && (closed.iter().any(names) || line.contains("--reload"))
+    };
+    lines.lines().filter(about).map(str::to_owned).collect()
+}
+
+/// A chain for packets to this machine.
+#[derive(Debug, PartialEq, Eq)]
+struct Chain {
+    family: String,
+    table: String,
+    name: String,
+}
+
+impl Chain {
+    /// The first chain that drops packets by default, and those of `ports` that no rule names.
+    fn that_closes(ruleset: &Value, ports: &[Port]) -> Option<(Self, Vec<Port>)> {
+        let objects = ruleset.get("nftables")?.as_array()?;
+        let chains = objects.iter().filter_map(|object| object.get("chain"));
+        let text = |object: &Value, key: &str| {
+            object.get(key).and_then(Value::as_str).unwrap_or_default().to_owned()
+        };
+        let closing = chains.filter(|chain| text(chain, "hook") == "input").find(|chain| {
+            let rules = objects.iter().filter_map(|object| object.get("rule"));
+            let mut own = rules.filter(|rule| {
+                text(rule, "table") == text(chain, "table") && text(rule, "chain") == text(chain, "name")
+            });
+            text(chain, "policy") == "drop" || own.next_back().is_some_and(drops_all)
+        })?;
+        let rules = objects.iter().filter_map(|object| object.get("rule"));
+        let open: BTreeSet<u64> =
+            rules.filter_map(|rule| rule.get("expr")).flat_map(destination_ports).collect();
+        let closed: Vec<_> =
+            ports.iter().copied().filter(|(_, port)| !open.contains(&u64::from(*port))).collect();
+        let chain = Self {
+            family: text(closing, "family"),
+            table: text(closing, "table"),
+            name: text(closing, "name"),
+        };
+        (!closed.is_empty()).then_some((chain, closed))
+    }
+
+    fn rule(&self, (protocol, port): Port) -> String {
+        let Self { family, table, name } = self;
+        format!("nft insert rule {family} {table} {name} {protocol} dport {port} accept")
+    }
+}
+
+/// Whether a rule drops or rejects every packet.
+fn drops_all(rule: &Value) -> bool {
+    let is_end = |part: &Value| part.get("drop").is_some() || part.get("reject").is_some();
+    let is_condition = |part: &Value| part.get("match").is_some();
+    let parts = rule.get("expr").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    parts.iter().any(is_end) && !parts.iter().any(is_condition)
+}
+
+/// The destination ports that a rule's expressions name: numbers and sets; of a range its ends.
+fn destination_ports(expressions: &Value) -> Vec<u64> {
+    let matches = expressions.as_array().into_iter().flatten().filter_map(|part| part.get("match"));
+    let of_port =
+        matches.filter(|part| part.pointer("/left/payload/field").and_then(Value::as_str) == Some("dport"));
+    let mut ports = Vec::new();
+    for right in of_port.filter_map(|part| part.get("right")) {
+        numbers(right, &mut ports);
+    }
+    ports
+}
+
+fn numbers(value: &Value, found: &mut Vec<u64>) {
+    match value {
+        Value::Number(number) => found.extend(number.as_u64()),
+        Value::Array(values) => values.iter().for_each(|value| numbers(value, found)),
+        Value::Object(fields) => fields.values().for_each(|value| numbers(value, found)),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn ruleset(policy: &str, rules: &[Value]) -> Value {
+        let chain = json!({"chain": {"family": "inet", "table": "filter", "name": "input", "hook": "input", "policy": policy}});
+        let rule = |expr: &Value| json!({"rule": {"family": "inet", "table": "filter", "chain": "input", "expr": expr}});
+        let objects: Vec<_> = std::iter::once(chain).chain(rules.iter().map(rule)).collect();
+        json!({ "nftables": objects })
+    }
+
+    fn dport(right: Value) -> Value {
+        json!([{"match": {"op": "==", "left": {"payload": {"protocol": "udp", "field": "dport"}}, "right": right}}, {"accept": null}])
+    }
+
+    const PORTS: [Port; 3] = [("udp", 69), ("tcp", 111), ("tcp", 2049)];
+
+    #[test]
+    fn a_chain_that_drops_closes_the_ports_that_no_rule_names() {
+        let (chain, closed) = Chain::that_closes(&ruleset("drop", &[dport(json!(69))]), &PORTS).unwrap();
+        assert_eq!(closed, [("tcp", 111), ("tcp", 2049)]);
+        assert_eq!(chain.rule(closed[0]), "nft insert rule inet filter input tcp dport 111 accept");
+        let all = dport(json!({"set": [69, 111, 2049]}));
+        assert_eq!(Chain::that_closes(&ruleset("drop", &[all]), &PORTS), None);
+    }
+
+    #[test]
+    fn a_chain_closes_by_its_policy_or_by_its_last_rule() {
+        let closes =
+            |policy: &str, last: Value| Chain::that_closes(&ruleset(policy, &[last]), &PORTS).is_some();
+        assert!(closes("drop", json!([])));
+        assert!(closes("accept", json!([{"counter": null}, {"reject": null}])));
+        assert!(!closes("accept", json!([{"match": {"left": 1}}, {"drop": null}])));
+        assert!(!closes("accept", json!([])));
+        assert_eq!(Chain::that_closes(&json!({"nftables": []}), &PORTS), None);
+    }
+
+    #[test]
+    fn the_commands_of_a_manager_are_those_of_the_closed_ports() {
+        let lines = of_manager(Router::Ufw, &[("udp", 69), ("tcp", 2049)]);
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        assert!(lines.iter().all(|line| line.starts_with("ufw allow ")), "{lines:?}");
+        let lines = of_manager(Router::Firewalld, &[("udp", 69)]);
+        assert!(lines.len() == 2 && lines[1] == "firewall-cmd --reload", "{lines:?}");
+    }
+}

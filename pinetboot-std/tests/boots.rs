@@ -1,0 +1,19 @@
+//! Boots that fail, and boots that do not, as packets of a simulated Pi to a real server in network namespaces: the log names the
+//! rule of each failure, no other rule, and none in a healthy boot.
+//!
+//! `.ci/run boots` runs them: they need root and network namespaces. The server's clock of boots runs [`pi::RATE`] times as fast.
+
+#![cfg(feature = "nfs")]
+#![expect(clippy::unwrap_used, reason = "what fails here is the test")]
+
+#[path = "boots/healthy.rs"]
+mod healthy;
+mod namespace;
+#[path = "../nfs/tests/nfs_client/mod.rs"]
+mod nfs_client;
+#[path = "boots/pi.rs"]
+mod pi;
+#[path = "boots/staged.rs"]
+mod staged;
+#[path = "boots/world.rs"]
+mod world;
