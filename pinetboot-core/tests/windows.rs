@@ -333,3 +333,54 @@ fn blocks_sent(len: u64, doubled: usize) -> u64 {
         to_sender.drain(..).for_each(|packet| sender.handle(now, &packet));
     }
 }
+
+/// Such an ACK may answer a block of the first window that came late: EDK2 acknowledges each block that it does not expect.
+#[test]
+fn after_going_back_nothing_is_sent_twice_until_all_of_it_is_acknowledged() {
+    play(
+        serve(5000),
+        &format!(
+            "{FIRST_WINDOW}
+             0.020 < ACK 1
+             0.020 > DATA 2 @512 +512
+             0.020 > DATA 3 @1024 +512
+             0.020 > DATA 4 @1536 +512
+             0.020 > DATA 5 @2048 +512
+             0.021 < ACK 2
+             0.021 > DATA 6 @2560 +512
+             0.022 < ACK 2
+             0.023 < ACK 3
+             0.023 > DATA 7 @3072 +512
+             0.024 < ACK 7
+             0.024 > DATA 8 @3584 +512
+             0.024 > DATA 9 @4096 +512
+             0.024 > DATA 10 @4608 +392"
+        ),
+    );
+}
+
+#[test]
+fn a_block_that_is_lost_twice_is_sent_again_after_four_round_trips() {
+    play(
+        serve(5000),
+        &format!(
+            "{FIRST_WINDOW}
+             0.020 < ACK 1 // block 2 was lost
+             0.020 > DATA 2 @512 +512
+             0.020 > DATA 3 @1024 +512
+             0.020 > DATA 4 @1536 +512
+             0.020 > DATA 5 @2048 +512
+             0.030 < ACK 2 // block 3 was lost once more
+             0.030 > DATA 6 @2560 +512
+             0.070 > DATA 3 @1024 +512
+             0.070 > DATA 4 @1536 +512
+             0.070 > DATA 5 @2048 +512
+             0.070 > DATA 6 @2560 +512
+             0.080 < ACK 6
+             0.080 > DATA 7 @3072 +512
+             0.080 > DATA 8 @3584 +512
+             0.080 > DATA 9 @4096 +512
+             0.080 > DATA 10 @4608 +392"
+        ),
+    );
+}

@@ -30,9 +30,9 @@ pub enum Exit {
     NoDhcp = 9,
     /// 10: another DHCP server answers on the network.
     OtherDhcp = 10,
-    /// 11: a thread of the server ended: a restart may help.
+    /// 11: a thread or a process of the server ended: a restart may help.
     ThreadEnded = 11,
-    /// 12: the server was stopped, and a thread did not end in time.
+    /// 12: the server was stopped, and a thread or the process of NFS did not end in time.
     StopOverdue = 12,
     /// 130: interrupted by SIGINT (128 + 2, as shells report it).
     Interrupted = 130,
@@ -53,8 +53,8 @@ Exit codes:
     8  no DHCP server offers a boot server that the Pi accepts
     9  no DHCP server offers an address
    10  another DHCP server answers on the network
-   11  a thread of the server panicked or ended; the log names the thread
-   12  the server was stopped, and a thread did not end within 4 s; the log names the thread
+   11  a thread of the server panicked or ended, or its process of NFS or of mounts did; the log names which
+   12  the server was stopped, and a thread, or the process of NFS, did not end within 4 s; the log names which
   130  interrupted (SIGINT)";
 }
 

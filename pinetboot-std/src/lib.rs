@@ -19,7 +19,7 @@
 //! | [`observe`] | observers that turn the protocol engines' events into facts |
 //! | [`log`], [`logging`] | log lines of events, and their output |
 //! | `up` | from an image to a Pi with its root (feature `import`) |
-//! | `arguments`, `beneath`, `durable`, `text`, `time` | helpers of several modules |
+//! | `arguments`, `beneath`, `descriptors`, `durable`, `text`, `time` | helpers of several modules |
 //! | `nfs_client` | a client of portmapper, MOUNT and NFSv3 |
 //! | [`output`] | standard output and standard error of the commands |
 //! | [`sandbox`] | the user, capabilities, files and system calls that remain to a process |
@@ -38,6 +38,7 @@ pub mod config;
 #[cfg(test)]
 mod damaged;
 pub mod demo;
+mod descriptors;
 mod durable;
 pub mod events;
 pub mod exit;

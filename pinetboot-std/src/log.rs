@@ -19,6 +19,7 @@ use std::sync::{Mutex, PoisonError};
 use tracing::{info, warn};
 
 use crate::events::{Event, Fact, Listener};
+use crate::logging;
 use bounds::Bounds;
 
 /// Writes the lines of events to [`logging`](crate::logging)'s output.
@@ -30,6 +31,14 @@ impl Listener for Log {
         let mut bounds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (report, admitted) = (bounds.report(event), bounds.admit(event));
         drop(bounds);
+        if logging::dropped() > 0 {
+            logging::report_dropped(|dropped| {
+                warn!(
+                    dropped,
+                    "log lines dropped, because standard error was not read for 250 ms: {dropped}. Check its reader"
+                );
+            });
+        }
         match report {
             Some((left_out, true)) => info!("{LEFT_OUT}{left_out}"),
             Some((left_out, false)) => warn!("{LEFT_OUT}{left_out}"),

@@ -1,8 +1,13 @@
 //! Log output on standard error: as text, the message alone; as JSON, every field.
 //!
+//! No thread waits for the reader of standard error (`unread`).
+//!
 //! The journal of systemd gets a priority in front of each line; in text that replaces time and level, which the journal has.
 
-use std::io::{self, Write};
+mod unread;
+
+use std::io::{self, Stderr, Write};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use tracing::field::Field;
 use tracing::{Level, Metadata};
@@ -14,13 +19,14 @@ use crate::config::LogFormat;
 use crate::output::{self, journal};
 use crate::text::line;
 use crate::time::Zone;
+use unread::Unread;
 
 /// Starts logging to standard error, at `level` and above.
 pub fn start(format: LogFormat, level: Level) {
     let is_journal = journal::is_stderr();
     let builder = tracing_subscriber::fmt()
         .with_max_level(level)
-        .with_writer(Stderr { is_journal })
+        .with_writer(Standard { is_journal })
         .with_target(false)
         .log_internal_errors(false); // by `eprintln!`, which panics
     let started = match format {
@@ -39,6 +45,26 @@ pub fn start(format: LogFormat, level: Level) {
     let _already_started = started;
 }
 
+/// The number of lines that were dropped because standard error was not read, since [`report_dropped`] last reported it.
+pub fn dropped() -> u64 {
+    stderr().dropped()
+}
+
+/// Lets `report` log the number of dropped lines, until a line with it is written.
+pub fn report_dropped(report: impl FnOnce(u64)) {
+    let dropped = dropped();
+    report(dropped);
+    let mut stderr = stderr();
+    if stderr.dropped() == dropped {
+        stderr.reported(dropped);
+    }
+}
+
+fn stderr() -> MutexGuard<'static, Unread<Stderr>> {
+    static STDERR: LazyLock<Mutex<Unread<Stderr>>> = LazyLock::new(|| Mutex::new(Unread::new(io::stderr())));
+    STDERR.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// The local time of day.
 #[derive(Debug, Clone)]
 struct Clock(Zone);
@@ -51,7 +77,7 @@ impl FormatTime for Clock {
 
 /// Standard error.
 #[derive(Debug, Clone, Copy)]
-struct Stderr {
+struct Standard {
     is_journal: bool,
 }
 
@@ -61,7 +87,7 @@ struct Lines {
     level: Option<Level>,
 }
 
-impl MakeWriter<'_> for Stderr {
+impl MakeWriter<'_> for Standard {
     type Writer = Lines;
 
     fn make_writer(&self) -> Lines {
@@ -77,9 +103,9 @@ impl MakeWriter<'_> for Stderr {
 impl Write for Lines {
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
         match self.level {
-            None => io::stderr().write_all(event)?,
+            None => stderr().write(event)?,
             Some(level) => {
-                io::stderr().write_all(journal::lines(level, String::from_utf8_lossy(event)).as_bytes())?;
+                stderr().write(journal::lines(level, String::from_utf8_lossy(event)).as_bytes())?
             }
         }
         Ok(event.len())

@@ -61,7 +61,7 @@ use held::Held;
 pub use holder::{KERNEL, holder_of};
 pub use interface::Interface;
 pub use link::{Link, Links, in_one_network};
-pub use neighbour::neighbour;
+pub use neighbour::{most_neighbours, neighbour};
 pub use pool::PORTS_OF_AN_ADDRESS;
 use pool::{Home, Pool};
 use routes::Routes;

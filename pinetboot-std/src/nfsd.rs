@@ -26,6 +26,7 @@ use rustix::net::Shutdown;
 use rustix::thread::CapabilitySet;
 
 use crate::config::{Config, NfsMode, RootLimits};
+use crate::descriptors::{self, Holders, TooLow};
 use crate::exit::{Exit, Failed};
 use crate::net::{BindError, holder_of};
 use crate::observe::NfsObserver;
@@ -78,8 +79,7 @@ impl Server {
     fn start(setup: Setup, sockets: Vec<OwnedFd>, registry: &Registry) -> Result<Self, Failed> {
         let config = setup.settings.resolve()?;
         become_root();
-        let mode = config.root.mode;
-        let roots = Arc::new(roots(&config, setup.max_pis, registry)?);
+        let roots = Arc::new(roots(&config, registry)?);
         let exports = RootExports::new(roots.clone(), registry.clone(), config.root.nfs_sync);
         let exports = exports.map_err(|why| {
             Failed::new(Exit::Tree, format!("{why}. Serve boot files only with --nfs-mode off"))
@@ -106,7 +106,7 @@ impl Server {
             ..NfsConfig::new(handles)
         };
         let opened = Opened::with_sockets(nfs, sockets).map_err(cannot_start)?;
-        let missing = confine(mode)?;
+        let missing = confine(&config)?;
         let missing = missing.into_iter().map(|Missing { part, why }| (part.to_owned(), why)).collect();
         let ready = Ready { port: opened.port(), portmapper: opened.portmap_port(), missing };
         let running = Arc::new(opened.start(Arc::new(exports)).map_err(cannot_start)?);
@@ -170,11 +170,10 @@ fn stop(running: Arc<Running>, registry: &Registry) -> ! {
     if Arc::into_inner(running).is_some_and(|server| !server.stop(NFS_STOPS_WITHIN)) {
         registry.emit(None, Report::StopOverdue { within: NFS_STOPS_WITHIN });
     }
-    registry.send(&Message::Stopped);
     supervisor::end(Exit::Success)
 }
 
-fn roots(config: &Config, max_pis: usize, registry: &Registry) -> Result<Roots, Failed> {
+fn roots(config: &Config, registry: &Registry) -> Result<Roots, Failed> {
     let mode = config.root.mode;
     let no_images = || Failed::new(Exit::Tree, "the base images have gone");
     let base_images = configured::base_images(config)?.ok_or_else(no_images)?;
@@ -182,7 +181,7 @@ fn roots(config: &Config, max_pis: usize, registry: &Registry) -> Result<Roots, 
     let first = all.first().ok_or_else(no_images)?;
     let state = configured::state(config);
     let place = state.dir().display().to_string();
-    let limits = RootLimits { max_pis, ..config.root.limits };
+    let limits = RootLimits { max_pis: allow_descriptors(config, registry), ..config.root.limits };
     let roots = Roots::new(mode, base_images, state, limits, registry.clone()).map_err(|error| {
         let why = format!("cannot keep state in {place}: {error}. Name another directory with --state DIR");
         cannot_serve(mode, &why)
@@ -198,6 +197,20 @@ fn roots(config: &Config, max_pis: usize, registry: &Registry) -> Result<Roots, 
     Ok(roots.with_mounts(mounts))
 }
 
+/// Raises the limit of open files; the number of Pis with a layer that it allows.
+fn allow_descriptors(config: &Config, registry: &Registry) -> usize {
+    let max_pis = config.root.limits.max_pis;
+    // Without layers, for connections and open files of trees.
+    let layers = if config.root.mode == NfsMode::Overlay { max_pis } else { 0 };
+    match descriptors::allow(Holders::Layers, layers) {
+        Err(TooLow { allowed, fit: pis }) if layers > 0 => {
+            registry.emit(None, Report::FewForLayers { allowed, pis });
+            pis
+        }
+        _ => max_pis,
+    }
+}
+
 /// Becomes root, if another user with these capabilities started the server. Files of root are root's, and with the file system uid
 /// of a client the kernel takes the capabilities for files away (capabilities(7), "Effect of user ID changes on capabilities").
 fn become_root() {
@@ -210,16 +223,16 @@ fn become_root() {
 }
 
 /// Gives up all rights but those for the files of roots: call this while the process has one thread.
-fn confine(mode: NfsMode) -> Result<Vec<Missing>, Failed> {
-    let remains =
-        Remains { account: None, capabilities: capabilities(mode), paths: None, calls: Calls::Files };
+fn confine(config: &Config) -> Result<Vec<Missing>, Failed> {
+    let capabilities = capabilities(config.root.mode, !config.net.interfaces.is_empty());
+    let remains = Remains { account: None, capabilities, paths: None, calls: Calls::Files };
     sandbox::enter(&remains)
         .map_err(|error| Failed::new(Exit::Failure, format!("cannot give up privileges: {error}")))
 }
 
 /// The capabilities for files that belong to users of the Pis.
-fn capabilities(mode: NfsMode) -> CapabilitySet {
-    let files = CapabilitySet::CHOWN
+fn capabilities(mode: NfsMode, on_interfaces: bool) -> CapabilitySet {
+    let mut files = CapabilitySet::CHOWN
         | CapabilitySet::DAC_OVERRIDE
         | CapabilitySet::DAC_READ_SEARCH
         | CapabilitySet::FOWNER
@@ -227,8 +240,9 @@ fn capabilities(mode: NfsMode) -> CapabilitySet {
         | CapabilitySet::MKNOD
         | CapabilitySet::SETUID
         | CapabilitySet::SETGID;
-    // To bind a listening socket to an interface again. The filter leaves no new socket.
-    let files = files | CapabilitySet::NET_RAW;
+    // To bind a listening socket to an interface again: the kernel asks for it where a socket leaves an interface, and a new socket
+    // could not have the ports below 1024. The filter leaves no new socket.
+    files.set(CapabilitySet::NET_RAW, on_interfaces);
     match mode {
         // overlayfs reads its trusted.* attributes with the rights of the caller when it opens a file by handle
         // (fs/overlayfs/export.c), and without CAP_SYS_ADMIN finds none: ESTALE. The filter allows no mount.

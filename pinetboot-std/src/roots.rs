@@ -34,6 +34,7 @@ mod identity;
 mod keep;
 mod layer;
 pub(crate) mod lines;
+mod made;
 pub(crate) mod messages;
 pub mod mounter;
 mod mounts;
@@ -41,6 +42,7 @@ mod new_layers;
 mod overlay;
 mod overlayfs;
 pub(crate) mod packets;
+mod pi_locks;
 pub(crate) mod registry;
 mod rest;
 #[cfg(feature = "nfs")]
@@ -52,7 +54,7 @@ use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::Ipv4Addr;
 use std::path::Path;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pinetboot_core::pi::Prefix;
 
@@ -77,7 +79,9 @@ use crate::pis::Known;
 use crate::space::Size;
 use crate::supervisor::task;
 use adopt::Mounted;
+use made::Made;
 use new_layers::NewLayers;
+use pi_locks::{Held, PiLocks};
 
 /// The root file systems of all Pis, shared by all workers and services.
 pub struct Roots {
@@ -93,10 +97,11 @@ pub struct Roots {
     disks: Mutex<Vec<Arc<disk::Disk>>>,
     #[cfg(feature = "nfs")]
     tokens: token::Tokens,
-    /// Locks mounting and detaching: one layer at a time, each takes milliseconds.
+    /// Held while a layer is made, mounted or removed. A disk makes many layers in the time of one: it writes their records together.
+    locks: PiLocks,
+    made: Mutex<Made>,
+    /// Held for moments, also while the lock of a Pi is.
     inner: Mutex<Inner>,
-    /// Notified when a new layer is filled.
-    filled: Condvar,
 }
 
 #[derive(Default)]
@@ -105,8 +110,6 @@ struct Inner {
     /// Layers with a changed base image, each reported once.
     changed: HashSet<(Prefix, String)>,
     new: NewLayers,
-    /// Pis whose new layer is being filled.
-    filling: HashSet<Prefix>,
 }
 
 impl Roots {
@@ -146,8 +149,9 @@ impl Roots {
             disks: Mutex::new(vec![Arc::new(disk::Disk::of(state.dir(), limits.reserve)?)]),
             #[cfg(feature = "nfs")]
             tokens: token::Tokens::load(state.dir())?,
+            locks: PiLocks::default(),
+            made: Mutex::new(Made::load(&state)),
             inner: Mutex::new(Inner { new: NewLayers::load(&state), ..Inner::default() }),
-            filled: Condvar::new(),
             state,
             limits,
             mounts: Arc::default(),
@@ -235,16 +239,17 @@ impl Roots {
         if !layer.is_marked() && !layer.changes_boot() {
             return None; // the usual case, without taking the lock
         }
-        let mut inner = self.lock_for(pi);
-        if is_there && layer.is_marked() {
-            return None;
-        }
-        self.mounted(&mut inner, layer)
-            .inspect_err(|error| {
-                let (image, operation, error) = (image.to_owned(), "mount".into(), error.to_string());
-                self.registry.emit(None, events::Root::LayerFailed { pi, image, operation, error });
-            })
-            .ok()
+        self.locks.with(pi, |held| {
+            if is_there && layer.is_marked() {
+                return None;
+            }
+            self.mounted(held, layer)
+                .inspect_err(|error| {
+                    let (image, operation, error) = (image.to_owned(), "mount".into(), error.to_string());
+                    self.registry.emit(None, events::Root::LayerFailed { pi, image, operation, error });
+                })
+                .ok()
+        })
     }
 
     /// The mounted layer of a Pi that mounts its root; makes the layer of a new Pi.
@@ -258,61 +263,58 @@ impl Roots {
         base_image: &BaseImage,
         address: Ipv4Addr,
     ) -> io::Result<Arc<Overlay>> {
-        let mut inner = self.lock_for(pi);
-        let there = self.state.layer(pi, &base_image.name);
-        let there = there.filter(|layer| {
-            !(self.is_first_of_boot(&inner, layer) && self.reset_if_marked(&mut inner, layer))
-        });
-        match there {
-            Some(layer) => self.mounted(&mut inner, layer),
-            None => self.new_overlay(inner, pi, base_image, address),
-        }
+        self.locks.with(pi, |held| {
+            let there = self.state.layer(pi, &base_image.name);
+            let there =
+                there.filter(|layer| !(self.is_first_of_boot(layer) && self.reset_if_marked(held, layer)));
+            if let Some(layer) = there {
+                return self.mounted(held, layer);
+            }
+            self.may_make(pi, address)?;
+            let made = self.make(held, pi, base_image, address);
+            self.made().done(pi);
+            made
+        })
     }
 
-    /// Makes and fills the layer of a Pi. It is filled without the lock, which may take long: other Pis mount meanwhile, and this Pi
-    /// waits.
-    fn new_overlay(
+    /// Makes the layer of a new Pi, with its identity, and mounts it.
+    fn make(
         &self,
-        mut inner: MutexGuard<'_, Inner>,
+        held: &Held,
         pi: Prefix,
         base_image: &BaseImage,
         address: Ipv4Addr,
     ) -> io::Result<Arc<Overlay>> {
-        let host_name = self.registry.known(pi)?.host_name(pi);
-        let layers = self.state.layers();
-        self.may_make(pi, address, &layers)?;
-        let layer = self.state.make_layer(pi, base_image, unused_export(&layers))?;
-        let overlay = self.mounted(&mut inner, layer)?;
+        let name = self.registry.known(pi)?.host_name(pi);
+        let export = self.made().unused_export();
+        let layer = self.state.make_layer(pi, base_image, export)?;
+        let overlay = self.mounted(held, layer)?;
         let identity = self.state.pi_dir(pi).join(IDENTITY);
         let is_known = identity.exists();
-        let kept = self.kept(&mut inner, &overlay);
-        let _filling = Filling::begin(self, inner, pi);
-        let filled = kept.and_then(|kept| {
-            let taken = kept.map(|kept| self.take_over(kept, &overlay)).transpose()?;
-            identity::enrol(&overlay.open_root()?, &identity, &host_name)?;
-            Ok(taken)
-        });
-        let mut inner = self.lock();
-        let recorded = filled.and_then(|taken| {
-            let new = &mut inner.new;
-            if is_known { new.keep(overlay.layer()) } else { new.add(overlay.layer()) }.map(|()| taken)
-        });
-        match recorded {
-            Ok(kept) => {
-                let image = base_image.name.clone();
-                self.registry.emit(address, events::Root::LayerMade { pi, image, host_name, kept });
-                Ok(overlay)
+        let enrol = || {
+            let taken = self.kept(held, &overlay)?.map(|kept| self.take_over(kept, &overlay)).transpose()?;
+            identity::enrol(&overlay.open_root()?, &identity, &name)?;
+            if is_known {
+                overlay.layer().set_new_content(None)?
+            } else {
+                self.add_new(overlay.layer())?
             }
+            Ok::<_, io::Error>(taken)
+        };
+        let kept = match enrol() {
+            Ok(kept) => kept,
             Err(error) => {
                 // A layer with half an identity is removed: the next mount makes a new one.
-                inner.overlays.remove(&(pi, base_image.name.clone()));
+                self.lock().overlays.remove(&(pi, base_image.name.clone()));
                 overlay.detach();
                 let aside = overlay.layer().put_aside()?;
-                drop(inner);
                 layer::remove_tree(&aside)?;
-                Err(error)
+                return Err(error);
             }
-        }
+        };
+        let image = base_image.name.clone();
+        self.registry.emit(address, events::Root::LayerMade { pi, image, host_name: name, kept });
+        Ok(overlay)
     }
 
     /// Records a Pi's mount, for the time after a restart.
@@ -326,7 +328,13 @@ impl Roots {
         let (name, max_root_size) = (known.host_name(pi), self.max_root_size(&known));
         let image = self.base_images.base_image_for(known.image()).ok().map(|base_image| base_image.name);
         let boots = known.boots;
-        self.state.set_pi(pi, &PiFacts { address: Some(address), mac, name, max_root_size, image, boots })
+        let facts = PiFacts { address: Some(address), mac, name, max_root_size, image, boots };
+        self.set_record(pi, &facts)
+    }
+
+    /// Replaces the record of a Pi.
+    fn set_record(&self, pi: Prefix, facts: &PiFacts) -> io::Result<()> {
+        self.locks.with(pi, |_one_at_a_time| self.state.set_pi(pi, facts))
     }
 
     /// Mounts an existing layer, as after a restart.
@@ -335,9 +343,10 @@ impl Roots {
     ///
     /// The reason why the layer cannot be mounted.
     pub fn overlay_again(&self, pi: Prefix, image: &str) -> io::Result<Arc<Overlay>> {
-        let mut inner = self.lock_for(pi);
-        let layer = self.state.layer(pi, image).ok_or(io::ErrorKind::NotFound)?;
-        self.mounted(&mut inner, layer)
+        self.locks.with(pi, |held| {
+            let layer = self.state.layer(pi, image).ok_or(io::ErrorKind::NotFound)?;
+            self.mounted(held, layer)
+        })
     }
 
     /// The limit of a Pi's layers.
@@ -392,13 +401,14 @@ impl Roots {
         }
     }
 
-    fn mounted(&self, inner: &mut Inner, layer: Layer) -> io::Result<Arc<Overlay>> {
+    fn mounted(&self, _: &Held, layer: Layer) -> io::Result<Arc<Overlay>> {
         let key = (layer.pi, layer.image.clone());
-        if let Some(overlay) = inner.overlays.get(&key)
+        let there = self.lock().overlays.get(&key).cloned();
+        if let Some(overlay) = there
             && overlay.layer() == &layer
         {
             match overlay.wake() {
-                Ok(()) => return Ok(overlay.clone()),
+                Ok(()) => return Ok(overlay),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
             }
@@ -415,28 +425,31 @@ impl Roots {
         }
         if facts.content.tree != base_image.content().tree {
             let root = base_image.root.display().to_string();
+            let mut inner = self.lock();
             if inner.changed.len() < MOST_CHANGED && inner.changed.insert((*pi, root.clone())) {
+                drop(inner);
                 self.registry.emit(None, events::Root::BaseChanged { pi: *pi, root });
             }
         }
-        inner.overlays.insert(key, overlay.clone());
+        self.lock().overlays.insert(key, overlay.clone());
         Ok(overlay)
     }
 
     /// Whether a mount is the first of a boot, and the Pi has not used the layer since the boot began: its system is down.
-    fn is_first_of_boot(&self, inner: &Inner, layer: &Layer) -> bool {
+    fn is_first_of_boot(&self, layer: &Layer) -> bool {
         let known = self.registry.known(layer.pi);
         let Some(boots_for) = known.ok().and_then(|known| known.boots_for) else { return false };
         let key = (layer.pi, layer.image.clone());
-        inner.overlays.get(&key).is_none_or(|overlay| overlay.unused_for() >= boots_for)
+        self.lock().overlays.get(&key).is_none_or(|overlay| overlay.unused_for() >= boots_for)
     }
 
     /// Removes a layer that is marked for a reset; returns whether it did.
-    fn reset_if_marked(&self, inner: &mut Inner, layer: &Layer) -> bool {
+    fn reset_if_marked(&self, _: &Held, layer: &Layer) -> bool {
         if !layer.is_marked() {
             return false;
         }
-        if let Some(overlay) = inner.overlays.remove(&(layer.pi, layer.image.clone())) {
+        let mounted = self.lock().overlays.remove(&(layer.pi, layer.image.clone()));
+        if let Some(overlay) = mounted {
             overlay.detach();
         }
         let (pi, image) = (layer.pi, layer.image.clone());
@@ -456,34 +469,12 @@ impl Roots {
         }
     }
 
+    fn made(&self) -> MutexGuard<'_, Made> {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The lock, once no layer of the Pi is being filled.
-    fn lock_for(&self, pi: Prefix) -> MutexGuard<'_, Inner> {
-        let is_filled = self.filled.wait_while(self.lock(), |inner| inner.filling.contains(&pi));
-        is_filled.unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The time in which a Pi's new layer is filled without the lock.
-struct Filling<'a> {
-    roots: &'a Roots,
-    pi: Prefix,
-}
-
-impl<'a> Filling<'a> {
-    fn begin(roots: &'a Roots, mut inner: MutexGuard<'_, Inner>, pi: Prefix) -> Self {
-        inner.filling.insert(pi);
-        Self { roots, pi }
-    }
-}
-
-impl Drop for Filling<'_> {
-    fn drop(&mut self) {
-        self.roots.lock().filling.remove(&self.pi);
-        self.roots.filled.notify_all();
     }
 }
 
@@ -494,13 +485,6 @@ impl std::fmt::Debug for Roots {
             .field("base_images", &self.base_images)
             .finish_non_exhaustive()
     }
-}
-
-/// A number for a new export: even, as odd numbers belong to base images.
-fn unused_export(layers: &[Layer]) -> u32 {
-    let used: HashSet<u32> = layers.iter().map(|layer| layer.facts.export).collect();
-    let seed = std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(1, |now| now.as_nanos() as u32);
-    (0..).map(|step| seed.wrapping_add(step) & !1).find(|id| *id != 0 && !used.contains(id)).unwrap_or(2)
 }
 
 /// The default state directory: that of the images in `tree`, else the system's.

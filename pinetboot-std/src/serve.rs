@@ -3,7 +3,6 @@
 pub(crate) mod bind;
 mod checks;
 mod confine;
-mod descriptors;
 mod dhcp;
 mod following;
 mod leases;
@@ -27,6 +26,7 @@ use tracing::Level;
 
 use crate::bus::Bus;
 use crate::config::{Config, Settings};
+use crate::descriptors::{self, Holders, TooLow};
 use crate::events::{self, Listener, Transfers};
 use crate::exit::{Exit, Failed};
 use crate::handed::Handed;
@@ -108,7 +108,7 @@ pub fn run_with(options: &Args, level: Level, more: Vec<Box<dyn Listener>>) -> R
     let mut handed = Handed::from_environment();
     let seen = Seen::default();
     let mut listeners: Vec<Box<dyn Listener>> = vec![
-        // Before the log, whose reader may hang.
+        // Before the log, whose disk may hang.
         Box::new(supervisor.clone()),
         Box::new(Log::default()),
         Box::new(seen.clone()),
@@ -127,13 +127,12 @@ pub fn run_with(options: &Args, level: Level, more: Vec<Box<dyn Listener>>) -> R
         return Ok(Exit::Success);
     };
     bus.set_inventory(Arc::new(config.inventory.clone()));
-    let fitting = descriptors::allow(&config, &bus);
+    let transfers = allow_descriptors(&config, &bus);
     let base_images = roots::prepare(&config, &bus)?;
     bus.set_watch(hearing(&config, base_images.is_some()), options.boot_clock);
     // The process of NFS starts with the rights of this one, which gives them up below.
-    let nfsd = base_images.map(|base_images| {
-        Nfsd::start(&config, settings, (base_images, fitting.max_pis), watchdog_period(), &mut handed, &bus)
-    });
+    let nfsd = base_images
+        .map(|base_images| Nfsd::start(&config, settings, base_images, watchdog_period(), &mut handed, &bus));
     let nfsd = nfsd.transpose()?;
     let roots = nfsd.as_ref().map(|nfsd| nfsd.roots().clone());
     let (budget, quota) = (Budget::default(), UploadQuota::default());
@@ -181,7 +180,7 @@ pub fn run_with(options: &Args, level: Level, more: Vec<Box<dyn Listener>>) -> R
     let serving = config.serving().display().to_string();
     let tftp = workers::Shared {
         options: options.clone(),
-        transfers: fitting.transfers,
+        transfers,
         config: config.clone(),
         roots,
         bus: bus.clone(),
@@ -218,6 +217,17 @@ pub fn run_with(options: &Args, level: Level, more: Vec<Box<dyn Listener>>) -> R
     let served = *served.lock().unwrap_or_else(PoisonError::into_inner);
     bus.emit(None, events::Server::Stopped(served));
     supervisor.given_up().map_or_else(|| Ok(supervisor.exit()), Err)
+}
+
+/// Raises the limit of open files; the number of transfers that it allows.
+fn allow_descriptors(config: &Config, bus: &Bus) -> usize {
+    match descriptors::allow(Holders::Transfers, config.max_transfers) {
+        Ok(()) => config.max_transfers,
+        Err(TooLow { allowed, fit: transfers }) => {
+            bus.emit(None, events::Server::FewForTransfers { allowed, transfers });
+            transfers
+        }
+    }
 }
 
 /// What this server hears of a Pi's boot.

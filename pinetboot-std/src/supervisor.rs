@@ -10,7 +10,7 @@
 //! than abort, so that open transfers get their ERROR and the log names the thread.
 //!
 //! The supervisor's own thread waits for signals, for the stop's deadline and, if the service manager has a watchdog, for the next
-//! time to feed it. That thread waits for nothing else: log lines go through threads, notifications do not block.
+//! time to feed it. That thread waits for nothing else: log lines, whose disk may hang, go through threads; notifications do not block.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -375,7 +375,7 @@ impl Thread {
         end(if failed { Exit::ThreadEnded } else { Exit::StopOverdue });
     }
 
-    /// Emits a fact on a thread, because a listener may wait: for a reader of the log, say. The receiver hears when that is done.
+    /// Emits a fact on a thread, because a listener may wait: for the disk of a log file, say. The receiver hears when that is done.
     fn tell(&self, fact: Server) -> mpsc::Receiver<()> {
         let (told, hears) = mpsc::channel();
         let bus = self.bus.clone();

@@ -4,6 +4,9 @@
 
 mod namespace;
 
+#[path = "dhcp/descriptors.rs"]
+mod descriptors;
+
 use std::fs;
 use std::net::UdpSocket;
 use std::os::unix::fs::PermissionsExt;

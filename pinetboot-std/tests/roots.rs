@@ -10,10 +10,15 @@
 mod bounds;
 #[path = "roots/client.rs"]
 mod client;
+mod common;
 #[path = "roots/container.rs"]
 mod container;
 #[path = "roots/copies.rs"]
 mod copies;
+#[path = "roots/crowd.rs"]
+mod crowd;
+#[path = "roots/descriptors.rs"]
+mod descriptors;
 #[path = "roots/keep.rs"]
 mod keep;
 #[path = "roots/layouts.rs"]

@@ -216,7 +216,7 @@ where
         && !session.stalled(now)
     {
         observer.observe(now, &Event::Repeated(Repeated { peer }), Some(&mut session.context));
-        session.transfer.asked_again();
+        session.transfer.asked_again(now);
         return Decision::Act(Action::Drive(place));
     }
     // The observer comes before the storage, which may depend on what the observer records of the request.

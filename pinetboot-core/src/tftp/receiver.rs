@@ -234,8 +234,8 @@ impl Receiver {
     }
 
     /// As [`Sender::asked_again`](super::sender::Sender::asked_again).
-    pub(super) fn asked_again(&mut self) {
-        if !self.proven && self.retry.tried() {
+    pub(super) fn asked_again(&mut self, now: Instant) {
+        if !self.proven && self.retry.tried() && !self.retry.waited(now).is_zero() {
             self.send_again();
         }
     }

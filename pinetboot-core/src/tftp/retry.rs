@@ -77,6 +77,16 @@ impl Retry {
         self.deadline = now + self.wait();
     }
 
+    /// The same with a shorter wait.
+    pub(super) fn arm_within(&mut self, now: Instant, wait: Duration) {
+        self.deadline = now + wait.min(self.wait());
+    }
+
+    /// The time since the last packet left.
+    pub(super) fn waited(&self, now: Instant) -> Duration {
+        self.wait().saturating_sub(self.deadline.since(now))
+    }
+
     /// The transfer made progress.
     pub(super) fn reset(&mut self) {
         self.tries = 0;

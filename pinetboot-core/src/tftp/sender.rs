@@ -1,5 +1,7 @@
 //! The side that sends the file: a server that is read from, a client that writes.
 
+use core::time::Duration;
+
 use super::block::{count, widen, wire};
 use super::options::{Limits, Options, Terms};
 use super::packet::{ErrorCode, Packet};
@@ -13,9 +15,11 @@ use crate::Instant;
 /// > duplicate ACK. (RFC 1123, section 4.2.3.1)
 ///
 /// In lock-step only a timeout sends a block again. In a window (RFC 7440) an ACK short of the window's end says that
-/// a block was lost, and sending goes back to the block after it; the same ACK once more does so at most once until
-/// the transfer moves on, so that a duplicated ACK can never multiply. Blocks that went out twice may be acknowledged
-/// twice, so the first repeated ACK after them is ignored.
+/// a block was lost, and sending goes back to the block after it; so does the same ACK once more. Until the other side has
+/// acknowledged all that went out before, no ACK goes back again, for it may answer a block that came twice or late: EDK2
+/// acknowledges each of them. If nothing follows such an ACK within some round trips, sending goes back all the same. A client
+/// that acknowledges more often than once a window is known by that, and then its ACKs alone never go back. Blocks that went out
+/// twice may be acknowledged twice, so the first repeated ACK after them is ignored.
 #[derive(Clone, Debug)]
 pub struct Sender {
     /// The file's length, in bytes.
@@ -29,8 +33,14 @@ pub struct Sender {
     retry: Retry,
     block_size: u16,
     window_size: u16,
-    /// An ACK has made us go back to `acked` already.
-    went_back: bool,
+    /// Blocks beyond `acked` that went out before we last went back: until they are acknowledged, no ACK goes back.
+    unclear: u16,
+    /// From the first packet to its answer, in microseconds.
+    round_trip: u32,
+    /// ACKs short of what went out, since we last went back.
+    early: u8,
+    /// The deadline is that of an ACK that did not go back: nothing may follow.
+    soon: bool,
     /// Blocks up to `acked` went out twice: an ACK of it may come twice, and then tells of no loss.
     echo: bool,
     /// The other side has answered, or is a server that we asked: its address is not forged.
@@ -86,7 +96,10 @@ impl Sender {
             retry: Retry::new(terms.retry),
             block_size: terms.block_size,
             window_size: terms.window_size,
-            went_back: false,
+            unclear: 0,
+            round_trip: UNKNOWN_ROUND_TRIP,
+            early: 0,
+            soon: false,
             echo: false,
             proven,
             phase,
@@ -131,7 +144,7 @@ impl Sender {
         if let Phase::Opening { .. } | Phase::Transfer = self.phase
             && self.retry.expired(now)
         {
-            self.timed_out(now);
+            if self.soon { self.go_back(now) } else { self.timed_out(now) }
         }
         match self.phase {
             Phase::Over(outcome) => Step::Done(outcome),
@@ -150,16 +163,17 @@ impl Sender {
             Phase::Transfer
                 if self.next <= self.last() && self.next - self.acked <= self.window_size.into() =>
             {
-                self.retry.arm(now);
+                self.arm(now);
                 self.send_next()
             }
             Phase::Opening { .. } | Phase::Transfer => Step::Wait { until: self.retry.deadline() },
         }
     }
 
-    /// The client has repeated its request. If the first packet was sent again already and is still unanswered, both were lost.
-    pub(super) fn asked_again(&mut self) {
-        if !self.proven && self.retry.tried() {
+    /// The client has repeated its request. If the first packet was sent again already, before this moment, and is still unanswered, both
+    /// were lost.
+    pub(super) fn asked_again(&mut self, now: Instant) {
+        if !self.proven && self.retry.tried() && !self.retry.waited(now).is_zero() {
             self.send_again();
         }
     }
@@ -167,7 +181,7 @@ impl Sender {
     /// The packet of the last [`poll`](Self::poll) left at `now`, later than `poll` was told, because the bytes took time to
     /// read. The wait for an answer begins now; without this call a slow disk has blocks sent twice.
     pub fn sent(&mut self, now: Instant) {
-        self.retry.arm(now);
+        self.arm(now);
     }
 
     /// The bytes of the last [`poll`](Self::poll)'s `SendData` come later: the next `poll` says it again. `resent` is what
@@ -214,6 +228,9 @@ impl Sender {
 
     fn begin(&mut self, now: Instant) {
         self.proven = true;
+        if !self.retry.tried() {
+            self.round_trip = self.retry.waited(now).as_micros() as u32; // at most 255 s
+        }
         self.retry.reset();
         self.retry.arm(now); // else an answer taken in late would count as none
         self.phase = Phase::Transfer;
@@ -224,22 +241,52 @@ impl Sender {
         if block > self.high {
             return; // older than the last one, by the same rule: 16 bits cannot tell
         }
-        if block > self.acked {
-            self.acked = block;
-            self.proven = true;
-            self.echo = self.went_back || self.retry.tried();
-            self.went_back = false;
-            self.retry.reset();
-            if block == self.last() {
-                self.phase = Phase::Over(Outcome::Complete { bytes: self.len });
+        let recovers = self.unclear > 0;
+        if block <= self.acked {
+            let is_lost = self.window_size > 1 && !recovers && !self.echo && self.next > self.acked + 1;
+            if is_lost {
+                self.go_back(now);
             }
-        } else if self.window_size == 1 || self.went_back || self.echo || self.next == self.acked + 1 {
             return;
-        } else {
-            self.went_back = true;
         }
-        self.next = self.acked + 1;
-        self.retry.arm(now);
+        let more = u16::try_from(block - self.acked).unwrap_or(u16::MAX);
+        self.unclear = self.unclear.saturating_sub(more);
+        self.acked = block;
+        self.proven = true;
+        self.echo = recovers || self.retry.tried();
+        self.retry.reset();
+        self.soon = false;
+        if block == self.last() {
+            self.phase = Phase::Over(Outcome::Complete { bytes: self.len });
+        }
+        self.next = self.next.max(block + 1);
+        if self.next > block + 1 {
+            if !recovers && self.early < EARLY {
+                return self.go_back(now);
+            }
+            self.early = self.early.saturating_add(1);
+            self.soon = true;
+        }
+        self.arm(now);
+    }
+
+    /// Sends again from the block after the last acknowledged one.
+    fn go_back(&mut self, now: Instant) {
+        self.send_unacknowledged();
+        if self.early < EARLY {
+            self.early = 0;
+        }
+        self.soon = false;
+        self.arm(now);
+    }
+
+    fn arm(&mut self, now: Instant) {
+        if self.soon {
+            let wait = (Duration::from_micros(self.round_trip.into()) * ROUND_TRIPS).max(SOONEST);
+            self.retry.arm_within(now, wait);
+        } else {
+            self.retry.arm(now);
+        }
     }
 
     fn send_next(&mut self) -> Step {
@@ -269,11 +316,26 @@ impl Sender {
                 *said = false;
                 self.resent = self.resent.saturating_add(1);
             }
-            _ => self.next = self.acked + 1,
+            _ => self.send_unacknowledged(),
         }
+    }
+
+    fn send_unacknowledged(&mut self) {
+        self.next = self.acked + 1;
+        self.unclear = u16::try_from(self.high - self.acked).unwrap_or(u16::MAX);
     }
 
     const fn last(&self) -> u64 {
         count(self.len, self.block_size)
     }
 }
+
+/// The round trip, if the first packet was sent more than once.
+const UNKNOWN_ROUND_TRIP: u32 = 25_000;
+/// Round trips without an ACK after which a block is taken for lost.
+const ROUND_TRIPS: u32 = 4;
+/// The same time at least: the other side may be busy.
+const SOONEST: Duration = Duration::from_millis(10);
+/// ACKs short of what went out, after going back, that show a client which acknowledges more often than once a window. One that
+/// keeps to RFC 7440 sends one, for a block that was lost once more.
+const EARLY: u8 = 2;

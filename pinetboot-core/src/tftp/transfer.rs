@@ -141,10 +141,10 @@ impl<F: File, U: Upload> Transfer<F, U> {
     }
 
     /// The client has repeated its request.
-    pub(super) fn asked_again(&mut self) {
+    pub(super) fn asked_again(&mut self, now: Instant) {
         match self {
-            Self::Out(sender, _) => sender.asked_again(),
-            Self::In(receiver, _) => receiver.asked_again(),
+            Self::Out(sender, _) => sender.asked_again(now),
+            Self::In(receiver, _) => receiver.asked_again(now),
         }
     }
 

@@ -28,6 +28,8 @@ struct Transfer {
     in_a_row: usize,
     /// When that was, and how much arrived at that moment.
     arrived: (Instant, usize),
+    /// A window went out again since, before the timeout.
+    went_back: bool,
 }
 
 #[derive(Default)]
@@ -48,6 +50,7 @@ impl Referee {
             last: None,
             in_a_row: 0,
             arrived: (Instant::ZERO, 1),
+            went_back: false,
         })
     }
 }
@@ -82,7 +85,13 @@ impl Watch for Referee {
                 let block = u16::from_be_bytes([*high, *low]);
                 let transfer = self.transfer(from, to);
                 let last = transfer.last.replace((block, now));
-                let waited = last.is_none_or(|(_, at)| now.since(at) >= transfer.timeout);
+                let silence = last.map_or(transfer.timeout, |(_, at)| now.since(at));
+                // Once for each packet that arrived, a window goes out again after some round trips.
+                let since_arrival = now.since(transfer.arrived.0);
+                let is_late =
+                    transfer.window > 1 && silence.min(since_arrival) >= SOONEST && !transfer.went_back;
+                let waited = silence >= transfer.timeout || is_late;
+                transfer.went_back |= is_late;
                 if let (false, Some((last, _)), 1) = (waited, last, transfer.window) {
                     assert!(block == last.wrapping_add(1), "{from} sends block {block} after {last}");
                 }
@@ -107,7 +116,7 @@ impl Watch for Referee {
             }
         }
         let transfer = self.transfer(from, to);
-        transfer.in_a_row = 0;
+        (transfer.in_a_row, transfer.went_back) = (0, false);
         let others = if transfer.arrived.0 == now { transfer.arrived.1 } else { 0 };
         transfer.arrived = (now, others + 1);
     }
@@ -116,3 +125,6 @@ impl Watch for Referee {
 fn is_server(address: SocketAddrV4) -> bool {
     address.ip().octets() == [10, 0, 0, 1]
 }
+
+/// The least time after which a sender takes a block for lost, without an ACK that says so.
+const SOONEST: Duration = Duration::from_millis(10);

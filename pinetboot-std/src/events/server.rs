@@ -125,14 +125,31 @@ pub enum Server {
         /// Their number.
         number: usize,
     },
-    /// The limit of open files is too low for the settings: fewer transfers and layers are allowed.
-    FewDescriptors {
+    /// The neighbour table has fewer places than Pis are known.
+    FewNeighbours {
+        /// The known Pis.
+        pis: usize,
+        /// The limit of the table.
+        most: usize,
+    },
+    /// The kernel had no buffer or no place in the neighbour table for a datagram (`ENOBUFS`).
+    NoBuffers {
+        /// The client.
+        to: Ipv4Addr,
+    },
+    /// The limit of open files is too low for the settings: fewer transfers are allowed.
+    FewForTransfers {
         /// The limit.
         allowed: u64,
         /// The transfers that fit.
         transfers: usize,
-        /// The Pis with a layer that fit, if roots are served.
-        pis: Option<usize>,
+    },
+    /// The same limit of the process of NFS: fewer layers are allowed.
+    FewForLayers {
+        /// The limit.
+        allowed: u64,
+        /// The Pis with a layer that fit.
+        pis: usize,
     },
     /// A file or directory did not answer before the deadline.
     DiskHangs {

@@ -93,15 +93,30 @@ pub(super) fn log(fact: &Server) {
         Server::DiskAnswers { place, seconds } => {
             info!(place, seconds, "{place} answers again, after {seconds} s");
         }
-        Server::FewDescriptors { allowed, transfers, pis } => {
-            let pis = pis.map_or(String::new(), |pis| format!(", {pis} Pis with a layer"));
-            warn!(
-                allowed,
-                transfers,
-                "the limit of {allowed} open files is too low: it allows {transfers} transfers{pis}. Raise the limit (ulimit -n, \
-                 LimitNOFILE=), or lower --max-transfers and --max-pis"
-            );
-        }
+        Server::FewNeighbours { pis, most } => warn!(
+            pis,
+            most,
+            "the kernel's neighbour table has {most} places for {pis} known Pis, and Pis beyond get no packets: sysctl \
+             net.ipv4.neigh.default.gc_thresh3={}, and gc_thresh2 half of it",
+            4 * pis
+        ),
+        Server::NoBuffers { to } => warn!(
+            %to,
+            "the kernel drops packets, first for {to}: its neighbour table or its buffers are full (ENOBUFS). With many Pis on one \
+             network: sysctl net.ipv4.neigh.default.gc_thresh3=8192. Later ones are not logged"
+        ),
+        Server::FewForTransfers { allowed, transfers } => warn!(
+            allowed,
+            transfers,
+            "the limit of {allowed} open files is too low: it allows {transfers} transfers. Raise the limit (ulimit -Hn, LimitNOFILE=), \
+             or lower --max-transfers"
+        ),
+        Server::FewForLayers { allowed, pis } => warn!(
+            allowed,
+            pis,
+            "the limit of {allowed} open files is too low: it allows {pis} Pis with a layer. Raise the limit (ulimit -Hn, LimitNOFILE=), \
+             or lower --max-pis"
+        ),
         Server::Confined { user: Some(user) } => {
             info!(user = %user, "the server runs as user {user} without capabilities")
         }

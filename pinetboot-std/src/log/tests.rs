@@ -367,3 +367,24 @@ fn a_disk_without_space_is_told_with_the_largest_layers() {
     ];
     assert_eq!(log(&events, Level::INFO), lines.join("\n"));
 }
+
+#[test]
+fn limits_of_the_system_name_the_setting_that_raises_them() {
+    let events = [
+        event(None, None, Server::FewForTransfers { allowed: 128, transfers: 32 }),
+        event(None, None, Server::FewForLayers { allowed: 1024, pis: 92 }),
+        event(None, None, Server::FewNeighbours { pis: 1500, most: 1024 }),
+        event(None, None, Server::NoBuffers { to: HERE }),
+    ];
+    let lines = [
+        "WARN the limit of 128 open files is too low: it allows 32 transfers. Raise the limit (ulimit -Hn, LimitNOFILE=), or lower \
+         --max-transfers",
+        "WARN the limit of 1024 open files is too low: it allows 92 Pis with a layer. Raise the limit (ulimit -Hn, LimitNOFILE=), or \
+         lower --max-pis",
+        "WARN the kernel's neighbour table has 1024 places for 1500 known Pis, and Pis beyond get no packets: sysctl \
+         net.ipv4.neigh.default.gc_thresh3=6000, and gc_thresh2 half of it",
+        "WARN the kernel drops packets, first for 10.9.0.113: its neighbour table or its buffers are full (ENOBUFS). With many Pis on \
+         one network: sysctl net.ipv4.neigh.default.gc_thresh3=8192. Later ones are not logged",
+    ];
+    assert_eq!(log(&events, Level::INFO), lines.join("\n"));
+}

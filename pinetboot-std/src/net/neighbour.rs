@@ -16,6 +16,11 @@ pub(super) fn interface_of(address: Ipv4Addr) -> Option<String> {
     word_of(&table()?, address, 5).map(str::to_owned)
 }
 
+/// The limit of the neighbour table (arp(7), `gc_thresh3`): a host beyond it gets no packets. `None` where /proc shows processes only.
+pub fn most_neighbours() -> Option<usize> {
+    std::fs::read_to_string("/proc/sys/net/ipv4/neigh/default/gc_thresh3").ok()?.trim().parse().ok()
+}
+
 /// The process's own view, which also exists where /proc shows processes only.
 fn table() -> Option<String> {
     // Files of /proc have no length: without room for a page, the reads begin with 32 bytes.

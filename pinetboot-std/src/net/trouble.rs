@@ -31,7 +31,7 @@ impl Watch {
         Self(Some(Arc::new(told)))
     }
 
-    pub(super) fn tell(&self, trouble: &Trouble) {
+    pub(crate) fn tell(&self, trouble: &Trouble) {
         if let Some(told) = &self.0 {
             told(trouble);
         }

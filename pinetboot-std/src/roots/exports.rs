@@ -379,7 +379,7 @@ impl ExportTable {
         }
         self.registry.emit(client, events::Root::Unmounted { pi });
         let now = PiFacts { address: record.address, mac: record.mac, ..self.roots.state().pi(pi) };
-        if let Err(error) = self.roots.state().set_pi(pi, &now) {
+        if let Err(error) = self.roots.set_record(pi, &now) {
             let (image, operation, error) = (String::new(), "keep the record of".into(), error.to_string());
             self.registry.emit(client, events::Root::LayerFailed { pi, image, operation, error });
         }

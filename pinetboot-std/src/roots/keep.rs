@@ -14,7 +14,7 @@ use pinetboot_core::pi::Prefix;
 
 use super::layer::Layer;
 use super::overlay::Overlay;
-use super::{Inner, Roots};
+use super::{Held, Roots};
 use crate::pis::Known;
 use crate::space::Space;
 use copy::Copy;
@@ -32,7 +32,7 @@ impl Roots {
     /// # Errors
     ///
     /// The reason why the layer before cannot be mounted.
-    pub(super) fn kept(&self, inner: &mut Inner, new: &Overlay) -> io::Result<Option<Kept>> {
+    pub(super) fn kept(&self, held: &Held, new: &Overlay) -> io::Result<Option<Kept>> {
         let pi = new.layer().pi;
         let known = self.registry.known(pi)?;
         if known.settings.keep.is_none() {
@@ -40,7 +40,7 @@ impl Roots {
         }
         let Some(before) = self.layer_before(pi, &new.layer().image) else { return Ok(None) };
         let image = before.image.clone();
-        let before = self.mounted(inner, before);
+        let before = self.mounted(held, before);
         let before = before.map_err(|error| cannot_keep("anything", pi, &image, error))?;
         Ok(Some(Kept { known, before }))
     }

@@ -26,8 +26,6 @@ use crate::pis::{Claim, Known, Refusal};
 pub(crate) struct Setup {
     /// The settings of the command line and the file.
     pub(crate) settings: Settings,
-    /// The Pis with a layer for which there are descriptors.
-    pub(crate) max_pis: usize,
     /// The time between two [turns](Message::Turn), if a watchdog waits for them.
     pub(crate) turns: Option<Duration>,
     /// The number of packets with a socket of the service manager, on the socket of requests.
@@ -52,8 +50,6 @@ pub(crate) enum Message {
     Ready(Ready),
     /// The start failed: the process ends.
     Failed(Failed),
-    /// The process ends.
-    Stopped,
 }
 
 /// A question to the registry.
@@ -99,6 +95,13 @@ pub enum Report {
         place: String,
         /// Their number.
         number: usize,
+    },
+    /// The limit of open files is too low for the settings.
+    FewForLayers {
+        /// The limit.
+        allowed: u64,
+        /// The Pis with a layer that fit.
+        pis: usize,
     },
     /// A thread panicked or ended.
     ThreadEnded {
@@ -167,6 +170,7 @@ impl From<Report> for Fact {
             Report::Root(fact) => fact.into(),
             Report::Nfs(fact) => fact.into(),
             Report::LeftoversRemoved { place, number } => Server::LeftoversRemoved { place, number }.into(),
+            Report::FewForLayers { allowed, pis } => Server::FewForLayers { allowed, pis }.into(),
             Report::ThreadEnded { thread, why } => Server::ThreadEnded { thread, why }.into(),
             Report::StopOverdue { within } => {
                 Server::StopOverdue { service: "nfs", threads: vec!["nfs".into()], within }.into()

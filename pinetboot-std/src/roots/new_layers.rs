@@ -5,7 +5,7 @@
 //! keys of a Pi change at its second boot only if its first one lasted less than two minutes and wrote nothing. The layers of Pis in
 //! the inventory, and of Pis that have an identity from before, as after `roots reset`, are never new.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::io;
@@ -19,7 +19,7 @@ use walkdir::WalkDir;
 
 use super::layer::{Layer, State, remove_tree};
 use super::overlay::Overlay;
-use super::{IDENTITY, Inner, Roots};
+use super::{Held, IDENTITY, Inner, Roots};
 use crate::events;
 
 /// The new layers, with the time at which each was made or found at the start.
@@ -31,17 +31,6 @@ impl NewLayers {
     pub(super) fn load(state: &State) -> Self {
         let new = state.layers().into_iter().filter(|layer| layer.new_content().is_some());
         Self(new.map(|layer| ((layer.pi, layer.image), Instant::now())).collect())
-    }
-
-    /// Adds a layer that has its identity.
-    ///
-    /// # Errors
-    ///
-    /// The system's.
-    pub(super) fn add(&mut self, layer: &Layer) -> io::Result<()> {
-        layer.set_new_content(Some(&content(&layer.upper())))?;
-        self.0.insert((layer.pi, layer.image.clone()), Instant::now());
-        Ok(())
     }
 
     fn forget(&mut self, layer: &Layer) {
@@ -69,9 +58,22 @@ impl NewLayers {
 }
 
 impl Roots {
-    /// Bounds the number of layers: a client may make up names. Pis of the inventory pass.
-    pub(super) fn may_make(&self, pi: Prefix, address: Ipv4Addr, layers: &[Layer]) -> io::Result<()> {
+    /// Adds a layer that has its identity to the new ones.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub(super) fn add_new(&self, layer: &Layer) -> io::Result<()> {
+        layer.set_new_content(Some(&content(&layer.upper())))?;
+        self.lock().new.0.insert((layer.pi, layer.image.clone()), Instant::now());
+        Ok(())
+    }
+
+    /// Bounds the number of layers: a client may make up names. Pis of the inventory pass. The calls that an address has under way, eight,
+    /// may go beyond its bound.
+    pub(super) fn may_make(&self, pi: Prefix, address: Ipv4Addr) -> io::Result<()> {
         if self.is_listed(pi)? {
+            self.made().begin(pi);
             return Ok(());
         }
         let remedy =
@@ -81,9 +83,8 @@ impl Roots {
                 "{address} got {MOST_OF_AN_ADDRESS} new layers since the server started, the limit. {remedy}"
             )));
         }
-        let pis: HashSet<Prefix> = layers.iter().map(|layer| layer.pi).collect();
         let most = self.limits.max_pis;
-        if pis.len() >= most && !pis.contains(&pi) {
+        if !self.made().admit(pi, most, &self.state) {
             return Err(io::Error::other(format!(
                 "{most} Pis have layers, the limit. {remedy}, raise --max-pis, or remove unused layers ('pinetboot roots list', \
                  'pinetboot roots reset')"
@@ -93,33 +94,49 @@ impl Roots {
     }
 
     /// Removes new layers that are idle for this time; returns their exports.
-    pub(super) fn remove_unused(&self, inner: &mut Inner, idle: Duration) -> Vec<u32> {
-        let Inner { overlays, new, .. } = inner;
+    pub(super) fn remove_unused(&self, idle: Duration) -> Vec<u32> {
+        let inner = self.lock();
+        let Inner { overlays, new, .. } = &*inner;
         let old = new.0.iter().filter(|(key, since)| since.elapsed() >= idle && !overlays.contains_key(*key));
         let old: Vec<_> = old.map(|((pi, image), _)| (*pi, image.clone())).collect();
+        drop(inner);
         let (mut removed, mut exports) = (Vec::new(), Vec::new());
         for (pi, image) in old {
-            let Some(layer) = self.state.layer(pi, &image) else {
-                new.0.remove(&(pi, image));
-                continue;
-            };
-            // Another process may be copying or removing the layer.
-            let Ok(Some(_lock)) = layer.lock() else { continue };
-            let unchanged = layer.new_content().is_some_and(|before| before == content(&layer.upper()));
-            let Ok(is_listed) = self.is_listed(pi) else { continue };
-            if is_listed || !unchanged {
-                let _tried_again_the_next_time = new.keep(&layer);
-            } else if self.remove(&layer).is_ok() {
-                new.forget(&layer);
-                exports.push(layer.facts.export);
-                removed.push((pi, self.state.pi(pi).address));
-                self.forget_pi(pi);
+            // A Pi that mounts now uses its layer.
+            let gone = self.locks.try_with(pi, |held| self.remove_if_unused(held, pi, &image));
+            if let Some((export, address)) = gone.flatten() {
+                exports.push(export);
+                removed.push((pi, address));
             }
         }
         if !removed.is_empty() {
             self.registry.emit(None, events::Root::UnusedRemoved { layers: removed });
         }
         exports
+    }
+
+    /// Removes a new layer that nothing uses and no Pi changed; returns its export, and the address of its Pi.
+    fn remove_if_unused(&self, held: &Held, pi: Prefix, image: &str) -> Option<(u32, Option<Ipv4Addr>)> {
+        let key = (pi, image.to_owned());
+        if self.lock().overlays.contains_key(&key) {
+            return None;
+        }
+        let Some(layer) = self.state.layer(pi, image) else {
+            self.lock().new.0.remove(&key);
+            return None;
+        };
+        // Another process may be copying or removing the layer.
+        let _lock = layer.lock().ok()??;
+        let unchanged = layer.new_content().is_some_and(|before| before == content(&layer.upper()));
+        if self.is_listed(pi).ok()? || !unchanged {
+            let _tried_again_the_next_time = self.lock().new.keep(&layer);
+            return None;
+        }
+        self.remove(&layer).ok()?;
+        self.lock().new.forget(&layer);
+        let address = self.state.pi(pi).address;
+        self.forget_pi(held, pi);
+        Some((layer.facts.export, address))
     }
 
     fn is_listed(&self, pi: Prefix) -> io::Result<bool> {
@@ -131,10 +148,11 @@ impl Roots {
     }
 
     /// Removes the keys and the record of a Pi without a layer.
-    fn forget_pi(&self, pi: Prefix) {
+    fn forget_pi(&self, _: &Held, pi: Prefix) {
         if !self.state.layers_of(pi).is_empty() {
             return;
         }
+        self.made().forget(pi);
         // Anything else in the directory keeps it.
         let dir = self.state.pi_dir(pi);
         let _identity = remove_tree(&dir.join(IDENTITY));

@@ -21,21 +21,24 @@ impl Roots {
     /// Unmounts resting layers which nothing else uses, and removes new layers that were idle for this time. Returns the exports of
     /// those.
     pub fn unmount(&self, resting: Vec<Arc<Overlay>>, idle: Duration) -> Vec<u32> {
-        let mut inner = self.lock();
-        let mut unmounted = Vec::new();
         for overlay in resting {
             let Layer { pi, image, .. } = overlay.layer();
             let key = (*pi, image.clone());
-            let same = inner.overlays.get(&key).is_some_and(|there| Arc::ptr_eq(there, &overlay));
-            // Two holders: the table, and this function.
-            if same && Arc::strong_count(&overlay) == 2 {
-                inner.overlays.remove(&key);
-                unmounted.push(overlay);
-            }
+            // A Pi that mounts now uses its layer.
+            let _unmounted = self.locks.try_with(*pi, |_held| {
+                let mut inner = self.lock();
+                let same = inner.overlays.get(&key).is_some_and(|there| Arc::ptr_eq(there, &overlay));
+                // Two holders: the table, and this function.
+                let removed = same && Arc::strong_count(&overlay) == 2;
+                let there = if removed { inner.overlays.remove(&key) } else { None };
+                drop(inner);
+                drop(there);
+                if removed {
+                    // Unmounting writes the disk's buffers: other Pis mount meanwhile.
+                    overlay.detach();
+                }
+            });
         }
-        // Unmounting writes the disk's buffers: without the lock, other Pis mount meanwhile.
-        drop(inner);
-        drop(unmounted);
-        self.remove_unused(&mut self.lock(), idle)
+        self.remove_unused(idle)
     }
 }

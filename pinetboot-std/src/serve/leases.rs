@@ -109,10 +109,8 @@ impl LeaseFile {
     ) {
         let leases = changed.filter_map(|address| server.at(address));
         let lines: String = leases.filter_map(|lease| self.line(lease)).collect();
-        if self.journal.is_due() {
-            if !lines.is_empty() && now >= self.retry_at {
-                self.write(now, server);
-            }
+        let is_due = self.journal.is_due() && !lines.is_empty() && now >= self.retry_at;
+        if is_due && self.write(now, server) || !self.journal.is_open() {
             return;
         }
         let mut done = if lines.is_empty() { Ok(()) } else { self.journal.append(&lines) };
@@ -131,14 +129,20 @@ impl LeaseFile {
         }
     }
 
-    /// Writes the file whole.
-    pub(super) fn write(&mut self, now: Instant, leases: &impl Leases) {
+    /// Writes the file whole; false after a failure.
+    pub(super) fn write(&mut self, now: Instant, leases: &impl Leases) -> bool {
         let lines = leases.all().filter_map(|lease| self.line(lease));
         let (text, leases) =
             lines.fold((HEADER.to_owned(), 0), |(text, count), line| (text + &line, count + 1));
         match self.journal.replace(&text) {
-            Ok(()) => self.bus.emit(None, Dhcp::LeasesWritten { path: self.path(), leases }),
-            Err(error) => self.write_failed(now, &error),
+            Ok(()) => {
+                self.bus.emit(None, Dhcp::LeasesWritten { path: self.path(), leases });
+                true
+            }
+            Err(error) => {
+                self.write_failed(now, &error);
+                false
+            }
         }
     }
 
@@ -318,6 +322,29 @@ mod tests {
         assert_eq!(names.len(), 1, "{names:?}");
         file.close(NOW, &server, false);
         assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 2 + 100);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_written_anew_is_appended_to() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("leases");
+        let (mut server, mut file) = (server(), file(&path));
+        file.restore(NOW, &mut server);
+        assert!(Server::restore(&mut server, lease(1, 101)));
+        let mut saves = 0;
+        while !file.journal.is_due() {
+            file.save(NOW, &server, [ip(101)].into_iter(), false);
+            saves += 1;
+        }
+        // As without a descriptor: the file is there, and no other one can be made beside it.
+        let moved = directory.path().join("moved");
+        fs::create_dir(&moved).unwrap();
+        fs::rename(&path, moved.join("leases")).unwrap();
+        file.journal.move_to(directory.path().join("missing/leases"));
+        for _ in 0..3 {
+            file.save(NOW, &server, [ip(101)].into_iter(), false);
+        }
+        assert_eq!(fs::read_to_string(moved.join("leases")).unwrap().lines().count(), 2 + saves + 3);
     }
 
     #[test]

@@ -57,7 +57,7 @@ impl Nfsd {
     pub(super) fn start(
         config: &Config,
         settings: Settings,
-        (base_images, max_pis): (BaseImages, usize),
+        base_images: BaseImages,
         watchdog: Option<Duration>,
         handed: &mut Handed,
         bus: &Bus,
@@ -81,11 +81,11 @@ impl Nfsd {
         for socket in &sockets {
             packets::send(&boots, &(), Some(socket.as_fd())).map_err(|error| failed(&error))?;
         }
-        let setup = Setup { settings, max_pis, turns, sockets: sockets.len() };
+        let setup = Setup { settings, turns, sockets: sockets.len() };
         write_line(messages.get_mut(), &setup).map_err(|error| failed(&error))?;
         let ready = loop {
             match read_escaped_line(&mut messages, LONGEST).map_err(|error| failed(&error))? {
-                None | Some(Message::Stopped) => return Err(failed(&"it ended")),
+                None => return Err(failed(&"it ended")),
                 Some(Message::Failed(why)) => return Err(why),
                 Some(Message::Ready(ready)) => break ready,
                 Some(message) => hear(message, messages.get_mut(), bus).map_err(|error| failed(&error))?,
@@ -178,7 +178,7 @@ fn hear(message: Message, to: &mut impl Write, bus: &Bus) -> std::io::Result<()>
     match message {
         Message::Ask(question) => write_line(to, &answer(bus, question))?,
         Message::Tell { client, report } => bus.emit(client, report),
-        Message::Turn | Message::Ready(_) | Message::Failed(_) | Message::Stopped => {}
+        Message::Turn | Message::Ready(_) | Message::Failed(_) => {}
     }
     Ok(())
 }

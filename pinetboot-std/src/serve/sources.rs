@@ -9,6 +9,7 @@ use crate::bus::Bus;
 use crate::config::{Config, Settings};
 use crate::events;
 use crate::exit::{Exit, Failed};
+use crate::net::most_neighbours;
 use crate::output;
 use crate::roots::BootRoots;
 use crate::storage::{
@@ -106,7 +107,16 @@ pub(super) fn notices(config: &Config, trees: &Trees) -> impl Iterator<Item = ev
     let listed = config.inventory.entries().count();
     let known = events::Server::PisKnown { directories: requested, listed };
     let known = (requested + listed > 0).then_some(known);
-    known.into_iter().chain(renamed).chain(without_effect).chain(tree.map(no_config)).chain(misnamed)
+    let pis = requested.max(listed);
+    let few = most_neighbours().filter(|most| pis > *most);
+    let few = few.map(|most| events::Server::FewNeighbours { pis, most });
+    known
+        .into_iter()
+        .chain(few)
+        .chain(renamed)
+        .chain(without_effect)
+        .chain(tree.map(no_config))
+        .chain(misnamed)
 }
 
 fn sources(config: &Config, roots: Option<Arc<BootRoots>>) -> Result<Sources, Failed> {

@@ -23,7 +23,7 @@ fn only_its_own_process_is_read_from_proc() {
     command.args(["--require-sandbox", "--nfs"]).arg(root.path()).arg("--state").arg(state.path());
     let serving = Serving::start_as(&mut command);
     boot(&serving);
-    let output = Command::new("nfs-cat").arg(url(&serving, "etc/machine-id")).output().unwrap();
+    let output = Command::new("nfs-cat").arg(url(&serving.ready, "etc/machine-id")).output().unwrap();
     let id = String::from_utf8(output.stdout).unwrap();
     assert_eq!(
         id.trim_end().len(),
@@ -60,7 +60,7 @@ fn files_keep_their_capabilities_and_modes() {
     let serving = Serving::start_as(command.arg("--nfs").arg(root.path()).arg("--state").arg(state.path()));
     boot(&serving);
     // The mount is made at the first use.
-    let output = Command::new("nfs-cat").arg(url(&serving, "usr/bin/ping")).output().unwrap();
+    let output = Command::new("nfs-cat").arg(url(&serving.ready, "usr/bin/ping")).output().unwrap();
     assert_eq!(output.stdout, b"old", "{}\n{}", String::from_utf8_lossy(&output.stderr), serving.log());
     let merged = format!(
         "cd {}/pis/aaaa0001/*/merged && chmod 700 usr/bin/ping && getcap usr/bin/ping",
@@ -73,7 +73,8 @@ fn files_keep_their_capabilities_and_modes() {
     let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
     assert!(said.contains("cap_net_raw=ep"), "{said}\n{}", serving.log());
     // The umask is the Pi's, which has applied it: nfs-cp makes files of mode 0660.
-    let output = Command::new("nfs-cp").arg(new.join("new")).arg(url(&serving, "usr/new")).output().unwrap();
+    let output =
+        Command::new("nfs-cp").arg(new.join("new")).arg(url(&serving.ready, "usr/new")).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let layers = fs::read_dir(state.join("pis/aaaa0001")).unwrap().map(|entry| entry.unwrap().path());
     let made: Vec<_> = layers.filter_map(|layer| fs::metadata(layer.join("upper/usr/new")).ok()).collect();
@@ -90,8 +91,8 @@ pub(super) fn boot(serving: &Serving) {
     serving.settle();
 }
 
-/// The URL of a file of the Pi's root.
-pub(super) fn url(serving: &Serving, file: &str) -> String {
-    let port = serving.ready.split("nfs 127.0.0.1:").nth(1).unwrap().split(' ').next().unwrap();
+/// The URL of a file of the Pi's root, by the server's line of readiness.
+pub(super) fn url(ready: &str, file: &str) -> String {
+    let port = ready.split("nfs 127.0.0.1:").nth(1).unwrap().split(' ').next().unwrap();
     format!("nfs://127.0.0.1/aaaa0001/{file}?version=3&uid=0&gid=0&nfsport={port}&mountport={port}")
 }

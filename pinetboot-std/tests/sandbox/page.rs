@@ -1,17 +1,19 @@
 //! The processes of a server, beside the table of docs/security.md.
 
 use std::fs;
+use std::io::{BufRead, BufReader, Read};
 use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
+use pinetboot_core::tftp::Options;
 use rustix::thread::CapabilitySet;
 
 use super::hidden::{boot, url};
-use crate::common::{Folder, Serving, pinetboot};
+use crate::common::{Folder, Serving, fetch, pinetboot};
 
 const PAGE: &str = include_str!("../../docs/security.md");
 
@@ -69,6 +71,48 @@ fn each_thread_of_an_nfs_server_has_the_rights_of_the_page() {
     }
 }
 
+/// To bind listening sockets to the interface again.
+#[test]
+#[ignore = "needs root; run by .ci/run"]
+fn nfs_on_an_interface_has_net_raw_too() {
+    let roots = Roots::new();
+    let serving = roots.serve(&["--interface", "lo", "--require-sandbox"]);
+    let [nfsd] = children(serving.id())[..] else { panic!() };
+    let mut row = row("layers by NFS");
+    row.capabilities.push("net_raw".into());
+    compare(nfsd, &row);
+    serving.stop();
+}
+
+/// The process of NFS tells each mount to that of the log.
+#[test]
+#[ignore = "needs root; run by .ci/run"]
+fn a_log_that_is_not_read_holds_up_no_mount() {
+    let roots = Roots::new();
+    let (mut unread, log) = std::io::pipe().unwrap();
+    let mut command = pinetboot();
+    let mut child =
+        roots.arguments(&mut command).arg("-vv").stdout(Stdio::piped()).stderr(log).spawn().unwrap();
+    drop(command);
+    let mut ready = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut ready).unwrap();
+    let tftp = ready.split(' ').nth(2).unwrap().parse().unwrap();
+    for number in 0..400 {
+        let got = fetch(tftp, "aaaa0001/config.txt", Options::default());
+        got.unwrap_or_else(|why| panic!("request {number}: {why:?}"));
+    }
+    fetch(tftp, "aaaa0001/kernel8.img", Options::default()).unwrap();
+    for number in 0..20 {
+        let output = Command::new("nfs-cat").arg(url(&ready, "etc/hostname")).output().unwrap();
+        assert_eq!(output.stdout, b"pi-aaaa0001\n", "{number}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    kill(Pid::from_raw(child.id() as i32), Signal::SIGTERM).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let mut log = Vec::new();
+    unread.read_to_end(&mut log).unwrap();
+    assert!(log.len() >= 60_000, "the pipe was full: {} bytes", log.len());
+}
+
 #[test]
 #[ignore = "needs root; run by .ci/run"]
 fn a_server_and_the_processes_of_its_roots_end_together() {
@@ -119,7 +163,7 @@ fn a_user_with_capabilities_starts_a_server_that_is_never_root() {
     let without_mknod = row("layers by NFS").capabilities() - CapabilitySet::MKNOD;
     assert_eq!(effective(nfsd), ("0".into(), format!("{:016x}", without_mknod.bits())));
     boot(&serving);
-    let file = Command::new("nfs-cat").arg(url(&serving, "etc/hostname")).output().unwrap();
+    let file = Command::new("nfs-cat").arg(url(&serving.ready, "etc/hostname")).output().unwrap();
     assert_eq!(file.stdout, b"pi-aaaa0001\n", "{}", serving.log());
     serving.stop();
 }

@@ -2,7 +2,7 @@
 //!
 //! A test holds a thread of the server as a debugger does (ptrace): to the server the thread hangs in a system call.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, UdpSocket};
 use std::os::unix::net::UnixDatagram;
 use std::process::Stdio;
@@ -87,14 +87,15 @@ fn a_second_signal_ends_the_process_at_once() {
     assert_eq!(serving.wait().code, Some(130));
 }
 
-/// Every thread that writes to the log hangs; the one that ends the process does not.
+/// A service that waited for the reader of the log would not end.
 #[test]
-fn a_log_that_is_not_read_does_not_hinder_the_stop() {
+fn a_log_that_is_not_read_holds_up_no_service_and_no_stop() {
     let tree = Folder::tree(&[("file", &[0; 600])]);
-    let (unread, log) = std::io::pipe().unwrap();
+    let (mut unread, log) = std::io::pipe().unwrap();
     let mut command = pinetboot();
     command.args(["serve", "-vv", "--listen", "127.0.0.1", "--tftp-port", "0"]).arg(tree.path());
     let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
+    drop(command);
     let mut ready = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut ready).unwrap();
     let server: SocketAddr = ready.split(' ').nth(2).unwrap().parse().unwrap();
@@ -105,13 +106,48 @@ fn a_log_that_is_not_read_does_not_hinder_the_stop() {
         let answer = client.recv_from(&mut [0; 600]);
         answer.and_then(|(_, transfer)| client.send_to(b"\0\x05\0\0enough\0", transfer)).is_ok()
     };
-    while is_answered() {}
+    // Four lines each, of more than 30 bytes: twice the size of a pipe.
+    for number in 0..1000 {
+        assert!(is_answered(), "request {number}");
+    }
     let began = Instant::now();
     kill(Pid::from_raw(child.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
     let (status, took) = (child.wait().unwrap(), began.elapsed());
-    assert_eq!(status.code(), Some(12));
+    assert_eq!(status.code(), Some(0));
     assert!(took < Duration::from_secs(5), "{took:?}");
-    drop(unread);
+    let mut log = Vec::new();
+    unread.read_to_end(&mut log).unwrap();
+    assert!(log.len() >= 60_000, "the pipe was full: {} bytes", log.len());
+}
+
+/// A reader that comes back hears how many lines it missed.
+#[test]
+fn a_log_that_is_read_again_has_the_number_of_dropped_lines() {
+    let tree = Folder::tree(&[("file", &[0; 600])]);
+    let (unread, log) = std::io::pipe().unwrap();
+    let mut command = pinetboot();
+    command.args(["serve", "-vv", "--listen", "127.0.0.1", "--tftp-port", "0"]).arg(tree.path());
+    let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
+    drop(command);
+    let mut ready = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut ready).unwrap();
+    let server = ready.split(' ').nth(2).unwrap().parse().unwrap();
+    let request = || {
+        let mut peer = Peer::of(server);
+        peer.exchange("RRQ file octet", "DATA 1 +512");
+        peer.say("ERROR 0 enough");
+    };
+    (0..1000).for_each(|_| request());
+    let reader = std::thread::spawn(move || BufReader::new(unread).lines().map(Result::unwrap).collect());
+    request();
+    kill(Pid::from_raw(child.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let lines: Vec<String> = reader.join().unwrap();
+    let dropped = lines.iter().find_map(|line| line.split_once("was not read for 250 ms: "));
+    let (before, dropped) = dropped.unwrap_or_else(|| panic!("{:?}", lines.last()));
+    let dropped: usize = dropped.split('.').next().unwrap().parse().unwrap();
+    assert!(before.contains("WARN log lines dropped") && dropped > 500, "{before} {dropped}");
+    assert!(lines.iter().any(|line| line.contains("stopped")), "{:?}", lines.last());
 }
 
 /// A loop whose wait fails: epoll_wait returns EBADF.

@@ -25,6 +25,7 @@ use crate::durable;
 use crate::pis;
 use crate::roots::facts::LayerFacts;
 use crate::roots::layer::{HALF_MADE, Layer, State, lock_directory, private_dir, remove_tree};
+use crate::roots::made::Made;
 
 /// Makes a layer.
 ///
@@ -61,10 +62,9 @@ pub(in crate::roots) fn import(state: &State, from: impl Read, target: &Target) 
     remove_tree(&new)?;
     private_dir(&new)?;
     let _not_a_leftover = lock_directory(&new)?;
-    let used: Vec<_> = state.layers();
     let root = state.dir().join("..").join(crate::images::IMAGES).join(&image).join(crate::images::ROOT);
     let facts = LayerFacts {
-        export: crate::roots::unused_export(&used),
+        export: Made::load(state).unused_export(),
         root: root.canonicalize().unwrap_or(root),
         boot: head.boot,
         content: head.content,

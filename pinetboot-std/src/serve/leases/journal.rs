@@ -30,9 +30,19 @@ impl Journal {
         &self.at
     }
 
+    #[cfg(test)]
+    pub(super) fn move_to(&mut self, at: PathBuf) {
+        self.at = at;
+    }
+
     /// Whether the file has to be written anew: nothing can be appended, or the file has doubled.
     pub(super) fn is_due(&self) -> bool {
         self.file.is_none() || self.appended > self.whole.max(SMALL)
+    }
+
+    /// Whether lines can be appended.
+    pub(super) const fn is_open(&self) -> bool {
+        self.file.is_some()
     }
 
     /// Whether lines were appended.
@@ -40,9 +50,8 @@ impl Journal {
         self.appended > 0
     }
 
-    /// Replaces the file by this text: after a crash the file has the old text or the new.
+    /// Replaces the file by this text: after a crash, and after a failure, the file has the old text or the new, to append to.
     pub(super) fn replace(&mut self, text: &str) -> io::Result<()> {
-        self.file = None;
         let mut file = tempfile::Builder::new()
             .prefix(&self.part_prefix())
             .suffix(PART_SUFFIX)
@@ -50,9 +59,8 @@ impl Journal {
         file.write_all(text.as_bytes())?;
         file.as_file().sync_data()?;
         self.file = Some(file.persist(&self.at)?);
-        durable::sync(self.directory())?;
         (self.whole, self.appended, self.unsynced) = (text.len(), 0, 0);
-        Ok(())
+        durable::sync(self.directory())
     }
 
     /// Appends whole lines. After a failure the file is due to be written anew, for a part of a line may be there.
