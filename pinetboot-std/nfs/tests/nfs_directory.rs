@@ -254,6 +254,11 @@ fn set_id_bits_go_when_others_write_and_when_the_owner_changes() {
     let owner = sattr3 { uid: Nfs3Option::Some(1000), ..sattr3::default() };
     world.client.set(&file, owner, Nfs3Option::None).unwrap();
     assert_eq!(world.client.attributes(&file).unwrap().mode, 0o755);
+    // A new file has the bits that it was asked to have.
+    let with = sattr3 { gid: Nfs3Option::Some(1000), ..mode(0o2755) };
+    let made = world.client.create(&world.root, "made", createhow3::GUARDED(with)).unwrap();
+    let attributes = world.client.attributes(&made.obj.unwrap()).unwrap();
+    assert_eq!((attributes.mode, attributes.gid), (0o2755, 1000));
 }
 
 #[test]

@@ -29,7 +29,9 @@ impl DirectoryTree {
     pub(super) fn finish(&self, caller: &Caller, file: OpenFile, with: &SetAttributes) -> Result<Found> {
         let id = kernel::of_file(file.as_fd()).map_err(refusal)?;
         let file = self.files.keep(id, file);
-        let with = SetAttributes { mode: with.mode.filter(|_| !modes_are_exact()), ..*with };
+        // Another owner costs the file its set-id bits.
+        let again = |mode: &u32| mode & 0o6000 != 0 && (with.uid.is_some() || with.gid.is_some());
+        let with = SetAttributes { mode: with.mode.filter(|mode| !modes_are_exact() || again(mode)), ..*with };
         self.change(caller, &id, &file, &with)?;
         Ok(Found { id, attributes: self.stat(&id, &file)? })
     }
