@@ -235,7 +235,7 @@ impl Receiver {
 
     /// As [`Sender::asked_again`](super::sender::Sender::asked_again).
     pub(super) fn asked_again(&mut self, now: Instant) {
-        if !self.proven && self.retry.tried() && !self.retry.waited(now).is_zero() {
+        if !self.proven && self.retry.tried() && self.retry.waited(now) > 0 {
             self.send_again();
         }
     }

@@ -73,18 +73,19 @@ impl Retry {
     }
 
     /// A packet left at `now`: the wait for its answer begins.
-    pub(super) fn arm(&mut self, now: Instant) {
-        self.deadline = now + self.wait();
+    pub(super) const fn arm(&mut self, now: Instant) {
+        self.arm_within(now, self.wait());
     }
 
-    /// The same with a shorter wait.
-    pub(super) fn arm_within(&mut self, now: Instant, wait: Duration) {
-        self.deadline = now + wait.min(self.wait());
+    /// The same with a shorter wait, in microseconds.
+    pub(super) const fn arm_within(&mut self, now: Instant, wait: u32) {
+        let wait = if wait < self.wait() { wait } else { self.wait() };
+        self.deadline = Instant::from_micros(now.as_micros().saturating_add(wait as u64));
     }
 
-    /// The time since the last packet left.
-    pub(super) fn waited(&self, now: Instant) -> Duration {
-        self.wait().saturating_sub(self.deadline.since(now))
+    /// The time since the last packet left, in microseconds.
+    pub(super) const fn waited(&self, now: Instant) -> u32 {
+        (self.wait() as u64).saturating_sub(self.left(now)) as u32
     }
 
     /// The transfer made progress.
@@ -109,8 +110,8 @@ impl Retry {
     }
 
     /// Whether half of the wait or more is over.
-    pub(super) fn half_over(&self, now: Instant) -> bool {
-        self.deadline.since(now) <= self.wait() / 2
+    pub(super) const fn half_over(&self, now: Instant) -> bool {
+        self.left(now) <= self.wait() as u64 / 2
     }
 
     /// Whether anything was sent again since the transfer last moved on.
@@ -136,10 +137,19 @@ impl Retry {
         self.deadline
     }
 
-    fn wait(&self) -> Duration {
-        let timeout = self.policy.timeout();
-        let longest = RetryPolicy::MAX_WAIT.max(timeout);
-        timeout.saturating_mul(1 << self.tries.min(16)).min(longest)
+    /// The wait for an answer, in microseconds: at most 255 s.
+    const fn wait(&self) -> u32 {
+        let RetryPolicy { timeout_ms, .. } = self.policy;
+        let tries = if self.tries < 16 { self.tries } else { 16 };
+        let doubled = timeout_ms.saturating_mul(1 << tries);
+        let longest = RetryPolicy::MAX_WAIT.as_millis() as u32;
+        let longest = if timeout_ms > longest { timeout_ms } else { longest };
+        (if doubled < longest { doubled } else { longest }) * 1000
+    }
+
+    /// Microseconds until the deadline.
+    const fn left(&self, now: Instant) -> u64 {
+        self.deadline.as_micros().saturating_sub(now.as_micros())
     }
 }
 

@@ -1,7 +1,5 @@
 //! The side that sends the file: a server that is read from, a client that writes.
 
-use core::time::Duration;
-
 use super::block::{count, widen, wire};
 use super::options::{Limits, Options, Terms};
 use super::packet::{ErrorCode, Packet};
@@ -173,7 +171,7 @@ impl Sender {
     /// The client has repeated its request. If the first packet was sent again already, before this moment, and is still unanswered, both
     /// were lost.
     pub(super) fn asked_again(&mut self, now: Instant) {
-        if !self.proven && self.retry.tried() && !self.retry.waited(now).is_zero() {
+        if !self.proven && self.retry.tried() && self.retry.waited(now) > 0 {
             self.send_again();
         }
     }
@@ -229,7 +227,7 @@ impl Sender {
     fn begin(&mut self, now: Instant) {
         self.proven = true;
         if !self.retry.tried() {
-            self.round_trip = self.retry.waited(now).as_micros() as u32; // at most 255 s
+            self.round_trip = self.retry.waited(now);
         }
         self.retry.reset();
         self.retry.arm(now); // else an answer taken in late would count as none
@@ -282,8 +280,7 @@ impl Sender {
 
     fn arm(&mut self, now: Instant) {
         if self.soon {
-            let wait = (Duration::from_micros(self.round_trip.into()) * ROUND_TRIPS).max(SOONEST);
-            self.retry.arm_within(now, wait);
+            self.retry.arm_within(now, self.round_trip.saturating_mul(ROUND_TRIPS).max(SOONEST));
         } else {
             self.retry.arm(now);
         }
@@ -330,12 +327,12 @@ impl Sender {
     }
 }
 
-/// The round trip, if the first packet was sent more than once.
+/// The round trip in microseconds, if the first packet was sent more than once.
 const UNKNOWN_ROUND_TRIP: u32 = 25_000;
 /// Round trips without an ACK after which a block is taken for lost.
 const ROUND_TRIPS: u32 = 4;
-/// The same time at least: the other side may be busy.
-const SOONEST: Duration = Duration::from_millis(10);
+/// The same time at least, in microseconds: the other side may be busy.
+const SOONEST: u32 = 10_000;
 /// ACKs short of what went out, after going back, that show a client which acknowledges more often than once a window. One that
 /// keeps to RFC 7440 sends one, for a block that was lost once more.
 const EARLY: u8 = 2;

@@ -31,7 +31,8 @@ impl DirectoryTree {
         let file = self.files.keep(id, file);
         // Another owner costs the file its set-id bits.
         let again = |mode: &u32| mode & 0o6000 != 0 && (with.uid.is_some() || with.gid.is_some());
-        let with = SetAttributes { mode: with.mode.filter(|mode| !modes_are_exact() || again(mode)), ..*with };
+        let with =
+            SetAttributes { mode: with.mode.filter(|mode| !modes_are_exact() || again(mode)), ..*with };
         self.change(caller, &id, &file, &with)?;
         Ok(Found { id, attributes: self.stat(&id, &file)? })
     }
