@@ -50,5 +50,6 @@ fuzz_target!(|bytes: &[u8]| {
         assert!(line.ends_with('\n') && line.lines().count() == 1 && !change.is_empty());
         assert_eq!(cmdline::rewrite(&line, &root), None, "{line}");
     }
+    let _any = cmdline::place(text, Some("10.0.0.1"));
     assert_eq!(cmdline::with_arguments(text, "quiet").lines().count(), 1);
 });

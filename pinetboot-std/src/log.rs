@@ -22,7 +22,7 @@ use crate::events::{Event, Fact, Listener};
 use crate::logging;
 use bounds::Bounds;
 
-/// Writes the lines of events to [`logging`](crate::logging)'s output.
+/// Writes the lines of events to [`logging`]'s output.
 #[derive(Debug, Default)]
 pub struct Log(Mutex<Bounds>);
 

@@ -1,5 +1,5 @@
 //! Notifications to the service manager: the protocol of sd_notify(3), WATCHDOG_USEC of sd_watchdog_enabled(3), and the file of
-//! [health](crate::health) for managers of containers.
+//! [health] for managers of containers.
 //!
 //! A socket opened once at the start, rather than the crate sd-notify: that one opens the path for each message, which
 //! fails once the process has left the file system behind, has no abstract socket names, and waits for a manager that does not read.
