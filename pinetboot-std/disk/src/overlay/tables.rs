@@ -224,7 +224,12 @@ impl Tables {
         while at < end {
             let (index, within) = (at / per_block, at % per_block);
             let Some(block) = self.block(index)? else {
+                // The header's cluster is in use: its block exists. A table that lies elsewhere takes the new entry.
+                if index == 0 {
+                    return Err(DiskError::Damaged);
+                }
                 self.add_blocks(index)?;
+                self.block(index)?.ok_or(DiskError::Damaged)?;
                 continue;
             };
             let count = usize::try_from(per_block - within).unwrap_or(SCAN).min(SCAN);

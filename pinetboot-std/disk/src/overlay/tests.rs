@@ -338,3 +338,12 @@ fn a_full_disk_is_an_error_and_no_damage() {
     assert!(content[first * 512..(first + 1) * 512].iter().all(|byte| *byte == 255));
     check_tables(&medium.state().current).unwrap();
 }
+
+#[test]
+fn a_file_without_its_first_block_of_refcounts_is_damaged() {
+    let mut file = fresh();
+    let table = usize::try_from(Header::parse(&file).unwrap().refcounts_offset).unwrap();
+    file[table..table + 8].fill(0);
+    let disk = open(&Simulated::new(file, Vec::new(), usize::MAX, 1 << 20), BOOT).unwrap();
+    assert!(matches!(disk.write_at(&[7; 512], 0), Err(DiskError::Damaged)));
+}
