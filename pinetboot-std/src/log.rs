@@ -61,8 +61,8 @@ impl Listener for Log {
 
 const LEFT_OUT: &str = "log lines left out, of which a minute had more than its bound: ";
 
-/// The client of an event: `kitchen (10.0.0.5)` as a field, and by `{:#}` in a line the name alone, or the address of a client
-/// without a name. Formatted only if the line is written.
+/// The client of an event: `kitchen (10.0.0.5)` as a field and where a client is refused, whose address may not be that of the Pi
+/// that it names; by `{:#}` the name alone, or the address of a client without a name. Formatted only if the line is written.
 struct ClientName<'a>(&'a Event);
 
 impl fmt::Display for ClientName<'_> {

@@ -162,7 +162,7 @@ fn a_pi_that_is_up_loses_nothing_to_a_host_that_imitates_it() {
     let said = server.stop();
     let warned = said.lines().filter(|line| line.contains("WARN") && line.contains("10.77.3.2"));
     let warned: Vec<_> = warned.collect();
-    assert_eq!(warned.len(), 1, "one warning names the intruder: {warned:#?}");
+    assert_eq!(warned.len(), 1, "one warning names the intruder:\n{said}");
     assert!(warned[0].contains("that Pi is up at 10.77.1.2"), "{warned:?}");
 
     // The same after a restart, whichever of them asks first.

@@ -12,8 +12,8 @@ pub(super) fn log(event: &Event, client: &ClientName<'_>, fact: &Nfs) {
             warn!(%client, "closing the NFS connection of {peer}: {why}");
         }
         Nfs::Disconnected { peer, why, .. } => debug!(%client, "the NFS connection of {peer} ended: {why}"),
-        Nfs::Unmounted { path: Some(path) } => debug!(%client, path, "{client:#} unmounts {path}"),
-        Nfs::Unmounted { path: None } => debug!(%client, "{client:#} unmounts all exports"),
+        Nfs::Unmounted { path: Some(path) } => debug!(%client, path, "{client} unmounts {path}"),
+        Nfs::Unmounted { path: None } => debug!(%client, "{client} unmounts all exports"),
         Nfs::CallRefused { peer, program, version, procedure, why, remedy } => {
             match remedy.as_ref().filter(|_| !event.again) {
                 None => {
@@ -23,7 +23,7 @@ pub(super) fn log(event: &Event, client: &ClientName<'_>, fact: &Nfs) {
                     );
                 }
                 Some(remedy) => {
-                    warn!(%client, program, version, procedure, "the NFS call of {client:#} is refused: {why}. {remedy}")
+                    warn!(%client, program, version, procedure, "the NFS call of {client} is refused: {why}. {remedy}")
                 }
             }
         }
@@ -31,10 +31,10 @@ pub(super) fn log(event: &Event, client: &ClientName<'_>, fact: &Nfs) {
             debug!(%client, "{peer} uses a refused file handle: {why}")
         }
         Nfs::HandleRefused { why, .. } => {
-            warn!(%client, "{client:#} uses a refused file handle: {why}")
+            warn!(%client, "{client} uses a refused file handle: {why}")
         }
-        Nfs::FirstRead => debug!(%client, "{client:#} reads from its root"),
-        Nfs::FirstWrite => debug!(%client, "{client:#} writes to its root"),
+        Nfs::FirstRead => debug!(%client, "{client} reads from its root"),
+        Nfs::FirstWrite => debug!(%client, "{client} writes to its root"),
         Nfs::Trouble { what } => warn!("NFS: {what}"),
     }
 }

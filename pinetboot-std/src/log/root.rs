@@ -43,22 +43,22 @@ pub(super) fn log(event: &Event, client: &ClientName<'_>, fact: &Root) {
         ),
         Root::Mounted { path, .. } => info!(%client, pi, path, "{client:#} root {path} mounted"),
         Root::MountRefused { path, why, failed: true, .. } => {
-            error!(%client, path, "cannot serve {path} to {client:#}: {why}");
+            error!(%client, path, "cannot serve {path} to {client}: {why}");
         }
         Root::MountRefused { path, why, .. } if !event.again => {
-            warn!(%client, path, "{client:#} may not mount {path}: {why}");
+            warn!(%client, path, "{client} may not mount {path}: {why}");
         }
         Root::MountRefused { path, why, .. } => {
-            debug!(%client, path, "{client:#} may not mount {path}: {why}")
+            debug!(%client, path, "{client} may not mount {path}: {why}")
         }
         Root::CallRefused { name, why, in_doubt: false, .. } if !event.again => {
-            warn!(%client, pi = name, "{client:#} may not use the root of {name}: {why}");
+            warn!(%client, pi = name, "{client} may not use the root of {name}: {why}");
         }
         Root::CallRefused { name, why, in_doubt: true, .. } if !event.again => {
-            warn!(%client, pi = name, "{client:#} waits for the root of {name}: {why}");
+            warn!(%client, pi = name, "{client} waits for the root of {name}: {why}");
         }
         Root::CallRefused { name, why, .. } => {
-            debug!(%client, pi = name, "{client:#} may not use the root of {name}: {why}");
+            debug!(%client, pi = name, "{client} may not use the root of {name}: {why}");
         }
         Root::Moved { from, .. } => {
             info!(%client, pi, "{client:#} continues with its root; its address was {from} before")

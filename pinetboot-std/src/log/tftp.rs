@@ -17,7 +17,7 @@ pub(super) fn log(event: &Event, client: &ClientName<'_>, fact: &Tftp) {
             debug!("{peer} {verb} {file}, {options}");
         }
         Tftp::Refused { file, .. } if event.again => {
-            debug!(%client, file, "{client:#} is refused {file} again")
+            debug!(%client, file, "{client} is refused {file} again")
         }
         Tftp::Refused { .. } => refused(event, client, fact),
         Tftp::Repeated { peer } => debug!("{peer} repeats its request"),
@@ -27,7 +27,7 @@ pub(super) fn log(event: &Event, client: &ClientName<'_>, fact: &Tftp) {
             debug!(%client, file, bytes, "{client:#} is silent after {} of {file}", DecimalBytes(*bytes));
         }
         Tftp::Finished(finished) => self::finished(event, client, finished),
-        Tftp::UploadFailed { file, why } => warn!(%client, file, "cannot keep {file} from {client:#}: {why}"),
+        Tftp::UploadFailed { file, why } => warn!(%client, file, "cannot keep {file} from {client}: {why}"),
         Tftp::NotSent { to, error, firewall: true } if !event.again => warn!(
             %client,
             "cannot send to {to}: {error}. This machine's own firewall drops the answers: allow outgoing UDP of this program"
@@ -51,32 +51,32 @@ fn refused(event: &Event, client: &ClientName<'_>, fact: &Tftp) {
     let place = place.as_deref().unwrap_or_default();
     match (*direction, *code, cause) {
         (Direction::Read, ErrorCode::FILE_NOT_FOUND, _) if *harmless => {
-            debug!(%client, file, place, "{client:#} requested {file}, which does not exist (optional, or one of several)");
+            debug!(%client, file, place, "{client} requested {file}, which does not exist (optional, or one of several)");
         }
         // The boot's own lines say if it misses the file.
         (Direction::Read, ErrorCode::FILE_NOT_FOUND, _) if event.pi.is_some() && !foreign => {
-            debug!(%client, file, place, "{client:#} requested {file}: {} does not exist", if place.is_empty() { file } else { place });
+            debug!(%client, file, place, "{client} requested {file}: {} does not exist", if place.is_empty() { file } else { place });
         }
         (Direction::Read, ErrorCode::FILE_NOT_FOUND, _) if *foreign => {
-            info!(%client, file, place, "{client:#} requested {file}: {} does not exist", if place.is_empty() { file } else { place });
+            info!(%client, file, place, "{client} requested {file}: {} does not exist", if place.is_empty() { file } else { place });
         }
         (Direction::Read, ErrorCode::FILE_NOT_FOUND, _) if !place.is_empty() => {
-            warn!(%client, file, place, "{client:#} requested {file}: {place} does not exist");
+            warn!(%client, file, place, "{client} requested {file}: {place} does not exist");
         }
         (Direction::Read, ErrorCode::ACCESS_VIOLATION, Some(cause)) if !place.is_empty() => {
-            warn!(%client, file, place, "{client:#} requested {file}: cannot open {place}: {cause}");
+            warn!(%client, file, place, "{client} requested {file}: cannot open {place}: {cause}");
         }
-        (Direction::Read, _, Some(cause)) => warn!(%client, file, "{client:#} is refused {file}: {cause}"),
-        (Direction::Read, _, None) => warn!(%client, file, "{client:#} requested {file}: {answer}"),
+        (Direction::Read, _, Some(cause)) => warn!(%client, file, "{client} is refused {file}: {cause}"),
+        (Direction::Read, _, None) => warn!(%client, file, "{client} requested {file}: {answer}"),
         (Direction::Write, _, Some(cause)) => {
-            warn!(%client, file, "{client:#} requested to write {file}: {answer}, {cause}");
+            warn!(%client, file, "{client} requested to write {file}: {answer}, {cause}");
         }
         (Direction::Write, ErrorCode::ACCESS_VIOLATION, None) => warn!(
             %client,
             file,
-            "{client:#} requested to write {file}: {answer}. --allow-upload DIR accepts uploads into DIR"
+            "{client} requested to write {file}: {answer}. --allow-upload DIR accepts uploads into DIR"
         ),
-        (Direction::Write, ..) => warn!(%client, file, "{client:#} requested to write {file}: {answer}"),
+        (Direction::Write, ..) => warn!(%client, file, "{client} requested to write {file}: {answer}"),
     }
 }
 
