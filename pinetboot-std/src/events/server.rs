@@ -60,6 +60,11 @@ pub enum Server {
         /// That of the route now.
         now: String,
     },
+    /// The interfaces cannot be listed; the server tries again each second.
+    CannotFollow {
+        /// The reason.
+        error: String,
+    },
     /// An interface that the server uses was removed.
     InterfaceGone {
         /// The interface.

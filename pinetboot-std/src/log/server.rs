@@ -40,6 +40,10 @@ pub(super) fn log(fact: &Server) {
             "the default route has the interface {now} now, and DHCP answers on {interface} still. Restart the server, or name the \
              interface with --interface"
         ),
+        Server::CannotFollow { error } => warn!(
+            "cannot list the interfaces: {error}. Until a later try succeeds, a change of addresses is not followed; raise the limit of open files \
+             (LimitNOFILE= of the unit) if descriptors lack"
+        ),
         Server::InterfaceGone { interface } => {
             warn!(interface, "the interface {interface} is gone: nothing is served there until it is back");
         }

@@ -39,23 +39,24 @@ impl Changes {
         self.control.clone()
     }
 
-    /// Waits for a change.
+    /// Waits for a change, or for the end of the time.
     ///
     /// # Errors
     ///
     /// The control's, or the system's.
-    pub fn wait(&self) -> Result<(), Interrupt> {
+    pub fn wait(&self, at_most: PollTimeout) -> Result<(), Interrupt> {
         loop {
             let mut ready = [
                 PollFd::new(self.socket.as_fd(), PollFlags::POLLIN),
                 PollFd::new(self.control.as_fd(), PollFlags::POLLIN),
             ];
-            match poll(&mut ready, PollTimeout::NONE) {
-                Ok(_) | Err(Errno::EINTR) => {}
+            let over = match poll(&mut ready, at_most) {
+                Ok(count) => count == 0,
+                Err(Errno::EINTR) => false,
                 Err(error) => return Err(Interrupt::Failed(error.into())),
-            }
+            };
             self.control.check()?;
-            if self.drain() {
+            if self.drain() || over {
                 return Ok(());
             }
         }

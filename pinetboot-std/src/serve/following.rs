@@ -8,6 +8,8 @@
 use std::net::Ipv4Addr;
 use std::thread::JoinHandle;
 
+use nix::poll::PollTimeout;
+
 use super::service::Service;
 use crate::bus::Bus;
 use crate::events::Server;
@@ -51,7 +53,12 @@ struct Follower {
     bus: Bus,
     /// The interface of the default route, as told last.
     route: Option<String>,
+    /// The last look failed.
+    is_blind: bool,
 }
+
+/// The wait for the next look after one that failed, in milliseconds.
+const AGAIN: u16 = 1000;
 
 /// Starts to follow, from the last look at `links` on.
 ///
@@ -67,12 +74,13 @@ pub(super) fn start(
 ) -> Result<Following, Failed> {
     let control = changes.control();
     let route = used.default_route.clone();
-    let mut follower = Follower { links, used, follow, bus: bus.clone(), route };
+    let mut follower = Follower { links, used, follow, bus: bus.clone(), route, is_blind: false };
     supervisor.watch("follow", control.clone());
     let thread = supervisor.spawn(bus, "follow", move || {
+        let mut until = PollTimeout::NONE;
         loop {
-            match changes.wait() {
-                Ok(()) => follower.look()?,
+            match changes.wait(until) {
+                Ok(()) => until = follower.look(),
                 Err(Interrupt::Stop) => return Ok(()),
                 Err(Interrupt::Failed(error)) => {
                     return Err(format!("changes of interfaces cannot be followed: {error}"));
@@ -86,9 +94,19 @@ pub(super) fn start(
 }
 
 impl Follower {
-    fn look(&mut self) -> Result<(), String> {
-        let before =
-            self.links.look().map_err(|error| format!("the interfaces cannot be listed: {error}"))?;
+    /// Follows what has changed; returns the wait for the next look, with or without another change.
+    fn look(&mut self) -> PollTimeout {
+        let before = match self.links.look() {
+            Ok(before) => before,
+            // A descriptor or memory lacks: for a while only.
+            Err(error) => {
+                if !std::mem::replace(&mut self.is_blind, true) {
+                    self.bus.emit(None, Server::CannotFollow { error: error.to_string() });
+                }
+                return PollTimeout::from(AGAIN);
+            }
+        };
+        self.is_blind = false;
         let now = self.links.now();
         for (fact, back) in news(&self.used, &before, &now) {
             if let Some(interface) = back {
@@ -103,7 +121,7 @@ impl Follower {
         {
             self.bus.emit(None, Server::DefaultRoute { interface, now });
         }
-        Ok(())
+        PollTimeout::NONE
     }
 
     fn tell(&self, change: Change<'_>) {
