@@ -50,7 +50,7 @@ fn a_pi_boots_beside(server: Server) {
             "{said}"
         );
         // The proxy has heard whom the router gave which address.
-        let line = serving.line("with a DHCP DISCOVER", SOON);
+        let line = serving.line(" asks by DHCP: ", SOON);
         assert!(line.contains("serial bd989ae1"), "{line}");
         serving.expect(" takes 10.77.0.", SOON);
     }
