@@ -128,7 +128,7 @@ impl World {
     fn boot(&self) -> Shell {
         let image = env::var_os(IMAGE).map(PathBuf::from);
         let image =
-            image.unwrap_or_else(|| panic!("{IMAGE} is not set: '.ci/run uml-server-image' makes it"));
+            image.unwrap_or_else(|| panic!("{IMAGE} is not set: '.ci/run server-image' makes it"));
         let mut command = kernel(&self.network, Path::new("linux.uml"), self.host.path());
         let disk = self.host.path().join("disk");
         command.arg(format!("ubd0={},{}", disk.display(), image.display()));
