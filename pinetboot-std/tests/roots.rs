@@ -114,9 +114,9 @@ fn no_client_gets_the_root_of_another() {
     world.two.get(&format!("{TWO}/kernel8.img"));
     world.one.list(&format!("{ONE}/etc")).unwrap();
     assert!(world.two.list(&format!("{ONE}/etc")).is_err());
-    let said = server.line("kitchen may not mount", SOON);
+    let said = server.line("10.77.2.2) may not mount", SOON);
     assert!(
-        said.contains(&format!("kitchen may not mount /{ONE}/etc: that Pi is up at 10.77.1.2")),
+        said.contains(&format!("kitchen (10.77.2.2) may not mount /{ONE}/etc: that Pi is up at 10.77.1.2")),
         "{said}"
     );
     assert!(world.intruder.list(&format!("{ONE}/etc")).is_err());
