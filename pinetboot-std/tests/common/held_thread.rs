@@ -5,7 +5,8 @@ use nix::sys::ptrace;
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
 
-/// A held thread of a server. To be let go by the thread that took hold of it.
+/// A held thread of a server. To be let go by the thread that took hold of it; a test that fails lets go, or else it would wait for
+/// the end of the server for ever.
 pub(crate) struct HeldThread(Pid);
 
 impl HeldThread {
@@ -47,5 +48,13 @@ impl HeldThread {
     /// Lets the kernel forget the thread, which has ended with its process.
     pub(crate) fn bury(self) {
         waitpid(self.0, Some(WaitPidFlag::__WALL)).unwrap();
+    }
+}
+
+impl Drop for HeldThread {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let _ended = ptrace::detach(self.0, None);
+        }
     }
 }

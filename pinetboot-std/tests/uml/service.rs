@@ -127,8 +127,7 @@ impl World {
     /// Switches the server on.
     fn boot(&self) -> Shell {
         let image = env::var_os(IMAGE).map(PathBuf::from);
-        let image =
-            image.unwrap_or_else(|| panic!("{IMAGE} is not set: '.ci/run server-image' makes it"));
+        let image = image.unwrap_or_else(|| panic!("{IMAGE} is not set: '.ci/run server-image' makes it"));
         let mut command = kernel(&self.network, Path::new("linux.uml"), self.host.path());
         let disk = self.host.path().join("disk");
         command.arg(format!("ubd0={},{}", disk.display(), image.display()));
