@@ -33,8 +33,8 @@ impl DhcpObserver {
             (Ok(Reply { kind, to, address, .. }), _) => {
                 (None, Dhcp::Answered { hardware, kind, address, to })
             }
-            // The REQUEST shows the address that another server leased.
-            (Err(NoReply::ForAnother), Some(address)) => {
+            // The REQUEST shows the address that another server leased. A client that knows no proxy requests the 0.0.0.0 of its OFFER.
+            (Err(NoReply::ForAnother), Some(address)) if !address.is_unspecified() => {
                 (Some(address), Dhcp::TookOther { hardware, address })
             }
             (Err(why), _) => (None, Dhcp::Unanswered { hardware, why }),
