@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, BufRead, IsTerminal, Read};
 use std::path::{Path, PathBuf};
 
+use nix::sys::termios::{self, LocalFlags, SetArg, Termios};
 use pinetboot_image::Choice;
 use sha_crypt::{PasswordHasher, ShaCrypt};
 use tracing::Level;
@@ -175,6 +176,8 @@ fn password_from_terminal(user: &str) -> Result<Vec<u8>, Failed> {
     if !io::stdin().is_terminal() {
         return Err(usage("--user needs --password-file or --ssh-key if standard input is not a terminal"));
     }
+    // From before the first prompt on: `rpassword` prints a prompt and hides what is typed only then.
+    let _hidden = Hidden::new();
     let ask = |what: &str| {
         rpassword::prompt_password(format!("{what} for {user}: ")).map_err(|error| usage(&error.to_string()))
     };
@@ -186,6 +189,31 @@ fn password_from_terminal(user: &str) -> Result<Vec<u8>, Failed> {
         return Err(usage("the two passwords differ"));
     }
     Ok(password.into_bytes())
+}
+
+/// The terminal of the process without echo, until the value is dropped.
+struct Hidden(Option<(File, Termios)>);
+
+impl Hidden {
+    fn new() -> Self {
+        let hide = || {
+            let terminal = File::options().read(true).write(true).open("/dev/tty").ok()?;
+            let before = termios::tcgetattr(&terminal).ok()?;
+            let mut hidden = before.clone();
+            hidden.local_flags.remove(LocalFlags::ECHO);
+            termios::tcsetattr(&terminal, SetArg::TCSANOW, &hidden).ok()?;
+            Some((terminal, before))
+        };
+        Self(hide())
+    }
+}
+
+impl Drop for Hidden {
+    fn drop(&mut self) {
+        if let Some((terminal, before)) = &self.0 {
+            let _gone = termios::tcsetattr(terminal, SetArg::TCSANOW, before);
+        }
+    }
 }
 
 fn random() -> Result<Vec<u8>, Failed> {

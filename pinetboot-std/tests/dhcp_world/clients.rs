@@ -44,11 +44,29 @@ impl Clients {
         self.0.send_to(message, "255.255.255.255:67").unwrap();
     }
 
+    /// The first answer to a message, which is sent again each second (RFC 2131 section 4.1): a new port of a switch
+    /// forwards nothing at first.
+    pub(crate) fn exchange(&self, message: &[u8]) -> Answer {
+        let mut sent_again = 0..10;
+        loop {
+            self.broadcast(message);
+            let answers = self.answers_within(Duration::from_secs(1), |answers| !answers.is_empty());
+            if let Some(answer) = answers.into_iter().next() {
+                break answer;
+            }
+            assert!(sent_again.next().is_some(), "no answer");
+        }
+    }
+
     /// The answers until `enough` says so, for three seconds at most.
     pub(crate) fn answers(&self, enough: impl Fn(&[Answer]) -> bool) -> Vec<Answer> {
+        self.answers_within(Duration::from_secs(3), enough)
+    }
+
+    fn answers_within(&self, most: Duration, enough: impl Fn(&[Answer]) -> bool) -> Vec<Answer> {
         let (began, mut answers) = (Instant::now(), Vec::new());
         while !enough(&answers) {
-            let left = Duration::from_secs(3).saturating_sub(began.elapsed());
+            let left = most.saturating_sub(began.elapsed());
             if left.is_zero() {
                 break;
             }
