@@ -8,13 +8,12 @@ mod namespace;
 mod descriptors;
 
 use std::fs;
-use std::net::UdpSocket;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use namespace::{Namespace, PINETBOOT, Process, SOON, cable, content, dnsmasq, end, part};
+use namespace::{Namespace, PINETBOOT, Process, SOON, cable, content, dhcp_client, dnsmasq, end, part};
 use pinetboot_core::dhcp::{MAX_LEN, Profile};
 use pinetboot_core::pi::{PiIdentity, Revision};
 use tempfile::TempDir;
@@ -342,8 +341,7 @@ fn an_address_at_which_another_host_answers_is_not_leased() {
 #[ignore = "needs root and network namespaces; run by .ci/run"]
 fn a_flood_of_made_up_pis_leaves_room_for_a_real_one() {
     if part().is_some() {
-        let socket = UdpSocket::bind("0.0.0.0:68").unwrap();
-        socket.set_broadcast(true).unwrap();
+        let socket = dhcp_client();
         let mut discover = [0; MAX_LEN];
         for number in 0..100_000_u32 {
             let [a, b, c, d] = number.wrapping_mul(0x9e37_79b1).to_be_bytes();
@@ -376,8 +374,7 @@ fn while_made_up_pis_flood_the_server_a_known_and_a_new_pi_get_addresses() {
     const COUNT: u32 = 100_000;
     const PER_SECOND: u32 = 10_000;
     if part().is_some() {
-        let socket = UdpSocket::bind("0.0.0.0:68").unwrap();
-        socket.set_broadcast(true).unwrap();
+        let socket = dhcp_client();
         let mut discover = [0; MAX_LEN];
         let began = Instant::now();
         for number in 0..COUNT {

@@ -12,7 +12,7 @@ mod world;
 
 use std::fs;
 use std::io::Write;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
@@ -28,7 +28,7 @@ use pinetboot_core::tftp::{Options, Outcome};
 
 use common::peer::bytes;
 use common::{Fetch, Operation, SickDisk};
-use namespace::{PINETBOOT, Process, SOON};
+use namespace::{PINETBOOT, Process, SOON, dhcp_client};
 use nfs_client::{Client, mode};
 use world::{PI, SERVER, World, flood, paced};
 
@@ -291,8 +291,7 @@ fn end_thread(server: &Process) {
 
 /// Made-up Pis ask for an address.
 fn made_up_pis(stop: &AtomicBool) {
-    let socket = UdpSocket::bind("0.0.0.0:68").unwrap();
-    socket.set_broadcast(true).unwrap();
+    let socket = dhcp_client();
     let mut discover = [0; MAX_LEN];
     paced(50, 0, stop, |number| {
         let [a, b, c, d] = number.wrapping_mul(0x9e37_79b1).to_be_bytes();

@@ -11,6 +11,7 @@ use pinetboot_core::dhcp::{MAX_LEN, Message, MessageType, Profile, Selected};
 use pinetboot_core::pi::{PiIdentity, Revision};
 
 use super::nfs_client::Client;
+use crate::namespace::dhcp_client;
 
 /// The server's seconds of a boot in a second.
 pub(crate) const RATE: u32 = 5;
@@ -56,8 +57,7 @@ fn identity(fourcc: [u8; 4], revision: u32) -> Profile {
 
 impl Pi {
     pub(crate) fn new() -> Self {
-        let dhcp = UdpSocket::bind("0.0.0.0:68").unwrap();
-        dhcp.set_broadcast(true).unwrap();
+        let dhcp = dhcp_client();
         Self { dhcp, xid: 100, open: Vec::new(), prefix: "bd989ae1/" }
     }
 

@@ -8,6 +8,8 @@ use pinetboot_core::dhcp::{
 };
 use pinetboot_core::pi::{PiIdentity, Revision};
 
+use crate::namespace::dhcp_client;
+
 /// What a server answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Answer {
@@ -31,8 +33,7 @@ pub(crate) struct Clients(UdpSocket);
 
 impl Clients {
     pub(crate) fn new() -> Self {
-        let socket = UdpSocket::bind("0.0.0.0:68").unwrap();
-        socket.set_broadcast(true).unwrap();
+        let socket = dhcp_client();
         // Without a route to it, a broadcast leaves by this interface.
         nix::sys::socket::setsockopt(&socket, nix::sys::socket::sockopt::BindToDevice, &"eth0".into())
             .unwrap();

@@ -10,6 +10,8 @@ use std::env;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{PipeReader, Read, Write, pipe};
+use std::net::UdpSocket;
+use std::os::fd::AsRawFd;
 use std::panic::resume_unwind;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -21,6 +23,7 @@ use std::time::{Duration, Instant};
 
 use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::{Signal, kill};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, setsockopt, socket, sockopt};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
@@ -372,6 +375,16 @@ pub(crate) fn dnsmasq(at: &Namespace, options: &[&str]) -> Process {
     let mut dnsmasq = Process::start(command);
     dnsmasq.expect("sockets bound exclusively", SOON);
     dnsmasq
+}
+
+/// A DHCP client's socket in the present namespace. A process that another test is just starting holds a copy of each
+/// socket until its program runs, so the port may be in use for a moment after the one before was closed.
+pub(crate) fn dhcp_client() -> UdpSocket {
+    let descriptor = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None).unwrap();
+    setsockopt(&descriptor, sockopt::ReuseAddr, &true).unwrap();
+    setsockopt(&descriptor, sockopt::Broadcast, &true).unwrap();
+    bind(descriptor.as_raw_fd(), &SockaddrIn::new(0, 0, 0, 0, 68)).unwrap();
+    descriptor.into()
 }
 
 /// In a process that [`Namespace::rerun`] started: the part that it plays.

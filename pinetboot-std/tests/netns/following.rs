@@ -1,7 +1,7 @@
 //! A server whose addresses and interfaces change while it runs, or come after its start.
 
 use std::fs;
-use std::net::{Ipv4Addr, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, TcpStream};
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::process::Command;
@@ -11,7 +11,7 @@ use pinetboot_core::dhcp::{MAX_LEN, Message, OptionCode, Profile};
 use pinetboot_core::pi::{PiIdentity, Revision};
 
 use crate::Files;
-use crate::namespace::{End, Namespace, PINETBOOT, Process, SOON, cable, curl, end};
+use crate::namespace::{End, Namespace, PINETBOOT, Process, SOON, cable, curl, dhcp_client, end};
 
 /// A server and a client on a cable that is laid anew with each interface.
 struct Home {
@@ -60,8 +60,7 @@ impl Home {
     /// The address in the offer to a Pi: the server's id, the next server and option 66, which have to agree.
     fn offered(&self) -> Ipv4Addr {
         self.client.enter(|| {
-            let socket = UdpSocket::bind("0.0.0.0:68").unwrap();
-            socket.set_broadcast(true).unwrap();
+            let socket = dhcp_client();
             socket.set_read_timeout(Some(SOON / 40)).unwrap();
             let mac = [2, 0, 0, 0, 0, 7];
             let pi = PiIdentity::new(*b"RPi5", Revision::from_code(0x00d0_4170), mac, 7).unwrap();

@@ -1,7 +1,7 @@
 //! An NFS client that holds on to a file handle: by TCP, from a source port below 1024, as the kernel's.
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::{Duration, Instant};
 
 use nfs3_types::nfs3::{Nfs3Option, createhow3, nfs_fh3, nfsstat3, sattr3, stable_how};
@@ -11,6 +11,7 @@ use pinetboot_core::dhcp::{Profile, Selected};
 use pinetboot_core::pi::PiIdentity;
 
 use super::nfs_client::{Client, mode};
+use crate::namespace::dhcp_client;
 
 /// `NFS3_OK`, and MOUNT's.
 pub(crate) const GRANTED: u32 = 0;
@@ -68,8 +69,7 @@ fn forge(address: &str, serial: &str) {
     let profile = Profile::Pi(PiIdentity::repeated(serial).unwrap());
     let mac = [2, 0xf0, 0, 0, 0, 1];
     let selected = Selected::new(address.parse().unwrap(), Ipv4Addr::new(192, 0, 2, 99));
-    let socket = UdpSocket::bind("0.0.0.0:68").unwrap();
-    socket.set_broadcast(true).unwrap();
+    let socket = dhcp_client();
     let mut message = [0; 1500];
     let len = profile.discover(mac, 77, 0, &mut message).unwrap();
     socket.send_to(&message[..len], "10.77.3.255:67").unwrap();
