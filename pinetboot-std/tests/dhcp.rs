@@ -13,9 +13,9 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use namespace::{Namespace, PINETBOOT, Process, SOON, cable, content, dhcp_client, dnsmasq, end, part};
-use pinetboot_core::dhcp::{MAX_LEN, Profile};
-use pinetboot_core::pi::{PiIdentity, Revision};
+use namespace::{
+    Namespace, PINETBOOT, Process, SOON, cable, content, dhcp_client, discover_of, dnsmasq, end, part,
+};
 use tempfile::TempDir;
 
 /// A server, or a router, and a client on one cable.
@@ -342,13 +342,8 @@ fn an_address_at_which_another_host_answers_is_not_leased() {
 fn a_flood_of_made_up_pis_leaves_room_for_a_real_one() {
     if part().is_some() {
         let socket = dhcp_client();
-        let mut discover = [0; MAX_LEN];
-        for number in 0..100_000_u32 {
-            let [a, b, c, d] = number.wrapping_mul(0x9e37_79b1).to_be_bytes();
-            let mac = [2, 0, a, b, c, d];
-            let pi = PiIdentity::new(*b"RPi5", Revision::from_code(0x00d0_4170), mac, number).unwrap();
-            let len = Profile::Pi(pi).discover(mac, number, 0, &mut discover).unwrap();
-            socket.send_to(&discover[..len], "10.77.0.255:67").unwrap();
+        for number in 0..100_000 {
+            socket.send_to(&discover_of(2, number), "10.77.0.255:67").unwrap();
         }
         return;
     }
@@ -375,13 +370,8 @@ fn while_made_up_pis_flood_the_server_a_known_and_a_new_pi_get_addresses() {
     const PER_SECOND: u32 = 10_000;
     if part().is_some() {
         let socket = dhcp_client();
-        let mut discover = [0; MAX_LEN];
         let began = Instant::now();
         for number in 0..COUNT {
-            let [a, b, c, d] = number.wrapping_mul(0x9e37_79b1).to_be_bytes();
-            let mac = [6, 0, a, b, c, d];
-            let pi = PiIdentity::new(*b"RPi5", Revision::from_code(0x00d0_4170), mac, number).unwrap();
-            let len = Profile::Pi(pi).discover(mac, number, 0, &mut discover).unwrap();
             if number == PER_SECOND {
                 println!("a second of the flood is over");
             }
@@ -389,7 +379,7 @@ fn while_made_up_pis_flood_the_server_a_known_and_a_new_pi_get_addresses() {
                 let due = Duration::from_secs(1) * number / PER_SECOND;
                 thread::sleep(due.saturating_sub(began.elapsed()));
             }
-            socket.send_to(&discover[..len], "10.77.255.255:67").unwrap();
+            socket.send_to(&discover_of(6, number), "10.77.255.255:67").unwrap();
         }
         println!("the flood took {:.1} s", began.elapsed().as_secs_f64());
         return;

@@ -22,13 +22,11 @@ use nfs3_types::nfs3::{createhow3, nfsstat3, stable_how};
 use nix::mount::{MntFlags, umount2};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use pinetboot_core::dhcp::{MAX_LEN, Profile};
-use pinetboot_core::pi::{PiIdentity, Revision};
 use pinetboot_core::tftp::{Options, Outcome};
 
 use common::peer::bytes;
 use common::{Fetch, Operation, SickDisk};
-use namespace::{PINETBOOT, Process, SOON, dhcp_client};
+use namespace::{PINETBOOT, Process, SOON, dhcp_client, discover_of};
 use nfs_client::{Client, mode};
 use world::{PI, SERVER, World, flood, paced};
 
@@ -292,14 +290,9 @@ fn end_thread(server: &Process) {
 /// Made-up Pis ask for an address.
 fn made_up_pis(stop: &AtomicBool) {
     let socket = dhcp_client();
-    let mut discover = [0; MAX_LEN];
     paced(50, 0, stop, |number| {
-        let [a, b, c, d] = number.wrapping_mul(0x9e37_79b1).to_be_bytes();
-        let mac = [2, 0, a, b, c, d];
-        let pi = PiIdentity::new(*b"RPi5", Revision::from_code(0x00d0_4170), mac, number).unwrap();
-        let len = Profile::Pi(pi).discover(mac, number, 0, &mut discover).unwrap();
         // The interface may be down.
-        let _sent = socket.send_to(&discover[..len], "10.77.0.255:67");
+        let _sent = socket.send_to(&discover_of(2, number), "10.77.0.255:67");
     });
 }
 

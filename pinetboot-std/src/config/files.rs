@@ -4,9 +4,10 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use indicatif::DecimalBytes;
 use toml::{Table, Value};
 
 use super::{Settings, toml_error};
@@ -23,7 +24,7 @@ pub(super) fn read(place: &Path) -> Result<Settings, Failed> {
     let mut origins = BTreeMap::new();
     let files = files(place)?;
     for file in &files {
-        let text = fs::read_to_string(file).map_err(|error| failed(file, &error))?;
+        let text = text(file, file == place).map_err(|error| failed(file, &error))?;
         // By itself first: the fault's line is that of the file.
         let settings: Settings =
             toml::from_str(&text).map_err(|error| failed(file, &toml_error::in_words(&error)))?;
@@ -37,6 +38,20 @@ pub(super) fn read(place: &Path) -> Result<Settings, Failed> {
         join(&mut all, table, file, &mut origins)?;
     }
     all.try_into().map_err(|error: toml::de::Error| failed(place, &error))
+}
+
+/// The text of a file, whatever its kind claims about its length. A pipe is read if it is `named`, as for `--config <(make-it)`;
+/// one beneath a directory would be waited for.
+fn text(file: &Path, named: bool) -> io::Result<String> {
+    if !named && !fs::metadata(file)?.is_file() {
+        return Err(io::Error::other("neither a file nor a link to one"));
+    }
+    let mut bytes = Vec::new();
+    fs::File::open(file)?.take(MOST + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MOST {
+        return Err(io::Error::other(format!("longer than {}", DecimalBytes(MOST))));
+    }
+    String::from_utf8(bytes).map_err(|_| io::Error::other("the file is not text in UTF-8"))
 }
 
 /// The files, in the order of their names.
@@ -115,6 +130,9 @@ fn failed(file: &Path, error: &dyn std::fmt::Display) -> Failed {
     Failed::new(Exit::Usage, format!("cannot read the configuration {}: {error}", file.display()))
 }
 
+/// In bytes; 10,000 Pis with a name and an address took 515 KB.
+const MOST: u64 = 64 << 20;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -153,6 +171,23 @@ mod tests {
         assert!(wrong.contains("30.toml: [pi.kitchen]"), "{wrong}");
         let wrong = why("p.toml.d/30.toml", "[pi.00000009]\nnmae = 'x'");
         assert!(wrong.contains("30.toml") && wrong.contains("nmae"), "{wrong}");
+        let odd = beneath.join("40.toml");
+        for (make, expected) in [
+            (
+                (|odd| nix::unistd::mkfifo(odd, nix::sys::stat::Mode::S_IRUSR).unwrap()) as fn(&Path),
+                "neither a file",
+            ),
+            (|odd| std::os::unix::fs::symlink("/dev/zero", odd).unwrap(), "neither a file"),
+            (|odd| std::os::unix::fs::symlink("none", odd).unwrap(), "No such file"),
+            (|odd| fs::File::create(odd).unwrap().set_len(MOST + 1).unwrap(), "longer than 67.11 MB"),
+            (|odd| fs::write(odd, b"\xff").unwrap(), "not text in UTF-8"),
+        ] {
+            make(&odd);
+            let wrong = read(&file).unwrap_err().message;
+            assert!(wrong.contains("40.toml") && wrong.contains(expected), "{wrong}");
+            fs::remove_file(&odd).unwrap();
+        }
+        assert!(read(Path::new("/dev/zero")).unwrap_err().message.contains("longer than"));
         fs::create_dir(directory.path().join("empty")).unwrap();
         assert!(read(&directory.path().join("empty")).unwrap_err().message.contains("no .toml"));
     }

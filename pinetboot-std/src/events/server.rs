@@ -65,6 +65,13 @@ pub enum Server {
         /// The reason.
         error: String,
     },
+    /// A used interface has another name: sockets bound to it go on, and what looks for the name does not.
+    InterfaceRenamed {
+        /// The interface's name, as configured.
+        interface: String,
+        /// Its name now.
+        now: String,
+    },
     /// An interface that the server uses was removed.
     InterfaceGone {
         /// The interface.

@@ -60,6 +60,12 @@ pub(super) fn find(list: &str, name: &str) -> Result<Entry, Failed> {
             format!("{name}: no such file, and as a name of an image: {}", failed.message),
         )
     };
+    if !is_https(list) {
+        let why = format!(
+            "{list}: http has no protection against changes on the way, of the sums in the list neither. Give an https address"
+        );
+        return Err(failed(Failed::new(Exit::Usage, why)));
+    }
     let mut catalogue = Catalogue::fetch(list).map_err(failed)?;
     if let Some(entry) = catalogue.get(name) {
         return Ok(entry.clone());

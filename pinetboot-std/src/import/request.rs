@@ -1,6 +1,6 @@
 //! A validated import request, from the command line and the files that it names.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, BufRead, IsTerminal, Read};
 use std::path::{Path, PathBuf};
 
@@ -138,7 +138,9 @@ fn account(options: &Args) -> Result<Option<Account>, Failed> {
 /// The public SSH keys in a file.
 pub(crate) fn ssh_keys(path: &Path) -> Result<String, Failed> {
     let usage = |why: String| Failed::new(Exit::Usage, format!("{}: {why}", path.display()));
-    let text = fs::read_to_string(path).map_err(|error| usage(error.to_string()))?;
+    let mut text = String::new();
+    let read = File::open(path).and_then(|file| file.take(MOST_KEYS).read_to_string(&mut text));
+    read.map_err(|error| usage(error.to_string()))?;
     if text.contains("PRIVATE KEY") {
         return Err(usage(
             "this file holds a private key. Give the public key's file, which ends in .pub".into(),
@@ -162,7 +164,8 @@ fn password_from(path: &Path) -> Result<Vec<u8>, Failed> {
     let read = if path == Path::new("-") {
         io::stdin().lock().read_until(b'\n', &mut line)
     } else {
-        File::open(path).and_then(|file| io::BufReader::new(file).read_until(b'\n', &mut line))
+        File::open(path)
+            .and_then(|file| io::BufReader::new(file.take(MOST_LINE)).read_until(b'\n', &mut line))
     };
     read.map_err(|error| usage(error.to_string()))?;
     let password = line.trim_ascii_end();
@@ -231,6 +234,11 @@ fn hash(password: &[u8]) -> Result<String, Failed> {
     hash.map(|hash| hash.as_str().to_owned())
         .map_err(|error| Failed::new(Exit::Failure, format!("the password: {error}")))
 }
+
+/// Of a file of public keys, in bytes.
+const MOST_KEYS: u64 = 1 << 20;
+/// Of a password's line, in bytes.
+const MOST_LINE: u64 = 4096;
 
 #[cfg(test)]
 mod tests {

@@ -47,6 +47,11 @@ pub(super) fn log(fact: &Server) {
         Server::InterfaceGone { interface } => {
             warn!(interface, "the interface {interface} is gone: nothing is served there until it is back");
         }
+        Server::InterfaceRenamed { interface, now } => warn!(
+            interface,
+            "the interface {interface} has the name {now} now: TFTP and NFS answer there still, DHCP does not. Give it its name again, or \
+             restart the server with --interface {now}"
+        ),
         Server::InterfaceBack { interface } => {
             info!(interface, "the interface {interface} is back, and served again");
         }

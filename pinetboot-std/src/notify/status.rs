@@ -31,7 +31,9 @@ impl Status {
                     format!("the new configuration is invalid, the previous one stays: {error}"),
                 );
             }
-            Fact::Server(Server::InterfaceGone { interface }) => {
+            Fact::Server(
+                Server::InterfaceGone { interface } | Server::InterfaceRenamed { interface, .. },
+            ) => {
                 self.wrong(interface, format!("interface {interface} was removed"));
             }
             Fact::Server(Server::ListenAddress { address, is_there: false }) => {

@@ -71,6 +71,10 @@ impl PiEntry {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Inventory {
     pis: HashMap<Prefix, PiEntry>,
+    /// The Pi of each host name.
+    names: HashMap<String, Prefix>,
+    /// The Pi of each fixed address.
+    addresses: HashMap<Ipv4Addr, Prefix>,
     groups: Vec<Group>,
 }
 
@@ -107,12 +111,12 @@ impl Inventory {
         let entry = renamed(entry.clone())?;
         check(&entry)?;
         if let Some(name) = &entry.name
-            && self.pis.values().any(|other| other.name.as_ref() == Some(name))
+            && self.names.insert(name.clone(), pi).is_some()
         {
             return Err(format!("another Pi has the name {name} too"));
         }
         if let Some(address) = entry.address
-            && let Some(other) = self.at(address)
+            && let Some(other) = self.addresses.insert(address, pi)
         {
             return Err(format!("[pi.{other}] has the address {address} too"));
         }
@@ -161,7 +165,7 @@ impl Inventory {
 
     /// The Pi with this fixed address.
     pub fn at(&self, address: Ipv4Addr) -> Option<Prefix> {
-        self.pis.iter().find(|(_, entry)| entry.address == Some(address)).map(|(pi, _)| *pi)
+        self.addresses.get(&address).copied()
     }
 
     /// All Pis and their settings.
@@ -298,6 +302,25 @@ mod tests {
         let mac = Prefix::Mac([0x2c, 0xcf, 0x67, 1, 2, 3]);
         assert_eq!(inventory.entry(mac).unwrap().image.as_deref(), Some("trixie"));
         assert_eq!(pi("2c:cf:67:01:02:03"), Some(mac));
+    }
+
+    #[test]
+    fn the_time_is_linear_in_the_number_of_pis() {
+        let pis = (1..=40_000_u32).map(|number| {
+            let (name, address) = (format!("pi-{number}"), Ipv4Addr::from_bits(0x0a00_0000 | number));
+            (
+                format!("{number:08x}"),
+                PiEntry { name: Some(name), address: Some(address), ..PiEntry::default() },
+            )
+        });
+        let began = std::time::Instant::now();
+        let inventory = Inventory::of(&pis.collect(), &BTreeMap::new()).unwrap();
+        for number in 1..=40_000 {
+            let address = Ipv4Addr::from_bits(0x0a00_0000 | number);
+            assert_eq!(inventory.at(address), Some(Prefix::Serial(number)));
+        }
+        // With a search through all Pis for each, 10,000 took 5.8 s of a processor in a debug build.
+        assert!(began.elapsed().as_secs() < 30);
     }
 
     #[test]

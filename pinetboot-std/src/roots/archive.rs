@@ -170,6 +170,16 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_archive_is_named() {
+        let world = World::new();
+        for bytes in [&b"x\n"[..], &[7; 2048], b"\x1f\x8b\x08 compressed"] {
+            let why = world.import(bytes).unwrap_err().to_string();
+            assert!(why.contains("it is no tar archive, or one"), "{why}");
+        }
+        assert!(world.import(b"").unwrap_err().to_string().contains("it is cut off"));
+    }
+
+    #[test]
     fn no_archive_reaches_files_outside_of_its_layer() {
         use tar::EntryType::{Directory, Link, Regular, Symlink};
         let world = World::new();

@@ -153,7 +153,11 @@ fn find_state(dir: &Path) -> Result<State, Failed> {
         );
         return Err(Failed::new(Exit::Failure, message));
     }
-    places.iter().find(|place| place.join("pis").is_dir()).map(|place| State::at(place)).ok_or_else(|| {
+    let there = places.iter().find(|place| place.join("pis").is_dir()).map(|place| State::at(place));
+    // Images that no Pi has booted yet have no state, and are no mistake.
+    let without_layers =
+        || matches!(Images::open(dir), Ok(Some(_))).then(|| State::at(&Images::at(dir).state()));
+    there.or_else(without_layers).ok_or_else(|| {
         let dir = dir.display();
         Failed::new(
             Exit::Tree,

@@ -30,6 +30,13 @@ pub(super) fn faults(config: &Config, sources: &Sources, trees: &Trees) -> Vec<F
         let why = format!("lease-file: {} is not a directory", directory.display());
         faults.push(Failed::new(Exit::Usage, why));
     }
+    let lease_file = config.dhcp.as_ref().and_then(|dhcp| dhcp.lease_file());
+    if let Some(file) = lease_file.filter(|file| file.is_dir()) {
+        faults.push(Failed::new(Exit::Usage, format!("lease-file: {} is a directory", file.display())));
+    }
+    if let Some(state) = config.root.state.as_deref().filter(|state| state.exists() && !state.is_dir()) {
+        faults.push(Failed::new(Exit::Usage, format!("state: {} is not a directory", state.display())));
+    }
     faults
 }
 
@@ -106,6 +113,11 @@ mod tests {
         }
         assert_eq!(faults.lines().count(), 4, "{faults}");
         assert_eq!(report_of(&format!("tree = '{tree}'")), Ok(Exit::Success));
+        let kinds =
+            format!("tree = '{tree}'\ndhcp = 'lease'\nlease-file = '{tree}'\nstate = '{tree}/config.txt'");
+        let faults = report_of(&kinds).unwrap_err();
+        assert!(faults.contains("lease-file: ") && faults.contains(" is a directory"), "{faults}");
+        assert!(faults.contains("config.txt is not a directory"), "{faults}");
         assert!(report_of("tree = '/no/such/tree'").unwrap_err().contains("/no/such/tree"));
     }
 

@@ -136,7 +136,14 @@ fn news<'a>(used: &'a Used, before: &[Link], now: &[Link]) -> Vec<(Server, Optio
         let index = |links: &[Link]| links.iter().find(|link| link.name == *name).map(|link| link.index);
         let interface = name.clone();
         match (index(before), index(now)) {
-            (Some(_), None) => news.push((Server::InterfaceGone { interface }, None)),
+            (Some(index), None) => {
+                let renamed = now.iter().find(|link| link.index == index).map(|link| link.name.clone());
+                let fact = match renamed {
+                    Some(now) => Server::InterfaceRenamed { interface, now },
+                    None => Server::InterfaceGone { interface },
+                };
+                news.push((fact, None));
+            }
             (before, Some(now)) if before != Some(now) => {
                 news.push((Server::InterfaceBack { interface }, Some(name.as_str())));
             }
@@ -194,5 +201,15 @@ mod tests {
         assert_eq!(news(&used, &old, &other), []);
         let moved = [link("eth1", 3, Some(ONE)), link("eth0", 2, None)];
         assert_eq!(news(&used, &old, &moved), [], "the address is still this machine's");
+        let renamed = [link("lan0", 2, Some(ONE))];
+        let now = "lan0".into();
+        assert_eq!(
+            news(&used, &old, &renamed),
+            [(Server::InterfaceRenamed { interface: "eth0".into(), now }, None)]
+        );
+        // Another interface has the name now: its sockets are bound.
+        let swapped = [link("lan0", 2, Some(ONE)), link("eth0", 3, None)];
+        let back = (Server::InterfaceBack { interface: "eth0".into() }, Some("eth0"));
+        assert_eq!(news(&used, &old, &swapped), [back]);
     }
 }

@@ -277,6 +277,12 @@ fn an_image_is_found_by_its_name_in_a_list() {
         assert!(found == Some(code) && said.contains(expected), "{list} {name}: {found:?} {said}");
         assert_eq!(facts("no"), None);
     }
+    let (code, said) = ended(
+        pinetboot()
+            .args(["import", "raspios-lite", "--list-url", "http://127.0.0.1:9/", "--to"])
+            .arg(to.path()),
+    );
+    assert!(code == Some(2) && said.contains("http has no protection"), "{said}");
     // Without a network.
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     for arguments in

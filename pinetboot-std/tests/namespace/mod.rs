@@ -25,6 +25,8 @@ use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, setsockopt, socket, sockopt};
 use nix::unistd::Pid;
+use pinetboot_core::dhcp::{MAX_LEN, Profile};
+use pinetboot_core::pi::{PiIdentity, Revision};
 use tempfile::TempDir;
 
 /// Within this anything happens that does not have to wait for a timeout of the protocol.
@@ -375,6 +377,16 @@ pub(crate) fn dnsmasq(at: &Namespace, options: &[&str]) -> Process {
     let mut dnsmasq = Process::start(command);
     dnsmasq.expect("sockets bound exclusively", SOON);
     dnsmasq
+}
+
+/// The DISCOVER of a made-up Pi 5 with this serial number, and a MAC address that begins with `first`.
+pub(crate) fn discover_of(first: u8, serial: u32) -> Vec<u8> {
+    let [a, b, c, d] = serial.wrapping_mul(0x9e37_79b1).to_be_bytes();
+    let mac = [first, 0, a, b, c, d];
+    let pi = PiIdentity::new(*b"RPi5", Revision::from_code(0x00d0_4170), mac, serial).unwrap();
+    let mut discover = [0; MAX_LEN];
+    let len = Profile::Pi(pi).discover(mac, serial, 0, &mut discover).unwrap();
+    discover[..len].to_vec()
 }
 
 /// A DHCP client's socket in the present namespace. A process that another test is just starting holds a copy of each

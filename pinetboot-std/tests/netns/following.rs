@@ -7,11 +7,12 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Instant;
 
-use pinetboot_core::dhcp::{MAX_LEN, Message, OptionCode, Profile};
-use pinetboot_core::pi::{PiIdentity, Revision};
+use pinetboot_core::dhcp::{MAX_LEN, Message, OptionCode};
 
 use crate::Files;
-use crate::namespace::{End, Namespace, PINETBOOT, Process, SOON, cable, curl, dhcp_client, end};
+use crate::namespace::{
+    End, Namespace, PINETBOOT, Process, SOON, cable, curl, dhcp_client, discover_of, end,
+};
 
 /// A server and a client on a cable that is laid anew with each interface.
 struct Home {
@@ -62,14 +63,11 @@ impl Home {
         self.client.enter(|| {
             let socket = dhcp_client();
             socket.set_read_timeout(Some(SOON / 40)).unwrap();
-            let mac = [2, 0, 0, 0, 0, 7];
-            let pi = PiIdentity::new(*b"RPi5", Revision::from_code(0x00d0_4170), mac, 7).unwrap();
-            let mut discover = [0; MAX_LEN];
-            let len = Profile::Pi(pi).discover(mac, 7, 0, &mut discover).unwrap();
+            let discover = discover_of(2, 7);
             let mut offer = [0; MAX_LEN];
             // A new interface sends only once the kernel has seen its carrier, up to a second later: a Pi repeats its DISCOVER.
             let ask = |_| {
-                socket.send_to(&discover[..len], "10.77.1.255:67").unwrap();
+                socket.send_to(&discover, "10.77.1.255:67").unwrap();
                 socket.recv(&mut offer).ok()
             };
             let len = (0..40).find_map(ask).unwrap();
@@ -130,6 +128,27 @@ fn until_registered(at: &Namespace, address: &str, program: &str) {
         }
         assert!(Instant::now() < deadline, "{said}");
     }
+}
+
+#[test]
+#[ignore = "needs root and network namespaces; run by .ci/run"]
+fn an_interface_that_is_renamed_is_named() {
+    let home = Home::new();
+    home.cable(Some("10.77.1.1/24"));
+    let mut serving = home.server.serve(&home.files.tree(), &["--interface", "eth0", "--dhcp", "proxy"]);
+    home.server.ip("link set eth0 down");
+    home.server.ip("link set eth0 name lan0");
+    home.server.ip("link set lan0 up");
+    let line = serving.line("the interface eth0 has the name lan0 now", SOON);
+    assert!(line.contains("WARN") && line.contains("--interface lan0"), "{line}");
+    home.fetch("10.77.1.1");
+    home.server.ip("link set lan0 down");
+    home.server.ip("link set lan0 name eth0");
+    home.server.ip("link set eth0 up");
+    serving.line("the interface eth0 is back", SOON);
+    assert_eq!(home.offered(), Ipv4Addr::new(10, 77, 1, 1));
+    home.fetch("10.77.1.1");
+    serving.stop();
 }
 
 /// NFS and the portmapper, by TCP.

@@ -65,6 +65,21 @@ fn a_directory_within_the_images_is_told_from_them() {
     assert!(said.contains("holds no image. To import one"), "{said}");
 }
 
+#[test]
+fn images_without_layers_have_an_empty_list() {
+    let dir = tempfile::tempdir().unwrap();
+    make_images(dir.path());
+    for action in ["list", "which"] {
+        let (code, said) = run(&format!("roots {action} --json --dir {}", dir.path().display()));
+        let read: serde_json::Value =
+            serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}"));
+        let lists = read.as_object().unwrap().values().filter_map(|value| value.as_array());
+        assert!(code == 0 && lists.map(Vec::len).sum::<usize>() == 0, "{action}: {said}");
+    }
+    let (code, said) = run(&format!("roots diff bd989ae1 --dir {}", dir.path().display()));
+    assert!(code == 2 && said.contains("Pi bd989ae1 has no layer"), "{code}: {said}");
+}
+
 /// Two images, and a layer on one of them whose record is damaged: it keeps the image all the same.
 #[test]
 fn an_image_under_a_damaged_layer_is_not_removed() {

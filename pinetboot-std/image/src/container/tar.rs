@@ -1,4 +1,4 @@
-//! tar archives with one image.
+//! tar archives with one image, also a sparse one in GNU's format. Not read: sparse files in pax format, which are refused by name.
 
 use std::io::{self, Read};
 
@@ -13,18 +13,22 @@ pub(super) fn begins(start: &[u8]) -> bool {
 pub(super) fn unpack(from: impl Read, sink: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
     let mut archive = tar::Archive::new(from);
     let mut names: Vec<String> = Vec::new();
-    let mut found = false;
+    let (mut found, mut link) = (false, None);
     for entry in archive.entries()? {
         let mut entry = entry?;
-        if !entry.header().entry_type().is_file() {
-            is_system(&String::from_utf8_lossy(&entry.path_bytes()))?;
-            continue;
-        }
         let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
         is_system(&name)?;
+        let kind = entry.header().entry_type();
+        if !kind.is_file() && !kind.is_gnu_sparse() {
+            if (kind.is_symlink() || kind.is_hard_link()) && name.ends_with(".img") {
+                link.get_or_insert(name);
+            }
+            continue;
+        }
         let is_image =
             image_among([name.as_str()].into_iter(), "tar archive").is_ok() && name.ends_with(".img");
         if is_image {
+            is_whole(&mut entry)?;
             names.push(name);
             image_among(names.iter().map(String::as_str), "tar archive")?;
             found = true;
@@ -38,7 +42,26 @@ pub(super) fn unpack(from: impl Read, sink: &mut dyn FnMut(&[u8]) -> io::Result<
             }
         }
     }
-    if found { Ok(()) } else { image_among(std::iter::empty(), "tar archive").map(drop) }
+    match link {
+        _ if found => Ok(()),
+        Some(link) => Err(io::Error::other(format!(
+            "{link} in the tar archive is a link, without the image itself. Pack the file that it leads to: tar --dereference"
+        ))),
+        None => image_among(std::iter::empty(), "tar archive").map(drop),
+    }
+}
+
+/// Refuses a file whose holes are described in pax records (GNU tar, "Storing Sparse Files"): its bytes here are not its content.
+fn is_whole(entry: &mut tar::Entry<'_, impl Read>) -> io::Result<()> {
+    let Some(records) = entry.pax_extensions()? else { return Ok(()) };
+    for record in records {
+        if record?.key_bytes().starts_with(b"GNU.sparse.") {
+            let why =
+                "the image is a sparse file in pax format in the tar archive. Unpack it first: tar -xf FILE";
+            return Err(io::Error::other(why));
+        }
+    }
+    Ok(())
 }
 
 /// Refuses an archive of a root file system or of boot files at its first telling name, instead of at its end.

@@ -188,3 +188,54 @@ fn a_large_window_is_read_or_named() {
     let why = unpacked(&frame(21)).unwrap_err().to_string();
     assert!(why.contains("2048 MiB") && why.contains("zstd -d --long=31"), "{why}");
 }
+
+/// An archive with one entry of this kind, after a pax header with these records.
+fn tar_of(kind: ::tar::EntryType, name: &str, records: &[(&str, &[u8])], data: &[u8]) -> Vec<u8> {
+    let mut writer = ::tar::Builder::new(Vec::new());
+    writer.append_pax_extensions(records.iter().copied()).unwrap();
+    let mut header = ::tar::Header::new_gnu();
+    header.set_entry_type(kind);
+    header.set_size(data.len() as u64);
+    if kind.is_symlink() {
+        header.set_link_name("other.img").unwrap();
+    }
+    writer.append_data(&mut header, name, data).unwrap();
+    writer.into_inner().unwrap()
+}
+
+#[test]
+fn holes_and_links_in_a_tar_archive() {
+    let why = |bytes: &[u8]| unpacked(bytes).unwrap_err().to_string();
+    let sparse: [(&str, &[u8]); 2] = [("GNU.sparse.major", b"1"), ("GNU.sparse.name", b"a.img")];
+    let file = ::tar::EntryType::Regular;
+    assert!(
+        why(&tar_of(file, "GNUSparseFile.1/a.img", &sparse, b"1\n0\n512\n"))
+            .contains("sparse file in pax format")
+    );
+    assert!(
+        why(&tar_of(::tar::EntryType::Symlink, "a.img", &[], b""))
+            .contains("a.img in the tar archive is a link")
+    );
+    // bsdtar of macOS writes records of its own.
+    let mac: [(&str, &[u8]); 2] =
+        [("LIBARCHIVE.creationtime", b"1"), ("SCHILY.xattr.com.apple.quarantine", b"x")];
+    assert_eq!(unpacked(&tar_of(file, "a.img", &mac, b"image")).unwrap().1, b"image");
+
+    // GNU's old format: a map of the data in the header; 8 KiB of a hole, 512 bytes, and a hole up to 16 KiB.
+    let mut header = ::tar::Header::new_gnu();
+    header.set_entry_type(::tar::EntryType::GNUSparse);
+    header.set_path("a.img").unwrap();
+    header.set_size(512);
+    let gnu = header.as_gnu_mut().unwrap();
+    gnu.set_real_size(16384);
+    gnu.sparse[0].set_offset(8192);
+    gnu.sparse[0].set_length(512);
+    gnu.sparse[1].set_offset(16384);
+    gnu.sparse[1].set_length(0);
+    header.set_cksum();
+    let mut writer = ::tar::Builder::new(Vec::new());
+    writer.append(&header, &[7; 512][..]).unwrap();
+    let (_, content) = unpacked(&writer.into_inner().unwrap()).unwrap();
+    assert_eq!((content.len(), &content[8192..8704]), (16384, &[7; 512][..]));
+    assert!(content[..8192].iter().chain(&content[8704..]).all(|byte| *byte == 0));
+}

@@ -142,7 +142,7 @@ impl<'a, R: Read> Files<'a, R> {
             let Some(entry) = self.entries.next() else {
                 return Err(wrong("it is cut off"));
             };
-            let mut entry = entry?;
+            let mut entry = entry.map_err(unreadable)?;
             match entry.header().entry_type() {
                 EntryType::XHeader => {
                     let records = bytes(&mut entry)?;
@@ -363,6 +363,16 @@ fn time(value: &[u8]) -> Option<(i64, i64)> {
     let (seconds, fraction) = value.split_once('.').unwrap_or((value, ""));
     let nanoseconds = format!("{fraction:0<9}").get(..9)?.parse().ok()?;
     Some((seconds.parse().ok()?, nanoseconds))
+}
+
+/// An error of the crate tar, whose words are as "failed to read entire block"; those of the system stay.
+fn unreadable(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::Other | io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData => {
+            wrong(&format!("it is no tar archive, or one that is compressed or cut off ({error})"))
+        }
+        _ => error,
+    }
 }
 
 fn wrong(why: &str) -> io::Error {
