@@ -101,6 +101,17 @@ pub struct Stalled {
     pub after: Duration,
 }
 
+/// A transfer that moves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub struct Progress {
+    /// The client.
+    pub peer: SocketAddrV4,
+    /// Bytes acknowledged by the receiving side.
+    pub bytes: u64,
+}
+
 /// An ERROR by which the client ended a transfer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]

@@ -6,7 +6,7 @@
 use core::time::Duration;
 
 use crate::Instant;
-use crate::event::{Dhcp, PeerError, Refused, Rejected, Repeated, Requested, Stalled, Started};
+use crate::event::{Dhcp, PeerError, Progress, Refused, Rejected, Repeated, Requested, Stalled, Started};
 use crate::tftp::Report;
 
 /// Receives a loop's events. The loop waits for each call, so a call must be short.
@@ -38,6 +38,9 @@ pub trait Observer {
 
     /// Whether [`Event::Stalled`] is for this observer. Without one the loop has no code for it.
     const HEARS_STALLS: bool = false;
+
+    /// Whether [`Event::Progress`] is for this observer. Without one the loop has no code for it.
+    const HEARS_PROGRESS: bool = false;
 
     /// `event` happened at `now`. `transfer` is the context of the transfer that the event belongs to, and `None` for an
     /// event that belongs to none.
@@ -74,6 +77,9 @@ pub enum Event<'a> {
     /// The client of a transfer has sent no packet for some seconds, and the last packets were sent to it again; once in such a
     /// silence, and only to observers that hear of it ([`Observer::HEARS_STALLS`]). With the transfer's context.
     Stalled(Stalled),
+    /// Another mebibyte of a transfer was acknowledged, only to observers that hear of it ([`Observer::HEARS_PROGRESS`]). With the
+    /// transfer's context.
+    Progress(Progress),
     /// The client ended a transfer with an ERROR. With the transfer's context, and before its
     /// [`Finished`](Self::Finished).
     PeerError(PeerError<'a>),
@@ -101,6 +107,7 @@ impl<O: Observer> Observer for &mut O {
     type Transfer = O::Transfer;
 
     const HEARS_STALLS: bool = O::HEARS_STALLS;
+    const HEARS_PROGRESS: bool = O::HEARS_PROGRESS;
 
     #[inline]
     fn observe(&mut self, now: Instant, event: &Event<'_>, transfer: Option<&mut O::Transfer>) {
@@ -118,6 +125,7 @@ impl<A: Observer, B: Observer> Observer for (A, B) {
     type Transfer = (A::Transfer, B::Transfer);
 
     const HEARS_STALLS: bool = A::HEARS_STALLS || B::HEARS_STALLS;
+    const HEARS_PROGRESS: bool = A::HEARS_PROGRESS || B::HEARS_PROGRESS;
 
     #[inline]
     fn observe(&mut self, now: Instant, event: &Event<'_>, transfer: Option<&mut Self::Transfer>) {

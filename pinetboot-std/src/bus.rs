@@ -73,11 +73,12 @@ impl Bus {
         let mut registry = self.pis().lock();
         let applied = registry.apply(at, client, &fact);
         let pi = applied.subject.and_then(|subject| registry.display_name(subject));
+        let boot = applied.subject.and_then(|subject| registry.boot_key(subject));
         let deadline = registry.deadline();
         drop(registry);
-        self.tell(&Event { at, pi: pi.clone(), client, again: applied.again, fact });
+        self.tell(&Event { at, pi: pi.clone(), boot, client, again: applied.again, fact });
         for fact in applied.follows {
-            self.tell(&Event { at, pi: pi.clone(), client, again: false, fact });
+            self.tell(&Event { at, pi: pi.clone(), boot, client, again: false, fact });
         }
         self.wait_until(deadline);
     }
@@ -132,6 +133,7 @@ impl Bus {
         let named = |(subject, client, fact): (Subject, Option<Ipv4Addr>, Fact)| Event {
             at,
             pi: registry.display_name(subject),
+            boot: registry.boot_key(subject),
             client,
             again: false,
             fact,

@@ -7,6 +7,8 @@ use crate::roots::mounter;
 use crate::{demo, get, health, pack, probe, roots, router_config, serve, service, simulate};
 #[cfg(feature = "import")]
 use crate::{images_command, import, up};
+#[cfg(feature = "web")]
+use crate::{status, watch};
 
 /// Netboot Raspberry Pis: serve boot files and root file systems, and check whether a Pi would boot.
 #[derive(Debug, Parser)]
@@ -41,6 +43,12 @@ pub enum Command {
     Serve(Box<serve::Args>),
     /// Install, remove or show a service of systemd that serves at each boot
     Service(service::Args),
+    /// Show each Pi of a running server: state, progress, and what keeps a boot from going on
+    #[cfg(feature = "web")]
+    Status(status::Args),
+    /// Show the Pis of a running server live: those that are stuck first
+    #[cfg(feature = "web")]
+    Watch(watch::Args),
     /// Fetch a file by TFTP
     Get(get::Args),
     /// Send a Pi's DHCP DISCOVER, and report whether the Pi would boot, from which server, and why

@@ -4,29 +4,35 @@ mod boot_file;
 mod dhcp;
 mod effects;
 mod files;
+mod log_format;
 mod network;
 mod nfs;
+mod one_or_many;
 mod port_range;
 mod toml_error;
+#[cfg(feature = "web")]
+mod web;
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::marker::PhantomData;
+#[cfg(feature = "web")]
+use std::net::SocketAddr;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use pinetboot_core::tftp;
-use serde::de::value::SeqAccessDeserializer;
-use serde::de::{IntoDeserializer, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
 pub use boot_file::{BootArch, BootFiles};
 pub use dhcp::{Admission, DhcpClients, DhcpConfig, DhcpMode, LeaseConfig, Networks, Role};
+pub use log_format::LogFormat;
 pub use network::{LeaseRange, LeaseTerms, NetworkConfig, NetworkEntry, Subnet};
 pub use nfs::{NfsMode, NfsSync, RootConfig, RootLimits};
+use one_or_many::one_or_many;
 use port_range::port_range;
+#[cfg(feature = "web")]
+pub use web::{ControlPlace, WebConfig};
 
 use crate::exit::{Exit, Failed};
 use crate::net::{self, Ports};
@@ -111,6 +117,24 @@ pub struct Settings {
     /// Format of log lines [default: text]
     #[arg(long, value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,
+
+    /// Answer 'pinetboot status' on this Unix socket; 'none' disables [default: /run/pinetboot/control, for other users than root
+    /// pinetboot/control in $XDG_RUNTIME_DIR]
+    #[cfg(feature = "web")]
+    #[arg(long, value_name = "PATH", help_heading = "Monitoring")]
+    pub control: Option<PathBuf>,
+
+    /// Serve a page and metrics by HTTP on this address, as in 127.0.0.1:8080; repeatable. An address that other machines reach
+    /// requires --web-token [default: none]
+    #[cfg(feature = "web")]
+    #[arg(long, value_name = "IP:PORT", help_heading = "Monitoring")]
+    #[serde(default, deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
+    pub web: Vec<SocketAddr>,
+
+    /// Require the token in this file for the page: the first line, 16 to 256 letters and digits [default: none]
+    #[cfg(feature = "web")]
+    #[arg(long, value_name = "FILE", help_heading = "Monitoring")]
+    pub web_token: Option<PathBuf>,
 
     /// Name this server to Pis by DHCP [default: off]
     #[arg(long, value_name = "MODE", help_heading = "DHCP")]
@@ -248,17 +272,6 @@ impl TemplateSettings {
     }
 }
 
-/// Format of log lines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum LogFormat {
-    /// One line of text per event, for a terminal or the journal.
-    #[default]
-    Text,
-    /// One JSON object per event, for programs.
-    Json,
-}
-
 /// Configuration of `serve`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
@@ -300,6 +313,9 @@ pub struct Config {
     pub without_effect: Vec<(&'static str, &'static str)>,
     /// Configuration of DHCP; `None` if DHCP is off.
     pub dhcp: Option<DhcpConfig>,
+    /// The control socket and the page.
+    #[cfg(feature = "web")]
+    pub web: WebConfig,
 }
 
 impl Config {
@@ -352,6 +368,8 @@ impl Settings {
         let dhcp = DhcpConfig::of(&self)?;
         let root = RootConfig::of(&self)?;
         let inventory = Inventory::of(&self.pi, &self.group)?;
+        #[cfg(feature = "web")]
+        let web = WebConfig::of(&self)?;
         let port = self.tftp_port.unwrap_or(tftp::PORT);
         let listen = if self.listen.is_empty() { vec![Ipv4Addr::UNSPECIFIED] } else { self.listen };
         let max_transfers = self.max_transfers.unwrap_or(2048);
@@ -392,6 +410,8 @@ impl Settings {
             without_effect,
             renamed: has_old_name(&self.pi).then_some(("words", "cmdline-extra")).into_iter().collect(),
             dhcp,
+            #[cfg(feature = "web")]
+            web,
         })
     }
 }
@@ -409,34 +429,13 @@ impl Settings {
             (!(1..=MOST_TRANSFERS).contains(&transfers)).then(|| usage("max-transfers must be from 1 to 4096")),
             (!(1..=64).contains(&threads)).then(|| usage("threads must be from 1 to 64")),
             DhcpConfig::of(self).err(),
+            #[cfg(feature = "web")]
+            WebConfig::of(self).err(),
             RootConfig::of(self).err(),
             Inventory::of(&self.pi, &self.group).err(),
         ];
         Failed::all(faults.into_iter().flatten())
     }
-}
-
-/// Reads a value or a list of values. Not an untagged enum, whose errors do not say which value is wrong.
-fn one_or_many<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
-    struct OneOrMany<T>(PhantomData<T>);
-
-    impl<'de, T: Deserialize<'de>> Visitor<'de> for OneOrMany<T> {
-        type Value = Vec<T>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a value or a list of values")
-        }
-
-        fn visit_str<E: serde::de::Error>(self, one: &str) -> Result<Vec<T>, E> {
-            T::deserialize(one.into_deserializer()).map(|one| vec![one])
-        }
-
-        fn visit_seq<A: SeqAccess<'de>>(self, many: A) -> Result<Vec<T>, A::Error> {
-            Vec::deserialize(SeqAccessDeserializer::new(many))
-        }
-    }
-
-    deserializer.deserialize_any(OneOrMany(PhantomData))
 }
 
 /// Most concurrent transfers: half of the session table, which is slow when fuller.

@@ -19,7 +19,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use boot::{Boot, BootRecord, Cause};
+pub use boot::{Boot, BootKey, BootRecord, Cause};
 pub use dhcp::{Dhcp, Lacking};
 pub use nfs::Nfs;
 pub use root::{Evidence, LayerSize, Root, Shortage};
@@ -36,6 +36,8 @@ pub struct Event {
     pub at: Duration,
     /// The Pi's name, if the client is a known Pi: the owner's name, else the serial number, else the MAC address.
     pub pi: Option<Arc<str>>,
+    /// The Pi's boot, if it has one.
+    pub boot: Option<BootKey>,
     /// The client's address; `None` without a client.
     pub client: Option<Ipv4Addr>,
     /// The same refusal of the same client was emitted within the last minute.

@@ -17,6 +17,7 @@
 //! | [`render`] | boot files rendered for each Pi |
 //! | [`roots`] | base images, and each Pi's layer on them |
 //! | [`observe`] | observers that turn the protocol engines' events into facts |
+//! | `live`, `web`, `control`, `status`, `watch` | what is shown of a running server, by HTTP and by commands (feature `web`) |
 //! | [`log`], [`logging`] | log lines of events, and their output |
 //! | `up` | from an image to a Pi with its root (feature `import`) |
 //! | `arguments`, `beneath`, `descriptors`, `durable`, `text`, `time` | helpers of several modules |
@@ -35,6 +36,8 @@ mod beneath;
 pub mod bus;
 pub mod cli;
 pub mod config;
+#[cfg(feature = "web")]
+mod control;
 #[cfg(test)]
 mod damaged;
 pub mod demo;
@@ -51,6 +54,8 @@ pub mod images;
 pub mod images_command;
 #[cfg(feature = "import")]
 pub mod import;
+#[cfg(feature = "web")]
+pub mod live;
 pub mod log;
 pub mod logging;
 pub mod net;
@@ -72,6 +77,8 @@ pub mod service;
 pub mod signals;
 pub mod simulate;
 pub mod space;
+#[cfg(feature = "web")]
+pub mod status;
 pub mod storage;
 pub mod supervisor;
 mod text;
@@ -79,3 +86,7 @@ mod time;
 #[cfg(feature = "import")]
 pub mod up;
 pub mod users;
+#[cfg(feature = "web")]
+pub mod watch;
+#[cfg(feature = "web")]
+mod web;

@@ -17,7 +17,7 @@ mod tftp;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
-use tracing::{info, warn};
+use tracing::{error_span, info, warn};
 
 use crate::events::{Event, Fact, Listener};
 use crate::logging;
@@ -49,6 +49,9 @@ impl Listener for Log {
         if !admitted {
             return;
         }
+        // At the highest level, so that each line has it.
+        let boot = event.boot.filter(|_| logging::is_json());
+        let _of_boot = boot.map(|boot| error_span!("boot", id = %boot).entered());
         let client = ClientName(event);
         match &event.fact {
             Fact::Dhcp(fact) => dhcp::log(event, fact),

@@ -7,6 +7,7 @@
 mod unread;
 
 use std::io::{self, Stderr, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use tracing::field::Field;
@@ -30,7 +31,10 @@ pub fn start(format: LogFormat, level: Level) {
         .with_target(false)
         .log_internal_errors(false); // by `eprintln!`, which panics
     let started = match format {
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+        LogFormat::Json => {
+            IS_JSON.store(true, Ordering::Relaxed);
+            builder.json().flatten_event(true).with_span_list(false).try_init()
+        }
         LogFormat::Text if is_journal => {
             builder.fmt_fields(message_only()).with_ansi(false).with_level(false).without_time().try_init()
         }
@@ -44,6 +48,13 @@ pub fn start(format: LogFormat, level: Level) {
     // Tests start logging twice in one process: the first subscriber stays.
     let _already_started = started;
 }
+
+/// Whether lines are JSON, which has what a reader of text needs not.
+pub(crate) fn is_json() -> bool {
+    IS_JSON.load(Ordering::Relaxed)
+}
+
+static IS_JSON: AtomicBool = AtomicBool::new(false);
 
 /// The number of lines that were dropped because standard error was not read, since [`report_dropped`] last reported it.
 pub fn dropped() -> u64 {

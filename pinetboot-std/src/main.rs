@@ -28,6 +28,10 @@ fn main() -> ExitCode {
     let done = match &cli.command {
         Command::Serve(options) => serve::run(options, level),
         Command::Service(options) => service::run(options),
+        #[cfg(feature = "web")]
+        Command::Status(options) => pinetboot::status::run(options),
+        #[cfg(feature = "web")]
+        Command::Watch(options) => pinetboot::watch::run(options),
         Command::Get(options) => get::run(options, cli.quiet),
         Command::Health(options) => health::run(options),
         Command::Probe(options) => probe::run(options),

@@ -7,6 +7,7 @@
 //! | `boot` | one boot of a Pi: what it fetched and when |
 //! | `watch` | the clock of the boot machines, which say when a boot begins, how far it is, and what keeps it there |
 //! | `registry` | the Pis, written from the events of the [`bus`](crate::bus) alone |
+//! | `glance` | what a page or a command shows of a Pi |
 //! | `known` | the answers to another process |
 //! | `claim` | whether a client is the Pi that it claims to be: ranked evidence |
 //! | `table` | the bounded map of all these |
@@ -15,6 +16,7 @@
 
 mod boot;
 mod claim;
+mod glance;
 mod host;
 mod inventory;
 mod known;
@@ -37,6 +39,7 @@ use crate::events::{BootRecord, Evidence, Mac};
 
 pub use boot::BootProgress;
 pub use claim::{Claim, NotThatPi, SILENT, Token};
+pub use glance::Glance;
 pub(crate) use inventory::has_old_name;
 pub use inventory::{GroupEntry, Inventory, PiEntry, pi};
 pub use known::{Known, Refusal};

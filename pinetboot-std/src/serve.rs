@@ -115,6 +115,10 @@ pub fn run_with(options: &Args, level: Level, more: Vec<Box<dyn Listener>>) -> R
         Box::new(notify.clone()),
     ];
     listeners.extend(more);
+    #[cfg(feature = "web")]
+    let live = crate::live::Live::default();
+    #[cfg(feature = "web")]
+    listeners.push(Box::new(live.clone()));
     let bus = Bus::new(listeners);
     notify.count(bus.pis());
     if let Some(error) = no_notify {
@@ -151,6 +155,8 @@ pub fn run_with(options: &Args, level: Level, more: Vec<Box<dyn Listener>>) -> R
         bus.emit(None, events::Server::NoEffect { setting: "LISTEN_FDS", why: NOT_SERVED });
     }
     drop(handed);
+    #[cfg(feature = "web")]
+    let web = crate::web::Bound::bind(&config.web, &bus)?;
     let (used, mut follow) = followed(&config, &nets, dhcp.as_ref(), route);
     let leases = dhcp.as_ref().and_then(dhcp::Bound::leases);
     let lacks = nfsd.as_ref().map(Nfsd::missing).unwrap_or_default();
@@ -169,6 +175,14 @@ pub fn run_with(options: &Args, level: Level, more: Vec<Box<dyn Listener>>) -> R
 
     // Dropped in any case: an error below stops what has started, within the time of a stop.
     let mut services = Services::new(supervisor.clone());
+    #[cfg(feature = "web")]
+    services.add(web.start(
+        live,
+        bus.pis().clone(),
+        config.serving().display().to_string(),
+        &bus,
+        &supervisor,
+    )?);
     // DHCP comes last: it sends clients to this server.
     if let Some(nfsd) = nfsd {
         follow.push(nfs::follow_interfaces(nfsd.roots(), &supervisor, &bus));

@@ -55,6 +55,18 @@ const fn is_mark(char: char) -> bool {
     matches!(char, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
+/// A time in milliseconds: `3.2 s`, `45 s`, `5 min`, `2 h`, `3 d`.
+#[cfg(feature = "web")]
+pub(crate) fn duration(millis: u64) -> String {
+    match millis / 1000 {
+        0..=9 => format!("{}.{} s", millis / 1000, millis % 1000 / 100),
+        seconds @ 10..120 => format!("{seconds} s"),
+        seconds @ 120..7200 => format!("{} min", seconds / 60),
+        seconds @ 7200..172_800 => format!("{} h", seconds / 3600),
+        seconds => format!("{} d", seconds / 86_400),
+    }
+}
+
 /// Breaks a text into lines of at most `width` columns; every line but the first begins with `indent`. The text is escaped as by
 /// [`lines`].
 ///

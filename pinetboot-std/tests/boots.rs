@@ -8,6 +8,9 @@
 
 #[path = "boots/healthy.rs"]
 mod healthy;
+#[cfg(feature = "web")]
+#[path = "boots/live.rs"]
+mod live;
 mod namespace;
 #[path = "../nfs/tests/nfs_client/mod.rs"]
 mod nfs_client;

@@ -174,6 +174,11 @@ impl Boot {
         self.state
     }
 
+    /// The beginning of this state.
+    pub const fn since(&self) -> Instant {
+        self.since
+    }
+
     /// What keeps the boot where it is.
     pub const fn verdict(&self) -> Option<&Verdict> {
         self.verdict.as_ref()

@@ -112,6 +112,7 @@ mod tests {
             until: Instant::MAX,
             told: false,
             told_stall: false,
+            told_mebibytes: 0,
             early_terminate: false,
             context: (),
             transfer: Transfer::Out(sender, Source::Octet(file)),

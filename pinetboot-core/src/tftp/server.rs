@@ -206,6 +206,7 @@ impl<'s, N: Net, S: Storage, O: Observer, const MAX: usize> Server<'s, N, S, O, 
             until: Instant::MAX,
             told: false,
             told_stall: false,
+            told_mebibytes: 0,
             early_terminate: false,
             context,
             transfer,
@@ -236,6 +237,11 @@ impl<'s, N: Net, S: Storage, O: Observer, const MAX: usize> Server<'s, N, S, O, 
                     && let Some(stalled) = session.stalls(now)
                 {
                     self.observer.observe(now, &Event::Stalled(stalled), Some(&mut session.context));
+                }
+                if O::HEARS_PROGRESS
+                    && let Some(progress) = session.progresses()
+                {
+                    self.observer.observe(now, &Event::Progress(progress), Some(&mut session.context));
                 }
                 if let Some(bytes) = session.complete()
                     && !session.told

@@ -9,7 +9,7 @@ use super::packet::Mode;
 use super::report::{Direction, Report};
 use super::step::Outcome;
 use super::transfer::Transfer;
-use crate::event::Stalled;
+use crate::event::{Progress, Stalled};
 use crate::storage::{File, Storage, Upload};
 use crate::{Instant, Net, Observer};
 
@@ -40,6 +40,8 @@ pub struct Session<L, S: Storage, T = ()> {
     pub(super) told: bool,
     /// The observer knows of the peer's silence since its last packet.
     pub(super) told_stall: bool,
+    /// Mebibytes that the observer knows of.
+    pub(super) told_mebibytes: u16,
     /// The client ended it with the text of a Pi's size probe.
     pub(super) early_terminate: bool,
     /// The observer's.
@@ -96,6 +98,25 @@ impl<L, S: Storage, T> Session<L, S, T> {
         self.told_stall = true;
         let Report { peer, bytes, block_size, began, .. } = self.report(Outcome::TimedOut);
         Some(Stalled { peer, bytes, block_size, after: self.heard.since(began) })
+    }
+
+    /// Another mebibyte that the observer does not know yet.
+    pub(super) fn progresses(&mut self) -> Option<Progress> {
+        let bytes = self.moved();
+        let mebibytes = u16::try_from(bytes >> 20).unwrap_or(u16::MAX);
+        if mebibytes <= self.told_mebibytes {
+            return None;
+        }
+        self.told_mebibytes = mebibytes;
+        Some(Progress { peer: self.peer, bytes })
+    }
+
+    /// Bytes acknowledged by the receiving side.
+    fn moved(&self) -> u64 {
+        match &self.transfer {
+            Transfer::Out(sender, _) => sender.acknowledged_bytes(),
+            Transfer::In(receiver, _) => receiver.received_bytes(),
+        }
     }
 
     /// The transfer's progress since it began in bytes per second, after a head start of [`HEAD_START`]; zero if only a last

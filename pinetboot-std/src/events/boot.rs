@@ -1,5 +1,6 @@
 //! Facts about a Pi's boot: conclusions of the registry, and rendered boot files.
 
+use std::fmt;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -130,6 +131,21 @@ pub enum Boot {
         /// The reason.
         why: String,
     },
+}
+
+/// A boot of a Pi, the same in all events of the boot: `bd989ae1.3`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct BootKey {
+    /// The Pi.
+    pub pi: Prefix,
+    /// The boot's number.
+    pub number: u32,
+}
+
+impl fmt::Display for BootKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.pi, self.number)
+    }
 }
 
 /// The message that begins a boot.

@@ -206,6 +206,13 @@ pub enum Server {
         /// The system's reason.
         error: String,
     },
+    /// The control socket cannot be had: the server serves without.
+    NoControl {
+        /// The place; `None`: the user has no directory for sockets.
+        place: Option<String>,
+        /// The system's reason.
+        error: String,
+    },
     /// A thread panicked, or ended outside of a stop: the server stops.
     ThreadEnded {
         /// The thread's name.

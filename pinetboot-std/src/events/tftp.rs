@@ -57,6 +57,13 @@ pub enum Tftp {
         /// The negotiated terms.
         terms: Terms,
     },
+    /// Another mebibyte, or more, of a transfer has arrived.
+    Progress {
+        /// The client.
+        peer: SocketAddrV4,
+        /// Bytes that arrived.
+        bytes: u64,
+    },
     /// A client stopped answering in the middle of a transfer, some seconds ago.
     Stalled {
         /// The client.

@@ -152,6 +152,11 @@ pub(super) fn log(fact: &Server) {
                 "no notification to the service manager, NOTIFY_SOCKET or PINETBOOT_HEALTH cannot be used: {error}"
             )
         }
+        Server::NoControl { place: None, error } => debug!("no control socket: {error}"),
+        Server::NoControl { place: Some(place), error } => info!(
+            place,
+            "no control socket at {place}: {error}. 'pinetboot status' does not reach this server: --control names another place"
+        ),
         Server::ThreadEnded { thread, why } => {
             error!(
                 thread,

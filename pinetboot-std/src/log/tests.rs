@@ -55,7 +55,7 @@ const THERE: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 200);
 const KITCHEN: Prefix = Prefix::Serial(0xbd98_9ae1);
 
 fn event(client: Option<Ipv4Addr>, pi: Option<&str>, fact: impl Into<Fact>) -> Event {
-    Event { at: Duration::ZERO, pi: pi.map(Into::into), client, again: false, fact: fact.into() }
+    Event { at: Duration::ZERO, pi: pi.map(Into::into), boot: None, client, again: false, fact: fact.into() }
 }
 
 fn finished(file: &str, outcome: Outcome, bytes: u64, message: Option<&str>) -> Event {

@@ -23,6 +23,7 @@ pub(super) fn log(event: &Event, client: &ClientName<'_>, fact: &Tftp) {
         Tftp::Repeated { peer } => debug!("{peer} repeats its request"),
         Tftp::Started { peer, len: Some(len), terms } => debug!("{peer}: {len} bytes in {terms}"),
         Tftp::Started { peer, len: None, terms } => debug!("{peer}: {terms}"),
+        Tftp::Progress { .. } => {} // a page shows it
         Tftp::Stalled { file, bytes, .. } => {
             debug!(%client, file, bytes, "{client:#} is silent after {} of {file}", DecimalBytes(*bytes));
         }

@@ -103,7 +103,7 @@ mod tests {
 
     fn learn(status: &mut Status, fact: impl Into<Fact>) {
         let (at, pi, client, again, fact) = (Duration::ZERO, None, None, false, fact.into());
-        status.learn(&Event { at, pi, client, again, fact });
+        status.learn(&Event { at, pi, boot: None, client, again, fact });
     }
 
     #[test]

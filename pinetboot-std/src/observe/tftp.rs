@@ -3,7 +3,7 @@
 use std::mem;
 use std::time::Duration;
 
-use pinetboot_core::event::{PeerError, Refused, Rejected, Rejection, Requested, Stalled, Started};
+use pinetboot_core::event::{PeerError, Progress, Refused, Rejected, Rejection, Requested, Stalled, Started};
 use pinetboot_core::pi::{BootFile, Lookup, Need, Stage};
 use pinetboot_core::tftp::{Direction, Outcome, Report};
 use pinetboot_core::{BootPath, Event, Instant, Observer};
@@ -88,6 +88,7 @@ impl Observer for TftpObserver {
     type Transfer = Transfer;
 
     const HEARS_STALLS: bool = true;
+    const HEARS_PROGRESS: bool = true;
 
     fn observe(&mut self, now: Instant, event: &Event<'_>, transfer: Option<&mut Transfer>) {
         match event {
@@ -112,6 +113,10 @@ impl Observer for TftpObserver {
                 let file = transfer.map_or(String::new(), |transfer| transfer.file.clone());
                 let (peer, bytes, block_size, after) = (*peer, *bytes, *block_size, *after);
                 self.bus.emit(*peer.ip(), Tftp::Stalled { peer, file, bytes, block_size, after });
+            }
+            Event::Progress(Progress { peer, bytes, .. }) => {
+                let (peer, bytes) = (*peer, *bytes);
+                self.bus.emit(*peer.ip(), Tftp::Progress { peer, bytes });
             }
             Event::PeerError(PeerError { message, .. }) => {
                 if let Some(transfer) = transfer {

@@ -19,7 +19,7 @@ use super::host::{Adapter, Fetched, Host};
 use super::table::{Founded, Table, Worth};
 use super::watch::{Deadlines, Watch};
 use super::{BootId, Count, Inventory, Pi, Presence, Subject};
-use crate::events::{self, Dhcp, Evidence, Fact, Lacking, Mac, Nfs, Root, Tftp};
+use crate::events::{self, BootKey, Dhcp, Evidence, Fact, Lacking, Mac, Nfs, Root, Tftp};
 
 /// The knowledge about all Pis, addresses and adapters.
 #[derive(Debug)]
@@ -312,6 +312,12 @@ impl Registry {
         let boot = self.pis.get(&subject).and_then(|pi| pi.boot.as_ref());
         let (number, visit) = boot.map_or((0, 0), |boot| (boot.number, boot.visit));
         BootId { pi: subject.pi(), number, visit }
+    }
+
+    /// The boot of a Pi that is under way, or the last one.
+    pub(crate) fn boot_key(&self, subject: Subject) -> Option<BootKey> {
+        let number = self.pis.get(&subject)?.boot.as_ref()?.number;
+        Some(BootKey { pi: subject.pi()?, number })
     }
 
     pub(super) fn is_in_bootloader(&self, address: Ipv4Addr, asked: Option<Prefix>) -> bool {

@@ -16,7 +16,7 @@ use super::Missing;
 /// Sets of system calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Calls {
-    /// TFTP and DHCP: UDP, and files of one user. No program, no other process, no executable memory.
+    /// TFTP, DHCP, and the page: UDP, connections to open sockets, and files of one user. No program, no other process, no executable memory.
     Network,
     /// NFS: TCP on open ports, and files of all users by handle.
     Files,
@@ -93,6 +93,7 @@ const IOCTLS: [u64; 7] = [0x5421, 0x5451, 0x541b, 0x5401, 0x5413, 0x8910, 0x8933
 
 const ALL: &[c_long] = &[
     // Sockets; `socket` itself by family.
+    libc::SYS_accept4,
     libc::SYS_bind,
     libc::SYS_connect,
     libc::SYS_getpeername,
@@ -232,7 +233,6 @@ const OLDER: &[c_long] = &[];
 /// TCP, and files of all users.
 const FILES: &[c_long] = &[
     libc::SYS_accept,
-    libc::SYS_accept4,
     libc::SYS_fchdir,
     libc::SYS_fchown,
     libc::SYS_fchownat,

@@ -15,6 +15,17 @@ pub(super) trait Service {
     }
 }
 
+#[cfg(feature = "web")]
+impl Service for crate::web::Web {
+    fn name(&self) -> &'static str {
+        Self::name(self)
+    }
+
+    fn describe(&self) -> Option<String> {
+        Self::describe(self)
+    }
+}
+
 /// Running services, in the order of their start. Dropping a service stops it, and the last one started is dropped first: a
 /// service that sends clients to another one starts after that one and stops before it.
 pub(super) struct Services {

@@ -159,4 +159,15 @@ fn needs_restart(running: &Config, new: &Config) -> bool {
         |config: &Config| (config.max_transfers, config.threads, config.log_format, config.require_sandbox);
     (&running.listen, &running.user, &running.net, &running.dhcp, fixed(running))
         != (&new.listen, &new.user, &new.net, &new.dhcp, fixed(new))
+        || web_changes(running, new)
+}
+
+#[cfg(feature = "web")]
+fn web_changes(running: &Config, new: &Config) -> bool {
+    running.web != new.web
+}
+
+#[cfg(not(feature = "web"))]
+const fn web_changes(_running: &Config, _new: &Config) -> bool {
+    false
 }

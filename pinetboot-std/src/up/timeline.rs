@@ -99,6 +99,7 @@ mod tests {
         Event {
             at: Duration::from_millis(at),
             pi: Some(pi.into()),
+            boot: None,
             client: Some(Ipv4Addr::new(10, 0, 0, 5)),
             again: false,
             fact: fact.into(),

@@ -64,6 +64,9 @@ fn cases(files: &Path, port: u16) -> Vec<Case> {
         "probe --interface none".into(),
         // Its exit code is its answer.
         format!("health {files}/none"),
+        // No server runs.
+        format!("status --control {files}/none"),
+        format!("watch --control {files}/none"),
         format!("up --yes --interface none --config {files}/no.toml"),
         format!("serve --config {files}/no.toml"),
     ];

@@ -38,6 +38,7 @@ impl Registry {
             Tftp::NoPort { .. } | Tftp::Unanswered { .. } | Tftp::UploadFailed { .. } => Applied::default(),
             Tftp::Repeated { peer }
             | Tftp::Started { peer, .. }
+            | Tftp::Progress { peer, .. }
             | Tftp::Stalled { peer, .. }
             | Tftp::Rejected { peer, .. }
             | Tftp::NotSent { to: peer, .. } => {

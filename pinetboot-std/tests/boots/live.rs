@@ -1,0 +1,93 @@
+//! `pinetboot status` beside a boot: each state, the file under way, a verdict, and the phases at the end.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use pinetboot_core::dhcp::Profile;
+use serde_json::Value;
+
+use super::namespace::{PINETBOOT, SOON};
+use super::pi::{pi5, pi5_d0};
+use super::world::World;
+
+/// The document about the one Pi.
+fn status(control: &Path) -> Value {
+    let output =
+        Command::new(PINETBOOT).args(["status", "--json", "--control"]).arg(control).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    document["pis"][0].clone()
+}
+
+/// Waits until the Pi's part of the document is as expected.
+#[track_caller]
+fn until(control: &Path, what: &str, is: impl Fn(&Value) -> bool) -> Value {
+    let until = Instant::now() + SOON;
+    loop {
+        let pi = status(control);
+        if is(&pi) {
+            return pi;
+        }
+        assert!(Instant::now() < until, "{what}: {pi:#}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+#[ignore = "needs root and network namespaces; run by .ci/run"]
+fn status_shows_each_state_of_a_boot() {
+    let world = World::new();
+    world.sparse("initramfs_2712", 4 << 20);
+    let control = world.path("control");
+    let server = world.serve_root(&["--dhcp", "lease", "--control", control.to_str().unwrap()]);
+    let is = |state: &'static str| move |pi: &Value| pi["state"] == state;
+    let watch = Command::new(PINETBOOT)
+        .args(["watch", "--control"])
+        .arg(&control)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let unseen = until(&control, "in the inventory", is("unseen"));
+    assert_eq!(unseen["name"], "kitchen");
+    world.pi(|pi| {
+        pi.lease(pi5());
+        let addressed = until(&control, "addressed", is("addressed"));
+        assert!(addressed["model"].as_str().unwrap().starts_with("Raspberry Pi 5"), "{addressed:#}");
+        // In the middle of a file.
+        pi.take("initramfs_2712", 1500, Duration::ZERO);
+        let fetching = until(&control, "progress", |pi| pi["transfer"]["bytes"].as_u64() >= Some(2 << 20));
+        assert_eq!(fetching["state"], "fetching");
+        assert_eq!(fetching["transfer"]["file"], "bd989ae1/initramfs_2712");
+        assert_eq!(fetching["transfer"]["length"], 4 << 20);
+        let stuck = until(&control, "verdict", |pi| pi["verdict"].is_object());
+        assert_eq!(stuck["verdict"]["rules"][0], 24, "{stuck:#}");
+        // The next boot is a good one.
+        pi.lease(pi5());
+        let line = pi.pi5_files();
+        until(&control, "kernel sent", is("kernel-sent"));
+        pi.lease(Profile::Plain);
+        until(&control, "network", is("has-network"));
+        let (mut client, root) = pi.mount(&line);
+        until(&control, "root", is("root-in-use"));
+        client.make(&root, "written");
+        let up = until(&control, "up", is("up"));
+        assert!(up["verdict"].is_null() && up["root"].is_string(), "{up:#}");
+        let boots = up["boots"].as_array().unwrap();
+        assert_eq!(boots[0]["verdict"]["rules"][0], 24, "{up:#}");
+        let phases: Vec<_> =
+            boots[1]["phases"].as_array().unwrap().iter().map(|phase| &phase["phase"]).collect();
+        assert_eq!(phases, ["dhcp", "files", "kernel", "mount", "system"], "{up:#}");
+        // Another boot has this one to compare with.
+        pi.new_xid();
+        pi.discover(pi5_d0());
+        let next = until(&control, "next boot", is("asking"));
+        assert_eq!(next["last-good"]["id"], "bd989ae1.2", "{next:#}");
+    });
+    server.stop();
+    let told = String::from_utf8(watch.wait_with_output().unwrap().stdout).unwrap();
+    for part in ["kitchen  unseen", "kitchen  fetching"] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+}
