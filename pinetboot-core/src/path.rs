@@ -67,24 +67,48 @@ impl<'a> BootPath<'a> {
         }
         let name = name.strip_suffix(END_OF_OPTIONS).unwrap_or(name);
         let name = core::str::from_utf8(name).map_err(|_| PathError::NotUtf8)?;
-        if name.bytes().any(|byte| byte < b' ' || byte == 0x7f) {
+        if name.bytes().any(|byte| byte.is_ascii_control()) {
             return Err(PathError::Control);
         }
-        if name.split(SEPARATORS).any(|component| component == "..") {
-            return Err(PathError::Escapes);
-        }
         let path = Self(name);
-        if path.components().next().is_none() { Err(PathError::Empty) } else { Ok(path) }
+        let mut is_empty = true;
+        for component in path.components() {
+            if component == ".." {
+                return Err(PathError::Escapes);
+            }
+            is_empty = false;
+        }
+        if is_empty { Err(PathError::Empty) } else { Ok(path) }
     }
 
     /// The name's components, at least one: no empty ones, no `.`, no `..`.
     pub fn components(&self) -> impl Iterator<Item = &'a str> + Clone + use<'a> {
-        self.0.split(SEPARATORS).filter(|component| !component.is_empty() && *component != ".")
+        // By bytes: each name is taken apart several times in a request, and `str::split` decodes characters.
+        let mut rest = self.0;
+        core::iter::from_fn(move || {
+            while !rest.is_empty() {
+                let end = rest.bytes().position(is_separator).unwrap_or(rest.len());
+                let (component, after) = rest.split_at_checked(end)?;
+                rest = after.get(1..).unwrap_or_default();
+                if !component.is_empty() && component != "." {
+                    return Some(component);
+                }
+            }
+            None
+        })
     }
 
     /// The last component: the file's own name.
     pub fn file_name(&self) -> &'a str {
-        self.components().last().unwrap_or_default()
+        let mut rest = self.0;
+        loop {
+            let before = rest.bytes().rposition(is_separator);
+            let name = rest.get(before.map_or(0, |at| at + 1)..).unwrap_or_default();
+            match before {
+                Some(at) if name.is_empty() || name == "." => rest = rest.get(..at).unwrap_or_default(),
+                _ => return name,
+            }
+        }
     }
 
     /// The first component and the rest, if the name has two components or more.
@@ -112,7 +136,9 @@ impl<'a> BootPath<'a> {
 /// The byte that ends the options of DHCP.
 const END_OF_OPTIONS: &[u8] = b"\xff";
 
-const SEPARATORS: [char; 2] = ['/', '\\'];
+const fn is_separator(byte: u8) -> bool {
+    matches!(byte, b'/' | b'\\')
+}
 
 /// Two names are equal if their components are.
 impl PartialEq for BootPath<'_> {

@@ -69,8 +69,8 @@ impl Bus {
     /// Emits a fact; `client` names the client if the fact does not.
     pub fn emit(&self, client: impl Into<Option<Ipv4Addr>>, fact: impl Into<Fact>) {
         let (client, fact) = (client.into(), fact.into());
-        let at = self.pis().now();
         let mut registry = self.pis().lock();
+        let at = registry.now();
         let applied = registry.apply(at, client, &fact);
         let pi = applied.subject.and_then(|subject| registry.display_name(subject));
         let boot = applied.subject.and_then(|subject| registry.boot_key(subject));

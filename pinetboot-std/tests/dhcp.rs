@@ -6,6 +6,8 @@ mod namespace;
 
 #[path = "dhcp/descriptors.rs"]
 mod descriptors;
+#[path = "dhcp/unread.rs"]
+mod unread;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

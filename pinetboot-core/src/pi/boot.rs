@@ -193,8 +193,9 @@ impl Boot {
                 self.state == State::Unseen || has_kernel || !repeats
             }
             Event::FileAsked { path } => {
-                let stage = file(path, self.facts.model).map(|file| file.stage);
-                self.state == State::Unseen || has_kernel && stage.is_some_and(|stage| FIRST.contains(&stage))
+                let is_first =
+                    || file(path, self.facts.model).is_some_and(|file| FIRST.contains(&file.stage));
+                self.state == State::Unseen || has_kernel && is_first()
             }
             _ => false,
         }

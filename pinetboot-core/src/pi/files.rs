@@ -162,6 +162,11 @@ impl Row {
     }
 
     fn matches(&self, name: &str) -> bool {
+        // The first byte rules out most rows.
+        let (first, asked) = (self.pattern.bytes().next(), name.bytes().next());
+        if first != asked && first != Some(b'*') {
+            return false;
+        }
         match self.pattern.split_once('*') {
             None => name == self.pattern,
             Some((head, tail)) => name.strip_prefix(head).is_some_and(|rest| rest.ends_with(tail)),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use pinetboot_core::event::{PeerError, Progress, Refused, Rejected, Rejection, Requested, Stalled, Started};
 use pinetboot_core::pi::{BootFile, Lookup, Need, Stage};
-use pinetboot_core::tftp::{Direction, Outcome, Report};
+use pinetboot_core::tftp::{Direction, ErrorCode, Outcome, Report};
 use pinetboot_core::{BootPath, Event, Instant, Observer};
 
 use crate::bus::Bus;
@@ -47,6 +47,8 @@ impl TftpObserver {
         let file = lookup.and_then(|lookup| BootFile::find(&lookup.file(), None));
         let prefix = lookup.and_then(|lookup| lookup.prefix());
         let cause = refused.cause;
+        // The code tells it, and a Pi asks for twenty such files in a boot.
+        let is_missing = refused.code == ErrorCode::FILE_NOT_FOUND;
         Tftp::Refused {
             peer: refused.peer,
             direction: refused.direction,
@@ -54,7 +56,7 @@ impl TftpObserver {
             code: refused.code,
             answer: refused.reason,
             place: cause.and_then(|cause| cause.place()).map(str::to_owned),
-            cause: cause.and_then(|cause| cause.reason()).map(ToString::to_string),
+            cause: cause.filter(|_| !is_missing).and_then(|cause| cause.reason()).map(ToString::to_string),
             harmless: file.is_some_and(is_harmless),
             foreign: file.is_none() && !self.bus.pis().is_in_bootloader(*refused.peer.ip(), prefix),
         }

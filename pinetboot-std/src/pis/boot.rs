@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use pinetboot_core::BootPath;
 use pinetboot_core::pi::{BootFile, Need, Stage};
 
 use crate::events::BootRecord;
@@ -88,16 +89,15 @@ impl BootProgress {
     }
 
     /// Records a request for a missing file.
-    pub(super) fn missed(&mut self, now: Duration, file: BootFile, name: &str) {
+    pub(super) fn missed(&mut self, now: Duration, file: BootFile, name: &BootPath<'_>) {
         self.missing += 1;
         self.last = now;
-        let known = |(known, wanted): &(BootFile, String)| *known == file && wanted == name;
-        if file.need > Need::Optional
-            && !self.is_done()
-            && self.wanted.len() < MOST_WANTED
-            && !self.wanted.iter().any(known)
-        {
-            self.wanted.push((file, name.to_owned()));
+        if file.need == Need::Optional || self.is_done() || self.wanted.len() >= MOST_WANTED {
+            return;
+        }
+        let name = name.to_string();
+        if !self.wanted.iter().any(|(known, wanted)| *known == file && *wanted == name) {
+            self.wanted.push((file, name));
         }
     }
 
@@ -176,12 +176,16 @@ mod tests {
 
     const SOON: Duration = Duration::from_secs(1);
 
+    fn path(name: &str) -> BootPath<'_> {
+        BootPath::parse(name.as_bytes()).unwrap()
+    }
+
     #[test]
     fn one_of_several_files_is_enough() {
         let kernel = BootFile::new(Stage::Kernel, Need::OneOf);
         let mut boot = BootProgress::new(1, Duration::ZERO, 0);
-        boot.missed(SOON, kernel, "kernel_2712.img");
-        boot.missed(SOON, BootFile::new(Stage::CommandLine, Need::Wanted), "cmdline.txt");
+        boot.missed(SOON, kernel, &path("kernel_2712.img"));
+        boot.missed(SOON, BootFile::new(Stage::CommandLine, Need::Wanted), &path("cmdline.txt"));
         assert_eq!(boot.lacking(Stage::Kernel), ["kernel_2712.img"]);
         boot.sent(SOON, Stage::Kernel, 1, 0, "kernel8.img");
         assert!(boot.lacking(Stage::Kernel).is_empty());

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use pinetboot_core::BootPath;
 use pinetboot_core::dhcp::{HardwareAddress, NoReply};
-use pinetboot_core::pi::{BootFile, Lookup, PiIdentity, Prefix};
+use pinetboot_core::pi::{Lookup, PiIdentity, Prefix};
 use pinetboot_core::tftp::ErrorCode;
 
 use super::boot::BootProgress;
@@ -273,7 +273,7 @@ impl Registry {
         same_board || self.inventory.at(client) == Some(pi) || !self.is_up_elsewhere(pi, client)
     }
 
-    pub(super) fn now(&self) -> Duration {
+    pub(crate) fn now(&self) -> Duration {
         self.now
     }
 
@@ -381,8 +381,7 @@ impl Registry {
     }
 
     fn subject(&self, address: Ipv4Addr, file: &str) -> Subject {
-        let asked = BootPath::parse(file.as_bytes()).ok().and_then(|path| Lookup::new(path).prefix());
-        self.subject_asked(address, asked)
+        self.subject_asked(address, lookup(file).and_then(|lookup| lookup.prefix()))
     }
 
     fn subject_of(&self, hardware: &HardwareAddress) -> Option<Subject> {
@@ -460,13 +459,9 @@ impl Pi {
     }
 }
 
-fn boot_file(file: &str) -> Option<BootFile> {
-    BootFile::find(&Lookup::new(BootPath::parse(file.as_bytes()).ok()?).file(), None)
-}
-
-/// A file's name without the Pi's directory.
-fn plain(file: &str) -> Option<String> {
-    Some(Lookup::new(BootPath::parse(file.as_bytes()).ok()?).file().to_string())
+/// A file's name, split into the Pi's directory and the rest.
+fn lookup(file: &str) -> Option<Lookup<'_>> {
+    BootPath::parse(file.as_bytes()).ok().map(Lookup::new)
 }
 
 /// Limit of known Pis, of addresses and of adapters: four times a rack of a thousand Pis.

@@ -58,7 +58,8 @@ impl Deadlines {
         before: &mut Option<Duration>,
         deadline: Option<Duration>,
     ) {
-        if *before == deadline {
+        // A later deadline is scheduled when the earlier one has passed: each message of a Pi makes its deadline later.
+        if *before == deadline || matches!((*before, deadline), (Some(before), Some(new)) if before < new) {
             return;
         }
         if let Some(before) = before.take() {

@@ -40,7 +40,12 @@ impl RecentFiles {
     /// Whether a file of this version is kept. Not one that changed a moment ago: the file may change again within the same tick of
     /// the file system's clock, and keep its version.
     pub(super) fn keeps(version: &Version, now: SystemTime) -> bool {
-        version.len <= LARGEST && version.is_older_than(now, SETTLED)
+        Self::has_room_for(version) && version.is_older_than(now, SETTLED)
+    }
+
+    /// Whether a file is short enough to be kept.
+    pub(super) fn has_room_for(version: &Version) -> bool {
+        version.len <= LARGEST
     }
 
     /// Keeps the bytes of a file; those that were not used for longest make room.

@@ -1,6 +1,7 @@
 //! A directory tree, served beneath its root and nowhere else.
 
 mod error;
+mod hints;
 
 use std::cell::Cell;
 use std::ffi::OsString;
@@ -27,6 +28,7 @@ use crate::beneath::beneath;
 
 pub use error::TreeError;
 use error::{NOT_FOR_PIS, TreeErrorKind};
+use hints::Hints;
 
 /// A tree of boot files.
 ///
@@ -44,6 +46,7 @@ pub struct BootTree {
     /// Whether links may name places in the tree by absolute paths of this machine: not where a Pi writes.
     absolute_links: bool,
     recent: RecentFiles,
+    hints: Hints,
 }
 
 impl BootTree {
@@ -81,7 +84,8 @@ impl BootTree {
         match beneath(&root, Path::new("."), OFlag::O_PATH) {
             Ok(_) => {
                 let (medium, path, recent) = (Medium::of(&root), path.to_owned(), RecentFiles::default());
-                Ok(Self { medium, root, path, absolute_links: false, recent })
+                let hints = Hints::default();
+                Ok(Self { medium, root, path, absolute_links: false, recent, hints })
             }
             Err(reason) => Err(error(TreeErrorKind::NoOpenat2(reason.into()))),
         }
@@ -197,15 +201,25 @@ impl BootTree {
         names.dedup();
         let directory = OFlag::O_PATH | OFlag::O_DIRECTORY;
         for name in names {
+            // One call for a link, if that is usual here. What goes wrong is found out below.
+            if self.hints.has_links() && self.open_at_place(Path::new(&name), directory, reach).is_ok() {
+                return Ok(Some(name));
+            }
             // First without following a link: one call for a name that is absent, the usual case.
             match self.medium.open(reach, &self.root, Path::new(&name), directory | OFlag::O_NOFOLLOW) {
                 Ok(_) => return Ok(Some(name)),
-                Err(Errno::ENOENT) => continue,
+                Err(Errno::ENOENT) => {
+                    self.hints.set_has_links(false);
+                    continue;
+                }
                 Err(Errno::ENOTDIR) => {} // a link, or a file
                 Err(errno) => return Err((name, errno.into())),
             }
             match self.open_at_place(Path::new(&name), directory, reach) {
-                Ok(_) => return Ok(Some(name)),
+                Ok(_) => {
+                    self.hints.set_has_links(true);
+                    return Ok(Some(name));
+                }
                 Err(Errno::ENOTDIR) => {}
                 Err(Errno::ENOENT) => return Err((name, Obstacle::LeadsNowhere)),
                 Err(errno) => return Err((name, errno.into())),
@@ -256,7 +270,7 @@ impl BootTree {
     }
 
     fn open_beneath(&self, place: &Path, reach: Reach) -> Result<FoundContent, Obstacle> {
-        if reach == Reach::Memory {
+        if reach == Reach::Memory && !self.hints.is_long(place) {
             let found = self.open_at_place(place, OFlag::O_PATH, reach)?;
             let version = version_for_others(&File::from(found))?;
             if let Some(bytes) = self.recent.find(&version) {
@@ -270,6 +284,7 @@ impl BootTree {
         // A file system that is mounted below the tree's has its own kind.
         let medium = if reach == Reach::Memory { self.medium } else { Medium::of(&file) };
         let file = OnDisk { file, version, medium, place: self.path.join(place), first: None };
+        self.hints.set_long(place, !RecentFiles::has_room_for(&version));
         if reach == Reach::Memory
             && RecentFiles::keeps(&version, SystemTime::now())
             && let Ok(Some(bytes)) = file.read_whole(reach)

@@ -152,13 +152,11 @@ fn refusal(fact: &Fact) -> Option<String> {
     }
 }
 
-/// The file of a fact about one.
+/// The file of a fact, if [`machine_event`] needs it.
 fn requested(fact: &Fact) -> Option<&str> {
     match fact {
         Fact::Tftp(
-            Tftp::Requested { file, direction: Direction::Read, .. }
-            | Tftp::Refused { file, direction: Direction::Read, .. }
-            | Tftp::Stalled { file, .. }
+            Tftp::Refused { file, direction: Direction::Read, code: ErrorCode::FILE_NOT_FOUND, .. }
             | Tftp::Finished(Finished { file, direction: Direction::Read, .. }),
         ) => Some(file),
         _ => None,

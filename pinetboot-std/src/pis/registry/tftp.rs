@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use pinetboot_core::BootPath;
 use pinetboot_core::pi::boot::Event;
-use pinetboot_core::pi::{Lookup, Stage};
+use pinetboot_core::pi::{BootFile, Stage};
 use pinetboot_core::tftp::{Direction, ErrorCode, Outcome};
 
-use super::{Applied, Registry, boot_file, plain};
+use super::{Applied, Registry, lookup};
 use crate::events::{self, Cause, Evidence, Finished, Tftp};
 use crate::pis::boot::BootProgress;
 use crate::pis::host::Fetched;
@@ -21,13 +21,14 @@ impl Registry {
                 self.requested(now, *peer.ip(), file)
             }
             Tftp::Refused { peer, direction: Direction::Read, file, code, .. } => {
-                let subject = self.subject(*peer.ip(), file);
+                let lookup = lookup(file);
+                let subject = self.subject_asked(*peer.ip(), lookup.and_then(|lookup| lookup.prefix()));
                 if *code == ErrorCode::FILE_NOT_FOUND
-                    && let Some(name) = plain(file)
-                    && let Some(boot_file) = boot_file(file)
+                    && let Some(file) = lookup.map(|lookup| lookup.file())
+                    && let Some(boot_file) = BootFile::find(&file, None)
                     && let Some(boot) = self.pis.get_mut(&subject).and_then(|pi| pi.boot.as_mut())
                 {
-                    boot.missed(now, boot_file, &name);
+                    boot.missed(now, boot_file, &file);
                 }
                 Applied { subject: Some(subject), ..Applied::default() }
             }
@@ -48,13 +49,14 @@ impl Registry {
     }
 
     fn requested(&mut self, now: Duration, address: Ipv4Addr, file: &str) -> Applied {
-        let subject = self.subject(address, file);
+        let lookup = lookup(file);
+        let subject = self.subject_asked(address, lookup.and_then(|lookup| lookup.prefix()));
         let mut applied = Applied { subject: Some(subject), ..Applied::default() };
         if let Some(host) = self.hosts.touch(address, now) {
             host.subject = Some(subject);
         }
         let nonce = self.nonce(now);
-        let path = BootPath::parse(file.as_bytes()).ok().map(|path| Lookup::new(path).file());
+        let path = lookup.map(|lookup| lookup.file());
         let path = path.as_ref().map_or("", BootPath::as_requested);
         let asked = Event::FileAsked { path };
         let begins = self.begins(&subject, &asked);
@@ -73,14 +75,16 @@ impl Registry {
     fn finished(&mut self, now: Duration, finished: &Finished) -> Applied {
         let Finished { peer, file, mac, looked, bytes, resent, .. } = finished;
         let address = *peer.ip();
-        let subject = self.subject(address, file);
+        let lookup = lookup(file);
+        let subject = self.subject_asked(address, lookup.and_then(|lookup| lookup.prefix()));
         let mut applied = Applied { subject: Some(subject), ..Applied::default() };
         let whole = matches!(finished.outcome, Outcome::Complete { .. });
         if !whole || finished.direction != Direction::Read {
             return applied;
         }
         // A whole file proves the client's address; a request alone may have a forged one.
-        let stage = boot_file(file).map(|file| file.stage);
+        let boot_file = lookup.and_then(|lookup| BootFile::find(&lookup.file(), None));
+        let stage = boot_file.map(|file| file.stage);
         if let Subject::Pi(pi) = subject {
             let system = stage.is_none_or(|stage| SYSTEM.contains(&stage));
             let mut mac = *mac;
