@@ -1,4 +1,5 @@
-//! Writes the reference of the command line: man pages to `DIRECTORY/man`, completions to `DIRECTORY/completions`.
+//! Writes the reference: man pages to `DIRECTORY/man`, completions to `DIRECTORY/completions`, and the catalogue of failures to
+//! `DIRECTORY/rules.md`, which is `docs/rules.md` in the repository.
 //!
 //! ```sh
 //! cargo run --example reference -- DIRECTORY
@@ -12,6 +13,7 @@ use std::{env, fs, io};
 use clap::{Command, CommandFactory};
 use clap_complete::{Shell, generate_to};
 use pinetboot::cli::Cli;
+use pinetboot::explain;
 
 fn main() -> io::Result<()> {
     let directory = env::args_os().nth(1).map(PathBuf::from);
@@ -26,7 +28,7 @@ fn write(directory: &Path) -> io::Result<()> {
     for shell in SHELLS {
         generate_to(shell, &mut visible(), PROGRAM, &completions)?;
     }
-    Ok(())
+    fs::write(directory.join("rules.md"), explain::markdown())
 }
 
 /// The command line without the commands that only the program itself starts: clap_complete offers hidden ones too.
@@ -49,6 +51,13 @@ mod tests {
         let below = command.get_subcommands().filter(|below| !below.is_hide_set());
         let below: Vec<_> = below.flat_map(|below| names(below, &format!("{name} "))).collect();
         [name].into_iter().chain(below).collect()
+    }
+
+    #[test]
+    fn the_page_of_the_rules_is_current() {
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/rules.md");
+        let remedy = "cargo run --example reference -- DIRECTORY, and copy DIRECTORY/rules.md there";
+        assert!(fs::read_to_string(page).unwrap() == explain::markdown(), "{page} is not current: {remedy}");
     }
 
     #[test]

@@ -29,3 +29,13 @@ pub(crate) fn beneath_by(
     let resolve = rules | ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS;
     openat2(root, place, OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(resolve))
 }
+
+/// Opens the file at `place` as a process in a `chroot` to `root` does: absolute links start at `root` too.
+///
+/// # Errors
+///
+/// The kernel's.
+pub(crate) fn within(root: &OwnedFd, place: &Path, flags: OFlag) -> Result<OwnedFd, Errno> {
+    let resolve = ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS;
+    openat2(root, place, OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(resolve))
+}

@@ -4,7 +4,7 @@ use clap::{ArgAction, Parser, Subcommand};
 
 use crate::exit::Exit;
 use crate::roots::mounter;
-use crate::{demo, get, health, pack, probe, roots, router_config, serve, service, simulate};
+use crate::{check, demo, explain, get, health, pack, probe, roots, router_config, serve, service, simulate};
 #[cfg(feature = "import")]
 use crate::{images_command, import, up};
 #[cfg(feature = "web")]
@@ -62,6 +62,13 @@ pub enum Command {
     /// The requests have the order, the options, the probes and the retries of that model. With --interface the boot
     /// begins with DHCP.
     Simulate(simulate::Args),
+    /// Check boot files and root file systems on a disk, or an OS image, without a server
+    ///
+    /// Boots each model from the files, and looks for faults that keep a Pi from booting or its system from working on a root over
+    /// NFS. Each finding has the number of a rule.
+    Check(check::Args),
+    /// Print a rule of the catalogue of failures: symptom, cause, remedy and source
+    Explain(explain::Args),
     /// List, diff, reset or commit each Pi's changes to its NFS root
     Roots(roots::command::Args),
     /// Import an OS image as a tree that Pis boot from

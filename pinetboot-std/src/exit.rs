@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[repr(u8)]
 pub enum Exit {
-    /// 0: success; for `probe`, `simulate` and `demo`: the Pi would boot, as far as was checked.
+    /// 0: success; for `probe`, `simulate`, `check` and `demo`: the Pi would boot, as far as was checked.
     Success = 0,
     /// 1: failure; standard error has the reason.
     Failure = 1,
@@ -42,7 +42,7 @@ impl Exit {
     /// The codes and their meanings, for `--help`.
     pub const HELP: &str = "\
 Exit codes:
-    0  success; for probe, simulate and demo: the Pi would boot, as far as was checked
+    0  success; for probe, simulate, check and demo: the Pi would boot, as far as was checked
     1  failure; standard error has the reason
     2  invalid command line or configuration, or a file that it names is missing
     3  an address or port cannot be bound

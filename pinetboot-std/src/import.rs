@@ -42,11 +42,14 @@ pub use root::{CopyReport, RootCopy};
 pub use root_writer::RootWriter;
 pub use stop::Stop;
 
+use crate::check as static_check;
 use crate::exit::{Exit, Failed};
-use crate::images::Images;
+use crate::finding::Severity;
+use crate::images::{Image, Images};
 use crate::output::{self, Output, tell};
 use crate::signals;
 use crate::space::{Reserve, Space};
+use crate::text::lines;
 use check::BootCheck;
 use opened::OpenImage;
 use staging::Staging;
@@ -145,6 +148,7 @@ pub fn import(request: &Request, stop: &Stop, bars: &Bars) -> Result<Exit, Faile
     let current = choose_current(&images, request, &plan.check)?;
     let out = &mut output::stdout();
     plan.print_done(&facts, out)?;
+    print_findings(&images, request, out)?;
     print_use(current.as_deref(), request, out)
 }
 
@@ -159,6 +163,17 @@ fn choose_current(images: &Images, request: &Request, check: &BootCheck) -> Resu
     }
     images.make_current(&request.name).map_err(|error| Failed::new(Exit::Failure, error))?;
     Ok(Some(request.name.clone()))
+}
+
+/// Prints faults that the import leaves. Files that a model lacks are in the plan's own lines.
+fn print_findings(images: &Images, request: &Request, out: &mut Output) -> Result<(), Failed> {
+    let image = images.find(&request.name).map_err(|error| Failed::new(Exit::Tree, error))?;
+    let Some(Image { boot, root, facts, .. }) = image else { return Ok(()) };
+    let root = facts.has_root.then_some(root);
+    for finding in static_check::imported(&boot, root.as_deref()).of(Severity::Warning) {
+        writeln!(out, "{}", lines(&finding.to_string()))?;
+    }
+    Ok(())
 }
 
 fn print_use(current: Option<&str>, request: &Request, out: &mut Output) -> Result<Exit, Failed> {

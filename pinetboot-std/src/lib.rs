@@ -8,6 +8,9 @@
 //! |---|---|
 //! | [`cli`], [`config`], [`exit`] | the commands, the configuration of `serve`, exit codes |
 //! | [`serve`], [`get`], [`probe`], [`router_config`], [`simulate`], [`demo`], [`pack`] | a command each |
+//! | [`check`] | static rules over boot files and roots, and their command |
+//! | `inspect` | static rules over single boot files, of `check` and `simulate` |
+//! | [`explain`] | a rule of the catalogue as a page |
 //! | [`finding`] | faults of a boot: the rule, the evidence and the remedy |
 //! | [`net`] | the core's network trait on epoll |
 //! | [`storage`] | trees of boot files, and a directory for uploads |
@@ -34,6 +37,7 @@
 mod arguments;
 mod beneath;
 pub mod bus;
+pub mod check;
 pub mod cli;
 pub mod config;
 #[cfg(feature = "web")]
@@ -45,6 +49,7 @@ mod descriptors;
 mod durable;
 pub mod events;
 pub mod exit;
+pub mod explain;
 pub mod finding;
 pub mod get;
 pub mod handed;
@@ -54,6 +59,7 @@ pub mod images;
 pub mod images_command;
 #[cfg(feature = "import")]
 pub mod import;
+mod inspect;
 #[cfg(feature = "web")]
 pub mod live;
 pub mod log;

@@ -4,6 +4,7 @@ pub(crate) mod bind;
 mod checks;
 mod confine;
 mod dhcp;
+mod findings;
 mod following;
 mod leases;
 mod nfs;
@@ -38,6 +39,7 @@ use crate::observe::watch;
 use crate::output;
 use crate::storage::{Budget, Pool, UploadQuota};
 use crate::supervisor::Supervisor;
+use findings::Told;
 use following::{Change, Follow, Used};
 use nfs::Nfsd;
 pub(crate) use ports::try_ports;
@@ -143,6 +145,8 @@ pub fn run_with(options: &Args, level: Level, more: Vec<Box<dyn Listener>>) -> R
     let storage = open(&config, roots.clone(), &bus, &budget, &quota)?;
     remove_leftovers(&storage, &config, &bus);
     notices(&config, storage.trees()).for_each(|notice| bus.emit(None, notice));
+    let told = Arc::new(Told::default());
+    told.check(&config, storage.trees(), &bus);
     drop(storage);
 
     let mut nets = LinuxNet::listen_together(&config.listen, &config.net, config.threads, &mut handed)
@@ -202,6 +206,7 @@ pub fn run_with(options: &Args, level: Level, more: Vec<Box<dyn Listener>>) -> R
         pool: pool.clone(),
         quota,
         paths,
+        told,
         served: served.clone(),
     };
     services.add(Some(Workers::start(nets, &tftp, &supervisor)?));

@@ -27,7 +27,6 @@ mod kernel;
 mod leased;
 mod loader;
 mod models;
-#[cfg(feature = "import")]
 mod offline;
 mod overlay_map;
 mod report;
@@ -54,9 +53,11 @@ use crate::output;
 use boot::{Over, SimulatedBoot};
 pub(crate) use device_tree::DeviceTree;
 pub use dhcp::simulate_on;
+pub(crate) use fdt::Fdt;
 use filter::Board;
+pub(crate) use offline::{BootFiles, OfflineBoot, boot as boot_offline};
 #[cfg(feature = "import")]
-pub(crate) use offline::{BootFiles, ModelCheck, check as check_offline};
+pub(crate) use offline::{ModelCheck, check as check_offline};
 pub use report::Report;
 use root::{NfsRoot, RootCheck};
 use tftp::{Ports, Tftp, ThisMachine};
@@ -172,6 +173,7 @@ fn follow(
     let SimulatedBoot { mut summary, timeline: Timeline { steps, .. }, .. } = boot;
     let mut timeline = Timeline { out, steps };
     summary.totals.time = summary.totals.time.saturating_sub(before);
+    summary.check_command_line();
     if summary.would_boot() && mounts_root {
         let say = &mut |what: &str, said: &str| timeline.say(start.elapsed(), "root", what, said);
         look_at_root(&mut summary, *server.ip(), net, say).map_err(output::failed)?;
@@ -189,12 +191,10 @@ fn look_at_root(
     dial: &mut dyn Dial,
     say: &mut dyn FnMut(&str, &str) -> io::Result<()>,
 ) -> io::Result<()> {
-    let Some(line) = &summary.command_line else { return Ok(()) };
+    let Some((_, line)) = &summary.command_line else { return Ok(()) };
     summary.root = match NfsRoot::parse(line) {
         Err(why) => RootCheck::Skipped(why),
         Ok(root) => {
-            let has = |start: &str| summary.loaded.files.iter().any(|file| file.contains(start));
-            root.check_options(has("initr"), &mut summary.findings);
             let in_64_bits = summary.loaded.files.first().is_none_or(|kernel| kernel::names_64bit(kernel));
             root.check(server, in_64_bits, dial, &mut summary.findings, say)?
         }
@@ -213,7 +213,7 @@ fn server_address(text: &str) -> Result<SocketAddrV4, String> {
 }
 
 /// Parses a model's word, as in `[pi5]` of config.txt.
-fn model() -> impl TypedValueParser<Value = Model> {
+pub(crate) fn model() -> impl TypedValueParser<Value = Model> {
     let words = Model::ALL.iter().map(|model| model.profile().word);
     PossibleValuesParser::new(words).try_map(|word| word.parse())
 }

@@ -83,6 +83,18 @@ impl<R: ReadAt> Fat<R> {
         Ok(Some(bytes))
     }
 
+    /// A file's length in bytes; `None` if no file has that path.
+    ///
+    /// # Errors
+    ///
+    /// If the image cannot be read.
+    pub fn len(&self, path: &str) -> Result<Option<u64>, ImageError> {
+        match self.find(path, &mut self.volume.clusters())? {
+            Some(Found::File(entry)) => Ok(Some(u64::from(entry.len))),
+            _ => Ok(None),
+        }
+    }
+
     /// The names in a directory, sorted; empty if no directory has that path. The empty path is the root.
     ///
     /// # Errors

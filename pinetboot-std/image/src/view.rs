@@ -42,6 +42,19 @@ impl<'a, R: ReadAt, B: ReadAt> SystemView<'a, R, B> {
         }
     }
 
+    /// A regular file's length in bytes; `None` if no regular file has that path.
+    ///
+    /// # Errors
+    ///
+    /// If the image cannot be read.
+    pub fn len(&self, path: &str) -> Result<Option<u64>, ImageError> {
+        if let Some((boot, path)) = self.in_boot(path) {
+            return boot.len(path);
+        }
+        let Some(root) = self.root else { return Ok(None) };
+        Ok(root.find(path)?.filter(|inode| inode.kind == FileKind::Regular).map(|inode| inode.size))
+    }
+
     /// The names in a directory, sorted, without those that are not UTF-8; empty if no directory has that path.
     ///
     /// # Errors

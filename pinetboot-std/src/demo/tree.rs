@@ -6,6 +6,7 @@ use std::sync::Arc;
 use pinetboot_core::pi::Lookup;
 use pinetboot_core::{File, NoUpload, OpenError, OpenRequest, Storage};
 
+use crate::inspect;
 use crate::simulate::DeviceTree;
 
 /// Files in memory, shared by all Pis.
@@ -34,8 +35,8 @@ impl DemoTree {
         let files = [
             ("config.txt", CONFIG.into()),
             ("cmdline.txt", COMMAND_LINE.into()),
-            ("kernel_2712.img", filler(9_698_043)),
-            ("initramfs_2712", filler(6_523_888)),
+            ("kernel_2712.img", beginning(inspect::kernel::image("6.12.34"), 9_698_043)),
+            ("initramfs_2712", beginning(b"070701".to_vec(), 6_523_888)),
             ("bcm2712-rpi-5-b.dtb", device_tree.finish()),
             ("overlays/overlay_map.dtb", map.finish()),
             ("overlays/vc4-kms-v3d-pi5.dtbo", overlay.finish()),
@@ -79,6 +80,12 @@ impl File for Bytes {
         }
         Ok(())
     }
+}
+
+/// A file of this length: a beginning, then varied bytes.
+fn beginning(mut content: Vec<u8>, len: usize) -> Vec<u8> {
+    content.extend(filler(len.saturating_sub(content.len())));
+    content
 }
 
 /// Varied bytes.

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use pinetboot_core::pi::Prefix;
+use crate::finding::Finding;
 
 /// A fact about the program.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,13 +34,8 @@ pub enum Server {
         /// Pis in the inventory.
         listed: usize,
     },
-    /// A directory of the tree has the name of a Pi in a form that no Pi requests.
-    DirectoryMisnamed {
-        /// The directory.
-        name: String,
-        /// The Pi.
-        pi: Prefix,
-    },
+    /// A fault of the boot files or of a root, found without a Pi.
+    Finding(Finding),
     /// DHCP is off.
     DhcpOff,
     /// The server cannot start yet, and waits for an interface or its address.

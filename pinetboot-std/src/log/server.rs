@@ -3,6 +3,7 @@
 use tracing::{debug, error, info, warn};
 
 use crate::events::{Server, Transfers};
+use crate::finding::Severity;
 
 pub(super) fn log(fact: &Server) {
     match fact {
@@ -18,8 +19,14 @@ pub(super) fn log(fact: &Server) {
                 listed, "Pis with a directory in the tree: {directories}; Pis in the inventory: {listed}"
             );
         }
-        Server::DirectoryMisnamed { name, pi } => {
-            warn!(%pi, "the directory {name} is not served to its Pi, which requests {pi}: rename the directory to {pi}");
+        Server::Finding(finding) => {
+            let rule = finding.rule.map(|rule| rule.number);
+            let text = finding.to_string();
+            let text = text.trim_start_matches("Warning: ").trim_start_matches("Note: ").replace('\n', " ");
+            match finding.severity {
+                Severity::Note => debug!(rule, "{text}"),
+                Severity::Problem | Severity::Warning => warn!(rule, "{text}"),
+            }
         }
         Server::DhcpOff => info!(
             "DHCP is off: a Pi finds this server only if the network's DHCP server names this server in option 66, or the Pi's \

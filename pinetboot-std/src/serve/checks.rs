@@ -2,11 +2,8 @@
 
 use std::path::Path;
 
-use pinetboot_core::pi::Prefix;
-
 use crate::config::Config;
 use crate::exit::{Exit, Failed};
-use crate::pis;
 use crate::roots::BaseImages;
 use crate::storage::{Base, BootTree, Sources, Trees};
 
@@ -53,35 +50,6 @@ fn has_image(sources: &Sources, image: &str) -> Result<(), String> {
             Err(format!("no image has the name {image} in {dir}, which has: {names}"))
         }
         Err(error) => Err(error.to_string()),
-    }
-}
-
-/// The directories of a tree that are named after Pis.
-#[derive(Debug, Default, PartialEq)]
-pub(super) struct Directories {
-    /// Those that their Pis request.
-    pub(super) requested: usize,
-    /// Names that no Pi requests, each with the name that the Pi requests.
-    pub(super) misnamed: Vec<(String, Prefix)>,
-}
-
-impl Directories {
-    /// Lists the tree; empty if that cannot be read.
-    pub(super) fn of(tree: &Path) -> Self {
-        let entries = std::fs::read_dir(tree).into_iter().flatten().flatten();
-        let directories = entries.filter(|entry| entry.path().is_dir());
-        let mut found = Self::default();
-        for name in directories.filter_map(|entry| entry.file_name().into_string().ok()) {
-            let Some(pi) = pis::pi(&name) else { continue };
-            let canonical = pi.to_string();
-            if name == canonical || name == canonical.to_uppercase() {
-                found.requested += 1;
-            } else {
-                found.misnamed.push((name, pi));
-            }
-        }
-        found.misnamed.sort_unstable();
-        found
     }
 }
 
@@ -137,21 +105,5 @@ mod tests {
             fault.contains("[pi.00000001]: no image has the name two") && fault.ends_with("has: one"),
             "{fault}"
         );
-    }
-
-    #[test]
-    fn directories_that_no_pi_requests_are_found() {
-        let directory = tempfile::tempdir().unwrap();
-        for name in
-            ["10000000aabbccde", "2c:cf:67:01:02:03", "aabbccdd", "AABBCCDF", "Aabbccde", "overlays", "beef"]
-        {
-            fs::create_dir(directory.path().join(name)).unwrap();
-        }
-        fs::write(directory.path().join("10000000aabbccdd"), "").unwrap();
-        let Directories { requested, misnamed } = Directories::of(directory.path());
-        assert_eq!(requested, 2);
-        let names: Vec<_> = misnamed.iter().map(|(name, pi)| format!("{name} {pi}")).collect();
-        let mac = "2c:cf:67:01:02:03 2c-cf-67-01-02-03";
-        assert_eq!(names, ["10000000aabbccde aabbccde", mac, "Aabbccde aabbccde"]);
     }
 }

@@ -4,8 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::Args;
-use super::checks::{Directories, faults};
+use super::checks::faults;
 use crate::bus::Bus;
+use crate::check;
 use crate::config::{Config, Settings};
 use crate::events;
 use crate::exit::{Exit, Failed};
@@ -99,24 +100,17 @@ pub(super) fn notices(config: &Config, trees: &Trees) -> impl Iterator<Item = ev
         |tree: Arc<BootTree>| events::Server::NoConfig { tree: tree.path().display().to_string() };
     let without_effect =
         config.without_effect.iter().map(|&(setting, why)| events::Server::NoEffect { setting, why });
-    let Directories { requested, misnamed } = match (&trees.sources().base, &config.tree) {
-        (Base::Directory(_), Some(tree)) => Directories::of(tree),
-        _ => Directories::default(),
+    let requested = match (&trees.sources().base, &config.tree) {
+        (Base::Directory(_), Some(tree)) => check::directories_of_pis(tree),
+        _ => 0,
     };
-    let misnamed = misnamed.into_iter().map(|(name, pi)| events::Server::DirectoryMisnamed { name, pi });
     let listed = config.inventory.entries().count();
     let known = events::Server::PisKnown { directories: requested, listed };
     let known = (requested + listed > 0).then_some(known);
     let pis = requested.max(listed);
     let few = most_neighbours().filter(|most| pis > *most);
     let few = few.map(|most| events::Server::FewNeighbours { pis, most });
-    known
-        .into_iter()
-        .chain(few)
-        .chain(renamed)
-        .chain(without_effect)
-        .chain(tree.map(no_config))
-        .chain(misnamed)
+    known.into_iter().chain(few).chain(renamed).chain(without_effect).chain(tree.map(no_config))
 }
 
 fn sources(config: &Config, roots: Option<Arc<BootRoots>>) -> Result<Sources, Failed> {

@@ -13,6 +13,7 @@ use pinetboot_core::tftp::{Limits, Server};
 
 use super::Args;
 use super::confine::check;
+use super::findings::Told;
 use super::reloading::{Reloaded, Reloading};
 use super::service::Service;
 use super::sources::{configure, open, reload};
@@ -50,6 +51,8 @@ pub(super) struct Shared {
     pub(super) quota: UploadQuota,
     /// The files that the sandbox left; `None`: all.
     pub(super) paths: Option<Paths>,
+    /// The findings that were told.
+    pub(super) told: Arc<Told>,
     /// Counts of the ended workers.
     pub(super) served: Arc<Mutex<Transfers>>,
 }
@@ -147,6 +150,7 @@ impl Shared {
             let config = configure(&by.options)?;
             by.paths.as_ref().map_or(Ok(()), |paths| check(&config, paths))?;
             let (uploads, notices) = reload(&config, running, &trees, &by.quota, &by.bus)?;
+            by.told.check(&config, &trees, &by.bus);
             Ok(Reloaded { config, uploads, notices })
         }
     }

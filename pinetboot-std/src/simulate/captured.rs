@@ -15,6 +15,7 @@ use super::models;
 use super::timeline::Timeline;
 use super::verdict::Summary;
 use crate::exit::Failed;
+use crate::inspect;
 
 /// A server's tree in memory, and what was asked of it: `name` taken, `name?` only asked for, `-name` not there.
 #[derive(Default)]
@@ -44,6 +45,8 @@ impl Memory {
                         DeviceTree::new().property("compatible", b"raspberrypi,5-model-b\0brcm,bcm2712\0");
                     memory.with(name, &tree.finish())
                 }
+                name if name.starts_with("kernel") => memory.with(name, &inspect::kernel::image("6.12.34")),
+                name if name.starts_with("initramfs") => memory.with(name, b"070701"),
                 name => memory.with(name, b"filler"),
             };
         }
@@ -63,6 +66,7 @@ impl Memory {
         if let Err(Over::Failed(failed)) = models::boot(&mut boot) {
             panic!("{failed}");
         }
+        boot.summary.check_command_line();
         boot.summary
     }
 
@@ -205,7 +209,7 @@ fn a_pi_4() {
     let mut memory = Memory::new(PI4)
         .with("config.txt", b"arm_64bit=1\ndtoverlay=vc4-fkms-v3d\ninclude usercfg.txt\n")
         .with("usercfg.txt", b"initramfs initrd.img followkernel")
-        .with("initrd.img", b"filler");
+        .with("initrd.img", b"070701");
     let findings = memory.boot(Model::Pi4);
     let config = ["config.txt?", "config.txt", "usercfg.txt?", "usercfg.txt"];
     let expected = [

@@ -6,6 +6,7 @@ use super::fetch::Taken;
 use super::timeline::Grouped;
 use super::verdict::BLOCK;
 use crate::finding::{Finding, Findings};
+use crate::inspect;
 
 /// Checks a fetched file.
 pub(super) fn transfer(
@@ -62,32 +63,49 @@ pub(super) fn config_len(findings: &mut Findings, profile: &Profile, bytes: u64)
     }
 }
 
-/// Checks the kernel's command line.
-pub(super) fn command_line(findings: &mut Findings, name: &str, text: &[u8]) {
-    let text = String::from_utf8_lossy(text);
-    let text = text.trim();
-    if text.lines().count() > 1 {
+/// Checks the beginning of a kernel that is to mount a root: another program needs none.
+pub(super) fn kernel(findings: &mut Findings, name: &str, taken: &Taken, command_line: Option<&str>) {
+    let mounts_root = command_line.is_some_and(|line| line.contains("root="));
+    if taken.bytes > 0 && mounts_root && !inspect::kernel::begins(&taken.kept) {
         let finding =
-            Finding::warning(format!("{name} has several lines, and only the first line has an effect."));
-        findings
-            .add(finding.rule(&rules::ROOT_ON_CARD).remedy("Join the lines to one, separated by spaces."));
-    }
-    let words = || text.lines().next().unwrap_or_default().split_whitespace();
-    let root = words().filter_map(|word| word.strip_prefix("root=")).next_back();
-    let local = ["/dev/mmcblk", "/dev/sd", "/dev/nvme", "PARTUUID=", "UUID=", "LABEL=", "PARTLABEL="];
-    if let Some(root) = root.filter(|root| local.iter().any(|disk| root.starts_with(disk))) {
-        let finding =
-            Finding::note(format!("{name} says root={root}, which is on a card or disk of the Pi."));
+            Finding::warning(format!("{name} is no kernel of Linux: neither an arm64 Image nor a zImage."));
         findings.add(
             finding
-                .rule(&rules::ROOT_ON_CARD)
-                .evidence("Without that card or disk the kernel waits without end.")
-                .remedy(
-                    "For a root over the network, write root=/dev/nfs nfsroot=SERVER:/PATH,vers=3,tcp rw ip=dhcp rootwait",
-                ),
+                .rule(&rules::NO_KERNEL_OR_DEVICE_TREE)
+                .remedy("Copy the kernel again; the file may be damaged, or a download's error page."),
         );
     }
 }
+
+/// Checks the beginning of an initramfs, and whether it goes with the kernel by name.
+pub(super) fn initramfs(findings: &mut Findings, kernel: &str, name: &str, taken: &Taken) {
+    if taken.bytes > 0 && !inspect::initramfs::begins(&taken.kept) {
+        let finding =
+            Finding::warning(format!("{name} is no initramfs: neither a cpio archive nor a compressed one."));
+        findings.add(
+            finding
+                .evidence("The kernel says: Initramfs unpacking failed, and starts without.")
+                .remedy("Make the initramfs again: update-initramfs -u."),
+        );
+    }
+    let flavour = |path: &str, kind: &str| {
+        let file = path.rsplit('/').next().unwrap_or_default().trim_end_matches(".img");
+        file.strip_prefix(kind).filter(|flavour| FLAVOURS.contains(flavour)).map(str::to_owned)
+    };
+    if let (Some(of_kernel), Some(own)) = (flavour(kernel, "kernel"), flavour(name, "initramfs"))
+        && of_kernel != own
+    {
+        let finding = Finding::warning(format!("{name} is loaded with {kernel}, whose modules are others."));
+        findings.add(
+            finding
+                .rule(&rules::WRONG_INITRAMFS)
+                .remedy(format!("Write 'initramfs initramfs{of_kernel} followkernel' in config.txt.")),
+        );
+    }
+}
+
+/// The flavours of Raspberry Pi OS's kernels: kernel8.img goes with initramfs8.
+const FLAVOURS: &[&str] = &["", "7", "7l", "8", "_2712"];
 
 /// The highest block number of 16 bits.
 const LAST_BLOCK: u64 = 65535;
@@ -155,15 +173,25 @@ mod tests {
     }
 
     #[test]
-    fn roots_on_a_card() {
-        let check = |text: &str| warnings(|findings| command_line(findings, "cmdline.txt", text.as_bytes()));
-        let stock =
-            "console=serial0,115200 console=tty1 root=PARTUUID=57c84f67-02 rootfstype=ext4 rootwait\n";
-        assert!(check(stock)[0].contains("root=PARTUUID=57c84f67-02"));
-        assert!(check("root=/dev/mmcblk0p2")[0].contains("root=/dev/nfs"));
-        assert!(check("console=tty1 root=/dev/nfs nfsroot=10.0.0.1:/srv,vers=3 ip=dhcp").is_empty());
-        assert!(check("ip=dhcp nbdroot=server/share root=/dev/nbd0p2").is_empty());
-        assert!(check("root=/dev/mmcblk0p2 root=/dev/nfs").is_empty());
-        assert!(check("root=/dev/nfs\nip=dhcp")[0].contains("several lines"));
+    fn kernels_and_initramfs_files() {
+        let file = |kept: &[u8]| Taken { kept: kept.to_vec(), ..taken(kept.len() as u64, 1468) };
+        let kernel = |content: &[u8], line| {
+            warnings(|findings| super::kernel(findings, "kernel_2712.img", &file(content), line)).len()
+        };
+        let root = Some("root=/dev/nfs");
+        assert_eq!(kernel(&inspect::kernel::image("6.12.34"), root), 0);
+        assert_eq!(kernel(&[7; 3000], root), 1);
+        assert_eq!(
+            (kernel(&[7; 3000], Some("console=tty1")), kernel(&[7; 3000], None)),
+            (0, 0),
+            "bare metal"
+        );
+        let initramfs = |kernel: &str, name: &str, content: &[u8]| {
+            warnings(|findings| super::initramfs(findings, kernel, name, &file(content)))
+        };
+        assert!(initramfs("kernel_2712.img", "initramfs_2712", b"070701").is_empty());
+        assert!(initramfs("vmlinuz", "initrd.img", &[0x28, 0xb5, 0x2f, 0xfd]).is_empty());
+        assert!(initramfs("kernel8.img", "initramfs8", &[7; 3000])[0].contains("no initramfs"));
+        assert!(initramfs("kernel8.img", "initramfs_2712", b"070701")[0].contains("[rule 27]"));
     }
 }

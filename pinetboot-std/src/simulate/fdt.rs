@@ -4,14 +4,14 @@
 
 /// A device tree in memory.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Fdt<'a> {
+pub(crate) struct Fdt<'a> {
     structure: &'a [u8],
     strings: &'a [u8],
 }
 
 impl<'a> Fdt<'a> {
     /// Parses the header; `None` without a device tree's header. A fault further inside ends the iteration there.
-    pub(super) fn parse(bytes: &'a [u8]) -> Option<Self> {
+    pub(crate) fn parse(bytes: &'a [u8]) -> Option<Self> {
         if word(bytes, 0)? != MAGIC {
             return None;
         }
@@ -20,7 +20,7 @@ impl<'a> Fdt<'a> {
     }
 
     /// A property of the root.
-    pub(super) fn root_property(&self, name: &str) -> Option<&'a [u8]> {
+    pub(crate) fn root_property(&self, name: &str) -> Option<&'a [u8]> {
         self.items().find_map(|item| match item {
             Item::Property { node: None, name: found, value } if found == name => Some(value),
             _ => None,
@@ -28,7 +28,7 @@ impl<'a> Fdt<'a> {
     }
 
     /// The properties of a child of the root; `None` without this child.
-    pub(super) fn node(&self, name: &'a str) -> Option<impl Iterator<Item = (&'a str, &'a [u8])>> {
+    pub(crate) fn node(&self, name: &'a str) -> Option<impl Iterator<Item = (&'a str, &'a [u8])>> {
         self.items().find(|item| matches!(item, Item::Node(found) if *found == name))?;
         Some(self.items().filter_map(move |item| match item {
             Item::Property { node: Some(node), name: found, value } if node == name => Some((found, value)),

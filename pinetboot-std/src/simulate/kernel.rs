@@ -5,8 +5,10 @@
 use pinetboot_core::pi::Stage;
 
 use super::boot::Over;
+use super::checks;
 use super::loader::{Loader, join};
 use super::timeline::Miss;
+use super::verdict::Summary;
 use crate::finding::Finding;
 
 impl Loader<'_, '_> {
@@ -96,7 +98,14 @@ impl Loader<'_, '_> {
     pub(super) fn take_kernel(&mut self, found: Option<String>) -> Result<(), Over> {
         let Some(path) = found else { return Ok(()) };
         match self.boot.take(Stage::Kernel, &path, Miss::Bad)? {
-            Some(_) => self.boot.summary.loaded.files.insert(0, path.trim_start_matches('/').to_owned()),
+            Some(taken) => {
+                let Summary { findings, command_line, loaded, .. } = &mut self.boot.summary;
+                if self.config.os_check {
+                    let line = command_line.as_ref().map(|(_, line)| line.as_str());
+                    checks::kernel(findings, &path, &taken, line);
+                }
+                loaded.files.insert(0, path.trim_start_matches('/').to_owned());
+            }
             None => {
                 let finding = Finding::problem("the file existed at first, and is missing now.");
                 self.boot.problem(&path, finding.remedy("Read the server's log."));

@@ -9,6 +9,7 @@ use super::boot::{Over, SimulatedBoot};
 use super::checks;
 use super::config_txt::ConfigTxt;
 use super::fdt::Fdt;
+use super::fetch::Taken;
 use super::overlay_map::{Mapped, look_up};
 use super::timeline::Miss;
 use crate::finding::Finding;
@@ -99,8 +100,8 @@ impl<'b, 'a> Loader<'b, 'a> {
         for name in self.config.initramfs.clone() {
             let path = join(&self.os_prefix, &name);
             let setting = format!("initramfs {name}");
-            if self.boot.take_named(Stage::Initramfs, &path, &setting, None)?.is_some() {
-                self.boot.loaded(&path);
+            if let Some(taken) = self.boot.take_named(Stage::Initramfs, &path, &setting, None)? {
+                self.loaded_initramfs(kernel, &path, &taken);
             }
         }
         if self.config.initramfs.is_empty()
@@ -108,11 +109,17 @@ impl<'b, 'a> Loader<'b, 'a> {
             && let Some(name) = initramfs_of(kernel.strip_prefix(self.os_prefix.as_str()).unwrap_or(kernel))
         {
             let path = join(&self.os_prefix, &name);
-            if self.boot.take(Stage::Initramfs, &path, Miss::Normal("no initramfs"))?.is_some() {
-                self.boot.loaded(&path);
+            if let Some(taken) = self.boot.take(Stage::Initramfs, &path, Miss::Normal("no initramfs"))? {
+                self.loaded_initramfs(kernel, &path, &taken);
             }
         }
         Ok(())
+    }
+
+    fn loaded_initramfs(&mut self, kernel: &str, path: &str, taken: &Taken) {
+        checks::initramfs(&mut self.boot.summary.findings, kernel, path, taken);
+        self.boot.summary.loaded.initramfs = Some(path.trim_start_matches('/').to_owned());
+        self.boot.loaded(path);
     }
 
     /// Fetches the device tree; `false` without one, and then the Pi loads no overlays either.
@@ -223,8 +230,8 @@ impl<'b, 'a> Loader<'b, 'a> {
         }
         match taken {
             Some(taken) => {
-                checks::command_line(&mut self.boot.summary.findings, &name, &taken.kept);
-                self.boot.summary.command_line = Some(String::from_utf8_lossy(&taken.kept).into_owned());
+                let text = String::from_utf8_lossy(&taken.kept).into_owned();
+                self.boot.summary.command_line = Some((name, text));
             }
             None => self
                 .boot

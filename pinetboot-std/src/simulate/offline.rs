@@ -11,8 +11,11 @@ use super::fetch::{Answer, Fetch, Reply, Taken};
 use super::filter::Board;
 use super::models;
 use super::timeline::Timeline;
+use super::verdict::{Loaded, Summary};
 use crate::exit::{Exit, Failed};
-use crate::finding::{Finding, Severity};
+#[cfg(feature = "import")]
+use crate::finding::Finding;
+use crate::finding::{Findings, Severity};
 
 /// Boot files by their path, relative to the directory that is to be served.
 pub(crate) trait BootFiles {
@@ -23,8 +26,38 @@ pub(crate) trait BootFiles {
     ///
     /// If the files cannot be read.
     fn read(&self, path: &str) -> io::Result<Option<Vec<u8>>>;
+
+    /// A file's length in bytes, if that is more than [`read`](Self::read) gives.
+    ///
+    /// # Errors
+    ///
+    /// If the files cannot be read.
+    fn len(&self, path: &str) -> io::Result<Option<u64>> {
+        Ok(self.read(path)?.map(|content| content.len() as u64))
+    }
 }
 
+/// A boot from files that no server serves.
+#[derive(Debug)]
+pub(crate) struct OfflineBoot {
+    /// All findings.
+    pub(crate) findings: Findings,
+    /// The files that the system starts with: the kernel, then device tree, initramfs and other single files.
+    pub(crate) loaded: Vec<String>,
+    /// The initramfs among them.
+    pub(crate) initramfs: Option<String>,
+    /// The kernel's command line with its file's name, if the Pi fetched one; not yet checked.
+    pub(crate) command_line: Option<(String, String)>,
+}
+
+impl OfflineBoot {
+    /// Whether the kernel starts.
+    pub(crate) fn boots(&self) -> bool {
+        self.findings.of(Severity::Problem).next().is_none()
+    }
+}
+
+#[cfg(feature = "import")]
 /// Whether a model boots.
 #[derive(Debug)]
 pub(crate) struct ModelCheck {
@@ -36,6 +69,7 @@ pub(crate) struct ModelCheck {
     pub(crate) doubts: Vec<Finding>,
 }
 
+#[cfg(feature = "import")]
 impl ModelCheck {
     /// Whether no file is missing.
     pub(crate) fn boots(&self) -> bool {
@@ -43,6 +77,7 @@ impl ModelCheck {
     }
 }
 
+#[cfg(feature = "import")]
 /// Boots each model.
 ///
 /// # Errors
@@ -52,6 +87,27 @@ pub(crate) fn check(files: &dyn BootFiles) -> Result<Vec<ModelCheck>, Failed> {
     Model::ALL.iter().map(|model| check_model(files, *model)).collect()
 }
 
+/// Boots a Pi with this model and serial number.
+///
+/// # Errors
+///
+/// If the files cannot be read.
+pub(crate) fn boot(files: &dyn BootFiles, model: Model, serial: u32) -> Result<OfflineBoot, Failed> {
+    boot_with(files, Board { model, serial }, false)
+}
+
+fn boot_with(files: &dyn BootFiles, board: Board, without_os_check: bool) -> Result<OfflineBoot, Failed> {
+    let (mut requests, mut nowhere) = (Offline { files, without_os_check }, io::sink());
+    let mut boot = SimulatedBoot::new(board, &mut requests, Timeline::new(&mut nowhere));
+    if let Err(Over::Failed(failed)) = models::boot(&mut boot) {
+        return Err(failed);
+    }
+    let Summary { findings, loaded, command_line, .. } = boot.summary;
+    let Loaded { files: loaded, initramfs, .. } = loaded;
+    Ok(OfflineBoot { findings, loaded, initramfs, command_line })
+}
+
+#[cfg(feature = "import")]
 fn check_model(files: &dyn BootFiles, model: Model) -> Result<ModelCheck, Failed> {
     let mut check = ModelCheck { model, missing: Vec::new(), doubts: Vec::new() };
     run(files, model, false, &mut check)?;
@@ -62,18 +118,15 @@ fn check_model(files: &dyn BootFiles, model: Model) -> Result<ModelCheck, Failed
     Ok(check)
 }
 
+#[cfg(feature = "import")]
 fn run(
     files: &dyn BootFiles,
     model: Model,
     without_os_check: bool,
     check: &mut ModelCheck,
 ) -> Result<(), Failed> {
-    let (mut requests, mut nowhere) = (Offline { files, without_os_check }, io::sink());
-    let mut boot = SimulatedBoot::new(Board { model, serial: 0 }, &mut requests, Timeline::new(&mut nowhere));
-    if let Err(Over::Failed(failed)) = models::boot(&mut boot) {
-        return Err(failed);
-    }
-    for problem in boot.summary.findings.of(Severity::Problem) {
+    let boot = boot_with(files, Board { model, serial: 0 }, without_os_check)?;
+    for problem in boot.findings.of(Severity::Problem) {
         let names = problem.file.iter().flat_map(|names| names.split(", "));
         let mut there = false;
         for name in names {
@@ -88,8 +141,12 @@ fn run(
 }
 
 fn read(files: &dyn BootFiles, name: &str) -> Result<Option<Vec<u8>>, Failed> {
-    let path: Vec<_> = name.split('/').filter(|part| !part.is_empty()).collect();
-    files.read(&path.join("/")).map_err(|error| Failed::new(Exit::Failure, error))
+    files.read(&path(name)).map_err(|error| Failed::new(Exit::Failure, error))
+}
+
+/// A requested name as a path.
+fn path(name: &str) -> String {
+    name.split('/').filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/")
 }
 
 struct Offline<'a> {
@@ -99,6 +156,10 @@ struct Offline<'a> {
 }
 
 impl Offline<'_> {
+    fn len(&self, name: &str) -> Result<Option<u64>, Failed> {
+        self.files.len(&path(name)).map_err(|error| Failed::new(Exit::Failure, error))
+    }
+
     fn find(&self, name: &str) -> Result<Option<Vec<u8>>, Failed> {
         let mut content = read(self.files, name)?;
         if let Some(config) = &mut content
@@ -113,17 +174,15 @@ impl Offline<'_> {
 
 impl Fetch for Offline<'_> {
     fn probe(&mut self, name: &str, _: Options) -> Result<Reply, Failed> {
-        let found = self.find(name)?.map(|content| Answer::There(Some(content.len() as u64)));
-        Ok(reply(found))
+        Ok(reply(self.len(name)?.map(|bytes| Answer::There(Some(bytes)))))
     }
 
-    fn get(&mut self, name: &str, _: Options, keep: usize) -> Result<Reply, Failed> {
-        let found = self.find(name)?.map(|mut content| {
-            let bytes = content.len() as u64;
-            content.truncate(keep);
-            Answer::Taken(Taken { bytes, kept: content, block_size: 1024, options_agreed: true })
-        });
-        Ok(reply(found))
+    fn get(&mut self, name: &str, options: Options, keep: usize) -> Result<Reply, Failed> {
+        let Some(mut content) = self.find(name)? else { return Ok(reply(None)) };
+        let bytes = self.len(name)?.unwrap_or_default().max(content.len() as u64);
+        content.truncate(keep);
+        let block_size = options.block_size.unwrap_or(512);
+        Ok(reply(Some(Answer::Taken(Taken { bytes, kept: content, block_size, options_agreed: true }))))
     }
 }
 
@@ -132,7 +191,7 @@ fn reply(found: Option<Answer>) -> Reply {
     Reply { at: Duration::ZERO, took: Duration::ZERO, answer }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "import"))]
 mod tests {
     use std::collections::HashMap;
 

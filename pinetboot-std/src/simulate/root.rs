@@ -94,24 +94,6 @@ impl NfsRoot {
         })
     }
 
-    /// Warnings about mount options, by whether an initramfs is loaded.
-    pub(super) fn check_options(&self, has_initramfs: bool, findings: &mut Findings) {
-        let has = |start: &str| self.options.iter().any(|option| option.starts_with(start));
-        if has_initramfs && has("proto=") {
-            let finding =
-                Finding::warning("nfsroot= has the option proto=, which the initramfs may not know.");
-            findings.add(finding.rule(&rules::INITRAMFS_NFS_VERSION));
-        }
-        if !has("vers=") && !has("nfsvers=") && !has("v3") {
-            let finding =
-                Finding::warning("nfsroot= has no vers=3, and a kernel may ask for another version.");
-            findings.add(finding.rule(&rules::NFS_VERSION_2));
-        }
-        if self.options.iter().any(|option| option == "udp" || option == "proto=udp") {
-            findings.add(Finding::warning("nfsroot= asks for UDP.").rule(&rules::NFS_OVER_UDP));
-        }
-    }
-
     /// Mounts the root and looks for its first program; `say` gets each step and its result.
     pub(super) fn check(
         &self,

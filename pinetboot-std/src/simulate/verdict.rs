@@ -8,6 +8,8 @@ use pinetboot_core::pi::Profile;
 use super::root::RootCheck;
 use super::timeline::Grouped;
 use crate::finding::{Findings, Severity};
+use crate::inspect::command_line::{self, Circumstances};
+use crate::inspect::initramfs::NfsClient;
 use crate::text::wrap;
 
 /// The result of a boot.
@@ -16,8 +18,8 @@ pub(super) struct Summary {
     pub(super) findings: Findings,
     pub(super) totals: Totals,
     pub(super) loaded: Loaded,
-    /// The kernel's command line, if the Pi fetched one.
-    pub(super) command_line: Option<String>,
+    /// The kernel's command line with its file's name, if the Pi fetched one.
+    pub(super) command_line: Option<(String, String)>,
     pub(super) root: RootCheck,
 }
 
@@ -36,12 +38,22 @@ pub(super) struct Totals {
 pub(super) struct Loaded {
     /// Kernel, device tree, initramfs and other single files.
     pub(super) files: Vec<String>,
+    /// The initramfs among them; the last of several.
+    pub(super) initramfs: Option<String>,
     pub(super) overlays: usize,
 }
 
 impl Summary {
     pub(super) fn would_boot(&self) -> bool {
         self.findings.of(Severity::Problem).next().is_none()
+    }
+
+    /// Checks the command line; what the initramfs holds is not known here.
+    pub(super) fn check_command_line(&mut self) {
+        let Some((name, text)) = &self.command_line else { return };
+        let initramfs = self.loaded.initramfs.as_ref().map(|_| NfsClient::Unknown);
+        let circumstances = Circumstances { initramfs, ..Circumstances::default() };
+        command_line::check(&mut self.findings, name, text, circumstances);
     }
 
     /// The files with problems, the warnings and the notes.

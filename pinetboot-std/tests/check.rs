@@ -1,0 +1,65 @@
+//! `pinetboot check` on trees with one defect each, and on healthy ones.
+#![expect(clippy::unwrap_used, reason = "what fails here is the test")]
+
+#[path = "check/rows.rs"]
+mod rows;
+#[path = "check/tree.rs"]
+mod tree;
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use pinetboot_core::pi::rules::RULES;
+use rows::ROWS;
+use tree::{Checked, System};
+
+/// Every row of the catalogue that `check` names is named for its defect, and for no other.
+#[test]
+fn each_defect_has_its_rule() {
+    let mut wrong = Vec::new();
+    for (number, what, break_it) in ROWS {
+        let system = System::healthy();
+        break_it(&system);
+        let found = system.check();
+        if !found.rules.contains(number)
+            || found.rules.iter().any(|rule| rule != number && !allowed(*number, *rule))
+        {
+            wrong.push(format!("{number} ({what}): {:?}\n{}", found.rules, found.text));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Rules that one defect may have besides its own: a kernel with two faults, and ifupdown, which starts and stops the interface.
+fn allowed(number: u8, other: u8) -> bool {
+    matches!((number, other), (40, 86) | (86, 40) | (44, 43))
+}
+
+#[test]
+fn a_healthy_system_has_no_finding() {
+    let system = System::healthy();
+    let Checked { rules, text, code } = system.check();
+    assert!(rules.is_empty() && code == Some(0), "{rules:?}\n{text}");
+    assert!(text.contains("\"boots\": true"), "{text}");
+}
+
+#[test]
+fn so_many_rows_are_named() {
+    let named: BTreeSet<u8> = ROWS.iter().map(|(number, _, _)| *number).collect();
+    assert!(named.iter().all(|number| RULES.iter().any(|rule| rule.number == *number)));
+    assert_eq!(named.len(), NAMED, "{named:?}");
+}
+
+/// The rows of the catalogue with a defect that `check` names.
+const NAMED: usize = 40;
+
+#[test]
+fn a_defect_that_keeps_every_pi_from_booting_is_the_exit_code() {
+    let system = System::healthy();
+    fs::remove_file(system.boot().join("bcm2712-rpi-5-b.dtb")).unwrap();
+    assert_eq!(system.check().code, Some(7));
+    let nothing = tempfile::tempdir().unwrap();
+    let checked = tree::check(&[nothing.path().to_str().unwrap()]);
+    assert!(checked.code == Some(7) && checked.rules.contains(&17), "{}", checked.text);
+    assert_eq!(tree::check(&["/no/such/tree"]).code, Some(4));
+}
