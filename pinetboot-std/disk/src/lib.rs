@@ -26,6 +26,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod boot;
 #[cfg(feature = "testing")]
 pub mod conformance;
 mod disk;
