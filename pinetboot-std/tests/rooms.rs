@@ -279,6 +279,7 @@ fn no_crate_has_a_circle_of_files() {
         "pinetboot-std/nfs",
         "pinetboot-std/disk",
         "pinetboot-std/image",
+        "pinetboot-std/init",
     ];
     let firmware =
         ["", "boards/esp", "boards/mps2", "boards/rp"].map(|part| format!("pinetboot-embassy/{part}"));
@@ -300,6 +301,7 @@ fn no_crate_but_the_core_has_a_circle_of_rooms() {
         "pinetboot-std/nfs",
         "pinetboot-std/disk",
         "pinetboot-std/image",
+        "pinetboot-std/init",
         "pinetboot-embassy",
     ] {
         let rooms = Modules::of_crate(&top.join(name).join("src")).rooms();

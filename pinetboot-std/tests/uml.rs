@@ -15,6 +15,8 @@ mod nfs_client;
 mod shell;
 
 mod uml {
+    #[cfg(feature = "import")]
+    mod card;
     mod client;
     mod debian;
     mod disk;

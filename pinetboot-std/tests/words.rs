@@ -38,7 +38,8 @@ const PHRASES: [&str; 14] = [
 #[test]
 fn strings_name_their_subject() {
     let mut faults = Vec::new();
-    let roots = ["src", "nfs/src", "image/src"].map(|root| Path::new(env!("CARGO_MANIFEST_DIR")).join(root));
+    let roots = ["src", "nfs/src", "image/src", "init/src"]
+        .map(|root| Path::new(env!("CARGO_MANIFEST_DIR")).join(root));
     for root in roots.into_iter().filter(|root| root.is_dir()) {
         for entry in WalkDir::new(&root) {
             let entry = entry.unwrap();

@@ -67,6 +67,13 @@ pub trait Disk: Send + Sync + fmt::Debug {
     /// [`DiskError::OutOfRange`] (also for `len` 0), [`DiskError::Damaged`], or the system's.
     fn extent(&self, offset: u64, len: u64) -> Result<Extent, DiskError>;
 
+    /// A text that stays the same as long as this is the same disk, on which each write that was answered is to be read. A machine that
+    /// goes on after its server's restart compares the text: a restart of the server's process keeps it, a restart of the server's
+    /// machine, which may lose what was not flushed, changes it. `None`: nothing is known.
+    fn continuity(&self) -> Option<String> {
+        None
+    }
+
     /// Asks the kernel to read a range ahead. Without effect where that is not possible.
     fn prefetch(&self, offset: u64, len: u64) {
         let _unused = (offset, len);

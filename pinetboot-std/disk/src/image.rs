@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::{FileExt, FileTypeExt};
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -12,6 +12,7 @@ use nix::libc;
 use rustix::fs::{Advice, FallocateFlags, SeekFrom, fadvise, fallocate, seek};
 use rustix::io::Errno;
 
+use crate::boot::Boot;
 use crate::disk::{Disk, DiskError, Extent, check};
 
 /// A raw image.
@@ -20,6 +21,7 @@ pub struct Image {
     file: File,
     len: u64,
     access: Access,
+    boot: Boot,
     failed: AtomicBool,
 }
 
@@ -46,7 +48,7 @@ impl Image {
         }
         lock(&file, access)?;
         let len = io::Seek::seek(&mut file, io::SeekFrom::End(0))? / SECTOR * SECTOR;
-        Ok(Self { file, len, access, failed: AtomicBool::new(false) })
+        Ok(Self { file, len, access, boot: Boot::present()?, failed: AtomicBool::new(false) })
     }
 
     fn writable(&self, offset: u64, len: u64) -> Result<(), DiskError> {
@@ -71,6 +73,14 @@ impl Disk for Image {
 
     fn is_read_only(&self) -> bool {
         self.access == Access::ReadOnly
+    }
+
+    fn continuity(&self) -> Option<String> {
+        if self.is_read_only() {
+            return None; // no write can be lost
+        }
+        let inode = self.file.metadata().ok()?.ino();
+        Some(self.boot.continuity(inode))
     }
 
     fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<(), DiskError> {

@@ -9,7 +9,7 @@
 //! [`Disk`], as is any other type that passes the suite `conformance` (feature `testing`). The server reports to an [`Observer`]
 //! only.
 //!
-//! [`unpack`] makes a compressed image one of these.
+//! [`unpack`] makes a compressed image one of these. [`Initramfs`] lets the system of an image start from its served disk.
 //!
 //! The protocol, after `doc/proto.md` of the project NetworkBlockDevice/nbd: fixed newstyle; EXPORT_NAME, GO, INFO and LIST, which show a
 //! client its own disks alone; simple and structured replies; READ, WRITE, FLUSH, FUA, TRIM, WRITE_ZEROES, CACHE, and BLOCK_STATUS with
@@ -26,12 +26,14 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod boot;
 #[cfg(feature = "testing")]
 pub mod conformance;
 mod disk;
 mod exports;
 mod fingerprint;
 mod image;
+mod initramfs;
 #[cfg(feature = "testing")]
 mod memory;
 mod negotiation;
@@ -48,6 +50,7 @@ pub use disk::{Disk, DiskError, Extent};
 pub use exports::{Export, Exports, OneExport, Refused};
 pub use fingerprint::Fingerprint;
 pub use image::{Access, Image};
+pub use initramfs::{Initramfs, InitramfsError, kernels};
 pub use observe::{Event, Observer};
 pub use overlay::{OpenError, Overlay};
 pub use server::{Limits, Server};

@@ -147,7 +147,7 @@ impl<'a> Negotiation<'a> {
 
     fn info_or_go(&mut self, option: u32, data: &[u8], out: &mut Vec<u8>) -> Next {
         let mut fields = Fields(data);
-        // The information requests that follow are counted and passed over: all information is sent in each answer.
+        // The information requests that follow are the description, or passed over: all other information is sent in each answer.
         let asked = fields.text().zip(fields.u16());
         let Some(name) = asked
             .filter(|(_, count)| fields.0.len() == usize::from(*count) * 2)
@@ -168,6 +168,10 @@ impl<'a> Negotiation<'a> {
         let mut sizes = info::BLOCK_SIZE.to_be_bytes().to_vec();
         sizes.extend([1, 4096, MOST_PAYLOAD].into_iter().flat_map(u32::to_be_bytes));
         reply(out, option, answer::INFO, &sizes);
+        let wants_description = core::iter::from_fn(|| fields.u16()).any(|asked| asked == info::DESCRIPTION);
+        if let Some(text) = export.disk.continuity().filter(|_| wants_description) {
+            reply(out, option, answer::INFO, &[&info::DESCRIPTION.to_be_bytes(), text.as_bytes()].concat());
+        }
         reply(out, option, answer::ACK, &[]);
         if option == option::GO { Next::Transmission(self.session(export, name)) } else { Next::Option }
     }

@@ -71,6 +71,7 @@ use self::medium::{Log, LogFile, Medium, MediumFile, read_up_to};
 #[cfg(feature = "testing")]
 pub(crate) use self::simulated::{carry_out, overlay_file};
 use self::tables::{Tables, refcount_blocks};
+use crate::boot::{Boot, random};
 use crate::disk::{Disk, DiskError, check};
 use crate::fingerprint::Fingerprint;
 use crate::image::{Access, Image, SECTOR, lock};
@@ -82,6 +83,7 @@ pub struct Overlay {
     medium: Arc<dyn Medium>,
     log: Box<dyn Log>,
     log_head: Vec<u8>,
+    continuity: String,
     access: Access,
     len: u64,
     cluster_bits: u32,
@@ -183,7 +185,7 @@ impl Overlay {
             Box::new(LogFile::new(log.into())),
             header,
             access,
-            boot()?,
+            Boot::present()?,
         )
     }
 
@@ -194,11 +196,11 @@ impl Overlay {
         log: Box<dyn Log>,
         header: Header,
         access: Access,
-        boot: [u8; 16],
+        boot: Boot,
     ) -> Result<Self, OpenError> {
         // Without this crate's extension the log can name no overlay: such a file has none, and gets one by its length and tables.
         let id = header.identity.as_ref().map_or(0, |identity| identity.id);
-        let log_head = records::head(boot, id);
+        let log_head = records::head(boot.0, id);
         let holds = header.autoclear & AUTOCLEAR_LOG != 0;
         let logged = if holds { records::parse(&log.load()?, &log_head) } else { Vec::new() };
         let (len, cluster_bits, autoclear) = (header.len, header.cluster_bits, header.autoclear);
@@ -221,6 +223,7 @@ impl Overlay {
             medium,
             log,
             log_head,
+            continuity: boot.continuity(id),
             access,
             len,
             cluster_bits,
@@ -332,32 +335,6 @@ fn start(file: &File) -> io::Result<Vec<u8>> {
     let len = read_up_to(file, &mut bytes, 0)?;
     bytes.truncate(len);
     Ok(bytes)
-}
-
-/// A number that identifies this run of the machine.
-fn boot() -> io::Result<[u8; 16]> {
-    let text = std::fs::read("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    let digits: Vec<u8> = text
-        .iter()
-        .filter_map(|digit| char::from(*digit).to_digit(16))
-        .filter_map(|digit| u8::try_from(digit).ok())
-        .collect();
-    let mut out = [0; 16];
-    if digits.len() == 32 {
-        for (place, pair) in out.iter_mut().zip(digits.chunks_exact(2)) {
-            *place = pair.iter().fold(0, |byte, digit| byte << 4 | digit);
-        }
-    } else {
-        // Unknown: no log holds, as after a power cut.
-        out[..8].copy_from_slice(&random()?.to_be_bytes());
-    }
-    Ok(out)
-}
-
-fn random() -> io::Result<u64> {
-    let mut bytes = [0; 8];
-    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
-    Ok(u64::from_be_bytes(bytes))
 }
 
 /// Clusters of the size of a page and of a file system's block: a write of 4096 bytes copies nothing from the base.

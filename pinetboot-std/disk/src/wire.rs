@@ -39,6 +39,7 @@ pub(crate) mod answer {
 
 pub(crate) mod info {
     pub(crate) const EXPORT: u16 = 0;
+    pub(crate) const DESCRIPTION: u16 = 2;
     pub(crate) const BLOCK_SIZE: u16 = 3;
 }
 

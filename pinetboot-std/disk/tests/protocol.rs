@@ -97,6 +97,30 @@ fn a_client_learns_of_its_own_disk_alone() {
 }
 
 #[test]
+fn a_disk_describes_itself_the_same_way_after_a_restart_of_the_server() {
+    let (file, image) = image();
+    let mut disk = Some(image);
+    let mut described = Vec::new();
+    for _ in 0..2 {
+        let image = disk.take().unwrap_or_else(|| Image::open(file.path(), Access::ReadWrite).unwrap());
+        let (server, address) = serve(Arc::new(image), Limits::default());
+        let mut client = Client::greet(address);
+        for asked in [&[0, 0][..], &[0, 1, 0, 2]] {
+            client.option(6, &[&4u32.to_be_bytes()[..], b"mine", asked].concat());
+            let replies: Vec<_> =
+                core::iter::repeat_with(|| client.reply()).take_while(|(kind, _)| *kind != 1).collect();
+            let text = replies.iter().find_map(|(_, data)| data.strip_prefix(&[0, 2]));
+            assert_eq!(text.is_some(), asked.len() > 2, "only who asks is told: {replies:?}");
+            described.extend(text.map(<[u8]>::to_vec));
+        }
+        drop(client);
+        drop(server);
+    }
+    assert_eq!(described[0], described[1]);
+    assert!(described[0].starts_with(b"machine's run "), "{:?}", String::from_utf8_lossy(&described[0]));
+}
+
+#[test]
 fn a_request_that_waits_for_the_disk_holds_up_no_other() {
     let (_file, image) = image();
     let (began, has_begun) = channel();

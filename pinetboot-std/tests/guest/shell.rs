@@ -67,6 +67,12 @@ impl Shell {
         (status.unwrap_or_else(|| panic!("no status: {heard}")), said.trim_end().to_owned())
     }
 
+    /// Logs in once more, to a machine that restarts by itself.
+    #[allow(dead_code, reason = "the machines of tests/guest.rs do not")]
+    pub(crate) fn log_in_again(self, within: Duration) -> Self {
+        Self::log_in(self.console, within)
+    }
+
     /// Switches the machine off.
     pub(crate) fn power_off(mut self, command: &str) {
         self.console.say(&format!("{command}\n"));

@@ -123,6 +123,10 @@ impl Disk for Overlay {
         self.len
     }
 
+    fn continuity(&self) -> Option<String> {
+        Some(self.continuity.clone())
+    }
+
     fn is_read_only(&self) -> bool {
         self.access == Access::ReadOnly
     }

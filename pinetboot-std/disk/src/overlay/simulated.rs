@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::header::{Header, Identity};
 use super::medium::{Log, Medium};
 use super::{OpenError, Overlay};
+use crate::boot::Boot;
 use crate::disk::{Disk, DiskError};
 use crate::image::Access;
 use crate::memory::MemoryDisk;
@@ -154,7 +155,8 @@ pub(crate) fn carry_out(file: &[u8], log: &[u8], operations: &[(u8, u64, u16)]) 
     }
     let base = Arc::new(MemoryDisk::new(vec![1; 100_000]));
     let log = Box::new(medium.clone());
-    let mut overlay = Overlay::assemble(base, Arc::new(medium), log, header, Access::ReadWrite, [0; 16])?;
+    let mut overlay =
+        Overlay::assemble(base, Arc::new(medium), log, header, Access::ReadWrite, Boot([0; 16]))?;
     let mut buf = vec![0; 1 << 16];
     for &(kind, offset, len) in operations {
         let bytes = &mut buf[..usize::from(len)];

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::header::Identity;
 use super::simulated::{Content, Simulated};
 use super::*;
+use crate::boot::Boot;
 use crate::conformance::Random;
 use crate::memory::MemoryDisk;
 
@@ -54,7 +55,7 @@ fn open(medium: &Simulated, boot: [u8; 16]) -> Result<Overlay, OpenError> {
         Box::new(medium.clone()),
         header,
         Access::ReadWrite,
-        boot,
+        Boot(boot),
     )
 }
 
@@ -346,4 +347,17 @@ fn a_file_without_its_first_block_of_refcounts_is_damaged() {
     file[table..table + 8].fill(0);
     let disk = open(&Simulated::new(file, Vec::new(), usize::MAX, 1 << 20), BOOT).unwrap();
     assert!(matches!(disk.write_at(&[7; 512], 0), Err(DiskError::Damaged)));
+}
+
+#[test]
+fn a_disk_is_another_after_a_restart_of_the_machine_and_the_same_after_one_of_the_process() {
+    let medium = Simulated::new(fresh(), Vec::new(), usize::MAX, 1 << 20);
+    let text = |boot| open(&medium, boot).unwrap().continuity().unwrap();
+    assert_eq!(text(BOOT), text(BOOT));
+    assert_ne!(text(BOOT), text([9; 16]));
+    assert!(
+        text(BOOT).ends_with("disk 0000000000000005"),
+        "its identity, which another overlay of the name lacks: {}",
+        text(BOOT)
+    );
 }
