@@ -6,6 +6,7 @@
 mod boot;
 mod bounds;
 mod dhcp;
+mod network;
 mod nfs;
 mod root;
 mod server;
@@ -54,6 +55,7 @@ impl Listener for Log {
             Fact::Boot(fact) => boot::log(&client, fact),
             Fact::Root(fact) => root::log(event, &client, fact),
             Fact::Nfs(fact) => nfs::log(event, &client, fact),
+            Fact::Network(fact) => network::log(fact),
             Fact::Server(fact) => server::log(fact),
         }
     }

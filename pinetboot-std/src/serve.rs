@@ -8,6 +8,7 @@ mod following;
 mod leases;
 mod nfs;
 mod others;
+mod overhear;
 mod ports;
 mod reloading;
 mod roots;
@@ -40,6 +41,7 @@ use crate::storage::{Budget, Pool, UploadQuota};
 use crate::supervisor::Supervisor;
 use following::{Change, Follow, Used};
 use nfs::Nfsd;
+use overhear::Captures;
 pub(crate) use ports::try_ports;
 use seen::Seen;
 use service::Services;
@@ -146,12 +148,19 @@ pub fn run_with(options: &Args, level: Level, more: Vec<Box<dyn Listener>>) -> R
     nets.iter_mut().for_each(|net| net.set_watch(&watch(&bus)));
     nets.iter_mut().for_each(|net| net.open_ports(&links.addresses()));
     let route = interfaces.first().filter(|_| by_route).map(|interface| interface.name.clone());
+    let captures = Captures::open(&config, &interfaces, &links, &bus);
     let dhcp = dhcp::bind(&config, interfaces, &links, &mut handed, &bus)?;
     if !handed.is_empty() {
         bus.emit(None, events::Server::NoEffect { setting: "LISTEN_FDS", why: NOT_SERVED });
     }
     drop(handed);
     let (used, mut follow) = followed(&config, &nets, dhcp.as_ref(), route);
+    let hears = captures.controls();
+    follow.push(Box::new(move |change| {
+        if let Change::Back(_) = change {
+            hears.iter().for_each(Control::bind_again);
+        }
+    }));
     let leases = dhcp.as_ref().and_then(dhcp::Bound::leases);
     let lacks = nfsd.as_ref().map(Nfsd::missing).unwrap_or_default();
     let paths = confine::confine(&config, options.config.as_deref(), leases, roots.as_deref(), lacks, &bus)?;
@@ -191,6 +200,7 @@ pub fn run_with(options: &Args, level: Level, more: Vec<Box<dyn Listener>>) -> R
         served: served.clone(),
     };
     services.add(Some(Workers::start(nets, &tftp, &supervisor)?));
+    services.add(Some(captures.start(&dhcp::named(&config), &links, &bus, &supervisor)?));
     services.add(Some(following::start((links.clone(), changes), used, follow, &bus, &supervisor)?));
     let all: Vec<_> = services.describe().chain(dhcp.as_ref().map(dhcp::Bound::describe)).collect();
     let (teller, failing) = (bus.clone(), supervisor.clone());

@@ -6,6 +6,8 @@
 #![cfg(feature = "nfs")]
 #![expect(clippy::unwrap_used, reason = "what fails here is the test")]
 
+#[path = "boots/frames.rs"]
+mod frames;
 #[path = "boots/healthy.rs"]
 mod healthy;
 mod namespace;

@@ -38,7 +38,7 @@ use core::time::Duration;
 
 use super::{BootFile, Model, Stage};
 use crate::{BootPath, Instant};
-pub use event::{Event, Hearing, RootLine, Survey, SystemKind};
+pub use event::{ArpTarget, Event, Hearing, RootLine, Survey, SystemKind};
 use facts::{Facts, Offer, Open, Stall};
 pub use verdict::{Certainty, Seen, Verdict};
 
@@ -281,10 +281,11 @@ impl Boot {
             }
             Event::ToldElsewhere => facts.told_elsewhere = true,
             Event::Surveyed(survey) => facts.survey = Some(survey),
-            Event::ArpAsks { here } => {
-                (facts.arp_here, facts.arp_elsewhere) =
-                    (facts.arp_here || here, facts.arp_elsewhere || !here);
-            }
+            Event::ArpAsks { target } => match target {
+                ArpTarget::Here => facts.arp_here = facts.arp_here.saturating_add(1),
+                ArpTarget::Named => facts.arp_named = true,
+                ArpTarget::Elsewhere => facts.arp_elsewhere = true,
+            },
             Event::Address { address } => match self.state {
                 Unseen => {}
                 Asking | Requested => self.reach(Addressed),

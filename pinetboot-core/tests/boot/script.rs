@@ -8,7 +8,9 @@ use core::net::Ipv4Addr;
 use core::time::Duration;
 
 use pinetboot_core::Instant;
-use pinetboot_core::pi::boot::{Boot, Event, Hearing, RootLine, State, Survey, SystemKind, Verdict};
+use pinetboot_core::pi::boot::{
+    ArpTarget, Boot, Event, Hearing, RootLine, State, Survey, SystemKind, Verdict,
+};
 use pinetboot_core::pi::{PiIdentity, Revision};
 
 pub(crate) const HERE: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 113);
@@ -135,8 +137,9 @@ impl Run {
             "release" => Event::Released,
             "no-boot-file" => Event::NoBootFile,
             "told" => Event::ToldElsewhere,
-            "arp-here" => Event::ArpAsks { here: true },
-            "arp-elsewhere" => Event::ArpAsks { here: false },
+            "arp-here" => Event::ArpAsks { target: ArpTarget::Here },
+            "arp-named" => Event::ArpAsks { target: ArpTarget::Named },
+            "arp-elsewhere" => Event::ArpAsks { target: ArpTarget::Elsewhere },
             "no-address" => Event::Surveyed(Survey::NoAddress),
             "no-boot-server" => Event::Surveyed(Survey::NoBootServer),
             "pc-menu" => Event::Surveyed(Survey::PcMenu),

@@ -42,6 +42,8 @@ pub struct BootProgress {
     pub(super) nonce: u32,
     /// Requested files that do not exist, and that a boot needs or is hardly whole without.
     pub(super) wanted: Vec<(BootFile, String)>,
+    /// The address that the bootloader asked for by ARP, and no DHCP server names.
+    pub(super) looked_for: Option<Ipv4Addr>,
     /// The largest files with their bytes, largest first.
     pub(super) largest: Vec<(u64, String)>,
 }
@@ -65,6 +67,7 @@ impl BootProgress {
             rendered_to: None,
             nonce,
             wanted: Vec::new(),
+            looked_for: None,
             largest: Vec::new(),
         }
     }

@@ -128,6 +128,12 @@ impl Pi {
         self.dhcp.send_to(&message[..len], (SERVER, 67)).unwrap();
     }
 
+    /// Sends a datagram that no server answers: the kernel asks by ARP for the address first.
+    pub(crate) fn knock(&self, address: Ipv4Addr) {
+        let socket = UdpSocket::bind((ADDRESS, 0)).unwrap();
+        socket.send_to(b"", (address, 9)).unwrap();
+    }
+
     /// Sends a request for a file from a port of its own.
     fn ask(&self, name: &str) -> UdpSocket {
         let socket = UdpSocket::bind((ADDRESS, 0)).unwrap();

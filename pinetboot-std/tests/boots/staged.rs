@@ -6,7 +6,7 @@ use std::time::Duration;
 use pinetboot_core::dhcp::Profile;
 
 use super::namespace::{Process, SOON};
-use super::pi::{ADDRESS, Pi, pi4, pi5, pi5_d0};
+use super::pi::{ADDRESS, Pi, SERVER, pi4, pi5, pi5_d0};
 use super::world::{World, verdicts};
 
 const LEASE: &[&str] = &["--dhcp", "lease"];
@@ -87,6 +87,26 @@ staged! {
     };
 
     rule_15_no_request_after_the_address, "15 10 64", serve(LEASE), |pi| pi.lease(pi5());
+
+    rule_10_another_boot_server_is_asked_for, "10", serve(LEASE), |pi| {
+        pi.lease(pi5());
+        pi.knock(Ipv4Addr::new(10, 9, 0, 214));
+    };
+
+    rule_16_requests_do_not_arrive, "16", serve(LEASE), |pi| {
+        pi.lease(pi5());
+        pi.knock(SERVER);
+    };
+
+    rule_64_arp_is_filtered, "64 15", {
+        let (world, server) = serve(LEASE);
+        world.repeat_arp(1);
+        world.firewall("table arp t { chain o { type filter hook output priority 0; arp operation reply drop; }; }");
+        (world, server)
+    }, |pi| {
+        pi.lease(pi5());
+        pi.knock(SERVER);
+    };
 
     rule_16_requests_repeat, "16", {
         let (world, server) = serve(&[]);

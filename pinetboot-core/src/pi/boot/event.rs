@@ -34,8 +34,8 @@ pub enum Event<'a> {
     Surveyed(Survey),
     /// The Pi sent an ARP request.
     ArpAsks {
-        /// It asks for the boot server that it was told.
-        here: bool,
+        /// The host that it asks for.
+        target: ArpTarget,
     },
     /// The Pi has an address: this server leased it, or the REQUEST to another server shows it.
     Address {
@@ -130,6 +130,19 @@ pub enum Event<'a> {
     Lost,
     /// A call with a file handle that this server does not know.
     HandleRefused,
+}
+
+/// The host that an ARP request is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[expect(clippy::exhaustive_enums, reason = "a caller has to tell them apart")]
+pub enum ArpTarget {
+    /// This server.
+    Here,
+    /// A router or another server that a DHCP server names.
+    Named,
+    /// A host that no DHCP server names.
+    Elsewhere,
 }
 
 /// What a server can hear. A silence means nothing where nothing could be heard.

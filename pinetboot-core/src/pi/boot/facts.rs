@@ -20,7 +20,9 @@ pub(super) struct Facts {
     pub(super) offer: Offer,
     pub(super) told_elsewhere: bool,
     pub(super) survey: Option<Survey>,
-    pub(super) arp_here: bool,
+    /// ARP requests for this server.
+    pub(super) arp_here: u8,
+    pub(super) arp_named: bool,
     pub(super) arp_elsewhere: bool,
     /// A running system's DISCOVER, before any of a bootloader.
     pub(super) linux_alone: Option<Instant>,
@@ -111,7 +113,8 @@ impl Facts {
         offer: Offer::Nothing,
         told_elsewhere: false,
         survey: None,
-        arp_here: false,
+        arp_here: 0,
+        arp_named: false,
         arp_elsewhere: false,
         linux_alone: None,
         requests: 0,

@@ -55,6 +55,8 @@ pub enum Seen {
     NoFileAsked,
     /// ARP requests for another address than the boot server's.
     ArpElsewhere,
+    /// ARP requests for this server, again and again, and no request for a file.
+    ArpRepeats,
     /// A DISCOVER of a running system, and none of a bootloader.
     SystemAlone,
     /// This machine's firewall drops the answers.
@@ -203,7 +205,8 @@ impl fmt::Display for Seen {
             Self::NoRequest { discovers } => write!(f, "asked {discovers} times, takes no offer"),
             Self::RepeatedRequest { requests } => write!(f, "requested its address {requests} times"),
             Self::NoFileAsked => f.write_str("has an address, requests no file"),
-            Self::ArpElsewhere => f.write_str("looks for another boot server"),
+            Self::ArpRepeats => f.write_str("asks by ARP for this server again and again"),
+            Self::ArpElsewhere => f.write_str("asks by ARP for a boot server that no DHCP server names"),
             Self::SystemAlone => f.write_str("asks by DHCP as a running system, not as a bootloader"),
             Self::Blocked => f.write_str("the firewall of this machine drops the answers"),
             Self::Repeated { times } => write!(f, "repeated one request {times} times"),

@@ -12,7 +12,7 @@ use pinetboot_core::pi::boot::{Event, Hearing, Seen, State, Step, SystemKind};
 use pinetboot_core::tftp::{Direction, ErrorCode, Outcome};
 
 use super::Registry;
-use crate::events::{self, Dhcp, Fact, Finished, Nfs, Root, Tftp};
+use crate::events::{self, Dhcp, Fact, Finished, Network, Nfs, Root, Tftp};
 use crate::pis::watch::Watch;
 use crate::pis::{Pi, Subject};
 
@@ -125,6 +125,7 @@ impl Pi {
             self.is_told = subject.pi().is_some() || matches!(verdict.seen, Seen::Missing(_));
             let details = match verdict.seen {
                 Seen::Missing(stage) => boot.lacking(stage),
+                Seen::ArpElsewhere => boot.looked_for.iter().map(ToString::to_string).collect(),
                 Seen::MountRefused | Seen::WrongVersion | Seen::HandleRefused => {
                     self.refusal.take().into_iter().collect()
                 }
@@ -241,6 +242,7 @@ fn machine_event<'a>(
             Nfs::Disconnected { is_broken: true, .. } => Event::Lost,
             _ => return None,
         },
+        Fact::Network(Network::ArpAsked { target, .. }) => Event::ArpAsks { target: *target },
         _ => return None,
     })
 }
