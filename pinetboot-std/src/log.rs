@@ -55,7 +55,7 @@ impl Listener for Log {
             Fact::Boot(fact) => boot::log(&client, fact),
             Fact::Root(fact) => root::log(event, &client, fact),
             Fact::Nfs(fact) => nfs::log(event, &client, fact),
-            Fact::Network(fact) => network::log(fact),
+            Fact::Network(fact) => network::log(event, fact),
             Fact::Server(fact) => server::log(fact),
         }
     }

@@ -41,7 +41,7 @@ use crate::storage::{Budget, Pool, UploadQuota};
 use crate::supervisor::Supervisor;
 use following::{Change, Follow, Used};
 use nfs::Nfsd;
-use overhear::Captures;
+use overhear::{Asks, Captures};
 pub(crate) use ports::try_ports;
 use seen::Seen;
 use service::Services;
@@ -108,12 +108,13 @@ pub fn run_with(options: &Args, level: Level, more: Vec<Box<dyn Listener>>) -> R
     };
     let supervisor = Supervisor::new().map_err(failure)?;
     let mut handed = Handed::from_environment();
-    let seen = Seen::default();
+    let (seen, asks) = (Seen::default(), Asks::default());
     let mut listeners: Vec<Box<dyn Listener>> = vec![
         // Before the log, whose disk may hang.
         Box::new(supervisor.clone()),
         Box::new(Log::default()),
         Box::new(seen.clone()),
+        Box::new(asks.clone()),
         Box::new(notify.clone()),
     ];
     listeners.extend(more);
@@ -131,7 +132,8 @@ pub fn run_with(options: &Args, level: Level, more: Vec<Box<dyn Listener>>) -> R
     bus.set_inventory(Arc::new(config.inventory.clone()));
     let transfers = allow_descriptors(&config, &bus);
     let base_images = roots::prepare(&config, &bus)?;
-    bus.set_watch(hearing(&config, base_images.is_some()), options.boot_clock);
+    let captures = Captures::open(&config, &interfaces, &links, &bus);
+    bus.set_watch(hearing(&config, base_images.is_some(), &captures), options.boot_clock);
     // The process of NFS starts with the rights of this one, which gives them up below.
     let nfsd = base_images
         .map(|base_images| Nfsd::start(&config, settings, base_images, watchdog_period(), &mut handed, &bus));
@@ -148,7 +150,6 @@ pub fn run_with(options: &Args, level: Level, more: Vec<Box<dyn Listener>>) -> R
     nets.iter_mut().for_each(|net| net.set_watch(&watch(&bus)));
     nets.iter_mut().for_each(|net| net.open_ports(&links.addresses()));
     let route = interfaces.first().filter(|_| by_route).map(|interface| interface.name.clone());
-    let captures = Captures::open(&config, &interfaces, &links, &bus);
     let dhcp = dhcp::bind(&config, interfaces, &links, &mut handed, &bus)?;
     if !handed.is_empty() {
         bus.emit(None, events::Server::NoEffect { setting: "LISTEN_FDS", why: NOT_SERVED });
@@ -200,7 +201,7 @@ pub fn run_with(options: &Args, level: Level, more: Vec<Box<dyn Listener>>) -> R
         served: served.clone(),
     };
     services.add(Some(Workers::start(nets, &tftp, &supervisor)?));
-    services.add(Some(captures.start(&dhcp::named(&config), &links, &bus, &supervisor)?));
+    services.add(Some(captures.start(&config, &asks, &links, &bus, &supervisor)?));
     services.add(Some(following::start((links.clone(), changes), used, follow, &bus, &supervisor)?));
     let all: Vec<_> = services.describe().chain(dhcp.as_ref().map(dhcp::Bound::describe)).collect();
     let (teller, failing) = (bus.clone(), supervisor.clone());
@@ -241,12 +242,13 @@ fn allow_descriptors(config: &Config, bus: &Bus) -> usize {
 }
 
 /// What this server hears of a Pi's boot.
-fn hearing(config: &Config, nfs: bool) -> Hearing {
+fn hearing(config: &Config, nfs: bool, captures: &Captures) -> Hearing {
     Hearing {
         dhcp: config.dhcp.is_some(),
         tftp: config.dhcp.as_ref().is_none_or(|dhcp| dhcp.boot_server.is_none()),
         nfs,
-        other_dhcp: None,
+        frames: captures.any(),
+        ..Hearing::TFTP
     }
 }
 

@@ -13,8 +13,12 @@ mod healthy;
 mod namespace;
 #[path = "../nfs/tests/nfs_client/mod.rs"]
 mod nfs_client;
+#[path = "boots/overheard.rs"]
+mod overheard;
 #[path = "boots/pi.rs"]
 mod pi;
+#[path = "boots/router.rs"]
+mod router;
 #[path = "boots/staged.rs"]
 mod staged;
 #[path = "boots/world.rs"]

@@ -21,6 +21,8 @@ pub(crate) const THERE: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 114);
 pub(crate) enum Who {
     Pi3,
     Pi4,
+    /// A Pi 4 of revision 1.1.
+    Pi4R11,
     Pi5,
     Pi5D0,
     Cm5,
@@ -34,6 +36,7 @@ impl Who {
         let identity = match self {
             Self::Pi3 => Some(PiIdentity::BOOT_ROM),
             Self::Pi4 => of(*b"RPi4", 0x00d0_3114),
+            Self::Pi4R11 => of(*b"RPi4", 0x00a0_3111),
             Self::Pi5 => of(*b"RPi5", 0x00d0_4170),
             Self::Pi5D0 => of(*b"RPi5", 0x00d0_4171),
             Self::Cm5 => of(*b"RPi5", 0x00d0_4180),
@@ -163,7 +166,12 @@ impl Run {
             "active" => Event::Active,
             "write" => Event::Wrote,
             "lost" => Event::Lost,
+            "arp-alive" => Event::ArpAnswers(true),
+            "arp-dead" => Event::ArpAnswers(false),
             "bad-handle" => Event::HandleRefused,
+            word if word.starts_with("says") => {
+                Event::Console { rule: word.trim_start_matches("says").parse().unwrap() }
+            }
             word => return self.file(word),
         };
         self.step(&event);

@@ -203,7 +203,7 @@ sockopt_impl!(
     sock_fprog
 );
 
-fn request(mac: [u8; 6], ours: Ipv4Addr, address: Ipv4Addr) -> [u8; FRAME] {
+pub(super) fn request(mac: [u8; 6], ours: Ipv4Addr, address: Ipv4Addr) -> [u8; FRAME] {
     let mac = EthernetAddress(mac);
     let (dst_addr, ethertype) = (EthernetAddress::BROADCAST, EthernetProtocol::Arp);
     let mut frame = [0; FRAME];

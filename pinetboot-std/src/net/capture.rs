@@ -24,7 +24,7 @@ use nix::sys::socket::{
 };
 use nix::{setsockopt_impl, sockopt_impl};
 
-use super::arp::{take, take_nothing};
+use super::arp::{request, take, take_nothing};
 use super::frame::{ARP, DHCP_CLIENT, DHCP_SERVER, IPV4, MAX_LEN_FIELD, NETCONSOLE, UDP};
 use super::frames::{FRAME, emit, link_of};
 use super::{Control, Interrupt};
@@ -132,6 +132,16 @@ impl Capture {
         let to = SocketAddrV4::new(Ipv4Addr::BROADCAST, port);
         let len = emit(&mut frame, self.mac, to, payload).ok_or(io::ErrorKind::InvalidInput)?;
         send(self.socket.as_raw_fd(), frame.get(..len).unwrap_or_default(), MsgFlags::empty())?;
+        Ok(())
+    }
+
+    /// Asks by ARP for an address, as the host that has `own`.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub fn ask(&self, own: Ipv4Addr, address: Ipv4Addr) -> io::Result<()> {
+        send(self.socket.as_raw_fd(), &request(self.mac, own, address), MsgFlags::empty())?;
         Ok(())
     }
 

@@ -44,6 +44,10 @@ pub struct BootProgress {
     pub(super) wanted: Vec<(BootFile, String)>,
     /// The address that the bootloader asked for by ARP, and no DHCP server names.
     pub(super) looked_for: Option<Ipv4Addr>,
+    /// What other DHCP servers offer to such a Pi.
+    pub(super) offers: Vec<String>,
+    /// The line of the Pi's own log that shows a rule.
+    pub(super) line: Option<String>,
     /// The largest files with their bytes, largest first.
     pub(super) largest: Vec<(u64, String)>,
 }
@@ -68,6 +72,8 @@ impl BootProgress {
             nonce,
             wanted: Vec::new(),
             looked_for: None,
+            offers: Vec::new(),
+            line: None,
             largest: Vec::new(),
         }
     }

@@ -10,14 +10,26 @@ use crate::pis::Subject;
 impl Registry {
     pub(super) fn network(&mut self, fact: &Network) -> Applied {
         let subject = match fact {
-            Network::ArpAsked { hardware, .. } => self.board_of(hardware),
-            Network::Unheard { .. } | Network::TooMany { .. } => None,
+            Network::ArpAsked { hardware, .. }
+            | Network::AddressRequested { hardware, .. }
+            | Network::Console { hardware, .. }
+            | Network::Surveyed { hardware, .. }
+            | Network::ArpAnswered { hardware, .. } => self.board_of(hardware),
+            Network::OtherServer { .. }
+            | Network::SpanningTree { .. }
+            | Network::AsksNetwork { .. }
+            | Network::AsksPi { .. }
+            | Network::Unheard { .. }
+            | Network::TooMany { .. } => None,
         };
-        if let (Network::ArpAsked { address, target: ArpTarget::Elsewhere, .. }, Some(subject)) =
-            (fact, subject)
-            && let Some(boot) = self.pis.get_mut(&subject).and_then(|pi| pi.boot.as_mut())
-        {
-            boot.looked_for = Some(*address);
+        let boot = subject.and_then(|subject| self.pis.get_mut(&subject)?.boot.as_mut());
+        match (fact, boot) {
+            (Network::ArpAsked { address, target: ArpTarget::Elsewhere, .. }, Some(boot)) => {
+                boot.looked_for = Some(*address);
+            }
+            (Network::Surveyed { said, .. }, Some(boot)) => boot.offers.clone_from(said),
+            (Network::Console { line, rule: Some(_), .. }, Some(boot)) => boot.line = Some(line.clone()),
+            _ => {}
         }
         Applied { subject, ..Applied::default() }
     }
