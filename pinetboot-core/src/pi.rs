@@ -75,6 +75,7 @@ macro_rules! listed {
 }
 
 pub mod boot;
+pub mod console;
 mod files;
 mod identity;
 mod lookup;

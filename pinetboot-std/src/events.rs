@@ -5,10 +5,11 @@
 //! the whole [`Event`]. A listener has no effect on any other part: the same list of events gives the same log.
 //!
 //! Facts follow the order of a boot: [`Dhcp`], [`Tftp`], [`Boot`] (what the registry concludes), [`Root`],
-//! [`Nfs`], and [`Server`] for the program itself. Sizes are bytes, times seconds or [`Duration`]s.
+//! [`Nfs`], [`Network`] (what is overheard), and [`Server`] for the program itself. Sizes are bytes, times seconds or [`Duration`]s.
 
 mod boot;
 mod dhcp;
+mod network;
 mod nfs;
 pub(crate) mod prefix;
 mod root;
@@ -21,6 +22,7 @@ use std::time::Duration;
 
 pub use boot::{Boot, BootKey, BootRecord, Cause};
 pub use dhcp::{Dhcp, Lacking};
+pub use network::Network;
 pub use nfs::Nfs;
 pub use root::{Evidence, LayerSize, Root, Shortage};
 pub use server::{Server, Transfers};
@@ -59,6 +61,8 @@ pub enum Fact {
     Root(Root),
     /// The NFS server.
     Nfs(Nfs),
+    /// Frames that are for no port of this server.
+    Network(Network),
     /// The program.
     Server(Server),
 }
@@ -79,4 +83,4 @@ macro_rules! facts {
     )*};
 }
 
-facts!(Dhcp, Tftp, Boot, Root, Nfs, Server);
+facts!(Dhcp, Tftp, Boot, Root, Nfs, Network, Server);

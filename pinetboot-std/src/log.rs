@@ -6,6 +6,7 @@
 mod boot;
 mod bounds;
 mod dhcp;
+mod network;
 mod nfs;
 mod phase;
 mod root;
@@ -59,6 +60,7 @@ impl Listener for Log {
             Fact::Boot(fact) => boot::log(&client, fact),
             Fact::Root(fact) => root::log(event, &client, fact),
             Fact::Nfs(fact) => nfs::log(event, &client, fact),
+            Fact::Network(fact) => network::log(event, fact),
             Fact::Server(fact) => server::log(fact),
         }
     }

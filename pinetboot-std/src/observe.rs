@@ -7,6 +7,7 @@ mod nfs;
 mod tftp;
 
 pub use dhcp::DhcpObserver;
+pub(crate) use dhcp::asked;
 pub use net::watch;
 #[cfg(feature = "nfs")]
 pub use nfs::NfsObserver;

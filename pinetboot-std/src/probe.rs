@@ -12,6 +12,7 @@
 
 mod ask;
 mod client;
+mod in_place;
 mod interface;
 mod root;
 mod survey;
@@ -34,6 +35,8 @@ use crate::net::holder_of;
 use crate::output;
 pub(crate) use ask::random;
 pub use client::ProbeClient;
+pub(crate) use client::SERIAL;
+pub(crate) use in_place::judge;
 pub use interface::{EthernetInterface, Why};
 pub use root::{Portmapper, RootServices};
 pub use survey::{Chosen, Offered, OptionShown, Survey, Verdict};
@@ -303,7 +306,7 @@ impl Asker {
 }
 
 /// Whether a process on this machine listens on UDP port 67.
-fn holds_port_67() -> bool {
+pub(crate) fn holds_port_67() -> bool {
     let sockets = fs::read_to_string("/proc/self/net/udp").unwrap_or_default();
     sockets
         .lines()

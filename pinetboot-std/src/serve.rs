@@ -9,6 +9,7 @@ mod following;
 mod leases;
 mod nfs;
 mod others;
+mod overhear;
 mod ports;
 mod reloading;
 mod roots;
@@ -42,6 +43,7 @@ use crate::supervisor::Supervisor;
 use findings::Told;
 use following::{Change, Follow, Used};
 use nfs::Nfsd;
+use overhear::{Asks, Captures};
 pub(crate) use ports::try_ports;
 use seen::Seen;
 use service::Services;
@@ -108,12 +110,13 @@ pub fn run_with(options: &Args, level: Level, more: Vec<Box<dyn Listener>>) -> R
     };
     let supervisor = Supervisor::new().map_err(failure)?;
     let mut handed = Handed::from_environment();
-    let seen = Seen::default();
+    let (seen, asks) = (Seen::default(), Asks::default());
     let mut listeners: Vec<Box<dyn Listener>> = vec![
         // Before the log, whose disk may hang.
         Box::new(supervisor.clone()),
         Box::new(Log::default()),
         Box::new(seen.clone()),
+        Box::new(asks.clone()),
         Box::new(notify.clone()),
     ];
     listeners.extend(more);
@@ -135,7 +138,8 @@ pub fn run_with(options: &Args, level: Level, more: Vec<Box<dyn Listener>>) -> R
     bus.set_inventory(Arc::new(config.inventory.clone()));
     let transfers = allow_descriptors(&config, &bus);
     let base_images = roots::prepare(&config, &bus)?;
-    bus.set_watch(hearing(&config, base_images.is_some()), options.boot_clock);
+    let captures = Captures::open(&config, &interfaces, &links, &bus);
+    bus.set_watch(hearing(&config, base_images.is_some(), &captures), options.boot_clock);
     // The process of NFS starts with the rights of this one, which gives them up below.
     let nfsd = base_images
         .map(|base_images| Nfsd::start(&config, settings, base_images, watchdog_period(), &mut handed, &bus));
@@ -162,6 +166,12 @@ pub fn run_with(options: &Args, level: Level, more: Vec<Box<dyn Listener>>) -> R
     #[cfg(feature = "web")]
     let web = crate::web::Bound::bind(&config.web, &bus)?;
     let (used, mut follow) = followed(&config, &nets, dhcp.as_ref(), route);
+    let hears = captures.controls();
+    follow.push(Box::new(move |change| {
+        if let Change::Back(_) = change {
+            hears.iter().for_each(Control::bind_again);
+        }
+    }));
     let leases = dhcp.as_ref().and_then(dhcp::Bound::leases);
     let lacks = nfsd.as_ref().map(Nfsd::missing).unwrap_or_default();
     let paths = confine::confine(&config, options.config.as_deref(), leases, roots.as_deref(), lacks, &bus)?;
@@ -210,6 +220,7 @@ pub fn run_with(options: &Args, level: Level, more: Vec<Box<dyn Listener>>) -> R
         served: served.clone(),
     };
     services.add(Some(Workers::start(nets, &tftp, &supervisor)?));
+    services.add(Some(captures.start(&config, &asks, &links, &bus, &supervisor)?));
     services.add(Some(following::start((links.clone(), changes), used, follow, &bus, &supervisor)?));
     let all: Vec<_> = services.describe().chain(dhcp.as_ref().map(dhcp::Bound::describe)).collect();
     let (teller, failing) = (bus.clone(), supervisor.clone());
@@ -250,12 +261,13 @@ fn allow_descriptors(config: &Config, bus: &Bus) -> usize {
 }
 
 /// What this server hears of a Pi's boot.
-fn hearing(config: &Config, nfs: bool) -> Hearing {
+fn hearing(config: &Config, nfs: bool, captures: &Captures) -> Hearing {
     Hearing {
         dhcp: config.dhcp.is_some(),
         tftp: config.dhcp.as_ref().is_none_or(|dhcp| dhcp.boot_server.is_none()),
         nfs,
-        other_dhcp: None,
+        frames: captures.any(),
+        ..Hearing::TFTP
     }
 }
 

@@ -6,6 +6,8 @@
 #![cfg(feature = "nfs")]
 #![expect(clippy::unwrap_used, reason = "what fails here is the test")]
 
+#[path = "boots/frames.rs"]
+mod frames;
 #[path = "boots/healthy.rs"]
 mod healthy;
 #[cfg(feature = "web")]
@@ -14,8 +16,12 @@ mod live;
 mod namespace;
 #[path = "../nfs/tests/nfs_client/mod.rs"]
 mod nfs_client;
+#[path = "boots/overheard.rs"]
+mod overheard;
 #[path = "boots/pi.rs"]
 mod pi;
+#[path = "boots/router.rs"]
+mod router;
 #[path = "boots/staged.rs"]
 mod staged;
 #[path = "boots/world.rs"]

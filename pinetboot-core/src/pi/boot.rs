@@ -21,6 +21,7 @@
 //! |---|---|
 //! | `event.rs` | [`Event`], and the facts in it |
 //! | `facts.rs` | what the machine remembers of one boot |
+//! | `fetch.rs` | requests for files, and what comes of them |
 //! | `judge.rs` | the rule for each state: from facts to a [`Verdict`] |
 //! | `verdict.rs` | [`Verdict`], [`Certainty`], [`Seen`] |
 //!
@@ -30,16 +31,18 @@
 
 mod event;
 mod facts;
+mod fetch;
 mod judge;
 mod verdict;
 
 use core::fmt;
 use core::time::Duration;
 
-use super::{BootFile, Model, Stage};
-use crate::{BootPath, Instant};
-pub use event::{Event, Hearing, RootLine, Survey, SystemKind};
-use facts::{Facts, Offer, Open, Stall};
+use super::Stage;
+use crate::Instant;
+pub use event::{ArpTarget, Event, Hearing, RootLine, Survey, SystemKind};
+use facts::{Facts, Offer, Stall};
+use fetch::{bit, file};
 pub use verdict::{Certainty, Seen, Verdict};
 
 listed! {
@@ -145,6 +148,8 @@ pub struct Step {
     pub state: Option<State>,
     /// A new verdict.
     pub verdict: Option<Verdict>,
+    /// The network is to be asked in the Pi's place: three DISCOVERs had no effect. [`Event::Surveyed`] is the answer.
+    pub survey: bool,
     /// The boot goes on: the verdict that no longer holds, and the silence before.
     pub goes_on: Option<(Verdict, Duration)>,
 }
@@ -209,7 +214,11 @@ impl Boot {
             self.end(now);
         }
         self.take(event, now);
+        let is_third = matches!(event, Event::Discover { .. }) && self.facts.discovers == DISCOVERS;
+        step.survey =
+            is_third && self.hearing.frames && self.state == State::Asking && !self.facts.told_elsewhere;
         if self.state != before.0 || step.began {
+            self.facts.console = 0;
             (self.since, self.told) = (now, self.told && self.state == before.0 && !step.began);
             step.state = Some(self.state);
         }
@@ -254,8 +263,8 @@ impl Boot {
             };
             self.ends = Ends { rule, count, stage, told: self.told, ..self.ends };
         }
-        let Facts { model, board, is_d0, .. } = self.facts;
-        self.facts = Facts { model, board, is_d0, ..Facts::NONE };
+        let Facts { model, board, is_d0, is_pi4_r11, .. } = self.facts;
+        self.facts = Facts { model, board, is_d0, is_pi4_r11, ..Facts::NONE };
         (self.state, self.told) = (State::Unseen, false);
     }
 
@@ -269,6 +278,9 @@ impl Boot {
             Event::Tick => {}
             Event::Discover { xid, identity, relayed } => {
                 facts.discovers = facts.discovers.saturating_add(1);
+                if facts.discovers == DISCOVERS {
+                    facts.third = now;
+                }
                 (facts.xid, facts.relayed) = (Some(xid), facts.relayed || relayed);
                 facts.know(identity);
                 // Not a late copy.
@@ -287,10 +299,12 @@ impl Boot {
             }
             Event::ToldElsewhere => facts.told_elsewhere = true,
             Event::Surveyed(survey) => facts.survey = Some(survey),
-            Event::ArpAsks { here } => {
-                (facts.arp_here, facts.arp_elsewhere) =
-                    (facts.arp_here || here, facts.arp_elsewhere || !here);
-            }
+            Event::Console { rule } => facts.console = rule,
+            Event::ArpAsks { target } => match target {
+                ArpTarget::Here => facts.arp_here = facts.arp_here.saturating_add(1),
+                ArpTarget::Named => facts.arp_named = true,
+                ArpTarget::Elsewhere => facts.arp_elsewhere = true,
+            },
             Event::Address { address } => match self.state {
                 Unseen => {}
                 Asking | Requested => self.reach(Addressed),
@@ -309,7 +323,10 @@ impl Boot {
             Event::FileAsked { path } => self.asked(path, now),
             Event::AskedAgain => facts.repeats = facts.repeats.saturating_add(1),
             Event::Started { len } => facts.len = len.unwrap_or(0),
-            Event::FileSent { path } => self.sent(path),
+            Event::FileSent { path } => {
+                facts.console = 0;
+                self.sent(path);
+            }
             Event::FileMissing { path, own_directory } => self.missing(path, own_directory),
             Event::FileRefused => {
                 (facts.open, facts.refused) = (None, facts.refused.saturating_add(1));
@@ -364,6 +381,7 @@ impl Boot {
             }
             Event::Active => {
                 (facts.lost, facts.readdressed, facts.released) = (None, None, None);
+                facts.alive = None;
                 match self.state {
                     InUse if now.since(self.since) >= RUNS => self.reach(Up),
                     // This server was started after the Pi.
@@ -381,6 +399,7 @@ impl Boot {
                     facts.lost.get_or_insert(now);
                 }
             }
+            Event::ArpAnswers(alive) => facts.alive = facts.lost.map(|_| alive),
             Event::HandleRefused => facts.handle_refused = true,
         }
     }
@@ -410,76 +429,6 @@ impl Boot {
             self.reach(State::KernelAsks);
         }
     }
-
-    fn asked(&mut self, path: &str, now: Instant) {
-        let facts = &mut self.facts;
-        facts.requests = facts.requests.saturating_add(1);
-        (facts.repeats, facts.stall) = (0, None);
-        let known = file(path, facts.model);
-        let is_kernel = known.is_some_and(|file| file.stage == Stage::Kernel);
-        let name = hash(path);
-        // A kernel that was offered and neither taken nor declined, and now a request for another one.
-        if let Some(open) = facts.open
-            && is_kernel
-            && open.kernel
-            && open.name != name
-            && now.since(open.at) >= DECLINES
-        {
-            facts.kernel_passed_over = true;
-        }
-        facts.open = Some(Open { name, kernel: is_kernel, at: now });
-        match known.map(|file| file.stage) {
-            Some(Stage::CommandLine) => facts.line_asked = true,
-            Some(Stage::Config) if path.ends_with("tryboot.txt") => facts.tryboot = true,
-            Some(Stage::Initramfs) if is_doubled(path) => facts.prefix_doubled = true,
-            _ => {}
-        }
-        if known.is_none() && (path.contains("pxelinux.cfg/") || path.ends_with("boot.scr.uimg")) {
-            facts.u_boot = true;
-        }
-        if self.state >= State::KernelSent && known.is_none() {
-            facts.chained = true;
-        }
-        if self.state < State::Fetching {
-            self.reach(State::Fetching);
-        }
-    }
-
-    fn sent(&mut self, path: &str) {
-        let facts = &mut self.facts;
-        (facts.open, facts.stall, facts.blocked) = (None, None, false);
-        facts.files = facts.files.saturating_add(1);
-        let Some(stage) = file(path, facts.model).map(|file| file.stage) else { return };
-        facts.sent |= bit(stage);
-        match stage {
-            Stage::SelfUpdate if path.ends_with("pieeprom.upd") => facts.updates = true,
-            Stage::Config if path.ends_with("config.txt") => facts.config_len = facts.len,
-            Stage::Firmware if path.ends_with("start_x.elf") => facts.start_x = true,
-            Stage::CommandLine if facts.line == RootLine::Missing => facts.line = RootLine::Unknown,
-            Stage::Kernel if self.state == State::Fetching => {
-                self.ends = Ends { updates: self.ends.updates, ..Ends::NONE };
-                self.reach(State::KernelSent);
-            }
-            _ => {}
-        }
-    }
-
-    fn missing(&mut self, path: &str, own_directory: bool) {
-        let facts = &mut self.facts;
-        facts.open = None;
-        facts.misses = facts.misses.saturating_add(1);
-        let Some(file) = file(path, facts.model) else { return };
-        if file.need >= super::Need::Required || file.need == super::Need::OneOf {
-            facts.missed |= bit(file.stage);
-            facts.in_own_directory = own_directory;
-        }
-        match file.stage {
-            Stage::CommandLine => facts.line = RootLine::Missing,
-            Stage::Overlays if path.ends_with("bcm2712d0.dtbo") => facts.lacks_d0 = true,
-            Stage::DeviceTree if path.contains("-cm5") => facts.cm5_tree = true,
-            _ => {}
-        }
-    }
 }
 
 /// `kernel sent`
@@ -501,38 +450,17 @@ impl fmt::Display for State {
     }
 }
 
-/// What the table of files says of a name, which has no prefix.
-fn file(path: &str, model: Option<Model>) -> Option<BootFile> {
-    BootFile::find(&BootPath::parse(path.as_bytes()).ok()?, model)
-}
-
-const fn bit(stage: Stage) -> u16 {
-    1 << stage as u16
-}
-
-/// Whether a directory comes twice in a row: `current/current/initramfs8`.
-fn is_doubled(path: &str) -> bool {
-    let mut names = path.split('/').filter(|name| !name.is_empty());
-    let Some(mut before) = names.next() else { return false };
-    names.any(|name| core::mem::replace(&mut before, name) == name)
-}
-
-/// FNV-1a: tells names of one boot apart.
-fn hash(name: &str) -> u32 {
-    name.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
-}
-
 /// The stages with which boot code begins: `bootcode.bin`, `config.txt`, `start4.elf`.
 const FIRST: [Stage; 3] = [Stage::Loader, Stage::Config, Stage::Firmware];
 
 /// RPC program number of NFS (RFC 1813, section 2.1).
 const NFS: u32 = 100_003;
 
+/// DISCOVERs after which a silence counts. A bootloader in EEPROM sends one every 4 s (captured).
+const DISCOVERS: u8 = 3;
+
 /// Two ends further apart are no loop: a Pi restarts within some ten seconds.
 const LOOP: Duration = Duration::from_secs(180);
-
-/// A bootloader that got an answer to a request for a size ends the transfer at once.
-const DECLINES: Duration = Duration::from_secs(1);
 
 /// A system that calls its root for that long runs.
 const RUNS: Duration = Duration::from_secs(20);

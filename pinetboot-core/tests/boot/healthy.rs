@@ -160,7 +160,7 @@ struct Network {
 }
 
 const ALL: Hearing = Hearing { other_dhcp: None, ..Hearing::ALL };
-const NETWORKS: [Network; 3] = [
+const NETWORKS: [Network; 6] = [
     Network {
         hearing: ALL,
         dhcp: "discover lease-offer request address",
@@ -172,6 +172,20 @@ const NETWORKS: [Network; 3] = [
         kernel: "linux linux-request address",
     },
     Network { hearing: Hearing { dhcp: false, ..ALL }, dhcp: "", kernel: "" },
+    // The same with frames: ARP for the server, and for the router.
+    Network {
+        hearing: Hearing { frames: true, ..ALL },
+        dhcp: "discover lease-offer request address arp-here",
+        kernel: "linux linux-request address arp-here",
+    },
+    // DHCP of another server, heard by frames alone.
+    Network {
+        hearing: Hearing { frames: true, dhcp: false, forward_delay: 15, ..ALL },
+        dhcp: "discover request address arp-named arp-here",
+        kernel: "linux linux-request address arp-named",
+    },
+    // The Pis are in another network, whose DHCP is not heard.
+    Network { hearing: Hearing { frames: true, dhcp: false, ..ALL }, dhcp: "", kernel: "" },
 ];
 
 /// A script of a healthy boot in a bad network: requests that are lost come again after two seconds.

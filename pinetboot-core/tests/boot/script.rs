@@ -8,7 +8,9 @@ use core::net::Ipv4Addr;
 use core::time::Duration;
 
 use pinetboot_core::Instant;
-use pinetboot_core::pi::boot::{Boot, Event, Hearing, RootLine, State, Survey, SystemKind, Verdict};
+use pinetboot_core::pi::boot::{
+    ArpTarget, Boot, Event, Hearing, RootLine, State, Survey, SystemKind, Verdict,
+};
 use pinetboot_core::pi::{PiIdentity, Revision};
 
 pub(crate) const HERE: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 113);
@@ -19,6 +21,8 @@ pub(crate) const THERE: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 114);
 pub(crate) enum Who {
     Pi3,
     Pi4,
+    /// A Pi 4 of revision 1.1.
+    Pi4R11,
     Pi5,
     Pi5D0,
     Cm5,
@@ -32,6 +36,7 @@ impl Who {
         let identity = match self {
             Self::Pi3 => Some(PiIdentity::BOOT_ROM),
             Self::Pi4 => of(*b"RPi4", 0x00d0_3114),
+            Self::Pi4R11 => of(*b"RPi4", 0x00a0_3111),
             Self::Pi5 => of(*b"RPi5", 0x00d0_4170),
             Self::Pi5D0 => of(*b"RPi5", 0x00d0_4171),
             Self::Cm5 => of(*b"RPi5", 0x00d0_4180),
@@ -135,8 +140,9 @@ impl Run {
             "release" => Event::Released,
             "no-boot-file" => Event::NoBootFile,
             "told" => Event::ToldElsewhere,
-            "arp-here" => Event::ArpAsks { here: true },
-            "arp-elsewhere" => Event::ArpAsks { here: false },
+            "arp-here" => Event::ArpAsks { target: ArpTarget::Here },
+            "arp-named" => Event::ArpAsks { target: ArpTarget::Named },
+            "arp-elsewhere" => Event::ArpAsks { target: ArpTarget::Elsewhere },
             "no-address" => Event::Surveyed(Survey::NoAddress),
             "no-boot-server" => Event::Surveyed(Survey::NoBootServer),
             "pc-menu" => Event::Surveyed(Survey::PcMenu),
@@ -160,7 +166,12 @@ impl Run {
             "active" => Event::Active,
             "write" => Event::Wrote,
             "lost" => Event::Lost,
+            "arp-alive" => Event::ArpAnswers(true),
+            "arp-dead" => Event::ArpAnswers(false),
             "bad-handle" => Event::HandleRefused,
+            word if word.starts_with("says") => {
+                Event::Console { rule: word.trim_start_matches("says").parse().unwrap() }
+            }
             word => return self.file(word),
         };
         self.step(&event);

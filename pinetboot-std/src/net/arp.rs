@@ -184,11 +184,12 @@ fn take_arp(socket: &impl AsFd) -> nix::Result<()> {
 }
 
 /// Lets a socket receive no frame.
-fn take_nothing(socket: &impl AsFd) -> nix::Result<()> {
+pub(super) fn take_nothing(socket: &impl AsFd) -> nix::Result<()> {
     take(socket, &mut [sock_filter { code: (BPF_RET | BPF_K) as u16, jt: 0, jf: 0, k: 0 }])
 }
 
-fn take(socket: &impl AsFd, program: &mut [sock_filter]) -> nix::Result<()> {
+/// Sets the filter of a socket.
+pub(super) fn take(socket: &impl AsFd, program: &mut [sock_filter]) -> nix::Result<()> {
     let program = sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
     setsockopt(socket, Filter, &program)
 }
@@ -202,7 +203,7 @@ sockopt_impl!(
     sock_fprog
 );
 
-fn request(mac: [u8; 6], ours: Ipv4Addr, address: Ipv4Addr) -> [u8; FRAME] {
+pub(super) fn request(mac: [u8; 6], ours: Ipv4Addr, address: Ipv4Addr) -> [u8; FRAME] {
     let mac = EthernetAddress(mac);
     let (dst_addr, ethertype) = (EthernetAddress::BROADCAST, EthernetProtocol::Arp);
     let mut frame = [0; FRAME];

@@ -176,7 +176,7 @@ fn parse(frame: &[u8]) -> Option<(SocketAddrV4, core::ops::Range<usize>)> {
 }
 
 /// Writes a broadcast frame from 0.0.0.0:68, and says how long it is.
-fn emit(frame: &mut [u8; FRAME], mac: [u8; 6], to: SocketAddrV4, payload: &[u8]) -> Option<usize> {
+pub(super) fn emit(frame: &mut [u8; FRAME], mac: [u8; 6], to: SocketAddrV4, payload: &[u8]) -> Option<usize> {
     let udp = UdpRepr { src_port: CLIENT_PORT, dst_port: to.port() };
     let ip = Ipv4Repr {
         src_addr: Ipv4Addr::UNSPECIFIED,
@@ -205,7 +205,7 @@ fn emit(frame: &mut [u8; FRAME], mac: [u8; 6], to: SocketAddrV4, payload: &[u8])
 const UDP_HEADER: usize = 8;
 
 /// More than any MTU in use.
-const FRAME: usize = 16 << 10;
+pub(super) const FRAME: usize = 16 << 10;
 
 #[cfg(test)]
 mod tests {

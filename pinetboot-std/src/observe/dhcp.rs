@@ -20,12 +20,7 @@ impl DhcpObserver {
 
     fn message(&self, request: &Message<'_>, answer: Result<Reply, NoReply>) {
         let hardware = request.header.hardware;
-        let (kind, xid, identity) = (request.kind(), request.header.xid, request.pi());
-        let relayed = !request.header.giaddr.is_unspecified();
-        let has_duid = request.option(OptionCode::CLIENT_ID).is_some_and(|id| id.starts_with(&[DUID]));
-        let is_boot_code = is_boot_code(request);
-        let asked = Dhcp::Asked { hardware, kind, xid, identity, relayed, has_duid, is_boot_code };
-        self.bus.emit(None, asked);
+        self.bus.emit(None, asked(request));
         let (client, fact) = match (answer, request.requested_address()) {
             (Ok(Reply { kind: MessageType::Ack, address, .. }), _) if !address.is_unspecified() => {
                 (Some(address), Dhcp::Leased { hardware, address })
@@ -55,6 +50,19 @@ impl Observer for DhcpObserver {
             }
             _ => {}
         }
+    }
+}
+
+/// The fact of a client's message.
+pub(crate) fn asked(request: &Message<'_>) -> Dhcp {
+    Dhcp::Asked {
+        hardware: request.header.hardware,
+        kind: request.kind(),
+        xid: request.header.xid,
+        identity: request.pi(),
+        relayed: !request.header.giaddr.is_unspecified(),
+        has_duid: request.option(OptionCode::CLIENT_ID).is_some_and(|id| id.starts_with(&[DUID])),
+        is_boot_code: is_boot_code(request),
     }
 }
 

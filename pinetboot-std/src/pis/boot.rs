@@ -43,6 +43,12 @@ pub struct BootProgress {
     pub(super) nonce: u32,
     /// Requested files that do not exist, and that a boot needs or is hardly whole without.
     pub(super) wanted: Vec<(BootFile, String)>,
+    /// The address that the bootloader asked for by ARP, and no DHCP server names.
+    pub(super) looked_for: Option<Ipv4Addr>,
+    /// What other DHCP servers offer to such a Pi.
+    pub(super) offers: Vec<String>,
+    /// The line of the Pi's own log that shows a rule.
+    pub(super) line: Option<String>,
     /// The largest files with their bytes, largest first.
     pub(super) largest: Vec<(u64, String)>,
 }
@@ -66,6 +72,9 @@ impl BootProgress {
             rendered_to: None,
             nonce,
             wanted: Vec::new(),
+            looked_for: None,
+            offers: Vec::new(),
+            line: None,
             largest: Vec::new(),
         }
     }

@@ -2,6 +2,7 @@
 
 mod boots;
 mod dhcp;
+mod network;
 mod root;
 mod tftp;
 
@@ -122,6 +123,7 @@ impl Registry {
                 Applied { subject: Some(Subject::Pi(*pi)), ..Applied::default() }
             }
             Fact::Boot(_) | Fact::Nfs(_) => about_client(self),
+            Fact::Network(fact) => self.network(fact),
             Fact::Server(_) => Applied::default(),
         };
         let Applied { subject, mut follows, .. } = applied;

@@ -138,7 +138,7 @@ const CLIENTS: [ProbeClient; Model::ALL.len() + 1] = {
 };
 
 /// The serial number of the imaginary Pi that is the default.
-pub(super) const SERIAL: u32 = 0xbd98_9ae1;
+pub(crate) const SERIAL: u32 = 0xbd98_9ae1;
 
 #[cfg(test)]
 mod tests {

@@ -22,7 +22,7 @@ use super::leases::{LeaseFile, LeasePlace};
 use super::seen::Seen;
 use super::service::Service;
 use crate::bus::Bus;
-use crate::config::{Config, DhcpConfig, LeaseConfig, Role};
+use crate::config::{Config, DhcpConfig, LeaseConfig, Networks as Leased, Role};
 use crate::events::{Dhcp, Server};
 use crate::exit::{Exit, Failed};
 use crate::handed::Handed;
@@ -59,6 +59,20 @@ struct Sockets {
     frames: io::Result<Frames>,
     /// For the probes of addresses, one for each network of the interface; none for a proxy.
     probers: Vec<Prober>,
+}
+
+/// The addresses that this server's leases name: routers and boot servers.
+pub(super) fn named(config: &Config) -> Vec<Ipv4Addr> {
+    let Some(dhcp) = &config.dhcp else { return Vec::new() };
+    let terms: Vec<_> = match &dhcp.role {
+        Role::Proxy => Vec::new(),
+        Role::Lease(leases) => match &leases.networks {
+            Leased::OfInterfaces(terms) => vec![terms],
+            Leased::Tables(networks) => networks.iter().map(|network| &network.terms).collect(),
+        },
+    };
+    let of_terms = terms.into_iter().flat_map(|terms| [terms.router, terms.boot_server]);
+    of_terms.chain([dhcp.boot_server]).flatten().collect()
 }
 
 /// Opens the sockets of DHCP on these interfaces; `None` if DHCP is off.

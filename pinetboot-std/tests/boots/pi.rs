@@ -2,13 +2,20 @@
 
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
+use std::os::fd::AsRawFd;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nfs3_types::nfs3::nfs_fh3;
 use nfs3_types::xdr_codec::Void;
+use nix::ifaddrs::getifaddrs;
+use nix::libc::linger;
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, bind, setsockopt, socket, sockopt,
+};
 use pinetboot_core::dhcp::{MAX_LEN, Message, MessageType, Profile, Selected};
 use pinetboot_core::pi::{PiIdentity, Revision};
+use std::process::Command;
 
 use super::nfs_client::Client;
 use crate::namespace::dhcp_client;
@@ -18,7 +25,7 @@ pub(crate) const RATE: u32 = 5;
 pub(crate) const SERIAL: &str = "bd989ae1";
 pub(crate) const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 60);
 pub(crate) const SERVER: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 1);
-const MAC: [u8; 6] = [0xd8, 0x3a, 0xdd, 0xe8, 0x27, 0x1e];
+pub(crate) const MAC: [u8; 6] = [0xd8, 0x3a, 0xdd, 0xe8, 0x27, 0x1e];
 
 pub(crate) struct Pi {
     dhcp: UdpSocket,
@@ -126,6 +133,54 @@ impl Pi {
         let mut message = [0; MAX_LEN];
         let len = Profile::Plain.release(MAC, 7, &Selected::new(ADDRESS, SERVER), &mut message).unwrap();
         self.dhcp.send_to(&message[..len], (SERVER, 67)).unwrap();
+    }
+
+    /// Sends a whole frame.
+    pub(crate) fn frame(&self, frame: &[u8]) {
+        let flags = SockFlag::SOCK_CLOEXEC;
+        let socket = socket(AddressFamily::Packet, SockType::Raw, flags, SockProtocol::EthAll).unwrap();
+        let link = getifaddrs().unwrap().filter(|entry| entry.interface_name == "eth");
+        let link = link.filter_map(|entry| entry.address?.as_link_addr().copied()).next().unwrap();
+        bind(socket.as_raw_fd(), &link).unwrap();
+        nix::sys::socket::send(socket.as_raw_fd(), frame, MsgFlags::empty()).unwrap();
+    }
+
+    /// Sends a line of NETCONSOLE as a bootloader does: to the MAC address 00:00:00:00:00:00.
+    pub(crate) fn say(&self, line: &str) {
+        let len = 8 + line.len() as u16;
+        let udp =
+            [&6665_u16.to_be_bytes()[..], &6666_u16.to_be_bytes(), &len.to_be_bytes(), &[0; 2]].concat();
+        let ip = [&[0x45, 0][..], &(20 + len).to_be_bytes(), &[0, 0, 0, 0, 64, 17, 0, 0]].concat();
+        let ends = [ADDRESS.octets(), [169, 254, 1, 1]].concat();
+        self.frame(&[&[0; 6][..], &MAC, &[8, 0], &ip, &ends, &udp, line.as_bytes()].concat());
+    }
+
+    /// Sends a message of a switch's spanning tree: STP, with a forward delay of 15 s.
+    pub(crate) fn spanning_tree(&self) {
+        let (root, times) = ([0x80, 0, 0x52, 0x54, 0, 1, 2, 3], [0, 0, 20, 0, 2, 0, 15, 0]);
+        let body = [&[0x42, 0x42, 3, 0, 0, 0, 0, 0][..], &root, &[0; 4], &root, &[0x80, 1], &times].concat();
+        let to = [0x01, 0x80, 0xc2, 0, 0, 0];
+        self.frame(&[&to[..], &MAC, &(body.len() as u16).to_be_bytes(), &body, &[0; 8]].concat());
+    }
+
+    /// Answers no ARP request any more.
+    pub(crate) fn deafen(&self) {
+        // A process has the namespace of the thread that starts it.
+        let rules =
+            "table arp t { chain o { type filter hook output priority 0; arp operation reply drop; }; }";
+        assert!(Command::new("nft").arg(rules).status().unwrap().success());
+    }
+
+    /// Ends a connection by RST.
+    pub(crate) fn reset(&self, client: Client) {
+        let linger = linger { l_onoff: 1, l_linger: 0 };
+        setsockopt(&client.stream, sockopt::Linger, &linger).unwrap();
+    }
+
+    /// Sends a datagram that no server answers: the kernel asks by ARP for the address first.
+    pub(crate) fn knock(&self, address: Ipv4Addr) {
+        let socket = UdpSocket::bind((ADDRESS, 0)).unwrap();
+        socket.send_to(b"", (address, 9)).unwrap();
     }
 
     /// Sends a request for a file from a port of its own.

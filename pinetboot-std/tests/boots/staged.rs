@@ -6,15 +6,20 @@ use std::time::Duration;
 use pinetboot_core::dhcp::Profile;
 
 use super::namespace::{Process, SOON};
-use super::pi::{ADDRESS, Pi, pi4, pi5, pi5_d0};
+use super::pi::{ADDRESS, Pi, SERVER, pi4, pi5, pi5_d0};
 use super::world::{World, verdicts};
 
-const LEASE: &[&str] = &["--dhcp", "lease"];
-const PROXY: &[&str] = &["--dhcp", "proxy"];
+pub(super) const LEASE: &[&str] = &["--dhcp", "lease"];
+pub(super) const PROXY: &[&str] = &["--dhcp", "proxy"];
 
 /// Has a Pi do this, waits for a verdict with these rules, and looks for others.
 #[track_caller]
-fn expect(world: &World, mut server: Process, rules: &str, boot: impl FnOnce(&mut Pi) + Send) {
+pub(super) fn expect(
+    world: &World,
+    mut server: Process,
+    rules: &str,
+    boot: impl FnOnce(&mut Pi) + Send,
+) -> String {
     let within = SOON * 2;
     let mut line = String::new();
     world.pi(|pi| {
@@ -25,9 +30,11 @@ fn expect(world: &World, mut server: Process, rules: &str, boot: impl FnOnce(&mu
     assert!(line.contains("kitchen ! stuck: ") && line.ends_with(&format!("[{rules}]")), "{rules}: {line}");
     server.line("do: ", within);
     let log = server.stop();
-    assert_eq!(verdicts(&log), [line], "{log}");
+    assert_eq!(verdicts(&log), [&line], "{log}");
+    line
 }
 
+/// Tests, each with its name, the numbers of the verdict, the server, and what the Pi does.
 macro_rules! staged {
     ($($(#[$attribute:meta])* $name:ident, $rules:literal, $server:expr, $boot:expr;)+) => {$(
         $(#[$attribute])*
@@ -39,14 +46,15 @@ macro_rules! staged {
         }
     )+};
 }
+pub(super) use staged;
 
-fn serve(options: &[&str]) -> (World, Process) {
+pub(super) fn serve(options: &[&str]) -> (World, Process) {
     let world = World::new();
     let server = world.serve(options);
     (world, server)
 }
 
-fn serve_root(options: &[&str]) -> (World, Process) {
+pub(super) fn serve_root(options: &[&str]) -> (World, Process) {
     let world = World::new();
     let server = world.serve_root(options);
     (world, server)
@@ -59,7 +67,7 @@ fn serve_without(names: &[&str], options: &[&str]) -> (World, Process) {
 }
 
 /// A kernel that has its address, and the command line.
-fn kernel(pi: &mut Pi) -> Vec<u8> {
+pub(super) fn kernel(pi: &mut Pi) -> Vec<u8> {
     pi.lease(pi5());
     let line = pi.pi5_files();
     pi.wait(3);
@@ -87,6 +95,26 @@ staged! {
     };
 
     rule_15_no_request_after_the_address, "15 10 64", serve(LEASE), |pi| pi.lease(pi5());
+
+    rule_10_another_boot_server_is_asked_for, "10", serve(LEASE), |pi| {
+        pi.lease(pi5());
+        pi.knock(Ipv4Addr::new(10, 9, 0, 214));
+    };
+
+    rule_16_requests_do_not_arrive, "16", serve(LEASE), |pi| {
+        pi.lease(pi5());
+        pi.knock(SERVER);
+    };
+
+    rule_64_arp_is_filtered, "64 15", {
+        let (world, server) = serve(LEASE);
+        world.repeat_arp(1);
+        world.firewall("table arp t { chain o { type filter hook output priority 0; arp operation reply drop; }; }");
+        (world, server)
+    }, |pi| {
+        pi.lease(pi5());
+        pi.knock(SERVER);
+    };
 
     rule_16_requests_repeat, "16", {
         let (world, server) = serve(&[]);

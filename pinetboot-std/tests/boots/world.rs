@@ -85,6 +85,12 @@ impl World {
         self.server.nft(rules);
     }
 
+    /// Has the Pi repeat an ARP request after that many seconds of the server's clock of boots.
+    pub(crate) fn repeat_arp(&self, seconds: u32) {
+        let millis = seconds * 1000 / RATE;
+        self.pi.ip(&format!("ntable change name arp_cache dev eth retrans {millis}"));
+    }
+
     /// Serves the tree.
     pub(crate) fn serve(&self, options: &[&str]) -> Process {
         self.start(&self.path("tree"), options)
@@ -108,6 +114,11 @@ impl World {
         let mut server = Process::start(command);
         server.line("ready tftp ", SOON);
         server
+    }
+
+    /// Does this on the server's machine.
+    pub(crate) fn at_server(&self, work: impl FnOnce() + Send) {
+        self.server.enter(work);
     }
 
     /// Does what a Pi does.

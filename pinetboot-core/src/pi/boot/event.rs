@@ -32,10 +32,15 @@ pub enum Event<'a> {
     ToldElsewhere,
     /// The network was asked in the Pi's place.
     Surveyed(Survey),
+    /// A line of the bootloader's or the kernel's log (NETCONSOLE) names this rule.
+    Console {
+        /// The rule's number ([`console::rule`](crate::pi::console::rule)).
+        rule: u8,
+    },
     /// The Pi sent an ARP request.
     ArpAsks {
-        /// It asks for the boot server that it was told.
-        here: bool,
+        /// The host that it asks for.
+        target: ArpTarget,
     },
     /// The Pi has an address: this server leased it, or the REQUEST to another server shows it.
     Address {
@@ -128,8 +133,23 @@ pub enum Event<'a> {
     Wrote,
     /// The Pi's connection to its root broke: no answer from the Pi.
     Lost,
+    /// Whether the Pi answers an ARP request, after its connection broke.
+    ArpAnswers(bool),
     /// A call with a file handle that this server does not know.
     HandleRefused,
+}
+
+/// The host that an ARP request is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[expect(clippy::exhaustive_enums, reason = "a caller has to tell them apart")]
+pub enum ArpTarget {
+    /// This server.
+    Here,
+    /// A router or another server that a DHCP server names.
+    Named,
+    /// A host that no DHCP server names.
+    Elsewhere,
 }
 
 /// What a server can hear. A silence means nothing where nothing could be heard.
@@ -145,6 +165,11 @@ pub struct Hearing {
     pub nfs: bool,
     /// Another DHCP server answers in this network; `None` if unknown.
     pub other_dhcp: Option<bool>,
+    /// Frames that are for no port of this server: DHCP messages of a network whose server is another one, and answers to a
+    /// DISCOVER in a Pi's place.
+    pub frames: bool,
+    /// The forward delay of the switch's spanning tree (STP), in seconds; 0 without one.
+    pub forward_delay: u8,
 }
 
 /// What asks by DHCP after the bootloader.
@@ -181,7 +206,7 @@ pub enum RootLine {
     Elsewhere,
 }
 
-/// What the network answers to a DISCOVER like the Pi's.
+/// What other servers of the network answer to a DISCOVER like the Pi's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[expect(clippy::exhaustive_enums, reason = "a caller has to tell them apart")]
@@ -213,13 +238,15 @@ impl Event<'_> {
                 | Self::Blocked
                 | Self::CommandLine(_)
                 | Self::Lost
+                | Self::ArpAnswers(_)
         )
     }
 }
 
 impl Hearing {
     /// Everything is served here.
-    pub const ALL: Self = Self { dhcp: true, tftp: true, nfs: true, other_dhcp: None };
+    pub const ALL: Self =
+        Self { dhcp: true, tftp: true, nfs: true, other_dhcp: None, frames: false, forward_delay: 0 };
     /// TFTP alone.
-    pub const TFTP: Self = Self { dhcp: false, tftp: true, nfs: false, other_dhcp: None };
+    pub const TFTP: Self = Self { dhcp: false, nfs: false, ..Self::ALL };
 }

@@ -15,12 +15,16 @@ pub(super) struct Facts {
 
     pub(super) xid: Option<u32>,
     pub(super) discovers: u8,
+    /// The time of the third.
+    pub(super) third: Instant,
     pub(super) lease_requests: u8,
     pub(super) relayed: bool,
     pub(super) offer: Offer,
     pub(super) told_elsewhere: bool,
     pub(super) survey: Option<Survey>,
-    pub(super) arp_here: bool,
+    /// ARP requests for this server.
+    pub(super) arp_here: u8,
+    pub(super) arp_named: bool,
     pub(super) arp_elsewhere: bool,
     /// A running system's DISCOVER, before any of a bootloader.
     pub(super) linux_alone: Option<Instant>,
@@ -49,6 +53,8 @@ pub(super) struct Facts {
     pub(super) start_x: bool,
     pub(super) updates: bool,
     pub(super) u_boot: bool,
+    /// The rule that a line of NETCONSOLE names; 0 for none.
+    pub(super) console: u8,
     pub(super) image_probes: u8,
     pub(super) kernel_passed_over: bool,
     pub(super) config_len: u64,
@@ -69,7 +75,23 @@ pub(super) struct Facts {
     pub(super) readdressed: Option<Instant>,
     pub(super) released: Option<Instant>,
     pub(super) lost: Option<Instant>,
+    /// The lost Pi answers ARP requests, or does not.
+    pub(super) alive: Option<bool>,
+    /// The flavour of the kernel's and of the initramfs's pages, by their names.
+    pub(super) kernel_pages: Option<Pages>,
+    pub(super) initramfs_pages: Option<Pages>,
+    /// A Pi 4 of revision 1.1, whose PHY stays off after some kernels (raspberrypi/rpi-eeprom issue 417).
+    pub(super) is_pi4_r11: bool,
     pub(super) handle_refused: bool,
+}
+
+/// The kernel's flavour: the size of its pages. Modules and initramfs are for one of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pages {
+    /// 4 KiB: `kernel8.img`, `initramfs8`.
+    Of4K,
+    /// 16 KiB: `kernel_2712.img`, `initramfs_2712`.
+    Of16K,
 }
 
 /// What this server offered.
@@ -99,6 +121,17 @@ pub(super) struct Stall {
     pub(super) at: Instant,
 }
 
+impl Pages {
+    /// The flavour that a file's name tells, of those of Raspberry Pi OS.
+    pub(super) fn of(name: &str) -> Option<Self> {
+        match name {
+            "kernel8.img" | "initramfs8" => Some(Self::Of4K),
+            "kernel_2712.img" | "initramfs_2712" => Some(Self::Of16K),
+            _ => None,
+        }
+    }
+}
+
 impl Facts {
     pub(super) const NONE: Self = Self {
         model: None,
@@ -106,12 +139,14 @@ impl Facts {
         is_d0: false,
         xid: None,
         discovers: 0,
+        third: Instant::ZERO,
         lease_requests: 0,
         relayed: false,
         offer: Offer::Nothing,
         told_elsewhere: false,
         survey: None,
-        arp_here: false,
+        arp_here: 0,
+        arp_named: false,
         arp_elsewhere: false,
         linux_alone: None,
         requests: 0,
@@ -133,6 +168,7 @@ impl Facts {
         start_x: false,
         updates: false,
         u_boot: false,
+        console: 0,
         image_probes: 0,
         kernel_passed_over: false,
         config_len: 0,
@@ -149,6 +185,10 @@ impl Facts {
         readdressed: None,
         released: None,
         lost: None,
+        alive: None,
+        kernel_pages: None,
+        initramfs_pages: None,
+        is_pi4_r11: false,
         handle_refused: false,
     };
 
@@ -159,6 +199,8 @@ impl Facts {
         }
         let Some(revision) = identity.revision() else { return };
         self.board = revision.board();
+        let first = revision.board_revision().is_some_and(|revision| revision == 1);
+        self.is_pi4_r11 = self.board == Some(Board::Pi4B) && first;
         let newer = matches!(self.board, Some(Board::Cm5 | Board::Cm5Lite | Board::Pi500));
         let pi5 =
             self.board == Some(Board::Pi5) && revision.board_revision().is_some_and(|revision| revision >= 1);

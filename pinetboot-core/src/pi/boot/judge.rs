@@ -9,7 +9,7 @@ use super::Certainty::{Certain, Likely, OneOf};
 use super::event::{RootLine, Survey};
 use super::facts::{Offer, Stall};
 use super::verdict::{Certainty, Seen, Verdict};
-use super::{Boot, State, bit};
+use super::{Boot, DISCOVERS, State, bit};
 use crate::Instant;
 use crate::pi::{Board, Model, Stage};
 
@@ -35,6 +35,11 @@ impl Boot {
         if facts.no_boot_file && self.state < State::Mounting {
             return Some((self.last, self.say(Certain, Seen::NoBootFile, &[72])));
         }
+        if facts.console != 0 && self.state < State::InUse {
+            // A bootloader that goes on to its next boot mode says much on the way.
+            let verdict = self.say(Certain, Seen::Console, &[facts.console]);
+            return Some((self.last + STOPPED, verdict));
+        }
         match self.state {
             State::Unseen => {
                 let at = facts.linux_alone?;
@@ -44,11 +49,25 @@ impl Boot {
             State::Requested => None,
             State::Addressed => self.addressed(),
             State::Fetching => self.fetching(),
-            State::KernelSent => self.kernel_sent(),
+            State::KernelSent => self.kernel_sent().map(|due| self.or_blocked(due)),
             State::KernelAsks => self.kernel_asks(),
             State::HasNetwork => self.has_network(),
             State::Mounting => self.mounting(),
             State::InUse | State::Up => self.running(),
+        }
+    }
+
+    /// Whether the DHCP messages of the Pi are heard: by the server's port, or by frames, as its bootloader's were.
+    const fn hears_dhcp(&self) -> bool {
+        self.hearing.dhcp || self.hearing.frames && self.facts.discovers > 0
+    }
+
+    /// A silence of the kernel where a switch closes a port for twice its forward delay whenever the link comes up.
+    fn or_blocked(&self, (due, verdict): Due) -> Due {
+        match (verdict.seen, verdict.rules(), self.hearing.forward_delay) {
+            (_, _, 0) => (due, verdict),
+            (Seen::KernelSilent { .. }, [first, ..], _) => (due, self.say(OneOf, verdict.seen, &[7, *first])),
+            _ => (due, verdict),
         }
     }
 
@@ -78,13 +97,20 @@ impl Boot {
             return None;
         }
         // A boot ROM gives up after its last DISCOVER, a bootloader in EEPROM goes on.
-        let due = if is_rom { self.last + ROM_GIVES_UP } else { (self.since + ASKS).max(self.last + SOON) };
+        let answered = if self.hearing.frames && facts.survey.is_none() { SURVEY } else { SOON };
+        let due = match is_rom {
+            true => self.last + ROM_GIVES_UP,
+            false => (self.since + ASKS).max(facts.third + answered),
+        };
         let say = |certainty, rules: &[u8]| Some((due, self.say(certainty, seen, rules)));
         match facts.survey {
-            Some(Survey::NoAddress) => return say(Certain, &[4]),
-            Some(Survey::NoBootServer) if facts.offer == Offer::Nothing => return say(Certain, &[3, 62]),
-            Some(Survey::PcMenu) => return say(Certain, &[5]),
-            Some(Survey::BootServerSilent) => return say(Likely, &[15]),
+            // What this server offers is no part of it.
+            Some(Survey::NoAddress) if facts.offer != Offer::Address => return say(Certain, &[4]),
+            Some(Survey::NoBootServer) if facts.offer == Offer::Nothing => {
+                return say(Certain, if is_rom { &[3, 8] } else { &[3, 62] });
+            }
+            Some(Survey::PcMenu) if facts.offer == Offer::Nothing => return say(Certain, &[5]),
+            Some(Survey::BootServerSilent) if facts.offer == Offer::Nothing => return say(Likely, &[15]),
             _ => {}
         }
         if facts.relayed {
@@ -98,7 +124,7 @@ impl Boot {
             (_, true) => say(OneOf, &[9, 8]),
             (Offer::Address, _) => say(OneOf, &[55, 56]),
             (Offer::BootServer, _) => match (self.hearing.other_dhcp, facts.survey) {
-                (Some(true), _) | (_, Some(Survey::Complete)) => say(OneOf, &[55, 56]),
+                (Some(true), _) | (_, Some(_)) => say(OneOf, &[55, 56]),
                 (Some(false), _) => say(Likely, &[4]),
                 (None, _) => say(OneOf, &[4, 55, 56]),
             },
@@ -119,12 +145,16 @@ impl Boot {
         if facts.offer == Offer::Nothing || !self.hearing.tftp {
             return None;
         }
-        let due = self.since + NO_FILE;
-        Some(match (facts.arp_here, facts.arp_elsewhere) {
-            (false, true) => (due, self.say(Certain, Seen::ArpElsewhere, &[10])),
-            (true, _) => (due, self.say(Likely, Seen::NoFileAsked, &[16])),
-            (false, false) => (due, self.say(OneOf, Seen::NoFileAsked, &[15, 10, 64])),
-        })
+        let verdict = match (facts.arp_here, facts.arp_elsewhere, facts.arp_named) {
+            (0, true, _) => self.say(Likely, Seen::ArpElsewhere, &[10]),
+            // A router's answer is not for this server to judge.
+            (0, false, true) => self.say(Likely, Seen::NoFileAsked, &[15]),
+            // The answers do not reach it: this machine's kernel sends one to each request.
+            (ARP_REPEATS.., ..) => self.say(Likely, Seen::ArpRepeats, &[64, 15]),
+            (1.., ..) => self.say(Likely, Seen::NoFileAsked, &[16]),
+            (0, false, false) => self.say(OneOf, Seen::NoFileAsked, &[15, 10, 64]),
+        };
+        Some((self.since + NO_FILE, verdict))
     }
 
     fn fetching(&self) -> Option<Due> {
@@ -163,11 +193,19 @@ impl Boot {
         if facts.files == 0 && facts.refused > 0 {
             return Some((due, self.say(Likely, Seen::Unreadable, &[17])));
         }
+        if self.is_config_cut() {
+            return Some((due, self.say(Likely, Seen::LongConfig { bytes: facts.config_len }, &[21])));
+        }
         let is_pi5 = facts.model == Some(Model::Pi5);
         if is_pi5 && facts.config_len > PI5_CONFIG {
             return Some((due, self.say(Likely, Seen::LongConfig { bytes: facts.config_len }, &[83])));
         }
         None
+    }
+
+    /// Whether config.txt is longer than a Pi 3 or 4 reads by TFTP.
+    fn is_config_cut(&self) -> bool {
+        matches!(self.facts.model, Some(Model::Pi3 | Model::Pi4)) && self.facts.config_len > PI4_CONFIG
     }
 
     fn stalled(&self, stall: Stall) -> Option<Due> {
@@ -230,7 +268,7 @@ impl Boot {
             return None;
         }
         let is_pi3 = facts.model == Some(Model::Pi3);
-        let silent = match (self.hearing.dhcp, self.hearing.nfs) {
+        let silent = match (self.hears_dhcp(), self.hearing.nfs) {
             (true, _) if is_pi3 => KERNEL_PI3,
             (true, _) => KERNEL,
             (false, true) => KERNEL_UNHEARD,
@@ -246,7 +284,7 @@ impl Boot {
         }
         match facts.line {
             RootLine::Here | RootLine::HereNotForKlibc => {}
-            RootLine::Elsewhere if self.hearing.dhcp => {}
+            RootLine::Elsewhere if self.hears_dhcp() => {}
             // A bare-metal program has no command line either, but no initramfs.
             RootLine::Missing if initramfs => return without(Stage::CommandLine, &[39]),
             _ => return None,
@@ -256,6 +294,15 @@ impl Boot {
         }
         if facts.prefix_doubled && !initramfs {
             return without(Stage::Initramfs, &[76]);
+        }
+        if let (true, Some(kernel), Some(other)) = (initramfs, facts.kernel_pages, facts.initramfs_pages)
+            && kernel != other
+        {
+            return Some((due, self.say(Likely, Seen::OtherInitramfs, &[27])));
+        }
+        if self.is_config_cut() {
+            let seen = Seen::LongConfig { bytes: facts.config_len };
+            return Some((due, self.say(OneOf, seen, &[21, 41])));
         }
         let seen = Seen::KernelSilent { initramfs };
         let is_cm5 = matches!(facts.board, Some(Board::Cm5 | Board::Cm5Lite));
@@ -317,25 +364,32 @@ impl Boot {
         }
         let at = facts.lost?;
         let reconfigured = facts.duid.is_some_and(|duid| at.since(duid) <= RECONFIGURES);
-        let verdict = match reconfigured {
-            true => self.say(Likely, Seen::Lost, &[43]),
-            false => self.say(OneOf, Seen::Lost, &[40, 86, 43, 44]),
+        let verdict = match (reconfigured, facts.alive) {
+            (true, _) => self.say(Likely, Seen::Lost, &[43]),
+            (false, Some(true)) => self.say(OneOf, Seen::LostAlive, &[44, 43]),
+            // A bootloader that finds its PHY off sends nothing.
+            (false, Some(false)) if facts.is_pi4_r11 => self.say(OneOf, Seen::LostDead, &[13, 40]),
+            (false, Some(false)) => self.say(OneOf, Seen::LostDead, &[40, 86, 13]),
+            (false, None) => self.say(OneOf, Seen::Lost, &[40, 86, 43, 44]),
         };
         Some((at + RESTARTS, verdict))
     }
 }
 
-/// DISCOVERs after which a silence counts. A bootloader in EEPROM sends one every 4 s (captured).
-const DISCOVERS: u8 = 3;
-/// The time for them, and for a slow DHCP server: dnsmasq pings an address for 3 s before it offers it.
+/// The time for three DISCOVERs, and for a slow DHCP server: dnsmasq pings an address for 3 s before it offers it.
 const ASKS: Duration = Duration::from_secs(10);
 /// DISCOVERs of a boot ROM, 5 s apart (documented, raspberrypi/documentation boot-net).
 const ROM_DISCOVERS: u8 = 5;
 const ROM_GIVES_UP: Duration = Duration::from_secs(12);
 /// The next message of an exchange comes within that time, a lost packet or two included.
 const SOON: Duration = Duration::from_secs(5);
+/// The time to ask the network in a Pi's place, and some more.
+const SURVEY: Duration = Duration::from_secs(8);
 /// From the address to the first request.
 const NO_FILE: Duration = Duration::from_secs(8);
+/// ARP requests for one host without an answer. A bootloader that has its answer asks once, and again after some 25 s (captured,
+/// rpi-eeprom issue 720).
+const ARP_REPEATS: u8 = 3;
 /// A running system of a Pi that asks by DHCP while its bootloader did not.
 const ALONE: Duration = Duration::from_secs(30);
 /// Silence after which a boot counts as stopped. A bootloader requests the next file at once, and repeats an unanswered request
@@ -349,6 +403,8 @@ const IMAGE_PROBES: u8 = 3;
 const STORM: u16 = 1000;
 /// Blocks of a counter of 16 bits.
 const BLOCKS: u64 = 65_536;
+/// Bytes of config.txt that a Pi 3 or 4 reads by TFTP (reported, raspberrypi/firmware issue 1012).
+const PI4_CONFIG: u64 = 4096;
 /// Bytes of config.txt that a Pi 5 reads.
 const PI5_CONFIG: u64 = 16_384;
 /// From the kernel to its first DHCP message.

@@ -53,8 +53,12 @@ pub enum Seen {
     },
     /// An address, and no request for a file.
     NoFileAsked,
+    /// A line of the Pi's own log.
+    Console,
     /// ARP requests for another address than the boot server's.
     ArpElsewhere,
+    /// ARP requests for this server, again and again, and no request for a file.
+    ArpRepeats,
     /// A DISCOVER of a running system, and none of a bootloader.
     SystemAlone,
     /// This machine's firewall drops the answers.
@@ -136,6 +140,12 @@ pub enum Seen {
     Readdressed,
     /// The Pi answers no more.
     Lost,
+    /// The Pi's connection broke, and the Pi answers ARP requests.
+    LostAlive,
+    /// The Pi's connection broke, and the Pi answers no ARP request.
+    LostDead,
+    /// The initramfs is for another kernel, by the names of both.
+    OtherInitramfs,
     /// A file handle that this server does not know.
     HandleRefused,
     /// A PXE client on the Pi asks for a boot file, and none is set.
@@ -203,7 +213,9 @@ impl fmt::Display for Seen {
             Self::NoRequest { discovers } => write!(f, "asked {discovers} times, takes no offer"),
             Self::RepeatedRequest { requests } => write!(f, "requested its address {requests} times"),
             Self::NoFileAsked => f.write_str("has an address, requests no file"),
-            Self::ArpElsewhere => f.write_str("looks for another boot server"),
+            Self::Console => f.write_str("says so itself"),
+            Self::ArpRepeats => f.write_str("asks by ARP for this server again and again"),
+            Self::ArpElsewhere => f.write_str("asks by ARP for a boot server that no DHCP server names"),
             Self::SystemAlone => f.write_str("asks by DHCP as a running system, not as a bootloader"),
             Self::Blocked => f.write_str("the firewall of this machine drops the answers"),
             Self::Repeated { times } => write!(f, "repeated one request {times} times"),
@@ -237,6 +249,11 @@ impl fmt::Display for Seen {
             Self::NotMounted => f.write_str("asks for its root, mounts nothing"),
             Self::Released => f.write_str("gave its address back while its root was in use"),
             Self::Readdressed => f.write_str("changed its address while its root was in use"),
+            Self::LostAlive => f.write_str("uses its root no more, but answers ARP requests"),
+            Self::LostDead => f.write_str("answers neither NFS nor ARP requests"),
+            Self::OtherInitramfs => {
+                f.write_str("silent since a kernel and the initramfs of another one were sent")
+            }
             Self::Lost => f.write_str("does not answer any more"),
             Self::HandleRefused => f.write_str("uses a root that is gone"),
             Self::NoBootFile => f.write_str("UEFI asks for a boot file"),

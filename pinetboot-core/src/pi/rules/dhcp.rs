@@ -28,7 +28,7 @@ rules! { Dhcp:
     }
     PROXY_ALONE = 4 {
         symptom: "The Pi shows NETBOOT init failed after two OFFERs from the DHCP proxy.",
-        cause: "A DHCP proxy answers, and no DHCP server gives an address.",
+        cause: "No DHCP server gives an address; a DHCP proxy alone boots no Pi.",
         remedy: "Start the DHCP server, or run 'pinetboot serve --dhcp lease', which gives addresses too.",
         models: Models::All, standing: Captured, evidence: [Dhcp, Probe, Console],
         source: "raspberrypi/rpi-eeprom#559",

@@ -12,15 +12,16 @@ use pinetboot_core::pi::boot::{Event, Hearing, Seen, State, Step, SystemKind};
 use pinetboot_core::tftp::{Direction, ErrorCode, Outcome};
 
 use super::Registry;
-use crate::events::{self, Dhcp, Fact, Finished, Nfs, Root, Tftp};
+use crate::events::{self, Dhcp, Fact, Finished, Network, Nfs, Root, Tftp};
 use crate::pis::watch::Watch;
 use crate::pis::{Pi, Subject};
+use crate::text;
 
 impl Registry {
     /// Sets what this server hears, and how fast the machines' clock runs.
     pub(crate) fn set_watch(&mut self, hearing: Hearing, rate: u32) {
-        self.watch =
-            Watch { hearing: Hearing { other_dhcp: self.watch.hearing.other_dhcp, ..hearing }, rate };
+        let Hearing { other_dhcp, forward_delay, .. } = self.watch.hearing;
+        self.watch = Watch { hearing: Hearing { other_dhcp, forward_delay, ..hearing }, rate };
     }
 
     /// Whether DHCP messages of Pis are heard.
@@ -85,14 +86,21 @@ impl Registry {
         let step = pi.machine.step(&event, watch.instant(now));
         let deadline = watch.duration(pi.machine.deadline());
         deadlines.schedule(subject, &mut pi.deadline, deadline);
-        pi.follows(now, subject, &event, &step)
+        let mut follows = pi.follows(now, subject, &event, &step);
+        follows.extend(pi.questions(&event, &step, watch.rate));
+        follows
     }
 
     /// Other DHCP servers in this network, as far as facts show them.
     fn hear_of_others(&mut self, fact: &Fact) {
         let others = match fact {
             Fact::Dhcp(Dhcp::NoServer { .. }) => false,
-            Fact::Dhcp(Dhcp::OtherServer { .. } | Dhcp::TookOther { .. }) => true,
+            Fact::Dhcp(Dhcp::OtherServer { .. } | Dhcp::TookOther { .. })
+            | Fact::Network(Network::OtherServer { .. } | Network::AddressRequested { .. }) => true,
+            Fact::Network(Network::SpanningTree { forward_delay, .. }) => {
+                self.watch.hearing.forward_delay = *forward_delay;
+                return;
+            }
             _ => return,
         };
         self.watch.hearing.other_dhcp = Some(others);
@@ -100,6 +108,19 @@ impl Registry {
 }
 
 impl Pi {
+    /// What the machine wants to know of the network.
+    fn questions(&self, event: &Event<'_>, step: &Step, rate: u32) -> Option<Fact> {
+        let mac = self.mac?;
+        let within = QUESTION / rate.max(1);
+        let model = self.identity.and_then(|identity| identity.model());
+        if let Some(model) = model.filter(|_| step.survey) {
+            return Some(Network::AsksNetwork { mac, model, within }.into());
+        }
+        let address = self.presence?.address;
+        let is_lost = matches!(event, Event::Lost) && self.machine.state() >= State::InUse;
+        is_lost.then(|| Network::AsksPi { mac, address, within }.into())
+    }
+
     /// The facts that follow from a step of the machine.
     fn follows(&mut self, now: Duration, subject: Subject, event: &Event<'_>, step: &Step) -> Vec<Fact> {
         let Some(boot) = &mut self.boot else { return Vec::new() };
@@ -125,6 +146,9 @@ impl Pi {
             self.is_told = subject.pi().is_some() || matches!(verdict.seen, Seen::Missing(_));
             let details = match verdict.seen {
                 Seen::Missing(stage) => boot.lacking(stage),
+                Seen::NoRequest { .. } => boot.offers.clone(),
+                Seen::Console => boot.line.iter().map(|line| format!("'{}'", text::line(line))).collect(),
+                Seen::ArpElsewhere => boot.looked_for.iter().map(ToString::to_string).collect(),
                 Seen::MountRefused | Seen::WrongVersion | Seen::HandleRefused => {
                     self.refusal.take().into_iter().collect()
                 }
@@ -239,9 +263,20 @@ fn machine_event<'a>(
             Nfs::Disconnected { is_broken: true, .. } => Event::Lost,
             _ => return None,
         },
+        Fact::Network(fact) => match fact {
+            Network::ArpAsked { target, .. } => Event::ArpAsks { target: *target },
+            Network::AddressRequested { address, .. } => Event::Address { address: *address },
+            Network::Surveyed { survey, .. } => Event::Surveyed(*survey),
+            Network::Console { rule, .. } => Event::Console { rule: (*rule)? },
+            Network::ArpAnswered { alive, .. } => Event::ArpAnswers(*alive),
+            _ => return None,
+        },
         _ => return None,
     })
 }
+
+/// The time for answers of a network: a DHCP server may take 3 s.
+const QUESTION: Duration = Duration::from_secs(4);
 
 /// RPC program number of the portmapper (RFC 1833, section 3).
 const PORTMAPPER: u32 = 100_000;

@@ -1,0 +1,70 @@
+//! Lines of the log that a Pi sends of itself: the bootloader's and the kernel's NETCONSOLE, or a UART's.
+//!
+//! Not done: lines without a rule of the catalogue.
+
+/// The number of the rule that a line shows.
+///
+/// ```
+/// use pinetboot_core::pi::console::rule;
+///
+/// assert_eq!(rule("nfsmount: bad option 'vers'"), Some(33));
+/// assert_eq!(rule("TFTP: complete 1247"), None);
+/// ```
+pub fn rule(line: &str) -> Option<u8> {
+    if let Some((_, count)) = line.split_once("UDP_CSUM_ERR:") {
+        let digits = count.trim_start().split(|char: char| !char.is_ascii_digit()).next()?;
+        return (digits.parse::<u32>().ok()? > 0).then_some(56);
+    }
+    let holds = |words: &&(&[&str], u8)| words.0.iter().all(|word| line.contains(word));
+    LINES.iter().find(holds).map(|(_, rule)| *rule)
+}
+
+/// Words that a line has, all of them, and its rule. Captured, in the issues that the rules name as their sources.
+const LINES: &[(&[&str], u8)] = &[
+    (&["Device-tree file", "not found"], 19),
+    (&["does not indicate support for Raspberry Pi"], 19),
+    (&["code 7", "Kernel or device-tree not found"], 20),
+    (&["NETBOOT init failed"], 4),
+    (&["Firmware not found"], 17),
+    (&["Read boot.img failed"], 28),
+    (&["nfsmount: bad option"], 33),
+    (&["VFS: Unable to mount root fs via NFS"], 35),
+    (&["IP-Config: Retrying forever"], 36),
+    (&["Waiting for root device"], 39),
+    (&["brcmuart_init"], 75),
+    (&["Disabling rootwait", "root= is invalid"], 92),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_captures_have_their_rules() {
+        for (line, number) in [
+            (r#"Device-tree file "bcm2712-rpi-5-b.dtb" not found."#, Some(19)),
+            ("BOOT ERROR: code 7 - Kernel or device-tree not found or is not compatible", Some(20)),
+            ("NETBOOT init failed", Some(4)),
+            ("Firmware not found", Some(17)),
+            ("UDP_CSUM_ERR: 12", Some(56)),
+            ("UDP_CSUM_ERR: 0", None),
+            ("UDP_CSUM_ERR:", None),
+            ("UDP_CSUM_ERR: 99999999999", None),
+            ("[    5.1] IP-Config: Retrying forever (NFS root)...", Some(36)),
+            ("Disabling rootwait; root= is invalid.", Some(92)),
+            ("Read bd989ae1/config.txt bytes     1247 hnd 0x0", None),
+            ("", None),
+        ] {
+            assert_eq!(rule(line), number, "{line}");
+        }
+    }
+
+    #[test]
+    fn each_rule_is_in_the_catalogue() {
+        assert!(
+            LINES
+                .iter()
+                .all(|(words, rule)| !words.is_empty() && super::super::rules::Rule::find(*rule).is_some())
+        );
+    }
+}
