@@ -217,7 +217,7 @@ mod tests {
     }
 
     fn pi5(files: &Files) -> ModelCheck {
-        check_model(files, Model::Pi5).unwrap()
+        check_model(files, Model::Pi5).expect("no file fails")
     }
 
     #[test]

@@ -104,8 +104,7 @@ fn a_boot_is_followed_with_dhcp_off() {
     server.line("kitchen up, ", SOON);
     let log = server.stop();
     assert_eq!(verdicts(&log), <[&str; 0]>::default(), "{log}");
-    for part in ["kitchen asks by DHCP: ", "kitchen has 10.9.0.60"]
-    {
+    for part in ["kitchen asks by DHCP: ", "kitchen has 10.9.0.60"] {
         assert!(log.contains(part), "{part}: {log}");
     }
 }
