@@ -23,6 +23,7 @@ mod uml {
     mod machine;
     mod posix;
     mod power;
+    mod quota;
     mod service;
     mod work;
 }
