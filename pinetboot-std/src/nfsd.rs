@@ -191,6 +191,9 @@ fn roots(config: &Config, registry: &Registry) -> Result<Roots, Failed> {
         return Ok(roots);
     }
     roots.try_overlay(first).map_err(|error| cannot_serve(mode, &error.to_string()))?;
+    if config.root.limits.max_root_size.is_some() {
+        roots.try_quota();
+    }
     let mounts = Mounts::start(roots.state(), roots.base_images());
     let mounts = mounts
         .map_err(|error| cannot_serve(mode, &format!("cannot start the process that mounts: {error}")))?;

@@ -43,6 +43,7 @@ mod overlay;
 mod overlayfs;
 pub(crate) mod packets;
 mod pi_locks;
+mod quota;
 pub(crate) mod registry;
 mod rest;
 #[cfg(feature = "nfs")]
@@ -217,6 +218,12 @@ impl Roots {
         tried
     }
 
+    /// Finds out whether the file system enforces the limits of new layers, and tells.
+    pub fn try_quota(&self) {
+        let by_file_system = quota::is_there(self.state.dir()).unwrap_or(false);
+        self.registry.emit(None, events::Root::Limits { by_file_system });
+    }
+
     /// The base image of a Pi.
     ///
     /// # Errors
@@ -356,9 +363,11 @@ impl Roots {
 
     /// The bounds of a Pi's changes.
     #[cfg(feature = "nfs")]
-    fn bounds(&self, layer: &Layer) -> io::Result<bounds::Bounds> {
+    fn bounds(&self, overlay: &Overlay) -> io::Result<bounds::Bounds> {
+        let layer = overlay.layer();
         let known = self.registry.known(layer.pi)?;
-        let limit = self.max_root_size(&known).map(|size| bounds::Limit::new(layer.upper(), size));
+        let limit = |size| bounds::Limit::new(layer.upper(), size, overlay.has_quota());
+        let limit = self.max_root_size(&known).map(limit);
         let (disk, registry) = (self.disk_of(self.state.dir())?, self.registry.clone());
         Ok(bounds::Bounds::new(Some(layer.pi), disk, limit, registry))
     }
@@ -417,7 +426,8 @@ impl Roots {
             .base_images
             .named(&layer.image)
             .ok_or_else(|| io::Error::other(format!("this server has no base image {}", layer.image)))?;
-        let (overlay, mounted) = Overlay::mount(layer, &base_image, self.mounts.clone())?;
+        let limit = self.max_root_size(&self.registry.known(layer.pi)?).map(Size::bytes);
+        let (overlay, mounted) = Overlay::mount(layer, &base_image, self.mounts.clone(), limit)?;
         let overlay = Arc::new(overlay);
         let Layer { pi, image, facts, .. } = overlay.layer();
         if mounted == Mounted::Adopted {

@@ -25,6 +25,7 @@ mod uml {
     mod machine;
     mod posix;
     mod power;
+    mod quota;
     mod service;
     mod work;
 }

@@ -37,6 +37,7 @@ mod observe;
 #[cfg(feature = "testing")]
 mod offline;
 mod portmap;
+pub mod project;
 mod record;
 mod register;
 mod replays;

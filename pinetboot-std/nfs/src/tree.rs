@@ -12,7 +12,7 @@ mod changes;
 mod descriptors;
 mod error;
 mod identity;
-mod kernel;
+pub(crate) mod kernel;
 mod listing;
 mod making;
 mod numbers;

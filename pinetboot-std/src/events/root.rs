@@ -87,6 +87,11 @@ pub enum Root {
         /// The largest layers on a full disk, if they were counted.
         largest: Vec<LayerSize>,
     },
+    /// The limits of layers were set up.
+    Limits {
+        /// The file system of the layers enforces them, by project quotas; otherwise the server counts.
+        by_file_system: bool,
+    },
     /// The disk of the layers, or of a tree of mode `rw`, is nearly full.
     DiskFilling {
         /// The state directory, or the tree.

@@ -87,6 +87,13 @@ pub(super) fn log(event: &Event, client: &ClientName<'_>, fact: &Root) {
             };
             warn!(pi, "{pi} gets \"no space\": the disk is full{except}{}. {REMEDY}", most_used(largest));
         }
+        Root::Limits { by_file_system: true } => {
+            info!("the file system limits each new layer to max-root-size, by a project quota");
+        }
+        Root::Limits { by_file_system: false } => info!(
+            "the server counts the size of each layer for max-root-size: the file system of the layers has no project quotas (mount \
+             option prjquota)"
+        ),
         Root::DiskFilling { place, percent, left, largest } => warn!(
             place,
             percent,

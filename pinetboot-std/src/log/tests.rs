@@ -351,6 +351,8 @@ fn a_disk_without_space_is_told_with_the_largest_layers() {
         short(Shortage::Limit { limit: 1_000_000 }),
         event(None, None, Root::UnusedRemoved { layers: vec![(KITCHEN, Some(HERE)), (KITCHEN, None)] }),
         event(None, None, Server::LeftoversRemoved { place: "/state".into(), number: 3 }),
+        event(None, None, Root::Limits { by_file_system: true }),
+        event(None, None, Root::Limits { by_file_system: false }),
     ];
     let lines = [
         format!("WARN the disk of /state is 91 % full, Pis may write 5.00 MB more{most}. {remedy}"),
@@ -364,6 +366,10 @@ fn a_disk_without_space_is_told_with_the_largest_layers() {
             .into(),
         "INFO removed new layers to which no Pi wrote and which no Pi used for two minutes: 2".into(),
         "INFO removed the temporary files of killed processes in /state: 3".into(),
+        "INFO the file system limits each new layer to max-root-size, by a project quota".into(),
+        "INFO the server counts the size of each layer for max-root-size: the file system of the layers has no project quotas (mount \
+         option prjquota)"
+            .into(),
     ];
     assert_eq!(log(&events, Level::INFO), lines.join("\n"));
 }

@@ -8,7 +8,7 @@ use pinetboot_nfs::{
     Node, Place, Result as FsResult, Rights, SetAttributes, Stable, Time, Usage,
 };
 
-use super::bounds::Bounds;
+use super::bounds::{Bounds, Limit};
 use crate::events::Shortage;
 
 /// A bounded root.
@@ -69,7 +69,12 @@ impl BoundedTree {
     /// Tells of a disk that is full in spite of the bounds.
     fn told<T>(&self, result: FsResult<T>) -> FsResult<T> {
         if matches!(result, Err(FsError::NoSpace | FsError::Quota)) {
-            self.bounds.tell(Shortage::Disk);
+            // ext4 has EDQUOT for a project's limit, XFS ENOSPC.
+            let limit = self.bounds.limit().filter(|limit| limit.is_by_quota());
+            let is_reached =
+                |limit: &&Limit| result.as_ref().err() == Some(&FsError::Quota) || limit.left() < BLOCK;
+            let why = limit.filter(is_reached).map(|limit| Shortage::Limit { limit: limit.bytes() });
+            self.bounds.tell(why.unwrap_or(Shortage::Disk));
         }
         result
     }

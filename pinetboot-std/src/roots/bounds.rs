@@ -1,6 +1,7 @@
 //! The space that a Pi's root may take: the reserve of the disk, and a layer's own limit.
 //!
-//! The limit is counted, not asked from the file system: project quotas need a mount option that few systems have. Each change takes its
+//! Where the file system of the layer has project quotas, the kernel refuses what exceeds the limit, and the server only asks for the
+//! layer's size, to tell. Elsewhere the limit is counted: each change takes its
 //! bytes from a credit, and once the credit is spent the layer is measured as `du` does. So a layer exceeds its limit by some blocks of
 //! directories at most, and a Pi that writes the same blocks again is measured again rather than refused.
 
@@ -8,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use nix::sys::statvfs::statvfs;
 use pinetboot_core::pi::Prefix;
 
 use super::disk::Disk;
@@ -32,6 +34,8 @@ pub(super) struct Bounds {
 pub(super) struct Limit {
     upper: PathBuf,
     bytes: u64,
+    /// The file system enforces the limit.
+    by_quota: bool,
     credit: Credit,
     /// The earliest time of the next measurement.
     next: Mutex<Option<Instant>>,
@@ -86,9 +90,14 @@ impl Bounds {
 
 impl Limit {
     /// The limit of the layer with this directory of changes.
-    pub(super) fn new(upper: PathBuf, size: Size) -> Self {
+    pub(super) fn new(upper: PathBuf, size: Size, by_quota: bool) -> Self {
         let credit = Credit::new(Duration::MAX);
-        Self { upper, bytes: size.bytes(), credit, next: Mutex::default() }
+        Self { upper, bytes: size.bytes(), by_quota, credit, next: Mutex::default() }
+    }
+
+    /// Whether the file system enforces the limit.
+    pub(super) const fn is_by_quota(&self) -> bool {
+        self.by_quota
     }
 
     /// The limit in bytes.
@@ -103,7 +112,8 @@ impl Limit {
     }
 
     fn take(&self, bytes: u64) -> bool {
-        self.credit.take(bytes, || self.measure().map(|used| self.bytes.saturating_sub(used)))
+        let is_left = self.credit.take(bytes, || self.measure().map(|used| self.bytes.saturating_sub(used)));
+        is_left || self.by_quota
     }
 
     /// The size of a layer that has nine tenths of its limit.
@@ -124,9 +134,16 @@ impl Limit {
         if next.is_some_and(|next| begun < next) {
             return None;
         }
-        let used = space::used_by(&self.upper);
+        let used = if self.by_quota { self.by_file_system() } else { space::used_by(&self.upper) };
         *next = Some(begun + (begun.elapsed() * 10).max(AT_MOST_EVERY));
         Some(used)
+    }
+
+    /// The size of the layer by its quota, which the file system shows as that of a file system.
+    fn by_file_system(&self) -> u64 {
+        statvfs(&self.upper).map_or(0, |shown| {
+            shown.blocks().saturating_sub(shown.blocks_free()).saturating_mul(shown.fragment_size())
+        })
     }
 }
 

@@ -200,7 +200,7 @@ impl ExportTable {
             _ => {
                 let layer = overlay.layer();
                 let tree = self.open(&layer.merged(), OPEN_FILES, Some(layer))?;
-                let bounds = self.roots.bounds(layer).map_err(|error| error.to_string())?;
+                let bounds = self.roots.bounds(&overlay).map_err(|error| error.to_string())?;
                 let tree = BoundedTree::new(tree, bounds, layer.made().into());
                 (Arc::new(tree) as Arc<dyn FileSystem>, Arc::default())
             }

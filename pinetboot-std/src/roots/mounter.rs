@@ -22,6 +22,7 @@ use super::layer::State;
 use super::lines::{read_line, write_line};
 use super::mounts::{Answer, LONGEST, Request};
 use super::overlayfs::detach;
+use super::quota;
 use crate::beneath::beneath;
 use crate::exit::{Exit, Failed};
 use crate::images::Images;
@@ -96,8 +97,8 @@ impl Mounter {
         Ok(())
     }
 
-    fn answer(&self, request: &Request) -> io::Result<Option<Mounted>> {
-        let (Request::Mount { pi: name, image } | Request::Detach { pi: name, image }) = request;
+    fn answer(&self, request: &Request) -> io::Result<Option<(Mounted, bool)>> {
+        let (Request::Mount { pi: name, image, .. } | Request::Detach { pi: name, image }) = request;
         // The name of a Pi and of an image: no path.
         let layer = pi(name).and_then(|pi| self.state.layer(pi, image)).ok_or(io::ErrorKind::NotFound)?;
         let below = layer.place.strip_prefix(self.state.dir()).map_err(io::Error::other)?;
@@ -105,14 +106,17 @@ impl Mounter {
         let part = |name| beneath(&self.top, &below.join(name), flags).map(|fd| (through(&fd), fd));
         let (merged, _open) = part("merged")?;
         match request {
-            Request::Mount { .. } => {
+            Request::Mount { limit, .. } => {
                 let base_image = self
                     .base_images
                     .named(image)
                     .ok_or_else(|| io::Error::other(format!("{image} is not a base image of this server")))?;
                 let ((upper, _upper), (work, _work)) = (part("upper")?, part("work")?);
                 let parts = Parts { upper: &upper, work: &work, merged: &merged };
-                adopt::mount(&base_image, &layer.facts, &parts).map(Some)
+                // Before files are in a new layer: they belong to no project otherwise.
+                let is_enforced = quota::limit(&upper, &work, *limit);
+                let mounted = adopt::mount(&base_image, &layer.facts, &parts)?;
+                Ok(Some((mounted, is_enforced)))
             }
             Request::Detach { .. } => {
                 detach(&merged);
@@ -148,7 +152,7 @@ mod tests {
 
     fn refused(mounter: &Mounter, pi: &str, image: &str) -> String {
         let (pi, image) = (pi.to_owned(), image.to_owned());
-        mounter.answer(&Request::Mount { pi, image }).unwrap_err().to_string()
+        mounter.answer(&Request::Mount { pi, image, limit: None }).unwrap_err().to_string()
     }
 
     #[test]

@@ -20,6 +20,7 @@ use super::base_image::{BaseImage, BaseImages};
 use super::layer::{Layer, State};
 use super::lines::{read_line, write_line};
 use super::overlayfs::detach;
+use super::quota;
 
 /// The process that mounts.
 #[derive(Debug, Default)]
@@ -41,6 +42,8 @@ pub(super) enum Request {
         pi: String,
         /// The image.
         image: String,
+        /// The limit of the layer in bytes.
+        limit: Option<u64>,
     },
     /// Detach the mount of a layer.
     Detach {
@@ -51,8 +54,8 @@ pub(super) enum Request {
     },
 }
 
-/// The answer: the way of a mount, or the reason of a failure.
-pub(super) type Answer = Result<Option<Mounted>, String>;
+/// The answer: the way of a mount, and whether the file system enforces its limit; or the reason of a failure.
+pub(super) type Answer = Result<Option<(Mounted, bool)>, String>;
 
 impl Mounts {
     /// Starts the process that mounts layers of this state, on these base images. Call this in the mount namespace of the layers, with
@@ -96,17 +99,24 @@ impl Mounts {
         Ok(())
     }
 
-    pub(super) fn mount(&self, layer: &Layer, base_image: &BaseImage) -> io::Result<Mounted> {
+    /// Mounts a layer with a limit in bytes. Returns whether the file system enforces the limit, too.
+    pub(super) fn mount(
+        &self,
+        layer: &Layer,
+        base_image: &BaseImage,
+        limit: Option<u64>,
+    ) -> io::Result<(Mounted, bool)> {
         match self {
             Self::Here => {
                 let (upper, work, merged) = (layer.upper(), layer.work(), layer.merged());
                 let parts = Parts { upper: &upper, work: &work, merged: &merged };
-                adopt::mount(base_image, &layer.facts, &parts)
+                let is_enforced = quota::limit(&upper, &work, limit);
+                adopt::mount(base_image, &layer.facts, &parts).map(|mounted| (mounted, is_enforced))
             }
             Self::Process(socket) => {
                 let (pi, image) = (layer.pi.to_string(), layer.image.clone());
-                let mounted = ask(&mut lock(socket), &Request::Mount { pi, image })?;
-                Ok(mounted.unwrap_or(Mounted::InPlace))
+                let mounted = ask(&mut lock(socket), &Request::Mount { pi, image, limit })?;
+                Ok(mounted.unwrap_or((Mounted::InPlace, false)))
             }
         }
     }
@@ -122,7 +132,7 @@ impl Mounts {
     }
 }
 
-fn ask(socket: &mut BufReader<UnixStream>, request: &Request) -> io::Result<Option<Mounted>> {
+fn ask(socket: &mut BufReader<UnixStream>, request: &Request) -> io::Result<Option<(Mounted, bool)>> {
     write_line(socket.get_mut(), request)?;
     let answer: Answer = read_line(socket, LONGEST)?.ok_or(io::ErrorKind::UnexpectedEof)?;
     answer.map_err(io::Error::other)

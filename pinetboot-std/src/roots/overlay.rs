@@ -28,10 +28,11 @@ pub struct Overlay {
     lock: File,
     awake: AtomicBool,
     used: Mutex<Instant>,
+    has_quota: bool,
 }
 
 impl Overlay {
-    /// Mounts a layer.
+    /// Mounts a layer with a limit in bytes.
     ///
     /// # Errors
     ///
@@ -40,12 +41,13 @@ impl Overlay {
         mut layer: Layer,
         base_image: &BaseImage,
         mounts: Arc<Mounts>,
+        limit: Option<u64>,
     ) -> io::Result<(Self, Mounted)> {
         let lock = layer.lock()?.ok_or_else(in_use)?;
         for part in [layer.work(), layer.merged()] {
             private_dir(&part)?; // empty directories, which a backup may leave out
         }
-        let mounted = mounts.mount(&layer, base_image)?;
+        let (mounted, has_quota) = mounts.mount(&layer, base_image, limit)?;
         let adopted = mounted == Mounted::Adopted;
         let now = LayerFacts::new(layer.facts.export, base_image);
         let of_version_1 = layer.facts.content.tree.is_empty();
@@ -56,13 +58,20 @@ impl Overlay {
         }
         let (detached, awake) = (AtomicBool::new(false), AtomicBool::new(true));
         let now = Instant::now();
-        let overlay = Self { layer, since: now, mounts, detached, lock, awake, used: Mutex::new(now) };
+        let used = Mutex::new(now);
+        let overlay = Self { layer, since: now, mounts, detached, lock, awake, used, has_quota };
         Ok((overlay, mounted))
     }
 
     /// The layer.
     pub const fn layer(&self) -> &Layer {
         &self.layer
+    }
+
+    /// Whether the file system enforces the limit of the layer.
+    #[cfg(feature = "nfs")]
+    pub(super) const fn has_quota(&self) -> bool {
+        self.has_quota
     }
 
     /// Opens the top of the merged tree.

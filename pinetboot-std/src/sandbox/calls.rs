@@ -46,7 +46,8 @@ impl Calls {
         // No memory is made executable.
         rules.insert(libc::SYS_mmap, vec![lacks(2, libc::PROT_EXEC as u64)?]);
         rules.insert(libc::SYS_mprotect, vec![lacks(2, libc::PROT_EXEC as u64)?]);
-        let ioctls: Result<_, _> = IOCTLS.iter().map(|request| is(1, *request)).collect();
+        let more: &[u64] = if self == Self::Mounts { &PROJECTS } else { &[] };
+        let ioctls: Result<_, _> = IOCTLS.iter().chain(more).map(|request| is(1, *request)).collect();
         rules.insert(libc::SYS_ioctl, ioctls?);
         rules.insert(libc::SYS_prctl, vec![is(0, libc::PR_SET_NAME as u64)?]);
         let families: &[i32] = match self {
@@ -90,6 +91,9 @@ fn rule(argument: u8, operation: SeccompCmpOp, value: u64) -> Result<SeccompRule
 /// What the standard library asks of sockets and terminals (asm-generic/ioctls.h, linux/sockios.h), and no file system's:
 /// FIONBIO, FIOCLEX, FIONREAD, TCGETS, TIOCGWINSZ, SIOCGIFNAME, SIOCGIFINDEX.
 const IOCTLS: [u64; 7] = [0x5421, 0x5451, 0x541b, 0x5401, 0x5413, 0x8910, 0x8933];
+
+/// The project of a directory (linux/fs.h): FS_IOC_FSGETXATTR, FS_IOC_FSSETXATTR.
+const PROJECTS: [u64; 2] = [0x801c_581f, 0x401c_5820];
 
 const ALL: &[c_long] = &[
     // Sockets; `socket` itself by family.
@@ -261,7 +265,7 @@ const OLDER_FILES: &[c_long] = &[libc::SYS_chown, libc::SYS_lchown, libc::SYS_mk
 #[cfg(not(target_arch = "x86_64"))]
 const OLDER_FILES: &[c_long] = &[];
 
-/// Mounts, and the attributes of layers that were copied.
+/// Mounts, the attributes of layers that were copied, and quotas.
 const MOUNTS: &[c_long] = &[
     libc::SYS_getxattr,
     libc::SYS_lgetxattr,
@@ -269,6 +273,7 @@ const MOUNTS: &[c_long] = &[
     libc::SYS_llistxattr,
     libc::SYS_lremovexattr,
     libc::SYS_mount,
+    libc::SYS_quotactl_fd,
     libc::SYS_removexattr,
     libc::SYS_setxattr,
     libc::SYS_syncfs,

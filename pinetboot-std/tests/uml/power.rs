@@ -154,7 +154,7 @@ fn in_a_machine(test: &str, parts: &[&str]) {
 }
 
 /// Starts the server, and returns when it is ready.
-fn serve(options: &[&str]) -> Process {
+pub(crate) fn serve(options: &[&str]) -> Process {
     let mut command = Command::new(PINETBOOT);
     command.args(["serve", "-v", "--listen", "127.0.0.1"]).args(options);
     let mut server = Process::start(command);
@@ -163,7 +163,7 @@ fn serve(options: &[&str]) -> Process {
 }
 
 /// A root, and the boot files of a Pi.
-fn plant(base: &Path) {
+pub(crate) fn plant(base: &Path) {
     for (name, content) in [
         ("boot/firmware/config.txt", "arm_64bit=1\n"),
         ("boot/firmware/cmdline.txt", "console=tty1 root=PARTUUID=1-02 rootfstype=ext4 rootwait\n"),
@@ -211,5 +211,5 @@ const CHANGES: u32 = 20;
 const BOOTS: u32 = 5;
 const SERVER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 const DISK: &str = "/run/disk";
-const SERIAL: &str = "0badcaf1";
+pub(crate) const SERIAL: &str = "0badcaf1";
 const SEED: u64 = 0x5e9f_2a17_0bad_caf1;

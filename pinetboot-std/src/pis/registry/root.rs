@@ -91,6 +91,7 @@ impl Registry {
             Root::MountRefused { .. }
             | Root::CallRefused { .. }
             | Root::NoSpace { pi: None, .. }
+            | Root::Limits { .. }
             | Root::DiskFilling { .. } => return Applied::default(),
             Root::LayerReset { pi, .. }
             | Root::LayerAdopted { pi, .. }
