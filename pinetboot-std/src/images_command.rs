@@ -48,6 +48,17 @@ pub enum Action {
         #[arg(long)]
         json: bool,
     },
+    /// List the images that `pinetboot import` downloads by name, of Raspberry Pi Imager's list
+    #[cfg(feature = "import")]
+    Available {
+        /// Address of the list
+        #[arg(long, value_name = "URL", default_value = crate::import::catalogue::LIST)]
+        list_url: String,
+
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
     /// Make an image the current one, which Pis get at their next boot
     Use {
         /// The image [required without --previous]
@@ -117,14 +128,26 @@ pub struct Directory {
 
 impl Directory {
     fn images(&self) -> Result<Images, Failed> {
-        Images::open(&self.dir).map_err(failed)?.ok_or_else(|| {
-            let dir = self.dir.display();
-            let message = format!("{dir}: holds no image. To import one: pinetboot import IMAGE --to {dir}");
-            Failed::new(Exit::Tree, message)
-        })
+        Images::open(&self.dir).map_err(failed)?.ok_or_else(|| self.no_image())
+    }
+
+    fn no_image(&self) -> Failed {
+        if let Err(failed) = readable(&self.dir) {
+            return failed;
+        }
+        let dir = self.dir.display();
+        let full = self.dir.canonicalize().unwrap_or_default();
+        let holds_images = |above: &&Path| matches!(Images::open(above), Ok(Some(_)));
+        let message = match full.ancestors().skip(1).take(2).find(holds_images) {
+            Some(above) => format!("{dir}: holds no image; the directory of images is {}", above.display()),
+            None => format!("{dir}: holds no image. To import one: pinetboot import IMAGE --to {dir}"),
+        };
+        Failed::new(Exit::Tree, message)
     }
 
     fn users(&self, images: &Images) -> Result<Users, Failed> {
+        // A state that is named is there: without its layers, an image in use would be removed.
+        self.state.as_deref().map_or(Ok(()), readable)?;
         let state = self.state.clone().unwrap_or_else(|| images.state());
         Users::find(&State::at(&state), self.config.as_deref())
     }
@@ -150,6 +173,10 @@ pub fn run(options: &Args, quiet: bool) -> Result<Exit, Failed> {
         Some(Action::List { of, json }) => {
             let images = of.images()?;
             list::print(&images, &of.users(&images)?, *json, out)?;
+        }
+        #[cfg(feature = "import")]
+        Some(Action::Available { list_url, json }) => {
+            return crate::import::catalogue::print(list_url, *json, out);
         }
         Some(Action::Use { name, of, .. }) => {
             let images = of.images()?;
@@ -230,6 +257,14 @@ fn find(images: &Images, name: &str) -> Result<Image, Failed> {
     })
 }
 
+/// Fails unless the path is a directory that can be read.
+fn readable(dir: &Path) -> Result<(), Failed> {
+    match dir.read_dir() {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Failed::new(Exit::Tree, format!("{}: {error}", dir.display()))),
+    }
+}
+
 fn failed(error: images::ImagesError) -> Failed {
     Failed::new(Exit::Tree, error)
 }
@@ -242,6 +277,7 @@ fn at(dir: &Path) -> impl std::fmt::Display {
 const EXAMPLES: &str = "\
 Examples:
   sudo pinetboot images /srv/pi                                 list the images
+  pinetboot images available                                    list the images to download by name
   sudo pinetboot images use v2 --dir /srv/pi                    Pis get v2 at their next boot
   sudo pinetboot images use --previous --dir /srv/pi            and back
   sudo pinetboot images remove v1 --dir /srv/pi --config /etc/pinetboot.toml";

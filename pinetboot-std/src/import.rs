@@ -13,7 +13,7 @@
 mod arguments;
 pub mod boot;
 mod capabilities;
-mod catalogue;
+pub mod catalogue;
 pub mod changes;
 pub mod check;
 mod download;
@@ -95,9 +95,11 @@ pub fn import(request: &Request, stop: &Stop, bars: &Bars) -> Result<Exit, Faile
     let read_failed = |error: ImageError| failed(error.into());
 
     let published = request.published_sha256()?;
+    // One of the two is enough.
+    let image_sum = request.sums.image.as_ref().filter(|_| published.is_none());
     let mut image = request
         .source
-        .open(unpack_in, stop.clone(), bars.unpack.clone())
+        .open(unpack_in, image_sum.is_some(), stop.clone(), bars.unpack.clone())
         .map_err(|error| read_failed(error.into()))?;
     let partitions = Partitions::read(&image).map_err(read_failed)?;
     let layout = Layout::find(&image, &partitions, request.choice).map_err(read_failed)?;
@@ -120,12 +122,19 @@ pub fn import(request: &Request, stop: &Stop, bars: &Bars) -> Result<Exit, Faile
     drop(opened);
     let sha256 = image.finish().map_err(|error| read_failed(error.into()))?;
     bars.finish();
-    if let Some(published) = published.filter(|published| *published != sha256) {
-        let message = format!(
-            "{}: the SHA-256 is {sha256}, not {published} as published. Download the image again",
-            request.source
-        );
-        return Err(Failed::new(Exit::Failure, message));
+    for (found, published, of) in [
+        (Some(&sha256), published.as_ref(), "the SHA-256"),
+        (image.content_sha256().as_ref(), image_sum, "the SHA-256 of the unpacked image"),
+    ] {
+        if let (Some(found), Some(published)) = (found, published)
+            && found != published
+        {
+            let message = format!(
+                "{}: {of} is {found}, not {published} as published. Download the image again",
+                request.source
+            );
+            return Err(Failed::new(Exit::Failure, message));
+        }
     }
 
     bars.check.set_length(written);

@@ -8,6 +8,7 @@ mod bounds;
 mod dhcp;
 mod network;
 mod nfs;
+mod phase;
 mod root;
 mod server;
 #[cfg(test)]
@@ -22,6 +23,7 @@ use tracing::{info, warn};
 use crate::events::{Event, Fact, Listener};
 use crate::logging;
 use bounds::Bounds;
+pub(crate) use phase::phase;
 
 /// Writes the lines of events to [`logging`]'s output.
 #[derive(Debug, Default)]

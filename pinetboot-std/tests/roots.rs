@@ -26,6 +26,8 @@ mod layouts;
 mod namespace;
 #[path = "../nfs/tests/nfs_client/mod.rs"]
 mod nfs_client;
+#[path = "roots/restored.rs"]
+mod restored;
 #[path = "roots/simulated.rs"]
 mod simulated;
 #[path = "roots/world.rs"]

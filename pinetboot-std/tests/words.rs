@@ -5,6 +5,8 @@
 
 #![expect(clippy::unwrap_used, reason = "what fails here is the test")]
 
+#[path = "words/arguments.rs"]
+mod arguments;
 #[path = "words/output.rs"]
 mod output;
 

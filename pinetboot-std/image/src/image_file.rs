@@ -36,6 +36,8 @@ struct Unpacking {
     wanted: AtomicU64,
     /// The [`ImageFile`] was dropped.
     is_dropped: AtomicBool,
+    /// Of the unpacked bytes, if wanted.
+    content: Option<Mutex<Sha256>>,
     end: Mutex<End>,
     progress: Condvar,
 }
@@ -71,13 +73,13 @@ impl ImageFile {
         let bytes = if packed { tempfile::tempfile_in(directory)? } else { File::open(path)? };
         let source = HashedFile::new(file, progress);
         let sink = packed.then(|| bytes.try_clone()).transpose()?;
-        Self::start(bytes, packed, move |unpacking| unpacking.run(container, source, sink))
+        Self::start(bytes, packed, false, move |unpacking| unpacking.run(container, source, sink))
     }
 
     /// Reads an image, compressed or not, from a stream that cannot be rewound, such as standard input. `directory` needs room
     /// for the whole unpacked image, and of a zip file for the file too.
     ///
-    /// `progress` is as in [`open`](Self::open).
+    /// `progress` is as in [`open`](Self::open). With `hash_content` the unpacked image is hashed too.
     ///
     /// # Errors
     ///
@@ -85,12 +87,15 @@ impl ImageFile {
     pub fn from_stream(
         stream: impl Read + Send + 'static,
         directory: &Path,
+        hash_content: bool,
         progress: impl FnMut(u64) -> io::Result<()> + Send + 'static,
     ) -> io::Result<Self> {
         let bytes = tempfile::tempfile_in(directory)?;
         let sink = bytes.try_clone()?;
         let (source, directory) = (HashedFile::new(stream, progress), directory.to_owned());
-        Self::start(bytes, true, move |unpacking| unpacking.run_stream(source, &sink, directory))
+        Self::start(bytes, true, hash_content, move |unpacking| {
+            unpacking.run_stream(source, &sink, directory)
+        })
     }
 
     /// An image on a block device, such as a card in a reader. It is not hashed.
@@ -102,9 +107,14 @@ impl ImageFile {
     fn start(
         bytes: File,
         packed: bool,
+        hash_content: bool,
         run: impl FnOnce(&Unpacking) -> io::Result<String> + Send + 'static,
     ) -> io::Result<Self> {
-        let unpacking = Arc::new(Unpacking { wanted: AtomicU64::new(u64::MAX), ..Unpacking::default() });
+        let unpacking = Arc::new(Unpacking {
+            wanted: AtomicU64::new(u64::MAX),
+            content: hash_content.then(Mutex::default),
+            ..Unpacking::default()
+        });
         let shared = Arc::clone(&unpacking);
         let thread = thread::Builder::new().name("unpack".into()).spawn(move || {
             let end = match run(&shared) {
@@ -142,6 +152,12 @@ impl ImageFile {
             End::Failed(kind, why) => Err(io::Error::new(*kind, why.clone())),
             End::NotYet => Err(io::Error::other("the unpacking thread panicked")),
         }
+    }
+
+    /// The SHA-256 of the unpacked image, after [`finish`](Self::finish); `None` if it is not hashed.
+    pub fn content_sha256(&self) -> Option<String> {
+        let content = self.unpacking.content.as_ref()?;
+        Some(hexadecimal(content.lock().unwrap_or_else(PoisonError::into_inner).clone()))
     }
 }
 
@@ -224,6 +240,9 @@ impl Unpacking {
 
     fn write(&self, sink: &File, piece: &[u8]) -> io::Result<()> {
         self.check()?;
+        if let Some(content) = &self.content {
+            content.lock().unwrap_or_else(PoisonError::into_inner).update(piece);
+        }
         let at = self.ready.load(Ordering::Relaxed);
         let end = at + piece.len() as u64;
         if at < self.wanted.load(Ordering::Relaxed) {
@@ -259,8 +278,12 @@ impl<F: Read, P: FnMut(u64) -> io::Result<()>> HashedFile<F, P> {
     fn hash(mut self) -> io::Result<String> {
         let mut piece = vec![0; 1 << 20];
         while self.read(&mut piece)? > 0 {}
-        Ok(self.hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+        Ok(hexadecimal(self.hash))
     }
+}
+
+fn hexadecimal(hash: Sha256) -> String {
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl<F: Read, P: FnMut(u64) -> io::Result<()>> Read for HashedFile<F, P> {
@@ -303,8 +326,7 @@ mod tests {
         let bytes = encoder.finish().unwrap();
         let path = directory.join("image.img.xz");
         std::fs::write(&path, &bytes).unwrap();
-        let hash = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-        (path, content, hash)
+        (path, content, hexadecimal(Sha256::new_with_prefix(&bytes)))
     }
 
     #[test]
@@ -333,12 +355,13 @@ mod tests {
             [(std::fs::read(path).unwrap(), Some(hash)), (zip, None), (content.clone(), None)]
         {
             let mut image =
-                ImageFile::from_stream(Cursor::new(stream), directory.path(), |_| Ok(())).unwrap();
+                ImageFile::from_stream(Cursor::new(stream), directory.path(), true, |_| Ok(())).unwrap();
             let mut read = vec![0; 1000];
             image.read_exact_at(&mut read, 2 << 20).unwrap();
             assert!(read == content[2 << 20..][..1000]);
             let found = image.finish().unwrap();
             assert!(hash.is_none_or(|hash| hash == found));
+            assert_eq!(image.content_sha256(), Some(hexadecimal(Sha256::new_with_prefix(&content))));
         }
     }
 

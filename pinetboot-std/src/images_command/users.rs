@@ -21,8 +21,11 @@ impl Users {
     /// Reads the layers of a state, and the inventory of a configuration.
     pub(super) fn find(state: &State, config: Option<&Path>) -> Result<Self, Failed> {
         let mut users = Self::default();
-        for layer in state.layers() {
-            users.layers.entry(layer.image).or_default().push(layer.pi.to_string());
+        let layers = state.layer_names();
+        let layers = layers
+            .map_err(|(place, error)| Failed::new(Exit::Tree, format!("{}: {error}", place.display())))?;
+        for (pi, image) in layers {
+            users.layers.entry(image).or_default().push(pi.to_string());
         }
         if let Some(config) = config {
             let settings = Settings::read(config)?;

@@ -12,7 +12,7 @@ use crate::space::Size;
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     /// Image to import: an .img, plain or in .xz, .gz, .zst, .bz2, .zip or .tar; a card's device; an https address; a name of
-    /// Raspberry Pi Imager's list, such as raspios-lite; - is standard input
+    /// Raspberry Pi Imager's list, such as raspios-lite (`pinetboot images available` has all); - is standard input
     pub image: PathBuf,
 
     /// Directory of images; created if missing

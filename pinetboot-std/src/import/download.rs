@@ -8,6 +8,8 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
+use indicatif::DecimalBytes;
+
 use crate::exit::{Exit, Failed};
 
 /// A download under way. Its end is an error unless curl says that all was received.
@@ -116,18 +118,31 @@ impl Drop for Download {
 ///
 /// # Errors
 ///
-/// If the server does not answer, or the file is longer than `most` bytes.
+/// If the server does not answer or fails, or the file is longer than `most` bytes.
 pub(super) fn fetch(url: &str, most: u64) -> Result<Option<String>, Failed> {
-    let most = most.to_string();
-    let output = curl(&["--max-time", "60", "--max-filesize", &most], url).output();
-    let output = output.map_err(|error| Failed::new(Exit::Failure, no_curl(error)))?;
+    let failed =
+        |why: &dyn std::fmt::Display| Failed::new(Exit::Failure, format!("cannot download {url}: {why}"));
+    let (mut child, content) =
+        begin(curl(&["--max-time", "60"], url)).map_err(|error| Failed::new(Exit::Failure, error))?;
+    let mut bytes = Vec::new();
+    // Not `--max-filesize`: before curl 8.4 it has no effect without a Content-Length.
+    let read = content.take(most + 1).read_to_end(&mut bytes);
+    if bytes.len() as u64 > most {
+        let _ended = child.kill();
+        let _collected = child.wait();
+        return Err(failed(&format_args!("it is longer than {}", DecimalBytes(most))));
+    }
+    // Its messages are short: the pipe holds them until here.
+    let output = child.wait_with_output().map_err(|error| failed(&error))?;
+    let why = String::from_utf8_lossy(&output.stderr);
     match output.status.code() {
-        Some(0) => Ok(Some(String::from_utf8_lossy(&output.stdout).into_owned())),
-        Some(HTTP_ERROR) => Ok(None),
-        _ => {
-            let why = String::from_utf8_lossy(&output.stderr);
-            Err(Failed::new(Exit::Failure, format!("cannot download {url}: {}", words(&why))))
+        Some(0) => {
+            read.map_err(|error| failed(&error))?;
+            Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
         }
+        // The status in curl's message: "The requested URL returned error: 404". Object stores say 403 for a file that is not there.
+        Some(HTTP_ERROR) if ["403", "404", "410"].iter().any(|status| why.contains(status)) => Ok(None),
+        _ => Err(failed(&words(&why))),
     }
 }
 

@@ -12,7 +12,7 @@ use tracing::Level;
 use super::Args;
 use super::changes::{Account, Password, Wishes};
 use super::download;
-use super::source::Source;
+use super::source::{Source, Sums};
 use crate::exit::{Exit, Failed};
 use crate::output::tell;
 use crate::space::Reserve;
@@ -22,8 +22,8 @@ use crate::space::Reserve;
 pub struct Request {
     /// The image.
     pub source: Source,
-    /// The SHA-256 that the image must have, in lower case; `None`: the published one of a download.
-    pub sha256: Option<String>,
+    /// The SHA-256s that the image must have; without one, the published one of a download.
+    pub sums: Sums,
     /// The partitions to import; by default found by their content.
     pub choice: Choice,
     /// Whether an image of that name makes the import unnecessary.
@@ -62,7 +62,7 @@ impl Request {
         };
         Ok(Self {
             source,
-            sha256: options.sha256.clone().or(listed),
+            sums: Sums { file: options.sha256.clone().or(listed.file), image: listed.image },
             choice: Choice { boot: options.boot_partition, root: options.root_partition },
             if_missing: options.if_missing,
             to: options.to.clone(),
@@ -86,15 +86,16 @@ impl Request {
         Ok(())
     }
 
-    /// The SHA-256 that the image must have: a given one, else that which is published beside a download.
+    /// The SHA-256 that the file must have: a given one, else that which is published beside a download. `None` if that of the
+    /// unpacked image is known.
     ///
     /// # Errors
     ///
     /// If the published sums cannot be fetched, or an address without TLS has none.
     pub fn published_sha256(&self) -> Result<Option<String>, Failed> {
-        let Source::Url(url) = &self.source else { return Ok(self.sha256.clone()) };
-        if self.sha256.is_some() {
-            return Ok(self.sha256.clone());
+        let Source::Url(url) = &self.source else { return Ok(self.sums.file.clone()) };
+        if self.sums != Sums::default() {
+            return Ok(self.sums.file.clone());
         }
         if !url.to_ascii_lowercase().starts_with("https:") {
             let message = format!(

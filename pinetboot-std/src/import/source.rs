@@ -27,28 +27,39 @@ pub enum Source {
     Url(String),
 }
 
+/// The SHA-256s that an image must have, in lower case.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Sums {
+    /// Of the file, compressed or not.
+    pub file: Option<String>,
+    /// Of the unpacked image; of a download alone.
+    pub image: Option<String>,
+}
+
 impl Source {
-    /// The source that a command line names, and the published SHA-256 if the list of Raspberry Pi Imager has one.
+    /// The source that a command line names, and the SHA-256s that the list of Raspberry Pi Imager has.
     ///
     /// # Errors
     ///
     /// If the file does not exist, and the text is no name of the list.
-    pub fn parse(text: &Path, list: &str) -> Result<(Self, Option<String>), Failed> {
+    pub fn parse(text: &Path, list: &str) -> Result<(Self, Sums), Failed> {
         if text == Path::new("-") {
-            return Ok((Self::Stdin, None));
+            return Ok((Self::Stdin, Sums::default()));
         }
         let usage = |why: String| Failed::new(Exit::Usage, format!("{}: {why}", text.display()));
         match (fs::metadata(text), text.to_str()) {
-            (_, Some(url)) if download::is_url(url) => Ok((Self::Url(url.to_owned()), None)),
-            (Ok(metadata), _) if metadata.is_file() => Ok((Self::File(text.to_owned()), None)),
-            (Ok(metadata), _) if metadata.file_type().is_block_device() => Ok((Self::Device(text.to_owned()), None)),
+            (_, Some(url)) if download::is_url(url) => Ok((Self::Url(url.to_owned()), Sums::default())),
+            (Ok(metadata), _) if metadata.is_file() => Ok((Self::File(text.to_owned()), Sums::default())),
+            (Ok(metadata), _) if metadata.file_type().is_block_device() => {
+                Ok((Self::Device(text.to_owned()), Sums::default()))
+            }
             (Ok(metadata), _) if metadata.is_dir() => Err(usage(
                 "a directory. Give an image; a directory is served as it stands: pinetboot serve DIR, or serve --nfs ROOT".into(),
             )),
             (Ok(_), _) => Err(usage("neither a file nor a block device. A stream is read from standard input: -".into())),
             (Err(error), Some(name)) if error.kind() == io::ErrorKind::NotFound && catalogue::is_name(name) => {
                 let entry = catalogue::find(list, name)?;
-                Ok((Self::Url(entry.url), entry.sha256))
+                Ok((Self::Url(entry.url), Sums { file: entry.sha256, image: entry.image_sha256 }))
             }
             (Err(error), _) if error.kind() == io::ErrorKind::NotFound => Err(usage("no such file".into())),
             (Err(error), _) => Err(usage(error.to_string())),
@@ -75,7 +86,14 @@ impl Source {
     }
 
     /// Opens the image, and unpacks it in a directory; `stop` ends the reading, and `bar` shows its progress.
-    pub(super) fn open(&self, unpack_in: &Path, stop: Stop, bar: ProgressBar) -> io::Result<ImageFile> {
+    /// A download is hashed unpacked too if `hash_content`.
+    pub(super) fn open(
+        &self,
+        unpack_in: &Path,
+        hash_content: bool,
+        stop: Stop,
+        bar: ProgressBar,
+    ) -> io::Result<ImageFile> {
         let shown = bar.clone();
         let progress = move |read| {
             shown.set_position(read);
@@ -91,13 +109,13 @@ impl Source {
                 bar.set_length(device.seek(SeekFrom::End(0))?);
                 Ok(ImageFile::of_device(device))
             }
-            Self::Stdin => ImageFile::from_stream(io::stdin(), unpack_in, progress),
+            Self::Stdin => ImageFile::from_stream(io::stdin(), unpack_in, false, progress),
             Self::Url(url) => {
                 let (download, len) = Download::start(url)?;
                 if let Some(len) = len {
                     bar.set_length(len);
                 }
-                ImageFile::from_stream(download, unpack_in, progress)
+                ImageFile::from_stream(download, unpack_in, hash_content, progress)
             }
         }
     }

@@ -4,17 +4,18 @@
 //! initramfs of Debian and Raspberry Pi OS calls. nfsmount ends at an unknown option, so `proto=`, `mountport=` and `nconnect=`
 //! are never written (klibc, usr/kinit/nfsmount/main.c). `vers=3` is always written: a kernel with NFS 2 defaults to that.
 
+use pinetboot_core::pi::Prefix;
 use pinetboot_core::pi::boot::RootLine;
 
 use super::Root;
 
 /// Writes the NFS root into a command line without a root, or with a root on a card; the second value names the change for the
-/// log. `None`: the line already names a root on the network.
+/// log. `None`: the line already names a root on the network, other than that of an earlier boot.
 pub fn rewrite(text: &str, root: &Root) -> Option<(String, String)> {
     let line = first_line(text);
     let arguments = arguments(&line);
     let named = arguments.iter().find_map(|word| word.strip_prefix("root="));
-    if named.is_some_and(is_on_network) {
+    if named.is_some_and(is_on_network) && !is_of_earlier_boot(&arguments, root) {
         return None;
     }
     let place = arguments.iter().position(|word| word.starts_with("root=")).unwrap_or(arguments.len());
@@ -122,6 +123,18 @@ fn is_on_network(root: &str) -> bool {
         .any(|kind| root.starts_with(kind))
 }
 
+/// Whether a line names the root of an earlier boot, as `cp /proc/cmdline` on a Pi keeps it: by a name with a token, at an address that
+/// the server may have had.
+fn is_of_earlier_boot(arguments: &[&str], root: &Root) -> bool {
+    let place = arguments.iter().rev().find_map(|word| word.strip_prefix("nfsroot="));
+    let source = place.and_then(|place| place.split(',').next()).filter(|source| *source != root.source);
+    let name = source.and_then(|source| source.rsplit_once('/')).map(|(_, name)| name);
+    name.and_then(|name| name.rsplit_once('-')).is_some_and(|(pi, token)| {
+        let is_token = token.len() == TOKEN_LEN && token.bytes().all(|digit| digit.is_ascii_hexdigit());
+        is_token && Prefix::parse(pi).is_some()
+    })
+}
+
 /// Whether an argument belongs to a root on a card, or is written anew.
 fn is_of_card(word: &str) -> bool {
     const WORDS: &[&str] = &[
@@ -141,6 +154,9 @@ fn is_of_card(word: &str) -> bool {
     let seed_of_card = word.starts_with("ds=nocloud") && !word.contains(";s=");
     WORDS.contains(&word) || STARTS.iter().any(|start| word.starts_with(start)) || seed_of_card
 }
+
+/// Digits of the token in the name of a root ([`roots`](crate::roots)).
+const TOKEN_LEN: usize = 20;
 
 #[cfg(test)]
 mod tests {
@@ -227,6 +243,30 @@ mod tests {
         ] {
             assert_eq!(rewrite(line, &root()), None, "{line}");
         }
+    }
+
+    #[test]
+    fn the_root_of_an_earlier_boot_is_replaced() {
+        let line = |source: &str| {
+            format!("console=tty1 root=/dev/nfs nfsroot={source},vers=3,tcp,nolock rw ip=dhcp rootwait quiet")
+        };
+        // The server's former address, or a former boot; also of another Pi, whose root became an image.
+        for source in [
+            "10.0.0.9:/bd989ae1-6749b0c2f3a09d51e744",
+            "10.0.0.1:/bd989ae1-6749b0c2f3a09d51e744",
+            "10.0.0.9:/2c-cf-67-01-02-03-6749b0c2f3a09d51e744",
+        ] {
+            let expected = format!("console=tty1 {} ip=dhcp quiet\n", OURS.replace(" ip=dhcp", ""));
+            assert_eq!(rewritten(&line(source)), expected, "{source}");
+        }
+        // Names of other servers; and the root of this boot, by the template's {nfsroot}.
+        for source in
+            ["10.0.0.9:/bd989ae1", "10.0.0.9:/srv/pi-6749b0c2f3a09d51e744", "10.0.0.9:/bd989ae1-6749b0c2"]
+        {
+            assert_eq!(rewrite(&line(source), &root()), None, "{source}");
+        }
+        let now = Root { source: "10.0.0.1:/bd989ae1-6749b0c2f3a09d51e744".into(), ..root() };
+        assert_eq!(rewrite(&line(&now.source), &now), None);
     }
 
     #[test]

@@ -90,6 +90,24 @@ impl State {
         layers
     }
 
+    /// The Pis and images of all layers, also of those whose `layer.toml` cannot be read.
+    ///
+    /// # Errors
+    ///
+    /// The directory that cannot be read, and the system's.
+    pub fn layer_names(&self) -> Result<Vec<(Prefix, String)>, (PathBuf, io::Error)> {
+        let mut layers = Vec::new();
+        for (place, name) in subdirectories(self.dir.join(PIS))? {
+            let Some(pi) = Prefix::parse(&name) else { continue };
+            let images = subdirectories(place)?.into_iter().filter(|(place, _)| place.join(UPPER).is_dir());
+            layers.extend(
+                images.map(|(_, image)| (pi, image)).filter(|(_, image)| crate::images::is_name(image)),
+            );
+        }
+        layers.sort_by_key(|(pi, image)| (pi.to_string(), image.clone()));
+        Ok(layers)
+    }
+
     /// All layers of one Pi.
     pub fn layers_of(&self, pi: Prefix) -> Vec<Layer> {
         let names = fs::read_dir(self.pi_dir(pi)).into_iter().flatten().flatten();
@@ -401,6 +419,18 @@ const ASIDE: &str = ".gone-";
 /// Begins the name of the directory in which a mount is tried.
 pub(super) const TRIED: &str = ".try-";
 
+/// The directories in one, with their names; none if it does not exist.
+fn subdirectories(place: PathBuf) -> Result<Vec<(PathBuf, String)>, (PathBuf, io::Error)> {
+    let entries = match place.read_dir() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.and_then(Iterator::collect::<io::Result<Vec<_>>>),
+    };
+    let entries = entries.map_err(|error| (place, error))?;
+    let named =
+        entries.into_iter().filter_map(|entry| Some((entry.path(), entry.file_name().into_string().ok()?)));
+    Ok(named.filter(|(path, _)| path.is_dir()).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -433,6 +463,13 @@ mod tests {
         assert!(layer.lock().unwrap().is_none(), "the first file holds the lock");
         drop(lock);
         assert!(layer.lock().unwrap().is_some());
+
+        // A damaged record is no layer to serve, and still one to keep.
+        assert_eq!(state.layer_names().unwrap(), [(PI1, layer.image.clone())]);
+        let record = fs::read(layer.place.join(LAYER)).unwrap();
+        fs::write(layer.place.join(LAYER), "cut").unwrap();
+        assert_eq!((state.layers(), state.layer_names().unwrap().len()), (Vec::new(), 1));
+        fs::write(layer.place.join(LAYER), record).unwrap();
 
         layer.mark().unwrap();
         assert!(layer.is_marked());

@@ -30,6 +30,7 @@ impl Web {
     /// * `/moved/NAME`: redirected to `/NAME`; `/insecure/NAME`: to http.
     /// * `/broken/NAME`: the first half, and what is asked for from there on; `/changed/NAME`: the same, of a file that changes.
     /// * `/cut/NAME`: always the first half.
+    /// * `/failing/NAME`: 503. `/chunked/NAME`: without a length.
     fn new(directory: &Path) -> Self {
         let files = directory.to_owned();
         let certificate = directory.join("authority.pem");
@@ -72,9 +73,14 @@ impl Web {
         if trusts {
             command.env("CURL_CA_BUNDLE", &self.certificate);
         }
-        let output = command.output().unwrap();
-        let said = [output.stdout, output.stderr].concat();
-        (output.status.code(), String::from_utf8_lossy(&said).into_owned())
+        ended(&mut command)
+    }
+
+    /// Runs a command that asks for this server's list; returns the exit code and what was said.
+    fn with_list(&self, list: &str, arguments: &[&str]) -> (Option<i32>, String) {
+        let mut command = pinetboot();
+        command.args(arguments).arg("--list-url").arg(format!("{}/{list}", self.address));
+        ended(command.env("CURL_CA_BUNDLE", &self.certificate))
     }
 
     fn asked(&self) -> Vec<String> {
@@ -87,6 +93,12 @@ impl Drop for Web {
         let _ended = self.socat.kill();
         let _collected = self.socat.wait();
     }
+}
+
+fn ended(command: &mut Command) -> (Option<i32>, String) {
+    let output = command.output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8_lossy(&said).into_owned())
 }
 
 fn answer(
@@ -121,9 +133,16 @@ fn answer(
             "HTTP/1.1 302 Found\r\nLocation: {target}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
         );
     }
+    if place == "/failing" {
+        return write!(stream, "HTTP/1.1 503 Busy\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    }
     let Ok(content) = fs::read(files.join(name)) else {
         return write!(stream, "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
     };
+    if place == "/chunked" {
+        write!(stream, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")?;
+        return stream.write_all(&content);
+    }
     let version = if place == "/changed" { versions.fetch_add(1, Ordering::Relaxed) } else { 0 };
     let tag = format!("\"Tag{version}\"");
     let from = from.filter(|_| place != "/cut" && same.is_none_or(|same| same == tag));
@@ -189,4 +208,106 @@ fn images_come_by_https_whole_or_not_at_all() {
     let left: Vec<_> =
         fs::read_dir(to.path().join("images")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left.len(), 5, "{left:?}");
+}
+
+#[test]
+#[ignore = "needs root, curl, openssl, socat, mke2fs, mkfs.vfat, mtools, sfdisk"]
+fn an_image_is_found_by_its_name_in_a_list() {
+    let dir = tempfile::tempdir().unwrap();
+    let image = small_image();
+    fs::copy(image.path(), dir.path().join("os.img")).unwrap();
+    run(Command::new("sh").args(["-ec", "cd \"$0\"; xz -0k os.img"]).arg(dir.path()));
+    let sum = |name: &str| run(Command::new("sha256sum").arg(dir.path().join(name)))[..64].to_owned();
+    let (packed, unpacked, wrong) = (sum("os.img.xz"), sum("os.img"), "0".repeat(64));
+    let web = Web::new(dir.path());
+    let base = &web.address;
+    let list = format!(
+        r#"{{"imager": {{"devices": []}}, "os_list": [
+            {{"name": "Raspberry Pi OS (other)", "subitems": [
+                {{"name": "Raspberry Pi OS Lite (64-bit)", "url": "{base}/raspios_lite_arm64/os.img.xz", "release_date": "2026-04-14",
+                  "image_download_sha256": "{packed}", "image_download_size": 4711, "devices": ["pi5-64bit"]}}]}},
+            {{"name": "Only the image's", "url": "{base}/a/os.img.xz", "extract_sha256": "{unpacked}"}},
+            {{"name": "Changed", "url": "{base}/b/os.img.xz", "image_download_sha256": "{wrong}"}},
+            {{"name": "Changed within", "url": "{base}/c/os.img.xz", "extract_sha256": "{wrong}"}},
+            {{"name": "More", "subitems_url": "{base}/more.json"}},
+            {{"name": "Lost", "subitems_url": "{base}/none.json"}},
+            {{"name": "Plain", "subitems_url": "http://127.0.0.1:9/more.json"}}]}}"#
+    );
+    fs::write(dir.path().join("list.json"), &list).unwrap();
+    let more = format!(
+        r#"{{"os_list": [{{"name": "Of Another List", "url": "{base}/d/os.img.xz", "image_download_sha256": "{packed}"}}]}}"#
+    );
+    fs::write(dir.path().join("more.json"), more).unwrap();
+    fs::write(dir.path().join("cut.json"), &list[..list.len() / 2]).unwrap();
+    fs::File::create(dir.path().join("long.json")).unwrap().set_len((16 << 20) + 1).unwrap();
+    let to = tempfile::tempdir().unwrap();
+    let import = |list: &str, name: &str| {
+        web.with_list(
+            list,
+            &["import", name, "--name", &name.to_ascii_lowercase(), "--to", to.path().to_str().unwrap()],
+        )
+    };
+    let facts = |name: &str| Images::at(to.path()).find(name).unwrap().map(|image| image.facts.sha256);
+
+    for name in
+        ["raspios-lite", "raspberry-pi-os-lite-64-bit", "RASPIOS-Lite", "only-the-image-s", "of-another-list"]
+    {
+        let (code, said) = import("list.json", name);
+        let expected = if name == "RASPIOS-Lite" { Some(2) } else { Some(0) };
+        assert_eq!(code, expected, "{name}: {said}");
+        assert_eq!(facts(&name.to_ascii_lowercase()), Some(packed.clone()), "{name}");
+        assert!(expected == Some(0) || said.contains("already exists"), "{said}");
+        assert!(!said.contains("no SHA-256 is published"), "{name}: {said}");
+    }
+    for (list, name, code, expected) in [
+        ("list.json", "changed", 1, "not 0000"),
+        ("list.json", "changed-within", 1, "the SHA-256 of the unpacked image is"),
+        ("list.json", "raspios-light", 1, "The nearest: raspios-lite, "),
+        ("more.json", "of-an-other-list", 2, "The nearest: of-another-list. All names"),
+        ("list.json", "other.img", 2, "other.img: no such file"),
+        ("cut.json", "raspios-lite", 1, "not a list of Raspberry Pi Imager, or a damaged one"),
+        ("os.img.xz", "raspios-lite", 1, "not a list of Raspberry Pi Imager, or a damaged one"),
+        ("long.json", "raspios-lite", 1, "longer than 16.78 MB"),
+        ("chunked/long.json", "raspios-lite", 1, "longer than 16.78 MB"),
+        ("none.json", "raspios-lite", 1, "none.json: not found"),
+        ("failing/list.json", "raspios-lite", 1, "503"),
+    ] {
+        let (found, said) =
+            web.with_list(list, &["import", name, "--name", "no", "--to", to.path().to_str().unwrap()]);
+        assert!(found == Some(code) && said.contains(expected), "{list} {name}: {found:?} {said}");
+        assert_eq!(facts("no"), None);
+    }
+    // Without a network.
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    for arguments in
+        [&["images", "available"][..], &["import", "raspios-lite", "--to", to.path().to_str().unwrap()]]
+    {
+        let (code, said) =
+            ended(pinetboot().args(arguments).args(["--list-url", &format!("https://{closed}/list.json")]));
+        assert!(code == Some(1) && said.contains("cannot download") && said.contains("connect"), "{said}");
+    }
+
+    let (code, said) = web.with_list("list.json", &["images", "available"]);
+    assert_eq!(code, Some(0), "{said}");
+    let line = said.lines().find(|line| line.starts_with("raspios-lite ")).unwrap();
+    assert!(line.contains("Raspberry Pi OS Lite (64-bit)  2026-04-14  4.71 kB"), "{line}");
+    assert!(
+        said.contains("of-another-list")
+            && said.contains("left out:")
+            && said.contains("none.json: not found"),
+        "{said}"
+    );
+    assert!(said.contains("http://127.0.0.1:9/more.json: no https address"), "{said}");
+    let output = pinetboot()
+        .args(["images", "available", "--json", "--list-url", &format!("{base}/list.json")])
+        .env("CURL_CA_BUNDLE", &web.certificate)
+        .output()
+        .unwrap();
+    let read: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let lite = &read["images"][0];
+    assert_eq!(
+        (lite["name"].as_str(), lite["sha256"].as_str()),
+        (Some("raspios-lite"), Some(packed.as_str()))
+    );
+    assert_eq!(lite["devices"][0], "pi5-64bit");
 }

@@ -59,6 +59,7 @@ fn cases(files: &Path, port: u16) -> Vec<Case> {
         format!("roots commit bd989ae1 --name new --dir {files}/state"),
         format!("images remove none --dir {files}/images"),
         format!("images rename none other --dir {files}/images"),
+        "images available --list-url http://127.0.0.1:1/none".into(),
         format!("import {files}/no.img --to {files}/images"),
         "probe --interface none".into(),
         // Its exit code is its answer.
