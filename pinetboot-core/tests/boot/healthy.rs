@@ -104,6 +104,13 @@ const KINDS: &[Kind] = &[
         files: "config.txt start4.elf fixup4.dat bcm2711-rpi-4-b.dtb cmdline.txt card kernel8.img",
         then: "+600",
     },
+    // The bootloader has tried a card first, and says so by NETCONSOLE.
+    Kind {
+        name: "card first",
+        who: Who::Pi5,
+        files: "says17 config.txt says17 -pieeprom.sig bcm2712-rpi-5-b.dtb /cmdline.txt here kernel_2712.img",
+        then: "says39 +5 {dhcp} +1 connect mount active +5 write +600 says36 +600",
+    },
     // Captured: UEFI as the stub, no kernel in the tree; it boots from its own disk.
     Kind {
         name: "UEFI",
@@ -279,7 +286,7 @@ fn a_reboot_gets_no_verdict() {
         run.at_once("new-xid discover lease-offer request address");
         run.at_once(PI5);
         run.at_once(
-            "+6 linux linux-request address +1 connect mount active +5 write +300 active release lost +18",
+            "+6 linux linux-request address +1 connect mount active +5 write +300 active release lost arp-dead +18",
         );
     }
     assert_eq!(run.numbers(), <[Vec<u8>; 0]>::default());

@@ -36,6 +36,8 @@ pub(super) struct Connection {
     outgoing: Mutex<Outgoing>,
     /// Calls under way.
     calls: AtomicUsize,
+    /// The client's silence was told.
+    pub(super) is_told: AtomicBool,
     /// The connection waits for a place of its client.
     waits: AtomicBool,
     arming: Mutex<()>,
@@ -109,6 +111,7 @@ impl Connection {
             incoming: Mutex::new(Incoming { records: Records::new(MOST_MESSAGE), taken: 0 }),
             outgoing: Mutex::default(),
             calls: AtomicUsize::new(0),
+            is_told: AtomicBool::new(false),
             waits: AtomicBool::new(false),
             arming: Mutex::default(),
             active: AtomicU64::new(0),

@@ -45,6 +45,7 @@ mod reply;
 mod rpc;
 mod server;
 mod service;
+mod tcp_info;
 mod tree;
 mod write_verifier;
 
@@ -65,7 +66,7 @@ pub use self::handle::{Handles, load_key};
 pub use self::memory::MemoryTree;
 pub use self::observe::{
     CallRefusal, CallRefused, Closing, Connected, Disconnected, Event, FirstRead, FirstWrite, HandleRefusal,
-    HandleRefused, MountRefused, MountStatus, Mounted, Observer, Trouble, Unmounted,
+    HandleRefused, MountRefused, MountStatus, Mounted, Observer, Trouble, Unacknowledged, Unmounted,
 };
 #[cfg(feature = "testing")]
 pub use self::offline::Offline;

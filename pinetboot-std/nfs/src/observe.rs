@@ -39,6 +39,8 @@ pub enum Event<'a> {
     FirstRead(FirstRead),
     /// The first change over a connection was permitted: a WRITE, a CREATE, a SETATTR ..
     FirstWrite(FirstWrite),
+    /// A client acknowledges nothing that the server sends over a connection, which stays open.
+    Unacknowledged(Unacknowledged),
     /// A system call of the server failed.
     Trouble(Trouble<'a>),
 }
@@ -47,6 +49,15 @@ pub enum Event<'a> {
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Connected {
+    /// Address and port of the client.
+    pub peer: SocketAddrV4,
+}
+
+/// A TCP connection whose client has acknowledged nothing for some 12 s, although bytes were sent again and again. Emitted once for each
+/// such silence.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Unacknowledged {
     /// Address and port of the client.
     pub peer: SocketAddrV4,
 }

@@ -51,6 +51,11 @@ pub enum Nfs {
         /// The reason.
         why: String,
     },
+    /// A client acknowledges nothing for some 12 s; the connection stays open.
+    Unacknowledged {
+        /// The client.
+        peer: SocketAddrV4,
+    },
     /// The first READ over a connection.
     FirstRead,
     /// The first change of a file over a connection.

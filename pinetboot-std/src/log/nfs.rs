@@ -33,6 +33,7 @@ pub(super) fn log(event: &Event, client: &ClientName<'_>, fact: &Nfs) {
         Nfs::HandleRefused { why, .. } => {
             warn!(%client, "{client} uses a refused file handle: {why}")
         }
+        Nfs::Unacknowledged { peer } => debug!(%client, "{peer} acknowledges nothing for 12 s (TCP)"),
         Nfs::FirstRead => debug!(%client, "{client} reads from its root"),
         Nfs::FirstWrite => debug!(%client, "{client} writes to its root"),
         Nfs::Trouble { what } => warn!("NFS: {what}"),

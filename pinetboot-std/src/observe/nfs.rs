@@ -5,7 +5,7 @@ use std::path::Path;
 
 use pinetboot_nfs::{
     CallRefusal, CallRefused, Closing, Disconnected, Event, HandleRefusal, HandleRefused, MountRefused,
-    MountStatus, Mounted, Observer, Unmounted,
+    MountStatus, Mounted, Observer, Unacknowledged, Unmounted,
 };
 
 use crate::events::{Nfs, Root};
@@ -76,6 +76,9 @@ impl Observer for NfsObserver {
                     _ => return,
                 };
                 self.tell(client, Nfs::HandleRefused { peer: *client, why: why.to_owned() });
+            }
+            Event::Unacknowledged(Unacknowledged { peer, .. }) => {
+                self.tell(peer, Nfs::Unacknowledged { peer: *peer });
             }
             Event::FirstRead(first) => self.tell(&first.client, Nfs::FirstRead),
             Event::FirstWrite(first) => self.tell(&first.client, Nfs::FirstWrite),

@@ -139,7 +139,12 @@ impl Reader {
             match waited {
                 Ok(()) | Err(Interrupt::Reload | Interrupt::Reloaded) => {}
                 Err(Interrupt::Stop) => return Ok(()),
-                Err(Interrupt::Failed(error)) => return Err(format!("the network failed: {error}")),
+                // The server goes on without: an interface that is made again, or memory, may come.
+                Err(Interrupt::Failed(error)) => {
+                    let interface = self.capture.interface().to_owned();
+                    self.bus.emit(None, Network::Unheard { interface, error: error.to_string() });
+                    std::thread::sleep(SECOND);
+                }
             }
             while let Some(frame) = self.capture.next(&mut buffer) {
                 if !self.pace.admits() {
@@ -216,8 +221,10 @@ impl Reader {
             }
             // RSTP and MSTP open a port at once to a host that they recognise.
             Frame::Bpdu { version: 0, forward_delay } => {
-                let forward_delay = u8::try_from(forward_delay).unwrap_or(u8::MAX);
-                if std::mem::replace(&mut self.forward_delay, forward_delay) != forward_delay {
+                // Told once: a hostile host may send another one each time.
+                if self.forward_delay == 0 && forward_delay > 0 {
+                    let forward_delay = u8::try_from(forward_delay).unwrap_or(u8::MAX);
+                    self.forward_delay = forward_delay;
                     let interface = self.capture.interface().to_owned();
                     self.bus.emit(None, Network::SpanningTree { interface, forward_delay });
                 }
@@ -225,7 +232,8 @@ impl Reader {
             Frame::Bpdu { .. } => {}
             Frame::Console { from, text } => {
                 let hardware = HardwareAddress::ethernet(from);
-                for line in String::from_utf8_lossy(text).lines().filter(|line| !line.trim().is_empty()) {
+                let text = String::from_utf8_lossy(text);
+                for line in text.lines().filter(|line| !line.trim().is_empty()).take(MOST_LINES) {
                     let line: String = line.chars().take(LONGEST_LINE).collect();
                     let rule = console::rule(&line);
                     self.bus.emit(None, Network::Console { hardware, line, rule });
@@ -337,6 +345,8 @@ const SECOND: Duration = Duration::from_secs(1);
 const MOST_A_SECOND: u32 = 1000;
 /// Clients of a network that a question may be about.
 const MOST_CLIENTS: usize = 1024;
+/// Lines of one datagram of NETCONSOLE.
+const MOST_LINES: usize = 8;
 /// Characters of a line of NETCONSOLE.
 const LONGEST_LINE: usize = 200;
 /// A host of containers has hundreds of interfaces.

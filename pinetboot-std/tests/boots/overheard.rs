@@ -1,5 +1,6 @@
 //! Failures that frames show: those of networks whose DHCP server is another one, and of Pis that are gone.
 
+use nfs3_types::xdr_codec::Void;
 use pinetboot_core::dhcp::{OptionCode, Profile};
 
 use super::namespace::SOON;
@@ -68,6 +69,22 @@ staged! {
         pi.deafen();
         pi.reset(client);
     };
+}
+
+/// A Pi that receives nothing more: its kernel acknowledges no answer, and the connection stays.
+#[test]
+#[ignore = "needs root and network namespaces; run by .ci/run"]
+fn rule_40_a_connection_without_acknowledgements() {
+    let (world, server) = serve_root(LEASE);
+    expect(&world, server, "40 86 13", |pi| {
+        let line = kernel(pi);
+        let (mut client, root) = pi.mount(&line);
+        client.make(&root, "written");
+        pi.deafen();
+        pi.drop_answers();
+        client.send(100_003, 3, 0, &Void);
+        std::mem::forget(client);
+    });
 }
 
 /// The verdict names the server that does not name a boot server, and what it offers.

@@ -171,6 +171,12 @@ impl Pi {
         assert!(Command::new("nft").arg(rules).status().unwrap().success());
     }
 
+    /// Receives nothing from NFS any more.
+    pub(crate) fn drop_answers(&self) {
+        let rules = "table ip d { chain i { type filter hook input priority 0; tcp sport 2049 drop; }; }";
+        assert!(Command::new("nft").arg(rules).status().unwrap().success());
+    }
+
     /// Ends a connection by RST.
     pub(crate) fn reset(&self, client: Client) {
         let linger = linger { l_onoff: 1, l_linger: 0 };

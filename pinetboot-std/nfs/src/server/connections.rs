@@ -13,7 +13,8 @@ use super::{Endpoint, MAINTAIN_EVERY, Shared};
 use crate::clients::Client;
 use crate::connection::Connection;
 use crate::message::Programs;
-use crate::observe::{Closing, Connected, Disconnected, Event, Trouble};
+use crate::observe::{Closing, Connected, Disconnected, Event, Trouble, Unacknowledged};
+use crate::tcp_info::is_unacknowledged;
 use crate::tree;
 
 impl Shared {
@@ -159,6 +160,16 @@ impl Shared {
         }
     }
 
+    /// Tells once that a client acknowledges nothing.
+    fn look_for_silence(&self, connection: &Connection) {
+        let is_silent = is_unacknowledged(connection);
+        if is_silent && !connection.is_told.swap(true, Ordering::Relaxed) {
+            self.service.tell(&Event::Unacknowledged(Unacknowledged { peer: connection.peer }));
+        } else if !is_silent {
+            connection.is_told.store(false, Ordering::Relaxed);
+        }
+    }
+
     pub(super) fn maintain_connections(&self) {
         for (token, connection) in self.connections() {
             let (idle, backlog) = (connection.idle(), connection.backlog());
@@ -168,6 +179,7 @@ impl Shared {
                 self.close(token, Closing::Idle);
             } else if idle > MAINTAIN_EVERY.as_secs() {
                 connection.trim();
+                self.look_for_silence(&connection);
             }
         }
     }

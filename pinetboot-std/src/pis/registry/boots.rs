@@ -260,7 +260,7 @@ fn machine_event<'a>(
             }
             Nfs::HandleRefused { .. } => Event::HandleRefused,
             Nfs::FirstWrite => Event::Wrote,
-            Nfs::Disconnected { is_broken: true, .. } => Event::Lost,
+            Nfs::Disconnected { is_broken: true, .. } | Nfs::Unacknowledged { .. } => Event::Lost,
             _ => return None,
         },
         Fact::Network(fact) => match fact {
