@@ -7,6 +7,7 @@ mod boot;
 mod bounds;
 mod dhcp;
 mod nfs;
+mod phase;
 mod root;
 mod server;
 #[cfg(test)]
@@ -21,6 +22,7 @@ use tracing::{info, warn};
 use crate::events::{Event, Fact, Listener};
 use crate::logging;
 use bounds::Bounds;
+pub(crate) use phase::phase;
 
 /// Writes the lines of events to [`logging`]'s output.
 #[derive(Debug, Default)]

@@ -19,6 +19,7 @@ use std::path::PathBuf;
 use clap::{Subcommand, ValueEnum};
 
 use crate::exit::{Exit, Failed};
+pub(crate) use files::CONFIGURATION;
 use plan::System;
 
 /// Options of `service`.
@@ -99,6 +100,28 @@ pub fn run(options: &Args) -> Result<Exit, Failed> {
         Action::Uninstall { at } => step::all(System::at(at.root.clone())?.uninstall(), at.dry_run),
         Action::Status => status::print(),
     }
+}
+
+/// Installs the service of the configuration on this system.
+///
+/// # Errors
+///
+/// As [`run`].
+pub(crate) fn install() -> Result<Exit, Failed> {
+    let at = Place { root: None, dry_run: false };
+    run(&Args { command: Action::Install { unit: None, sockets: false, at } })
+}
+
+/// The unit that is active.
+pub(crate) fn active() -> Option<&'static str> {
+    let mut names = Unit::ALL.iter().map(|unit| unit.name());
+    names.find(|name| status::State::of(name).is_ok_and(|state| state.value("ActiveState") == "active"))
+}
+
+/// Why this system has no services of systemd; `None` if it has.
+pub(crate) fn without_systemd() -> Option<&'static str> {
+    let has = std::path::Path::new("/run/systemd/system").is_dir();
+    if has { None } else { Some("this system does not run systemd") }
 }
 
 const EXAMPLES: &str = "\

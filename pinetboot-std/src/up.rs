@@ -12,6 +12,7 @@ mod configuration;
 mod firewall;
 mod image;
 mod network;
+mod service;
 mod timeline;
 
 use std::path::PathBuf;
@@ -22,7 +23,7 @@ use crate::config::{DhcpMode, Settings};
 use crate::exit::{Exit, Failed};
 use crate::import::{self, Bars, Stop};
 use crate::output::{self, Output};
-use crate::{net, serve, signals};
+use crate::{net, serve, service as services, signals};
 use ask::Ask;
 use configuration::ConfigFile;
 use network::Network;
@@ -67,6 +68,14 @@ pub struct Args {
     /// Read the user's password from the first line of this file [default: ask, unless --ssh-key is given]
     #[arg(long, value_name = "FILE")]
     pub password_file: Option<PathBuf>,
+
+    /// Install and start the server as a service of systemd, as 'pinetboot service install' does [default: ask; no]
+    #[arg(long, conflicts_with = "no_service")]
+    pub service: bool,
+
+    /// Serve until ctrl-C, and install no service
+    #[arg(long)]
+    pub no_service: bool,
 }
 
 /// Asks, imports, configures and serves.
@@ -85,6 +94,7 @@ pub fn run(options: &Args, level: Level, quiet: bool) -> Result<Exit, Failed> {
     let to = file.directory(options.to.as_deref())?;
     let network = Network::choose(options, &file, ask, out)?;
     let request = image::choose(options, &to, ask, out)?;
+    let is_service = service::choose(options, ask, out)?;
 
     let chosen = Settings { tree: Some(to), ..network.settings() };
     let completed = file.completed(&chosen)?;
@@ -94,7 +104,8 @@ pub fn run(options: &Args, level: Level, quiet: bool) -> Result<Exit, Failed> {
     if running.is_none() {
         serve::try_ports(&config)?;
     }
-    ask.confirm(&plan(request.as_ref(), completed.as_deref(), &options.config), out)?;
+    let serving = if is_service { SERVICE } else { FOREGROUND };
+    ask.confirm(&plan(request.as_ref(), completed.as_deref(), &options.config, serving), out)?;
 
     if let Some(request) = &request {
         let stop = Stop::default();
@@ -113,11 +124,21 @@ pub fn run(options: &Args, level: Level, quiet: bool) -> Result<Exit, Failed> {
         file.write(text)?;
     }
     firewall::report(&config, out)?;
+    if is_service {
+        out.finish()?;
+        let done = services::install()?;
+        let unit = services::active().unwrap_or("pinetboot-roots.service");
+        writeln!(out, "\n{BOOTLOADER}Each phase of a boot is a line of: journalctl --follow --unit {unit}")?;
+        return Ok(done);
+    }
     if let Some(holder) = running {
-        writeln!(
-            out,
-            "{holder} serves already; after a change: sudo systemctl restart pinetboot. Its log: journalctl --follow --unit pinetboot"
-        )?;
+        let after_a_change = match services::active() {
+            Some(unit) => {
+                format!("sudo systemctl restart {unit}. Its log: journalctl --follow --unit {unit}")
+            }
+            None => "end it with ctrl-C in its terminal, and run up again".into(),
+        };
+        writeln!(out, "{holder} serves already; after a change: {after_a_change}")?;
         return Ok(Exit::Success);
     }
     out.finish()?;
@@ -133,7 +154,12 @@ pub fn run(options: &Args, level: Level, quiet: bool) -> Result<Exit, Failed> {
 }
 
 /// What is about to be done, a line each.
-fn plan(request: Option<&import::Request>, completed: Option<&str>, config: &std::path::Path) -> String {
+fn plan(
+    request: Option<&import::Request>,
+    completed: Option<&str>,
+    config: &std::path::Path,
+    serving: &str,
+) -> String {
     let import = request.map(|request| {
         let user = request.wishes.account.as_ref().map(|account| format!(", with the user {}", account.name));
         format!(
@@ -145,7 +171,7 @@ fn plan(request: Option<&import::Request>, completed: Option<&str>, config: &std
         )
     });
     let write = completed.map(|_| format!("write {}\n", config.display()));
-    format!("{}{}serve; ctrl-C stops the server\n", import.unwrap_or_default(), write.unwrap_or_default())
+    format!("{}{}{serving}\n", import.unwrap_or_default(), write.unwrap_or_default())
 }
 
 /// Writes a line for each choice, in one form.
@@ -153,10 +179,18 @@ fn told(out: &mut Output, name: &str, value: &str, why: &str) -> Result<(), Fail
     writeln!(out, "{name:<10} {value}  ({why})")
 }
 
+const FOREGROUND: &str = "serve; ctrl-C stops the server";
+const SERVICE: &str = "install and start the service, now and at each boot of this machine";
+
+const BOOTLOADER: &str = "\
+A Pi that never booted from the network has to be told once: in Raspberry Pi Imager choose Misc utility images,
+Bootloader, Network boot, and start the Pi with that card. No line within a minute: pinetboot probe says why.\n";
+
 const PORT: u16 = pinetboot_core::tftp::PORT;
 
 const EXAMPLES: &str = "\
 Examples:
   sudo pinetboot up                                   Raspberry Pi OS Lite; asks for the rest
   sudo pinetboot up raspios-trixie.img.xz --user ada --ssh-key ~/.ssh/id_ed25519.pub
-  sudo pinetboot up raspios-lite --yes                defaults, for scripts";
+  sudo pinetboot up raspios-lite --yes                defaults, for scripts
+  sudo pinetboot up raspios-lite --yes --service      the same, and serve from each start of this machine";

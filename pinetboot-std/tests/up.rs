@@ -137,9 +137,9 @@ fn yes_takes_an_image_to_a_pi_with_its_root() {
     }
     let (boots, report) = world.boot();
     assert!(boots && report.contains("a program for arm64"), "{report}");
-    up.line("mounts its root", SOON);
-    let line = up.line(&format!("{SERIAL} is up"), SOON);
-    assert!(line.contains("To log in: ssh ada@10.77.0."), "{line}");
+    up.line("reached stage: kernel", SOON);
+    assert!(up.line(&format!("root /{SERIAL}"), SOON).contains(" mounted"));
+    up.line("takes its mount back", SOON); // not up: no system runs
 
     // Beside a running server: its process is named, and nothing is done twice.
     let (code, said) = run(&mut world.up(&["--yes"]));
@@ -198,7 +198,7 @@ fn each_question_has_a_default_with_its_reason() {
     up.expect("Ready. Connect a Pi", A_WHILE);
     let (boots, report) = world.boot();
     assert!(boots, "{report}");
-    up.line(&format!("{SERIAL} is up"), SOON);
+    assert!(up.line(&format!("root /{SERIAL}"), SOON).contains(" mounted"));
     up.say("\u{3}"); // ctrl-C
     let (status, said) = up.finish(SOON);
     assert!(status.success(), "{said}");
@@ -259,6 +259,8 @@ fn obstacles_are_named_before_any_work() {
     let (code, said) =
         run(&mut world.up(&[image, "--yes", "--user", "ada", "--interface", "eth", "--dhcp", "lease"]));
     assert!(code == 2 && said.contains("give --ssh-key"), "{code}: {said}");
+    let (code, said) = run(&mut world.up(&[&all[..], &["--service"]].concat()));
+    assert!(code == 2 && said.contains("--service: the service reads /etc/pinetboot.toml"), "{code}: {said}");
     let (code, said) = run(&mut world.up(&all[1..]));
     assert!(code == 2 && said.contains("give IMAGE, or --yes"), "{code}: {said}");
 

@@ -1,15 +1,16 @@
 //! Lines about a Pi's boot: one for each phase, and one that begins with `!` for what keeps the boot where it is.
 
-use indicatif::DecimalBytes;
 use pinetboot_core::dhcp::HardwareAddress;
 use pinetboot_core::pi::boot::{Certainty, Verdict};
 use pinetboot_core::pi::rules::Rule;
 use tracing::{debug, info, warn};
 
 use super::ClientName;
+use super::phase::of_boot;
 use crate::events::{Boot, Cause};
 
 pub(super) fn log(client: &ClientName<'_>, fact: &Boot) {
+    let phase = of_boot(fact).unwrap_or_default();
     match fact {
         Boot::Began { number, by: Cause::Discover { hardware, identity } } => {
             let serial = identity.prefix().map(|prefix| prefix.to_string());
@@ -18,21 +19,21 @@ pub(super) fn log(client: &ClientName<'_>, fact: &Boot) {
                 mac = %hardware,
                 serial,
                 boot = number,
-                "{client:#} asks by DHCP: {identity}, {hardware} (boot {number})"
+                "{client:#} {phase} (boot {number})"
             );
         }
         Boot::Began { number, by: Cause::Request } => {
             debug!(%client, boot = number, "{client:#} begins boot {number}")
         }
-        Boot::HasAddress { address } => info!(%client, %address, "{client:#} has {address}"),
+        Boot::HasAddress { address } => info!(%client, %address, "{client:#} {phase}"),
         Boot::Stage { stage, seconds } => {
-            debug!(%client, %stage, seconds, "{client:#} reached stage: {stage}");
+            debug!(%client, %stage, seconds, "{client:#} {phase}");
         }
-        Boot::KernelSent { .. } => kernel_sent(client, fact),
+        Boot::KernelSent { .. } => kernel_sent(client, &phase, fact),
         Boot::KernelAsks { seconds } => {
-            info!(%client, seconds, "{client:#} kernel runs: asks by DHCP again");
+            info!(%client, seconds, "{client:#} {phase}");
         }
-        Boot::Up { seconds } => info!(%client, seconds, "{client:#} up, {seconds:.0} s after the boot began"),
+        Boot::Up { seconds } => info!(%client, seconds, "{client:#} {phase}"),
         Boot::Stuck { number, verdict, seconds, details } => {
             stuck(client, *number, verdict, *seconds, details);
         }
@@ -75,7 +76,7 @@ pub(super) fn log(client: &ClientName<'_>, fact: &Boot) {
     }
 }
 
-fn kernel_sent(client: &ClientName<'_>, fact: &Boot) {
+fn kernel_sent(client: &ClientName<'_>, phase: &str, fact: &Boot) {
     let Boot::KernelSent {
         number,
         files,
@@ -83,10 +84,10 @@ fn kernel_sent(client: &ClientName<'_>, fact: &Boot) {
         seconds,
         since_dhcp,
         dhcp_unused,
-        largest,
         missing,
         wanted,
         resent,
+        ..
     } = fact
     else {
         return;
@@ -114,9 +115,7 @@ fn kernel_sent(client: &ClientName<'_>, fact: &Boot) {
         booting = since_dhcp,
         missing,
         resent,
-        "{client:#} files: {files} in {seconds:.1} s, {} ({}){misses}{lacks}{again}{fixed}",
-        DecimalBytes(*bytes),
-        largest.join(", "),
+        "{client:#} {phase}{misses}{lacks}{again}{fixed}"
     );
 }
 

@@ -4,25 +4,18 @@ use indicatif::DecimalBytes;
 use tracing::{debug, error, info, warn};
 
 use super::ClientName;
+use super::phase::of_root;
 use crate::events::{Event, LayerSize, Root, Shortage};
 
 pub(super) fn log(event: &Event, client: &ClientName<'_>, fact: &Root) {
     let pi = event.pi.as_deref().unwrap_or("a Pi");
+    let phase = of_root(fact).unwrap_or_default();
     match fact {
         Root::Remembered { .. } | Root::Active { .. } | Root::Granted { .. } => {}
         Root::Unmounted { .. } => {
-            info!(%client, pi, "{client:#} takes its mount back, as 'pinetboot simulate' does: the mount proves nothing");
+            info!(%client, pi, "{client:#} {phase}");
         }
-        Root::LayerMade { image, host_name, kept, .. } => {
-            let kept = kept.as_ref().map(|from| format!(", with what it keeps of its layer on {from}"));
-            let kept = kept.unwrap_or_default();
-            info!(
-                pi,
-                name = host_name,
-                image,
-                "{pi} gets a new layer on {image}, host name {host_name}{kept}"
-            );
-        }
+        Root::LayerMade { image, host_name, .. } => info!(pi, name = host_name, image, "{pi} {phase}"),
         Root::LayerReset { image, .. } => {
             info!(pi, image, "{pi}'s layer on {image} is reset, as 'pinetboot roots reset' requested");
         }
@@ -41,7 +34,7 @@ pub(super) fn log(event: &Event, client: &ClientName<'_>, fact: &Root) {
             "base image {root} was changed after {pi} got its layer: what the Pi sees of the changed files is undefined. Import \
              changes as a new image, or run 'pinetboot roots reset {pi}'"
         ),
-        Root::Mounted { path, .. } => info!(%client, pi, path, "{client:#} root {path} mounted"),
+        Root::Mounted { path, .. } => info!(%client, pi, path, "{client:#} {phase}"),
         Root::MountRefused { path, why, failed: true, .. } => {
             error!(%client, path, "cannot serve {path} to {client}: {why}");
         }

@@ -5,7 +5,7 @@ use super::Unit;
 /// The path of the program in the units.
 pub(super) const PROGRAM: &str = "/usr/local/bin/pinetboot";
 /// The configuration.
-pub(super) const CONFIGURATION: &str = "/etc/pinetboot.toml";
+pub(crate) const CONFIGURATION: &str = "/etc/pinetboot.toml";
 /// The first configuration.
 pub(super) const DEFAULT_CONFIGURATION: &str = include_str!("../../systemd/pinetboot.toml");
 /// The user, for systemd-sysusers.

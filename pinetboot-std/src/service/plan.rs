@@ -28,9 +28,9 @@ pub(super) struct System {
 impl System {
     /// The system in a directory, or this one.
     pub(super) fn at(root: Option<PathBuf>) -> Result<Self, Failed> {
-        if root.is_none() && !Path::new("/run/systemd/system").is_dir() {
-            let why = "this system does not run systemd. Let its service manager run: pinetboot serve --config /etc/pinetboot.toml";
-            return Err(Failed::new(Exit::Failure, why));
+        if let (None, Some(why)) = (&root, super::without_systemd()) {
+            let remedy = "Let its service manager run: pinetboot serve --config /etc/pinetboot.toml";
+            return Err(Failed::new(Exit::Failure, format!("{why}. {remedy}")));
         }
         if let Some(root) = root.as_deref().filter(|root| !root.join("etc").is_dir()) {
             let why = format!("--root {}: has no directory etc, and so is no system", root.display());

@@ -83,6 +83,15 @@ impl Ask {
         }
     }
 
+    /// Parses the answer to a question of yes or no.
+    pub(super) fn yes_or_no(answer: &str) -> Result<bool, String> {
+        match answer {
+            "y" | "yes" => Ok(true),
+            "n" | "no" => Ok(false),
+            other => Err(format!("{other} is neither yes nor no")),
+        }
+    }
+
     /// Shows what is about to be done, and on a terminal asks for consent.
     ///
     /// # Errors
@@ -102,12 +111,7 @@ impl Ask {
             default: Some("yes".into()),
             why: "nothing is written so far",
         };
-        let parse = |answer: &str| match answer {
-            "y" | "yes" => Ok(true),
-            "n" | "no" => Ok(false),
-            other => Err(format!("{other} is neither yes nor no")),
-        };
-        match self.ask(&question, parse, out)? {
+        match self.ask(&question, Self::yes_or_no, out)? {
             true => Ok(()),
             false => Err(Failed::new(Exit::Interrupted, "stopped; nothing was written")),
         }

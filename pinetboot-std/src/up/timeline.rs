@@ -1,13 +1,13 @@
-//! The steps of each Pi's boot on standard output, a line each, as events tell them. Warnings and errors are the log's.
+//! The phases of each Pi's boot on standard output, a line each, in the words of the log. Warnings and errors are the log's.
 
 use std::collections::HashMap;
-use std::fmt::Display;
+use std::net::Ipv4Addr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use indicatif::DecimalBytes;
-
-use crate::events::{Boot, Cause, Event, Fact, Listener, Root, Server};
+use super::BOOTLOADER;
+use crate::events::{Boot, Event, Fact, Listener, Server};
+use crate::log::phase;
 use crate::output;
 
 /// Shows boots.
@@ -22,6 +22,8 @@ pub(super) struct Timeline {
 #[derive(Debug, Default)]
 struct Progress {
     began: Duration,
+    /// The address, once the client has one.
+    address: Option<Ipv4Addr>,
     is_up: bool,
 }
 
@@ -33,7 +35,7 @@ impl Timeline {
     /// The lines for an event.
     fn lines(&self, event: &Event) -> Option<String> {
         if matches!(event.fact, Fact::Server(Server::Ready { .. })) {
-            return Some(WAITING.into());
+            return Some(format!("\n{WAITING}\n{BOOTLOADER}\n"));
         }
         let client = match (&event.pi, event.client) {
             (Some(pi), _) => pi.to_string(),
@@ -45,26 +47,27 @@ impl Timeline {
             return None;
         }
         if matches!(event.fact, Fact::Boot(Boot::Began { .. })) {
-            boots.insert(client.clone(), Progress { began: event.at, is_up: false });
+            boots.insert(client.clone(), Progress { began: event.at, ..Progress::default() });
         }
-        let step = step(&event.fact)?;
-        let boot = boots.entry(client.clone()).or_insert(Progress { began: event.at, is_up: false });
+        let phase = phase(&event.fact)?;
+        let boot = boots.entry(client.clone()).or_insert(Progress { began: event.at, ..Progress::default() });
+        boot.address = event.client.filter(|address| !address.is_unspecified()).or(boot.address);
         let seconds = event.at.saturating_sub(boot.began).as_secs_f64();
-        let mut lines = format!("{seconds:7.1} s  {client}  {step}\n");
-        if matches!(event.fact, Fact::Root(Root::Mounted { .. })) && !boot.is_up {
+        let mut lines = format!("{seconds:7.1} s  {client}  {phase}\n");
+        if matches!(event.fact, Fact::Boot(Boot::Up { .. })) && !boot.is_up {
             boot.is_up = true;
-            lines += &self.up(&client, event.client);
+            lines += &self.up(&client, boot.address);
         }
         Some(lines)
     }
 
-    fn up(&self, client: &str, address: Option<impl Display>) -> String {
+    fn up(&self, client: &str, address: Option<Ipv4Addr>) -> String {
         let login = match (&self.user, address) {
             (Some(user), Some(address)) => format!(" To log in: ssh {user}@{address}"),
             _ => String::new(),
         };
         format!(
-            "\n{client} is up: it has its root, and starts its system.{login}\nThe server goes on; ctrl-C stops it. To serve from each start of this machine: sudo pinetboot service install\n\n"
+            "\n{client} runs its system.{login}\nThe server goes on; ctrl-C stops it. To serve from each start of this machine: sudo pinetboot service install\n\n"
         )
     }
 }
@@ -79,42 +82,18 @@ impl Listener for Timeline {
     }
 }
 
-/// The step of a boot that a fact is.
-fn step(fact: &Fact) -> Option<String> {
-    Some(match fact {
-        Fact::Boot(Boot::Began { by: Cause::Discover { hardware, identity }, .. }) => {
-            format!("asks for an address: {identity}, {hardware}")
-        }
-        Fact::Boot(Boot::Stage { stage, .. }) => format!("fetches: {stage}"),
-        Fact::Boot(Boot::KernelSent { files, bytes, seconds, .. }) => {
-            format!("has its kernel: files: {files}, {} in {seconds:.1} s", DecimalBytes(*bytes))
-        }
-        Fact::Boot(Boot::KernelAsks { .. }) => "runs its kernel, which asks for an address".into(),
-        Fact::Root(Root::LayerMade { image, .. }) => format!("gets a root on {image}"),
-        Fact::Root(Root::Mounted { .. }) => "mounts its root".into(),
-        Fact::Root(Root::Unmounted { .. }) => {
-            "was a trial ('pinetboot simulate'), and took its mount back".into()
-        }
-        _ => return None,
-    })
-}
-
-const WAITING: &str = "\
-\nReady. Connect a Pi to this network and switch it on; each step of its boot is a line here.
-A Pi that never booted from the network has to be told once: in Raspberry Pi Imager choose Misc utility images,
-Bootloader, Network boot, and start the Pi with that card. No line within a minute: pinetboot probe says why.\n\n";
+const WAITING: &str =
+    "Ready. Connect a Pi to this network and switch it on; each phase of its boot is a line here.";
 
 /// The most clients that are followed; the log has all.
 const MOST: usize = 64;
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
-
     use pinetboot_core::pi::{Prefix, Stage};
 
     use super::*;
-    use crate::events::Evidence;
+    use crate::events::{Cause, Evidence, Root};
 
     fn event(at: u64, pi: &str, fact: impl Into<Fact>) -> Event {
         Event {
@@ -138,14 +117,20 @@ mod tests {
         assert_eq!(timeline.lines(&event(1000, "kitchen", began.clone())), None);
         let stage = Boot::Stage { stage: Stage::Config, seconds: 0.0 };
         let line = timeline.lines(&event(1500, "kitchen", stage)).unwrap();
-        assert_eq!(line, "    0.5 s  kitchen  fetches: config\n");
-        let up = timeline.lines(&event(9000, "kitchen", mounted())).unwrap();
-        assert!(up.starts_with("    8.0 s  kitchen  mounts its root\n\nkitchen is up"), "{up}");
-        assert!(up.contains("ssh ada@10.0.0.5"), "{up}");
-        let again = timeline.lines(&event(9100, "kitchen", mounted())).unwrap();
-        assert_eq!(again, "    8.1 s  kitchen  mounts its root\n");
-        assert_eq!(timeline.lines(&event(20_000, "kitchen", began)), None);
-        assert!(timeline.lines(&event(21_000, "kitchen", mounted())).unwrap().contains("1.0 s"));
+        assert_eq!(line, "    0.5 s  kitchen  reached stage: config\n");
+        let line = timeline.lines(&event(9000, "kitchen", mounted())).unwrap();
+        assert_eq!(
+            line, "    8.0 s  kitchen  root /bd989ae1 mounted\n",
+            "a mount is not yet a system that runs"
+        );
+        let is_up = || Boot::Up { seconds: 29.0 };
+        let up = timeline.lines(&event(30_000, "kitchen", is_up())).unwrap();
+        let begins = "   29.0 s  kitchen  up, 29 s after the boot began\n\nkitchen runs its system.";
+        assert!(up.starts_with(begins) && up.contains("ssh ada@10.0.0.5"), "{up}");
+        let again = timeline.lines(&event(31_000, "kitchen", is_up())).unwrap();
+        assert!(!again.contains("ssh"), "{again}");
+        assert_eq!(timeline.lines(&event(40_000, "kitchen", began)), None);
+        assert!(timeline.lines(&event(41_000, "kitchen", is_up())).unwrap().contains("ssh"));
     }
 
     #[test]

@@ -67,6 +67,13 @@ fn a_service_outlives_reload_kill_upgrade_and_power_cycle() {
     active_again(&mut server, 2);
     step("active after the end of serve");
 
+    // A loop that stands still, as all of a stopped process do: systemd's watchdog waits for 30 s.
+    server.run(&format!("kill -STOP $(systemctl show -P MainPID {UNIT})"), SOON);
+    active_again(&mut server, 3);
+    let log = server.run(&format!("journalctl --unit {UNIT} --output cat --no-pager"), SOON);
+    assert!(log.contains("Watchdog timeout"), "{log}");
+    step("active after the watchdog");
+
     // The next version.
     let next = world.host.path().join("pinetboot");
     fs::File::options().append(true).open(next).unwrap().write_all(b"\n").unwrap();
@@ -101,6 +108,78 @@ fn a_service_outlives_reload_kill_upgrade_and_power_cycle() {
     assert!(said.contains("note    /etc/pinetboot.toml stays"), "{said}");
     assert_eq!(server.run(LEFT, SOON), "/etc/pinetboot.toml\n/srv/rpi/root\n/var/lib/pinetboot/pis");
     step("removed");
+}
+
+#[test]
+#[ignore = "needs root, network namespaces, user-mode Linux, PINETBOOT_UML_SERVER and PINETBOOT_DEB; run by .ci/run"]
+fn a_package_is_upgraded_while_a_pi_works() {
+    let package = env::var_os(PACKAGE).map(PathBuf::from);
+    let package = package.unwrap_or_else(|| panic!("{PACKAGE} is not set: '.ci/run release' makes it"));
+    let world = World::new();
+    let began = Instant::now();
+    let step = |what: &str| println!("{:6.1} s  {what}", began.elapsed().as_secs_f64());
+    fs::copy(&package, world.host.path().join("first.deb")).unwrap();
+    next_version(&package, world.host.path());
+    let mut server = world.boot();
+    server.run(LAY_TREE, SOON);
+    step("the server has booted");
+    server.run("dpkg --install /host/first.deb", MINUTES);
+    server.run(CONFIGURE, SOON);
+    server.run(ADDRESS, SOON);
+    server.run(
+        &format!("systemctl enable --quiet --now {SOCKET} && systemctl enable --quiet --now {UNIT}"),
+        A_WHILE,
+    );
+    step("the package is installed, its service active");
+
+    let mut pi = Uml::boot_as(&world.network, 1, SERIAL);
+    pi.shell.start(&format!("end={}; {WORK}", world.end().display()));
+    pi.shell.expect("round 1", A_WHILE);
+    let before = show(&mut server, "MainPID");
+    let opened = server.run(&format!("systemctl show -P ActiveEnterTimestampMonotonic {SOCKET}"), SOON);
+    server.run("dpkg --install /host/next.deb", MINUTES);
+    step("upgraded");
+    assert_eq!(server.run("dpkg-query -W -f '${Version}' pinetboot", SOON), "99-1");
+    assert_eq!(show(&mut server, "ActiveState,StatusText"), "active serving /srv/rpi/root; Pis up: 1");
+    assert_ne!(show(&mut server, "MainPID"), before, "the new version serves");
+    let since = server.run(&format!("systemctl show -P ActiveEnterTimestampMonotonic {SOCKET}"), SOON);
+    assert_eq!(since, opened, "the ports stay open");
+    let configured = server.run("cat /etc/pinetboot.toml", SOON);
+    assert!(configured.contains("nfs = \"/srv/rpi/root\""), "{configured}");
+
+    pi.shell.expect("round ", MINUTES);
+    fs::write(world.end(), "").unwrap();
+    let (status, said) = pi.shell.finish(MINUTES);
+    assert_eq!(status, 0, "{said}");
+    step(said.lines().last().unwrap_or_default());
+    let said = pi.shell.run("dmesg | grep -c 'nfs: server .* not responding' || true", SOON);
+    assert_eq!(said, "0", "calls wait in the sockets, and none times out");
+    drop(pi);
+
+    // A removal closes the ports, and nothing starts the server again.
+    server.run("dpkg --purge pinetboot", MINUTES);
+    server.run("! systemctl is-active --quiet pinetboot-roots.socket && ! pgrep -x pinetboot", SOON);
+    assert_eq!(
+        server
+            .run("ls -d1 /etc/pinetboot.toml /srv/rpi/root /var/lib/pinetboot/pis 2>/dev/null || true", SOON),
+        "/srv/rpi/root\n/var/lib/pinetboot/pis"
+    );
+    step("purged");
+}
+
+/// Packs the same files as version 99.
+fn next_version(package: &Path, to: &Path) {
+    let files = tempfile::tempdir().unwrap();
+    let mut unpack = Command::new("dpkg-deb");
+    unpack.arg("--raw-extract").args([package, files.path()]);
+    succeed(unpack);
+    let control = files.path().join("DEBIAN/control");
+    let text = fs::read_to_string(&control).unwrap();
+    let lines = text.lines().map(|line| if line.starts_with("Version: ") { "Version: 99-1" } else { line });
+    fs::write(&control, lines.collect::<Vec<_>>().join("\n") + "\n").unwrap();
+    let mut pack = Command::new("dpkg-deb");
+    pack.args(["-Znone", "--root-owner-group", "--build"]).args([files.path(), &to.join("next.deb")]);
+    succeed(pack);
 }
 
 /// A network with a server on `tap0` and a Pi on `tap1`, and the server's disk.
@@ -162,8 +241,10 @@ fn active_again(server: &mut Shell, restarts: u32) {
 }
 
 const IMAGE: &str = "PINETBOOT_UML_SERVER";
+const PACKAGE: &str = "PINETBOOT_DEB";
 const SERIAL: &str = "5e9f2a01";
 const UNIT: &str = "pinetboot-roots.service";
+const SOCKET: &str = "pinetboot-roots.socket";
 const NFSD: &str = "[e]xe nfsd";
 
 const LAY_TREE: &str = "mkdir -p /srv/rpi/root/boot/firmware /srv/rpi/root/home && cd /srv/rpi/root/boot/firmware && \
