@@ -86,7 +86,7 @@ async fn accept_tcp(listener: TcpListener, shared: Shared, places: Arc<Semaphore
 }
 
 async fn accept_unix(listener: UnixListener, shared: Shared) {
-    let places = Arc::new(Semaphore::new(MOST));
+    let places = Arc::new(Semaphore::new(MOST_OF_CONTROL));
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
@@ -160,10 +160,12 @@ impl Drop for Place {
     }
 }
 
-/// Connections to the control socket, and of the page, each.
-const MOST: usize = 48;
+/// Connections of the page; few, as each has a descriptor of those that transfers use, too.
+const MOST: usize = 16;
+/// Connections to the control socket.
+const MOST_OF_CONTROL: usize = 8;
 /// Connections of another machine: a browser opens six.
-const MOST_OF_HOST: usize = 12;
+const MOST_OF_HOST: usize = 8;
 const MOST_HEADERS: usize = 64;
 /// Bytes; hyper's least.
 const LONGEST_HEAD: usize = 8192;
