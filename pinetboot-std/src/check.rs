@@ -21,6 +21,7 @@ mod place;
 mod report;
 mod root;
 mod tree;
+mod units;
 
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -103,7 +104,7 @@ pub fn run(options: &Args) -> Result<Exit, Failed> {
     Ok(report.exit())
 }
 
-/// Checks directories quickly, for a server that starts: at most half a second and 8 MiB. A directory that cannot be opened has no finding
+/// Checks directories quickly, for a server that starts: at most half a second and 64 MiB. A directory that cannot be opened has no finding
 /// here: the server says so itself.
 pub(crate) fn quick(boot: &Path, root: Option<&Path>, assumed: &Assumptions) -> Findings {
     within(QUICK, boot, root, assumed)
@@ -219,7 +220,7 @@ fn keep(found: Findings, files: &Tree<'_>, assumed: &Assumptions, findings: &mut
 const WHOLE: Limits = Limits { bytes: 2 << 30, time: Duration::from_secs(120) };
 #[cfg(feature = "import")]
 const IMPORT: Limits = Limits { bytes: 1 << 30, time: Duration::from_secs(20) };
-const QUICK: Limits = Limits { bytes: 8 << 20, time: Duration::from_millis(500) };
+const QUICK: Limits = Limits { bytes: 64 << 20, time: Duration::from_millis(500) };
 
 const EXAMPLES: &str = "\
 Examples:

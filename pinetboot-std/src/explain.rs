@@ -188,7 +188,7 @@ const fn place(evidence: Evidence) -> &'static str {
         Evidence::Nfs => "NFS calls",
         Evidence::Link => "frames on the server's interface",
         Evidence::Tree => "the served files (pinetboot check)",
-        Evidence::Host => "the server's machine (pinetboot doctor)",
+        Evidence::Host => "the server's machine",
         Evidence::Console => "the Pi's screen, UART or NETCONSOLE",
         Evidence::Eeprom => "the bootloader's configuration",
         _ => "elsewhere",

@@ -50,6 +50,19 @@ fn so_many_rows_are_named() {
     assert_eq!(named.len(), NAMED, "{named:?}");
 }
 
+/// `serve` warns of the same, once, and a healthy tree has no warning.
+#[test]
+fn a_server_warns_at_its_start_and_at_a_reload_once() {
+    let system = System::healthy();
+    let said = tree::served(&system);
+    assert!(!said.contains("WARN"), "{said}");
+    system.command_line("vers=3,tcp", "vers=4.1,proto=tcp");
+    system.write("boot/0c8f7e5cbd989ae1/config.txt", "");
+    let said = tree::served(&system);
+    assert_eq!(said.matches("[rule 33]").count(), 1, "{said}");
+    assert_eq!(said.matches("[rule 17] To do: Rename the directory to bd989ae1.").count(), 1, "{said}");
+}
+
 /// The rows of the catalogue with a defect that `check` names.
 const NAMED: usize = 40;
 

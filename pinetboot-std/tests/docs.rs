@@ -60,12 +60,13 @@ const PAGES: [Page; 9] = [
 ];
 
 /// Pages whose commands build, emulate, or take Docker or Kubernetes: other steps of `.ci/run` do the same.
-const BUILDS: [&str; 5] = [
+const BUILDS: [&str; 6] = [
     "CONTRIBUTING.md",
     "pinetboot-embassy/README.md",
     "pinetboot-embassy/emulator/README.md",
     "pinetboot-std/docs/container.md",
     "pinetboot-std/docs/kubernetes.md",
+    "pinetboot-std/init/README.md",
 ];
 
 /// What a test has instead of a thing that takes the Internet or a terminal.

@@ -77,12 +77,20 @@ fn tree(names: &[&str]) -> TempDir {
             }
             name if name.ends_with("cmdline.txt") => b"root=/dev/nfs ip=dhcp\n".to_vec(),
             name if name.ends_with("bcm2712-rpi-5-b.dtb") => device_tree(),
-            name if name.ends_with("kernel8.img") => vec![8; 300_000],
+            name if name.ends_with("kernel8.img") => kernel(),
+            name if name.ends_with("initramfs8") => b"070701".to_vec(),
             name => name.into(),
         };
         fs::write(path, content).unwrap();
     }
     directory
+}
+
+/// The magic of an arm64 Image at byte 56, and filler.
+fn kernel() -> Vec<u8> {
+    let mut image = vec![8; 300_000];
+    image[56..60].copy_from_slice(b"ARM\x64");
+    image
 }
 
 /// As dtc makes it of `/ { compatible = "brcm,bcm2712"; };`.

@@ -138,7 +138,7 @@ impl BootTree<'_> {
             boot.findings.of(Severity::Problem).filter_map(|problem| problem.file.clone()).collect();
         let finding = Finding::problem(format!("the directory lacks {}.", missing.join(", "))).file(name);
         let evidence = format!(
-            "A {} with a directory of its own takes nothing from the shared files{}.",
+            "A {} whose directory exists takes nothing from the shared files{}.",
             model.profile().name,
             if shared.contains(model) { ", which would boot it" } else { "" }
         );
@@ -164,7 +164,7 @@ impl Directories {
     }
 }
 
-/// A finding with the directory of its files, and as a warning where other models boot.
+/// A finding with the directory of its files, and as a note where other models boot.
 fn placed(finding: &Finding, directory: &str, model: Model, lesser: bool) -> Finding {
     let mut finding = finding.clone();
     if directory.is_empty() {
@@ -178,29 +178,27 @@ fn placed(finding: &Finding, directory: &str, model: Model, lesser: bool) -> Fin
         }
     }
     if lesser && finding.severity == Severity::Problem {
-        finding.severity = Severity::Warning;
+        finding.severity = Severity::Note;
         finding.what = format!("a {} does not boot: {}", model.profile().name, finding.what);
     }
     finding
 }
 
-/// Whether the files were made for a model: one of its own files is there.
+/// Whether the files are for a model: the first file that its boot code needs is there, of a Pi 5 its own kernel or device tree. Device
+/// trees of the others come with every kernel.
 fn is_for(model: Model, files: &Tree<'_>) -> bool {
     let profile = model.profile();
-    // A file that only this model asks for.
-    let kernels = profile.kernels.by(None).iter().copied();
-    let own = kernels.chain([profile.device_tree]).chain(profile.own_directory.iter().copied());
-    let others = |name: &str| {
-        Model::ALL.iter().filter(|other| **other != model).any(|other| {
-            let profile = other.profile();
-            let firmware = profile.firmware.iter().flat_map(|all| [all.plain.start, all.plain.fixup]);
-            profile.kernels.by(Some(true)).contains(&name)
-                || profile.kernels.by(Some(false)).contains(&name)
-                || profile.own_directory.contains(&name)
-                || firmware.into_iter().any(|file| file == name)
-        })
-    };
-    own.filter(|name| *name != "config.txt" && !others(name)).any(|name| files.has_file(name))
+    let of_firmware = profile.firmware.and_then(|_| profile.own_directory.first());
+    match profile.root_files.first().or(of_firmware) {
+        Some(first) => files.has_file(first),
+        None => profile
+            .kernels
+            .unset
+            .first()
+            .into_iter()
+            .chain([&profile.device_tree])
+            .any(|name| files.has_file(name)),
+    }
 }
 
 /// Directories that hold boot files, and that no Pi requests.

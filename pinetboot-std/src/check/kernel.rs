@@ -32,7 +32,7 @@ impl KernelFile {
 impl Initramfs {
     /// Reads the file, if `is_thorough`.
     pub(super) fn read(files: &Tree<'_>, path: &str, is_thorough: bool) -> Self {
-        let content = files.read(path, MOST).filter(|_| is_thorough);
+        let content = is_thorough.then(|| files.read(path, MOST)).flatten();
         Self { path: path.to_owned(), listing: content.and_then(|content| list(&content)) }
     }
 

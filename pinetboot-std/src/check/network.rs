@@ -2,8 +2,8 @@
 
 use pinetboot_core::pi::rules;
 
-use super::root::{has_unit, is_enabled, is_masked};
 use super::tree::Tree;
+use super::units::{has_unit, is_enabled, is_masked};
 use crate::finding::{Finding, Findings};
 
 /// Checks NetworkManager, systemd-networkd, ifupdown and dhcpcd.
@@ -89,16 +89,16 @@ fn ifupdown(root: &Tree<'_>, findings: &mut Findings) {
     if !lines().any(wired) || !lines().any(starts) {
         return;
     }
-    let finding = Finding::warning("/etc/network/interfaces configures the interface that carries the root.");
-    findings.add(finding.rule(&rules::INTERFACE_RECONFIGURED).remedy("Write 'iface eth0 inet manual'."));
+    // As an import leaves it: ifup asks for the address that the interface has.
     let keeps_up = texts(root, "etc/systemd/system/networking.service.d")
         .any(|(_, text)| text.lines().any(|line| line.trim() == "ExecStop="));
-    if !keeps_up {
-        let finding = Finding::warning(
-            "networking.service stops that interface at shutdown, before the root is unmounted.",
-        );
-        findings.add(finding.rule(&rules::SHUTDOWN_HANGS));
+    if keeps_up {
+        return;
     }
+    let finding = Finding::warning("/etc/network/interfaces configures the interface that carries the root.");
+    findings.add(finding.rule(&rules::INTERFACE_RECONFIGURED).remedy("Write 'iface eth0 inet manual'."));
+    let what = "networking.service stops that interface at shutdown, before the root is unmounted.";
+    findings.add(Finding::warning(what).rule(&rules::SHUTDOWN_HANGS));
 }
 
 fn dhcpcd(root: &Tree<'_>, findings: &mut Findings) {

@@ -56,8 +56,8 @@ fn version(file: &[u8]) -> Option<String> {
     let mut rest = file;
     while let Some(at) = find(rest, BANNER) {
         rest = rest.get(at + BANNER.len()..)?;
-        let end = rest.iter().take(LONGEST).position(|byte| *byte == b' ')?;
-        let text = std::str::from_utf8(rest.get(..end)?).ok()?;
+        let end = rest.iter().take(LONGEST).position(|byte| *byte == b' ');
+        let text = end.and_then(|end| std::str::from_utf8(rest.get(..end)?).ok()).unwrap_or_default();
         if text.starts_with(|first: char| first.is_ascii_digit())
             && text.chars().all(|c| c.is_ascii_graphic())
         {

@@ -26,7 +26,7 @@ impl RxQueue {
             slot,
             arrived: Vec::with_capacity(slots),
             next: 0,
-            ask: Vec::new(),
+            ask: Vec::with_capacity(SOCKETS),
         }
     }
 
@@ -70,6 +70,9 @@ impl RxQueue {
 }
 
 const FEW: u8 = 4;
+
+/// Sockets for which no memory is taken once packets come.
+const SOCKETS: usize = 64;
 
 #[cfg(test)]
 mod tests {

@@ -45,8 +45,11 @@ impl Memory {
                         DeviceTree::new().property("compatible", b"raspberrypi,5-model-b\0brcm,bcm2712\0");
                     memory.with(name, &tree.finish())
                 }
-                name if name.starts_with("kernel") => memory.with(name, &inspect::kernel::image("6.12.34")),
-                name if name.starts_with("initramfs") => memory.with(name, b"070701"),
+                "cmdline.txt" => memory.with(name, b"root=/dev/nfs ip=dhcp"),
+                name if name.contains("kernel") || name.contains("vmlinuz") => {
+                    memory.with(name, &inspect::kernel::image("6.12.34"))
+                }
+                name if name.contains("initr") => memory.with(name, b"070701"),
                 name => memory.with(name, b"filler"),
             };
         }

@@ -191,7 +191,8 @@ fn reply(found: Option<Answer>) -> Reply {
     Reply { at: Duration::ZERO, took: Duration::ZERO, answer }
 }
 
-#[cfg(all(test, feature = "import"))]
+#[cfg(test)]
+#[cfg(feature = "import")]
 mod tests {
     use std::collections::HashMap;
 

@@ -11,7 +11,7 @@ use super::verdict::Summary;
 /// A tree for a Pi 5 with this config.txt.
 fn pi5(config: &str, more: &[&str]) -> Memory {
     Memory::new(&["bcm2712-rpi-5-b.dtb", "kernel_2712.img", "kernel8.img", "overlays/overlay_map.dtb"])
-        .with("cmdline.txt", b"root=/dev/nfs")
+        .with("cmdline.txt", b"root=/dev/nfs ip=dhcp")
         .with("config.txt", config.as_bytes())
         .and(Memory::new(more))
 }

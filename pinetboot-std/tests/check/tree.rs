@@ -1,10 +1,13 @@
 //! A healthy system of a Pi 5: boot files and the root that they mount.
 
 use std::fs;
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tempfile::TempDir;
 
 /// Boot files, and a root beside them.
@@ -131,6 +134,30 @@ impl System {
         let (boot, root) = (self.boot(), self.path("root"));
         check(&[path(&boot), "--root", path(&root)])
     }
+}
+
+/// The log of a server of these boot files, which was told to reload.
+pub(crate) fn served(system: &System) -> String {
+    let mut serve = Command::new(env!("CARGO_BIN_EXE_pinetboot"))
+        .args(["serve", "--tftp-port", "0", "--listen", "127.0.0.1"])
+        .arg(system.boot())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut ready = String::new();
+    BufReader::new(serve.stdout.as_mut().unwrap()).read_line(&mut ready).unwrap();
+    assert!(ready.starts_with("ready "), "{ready}");
+    let pid = Pid::from_raw(i32::try_from(serve.id()).unwrap());
+    kill(pid, Signal::SIGHUP).unwrap();
+    let (mut log, mut said) = (BufReader::new(serve.stderr.take().unwrap()), String::new());
+    while !said.contains("reloaded") {
+        assert!(log.read_line(&mut said).unwrap() > 0, "the server ended: {said}");
+    }
+    kill(pid, Signal::SIGTERM).unwrap();
+    log.read_to_string(&mut said).unwrap();
+    serve.wait().unwrap();
+    said
 }
 
 fn path(path: &Path) -> &str {
