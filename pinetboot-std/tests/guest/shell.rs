@@ -14,7 +14,7 @@ impl Shell {
     /// Waits for the shell of .ci/guest-init, or of a root with just BusyBox.
     pub(crate) fn on(mut console: Process) -> Self {
         console.expect("Linux version", A_WHILE);
-        console.expect(PROMPT, A_WHILE);
+        console.expect(PROMPT, BOOT);
         Self { console }.alone()
     }
 
@@ -80,4 +80,6 @@ impl Shell {
     }
 }
 
+/// A machine with systemd takes a minute to its shell, and longer where other work has the processors.
+const BOOT: Duration = Duration::from_secs(300);
 const PROMPT: &str = "guest> ";
