@@ -1,6 +1,8 @@
 //! `pinetboot check` on trees with one defect each, and on healthy ones.
 #![expect(clippy::unwrap_used, reason = "what fails here is the test")]
 
+#[path = "common/device_tree.rs"]
+mod device_tree;
 #[path = "check/rows.rs"]
 mod rows;
 #[path = "check/tree.rs"]

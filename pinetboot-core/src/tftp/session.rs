@@ -40,8 +40,8 @@ pub struct Session<L, S: Storage, T = ()> {
     pub(super) told: bool,
     /// The observer knows of the peer's silence since its last packet.
     pub(super) told_stall: bool,
-    /// Mebibytes that the observer knows of.
-    pub(super) told_mebibytes: u16,
+    /// The low bits of the mebibytes that the observer knows of.
+    pub(super) told_mebibytes: u8,
     /// The client ended it with the text of a Pi's size probe.
     pub(super) early_terminate: bool,
     /// The observer's.
@@ -103,8 +103,8 @@ impl<L, S: Storage, T> Session<L, S, T> {
     /// Another mebibyte that the observer does not know yet.
     pub(super) fn progresses(&mut self) -> Option<Progress> {
         let bytes = self.moved();
-        let mebibytes = u16::try_from(bytes >> 20).unwrap_or(u16::MAX);
-        if mebibytes <= self.told_mebibytes {
+        let mebibytes = (bytes >> 20) as u8;
+        if mebibytes == self.told_mebibytes {
             return None;
         }
         self.told_mebibytes = mebibytes;

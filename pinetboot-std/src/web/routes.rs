@@ -7,7 +7,7 @@ use hyper::body::Bytes;
 use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use serde::Serialize;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::reply::{Reply, reply, text};
@@ -23,6 +23,8 @@ pub(super) struct Routes {
     serving: String,
     /// The number of the last change, for streams.
     changes: watch::Sender<u64>,
+    /// A stream began.
+    begun: Notify,
     /// The last document, for all streams.
     document: Mutex<Option<Document>>,
 }
@@ -38,17 +40,27 @@ struct Document {
 
 impl Routes {
     pub(super) fn new(live: Live, pis: Pis, serving: String) -> Self {
-        Self { live, pis, serving, changes: watch::Sender::new(0), document: Mutex::default() }
+        Self {
+            live,
+            pis,
+            serving,
+            changes: watch::Sender::new(0),
+            begun: Notify::new(),
+            document: Mutex::default(),
+        }
     }
 
-    /// Tells streams of changes, without end: at most one in [`INTERVAL`].
+    /// Tells streams of changes, without end: at most one in [`INTERVAL`]. Without a stream the thread sleeps.
     pub(super) async fn follow(&self) {
         let mut told = self.live.events();
         let mut quiet = Instant::now();
         loop {
+            if self.changes.receiver_count() == 0 {
+                self.begun.notified().await;
+            }
             sleep(INTERVAL).await;
             let events = self.live.events();
-            if self.changes.receiver_count() > 0 && (events != told || quiet.elapsed() >= LONGEST_QUIET) {
+            if events != told || quiet.elapsed() >= LONGEST_QUIET {
                 (told, quiet) = (events, Instant::now());
                 self.changes.send_modify(|number| *number += 1);
             }
@@ -121,6 +133,7 @@ impl Routes {
     fn stream(&self, event: impl Fn() -> Bytes + Send + 'static) -> Response<Reply> {
         let (send, parts) = mpsc::channel(1);
         let mut changes = self.changes.subscribe();
+        self.begun.notify_one();
         tokio::spawn(async move {
             let mut part = event();
             // A client that does not read gets the next event when it does.

@@ -2,7 +2,8 @@
 
 use std::fs::{self, File};
 
-use crate::tree::{System, device_tree};
+use crate::device_tree::device_tree;
+use crate::tree::System;
 
 /// The number of a rule, the defect in words, and what makes it.
 pub(crate) type Row = (u8, &'static str, fn(&System));

@@ -4,6 +4,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use super::device_tree::device_tree;
+
 /// `len` bytes that `name` determines: no two blocks are alike, so that a wrong block or a wrong file shows.
 pub(crate) fn content(name: &str, len: usize) -> Vec<u8> {
     let mut state =
@@ -48,6 +50,21 @@ impl Folder {
     pub(crate) fn tree(files: &[(&str, &[u8])]) -> Self {
         let folder = Self::new(files);
         folder.write("config.txt", b"[all]\n");
+        folder
+    }
+
+    /// The same with what a Pi 5 needs.
+    pub(crate) fn boots(files: &[(&str, &[u8])]) -> Self {
+        let folder = Self::tree(files);
+        let mut kernel = vec![0; 5000];
+        kernel[56..60].copy_from_slice(b"ARM\x64"); // Linux, Documentation/arch/arm64/booting.rst
+        folder.write("kernel_2712.img", &kernel);
+        folder.write(
+            "cmdline.txt",
+            b"console=tty1 root=/dev/nfs nfsroot=192.0.2.1:/pi,vers=3,tcp rw ip=dhcp rootwait\n",
+        );
+        let compatible = b"raspberrypi,5-model-b\0brcm,bcm2712\0";
+        folder.write("bcm2712-rpi-5-b.dtb", &device_tree(&[("compatible", compatible)], &[]));
         folder
     }
 

@@ -2,6 +2,7 @@
 #![allow(dead_code, unused_imports, reason = "every test uses its own part")]
 
 pub(crate) mod crowd;
+pub(crate) mod device_tree;
 pub(crate) mod fetch;
 pub(crate) mod files;
 pub(crate) mod held_thread;

@@ -10,7 +10,7 @@ use crate::common::{Folder, Peer, Serving, fetch, json};
 /// A Pi asks for many files that need not exist.
 #[test]
 fn expected_misses_are_not_warned_about() {
-    let tree = Folder::tree(&[("kernel_2712.img", b"kernel")]);
+    let tree = Folder::boots(&[]);
     let serving = Serving::start(&tree, &["-v"]);
     let optional = ["autoboot.txt", "pieeprom.upd", "recovery.elf", "armstub8-2712.bin", "kernel8.img"];
     for name in optional {
@@ -60,7 +60,7 @@ fn an_unexpected_miss_is_a_warning_with_where_it_was_looked_for() {
 
 #[test]
 fn a_transfer_and_a_boot_have_their_lines() {
-    let tree = Folder::tree(&[("kernel_2712.img", &[0; 5000]), ("bcm2712-rpi-5-b.dtb", &[0; 100])]);
+    let tree = Folder::boots(&[]);
     for level in [&["-v"][..], &[]] {
         let serving = Serving::start(&tree, level);
         for name in ["config.txt", "bcm2712-rpi-5-b.dtb", "kernel_2712.img"] {
