@@ -303,7 +303,9 @@ fn a_proxy_answers_pis_only() {
     server.line("Raspberry Pi 5 Model B Rev 1.0 (8 GB), serial bd989ae1", SOON);
     let log = server.stop();
     // If our OFFER comes first, udhcpc requests its 0.0.0.0 again and again, which no Pi does: it is stuck indeed.
-    let is_warning = |line: &&str| line.contains("WARN") && !line.contains("! stuck: requested its address");
+    // The tree has no device tree.
+    let expected = ["! stuck: requested its address", " bcm2712-rpi-5-b.dtb: not found."];
+    let is_warning = |line: &&str| line.contains("WARN") && !expected.iter().any(|part| line.contains(part));
     assert_eq!(log.lines().find(is_warning), None, "{log}");
     assert!(!log.contains("has 0.0.0.0"), "{log}");
     drop(lan.switch);
@@ -358,7 +360,8 @@ fn a_flood_of_made_up_pis_leaves_room_for_a_real_one() {
     assert!(told.starts_with("10.77.0."), "{told}");
     let grown = server.peak_memory() - before;
     println!("100,000 made-up Pis cost {grown} KiB of memory");
-    assert!(grown < 8 << 10, "grown by {grown} KiB");
+    // 4096 of them in the registry, and the boots of 1024 for `pinetboot status`.
+    assert!(grown < 10 << 10, "grown by {grown} KiB");
     server.stop();
 }
 

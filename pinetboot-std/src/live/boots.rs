@@ -10,15 +10,19 @@ use crate::events::{Event, Fact, Root};
 
 /// The boots of all Pis.
 #[derive(Debug, Default)]
-pub(super) struct Boots(HashMap<Prefix, PiBoots>);
+pub(super) struct Boots {
+    pis: HashMap<Prefix, PiBoots>,
+    /// Those that had fetched nothing when they came, oldest first.
+    new: VecDeque<Prefix>,
+}
 
 /// The boots of a Pi.
 #[derive(Debug, Clone, Default)]
 pub(super) struct PiBoots {
     /// The boot under way, or the last one.
-    pub(super) now: Option<Timeline>,
+    pub(super) now: Option<Box<Timeline>>,
     /// The last one before that is good.
-    pub(super) good: Option<Timeline>,
+    pub(super) good: Option<Box<Timeline>>,
     /// Those before, oldest first, without their files.
     pub(super) before: VecDeque<Timeline>,
     /// The path that was mounted.
@@ -32,21 +36,22 @@ pub(super) type Ended = Option<(Phase, Duration)>;
 
 impl Boots {
     pub(super) fn of(&self, pi: Prefix) -> Option<&PiBoots> {
-        self.0.get(&pi)
+        self.pis.get(&pi)
     }
 
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
-        self.0.len()
+        self.pis.len()
     }
 
     /// Takes in an event; returns the phase that it ends.
     pub(super) fn hear(&mut self, event: &Event) -> Ended {
         let key = event.boot?;
-        if !self.0.contains_key(&key.pi) {
+        if !self.pis.contains_key(&key.pi) {
             self.make_room();
+            self.new.push_back(key.pi);
         }
-        let boots = self.0.entry(key.pi).or_default();
+        let boots = self.pis.entry(key.pi).or_default();
         match &event.fact {
             Fact::Root(Root::Mounted { path, .. }) => boots.root = Some(path.chars().take(LONGEST).collect()),
             Fact::Root(Root::LayerMade { image, .. } | Root::LayerAdopted { image, .. }) => {
@@ -58,14 +63,20 @@ impl Boots {
         now.hear(event.at, &event.fact)
     }
 
-    /// Drops an eighth at once: those without a file first, and of either the oldest.
+    /// Drops the oldest of the new Pis, if it still has no file; of Pis with files an eighth at once, the oldest.
     fn make_room(&mut self) {
-        if self.0.len() < MOST {
+        if self.new.len() >= MOST_NEW
+            && let Some(oldest) = self.new.pop_front()
+            && self.pis.get(&oldest).is_some_and(|boots| !boots.has_files())
+        {
+            self.pis.remove(&oldest);
+        }
+        if self.pis.len() < MOST {
             return;
         }
-        let mut ranks: Vec<_> = self.0.values().map(PiBoots::rank).collect();
+        let mut ranks: Vec<_> = self.pis.values().map(PiBoots::rank).collect();
         let (_, &mut cut, _) = ranks.select_nth_unstable(MOST / 8);
-        self.0.retain(|_, boots| boots.rank() > cut);
+        self.pis.retain(|_, boots| boots.rank() > cut);
     }
 }
 
@@ -81,16 +92,21 @@ impl PiBoots {
                 self.before.pop_front();
             }
         }
-        self.now.get_or_insert_with(|| Timeline::new(number, at))
+        self.now.get_or_insert_with(|| Box::new(Timeline::new(number, at)))
     }
 
     fn rank(&self) -> (bool, Duration) {
-        let is_shown = self.good.is_some() || self.now.as_ref().is_some_and(|now| now.bytes > 0);
-        (is_shown, self.now.as_ref().map_or(Duration::ZERO, |now| now.last))
+        (self.has_files(), self.now.as_ref().map_or(Duration::ZERO, |now| now.last))
+    }
+
+    fn has_files(&self) -> bool {
+        self.good.is_some() || self.now.as_ref().is_some_and(|now| now.bytes > 0)
     }
 }
 
 /// As many as the registry has.
 const MOST: usize = 4096;
+/// Pis that have fetched no file yet: whoever sends a DISCOVER is one.
+const MOST_NEW: usize = 1024;
 const MOST_BEFORE: usize = 4;
 const LONGEST: usize = 200;

@@ -177,11 +177,11 @@ pub(super) fn pi(
     whole: bool,
 ) -> PiStatus {
     let boot = |timeline: &Timeline| boot(pi, timeline, began, whole);
-    let latest = boots.now.as_ref();
+    let latest = boots.now.as_deref();
     // Another boot has begun, of which no event has come here yet.
     let latest_now = latest.filter(|latest| latest.number == glance.boot);
-    let details = latest_now.and_then(|now| now.verdict.as_ref()).map_or(&[][..], |(_, details)| details);
-    let under_way = latest_now.and_then(|now| now.under_way.as_ref());
+    let details = latest_now.and_then(|now| now.verdict.as_deref()).map_or(&[][..], |(_, details)| details);
+    let under_way = latest_now.and_then(|now| now.under_way.as_deref());
     let under_way = under_way.filter(|_| glance.state == State::Fetching);
     PiStatus {
         id: pi.to_string(),
@@ -209,7 +209,7 @@ pub(super) fn pi(
         root: boots.root.clone(),
         image: boots.image.clone(),
         boots: boots.before.iter().chain(latest).map(boot).collect(),
-        last_good: boots.good.as_ref().map(boot),
+        last_good: boots.good.as_deref().map(boot),
     }
 }
 
@@ -239,7 +239,7 @@ fn boot(pi: Prefix, timeline: &Timeline, began: Duration, whole: bool) -> BootSt
                 took_ms: ended.map(|ended| millis(ended.saturating_sub(began))),
             })
             .collect(),
-        verdict: timeline.verdict.as_ref().map(|(seen, details)| verdict(seen, details)),
+        verdict: timeline.verdict.as_deref().map(|(seen, details)| verdict(seen, details)),
         files: if whole { timeline.files.iter().map(file).collect() } else { Vec::new() },
     }
 }

@@ -53,8 +53,9 @@ pub(super) struct Timeline {
     pub(super) files: Vec<Sent>,
     /// Files that are not in the list, which is full.
     pub(super) more_files: u32,
-    pub(super) under_way: Option<UnderWay>,
-    pub(super) verdict: Option<(Verdict, Vec<String>)>,
+    pub(super) under_way: Option<Box<UnderWay>>,
+    /// Apart: few boots have one.
+    pub(super) verdict: Option<Box<(Verdict, Vec<String>)>>,
     pub(super) bytes: u64,
     pub(super) resent: u32,
 }
@@ -115,7 +116,7 @@ impl Timeline {
             Fact::Boot(Boot::Up { .. }) => ends(&mut self.up, at, Phase::System, self.mounted),
             Fact::Boot(Boot::Stuck { verdict, details, .. }) => {
                 let details = details.iter().take(MOST_DETAILS).map(|detail| shortened(detail)).collect();
-                self.verdict = Some((*verdict, details));
+                self.verdict = Some(Box::new((*verdict, details)));
                 None
             }
             Fact::Boot(Boot::GoesOn { .. }) => {
@@ -129,8 +130,9 @@ impl Timeline {
     fn tftp(&mut self, at: Duration, fact: &Tftp) -> Option<(Phase, Duration)> {
         match fact {
             Tftp::Requested { peer, file, .. } => {
+                let name = shortened(file);
                 self.under_way =
-                    Some(UnderWay { name: shortened(file), peer: *peer, from: at, len: None, bytes: 0 });
+                    Some(Box::new(UnderWay { name, peer: *peer, from: at, len: None, bytes: 0 }));
                 return ends(&mut self.requests, at, Phase::Dhcp, self.asks);
             }
             Tftp::Started { peer, len, .. } => {
