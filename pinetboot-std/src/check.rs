@@ -8,7 +8,7 @@
 //!                                                   -> root: fstab, services, identity, network            -> Findings
 //! ```
 //!
-//! A check is bounded in time and bytes ([`Limits`]): a part for which they did not suffice is left out whole, and the report says so.
+//! A check is bounded in time and bytes (`Limits`): a part for which they did not suffice is left out whole, and the report says so.
 //! Not done: what only a running server or Pi shows.
 
 mod boot;
