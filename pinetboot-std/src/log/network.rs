@@ -35,7 +35,7 @@ pub(super) fn log(event: &Event, fact: &Network) {
         Network::Unheard { interface, error } => info!(
             interface,
             "frames on {interface} are not heard: {error}. Verdicts lack ARP, spanning trees and other DHCP servers (rules 3, 5, 7, 10, \
-             15, 64). Start as root or with the capability CAP_NET_RAW; in a container: 'cap_add: [NET_RAW]'"
+             15, 64). A packet socket takes the capability NET_RAW"
         ),
         Network::TooMany { interface, most } => {
             debug!(
