@@ -43,9 +43,10 @@ pub(crate) struct Shared {
     limits: Limits,
     listeners: Vec<TcpListener>,
     state: Mutex<State>,
-    /// Rings when a thread ends.
-    ended: Condvar,
+    threads: Arc<Threads>,
     stopping: AtomicBool,
+    /// Rings when the server stops.
+    stops: Condvar,
     /// Buffers for requests under way, to use again.
     buffers: Mutex<Vec<Vec<u8>>>,
 }
@@ -54,7 +55,14 @@ pub(crate) struct Shared {
 struct State {
     connections: HashMap<u64, (IpAddr, TcpStream)>,
     next: u64,
-    threads: usize,
+}
+
+/// The running threads. Apart from [`Shared`]: a thread has let go of that, and of the disks with it, before it counts as ended.
+#[derive(Default)]
+struct Threads {
+    running: Mutex<usize>,
+    /// Rings when a thread ends.
+    ended: Condvar,
 }
 
 impl Default for Limits {
@@ -87,8 +95,9 @@ impl Server {
             limits,
             listeners,
             state: Mutex::default(),
-            ended: Condvar::new(),
+            threads: Arc::default(),
             stopping: AtomicBool::new(false),
+            stops: Condvar::new(),
             buffers: Mutex::default(),
         });
         let server = Self(shared);
@@ -115,6 +124,12 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.0.stop(Instant::now() + STOP_WITHIN);
+    }
+}
+
+impl Threads {
+    fn running(&self) -> MutexGuard<'_, usize> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -168,16 +183,21 @@ impl Shared {
     }
 
     fn spawn(self: &Arc<Self>, name: &str, run: impl FnOnce(&Arc<Self>) + Send + 'static) -> io::Result<()> {
-        struct Ended(Arc<Shared>);
+        struct Ended(Arc<Threads>);
         impl Drop for Ended {
             fn drop(&mut self) {
-                self.0.state().threads -= 1;
+                *self.0.running() -= 1;
                 self.0.ended.notify_all();
             }
         }
-        self.state().threads += 1;
-        let ended = Ended(self.clone());
-        thread::Builder::new().name(name.into()).stack_size(STACK).spawn(move || run(&ended.0)).map(drop)
+        *self.threads.running() += 1;
+        let (ended, shared) = (Ended(Arc::clone(&self.threads)), Arc::clone(self));
+        let work = move || {
+            let _ended = ended; // dropped last
+            let shared = shared;
+            run(&shared);
+        };
+        thread::Builder::new().name(name.into()).stack_size(STACK).spawn(work).map(drop)
     }
 
     fn stop(&self, until: Instant) -> bool {
@@ -192,17 +212,18 @@ impl Shared {
 
     /// Shuts the connections down, and waits until all threads have ended; returns whether they have.
     fn end_connections(&self, how: Shutdown, until: Instant) -> bool {
-        let mut state = self.state();
-        for (_, stream) in state.connections.values() {
+        for (_, stream) in self.state().connections.values() {
             let _ended = stream.shutdown(how);
         }
-        self.ended.notify_all();
-        while state.threads > 0 {
+        self.stops.notify_all();
+        let mut running = self.threads.running();
+        while *running > 0 {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return false;
             }
-            state = self.ended.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            running =
+                self.threads.ended.wait_timeout(running, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         true
     }
@@ -211,7 +232,7 @@ impl Shared {
     fn pause(&self) {
         let state = self.state();
         let is_running = |_: &mut State| !self.stopping.load(Ordering::Acquire);
-        let _state = self.ended.wait_timeout_while(state, PAUSE, is_running);
+        let _state = self.stops.wait_timeout_while(state, PAUSE, is_running);
     }
 
     fn tell(&self, event: &Event<'_>) {
