@@ -109,6 +109,8 @@ fn a_boot_is_followed_with_dhcp_off() {
         let _router = Router::start(NOTHING);
         pi.spanning_tree();
         pi.lease_elsewhere(pi5(), ADDRESS);
+        // Frames are read on a thread of their own: a request that comes at once may overtake them.
+        server.line("kitchen has 10.9.0.60", SOON);
         let line = pi.pi5_files();
         pi.wait(4);
         pi.lease_elsewhere(Profile::Plain, ADDRESS);
@@ -121,7 +123,5 @@ fn a_boot_is_followed_with_dhcp_off() {
     server.line("kitchen up, ", SOON);
     let log = server.stop();
     assert_eq!(verdicts(&log), <[&str; 0]>::default(), "{log}");
-    for part in ["kitchen asks by DHCP: ", "kitchen has 10.9.0.60"] {
-        assert!(log.contains(part), "{part}: {log}");
-    }
+    assert!(log.contains("kitchen asks by DHCP: "), "{log}");
 }
