@@ -3,7 +3,7 @@
 //! The place is `/run/pinetboot/control`, for a server of another user than root `$XDG_RUNTIME_DIR/pinetboot/control`, and below
 //! `$RUNTIME_DIRECTORY` in a unit of systemd. Its owner may use it, root, and the group of the user pinetboot or of
 //! the unit. A server leaves the
-//! file behind, as it may remove nothing by then: the next server takes the place of a socket that nobody listens on.
+//! file behind, because its sandbox forbids to remove files: the next server replaces a socket without a listener.
 
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt, chown};

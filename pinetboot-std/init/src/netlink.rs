@@ -14,7 +14,7 @@ pub(crate) struct Netlink {
     sequence: u32,
 }
 
-/// A request, as far as it is written.
+/// A netlink request under construction.
 #[derive(Debug)]
 pub(crate) struct Request(Vec<u8>);
 

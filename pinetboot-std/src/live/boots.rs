@@ -106,7 +106,7 @@ impl PiBoots {
 
 /// As many as the registry has.
 const MOST: usize = 4096;
-/// Pis that have fetched no file yet: whoever sends a DISCOVER is one.
+/// Pis that have fetched no file yet: one forged DISCOVER is enough to be one.
 const MOST_NEW: usize = 1024;
 const MOST_BEFORE: usize = 4;
 const LONGEST: usize = 200;

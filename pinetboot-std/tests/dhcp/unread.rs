@@ -1,4 +1,4 @@
-//! A server whose output nobody reads.
+//! A server whose standard output and standard error are full pipes.
 
 use std::io::{BufRead, BufReader, Write, pipe};
 use std::os::fd::AsFd;

@@ -1,6 +1,6 @@
 //! An archive in cpio's format `newc` (Linux, Documentation/driver-api/early-userspace/buffer-format.rst).
 
-/// An archive, as far as it is written.
+/// A cpio archive under construction.
 #[derive(Debug, Default)]
 pub(super) struct Cpio {
     bytes: Vec<u8>,
