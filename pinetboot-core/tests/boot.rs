@@ -2,6 +2,8 @@
 //! rule that events can show.
 #![expect(clippy::unwrap_used, reason = "what fails here is the test")]
 
+#[path = "boot/cases.rs"]
+mod cases;
 #[path = "boot/healthy.rs"]
 mod healthy;
 #[path = "boot/script.rs"]

@@ -202,7 +202,8 @@ fn check(
     }
     if let Some(files) = root {
         let mut found = Findings::default();
-        let root = Root { files: files.clone(), own_identity: assumed.own_identity, boot: boot_in_root };
+        let Assumptions { own_identity, is_thorough, .. } = *assumed;
+        let root = Root { files: files.clone(), own_identity, is_thorough, boot: boot_in_root };
         root.check(&mut found);
         keep(found, &files, assumed, findings);
     }

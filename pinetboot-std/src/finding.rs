@@ -142,6 +142,14 @@ impl Findings {
         }
     }
 
+    /// Makes a finding a note, with other evidence.
+    pub(crate) fn lower(&mut self, finding: &Finding, evidence: &str) {
+        for known in self.0.iter_mut().filter(|known| *known == finding) {
+            known.severity = Severity::Note;
+            known.evidence = Some(evidence.to_owned());
+        }
+    }
+
     /// The findings of one severity.
     pub fn of(&self, severity: Severity) -> impl Iterator<Item = &Finding> {
         self.0.iter().filter(move |finding| finding.severity == severity)

@@ -6,10 +6,14 @@
 #![cfg(feature = "nfs")]
 #![expect(clippy::unwrap_used, reason = "what fails here is the test")]
 
+#[path = "boots/four.rs"]
+mod four;
 #[path = "boots/frames.rs"]
 mod frames;
 #[path = "boots/healthy.rs"]
 mod healthy;
+#[path = "boots/lines.rs"]
+mod lines;
 #[cfg(feature = "web")]
 #[path = "boots/live.rs"]
 mod live;
@@ -20,6 +24,8 @@ mod nfs_client;
 mod overheard;
 #[path = "boots/pi.rs"]
 mod pi;
+#[path = "boots/root.rs"]
+mod root;
 #[path = "boots/router.rs"]
 mod router;
 #[path = "boots/staged.rs"]

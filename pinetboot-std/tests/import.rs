@@ -2,8 +2,16 @@
 //! compared with what was put in.
 #![expect(clippy::unwrap_used, reason = "what fails here is the test")]
 
+#[path = "import/checked.rs"]
+mod checked;
+#[path = "check/tree.rs"]
+#[allow(dead_code, reason = "for the tests of check")]
+mod checked_tree;
 #[path = "import/compare.rs"]
 mod compare;
+#[path = "common/device_tree.rs"]
+#[allow(dead_code, reason = "for the tests of check")]
+mod device_tree;
 #[path = "import/images.rs"]
 mod images;
 #[path = "import/layout.rs"]

@@ -372,6 +372,7 @@ impl Boot {
                 (facts.address, facts.lost, facts.mount_refused) = (Some(address), None, None);
                 (facts.readdressed, facts.released) = (None, None);
                 (facts.asked_v4, facts.asked_v2) = (false, false);
+                (facts.init_missing, facts.init_found) = (0, false);
                 self.reach(InUse);
             }
             Event::Unmounted => {
@@ -382,6 +383,8 @@ impl Boot {
             Event::Active => {
                 (facts.lost, facts.readdressed, facts.released) = (None, None, None);
                 facts.alive = None;
+                // The shell waits for a password, and calls its root no more.
+                facts.emergency = facts.emergency.filter(|at| now.since(*at) <= EMERGENCY);
                 match self.state {
                     InUse if now.since(self.since) >= RUNS => self.reach(Up),
                     // This server was started after the Pi.
@@ -400,6 +403,13 @@ impl Boot {
                 }
             }
             Event::ArpAnswers(alive) => facts.alive = facts.lost.map(|_| alive),
+            Event::InitSought { found: true } => facts.init_found = true,
+            Event::InitSought { found: false } => facts.init_missing = facts.init_missing.saturating_add(1),
+            Event::EmergencyShell => {
+                if self.state >= InUse {
+                    facts.emergency = Some(now);
+                }
+            }
             Event::HandleRefused => facts.handle_refused = true,
         }
     }
@@ -461,6 +471,9 @@ const DISCOVERS: u8 = 3;
 
 /// Two ends further apart are no loop: a Pi restarts within some ten seconds.
 const LOOP: Duration = Duration::from_secs(180);
+
+/// The calls of a shell that starts end within that time.
+const EMERGENCY: Duration = Duration::from_secs(5);
 
 /// A system that calls its root for that long runs.
 const RUNS: Duration = Duration::from_secs(20);

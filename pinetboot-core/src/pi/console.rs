@@ -32,6 +32,9 @@ const LINES: &[(&[&str], u8)] = &[
     (&["IP-Config: Retrying forever"], 36),
     (&["Waiting for root device"], 39),
     (&["brcmuart_init"], 75),
+    (&["You are in emergency mode"], 45),
+    (&["No working init found"], 97),
+    (&["No init found. Try passing init="], 97),
     (&["Disabling rootwait", "root= is invalid"], 92),
 ];
 
@@ -53,6 +56,8 @@ mod tests {
             ("[    5.1] IP-Config: Retrying forever (NFS root)...", Some(36)),
             ("Disabling rootwait; root= is invalid.", Some(92)),
             ("Read bd989ae1/config.txt bytes     1247 hnd 0x0", None),
+            ("You are in emergency mode. After logging in, type \"journalctl -xb\"", Some(45)),
+            ("Kernel panic - not syncing: No working init found.  Try passing init= option", Some(97)),
             ("", None),
         ] {
             assert_eq!(rule(line), number, "{line}");

@@ -62,8 +62,7 @@ const PI3: &str = "bootcode.bin -bootsig.bin ?start.elf -autoboot.txt config.txt
     overlays/vc4-kms-v3d.dtbo cmdline.txt here -recovery8.img -recovery8-32.img -recovery7.img -recovery.img -kernel8-32.img \
     ?kernel8.img -armstub8-32.bin kernel8.img";
 
-const LINUX: &str =
-    "+6 {dhcp} +1 connect connect mount active +5 write +5 active +60 duid linux-request address +600 active";
+const LINUX: &str = "+6 {dhcp} +1 connect connect mount init active +5 write +5 active +60 duid linux-request address +600 active";
 const NO_WRITES: &str = "+8 {dhcp} +4 connect mount +5 active +5 active +5 active +5 active +5 active +600";
 
 const KINDS: &[Kind] = &[
@@ -84,6 +83,13 @@ const KINDS: &[Kind] = &[
         who: Who::Pi5,
         files: "config.txt bcm2712-rpi-5-b.dtb /cmdline.txt here kernel_2712.img kernel_2712.img",
         then: LINUX,
+    },
+    // A kernel with init= and a system in which the names of directories are looked up here and there, and `find` over its programs.
+    Kind {
+        name: "init= and names that are not there",
+        who: Who::Pi5,
+        files: PI5_NO_INITRAMFS,
+        then: "+8 {dhcp} +1 connect mount active no-init no-init +9 write +5 active +30 emergency +6 active +600",
     },
     // dracut and mount.nfs try 4.2 first.
     Kind {

@@ -66,7 +66,8 @@ pub use self::handle::{Handles, load_key};
 pub use self::memory::MemoryTree;
 pub use self::observe::{
     CallRefusal, CallRefused, Closing, Connected, Disconnected, Event, FirstRead, FirstWrite, HandleRefusal,
-    HandleRefused, MountRefused, MountStatus, Mounted, Observer, Trouble, Unacknowledged, Unmounted,
+    HandleRefused, LookedUp, MountRefused, MountStatus, Mounted, Observer, Trouble, Unacknowledged,
+    Unmounted,
 };
 #[cfg(feature = "testing")]
 pub use self::offline::Offline;

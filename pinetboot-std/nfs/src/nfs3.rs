@@ -26,7 +26,7 @@ use super::file_system::{Attributes, Caller, FileId, Found};
 use super::handle::Handles;
 use super::message::Transport;
 use super::observe::{
-    CallRefusal, CallRefused, Event, FirstRead, FirstWrite, HandleRefusal, HandleRefused, Observer,
+    CallRefusal, CallRefused, Event, FirstRead, FirstWrite, HandleRefusal, HandleRefused, LookedUp, Observer,
 };
 use super::reply::Reply;
 use super::write_verifier::WriteVerifier;
@@ -194,6 +194,16 @@ impl Request<'_> {
         {
             self.observer.observe(&Event::FirstWrite(FirstWrite { client: self.client, export }));
         }
+    }
+
+    /// Reports a LOOKUP that has found the name, or has found that the directory lacks the name.
+    fn note_lookup(&self, export: u32, name: &[u8], status: Option<nfsstat3>) {
+        let found = match status {
+            None => true,
+            Some(nfsstat3::NFS3ERR_NOENT) => false,
+            Some(_) => return,
+        };
+        self.observer.observe(&Event::LookedUp(LookedUp { client: self.client, export, name, found }));
     }
 
     /// A change of attributes writes the file's content too (fsync(2)). Its failure may be that of unstable writes, and is reported by the

@@ -1,7 +1,7 @@
 //! Events of the server, as plain values: for logs, counters, and programs that manage clients.
 //!
-//! A successful call has no event, except the first READ and the first change over a connection. Each refused call has an event, and a hostile client may
-//! send many: an observer that writes a log has to bound it.
+//! A successful call has no event, except the first READ and the first change over a connection, and each LOOKUP. Each refused call and each
+//! LOOKUP has an event, and a hostile client may send many: an observer that writes a log has to bound it.
 
 use std::fmt;
 use std::io;
@@ -39,6 +39,8 @@ pub enum Event<'a> {
     FirstRead(FirstRead),
     /// The first change over a connection was permitted: a WRITE, a CREATE, a SETATTR ..
     FirstWrite(FirstWrite),
+    /// A client looked a name up in a directory (LOOKUP).
+    LookedUp(LookedUp<'a>),
     /// A client acknowledges nothing that the server sends over a connection, which stays open.
     Unacknowledged(Unacknowledged),
     /// A system call of the server failed.
@@ -256,6 +258,20 @@ pub struct FirstWrite {
     pub client: SocketAddrV4,
     /// The id of the export.
     pub export: u32,
+}
+
+/// A name that a client looked up in a directory.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct LookedUp<'a> {
+    /// Address and port of the client.
+    pub client: SocketAddrV4,
+    /// The id of the export.
+    pub export: u32,
+    /// The name: one component, any bytes.
+    pub name: &'a [u8],
+    /// The directory has the name. `false` only if not (`NFS3ERR_NOENT`): a LOOKUP that fails for another reason has no event.
+    pub found: bool,
 }
 
 /// A failed system call of the server.

@@ -155,9 +155,18 @@ fn known_faults(findings: &mut Findings, files: &Tree<'_>, model: Model, kernel:
     }
     match kernel.facts.release() {
         Some("6.12.36") => note(&rules::CM5_PHY_INTERRUPT),
+        // The fix is in the branch since 2025-06-17, before 6.12.34 (raspberrypi/linux issue 6855).
+        Some(release) if sublevel(release, "6.12").is_some_and(|sublevel| sublevel < 33) => {
+            note(&rules::EEE_WITHOUT_SUPPORT);
+        }
         Some("6.12.81") => note(&rules::CM5_KERNEL_SERROR),
         _ => {}
     }
+}
+
+/// The last number of a release of this series: 36 of 6.12.36.
+fn sublevel(release: &str, series: &str) -> Option<u32> {
+    release.strip_prefix(series)?.strip_prefix('.')?.parse().ok()
 }
 
 /// The last value of a setting, whatever its section.

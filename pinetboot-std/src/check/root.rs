@@ -12,12 +12,17 @@ pub(super) struct Root<'a> {
     pub(super) files: Tree<'a>,
     /// Whether each Pi gets an identity of its own from the server.
     pub(super) own_identity: bool,
+    /// Whether the root is checked for completeness too.
+    pub(super) is_thorough: bool,
     /// The directory of the boot files beneath the root, if it is there: `boot/firmware`.
     pub(super) boot: Option<String>,
 }
 
 impl Root<'_> {
     pub(super) fn check(&self, findings: &mut Findings) {
+        if self.is_thorough {
+            self.first_program(findings);
+        }
         self.fstab(findings);
         self.swap(findings);
         self.identity(findings);
@@ -27,6 +32,14 @@ impl Root<'_> {
         self.capabilities(findings);
         self.containers(findings);
         network::check(&self.files, findings);
+    }
+
+    /// Without init= on the command line Linux tries these (init/main.c, kernel_init).
+    fn first_program(&self, findings: &mut Findings) {
+        if !["sbin/init", "etc/init", "bin/init"].iter().any(|path| self.files.has(path)) {
+            let what = "the root has no /sbin/init, /etc/init or /bin/init: a kernel without init= has no first program.";
+            findings.add(Finding::warning(what).rule(&rules::NO_FIRST_PROGRAM));
+        }
     }
 
     /// Lines that systemd waits for, and those that take mount.nfs.

@@ -60,6 +60,13 @@ pub enum Nfs {
     FirstRead,
     /// The first change of a file over a connection.
     FirstWrite,
+    /// The kernel or the initramfs looked for a first program: for `init`, or for a directory of the places where Linux looks.
+    InitSought {
+        /// `init` is there.
+        found: bool,
+    },
+    /// The system looked up the program of systemd's emergency mode.
+    EmergencyShell,
     /// A system call failed.
     Trouble {
         /// The operation and the system's reason.

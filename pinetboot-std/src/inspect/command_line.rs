@@ -69,10 +69,11 @@ impl Words<'_> {
         self.words.contains(&argument)
     }
 
-    /// A system may be in the initramfs alone; one that waits for a root is not.
+    /// A system may be in the initramfs alone; one that waits for a root is not. `boot=` is a way of its initramfs to find the root:
+    /// `boot=nfs` of initramfs-tools, `boot=NFS=..` and `boot=UUID=..` of LibreELEC, whose initramfs is in the kernel.
     fn without_root(&self, findings: &mut Findings) {
         let waits = self.circumstances.initramfs.is_none() || self.has("rootwait");
-        if self.circumstances.server_adds_root || self.has("boot=nfs") || !waits {
+        if self.circumstances.server_adds_root || self.value("boot=").is_some() || !waits {
             return;
         }
         let finding = Finding::warning(format!("{} has no root=, and no server adds one to it.", self.name));

@@ -36,6 +36,13 @@ pub(super) fn log(event: &Event, client: &ClientName<'_>, fact: &Nfs) {
         Nfs::Unacknowledged { peer } => debug!(%client, "{peer} acknowledges nothing for 12 s (TCP)"),
         Nfs::FirstRead => debug!(%client, "{client} reads from its root"),
         Nfs::FirstWrite => debug!(%client, "{client} writes to its root"),
+        Nfs::InitSought { found: true } => {
+            debug!(%client, "{client} finds a first program (init) in its root")
+        }
+        Nfs::InitSought { found: false } => {
+            debug!(%client, "{client} looks for a first program (init) in its root, in a place without one")
+        }
+        Nfs::EmergencyShell => debug!(%client, "{client} looks up the program of systemd's emergency mode"),
         Nfs::Trouble { what } => warn!("NFS: {what}"),
     }
 }

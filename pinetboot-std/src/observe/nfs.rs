@@ -4,8 +4,8 @@ use std::net::SocketAddrV4;
 use std::path::Path;
 
 use pinetboot_nfs::{
-    CallRefusal, CallRefused, Closing, Disconnected, Event, HandleRefusal, HandleRefused, MountRefused,
-    MountStatus, Mounted, Observer, Unacknowledged, Unmounted,
+    CallRefusal, CallRefused, Closing, Disconnected, Event, HandleRefusal, HandleRefused, LookedUp,
+    MountRefused, MountStatus, Mounted, Observer, Unacknowledged, Unmounted,
 };
 
 use crate::events::{Nfs, Root};
@@ -80,11 +80,28 @@ impl Observer for NfsObserver {
             Event::Unacknowledged(Unacknowledged { peer, .. }) => {
                 self.tell(peer, Nfs::Unacknowledged { peer: *peer });
             }
+            Event::LookedUp(looked_up) => {
+                if let Some(fact) = looked_up_fact(looked_up) {
+                    self.tell(&looked_up.client, fact);
+                }
+            }
             Event::FirstRead(first) => self.tell(&first.client, Nfs::FirstRead),
             Event::FirstWrite(first) => self.tell(&first.client, Nfs::FirstWrite),
             Event::Trouble(trouble) => self.registry.emit(None, Nfs::Trouble { what: trouble.to_string() }),
             _ => {}
         }
+    }
+}
+
+/// What the name of a LOOKUP shows of a boot; most show nothing.
+fn looked_up_fact(looked_up: &LookedUp<'_>) -> Option<Nfs> {
+    match (looked_up.name, looked_up.found) {
+        (b"init", found) => Some(Nfs::InitSought { found }),
+        // Linux tries /sbin/init, /etc/init, /bin/init and /bin/sh (init/main.c, kernel_init).
+        (b"sbin" | b"etc" | b"bin", false) => Some(Nfs::InitSought { found: false }),
+        // emergency.service and rescue.service start this program, and no other unit does (systemd, units/emergency.service.in).
+        (b"systemd-sulogin-shell", true) => Some(Nfs::EmergencyShell),
+        _ => None,
     }
 }
 

@@ -185,6 +185,12 @@ impl<'a> SimulatedBoot<'a> {
         self.summary.findings.add(finding);
     }
 
+    /// Adds a finding that is a fault for Linux alone.
+    pub(super) fn add_for_linux(&mut self, finding: Finding) {
+        self.summary.for_linux.push(finding.clone());
+        self.add(finding);
+    }
+
     /// Adds a finding about this file.
     pub(super) fn problem(&mut self, file: &str, finding: Finding) {
         self.add(finding.file(file.trim_start_matches('/')));

@@ -166,7 +166,7 @@ impl Parser {
             "device_tree" => config.device_tree = Some(value.to_owned()),
             "os_prefix" => config.os_prefix = value.to_owned(),
             "upstream_kernel" if is_set(value) && config.os_prefix.is_empty() => {
-                config.os_prefix = "upstream/".into();
+                config.os_prefix = UPSTREAM.into();
             }
             "overlay_prefix" => config.overlay_prefix = value.to_owned(),
             "dtoverlay" => {
@@ -229,6 +229,9 @@ const LINE: usize = 98;
 
 /// Limit of includes: a file may include itself.
 const MOST_INCLUDES: u32 = 16;
+
+/// The os_prefix of upstream_kernel=1 (raspberrypi/documentation, config_txt/boot.adoc).
+pub(super) const UPSTREAM: &str = "upstream/";
 
 #[cfg(test)]
 mod tests {

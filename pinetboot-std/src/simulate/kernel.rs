@@ -10,6 +10,7 @@ use super::loader::{Loader, join};
 use super::timeline::Miss;
 use super::verdict::Summary;
 use crate::finding::Finding;
+use crate::inspect;
 
 impl Loader<'_, '_> {
     /// The names to try, in order: the one in config.txt, else the model's.
@@ -96,7 +97,11 @@ impl Loader<'_, '_> {
 
     /// Fetches the kernel, the last step of the boot.
     pub(super) fn take_kernel(&mut self, found: Option<String>) -> Result<(), Over> {
-        let Some(path) = found else { return Ok(()) };
+        let Some(path) = found else {
+            // A UEFI in the ARM stub.
+            self.boot.summary.is_no_linux();
+            return Ok(());
+        };
         match self.boot.take(Stage::Kernel, &path, Miss::Bad)? {
             Some(taken) => {
                 let Summary { findings, command_line, loaded, .. } = &mut self.boot.summary;
@@ -105,6 +110,9 @@ impl Loader<'_, '_> {
                     checks::kernel(findings, &path, &taken, line);
                 }
                 loaded.files.insert(0, path.trim_start_matches('/').to_owned());
+                if taken.bytes > 0 && !inspect::kernel::begins(&taken.kept) {
+                    self.boot.summary.is_no_linux();
+                }
             }
             None => {
                 let finding = Finding::problem("the file existed at first, and is missing now.");

@@ -7,7 +7,7 @@ use pinetboot_core::pi::{OsCheck, Profile, Stage, rules};
 
 use super::boot::{Over, SimulatedBoot};
 use super::checks;
-use super::config_txt::ConfigTxt;
+use super::config_txt::{ConfigTxt, UPSTREAM};
 use super::fdt::Fdt;
 use super::fetch::Taken;
 use super::overlay_map::{Mapped, look_up};
@@ -84,9 +84,12 @@ impl<'b, 'a> Loader<'b, 'a> {
         if good {
             self.os_prefix = prefix;
         } else {
-            let finding = Finding::warning(format!(
+            let what = format!(
                 "os_prefix={prefix} is ignored, because kernel and device tree do not both exist there."
-            ));
+            );
+            // Debian's config.txt has upstream_kernel=1, and its files lie at the top (raspi-firmware, z50-raspi-firmware).
+            let is_upstream = prefix == UPSTREAM;
+            let finding = if is_upstream { Finding::note(what) } else { Finding::warning(what) };
             self.boot.add(match prefix.ends_with('/') {
                 true => finding,
                 false => finding.remedy(format!("Write os_prefix={prefix}/ if {prefix} is a directory.")),
@@ -140,7 +143,7 @@ impl<'b, 'a> Loader<'b, 'a> {
         let pi = self.boot.pi();
         let rule = rules::NO_KERNEL_OR_DEVICE_TREE.on(self.boot.board.model);
         if optional {
-            self.boot.add(
+            self.boot.add_for_linux(
                 Finding::warning(format!("{name} is missing."))
                     .rule(rule)
                     .evidence(format!(
@@ -235,7 +238,7 @@ impl<'b, 'a> Loader<'b, 'a> {
             }
             None => self
                 .boot
-                .add(Finding::warning(format!("{name} is missing.")).evidence(
+                .add_for_linux(Finding::warning(format!("{name} is missing.")).evidence(
                     "The kernel starts without a command line, and so without a root file system.",
                 )),
         }

@@ -189,7 +189,8 @@ impl NfsRoot {
                 let finding = Finding::problem(format!("not found: {part}. The kernel has no first program."));
                 let remedy = "Check that the served directory is a whole root file system: 'pinetboot import' makes one \
                               from an image.";
-                Box::new(finding.file(paths.first().copied().unwrap_or_default()).remedy(remedy))
+                let file = paths.first().copied().unwrap_or_default();
+                Box::new(finding.file(file).rule(&rules::NO_FIRST_PROGRAM).remedy(remedy))
             }
             WalkError::Root(CallError::Io(error)) | WalkError::Call(CallError::Io(error)) => {
                 let error = CallError::Io(error);

@@ -7,7 +7,7 @@ use pinetboot_core::pi::Profile;
 
 use super::root::RootCheck;
 use super::timeline::Grouped;
-use crate::finding::{Findings, Severity};
+use crate::finding::{Finding, Findings, Severity};
 use crate::inspect::command_line::{self, Circumstances};
 use crate::inspect::initramfs::NfsClient;
 use crate::text::wrap;
@@ -21,6 +21,8 @@ pub(super) struct Summary {
     /// The kernel's command line with its file's name, if the Pi fetched one.
     pub(super) command_line: Option<(String, String)>,
     pub(super) root: RootCheck,
+    /// Findings that are faults for Linux alone: the kernel, which comes last, shows whether the boot is Linux's.
+    pub(super) for_linux: Vec<Finding>,
 }
 
 /// Totals of all requests.
@@ -46,6 +48,14 @@ pub(super) struct Loaded {
 impl Summary {
     pub(super) fn would_boot(&self) -> bool {
         self.findings.of(Severity::Problem).next().is_none()
+    }
+
+    /// Makes notes of the findings for Linux: the kernel is another program.
+    pub(super) fn is_no_linux(&mut self) {
+        for finding in std::mem::take(&mut self.for_linux) {
+            self.findings
+                .lower(&finding, "The kernel is no Linux: U-Boot, UEFI and bare-metal programs do without.");
+        }
     }
 
     /// Checks the command line; what the initramfs holds is not known here.

@@ -34,6 +34,39 @@ pub(crate) struct Pi {
     open: Vec<UdpSocket>,
     /// Before each file's name.
     pub(crate) prefix: &'static str,
+    mac: [u8; 6],
+    address: Ipv4Addr,
+    rate: u32,
+}
+
+/// A board, and its address.
+#[derive(Clone, Copy)]
+pub(crate) struct Board {
+    pub(crate) fourcc: [u8; 4],
+    pub(crate) revision: u32,
+    pub(crate) serial: u32,
+    pub(crate) mac: [u8; 6],
+    pub(crate) address: Ipv4Addr,
+    /// The directory of its serial number.
+    pub(crate) prefix: &'static str,
+}
+
+impl Board {
+    /// The Pi 5 of most tests.
+    pub(crate) const KITCHEN: Self = Self {
+        fourcc: *b"RPi5",
+        revision: 0x00d0_4170,
+        serial: 0xbd98_9ae1,
+        mac: MAC,
+        address: ADDRESS,
+        prefix: "bd989ae1/",
+    };
+
+    /// What its bootloader says of itself.
+    pub(crate) fn profile(&self) -> Profile {
+        let revision = Revision::from_code(self.revision);
+        Profile::Pi(PiIdentity::new(self.fourcc, revision, self.mac, self.serial).unwrap())
+    }
 }
 
 /// The answer to a request for a file.
@@ -46,31 +79,27 @@ pub(crate) enum Got {
 
 /// A Pi 5 of stepping C1.
 pub(crate) fn pi5() -> Profile {
-    identity(*b"RPi5", 0x00d0_4170)
+    Board::KITCHEN.profile()
 }
 
 /// A Pi 5 of stepping D0.
 pub(crate) fn pi5_d0() -> Profile {
-    identity(*b"RPi5", 0x00d0_4171)
+    Board { revision: 0x00d0_4171, ..Board::KITCHEN }.profile()
 }
 
 pub(crate) fn pi4() -> Profile {
-    identity(*b"RPi4", 0x00d0_3114)
-}
-
-fn identity(fourcc: [u8; 4], revision: u32) -> Profile {
-    Profile::Pi(PiIdentity::new(fourcc, Revision::from_code(revision), MAC, 0xbd98_9ae1).unwrap())
+    Board { fourcc: *b"RPi4", revision: 0x00d0_3114, ..Board::KITCHEN }.profile()
 }
 
 impl Pi {
-    pub(crate) fn new() -> Self {
-        let dhcp = dhcp_client();
-        Self { dhcp, xid: 100, open: Vec::new(), prefix: "bd989ae1/" }
+    pub(crate) fn new(board: &Board, rate: u32) -> Self {
+        let Board { mac, address, prefix, .. } = *board;
+        Self { dhcp: dhcp_client(), xid: 100, open: Vec::new(), prefix, mac, address, rate }
     }
 
     /// Lets this time pass on the server's clock of boots.
     pub(crate) fn wait(&self, seconds: u32) {
-        thread::sleep(Duration::from_secs(seconds.into()) / RATE);
+        thread::sleep(Duration::from_secs(seconds.into()) / self.rate);
     }
 
     /// A new exchange by DHCP.
@@ -87,13 +116,19 @@ impl Pi {
 
     /// Sends a DISCOVER; does not wait for an answer.
     pub(crate) fn discover(&self, profile: Profile) {
-        self.broadcast(|out| profile.discover(MAC, self.xid, 0, out));
+        self.broadcast(|out| profile.discover(self.mac, self.xid, 0, out));
+    }
+
+    /// Sends a DISCOVER as another board.
+    pub(crate) fn discover_as(&self, board: &Board) {
+        let profile = board.profile();
+        self.broadcast(|out| profile.discover(board.mac, self.xid, 0, out));
     }
 
     /// Sends the REQUEST of an address to a server.
     pub(crate) fn request(&self, profile: Profile, address: Ipv4Addr, server: Ipv4Addr) {
         let selected = Selected::new(address, server);
-        self.broadcast(|out| profile.request(MAC, self.xid, 0, &selected, out));
+        self.broadcast(|out| profile.request(self.mac, self.xid, 0, &selected, out));
     }
 
     /// The type of the next answer of the server, and its address.
@@ -116,9 +151,9 @@ impl Pi {
         self.new_xid();
         self.discover(profile);
         let offered = self.answer(MessageType::Offer).unwrap();
-        assert_eq!(offered, ADDRESS, "the inventory reserves it");
+        assert_eq!(offered, self.address, "the inventory reserves it");
         self.request(profile, offered, SERVER);
-        assert_eq!(self.answer(MessageType::Ack), Some(ADDRESS));
+        assert_eq!(self.answer(MessageType::Ack), Some(self.address));
     }
 
     /// Gets its address from another server, of which this one hears the REQUEST alone.
@@ -131,7 +166,8 @@ impl Pi {
     /// Gives its address back.
     pub(crate) fn release(&self) {
         let mut message = [0; MAX_LEN];
-        let len = Profile::Plain.release(MAC, 7, &Selected::new(ADDRESS, SERVER), &mut message).unwrap();
+        let len =
+            Profile::Plain.release(self.mac, 7, &Selected::new(self.address, SERVER), &mut message).unwrap();
         self.dhcp.send_to(&message[..len], (SERVER, 67)).unwrap();
     }
 
@@ -151,8 +187,8 @@ impl Pi {
         let udp =
             [&6665_u16.to_be_bytes()[..], &6666_u16.to_be_bytes(), &len.to_be_bytes(), &[0; 2]].concat();
         let ip = [&[0x45, 0][..], &(20 + len).to_be_bytes(), &[0, 0, 0, 0, 64, 17, 0, 0]].concat();
-        let ends = [ADDRESS.octets(), [169, 254, 1, 1]].concat();
-        self.frame(&[&[0; 6][..], &MAC, &[8, 0], &ip, &ends, &udp, line.as_bytes()].concat());
+        let ends = [self.address.octets(), [169, 254, 1, 1]].concat();
+        self.frame(&[&[0; 6][..], &self.mac, &[8, 0], &ip, &ends, &udp, line.as_bytes()].concat());
     }
 
     /// Sends a message of a switch's spanning tree: STP, with a forward delay of 15 s.
@@ -160,7 +196,7 @@ impl Pi {
         let (root, times) = ([0x80, 0, 0x52, 0x54, 0, 1, 2, 3], [0, 0, 20, 0, 2, 0, 15, 0]);
         let body = [&[0x42, 0x42, 3, 0, 0, 0, 0, 0][..], &root, &[0; 4], &root, &[0x80, 1], &times].concat();
         let to = [0x01, 0x80, 0xc2, 0, 0, 0];
-        self.frame(&[&to[..], &MAC, &(body.len() as u16).to_be_bytes(), &body, &[0; 8]].concat());
+        self.frame(&[&to[..], &self.mac, &(body.len() as u16).to_be_bytes(), &body, &[0; 8]].concat());
     }
 
     /// Answers no ARP request any more.
@@ -185,13 +221,13 @@ impl Pi {
 
     /// Sends a datagram that no server answers: the kernel asks by ARP for the address first.
     pub(crate) fn knock(&self, address: Ipv4Addr) {
-        let socket = UdpSocket::bind((ADDRESS, 0)).unwrap();
+        let socket = UdpSocket::bind((self.address, 0)).unwrap();
         socket.send_to(b"", (address, 9)).unwrap();
     }
 
     /// Sends a request for a file from a port of its own.
     fn ask(&self, name: &str) -> UdpSocket {
-        let socket = UdpSocket::bind((ADDRESS, 0)).unwrap();
+        let socket = UdpSocket::bind((self.address, 0)).unwrap();
         self.ask_from(&socket, name);
         socket
     }
@@ -230,6 +266,16 @@ impl Pi {
     /// Asks for a file that is not there.
     pub(crate) fn miss(&mut self, name: &str) {
         assert_eq!(self.get(name), Got::Error(1), "{name}");
+    }
+
+    /// Asks for files that are not there, from one port after the other.
+    pub(crate) fn storm(&self, names: &[&str], times: u16) {
+        for (port, name) in (20_000..20_000 + times).zip(names.iter().cycle()) {
+            let socket = UdpSocket::bind((self.address, port)).unwrap();
+            self.ask_from(&socket, name);
+            socket.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+            let _answer = socket.recv(&mut [0; 100]);
+        }
     }
 
     /// Fetches a file up to this block, which it does not acknowledge; then it is silent. A pause before each ACK.

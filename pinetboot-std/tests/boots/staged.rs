@@ -60,7 +60,7 @@ pub(super) fn serve_root(options: &[&str]) -> (World, Process) {
     (world, server)
 }
 
-fn serve_without(names: &[&str], options: &[&str]) -> (World, Process) {
+pub(super) fn serve_without(names: &[&str], options: &[&str]) -> (World, Process) {
     let world = World::new().without(names);
     let server = world.serve_root(options);
     (world, server)
@@ -263,7 +263,7 @@ staged! {
 /// Two boots that end at one file: told after the first, and then as a loop.
 #[test]
 #[ignore = "needs root and network namespaces; run by .ci/run"]
-fn a_loop_is_told_twice_and_no_more() {
+fn rule_79_a_loop_is_told_twice_and_no_more() {
     let (world, server) = serve_without(&["bcm2712-rpi-5-b.dtb"], LEASE);
     world.pi(|pi| {
         for _ in 0..5 {

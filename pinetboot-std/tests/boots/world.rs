@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::namespace::{End, Namespace, PINETBOOT, Process, SOON, cable, content, end};
-use super::pi::{ADDRESS, Pi, RATE, SERIAL};
+use super::pi::{ADDRESS, Board, Pi, RATE, SERIAL};
 
 pub(crate) struct World {
     dir: tempfile::TempDir,
@@ -14,7 +14,7 @@ pub(crate) struct World {
 }
 
 /// Boot files of a Pi 5, 4 and 3, as far as the tests ask for them.
-const FILES: &[(&str, usize)] = &[
+pub(super) const FILES: &[(&str, usize)] = &[
     ("bootcode.bin", 2000),
     ("start.elf", 3000),
     ("fixup.dat", 300),
@@ -104,16 +104,7 @@ impl World {
     }
 
     fn start(&self, tree: &Path, options: &[&str]) -> Process {
-        let mut command = self.server.command(PINETBOOT);
-        command.args(["serve", "--interface", "lan", "--boot-clock", &RATE.to_string(), "--config"]);
-        command.arg(self.path("pinetboot.toml")).args(options);
-        if options.contains(&"lease") {
-            command.arg("--lease-file").arg(self.path("leases"));
-        }
-        command.arg(tree);
-        let mut server = Process::start(command);
-        server.line("ready tftp ", SOON);
-        server
+        start(&self.server, self.dir.path(), tree, options, RATE)
     }
 
     /// Does this on the server's machine.
@@ -123,8 +114,22 @@ impl World {
 
     /// Does what a Pi does.
     pub(crate) fn pi(&self, boot: impl FnOnce(&mut Pi) + Send) {
-        self.pi.enter(|| boot(&mut Pi::new()));
+        self.pi.enter(|| boot(&mut Pi::new(&Board::KITCHEN, RATE)));
     }
+}
+
+/// Starts a server of this tree, with the configuration in a directory.
+pub(super) fn start(server: &Namespace, dir: &Path, tree: &Path, options: &[&str], rate: u32) -> Process {
+    let mut command = server.command(PINETBOOT);
+    command.args(["serve", "--interface", "lan", "--boot-clock", &rate.to_string(), "--config"]);
+    command.arg(dir.join("pinetboot.toml")).args(options);
+    if options.contains(&"lease") {
+        command.arg("--lease-file").arg(dir.join("leases"));
+    }
+    command.arg(tree);
+    let mut server = Process::start(command);
+    server.line("ready tftp ", SOON);
+    server
 }
 
 /// The lines about stuck boots.

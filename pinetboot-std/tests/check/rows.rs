@@ -139,6 +139,7 @@ pub(crate) const ROWS: &[Row] = &[
         system.write("boot/config.txt", format!("{}auto_initramfs=1\n", "# a comment\n".repeat(1500)));
     }),
     (86, "Linux 6.18 without eee=off", |system| system.release("6.18.24+rpt-rpi-2712")),
+    (87, "Linux 6.12.25", |system| system.release("6.12.25+rpt-rpi-2712")),
     (88, "Linux 6.12.36", |system| system.release("6.12.36+rpt-rpi-2712")),
     (89, "Linux 6.12.81", |system| system.release("6.12.81+rpt-rpi-2712")),
     (91, "NFS over UDP", |system| system.command_line("vers=3,tcp", "vers=3,udp")),
@@ -164,4 +165,5 @@ pub(crate) const ROWS: &[Row] = &[
     (95, "the root of another server", |system| {
         system.command_line("nfsroot=/srv/pi", "nfsroot=192.0.2.9:/srv/pi")
     }),
+    (97, "no first program", |system| system.remove("root/sbin/init")),
 ];

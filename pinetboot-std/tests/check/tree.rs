@@ -17,8 +17,10 @@ pub(crate) struct System(TempDir);
 
 /// What `pinetboot check --json` says.
 pub(crate) struct Checked {
-    /// The rules of all findings.
+    /// The rules of all findings; 0 for none.
     pub(crate) rules: Vec<u8>,
+    /// The findings as lines: `Warning: cmdline.txt: .. [rule 33]`.
+    pub(crate) lines: Vec<String>,
     pub(crate) text: String,
     pub(crate) code: Option<i32>,
 }
@@ -132,6 +134,25 @@ impl System {
         self.write("boot/initramfs_2712", packed.finish().unwrap());
     }
 
+    /// Copies a boot file.
+    pub(crate) fn copy(&self, from: &str, to: &str) {
+        let to = self.boot().join(to);
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        fs::copy(self.boot().join(from), to).unwrap();
+    }
+
+    /// Moves a boot file.
+    pub(crate) fn rename(&self, from: &str, to: &str) {
+        let to = self.boot().join(to);
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        fs::rename(self.boot().join(from), to).unwrap();
+    }
+
+    /// Checks the boot files without a root.
+    pub(crate) fn check_boot_files(&self) -> Checked {
+        check(&[path(&self.boot())])
+    }
+
     pub(crate) fn check(&self) -> Checked {
         let (boot, root) = (self.boot(), self.path("root"));
         check(&[path(&boot), "--root", path(&root)])
@@ -178,9 +199,22 @@ pub(crate) fn check(arguments: &[&str]) -> Checked {
     let systems = json["systems"].as_array().cloned().unwrap_or_default();
     let findings =
         systems.iter().flat_map(|system| system["findings"].as_array().cloned().unwrap_or_default());
+    let findings: Vec<_> = findings.collect();
     let rules =
-        findings.map(|finding| u8::try_from(finding["rule"].as_u64().unwrap_or(0)).unwrap()).collect();
-    Checked { rules, text, code: output.status.code() }
+        findings.iter().map(|finding| u8::try_from(finding["rule"].as_u64().unwrap_or(0)).unwrap()).collect();
+    let lines = findings.iter().map(line).collect();
+    Checked { rules, lines, text, code: output.status.code() }
+}
+
+fn line(finding: &serde_json::Value) -> String {
+    let text = |key: &str| finding[key].as_str().unwrap_or_default().to_owned();
+    let severity = match text("severity").as_str() {
+        "problem" => "",
+        "warning" => "Warning: ",
+        _ => "Note: ",
+    };
+    let file = finding["file"].as_str().map(|file| format!("{file}: ")).unwrap_or_default();
+    format!("{severity}{file}{} [rule {}]", text("what"), finding["rule"])
 }
 
 pub(crate) const COMMAND_LINE: &str =

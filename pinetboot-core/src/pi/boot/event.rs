@@ -131,6 +131,13 @@ pub enum Event<'a> {
     Active,
     /// The Pi wrote to its root.
     Wrote,
+    /// The kernel, or its initramfs, looked for a first program in the root: for `init`, or in a directory that may hold one.
+    InitSought {
+        /// `init` is there; otherwise `init` or the directory is missing.
+        found: bool,
+    },
+    /// The system looked up the program of systemd's emergency mode.
+    EmergencyShell,
     /// The Pi's connection to its root broke: no answer from the Pi.
     Lost,
     /// Whether the Pi answers an ARP request, after its connection broke.

@@ -72,6 +72,10 @@ pub(super) struct Facts {
     /// The address of the mount.
     pub(super) address: Option<Ipv4Addr>,
     pub(super) duid: Option<Instant>,
+    /// Places of a first program that lack one.
+    pub(super) init_missing: u8,
+    pub(super) init_found: bool,
+    pub(super) emergency: Option<Instant>,
     pub(super) readdressed: Option<Instant>,
     pub(super) released: Option<Instant>,
     pub(super) lost: Option<Instant>,
@@ -182,6 +186,9 @@ impl Facts {
         mount_refused: None,
         address: None,
         duid: None,
+        init_missing: 0,
+        init_found: false,
+        emergency: None,
         readdressed: None,
         released: None,
         lost: None,

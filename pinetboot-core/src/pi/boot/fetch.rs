@@ -32,7 +32,9 @@ impl Boot {
             Some(Stage::Initramfs) if is_doubled(path) => facts.prefix_doubled = true,
             _ => {}
         }
-        if known.is_none() && (path.contains("pxelinux.cfg/") || path.ends_with("boot.scr.uimg")) {
+        if known.is_none()
+            && (path.split('/').any(|name| name == "pxelinux.cfg") || path.ends_with("boot.scr.uimg"))
+        {
             facts.u_boot = true;
         }
         if self.state >= State::KernelSent && known.is_none() {
@@ -80,7 +82,9 @@ impl Boot {
         match file.stage {
             Stage::CommandLine => facts.line = RootLine::Missing,
             Stage::Overlays if path.ends_with("bcm2712d0.dtbo") => facts.lacks_d0 = true,
-            Stage::DeviceTree if path.contains("-cm5") => facts.cm5_tree = true,
+            Stage::DeviceTree if path.as_bytes().windows(4).any(|part| part == b"-cm5") => {
+                facts.cm5_tree = true
+            }
             _ => {}
         }
     }

@@ -362,6 +362,12 @@ impl Boot {
         if let Some(at) = facts.released {
             return Some((at + RESTARTS, self.say(Likely, Seen::Released, &[14])));
         }
+        if self.state == State::InUse && facts.init_missing >= INIT_PLACES && !facts.init_found {
+            return Some((self.last + STOPPED, self.say(Likely, Seen::NoInit, &[97])));
+        }
+        if facts.emergency.is_some() && facts.lost.is_none() {
+            return Some((self.last + STOPPED, self.say(Likely, Seen::EmergencyShell, &[45])));
+        }
         let at = facts.lost?;
         let reconfigured = facts.duid.is_some_and(|duid| at.since(duid) <= RECONFIGURES);
         let verdict = match (reconfigured, facts.alive) {
@@ -376,6 +382,8 @@ impl Boot {
     }
 }
 
+/// Linux tries /sbin/init, /etc/init and /bin/init, in this order (init/main.c, kernel_init), and then a shell.
+const INIT_PLACES: u8 = 3;
 /// The time for three DISCOVERs, and for a slow DHCP server: dnsmasq pings an address for 3 s before it offers it.
 const ASKS: Duration = Duration::from_secs(10);
 /// DISCOVERs of a boot ROM, 5 s apart (documented, raspberrypi/documentation boot-net).

@@ -11,7 +11,6 @@ use crate::pi::rules::Rule;
 /// Shown as what was seen and the numbers, without the catalogue's texts: `no answer to 3 DISCOVERs [36]`. A program with room
 /// for them finds the texts by [`Rule::find`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub struct Verdict {
     rules: [u8; MOST],
@@ -134,6 +133,10 @@ pub enum Seen {
     MountRefused,
     /// Calls for a mount, and no mount.
     NotMounted,
+    /// A root without a first program.
+    NoInit,
+    /// The system started the shell of systemd's emergency mode, and calls its root no more.
+    EmergencyShell,
     /// The address was given back while the root was in use.
     Released,
     /// The address changed while the root was in use.
@@ -182,6 +185,15 @@ impl Verdict {
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.seen, Numbers(self.rules()))
+    }
+}
+
+/// `Missing(Kernel) [20]`: of several rules the first.
+#[cfg(feature = "defmt")]
+impl defmt::Format for Verdict {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        let [first, ..] = self.rules;
+        defmt::write!(f, "{} [{=u8}]", self.seen, first);
     }
 }
 
@@ -247,6 +259,8 @@ impl fmt::Display for Seen {
             Self::WrongVersion => f.write_str("asks for another version of NFS"),
             Self::MountRefused => f.write_str("the mount was refused"),
             Self::NotMounted => f.write_str("asks for its root, mounts nothing"),
+            Self::NoInit => f.write_str("finds no first program (init) in its root"),
+            Self::EmergencyShell => f.write_str("started the shell of systemd's emergency mode"),
             Self::Released => f.write_str("gave its address back while its root was in use"),
             Self::Readdressed => f.write_str("changed its address while its root was in use"),
             Self::LostAlive => f.write_str("uses its root no more, but answers ARP requests"),

@@ -108,4 +108,11 @@ rules! { Root:
         models: Models::All, standing: Staged, evidence: [Nfs],
         source: "a simulated Pi whose server lost its state",
     }
+    NO_FIRST_PROGRAM = 97 {
+        symptom: "The root is mounted, and the kernel panics: No working init found.",
+        cause: "The root has no /sbin/init, /etc/init or /bin/init: the directory is empty, or holds the root one level deeper.",
+        remedy: "Serve a whole root file system: 'pinetboot import' makes one from an image.",
+        models: Models::All, standing: Documented, evidence: [Nfs, Tree, Console],
+        source: "Linux init/main.c, kernel_init; a simulated Pi with an empty root",
+    }
 }

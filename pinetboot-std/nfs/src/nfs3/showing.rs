@@ -53,6 +53,7 @@ impl Request<'_> {
         };
         let found = component(name)
             .and_then(|name| dir.export.tree.lookup(&dir.caller, &dir.id, name).map_err(wire::status));
+        self.note_lookup(dir.export.id, name, found.as_ref().err().copied());
         let dir_attributes = dir.after();
         Ok(match found {
             Ok(found) => Nfs3Result::Ok(LOOKUP3resok {

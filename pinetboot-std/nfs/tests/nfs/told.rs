@@ -195,6 +195,22 @@ fn the_first_read_of_a_connection_and_no_other_call() {
     assert_eq!(told.of("FirstRead"), expected);
 }
 
+#[test]
+fn names_that_are_looked_up() {
+    let (_running, told, mut client) = watched(OneExport::new(export(5, "/")));
+    let root = client.mount("/").unwrap();
+    client.make(&root, "init");
+    client.lookup(&root, "init").unwrap();
+    assert_eq!(client.lookup(&root, "absent").map(drop), Err(nfsstat3::NFS3ERR_NOENT));
+    assert_eq!(client.lookup(&root, "a/b").map(drop), Err(nfsstat3::NFS3ERR_INVAL));
+    let address = client.stream.local_addr().unwrap();
+    let event = |name: &str, found| {
+        format!("LookedUp {{ client: {address}, export: 5, name: {:?}, found: {found} }}", name.as_bytes())
+    };
+    let told = told.of("LookedUp");
+    assert!(told.ends_with(&[event("init", true), event("absent", false)]), "{told:?}");
+}
+
 /// Exports with a bug.
 struct Broken;
 

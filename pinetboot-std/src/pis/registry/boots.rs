@@ -260,6 +260,8 @@ fn machine_event<'a>(
             }
             Nfs::HandleRefused { .. } => Event::HandleRefused,
             Nfs::FirstWrite => Event::Wrote,
+            Nfs::InitSought { found } => Event::InitSought { found: *found },
+            Nfs::EmergencyShell => Event::EmergencyShell,
             Nfs::Disconnected { is_broken: true, .. } | Nfs::Unacknowledged { .. } => Event::Lost,
             _ => return None,
         },
