@@ -8,11 +8,11 @@ use pinetboot_core::dhcp::{Responder, SERVER_PORT};
 use pinetboot_core::tftp::{Limits, PORT, Server, Session};
 
 use crate::answer::Answer;
-use crate::board::{Board, LedPattern};
+use crate::board::{Board, Flash, LedPattern};
 use crate::capacity::TRANSFERS;
-use crate::config::{Address, Config};
+use crate::config::{Address, Config, Dhcp};
 use crate::configuration::{Text, configuration};
-use crate::liveness::Liveness;
+use crate::liveness::{self, Liveness};
 use crate::net::{self, Pool, Port};
 use crate::status::{Name, Status};
 use crate::storage::Placed;
@@ -77,7 +77,7 @@ impl<'a> Appliance<'a> {
         let misconfigured = configured.is_none();
         let config = configured.unwrap_or(Config::SAFE);
         stack.set_config_v4(own_address(config.address));
-        let status = Status::default();
+        let status = Status::new(!matches!(config.dhcp, Dhcp::Off));
         Self { stack, config, misconfigured, status, tftp: Liveness::new(), dhcp: Liveness::new() }
     }
 
@@ -103,7 +103,7 @@ impl<'a> Appliance<'a> {
 
     /// Feeds the watchdog while all loops are alive, drives the status LED, and logs the board's address. Does not return.
     pub async fn watch(&self, board: &mut impl Board) -> ! {
-        let mut failed = 0;
+        let (mut failed, mut place) = (0, 0);
         let mut address = None;
         loop {
             if [Some(&self.tftp), Some(&self.dhcp), board.ethernet()]
@@ -121,18 +121,26 @@ impl<'a> Appliance<'a> {
                     None => warn!("the address is no longer ours"),
                 }
             }
-            let pattern = match self.status.failed() {
+            let stuck = self.status.stuck(liveness::now());
+            let pattern = match (stuck, self.status.failed()) {
                 _ if self.misconfigured => LedPattern::Misconfigured,
                 _ if !self.stack.is_link_up() => LedPattern::NoLink,
                 _ if self.status.is_busy() => LedPattern::Busy,
-                count if count != failed => {
+                (Some(rule), _) => {
+                    let (flash, next) = Flash::of(rule, place);
+                    place = next;
+                    LedPattern::Stuck(flash)
+                }
+                (None, count) if count != failed => {
                     failed = count;
                     LedPattern::Failed
                 }
                 _ => LedPattern::Ready,
             };
             let (lit, dark) = pattern.lit_and_dark();
-            board.led(true);
+            if lit > 0 {
+                board.led(true);
+            }
             Timer::after_millis(lit).await;
             board.led(false);
             Timer::after_millis(dark).await;

@@ -29,6 +29,37 @@ pub(crate) enum LedPattern {
     Failed,
     /// The configuration is wrong: blinks very slowly.
     Misconfigured,
+    /// A Pi does not boot: a flash of the rule's number.
+    Stuck(Flash),
+}
+
+/// A flash of a number: its tens as long flashes, its ones as short ones, and a pause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flash {
+    Long,
+    Short,
+    /// After the tens, or after the number.
+    Pause,
+}
+
+impl Flash {
+    /// The flash of a number that is in this place, and the next place.
+    pub(crate) const fn of(number: u8, place: u8) -> (Self, u8) {
+        let (tens, ones) = (number / 10, number % 10);
+        match place {
+            place if place < tens => (Self::Long, place + 1),
+            // Without tens the number begins with its ones.
+            place if place == tens && tens > 0 && ones > 0 => (Self::Pause, place + 1),
+            place => {
+                let first = if tens > 0 && ones > 0 { tens + 1 } else { tens };
+                if place >= first && place < first + ones {
+                    (Self::Short, place + 1)
+                } else {
+                    (Self::Pause, 0)
+                }
+            }
+        }
+    }
 }
 
 impl LedPattern {
@@ -40,6 +71,44 @@ impl LedPattern {
             Self::Busy => (50, 50),
             Self::Failed => (250, 250),
             Self::Misconfigured => (1000, 1000),
+            Self::Stuck(Flash::Long) => (800, 300),
+            Self::Stuck(Flash::Short) => (150, 300),
+            Self::Stuck(Flash::Pause) => (0, 1200),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::string::String;
+
+    use super::*;
+
+    #[test]
+    fn a_number_is_long_and_short_flashes() {
+        let shown = |number| {
+            let (mut place, mut shown) = (0, String::new());
+            loop {
+                let (flash, next) = Flash::of(number, place);
+                shown.push(match flash {
+                    Flash::Long => '-',
+                    Flash::Short => '.',
+                    Flash::Pause => ' ',
+                });
+                place = next;
+                if place == 0 {
+                    return shown;
+                }
+            }
+        };
+        assert_eq!(
+            [3, 17, 20, 41, 97].map(shown),
+            ["... ", "- ....... ", "-- ", "---- . ", "--------- ....... "]
+        );
+        // The watchdog is fed after each flash.
+        for flash in [Flash::Long, Flash::Short, Flash::Pause] {
+            let (lit, dark) = LedPattern::Stuck(flash).lit_and_dark();
+            assert!(lit + dark < 2000);
         }
     }
 }

@@ -17,6 +17,7 @@
 //! | [`card`], `fat` | boot files on a microSD card (feature `card`) |
 //! | [`storage`] | the card before the flash |
 //! | `status`, `board` | log lines, the LED's patterns |
+//! | `boots` | boots that do not go on |
 //! | `liveness` | the liveness of the loops, for the watchdog |
 //! | `capacity` | the numbers of transfers and sockets |
 #![no_std]
@@ -32,6 +33,7 @@ mod answer;
 mod appliance;
 pub mod archive;
 mod board;
+mod boots;
 mod capacity;
 #[cfg(feature = "card")]
 pub mod card;

@@ -9,16 +9,30 @@ use pinetboot_core::event::{Dhcp, Refused, Rejected, Rejection};
 use pinetboot_core::tftp::{ErrorCode, Outcome, Report};
 use pinetboot_core::{Event, Instant, Observer};
 
+use crate::boots::Boots;
+
 /// The observer of both loops. Logs their events, and counts for the LED.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Status {
     /// The number of running transfers.
     under_way: Cell<usize>,
     /// The number of failed transfers.
     failed: Cell<u32>,
+    boots: Boots,
 }
 
 impl Status {
+    /// Nothing has happened yet; whether DHCP messages of Pis are answered.
+    pub(crate) const fn new(dhcp: bool) -> Self {
+        Self { under_way: Cell::new(0), failed: Cell::new(0), boots: Boots::new(dhcp) }
+    }
+
+    /// The rule of a boot that does not go on.
+    pub(crate) fn stuck(&self, now: Instant) -> Option<u8> {
+        self.boots.pass(now);
+        self.boots.rule()
+    }
+
     /// Whether a transfer runs.
     pub(crate) const fn is_busy(&self) -> bool {
         self.under_way.get() > 0
@@ -55,7 +69,10 @@ impl Status {
 impl Observer for &Status {
     type Transfer = Name;
 
+    const HEARS_STALLS: bool = true;
+
     fn observe(&mut self, now: Instant, event: &Event<'_>, transfer: Option<&mut Name>) {
+        self.boots.hear(now, event, transfer.as_deref());
         match (event, transfer) {
             (Event::Requested(requested), Some(name)) => *name = Name::of(requested.filename),
             (Event::Started(_), _) => self.under_way.set(self.under_way.get() + 1),
@@ -97,6 +114,10 @@ impl Name {
         let from = filename.len().saturating_sub(name.capacity());
         let _fits = name.extend_from_slice(filename.get(from..).unwrap_or_default());
         Self(name)
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.0
     }
 }
 

@@ -54,6 +54,31 @@ fn on_an_emulated_board_it_boots_a_pi_and_serves_others_at_once() {
     }
 }
 
+/// The rule's number and some words, ten seconds after the last request.
+#[test]
+#[ignore = "needs root, network namespaces, curl and PINETBOOT_APPLIANCE_TAP; run by .ci/run"]
+fn on_a_tap_a_missing_kernel_is_named() {
+    let files = Files::new(1 << 20);
+    let network = network();
+    let mut appliance = on_tap(&network, &files);
+    network.enter(|| {
+        for (name, answer) in [("config.txt", 3), ("kernel8.img", 5), ("kernel8-32.img", 5)] {
+            let socket = UdpSocket::bind("10.55.0.50:0").unwrap();
+            socket.set_read_timeout(Some(SOON)).unwrap();
+            let request = format!("\0\x01bd989ae1/{name}\0octet\0");
+            let mut reply = [0; 600];
+            let server = (0..10).find_map(|_| {
+                socket.send_to(request.as_bytes(), "10.55.0.1:69").unwrap();
+                Some(socket.recv_from(&mut reply).ok()?.1)
+            });
+            assert_eq!(reply[1], answer, "{name}");
+            socket.send_to(b"\0\x04\0\x01", server.unwrap()).unwrap();
+        }
+    });
+    let line = appliance.line("stuck: ", SOON);
+    assert!(line.ends_with("10.55.0.50: stuck: no kernel [20]"), "{line}");
+}
+
 /// smoltcp holds back packets for a host that answers no ARP request, and all packets behind them.
 #[test]
 #[ignore = "needs root, network namespaces, curl and PINETBOOT_APPLIANCE_TAP; run by .ci/run"]
