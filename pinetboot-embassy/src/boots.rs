@@ -16,8 +16,6 @@ use pinetboot_core::pi::boot::{Boot, Event, Hearing, Step, SystemKind};
 use pinetboot_core::tftp::{Direction, ErrorCode, Outcome, Report};
 use pinetboot_core::{BootPath, Instant, event};
 
-use crate::status::Name;
-
 /// The boots that are watched.
 #[derive(Debug)]
 pub(crate) struct Boots {
@@ -55,8 +53,8 @@ impl Boots {
         }
     }
 
-    /// Takes in an event of a loop, with the file's name of its transfer.
-    pub(crate) fn hear(&self, now: Instant, event: &pinetboot_core::Event<'_>, name: Option<&Name>) {
+    /// Takes in an event of a loop, with the end of its file's name.
+    pub(crate) fn hear(&self, now: Instant, event: &pinetboot_core::Event<'_>, name: Option<&[u8]>) {
         use pinetboot_core::Event;
 
         match (event, name) {
@@ -73,7 +71,7 @@ impl Boots {
                 let event::Stalled { bytes, block_size, after, .. } = *stalled;
                 self.of(*stalled.peer.ip(), now, &Stalled { bytes, block_size, after });
             }
-            (Event::Finished(report), Some(name)) => self.finished(now, report, name.as_bytes()),
+            (Event::Finished(report), Some(name)) => self.finished(now, report, name),
             _ => {}
         }
     }

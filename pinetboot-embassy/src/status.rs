@@ -72,7 +72,7 @@ impl Observer for &Status {
     const HEARS_STALLS: bool = true;
 
     fn observe(&mut self, now: Instant, event: &Event<'_>, transfer: Option<&mut Name>) {
-        self.boots.hear(now, event, transfer.as_deref());
+        self.boots.hear(now, event, transfer.as_deref().map(|name| name.0.as_slice()));
         match (event, transfer) {
             (Event::Requested(requested), Some(name)) => *name = Name::of(requested.filename),
             (Event::Started(_), _) => self.under_way.set(self.under_way.get() + 1),
@@ -114,10 +114,6 @@ impl Name {
         let from = filename.len().saturating_sub(name.capacity());
         let _fits = name.extend_from_slice(filename.get(from..).unwrap_or_default());
         Self(name)
-    }
-
-    pub(crate) fn as_bytes(&self) -> &[u8] {
-        &self.0
     }
 }
 
