@@ -87,7 +87,7 @@ enum Call {
     Read(u32),
 }
 
-/// From the root to the first program, and its first half.
+/// From the root to the whole first program.
 const CALLS: [Call; 8] = [
     Call::Mnt,
     Call::Getattr,
