@@ -87,16 +87,19 @@ impl Incoming {
         Ok(self.count)
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = Datagram<'_>> {
-        (0..self.count).map(|i| {
-            let header = &self.headers[i];
-            let len = (header.msg_len as usize).min(LARGEST);
-            let to = match header.msg_hdr.msg_controllen >= size_of::<Control>() {
-                true => Ipv4Addr::from(self.controls[i].info.ipi_addr.s_addr.to_ne_bytes()),
-                false => Ipv4Addr::UNSPECIFIED,
-            };
-            Datagram { from: address(&self.names[i]), to, bytes: &self.memory[i][..len] }
-        })
+    pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = Datagram<'_>> {
+        (0..self.count).map(|i| self.at(i))
+    }
+
+    /// The datagram of this number, below the number that was received.
+    pub(crate) fn at(&self, i: usize) -> Datagram<'_> {
+        let header = &self.headers[i];
+        let len = (header.msg_len as usize).min(LARGEST);
+        let to = match header.msg_hdr.msg_controllen >= size_of::<Control>() {
+            true => Ipv4Addr::from(self.controls[i].info.ipi_addr.s_addr.to_ne_bytes()),
+            false => Ipv4Addr::UNSPECIFIED,
+        };
+        Datagram { from: address(&self.names[i]), to, bytes: &self.memory[i][..len] }
     }
 }
 

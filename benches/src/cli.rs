@@ -30,6 +30,13 @@ pub(crate) enum Command {
     /// memory, so the figures are the servers' and not the disk's, except where a row commits or creates files.
     #[command(after_help = NFS_EXAMPLES)]
     Nfs(Nfs),
+    /// Boot many Pis at once from pinetboot, and from dnsmasq with NFS-Ganesha if both are installed
+    ///
+    /// Each Pi is a host with its own MAC address: DHCP, ARP, the requests of a Pi 5 by TFTP, the mount of its root and the first reads
+    /// by NFS. Each server boots all Pis twice: the first time they are new, the second time as after a power cut. More Pis than the
+    /// neighbour table has places for (net.ipv4.neigh.default.gc_thresh3) are refused, since the network would fail and not the server.
+    #[command(after_help = FLEET_EXAMPLES)]
+    Fleet(Fleet),
     /// Join the results of several runs and write one report
     Report(Report),
     /// Run pinetboot's own server, for the harness
@@ -116,6 +123,34 @@ pub(crate) struct Nfs {
     pub(crate) out: PathBuf,
 }
 
+/// Options of `fleet`.
+#[derive(Debug, Args)]
+pub(crate) struct Fleet {
+    /// Boot this many Pis, 1 to 2000; may be repeated [default: 1, 50, 200 and 1000]
+    #[arg(long = "pis", value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=2000))]
+    pub(crate) pis: Vec<u16>,
+
+    /// Measure only this server; may be repeated [default: all installed servers]
+    #[arg(long = "peer", value_name = "NAME")]
+    pub(crate) peers: Vec<String>,
+
+    /// Serve a kernel of this size, in KiB
+    #[arg(long, value_name = "KIB", default_value_t = 256)]
+    pub(crate) kernel: u64,
+
+    /// Wait for the last Pi for this long, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub(crate) patience: u64,
+
+    /// Serve from this directory; its file system is part of the measurement [default: the system's temporary directory]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+
+    /// Write fleet.json and the table, fleet.md, to this directory
+    #[arg(long, value_name = "DIR", default_value = "target/peers")]
+    pub(crate) out: PathBuf,
+}
+
 /// Options of `report`.
 #[derive(Debug, Args)]
 pub(crate) struct Report {
@@ -131,6 +166,12 @@ pub(crate) struct Report {
 /// The points that one `--point` names.
 #[derive(Debug, Clone)]
 pub(crate) struct Points(pub(crate) Vec<Point>);
+
+const FLEET_EXAMPLES: &str = "\
+Examples:
+  cargo run -p pinetboot-bench --release -- fleet                 1 to 1000 Pis: some minutes
+  .. fleet --pis 200 --peer pinetboot                             a look
+  .. fleet --pis 1000 --kernel 9000                               with a kernel of the usual size";
 
 const NFS_EXAMPLES: &str = "\
 Examples:

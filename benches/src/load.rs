@@ -30,6 +30,9 @@ pub(crate) struct Load {
     outgoing: Queue,
     clients: Vec<Client>,
     sweep_at: Instant,
+    /// One datagram of so many is overtaken by the next.
+    pub(crate) reorders: Option<u32>,
+    random: u32,
     pub(crate) tally: Tally,
     /// For each request, how long its first answer took.
     pub(crate) first_answers: Vec<Duration>,
@@ -92,6 +95,8 @@ impl Load {
             outgoing: Queue { datagrams: Outgoing::new(), socket: 0 },
             clients,
             sweep_at: Instant::now() + TICK,
+            reorders: None,
+            random: 0x9e37_79b9,
             tally: Tally::default(),
             first_answers: Vec::new(),
         })
@@ -206,12 +211,29 @@ impl Load {
         Ok(Instant::now())
     }
 
+    /// The order in which received datagrams are handled.
+    fn order(&mut self) -> [usize; batch::BATCH] {
+        let mut order = core::array::from_fn(|i| i);
+        let (Some(one_of), count) = (self.reorders, self.incoming.iter().len()) else { return order };
+        for i in 1..count {
+            // Xorshift (Marsaglia 2003).
+            self.random ^= self.random << 13;
+            self.random ^= self.random >> 17;
+            self.random ^= self.random << 5;
+            if self.random.is_multiple_of(one_of) {
+                order.swap(i - 1, i);
+            }
+        }
+        order
+    }
+
     /// The datagrams of this socket.
     fn handle(&mut self, socket: usize, now: Instant, plan: &mut dyn Plan) {
+        let order = self.order();
         let Self { clients, incoming, outgoing, sockets, tally, first_answers, active, .. } = self;
         let mut ended = [(0, false); batch::BATCH];
         let mut endings = 0;
-        for datagram in incoming.iter() {
+        for datagram in order.into_iter().take(incoming.iter().len()).map(|i| incoming.at(i)) {
             let Some(index) = world::client_index(datagram.to) else { continue };
             let Some(client) = clients.get_mut(index) else { continue };
             if client.socket != socket || *datagram.from.ip() != world::SERVER {

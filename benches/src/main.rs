@@ -8,6 +8,7 @@
 //! | [`measure`], [`limits`] | one run, and its limits |
 //! | [`results`], [`report`], [`checks`] | the results, their table and plots, and the checks on them |
 //! | [`mod@nfs`] | the same for NFS: servers, rows, client, table |
+//! | [`fleet`] | whole boots of many Pis, each a host of its own on the cable |
 //!
 //! The benchmarks of the engine alone, without a network, are in `benches/`.
 
@@ -18,6 +19,7 @@ mod checks;
 mod cli;
 mod compare;
 mod content;
+mod fleet;
 mod limits;
 mod load;
 mod measure;
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Peers(options) => peers(&options),
         Command::Nfs(options) => nfs(&options),
+        Command::Fleet(options) => fleet(&options),
         Command::Report(options) => join(&options),
         Command::Pinetboot { arguments } => return pinetboot(arguments),
         Command::Mounter(options) => return exit(pinetboot::roots::mounter::run(&options)),
@@ -69,6 +72,14 @@ fn nfs(options: &cli::Nfs) -> Result<ExitCode, Failed> {
     match world::enter()? {
         Some(exit) => Ok(exit),
         None => nfs::run(options).map(|()| ExitCode::SUCCESS),
+    }
+}
+
+fn fleet(options: &cli::Fleet) -> Result<ExitCode, Failed> {
+    fleet::check_neighbours(options)?;
+    match world::enter()? {
+        Some(exit) => Ok(exit),
+        None => fleet::run(options).map(|()| ExitCode::SUCCESS),
     }
 }
 

@@ -8,7 +8,7 @@ use nix::sys::time::TimeVal;
 use crate::Failed;
 use crate::limits::{self, Responder};
 use crate::load::storm::{REQUESTS, Storm};
-use crate::load::transfer::{Ask, Want};
+use crate::load::transfer::{Ask, Habit, Want};
 use crate::load::{Load, Plan, Tally};
 use crate::peer::Peer;
 use crate::point::{Point, Unit};
@@ -79,6 +79,7 @@ fn steady(point: Point, server: &Server, served: &Served, times: Times) -> Resul
         Endless { point, files: &served.files, turn: 0, clients, failed: vec![false; clients + 1] };
     // One client more, silent at first.
     let mut load = Load::new(clients + 1)?;
+    load.reorders = (point == Point::Edk2).then_some(50);
     let began = Instant::now();
     load.begin(&mut plan)?;
     load.run(&mut plan, |load, now| load.unanswered() == 0 || now.duration_since(began) > times.start)?;
@@ -101,6 +102,8 @@ fn steady(point: Point, server: &Server, served: &Served, times: Times) -> Resul
     sample.wrong = load.tally.wrong;
     sample.retried = load.tally.retried;
     sample.duplicates = load.tally.duplicates;
+    let (blocks, more) = (load.tally.blocks as f64, load.tally.duplicates as f64);
+    sample.data_per_block = (point == Point::Edk2 && blocks > 0.0).then(|| (blocks + more) / blocks);
     sample.memory = Some(memory);
     sample.first_answer = first_answer;
     sample.window = Some(window);
@@ -178,6 +181,7 @@ impl Plan for Endless<'_> {
             block_size: self.point.block_size(),
             window: self.point.window(),
             want,
+            habit: if self.point == Point::Edk2 { Habit::Unexpected } else { Habit::Gaps },
         })
     }
 }

@@ -1,8 +1,8 @@
 //! `nfs`: pinetboot's NFS server beside NFS-Ganesha, in turn, on the same file system and by the same client.
 
-mod client;
+pub(crate) mod client;
 mod load;
-mod peer;
+pub(crate) mod peer;
 mod report;
 mod row;
 

@@ -11,6 +11,8 @@ pub(crate) enum Point {
     Clients(usize),
     /// One client that asks for a window of `blocks` blocks of 1468 bytes.
     Window { blocks: u16, offload: bool },
+    /// One client that asks for a window of 4, as EDK2 does, and acknowledges like EDK2 on a network that reorders one packet of fifty.
+    Edk2,
     /// A hundred clients that each make the requests of a boot.
     Storm,
     /// A hundred clients that fetch small files from all over a tree of this many files.
@@ -25,6 +27,7 @@ impl Point {
         let mut all = Vec::from([1, 10, 100, 500, 1000].map(Self::Clients));
         all.extend([4, 16, 64].map(|blocks| Self::Window { blocks, offload: true }));
         all.extend([4, 16, 64].map(|blocks| Self::Window { blocks, offload: false }));
+        all.push(Self::Edk2);
         all.push(Self::Storm);
         all.extend([10, 1000, 10_000, 100_000].map(Self::Tree));
         all.extend([64 << 10, 1 << 20, 64 << 20, 1 << 30, 4 << 30].map(Self::File));
@@ -40,7 +43,7 @@ impl Point {
         if points.is_empty() {
             let all = Self::all().into_iter().map(|point| point.to_string()).collect::<Vec<_>>().join(" ");
             return Err(format!(
-                "no such point; known: {all}; and the groups clients windows storm trees files"
+                "no such point; known: {all}; and the groups clients windows edk2 storm trees files"
             ));
         }
         Ok(points)
@@ -51,6 +54,7 @@ impl Point {
         match self {
             Self::Clients(_) => Group::Clients,
             Self::Window { .. } => Group::Windows,
+            Self::Edk2 => Group::Edk2,
             Self::Storm => Group::Storm,
             Self::Tree(_) => Group::Trees,
             Self::File(_) => Group::Files,
@@ -64,6 +68,7 @@ impl Point {
             Self::Clients(count) => format!("{count} clients"),
             Self::Window { blocks, offload: true } => format!("{blocks}"),
             Self::Window { blocks, offload: false } => format!("{blocks}, no offload"),
+            Self::Edk2 => "4".into(),
             Self::Storm => format!("{} clients", self.clients()),
             Self::Tree(files) => format!("{files} files"),
             Self::File(len) if len >> 30 > 0 => format!("{} GiB", len >> 30),
@@ -81,7 +86,7 @@ impl Point {
     pub(crate) const fn clients(self) -> usize {
         match self {
             Self::Clients(clients) => clients,
-            Self::Window { .. } => 1,
+            Self::Window { .. } | Self::Edk2 => 1,
             Self::Storm | Self::Tree(_) => 100,
             Self::File(_) => 10,
         }
@@ -90,7 +95,7 @@ impl Point {
     /// Bytes per block.
     pub(crate) const fn block_size(self) -> u16 {
         match self {
-            Self::Window { .. } => 1468,
+            Self::Window { .. } | Self::Edk2 => 1468,
             _ => 1024,
         }
     }
@@ -99,6 +104,7 @@ impl Point {
     pub(crate) const fn window(self) -> u16 {
         match self {
             Self::Window { blocks, .. } => blocks,
+            Self::Edk2 => 4,
             _ => 1,
         }
     }
@@ -116,6 +122,7 @@ impl fmt::Display for Point {
             Self::Clients(clients) => write!(f, "{clients}-clients"),
             Self::Window { blocks, offload: true } => write!(f, "window-{blocks}"),
             Self::Window { blocks, offload: false } => write!(f, "window-{blocks}-no-gso"),
+            Self::Edk2 => write!(f, "edk2"),
             Self::Storm => write!(f, "storm"),
             Self::Tree(files) => write!(f, "tree-{files}"),
             Self::File(len) if len >> 30 > 0 => write!(f, "file-{}g", len >> 30),
@@ -130,19 +137,22 @@ impl fmt::Display for Point {
 pub(crate) enum Group {
     Clients,
     Windows,
+    Edk2,
     Storm,
     Trees,
     Files,
 }
 
 impl Group {
-    pub(crate) const ALL: [Self; 5] = [Self::Clients, Self::Windows, Self::Storm, Self::Trees, Self::Files];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Clients, Self::Windows, Self::Edk2, Self::Storm, Self::Trees, Self::Files];
 
     /// The name on the command line.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Clients => "clients",
             Self::Windows => "windows",
+            Self::Edk2 => "edk2",
             Self::Storm => "storm",
             Self::Trees => "trees",
             Self::Files => "files",
@@ -153,6 +163,7 @@ impl Group {
         match self {
             Self::Clients => "Many clients, one block of 1024 bytes at a time",
             Self::Windows => "One client, windows of blocks of 1468 bytes",
+            Self::Edk2 => "One client like EDK2, a window of 4, one packet of fifty overtaken",
             Self::Storm => "Boot storm",
             Self::Trees => "Small files out of a tree of many",
             Self::Files => "Files of many sizes",
@@ -162,7 +173,7 @@ impl Group {
     pub(crate) const fn unit(self) -> Unit {
         match self {
             Self::Clients | Self::Files => Unit::Blocks,
-            Self::Windows => Unit::Bytes,
+            Self::Windows | Self::Edk2 => Unit::Bytes,
             Self::Storm | Self::Trees => Unit::Requests,
         }
     }
@@ -186,6 +197,10 @@ impl Group {
             ],
             Self::Windows => &[
                 ("server's processor time a block, us", |sample| sample.cpu, 1),
+                ("window that the server agreed to", |sample| sample.window.map(f64::from), 0),
+            ],
+            Self::Edk2 => &[
+                ("DATA for each block of the file", |sample| sample.data_per_block, 2),
                 ("window that the server agreed to", |sample| sample.window.map(f64::from), 0),
             ],
             Self::Storm => &[

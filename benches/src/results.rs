@@ -57,6 +57,8 @@ pub(crate) struct Sample {
     pub(crate) new_request: Option<f64>,
     /// How many times as long as the median transfer the slowest one takes.
     pub(crate) slowest: Option<f64>,
+    /// DATA received for each block of the file.
+    pub(crate) data_per_block: Option<f64>,
     /// The window that the server agreed to.
     pub(crate) window: Option<u16>,
     /// The error that ended the whole run.

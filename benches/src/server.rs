@@ -12,7 +12,7 @@ use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
 
 use crate::Failed;
-use crate::load::transfer::{Ask, Want};
+use crate::load::transfer::{Ask, Habit, Want};
 use crate::world;
 
 /// A running server; dropping the value ends the server.
@@ -25,7 +25,8 @@ impl Server {
     pub(crate) fn start(name: &str, command: Command) -> Result<Self, Failed> {
         let socket = UdpSocket::bind("10.77.0.2:0").map_err(|error| error.to_string())?;
         socket.set_read_timeout(Some(Duration::from_millis(50))).map_err(|error| error.to_string())?;
-        let ask = Ask { name: "ready?".into(), block_size: 512, window: 1, want: Want::Missing };
+        let (file, want, habit) = ("ready?".into(), Want::Missing, Habit::Gaps);
+        let ask = Ask { name: file, block_size: 512, window: 1, want, habit };
         let mut memory = [0; 64];
         let len = ask.emit(&mut memory);
         Self::spawn(name, command, || {

@@ -148,7 +148,7 @@ pub(crate) fn processes_at_server() -> Vec<Pid> {
 }
 
 /// Runs `ip`, and fails unless `ip` succeeds.
-fn ip(arguments: &str) -> Result<(), Failed> {
+pub(crate) fn ip(arguments: &str) -> Result<(), Failed> {
     let output = Command::new("ip").args(arguments.split_whitespace()).output();
     let output = output.map_err(|error| format!("cannot run ip: {error}; apt-get install iproute2"))?;
     match output.status.success() {

@@ -14,6 +14,8 @@ pub(crate) enum Holders {
     Transfers,
     /// Layers of Pis: a third of the limit.
     Layers,
+    /// Connections of NFS without layers: a third of the limit.
+    Connections,
 }
 
 /// A limit that is too low: the limit, and the number that fits.
@@ -51,6 +53,7 @@ impl Holders {
                 let layers = OWN + OF_LAYER * number as u64;
                 3 * if layers > CONNECTIONS { layers } else { CONNECTIONS }
             }
+            Self::Connections => 3 * number as u64,
         }
     }
 
@@ -59,6 +62,7 @@ impl Holders {
         let fit = match self {
             Self::Transfers => allowed.saturating_sub(OWN) / OF_TRANSFER,
             Self::Layers => (allowed / 3).saturating_sub(OWN) / OF_LAYER,
+            Self::Connections => allowed / 3,
         };
         usize::try_from(fit).unwrap_or(usize::MAX).max(1)
     }
@@ -70,7 +74,7 @@ const OWN: u64 = 64;
 const OF_TRANSFER: u64 = 2;
 /// A mounted layer's lock and top directory, and the files of the layer's making.
 const OF_LAYER: u64 = 3;
-/// Connections of NFS (pinetboot-nfs keeps to it).
+/// Connections of NFS at least; a Pi with a layer has two at most, which are fewer than the descriptors of its layer.
 const CONNECTIONS: u64 = 1024;
 
 #[cfg(test)]
@@ -79,7 +83,7 @@ mod tests {
 
     #[test]
     fn what_is_needed_fits_and_what_fits_is_within_the_limit() {
-        for holders in [Holders::Transfers, Holders::Layers] {
+        for holders in [Holders::Transfers, Holders::Layers, Holders::Connections] {
             for number in [1, 2048, 4096] {
                 assert!(holders.fit(holders.needed(number)) >= number, "{holders:?} {number}");
             }

@@ -101,6 +101,7 @@ impl Server {
             portmap: config.root.portmap_port.map_or(Portmap::System, Portmap::Port),
             insecure: config.root.nfs_insecure,
             udp: config.root.nfs_udp,
+            most_connections: most_connections(&config),
             observer,
             on_thread_end,
             ..NfsConfig::new(handles)
@@ -203,15 +204,23 @@ fn roots(config: &Config, registry: &Registry) -> Result<Roots, Failed> {
 /// Raises the limit of open files; the number of Pis with a layer that it allows.
 fn allow_descriptors(config: &Config, registry: &Registry) -> usize {
     let max_pis = config.root.limits.max_pis;
-    // Without layers, for connections and open files of trees.
-    let layers = if config.root.mode == NfsMode::Overlay { max_pis } else { 0 };
-    match descriptors::allow(Holders::Layers, layers) {
-        Err(TooLow { allowed, fit: pis }) if layers > 0 => {
+    if config.root.mode != NfsMode::Overlay {
+        // For connections and open files of trees, of which each keeps to a third of what there is.
+        let _as_far_as_allowed = descriptors::allow(Holders::Connections, most_connections(config));
+        return max_pis;
+    }
+    match descriptors::allow(Holders::Layers, max_pis) {
+        Err(TooLow { allowed, fit: pis }) => {
             registry.emit(None, Report::FewForLayers { allowed, pis });
             pis
         }
-        _ => max_pis,
+        Ok(()) => max_pis,
     }
+}
+
+/// Two for each Pi: one with its root, and one of a mount or from before a power cut.
+fn most_connections(config: &Config) -> usize {
+    (2 * config.root.limits.max_pis).max(1024)
 }
 
 /// Becomes root, if another user with these capabilities started the server. Files of root are root's, and with the file system uid

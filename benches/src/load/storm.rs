@@ -6,7 +6,7 @@
 //! other points measure the transfer of big files.
 
 use super::Plan;
-use super::transfer::{Ask, Want};
+use super::transfer::{Ask, Habit, Want};
 use crate::content::Content;
 
 /// Clients that go through [`BOOT`], each in a directory named by its serial number.
@@ -35,7 +35,7 @@ impl Plan for Storm {
             }
         };
         let name = format!("{}/{name}", serial(client)).into();
-        Some(Ask { name, block_size: 1024, window: 1, want })
+        Some(Ask { name, block_size: 1024, window: 1, want, habit: Habit::Gaps })
     }
 }
 

@@ -15,6 +15,17 @@ pub(crate) struct Ask {
     pub(crate) block_size: u16,
     pub(crate) window: u16,
     pub(crate) want: Want,
+    pub(crate) habit: Habit,
+}
+
+/// What a client acknowledges besides the end of a window.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Habit {
+    /// The first block after a gap, once (RFC 7440, section 4).
+    #[default]
+    Gaps,
+    /// Each block that is not the expected one, as EDK2 (MdePkg's MTFTP4, `Mtftp4RrqHandleData`).
+    Unexpected,
 }
 
 /// The expected answer.
@@ -177,7 +188,7 @@ impl Transfer {
         let last = (self.next - 1) as u16;
         if number != self.next as u16 {
             // Out of order: acknowledge once the last block in order. (RFC 7440, section 4)
-            let say = match self.window > 1 && self.complained {
+            let say = match self.window > 1 && self.complained && self.ask.habit == Habit::Gaps {
                 true => Say::Nothing,
                 false => Say::Ack(last),
             };
@@ -267,7 +278,7 @@ mod tests {
         let now = Instant::now();
         let content = Content::of("file");
         let want = Want::File { len: 2500, content };
-        let ask = Ask { name: "file".into(), block_size: 1024, window, want };
+        let ask = Ask { name: "file".into(), block_size: 1024, window, want, habit: Habit::Gaps };
         (Transfer::new(ask, now), now)
     }
 
@@ -317,6 +328,18 @@ mod tests {
         assert_eq!(it.handle(now, 5000, &data(3, content.at(2048, 452))), Heard::Duplicate(Say::Ack(1)));
         assert_eq!(it.handle(now, 5000, &data(2, content.at(1024, 1024))), Heard::Block(Say::Nothing));
         assert_eq!(it.handle(now, 5000, &data(3, content.at(2048, 452))), Heard::Complete(Say::Ack(3)));
+    }
+
+    #[test]
+    fn a_client_like_edk2_answers_each_block_out_of_order() {
+        let (mut it, now) = transfer(2);
+        it.ask.habit = Habit::Unexpected;
+        let content = Content::of("file");
+        it.handle(now, 5000, b"\0\x06windowsize\x002\0blksize\x001024\0");
+        for _ in 0..2 {
+            assert_eq!(it.handle(now, 5000, &data(2, content.at(1024, 1024))), Heard::Duplicate(Say::Ack(0)));
+        }
+        assert_eq!(it.handle(now, 5000, &data(1, content.at(0, 1024))), Heard::Block(Say::Nothing));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::Failed;
 use crate::world;
 
 /// A connection to one program.
-pub(super) struct Client {
+pub(crate) struct Client {
     stream: BufReader<TcpStream>,
     program: (u32, u32),
     credentials: opaque_auth<'static>,
@@ -29,16 +29,19 @@ const LONGEST: usize = 4 << 20;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Client {
+    /// The TCP port of a program, as the server's portmapper names it.
+    pub(crate) fn port_of(program: u32, version: u32) -> Result<u16, Failed> {
+        let mut portmap = Self::connect(111, (portmap::PROGRAM, portmap::VERSION))?;
+        let asked = mapping { prog: program, vers: version, prot: IPPROTO_TCP, port: 0 };
+        match portmap.call::<u32>(PMAPPROC_GETPORT, &asked)? {
+            0 => Err(Failed::from("the portmapper does not know of the server")),
+            port => Ok(port as u16),
+        }
+    }
+
     /// Connects to the NFS server at the port that its portmapper names, and mounts `path`; returns the root.
-    pub(super) fn mount(path: &str) -> Result<(Self, nfs_fh3), Failed> {
-        let at = |program, version| {
-            let mut portmap = Self::connect(111, (portmap::PROGRAM, portmap::VERSION))?;
-            let asked = mapping { prog: program, vers: version, prot: IPPROTO_TCP, port: 0 };
-            match portmap.call::<u32>(PMAPPROC_GETPORT, &asked)? {
-                0 => Err(Failed::from("the portmapper does not know of the server")),
-                port => Self::connect(port as u16, (program, version)),
-            }
-        };
+    pub(crate) fn mount(path: &str) -> Result<(Self, nfs_fh3), Failed> {
+        let at = |program, version| Self::connect(Self::port_of(program, version)?, (program, version));
         let path = mount::dirpath(Opaque::borrowed(path.as_bytes()));
         match at(mount::PROGRAM, mount::VERSION)?.call(MOUNTPROC3_MNT, &path)? {
             mountres3::Ok(mounted) => {
@@ -66,7 +69,7 @@ impl Client {
     }
 
     /// Calls and waits for the results.
-    pub(super) fn call<R: Unpack>(&mut self, procedure: u32, arguments: &impl Pack) -> Result<R, Failed> {
+    pub(crate) fn call<R: Unpack>(&mut self, procedure: u32, arguments: &impl Pack) -> Result<R, Failed> {
         let sent = self.send(procedure, arguments)?;
         let (answered, mut body) = self.receive()?;
         if answered != sent {
@@ -76,7 +79,7 @@ impl Client {
     }
 
     /// Sends a call without waiting; returns its number.
-    pub(super) fn send(&mut self, procedure: u32, arguments: &impl Pack) -> Result<u32, Failed> {
+    pub(crate) fn send(&mut self, procedure: u32, arguments: &impl Pack) -> Result<u32, Failed> {
         self.xid += 1;
         let (prog, vers) = self.program;
         let (cred, verf) = (self.credentials.borrow(), opaque_auth::default());
@@ -92,7 +95,7 @@ impl Client {
     }
 
     /// The next reply: the number of its call, and its results.
-    pub(super) fn receive(&mut self) -> Result<(u32, &[u8]), Failed> {
+    pub(crate) fn receive(&mut self) -> Result<(u32, &[u8]), Failed> {
         let failed = |error| format!("cannot receive: {error}");
         let mut head = [0; 4 + HEAD];
         self.stream.read_exact(&mut head).map_err(failed)?;

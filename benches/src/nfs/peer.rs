@@ -133,7 +133,7 @@ fn write(path: &Path, text: &str) -> Result<(), Failed> {
     fs::write(path, text).map_err(|error| format!("cannot write {}: {error}", path.display()).into())
 }
 
-fn ganesha_version() -> Option<String> {
+pub(crate) fn ganesha_version() -> Option<String> {
     let output = Command::new("ganesha.nfsd").arg("-v").output().ok()?;
     Command::new("rpcbind").arg("-h").output().ok()?;
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -141,7 +141,7 @@ fn ganesha_version() -> Option<String> {
 }
 
 /// Over TCP, as root; all other settings are the defaults.
-const GANESHA_CONFIG: &str = "\
+pub(crate) const GANESHA_CONFIG: &str = "\
 NFS_CORE_PARAM { Protocols = 3; Enable_NLM = false; Enable_RQUOTA = false; Enable_UDP = false; }
 LOG { Default_Log_Level = WARN; }
 EXPORT { Export_Id = 1; Path = TREE; Pseudo = TREE; Protocols = 3; Transports = TCP; Access_Type = RW; \

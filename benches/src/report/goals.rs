@@ -62,6 +62,12 @@ pub(crate) fn markdown(results: &Results) -> String {
         failed.map(|failed| format!("{failed:.0} at most")),
         failed.map(|failed| failed == 0.0),
     );
+    let edk2 = most("edk2", |sample| sample.data_per_block);
+    row(
+        "a client like EDK2 on a network that reorders: at most 1.2 DATA a block",
+        edk2.map(|edk2| format!("{:.2}", edk2.median)),
+        edk2.map(|edk2| edk2.median <= 1.2),
+    );
     let retried = most("storm", |sample| Some(sample.retried as f64));
     row(
         "storm: no request is asked again",

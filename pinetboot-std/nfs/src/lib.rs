@@ -100,6 +100,9 @@ pub struct NfsConfig {
     /// Serves NFS by UDP too. Otherwise UDP has only MOUNT and the portmapper, with short answers: the source of a datagram may be
     /// forged, and the answer to READ or READDIRPLUS be a hundred times as long as the call.
     pub udp: bool,
+    /// Most connections, and at most a third of the process's descriptors: beyond this limit a connection is closed for each new one. A
+    /// Pi with its root has one or two.
+    pub most_connections: usize,
     /// Receives the server's events.
     pub observer: Arc<dyn Observer>,
     /// Runs when a thread of the server has ended although the server was not stopped, on that thread, with its name: the server may
@@ -230,10 +233,12 @@ impl Opened {
         let on_thread_end = config.on_thread_end.clone();
         let registered = registration.map(|made| made.keep_up(on_thread_end.clone())).transpose();
         let registered = registered.map_err(StartError::System)?;
+        let most_connections = config.most_connections;
         let service = Service::new(config, exports, mappings);
         let service = service.map_err(|error| StartError::System(error.into()))?;
         let Listening { listeners, sockets, bound, .. } = listening;
-        let server = Server::start(service, listeners, sockets, on_thread_end).map_err(StartError::System)?;
+        let server = Server::start(service, listeners, sockets, most_connections, on_thread_end)
+            .map_err(StartError::System)?;
         Ok(Running { server, port, portmap, bound, _registered: registered })
     }
 }
@@ -249,7 +254,8 @@ impl fmt::Debug for Opened {
 }
 
 impl NfsConfig {
-    /// All addresses, port 2049, the system's portmapper, reserved source ports only, NFS by TCP only, and no observer.
+    /// All addresses, port 2049, the system's portmapper, reserved source ports only, NFS by TCP only, 1024 connections, and no
+    /// observer.
     #[must_use]
     pub fn new(handles: Handles) -> Self {
         Self {
@@ -260,6 +266,7 @@ impl NfsConfig {
             handles,
             insecure: false,
             udp: false,
+            most_connections: MOST_CONNECTIONS,
             observer: Arc::new(()),
             on_thread_end: Arc::new(|_| ()),
         }
@@ -323,8 +330,7 @@ impl Drop for Running {
 
 impl fmt::Debug for NfsConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { listen, interfaces, port, portmap, handles, insecure, udp, observer: _, on_thread_end: _ } =
-            self;
+        let Self { listen, interfaces, port, portmap, handles, insecure, udp, most_connections, .. } = self;
         f.debug_struct("NfsConfig")
             .field("listen", listen)
             .field("interfaces", interfaces)
@@ -333,6 +339,7 @@ impl fmt::Debug for NfsConfig {
             .field("handles", handles)
             .field("insecure", insecure)
             .field("udp", udp)
+            .field("most_connections", most_connections)
             .finish_non_exhaustive()
     }
 }
@@ -350,6 +357,7 @@ impl fmt::Display for StartError {
 impl core::error::Error for StartError {}
 
 const STOP_WITHIN: Duration = Duration::from_secs(2);
+const MOST_CONNECTIONS: usize = 1024;
 const NFS_PORT: u16 = 2049;
 const PORTMAP_PORT: u16 = 111;
 

@@ -33,6 +33,13 @@ pub(super) use nfs3_types::mount::PROGRAM;
 #[derive(Debug, Default)]
 pub(super) struct Mounts(Mutex<BTreeSet<(Ipv4Addr, PathBuf)>>);
 
+/// Whether a message is a call of MNT, by its head (RFC 5531, section 9): the one of MOUNT that may take long.
+pub(super) fn is_mnt(message: &[u8]) -> bool {
+    let mut words =
+        message.chunks_exact(4).map(|word| word.iter().fold(0, |all, byte| all << 8 | u32::from(*byte)));
+    message.len() <= MOST_MNT && words.nth(3) == Some(PROGRAM) && words.nth(1) == Some(MNT)
+}
+
 /// A call.
 pub(super) struct Request<'a> {
     pub(super) exports: &'a dyn Exports,
@@ -268,6 +275,8 @@ const EACCES: u32 = 13;
 
 const NULL: u32 = 0;
 const MNT: u32 = 1;
+/// A call with the longest path, credentials and verifier has less; a longer one is refused.
+const MOST_MNT: usize = 2048;
 const DUMP: u32 = 2;
 const UMNT: u32 = 3;
 const UMNTALL: u32 = 4;

@@ -130,7 +130,7 @@ impl Record {
     }
 
     /// Keeps the memory, which is initialised.
-    fn set(&mut self, message: &[u8]) {
+    pub(super) fn set(&mut self, message: &[u8]) {
         if self.bytes.len() < message.len() {
             self.bytes.resize(message.len(), 0);
         }

@@ -7,6 +7,7 @@
 
 mod connections;
 mod crew;
+mod mounting;
 mod worker;
 
 use std::collections::{HashMap, VecDeque};
@@ -23,6 +24,7 @@ use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::Errno;
 
 use self::crew::{Crew, LOOK_EVERY, WORKERS};
+use self::mounting::{Mounting, PATIENCE};
 use self::worker::Worker;
 use super::clients::Clients;
 use super::connection::Connection;
@@ -41,9 +43,11 @@ struct Shared {
     sources: RwLock<HashMap<u64, Endpoint>>,
     next_token: AtomicU64,
     clients: Clients,
+    most_connections: usize,
     crew: Arc<Crew>,
-    /// Connections that have their turn after they waited for a place, and an eventfd that counts them.
-    turns: Mutex<VecDeque<u64>>,
+    mounting: Mounting,
+    /// What waited for a place and has its turn, and an eventfd that counts the turns.
+    turns: Mutex<VecDeque<Turn>>,
     turn: OwnedFd,
     /// [`Turns::ask`] was called, and no worker has seen that.
     asked: AtomicBool,
@@ -65,7 +69,7 @@ impl Turns {
     pub fn ask(&self) {
         if let Some(shared) = self.0.upgrade() {
             shared.asked.store(true, Ordering::SeqCst);
-            shared.give_turn();
+            shared.wake_for_turn();
         }
     }
 
@@ -76,6 +80,15 @@ impl Turns {
             !shared.asked.load(Ordering::SeqCst) || shared.stopping.load(Ordering::SeqCst)
         })
     }
+}
+
+/// The turn of what waited for a place.
+#[derive(Clone, Copy, Debug)]
+enum Turn {
+    /// The connection of this token.
+    Connection(u64),
+    /// The MNT that waits longest.
+    Mount,
 }
 
 /// A source of calls.
@@ -92,6 +105,7 @@ impl Server {
         service: Service,
         listeners: Vec<(TcpListener, Programs)>,
         sockets: Vec<(UdpSocket, Programs)>,
+        most_connections: usize,
         on_thread_end: Arc<dyn Fn(&str) + Send + Sync>,
     ) -> io::Result<Self> {
         let shared = Shared {
@@ -100,7 +114,9 @@ impl Server {
             sources: RwLock::default(),
             next_token: AtomicU64::new(TURN + 1),
             clients: Clients::default(),
+            most_connections,
             crew: Arc::default(),
+            mounting: Mounting::default(),
             turns: Mutex::default(),
             turn: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK | EventfdFlags::SEMAPHORE)?,
             asked: AtomicBool::new(false),
@@ -239,12 +255,19 @@ impl Shared {
     fn supervise(self: &Arc<Self>) -> bool {
         let (mut maintained, mut stuck) = (Instant::now(), 0);
         while !self.stopping.load(Ordering::SeqCst) {
-            let watched = self.crew.is_watched();
-            let interval =
-                if watched { LOOK_EVERY } else { MAINTAIN_EVERY.saturating_sub(maintained.elapsed()) };
+            let (watched, queued) = (self.crew.is_watched(), self.mounting.is_waited_for());
+            let interval = match watched {
+                true => LOOK_EVERY,
+                false if queued => PATIENCE,
+                false => MAINTAIN_EVERY.saturating_sub(maintained.elapsed()),
+            };
             self.wait_for_bell(interval, || {
-                self.stopping.load(Ordering::SeqCst) || !watched && self.crew.is_watched()
+                let asked = !watched && self.crew.is_watched() || !queued && self.mounting.is_waited_for();
+                self.stopping.load(Ordering::SeqCst) || asked
             });
+            if self.mounting.add_place() {
+                self.give_turn(Turn::Mount);
+            }
             for _ in 0..self.crew.look() {
                 // A thread that cannot start is tried again at the next look.
                 let _tried = self.start_worker();

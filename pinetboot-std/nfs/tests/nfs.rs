@@ -12,6 +12,8 @@ mod files;
 mod hostile;
 #[path = "nfs/mount.rs"]
 mod mount;
+#[path = "nfs/mounting.rs"]
+mod mounting;
 #[path = "nfs/ports.rs"]
 mod ports;
 #[path = "nfs/shares.rs"]

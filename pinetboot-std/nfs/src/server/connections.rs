@@ -9,7 +9,7 @@ use nix::sys::socket::{setsockopt, sockopt};
 use rustix::event::epoll::{self, EventFlags};
 use rustix::io::Errno;
 
-use super::{Endpoint, MAINTAIN_EVERY, Shared};
+use super::{Endpoint, MAINTAIN_EVERY, Shared, Turn};
 use crate::clients::Client;
 use crate::connection::Connection;
 use crate::message::Programs;
@@ -33,8 +33,7 @@ impl Shared {
         while let Some(token) = client.next_waiting() {
             // A closed connection has no turn; one that closes before its turn passes that on.
             if self.find(token).is_some() {
-                self.turns.lock().unwrap_or_else(PoisonError::into_inner).push_back(token);
-                self.give_turn();
+                self.give_turn(Turn::Connection(token));
                 return true;
             }
         }
@@ -42,23 +41,55 @@ impl Shared {
     }
 
     /// Wakes a worker for [`next_turn`](Self::next_turn).
-    pub(super) fn give_turn(&self) {
+    pub(super) fn give_turn(&self, turn: Turn) {
+        self.turns.lock().unwrap_or_else(PoisonError::into_inner).push_back(turn);
+        self.wake_for_turn();
+    }
+
+    pub(super) fn wake_for_turn(&self) {
         let _never_full = rustix::io::write(&self.turn, &1u64.to_ne_bytes());
     }
 
-    /// The next connection that has its turn. Not an event of the connection itself: it may be neither readable nor writable, although
-    /// calls were received.
-    pub(super) fn next_turn(&self) -> Option<(u64, Arc<Connection>)> {
+    /// The next turn. Not an event of the connection itself: it may be neither readable nor writable, although calls were received.
+    pub(super) fn next_turn(&self) -> Option<Turn> {
         rustix::io::read(&self.turn, &mut [0; 8]).ok()?;
         self.asked.store(false, Ordering::SeqCst);
-        let token = self.turns.lock().unwrap_or_else(PoisonError::into_inner).pop_front()?;
+        self.turns.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    }
+
+    /// The connection of this token, whose turn has come.
+    pub(super) fn begin_turn(&self, token: u64) -> Option<Arc<Connection>> {
         match self.find(token) {
             Some(Endpoint::Connection(connection)) => {
                 connection.stop_waiting();
-                Some((token, connection))
+                Some(connection)
             }
             _ => None,
         }
+    }
+
+    /// Ends a call of a connection. Whether other connections of the client wait; `None` if the connection was closed.
+    pub(super) fn end_call(
+        &self,
+        token: u64,
+        connection: &Connection,
+        answered: Result<(), Closing>,
+    ) -> Option<bool> {
+        let client = &connection.client;
+        connection.done();
+        client.end();
+        let others_wait = self.wake_waiting(client);
+        if let Err(why) = answered {
+            self.close(token, why);
+            return None;
+        }
+        if connection.count_memory() > 0 {
+            self.shed(client);
+        }
+        if connection.backlog() > 0 {
+            self.arm_connection(token, connection);
+        }
+        Some(others_wait)
     }
 
     pub(super) fn close(&self, token: u64, why: Closing) {
@@ -81,6 +112,12 @@ impl Shared {
             _ => None,
         });
         connections.collect::<Vec<_>>().into_iter()
+    }
+
+    /// The number of connections, without a list of them: a fleet connects at once.
+    fn count(&self) -> usize {
+        let sources = self.sources.read().unwrap_or_else(PoisonError::into_inner);
+        sources.values().filter(|source| matches!(source, Endpoint::Connection(_))).count()
     }
 
     pub(super) fn accept(&self, listener: &TcpListener, programs: Programs) {
@@ -113,7 +150,7 @@ impl Shared {
         setsockopt(&stream, sockopt::TcpKeepInterval, &10)?;
         setsockopt(&stream, sockopt::TcpKeepCount, &6)?;
         // Files need descriptors too.
-        if self.connections().count() >= MOST_CONNECTIONS.min(tree::third()) {
+        if self.count() >= self.most_connections.min(tree::third()) {
             self.close_idlest();
         }
         let connection = Connection::new(stream, peer, self.clients.at(*peer.ip()), programs);
@@ -191,8 +228,6 @@ fn is_full(error: &io::Error) -> bool {
 
 const ACCEPT_AT_ONCE: usize = 64;
 
-/// Most connections, and at most a third of the process's descriptors: beyond this limit a connection is closed for each new one.
-const MOST_CONNECTIONS: usize = 1024;
 /// Connections of a client that are no reason to close one of them first: a Pi has one or two, and up to 16 with `nconnect`.
 const USUAL_CONNECTIONS: usize = 16;
 /// Most bytes that all connections hold together.

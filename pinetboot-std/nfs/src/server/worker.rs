@@ -1,16 +1,20 @@
 //! A worker: a thread that carries out calls.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use rustix::event::epoll::{self, EventFlags};
 use rustix::io::Errno;
 
 use super::crew::Duty;
-use super::{Endpoint, Shared, TURN};
+use super::mounting::{Mount, Origin};
+use super::{Endpoint, Shared, TURN, Turn};
+use crate::clients::Client;
 use crate::connection::{Connection, NextCall};
 use crate::datagrams::{Datagrams, Sender};
-use crate::message::{Message, Transport};
+use crate::message::{Message, Programs, Transport};
+use crate::mount;
 use crate::observe::{Closing, Trouble};
 use crate::record::Record;
 use crate::reply::Reply;
@@ -68,16 +72,24 @@ impl<'a> Worker<'a> {
                 self.shared.accept(&listener, programs);
                 self.shared.arm(token, &*listener, EventFlags::IN);
             }
-            None if token == TURN => {
-                if let Some((token, connection)) = self.shared.next_turn() {
-                    self.attend(token, &connection);
+            None if token == TURN => match self.shared.next_turn() {
+                Some(Turn::Connection(token)) => {
+                    if let Some(connection) = self.shared.begin_turn(token) {
+                        self.attend(token, &connection);
+                    }
                 }
-            }
+                Some(Turn::Mount) => {
+                    if let Some(mount) = self.shared.mounting.next() {
+                        self.mount(mount);
+                    }
+                }
+                None => {}
+            },
             None => {}
         }
     }
 
-    fn attend(&mut self, token: u64, connection: &Connection) {
+    fn attend(&mut self, token: u64, connection: &Arc<Connection>) {
         let (shared, client) = (self.shared, &connection.client);
         if let Err(why) = connection.flush() {
             return shared.close(token, why);
@@ -87,18 +99,21 @@ impl<'a> Worker<'a> {
             if let NextCall::Call = next {
                 // From here on another worker may handle the next event.
                 shared.arm_connection(token, connection);
-                let answered = self.answer(connection);
-                connection.done();
-                client.end();
-                let others_wait = shared.wake_waiting(client);
-                if let Err(why) = answered {
-                    return shared.close(token, why);
-                }
-                if connection.count_memory() > 0 {
-                    shared.shed(client);
-                }
-                if connection.backlog() > 0 {
-                    shared.arm_connection(token, connection);
+                let message = self.record.message();
+                let is_mount = connection.programs == Programs::Files && mount::is_mnt(message);
+                let from = || Origin::Connection(token, connection.clone());
+                let waits =
+                    is_mount && shared.queue_mount(|| Mount { from: from(), message: message.into() });
+                let mut others_wait = false;
+                if !waits {
+                    let answered = self.answer(connection);
+                    if is_mount {
+                        shared.leave_mounting();
+                    }
+                    match shared.end_call(token, connection, answered) {
+                        Some(others) => others_wait = others,
+                        None => return,
+                    }
                 }
                 // The connection is armed: other connections of the client, and other clients, have their turn.
                 if others_wait || shared.crew.is_busy() || !connection.has_more() {
@@ -117,6 +132,30 @@ impl<'a> Worker<'a> {
         if !connection.is_waiting() {
             // Its client takes no answers: its turn passes to the next connection.
             shared.wake_waiting(client);
+        }
+    }
+
+    /// Carries out an MNT whose turn it is.
+    fn mount(&mut self, mount: Mount) {
+        let shared = self.shared;
+        match &mount.from {
+            Origin::Connection(token, connection) => {
+                self.record.set(&mount.message);
+                // A client that is gone asks again.
+                let answered = match shared.find(*token) {
+                    Some(_) => self.answer(connection),
+                    None => Ok(()),
+                };
+                shared.leave_mounting();
+                shared.end_call(*token, connection, answered);
+            }
+            Origin::Datagrams(token, datagrams, sender, client) => {
+                self.datagram.clear();
+                self.datagram.extend_from_slice(&mount.message);
+                self.answer_datagram(datagrams, mount.message.len(), *sender, client);
+                shared.leave_mounting();
+                self.end_datagrams(*token, datagrams);
+            }
         }
     }
 
@@ -139,35 +178,48 @@ impl<'a> Worker<'a> {
         }
     }
 
-    fn attend_datagrams(&mut self, token: u64, datagrams: &Datagrams) {
+    fn attend_datagrams(&mut self, token: u64, datagrams: &Arc<Datagrams>) {
+        let shared = self.shared;
         self.datagram.resize(MOST_DATAGRAM, 0);
         let received = datagrams.receive(&mut self.datagram);
         if datagrams.begin() {
-            self.shared.arm(token, datagrams, EventFlags::IN);
+            shared.arm(token, &**datagrams, EventFlags::IN);
         }
         if let Some((len, sender)) = received {
-            self.answer_datagram(datagrams, len, sender);
+            let client = shared.clients.at(*sender.peer.ip());
+            if client.begin_datagram() {
+                let message = self.datagram.get(..len).unwrap_or_default();
+                let is_mount = datagrams.programs == Programs::Files && mount::is_mnt(message);
+                let from = || Origin::Datagrams(token, datagrams.clone(), sender, client.clone());
+                if is_mount && shared.queue_mount(|| Mount { from: from(), message: message.into() }) {
+                    return;
+                }
+                self.answer_datagram(datagrams, len, sender, &client);
+                if is_mount {
+                    shared.leave_mounting();
+                }
+            }
         }
+        self.end_datagrams(token, datagrams);
+    }
+
+    fn end_datagrams(&self, token: u64, datagrams: &Datagrams) {
         if datagrams.end() {
             self.shared.arm(token, datagrams, EventFlags::IN);
         }
     }
 
-    fn answer_datagram(&mut self, datagrams: &Datagrams, len: usize, sender: Sender) {
-        let client = self.shared.clients.at(*sender.peer.ip());
-        if !client.begin_datagram() {
-            return;
-        }
+    fn answer_datagram(&mut self, datagrams: &Datagrams, len: usize, sender: Sender, client: &Arc<Client>) {
         let message = Message {
             client: sender.peer,
-            share: &client,
+            share: client,
             transport: Transport::Udp,
             programs: datagrams.programs,
             bytes: self.datagram.get(..len).unwrap_or_default(),
         };
         let answered = answer(self.shared, message, &mut self.reply);
         client.end_datagram();
-        self.shared.wake_waiting(&client);
+        self.shared.wake_waiting(client);
         if answered == Some(true) {
             datagrams.send(self.reply.message(), sender);
         }

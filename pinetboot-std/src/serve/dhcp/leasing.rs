@@ -304,8 +304,9 @@ pub(super) fn lease_server(
 /// Leases, reservations and excluded addresses of a server: a /16.
 const MOST_SLOTS: usize = 65_535;
 
-/// Addresses that are searched for other hosts at once: after a REQUEST, and half as many after a DISCOVER.
-const MOST_PROBES: usize = 128;
+/// Addresses that are searched for other hosts at once: after a REQUEST, and half as many after a DISCOVER. A thousand Pis that are new
+/// get their addresses after one search.
+const MOST_PROBES: usize = 1024;
 
 /// Addresses tried for one DISCOVER, if other hosts answer at them.
 const MOST_ADDRESSES: usize = 16;
@@ -391,7 +392,11 @@ mod tests {
 
     /// A server of two addresses, 10.77.0.128 and 129, on a network with these hosts.
     fn lan(hosts: &[(u8, [u8; 6])]) -> Lan {
-        let mut network = Network::new(ip(1), 24, ip(128), ip(129)).unwrap();
+        lan_up_to(ip(129), hosts)
+    }
+
+    fn lan_up_to(last: Ipv4Addr, hosts: &[(u8, [u8; 6])]) -> Lan {
+        let mut network = Network::new(ip(1), 16, ip(128), last).unwrap();
         network.clients = Clients::All;
         let server = lease_server(network, &known(""), &[ip(1)], &Bus::silent());
         let hosts = hosts.iter().map(|(last, mac)| (ip(*last), *mac)).collect();
@@ -462,6 +467,24 @@ mod tests {
         let mut lan = lan(&[(128, MAC), (129, MAC)]);
         let _waits = answer(&mut lan, 0, MAC, None);
         assert!(answer(&mut lan, 300, MAC, None).is_ok());
+    }
+
+    /// A rack that is switched on for the first time.
+    #[test]
+    fn a_thousand_new_clients_wait_for_one_search() {
+        let mut lan = lan_up_to(Ipv4Addr::new(10, 77, 9, 0), &[]);
+        let macs: Vec<_> = (0..1000_u16).map(u16::to_be_bytes).map(|[a, b]| [2, 0, 0, 0, a, b]).collect();
+        for mac in &macs {
+            if let Ok(offer) = answer(&mut lan, 0, *mac, None) {
+                assert!(answer(&mut lan, 0, *mac, Some(offer.address)).is_err());
+            }
+            assert_eq!(lan.comes_again(), Some(Instant::from_millis(300)), "{mac:x?}: not dropped");
+        }
+        for mac in &macs {
+            let offer = answer(&mut lan, 300, *mac, None).unwrap();
+            let ack = answer(&mut lan, 300, *mac, Some(offer.address)).unwrap();
+            assert_eq!((ack.kind, ack.address), (MessageType::Ack, offer.address));
+        }
     }
 
     /// Under a flood the search comes with the REQUEST, which a flood of DISCOVERs does not reach.

@@ -24,7 +24,7 @@ pub(super) trait Ask {
     fn answer(&mut self) -> Option<(Ipv4Addr, Mac)>;
 }
 
-/// The probes of the last minute.
+/// The probes of the last minute, or the latest of them.
 #[derive(Debug)]
 pub(super) struct Probes<A> {
     asks: A,
@@ -68,8 +68,14 @@ impl<A: Ask> Probes<A> {
             None => {}
         }
         let under_way = self.order.len() - self.order.partition_point(|(due, _)| *due <= now);
-        if under_way >= most {
+        if under_way >= most.min(MOST) {
             return Finding::TooMany;
+        }
+        // A flood asks for many addresses; the oldest has its answer, and is asked for anew.
+        if self.order.len() >= MOST
+            && let Some((_, oldest)) = self.order.pop_front()
+        {
+            self.probes.remove(&oldest);
         }
         if !self.asks.ask(address) {
             return Finding::Free;
@@ -121,6 +127,9 @@ impl Ask for Option<Prober> {
 
 /// A host answers within milliseconds. A Pi's bootloader repeats its DISCOVER after 4 s.
 const WAIT: Duration = Duration::from_millis(300);
+
+/// Most probes that are remembered.
+const MOST: usize = 4096;
 
 /// The time for which an answer, or none, counts.
 const VALID: Duration = Duration::from_secs(60);
@@ -185,5 +194,17 @@ pub(super) mod tests {
             probes.ask(Instant::from_millis(second * 1000), Ipv4Addr::from_bits(second as u32), 4);
         }
         assert!(probes.probes.len() <= 61, "{}", probes.probes.len());
+    }
+
+    #[test]
+    fn a_flood_is_remembered_in_part() {
+        let mut probes = Probes::new(Hosts::default());
+        for number in 0..20_000 {
+            let now = Instant::from_millis(u64::from(number));
+            probes.ask(now, Ipv4Addr::from_bits(number), 1024);
+        }
+        assert!(probes.probes.len() <= MOST && probes.order.len() == probes.probes.len());
+        let now = Instant::from_millis(20_000 + 300);
+        assert_eq!(probes.ask(now, Ipv4Addr::from_bits(19_999), 1024), Finding::Free);
     }
 }

@@ -1,0 +1,74 @@
+//! The results as JSON and as a table.
+
+use std::fmt::Write;
+use std::fs;
+use std::path::Path;
+
+use super::{Results, Sample};
+use crate::Failed;
+
+/// Writes `fleet.json` and `fleet.md`.
+pub(super) fn write(results: &Results, out: &Path) -> Result<(), Failed> {
+    let failed = |error: &dyn core::fmt::Display| format!("cannot write to {}: {error}", out.display());
+    let json = serde_json::to_string_pretty(results).map_err(|error| failed(&error))?;
+    fs::write(out.join("fleet.json"), json).map_err(|error| failed(&error))?;
+    fs::write(out.join("fleet.md"), markdown(results)).map_err(|error| failed(&error))?;
+    Ok(())
+}
+
+/// A line for the terminal.
+pub(super) fn line(sample: &Sample) -> String {
+    let Sample { server, pis, config, files, root, failed, again, getattr, cpu, memory, .. } = sample;
+    let boot = if sample.first { "first" } else { "again" };
+    format!(
+        "{pis:>5} Pis, {boot}  {server:<22} config.txt {:.2} s  files {:.2} s  root {:.2} s  failed {failed}  again {again}  \
+         GETATTR p99 {:.1} ms  {cpu:.1} ms of CPU  {memory:.1} KiB  {:?}",
+        config[2], files[2], root[2], getattr[1], sample.why
+    )
+}
+
+pub(super) fn markdown(results: &Results) -> String {
+    let facts = &results.facts;
+    let mut text = format!(
+        "Commit {}, {}, {}. A kernel of {} KiB. Seconds of the median / 99 in 100 / the last Pi.\n\n",
+        facts.commit, facts.machine, facts.kernel, results.kernel
+    );
+    text += "| Pis | boot | server | config.txt | last byte of the files | root, first program | failed | asked again | a running Pi's \
+             GETATTR, ms | CPU a Pi, ms | memory a Pi, KiB | the files at 1 Gbit/s |\n";
+    text += "|---:|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n";
+    for sample in &results.samples {
+        let _ = writeln!(
+            text,
+            "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {:.1} | {:.1} | {:.2} |",
+            sample.pis,
+            if sample.first { "first" } else { "again" },
+            sample.server,
+            seconds(sample.config),
+            seconds(sample.files),
+            seconds(sample.root),
+            sample.failed,
+            sample.again,
+            seconds(sample.getattr),
+            sample.cpu,
+            sample.memory,
+            link(sample.bytes)
+        );
+    }
+    for sample in results.samples.iter().filter(|sample| !sample.why.is_empty()) {
+        let boot = if sample.first { "first" } else { "again" };
+        let _ = write!(text, "\n{} Pis, {boot}, {}:", sample.pis, sample.server);
+        let why = sample.why.iter().map(|(why, count)| format!(" {count} {why}"));
+        text += &why.collect::<Vec<_>>().join(",");
+        text.push('\n');
+    }
+    text
+}
+
+fn seconds(spread: [f64; 3]) -> String {
+    spread.map(|value| format!("{value:.2}")).join(" / ")
+}
+
+/// Seconds that the bytes take on a link of 1 Gbit/s in blocks of 1468 bytes, which are 1538 on the wire.
+fn link(bytes: u64) -> f64 {
+    bytes as f64 * 1538.0 / 1468.0 * 8.0 / 1e9
+}
