@@ -21,7 +21,7 @@ use tracing::Level;
 
 use crate::config::{DhcpMode, Settings};
 use crate::exit::{Exit, Failed};
-use crate::import::{self, Bars, Stop};
+use crate::import::{self, Bars, Stop, catalogue};
 use crate::output::{self, Output};
 use crate::{net, serve, service as services, signals};
 use ask::Ask;
@@ -68,6 +68,10 @@ pub struct Args {
     /// Read the user's password from the first line of this file [default: ask, unless --ssh-key is given]
     #[arg(long, value_name = "FILE")]
     pub password_file: Option<PathBuf>,
+
+    /// Address of the list of images by name
+    #[arg(long, value_name = "URL", default_value = catalogue::LIST, hide_default_value = true)]
+    pub list_url: String,
 
     /// Install and start the server as a service of systemd, as 'pinetboot service install' does [default: ask; no]
     #[arg(long, conflicts_with = "no_service")]

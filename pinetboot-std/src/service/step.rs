@@ -55,7 +55,16 @@ impl Step {
                 create_parent(to)?;
                 durable::replace(to, text.as_bytes(), 0o644)
             }
-            Self::Remove(path) => fs::remove_file(path),
+            Self::Remove(path) => {
+                fs::remove_file(path)?;
+                // The directory of a drop-in, unless others have one there.
+                if let Some(parent) =
+                    path.parent().filter(|parent| parent.to_string_lossy().ends_with(".service.d"))
+                {
+                    let _may_have_more = fs::remove_dir(parent);
+                }
+                Ok(())
+            }
             Self::Run(words) => run(words).map(drop),
             Self::Start(unit) => start(unit),
             Self::Note(_) => Ok(()),
