@@ -102,6 +102,7 @@ pub fn run(options: &Args, level: Level, quiet: bool) -> Result<Exit, Failed> {
 
     let chosen = Settings { tree: Some(to), ..network.settings() };
     let completed = file.completed(&chosen)?;
+    completed.as_ref().map_or(Ok(()), |_| file.try_place())?;
     let settings = chosen.or(file.settings.clone())?;
     let config = settings.clone().resolve()?;
     let running = net::holder_of(PORT).filter(|holder| holder.starts_with("pinetboot "));

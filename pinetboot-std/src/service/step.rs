@@ -158,6 +158,6 @@ fn create_parent(path: &Path) -> io::Result<()> {
     path.parent().map_or(Ok(()), |parent| durable::create_dir_all(parent, 0o755))
 }
 
-/// A start takes less than a second, and 5 s with a look for another DHCP server.
-const STARTS_WITHIN: Duration = Duration::from_secs(60);
+/// A start takes less than a second, and 5 s with a look for another DHCP server; systemd's own limit is 90 s, and its word is clearer.
+const STARTS_WITHIN: Duration = Duration::from_secs(100);
 const LOOK_EVERY: Duration = Duration::from_millis(200);

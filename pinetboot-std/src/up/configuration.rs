@@ -94,14 +94,28 @@ impl ConfigFile {
         )))
     }
 
+    /// Whether the file can be written: asked before the import, which takes minutes.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub(super) fn try_place(&self) -> Result<(), Failed> {
+        let path = path::absolute(&self.path).map_err(|error| self.cannot_write(error))?;
+        let existing = path.ancestors().skip(1).find(|directory| directory.is_dir()).unwrap_or(&path);
+        tempfile::tempfile_in(existing).map(drop).map_err(|error| self.cannot_write(error))
+    }
+
+    fn cannot_write(&self, error: io::Error) -> Failed {
+        Failed::new(Exit::Failure, format!("cannot write {}: {error}", self.path.display()))
+    }
+
     /// Writes the file atomically.
     ///
     /// # Errors
     ///
     /// The system's.
     pub(super) fn write(&self, text: &str) -> Result<(), Failed> {
-        let failed =
-            |error| Failed::new(Exit::Failure, format!("cannot write {}: {error}", self.path.display()));
+        let failed = |error| self.cannot_write(error);
         if let Some(parent) = self.path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             durable::create_dir_all(parent, 0o755).map_err(failed)?;
         }

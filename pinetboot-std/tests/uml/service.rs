@@ -85,7 +85,7 @@ fn a_service_outlives_reload_kill_upgrade_and_power_cycle() {
     // systemd holds the ports: a call of the Pi starts the server.
     server.run("/host/pinetboot service install --sockets", MINUTES);
     server.run(&format!("systemctl stop {UNIT}"), MINUTES);
-    server.run(&format!("until systemctl is-active --quiet {UNIT}; do sleep 0.2; done"), MINUTES);
+    active(&mut server);
     let log = server.run(&format!("journalctl --unit {UNIT} --output cat --no-pager"), A_WHILE);
     assert!(!log.contains("LISTEN_FDS"), "{log}");
     step("started by a call");
@@ -233,6 +233,14 @@ pub(super) fn show(server: &mut Shell, properties: &str) -> String {
     properties.split(',').map(&mut value).collect::<Vec<_>>().join(" ")
 }
 
+/// Waits until the server is active; what systemd and the kernel know of it, if it is not.
+fn active(server: &mut Shell) {
+    let until =
+        format!("for n in $(seq 1000); do systemctl is-active --quiet {UNIT} && exit 0; sleep 0.2; done");
+    let (status, said) = server.try_run(&format!("{until}; {STATE}; exit 1"), MINUTES);
+    assert_eq!(status, 0, "{said}");
+}
+
 /// Waits until systemd has started the server again.
 fn active_again(server: &mut Shell, restarts: u32) {
     let restarted = format!("[ $(systemctl show -P NRestarts {UNIT}) -ge {restarts} ]");
@@ -273,6 +281,9 @@ systemctl enable --quiet address.service";
 const WORK: &str = "cd /mnt/root/home && n=0 && until [ -e $end ]; do n=$((n+1)); \
     echo $n >a && [ \"$(cat a)\" = $n ] && mv a b && mkdir d && mv b d/c && [ \"$(cat d/c)\" = $n ] && rm -r d || exit 1; \
     [ $((n % 20)) -ne 1 ] || echo round $n; done; echo $n rounds without an error";
+
+const STATE: &str = "systemctl status --no-pager --lines=30 pinetboot-roots.service pinetboot-roots.socket; ss -tuanp; \
+    systemctl list-jobs --no-pager";
 
 const LEFT: &str = "systemctl cat pinetboot-roots.service pinetboot-roots.socket >/dev/null 2>&1 && exit 1; \
     test ! -e /usr/local/bin/pinetboot && ls -d1 /etc/pinetboot.toml /srv/rpi/root /var/lib/pinetboot/pis";
