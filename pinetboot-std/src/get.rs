@@ -106,7 +106,9 @@ pub fn run(options: &Args, quiet: bool) -> Result<Exit, Failed> {
         Ok(Outcome::Aborted(_)) if target.is_closed() => Ok(Exit::Success),
         Ok(Outcome::Aborted(code)) => {
             let why = target.error.map_or_else(|| code.to_string(), |error| error.to_string());
-            Err(Failed::new(Exit::Failure, format!("{}: {why}", output.display())))
+            let place = output.display().to_string();
+            let place = if place == "-" { "standard output" } else { &place };
+            Err(Failed::new(Exit::Failure, format!("{place}: {why}")))
         }
         Ok(_) => Err(Failed::new(
             Exit::NoAnswer,

@@ -71,7 +71,7 @@ pub enum Action {
 
         /// The images.
         #[command(flatten)]
-        of: Directory,
+        of: Place,
     },
     /// Remove an image; refused if it is the current one or a Pi uses it
     Remove {
@@ -102,7 +102,7 @@ pub enum Action {
 
         /// The images.
         #[command(flatten)]
-        of: Directory,
+        of: Place,
 
         /// Print one JSON object
         #[arg(long)]
@@ -110,12 +110,20 @@ pub enum Action {
     },
 }
 
-/// Names a directory of images, and who may use them.
+/// Names a directory of images.
 #[derive(Debug, Clone, clap::Args)]
-pub struct Directory {
+pub struct Place {
     /// Directory of images
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub dir: PathBuf,
+}
+
+/// Names a directory of images, and who may use them.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Directory {
+    /// The images.
+    #[command(flatten)]
+    pub place: Place,
 
     /// State directory of the server, with the layers of Pis [default: DIR/state]
     #[arg(long, value_name = "DIR")]
@@ -126,7 +134,7 @@ pub struct Directory {
     pub config: Option<PathBuf>,
 }
 
-impl Directory {
+impl Place {
     fn images(&self) -> Result<Images, Failed> {
         Images::open(&self.dir).map_err(failed)?.ok_or_else(|| self.no_image())
     }
@@ -143,6 +151,12 @@ impl Directory {
             None => format!("{dir}: holds no image. To import one: pinetboot import IMAGE --to {dir}"),
         };
         Failed::new(Exit::Tree, message)
+    }
+}
+
+impl Directory {
+    fn images(&self) -> Result<Images, Failed> {
+        self.place.images()
     }
 
     fn users(&self, images: &Images) -> Result<Users, Failed> {
@@ -163,7 +177,7 @@ pub fn run(options: &Args, quiet: bool) -> Result<Exit, Failed> {
     match &options.command {
         None => {
             let dir = options.dir.clone().unwrap_or_else(|| ".".into());
-            let of = Directory { dir, state: None, config: None };
+            let of = Directory { place: Place { dir }, state: None, config: None };
             let images = of.images()?;
             if let Some(name) = &options.use_ {
                 use_image(&images, name, out)?;
@@ -222,13 +236,13 @@ fn remove(of: &Directory, name: &str, out: &mut Output) -> Result<(), Failed> {
     let images = of.images()?;
     find(&images, name)?;
     if images.current().ok().flatten().is_some_and(|current| current.name == name) {
-        let dir = of.dir.display();
+        let dir = of.place.dir.display();
         let message = format!(
             "{name} is the current image. Make another one current first: pinetboot images use NAME --dir {dir}"
         );
         return Err(Failed::new(Exit::Usage, message));
     }
-    of.users(&images)?.refuse_if_used(name, &of.dir, "removed")?;
+    of.users(&images)?.refuse_if_used(name, &of.place.dir, "removed")?;
     images.remove(name).map_err(failed)?;
     writeln!(out, "{name} is removed")
 }
@@ -240,7 +254,7 @@ fn rename(of: &Directory, name: &str, new: &str, out: &mut Output) -> Result<(),
         let message = format!("{new} is not an image name: use letters, digits and ._+- only");
         return Err(Failed::new(Exit::Usage, message));
     }
-    of.users(&images)?.refuse_if_used(name, &of.dir, "renamed")?;
+    of.users(&images)?.refuse_if_used(name, &of.place.dir, "renamed")?;
     images.rename(name, new).map_err(failed)?;
     writeln!(out, "{name} is renamed to {new}")
 }

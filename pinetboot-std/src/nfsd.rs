@@ -23,7 +23,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::{Gid, Uid, geteuid, setgroups, setresgid, setresuid};
 use pinetboot_nfs::{Handles, NfsConfig, Opened, Portmap, Running, StartError};
 use rustix::net::Shutdown;
-use rustix::thread::CapabilitySet;
+use rustix::thread::{CapabilitySet, set_name};
 
 use crate::config::{Config, NfsMode, RootLimits};
 use crate::descriptors::{self, Holders, TooLow};
@@ -46,6 +46,8 @@ use crate::supervisor;
 /// If another process than `pinetboot serve` starts this one.
 pub fn run() -> Result<Exit, Failed> {
     let failed = |error: io::Error| Failed::new(Exit::Failure, format!("{NFSD}: {error}"));
+    // Else "exe", in ps(1) and in messages about the holder of a port.
+    set_name(c"pinetboot-nfsd").map_err(|errno| failed(errno.into()))?;
     // A signal to all processes is the server's, which ends this one.
     let signals: SigSet = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].into_iter().collect();
     signals.thread_block().map_err(|errno| failed(errno.into()))?;

@@ -5,12 +5,14 @@
 //! | `files` | the units and the other files, as they are written |
 //! | `plan` | the steps of `install` and `uninstall` |
 //! | `step` | one step: its words, and its work |
+//! | `reach` | the directories that the units do not reach |
 //! | `status` | what systemd says of the units |
 //!
 //! A plan is made from what the system has, and is then printed (`--dry-run`) or carried out. Both print the same lines.
 
 mod files;
 mod plan;
+mod reach;
 mod status;
 mod step;
 
@@ -36,7 +38,8 @@ pub struct Args {
 pub enum Action {
     /// Write the unit, the user and, if missing, /etc/pinetboot.toml; then start the service now and at each boot
     ///
-    /// A program outside of /usr is copied to /usr/local/bin. The units of a package stay as they are.
+    /// A program outside of /usr is copied to /usr/local/bin. The units of a package stay as they are. Directories of the configuration that
+    /// the unit does not reach, as in /home or /data, are added to it.
     Install {
         /// Install this unit [default: pinetboot-roots if the configuration serves roots or is not valid yet, else pinetboot]
         #[arg(long, value_name = "UNIT")]

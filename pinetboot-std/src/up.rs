@@ -21,7 +21,7 @@ use tracing::Level;
 
 use crate::config::{DhcpMode, Settings};
 use crate::exit::{Exit, Failed};
-use crate::import::{self, Bars, Stop};
+use crate::import::{self, Bars, Stop, catalogue};
 use crate::output::{self, Output};
 use crate::{net, serve, service as services, signals};
 use ask::Ask;
@@ -69,6 +69,10 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     pub password_file: Option<PathBuf>,
 
+    /// Address of the list of images by name
+    #[arg(long, value_name = "URL", default_value = catalogue::LIST, hide_default_value = true)]
+    pub list_url: String,
+
     /// Install and start the server as a service of systemd, as 'pinetboot service install' does [default: ask; no]
     #[arg(long, conflicts_with = "no_service")]
     pub service: bool,
@@ -98,6 +102,7 @@ pub fn run(options: &Args, level: Level, quiet: bool) -> Result<Exit, Failed> {
 
     let chosen = Settings { tree: Some(to), ..network.settings() };
     let completed = file.completed(&chosen)?;
+    completed.as_ref().map_or(Ok(()), |_| file.try_place())?;
     let settings = chosen.or(file.settings.clone())?;
     let config = settings.clone().resolve()?;
     let running = net::holder_of(PORT).filter(|holder| holder.starts_with("pinetboot "));

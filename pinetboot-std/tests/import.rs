@@ -492,7 +492,7 @@ fn what_is_damaged_or_strange_is_refused() {
     let why = refused(&|disk| disk.debugfs("set_inode_field etc/hosts size 0x7fffffffffff0000"));
     assert!(why.contains("larger than the format allows"), "{why}");
     let why = refused(&|disk| disk.truncate(disk.len() / 3));
-    assert!(why.contains("downloaded whole"), "{why}");
+    assert!(why.contains("Download it again"), "{why}");
     let packed = Disk::new(&sources, &plain, false, Fat::SMALL, Packing::Xz);
     packed.truncate(packed.len() - 100);
     assert!(!refusal(packed.path(), to.path(), &[]).is_empty());

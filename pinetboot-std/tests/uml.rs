@@ -6,13 +6,24 @@
 #![cfg(feature = "nfs")]
 #![expect(clippy::unwrap_used, reason = "what fails here is the test")]
 
+#[cfg(feature = "import")]
+#[path = "import/compare.rs"]
+#[allow(dead_code, reason = "for the images")]
+mod compare;
 #[path = "guest/work.rs"]
 mod debian;
+#[cfg(feature = "import")]
+#[path = "import/images.rs"]
+#[allow(dead_code, reason = "every test uses its own part")]
+mod images;
 mod namespace;
 #[path = "../nfs/tests/nfs_client/mod.rs"]
 mod nfs_client;
 #[path = "guest/shell.rs"]
 mod shell;
+#[cfg(feature = "import")]
+#[path = "up/image.rs"]
+mod up_image;
 
 mod uml {
     #[cfg(feature = "import")]
@@ -20,6 +31,8 @@ mod uml {
     mod client;
     mod debian;
     mod disk;
+    #[cfg(feature = "import")]
+    mod first_use;
     mod listing;
     mod load;
     mod machine;

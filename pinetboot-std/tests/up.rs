@@ -263,6 +263,13 @@ fn obstacles_are_named_before_any_work() {
     assert!(code == 2 && said.contains("give --ssh-key"), "{code}: {said}");
     let (code, said) = run(&mut world.up(&[&all[..], &["--service"]].concat()));
     assert!(code == 2 && said.contains("--service: the service reads /etc/pinetboot.toml"), "{code}: {said}");
+    let mut elsewhere = world.server.command(PINETBOOT);
+    elsewhere.arg("up").args(all).arg("--yes").args(["--config", "/proc/no/pinetboot.toml"]);
+    let (code, said) = run(&mut elsewhere);
+    assert!(code == 1 && said.contains("cannot write /proc/no/pinetboot.toml"), "{code}: {said}");
+    let list = "http://127.0.0.1/list.json";
+    let (code, said) = run(&mut world.up(&[&["raspios-lite", "--list-url", list], &all[1..]].concat()));
+    assert!(code == 2 && said.contains(&format!("{list}: http has no protection")), "{code}: {said}");
     let (code, said) = run(&mut world.up(&all[1..]));
     assert!(code == 2 && said.contains("give IMAGE, or --yes"), "{code}: {said}");
 

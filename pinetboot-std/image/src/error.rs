@@ -42,7 +42,7 @@ impl fmt::Display for ImageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                f.write_str("the image ends too early: was it downloaded whole?")
+                f.write_str("the image ends too early. Download it again")
             }
             Self::Io(error) => error.fmt(f),
             Self::Corrupt(what) => write!(f, "the image is damaged: {what}"),

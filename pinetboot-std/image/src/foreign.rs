@@ -23,7 +23,7 @@ pub(crate) const NO_TABLE_FAT: ImageError = ImageError::Unsupported(
 fn what(start: &[u8]) -> Option<&'static str> {
     let has = |at: usize, magic: &[u8]| start.get(at..).is_some_and(|bytes| bytes.starts_with(magic));
     if start.is_empty() {
-        return Some("the file is empty: was it downloaded whole?");
+        return Some("the file is empty. Download it again");
     }
     let text = start.get(..start.len().min(512)).unwrap_or_default().to_ascii_lowercase();
     let text = text.trim_ascii_start();

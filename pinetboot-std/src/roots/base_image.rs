@@ -202,7 +202,7 @@ impl std::fmt::Display for NoBaseImage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::NoImage(name) => write!(f, "image {name} does not exist"),
-            Self::NoneInUse => f.write_str("no current image: the link 'current' is missing"),
+            Self::NoneInUse => f.write_str("no current image: the link 'current' is missing. 'pinetboot images use' makes an image the current one"),
             Self::NoRoot(name) => write!(f, "image {name} has boot files only, and no root file system"),
             Self::Images(error) => write!(f, "{error}"),
         }

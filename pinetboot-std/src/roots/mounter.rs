@@ -14,7 +14,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::stat::Mode;
 use rustix::process::set_parent_process_death_signal;
-use rustix::thread::CapabilitySet;
+use rustix::thread::{CapabilitySet, set_name};
 
 use super::adopt::{self, Mounted, Parts};
 use super::base_image::{BaseImage, BaseImages};
@@ -52,6 +52,8 @@ pub struct Args {
 /// If the rights that are not needed cannot be given up, or standard input fails.
 pub fn run(options: &Args) -> Result<Exit, Failed> {
     let failed = |error: io::Error| Failed::new(Exit::Failure, format!("mounter: {error}"));
+    // Else "exe", in ps(1) and in messages about the holder of a port.
+    set_name(c"pinetboot-mount").map_err(|errno| failed(errno.into()))?;
     let mounter = Mounter::new(options).map_err(failed)?;
     give_up_rights().map_err(failed)?;
     mounter.serve().map_err(failed)?;

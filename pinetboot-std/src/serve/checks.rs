@@ -86,7 +86,20 @@ mod tests {
         let faults = report_of(&kinds).unwrap_err();
         assert!(faults.contains("lease-file: ") && faults.contains(" is a directory"), "{faults}");
         assert!(faults.contains("config.txt is not a directory"), "{faults}");
-        assert!(report_of("tree = '/no/such/tree'").unwrap_err().contains("/no/such/tree"));
+    }
+
+    #[test]
+    fn a_tree_without_anything_is_a_fault_with_the_way_to_fill_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let empty = directory.path().display();
+        let interrupted = tempfile::tempdir().unwrap();
+        fs::create_dir(interrupted.path().join("images")).unwrap();
+        let interrupted = interrupted.path().display();
+        for tree in [format!("{empty}/missing"), empty.to_string(), interrupted.to_string()] {
+            let fault = report_of(&format!("tree = '{tree}'")).unwrap_err();
+            let import = format!("'sudo pinetboot import IMAGE --to {tree}'");
+            assert!(fault.contains("'sudo pinetboot up'") && fault.contains(&import), "{fault}");
+        }
     }
 
     #[test]

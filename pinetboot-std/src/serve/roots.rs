@@ -1,15 +1,18 @@
 //! The root file systems of the configuration, and whether this machine can serve them.
 
+use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::bus::Bus;
 use crate::config::{Config, NfsMode};
 use crate::events;
 use crate::exit::{Exit, Failed};
+use crate::images::IMAGES;
 use crate::roots::configured::{self, base_image, base_images, cannot_serve, images};
 use crate::roots::{BaseImage, BaseImages, own_namespace};
 use crate::sandbox::lacking;
-use crate::storage::{Base, BootTree};
+use crate::storage::{Base, BootTree, TreeError};
 
 /// The place of the boot files.
 ///
@@ -36,10 +39,29 @@ pub(super) fn base(config: &Config) -> Result<Base, Failed> {
     match base_images {
         Ok(base_images) => Ok(Base::Roots(base_images)),
         Err(tree) => {
-            let tree = BootTree::open_at(tree).map_err(|error| Failed::new(Exit::Tree, error))?;
-            Ok(Base::Directory(Arc::new(tree)))
+            let opened =
+                BootTree::open_at(tree).map_err(|error| Failed::new(Exit::Tree, with_remedy(&error, tree)));
+            Ok(Base::Directory(Arc::new(opened?)))
         }
     }
+}
+
+/// What is wrong with the tree, and how to fill one that has nothing: the configuration of the packages names such a tree.
+fn with_remedy(error: &TreeError, tree: &Path) -> String {
+    // A first import that was interrupted leaves the directory of images.
+    let what = match error.has_nothing() {
+        true => error.to_string(),
+        false if is_empty(&tree.join(IMAGES)) => format!("{} holds no image", tree.display()),
+        false => return error.to_string(),
+    };
+    let tree = tree.display();
+    format!(
+        "{what}. To begin with an image: 'sudo pinetboot up', which asks for each choice, or 'sudo pinetboot import IMAGE --to {tree}'"
+    )
+}
+
+fn is_empty(directory: &Path) -> bool {
+    fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_none())
 }
 
 /// The base images to serve; `None` if NFS is off or no root is configured.

@@ -59,6 +59,11 @@ impl Unit {
         format!("/etc/systemd/system/{name}")
     }
 
+    /// The place of the drop-in with the directories of a configuration.
+    pub(super) fn drop_in_path(self) -> String {
+        format!("/etc/systemd/system/{}.d/directories.conf", self.name())
+    }
+
     /// The unit for a program at this path. From systemd 253 on, `systemctl reload` waits for the end of the reload.
     pub(super) fn text(self, program: &str, systemd: Option<u32>) -> String {
         let packaged = match self {

@@ -7,10 +7,10 @@ use std::process::Command;
 
 use tempfile::NamedTempFile;
 
-use super::Unit;
 use super::files::{CONFIGURATION, DEFAULT_CONFIGURATION, MARK, PROGRAM, SYSUSERS, SYSUSERS_PATH};
 use super::step::Step;
-use crate::config::{NfsMode, Settings};
+use super::{Unit, reach};
+use crate::config::{Config, NfsMode, Settings};
 use crate::exit::{Exit, Failed};
 use crate::roots::configured;
 
@@ -43,13 +43,7 @@ impl System {
 
     /// The unit for the configuration; that of roots as long as no valid configuration says otherwise.
     pub(super) fn unit_of_configuration(&self) -> Unit {
-        let file = self.path(CONFIGURATION);
-        let settings = match file.exists() {
-            true => Settings::read(&file),
-            false => toml::from_str(DEFAULT_CONFIGURATION).map_err(|error| Failed::new(Exit::Usage, error)),
-        };
-        let config = settings.and_then(Settings::resolve);
-        let without_roots = config.is_ok_and(|config| {
+        let without_roots = self.config().is_ok_and(|config| {
             let has_boot_files = config.serving().join("config.txt").exists();
             let has_no_root = matches!(configured::base_images(&config), Ok(None));
             config.root.mode == NfsMode::Off || (has_boot_files && has_no_root)
@@ -58,6 +52,16 @@ impl System {
             true => Unit::BootFiles,
             false => Unit::Roots,
         }
+    }
+
+    /// The configuration, which `install` writes if the file is missing.
+    fn config(&self) -> Result<Config, Failed> {
+        let file = self.path(CONFIGURATION);
+        let settings = match file.exists() {
+            true => Settings::read(&file),
+            false => toml::from_str(DEFAULT_CONFIGURATION).map_err(|error| Failed::new(Exit::Usage, error)),
+        };
+        settings.and_then(Settings::resolve)
     }
 
     pub(super) fn install(&self, unit: Unit, sockets: bool) -> Result<Vec<Step>, Failed> {
@@ -82,6 +86,12 @@ impl System {
         } else {
             steps.push(Step::Write { to: configuration.clone(), text: DEFAULT_CONFIGURATION.into() });
         }
+        let drop_in = self.path(&unit.drop_in_path());
+        match self.config().ok().and_then(|config| reach::drop_in(&config)) {
+            Some(text) => steps.push(Step::Write { to: drop_in, text }),
+            None if is_ours(&drop_in) => steps.push(Step::Remove(drop_in)),
+            None => {}
+        }
         let other = unit.other();
         for name in [other.socket(), other.name()].into_iter().filter(|name| self.is_enabled(name)) {
             steps.push(self.systemctl(&["disable", "--now", name]));
@@ -104,8 +114,8 @@ impl System {
             // A server that runs becomes this program.
             None => Step::Start(unit.name()),
             Some(fault) => {
-                let (file, unit) = (configuration.display(), unit.name());
-                Step::Note(format!("not started: {fault}. Edit {file}, then: systemctl start {unit}"))
+                let file = configuration.display();
+                Step::Note(format!("not started: {fault}. Edit {file} where it is wrong; then 'pinetboot service install' starts the service"))
             }
         });
         Ok(steps)
@@ -123,6 +133,8 @@ impl System {
                 steps.push(Step::Note(format!("{} was not written by 'install', and stays", file.display())));
             }
         }
+        let drop_ins = Unit::ALL.iter().map(|unit| self.path(&unit.drop_in_path()));
+        steps.extend(drop_ins.filter(|file| is_ours(file)).map(Step::Remove));
         let sysusers = self.path(SYSUSERS_PATH);
         if is_ours(&sysusers) {
             steps.push(Step::Remove(sysusers));
@@ -186,8 +198,10 @@ impl System {
         let mut first = NamedTempFile::new()?;
         first.write_all(DEFAULT_CONFIGURATION.as_bytes())?;
         let file = if configuration.exists() { configuration } else { first.path() };
-        let checked =
-            Command::new(&self.program).args(["serve", "--check", "--config"]).arg(file).output()?;
+        let mut check = Command::new(&self.program);
+        // Relative paths start there for the service, too.
+        check.args(["serve", "--check", "--config"]).arg(file).current_dir("/");
+        let checked = check.output()?;
         let said = String::from_utf8_lossy(&checked.stderr).into_owned();
         let fault = said.trim().trim_start_matches("pinetboot: ").to_owned();
         Ok(if checked.status.success() { None } else { Some(fault) })

@@ -55,7 +55,16 @@ impl Step {
                 create_parent(to)?;
                 durable::replace(to, text.as_bytes(), 0o644)
             }
-            Self::Remove(path) => fs::remove_file(path),
+            Self::Remove(path) => {
+                fs::remove_file(path)?;
+                // The directory of a drop-in, unless others have one there.
+                if let Some(parent) =
+                    path.parent().filter(|parent| parent.to_string_lossy().ends_with(".service.d"))
+                {
+                    let _may_have_more = fs::remove_dir(parent);
+                }
+                Ok(())
+            }
             Self::Run(words) => run(words).map(drop),
             Self::Start(unit) => start(unit),
             Self::Note(_) => Ok(()),
@@ -149,6 +158,6 @@ fn create_parent(path: &Path) -> io::Result<()> {
     path.parent().map_or(Ok(()), |parent| durable::create_dir_all(parent, 0o755))
 }
 
-/// A start takes less than a second, and 5 s with a look for another DHCP server.
-const STARTS_WITHIN: Duration = Duration::from_secs(60);
+/// A start takes less than a second, and 5 s with a look for another DHCP server; systemd's own limit is 90 s, and its word is clearer.
+const STARTS_WITHIN: Duration = Duration::from_secs(100);
 const LOOK_EVERY: Duration = Duration::from_millis(200);

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{self, Path, PathBuf};
 
 use crate::config::Settings;
 use crate::durable;
@@ -32,15 +32,18 @@ impl ConfigFile {
         Ok(Self { path: path.to_owned(), text, settings })
     }
 
-    /// The directory of images: that of the file, else the given one, else the default.
+    /// The directory of images: that of the file, else the given one as an absolute path, else the default.
     ///
     /// # Errors
     ///
     /// If file and option contradict each other.
     pub(super) fn directory(&self, given: Option<&Path>) -> Result<PathBuf, Failed> {
-        let there = self.settings.tree.as_deref();
-        self.agree("tree", there, "to", given)?;
-        Ok(there.or(given).unwrap_or(Path::new(DIRECTORY)).to_owned())
+        let there = self.settings.tree.clone();
+        // The service, and the next run, start elsewhere.
+        let given =
+            given.map(path::absolute).transpose().map_err(|error| Failed::new(Exit::Failure, error))?;
+        self.agree("tree", there.as_ref(), "to", given.as_ref())?;
+        Ok(there.or(given).unwrap_or_else(|| DIRECTORY.into()))
     }
 
     /// Refuses an option that contradicts a setting of the file.
@@ -91,14 +94,28 @@ impl ConfigFile {
         )))
     }
 
+    /// Whether the file can be written: asked before the import, which takes minutes.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub(super) fn try_place(&self) -> Result<(), Failed> {
+        let path = path::absolute(&self.path).map_err(|error| self.cannot_write(error))?;
+        let existing = path.ancestors().skip(1).find(|directory| directory.is_dir()).unwrap_or(&path);
+        tempfile::tempfile_in(existing).map(drop).map_err(|error| self.cannot_write(error))
+    }
+
+    fn cannot_write(&self, error: io::Error) -> Failed {
+        Failed::new(Exit::Failure, format!("cannot write {}: {error}", self.path.display()))
+    }
+
     /// Writes the file atomically.
     ///
     /// # Errors
     ///
     /// The system's.
     pub(super) fn write(&self, text: &str) -> Result<(), Failed> {
-        let failed =
-            |error| Failed::new(Exit::Failure, format!("cannot write {}: {error}", self.path.display()));
+        let failed = |error| self.cannot_write(error);
         if let Some(parent) = self.path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             durable::create_dir_all(parent, 0o755).map_err(failed)?;
         }
@@ -160,5 +177,12 @@ mod tests {
         assert_eq!(file.directory(None).unwrap(), Path::new("/srv/a"));
         let why = file.directory(Some(Path::new("/srv/b"))).unwrap_err();
         assert!(why.message.contains("tree = \"/srv/a\", and --to is \"/srv/b\""), "{why}");
+    }
+
+    #[test]
+    fn a_given_directory_is_written_as_an_absolute_path() {
+        let (_directory, file) = file("");
+        let here = std::env::current_dir().unwrap();
+        assert_eq!(file.directory(Some(Path::new("pi"))).unwrap(), here.join("pi"));
     }
 }

@@ -32,6 +32,7 @@ pub(super) fn choose(
         (None, None) => ask_image(ask, out)?,
     };
     let mut args = import::Args::of(image, to.to_owned());
+    args.list_url.clone_from(&options.list_url);
     let mut request = Request::resolve(&args)?;
     if images.find(&request.name).map_err(|error| tree(&error))?.is_some() {
         told(out, "image", &request.name, &format!("imported already, in {}", to.display()))?;

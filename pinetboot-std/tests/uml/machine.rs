@@ -45,7 +45,7 @@ impl Uml {
         shell.run(&format!("ip addr add 10.77.0.{}/24 dev eth0; ip link set eth0 up", 50 + number), SOON);
         for file in ["config.txt", "cmdline.txt", "kernel8.img"] {
             let url = format!("tftp://10.77.0.1/{serial}/{file}");
-            shell.run(&format!("cd /run && {PINETBOOT} get -q {url}"), SOON);
+            shell.run(&format!("cd /run && {PINETBOOT} get -q {url}"), A_WHILE);
         }
         machine.mount();
         machine
@@ -53,7 +53,7 @@ impl Uml {
 
     /// Mounts the root.
     pub(crate) fn mount(&mut self) {
-        self.shell.run(MOUNT, SOON);
+        self.shell.run(MOUNT, A_WHILE);
     }
 
     /// Runs this test binary in the machine: the one test, playing this part.

@@ -11,7 +11,7 @@ use std::time::Instant;
 use tempfile::TempDir;
 
 use super::machine::{MINUTES, Uml, ethernet, kernel, succeed};
-use crate::namespace::{A_WHILE, Namespace, PINETBOOT, Process, SOON};
+use crate::namespace::{A_WHILE, Namespace, PINETBOOT, Process};
 use crate::shell::Shell;
 
 #[test]
@@ -22,80 +22,80 @@ fn a_service_outlives_reload_kill_upgrade_and_power_cycle() {
     let step = |what: &str| println!("{:6.1} s  {what}", began.elapsed().as_secs_f64());
     let mut server = world.boot();
     step("the server has booted");
-    assert_eq!(server.try_run("/host/pinetboot service status", SOON).0, 1);
-    server.run(LAY_TREE, SOON);
+    assert_eq!(server.try_run("/host/pinetboot service status", A_WHILE).0, 1);
+    server.run(LAY_TREE, A_WHILE);
 
     // The first configuration has no images to serve yet: nothing is to be started, and a dry run does nothing.
-    let planned = server.run("/host/pinetboot service install --dry-run", SOON);
+    let planned = server.run("/host/pinetboot service install --dry-run", A_WHILE);
     assert!(planned.contains("note    not started: "), "{planned}");
-    server.run("! test -e /etc/pinetboot.toml && ! test -e /usr/local/bin/pinetboot", SOON);
+    server.run("! test -e /etc/pinetboot.toml && ! test -e /usr/local/bin/pinetboot", A_WHILE);
 
     // An invalid configuration ends the start for good.
-    server.run("echo 'tree = 7' >/etc/pinetboot.toml", SOON);
-    let said = server.run("/host/pinetboot service install --unit pinetboot-roots", A_WHILE);
+    server.run("echo 'tree = 7' >/etc/pinetboot.toml", A_WHILE);
+    let said = server.run("/host/pinetboot service install --unit pinetboot-roots", MINUTES);
     assert!(said.contains("not started: cannot read the configuration /etc/pinetboot.toml"), "{said}");
-    server.try_run(&format!("systemctl start {UNIT}"), A_WHILE);
+    server.try_run(&format!("systemctl start {UNIT}"), MINUTES);
     assert_eq!(show(&mut server, "ActiveState,ExecMainStatus,NRestarts"), "failed 2 0");
 
     // Without an address the server waits, and `install` does not.
-    server.run(CONFIGURE, SOON);
-    let said = server.run("/host/pinetboot service install", A_WHILE);
+    server.run(CONFIGURE, A_WHILE);
+    let said = server.run("/host/pinetboot service install", MINUTES);
     let waits = format!("start   {UNIT}: activating (start), waiting: eth0 is down or has no IPv4 address");
     assert!(said.contains(&waits), "{said}");
-    server.run(ADDRESS, SOON);
-    server.run(&format!("systemctl start {UNIT}"), A_WHILE);
+    server.run(ADDRESS, A_WHILE);
+    server.run(&format!("systemctl start {UNIT}"), MINUTES);
     step("the service is installed and active");
     assert_eq!(show(&mut server, "ActiveState,NRestarts,StatusText"), "active 0 serving /srv/rpi/root");
-    let log = server.run(&format!("journalctl --unit {UNIT} --output cat --no-pager"), SOON);
+    let log = server.run(&format!("journalctl --unit {UNIT} --output cat --no-pager"), A_WHILE);
     // This kernel has no landlock.
     let lacks: Vec<_> = log.lines().filter(|line| line.contains("the sandbox lacks")).collect();
     assert!(matches!(lacks.as_slice(), [line] if line.contains("landlock")), "{lacks:?}");
     assert!(!log.contains("limit of"), "{log}");
-    server.run(&format!("systemd-analyze security --no-pager --threshold=31 {UNIT}"), A_WHILE);
+    server.run(&format!("systemd-analyze security --no-pager --threshold=31 {UNIT}"), MINUTES);
 
     let mut pi = Uml::boot_as(&world.network, 1, SERIAL);
     step("a Pi has its root");
     assert_eq!(show(&mut server, "StatusText"), "serving /srv/rpi/root; Pis up: 1");
     pi.shell.start(&format!("end={}; {WORK}", world.end().display()));
-    pi.shell.expect("round 1", A_WHILE);
+    pi.shell.expect("round 1", MINUTES);
 
-    server.run(&format!("systemctl reload {UNIT} && systemctl is-active {UNIT}"), A_WHILE);
-    server.run(&format!("kill -9 $(pgrep -f '{NFSD}')"), SOON);
+    server.run(&format!("systemctl reload {UNIT} && systemctl is-active {UNIT}"), MINUTES);
+    server.run(&format!("kill -9 $(pgrep -f '{NFSD}')"), A_WHILE);
     active_again(&mut server, 1);
     step("active after the end of nfsd");
-    server.run(&format!("systemctl kill --kill-who=main --signal=KILL {UNIT}"), SOON);
+    server.run(&format!("systemctl kill --kill-who=main --signal=KILL {UNIT}"), A_WHILE);
     active_again(&mut server, 2);
     step("active after the end of serve");
 
     // A loop that stands still, as all of a stopped process do: systemd's watchdog waits for 30 s.
-    server.run(&format!("kill -STOP $(systemctl show -P MainPID {UNIT})"), SOON);
+    server.run(&format!("kill -STOP $(systemctl show -P MainPID {UNIT})"), A_WHILE);
     active_again(&mut server, 3);
-    let log = server.run(&format!("journalctl --unit {UNIT} --output cat --no-pager"), SOON);
+    let log = server.run(&format!("journalctl --unit {UNIT} --output cat --no-pager"), A_WHILE);
     assert!(log.contains("Watchdog timeout"), "{log}");
     step("active after the watchdog");
 
     // The next version.
     let next = world.host.path().join("pinetboot");
     fs::File::options().append(true).open(next).unwrap().write_all(b"\n").unwrap();
-    let said = server.run("/host/pinetboot service install", A_WHILE);
+    let said = server.run("/host/pinetboot service install", MINUTES);
     assert!(said.contains("copy    /host/pinetboot") && said.contains(": active (running)"), "{said}");
-    server.run("cmp /host/pinetboot /usr/local/bin/pinetboot", SOON);
+    server.run("cmp /host/pinetboot /usr/local/bin/pinetboot", A_WHILE);
     step("upgraded");
 
     // systemd holds the ports: a call of the Pi starts the server.
-    server.run("/host/pinetboot service install --sockets", A_WHILE);
-    server.run(&format!("systemctl stop {UNIT}"), A_WHILE);
-    server.run(&format!("until systemctl is-active --quiet {UNIT}; do sleep 0.2; done"), MINUTES);
-    let log = server.run(&format!("journalctl --unit {UNIT} --output cat --no-pager"), SOON);
+    server.run("/host/pinetboot service install --sockets", MINUTES);
+    server.run(&format!("systemctl stop {UNIT}"), MINUTES);
+    active(&mut server);
+    let log = server.run(&format!("journalctl --unit {UNIT} --output cat --no-pager"), A_WHILE);
     assert!(!log.contains("LISTEN_FDS"), "{log}");
     step("started by a call");
 
     // The machine is off for a while. The address comes when the server waits for it.
-    server.run(ADDRESS_AT_BOOT, SOON);
+    server.run(ADDRESS_AT_BOOT, A_WHILE);
     server.power_off("systemctl poweroff");
     step("the server is off");
     let mut server = world.boot();
-    server.run(&format!("systemctl start {UNIT}"), A_WHILE);
+    server.run(&format!("systemctl start {UNIT}"), MINUTES);
     step("active after the boot");
     pi.shell.expect("round ", MINUTES);
     fs::write(world.end(), "").unwrap();
@@ -104,9 +104,9 @@ fn a_service_outlives_reload_kill_upgrade_and_power_cycle() {
     step(said.lines().last().unwrap_or_default());
     drop(pi);
 
-    let said = server.run("/usr/local/bin/pinetboot service uninstall", A_WHILE);
+    let said = server.run("/usr/local/bin/pinetboot service uninstall", MINUTES);
     assert!(said.contains("note    /etc/pinetboot.toml stays"), "{said}");
-    assert_eq!(server.run(LEFT, SOON), "/etc/pinetboot.toml\n/srv/rpi/root\n/var/lib/pinetboot/pis");
+    assert_eq!(server.run(LEFT, A_WHILE), "/etc/pinetboot.toml\n/srv/rpi/root\n/var/lib/pinetboot/pis");
     step("removed");
 }
 
@@ -121,30 +121,30 @@ fn a_package_is_upgraded_while_a_pi_works() {
     fs::copy(&package, world.host.path().join("first.deb")).unwrap();
     next_version(&package, world.host.path());
     let mut server = world.boot();
-    server.run(LAY_TREE, SOON);
+    server.run(LAY_TREE, A_WHILE);
     step("the server has booted");
     server.run("dpkg --install /host/first.deb", MINUTES);
-    server.run(CONFIGURE, SOON);
-    server.run(ADDRESS, SOON);
+    server.run(CONFIGURE, A_WHILE);
+    server.run(ADDRESS, A_WHILE);
     server.run(
         &format!("systemctl enable --quiet --now {SOCKET} && systemctl enable --quiet --now {UNIT}"),
-        A_WHILE,
+        MINUTES,
     );
     step("the package is installed, its service active");
 
     let mut pi = Uml::boot_as(&world.network, 1, SERIAL);
     pi.shell.start(&format!("end={}; {WORK}", world.end().display()));
-    pi.shell.expect("round 1", A_WHILE);
+    pi.shell.expect("round 1", MINUTES);
     let before = show(&mut server, "MainPID");
-    let opened = server.run(&format!("systemctl show -P ActiveEnterTimestampMonotonic {SOCKET}"), SOON);
+    let opened = server.run(&format!("systemctl show -P ActiveEnterTimestampMonotonic {SOCKET}"), A_WHILE);
     server.run("dpkg --install /host/next.deb", MINUTES);
     step("upgraded");
-    assert_eq!(server.run("dpkg-query -W -f '${Version}' pinetboot", SOON), "99-1");
+    assert_eq!(server.run("dpkg-query -W -f '${Version}' pinetboot", A_WHILE), "99-1");
     assert_eq!(show(&mut server, "ActiveState,StatusText"), "active serving /srv/rpi/root; Pis up: 1");
     assert_ne!(show(&mut server, "MainPID"), before, "the new version serves");
-    let since = server.run(&format!("systemctl show -P ActiveEnterTimestampMonotonic {SOCKET}"), SOON);
+    let since = server.run(&format!("systemctl show -P ActiveEnterTimestampMonotonic {SOCKET}"), A_WHILE);
     assert_eq!(since, opened, "the ports stay open");
-    let configured = server.run("cat /etc/pinetboot.toml", SOON);
+    let configured = server.run("cat /etc/pinetboot.toml", A_WHILE);
     assert!(configured.contains("nfs = \"/srv/rpi/root\""), "{configured}");
 
     pi.shell.expect("round ", MINUTES);
@@ -152,23 +152,25 @@ fn a_package_is_upgraded_while_a_pi_works() {
     let (status, said) = pi.shell.finish(MINUTES);
     assert_eq!(status, 0, "{said}");
     step(said.lines().last().unwrap_or_default());
-    let said = pi.shell.run("dmesg | grep -c 'nfs: server .* not responding' || true", SOON);
+    let said = pi.shell.run("dmesg | grep -c 'nfs: server .* not responding' || true", A_WHILE);
     assert_eq!(said, "0", "calls wait in the sockets, and none times out");
     drop(pi);
 
     // A removal closes the ports, and nothing starts the server again.
     server.run("dpkg --purge pinetboot", MINUTES);
-    server.run("! systemctl is-active --quiet pinetboot-roots.socket && ! pgrep -x pinetboot", SOON);
+    server.run("! systemctl is-active --quiet pinetboot-roots.socket && ! pgrep -x pinetboot", A_WHILE);
     assert_eq!(
-        server
-            .run("ls -d1 /etc/pinetboot.toml /srv/rpi/root /var/lib/pinetboot/pis 2>/dev/null || true", SOON),
+        server.run(
+            "ls -d1 /etc/pinetboot.toml /srv/rpi/root /var/lib/pinetboot/pis 2>/dev/null || true",
+            A_WHILE
+        ),
         "/srv/rpi/root\n/var/lib/pinetboot/pis"
     );
     step("purged");
 }
 
 /// Packs the same files as version 99.
-fn next_version(package: &Path, to: &Path) {
+pub(super) fn next_version(package: &Path, to: &Path) {
     let files = tempfile::tempdir().unwrap();
     let mut unpack = Command::new("dpkg-deb");
     unpack.arg("--raw-extract").args([package, files.path()]);
@@ -183,14 +185,14 @@ fn next_version(package: &Path, to: &Path) {
 }
 
 /// A network with a server on `tap0` and a Pi on `tap1`, and the server's disk.
-struct World {
-    network: Namespace,
+pub(super) struct World {
+    pub(super) network: Namespace,
     /// What the server has at /host.
-    host: TempDir,
+    pub(super) host: TempDir,
 }
 
 impl World {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let network = Namespace::new("service");
         network.tap("tap0");
         network.tap("tap1");
@@ -204,7 +206,7 @@ impl World {
     }
 
     /// Switches the server on.
-    fn boot(&self) -> Shell {
+    pub(super) fn boot(&self) -> Shell {
         let image = env::var_os(IMAGE).map(PathBuf::from);
         let image = image.unwrap_or_else(|| panic!("{IMAGE} is not set: '.ci/run server-image' makes it"));
         let mut command = kernel(&self.network, Path::new("linux.uml"), self.host.path());
@@ -213,9 +215,9 @@ impl World {
         command.args(["root=/dev/ubda", "rw", "con=null", "con0=fd:0,fd:1", "systemd.show_status=0"]);
         command.arg(ethernet(0));
         let mut shell = Shell::on(Process::start(command));
-        shell.run("stty -echo", SOON);
+        shell.run("stty -echo", A_WHILE);
         let host = self.host.path().display();
-        shell.run(&format!("mkdir -p /host && mount -t hostfs none /host -o {host}"), SOON);
+        shell.run(&format!("mkdir -p /host && mount -t hostfs none /host -o {host}"), A_WHILE);
         shell
     }
 
@@ -226,9 +228,17 @@ impl World {
 }
 
 /// Properties of the unit, in this order.
-fn show(server: &mut Shell, properties: &str) -> String {
-    let mut value = |name| server.run(&format!("systemctl show -P {name} {UNIT}"), SOON);
+pub(super) fn show(server: &mut Shell, properties: &str) -> String {
+    let mut value = |name| server.run(&format!("systemctl show -P {name} {UNIT}"), A_WHILE);
     properties.split(',').map(&mut value).collect::<Vec<_>>().join(" ")
+}
+
+/// Waits until the server is active; what systemd and the kernel know of it, if it is not.
+fn active(server: &mut Shell) {
+    let until =
+        format!("for n in $(seq 1000); do systemctl is-active --quiet {UNIT} && exit 0; sleep 0.2; done");
+    let (status, said) = server.try_run(&format!("{until}; {STATE}; exit 1"), MINUTES);
+    assert_eq!(status, 0, "{said}");
 }
 
 /// Waits until systemd has started the server again.
@@ -236,14 +246,14 @@ fn active_again(server: &mut Shell, restarts: u32) {
     let restarted = format!("[ $(systemctl show -P NRestarts {UNIT}) -ge {restarts} ]");
     server.run(
         &format!("until {restarted} && systemctl is-active --quiet {UNIT}; do sleep 0.2; done"),
-        A_WHILE,
+        MINUTES,
     );
 }
 
 const IMAGE: &str = "PINETBOOT_UML_SERVER";
-const PACKAGE: &str = "PINETBOOT_DEB";
-const SERIAL: &str = "5e9f2a01";
-const UNIT: &str = "pinetboot-roots.service";
+pub(super) const PACKAGE: &str = "PINETBOOT_DEB";
+pub(super) const SERIAL: &str = "5e9f2a01";
+pub(super) const UNIT: &str = "pinetboot-roots.service";
 const SOCKET: &str = "pinetboot-roots.socket";
 const NFSD: &str = "[e]xe nfsd";
 
@@ -255,7 +265,7 @@ const LAY_TREE: &str = "mkdir -p /srv/rpi/root/boot/firmware /srv/rpi/root/home 
 const CONFIGURE: &str = r#"printf 'nfs = "/srv/rpi/root"\nrequire-sandbox = false\ndhcp = "lease"\ninterface = "eth0"\n' \
     >/etc/pinetboot.toml"#;
 
-const ADDRESS: &str = "ip link set eth0 up && ip addr add 10.77.0.1/24 dev eth0";
+pub(super) const ADDRESS: &str = "ip link set eth0 up && ip addr add 10.77.0.1/24 dev eth0";
 
 const ADDRESS_AT_BOOT: &str = "cat >/etc/systemd/system/address.service <<'EOF'
 [Service]
@@ -271,6 +281,9 @@ systemctl enable --quiet address.service";
 const WORK: &str = "cd /mnt/root/home && n=0 && until [ -e $end ]; do n=$((n+1)); \
     echo $n >a && [ \"$(cat a)\" = $n ] && mv a b && mkdir d && mv b d/c && [ \"$(cat d/c)\" = $n ] && rm -r d || exit 1; \
     [ $((n % 20)) -ne 1 ] || echo round $n; done; echo $n rounds without an error";
+
+const STATE: &str = "systemctl status --no-pager --lines=30 pinetboot-roots.service pinetboot-roots.socket; ss -tuanp; \
+    systemctl list-jobs --no-pager";
 
 const LEFT: &str = "systemctl cat pinetboot-roots.service pinetboot-roots.socket >/dev/null 2>&1 && exit 1; \
     test ! -e /usr/local/bin/pinetboot && ls -d1 /etc/pinetboot.toml /srv/rpi/root /var/lib/pinetboot/pis";

@@ -66,6 +66,16 @@ fn a_directory_within_the_images_is_told_from_them() {
 }
 
 #[test]
+fn an_option_without_effect_is_refused() {
+    for line in ["images use one", "images verify"] {
+        for option in ["--state x", "--config x"] {
+            let (code, said) = run(&format!("{line} {option}"));
+            assert!(code == 2 && said.contains("unexpected argument"), "{line} {option}: {said}");
+        }
+    }
+}
+
+#[test]
 fn images_without_layers_have_an_empty_list() {
     let dir = tempfile::tempdir().unwrap();
     make_images(dir.path());

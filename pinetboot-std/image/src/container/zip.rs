@@ -32,7 +32,7 @@ fn in_words(error: zip::result::ZipError) -> io::Error {
     match error {
         zip::result::ZipError::InvalidArchive(why) => io::Error::new(
             io::ErrorKind::InvalidData,
-            format!("the zip file is damaged or cut off ({why}): was it downloaded whole?"),
+            format!("the zip file is damaged or cut off ({why}). Download it again"),
         ),
         zip::result::ZipError::UnsupportedArchive(why) => io::Error::other(format!(
             "the zip file cannot be read: {why}. Unpack it first: unzip FILE, or 7z x FILE"

@@ -22,6 +22,17 @@ pub(super) enum TreeErrorKind {
     NoOpenat2(io::Error),
 }
 
+impl TreeError {
+    /// Whether the directory is missing or empty, as before the first import.
+    pub fn has_nothing(&self) -> bool {
+        match &self.kind {
+            TreeErrorKind::Open(error) => error.kind() == io::ErrorKind::NotFound,
+            TreeErrorKind::Empty => true,
+            TreeErrorKind::NotForPis(_) | TreeErrorKind::NoOpenat2(_) => false,
+        }
+    }
+}
+
 impl fmt::Display for TreeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = self.path.display();
