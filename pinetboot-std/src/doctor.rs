@@ -36,7 +36,7 @@ use text::Judge;
 pub struct Args {
     /// Compare the last boots of this Pi, and check its files: name, serial number, MAC or IPv4 address [default: all, and this machine]
     #[cfg(feature = "web")]
-    #[arg(value_name = "PI")]
+    #[arg(value_name = "PI", conflicts_with_all = ["log", "listen"])]
     pub pi: Option<String>,
 
     /// Read the configuration of `serve` from this TOML file [default: /etc/pinetboot.toml, if it exists]
@@ -48,7 +48,7 @@ pub struct Args {
     #[arg(short, long, value_name = "NAME")]
     pub interface: Vec<String>,
 
-    /// Send no packet [default: as root, a DHCP DISCOVER and the requests of 'pinetboot probe' on each interface]
+    /// Send no packet [default: with CAP_NET_RAW, a DHCP DISCOVER and the requests of 'pinetboot probe' on each interface]
     #[arg(long)]
     pub no_send: bool,
 
@@ -59,7 +59,7 @@ pub struct Args {
     pub control: Option<PathBuf>,
 
     /// Judge a pasted text instead: a bootloader's UART log, a kernel's console or journal, the output of rpi-eeprom-config, or packets
-    /// as tcpdump prints them; - reads standard input. At most 16 MiB
+    /// as tcpdump prints them; - reads standard input. At most 16 MiB [default: none]
     #[arg(long, value_name = "FILE", conflicts_with_all = ["config", "interface", "no_send", "listen"])]
     pub log: Option<PathBuf>,
 
@@ -153,7 +153,7 @@ fn configuration(named: Option<&Path>, report: &mut Report) -> Result<Option<Con
             }
         }
         Err(failed) => {
-            let finding = Finding::problem(format!("The configuration is invalid: {failed}."));
+            let finding = Finding::problem(format!("The configuration cannot be used: {failed}."));
             part.findings.add(finding.remedy(format!(
                 "Correct it; 'pinetboot serve --check --config {}' checks it.",
                 place.display()

@@ -42,6 +42,12 @@ pub(super) fn run(interfaces: &[String]) -> Result<Exit, Failed> {
     let (mut sources, mut names) = (Vec::new(), Vec::new());
     let frames = frames(interfaces)?;
     let ports: &[u16] = if frames.is_empty() { &[PORTS[0], PORTS[1]] } else { &[PORTS[0]] };
+    if frames.is_empty() {
+        writeln!(
+            out,
+            "not heard: frames to no address, as bootloaders send them: that takes root, or the capability CAP_NET_RAW"
+        )?;
+    }
     for capture in frames {
         names.push(format!("frames on {}", capture.interface()));
         sources.push(Source::Frames(capture));

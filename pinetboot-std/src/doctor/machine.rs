@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use nix::errno::Errno;
-use nix::unistd::geteuid;
 use pinetboot_core::dhcp::SERVER_PORT;
 use pinetboot_core::pi::rules;
 use pinetboot_core::tftp;
@@ -205,11 +204,6 @@ fn clock(now: SystemTime, written: &[SystemTime], findings: &mut Findings) {
     let finding = Finding::warning(what)
         .evidence("Leases and certificates expire at the wrong time, and Pis without a clock take theirs from this machine's files.");
     findings.add(finding.remedy("Set the clock: timedatectl set-ntp true, or date --set."));
-}
-
-/// Whether this process sees all of the machine.
-pub(super) fn is_root() -> bool {
-    geteuid().is_root()
 }
 
 /// RFC 1833, section 3.1.

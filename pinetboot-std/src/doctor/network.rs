@@ -3,7 +3,6 @@
 use std::thread;
 
 use super::Args;
-use super::machine::is_root;
 use super::report::{Part, Report};
 use crate::config::{Config, Role};
 use crate::exit::Failed;
@@ -43,10 +42,6 @@ pub(super) fn look(options: &Args, config: Option<&Config>, report: &mut Report)
             return report.add(part);
         }
     };
-    if !is_root() {
-        part.facts.push("a probe requires root, or the capability CAP_NET_RAW: sudo pinetboot doctor".into());
-        return report.add(part);
-    }
     let own = Own {
         dhcp: config.and_then(|config| config.dhcp.as_ref()).map(|dhcp| match dhcp.role {
             Role::Proxy => Dhcp::Proxy,
@@ -69,7 +64,11 @@ pub(super) fn look(options: &Args, config: Option<&Config>, report: &mut Report)
         let mut part = Part::new("network", interface.name.clone());
         match survey {
             Ok(Ok(survey)) => judge(&survey, &own, &mut part),
-            Ok(Err(failed)) => part.facts.push(format!("not probed: {failed}")),
+            Ok(Err(failed)) => {
+                // The remedies of a probe follow in further lines: as root, as all of this command.
+                let why = failed.message.lines().next().unwrap_or_default().to_owned();
+                part.facts.push(format!("not probed: {why}"));
+            }
             Err(_) => part.facts.push("not probed: the probe panicked".into()),
         }
         report.add(part);

@@ -57,8 +57,8 @@ impl Packets {
         }
     }
 
-    fn packet(&mut self, number: u64, line: &str, (from, to): ((&str, &str), (&str, &str)), what: &str) {
-        let socket = |(host, port): (&str, &str)| format!("{host}.{port}");
+    fn packet(&mut self, number: u64, line: &str, (from, to): (Socket<'_>, Socket<'_>), what: &str) {
+        let socket = |(host, port): Socket<'_>| format!("{host}.{port}");
         self.unanswered.remove(&socket(to));
         if let Some((_, sender)) = what.split_once("BOOTP/DHCP, Request from ") {
             let mac = sender.split([',', ' ']).next().unwrap_or_default().to_owned();
@@ -140,13 +140,16 @@ impl Packets {
     }
 }
 
+/// A host and a port, as tcpdump prints them.
+type Socket<'a> = (&'a str, &'a str);
+
 /// Sender, receiver and the rest of `10.0.0.9.2048 > 10.0.0.1.69: ..`.
-fn ends(line: &str) -> Option<((&str, &str), (&str, &str), &str)> {
+fn ends(line: &str) -> Option<(Socket<'_>, Socket<'_>, &str)> {
     line.match_indices(" > ").find_map(|(at, _)| {
         let (before, after) = (line.get(..at)?, line.get(at + 3..)?);
         let (to, rest) = after.split_once(": ")?;
         let from = before.rsplit(' ').next()?;
-        let host = |end| -> Option<(&str, &str)> {
+        let host = |end| -> Option<Socket<'_>> {
             let (host, port): (&str, &str) = str::rsplit_once(end, '.')?;
             let is_port =
                 !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
