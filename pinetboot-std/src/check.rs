@@ -104,6 +104,15 @@ pub fn run(options: &Args) -> Result<Exit, Failed> {
     Ok(report.exit())
 }
 
+/// Checks a tree with the root that goes with it, or one of them, as [`run`] does.
+///
+/// # Errors
+///
+/// If the place cannot be read.
+pub(crate) fn look(place: &Path, root: Option<&Path>, assumed: &Assumptions) -> Result<Report, Failed> {
+    report(&Place::recognise(place, root)?, assumed, WHOLE)
+}
+
 /// Checks directories quickly, for a server that starts: at most half a second and 64 MiB. A directory that cannot be opened has no finding
 /// here: the server says so itself.
 pub(crate) fn quick(boot: &Path, root: Option<&Path>, assumed: &Assumptions) -> Findings {

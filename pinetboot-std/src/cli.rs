@@ -4,7 +4,9 @@ use clap::{ArgAction, Parser, Subcommand};
 
 use crate::exit::Exit;
 use crate::roots::mounter;
-use crate::{check, demo, explain, get, health, pack, probe, roots, router_config, serve, service, simulate};
+use crate::{
+    check, demo, doctor, explain, get, health, pack, probe, roots, router_config, serve, service, simulate,
+};
 #[cfg(feature = "import")]
 use crate::{images_command, import, up};
 #[cfg(feature = "web")]
@@ -67,6 +69,11 @@ pub enum Command {
     /// Boots each model from the files, and looks for faults that keep a Pi from booting or its system from working on a root over
     /// NFS. Each finding has the number of a rule.
     Check(check::Args),
+    /// Look for what keeps Pis from booting: this machine, its network, its files, and each Pi of a running server
+    ///
+    /// Names each fault with its rule and remedy, and exits with 7 if one keeps a Pi from booting. Reads the configuration of `serve`.
+    /// Sends to the network what 'pinetboot probe' sends, unless --no-send is given. With --log: judges a pasted log instead.
+    Doctor(doctor::Args),
     /// Print a rule of the catalogue of failures: symptom, cause, remedy and source
     Explain(explain::Args),
     /// List, diff, reset or commit each Pi's changes to its NFS root

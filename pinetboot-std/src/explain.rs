@@ -7,14 +7,14 @@ use pinetboot_core::pi::rules::{Evidence, Phase, RULES, Rule, Standing};
 use serde::Serialize;
 
 use crate::exit::{Exit, Failed};
-use crate::output;
+use crate::output::{self, Output};
 use crate::text::wrap;
 
 /// Options of `explain`.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Number of a rule, or words that its text contains; several words must all be there [default: list all rules]
+    /// Numbers of rules, or words that the text of one contains; several words must all be there [default: list all rules]
     #[arg(value_name = "NUMBER|WORD")]
     pub wanted: Vec<String>,
 
@@ -54,43 +54,57 @@ pub fn run(options: &Args) -> Result<Exit, Failed> {
         out.json(&Pages { rules: found.iter().map(|rule| Page::of(rule)).collect() })?;
         return Ok(Exit::Success);
     }
-    match found.as_slice() {
-        [rule] => {
-            let Page { phase, models, standing, evidence, .. } = Page::of(rule);
-            for (name, text) in [
-                ("Rule", format!("{} ({phase})", rule.number)),
-                ("Symptom", rule.symptom.into()),
-                ("Cause", rule.cause.into()),
-                ("To do", rule.remedy.into()),
-                ("Models", models.join(", ")),
-                ("Seen in", evidence.join(", ")),
-                ("Source", format!("{} ({standing})", rule.source)),
-            ] {
-                writeln!(out, "{}", wrap(&format!("{:<9}{text}", format!("{name}:")), WIDTH, "         "))?;
+    let are_numbered = options.wanted.iter().any(|wanted| number(wanted).is_some());
+    if found.len() == 1 || are_numbered {
+        for (index, rule) in found.iter().enumerate() {
+            if index > 0 {
+                writeln!(out)?;
             }
+            page(rule, out)?;
         }
-        rules => {
-            for rule in rules {
-                writeln!(out, "{}", wrap(&format!("{:>3}  {}", rule.number, rule.symptom), WIDTH, "     "))?;
-            }
-        }
+        return Ok(Exit::Success);
+    }
+    for rule in found {
+        writeln!(out, "{}", wrap(&format!("{:>3}  {}", rule.number, rule.symptom), WIDTH, "     "))?;
     }
     Ok(Exit::Success)
 }
 
-/// The rules of a number, or with these words.
+fn page(rule: &Rule, out: &mut Output) -> Result<(), Failed> {
+    let Page { phase, models, standing, evidence, .. } = Page::of(rule);
+    for (name, text) in [
+        ("Rule", format!("{} ({phase})", rule.number)),
+        ("Symptom", rule.symptom.into()),
+        ("Cause", rule.cause.into()),
+        ("To do", rule.remedy.into()),
+        ("Models", models.join(", ")),
+        ("Seen in", evidence.join(", ")),
+        ("Source", format!("{} ({standing})", rule.source)),
+    ] {
+        writeln!(out, "{}", wrap(&format!("{:<9}{text}", format!("{name}:")), WIDTH, "         "))?;
+    }
+    Ok(())
+}
+
+/// Rules in a message, with the command that explains them: `rule 41: pinetboot explain 41`.
+pub(crate) fn explained(rules: &[u8]) -> String {
+    let numbers = rules.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+    let word = if rules.len() == 1 { "rule" } else { "rules" };
+    format!("{word} {numbers}: pinetboot explain {numbers}")
+}
+
+/// The rules of these numbers, or with these words.
 fn find(wanted: &[String]) -> Result<Vec<&'static Rule>, Failed> {
-    if let [number] = wanted
-        && let Ok(number) = number.trim_matches(['[', ']']).parse::<u32>()
-    {
-        let rule = u8::try_from(number).ok().and_then(Rule::find);
-        let none = || {
-            Failed::new(
-                Exit::Usage,
-                format!("no rule has the number {number}: they are 1 to {}", RULES.len()),
-            )
+    let numbers: Option<Vec<u32>> = wanted.iter().map(|text| number(text)).collect();
+    if let Some(numbers) = numbers.filter(|numbers| !numbers.is_empty()) {
+        let rule = |number: u32| {
+            let none = || {
+                let message = format!("no rule has the number {number}: they are 1 to {}", RULES.len());
+                Failed::new(Exit::Usage, message)
+            };
+            u8::try_from(number).ok().and_then(Rule::find).ok_or_else(none)
         };
-        return Ok(vec![rule.ok_or_else(none)?]);
+        return numbers.into_iter().map(rule).collect();
     }
     let words: Vec<_> = wanted.iter().map(|word| word.to_lowercase()).collect();
     let fits = |rule: &&Rule| {
@@ -102,6 +116,11 @@ fn find(wanted: &[String]) -> Result<Vec<&'static Rule>, Failed> {
         return Err(Failed::new(Exit::Usage, format!("no rule contains {}", wanted.join(" and "))));
     }
     Ok(found)
+}
+
+/// A number, as messages show it.
+fn number(text: &str) -> Option<u32> {
+    text.trim_matches(['[', ']']).parse().ok()
 }
 
 impl Page {
@@ -224,6 +243,9 @@ mod tests {
         };
         assert_eq!(numbers(&["41"]).unwrap(), [41]);
         assert_eq!(numbers(&["[41]"]).unwrap(), [41]);
+        assert_eq!(numbers(&["[41", "75]"]).unwrap(), [41, 75]);
+        assert_eq!(explained(&[41]), "rule 41: pinetboot explain 41");
+        assert_eq!(explained(&[41, 75]), "rules 41 75: pinetboot explain 41 75");
         assert_eq!(numbers(&["KLIBC"]).unwrap(), [33]);
         assert_eq!(numbers(&[]).unwrap().len(), RULES.len());
         for wrong in ["0", "97", "4000000000", "no-such-word"] {

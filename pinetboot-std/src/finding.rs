@@ -16,6 +16,10 @@ use std::fmt;
 use pinetboot_core::pi::rules::Rule;
 use serde::{Serialize, Serializer};
 
+use crate::exit::Failed;
+use crate::output::Output;
+use crate::text::wrap;
+
 /// A fault or peculiarity of a boot.
 ///
 /// ```
@@ -168,6 +172,26 @@ impl Extend<Finding> for Findings {
         findings.into_iter().for_each(|finding| self.add(finding));
     }
 }
+
+impl Findings {
+    /// Writes all findings, the worst first, each after an empty line.
+    ///
+    /// # Errors
+    ///
+    /// If standard output fails.
+    pub(crate) fn print(&self, out: &mut Output) -> Result<(), Failed> {
+        self.iter().try_for_each(|finding| writeln!(out, "\n{}", wrap(&finding.to_string(), WIDTH, "  ")))
+    }
+}
+
+/// The line after findings that names the command for more about a rule; `None` if no finding has a rule.
+pub(crate) fn more<'a>(findings: impl IntoIterator<Item = &'a Findings>) -> Option<String> {
+    let rule = findings.into_iter().flat_map(Findings::iter).find_map(|finding| finding.rule)?;
+    Some(format!("More about a rule: pinetboot explain {}", rule.number))
+}
+
+/// Columns of prose.
+const WIDTH: usize = 98;
 
 fn number<S: Serializer>(rule: &Option<&'static Rule>, serializer: S) -> Result<S::Ok, S::Error> {
     rule.map(|rule| rule.number).serialize(serializer)

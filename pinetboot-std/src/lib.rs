@@ -10,7 +10,9 @@
 //! | [`serve`], [`get`], [`probe`], [`router_config`], [`simulate`], [`demo`], [`pack`] | a command each |
 //! | [`check`] | static rules over boot files and roots, and their command |
 //! | `inspect` | static rules over single boot files, of `check` and `simulate` |
+//! | [`doctor`] | all checks of a server's machine, network, files and Pis; pasted logs |
 //! | [`explain`] | a rule of the catalogue as a page |
+//! | `firewall` | the rules of this machine's firewall about a server's ports |
 //! | [`finding`] | faults of a boot: the rule, the evidence and the remedy |
 //! | [`net`] | the core's network trait on epoll |
 //! | [`storage`] | trees of boot files, and a directory for uploads |
@@ -46,11 +48,13 @@ mod control;
 mod damaged;
 pub mod demo;
 mod descriptors;
+pub mod doctor;
 mod durable;
 pub mod events;
 pub mod exit;
 pub mod explain;
 pub mod finding;
+mod firewall;
 pub mod get;
 pub mod handed;
 pub mod health;

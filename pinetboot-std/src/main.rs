@@ -12,8 +12,8 @@ use pinetboot::exit::Exit;
 #[cfg(feature = "import")]
 use pinetboot::up;
 use pinetboot::{
-    check, demo, explain, get, health, logging, output, pack, probe, roots, router_config, serve, service,
-    simulate,
+    check, demo, doctor, explain, get, health, logging, output, pack, probe, roots, router_config, serve,
+    service, simulate,
 };
 use tracing::Level;
 
@@ -39,6 +39,7 @@ fn main() -> ExitCode {
         Command::RouterConfig(options) => router_config::run(options),
         Command::Simulate(options) => simulate::run(options),
         Command::Check(options) => check::run(options),
+        Command::Doctor(options) => doctor::run(options),
         Command::Explain(options) => explain::run(options),
         Command::Roots(options) => roots::command::run(options, cli.quiet),
         // The steps of a boot are on standard output; the log adds what went wrong.

@@ -61,7 +61,7 @@ pub use default_route::default_route;
 pub use frame::Frame;
 pub use frames::Frames;
 use held::Held;
-pub use holder::{KERNEL, holder_of};
+pub use holder::{KERNEL, holder_of, is_held};
 pub use interface::Interface;
 pub use link::{Link, Links, in_one_network};
 pub use listen::BindError;

@@ -2,7 +2,7 @@
 
 mod rows;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::control::Answer;
 use crate::exit::{Exit, Failed};
@@ -33,15 +33,14 @@ pub struct Args {
 ///
 /// If no server runs, or the server does not know the Pi.
 pub fn run(options: &Args) -> Result<Exit, Failed> {
-    let ask = |path: &str| Answer::to(options.control.as_deref(), path).and_then(|mut answer| answer.whole());
-    let status: Status = parsed(&ask("/api/v1/status")?)?;
+    let place = options.control.as_deref();
+    let status = ask_all(place)?;
     let mut out = output::stdout();
     match &options.pi {
         None if options.json => out.json(&status)?,
         None => rows::all(&mut out, &status)?,
         Some(wanted) => {
-            let named = named(&status.pis, wanted)?;
-            let whole: PiStatus = parsed(&ask(&format!("/api/v1/pis/{}", named.id))?)?;
+            let whole = ask_one(place, &status, wanted)?;
             match options.json {
                 true => out.json(&whole)?,
                 false => rows::one(&mut out, &whole)?,
@@ -50,6 +49,17 @@ pub fn run(options: &Args) -> Result<Exit, Failed> {
     }
     out.finish()?;
     Ok(Exit::Success)
+}
+
+/// The document of all Pis, of the server at this place.
+pub(crate) fn ask_all(place: Option<&Path>) -> Result<Status, Failed> {
+    parsed(&Answer::to(place, "/api/v1/status")?.whole()?)
+}
+
+/// The document of one Pi.
+pub(crate) fn ask_one(place: Option<&Path>, status: &Status, wanted: &str) -> Result<PiStatus, Failed> {
+    let named = named(&status.pis, wanted)?;
+    parsed(&Answer::to(place, &format!("/api/v1/pis/{}", named.id))?.whole()?)
 }
 
 /// Parses a document of the server.

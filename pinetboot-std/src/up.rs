@@ -9,7 +9,6 @@
 
 mod ask;
 mod configuration;
-mod firewall;
 mod image;
 mod network;
 mod service;
@@ -21,6 +20,7 @@ use tracing::Level;
 
 use crate::config::{DhcpMode, Settings};
 use crate::exit::{Exit, Failed};
+use crate::firewall::{self, Firewall};
 use crate::import::{self, Bars, Stop, catalogue};
 use crate::output::{self, Output};
 use crate::{net, serve, service as services, signals};
@@ -128,7 +128,12 @@ pub fn run(options: &Args, level: Level, quiet: bool) -> Result<Exit, Failed> {
     if let Some(text) = &completed {
         file.write(text)?;
     }
-    firewall::report(&config, out)?;
+    if let Firewall::Closed(closed) = Firewall::read(&firewall::ports(&config)) {
+        writeln!(out, "\n{closed} As root:")?;
+        for command in &closed.commands {
+            writeln!(out, "  {command}")?;
+        }
+    }
     if is_service {
         out.finish()?;
         let done = services::install()?;

@@ -21,6 +21,7 @@ pub fn rule(line: &str) -> Option<u8> {
 
 /// Words that a line has, all of them, and its rule. Captured, in the issues that the rules name as their sources.
 const LINES: &[(&[&str], u8)] = &[
+    (&["Device-tree file", "-rpi-cm5", "not found"], 77), // before the next, which holds too
     (&["Device-tree file", "not found"], 19),
     (&["does not indicate support for Raspberry Pi"], 19),
     (&["code 7", "Kernel or device-tree not found"], 20),
@@ -46,6 +47,7 @@ mod tests {
     fn lines_of_captures_have_their_rules() {
         for (line, number) in [
             (r#"Device-tree file "bcm2712-rpi-5-b.dtb" not found."#, Some(19)),
+            (r#"Device-tree file "bcm2712-rpi-cm5-cm5io.dtb" not found."#, Some(77)),
             ("BOOT ERROR: code 7 - Kernel or device-tree not found or is not compatible", Some(20)),
             ("NETBOOT init failed", Some(4)),
             ("Firmware not found", Some(17)),

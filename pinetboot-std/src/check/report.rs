@@ -9,7 +9,7 @@ use super::ModelResult;
 use super::place::System;
 use super::tree::Budget;
 use crate::exit::{Exit, Failed};
-use crate::finding::{Finding, Findings, Severity};
+use crate::finding::{Finding, Findings, Severity, more};
 use crate::output::Output;
 use crate::text::{shown, wrap};
 use pinetboot_core::pi::rules::{self, Rule};
@@ -72,17 +72,29 @@ impl Report {
             if index > 0 {
                 writeln!(out)?;
             }
-            let name = system.name.as_ref().map_or(String::new(), |name| format!(", image {name}"));
-            let models = system.models();
-            writeln!(out, "{}", wrap(&format!("{}{name}: {models}", self.place), WIDTH, "  "))?;
-            for finding in system.findings.iter() {
-                writeln!(out, "\n{}", wrap(&finding.to_string(), WIDTH, "  "))?;
-            }
+            writeln!(out, "{}", wrap(&self.about(system), WIDTH, "  "))?;
+            system.findings.print(out)?;
             if !system.complete {
-                writeln!(out, "\nNot all was checked: the check took too long, or the files are too large.")?;
+                writeln!(out, "\n{INCOMPLETE}")?;
             }
         }
+        if let Some(more) = more(self.systems.iter().map(|system| &system.findings)) {
+            writeln!(out, "\n{more}")?;
+        }
         Ok(())
+    }
+
+    fn about(&self, system: &SystemReport) -> String {
+        let name = system.name.as_ref().map_or(String::new(), |name| format!(", image {name}"));
+        format!("{}{name}: {}", self.place, system.models())
+    }
+
+    /// Each system: the place with its result, what is to be known of the check, and the findings.
+    pub(crate) fn into_systems(self) -> Vec<(String, Option<&'static str>, Findings)> {
+        let about: Vec<_> = self.systems.iter().map(|system| self.about(system)).collect();
+        let rest = self.systems.into_iter();
+        let rest = rest.map(|system| ((!system.complete).then_some(INCOMPLETE), system.findings));
+        about.into_iter().zip(rest).map(|(about, (note, findings))| (about, note, findings)).collect()
     }
 }
 
@@ -133,5 +145,6 @@ pub(super) fn word<S: Serializer>(model: &Model, serializer: S) -> Result<S::Ok,
     model.profile().word.serialize(serializer)
 }
 
+const INCOMPLETE: &str = "Not all was checked: the check took too long, or the files are too large.";
 /// Columns of prose.
 const WIDTH: usize = 98;

@@ -8,6 +8,7 @@ use tracing::{debug, info, warn};
 use super::ClientName;
 use super::phase::of_boot;
 use crate::events::{Boot, Cause};
+use crate::explain::explained;
 
 pub(super) fn log(client: &ClientName<'_>, fact: &Boot) {
     let phase = of_boot(fact).unwrap_or_default();
@@ -146,7 +147,8 @@ fn stuck(client: &ClientName<'_>, boot: u32, verdict: &Verdict, seconds: f64, de
         seen,
         state = %verdict.state,
         remedy,
-        "{client:#} ! stuck: {seen}{cause} [{numbers}]"
+        "{client:#} ! stuck: {seen}{cause} [{}]",
+        explained(verdict.rules())
     );
 }
 

@@ -240,7 +240,7 @@ fn the_log_of_a_recorded_boot() {
 INFO kitchen asks by DHCP: Raspberry Pi 5 Model B Rev 1.0 (8 GB), serial bd989ae1, d8:3a:dd:e8:27:1e (boot 3)
 INFO kitchen has 10.9.0.113
 WARN {mac} in cmdline.txt has no value for kitchen, and is left empty
-WARN kitchen ! stuck: no kernel: kernel_2712.img, kernel8.img, since 10 s. Most likely: Kernel or device tree are missing, or a filter such as [pi4] in config.txt hides the lines that name them. [20]
+WARN kitchen ! stuck: no kernel: kernel_2712.img, kernel8.img, since 10 s. Most likely: Kernel or device tree are missing, or a filter such as [pi4] in config.txt hides the lines that name them. [rule 20: pinetboot explain 20]
 do: Serve kernel_2712.img or kernel8.img and the device tree; end filters with [all].
 INFO kitchen goes on after 31 s: no kernel [20]
 WARN kitchen ended the transfer of bd989ae1/kernel_2712.img after 3.00 kB: error 3, disk full or allocation exceeded: \"no room\"

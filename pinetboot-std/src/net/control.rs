@@ -37,7 +37,7 @@ pub enum Interrupt {
 }
 
 impl Control {
-    pub(super) fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         let event = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?;
         let [stop, reload, reloaded, wake, bind_again, asked] = [const { AtomicBool::new(false) }; 6];
         Ok(Self(Arc::new(Requests { event, stop, reload, reloaded, wake, bind_again, asked })))
@@ -95,7 +95,7 @@ impl Control {
     }
 
     /// The request since the last call; whether the loop is to be woken.
-    pub(super) fn check(&self) -> Result<bool, Interrupt> {
+    pub(crate) fn check(&self) -> Result<bool, Interrupt> {
         let _drained = self.0.event.read();
         self.0.asked.store(false, Ordering::Release);
         if self.0.stop.swap(false, Ordering::Acquire) {

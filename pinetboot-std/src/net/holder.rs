@@ -5,11 +5,7 @@ use std::fs;
 /// The process that holds a UDP port, or listens on a TCP port, over IPv4 or IPv6, as "name (pid 123)"; [`KERNEL`] if it is none.
 /// `None` if that is unknown: only root sees the processes of other users, and not where /proc hides them (proc(5), `hidepid`).
 pub fn holder_of(port: u16) -> Option<String> {
-    let inodes: Vec<u64> = ["udp", "udp6", "tcp", "tcp6"]
-        .into_iter()
-        .filter_map(|table| fs::read_to_string(format!("/proc/self/net/{table}")).ok())
-        .flat_map(|table| inodes(&table, port))
-        .collect();
+    let inodes = all_inodes(port);
     if inodes.contains(&0) {
         return Some(KERNEL.into());
     }
@@ -27,6 +23,19 @@ pub fn holder_of(port: u16) -> Option<String> {
         }
     }
     None
+}
+
+/// Whether a socket of any user holds a UDP port, or listens on a TCP port.
+pub fn is_held(port: u16) -> bool {
+    !all_inodes(port).is_empty()
+}
+
+fn all_inodes(port: u16) -> Vec<u64> {
+    ["udp", "udp6", "tcp", "tcp6"]
+        .into_iter()
+        .filter_map(|table| fs::read_to_string(format!("/proc/self/net/{table}")).ok())
+        .flat_map(|table| inodes(&table, port))
+        .collect()
 }
 
 /// The inodes of the sockets that hold `port` in a table like /proc/self/net/udp (proc_pid_net(5)); 0 for a socket of the kernel.
@@ -72,5 +81,6 @@ mod tests {
         assert!(holder.ends_with(&format!("(pid {})", std::process::id())), "{holder}");
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         assert_eq!(holder_of(listener.local_addr().unwrap().port()), Some(holder));
+        assert!(is_held(port));
     }
 }

@@ -3,6 +3,7 @@
 use indicatif::DecimalBytes;
 
 use crate::exit::Failed;
+use crate::explain::explained;
 use crate::live::{BootStatus, PiStatus, Status, VerdictStatus};
 use crate::output::Output;
 use crate::text::{duration, line};
@@ -72,8 +73,7 @@ pub(crate) fn stuck(verdict: &VerdictStatus) -> String {
         [] => String::new(),
         details => format!(": {}", line(&details.join(", "))),
     };
-    let rules = verdict.rules.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
-    let mut text = format!("    stuck: {}{details} [{rules}]\n", line(&verdict.seen));
+    let mut text = format!("    stuck: {}{details} [{}]\n", line(&verdict.seen), explained(&verdict.rules));
     let most = if verdict.certainty == "one-of" { usize::MAX } else { 1 };
     for (cause, remedy) in verdict.causes.iter().zip(&verdict.remedies).take(most) {
         text += &format!("    {} do: {}\n", line(cause), line(remedy));

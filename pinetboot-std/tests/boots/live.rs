@@ -63,6 +63,11 @@ fn status_shows_each_state_of_a_boot() {
         assert_eq!(fetching["transfer"]["length"], 4 << 20);
         let stuck = until(&control, "verdict", |pi| pi["verdict"].is_object());
         assert_eq!(stuck["verdict"]["rules"][0], 24, "{stuck:#}");
+        let (code, said) = doctor(&control, &[]);
+        assert!(
+            code == Some(7) && said.contains("kitchen is stuck: ") && said.contains("[rule 24]"),
+            "{said}"
+        );
         // The next boot is a good one.
         pi.lease(pi5());
         let line = pi.pi5_files();
@@ -79,6 +84,10 @@ fn status_shows_each_state_of_a_boot() {
         let phases: Vec<_> =
             boots[1]["phases"].as_array().unwrap().iter().map(|phase| &phase["phase"]).collect();
         assert_eq!(phases, ["dhcp", "files", "kernel", "mount", "system"], "{up:#}");
+        let (_, said) = doctor(&control, &["kitchen"]);
+        let row = |name: &str| said.lines().find(|line| line.trim_start().starts_with(name)).unwrap_or("-");
+        assert!(row("boot 1").ends_with("boot 2") && row("system").ends_with(" s"), "{said}");
+        assert!(row("end").contains("stuck [24]") && row("end").ends_with(" up"), "{said}");
         // Another boot has this one to compare with.
         pi.new_xid();
         pi.discover(pi5_d0());
@@ -90,4 +99,12 @@ fn status_shows_each_state_of_a_boot() {
     for part in ["kitchen  unseen", "kitchen  fetching"] {
         assert!(told.contains(part), "{part}: {told}");
     }
+}
+
+/// Asks `pinetboot doctor` without a packet.
+fn doctor(control: &Path, pi: &[&str]) -> (Option<i32>, String) {
+    let mut command = Command::new(PINETBOOT);
+    command.args(["doctor", "--no-send", "--control"]).arg(control).args(pi);
+    let output = command.output().unwrap();
+    (output.status.code(), String::from_utf8(output.stdout).unwrap())
 }

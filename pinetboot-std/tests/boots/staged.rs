@@ -27,7 +27,11 @@ pub(super) fn expect(
         line = server.line("! stuck", within);
     });
     println!("{line}");
-    assert!(line.contains("kitchen ! stuck: ") && line.ends_with(&format!("[{rules}]")), "{rules}: {line}");
+    assert!(
+        line.contains("kitchen ! stuck: ")
+            && line.ends_with(&format!(" {rules}: pinetboot explain {rules}]")),
+        "{rules}: {line}"
+    );
     server.line("do: ", within);
     let log = server.stop();
     assert_eq!(verdicts(&log), [&line], "{log}");
@@ -275,7 +279,10 @@ fn rule_79_a_loop_is_told_twice_and_no_more() {
     let log = server.stop();
     let said = verdicts(&log);
     assert_eq!(said.len(), 2, "{log}");
-    assert!(said[0].ends_with("[19]") && said[1].ends_with("[19 79]"), "{log}");
+    assert!(
+        said[0].ends_with("[rule 19: pinetboot explain 19]") && said[1].contains(" [rules 19 79: "),
+        "{log}"
+    );
 }
 
 /// A kernel that is late clears its verdict.

@@ -47,6 +47,8 @@ fn cases(files: &Path, port: u16) -> Vec<Case> {
         "explain".into(),
         "explain 41".into(),
         "explain --json klibc".into(),
+        format!("doctor --log {files}/tree/config.txt"),
+        format!("doctor --log {files}/tree/config.txt --json"),
         format!("check {files}/tree"),
         format!("check {files}/tree --json"),
         format!("check {files}/images"),

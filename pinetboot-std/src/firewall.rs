@@ -5,6 +5,7 @@
 //! sources, interfaces and the order of rules are not looked at. Rules of the older iptables-legacy are not seen.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -13,40 +14,64 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 
 use crate::config::{Config, NfsMode, Role};
-use crate::exit::Failed;
-use crate::output::Output;
 use crate::router_config::Router;
 
 /// A port: protocol and number.
-type Port = (&'static str, u16);
+pub(crate) type Port = (&'static str, u16);
 
-/// Names the closed ports of a configuration, and the commands that open them.
-///
-/// # Errors
-///
-/// If standard output fails.
-pub(super) fn report(config: &Config, out: &mut Output) -> Result<(), Failed> {
-    let Some(ruleset) = ruleset() else { return Ok(()) };
-    let Some((chain, closed)) = Chain::that_closes(&ruleset, &ports(config)) else { return Ok(()) };
-    let (manager, lines) = match manager() {
-        Some((name, router)) => (name, of_manager(router, &closed)),
-        None => ("nftables", closed.iter().map(|port| chain.rule(*port)).collect()),
-    };
-    let named: Vec<_> = closed.iter().map(|(protocol, port)| format!("{port}/{protocol}")).collect();
-    writeln!(
-        out,
-        "\nThe firewall of this machine ({manager}) drops packets by default, and no rule names {}: Pis do not reach the server. \
-         As root:",
-        named.join(", ")
-    )?;
-    for line in lines {
-        writeln!(out, "  {line}")?;
+/// What the rules are for a server's ports.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Firewall {
+    /// The rules cannot be read, for this reason.
+    Unread(String),
+    /// No rule closes the ports.
+    Open,
+    /// Ports are closed.
+    Closed(Closed),
+}
+
+/// Closed ports.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Closed {
+    /// The program that writes the rules.
+    pub(crate) manager: &'static str,
+    /// The ports.
+    pub(crate) ports: Vec<Port>,
+    /// The commands that open the ports.
+    pub(crate) commands: Vec<String>,
+}
+
+impl Firewall {
+    /// Reads the rules about these ports.
+    pub(crate) fn read(ports: &[Port]) -> Self {
+        let ruleset = match ruleset() {
+            Ok(ruleset) => ruleset,
+            Err(why) => return Self::Unread(why),
+        };
+        let Some((chain, closed)) = Chain::that_closes(&ruleset, ports) else { return Self::Open };
+        let (manager, commands) = match manager() {
+            Some((name, router)) => (name, of_manager(router, &closed)),
+            None => ("nftables", closed.iter().map(|port| chain.rule(*port)).collect()),
+        };
+        Self::Closed(Closed { manager, ports: closed, commands })
     }
-    Ok(())
+}
+
+/// The fault, in a sentence.
+impl fmt::Display for Closed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let named: Vec<_> = self.ports.iter().map(|(protocol, port)| format!("{port}/{protocol}")).collect();
+        write!(
+            f,
+            "The firewall of this machine ({}) drops packets by default, and no rule names {}: Pis do not reach the server.",
+            self.manager,
+            named.join(", ")
+        )
+    }
 }
 
 /// The ports of a configuration.
-fn ports(config: &Config) -> Vec<Port> {
+pub(crate) fn ports(config: &Config) -> Vec<Port> {
     let tftp = config.listen.first().map_or(69, std::net::SocketAddrV4::port);
     let mut ports = vec![("udp", tftp)];
     match config.dhcp.as_ref().map(|dhcp| &dhcp.role) {
@@ -60,14 +85,14 @@ fn ports(config: &Config) -> Vec<Port> {
 }
 
 /// The rules of nftables as JSON (libnftables-json(5)).
-fn ruleset() -> Option<Value> {
-    let done = Command::new("nft")
-        .args(["-j", "list", "ruleset"])
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .output()
-        .ok()?;
-    serde_json::from_slice(&done.stdout).ok()
+fn ruleset() -> Result<Value, String> {
+    let done = Command::new("nft").args(["-j", "list", "ruleset"]).stdin(Stdio::null()).output();
+    let done = done.map_err(|error| format!("nft: {error}"))?;
+    if !done.status.success() {
+        let said = String::from_utf8_lossy(&done.stderr);
+        return Err(format!("nft: {}", said.lines().next().unwrap_or("ended without a reason")));
+    }
+    serde_json::from_slice(&done.stdout).map_err(|error| format!("nft: {error}"))
 }
 
 /// The program that writes the rules, if it is none of the owner's.
