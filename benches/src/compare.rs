@@ -72,7 +72,7 @@ pub(crate) fn run(options: &cli::Peers) -> Result<Results, Failed> {
             };
             if point.is_for_all() {
                 add(PING_PONG, measure::ping_pong(*point, times));
-                if *point != Point::Storm {
+                if !matches!(point, Point::Storm(_)) {
                     add(NULL, undisturbed(|| measure::null(*point, &served, times)));
                 }
             }

@@ -63,7 +63,7 @@ pub(crate) fn ping_pong(point: Point, times: Times) -> Result<Sample, Failed> {
 fn run(point: Point, name: &str, server: &Server, served: &Served, times: Times) -> Result<Sample, Failed> {
     let memory_idle = server.memory();
     let mut sample = match point {
-        Point::Storm => storm(point, server)?,
+        Point::Storm(_) => storm(point, server)?,
         _ => steady(point, server, served, times)?,
     };
     sample.memory_idle = Some(memory_idle);

@@ -94,6 +94,10 @@ pub enum Command {
     #[cfg(feature = "nfs")]
     #[command(hide = true)]
     Nfsd,
+    /// Deliver events for a server, which starts this command itself
+    #[cfg(feature = "web")]
+    #[command(hide = true)]
+    Hooks,
     /// Report whether the server in this container works, for HEALTHCHECK and probes: 0 if all of its loops turn, else 1
     Health(health::Args),
     /// Boot a simulated Pi 5 from a small tree, all in this process, and show its requests

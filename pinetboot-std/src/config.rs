@@ -136,6 +136,13 @@ pub struct Settings {
     #[arg(long, value_name = "FILE", help_heading = "Monitoring")]
     pub web_token: Option<PathBuf>,
 
+    /// Tell verdicts and boots by a POST of JSON to this address, or on the standard input of this program; repeat the option
+    /// for each argument of the program [default: none]
+    #[cfg(feature = "web")]
+    #[arg(long, value_name = "URL|PROGRAM", help_heading = "Monitoring", allow_hyphen_values = true)]
+    #[serde(default, deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
+    pub on_event: Vec<String>,
+
     /// Name this server to Pis by DHCP [default: off]
     #[arg(long, value_name = "MODE", help_heading = "DHCP")]
     pub dhcp: Option<DhcpMode>,
@@ -476,11 +483,7 @@ mod tests {
         else {
             panic!()
         };
-        assert_eq!(
-            typed.settings.single_port,
-            Some(false),
-            "the command line can switch off a switch of the file"
-        );
+        assert_eq!(typed.settings.single_port, Some(false), "switches off a switch of the file");
     }
 
     #[test]

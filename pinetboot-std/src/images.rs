@@ -201,12 +201,31 @@ impl Images {
         self.link(CURRENT, name)
     }
 
+    /// The same; what was done.
+    ///
+    /// # Errors
+    ///
+    /// The same.
+    pub fn switch(&self, name: &str) -> Result<String, ImagesError> {
+        let before = self.current().ok().flatten().map(|image| image.name);
+        if before.as_deref() == Some(name) {
+            return Ok(format!("{name} is the current image already: unchanged"));
+        }
+        self.make_current(name)?;
+        Ok(match before {
+            Some(before) => format!("{name} is the current image, instead of {before}"),
+            None => format!("{name} is the current image"),
+        })
+    }
+
     /// Replaces a link in the directory.
     fn link(&self, link: &str, name: &str) -> Result<(), ImagesError> {
         let (new, link) = (self.dir.join(format!(".{link}.new")), self.dir.join(link));
         let replaced = match fs::remove_file(&new) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => std::os::unix::fs::symlink(Path::new(IMAGES).join(name), &new)
+            // Not symlink(2), which the filters of system calls lack, as some architectures do.
+            _ => rustix::fs::symlinkat(Path::new(IMAGES).join(name), rustix::fs::CWD, &new)
+                .map_err(io::Error::from)
                 .and_then(|()| durable::rename(&new, &link)),
         };
         replaced.map_err(|error| ImagesError::new(&link, Problem::Io(error)))

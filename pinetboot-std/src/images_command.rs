@@ -215,15 +215,7 @@ pub fn run(options: &Args, quiet: bool) -> Result<Exit, Failed> {
 }
 
 fn use_image(images: &Images, name: &str, out: &mut Output) -> Result<(), Failed> {
-    let before = images.current().ok().flatten().map(|image| image.name);
-    if before.as_deref() == Some(name) {
-        return writeln!(out, "{name} is the current image already: unchanged");
-    }
-    images.make_current(name).map_err(failed)?;
-    match before {
-        Some(before) => writeln!(out, "{name} is the current image, instead of {before}"),
-        None => writeln!(out, "{name} is the current image"),
-    }
+    writeln!(out, "{}", images.switch(name).map_err(failed)?)
 }
 
 fn previous(images: &Images) -> Result<Image, Failed> {

@@ -58,6 +58,8 @@ mod firewall;
 pub mod get;
 pub mod handed;
 pub mod health;
+#[cfg(feature = "web")]
+pub mod hooks;
 pub mod images;
 #[cfg(feature = "import")]
 pub mod images_command;
@@ -100,3 +102,6 @@ pub mod users;
 pub mod watch;
 #[cfg(feature = "web")]
 mod web;
+#[cfg(any(feature = "nfs", feature = "web"))]
+#[cfg_attr(not(feature = "web"), allow(dead_code, reason = "no page, no token"))]
+mod web_token;

@@ -2,8 +2,11 @@
 //!
 //! No thread waits for the reader of standard error (`unread`).
 //!
+//! The page has the last lines (`tail`).
+//!
 //! The journal of systemd gets a priority in front of each line; in text that replaces time and level, which the journal has.
 
+mod tail;
 mod unread;
 
 use std::io::{self, Stderr, Write};
@@ -15,15 +18,18 @@ use tracing::{Level, Metadata};
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::fmt::time::FormatTime;
 use tracing_subscriber::fmt::{FormatFields, MakeWriter};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::LogFormat;
 use crate::output::{self, journal};
 use crate::text::line;
 use crate::time::Zone;
+pub use tail::{LogLine, Tail};
 use unread::Unread;
 
-/// Starts logging to standard error, at `level` and above.
-pub fn start(format: LogFormat, level: Level) {
+/// Starts logging to standard error, at `level` and above; `tail` keeps the last lines.
+pub fn start(format: LogFormat, level: Level, tail: Tail) {
     let is_journal = journal::is_stderr();
     let builder = tracing_subscriber::fmt()
         .with_max_level(level)
@@ -33,16 +39,17 @@ pub fn start(format: LogFormat, level: Level) {
     let started = match format {
         LogFormat::Json => {
             IS_JSON.store(true, Ordering::Relaxed);
-            builder.json().flatten_event(true).with_span_list(false).try_init()
+            builder.json().flatten_event(true).with_span_list(false).finish().with(tail).try_init()
         }
         LogFormat::Text if is_journal => {
-            builder.fmt_fields(message_only()).with_ansi(false).with_level(false).without_time().try_init()
+            let builder = builder.fmt_fields(message_only()).with_ansi(false).with_level(false);
+            builder.without_time().finish().with(tail).try_init()
         }
         LogFormat::Text => {
             let clock = Clock(Zone::of_machine());
             let builder =
                 builder.fmt_fields(message_only()).with_timer(clock).with_ansi(output::has_escapes());
-            builder.try_init()
+            builder.finish().with(tail).try_init()
         }
     };
     // Tests start logging twice in one process: the first subscriber stays.

@@ -12,8 +12,9 @@ use pinetboot::exit::Exit;
 #[cfg(feature = "import")]
 use pinetboot::up;
 use pinetboot::{
-    check, demo, doctor, explain, get, health, logging, output, pack, probe, roots, router_config, serve,
-    service, simulate,
+    check, demo, doctor, explain, get, health,
+    logging::{self, Tail},
+    output, pack, probe, roots, router_config, serve, service, simulate,
 };
 use tracing::Level;
 
@@ -24,7 +25,7 @@ fn main() -> ExitCode {
     };
     let level = logging::level(cli.verbose, cli.quiet);
     if !serves(&cli.command) {
-        logging::start(LogFormat::Text, level); // a server reads the format from its configuration
+        logging::start(LogFormat::Text, level, Tail::default()); // a server reads the format from its configuration
     }
     let done = match &cli.command {
         Command::Serve(options) => serve::run(options, level),
@@ -54,6 +55,8 @@ fn main() -> ExitCode {
         Command::Mounter(options) => roots::mounter::run(options),
         #[cfg(feature = "nfs")]
         Command::Nfsd => pinetboot::nfsd::run(),
+        #[cfg(feature = "web")]
+        Command::Hooks => pinetboot::hooks::run(),
         Command::Demo(options) => demo::run(options),
         Command::Pack(options) => pack::run(options),
     };

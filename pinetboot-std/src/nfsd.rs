@@ -38,6 +38,7 @@ use crate::roots::{Mounts, Registry, RootExports, Roots};
 use crate::sandbox::{self, Calls, Missing, Remains};
 use crate::serve::bind;
 use crate::supervisor;
+use crate::web_token::WebToken;
 
 /// Serves until standard output closes.
 ///
@@ -70,6 +71,8 @@ pub fn run() -> Result<Exit, Failed> {
 }
 
 struct Server {
+    /// The token of the page, by which an operator may act.
+    token: Option<WebToken>,
     roots: Arc<Roots>,
     running: Arc<Running>,
     ready: Ready,
@@ -80,6 +83,10 @@ impl Server {
     /// Listens, and gives up all rights but those of a file server.
     fn start(setup: Setup, sockets: Vec<OwnedFd>, registry: &Registry) -> Result<Self, Failed> {
         let config = setup.settings.resolve()?;
+        #[cfg(feature = "web")]
+        let token = config.web.token.as_deref().map(WebToken::read).transpose()?;
+        #[cfg(not(feature = "web"))]
+        let token = None;
         become_root();
         let roots = Arc::new(roots(&config, registry)?);
         let exports = RootExports::new(roots.clone(), registry.clone(), config.root.nfs_sync);
@@ -113,13 +120,13 @@ impl Server {
         let missing = missing.into_iter().map(|Missing { part, why }| (part.to_owned(), why)).collect();
         let ready = Ready { port: opened.port(), portmapper: opened.portmap_port(), missing };
         let running = Arc::new(opened.start(Arc::new(exports)).map_err(cannot_start)?);
-        Ok(Self { roots, running, ready, turns: setup.turns })
+        Ok(Self { token, roots, running, ready, turns: setup.turns })
     }
 
     /// Serves until the socket of requests closes.
     fn run(self, requests: OwnedFd, registry: &Registry) -> Result<Exit, Failed> {
         let failed = |error: io::Error| Failed::new(Exit::Failure, error);
-        let Self { roots, running, ready, turns } = self;
+        let Self { token, roots, running, ready, turns } = self;
         let reports = registry.clone();
         let ended = move || {
             reports.emit(None, Report::ThreadEnded { thread: "mounter".into(), why: "ended".into() });
@@ -141,7 +148,7 @@ impl Server {
         let answer = move || {
             let bind_again =
                 |interface: &str| server.upgrade().map_or(Ok(()), |server| server.bind_again(interface));
-            let _ended = roots.serve_requests(&answers, bind_again);
+            let _ended = roots.serve_requests(&answers, token.as_ref(), bind_again);
             let _closed = rustix::net::shutdown(&answers, Shutdown::Both);
         };
         thread::Builder::new().name("boots".into()).spawn(answer).map_err(failed)?;

@@ -10,6 +10,7 @@
 //! A base image must not change under its layers: overlayfs does not define what layers show then. A new version is a new base
 //! image with new layers. A changed base image is noticed when a layer on it is mounted.
 
+pub(crate) mod actions;
 mod adopt;
 mod archive;
 mod base_image;

@@ -69,6 +69,30 @@ pub fn enter(remains: &Remains) -> io::Result<Vec<Missing>> {
 
 /// Removes all but these capabilities from the bounding set. Without CAP_SETPCAP the set stays; the process has nothing that could
 /// make use of it, since no-new-privs follows.
+/// Gives up all capabilities and becomes the user that serves boot files: the named one, else `pinetboot`, else the one without files. What
+/// is not root's stays the user it is. The files and the system calls stay.
+///
+/// # Errors
+///
+/// The system's, and an unknown user.
+#[cfg(feature = "web")]
+pub(crate) fn become_user(name: Option<&str>) -> io::Result<()> {
+    if nix::unistd::geteuid().is_root() {
+        let account = match name {
+            Some(name) => Account::named(name)?.ok_or(io::ErrorKind::NotFound)?,
+            None => Account::named(OWN_USER)?.unwrap_or_else(Account::without_files),
+        };
+        give_up_bounding_set(CapabilitySet::empty());
+        account.become_it()?;
+    }
+    keep(CapabilitySet::empty())?;
+    set_no_new_privs(true)?;
+    Ok(())
+}
+
+/// The default user.
+pub(crate) const OWN_USER: &str = "pinetboot";
+
 fn give_up_bounding_set(keep: CapabilitySet) {
     for capability in CapabilitySet::all().difference(keep).iter() {
         // EINVAL: a capability that this kernel does not know.

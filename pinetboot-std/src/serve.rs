@@ -32,14 +32,20 @@ use crate::descriptors::{self, Holders, TooLow};
 use crate::events::{self, Listener, Transfers};
 use crate::exit::{Exit, Failed};
 use crate::handed::Handed;
+#[cfg(feature = "web")]
+use crate::hooks::Hooks;
 use crate::log::Log;
 use crate::logging;
 use crate::net::{Changes, Control, Links, LinuxNet};
 use crate::notify::{Notify, watchdog_period};
 use crate::observe::watch;
 use crate::output;
+#[cfg(feature = "web")]
+use crate::roots::configured;
 use crate::storage::{Budget, Pool, UploadQuota};
 use crate::supervisor::Supervisor;
+#[cfg(feature = "web")]
+use crate::web::Shown;
 use findings::Told;
 use following::{Change, Follow, Used};
 use nfs::Nfsd;
@@ -102,7 +108,8 @@ pub fn run_with(options: &Args, level: Level, more: Vec<Box<dyn Listener>>) -> R
     if options.check {
         return report(&config);
     }
-    logging::start(config.log_format, level);
+    let tail = tail(&config);
+    logging::start(config.log_format, level, tail.clone());
     let failure = |error: io::Error| Failed::new(Exit::Failure, error);
     let (notify, no_notify) = match Notify::from_environment() {
         Ok(notify) => (notify, None),
@@ -124,6 +131,10 @@ pub fn run_with(options: &Args, level: Level, more: Vec<Box<dyn Listener>>) -> R
     let live = crate::live::Live::default();
     #[cfg(feature = "web")]
     listeners.push(Box::new(live.clone()));
+    #[cfg(feature = "web")]
+    let hooks = Hooks::start(&config)?;
+    #[cfg(feature = "web")]
+    listeners.extend(hooks.clone().map(|hooks| Box::new(hooks) as Box<dyn Listener>));
     let bus = Bus::new(listeners);
     notify.count(bus.pis());
     if let Some(error) = no_notify {
@@ -178,6 +189,10 @@ pub fn run_with(options: &Args, level: Level, more: Vec<Box<dyn Listener>>) -> R
     let controls: Vec<_> = nets.iter().map(LinuxNet::control).collect();
     let reload = move || controls.iter().for_each(Control::reload);
     supervisor.start(&bus, notify, watchdog_period(), reload).map_err(failure)?;
+    #[cfg(feature = "web")]
+    if let Some(hooks) = &hooks {
+        hooks.follow(&bus);
+    }
     let clock = bus.clone();
     supervisor
         .spawn(&bus, "clock", move || {
@@ -190,13 +205,11 @@ pub fn run_with(options: &Args, level: Level, more: Vec<Box<dyn Listener>>) -> R
     // Dropped in any case: an error below stops what has started, within the time of a stop.
     let mut services = Services::new(supervisor.clone());
     #[cfg(feature = "web")]
-    services.add(web.start(
-        live,
-        bus.pis().clone(),
-        config.serving().display().to_string(),
-        &bus,
-        &supervisor,
-    )?);
+    {
+        let (images, place) = (configured::images(&config)?, config.serving().to_owned());
+        let shown = Shown { live, tail, images, place, roots: roots.clone() };
+        services.add(web.start(shown, bus.pis().clone(), &bus, &supervisor)?);
+    }
     // DHCP comes last: it sends clients to this server.
     if let Some(nfsd) = nfsd {
         follow.push(nfs::follow_interfaces(nfsd.roots(), &supervisor, &bus));
@@ -247,6 +260,16 @@ pub fn run_with(options: &Args, level: Level, more: Vec<Box<dyn Listener>>) -> R
     let served = *served.lock().unwrap_or_else(PoisonError::into_inner);
     bus.emit(None, events::Server::Stopped(served));
     supervisor.given_up().map_or_else(|| Ok(supervisor.exit()), Err)
+}
+
+/// The last lines of the log, for the page.
+fn tail(config: &Config) -> logging::Tail {
+    #[cfg(feature = "web")]
+    if !config.web.listen.is_empty() {
+        return logging::Tail::keep();
+    }
+    let _no_page = config;
+    logging::Tail::default()
 }
 
 /// Raises the limit of open files; the number of transfers that it allows.

@@ -7,23 +7,33 @@
 //! | `routes` | an answer for a path |
 //! | `reply` | answers, whole or as a stream of events |
 //! | `metrics` | Prometheus' text format |
-//! | `page`, `html` | the page; markup around foreign text |
+//! | `actions`, `aside` | what a form asks for; work that may wait |
+//! | `page`, `html` | the frame of a page; markup around foreign text |
+//! | `all`, `one`, `state`, `images`, `lines` | the parts of pages: all Pis, one Pi, what both say, images and disk, the log |
 //!
-//! The sockets are bound before the process gives up its rights. The thread reads copies ([`live`](crate::live)) and changes nothing.
+//! The sockets are bound before the process gives up its rights. The thread reads copies ([`live`](crate::live)) and changes
+//! nothing: actions are the process of NFS's.
 //! hyper reads the requests: HTTP/1.1 alone, without axum, which would be 330 kB and 22 crates more for a handful of paths.
 
+mod actions;
+mod all;
+mod aside;
 mod connections;
 mod guard;
 mod html;
+mod images;
+mod lines;
 mod metrics;
+mod one;
 mod page;
 mod reply;
 mod routes;
+mod state;
 
 use std::io;
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -35,11 +45,17 @@ use crate::config::{ControlPlace, WebConfig};
 use crate::control;
 use crate::events::Server;
 use crate::exit::{Exit, Failed};
+use crate::images::Images;
 use crate::live::Live;
+use crate::logging::Tail;
 use crate::pis::Pis;
+use crate::roots::BootRoots;
 use crate::supervisor::{Supervisor, Turns};
+use crate::web_token::WebToken;
+use actions::Actions;
 use connections::Listeners;
 use guard::Guard;
+use images::Disk;
 use routes::Routes;
 
 /// Bound sockets, before the process gives up its rights.
@@ -47,8 +63,23 @@ use routes::Routes;
 pub(crate) struct Bound {
     unix: Option<UnixListener>,
     tcp: Vec<TcpListener>,
-    token: Option<String>,
+    token: Option<WebToken>,
     addresses: Vec<String>,
+}
+
+/// What is shown, the registry aside.
+#[derive(Debug)]
+pub(crate) struct Shown {
+    /// What was heard of boots.
+    pub(crate) live: Live,
+    /// The log.
+    pub(crate) tail: Tail,
+    /// The images.
+    pub(crate) images: Option<Images>,
+    /// The served directory.
+    pub(crate) place: PathBuf,
+    /// The roots, for actions.
+    pub(crate) roots: Option<Arc<BootRoots>>,
 }
 
 /// The running thread; dropping it ends the thread.
@@ -77,7 +108,7 @@ impl Bound {
     ///
     /// The address, the obstacle and the remedy. The default place of the control socket may be missing.
     pub(crate) fn bind(config: &WebConfig, bus: &Bus) -> Result<Self, Failed> {
-        let token = config.token.as_deref().map(guard::read_token).transpose()?;
+        let token = config.token.as_deref().map(WebToken::read).transpose()?;
         let unix = match &config.control {
             ControlPlace::Off => None,
             ControlPlace::At(place) => Some(control_at(place).map_err(|error| {
@@ -106,9 +137,8 @@ impl Bound {
     /// The system's.
     pub(crate) fn start(
         self,
-        live: Live,
+        shown: Shown,
         pis: Pis,
-        serving: String,
         bus: &Bus,
         supervisor: &Supervisor,
     ) -> Result<Option<Web>, Failed> {
@@ -121,8 +151,13 @@ impl Bound {
         let runtime = runtime.map_err(failure)?;
         let signals = Signals::default();
         supervisor.watch(NAME, signals.clone());
+        let Shown { live, tail, images, place, roots } = shown;
+        let serving = place.display().to_string();
+        let form_key = token.as_ref().map(|token| token.form_key().to_owned());
+        let actions = roots.zip(form_key).map(|(roots, key)| Actions::new(roots, key, bus.clone()));
+        let disk = Disk::new(images, place);
+        let routes = Arc::new(Routes::new((live, pis), serving, (tail, disk), actions));
         let (asked, guard) = (signals.clone(), Guard::new(token));
-        let routes = Arc::new(Routes::new(live, pis, serving));
         let work = move || {
             runtime.block_on(async {
                 let listeners = Listeners::new(unix, tcp).map_err(|error| error.to_string())?;

@@ -26,6 +26,9 @@ mod layouts;
 mod namespace;
 #[path = "../nfs/tests/nfs_client/mod.rs"]
 mod nfs_client;
+#[cfg(feature = "web")]
+#[path = "roots/page.rs"]
+mod page;
 #[path = "roots/restored.rs"]
 mod restored;
 #[path = "roots/simulated.rs"]

@@ -4,9 +4,13 @@
 
 mod common;
 
+#[path = "web/hooks.rs"]
+mod hooks;
 #[path = "web/hostile.rs"]
 mod hostile;
 #[path = "web/http.rs"]
 mod http;
+#[path = "web/schema.rs"]
+mod schema;
 #[path = "web/shown.rs"]
 mod shown;

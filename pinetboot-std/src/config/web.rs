@@ -15,6 +15,8 @@ pub struct WebConfig {
     pub listen: Vec<SocketAddr>,
     /// The file with the token.
     pub token: Option<PathBuf>,
+    /// An address that is told of verdicts and boots, or a program with its arguments.
+    pub on_event: Vec<String>,
 }
 
 /// The place of the control socket.
@@ -43,6 +45,21 @@ impl WebConfig {
             );
             return Err(Failed::new(Exit::Usage, message));
         }
-        Ok(Self { control, listen: settings.web.clone(), token: settings.web_token.clone() })
+        let is_address = |text: &String| text.contains("://");
+        let has_control = |text: &String| text.chars().any(char::is_control);
+        if settings.on_event.iter().any(has_control) {
+            return Err(Failed::new(Exit::Usage, "on-event: a control character"));
+        }
+        if let Some(address) = settings.on_event.first().filter(|target| is_address(target))
+            && (settings.on_event.len() > 1
+                || !(address.starts_with("https://") || address.starts_with("http://")))
+        {
+            let message = format!(
+                "on-event {address}: name one address that begins with https:// or http://, or a program and its arguments"
+            );
+            return Err(Failed::new(Exit::Usage, message));
+        }
+        let (listen, token) = (settings.web.clone(), settings.web_token.clone());
+        Ok(Self { control, listen, token, on_event: settings.on_event.clone() })
     }
 }

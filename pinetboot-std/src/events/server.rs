@@ -208,6 +208,20 @@ pub enum Server {
         /// The system's reason.
         error: String,
     },
+    /// An event was not delivered to `on-event`.
+    NotDelivered {
+        /// The event, and the reason.
+        why: String,
+        /// Events before it that were dropped, as the queue was full.
+        dropped: u64,
+    },
+    /// The process of `on-event` ended.
+    HooksEnded,
+    /// The operator did something by the page.
+    Acted {
+        /// What was done.
+        what: String,
+    },
     /// A thread panicked, or ended outside of a stop: the server stops.
     ThreadEnded {
         /// The thread's name.

@@ -112,6 +112,13 @@ pub struct VerdictStatus {
     pub remedies: Vec<String>,
 }
 
+impl VerdictStatus {
+    /// Of a verdict, with missing files or the reason of a refusal.
+    pub(crate) fn of(seen: &Verdict, details: &[String]) -> Self {
+        verdict(seen, details)
+    }
+}
+
 /// A boot.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -164,6 +164,17 @@ pub(super) fn log(fact: &Server) {
             place,
             "no control socket at {place}: {error}. 'pinetboot status' does not reach this server: --control names another place"
         ),
+        Server::NotDelivered { why, dropped } => {
+            let more = match dropped {
+                0 => String::new(),
+                more => format!("; events dropped before, as the queue was full: {more}"),
+            };
+            warn!(dropped, "not delivered to on-event: {why}{more}");
+        }
+        Server::HooksEnded => {
+            warn!("the process of on-event ended: no event is delivered until the server is restarted")
+        }
+        Server::Acted { what } => info!("by the page: {what}"),
         Server::ThreadEnded { thread, why } => {
             error!(
                 thread,

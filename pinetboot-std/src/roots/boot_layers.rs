@@ -11,9 +11,11 @@ use pinetboot_core::pi::Prefix;
 use super::messages::{Reply, Request};
 use super::{Overlay, Roots, packets};
 use crate::beneath::beneath;
+use crate::web_token::WebToken;
 
 impl Roots {
-    /// Answers the requests of a socket of packets, until its end. `bind_again` binds the sockets of NFS to an interface again.
+    /// Answers the requests of a socket of packets, until its end. An action is done for who has the token of the page. `bind_again` binds
+    /// the sockets of NFS to an interface again.
     ///
     /// # Errors
     ///
@@ -21,16 +23,25 @@ impl Roots {
     pub(crate) fn serve_requests(
         &self,
         socket: &OwnedFd,
+        token: Option<&WebToken>,
         bind_again: impl Fn(&str) -> io::Result<()>,
     ) -> io::Result<()> {
         while let Some((request, _)) = packets::receive(socket)? {
             let answered = match request {
-                Request::Boot { pi, image, is_there } => self.boot_directory(pi, &image, is_there),
-                Request::BindAgain { interface } => bind_again(&interface).map(|()| None),
+                Request::Boot { pi, image, is_there } => {
+                    self.boot_directory(pi, &image, is_there).map(|found| match found {
+                        Some((path, directory)) => (Some(path.display().to_string()), Some(directory)),
+                        None => (None, None),
+                    })
+                }
+                Request::BindAgain { interface } => bind_again(&interface).map(|()| (None, None)),
+                Request::Act { token: given, action } if token.is_some_and(|token| token.is(&given)) => {
+                    self.act(&action).map(|said| (Some(said), None))
+                }
+                Request::Act { .. } => Err(io::Error::other("the token is not that of the page")),
             };
             let (reply, directory): (Reply, _) = match answered {
-                Ok(Some((path, directory))) => (Ok(Some(path.display().to_string())), Some(directory)),
-                Ok(None) => (Ok(None), None),
+                Ok((said, directory)) => (Ok(said), directory),
                 Err(error) => (Err(error.to_string()), None),
             };
             packets::send(socket, &reply, directory.as_ref().map(AsFd::as_fd))?;

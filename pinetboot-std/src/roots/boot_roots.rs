@@ -13,6 +13,8 @@ use std::time::Duration;
 
 use pinetboot_core::pi::Prefix;
 
+#[cfg(feature = "web")]
+use super::actions::Action;
 use super::base_image::{BaseImage, BaseImages, NoBaseImage};
 use super::layer::State;
 use super::messages::{Reply, Request};
@@ -123,6 +125,17 @@ impl BootRoots {
     /// If the process of NFS has ended, or cannot bind them.
     pub(crate) fn bind_again(&self, interface: &str) -> Result<(), String> {
         self.ask(&Request::BindAgain { interface: interface.to_owned() }).map(drop)
+    }
+
+    /// Does what the operator asks for, who has this token; what was done.
+    ///
+    /// # Errors
+    ///
+    /// If the process of NFS has ended, has another token, or failed.
+    #[cfg(feature = "web")]
+    pub(crate) fn act(&self, token: &str, action: Action) -> Result<String, String> {
+        let (said, _) = self.ask(&Request::Act { token: token.to_owned(), action })?;
+        said.ok_or_else(|| "the process of NFS does not say what it did".into())
     }
 
     fn ask(&self, request: &Request) -> Result<(Option<String>, Option<OwnedFd>), String> {

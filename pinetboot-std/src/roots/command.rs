@@ -11,6 +11,7 @@ use clap::Subcommand;
 use indicatif::{DecimalBytes, HumanDuration, ProgressBar};
 use serde::Serialize;
 
+use super::actions::layer_of;
 use super::diff::{Change, changes};
 use super::layer::{Layer, State};
 use super::{commit, own_namespace, which};
@@ -175,20 +176,7 @@ fn layer(state: &State, of: &LayerName) -> Result<Layer, Failed> {
     let pi = pi.ok_or_else(|| {
         failed(format!("Pi {} has no layer; 'pinetboot roots list' shows the Pis with layers", of.pi))
     })?;
-    let layers = state.layers_of(pi);
-    match (&of.image, layers.as_slice()) {
-        (Some(image), layers) => layers
-            .iter()
-            .find(|layer| &layer.image == image)
-            .cloned()
-            .ok_or_else(|| failed(format!("{pi} has no layer on {image}"))),
-        (None, [layer]) => Ok(layer.clone()),
-        (None, []) => Err(failed(format!("{pi} has no layer"))),
-        (None, layers) => {
-            let images: Vec<_> = layers.iter().map(|layer| layer.image.as_str()).collect();
-            Err(failed(format!("{pi} has layers on {}: choose one with --image", images.join(" and "))))
-        }
-    }
+    layer_of(state, pi, of.image.as_deref()).map_err(failed)
 }
 
 fn list(state: &State, json: bool) -> Result<(), Failed> {

@@ -16,6 +16,7 @@ use std::time::Duration;
 use pinetboot_core::pi::Prefix;
 use serde::{Deserialize, Serialize};
 
+use super::actions::Action;
 use crate::config::Settings;
 use crate::events::{Evidence, Fact, Mac, Nfs, Root, Server, prefix};
 use crate::exit::Failed;
@@ -147,9 +148,17 @@ pub(super) enum Request {
         /// The interface, one of the configuration.
         interface: String,
     },
+    /// The operator asks for an action, by the page.
+    Act {
+        /// The token of the page, from the operator's request: the server alone does not have it.
+        token: String,
+        /// The action.
+        action: Action,
+    },
 }
 
-/// The answer to a [`Request`]: the path of the directory, which the packet has as a descriptor; or the reason of a failure.
+/// The answer to a [`Request`]: the path of the directory, which the packet has as a descriptor; what an action did; or the reason of a
+/// failure.
 pub(super) type Reply = Result<Option<String>, String>;
 
 impl From<Root> for Report {

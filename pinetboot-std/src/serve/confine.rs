@@ -11,7 +11,7 @@ use crate::config::{Config, NfsMode};
 use crate::events::Server;
 use crate::exit::{Exit, Failed};
 use crate::roots::{BaseImages, BootRoots, configured};
-use crate::sandbox::{self, Account, Calls, Missing, Paths, Remains, lacking};
+use crate::sandbox::{self, Account, Calls, Missing, OWN_USER, Paths, Remains, lacking};
 
 /// Enters the sandbox. Call this while the process has one thread, with all privileged sockets open. Returns the files that remain.
 ///
@@ -204,7 +204,5 @@ fn of_both(missing: Vec<Missing>, lacks: &[(String, String)]) -> Vec<(String, St
 
 /// The user and the group of root.
 const ROOT: (u32, u32) = (0, 0);
-/// The default user.
-const OWN_USER: &str = "pinetboot";
 /// The process's view of the neighbour table is here.
 const NEIGHBOURS: &str = "/proc";

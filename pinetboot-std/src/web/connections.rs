@@ -12,7 +12,7 @@ use hyper::body::Incoming;
 use hyper::rt::{Read, Write};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Request, Response};
+use hyper::{Method, Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -109,10 +109,19 @@ impl Shared {
         let is_stream = Arc::new(AtomicBool::new(false));
         let Self { guard, routes } = self;
         let answer = |request: Request<Incoming>| {
-            let refusal = guard.refuses(&request, came);
-            let response: Response<Reply> = refusal.unwrap_or_else(|| routes.answer(&request));
-            is_stream.store(response.body().is_stream(), Ordering::Relaxed);
-            async { Ok::<_, Infallible>(response) }
+            let (guard, routes, is_stream) =
+                (Arc::clone(&guard), Arc::clone(&routes), Arc::clone(&is_stream));
+            async move {
+                let response: Response<Reply> = match guard.refuses(&request, came) {
+                    Some(refusal) => refusal,
+                    None if request.method() == Method::POST && request.uri().path() == "/actions" => {
+                        routes.act(request, came, &guard).await
+                    }
+                    None => routes.answer(&request).await,
+                };
+                is_stream.store(response.body().is_stream(), Ordering::Relaxed);
+                Ok::<_, Infallible>(response)
+            }
         };
         let begins = Instant::now();
         let connection = http1::Builder::new()

@@ -5,17 +5,12 @@
 //!   address (DNS rebinding) has its own name there.
 //! * With a token: `Authorization: Bearer TOKEN`, or the cookie that `/?token=TOKEN` sets.
 
-use std::fs;
-use std::io::Read;
 use std::net::IpAddr;
-use std::path::Path;
-
-use hyper::header::{self, HeaderValue};
-use hyper::{Request, Response, StatusCode};
-use sha2::{Digest, Sha256};
 
 use super::reply::{Reply, text};
-use crate::exit::{Exit, Failed};
+use crate::web_token::WebToken;
+use hyper::header::{self, HeaderValue};
+use hyper::{Request, Response, StatusCode};
 
 /// The socket by which a request came.
 #[derive(Debug, Clone, Copy)]
@@ -32,15 +27,14 @@ pub(super) enum Came {
 /// The check of requests.
 #[derive(Debug)]
 pub(super) struct Guard {
-    /// The hash of the token: a comparison of hashes takes no time that tells of the token.
-    token: Option<[u8; 32]>,
+    token: Option<WebToken>,
     host: String,
 }
 
 impl Guard {
-    pub(super) fn new(token: Option<String>) -> Self {
+    pub(super) fn new(token: Option<WebToken>) -> Self {
         let host = rustix::system::uname().nodename().to_string_lossy().to_lowercase();
-        Self { token: token.map(|token| hash(&token)), host }
+        Self { token, host }
     }
 
     /// The refusal of a request that is not to be answered, or the redirect that sets the cookie.
@@ -53,25 +47,41 @@ impl Guard {
                 "This server is reached by its address, as localhost, or by its host name",
             ));
         }
-        let Some(token) = self.token else {
+        let Some(token) = &self.token else {
             // Without a token the configuration has loopback addresses alone.
             return if here.is_loopback() { None } else { Some(refusal()) };
         };
         if let Some(given) = request.uri().query().and_then(|query| query.strip_prefix("token="))
-            && hash(given) == token
+            && token.is(given)
         {
             return Some(with_cookie(given));
         }
-        let bearer = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let bearer = bearer.and_then(|value| value.strip_prefix("Bearer "));
-        let cookies =
-            request.headers().get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-        let cookie =
-            cookies.flat_map(|cookies| cookies.split("; ")).find_map(|cookie| cookie.strip_prefix(COOKIE));
-        match bearer.or(cookie) {
-            Some(given) if hash(given) == token => None,
-            _ => Some(refusal()),
+        if given(request).is_some_and(|given| token.is(given.token)) { None } else { Some(refusal()) }
+    }
+
+    /// The token of a request that may act. A page elsewhere has neither the form's key nor this page's origin, if a browser sends
+    /// the cookie with its request at all.
+    ///
+    /// # Errors
+    ///
+    /// The refusal.
+    pub(super) fn may_act<'a, B>(
+        &self,
+        request: &'a Request<B>,
+        came: Came,
+        form_key: Option<&str>,
+    ) -> Result<Given<'a>, &'static str> {
+        let (Some(token), Came::Tcp { .. }) = (&self.token, came) else {
+            return Err("Actions require a token: start the server with --web-token, or use the commands");
+        };
+        let given = given(request).filter(|given| token.is(given.token)).ok_or("No token")?;
+        let of = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
+        let origin = of(header::ORIGIN).and_then(|origin| origin.split_once("://"));
+        let is_own = origin.is_some_and(|(_, origin)| Some(origin) == of(header::HOST));
+        if given.is_cookie && !(is_own && form_key == Some(token.form_key())) {
+            return Err("The form is not one of this page: load the page again");
         }
+        Ok(given)
     }
 
     fn is_own(&self, host: &str) -> bool {
@@ -86,27 +96,23 @@ impl Guard {
     }
 }
 
-/// Reads the token: the first line of a file.
-///
-/// # Errors
-///
-/// The file and the fault.
-pub(super) fn read_token(file: &Path) -> Result<String, Failed> {
-    let failed = |why: String| Failed::new(Exit::Usage, format!("web-token {}: {why}", file.display()));
-    let mut text = String::new();
-    let opened = fs::File::open(file).map_err(|error| failed(error.to_string()))?;
-    opened.take(4096).read_to_string(&mut text).map_err(|error| failed(error.to_string()))?;
-    let token = text.lines().next().unwrap_or_default();
-    if !(16..=256).contains(&token.len()) || !token.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
-        return Err(failed(
-            "the first line must have 16 to 256 letters and digits, as from 'openssl rand -hex 16'".into(),
-        ));
-    }
-    Ok(token.to_owned())
+/// A token in a request.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Given<'a> {
+    pub(super) token: &'a str,
+    /// A browser sent it by itself.
+    pub(super) is_cookie: bool,
 }
 
-fn hash(token: &str) -> [u8; 32] {
-    Sha256::digest(token.as_bytes()).into()
+fn given<B>(request: &Request<B>) -> Option<Given<'_>> {
+    let bearer = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    if let Some(token) = bearer.and_then(|value| value.strip_prefix("Bearer ")) {
+        return Some(Given { token, is_cookie: false });
+    }
+    let cookies = request.headers().get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let mut cookies = cookies.flat_map(|cookies| cookies.split("; "));
+    let token = cookies.find_map(|cookie| cookie.strip_prefix(COOKIE))?;
+    Some(Given { token, is_cookie: true })
 }
 
 fn refusal() -> Response<Reply> {
@@ -172,7 +178,7 @@ mod tests {
 
     #[test]
     fn a_token_is_needed_and_enough() {
-        let guard = Guard::new(Some(TOKEN.into()));
+        let guard = Guard::new(Some(WebToken::new(TOKEN)));
         let host = ("host", "10.0.0.1");
         assert_eq!(status(&guard, LAN, "/", &[host]), 401);
         assert_eq!(status(&guard, HERE, "/", &[("host", "localhost")]), 401);
@@ -193,5 +199,32 @@ mod tests {
             ),
             421
         );
+    }
+
+    #[test]
+    fn only_a_form_of_this_page_or_a_bearer_acts() {
+        let guard = Guard::new(Some(WebToken::new(TOKEN)));
+        let key = WebToken::new(TOKEN).form_key().to_owned();
+        let may = |came, key: Option<&str>, headers: &[(&'static str, &str)]| {
+            let mut request = Request::builder().uri("/actions").header("host", "10.0.0.1:8080");
+            for (name, value) in headers {
+                request = request.header(*name, *value);
+            }
+            guard.may_act(&request.body(()).unwrap(), came, key).is_ok()
+        };
+        let (cookie, own) =
+            (("cookie", "pinetboot-token=0123456789abcdef"), ("origin", "http://10.0.0.1:8080"));
+        assert!(may(LAN, Some(&key), &[cookie, own]));
+        assert!(may(LAN, None, &[("authorization", "Bearer 0123456789abcdef")]));
+        assert!(!may(LAN, None, &[cookie, own]), "no key");
+        assert!(!may(LAN, Some("0"), &[cookie, own]), "another key");
+        assert!(!may(LAN, Some(&key), &[cookie]), "no origin");
+        assert!(!may(LAN, Some(&key), &[cookie, ("origin", "http://evil.example")]));
+        assert!(!may(LAN, Some(&key), &[cookie, ("origin", "null")]));
+        assert!(!may(LAN, Some(&key), &[("cookie", "pinetboot-token=wrong"), own]));
+        assert!(!may(Came::Control, Some(&key), &[cookie, own]), "the group of the control socket reads");
+        let open = Guard::new(None);
+        let request = Request::builder().uri("/actions").body(()).unwrap();
+        assert!(open.may_act(&request, HERE, Some(&key)).is_err(), "no token, no action");
     }
 }

@@ -38,6 +38,12 @@ impl Html {
         self
     }
 
+    /// Adds a document that was put together in the same way.
+    pub(super) fn html(&mut self, html: Self) -> &mut Self {
+        self.0.push_str(&html.0);
+        self
+    }
+
     pub(super) fn into_text(self) -> String {
         self.0
     }

@@ -3,16 +3,22 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Incoming};
 use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use serde::Serialize;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
 
+use super::actions::{Actions, Form};
+use super::guard::{Came, Guard};
+use super::html::Html;
+use super::images::{self, Disk};
+use super::page::Page;
 use super::reply::{Reply, reply, text};
-use super::{metrics, page};
-use crate::live::{Live, Status};
+use super::{all, lines, metrics, one, page};
+use crate::live::{Live, PiStatus, Status};
+use crate::logging::{LogLine, Tail};
 use crate::pis::{Pis, pi};
 
 /// The paths, and what they show.
@@ -21,6 +27,10 @@ pub(super) struct Routes {
     live: Live,
     pis: Pis,
     serving: String,
+    tail: Tail,
+    disk: Disk,
+    /// None: without a token, or without roots.
+    actions: Option<Actions>,
     /// The number of the last change, for streams.
     changes: watch::Sender<u64>,
     /// A stream began.
@@ -39,11 +49,19 @@ struct Document {
 }
 
 impl Routes {
-    pub(super) fn new(live: Live, pis: Pis, serving: String) -> Self {
+    pub(super) fn new(
+        (live, pis): (Live, Pis),
+        serving: String,
+        (tail, disk): (Tail, Disk),
+        actions: Option<Actions>,
+    ) -> Self {
         Self {
             live,
             pis,
             serving,
+            tail,
+            disk,
+            actions,
             changes: watch::Sender::new(0),
             begun: Notify::new(),
             document: Mutex::default(),
@@ -68,7 +86,7 @@ impl Routes {
     }
 
     /// The answer to a request that may be answered.
-    pub(super) fn answer<B>(self: &Arc<Self>, request: &Request<B>) -> Response<Reply> {
+    pub(super) async fn answer<B>(self: &Arc<Self>, request: &Request<B>) -> Response<Reply> {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             let mut refusal = text(StatusCode::METHOD_NOT_ALLOWED, "GET and HEAD only");
             refusal.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
@@ -77,26 +95,90 @@ impl Routes {
         match request.uri().path() {
             "/api/v1/status" => whole(JSON, self.document(false)),
             "/api/v1/events" => self.events(),
-            "/" => of_page(page::page("pinetboot", "/part", page::all(&self.status()))),
-            "/part" => of_page(page::all(&self.status()).into_text()),
-            "/changes" => self.changes(),
+            "/api/v1/schema" => whole("application/schema+json", SCHEMA),
+            "/api/v1/log" => whole(JSON, json(&LogDocument { schema: 1, lines: self.tail.after(0) })),
+            path @ ("/api/v1/images" | "/images") => match self.disk.read(self.status(), &self.pis).await {
+                Err(why) => text(StatusCode::SERVICE_UNAVAILABLE, &why),
+                Ok(shelf) if path == "/images" => {
+                    self.page(path, "Images and disk", images::page(&shelf, self.actions.as_ref()), None)
+                }
+                Ok(shelf) => whole(JSON, json(&shelf)),
+            },
+            "/" => self.page("/", "pinetboot", all::all(&self.status()), Some(("/part", "/changes"))),
+            "/part" => of_page(all::all(&self.status()).into_text()),
+            "/changes" => self.changes(last_seen(request), None),
             "/metrics" => whole(metrics::TYPE, metrics::text(&self.live, &self.pis)),
-            path => {
-                self.of_pi(path).unwrap_or_else(|| text(StatusCode::NOT_FOUND, "no such page, or no such Pi"))
-            }
+            path => self
+                .of_pi(path, last_seen(request))
+                .unwrap_or_else(|| text(StatusCode::NOT_FOUND, "no such page, or no such Pi")),
         }
     }
 
+    /// Does what a form asks for, if the guard lets it.
+    pub(super) async fn act(&self, request: Request<Incoming>, came: Came, guard: &Guard) -> Response<Reply> {
+        let (head, body) = request.into_parts();
+        let head = Request::from_parts(head, ());
+        let Some(form) = Form::read(body).await else {
+            return text(StatusCode::PAYLOAD_TOO_LARGE, "A form of at most 4096 bytes");
+        };
+        let given = match guard.may_act(&head, came, form.field("key")) {
+            Ok(given) => given,
+            Err(why) => return text(StatusCode::FORBIDDEN, why),
+        };
+        let done = match &self.actions {
+            Some(actions) => actions.run(&form, given.token).await,
+            None => Err("this server has no roots and no images: nothing can be done by the page".into()),
+        };
+        let (status, said) = match &done {
+            Ok(said) => (StatusCode::OK, said),
+            Err(why) => (StatusCode::CONFLICT, why),
+        };
+        if !given.is_cookie {
+            return text(status, said);
+        }
+        let mut part = Html::default();
+        part.markup("<h2>")
+            .markup(if done.is_ok() { "Done" } else { "Not done" })
+            .markup("</h2><p>")
+            .text(said);
+        part.markup("</p><p><a href=\"");
+        match form.field("pi") {
+            Some(pi) => part.markup("/pi/").text(pi),
+            None => part.markup("/images"),
+        };
+        part.markup("\">Back</a></p>");
+        let mut page = self.page("/actions", "pinetboot", part, None);
+        *page.status_mut() = status;
+        page
+    }
+
     /// The answer for a path that names a Pi.
-    fn of_pi(&self, path: &str) -> Option<Response<Reply>> {
+    fn of_pi(&self, path: &str, seen: u64) -> Option<Response<Reply>> {
         let (kind, id) = path.rsplit_once('/')?;
         let status = self.live.pi(&self.pis, pi(id)?, true)?;
         Some(match kind {
             "/api/v1/pis" => whole(JSON, json(&status)),
-            "/pi" => of_page(page::page(&status.name, &format!("/part/{}", status.id), page::one(&status))),
-            "/part" => of_page(page::one(&status).into_text()),
+            "/pi" => self.page_of_pi(&status),
+            "/part" => of_page(one::one(&status).into_text()),
+            "/changes" => self.changes(seen, Some(status.name)),
             _ => return None,
         })
+    }
+
+    /// A page with all lines of the log, if it changes.
+    fn page(&self, place: &str, title: &str, part: Html, live: Option<(&str, &str)>) -> Response<Reply> {
+        let log = live.map(|_| self.tail.after(0));
+        let live = live.map(|(part, changes)| (part.into(), follow(changes, log.as_deref())));
+        of_page(Page { title, place, part, live, actions: Html::default(), log: log.as_deref() }.into_text())
+    }
+
+    fn page_of_pi(&self, pi: &PiStatus) -> Response<Reply> {
+        let lines = self.tail.after(0);
+        let live = (format!("/part/{}", pi.id), follow(&format!("/changes/{}", pi.id), Some(&lines)));
+        let lines = lines::of_pi(lines, &pi.name);
+        let actions = self.actions.as_ref().map(|actions| actions.of_pi(&pi.id)).unwrap_or_default();
+        let (title, part) = (pi.name.as_str(), one::one(pi));
+        of_page(Page { title, place: "/pi", part, live: Some(live), actions, log: Some(&lines) }.into_text())
     }
 
     fn status(&self) -> Status {
@@ -124,13 +206,26 @@ impl Routes {
         self.stream(move || [b"data: ".as_slice(), &routes.document(true), b"\n\n"].concat().into())
     }
 
-    /// An empty event whenever the page changes: the page then loads its part.
-    fn changes(&self) -> Response<Reply> {
-        self.stream(|| Bytes::from_static(b"data: \n\n"))
+    /// An empty event whenever the page changes, which then loads its part; and the new lines of the log, those of one Pi perhaps.
+    fn changes(&self, mut seen: u64, pi: Option<String>) -> Response<Reply> {
+        let tail = self.tail.clone();
+        self.stream(move || {
+            let mut new = tail.after(seen);
+            seen = new.last().map_or(seen, |line| line.number);
+            if let Some(name) = &pi {
+                new = lines::of_pi(new, name);
+            }
+            let change = "data: \n\n";
+            if new.is_empty() {
+                return change.into();
+            }
+            // Text of a line has no line break: control characters are shown as escapes.
+            format!("id: {seen}\nevent: log\ndata: {}\n\n{change}", lines::items(&new).into_text()).into()
+        })
     }
 
     /// An event at the beginning and at each change.
-    fn stream(&self, event: impl Fn() -> Bytes + Send + 'static) -> Response<Reply> {
+    fn stream(&self, mut event: impl FnMut() -> Bytes + Send + 'static) -> Response<Reply> {
         let (send, parts) = mpsc::channel(1);
         let mut changes = self.changes.subscribe();
         self.begun.notify_one();
@@ -153,6 +248,26 @@ impl Routes {
     }
 }
 
+/// The document of `/api/v1/log`.
+#[derive(Debug, Serialize)]
+struct LogDocument {
+    schema: u32,
+    lines: Vec<LogLine>,
+}
+
+/// The path of a stream that goes on after these lines.
+fn follow(changes: &str, lines: Option<&[LogLine]>) -> String {
+    let last = lines.and_then(|lines| lines.last()).map_or(0, |line| line.number);
+    format!("{changes}?after={last}")
+}
+
+/// The number of the last line that a client has: the browser's own word when it connects again, else that of the page.
+fn last_seen<B>(request: &Request<B>) -> u64 {
+    let again = request.headers().get("last-event-id").and_then(|id| id.to_str().ok());
+    let first = request.uri().query().and_then(|query| query.strip_prefix("after="));
+    again.or(first).and_then(|number| number.parse().ok()).unwrap_or(u64::MAX)
+}
+
 /// A page, or a part of it, with the policy of the page.
 fn of_page(html: String) -> Response<Reply> {
     let mut page = whole("text/html; charset=utf-8", html);
@@ -171,6 +286,7 @@ fn json(value: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(value).unwrap_or_default()
 }
 
+const SCHEMA: &str = include_str!("schema.json");
 const JSON: &str = "application/json";
 const KEEP: Duration = Duration::from_millis(250);
 const INTERVAL: Duration = Duration::from_millis(500);

@@ -1,5 +1,7 @@
 //! What is shown of a Pi whose files were fetched.
 
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
 use std::path::Path;
 
 use pinetboot_core::tftp::Options;
@@ -136,18 +138,52 @@ fn the_page_shows_the_state_and_runs_no_foreign_text() {
             "{path}: {head}"
         );
         assert!(html.contains("kernel sent") && html.contains("bd989ae1"), "{path}: {html}");
-        assert!(
-            !html.contains("http:") && !html.contains("https:") && !html.contains("//"),
-            "{path}: {html}"
-        );
+        // Addresses in the log are text; those that a browser follows are of this server.
+        for attribute in [" href=\"", " src=\"", " action=\"", " data-part=\"", " data-changes=\""] {
+            for value in html.split(attribute).skip(1) {
+                let is_here = value.starts_with('/') && !value.starts_with("//");
+                assert!(is_here || value.starts_with("data:,\""), "{path}: {attribute}{value}");
+            }
+        }
+        assert!(!html.contains("url(") && !html.contains("@import"), "{path}: {html}");
         assert!(!html.contains("<img") && !html.contains("style="), "{path}: {html}");
         balanced(&html);
     }
     let (_, one) = get(page, "/pi/bd989ae1");
-    assert!(one.contains("bd989ae1/&lt;img src=x onerror=alert(1)&gt;&amp;"), "{one}");
+    assert!(one.contains("<th scope=\"row\">&lt;img src=x onerror=alert(1)&gt;&amp;"), "{one}");
     assert!(one.contains("<rect") && one.contains("kernel8.img"), "{one}");
-    for path in ["/pi/none", "/pi/", "/part/../x", "/pi/cafe0001", "/x/bd989ae1"] {
+    for path in ["/pi/none", "/pi/", "/part/../x", "/pi/cafe0001", "/x/bd989ae1", "/changes/none"] {
         assert!(get(page, path).0.starts_with("HTTP/1.1 404 "), "{path}");
+    }
+    serving.stop();
+}
+
+/// The page has the last lines, and a stream of the next ones.
+#[test]
+fn the_log_is_shown_and_goes_on() {
+    let (place, tree) = tree();
+    let control = place.join("control");
+    let serving =
+        Serving::start(tree.path(), &["--control", control.to_str().unwrap(), "--web", "127.0.0.1:0"]);
+    let page = page_of(&serving);
+    fetch(serving.address(), "bd989ae1/kernel8.img", Options::RASPBERRY_PI).unwrap();
+    fetch(serving.address(), "bd989ae2/kernel8.img", Options::RASPBERRY_PI).unwrap();
+    serving.settle();
+    let log =
+        |html: &str| html.split("<ol id=\"log\"").nth(1).unwrap().split("</ol>").next().unwrap().to_owned();
+    let all = log(&get(page, "/").1);
+    assert!(all.contains("bd989ae1 files: 1 in") && all.contains("bd989ae2 files: 1 in"), "{all}");
+    let one = log(&get(page, "/pi/bd989ae1").1);
+    assert!(one.contains("bd989ae1 files: 1 in") && !one.contains("bd989ae2"), "{one}");
+    // A stream that goes on after the first line has the others at once, each once.
+    for (path, header) in [("/changes?after=1", ""), ("/changes?after=9999", "Last-Event-ID: 1\r\n")] {
+        let mut stream = TcpStream::connect(page).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: {page}\r\n{header}\r\n").unwrap();
+        let lines = BufReader::new(stream).lines().map(|line| line.unwrap());
+        let lines: Vec<_> = lines.take_while(|line| line != "data: ").collect();
+        let text = lines.join("\n");
+        assert!(text.contains("event: log"), "{text}");
+        assert_eq!(text.matches("bd989ae2 files: 1 in").count(), 1, "{text}");
     }
     serving.stop();
 }

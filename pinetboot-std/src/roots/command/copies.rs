@@ -10,6 +10,7 @@ use crate::exit::{Exit, Failed};
 use crate::images::Images;
 use crate::output;
 use crate::pis;
+use crate::roots::actions;
 use crate::roots::adopt;
 use crate::roots::archive::{self, Target};
 use crate::roots::base_image::{BaseImage, BaseImages};
@@ -64,18 +65,10 @@ pub(super) fn reset(layer: &Layer, options: &Reset) -> Result<(), Failed> {
     let Layer { pi, image, .. } = layer;
     let out = &mut output::stdout();
     if options.cancel {
-        return match layer.unmark().map_err(failure)? {
-            true => writeln!(out, "{pi}'s layer on {image} is kept"),
-            false => writeln!(out, "{pi}'s layer on {image} was not to be reset"),
-        };
+        return writeln!(out, "{}", actions::unmark(layer).map_err(failure)?);
     }
     if !options.now {
-        layer.mark().map_err(failure)?;
-        return writeln!(
-            out,
-            "{pi}'s layer on {image} is reset when {pi} boots next; 'pinetboot roots reset {pi} --image {image} --cancel' calls \
-             that off"
-        );
+        return writeln!(out, "{}", actions::mark(layer).map_err(failure)?);
     }
     let _lock = lock(layer, "reset").map_err(failure)?;
     let removed = layer.put_aside().and_then(|aside| {
