@@ -2,6 +2,8 @@
 
 use clap::{ArgAction, Parser, Subcommand};
 
+#[cfg(feature = "disk")]
+use crate::disks;
 use crate::exit::Exit;
 use crate::roots::mounter;
 use crate::{
@@ -78,6 +80,9 @@ pub enum Command {
     Explain(explain::Args),
     /// List, diff, reset or commit each Pi's changes to its NFS root
     Roots(roots::command::Args),
+    /// List, diff, snapshot, reset, copy or resize the disks of Pis
+    #[cfg(feature = "disk")]
+    Disks(disks::command::Args),
     /// Import an OS image as a tree that Pis boot from
     ///
     /// Raspberry Pi OS (Bookworm, Trixie), Ubuntu 24.04 for the Pi and Debian are changed to boot from the network; any

@@ -2,13 +2,16 @@
 
 mod boot_file;
 mod dhcp;
+mod disk;
 mod effects;
 mod files;
 mod log_format;
 mod network;
 mod nfs;
 mod one_or_many;
+mod places;
 mod port_range;
+mod template;
 mod toml_error;
 #[cfg(feature = "web")]
 mod web;
@@ -26,11 +29,13 @@ use serde::{Deserialize, Serialize};
 
 pub use boot_file::{BootArch, BootFiles};
 pub use dhcp::{Admission, DhcpClients, DhcpConfig, DhcpMode, LeaseConfig, Networks, Role};
+pub use disk::DiskConfig;
 pub use log_format::LogFormat;
 pub use network::{LeaseRange, LeaseTerms, NetworkConfig, NetworkEntry, Subnet};
 pub use nfs::{NfsMode, NfsSync, RootConfig, RootLimits};
 use one_or_many::one_or_many;
 use port_range::port_range;
+pub use template::TemplateSettings;
 #[cfg(feature = "web")]
 pub use web::{ControlPlace, WebConfig};
 
@@ -43,7 +48,9 @@ use crate::space::{Reserve, Size};
 #[derive(Debug, Clone, Default, PartialEq, Args, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Settings {
-    /// Directory with the boot files, or with the images of `pinetboot import` [default: the boot files in --nfs]
+    /// Directory with the boot files, or with the images of `pinetboot import`; or the image of a card, on which each Pi gets
+    /// a private disk [default: the boot files in --nfs]
+    #[arg(value_name = "TREE|IMAGE")]
     pub tree: Option<PathBuf>,
 
     /// Listen on this IPv4 address; repeatable [default: 0.0.0.0]
@@ -244,6 +251,24 @@ pub struct Settings {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true, help_heading = "NFS root")]
     pub no_rewrite: Option<bool>,
 
+    /// Give each Pi a private copy-on-write disk on this image of a card: .img, also in .xz, .zst, .gz, .bz2 or .zip, which is
+    /// unpacked once into the state directory [default: IMAGE]
+    #[arg(long, value_name = "IMAGE", help_heading = "Disks")]
+    pub disk: Option<PathBuf>,
+
+    /// Serve disks by NBD on this TCP port; 0 selects a free port [default: 10809]
+    #[arg(long, value_name = "PORT", help_heading = "Disks")]
+    pub disk_port: Option<u16>,
+
+    /// Make new disks this long, for the system on the image to grow into, as in 32G; a longer image makes longer disks [default: 16G]
+    #[arg(long, value_name = "SIZE", help_heading = "Disks")]
+    pub disk_size: Option<Size>,
+
+    /// Start Pis from a disk with this program, a static pinetboot-init for their processor [default: the built-in one for arm64, in
+    /// releases]
+    #[arg(long, value_name = "FILE", help_heading = "Disks")]
+    pub init: Option<PathBuf>,
+
     /// Inventory of Pis, `[pi.SERIAL]`: in the file only.
     #[arg(skip)]
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -265,20 +290,6 @@ pub struct Settings {
     pub template: TemplateSettings,
 }
 
-/// `[template]` in the file.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct TemplateSettings {
-    /// File names; a name with a slash is a path from the top of the tree.
-    pub files: Vec<String>,
-}
-
-impl TemplateSettings {
-    const fn is_empty(&self) -> bool {
-        self.files.is_empty()
-    }
-}
-
 /// Configuration of `serve`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
@@ -286,6 +297,8 @@ pub struct Config {
     pub tree: Option<PathBuf>,
     /// The NFS root.
     pub root: RootConfig,
+    /// The disks.
+    pub disk: DiskConfig,
     /// Pis that the configuration names.
     pub inventory: Inventory,
     /// Templates, besides cmdline.txt and config.txt.
@@ -325,20 +338,6 @@ pub struct Config {
     pub web: WebConfig,
 }
 
-impl Config {
-    /// The listening addresses, each once.
-    pub fn listen_addresses(&self) -> Vec<Ipv4Addr> {
-        let mut addresses: Vec<_> = self.listen.iter().map(|address| *address.ip()).collect();
-        addresses.dedup();
-        addresses
-    }
-
-    /// The directory in the `ready` line: the tree, else the root file system with the boot files.
-    pub fn serving(&self) -> &Path {
-        self.tree.as_deref().or(self.root.nfs.as_deref()).unwrap_or(Path::new("."))
-    }
-}
-
 impl Settings {
     /// Reads settings from a TOML file and the files in FILE.d, or from all files of a directory.
     ///
@@ -374,6 +373,7 @@ impl Settings {
         let without_effect = effects::without_effect(&self);
         let dhcp = DhcpConfig::of(&self)?;
         let root = RootConfig::of(&self)?;
+        let disk = DiskConfig::of(&self)?;
         let inventory = Inventory::of(&self.pi, &self.group)?;
         #[cfg(feature = "web")]
         let web = WebConfig::of(&self)?;
@@ -393,8 +393,9 @@ impl Settings {
             }
         };
         Ok(Config {
-            tree: self.tree,
+            tree: self.tree.filter(|tree| !disk::is_image(tree)),
             root,
+            disk,
             inventory,
             templates: self.template.files,
             listen: listen.into_iter().map(|ip| SocketAddrV4::new(ip, port)).collect(),
@@ -427,7 +428,7 @@ impl Settings {
     /// Finds all faults, not only the first one.
     fn check_values(&self) -> Result<(), Failed> {
         let usage = |message: &str| Failed::new(Exit::Usage, message);
-        let has_none = self.tree.is_none() && self.nfs.is_none();
+        let has_none = self.tree.is_none() && self.nfs.is_none() && self.disk.is_none();
         let (transfers, threads) = (self.max_transfers.unwrap_or(1), self.threads.unwrap_or(1));
         let faults = [
             has_none.then(|| {
@@ -439,6 +440,7 @@ impl Settings {
             #[cfg(feature = "web")]
             WebConfig::of(self).err(),
             RootConfig::of(self).err(),
+            DiskConfig::of(self).err(),
             Inventory::of(&self.pi, &self.group).err(),
         ];
         Failed::all(faults.into_iter().flatten())

@@ -43,6 +43,8 @@ fn main() -> ExitCode {
         Command::Doctor(options) => doctor::run(options),
         Command::Explain(options) => explain::run(options),
         Command::Roots(options) => roots::command::run(options, cli.quiet),
+        #[cfg(feature = "disk")]
+        Command::Disks(options) => pinetboot::disks::command::run(options, cli.quiet),
         // The steps of a boot are on standard output; the log adds what went wrong.
         #[cfg(feature = "import")]
         Command::Up(options) => {

@@ -137,16 +137,28 @@ impl Listener for Notify {
             Fact::Server(Server::Ready { .. } | Server::Reloaded { .. } | Server::NotReloaded { .. }) => {
                 self.tell_status("READY=1\n");
             }
+            Fact::Server(Server::Unpacking { image, percent }) => {
+                self.extend_start(UNPACKS_A_TENTH);
+                self.send(&format!("STATUS=unpacking {}: {percent} %", one_line(image)));
+            }
             Fact::Server(Server::Waits { why }) => self.send(&format!("STATUS=waiting: {}", one_line(why))),
             Fact::Server(_)
             | Fact::Boot(Boot::Began { .. })
-            | Fact::Root(Root::Mounted { .. } | Root::Unmounted { .. } | Root::DiskFilling { .. }) => {
+            | Fact::Root(
+                Root::Mounted { .. }
+                | Root::DiskOpened { .. }
+                | Root::Unmounted { .. }
+                | Root::DiskFilling { .. },
+            ) => {
                 self.tell_status("");
             }
             _ => {}
         }
     }
 }
+
+/// A tenth of 16 GB from a slow disk.
+const UNPACKS_A_TENTH: Duration = Duration::from_secs(600);
 
 /// A newline would begin another assignment.
 fn one_line(text: &str) -> String {

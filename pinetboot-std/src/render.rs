@@ -6,6 +6,7 @@
 //!    in cmdline.txt, config.txt and the templates of the configuration.
 //! 2. A command line without a root, or with a root on a card, gets this server's NFS root ([`cmdline`]), and config.txt
 //!    requests no initramfs where the kernel mounts the root by itself ([`config_txt`]).
+//!    Where the Pi's card is a disk of this server, both get what leads to the disk instead, and the card's root stays ([`disk`]).
 //! 3. The inventory's `cmdline-extra` is appended to the command line.
 //!
 //! A file to which no step applies is sent unchanged. Not done: conditions, loops, includes; a Pi with different files has
@@ -13,6 +14,7 @@
 
 pub mod cmdline;
 pub mod config_txt;
+pub mod disk;
 mod values;
 
 use pinetboot_core::BootPath;
@@ -26,9 +28,11 @@ pub struct Recipe {
     pub values: Values,
     /// The root to write into the command line; `None`: the files stay as they are in this respect.
     pub root: Option<Root>,
+    /// The disk to write into the command line, instead of a root.
+    pub disk: Option<DiskLine>,
     /// Arguments to append to the command line; may be empty.
     pub cmdline_extra: String,
-    /// The name of the Pi's root, if it holds the token of the boot.
+    /// The name of the Pi's root or disk, if it holds the token of the boot.
     pub token: Option<String>,
 }
 
@@ -43,6 +47,15 @@ pub struct Root {
     pub by_kernel: bool,
     /// Further arguments for this root.
     pub arguments: Vec<String>,
+}
+
+/// The disk of a Pi, as its boot files name it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DiskLine {
+    /// `nbd://192.168.1.2:10809/NAME`
+    pub address: String,
+    /// The initramfs.
+    pub initramfs: &'static str,
 }
 
 /// A rendered file.
@@ -69,9 +82,17 @@ impl Recipe {
                 {
                     (rendered, changes) = (line, Some(said));
                 }
+                if let Some(DiskLine { address, .. }) = &self.disk {
+                    let (line, said) = disk::command_line(&rendered, address);
+                    (rendered, changes) = (line, Some(said));
+                }
                 if !self.cmdline_extra.is_empty() {
                     rendered = cmdline::with_arguments(&rendered, &self.cmdline_extra);
                 }
+            }
+            CONFIG if let Some(DiskLine { initramfs, .. }) = &self.disk => {
+                let (config, said) = disk::config(&rendered, initramfs);
+                (rendered, changes) = (config, Some(said));
             }
             CONFIG if self.root.as_ref().is_some_and(|root| root.by_kernel && !root.in_memory) => {
                 if let Some(config) = config_txt::without_initramfs(&rendered) {
@@ -126,6 +147,7 @@ mod tests {
                 by_kernel: true,
                 arguments: Vec::new(),
             }),
+            disk: None,
             cmdline_extra: "cma=64M".into(),
             token: None,
         }

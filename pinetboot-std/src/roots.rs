@@ -74,6 +74,8 @@ pub use mounts::Mounts;
 pub use overlay::Overlay;
 pub use overlayfs::own_namespace;
 pub use registry::Registry;
+#[cfg(feature = "disk")]
+pub(crate) use token::Tokens;
 
 use crate::config::{NfsMode, RootLimits};
 use crate::events;

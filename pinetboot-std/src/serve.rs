@@ -4,6 +4,8 @@ pub(crate) mod bind;
 mod checks;
 mod confine;
 mod dhcp;
+#[cfg(feature = "disk")]
+mod disks;
 mod findings;
 mod following;
 mod leases;
@@ -53,7 +55,7 @@ use overhear::{Asks, Captures};
 pub(crate) use ports::try_ports;
 use seen::Seen;
 use service::Services;
-use sources::{notices, open, remove_leftovers, report, settings};
+use sources::{Served, notices, open, remove_leftovers, report, settings};
 use waiting::Chosen;
 use workers::Workers;
 
@@ -150,14 +152,22 @@ pub fn run_with(options: &Args, level: Level, more: Vec<Box<dyn Listener>>) -> R
     let transfers = allow_descriptors(&config, &bus);
     let base_images = roots::prepare(&config, &bus)?;
     let captures = Captures::open(&config, &interfaces, &links, &bus);
-    bus.set_watch(hearing(&config, base_images.is_some(), &captures), options.boot_clock);
+    let serves_roots = base_images.is_some() || !config.disk_images().is_empty();
+    bus.set_watch(hearing(&config, serves_roots, &captures), options.boot_clock);
     // The process of NFS starts with the rights of this one, which gives them up below.
     let nfsd = base_images
         .map(|base_images| Nfsd::start(&config, settings, base_images, watchdog_period(), &mut handed, &bus));
     let nfsd = nfsd.transpose()?;
     let roots = nfsd.as_ref().map(|nfsd| nfsd.roots().clone());
     let (budget, quota) = (Budget::default(), UploadQuota::default());
-    let storage = open(&config, roots.clone(), &bus, &budget, &quota)?;
+    #[cfg(feature = "disk")]
+    let disks = disks::prepare(&config, &mut handed, &bus)?;
+    let beside = Served {
+        roots: roots.clone(),
+        #[cfg(feature = "disk")]
+        disks: disks.as_ref().map(|disks| disks.disks().clone()),
+    };
+    let storage = open(&config, &beside, &bus, &budget, &quota)?;
     remove_leftovers(&storage, &config, &bus);
     notices(&config, storage.trees()).for_each(|notice| bus.emit(None, notice));
     let told = Arc::new(Told::default());
@@ -185,7 +195,16 @@ pub fn run_with(options: &Args, level: Level, more: Vec<Box<dyn Listener>>) -> R
     }));
     let leases = dhcp.as_ref().and_then(dhcp::Bound::leases);
     let lacks = nfsd.as_ref().map(Nfsd::missing).unwrap_or_default();
-    let paths = confine::confine(&config, options.config.as_deref(), leases, roots.as_deref(), lacks, &bus)?;
+    #[cfg(feature = "disk")]
+    let disk_place = disks.as_ref().map(|disks| disks.disks().place());
+    #[cfg(not(feature = "disk"))]
+    let disk_place = None;
+    let file = options.config.as_deref();
+    let paths = confine::confine(&config, file, leases, roots.as_deref(), disk_place, lacks, &bus)?;
+    #[cfg(feature = "disk")]
+    if let Some(disks) = &disks {
+        disks.configure(&config, &bus)?;
+    }
     let controls: Vec<_> = nets.iter().map(LinuxNet::control).collect();
     let reload = move || controls.iter().for_each(Control::reload);
     supervisor.start(&bus, notify, watchdog_period(), reload).map_err(failure)?;
@@ -215,6 +234,8 @@ pub fn run_with(options: &Args, level: Level, more: Vec<Box<dyn Listener>>) -> R
         follow.push(nfs::follow_interfaces(nfsd.roots(), &supervisor, &bus));
         services.add(Some(nfsd.follow(&supervisor, &bus)?));
     }
+    #[cfg(feature = "disk")]
+    services.add(disks.map(|disks| disks.start(&supervisor, &bus)).transpose()?);
     // Its threads start when they are needed, in the namespace and the sandbox of the workers.
     let pool = Pool::new(bus.clone());
     let served = Arc::new(Mutex::new(Transfers::default()));
@@ -223,7 +244,7 @@ pub fn run_with(options: &Args, level: Level, more: Vec<Box<dyn Listener>>) -> R
         options: options.clone(),
         transfers,
         config: config.clone(),
-        roots,
+        served_beside: beside,
         bus: bus.clone(),
         budget,
         pool: pool.clone(),
@@ -274,9 +295,13 @@ fn tail(config: &Config) -> logging::Tail {
 
 /// Raises the limit of open files; the number of transfers that it allows.
 fn allow_descriptors(config: &Config, bus: &Bus) -> usize {
-    match descriptors::allow(Holders::Transfers, config.max_transfers) {
+    // A connection to a disk, and the disk's files.
+    let disks = if config.disk_images().is_empty() { 0 } else { OF_DISK * config.root.limits.max_pis };
+    match descriptors::allow(Holders::Transfers, config.max_transfers + disks) {
         Ok(()) => config.max_transfers,
-        Err(TooLow { allowed, fit: transfers }) => {
+        Err(TooLow { fit, .. }) if fit.saturating_sub(disks) >= config.max_transfers => config.max_transfers,
+        Err(TooLow { allowed, fit }) => {
+            let transfers = (if disks > 0 { fit / 2 } else { fit }).clamp(1, config.max_transfers);
             bus.emit(None, events::Server::FewForTransfers { allowed, transfers });
             transfers
         }
@@ -316,6 +341,9 @@ fn followed(
     (Used { interfaces, addresses, default_route }, vec![Box::new(follow)])
 }
 
+/// Places of transfers, with two descriptors each, that a disk in use takes.
+const OF_DISK: usize = 4;
+
 /// A socket of the service manager that no service took.
 const NOT_SERVED: &str = "a socket has an address that the configuration does not serve. In the unit of the sockets, name IPv4 addresses: \
                           ListenDatagram=0.0.0.0:69";
@@ -327,6 +355,7 @@ Examples:
   sudo pinetboot serve --dhcp lease --interface eth1 /srv/tftp
                                                       on a network without a DHCP server
   sudo pinetboot serve /srv/pi                        imported images, and a root for each Pi
+  sudo pinetboot serve raspios-lite.img.xz            a card's image, unchanged, and a disk on it for each Pi
   sudo pinetboot serve --nfs /srv/root                a root for each Pi, from an existing tree
   pinetboot serve --tftp-port 6969 /srv/tftp          without privileges, as a trial
   pinetboot serve --single-port /srv/tftp             behind NAT or in a container

@@ -73,6 +73,11 @@ impl Size {
     /// 1 GiB.
     pub const GIB: Self = Self(1 << 30);
 
+    /// This number of bytes, at most 2^63 - 1.
+    pub(crate) const fn from_bytes(bytes: u64) -> Self {
+        Self(bytes)
+    }
+
     /// This number of bytes; the largest size is 2^63 - 1.
     pub const fn bytes(self) -> u64 {
         self.0

@@ -27,6 +27,7 @@ use clap::{CommandFactory, Parser};
 use images::Sources;
 use namespace::{Namespace, PINETBOOT, Process, SOON, cable, end};
 use pinetboot::cli::Cli;
+use pinetboot_disk::{Overlay, unpack};
 
 /// A page, from the top of the repository.
 struct Page {
@@ -45,14 +46,17 @@ enum Before {
     Image,
     /// The same, and a layer of the Pi bd989ae1.
     Layer,
+    /// The image of a card, and a disk of the Pi bd989ae1.
+    Disk,
 }
 
-const PAGES: [Page; 9] = [
+const PAGES: [Page; 10] = [
     page("README.md", Before::Nothing, 2),
     page("pinetboot-std/docs/first-boot.md", Before::Nothing, 1),
     page("pinetboot-std/docs/serve.md", Before::Image, 1),
     page("pinetboot-std/docs/images.md", Before::Nothing, 0),
     page("pinetboot-std/docs/roots.md", Before::Layer, 1),
+    page("pinetboot-std/docs/disks.md", Before::Disk, 1),
     page("pinetboot-std/docs/backup.md", Before::Layer, 1),
     page("pinetboot-std/docs/qemu.md", Before::Nothing, 2),
     page("pinetboot-std/docs/container.md", Before::Nothing, 1),
@@ -238,7 +242,15 @@ fn files(dir: &Path, image: &Path, before: Before) {
     for name in ["2026-04-13-raspios-trixie-arm64-lite.img.xz", "new.img.xz"] {
         symlink(image, dir.join(name)).unwrap();
     }
-    if before != Before::Nothing {
+    if before == Before::Disk {
+        // The image that all pages share, if it is not compressed.
+        let card = unpack(image, dir, u64::MAX, |_| Ok(())).unwrap();
+        fs::copy(card, dir.join("card.img")).unwrap();
+        let disks = dir.join("state/disks/bd989ae1");
+        fs::create_dir_all(&disks).unwrap();
+        Overlay::create(&disks.join("card.qcow2"), &dir.join("card.img"), 16_000_000_000).unwrap();
+    }
+    if matches!(before, Before::Image | Before::Layer) {
         put(
             "etc/pinetboot.toml",
             "tree = '/srv/pi'\ninterface = 'eth1'\n[pi.bd989ae1]\nname = 'kitchen'\naddress = '10.77.0.50'\n",

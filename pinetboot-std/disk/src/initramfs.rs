@@ -16,10 +16,10 @@ use self::modules::Modules;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Initramfs {
-    /// The archive. The same image, kernel and first program give the same bytes.
+    /// The archive. The same image, kernels and first program give the same bytes.
     pub archive: Vec<u8>,
-    /// The names of the modules in it, in the order in which they are loaded.
-    pub modules: Vec<String>,
+    /// The release of each kernel, and the names of its modules in the order in which they are loaded.
+    pub modules: Vec<(String, Vec<String>)>,
 }
 
 /// The reason why an image's kernel gets no initramfs.
@@ -37,36 +37,42 @@ pub enum InitramfsError {
 }
 
 impl Initramfs {
-    /// Makes the initramfs for a kernel of the image, by its release: a name in [`kernels`]. `init` is the first program, the file
-    /// `pinetboot-init`; it loads `/modules/*` in the order of their names.
+    /// Makes the initramfs for kernels of the image, by their releases: names in [`kernels`]. A card has a kernel for each model, and
+    /// the Pi's firmware chooses. `init` is the first program, the file `pinetboot-init`; it loads `/modules/RELEASE/*` of the
+    /// kernel that runs, in the order of their names.
     ///
     /// # Errors
     ///
     /// [`InitramfsError`].
     pub fn of<R: ReadAt, B: ReadAt>(
         image: &SystemView<'_, R, B>,
-        release: &str,
+        releases: &[String],
         init: &[u8],
     ) -> Result<Self, InitramfsError> {
-        let modules = Modules::read(image, release)?;
         let mut archive = Cpio::default();
         archive.directory("dev");
         // The kernel opens the console before the first program mounts /dev, and Rust's runtime /dev/null.
         archive.character_device("dev/console", 5, 1);
         archive.character_device("dev/null", 1, 3);
         archive.directory("modules");
-        let mut names = Vec::new();
-        for path in modules.paths(&NEEDED, &WANTED)? {
-            let name = modules::name(&path);
-            let module = modules.content(image, &path)?;
-            archive.file(&format!("modules/{:03}-{name}.ko", names.len()), 0o644, &module);
-            if archive.len() > MOST_BYTES {
-                return Err(InitramfsError::Damaged(path));
+        let mut all = Vec::new();
+        for release in releases {
+            let modules = Modules::read(image, release)?;
+            archive.directory(&format!("modules/{release}"));
+            let mut names = Vec::new();
+            for path in modules.paths(&NEEDED, &WANTED)? {
+                let name = modules::name(&path);
+                let module = modules.content(image, &path)?;
+                archive.file(&format!("modules/{release}/{:03}-{name}.ko", names.len()), 0o644, &module);
+                if archive.len() > MOST_BYTES {
+                    return Err(InitramfsError::Damaged(path));
+                }
+                names.push(name);
             }
-            names.push(name);
+            all.push((release.clone(), names));
         }
         archive.file("init", 0o755, init);
-        Ok(Self { archive: archive.finish(), modules: names })
+        Ok(Self { archive: archive.finish(), modules: all })
     }
 }
 

@@ -59,7 +59,7 @@ mod tests;
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -159,7 +159,10 @@ impl Overlay {
         let header = Header::parse(&start(&file)?)?;
         let directory = path.parent().unwrap_or(Path::new(""));
         let base_path = directory.join(&header.base);
-        if let Some(bases) = bases {
+        if let Some(bases) = bases
+            && !is_beneath(&base_path, bases)
+            && !is_beneath(&base_path, directory)
+        {
             let found = base_path.canonicalize()?;
             let own =
                 if directory.as_os_str().is_empty() { Path::new(".") } else { directory }.canonicalize()?;
@@ -248,6 +251,16 @@ impl Overlay {
         Ok(overlay)
     }
 
+    /// The base that an overlay's file names, and the length of the disk in bytes, without opening either for use.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`].
+    pub fn look(path: &Path) -> Result<(PathBuf, u64), OpenError> {
+        let header = Header::parse(&start(&File::open(path)?)?)?;
+        Ok((path.parent().unwrap_or(Path::new("")).join(header.base), header.len))
+    }
+
     /// Makes the disk longer: the new bytes read as zeros. Clients see the length when they connect.
     ///
     /// # Errors
@@ -321,6 +334,13 @@ fn open_base(
     } else {
         Ok(Arc::new(Image::open(path, Access::ReadOnly)?))
     }
+}
+
+/// Whether a path leads into a directory by its text alone. A server that gave up its privileges may reach a directory by a descriptor
+/// (`/proc/self/fd/3`), and not know its path any more.
+fn is_beneath(path: &Path, directory: &Path) -> bool {
+    let inner = path.strip_prefix(directory).ok().filter(|_| !directory.as_os_str().is_empty());
+    inner.is_some_and(|inner| inner.components().all(|part| matches!(part, Component::Normal(_))))
 }
 
 /// The format of a base, by its name. Never by its content: a raw image's user may have written a qcow2 header to it, with a base of

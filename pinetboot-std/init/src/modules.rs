@@ -8,10 +8,18 @@ use nix::kmod::{ModuleInitFlags, finit_module};
 
 use crate::console::Console;
 
-/// Loads all modules, and removes each from the initramfs: its memory is free then. What fails is written to the console, and the
-/// boot goes on: a network driver, say, refuses where another machine's hardware is missing.
+/// Loads all modules of the kernel that runs, and removes each from the initramfs: its memory is free then. What fails is written to the
+/// console, and the boot goes on: a network driver, say, refuses where another machine's hardware is missing.
 pub(crate) fn load_all(console: &Console, directory: &Path) {
-    let Ok(entries) = fs::read_dir(directory) else { return }; // a kernel that has all built in
+    let release = match fs::read_to_string("/proc/sys/kernel/osrelease") {
+        Ok(release) => release.trim().to_owned(),
+        Err(error) => return console.error(format_args!("the kernel's release is unknown: {error}")),
+    };
+    let Ok(entries) = fs::read_dir(directory.join(&release)) else {
+        return console.error(format_args!(
+            "the initramfs has no modules of the kernel {release}. Start another kernel and shut the system down cleanly: the server then reads them"
+        ));
+    };
     let mut paths: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
     paths.sort();
     for path in paths {

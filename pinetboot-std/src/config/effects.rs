@@ -1,6 +1,6 @@
 //! Settings that have no effect beside the others.
 
-use super::{BootFiles, DhcpClients, DhcpMode, NfsMode, Settings};
+use super::{BootFiles, DhcpClients, DhcpMode, DiskConfig, NfsMode, Settings};
 
 /// The settings that were given and have no effect, each with the reason.
 pub(super) fn without_effect(settings: &Settings) -> Vec<(&'static str, &'static str)> {
@@ -16,16 +16,22 @@ pub(super) fn without_effect(settings: &Settings) -> Vec<(&'static str, &'static
     ];
     let of_uploads =
         [("overwrite", is_on(settings.overwrite)), ("upload-max-size", settings.upload_max_size.is_some())];
+    let disks = DiskConfig::are_in(settings);
+    let of_disks = [
+        ("disk-port", settings.disk_port.is_some()),
+        ("disk-size", settings.disk_size.is_some()),
+        ("init", settings.init.is_some()),
+    ];
     let of_nfs = [
-        ("state", settings.state.is_some() && dhcp != DhcpMode::Lease),
-        ("max-pis", settings.max_pis.is_some()),
+        ("state", settings.state.is_some() && dhcp != DhcpMode::Lease && !disks),
+        ("max-pis", settings.max_pis.is_some() && !disks),
         ("max-root-size", settings.max_root_size.is_some()),
         ("nfs-port", settings.nfs_port.is_some()),
         ("nfs-insecure", is_on(settings.nfs_insecure)),
         ("nfs-udp", is_on(settings.nfs_udp)),
         ("nfs-sync", settings.nfs_sync.is_some()),
         ("portmap-port", settings.portmap_port.is_some()),
-        ("no-rewrite", is_on(settings.no_rewrite)),
+        ("no-rewrite", is_on(settings.no_rewrite) && !disks),
     ];
     let of_layers =
         [("max-pis", settings.max_pis.is_some()), ("max-root-size", settings.max_root_size.is_some())];
@@ -45,6 +51,7 @@ pub(super) fn without_effect(settings: &Settings) -> Vec<(&'static str, &'static
     group(dhcp != DhcpMode::Off, &for_pxe, only_for_pis);
     group(dhcp == DhcpMode::Proxy, &for_leases, "a proxy leases no addresses");
     group(settings.allow_upload.is_none(), &of_uploads, "uploads are refused without allow-upload");
+    group(!disks, &of_disks, "no Pi has a disk");
     group(mode == NfsMode::Off, &of_nfs, "NFS is off");
     let has_no_layers = matches!(mode, NfsMode::SharedRo | NfsMode::Rw);
     group(has_no_layers, &of_layers, "only --nfs-mode overlay gives each Pi a layer");
@@ -66,6 +73,8 @@ mod tests {
             ("boot-server = '10.0.0.1'\noverwrite = true", &["boot-server", "overwrite"]),
             ("allow-upload = '/srv'\noverwrite = true", &[]),
             ("nfs-mode = 'off'\nstate = '/x'\nnfs-udp = false", &["state"]),
+            ("disk-port = 1\ninit = '/x'", &["disk-port", "init"]),
+            ("disk-port = 1\nnfs-mode = 'off'\nstate = '/x'\n[pi.00000001]\ndisk = '/i'", &[]),
             ("nfs-mode = 'shared-ro'\nmax-pis = 4\nstate = '/x'", &["max-pis"]),
         ] {
             let found = without_effect(&toml::from_str(text).unwrap());

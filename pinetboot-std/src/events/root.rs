@@ -171,6 +171,53 @@ pub enum Root {
         /// The evidence that the client is that Pi.
         evidence: Evidence,
     },
+    /// A disk was made.
+    DiskMade {
+        /// The Pi.
+        #[serde(with = "prefix")]
+        pi: Prefix,
+        /// The image that the disk stands on.
+        image: String,
+    },
+    /// A Pi connected to its disk.
+    DiskOpened {
+        /// The Pi.
+        #[serde(with = "prefix")]
+        pi: Prefix,
+        /// The image that the disk stands on.
+        image: String,
+        /// The client's MAC address, if known.
+        mac: Option<Mac>,
+        /// The evidence that the client is that Pi.
+        evidence: Evidence,
+    },
+    /// A client that had a disk is gone.
+    DiskClosed,
+    /// A client did not get a disk.
+    DiskRefused {
+        /// The disk's Pi, if the name of the export names one.
+        #[serde(with = "prefix::option")]
+        pi: Option<Prefix>,
+        /// The reason.
+        why: String,
+        /// The server failed; the client is not at fault.
+        failed: bool,
+    },
+    /// A request of a client to its disk failed.
+    DiskFailed {
+        /// `read`, `write`, `flush`, ..
+        operation: Cow<'static, str>,
+        /// The reason.
+        error: String,
+    },
+    /// The root on a Pi's disk cannot be read before its journal is replayed: the Pi gets the initramfs of its last boot.
+    DiskUnclean {
+        /// The Pi.
+        #[serde(with = "prefix")]
+        pi: Prefix,
+        /// The reason.
+        why: String,
+    },
     /// A Pi's layer is served again.
     Resumed {
         /// The root's Pi.

@@ -120,6 +120,20 @@ pub enum Server {
         /// Its port; `None`: NFS is registered with the system's portmapper.
         port: Option<u16>,
     },
+    /// A compressed image is unpacked.
+    Unpacking {
+        /// The image.
+        image: String,
+        /// How far.
+        percent: u64,
+    },
+    /// Disks are served.
+    DisksServed {
+        /// The images.
+        images: Vec<String>,
+        /// The directory of the disks.
+        place: String,
+    },
     /// Roots are served.
     RootsServed {
         /// The way in which Pis share the roots.

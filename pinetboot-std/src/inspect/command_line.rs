@@ -55,6 +55,8 @@ impl Words<'_> {
         }
         match root {
             NFS | "nfs" => self.nfs_root(findings),
+            // The card is a disk of the server, which the initramfs attaches.
+            _ if self.value("pinetboot.disk=").is_some() => {}
             _ if is_on_disk(root) => self.root_on_disk(root, findings),
             _ => {} // nbd, iSCSI, dracut's own forms
         }
@@ -352,6 +354,7 @@ mod tests {
         let stock =
             "console=serial0,115200 console=tty1 root=PARTUUID=57c84f67-02 rootfstype=ext4 rootwait\n";
         assert_eq!(by_kernel(stock), [-39]);
+        assert_eq!(by_kernel(&format!("{} pinetboot.disk=nbd://10.0.0.1/x", stock.trim())), [0i16; 0]);
         assert_eq!(by_kernel("root=LABEL=writable rootwait"), [92]);
         assert_eq!(by_klibc("root=LABEL=writable rootwait"), [-39]);
         assert_eq!(by_kernel("rootwait"), [39]);

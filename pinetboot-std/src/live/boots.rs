@@ -54,7 +54,12 @@ impl Boots {
         let boots = self.pis.entry(key.pi).or_default();
         match &event.fact {
             Fact::Root(Root::Mounted { path, .. }) => boots.root = Some(path.chars().take(LONGEST).collect()),
-            Fact::Root(Root::LayerMade { image, .. } | Root::LayerAdopted { image, .. }) => {
+            Fact::Root(
+                Root::LayerMade { image, .. }
+                | Root::LayerAdopted { image, .. }
+                | Root::DiskMade { image, .. }
+                | Root::DiskOpened { image, .. },
+            ) => {
                 boots.image = Some(image.chars().take(LONGEST).collect());
             }
             _ => {}

@@ -110,8 +110,8 @@ impl Counts {
                 }
                 self.resent += u64::from(finished.resent);
             }
-            Fact::Root(Root::Mounted { .. }) => self.mounts += 1,
-            Fact::Root(Root::MountRefused { .. } | Root::CallRefused { .. })
+            Fact::Root(Root::Mounted { .. } | Root::DiskOpened { .. }) => self.mounts += 1,
+            Fact::Root(Root::MountRefused { .. } | Root::CallRefused { .. } | Root::DiskRefused { .. })
             | Fact::Nfs(Nfs::CallRefused { .. } | Nfs::HandleRefused { .. }) => self.nfs_refused += 1,
             Fact::Nfs(Nfs::Connected { .. }) => self.nfs_connections[0] += 1,
             Fact::Nfs(Nfs::Disconnected { .. }) => self.nfs_connections[1] += 1,

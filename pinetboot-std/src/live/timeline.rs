@@ -106,7 +106,7 @@ impl Timeline {
             Fact::Boot(Boot::KernelAsks { .. }) => {
                 ends(&mut self.kernel_asks, at, Phase::Kernel, self.kernel_sent)
             }
-            Fact::Root(Root::Mounted { .. }) => {
+            Fact::Root(Root::Mounted { .. } | Root::DiskOpened { .. }) => {
                 let (phase, from) = match (self.kernel_asks, self.kernel_sent) {
                     (Some(asks), _) => (Phase::Mount, Some(asks)),
                     (None, sent) => (Phase::Kernel, sent),

@@ -36,6 +36,8 @@ pub(super) fn of_root(fact: &Root) -> Option<String> {
             format!("gets a new layer on {image}, host name {host_name}{}", kept.unwrap_or_default())
         }
         Root::Mounted { path, .. } => format!("root {path} mounted"),
+        Root::DiskMade { image, .. } => format!("gets a new disk on {image}"),
+        Root::DiskOpened { image, .. } => format!("connects to its disk on {image}"),
         Root::Unmounted { .. } => {
             "takes its mount back, as 'pinetboot simulate' does: the mount proves nothing".into()
         }

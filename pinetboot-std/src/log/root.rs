@@ -16,6 +16,22 @@ pub(super) fn log(event: &Event, client: &ClientName<'_>, fact: &Root) {
             info!(%client, pi, "{client:#} {phase}");
         }
         Root::LayerMade { image, host_name, .. } => info!(pi, name = host_name, image, "{pi} {phase}"),
+        Root::DiskMade { image, .. } => info!(pi, image, "{pi} {phase}"),
+        Root::DiskOpened { image, .. } => info!(%client, pi, image, "{client:#} {phase}"),
+        Root::DiskClosed => info!(%client, "{client:#} is disconnected from its disk"),
+        Root::DiskRefused { why, failed: true, .. } => {
+            error!(%client, "{client} does not get its disk: {why}")
+        }
+        Root::DiskRefused { why, .. } if !event.again => {
+            warn!(%client, "{client} may not have a disk: {why}")
+        }
+        Root::DiskRefused { why, .. } => debug!(%client, "{client} may not have a disk: {why}"),
+        Root::DiskFailed { operation, error } => {
+            error!(%client, operation = &**operation, "a {operation} of {client} to its disk failed: {error}");
+        }
+        Root::DiskUnclean { why, .. } => {
+            info!(pi, "{pi} gets the initramfs of its last boot, for its root was not shut down: {why}");
+        }
         Root::LayerReset { image, .. } => {
             info!(pi, image, "{pi}'s layer on {image} is reset, as 'pinetboot roots reset' requested");
         }

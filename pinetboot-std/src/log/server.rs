@@ -97,6 +97,11 @@ pub(super) fn log(fact: &Server) {
         Server::Portmapper { port: Some(port) } => {
             info!("the portmapper listens on port {port}: Pis look for a portmapper on port 111 only");
         }
+        Server::Unpacking { image, percent } => info!(image, percent, "unpacking {image}: {percent} %"),
+        Server::DisksServed { images, place } => {
+            let images = images.join(", ");
+            info!(images, place, "NBD: each Pi gets its own copy-on-write disk on {images}, in {place}");
+        }
         Server::RootsServed { how } => info!("NFS: {how}"),
         Server::LeftoversRemoved { place, number } => {
             info!(place, number, "removed the temporary files of killed processes in {place}: {number}");

@@ -29,6 +29,8 @@ pub struct PiEntry {
     pub image: Option<String>,
     /// The directory with the Pi's boot files, instead of the shared tree.
     pub tree: Option<PathBuf>,
+    /// The image of a card: the Pi boots from a disk of its own on that, instead of the shared tree.
+    pub disk: Option<PathBuf>,
     /// Arguments to append to the kernel's command line.
     pub cmdline_extra: Option<String>,
     /// The old name of `cmdline-extra`, still read; `None` in an [`Inventory`].
@@ -53,10 +55,10 @@ impl PiEntry {
 
     /// Takes the settings that are missing here from another table.
     fn complete(&mut self, other: &Self) {
-        let Self { image, tree, cmdline_extra, max_root_size, keep, vars, .. } = other.clone();
+        let Self { image, tree, disk, cmdline_extra, max_root_size, keep, vars, .. } = other.clone();
         // An image has its own boot files: the nearer table decides for one of the two.
-        if self.image.is_none() && self.tree.is_none() {
-            (self.image, self.tree) = (image, tree);
+        if self.image.is_none() && self.tree.is_none() && self.disk.is_none() {
+            (self.image, self.tree, self.disk) = (image, tree, disk);
         }
         self.cmdline_extra = self.cmdline_extra.take().or(cmdline_extra);
         self.max_root_size = self.max_root_size.or(max_root_size);
@@ -215,6 +217,9 @@ pub(super) fn check(entry: &PiEntry) -> Result<(), String> {
     }
     if entry.image.is_some() && entry.tree.is_some() {
         return Err("give image or tree, not both: an image has its own boot files".into());
+    }
+    if entry.disk.is_some() && (entry.image.is_some() || entry.tree.is_some()) {
+        return Err("give disk, image or tree, one of them: a disk has its own boot files".into());
     }
     if entry.cmdline_extra.iter().any(|extra| extra.chars().any(char::is_control)) {
         return Err("cmdline-extra must be one line".into());

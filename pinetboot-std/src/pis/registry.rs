@@ -111,7 +111,13 @@ impl Registry {
         let applied = match fact {
             Fact::Dhcp(fact) => self.dhcp(now, fact),
             Fact::Tftp(fact) => self.tftp(now, fact),
-            Fact::Root(Root::MountRefused { .. } | Root::CallRefused { .. }) => about_client(self),
+            Fact::Root(
+                Root::MountRefused { .. }
+                | Root::CallRefused { .. }
+                | Root::DiskRefused { .. }
+                | Root::DiskClosed
+                | Root::DiskFailed { .. },
+            ) => about_client(self),
             Fact::Root(fact) => self.root(now, client, fact),
             Fact::Boot(events::Boot::Rendered { pi: Some(pi), token, .. }) => {
                 let sent_to = client.filter(|client| *token && self.may_take_command_line(*pi, *client));
@@ -153,6 +159,8 @@ impl Registry {
             (Fact::Tftp(Tftp::NotSent { firewall: true, .. }), Some(client)) => Refused::Firewall(client),
             (Fact::Root(Root::MountRefused { pi: Some(pi), .. }), Some(client)) => Refused::Pi(client, *pi),
             (Fact::Root(Root::CallRefused { pi, .. }), Some(client)) => Refused::Pi(client, *pi),
+            (Fact::Root(Root::DiskRefused { pi: Some(pi), .. }), Some(client)) => Refused::Pi(client, *pi),
+            (Fact::Root(Root::DiskRefused { pi: None, .. }), Some(client)) => Refused::Mount(client),
             (Fact::Root(Root::MountRefused { pi: None, .. }), Some(client)) => Refused::Mount(client),
             (Fact::Nfs(Nfs::CallRefused { program, version, .. }), Some(client)) => {
                 Refused::Call(client, *program, *version)

@@ -17,7 +17,7 @@ use crate::pis::{Token, pi};
 
 /// Makes tokens and checks them.
 #[derive(Clone)]
-pub(super) struct Tokens {
+pub(crate) struct Tokens {
     key: [u8; 16],
 }
 
@@ -27,18 +27,18 @@ impl Tokens {
     /// # Errors
     ///
     /// The system's, with the path.
-    pub(super) fn load(directory: &Path) -> io::Result<Self> {
+    pub(crate) fn load(directory: &Path) -> io::Result<Self> {
         load_key(&directory.join(KEY_FILE)).map(|key| Self { key })
     }
 
     /// The name of a Pi's root in one boot, for the client at an address.
-    pub(super) fn name(&self, pi: Prefix, boot: u32, address: Ipv4Addr) -> String {
+    pub(crate) fn name(&self, pi: Prefix, boot: u32, address: Ipv4Addr) -> String {
         format!("{pi}-{boot:08x}{:012x}", self.seal(pi, boot, address))
     }
 
     /// The Pi and the token in the first name of a path. `addresses` are the client's current and former ones: a Pi may get another
     /// address between its bootloader and its kernel.
-    pub(super) fn parse(&self, name: &str, addresses: &[Ipv4Addr]) -> Option<(Prefix, Option<Token>)> {
+    pub(crate) fn parse(&self, name: &str, addresses: &[Ipv4Addr]) -> Option<(Prefix, Option<Token>)> {
         if let Some(pi) = pi(name) {
             return Some((pi, None));
         }

@@ -18,13 +18,15 @@ pub struct Paths {
     pub read: Vec<PathBuf>,
     /// Directories whose files are read, made, replaced and removed.
     pub write: Vec<PathBuf>,
+    /// The same, and directories are made and removed beneath them.
+    pub own: Vec<PathBuf>,
 }
 
 impl Paths {
     /// Whether a path is beneath one to read.
     pub fn can_read(&self, path: &Path) -> bool {
         let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-        self.read.iter().chain(&self.write).any(|known| path.starts_with(known))
+        self.read.iter().chain(&self.write).chain(&self.own).any(|known| path.starts_with(known))
     }
 
     /// Whether a path is beneath one to write to.
@@ -43,7 +45,8 @@ impl Paths {
         let mut rules = created.map_err(|error| missing(&error))?;
         let reads = self.read.iter().map(|path| (path, READ));
         let writes = self.write.iter().map(|path| (path, READ | WRITE));
-        for (path, access) in reads.chain(writes) {
+        let owns = self.own.iter().map(|path| (path, READ | WRITE | OWN));
+        for (path, access) in reads.chain(writes).chain(owns) {
             let fd = match PathFd::new(path) {
                 Ok(fd) => fd,
                 // A path that is missing now cannot be opened later: the reload says so.
@@ -92,6 +95,8 @@ fn missing(why: &dyn std::fmt::Display) -> Missing {
 const READ: BitFlags<AccessFs> = landlock::make_bitflags!(AccessFs::{ReadFile | ReadDir});
 const WRITE: BitFlags<AccessFs> =
     landlock::make_bitflags!(AccessFs::{WriteFile | Truncate | MakeReg | RemoveFile | Refer});
+
+const OWN: BitFlags<AccessFs> = landlock::make_bitflags!(AccessFs::{MakeDir | RemoveDir});
 
 /// Linux 6.12: files, devices, TCP, abstract sockets and signals.
 const KNOWN: ABI = ABI::V6;

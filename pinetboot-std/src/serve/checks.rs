@@ -10,7 +10,12 @@ use crate::storage::{Base, BootTree, Sources, Trees};
 /// The faults of the trees, of the images of the inventory and of the directory of the lease file.
 pub(super) fn faults(config: &Config, sources: &Sources, trees: &Trees) -> Vec<Failed> {
     let mut faults = Vec::new();
-    faults.extend(trees.tree_for_anyone().err().map(|error| Failed::new(Exit::Tree, error)));
+    match sources.base {
+        // Images are checked by themselves, for a server unpacks them at its start.
+        Base::Disks => {}
+        _ => faults.extend(trees.tree_for_anyone().err().map(|error| Failed::new(Exit::Tree, error))),
+    }
+    faults.extend(config.disk_images().iter().filter_map(|image| check_image(image).err()));
     for (table, entry) in config.inventory.tables() {
         let mut wrong = |exit, why: String| faults.push(Failed::new(exit, format!("[{table}]: {why}")));
         if let Some(Err(error)) = entry.tree.as_deref().map(BootTree::open_at) {
@@ -35,6 +40,16 @@ pub(super) fn faults(config: &Config, sources: &Sources, trees: &Trees) -> Vec<F
         faults.push(Failed::new(Exit::Usage, format!("state: {} is not a directory", state.display())));
     }
     faults
+}
+
+#[cfg(feature = "disk")]
+fn check_image(image: &Path) -> Result<(), Failed> {
+    crate::disks::check(image).map_err(|why| Failed::new(Exit::Tree, why))
+}
+
+#[cfg(not(feature = "disk"))]
+fn check_image(_: &Path) -> Result<(), Failed> {
+    Err(Failed::new(Exit::Usage, "this pinetboot was built without disks"))
 }
 
 fn has_image(sources: &Sources, image: &str) -> Result<(), String> {

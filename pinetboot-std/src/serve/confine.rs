@@ -13,6 +13,12 @@ use crate::exit::{Exit, Failed};
 use crate::roots::{BaseImages, BootRoots, configured};
 use crate::sandbox::{self, Account, Calls, Missing, OWN_USER, Paths, Remains, lacking};
 
+/// The directory of the disks.
+#[cfg(feature = "disk")]
+type Disks<'a> = Option<&'a crate::disks::Place>;
+#[cfg(not(feature = "disk"))]
+type Disks<'a> = Option<&'a ()>;
+
 /// Enters the sandbox. Call this while the process has one thread, with all privileged sockets open. Returns the files that remain.
 ///
 /// # Errors
@@ -23,12 +29,15 @@ pub(super) fn confine(
     file: Option<&Path>,
     leases: Option<&LeasePlace>,
     roots: Option<&BootRoots>,
+    disks: Disks<'_>,
     lacks: &[(String, String)],
     bus: &Bus,
 ) -> Result<Option<Paths>, Failed> {
     let base_images = roots.map(BootRoots::base_images);
-    let paths = paths(config, file, leases, base_images);
-    let (account, mut missing) = account(config, file, leases)?;
+    let mut paths = paths(config, file, leases, base_images);
+    #[cfg(feature = "disk")]
+    paths.own.extend(disks.map(|disks| disks.path().to_owned()));
+    let (account, mut missing) = account(config, file, leases, disks)?;
     let user = account.as_ref().map(|account| account.name.clone());
     let capabilities = CapabilitySet::empty();
     let remains = Remains { account, capabilities, paths: Some(paths), calls: Calls::Network };
@@ -84,8 +93,15 @@ fn account(
     config: &Config,
     file: Option<&Path>,
     leases: Option<&LeasePlace>,
+    disks: Disks<'_>,
 ) -> Result<(Option<Account>, Vec<Missing>), Failed> {
     let give = |ids| {
+        #[cfg(feature = "disk")]
+        disks.map_or(Ok(()), |disks| disks.give_to(ids)).map_err(|error| {
+            Failed::new(Exit::Failure, format!("cannot change the owner of the disks: {error}"))
+        })?;
+        #[cfg(not(feature = "disk"))]
+        let _none = disks;
         let given = leases.map_or(Ok(()), |leases| leases.give_to(ids));
         given.map_err(|error| {
             Failed::new(Exit::Failure, format!("cannot change the owner of the lease file: {error}"))
@@ -170,7 +186,7 @@ fn paths(
     let leases = leases.map(|leases| directory_of(leases.file()));
     let write = config.allow_upload.clone().into_iter().chain(leases);
     let write = write.map(|path| path.canonicalize().unwrap_or(path)).collect();
-    Paths { read, write }
+    Paths { read, write, own: Vec::new() }
 }
 
 fn missing_user(why: &str) -> Missing {
@@ -179,8 +195,8 @@ fn missing_user(why: &str) -> Missing {
 
 fn trees(config: &Config) -> impl Iterator<Item = &Path> {
     let shared = config.tree.as_deref().or(config.root.nfs.as_deref());
-    let own = config.inventory.tables().filter_map(|(_, entry)| entry.tree.as_deref());
-    shared.into_iter().chain(own)
+    let own = config.inventory.tables().flat_map(|(_, entry)| [&entry.tree, &entry.disk]);
+    shared.into_iter().chain(config.disk.image.as_deref()).chain(own.filter_map(Option::as_deref))
 }
 
 fn directory_of(file: &Path) -> PathBuf {

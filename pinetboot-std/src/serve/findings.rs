@@ -41,6 +41,8 @@ impl Told {
 fn places(config: &Config, base: &Base) -> Option<(PathBuf, Option<PathBuf>)> {
     match base {
         Base::Directory(_) => Some((config.tree.clone()?, config.root.nfs.clone())),
+        // The files of a card go through no hands but the owner's.
+        Base::Disks => None,
         Base::Roots(BaseImages::One(image)) => Some((image.boot_dir(), Some(image.root.clone()))),
         Base::Roots(BaseImages::Images(images)) => {
             let image = images.current().ok()??;

@@ -33,5 +33,13 @@ pub(crate) fn try_ports(config: &Config) -> Result<(), Failed> {
             ))
         })
     });
-    Failed::all(tftp.into_iter().chain(dhcp).chain(nfs.into_iter().flatten()))
+    let disk = (!config.disk_images().is_empty()).then(|| {
+        config.listen_addresses().into_iter().filter_map(|address| {
+            let address = SocketAddrV4::new(address, config.disk.port);
+            let error = TcpListener::bind(address).err()?;
+            Some(bind::cannot_bind(&BindError { address, error }, "choose another port with --disk-port"))
+        })
+    });
+    let nfs = nfs.into_iter().flatten().chain(disk.into_iter().flatten());
+    Failed::all(tftp.into_iter().chain(dhcp).chain(nfs))
 }

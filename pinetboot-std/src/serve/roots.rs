@@ -34,6 +34,7 @@ pub(super) fn base(config: &Config) -> Result<Base, Failed> {
             }
             Ok(BaseImages::One(base_image))
         }
+        (None, None) if config.disk.image.is_some() => return Ok(Base::Disks),
         (None, None) => return Err(Failed::new(Exit::Usage, "nothing to serve: give TREE or --nfs")),
     };
     match base_images {

@@ -36,7 +36,9 @@ impl Listener for Seen {
                 outcome: Outcome::Complete { .. },
                 ..
             })) => Some(*peer.ip()),
-            Fact::Root(Root::Mounted { .. } | Root::Moved { .. } | Root::Active { .. }) => event.client,
+            Fact::Root(
+                Root::Mounted { .. } | Root::DiskOpened { .. } | Root::Moved { .. } | Root::Active { .. },
+            ) => event.client,
             _ => None,
         };
         if let Some(address) = address {

@@ -31,12 +31,12 @@ pub(super) fn settings(options: &Args) -> Result<Settings, Failed> {
 /// The storage of one worker.
 pub(super) fn open(
     config: &Config,
-    roots: Option<Arc<BootRoots>>,
+    served: &Served,
     bus: &Bus,
     budget: &Budget,
     quota: &UploadQuota,
 ) -> Result<BootStorage, Failed> {
-    let sources = sources(config, roots)?;
+    let sources = sources(config, served)?;
     let trees = Trees::new(sources.clone(), bus.clone());
     Failed::all(faults(config, &sources, &trees))?;
     Ok(BootStorage::new(Arc::new(trees), uploads(config, quota, bus)?, budget.clone()))
@@ -50,7 +50,7 @@ pub(super) fn open(
 pub(super) fn report(config: &Config) -> Result<Exit, Failed> {
     let bus = Bus::silent();
     let mut found: Vec<_> = uploads(config, &UploadQuota::default(), &bus).err().into_iter().collect();
-    match sources(config, None) {
+    match sources(config, &Served::default()) {
         Ok(sources) => found.extend(faults(config, &sources, &Trees::new(sources.clone(), bus))),
         Err(fault) => found.push(fault),
     }
@@ -74,14 +74,16 @@ pub(super) fn reload(
     quota: &UploadQuota,
     bus: &Bus,
 ) -> Result<(Option<Uploads>, Vec<events::Server>), Failed> {
-    let roots = trees.roots();
+    let served = Served::of(&trees.sources());
     // No change is applied unless the whole configuration is valid.
-    let sources = sources(new, roots.clone())?;
+    let sources = sources(new, &served)?;
     let tried = Trees::new(sources.clone(), bus.clone());
     Failed::all(faults(new, &sources, &tried))?;
     let mut notices: Vec<_> = notices(new, &tried).collect();
     let uploads = uploads(new, quota, bus)?;
-    let root_stays = new.root == running.root && (roots.is_none() || new.tree == running.tree);
+    served.configure(new)?;
+    let root_stays =
+        new.root == running.root && (served.roots.is_none() || new.tree == running.tree) && served.suits(new);
     if !root_stays || needs_restart(running, new) {
         notices.push(events::Server::NeedsRestart);
     }
@@ -95,7 +97,8 @@ pub(super) fn reload(
 /// The notices about the configuration and the trees.
 pub(super) fn notices(config: &Config, trees: &Trees) -> impl Iterator<Item = events::Server> {
     let renamed = config.renamed.iter().map(|&(old, new)| events::Server::SettingRenamed { old, new });
-    let tree = trees.tree_for_anyone().ok().filter(|tree| !tree.has_config());
+    let is_disk = matches!(trees.sources().base, Base::Disks);
+    let tree = (!is_disk).then(|| trees.tree_for_anyone().ok()).flatten().filter(|tree| !tree.has_config());
     let no_config =
         |tree: Arc<BootTree>| events::Server::NoConfig { tree: tree.path().display().to_string() };
     let without_effect =
@@ -113,11 +116,52 @@ pub(super) fn notices(config: &Config, trees: &Trees) -> impl Iterator<Item = ev
     known.into_iter().chain(few).chain(renamed).chain(without_effect).chain(tree.map(no_config))
 }
 
-fn sources(config: &Config, roots: Option<Arc<BootRoots>>) -> Result<Sources, Failed> {
+/// What other services than TFTP have, for all of a server's workers.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Served {
+    /// The root file systems.
+    pub(super) roots: Option<Arc<BootRoots>>,
+    /// The disks.
+    #[cfg(feature = "disk")]
+    pub(super) disks: Option<Arc<crate::disks::Disks>>,
+}
+
+impl Served {
+    fn of(sources: &Sources) -> Self {
+        Self {
+            roots: sources.roots.clone(),
+            #[cfg(feature = "disk")]
+            disks: sources.disks.clone(),
+        }
+    }
+
+    /// Opens the images of a new configuration.
+    fn configure(&self, config: &Config) -> Result<(), Failed> {
+        #[cfg(feature = "disk")]
+        if let Some(disks) = &self.disks {
+            return disks.configure(config).map_err(|why| Failed::new(Exit::Tree, why));
+        }
+        let _no_disks = config;
+        Ok(())
+    }
+
+    /// Whether the services that run serve the configuration: disks need their port and directory.
+    fn suits(&self, config: &Config) -> bool {
+        #[cfg(feature = "disk")]
+        let has_disks = self.disks.is_some();
+        #[cfg(not(feature = "disk"))]
+        let has_disks = false;
+        has_disks || config.disk_images().is_empty()
+    }
+}
+
+fn sources(config: &Config, served: &Served) -> Result<Sources, Failed> {
     let base = super::roots::base(config)?;
     Ok(Sources {
         base,
-        roots,
+        roots: served.roots.clone(),
+        #[cfg(feature = "disk")]
+        disks: served.disks.clone(),
         templates: config.templates.clone(),
         rewrite: config.root.rewrite,
         prefixes: Prefixes::new([config.serving()].into_iter().chain(config.path_prefix.as_deref())),
@@ -151,8 +195,15 @@ pub(super) fn remove_leftovers(storage: &BootStorage, config: &Config, bus: &Bus
 fn needs_restart(running: &Config, new: &Config) -> bool {
     let fixed =
         |config: &Config| (config.max_transfers, config.threads, config.log_format, config.require_sandbox);
-    (&running.listen, &running.user, &running.net, &running.dhcp, fixed(running))
-        != (&new.listen, &new.user, &new.net, &new.dhcp, fixed(new))
+    (
+        &running.listen,
+        &running.user,
+        &running.net,
+        &running.dhcp,
+        fixed(running),
+        running.disk.port,
+        &running.disk.init,
+    ) != (&new.listen, &new.user, &new.net, &new.dhcp, fixed(new), new.disk.port, &new.disk.init)
         || web_changes(running, new)
 }
 

@@ -16,14 +16,13 @@ use super::confine::check;
 use super::findings::Told;
 use super::reloading::{Reloaded, Reloading};
 use super::service::Service;
-use super::sources::{configure, open, reload};
+use super::sources::{Served, configure, open, reload};
 use crate::bus::Bus;
 use crate::config::{Config, MOST_TRANSFERS};
 use crate::events::Transfers;
 use crate::exit::{Exit, Failed};
 use crate::net::{Control, Interrupt, LinuxNet, Ports};
 use crate::observe::TftpObserver;
-use crate::roots::BootRoots;
 use crate::sandbox::Paths;
 use crate::storage::{BootStorage, Budget, NETASCII, Pool, Trees, UploadQuota};
 use crate::supervisor::Supervisor;
@@ -43,7 +42,7 @@ pub(super) struct Shared {
     pub(super) config: Config,
     /// The most concurrent transfers.
     pub(super) transfers: usize,
-    pub(super) roots: Option<Arc<BootRoots>>,
+    pub(super) served_beside: Served,
     pub(super) bus: Bus,
     pub(super) budget: Budget,
     /// The threads that wait for disks.
@@ -77,7 +76,7 @@ impl Workers {
             supervisor.watch(&name, net.control());
             let thread = supervisor.spawn(&shared.bus.clone(), name, move || {
                 let storage =
-                    open(&shared.config, shared.roots.clone(), &shared.bus, &shared.budget, &shared.quota);
+                    open(&shared.config, &shared.served_beside, &shared.bus, &shared.budget, &shared.quota);
                 let (storage, result) = match storage {
                     Ok(storage) => (Some(storage), Ok(())),
                     Err(failed) => (None, Err(failed)),

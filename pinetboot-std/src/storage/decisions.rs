@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use pinetboot_core::BootPath;
+use pinetboot_core::pi::boot::RootLine;
 
 use super::{BootTree, Found, FoundContent, Miss, Reach};
 use crate::events;
@@ -26,6 +27,8 @@ pub(super) struct BootDecisions {
     pub(super) tree: Arc<BootTree>,
     /// The base image of its root.
     pub(super) base_image: Option<BaseImage>,
+    /// The boot files are those of the Pi's disk.
+    pub(super) is_disk: bool,
     /// The rendering of its files; made for the first rendered file.
     recipe: OnceLock<Recipe>,
     /// Rendered files; `None`: the file is sent unchanged.
@@ -40,12 +43,17 @@ impl BootDecisions {
     /// Decisions for a boot that begins now.
     pub(super) fn new(boot: BootId, tree: Arc<BootTree>, base_image: Option<BaseImage>) -> Self {
         let (recipe, made, open) = (OnceLock::new(), Mutex::default(), Arc::default());
-        Self { boot, tree, base_image, recipe, made, open, until: None }
+        Self { boot, tree, base_image, is_disk: false, recipe, made, open, until: None }
     }
 
     /// The same, in force for this time at most.
     pub(super) fn valid_for(self, time: Duration) -> Self {
         Self { until: Instant::now().checked_add(time), ..self }
+    }
+
+    /// The same, with boot files of a disk.
+    pub(super) fn of_disk(self) -> Self {
+        Self { is_disk: true, ..self }
     }
 
     /// Whether the decisions apply to a request of that boot.
@@ -96,7 +104,9 @@ impl BootDecisions {
         if file.file_name() == CMDLINE {
             let text = String::from_utf8_lossy(made.as_deref().unwrap_or(&on_disk));
             let server = recipe.root.as_ref().and_then(|root| root.source.split(':').next());
-            tell(events::Boot::CommandLine { root: cmdline::place(&text, server) });
+            let names_disk = recipe.disk.as_ref().is_some_and(|disk| text.contains(&disk.address));
+            let root = if names_disk { RootLine::Here } else { cmdline::place(&text, server) };
+            tell(events::Boot::CommandLine { root });
         }
         let mut all = self.made();
         if all.len() < MOST_MADE {

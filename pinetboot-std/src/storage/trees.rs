@@ -18,10 +18,12 @@ use super::replaced::{Look, Looks};
 use super::{BootTree, Found, Miss, Prefixes, Reach};
 use crate::bus::Bus;
 use crate::config::NfsMode;
+#[cfg(feature = "disk")]
+use crate::disks::{BootFiles, Disks, INITRAMFS};
 use crate::events;
 use crate::net::neighbour;
 use crate::pis::{BootId, Claim, NotThatPi};
-use crate::render::{self, Recipe, Root, Values, cmdline};
+use crate::render::{self, DiskLine, Recipe, Root, Values, cmdline};
 use crate::roots::{BOOT_DIRECTORY_VALID, BaseImages, BootDirectory, BootRoots, NoBaseImage, machine_id_of};
 
 /// All trees, and the decisions for the boots under way.
@@ -42,6 +44,9 @@ pub struct Sources {
     pub base: Base,
     /// The root file systems.
     pub roots: Option<Arc<BootRoots>>,
+    /// The disks of Pis.
+    #[cfg(feature = "disk")]
+    pub disks: Option<Arc<Disks>>,
     /// Template names.
     pub templates: Vec<String>,
     /// Whether command lines are rewritten to name the served root.
@@ -59,6 +64,8 @@ pub enum Base {
     Directory(Arc<BootTree>),
     /// The root file system of each Pi.
     Roots(BaseImages),
+    /// The disk of each Pi.
+    Disks,
 }
 
 impl Trees {
@@ -199,8 +206,13 @@ impl Trees {
 
     /// Whether the tree of a Pi is open already, whatever the disk says.
     fn decides_without_disk(&self, sources: &Sources, pi: Option<Prefix>) -> bool {
+        #[cfg(feature = "disk")]
+        let no_disks = sources.disks.is_none();
+        #[cfg(not(feature = "disk"))]
+        let no_disks = true;
         matches!(sources.base, Base::Directory(_))
             && sources.roots.is_none()
+            && no_disks
             && pi.and_then(|pi| self.bus.pis().inventory().settings(pi).tree).is_none()
     }
 
@@ -215,6 +227,10 @@ impl Trees {
 
     /// Makes the decisions for a boot.
     fn decide(&self, sources: &Sources, boot: BootId, peer: SocketAddrV4) -> Result<BootDecisions, String> {
+        #[cfg(feature = "disk")]
+        if let Some(decided) = self.decide_disk(sources, boot, peer)? {
+            return Ok(decided);
+        }
         let inventory = self.bus.pis().inventory();
         let image = boot.pi.and_then(|pi| inventory.settings(pi).image);
         let base_image = sources.roots.as_ref().map(|roots| roots.base_image_for(image.as_deref()));
@@ -235,6 +251,48 @@ impl Trees {
         };
         let tree = BootTree::of(directory, &path).map_err(|error| error.to_string())?;
         Ok(BootDecisions::new(boot, Arc::new(tree), base_image).valid_for(BOOT_DIRECTORY_VALID))
+    }
+
+    /// The decisions for the boot of a Pi that has a disk.
+    #[cfg(feature = "disk")]
+    fn decide_disk(
+        &self,
+        sources: &Sources,
+        boot: BootId,
+        peer: SocketAddrV4,
+    ) -> Result<Option<BootDecisions>, String> {
+        let Some((disks, pi)) = sources.disks.as_ref().zip(boot.pi) else { return Ok(None) };
+        let Some(image) = disks.image_of(&self.bus.pis().inventory().settings(pi)) else { return Ok(None) };
+        let is_there = self.is_elsewhere(boot, peer).is_none();
+        let BootFiles { directory, path } = disks.boot_files(pi, &image, is_there)?;
+        let tree = BootTree::of(directory, &path).map_err(|error| error.to_string())?;
+        Ok(Some(BootDecisions::new(boot, Arc::new(tree), None).of_disk()))
+    }
+
+    /// The disk of a Pi, as its boot files name it, and the name with the secret of the boot.
+    #[cfg(feature = "disk")]
+    fn disk_line(
+        &self,
+        sources: &Sources,
+        decided: &BootDecisions,
+        client: Ipv4Addr,
+        server: Option<Ipv4Addr>,
+    ) -> Option<(DiskLine, String)> {
+        let disks = sources.disks.as_ref().filter(|_| decided.is_disk && sources.rewrite)?;
+        let (pi, server) = (decided.boot.pi?, server?);
+        let name = disks.name_for(pi, self.bus.pis().nonce(pi).unwrap_or_default(), client);
+        Some((DiskLine { address: disks.address(server, &name), initramfs: INITRAMFS }, name))
+    }
+
+    #[cfg(not(feature = "disk"))]
+    fn disk_line(
+        &self,
+        _: &Sources,
+        _: &BootDecisions,
+        _: Ipv4Addr,
+        _: Option<Ipv4Addr>,
+    ) -> Option<(DiskLine, String)> {
+        None
     }
 
     fn recipe(
@@ -282,7 +340,12 @@ impl Trees {
                 arguments,
             }
         });
+        let (disk, name) = match self.disk_line(sources, decided, client, server) {
+            Some((disk, name)) => (Some(disk), Some(name)),
+            None => (None, name),
+        };
         Recipe {
+            disk,
             values: Values {
                 server: server.map(|server| server.to_string()),
                 serial: serial.map(|serial| format!("{serial:08x}")),
@@ -305,6 +368,14 @@ impl Trees {
         }
         match &sources.base {
             Base::Directory(tree) => Ok(tree.clone()),
+            #[cfg(feature = "disk")]
+            Base::Disks => {
+                let disks = sources.disks.as_ref().ok_or("disks are not served")?;
+                let BootFiles { directory, path } = disks.boot_files_for_anyone()?;
+                BootTree::of(directory, &path).map(Arc::new).map_err(|error| error.to_string())
+            }
+            #[cfg(not(feature = "disk"))]
+            Base::Disks => Err("this pinetboot was built without disks".into()),
             Base::Roots(base_images) => {
                 let image = pi.and_then(|pi| inventory.settings(pi).image);
                 let directory = base_images.boot_dir(image.as_deref()).map_err(|error| error.to_string())?;
@@ -341,6 +412,8 @@ impl Sources {
         Self {
             base: Base::Directory(Arc::new(tree)),
             roots: None,
+            #[cfg(feature = "disk")]
+            disks: None,
             templates: Vec::new(),
             rewrite: false,
             prefixes: Prefixes::default(),

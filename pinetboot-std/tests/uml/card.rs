@@ -164,8 +164,7 @@ impl Card {
         let boot = Fat::open(Part::new(&image, boot.start, boot.len)).unwrap();
         let view = SystemView::new(Some(&root), Some(&boot), "boot/firmware");
         let init = fs::read(variable("PINETBOOT_UML_INIT")).unwrap();
-        let [release] = &kernels(&view).unwrap()[..] else { panic!("one kernel") };
-        let initramfs = Initramfs::of(&view, release, &init).unwrap();
+        let initramfs = Initramfs::of(&view, &kernels(&view).unwrap(), &init).unwrap();
         println!("initramfs: {} bytes, modules {:?}", initramfs.archive.len(), initramfs.modules);
         let words =
             String::from_utf8(view.read("boot/firmware/cmdline.txt", 4096).unwrap().unwrap()).unwrap();

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// Command lines that end with a directory.
-const LINES: [&str; 18] = [
+const LINES: [&str; 20] = [
     "images",
     "images list --dir",
     "images use one --dir",
@@ -20,6 +20,8 @@ const LINES: [&str; 18] = [
     "roots diff bd989ae1 --dir",
     "roots reset bd989ae1 --dir",
     "roots export bd989ae1 - --dir",
+    "disks list --dir",
+    "disks diff bd989ae1 --dir",
     "pack --output OUT",
     "serve --check --nfs-mode off",
     "serve --check --nfs",

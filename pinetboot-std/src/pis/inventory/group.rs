@@ -23,6 +23,8 @@ pub struct GroupEntry {
     /// As in [`PiEntry`].
     pub tree: Option<std::path::PathBuf>,
     /// As in [`PiEntry`].
+    pub disk: Option<std::path::PathBuf>,
+    /// As in [`PiEntry`].
     pub cmdline_extra: Option<String>,
     /// As in [`PiEntry`].
     pub max_root_size: Option<crate::space::Size>,
@@ -154,6 +156,7 @@ impl GroupEntry {
         PiEntry {
             image: self.image.clone(),
             tree: self.tree.clone(),
+            disk: self.disk.clone(),
             cmdline_extra: self.cmdline_extra.clone(),
             max_root_size: self.max_root_size,
             keep: self.keep.clone(),

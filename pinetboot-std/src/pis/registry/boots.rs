@@ -248,7 +248,7 @@ fn machine_event<'a>(
         },
         Fact::Boot(events::Boot::CommandLine { root }) => Event::CommandLine(*root),
         Fact::Root(fact) => match fact {
-            Root::Mounted { .. } => Event::Mounted { address: client? },
+            Root::Mounted { .. } | Root::DiskOpened { .. } => Event::Mounted { address: client? },
             Root::Unmounted { .. } => Event::Unmounted,
             Root::Active { .. } | Root::Moved { .. } => Event::Active,
             Root::MountRefused { failed: false, not_found, .. } => {

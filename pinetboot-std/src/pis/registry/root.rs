@@ -30,7 +30,9 @@ impl Registry {
                 }
                 *pi
             }
-            Root::Mounted { pi, mac, evidence, .. } | Root::Moved { pi, mac, evidence, .. } => {
+            Root::Mounted { pi, mac, evidence, .. }
+            | Root::DiskOpened { pi, mac, evidence, .. }
+            | Root::Moved { pi, mac, evidence, .. } => {
                 let address = client.unwrap_or(Ipv4Addr::UNSPECIFIED);
                 let evidence = (*evidence).max(Evidence::Mount);
                 self.locate(*pi, Presence { address, mac: *mac, evidence, mounted: true, last: now });
@@ -75,7 +77,7 @@ impl Registry {
                 }
                 *pi
             }
-            Root::LayerMade { pi, .. } => {
+            Root::LayerMade { pi, .. } | Root::DiskMade { pi, .. } => {
                 if let Some(host) = client.and_then(|client| self.hosts.touch(client, now)) {
                     host.layers += 1;
                 }
@@ -91,6 +93,9 @@ impl Registry {
             }
             Root::MountRefused { .. }
             | Root::CallRefused { .. }
+            | Root::DiskClosed
+            | Root::DiskRefused { .. }
+            | Root::DiskFailed { .. }
             | Root::NoSpace { pi: None, .. }
             | Root::Limits { .. }
             | Root::DiskFilling { .. } => return Applied::default(),
@@ -98,6 +103,7 @@ impl Registry {
             | Root::LayerAdopted { pi, .. }
             | Root::LayerFailed { pi, .. }
             | Root::BaseChanged { pi, .. }
+            | Root::DiskUnclean { pi, .. }
             | Root::NoSpace { pi: Some(pi), .. }
             | Root::Resumed { pi, .. } => *pi,
         };

@@ -1,0 +1,153 @@
+//! The image of a card: what the disks of Pis stand on.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use pinetboot_disk::{Access, Image, unpack};
+use pinetboot_image::Container;
+
+use super::boot_files::{self, make_directory};
+use super::partitions::Numbers;
+use super::{BootFiles, Place};
+use crate::bus::Bus;
+use crate::events;
+
+/// An image, ready for disks.
+#[derive(Debug)]
+pub(super) struct Card {
+    /// The file's name without its endings; the disks are named so.
+    pub(super) name: String,
+    /// The path of the image, unpacked, as a disk in the directory of a Pi names it.
+    pub(super) base_for_disks: PathBuf,
+    /// The partitions.
+    pub(super) numbers: Numbers,
+    /// The boot files and the initramfs of a new disk.
+    pub(super) tree: PathBuf,
+    stamp: Stamp,
+}
+
+impl Card {
+    /// Opens an image; unpacks one that is compressed, and its boot files.
+    ///
+    /// # Errors
+    ///
+    /// The fault.
+    pub(super) fn open(path: &Path, place: &Place, init: &[u8], bus: &Bus) -> Result<Self, String> {
+        let (name, stamp) = (name_of(path), Stamp::of(path).map_err(|error| error.to_string())?);
+        let in_words = |error: io::Error| error.to_string();
+        let unpacked = unpacked(path, place, bus).map_err(in_words)?;
+        let image = Image::open(&unpacked, Access::ReadOnly).map_err(in_words)?;
+        let numbers = Numbers::find(&image).map_err(|error| error.to_string())?;
+        // A disk is in the directory of its Pi, beside that of the images.
+        let base_for_disks = match unpacked.strip_prefix(place.at()) {
+            Ok(beneath) => Path::new("..").join(beneath),
+            Err(_) => unpacked.canonicalize().map_err(in_words)?,
+        };
+        let tree = place.tree(&name);
+        let card = Self { name, base_for_disks, numbers, tree, stamp };
+        make_directory(&place.at().join("trees")).map_err(in_words)?;
+        boot_files::of_image(&image, card.numbers, &card.tree, init)?;
+        Ok(card)
+    }
+
+    /// Whether the image at this path is the one that was opened.
+    pub(super) fn is_of(&self, path: &Path) -> bool {
+        Stamp::of(path).is_ok_and(|stamp| stamp == self.stamp)
+    }
+
+    /// The boot files of a new disk.
+    ///
+    /// # Errors
+    ///
+    /// The system's, as text.
+    pub(super) fn boot_files(&self) -> Result<BootFiles, String> {
+        BootFiles::open(&self.tree)
+    }
+}
+
+/// What tells a file from one that replaces it.
+#[derive(Debug, PartialEq)]
+struct Stamp {
+    file: (u64, u64),
+    len: u64,
+    modified: (i64, i64),
+}
+
+impl Stamp {
+    fn of(path: &Path) -> io::Result<Self> {
+        let file = fs::metadata(path)?;
+        Ok(Self {
+            file: (file.dev(), file.ino()),
+            len: file.len(),
+            modified: (file.mtime(), file.mtime_nsec()),
+        })
+    }
+}
+
+/// Checks an image without any effect: a compressed one for its kind alone.
+///
+/// # Errors
+///
+/// The fault.
+pub(crate) fn check(path: &Path) -> Result<(), String> {
+    let kind = if path.is_dir() { "a directory, and no image" } else { "not a directory, and not the image" };
+    let wrong =
+        |why: &dyn core::fmt::Display| format!("cannot serve {}: {kind} of a card: {why}", path.display());
+    let mut file = File::open(path).map_err(|error| wrong(&error))?;
+    if Container::recognise(&mut file).map_err(|error| wrong(&error))? != Container::Raw {
+        return Ok(());
+    }
+    let image = Image::open(path, Access::ReadOnly).map_err(|error| wrong(&error))?;
+    Numbers::find(&image).map(drop).map_err(|error| wrong(&error))
+}
+
+/// The image, unpacked; tells how far this is.
+fn unpacked(path: &Path, place: &Place, bus: &Bus) -> io::Result<PathBuf> {
+    let packed = fs::metadata(path)?.len().max(1);
+    make_directory(&place.images())?;
+    let mut told = None;
+    unpack(path, &place.images(), MOST_BYTES, |read| {
+        let tenth = read * 10 / packed;
+        if told != Some(tenth) {
+            told = Some(tenth);
+            bus.emit(
+                None,
+                events::Server::Unpacking { image: path.display().to_string(), percent: tenth * 10 },
+            );
+        }
+        Ok(())
+    })
+}
+
+/// The name of an image: that of its file up to `.img`, of letters, digits and `._+-`.
+fn name_of(path: &Path) -> String {
+    let file = path.file_name().unwrap_or_default().to_string_lossy();
+    let stem = file.split(".img").next().unwrap_or_default();
+    let plain = |c: char| if c.is_ascii_alphanumeric() || "._+-".contains(c) { c } else { '_' };
+    let name: String = stem.chars().map(plain).take(MOST_NAME).collect();
+    if name.trim_matches('.').is_empty() { "image".into() } else { name }
+}
+
+/// Bytes of an unpacked image.
+const MOST_BYTES: u64 = 4 << 40;
+const MOST_NAME: usize = 100;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_an_image_is_a_file_name() {
+        for (path, name) in [
+            ("/srv/2025-10-01-raspios-trixie-arm64-lite.img.xz", "2025-10-01-raspios-trixie-arm64-lite"),
+            ("card.img", "card"),
+            ("/dev/sda", "sda"),
+            ("my card@1.zip", "my_card_1.zip"),
+            (".img", "image"),
+        ] {
+            assert_eq!(name_of(Path::new(path)), name);
+        }
+    }
+}

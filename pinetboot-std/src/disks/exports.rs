@@ -1,0 +1,233 @@
+//! Disks as exports of NBD: which client may have which.
+//!
+//! The name of an export holds the secret of the boot, which is sealed for the address that fetched the command line; besides, the
+//! registry decides by its evidence whether the client is the Pi, as for roots. A client without both is told nothing.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use pinetboot_core::pi::Prefix;
+use pinetboot_disk::{Access, DiskError, Event, Export, Exports, Observer, Refused};
+
+use super::Disks;
+use super::slot::Lease;
+use crate::bus::Bus;
+use crate::events::Root;
+use crate::net::neighbour;
+use crate::pis::{BootProgress, Claim, NotThatPi, Token};
+
+/// The disks of all Pis as exports.
+#[derive(Debug)]
+pub(crate) struct DiskExports {
+    disks: Arc<Disks>,
+    bus: Bus,
+    sessions: Arc<Mutex<HashMap<u64, (Ipv4Addr, Prefix)>>>,
+    next: AtomicU64,
+}
+
+/// A connection that has a disk.
+struct Session {
+    lease: Option<Lease>,
+    client: Ipv4Addr,
+    bus: Bus,
+    number: u64,
+    sessions: Arc<Mutex<HashMap<u64, (Ipv4Addr, Prefix)>>>,
+}
+
+/// A refusal.
+struct No {
+    pi: Option<Prefix>,
+    why: String,
+    /// The server failed; the client is not at fault.
+    failed: bool,
+}
+
+impl DiskExports {
+    /// These disks.
+    pub(crate) fn new(disks: Arc<Disks>, bus: Bus) -> Self {
+        Self { disks, bus, sessions: Arc::default(), next: AtomicU64::new(0) }
+    }
+
+    /// Tells the registry which Pis are there: a system may be silent for a long time. Call this every few seconds.
+    pub(crate) fn tell(&self) {
+        let sessions: Vec<_> =
+            self.sessions.lock().unwrap_or_else(PoisonError::into_inner).values().copied().collect();
+        for (client, pi) in sessions {
+            self.bus.emit(client, Root::Active { pi });
+        }
+    }
+
+    fn grant(&self, client: Ipv4Addr, name: &str) -> Result<Export, No> {
+        let pis = self.bus.pis();
+        let (pi, token) = self.named(name, client).ok_or_else(|| No::denied(None, NO_DISK))?;
+        match token {
+            Some(Token::Good(_)) => {}
+            Some(Token::Wrong) => return Err(No::denied(Some(pi), pis.in_words(NotThatPi::Token))),
+            None => return Err(No::denied(Some(pi), NO_SECRET)),
+        }
+        let mac = neighbour(client);
+        let claim = Claim { pi, address: client, mac, handle: false, token };
+        let evidence = pis.check(&claim).map_err(|why| No::denied(Some(pi), pis.in_words(why)))?;
+        let failed = |why: String| No { pi: Some(pi), why, failed: true };
+        let settings = pis.inventory().settings(pi);
+        let image = self.disks.image_of(&settings).ok_or_else(|| No::denied(Some(pi), NOT_CONFIGURED))?;
+        let card = self.disks.card(&image).map_err(failed)?;
+        let slot = self.disks.slots.of(pi);
+        let open = || {
+            let disk = self.disks.place.disk(pi, &card.name);
+            if !disk.file().exists() {
+                self.may_make(pi, client)?;
+            }
+            let locked = disk.lock().map_err(|why| why.to_string())?;
+            if !disk.file().exists() {
+                disk.create(&card.base_for_disks, self.disks.size())?;
+                self.bus.emit(client, Root::DiskMade { pi, image: card.name.clone() });
+            }
+            Ok((disk.open(&card.base_for_disks, Access::ReadWrite)?, locked))
+        };
+        let disks = self.disks.clone();
+        let allows = move |bytes| disks.space.take(bytes);
+        let (gate, lease) = slot.lock().take(&slot, open, allows).map_err(failed)?;
+        let mac = mac.or_else(|| pis.mac_at(client));
+        self.bus.emit(client, Root::DiskOpened { pi, image: card.name.clone(), mac, evidence });
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner).insert(number, (client, pi));
+        let (lease, bus) = (Some(lease), self.bus.clone());
+        let session = Session { lease, client, bus, number, sessions: self.sessions.clone() };
+        Ok(Export { disk: gate, read_only: false, lease: Arc::new(session) })
+    }
+
+    /// The Pi and the token in a name, for the client's address or that which fetched the command line.
+    fn named(&self, name: &str, client: Ipv4Addr) -> Option<(Prefix, Option<Token>)> {
+        match self.disks.parse_name(name, &[client])? {
+            (pi, Some(Token::Wrong)) => {
+                let known = self.bus.pis().pi(pi);
+                let before = known.and_then(|known| known.boot.as_ref().and_then(BootProgress::rendered_to));
+                let addresses: Vec<_> = [client].into_iter().chain(before).collect();
+                self.disks.parse_name(name, &addresses)
+            }
+            named => Some(named),
+        }
+    }
+
+    /// Whether a Pi may get a new disk.
+    fn may_make(&self, pi: Prefix, client: Ipv4Addr) -> Result<(), String> {
+        let pis = self.bus.pis();
+        if pis.inventory().lists(pi) {
+            return Ok(());
+        }
+        if self.disks.place.pis().map_err(|error| error.to_string())? >= self.disks.most {
+            return Err(format!(
+                "{} Pis have disks, the limit: raise max-pis, or list this Pi",
+                self.disks.most
+            ));
+        }
+        if pis.lock().layers_made(client) >= MOST_OF_CLIENT {
+            return Err(format!(
+                "this address has made {MOST_OF_CLIENT} disks. List its Pis in the configuration"
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl Exports for DiskExports {
+    fn open(&self, client: IpAddr, name: &str) -> Result<Export, Refused> {
+        let IpAddr::V4(client) = client else { return Err(Refused) };
+        self.grant(client, name).map_err(|No { pi, why, failed }| {
+            self.bus.emit(client, Root::DiskRefused { pi, why, failed });
+            Refused
+        })
+    }
+
+    /// A name holds a secret: none is listed.
+    fn list(&self, _: IpAddr) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+impl No {
+    fn denied(pi: Option<Prefix>, why: impl Into<String>) -> Self {
+        Self { pi, why: why.into(), failed: false }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.number);
+        // Said once another may have the disk.
+        drop(self.lease.take());
+        self.bus.emit(self.client, Root::DiskClosed);
+    }
+}
+
+/// Makes facts of the events of the NBD server.
+#[derive(Debug)]
+pub(crate) struct DiskObserver {
+    bus: Bus,
+    /// The time of the last failure told, by client and command.
+    told: Mutex<HashMap<(IpAddr, u16), Instant>>,
+}
+
+impl DiskObserver {
+    /// Facts go to this bus.
+    pub(crate) fn new(bus: Bus) -> Self {
+        Self { bus, told: Mutex::default() }
+    }
+
+    fn is_new(&self, key: (IpAddr, u16)) -> bool {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.len() >= MOST_TOLD {
+            told.retain(|_, then| then.elapsed() < TELL_AGAIN);
+        }
+        let is_new = told.get(&key).is_none_or(|then| then.elapsed() >= TELL_AGAIN);
+        if is_new && told.len() < MOST_TOLD {
+            told.insert(key, Instant::now());
+        }
+        is_new
+    }
+}
+
+impl Observer for DiskObserver {
+    fn event(&self, event: &Event<'_>) {
+        let v4 = |client: IpAddr| match client {
+            IpAddr::V4(client) => Some(client),
+            IpAddr::V6(_) => None,
+        };
+        match event {
+            // A connection that another took over: its requests fail, as they should.
+            Event::Failed { error: DiskError::Failed, .. } => {}
+            Event::Failed { client, command, error } if self.is_new((client.ip(), *command)) => {
+                let operation = match command {
+                    0 => "read",
+                    1 | 6 => "write",
+                    3 => "flush",
+                    4 => "trim",
+                    _ => "request",
+                };
+                let error = error.to_string();
+                self.bus.emit(v4(client.ip()), Root::DiskFailed { operation: operation.into(), error });
+            }
+            Event::Busy { client } if self.is_new((client.ip(), u16::MAX)) => {
+                let why = "the client, or all clients, have as many connections as they may".to_owned();
+                self.bus.emit(v4(client.ip()), Root::DiskRefused { pi: None, why, failed: false });
+            }
+            Event::System(error) => {
+                let error = error.to_string();
+                self.bus.emit(None, Root::DiskFailed { operation: "connection".into(), error });
+            }
+            _ => {}
+        }
+    }
+}
+
+const NO_DISK: &str = "that name is no Pi's disk";
+const NO_SECRET: &str = "the name lacks the secret of the boot, which the command line of this server has";
+const NOT_CONFIGURED: &str = "the configuration gives this Pi no disk";
+/// Disks that one address may make, as after a change of a board.
+const MOST_OF_CLIENT: u32 = 8;
+const TELL_AGAIN: Duration = Duration::from_secs(60);
+const MOST_TOLD: usize = 4096;
