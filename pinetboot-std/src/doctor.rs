@@ -27,6 +27,7 @@ use crate::config::{Config, Settings};
 use crate::exit::{Exit, Failed};
 use crate::finding::Finding;
 use crate::output;
+use crate::service::CONFIGURATION;
 use report::{Part, Report};
 use text::Judge;
 
@@ -163,9 +164,6 @@ fn configuration(named: Option<&Path>, report: &mut Report) -> Result<Option<Con
     report.add(part);
     Ok(config.ok())
 }
-
-/// The default of `up`, and of the units.
-const CONFIGURATION: &str = "/etc/pinetboot.toml";
 
 /// Bytes of a pasted text.
 const LONGEST_TEXT: u64 = 16 << 20;

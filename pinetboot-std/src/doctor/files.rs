@@ -23,8 +23,8 @@ pub(super) fn look(config: &Config, report: &mut Report) {
 
 /// What the server makes of the files.
 pub(super) fn assumed(config: &Config) -> Assumptions {
-    let has_images = config.root.nfs.is_some();
-    let serves_roots = config.root.mode != NfsMode::Off && has_images;
+    // For imported images the check knows that by itself.
+    let serves_roots = config.root.mode != NfsMode::Off && config.root.nfs.is_some();
     Assumptions {
         server_adds_root: serves_roots && config.root.rewrite,
         own_identity: serves_roots && config.root.mode == NfsMode::Overlay,
