@@ -248,7 +248,8 @@ mod tests {
         assert_eq!(explained(&[41, 75]), "rules 41 75: pinetboot explain 41 75");
         assert_eq!(numbers(&["KLIBC"]).unwrap(), [33]);
         assert_eq!(numbers(&[]).unwrap().len(), RULES.len());
-        for wrong in ["0", "97", "4000000000", "no-such-word"] {
+        let next = (RULES.len() + 1).to_string();
+        for wrong in ["0", &next, "4000000000", "no-such-word"] {
             assert_eq!(numbers(&[wrong]).unwrap_err().exit, Exit::Usage, "{wrong}");
         }
     }

@@ -89,7 +89,7 @@ fn a_made_up_pi_costs_few_bytes() {
     });
     let each = measured.bytes_max / 4096;
     println!("{each} bytes for each of 4096 made-up Pis; {} bytes in all", measured.bytes_max);
-    assert!(each < 1400, "{each}");
+    assert!(each < 1500, "{each}");
 }
 
 /// The check itself can fail.

@@ -17,7 +17,7 @@ use super::bind::cannot_bind;
 use super::service::Service;
 use crate::bus::Bus;
 use crate::config::Config;
-use crate::disks::{DiskExports, DiskObserver, Disks, Place, init};
+use crate::disks::{DiskExports, DiskObserver, Disks, Place, check, init};
 use crate::events;
 use crate::exit::{Exit, Failed};
 use crate::handed::Handed;
@@ -52,7 +52,11 @@ pub(super) fn prepare(config: &Config, handed: &mut Handed, bus: &Bus) -> Result
     if config.disk_images().is_empty() {
         return Ok(None);
     }
-    let init = init(&config.disk).map_err(|why| Failed::new(Exit::Usage, why))?;
+    let init = init(&config.disk).map_err(|why| {
+        // A file that is no image needs no init.
+        let wrong = config.disk_images().iter().find_map(|image| check(image).err());
+        wrong.map_or_else(|| Failed::new(Exit::Usage, why), |wrong| Failed::new(Exit::Tree, wrong))
+    })?;
     let state = configured::state(config);
     let cannot = |error: io::Error| {
         let why = format!("cannot keep disks: {error}. Name another directory with --state DIR");

@@ -198,7 +198,7 @@ fn what_keeps_it_from_serving_is_said_with_an_exit_code() {
         (&["--listen", "192.0.2.77", "--tftp-port", "0", tree], 3, &["192.0.2.77", "ip addr"]),
         (&["/missing"], 4, &["/missing", "No such file"]),
         (&[empty], 4, &[empty, "is empty", "config.txt"]),
-        (&[file], 4, &[file, "Not a directory"]),
+        (&[file], 4, &[file, "not a directory", "not the image"]),
         (&[images], 4, &[images, "state", "pinetboot images", "serve another directory"]),
         (&["--allow-upload", "/missing", tree], 4, &["/missing", "No such file"]),
     ] {
