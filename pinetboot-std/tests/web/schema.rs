@@ -93,7 +93,9 @@ fn the_documents_have_their_schema() {
         }
     }
     let pi = json("/api/v1/pis/bd989ae1");
-    assert!(pi["boots"][0]["phases"][0].is_object() && pi["boots"][0]["files"][0].is_object(), "{pi:#}");
+    // Boots before the latest and the last good one have no files.
+    let mut boots = pi["boots"].as_array().unwrap().iter();
+    assert!(boots.any(|boot| boot["phases"][0].is_object() && boot["files"][0].is_object()), "{pi:#}");
     let log = json("/api/v1/log");
     assert!(log["lines"].as_array().unwrap().iter().any(|line| line["level"] == "info"), "{log:#}");
     serving.stop();
