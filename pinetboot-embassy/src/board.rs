@@ -10,6 +10,11 @@ pub trait Board {
     /// Feeds the watchdog. Called at least every two seconds, as long as the loops and the Ethernet driver are alive.
     fn feed(&mut self);
 
+    /// Whether a card is in the slot that cannot be read.
+    fn card_is_unreadable(&self) -> bool {
+        false
+    }
+
     /// The Ethernet driver's liveness, if it has one.
     fn ethernet(&self) -> Option<&Liveness> {
         None
@@ -29,6 +34,8 @@ pub(crate) enum LedPattern {
     Failed,
     /// The configuration is wrong: blinks very slowly.
     Misconfigured,
+    /// The card cannot be read: dark, but for a flash every two seconds.
+    CardUnreadable,
 }
 
 impl LedPattern {
@@ -40,6 +47,7 @@ impl LedPattern {
             Self::Busy => (50, 50),
             Self::Failed => (250, 250),
             Self::Misconfigured => (1000, 1000),
+            Self::CardUnreadable => (100, 1800),
         }
     }
 }

@@ -44,11 +44,11 @@ export function pack(t, files, flash = '2M') {
     return { ...packed, uf2 };
 }
 
-/** A card with those files; the files with the short names in `scattered` lie on the card in pieces. */
-export function card(t, files, scattered = []) {
+/** A card with those files; the files with the short names in `scattered` lie on the card in pieces. `kind` is `makeCard`'s. */
+export function card(t, files, { scattered = [], ...kind } = {}) {
     const source = tree(t, files);
     const path = join(tree(t, {}).root, 'card.img');
-    makeCard(path, source.root);
+    makeCard(path, source.root, kind);
     const pieces = scattered.map((name) => scatter(path, name));
     const image = openCard(path);
     t.after(() => image.close());
