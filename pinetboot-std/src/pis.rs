@@ -64,7 +64,7 @@ pub struct Pi {
     /// The Pi's address, with its evidence.
     pub presence: Option<Presence>,
     /// The knowledge before the last mount, which a client may take back.
-    pub(super) before_mount: Option<BeforeMount>,
+    pub(super) before_mount: Option<Box<BeforeMount>>,
     /// The cached name.
     pub(super) name: Option<Arc<str>>,
     /// The boot under way, or the last one.

@@ -8,8 +8,12 @@ use std::thread;
 use std::time::Duration;
 
 use pinetboot::bus::Bus;
+use pinetboot::events::Dhcp;
+use pinetboot::live::Live;
 use pinetboot::net::{Control, Interrupt, LinuxNet, Options, Ports};
 use pinetboot::storage::{BootStorage, BootTree, Budget, Sources, Trees};
+use pinetboot_core::dhcp::{HardwareAddress, MessageType};
+use pinetboot_core::pi::{PiIdentity, Revision};
 use pinetboot_core::tftp::{Limits, Server};
 use pinetboot_core::{File, NoUpload, OpenError, OpenRequest, Storage, block_on};
 
@@ -56,6 +60,36 @@ fn blocks_of_a_file_allocate_nothing_once_it_is_in_memory() {
         },
     );
     assert_eq!(count, 0);
+}
+
+/// 100,000 DISCOVERs with forged identities: the registry holds 4096 of them, and `status` the boots of 1024.
+#[test]
+fn a_made_up_pi_costs_few_bytes() {
+    let measured = allocation_counter::measure(|| {
+        let bus = Bus::new(vec![Box::new(Live::default())]);
+        for number in 0..100_000_u32 {
+            let [a, b, c, d] = number.to_be_bytes();
+            let mac = [2, 0, a, b, c, d];
+            let identity =
+                PiIdentity::new(*b"RPi5", Revision::from_code(0x00d0_4170), mac, 0xaa00_0000 + number)
+                    .unwrap();
+            bus.emit(
+                None,
+                Dhcp::Asked {
+                    hardware: HardwareAddress::ethernet(mac),
+                    kind: Some(MessageType::Discover),
+                    xid: number,
+                    identity: Some(identity),
+                    relayed: false,
+                    has_duid: false,
+                    is_boot_code: true,
+                },
+            );
+        }
+    });
+    let each = measured.bytes_max / 4096;
+    println!("{each} bytes for each of 4096 made-up Pis; {} bytes in all", measured.bytes_max);
+    assert!(each < 1400, "{each}");
 }
 
 /// The check itself can fail.

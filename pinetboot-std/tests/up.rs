@@ -72,7 +72,9 @@ impl World {
 
     /// The same with a terminal, whose other end is the process's input and output.
     fn up_at_a_terminal(&self, options: &str) -> Process {
-        let line = format!("{PINETBOOT} up {options} --config {}", self.path("pinetboot.toml").display());
+        // exec: without SHELL, script(1) runs sh(1), which dies of ctrl-C beside its child.
+        let line =
+            format!("exec {PINETBOOT} up {options} --config {}", self.path("pinetboot.toml").display());
         let mut command = self.server.command("script");
         command.args(["--quiet", "--return", "--command", &line, "/dev/null"]).env_remove("SUDO_USER");
         Process::start(command)
@@ -201,7 +203,7 @@ fn each_question_has_a_default_with_its_reason() {
     assert!(up.line(&format!("root /{SERIAL}"), SOON).contains(" mounted"));
     up.say("\u{3}"); // ctrl-C
     let (status, said) = up.finish(SOON);
-    assert!(status.success(), "{said}");
+    assert!(status.success(), "{status}: {said}");
     assert_eq!(world.settings().dhcp, Some(DhcpMode::Proxy));
     let userconf = Images::at(&world.path("pi")).current().unwrap().unwrap().boot.join("userconf.txt");
     assert!(fs::read_to_string(userconf).unwrap().starts_with("ada:$6$"));

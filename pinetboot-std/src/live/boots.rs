@@ -100,7 +100,7 @@ impl PiBoots {
     }
 
     fn has_files(&self) -> bool {
-        self.good.is_some() || self.now.as_ref().is_some_and(|now| now.bytes > 0)
+        self.good.is_some() || self.now.iter().map(Box::as_ref).chain(&self.before).any(|boot| boot.bytes > 0)
     }
 }
 
@@ -110,3 +110,16 @@ const MOST: usize = 4096;
 const MOST_NEW: usize = 1024;
 const MOST_BEFORE: usize = 4;
 const LONGEST: usize = 200;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_of_an_earlier_boot_count() {
+        let mut boots = PiBoots::default();
+        boots.boot(1, Duration::ZERO).bytes = 1;
+        assert!(!boots.boot(2, Duration::from_secs(60)).is_good());
+        assert!(boots.good.is_none() && boots.has_files());
+    }
+}

@@ -33,24 +33,31 @@ pub struct BootProgress {
     pub resent: u32,
     /// The kernel was sent.
     pub kernel: bool,
-    /// The kernel's file, without its directory.
-    pub kernel_file: Option<String>,
     /// The root was mounted.
     pub mounted: bool,
     /// The address that fetched a command line with a token.
     pub(super) rendered_to: Option<Ipv4Addr>,
     /// Beginning, in seconds since 1970: the nonce of the token.
     pub(super) nonce: u32,
-    /// Requested files that do not exist, and that a boot needs or is hardly whole without.
-    pub(super) wanted: Vec<(BootFile, String)>,
     /// The address that the bootloader asked for by ARP, and no DHCP server names.
     pub(super) looked_for: Option<Ipv4Addr>,
+    /// Apart: a made-up Pi has none, and a flood makes thousands of them.
+    texts: Option<Box<Texts>>,
+}
+
+/// Names and lines that the messages of a boot had.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Texts {
+    /// The kernel's file, without its directory.
+    pub(super) kernel_file: Option<String>,
+    /// Requested files that do not exist, and that a boot needs or is hardly whole without.
+    pub(super) wanted: Vec<(BootFile, String)>,
     /// What other DHCP servers offer to such a Pi.
     pub(super) offers: Vec<String>,
     /// The line of the Pi's own log that shows a rule.
     pub(super) line: Option<String>,
     /// The largest files with their bytes, largest first.
-    pub(super) largest: Vec<(u64, String)>,
+    largest: Vec<(u64, String)>,
 }
 
 impl BootProgress {
@@ -67,16 +74,21 @@ impl BootProgress {
             missing: 0,
             resent: 0,
             kernel: false,
-            kernel_file: None,
             mounted: false,
             rendered_to: None,
             nonce,
-            wanted: Vec::new(),
             looked_for: None,
-            offers: Vec::new(),
-            line: None,
-            largest: Vec::new(),
+            texts: None,
         }
+    }
+
+    /// Names and lines, if there are any.
+    pub(super) fn texts(&self) -> Option<&Texts> {
+        self.texts.as_deref()
+    }
+
+    pub(super) fn texts_mut(&mut self) -> &mut Texts {
+        self.texts.get_or_insert_default()
     }
 
     /// The address that fetched a command line with this boot's token.
@@ -101,29 +113,34 @@ impl BootProgress {
     pub(super) fn missed(&mut self, now: Duration, file: BootFile, name: &BootPath<'_>) {
         self.missing += 1;
         self.last = now;
-        if file.need == Need::Optional || self.is_done() || self.wanted.len() >= MOST_WANTED {
+        if file.need == Need::Optional || self.is_done() {
             return;
         }
-        let name = name.to_string();
-        if !self.wanted.iter().any(|(known, wanted)| *known == file && *wanted == name) {
-            self.wanted.push((file, name));
+        let (name, wanted) = (name.to_string(), &mut self.texts_mut().wanted);
+        if wanted.len() < MOST_WANTED && !wanted.iter().any(|known| known.0 == file && known.1 == name) {
+            wanted.push((file, name));
         }
+    }
+
+    /// The missing files that a boot needs or is hardly whole without.
+    pub(super) fn wanted(&self) -> &[(BootFile, String)] {
+        self.texts().map_or(&[], |texts| &texts.wanted)
     }
 
     /// The missing files of a stage.
     pub(super) fn lacking(&self, stage: Stage) -> Vec<String> {
-        self.wanted.iter().filter(|(file, _)| file.stage == stage).map(|(_, name)| name.clone()).collect()
+        self.wanted().iter().filter(|(file, _)| file.stage == stage).map(|(_, name)| name.clone()).collect()
     }
 
     /// The missing files without which a system is hardly whole.
     pub(super) fn wanting(&self) -> Vec<String> {
-        let wanted = self.wanted.iter().filter(|(file, _)| file.need == Need::Wanted);
+        let wanted = self.wanted().iter().filter(|(file, _)| file.need == Need::Wanted);
         wanted.map(|(_, name)| name.clone()).collect()
     }
 
     /// The names of the largest files, largest first.
     pub(super) fn largest(&self) -> Vec<String> {
-        self.largest.iter().map(|(_, name)| name.clone()).collect()
+        self.texts().into_iter().flat_map(|texts| &texts.largest).map(|(_, name)| name.clone()).collect()
     }
 
     /// Records a sent file; returns the stage if the file is its first.
@@ -139,12 +156,13 @@ impl BootProgress {
         self.files += 1;
         self.bytes += bytes;
         self.resent += resent;
-        if !self.largest.iter().any(|(_, known)| known == name) {
-            self.largest.push((bytes, name.chars().take(LONGEST_NAME).collect()));
-            self.largest.sort_by(|(a, _), (b, _)| b.cmp(a));
-            self.largest.truncate(MOST_NAMED);
+        let Texts { largest, wanted, .. } = self.texts_mut();
+        if !largest.iter().any(|(_, known)| known == name) {
+            largest.push((bytes, name.chars().take(LONGEST_NAME).collect()));
+            largest.sort_by(|(a, _), (b, _)| b.cmp(a));
+            largest.truncate(MOST_NAMED);
         }
-        self.wanted.retain(|(wanted, _)| wanted.stage != stage || wanted.need == Need::Wanted);
+        wanted.retain(|(wanted, _)| wanted.stage != stage || wanted.need == Need::Wanted);
         let begins = self.stage.is_none_or(|reached| stage > reached);
         self.stage = self.stage.max(Some(stage));
         begins.then_some(stage)
@@ -164,7 +182,7 @@ impl BootProgress {
             missing: self.missing,
             stage: self.stage.map(|stage| stage.to_string()),
             kernel: self.kernel,
-            kernel_file: self.kernel_file.clone(),
+            kernel_file: self.texts().and_then(|texts| texts.kernel_file.clone()),
             mounted: self.mounted,
             took_ms: u64::try_from(self.took().as_millis()).unwrap_or(u64::MAX),
         }

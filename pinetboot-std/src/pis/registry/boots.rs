@@ -146,14 +146,17 @@ impl Pi {
             self.is_told = subject.pi().is_some() || matches!(verdict.seen, Seen::Missing(_));
             let details = match verdict.seen {
                 Seen::Missing(stage) => boot.lacking(stage),
-                Seen::NoRequest { .. } => boot.offers.clone(),
-                Seen::Console => boot.line.iter().map(|line| format!("'{}'", text::line(line))).collect(),
+                Seen::NoRequest { .. } => boot.texts().map(|texts| texts.offers.clone()).unwrap_or_default(),
+                Seen::Console => {
+                    let line = boot.texts().and_then(|texts| texts.line.as_deref());
+                    line.iter().map(|line| format!("'{}'", text::line(line))).collect()
+                }
                 Seen::ArpElsewhere => boot.looked_for.iter().map(ToString::to_string).collect(),
                 Seen::MountRefused | Seen::WrongVersion | Seen::HandleRefused => {
                     self.refusal.take().into_iter().collect()
                 }
                 Seen::NothingFound { .. } => {
-                    boot.wanted.iter().map(|(_, file)| file.clone()).take(4).collect()
+                    boot.wanted().iter().map(|(_, file)| file.clone()).take(4).collect()
                 }
                 _ => Vec::new(),
             };

@@ -27,8 +27,10 @@ impl Registry {
             (Network::ArpAsked { address, target: ArpTarget::Elsewhere, .. }, Some(boot)) => {
                 boot.looked_for = Some(*address);
             }
-            (Network::Surveyed { said, .. }, Some(boot)) => boot.offers.clone_from(said),
-            (Network::Console { line, rule: Some(_), .. }, Some(boot)) => boot.line = Some(line.clone()),
+            (Network::Surveyed { said, .. }, Some(boot)) => boot.texts_mut().offers.clone_from(said),
+            (Network::Console { line, rule: Some(_), .. }, Some(boot)) => {
+                boot.texts_mut().line = Some(line.clone());
+            }
             _ => {}
         }
         Applied { subject, ..Applied::default() }

@@ -25,7 +25,8 @@ impl Registry {
             Root::Granted { pi } => {
                 if let (Some(by), Some(known)) = (client, self.pis.touch(Subject::Pi(*pi), now)) {
                     let (mac, mac_proven, presence) = (known.mac, known.mac_proven, known.presence);
-                    known.before_mount = Some(BeforeMount { by, mac, mac_proven, presence });
+                    let before = BeforeMount { by, mac, mac_proven, presence };
+                    known.before_mount = Some(Box::new(before));
                 }
                 *pi
             }

@@ -116,7 +116,7 @@ impl Registry {
         if stage == Stage::Kernel {
             // Some fetch it twice.
             let is_first = !std::mem::replace(&mut boot.kernel, true);
-            boot.kernel_file = Some(name).filter(|name| name.len() <= 64).map(str::to_owned);
+            boot.texts_mut().kernel_file = Some(name).filter(|name| name.len() <= 64).map(str::to_owned);
             let (largest, wanted) = (boot.largest(), boot.wanting());
             let BootProgress { number, files, bytes, missing, resent, .. } = *boot;
             let sent = events::Boot::KernelSent {
