@@ -49,7 +49,7 @@ function measure(t, place, board, files) {
         assert.ok(got.bytes.equals(content));
         const times = got.turnarounds.toSorted((a, b) => a - b);
         const [median, worst] = [times[times.length >> 1], times.at(-1)];
-        // Reached by little; with the code in flash, not in RAM, it would be 0.8 ms.
+        // The goal is missed by little; with the code in flash, not in RAM, it would be 0.8 ms.
         if (blksize === 1024) assert.ok(median <= 1.1 * GOALS[place], `${ms(median)}: the goal is ${ms(GOALS[place])}`);
         const whole = (got.nanos * INITRAMFS) / content.length;
         t.diagnostic(
