@@ -13,7 +13,7 @@ use crate::capacity::TRANSFERS;
 use crate::config::{Address, Config, Dhcp};
 use crate::configuration::{Text, configuration};
 use crate::liveness::{self, Liveness};
-use crate::net::{self, Pool, Port};
+use crate::net::{self, Pool, Port, Sockets};
 use crate::status::{Name, Status};
 use crate::storage::Placed;
 use crate::trees::Trees;
@@ -84,7 +84,8 @@ impl<'a> Appliance<'a> {
     /// Serves files by TFTP. Does not return.
     pub async fn files<S: Storage>(&self, storage: S, memory: &mut net::Memory<{ TRANSFERS + 1 }>) -> ! {
         let mut metadata = net::Metadata::new();
-        let pool = Pool::new(self.stack, memory, &mut metadata, &[PORT], &self.tftp);
+        let mut sockets = Sockets::new(self.stack, memory, &mut metadata);
+        let pool = Pool::new(&mut sockets, &[PORT], &self.tftp);
         let trees = Trees::new(storage, &self.config);
         let mut places: [Option<Session<Port, Trees<'_, S>, Name>>; TRANSFERS] = [const { None }; TRANSFERS];
         let mut server = Server::<_, _, _, 4>::new(pool, trees, &self.status, Limits::default(), &mut places);
@@ -95,7 +96,8 @@ impl<'a> Appliance<'a> {
     /// Answers DHCP. Does not return.
     pub async fn addresses(&self, memory: &mut net::Memory<1>) -> ! {
         let mut metadata = net::Metadata::new();
-        let pool = Pool::new(self.stack, memory, &mut metadata, &[SERVER_PORT], &self.dhcp);
+        let mut sockets = Sockets::new(self.stack, memory, &mut metadata);
+        let pool = Pool::new(&mut sockets, &[SERVER_PORT], &self.dhcp);
         let answer = Answer::new(self.config.dhcp, self.stack);
         let Ok(never) = Responder::<_, _, _, 2>::new(pool, answer, &self.status).run().await;
         match never {}
@@ -123,6 +125,8 @@ impl<'a> Appliance<'a> {
             }
             let stuck = self.status.stuck(liveness::now());
             let pattern = match (stuck, self.status.failed()) {
+                // The configuration may be on the card, so this comes first.
+                _ if board.card_is_unreadable() => LedPattern::CardUnreadable,
                 _ if self.misconfigured => LedPattern::Misconfigured,
                 _ if !self.stack.is_link_up() => LedPattern::NoLink,
                 _ if self.status.is_busy() => LedPattern::Busy,

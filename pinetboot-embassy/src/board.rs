@@ -10,6 +10,11 @@ pub trait Board {
     /// Feeds the watchdog. Called at least every two seconds, as long as the loops and the Ethernet driver are alive.
     fn feed(&mut self);
 
+    /// Whether a card is in the slot that cannot be read.
+    fn card_is_unreadable(&self) -> bool {
+        false
+    }
+
     /// The Ethernet driver's liveness, if it has one.
     fn ethernet(&self) -> Option<&Liveness> {
         None
@@ -31,6 +36,8 @@ pub(crate) enum LedPattern {
     Misconfigured,
     /// A Pi does not boot: a flash of the rule's number.
     Stuck(Flash),
+    /// The card cannot be read: dark, but for a flash every two seconds.
+    CardUnreadable,
 }
 
 /// A flash of a number: its tens as long flashes, its ones as short ones, and a pause.
@@ -74,6 +81,7 @@ impl LedPattern {
             Self::Stuck(Flash::Long) => (800, 300),
             Self::Stuck(Flash::Short) => (150, 300),
             Self::Stuck(Flash::Pause) => (0, 1200),
+            Self::CardUnreadable => (100, 1800),
         }
     }
 }

@@ -21,17 +21,26 @@ use pinetboot_core::{Datagram, ETHERNET_MAX_PAYLOAD, Instant, Net};
 
 use crate::liveness::{self, Liveness};
 
-/// UDP on `SOCKETS` sockets: the first of them listen, the others are lent to transfers.
-pub struct Pool<'a, const SOCKETS: usize> {
-    slots: [Slot<'a>; SOCKETS],
+/// UDP on some [`Sockets`]: the first of them listen, the others are lent to transfers.
+///
+/// The number of sockets is no part of the type, so that pools of any number share their code.
+pub struct Pool<'s, 'a> {
+    slots: &'s mut [Slot<'a>],
     /// The listening ports, a slot for each.
     listen: &'static [u16],
     /// The last received datagram, and the next outgoing one.
-    rx: &'a mut [u8],
-    tx: &'a mut [u8],
+    rx: &'s mut [u8],
+    tx: &'s mut [u8],
     /// The number of datagrams in a row that came to transfers.
     streak: u8,
-    liveness: &'a Liveness,
+    liveness: &'s Liveness,
+}
+
+/// The sockets of a [`Pool`], and memory for a datagram each way.
+pub(crate) struct Sockets<'a, const SOCKETS: usize> {
+    slots: [Slot<'a>; SOCKETS],
+    rx: &'a mut [u8],
+    tx: &'a mut [u8],
 }
 
 /// The memory of a [`Pool`]: for each socket, room for several short datagrams in and one of the longest out. All of it
@@ -112,14 +121,12 @@ enum State {
     Closing(Instant),
 }
 
-impl<'a, const SOCKETS: usize> Pool<'a, SOCKETS> {
-    /// Listens on these ports, and keeps the other sockets for transfers.
+impl<'a, const SOCKETS: usize> Sockets<'a, SOCKETS> {
+    /// Closed sockets of this stack.
     pub(crate) fn new(
         stack: Stack<'a>,
         memory: &'a mut Memory<SOCKETS>,
         metadata: &'a mut Metadata<SOCKETS>,
-        listen: &'static [u16],
-        liveness: &'a Liveness,
     ) -> Self {
         let Memory { sockets, rx, tx } = memory;
         let mut metadata = metadata.0.iter_mut();
@@ -134,6 +141,18 @@ impl<'a, const SOCKETS: usize> Pool<'a, SOCKETS> {
                 held_up: None,
             }
         });
+        Self { slots, rx, tx }
+    }
+}
+
+impl<'s, 'a> Pool<'s, 'a> {
+    /// Listens on these ports, and keeps the other sockets for transfers.
+    pub(crate) fn new<const SOCKETS: usize>(
+        sockets: &'s mut Sockets<'a, SOCKETS>,
+        listen: &'static [u16],
+        liveness: &'s Liveness,
+    ) -> Self {
+        let Sockets { slots, rx, tx } = sockets;
         let mut pool = Self { slots, listen, rx, tx, streak: 0, liveness };
         for (index, port) in listen.iter().enumerate() {
             pool.bind(index, *port, State::Open);
@@ -208,7 +227,7 @@ impl<'a, const SOCKETS: usize> Pool<'a, SOCKETS> {
     /// Closes the sockets that are due. The time of the next check.
     async fn retire(&mut self, now: Instant) -> Instant {
         let mut again = Instant::MAX;
-        for slot in &mut self.slots {
+        for slot in &mut *self.slots {
             let State::Closing(until) = slot.state else { continue };
             if now >= until || flushed(&mut slot.socket).await {
                 slot.socket.close();
@@ -246,7 +265,7 @@ impl<'a, const SOCKETS: usize> Pool<'a, SOCKETS> {
     }
 }
 
-impl<const SOCKETS: usize> Net for Pool<'_, SOCKETS> {
+impl Net for Pool<'_, '_> {
     type Error = Infallible;
     type Local = Port;
 

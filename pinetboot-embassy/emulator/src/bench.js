@@ -15,7 +15,7 @@ export function bench({ firmware, bootrom, archive, card, latency, warn }) {
     const flash = [...program.flash, ...(archive ? loadUf2(archive) : [])];
     // The devices need the board's clock, the board its devices.
     const time = { now: 0, at: () => {} };
-    const chip = new W5500(time);
+    const chip = new W5500(time, { negotiation: NEGOTIATION });
     const devices = [{ bus: 0, select: 17, device: chip, reset: 20, interrupt: 21 }];
     const sd = card ? new MicroSd(time, card, latency) : null;
     if (sd) devices.push({ bus: 1, select: 13, device: sd });
@@ -24,3 +24,6 @@ export function bench({ firmware, bootrom, archive, card, latency, warn }) {
     time.at = (nanos, callback) => board.at(nanos, callback);
     return { board, chip, sd, program, log: new Log(board, program) };
 }
+
+/** A PHY takes two to three seconds until it has a link. */
+const NEGOTIATION = 2e9;

@@ -1,23 +1,31 @@
-// A microSD card of more than 2 GB (SDHC) in SPI mode, as a host sees it (SD Physical Layer Simplified Specification, 7).
+// A microSD card in SPI mode, as a host sees it (SD Physical Layer Simplified Specification, 7): SDHC, or SDSC of at most 2 GB.
 //
 // Modelled: the way from power on to ready (CMD0, 8, 55, ACMD41, 58), CRC on commands and data (CMD59), CSD and CID, reading
 // single blocks and many (CMD17, 18, 12), writing single ones (CMD24), status (CMD13), the latency of the
-// first and of each following block, removal and insertion. A card that is not selected keeps its state:
-// hosts exist that raise the select line within a command. Not modelled: older cards, erasing, locking, CMD25, and the
-// time that a write takes.
+// first and of each following block, removal and insertion, the clocks before CMD0 (6.4.1). The host has to keep the card
+// selected for a whole transaction (7.2): a command, its response and its data are lost when the select line rises within.
+// Not modelled: cards before version 2.00, erasing, locking, CMD25, and the time that a write takes.
 
 export class MicroSd {
     /**
      * @param {{ now: number }} time the virtual clock
      * @param {{ length: number, read: (offset: number, length: number) => Uint8Array, write?: Function }} image
      */
-    constructor(time, image, { start = 1_000_000, firstBlock = 300_000, nextBlock = 50_000 } = {}) {
+    constructor(time, image, { start = 1_000_000, firstBlock = 300_000, nextBlock = 50_000, sdsc = false } = {}) {
         this.time = time;
         this.image = image;
         /** Nanoseconds from the request to start until ready, from command to data, and from block to block. */
         this.latency = { start, firstBlock, nextBlock };
         this.inserted = true;
-        this.counts = { commands: 0, blocks: 0, crcErrors: 0 };
+        this.isSdsc = sdsc;
+        this.counts = { commands: 0, blocks: 0, crcErrors: 0, aborted: 0 };
+        /** Whether a block of data is disturbed on its way to the host: called with the block's number. */
+        this.disturbs = () => false;
+        this.insertedAnew();
+    }
+
+    insertedAnew() {
+        this.clocks = 0; // bytes of the bus while the card was not selected
         this.powerOn();
     }
 
@@ -28,6 +36,7 @@ export class MicroSd {
         this.app = false;
         this.command = [];
         this.out = []; // bytes to come
+        this.busyBytes = 0; // the last of them that only say 'busy'
         this.reading = null; // { block, many, at }
         this.writing = null; // { block, bytes }
     }
@@ -38,11 +47,25 @@ export class MicroSd {
 
     insert() {
         this.inserted = true;
-        this.powerOn();
+        this.insertedAnew();
     }
 
     select(selected) {
+        if (!selected && this.isWithin) {
+            this.counts.aborted++;
+            Object.assign(this, { command: [], out: [], reading: null, writing: null });
+        }
         this.selected = selected;
+    }
+
+    /** Whether a transaction is under way: bytes of a command, a response, or data. A card that is busy may be left. */
+    get isWithin() {
+        return this.command.length > 0 || this.out.length > this.busyBytes || this.reading || this.writing;
+    }
+
+    /** A byte of the bus for no device. */
+    idleByte() {
+        this.clocks++;
     }
 
     exchange(byte) {
@@ -69,6 +92,7 @@ export class MicroSd {
         this.counts.blocks++;
         const bytes = this.image.read(offset, BLOCK);
         this.out = dataPacket(bytes);
+        if (this.disturbs(block)) this.out[7] ^= 0x10;
         // The next block's wait begins when this block is out: near enough at the beginning plus its bytes at 12.5 MHz.
         this.reading = many ? { block: block + 1, many, at: this.time.now + this.latency.nextBlock } : null;
     }
@@ -99,6 +123,7 @@ export class MicroSd {
     execute(code, argument) {
         const app = this.app;
         this.app = false;
+        this.busyBytes = 0;
         const answer = (...bytes) => (this.out = [0xff, ...bytes]);
         if (app && code === 41) {
             this.readyAt ??= this.time.now + this.latency.start;
@@ -108,6 +133,7 @@ export class MicroSd {
         if (app && code === 23) return answer(this.r1);
         switch (code) {
             case 0:
+                if (this.clocks * 8 < CLOCKS_AT_START) return;
                 this.powerOn();
                 return answer(R1_IDLE);
             case 8:
@@ -116,7 +142,7 @@ export class MicroSd {
                 this.app = true;
                 return answer(this.r1);
             case 58:
-                return answer(this.r1, this.idle ? 0 : 0xc0, 0xff, 0x80, 0x00); // powered up, block addresses
+                return answer(this.r1, this.idle ? 0 : this.isSdsc ? 0x80 : 0xc0, 0xff, 0x80, 0x00); // powered up, block addresses
             case 59:
                 this.checksCrc = (argument & 1) === 1;
                 return answer(this.r1);
@@ -125,7 +151,7 @@ export class MicroSd {
         switch (code) {
             case 9:
                 answer(0);
-                this.out.push(...dataPacket(csd(this.image.length)));
+                this.out.push(...dataPacket((this.isSdsc ? csdOfSdsc : csd)(this.image.length)));
                 return;
             case 10:
                 answer(0);
@@ -134,6 +160,7 @@ export class MicroSd {
             case 12:
                 this.reading = null;
                 this.out = [0xff, 0xff, 0, 0x00, 0x00, 0xff]; // a stuff byte, the answer, busy for a moment
+                this.busyBytes = 3;
                 return;
             case 13:
                 return answer(0, 0);
@@ -141,18 +168,23 @@ export class MicroSd {
                 return answer(0);
             case 17:
             case 18:
-                if ((argument + 1) * BLOCK > this.image.length) return answer(R1_ADDRESS);
+                if ((this.block(argument) + 1) * BLOCK > this.image.length) return answer(R1_ADDRESS);
                 answer(0);
-                this.reading = { block: argument, many: code === 18, at: this.time.now + this.latency.firstBlock };
+                this.reading = { block: this.block(argument), many: code === 18, at: this.time.now + this.latency.firstBlock };
                 return;
             case 24:
-                if ((argument + 1) * BLOCK > this.image.length) return answer(R1_ADDRESS);
+                if ((this.block(argument) + 1) * BLOCK > this.image.length) return answer(R1_ADDRESS);
                 answer(0);
-                this.writing = { block: argument, bytes: null };
+                this.writing = { block: this.block(argument), bytes: null };
                 return;
             default:
                 return answer(R1_ILLEGAL);
         }
+    }
+
+    /** The block of an address: bytes for an SDSC card, blocks for the others (4.3.14). */
+    block(address) {
+        return this.isSdsc ? Math.floor(address / BLOCK) : address;
     }
 
     takeData(byte) {
@@ -172,6 +204,7 @@ export class MicroSd {
         }
         this.image.write?.(writing.block * BLOCK, bytes);
         this.out = [0x05, 0x00, 0x00, 0xff]; // accepted, busy for a moment
+        this.busyBytes = 3;
     }
 }
 
@@ -187,6 +220,17 @@ function csd(length) {
     bytes[7] = (size >> 16) & 0x3f;
     bytes[8] = (size >> 8) & 0xff;
     bytes[9] = size & 0xff;
+    bytes[15] = (crc7(bytes.subarray(0, 15)) << 1) | 1;
+    return bytes;
+}
+
+/** CSD version 1.0 (5.3.2), for a capacity in steps of 256 KiB. */
+function csdOfSdsc(length) {
+    const bytes = Uint8Array.of(0, 0x26, 0, 0x32, 0x5b, 0x59, 0, 0, 0, 0x03, 0x80, 0, 0x0a, 0x40, 0, 0);
+    const size = Math.floor(length / (512 * 512)) - 1; // C_SIZE, with C_SIZE_MULT = 7 and READ_BL_LEN = 9
+    bytes[6] = (size >> 10) & 0x03;
+    bytes[7] = (size >> 2) & 0xff;
+    bytes[8] = (size & 0x03) << 6;
     bytes[15] = (crc7(bytes.subarray(0, 15)) << 1) | 1;
     return bytes;
 }
@@ -215,6 +259,7 @@ const CRC16 = Uint16Array.from({ length: 256 }, (_, index) => {
 });
 
 const BLOCK = 512;
+const CLOCKS_AT_START = 74;
 const START_TOKEN = 0xfe;
 const R1_IDLE = 0x01;
 const R1_ILLEGAL = 0x04;

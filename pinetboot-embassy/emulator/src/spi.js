@@ -1,5 +1,8 @@
 // An SPI bus: bytes take the time that the firmware's clock setting gives them, and go to the selected device.
 //
+// The RP2040's SPI is a PL022. With SPH = 0 (modes 0 and 2) it raises its own select line between two frames, which takes some two
+// clocks (pico-examples issue 285); with SPH = 1 (modes 1 and 3) a byte takes 8.5 clocks (measured, pico-feedback issue 39).
+//
 // The time matters beyond accuracy: a transfer that completes at once stalls rp2040js's DMA.
 
 export class SpiBus {
@@ -16,7 +19,8 @@ export class SpiBus {
             if (this.hangs) return;
             this.bytes++;
             answer = this.exchange(value);
-            done.schedule((spi.dataBits * 1e9) / spi.clockFrequency);
+            const pause = spi.control0 & SPH ? 0.5 : 2;
+            done.schedule(((spi.dataBits + pause) * 1e9) / spi.clockFrequency);
         };
     }
 
@@ -37,7 +41,11 @@ export class SpiBus {
         let answer = 0xff; // the line is pulled up
         for (const { device, selected } of this.devices) {
             if (selected) answer &= device.exchange(value);
+            else device.idleByte?.();
         }
         return answer;
     }
 }
+
+/** Of SSPCR0 (RP2040 data sheet, 4.4.4). */
+const SPH = 1 << 7;

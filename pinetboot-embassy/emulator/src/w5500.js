@@ -1,16 +1,20 @@
 // The W5500 Ethernet chip, as far as a driver in MACRAW mode sees it (WIZnet's datasheet, version 1.0.9).
 //
 // Modelled: the SPI frame with variable length (2.2), the common registers a driver uses, socket 0 with its commands OPEN,
-// CLOSE, SEND and RECV, both buffers of up to 16 KB with their wrap and their limits, the MAC filter, the interrupt pin, the
-// reset pin, the PHY's link bit, and 100 Mbit/s: a frame is out, and its room in the buffer free, after its time on the
-// wire. Not modelled: the other seven sockets, the chip's own TCP/IP, PPPoE, Wake on LAN, fixed-length SPI frames, and how
+// CLOSE, SEND and RECV, both buffers of up to 16 KB with their wrap and their limits, the filters of MAC, multicast and IPv6, the
+// interrupt pin (an interrupt can be lost), the reset pin, the PHY's link bit and how long the PHY negotiates, and 100 Mbit/s: a
+// frame is out, and its room in the buffer free, after its time on the wire; never without a link. Not modelled: the other seven sockets, the chip's own TCP/IP, PPPoE, Wake on LAN, fixed-length SPI frames, and how
 // long the chip itself takes.
 
 export class W5500 {
-    /** @param {{ now: number, at: (nanos: number, callback: () => void) => void }} time the virtual clock */
-    constructor(time = null) {
+    /**
+     * @param {{ now: number, at: (nanos: number, callback: () => void) => void }} time the virtual clock
+     * @param {{ negotiation?: number }} options nanoseconds that the PHY takes to agree with the other side
+     */
+    constructor(time = null, { negotiation = 0 } = {}) {
         this.time = time;
-        this.link = true;
+        this.cable = true;
+        this.negotiation = negotiation;
         /** Called with each frame (Uint8Array), when its last bit is on the wire. */
         this.onFrame = () => {};
         /** Called with each SEND, before its time on the wire. */
@@ -19,6 +23,8 @@ export class W5500 {
         this.onInterrupt = () => {};
         /** What the chip reports as the length of the next frame, instead of the truth. */
         this.nextLength = null;
+        /** Whether the interrupt of a received frame is lost: RECV of Sn_IR stays 0, and only RX_RSR shows the frame. */
+        this.losesInterrupt = () => false;
         this.counts = { received: 0, sent: 0, full: 0, filtered: 0, closed: 0 };
         this.inReset = false;
         this.reset();
@@ -38,9 +44,20 @@ export class W5500 {
         this.txWrite = 0;
         this.txRead = 0;
         this.wireFree = 0;
+        this.linkAt = (this.time?.now ?? 0) + this.negotiation;
         this.epoch = (this.epoch ?? 0) + 1; // frames under way at a reset are lost
         this.frame = null;
         this.updateInterrupt();
+    }
+
+    /** The PHY negotiates after each reset and each time the cable is plugged in. */
+    set link(plugged) {
+        if (plugged && !this.cable) this.linkAt = this.time.now + this.negotiation;
+        this.cable = plugged;
+    }
+
+    get link() {
+        return this.cable && (this.time?.now ?? 0) >= this.linkAt;
     }
 
     resetPin(high) {
@@ -61,12 +78,15 @@ export class W5500 {
         for (const byte of [told >> 8, told & 0xff]) this.pushRx(byte, size);
         for (const byte of frame) this.pushRx(byte, size);
         this.counts.received++;
-        this.socket[IR] |= IR_RECV;
+        if (!this.losesInterrupt()) this.socket[IR] |= IR_RECV;
         this.updateInterrupt();
         return true;
     }
 
     accepts(frame) {
+        const [type, isMulticast] = [(frame[12] << 8) | frame[13], (frame[0] & 1) === 1 && frame[0] !== 0xff];
+        if (this.socket[MR] & MR_MMB && isMulticast) return false;
+        if (this.socket[MR] & MR_MIP6B && type === 0x86dd) return false;
         if (!(this.socket[MR] & MR_MFEN)) return true;
         const isMine = this.common.subarray(SHAR, SHAR + 6).every((byte, index) => byte === frame[index]);
         return isMine || (frame[0] & 1) === 1; // broadcast and multicast pass
@@ -185,6 +205,7 @@ export class W5500 {
         switch (code) {
             case CR_OPEN:
                 this.rxRead = this.rxWrite = this.txRead = this.txWrite = 0;
+                this.wireFree = 0;
                 this.socket.fill(0, TX_WR, TX_WR + 2);
                 this.socket.fill(0, RX_RD, RX_RD + 2);
                 this.socket[SR] = (this.socket[MR] & 0x0f) === MR_MACRAW ? SOCK_MACRAW : 0;
@@ -208,6 +229,9 @@ export class W5500 {
         this.txWrite = to;
         const frame = new Uint8Array((to - from) & 0xffff);
         for (let index = 0; index < frame.length; index++) frame[index] = this.tx[((from + index) & 0xffff) % size];
+        // Without a link SEND never ends, not even when the link comes back (esp-idf issue 6233).
+        if (!this.link) this.wireFree = Infinity;
+        if (this.wireFree === Infinity) return;
         this.onSend(frame);
         const start = Math.max(this.time.now, this.wireFree);
         this.wireFree = start + wireTime(frame.length);
@@ -277,6 +301,8 @@ const IMR = 0x2c;
 
 const MR_MACRAW = 0x04;
 const MR_MFEN = 0x80;
+const MR_MMB = 0x20;
+const MR_MIP6B = 0x10;
 const CR_OPEN = 0x01;
 const CR_CLOSE = 0x10;
 const CR_SEND = 0x20;

@@ -57,6 +57,19 @@ test('frames are lost on the cable, both ways, and the file comes all the same',
     assert.ok(lost.to > 3 && lost.from > 3, `lost too little to mean anything: ${JSON.stringify(lost)}`);
 });
 
+test('one interrupt in ten is lost, and no block is sent twice', { skip: missing }, (t) => {
+    const archive = pack(t, BOOT);
+    const { chip, pi, server } = plugIn({ archive });
+    const draw = chance(11);
+    let lost = 0;
+    chip.losesInterrupt = () => draw(0.1) && ++lost > 0;
+    const got = pi.fetch(server, 'bd989ae1/bcm2712-rpi-5-b.dtb');
+    assert.equal(got.outcome, 'complete');
+    assert.ok(got.bytes.equals(archive.read('bcm2712-rpi-5-b.dtb')));
+    assert.equal(got.duplicates, 0);
+    assert.ok(lost > 3, `${lost} lost`);
+});
+
 test('a flood fills the chip’s buffer, and the transfer survives it', { skip: missing }, (t) => {
     const archive = pack(t, BOOT);
     const { pi, chip, server } = plugIn({ archive });

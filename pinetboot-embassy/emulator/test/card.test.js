@@ -5,11 +5,11 @@ import { test } from 'node:test';
 import { Transfer, finish } from '../src/pi.js';
 import { card, missingForCard, pack, plugIn } from './rig.js';
 
-const FLASH = { 'config.txt': 'arm_64bit=1\n', 'kernel_2712.img': 500_000 };
+const FLASH = { 'config.txt': 'arm_64bit=1\n', 'kernel_2712.img': 200_000 };
 
-test('2 MB come from the card, beside a file from flash', { skip: missingForCard }, (t) => {
+test('a large file comes from the card, beside one from flash', { skip: missingForCard }, (t) => {
     const archive = pack(t, FLASH);
-    const sd = card(t, { 'config.txt': 'not this one\n', 'initramfs_2712': 2_000_000, 'overlays/overlay_map.dtb': 5_971 });
+    const sd = card(t, { 'config.txt': 'not this one\n', 'initramfs_2712': 700_000, 'overlays/overlay_map.dtb': 5_971 });
     const { pi, server } = plugIn({ archive, card: sd });
     const both = [
         [archive, 'kernel_2712.img'],
@@ -30,12 +30,35 @@ test('2 MB come from the card, beside a file from flash', { skip: missingForCard
 });
 
 test('a file may lie on the card in pieces', { skip: missingForCard }, (t) => {
-    const sd = card(t, { 'initrd.img': 300_000 }, ['INITRD  IMG']);
+    const sd = card(t, { 'initrd.img': 300_000 }, { scattered: ['INITRD  IMG'] });
     assert.deepEqual(sd.pieces, [10]);
     const { pi, server } = plugIn({ archive: pack(t, FLASH), card: sd });
     const got = pi.fetch(server, 'initrd.img', { blksize: 1468 });
     assert.equal(got.outcome, 'complete');
     assert.ok(got.bytes.equals(sd.read('initrd.img')));
+});
+
+for (const [format, table, sdsc] of [['FAT16', 'MBR', true], ['exFAT', 'GPT', false]]) {
+    test(`a card with ${format} in ${table === 'MBR' ? 'an MBR' : 'a GPT'} is read`, { skip: missingForCard }, (t) => {
+        const files = { 'config.txt': 'arm_64bit=1\n', 'initramfs_2712': 60_000, 'overlays/overlay_map.dtb': 5_971 };
+        const sd = card(t, files, { format, table });
+        const { sd: model, pi, server } = plugIn({ card: sd, latency: { sdsc } });
+        for (const name of Object.keys(files)) {
+            assert.ok(pi.fetch(server, name).bytes.equals(sd.read(name)), name);
+        }
+        assert.equal(model.counts.aborted, 0, 'its select line rose within a transaction');
+    });
+}
+
+test('wires that garble data at full speed: the card is read at a lower one', { skip: missingForCard }, (t) => {
+    const files = card(t, { 'initramfs_2712': 60_000 });
+    const { board, sd, pi, server } = plugIn({ card: files });
+    const clock = () => board.chip.spi[1].clockFrequency;
+    sd.disturbs = () => clock() > 13e6;
+    const got = pi.fetch(server, 'initramfs_2712');
+    assert.equal(got.outcome, 'complete');
+    assert.ok(got.bytes.equals(files.read('initramfs_2712')));
+    assert.ok(clock() > 12e6 && clock() <= 13e6, `the clock is ${clock()} Hz`);
 });
 
 test('the card is pulled out in the middle of a file, and put back', { skip: missingForCard }, (t) => {

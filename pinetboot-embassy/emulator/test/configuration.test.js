@@ -70,6 +70,28 @@ for (const [what, text, latency, said] of WRONG) {
     });
 }
 
+test('a card that is there and cannot be read is not taken for none: no DHCP, and the LED says so', { skip: missingForCard }, (t) => {
+    const sd = card(t, { 'pinetboot.toml': 'dhcp = "proxy"\n' });
+    sd.image.write(2048 * 512, new Uint8Array(512)); // the boot sector
+    const archive = pack(t, FILES);
+    const { board, cable, log } = powerOn({ archive, card: sd });
+    const pi = new Pi(cable);
+    assert.equal(pi.discover(5), null);
+    pi.ip = '10.55.0.50';
+    assert.equal(pi.fetch('10.55.0.1', 'config.txt').bytes.toString(), FILES['config.txt']);
+    assert.equal(pi.fetch('10.55.0.1', 'kernel_2712.img').outcome.code, 0, 'the file may be on the card');
+    const lines = log.lines();
+    const said = 'error card: unreadable, no FAT16, FAT32 or exFAT file system on the card. Its files are not served';
+    assert.ok(lines.includes(said), lines.join('\n'));
+    assert.ok(lines.some((line) => line.startsWith('error pinetboot.toml cannot be read')), lines.join('\n'));
+
+    const flashes = [];
+    board.chip.gpio[25].addListener((level) => flashes.push({ level, at: board.now }));
+    board.run(board.now + 6e9, () => flashes.length >= 4);
+    const lit = flashes.slice(1).map(({ at }, index) => Math.round((at - flashes[index].at) / 1e8));
+    assert.deepEqual(lit.slice(-2).toSorted((a, b) => a - b), [1, 18], 'tenths of a second, lit and dark');
+});
+
 /** The first offer to a client that asks every second. */
 function firstOffer(cable) {
     const pi = new Pi(cable);

@@ -5,7 +5,7 @@ import { VirtualTime } from './virtual-time.js';
 
 /** A host whose clock gives each byte 320 ns: 25 MHz. */
 class Host {
-    constructor() {
+    constructor(kind) {
         this.time = new VirtualTime();
         this.bytes = Uint8Array.from({ length: 1 << 20 }, (_, index) => (index >> 9) ^ index);
         const image = {
@@ -13,7 +13,13 @@ class Host {
             read: (offset, length) => this.bytes.subarray(offset, offset + length),
             write: (offset, bytes) => this.bytes.set(bytes, offset),
         };
-        this.card = new MicroSd(this.time, image);
+        this.card = new MicroSd(this.time, image, kind);
+    }
+
+    /** The clocks that a card needs before its first command, and its selection. */
+    clocks(bytes = 10) {
+        this.card.select(false);
+        for (let count = 0; count < bytes; count++) this.card.idleByte();
         this.card.select(true);
     }
 
@@ -46,6 +52,7 @@ class Host {
     }
 
     initialise() {
+        this.clocks();
         assert.equal(this.command(0), 1);
         assert.equal(this.command(59, 1), 1);
         assert.equal(this.command(8, 0x1aa), 1);
@@ -84,6 +91,54 @@ test('it reads blocks one by one and in a row, after its latency', () => {
     assert.deepEqual(host.data(), host.block(1));
 });
 
+test('a transaction in which the select line rises is lost', () => {
+    const host = new Host().initialise();
+    const released = () => (host.card.select(false), host.card.select(true));
+    const part = Uint8Array.of(0x40 | 17, 0, 0);
+    for (const byte of part) host.byte(byte);
+    released();
+    for (const byte of [0, 7, (crc7([...part, 0, 7]) << 1) | 1]) host.byte(byte);
+    assert.equal(host.waitFor((byte) => byte !== 0xff, 100), null);
+
+    assert.equal(host.command(17, 7), 0);
+    released();
+    assert.equal(host.waitFor((byte) => byte !== 0xff), null);
+
+    assert.equal(host.command(18, 7), 0);
+    host.data();
+    assert.equal(host.command(12), 0);
+    assert.equal(host.card.counts.aborted, 2);
+    released(); // busy, and may be left
+    assert.equal(host.card.counts.aborted, 2);
+    assert.equal(host.command(17, 7), 0);
+    assert.deepEqual(host.data(), host.block(7));
+});
+
+test('without 74 clocks before it, the first command is not heard', () => {
+    const host = new Host();
+    host.clocks(9);
+    assert.equal(host.command(0), null);
+    host.clocks(1);
+    assert.equal(host.command(0), 1);
+});
+
+test('an SDSC card counts in bytes', () => {
+    const host = new Host({ sdsc: true });
+    host.clocks();
+    assert.equal(host.command(0), 1);
+    do assert.ok(host.command(55) <= 1);
+    while (host.command(41, 0x40000000) !== 0);
+    assert.equal(host.command(58), 0);
+    assert.equal(host.byte() & 0xc0, 0x80);
+    for (let count = 0; count < 3; count++) host.byte();
+    assert.equal(host.command(17, 7 * 512), 0);
+    assert.deepEqual(host.data(), host.block(7));
+    assert.equal(host.command(9), 0);
+    const csd = host.data(16);
+    const size = ((csd[6] & 3) << 10) | (csd[7] << 2) | (csd[8] >> 6);
+    assert.equal((size + 1) * 512 * 512, host.bytes.length);
+});
+
 test('it tells its size', () => {
     const host = new Host().initialise();
     assert.equal(host.command(9), 0);
@@ -94,6 +149,7 @@ test('it tells its size', () => {
 
 test('it refuses what is beyond its end, wrong sums, and reading before it is ready', () => {
     const host = new Host();
+    host.clocks();
     assert.equal(host.command(0), 1);
     assert.equal(host.command(17, 0), 0x05);
     host.initialise();

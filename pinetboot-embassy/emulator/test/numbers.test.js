@@ -1,16 +1,21 @@
 // The speed of the firmware, in the chip's own time, and its stack use.
 
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { test } from 'node:test';
+import { loadElf } from '../src/firmware.js';
 import { Pi, Transfer, finish } from '../src/pi.js';
 import { StackDepth } from '../src/stack.js';
-import { card, missing, missingForCard, pack, plugIn, powerOn } from './rig.js';
+import { FIRMWARE, card, missing, missingForCard, pack, plugIn, powerOn } from './rig.js';
 
 /** The time of a Pi 5 for a block: 43 MB in 13 s at blksize 1468 (rpi-eeprom issue 857), its fast server's share included. */
 const PI_5 = 440_000;
 
 /** Bytes of an initramfs that a Pi 5 has to get within its 30 s; this test measures a part of them. */
 const INITRAMFS = 22.5e6;
+
+const RAM = 0x20000000;
 
 const GOALS = { flash: 0.5e6, card: 0.7e6 };
 
@@ -24,6 +29,17 @@ test('from the card, a block is on its way nearly as soon', { skip: missingForCa
     measure(t, 'card', { card: sd }, sd);
 });
 
+test('every name of code that is to run from RAM is that of code that does', { skip: missing }, () => {
+    const { functions } = loadElf(FIRMWARE);
+    const script = readFileSync(join(import.meta.dirname, '../../boards/rp/memory-rp2040.x'), 'utf8');
+    const patterns = [...script.matchAll(/\.text\.([^\s)]+)/g)].map(([, pattern]) => pattern);
+    assert.ok(patterns.length > 10);
+    for (const pattern of patterns) {
+        const name = new RegExp(`^${pattern.replaceAll(/[.$]/g, '\\$&').replaceAll('*', '.*')}$`);
+        assert.ok(functions.some((code) => name.test(code.name) && code.address >= RAM), pattern);
+    }
+});
+
 function measure(t, place, board, files) {
     const { pi, server } = plugIn(board, { think: PI_5 });
     const content = files.read('initramfs_2712');
@@ -33,8 +49,8 @@ function measure(t, place, board, files) {
         assert.ok(got.bytes.equals(content));
         const times = got.turnarounds.toSorted((a, b) => a - b);
         const [median, worst] = [times[times.length >> 1], times.at(-1)];
-        // More than the goal, which is not quite reached: with the code in flash, not in RAM, it would be 0.8 ms.
-        if (blksize === 1024) assert.ok(median <= 1.3 * GOALS[place], `${ms(median)}: the goal is ${ms(GOALS[place])}`);
+        // The goal is missed by little; with the code in flash, not in RAM, it would be 0.8 ms.
+        if (blksize === 1024) assert.ok(median <= 1.1 * GOALS[place], `${ms(median)}: the goal is ${ms(GOALS[place])}`);
         const whole = (got.nanos * INITRAMFS) / content.length;
         t.diagnostic(
             `${place}, blksize ${blksize}: ACK to DATA ${ms(median)}, ${ms(worst)} at worst; ` +

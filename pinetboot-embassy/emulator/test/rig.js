@@ -44,11 +44,11 @@ export function pack(t, files, flash = '2M') {
     return { ...packed, uf2 };
 }
 
-/** A card with those files; the files with the short names in `scattered` lie on the card in pieces. */
-export function card(t, files, scattered = []) {
+/** A card with those files; the files with the short names in `scattered` lie on the card in pieces. `kind` is `makeCard`'s. */
+export function card(t, files, { scattered = [], ...kind } = {}) {
     const source = tree(t, files);
     const path = join(tree(t, {}).root, 'card.img');
-    makeCard(path, source.root);
+    makeCard(path, source.root, kind);
     const pieces = scattered.map((name) => scatter(path, name));
     const image = openCard(path);
     t.after(() => image.close());
@@ -69,7 +69,7 @@ export const PLACES = [
  */
 export async function switchOn(t, parts) {
     const { board, chip, log } = assemble(parts);
-    const serves = () => log.lines().some((line) => line.includes('serving on'));
+    const serves = () => ['serving on', 'link_up = true'].every((said) => log.lines().some((line) => line.includes(said)));
     while (!serves() && board.now < 10e9) board.run(board.now + 0.1e9);
     const socket = await bridge(chip);
     const stop = new AbortController();

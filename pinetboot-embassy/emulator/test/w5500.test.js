@@ -132,6 +132,58 @@ test('sending takes its time on the wire, and room is free only then', () => {
     assert.equal(word(read(it, SOCKET, 0x20, 2)), 2048);
 });
 
+test('without a link SEND never ends, until the socket is opened anew', () => {
+    const { chip: it, time } = chip();
+    it.onFrame = () => assert.fail('sent without a link');
+    const free = () => word(read(it, SOCKET, 0x20, 2));
+    it.link = false;
+    put(it, frame(60));
+    time.run();
+    it.link = true;
+    put(it, frame(60));
+    time.run();
+    assert.equal(free(), 16 * 1024 - 120);
+    write(it, SOCKET, 0x01, [0x10]);
+    write(it, SOCKET, 0x01, [0x01]);
+    assert.equal(free(), 16 * 1024);
+    const sent = [];
+    it.onFrame = (bytes) => sent.push(bytes);
+    put(it, frame(60));
+    time.run();
+    assert.equal(sent.length, 1);
+});
+
+test('the PHY negotiates after a reset and when the cable comes back', () => {
+    const time = new VirtualTime();
+    const it = new W5500(time, { negotiation: 2e9 });
+    const isUp = () => read(it, COMMON, 0x2e, 1)[0] & 1;
+    assert.equal(isUp(), 0);
+    time.now = 2e9;
+    assert.equal(isUp(), 1);
+    it.link = false;
+    assert.equal(isUp(), 0);
+    it.link = true;
+    assert.equal(isUp(), 0);
+    time.now = 4e9;
+    assert.equal(isUp(), 1);
+});
+
+test('an interrupt can be lost, and RX_RSR counts the frame all the same', () => {
+    const { chip: it } = chip();
+    it.losesInterrupt = () => true;
+    it.receive(frame(60));
+    assert.equal(it.interruptLevel, true);
+    assert.equal(word(read(it, SOCKET, 0x26, 2)), 62);
+});
+
+test('MMB and MIP6B drop multicast and IPv6, and no broadcast', () => {
+    const { chip: it } = chip();
+    write(it, SOCKET, 0x00, [0xb4]);
+    assert.equal(it.receive(frame(60, [1, 0, 0x5e, 0, 0, 1])), false);
+    assert.equal(it.receive(frame(60, [...mac, 0, 0, 0, 0, 0, 0, 0x86, 0xdd])), false);
+    assert.ok(it.receive(frame(60, [255, 255, 255, 255, 255, 255])));
+});
+
 test('a reset, by pin or register, forgets everything', () => {
     for (const reset of [(it) => (it.resetPin(false), it.resetPin(true)), (it) => write(it, COMMON, 0, [0x80])]) {
         const { chip: it, time } = chip();

@@ -10,12 +10,16 @@ use std::vec::Vec;
 
 use embassy_futures::select::{Either, select};
 use embassy_futures::{block_on, poll_once};
-use embedded_sdmmc::{BlockCount, BlockIdx};
+use embassy_time::Timer;
+use embedded_sdmmc::{Block, BlockCount, BlockDevice, BlockIdx};
 use fatfs::{FatType, FileSystem, FormatVolumeOptions, FsOptions};
-use pinetboot_core::{BootPath, conformance};
+use pinetboot_core::{BootPath, File, OpenError, OpenRequest, Storage, conformance};
 use proptest::prelude::*;
 
+use super::shared::FILES;
 use super::*;
+
+mod formats;
 
 #[test]
 fn files_are_found_and_read() {
@@ -219,10 +223,41 @@ fn a_missing_card_is_not_waited_for() {
 }
 
 #[test]
-fn a_card_without_fat32_has_no_files() {
+fn a_card_that_cannot_be_read_is_not_taken_for_none() {
     for rubbish in [std::vec![0; 1 << 20], std::vec![0xff; 1 << 20], Vec::new(), std::vec![0; Block::LEN]] {
         serve(&Slot::with(rubbish), async |files| {
-            assert_eq!(read(files, "file").await, Err(Some(OpenError::NotFound)));
+            for _ in 0..2 {
+                assert_eq!(read(files, "file").await, Err(Some(OpenError::Failed)));
+                assert!(files.card.is_unreadable());
+            }
+        });
+    }
+    let slot = Slot::with(image(&[("file", 1000)], 1));
+    slot.garble_above(0);
+    serve(&slot, async |files| {
+        assert_eq!(read(files, "file").await, Err(Some(OpenError::Failed)), "it answers, but always wrongly");
+    });
+}
+
+#[test]
+fn wires_that_are_too_long_are_read_more_slowly() {
+    for fastest in [1, 2, 3] {
+        let slot = Slot::with(image(&[("file", 1_500_000)], 8));
+        slot.garble_above(8 >> fastest);
+        serve(&slot, async |files| {
+            let mut file = open(files, "file").await.unwrap();
+            let expected = content("file", 1_500_000);
+            let mut block = [0; 1000];
+            for offset in (0..1_500_000).step_by(1000) {
+                file.read_exact_at(offset as u64, &mut block).await.unwrap();
+                assert!(block == expected[offset..offset + 1000]);
+            }
+            assert!(!files.card.is_unreadable());
+            let errors = slot.0.borrow().errors;
+            assert!(
+                errors >= fastest && errors <= fastest + 8,
+                "full speed is tried again, and rarely: {errors}"
+            );
         });
     }
 }
@@ -293,8 +328,13 @@ fn image(tree: &[(&str, usize)], per_cluster: usize) -> Vec<u8> {
 
 /// A file system with these files.
 fn image_of(files: &[(&str, Vec<u8>)], per_cluster: usize) -> Vec<u8> {
-    let mut image = std::vec![0; 67_000 * per_cluster * Block::LEN];
-    let options = FormatVolumeOptions::new().fat_type(FatType::Fat32).volume_id(per_cluster as u32);
+    formatted(files, 67_000 * per_cluster * Block::LEN, per_cluster, FatType::Fat32)
+}
+
+/// A file system of this size and type with these files.
+fn formatted(files: &[(&str, Vec<u8>)], len: usize, per_cluster: usize, fat_type: FatType) -> Vec<u8> {
+    let mut image = std::vec![0; len];
+    let options = FormatVolumeOptions::new().fat_type(fat_type).volume_id(per_cluster as u32);
     let options = options.bytes_per_cluster((per_cluster * Block::LEN) as u32);
     fatfs::format_volume(Cursor::new(&mut image[..]), options).unwrap();
     {
@@ -333,6 +373,10 @@ struct State {
     ready: bool,
     begun: usize,
     disturbed: bool,
+    /// The speed, of 8, the greatest at which reads succeed, and the number of those that did not.
+    speed: u8,
+    fastest: Option<u8>,
+    errors: usize,
 }
 
 impl Slot {
@@ -348,6 +392,11 @@ impl Slot {
 
     fn pull(&self) {
         self.0.borrow_mut().image = None;
+    }
+
+    /// Reads fail while the speed is above this.
+    fn garble_above(&self, fastest: u8) {
+        self.0.borrow_mut().fastest = Some(fastest);
     }
 
     /// The next read fails, and all after it until the card is begun with anew.
@@ -371,8 +420,12 @@ impl BlockDevice for Slot {
     type Error = NoCard;
 
     fn read(&self, blocks: &mut [Block], from: BlockIdx) -> Result<(), NoCard> {
-        let State { image, ready, disturbed, .. } = &mut *self.0.borrow_mut();
+        let State { image, ready, disturbed, speed, fastest, errors, .. } = &mut *self.0.borrow_mut();
         *ready &= !core::mem::take(disturbed);
+        if image.is_some() && fastest.is_some_and(|fastest| *speed > fastest) {
+            *errors += 1;
+            return Err(NoCard);
+        }
         let image = image.as_ref().filter(|_| *ready).ok_or(NoCard)?;
         for (index, block) in blocks.iter_mut().enumerate() {
             let at = (from.0 as usize + index) * Block::LEN;
@@ -400,5 +453,11 @@ impl Removable for Slot {
         state.disturbed = false;
     }
 
-    fn hurry(&self) {}
+    fn hurry(&self, halvings: u8) {
+        self.0.borrow_mut().speed = 8 >> halvings;
+    }
+
+    fn answers(&self) -> bool {
+        self.0.borrow().image.is_some()
+    }
 }

@@ -4,10 +4,11 @@ use embassy_executor::Executor;
 use embassy_rp::gpio::{Level, Output};
 use embassy_rp::multicore::{Stack, spawn_core1};
 use embassy_rp::peripherals::{CORE1, PIN_10, PIN_11, PIN_12, PIN_13, SPI1};
-use embassy_rp::spi::{Blocking, Config, Spi};
+use embassy_rp::spi::{Blocking, Config, Phase, Polarity, Spi};
 use embassy_rp::{Peri, pac};
 use embassy_time::Delay;
-use embedded_hal_bus::spi::{ExclusiveDevice, NoDelay};
+use embedded_hal::delay::DelayNs;
+use embedded_hal::spi::{ErrorType, Operation, SpiDevice};
 use embedded_sdmmc::sdcard::spi::AcquireOpts;
 use embedded_sdmmc::{Block, BlockCount, BlockDevice, BlockIdx, SdCard, SdCardError};
 use pinetboot_embassy::card::{Card, CardReader, Chunks, Removable};
@@ -42,22 +43,91 @@ async fn read(wires: Wires, card: &'static Card) -> ! {
 }
 
 type Bus = Spi<'static, SPI1, Blocking>;
-type Device = ExclusiveDevice<Bus, Output<'static>, NoDelay>;
+
+/// The card, selected: the bus without its select line, which [`MicroSd`] holds low for the whole of a transaction. Commands, their
+/// responses and their data must not be parted by it (SD Physical Layer Simplified Specification, section 7.2).
+struct Selected {
+    bus: Bus,
+    select: Output<'static>,
+    /// Something has answered.
+    answers: bool,
+}
+
+impl Selected {
+    #[inline(never)] // for its size
+    fn release(&mut self) {
+        let _flushed = self.bus.flush();
+        self.select.set_high();
+        // The card lets go of its line with the next clocks (section 7.5.1, Nec).
+        let _none = self.bus.blocking_write(&[SILENCE]);
+    }
+
+    #[inline(never)]
+    fn set_clock(&mut self, hertz: u32) {
+        self.bus.set_frequency(hertz);
+    }
+}
+
+impl ErrorType for Selected {
+    type Error = embassy_rp::spi::Error;
+}
+
+impl SpiDevice for Selected {
+    fn transaction(&mut self, operations: &mut [Operation<'_, u8>]) -> Result<(), Self::Error> {
+        for operation in operations {
+            let read = match operation {
+                Operation::Write(bytes) => {
+                    self.bus.blocking_write(bytes)?;
+                    &[]
+                }
+                Operation::Transfer(into, bytes) => {
+                    self.bus.blocking_transfer(into, bytes)?;
+                    &**into
+                }
+                Operation::Read(bytes) | Operation::TransferInPlace(bytes) => {
+                    self.bus.blocking_transfer_in_place(bytes)?;
+                    &**bytes
+                }
+                Operation::DelayNs(nanos) => {
+                    Delay.delay_ns(*nanos);
+                    &[]
+                }
+            };
+            self.answers |= read.iter().any(|byte| *byte != SILENCE);
+        }
+        self.bus.flush()
+    }
+}
 
 /// A slot with a card in it, or without.
-struct MicroSd(SdCard<Device, Delay>);
+struct MicroSd(SdCard<Selected, Delay>);
 
 impl MicroSd {
     fn new(wires: Wires) -> Self {
         let Wires { spi, clock, mosi, miso, select } = wires;
         let mut config = Config::default();
         config.frequency = SLOW;
+        // Mode 3, which cards take as well as mode 0: in mode 0 the RP2040's SPI pauses between bytes (pico-examples issue 285).
+        config.polarity = Polarity::IdleHigh;
+        config.phase = Phase::CaptureOnSecondTransition;
         let bus = Spi::new_blocking(spi, clock, mosi, miso, config);
         // Without a card the line floats; the pull-up makes it read as silence.
         pac::PADS_BANK0.gpio(MISO).modify(|pad| pad.set_pue(true));
-        let Ok(device) = ExclusiveDevice::new_no_delay(bus, Output::new(select, Level::High));
+        let device = Selected { bus, select: Output::new(select, Level::High), answers: false };
         let options = AcquireOpts { use_crc: true, acquire_retries: 2 };
         Self(SdCard::new_with_options(device, Delay, options))
+    }
+
+    /// Selects the card for a transaction.
+    fn transaction<T>(&self, transaction: impl FnOnce(&SdCard<Selected, Delay>) -> T) -> T {
+        self.0.spi(|device| device.select.set_low());
+        let result = transaction(&self.0);
+        self.0.spi(Selected::release);
+        result
+    }
+
+    fn set_clock(&self, hertz: u32) {
+        self.0.spi(|device| device.set_clock(hertz));
     }
 }
 
@@ -65,14 +135,19 @@ impl Removable for MicroSd {
     fn begin(&self) {
         self.0.mark_card_uninit();
         self.0.spi(|device| {
-            device.bus_mut().set_frequency(SLOW);
-            // 74 clocks at least, while the card is not selected (SD Physical Layer Simplified Specification, section 6.4.1).
-            let _none = device.bus_mut().blocking_write(&[0xff; 10]);
+            device.answers = false;
+            device.set_clock(SLOW);
+            // 74 clocks at least, while the card is not selected (section 6.4.1).
+            let _none = device.bus.blocking_write(&[SILENCE; 10]);
         });
     }
 
-    fn hurry(&self) {
-        self.0.spi(|device| device.bus_mut().set_frequency(FAST));
+    fn hurry(&self, halvings: u8) {
+        self.set_clock(FAST >> halvings);
+    }
+
+    fn answers(&self) -> bool {
+        self.0.spi(|device| device.answers)
     }
 }
 
@@ -80,21 +155,24 @@ impl BlockDevice for MicroSd {
     type Error = SdCardError;
 
     fn read(&self, blocks: &mut [Block], from: BlockIdx) -> Result<(), SdCardError> {
-        self.0.read(blocks, from)
+        self.transaction(|card| card.read(blocks, from))
     }
 
     fn write(&self, blocks: &[Block], from: BlockIdx) -> Result<(), SdCardError> {
-        self.0.write(blocks, from)
+        self.transaction(|card| card.write(blocks, from))
     }
 
     fn num_blocks(&self) -> Result<BlockCount, SdCardError> {
-        self.0.num_blocks()
+        self.transaction(SdCard::num_blocks)
     }
 }
 
 /// The clock of every card at its start, and the one that every card supports (section 6.6: default speed).
 const SLOW: u32 = 400_000;
 const FAST: u32 = 25_000_000;
+
+/// What an idle line says.
+const SILENCE: u8 = 0xff;
 
 const MISO: usize = 12;
 

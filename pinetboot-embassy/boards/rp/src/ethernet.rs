@@ -3,7 +3,7 @@
 use embassy_executor::Spawner;
 use embassy_rp::gpio::{Input, Level, Output, Pull};
 use embassy_rp::peripherals::{DMA_CH0, DMA_CH1, PIN_16, PIN_17, PIN_18, PIN_19, PIN_20, PIN_21, SPI0};
-use embassy_rp::spi::{Async, Config, Spi};
+use embassy_rp::spi::{Async, Config, Phase, Polarity, Spi};
 use embassy_rp::{Peri, bind_interrupts, dma};
 use pinetboot_embassy::Liveness;
 use static_cell::ConstStaticCell;
@@ -36,6 +36,10 @@ impl Wires {
     fn pins(self) -> Pins {
         let mut config = Config::default();
         config.frequency = SPI_HERTZ;
+        // Mode 3, which the chip takes as well as mode 0 (data sheet, section 2.2): in mode 0 the RP2040's SPI pauses for some two
+        // clocks between bytes (pico-examples issue 285).
+        config.polarity = Polarity::IdleHigh;
+        config.phase = Phase::CaptureOnSecondTransition;
         let Self { spi, clock, mosi, miso, tx_dma, rx_dma, .. } = self;
         Pins {
             spi: Spi::new(spi, clock, mosi, miso, tx_dma, rx_dma, Interrupts, config),

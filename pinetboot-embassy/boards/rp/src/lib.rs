@@ -24,7 +24,7 @@ use embassy_rp::{Peri, flash::Flash as FlashChip, peripherals::FLASH};
 use embassy_time::Duration;
 use panic_probe as _;
 use pinetboot_embassy::archive::Archive;
-use pinetboot_embassy::card::Files;
+use pinetboot_embassy::card::{Card, Files};
 use pinetboot_embassy::net::Memory as SocketMemory;
 use pinetboot_embassy::storage::{Flash, Then};
 use pinetboot_embassy::{Appliance, Board, Liveness, Memory, SOCKETS, TRANSFERS};
@@ -78,7 +78,7 @@ pub async fn appliance(spawner: Spawner, peripherals: Peripherals) -> ! {
     let appliance = APPLIANCE.init(Appliance::configured(stack, &mut storage, configuration).await);
     spawner.spawn(defmt::unwrap!(files(appliance, storage, tftp)));
     spawner.spawn(defmt::unwrap!(addresses(appliance, dhcp)));
-    appliance.watch(&mut Evb { led, watchdog, ethernet }).await
+    appliance.watch(&mut Evb { led, watchdog, ethernet, card }).await
 }
 
 #[embassy_executor::task]
@@ -106,6 +106,7 @@ struct Evb {
     led: Output<'static>,
     watchdog: Watchdog,
     ethernet: Option<&'static Liveness>,
+    card: &'static Card,
 }
 
 impl Board for Evb {
@@ -115,6 +116,10 @@ impl Board for Evb {
 
     fn feed(&mut self) {
         self.watchdog.feed(WATCHDOG);
+    }
+
+    fn card_is_unreadable(&self) -> bool {
+        self.card.is_unreadable()
     }
 
     fn ethernet(&self) -> Option<&Liveness> {

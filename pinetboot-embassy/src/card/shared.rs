@@ -1,0 +1,146 @@
+//! What the two sides share.
+
+use core::cell::Cell;
+
+use embassy_sync::blocking_mutex;
+use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
+use embassy_sync::channel::Channel;
+use embassy_sync::mutex::Mutex;
+use embassy_sync::signal::Signal;
+use embedded_sdmmc::Block;
+use heapless::String;
+use pinetboot_core::OpenError;
+use pinetboot_core::pi::Prefix;
+
+use crate::capacity::TRANSFERS;
+
+/// The memory that the two sides share: orders one way, chunks of files the other.
+pub struct Card {
+    pub(super) orders: Channel<Raw, Order, ORDERS>,
+    /// The name to open, one at a time.
+    pub(super) name: blocking_mutex::Mutex<Raw, Cell<Option<Name>>>,
+    /// The result of an opening: its number, and the length of the file.
+    pub(super) opened: Signal<Raw, (u32, Result<u32, OpenError>)>,
+    chunks: &'static Chunks,
+    /// A chunk was filled.
+    filled: [[Signal<Raw, ()>; 2]; FILES],
+    /// Shelves that are lent.
+    lent: blocking_mutex::Mutex<Raw, Cell<[bool; FILES]>>,
+    pub(super) found: blocking_mutex::Mutex<Raw, Cell<Found>>,
+}
+
+/// The result of the last check for a card.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    NotYet,
+    Nothing,
+    Unreadable,
+    Readable,
+}
+
+/// For each file the chunk that is being sent and the next one. Apart from [`Card`], and all zeros at first, so
+/// that flash need not hold the initial content.
+pub struct Chunks([[Mutex<Raw, Chunk>; 2]; FILES]);
+
+/// A part of a file.
+#[repr(align(4))]
+pub(super) struct Chunk {
+    pub(super) blocks: [Block; CHUNK],
+    /// The opening and the part that it holds; `None` for a free chunk.
+    pub(super) of: Option<(u32, u32)>,
+    pub(super) failed: bool,
+}
+
+#[derive(Clone, Copy)]
+pub(super) enum Order {
+    Open { shelf: u8, opening: u32 },
+    Read { shelf: u8, opening: u32, part: u32 },
+}
+
+/// A file to be opened: in the own directory of a Pi, or in the shared one.
+pub(super) struct Name {
+    pub(super) opening: u32,
+    pub(super) own: Option<Prefix>,
+    pub(super) path: String<NAME>,
+}
+
+impl Card {
+    /// The part for a static.
+    pub const fn new(chunks: &'static Chunks) -> Self {
+        Self {
+            orders: Channel::new(),
+            name: blocking_mutex::Mutex::new(Cell::new(None)),
+            opened: Signal::new(),
+            chunks,
+            filled: [const { [const { Signal::new() }; 2] }; FILES],
+            lent: blocking_mutex::Mutex::new(Cell::new([false; FILES])),
+            found: blocking_mutex::Mutex::new(Cell::new(Found::NotYet)),
+        }
+    }
+
+    /// Whether a card is there that cannot be read.
+    pub fn is_unreadable(&self) -> bool {
+        self.found.lock(Cell::get) == Found::Unreadable
+    }
+
+    pub(super) fn lend(&self) -> Option<u8> {
+        self.lent.lock(|lent| {
+            let mut places = lent.get();
+            let free = places.iter().position(|lent| !lent)?;
+            *places.get_mut(free)? = true;
+            lent.set(places);
+            Some(free as u8)
+        })
+    }
+
+    /// The chunk of a part of a file, and the signal that the chunk is filled.
+    pub(super) fn place(&self, shelf: u8, part: u32) -> Option<Place<'_>> {
+        let (shelf, place) = (usize::from(shelf), part as usize % 2);
+        Some((self.chunks.0.get(shelf)?.get(place)?, self.filled.get(shelf)?.get(place)?))
+    }
+
+    pub(super) fn give_back(&self, shelf: u8) {
+        self.lent.lock(|lent| {
+            let mut places = lent.get();
+            if let Some(place) = places.get_mut(usize::from(shelf)) {
+                *place = false;
+            }
+            lent.set(places);
+        });
+    }
+}
+
+impl Chunks {
+    /// The part for another static.
+    pub const fn new() -> Self {
+        Self([const { [const { Mutex::new(Chunk::new()) }; 2] }; FILES])
+    }
+}
+
+impl Default for Chunks {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Chunk {
+    const fn new() -> Self {
+        Self { blocks: [const { Block { contents: [0; Block::LEN] } }; CHUNK], of: None, failed: false }
+    }
+}
+
+pub(super) type Raw = CriticalSectionRawMutex;
+pub(super) type Place<'a> = (&'static Mutex<Raw, Chunk>, &'a Signal<Raw, ()>);
+
+/// Files that may be open: one for each transfer, and one that takes the place of another.
+pub(super) const FILES: usize = TRANSFERS + 1;
+
+/// For each file its opening and two reads of chunks; the old ones may still be queued.
+pub(super) const ORDERS: usize = 4 * FILES;
+
+/// Blocks in a chunk.
+pub(super) const CHUNK: usize = 4;
+pub(super) const CHUNK_LEN: u32 = CHUNK as u32 * Block::LEN_U32;
+
+/// The longest name.
+pub(super) const NAME: usize = 160;
