@@ -170,7 +170,7 @@ fn each_rule_is_told_where_the_page_says() {
     }
     let counts = counts(&told);
     assert!(counts.all >= 60 && counts.log >= 60 && counts.first >= 45, "{counts:?}");
-    let remedy = "PINETBOOT_PAGES=pinetboot-std/docs cargo test --test check table";
+    let remedy = "PINETBOOT_PAGES=docs cargo test --test check table";
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/coverage.md");
     assert!(fs::read_to_string(file).unwrap() == page, "{file} is not current: {remedy}");
 }
