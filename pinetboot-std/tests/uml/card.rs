@@ -1,73 +1,51 @@
-//! An image for a card, not changed in a byte, as the disk of a machine: `pinetboot-init` out of an initramfs that is made of the image.
+//! `pinetboot serve IMAGE`: the image of a card, not changed in a byte, is the disk of a machine. The server is a user without any
+//! capability; the machine has its command line, kernel and initramfs from it by TFTP, and its disk by NBD.
 
 use std::env;
-use std::fs::{self, File};
-use std::net::{IpAddr, TcpListener};
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::{Arc, Mutex, Weak};
-use std::thread;
 use std::time::Instant;
 
-use nix::mount::{MsFlags, mount};
-use pinetboot_disk::{Access, Disk, Export, Exports, Initramfs, Limits, Overlay, Refused, Server, kernels};
-use pinetboot_image::ext4::Ext4;
-use pinetboot_image::{Choice, Fat, Layout, Part, Partitions, SystemView};
+use tempfile::TempDir;
 
 use super::disk::run;
-use super::machine::{MINUTES, ethernet, kernel};
+use super::machine::{MINUTES, fetch_boot_files, start_fetched, succeed};
 use crate::debian::OPTIONS;
-use crate::namespace::{Namespace, Process, SOON, part};
+use crate::namespace::{Namespace, PINETBOOT, Process, SOON};
 use crate::shell::Shell;
 
 #[test]
 #[ignore = "needs root, user-mode Linux, nbdinfo, qemu-img, PINETBOOT_UML_IMAGE and PINETBOOT_UML_INIT; run by .ci/run"]
 fn an_untouched_card_boots_and_outlives_the_server_but_not_the_servers_machine() {
-    let network = Namespace::new("card");
-    network.tap("tap0");
-    network.bridge("lan", &["tap0"]);
-    network.address("lan", "10.77.0.1/24");
-    let files = tempfile::tempdir().unwrap();
-    let tree = tempfile::tempdir().unwrap();
-    fs::write(tree.path().join("config.txt"), "").unwrap(); // what is served is addresses alone
-    let _leases = network.serve(tree.path(), &OPTIONS);
-    let began = Instant::now();
-    let stage = |what: &str| println!("{:5.1} s: {what}", began.elapsed().as_secs_f64());
-    let card = Card::open();
-    fs::write(files.path().join("initramfs"), &card.initramfs).unwrap();
-    let overlay = files.path().join("pi.qcow2");
-    Overlay::create(&overlay, &card.image, 2 << 30).unwrap();
-    let serve = |run: &str| {
-        let mut server = network.start_part(SERVE, &format!("{} {run}", overlay.display()));
-        server.expect("disk served", SOON);
-        server
-    };
+    let world = World::new();
+    let image = variable("PINETBOOT_UML_IMAGE");
+    let changed = || fs::metadata(&image).map(|file| (file.mtime(), file.mtime_nsec())).unwrap();
+    let before = changed();
+    let mut server = world.serve(SAME);
 
-    let mut server = serve(SAME);
-    let mut refused = boot(&network, files.path(), &card, "5e9f2a01-wrong");
+    world.fetch();
+    let address = world.disk_address();
+    let last = if address.ends_with('0') { '1' } else { '0' };
+    let wrong = format!("{}{last}", &address[..address.len() - 1]);
+    let line = fs::read_to_string(world.path("cmdline.txt")).unwrap();
+    fs::write(world.path("cmdline.txt"), line.replace(&address, &wrong)).unwrap();
+    let mut refused = start_fetched(&world.network, 0, world.files.path());
     refused.expect("the server refuses the disk: no such disk for this client", MINUTES);
-    refused.expect("cmdline.txt is of an earlier boot", SOON);
     drop(refused);
-    stage("a wrong secret is refused");
+    world.stage("a wrong secret is refused");
 
-    let mut machine = Shell::log_in(boot(&network, files.path(), &card, SECRET), MINUTES);
-    stage("logged in");
-    let (_, state) = machine.try_run("systemctl is-system-running --wait", MINUTES);
-    let failed = machine.run("systemctl list-units --failed --plain --no-legend", SOON);
-    assert_eq!((state.trim(), failed.trim()), ("running", ""));
+    let mut machine = world.boot();
     for (place, partition) in [("/", "/dev/nbd0p2"), ("/boot/firmware", "/dev/nbd0p1")] {
         assert_eq!(machine.run(&format!("findmnt -n -o SOURCE {place}"), SOON), partition);
     }
-
     // No other client has the disk, nor learns that it exists.
-    for name in [SECRET, "5e9f2a01-wrong"] {
-        let mut other = network.command("nbdinfo");
-        other.arg(format!("nbd://10.77.0.1/{name}"));
+    for address in [world.disk_address(), format!("nbd://10.77.0.1/{SERIAL}")] {
+        let mut other = world.network.command("nbdinfo");
+        other.arg(&address);
         let (status, said) = Process::start(other).finish(SOON);
-        assert!(!status.success(), "{name}: {said}");
+        assert!(!status.success(), "{address}: {said}");
     }
-
-    stage("running");
 
     // Each line is on the disk before the next one is written.
     machine.start(
@@ -76,123 +54,117 @@ fn an_untouched_card_boots_and_outlives_the_server_but_not_the_servers_machine()
     for kill in 1..=3 {
         machine.expect(&format!("written {}", kill * 15), MINUTES);
         drop(server); // by SIGKILL
-        server = serve(SAME);
-        stage("killed and started again");
+        server = world.serve(SAME);
+        world.stage("killed and started again");
     }
     let (status, said) = machine.finish(MINUTES);
     assert!(status == 0 && said.contains("written 60"), "{said}");
     machine.run("echo 3 >/proc/sys/vm/drop_caches", SOON);
-    machine.run("for i in $(seq 60); do grep -qx \"line $i\" /root/line$i || exit 1; done", SOON);
+    machine.run(ALL_LINES, SOON);
+    world.stage("each written line is there");
 
-    stage("each written line is there");
-
-    // The server's machine loses its power: the machine must not go on, and starts anew.
+    // The server's machine loses its power: the machine must not go on, and boots anew.
     machine.run("echo 7 >/proc/sys/kernel/printk", SOON);
     drop(server);
-    let server = serve(ANOTHER);
+    let server = world.serve(ANOTHER);
     machine.expect("may have lost writes", MINUTES);
     machine.expect("the machine restarts", SOON);
-    let mut machine = machine.log_in_again(MINUTES);
-    stage("restarted with the server's machine");
-    machine.run("for i in $(seq 60); do grep -qx \"line $i\" /root/line$i || exit 1; done", SOON);
+    drop(machine);
+    let mut machine = world.boot();
+    machine.run(ALL_LINES, SOON);
+    // As an upgrade of the kernel does it.
+    machine.run("echo '# of the machine' >>/boot/firmware/config.txt", SOON);
     machine.power_off("poweroff");
-    drop(server);
+    world.fetch();
+    let config = fs::read_to_string(world.path("config.txt")).unwrap();
+    assert!(config.contains("# of the machine\n"), "{config}");
+    server.stop();
+    world.stage("its next boot is that of what it wrote");
 
-    run("qemu-img", &["check", "-r", "leaks", overlay.to_str().unwrap()]);
-    run("qemu-img", &["check", overlay.to_str().unwrap()]);
+    let disk = world.path("state/disks").join(SERIAL).join("debian.qcow2");
+    run("qemu-img", &["check", "-r", "leaks", disk.to_str().unwrap()]);
+    run("qemu-img", &["check", disk.to_str().unwrap()]);
+    assert_eq!(changed(), before, "the image is written to");
 }
 
-/// The server's part: a process of its own, to be killed.
-#[test]
-#[ignore = "a part of the test of an untouched card"]
-fn serve_until_killed() {
-    let Some(part) = part() else { return };
-    let (overlay, run) = part.split_once(' ').unwrap();
-    // `ip netns exec` gives each process mounts of its own.
-    let boot = tempfile::NamedTempFile::new().unwrap();
-    fs::write(boot.path(), run).unwrap();
-    let place = "/proc/sys/kernel/random/boot_id";
-    mount(Some(boot.path()), place, None::<&str>, MsFlags::MS_BIND, None::<&str>).unwrap();
-    let image = image();
-    let disk = Overlay::open(Path::new(overlay), image.parent().unwrap(), Access::ReadWrite).unwrap();
-    let exports = OneWriter { disk: Arc::new(disk), holder: Mutex::default() };
-    let listener = TcpListener::bind("10.77.0.1:10809").unwrap();
-    let _server = Server::start(vec![listener], Arc::new(exports), Limits::default(), Arc::new(())).unwrap();
-    println!("disk served");
-    loop {
-        thread::park();
-    }
+/// A network, and the files of its server and its machine.
+struct World {
+    network: Namespace,
+    files: TempDir,
+    began: Instant,
 }
 
-/// The disk for the client that knows the secret, one connection at a time.
-struct OneWriter {
-    disk: Arc<dyn Disk>,
-    holder: Mutex<Weak<()>>,
-}
-
-impl Exports for OneWriter {
-    fn open(&self, _client: IpAddr, name: &str) -> Result<Export, Refused> {
-        let mut holder = self.holder.lock().unwrap();
-        if name != SECRET || holder.upgrade().is_some() {
-            return Err(Refused);
-        }
-        let lease = Arc::new(());
-        *holder = Arc::downgrade(&lease);
-        Ok(Export { lease, ..Export::new(self.disk.clone()) })
+impl World {
+    fn new() -> Self {
+        let network = Namespace::new("card");
+        network.tap("tap0");
+        network.bridge("lan", &["tap0"]);
+        network.address("lan", "10.77.0.1/24");
+        // Any user may have the ports of DHCP and TFTP.
+        let mut ports = network.command("sh");
+        ports.args(["-c", "echo 0 >/proc/sys/net/ipv4/ip_unprivileged_port_start"]);
+        succeed(ports);
+        let files = tempfile::tempdir().unwrap();
+        fs::set_permissions(files.path(), fs::Permissions::from_mode(0o777)).unwrap();
+        Self { network, files, began: Instant::now() }
     }
 
-    fn list(&self, _client: IpAddr) -> Vec<String> {
-        Vec::new()
+    fn path(&self, name: &str) -> PathBuf {
+        self.files.path().join(name)
     }
-}
 
-/// The image, and what its machine starts with.
-struct Card {
-    image: PathBuf,
-    initramfs: Vec<u8>,
-    /// Of its cmdline.txt.
-    words: String,
-}
-
-impl Card {
-    fn open() -> Self {
-        let path = image();
-        let image = File::open(&path).unwrap();
-        let layout = Layout::find(&image, &Partitions::read(&image).unwrap(), Choice::default()).unwrap();
-        let (boot, root) = (layout.boot.unwrap().extent, layout.root.unwrap().extent);
-        let root = Ext4::open(Part::new(&image, root.start, root.len), root.len).unwrap();
-        let boot = Fat::open(Part::new(&image, boot.start, boot.len)).unwrap();
-        let view = SystemView::new(Some(&root), Some(&boot), "boot/firmware");
-        let init = fs::read(variable("PINETBOOT_UML_INIT")).unwrap();
-        let initramfs = Initramfs::of(&view, &kernels(&view).unwrap(), &init).unwrap();
-        println!("initramfs: {} bytes, modules {:?}", initramfs.archive.len(), initramfs.modules);
-        let words =
-            String::from_utf8(view.read("boot/firmware/cmdline.txt", 4096).unwrap().unwrap()).unwrap();
-        Self { image: path, initramfs: initramfs.archive, words }
+    fn stage(&self, what: &str) {
+        println!("{:5.1} s: {what}", self.began.elapsed().as_secs_f64());
     }
-}
 
-/// Starts the machine with the card's own command line, and what a server adds to it.
-fn boot(network: &Namespace, files: &Path, card: &Card, export: &str) -> Process {
-    let mut command: Command = kernel(network, Path::new("linux.uml"), files);
-    command.args(["con0=null", "con1=fd:0,fd:1", &ethernet(0)]);
-    command.arg(format!("initrd={}", files.join("initramfs").display()));
-    // The console of a Pi alone is none of this machine's.
-    command.args(card.words.split_whitespace().filter(|word| *word != "console=serial0,115200"));
-    command.args([&format!("pinetboot.disk=nbd://10.77.0.1/{export}"), "ip=dhcp"]);
-    Process::start(command)
-}
+    /// Starts the server as a user without any capability, in this run of its machine.
+    fn serve(&self, run: &str) -> Process {
+        fs::write(self.path("run"), run).unwrap();
+        let mut command = self.network.command("sh");
+        command.args(["-c", UNPRIVILEGED, "sh"]).arg(self.path("run")).args([PINETBOOT, "serve", "-v"]);
+        command.args(OPTIONS).args(["--disk-size", "2G", "--state"]).arg(self.path("state"));
+        command.arg("--init").arg(variable("PINETBOOT_UML_INIT")).arg(variable("PINETBOOT_UML_IMAGE"));
+        let mut server = Process::start(command);
+        server.line("ready tftp ", MINUTES);
+        server
+    }
 
-fn image() -> PathBuf {
-    variable("PINETBOOT_UML_IMAGE").canonicalize().unwrap()
+    /// The firmware's part of a boot.
+    fn fetch(&self) {
+        fetch_boot_files(&self.network, 0, SERIAL, self.files.path());
+    }
+
+    /// The address of the disk with the secret, in the command line that the firmware has.
+    fn disk_address(&self) -> String {
+        let line = fs::read_to_string(self.path("cmdline.txt")).unwrap();
+        let address = line.split(' ').find_map(|word| word.strip_prefix("pinetboot.disk="));
+        address.unwrap_or_else(|| panic!("no disk: {line}")).to_owned()
+    }
+
+    /// Boots the machine until its system has started, without any fault.
+    fn boot(&self) -> Shell {
+        self.fetch();
+        let console = start_fetched(&self.network, 0, self.files.path());
+        let mut machine = Shell::log_in(console, MINUTES);
+        self.stage("logged in");
+        let (_, state) = machine.try_run("systemctl is-system-running --wait", MINUTES);
+        let failed = machine.run("systemctl list-units --failed --plain --no-legend", SOON);
+        assert_eq!((state.trim(), failed.trim()), ("running", ""));
+        self.stage("running");
+        machine
+    }
 }
 
 fn variable(name: &str) -> PathBuf {
-    env::var_os(name).unwrap_or_else(|| panic!("{name} is not set: see .ci/run")).into()
+    let value = env::var_os(name).unwrap_or_else(|| panic!("{name} is not set: see .ci/run"));
+    Path::new(&value).canonicalize().unwrap()
 }
 
-const SERVE: &str = "uml::card::serve_until_killed";
-const SECRET: &str = "5e9f2a01-6749b0c2f3a09d51e744";
+/// Runs a program as a user without any capability. `ip netns exec` gives each process mounts of its own.
+const UNPRIVILEGED: &str = "mount --bind \"$1\" /proc/sys/kernel/random/boot_id && shift && \
+     exec setpriv --reuid=65534 --regid=65534 --clear-groups --bounding-set=-all --inh-caps=-all --pdeathsig=KILL -- \"$@\"";
+const ALL_LINES: &str = "for i in $(seq 60); do grep -qx \"line $i\" /root/line$i || exit 1; done";
+const SERIAL: &str = "5e9f2a01";
 /// Two runs of the server's machine.
 const SAME: &str = "11111111-1111-1111-1111-111111111111";
 const ANOTHER: &str = "22222222-2222-2222-2222-222222222222";

@@ -71,9 +71,15 @@ impl Uml {
     }
 }
 
-/// Boots a machine as a Pi does. The firmware takes an address, and fetches the boot files in the directory of this serial
-/// number; the kernel among them starts with the same MAC address. Returns its console.
+/// Boots a machine as a Pi does: fetches the boot files, and starts the kernel. Returns its console.
 pub(crate) fn boot_by_firmware(network: &Namespace, number: u8, serial: &str, files: &Path) -> Process {
+    fetch_boot_files(network, number, serial, files);
+    start_fetched(network, number, files)
+}
+
+/// Takes an address by the MAC address of the machine, and fetches the boot files in the directory of this serial number: the kernel, and
+/// the initramfs that config.txt names.
+pub(crate) fn fetch_boot_files(network: &Namespace, number: u8, serial: &str, files: &Path) {
     let firmware = Namespace::new("firmware");
     let uplink = format!("uplink{number}");
     let end = |of, interface| End { of, interface, address: None };
@@ -85,18 +91,26 @@ pub(crate) fn boot_by_firmware(network: &Namespace, number: u8, serial: &str, fi
     let mut udhcpc = firmware.command("busybox");
     udhcpc.args(["udhcpc", "-C", "-i", "eth", "-n", "-q", "-f", "-s"]).arg(script);
     succeed(udhcpc);
-    for file in ["config.txt", "cmdline.txt", "kernel8.img", "initramfs8"] {
+    let fetch = |file: &str, name: &str| {
         let mut get = firmware.command(PINETBOOT);
-        get.args(["get", "-q", "-o"]).arg(files.join(file)).arg(format!("tftp://10.77.0.1/{serial}/{file}"));
+        get.args(["get", "-q", "-o"]).arg(files.join(name)).arg(format!("tftp://10.77.0.1/{serial}/{file}"));
         succeed(get);
-    }
-    drop(firmware);
+    };
+    fetch("config.txt", "config.txt");
+    let config = fs::read_to_string(files.join("config.txt")).unwrap();
+    let named = config.lines().rev().find_map(|line| line.strip_prefix("initramfs ")?.split(' ').next());
+    fetch("cmdline.txt", "cmdline.txt");
+    fetch("kernel8.img", "kernel8.img");
+    fetch(named.unwrap_or("initramfs8"), "initramfs");
+}
 
+/// Starts the kernel, with the command line and the initramfs beside it.
+pub(crate) fn start_fetched(network: &Namespace, number: u8, files: &Path) -> Process {
     let image = files.join("kernel8.img");
     fs::set_permissions(&image, fs::Permissions::from_mode(0o755)).unwrap();
     let mut command = kernel(network, &image, files);
     command.args(["con0=null", "con1=fd:0,fd:1", &ethernet(number)]);
-    command.arg(format!("initrd={}", files.join("initramfs8").display()));
+    command.arg(format!("initrd={}", files.join("initramfs").display()));
     let words = fs::read_to_string(files.join("cmdline.txt")).unwrap();
     command.args(words.split_whitespace().filter(|word| *word != "console=serial0,115200"));
     Process::start(command)
