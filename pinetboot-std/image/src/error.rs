@@ -16,6 +16,8 @@ pub enum ImageError {
     Corrupt(&'static str),
     /// A checksum of its ext4 is wrong: the image is damaged there.
     Checksum(Metadata),
+    /// The system on the image was not shut down: its ext4 needs its journal.
+    NotShutDown,
     /// The image uses a feature that this crate does not read; the text names the feature and the remedy.
     Unsupported(&'static str),
     /// The image's partitions cannot be booted from; the text lists them.
@@ -51,6 +53,10 @@ impl fmt::Display for ImageError {
                 "the image is damaged: its ext4 has a wrong checksum in the {what}. Get the image again, or repair a copy \
                  (losetup -P --find --show IMAGE; e2fsck -f on its second partition)"
             ),
+            Self::NotShutDown => f.write_str(
+                "the image was taken from a system that was not shut down: its ext4 needs its journal. Boot it once and shut it \
+                 down, or repair a copy (losetup -P --find --show IMAGE; e2fsck -f on its second partition)",
+            ),
             Self::Unsupported(what) => f.write_str(what),
             Self::Layout(what) => f.write_str(what),
         }
@@ -61,7 +67,11 @@ impl Error for ImageError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Io(error) => Some(error),
-            Self::Corrupt(_) | Self::Checksum(_) | Self::Unsupported(_) | Self::Layout(_) => None,
+            Self::Corrupt(_)
+            | Self::Checksum(_)
+            | Self::NotShutDown
+            | Self::Unsupported(_)
+            | Self::Layout(_) => None,
         }
     }
 }

@@ -50,6 +50,11 @@ pub(super) fn of_disk(
             (bytes, None)
         }
         Err(why) => {
+            // The remedy for an image is none for a disk, whose Pi is about to boot.
+            let why = match numbers.root(Reader(disk)) {
+                Err(ImageError::NotShutDown) => NEEDS_JOURNAL.to_owned(),
+                _ => why,
+            };
             let before = if last.exists() { read(&last) } else { read(&image.join(INITRAMFS)) };
             (before?, Some(why))
         }
@@ -242,6 +247,7 @@ fn remove(directory: &Path) -> io::Result<()> {
 
 /// The name by which config.txt asks for the initramfs.
 pub(crate) const INITRAMFS: &str = "pinetboot-initramfs";
+const NEEDS_JOURNAL: &str = "its root was not shut down, and this boot replays the journal";
 const PIECE: usize = 256 << 10;
 /// A card of Raspberry Pi OS has one or two for each kind of processor.
 const MOST_KERNELS: usize = 16;

@@ -30,7 +30,7 @@ pub(super) fn log(event: &Event, client: &ClientName<'_>, fact: &Root) {
             error!(%client, operation = &**operation, "a {operation} of {client} to its disk failed: {error}");
         }
         Root::DiskUnclean { why, .. } => {
-            info!(pi, "{pi} gets the initramfs of its last boot, for its root was not shut down: {why}");
+            info!(pi, "{pi} gets the initramfs of its last boot: {why}");
         }
         Root::LayerReset { image, .. } => {
             info!(pi, image, "{pi}'s layer on {image} is reset, as 'pinetboot roots reset' requested");

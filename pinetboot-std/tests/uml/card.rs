@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use super::disk::run;
 use super::machine::{MINUTES, fetch_boot_files, start_fetched, succeed};
 use crate::debian::OPTIONS;
-use crate::namespace::{Namespace, PINETBOOT, Process, SOON};
+use crate::namespace::{A_WHILE, Namespace, PINETBOOT, Process, SOON};
 use crate::shell::Shell;
 
 #[test]
@@ -66,7 +66,7 @@ fn an_untouched_card_boots_and_outlives_the_server_but_not_the_servers_machine()
     // The server's machine loses its power: the machine must not go on, and boots anew.
     machine.run("echo 7 >/proc/sys/kernel/printk", SOON);
     drop(server);
-    let server = world.serve(ANOTHER);
+    let mut server = world.serve(ANOTHER);
     machine.expect("may have lost writes", MINUTES);
     machine.expect("the machine restarts", SOON);
     drop(machine);
@@ -78,8 +78,11 @@ fn an_untouched_card_boots_and_outlives_the_server_but_not_the_servers_machine()
     world.fetch();
     let config = fs::read_to_string(world.path("config.txt")).unwrap();
     assert!(config.contains("# of the machine\n"), "{config}");
-    server.stop();
     world.stage("its next boot is that of what it wrote");
+    // A machine that is off says nothing.
+    server.expect("is disconnected from its disk", A_WHILE);
+    server.stop();
+    world.stage("its disk is free for commands");
 
     let disk = world.path("state/disks").join(SERIAL).join("debian.qcow2");
     run("qemu-img", &["check", "-r", "leaks", disk.to_str().unwrap()]);

@@ -40,6 +40,9 @@ impl Superblock {
         }
         let incompatible = word(0x60)?;
         let read_only = word(0x64)?;
+        if incompatible & INCOMPAT_RECOVER != 0 {
+            return Err(ImageError::NotShutDown);
+        }
         for &(set, bits, what) in REFUSED {
             let features = if set == Set::Incompatible { incompatible } else { read_only };
             if features & bits != 0 {
@@ -111,6 +114,7 @@ const NONSENSE: ImageError = ImageError::Corrupt("its ext4 has an invalid superb
 
 const MAGIC: u16 = 0xef53;
 const INCOMPAT_FILETYPE: u32 = 0x2;
+const INCOMPAT_RECOVER: u32 = 0x4;
 const INCOMPAT_64BIT: u32 = 0x80;
 /// filetype, extents, 64bit, mmp, flex_bg, csum_seed, largedir.
 const KNOWN: u32 = INCOMPAT_FILETYPE | 0x40 | INCOMPAT_64BIT | 0x100 | 0x200 | 0x2000 | 0x4000;
@@ -123,12 +127,6 @@ enum Set {
 
 /// Features that change the layout, and are not supported.
 const REFUSED: &[(Set, u32, &str)] = &[
-    (
-        Set::Incompatible,
-        0x4,
-        "the image was taken from a system that was not shut down: its ext4 needs its journal. Boot it once and shut it \
-         down, or repair a copy (losetup -P --find --show IMAGE; e2fsck -f on its second partition)",
-    ),
     (Set::Incompatible, 0x8, "the Linux partition holds the journal of another one"),
     (Set::Incompatible, 0x1, "the image's ext4 is compressed, which cannot be read"),
     (Set::Incompatible, 0x10, "the image's ext4 has the feature meta_bg, which cannot be read"),
