@@ -84,9 +84,11 @@ impl Container {
     /// As for `unpack`; `Unsupported` for a zip file.
     pub fn unpack_stream(
         self,
-        stream: impl BufRead,
+        mut stream: impl BufRead,
         sink: &mut dyn FnMut(&[u8]) -> io::Result<()>,
     ) -> io::Result<()> {
+        // One copy of each decoder for all kinds of streams: it reads pieces of kilobytes.
+        let stream: &mut dyn BufRead = &mut stream;
         match self {
             Self::Raw => pump(stream, sink),
             Self::Xz => contents(xz::Streams::new(stream), sink),
