@@ -8,7 +8,7 @@
 //! | [`measure`], [`limits`] | one run, and its limits |
 //! | [`results`], [`report`], [`checks`] | the results, their table and plots, and the checks on them |
 //! | [`mod@nfs`] | the same for NFS: servers, rows, client, table |
-//! | [`fleet`] | whole boots of many Pis, each a host of its own on the cable |
+//! | [`mod@fleet`] | whole boots of many Pis, each a host of its own on the cable |
 //!
 //! The benchmarks of the engine alone, without a network, are in `benches/`.
 

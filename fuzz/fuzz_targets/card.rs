@@ -1,4 +1,4 @@
-//! A board's stores: any blocks are a card's FAT32 that is searched and read to its end, or damage; any memory is an archive.
+//! A board's stores: any blocks are a card's FAT16, FAT32 or exFAT that is searched and read to its end, or damage; any memory is an archive.
 #![no_main]
 
 use std::cell::Cell;
@@ -12,10 +12,10 @@ use pinetboot_core::BootPath;
 #[path = "../../pinetboot-embassy/src/archive.rs"]
 mod archive;
 #[expect(dead_code, reason = "for a card that is taken out")]
-#[path = "../../pinetboot-embassy/src/fat.rs"]
+#[path = "../../pinetboot-embassy/src/fat/mod.rs"]
 mod fat;
 
-use fat::{Blocks, Chain, Volume};
+use fat::{Blocks, Chain, Entry, Volume, find};
 
 fuzz_target!(|bytes: &[u8]| {
     let _ = read_card(bytes);
@@ -30,11 +30,12 @@ fn read_card(bytes: &[u8]) -> Result<(), fat::Error> {
     let reads = Cell::new(0);
     let mut blocks = Blocks::new(Card { bytes, reads: &reads });
     blocks.begin()?;
-    let volume = Volume::find(&mut blocks)?;
+    let volume: Volume = find(&mut blocks)?;
     for path in ["config.txt", "overlays/Mixed Case.dtbo", "../."] {
         reads.set(0);
-        let Ok(Some(file)) = volume.look_up(&mut blocks, None, path.split('/')) else { continue };
+        let Ok(Some(file)) = volume.look_up(&mut blocks, None, path) else { continue };
         assert!(volume.still_has(&mut blocks, &file)?);
+        let file: Entry = file;
         let mut chain = Chain::of_file(&file);
         let mut index = 0;
         while index < file.len.div_ceil(512).min(1000) {
