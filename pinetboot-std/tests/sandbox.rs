@@ -7,6 +7,8 @@ mod common;
 mod hidden;
 #[path = "sandbox/inside.rs"]
 mod inside;
+#[path = "sandbox/neighbours.rs"]
+mod neighbours;
 #[path = "sandbox/page.rs"]
 mod page;
 #[path = "sandbox/units.rs"]

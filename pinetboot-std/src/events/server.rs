@@ -153,6 +153,11 @@ pub enum Server {
         /// The limit of the table.
         most: usize,
     },
+    /// The kernel names no single entry of the neighbour table: each look-up reads the whole table.
+    NeighboursByTable {
+        /// The kernel's reason.
+        why: String,
+    },
     /// The kernel had no buffer or no place in the neighbour table for a datagram (`ENOBUFS`).
     NoBuffers {
         /// The client.

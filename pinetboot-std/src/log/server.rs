@@ -121,6 +121,11 @@ pub(super) fn log(fact: &Server) {
              net.ipv4.neigh.default.gc_thresh3={}, and gc_thresh2 half of it",
             4 * pis
         ),
+        Server::NeighboursByTable { why } => warn!(
+            why,
+            "the kernel names no single neighbour ({why}): each look-up of a MAC address reads the whole table, which is slow with many \
+             Pis. RTM_GETNEIGH requires Linux 5.0, and in a container AF_NETLINK sockets"
+        ),
         Server::NoBuffers { to } => warn!(
             %to,
             "the kernel drops packets, first for {to}: its neighbour table or its buffers are full (ENOBUFS). With many Pis on one \

@@ -380,6 +380,7 @@ fn limits_of_the_system_name_the_setting_that_raises_them() {
         event(None, None, Server::FewForTransfers { allowed: 128, transfers: 32 }),
         event(None, None, Server::FewForLayers { allowed: 1024, pis: 92 }),
         event(None, None, Server::FewNeighbours { pis: 1500, most: 1024 }),
+        event(None, None, Server::NeighboursByTable { why: "Operation not supported".into() }),
         event(None, None, Server::NoBuffers { to: HERE }),
     ];
     let lines = [
@@ -389,6 +390,8 @@ fn limits_of_the_system_name_the_setting_that_raises_them() {
          lower --max-pis",
         "WARN the kernel's neighbour table has 1024 places for 1500 known Pis, and Pis beyond get no packets: sysctl \
          net.ipv4.neigh.default.gc_thresh3=6000, and gc_thresh2 half of it",
+        "WARN the kernel names no single neighbour (Operation not supported): each look-up of a MAC address reads the whole table, which \
+         is slow with many Pis. RTM_GETNEIGH requires Linux 5.0, and in a container AF_NETLINK sockets",
         "WARN the kernel drops packets, first for 10.9.0.113: its neighbour table or its buffers are full (ENOBUFS). With many Pis on \
          one network: sysctl net.ipv4.neigh.default.gc_thresh3=8192. Later ones are not logged",
     ];

@@ -220,5 +220,5 @@ fn of_both(missing: Vec<Missing>, lacks: &[(String, String)]) -> Vec<(String, St
 
 /// The user and the group of root.
 const ROOT: (u32, u32) = (0, 0);
-/// The process's view of the neighbour table is here.
+/// The process's view of the neighbour table is here, for kernels that name no single entry.
 const NEIGHBOURS: &str = "/proc";

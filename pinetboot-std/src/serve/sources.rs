@@ -10,7 +10,7 @@ use crate::check;
 use crate::config::{Config, Settings};
 use crate::events;
 use crate::exit::{Exit, Failed};
-use crate::net::most_neighbours;
+use crate::net::{finds_neighbours, most_neighbours};
 use crate::output;
 use crate::roots::BootRoots;
 use crate::storage::{
@@ -113,7 +113,9 @@ pub(super) fn notices(config: &Config, trees: &Trees) -> impl Iterator<Item = ev
     let pis = requested.max(listed);
     let few = most_neighbours().filter(|most| pis > *most);
     let few = few.map(|most| events::Server::FewNeighbours { pis, most });
-    known.into_iter().chain(few).chain(renamed).chain(without_effect).chain(tree.map(no_config))
+    let slow = finds_neighbours().err();
+    let slow = slow.map(|error| events::Server::NeighboursByTable { why: error.to_string() });
+    known.into_iter().chain(few).chain(slow).chain(renamed).chain(without_effect).chain(tree.map(no_config))
 }
 
 /// What other services than TFTP have, for all of a server's workers.
