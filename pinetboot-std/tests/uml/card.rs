@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use super::disk::run;
 use super::machine::{MINUTES, fetch_boot_files, start_fetched, succeed};
 use crate::debian::OPTIONS;
-use crate::namespace::{A_WHILE, Namespace, PINETBOOT, Process, SOON};
+use crate::namespace::{Namespace, PINETBOOT, Process, SOON};
 use crate::shell::Shell;
 
 #[test]
@@ -59,19 +59,19 @@ fn an_untouched_card_boots_and_outlives_the_server_but_not_the_servers_machine()
     }
     let (status, said) = machine.finish(MINUTES);
     assert!(status == 0 && said.contains("written 60"), "{said}");
-    machine.run("echo 3 >/proc/sys/vm/drop_caches", SOON);
-    machine.run(ALL_LINES, SOON);
+    machine.run("echo 3 >/proc/sys/vm/drop_caches", MINUTES);
+    machine.run(ALL_LINES, MINUTES);
     world.stage("each written line is there");
 
     // The server's machine loses its power: the machine must not go on, and boots anew.
     machine.run("echo 7 >/proc/sys/kernel/printk", SOON);
     drop(server);
-    let mut server = world.serve(ANOTHER);
+    let server = world.serve(ANOTHER);
     machine.expect("may have lost writes", MINUTES);
     machine.expect("the machine restarts", SOON);
     drop(machine);
     let mut machine = world.boot();
-    machine.run(ALL_LINES, SOON);
+    machine.run(ALL_LINES, MINUTES);
     // As an upgrade of the kernel does it.
     machine.run("echo '# of the machine' >>/boot/firmware/config.txt", SOON);
     machine.power_off("poweroff");
@@ -79,10 +79,7 @@ fn an_untouched_card_boots_and_outlives_the_server_but_not_the_servers_machine()
     let config = fs::read_to_string(world.path("config.txt")).unwrap();
     assert!(config.contains("# of the machine\n"), "{config}");
     world.stage("its next boot is that of what it wrote");
-    // A machine that is off says nothing.
-    server.expect("is disconnected from its disk", A_WHILE);
     server.stop();
-    world.stage("its disk is free for commands");
 
     let disk = world.path("state/disks").join(SERIAL).join("debian.qcow2");
     run("qemu-img", &["check", "-r", "leaks", disk.to_str().unwrap()]);
@@ -166,7 +163,8 @@ fn variable(name: &str) -> PathBuf {
 /// Runs a program as a user without any capability. `ip netns exec` gives each process mounts of its own.
 const UNPRIVILEGED: &str = "mount --bind \"$1\" /proc/sys/kernel/random/boot_id && shift && \
      exec setpriv --reuid=65534 --regid=65534 --clear-groups --bounding-set=-all --inh-caps=-all --pdeathsig=KILL -- \"$@\"";
-const ALL_LINES: &str = "for i in $(seq 60); do grep -qx \"line $i\" /root/line$i || exit 1; done";
+const ALL_LINES: &str =
+    "seq -f 'line %g' 60 >/run/lines && cat $(seq -f '/root/line%g' 60) | cmp - /run/lines";
 const SERIAL: &str = "5e9f2a01";
 /// Two runs of the server's machine.
 const SAME: &str = "11111111-1111-1111-1111-111111111111";
