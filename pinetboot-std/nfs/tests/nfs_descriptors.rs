@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use nfs_client::Client;
 use nfs_system::{config, export};
-use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use pinetboot_nfs::{Caller, DirectoryTree, FileSystem, NfsConfig, OneExport, Place};
 
 #[test]
@@ -58,9 +58,10 @@ fn the_tree_with_most_open_files_closes_its_own_and_rest_closes_all() {
     assert_eq!(names, 3);
 }
 
-/// Limits the descriptors of this process.
+/// Limits the descriptors of this process. The hard limit stays: not every root may raise it again for the next test.
 fn limit(descriptors: usize) {
-    setrlimit(Resource::RLIMIT_NOFILE, descriptors as u64, descriptors as u64).unwrap();
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, descriptors as u64, hard).unwrap();
 }
 
 /// A server process with few descriptors; it ends with the test.
