@@ -360,8 +360,8 @@ fn a_flood_of_made_up_pis_leaves_room_for_a_real_one() {
     assert!(told.starts_with("10.77.0."), "{told}");
     let grown = server.peak_memory() - before;
     println!("100,000 made-up Pis cost {grown} KiB of memory");
-    // 4096 of them in the registry and in `pinetboot status`, 6 MB at most (tests/allocations.rs), and messages that wait.
-    assert!(grown < 8 << 10, "grown by {grown} KiB");
+    // 4096 of them in the registry and in `pinetboot status`, 6 MB at most (tests/allocations.rs), and 3 MiB of messages that wait.
+    assert!(grown < 10 << 10, "grown by {grown} KiB");
     server.stop();
 }
 
