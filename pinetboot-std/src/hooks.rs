@@ -51,7 +51,7 @@ struct Setup {
     user: Option<String>,
 }
 
-/// An event as it is delivered.
+/// The delivered form of an event.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 struct Told {

@@ -1,8 +1,8 @@
 //! The boot partition of a disk as a directory to serve, with the initramfs: one copy for each boot, which the Pi's writes do not touch.
 //!
-//! A file that is the image's own is a link to the image's copy, so that a hundred Pis read one file. Not done: a file system that
-//! was not shut down is read as it is on the disk (FAT), or not at all (ext4, whose journal is not replayed): the Pi gets the
-//! initramfs of its boot before then.
+//! A file that is the image's own is a link to the image's copy, so that a hundred Pis read one file. Not done: a FAT that
+//! was not unmounted is read without a repair; an ext4 with a pending journal is not read, and the Pi gets the initramfs of its
+//! last boot.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -32,7 +32,7 @@ pub(super) fn of_image(image: &dyn Disk, numbers: Numbers, tree: &Path, init: &[
     copy(image, numbers, None, &initramfs, tree).map(drop)
 }
 
-/// Makes the boot files of a Pi's disk as it is now, beside those of its image.
+/// Makes the boot files of the present state of a Pi's disk, beside those of its image.
 pub(super) fn of_disk(
     disk: &dyn Disk,
     (numbers, image): (Numbers, &Path),
