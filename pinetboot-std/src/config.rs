@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize};
 
 pub use boot_file::{BootArch, BootFiles};
 pub use dhcp::{Admission, DhcpClients, DhcpConfig, DhcpMode, LeaseConfig, Networks, Role};
-pub use disk::DiskConfig;
+pub use disk::{DiskConfig, DiskMode};
 pub use log_format::LogFormat;
 pub use network::{LeaseRange, LeaseTerms, NetworkConfig, NetworkEntry, Subnet};
 pub use nfs::{NfsMode, NfsSync, RootConfig, RootLimits};
@@ -256,6 +256,10 @@ pub struct Settings {
     #[arg(long, value_name = "IMAGE", help_heading = "Disks")]
     pub disk: Option<PathBuf>,
 
+    /// Keep what a Pi writes to its disk in this place [default: private]
+    #[arg(long, value_name = "MODE", help_heading = "Disks")]
+    pub disk_mode: Option<DiskMode>,
+
     /// Serve disks by NBD on this TCP port; 0 selects a free port [default: 10809]
     #[arg(long, value_name = "PORT", help_heading = "Disks")]
     pub disk_port: Option<u16>,
@@ -375,6 +379,7 @@ impl Settings {
         let root = RootConfig::of(&self)?;
         let disk = DiskConfig::of(&self)?;
         let inventory = Inventory::of(&self.pi, &self.group)?;
+        disk.check(&inventory)?;
         #[cfg(feature = "web")]
         let web = WebConfig::of(&self)?;
         let port = self.tftp_port.unwrap_or(tftp::PORT);

@@ -7,6 +7,9 @@
 #![expect(clippy::unwrap_used, reason = "what fails here is the test")]
 
 #[cfg(feature = "import")]
+#[path = "guest/cards.rs"]
+mod cards;
+#[cfg(feature = "import")]
 #[path = "import/compare.rs"]
 #[allow(dead_code, reason = "for the images")]
 mod compare;

@@ -76,11 +76,17 @@ impl Disk for Image {
     }
 
     fn continuity(&self) -> Option<String> {
+        let file = self.file.metadata().ok()?;
         if self.is_read_only() {
-            return None; // no write can be lost
+            // No write can be lost; a copy on another server is the same disk if its time is.
+            return Some(format!(
+                "image of {} bytes, changed at {}.{:09}",
+                self.len,
+                file.mtime(),
+                file.mtime_nsec()
+            ));
         }
-        let inode = self.file.metadata().ok()?.ino();
-        Some(self.boot.continuity(inode))
+        Some(self.boot.continuity(file.ino()))
     }
 
     fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<(), DiskError> {

@@ -41,7 +41,7 @@ pub(crate) struct Shared {
     exports: Arc<dyn Exports>,
     observer: Arc<dyn Observer>,
     limits: Limits,
-    listeners: Vec<TcpListener>,
+    listeners: Mutex<Vec<Arc<TcpListener>>>,
     state: Mutex<State>,
     threads: Arc<Threads>,
     stopping: AtomicBool,
@@ -89,11 +89,12 @@ impl Server {
         limits: Limits,
         observer: Arc<dyn Observer>,
     ) -> io::Result<Self> {
+        let count = listeners.len();
         let shared = Arc::new(Shared {
             exports,
             observer,
             limits,
-            listeners,
+            listeners: Mutex::new(listeners.into_iter().map(Arc::new).collect()),
             state: Mutex::default(),
             threads: Arc::default(),
             stopping: AtomicBool::new(false),
@@ -101,10 +102,23 @@ impl Server {
             buffers: Mutex::default(),
         });
         let server = Self(shared);
-        for index in 0..server.0.listeners.len() {
+        for index in 0..count {
             server.0.spawn("nbd-listen", move |shared| shared.accept(index))?;
         }
         Ok(server)
+    }
+
+    /// Accepts connections on another socket in place of a listener, by its index at the start: where a network interface was removed
+    /// and made again, a socket that was bound to it hears nothing any more. Connections stay.
+    pub fn replace_listener(&self, index: usize, by: TcpListener) {
+        let mut listeners = self.0.listeners();
+        if !self.0.stopping.load(Ordering::Acquire)
+            && let Some(listener) = listeners.get_mut(index)
+        {
+            // Its thread then accepts on the new one.
+            let _ended = rustix::net::shutdown(&**listener, rustix::net::Shutdown::Both);
+            *listener = Arc::new(by);
+        }
     }
 
     /// The number of open connections.
@@ -134,12 +148,14 @@ impl Threads {
 }
 
 impl Shared {
-    fn accept(self: &Arc<Self>, listener: usize) {
-        let Some(listener) = self.listeners.get(listener) else { return };
+    fn accept(self: &Arc<Self>, index: usize) {
         while !self.stopping.load(Ordering::Acquire) {
+            let Some(listener) = self.listeners().get(index).cloned() else { return };
+            let is_replaced =
+                || self.listeners().get(index).is_none_or(|present| !Arc::ptr_eq(present, &listener));
             match listener.accept() {
                 Ok((stream, client)) => self.admit(stream, client),
-                Err(_) if self.stopping.load(Ordering::Acquire) => {}
+                Err(_) if self.stopping.load(Ordering::Acquire) || is_replaced() => {}
                 Err(error) => {
                     self.tell(&Event::System(&error));
                     // Out of descriptors or memory: the next call would fail at once, too.
@@ -202,8 +218,8 @@ impl Shared {
 
     fn stop(&self, until: Instant) -> bool {
         self.stopping.store(true, Ordering::Release);
-        for listener in &self.listeners {
-            let _ended = rustix::net::shutdown(listener, rustix::net::Shutdown::Both);
+        for listener in &*self.listeners() {
+            let _ended = rustix::net::shutdown(&**listener, rustix::net::Shutdown::Both);
         }
         let half = Instant::now() + until.saturating_duration_since(Instant::now()) / 2;
         // At first, requests under way still reply, where the client reads.
@@ -248,6 +264,10 @@ impl Shared {
         if buffers.len() < MOST_BUFFERS {
             buffers.push(buffer);
         }
+    }
+
+    fn listeners(&self) -> MutexGuard<'_, Vec<Arc<TcpListener>>> {
+        self.listeners.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
