@@ -222,8 +222,8 @@ impl Observer for DiskObserver {
             IpAddr::V6(_) => None,
         };
         match event {
-            // A connection that another took over: its requests fail, as they should.
-            Event::Failed { error: DiskError::Failed, .. } => {}
+            // A connection that another took over, or a write to an image of mode ram: such requests fail, as they should.
+            Event::Failed { error: DiskError::Failed | DiskError::ReadOnly, .. } => {}
             Event::Failed { client, command, error } if self.is_new((client.ip(), *command)) => {
                 let operation = match command {
                     0 => "read",

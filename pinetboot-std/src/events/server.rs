@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use crate::config::DiskMode;
 use crate::finding::Finding;
 
 /// A fact about the program.
@@ -127,10 +128,12 @@ pub enum Server {
         /// How far.
         percent: u64,
     },
-    /// Disks are served.
+    /// Disks on an image are served.
     DisksServed {
-        /// The images.
-        images: Vec<String>,
+        /// The image.
+        image: String,
+        /// The place of what Pis write.
+        mode: DiskMode,
         /// The directory of the disks.
         place: String,
     },

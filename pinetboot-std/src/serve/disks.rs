@@ -112,9 +112,11 @@ impl Bound {
     /// The image and the fault.
     pub(super) fn configure(&self, config: &Config, bus: &Bus) -> Result<(), Failed> {
         self.disks.configure(config).map_err(|why| Failed::new(Exit::Tree, why))?;
-        let images = config.disk_images().iter().map(|image| image.display().to_string()).collect();
-        let place = self.disks.place().path().display().to_string();
-        bus.emit(None, events::Server::DisksServed { images, place });
+        for (image, mode) in config.disk_uses() {
+            let (image, place) =
+                (image.display().to_string(), self.disks.place().path().display().to_string());
+            bus.emit(None, events::Server::DisksServed { image, mode, place });
+        }
         Ok(())
     }
 

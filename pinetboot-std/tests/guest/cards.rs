@@ -48,13 +48,6 @@ impl World {
         self.files.path().join(name)
     }
 
-    /// The directory of a machine's own files.
-    pub(crate) fn of(&self, number: u8) -> PathBuf {
-        let directory = self.path(&format!("machine{number}"));
-        fs::create_dir_all(&directory).unwrap();
-        directory
-    }
-
     pub(crate) fn stage(&self, what: &str) {
         println!("{:5.1} s: {what}", self.began.elapsed().as_secs_f64());
     }
@@ -94,7 +87,12 @@ impl World {
 pub(crate) fn a_card_lives(world: &World) {
     let changed = || fs::metadata(&world.image).map(|file| (file.mtime(), file.mtime_nsec())).unwrap();
     let before = changed();
-    let server = world.serve(SAME, &world.image, &[]);
+    let mut server = world.serve(SAME, &world.image, &[]);
+    // The server learns from the silence that the power is off.
+    let mut off = |machine: Shell| {
+        machine.power_off("poweroff");
+        server.line("is disconnected from its disk", MINUTES);
+    };
     let mut machine = world.boot(0);
     let kib: u64 = machine.run("df --output=size / | tail -n 1", SOON).trim().parse().unwrap();
     assert!(kib > 1_600_000, "{kib} KiB: the root has grown to the end of the disk at the first boot");
@@ -105,14 +103,14 @@ pub(crate) fn a_card_lives(world: &World) {
     let old = machine.run("uname -r", SOON);
     machine.run(INSTALL, MINUTES);
     world.stage("the kernel's upgrade is installed");
-    machine.power_off("poweroff");
+    off(machine);
     world.disks(&["snapshot", SERIALS[0], "upgraded"]);
     let mut machine = world.boot(0);
     let new = machine.run("uname -r", SOON);
     assert_ne!(new, old, "the next boot is that of the installed kernel");
     machine.run(OWN_MODULES, SOON);
     machine.run("touch /root/after", SOON);
-    machine.power_off("poweroff");
+    off(machine);
     world.stage("its next boot is that of the new kernel, with the modules of that");
     world.disks(&["rollback", SERIALS[0], "upgraded"]);
     let shared = world.path("shared.img");

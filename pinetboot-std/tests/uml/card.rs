@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 
 use super::disk::run;
 use super::machine::{MINUTES, boot_by_firmware, fetch_boot_files, start_fetched};
@@ -12,7 +13,7 @@ use crate::namespace::{Process, SOON};
 /// A machine's card, its kernel, and nothing else of this machine.
 fn world() -> World {
     World::new("card", ["PINETBOOT_UML_IMAGE", "PINETBOOT_UML_INIT"], |world, number| {
-        boot_by_firmware(&world.network, number, SERIALS[usize::from(number)], &world.of(number))
+        boot_by_firmware(&world.network, number, SERIALS[usize::from(number)], &of(world, number))
     })
 }
 
@@ -35,10 +36,10 @@ fn an_untouched_card_boots_and_outlives_the_server_but_not_the_servers_machine()
     let address = disk_address(&world);
     let last = if address.ends_with('0') { '1' } else { '0' };
     let wrong = format!("{}{last}", &address[..address.len() - 1]);
-    let file = world.of(0).join("cmdline.txt");
+    let file = of(&world, 0).join("cmdline.txt");
     let line = fs::read_to_string(&file).unwrap();
     fs::write(file, line.replace(&address, &wrong)).unwrap();
-    let mut refused = start_fetched(&world.network, 0, &world.of(0));
+    let mut refused = start_fetched(&world.network, 0, &of(&world, 0));
     refused.expect("the server refuses the disk: no such disk for this client", MINUTES);
     drop(refused);
     world.stage("a wrong secret is refused");
@@ -84,7 +85,7 @@ fn an_untouched_card_boots_and_outlives_the_server_but_not_the_servers_machine()
     machine.run("echo '# of the machine' >>/boot/firmware/config.txt", SOON);
     machine.power_off("poweroff");
     fetch(&world);
-    let config = fs::read_to_string(world.of(0).join("config.txt")).unwrap();
+    let config = fs::read_to_string(of(&world, 0).join("config.txt")).unwrap();
     assert!(config.contains("# of the machine\n"), "{config}");
     world.stage("its next boot is that of what it wrote");
     server.stop();
@@ -95,14 +96,21 @@ fn an_untouched_card_boots_and_outlives_the_server_but_not_the_servers_machine()
     assert_eq!(changed(), before, "the image is written to");
 }
 
+/// The directory of a machine's own files.
+fn of(world: &World, number: u8) -> PathBuf {
+    let directory = world.path(&format!("machine{number}"));
+    fs::create_dir_all(&directory).unwrap();
+    directory
+}
+
 /// The firmware's part of a boot.
 fn fetch(world: &World) {
-    fetch_boot_files(&world.network, 0, SERIALS[0], &world.of(0));
+    fetch_boot_files(&world.network, 0, SERIALS[0], &of(world, 0));
 }
 
 /// The address of the disk with the secret, in the command line that the firmware has.
 fn disk_address(world: &World) -> String {
-    let line = fs::read_to_string(world.of(0).join("cmdline.txt")).unwrap();
+    let line = fs::read_to_string(of(world, 0).join("cmdline.txt")).unwrap();
     let address = line.split(' ').find_map(|word| word.strip_prefix("pinetboot.disk="));
     address.unwrap_or_else(|| panic!("no disk: {line}")).to_owned()
 }

@@ -94,8 +94,8 @@ impl Renewal {
     /// > DHCPREQUEST generated during REBINDING state: 'server identifier' MUST NOT be filled in, 'requested IP address' option MUST
     /// > NOT be filled in, 'ciaddr' MUST be filled in with client's IP address. (RFC 2131, section 4.3.2)
     fn request(&self, xid: u32, out: &mut [u8]) -> Option<usize> {
-        let header =
-            Header { ciaddr: self.address, ..Header::request(HardwareAddress::ethernet(self.mac), xid) };
+        let mut header = Header::request(HardwareAddress::ethernet(self.mac), xid);
+        header.ciaddr = self.address;
         let mut message = Emitter::new(&header, out)?;
         message.kind(MessageType::Request)?;
         if self.has_identifier {
