@@ -41,12 +41,12 @@ impl System {
         Ok(Self { root, systemd, program })
     }
 
-    /// The unit for the configuration; that of roots as long as no valid configuration says otherwise.
+    /// The unit for the configuration; that of roots as long as no valid configuration says otherwise. Disks need no rights.
     pub(super) fn unit_of_configuration(&self) -> Unit {
         let without_roots = self.config().is_ok_and(|config| {
-            let has_boot_files = config.serving().join("config.txt").exists();
+            let boots = config.serving().join("config.txt").exists() || !config.disk_images().is_empty();
             let has_no_root = matches!(configured::base_images(&config), Ok(None));
-            config.root.mode == NfsMode::Off || (has_boot_files && has_no_root)
+            config.root.mode == NfsMode::Off || (boots && has_no_root)
         });
         match without_roots && self.root.is_none() {
             true => Unit::BootFiles,
