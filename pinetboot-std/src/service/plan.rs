@@ -96,9 +96,10 @@ impl System {
         for name in [other.socket(), other.name()].into_iter().filter(|name| self.is_enabled(name)) {
             steps.push(self.systemctl(&["disable", "--now", name]));
         }
+        let units: Vec<_> = sockets.then(|| unit.socket()).into_iter().chain([unit.name()]).collect();
+        // One reload for all: each takes a second, and many on a slow machine.
+        steps.push(self.systemctl(&[&["enable", "--no-reload"], units.as_slice()].concat()));
         if let Some(root) = &self.root {
-            steps.extend(sockets.then(|| self.systemctl(&["enable", unit.socket()])));
-            steps.push(self.systemctl(&["enable", unit.name()]));
             steps.push(Step::Note(format!("the service starts when {} boots", root.display())));
             return Ok(steps);
         }
@@ -106,9 +107,8 @@ impl System {
         if sockets {
             // A server without them has the ports itself.
             steps.push(Step::run(&["systemctl", "stop", unit.name()]));
-            steps.push(Step::run(&["systemctl", "enable", "--now", unit.socket()]));
+            steps.push(Step::run(&["systemctl", "start", unit.socket()]));
         }
-        steps.push(Step::run(&["systemctl", "enable", unit.name()]));
         let fault = self.fault(&configuration).map_err(|error| Failed::new(Exit::Failure, error))?;
         steps.push(match fault {
             // A server that runs becomes this program.
