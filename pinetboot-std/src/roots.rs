@@ -57,7 +57,7 @@ mod which;
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::Ipv4Addr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pinetboot_core::pi::Prefix;
@@ -81,6 +81,8 @@ pub(crate) use token::Tokens;
 
 use crate::config::{NfsMode, RootLimits};
 use crate::events;
+use crate::exit::{Exit, Failed};
+use crate::images::Images;
 use crate::pis::Known;
 use crate::space::Size;
 #[cfg(feature = "nfs")]
@@ -405,6 +407,25 @@ impl std::fmt::Debug for Roots {
 pub fn default_state(tree: Option<&Path>) -> State {
     let images = tree.and_then(|tree| crate::images::Images::open(tree).ok().flatten());
     State::at(&images.map_or_else(|| DEFAULT_STATE.into(), |images| images.state()))
+}
+
+/// The places in which a command looks for a server's state: a directory, that of its images, and the system's default for `.`, which
+/// stands for no directory named.
+///
+/// # Errors
+///
+/// If the directory cannot be opened.
+pub(crate) fn state_places(dir: &Path) -> Result<Vec<PathBuf>, Failed> {
+    if let Err(error) = dir.read_dir()
+        && error.kind() != io::ErrorKind::PermissionDenied
+    {
+        return Err(Failed::new(Exit::Tree, format!("{}: {error}", dir.display())));
+    }
+    let mut places = vec![dir.to_owned(), Images::at(dir).state()];
+    if dir == Path::new(".") {
+        places.push(DEFAULT_STATE.into());
+    }
+    Ok(places)
 }
 
 #[cfg(not(feature = "nfs"))]

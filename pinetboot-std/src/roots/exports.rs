@@ -35,6 +35,7 @@ use crate::events::{self, Evidence, Mac};
 use crate::net::arp::Asker;
 use crate::pis::{Known, NotThatPi, Token};
 use crate::supervisor::task;
+use crate::text::without_secrets;
 
 /// The roots of all Pis as exports.
 #[derive(Debug, Clone)]
@@ -326,7 +327,7 @@ impl ExportTable {
             }
             last.insert(client, mount);
         }
-        let path = path.display().to_string();
+        let path = without_secrets(&path.display().to_string());
         self.registry.emit(client, events::Root::Mounted { pi, path, mac, evidence });
         if self.roots.mode() == NfsMode::Overlay
             && let Err(error) = self.roots.remember(pi, client, mac)
