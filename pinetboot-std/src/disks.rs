@@ -49,6 +49,8 @@ use crate::space::{Reserve, Space};
 pub(crate) use boot_files::INITRAMFS;
 use card::Card;
 pub(crate) use card::check;
+#[cfg(feature = "web")]
+pub(crate) use command::last_log;
 pub(crate) use exports::{DiskExports, DiskObserver};
 pub(crate) use init::init;
 pub(crate) use place::Place;

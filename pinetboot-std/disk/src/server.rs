@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 #[cfg(feature = "testing")]
 pub(crate) use self::connection::negotiate;
+use crate::counts::RequestCounts;
 use crate::exports::Exports;
 use crate::observe::{Event, Observer};
 
@@ -40,6 +41,7 @@ pub struct Server(Arc<Shared>);
 pub(crate) struct Shared {
     exports: Arc<dyn Exports>,
     observer: Arc<dyn Observer>,
+    counts: Arc<RequestCounts>,
     limits: Limits,
     listeners: Mutex<Vec<Arc<TcpListener>>>,
     state: Mutex<State>,
@@ -93,6 +95,7 @@ impl Server {
         let shared = Arc::new(Shared {
             exports,
             observer,
+            counts: Arc::default(),
             limits,
             listeners: Mutex::new(listeners.into_iter().map(Arc::new).collect()),
             state: Mutex::default(),
@@ -119,6 +122,12 @@ impl Server {
             let _ended = rustix::net::shutdown(&**listener, rustix::net::Shutdown::Both);
             *listener = Arc::new(by);
         }
+    }
+
+    /// The counts of requests and bytes.
+    #[must_use]
+    pub fn counts(&self) -> Arc<RequestCounts> {
+        self.0.counts.clone()
     }
 
     /// The number of open connections.
