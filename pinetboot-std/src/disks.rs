@@ -24,6 +24,7 @@ mod init;
 mod partitions;
 mod place;
 mod slot;
+mod usage;
 
 use std::collections::HashMap;
 use std::io;
@@ -52,6 +53,7 @@ pub(crate) use init::init;
 use place::InUse;
 pub(crate) use place::Place;
 use slot::Slots;
+pub(crate) use usage::DiskUsage;
 
 /// The disks of a running server.
 #[derive(Debug)]

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use pinetboot_core::pi::Prefix;
 use pinetboot_disk::{Access, DiskError, Event, Export, Exports, Observer, Refused};
 
-use super::Disks;
 use super::slot::Lease;
+use super::{Disks, Place};
 use crate::bus::Bus;
 use crate::events::Root;
 use crate::net::neighbour;
@@ -49,6 +49,11 @@ impl DiskExports {
     /// These disks.
     pub(crate) fn new(disks: Arc<Disks>, bus: Bus) -> Self {
         Self { disks, bus, sessions: Arc::default(), next: AtomicU64::new(0) }
+    }
+
+    /// The directory of the disks.
+    pub(crate) fn place(&self) -> &Place {
+        self.disks.place()
     }
 
     /// Tells the registry which Pis are there: a system may be silent for a long time. Call this every few seconds.
