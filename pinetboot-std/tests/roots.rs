@@ -19,6 +19,8 @@ mod copies;
 mod crowd;
 #[path = "roots/descriptors.rs"]
 mod descriptors;
+#[path = "roots/handed.rs"]
+mod handed;
 #[path = "roots/keep.rs"]
 mod keep;
 #[path = "roots/layouts.rs"]

@@ -1,5 +1,5 @@
-//! This machine: who holds the server's ports, the firewall, the kinds of its interfaces, bridges with a spanning tree, disk space and the
-//! clock. All is read; packets are sent in namespaces of the test alone ([`packets`]).
+//! This machine: who holds the server's ports, the firewall, the kinds of its interfaces, bridges with a spanning tree, dropped packets, disk
+//! space and the clock. All is read; packets are sent in namespaces of the test alone ([`packets`]).
 
 mod links;
 
@@ -21,7 +21,7 @@ use crate::config::Config;
 use crate::finding::{Finding, Findings};
 use crate::firewall::packets::{self, Entrance, Fate};
 use crate::firewall::{self, Firewall, Port};
-use crate::net::{BindError, Link, holder_of, is_held};
+use crate::net::{BindError, Drops, Lack, Link, holder_of, is_held};
 use crate::roots::default_state;
 use crate::serve::bind::advice;
 use crate::space::{Reserve, Size, Space};
@@ -29,7 +29,7 @@ use crate::time;
 
 /// Looks at the machine.
 pub(super) fn look(config: Option<&Config>) -> Part {
-    let mut part = Part::new("machine", "ports, firewall, bridges, disk space and clock");
+    let mut part = Part::new("machine", "ports, firewall, bridges, dropped packets, disk space and clock");
     let ports = match config {
         Some(config) => firewall::ports(config),
         None => vec![("udp", tftp::PORT), ("udp", SERVER_PORT), ("udp", PORTMAPPER), ("tcp", NFS)],
@@ -40,6 +40,7 @@ pub(super) fn look(config: Option<&Config>) -> Part {
     firewall_of(&ports, &links, &entrances, &mut part);
     links::look(&entrances, config, &mut part);
     bridges(Path::new("/sys/class/net"), &links, config, &mut part);
+    drops(&Drops::of_all_time(), &mut part);
     disks(config, &mut part);
     clock(SystemTime::now(), &written(config), &mut part.findings);
     part
@@ -179,6 +180,17 @@ fn bridges(sysfs: &Path, links: &[Link], config: Option<&Config>, part: &mut Par
     }
 }
 
+/// Packets that the kernel dropped since the machine started.
+fn drops(drops: &[(Lack, u64)], part: &mut Part) {
+    if drops.is_empty() {
+        part.facts.push("packets: none dropped for lack of room in tables and queues".into());
+    }
+    for (lack, packets) in drops {
+        let what = format!("The kernel dropped {packets} packets of this machine since its start: {lack}.");
+        part.findings.add(Finding::warning(what).remedy(format!("{}.", lack.remedy())));
+    }
+}
+
 /// The space on the file systems of state, tree and uploads, without the reserve.
 fn disks(config: Option<&Config>, part: &mut Part) {
     let tree = config.map(Config::serving);
@@ -298,6 +310,16 @@ mod tests {
         assert_eq!(told(at(20_000), &[]), None);
         let text = told(at(0), &[at(19_000), at(20_000)]).unwrap();
         assert!(text.contains("1970-01-01T00:00:00Z") && text.contains("2024-10-04"), "{text}");
+    }
+
+    #[test]
+    fn dropped_packets_are_told_with_the_limit_to_raise() {
+        let mut part = Part::new("machine", "");
+        drops(&[], &mut part);
+        assert_eq!((part.facts.len(), part.findings.iter().count()), (1, 0));
+        drops(&[(Lack::Neighbours, 501)], &mut part);
+        let told = part.findings.iter().next().unwrap();
+        assert!(told.what.contains("501 packets") && told.remedy.as_ref().unwrap().contains("gc_thresh3"));
     }
 
     #[test]

@@ -216,6 +216,11 @@ impl Pi {
         self.namespace.rerun("ask", what);
     }
 
+    /// Begins to ask.
+    pub(crate) fn start_to_ask(&self, what: &str) -> Process {
+        self.namespace.start_part("ask", what)
+    }
+
     fn url(&self, path: &str) -> String {
         format!("nfs://{}/{path}?version=3&uid=0&gid=0", self.server)
     }
