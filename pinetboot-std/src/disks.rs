@@ -28,6 +28,7 @@ mod opening;
 mod partitions;
 mod place;
 mod slot;
+mod usage;
 
 use std::collections::HashMap;
 use std::io;
@@ -55,6 +56,7 @@ pub(crate) use exports::{DiskExports, DiskObserver};
 pub(crate) use init::init;
 pub(crate) use place::Place;
 use slot::Slots;
+pub(crate) use usage::DiskUsage;
 
 /// The disks of a running server.
 #[derive(Debug)]

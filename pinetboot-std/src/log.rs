@@ -62,6 +62,7 @@ impl Listener for Log {
             Fact::Nfs(fact) => nfs::log(event, &client, fact),
             Fact::Network(fact) => network::log(event, fact),
             Fact::Server(fact) => server::log(fact),
+            Fact::Usage(_) => {}
         }
     }
 }

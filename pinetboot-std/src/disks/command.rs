@@ -10,7 +10,6 @@ mod whole;
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
@@ -324,8 +323,7 @@ impl Row {
     fn of(disk: &DiskPlace) -> Result<Self, Failed> {
         let file = disk.file();
         let snapshots = disk.snapshots().map_err(failure)?;
-        let files = [file.clone()].into_iter().chain(snapshots.iter().map(|name| disk.snapshot(name)));
-        let bytes = files.map(|file| fs::metadata(file).map_or(0, |metadata| metadata.blocks() * 512)).sum();
+        let bytes = disk.space().map_err(failure)?;
         let (_, length_bytes) = Overlay::look(&file)
             .map_err(|error| Failed::new(Exit::Failure, format!("{}: {error}", file.display())))?;
         let modified = fs::metadata(&file).and_then(|metadata| metadata.modified());

@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 use pinetboot_core::pi::Prefix;
 use pinetboot_disk::{Disk, DiskError, Event, Export, Exports, Observer, Refused};
 
-use super::Disks;
 use super::card::Card;
 use super::opening::Opened;
 use super::slot::Lease;
+use super::{Disks, Place};
 use crate::bus::Bus;
 use crate::config::DiskMode;
 use crate::events::Root;
@@ -52,6 +52,11 @@ impl DiskExports {
     /// These disks.
     pub(crate) fn new(disks: Arc<Disks>, bus: Bus) -> Self {
         Self { disks, bus, sessions: Arc::default(), next: AtomicU64::new(0) }
+    }
+
+    /// The directory of the disks.
+    pub(crate) fn place(&self) -> &Place {
+        self.disks.place()
     }
 
     /// Tells the registry which Pis are there: a system may be silent for a long time. Call this every few seconds.

@@ -130,7 +130,7 @@ impl Registry {
             }
             Fact::Boot(_) | Fact::Nfs(_) => about_client(self),
             Fact::Network(fact) => self.network(fact),
-            Fact::Server(_) => Applied::default(),
+            Fact::Server(_) | Fact::Usage(_) => Applied::default(),
         };
         let Applied { subject, mut follows, .. } = applied;
         let before = follows.len();

@@ -19,7 +19,7 @@ use super::following::{Change, Follow};
 use super::service::Service;
 use crate::bus::Bus;
 use crate::config::Config;
-use crate::disks::{DiskExports, DiskObserver, Disks, Place, check, init};
+use crate::disks::{DiskExports, DiskObserver, DiskUsage, Disks, Place, check, init};
 use crate::events;
 use crate::exit::{Exit, Failed};
 use crate::handed::Handed;
@@ -131,16 +131,19 @@ impl Bound {
         let observer = Arc::new(DiskObserver::new(bus.clone()));
         let server = Server::start(self.listeners, exports.clone(), Limits::default(), observer);
         let server = Arc::new(server.map_err(failed)?);
+        let (counts, telling) = (server.counts(), bus.clone());
         let stop = Arc::new((Mutex::new(false), Condvar::new()));
         let stops = stop.clone();
         let tell = move || {
             let (stop, rings) = &*stops;
+            let mut usage = DiskUsage::default();
             let mut stopped = stop.lock().unwrap_or_else(PoisonError::into_inner);
             while !*stopped {
                 stopped = rings
                     .wait_timeout(stopped, TELL_EVERY)
                     .map_or_else(|poisoned| poisoned.into_inner().0, |(stopped, _)| stopped);
                 exports.tell();
+                usage.tell(&counts, exports.place(), &telling);
             }
             Ok(())
         };
