@@ -19,12 +19,12 @@ use crate::configuration::{Text, configuration};
 use crate::console::{Action, Console};
 use crate::liveness::{self, Liveness};
 use crate::net::{self, Pool, Sockets};
+use crate::receive::{NoFlash, Updates, WithUpdates};
 use crate::report::{CardState, Start, View};
 use crate::status::Status;
 use crate::status_file::{StatusMemory, WithStatus};
 use crate::storage::Placed;
 use crate::trees::Trees;
-use crate::update::{NoFlash, Updates, WithUpdates};
 
 /// The large buffers of an appliance, for a static. They begin as zeros, so that the static takes no flash.
 pub struct Memory {
@@ -58,7 +58,13 @@ pub async fn run<S: Storage<File: Placed>>(
 ) -> ! {
     let Memory { tftp, dhcp, configuration } = memory;
     let appliance = Appliance::configured(stack, &mut storage, configuration, Start::default()).await;
-    join3(appliance.files(storage, tftp, None::<&Updates<NoFlash>>), appliance.addresses(dhcp), appliance.watch(board)).await.0
+    join3(
+        appliance.files(storage, tftp, None::<&Updates<NoFlash>>),
+        appliance.addresses(dhcp),
+        appliance.watch(board),
+    )
+    .await
+    .0
 }
 
 /// The configured services and their status. Each of the three loops may have a task, so that none is polled for another.
@@ -131,7 +137,8 @@ impl<'a> Appliance<'a> {
             },
         };
         let mut places: [_; TRANSFERS] = [const { None }; TRANSFERS];
-        let mut server = Server::<_, _, _, 4>::new(pool, storage, &self.status, Limits::default(), &mut places);
+        let mut server =
+            Server::<_, _, _, 4>::new(pool, storage, &self.status, Limits::default(), &mut places);
         let Ok(never) = server.run().await;
         match never {}
     }

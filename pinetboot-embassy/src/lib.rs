@@ -19,7 +19,7 @@
 //! | `status`, `board` | log lines and counters, the LED's patterns |
 //! | `report`, `status_file`, `console` | what a board says of itself: as text, as a file, on a console |
 //! | `kept` | what survives a reset |
-//! | `update` | new boot files, received into flash |
+//! | `receive`, `update` | new boot files, received into flash |
 //! | `search` | another DHCP server, looked for before addresses are leased |
 //! | `boots` | boots that do not go on |
 //! | `liveness` | the liveness of the loops, for the watchdog |
@@ -50,7 +50,9 @@ pub mod frames;
 mod kept;
 mod liveness;
 pub mod net;
+mod receive;
 mod report;
+#[expect(dead_code, reason = "until the network of port 68 is there")]
 mod search;
 mod status;
 mod status_file;
@@ -59,6 +61,8 @@ mod trees;
 mod update;
 #[cfg(feature = "w5500")]
 pub mod w5500;
+#[cfg(test)]
+mod year;
 
 pub use appliance::{Appliance, Memory, run};
 pub use board::Board;
@@ -68,5 +72,6 @@ pub use console::{Action, Console};
 pub use kept::{Kept, KeptBytes};
 pub use liveness::Liveness;
 pub use pinetboot_config as config;
+pub use receive::{NoFlash, Updates};
 pub use report::{CardState, Start};
-pub use update::{NewArchive, NoFlash, Region, UpdateError, Updates};
+pub use update::{NewArchive, Region, UpdateError};

@@ -7,7 +7,9 @@ use core::convert::Infallible;
 use core::net::{Ipv4Addr, SocketAddrV4};
 use core::time::Duration;
 
-use pinetboot_core::dhcp::{Emitter, HardwareAddress, Header, Message, MessageType, Op, OptionCode, SERVER_PORT};
+use pinetboot_core::dhcp::{
+    Emitter, HardwareAddress, Header, Message, MessageType, Op, OptionCode, SERVER_PORT,
+};
 use pinetboot_core::{Instant, Net};
 
 /// One search. A value without a socket, a clock or a buffer.
@@ -61,10 +63,8 @@ impl Search {
     /// Writes the DISCOVER into `out`, and returns its length in bytes.
     pub(crate) fn emit(&self, out: &mut [u8]) -> Option<usize> {
         // The board has another address, so that an answer to the offered one would not reach it.
-        let header = Header {
-            flags: Header::BROADCAST,
-            ..Header::request(HardwareAddress::ethernet(self.mac), self.xid)
-        };
+        let mut header = Header::request(HardwareAddress::ethernet(self.mac), self.xid);
+        header.flags = Header::BROADCAST;
         let mut message = Emitter::new(&header, out)?;
         message.kind(MessageType::Discover)?;
         message.option(OptionCode::PARAMETER_LIST, &[1, 3])?;
@@ -106,7 +106,9 @@ const LONGEST: Duration = Duration::from_secs(4);
 
 #[cfg(test)]
 mod tests {
-    use pinetboot_core::dhcp::{Arrival, Clients, LeaseServer, LeaseSlot, MAX_LEN, Network, Port, ProxyDhcp, Respond};
+    use pinetboot_core::dhcp::{
+        Arrival, Clients, LeaseServer, LeaseSlot, MAX_LEN, Network, Port, ProxyDhcp, Respond,
+    };
 
     use super::*;
 

@@ -136,8 +136,10 @@ mod tests {
     #[test]
     fn a_report_that_is_too_long_is_cut() {
         let memory = StatusMemory::new();
-        let file = memory.open(|out| loop {
-            out.write_str("a line of text\n")?;
+        let file = memory.open(|out| {
+            loop {
+                out.write_str("a line of text\n")?;
+            }
         });
         assert!(file.len() > 800 && file.len() <= LONGEST as u64);
     }

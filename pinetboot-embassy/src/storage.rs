@@ -27,7 +27,11 @@ impl<'a> Flash<'a> {
                 info!("{} bytes of files in flash, behind {}", archive.size(), at);
                 // Two blocks of zeros end an archive.
                 if bytes.len().saturating_sub(archive.size()) > 1024 {
-                    error!("the files in flash are damaged after {} of {} bytes", archive.size(), bytes.len());
+                    error!(
+                        "the files in flash are damaged after {} of {} bytes",
+                        archive.size(),
+                        bytes.len()
+                    );
                 }
                 (Self(archive), Some((at as u32, bytes.len() as u32)))
             }

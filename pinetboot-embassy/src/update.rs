@@ -8,15 +8,11 @@
 //!
 //! The firmware takes the first header, so the new files count from the moment at which their header is the first one.
 
-mod receive;
-
-use embedded_storage_async::nor_flash::{NorFlash, ReadNorFlash};
+use embedded_storage_async::nor_flash::NorFlash;
 use pinetboot_core::Upload;
 use pinetboot_core::adapter::embedded_storage_async_v0_4::{FlashError, FlashUpload};
 
 use crate::config::{ArchiveHeader, Checksum, SECTOR};
-pub use receive::{NoFlash, Updates};
-pub(crate) use receive::{Received, WithUpdates};
 
 /// The part of a board's flash that boot files may have, and what of it they have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -98,7 +98,9 @@ pub fn run(options: &Args) -> Result<Exit, Failed> {
     };
     let region = FlashRegion::new(options).map_err(|why| Failed::new(Exit::Usage, why))?;
     let firmware = match options.offset {
-        None if region.board != Board::Esp && !options.tar => firmware::firmware(region.board, options.firmware.as_deref())?,
+        None if region.board != Board::Esp && !options.tar => {
+            firmware::firmware(region.board, options.firmware.as_deref())?
+        }
         _ => Vec::new(),
     };
     write!(output::stdout(), "{}", pack(root, output, firmware, &region, options.tar)?)?;
@@ -296,7 +298,8 @@ mod tests {
         let small = Some(0x10_0000 + 64 * 1024);
         let failed = run(&Args { flash: small, ..options(tree.path(), &output) }).unwrap_err();
         // 3 headers, 512 + 70144 + 512 bytes of files, 1024 at the end: 73728 = 18 sectors, of which 15 fit behind the header.
-        let expected = "12288 bytes too big: the archive takes 73728, the flash of 1114112 bytes has 61440 for it";
+        let expected =
+            "12288 bytes too big: the archive takes 73728, the flash of 1114112 bytes has 61440 for it";
         assert!(failed.message.starts_with(expected), "{}", failed.message);
         let kernel = failed.message.find("70001  kernel_2712.img").unwrap();
         assert!(kernel < failed.message.find("12  config.txt").unwrap());
@@ -348,7 +351,10 @@ mod tests {
         let run = run(&Args { offset: None, ..options(tree.path(), &out.path().join("boot.uf2")) });
         if option_env!("PINETBOOT_RP2040").is_none_or(str::is_empty) {
             let message = run.unwrap_err().message;
-            assert!(message.contains("no firmware for a rp2040") && message.contains("--firmware FILE"), "{message}");
+            assert!(
+                message.contains("no firmware for a rp2040") && message.contains("--firmware FILE"),
+                "{message}"
+            );
         }
     }
 

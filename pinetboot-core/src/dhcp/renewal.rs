@@ -116,7 +116,8 @@ impl Renewal {
                 // > The client computes the lease expiration time as the sum of the time at which the client sent the DHCPREQUEST message
                 // > and the duration of the lease in the DHCPACK message (section 4.4.5).
                 let sent = self.began.unwrap_or(now);
-                let (renew, rebind) = (seconds(OptionCode::RENEWAL_TIME), seconds(OptionCode::REBINDING_TIME));
+                let (renew, rebind) =
+                    (seconds(OptionCode::RENEWAL_TIME), seconds(OptionCode::REBINDING_TIME));
                 self.extend(sent, message.lease_secs(), renew, rebind);
             }
             Some(MessageType::Nak) => self.lost = true,
@@ -171,14 +172,14 @@ impl Renewal {
             let at = |secs: u64| from + Duration::from_secs(secs);
             // > T1 defaults to (0.5 * duration_of_lease). T2 defaults to (0.875 * duration_of_lease).
             let rebind = rebind.map(u64::from).filter(|rebind| *rebind < secs).unwrap_or(secs * 7 / 8);
-            let renew = renew.map(u64::from).filter(|renew| *renew <= rebind).unwrap_or((secs / 2).min(rebind));
+            let renew =
+                renew.map(u64::from).filter(|renew| *renew <= rebind).unwrap_or((secs / 2).min(rebind));
             Times { renew: at(renew), rebind: at(rebind), end: at(secs) }
         });
         self.began = None;
         self.deadline = from;
     }
 }
-
 
 const LEAST_WAIT: Duration = Duration::from_secs(60);
 
@@ -199,12 +200,15 @@ mod tests {
         Renewal::new(OWN, SERVER, MAC, 7, secs, at(0))
     }
 
-    fn answer(lease: &mut Renewal, now: Instant, kind: MessageType, change: impl Fn(&mut Header), options: &[(u8, u32)]) {
-        let mut header = Header {
-            op: Op::Reply,
-            yiaddr: OWN,
-            ..Header::request(HardwareAddress::ethernet(MAC), 7)
-        };
+    fn answer(
+        lease: &mut Renewal,
+        now: Instant,
+        kind: MessageType,
+        change: impl Fn(&mut Header),
+        options: &[(u8, u32)],
+    ) {
+        let mut header =
+            Header { op: Op::Reply, yiaddr: OWN, ..Header::request(HardwareAddress::ethernet(MAC), 7) };
         change(&mut header);
         let mut out = [0; MAX_LEN];
         let mut message = Emitter::new(&header, &mut out).unwrap();
@@ -241,7 +245,10 @@ mod tests {
             })
             .collect();
         let all = Ipv4Addr::BROADCAST;
-        assert_eq!(sent, [(400, SERVER), (550, SERVER), (625, SERVER), (685, SERVER), (700, all), (760, all)]);
+        assert_eq!(
+            sent,
+            [(400, SERVER), (550, SERVER), (625, SERVER), (685, SERVER), (700, all), (760, all)]
+        );
         assert_eq!(steps.last(), Some(&(800, RenewalStep::Lost)));
     }
 
@@ -310,7 +317,10 @@ mod tests {
         let mut out = [0; MAX_LEN];
         let len = lease.emit(at(403), &mut out).unwrap();
         let request = Message::parse(&out[..len]).unwrap();
-        assert_eq!((request.kind(), request.header.ciaddr, request.header.secs), (Some(MessageType::Request), OWN, 3));
+        assert_eq!(
+            (request.kind(), request.header.ciaddr, request.header.secs),
+            (Some(MessageType::Request), OWN, 3)
+        );
         assert_eq!((request.server_id(), request.requested_address()), (None, None));
         assert_eq!(lease.emit(at(403), &mut out[..200]), None);
     }

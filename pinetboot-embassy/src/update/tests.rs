@@ -1,6 +1,6 @@
 use std::vec::Vec;
 
-use embedded_storage_async::nor_flash::{ErrorType, NorFlashErrorKind};
+use embedded_storage_async::nor_flash::{ErrorType, NorFlashErrorKind, ReadNorFlash};
 use pinetboot_core::block_on;
 use proptest::prelude::*;
 

@@ -18,10 +18,11 @@ pub(super) fn check(tree: &PackFiles) -> Result<(), Failed> {
 
 /// Describes a board with this file in one line; an error if the file is invalid.
 pub(super) fn describe(file: &[u8]) -> Result<String, String> {
-    let Config { dhcp, address, upload, trees } = Config::parse(file).map_err(|error| match is_of_serve(file) {
-        true => format!("{error}. The file has settings of 'pinetboot serve', and a board has others"),
-        false => error.to_string(),
-    })?;
+    let Config { dhcp, address, upload, trees } =
+        Config::parse(file).map_err(|error| match is_of_serve(file) {
+            true => format!("{error}. The file has settings of 'pinetboot serve', and a board has others"),
+            false => error.to_string(),
+        })?;
     let mut text = match dhcp {
         Dhcp::Off => "no DHCP".to_owned(),
         Dhcp::Proxy => "proxy DHCP beside the network's DHCP server".to_owned(),

@@ -35,7 +35,8 @@ pub struct Args {
 /// If the file is none that the board takes, no such board is there, or the board does not restart.
 pub fn run(options: &Args) -> Result<Exit, Failed> {
     let path = options.file.display();
-    let file = fs::read(&options.file).map_err(|error| Failed::new(Exit::Usage, format!("{path}: {error}")))?;
+    let file =
+        fs::read(&options.file).map_err(|error| Failed::new(Exit::Usage, format!("{path}: {error}")))?;
     let image = uf2::decode(&file).map_err(|why| Failed::new(Exit::Failure, format!("{path}: {why}")))?;
     let drive = match &options.drive {
         Some(drive) => drive.clone(),
@@ -44,11 +45,16 @@ pub fn run(options: &Args) -> Result<Exit, Failed> {
     match info(&drive) {
         Some(board) if board == image.board => copy(&file, &drive)?,
         Some(_) => {
-            let why = format!("{path} is for an {}: the board at {} is another", name(image.board), drive.display());
+            let why = format!(
+                "{path} is for an {}: the board at {} is another",
+                name(image.board),
+                drive.display()
+            );
             return Err(Failed::new(Exit::Failure, why));
         }
         None => {
-            let why = format!("{}: not the drive of a board in boot mode, there is no {INFO}", drive.display());
+            let why =
+                format!("{}: not the drive of a board in boot mode, there is no {INFO}", drive.display());
             return Err(Failed::new(Exit::Usage, why));
         }
     }
@@ -64,7 +70,10 @@ fn find(board: Board) -> Result<PathBuf, Failed> {
         (Some(drive), None) => Ok(drive),
         (Some(first), Some(second)) => {
             let (first, second) = (first.display(), second.display());
-            Err(Failed::new(Exit::Usage, format!("two boards, at {first} and {second}: name one with --drive")))
+            Err(Failed::new(
+                Exit::Usage,
+                format!("two boards, at {first} and {second}: name one with --drive"),
+            ))
         }
         (None, _) => Err(Failed::new(Exit::Failure, missing(board))),
     }
@@ -75,7 +84,9 @@ fn missing(board: Board) -> String {
     let device = Path::new("/dev/disk/by-label").join(label(board));
     let (device, is_there, name) = (device.display(), device.exists(), name(board));
     match is_there {
-        true => format!("the drive of an {name} is not mounted: run 'udisksctl mount -b {device}', and this command again"),
+        true => format!(
+            "the drive of an {name} is not mounted: run 'udisksctl mount -b {device}', and this command again"
+        ),
         false => format!(
             "no {name} in boot mode here: hold BOOTSEL while plugging the board in. Its drive {} appears: mount the drive, or let the desktop \
              do that, and run this command again",
@@ -116,7 +127,10 @@ fn info(drive: &Path) -> Option<Board> {
 /// Copies, and waits until the drive is gone.
 fn copy(uf2: &[u8], drive: &Path) -> Result<(), Failed> {
     let failed = |error: io::Error| {
-        Failed::new(Exit::Failure, format!("cannot copy to {}: {error}. Unplug the board and begin again", drive.display()))
+        Failed::new(
+            Exit::Failure,
+            format!("cannot copy to {}: {error}. Unplug the board and begin again", drive.display()),
+        )
     };
     let mut file = File::create(drive.join("BOOT.UF2")).map_err(failed)?;
     file.write_all(uf2).map_err(failed)?;
@@ -125,7 +139,8 @@ fn copy(uf2: &[u8], drive: &Path) -> Result<(), Failed> {
     let began = Instant::now();
     while info(drive).is_some() {
         if began.elapsed() > RESTART {
-            let why = written.map_or_else(|error| error.to_string(), |()| "the board has not restarted".into());
+            let why =
+                written.map_or_else(|error| error.to_string(), |()| "the board has not restarted".into());
             return Err(failed(io::Error::other(why)));
         }
         sleep(Duration::from_millis(100));
@@ -135,7 +150,9 @@ fn copy(uf2: &[u8], drive: &Path) -> Result<(), Failed> {
         // EIO and ENODEV; the copy may be complete, and may not.
         Err(error) => Err(Failed::new(
             Exit::Failure,
-            format!("the drive was gone before the copy was confirmed ({error}): the board's LED says whether the firmware runs"),
+            format!(
+                "the drive was gone before the copy was confirmed ({error}): the board's LED says whether the firmware runs"
+            ),
         )),
     }
 }
@@ -183,7 +200,9 @@ mod tests {
         fs::create_dir(&drive).unwrap();
         let options = Args { file, drive: Some(drive.clone()) };
         assert!(run(&options).unwrap_err().message.contains("not the drive of a board"));
-        let board = |id: &str| fs::write(drive.join(INFO), format!("UF2 Bootloader v3.0\r\nBoard-ID: {id}\r\n")).unwrap();
+        let board = |id: &str| {
+            fs::write(drive.join(INFO), format!("UF2 Bootloader v3.0\r\nBoard-ID: {id}\r\n")).unwrap()
+        };
         board("RP2350");
         assert!(run(&options).unwrap_err().message.contains("is for an RP2040"));
         board("RPI-RP2");

@@ -124,7 +124,10 @@ pub(super) mod tests {
     #[test]
     fn segments_lie_in_flash_at_the_addresses_where_they_are_stored() {
         let flash = image(&elf(&[(0x1000_0100, b"code"), (0x1000_0000, b"boot")]), Board::Rp2040).unwrap();
-        assert_eq!((flash.len(), &flash[..5], &flash[256..261]), (SECTOR, &b"boot\xff"[..], &b"code\xff"[..]));
+        assert_eq!(
+            (flash.len(), &flash[..5], &flash[256..261]),
+            (SECTOR, &b"boot\xff"[..], &b"code\xff"[..])
+        );
         let for_rp2350 = elf(&[(0x1000_0000, &[&[0; 256], IMAGE_DEFINITION].concat())]);
         assert_eq!(image(&for_rp2350, Board::Rp2350).unwrap().len(), SECTOR);
         assert!(image(&for_rp2350, Board::Rp2040).unwrap_err().contains("--board rp2350"));

@@ -188,7 +188,10 @@ mod tests {
                 assert_eq!(bytes[256..][..len], file, "{len} bytes in blocks of {block}");
                 assert!(bytes[..256].iter().all(|byte| *byte == 0x55), "before the part");
                 let erased = len.next_multiple_of(256);
-                assert!(bytes[256 + erased..].iter().all(|byte| *byte == 0x55), "nothing is erased that is not written");
+                assert!(
+                    bytes[256 + erased..].iter().all(|byte| *byte == 0x55),
+                    "nothing is erased that is not written"
+                );
             }
         }
     }

@@ -6,11 +6,10 @@ use core::net::SocketAddrV4;
 use embedded_storage_async::nor_flash::{ErrorType, NorFlash, NorFlashErrorKind, ReadNorFlash};
 use pinetboot_core::{OpenError, OpenRequest, Storage, Upload};
 
-use super::{NewArchive, Region, UpdateError};
 use crate::console::Action;
+use crate::update::{NewArchive, Region, UpdateError};
 
 /// A flash for new boot files.
-#[derive(Debug)]
 pub struct Updates<F> {
     /// `None` while files are received.
     flash: Cell<Option<F>>,
