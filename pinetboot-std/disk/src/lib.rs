@@ -29,6 +29,7 @@
 mod boot;
 #[cfg(feature = "testing")]
 pub mod conformance;
+mod counts;
 mod disk;
 mod exports;
 mod fingerprint;
@@ -46,6 +47,7 @@ mod transmission;
 mod unpack;
 mod wire;
 
+pub use counts::RequestCounts;
 pub use disk::{Disk, DiskError, Extent};
 pub use exports::{Export, Exports, OneExport, Refused};
 pub use fingerprint::Fingerprint;

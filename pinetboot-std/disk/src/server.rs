@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 #[cfg(feature = "testing")]
 pub(crate) use self::connection::negotiate;
+use crate::counts::RequestCounts;
 use crate::exports::Exports;
 use crate::observe::{Event, Observer};
 
@@ -40,6 +41,7 @@ pub struct Server(Arc<Shared>);
 pub(crate) struct Shared {
     exports: Arc<dyn Exports>,
     observer: Arc<dyn Observer>,
+    counts: Arc<RequestCounts>,
     limits: Limits,
     listeners: Vec<TcpListener>,
     state: Mutex<State>,
@@ -92,6 +94,7 @@ impl Server {
         let shared = Arc::new(Shared {
             exports,
             observer,
+            counts: Arc::default(),
             limits,
             listeners,
             state: Mutex::default(),
@@ -105,6 +108,12 @@ impl Server {
             server.0.spawn("nbd-listen", move |shared| shared.accept(index))?;
         }
         Ok(server)
+    }
+
+    /// The counts of requests and bytes.
+    #[must_use]
+    pub fn counts(&self) -> Arc<RequestCounts> {
+        self.0.counts.clone()
     }
 
     /// The number of open connections.

@@ -205,10 +205,13 @@ impl Connection {
         };
         self.pass_on(input);
         let failure = self.session.perform(&received, &mut buffer.1, &self.output)?;
-        if let Some(failure) = failure {
-            let (client, command, error) = (self.client, failure.command, failure.error);
-            self.shared.tell(&Event::Failed { client, command, error });
-        }
+        let Some(failure) = failure else {
+            let (command, len) = received.counted();
+            self.shared.counts.count(command, len);
+            return Ok(true);
+        };
+        let (client, command, error) = (self.client, failure.command, failure.error);
+        self.shared.tell(&Event::Failed { client, command, error });
         Ok(true)
     }
 
