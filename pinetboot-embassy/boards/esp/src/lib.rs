@@ -24,7 +24,6 @@ use esp_hal::time::{Duration, Rate};
 use esp_hal::timer::timg::{MwdtStage, TimerGroup, Wdt};
 use esp_hal::{Async, clock::CpuClock};
 use log::LevelFilter;
-use pinetboot_embassy::archive::Archive;
 use pinetboot_embassy::frames::{Device, DriverEnd, Frames, Ways};
 use pinetboot_embassy::storage::Flash;
 use pinetboot_embassy::w5500::W5500;
@@ -64,10 +63,8 @@ pub async fn appliance(spawner: Spawner) -> ! {
     spawner.spawn(net(runner).expect("the only one"));
 
     static MEMORY: ConstStaticCell<Memory> = ConstStaticCell::new(Memory::new());
-    let archive = Archive::new(mapped::archive());
-    log::info!("{} bytes of files in flash", archive.size());
     let mut board = Appliance { led, wdt, ethernet };
-    run(stack, Flash(archive), &mut board, MEMORY.take()).await
+    run(stack, Flash::find(mapped::archive()).0, &mut board, MEMORY.take()).await
 }
 
 type Chip = W5500<Spi<'static, Async>, Output<'static>, Input<'static>, Output<'static>>;
