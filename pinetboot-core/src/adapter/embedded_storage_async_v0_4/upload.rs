@@ -161,14 +161,14 @@ mod tests {
 
         async fn erase(&mut self, from: u32, to: u32) -> Result<(), NorFlashErrorKind> {
             self.take()?;
-            assert!(from % 256 == 0 && to % 256 == 0);
+            assert!(from.is_multiple_of(256) && to.is_multiple_of(256));
             self.bytes[from as usize..to as usize].fill(0xff);
             Ok(())
         }
 
         async fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), NorFlashErrorKind> {
             self.take()?;
-            assert!(offset % 16 == 0 && bytes.len() % 16 == 0);
+            assert!(offset.is_multiple_of(16) && bytes.len().is_multiple_of(16));
             self.bytes[offset as usize..].iter_mut().zip(bytes).for_each(|(to, from)| *to &= from);
             Ok(())
         }
