@@ -126,8 +126,8 @@ pub(crate) struct Nfs {
 /// Options of `fleet`.
 #[derive(Debug, Args)]
 pub(crate) struct Fleet {
-    /// Boot this many Pis, 1 to 2000; may be repeated [default: 1, 50, 200 and 1000]
-    #[arg(long = "pis", value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=2000))]
+    /// Boot this many Pis, 1 to 4000; may be repeated [default: 1, 50, 200 and 1000]
+    #[arg(long = "pis", value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=4000))]
     pub(crate) pis: Vec<u16>,
 
     /// Measure only this server; may be repeated [default: all installed servers]

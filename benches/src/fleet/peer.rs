@@ -116,7 +116,7 @@ fn pinetboot(place: &Path, tree: &Path, root: &Path) -> Result<Command, Failed> 
     write(&config, "[pi.bd989ae1]\naddress = \"10.77.0.2\"\n")?;
     let mut command = world::at_server(env::current_exe().unwrap_or_default());
     command.args(["pinetboot", "serve", "--quiet", "--dhcp", "lease", "--lease-range", RANGE]);
-    command.args(["--nfs-insecure", "--nfs-mode", "overlay", "--max-pis", "2048", "--max-transfers", "4096"]);
+    command.args(["--nfs-insecure", "--nfs-mode", "overlay", "--max-pis", "4096", "--max-transfers", "4096"]);
     command.arg("--nfs").arg(root).arg("--state").arg(place.join("state")).arg("--config").arg(config);
     command.arg(tree).stdin(Stdio::null()).stdout(Stdio::null());
     Ok(command)
