@@ -18,12 +18,26 @@ export class Terminal {
         this.driver = new USBCDC(this.usb);
         this.driver.onDeviceConnected = () => (this.connected = true);
         this.driver.onSerialData = (bytes) => (this.screen += Buffer.from(bytes).toString('latin1'));
-        // rp2040js's driver answers at once, and with nothing if nothing was typed; a computer answers when it has something.
+        // rp2040js's driver answers at once, and with nothing if nothing was typed; a computer answers when it has something. Until then
+        // the buffer is the controller's (RP2040 datasheet, 4.1.2.5.1), which rp2040js gives back too early.
         this.usb.onEndpointRead = (endpoint, size) => {
             if (endpoint !== this.driver.outEndpoint) return;
             this.reading = size;
+            this.lend(endpoint, true);
             this.deliver();
         };
+        const finishRead = this.usb.finishRead.bind(this.usb);
+        this.usb.finishRead = (endpoint, bytes) => {
+            this.lend(endpoint, false);
+            finishRead(endpoint, bytes);
+        };
+    }
+
+    /** Whether the controller has the endpoint's buffer. */
+    lend(endpoint, available) {
+        const memory = this.board.chip.usbDPRAMView;
+        const control = memory.getUint32(OUT_CONTROL + 8 * endpoint, true);
+        memory.setUint32(OUT_CONTROL + 8 * endpoint, available ? control | AVAILABLE : control & ~AVAILABLE, true);
     }
 
     type(text) {
@@ -48,3 +62,7 @@ export class Terminal {
         this.usb.endpointReadDone(this.driver.outEndpoint, Uint8Array.from(bytes));
     }
 }
+
+/** The word that describes the buffer of endpoint 0, and its bit. */
+const OUT_CONTROL = 0x84;
+const AVAILABLE = 1 << 10;

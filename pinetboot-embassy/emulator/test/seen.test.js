@@ -66,7 +66,7 @@ test('a Pi that is stuck is told after a reset by the watchdog', { skip: missing
     assert.equal(pi.fetch(server, 'bd989ae1/config.txt').outcome, 'complete');
     assert.equal(pi.fetch(server, 'bd989ae1/kernel_2712.img').outcome.code, 1);
     board.run(board.now + 15e9);
-    assert.match(pi.fetch(server, 'status.txt').bytes.toString(), /: STUCK by rule 20, heard 00:00:1\d ago/);
+    assert.match(pi.fetch(server, 'status.txt').bytes.toString(), /: STUCK by rule 20, heard 00:00:00 ago/);
     board.buses[0].hangs = true;
     pi.fetch(server, 'config.txt', { seconds: 0.1 });
     board.skip(7.5e9);

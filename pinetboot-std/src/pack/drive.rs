@@ -54,7 +54,7 @@ pub fn run(options: &Args) -> Result<Exit, Failed> {
         }
         None => {
             let why =
-                format!("{}: not the drive of a board in boot mode, there is no {INFO}", drive.display());
+                format!("{}: not the drive of a board in boot mode, which has a file {INFO}", drive.display());
             return Err(Failed::new(Exit::Usage, why));
         }
     }
