@@ -54,6 +54,7 @@ mod descriptors;
 pub mod disks;
 pub mod doctor;
 mod durable;
+mod ears;
 pub mod events;
 pub mod exit;
 pub mod explain;

@@ -275,6 +275,13 @@ pub enum Server {
         /// The loop's name.
         thread: String,
     },
+    /// Messages of Pis were late or lost: no Pi counts as silent for what came before.
+    HeardLate {
+        /// The loop that was late.
+        by: String,
+        /// Lost messages; none if they waited.
+        lost: u64,
+    },
     /// A network operation failed.
     Network {
         /// The operation and the system's reason.

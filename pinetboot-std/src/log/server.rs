@@ -216,6 +216,14 @@ pub(super) fn log(fact: &Server) {
             interval.as_secs_f32()
         ),
         Server::LoopTurns { thread } => info!(thread, "loop {thread} turns again"),
+        Server::HeardLate { by, lost: 0 } => info!(
+            by,
+            "verdicts wait: loop {by} handles messages more than a second late. The machine is busy, or was stopped"
+        ),
+        Server::HeardLate { by, lost } => info!(
+            by,
+            lost, "verdicts wait: messages to loop {by} that were lost because its queue was full: {lost}"
+        ),
         Server::Network { what } => warn!("{what}"),
         Server::Stopped(Transfers { open, rejected }) => {
             match open {

@@ -106,6 +106,7 @@ impl Captures {
         for capture in self.0 {
             let (control, name) = (capture.control(), format!("hear {}", capture.interface()));
             supervisor.watch(name.clone(), control.clone());
+            bus.hear_by(name.clone(), control.clone());
             let mut reader = Reader {
                 number: asks.add(control.clone()),
                 capture,
@@ -149,6 +150,7 @@ impl Reader {
             }
             while let Some(frame) = self.capture.next(&mut buffer) {
                 if !self.pace.admits() {
+                    self.capture.leave_out();
                     let interface = self.capture.interface().to_owned();
                     self.bus.emit(None, Network::TooMany { interface, most: MOST_A_SECOND });
                     is_late = true;
