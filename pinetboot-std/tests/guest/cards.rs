@@ -23,12 +23,12 @@ pub(crate) struct World {
     files: TempDir,
     began: Instant,
     /// Switches the machine of this number on; its console.
-    start: fn(&World, u8) -> Process,
+    start: fn(&Self, u8) -> Process,
 }
 
 impl World {
     /// The image and the first program are those that variables of the environment name.
-    pub(crate) fn new(role: &str, [image, init]: [&str; 2], start: fn(&World, u8) -> Process) -> Self {
+    pub(crate) fn new(role: &str, [image, init]: [&str; 2], start: fn(&Self, u8) -> Process) -> Self {
         let network = Namespace::new(role);
         network.tap("tap0");
         network.tap("tap1");
