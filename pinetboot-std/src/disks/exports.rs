@@ -17,7 +17,7 @@ use super::card::Card;
 use super::opening::Opened;
 use super::slot::Lease;
 use crate::bus::Bus;
-use crate::config::DiskMode;
+use crate::disk_mode::DiskMode;
 use crate::events::Root;
 use crate::net::neighbour;
 use crate::pis::{BootProgress, Claim, NotThatPi, Token};

@@ -72,7 +72,7 @@ impl Disks {
             ),
             _ => format!("cannot open the image {name}: {error}"),
         })?;
-        // Nobody else has the image from here on.
+        // No other process and no other Pi has the image from here on.
         let failed = |error: io::Error| format!("the writer of {name} is not known: {error}");
         if let Some(other) = self.place.has_disk_on(name).map_err(failed)? {
             return Err(format!(
