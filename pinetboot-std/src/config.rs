@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize};
 
 pub use boot_file::{BootArch, BootFiles};
 pub use dhcp::{Admission, DhcpClients, DhcpConfig, DhcpMode, LeaseConfig, Networks, Role};
-pub use disk::{DiskConfig, DiskMode};
+pub use disk::DiskConfig;
 pub use log_format::LogFormat;
 pub use network::{LeaseRange, LeaseTerms, NetworkConfig, NetworkEntry, Subnet};
 pub use nfs::{NfsMode, NfsSync, RootConfig, RootLimits};
@@ -39,6 +39,7 @@ pub use template::TemplateSettings;
 #[cfg(feature = "web")]
 pub use web::{ControlPlace, WebConfig};
 
+use crate::disk_mode::DiskMode;
 use crate::exit::{Exit, Failed};
 use crate::net::{self, Ports};
 use crate::pis::{GroupEntry, Inventory, PiEntry, has_old_name};

@@ -41,7 +41,8 @@ use pinetboot_core::pi::Prefix;
 use pinetboot_disk::{Access, Disk, Image};
 
 use crate::bus::Bus;
-use crate::config::{Config, DiskConfig, DiskMode};
+use crate::config::{Config, DiskConfig};
+use crate::disk_mode::DiskMode;
 use crate::events;
 use crate::pis::{PiEntry, Token};
 use crate::roots::Tokens;

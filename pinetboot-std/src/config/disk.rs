@@ -2,26 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::ValueEnum;
-use serde::{Deserialize, Serialize};
-
 use super::Settings;
+use crate::disk_mode::DiskMode;
 use crate::exit::{Exit, Failed};
 use crate::pis::{Inventory, PiEntry};
 use crate::space::Size;
-
-/// The place of what a Pi writes to the disk that its image is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum DiskMode {
-    /// In a copy-on-write disk of its own on this server; the image itself does not change
-    #[default]
-    Private,
-    /// In the Pi's memory, until the Pi restarts; the image is read-only, and any number of Pis share it
-    Ram,
-    /// In the image itself, which one Pi has
-    Rw,
-}
 
 /// Configuration of the disks of Pis.
 #[derive(Debug, Clone, PartialEq)]
@@ -120,7 +105,7 @@ impl DiskConfig {
             let writers = self.of_listed(inventory).filter(|of| *of == (image.clone(), DiskMode::Rw)).count();
             if writers > 1 || uses.iter().any(|(other, mode)| other == image && *mode != DiskMode::Rw) {
                 let why = format!(
-                    "disk-mode rw: one Pi writes to {}, and others have it too. Give that Pi an image of its own",
+                    "disk-mode rw: one Pi writes to {}, and others have it too. Give that Pi another image",
                     image.display()
                 );
                 return Err(Failed::new(Exit::Usage, why));

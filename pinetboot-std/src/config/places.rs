@@ -3,7 +3,8 @@
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
-use super::{Config, DiskMode};
+use super::Config;
+use crate::disk_mode::DiskMode;
 
 impl Config {
     /// The images of all disks, each once.

@@ -12,7 +12,7 @@ use super::boot_files::{self, make_directory};
 use super::partitions::Numbers;
 use super::{BootFiles, Place};
 use crate::bus::Bus;
-use crate::config::DiskMode;
+use crate::disk_mode::DiskMode;
 use crate::events;
 
 /// An image, ready for disks.

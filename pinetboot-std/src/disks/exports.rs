@@ -17,7 +17,7 @@ use super::opening::Opened;
 use super::slot::Lease;
 use super::{Disks, Place};
 use crate::bus::Bus;
-use crate::config::DiskMode;
+use crate::disk_mode::DiskMode;
 use crate::events::Root;
 use crate::net::neighbour;
 use crate::pis::{BootProgress, Claim, NotThatPi, Token};

@@ -72,8 +72,14 @@ impl Disks {
             ),
             _ => format!("cannot open the image {name}: {error}"),
         })?;
-        // Nobody else has the image from here on.
+        // No other process and no other Pi has the image from here on.
         let failed = |error: io::Error| format!("the writer of {name} is not known: {error}");
+        if let Some(other) = self.place.has_disk_on(name).map_err(failed)? {
+            return Err(format!(
+                "{other} has a disk on the image {name}, which a change of the image makes unreadable. Serve a copy of the image, or \
+                 discard that disk with 'pinetboot disks reset {other} --image {name} --snapshots'"
+            ));
+        }
         match self.place.writer(name).map_err(failed)? {
             Some(writer) if writer == pi => {}
             Some(writer) => {
@@ -82,15 +88,7 @@ impl Disks {
                      disks release {writer}'"
                 ));
             }
-            None => {
-                if let Some(other) = self.place.has_disk_on(name).map_err(failed)? {
-                    return Err(format!(
-                        "{other} has a disk on the image {name}, which a change of the image makes unreadable. Serve a copy of the image, \
-                         or discard that disk with 'pinetboot disks reset {other} --image {name} --snapshots'"
-                    ));
-                }
-                disk.become_writer().map_err(failed)?;
-            }
+            None => disk.become_writer().map_err(failed)?,
         }
         Ok((Arc::new(image), locked))
     }

@@ -12,7 +12,7 @@ use pinetboot_core::pi::Prefix;
 use pinetboot_disk::{Disk, DiskError, Extent};
 
 use super::place::PiLock;
-use crate::config::DiskMode;
+use crate::disk_mode::DiskMode;
 
 /// The disks in use, by their Pi.
 #[derive(Debug, Default)]

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use crate::config::DiskMode;
+use crate::disk_mode::DiskMode;
 use crate::finding::Finding;
 use crate::net::Lack;
 

@@ -2,7 +2,7 @@
 
 use tracing::{debug, error, info, warn};
 
-use crate::config::DiskMode;
+use crate::disk_mode::DiskMode;
 use crate::events::{Server, Transfers};
 use crate::finding::Severity;
 

@@ -13,7 +13,7 @@ use std::path::{Component, Path, PathBuf};
 use pinetboot_core::pi::Prefix;
 use serde::{Deserialize, Serialize};
 
-use crate::config::DiskMode;
+use crate::disk_mode::DiskMode;
 use crate::exit::{Exit, Failed};
 use crate::images;
 use crate::space::Size;

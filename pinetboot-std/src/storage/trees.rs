@@ -17,9 +17,9 @@ use super::decisions::BootDecisions;
 use super::replaced::{Look, Looks};
 use super::{BootTree, Found, Miss, Prefixes, Reach};
 use crate::bus::Bus;
-#[cfg(feature = "disk")]
-use crate::config::DiskMode;
 use crate::config::NfsMode;
+#[cfg(feature = "disk")]
+use crate::disk_mode::DiskMode;
 #[cfg(feature = "disk")]
 use crate::disks::{BootFiles, Disks, INITRAMFS};
 use crate::events;

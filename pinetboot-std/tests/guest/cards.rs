@@ -66,7 +66,11 @@ impl World {
 
     /// Boots a machine until its system has started, without any fault.
     pub(crate) fn boot(&self, number: u8) -> Shell {
-        let mut machine = Shell::log_in((self.start)(self, number), MINUTES);
+        self.log_in(number, (self.start)(self, number))
+    }
+
+    fn log_in(&self, number: u8, console: Process) -> Shell {
+        let mut machine = Shell::log_in(console, MINUTES);
         self.stage(&format!("machine {number} is logged in to"));
         let (_, state) = machine.try_run("systemctl is-system-running --wait", MINUTES);
         let failed = machine.run("systemctl list-units --failed --plain --no-legend", SOON);
@@ -120,9 +124,11 @@ pub(crate) fn a_card_lives(world: &World) {
     assert_eq!(changed(), before, "the image is written to");
 
     let server = world.serve(SAME, &shared, &["--disk-mode", "ram"]);
+    // A machine ends with the thread that switched it on.
+    let [one, two] = [0, 1].map(|number| (world.start)(world, number));
     let [mut one, mut two] = thread::scope(|scope| {
-        let two = scope.spawn(|| world.boot(1));
-        [world.boot(0), two.join().unwrap()]
+        let two = scope.spawn(|| world.log_in(1, two));
+        [world.log_in(0, one), two.join().unwrap()]
     });
     for machine in [&mut one, &mut two] {
         assert_eq!(machine.run("uname -r", SOON), new);

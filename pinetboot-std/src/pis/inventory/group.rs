@@ -25,7 +25,7 @@ pub struct GroupEntry {
     /// As in [`PiEntry`].
     pub disk: Option<std::path::PathBuf>,
     /// As in [`PiEntry`].
-    pub disk_mode: Option<crate::config::DiskMode>,
+    pub disk_mode: Option<crate::disk_mode::DiskMode>,
     /// As in [`PiEntry`].
     pub cmdline_extra: Option<String>,
     /// As in [`PiEntry`].
