@@ -38,6 +38,7 @@ mod initramfs;
 mod memory;
 mod negotiation;
 mod observe;
+mod output;
 mod overlay;
 mod server;
 #[cfg(feature = "testing")]
@@ -46,7 +47,7 @@ mod transmission;
 mod unpack;
 mod wire;
 
-pub use disk::{Disk, DiskError, Extent};
+pub use disk::{Disk, DiskError, Extent, FileRange};
 pub use exports::{Export, Exports, OneExport, Refused};
 pub use fingerprint::Fingerprint;
 pub use image::{Access, Image};

@@ -1,10 +1,11 @@
 //! The network side: a thread for each listener, and a few for each connection.
 //!
-//! The threads of a connection take turns: the one that holds the input receives a request, hands the input on, carries out its
-//! request and replies. Requests of a client so run beside each other, up to [`MOST_WORKERS`], and a slow disk or a slow client
-//! holds up none but its own threads. An idle connection has one thread.
+//! The threads of a connection take turns: the one that holds the input receives a request, carries it out and replies; if the request
+//! waits for the storage device, another one takes the input meanwhile. Requests of a client that wait so run beside each other, up to
+//! [`MOST_WORKERS`], and a slow disk or a slow client holds up none but its own threads. An idle connection has one thread.
 
 mod connection;
+mod input;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -248,6 +249,12 @@ impl Shared {
         if buffers.len() < MOST_BUFFERS {
             buffers.push(buffer);
         }
+    }
+
+    /// Gives back the memory that only saves time.
+    fn rest(&self) {
+        let mut buffers = self.buffers.lock().unwrap_or_else(PoisonError::into_inner);
+        *buffers = Vec::new();
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

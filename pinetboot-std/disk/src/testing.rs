@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use crate::exports::OneExport;
 use crate::memory::MemoryDisk;
+use crate::output::{Output, Replies};
 use crate::overlay::OpenError;
 use crate::server::negotiate;
 use crate::transmission::Next;
@@ -14,7 +15,8 @@ use crate::transmission::Next;
 #[must_use]
 pub fn answer(client: &[u8]) -> Vec<u8> {
     let exports = OneExport(Arc::new(MemoryDisk::new(vec![0; 1 << 20])));
-    let output = Mutex::new(Vec::new());
+    let output = Mutex::new(Output::new(Vec::new()));
+    let replies = Replies { output: &output, waits: &|| Ok(()) };
     let mut input = Cursor::new(client);
     let client = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let mut sent = Vec::new();
@@ -24,12 +26,14 @@ pub fn answer(client: &[u8]) -> Vec<u8> {
         // A reply may be 32 MiB long, and a request is 28 bytes.
         let mut input = input.take(64 * 28 + (1 << 20));
         while let Ok(Next::Request(received)) = session.receive(&mut input, &mut buffer) {
-            if session.perform(&received, &mut buffer, &output).is_err() {
+            if session.perform(&received, &mut buffer, &replies).is_err() {
                 break;
             }
         }
     }
-    sent.append(&mut output.into_inner().unwrap_or_default());
+    let mut output = replies.lock();
+    let _whole = output.flush();
+    sent.extend(output.stream());
     sent
 }
 

@@ -118,6 +118,12 @@ impl Request {
         })
     }
 
+    /// Whether the request is one for the storage device rather than for memory. A read may be both.
+    pub(crate) const fn may_wait(&self) -> bool {
+        !matches!(self.command, command::READ | command::WRITE)
+            || self.command == command::WRITE && self.flags & flag::FUA != 0
+    }
+
     /// The bytes of the request: a client's side, for tests.
     #[cfg(test)]
     pub(crate) fn emit(&self) -> Vec<u8> {

@@ -1,0 +1,112 @@
+//! The bytes of a client: received into a buffer, which a client that says nothing does not keep.
+
+use std::io::{self, Read};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use crate::wire::{Request, command};
+
+/// The bytes of a client.
+#[derive(Debug)]
+pub(super) struct Input {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+    /// The bytes of the buffer that are received and not taken yet.
+    at: usize,
+    end: usize,
+}
+
+impl Input {
+    /// The bytes of a stream. Its time limit for reading is this type's.
+    pub(super) const fn new(stream: TcpStream) -> Self {
+        Self { stream, buffer: Vec::new(), at: 0, end: 0 }
+    }
+
+    /// Whether a whole request is there, so that receiving it waits for nothing.
+    pub(super) fn has_request(&self) -> bool {
+        let there = self.there();
+        let Some(request) = there.first_chunk::<{ Request::LEN }>() else { return false };
+        match Request::parse(request) {
+            Some(Request { command: command::WRITE, len, .. }) => there.len() - Request::LEN >= len as usize,
+            _ => true,
+        }
+    }
+
+    /// Waits until bytes are there, or the client has ended. `is_idle` is called if that takes long, and the buffer is given back.
+    pub(super) fn wait(&mut self, mut is_idle: impl FnMut()) -> io::Result<()> {
+        if self.at < self.end {
+            return Ok(());
+        }
+        match self.fill() {
+            Err(error) if is_timeout(&error) => {}
+            done => return done,
+        }
+        self.buffer = Vec::new();
+        is_idle();
+        self.stream.set_read_timeout(None)?;
+        self.stream.peek(&mut [0])?;
+        self.stream.set_read_timeout(Some(IDLE))?;
+        self.fill()
+    }
+
+    /// Limits the time of a receiving call, and so that until a client counts as idle.
+    pub(super) fn begin(&self) -> io::Result<()> {
+        self.stream.set_read_timeout(Some(IDLE))
+    }
+
+    fn there(&self) -> &[u8] {
+        self.buffer.get(self.at..self.end).unwrap_or_default()
+    }
+
+    fn fill(&mut self) -> io::Result<()> {
+        self.buffer.resize(BUFFER, 0);
+        (self.at, self.end) = (0, 0);
+        self.end = retry(|| self.stream.read(&mut self.buffer))?;
+        Ok(())
+    }
+}
+
+impl Read for Input {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if self.at == self.end {
+            // In the middle of a request: a slow client is no idle one.
+            loop {
+                let received = if buf.len() >= BUFFER {
+                    retry(|| self.stream.read(buf)).map(Some)
+                } else {
+                    self.fill().map(|()| None)
+                };
+                match received {
+                    Ok(Some(len)) => return Ok(len),
+                    Ok(None) => break,
+                    Err(error) if is_timeout(&error) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        let there = self.there();
+        let len = there.len().min(buf.len());
+        let (taken, _) = there.split_at(len);
+        buf.get_mut(..len).unwrap_or_default().copy_from_slice(taken);
+        self.at += len;
+        Ok(len)
+    }
+}
+
+fn retry(mut receive: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+    loop {
+        match receive() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            done => return done,
+        }
+    }
+}
+
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+}
+
+/// The time without a request after which a client is idle.
+pub(super) const IDLE: Duration = Duration::from_secs(5);
+/// Bytes of the buffer: many requests, or some with payload.
+const BUFFER: usize = 64 << 10;
