@@ -2,11 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, IoSlice, Write};
-use std::net::TcpStream;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-
-use rustix::fs::sendfile;
-use rustix::io::Errno;
 
 /// A stream to a client.
 pub(crate) trait Stream: Write {
@@ -115,18 +111,6 @@ impl<S: Stream> Output<S> {
 impl<S: Stream> Replies<'_, S> {
     pub(crate) fn lock(&self) -> MutexGuard<'_, Output<S>> {
         self.output.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Stream for TcpStream {
-    fn send_file(&mut self, file: &File, offset: u64, len: usize) -> io::Result<usize> {
-        let mut at = offset;
-        loop {
-            match sendfile(&*self, file, Some(&mut at), len) {
-                Err(Errno::INTR) => {}
-                sent => return Ok(sent?),
-            }
-        }
     }
 }
 

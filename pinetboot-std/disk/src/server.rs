@@ -17,9 +17,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 #[cfg(feature = "testing")]
-pub(crate) use self::connection::negotiate;
+pub(crate) use self::connection::{greet, negotiate};
+use crate::channel::Channel;
 use crate::exports::Exports;
+use crate::negotiation::TlsOffer;
 use crate::observe::{Event, Observer};
+#[cfg(feature = "tls")]
+use crate::tls::Tls;
 
 /// Limits of a server.
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +54,8 @@ pub(crate) struct Shared {
     stops: Condvar,
     /// Buffers for requests under way, to use again.
     buffers: Mutex<Vec<Vec<u8>>>,
+    #[cfg(feature = "tls")]
+    tls: Option<Tls>,
 }
 
 #[derive(Default)]
@@ -90,17 +96,27 @@ impl Server {
         limits: Limits,
         observer: Arc<dyn Observer>,
     ) -> io::Result<Self> {
-        let shared = Arc::new(Shared {
-            exports,
-            observer,
-            limits,
-            listeners,
-            state: Mutex::default(),
-            threads: Arc::default(),
-            stopping: AtomicBool::new(false),
-            stops: Condvar::new(),
-            buffers: Mutex::default(),
-        });
+        Self::run(Shared::new(listeners, exports, limits, observer))
+    }
+
+    /// The same, with TLS for the clients that ask for it.
+    ///
+    /// # Errors
+    ///
+    /// The system's, if a thread cannot start.
+    #[cfg(feature = "tls")]
+    pub fn start_with_tls(
+        listeners: Vec<TcpListener>,
+        exports: Arc<dyn Exports>,
+        limits: Limits,
+        observer: Arc<dyn Observer>,
+        tls: Tls,
+    ) -> io::Result<Self> {
+        Self::run(Shared { tls: Some(tls), ..Shared::new(listeners, exports, limits, observer) })
+    }
+
+    fn run(shared: Shared) -> io::Result<Self> {
+        let shared = Arc::new(shared);
         let server = Self(shared);
         for index in 0..server.0.listeners.len() {
             server.0.spawn("nbd-listen", move |shared| shared.accept(index))?;
@@ -135,6 +151,27 @@ impl Threads {
 }
 
 impl Shared {
+    fn new(
+        listeners: Vec<TcpListener>,
+        exports: Arc<dyn Exports>,
+        limits: Limits,
+        observer: Arc<dyn Observer>,
+    ) -> Self {
+        Self {
+            exports,
+            observer,
+            limits,
+            listeners,
+            state: Mutex::default(),
+            threads: Arc::default(),
+            stopping: AtomicBool::new(false),
+            stops: Condvar::new(),
+            buffers: Mutex::default(),
+            #[cfg(feature = "tls")]
+            tls: None,
+        }
+    }
+
     fn accept(self: &Arc<Self>, listener: usize) {
         let Some(listener) = self.listeners.get(listener) else { return };
         while !self.stopping.load(Ordering::Acquire) {
@@ -238,6 +275,27 @@ impl Shared {
 
     fn tell(&self, event: &Event<'_>) {
         self.observer.event(event);
+    }
+
+    /// What a client is told that asks for TLS.
+    fn tls_offer(&self) -> TlsOffer {
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &self.tls {
+            return if tls.is_required() { TlsOffer::Required } else { TlsOffer::Optional };
+        }
+        TlsOffer::None
+    }
+
+    /// Shakes hands with a client that was offered TLS.
+    #[cfg_attr(not(feature = "tls"), expect(clippy::unused_self, reason = "no TLS was offered"))]
+    fn encrypt(&self, channel: Channel) -> io::Result<Channel> {
+        #[cfg(feature = "tls")]
+        if let (Some(tls), Channel::Plain(stream)) = (&self.tls, channel) {
+            return tls.accept(stream).map(Channel::Encrypted);
+        }
+        #[cfg(not(feature = "tls"))]
+        drop(channel);
+        Err(io::ErrorKind::Unsupported.into())
     }
 
     fn take_buffer(&self) -> Vec<u8> {

@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex};
 
 use crate::exports::OneExport;
 use crate::memory::MemoryDisk;
+use crate::negotiation::TlsOffer;
 use crate::output::{Output, Replies};
 use crate::overlay::OpenError;
-use crate::server::negotiate;
+use crate::server::{greet, negotiate};
 use crate::transmission::Next;
 
 /// Answers a client's bytes: the negotiation, then requests to a disk of 1 MiB in memory. Returns the server's bytes.
@@ -20,8 +21,9 @@ pub fn answer(client: &[u8]) -> Vec<u8> {
     let mut input = Cursor::new(client);
     let client = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let mut sent = Vec::new();
-    let session = negotiate(&exports, client, &mut input, &mut sent, || true);
-    if let Ok(session) = session {
+    let session = greet(&exports, client, TlsOffer::Optional, &mut input, &mut sent)
+        .and_then(|mut negotiation| negotiate(&mut negotiation, &mut input, &mut sent, || true));
+    if let Ok(Some(session)) = session {
         let mut buffer = Vec::new();
         // A reply may be 32 MiB long, and a request is 28 bytes.
         let mut input = input.take(64 * 28 + (1 << 20));

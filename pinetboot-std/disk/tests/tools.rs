@@ -180,7 +180,7 @@ fn serve(disk: Arc<dyn Disk>) -> (Server, SocketAddr) {
 }
 
 #[test]
-#[ignore = "needs nbdinfo, nbdcopy, nbdsh, qemu-img, qemu-io and fio"]
+#[ignore = "needs nbdinfo, nbdcopy, nbdsh, nbd-client, qemu-img, qemu-io and fio"]
 fn clients_of_other_projects_agree() {
     let directory = with_base();
     let path = directory.path();
@@ -202,6 +202,8 @@ fn clients_of_other_projects_agree() {
     let list = ok(path, &format!("nbdinfo --list --json nbd://{address}"));
     assert_eq!(list.matches("\"export-name\"").count(), 1, "{list}");
     assert_ne!(run(path, &format!("nbdinfo nbd://{address}/other")).1, 0);
+    let names = ok(path, &format!("nbd-client -l {} {}", address.ip(), address.port()));
+    assert_eq!(names.lines().filter(|line| *line == "mine").count(), 1, "{names}");
     let map = ok(path, &format!("nbdinfo --map {uri}"));
     assert!(map.contains("hole,zero"), "{map}");
 

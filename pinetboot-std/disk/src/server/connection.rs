@@ -14,8 +14,9 @@ use rustix::net::sockopt;
 
 use super::input::{IDLE, Input};
 use super::{MOST_WORKERS, Shared};
+use crate::channel::Channel;
 use crate::exports::Exports;
-use crate::negotiation::{Ended, Negotiation, Next, Session};
+use crate::negotiation::{Ended, Negotiation, Next, Session, TlsOffer};
 use crate::observe::Event;
 use crate::output::{Output, Replies};
 use crate::transmission::Next as NextRequest;
@@ -28,7 +29,7 @@ struct Connection {
     turn: Mutex<Turn>,
     /// Rings when another worker has to take the input, and at the end.
     rings: Condvar,
-    output: Mutex<Output<TcpStream>>,
+    output: Mutex<Output<Channel>>,
     workers: AtomicUsize,
     ending: AtomicBool,
     orderly: AtomicBool,
@@ -48,8 +49,8 @@ struct Turn {
 
 /// Serves a connection until its negotiation has failed, or its workers run.
 pub(super) fn serve(shared: &Arc<Shared>, id: u64, stream: TcpStream, client: SocketAddr) {
-    match prepare(shared, &stream, client) {
-        Ok((input, session)) => {
+    match prepare(shared, stream, client) {
+        Ok((input, channel, session)) => {
             shared.tell(&Event::Opened { client, name: &session.name });
             let connection = Arc::new(Connection {
                 shared: shared.clone(),
@@ -58,7 +59,7 @@ pub(super) fn serve(shared: &Arc<Shared>, id: u64, stream: TcpStream, client: So
                 session,
                 turn: Mutex::new(Turn { input: Some(input), since: None, called: true, waiting: 0 }),
                 rings: Condvar::new(),
-                output: Mutex::new(Output::new(stream)),
+                output: Mutex::new(Output::new(channel)),
                 workers: AtomicUsize::new(1),
                 ending: AtomicBool::new(false),
                 orderly: AtomicBool::new(false),
@@ -77,17 +78,34 @@ pub(super) fn serve(shared: &Arc<Shared>, id: u64, stream: TcpStream, client: So
     }
 }
 
-fn prepare(shared: &Shared, stream: &TcpStream, client: SocketAddr) -> Result<(Input, Session), Ended> {
+fn prepare(
+    shared: &Shared,
+    stream: TcpStream,
+    client: SocketAddr,
+) -> Result<(Input, Channel, Session), Ended> {
     stream.set_nodelay(true)?;
     stream.set_write_timeout(Some(shared.limits.stalled))?;
     stream.set_read_timeout(Some(shared.limits.negotiation))?;
-    keep_alive(stream).map_err(io::Error::from)?;
-    let mut input = Input::new(stream.try_clone()?);
+    keep_alive(&stream).map_err(io::Error::from)?;
     let until = Instant::now() + shared.limits.negotiation;
-    let session =
-        negotiate(&*shared.exports, client.ip(), &mut input, &mut &*stream, || Instant::now() < until)?;
+    let goes_on = || Instant::now() < until;
+    let mut channel = Channel::Plain(stream);
+    let mut input = Input::new(channel.try_clone()?);
+    let mut negotiation = greet(&*shared.exports, client.ip(), shared.tls_offer(), &mut input, &mut channel)?;
+    let mut session = negotiate(&mut negotiation, &mut input, &mut channel, goes_on)?;
+    if session.is_none() {
+        // Bytes in the clear behind the option would count as encrypted ones.
+        if !input.is_empty() {
+            return Err(Ended::Broken);
+        }
+        channel = shared.encrypt(channel)?;
+        input = Input::new(channel.try_clone()?);
+        negotiation.begin_again();
+        session = negotiate(&mut negotiation, &mut input, &mut channel, goes_on)?;
+    }
+    let session = session.ok_or(Ended::Broken)?;
     input.begin()?;
-    Ok((input, session))
+    Ok((input, channel, session))
 }
 
 /// Ends the connection of a Pi without power, which says nothing, after a minute: one that is shut down keeps its root up to the end, and
@@ -99,18 +117,27 @@ fn keep_alive(stream: &TcpStream) -> Result<(), rustix::io::Errno> {
     sockopt::set_tcp_keepcnt(stream, 4)
 }
 
-/// Negotiates over a stream, while `goes_on`.
-pub(crate) fn negotiate(
-    exports: &dyn Exports,
+/// Greets a client, and takes its flags.
+pub(crate) fn greet<'a>(
+    exports: &'a dyn Exports,
     client: IpAddr,
+    tls: TlsOffer,
     input: &mut impl Read,
     output: &mut impl Write,
-    goes_on: impl Fn() -> bool,
-) -> Result<Session, Ended> {
+) -> Result<Negotiation<'a>, Ended> {
     output.write_all(&Negotiation::greeting())?;
     let mut flags = [0; 4];
     input.read_exact(&mut flags)?;
-    let mut negotiation = Negotiation::new(exports, client, flags).ok_or(Ended::Broken)?;
+    Negotiation::new(exports, client, flags, tls).ok_or(Ended::Broken)
+}
+
+/// Negotiates over a stream, while `goes_on`; `None`: the handshake of TLS follows.
+pub(crate) fn negotiate(
+    negotiation: &mut Negotiation<'_>,
+    input: &mut impl Read,
+    output: &mut impl Write,
+    goes_on: impl Fn() -> bool,
+) -> Result<Option<Session>, Ended> {
     let (mut data, mut out) = (Vec::new(), Vec::new());
     while goes_on() {
         let mut head = [0; 16];
@@ -125,7 +152,8 @@ pub(crate) fn negotiate(
         output.write_all(&out)?;
         match next {
             Next::Option => {}
-            Next::Transmission(session) => return Ok(session),
+            Next::Tls => return Ok(None),
+            Next::Transmission(session) => return Ok(Some(session)),
             Next::End => return Err(negotiation.ended()),
         }
     }
@@ -278,7 +306,7 @@ impl Connection {
         self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn output(&self) -> MutexGuard<'_, Output<TcpStream>> {
+    fn output(&self) -> MutexGuard<'_, Output<Channel>> {
         self.output.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -1,25 +1,32 @@
 //! The bytes of a client: received into a buffer, which a client that says nothing does not keep.
 
 use std::io::{self, Read};
-use std::net::TcpStream;
 use std::time::Duration;
 
+use crate::channel::Channel;
 use crate::wire::{Request, command};
 
 /// The bytes of a client.
 #[derive(Debug)]
 pub(super) struct Input {
-    stream: TcpStream,
+    channel: Channel,
     buffer: Vec<u8>,
     /// The bytes of the buffer that are received and not taken yet.
     at: usize,
     end: usize,
+    /// Waits for the rest of a request without a limit.
+    is_patient: bool,
 }
 
 impl Input {
-    /// The bytes of a stream. Its time limit for reading is this type's.
-    pub(super) const fn new(stream: TcpStream) -> Self {
-        Self { stream, buffer: Vec::new(), at: 0, end: 0 }
+    /// The bytes of a channel, whose time limit for reading is this type's from [`begin`](Self::begin) on.
+    pub(super) const fn new(channel: Channel) -> Self {
+        Self { channel, buffer: Vec::new(), at: 0, end: 0, is_patient: false }
+    }
+
+    /// Whether all that was received is taken.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.at == self.end
     }
 
     /// Whether a whole request is there, so that receiving it waits for nothing.
@@ -43,15 +50,16 @@ impl Input {
         }
         self.buffer = Vec::new();
         is_idle();
-        self.stream.set_read_timeout(None)?;
-        self.stream.peek(&mut [0])?;
-        self.stream.set_read_timeout(Some(IDLE))?;
+        self.channel.set_read_timeout(None)?;
+        self.channel.wait()?;
+        self.channel.set_read_timeout(Some(IDLE))?;
         self.fill()
     }
 
     /// Limits the time of a receiving call, and so that until a client counts as idle.
-    pub(super) fn begin(&self) -> io::Result<()> {
-        self.stream.set_read_timeout(Some(IDLE))
+    pub(super) fn begin(&mut self) -> io::Result<()> {
+        self.is_patient = true;
+        self.channel.set_read_timeout(Some(IDLE))
     }
 
     fn there(&self) -> &[u8] {
@@ -61,7 +69,7 @@ impl Input {
     fn fill(&mut self) -> io::Result<()> {
         self.buffer.resize(BUFFER, 0);
         (self.at, self.end) = (0, 0);
-        self.end = retry(|| self.stream.read(&mut self.buffer))?;
+        self.end = retry(|| self.channel.read(&mut self.buffer))?;
         Ok(())
     }
 }
@@ -72,14 +80,14 @@ impl Read for Input {
             // In the middle of a request: a slow client is no idle one.
             loop {
                 let received = if buf.len() >= BUFFER {
-                    retry(|| self.stream.read(buf)).map(Some)
+                    retry(|| self.channel.read(buf)).map(Some)
                 } else {
                     self.fill().map(|()| None)
                 };
                 match received {
                     Ok(Some(len)) => return Ok(len),
                     Ok(None) => break,
-                    Err(error) if is_timeout(&error) => {}
+                    Err(error) if is_timeout(&error) && self.is_patient => {}
                     Err(error) => return Err(error),
                 }
             }
