@@ -52,20 +52,16 @@ impl<'a> Load<'a> {
     pub(super) fn read_all(&mut self, area: Area, depth: u64) -> Result<Done, Failed> {
         let count = PASSES * self.size.area / MIB;
         let all = self.size.area / MIB;
-        let at = |number| self.start(area) + number % all * MIB;
+        let start = self.start(area);
+        let at = |number| start + number % all * MIB;
         drive(&mut self.client, count, depth, |number| (READ, at(number), MIB), self.version[area as usize])
     }
 
     pub(super) fn read_some(&mut self, area: Area, depth: u64) -> Result<Done, Failed> {
-        let (pieces, start) = (self.size.area / PIECE, self.start(area));
+        let (pieces, start, count) = (self.size.area / PIECE, self.start(area), self.count(depth));
         let at = |number| start + scattered(number, pieces) * PIECE;
-        let done = drive(
-            &mut self.client,
-            self.count(depth),
-            depth,
-            |number| (READ, at(number), PIECE),
-            self.version[area as usize],
-        )?;
+        let version = self.version[area as usize];
+        let done = drive(&mut self.client, count, depth, |number| (READ, at(number), PIECE), version)?;
         Ok(Done { count: done.requests, ..done })
     }
 

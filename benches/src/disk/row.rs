@@ -59,10 +59,10 @@ pub(super) const ALL: &[Row] = &[
     row("write again, 4 KiB x 16", Unit::Requests, |load| load.write_some(16)),
     row("write again 4 KiB, flush, x 1", Unit::Requests, |load| load.write_and_flush(false)),
     row("write new 4 KiB, flush, x 1", Unit::Requests, |load| load.write_and_flush(true)),
-    row("flush, nothing new, x 1", Unit::Requests, Load::flushes),
+    row("flush, nothing new, x 1", Unit::Requests, |load| load.flushes()),
     row("100 disks, read 4 KiB x 1 each", Unit::Requests, |load| load.hundred(false)),
     row("100 disks, write 4 KiB x 1 each", Unit::Requests, |load| load.hundred(true)),
-    row("memory of one of 100 idle disks", Unit::Kibibytes, Load::idle),
+    row("memory of one of 100 idle disks", Unit::Kibibytes, |load| load.idle()),
 ];
 
 const fn row(name: &'static str, unit: Unit, run: fn(&mut Load) -> Result<Done, Failed>) -> Row {

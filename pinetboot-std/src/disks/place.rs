@@ -222,30 +222,9 @@ impl DiskPlace {
                 self.image, self.pi
             ));
         }
-        if access == Access::ReadWrite {
-            self.undo_snapshot().map_err(|error| format!("the disk {}: {error}", self.image))?;
-        }
         let bases = base.parent().unwrap_or(Path::new("/"));
         Overlay::open(&file, bases, access)
             .map_err(|error| format!("cannot open the disk {}: {error}", self.image))
-    }
-}
-
-impl DiskPlace {
-    /// Removes a snapshot that is the disk's own file, and so would change with the disk: the half of a snapshot that was cut off.
-    fn undo_snapshot(&self) -> io::Result<()> {
-        let file = fs::metadata(self.file())?;
-        if file.nlink() == 1 {
-            return Ok(());
-        }
-        for name in self.snapshots()? {
-            let snapshot = self.snapshot(&name);
-            let other = fs::symlink_metadata(&snapshot)?;
-            if (other.dev(), other.ino()) == (file.dev(), file.ino()) {
-                fs::remove_file(snapshot)?;
-            }
-        }
-        crate::durable::sync(&self.directory)
     }
 }
 
@@ -296,25 +275,3 @@ pub(super) fn normal(path: &Path) -> PathBuf {
 const DIRECTORY: &str = "disks";
 const SUFFIX: &str = ".qcow2";
 const MOST_BASES: usize = 17;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_snapshot_that_was_cut_off_does_not_change_with_the_disk() {
-        let state = tempfile::tempdir().unwrap();
-        let directory = state.path().join("bd989ae1");
-        fs::create_dir(&directory).unwrap();
-        let image = state.path().join("card.img");
-        File::create(&image).unwrap().set_len(1 << 20).unwrap();
-        let disk = DiskPlace { pi: Prefix::parse("bd989ae1").unwrap(), image: "card".into(), directory };
-        disk.create(&image, 1 << 20).unwrap();
-        fs::copy(disk.file(), disk.snapshot("whole")).unwrap();
-        fs::hard_link(disk.file(), disk.snapshot("half")).unwrap();
-        drop(disk.open(&image, Access::ReadOnly).unwrap());
-        assert_eq!(disk.snapshots().unwrap(), ["half", "whole"], "a reader changes nothing");
-        drop(disk.open(&image, Access::ReadWrite).unwrap());
-        assert_eq!(disk.snapshots().unwrap(), ["whole"]);
-    }
-}

@@ -74,6 +74,10 @@ pub(crate) struct MediumFile {
     file: File,
     /// The length: the file has one writer, and never becomes shorter.
     len: AtomicU64,
+    /// The number of changes that have ended, from 1 on: an earlier process may have made some that are not on the storage device.
+    changes: AtomicU64,
+    /// The number of changes that are on the storage device.
+    synced: AtomicU64,
     /// A sync failed: the kernel has forgotten the pages, so a later sync would succeed without them.
     failed: AtomicBool,
 }
@@ -81,7 +85,8 @@ pub(crate) struct MediumFile {
 impl MediumFile {
     pub(crate) fn new(file: File) -> io::Result<Self> {
         let len = AtomicU64::new(file.metadata()?.len());
-        Ok(Self { file, len, failed: AtomicBool::new(false) })
+        let (changes, synced) = (AtomicU64::new(1), AtomicU64::new(0));
+        Ok(Self { file, len, changes, synced, failed: AtomicBool::new(false) })
     }
 }
 
@@ -95,9 +100,11 @@ impl Medium for MediumFile {
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.file.write_all_at(bytes, offset)?;
+        let written = self.file.write_all_at(bytes, offset);
         self.len.fetch_max(offset.saturating_add(bytes.len() as u64), Ordering::AcqRel);
-        Ok(())
+        // Also what failed may have changed the file.
+        self.changes.fetch_add(1, Ordering::AcqRel);
+        written
     }
 
     fn len(&self) -> io::Result<u64> {
@@ -108,12 +115,19 @@ impl Medium for MediumFile {
         if self.failed.load(Ordering::Acquire) {
             return Err(io::Error::other("an earlier sync failed"));
         }
-        self.file.sync_data().inspect_err(|_| self.failed.store(true, Ordering::Release))
+        // A change that ends after this may be on the storage device, too, and counts for the next sync.
+        let changes = self.changes.load(Ordering::Acquire);
+        if self.synced.load(Ordering::Acquire) < changes {
+            self.file.sync_data().inspect_err(|_| self.failed.store(true, Ordering::Release))?;
+            self.synced.fetch_max(changes, Ordering::AcqRel);
+        }
+        Ok(())
     }
 
     fn punch(&self, offset: u64, len: u64) {
         // Without holes the space is used again all the same.
         let _tried = punch(&self.file, offset, len);
+        self.changes.fetch_add(1, Ordering::AcqRel);
     }
 }
 

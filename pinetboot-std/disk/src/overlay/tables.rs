@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::cache::{Cache, ENTRIES, Piece};
 use super::header::{Header, LEN_AT, MOST_L1, MOST_OFFSET, MOST_REFCOUNTS, REFCOUNTS_AT};
 use super::leaks::Leaks;
-use super::mappings::{Run, Target};
+use super::mappings::{Mappings, Run, Target};
 use super::medium::Medium;
 use crate::disk::DiskError;
 
@@ -25,6 +25,14 @@ pub(super) struct Tables {
     pub(super) ahead: Run,
     /// The search for clusters that count as in use and are not.
     pub(super) leaks: Leaks,
+}
+
+/// A piece of an L2 table that is being changed.
+struct OpenPiece {
+    number: u64,
+    /// The offset in the file.
+    at: u64,
+    bytes: Vec<u8>,
 }
 
 /// L2 tables without an entry in the L1 table yet: their clusters in the file, by their index in the L1 table.
@@ -86,61 +94,84 @@ impl Tables {
         self.cache.clear();
     }
 
-    /// Gives a cluster of the file to each L2 table that a run needs and the file lacks, and fills it with zeros.
-    pub(super) fn prepare(&mut self, cluster: u64, count: u64, new: &mut NewTables) -> Result<(), DiskError> {
+    /// Gives a cluster of the file to each L2 table that mappings need and the file lacks, and fills it with zeros. The mappings are sorted.
+    pub(super) fn prepare(&mut self, mappings: &Mappings, new: &mut NewTables) -> Result<(), DiskError> {
         let per_l2 = self.header.per_l2();
-        for index in cluster / per_l2..(cluster + count).div_ceil(per_l2) {
-            if new.contains_key(&index) || self.l2(index)?.is_some() {
-                continue;
+        let mut next = 0;
+        for (cluster, count, _) in mappings.iter() {
+            let end = (cluster + count).div_ceil(per_l2);
+            for index in next.max(cluster / per_l2)..end {
+                if self.l2(index)?.is_none() {
+                    let (at, _) = self.allocate(1)?;
+                    new.insert(index, at);
+                    self.zero(at, 1)?;
+                }
             }
-            let (at, _) = self.allocate(1)?;
-            new.insert(index, at);
-            self.zero(at, 1)?;
+            next = next.max(end);
         }
         Ok(())
     }
 
-    /// Maps a run in the L2 tables, which are there or in `new`. The clusters of the file that were mapped go to `replaced`.
+    /// Enters mappings into the L2 tables, which are there or in `new`. The clusters of the file that were mapped go to `replaced`. Mappings
+    /// that are neighbours are written together.
     pub(super) fn map(
         &mut self,
-        mut cluster: u64,
-        mut count: u64,
-        mut target: Target,
+        mappings: &Mappings,
         new: &NewTables,
         replaced: &mut Vec<Run>,
     ) -> Result<(), DiskError> {
-        while count > 0 {
-            let (index, within) = (cluster / self.header.per_l2(), cluster % self.header.per_l2());
-            let run = count.min(self.header.per_l2() - within);
-            let table = match new.get(&index) {
-                Some(at) => at << self.header.cluster_bits,
-                None => self.l2(index)?.ok_or(DiskError::Damaged)?,
-            };
-            let mut bytes = vec![0; usize::try_from(run * 8).map_err(|_| DiskError::Damaged)?];
-            self.medium.exact(&mut bytes, table + within * 8)?;
-            for (at, place) in bytes.chunks_exact_mut(8).enumerate() {
-                let old = words(place).next().unwrap_or(0);
-                let entry = match target.plus(at as u64) {
-                    Target::Base => 0,
-                    Target::Zero => ZERO,
-                    Target::Data(host) => COPIED | host << self.header.cluster_bits,
+        let mut open: Option<OpenPiece> = None;
+        for (mut cluster, mut count, mut target) in mappings.iter() {
+            while count > 0 {
+                let (number, within) = (cluster / self.entries(), cluster % self.entries());
+                let run = count.min(self.entries() - within);
+                let piece = match open.take() {
+                    Some(piece) if piece.number == number => open.insert(piece),
+                    other => {
+                        self.write_piece(other)?;
+                        open.insert(self.open_piece(number, new)?)
+                    }
                 };
-                let first = (old & OFFSET) >> self.header.cluster_bits;
-                if first > 0 && old & COMPRESSED == 0 && old & OFFSET != entry & OFFSET {
-                    let run = Run { first, count: 1 };
-                    self.leaks.mark(run);
-                    join(replaced, run);
+                let places =
+                    piece.bytes.chunks_exact_mut(8).skip(usize::try_from(within).unwrap_or(usize::MAX));
+                for (at, place) in (0..run).zip(places) {
+                    let old = words(place).next().unwrap_or(0);
+                    let entry = match target.plus(at) {
+                        Target::Base => 0,
+                        Target::Zero => ZERO,
+                        Target::Data(host) => COPIED | host << self.header.cluster_bits,
+                    };
+                    let first = (old & OFFSET) >> self.header.cluster_bits;
+                    if first > 0 && old & COMPRESSED == 0 && old & OFFSET != entry & OFFSET {
+                        let run = Run { first, count: 1 };
+                        self.leaks.mark(run);
+                        join(replaced, run);
+                    }
+                    place.copy_from_slice(&entry.to_be_bytes());
                 }
-                place.copy_from_slice(&entry.to_be_bytes());
+                (cluster, count, target) = (cluster + run, count - run, target.plus(run));
             }
-            let written = self.medium.write_at(&bytes, table + within * 8);
-            for number in cluster / self.entries()..(cluster + run).div_ceil(self.entries()) {
-                self.cache.forget(number);
-            }
-            written?;
-            (cluster, count, target) = (cluster + run, count - run, target.plus(run));
         }
-        Ok(())
+        self.write_piece(open)
+    }
+
+    /// Reads a piece of an L2 table, to be changed.
+    fn open_piece(&self, number: u64, new: &NewTables) -> Result<OpenPiece, DiskError> {
+        let cluster = number * self.entries();
+        let (index, within) = (cluster / self.header.per_l2(), cluster % self.header.per_l2());
+        let table = match new.get(&index) {
+            Some(at) => at << self.header.cluster_bits,
+            None => self.l2(index)?.ok_or(DiskError::Damaged)?,
+        };
+        let mut bytes = vec![0; usize::try_from(self.entries() * 8).map_err(|_| DiskError::Damaged)?];
+        self.medium.exact(&mut bytes, table + within * 8)?;
+        Ok(OpenPiece { number, at: table + within * 8, bytes })
+    }
+
+    fn write_piece(&self, piece: Option<OpenPiece>) -> Result<(), DiskError> {
+        let Some(OpenPiece { number, at, bytes }) = piece else { return Ok(()) };
+        self.cache.forget(number);
+        Ok(self.medium.write_at(&bytes, at)?)
     }
 
     /// Enters new L2 tables into the L1 table.

@@ -79,7 +79,7 @@ impl Read for Input {
         if self.at == self.end {
             // In the middle of a request: a slow client is no idle one.
             loop {
-                let received = if buf.len() >= BUFFER {
+                let received = if buf.len() >= DIRECT {
                     retry(|| self.channel.read(buf)).map(Some)
                 } else {
                     self.fill().map(|()| None)
@@ -116,5 +116,7 @@ fn is_timeout(error: &io::Error) -> bool {
 
 /// The time without a request after which a client is idle.
 pub(super) const IDLE: Duration = Duration::from_secs(5);
+/// Bytes that are received to their place at once, not by the buffer.
+const DIRECT: usize = 16 << 10;
 /// Bytes of the buffer: many requests, or some with payload.
-const BUFFER: usize = 64 << 10;
+const BUFFER: usize = 32 << 10;
