@@ -38,7 +38,7 @@ pub(super) fn find(wanted: &[String]) -> Result<(Vec<Peer>, Vec<(&'static str, &
     let mut absent = Vec::new();
     for (name, kind, how) in [
         ("nbd-server", Kind::NbdServer, "apt-get install nbd-server"),
-        ("nbdkit", Kind::Nbdkit, "apt-get install nbdkit"),
+        (NO_FLUSH, Kind::Nbdkit, "apt-get install nbdkit"),
         ("qemu-nbd", Kind::QemuNbd, "apt-get install qemu-utils"),
     ] {
         match Command::new(name).arg("-V").output() {
@@ -128,3 +128,5 @@ impl Peer {
 }
 
 const PINETBOOT: &str = "pinetboot";
+/// Its filter cow answers a flush without fsync or fdatasync: strace shows none (nbdkit 1.32.5).
+pub(super) const NO_FLUSH: &str = "nbdkit";

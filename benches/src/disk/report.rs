@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 
+use super::peer::NO_FLUSH;
 use super::row::{self, Row, Unit};
 use super::{Results, Sample};
 use crate::Failed;
@@ -25,10 +26,12 @@ impl Results {
         Spread::of(here.map(value))
     }
 
-    /// How many times as good as the best other server.
+    /// How many times as good as the best other server; in rows that flush, as the best of those that wait for the storage device.
     fn ratio(&self, row: &Row) -> Option<f64> {
         let median = |name: &str| self.spread(row, name, |sample| sample.rate).map(|spread| spread.median);
-        let others = self.facts.servers.iter().map(|(name, _)| name).filter(|name| *name != PINETBOOT);
+        let is_other =
+            |name: &&String| *name != PINETBOOT && !(row.name.contains("flush") && *name == NO_FLUSH);
+        let others = self.facts.servers.iter().map(|(name, _)| name).filter(is_other);
         let others = others.filter_map(|name| median(name));
         let ours = median(PINETBOOT)?;
         match row.unit {
