@@ -122,7 +122,10 @@ pub(crate) fn quick(boot: &Path, root: Option<&Path>, assumed: &Assumptions) -> 
 fn within(limits: Limits, boot: &Path, root: Option<&Path>, assumed: &Assumptions) -> Findings {
     let (mut findings, budget) = (Findings::default(), Budget::new(limits));
     let boot_in_root = root.and_then(|root| boot.strip_prefix(root).ok()?.to_str().map(str::to_owned));
-    let (Ok(boot), Ok(root)) = (Directory::open(boot), place::directory(root)) else { return findings };
+    let (Ok(boot), Ok(root)) = (Directory::of_boot_files(boot), place::directory(root, Directory::open))
+    else {
+        return findings;
+    };
     let root = root.as_ref().map(|source| Tree::new(source, &budget));
     let _models = check(Some(Tree::new(&boot, &budget)), root, boot_in_root, assumed, &mut findings);
     findings
@@ -149,7 +152,8 @@ pub(crate) fn own_addresses() -> Option<Vec<Ipv4Addr>> {
 /// The number of directories in a tree that Pis request by their names.
 pub(crate) fn directories_of_pis(tree: &Path) -> usize {
     let budget = Budget::new(QUICK);
-    Directory::open(tree).map_or(0, |source| Directories::of(&Tree::new(&source, &budget)).requested.len())
+    Directory::of_boot_files(tree)
+        .map_or(0, |source| Directories::of(&Tree::new(&source, &budget)).requested.len())
 }
 
 /// Checks all systems of a place.
@@ -165,7 +169,8 @@ fn report(place: &Place, assumed: &Assumptions, limits: Limits) -> Result<Report
         let mut findings = Findings::default();
         let models = match &system.kind {
             Kind::Directories { boot, root } => {
-                let (boot, root) = (place::directory(boot.as_deref())?, place::directory(root.as_deref())?);
+                let boot = place::directory(boot.as_deref(), Directory::of_boot_files)?;
+                let root = place::directory(root.as_deref(), Directory::open)?;
                 check(
                     boot.as_ref().map(|source| Tree::new(source, &budget)),
                     root.as_ref().map(|source| Tree::new(source, &budget)),

@@ -45,6 +45,8 @@ use crate::space::Space;
 pub(crate) use boot_files::INITRAMFS;
 use card::Card;
 pub(crate) use card::check;
+#[cfg(feature = "web")]
+pub(crate) use command::last_log;
 pub(crate) use exports::{DiskExports, DiskObserver};
 pub(crate) use init::init;
 use place::InUse;

@@ -14,6 +14,8 @@ mod files;
 mod listen;
 mod machine;
 mod network;
+#[cfg(all(feature = "import", feature = "web"))]
+mod own;
 mod report;
 #[cfg(feature = "web")]
 mod server;

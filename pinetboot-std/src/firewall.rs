@@ -1,8 +1,12 @@
 //! The firewall of this machine: whether it drops packets by default and has no rule for a port of the server; and the rules that
 //! open those ports.
 //!
-//! The rules are those of nftables, in which ufw, firewalld and iptables-nft write theirs. A port that a rule names counts as open:
+//! Two ways: [`packets`] tries a copy of the rules, which takes root; [`Firewall::read`] reads the rules.
+//!
+//! The rules that are read are those of nftables, in which ufw, firewalld and iptables-nft write theirs. A port that a rule names counts as open:
 //! sources, interfaces and the order of rules are not looked at. Rules of the older iptables-legacy are not seen.
+
+pub(crate) mod packets;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -80,6 +84,10 @@ pub(crate) fn ports(config: &Config) -> Vec<Port> {
     }
     if config.root.mode != NfsMode::Off {
         ports.extend([("udp", 111), ("tcp", 111), ("tcp", config.root.nfs_port)]);
+    }
+    #[cfg(feature = "disk")]
+    if !config.disk_images().is_empty() {
+        ports.push(("tcp", config.disk.port));
     }
     ports
 }

@@ -26,6 +26,7 @@
 //! | `live`, `web`, `control`, `status`, `watch` | what is shown of a running server, by HTTP and by commands (feature `web`) |
 //! | [`log`], [`logging`] | log lines of events, and their output |
 //! | `up` | from an image to a Pi with its root (feature `import`) |
+//! | `system_log` | the log that a Pi's system wrote on its root (feature `import`) |
 //! | `arguments`, `beneath`, `descriptors`, `durable`, `text`, `time` | helpers of several modules |
 //! | `nfs_client` | a client of portmapper, MOUNT and NFSv3 |
 //! | [`output`] | standard output and standard error of the commands |
@@ -96,6 +97,8 @@ pub mod space;
 pub mod status;
 pub mod storage;
 pub mod supervisor;
+#[cfg(feature = "import")]
+mod system_log;
 mod text;
 mod time;
 #[cfg(feature = "import")]

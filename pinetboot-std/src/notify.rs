@@ -4,6 +4,7 @@
 //! A socket opened once at the start, rather than the crate sd-notify: that one opens the path for each message, which
 //! fails once the process has left the file system behind, has no abstract socket names, and waits for a manager that does not read.
 
+mod socket;
 mod status;
 
 use std::env;
@@ -19,7 +20,8 @@ use nix::time::{ClockId, clock_gettime};
 
 use crate::events::{Boot, Event, Fact, Listener, Root, Server};
 use crate::health::{self, Health};
-use crate::pis::Pis;
+use crate::pis::{Count, Pis};
+use socket::Socket;
 use status::Status;
 
 /// The service manager's socket and file; without a manager, messages go nowhere.
@@ -31,7 +33,7 @@ pub struct Notify {
 
 #[derive(Debug)]
 struct Manager {
-    socket: UnixDatagram,
+    socket: Socket,
     pis: OnceLock<Pis>,
     status: Mutex<Status>,
 }
@@ -55,7 +57,7 @@ impl Notify {
         };
         let socket = UnixDatagram::unbound()?;
         socket.connect_addr(&address)?;
-        socket.set_nonblocking(true)?;
+        let socket = Socket::new(socket)?;
         let (pis, status) = (OnceLock::new(), Mutex::default());
         Ok(Self { manager: Some(Arc::new(Manager { socket, pis, status })), health: None })
     }
@@ -75,7 +77,7 @@ impl Notify {
     /// The service feeds the watchdog. The status line follows what time alone changes: a Pi that became quiet.
     pub(crate) fn feed_watchdog(&self) {
         self.send("WATCHDOG=1");
-        self.tell_status("");
+        self.tell_status();
         self.works();
     }
 
@@ -91,7 +93,9 @@ impl Notify {
     pub(crate) fn reloading(&self) {
         // > MONOTONIC_USEC=.. must be included in the same message as RELOADING=1
         let now = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from);
-        self.send(&format!("RELOADING=1\nMONOTONIC_USEC={}", now.as_micros()));
+        if let Some(manager) = &self.manager {
+            manager.socket.deliver(format!("RELOADING=1\nMONOTONIC_USEC={}", now.as_micros()));
+        }
     }
 
     /// The file of health says that all loops turn.
@@ -101,25 +105,37 @@ impl Notify {
         }
     }
 
-    /// Sends the status line after these assignments, or alone if the line has changed. Waits for no lock of the registry.
-    fn tell_status(&self, first: &str) {
+    /// The server is ready, with the status line. Another thread may have the registry: the Pis are then those of the last line.
+    fn tell_ready(&self) {
         let Some(manager) = &self.manager else { return };
-        let Some(pis) = manager.pis.get().map_or(Some(Default::default()), Pis::count) else { return };
-        let line = manager.status().line(pis, !first.is_empty());
+        if let Some(line) = manager.status().line(manager.count(), true) {
+            manager.socket.deliver(format!("READY=1\nSTATUS={}", one_line(&line)));
+        }
+    }
+
+    /// Sends the status line if the line has changed.
+    fn tell_status(&self) {
+        let Some(manager) = &self.manager else { return };
+        let line = manager.status().line(manager.count(), false);
         if let Some(line) = line {
-            self.send(&format!("{first}STATUS={}", one_line(&line)));
+            self.send(&format!("STATUS={}", one_line(&line)));
         }
     }
 
     /// A manager that does not read loses messages: no thread waits for it.
     fn send(&self, message: &str) {
         if let Some(manager) = &self.manager {
-            let _lost = manager.socket.send(message.as_bytes());
+            manager.socket.send(message);
         }
     }
 }
 
 impl Manager {
+    /// The Pis; `None` while another thread has the registry, for whose lock no thread waits here.
+    fn count(&self) -> Option<Count> {
+        self.pis.get().map_or(Some(Count::default()), Pis::count)
+    }
+
     fn status(&self) -> MutexGuard<'_, Status> {
         self.status.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -135,7 +151,7 @@ impl Listener for Notify {
         manager.status().learn(event);
         match &event.fact {
             Fact::Server(Server::Ready { .. } | Server::Reloaded { .. } | Server::NotReloaded { .. }) => {
-                self.tell_status("READY=1\n");
+                self.tell_ready();
             }
             Fact::Server(Server::Unpacking { image, percent }) => {
                 self.extend_start(UNPACKS_A_TENTH);
@@ -150,7 +166,7 @@ impl Listener for Notify {
                 | Root::Unmounted { .. }
                 | Root::DiskFilling { .. },
             ) => {
-                self.tell_status("");
+                self.tell_status();
             }
             _ => {}
         }
@@ -225,5 +241,58 @@ mod tests {
         let _deaf = UnixDatagram::bind(&path).unwrap();
         let notify = Notify::to(path.as_os_str()).unwrap();
         (0..10_000).for_each(|_| notify.feed_watchdog());
+    }
+
+    fn listening() -> (tempfile::TempDir, UnixDatagram, Notify) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("notify");
+        let manager = UnixDatagram::bind(&path).unwrap();
+        let notify = Notify::to(path.as_os_str()).unwrap();
+        (directory, manager, notify)
+    }
+
+    fn heard(manager: &UnixDatagram) -> String {
+        let mut message = [0; 256];
+        let len = manager.recv(&mut message).unwrap();
+        String::from_utf8(message[..len].to_vec()).unwrap()
+    }
+
+    fn happens(notify: &Notify, fact: Server) {
+        let (at, pi, boot, client, again) = (Duration::ZERO, None, None, None, false);
+        notify.listen(&Event { at, pi, boot, client, again, fact: fact.into() });
+    }
+
+    fn ready() -> Server {
+        Server::Ready { serving: "/srv/pi".into() }
+    }
+
+    #[test]
+    fn ready_is_told_while_another_thread_has_the_registry() {
+        let (_directory, manager, notify) = listening();
+        let pis = Pis::default();
+        notify.count(&pis);
+        let registry = pis.lock();
+        manager.set_nonblocking(true).unwrap();
+        happens(&notify, ready());
+        assert_eq!(heard(&manager), "READY=1\nSTATUS=serving /srv/pi");
+        notify.reloading();
+        assert!(heard(&manager).starts_with("RELOADING=1\n"));
+        happens(&notify, Server::Reloaded { serving: "/srv/two".into() });
+        assert_eq!(heard(&manager), "READY=1\nSTATUS=serving /srv/two");
+        drop(registry);
+    }
+
+    #[test]
+    fn a_manager_that_reads_late_hears_of_ready_and_reload_in_order() {
+        let (_directory, manager, notify) = listening();
+        (0..10_000).for_each(|_| notify.feed_watchdog());
+        happens(&notify, ready());
+        notify.reloading();
+        happens(&notify, Server::NotReloaded { error: "line 3".into() });
+        manager.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        let mut states = (0..).map(|_| heard(&manager)).filter(|message| !message.starts_with("WATCHDOG=1"));
+        let states: Vec<_> = states.by_ref().take(3).collect();
+        let begins: Vec<_> = states.iter().filter_map(|message| message.split('=').next()).collect();
+        assert_eq!(begins, ["READY", "RELOADING", "READY"], "{states:?}");
     }
 }

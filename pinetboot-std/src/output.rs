@@ -67,6 +67,22 @@ impl<W: Write> Output<W> {
         writeln!(self, "{text}")
     }
 
+    /// Writes rows in columns; the first row is that of the names.
+    ///
+    /// # Errors
+    ///
+    /// If a write fails, except for a closed pipe.
+    pub fn table<const N: usize>(&mut self, rows: &[[String; N]]) -> Result<(), Failed> {
+        let chars = |cell: &String| cell.chars().count();
+        let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(chars).max();
+        let widths: Vec<usize> = (0..N).map(|column| width(column).unwrap_or(0)).collect();
+        for row in rows {
+            let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+            writeln!(self, "{}", cells.collect::<Vec<_>>().join("  ").trim_end())?;
+        }
+        Ok(())
+    }
+
     /// Writes buffered text.
     ///
     /// # Errors

@@ -34,8 +34,10 @@ mod host_key;
 mod identity;
 mod keep;
 mod layer;
+mod leftovers;
 pub(crate) mod lines;
 mod made;
+mod making;
 pub(crate) mod messages;
 pub mod mounter;
 mod mounts;
@@ -55,7 +57,7 @@ mod which;
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::Ipv4Addr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pinetboot_core::pi::Prefix;
@@ -79,10 +81,12 @@ pub(crate) use token::Tokens;
 
 use crate::config::{NfsMode, RootLimits};
 use crate::events;
+use crate::exit::{Exit, Failed};
+use crate::images::Images;
 use crate::pis::Known;
 use crate::space::Size;
+#[cfg(feature = "nfs")]
 use crate::supervisor::task;
-use adopt::Mounted;
 use made::Made;
 use new_layers::NewLayers;
 use pi_locks::{Held, PiLocks};
@@ -232,8 +236,7 @@ impl Roots {
     /// # Errors
     ///
     /// If the Pi has none.
-    pub fn base_image_for(&self, pi: Prefix) -> Result<BaseImage, String> {
-        let known = self.registry.known(pi).map_err(|error| error.to_string())?;
+    pub fn base_image_for(&self, known: &Known) -> Result<BaseImage, String> {
         self.base_images.base_image_for(known.image()).map_err(|error| error.to_string())
     }
 
@@ -253,7 +256,7 @@ impl Roots {
             if is_there && layer.is_marked() {
                 return None;
             }
-            self.mounted(held, layer)
+            self.mounted(held, layer, None)
                 .inspect_err(|error| {
                     let (image, operation, error) = (image.to_owned(), "mount".into(), error.to_string());
                     self.registry.emit(None, events::Root::LayerFailed { pi, image, operation, error });
@@ -270,61 +273,23 @@ impl Roots {
     pub fn overlay_for_root(
         &self,
         pi: Prefix,
+        known: &Known,
         base_image: &BaseImage,
         address: Ipv4Addr,
     ) -> io::Result<Arc<Overlay>> {
         self.locks.with(pi, |held| {
             let there = self.state.layer(pi, &base_image.name);
-            let there =
-                there.filter(|layer| !(self.is_first_of_boot(layer) && self.reset_if_marked(held, layer)));
+            let there = there.filter(|layer| {
+                !(layer.is_marked() && self.is_first_of_boot(layer) && self.reset(held, layer))
+            });
             if let Some(layer) = there {
-                return self.mounted(held, layer);
+                return self.mounted(held, layer, Some(known));
             }
-            self.may_make(pi, address)?;
-            let made = self.make(held, pi, base_image, address);
+            self.may_make(pi, known, address)?;
+            let made = self.make(held, pi, known, base_image, address);
             self.made().done(pi);
             made
         })
-    }
-
-    /// Makes the layer of a new Pi, with its identity, and mounts it.
-    fn make(
-        &self,
-        held: &Held,
-        pi: Prefix,
-        base_image: &BaseImage,
-        address: Ipv4Addr,
-    ) -> io::Result<Arc<Overlay>> {
-        let name = self.registry.known(pi)?.host_name(pi);
-        let export = self.made().unused_export();
-        let layer = self.state.make_layer(pi, base_image, export)?;
-        let overlay = self.mounted(held, layer)?;
-        let identity = self.state.pi_dir(pi).join(IDENTITY);
-        let is_known = identity.exists();
-        let enrol = || {
-            let taken = self.kept(held, &overlay)?.map(|kept| self.take_over(kept, &overlay)).transpose()?;
-            identity::enrol(&overlay.open_root()?, &identity, &name)?;
-            if is_known {
-                overlay.layer().set_new_content(None)?
-            } else {
-                self.add_new(overlay.layer())?
-            }
-            Ok::<_, io::Error>(taken)
-        };
-        let kept = match enrol() {
-            Ok(kept) => kept,
-            Err(error) => {
-                // A layer with half an identity is removed: the next mount makes a new one.
-                self.lock().overlays.remove(&(pi, base_image.name.clone()));
-                overlay.detach();
-                let aside = overlay.layer().put_aside()?;
-                layer::remove_tree(&aside)?;
-                return Err(error);
-            }
-        };
-        let image = base_image.name.clone();
-        self.registry.emit(address, events::Root::LayerMade { pi, image, host_name: name, kept });
-        Ok(overlay)
     }
 
     /// Records a Pi's mount, for the time after a restart.
@@ -355,7 +320,7 @@ impl Roots {
     pub fn overlay_again(&self, pi: Prefix, image: &str) -> io::Result<Arc<Overlay>> {
         self.locks.with(pi, |held| {
             let layer = self.state.layer(pi, image).ok_or(io::ErrorKind::NotFound)?;
-            self.mounted(held, layer)
+            self.mounted(held, layer, None)
         })
     }
 
@@ -364,13 +329,20 @@ impl Roots {
         known.settings.max_root_size.or(self.limits.max_root_size)
     }
 
+    /// The limit of a Pi's layers; the registry is asked unless the knowledge about the Pi is at hand.
+    fn limit_of(&self, pi: Prefix, known: Option<&Known>) -> io::Result<Option<Size>> {
+        match known {
+            Some(known) => Ok(self.max_root_size(known)),
+            None => Ok(self.max_root_size(&self.registry.known(pi)?)),
+        }
+    }
+
     /// The bounds of a Pi's changes.
     #[cfg(feature = "nfs")]
-    fn bounds(&self, overlay: &Overlay) -> io::Result<bounds::Bounds> {
+    fn bounds(&self, overlay: &Overlay, known: Option<&Known>) -> io::Result<bounds::Bounds> {
         let layer = overlay.layer();
-        let known = self.registry.known(layer.pi)?;
         let limit = |size| bounds::Limit::new(layer.upper(), size, overlay.has_quota());
-        let limit = self.max_root_size(&known).map(limit);
+        let limit = self.limit_of(layer.pi, known)?.map(limit);
         let (disk, registry) = (self.disk_of(self.state.dir())?, self.registry.clone());
         Ok(bounds::Bounds::new(Some(layer.pi), disk, limit, registry))
     }
@@ -413,75 +385,6 @@ impl Roots {
         }
     }
 
-    fn mounted(&self, _: &Held, layer: Layer) -> io::Result<Arc<Overlay>> {
-        let key = (layer.pi, layer.image.clone());
-        let there = self.lock().overlays.get(&key).cloned();
-        if let Some(overlay) = there
-            && overlay.layer() == &layer
-        {
-            match overlay.wake() {
-                Ok(()) => return Ok(overlay),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(error),
-            }
-        }
-        let base_image = self
-            .base_images
-            .named(&layer.image)
-            .ok_or_else(|| io::Error::other(format!("this server has no base image {}", layer.image)))?;
-        let limit = self.max_root_size(&self.registry.known(layer.pi)?).map(Size::bytes);
-        let (overlay, mounted) = Overlay::mount(layer, &base_image, self.mounts.clone(), limit)?;
-        let overlay = Arc::new(overlay);
-        let Layer { pi, image, facts, .. } = overlay.layer();
-        if mounted == Mounted::Adopted {
-            self.registry.emit(None, events::Root::LayerAdopted { pi: *pi, image: image.clone() });
-        }
-        if facts.content.tree != base_image.content().tree {
-            let root = base_image.root.display().to_string();
-            let mut inner = self.lock();
-            if inner.changed.len() < MOST_CHANGED && inner.changed.insert((*pi, root.clone())) {
-                drop(inner);
-                self.registry.emit(None, events::Root::BaseChanged { pi: *pi, root });
-            }
-        }
-        self.lock().overlays.insert(key, overlay.clone());
-        Ok(overlay)
-    }
-
-    /// Whether a mount is the first of a boot, and the Pi has not used the layer since the boot began: its system is down.
-    fn is_first_of_boot(&self, layer: &Layer) -> bool {
-        let known = self.registry.known(layer.pi);
-        let Some(boots_for) = known.ok().and_then(|known| known.boots_for) else { return false };
-        let key = (layer.pi, layer.image.clone());
-        self.lock().overlays.get(&key).is_none_or(|overlay| overlay.unused_for() >= boots_for)
-    }
-
-    /// Removes a layer that is marked for a reset; returns whether it did.
-    fn reset_if_marked(&self, _: &Held, layer: &Layer) -> bool {
-        if !layer.is_marked() {
-            return false;
-        }
-        let mounted = self.lock().overlays.remove(&(layer.pi, layer.image.clone()));
-        if let Some(overlay) = mounted {
-            overlay.detach();
-        }
-        let (pi, image) = (layer.pi, layer.image.clone());
-        match layer.put_aside() {
-            Ok(aside) => {
-                self.registry.emit(None, events::Root::LayerReset { pi, image });
-                // What is left is removed at the next start.
-                let _next_time =
-                    task(&self.registry, "remove layer", move || drop(layer::remove_tree(&aside)));
-                true
-            }
-            Err(error) => {
-                let (operation, error) = ("reset".into(), error.to_string());
-                self.registry.emit(None, events::Root::LayerFailed { pi, image, operation, error });
-                false
-            }
-        }
-    }
-
     fn made(&self) -> MutexGuard<'_, Made> {
         self.made.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -506,6 +409,25 @@ pub fn default_state(tree: Option<&Path>) -> State {
     State::at(&images.map_or_else(|| DEFAULT_STATE.into(), |images| images.state()))
 }
 
+/// The places in which a command looks for a server's state: a directory, that of its images, and the system's default for `.`, which
+/// stands for no directory named.
+///
+/// # Errors
+///
+/// If the directory cannot be opened.
+pub(crate) fn state_places(dir: &Path) -> Result<Vec<PathBuf>, Failed> {
+    if let Err(error) = dir.read_dir()
+        && error.kind() != io::ErrorKind::PermissionDenied
+    {
+        return Err(Failed::new(Exit::Tree, format!("{}: {error}", dir.display())));
+    }
+    let mut places = vec![dir.to_owned(), Images::at(dir).state()];
+    if dir == Path::new(".") {
+        places.push(DEFAULT_STATE.into());
+    }
+    Ok(places)
+}
+
 #[cfg(not(feature = "nfs"))]
 fn try_serving(_: &Path) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
@@ -514,5 +436,3 @@ fn try_serving(_: &Path) -> io::Result<()> {
 const IDENTITY: &str = "identity";
 /// The system's directory for persistent state of programs (hier(7)).
 const DEFAULT_STATE: &str = "/var/lib/pinetboot";
-/// Limit of layers that are reported to have a changed base image.
-const MOST_CHANGED: usize = 4096;

@@ -12,38 +12,32 @@
 //! The supervisor's own thread waits for signals, for the stop's deadline and, if the service manager has a watchdog, for the next
 //! time to feed it. That thread waits for nothing else: log lines, whose disk may hang, go through threads; notifications do not block.
 
-use std::io;
-use std::os::fd::AsFd;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
-use std::process;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
-use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+mod end;
+mod thread;
+mod turns;
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use crate::bus::Bus;
-use crate::events::{Event, Fact, Listener, Server, Transfers};
+use crate::events::{Event, Fact, Listener, Server};
 use crate::exit::{Exit, Failed};
-use crate::net::Control;
 use crate::notify::Notify;
+pub(crate) use end::end;
+use thread::Thread;
+pub use turns::Turns;
+use turns::Watched;
 
 /// The supervisor; clones are the same one.
 #[derive(Debug, Clone)]
 pub struct Supervisor(Arc<Shared>);
-
-/// A loop that shows on request that it turns.
-pub trait Turns: Send {
-    /// Asks the loop for a turn; never waits.
-    fn ask(&self);
-
-    /// Whether the loop has turned since it was asked.
-    fn has_turned(&self) -> bool;
-}
 
 #[derive(Debug)]
 struct Shared {
@@ -75,21 +69,6 @@ enum Phase {
     Starting,
     Serving,
     Stopping,
-}
-
-struct Watched {
-    name: String,
-    turns: Box<dyn Turns>,
-    stalled: bool,
-}
-
-/// The timers of the supervisor's thread.
-#[derive(Debug, Default)]
-struct Timers {
-    /// The end of the stop.
-    deadline: Option<Instant>,
-    /// The next time to feed the watchdog.
-    feed: Option<Instant>,
 }
 
 impl Supervisor {
@@ -128,7 +107,7 @@ impl Supervisor {
     ) -> io::Result<()> {
         let signals = SignalFd::with_flags(&signals(), SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
         let thread = Thread { shared: self.0.clone(), bus: bus.clone(), notify, watchdog, signals };
-        thread::Builder::new().name("supervisor".into()).spawn(move || {
+        Builder::new().name("supervisor".into()).spawn(move || {
             if catch_unwind(AssertUnwindSafe(|| thread.run(reload))).is_err() {
                 end(Exit::ThreadEnded);
             }
@@ -151,7 +130,7 @@ impl Supervisor {
         let (shared, bus, name) = (self.0.clone(), bus.clone(), name.into());
         shared.lock().running.push(name.clone());
         let running = name.clone();
-        let spawned = thread::Builder::new().name(name.clone()).spawn(move || {
+        let spawned = Builder::new().name(name.clone()).spawn(move || {
             let ended = catch_unwind(AssertUnwindSafe(work));
             let why = match ended {
                 Ok(Ok(())) if shared.lock().phase != Phase::Serving => None,
@@ -169,8 +148,7 @@ impl Supervisor {
 
     /// Watches a loop, if the service manager has a watchdog.
     pub fn watch(&self, name: impl Into<String>, turns: impl Turns + 'static) {
-        let watched = Watched { name: name.into(), turns: Box::new(turns), stalled: false };
-        self.0.lock().loops.push(watched);
+        self.0.lock().loops.push(Watched::new(name.into(), Box::new(turns)));
     }
 
     /// All services have started; false if the server has to stop already.
@@ -251,7 +229,7 @@ impl Reports for Bus {
 /// The system's.
 pub fn task(to: &impl Reports, name: &'static str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
     let to = to.clone();
-    thread::Builder::new().name(name.into()).spawn(move || {
+    Builder::new().name(name.into()).spawn(move || {
         if catch_unwind(AssertUnwindSafe(work)).is_err() {
             to.thread_ended(name.into(), "panicked".into());
         }
@@ -288,196 +266,16 @@ impl Shared {
     }
 }
 
-/// The supervisor's thread.
-struct Thread {
-    shared: Arc<Shared>,
-    bus: Bus,
-    notify: Notify,
-    watchdog: Option<Duration>,
-    signals: SignalFd,
-}
-
-impl Thread {
-    fn run(&self, reload: impl Fn()) {
-        let mut timers = Timers::default();
-        loop {
-            let signals = PollFd::new(self.signals.as_fd(), PollFlags::POLLIN);
-            let wake = PollFd::new(self.shared.wake.as_fd(), PollFlags::POLLIN);
-            let _interrupted = poll(&mut [signals, wake], timers.timeout(Instant::now()));
-            let _drained = self.shared.wake.read();
-            while let Ok(Some(signal)) = self.signals.read_signal() {
-                self.handle(signal.ssi_signo == Signal::SIGHUP as u32, &reload);
-            }
-            let now = Instant::now();
-            let phase = self.shared.lock().phase;
-            match (phase, timers.deadline) {
-                (Phase::Stopping, None) => {
-                    self.notify.stopping();
-                    timers = Timers { deadline: now.checked_add(STOP_WITHIN), feed: None };
-                }
-                (Phase::Stopping, Some(deadline)) if now >= deadline => self.end_overdue(),
-                (Phase::Serving, _) => self.feed(&mut timers, now),
-                _ => {}
-            }
-        }
-    }
-
-    fn handle(&self, hang_up: bool, reload: &impl Fn()) {
-        let phase = self.shared.lock().phase;
-        match (hang_up, phase) {
-            (true, Phase::Starting) => reload(),
-            (true, Phase::Serving) => {
-                self.notify.reloading();
-                reload();
-            }
-            (true, Phase::Stopping) => {}
-            (false, Phase::Serving) => self.shared.stop(),
-            // No client was told of this server yet.
-            (false, Phase::Starting) => {
-                let _too_late = self.tell(Server::Stopped(Transfers::default())).recv_timeout(TELL_WITHIN);
-                end(Exit::Success);
-            }
-            (false, Phase::Stopping) => end(Exit::Interrupted),
-        }
-    }
-
-    /// Feeds the watchdog if all loops have turned since the last time, and asks them again.
-    fn feed(&self, timers: &mut Timers, now: Instant) {
-        let Some(period) = self.watchdog else { return };
-        if timers.feed.is_some_and(|feed| now < feed) {
-            return;
-        }
-        let interval = period / 2;
-        // READY comes first: at the start the loops are asked, and the watchdog is fed an interval later.
-        let is_first = timers.feed.is_none();
-        timers.feed = now.checked_add(interval);
-        let mut news = Vec::new();
-        let all_turn = {
-            let mut state = self.shared.lock();
-            state.loops.iter_mut().for_each(|watched| news.extend(watched.look(interval)));
-            state.loops.iter().all(|watched| !watched.stalled)
-        };
-        if all_turn && !is_first {
-            self.notify.feed_watchdog();
-        }
-        news.into_iter().for_each(|fact| drop(self.tell(fact)));
-    }
-
-    fn end_overdue(&self) {
-        let (service, threads, failed) = {
-            let state = self.shared.lock();
-            let is_waited_for = |name: &&String| !state.step.is_empty() && name.starts_with(state.step);
-            let stuck: Vec<_> = state.running.iter().filter(is_waited_for).cloned().collect();
-            (state.step, if stuck.is_empty() { vec!["main".into()] } else { stuck }, state.failed)
-        };
-        let told = self.tell(Server::StopOverdue { service, threads, within: STOP_WITHIN });
-        let _too_late = told.recv_timeout(TELL_WITHIN);
-        end(if failed { Exit::ThreadEnded } else { Exit::StopOverdue });
-    }
-
-    /// Emits a fact on a thread, because a listener may wait: for the disk of a log file, say. The receiver hears when that is done.
-    fn tell(&self, fact: Server) -> mpsc::Receiver<()> {
-        let (told, hears) = mpsc::channel();
-        let bus = self.bus.clone();
-        let _no_thread = thread::Builder::new().name("supervisor tell".into()).spawn(move || {
-            bus.emit(None, fact);
-            let _gone = told.send(());
-        });
-        hears
-    }
-}
-
-impl Turns for Control {
-    fn ask(&self) {
-        self.ask_turn();
-    }
-
-    fn has_turned(&self) -> bool {
-        Self::has_turned(self)
-    }
-}
-
-/// The bus's clock.
-impl Turns for Bus {
-    fn ask(&self) {
-        self.ask_turn();
-    }
-
-    fn has_turned(&self) -> bool {
-        Self::has_turned(self)
-    }
-}
-
-impl Watched {
-    /// Looks whether the loop has turned, and asks for the next turn.
-    fn look(&mut self, interval: Duration) -> Option<Server> {
-        let (was_stalled, thread) = (self.stalled, self.name.clone());
-        self.stalled = !self.turns.has_turned();
-        if !self.stalled {
-            self.turns.ask();
-        }
-        match (was_stalled, self.stalled) {
-            (false, true) => Some(Server::LoopStalled { thread, interval }),
-            (true, false) => Some(Server::LoopTurns { thread }),
-            _ => None,
-        }
-    }
-}
-
-impl std::fmt::Debug for Watched {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Watched")
-            .field("name", &self.name)
-            .field("stalled", &self.stalled)
-            .finish_non_exhaustive()
-    }
-}
-
-impl Timers {
-    fn timeout(&self, now: Instant) -> PollTimeout {
-        let next = [self.deadline, self.feed].into_iter().flatten().min();
-        let Some(wait) = next.map(|next| next.saturating_duration_since(now)) else {
-            return PollTimeout::NONE;
-        };
-        // Rounded up: a millisecond late is better than a busy loop.
-        PollTimeout::try_from(wait.as_micros().div_ceil(1000)).unwrap_or(PollTimeout::MAX)
-    }
-}
-
 /// The signals that end or reload the server.
 pub(crate) fn signals() -> SigSet {
     [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].into_iter().collect()
 }
 
-/// Ends the process without its other threads. A thread that waits for a device in the kernel outlives the process until the device
-/// answers, with all descriptors: the ports are free for the next server all the same.
-pub(crate) fn end(exit: Exit) -> ! {
-    close_sockets(Path::new("/proc/self/fd"));
-    process::exit(exit as i32)
-}
-
-/// Closes all sockets but the standard streams. Sockets alone: a thread that still uses the number of a closed descriptor could
-/// write to another file of that number. Calls on sockets fail on files (ENOTSOCK).
-fn close_sockets(descriptors: &Path) {
-    let Ok(entries) = std::fs::read_dir(descriptors) else { return };
-    for entry in entries.flatten() {
-        let is_socket = std::fs::read_link(entry.path())
-            .is_ok_and(|target| target.as_os_str().as_encoded_bytes().starts_with(b"socket:"));
-        let number = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok());
-        if let Some(number) = number.filter(|number| is_socket && *number > 2) {
-            let _closed = nix::unistd::close(number);
-        }
-    }
-}
-
-/// The time for an orderly stop. With [`TELL_WITHIN`] less than 5 s.
-const STOP_WITHIN: Duration = Duration::from_secs(4);
-
-/// The time for the last log line.
-const TELL_WITHIN: Duration = Duration::from_millis(500);
-
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
+    use std::thread;
+
     use super::*;
 
     #[derive(Clone, Default)]
@@ -557,16 +355,5 @@ mod tests {
             thread::yield_now();
         }
         assert_eq!(*told.0.lock().unwrap(), ended("resume", "panicked"));
-    }
-
-    #[test]
-    fn the_longest_waits_do_not_overflow() {
-        let now = Instant::now();
-        let timers = Timers { deadline: now.checked_add(Duration::MAX), feed: None };
-        assert_eq!(timers.timeout(now), PollTimeout::NONE);
-        let timers = Timers { deadline: None, feed: now.checked_add(Duration::from_secs(1 << 40)) };
-        assert_eq!(timers.timeout(now), PollTimeout::MAX);
-        let timers = Timers { deadline: Some(now), feed: None };
-        assert_eq!(timers.timeout(now), PollTimeout::ZERO);
     }
 }

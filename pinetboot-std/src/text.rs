@@ -41,6 +41,28 @@ pub(crate) fn is_plain(text: &str) -> bool {
     !text.chars().any(|char| char.is_control() || is_mark(char))
 }
 
+/// A text without the secrets of boots: of a name as `bd989ae1-6749b0c2f3a09d51e744` ([`Tokens`](crate::roots)) the part behind the Pi is
+/// left out.
+pub(crate) fn without_secrets(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('-') {
+        shown.push_str(before);
+        shown.push('-');
+        let digits = after.bytes().take_while(u8::is_ascii_hexdigit).count();
+        let ends = !after.as_bytes().get(digits).is_some_and(u8::is_ascii_alphanumeric);
+        rest = match after.get(digits..) {
+            Some(further) if digits == SECRET && ends => {
+                shown.push_str("..");
+                further
+            }
+            _ => after,
+        };
+    }
+    shown.push_str(rest);
+    shown
+}
+
 /// Writes a character, escaped if a terminal could act on it.
 fn put(f: &mut fmt::Formatter<'_>, char: char) -> fmt::Result {
     if char.is_control() || is_mark(char) {
@@ -96,6 +118,9 @@ pub(crate) fn wrap(text: &str, width: usize, indent: &str) -> String {
     wrapped
 }
 
+/// Digits of the secret in the name of a root or a disk.
+const SECRET: usize = 20;
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::ffi::OsStrExt;
@@ -123,6 +148,27 @@ mod tests {
         assert_eq!(lines(text).to_string(), safe);
         assert_eq!(wrap(text, 100, ""), safe);
         assert_eq!(line(text).to_string(), safe.replace('\n', "\\n"));
+    }
+
+    #[test]
+    fn a_secret_of_a_boot_is_left_out_and_other_names_stay() {
+        for (text, shown) in [
+            ("/bd989ae1-6749b0c2f3a09d51e744", "/bd989ae1-.."),
+            (
+                "nfsroot=10.0.0.1:/dc-a6-32-01-36-c2-6749b0c2f3a09d51e744,vers=3",
+                "nfsroot=10.0.0.1:/dc-a6-32-01-36-c2-..,vers=3",
+            ),
+            (
+                "nbd://10.0.0.1:10809/bd989ae1-6749b0c2f3a09d51e744 ip=dhcp",
+                "nbd://10.0.0.1:10809/bd989ae1-.. ip=dhcp",
+            ),
+            ("/bd989ae1-6749b0c2f3a09d51e744/etc", "/bd989ae1-../etc"),
+            ("/bd989ae1-6749b0c2f3a09d51e7441", "/bd989ae1-6749b0c2f3a09d51e7441"),
+            ("root=PARTUUID=4a3c1b2d-02 --", "root=PARTUUID=4a3c1b2d-02 --"),
+            ("", ""),
+        ] {
+            assert_eq!(without_secrets(text), shown);
+        }
     }
 
     #[test]

@@ -4,6 +4,8 @@
 
 mod namespace;
 
+#[path = "dhcp/at_once.rs"]
+mod at_once;
 #[path = "dhcp/descriptors.rs"]
 mod descriptors;
 #[path = "dhcp/unread.rs"]

@@ -119,7 +119,7 @@ fn name_in(line: &str) -> String {
 fn each_pi_boots_the_card_from_a_disk_of_its_own() {
     let mut world = World::new();
     let card = fs::read(world.path("card.img")).unwrap();
-    let serving = world.serve(&[]);
+    let serving = world.serve(&["-v"]);
     let config = text(&serving, ONE, HERE, "config.txt");
     assert_eq!(
         config,
@@ -162,6 +162,85 @@ fn each_pi_boots_the_card_from_a_disk_of_its_own() {
     let ended = serving.wait();
     assert_eq!(ended.code, Some(0), "{}", ended.log);
     assert!(!ended.log.contains("ERROR"), "{}", ended.log);
+    assert!(ended.log.contains("gets cmdline.txt rewritten: added pinetboot.disk=nbd://"), "{}", ended.log);
+    for secret in [&one, &two, &name_in(&line)] {
+        assert!(!ended.log.contains(secret), "the log has no secret of a boot: {}", ended.log);
+    }
+}
+
+#[test]
+#[ignore = "needs mkfs.vfat, mcopy, mkfs.ext4, debugfs, xz and sfdisk; run by .ci/run"]
+fn the_log_of_a_pis_system_is_read_from_its_disk() {
+    let mut world = World::new();
+    let journal = world.path("system.journal");
+    let unpack = "xz --decompress --stdout image/tests/journal/regular.journal.xz > \"$0\"";
+    run("sh", &["-c", unpack, journal.to_str().unwrap()]);
+    let ext4 = format!("{}?offset={}", world.path("card.img").display(), 34816 * 512);
+    let script = world.path("commands");
+    let change = |commands: &str| {
+        fs::write(&script, commands).unwrap();
+        run("debugfs", &["-w", "-f", script.to_str().unwrap(), &ext4]);
+    };
+    let directory = "/var/log/journal/3d1219c7c4c5404aaa1f6d2a48adfda4";
+    let made =
+        ["/var", "/var/log", "/var/log/journal", directory].map(|path| format!("mkdir {path}\n")).concat();
+    change(&format!("{made}write {} {directory}/system.journal\n", journal.display()));
+    let serving = world.serve(&[]);
+    let name = boot(&serving, ONE, HERE);
+    drop(Client::connect(HERE, world.nbd(), &name).unwrap());
+    serving.wait_for_logs(1, GONE);
+    let busy = Client::connect(HERE, world.nbd(), &name).unwrap();
+    let ended = world.disks(&["log", ONE]);
+    assert!(ended.log.contains(&format!("{ONE} uses its disk")), "{}", ended.log);
+    drop(busy);
+    serving.signal(Signal::SIGTERM);
+    assert_eq!(serving.wait().code, Some(0));
+    let said = world.do_disks(&["log", ONE, "--lines", "3"]);
+    assert!(said.starts_with(&format!("{ONE} on card, /var/log/journal: boot 0 of 2, ")), "{said}");
+    assert!(said.contains("\nFailed units:\n  ssh.service (exit-code)\n"), "{said}");
+    assert!(said.contains("\nLast lines (3 of ") && said.ends_with(": Journal stopped\n"), "{said}");
+    assert!(!said.contains("not shut down"), "{said}");
+    let before: serde_json::Value =
+        serde_json::from_str(&world.do_disks(&["log", ONE, "--json", "--boot", "-1"])).unwrap();
+    assert_eq!((&before["boot"], before["boots"].as_array().unwrap().len()), (&(-1).into(), 2));
+
+    // The Pi lost its power: its ext4 has to be replayed, and is read as it is. Its superblock, as debugfs makes one of that kind:
+    let (image, superblock) = (world.path("card.img"), 34816 * 512 + 1024);
+    let before = fs::read(&image).unwrap();
+    let copy = world.path("copy.img");
+    fs::copy(&image, &copy).unwrap();
+    run(
+        "debugfs",
+        &["-w", "-R", "feature needs_recovery", &format!("{}?offset={}", copy.display(), 34816 * 512)],
+    );
+    let dirty = fs::read(&copy).unwrap()[superblock..superblock + 1024].to_vec();
+    assert_ne!(dirty, before[superblock..superblock + 1024]);
+    let serving = world.serve(&[]);
+    let name = boot(&serving, ONE, HERE);
+    let mut disk = Client::connect(HERE, world.nbd(), &name).unwrap();
+    assert_eq!((disk.write(superblock as u64, &dirty).unwrap(), disk.flush().unwrap()), (0, 0));
+    disk.disconnect();
+    serving.wait_for_logs(1, GONE);
+    serving.signal(Signal::SIGTERM);
+    assert_eq!(serving.wait().code, Some(0));
+    let said = world.do_disks(&["log", ONE, "--lines", "3"]);
+    assert!(said.contains("Note: the system was not shut down, and its ext4 was read without"), "{said}");
+    assert!(said.ends_with(": Journal stopped\n"), "{said}");
+}
+
+#[test]
+fn a_file_that_is_no_image_is_refused_as_such() {
+    for (content, why) in [
+        (&b"root:x:0:0:root:/root:/bin/bash\n"[..], "partition table"),
+        (b"", "the file is empty"),
+        (&[0; 5000], "partition table"),
+    ] {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), content).unwrap();
+        let ended = common::run(["serve", file.path().to_str().unwrap()]);
+        assert_ne!(ended.code, Some(0));
+        assert!(ended.log.contains(why) && !ended.log.contains("beyond"), "{}", ended.log);
+    }
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod tree;
 use std::fs;
 use std::io::Write;
 use std::net::UdpSocket;
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
 use namespace::{End, Namespace, PINETBOOT, Process, SOON, cable, dnsmasq, end};
@@ -145,6 +146,96 @@ fn a_broken_machine_is_named_and_a_healthy_one_is_not() {
         assert!(said.contains(part), "{part}: {said}");
     }
     drop(held);
+}
+
+#[test]
+#[ignore = "needs root, network namespaces and nft; run by .ci/run"]
+fn the_firewall_is_tried_by_packets_as_a_pi_sends_them() {
+    let (machine, pi) = (Namespace::new("machine"), Namespace::new("pi"));
+    cable(end(&machine, "eth", "10.77.0.9/24"), end(&pi, "eth", "10.77.0.1/24"), 1500);
+    let system = System::healthy();
+    let config = configuration(&system, "interface = 'eth'\ndhcp = 'proxy'\n");
+    let nfs = format!("nfs-mode = 'rw'\nnfs = '{}'", system.path("root").display());
+    fs::write(&config, fs::read_to_string(&config).unwrap().replace("nfs-mode = 'off'", &nfs)).unwrap();
+    let control = system.path("none");
+    let look = || {
+        let mut command = machine.command(PINETBOOT);
+        command.args(["doctor", "--no-send", "--json", "--config", &config, "--control"]).arg(&control);
+        let (_, said) = run(&mut command);
+        let report: Value = serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}"));
+        let found: Vec<_> =
+            findings(&report, "machine").into_iter().filter(|(_, what)| what.contains("firewall")).collect();
+        (found, said)
+    };
+    let (found, said) = look();
+    assert!(found.is_empty(), "{said}");
+    assert!(said.contains("packets pass to 69/udp, 67/udp, 111/udp, 111/tcp, 2049/tcp"), "{said}");
+
+    // Each rule names a port, and the rules that a reader takes for open are for others.
+    let chain = |rules: &str| {
+        machine.nft(&format!(
+            "table inet mine\ndelete table inet mine\ntable inet mine {{\nchain input {{\ntype filter hook input priority filter; \
+             policy drop;\nct state established,related accept\n{rules}\n}}\n}}"
+        ));
+    };
+    chain(
+        "ip saddr 192.168.0.0/16 udp dport 69 accept\niifname \"wlan0\" udp dport 67 accept\nip saddr 10.77.0.0/24 udp dport 111 accept\n\
+         udp sport 1024-65535 drop\ntcp dport { 111, 2049 } accept",
+    );
+    let (found, said) = look();
+    let text = "drops packets of Pis on eth to 69/udp, 67/udp (tried with a copy of its rules)";
+    assert!(found.len() == 1 && found[0].1.contains(text), "{said}");
+    assert_eq!(found[0].0, Some(16), "{said}");
+    chain(
+        "iifname \"eth\" udp dport { 67, 69, 111 } accept\nip saddr 10.77.0.0/24 tcp dport { 111, 2049 } accept",
+    );
+    let (found, said) = look();
+    assert!(found.is_empty(), "{said}");
+    machine.nft(
+        "table inet out {\nchain output {\ntype filter hook output priority filter;\nudp sport 69 drop\n}\n}",
+    );
+    let (found, said) = look();
+    assert!(found.len() == 1 && found[0].1.contains("drops the answers to Pis on eth from 69/udp"), "{said}");
+    // The machine's own network is as it was: its rules, its interfaces, and no namespace more.
+    let mut links = machine.command("ip");
+    let (_, links) = run(links.args(["-brief", "link"]));
+    assert_eq!(links.lines().count(), 2, "{links}");
+}
+
+#[test]
+#[ignore = "needs root and network namespaces; run by .ci/run"]
+fn a_vlan_and_a_containers_network_are_named() {
+    let (machine, pi) = (Namespace::new("machine"), Namespace::new("pi"));
+    cable(end(&machine, "eth", "10.77.0.9/24"), end(&pi, "eth", "10.77.0.1/24"), 1500);
+    let system = System::healthy();
+    // ip(8) as it answers on a machine with a VLAN: not every kernel of a test has VLANs.
+    let shown = r#"[{"ifname": "lo"}, {"ifname": "eth", "linkinfo": {"info_kind": "veth"}}, {"ifname": "eth.10", "link": "eth",
+        "linkinfo": {"info_kind": "vlan", "info_data": {"protocol": "802.1Q", "id": 10}}}]"#;
+    system.write("bin/ip", format!("#!/bin/sh\ncat <<'END'\n{shown}\nEND\n"));
+    fs::set_permissions(system.path("bin/ip"), fs::Permissions::from_mode(0o755)).unwrap();
+    let with_vlan = format!("PATH={}:$PATH", system.path("bin").display());
+    let look = |before: &str, interface: &str, more: &str| {
+        let config = configuration(&system, &format!("interface = '{interface}'\n{more}"));
+        let control = system.path("none");
+        let doctor =
+            format!("exec {PINETBOOT} doctor --no-send --config {config} --control {}", control.display());
+        system.write("script", format!("{before}\n{doctor}\n"));
+        let (code, said) = run(machine.command("sh").arg("-e").arg(system.path("script")));
+        (code, said.replace("\n  ", " "))
+    };
+    let (code, said) = look("", "eth", "");
+    assert!(code == 0 && said.ends_with("No fault was found.\n"), "{said}");
+    let (code, said) = look(&with_vlan, "eth", "");
+    assert!(code == 0 && said.ends_with("No fault was found.\n"), "{said}");
+    assert!(said.contains("Pis in VLAN 10 come by eth.10, which is not served by serving eth"), "{said}");
+    let (code, said) = look(&with_vlan, "eth.10", "");
+    assert!(code == 0 && said.contains("Pis reach eth.10 by VLAN 10 alone"), "{said}");
+    // The first process of a container has its network.
+    let inside = "[ $$ = 1 ] || exec unshare --pid --fork --mount-proc sh -e \"$0\"\nmount -t tmpfs tmpfs /run\ntouch /run/.containerenv";
+    let (code, said) = look(inside, "eth", "");
+    assert!(code == 0 && said.contains("Warning: This is a container ("), "{said}");
+    let (code, said) = look(inside, "eth", "dhcp = 'proxy'\n");
+    assert!(code == 7 && said.contains("network_mode: host"), "{said}");
 }
 
 #[test]

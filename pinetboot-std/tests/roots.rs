@@ -19,6 +19,8 @@ mod copies;
 mod crowd;
 #[path = "roots/descriptors.rs"]
 mod descriptors;
+#[path = "roots/handed.rs"]
+mod handed;
 #[path = "roots/keep.rs"]
 mod keep;
 #[path = "roots/layouts.rs"]
@@ -27,6 +29,9 @@ mod namespace;
 #[path = "../nfs/tests/nfs_client/mod.rs"]
 mod nfs_client;
 #[cfg(feature = "web")]
+#[cfg(all(feature = "import", feature = "web"))]
+#[path = "roots/own.rs"]
+mod own;
 #[path = "roots/page.rs"]
 mod page;
 #[path = "roots/restored.rs"]
@@ -62,12 +67,14 @@ fn two_pis_share_a_tree_and_nothing_else() {
     let world = World::new();
     let before = world.base_image();
     let mut server = world.serve(&[]);
+    let mut secrets = Vec::new();
 
     for (pi, serial, address) in [(&world.one, ONE, "10.77.1.1"), (&world.two, TWO, "10.77.2.1")] {
         let line = pi.get(&format!("{serial}//cmdline.txt"));
         let root = root_of(&line);
         assert_eq!(line, format!("console=tty1 root=/dev/nfs nfsroot={address}:/{root}{WORDS} quiet\n"));
         assert!(root.starts_with(&format!("{serial}-")) && root.len() == 8 + 1 + 20, "{root}");
+        secrets.push(root.clone());
         assert_eq!(pi.get(&format!("{serial}/config.txt")), "arm_64bit=1\nauto_initramfs=0\n");
         assert_eq!(pi.get(&format!("{serial}/kernel8.img")), "base kernel");
         // The command line has the path; with the token of another boot the root is not to be had, nor from elsewhere.
@@ -96,6 +103,7 @@ fn two_pis_share_a_tree_and_nothing_else() {
 
     let said = server.stop();
     assert!(said.matches("gets cmdline.txt rewritten:").count() == 2, "once for each: {said}");
+    assert!(secrets.iter().all(|secret| !said.contains(secret)), "the log has no secret of a boot: {said}");
 }
 
 #[test]

@@ -6,6 +6,10 @@
 #![cfg(feature = "nfs")]
 #![expect(clippy::unwrap_used, reason = "what fails here is the test")]
 
+#[cfg(feature = "disk")]
+#[path = "disks/card.rs"]
+#[allow(dead_code, reason = "for the image alone")]
+mod card;
 #[cfg(feature = "import")]
 #[path = "import/compare.rs"]
 #[allow(dead_code, reason = "for the images")]
@@ -17,6 +21,10 @@ mod debian;
 #[allow(dead_code, reason = "every test uses its own part")]
 mod images;
 mod namespace;
+#[cfg(feature = "disk")]
+#[path = "disks/client.rs"]
+#[allow(dead_code, reason = "every test uses its own part")]
+mod nbd_client;
 #[path = "../nfs/tests/nfs_client/mod.rs"]
 mod nfs_client;
 #[path = "guest/shell.rs"]
@@ -31,6 +39,8 @@ mod uml {
     mod client;
     mod debian;
     mod disk;
+    #[cfg(feature = "disk")]
+    mod disks_unit;
     #[cfg(feature = "import")]
     mod first_use;
     mod listing;

@@ -14,3 +14,5 @@ mod http;
 mod schema;
 #[path = "web/shown.rs"]
 mod shown;
+#[path = "web/tls.rs"]
+mod tls;

@@ -32,6 +32,7 @@ mod boot;
 mod channel;
 #[cfg(feature = "testing")]
 pub mod conformance;
+mod counts;
 mod disk;
 mod exports;
 mod fingerprint;
@@ -52,6 +53,7 @@ mod transmission;
 mod unpack;
 mod wire;
 
+pub use counts::RequestCounts;
 pub use disk::{Disk, DiskError, Extent, FileRange};
 pub use exports::{Export, Exports, OneExport, Refused};
 pub use fingerprint::Fingerprint;

@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 #[cfg(feature = "testing")]
 pub(crate) use self::connection::{greet, negotiate};
 use crate::channel::Channel;
+use crate::counts::RequestCounts;
 use crate::exports::Exports;
 use crate::negotiation::TlsOffer;
 use crate::observe::{Event, Observer};
@@ -45,6 +46,7 @@ pub struct Server(Arc<Shared>);
 pub(crate) struct Shared {
     exports: Arc<dyn Exports>,
     observer: Arc<dyn Observer>,
+    counts: Arc<RequestCounts>,
     limits: Limits,
     listeners: Vec<TcpListener>,
     state: Mutex<State>,
@@ -124,6 +126,12 @@ impl Server {
         Ok(server)
     }
 
+    /// The counts of requests and bytes.
+    #[must_use]
+    pub fn counts(&self) -> Arc<RequestCounts> {
+        self.0.counts.clone()
+    }
+
     /// The number of open connections.
     #[must_use]
     pub fn connections(&self) -> usize {
@@ -160,6 +168,7 @@ impl Shared {
         Self {
             exports,
             observer,
+            counts: Arc::default(),
             limits,
             listeners,
             state: Mutex::default(),

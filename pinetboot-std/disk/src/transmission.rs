@@ -20,6 +20,13 @@ pub(crate) struct Received {
     written: Result<u64, DiskError>,
 }
 
+impl Received {
+    /// The command's number and the length, for counts; more than the largest request is refused.
+    pub(crate) fn counted(&self) -> (u16, u64) {
+        (self.request.command, u64::from(self.request.len.min(MOST_PAYLOAD)))
+    }
+}
+
 /// What was received.
 pub(crate) enum Next {
     /// A request.

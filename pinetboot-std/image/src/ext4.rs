@@ -6,7 +6,7 @@
 //!
 //! Read: blocks of 1 to 64 KiB; block descriptors of 32 and 64 bytes; extents and block maps; indexed directories (read
 //! linearly); attributes in the inode and in a block. Deliberately not: replaying the journal (an image that needs it is
-//! refused), inline data, encryption, bigalloc, meta_bg and attributes in separate inodes (refused: no image builder sets
+//! refused, or read as if there were none), inline data, encryption, bigalloc, meta_bg and attributes in separate inodes (refused: no image builder sets
 //! them).
 //!
 //! Each structure that is read is checked against its checksum, if the file system has any (metadata_csum, gdt_csum): see
@@ -28,6 +28,7 @@ pub use crate::metadata::Metadata;
 use crate::read_at::{ReadAt, u16_at, u32_at};
 pub use directory::DirectoryEntry;
 pub use inode::{DeviceNumber, FileKind, Inode, Timestamp};
+pub use lookup::Content;
 pub use map::BlockRun;
 use superblock::Superblock;
 pub use xattr::Xattr;
@@ -67,9 +68,23 @@ impl<R: ReadAt> Ext4<R> {
     ///
     /// If the device holds no ext2, ext3 or ext4, or one with an unsupported feature.
     pub fn open(device: R, len: u64) -> Result<Self, ImageError> {
+        Self::open_if(device, len, false)
+    }
+
+    /// Opens the file system of a system that may not have been shut down, without replaying the journal, as `mount -o ro,noload`: the
+    /// changes of the last seconds are missing, and a directory or file that was being changed may be an error.
+    ///
+    /// # Errors
+    ///
+    /// As for [`open`](Self::open), except for [`ImageError::NotShutDown`].
+    pub fn open_without_journal(device: R, len: u64) -> Result<Self, ImageError> {
+        Self::open_if(device, len, true)
+    }
+
+    fn open_if(device: R, len: u64, needs_replay: bool) -> Result<Self, ImageError> {
         let mut bytes = [0; superblock::LEN];
         device.read_exact_at(&mut bytes, superblock::OFFSET)?;
-        let superblock = Superblock::parse(&bytes, len)?;
+        let superblock = Superblock::parse(&bytes, len, needs_replay)?;
         let inode_tables = read_inode_tables(&device, &superblock)?;
         Ok(Self { device, superblock, inode_tables })
     }

@@ -15,6 +15,7 @@
 //! | [`Layout`] | finds the boot and the root partition among them |
 //! | [`Fat`] | lists, reads and walks the boot partition |
 //! | [`ext4`] | reads the root: owners, links, devices, times, extended attributes |
+//! | [`journal`] | reads the journal that the system left |
 //! | [`SystemView`] | looks files up in both, as the running system sees them |
 //! | [`ReadAt`], [`Part`] | random access to bytes; implement `ReadAt` for any other source |
 //!
@@ -51,6 +52,7 @@ pub mod ext4;
 pub mod fat;
 mod foreign;
 mod image_file;
+pub mod journal;
 mod layout;
 mod metadata;
 mod partitions;

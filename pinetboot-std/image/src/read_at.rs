@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 
 /// Random access to bytes.
 ///
-/// Implemented for files and byte slices, and for references to any other implementation.
+/// Implemented for files and byte slices, and for references to and boxes of any other implementation.
 pub trait ReadAt {
     /// Fills `buf` with the bytes from `offset` on.
     ///
@@ -32,6 +32,12 @@ impl ReadAt for [u8] {
 }
 
 impl<R: ReadAt + ?Sized> ReadAt for &R {
+    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        (**self).read_exact_at(buf, offset)
+    }
+}
+
+impl<R: ReadAt + ?Sized> ReadAt for Box<R> {
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
         (**self).read_exact_at(buf, offset)
     }

@@ -135,9 +135,16 @@ impl Connection {
         self.waits.store(false, Ordering::Release);
     }
 
-    /// The next call, if one was received. The caller has a place for it.
-    pub(super) fn take(&self, record: &mut Record) -> NextCall {
+    /// The next call, if one was received. The caller has a place for it, and lends memory to receive.
+    pub(super) fn take(&self, record: &mut Record, memory: &mut Vec<u8>) -> NextCall {
         let mut incoming = self.incoming();
+        incoming.records.borrow(memory);
+        let next = self.receive(&mut incoming, record);
+        incoming.records.give_back(memory);
+        next
+    }
+
+    fn receive(&self, incoming: &mut Incoming, record: &mut Record) -> NextCall {
         loop {
             match incoming.records.next(record) {
                 Next::Record => {

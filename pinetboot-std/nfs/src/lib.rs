@@ -22,6 +22,7 @@
 mod arguments;
 mod clients;
 mod connection;
+mod counts;
 mod datagrams;
 mod disks;
 mod export;
@@ -56,6 +57,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+pub use self::counts::CallCounts;
 pub use self::export::{Absent, Export, Exports, MountError, MountErrorKind, OneExport, Permission};
 pub use self::file_system::{
     Attributes, Caller, CreateHow, Device, DirectoryEntry, FileId, FileKind, FileSystem, Found, FsError,
@@ -105,6 +107,8 @@ pub struct NfsConfig {
     pub most_connections: usize,
     /// Receives the server's events.
     pub observer: Arc<dyn Observer>,
+    /// Counts the calls; the caller keeps a clone to read them.
+    pub counts: Arc<CallCounts>,
     /// Runs when a thread of the server has ended although the server was not stopped, on that thread, with its name: the server may
     /// no longer answer, and its process should end. Calls that panic do not end their thread.
     pub on_thread_end: Arc<dyn Fn(&str) + Send + Sync>,
@@ -268,6 +272,7 @@ impl NfsConfig {
             udp: false,
             most_connections: MOST_CONNECTIONS,
             observer: Arc::new(()),
+            counts: Arc::default(),
             on_thread_end: Arc::new(|_| ()),
         }
     }

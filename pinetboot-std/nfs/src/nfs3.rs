@@ -20,6 +20,7 @@ use nfs3_types::xdr_codec::Opaque;
 
 use super::arguments::{Arguments, Garbage};
 use super::clients::Client;
+use super::counts::CallCounts;
 use super::disks::OnDisk;
 use super::export::{Absent, Export, Exports, Permission};
 use super::file_system::{Attributes, Caller, FileId, Found};
@@ -38,6 +39,7 @@ type Result<T> = core::result::Result<T, nfsstat3>;
 /// A call with its context.
 pub(super) struct Request<'a> {
     pub(super) exports: &'a dyn Exports,
+    pub(super) counts: &'a CallCounts,
     pub(super) handles: &'a Handles,
     pub(super) write_verifier: &'a WriteVerifier,
     pub(super) observer: &'a dyn Observer,

@@ -110,6 +110,24 @@ impl Records {
         Ok(read)
     }
 
+    /// Receives into this memory, if the stream holds none.
+    pub(super) fn borrow(&mut self, memory: &mut Vec<u8>) {
+        if self.bytes.is_empty() {
+            core::mem::swap(&mut self.bytes, memory);
+        }
+    }
+
+    /// Gives the memory back, if no received byte is left in it: of a thousand connections, those that wait for a call hold none.
+    pub(super) fn give_back(&mut self, memory: &mut Vec<u8>) {
+        if self.start == self.end {
+            (self.start, self.end) = (0, 0);
+            let other = core::mem::take(&mut self.bytes);
+            if memory.is_empty() {
+                *memory = other;
+            }
+        }
+    }
+
     /// Frees the memory, if empty.
     pub(super) fn trim(&mut self) {
         if self.start == self.end {
@@ -155,6 +173,23 @@ mod tests {
     fn marked(message: &[u8], last: bool) -> Vec<u8> {
         let mark = u32::try_from(message.len()).unwrap() | if last { LAST_FRAGMENT } else { 0 };
         [&mark.to_be_bytes(), message].concat()
+    }
+
+    #[test]
+    fn a_stream_without_a_begun_record_holds_no_memory() {
+        let (mut records, mut record, mut memory) = (Records::new(MOST), Record::default(), Vec::new());
+        let stream = [marked(b"one", true), marked(b"two", true), marked(b"three", true)].concat();
+        let mut rest = stream.as_slice();
+        for (step, held) in [(5, true), (2, false), (14, true), (2, false)] {
+            records.borrow(&mut memory);
+            let (now, later) = rest.split_at(step);
+            rest = later;
+            records.fill(|room| io::Read::read(&mut &*now, room)).unwrap();
+            while records.next(&mut record) == Next::Record {}
+            records.give_back(&mut memory);
+            assert_eq!((records.held() > 0, memory.is_empty()), (held, held), "{step} bytes more");
+        }
+        assert_eq!((record.message(), memory.len()), (&b"three"[..], USUAL));
     }
 
     /// The records of `stream`, received `step` bytes at a time.

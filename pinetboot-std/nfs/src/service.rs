@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rustix::io;
 
 use super::NfsConfig;
+use super::counts::CallCounts;
 use super::export::Exports;
 use super::handle::Handles;
 use super::message::{Message, Programs, Transport};
@@ -26,6 +27,7 @@ pub(super) struct Service {
     replays: Replays,
     write_verifier: WriteVerifier,
     observer: Arc<dyn Observer>,
+    counts: Arc<CallCounts>,
     insecure: bool,
     udp: bool,
 }
@@ -39,8 +41,19 @@ impl Service {
     pub(super) fn new(config: NfsConfig, exports: Arc<dyn Exports>, mappings: Mappings) -> io::Result<Self> {
         let write_verifier = WriteVerifier::new()?;
         let (mounts, replays) = (Mounts::default(), Replays::default());
-        let NfsConfig { handles, observer, insecure, udp, .. } = config;
-        Ok(Self { exports, handles, mappings, mounts, replays, write_verifier, observer, insecure, udp })
+        let NfsConfig { handles, observer, counts, insecure, udp, .. } = config;
+        Ok(Self {
+            exports,
+            handles,
+            mappings,
+            mounts,
+            replays,
+            write_verifier,
+            observer,
+            counts,
+            insecure,
+            udp,
+        })
     }
 
     pub(super) fn exports(&self) -> &dyn Exports {
@@ -148,7 +161,9 @@ impl Service {
                     Transport::Tcp { .. } => (MOST_PAYLOAD, MOST_PAYLOAD),
                     Transport::Udp => (MOST_READ_UDP, MOST_WRITE_UDP),
                 };
+                self.counts.call(procedure);
                 nfs3::Request {
+                    counts: &self.counts,
                     exports,
                     handles,
                     write_verifier: &self.write_verifier,

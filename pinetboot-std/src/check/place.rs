@@ -122,14 +122,17 @@ impl Place {
     }
 }
 
-/// Opens a directory.
+/// Opens a directory, by one of [`Directory`]'s ways.
 ///
 /// # Errors
 ///
 /// The system's, with the path.
-pub(super) fn directory(path: Option<&Path>) -> Result<Option<Directory>, Failed> {
+pub(super) fn directory(
+    path: Option<&Path>,
+    open: fn(&Path) -> std::io::Result<Directory>,
+) -> Result<Option<Directory>, Failed> {
     let open = |path: &Path| {
-        Directory::open(path).map_err(|error| Failed::new(Exit::Tree, format!("{}: {error}", path.display())))
+        open(path).map_err(|error| Failed::new(Exit::Tree, format!("{}: {error}", path.display())))
     };
     path.map(open).transpose()
 }

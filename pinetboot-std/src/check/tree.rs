@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -160,20 +160,47 @@ impl BootFiles for Tree<'_> {
 
 /// A directory of this machine.
 #[derive(Debug)]
-pub(crate) struct Directory(OwnedFd);
+pub(crate) struct Directory {
+    top: OwnedFd,
+    /// The path of boot files: a server follows a link by a path of this machine, as long as that leads into the tree.
+    served: Option<PathBuf>,
+}
 
 impl Directory {
+    /// Opens a root: absolute links start at its top.
+    ///
     /// # Errors
     ///
     /// If the directory cannot be opened.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
-        Ok(Self(OwnedFd::from(File::open(path)?)))
+        Ok(Self { top: OwnedFd::from(File::open(path)?), served: None })
+    }
+
+    /// Opens boot files: absolute links are paths of this machine.
+    ///
+    /// # Errors
+    ///
+    /// If the directory cannot be opened.
+    pub(crate) fn of_boot_files(path: &Path) -> io::Result<Self> {
+        Ok(Self { served: Some(path.canonicalize()?), ..Self::open(path)? })
+    }
+
+    /// The path without links of one that leads by absolute links to another place in the tree.
+    fn by_absolute_links(&self, path: &Path) -> Option<PathBuf> {
+        let top = self.served.as_ref()?;
+        let found = top.join(path).canonicalize().ok()?;
+        found.strip_prefix(top).map(Path::to_owned).ok()
     }
 
     /// Opens a path; `None` if nothing is there.
     fn find(&self, path: &str, flags: OFlag) -> io::Result<Option<File>> {
         let path = if path.is_empty() { Path::new(".") } else { Path::new(path) };
-        match within(&self.0, path, flags) {
+        let open = |path: &Path| within(&self.top, path, flags);
+        let opened = match open(path) {
+            Err(Errno::ENOENT) => self.by_absolute_links(path).map_or(Err(Errno::ENOENT), |path| open(&path)),
+            opened => opened,
+        };
+        match opened {
             Ok(file) => Ok(Some(File::from(file))),
             Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP | Errno::ENXIO | Errno::ENAMETOOLONG) => {
                 Ok(None)

@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use pinetboot_disk::{Access, Image, unpack};
-use pinetboot_image::Container;
+use pinetboot_image::{Container, Partitions};
 
 use super::boot_files::{self, make_directory};
 use super::partitions::Numbers;
@@ -99,6 +99,8 @@ pub(crate) fn check(path: &Path) -> Result<(), String> {
     if Container::recognise(&mut file).map_err(|error| wrong(&error))? != Container::Raw {
         return Ok(());
     }
+    // Of the file itself: a disk ends at its last whole sector, and a short file would be an empty one.
+    Partitions::read(&file).map_err(|error| wrong(&error))?;
     let image = Image::open(path, Access::ReadOnly).map_err(|error| wrong(&error))?;
     Numbers::find(&image).map(drop).map_err(|error| wrong(&error))
 }

@@ -4,6 +4,7 @@
 
 mod acting;
 mod diff;
+mod log;
 mod snapshots;
 mod whole;
 
@@ -19,13 +20,17 @@ use serde::Serialize;
 
 use super::place::{DiskPlace, InUse, PiLock, Place, last_base};
 use crate::exit::{Exit, Failed};
-use crate::images::{Images, is_name};
+use crate::images::is_name;
 use crate::output;
 use crate::pis;
-use crate::roots::default_state;
+use crate::roots::actions::on_image;
+use crate::roots::state_places;
 use crate::space::Size;
+use crate::system_log;
 use crate::time;
 use acting::Acting;
+#[cfg(feature = "web")]
+pub(crate) use log::last_log;
 
 /// Options of `disks`.
 #[derive(Debug, clap::Args)]
@@ -60,6 +65,18 @@ pub enum Action {
         /// Print one JSON object
         #[arg(long)]
         json: bool,
+    },
+    /// Print the log that a Pi's system wrote on its disk: failed units and errors of the last boot, then its last lines
+    ///
+    /// Reads the systemd journal in /var/log/journal, else /var/log/syslog or /var/log/messages.
+    Log {
+        /// The disk.
+        #[command(flatten)]
+        of: DiskName,
+
+        /// The boot and the lines.
+        #[command(flatten)]
+        options: system_log::Options,
     },
     /// Keep the present state of a Pi's disk under a name: at once, for a disk of any size
     Snapshot {
@@ -148,6 +165,7 @@ pub fn run(options: &Args, quiet: bool) -> Result<Exit, Failed> {
     match &options.command {
         Action::List { json } => list(&place, *json),
         Action::Diff { of, json } => diff::run(&Locked::take(&place, of)?, *json),
+        Action::Log { of, options } => log::run(&Locked::take(&place, of)?, options),
         Action::Snapshot { of, name } => snapshots::make(&Locked::take(&place, of)?, checked(name)?),
         Action::Rollback { of, name } => snapshots::return_to(&Locked::take(&place, of)?, checked(name)?),
         Action::Reset { of, snapshots } => snapshots::reset(&Locked::take(&place, of)?, *snapshots),
@@ -195,16 +213,7 @@ impl Locked {
 
 /// The disks of a state directory.
 fn find_place(dir: &Path) -> Result<Place, Failed> {
-    if let Err(error) = dir.read_dir()
-        && error.kind() != io::ErrorKind::PermissionDenied
-    {
-        return Err(Failed::new(Exit::Tree, format!("{}: {error}", dir.display())));
-    }
-    let default = default_state(None);
-    let places = [dir.to_owned(), Images::at(dir).state(), default.dir().to_owned()];
-    // The system's default only without --dir.
-    let places = if dir == Path::new(".") { &places[..] } else { &places[..2] };
-    for state in places {
+    for state in &state_places(dir)? {
         match Place::open(state) {
             Ok(place) => return Ok(place),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -225,24 +234,16 @@ fn find_place(dir: &Path) -> Result<Place, Failed> {
 /// The named disk.
 fn find(place: &Place, of: &DiskName) -> Result<DiskPlace, Failed> {
     let failed = |message: String| Failed::new(Exit::Usage, message);
-    let pi = pis::pi(&of.pi);
+    let named = pis::pi(&of.pi);
     let all = place.disks().map_err(failure)?;
-    let disks: Vec<_> = all.into_iter().filter(|disk| Some(disk.pi) == pi).collect();
-    match (&of.image, disks.as_slice()) {
-        (_, []) => {
-            Err(failed(format!("Pi {} has no disk; 'pinetboot disks list' shows the Pis with disks", of.pi)))
-        }
-        (Some(image), disks) => disks
-            .iter()
-            .find(|disk| &disk.image == image)
-            .cloned()
-            .ok_or_else(|| failed(format!("{} has no disk on {image}", of.pi))),
-        (None, [disk]) => Ok(disk.clone()),
-        (None, disks) => {
-            let images: Vec<_> = disks.iter().map(|disk| disk.image.as_str()).collect();
-            Err(failed(format!("{} has disks on {}: choose one with --image", of.pi, images.join(" and "))))
-        }
-    }
+    let disks: Vec<_> = all.into_iter().filter(|disk| Some(disk.pi) == named).collect();
+    let Some(pi) = named.filter(|_| !disks.is_empty()) else {
+        return Err(failed(format!(
+            "Pi {} has no disk; 'pinetboot disks list' shows the Pis with disks",
+            of.pi
+        )));
+    };
+    on_image(pi, "disk", disks, of.image.as_deref(), |disk| &disk.image).map_err(failed)
 }
 
 fn checked(name: &str) -> Result<&str, Failed> {
@@ -282,14 +283,7 @@ fn list(place: &Place, json: bool) -> Result<(), Failed> {
     let mut table =
         vec![["PI", "IMAGE", "SIZE", "LENGTH", "SNAPSHOTS", "LAST WRITE", "NOW"].map(str::to_owned)];
     table.extend(rows.into_iter().map(Row::cells));
-    let widths: Vec<usize> = (0..7)
-        .map(|column| table.iter().filter_map(|row| row.get(column)).map(String::len).max().unwrap_or(0))
-        .collect();
-    for row in table {
-        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
-        writeln!(out, "{}", cells.collect::<Vec<_>>().join("  ").trim_end())?;
-    }
-    Ok(())
+    out.table(&table)
 }
 
 impl Row {
@@ -339,6 +333,7 @@ const EXAMPLES: &str = "\
 Examples:
   sudo pinetboot disks list
   sudo pinetboot disks diff bd989ae1
+  sudo pinetboot disks log bd989ae1
   sudo pinetboot disks snapshot bd989ae1 before-upgrade
   sudo pinetboot disks rollback bd989ae1 before-upgrade
   sudo pinetboot disks reset bd989ae1

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use pinetboot_disk::Disk;
+use pinetboot_disk::{Disk, DiskError};
 use pinetboot_image::ext4::Ext4;
 use pinetboot_image::{Choice, Fat, ImageError, Layout, Part, Partitions, ReadAt};
 
@@ -12,7 +12,10 @@ pub(super) struct Reader<'a>(pub(super) &'a dyn Disk);
 
 impl ReadAt for Reader<'_> {
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
-        self.0.read_at(buf, offset).map_err(io::Error::other)
+        self.0.read_at(buf, offset).map_err(|error| match error {
+            DiskError::OutOfRange => io::ErrorKind::UnexpectedEof.into(),
+            error => io::Error::other(error),
+        })
     }
 }
 
@@ -53,6 +56,21 @@ impl Numbers {
         let part = self.part(disk, self.root)?;
         let len = part.len();
         Ext4::open(part, len)
+    }
+
+    /// The root's file system, without the changes of the last seconds if it was not shut down; whether that is so.
+    pub(super) fn last_root<'a>(
+        &self,
+        disk: Reader<'a>,
+    ) -> Result<(Ext4<Part<Reader<'a>>>, bool), ImageError> {
+        match self.root(disk) {
+            Err(ImageError::NotShutDown) => {
+                let part = self.part(disk, self.root)?;
+                let len = part.len();
+                Ok((Ext4::open_without_journal(part, len)?, true))
+            }
+            root => Ok((root?, false)),
+        }
     }
 
     fn part<'a>(&self, disk: Reader<'a>, number: u32) -> Result<Part<Reader<'a>>, ImageError> {

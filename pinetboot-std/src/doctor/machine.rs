@@ -1,5 +1,7 @@
-//! This machine: who holds the server's ports, the firewall, bridges with a spanning tree, disk space and the clock. All is read; no port
-//! is opened.
+//! This machine: who holds the server's ports, the firewall, the kinds of its interfaces, bridges with a spanning tree, dropped packets, disk
+//! space and the clock. All is read; packets are sent in namespaces of the test alone ([`packets`]).
+
+mod links;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,8 +19,9 @@ use pinetboot_core::tftp;
 use super::report::Part;
 use crate::config::Config;
 use crate::finding::{Finding, Findings};
+use crate::firewall::packets::{self, Entrance, Fate};
 use crate::firewall::{self, Firewall, Port};
-use crate::net::{BindError, Link, holder_of, is_held};
+use crate::net::{BindError, Drops, Lack, Link, holder_of, is_held};
 use crate::roots::default_state;
 use crate::serve::bind::advice;
 use crate::space::{Reserve, Size, Space};
@@ -26,15 +29,18 @@ use crate::time;
 
 /// Looks at the machine.
 pub(super) fn look(config: Option<&Config>) -> Part {
-    let mut part = Part::new("machine", "ports, firewall, bridges, disk space and clock");
+    let mut part = Part::new("machine", "ports, firewall, bridges, dropped packets, disk space and clock");
     let ports = match config {
         Some(config) => firewall::ports(config),
         None => vec![("udp", tftp::PORT), ("udp", SERVER_PORT), ("udp", PORTMAPPER), ("tcp", NFS)],
     };
     ports_of(&ports, config.is_some(), &mut part);
-    firewall_of(&ports, &mut part);
     let links = Link::all().unwrap_or_default();
+    let entrances = links::entrances(&links, config);
+    firewall_of(&ports, &links, &entrances, &mut part);
+    links::look(&entrances, config, &mut part);
     bridges(Path::new("/sys/class/net"), &links, config, &mut part);
+    drops(&Drops::of_all_time(), &mut part);
     disks(config, &mut part);
     clock(SystemTime::now(), &written(config), &mut part.findings);
     part
@@ -76,8 +82,26 @@ fn ports_of(ports: &[Port], is_configured: bool, part: &mut Part) {
     }
 }
 
-fn firewall_of(ports: &[Port], part: &mut Part) {
-    match Firewall::read(ports) {
+/// Tries the rules by packets; where that cannot be done, reads them.
+fn firewall_of(ports: &[Port], links: &[Link], entrances: &[String], part: &mut Part) {
+    let read = Firewall::read(ports);
+    let mut tried = 0;
+    for name in entrances.iter().take(MOST_ENTRANCES) {
+        let address = links.iter().find(|link| link.name == *name).and_then(|link| link.address_for(None));
+        let Some((address, prefix_len)) = address else { continue };
+        let entrance = Entrance { interface: name.clone(), address, prefix_len };
+        match packets::try_ports(&entrance, ports) {
+            Ok(fates) => {
+                tried += 1;
+                judge(name, &fates, &read, part);
+            }
+            Err(why) => part.facts.push(format!("firewall on {name}: not tried by packets ({why})")),
+        }
+    }
+    if tried > 0 {
+        return;
+    }
+    match read {
         Firewall::Open => part.facts.push("firewall: no rule of nftables closes these ports".into()),
         Firewall::Unread(why) => part.facts.push(format!("firewall: not read ({why})")),
         Firewall::Closed(closed) => {
@@ -86,6 +110,43 @@ fn firewall_of(ports: &[Port], part: &mut Part) {
             let finding = Finding::problem(closed.to_string()).remedy(closed.commands.join("\n"));
             part.findings.add(finding.rule(rule.then_some(&rules::TFTP_SERVER_SILENT)));
         }
+    }
+}
+
+/// What became of packets on an interface.
+fn judge(name: &str, fates: &[(Port, Fate)], read: &Firewall, part: &mut Part) {
+    let of = |wanted: Fate| {
+        let found = fates.iter().filter(|(_, fate)| *fate == wanted);
+        found.map(|((protocol, port), _)| format!("{port}/{protocol}")).collect::<Vec<_>>().join(", ")
+    };
+    let is_of_tftp = |wanted: Fate| {
+        let is_tftp = |(port, fate): &(Port, Fate)| *fate == wanted && *port == ("udp", tftp::PORT);
+        fates.iter().any(is_tftp).then_some(&rules::TFTP_SERVER_SILENT)
+    };
+    let open = of(Fate::Answered);
+    if !open.is_empty() {
+        part.facts
+            .push(format!("firewall on {name}: packets pass to {open} (tried with a copy of the rules)"));
+    }
+    let dropped = of(Fate::Dropped);
+    if !dropped.is_empty() {
+        let what = format!(
+            "The firewall of this machine drops packets of Pis on {name} to {dropped} (tried with a copy of its rules)."
+        );
+        let commands = match read {
+            Firewall::Closed(closed) => closed.commands.join("\n"),
+            _ => "Let a rule before the one that drops accept them: 'pinetboot router-config --for nft' prints rules.".into(),
+        };
+        part.findings.add(Finding::problem(what).remedy(commands).rule(is_of_tftp(Fate::Dropped)));
+    }
+    let lost = of(Fate::AnswerLost);
+    if !lost.is_empty() {
+        let what = format!(
+            "The firewall of this machine drops the answers to Pis on {name} from {lost} (tried with a copy of its rules)."
+        );
+        let finding =
+            Finding::problem(what).remedy("Let the chain of the hook output accept answers to Pis.");
+        part.findings.add(finding.rule(is_of_tftp(Fate::AnswerLost)));
     }
 }
 
@@ -116,6 +177,17 @@ fn bridges(sysfs: &Path, links: &[Link], config: Option<&Config>, part: &mut Par
         part.findings.add(finding.rule(&rules::BRIDGE_FORWARD_DELAY).remedy(format!(
             "ip link set {name} type bridge stp_state 0, or forward_delay 0; write the same into the bridge's configuration."
         )));
+    }
+}
+
+/// Packets that the kernel dropped since the machine started.
+fn drops(drops: &[(Lack, u64)], part: &mut Part) {
+    if drops.is_empty() {
+        part.facts.push("packets: none dropped for lack of room in tables and queues".into());
+    }
+    for (lack, packets) in drops {
+        let what = format!("The kernel dropped {packets} packets of this machine since its start: {lack}.");
+        part.findings.add(Finding::warning(what).remedy(format!("{}.", lack.remedy())));
     }
 }
 
@@ -192,7 +264,10 @@ fn existing(place: &Path) -> Option<(PathBuf, u64)> {
 fn written(config: Option<&Config>) -> Vec<SystemTime> {
     let program = std::env::current_exe().ok();
     let tree = config.map(|config| config.serving().to_owned());
-    let times = program.into_iter().chain(tree);
+    // The records of leases and mounts are the newest files of a server that ran.
+    let leases = config.and_then(|config| config.dhcp.as_ref()?.lease_file().map(Path::to_owned));
+    let pis = default_state(tree.as_deref()).dir().join("pis");
+    let times = program.into_iter().chain(tree).chain(leases).chain([pis]);
     times.filter_map(|place| fs::metadata(place).ok()?.modified().ok()).collect()
 }
 
@@ -208,6 +283,8 @@ fn clock(now: SystemTime, written: &[SystemTime], findings: &mut Findings) {
 
 /// RFC 1833, section 3.1.
 const PORTMAPPER: u16 = 111;
+/// Interfaces on which the firewall is tried.
+const MOST_ENTRANCES: usize = 4;
 /// RFC 1813, section 2.1.
 const NFS: u16 = 2049;
 /// Percent.
@@ -233,6 +310,16 @@ mod tests {
         assert_eq!(told(at(20_000), &[]), None);
         let text = told(at(0), &[at(19_000), at(20_000)]).unwrap();
         assert!(text.contains("1970-01-01T00:00:00Z") && text.contains("2024-10-04"), "{text}");
+    }
+
+    #[test]
+    fn dropped_packets_are_told_with_the_limit_to_raise() {
+        let mut part = Part::new("machine", "");
+        drops(&[], &mut part);
+        assert_eq!((part.facts.len(), part.findings.iter().count()), (1, 0));
+        drops(&[(Lack::Neighbours, 501)], &mut part);
+        let told = part.findings.iter().next().unwrap();
+        assert!(told.what.contains("501 packets") && told.remedy.as_ref().unwrap().contains("gc_thresh3"));
     }
 
     #[test]

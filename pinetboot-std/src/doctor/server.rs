@@ -6,8 +6,11 @@ use indicatif::DecimalBytes;
 use pinetboot_core::pi::Model;
 use pinetboot_core::pi::rules::Rule;
 
+#[cfg(feature = "import")]
+use super::own;
 use super::report::{Part, Report};
 use super::{Args, files};
+use crate::check::Assumptions;
 use crate::config::{Config, ControlPlace, NfsMode};
 use crate::exit::Failed;
 use crate::finding::Finding;
@@ -60,8 +63,18 @@ pub(super) fn one(
     part.facts.extend(side_by_side(&pi));
     part.findings.extend(pi.verdict.as_ref().map(|verdict| finding(&pi, verdict)));
     report.add(part);
+    let mut assumed = config.map(files::assumed).unwrap_or_default();
+    let is_model =
+        |model: &&Model| pi.model.as_deref().is_some_and(|text| text.starts_with(model.profile().name));
+    assumed.models = Model::ALL.iter().find(is_model).copied().into_iter().collect();
+    #[cfg(feature = "import")]
+    if let Some(prefix) = pis::pi(&pi.id)
+        && own::look(prefix, pi.image.as_deref(), config, &assumed, report)
+    {
+        return Ok(());
+    }
     if let Some(config) = config {
-        own_files(&pi, config, report);
+        own_files(&pi, config, &assumed, report);
     }
     Ok(())
 }
@@ -142,11 +155,7 @@ fn side_by_side(pi: &PiStatus) -> Vec<String> {
 }
 
 /// The Pi's own tree or directory, else the shared one; and the root with it.
-fn own_files(pi: &PiStatus, config: &Config, report: &mut Report) {
-    let mut assumed = files::assumed(config);
-    let is_model =
-        |model: &&Model| pi.model.as_deref().is_some_and(|text| text.starts_with(model.profile().name));
-    assumed.models = Model::ALL.iter().find(is_model).copied().into_iter().collect();
+fn own_files(pi: &PiStatus, config: &Config, assumed: &Assumptions, report: &mut Report) {
     let prefix = pis::pi(&pi.id);
     let entry = prefix.map(|prefix| config.inventory.settings(prefix));
     let own = entry.and_then(|entry| entry.tree);
@@ -158,7 +167,7 @@ fn own_files(pi: &PiStatus, config: &Config, report: &mut Report) {
     let root = config.root.nfs.as_deref().filter(|_| config.root.mode != NfsMode::Off);
     let tree: Option<PathBuf> = own.or_else(directory);
     let tree: &Path = tree.as_deref().unwrap_or(config.serving());
-    files::place(tree, root.filter(|root| *root != tree), &assumed, report);
+    files::place(tree, root.filter(|root| *root != tree), assumed, report);
 }
 
 /// Boots in a table.

@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use crate::finding::Finding;
+use crate::net::Lack;
 
 /// A fact about the program.
 #[derive(Debug, Clone, PartialEq)]
@@ -158,10 +159,12 @@ pub enum Server {
         /// The kernel's reason.
         why: String,
     },
-    /// The kernel had no buffer or no place in the neighbour table for a datagram (`ENOBUFS`).
-    NoBuffers {
-        /// The client.
-        to: Ipv4Addr,
+    /// The kernel dropped packets for lack of room; told once for each lack.
+    KernelDrops {
+        /// What there is too little room for.
+        lack: Lack,
+        /// The dropped packets.
+        packets: u64,
     },
     /// The limit of open files is too low for the settings: fewer transfers are allowed.
     FewForTransfers {

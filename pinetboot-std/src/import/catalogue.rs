@@ -60,13 +60,7 @@ pub(super) fn find(list: &str, name: &str) -> Result<Entry, Failed> {
             format!("{name}: no such file, and as a name of an image: {}", failed.message),
         )
     };
-    if !is_https(list) {
-        let why = format!(
-            "{list}: http has no protection against changes on the way, of the sums in the list neither. Give an https address"
-        );
-        return Err(failed(Failed::new(Exit::Usage, why)));
-    }
-    let mut catalogue = Catalogue::fetch(list).map_err(failed)?;
+    let mut catalogue = Catalogue::of_https(list).map_err(failed)?;
     if let Some(entry) = catalogue.get(name) {
         return Ok(entry.clone());
     }
@@ -91,7 +85,7 @@ pub(super) fn find(list: &str, name: &str) -> Result<Entry, Failed> {
 ///
 /// If the list cannot be fetched or read. Further lists that cannot be read are named in a warning.
 pub fn print(list: &str, json: bool, out: &mut Output) -> Result<Exit, Failed> {
-    let mut catalogue = Catalogue::fetch(list)?;
+    let mut catalogue = Catalogue::of_https(list)?;
     for missing in catalogue.add_others(list) {
         tell(Level::WARN, format_args!("pinetboot: left out: {missing}"));
     }
@@ -111,6 +105,17 @@ pub fn print(list: &str, json: bool, out: &mut Output) -> Result<Exit, Failed> {
 }
 
 impl Catalogue {
+    /// The list at an https address: its sums prove the images.
+    fn of_https(list: &str) -> Result<Self, Failed> {
+        if is_https(list) {
+            return Self::fetch(list);
+        }
+        let why = format!(
+            "{list}: http has no protection against changes on the way, of the sums in the list neither. Give an https address"
+        );
+        Err(Failed::new(Exit::Usage, why))
+    }
+
     fn fetch(url: &str) -> Result<Self, Failed> {
         let text = download::fetch(url, MOST_LIST)?;
         let text = text.ok_or_else(|| Failed::new(Exit::Failure, format!("{url}: not found")))?;

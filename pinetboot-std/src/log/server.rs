@@ -126,10 +126,10 @@ pub(super) fn log(fact: &Server) {
             "the kernel names no single neighbour ({why}): each look-up of a MAC address reads the whole table, which is slow with many \
              Pis. RTM_GETNEIGH requires Linux 5.0, and in a container AF_NETLINK sockets"
         ),
-        Server::NoBuffers { to } => warn!(
-            %to,
-            "the kernel drops packets, first for {to}: its neighbour table or its buffers are full (ENOBUFS). With many Pis on one \
-             network: sysctl net.ipv4.neigh.default.gc_thresh3=8192. Later ones are not logged"
+        Server::KernelDrops { lack, packets } => warn!(
+            packets,
+            "the kernel dropped {packets} packets of this machine: {lack}. Raise the limit: {}. Later drops are not logged",
+            lack.remedy()
         ),
         Server::FewForTransfers { allowed, transfers } => warn!(
             allowed,

@@ -17,6 +17,7 @@ use crate::events::{
     Boot, Cause, Dhcp, Event, Evidence, Fact, Finished, LayerSize, Listener, Nfs, Root, Server, Shortage,
     Tftp, Transfers,
 };
+use crate::net::Lack;
 
 /// The output.
 #[derive(Clone, Default)]
@@ -381,7 +382,8 @@ fn limits_of_the_system_name_the_setting_that_raises_them() {
         event(None, None, Server::FewForLayers { allowed: 1024, pis: 92 }),
         event(None, None, Server::FewNeighbours { pis: 1500, most: 1024 }),
         event(None, None, Server::NeighboursByTable { why: "Operation not supported".into() }),
-        event(None, None, Server::NoBuffers { to: HERE }),
+        event(None, None, Server::KernelDrops { lack: Lack::Neighbours, packets: 501 }),
+        event(None, None, Server::KernelDrops { lack: Lack::Connections, packets: 16 }),
     ];
     let lines = [
         "WARN the limit of 128 open files is too low: it allows 32 transfers. Raise the limit (ulimit -Hn, LimitNOFILE=), or lower \
@@ -392,8 +394,11 @@ fn limits_of_the_system_name_the_setting_that_raises_them() {
          net.ipv4.neigh.default.gc_thresh3=6000, and gc_thresh2 half of it",
         "WARN the kernel names no single neighbour (Operation not supported): each look-up of a MAC address reads the whole table, which \
          is slow with many Pis. RTM_GETNEIGH requires Linux 5.0, and in a container AF_NETLINK sockets",
-        "WARN the kernel drops packets, first for 10.9.0.113: its neighbour table or its buffers are full (ENOBUFS). With many Pis on \
-         one network: sysctl net.ipv4.neigh.default.gc_thresh3=8192. Later ones are not logged",
+        "WARN the kernel dropped 501 packets of this machine: the neighbour table is full (table_fulls). Raise the limit: sysctl \
+         net.ipv4.neigh.default.gc_thresh3=8192 net.ipv4.neigh.default.gc_thresh2=4096. Later drops are not logged",
+        "WARN the kernel dropped 16 packets of this machine: the firewall's table of connections is full (nf_conntrack drop). Raise the \
+         limit: sysctl net.netfilter.nf_conntrack_max=262144, or a rule of nftables with 'notrack' for UDP port 69 and the ports of \
+         transfers. Later drops are not logged",
     ];
     assert_eq!(log(&events, Level::INFO), lines.join("\n"));
 }

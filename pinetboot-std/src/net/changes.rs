@@ -39,12 +39,12 @@ impl Changes {
         self.control.clone()
     }
 
-    /// Waits for a change, or for the end of the time.
+    /// Waits for a change, or for the end of the time; whether there was a change.
     ///
     /// # Errors
     ///
     /// The control's, or the system's.
-    pub fn wait(&self, at_most: PollTimeout) -> Result<(), Interrupt> {
+    pub fn wait(&self, at_most: PollTimeout) -> Result<bool, Interrupt> {
         loop {
             let mut ready = [
                 PollFd::new(self.socket.as_fd(), PollFlags::POLLIN),
@@ -56,8 +56,9 @@ impl Changes {
                 Err(error) => return Err(Interrupt::Failed(error.into())),
             };
             self.control.check()?;
-            if self.drain() || over {
-                return Ok(());
+            let changed = self.drain();
+            if changed || over {
+                return Ok(changed);
             }
         }
     }

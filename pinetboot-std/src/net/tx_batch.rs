@@ -9,6 +9,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout};
 
 use super::Local;
 use super::batch::{self, BATCH, Sending};
+use super::drops;
 use super::socket::Socket;
 use super::trouble::{Trouble, Watch};
 
@@ -121,6 +122,9 @@ impl TxBatch {
             let segment = (first.count > 1).then_some(first.segment as u16);
             let how = Sending { socket, source: first.source, segment };
             let sent = batch::send(&how, messages.iter().map(|message| (self.bytes(message), message.to)));
+            if sent.map_or_else(|errno| errno == Errno::EAGAIN, |count| count < messages.len()) {
+                drops::refused();
+            }
             let done = match sent {
                 Ok(count) => count,
                 Err(Errno::EAGAIN) if !again => {

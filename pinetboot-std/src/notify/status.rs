@@ -8,8 +8,10 @@ use crate::pis::Count;
 /// The facts of the line.
 #[derive(Debug, Default)]
 pub(super) struct Status {
-    /// The served directory; empty before the server is ready.
-    serving: String,
+    /// The served directory; `None` before the server is ready.
+    serving: Option<String>,
+    /// The last count of the Pis.
+    pis: Count,
     /// What is wrong, by its object: an interface, a directory, a thread.
     problems: BTreeMap<String, String>,
     /// The last line.
@@ -20,9 +22,10 @@ impl Status {
     /// Takes over what an event says.
     pub(super) fn learn(&mut self, event: &Event) {
         match &event.fact {
-            Fact::Server(Server::Ready { serving }) => self.serving.clone_from(serving),
+            Fact::Server(Server::Ready { serving }) => self.serving = Some(serving.clone()),
             Fact::Server(Server::Reloaded { serving }) => {
-                self.serving.clone_from(serving);
+                // A reload during the start is no end of the start.
+                self.serving = self.serving.as_ref().map(|_| serving.clone());
                 self.problems.remove(CONFIGURATION);
             }
             Fact::Server(Server::NotReloaded { error }) => {
@@ -62,12 +65,11 @@ impl Status {
         }
     }
 
-    /// The line, if it differs from the last one or is wanted again; none before the server is ready.
-    pub(super) fn line(&mut self, pis: Count, again: bool) -> Option<String> {
-        if self.serving.is_empty() {
-            return None;
-        }
-        let mut line = format!("serving {}", self.serving);
+    /// The line, if it differs from the last one or is wanted again; none before the server is ready. `None`: as many Pis as last time.
+    pub(super) fn line(&mut self, pis: Option<Count>, again: bool) -> Option<String> {
+        let pis = pis.unwrap_or(self.pis);
+        self.pis = pis;
+        let mut line = format!("serving {}", self.serving.as_ref()?);
         let counts = [("up", pis.up), ("booting", pis.booting)].into_iter().filter(|(_, number)| *number > 0);
         let counts: Vec<_> = counts.map(|(state, number)| format!("{state}: {number}")).collect();
         if !counts.is_empty() {
@@ -108,16 +110,19 @@ mod tests {
 
     #[test]
     fn the_line_has_the_pis_and_what_is_wrong() {
-        let (mut status, none) = (Status::default(), Count::default());
+        let (mut status, none) = (Status::default(), Some(Count::default()));
         assert_eq!(status.line(none, true), None);
+        learn(&mut status, Server::Reloaded { serving: "/srv/pi".into() });
+        assert_eq!(status.line(none, true), None, "a reload during the start");
         learn(&mut status, Server::Ready { serving: "/srv/pi".into() });
         assert_eq!(status.line(none, false).unwrap(), "serving /srv/pi");
         assert_eq!(status.line(none, false), None);
         assert_eq!(status.line(none, true).unwrap(), "serving /srv/pi");
-        let some = Count { up: 2, booting: 1 };
+        let some = Some(Count { up: 2, booting: 1 });
         assert_eq!(status.line(some, false).unwrap(), "serving /srv/pi; Pis up: 2, booting: 1");
+        assert_eq!(status.line(None, false), None, "as many as last time");
         learn(&mut status, Server::InterfaceGone { interface: "eth0".into() });
-        let line = status.line(Count { up: 1, booting: 0 }, false).unwrap();
+        let line = status.line(Some(Count { up: 1, booting: 0 }), false).unwrap();
         assert_eq!(line, "serving /srv/pi; Pis up: 1; problem: interface eth0 was removed");
         learn(&mut status, Server::InterfaceBack { interface: "eth0".into() });
         learn(&mut status, Server::NotReloaded { error: "line 3".into() });

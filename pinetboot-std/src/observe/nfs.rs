@@ -10,7 +10,7 @@ use pinetboot_nfs::{
 
 use crate::events::{Nfs, Root};
 use crate::roots::{Registry, Report, RootExports};
-use crate::text;
+use crate::text::{self, without_secrets};
 
 /// Emits the NFS server's events as facts.
 #[derive(Debug, Clone)]
@@ -120,7 +120,7 @@ fn call_refused(refused: &CallRefused) -> Nfs {
 }
 
 fn shown(path: &Path) -> String {
-    text::shown(path).to_string()
+    without_secrets(&text::shown(path).to_string())
 }
 
 /// RPC program numbers (RFC 1813, sections 2.1 and 5.0).

@@ -8,6 +8,7 @@ use pinetboot_core::pi::Prefix;
 use pinetboot_core::pi::boot::RootLine;
 
 use super::Root;
+use crate::text::without_secrets;
 
 /// Writes the NFS root into a command line without a root, or with a root on a card; the second value names the change for the
 /// log. `None`: the line already names a root on the network, other than that of an earlier boot.
@@ -33,7 +34,7 @@ pub fn rewrite(text: &str, root: &Root) -> Option<(String, String)> {
         true => format!("added {}", ours.join(" ")),
         false => format!("{} instead of {}", ours.join(" "), instead.join(" ")),
     };
-    Some((line.join(" ") + "\n", said))
+    Some((line.join(" ") + "\n", without_secrets(&said)))
 }
 
 /// The place of the root that a command line names; `server`: the address in this server's own lines, if it serves roots.

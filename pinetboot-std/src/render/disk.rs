@@ -1,6 +1,7 @@
 //! cmdline.txt and config.txt of a Pi whose card is a disk of this server: the card's own lines stay, and what leads to the disk is added.
 
 use super::cmdline::{arguments, first_line};
+use crate::text::without_secrets;
 
 /// The command line with the disk's address, and with `ip=dhcp` unless it has an `ip=`; the second value names the change for the log. The
 /// address of an earlier boot, as `cp /proc/cmdline` keeps it, is left out.
@@ -14,7 +15,7 @@ pub fn command_line(text: &str, address: &str) -> (String, String) {
         ours.push("ip=dhcp");
     }
     kept.extend(&ours);
-    (kept.join(" ") + "\n", format!("added {}", ours.join(" ")))
+    (kept.join(" ") + "\n", without_secrets(&format!("added {}", ours.join(" "))))
 }
 
 /// config.txt with this initramfs alone; the second value names the change for the log. Lines for another initramfs become
@@ -48,7 +49,10 @@ mod tests {
         let address = "nbd://10.0.0.1:10809/bd989ae1-6749b0c2f3a09d51e744";
         let (line, said) = command_line(stock, address);
         assert_eq!(line, format!("{} pinetboot.disk={address} ip=dhcp\n", stock.trim_end()));
-        assert!(said.contains("added pinetboot.disk="), "{said}");
+        assert_eq!(
+            said, "added pinetboot.disk=nbd://10.0.0.1:10809/bd989ae1-.. ip=dhcp",
+            "the log has no secret"
+        );
         let again = line.replace("6749b0c2", "00000000").replace("ip=dhcp", "ip=10.0.0.7::::::off");
         assert_eq!(
             command_line(&again, address).0,

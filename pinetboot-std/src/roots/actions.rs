@@ -37,18 +37,32 @@ pub(crate) enum Action {
 ///
 /// Which layers there are instead.
 pub(super) fn layer_of(state: &State, pi: Prefix, image: Option<&str>) -> Result<Layer, String> {
-    let layers = state.layers_of(pi);
-    match (image, layers.as_slice()) {
-        (Some(image), layers) => layers
-            .iter()
-            .find(|layer| layer.image == image)
-            .cloned()
-            .ok_or_else(|| format!("{pi} has no layer on {image}")),
-        (None, [layer]) => Ok(layer.clone()),
-        (None, []) => Err(format!("{pi} has no layer")),
-        (None, layers) => {
-            let images: Vec<_> = layers.iter().map(|layer| layer.image.as_str()).collect();
-            Err(format!("{pi} has layers on {}: choose one with --image", images.join(" and ")))
+    on_image(pi, "layer", state.layers_of(pi), image, |layer| &layer.image)
+}
+
+/// What a Pi has on this image, or its only one.
+///
+/// # Errors
+///
+/// What there is instead.
+pub(crate) fn on_image<T>(
+    pi: Prefix,
+    what: &str,
+    mut all: Vec<T>,
+    image: Option<&str>,
+    name: impl Fn(&T) -> &str,
+) -> Result<T, String> {
+    let found = match image {
+        Some(image) => all.iter().position(|one| name(one) == image),
+        None => (all.len() == 1).then_some(0),
+    };
+    match (found, image) {
+        (Some(index), _) => Ok(all.swap_remove(index)),
+        (None, Some(image)) => Err(format!("{pi} has no {what} on {image}")),
+        (None, None) if all.is_empty() => Err(format!("{pi} has no {what}")),
+        (None, None) => {
+            let images: Vec<_> = all.iter().map(name).collect();
+            Err(format!("{pi} has {what}s on {}: choose one with --image", images.join(" and ")))
         }
     }
 }

@@ -14,12 +14,14 @@ use serde::Serialize;
 use super::actions::layer_of;
 use super::diff::{Change, changes};
 use super::layer::{Layer, State};
-use super::{commit, own_namespace, which};
+use super::{commit, own_namespace, state_places, which};
 use crate::exit::{Exit, Failed};
 use crate::images::{self, Images};
 use crate::output;
 use crate::pis;
 use crate::space::used_by;
+#[cfg(feature = "import")]
+use crate::system_log;
 use crate::text::shown;
 use crate::time;
 
@@ -56,6 +58,19 @@ pub enum Action {
         /// Print one JSON object
         #[arg(long)]
         json: bool,
+    },
+    /// Print the log that a Pi's system wrote on its root: failed units and errors of the last boot, then its last lines
+    ///
+    /// Reads the systemd journal in /var/log/journal, else /var/log/syslog or /var/log/messages. The Pi may be off or on.
+    #[cfg(feature = "import")]
+    Log {
+        /// The layer.
+        #[command(flatten)]
+        of: LayerName,
+
+        /// The boot and the lines.
+        #[command(flatten)]
+        options: system_log::Options,
     },
     /// Reset a Pi's root to the image: discards all its changes
     ///
@@ -120,6 +135,8 @@ pub fn run(options: &Args, quiet: bool) -> Result<Exit, Failed> {
         Action::List { json } => list(&state, *json),
         Action::Which(options) => which::run(&state, options),
         Action::Diff { of, json } => diff(&state, &layer(&state, of)?, *json),
+        #[cfg(feature = "import")]
+        Action::Log { of, options } => log(&layer(&state, of)?, options),
         Action::Reset(options) => copies::reset(&layer(&state, &options.of)?, options),
         Action::Adopt(of) => copies::adopt(&state, &mut layer(&state, of)?),
         Action::Export(options) => copies::export(&state, &layer(&state, &options.of)?, &options.file),
@@ -138,14 +155,7 @@ pub fn run(options: &Args, quiet: bool) -> Result<Exit, Failed> {
 
 /// The state of a directory: the directory itself, or that of its images.
 fn find_state(dir: &Path) -> Result<State, Failed> {
-    let places = [dir.to_owned(), Images::at(dir).state(), super::DEFAULT_STATE.into()];
-    // The system's default only without --dir.
-    let places = if dir == Path::new(".") { &places[..] } else { &places[..2] };
-    if let Err(error) = dir.read_dir()
-        && error.kind() != io::ErrorKind::PermissionDenied
-    {
-        return Err(Failed::new(Exit::Tree, format!("{}: {error}", dir.display())));
-    }
+    let places = state_places(dir)?;
     let unreadable = |place: &&PathBuf| matches!(place.join("pis").read_dir(), Err(error) if error.kind() == io::ErrorKind::PermissionDenied);
     if let Some(place) = places.iter().find(unreadable) {
         let message = format!(
@@ -189,14 +199,7 @@ fn list(state: &State, json: bool) -> Result<(), Failed> {
     let mut table =
         vec![["PI", "NAME", "ADDRESS", "IMAGE", "SIZE", "LIMIT", "LAST USE", "NOW"].map(str::to_owned)];
     table.extend(layers.into_iter().map(Row::cells));
-    let widths: Vec<usize> = (0..8)
-        .map(|column| table.iter().filter_map(|row| row.get(column)).map(String::len).max().unwrap_or(0))
-        .collect();
-    for row in table {
-        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
-        writeln!(out, "{}", cells.collect::<Vec<_>>().join("  ").trim_end())?;
-    }
-    Ok(())
+    out.table(&table)
 }
 
 /// The layers of all Pis, for `--json`.
@@ -319,6 +322,12 @@ impl ChangeShown {
     }
 }
 
+#[cfg(feature = "import")]
+fn log(layer: &Layer, options: &system_log::Options) -> Result<(), Failed> {
+    let log = layer.system_log(options.boot)?;
+    system_log::print(&log, &layer.pi.to_string(), &layer.image, options, &mut output::stdout())
+}
+
 fn keep(layer: &Layer, images: &Images, name: &str, current: bool, quiet: bool) -> io::Result<()> {
     let pi = layer.pi;
     if !images::is_name(name) {
@@ -371,6 +380,7 @@ const EXAMPLES: &str = "\
 Examples:
   sudo pinetboot roots list --dir /srv/pi
   sudo pinetboot roots diff bd989ae1 --dir /srv/pi
+  sudo pinetboot roots log kitchen --boot -1 --dir /srv/pi
   sudo pinetboot roots reset kitchen --dir /srv/pi
   sudo pinetboot roots export kitchen kitchen.tar --dir /srv/pi
   sudo pinetboot roots import kitchen.tar --pi 5e9f2a01 --dir /srv/pi

@@ -1,6 +1,6 @@
 //! Roots as NFS exports: grants or refuses the mounts and calls of clients.
 //!
-//! The registry decides by its evidence whether a client is a Pi ([`Claim`]); this module applies the decision to mounts and
+//! The registry decides by its evidence whether a client is a Pi ([`Claim`](crate::pis::Claim)); this module applies the decision to mounts and
 //! calls. A handle of an existing layer is never answered with NFS3ERR_STALE: NFS3ERR_JUKEBOX while the client's identity is in
 //! doubt, NFS3ERR_ACCES if the client is not the Pi.
 //!
@@ -8,6 +8,7 @@
 //! the registry's lock below all of them.
 
 mod active_client;
+mod permits;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -31,9 +32,10 @@ use super::overlay::Overlay;
 use super::{BaseImage, Layer, Registry, Roots};
 use crate::config::{NfsMode, NfsSync};
 use crate::events::{self, Evidence, Mac};
-use crate::net::{arp::Asker, neighbour};
-use crate::pis::{Claim, NotThatPi, Refusal, Token};
+use crate::net::arp::Asker;
+use crate::pis::{Known, NotThatPi, Token};
 use crate::supervisor::task;
+use crate::text::without_secrets;
 
 /// The roots of all Pis as exports.
 #[derive(Debug, Clone)]
@@ -180,16 +182,27 @@ impl RootExports {
 }
 
 impl ExportTable {
-    fn layer_of(&self, pi: Prefix, path: &Path, client: Ipv4Addr) -> Result<Arc<Export>, String> {
-        let base_image = self.roots.base_image_for(pi)?;
-        let overlay = self.roots.overlay_for_root(pi, &base_image, client).map_err(|error| {
-            let (name, root) = (self.registry.name_of(pi), base_image.root.display());
+    fn layer_of(
+        &self,
+        pi: Prefix,
+        known: &Known,
+        path: &Path,
+        client: Ipv4Addr,
+    ) -> Result<Arc<Export>, String> {
+        let base_image = self.roots.base_image_for(known)?;
+        let overlay = self.roots.overlay_for_root(pi, known, &base_image, client).map_err(|error| {
+            let (name, root) = (&known.name, base_image.root.display());
             format!("cannot give {name} a layer on {root}: {error}")
         })?;
-        self.export_layer(overlay, path)
+        self.export_layer(overlay, path, Some(known))
     }
 
-    fn export_layer(&self, overlay: Arc<Overlay>, path: &Path) -> Result<Arc<Export>, String> {
+    fn export_layer(
+        &self,
+        overlay: Arc<Overlay>,
+        path: &Path,
+        known: Option<&Known>,
+    ) -> Result<Arc<Export>, String> {
         let (pi, id) = (overlay.layer().pi, overlay.layer().facts.export);
         let same =
             |ready: &Ready| ready.layer.as_ref().is_some_and(|own| Arc::ptr_eq(&own.overlay, &overlay));
@@ -200,7 +213,7 @@ impl ExportTable {
             _ => {
                 let layer = overlay.layer();
                 let tree = self.open(&layer.merged(), OPEN_FILES, Some(layer))?;
-                let bounds = self.roots.bounds(&overlay).map_err(|error| error.to_string())?;
+                let bounds = self.roots.bounds(&overlay, known).map_err(|error| error.to_string())?;
                 let tree = BoundedTree::new(tree, bounds, layer.made().into());
                 (Arc::new(tree) as Arc<dyn FileSystem>, Arc::default())
             }
@@ -249,22 +262,6 @@ impl ExportTable {
         Ok(export)
     }
 
-    /// Claims a shared tree for a Pi; the error names the Pi that has the tree.
-    fn claim_tree(&self, base_image: &BaseImage, pi: Prefix) -> Result<(), String> {
-        if self.roots.mode() != NfsMode::Rw {
-            return Ok(());
-        }
-        match *lock(&self.owners).entry(base_image.id()).or_insert(pi) {
-            owner if owner == pi => Ok(()),
-            owner => {
-                let owner = self.registry.name_of(owner);
-                Err(format!(
-                    "--nfs-mode rw is one tree for one Pi, and {owner} has it until this server stops. For several Pis use --nfs-mode overlay"
-                ))
-            }
-        }
-    }
-
     fn put(&self, ready: Ready) {
         let mut table = self.ready.write().unwrap_or_else(PoisonError::into_inner);
         table.insert(ready.export.id, ready);
@@ -272,36 +269,6 @@ impl ExportTable {
 
     fn table(&self) -> std::sync::RwLockReadGuard<'_, HashMap<u32, Ready>> {
         self.ready.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Checks a client's claim to be a Pi, with the client's MAC address from the kernel.
-    fn check(
-        &self,
-        pi: Prefix,
-        client: Ipv4Addr,
-        token: Option<Token>,
-        handle: bool,
-    ) -> Result<(Evidence, Option<Mac>), Refusal> {
-        let mac = neighbour(client);
-        self.look_for(pi, client, mac);
-        let evidence = self.registry.check(Claim { pi, address: client, mac, handle, token })?;
-        Ok((evidence, mac.or_else(|| self.registry.mac_at(client))))
-    }
-
-    /// Sends an ARP request to a quiet Pi whose root another address claims: an answer shows that the Pi is up.
-    fn look_for(&self, pi: Prefix, client: Ipv4Addr, mac: Option<Mac>) {
-        let Ok(known) = self.registry.known(pi) else { return };
-        let Some(presence) = known.presence else { return };
-        let is_elsewhere =
-            presence.mounted && presence.address != client && presence.mac.is_some() && presence.mac != mac;
-        if is_elsewhere && !known.is_fresh && self.answering(presence.address) == presence.mac {
-            self.registry.emit(presence.address, events::Root::Active { pi });
-        }
-    }
-
-    /// The MAC address that answers for an address now.
-    fn answering(&self, address: Ipv4Addr) -> Option<Mac> {
-        self.asker.as_ref()?.ask(address, ANSWERS).ok().flatten()
     }
 
     /// The Pi and the token in a path; a path without a Pi's name stands for the client's own root.
@@ -326,12 +293,15 @@ impl ExportTable {
         let Some((pi, token, export_path)) = self.named(path, client) else {
             return Err(denied(NotThatPi::Unknown));
         };
-        let (evidence, mac) = self.check(pi, client, token, false).map_err(|refusal| denied(refusal.why))?;
+        // Asked once for the whole mount: the registry may be in another process.
+        let known = self.registry.known(pi).map_err(failed)?;
+        let checked = self.check(pi, &known, client, token, false);
+        let (evidence, mac) = checked.map_err(|refusal| denied(refusal.why))?;
         self.registry.emit(client, events::Root::Granted { pi });
         let export = if self.roots.mode() == NfsMode::Overlay {
-            self.layer_of(pi, &export_path, client).map_err(failed)?
+            self.layer_of(pi, &known, &export_path, client).map_err(failed)?
         } else {
-            let base_image = self.roots.base_image_for(pi).map_err(failed)?;
+            let base_image = self.roots.base_image_for(&known).map_err(failed)?;
             self.claim_tree(&base_image, pi).map_err(denied)?;
             self.shared(&base_image, &export_path).map_err(failed)?
         };
@@ -357,7 +327,7 @@ impl ExportTable {
             }
             last.insert(client, mount);
         }
-        let path = path.display().to_string();
+        let path = without_secrets(&path.display().to_string());
         self.registry.emit(client, events::Root::Mounted { pi, path, mac, evidence });
         if self.roots.mode() == NfsMode::Overlay
             && let Err(error) = self.roots.remember(pi, client, mac)
@@ -385,69 +355,11 @@ impl ExportTable {
         }
     }
 
-    /// Whether a client that holds a handle of a Pi's layer is the Pi.
-    fn permit_layer(&self, own: &Own, client: Ipv4Addr) -> Permission {
-        let Own { pi, active, .. } = own;
-        if active.is_of(*pi, client, &self.registry) {
-            return Permission::Granted;
-        }
-        match self.check(*pi, client, None, true) {
-            Ok((evidence, mac)) => {
-                let before =
-                    active.address().or_else(|| Some(self.registry.known(*pi).ok()?.presence?.address));
-                active.take(client);
-                let moved = before.filter(|before| *before != client);
-                let fact = match moved {
-                    Some(from) => events::Root::Moved { pi: *pi, from, mac, evidence },
-                    None => events::Root::Active { pi: *pi },
-                };
-                self.registry.emit(client, fact);
-                Permission::Granted
-            }
-            Err(Refusal { why, in_doubt }) => {
-                let name = self.registry.name_of(*pi);
-                let fact = events::Root::CallRefused { pi: *pi, name, why, in_doubt };
-                self.registry.emit(client, fact);
-                if in_doubt { Permission::Later } else { Permission::Denied }
-            }
-        }
-    }
-
-    /// Whether a client may use a tree that is shared.
-    fn permit_shared(&self, export: &Export, client: Ipv4Addr) -> Permission {
-        let key = (export.id, client);
-        let now = Instant::now();
-        if lock(&self.permitted).get(&key).is_some_and(|then| now.duration_since(*then) < LOOK_AGAIN) {
-            return Permission::Granted;
-        }
-        let pi = self.registry.name_at(client);
-        let may = match (pi, self.roots.mode()) {
-            (Some(pi), NfsMode::Rw) => *lock(&self.owners).entry(export.id).or_insert(pi) == pi,
-            (pi, _) => pi.is_some(),
-        };
-        if !may {
-            let path = export.path.display().to_string();
-            let why = "this server does not know the client as a Pi, or another Pi has the tree".to_owned();
-            self.registry
-                .emit(client, events::Root::MountRefused { pi, path, why, failed: false, not_found: false });
-            return Permission::Denied;
-        }
-        if let Some(pi) = pi {
-            self.registry.emit(client, events::Root::Active { pi });
-        }
-        let mut permitted = lock(&self.permitted);
-        if permitted.len() >= MOST {
-            permitted.retain(|_, then| now.duration_since(*then) < LOOK_AGAIN);
-        }
-        permitted.insert(key, now);
-        Permission::Granted
-    }
-
     /// Mounts the layer of a Pi that kept running while the server restarted or the layer rested.
     fn go_on(&self, layer: &Layer, restarted: bool) {
         let path = PathBuf::from(format!("/{}", layer.pi));
         let overlay = self.roots.overlay_again(layer.pi, &layer.image).map_err(|error| error.to_string());
-        match overlay.and_then(|overlay| self.export_layer(overlay, &path)) {
+        match overlay.and_then(|overlay| self.export_layer(overlay, &path, None)) {
             Ok(_) => self.registry.emit(None, events::Root::Resumed { pi: layer.pi, restarted }),
             Err(error) => {
                 let (pi, image, operation) = (layer.pi, layer.image.clone(), "serve again".into());
@@ -576,10 +488,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 const OPEN_FILES: usize = 128;
 /// Cached open files of a shared tree.
 const OPEN_FILES_SHARED: usize = 1024;
-/// Wait for an ARP reply: a neighbour on Ethernet answers within milliseconds.
-const ANSWERS: Duration = Duration::from_millis(300);
-/// Time for which a permission holds without another check of the client's address.
-const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// Time without a call after which a layer rests: a running system calls more often, if only for its journal.
 const IDLE: Duration = Duration::from_secs(300);
 /// Time for which a call waits for its layer to be mounted.

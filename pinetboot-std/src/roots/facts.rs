@@ -11,7 +11,7 @@ use pinetboot_core::pi::Prefix;
 use serde::{Deserialize, Serialize};
 
 use super::base_image::{BaseImage, Content};
-use crate::durable;
+use crate::durable::{self, Staged};
 use crate::events::{BootRecord, Mac};
 use crate::images::{IMAGES, ROOT};
 use crate::space::Size;
@@ -97,16 +97,28 @@ impl LayerFacts {
     ///
     /// The system's.
     pub(super) fn write(&self, file: &Path, state: &Path, keep_time: bool) -> io::Result<()> {
-        let state = fs::canonicalize(state)?;
-        let beside = state.parent().and_then(|dir| self.root.strip_prefix(dir).ok());
-        let root = beside.map_or_else(|| self.root.clone(), |root| Path::new("..").join(root));
-        let text = toml::to_string(&Self { root, ..self.clone() }).map_err(io::Error::other)?;
         let time = keep_time.then(|| fs::metadata(file).and_then(|file| file.modified())).transpose()?;
-        durable::replace(file, text.as_bytes(), 0o644)?;
+        durable::replace(file, self.text(state)?.as_bytes(), 0o644)?;
         if let Some(time) = time {
             File::options().write(true).open(file)?.set_times(FileTimes::new().set_modified(time))?;
         }
         Ok(())
+    }
+
+    /// Stages the file of the facts.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub(super) fn stage(&self, file: &Path, state: &Path) -> io::Result<Staged> {
+        durable::stage(file, self.text(state)?.as_bytes(), 0o644)
+    }
+
+    fn text(&self, state: &Path) -> io::Result<String> {
+        let state = fs::canonicalize(state)?;
+        let beside = state.parent().and_then(|dir| self.root.strip_prefix(dir).ok());
+        let root = beside.map_or_else(|| self.root.clone(), |root| Path::new("..").join(root));
+        toml::to_string(&Self { root, ..self.clone() }).map_err(io::Error::other)
     }
 }
 

@@ -14,50 +14,61 @@ use pinetboot_core::pi::Prefix;
 use rustix::rand::{GetRandomFlags, getrandom};
 
 use super::host_key::HostKey;
-use super::layer::private_dir;
+use super::layer::unsynced_dir;
 use crate::beneath::beneath;
-use crate::durable;
+use crate::durable::{self, Staged};
 
-/// Writes the identity in `kept` into a tree; creates the identity of a new Pi.
+/// New parts of an identity, staged beside their places.
+#[derive(Debug, Default)]
+#[must_use]
+pub(super) struct NewIdentity(Vec<Staged>);
+
+impl NewIdentity {
+    /// Puts the parts in their places, once they are on the disk.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub(super) fn put(&self) -> io::Result<()> {
+        self.0.iter().try_for_each(Staged::put)
+    }
+}
+
+/// Writes the identity in `kept` into a tree, without a sync; creates the identity of a new Pi, and stages its parts.
 ///
 /// # Errors
 ///
 /// The system's.
-pub(super) fn enrol(root: &OwnedFd, kept: &Path, name: &str) -> io::Result<()> {
-    private_dir(kept)?;
-    let Some(etc) = find(root, "etc")? else { return Ok(()) }; // not a known system
+pub(super) fn enrol(root: &OwnedFd, kept: &Path, name: &str) -> io::Result<NewIdentity> {
+    unsynced_dir(kept)?;
+    let mut new = NewIdentity::default();
+    let Some(etc) = find(root, "etc")? else { return Ok(new) }; // not a known system
     put(&etc, "hostname", format!("{name}\n").as_bytes(), 0o644)?;
     let hosts = read(&etc, "hosts")?.unwrap_or_else(|| "127.0.0.1\tlocalhost\n".into());
     put(&etc, "hosts", with_host(&hosts, name).as_bytes(), 0o644)?;
 
-    let machine_id = kept.join("machine-id");
-    if !machine_id.exists() {
-        durable::replace(&machine_id, random_machine_id()?.as_bytes(), 0o644)?;
-    }
-    put(&etc, "machine-id", &fs::read(machine_id)?, 0o444)?;
+    let place = kept.join("machine-id");
+    let machine_id = match fs::read(&place) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let machine_id = random_machine_id()?.into_bytes();
+            new.0.push(durable::stage(&place, &machine_id, 0o644)?);
+            machine_id
+        }
+        machine_id => machine_id?,
+    };
+    put(&etc, "machine-id", &machine_id, 0o444)?;
 
-    let Some(ssh) = find(root, "etc/ssh")? else { return sync_directories(root) };
-    make_host_key(kept)?;
-    put(&ssh, HOST_KEY, &fs::read(kept.join(HOST_KEY))?, 0o600)?;
-    put(&ssh, HOST_KEY_PUB, &fs::read(kept.join(HOST_KEY_PUB))?, 0o644)?;
+    let Some(ssh) = find(root, "etc/ssh")? else { return Ok(new) };
+    let (private, public) = host_key(kept, &mut new)?;
+    put(&ssh, HOST_KEY, &private, 0o600)?;
+    put(&ssh, HOST_KEY_PUB, &public, 0o644)?;
     // This unit would remove the keys (raspberrypi-sys-mods, regenerate_ssh_host_keys).
     for target in ["multi-user.target.wants", "sysinit.target.wants"] {
         if let Some(wants) = find(root, &format!("etc/systemd/system/{target}"))? {
             remove(&wants, "regenerate_ssh_host_keys.service")?;
         }
     }
-    sync_directories(root)
-}
-
-/// Writes the names in the directories that an identity changes to the disk: on an overlay each of them may be new.
-fn sync_directories(root: &OwnedFd) -> io::Result<()> {
-    durable::sync(&through(root))?;
-    for place in DIRECTORIES {
-        if let Some(directory) = find(root, place)? {
-            durable::sync(&through(&directory))?;
-        }
-    }
-    Ok(())
+    Ok(new)
 }
 
 /// Removes the identity from a tree, so that it can be the base image of many Pis.
@@ -113,9 +124,9 @@ pub(super) fn find(root: &OwnedFd, place: &str) -> io::Result<Option<OwnedFd>> {
     }
 }
 
-/// Writes a file atomically, replacing any file of its name.
+/// Writes a file, replacing any file of its name, without a sync.
 fn put(directory: &OwnedFd, name: &str, bytes: &[u8], mode: u32) -> io::Result<()> {
-    durable::replace(&through(directory).join(name), bytes, mode)
+    durable::stage(&through(directory).join(name), bytes, mode)?.put()
 }
 
 fn remove(directory: &OwnedFd, name: &str) -> io::Result<()> {
@@ -152,16 +163,19 @@ fn with_host(hosts: &str, name: &str) -> String {
     lines
 }
 
-/// Generates the SSH host key in `kept`, unless `kept` holds one.
-fn make_host_key(kept: &Path) -> io::Result<()> {
-    let private = kept.join(HOST_KEY);
-    if private.exists() {
-        return Ok(());
+/// The private and the public file of the SSH host key in `kept`. A new key, unless `kept` holds both.
+fn host_key(kept: &Path, new: &mut NewIdentity) -> io::Result<(Vec<u8>, Vec<u8>)> {
+    let [private, public] = [HOST_KEY, HOST_KEY_PUB].map(|name| kept.join(name));
+    match (fs::read(&private), fs::read(&public)) {
+        (Ok(private), Ok(public)) => return Ok((private, public)),
+        (Err(error), _) | (_, Err(error)) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
     }
     let key = HostKey::generate()?;
-    // The private file last: its presence says that both are whole.
-    durable::replace(&kept.join(HOST_KEY_PUB), key.public_file().as_bytes(), 0o644)?;
-    durable::replace(&private, key.private_file().as_bytes(), 0o600)
+    let (private_file, public_file) = (key.private_file().into_bytes(), key.public_file().into_bytes());
+    new.0.push(durable::stage(&public, &public_file, 0o644)?);
+    new.0.push(durable::stage(&private, &private_file, 0o600)?);
+    Ok((private_file, public_file))
 }
 
 /// The machine-id of a Pi without a layer: always the same for a Pi. Not secret, as the command line holds it.
@@ -190,14 +204,6 @@ fn uuid(bits: u128) -> String {
     format!("{:032x}", version_4 & !(0x3 << 62) | 0x2 << 62)
 }
 
-const DIRECTORIES: [&str; 6] = [
-    "etc",
-    "etc/ssh",
-    "etc/systemd",
-    "etc/systemd/system",
-    "etc/systemd/system/multi-user.target.wants",
-    "etc/systemd/system/sysinit.target.wants",
-];
 const HOST_KEY: &str = "ssh_host_ed25519_key";
 const HOST_KEY_PUB: &str = "ssh_host_ed25519_key.pub";
 /// Limit of a file in bytes.
@@ -224,7 +230,7 @@ mod tests {
         let (directory, root) = tree();
         let (etc, kept) = (directory.path().join("root/etc"), directory.path().join("kept"));
         fs::write(etc.join("hosts"), "127.0.0.1 localhost\n127.0.1.1\traspberrypi\n").unwrap();
-        enrol(&root, &kept, "kitchen").unwrap();
+        enrol(&root, &kept, "kitchen").unwrap().put().unwrap();
         assert_eq!(fs::read_to_string(etc.join("hostname")).unwrap(), "kitchen\n");
         assert_eq!(
             fs::read_to_string(etc.join("hosts")).unwrap(),
@@ -236,7 +242,7 @@ mod tests {
         assert_eq!(key.permissions().mode() & 0o777, 0o600);
         // A second enrolment puts the same key.
         let before = fs::read(etc.join("ssh").join(HOST_KEY_PUB)).unwrap();
-        enrol(&root, &kept, "kitchen").unwrap();
+        enrol(&root, &kept, "kitchen").unwrap().put().unwrap();
         assert_eq!(fs::read(etc.join("ssh").join(HOST_KEY_PUB)).unwrap(), before);
         anonymise(&root, Some("raspberrypi")).unwrap();
         assert_eq!(fs::read_dir(etc.join("ssh")).unwrap().count(), 0);
@@ -253,14 +259,14 @@ mod tests {
         for name in ["hostname", "hosts", "machine-id"] {
             symlink(&outside, etc.join(name)).unwrap();
         }
-        enrol(&root, &directory.path().join("kept"), "kitchen").unwrap();
+        enrol(&root, &directory.path().join("kept"), "kitchen").unwrap().put().unwrap();
         assert_eq!(fs::read_to_string(etc.join("hostname")).unwrap(), "kitchen\n");
         assert_eq!(fs::read_to_string(&outside).unwrap(), "mine");
 
         fs::remove_dir_all(&etc).unwrap();
         fs::create_dir(directory.path().join("elsewhere")).unwrap();
         symlink("../elsewhere", &etc).unwrap();
-        enrol(&root, &directory.path().join("kept"), "kitchen").unwrap();
+        enrol(&root, &directory.path().join("kept"), "kitchen").unwrap().put().unwrap();
         assert_eq!(fs::read_dir(directory.path().join("elsewhere")).unwrap().count(), 0);
     }
 

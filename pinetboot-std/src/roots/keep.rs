@@ -32,17 +32,16 @@ impl Roots {
     /// # Errors
     ///
     /// The reason why the layer before cannot be mounted.
-    pub(super) fn kept(&self, held: &Held, new: &Overlay) -> io::Result<Option<Kept>> {
+    pub(super) fn kept(&self, held: &Held, known: &Known, new: &Overlay) -> io::Result<Option<Kept>> {
         let pi = new.layer().pi;
-        let known = self.registry.known(pi)?;
         if known.settings.keep.is_none() {
             return Ok(None);
         }
         let Some(before) = self.layer_before(pi, &new.layer().image) else { return Ok(None) };
         let image = before.image.clone();
-        let before = self.mounted(held, before);
+        let before = self.mounted(held, before, Some(known));
         let before = before.map_err(|error| cannot_keep("anything", pi, &image, error))?;
-        Ok(Some(Kept { known, before }))
+        Ok(Some(Kept { known: known.clone(), before }))
     }
 
     /// Copies the kept directories to the new layer; returns the image they come from. Both layers stay awake meanwhile.

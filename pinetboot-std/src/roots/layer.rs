@@ -15,19 +15,26 @@
 //! A layer belongs to its base image: on another image the Pi gets another layer, and finds the old layer again on the old
 //! image.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use pinetboot_core::pi::Prefix;
 
 use super::base_image::BaseImage;
 use super::facts::{LayerFacts, PiFacts};
+#[cfg(all(feature = "import", feature = "web"))]
+use super::overlayfs::{detach, mount_to_read, own_namespace};
 use super::version;
-use crate::durable;
+use crate::durable::{self, GroupSync, Staged};
+#[cfg(feature = "import")]
+use crate::exit::{Exit, Failed};
 use crate::pis;
+#[cfg(feature = "import")]
+use crate::system_log::{self, SystemLog};
 
 /// One layer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,15 +50,21 @@ pub struct Layer {
 }
 
 /// The state directory, with the layers of all Pis.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct State {
     dir: PathBuf,
+    disk: Arc<GroupSync>,
 }
 
 impl State {
     /// The state in this directory, which need not exist.
     pub fn at(dir: &Path) -> Self {
-        Self { dir: dir.to_owned() }
+        Self { dir: dir.to_owned(), disk: Arc::new(GroupSync::at(&dir.join(PIS))) }
+    }
+
+    /// The disk of the layers.
+    pub(super) fn disk(&self) -> &GroupSync {
+        &self.disk
     }
 
     /// The directory.
@@ -128,7 +141,7 @@ impl State {
     }
 
     /// Creates an empty layer, half made until its content is recorded: a power cut may come while its
-    /// first files are written.
+    /// first files are written. Its name may not be on the disk yet.
     ///
     /// # Errors
     ///
@@ -138,20 +151,20 @@ impl State {
         let dir = self.pi_dir(pi);
         let new = dir.join(format!("{HALF_MADE}{}", base_image.name));
         remove_tree(&new)?;
-        private_dir(&new)?;
+        unsynced_dir(&new)?;
         let _not_a_leftover = lock_directory(&new)?;
         for part in [UPPER, WORK, MERGED] {
-            private_dir(&new.join(part))?;
+            unsynced_dir(&new.join(part))?;
         }
         // The merged root has the owner and mode of this directory.
         let root = fs::metadata(&base_image.root)?;
         fs::set_permissions(new.join(UPPER), root.permissions())?;
         std::os::unix::fs::chown(new.join(UPPER), Some(root.uid()), Some(root.gid()))?;
-        durable::sync(&new.join(UPPER))?;
-        facts.write(&new.join(LAYER), &self.dir, false)?;
-        durable::replace(&new.join(NEW), b"", 0o644)?;
+        facts.stage(&new.join(LAYER), &self.dir)?.put()?;
+        durable::stage(&new.join(NEW), b"", 0o644)?.put()?;
+        self.disk.settle()?;
         let place = dir.join(&base_image.name);
-        durable::rename(&new, &place)?;
+        fs::rename(&new, &place)?;
         Ok(Layer { pi, image: base_image.name.clone(), place, facts })
     }
 
@@ -173,29 +186,12 @@ impl State {
     /// The system's.
     pub fn set_pi(&self, pi: Prefix, facts: &PiFacts) -> io::Result<()> {
         let dir = self.pi_dir(pi);
-        private_dir(&dir)?;
-        durable::replace(&dir.join(PI), toml::to_string(facts).map_err(io::Error::other)?.as_bytes(), 0o644)
-    }
-
-    /// Removes the remains of killed processes: half-made layers, and layers put aside for removal. Returns their number. Those of a
-    /// running process are locked.
-    pub fn remove_leftovers(&self) -> usize {
-        let ours = |name: &str| {
-            let numbered = |rest: &str| !rest.is_empty() && rest.bytes().all(|digit| digit.is_ascii_digit());
-            name.strip_prefix(HALF_MADE).is_some_and(crate::images::is_name)
-                || name.strip_prefix(ASIDE).is_some_and(numbered)
-        };
-        let pis = self.pis();
-        for layer in pis.iter().flat_map(|pi| self.layers_of(*pi)) {
-            if layer.is_half_made() && layer.lock().is_ok_and(|lock| lock.is_some()) {
-                let _counted_below = layer.put_aside();
-            }
-        }
-        let of_pis = pis.into_iter().flat_map(|pi| directories(&self.pi_dir(pi), ours));
-        let tried =
-            directories(&self.dir, |name| name.strip_prefix(TRIED).is_some_and(|name| name.len() == 6));
-        let leftovers = of_pis.chain(tried);
-        leftovers.filter(|place| lock_directory(place).is_ok() && remove_tree(place).is_ok()).count()
+        unsynced_dir(&dir)?;
+        let text = toml::to_string(facts).map_err(io::Error::other)?;
+        let record = durable::stage(&dir.join(PI), text.as_bytes(), 0o644)?;
+        self.disk.settle()?;
+        record.put()?;
+        self.disk.settle()
     }
 
     /// Gives the layers of a tree that was moved the tree's new name, which its path makes. Returns those layers.
@@ -280,19 +276,24 @@ impl Layer {
         fs::read_to_string(self.place.join(NEW)).ok()
     }
 
-    /// Records the content of `upper` as that of a new layer, or that the layer is in use.
+    /// Stages the record of the content of `upper` as that of a new layer.
     ///
     /// # Errors
     ///
     /// The system's.
-    pub(super) fn set_new_content(&self, content: Option<&str>) -> io::Result<()> {
-        let file = self.place.join(NEW);
-        match content {
-            Some(content) => durable::replace(&file, content.as_bytes(), 0o644),
-            None => {
-                fs::remove_file(file)?;
-                durable::sync(&self.place)
-            }
+    pub(super) fn stage_new_content(&self, content: &str) -> io::Result<Staged> {
+        durable::stage(&self.place.join(NEW), content.as_bytes(), 0o644)
+    }
+
+    /// Removes the record of a new layer's content, without a sync: the layer is in use.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub(super) fn remove_new_content(&self) -> io::Result<()> {
+        match fs::remove_file(self.place.join(NEW)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
         }
     }
 
@@ -353,6 +354,32 @@ impl Layer {
         top.is_some_and(|top| fs::symlink_metadata(self.upper().join(top)).is_ok())
     }
 
+    /// The log of a boot that the Pi wrote in the layer, as journalctl counts boots. The base image's own log is none of this Pi.
+    ///
+    /// # Errors
+    ///
+    /// If the layer has no log, or the boot is not in it.
+    #[cfg(feature = "import")]
+    pub(crate) fn system_log(&self, boot: i32) -> Result<SystemLog, Failed> {
+        let upper = self.upper();
+        let failed = |error: io::Error| Failed::new(Exit::Failure, format!("{}: {error}", upper.display()));
+        SystemLog::read(&system_log::Directory::open(&upper).map_err(failed)?, boot)
+    }
+
+    /// Calls `look` with the directory of the Pi's root, mounted read-only in a mount namespace of this process.
+    ///
+    /// # Errors
+    ///
+    /// The missing requirement, as text.
+    #[cfg(all(feature = "import", feature = "web"))]
+    pub(crate) fn with_root<T>(&self, look: impl FnOnce(&Path) -> T) -> io::Result<T> {
+        own_namespace()?;
+        mount_to_read(&self.facts.root, &self.upper(), &self.merged())?;
+        let found = look(&self.merged());
+        detach(&self.merged());
+        Ok(found)
+    }
+
     /// Moves the layer aside, atomically; the caller removes the returned directory.
     ///
     /// # Errors
@@ -390,18 +417,14 @@ pub(super) fn lock_directory(place: &Path) -> io::Result<File> {
     Ok(directory)
 }
 
-/// The directories in a directory that have one of our names.
-fn directories(of: &Path, ours: impl Fn(&str) -> bool) -> Vec<PathBuf> {
-    let entries = fs::read_dir(of).into_iter().flatten().flatten();
-    let entries = entries.filter(|entry| {
-        entry.file_type().is_ok_and(|kind| kind.is_dir()) && entry.file_name().to_str().is_some_and(&ours)
-    });
-    entries.map(|entry| entry.path()).collect()
-}
-
 /// Creates a directory that only its owner may read, and its parents.
 pub(super) fn private_dir(dir: &Path) -> io::Result<()> {
     durable::create_dir_all(dir, 0o700)
+}
+
+/// The same, without a sync.
+pub(super) fn unsynced_dir(dir: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(dir)
 }
 
 const PIS: &str = "pis";
@@ -415,7 +438,7 @@ const RESET: &str = "reset";
 const NEW: &str = "new";
 /// Begins the name of a layer that is being made, and of one that is being removed.
 pub(super) const HALF_MADE: &str = ".new-";
-const ASIDE: &str = ".gone-";
+pub(super) const ASIDE: &str = ".gone-";
 /// Begins the name of the directory in which a mount is tried.
 pub(super) const TRIED: &str = ".try-";
 
@@ -450,6 +473,7 @@ mod tests {
         let state = State::at(&directory.path().join("state"));
         assert_eq!(state.layers(), []);
         let layer = state.make_layer(PI1, &base_image, 7).unwrap();
+        assert_eq!(state.disk().count(), 1, "one sync for all of its files, shared with other layers");
         assert_eq!(state.layers(), std::slice::from_ref(&layer));
         assert_eq!(state.layer(PI1, &base_image.name), Some(layer.clone()));
         assert_eq!(state.layer(PI1, "../x"), None);

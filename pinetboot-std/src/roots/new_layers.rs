@@ -21,6 +21,7 @@ use super::layer::{Layer, State, remove_tree};
 use super::overlay::Overlay;
 use super::{Held, IDENTITY, Inner, Roots};
 use crate::events;
+use crate::pis::Known;
 
 /// The new layers, with the time at which each was made or found at the start.
 #[derive(Debug, Default)]
@@ -37,42 +38,32 @@ impl NewLayers {
         self.0.remove(&(layer.pi, layer.image.clone()));
     }
 
-    /// Records that an overlay's layer is in use, if the overlay was for long enough.
-    pub(super) fn see(&mut self, overlay: &Overlay) {
+    /// Whether an overlay's layer is a new one, and the overlay was in use for long enough.
+    pub(super) fn is_in_use(&self, overlay: &Overlay) -> bool {
         let layer = overlay.layer();
-        if overlay.in_use_for() >= IN_USE && self.0.contains_key(&(layer.pi, layer.image.clone())) {
-            let _tried_again_when_it_rests = self.keep(layer);
-        }
-    }
-
-    /// Records that a layer is in use.
-    ///
-    /// # Errors
-    ///
-    /// The system's.
-    pub(super) fn keep(&mut self, layer: &Layer) -> io::Result<()> {
-        layer.set_new_content(None)?;
-        self.forget(layer);
-        Ok(())
+        overlay.in_use_for() >= IN_USE && self.0.contains_key(&(layer.pi, layer.image.clone()))
     }
 }
 
 impl Roots {
+    /// Records that layers are in use. A failure is tried again when the layer rests.
+    pub(super) fn keep(&self, layers: Vec<Layer>) {
+        let kept: Vec<_> = layers.into_iter().filter(|layer| layer.remove_new_content().is_ok()).collect();
+        if !kept.is_empty() && self.state.disk().settle().is_ok() {
+            let mut inner = self.lock();
+            kept.iter().for_each(|layer| inner.new.forget(layer));
+        }
+    }
+
     /// Adds a layer that has its identity to the new ones.
-    ///
-    /// # Errors
-    ///
-    /// The system's.
-    pub(super) fn add_new(&self, layer: &Layer) -> io::Result<()> {
-        layer.set_new_content(Some(&content(&layer.upper())))?;
+    pub(super) fn add_new(&self, layer: &Layer) {
         self.lock().new.0.insert((layer.pi, layer.image.clone()), Instant::now());
-        Ok(())
     }
 
     /// Bounds the number of layers: a client may make up names. Pis of the inventory pass. The calls that an address has under way, eight,
     /// may go beyond its bound.
-    pub(super) fn may_make(&self, pi: Prefix, address: Ipv4Addr) -> io::Result<()> {
-        if self.is_listed(pi)? {
+    pub(super) fn may_make(&self, pi: Prefix, known: &Known, address: Ipv4Addr) -> io::Result<()> {
+        if known.is_listed {
             self.made().begin(pi);
             return Ok(());
         }
@@ -128,8 +119,8 @@ impl Roots {
         // Another process may be copying or removing the layer.
         let _lock = layer.lock().ok()??;
         let unchanged = layer.new_content().is_some_and(|before| before == content(&layer.upper()));
-        if self.is_listed(pi).ok()? || !unchanged {
-            let _tried_again_the_next_time = self.lock().new.keep(&layer);
+        if self.registry.known(pi).ok()?.is_listed || !unchanged {
+            self.keep(vec![layer]);
             return None;
         }
         self.remove(&layer).ok()?;
@@ -137,10 +128,6 @@ impl Roots {
         let address = self.state.pi(pi).address;
         self.forget_pi(held, pi);
         Some((layer.facts.export, address))
-    }
-
-    fn is_listed(&self, pi: Prefix) -> io::Result<bool> {
-        Ok(self.registry.known(pi)?.is_listed)
     }
 
     fn remove(&self, layer: &Layer) -> io::Result<()> {
@@ -162,7 +149,7 @@ impl Roots {
 }
 
 /// All files of a directory, each with the time of its last change and its size, as text.
-fn content(directory: &Path) -> String {
+pub(super) fn content(directory: &Path) -> String {
     let mut text = String::new();
     let files = WalkDir::new(directory).follow_links(false).sort_by_file_name();
     for file in files.into_iter().take(MOST_FILES).flatten() {

@@ -13,9 +13,14 @@ impl Roots {
     pub fn rest_after(&self, unused: Duration) -> Vec<Arc<Overlay>> {
         let mut inner = self.lock();
         inner.overlays.retain(|_, overlay| !overlay.is_detached());
-        let Inner { overlays, new, .. } = &mut *inner;
-        overlays.values().for_each(|overlay| new.see(overlay));
-        overlays.values().filter(|overlay| overlay.rest_after(unused)).cloned().collect()
+        let Inner { overlays, new, .. } = &*inner;
+        let in_use = overlays.values().filter(|overlay| new.is_in_use(overlay));
+        let in_use: Vec<_> = in_use.map(|overlay| overlay.layer().clone()).collect();
+        let resting = overlays.values().filter(|overlay| overlay.rest_after(unused)).cloned().collect();
+        drop(inner);
+        // The disk may take long: Pis mount meanwhile.
+        self.keep(in_use);
+        resting
     }
 
     /// Unmounts resting layers which nothing else uses, and removes new layers that were idle for this time. Returns the exports of

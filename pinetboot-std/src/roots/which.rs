@@ -129,14 +129,7 @@ fn print_text(rows: &[Row], out: &mut Output) -> Result<(), Failed> {
             if row.next == row.image { "the same".into() } else { or(&row.next) },
         ]);
     }
-    let width =
-        |column: usize| table.iter().filter_map(|row| row.get(column)).map(String::len).max().unwrap_or(0);
-    let widths: Vec<_> = (0..6).map(width).collect();
-    for row in &table {
-        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
-        writeln!(out, "{}", cells.collect::<Vec<_>>().join("  ").trim_end())?;
-    }
-    Ok(())
+    out.table(&table)
 }
 
 const MARK: &[u8] = b"Linux version ";

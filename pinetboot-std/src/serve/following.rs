@@ -4,6 +4,8 @@
 //! kernel (rtnetlink) -> look at all interfaces -> compare -> an interface is back:   its sockets are bound to it again
 //!                                                         -> an address or a route:  DHCP names the address that clients reach
 //! ```
+//!
+//! The same thread looks at the kernel's counters of dropped packets every 10 s.
 
 use std::net::Ipv4Addr;
 use std::thread::JoinHandle;
@@ -14,7 +16,7 @@ use super::service::Service;
 use crate::bus::Bus;
 use crate::events::Server;
 use crate::exit::{Exit, Failed};
-use crate::net::{Changes, Control, Interrupt, Link, Links, default_route};
+use crate::net::{Changes, Control, Drops, Interrupt, Lack, Link, Links, default_route};
 use crate::supervisor::Supervisor;
 
 /// A change that services follow.
@@ -55,10 +57,15 @@ struct Follower {
     route: Option<String>,
     /// The last look failed.
     is_blind: bool,
+    drops: Drops,
+    /// Lacks of room that were told.
+    told: Vec<Lack>,
 }
 
 /// The wait for the next look after one that failed, in milliseconds.
 const AGAIN: u16 = 1000;
+/// The time between two looks at the counters of dropped packets, in milliseconds.
+const COUNT_EVERY: u16 = 10_000;
 
 /// Starts to follow, from the last look at `links` on.
 ///
@@ -74,13 +81,20 @@ pub(super) fn start(
 ) -> Result<Following, Failed> {
     let control = changes.control();
     let route = used.default_route.clone();
-    let mut follower = Follower { links, used, follow, bus: bus.clone(), route, is_blind: false };
+    let (drops, told) = (Drops::from_now(), Vec::new());
+    let mut follower =
+        Follower { links, used, follow, bus: bus.clone(), route, is_blind: false, drops, told };
     supervisor.watch("follow", control.clone());
     let thread = supervisor.spawn(bus, "follow", move || {
-        let mut until = PollTimeout::NONE;
+        let mut wait = COUNT_EVERY;
         loop {
-            match changes.wait(until) {
-                Ok(()) => until = follower.look(),
+            match changes.wait(PollTimeout::from(wait)) {
+                Ok(changed) => {
+                    if changed || follower.is_blind {
+                        wait = follower.look();
+                    }
+                    follower.look_for_drops();
+                }
                 Err(Interrupt::Stop) => return Ok(()),
                 Err(Interrupt::Failed(error)) => {
                     return Err(format!("changes of interfaces cannot be followed: {error}"));
@@ -95,7 +109,7 @@ pub(super) fn start(
 
 impl Follower {
     /// Follows what has changed; returns the wait for the next look, with or without another change.
-    fn look(&mut self) -> PollTimeout {
+    fn look(&mut self) -> u16 {
         let before = match self.links.look() {
             Ok(before) => before,
             // A descriptor or memory lacks: for a while only.
@@ -103,7 +117,7 @@ impl Follower {
                 if !std::mem::replace(&mut self.is_blind, true) {
                     self.bus.emit(None, Server::CannotFollow { error: error.to_string() });
                 }
-                return PollTimeout::from(AGAIN);
+                return AGAIN;
             }
         };
         self.is_blind = false;
@@ -121,7 +135,16 @@ impl Follower {
         {
             self.bus.emit(None, Server::DefaultRoute { interface, now });
         }
-        PollTimeout::NONE
+        COUNT_EVERY
+    }
+
+    fn look_for_drops(&mut self) {
+        for (lack, packets) in self.drops.look() {
+            if !self.told.contains(&lack) {
+                self.told.push(lack);
+                self.bus.emit(None, Server::KernelDrops { lack, packets });
+            }
+        }
     }
 
     fn tell(&self, change: Change<'_>) {

@@ -41,12 +41,12 @@ impl System {
         Ok(Self { root, systemd, program })
     }
 
-    /// The unit for the configuration; that of roots as long as no valid configuration says otherwise.
+    /// The unit for the configuration; that of roots as long as no valid configuration says otherwise. Disks need no rights.
     pub(super) fn unit_of_configuration(&self) -> Unit {
         let without_roots = self.config().is_ok_and(|config| {
-            let has_boot_files = config.serving().join("config.txt").exists();
+            let boots = config.serving().join("config.txt").exists() || !config.disk_images().is_empty();
             let has_no_root = matches!(configured::base_images(&config), Ok(None));
-            config.root.mode == NfsMode::Off || (has_boot_files && has_no_root)
+            config.root.mode == NfsMode::Off || (boots && has_no_root)
         });
         match without_roots && self.root.is_none() {
             true => Unit::BootFiles,
@@ -96,9 +96,10 @@ impl System {
         for name in [other.socket(), other.name()].into_iter().filter(|name| self.is_enabled(name)) {
             steps.push(self.systemctl(&["disable", "--now", name]));
         }
+        let units: Vec<_> = sockets.then(|| unit.socket()).into_iter().chain([unit.name()]).collect();
+        // One reload for all: each takes a second, and many on a slow machine.
+        steps.push(self.systemctl(&[&["enable", "--no-reload"], units.as_slice()].concat()));
         if let Some(root) = &self.root {
-            steps.extend(sockets.then(|| self.systemctl(&["enable", unit.socket()])));
-            steps.push(self.systemctl(&["enable", unit.name()]));
             steps.push(Step::Note(format!("the service starts when {} boots", root.display())));
             return Ok(steps);
         }
@@ -106,9 +107,8 @@ impl System {
         if sockets {
             // A server without them has the ports itself.
             steps.push(Step::run(&["systemctl", "stop", unit.name()]));
-            steps.push(Step::run(&["systemctl", "enable", "--now", unit.socket()]));
+            steps.push(Step::run(&["systemctl", "start", unit.socket()]));
         }
-        steps.push(Step::run(&["systemctl", "enable", unit.name()]));
         let fault = self.fault(&configuration).map_err(|error| Failed::new(Exit::Failure, error))?;
         steps.push(match fault {
             // A server that runs becomes this program.

@@ -33,11 +33,12 @@ pub(super) fn drop_in(config: &Config) -> Option<String> {
     (!lines.is_empty()).then(|| format!("{MARK}[Service]\n{}\n", lines.join("\n")))
 }
 
-/// The directories with boot files and roots.
+/// The directories with boot files and roots, and the images of disks.
 fn read(config: &Config) -> Vec<PathBuf> {
     let of_pis = config.inventory.tables().filter_map(|(_, entry)| entry.tree.clone()).collect::<Vec<_>>();
     let trees = config.tree.iter().chain(&config.root.nfs).cloned();
-    trees.chain(of_pis).map(from_the_top).collect()
+    let images = config.disk_images().into_iter().chain(config.disk.init.clone());
+    trees.chain(of_pis).chain(images).map(from_the_top).collect()
 }
 
 /// The directories with layers, uploads and leases; of a state within the tree, the tree.
@@ -108,5 +109,7 @@ mod tests {
                 "ReadWritePaths=\"-/home/ada/pi\"",
             ]
         );
+        let disk = "disk = '/home/ada/raspios.img.xz'\n[pi.00000001]\ndisk = '/data/other.img'";
+        assert_eq!(lines(disk), ["ProtectHome=tmpfs", "BindPaths=\"-/home/ada/raspios.img.xz\""]);
     }
 }

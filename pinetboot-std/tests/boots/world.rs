@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use super::namespace::{End, Namespace, PINETBOOT, Process, SOON, cable, content, end};
+use super::namespace::{End, Namespace, PINETBOOT, Process, SOON, cable, content, end, without_control};
 use super::pi::{ADDRESS, Board, Pi, RATE, SERIAL};
 
 pub(crate) struct World {
@@ -122,7 +122,7 @@ impl World {
 pub(super) fn start(server: &Namespace, dir: &Path, tree: &Path, options: &[&str], rate: u32) -> Process {
     let mut command = server.command(PINETBOOT);
     command.args(["serve", "--interface", "lan", "--boot-clock", &rate.to_string(), "--config"]);
-    command.arg(dir.join("pinetboot.toml")).args(options);
+    command.arg(dir.join("pinetboot.toml")).args(without_control(options)).args(options);
     if options.contains(&"lease") {
         command.arg("--lease-file").arg(dir.join("leases"));
     }

@@ -1,6 +1,7 @@
 //! Healthy boot files in the layouts of other systems than Raspberry Pi OS: no problem, no warning, and no note but those that are true.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 
 use super::tree::System;
 
@@ -31,6 +32,25 @@ const LAYOUTS: &[Layout] = &[
             system.write("root/etc/os-release", "ID=debian\nVERSION_CODENAME=bookworm\n");
             system.remove("root/usr/lib/systemd/systemd-timesyncd");
             system.write("root/usr/sbin/fake-hwclock", "");
+        },
+        &[],
+    ),
+    // The server follows such links as long as they lead into the tree.
+    (
+        "a Pi's directory of links by paths of this machine",
+        |system| {
+            fs::create_dir(system.path("boot/bd989ae1")).unwrap();
+            for entry in fs::read_dir(system.boot()).unwrap() {
+                let (path, name) = (entry.as_ref().unwrap().path(), entry.unwrap().file_name());
+                match name.to_str() {
+                    Some("bd989ae1") => {}
+                    Some("config.txt") => {
+                        let _bytes = fs::copy(path, system.path("boot/bd989ae1/config.txt")).unwrap();
+                    }
+                    _ => symlink(path, system.path("boot/bd989ae1").join(name)).unwrap(),
+                }
+            }
+            symlink(system.path("boot/bd989ae1"), system.path("boot/5e9f2a01")).unwrap();
         },
         &[],
     ),

@@ -103,7 +103,12 @@ impl Serving {
     #[track_caller]
     pub(crate) fn start(tree: impl AsRef<OsStr>, options: &[&str]) -> Self {
         let mut command = pinetboot();
-        command.args(["serve", "--listen", "127.0.0.1", "--tftp-port", "0"]).args(options).arg(tree);
+        command.args(["serve", "--listen", "127.0.0.1", "--tftp-port", "0"]);
+        // The default place is one for all servers of a machine.
+        if !options.contains(&"--control") {
+            command.args(["--control", "none"]);
+        }
+        command.args(options).arg(tree);
         Self::start_as(&mut command)
     }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use pinetboot_core::tftp::{Options, Outcome};
 
 use crate::common::{Fetch, Folder};
-use crate::namespace::{End, Namespace, PINETBOOT, Process, SOON, cable, content};
+use crate::namespace::{End, Namespace, PINETBOOT, Process, SOON, cable, content, without_control};
 
 pub(crate) const SERVER: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 77, 0, 1), 69);
 pub(crate) const PI: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 3);
@@ -45,7 +45,7 @@ impl World {
 
     pub(crate) fn serve(&self, options: &[&str]) -> Process {
         let mut command = self.server.command(PINETBOOT);
-        command.arg("serve").args(options).arg(self.tree.path());
+        command.arg("serve").args(without_control(options)).args(options).arg(self.tree.path());
         let mut server = Process::start(command);
         server.line("ready tftp ", SOON);
         server

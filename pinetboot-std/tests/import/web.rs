@@ -283,6 +283,8 @@ fn an_image_is_found_by_its_name_in_a_list() {
             .arg(to.path()),
     );
     assert!(code == Some(2) && said.contains("http has no protection"), "{said}");
+    let (code, said) = ended(pinetboot().args(["images", "available", "--list-url", "http://127.0.0.1:9/"]));
+    assert!(code == Some(2) && said.contains("http has no protection"), "{said}");
     // Without a network.
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     for arguments in

@@ -176,6 +176,7 @@ impl Namespace {
         let program = env::var_os("PINETBOOT_PROGRAM").unwrap_or_else(|| PINETBOOT.into());
         let mut command = self.command(program);
         command.args(["serve", "-v"]).args(options).arg(tree);
+        command.args(without_control(options));
         // Servers of other tests have their leases in the default directory.
         if options.contains(&"lease") && !options.contains(&"--lease-file") && !options.contains(&"--state") {
             command.arg("--state").arg(self.state.path());
@@ -191,6 +192,11 @@ impl Drop for Namespace {
         // Not `ip`, which panics. The interfaces go with the namespace, which goes with its last process.
         let _gone = Command::new("ip").args(["netns", "delete", &self.name]).status();
     }
+}
+
+/// The options of a server that has no control socket, unless `options` name one: the default place is one for all servers of a machine.
+pub(crate) fn without_control(options: &[&str]) -> &'static [&'static str] {
+    if options.contains(&"--control") { &[] } else { &["--control", "none"] }
 }
 
 /// One end of a cable.

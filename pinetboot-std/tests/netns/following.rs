@@ -11,7 +11,7 @@ use pinetboot_core::dhcp::{MAX_LEN, Message, OptionCode};
 
 use crate::Files;
 use crate::namespace::{
-    End, Namespace, PINETBOOT, Process, SOON, cable, curl, dhcp_client, discover_of, end,
+    End, Namespace, PINETBOOT, Process, SOON, cable, curl, dhcp_client, discover_of, end, without_control,
 };
 
 /// A server and a client on a cable that is laid anew with each interface.
@@ -49,7 +49,7 @@ impl Home {
 
     fn start(&self, options: &[&str]) -> Process {
         let mut command = self.server.command(PINETBOOT);
-        command.arg("serve").args(options).arg(self.files.tree());
+        command.arg("serve").args(without_control(options)).args(options).arg(self.files.tree());
         Process::start(command)
     }
 

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use pinetboot::bus::Bus;
 use pinetboot::config::{NfsMode, RootLimits};
+use pinetboot::pis::Known;
 use pinetboot::roots::{BaseImage, BaseImages, Roots, State, own_namespace};
 use pinetboot_core::pi::Prefix;
 
@@ -46,7 +47,12 @@ fn many_pis_mount_for_the_first_time_at_once() {
                         if pi >= number {
                             return made;
                         }
-                        let overlay = roots.overlay_for_root(Prefix::Serial(pi), &image, address(pi));
+                        let overlay = roots.overlay_for_root(
+                            Prefix::Serial(pi),
+                            &Known::default(),
+                            &image,
+                            address(pi),
+                        );
                         made.push(overlay.unwrap_or_else(|error| panic!("{pi}: {error}")));
                         roots.remember(Prefix::Serial(pi), address(pi), None).unwrap();
                     }
@@ -80,8 +86,9 @@ fn one_pi_that_mounts_several_times_at_once_has_one_layer_and_one_record() {
                 .map(|_| {
                     scope.spawn(|| {
                         barrier.wait();
-                        let overlay =
-                            roots.overlay_for_root(Prefix::Serial(pi), &image, address(pi)).unwrap();
+                        let overlay = roots
+                            .overlay_for_root(Prefix::Serial(pi), &Known::default(), &image, address(pi))
+                            .unwrap();
                         roots.remember(Prefix::Serial(pi), address(pi), None).unwrap();
                         overlay
                     })

@@ -7,7 +7,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::namespace::{Namespace, PINETBOOT, Process, SOON, cable, end};
+use super::namespace::{Namespace, PINETBOOT, Process, SOON, cable, end, without_control};
 
 pub(crate) const ONE: &str = "0badcaf1";
 pub(crate) const TWO: &str = "0badcaf2";
@@ -97,6 +97,7 @@ impl World {
     pub(crate) fn serve_nothing(&self, options: &[&str]) -> Process {
         let mut command = self.server.command(PINETBOOT);
         command.args(["serve", "-v"]).args(options);
+        command.args(without_control(options));
         let mut server = Process::start(command);
         server.line("ready tftp ", SOON);
         server
@@ -213,6 +214,11 @@ impl Pi {
     /// Has our own client ask a question.
     pub(crate) fn ask(&self, what: &str) {
         self.namespace.rerun("ask", what);
+    }
+
+    /// Begins to ask.
+    pub(crate) fn start_to_ask(&self, what: &str) -> Process {
+        self.namespace.start_part("ask", what)
     }
 
     fn url(&self, path: &str) -> String {

@@ -118,9 +118,11 @@ pub(crate) fn start_fetched(network: &Namespace, number: u8, files: &Path) -> Pr
 
 /// The command that runs user-mode Linux. Its files may go into the directory.
 pub(crate) fn kernel(network: &Namespace, image: &Path, files: &Path) -> Command {
-    // A kernel that is killed leaves processes of its own behind, unless they are in a namespace that goes with it.
+    // A kernel that is killed leaves processes of its own behind, unless they are in a namespace that goes with it. There it is not
+    // process 1, which the abort(3) of a kernel panic does not end.
     let mut command = network.command("unshare");
-    command.args(["--pid", "--fork", "--kill-child"]).arg(image).arg("mem=512M");
+    command.args(["--pid", "--fork", "--kill-child", "sh", "-c", "\"$@\"; exit $?", "sh"]);
+    command.arg(image).arg("mem=512M");
     command.arg(format!("uml_dir={}", files.display()));
     command
 }

@@ -62,12 +62,14 @@ fn cases(files: &Path, port: u16) -> Vec<Case> {
     // These end before they write: they take root, an interface or an image.
     let silent = [
         format!("roots diff bd989ae1 --dir {files}/state"),
+        format!("roots log bd989ae1 --dir {files}/state"),
         format!("roots reset bd989ae1 --dir {files}/state"),
         format!("roots adopt bd989ae1 --dir {files}/state"),
         format!("roots export bd989ae1 - --dir {files}/state"),
         format!("roots import {files}/no.tar --dir {files}/state"),
         format!("roots commit bd989ae1 --name new --dir {files}/state"),
         format!("disks diff bd989ae1 --dir {files}/state"),
+        format!("disks log bd989ae1 --dir {files}/state"),
         format!("disks snapshot bd989ae1 one --dir {files}/state"),
         format!("disks rollback bd989ae1 one --dir {files}/state"),
         format!("disks reset bd989ae1 --dir {files}/state"),
@@ -132,7 +134,8 @@ struct Serving(Child, u16);
 
 impl Serving {
     fn start(tree: &Path, stderr: Stdio, variables: &[(&str, String)]) -> Self {
-        let mut serve = pinetboot(&format!("serve --tftp-port 0 --listen 127.0.0.1 {}", tree.display()));
+        let mut serve =
+            pinetboot(&format!("serve --tftp-port 0 --listen 127.0.0.1 --control none {}", tree.display()));
         serve.envs(variables.iter().map(|(name, value)| (name, value)));
         let mut serve = serve.stdout(Stdio::piped()).stderr(stderr).spawn().unwrap();
         let mut ready = String::new();

@@ -211,14 +211,17 @@ impl Connection {
             if (turn.called || is_late) && turn.input.is_some() {
                 break turn.input.take();
             }
-            if now >= until {
+            // As long as a request is carried out, one worker has to be there for the next.
+            if now >= until && turn.since.is_none() {
                 break None;
             }
-            let waited = self.rings.wait_timeout(turn, LONG.min(until - now));
+            let waited = self.rings.wait_timeout(turn, LONG);
             (turn, _) = waited.unwrap_or_else(PoisonError::into_inner);
         };
         turn.waiting -= 1;
-        (turn.called, turn.since) = (false, None);
+        if taken.is_some() {
+            (turn.called, turn.since) = (false, None);
+        }
         taken
     }
 
@@ -249,6 +252,9 @@ impl Connection {
             if let Some(failure) = failure {
                 let (client, command, error) = (self.client, failure.command, failure.error);
                 self.shared.tell(&Event::Failed { client, command, error });
+            } else {
+                let (command, len) = received.counted();
+                self.shared.counts.count(command, len);
             }
             match self.take_back() {
                 Some(back) => input = back,

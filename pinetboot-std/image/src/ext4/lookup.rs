@@ -1,7 +1,17 @@
 //! Lookup of a file by its path, as in a `chroot`.
 
-use super::{Ext4, FileKind, Inode};
+use std::io;
+
+use super::{BlockRun, Ext4, FileKind, Inode};
 use crate::{ImageError, ReadAt};
+
+/// The content of a regular file, for random access.
+#[derive(Debug)]
+pub struct Content<'a, R> {
+    ext4: &'a Ext4<R>,
+    runs: Vec<BlockRun>,
+    len: u64,
+}
 
 impl<R: ReadAt> Ext4<R> {
     /// Finds a file by its path from the root, through symbolic links, which stay inside; `None` if no file has that path.
@@ -70,6 +80,47 @@ impl<R: ReadAt> Ext4<R> {
             }
         }
         Ok(content)
+    }
+}
+
+impl<R: ReadAt> Ext4<R> {
+    /// A file's content, for random access.
+    ///
+    /// # Errors
+    ///
+    /// If the map of its blocks cannot be read.
+    pub fn content(&self, file: &Inode) -> Result<Content<'_, R>, ImageError> {
+        Ok(Content { ext4: self, runs: self.runs(file, &mut self.budget())?, len: file.size })
+    }
+}
+
+impl<R> Content<'_, R> {
+    /// The length in bytes.
+    #[expect(clippy::len_without_is_empty, reason = "a length in bytes, not of a collection")]
+    pub const fn len(&self) -> u64 {
+        self.len
+    }
+}
+
+/// Parts without a run are zeros.
+impl<R: ReadAt> ReadAt for Content<'_, R> {
+    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        let end = offset.checked_add(buf.len() as u64).filter(|end| *end <= self.len);
+        let end = end.ok_or(io::ErrorKind::UnexpectedEof)?;
+        buf.fill(0);
+        let block = self.ext4.block_size();
+        // Block numbers of runs are below those of the device: their bytes can be counted.
+        let first = self.runs.partition_point(|run| (run.logical + run.len) * block <= offset);
+        for run in self.runs.iter().skip(first) {
+            let (start, stop) = (run.logical * block, ((run.logical + run.len) * block).min(end));
+            if start >= end {
+                break;
+            }
+            let from = start.max(offset);
+            let part = buf.get_mut((from - offset) as usize..(stop - offset) as usize).unwrap_or_default();
+            self.ext4.read_block(run.physical, from - start, part).map_err(ImageError::into_io)?;
+        }
+        Ok(())
     }
 }
 

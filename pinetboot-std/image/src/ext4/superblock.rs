@@ -30,7 +30,8 @@ pub(super) struct Superblock {
 }
 
 impl Superblock {
-    pub(super) fn parse(bytes: &[u8; LEN], device_len: u64) -> Result<Self, ImageError> {
+    /// `needs_replay`: whether a file system is accepted whose journal holds changes that the blocks lack.
+    pub(super) fn parse(bytes: &[u8; LEN], device_len: u64, needs_replay: bool) -> Result<Self, ImageError> {
         let word = |at| field(u32_at(bytes, at));
         let half = |at| field(u16_at(bytes, at));
         if half(0x38)? != MAGIC {
@@ -40,7 +41,7 @@ impl Superblock {
         }
         let incompatible = word(0x60)?;
         let read_only = word(0x64)?;
-        if incompatible & INCOMPAT_RECOVER != 0 {
+        if incompatible & INCOMPAT_RECOVER != 0 && !needs_replay {
             return Err(ImageError::NotShutDown);
         }
         for &(set, bits, what) in REFUSED {
@@ -49,7 +50,7 @@ impl Superblock {
                 return Err(ImageError::Unsupported(what));
             }
         }
-        if incompatible & !KNOWN != 0 {
+        if incompatible & !(KNOWN | INCOMPAT_RECOVER) != 0 {
             return Err(ImageError::Unsupported(
                 "the image's ext4 has features that this version does not know",
             ));

@@ -35,7 +35,10 @@ impl Request<'_> {
             Ok((read, attributes))
         });
         match read {
-            Ok((read, attributes)) => put_read(reply, read, read < count, offset, attributes),
+            Ok((read, attributes)) => {
+                self.counts.read(read);
+                put_read(reply, read, read < count, offset, attributes);
+            }
             Err(status) => {
                 reply.put(&Nfs3Result::<Void, _>::Err((status, READ3resfail { file_attributes })));
             }
@@ -55,7 +58,10 @@ impl Request<'_> {
         let verf = self.write_verifier.now();
         let (written, file_wcc) = target.changed(|| write(&target, offset, count, stable, data));
         Ok(match written {
-            Ok(()) => Nfs3Result::Ok(WRITE3resok { file_wcc, count, committed: stable, verf }),
+            Ok(()) => {
+                self.counts.written(count);
+                Nfs3Result::Ok(WRITE3resok { file_wcc, count, committed: stable, verf })
+            }
             Err(status) => {
                 if stable != stable_how::UNSTABLE {
                     self.write_verifier.failed(status);

@@ -26,11 +26,14 @@ pub(super) struct Worker<'a> {
     record: Record,
     reply: Reply,
     datagram: Vec<u8>,
+    /// Memory to receive with, of no connection.
+    spare: Vec<u8>,
 }
 
 impl<'a> Worker<'a> {
     pub(super) fn new(shared: &'a Shared, duty: Duty) -> Self {
-        Self { shared, duty, record: Record::default(), reply: Reply::new(), datagram: Vec::new() }
+        let (datagram, spare) = (Vec::new(), Vec::new());
+        Self { shared, duty, record: Record::default(), reply: Reply::new(), datagram, spare }
     }
 
     /// Works until the server stops; returns true if the worker is one too many.
@@ -95,7 +98,7 @@ impl<'a> Worker<'a> {
             return shared.close(token, why);
         }
         while connection.begin(token) {
-            let next = connection.take(&mut self.record);
+            let next = connection.take(&mut self.record, &mut self.spare);
             if let NextCall::Call = next {
                 // From here on another worker may handle the next event.
                 shared.arm_connection(token, connection);
