@@ -53,8 +53,10 @@ pub fn run(options: &Args) -> Result<Exit, Failed> {
             return Err(Failed::new(Exit::Failure, why));
         }
         None => {
-            let why =
-                format!("{}: not the drive of a board in boot mode, which has a file {INFO}", drive.display());
+            let why = format!(
+                "{}: not the drive of a board in boot mode, which has a file {INFO}",
+                drive.display()
+            );
             return Err(Failed::new(Exit::Usage, why));
         }
     }
