@@ -31,8 +31,11 @@ enum Kind {
     QemuNbd,
 }
 
-/// The wanted servers, or all installed ones; those that are not, and how to install them.
-pub(super) fn find(wanted: &[String]) -> Result<(Vec<Peer>, Vec<(&'static str, &'static str)>), Failed> {
+/// A server that is not installed, and the command that installs it.
+pub(super) type Absent = (&'static str, &'static str);
+
+/// The wanted servers, or all installed ones; those that are not installed.
+pub(super) fn find(wanted: &[String]) -> Result<(Vec<Peer>, Vec<Absent>), Failed> {
     let mut found =
         vec![Peer { name: PINETBOOT, version: env!("CARGO_PKG_VERSION").into(), kind: Kind::Pinetboot }];
     let mut absent = Vec::new();

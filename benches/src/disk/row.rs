@@ -11,7 +11,7 @@ use crate::Failed;
 pub(super) struct Row {
     pub(super) name: &'static str,
     pub(super) unit: Unit,
-    pub(super) run: fn(&mut Load) -> Result<Done, Failed>,
+    pub(super) run: fn(&mut Load<'_>) -> Result<Done, Failed>,
 }
 
 /// The unit of a row.
@@ -65,7 +65,7 @@ pub(super) const ALL: &[Row] = &[
     row("memory of one of 100 idle disks", Unit::Kibibytes, |load| load.idle()),
 ];
 
-const fn row(name: &'static str, unit: Unit, run: fn(&mut Load) -> Result<Done, Failed>) -> Row {
+const fn row(name: &'static str, unit: Unit, run: fn(&mut Load<'_>) -> Result<Done, Failed>) -> Row {
     Row { name, unit, run }
 }
 
