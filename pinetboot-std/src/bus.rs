@@ -109,10 +109,11 @@ impl Bus {
         }
     }
 
-    /// When the clock looks whether it is late.
-    fn next_look(&self, now: Duration) -> Duration {
+    /// When the clock looks whether it is late: while a Pi has a deadline, and clients are heard.
+    fn next_look(&self, deadline: Duration, now: Duration) -> Duration {
         match self.shared.heard.load(Ordering::Relaxed) {
             0 => Duration::MAX,
+            _ if deadline == Duration::MAX => Duration::MAX,
             heard if now.saturating_sub(Duration::from_millis(heard)) < IDLE => now + LATE,
             _ => Duration::MAX,
         }
@@ -133,7 +134,7 @@ impl Bus {
                 continue;
             }
             if next.deadline > now {
-                expected = next.deadline.min(self.next_look(now));
+                expected = next.deadline.min(self.next_look(next.deadline, now));
                 let changed = &self.shared.changed;
                 next = match expected {
                     Duration::MAX => changed.wait(next).unwrap_or_else(PoisonError::into_inner),
