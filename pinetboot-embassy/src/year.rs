@@ -16,7 +16,13 @@ use pinetboot_core::pi::{PiIdentity, Revision};
 use crate::config::{Config, Dhcp};
 
 /// The address that a Pi boots with at this time.
-fn boot(server: &mut impl Respond, own: Ipv4Addr, number: u8, xid: u32, mut now: Instant) -> Option<Ipv4Addr> {
+fn boot(
+    server: &mut impl Respond,
+    own: Ipv4Addr,
+    number: u8,
+    xid: u32,
+    mut now: Instant,
+) -> Option<Ipv4Addr> {
     let mac = [0x2c, 0xcf, 0x67, 0, 0, number];
     let pi = PiIdentity::new(*b"RPi5", Revision::from_code(0x00d0_4170), mac, u32::from(number)).unwrap();
     let (mut out, mut answer) = ([0; MAX_LEN], [0; MAX_LEN]);
