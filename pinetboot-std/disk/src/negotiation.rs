@@ -33,6 +33,7 @@ pub(crate) enum TlsOffer {
     /// The server has no TLS, or the client has it already.
     None,
     /// For clients that ask.
+    #[cfg_attr(not(any(feature = "tls", feature = "testing")), expect(dead_code, reason = "without TLS"))]
     Optional,
     /// Nothing is said to other clients.
     Required,
