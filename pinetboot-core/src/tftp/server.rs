@@ -265,13 +265,20 @@ impl<'s, N: Net, S: Storage, O: Observer, const MAX: usize> Server<'s, N, S, O, 
         }
     }
 
-    /// Prepares a transfer's next DATA. Whether there was one to prepare.
+    /// Prepares a transfer's next DATA. Whether another transfer may have one, too.
     async fn prepare(&mut self) -> bool {
+        let mut has_prepared = false;
         for place in 0..self.table.places() {
             let Some(session) = self.table.session(place) else { continue };
-            let route = Route { from: session.local, to: session.peer, request: None };
-            if session.transfer.prepare(&mut self.net, route, &mut session.prepared).await {
-                return true;
+            let likely = session.transfer.likely(&session.prepared);
+            match likely {
+                None => {}
+                Some(_) if has_prepared => return true,
+                Some(likely) => {
+                    let route = Route { from: session.local, to: session.peer, request: None };
+                    let Session { transfer, prepared, .. } = session;
+                    has_prepared = transfer.prepare(&mut self.net, route, likely, prepared).await;
+                }
             }
         }
         false

@@ -141,28 +141,31 @@ impl<F: File, U: Upload> Transfer<F, U> {
         }
     }
 
-    /// Leaves the DATA that is likely the next with the network, if its bytes are there. Whether there was anything to do.
+    /// The DATA that is likely the next, unless the network keeps it already.
+    pub(super) fn likely(&self, prepared: &Prepared) -> Option<LikelyData> {
+        let Self::Out(sender, _) = self else { return None };
+        sender.likely().filter(|likely| *prepared != of(likely.offset))
+    }
+
+    /// Leaves likely DATA with the network, if its bytes are there. Whether the network keeps it.
     pub(super) async fn prepare<N: Net>(
         &mut self,
         net: &mut N,
         route: Route<'_, N::Local>,
+        likely: LikelyData,
         prepared: &mut Prepared,
     ) -> bool {
-        let Self::Out(sender, file) = self else { return false };
-        let Some(likely) = sender.likely().filter(|likely| *prepared != of(likely.offset)) else {
-            return false;
-        };
+        let Self::Out(_, file) = self else { return false };
         *prepared = None;
         if !file.is_ready(likely.offset, likely.len) {
             return false;
         }
         // A file that cannot be read ends the transfer when its bytes are sent, not before.
         let Some(end) = emit_data(net, file, likely).await else { return false };
-        if !net.prepare(route.from, route.to, end).await {
-            return false;
+        if net.prepare(route.from, route.to, end).await {
+            *prepared = of(likely.offset);
         }
-        *prepared = of(likely.offset);
-        true
+        prepared.is_some()
     }
 
     /// The storage was waited for until now: the wait for the other side begins.
