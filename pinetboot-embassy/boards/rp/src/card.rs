@@ -11,6 +11,7 @@ use embedded_hal::delay::DelayNs;
 use embedded_hal::spi::{ErrorType, Operation, SpiDevice};
 use embedded_sdmmc::sdcard::spi::AcquireOpts;
 use embedded_sdmmc::{Block, BlockCount, BlockDevice, BlockIdx, SdCard, SdCardError};
+use pinetboot_embassy::Doorbell;
 use pinetboot_embassy::card::{Card, CardReader, Chunks, Removable};
 use static_cell::{ConstStaticCell, StaticCell};
 
@@ -23,18 +24,19 @@ pub(crate) struct Wires {
     pub(crate) select: Peri<'static, PIN_13>,
 }
 
-/// Starts the second core, with the card.
-pub(crate) fn start(core: Peri<'static, CORE1>, wires: Wires) -> &'static Card {
+/// Starts the second core, with the card. The bell is that of the network whose clients wait for the card.
+pub(crate) fn start(core: Peri<'static, CORE1>, wires: Wires, bell: &'static Doorbell) -> &'static Card {
     static CHUNKS: Chunks = Chunks::new();
-    static CARD: Card = Card::new(&CHUNKS);
+    static CARD: StaticCell<Card> = StaticCell::new();
+    let card = &*CARD.init(Card::new(&CHUNKS, bell));
     static STACK: ConstStaticCell<Stack<STACK_SIZE>> = ConstStaticCell::new(Stack::new());
-    spawn_core1(core, STACK.take(), || {
+    spawn_core1(core, STACK.take(), move || {
         static EXECUTOR: StaticCell<Executor> = StaticCell::new();
         EXECUTOR.init_with(Executor::new).run(|spawner| {
-            spawner.spawn(defmt::unwrap!(read(wires, &CARD)));
+            spawner.spawn(defmt::unwrap!(read(wires, card)));
         })
     });
-    &CARD
+    card
 }
 
 #[embassy_executor::task]

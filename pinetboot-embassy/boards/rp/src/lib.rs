@@ -1,4 +1,4 @@
-//! The appliance on boards with an RP2040 or RP2350 and a WIZnet Ethernet chip: all but the clocks, which the binaries set.
+//! The appliance on boards with an RP2040 or RP2350 and a W5500 Ethernet chip: all but the clocks, which the binaries set.
 //!
 //! Pins are those of WIZnet's EVB-Pico boards, which have the chip soldered on; a Pico with a W5500 module is wired alike:
 //!
@@ -15,8 +15,8 @@ mod mapped;
 
 use defmt_rtt as _;
 use embassy_executor::Spawner;
-use embassy_net::StackResources;
 use embassy_rp::Peripherals;
+use embassy_rp::clocks::RoscRng;
 use embassy_rp::gpio::{Level, Output};
 use embassy_rp::watchdog::Watchdog;
 #[cfg(feature = "rp2040")]
@@ -25,10 +25,12 @@ use embassy_time::Duration;
 use panic_probe as _;
 use pinetboot_embassy::archive::Archive;
 use pinetboot_embassy::card::{Card, Files};
-use pinetboot_embassy::net::Memory as SocketMemory;
 use pinetboot_embassy::storage::{Flash, Then};
-use pinetboot_embassy::{Appliance, Board, Liveness, Memory, SOCKETS, TRANSFERS};
+use pinetboot_embassy::w5500::{DHCP_CLIENT_SOCKETS, DHCP_SOCKETS, DhcpMemory, Memory, TFTP_SOCKETS, Udp};
+use pinetboot_embassy::{Appliance, Board, Doorbell, Liveness, Text};
 use static_cell::{ConstStaticCell, StaticCell};
+
+use crate::ethernet::{Chip, Network, Reset};
 
 /// Starts the board and runs the appliance. Does not return.
 pub async fn appliance(spawner: Spawner, peripherals: Peripherals) -> ! {
@@ -43,6 +45,7 @@ pub async fn appliance(spawner: Spawner, peripherals: Peripherals) -> ! {
     let mac = hardware_address(id);
     defmt::info!("hardware address {=[u8; 6]:02x}", mac);
 
+    static BELLS: [Doorbell; 3] = [const { Doorbell::new() }; 3];
     let wires = card::Wires {
         spi: peripherals.SPI1,
         clock: peripherals.PIN_10,
@@ -50,54 +53,61 @@ pub async fn appliance(spawner: Spawner, peripherals: Peripherals) -> ! {
         miso: peripherals.PIN_12,
         select: peripherals.PIN_13,
     };
-    let card = card::start(peripherals.CORE1, wires);
+    let card = card::start(peripherals.CORE1, wires, &BELLS[0]);
     let wires = ethernet::Wires {
         spi: peripherals.SPI0,
         miso: peripherals.PIN_16,
         select: peripherals.PIN_17,
         clock: peripherals.PIN_18,
         mosi: peripherals.PIN_19,
-        reset: peripherals.PIN_20,
         interrupt: peripherals.PIN_21,
         tx_dma: peripherals.DMA_CH0,
         rx_dma: peripherals.DMA_CH1,
     };
-    let (device, ethernet) = ethernet::start(spawner, wires, mac).await;
+    let (chip, reset) = ethernet::chip(wires, peripherals.PIN_20, mac, BELLS.each_ref());
+    spawner.spawn(defmt::unwrap!(ethernet(chip, reset)));
 
-    static RESOURCES: ConstStaticCell<StackResources<SOCKETS>> = ConstStaticCell::new(StackResources::new());
-    let seed = embassy_rp::clocks::RoscRng.next_u64();
-    let (stack, runner) = embassy_net::new(device, Default::default(), RESOURCES.take(), seed);
-    spawner.spawn(defmt::unwrap!(net(runner)));
     let archive = Archive::new(mapped::archive());
     defmt::info!("{=usize} bytes of files in flash", archive.size());
     let mut storage = Then(Flash(archive), Files::new(card));
 
-    static MEMORY: ConstStaticCell<Memory> = ConstStaticCell::new(Memory::new());
-    static APPLIANCE: StaticCell<Appliance<'static>> = StaticCell::new();
-    let Memory { tftp, dhcp, configuration } = MEMORY.take();
-    let appliance = APPLIANCE.init(Appliance::configured(stack, &mut storage, configuration).await);
-    spawner.spawn(defmt::unwrap!(files(appliance, storage, tftp)));
-    spawner.spawn(defmt::unwrap!(addresses(appliance, dhcp)));
-    appliance.watch(&mut Evb { led, watchdog, ethernet, card }).await
+    static TEXT: ConstStaticCell<Text> = ConstStaticCell::new([0; size_of::<Text>()]);
+    static APPLIANCE: StaticCell<Appliance<'static, &'static Chip>> = StaticCell::new();
+    let appliance = APPLIANCE.init(Appliance::configured(chip, &mut storage, TEXT.take()).await);
+    static TFTP: ConstStaticCell<Memory> = ConstStaticCell::new(Memory::new());
+    static DHCP: [ConstStaticCell<DhcpMemory>; 2] = [const { ConstStaticCell::new(Memory::new()) }; 2];
+    let seed = RoscRng.next_u32();
+    let net = Udp::new(chip, &TFTP_SOCKETS, TFTP.take(), seed as u16);
+    spawner.spawn(defmt::unwrap!(files(appliance, storage, net)));
+    spawner.spawn(defmt::unwrap!(addresses(appliance, Udp::new(chip, &DHCP_SOCKETS, DHCP[0].take(), 0))));
+    let net = Udp::new(chip, &DHCP_CLIENT_SOCKETS, DHCP[1].take(), 0);
+    spawner.spawn(defmt::unwrap!(own_address(appliance, net, mac, seed)));
+    appliance.watch(&mut Evb { led, watchdog, chip, card }).await
 }
 
 #[embassy_executor::task]
-async fn files(
-    appliance: &'static Appliance<'static>,
-    storage: Storage,
-    memory: &'static mut SocketMemory<{ TRANSFERS + 1 }>,
+async fn files(appliance: &'static Appliance<'static, &'static Chip>, storage: Storage, net: Network) -> ! {
+    appliance.files(storage, net).await
+}
+
+#[embassy_executor::task]
+async fn addresses(appliance: &'static Appliance<'static, &'static Chip>, net: Network) -> ! {
+    appliance.addresses(net).await
+}
+
+#[embassy_executor::task]
+async fn own_address(
+    appliance: &'static Appliance<'static, &'static Chip>,
+    net: Network,
+    mac: [u8; 6],
+    xid: u32,
 ) -> ! {
-    appliance.files(storage, memory).await
+    appliance.own_address(net, mac, xid).await
 }
 
 #[embassy_executor::task]
-async fn addresses(appliance: &'static Appliance<'static>, memory: &'static mut SocketMemory<1>) -> ! {
-    appliance.addresses(memory).await
-}
-
-#[embassy_executor::task]
-async fn net(mut runner: embassy_net::Runner<'static, ethernet::Device>) -> ! {
-    runner.run().await
+async fn ethernet(chip: &'static Chip, reset: Reset) -> ! {
+    chip.run(reset).await
 }
 
 type Storage = Then<Flash<'static>, Files<'static>>;
@@ -105,7 +115,7 @@ type Storage = Then<Flash<'static>, Files<'static>>;
 struct Evb {
     led: Output<'static>,
     watchdog: Watchdog,
-    ethernet: Option<&'static Liveness>,
+    chip: &'static Chip,
     card: &'static Card,
 }
 
@@ -123,7 +133,7 @@ impl Board for Evb {
     }
 
     fn ethernet(&self) -> Option<&Liveness> {
-        self.ethernet
+        Some(self.chip.liveness())
     }
 }
 
