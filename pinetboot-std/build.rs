@@ -1,16 +1,22 @@
-//! Packs the first program of Pis with a disk: PINETBOOT_INIT names the file, compressed or not; without it the program has none, and
-//! says so when one is needed.
+//! Packs files into the program: the first program of Pis with a disk, and the firmware of boot appliances. A variable names each file;
+//! without it the program has none, and says so when one is needed.
 
 use std::path::Path;
 use std::{env, fs};
 
 fn main() {
-    println!("cargo::rerun-if-env-changed=PINETBOOT_INIT");
     let out = env::var_os("OUT_DIR").expect("cargo sets OUT_DIR");
-    let init = env::var_os("PINETBOOT_INIT").filter(|file| !file.is_empty());
-    let bytes = init.as_ref().map(|file| {
-        println!("cargo::rerun-if-changed={}", Path::new(file).display());
-        fs::read(file).unwrap_or_else(|error| panic!("PINETBOOT_INIT={}: {error}", Path::new(file).display()))
-    });
-    fs::write(Path::new(&out).join("init"), bytes.unwrap_or_default()).expect("OUT_DIR is writable");
+    for (variable, name) in FILES {
+        println!("cargo::rerun-if-env-changed={variable}");
+        let file = env::var_os(variable).filter(|file| !file.is_empty());
+        let bytes = file.as_ref().map(|file| {
+            println!("cargo::rerun-if-changed={}", Path::new(file).display());
+            fs::read(file).unwrap_or_else(|error| panic!("{variable}={}: {error}", Path::new(file).display()))
+        });
+        fs::write(Path::new(&out).join(name), bytes.unwrap_or_default()).expect("OUT_DIR is writable");
+    }
 }
+
+/// The first is an ELF file, compressed or not; the others are ELF files compressed by zlib.
+const FILES: [(&str, &str); 3] =
+    [("PINETBOOT_INIT", "init"), ("PINETBOOT_RP2040", "rp2040"), ("PINETBOOT_RP2350", "rp2350")];

@@ -30,6 +30,12 @@ pub(crate) enum Command {
     /// memory, so the figures are the servers' and not the disk's, except where a row commits or creates files.
     #[command(after_help = NFS_EXAMPLES)]
     Nfs(Nfs),
+    /// Measure pinetboot's NBD server beside nbd-server, nbdkit and qemu-nbd, if they are installed
+    ///
+    /// The servers run one after the other in the same namespaces, on the same file system, with the same client and image, each with
+    /// copy-on-write. Reads come from memory, so the figures are the servers' and not the disk's, except where a row flushes.
+    #[command(after_help = DISK_EXAMPLES)]
+    Disk(Disk),
     /// Boot many Pis at once from pinetboot, and from dnsmasq with NFS-Ganesha if both are installed
     ///
     /// Each Pi is a host with its own MAC address: DHCP, ARP, the requests of a Pi 5 by TFTP, the mount of its root and the first reads
@@ -51,6 +57,9 @@ pub(crate) enum Command {
     /// Serve roots by NFS for that server, which starts its own executable again for this
     #[command(hide = true)]
     Nfsd,
+    /// Serve the overlays of a directory by NBD, for the harness
+    #[command(hide = true)]
+    DiskServer { directory: PathBuf },
     /// Run a responder that measures a limit, for the harness
     #[command(hide = true)]
     Respond {
@@ -123,11 +132,36 @@ pub(crate) struct Nfs {
     pub(crate) out: PathBuf,
 }
 
+/// Options of `disk`.
+#[derive(Debug, Args)]
+pub(crate) struct Disk {
+    /// Measure only this server; may be repeated [default: all installed servers]
+    #[arg(long = "peer", value_name = "NAME")]
+    pub(crate) peers: Vec<String>,
+
+    /// Measure each server this many times, in turn
+    #[arg(long, value_name = "COUNT", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=99))]
+    pub(crate) rounds: u32,
+
+    /// Use a quarter of all sizes and counts: for a first look
+    #[arg(long)]
+    pub(crate) quick: bool,
+
+    /// Keep the image and the disks in this directory; its file system is part of the measurement [default: the system's temporary
+    /// directory]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+
+    /// Write disk.json and the table, disk.md, to this directory
+    #[arg(long, value_name = "DIR", default_value = "target/peers")]
+    pub(crate) out: PathBuf,
+}
+
 /// Options of `fleet`.
 #[derive(Debug, Args)]
 pub(crate) struct Fleet {
-    /// Boot this many Pis, 1 to 2000; may be repeated [default: 1, 50, 200 and 1000]
-    #[arg(long = "pis", value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=2000))]
+    /// Boot this many Pis, 1 to 4000; may be repeated [default: 1, 50, 200 and 1000]
+    #[arg(long = "pis", value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=4000))]
     pub(crate) pis: Vec<u16>,
 
     /// Measure only this server; may be repeated [default: all installed servers]
@@ -172,6 +206,11 @@ Examples:
   cargo run -p pinetboot-bench --release -- fleet                 1 to 1000 Pis: some minutes
   .. fleet --pis 200 --peer pinetboot                             a look
   .. fleet --pis 1000 --kernel 9000                               with a kernel of the usual size";
+
+const DISK_EXAMPLES: &str = "\
+Examples:
+  cargo run -p pinetboot-bench --release -- disk                  everything: about five minutes
+  .. disk --quick --rounds 1 --peer pinetboot                     a look";
 
 const NFS_EXAMPLES: &str = "\
 Examples:

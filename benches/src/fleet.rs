@@ -66,6 +66,9 @@ struct Sample {
     memory: f64,
     /// Bytes of boot files.
     bytes: u64,
+    /// Verdicts on Pis in the server's log: each is a false one.
+    #[serde(default)]
+    verdicts: usize,
 }
 
 /// Refuses more Pis than the neighbour table has places for: beyond, the kernel answers neither ARP nor broadcasts. The table is the
@@ -128,9 +131,16 @@ fn measure(
     let (server, target) = peer.start(place)?;
     let mut wire = Wire::open("c")?;
     await_dhcp(&target, &mut wire)?;
+    let mut told = 0;
     for boot in 0..2 {
         let patience = Duration::from_secs(patience);
         let (running, mut sample) = boot_all(boot, count, &server, &target, &mut wire, patience)?;
+        let verdicts = peer::verdicts(place);
+        for line in verdicts.get(told..).unwrap_or_default().iter().take(5) {
+            eprintln!("  {line}");
+        }
+        sample.verdicts = verdicts.len() - told;
+        told = verdicts.len();
         sample.server = peer.name().into();
         sample.getattr = spread(running.into_iter().map(|time| time.as_secs_f64() * 1e3).collect());
         measured(sample);

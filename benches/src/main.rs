@@ -1,4 +1,4 @@
-//! `pinetboot-bench`: measures pinetboot beside other TFTP and NFS servers, with load clients written for this purpose.
+//! `pinetboot-bench`: measures pinetboot beside other TFTP, NFS and NBD servers, with load clients written for this purpose.
 //!
 //! | module | holds |
 //! |---|---|
@@ -8,6 +8,7 @@
 //! | [`measure`], [`limits`] | one run, and its limits |
 //! | [`results`], [`report`], [`checks`] | the results, their table and plots, and the checks on them |
 //! | [`mod@nfs`] | the same for NFS: servers, rows, client, table |
+//! | [`mod@disk`] | the same for NBD |
 //! | [`mod@fleet`] | whole boots of many Pis, each a host of its own on the cable |
 //!
 //! The benchmarks of the engine alone, without a network, are in `benches/`.
@@ -19,6 +20,7 @@ mod checks;
 mod cli;
 mod compare;
 mod content;
+mod disk;
 mod fleet;
 mod limits;
 mod load;
@@ -43,11 +45,13 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Peers(options) => peers(&options),
         Command::Nfs(options) => nfs(&options),
+        Command::Disk(options) => disk(&options),
         Command::Fleet(options) => fleet(&options),
         Command::Report(options) => join(&options),
         Command::Pinetboot { arguments } => return pinetboot(arguments),
         Command::Mounter(options) => return exit(pinetboot::roots::mounter::run(&options)),
         Command::Nfsd => return exit(pinetboot::nfsd::run()),
+        Command::DiskServer { directory } => disk::serve(&directory).map(|()| ExitCode::SUCCESS),
         Command::Respond { responder } => responder.run().map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|failed| {
@@ -72,6 +76,13 @@ fn nfs(options: &cli::Nfs) -> Result<ExitCode, Failed> {
     match world::enter()? {
         Some(exit) => Ok(exit),
         None => nfs::run(options).map(|()| ExitCode::SUCCESS),
+    }
+}
+
+fn disk(options: &cli::Disk) -> Result<ExitCode, Failed> {
+    match world::enter()? {
+        Some(exit) => Ok(exit),
+        None => disk::run(options).map(|()| ExitCode::SUCCESS),
     }
 }
 

@@ -17,7 +17,7 @@
 //! | `lease/requests.rs`, `policy.rs` | what each message changes, and which address a client may have |
 //! | `lease/table.rs`, `slot.rs`, `tree.rs` | its leases in the caller's memory, and the trees that sort them |
 //! | `responder.rs` | the loop around the proxy or the server |
-//! | `profile.rs`, `client.rs` | the client: asks as a Pi, as U-Boot, or plainly |
+//! | `profile.rs`, `client.rs`, `renewal.rs` | the client: asks as a Pi, as U-Boot, or plainly, and keeps its lease |
 //!
 //! ```
 //! use core::net::Ipv4Addr;
@@ -66,6 +66,7 @@ mod option;
 mod profile;
 mod proxy;
 pub mod pxe;
+mod renewal;
 mod reply;
 mod responder;
 mod value;
@@ -83,6 +84,7 @@ pub use next_server::{BootFileName, BootFileNameError, NextServer};
 pub use option::{DhcpOption, MessageType, OptionCode};
 pub use profile::{Profile, Selected};
 pub use proxy::ProxyDhcp;
+pub use renewal::{Renewal, RenewalStep};
 pub use reply::{Arrival, Clients, NoReply, Port, Reply, Respond};
 pub use responder::Responder;
 pub use value::{Options, Text, Value};

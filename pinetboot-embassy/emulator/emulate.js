@@ -12,7 +12,7 @@ const HELP = `Usage: node emulate.js FIRMWARE --bootrom FILE [OPTION...]
 Runs the firmware (an ELF file for the RP2040) on an emulated W5500-EVB-Pico with a microSD card, slower than the chip.
 
   --bootrom FILE    load the chip's boot ROM, which the firmware calls: see bootrom.py; required
-  --archive FILE    load a UF2 of 'pinetboot pack' into flash [default: no archive]
+  --archive FILE    drag this UF2 of 'pinetboot pack --firmware FIRMWARE' to the board [default: the firmware alone]
   --card FILE       plug in a card with this image [default: no card]
   --card-from TREE  make the image of --card from these files first, by mtools [default: use the image unchanged]
   --port PORT       connect the cable to this UDP port on 127.0.0.1 [default: any free port]

@@ -1,10 +1,13 @@
 //! The appliance: the core's loops on the networks of a board, by the configuration, with watchdog and LED.
 
+use core::cell::Cell;
 use core::convert::Infallible;
+use core::fmt::{self, Write};
 
 use embassy_time::Timer;
+use embedded_storage_async::nor_flash::NorFlash;
 use pinetboot_core::dhcp::{self, Responder};
-use pinetboot_core::tftp::{Limits, Server, Session};
+use pinetboot_core::tftp::{Limits, Server};
 use pinetboot_core::{Net, Storage};
 
 use crate::answer::Answer;
@@ -12,11 +15,15 @@ use crate::board::{Board, Flash, LedPattern};
 use crate::capacity::TRANSFERS;
 use crate::config::{Address, Config, Dhcp};
 use crate::configuration::{Text, configuration};
+use crate::console::{Action, Console};
 use crate::interface::Interface;
 use crate::liveness::{self, Liveness, Watched};
 use crate::own_address::own_address;
 use crate::port::Port;
-use crate::status::{Name, Status};
+use crate::receive::{Updates, WithUpdates};
+use crate::report::{CardState, Start, View};
+use crate::status::Status;
+use crate::status_file::{StatusMemory, WithStatus};
 use crate::storage::Placed;
 use crate::trees::Trees;
 
@@ -25,7 +32,11 @@ pub struct Appliance<'a, I> {
     interface: I,
     config: Config<'a>,
     misconfigured: bool,
+    start: Start,
     status: Status,
+    report: StatusMemory,
+    card: Cell<CardState>,
+    action: Cell<Option<Action>>,
     tftp: Liveness,
     dhcp: Liveness,
 }
@@ -36,7 +47,7 @@ impl<'a, I: Interface> Appliance<'a, I> {
     ///
     /// If the file has an error, or cannot be read within seconds, the appliance serves files from the default address, and DHCP
     /// is off: see [`Config::SAFE`].
-    pub async fn configured<S>(interface: I, storage: &mut S, text: &'a mut Text) -> Self
+    pub async fn configured<S>(interface: I, storage: &mut S, text: &'a mut Text, start: Start) -> Self
     where
         S: Storage<File: Placed>,
     {
@@ -45,17 +56,76 @@ impl<'a, I: Interface> Appliance<'a, I> {
         let config = configured.unwrap_or(Config::SAFE);
         interface.configure(config.address);
         let status = Status::new(!matches!(config.dhcp, Dhcp::Off));
-        Self { interface, config, misconfigured, status, tftp: Liveness::new(), dhcp: Liveness::new() }
+        Self {
+            interface,
+            config,
+            misconfigured,
+            start,
+            status,
+            report: StatusMemory::new(),
+            card: Cell::new(CardState::Absent),
+            action: Cell::new(None),
+            tftp: Liveness::new(),
+            dhcp: Liveness::new(),
+        }
     }
 
-    /// Serves files by TFTP on this network, whose port is 69. Does not return.
-    pub async fn files<S: Storage>(&self, storage: S, net: impl Net<Local = Port, Error = Infallible>) -> ! {
+    /// Serves files by TFTP on this network, whose port is 69, and receives new ones with these updates. Does not return.
+    pub async fn files<S: Storage, F: NorFlash>(
+        &self,
+        storage: S,
+        net: impl Net<Local = Port, Error = Infallible>,
+        updates: Option<&Updates<F>>,
+    ) -> ! {
         let net = Watched { net, liveness: &self.tftp };
-        let trees = Trees::new(storage, &self.config);
-        let mut places: [Option<Session<Port, Trees<'_, S>, Name>>; TRANSFERS] = [const { None }; TRANSFERS];
-        let mut server = Server::<_, _, _, 4>::new(net, trees, &self.status, Limits::default(), &mut places);
+        let storage = WithUpdates {
+            storage,
+            updates,
+            key: self.config.upload,
+            action: &self.action,
+            is_busy: &|| self.status.counts().running > 0,
+        };
+        let storage = WithStatus {
+            storage: Trees::new(storage, &self.config),
+            memory: &self.report,
+            write: |out: &mut dyn Write| {
+                let view = self.view();
+                view.status(out)?;
+                view.pis(out)
+            },
+        };
+        let mut places: [_; TRANSFERS] = [const { None }; TRANSFERS];
+        let mut server =
+            Server::<_, _, _, 4>::new(net, storage, &self.status, Limits::default(), &mut places);
         let Ok(never) = server.run().await;
         match never {}
+    }
+
+    /// A byte came from the console's terminal: writes to the terminal what it shows then. What a command makes the board do, the loop of
+    /// [`watch`](Self::watch) does.
+    ///
+    /// # Errors
+    ///
+    /// The writer's.
+    pub fn type_byte(&self, console: &mut Console, byte: u8, out: &mut dyn Write) -> fmt::Result {
+        if let Some(action) = console.type_byte(byte, &self.view(), out)? {
+            self.action.set(Some(action));
+        }
+        Ok(())
+    }
+
+    fn view(&self) -> View<'_> {
+        View {
+            start: &self.start,
+            now: liveness::now(),
+            address: self.interface.address(),
+            link: self.interface.is_link_up(),
+            config: &self.config,
+            misconfigured: self.misconfigured,
+            card: self.card.get(),
+            counts: self.status.counts(),
+            boots: self.status.boots(),
+        }
     }
 
     /// Answers DHCP on this network, whose ports are 67 and perhaps 4011. Does not return.
@@ -89,7 +159,7 @@ impl<'a, I: Interface> Appliance<'a, I> {
     /// Feeds the watchdog while all loops are alive, drives the status LED, and logs the board's address. Does not return.
     pub async fn watch(&self, board: &mut impl Board) -> ! {
         let (mut failed, mut place) = (0, 0);
-        let mut address = None;
+        let (mut address, mut kept) = (None, None);
         loop {
             if [Some(&self.tftp), Some(&self.dhcp), board.ethernet()]
                 .into_iter()
@@ -106,13 +176,21 @@ impl<'a, I: Interface> Appliance<'a, I> {
                     None => warn!("the address is no longer ours"),
                 }
             }
-            let stuck = self.status.stuck(liveness::now());
-            let pattern = match (stuck, self.status.failed()) {
+            if let Some(action) = self.action.take() {
+                board.act(action);
+            }
+            self.card.set(board.card());
+            let (stuck, counts) = (self.status.stuck(liveness::now()), self.status.counts());
+            if stuck != kept {
+                kept = stuck;
+                board.keep(stuck);
+            }
+            let pattern = match (stuck, counts.failed) {
                 // The configuration may be on the card, so this comes first.
-                _ if board.card_is_unreadable() => LedPattern::CardUnreadable,
+                _ if board.card() == CardState::Unreadable => LedPattern::CardUnreadable,
                 _ if self.misconfigured => LedPattern::Misconfigured,
                 _ if !self.interface.is_link_up() => LedPattern::NoLink,
-                _ if self.status.is_busy() => LedPattern::Busy,
+                _ if counts.running > 0 => LedPattern::Busy,
                 (Some(rule), _) => {
                     let (flash, next) = Flash::of(rule, place);
                     place = next;

@@ -1,6 +1,8 @@
 //! The parts of a board besides the network: an LED and a watchdog.
 
+use crate::console::Action;
 use crate::liveness::Liveness;
+use crate::report::CardState;
 
 /// The board's LED and watchdog, for [`run`](crate::run).
 pub trait Board {
@@ -10,9 +12,19 @@ pub trait Board {
     /// Feeds the watchdog. Called at least every two seconds, as long as the loops and the Ethernet driver are alive.
     fn feed(&mut self);
 
-    /// Whether a card is in the slot that cannot be read.
-    fn card_is_unreadable(&self) -> bool {
-        false
+    /// The state of the card slot.
+    fn card(&self) -> CardState {
+        CardState::Absent
+    }
+
+    /// Keeps the number of a rule over a reset: a Pi is stuck by it, or none is.
+    fn keep(&mut self, rule: Option<u8>) {
+        let _ = rule;
+    }
+
+    /// Does what was typed on the console.
+    fn act(&mut self, action: Action) {
+        let _ = action;
     }
 
     /// The Ethernet driver's liveness, if it has one.

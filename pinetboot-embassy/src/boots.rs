@@ -46,6 +46,19 @@ impl Boots {
         stuck.max_by_key(|(last, _)| *last).map(|(_, rule)| rule)
     }
 
+    /// Calls `each` for each Pi: hardware address, address, the time when it was heard last, and the number of the rule that keeps it
+    /// from booting.
+    pub(crate) fn each<E>(
+        &self,
+        mut each: impl FnMut(Option<HardwareAddress>, Ipv4Addr, Instant, Option<u8>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let pis = self.pis.borrow();
+        pis.iter().try_for_each(|Pi { hardware, address, last, boot }| {
+            let rule = boot.verdict().and_then(|verdict| verdict.rules().first().copied());
+            each(*hardware, *address, *last, rule)
+        })
+    }
+
     /// Lets time pass.
     pub(crate) fn pass(&self, now: Instant) {
         for pi in self.pis.borrow_mut().iter_mut().filter(|pi| pi.boot.deadline() <= now) {

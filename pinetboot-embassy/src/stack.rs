@@ -11,6 +11,8 @@ use crate::board::Board;
 use crate::capacity::TRANSFERS;
 use crate::configuration::Text;
 use crate::net::{self, Pool, Sockets};
+use crate::receive::{NoFlash, Updates};
+use crate::report::Start;
 use crate::storage::Placed;
 
 /// The large buffers of [`run`], for a static. They begin as zeros, so that the static takes no flash.
@@ -41,11 +43,11 @@ pub async fn run<S: Storage<File: Placed>>(
     memory: &mut Memory,
 ) -> ! {
     let Memory { tftp, dhcp, configuration } = memory;
-    let appliance = Appliance::configured(stack, &mut storage, configuration).await;
+    let appliance = Appliance::configured(stack, &mut storage, configuration, Start::default()).await;
     let (mut tftp_metadata, mut dhcp_metadata) = (net::Metadata::new(), net::Metadata::new());
     let mut tftp = Sockets::new(stack, tftp, &mut tftp_metadata);
     let mut dhcp = Sockets::new(stack, dhcp, &mut dhcp_metadata);
-    let files = appliance.files(storage, Pool::new(&mut tftp, &[PORT]));
+    let files = appliance.files(storage, Pool::new(&mut tftp, &[PORT]), None::<&Updates<NoFlash>>);
     let addresses = appliance.addresses(Pool::new(&mut dhcp, &[SERVER_PORT]));
     join3(files, addresses, appliance.watch(board)).await.0
 }

@@ -1,4 +1,4 @@
-//! The status for people: a log line for each boot and file, and an LED.
+//! The status for people: a log line for each boot and file, and counters.
 
 use core::cell::Cell;
 use core::fmt;
@@ -14,17 +14,32 @@ use crate::boots::Boots;
 /// The observer of both loops. Logs their events, and counts for the LED.
 #[derive(Debug)]
 pub(crate) struct Status {
-    /// The number of running transfers.
-    under_way: Cell<usize>,
-    /// The number of failed transfers.
-    failed: Cell<u32>,
+    counts: Cell<Counts>,
     boots: Boots,
+}
+
+/// What happened since the start. The numbers wrap.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    /// Transfers under way.
+    pub(crate) running: u32,
+    /// Files that were sent whole.
+    pub(crate) complete: u32,
+    /// Transfers that failed.
+    pub(crate) failed: u32,
+    /// Requests refused for another reason than a missing file.
+    pub(crate) refused: u32,
+    /// Requests for files that are not there; many files of a Pi are optional.
+    pub(crate) missing: u32,
+    /// Addresses given.
+    pub(crate) leases: u32,
 }
 
 impl Status {
     /// Nothing has happened yet; whether DHCP messages of Pis are answered.
     pub(crate) const fn new(dhcp: bool) -> Self {
-        Self { under_way: Cell::new(0), failed: Cell::new(0), boots: Boots::new(dhcp) }
+        let counts = Counts { running: 0, complete: 0, failed: 0, refused: 0, missing: 0, leases: 0 };
+        Self { counts: Cell::new(counts), boots: Boots::new(dhcp) }
     }
 
     /// The rule of a boot that does not go on.
@@ -33,22 +48,29 @@ impl Status {
         self.boots.rule()
     }
 
-    /// Whether a transfer runs.
-    pub(crate) const fn is_busy(&self) -> bool {
-        self.under_way.get() > 0
+    /// What happened since the start.
+    pub(crate) const fn counts(&self) -> Counts {
+        self.counts.get()
     }
 
-    /// The number of failed transfers. It wraps.
-    pub(crate) fn failed(&self) -> u32 {
-        self.failed.get()
+    /// The boots that are watched.
+    pub(crate) const fn boots(&self) -> &Boots {
+        &self.boots
+    }
+
+    fn count(&self, change: impl FnOnce(&mut Counts)) {
+        let mut counts = self.counts.get();
+        change(&mut counts);
+        self.counts.set(counts);
     }
 
     fn finished(&self, now: Instant, report: &Report, name: &Name) {
-        self.under_way.set(self.under_way.get().saturating_sub(1));
+        self.count(|counts| counts.running = counts.running.saturating_sub(1));
         let Report { peer, bytes, resent, outcome, .. } = *report;
         match outcome {
             _ if report.is_probe() => debug!("{}: {} exists", peer, name),
             Outcome::Complete { .. } => {
+                self.count(|counts| counts.complete = counts.complete.wrapping_add(1));
                 let millis = now.since(report.began).as_millis() as u64;
                 info!("{}: {}, {} bytes in {} ms, {} sent again", peer, name, bytes, millis, resent);
             }
@@ -56,10 +78,11 @@ impl Status {
             // A forged request ends like this, too.
             Outcome::Displaced if bytes == 0 => debug!("{}: {} made room for another", peer, name),
             _ if report.lacks_only_the_last_ack() => {
+                self.count(|counts| counts.complete = counts.complete.wrapping_add(1));
                 info!("{}: {}, {} bytes, and no word that they came", peer, name, bytes);
             }
             outcome => {
-                self.failed.set(self.failed.get().wrapping_add(1));
+                self.count(|counts| counts.failed = counts.failed.wrapping_add(1));
                 warn!("{}: {} failed after {} bytes: {}", peer, name, bytes, Why(outcome));
             }
         }
@@ -75,13 +98,15 @@ impl Observer for &Status {
         self.boots.hear(now, event, transfer.as_deref().map(|name| name.0.as_slice()));
         match (event, transfer) {
             (Event::Requested(requested), Some(name)) => *name = Name::of(requested.filename),
-            (Event::Started(_), _) => self.under_way.set(self.under_way.get() + 1),
+            (Event::Started(_), _) => self.count(|counts| counts.running += 1),
             (Event::Finished(report), Some(name)) => self.finished(now, report, name),
             // For a Pi this is an ordinary answer: many of its files are optional.
             (Event::Refused(Refused { peer, filename, code: ErrorCode::FILE_NOT_FOUND, .. }), _) => {
+                self.count(|counts| counts.missing = counts.missing.wrapping_add(1));
                 debug!("{}: {} is not there", peer, Name::of(filename));
             }
             (Event::Refused(Refused { peer, filename, reason, .. }), _) => {
+                self.count(|counts| counts.refused = counts.refused.wrapping_add(1));
                 warn!("{}: {} refused: {}", peer, Name::of(filename), reason);
             }
             (Event::Rejected(Rejected { peer, why: Rejection::NoPort, .. }), _) => {
@@ -91,6 +116,7 @@ impl Observer for &Status {
                 debug!("{}: not answered, all transfers are in use", peer);
             }
             (Event::Dhcp(Dhcp { request, answer: Ok(reply), .. }), _) if reply.kind == MessageType::Ack => {
+                self.count(|counts| counts.leases = counts.leases.wrapping_add(1));
                 info!("{} has address {}", request.header.hardware, reply.address);
             }
             (Event::Dhcp(Dhcp { request, answer: Ok(reply), .. }), _) => {

@@ -5,6 +5,7 @@ use pinetboot_core::pi::{Lookup, Place};
 use pinetboot_core::{File, NoUpload, OneOf, OpenError, OpenRequest, Storage};
 
 use crate::archive::Archive;
+use crate::config::find_archive;
 
 /// A file that knows the board's memory that holds it.
 pub trait Placed: File {
@@ -15,6 +16,32 @@ pub trait Placed: File {
 /// Boot files in flash.
 #[derive(Clone, Copy, Debug)]
 pub struct Flash<'a>(pub Archive<'a>);
+
+impl<'a> Flash<'a> {
+    /// The files of the first archive in this flash, and their place: the offset of the header and the length of the archive. No files
+    /// without an archive.
+    pub fn find(flash: &'a [u8]) -> (Self, Option<(u32, u32)>) {
+        match find_archive(flash, 0) {
+            Some((at, bytes)) => {
+                let archive = Archive::new(bytes);
+                info!("{} bytes of files in flash, behind {}", archive.size(), at);
+                // Two blocks of zeros end an archive.
+                if bytes.len().saturating_sub(archive.size()) > 1024 {
+                    error!(
+                        "the files in flash are damaged after {} of {} bytes",
+                        archive.size(),
+                        bytes.len()
+                    );
+                }
+                (Self(archive), Some((at as u32, bytes.len() as u32)))
+            }
+            None => {
+                info!("no files in flash");
+                (Self(Archive::new(&[])), None)
+            }
+        }
+    }
+}
 
 impl<'a> Storage for Flash<'a> {
     type File = &'a [u8];

@@ -5,7 +5,7 @@ use core::net::SocketAddrV4;
 
 use heapless::String;
 use pinetboot_core::pi::Lookup;
-use pinetboot_core::{BootPath, NoUpload, OpenError, OpenRequest, Storage};
+use pinetboot_core::{BootPath, OpenError, OpenRequest, Storage};
 
 use crate::config::Config;
 
@@ -23,8 +23,12 @@ impl<'a, S> Trees<'a, S> {
 
 impl<S: Storage> Storage for Trees<'_, S> {
     type File = S::File;
-    type Upload = NoUpload;
+    type Upload = S::Upload;
     type Refusal = S::Refusal;
+
+    async fn create(&mut self, request: &OpenRequest<'_>) -> Result<S::Upload, S::Refusal> {
+        self.storage.create(request).await
+    }
 
     async fn open(&mut self, request: &OpenRequest<'_>) -> Result<S::File, S::Refusal> {
         let lookup = Lookup::new(request.path);
@@ -52,7 +56,7 @@ mod tests {
     use std::string::ToString;
     use std::vec::Vec;
 
-    use pinetboot_core::{File, block_on};
+    use pinetboot_core::{File, NoUpload, block_on};
 
     use super::*;
 

@@ -6,16 +6,20 @@
 //!
 //! [`emit`](Bus::emit) returns when the registry and the listeners have handled the fact, so a mount after a fetch finds the
 //! evidence of the fetch. The registry is locked for the first part only, and never while a listener runs. A thread in
-//! [`keep_time`](Bus::keep_time) emits the events that are due when a deadline passes.
+//! [`keep_time`](Bus::keep_time) emits the events that are due when a deadline passes, if the loops that [`hear`](Bus::hear_by) Pis have
+//! handled what came until then. If one has not, or that thread itself was late (a busy machine, SIGSTOP, a suspended laptop), the
+//! silence of every Pi begins anew.
 
 use std::fmt;
 use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use pinetboot_core::pi::boot::Hearing;
 
-use crate::events::{Event, Fact, Listener};
+use crate::ears::{Ear, Ears, LATE, Unheard};
+use crate::events::{Event, Fact, Listener, Server};
 use crate::pis::{Inventory, Pis, Subject};
 
 /// The way for services to emit facts. Each service has a clone.
@@ -29,6 +33,9 @@ struct BusState {
     listeners: Vec<Box<dyn Listener>>,
     next: Mutex<Next>,
     changed: Condvar,
+    ears: Ears,
+    /// The time of the last fact, in milliseconds.
+    emitted: AtomicU64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -43,7 +50,8 @@ impl Bus {
     /// A bus with an empty registry and these listeners.
     pub fn new(listeners: Vec<Box<dyn Listener>>) -> Self {
         let next = Mutex::new(Next { deadline: Duration::MAX, asked: false, ends: false });
-        Self { shared: Arc::new(BusState { pis: Pis::default(), listeners, next, changed: Condvar::new() }) }
+        let (changed, ears, emitted) = (Condvar::new(), Ears::default(), AtomicU64::new(0));
+        Self { shared: Arc::new(BusState { pis: Pis::default(), listeners, next, changed, ears, emitted }) }
     }
 
     /// A bus without listeners: the registry alone.
@@ -66,6 +74,11 @@ impl Bus {
         self.pis().lock().set_watch(hearing, rate);
     }
 
+    /// Adds a loop that reads messages of Pis: before it has handled what came, no Pi was silent.
+    pub fn hear_by(&self, name: impl Into<String>, ear: impl Ear + 'static) {
+        self.shared.ears.add(name.into(), Box::new(ear));
+    }
+
     /// Emits a fact; `client` names the client if the fact does not.
     pub fn emit(&self, client: impl Into<Option<Ipv4Addr>>, fact: impl Into<Fact>) {
         let (client, fact) = (client.into(), fact.into());
@@ -80,21 +93,39 @@ impl Bus {
         for fact in applied.follows {
             self.tell(&Event { at, pi: pi.clone(), boot, client, again: false, fact });
         }
+        let millis = u64::try_from(at.as_millis()).unwrap_or(u64::MAX);
+        let before = self.shared.emitted.swap(millis, Ordering::Relaxed);
+        if millis.saturating_sub(before) >= IDLE.as_millis() as u64 {
+            // The clock begins to look whether it is late.
+            drop(self.next());
+            self.shared.changed.notify_one();
+        }
         self.wait_until(deadline);
     }
 
     /// Emits the events that are due, until [`end_time`](Self::end_time). For a thread of its own.
     pub fn keep_time(&self) {
         let mut next = self.next();
+        // The end of the last wait, if nothing ended it before.
+        let mut expected = Duration::MAX;
         while !next.ends {
             next.asked = false;
             let now = self.pis().now();
+            if expected.saturating_add(LATE) < now {
+                drop(next);
+                self.unheard(Unheard { by: "clock".into(), lost: 0 });
+                (next, expected) = (self.next(), Duration::MAX);
+                continue;
+            }
             if next.deadline > now {
-                let left = next.deadline - now;
-                next = match next.deadline {
-                    Duration::MAX => self.shared.changed.wait(next).unwrap_or_else(PoisonError::into_inner),
-                    _ => {
-                        self.shared.changed.wait_timeout(next, left).unwrap_or_else(PoisonError::into_inner).0
+                let emitted = Duration::from_millis(self.shared.emitted.load(Ordering::Relaxed));
+                let look = if now.saturating_sub(emitted) < IDLE { now + LATE } else { Duration::MAX };
+                expected = next.deadline.min(look);
+                let changed = &self.shared.changed;
+                next = match expected {
+                    Duration::MAX => changed.wait(next).unwrap_or_else(PoisonError::into_inner),
+                    until => {
+                        changed.wait_timeout(next, until - now).unwrap_or_else(PoisonError::into_inner).0
                     }
                 };
                 continue;
@@ -102,7 +133,7 @@ impl Bus {
             next.deadline = Duration::MAX;
             drop(next);
             self.tick(now);
-            next = self.next();
+            (next, expected) = (self.next(), Duration::MAX);
         }
     }
 
@@ -129,7 +160,16 @@ impl Bus {
 
     fn tick(&self, at: Duration) {
         let mut registry = self.pis().lock();
-        let late = registry.tick(at);
+        let (due, deadline) = (registry.due(at), registry.deadline());
+        drop(registry);
+        if due.is_empty() {
+            return self.wait_until(deadline);
+        }
+        if let Err(unheard) = self.shared.ears.listen() {
+            self.unheard(unheard);
+        }
+        let mut registry = self.pis().lock();
+        let late = registry.tick(at, due);
         let named = |(subject, client, fact): (Subject, Option<Ipv4Addr>, Fact)| Event {
             at,
             pi: registry.display_name(subject),
@@ -143,6 +183,12 @@ impl Bus {
         drop(registry);
         events.iter().for_each(|event| self.tell(event));
         self.wait_until(deadline);
+    }
+
+    /// Every silence begins anew.
+    fn unheard(&self, Unheard { by, lost }: Unheard) {
+        self.pis().lock().begin_to_hear();
+        self.emit(None, Server::HeardLate { by, lost });
     }
 
     fn tell(&self, event: &Event) {
@@ -166,5 +212,103 @@ impl Bus {
 impl fmt::Debug for Bus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Bus").field("pis", &self.shared.pis).finish_non_exhaustive()
+    }
+}
+
+/// The time after the last fact in which the clock looks every second whether it is late: longer than a Pi waits for an answer.
+const IDLE: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+    use std::thread;
+
+    use pinetboot_core::dhcp::MessageType;
+
+    use super::*;
+    use crate::events::{self, Dhcp};
+
+    /// The verdicts, and whether messages were late.
+    #[derive(Clone, Default)]
+    struct Heard(Arc<(Mutex<Vec<&'static str>>, Condvar)>);
+
+    impl Heard {
+        fn wait_for(&self, what: &str) {
+            let told = self.0.0.lock().unwrap();
+            let lacks = |told: &mut Vec<&'static str>| !told.contains(&what);
+            assert!(
+                !self.0.1.wait_timeout_while(told, Duration::from_secs(20), lacks).unwrap().1.timed_out()
+            );
+        }
+    }
+
+    impl Listener for Heard {
+        fn listen(&self, event: &Event) {
+            let told = match event.fact {
+                Fact::Boot(events::Boot::Stuck { .. }) => "stuck",
+                Fact::Server(Server::HeardLate { .. }) => "late",
+                _ => return,
+            };
+            self.0.0.lock().unwrap().push(told);
+            self.0.1.notify_all();
+        }
+    }
+
+    /// A loop that is behind until it is told otherwise.
+    #[derive(Clone, Default)]
+    struct Busy(Arc<AtomicBool>);
+
+    impl Ear for Busy {
+        fn ask(&self) {}
+
+        fn has_heard(&self) -> bool {
+            self.0.load(Ordering::Relaxed)
+        }
+
+        fn lost(&self) -> u64 {
+            0
+        }
+    }
+
+    fn asked(bus: &Bus) {
+        let hardware = pinetboot_core::dhcp::HardwareAddress::ethernet([2, 0, 0, 0, 0, 1]);
+        let identity = pinetboot_core::pi::PiIdentity::BOOT_ROM;
+        let kind = Some(MessageType::Discover);
+        let fact = Dhcp::Asked {
+            hardware,
+            kind,
+            xid: 7,
+            identity: Some(identity),
+            relayed: false,
+            has_duid: false,
+            is_boot_code: false,
+        };
+        bus.emit(None, fact);
+    }
+
+    /// A Pi that asks five times, and then no more, is told when the loop has handled what came: not before.
+    #[test]
+    fn a_silence_is_told_when_everything_was_heard() {
+        const RATE: u32 = 50;
+        let (heard, busy) = (Heard::default(), Busy::default());
+        let bus = Bus::new(vec![Box::new(heard.clone())]);
+        bus.set_watch(Hearing::ALL, RATE);
+        bus.hear_by("dhcp eth0", busy.clone());
+        thread::scope(|scope| {
+            scope.spawn(|| bus.keep_time());
+            let ask = || {
+                for _ in 0..5 {
+                    asked(&bus);
+                    thread::sleep(Duration::from_secs(5) / RATE);
+                }
+            };
+            ask();
+            heard.wait_for("late");
+            assert!(!heard.0.0.lock().unwrap().contains(&"stuck"));
+            busy.0.store(true, Ordering::Relaxed);
+            ask();
+            heard.wait_for("stuck");
+            bus.end_time();
+        });
     }
 }

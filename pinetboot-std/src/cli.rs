@@ -109,9 +109,11 @@ pub enum Command {
     Demo(demo::Args),
     /// Pack boot files into a UF2 image for a boot-appliance board
     ///
-    /// Drag the image onto the board, beside its firmware: the board serves the files from flash. The firmware is another
-    /// image, and stays unchanged.
+    /// The image has the firmware and the files. Drag it onto the board's drive, or give it to 'pinetboot flash': the board serves the
+    /// files from its flash.
     Pack(pack::Args),
+    /// Copy a packed image to the board whose USB drive is mounted, and wait until the board restarts
+    Flash(pack::drive::Args),
 }
 
 #[cfg(test)]

@@ -39,6 +39,7 @@ pub use template::TemplateSettings;
 #[cfg(feature = "web")]
 pub use web::{ControlPlace, WebConfig};
 
+use crate::disk_mode::DiskMode;
 use crate::exit::{Exit, Failed};
 use crate::net::{self, Ports};
 use crate::pis::{GroupEntry, Inventory, PiEntry, has_old_name};
@@ -256,6 +257,10 @@ pub struct Settings {
     #[arg(long, value_name = "IMAGE", help_heading = "Disks")]
     pub disk: Option<PathBuf>,
 
+    /// Keep what a Pi writes to its disk in this place [default: private]
+    #[arg(long, value_name = "MODE", help_heading = "Disks")]
+    pub disk_mode: Option<DiskMode>,
+
     /// Serve disks by NBD on this TCP port; 0 selects a free port [default: 10809]
     #[arg(long, value_name = "PORT", help_heading = "Disks")]
     pub disk_port: Option<u16>,
@@ -375,6 +380,7 @@ impl Settings {
         let root = RootConfig::of(&self)?;
         let disk = DiskConfig::of(&self)?;
         let inventory = Inventory::of(&self.pi, &self.group)?;
+        disk.check(&inventory)?;
         #[cfg(feature = "web")]
         let web = WebConfig::of(&self)?;
         let port = self.tftp_port.unwrap_or(tftp::PORT);

@@ -5,11 +5,14 @@
 //!                                              -> NBD, for the client that is that Pi
 //! ```
 //!
+//! Other modes than `private` put the image itself in the place of the overlay: read-only for many Pis (`ram`), or for one writer (`rw`).
+//!
 //! | file | holds |
 //! |---|---|
 //! | `place` | the directory of all disks, which the server and the command `disks` share |
 //! | `card` | an image, and the boot files of Pis that have no disk yet |
 //! | `boot_files` | the boot partition of a disk as a directory, with the initramfs |
+//! | `opening` | the disk of a Pi in each mode, opened |
 //! | `slot` | the disk of a Pi while it is in use: one writer |
 //! | `exports` | who may: the registry's evidence, and the secret of the boot |
 //! | `command` | `pinetboot disks` |
@@ -21,9 +24,11 @@ mod card;
 pub mod command;
 mod exports;
 mod init;
+mod opening;
 mod partitions;
 mod place;
 mod slot;
+mod usage;
 
 use std::collections::HashMap;
 use std::io;
@@ -33,14 +38,15 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pinetboot_core::pi::Prefix;
-use pinetboot_disk::{Access, Overlay};
+use pinetboot_disk::{Access, Disk, Image};
 
 use crate::bus::Bus;
 use crate::config::{Config, DiskConfig};
+use crate::disk_mode::DiskMode;
 use crate::events;
 use crate::pis::{PiEntry, Token};
 use crate::roots::Tokens;
-use crate::space::Space;
+use crate::space::{Reserve, Space};
 
 pub(crate) use boot_files::INITRAMFS;
 use card::Card;
@@ -49,9 +55,9 @@ pub(crate) use card::check;
 pub(crate) use command::last_log;
 pub(crate) use exports::{DiskExports, DiskObserver};
 pub(crate) use init::init;
-use place::InUse;
 pub(crate) use place::Place;
 use slot::Slots;
+pub(crate) use usage::DiskUsage;
 
 /// The disks of a running server.
 #[derive(Debug)]
@@ -67,6 +73,7 @@ pub struct Disks {
     cards: Mutex<HashMap<PathBuf, Arc<Card>>>,
     slots: Slots,
     space: Space,
+    reserve: Reserve,
     bus: Bus,
 }
 
@@ -89,6 +96,7 @@ impl Disks {
         Ok(Self {
             tokens: Tokens::load(&place.at())?,
             space: Space::of(&place.at(), config.disk_reserve)?,
+            reserve: config.disk_reserve,
             place,
             port,
             most: config.root.limits.max_pis,
@@ -106,15 +114,22 @@ impl Disks {
     ///
     /// The image and the fault.
     pub(crate) fn configure(&self, config: &Config) -> Result<(), String> {
-        config.disk_images().iter().try_for_each(|image| self.card(image).map(drop))?;
+        for (image, mode) in config.disk_uses() {
+            let card = self.card(&image, mode)?;
+            if let Some(release) = card.lacks_overlayfs.as_deref().filter(|_| mode == DiskMode::Ram) {
+                return Err(format!(
+                    "disk-mode ram: the kernel {release} of {} has no overlayfs, neither built in nor as a module. Use another kernel or mode",
+                    image.display()
+                ));
+            }
+        }
         *lock(&self.settings) = config.disk.clone();
         Ok(())
     }
 
-    /// The image of a Pi with these settings; `None`: the Pi boots from a tree.
-    pub fn image_of(&self, pi: &PiEntry) -> Option<PathBuf> {
-        let has_other = pi.image.is_some() || pi.tree.is_some();
-        pi.disk.clone().or_else(|| lock(&self.settings).image.clone().filter(|_| !has_other))
+    /// The image of a Pi with these settings, and its mode; `None`: the Pi boots from a tree.
+    pub fn of_pi(&self, pi: &PiEntry) -> Option<(PathBuf, DiskMode)> {
+        lock(&self.settings).of_pi(pi)
     }
 
     /// The boot files of a client that is no known Pi: those of the image for all.
@@ -123,8 +138,9 @@ impl Disks {
     ///
     /// The reason.
     pub fn boot_files_for_anyone(&self) -> Result<BootFiles, String> {
-        let image = lock(&self.settings).image.clone();
-        self.card(&image.ok_or("only Pis of the inventory have a disk")?)?.boot_files()
+        let of = lock(&self.settings).of_pi(&PiEntry::default());
+        let (image, mode) = of.ok_or("only Pis of the inventory have a disk")?;
+        self.card(&image, mode)?.boot_files()
     }
 
     /// The boot files of a Pi as they are now on its disk. `is_there`: the Pi is not up at another address, so that they may be read anew.
@@ -132,26 +148,38 @@ impl Disks {
     /// # Errors
     ///
     /// The reason.
-    pub fn boot_files(&self, pi: Prefix, image: &Path, is_there: bool) -> Result<BootFiles, String> {
-        let card = self.card(image)?;
+    pub fn boot_files(
+        &self,
+        pi: Prefix,
+        (image, mode): &(PathBuf, DiskMode),
+        is_there: bool,
+    ) -> Result<BootFiles, String> {
+        let card = self.card(image, *mode)?;
         let disk = self.place.disk(pi, &card.name);
-        if !is_there || !disk.file().exists() {
+        let has_written = match mode {
+            DiskMode::Private => disk.file().exists(),
+            DiskMode::Ram => false,
+            DiskMode::Rw => disk.is_writer(),
+        };
+        if !is_there || !has_written {
             return card.boot_files();
         }
         let slot = self.slots.of(pi);
         let slot = slot.lock();
-        let read = |overlay: &Overlay| {
-            let made = boot_files::of_disk(overlay, (card.numbers, &card.tree), &disk, &self.init)?;
+        let read = |opened: &dyn Disk| {
+            let made = boot_files::of_disk(opened, (card.numbers, &card.tree), &disk, &self.init)?;
             if let Some(why) = made.old_initramfs {
                 self.bus.emit(None, events::Root::DiskUnclean { pi, why });
             }
             Ok(made.files)
         };
-        if let Some(overlay) = slot.overlay() {
-            return read(&overlay);
+        if let Some(opened) = slot.disk(&card.key(*mode)) {
+            return read(&*opened);
         }
-        let in_use = |error: InUse| error.to_string();
-        let _locked = disk.lock().map_err(in_use)?;
+        let _locked = disk.lock().map_err(|error| error.to_string())?;
+        if *mode == DiskMode::Rw {
+            return read(&Image::open(&card.path, Access::ReadOnly).map_err(|error| error.to_string())?);
+        }
         read(&disk.open(&card.base_for_disks, Access::ReadOnly)?)
     }
 
@@ -170,12 +198,13 @@ impl Disks {
     }
 
     /// The card of an image.
-    fn card(&self, image: &Path) -> Result<Arc<Card>, String> {
-        if let Some(card) = lock(&self.cards).get(image).filter(|card| card.is_of(image)) {
+    fn card(&self, image: &Path, mode: DiskMode) -> Result<Arc<Card>, String> {
+        let is_written = mode == DiskMode::Rw;
+        if let Some(card) = lock(&self.cards).get(image).filter(|card| card.is_of(image, is_written)) {
             return Ok(card.clone());
         }
         // Without the lock, as it may take minutes; two at once wait for each other where the image is unpacked.
-        let card = Card::open(image, &self.place, &self.init, &self.bus)
+        let card = Card::open(image, is_written, &self.place, &self.init, &self.bus)
             .map_err(|why| format!("cannot serve the image {}: {why}", image.display()))?;
         let card = Arc::new(card);
         lock(&self.cards).insert(image.to_owned(), card.clone());

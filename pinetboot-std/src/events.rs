@@ -5,7 +5,7 @@
 //! the whole [`Event`]. A listener has no effect on any other part: the same list of events gives the same log.
 //!
 //! Facts follow the order of a boot: [`Dhcp`], [`Tftp`], [`Boot`] (what the registry concludes), [`Root`],
-//! [`Nfs`], [`Network`] (what is overheard), and [`Server`] for the program itself. Sizes are bytes, times seconds or [`Duration`]s.
+//! [`Nfs`], [`Network`] (what is overheard), [`Server`] for the program itself, and [`Usage`] for metrics. Sizes are bytes, times seconds or [`Duration`]s.
 
 mod boot;
 mod dhcp;
@@ -15,6 +15,7 @@ pub(crate) mod prefix;
 mod root;
 mod server;
 mod tftp;
+mod usage;
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -27,6 +28,7 @@ pub use nfs::Nfs;
 pub use root::{Evidence, LayerSize, Root, Shortage};
 pub use server::{Server, Transfers};
 pub use tftp::{Finished, Tftp};
+pub use usage::{Served, Usage};
 
 /// A MAC address.
 pub type Mac = [u8; 6];
@@ -65,6 +67,8 @@ pub enum Fact {
     Network(Network),
     /// The program.
     Server(Server),
+    /// Sums and sizes, for metrics.
+    Usage(Usage),
 }
 
 /// Receives every event, in order, from any thread.
@@ -83,4 +87,4 @@ macro_rules! facts {
     )*};
 }
 
-facts!(Dhcp, Tftp, Boot, Root, Nfs, Network, Server);
+facts!(Dhcp, Tftp, Boot, Root, Nfs, Network, Server, Usage);

@@ -146,6 +146,16 @@ impl Findings {
         }
     }
 
+    /// Changes all texts.
+    pub(crate) fn reword(&mut self, change: impl Fn(&str) -> String) {
+        for finding in &mut self.0 {
+            finding.what = change(&finding.what);
+            for text in [&mut finding.evidence, &mut finding.remedy].into_iter().flatten() {
+                *text = change(text);
+            }
+        }
+    }
+
     /// Makes a finding a note, with other evidence.
     pub(crate) fn lower(&mut self, finding: &Finding, evidence: &str) {
         for known in self.0.iter_mut().filter(|known| *known == finding) {

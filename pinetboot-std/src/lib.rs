@@ -21,7 +21,7 @@
 //! | [`pis`] | the registry: the knowledge about each Pi |
 //! | [`render`] | boot files rendered for each Pi |
 //! | [`roots`] | base images, and each Pi's layer on them |
-//! | `disks` | a copy-on-write disk for each Pi on the image of a card, served by NBD (feature `disk`) |
+//! | `disks`, [`disk_mode`] | a copy-on-write disk for each Pi on the image of a card, or the image itself, served by NBD (feature `disk`) |
 //! | [`observe`] | observers that turn the protocol engines' events into facts |
 //! | `live`, `web`, `control`, `status`, `watch` | what is shown of a running server, by HTTP and by commands (feature `web`) |
 //! | [`log`], [`logging`] | log lines of events, and their output |
@@ -50,10 +50,12 @@ mod control;
 mod damaged;
 pub mod demo;
 mod descriptors;
+pub mod disk_mode;
 #[cfg(feature = "disk")]
 pub mod disks;
 pub mod doctor;
 mod durable;
+mod ears;
 pub mod events;
 pub mod exit;
 pub mod explain;

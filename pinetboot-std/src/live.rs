@@ -89,7 +89,8 @@ impl Live {
     pub fn pi(&self, pis: &Pis, pi: Prefix, whole: bool) -> Option<PiStatus> {
         let glance = pis.glance(pi)?;
         let boots = self.lock_boots().of(pi).cloned().unwrap_or_default();
-        Some(status::pi(pi, &glance, &boots, self.0.began, pis.now(), whole))
+        let space = self.lock_counts().space_of(pi);
+        Some(status::pi(pi, &glance, &boots, space, (self.0.began, pis.now()), whole))
     }
 
     fn lock_boots(&self) -> MutexGuard<'_, Boots> {

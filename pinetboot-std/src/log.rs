@@ -20,7 +20,7 @@ use std::sync::{Mutex, PoisonError};
 
 use tracing::{error_span, info, warn};
 
-use crate::events::{Event, Fact, Listener};
+use crate::events::{Event, Fact, Listener, Server};
 use crate::logging;
 use bounds::Bounds;
 pub(crate) use phase::phase;
@@ -61,7 +61,9 @@ impl Listener for Log {
             Fact::Root(fact) => root::log(event, &client, fact),
             Fact::Nfs(fact) => nfs::log(event, &client, fact),
             Fact::Network(fact) => network::log(event, fact),
+            Fact::Server(Server::HeardLate { .. }) if event.again => {}
             Fact::Server(fact) => server::log(fact),
+            Fact::Usage(_) => {}
         }
     }
 }

@@ -61,6 +61,7 @@ fn main() -> ExitCode {
         Command::Hooks => pinetboot::hooks::run(),
         Command::Demo(options) => demo::run(options),
         Command::Pack(options) => pack::run(options),
+        Command::Flash(options) => pack::drive::run(options),
     };
     let done = done.and_then(|exit| output::stdout().finish().map(|()| exit));
     let exit = done.unwrap_or_else(|failed| {

@@ -16,6 +16,7 @@
 //! io_uring, so the calls above would be needed anyway.
 
 pub mod arp;
+mod backlog;
 mod batch;
 mod busy_poll;
 mod capture;
@@ -54,6 +55,8 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use pinetboot_core::{Datagram, Instant, Net};
 
 pub use arp::Prober;
+use backlog::dropped;
+pub(crate) use backlog::is_waiting;
 use batch::Received;
 use busy_poll::BusyPoll;
 pub use capture::{Capture, LONGEST};
@@ -300,6 +303,9 @@ impl LinuxNet {
     /// Sends the held-back datagrams, and waits until a socket is readable or `deadline` is over.
     fn wait(&mut self, deadline: Instant) -> Result<(), Interrupt> {
         self.tx.flush(&self.sockets);
+        if !self.control.has_heard() {
+            self.show_heard();
+        }
         self.burst = BURST;
         let began = self.tick();
         let awake = if self.transfers > 0 { self.busy_poll.time() } else { Duration::ZERO };
@@ -320,6 +326,14 @@ impl LinuxNet {
         }
         self.tick();
         Ok(())
+    }
+
+    /// Tells the control that all requests were handled, if none waits at a listening socket.
+    fn show_heard(&self) {
+        let listening = self.sockets.get(..self.listening).unwrap_or_default();
+        if !self.is_here() && !listening.iter().any(|socket| is_waiting(socket.as_fd())) {
+            self.control.heard(listening.iter().map(dropped).sum());
+        }
     }
 
     /// Waits for readable sockets, and reads requests if `take_requests`.

@@ -7,8 +7,10 @@
 //! ```
 //!
 //! Standard input is the socket of facts and questions, standard output that of requests (`roots::messages`); if the second one closes, the
-//! process ends. Each may be in the hands of an attacker: the server believes facts about roots and NFS alone, and this process serves
+//! process ends. Each may be in the hands of an attacker: the server believes facts about roots, NFS and its use alone, and this process serves
 //! layers by the names of a Pi and an image.
+
+mod usage;
 
 use std::io::{self, BufReader};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -21,7 +23,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::{Gid, Uid, geteuid, setgroups, setresgid, setresuid};
-use pinetboot_nfs::{Handles, NfsConfig, Opened, Portmap, Running, StartError};
+use pinetboot_nfs::{CallCounts, Handles, NfsConfig, Opened, Portmap, Running, StartError};
 use rustix::net::Shutdown;
 use rustix::thread::{CapabilitySet, set_name};
 
@@ -76,6 +78,7 @@ struct Server {
     roots: Arc<Roots>,
     running: Arc<Running>,
     ready: Ready,
+    counts: Arc<CallCounts>,
     turns: Option<Duration>,
 }
 
@@ -103,7 +106,9 @@ impl Server {
             reports.emit(None, Report::ThreadEnded { thread: thread.to_owned(), why: "ended".into() });
         });
         let observer = Arc::new(NfsObserver::new(registry.clone(), exports.clone()));
+        let counts = Arc::<CallCounts>::default();
         let nfs = NfsConfig {
+            counts: counts.clone(),
             listen: config.listen_addresses(),
             interfaces: config.net.interfaces.clone(),
             port: config.root.nfs_port,
@@ -120,13 +125,13 @@ impl Server {
         let missing = missing.into_iter().map(|Missing { part, why }| (part.to_owned(), why)).collect();
         let ready = Ready { port: opened.port(), portmapper: opened.portmap_port(), missing };
         let running = Arc::new(opened.start(Arc::new(exports)).map_err(cannot_start)?);
-        Ok(Self { token, roots, running, ready, turns: setup.turns })
+        Ok(Self { token, roots, running, ready, counts, turns: setup.turns })
     }
 
     /// Serves until the socket of requests closes.
     fn run(self, requests: OwnedFd, registry: &Registry) -> Result<Exit, Failed> {
         let failed = |error: io::Error| Failed::new(Exit::Failure, error);
-        let Self { token, roots, running, ready, turns } = self;
+        let Self { token, roots, running, ready, counts, turns } = self;
         let reports = registry.clone();
         let ended = move || {
             reports.emit(None, Report::ThreadEnded { thread: "mounter".into(), why: "ended".into() });
@@ -143,6 +148,16 @@ impl Server {
                 registry.send(&Message::Turn);
             };
             thread::Builder::new().name("turns".into()).spawn(tell).map_err(failed)?;
+        }
+        let reports = registry.clone();
+        thread::Builder::new()
+            .name("calls".into())
+            .spawn(move || usage::calls(&counts, &reports))
+            .map_err(failed)?;
+        if roots.mode() == NfsMode::Overlay {
+            let (state, reports) = (roots.state().clone(), registry.clone());
+            let layers = move || usage::layers(&state, &reports);
+            thread::Builder::new().name("layers".into()).spawn(layers).map_err(failed)?;
         }
         let (answers, server) = (requests.try_clone().map_err(failed)?, Arc::downgrade(&running));
         let answer = move || {

@@ -1,16 +1,17 @@
 //! `pinetboot pack`: packs boot files into a UF2 image for a boot-appliance board, and checks such an image.
 //!
 //! ```text
-//! PackFiles (names, lengths) -> archive (ustar) -> UF2 (flash addresses) -> boot.uf2
+//! PackFiles (names, lengths) -> archive (ustar) -> firmware, header, archive -> UF2 (flash addresses) -> boot.uf2
 //! ```
 //!
-//! The firmware reads the archive in place, at a fixed offset in flash. The image leaves the firmware's own part of the flash
-//! untouched. Equal files make equal bytes.
+//! The firmware finds the archive by its header ([`ArchiveHeader`]) and reads it in place. Equal files make equal bytes.
 
 mod archive;
 mod check;
 mod configuration;
+pub mod drive;
 mod files;
+mod firmware;
 mod flash;
 mod uf2;
 
@@ -20,6 +21,7 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use pinetboot_config::ArchiveHeader;
 use tracing::Level;
 
 use crate::exit::{Exit, Failed};
@@ -46,7 +48,12 @@ pub struct Args {
     #[arg(long, value_enum, default_value_t = Board::Rp2040)]
     pub board: Board,
 
-    /// Offset in flash at which the firmware reads the archive, in bytes [default: 1M]
+    /// Firmware to pack, an ELF file that cargo built [default: the one in this program]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["offset", "esp"])]
+    pub firmware: Option<PathBuf>,
+
+    /// Pack the boot files alone, for this offset in flash, in bytes; the firmware takes the first files in flash [default:
+    /// firmware and boot files, from the start; with --esp 1M]
     #[arg(long, value_name = "BYTES", value_parser = size)]
     pub offset: Option<u64>,
 
@@ -54,12 +61,16 @@ pub struct Args {
     #[arg(long, value_name = "BYTES", value_parser = size)]
     pub flash: Option<u64>,
 
-    /// Write the bare archive, for an ESP32, to be flashed by espflash
+    /// Write the boot files for an ESP32, to be flashed by espflash
     #[arg(long, conflicts_with = "board")]
     pub esp: bool,
 
+    /// Write the boot files as a bare archive, for 'curl -T boot.tar tftp://BOARD/KEY/' to a board that has upload = "KEY"
+    #[arg(long, conflicts_with_all = ["esp", "firmware", "offset"])]
+    pub tar: bool,
+
     /// Check a packed file and list its content; or explain a pinetboot.toml [default: pack]
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["tree", "output", "board", "offset", "flash", "esp"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["tree", "output", "board", "firmware", "offset", "flash", "esp", "tar"])]
     pub check: Option<PathBuf>,
 
     /// With --check: print one JSON object
@@ -86,12 +97,24 @@ pub fn run(options: &Args) -> Result<Exit, Failed> {
         return Err(Failed::new(Exit::Usage, "name a directory and an output file: pack TREE -o boot.uf2"));
     };
     let region = FlashRegion::new(options).map_err(|why| Failed::new(Exit::Usage, why))?;
-    write!(output::stdout(), "{}", pack(root, output, &region)?)?;
+    let firmware = match options.offset {
+        None if region.board != Board::Esp && !options.tar => {
+            firmware::firmware(region.board, options.firmware.as_deref())?
+        }
+        _ => Vec::new(),
+    };
+    write!(output::stdout(), "{}", pack(root, output, firmware, &region, options.tar)?)?;
     Ok(Exit::Success)
 }
 
 /// Writes the packed file, and returns the summary to print.
-fn pack(root: &Path, output: &Path, region: &FlashRegion) -> Result<String, Failed> {
+fn pack(
+    root: &Path,
+    output: &Path,
+    firmware: Vec<u8>,
+    region: &FlashRegion,
+    tar: bool,
+) -> Result<String, Failed> {
     let tree = PackFiles::walk(root)?;
     for left_out in &tree.left_out {
         output::tell(Level::WARN, format_args!("left out: {left_out}"));
@@ -99,45 +122,60 @@ fn pack(root: &Path, output: &Path, region: &FlashRegion) -> Result<String, Fail
     if tree.files.is_empty() {
         return Err(Failed::new(Exit::Tree, format!("{}: holds no file", root.display())));
     }
+    let room = region.len().saturating_sub(firmware.len() as u64 + SECTOR);
     let needed = archive::len(tree.files.iter().map(|file| file.len)).next_multiple_of(SECTOR);
-    if needed > region.len() {
-        return Err(Failed::new(Exit::Failure, too_big(&tree, needed, region)));
+    if needed > room {
+        return Err(Failed::new(Exit::Failure, too_big(&tree, needed, room, region)));
     }
     configuration::check(&tree)?;
     let archive = archive::write(&tree)?;
+    if tar {
+        write_file(output, &archive).map_err(|error| cannot_write(output, &error))?;
+        let (output, files, bytes) = (output.display(), tree.files.len(), archive.len());
+        return Ok(format!("{output}: {files} files in an archive of {bytes} bytes\n"));
+    }
+    let of_firmware = firmware.len();
+    let mut image = firmware;
+    // An ESP32's firmware maps its part of the flash from the header on.
+    let at = if region.board == Board::Esp { 0 } else { region.offset as u32 + of_firmware as u32 };
+    image.extend(ArchiveHeader::of(&archive).emit(at));
+    image.resize(of_firmware + SECTOR as usize, 0);
+    image.extend(archive);
     let bytes = match region.board {
-        Board::Esp => archive,
-        Board::Rp2040 | Board::Rp2350 => uf2::encode(&archive, region),
+        Board::Esp => image,
+        Board::Rp2040 | Board::Rp2350 => uf2::encode(image, region),
     };
-    write_file(output, &bytes)
-        .map_err(|error| Failed::new(Exit::Failure, format!("cannot write {}: {error}", output.display())))?;
-    Ok(summary(&tree, output, needed, region))
+    write_file(output, &bytes).map_err(|error| cannot_write(output, &error))?;
+    Ok(summary(&tree, output, of_firmware, room - needed, region))
 }
 
-fn summary(tree: &PackFiles, output: &Path, needed: u64, region: &FlashRegion) -> String {
+fn cannot_write(output: &Path, error: &std::io::Error) -> Failed {
+    Failed::new(Exit::Failure, format!("cannot write {}: {error}", output.display()))
+}
+
+fn summary(tree: &PackFiles, output: &Path, firmware: usize, left: u64, region: &FlashRegion) -> String {
     let (files, bytes) = (tree.files.len(), tree.bytes());
-    let (output, left) = (output.display(), region.len() - needed);
+    let output = output.display();
+    let firmware = match firmware {
+        0 => String::new(),
+        bytes => format!("firmware of {bytes} bytes, "),
+    };
     let mut text =
-        format!("{output}: {files} files, {bytes} bytes; {left} bytes of the board's flash left\n");
+        format!("{output}: {firmware}{files} files, {bytes} bytes; {left} bytes of the board's flash left\n");
     let _cannot_fail = match region.board {
         Board::Esp => writeln!(text, "Next: espflash write-bin {:#x} {output}", region.offset),
         Board::Rp2040 | Board::Rp2350 => {
-            writeln!(
-                text,
-                "Next: hold BOOTSEL while plugging the board in, and copy the file to the new drive"
-            )
+            writeln!(text, "Next: hold BOOTSEL while plugging the board in, then 'pinetboot flash {output}'")
         }
     };
     text
 }
 
-fn too_big(tree: &PackFiles, needed: u64, region: &FlashRegion) -> String {
+fn too_big(tree: &PackFiles, needed: u64, room: u64, region: &FlashRegion) -> String {
     let mut text = format!(
-        "{} bytes too big: the archive takes {needed}, the flash has {} ({} from offset {:#x}). The largest files:",
-        needed - region.len(),
-        region.len(),
+        "{} bytes too big: the archive takes {needed}, the flash of {} bytes has {room} for it. The largest files:",
+        needed - room,
         region.flash,
-        region.offset
     );
     let mut by_size: Vec<_> = tree.files.iter().collect();
     by_size.sort_by_key(|file| core::cmp::Reverse(file.len));
@@ -166,8 +204,9 @@ fn write_file(output: &Path, bytes: &[u8]) -> std::io::Result<()> {
 
 const EXAMPLES: &str = "\
 Examples:
-  pinetboot pack /srv/tftp -o boot.uf2                     for a W5500-EVB-Pico
+  pinetboot pack /srv/tftp -o boot.uf2                     firmware and files for a W5500-EVB-Pico
   pinetboot pack /srv/tftp -o boot.uf2 --board rp2350 --flash 4M
+  pinetboot pack /srv/tftp -o boot.uf2 --firmware target/thumbv6m-none-eabi/release/rp2040_w5500
   pinetboot pack /srv/tftp -o boot.bin --esp               for an ESP32-C3 or C6
   pinetboot pack --check boot.uf2                          list its files
   pinetboot pack --check pinetboot.toml                    explain the settings
@@ -185,9 +224,11 @@ mod tests {
             tree: Some(root.to_owned()),
             output: Some(output.to_owned()),
             board: Board::Rp2040,
-            offset: None,
+            firmware: None,
+            offset: Some(0x10_0000),
             flash: None,
             esp: false,
+            tar: false,
             check: None,
             json: false,
         }
@@ -256,10 +297,10 @@ mod tests {
         let output = out.path().join("boot.uf2");
         let small = Some(0x10_0000 + 64 * 1024);
         let failed = run(&Args { flash: small, ..options(tree.path(), &output) }).unwrap_err();
-        // 3 headers, 512 + 70144 + 512 bytes of files, 1024 at the end: 73728 = 18 sectors, of which 16 fit.
-        assert!(
-            failed.message.starts_with("8192 bytes too big: the archive takes 73728, the flash has 65536")
-        );
+        // 3 headers, 512 + 70144 + 512 bytes of files, 1024 at the end: 73728 = 18 sectors, of which 15 fit behind the header.
+        let expected =
+            "12288 bytes too big: the archive takes 73728, the flash of 1114112 bytes has 61440 for it";
+        assert!(failed.message.starts_with(expected), "{}", failed.message);
         let kernel = failed.message.find("70001  kernel_2712.img").unwrap();
         assert!(kernel < failed.message.find("12  config.txt").unwrap());
         assert!(!output.exists());
@@ -270,10 +311,51 @@ mod tests {
         let tree = some_tree();
         let out = tempfile::tempdir().unwrap();
         let output = out.path().join("boot.uf2");
-        let just = Some(0x10_0000 + 73_728);
+        let just = Some(0x10_1000 + 73_728);
         assert_eq!(run(&Args { flash: just, ..options(tree.path(), &output) }).unwrap(), Exit::Success);
         let report = check::check(&output).unwrap().to_string();
-        assert!(report.contains("0x10100000 to 0x10112000"), "{report}");
+        assert!(report.contains("0x10100000 to 0x10113000"), "{report}");
+    }
+
+    #[test]
+    fn the_firmware_comes_first_and_the_files_right_behind_it() {
+        let tree = some_tree();
+        let out = tempfile::tempdir().unwrap();
+        let [output, firmware] = ["boot.uf2", "firmware"].map(|name| out.path().join(name));
+        fs::write(&firmware, firmware::tests::elf(&[(0x1000_0000, &[0xaa; 5000])])).unwrap();
+        let options = Args { firmware: Some(firmware), offset: None, ..options(tree.path(), &output) };
+        run(&options).unwrap();
+        let image = uf2::decode(&fs::read(&output).unwrap()).unwrap();
+        assert_eq!((image.address, image.bytes[4999], image.bytes[5000]), (0x1000_0000, 0xaa, 0xff));
+        assert_eq!(pinetboot_config::find_archive(&image.bytes, 0).unwrap().0, 8192);
+        let report = check::check(&output).unwrap().to_string();
+        assert!(report.contains("flash from 0x10000000 to 0x10015000 (files at offset 0x2000)"), "{report}");
+        assert!(report.ends_with("\n3 files, 70016 bytes\n"), "{report}");
+
+        let other = Args { board: Board::Rp2350, ..options };
+        assert!(run(&other).unwrap_err().message.contains("not for an RP2350"));
+    }
+
+    #[test]
+    fn an_archive_for_an_upload_is_bare() {
+        let tree = some_tree();
+        let output = tree.path().join("boot.tar");
+        run(&Args { tar: true, offset: None, ..options(tree.path(), &output) }).unwrap();
+        assert_eq!(archive::read(&fs::read(&output).unwrap()).unwrap().len(), 3);
+    }
+
+    #[test]
+    fn a_build_without_firmware_says_how_to_get_one() {
+        let tree = some_tree();
+        let out = tempfile::tempdir().unwrap();
+        let run = run(&Args { offset: None, ..options(tree.path(), &out.path().join("boot.uf2")) });
+        if option_env!("PINETBOOT_RP2040").is_none_or(str::is_empty) {
+            let message = run.unwrap_err().message;
+            assert!(
+                message.contains("no firmware for a rp2040") && message.contains("--firmware FILE"),
+                "{message}"
+            );
+        }
     }
 
     #[test]

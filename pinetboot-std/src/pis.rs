@@ -29,8 +29,9 @@ mod watch;
 use std::collections::VecDeque;
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use nix::time::{ClockId, clock_gettime};
 use pinetboot_core::pi::boot::{Boot, Hearing};
 use pinetboot_core::pi::{PiIdentity, Prefix};
 use serde::{Deserialize, Serialize};
@@ -49,7 +50,8 @@ pub(crate) use registry::Registry;
 #[derive(Debug, Clone)]
 pub struct Pis {
     registry: Arc<Mutex<Registry>>,
-    started: Instant,
+    /// The system's time at the start, suspended or not.
+    started: Duration,
 }
 
 /// The knowledge about one Pi.
@@ -242,7 +244,7 @@ impl Pis {
 
     /// The registry's time, since the server started.
     pub(crate) fn now(&self) -> Duration {
-        self.started.elapsed()
+        since_boot().saturating_sub(self.started)
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Registry> {
@@ -255,7 +257,7 @@ impl Pis {
 impl Default for Pis {
     /// An empty registry; the clock begins now.
     fn default() -> Self {
-        Self { registry: Arc::default(), started: Instant::now() }
+        Self { registry: Arc::default(), started: since_boot() }
     }
 }
 
@@ -282,4 +284,9 @@ impl Pi {
     fn records(&self) -> Vec<BootRecord> {
         self.boots.iter().cloned().chain(self.boot.as_ref().map(BootProgress::record)).collect()
     }
+}
+
+/// The time since the system was booted. It goes on while a laptop is suspended, and so shows that Pis were not heard meanwhile.
+fn since_boot() -> Duration {
+    clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from)
 }

@@ -56,6 +56,8 @@ pub struct DiskLine {
     pub address: String,
     /// The initramfs.
     pub initramfs: &'static str,
+    /// More arguments of the command line.
+    pub arguments: Vec<String>,
 }
 
 /// A rendered file.
@@ -82,8 +84,8 @@ impl Recipe {
                 {
                     (rendered, changes) = (line, Some(said));
                 }
-                if let Some(DiskLine { address, .. }) = &self.disk {
-                    let (line, said) = disk::command_line(&rendered, address);
+                if let Some(DiskLine { address, arguments, .. }) = &self.disk {
+                    let (line, said) = disk::command_line(&rendered, address, arguments);
                     (rendered, changes) = (line, Some(said));
                 }
                 if !self.cmdline_extra.is_empty() {

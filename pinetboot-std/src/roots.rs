@@ -47,6 +47,8 @@ mod overlayfs;
 pub(crate) mod packets;
 mod pi_locks;
 mod quota;
+#[cfg(feature = "import")]
+mod reading;
 pub(crate) mod registry;
 mod rest;
 #[cfg(feature = "nfs")]

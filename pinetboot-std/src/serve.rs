@@ -196,11 +196,11 @@ pub fn run_with(options: &Args, level: Level, more: Vec<Box<dyn Listener>>) -> R
     let leases = dhcp.as_ref().and_then(dhcp::Bound::leases);
     let lacks = nfsd.as_ref().map(Nfsd::missing).unwrap_or_default();
     #[cfg(feature = "disk")]
-    let disk_place = disks.as_ref().map(|disks| disks.disks().place());
+    let with_disks = disks.as_ref();
     #[cfg(not(feature = "disk"))]
-    let disk_place = None;
+    let with_disks = None;
     let file = options.config.as_deref();
-    let paths = confine::confine(&config, file, leases, roots.as_deref(), disk_place, lacks, &bus)?;
+    let paths = confine::confine(&config, file, leases, roots.as_deref(), with_disks, lacks, &bus)?;
     #[cfg(feature = "disk")]
     if let Some(disks) = &disks {
         disks.configure(&config, &bus)?;
@@ -235,7 +235,11 @@ pub fn run_with(options: &Args, level: Level, more: Vec<Box<dyn Listener>>) -> R
         services.add(Some(nfsd.follow(&supervisor, &bus)?));
     }
     #[cfg(feature = "disk")]
-    services.add(disks.map(|disks| disks.start(&supervisor, &bus)).transpose()?);
+    if let Some(disks) = disks {
+        let disks = disks.start(&supervisor, &bus)?;
+        follow.push(disks.follow_interfaces(&supervisor));
+        services.add(Some(disks));
+    }
     // Its threads start when they are needed, in the namespace and the sandbox of the workers.
     let pool = Pool::new(bus.clone());
     let served = Arc::new(Mutex::new(Transfers::default()));

@@ -12,6 +12,8 @@ mod four;
 mod frames;
 #[path = "boots/healthy.rs"]
 mod healthy;
+#[path = "boots/late.rs"]
+mod late;
 #[path = "boots/lines.rs"]
 mod lines;
 #[cfg(feature = "web")]

@@ -244,6 +244,41 @@ fn a_file_that_is_no_image_is_refused_as_such() {
 }
 
 #[test]
+#[ignore = "needs mkfs.vfat, mcopy, mkfs.ext4, sfdisk, xz and zstd; run by .ci/run"]
+fn the_cards_of_all_systems_get_their_own_modules_and_keep_their_root() {
+    for (system, layout) in card::SYSTEMS {
+        let mut world = World::new();
+        fs::remove_file(world.path("card.img")).unwrap();
+        card::make_as(&layout, &world.path("card.img"));
+        let serving = world.serve(&[]);
+        let config = text(&serving, ONE, HERE, "config.txt");
+        let mine: Vec<_> =
+            config.lines().filter(|line| line.contains("initramfs") && !line.starts_with('#')).collect();
+        assert_eq!(mine, ["auto_initramfs=0", "initramfs pinetboot-initramfs followkernel"], "{system}");
+        let line = text(&serving, ONE, HERE, "cmdline.txt");
+        assert!(line.starts_with(layout.command_line.trim_end()), "{system}: {line}");
+        let initramfs = fetch(&serving, ONE, HERE, "pinetboot-initramfs");
+        let initramfs = String::from_utf8_lossy(&initramfs);
+        for release in layout.kernels {
+            assert!(
+                initramfs.contains(&format!("\x7fELF nbd of {release}")),
+                "{system}: {release}, unpacked"
+            );
+        }
+        if system.starts_with("Ubuntu") {
+            for module in ["000-macb.ko", "001-genet.ko", "002-nbd.ko"] {
+                assert!(
+                    initramfs.contains(&format!("modules/6.8.0-1013-raspi/{module}")),
+                    "{system}: {module}"
+                );
+            }
+        }
+        serving.signal(Signal::SIGTERM);
+        assert_eq!(serving.wait().code, Some(0));
+    }
+}
+
+#[test]
 #[ignore = "needs mkfs.vfat, mcopy, mkfs.ext4 and sfdisk; run by .ci/run"]
 fn an_answered_write_outlives_the_server_and_a_pi_takes_its_own_disk_over() {
     let mut world = World::new();
@@ -370,6 +405,92 @@ fn disks_are_listed_compared_kept_and_copied_and_a_pi_boots_what_it_wrote() {
     assert_eq!(serving.wait().code, Some(0));
 }
 
+#[test]
+#[ignore = "needs mkfs.vfat, mcopy, mkfs.ext4 and sfdisk; run by .ci/run"]
+fn pis_that_write_to_their_memory_share_the_image() {
+    let mut world = World::new();
+    let card = fs::read(world.path("card.img")).unwrap();
+    let serving = world.serve(&["--disk-mode", "ram"]);
+    let line = text(&serving, ONE, HERE, "cmdline.txt");
+    assert!(line.contains(" pinetboot.overlay=tmpfs fsck.mode=skip systemd.hostname=pi-bd989ae1 "), "{line}");
+    let names = [(ONE, HERE), (TWO, THERE)].map(|(pi, at)| (at, boot(&serving, pi, at)));
+    let mut disks = names.each_ref().map(|(at, name)| Client::connect(*at, world.nbd(), name).unwrap());
+    for disk in &mut disks {
+        assert_eq!(disk.len, card.len() as u64);
+        assert_eq!(disk.read(0, 4096), card[..4096]);
+        assert_eq!(disk.write(PLACE, b"mine").unwrap(), READ_ONLY);
+        assert_eq!(disk.read(PLACE, 4), card[PLACE as usize..][..4]);
+    }
+    serving.signal(Signal::SIGTERM);
+    let ended = serving.wait();
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    assert!(!ended.log.contains("ERROR") && !ended.log.contains("new disk"), "{}", ended.log);
+    assert_eq!(world.do_disks(&["list"]).lines().count(), 1, "the head alone");
+    assert_eq!(fs::read(world.path("card.img")).unwrap(), card);
+}
+
+#[test]
+#[ignore = "needs mkfs.vfat, mcopy, mkfs.ext4 and sfdisk; run by .ci/run"]
+fn one_pi_writes_to_the_image_itself_and_no_other_may() {
+    let mut world = World::new();
+    let card = world.path("card.img");
+    // A disk on the image keeps it from being written to.
+    let serving = world.serve(&[]);
+    Client::connect(HERE, world.nbd(), &boot(&serving, ONE, HERE)).unwrap().disconnect();
+    serving.signal(Signal::SIGTERM);
+    assert_eq!(serving.wait().code, Some(0));
+    fs::set_permissions(&card, fs::Permissions::from_mode(0o666)).unwrap();
+    let serving = world.serve(&["--disk-mode", "rw"]);
+    let name = boot(&serving, TWO, THERE);
+    assert_eq!(Client::connect(THERE, world.nbd(), &name).unwrap_err(), UNKNOWN);
+    serving
+        .wait_for_log("bd989ae1 has a disk on the image card, which a change of the image makes unreadable");
+    world.do_disks(&["reset", ONE]);
+
+    let mut disk = Client::connect(THERE, world.nbd(), &name).unwrap();
+    assert_eq!((disk.write(PLACE, b"in the image").unwrap(), disk.flush().unwrap()), (0, 0));
+    assert_eq!(fs::read(&card).unwrap()[PLACE as usize..][..12], *b"in the image");
+    let other = boot(&serving, ONE, HERE);
+    assert_eq!(Client::connect(HERE, world.nbd(), &other).unwrap_err(), UNKNOWN);
+    serving.wait_for_log("the image card is in use: a disk has one writer");
+    let refused = world.disks(&["release", TWO]);
+    assert!(refused.code == Some(1) && refused.log.contains("5e9f2a01 uses its disk"), "{}", refused.log);
+    // Its next boot reads what it wrote, also while it is connected.
+    let before = fs::read(&card).unwrap();
+    let after = world.path("after.img");
+    fs::copy(&card, &after).unwrap();
+    let file = world.path("new");
+    fs::write(&file, "arm_64bit=1\n# of the Pi\n").unwrap();
+    run("mcopy", &["-o", "-i", &at_boot(&after), file.to_str().unwrap(), "::config.txt"]);
+    for (number, (old, new)) in before.chunks(4096).zip(fs::read(after).unwrap().chunks(4096)).enumerate() {
+        if old != new {
+            assert_eq!(disk.write(number as u64 * 4096, new).unwrap(), 0);
+        }
+    }
+    let again = name_in(&text(&serving, TWO, THERE, "cmdline.txt"));
+    assert!(text(&serving, TWO, THERE, "config.txt").starts_with("arm_64bit=1\n# of the Pi\n[all]\n"));
+    let mut next = Client::connect(THERE, world.nbd(), &again).unwrap();
+    assert_ne!(disk.write(PLACE, b"late").unwrap(), 0, "one writer ever");
+    assert_eq!(next.read(PLACE, 12), b"in the image");
+    serving.signal(Signal::SIGKILL);
+    serving.wait();
+
+    // The Pi may be about to connect again: no other takes the image after a restart of the server.
+    let serving = world.serve(&["--disk-mode", "rw"]);
+    assert_eq!(Client::connect(HERE, world.nbd(), &boot(&serving, ONE, HERE)).unwrap_err(), UNKNOWN);
+    serving.wait_for_log("5e9f2a01 has the image card read-write");
+    let mut disk = Client::connect(THERE, world.nbd(), &again).unwrap();
+    assert_eq!(disk.read(PLACE, 12), b"in the image");
+    disk.disconnect();
+    serving.wait_for_logs(1, GONE);
+    world.do_disks(&["release", TWO]);
+    let mut disk = Client::connect(HERE, world.nbd(), &boot_again(&serving)).unwrap();
+    assert_eq!(disk.read(PLACE, 12), b"in the image");
+    disk.disconnect();
+    serving.signal(Signal::SIGTERM);
+    assert_eq!(serving.wait().code, Some(0));
+}
+
 /// The same Pi boots once more.
 fn boot_again(serving: &Serving) -> String {
     name_in(&text(serving, ONE, HERE, "cmdline.txt"))
@@ -384,5 +505,7 @@ const GONE: &str = "is disconnected from its disk";
 const PLACE: u64 = 60 << 20;
 /// NBD_REP_ERR_UNKNOWN
 const UNKNOWN: u32 = 0x8000_0006;
+/// NBD_EPERM
+const READ_ONLY: u32 = 1;
 /// NBD_ENOSPC
 const NO_SPACE: u32 = 28;

@@ -82,11 +82,12 @@ fn a_broken_tree_is_named_by_the_configuration() {
 fn a_pasted_log_names_its_rule_with_the_line() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("log");
-    fs::write(&file, b"Starting OS\n\x1b[2J\xffnfsmount: bad option 'vers'\n").unwrap();
+    let text = b"Starting OS\n\x1b[2J\xff bd989ae1-6749b0c2f3a09d51e744 nfsmount: bad option 'vers'\n";
+    fs::write(&file, text).unwrap();
     let file = file.to_str().unwrap();
     let (code, said) = doctor(&["--log", file]);
     assert!(code == 7 && said.contains("Line 2: \\u{1b}[2J"), "{code}: {said}");
-    assert!(said.contains("nfsmount: bad option 'vers' [rule 33]"), "{said}");
+    assert!(said.contains("bd989ae1-.. nfsmount: bad option 'vers' [rule 33]"), "{said}");
     assert!(said.ends_with("More about a rule: pinetboot explain 33\n"), "{said}");
     let (code, said) = doctor(&["--log", file, "--json"]);
     let report: Value = serde_json::from_str(&said).unwrap();
@@ -204,7 +205,7 @@ fn the_firewall_is_tried_by_packets_as_a_pi_sends_them() {
 
 #[test]
 #[ignore = "needs root and network namespaces; run by .ci/run"]
-fn a_vlan_and_a_containers_network_are_named() {
+fn a_vlan_a_containers_network_and_missing_checksums_are_named() {
     let (machine, pi) = (Namespace::new("machine"), Namespace::new("pi"));
     cable(end(&machine, "eth", "10.77.0.9/24"), end(&pi, "eth", "10.77.0.1/24"), 1500);
     let system = System::healthy();
@@ -225,6 +226,11 @@ fn a_vlan_and_a_containers_network_are_named() {
     };
     let (code, said) = look("", "eth", "");
     assert!(code == 0 && said.ends_with("No fault was found.\n"), "{said}");
+    // An interface of this kind leaves checksums out unless told otherwise.
+    assert!(said.contains("The virtual interface eth leaves checksums to a network card"), "{said}");
+    let (_, told) = run(machine.command("ethtool").args(["-K", "eth", "tx", "off"]));
+    let (code, said) = look("", "eth", "");
+    assert!(code == 0 && !said.contains("leaves checksums"), "{told}: {said}");
     let (code, said) = look(&with_vlan, "eth", "");
     assert!(code == 0 && said.ends_with("No fault was found.\n"), "{said}");
     assert!(said.contains("Pis in VLAN 10 come by eth.10, which is not served by serving eth"), "{said}");

@@ -2,6 +2,10 @@
 //! vanish.
 #![expect(clippy::unwrap_used, reason = "what fails here is the test")]
 
+#[cfg(feature = "disk")]
+#[path = "disks/card.rs"]
+#[allow(dead_code, reason = "for a server alone")]
+mod card;
 #[path = "netns/following.rs"]
 mod following;
 mod namespace;

@@ -281,8 +281,8 @@ fn no_crate_has_a_circle_of_files() {
         "pinetboot-std/image",
         "pinetboot-std/init",
     ];
-    let firmware =
-        ["", "boards/esp", "boards/mps2", "boards/rp"].map(|part| format!("pinetboot-embassy/{part}"));
+    let firmware = ["", "boards/esp", "boards/mps2", "boards/rp", "consumers"]
+        .map(|part| format!("pinetboot-embassy/{part}"));
     for name in crates.map(str::to_owned).into_iter().chain(firmware) {
         let files = Modules::of_crate(&top.join(&name).join("src")).files();
         assert_eq!(files.circle(), None, "in {name}");

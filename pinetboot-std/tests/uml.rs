@@ -11,6 +11,9 @@
 #[allow(dead_code, reason = "for the image alone")]
 mod card;
 #[cfg(feature = "import")]
+#[path = "guest/cards.rs"]
+mod cards;
+#[cfg(feature = "import")]
 #[path = "import/compare.rs"]
 #[allow(dead_code, reason = "for the images")]
 mod compare;

@@ -116,9 +116,10 @@ fn pinetboot(place: &Path, tree: &Path, root: &Path) -> Result<Command, Failed> 
     write(&config, "[pi.bd989ae1]\naddress = \"10.77.0.2\"\n")?;
     let mut command = world::at_server(env::current_exe().unwrap_or_default());
     command.args(["pinetboot", "serve", "--quiet", "--dhcp", "lease", "--lease-range", RANGE]);
-    command.args(["--nfs-insecure", "--nfs-mode", "overlay", "--max-pis", "2048", "--max-transfers", "4096"]);
+    command.args(["--nfs-insecure", "--nfs-mode", "overlay", "--max-pis", "4096", "--max-transfers", "4096"]);
     command.arg("--nfs").arg(root).arg("--state").arg(place.join("state")).arg("--config").arg(config);
-    command.arg(tree).stdin(Stdio::null()).stdout(Stdio::null());
+    let log = fs::File::create(place.join(LOG)).map_err(|error| format!("cannot write the log: {error}"))?;
+    command.arg(tree).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
     Ok(command)
 }
 
@@ -141,6 +142,13 @@ fn write(path: &Path, text: &str) -> Result<(), Failed> {
     fs::write(path, text).map_err(|error| format!("cannot write {}: {error}", path.display()).into())
 }
 
+/// The verdicts of the server on Pis, which are all healthy.
+pub(super) fn verdicts(place: &Path) -> Vec<String> {
+    let log = fs::read_to_string(place.join(LOG)).unwrap_or_default();
+    log.lines().filter(|line| line.contains("! stuck")).map(str::to_owned).collect()
+}
+
+const LOG: &str = "log";
 const RANGE: &str = "10.77.16.0-10.77.240.255";
 
 /// dnsmasq without its ping of each address, which takes three seconds.

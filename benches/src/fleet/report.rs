@@ -18,11 +18,12 @@ pub(super) fn write(results: &Results, out: &Path) -> Result<(), Failed> {
 
 /// A line for the terminal.
 pub(super) fn line(sample: &Sample) -> String {
-    let Sample { server, pis, config, files, root, failed, again, getattr, cpu, memory, .. } = sample;
+    let Sample { server, pis, config, files, root, failed, again, getattr, cpu, memory, verdicts, .. } =
+        sample;
     let boot = if sample.first { "first" } else { "again" };
     format!(
         "{pis:>5} Pis, {boot}  {server:<22} config.txt {:.2} s  files {:.2} s  root {:.2} s  failed {failed}  again {again}  \
-         GETATTR p99 {:.1} ms  {cpu:.1} ms of CPU  {memory:.1} KiB  {:?}",
+         GETATTR p99 {:.1} ms  {cpu:.1} ms of CPU  {memory:.1} KiB  verdicts {verdicts}  {:?}",
         config[2], files[2], root[2], getattr[1], sample.why
     )
 }
@@ -33,13 +34,13 @@ pub(super) fn markdown(results: &Results) -> String {
         "Commit {}, {}, {}. A kernel of {} KiB. Seconds of the median / 99 in 100 / the last Pi.\n\n",
         facts.commit, facts.machine, facts.kernel, results.kernel
     );
-    text += "| Pis | boot | server | config.txt | last byte of the files | root, first program | failed | asked again | a running Pi's \
+    text += "| Pis | boot | server | config.txt | last byte of the files | root, first program | failed | verdicts | asked again | a running Pi's \
              GETATTR, ms | CPU a Pi, ms | memory a Pi, KiB | the files at 1 Gbit/s |\n";
-    text += "|---:|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n";
+    text += "|---:|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n";
     for sample in &results.samples {
         let _ = writeln!(
             text,
-            "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {:.1} | {:.1} | {:.2} |",
+            "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {:.1} | {:.1} | {:.2} |",
             sample.pis,
             if sample.first { "first" } else { "again" },
             sample.server,
@@ -47,6 +48,7 @@ pub(super) fn markdown(results: &Results) -> String {
             seconds(sample.files),
             seconds(sample.root),
             sample.failed,
+            sample.verdicts,
             sample.again,
             seconds(sample.getattr),
             sample.cpu,

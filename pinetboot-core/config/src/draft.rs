@@ -90,8 +90,12 @@ impl<'a> Draft<'a> {
 
     /// Combines the settings.
     pub(crate) fn finish(self) -> Result<Config<'a>, Error<'a>> {
-        let [dhcp, address, range, clients, router, dns] = self.settings;
+        let [dhcp, address, range, clients, router, dns, upload] = self.settings;
         let dhcp_value = dhcp.map_or("lease", |given| given.value);
+        if upload.is_some_and(|given| !is_key(given.value)) {
+            return Err(is(upload, "upload must be a key of 8 to 32 letters, digits and dashes"));
+        }
+        let upload = upload.map(|given| given.value);
         if !["lease", "proxy", "off"].contains(&dhcp_value) {
             return Err(is(dhcp, "dhcp must be \"lease\", \"proxy\" or \"off\""));
         }
@@ -121,7 +125,7 @@ impl<'a> Draft<'a> {
                 ));
             }
             let dhcp = if dhcp_value == "proxy" { Dhcp::Proxy } else { Dhcp::Off };
-            return Ok(Config { dhcp, address: Address::Dhcp, trees: self.trees });
+            return Ok(Config { dhcp, address: Address::Dhcp, upload, trees: self.trees });
         };
 
         let wrong = |given| move |error| at(given, Why::Network(error));
@@ -150,7 +154,7 @@ impl<'a> Draft<'a> {
             "proxy" => Dhcp::Proxy,
             _ => Dhcp::Off,
         };
-        Ok(Config { dhcp, address, trees: self.trees })
+        Ok(Config { dhcp, address, upload, trees: self.trees })
     }
 }
 
@@ -165,6 +169,11 @@ fn at<'a>(given: Option<Given<'a>>, why: Why<'a>) -> Error<'a> {
 
 fn is<'a>(given: Option<Given<'a>>, what: &'static str) -> Error<'a> {
     at(given, Why::Is(what))
+}
+
+/// A key is a component of a file's name.
+fn is_key(key: &str) -> bool {
+    (8..=32).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
 fn host<'a>(given: Option<Given<'a>>, expected: &'static str) -> Result<Option<Ipv4Addr>, Error<'a>> {
@@ -185,7 +194,7 @@ fn parse_range(text: &str) -> Option<(Ipv4Addr, Ipv4Addr)> {
 }
 
 /// Settings outside of a Pi's section.
-const SETTINGS: [&str; 6] = ["dhcp", "address", "lease-range", "dhcp-clients", "router", "dns"];
+const SETTINGS: [&str; 7] = ["dhcp", "address", "lease-range", "dhcp-clients", "router", "dns", "upload"];
 
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
@@ -268,6 +277,15 @@ mod tests {
     }
 
     #[test]
+    fn files_are_received_with_a_key_alone() {
+        assert_eq!(Config::parse(b"").unwrap().upload, None);
+        for mode in ["lease", "proxy", "off"] {
+            let file = std::format!("dhcp = '{mode}'\nupload = 'a-key-of-ours-7'");
+            assert_eq!(Config::parse(file.as_bytes()).unwrap().upload, Some("a-key-of-ours-7"));
+        }
+    }
+
+    #[test]
     fn pis_have_trees() {
         let text = "[pi.BD989AE1]\ntree = 'kitchen'\n[pi.0c8f7e5c00000001]\ntree='pis/2'\n\
                     [pi.2c-cf-67-01-02-03] # the new one\ntree = 'kitchen'";
@@ -298,6 +316,8 @@ mod tests {
             ("lease-range = '10.55.0.100-10.56.0.1'\naddress = '10.55.0.1/24'", 1, "10.56.0.1 is no address"),
             ("address = '10.55.0.1/24'\nlease-range = '10.55.0.9-10.55.0.8'", 2, "before it begins"),
             ("lease-range = '10.55.0.9'", 1, "two addresses"),
+            ("#\nupload = 'short'", 2, "8 to 32"),
+            ("upload = 'with/a/slash'", 1, "8 to 32"),
             ("tree = 'kitchen'", 1, "'tree'"),
             ("[kitchen]", 1, "'kitchen'"),
             ("[pi.kitchen]", 1, "serial number"),

@@ -11,7 +11,8 @@
 //! The settings have the names of `pinetboot serve --config`. The language is a subset of TOML: one setting a line, and every
 //! value a short string without escapes. The parser therefore needs no allocator.
 //!
-//! The firmware and `pinetboot pack` share this parser: an invalid file fails when packed, not on the board.
+//! The firmware and `pinetboot pack` share this parser: an invalid file fails when packed, not on the board. They share the place of the
+//! boot files in flash too: [`ArchiveHeader`].
 #![no_std]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
@@ -19,6 +20,7 @@
 #[cfg(test)]
 extern crate std;
 
+mod archive;
 mod draft;
 mod error;
 mod line;
@@ -29,6 +31,7 @@ use heapless::Vec;
 use pinetboot_core::dhcp::Network;
 use pinetboot_core::pi::Prefix;
 
+pub use archive::{ArchiveHeader, Checksum, MAGIC, SECTOR, checksum, find_archive};
 use draft::Draft;
 pub use error::{Error, Why};
 
@@ -59,6 +62,8 @@ pub struct Config<'a> {
     pub dhcp: Dhcp,
     /// The board's address.
     pub address: Address,
+    /// The key by which new boot files are received over the network: the directory of `boot.tar`. `None`: none are.
+    pub upload: Option<&'a str>,
     /// Boot directories of single Pis.
     pub trees: Vec<PiDirectory<'a>, MAX_TREES>,
 }
@@ -105,6 +110,7 @@ impl<'a> Config<'a> {
     pub const SAFE: Self = Self {
         dhcp: Dhcp::Off,
         address: Address::Static { address: DEFAULT_ADDRESS, prefix_len: DEFAULT_PREFIX_LEN, router: None },
+        upload: None,
         trees: Vec::new(),
     };
 

@@ -1,10 +1,14 @@
-//! A file on a part of a flash, by the traits of embedded-storage-async 0.4.
+//! Files on a part of a flash, by the traits of embedded-storage-async 0.4: read by [`FlashFile`], received by [`FlashUpload`].
+
+mod upload;
 
 use core::fmt;
 
 use embedded_storage_async::nor_flash::ReadNorFlash;
 
 use crate::storage::File;
+
+pub use upload::FlashUpload;
 
 /// A part of a flash, read as a file. Where the flash reads whole words only, the ends of a read go through one word of
 /// memory.
@@ -64,7 +68,7 @@ impl<F: ReadNorFlash> File for FlashFile<F> {
     }
 }
 
-/// Why a part of a flash cannot be read.
+/// Why a part of a flash cannot be read or written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
@@ -78,7 +82,7 @@ pub enum FlashError<E> {
 impl<E: fmt::Debug> fmt::Display for FlashError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::OutOfBounds => f.write_str("read past the end of the file"),
+            Self::OutOfBounds => f.write_str("past the end of that part of the flash"),
             Self::Flash(error) => write!(f, "the flash fails: {error:?}"),
         }
     }

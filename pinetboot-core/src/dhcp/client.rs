@@ -1,6 +1,6 @@
 //! The client: asks for an address and a boot server as a Pi does, as U-Boot does, or plainly.
 //!
-//! Not done: renewing a lease. A boot ends long before that.
+//! A host that stays keeps its lease by a [`Renewal`](super::Renewal).
 
 use core::net::Ipv4Addr;
 

@@ -25,6 +25,9 @@
 //! | `judge.rs` | the rule for each state: from facts to a [`Verdict`] |
 //! | `verdict.rs` | [`Verdict`], [`Certainty`], [`Seen`] |
 //!
+//! A verdict on a silence is told by a [`Tick`](Event::Tick) alone: the caller ticks when the server has handled all that came before
+//! ([`Hearing::since`]). What a message shows by itself (a missing file, a refused mount) is told with it.
+//!
 //! A verdict is for people: nothing that decides about a lease, a file or a root may read one.
 //!
 //! Not done: names of files (a caller that has memory keeps them), faults of the tree that no packet shows.
@@ -169,8 +172,11 @@ impl Boot {
         }
     }
 
-    /// Changes what can be heard.
-    pub const fn set_hearing(&mut self, hearing: Hearing) {
+    /// Changes what can be heard. A later [`Hearing::since`] ends a time in which messages were lost or late.
+    pub fn set_hearing(&mut self, hearing: Hearing) {
+        if hearing.since > self.hearing.since {
+            self.facts.forget_repetitions();
+        }
         self.hearing = hearing;
     }
 
@@ -213,8 +219,9 @@ impl Boot {
         if step.began {
             self.end(now);
         }
+        let discovers = self.facts.discovers;
         self.take(event, now);
-        let is_third = matches!(event, Event::Discover { .. }) && self.facts.discovers == DISCOVERS;
+        let is_third = discovers < DISCOVERS && self.facts.discovers == DISCOVERS;
         step.survey =
             is_third && self.hearing.frames && self.state == State::Asking && !self.facts.told_elsewhere;
         if self.state != before.0 || step.began {
@@ -236,7 +243,7 @@ impl Boot {
             step.goes_on = forward.then(|| (verdict, now.since(before.1)));
         }
         if !self.told
-            && let Some(verdict) = self.judge(now)
+            && let Some(verdict) = self.judge(event, now)
         {
             (self.told, self.verdict, step.verdict) = (true, Some(verdict), Some(verdict));
         }
@@ -277,9 +284,11 @@ impl Boot {
         match *event {
             Event::Tick => {}
             Event::Discover { xid, identity, relayed } => {
-                facts.discovers = facts.discovers.saturating_add(1);
-                if facts.discovers == DISCOVERS {
-                    facts.third = now;
+                facts.heard = facts.heard.saturating_add(1);
+                let before = facts.discovers;
+                facts.discovers = facts.repeats(before, now);
+                if before < DISCOVERS && facts.discovers == DISCOVERS {
+                    facts.third = Some(now.into());
                 }
                 (facts.xid, facts.relayed) = (Some(xid), facts.relayed || relayed);
                 facts.know(identity);
@@ -289,7 +298,7 @@ impl Boot {
                 }
             }
             Event::Requested => {
-                facts.lease_requests = facts.lease_requests.saturating_add(1);
+                facts.lease_requests = facts.repeats(facts.lease_requests, now);
                 if self.state < Requested {
                     self.reach(Requested);
                 }
@@ -301,7 +310,7 @@ impl Boot {
             Event::Surveyed(survey) => facts.survey = Some(survey),
             Event::Console { rule } => facts.console = rule,
             Event::ArpAsks { target } => match target {
-                ArpTarget::Here => facts.arp_here = facts.arp_here.saturating_add(1),
+                ArpTarget::Here => facts.arp_here = facts.repeats(facts.arp_here, now),
                 ArpTarget::Named => facts.arp_named = true,
                 ArpTarget::Elsewhere => facts.arp_elsewhere = true,
             },
@@ -310,19 +319,21 @@ impl Boot {
                 Asking | Requested => self.reach(Addressed),
                 KernelSent | KernelAsks => self.reach(HasNetwork),
                 InUse | Up if facts.address.is_some_and(|before| before != address) => {
-                    facts.readdressed.get_or_insert(now);
+                    facts.readdressed.get_or_insert(now.into());
                 }
                 _ => {}
             },
             Event::SystemAsks { kind, has_duid } => self.system_asks(kind, has_duid, now),
             Event::Released => {
                 if self.state >= Mounting {
-                    facts.released.get_or_insert(now);
+                    facts.released.get_or_insert(now.into());
                 }
             }
             Event::FileAsked { path } => self.asked(path, now),
-            Event::AskedAgain => facts.repeats = facts.repeats.saturating_add(1),
-            Event::Started { len } => facts.len = len.unwrap_or(0),
+            // Without an answer yet, the Pi waits for this server.
+            Event::AskedAgain if facts.answered => facts.repeats = facts.repeats(facts.repeats, now),
+            Event::AskedAgain => {}
+            Event::Started { len } => (facts.len, facts.answered) = (len.unwrap_or(0), true),
             Event::FileSent { path } => {
                 facts.console = 0;
                 self.sent(path);
@@ -341,9 +352,11 @@ impl Boot {
             Event::Stalled { bytes, block_size, after } => {
                 if self.state == Fetching && facts.open.is_some() {
                     let after = u16::try_from(after.as_secs()).unwrap_or(u16::MAX);
-                    facts.stall = Some(Stall { bytes, block_size, after, at: now });
+                    facts.stall = Some(Stall { bytes, block_size, after, at: now.into() });
                 }
             }
+            Event::AddressShared => facts.address_shared = true,
+            Event::Moves => facts.stall = None,
             Event::Blocked => facts.blocked = true,
             Event::CommandLine(line) => facts.line = line,
             Event::NoBootFile => facts.no_boot_file = true,
@@ -384,7 +397,7 @@ impl Boot {
                 (facts.lost, facts.readdressed, facts.released) = (None, None, None);
                 facts.alive = None;
                 // The shell waits for a password, and calls its root no more.
-                facts.emergency = facts.emergency.filter(|at| now.since(*at) <= EMERGENCY);
+                facts.emergency = facts.emergency.filter(|at| at.until(now) <= EMERGENCY);
                 match self.state {
                     InUse if now.since(self.since) >= RUNS => self.reach(Up),
                     // This server was started after the Pi.
@@ -399,7 +412,7 @@ impl Boot {
             }
             Event::Lost => {
                 if self.state >= InUse {
-                    facts.lost.get_or_insert(now);
+                    facts.lost.get_or_insert(now.into());
                 }
             }
             Event::ArpAnswers(alive) => facts.alive = facts.lost.map(|_| alive),
@@ -407,7 +420,7 @@ impl Boot {
             Event::InitSought { found: false } => facts.init_missing = facts.init_missing.saturating_add(1),
             Event::EmergencyShell => {
                 if self.state >= InUse {
-                    facts.emergency = Some(now);
+                    facts.emergency = Some(now.into());
                 }
             }
             Event::HandleRefused => facts.handle_refused = true,
@@ -424,17 +437,17 @@ impl Boot {
         match (kind, self.state) {
             (SystemKind::BootCode, _) => facts.chained = true,
             (SystemKind::Linux { discover: true }, State::Unseen) => {
-                facts.linux_alone.get_or_insert(now);
+                facts.linux_alone.get_or_insert(now.into());
             }
             _ => {}
         }
         if has_duid && self.state >= State::InUse {
-            facts.duid = Some(now);
+            facts.duid = Some(now.into());
         }
         let discovers = !matches!(kind, SystemKind::Linux { discover: false });
         if (State::KernelSent..=State::KernelAsks).contains(&self.state) {
             if discovers {
-                facts.kernel_discovers = facts.kernel_discovers.saturating_add(1);
+                facts.kernel_discovers = facts.repeats(facts.kernel_discovers, now);
             }
             self.reach(State::KernelAsks);
         }

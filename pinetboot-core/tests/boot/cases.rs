@@ -98,6 +98,7 @@ pub(crate) const CASES: &[Case] = &[
     case(16, Who::Pi5, TFTP, "..config.txt blocked +1", &[16]),
     case(16, Who::Pi5, ALL, "{dhcp} arp-here +20", &[16]),
     case(64, Who::Pi5, ALL, "{dhcp} arp-here +1 arp-here +1 arp-here +1 arp-here +20", &[64, 15]),
+    case(59, Who::Pi5, TFTP, "..config.txt shared config.txt@0@0 +1", &[59, 16]),
     case(17, Who::Pi4, TFTP, "-start4.elf -start.elf -config.txt -pieeprom.sig +20", &[17]),
     case(19, Who::Pi5, ALL, "{dhcp} config.txt -pieeprom.sig -bcm2712-rpi-5-b.dtb +20", &[19]),
     case(20, Who::Pi5, ALL, "{dhcp} config.txt bcm2712-rpi-5-b.dtb -kernel_2712.img -kernel8.img +20", &[20]),
@@ -158,10 +159,26 @@ pub(crate) const CASES: &[Case] = &[
         "{kernel} +5 linux linux-request address connect mount init +12 active emergency +30",
         &[45],
     ),
+    // Asked while the server stood still, and given up.
+    case(
+        65,
+        Who::Pi3,
+        ALL,
+        "freeze25 discover lease-offer discover lease-offer discover lease-offer discover lease-offer late heard +120",
+        &[65],
+    ),
     case(63, Who::Pi5, PROXY, "relayed offer +4 relayed offer +4 relayed offer +20", &[63, 55]),
     case(56, Who::Pi4, FRAMES, "discover lease-offer says56 +4 discover lease-offer says56 +11", &[56]),
     case(92, Who::Pi5, FRAMES, "{kernel} +5 says92 +15", &[92]),
     case(68, Who::Pi5, ALL, "{kernel} +5 linux linux-request address +30", &[41, 33, 68]),
+    // The same with a root on a disk.
+    case(
+        68,
+        Who::Pi5,
+        ALL,
+        "{dhcp} config.txt initramfs_2712 /cmdline.txt disk kernel_2712.img +5 linux linux-request address +30",
+        &[41, 68],
+    ),
     case(70, Who::Pi4, TFTP, "{storm}", &[70]),
     case(72, Who::Pi5, ALL, "{dhcp} config.txt RPI_EFI.fd +9 no-boot-file +1", &[72]),
     case(

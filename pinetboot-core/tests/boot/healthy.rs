@@ -10,6 +10,10 @@ use super::script::{Run, Who};
 pub(crate) struct Random(u64);
 
 impl Random {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
     fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -18,24 +22,24 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.next() % bound
     }
 
     /// A time up to `most`, short ones more often.
-    fn time(&mut self, most: Duration) -> Duration {
+    pub(crate) fn time(&mut self, most: Duration) -> Duration {
         let part = self.below(1000) * self.below(1000);
         most.mul_f64(part as f64 / 1e6)
     }
 }
 
 /// A kind of boot, as far as the kernel.
-struct Kind {
-    name: &'static str,
-    who: Who,
-    files: &'static str,
+pub(crate) struct Kind {
+    pub(crate) name: &'static str,
+    pub(crate) who: Who,
+    pub(crate) files: &'static str,
     /// What follows; `{dhcp}` is the kernel's, if that is heard.
-    then: &'static str,
+    pub(crate) then: &'static str,
 }
 
 /// From UART logs and captures: see `pi/files.rs`.
@@ -65,7 +69,7 @@ const PI3: &str = "bootcode.bin -bootsig.bin ?start.elf -autoboot.txt config.txt
 const LINUX: &str = "+6 {dhcp} +1 connect connect mount init active +5 write +5 active +60 duid linux-request address +600 active";
 const NO_WRITES: &str = "+8 {dhcp} +4 connect mount +5 active +5 active +5 active +5 active +5 active +600";
 
-const KINDS: &[Kind] = &[
+pub(crate) const KINDS: &[Kind] = &[
     Kind { name: "Pi 5", who: Who::Pi5, files: PI5, then: LINUX },
     Kind { name: "Pi 5, D0", who: Who::Pi5D0, files: PI5, then: LINUX },
     Kind { name: "Pi 5 without initramfs", who: Who::Pi5, files: PI5_NO_INITRAMFS, then: NO_WRITES },
@@ -90,6 +94,12 @@ const KINDS: &[Kind] = &[
         who: Who::Pi5,
         files: PI5_NO_INITRAMFS,
         then: "+8 {dhcp} +1 connect mount active no-init no-init +9 write +5 active +30 emergency +6 active +600",
+    },
+    Kind {
+        name: "root on a disk of this server",
+        who: Who::Pi5,
+        files: "config.txt bcm2712-rpi-5-b.dtb initramfs_2712 /cmdline.txt disk kernel_2712.img",
+        then: "+8 {dhcp} +3 mount +60 duid linux-request address +600",
     },
     // dracut and mount.nfs try 4.2 first.
     Kind {
@@ -166,14 +176,20 @@ const KINDS: &[Kind] = &[
 
 /// A way in which the network gives addresses.
 #[derive(Clone, Copy)]
-struct Network {
-    hearing: Hearing,
-    dhcp: &'static str,
-    kernel: &'static str,
+pub(crate) struct Network {
+    pub(crate) hearing: Hearing,
+    pub(crate) dhcp: &'static str,
+    pub(crate) kernel: &'static str,
 }
 
 const ALL: Hearing = Hearing { other_dhcp: None, ..Hearing::ALL };
-const NETWORKS: [Network; 6] = [
+pub(crate) const NETWORKS: [Network; 7] = [
+    // By a relay agent.
+    Network {
+        hearing: ALL,
+        dhcp: "relayed lease-offer request address",
+        kernel: "linux linux-request address",
+    },
     Network {
         hearing: ALL,
         dhcp: "discover lease-offer request address",
@@ -265,6 +281,42 @@ fn no_healthy_boot_gets_a_verdict() {
     }
     assert!(boots >= 200, "{boots}");
     println!("healthy boots without a verdict: {boots}");
+}
+
+/// Power that goes at any time of a boot, and comes back some seconds later.
+#[test]
+fn a_boot_after_a_broken_one_gets_no_verdict() {
+    for kind in KINDS {
+        for (number, network) in NETWORKS.iter().enumerate() {
+            for seed in 0..8 {
+                let mut random = Random(seed * 31 + number as u64);
+                let mut run = Run::new(kind.who, network.hearing);
+                let then = kind.then.replace("{dhcp}", network.kernel);
+                let whole = format!("{} {} {then}", network.dhcp, kind.files);
+                let words: Vec<_> = whole.split_whitespace().collect();
+                // Where a boot looks on for one of several files, its end may be the lack of them.
+                let of_several = ["-kernel", "-bcm", "-start"];
+                let is_miss = |word: &&str| of_several.iter().any(|begin| word.starts_with(begin));
+                let most = words.iter().position(is_miss).unwrap_or(words.len()).max(1);
+                let mut cut = &words[..1 + random.below(most as u64) as usize];
+                while let Some((_, before)) = cut.split_last().filter(|(last, _)| last.starts_with('+')) {
+                    cut = before;
+                }
+                let cut = cut.join(" ");
+                let off = match () {
+                    // A system that is switched off uses its root no more.
+                    () if cut.contains(" mount") => "lost arp-dead +9",
+                    // A call for another version, and 5 s of silence, is a verdict.
+                    () if cut.contains(" nfs4") => "+3",
+                    () => "+6",
+                };
+                let script = format!("new-xid {cut} {off} new-xid {whole}");
+                run.play(&script, || random.time(Duration::from_millis(300)));
+                let name = kind.name;
+                assert_eq!(run.numbers(), <[Vec<u8>; 0]>::default(), "{name}, {number}, {seed}: {script}");
+            }
+        }
+    }
 }
 
 /// pinetboot's own tools ask as a Pi does, and take their mount back.

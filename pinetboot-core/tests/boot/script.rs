@@ -2,7 +2,8 @@
 //!
 //! `discover`, `request`, `offer` (a proxy's), `lease-offer`, `address` are DHCP of the bootloader; `linux`, `linux-request`, `duid`,
 //! `boot-code` that of a system. A file's name is a request that is answered with the file, `-name` one that is not there, `?name` a
-//! request for its size, `..name` a request without an answer. `+8` lets 8 s pass.
+//! request for its size, `..name` a request without an answer. `+8` lets 8 s pass. `freeze8` does so with the server stopped: what follows
+//! waited, up to `heard`. With `late` the server knows.
 
 use core::net::Ipv4Addr;
 use core::time::Duration;
@@ -48,6 +49,9 @@ impl Who {
 /// A Pi, its machine, and all that the machine said.
 pub(crate) struct Run {
     who: Who,
+    hearing: Hearing,
+    /// What waited is not handled yet: the clock does not tick.
+    is_behind: bool,
     pub(crate) boot: Boot,
     pub(crate) now: Instant,
     pub(crate) said: Vec<Verdict>,
@@ -61,6 +65,8 @@ impl Run {
     pub(crate) fn new(who: Who, hearing: Hearing) -> Self {
         Self {
             who,
+            hearing,
+            is_behind: false,
             boot: Boot::new(hearing),
             now: Instant::from_millis(1_000_000),
             said: Vec::new(),
@@ -86,7 +92,7 @@ impl Run {
     /// Lets time pass; the machine's deadlines come in it.
     pub(crate) fn pass(&mut self, time: Duration) {
         let end = self.now + time;
-        while self.boot.deadline() <= end {
+        while !self.is_behind && self.boot.deadline() <= end {
             self.now = self.now.max(self.boot.deadline());
             let said = self.said.len();
             self.step(&Event::Tick);
@@ -96,6 +102,12 @@ impl Run {
             );
         }
         self.now = end;
+    }
+
+    /// The server hears everything from now on; before, it did not.
+    pub(crate) fn late(&mut self) {
+        self.hearing.since = self.now;
+        self.boot.set_hearing(self.hearing);
     }
 
     /// Plays a script; `pause` comes before each word that is no time.
@@ -124,6 +136,20 @@ impl Run {
                 self.xid += 1;
                 return;
             }
+            "late" => return self.late(),
+            "heard" => {
+                self.is_behind = false;
+                return;
+            }
+            word if word.starts_with("freeze") => {
+                let seconds = word.trim_start_matches("freeze").parse().unwrap();
+                (self.now, self.is_behind) = (self.now + Duration::from_secs(seconds), true);
+                return;
+            }
+            "started" => Event::Started { len: None },
+            "shared" => Event::AddressShared,
+            "moves" => Event::Moves,
+            "stalled" => Event::Stalled { bytes: 86_612, block_size: 1468, after: Duration::from_secs(2) },
             "discover" | "relayed" => {
                 let relayed = word == "relayed";
                 Event::Discover { xid: self.xid, identity: self.who.identity(), relayed }
@@ -153,6 +179,7 @@ impl Run {
             "again" => Event::AskedAgain,
             "here" => Event::CommandLine(RootLine::Here),
             "not-for-klibc" => Event::CommandLine(RootLine::HereNotForKlibc),
+            "disk" => Event::CommandLine(RootLine::Disk),
             "card" => Event::CommandLine(RootLine::Card),
             "elsewhere" => Event::CommandLine(RootLine::Elsewhere),
             "connect" => Event::Connected,

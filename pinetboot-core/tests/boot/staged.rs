@@ -40,12 +40,12 @@ fn so_many_rules_are_told() {
 }
 
 /// Rules in verdicts.
-const NAMED: usize = 64;
+const NAMED: usize = 66;
 const NAMED_OF_54: usize = 39;
 /// Rules whose own failure is staged.
-const STAGED: usize = 59;
+const STAGED: usize = 61;
 /// Rules that are the first of the verdict on their own failure.
-const FIRST: usize = 56;
+const FIRST: usize = 58;
 
 #[test]
 fn progress_clears_a_verdict() {

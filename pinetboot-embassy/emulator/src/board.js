@@ -4,6 +4,7 @@
 
 import { RP2040 } from 'rp2040js';
 import { Cores } from './cores.js';
+import { Flash } from './flash.js';
 import { FlashCache } from './flash-cache.js';
 import { idleFlashStream, memoryUnprotected, randomBits, readableDmaAbort } from './quirks.js';
 import { SpiBus } from './spi.js';
@@ -20,6 +21,7 @@ export class Board {
         this.clock = new RP2040().clock;
         this.appointments = new Set();
         this.resets = 0;
+        this.flashJournal = []; // the firmware's changes of its flash: see flash.js
         this.powerOn();
     }
 
@@ -56,14 +58,17 @@ export class Board {
         this.chip = this.assemble();
     }
 
-    /** The watchdog's reset: everything in the chip begins anew; scratch registers and the world outside stay. */
+    /** The watchdog's reset: everything in the chip begins anew; the content of RAM and flash, scratch registers and the world outside stay. */
     watchdogReset(reason) {
         this.resets++;
         const scratch = this.watchdog.scratchData;
+        const { sram, flash } = this.chip;
         this.clock.nextAlarm = null; // the alarms of the old chip
         for (const alarm of this.appointments) alarm.schedule(Math.max(0, alarm.nanos - this.now));
         this.chip = this.assemble();
         this.watchdog.scratchData.set(scratch);
+        this.chip.sram.set(sram);
+        this.chip.flash.set(flash);
         this.watchdog.reason = reason;
     }
 
@@ -86,8 +91,9 @@ export class Board {
             warn: (part, text) => this.warn(`${part}: ${text}`),
             error: (part, text) => this.warn(`${part}: ${text}`),
         };
-        // A breakpoint without a debugger, as after a panic: that core does nothing more.
-        chip.onBreak = () => this.cores.halt();
+        const flash = new Flash(chip, this.cores, this.flashJournal);
+        // Another breakpoint without a debugger, as after a panic: that core does nothing more.
+        chip.onBreak = (code) => flash.called(code) || this.cores.halt();
         const watchdog = chip.peripherals[WATCHDOG];
         watchdog.onWatchdogTrigger = () => {
             watchdog.alarm.enable = false; // the alarm would fire again at once, without end

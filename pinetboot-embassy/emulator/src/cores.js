@@ -18,6 +18,7 @@ export class Cores {
         this.handshake = [];
         this.lead = 0; // the nanoseconds by which core 1 is ahead of core 0
         this.leaving = null;
+        this.stalled = 0;
         this.sample = null;
         chip.setInterrupt = (irq, value) => {
             for (const core of this.cores) core.setInterrupt(irq, value);
@@ -48,7 +49,8 @@ export class Cores {
             if (!(first && second)) this.lead = 0;
             const index = first && (!second || this.lead >= 0) ? 0 : 1;
             this.select(index);
-            const took = (cores[index].executeInstruction() + cache.waited()) * nanosPerCycle;
+            const took = (cores[index].executeInstruction() + cache.waited()) * nanosPerCycle + this.stalled;
+            this.stalled = 0;
             if (this.sample) this.sample(index, cores[index], took);
             // The clock follows the core that is behind.
             const other = index === 0 ? this.lead : -this.lead;
@@ -73,6 +75,11 @@ export class Cores {
             core.eventRegistered = !core.waiting;
             core.waiting = false;
         }
+    }
+
+    /** The running instruction takes so much longer. */
+    stall(nanos) {
+        this.stalled += nanos;
     }
 
     /** The running core stops for good. */

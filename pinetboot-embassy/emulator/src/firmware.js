@@ -1,4 +1,4 @@
-// The content of flash: the firmware's ELF or UF2, other UF2s, and the boot ROM.
+// The content of flash: the firmware's ELF, or a UF2 dragged to the board; and the boot ROM.
 
 import { readFileSync } from 'node:fs';
 
@@ -52,18 +52,28 @@ function elfSymbols(file) {
     return { symbols, functions };
 }
 
-/** The blocks of a UF2 file, as `pinetboot pack` makes it. */
-export function loadUf2(path) {
+/**
+ * The flash after a UF2 file was dragged to the board's drive: as the boot ROM writes the file's blocks to a chip that was in use.
+ *
+ * The boot ROM erases a sector when a block's number is the first of its sixteen, whatever its address
+ * (raspberrypi/pico-bootrom-rp2040 issues 9 and 19); what is not erased before it is written keeps its zeros.
+ */
+export function drag(path) {
     const file = readFileSync(path);
-    const blocks = [];
-    for (let at = 0; at + 512 <= file.length; at += 512) {
-        if (file.readUInt32LE(at) !== 0x0a324655 || file.readUInt32LE(at + 508) !== 0x0ab16f30) {
+    const flash = new Uint8Array(FLASH_SIZE);
+    for (let at = 0; at < file.length; at += 512) {
+        const word = (offset) => file.readUInt32LE(at + offset);
+        if (word(0) !== 0x0a324655 || word(4) !== 0x9e5d5157 || word(508) !== 0x0ab16f30) {
             throw new Error(`${path}: no UF2 block at byte ${at}`);
         }
-        const size = file.readUInt32LE(at + 16);
-        blocks.push({ address: file.readUInt32LE(at + 12), bytes: file.subarray(at + 32, at + 32 + size) });
+        if (word(8) !== HAS_FAMILY || word(28) !== RP2040 || word(16) !== 256) continue; // as if it were not there
+        const [number, count] = [word(20), word(24)];
+        if (count !== file.length / 512 || number !== at / 512) throw new Error(`${path}: block ${number} of ${count}`);
+        const address = word(12) - FLASH;
+        if (number % 16 === 0) flash.fill(0xff, address & ~0xfff, (address & ~0xfff) + 0x1000);
+        for (let byte = 0; byte < 256; byte++) flash[address + byte] &= file[at + 32 + byte];
     }
-    return blocks;
+    return [{ address: FLASH, bytes: flash }];
 }
 
 /** The boot ROM's 16 KB, for the functions that firmware calls there. */
@@ -73,6 +83,10 @@ export function loadBootrom(path) {
     return new Uint32Array(file.buffer.slice(file.byteOffset, file.byteOffset + file.length));
 }
 
+const FLASH = 0x10000000;
+const FLASH_SIZE = 16 << 20;
+const HAS_FAMILY = 0x2000;
+const RP2040 = 0xe48bff56;
 const PT_LOAD = 1;
 const SHT_SYMTAB = 2;
 const STT_FUNC = 2;

@@ -253,6 +253,60 @@ export class Transfer {
     }
 }
 
+/** A file that is written to the server, and the outcome. */
+export class Upload {
+    constructor(pi, server, path, bytes, { blksize = 1468 } = {}) {
+        Object.assign(this, { pi, server, bytes, blksize });
+        this.port = pi.nextPort++;
+        this.peer = null;
+        this.outcome = null;
+        this.block = 0; // the last one that was sent
+        pi.ports.set(this.port, this);
+        const options = `tsize\0${bytes.length}\0blksize\0${blksize}\0`;
+        this.last = Buffer.from(`\0\x02${path}\0octet\0${options}`, 'latin1');
+        this.repeat = () => {
+            if (this.outcome) return;
+            pi.send(server, this.peer ?? 69, this.port, this.last);
+            pi.board.at(pi.board.now + 2e9, this.repeat);
+        };
+        this.repeat();
+    }
+
+    arrived() {}
+
+    leaving() {}
+
+    close() {
+        this.outcome ??= 'given up';
+        this.pi.ports.delete(this.port);
+    }
+
+    receive({ fromPort, payload }) {
+        this.peer ??= fromPort;
+        if (this.outcome || fromPort !== this.peer) return;
+        switch (payload.readUInt16BE(0)) {
+            case OACK:
+                return this.block === 0 && this.next();
+            case ACK:
+                return payload.readUInt16BE(2) === this.block && this.next();
+            case ERROR:
+                this.outcome = { code: payload.readUInt16BE(2), words: payload.toString('latin1', 4, payload.length - 1) };
+        }
+    }
+
+    next() {
+        const from = this.block * this.blksize;
+        if (from > this.bytes.length) {
+            this.outcome = 'complete';
+            return;
+        }
+        this.block++;
+        const head = Buffer.from([0, DATA, this.block >> 8, this.block & 0xff]);
+        this.last = Buffer.concat([head, this.bytes.subarray(from, from + this.blksize)]);
+        this.pi.send(this.server, this.peer, this.port, this.last);
+    }
+}
+
 function dhcpReply(payload) {
     const options = new Map();
     for (let at = 240; at < payload.length && payload[at] !== 255; at += payload[at] === 0 ? 1 : 2 + payload[at + 1]) {

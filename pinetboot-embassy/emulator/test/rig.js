@@ -36,11 +36,11 @@ export function tree(t, files) {
     return { root, read: (name) => readFileSync(join(root, name)) };
 }
 
-/** A UF2 of those files, for a board with that flash size. */
+/** A UF2 of the firmware and those files, for a board with that flash size. */
 export function pack(t, files, flash = '2M') {
     const packed = tree(t, files);
     const uf2 = join(tree(t, {}).root, 'boot.uf2');
-    execFileSync(PINETBOOT, ['pack', packed.root, '-o', uf2, '--flash', flash]);
+    execFileSync(PINETBOOT, ['pack', packed.root, '-o', uf2, '--flash', flash, '--firmware', FIRMWARE]);
     return { ...packed, uf2 };
 }
 

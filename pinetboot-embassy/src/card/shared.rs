@@ -14,6 +14,7 @@ use pinetboot_core::pi::Prefix;
 
 use crate::capacity::TRANSFERS;
 use crate::doorbell::Doorbell;
+use crate::report::CardState;
 
 /// The memory that the two sides share: orders one way, chunks of files the other.
 pub struct Card {
@@ -90,9 +91,13 @@ impl Card {
         }
     }
 
-    /// Whether a card is there that cannot be read.
-    pub fn is_unreadable(&self) -> bool {
-        self.found.lock(Cell::get) == Found::Unreadable
+    /// The state of the slot.
+    pub fn state(&self) -> CardState {
+        match self.found.lock(Cell::get) {
+            Found::NotYet | Found::Nothing => CardState::Absent,
+            Found::Unreadable => CardState::Unreadable,
+            Found::Readable => CardState::Readable,
+        }
     }
 
     pub(super) fn lend(&self) -> Option<u8> {

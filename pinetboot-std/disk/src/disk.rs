@@ -1,7 +1,9 @@
 //! A disk: the trait that every disk implements and the server serves.
 
 use core::fmt;
+use std::fs::File;
 use std::io;
+use std::sync::Arc;
 
 use rustix::io::Errno;
 
@@ -31,6 +33,25 @@ pub trait Disk: Send + Sync + fmt::Debug {
     ///
     /// [`DiskError::OutOfRange`], [`DiskError::Damaged`], or the system's.
     fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<(), DiskError>;
+
+    /// As [`read_at`](Self::read_at), but without waiting for the storage device: `false`, and any content of `buf`, where that cannot be.
+    ///
+    /// # Errors
+    ///
+    /// As for [`read_at`](Self::read_at).
+    fn read_now(&self, buf: &mut [u8], offset: u64) -> Result<bool, DiskError> {
+        let _unused = (buf, offset);
+        Ok(false)
+    }
+
+    /// The bytes from `offset` on, `len` at most, if they are in a file that does not change: the server lets the kernel send them.
+    fn in_file(&self, offset: u64, len: u64) -> Option<FileRange> {
+        let _unused = (offset, len);
+        None
+    }
+
+    /// Gives back the memory that only saves time: called when a client has made no request for some seconds.
+    fn rest(&self) {}
 
     /// Writes `bytes` from `offset` on.
     ///
@@ -78,6 +99,17 @@ pub trait Disk: Send + Sync + fmt::Debug {
     fn prefetch(&self, offset: u64, len: u64) {
         let _unused = (offset, len);
     }
+}
+
+/// Bytes of a file.
+#[derive(Clone, Debug)]
+pub struct FileRange {
+    /// The file.
+    pub file: Arc<File>,
+    /// The offset in the file.
+    pub offset: u64,
+    /// The number of bytes.
+    pub len: u64,
 }
 
 /// Bytes of one kind.

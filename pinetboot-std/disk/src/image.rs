@@ -1,24 +1,25 @@
 //! A raw image: the file, or a block device, read and written in place.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::errno::Errno as LockError;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 use rustix::fs::{Advice, FallocateFlags, SeekFrom, fadvise, fallocate, seek};
-use rustix::io::Errno;
+use rustix::io::{Errno, ReadWriteFlags, preadv2};
 
 use crate::boot::Boot;
-use crate::disk::{Disk, DiskError, Extent, check};
+use crate::disk::{Disk, DiskError, Extent, FileRange, check};
 
 /// A raw image.
 #[derive(Debug)]
 pub struct Image {
-    file: File,
+    file: Arc<File>,
     len: u64,
     access: Access,
     boot: Boot,
@@ -48,7 +49,7 @@ impl Image {
         }
         lock(&file, access)?;
         let len = io::Seek::seek(&mut file, io::SeekFrom::End(0))? / SECTOR * SECTOR;
-        Ok(Self { file, len, access, boot: Boot::present()?, failed: AtomicBool::new(false) })
+        Ok(Self { file: Arc::new(file), len, access, boot: Boot::present()?, failed: AtomicBool::new(false) })
     }
 
     fn writable(&self, offset: u64, len: u64) -> Result<(), DiskError> {
@@ -62,7 +63,7 @@ impl Image {
     /// Where, from `offset` on, data or a hole begins; `None` if there is no more, or the file system does not say.
     fn seek(&self, to: SeekFrom) -> Option<u64> {
         // The file's position, which this moves, is used nowhere.
-        seek(&self.file, to).ok()
+        seek(&*self.file, to).ok()
     }
 }
 
@@ -76,16 +77,32 @@ impl Disk for Image {
     }
 
     fn continuity(&self) -> Option<String> {
+        let file = self.file.metadata().ok()?;
         if self.is_read_only() {
-            return None; // no write can be lost
+            // No write can be lost; a copy on another server is the same disk if its time is.
+            return Some(format!(
+                "image of {} bytes, changed at {}.{:09}",
+                self.len,
+                file.mtime(),
+                file.mtime_nsec()
+            ));
         }
-        let inode = self.file.metadata().ok()?.ino();
-        Some(self.boot.continuity(inode))
+        Some(self.boot.continuity(file.ino()))
     }
 
     fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<(), DiskError> {
         check(self.len, offset, buf.len() as u64)?;
         Ok(self.file.read_exact_at(buf, offset)?)
+    }
+
+    fn read_now(&self, buf: &mut [u8], offset: u64) -> Result<bool, DiskError> {
+        check(self.len, offset, buf.len() as u64)?;
+        Ok(read_now(&self.file, buf, offset))
+    }
+
+    fn in_file(&self, offset: u64, len: u64) -> Option<FileRange> {
+        let is_fixed = self.access == Access::ReadOnly && check(self.len, offset, len).is_ok();
+        is_fixed.then(|| FileRange { file: self.file.clone(), offset, len })
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> Result<(), DiskError> {
@@ -137,7 +154,7 @@ impl Disk for Image {
             allocated: data,
             zero: !data,
         };
-        match seek(&self.file, SeekFrom::Data(offset)) {
+        match seek(&*self.file, SeekFrom::Data(offset)) {
             Ok(data) if data > offset => Ok(kind(data, false)),
             Ok(_) => Ok(kind(self.seek(SeekFrom::Hole(offset)).unwrap_or(self.len), true)),
             Err(Errno::NXIO) => Ok(kind(self.len, false)),
@@ -146,7 +163,7 @@ impl Disk for Image {
     }
 
     fn prefetch(&self, offset: u64, len: u64) {
-        let _hint = fadvise(&self.file, offset, core::num::NonZeroU64::new(len), Advice::WillNeed);
+        let _hint = fadvise(&*self.file, offset, core::num::NonZeroU64::new(len), Advice::WillNeed);
     }
 }
 
@@ -198,6 +215,13 @@ fn byte_lock(kind: i32, at: i64) -> libc::flock {
 
 fn in_use() -> io::Error {
     io::Error::new(io::ErrorKind::WouldBlock, "the file is in use: a disk has one writer")
+}
+
+/// Fills `buf` with what the kernel has in memory, without waiting for the storage device; `false` if that is not all, or the file system
+/// cannot say.
+pub(crate) fn read_now(file: &File, buf: &mut [u8], offset: u64) -> bool {
+    let len = buf.len();
+    preadv2(file, &mut [IoSliceMut::new(buf)], offset, ReadWriteFlags::NOWAIT) == Ok(len)
 }
 
 /// Gives back the space of a range, which then reads as zeros.

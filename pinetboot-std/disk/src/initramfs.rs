@@ -20,6 +20,8 @@ pub struct Initramfs {
     pub archive: Vec<u8>,
     /// The release of each kernel, and the names of its modules in the order in which they are loaded.
     pub modules: Vec<(String, Vec<String>)>,
+    /// The release of a kernel that has overlayfs neither built in nor as a module: a root on a read-only disk stays read-only with it.
+    pub lacks_overlayfs: Option<String>,
 }
 
 /// The reason why an image's kernel gets no initramfs.
@@ -55,10 +57,13 @@ impl Initramfs {
         archive.character_device("dev/console", 5, 1);
         archive.character_device("dev/null", 1, 3);
         archive.directory("modules");
-        let mut all = Vec::new();
+        let (mut all, mut lacks_overlayfs) = (Vec::new(), None);
         for release in releases {
             let modules = Modules::read(image, release)?;
             archive.directory(&format!("modules/{release}"));
+            if !modules.has(OVERLAYFS) {
+                lacks_overlayfs.get_or_insert_with(|| release.clone());
+            }
             let mut names = Vec::new();
             for path in modules.paths(&NEEDED, &WANTED)? {
                 let name = modules::name(&path);
@@ -72,7 +77,7 @@ impl Initramfs {
             all.push((release.clone(), names));
         }
         archive.file("init", 0o755, init);
-        Ok(Self { archive: archive.finish(), modules: all })
+        Ok(Self { archive: archive.finish(), modules: all, lacks_overlayfs })
     }
 }
 
@@ -119,13 +124,16 @@ impl core::error::Error for InitramfsError {
     }
 }
 
+/// For a Pi that writes to its memory.
+const OVERLAYFS: &str = "overlay";
 /// What the disk needs.
 const NEEDED: [&str; 2] = ["nbd", "ext4"];
 /// What a Pi may need to reach the server, where its kernel has it as modules (names of Linux 6.1). Pi 5: macb. Pi 4: genet. Pi 3:
 /// smsc95xx or lan78xx, on dwc2. The others are PHYs and buses, which no dependency names, and the checksum that ext4 looks up by
 /// name; virtio is of emulated machines. Run on emulated machines alone.
-const WANTED: [&str; 13] = [
+const WANTED: [&str; 14] = [
     "crc32c_generic",
+    OVERLAYFS,
     "broadcom",
     "bcm7xxx",
     "microchip",

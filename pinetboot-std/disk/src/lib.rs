@@ -20,13 +20,16 @@
 //! A client is bounded: its connections, the requests under way of each (8), and 256 KiB of memory for each of those, whatever
 //! length it asks for. An idle connection has one thread.
 //!
-//! Not done: TLS and any other proof of identity (the network has to be trusted, or [`Exports`] has to know the client by other means);
-//! extended headers; resizing a disk while a client has it.
+//! With the feature `tls`, `Server::start_with_tls` encrypts the connections of clients that ask for it, or refuses all others; a client's
+//! certificate says that the client may connect, and [`Exports`] which disk it has.
+//!
+//! Not done: pre-shared keys; extended headers; resizing a disk while a client has it.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod boot;
+mod channel;
 #[cfg(feature = "testing")]
 pub mod conformance;
 mod counts;
@@ -39,16 +42,19 @@ mod initramfs;
 mod memory;
 mod negotiation;
 mod observe;
+mod output;
 mod overlay;
 mod server;
 #[cfg(feature = "testing")]
 pub mod testing;
+#[cfg(feature = "tls")]
+mod tls;
 mod transmission;
 mod unpack;
 mod wire;
 
 pub use counts::RequestCounts;
-pub use disk::{Disk, DiskError, Extent};
+pub use disk::{Disk, DiskError, Extent, FileRange};
 pub use exports::{Export, Exports, OneExport, Refused};
 pub use fingerprint::Fingerprint;
 pub use image::{Access, Image};
@@ -56,6 +62,8 @@ pub use initramfs::{Initramfs, InitramfsError, kernels};
 pub use observe::{Event, Observer};
 pub use overlay::{OpenError, Overlay};
 pub use server::{Limits, Server};
+#[cfg(feature = "tls")]
+pub use tls::{Tls, TlsError};
 pub use unpack::unpack;
 
 // Compiles the README's example.

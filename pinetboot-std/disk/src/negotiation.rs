@@ -1,8 +1,8 @@
 //! The negotiation: from the greeting to a chosen export. A value that is given each option and appends the replies, without
 //! input or output.
 //!
-//! Fixed newstyle only. Options: EXPORT_NAME, ABORT, LIST, INFO, GO, STRUCTURED_REPLY, LIST_META_CONTEXT, SET_META_CONTEXT.
-//! Not done: STARTTLS, EXTENDED_HEADERS (both answered as unsupported).
+//! Fixed newstyle only. Options: EXPORT_NAME, ABORT, LIST, STARTTLS, INFO, GO, STRUCTURED_REPLY, LIST_META_CONTEXT, SET_META_CONTEXT.
+//! Not done: EXTENDED_HEADERS (answered as unsupported).
 
 use std::io;
 use std::net::IpAddr;
@@ -24,6 +24,18 @@ pub(crate) struct Negotiation<'a> {
     options: usize,
     /// The name in the last refused option.
     refused: Option<String>,
+    tls: TlsOffer,
+}
+
+/// What the server says to a client that asks for TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TlsOffer {
+    /// The server has no TLS, or the client has it already.
+    None,
+    /// For clients that ask.
+    Optional,
+    /// Nothing is said to other clients.
+    Required,
 }
 
 /// An export and what the client agreed upon.
@@ -41,6 +53,8 @@ pub(crate) struct Session {
 pub(crate) enum Next {
     /// Another option.
     Option,
+    /// The handshake of TLS, and then options as from the beginning.
+    Tls,
     /// Requests.
     Transmission(Session),
     /// The end, after the replies are sent.
@@ -74,7 +88,12 @@ impl<'a> Negotiation<'a> {
     }
 
     /// Takes the client's flags, its first bytes; `None` for flags that this server does not know.
-    pub(crate) fn new(exports: &'a dyn Exports, client: IpAddr, flags: [u8; 4]) -> Option<Self> {
+    pub(crate) fn new(
+        exports: &'a dyn Exports,
+        client: IpAddr,
+        flags: [u8; 4],
+        tls: TlsOffer,
+    ) -> Option<Self> {
         let flags = u32::from_be_bytes(flags);
         let known = u32::from(FIXED | NO_ZEROES);
         (flags & !known == 0).then_some(Self {
@@ -85,7 +104,14 @@ impl<'a> Negotiation<'a> {
             context: None,
             options: 0,
             refused: None,
+            tls,
         })
+    }
+
+    /// The negotiation behind the handshake of TLS: what was agreed before does not hold.
+    pub(crate) fn begin_again(&mut self) {
+        (self.structured, self.context, self.refused) = (false, None, None);
+        self.tls = TlsOffer::None;
     }
 
     /// The number and the length in bytes of an option; `None` for a wrong magic number, or an option too long.
@@ -103,11 +129,22 @@ impl<'a> Negotiation<'a> {
             return Next::End;
         }
         match option {
-            option::EXPORT_NAME => return self.export_name(data, out),
             option::ABORT => {
                 reply(out, option, answer::ACK, &[]);
                 return Next::End;
             }
+            option::STARTTLS if self.tls != TlsOffer::None && data.is_empty() => {
+                reply(out, option, answer::ACK, &[]);
+                return Next::Tls;
+            }
+            // > If the server is operating in FORCEDTLS mode, it MUST reply NBD_REP_ERR_TLS_REQD to any other option; NBD_OPT_EXPORT_NAME
+            // > has no error reply: the server drops the connection.
+            option::EXPORT_NAME if self.tls == TlsOffer::Required => return Next::End,
+            _ if self.tls == TlsOffer::Required => {
+                reply(out, option, answer::TLS_REQUIRED, b"TLS is required")
+            }
+            option::STARTTLS if self.tls != TlsOffer::None => reply(out, option, answer::INVALID, &[]),
+            option::EXPORT_NAME => return self.export_name(data, out),
             option::LIST if data.is_empty() => self.list(out),
             option::INFO | option::GO => return self.info_or_go(option, data, out),
             option::STRUCTURED_REPLY if data.is_empty() => {
@@ -122,9 +159,9 @@ impl<'a> Negotiation<'a> {
     }
 
     /// The reason for an end at this point.
-    pub(crate) fn ended(self) -> Ended {
-        match self.refused {
-            Some(name) => Ended::Refused(name),
+    pub(crate) fn ended(&self) -> Ended {
+        match &self.refused {
+            Some(name) => Ended::Refused(name.clone()),
             None if self.options == 0 || self.options > MOST_OPTIONS => Ended::Broken,
             None => Ended::ByClient,
         }

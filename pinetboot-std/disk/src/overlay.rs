@@ -25,7 +25,8 @@
 //! entries before the clusters that they replaced are given back. Then the log is cut. A flush with no new mapping is one
 //! `fdatasync`. The log names the overlay and the machine's boot identifier: after a kill, the next opening carries out
 //! the log; after a power cut the log is void, as its data may be missing, and the file's tables are those of the last flush. The file is
-//! sound at each point; at worst `qemu-img check` finds clusters that count as in use and are not (`-r leaks` frees them).
+//! sound at each point; at worst `qemu-img check` finds clusters that count as in use and are not, until the overlay is opened again and
+//! has found them itself (`leaks`).
 //! After a power cut of the server, a Pi that went on has to be started anew: its answered writes that were not flushed are gone.
 //!
 //! Another program that writes to the file clears an autoclear bit in its header, and so makes the log void, too. An overlay is copied
@@ -43,14 +44,17 @@
 //!
 //! [`Fingerprint`]: crate::Fingerprint
 
+mod cache;
 mod data;
 mod empty;
 mod error;
 mod flush;
 mod header;
+mod leaks;
 mod mappings;
 mod medium;
 mod records;
+mod refcounts;
 #[cfg(feature = "testing")]
 mod simulated;
 mod tables;
@@ -62,10 +66,12 @@ use std::io::{self, Write};
 use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::{Duration, Instant};
 
 use self::empty::empty;
 pub use self::error::OpenError;
-use self::header::{AUTOCLEAR_AT, AUTOCLEAR_LOG, Header, Identity, MOST_NAME};
+use self::header::{AUTOCLEAR_AT, AUTOCLEAR_CLOSED, AUTOCLEAR_LOG, Header, Identity, MOST_NAME};
+use self::leaks::Leaks;
 use self::mappings::{Mappings, Run};
 use self::medium::{Log, LogFile, Medium, MediumFile, read_up_to};
 #[cfg(feature = "testing")]
@@ -184,7 +190,7 @@ impl Overlay {
         log.push(".log");
         Self::assemble(
             base,
-            Arc::new(MediumFile::new(file)),
+            Arc::new(MediumFile::new(file)?),
             Box::new(LogFile::new(log.into())),
             header,
             access,
@@ -247,6 +253,10 @@ impl Overlay {
                 // Made by another program, with room for less than the whole disk.
                 state.tables.resize(len)?;
             }
+            // A file that cannot be searched is used as it is.
+            let _tried = state.tables.begin_search();
+            drop(state);
+            overlay.search_for_leaks(OPENING);
         }
         Ok(overlay)
     }
@@ -280,6 +290,26 @@ impl Overlay {
         Ok(())
     }
 
+    /// Searches for clusters that count as in use and are not, for some time.
+    fn search_for_leaks(&self, within: Duration) {
+        let until = Instant::now() + within;
+        while !self.write().tables.search(SEARCHED) && Instant::now() < until {}
+    }
+
+    /// Leaves a file in which the clusters that count as in use are in use, and says so in the file.
+    fn close(&self) -> Result<(), DiskError> {
+        self.flush()?;
+        self.log.remove()?;
+        self.search_for_leaks(CLOSING);
+        let mut state = self.write();
+        state.tables.settle()?;
+        if matches!(state.tables.leaks, Leaks::None) {
+            self.medium.sync()?;
+            self.medium.write_at(&(AUTOCLEAR_LOG | AUTOCLEAR_CLOSED).to_be_bytes(), AUTOCLEAR_AT)?;
+        }
+        Ok(())
+    }
+
     fn writable(&self, offset: u64, len: u64) -> Result<(), DiskError> {
         check(self.len, offset, len)?;
         if self.access == Access::ReadOnly {
@@ -307,9 +337,9 @@ impl Overlay {
 
 impl Drop for Overlay {
     fn drop(&mut self) {
-        // A failure leaves the log, which the next opening carries out.
-        if self.access == Access::ReadWrite && self.flush().is_ok() {
-            let _removed = self.log.remove();
+        // A failure leaves the log, which the next opening carries out, or clusters that it searches for.
+        if self.access == Access::ReadWrite {
+            let _closed = self.close();
         }
     }
 }
@@ -363,4 +393,10 @@ const LARGE_CLUSTER: u32 = 16;
 /// The longest disk with small clusters, in bytes.
 const MOST_SMALL: u64 = 64 << 30;
 const MOST_DEPTH: usize = 16;
+/// L2 tables, or blocks of refcounts, that are searched for leaks at once, while no request is carried out.
+const SEARCHED: u64 = 16;
+/// Time for that search: when the overlay is opened, with each flush, and when the overlay is closed.
+const OPENING: Duration = Duration::from_millis(50);
+const FLUSHING: Duration = Duration::from_millis(2);
+const CLOSING: Duration = Duration::from_millis(200);
 const HEADER: usize = 64 << 10;

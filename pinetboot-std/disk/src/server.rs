@@ -1,10 +1,11 @@
 //! The network side: a thread for each listener, and a few for each connection.
 //!
-//! The threads of a connection take turns: the one that holds the input receives a request, hands the input on, carries out its
-//! request and replies. Requests of a client so run beside each other, up to [`MOST_WORKERS`], and a slow disk or a slow client
-//! holds up none but its own threads. An idle connection has one thread.
+//! The threads of a connection take turns: the one that holds the input receives a request, carries it out and replies; if the request
+//! waits for the storage device, another one takes the input meanwhile. Requests of a client that wait so run beside each other, up to
+//! [`MOST_WORKERS`], and a slow disk or a slow client holds up none but its own threads. An idle connection has one thread.
 
 mod connection;
+mod input;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -16,10 +17,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 #[cfg(feature = "testing")]
-pub(crate) use self::connection::negotiate;
+pub(crate) use self::connection::{greet, negotiate};
+use crate::channel::Channel;
 use crate::counts::RequestCounts;
 use crate::exports::Exports;
+use crate::negotiation::TlsOffer;
 use crate::observe::{Event, Observer};
+#[cfg(feature = "tls")]
+use crate::tls::Tls;
 
 /// Limits of a server.
 #[derive(Clone, Copy, Debug)]
@@ -43,7 +48,7 @@ pub(crate) struct Shared {
     observer: Arc<dyn Observer>,
     counts: Arc<RequestCounts>,
     limits: Limits,
-    listeners: Vec<TcpListener>,
+    listeners: Mutex<Vec<Arc<TcpListener>>>,
     state: Mutex<State>,
     threads: Arc<Threads>,
     stopping: AtomicBool,
@@ -51,6 +56,8 @@ pub(crate) struct Shared {
     stops: Condvar,
     /// Buffers for requests under way, to use again.
     buffers: Mutex<Vec<Vec<u8>>>,
+    #[cfg(feature = "tls")]
+    tls: Option<Tls>,
 }
 
 #[derive(Default)]
@@ -91,23 +98,46 @@ impl Server {
         limits: Limits,
         observer: Arc<dyn Observer>,
     ) -> io::Result<Self> {
-        let shared = Arc::new(Shared {
-            exports,
-            observer,
-            counts: Arc::default(),
-            limits,
-            listeners,
-            state: Mutex::default(),
-            threads: Arc::default(),
-            stopping: AtomicBool::new(false),
-            stops: Condvar::new(),
-            buffers: Mutex::default(),
-        });
+        Self::run(Shared::new(listeners, exports, limits, observer))
+    }
+
+    /// The same, with TLS for the clients that ask for it.
+    ///
+    /// # Errors
+    ///
+    /// The system's, if a thread cannot start.
+    #[cfg(feature = "tls")]
+    pub fn start_with_tls(
+        listeners: Vec<TcpListener>,
+        exports: Arc<dyn Exports>,
+        limits: Limits,
+        observer: Arc<dyn Observer>,
+        tls: Tls,
+    ) -> io::Result<Self> {
+        Self::run(Shared { tls: Some(tls), ..Shared::new(listeners, exports, limits, observer) })
+    }
+
+    fn run(shared: Shared) -> io::Result<Self> {
+        let count = shared.listeners().len();
+        let shared = Arc::new(shared);
         let server = Self(shared);
-        for index in 0..server.0.listeners.len() {
+        for index in 0..count {
             server.0.spawn("nbd-listen", move |shared| shared.accept(index))?;
         }
         Ok(server)
+    }
+
+    /// Accepts connections on another socket in place of a listener, by its index at the start: where a network interface was removed
+    /// and made again, a socket that was bound to it hears nothing any more. Connections stay.
+    pub fn replace_listener(&self, index: usize, by: TcpListener) {
+        let mut listeners = self.0.listeners();
+        if !self.0.stopping.load(Ordering::Acquire)
+            && let Some(listener) = listeners.get_mut(index)
+        {
+            // Its thread then accepts on the new one.
+            let _ended = rustix::net::shutdown(&**listener, rustix::net::Shutdown::Both);
+            *listener = Arc::new(by);
+        }
     }
 
     /// The counts of requests and bytes.
@@ -143,12 +173,36 @@ impl Threads {
 }
 
 impl Shared {
-    fn accept(self: &Arc<Self>, listener: usize) {
-        let Some(listener) = self.listeners.get(listener) else { return };
+    fn new(
+        listeners: Vec<TcpListener>,
+        exports: Arc<dyn Exports>,
+        limits: Limits,
+        observer: Arc<dyn Observer>,
+    ) -> Self {
+        Self {
+            exports,
+            observer,
+            counts: Arc::default(),
+            limits,
+            listeners: Mutex::new(listeners.into_iter().map(Arc::new).collect()),
+            state: Mutex::default(),
+            threads: Arc::default(),
+            stopping: AtomicBool::new(false),
+            stops: Condvar::new(),
+            buffers: Mutex::default(),
+            #[cfg(feature = "tls")]
+            tls: None,
+        }
+    }
+
+    fn accept(self: &Arc<Self>, index: usize) {
         while !self.stopping.load(Ordering::Acquire) {
+            let Some(listener) = self.listeners().get(index).cloned() else { return };
+            let is_replaced =
+                || self.listeners().get(index).is_none_or(|present| !Arc::ptr_eq(present, &listener));
             match listener.accept() {
                 Ok((stream, client)) => self.admit(stream, client),
-                Err(_) if self.stopping.load(Ordering::Acquire) => {}
+                Err(_) if self.stopping.load(Ordering::Acquire) || is_replaced() => {}
                 Err(error) => {
                     self.tell(&Event::System(&error));
                     // Out of descriptors or memory: the next call would fail at once, too.
@@ -211,8 +265,8 @@ impl Shared {
 
     fn stop(&self, until: Instant) -> bool {
         self.stopping.store(true, Ordering::Release);
-        for listener in &self.listeners {
-            let _ended = rustix::net::shutdown(listener, rustix::net::Shutdown::Both);
+        for listener in &*self.listeners() {
+            let _ended = rustix::net::shutdown(&**listener, rustix::net::Shutdown::Both);
         }
         let half = Instant::now() + until.saturating_duration_since(Instant::now()) / 2;
         // At first, requests under way still reply, where the client reads.
@@ -248,6 +302,27 @@ impl Shared {
         self.observer.event(event);
     }
 
+    /// What a client is told that asks for TLS.
+    fn tls_offer(&self) -> TlsOffer {
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &self.tls {
+            return if tls.is_required() { TlsOffer::Required } else { TlsOffer::Optional };
+        }
+        TlsOffer::None
+    }
+
+    /// Shakes hands with a client that was offered TLS.
+    #[cfg_attr(not(feature = "tls"), expect(clippy::unused_self, reason = "no TLS was offered"))]
+    fn encrypt(&self, channel: Channel) -> io::Result<Channel> {
+        #[cfg(feature = "tls")]
+        if let (Some(tls), Channel::Plain(stream)) = (&self.tls, channel) {
+            return tls.accept(stream).map(Channel::Encrypted);
+        }
+        #[cfg(not(feature = "tls"))]
+        drop(channel);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     fn take_buffer(&self) -> Vec<u8> {
         self.buffers.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
     }
@@ -257,6 +332,16 @@ impl Shared {
         if buffers.len() < MOST_BUFFERS {
             buffers.push(buffer);
         }
+    }
+
+    fn listeners(&self) -> MutexGuard<'_, Vec<Arc<TcpListener>>> {
+        self.listeners.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives back the memory that only saves time.
+    fn rest(&self) {
+        let mut buffers = self.buffers.lock().unwrap_or_else(PoisonError::into_inner);
+        *buffers = Vec::new();
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

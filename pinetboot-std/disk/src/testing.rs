@@ -6,30 +6,36 @@ use std::sync::{Arc, Mutex};
 
 use crate::exports::OneExport;
 use crate::memory::MemoryDisk;
+use crate::negotiation::TlsOffer;
+use crate::output::{Output, Replies};
 use crate::overlay::OpenError;
-use crate::server::negotiate;
+use crate::server::{greet, negotiate};
 use crate::transmission::Next;
 
 /// Answers a client's bytes: the negotiation, then requests to a disk of 1 MiB in memory. Returns the server's bytes.
 #[must_use]
 pub fn answer(client: &[u8]) -> Vec<u8> {
     let exports = OneExport(Arc::new(MemoryDisk::new(vec![0; 1 << 20])));
-    let output = Mutex::new(Vec::new());
+    let output = Mutex::new(Output::new(Vec::new()));
+    let replies = Replies { output: &output, waits: &|| Ok(()) };
     let mut input = Cursor::new(client);
     let client = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let mut sent = Vec::new();
-    let session = negotiate(&exports, client, &mut input, &mut sent, || true);
-    if let Ok(session) = session {
+    let session = greet(&exports, client, TlsOffer::Optional, &mut input, &mut sent)
+        .and_then(|mut negotiation| negotiate(&mut negotiation, &mut input, &mut sent, || true));
+    if let Ok(Some(session)) = session {
         let mut buffer = Vec::new();
         // A reply may be 32 MiB long, and a request is 28 bytes.
         let mut input = input.take(64 * 28 + (1 << 20));
         while let Ok(Next::Request(received)) = session.receive(&mut input, &mut buffer) {
-            if session.perform(&received, &mut buffer, &output).is_err() {
+            if session.perform(&received, &mut buffer, &replies).is_err() {
                 break;
             }
         }
     }
-    sent.append(&mut output.into_inner().unwrap_or_default());
+    let mut output = replies.lock();
+    let _whole = output.flush();
+    sent.extend(output.stream());
     sent
 }
 

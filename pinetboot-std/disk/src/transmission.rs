@@ -1,12 +1,14 @@
 //! The transmission phase: receives a request, carries it out on the disk, and sends the reply.
 //!
-//! Reads and writes go through pieces of 256 KiB: memory does not grow with what a client asks for.
+//! Reads and writes go through pieces of 256 KiB: memory does not grow with what a client asks for. Short reads of what the kernel has in
+//! memory, and short writes, are carried out at once; before all others another thread is called to the input. The kernel itself sends
+//! what is in the file of the image.
 
-use std::io::{self, Read, Write};
-use std::sync::{Mutex, PoisonError};
+use std::io::{self, Read};
 
-use crate::disk::{Disk, DiskError, check};
+use crate::disk::{Disk, DiskError, FileRange, check};
 use crate::negotiation::{MOST_PAYLOAD, Session};
+use crate::output::{Replies, Stream};
 use crate::wire::{ALLOCATION_ID, EINVAL, Request, chunk, chunk_head, command, error_number, flag, simple};
 
 /// A received request.
@@ -80,16 +82,19 @@ impl Session {
         &self,
         received: &Received,
         buffer: &mut Vec<u8>,
-        output: &Mutex<impl Write>,
+        replies: &Replies<'_, impl Stream>,
     ) -> io::Result<Option<Failure>> {
         let request = &received.request;
+        if request.may_wait() || received.payload > SMALL {
+            (replies.waits)()?;
+        }
         let result = match request.command {
-            _ if request.flags & !flags_of(request.command) != 0 => return self.refuse(request, output),
+            _ if request.flags & !flags_of(request.command) != 0 => return self.refuse(request, replies),
             command::READ => {
                 if request.len > MOST_PAYLOAD {
-                    return self.refuse(request, output);
+                    return self.refuse(request, replies);
                 }
-                return self.read(request, buffer, output);
+                return self.read(request, buffer, replies);
             }
             command::BLOCK_STATUS if self.allocation && request.len > 0 => match self.status(request) {
                 Ok(descriptors) => {
@@ -99,7 +104,7 @@ impl Session {
                         chunk::BLOCK_STATUS,
                         true,
                         &[&id[..], &descriptors].concat(),
-                        output,
+                        replies,
                     )?;
                     return Ok(None);
                 }
@@ -114,12 +119,11 @@ impl Session {
             }
             command::CACHE => check(self.export.disk.len(), request.offset, request.len.into())
                 .map(|()| self.export.disk.prefetch(request.offset, request.len.into())),
-            _ => return self.refuse(request, output),
+            _ => return self.refuse(request, replies),
         };
         match result {
-            Ok(()) if self.structured => self.chunk(request, chunk::NONE, true, &[], output)?,
-            Ok(()) => send(output, &simple(request.cookie, 0))?,
-            Err(error) => return self.fail(request, error, output),
+            Ok(()) => self.done(request, replies)?,
+            Err(error) => return self.fail(request, error, replies),
         }
         Ok(None)
     }
@@ -157,67 +161,152 @@ impl Session {
         &self,
         request: &Request,
         buffer: &mut Vec<u8>,
-        output: &Mutex<impl Write>,
+        replies: &Replies<'_, impl Stream>,
     ) -> io::Result<Option<Failure>> {
         let disk = &*self.export.disk;
         if let Err(error) = check(disk.len(), request.offset, request.len.into()) {
-            return self.fail(request, error, output);
+            return self.fail(request, error, replies);
         }
-        let whole = request.flags & flag::DONT_FRAGMENT != 0;
-        if whole && request.len as usize > PIECE {
-            const EOVERFLOW: u32 = 75;
-            self.error(request, EOVERFLOW, output)?;
+        let len = request.len as usize;
+        if len == 0 {
+            self.done(request, replies)?;
             return Ok(None);
         }
-        // A simple reply is in one piece on the wire, and so is held by one thread until its last byte.
+        if len <= SMALL {
+            let there = replies.lock().add_filled(self.head_len() + len, |frame| {
+                let is_there = disk.read_now(&mut frame[self.head_len()..], request.offset)?;
+                Ok(is_there.then(|| self.put_head(request, request.offset, true, frame)))
+            })?;
+            match there {
+                Ok(true) => return Ok(None),
+                Ok(false) => {}
+                Err(error) => return self.fail(request, error, replies),
+            }
+        }
+        (replies.waits)()?;
+        if self.structured {
+            self.read_chunks(request, buffer, replies)
+        } else {
+            self.read_whole(request, buffer, replies)
+        }
+    }
+
+    /// Reads for a simple reply, which is in one piece on the wire, and so held by one thread until its last byte.
+    fn read_whole(
+        &self,
+        request: &Request,
+        buffer: &mut Vec<u8>,
+        replies: &Replies<'_, impl Stream>,
+    ) -> io::Result<Option<Failure>> {
+        let disk = &*self.export.disk;
+        let head = simple(request.cookie, 0);
         let mut held = None;
-        let (mut at, mut left) = (request.offset, request.len as usize);
-        loop {
-            let piece = left.min(PIECE);
-            let frame = room(buffer, HEAD + piece);
-            let Some((head, data)) = frame.split_at_mut_checked(HEAD) else { return Ok(None) };
-            if let Err(error) = disk.read_at(data, at) {
+        let (mut at, mut left) = (request.offset, u64::from(request.len));
+        while left > 0 {
+            let range = in_file(disk, at, left);
+            let piece = usize::try_from(left).unwrap_or(PIECE).min(PIECE);
+            if range.is_none()
+                && let Err(error) = disk.read_at(room(buffer, piece), at)
+            {
                 return match held {
                     // The reply's head said success: only the end of the connection can take that back.
                     Some(_) => Err(io::Error::other(error)),
-                    None => self.fail(request, error, output),
+                    None => self.fail(request, error, replies),
                 };
             }
-            left -= piece;
-            if self.structured {
-                let is_hole = !whole && piece >= 4096 && is_zero(data);
-                if piece == 0 {
-                    self.chunk(request, chunk::NONE, true, &[], output)?;
-                } else if is_hole {
-                    let len = u32::try_from(piece).unwrap_or(0).to_be_bytes();
-                    self.chunk(
-                        request,
-                        chunk::HOLE,
-                        left == 0,
-                        &[&at.to_be_bytes()[..], &len].concat(),
-                        output,
-                    )?;
-                } else {
-                    let len = u32::try_from(8 + piece).unwrap_or(0);
-                    head[..20].copy_from_slice(&chunk_head(request.cookie, chunk::DATA, left == 0, len));
-                    head[20..].copy_from_slice(&at.to_be_bytes());
-                    send(output, frame)?;
+            let output = match &mut held {
+                Some(output) => output,
+                None => {
+                    let output = held.insert(replies.lock());
+                    output.add(&head)?;
+                    output
                 }
-            } else {
-                let mut frame = &frame[HEAD..];
-                if held.is_none() {
-                    buffer[HEAD - 16..HEAD].copy_from_slice(&simple(request.cookie, 0));
-                    frame = &buffer[HEAD - 16..HEAD + piece];
-                    held = Some(output.lock().unwrap_or_else(PoisonError::into_inner));
+            };
+            let done = match range {
+                Some(range) => {
+                    output.send_file(&range.file, range.offset, range.len)?;
+                    range.len
                 }
-                if let Some(output) = &mut held {
-                    output.write_all(frame)?;
+                None => {
+                    output.send(room(buffer, piece))?;
+                    piece as u64
                 }
-            }
-            if left == 0 {
-                return Ok(None);
-            }
-            at += piece as u64;
+            };
+            (at, left) = (at + done, left - done);
+        }
+        Ok(None)
+    }
+
+    /// Reads for a reply in chunks.
+    fn read_chunks(
+        &self,
+        request: &Request,
+        buffer: &mut Vec<u8>,
+        replies: &Replies<'_, impl Stream>,
+    ) -> io::Result<Option<Failure>> {
+        let disk = &*self.export.disk;
+        let whole = request.flags & flag::DONT_FRAGMENT != 0;
+        if whole && request.len as usize > PIECE {
+            const EOVERFLOW: u32 = 75;
+            self.error(request, EOVERFLOW, replies)?;
+            return Ok(None);
+        }
+        let (mut at, mut left) = (request.offset, u64::from(request.len));
+        while left > 0 {
+            let extent = if whole { None } else { disk.extent(at, left).ok() };
+            let range = in_file(disk, at, left).filter(|range| !whole || range.len == left);
+            let done = match (extent, range) {
+                (Some(extent), _) if extent.zero => {
+                    let done = extent.len.clamp(1, left);
+                    let mut hole = [0; CHUNK + 4];
+                    put_hole(request, at, done, done == left, &mut hole);
+                    replies.lock().add(&hole)?;
+                    done
+                }
+                (extent, Some(range)) => {
+                    let done = extent.map_or(range.len, |extent| extent.len.clamp(1, range.len));
+                    let mut head = [0; CHUNK];
+                    put_data(request, at, done, done == left, &mut head);
+                    let mut output = replies.lock();
+                    output.add(&head)?;
+                    output.send_file(&range.file, range.offset, done)?;
+                    done
+                }
+                _ => {
+                    let piece = usize::try_from(left).unwrap_or(PIECE).min(PIECE);
+                    let frame = room(buffer, CHUNK + piece);
+                    if let Err(error) = disk.read_at(&mut frame[CHUNK..], at) {
+                        return self.fail(request, error, replies);
+                    }
+                    let len = self.put_head(request, at, piece as u64 == left, frame);
+                    replies.lock().send(&frame[..len])?;
+                    piece as u64
+                }
+            };
+            (at, left) = (at + done, left - done);
+        }
+        Ok(None)
+    }
+
+    /// Bytes before the data of a reply, or of a chunk.
+    const fn head_len(&self) -> usize {
+        if self.structured { CHUNK } else { SIMPLE_HEAD }
+    }
+
+    /// Writes the head of a reply, or of a chunk, before its data; returns the bytes of both, which are few for zeros.
+    fn put_head(&self, request: &Request, at: u64, is_last: bool, frame: &mut [u8]) -> usize {
+        if !self.structured {
+            frame[..SIMPLE_HEAD].copy_from_slice(&simple(request.cookie, 0));
+            return frame.len();
+        }
+        let data = &frame[CHUNK..];
+        let len = data.len() as u64;
+        if request.flags & flag::DONT_FRAGMENT == 0 && len >= 4096 && is_zero(data) {
+            put_hole(request, at, len, is_last, &mut frame[..CHUNK + 4]);
+            CHUNK + 4
+        } else {
+            put_data(request, at, len, is_last, &mut frame[..CHUNK]);
+            frame.len()
         }
     }
 
@@ -248,8 +337,8 @@ impl Session {
         Ok(found.iter().flat_map(|(len, kind)| [len.to_be_bytes(), kind.to_be_bytes()].concat()).collect())
     }
 
-    fn refuse(&self, request: &Request, output: &Mutex<impl Write>) -> io::Result<Option<Failure>> {
-        self.error(request, EINVAL, output)?;
+    fn refuse(&self, request: &Request, replies: &Replies<'_, impl Stream>) -> io::Result<Option<Failure>> {
+        self.error(request, EINVAL, replies)?;
         Ok(None)
     }
 
@@ -257,22 +346,22 @@ impl Session {
         &self,
         request: &Request,
         error: DiskError,
-        output: &Mutex<impl Write>,
+        replies: &Replies<'_, impl Stream>,
     ) -> io::Result<Option<Failure>> {
-        self.error(request, error_number(error), output)?;
+        self.error(request, error_number(error), replies)?;
         Ok(Some(Failure { command: request.command, error }))
     }
 
-    fn error(&self, request: &Request, number: u32, output: &Mutex<impl Write>) -> io::Result<()> {
+    fn error(&self, request: &Request, number: u32, replies: &Replies<'_, impl Stream>) -> io::Result<()> {
         if !self.structured {
-            return send(output, &simple(request.cookie, number));
+            return replies.lock().add(&simple(request.cookie, number));
         }
         let (number, no_text) = (number.to_be_bytes(), [0; 2]);
         if request.command == command::READ {
             let at = request.offset.to_be_bytes();
-            self.chunk(request, chunk::ERROR_AT, true, &[&number[..], &no_text, &at].concat(), output)
+            self.chunk(request, chunk::ERROR_AT, true, &[&number[..], &no_text, &at].concat(), replies)
         } else {
-            self.chunk(request, chunk::ERROR, true, &[&number[..], &no_text].concat(), output)
+            self.chunk(request, chunk::ERROR, true, &[&number[..], &no_text].concat(), replies)
         }
     }
 
@@ -282,10 +371,19 @@ impl Session {
         kind: u16,
         done: bool,
         payload: &[u8],
-        output: &Mutex<impl Write>,
+        replies: &Replies<'_, impl Stream>,
     ) -> io::Result<()> {
         let len = u32::try_from(payload.len()).unwrap_or(0);
-        send(output, &[&chunk_head(request.cookie, kind, done, len), payload].concat())
+        replies.lock().add(&[&chunk_head(request.cookie, kind, done, len), payload].concat())
+    }
+
+    /// Replies to a request without data.
+    fn done(&self, request: &Request, replies: &Replies<'_, impl Stream>) -> io::Result<()> {
+        if self.structured {
+            self.chunk(request, chunk::NONE, true, &[], replies)
+        } else {
+            replies.lock().add(&simple(request.cookie, 0))
+        }
     }
 }
 
@@ -300,14 +398,29 @@ const fn flags_of(of: u16) -> u16 {
     }
 }
 
-fn send(output: &Mutex<impl Write>, bytes: &[u8]) -> io::Result<()> {
-    output.lock().unwrap_or_else(PoisonError::into_inner).write_all(bytes)
+/// The bytes from `at` on, if so many of them are in one file that a system call for them is worth it.
+fn in_file(disk: &dyn Disk, at: u64, left: u64) -> Option<FileRange> {
+    disk.in_file(at, left).filter(|range| range.len >= left.min(SMALL as u64))
+}
+
+/// Writes the head of a chunk with data.
+fn put_data(request: &Request, at: u64, len: u64, is_last: bool, head: &mut [u8]) {
+    let len = u32::try_from(8 + len).unwrap_or(0);
+    head[..20].copy_from_slice(&chunk_head(request.cookie, chunk::DATA, is_last, len));
+    head[20..].copy_from_slice(&at.to_be_bytes());
+}
+
+/// Writes a chunk for zeros.
+fn put_hole(request: &Request, at: u64, len: u64, is_last: bool, hole: &mut [u8]) {
+    hole[..20].copy_from_slice(&chunk_head(request.cookie, chunk::HOLE, is_last, 12));
+    hole[20..CHUNK].copy_from_slice(&at.to_be_bytes());
+    hole[CHUNK..].copy_from_slice(&u32::try_from(len).unwrap_or(0).to_be_bytes());
 }
 
 /// The first `len` bytes of a buffer, which grows but once.
 fn room(buffer: &mut Vec<u8>, len: usize) -> &mut [u8] {
     if buffer.len() < len {
-        buffer.resize(len.next_power_of_two().min(HEAD + PIECE).max(len), 0);
+        buffer.resize(len.next_power_of_two().min(CHUNK + PIECE).max(len), 0);
     }
     buffer.get_mut(..len).unwrap_or_default()
 }
@@ -319,8 +432,12 @@ fn is_zero(bytes: &[u8]) -> bool {
 
 /// Bytes of data in memory for a request.
 pub(crate) const PIECE: usize = 256 << 10;
-/// Bytes before the data in a frame: the head of a chunk, and its offset.
-const HEAD: usize = 28;
+/// Bytes of the longest read or write that is tried without waiting, and without another thread.
+const SMALL: usize = 64 << 10;
+/// Bytes of the head of a chunk with an offset.
+const CHUNK: usize = 28;
+/// Bytes of a simple reply without its data.
+const SIMPLE_HEAD: usize = 16;
 const MOST_DESCRIPTORS: usize = 1024;
 /// Questions to the disk for one status: neighbours of one kind are joined.
 const MOST_LOOKUPS: usize = 8192;

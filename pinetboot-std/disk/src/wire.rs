@@ -19,6 +19,7 @@ pub(crate) mod option {
     pub(crate) const EXPORT_NAME: u32 = 1;
     pub(crate) const ABORT: u32 = 2;
     pub(crate) const LIST: u32 = 3;
+    pub(crate) const STARTTLS: u32 = 5;
     pub(crate) const INFO: u32 = 6;
     pub(crate) const GO: u32 = 7;
     pub(crate) const STRUCTURED_REPLY: u32 = 8;
@@ -34,6 +35,7 @@ pub(crate) mod answer {
     pub(crate) const META_CONTEXT: u32 = 4;
     pub(crate) const UNSUPPORTED: u32 = 1 << 31 | 1;
     pub(crate) const INVALID: u32 = 1 << 31 | 3;
+    pub(crate) const TLS_REQUIRED: u32 = 1 << 31 | 5;
     pub(crate) const UNKNOWN: u32 = 1 << 31 | 6;
 }
 
@@ -116,6 +118,12 @@ impl Request {
             offset: at.u64()?,
             len: at.u32()?,
         })
+    }
+
+    /// Whether the request is one for the storage device rather than for memory. A read may be both.
+    pub(crate) const fn may_wait(&self) -> bool {
+        !matches!(self.command, command::READ | command::WRITE)
+            || self.command == command::WRITE && self.flags & flag::FUA != 0
     }
 
     /// The bytes of the request: a client's side, for tests.

@@ -5,8 +5,9 @@ mod client;
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
 use client::{Client, FLUSH, READ, WRITE};
@@ -14,15 +15,25 @@ use pinetboot_disk::{Access, Disk, DiskError, Export, Exports, Extent, Image, Li
 
 const LEN: u64 = 1 << 20;
 
-/// A disk whose flush waits until the test lets it end.
+/// A disk whose flush, or whose write of [`SLOW`], waits until the test lets it end.
 #[derive(Debug)]
-struct SlowFlush {
+struct Slow {
     image: Image,
     began: Sender<()>,
     go_on: Mutex<Receiver<()>>,
 }
 
-impl Disk for SlowFlush {
+/// What a slow write writes.
+const SLOW: &[u8] = b"slow!";
+
+impl Slow {
+    fn wait(&self) {
+        self.began.send(()).unwrap();
+        self.go_on.lock().unwrap().recv().unwrap();
+    }
+}
+
+impl Disk for Slow {
     fn len(&self) -> u64 {
         self.image.len()
     }
@@ -33,6 +44,9 @@ impl Disk for SlowFlush {
         self.image.read_at(buf, offset)
     }
     fn write_at(&self, bytes: &[u8], offset: u64) -> Result<(), DiskError> {
+        if bytes == SLOW {
+            self.wait();
+        }
         self.image.write_at(bytes, offset)
     }
     fn write_zeroes(&self, offset: u64, len: u64, allocate: bool) -> Result<(), DiskError> {
@@ -42,8 +56,7 @@ impl Disk for SlowFlush {
         self.image.trim(offset, len)
     }
     fn flush(&self) -> Result<(), DiskError> {
-        self.began.send(()).unwrap();
-        self.go_on.lock().unwrap().recv().unwrap();
+        self.wait();
         self.image.flush()
     }
     fn extent(&self, offset: u64, len: u64) -> Result<Extent, DiskError> {
@@ -122,24 +135,119 @@ fn a_disk_describes_itself_the_same_way_after_a_restart_of_the_server() {
 
 #[test]
 fn a_request_that_waits_for_the_disk_holds_up_no_other() {
-    let (_file, image) = image();
-    let (began, has_begun) = channel();
-    let (let_go, go_on) = channel();
-    let (_server, address) =
-        serve(Arc::new(SlowFlush { image, began, go_on: Mutex::new(go_on) }), Limits::default());
-    let mut first = Client::connect(address, LEN);
-    first.request(FLUSH, 1, 0, 0, &[]);
-    has_begun.recv().unwrap();
-    // Of another client, and of the same.
-    for client in [&mut Client::connect(address, LEN), &mut first] {
-        client.request(WRITE, 2, 4096, 5, b"hello");
-        assert_eq!(client.result(), (0, 2));
-        client.request(READ, 3, 4096, 5, &[]);
-        assert_eq!(client.result(), (0, 3));
-        assert_eq!(&client.take::<5>(), b"hello");
+    // A flush is expected to wait, a write is not: the next request then waits for a moment.
+    for (command, payload) in [(FLUSH, &b""[..]), (WRITE, SLOW)] {
+        let (_file, image) = image();
+        let (began, has_begun) = channel();
+        let (let_go, go_on) = channel();
+        let (_server, address) =
+            serve(Arc::new(Slow { image, began, go_on: Mutex::new(go_on) }), Limits::default());
+        let mut first = Client::connect(address, LEN);
+        // Its reply is not held back by the request behind it.
+        first.request(READ, 9, 0, 1, &[]);
+        first.request(command, 1, 0, u32::try_from(payload.len()).unwrap(), payload);
+        assert_eq!(first.result(), (0, 9));
+        assert_eq!(&first.take::<1>(), b"\0");
+        has_begun.recv().unwrap();
+        // Of another client, and of the same.
+        for client in [&mut Client::connect(address, LEN), &mut first] {
+            client.request(WRITE, 2, 4096, 5, b"hello");
+            assert_eq!(client.result(), (0, 2));
+            client.request(READ, 3, 4096, 5, &[]);
+            assert_eq!(client.result(), (0, 3));
+            assert_eq!(&client.take::<5>(), b"hello");
+        }
+        let_go.send(()).unwrap();
+        assert_eq!(first.result(), (0, 1));
     }
-    let_go.send(()).unwrap();
-    assert_eq!(first.result(), (0, 1));
+}
+
+/// A disk that counts the requests of clients, and the longest of their pieces.
+#[derive(Debug)]
+struct Counted {
+    image: Image,
+    under_way: AtomicUsize,
+    most: AtomicUsize,
+    longest: AtomicUsize,
+    /// Reads wait here until the test lets them end.
+    gate: RwLock<()>,
+}
+
+impl Counted {
+    fn count<T>(&self, len: usize, work: impl FnOnce() -> T) -> T {
+        let now = self.under_way.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most.fetch_max(now, Ordering::SeqCst);
+        self.longest.fetch_max(len, Ordering::SeqCst);
+        let done = work();
+        self.under_way.fetch_sub(1, Ordering::SeqCst);
+        done
+    }
+}
+
+impl Disk for Counted {
+    fn len(&self) -> u64 {
+        self.image.len()
+    }
+    fn is_read_only(&self) -> bool {
+        false
+    }
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<(), DiskError> {
+        self.count(buf.len(), || {
+            drop(self.gate.read().unwrap());
+            self.image.read_at(buf, offset)
+        })
+    }
+    fn write_at(&self, bytes: &[u8], offset: u64) -> Result<(), DiskError> {
+        self.count(bytes.len(), || self.image.write_at(bytes, offset))
+    }
+    fn write_zeroes(&self, offset: u64, len: u64, allocate: bool) -> Result<(), DiskError> {
+        self.image.write_zeroes(offset, len, allocate)
+    }
+    fn trim(&self, offset: u64, len: u64) -> Result<(), DiskError> {
+        self.image.trim(offset, len)
+    }
+    fn flush(&self) -> Result<(), DiskError> {
+        self.image.flush()
+    }
+    fn extent(&self, offset: u64, len: u64) -> Result<Extent, DiskError> {
+        self.image.extent(offset, len)
+    }
+}
+
+#[test]
+fn a_client_has_eight_requests_under_way_in_pieces_of_256_kib_whatever_it_asks_for() {
+    const LONG: u64 = 32 << 20;
+    let file = tempfile::NamedTempFile::new().unwrap();
+    file.as_file().set_len(LONG).unwrap();
+    let image = Image::open(file.path(), Access::ReadWrite).unwrap();
+    let counted = || AtomicUsize::new(0);
+    let (under_way, most, longest) = (counted(), counted(), counted());
+    let disk = Arc::new(Counted { image, under_way, most, longest, gate: RwLock::new(()) });
+    let (_server, address) = serve(disk.clone(), Limits::default());
+    let mut client = Client::connect(address, LONG);
+    client.request(WRITE, 1, 0, LONG as u32, &vec![7; LONG as usize]);
+    assert_eq!(client.result(), (0, 1));
+    let closed = disk.gate.write().unwrap();
+    for cookie in 0..40 {
+        client.request(READ, cookie, 0, LONG as u32, &[]);
+    }
+    // All that the server allows wait for the disk.
+    while disk.under_way.load(Ordering::SeqCst) < 8 {
+        std::thread::yield_now();
+    }
+    drop(closed);
+    let mut seen = Vec::new();
+    for _ in 0..40 {
+        let (error, cookie) = client.result();
+        assert_eq!(error, 0);
+        seen.push(cookie);
+        let read = std::io::copy(&mut (&mut client.0).take(LONG), &mut std::io::sink()).unwrap();
+        assert_eq!(read, LONG);
+    }
+    seen.sort_unstable();
+    assert!(seen.into_iter().eq(0..40));
+    assert_eq!(disk.most.load(Ordering::SeqCst), 8);
+    assert_eq!(disk.longest.load(Ordering::SeqCst), 256 << 10);
 }
 
 #[test]

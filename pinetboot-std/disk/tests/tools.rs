@@ -1,4 +1,4 @@
-//! Programs of QEMU, libnbd and fio as clients of the server and readers of overlays; and a server that is killed a hundred times.
+//! Programs of QEMU, libnbd and fio as clients of the server and readers of overlays; and a server that is killed again and again.
 #![expect(clippy::unwrap_used, reason = "what fails here is the test")]
 
 #[expect(dead_code, reason = "the hostile part is for protocol.rs")]
@@ -180,7 +180,7 @@ fn serve(disk: Arc<dyn Disk>) -> (Server, SocketAddr) {
 }
 
 #[test]
-#[ignore = "needs nbdinfo, nbdcopy, nbdsh, qemu-img, qemu-io and fio"]
+#[ignore = "needs nbdinfo, nbdcopy, nbdsh, nbd-client, qemu-img, qemu-io and fio"]
 fn clients_of_other_projects_agree() {
     let directory = with_base();
     let path = directory.path();
@@ -202,6 +202,8 @@ fn clients_of_other_projects_agree() {
     let list = ok(path, &format!("nbdinfo --list --json nbd://{address}"));
     assert_eq!(list.matches("\"export-name\"").count(), 1, "{list}");
     assert_ne!(run(path, &format!("nbdinfo nbd://{address}/other")).1, 0);
+    let names = ok(path, &format!("nbd-client -l {} {}", address.ip(), address.port()));
+    assert_eq!(names.lines().filter(|line| *line == "mine").count(), 1, "{names}");
     let map = ok(path, &format!("nbdinfo --map {uri}"));
     assert!(map.contains("hole,zero"), "{map}");
 
@@ -310,7 +312,7 @@ fn serve_until_killed() {
 
 #[test]
 #[ignore = "needs qemu-img"]
-fn a_server_killed_a_hundred_times_loses_no_acknowledged_write() {
+fn a_server_that_is_killed_again_and_again_loses_no_acknowledged_write() {
     const BLOCK: usize = 2048;
     let directory = with_base();
     let path = directory.path();
@@ -324,7 +326,8 @@ fn a_server_killed_a_hundred_times_loses_no_acknowledged_write() {
         usize::try_from(random >> 33).unwrap() % end
     };
     let base = content(&Image::open(&path.join("base.img"), Access::ReadOnly).unwrap());
-    for round in 0..100 {
+    let rounds = std::env::var(KILLS).map_or(20, |kills| kills.parse().unwrap());
+    for round in 0..rounds {
         let Process(mut child, address) = Process::start(path);
         let mut client = Client::connect(address, LEN);
         client.request(READ, 0, 0, u32::try_from(LEN).unwrap(), &[]);
@@ -385,9 +388,11 @@ fn a_server_killed_a_hundred_times_loses_no_acknowledged_write() {
     let Process(mut child, _) = Process::start(path);
     drop(child.stdin.take());
     assert!(child.wait().unwrap().success());
-    let (checked, code) = run(path, "qemu-img check a.qcow2");
-    assert!(matches!(code, 0 | 3), "{checked}");
+    let checked = ok(path, "qemu-img check a.qcow2");
+    assert!(checked.contains("No errors were found"), "what the kills leaked is found: {checked}");
     assert!(!path.join("a.qcow2.log").exists());
 }
 
 const SERVE: &str = "PINETBOOT_DISK_SERVE";
+/// The number of kills; 20 without this variable.
+const KILLS: &str = "PINETBOOT_DISK_KILLS";

@@ -30,6 +30,11 @@ impl CommandLine {
         word.get(name.len() + 1..).filter(|value| !value.is_empty())
     }
 
+    /// The values of all `name=`, in their order.
+    pub(crate) fn values(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.0.iter().filter_map(move |word| word.strip_prefix(name)?.strip_prefix('='))
+    }
+
     /// The last word that is one of these.
     pub(crate) fn last_of(&self, words: &[&str]) -> Option<&str> {
         self.0.iter().rev().map(String::as_str).find(|word| words.contains(word))

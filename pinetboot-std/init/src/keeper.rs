@@ -5,6 +5,7 @@
 use std::convert::Infallible;
 use std::env;
 use std::io::{self, BufRead, BufReader, Write};
+use std::net::{SocketAddr, SocketAddrV4};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::thread;
@@ -17,6 +18,7 @@ use nix::unistd::setsid;
 use crate::console::Console;
 use crate::disk::{Device, Export, NoSession, Session};
 use crate::failure::Failure;
+use crate::network::Renewal;
 use crate::settings::{DiskAddress, Settings};
 
 /// Starts the keeper as a process of its own, and returns once the disk is there.
@@ -55,11 +57,22 @@ pub(crate) fn run(console: &Console) -> Result<Infallible, Failure> {
         let remedy = "The initramfs lacks nbd.ko of this kernel, or the kernel has none: CONFIG_BLK_DEV_NBD";
         Failure::new(format!("the kernel has no NBD driver: {error}"), remedy)
     })?;
-    let session = connect(console, &settings.disk, None)?;
+    let (mut server, session) = connect(console, &settings.disks, None)?;
     device.connect(&session).map_err(kernel_refuses)?;
     let export = session.export;
+    let address = session.stream.local_addr();
     drop(session.stream); // the kernel has its own reference
-    console.info(format_args!("/dev/nbd0 has {} bytes of {}", export.len, settings.disk.server));
+    let renewal = match address {
+        Ok(SocketAddr::V4(address)) => Renewal::of(&settings.network, *address.ip()),
+        _ => Ok(None),
+    };
+    let started = renewal.and_then(|renewal| renewal.map_or(Ok(()), Renewal::start));
+    if let Err(error) = started {
+        console.error(format_args!(
+            "the lease of the address is not renewed: {error}. Reserve the address for this machine"
+        ));
+    }
+    console.info(format_args!("/dev/nbd0 has {} bytes of {server}", export.len));
     // The receiver is the first program, which ends this pipe when it has become the system's.
     let mut output = io::stdout();
     output.write_all(READY.as_bytes()).and_then(|()| output.flush()).map_err(|error| {
@@ -67,40 +80,56 @@ pub(crate) fn run(console: &Console) -> Result<Infallible, Failure> {
     })?;
     loop {
         device.wait_for_death().map_err(kernel_refuses)?;
-        console.error(format_args!(
-            "the connection to {} is dead: disk requests wait for another",
-            settings.disk.server
-        ));
-        let session = connect(console, &settings.disk, Some(&export))?;
+        console.error(format_args!("the connection to {server} is dead: disk requests wait for another"));
+        let (next, session) = connect(console, &settings.disks, Some(&export))?;
         device.reconnect(&session).map_err(kernel_refuses)?;
-        console.error(format_args!("connected to {} again: disk requests go on", settings.disk.server));
+        server = next;
+        console.error(format_args!("connected to {server} again: disk requests go on"));
     }
 }
 
-/// Connects, as often as it takes; to the same disk with the same content as `before`.
-fn connect(console: &Console, disk: &DiskAddress, before: Option<&Export>) -> Result<Session, Failure> {
+/// Connects to the first server that has the disk, as often as it takes; to the same disk with the same content as `before`.
+fn connect(
+    console: &Console,
+    disks: &[DiskAddress],
+    before: Option<&Export>,
+) -> Result<(SocketAddrV4, Session), Failure> {
     let mut refused_since = None;
     let mut told: Option<Instant> = None;
     loop {
         let began = Instant::now();
-        let why = match Session::open(disk) {
-            Ok(session) => {
-                before.map_or(Ok(()), |before| same(before, &session.export))?;
-                return Ok(session);
+        let tells = told.is_none_or(|at| at + BETWEEN_LINES <= began);
+        let (mut refusal, mut another) = (None, None);
+        for disk in disks {
+            let why = match Session::open(disk) {
+                Ok(session) => match before.map_or(Ok(()), |before| same(before, &session.export)) {
+                    Ok(()) => return Ok((disk.server, session)),
+                    Err(failure) => {
+                        another = Some(failure);
+                        continue;
+                    }
+                },
+                Err(why) => why,
+            };
+            if tells {
+                told = Some(began);
+                console.error(format_args!("{}: {why}", disk.server));
             }
-            Err(why) => why,
-        };
-        if let NoSession::Refused(_) = why {
+            if let NoSession::Refused(_) = why {
+                refusal = Some(why);
+            }
+        }
+        // The disk of one server, which had it, may yet come back on another.
+        if let Some(failure) = another.filter(|_| disks.len() == 1) {
+            return Err(failure);
+        }
+        match refusal {
             // A server that still has the connection of this machine's last boot gives the disk free after a while.
-            if *refused_since.get_or_insert(began) + REFUSED <= began {
+            Some(why) if *refused_since.get_or_insert(began) + REFUSED <= began => {
                 return Err(Failure::new(why.to_string(), "The next boot gets a new secret"));
             }
-        } else {
-            refused_since = None;
-        }
-        if told.is_none_or(|at| at + BETWEEN_LINES <= began) {
-            told = Some(began);
-            console.error(&why);
+            Some(_) => {}
+            None => refused_since = None,
         }
         thread::sleep(BETWEEN_TRIES);
     }

@@ -11,7 +11,7 @@
 //!
 //! What fails is written to the console with a remedy; then the machine restarts, as a Pi's firmware repeats a failed boot.
 //!
-//! Not done: TLS; IPv6; several servers; renewing a lease.
+//! Not done: TLS; IPv6; reporting what fails to the server.
 
 #![forbid(unsafe_code)]
 

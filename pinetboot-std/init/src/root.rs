@@ -1,9 +1,11 @@
-//! The root: the partition of `/dev/nbd0` that the command line names.
+//! The root: the partition of `/dev/nbd0` that the command line names, or what lies over it.
+
+mod memory;
 
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,8 +17,15 @@ use crate::settings::{Root, RootName};
 /// Mounts the root at a directory.
 pub(crate) fn mount_at(root: &Root, directory: &str) -> Result<(), Failure> {
     let device = wait_for(&root.name)?;
-    let flags = if root.is_read_only { MsFlags::MS_RDONLY } else { MsFlags::empty() };
-    mount(Some(&device), directory, Some(root.kind.as_str()), flags, root.options.as_deref()).map_err(
+    if root.is_in_memory {
+        return memory::lay_over(&device, root, directory);
+    }
+    mount_partition(&device, root, directory, root.is_read_only)
+}
+
+fn mount_partition(device: &Path, root: &Root, directory: &str, is_read_only: bool) -> Result<(), Failure> {
+    let flags = if is_read_only { MsFlags::MS_RDONLY } else { MsFlags::empty() };
+    mount(Some(device), directory, Some(root.kind.as_str()), flags, root.options.as_deref()).map_err(
         |error| {
             let what = format!("{} is not mounted as {}: {error}", device.display(), root.kind);
             Failure::new(what, "Check rootfstype= and rootflags=, and the file system by fsck on the server")
@@ -96,7 +105,7 @@ struct Ext {
 }
 
 /// UUID and label of an ext2, ext3 or ext4 (Linux, Documentation/filesystems/ext4/super.rst).
-fn superblock(path: &std::path::Path) -> io::Result<Option<Ext>> {
+fn superblock(path: &Path) -> io::Result<Option<Ext>> {
     let mut bytes = [0; 0x88];
     File::open(path)?.fill(&mut bytes, 1024)?;
     Ok((bytes[0x38..0x3a] == [0x53, 0xef]).then(|| Ext {

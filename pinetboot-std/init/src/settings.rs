@@ -9,7 +9,8 @@ use crate::failure::Failure;
 /// The settings of a boot.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Settings {
-    pub(crate) disk: DiskAddress,
+    /// At least one; the first is asked first.
+    pub(crate) disks: Vec<DiskAddress>,
     pub(crate) root: Root,
     pub(crate) network: Network,
     /// `init=`
@@ -33,6 +34,8 @@ pub(crate) struct Root {
     pub(crate) options: Option<String>,
     /// `ro`, the default, or `rw`.
     pub(crate) is_read_only: bool,
+    /// `pinetboot.overlay=tmpfs`: changes stay in memory.
+    pub(crate) is_in_memory: bool,
 }
 
 /// `root=`: a partition of the disk.
@@ -68,7 +71,8 @@ impl Settings {
 
     pub(crate) fn parse(text: &str) -> Result<Self, Failure> {
         let line = CommandLine::parse(text);
-        let disk = line.value("pinetboot.disk").and_then(DiskAddress::parse).ok_or_else(|| {
+        let named: Option<Vec<_>> = line.values("pinetboot.disk").map(DiskAddress::parse).collect();
+        let disks = named.filter(|disks| !disks.is_empty()).ok_or_else(|| {
             Failure::new(
                 "the kernel command line names no disk",
                 "Add pinetboot.disk=nbd://ADDRESS:PORT/EXPORT to cmdline.txt",
@@ -90,12 +94,22 @@ impl Settings {
             })?,
         };
         Ok(Self {
-            disk,
+            disks,
             root: Root {
                 name,
                 kind: line.value("rootfstype").unwrap_or("ext4").to_owned(),
                 options: line.value("rootflags").map(str::to_owned),
                 is_read_only: line.last_of(&["ro", "rw"]) != Some("rw"),
+                is_in_memory: match line.value("pinetboot.overlay") {
+                    None => false,
+                    Some("tmpfs") => true,
+                    Some(other) => {
+                        return Err(Failure::new(
+                            format!("pinetboot.overlay={other} is no place for changes"),
+                            "Use pinetboot.overlay=tmpfs, or leave it out",
+                        ));
+                    }
+                },
             },
             network,
             init: line.value("init").map(str::to_owned),
@@ -174,13 +188,14 @@ mod tests {
     fn a_cards_own_words_name_the_root() {
         let settings = Settings::parse(
             "console=serial0,115200 root=PARTUUID=5E9F2A17-02 rootfstype=ext4 fsck.repair=yes rootwait quiet \
-             pinetboot.disk=nbd://10.77.0.1:10810/bd989ae1-6749 ip=dhcp",
+             pinetboot.disk=nbd://10.77.0.1:10810/bd989ae1-6749 ip=dhcp pinetboot.disk=nbd://10.77.0.2/card",
         );
         let settings = settings.unwrap_or_else(|failure| panic!("{failure}"));
-        assert_eq!(settings.disk.server, "10.77.0.1:10810".parse().expect("an address"));
-        assert_eq!(settings.disk.export, "bd989ae1-6749");
+        let disks: Vec<_> =
+            settings.disks.iter().map(|disk| (disk.server.to_string(), disk.export.as_str())).collect();
+        assert_eq!(disks, [("10.77.0.1:10810".into(), "bd989ae1-6749"), ("10.77.0.2:10809".into(), "card")]);
         assert_eq!(settings.root.name, RootName::PartUuid("5e9f2a17-02".into()));
-        assert!(settings.root.is_read_only);
+        assert!(settings.root.is_read_only && !settings.root.is_in_memory);
         assert_eq!(settings.network, Network::Dhcp(None));
     }
 
@@ -193,6 +208,7 @@ mod tests {
             "root=/dev/mmcblk pinetboot.disk=nbd://10.77.0.1/x",
             "root=LABEL= pinetboot.disk=nbd://10.77.0.1/x",
             "root=LABEL=a pinetboot.disk=nbd://10.77.0.1/x ip=10.77.0",
+            "root=LABEL=a pinetboot.disk=nbd://10.77.0.1/x pinetboot.overlay=disk",
         ] {
             assert!(Settings::parse(line).is_err(), "{line}");
         }

@@ -18,6 +18,7 @@ pub(super) fn without_effect(settings: &Settings) -> Vec<(&'static str, &'static
         [("overwrite", is_on(settings.overwrite)), ("upload-max-size", settings.upload_max_size.is_some())];
     let disks = DiskConfig::are_in(settings);
     let of_disks = [
+        ("disk-mode", settings.disk_mode.is_some()),
         ("disk-port", settings.disk_port.is_some()),
         ("disk-size", settings.disk_size.is_some()),
         ("init", settings.init.is_some()),

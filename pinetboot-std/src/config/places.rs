@@ -4,15 +4,25 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use super::Config;
+use crate::disk_mode::DiskMode;
 
 impl Config {
     /// The images of all disks, each once.
     pub fn disk_images(&self) -> Vec<PathBuf> {
-        let of_pis = self.inventory.tables().filter_map(|(_, entry)| entry.disk.clone());
-        let mut images: Vec<_> = self.disk.image.clone().into_iter().chain(of_pis).collect();
-        images.sort();
+        let mut images: Vec<_> = self.disk_uses().into_iter().map(|(image, _)| image).collect();
         images.dedup();
         images
+    }
+
+    /// The images of all disks with their modes, each pair once.
+    pub fn disk_uses(&self) -> Vec<(PathBuf, DiskMode)> {
+        self.disk.uses(&self.inventory)
+    }
+
+    /// The images that Pis write to.
+    pub fn written_images(&self) -> Vec<PathBuf> {
+        let uses = self.disk_uses().into_iter();
+        uses.filter(|(_, mode)| *mode == DiskMode::Rw).map(|(image, _)| image).collect()
     }
 
     /// The listening addresses, each once.

@@ -26,10 +26,16 @@ pub(super) struct Made {
     pub(super) old_initramfs: Option<String>,
 }
 
-/// Makes the boot files of an image.
-pub(super) fn of_image(image: &dyn Disk, numbers: Numbers, tree: &Path, init: &[u8]) -> Result<(), String> {
+/// Makes the boot files of an image; names a kernel without overlayfs.
+pub(super) fn of_image(
+    image: &dyn Disk,
+    numbers: Numbers,
+    tree: &Path,
+    init: &[u8],
+) -> Result<Option<String>, String> {
     let initramfs = initramfs(image, numbers, init)?;
-    copy(image, numbers, None, &initramfs, tree).map(drop)
+    copy(image, numbers, None, &initramfs.archive, tree)?;
+    Ok(initramfs.lacks_overlayfs)
 }
 
 /// Makes the boot files of the present state of a Pi's disk, beside those of its image.
@@ -42,7 +48,7 @@ pub(super) fn of_disk(
     let last = place.directory.join("initramfs");
     let read = |path: &Path| fs::read(path).map_err(|error| format!("{}: {error}", path.display()));
     let (bytes, old_initramfs) = match initramfs(disk, numbers, init) {
-        Ok(bytes) => {
+        Ok(Initramfs { archive: bytes, .. }) => {
             if fs::read(&last).ok().as_ref() != Some(&bytes) {
                 durable::replace(&last, &bytes, 0o644)
                     .map_err(|error| format!("{}: {error}", last.display()))?;
@@ -73,7 +79,7 @@ impl BootFiles {
 }
 
 /// The initramfs for all kernels on a disk.
-fn initramfs(disk: &dyn Disk, numbers: Numbers, init: &[u8]) -> Result<Vec<u8>, String> {
+fn initramfs(disk: &dyn Disk, numbers: Numbers, init: &[u8]) -> Result<Initramfs, String> {
     let failed = |error: ImageError| error.to_string();
     let reader = Reader(disk);
     let root = numbers.root(reader).map_err(failed)?;
@@ -90,7 +96,7 @@ fn initramfs(disk: &dyn Disk, numbers: Numbers, init: &[u8]) -> Result<Vec<u8>, 
     if releases.len() > MOST_KERNELS {
         return Err(format!("the image has more than {MOST_KERNELS} kernels: remove old ones"));
     }
-    Initramfs::of(&view, &releases, init).map(|made| made.archive).map_err(|error| error.to_string())
+    Initramfs::of(&view, &releases, init).map_err(|error| error.to_string())
 }
 
 /// Copies the boot partition and the initramfs to a directory, which replaces one of its name.

@@ -12,6 +12,7 @@ use super::boot_files::{self, make_directory};
 use super::partitions::Numbers;
 use super::{BootFiles, Place};
 use crate::bus::Bus;
+use crate::disk_mode::DiskMode;
 use crate::events;
 
 /// An image, ready for disks.
@@ -21,20 +22,32 @@ pub(super) struct Card {
     pub(super) name: String,
     /// The path of the image, unpacked, as a disk in the directory of a Pi names it.
     pub(super) base_for_disks: PathBuf,
+    /// The image's own path, unpacked.
+    pub(super) path: PathBuf,
     /// The partitions.
     pub(super) numbers: Numbers,
     /// The boot files and the initramfs of a new disk.
     pub(super) tree: PathBuf,
+    /// A kernel without overlayfs, which cannot lay a Pi's memory over the image.
+    pub(super) lacks_overlayfs: Option<String>,
+    /// A Pi writes to the image.
+    is_written: bool,
     stamp: Stamp,
 }
 
 impl Card {
-    /// Opens an image; unpacks one that is compressed, and its boot files.
+    /// Opens an image; unpacks one that is compressed, and its boot files. `is_written`: a Pi writes to the image.
     ///
     /// # Errors
     ///
     /// The fault.
-    pub(super) fn open(path: &Path, place: &Place, init: &[u8], bus: &Bus) -> Result<Self, String> {
+    pub(super) fn open(
+        path: &Path,
+        is_written: bool,
+        place: &Place,
+        init: &[u8],
+        bus: &Bus,
+    ) -> Result<Self, String> {
         let (name, stamp) = (name_of(path), Stamp::of(path).map_err(|error| error.to_string())?);
         let in_words = |error: io::Error| error.to_string();
         let unpacked = unpacked(path, place, bus).map_err(in_words)?;
@@ -42,19 +55,32 @@ impl Card {
         let numbers = Numbers::find(&image).map_err(|error| error.to_string())?;
         // A disk is in the directory of its Pi, beside that of the images.
         let base_for_disks = match unpacked.strip_prefix(place.at()) {
+            Ok(_) if is_written => return Err(PACKED.into()),
             Ok(beneath) => Path::new("..").join(beneath),
             Err(_) => unpacked.canonicalize().map_err(in_words)?,
         };
         let tree = place.tree(&name);
-        let card = Self { name, base_for_disks, numbers, tree, stamp };
         make_directory(&place.at().join("trees")).map_err(in_words)?;
-        boot_files::of_image(&image, card.numbers, &card.tree, init)?;
-        Ok(card)
+        let lacks_overlayfs = match boot_files::of_image(&image, numbers, &tree, init) {
+            Ok(lacks) => lacks,
+            // Its Pi is up, or lost its power: the files are those of before.
+            Err(_) if is_written && tree.join(boot_files::INITRAMFS).exists() => None,
+            Err(why) => return Err(why),
+        };
+        Ok(Self { name, base_for_disks, path: unpacked, numbers, tree, lacks_overlayfs, is_written, stamp })
     }
 
-    /// Whether the image at this path is the one that was opened.
-    pub(super) fn is_of(&self, path: &Path) -> bool {
-        Stamp::of(path).is_ok_and(|stamp| stamp == self.stamp)
+    /// Whether the image at this path is the one that was opened, for the same use.
+    pub(super) fn is_of(&self, path: &Path, is_written: bool) -> bool {
+        is_written == self.is_written
+            && Stamp::of(path).is_ok_and(|stamp| {
+                if is_written { stamp.file == self.stamp.file } else { stamp == self.stamp }
+            })
+    }
+
+    /// What tells the disk of a Pi in this mode from its disk on another image or in another mode.
+    pub(super) fn key(&self, mode: DiskMode) -> (DiskMode, PathBuf) {
+        (mode, self.base_for_disks.clone())
     }
 
     /// The boot files of a new disk.
@@ -101,7 +127,11 @@ pub(crate) fn check(path: &Path) -> Result<(), String> {
     }
     // Of the file itself: a disk ends at its last whole sector, and a short file would be an empty one.
     Partitions::read(&file).map_err(|error| wrong(&error))?;
-    let image = Image::open(path, Access::ReadOnly).map_err(|error| wrong(&error))?;
+    let image = match Image::open(path, Access::ReadOnly) {
+        // A Pi writes to it (mode rw): it was checked when the server of that Pi started.
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+        image => image.map_err(|error| wrong(&error))?,
+    };
     Numbers::find(&image).map(drop).map_err(|error| wrong(&error))
 }
 
@@ -135,6 +165,8 @@ fn name_of(path: &Path) -> String {
 /// Bytes of an unpacked image.
 const MOST_BYTES: u64 = 4 << 40;
 const MOST_NAME: usize = 100;
+const PACKED: &str =
+    "disk-mode rw writes to the image itself, and the file is packed. Unpack it, and name the result";
 
 #[cfg(test)]
 mod tests {

@@ -1,4 +1,4 @@
-//! `pinetboot disks`: lists, diffs, snapshots, resets, copies and resizes the Pis' disks.
+//! `pinetboot disks`: lists, diffs, snapshots, resets, releases, copies and resizes the Pis' disks.
 //!
 //! A command that reads or changes a disk holds its lock, which a server holds while the Pi is connected.
 
@@ -10,7 +10,6 @@ mod whole;
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
@@ -98,6 +97,12 @@ pub enum Action {
         #[arg(value_name = "SNAPSHOT")]
         name: String,
     },
+    /// Let another Pi have an image that this Pi writes to (disk-mode rw); the Pi has to be off for good
+    Release {
+        /// The Pi: its serial number or MAC address
+        #[arg(value_name = "PI")]
+        pi: String,
+    },
     /// Return a Pi's disk to the image: discards all that the Pi wrote
     Reset {
         /// The disk.
@@ -169,6 +174,7 @@ pub fn run(options: &Args, quiet: bool) -> Result<Exit, Failed> {
         Action::Snapshot { of, name } => snapshots::make(&Locked::take(&place, of)?, checked(name)?),
         Action::Rollback { of, name } => snapshots::return_to(&Locked::take(&place, of)?, checked(name)?),
         Action::Reset { of, snapshots } => snapshots::reset(&Locked::take(&place, of)?, *snapshots),
+        Action::Release { pi } => release(&place, pi),
         Action::Commit { of, file } => whole::copy(&place, of, file, whole::For::Pis, quiet),
         Action::Export { of, file } => whole::copy(&place, of, file, whole::For::Card, quiet),
         Action::Resize { of, size } => whole::resize(&Locked::take(&place, of)?, *size),
@@ -187,14 +193,7 @@ impl Locked {
     fn take(place: &Place, of: &DiskName) -> Result<Self, Failed> {
         let acting = Acting::as_owner_of(place)?;
         let disk = find(place, of)?;
-        let pi = disk.pi;
-        let lock = disk.lock().map_err(|why| match why {
-            InUse::Elsewhere => {
-                let why = format!("{pi} uses its disk. Shut {pi} down, or stop the server");
-                Failed::new(Exit::Failure, why)
-            }
-            InUse::System(error) => failure(error),
-        })?;
+        let lock = lock(&disk)?;
         Ok(Self { disk, _lock: lock, _acting: acting })
     }
 
@@ -246,6 +245,40 @@ fn find(place: &Place, of: &DiskName) -> Result<DiskPlace, Failed> {
     on_image(pi, "disk", disks, of.image.as_deref(), |disk| &disk.image).map_err(failed)
 }
 
+/// `disks release`.
+fn release(place: &Place, name: &str) -> Result<(), Failed> {
+    let _acting = Acting::as_owner_of(place)?;
+    let pi = pis::pi(name)
+        .ok_or_else(|| Failed::new(Exit::Usage, format!("{name} is no serial number and no MAC address")))?;
+    let disk = place.disk(pi, "");
+    let none = || Failed::new(Exit::Usage, format!("Pi {name} has no image read-write"));
+    if !disk.directory.exists() {
+        return Err(none());
+    }
+    let _locked = lock(&disk)?;
+    let images = disk.release().map_err(failure)?;
+    if images.is_empty() {
+        return Err(none());
+    }
+    writeln!(
+        output::stdout(),
+        "{pi} writes to {} no more: the next Pi that connects does",
+        images.join(" and ")
+    )
+}
+
+/// Locks the disks of a Pi.
+fn lock(disk: &DiskPlace) -> Result<PiLock, Failed> {
+    let pi = disk.pi;
+    disk.lock().map_err(|why| match why {
+        InUse::Elsewhere => {
+            let why = format!("{pi} uses its disk. Shut {pi} down, or stop the server");
+            Failed::new(Exit::Failure, why)
+        }
+        InUse::System(error) => failure(error),
+    })
+}
+
 fn checked(name: &str) -> Result<&str, Failed> {
     if is_name(name) {
         return Ok(name);
@@ -290,8 +323,7 @@ impl Row {
     fn of(disk: &DiskPlace) -> Result<Self, Failed> {
         let file = disk.file();
         let snapshots = disk.snapshots().map_err(failure)?;
-        let files = [file.clone()].into_iter().chain(snapshots.iter().map(|name| disk.snapshot(name)));
-        let bytes = files.map(|file| fs::metadata(file).map_or(0, |metadata| metadata.blocks() * 512)).sum();
+        let bytes = disk.space().map_err(failure)?;
         let (_, length_bytes) = Overlay::look(&file)
             .map_err(|error| Failed::new(Exit::Failure, format!("{}: {error}", file.display())))?;
         let modified = fs::metadata(&file).and_then(|metadata| metadata.modified());
@@ -337,6 +369,7 @@ Examples:
   sudo pinetboot disks snapshot bd989ae1 before-upgrade
   sudo pinetboot disks rollback bd989ae1 before-upgrade
   sudo pinetboot disks reset bd989ae1
+  sudo pinetboot disks release bd989ae1
   sudo pinetboot disks commit bd989ae1 /srv/with-docker.img
   sudo pinetboot disks export bd989ae1 card.img --dir /srv/state
   sudo pinetboot disks resize bd989ae1 32G

@@ -10,11 +10,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use pinetboot_core::pi::Prefix;
-use pinetboot_disk::{Access, DiskError, Event, Export, Exports, Observer, Refused};
+use pinetboot_disk::{Disk, DiskError, Event, Export, Exports, Observer, Refused};
 
-use super::Disks;
+use super::card::Card;
+use super::opening::Opened;
 use super::slot::Lease;
+use super::{Disks, Place};
 use crate::bus::Bus;
+use crate::disk_mode::DiskMode;
 use crate::events::Root;
 use crate::net::neighbour;
 use crate::pis::{BootProgress, Claim, NotThatPi, Token};
@@ -51,6 +54,11 @@ impl DiskExports {
         Self { disks, bus, sessions: Arc::default(), next: AtomicU64::new(0) }
     }
 
+    /// The directory of the disks.
+    pub(crate) fn place(&self) -> &Place {
+        self.disks.place()
+    }
+
     /// Tells the registry which Pis are there: a system may be silent for a long time. Call this every few seconds.
     pub(crate) fn tell(&self) {
         let sessions: Vec<_> =
@@ -73,31 +81,52 @@ impl DiskExports {
         let evidence = pis.check(&claim).map_err(|why| No::denied(Some(pi), pis.in_words(why)))?;
         let failed = |why: String| No { pi: Some(pi), why, failed: true };
         let settings = pis.inventory().settings(pi);
-        let image = self.disks.image_of(&settings).ok_or_else(|| No::denied(Some(pi), NOT_CONFIGURED))?;
-        let card = self.disks.card(&image).map_err(failed)?;
-        let slot = self.disks.slots.of(pi);
-        let open = || {
-            let disk = self.disks.place.disk(pi, &card.name);
-            if !disk.file().exists() {
-                self.may_make(pi, client)?;
+        let (image, mode) =
+            self.disks.of_pi(&settings).ok_or_else(|| No::denied(Some(pi), NOT_CONFIGURED))?;
+        let card = self.disks.card(&image, mode).map_err(failed)?;
+        let (disk, lease): (Arc<dyn Disk>, _) = match mode {
+            DiskMode::Ram => (Arc::new(card.read().map_err(failed)?), None),
+            DiskMode::Private => {
+                let open = || {
+                    self.disks.open_private(
+                        pi,
+                        &card,
+                        || self.may_make(pi, client),
+                        || {
+                            self.bus.emit(client, Root::DiskMade { pi, image: card.name.clone() });
+                        },
+                    )
+                };
+                let disks = self.disks.clone();
+                self.take(pi, &card, mode, open, move |bytes| disks.space.take(bytes)).map_err(failed)?
             }
-            let locked = disk.lock().map_err(|why| why.to_string())?;
-            if !disk.file().exists() {
-                disk.create(&card.base_for_disks, self.disks.size())?;
-                self.bus.emit(client, Root::DiskMade { pi, image: card.name.clone() });
+            DiskMode::Rw => {
+                let space = self.disks.space_beside(&card).map_err(|error| failed(error.to_string()))?;
+                let open = || self.disks.open_written(pi, &card);
+                self.take(pi, &card, mode, open, move |bytes| space.take(bytes)).map_err(failed)?
             }
-            Ok((disk.open(&card.base_for_disks, Access::ReadWrite)?, locked))
         };
-        let disks = self.disks.clone();
-        let allows = move |bytes| disks.space.take(bytes);
-        let (gate, lease) = slot.lock().take(&slot, open, allows).map_err(failed)?;
         let mac = mac.or_else(|| pis.mac_at(client));
         self.bus.emit(client, Root::DiskOpened { pi, image: card.name.clone(), mac, evidence });
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner).insert(number, (client, pi));
-        let (lease, bus) = (Some(lease), self.bus.clone());
-        let session = Session { lease, client, bus, number, sessions: self.sessions.clone() };
-        Ok(Export { disk: gate, read_only: false, lease: Arc::new(session) })
+        let (bus, sessions) = (self.bus.clone(), self.sessions.clone());
+        let session = Session { lease, client, bus, number, sessions };
+        Ok(Export { disk, read_only: false, lease: Arc::new(session) })
+    }
+
+    /// Takes the disk of a Pi for a connection: one writer ever.
+    fn take(
+        &self,
+        pi: Prefix,
+        card: &Card,
+        mode: DiskMode,
+        open: impl FnOnce() -> Result<Opened, String>,
+        allows: impl Fn(u64) -> bool + Send + Sync + 'static,
+    ) -> Result<(Arc<dyn Disk>, Option<Lease>), String> {
+        let slot = self.disks.slots.of(pi);
+        let (gate, lease) = slot.lock().take(&slot, card.key(mode), open, allows)?;
+        Ok((gate, Some(lease)))
     }
 
     /// The Pi and the token in a name, for the client's address or that which fetched the command line.
@@ -198,8 +227,8 @@ impl Observer for DiskObserver {
             IpAddr::V6(_) => None,
         };
         match event {
-            // A connection that another took over: its requests fail, as they should.
-            Event::Failed { error: DiskError::Failed, .. } => {}
+            // A connection that another took over, or a write to an image of mode ram: such requests fail, as they should.
+            Event::Failed { error: DiskError::Failed | DiskError::ReadOnly, .. } => {}
             Event::Failed { client, command, error } if self.is_new((client.ip(), *command)) => {
                 let operation = match command {
                     0 => "read",

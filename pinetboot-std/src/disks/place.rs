@@ -7,6 +7,7 @@
 //! PI/NAME.qcow2             the disk of a Pi on the image NAME
 //! PI/NAME@SNAPSHOT.qcow2    what the disk stands on: it does not change
 //! PI/boot/, PI/initramfs    the boot files of the boot under way
+//! PI/NAME.rw                the Pi writes to the image NAME itself
 //! ```
 
 use core::fmt;
@@ -20,6 +21,8 @@ use std::path::{Component, Path, PathBuf};
 use pinetboot_core::pi::Prefix;
 use pinetboot_disk::{Access, Overlay};
 use walkdir::WalkDir;
+
+use crate::durable;
 
 /// The directory of all disks.
 #[derive(Debug)]
@@ -154,6 +157,38 @@ impl Place {
         Ok(disks)
     }
 
+    /// The Pi that writes to an image itself.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub(super) fn writer(&self, image: &str) -> io::Result<Option<Prefix>> {
+        self.find_pi(|file| file.strip_suffix(WRITER) == Some(image))
+    }
+
+    /// A Pi with a disk on an image, or with a snapshot of one.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub(super) fn has_disk_on(&self, image: &str) -> io::Result<Option<Prefix>> {
+        let of = |file: &str| file.strip_suffix(SUFFIX)?.split('@').next().map(str::to_owned);
+        self.find_pi(|file| of(file).as_deref() == Some(image))
+    }
+
+    /// The first Pi by name with such a file in its directory.
+    fn find_pi(&self, is_it: impl Fn(&str) -> bool) -> io::Result<Option<Prefix>> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(self.at())? {
+            let entry = entry?;
+            let Some(pi) = entry.file_name().to_str().and_then(Prefix::parse) else { continue };
+            for file in fs::read_dir(entry.path())? {
+                found.extend(file?.file_name().to_str().filter(|file| is_it(file)).map(|_| pi));
+            }
+        }
+        Ok(found.into_iter().min())
+    }
+
     /// The number of Pis that have a disk.
     pub(super) fn pis(&self) -> io::Result<usize> {
         let names = fs::read_dir(self.at())?.map(|entry| entry.map(|entry| entry.file_name()));
@@ -204,6 +239,30 @@ impl DiskPlace {
             Err(TryLockError::WouldBlock) => Err(InUse::Elsewhere),
             Err(TryLockError::Error(error)) => Err(error.into()),
         }
+    }
+
+    /// Whether the Pi writes to the image itself.
+    pub(super) fn is_writer(&self) -> bool {
+        self.directory.join(format!("{}{WRITER}", self.image)).exists()
+    }
+
+    /// Makes the Pi the one that writes to the image itself.
+    pub(super) fn become_writer(&self) -> io::Result<()> {
+        durable::replace(&self.directory.join(format!("{}{WRITER}", self.image)), b"", 0o600)
+    }
+
+    /// Makes the Pi no writer of any image; returns the images.
+    pub(super) fn release(&self) -> io::Result<Vec<String>> {
+        let mut images = Vec::new();
+        for file in fs::read_dir(&self.directory)? {
+            let file = file?;
+            let name = file.file_name();
+            if let Some(image) = name.to_str().and_then(|name| name.strip_suffix(WRITER)) {
+                fs::remove_file(file.path())?;
+                images.push(image.to_owned());
+            }
+        }
+        Ok(images)
     }
 
     /// Makes the disk on this image, `len` bytes long at least.
@@ -274,4 +333,5 @@ pub(super) fn normal(path: &Path) -> PathBuf {
 
 const DIRECTORY: &str = "disks";
 const SUFFIX: &str = ".qcow2";
+const WRITER: &str = ".rw";
 const MOST_BASES: usize = 17;

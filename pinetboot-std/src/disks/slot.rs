@@ -5,12 +5,14 @@
 
 use core::fmt;
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use pinetboot_core::pi::Prefix;
-use pinetboot_disk::{Disk, DiskError, Extent, Overlay};
+use pinetboot_disk::{Disk, DiskError, Extent};
 
 use super::place::PiLock;
+use crate::disk_mode::DiskMode;
 
 /// The disks in use, by their Pi.
 #[derive(Debug, Default)]
@@ -23,17 +25,21 @@ pub(super) struct Slot(Mutex<Option<Use>>);
 /// The use of a disk.
 #[derive(Debug)]
 pub(super) struct Use {
-    overlay: Arc<Overlay>,
+    disk: Arc<dyn Disk>,
+    key: Key,
     _lock: PiLock,
     gate: Arc<Gate>,
 }
+
+/// What tells the disk of a Pi from its disk on another image or in another mode.
+pub(super) type Key = (DiskMode, PathBuf);
 
 /// A slot that this thread has.
 pub(super) struct Held<'a>(MutexGuard<'a, Option<Use>>);
 
 /// The way of one connection to a disk, until another takes it.
 pub(super) struct Gate {
-    disk: RwLock<Option<Arc<Overlay>>>,
+    disk: RwLock<Option<Arc<dyn Disk>>>,
     len: u64,
     continuity: Option<String>,
     allows: Box<dyn Fn(u64) -> bool + Send + Sync>,
@@ -66,34 +72,36 @@ impl Slot {
 
 impl Held<'_> {
     /// The disk, if it is in use.
-    pub(super) fn overlay(&self) -> Option<Arc<Overlay>> {
-        self.0.as_ref().map(|used| used.overlay.clone())
+    pub(super) fn disk(&self, key: &Key) -> Option<Arc<dyn Disk>> {
+        self.0.as_ref().filter(|used| used.key == *key).map(|used| used.disk.clone())
     }
 
-    /// Takes the disk for a new connection: from the one that has it, or by `open`. `allows` is asked for the bytes of each write.
+    /// Takes the disk for a new connection: from the one that has it, or by `open`. Ends the use of another disk of the Pi. `allows` is
+    /// asked for the bytes of each write.
     pub(super) fn take(
         &mut self,
         slot: &Arc<Slot>,
-        open: impl FnOnce() -> Result<(Overlay, PiLock), String>,
+        key: Key,
+        open: impl FnOnce() -> Result<(Arc<dyn Disk>, PiLock), String>,
         allows: impl Fn(u64) -> bool + Send + Sync + 'static,
     ) -> Result<(Arc<Gate>, Lease), String> {
-        let (overlay, lock) = match self.0.take() {
-            Some(Use { overlay, _lock: lock, gate }) => {
-                gate.close();
-                (overlay, lock)
-            }
-            None => {
-                let (overlay, lock) = open()?;
-                (Arc::new(overlay), lock)
+        if let Some(used) = &*self.0 {
+            used.gate.close();
+        }
+        let (disk, lock) = match self.0.take() {
+            Some(Use { disk, key: before, _lock: lock, .. }) if before == key => (disk, lock),
+            another => {
+                drop(another);
+                open()?
             }
         };
         let gate = Arc::new(Gate {
-            len: overlay.len(),
-            continuity: overlay.continuity(),
-            disk: RwLock::new(Some(overlay.clone())),
+            len: disk.len(),
+            continuity: disk.continuity(),
+            disk: RwLock::new(Some(disk.clone())),
             allows: Box::new(allows),
         });
-        *self.0 = Some(Use { overlay, _lock: lock, gate: gate.clone() });
+        *self.0 = Some(Use { disk, key, _lock: lock, gate: gate.clone() });
         Ok((gate.clone(), Lease { slot: slot.clone(), gate }))
     }
 }
@@ -113,7 +121,7 @@ impl Gate {
         self.disk.write().unwrap_or_else(PoisonError::into_inner).take();
     }
 
-    fn through<T>(&self, work: impl FnOnce(&Overlay) -> Result<T, DiskError>) -> Result<T, DiskError> {
+    fn through<T>(&self, work: impl FnOnce(&dyn Disk) -> Result<T, DiskError>) -> Result<T, DiskError> {
         let disk: RwLockReadGuard<'_, _> = self.disk.read().unwrap_or_else(PoisonError::into_inner);
         work(disk.as_deref().ok_or(DiskError::Failed)?)
     }
@@ -155,7 +163,7 @@ impl Disk for Gate {
     }
 
     fn flush(&self) -> Result<(), DiskError> {
-        self.through(Disk::flush)
+        self.through(|disk| disk.flush())
     }
 
     fn extent(&self, offset: u64, len: u64) -> Result<Extent, DiskError> {

@@ -20,7 +20,7 @@ use crate::finding::{Finding, Severity};
 use crate::net::{Capture, Control, Frame, Interrupt, LONGEST, Link};
 use crate::output::{self, Output};
 use crate::signals;
-use crate::text::{line, wrap};
+use crate::text::{line, without_secrets, wrap};
 use crate::time::Zone;
 
 /// Text of a host.
@@ -166,6 +166,8 @@ impl Hosts {
     /// Prints the lines, and what they show.
     fn hear(&mut self, host: &str, text: &str, out: &mut Output) -> Result<(), Failed> {
         let zone = Zone::of_machine();
+        // A kernel prints its command line, with the secret of the boot.
+        let text = without_secrets(text);
         for text in text.lines().filter(|text| !text.trim().is_empty()) {
             writeln!(out, "{} {host} {}", zone.time_of_day(), line(text.trim_end()))?;
             if self.judges.len() >= MOST_HOSTS && !self.judges.contains_key(host) {

@@ -40,6 +40,7 @@ pub(super) fn look(config: Option<&Config>) -> Part {
     firewall_of(&ports, &links, &entrances, &mut part);
     links::look(&entrances, config, &mut part);
     bridges(Path::new("/sys/class/net"), &links, config, &mut part);
+    receivers(Path::new("/sys/class/net"), &links, &mut part);
     drops(&Drops::of_all_time(), &mut part);
     disks(config, &mut part);
     clock(SystemTime::now(), &written(config), &mut part.findings);
@@ -180,6 +181,22 @@ fn bridges(sysfs: &Path, links: &[Link], config: Option<&Config>, part: &mut Par
     }
 }
 
+/// The network controller of a Pi 5, which lacks memory for frames when its receiver is blocked: `rx_resource_errors` of ethtool is
+/// `rx_over_errors` in the kernel's statistics (drivers/net/ethernet/cadence/macb_main.c).
+fn receivers(sysfs: &Path, links: &[Link], part: &mut Part) {
+    for Link { name, .. } in links {
+        let interface = sysfs.join(name);
+        let driver = fs::read_link(interface.join("device/driver")).unwrap_or_default();
+        let errors = fs::read_to_string(interface.join("statistics/rx_over_errors")).unwrap_or_default();
+        let errors: u64 = errors.trim().parse().unwrap_or(0);
+        if driver.file_name().is_some_and(|driver| driver == "macb") && errors > 0 {
+            let what = format!("The receiver of {name} had no room for {errors} frames (rx_over_errors).");
+            let rule = &rules::SERVER_RECEIVES_NOTHING;
+            part.findings.add(Finding::warning(what).rule(rule).remedy(rule.remedy));
+        }
+    }
+}
+
 /// Packets that the kernel dropped since the machine started.
 fn drops(drops: &[(Lack, u64)], part: &mut Part) {
     if drops.is_empty() {
@@ -313,6 +330,35 @@ mod tests {
     }
 
     #[test]
+    fn a_blocked_receiver_of_a_pi_5_is_told() {
+        let sysfs = tempfile::tempdir().unwrap();
+        for (name, driver, errors) in
+            [("eth0", "macb", "3\n"), ("eth1", "macb", "0\n"), ("eth2", "r8169", "9\n")]
+        {
+            let interface = sysfs.path().join(name);
+            fs::create_dir_all(interface.join("device")).unwrap();
+            fs::create_dir_all(interface.join("statistics")).unwrap();
+            std::os::unix::fs::symlink(format!("../../drivers/{driver}"), interface.join("device/driver"))
+                .unwrap();
+            fs::write(interface.join("statistics/rx_over_errors"), errors).unwrap();
+        }
+        let links = ["eth0", "eth1", "eth2", "gone"].map(link);
+        let mut part = Part::new("machine", "");
+        receivers(sysfs.path(), &links, &mut part);
+        let told: Vec<_> = part.findings.iter().map(ToString::to_string).collect();
+        assert!(
+            told.len() == 1
+                && told[0].contains("eth0 had no room for 3 frames")
+                && told[0].contains("[rule 90]"),
+            "{told:?}"
+        );
+    }
+
+    fn link(name: &str) -> Link {
+        Link { name: name.into(), index: 1, up: true, loopback: false, addresses: Vec::new() }
+    }
+
+    #[test]
     fn dropped_packets_are_told_with_the_limit_to_raise() {
         let mut part = Part::new("machine", "");
         drops(&[], &mut part);
@@ -325,13 +371,6 @@ mod tests {
     #[test]
     fn a_bridge_with_a_spanning_tree_is_told_if_pis_come_by_it() {
         let sysfs = tempfile::tempdir().unwrap();
-        let link = |name: &str| Link {
-            name: name.into(),
-            index: 1,
-            up: true,
-            loopback: false,
-            addresses: Vec::new(),
-        };
         for (name, stp, delay) in [("br0", "1\n", "1500\n"), ("br1", "1\n", "0\n"), ("br2", "0\n", "1500\n")]
         {
             let bridge = sysfs.path().join(name).join("bridge");

@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::exit::{Exit, Failed};
 use crate::finding::{Findings, Severity, more};
 use crate::output::Output;
-use crate::text::{line, wrap};
+use crate::text::{line, without_secrets, wrap};
 
 /// The result.
 #[derive(Debug, Default, Serialize)]
@@ -34,7 +34,10 @@ impl Part {
 }
 
 impl Report {
-    pub(super) fn add(&mut self, part: Part) {
+    /// Adds a part, without the secrets of boots: a report is shown to others, and the command line of a Pi's log has one.
+    pub(super) fn add(&mut self, mut part: Part) {
+        part.facts.iter_mut().for_each(|fact| *fact = without_secrets(fact));
+        part.findings.reword(without_secrets);
         if part.findings.of(Severity::Problem).next().is_some() {
             self.exit = Exit::WouldNotBoot as u8;
         }

@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use crate::disk_mode::DiskMode;
 use crate::finding::Finding;
 use crate::net::Lack;
 
@@ -128,10 +129,12 @@ pub enum Server {
         /// How far.
         percent: u64,
     },
-    /// Disks are served.
+    /// Disks on an image are served.
     DisksServed {
-        /// The images.
-        images: Vec<String>,
+        /// The image.
+        image: String,
+        /// The place of what Pis write.
+        mode: DiskMode,
         /// The directory of the disks.
         place: String,
     },
@@ -271,6 +274,13 @@ pub enum Server {
     LoopTurns {
         /// The loop's name.
         thread: String,
+    },
+    /// Messages of Pis were late or lost: no Pi counts as silent for what came before.
+    HeardLate {
+        /// The loop that was late.
+        by: String,
+        /// Lost messages; none if they waited.
+        lost: u64,
     },
     /// A network operation failed.
     Network {

@@ -74,6 +74,9 @@ pub struct PiStatus {
     pub root: Option<String>,
     /// The base image of the Pi's layer, if the layer was made or adopted since the start.
     pub image: Option<String>,
+    /// The space of the Pi's changes on the server in bytes: of its layers and disks; `None`: not measured yet, or none.
+    #[serde(default)]
+    pub space_bytes: Option<u64>,
     /// The boots since the server's start, oldest first: at most 5, of which the last one is under way or the latest.
     pub boots: Vec<BootStatus>,
     /// The last good boot before the latest.
@@ -179,8 +182,8 @@ pub(super) fn pi(
     pi: Prefix,
     glance: &Glance,
     boots: &PiBoots,
-    began: Duration,
-    now: Duration,
+    space_bytes: Option<u64>,
+    (began, now): (Duration, Duration),
     whole: bool,
 ) -> PiStatus {
     let boot = |timeline: &Timeline| boot(pi, timeline, began, whole);
@@ -215,6 +218,7 @@ pub(super) fn pi(
         verdict: glance.verdict.as_ref().map(|seen| verdict(seen, details)),
         root: boots.root.clone(),
         image: boots.image.clone(),
+        space_bytes,
         boots: boots.before.iter().chain(latest).map(boot).collect(),
         last_good: boots.good.as_deref().map(boot),
     }

@@ -177,7 +177,7 @@ fn kind(event: &Event) -> Option<(Kind, u32)> {
             Nfs::Trouble { .. } => Some((Kind::Refusals, 0)),
             _ => None,
         },
-        Fact::Network(_) | Fact::Server(_) => None,
+        Fact::Network(_) | Fact::Server(_) | Fact::Usage(_) => None,
     }
 }
 

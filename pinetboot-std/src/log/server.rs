@@ -2,6 +2,7 @@
 
 use tracing::{debug, error, info, warn};
 
+use crate::disk_mode::DiskMode;
 use crate::events::{Server, Transfers};
 use crate::finding::Severity;
 
@@ -98,9 +99,17 @@ pub(super) fn log(fact: &Server) {
             info!("the portmapper listens on port {port}: Pis look for a portmapper on port 111 only");
         }
         Server::Unpacking { image, percent } => info!(image, percent, "unpacking {image}: {percent} %"),
-        Server::DisksServed { images, place } => {
-            let images = images.join(", ");
-            info!(images, place, "NBD: each Pi gets its own copy-on-write disk on {images}, in {place}");
+        Server::DisksServed { image, mode: DiskMode::Private, place } => {
+            info!(image, place, "NBD: each Pi gets its own copy-on-write disk on {image}, in {place}");
+        }
+        Server::DisksServed { image, mode: DiskMode::Ram, .. } => {
+            info!(image, "NBD: Pis read {image}, and write to their memory");
+        }
+        Server::DisksServed { image, mode: DiskMode::Rw, .. } => {
+            info!(
+                image,
+                "NBD: {image} is served read-write: the first Pi that connects keeps the image, other Pis are refused"
+            );
         }
         Server::RootsServed { how } => info!("NFS: {how}"),
         Server::LeftoversRemoved { place, number } => {
@@ -207,6 +216,14 @@ pub(super) fn log(fact: &Server) {
             interval.as_secs_f32()
         ),
         Server::LoopTurns { thread } => info!(thread, "loop {thread} turns again"),
+        Server::HeardLate { by, lost: 0 } => info!(
+            by,
+            "verdicts wait: loop {by} handles messages more than a second late. The machine is busy, or was stopped"
+        ),
+        Server::HeardLate { by, lost } => info!(
+            by,
+            lost, "verdicts wait: messages to loop {by} that were lost because its queue was full: {lost}"
+        ),
         Server::Network { what } => warn!("{what}"),
         Server::Stopped(Transfers { open, rejected }) => {
             match open {

@@ -25,6 +25,7 @@ use nix::sys::socket::{
 use nix::{setsockopt_impl, sockopt_impl};
 
 use super::arp::{request, take, take_nothing};
+use super::backlog::{dropped, is_waiting};
 use super::frame::{ARP, DHCP_CLIENT, DHCP_SERVER, IPV4, MAX_LEN_FIELD, NETCONSOLE, UDP};
 use super::frames::{FRAME, emit, link_of};
 use super::{Control, Interrupt};
@@ -36,6 +37,8 @@ pub struct Capture {
     interface: String,
     mac: [u8; 6],
     control: Control,
+    /// Frames that arrived and were not looked at.
+    left_out: u64,
 }
 
 impl Capture {
@@ -50,7 +53,8 @@ impl Capture {
         let socket = socket(AddressFamily::Packet, SockType::Raw, flags, SockProtocol::EthAll)?;
         take_nothing(&socket)?;
         setsockopt(&socket, sockopt::RcvBuf, &BUFFER)?;
-        let capture = Self { socket, interface: interface.to_owned(), mac, control: Control::new()? };
+        let capture =
+            Self { socket, interface: interface.to_owned(), mac, control: Control::new()?, left_out: 0 };
         capture.bind(&link)?;
         // Frames of before the first filter, of any interface.
         while capture.next(&mut [0; LONGEST]).is_some() {}
@@ -92,6 +96,9 @@ impl Capture {
     }
 
     fn wait_for(&mut self, at_most: PollTimeout, frames: PollFlags) -> Result<(), Interrupt> {
+        if !self.control.has_heard() && !is_waiting(self.socket.as_fd()) {
+            self.control.heard(dropped(&self.socket) + self.left_out);
+        }
         let mut ready =
             [PollFd::new(self.control.as_fd(), PollFlags::POLLIN), PollFd::new(self.socket.as_fd(), frames)];
         // Without a flag poll(2) still reports an interface that is down.
@@ -108,6 +115,11 @@ impl Capture {
             self.bind(&link).map_err(Interrupt::Failed)?;
         }
         Ok(())
+    }
+
+    /// Counts a frame that the caller leaves out.
+    pub const fn leave_out(&mut self) {
+        self.left_out += 1;
     }
 
     /// The next frame that has arrived; `None` if there is none, or the interface is gone.

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
@@ -21,6 +21,10 @@ struct Requests {
     bind_again: AtomicBool,
     /// Whether the loop has yet to show that it turns.
     asked: AtomicBool,
+    /// Whether the loop has yet to show that it has handled all that came.
+    asked_heard: AtomicBool,
+    /// Messages that were dropped.
+    lost: AtomicU64,
 }
 
 /// The end of [`Server::run`](pinetboot_core::tftp::Server::run).
@@ -39,8 +43,11 @@ pub enum Interrupt {
 impl Control {
     pub(crate) fn new() -> io::Result<Self> {
         let event = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?;
-        let [stop, reload, reloaded, wake, bind_again, asked] = [const { AtomicBool::new(false) }; 6];
-        Ok(Self(Arc::new(Requests { event, stop, reload, reloaded, wake, bind_again, asked })))
+        let [stop, reload, reloaded, wake, bind_again, asked, asked_heard] =
+            [const { AtomicBool::new(false) }; 7];
+        let lost = AtomicU64::new(0);
+        let requests = Requests { event, stop, reload, reloaded, wake, bind_again, asked, asked_heard, lost };
+        Ok(Self(Arc::new(requests)))
     }
 
     /// Makes the loop return [`Interrupt::Stop`].
@@ -87,6 +94,28 @@ impl Control {
     /// Whether the loop has turned since it was asked.
     pub fn has_turned(&self) -> bool {
         !self.0.asked.load(Ordering::Acquire)
+    }
+
+    /// Asks the loop to show that it has handled all that came.
+    pub fn ask_heard(&self) {
+        self.0.asked_heard.store(true, Ordering::Release);
+        self.signal();
+    }
+
+    /// Whether the loop has shown that since it was asked.
+    pub fn has_heard(&self) -> bool {
+        !self.0.asked_heard.load(Ordering::Acquire)
+    }
+
+    /// Messages that were dropped because the loop was late, as of the last time that the loop was asked.
+    pub fn lost(&self) -> u64 {
+        self.0.lost.load(Ordering::Acquire)
+    }
+
+    /// The loop has handled all that came; `lost` messages were dropped.
+    pub(super) fn heard(&self, lost: u64) {
+        self.0.lost.store(lost, Ordering::Release);
+        self.0.asked_heard.store(false, Ordering::Release);
     }
 
     /// Whether the sockets are to be bound again.

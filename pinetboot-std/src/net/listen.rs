@@ -198,3 +198,22 @@ const FEW: usize = 8;
 
 /// Socket buffers in bytes: a thousand datagrams at once overflow the default of 208 KiB.
 const BUFFER: usize = 8 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Replies to several DHCP clients have one destination and often one length.
+    #[test]
+    fn replies_by_broadcast_are_never_cut_out_of_one_message() {
+        let address = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0);
+        let listen = |broadcast| {
+            LinuxNet::listen(&[address], Options { broadcast, ..Options::default() })
+                .unwrap_or_else(|_| panic!())
+        };
+        let (transfers, replies) = (listen(false), listen(true));
+        assert_eq!(transfers.cuts_windows(), transfers.sockets[0].can_segment());
+        assert!(!replies.cuts_windows());
+        assert!(!replies.beside().unwrap().cuts_windows(), "nor by another worker");
+    }
+}

@@ -4,7 +4,7 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use pinetboot_config::FILE_NAME;
+use pinetboot_config::{ArchiveHeader, FILE_NAME, find_archive};
 use serde::Serialize;
 
 use super::flash::{Board, FLASH_BASE};
@@ -16,7 +16,7 @@ use crate::exit::{Exit, Failed};
 pub(super) struct Contents {
     /// The checked file.
     path: PathBuf,
-    /// The place in flash of a UF2 image; `None` for a bare archive, and for a `pinetboot.toml`.
+    /// The place in flash of a UF2 image; `None` for an ESP32's, and for a `pinetboot.toml`.
     place: Option<Place>,
     /// The files in their order; `None` for a `pinetboot.toml`.
     files: Option<Vec<Member>>,
@@ -39,6 +39,8 @@ struct Place {
     address: u32,
     /// Bytes in flash.
     bytes: usize,
+    /// The offset of the files in flash: behind the firmware, if the image has it.
+    files: u32,
 }
 
 /// Checks a file.
@@ -51,19 +53,22 @@ pub(super) fn check(path: &Path) -> Result<Contents, Failed> {
         let described = configuration::describe(&file).map_err(broken)?;
         return Ok(Contents { path, place: None, files: None, configuration: Some(described) });
     }
-    let (place, archive) = if uf2::is_uf2(&file) {
-        let image = uf2::decode(&file).map_err(broken)?;
-        (Some(Place::of(&image)), image.bytes)
-    } else {
-        (None, file)
-    };
-    let members = archive::read(&archive).map_err(|why| {
+    let damaged = |why: &str| {
         broken(format!(
             "{why}. The file is damaged, or not made by 'pinetboot pack': pack the directory again"
         ))
-    })?;
+    };
+    let image = if uf2::is_uf2(&file) { Some(uf2::decode(&file).map_err(broken)?) } else { None };
+    let (flash, base) =
+        image.as_ref().map_or((&file, 0), |image| (&image.bytes, image.address.wrapping_sub(FLASH_BASE)));
+    let (at, archive) = find_archive(flash, base).ok_or_else(|| damaged("no archive of files in it"))?;
+    if ArchiveHeader::parse(&flash[at..], base.wrapping_add(at as u32)) != Some(ArchiveHeader::of(archive)) {
+        return Err(damaged("the files are not those that the header names"));
+    }
+    let place = image.as_ref().map(|image| Place::of(image, at));
+    let members = archive::read(archive).map_err(|why| damaged(&why))?;
     let files = members.into_iter().map(|member| Member { name: member.name, bytes: member.len });
-    let configuration = archive::file(&archive, FILE_NAME)
+    let configuration = archive::file(archive, FILE_NAME)
         .map(|file| configuration::describe(&file).map_err(|why| broken(format!("{FILE_NAME}, {why}"))));
     Ok(Contents { path, place, files: Some(files.collect()), configuration: configuration.transpose()? })
 }
@@ -78,7 +83,7 @@ impl fmt::Display for Contents {
         };
         match &self.place {
             Some(place) => writeln!(f, "{path}: {place}")?,
-            None => writeln!(f, "{path}: a bare archive, as for an ESP32")?,
+            None => writeln!(f, "{path}: for an ESP32")?,
         }
         for file in files {
             writeln!(f, "{:>12}  {}", file.bytes, file.name)?;
@@ -91,21 +96,22 @@ impl fmt::Display for Contents {
 }
 
 impl Place {
-    fn of(image: &uf2::Uf2Image) -> Self {
+    fn of(image: &uf2::Uf2Image, files: usize) -> Self {
         let board = match image.board {
             Board::Rp2040 => "rp2040",
             Board::Rp2350 | Board::Esp => "rp2350",
         };
-        Self { board, address: image.address, bytes: image.bytes.len() }
+        let files = image.address.wrapping_sub(FLASH_BASE).wrapping_add(files as u32);
+        Self { board, address: image.address, bytes: image.bytes.len(), files }
     }
 }
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { board, address, bytes } = self;
-        let (end, offset) = (u64::from(*address) + *bytes as u64, address.wrapping_sub(FLASH_BASE));
+        let Self { board, address, bytes, files } = self;
+        let end = u64::from(*address) + *bytes as u64;
         let board = board.to_uppercase();
-        write!(f, "for an {board}, flash from {address:#010x} to {end:#010x} (offset {offset:#x})")
+        write!(f, "for an {board}, flash from {address:#010x} to {end:#010x} (files at offset {files:#x})")
     }
 }
 
@@ -119,7 +125,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("boot.uf2");
         let region = FlashRegion { board: Board::Rp2040, offset: 0, flash: 0x20_0000 };
-        for other in [&b""[..], b"#!/bin/sh\n", &uf2::encode(&[0x12; 9000], &region)] {
+        for other in [&b""[..], b"#!/bin/sh\n", &uf2::encode(vec![0x12; 9000], &region)] {
             fs::write(&path, other).unwrap();
             let failed = check(&path).unwrap_err();
             assert_eq!(failed.exit, Exit::Failure);

@@ -18,10 +18,11 @@ pub(super) fn check(tree: &PackFiles) -> Result<(), Failed> {
 
 /// Describes a board with this file in one line; an error if the file is invalid.
 pub(super) fn describe(file: &[u8]) -> Result<String, String> {
-    let Config { dhcp, address, trees } = Config::parse(file).map_err(|error| match is_of_serve(file) {
-        true => format!("{error}. The file has settings of 'pinetboot serve', and a board has others"),
-        false => error.to_string(),
-    })?;
+    let Config { dhcp, address, upload, trees } =
+        Config::parse(file).map_err(|error| match is_of_serve(file) {
+            true => format!("{error}. The file has settings of 'pinetboot serve', and a board has others"),
+            false => error.to_string(),
+        })?;
     let mut text = match dhcp {
         Dhcp::Off => "no DHCP".to_owned(),
         Dhcp::Proxy => "proxy DHCP beside the network's DHCP server".to_owned(),
@@ -36,6 +37,9 @@ pub(super) fn describe(file: &[u8]) -> Result<String, String> {
             write!(text, "; the board's address is {address}/{prefix_len}")
         }
     };
+    if upload.is_some() {
+        text.push_str("; new boot files are received by TFTP");
+    }
     for tree in &trees {
         let _cannot_fail = write!(text, "; {} boots from {}/", tree.pi, tree.directory);
     }
@@ -60,8 +64,8 @@ mod tests {
                 "proxy DHCP beside the network's DHCP server; the board's address comes from DHCP",
             ),
             (
-                "dhcp = 'off'\naddress = '10.0.0.9/8'\n[pi.BD989AE1]\ntree = 'kitchen'",
-                "no DHCP; the board's address is 10.0.0.9/8; bd989ae1 boots from kitchen/",
+                "dhcp = 'off'\naddress = '10.0.0.9/8'\nupload = 'a-key-of-ours-7'\n[pi.BD989AE1]\ntree = 'kitchen'",
+                "no DHCP; the board's address is 10.0.0.9/8; new boot files are received by TFTP; bd989ae1 boots from kitchen/",
             ),
         ] {
             assert_eq!(describe(file.as_bytes()).as_deref(), Ok(text));

@@ -47,7 +47,7 @@ impl Board {
     }
 }
 
-/// The archive's part of the flash: from `offset` to the end.
+/// The packed part of the flash: from `offset` to the end.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct FlashRegion {
     pub(super) board: Board,
@@ -60,7 +60,7 @@ pub(super) struct FlashRegion {
 impl FlashRegion {
     pub(super) fn new(options: &Args) -> Result<Self, String> {
         let board = if options.esp { Board::Esp } else { options.board };
-        let offset = options.offset.unwrap_or(OFFSET);
+        let offset = options.offset.unwrap_or(if options.esp { ESP_OFFSET } else { 0 });
         let flash = options.flash.unwrap_or(board.flash());
         if flash > board.most_flash() {
             return Err(format!("--flash {flash}: the chip maps at most {} bytes", board.most_flash()));
@@ -70,7 +70,7 @@ impl FlashRegion {
                 "--offset {offset:#x}: not a multiple of {SECTOR}, the sector size of flash"
             ));
         }
-        if offset == 0 || offset >= flash {
+        if options.offset == Some(0) || offset >= flash {
             return Err(format!(
                 "--offset {offset:#x}: must be behind the firmware and below {flash:#x}, the end of flash"
             ));
@@ -102,8 +102,8 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
     number.ok().and_then(|number| number.checked_mul(unit)).ok_or_else(wrong)
 }
 
-/// The firmware's default offset of the archive, in bytes.
-const OFFSET: u64 = 1 << 20;
+/// The offset at which an ESP32's firmware maps the flash, in bytes.
+const ESP_OFFSET: u64 = 1 << 20;
 
 /// The sector size of flash chips, in bytes: the unit of erasing.
 pub(super) const SECTOR: u64 = 4096;

@@ -16,10 +16,9 @@ pub(super) struct Uf2Image {
     pub(super) bytes: Vec<u8>,
 }
 
-/// Encodes an archive that is no longer than the region.
-pub(super) fn encode(archive: &[u8], region: &FlashRegion) -> Vec<u8> {
-    let mut flash = archive.to_vec();
-    flash.resize(archive.len().next_multiple_of(SECTOR as usize), 0);
+/// Encodes the content of flash from the region's start on.
+pub(super) fn encode(mut flash: Vec<u8>, region: &FlashRegion) -> Vec<u8> {
+    flash.resize(flash.len().next_multiple_of(SECTOR as usize), 0);
     let blocks = (flash.len() / PAYLOAD) as u32;
     let mut uf2 = Vec::with_capacity(flash.len() * 2);
     for (index, payload) in (0..).zip(flash.chunks(PAYLOAD)) {
@@ -95,7 +94,7 @@ mod tests {
 
     #[test]
     fn a_block_is_as_the_format_defines_it() {
-        let file = encode(&[0xab; 4097], &ROOM);
+        let file = encode(vec![0xab; 4097], &ROOM);
         assert_eq!(file.len(), 32 * 512); // two sectors
         let second = &file[512..1024];
         assert_eq!(&second[..4], b"UF2\n");
@@ -113,7 +112,7 @@ mod tests {
 
     #[test]
     fn decoding_undoes_encoding_and_pads_the_last_sector() {
-        let image = decode(&encode(&[7; 5000], &ROOM)).unwrap();
+        let image = decode(&encode(vec![7; 5000], &ROOM)).unwrap();
         assert_eq!((image.board, image.address), (Board::Rp2350, 0x1010_0000));
         assert_eq!(image.bytes.len(), 8192);
         assert!(image.bytes[..5000].iter().all(|byte| *byte == 7));
@@ -122,7 +121,7 @@ mod tests {
 
     #[test]
     fn broken_files_are_refused() {
-        let whole = encode(&[7; 5000], &ROOM);
+        let whole = encode(vec![7; 5000], &ROOM);
         for cut in [0, 1, 511, 512, whole.len() - 512, whole.len() - 1] {
             assert!(decode(&whole[..cut]).is_err(), "cut at {cut}");
         }

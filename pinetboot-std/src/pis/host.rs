@@ -20,6 +20,10 @@ pub(super) struct Host {
     fetched: Vec<Fetched>,
     /// The owner of the boot that the requests belong to.
     pub(super) subject: Option<Subject>,
+    /// The last directory of a Pi that was requested from the address, and when.
+    pub(super) requested: Option<(Prefix, Duration)>,
+    /// Before that another Pi's was.
+    pub(super) is_shared: bool,
     /// The time of the last query of the kernel's neighbour table, and its result.
     pub(super) looked: Option<Duration>,
     pub(super) neighbour: Option<Mac>,

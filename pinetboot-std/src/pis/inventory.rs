@@ -13,6 +13,7 @@ use std::path::{Component, Path, PathBuf};
 use pinetboot_core::pi::Prefix;
 use serde::{Deserialize, Serialize};
 
+use crate::disk_mode::DiskMode;
 use crate::exit::{Exit, Failed};
 use crate::images;
 use crate::space::Size;
@@ -31,6 +32,8 @@ pub struct PiEntry {
     pub tree: Option<PathBuf>,
     /// The image of a card: the Pi boots from a disk of its own on that, instead of the shared tree.
     pub disk: Option<PathBuf>,
+    /// The place of what the Pi writes to its disk, instead of `disk-mode` for all.
+    pub disk_mode: Option<DiskMode>,
     /// Arguments to append to the kernel's command line.
     pub cmdline_extra: Option<String>,
     /// The old name of `cmdline-extra`, still read; `None` in an [`Inventory`].
@@ -55,11 +58,13 @@ impl PiEntry {
 
     /// Takes the settings that are missing here from another table.
     fn complete(&mut self, other: &Self) {
-        let Self { image, tree, disk, cmdline_extra, max_root_size, keep, vars, .. } = other.clone();
+        let Self { image, tree, disk, disk_mode, cmdline_extra, max_root_size, keep, vars, .. } =
+            other.clone();
         // An image has its own boot files: the nearer table decides for one of the two.
         if self.image.is_none() && self.tree.is_none() && self.disk.is_none() {
             (self.image, self.tree, self.disk) = (image, tree, disk);
         }
+        self.disk_mode = self.disk_mode.or(disk_mode);
         self.cmdline_extra = self.cmdline_extra.take().or(cmdline_extra);
         self.max_root_size = self.max_root_size.or(max_root_size);
         self.keep = self.keep.take().or(keep);

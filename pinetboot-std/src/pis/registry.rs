@@ -67,6 +67,8 @@ enum Refused {
     Serial(Mac),
     /// A DHCP address: all are leased.
     Exhausted,
+    /// To tell a silence: messages were late or lost.
+    Silence,
     /// A setting for this client, or for all of a network.
     Lacking(Option<HardwareAddress>, Lacking),
 }
@@ -130,7 +132,7 @@ impl Registry {
             }
             Fact::Boot(_) | Fact::Nfs(_) => about_client(self),
             Fact::Network(fact) => self.network(fact),
-            Fact::Server(_) => Applied::default(),
+            Fact::Server(_) | Fact::Usage(_) => Applied::default(),
         };
         let Applied { subject, mut follows, .. } = applied;
         let before = follows.len();
@@ -166,6 +168,7 @@ impl Registry {
                 Refused::Call(client, *program, *version)
             }
             (Fact::Nfs(Nfs::HandleRefused { .. }), Some(client)) => Refused::Handle(client),
+            (Fact::Server(events::Server::HeardLate { .. }), _) => Refused::Silence,
             _ => return false,
         };
         self.was_told(refused)
@@ -187,20 +190,6 @@ impl Registry {
     /// The time of the next [`tick`](Self::tick).
     pub(crate) fn deadline(&self) -> Duration {
         self.deadlines.earliest()
-    }
-
-    /// The facts that are due because a deadline passed.
-    pub(crate) fn tick(&mut self, now: Duration) -> Vec<(Subject, Option<Ipv4Addr>, Fact)> {
-        let mut late = Vec::new();
-        for subject in self.deadlines.due(now) {
-            let address = self.pis.get(&subject).and_then(|pi| pi.presence).map(|presence| presence.address);
-            let address = address.or(match subject {
-                Subject::Host(address) => Some(address),
-                Subject::Pi(_) => None,
-            });
-            late.extend(self.pass(now, subject).into_iter().map(|fact| (subject, address, fact)));
-        }
-        late
     }
 
     /// Records a Pi's presence. Weaker evidence does not displace a recent presence; a refused claim never gets here.
@@ -293,6 +282,11 @@ impl Registry {
 
     pub(super) fn mac_by_dhcp(&self, address: Ipv4Addr) -> Option<Mac> {
         self.hosts.get(&address)?.mac
+    }
+
+    /// Whether several Pis request files from an address.
+    fn is_shared(&self, address: Ipv4Addr) -> bool {
+        self.hosts.get(&address).is_some_and(|host| host.is_shared)
     }
 
     pub(super) fn wants_mac(&self, address: Ipv4Addr) -> bool {

@@ -18,7 +18,9 @@ use walkdir::WalkDir;
 
 use super::base_image::BaseImage;
 use super::facts::LayerFacts;
+use super::layer::{Layer, State};
 use super::overlayfs::{is_stale, mount_overlay};
+use crate::durable;
 
 /// The directories of a mount.
 pub(super) struct Parts<'a> {
@@ -35,6 +37,32 @@ pub(super) enum Mounted {
     InPlace,
     /// A copy, which was adopted.
     Adopted,
+}
+
+impl State {
+    /// Gives the layers of a tree that was moved the tree's new name, which its path makes. Returns those layers.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub(super) fn follow(&self, base_image: &BaseImage) -> io::Result<Vec<Layer>> {
+        let content = base_image.content();
+        let mut followed = Vec::new();
+        for pi in self.pis() {
+            // A path relative to the state leads to the tree again if both were moved.
+            let was_here = |layer: &Layer| {
+                let root = &layer.facts.root;
+                *root == base_image.root || !root.is_dir() && layer.facts.content.fits(&content)
+            };
+            let mut layers = self.layers_of(pi).into_iter().filter(was_here);
+            let place = self.pi_dir(pi).join(&base_image.name);
+            let (Some(layer), None, false) = (layers.next(), layers.next(), place.exists()) else { continue };
+            // A process that copies the layer ends with an error, and keeps the lock until then.
+            durable::rename(&layer.place, &place)?;
+            followed.push(Layer { image: base_image.name.clone(), place, ..layer });
+        }
+        Ok(followed)
+    }
 }
 
 /// Mounts a layer over its base image, and adopts a copy.

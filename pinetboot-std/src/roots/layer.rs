@@ -26,15 +26,9 @@ use pinetboot_core::pi::Prefix;
 
 use super::base_image::BaseImage;
 use super::facts::{LayerFacts, PiFacts};
-#[cfg(all(feature = "import", feature = "web"))]
-use super::overlayfs::{detach, mount_to_read, own_namespace};
 use super::version;
 use crate::durable::{self, GroupSync, Staged};
-#[cfg(feature = "import")]
-use crate::exit::{Exit, Failed};
 use crate::pis;
-#[cfg(feature = "import")]
-use crate::system_log::{self, SystemLog};
 
 /// One layer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -194,30 +188,6 @@ impl State {
         self.disk.settle()
     }
 
-    /// Gives the layers of a tree that was moved the tree's new name, which its path makes. Returns those layers.
-    ///
-    /// # Errors
-    ///
-    /// The system's.
-    pub(super) fn follow(&self, base_image: &BaseImage) -> io::Result<Vec<Layer>> {
-        let content = base_image.content();
-        let mut followed = Vec::new();
-        for pi in self.pis() {
-            // A path relative to the state leads to the tree again if both were moved.
-            let was_here = |layer: &Layer| {
-                let root = &layer.facts.root;
-                *root == base_image.root || !root.is_dir() && layer.facts.content.fits(&content)
-            };
-            let mut layers = self.layers_of(pi).into_iter().filter(was_here);
-            let place = self.pi_dir(pi).join(&base_image.name);
-            let (Some(layer), None, false) = (layers.next(), layers.next(), place.exists()) else { continue };
-            // A process that copies the layer ends with an error, and keeps the lock until then.
-            durable::rename(&layer.place, &place)?;
-            followed.push(Layer { image: base_image.name.clone(), place, ..layer });
-        }
-        Ok(followed)
-    }
-
     /// Forgets a Pi's last mount.
     ///
     /// # Errors
@@ -352,32 +322,6 @@ impl Layer {
     pub fn changes_boot(&self) -> bool {
         let top = self.facts.boot.components().next();
         top.is_some_and(|top| fs::symlink_metadata(self.upper().join(top)).is_ok())
-    }
-
-    /// The log of a boot that the Pi wrote in the layer, as journalctl counts boots. The base image's own log is none of this Pi.
-    ///
-    /// # Errors
-    ///
-    /// If the layer has no log, or the boot is not in it.
-    #[cfg(feature = "import")]
-    pub(crate) fn system_log(&self, boot: i32) -> Result<SystemLog, Failed> {
-        let upper = self.upper();
-        let failed = |error: io::Error| Failed::new(Exit::Failure, format!("{}: {error}", upper.display()));
-        SystemLog::read(&system_log::Directory::open(&upper).map_err(failed)?, boot)
-    }
-
-    /// Calls `look` with the directory of the Pi's root, mounted read-only in a mount namespace of this process.
-    ///
-    /// # Errors
-    ///
-    /// The missing requirement, as text.
-    #[cfg(all(feature = "import", feature = "web"))]
-    pub(crate) fn with_root<T>(&self, look: impl FnOnce(&Path) -> T) -> io::Result<T> {
-        own_namespace()?;
-        mount_to_read(&self.facts.root, &self.upper(), &self.merged())?;
-        let found = look(&self.merged());
-        detach(&self.merged());
-        Ok(found)
     }
 
     /// Moves the layer aside, atomically; the caller removes the returned directory.

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::actions::Action;
 use crate::config::Settings;
-use crate::events::{Evidence, Fact, Mac, Nfs, Root, Server, prefix};
+use crate::events::{Evidence, Fact, Mac, Nfs, Root, Server, Usage, prefix};
 use crate::exit::Failed;
 use crate::pis::{Claim, Known, Refusal};
 
@@ -90,6 +90,8 @@ pub enum Report {
     Root(Root),
     /// About NFS.
     Nfs(Nfs),
+    /// For metrics.
+    Usage(Usage),
     /// Temporary files of killed processes were removed.
     LeftoversRemoved {
         /// The directory.
@@ -173,11 +175,18 @@ impl From<Nfs> for Report {
     }
 }
 
+impl From<Usage> for Report {
+    fn from(fact: Usage) -> Self {
+        Self::Usage(fact)
+    }
+}
+
 impl From<Report> for Fact {
     fn from(report: Report) -> Self {
         match report {
             Report::Root(fact) => fact.into(),
             Report::Nfs(fact) => fact.into(),
+            Report::Usage(fact) => fact.into(),
             Report::LeftoversRemoved { place, number } => Server::LeftoversRemoved { place, number }.into(),
             Report::FewForLayers { allowed, pis } => Server::FewForLayers { allowed, pis }.into(),
             Report::ThreadEnded { thread, why } => Server::ThreadEnded { thread, why }.into(),

@@ -16,7 +16,7 @@ use super::Missing;
 /// Sets of system calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Calls {
-    /// TFTP, DHCP, and the page: UDP, connections to open sockets, and files of one user. No program, no other process, no executable memory.
+    /// TFTP, DHCP, disks and the page: UDP, connections to open sockets, and files of one user. No program, no other process, no executable memory.
     Network,
     /// NFS: TCP on open ports, and files of all users by handle.
     Files,
@@ -35,7 +35,7 @@ impl Calls {
 
     fn filter(self, arch: TargetArch) -> Result<BpfProgram, seccompiler::BackendError> {
         let more: &[&[c_long]] = match self {
-            Self::Network => &[],
+            Self::Network => &[LISTEN],
             Self::Files => &[FILES, OLDER_FILES],
             Self::Mounts => &[MOUNTS],
         };
@@ -94,6 +94,9 @@ const IOCTLS: [u64; 7] = [0x5421, 0x5451, 0x541b, 0x5401, 0x5413, 0x8910, 0x8933
 
 /// The project of a directory (linux/fs.h): FS_IOC_FSGETXATTR, FS_IOC_FSSETXATTR.
 const PROJECTS: [u64; 2] = [0x801c_581f, 0x401c_5820];
+
+/// On the TCP ports that landlock(7) leaves, for a network interface that was made again.
+const LISTEN: &[c_long] = &[libc::SYS_listen];
 
 const ALL: &[c_long] = &[
     // Sockets; `socket` itself by family.

@@ -4,22 +4,24 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, BitFlags, PathBeneath, PathFd, PathFdError, Ruleset, RulesetAttr,
-    RulesetCreated, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
+    ABI, Access, AccessFs, AccessNet, BitFlags, NetPort, PathBeneath, PathFd, PathFdError, Ruleset,
+    RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
 };
 
 use super::Missing;
 
-/// Directories with all beneath them, and files. The process connects to no TCP port and binds none, and signals no process outside
-/// of the sandbox.
+/// Directories with all beneath them, and files. The process connects to no TCP port and binds none but those named, and signals no
+/// process outside of the sandbox.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Paths {
     /// Paths to read.
     pub read: Vec<PathBuf>,
-    /// Directories whose files are read, made, replaced and removed.
+    /// Directories whose files are read, made, replaced and removed; files that are read and written.
     pub write: Vec<PathBuf>,
     /// The same, and directories are made and removed beneath them.
     pub own: Vec<PathBuf>,
+    /// TCP ports to listen on.
+    pub ports: Vec<u16>,
 }
 
 impl Paths {
@@ -57,6 +59,10 @@ impl Paths {
             };
             let access = if path.is_dir() { access } else { access & AccessFs::from_file(KNOWN) };
             rules = rules.add_rule(PathBeneath::new(fd, access)).map_err(|error| missing(&error))?;
+        }
+        for port in &self.ports {
+            let rule = NetPort::new(*port, AccessNet::BindTcp);
+            rules = rules.add_rule(rule).map_err(|error| missing(&error))?;
         }
         Ok(Rules(rules))
     }

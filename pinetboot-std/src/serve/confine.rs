@@ -13,9 +13,9 @@ use crate::exit::{Exit, Failed};
 use crate::roots::{BaseImages, BootRoots, configured};
 use crate::sandbox::{self, Account, Calls, Missing, OWN_USER, Paths, Remains, lacking};
 
-/// The directory of the disks.
+/// The disks: their directory, and their ports.
 #[cfg(feature = "disk")]
-type Disks<'a> = Option<&'a crate::disks::Place>;
+type Disks<'a> = Option<&'a super::disks::Bound>;
 #[cfg(not(feature = "disk"))]
 type Disks<'a> = Option<&'a ()>;
 
@@ -36,7 +36,10 @@ pub(super) fn confine(
     let base_images = roots.map(BootRoots::base_images);
     let mut paths = paths(config, file, leases, base_images);
     #[cfg(feature = "disk")]
-    paths.own.extend(disks.map(|disks| disks.path().to_owned()));
+    if let Some(disks) = disks {
+        paths.own.push(disks.disks().place().path().to_owned());
+        paths.ports = disks.ports_of_interfaces();
+    }
     let (account, mut missing) = account(config, file, leases, disks)?;
     let user = account.as_ref().map(|account| account.name.clone());
     let capabilities = CapabilitySet::empty();
@@ -97,7 +100,7 @@ fn account(
 ) -> Result<(Option<Account>, Vec<Missing>), Failed> {
     let give = |ids| {
         #[cfg(feature = "disk")]
-        disks.map_or(Ok(()), |disks| disks.give_to(ids)).map_err(|error| {
+        disks.map_or(Ok(()), |disks| disks.disks().place().give_to(ids)).map_err(|error| {
             Failed::new(Exit::Failure, format!("cannot change the owner of the disks: {error}"))
         })?;
         #[cfg(not(feature = "disk"))]
@@ -124,7 +127,8 @@ fn account(
     };
     // The default lease file is reached by a descriptor.
     let named_leases = leases.filter(|leases| !leases.is_default()).map(|leases| directory_of(leases.file()));
-    let writes: Vec<_> = config.allow_upload.clone().into_iter().chain(named_leases).collect();
+    let writes = config.allow_upload.clone().into_iter().chain(named_leases);
+    let writes: Vec<_> = writes.chain(config.written_images()).collect();
     let Some(name) = &config.user else {
         if !geteuid().is_root() {
             return Ok((None, Vec::new()));
@@ -184,9 +188,9 @@ fn paths(
     // An editor replaces the file, and a rule follows the file, not the name.
     read.extend(file.map(directory_of));
     let leases = leases.map(|leases| directory_of(leases.file()));
-    let write = config.allow_upload.clone().into_iter().chain(leases);
+    let write = config.allow_upload.clone().into_iter().chain(leases).chain(config.written_images());
     let write = write.map(|path| path.canonicalize().unwrap_or(path)).collect();
-    Paths { read, write, own: Vec::new() }
+    Paths { read, write, ..Paths::default() }
 }
 
 fn missing_user(why: &str) -> Missing {

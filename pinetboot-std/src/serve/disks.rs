@@ -3,10 +3,11 @@
 use std::io;
 use std::net::{SocketAddrV4, TcpListener};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, bind, getsockname, listen, setsockopt, socket,
     sockopt,
@@ -14,10 +15,11 @@ use nix::sys::socket::{
 use pinetboot_disk::{Limits, Server};
 
 use super::bind::cannot_bind;
+use super::following::{Change, Follow};
 use super::service::Service;
 use crate::bus::Bus;
 use crate::config::Config;
-use crate::disks::{DiskExports, DiskObserver, Disks, Place, check, init};
+use crate::disks::{DiskExports, DiskObserver, DiskUsage, Disks, Place, check, init};
 use crate::events;
 use crate::exit::{Exit, Failed};
 use crate::handed::Handed;
@@ -30,16 +32,17 @@ use crate::supervisor::Supervisor;
 pub(super) struct Bound {
     disks: Arc<Disks>,
     listeners: Vec<TcpListener>,
-    addresses: Vec<String>,
+    /// Their addresses, and the interface that each is bound to.
+    bound: Vec<(SocketAddrV4, Option<String>)>,
 }
 
 /// The running service; dropping it stops the service.
 #[derive(Debug)]
 pub(super) struct DiskService {
-    server: Server,
+    server: Arc<Server>,
     stop: Arc<(Mutex<bool>, Condvar)>,
     thread: Option<JoinHandle<()>>,
-    addresses: Vec<String>,
+    bound: Vec<(SocketAddrV4, Option<String>)>,
     bus: Bus,
 }
 
@@ -63,18 +66,19 @@ pub(super) fn prepare(config: &Config, handed: &mut Handed, bus: &Bus) -> Result
         Failed::new(Exit::Tree, why)
     };
     let place = Place::take(state.dir()).map_err(cannot)?;
-    let mut listeners = take(handed, config.disk.port);
+    let mut listeners: Vec<_> =
+        take(handed, config.disk.port).into_iter().map(|listener| (listener, None)).collect();
     if listeners.is_empty() {
-        let interfaces: Vec<_> = config.net.interfaces.iter().map(|name| Some(name.as_str())).collect();
+        let interfaces: Vec<_> = config.net.interfaces.iter().cloned().map(Some).collect();
         let interfaces = if interfaces.is_empty() { vec![None] } else { interfaces };
         for address in config.listen_addresses() {
             for interface in &interfaces {
                 let address = SocketAddrV4::new(address, config.disk.port);
-                let opened = open(address, *interface).map_err(|error| {
+                let opened = open(address, interface.as_deref()).map_err(|error| {
                     let failure = BindError { address, error };
                     cannot_bind(&failure, "choose another port with --disk-port")
                 });
-                listeners.push(opened?);
+                listeners.push((opened?, interface.clone()));
             }
         }
     }
@@ -82,17 +86,23 @@ pub(super) fn prepare(config: &Config, handed: &mut Handed, bus: &Bus) -> Result
         let address = getsockname::<SockaddrIn>(listener.as_raw_fd()).map(SocketAddrV4::from);
         address.map_err(|errno| cannot(errno.into()))
     };
+    let (listeners, interfaces): (Vec<_>, Vec<_>) = listeners.into_iter().unzip();
     let addresses = listeners.iter().map(local).collect::<Result<Vec<_>, _>>()?;
     let port = addresses.first().map_or(config.disk.port, SocketAddrV4::port);
     let disks = Disks::new(config, place, port, init, bus.clone()).map_err(cannot)?;
-    let addresses = addresses.iter().map(ToString::to_string).collect();
-    Ok(Some(Bound { disks: Arc::new(disks), listeners, addresses }))
+    let bound = addresses.into_iter().zip(interfaces).collect();
+    Ok(Some(Bound { disks: Arc::new(disks), listeners, bound }))
 }
 
 impl Bound {
     /// The disks.
     pub(super) const fn disks(&self) -> &Arc<Disks> {
         &self.disks
+    }
+
+    /// The ports that are opened anew with an interface that was removed and made again.
+    pub(super) fn ports_of_interfaces(&self) -> Vec<u16> {
+        self.bound.iter().filter(|(_, interface)| interface.is_some()).map(|(at, _)| at.port()).collect()
     }
 
     /// Opens the images, and unpacks what is packed: in the sandbox, as an image may be hostile.
@@ -102,9 +112,11 @@ impl Bound {
     /// The image and the fault.
     pub(super) fn configure(&self, config: &Config, bus: &Bus) -> Result<(), Failed> {
         self.disks.configure(config).map_err(|why| Failed::new(Exit::Tree, why))?;
-        let images = config.disk_images().iter().map(|image| image.display().to_string()).collect();
-        let place = self.disks.place().path().display().to_string();
-        bus.emit(None, events::Server::DisksServed { images, place });
+        for (image, mode) in config.disk_uses() {
+            let (image, place) =
+                (image.display().to_string(), self.disks.place().path().display().to_string());
+            bus.emit(None, events::Server::DisksServed { image, mode, place });
+        }
         Ok(())
     }
 
@@ -118,22 +130,51 @@ impl Bound {
         let exports = Arc::new(DiskExports::new(self.disks, bus.clone()));
         let observer = Arc::new(DiskObserver::new(bus.clone()));
         let server = Server::start(self.listeners, exports.clone(), Limits::default(), observer);
-        let server = server.map_err(failed)?;
+        let server = Arc::new(server.map_err(failed)?);
+        let (counts, telling) = (server.counts(), bus.clone());
         let stop = Arc::new((Mutex::new(false), Condvar::new()));
         let stops = stop.clone();
         let tell = move || {
             let (stop, rings) = &*stops;
+            let mut usage = DiskUsage::default();
             let mut stopped = stop.lock().unwrap_or_else(PoisonError::into_inner);
             while !*stopped {
                 stopped = rings
                     .wait_timeout(stopped, TELL_EVERY)
                     .map_or_else(|poisoned| poisoned.into_inner().0, |(stopped, _)| stopped);
                 exports.tell();
+                usage.tell(&counts, exports.place(), &telling);
             }
             Ok(())
         };
         let thread = Some(supervisor.spawn(bus, "nbd", tell).map_err(failed)?);
-        Ok(DiskService { server, stop, thread, addresses: self.addresses, bus: bus.clone() })
+        Ok(DiskService { server, stop, thread, bound: self.bound, bus: bus.clone() })
+    }
+}
+
+impl DiskService {
+    /// Follows the interfaces that the sockets are bound to.
+    ///
+    /// To bind a socket to another interface takes CAP_NET_RAW, which this process has given up; a new socket has none yet.
+    pub(super) fn follow_interfaces(&self, supervisor: &Supervisor) -> Follow {
+        let (server, bound): (Weak<Server>, _) = (Arc::downgrade(&self.server), self.bound.clone());
+        let supervisor = supervisor.clone();
+        Box::new(move |change| {
+            let (Change::Back(interface), Some(server)) = (change, server.upgrade()) else { return };
+            for (index, (address, _)) in
+                bound.iter().enumerate().filter(|(_, (_, of))| of.as_deref() == Some(interface))
+            {
+                match open(*address, Some(interface)) {
+                    Ok(listener) => server.replace_listener(index, listener),
+                    // Gone once more.
+                    Err(error) if error.raw_os_error() == Some(Errno::ENODEV as i32) => {}
+                    Err(error) => {
+                        let why = format!("NBD cannot bind to the interface {interface} again: {error}");
+                        supervisor.give_up(Failed::new(Exit::Bind, why));
+                    }
+                }
+            }
+        })
     }
 }
 
@@ -143,7 +184,11 @@ impl Service for DiskService {
     }
 
     fn describe(&self) -> Option<String> {
-        Some(format!("nbd {}", self.addresses.join(" ")))
+        let named = |(at, interface): &(SocketAddrV4, Option<String>)| match interface {
+            Some(interface) => format!("{}%{interface}:{}", at.ip(), at.port()),
+            None => at.to_string(),
+        };
+        Some(format!("nbd {}", self.bound.iter().map(named).collect::<Vec<_>>().join(" ")))
     }
 }
 
@@ -178,6 +223,10 @@ fn open(address: SocketAddrV4, interface: Option<&str>) -> io::Result<TcpListene
     }
     // Connections of an earlier server do not hold the port (TIME_WAIT).
     setsockopt(&socket, sockopt::ReuseAddr, &true)?;
+    if interface.is_some() {
+        // The address may come after the interface.
+        setsockopt(&socket, sockopt::IpFreebind, &true)?;
+    }
     bind(socket.as_raw_fd(), &SockaddrIn::from(address))?;
     listen(&socket, Backlog::MAXCONN)?;
     Ok(TcpListener::from(socket))

@@ -17,9 +17,11 @@ use super::following::{Change, Follow};
 use super::service::Service;
 use crate::bus::Bus;
 use crate::config::{Config, NfsMode, Settings};
+use crate::ears::Ear;
 use crate::events::{self, Server};
 use crate::exit::{Exit, Failed};
 use crate::handed::Handed;
+use crate::net::is_waiting;
 use crate::roots::lines::{read_escaped_line, write_line};
 use crate::roots::messages::{LONGEST, Message, NFS_STOPS_WITHIN, NFSD, Setup};
 use crate::roots::registry::answer;
@@ -136,11 +138,17 @@ impl Nfsd {
         let (end, ended) = mpsc::channel();
         let turns = NfsTurns::default();
         supervisor.watch(THREAD, turns.clone());
+        let idle = Arc::new(AtomicBool::new(false));
+        if let Ok(socket) = messages.get_ref().try_clone() {
+            bus.hear_by(THREAD, Facts { socket, idle: idle.clone() });
+        }
         let emits = bus.clone();
         let follow = move || {
             let _dropped_at_the_end = end;
             loop {
+                idle.store(messages.buffer().is_empty(), Ordering::Release);
                 let message = read_escaped_line(&mut messages, LONGEST);
+                idle.store(false, Ordering::Release);
                 match message.map_err(|error| format!("the process of NFS: {error}"))? {
                     // Its end, with its files closed; it said so before.
                     None => return Ok(()),
@@ -224,6 +232,25 @@ impl Turns for NfsTurns {
 
     fn has_turned(&self) -> bool {
         !self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// The facts that the process of NFS sends.
+struct Facts {
+    socket: UnixStream,
+    /// The thread that reads them waits for the next.
+    idle: Arc<AtomicBool>,
+}
+
+impl Ear for Facts {
+    fn ask(&self) {}
+
+    fn has_heard(&self) -> bool {
+        !is_waiting(self.socket.as_fd()) && self.idle.load(Ordering::Acquire)
+    }
+
+    fn lost(&self) -> u64 {
+        0
     }
 }
 

@@ -33,6 +33,7 @@ use crate::net::{Capture, Control, Frame, Interface, Interrupt, LONGEST, Links};
 use crate::observe::asked;
 use crate::probe::holds_port_67;
 use crate::supervisor::Supervisor;
+use crate::text::without_secrets;
 
 /// The open sockets, before their first frame.
 #[derive(Debug, Default)]
@@ -105,6 +106,7 @@ impl Captures {
         for capture in self.0 {
             let (control, name) = (capture.control(), format!("hear {}", capture.interface()));
             supervisor.watch(name.clone(), control.clone());
+            bus.hear_by(name.clone(), control.clone());
             let mut reader = Reader {
                 number: asks.add(control.clone()),
                 capture,
@@ -148,6 +150,7 @@ impl Reader {
             }
             while let Some(frame) = self.capture.next(&mut buffer) {
                 if !self.pace.admits() {
+                    self.capture.leave_out();
                     let interface = self.capture.interface().to_owned();
                     self.bus.emit(None, Network::TooMany { interface, most: MOST_A_SECOND });
                     is_late = true;
@@ -234,7 +237,8 @@ impl Reader {
                 let hardware = HardwareAddress::ethernet(from);
                 let text = String::from_utf8_lossy(text);
                 for line in text.lines().filter(|line| !line.trim().is_empty()).take(MOST_LINES) {
-                    let line: String = line.chars().take(LONGEST_LINE).collect();
+                    // A kernel prints its command line, with the secret of the boot.
+                    let line: String = without_secrets(line).chars().take(LONGEST_LINE).collect();
                     let rule = console::rule(&line);
                     self.bus.emit(None, Network::Console { hardware, line, rule });
                 }

@@ -205,8 +205,18 @@ fn needs_restart(running: &Config, new: &Config) -> bool {
         fixed(running),
         running.disk.port,
         &running.disk.init,
-    ) != (&new.listen, &new.user, &new.net, &new.dhcp, fixed(new), new.disk.port, &new.disk.init)
-        || web_changes(running, new)
+        // The sandbox lets the server write to these.
+        running.written_images(),
+    ) != (
+        &new.listen,
+        &new.user,
+        &new.net,
+        &new.dhcp,
+        fixed(new),
+        new.disk.port,
+        &new.disk.init,
+        new.written_images(),
+    ) || web_changes(running, new)
 }
 
 #[cfg(feature = "web")]

@@ -74,6 +74,7 @@ impl Workers {
         for (number, net) in nets.into_iter().enumerate() {
             let (shared, opened, name) = (shared.clone(), opened.clone(), format!("tftp {number}"));
             supervisor.watch(&name, net.control());
+            shared.bus.hear_by(name.clone(), net.control());
             let thread = supervisor.spawn(&shared.bus.clone(), name, move || {
                 let storage =
                     open(&shared.config, &shared.served_beside, &shared.bus, &shared.budget, &shared.quota);

@@ -137,8 +137,13 @@ fn start(unit: &str) -> io::Result<()> {
             }
             _ => {}
         }
-        let log = run(&["journalctl", "--unit", unit, "--lines=5", "--no-pager", "--output=cat"]);
-        let log = log.unwrap_or_default();
+        // What systemd says of the unit pushes out what the server said.
+        let of = |more: &[&str]| {
+            let words = ["journalctl", "--unit", unit, "--lines=5", "--no-pager", "--output=cat"];
+            run(&[&words, more].concat()).unwrap_or_default()
+        };
+        let log = Some(of(&["--identifier=pinetboot"])).filter(|log| !log.trim().is_empty());
+        let log = log.unwrap_or_else(|| of(&[]));
         return Err(io::Error::other(format!("{state}; the last lines of its log:\n{}", log.trim())));
     }
 }

@@ -105,7 +105,7 @@ impl BootDecisions {
             let text = String::from_utf8_lossy(made.as_deref().unwrap_or(&on_disk));
             let server = recipe.root.as_ref().and_then(|root| root.source.split(':').next());
             let names_disk = recipe.disk.as_ref().is_some_and(|disk| text.contains(&disk.address));
-            let root = if names_disk { RootLine::Here } else { cmdline::place(&text, server) };
+            let root = if names_disk { RootLine::Disk } else { cmdline::place(&text, server) };
             tell(events::Boot::CommandLine { root });
         }
         let mut all = self.made();

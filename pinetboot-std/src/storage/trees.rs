@@ -19,6 +19,8 @@ use super::{BootTree, Found, Miss, Prefixes, Reach};
 use crate::bus::Bus;
 use crate::config::NfsMode;
 #[cfg(feature = "disk")]
+use crate::disk_mode::DiskMode;
+#[cfg(feature = "disk")]
 use crate::disks::{BootFiles, Disks, INITRAMFS};
 use crate::events;
 use crate::net::neighbour;
@@ -262,9 +264,9 @@ impl Trees {
         peer: SocketAddrV4,
     ) -> Result<Option<BootDecisions>, String> {
         let Some((disks, pi)) = sources.disks.as_ref().zip(boot.pi) else { return Ok(None) };
-        let Some(image) = disks.image_of(&self.bus.pis().inventory().settings(pi)) else { return Ok(None) };
+        let Some(of) = disks.of_pi(&self.bus.pis().inventory().settings(pi)) else { return Ok(None) };
         let is_there = self.is_elsewhere(boot, peer).is_none();
-        let BootFiles { directory, path } = disks.boot_files(pi, &image, is_there)?;
+        let BootFiles { directory, path } = disks.boot_files(pi, &of, is_there)?;
         let tree = BootTree::of(directory, &path).map_err(|error| error.to_string())?;
         Ok(Some(BootDecisions::new(boot, Arc::new(tree), None).of_disk()))
     }
@@ -281,7 +283,15 @@ impl Trees {
         let disks = sources.disks.as_ref().filter(|_| decided.is_disk && sources.rewrite)?;
         let (pi, server) = (decided.boot.pi?, server?);
         let name = disks.name_for(pi, self.bus.pis().nonce(pi).unwrap_or_default(), client);
-        Some((DiskLine { address: disks.address(server, &name), initramfs: INITRAMFS }, name))
+        let inventory = self.bus.pis().inventory();
+        let is_in_memory =
+            disks.of_pi(&inventory.settings(pi)).is_some_and(|(_, mode)| mode == DiskMode::Ram);
+        let arguments = if is_in_memory {
+            render::disk::in_memory(&inventory.host_name(pi), &machine_id_of(pi))
+        } else {
+            Vec::new()
+        };
+        Some((DiskLine { address: disks.address(server, &name), initramfs: INITRAMFS, arguments }, name))
     }
 
     #[cfg(not(feature = "disk"))]

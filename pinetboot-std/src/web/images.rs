@@ -1,7 +1,7 @@
 //! The images on the disk, the Pis that use each, and the room that is left.
 //!
-//! The files are read in a thread of their own: a disk that hangs keeps no other answer back. Not shown: the sizes of layers, whose
-//! directory the process of the page may not enter.
+//! The files are read in a thread of their own: a disk that hangs keeps no other answer back. The sizes of layers, whose directory the
+//! process of the page may not enter, come with the status of each Pi.
 
 use std::path::PathBuf;
 

@@ -49,10 +49,48 @@ pub(super) fn text(live: &Live, pis: &Pis) -> String {
         ("nfs_refused_total", "Refused mounts and NFS calls.", counts.nfs_refused),
         ("nfs_connections_total", "NFS connections that were opened.", counts.nfs_connections[0]),
         ("nfs_connections_ended_total", "NFS connections that ended.", counts.nfs_connections[1]),
+        ("nfs_read_bytes_total", "Bytes that Pis read from their roots by NFS.", counts.nfs.read),
+        ("nfs_written_bytes_total", "Bytes that Pis wrote to their roots by NFS.", counts.nfs.written),
+        ("disk_opened_total", "NBD connections that got their disk.", counts.disks[0]),
+        ("disk_closed_total", "NBD connections with a disk that ended.", counts.disks[1]),
+        ("disk_refused_total", "NBD connections that got no disk.", counts.disks[2]),
+        (
+            "disk_failed_total",
+            "Kinds of NBD requests that failed on a disk, at most one in a minute for each client.",
+            counts.disks[3],
+        ),
+        ("disk_read_bytes_total", "Bytes that Pis read from their disks.", counts.nbd.read),
+        (
+            "disk_written_bytes_total",
+            "Bytes that Pis wrote to their disks, without zeros.",
+            counts.nbd.written,
+        ),
     ] {
         let name = format!("pinetboot_{name}");
         text.family(&name, "counter", help);
         text.sample(&name, &[], number);
+    }
+    let help = "Leases of this server that run, as of the last DHCP message.";
+    text.family("pinetboot_dhcp_running_leases", "gauge", help);
+    text.sample("pinetboot_dhcp_running_leases", &[], counts.leases);
+    for (name, label, help, served) in [
+        ("pinetboot_nfs_calls_total", "procedure", "NFS calls.", &counts.nfs),
+        ("pinetboot_disk_requests_total", "command", "NBD requests.", &counts.nbd),
+    ] {
+        text.family(name, "counter", help);
+        for (call, number) in &served.calls {
+            text.sample(name, &[(label, call)], *number);
+        }
+    }
+    let help = "Space on the server of what a Pi changed: on its layers and its disks.";
+    text.family("pinetboot_pi_space_bytes", "gauge", help);
+    for ((pi, is_disk), images) in &counts.spaces {
+        let storage = if *is_disk { "disk" } else { "layer" };
+        text.sample(
+            "pinetboot_pi_space_bytes",
+            &[("pi", &pi.to_string()), ("storage", storage)],
+            images.values().sum::<u64>(),
+        );
     }
     text.family("pinetboot_tftp_transfers_total", "counter", "Ended TFTP transfers.");
     for (result, number) in ["whole", "probe", "ended"].into_iter().zip(counts.transfers) {

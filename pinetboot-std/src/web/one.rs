@@ -1,5 +1,7 @@
 //! One Pi: what is known, its latest boot beside the last good one, and the boots before.
 
+use indicatif::DecimalBytes;
+
 use super::html::Html;
 use super::state::{Kind, own_name, state, time, verdict};
 use crate::live::{BootStatus, PiStatus};
@@ -19,6 +21,10 @@ pub(super) fn one(pi: &PiStatus) -> Html {
         if let Some(value) = value {
             html.markup("<p><small>").markup(name).markup("</small> ").text(value).markup("</p>");
         }
+    }
+    if let Some(bytes) = pi.space_bytes {
+        let bytes = DecimalBytes(bytes).to_string();
+        html.markup("<p><small>space of its changes </small> ").text(&bytes).markup("</p>");
     }
     if let Some(seen) = &pi.verdict {
         verdict(&mut html, seen);

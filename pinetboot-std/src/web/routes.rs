@@ -1,5 +1,6 @@
 //! An answer for a path.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -35,6 +36,8 @@ pub(super) struct Routes {
     changes: watch::Sender<u64>,
     /// A stream began.
     begun: Notify,
+    /// Microseconds that documents took since the last change.
+    spent: AtomicU64,
     /// The last document, for all streams.
     document: Mutex<Option<Document>>,
 }
@@ -64,11 +67,13 @@ impl Routes {
             actions,
             changes: watch::Sender::new(0),
             begun: Notify::new(),
+            spent: AtomicU64::new(0),
             document: Mutex::default(),
         }
     }
 
-    /// Tells streams of changes, without end: at most one in [`INTERVAL`]. Without a stream the thread sleeps.
+    /// Tells streams of changes, without end: at most one in [`INTERVAL`], and fewer where documents of many Pis take long. Without a
+    /// stream the thread sleeps.
     pub(super) async fn follow(&self) {
         let mut told = self.live.events();
         let mut quiet = Instant::now();
@@ -76,7 +81,7 @@ impl Routes {
             if self.changes.receiver_count() == 0 {
                 self.begun.notified().await;
             }
-            sleep(INTERVAL).await;
+            sleep(pause(Duration::from_micros(self.spent.swap(0, Ordering::Relaxed)))).await;
             let events = self.live.events();
             if events != told || quiet.elapsed() >= LONGEST_QUIET {
                 (told, quiet) = (events, Instant::now());
@@ -105,7 +110,7 @@ impl Routes {
                 Ok(shelf) => whole(JSON, json(&shelf)),
             },
             "/" => self.page("/", "pinetboot", all::all(&self.status()), Some(("/part", "/changes"))),
-            "/part" => of_page(all::all(&self.status()).into_text()),
+            "/part" => of_page(self.timed(|| all::all(&self.status()).into_text())),
             "/changes" => self.changes(last_seen(request), None),
             "/metrics" => whole(metrics::TYPE, metrics::text(&self.live, &self.pis)),
             path => self
@@ -185,6 +190,15 @@ impl Routes {
         self.live.status(&self.pis, &self.serving)
     }
 
+    /// Makes a document, and records the time that it took.
+    fn timed<T>(&self, make: impl FnOnce() -> T) -> T {
+        let begins = Instant::now();
+        let made = make();
+        let took = u64::try_from(begins.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.spent.fetch_add(took, Ordering::Relaxed);
+        made
+    }
+
     /// The document of the status. Streams of one change share it, and so do requests between two events.
     fn document(&self, is_stream: bool) -> Bytes {
         let events = self.live.events();
@@ -195,7 +209,7 @@ impl Routes {
         {
             return last.bytes.clone();
         }
-        let bytes = Bytes::from(json(&self.status()));
+        let bytes = Bytes::from(self.timed(|| json(&self.status())));
         *last = Some(Document { made: Instant::now(), events, bytes: bytes.clone() });
         bytes
     }
@@ -248,6 +262,12 @@ impl Routes {
     }
 }
 
+/// The time to the next change, if the documents of the last one took so long: the page of a thousand Pis that boot at once leaves the
+/// processor to them.
+fn pause(spent: Duration) -> Duration {
+    (spent * SHARE).clamp(INTERVAL, LONGEST_QUIET)
+}
+
 /// The document of `/api/v1/log`.
 #[derive(Debug, Serialize)]
 struct LogDocument {
@@ -290,6 +310,19 @@ const SCHEMA: &str = include_str!("schema.json");
 const JSON: &str = "application/json";
 const KEEP: Duration = Duration::from_millis(250);
 const INTERVAL: Duration = Duration::from_millis(500);
+/// Documents take one part of so many of a processor.
+const SHARE: u32 = 100;
 /// Times in a state go on without an event.
 const LONGEST_QUIET: Duration = Duration::from_secs(5);
 const PING: Duration = Duration::from_secs(15);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn documents_take_a_hundredth_of_a_processor() {
+        let pauses = [0, 4, 20, 500].map(|millis| pause(Duration::from_millis(millis)).as_millis());
+        assert_eq!(pauses, [500, 500, 2000, 5000]);
+    }
+}

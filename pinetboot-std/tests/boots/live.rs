@@ -1,5 +1,7 @@
 //! `pinetboot status` beside a boot: each state, the file under way, a verdict, and the phases at the end.
 
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
@@ -54,6 +56,10 @@ fn status_shows_each_state_of_a_boot() {
     world.pi(|pi| {
         pi.lease(pi5());
         let addressed = until(&control, "addressed", is("addressed"));
+        let counted = Instant::now() + SOON;
+        while !metrics(&control).contains("\npinetboot_dhcp_running_leases 1\n") {
+            assert!(Instant::now() < counted, "{}", metrics(&control));
+        }
         assert!(addressed["model"].as_str().unwrap().starts_with("Raspberry Pi 5"), "{addressed:#}");
         // In the middle of a file.
         pi.take("initramfs_2712", 1500, Duration::ZERO);
@@ -99,6 +105,15 @@ fn status_shows_each_state_of_a_boot() {
     for part in ["kitchen  unseen", "kitchen  fetching"] {
         assert!(told.contains(part), "{part}: {told}");
     }
+}
+
+/// The metrics, by the control socket.
+fn metrics(control: &Path) -> String {
+    let mut stream = UnixStream::connect(control).unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
 }
 
 /// Asks `pinetboot doctor` without a packet.

@@ -5,7 +5,7 @@
 //! | the log of `serve` | `pinetboot-core/tests/boot/cases.rs`, played here; `tests/boots/lines.rs` |
 //! | packets | the names of the tests in `tests/boots/`: `rule_41_..` |
 //! | `check` | `rows.rs`, checked here; the names of the tests in `tests/import/checked.rs` |
-//! | also | `[rule 41]` in the tests of `probe` and `simulate`, `Some(41)` in those of NETCONSOLE |
+//! | also | `[rule 41]` in the tests of `probe`, `simulate` and `doctor`, `Some(41)` in those of NETCONSOLE, the texts of `doctor --log` |
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -32,6 +32,9 @@ const SIMULATE: &[&str] = &[
     include_str!("../../src/simulate/checks.rs"),
     include_str!("../../src/simulate/scenarios.rs"),
 ];
+const DOCTOR: &[&str] = &[include_str!("../doctor.rs"), include_str!("../../src/doctor/machine.rs")];
+/// The texts that show a rule each.
+const LOGS: &str = include_str!("../../src/doctor/text/tests.rs");
 const CONSOLE: &str = include_str!("../../../pinetboot-core/src/pi/console.rs");
 
 /// What is told of one rule.
@@ -91,6 +94,9 @@ fn told() -> BTreeMap<u8, Told> {
     };
     also(PROBE.iter().flat_map(|source| numbers(source, "[rule ")).collect(), "probe");
     also(SIMULATE.iter().flat_map(|source| numbers(source, "[rule ")).collect(), "simulate");
+    also(DOCTOR.iter().flat_map(|source| numbers(source, "[rule ")).collect(), "doctor");
+    let texts = LOGS.split_once("const TEXTS").unwrap().1.split_once("\n];").unwrap().0;
+    also(numbers(&texts.replace("(\n        ", "("), "\n    ("), "doctor --log");
     also(numbers(CONSOLE.split("mod tests").nth(1).unwrap(), "Some("), "NETCONSOLE");
     told
 }

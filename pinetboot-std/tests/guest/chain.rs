@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Instant;
 
-use super::shell::Shell;
-use super::work::OPTIONS;
 use super::world::{SERIALS, network, plant};
+use crate::debian::OPTIONS;
 use crate::machine::{Machine, UBoot};
 use crate::namespace::SOON;
+use crate::shell::Shell;
 
 #[test]
 #[ignore = "needs root, network namespaces, overlayfs, QEMU, U-Boot and PINETBOOT_ARM64_KERNEL; run by .ci/run"]

@@ -2,10 +2,10 @@
 
 use std::thread;
 
-use super::shell::Shell;
-use super::work::{MINUTES, an_image_outlives_the_server};
 use super::world::{SERIALS, network};
+use crate::debian::{MINUTES, an_image_outlives_the_server};
 use crate::machine::{Machine, UBoot};
+use crate::shell::Shell;
 
 #[test]
 #[ignore = "needs root, overlayfs, QEMU, U-Boot and PINETBOOT_GUEST_IMAGE; run by .ci/run"]

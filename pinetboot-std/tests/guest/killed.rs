@@ -2,11 +2,11 @@
 
 use std::time::Instant;
 
-use super::shell::Shell;
-use super::work::{MINUTES, OPTIONS};
 use super::world::{SERIALS, network, plant};
+use crate::debian::{MINUTES, OPTIONS};
 use crate::machine::{Machine, UBoot};
 use crate::namespace::SOON;
+use crate::shell::Shell;
 
 #[test]
 #[ignore = "needs root, network namespaces, overlayfs, QEMU, U-Boot and PINETBOOT_ARM64_KERNEL; run by .ci/run"]

@@ -5,10 +5,10 @@ use std::thread;
 use std::time::Instant;
 
 use super::ganesha::Ganesha;
-use super::shell::Shell;
-use super::work::{MINUTES, OPTIONS, import};
 use super::world::{SERIALS, network};
+use crate::debian::{MINUTES, OPTIONS, import};
 use crate::machine::{Machine, UBoot};
+use crate::shell::Shell;
 
 #[test]
 #[ignore = "needs root, overlayfs, QEMU, U-Boot, NFS-Ganesha and PINETBOOT_GUEST_IMAGE; run by '.ci/run guest-posix'"]

@@ -12,10 +12,10 @@ use std::time::Instant;
 use tempfile::TempDir;
 
 use super::ganesha::Ganesha;
-use super::shell::Shell;
-use super::work::MINUTES;
+use crate::debian::MINUTES;
 use crate::machine::{Machine, UBoot, from_environment, lay_boot_files};
 use crate::namespace::{Namespace, SOON};
+use crate::shell::Shell;
 
 /// Ours does all that NFS-Ganesha does, and its layers for single Pis nearly all.
 #[test]

@@ -7,8 +7,8 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::shell::Shell;
 use crate::namespace::{Namespace, PINETBOOT, Process, SOON};
+use crate::shell::Shell;
 
 /// Imports the image, serves it, and lets two machines work, which `boot` boots and logs in to. Returns the files.
 pub(crate) fn an_image_outlives_the_server<'a>(

@@ -86,7 +86,12 @@ impl UBoot {
 
     /// Boots as a Pi's firmware does: takes an address, fetches the command line, the kernel and the root in memory of
     /// a Pi by this serial number, and starts Linux. Returns its console.
-    pub(crate) fn boot(mut self, serial: &str) -> Process {
+    pub(crate) fn boot(self, serial: &str) -> Process {
+        self.boot_with(serial, "initramfs8")
+    }
+
+    /// The same with another root in memory, which the Pi's firmware finds in config.txt.
+    pub(crate) fn boot_with(mut self, serial: &str, initramfs: &str) -> Process {
         self.run("setenv autoload no", SOON);
         let said = self.run("dhcp", A_WHILE);
         assert!(said.contains("DHCP client bound to address"), "{said}");
@@ -99,7 +104,7 @@ impl UBoot {
         self.run(&format!("setexpr.s bootargs *0x{COMMAND_LINE_ADDRESS}"), SOON);
         self.run("setexpr bootargs sub serial0,115200 ttyAMA0", SOON); // as the firmware does with its own name
         self.fetch(KERNEL_ADDRESS, &format!("{serial}/kernel8.img"));
-        self.fetch(INITRAMFS_ADDRESS, &format!("{serial}/initramfs8"));
+        self.fetch(INITRAMFS_ADDRESS, &format!("{serial}/{initramfs}"));
         self.console.say(&format!(
             "booti 0x{KERNEL_ADDRESS} 0x{INITRAMFS_ADDRESS}:${{filesize}} ${{fdtcontroladdr}}\n"
         ));

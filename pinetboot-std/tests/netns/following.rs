@@ -1,6 +1,8 @@
 //! A server whose addresses and interfaces change while it runs, or come after its start.
 
 use std::fs;
+#[cfg(feature = "disk")]
+use std::io::Read;
 use std::net::{Ipv4Addr, TcpStream};
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
@@ -174,6 +176,42 @@ fn nfs_is_served_on_a_new_interface() {
     home.cable(Some("10.77.1.5/24"));
     serving.line("the interface eth0 is back", SOON);
     connect("10.77.1.5");
+    serving.stop();
+}
+
+/// Disks, by a process that has given up all capabilities.
+#[cfg(feature = "disk")]
+#[test]
+#[ignore = "needs root, network namespaces, mkfs.vfat, mcopy, mkfs.ext4 and sfdisk; run by .ci/run"]
+fn disks_are_served_on_a_new_interface() {
+    let home = Home::new();
+    home.cable(Some("10.77.1.1/24"));
+    let [card, init, state] =
+        ["card.img", "init", "state"].map(|name| home.files.tree().join("..").join(name));
+    crate::card::make(&card);
+    fs::write(&init, "\x7fELF first program").unwrap();
+    let mut command = home.server.command(PINETBOOT);
+    command.args(["serve", "--require-sandbox", "--interface", "eth0", "--init"]).arg(init);
+    command.arg("--state").arg(state).arg(card);
+    let mut serving = Process::start(command);
+    let ready = serving.line("ready tftp ", SOON);
+    assert!(ready.contains("nbd 0.0.0.0%eth0:10809"), "{ready}");
+    let greet = |address: &str| {
+        home.client.enter(|| {
+            let mut greeting = [0; 8];
+            TcpStream::connect((address, 10809)).unwrap().read_exact(&mut greeting).unwrap();
+            assert_eq!(&greeting, b"NBDMAGIC");
+        });
+    };
+    greet("10.77.1.1");
+    for round in 3..6 {
+        home.server.ip("link del eth0");
+        serving.line("WARN the interface eth0 is gone", SOON);
+        let address = format!("10.77.1.{round}");
+        home.cable(Some(&format!("{address}/24")));
+        serving.line("the interface eth0 is back", SOON);
+        greet(&address);
+    }
     serving.stop();
 }
 

@@ -34,6 +34,45 @@ fn is_marked(world: &World) -> bool {
 
 #[test]
 #[ignore = "needs root, overlayfs and libnfs-utils"]
+fn what_pis_do_with_their_roots_is_counted_and_measured() {
+    let world = World::new();
+    let token = world.path("token");
+    fs::write(&token, format!("{TOKEN}\n")).unwrap();
+    let server = world.serve(&["--web", PAGE, "--web-token", &token]);
+    world.two.boot(TWO);
+    fs::write(world.path("large"), vec![7; 300_000]).unwrap();
+    world.two.put("large", &format!("{TWO}/etc/large")).unwrap();
+    assert_eq!(world.two.cat(&format!("{TWO}/etc/motd")).unwrap(), "hello\n");
+    let bearer = format!("Authorization: Bearer {TOKEN}\r\n");
+    let began = std::time::Instant::now();
+    // Calls are told every 5 s, a layer is measured within some seconds.
+    let metrics = loop {
+        let (_, metrics) = ask(&world, "GET", "/metrics", &bearer, "");
+        let value = |name: &str| {
+            let found = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+            found.map_or(0, |value| value.parse::<u64>().unwrap())
+        };
+        let space = value(&format!("pinetboot_pi_space_bytes{{pi=\"{TWO}\",storage=\"layer\"}}"));
+        let written = value("pinetboot_nfs_written_bytes_total");
+        let reads = value("pinetboot_nfs_calls_total{procedure=\"read\"}");
+        if space >= 300_000 && written == 300_000 && reads > 0 && value("pinetboot_nfs_read_bytes_total") >= 6
+        {
+            break metrics;
+        }
+        assert!(began.elapsed() < SOON, "{metrics}");
+        std::thread::yield_now();
+    };
+    assert!(metrics.contains("pinetboot_nfs_calls_total{procedure=\"commit\"} "), "{metrics}");
+    let (_, status) = ask(&world, "GET", "/api/v1/status", &bearer, "");
+    let status: serde_json::Value = serde_json::from_str(&status).unwrap();
+    assert!(status["pis"][0]["space-bytes"].as_u64().unwrap() >= 300_000, "{status:#}");
+    let (_, page) = ask(&world, "GET", &format!("/pi/{TWO}"), &bearer, "");
+    assert!(page.contains("space of its changes"), "{page}");
+    server.stop();
+}
+
+#[test]
+#[ignore = "needs root, overlayfs and libnfs-utils"]
 fn a_root_is_reset_and_an_image_switched_by_the_page() {
     let world = World::new();
     let (one, two) = (world.path("images/one"), world.path("images/two"));

@@ -34,7 +34,8 @@ fn what_is_not_left_is_refused_and_the_rest_works() {
 
 fn inside(directory: &str) {
     let path = |name: &str| format!("{directory}/{name}");
-    let paths = Paths { read: vec![path("read").into()], write: vec![path("write").into()], own: Vec::new() };
+    let paths =
+        Paths { read: vec![path("read").into()], write: vec![path("write").into()], ..Paths::default() };
     let remains = Remains {
         account: None,
         capabilities: CapabilitySet::empty(),

@@ -18,7 +18,7 @@ fn the_unit_without_roots_keeps_the_disks_of_pis() {
     let mut server = world.boot();
     server.run(ADDRESS, A_WHILE);
     server.run(PREPARE, A_WHILE);
-    let said = server.run("/host/pinetboot service install", MINUTES);
+    let (_, said) = server.try_run(&format!("/host/pinetboot service install || {LOG}"), MINUTES);
     assert!(said.contains("write   /etc/systemd/system/pinetboot.service.d/directories.conf"), "{said}");
     assert!(said.contains("start   pinetboot.service: active (running), serving /home/card.img"), "{said}");
 
@@ -51,10 +51,12 @@ fn the_unit_without_roots_keeps_the_disks_of_pis() {
     let listed = server.run("/host/pinetboot disks list --dir /var/lib/pinetboot-leases", A_WHILE);
     assert!(listed.contains(SERIAL), "{listed}");
     assert_eq!(server.run("stat -L -c %U /var/lib/pinetboot-leases/disks", A_WHILE), "pinetboot");
-    let log = server.run("journalctl --unit pinetboot.service --output cat --no-pager", A_WHILE);
+    let log = server.run(LOG, A_WHILE);
     assert!(!log.contains("ERROR"), "{log}");
     server.run("cmp /host/card.img /home/card.img && systemctl stop pinetboot.service", MINUTES);
 }
+
+const LOG: &str = "journalctl --unit pinetboot.service --output cat --no-pager --lines=40";
 
 const NBD: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 77, 0, 1), 10809);
 

@@ -73,6 +73,7 @@ fn cases(files: &Path, port: u16) -> Vec<Case> {
         format!("disks snapshot bd989ae1 one --dir {files}/state"),
         format!("disks rollback bd989ae1 one --dir {files}/state"),
         format!("disks reset bd989ae1 --dir {files}/state"),
+        format!("disks release bd989ae1 --dir {files}/state"),
         format!("disks commit bd989ae1 {files}/new.img --dir {files}/state"),
         format!("disks export bd989ae1 {files}/new.img --dir {files}/state"),
         format!("disks resize bd989ae1 32G --dir {files}/state"),

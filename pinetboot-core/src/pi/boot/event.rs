@@ -3,6 +3,7 @@
 use core::net::Ipv4Addr;
 use core::time::Duration;
 
+use crate::Instant;
 use crate::pi::PiIdentity;
 
 /// A fact about one Pi. `path` is a requested name without the Pi's directory ([`Lookup::file`](crate::pi::Lookup::file)).
@@ -101,6 +102,10 @@ pub enum Event<'a> {
         /// The time from its request to its last packet.
         after: Duration,
     },
+    /// Requests of other Pis come from its address too: a router or a cluster translates addresses.
+    AddressShared,
+    /// The Pi takes more of that file.
+    Moves,
     /// The server's own machine refuses to send to the Pi: a firewall (`EPERM`).
     Blocked,
     /// What the command line that the Pi got says of the root.
@@ -177,6 +182,9 @@ pub struct Hearing {
     pub frames: bool,
     /// The forward delay of the switch's spanning tree (STP), in seconds; 0 without one.
     pub forward_delay: u8,
+    /// The time from which every message reached this server at once. Before, some were lost, or waited for a busy or stopped
+    /// server: no silence, and no repetition, of before counts.
+    pub since: Instant,
 }
 
 /// What asks by DHCP after the bootloader.
@@ -207,6 +215,8 @@ pub enum RootLine {
     Here,
     /// On this server, with an option that the initramfs's nfsmount (klibc) refuses.
     HereNotForKlibc,
+    /// On a disk of this server, by NBD.
+    Disk,
     /// On a card or disk of the Pi.
     Card,
     /// On another server, or by another protocol.
@@ -242,6 +252,8 @@ impl Event<'_> {
                 | Self::Started { .. }
                 | Self::Stalled { .. }
                 | Self::TransferEnded
+                | Self::AddressShared
+                | Self::Moves
                 | Self::Blocked
                 | Self::CommandLine(_)
                 | Self::Lost
@@ -252,8 +264,15 @@ impl Event<'_> {
 
 impl Hearing {
     /// Everything is served here.
-    pub const ALL: Self =
-        Self { dhcp: true, tftp: true, nfs: true, other_dhcp: None, frames: false, forward_delay: 0 };
+    pub const ALL: Self = Self {
+        dhcp: true,
+        tftp: true,
+        nfs: true,
+        other_dhcp: None,
+        frames: false,
+        forward_delay: 0,
+        since: Instant::ZERO,
+    };
     /// TFTP alone.
     pub const TFTP: Self = Self { dhcp: false, nfs: false, ..Self::ALL };
 }

@@ -1,7 +1,10 @@
 //! What the machine remembers of one boot.
 
 use core::net::Ipv4Addr;
+use core::num::NonZeroU32;
+use core::time::Duration;
 
+use super::DISCOVERS;
 use super::event::{RootLine, Survey};
 use crate::Instant;
 use crate::pi::{Board, Model, PiIdentity};
@@ -15,8 +18,14 @@ pub(super) struct Facts {
 
     pub(super) xid: Option<u32>,
     pub(super) discovers: u8,
+    /// All of them, those that came at once included.
+    pub(super) heard: u8,
+    /// The last repetition that counted, of any message.
+    pub(super) counted: Option<Moment>,
+    /// DISCOVERs came while this server was late, or lost messages.
+    pub(super) asked_in_vain: bool,
     /// The time of the third.
-    pub(super) third: Instant,
+    pub(super) third: Option<Moment>,
     pub(super) lease_requests: u8,
     pub(super) relayed: bool,
     pub(super) offer: Offer,
@@ -27,20 +36,24 @@ pub(super) struct Facts {
     pub(super) arp_named: bool,
     pub(super) arp_elsewhere: bool,
     /// A running system's DISCOVER, before any of a bootloader.
-    pub(super) linux_alone: Option<Instant>,
+    pub(super) linux_alone: Option<Moment>,
 
     pub(super) requests: u16,
     pub(super) files: u16,
     pub(super) misses: u16,
     pub(super) refused: u16,
-    /// Repetitions of the last request.
+    /// Repetitions of the last request, after its answer.
     pub(super) repeats: u8,
+    /// The last request was answered.
+    pub(super) answered: bool,
     /// The last request without an end.
     pub(super) open: Option<Open>,
     /// The length of the last file.
     pub(super) len: u64,
     pub(super) stall: Option<Stall>,
     pub(super) blocked: bool,
+    /// Requests of other Pis come from its address.
+    pub(super) address_shared: bool,
     /// A bit for each stage of which a file was sent.
     pub(super) sent: u16,
     /// A bit for each stage of which a needed file is missing.
@@ -71,14 +84,14 @@ pub(super) struct Facts {
     pub(super) mount_refused: Option<bool>,
     /// The address of the mount.
     pub(super) address: Option<Ipv4Addr>,
-    pub(super) duid: Option<Instant>,
+    pub(super) duid: Option<Moment>,
     /// Places of a first program that lack one.
     pub(super) init_missing: u8,
     pub(super) init_found: bool,
-    pub(super) emergency: Option<Instant>,
-    pub(super) readdressed: Option<Instant>,
-    pub(super) released: Option<Instant>,
-    pub(super) lost: Option<Instant>,
+    pub(super) emergency: Option<Moment>,
+    pub(super) readdressed: Option<Moment>,
+    pub(super) released: Option<Moment>,
+    pub(super) lost: Option<Moment>,
     /// The lost Pi answers ARP requests, or does not.
     pub(super) alive: Option<bool>,
     /// The flavour of the kernel's and of the initramfs's pages, by their names.
@@ -106,13 +119,17 @@ pub(super) enum Offer {
     Address,
 }
 
+/// A time in four bytes: sixteenths of a second, for eight years. A machine has many, and a server a machine for each Pi.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Moment(NonZeroU32);
+
 /// A request without an end.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Open {
     /// The hash of its file's name.
     pub(super) name: u32,
     pub(super) kernel: bool,
-    pub(super) at: Instant,
+    pub(super) at: Moment,
 }
 
 /// A transfer that stands still.
@@ -122,7 +139,26 @@ pub(super) struct Stall {
     pub(super) block_size: u16,
     /// Seconds from the request to the last packet.
     pub(super) after: u16,
-    pub(super) at: Instant,
+    pub(super) at: Moment,
+}
+
+impl Moment {
+    pub(super) const fn instant(self) -> Instant {
+        Instant::from_micros((self.0.get() as u64 - 1) * TICK)
+    }
+
+    /// The time from then to `now`.
+    pub(super) const fn until(self, now: Instant) -> Duration {
+        now.since(self.instant())
+    }
+}
+
+/// The beginning of its sixteenth of a second.
+impl From<Instant> for Moment {
+    fn from(at: Instant) -> Self {
+        let ticks = u32::try_from(at.as_micros() / TICK).unwrap_or(u32::MAX);
+        Self(NonZeroU32::MIN.saturating_add(ticks))
+    }
 }
 
 impl Pages {
@@ -143,7 +179,10 @@ impl Facts {
         is_d0: false,
         xid: None,
         discovers: 0,
-        third: Instant::ZERO,
+        heard: 0,
+        counted: None,
+        asked_in_vain: false,
+        third: None,
         lease_requests: 0,
         relayed: false,
         offer: Offer::Nothing,
@@ -158,10 +197,12 @@ impl Facts {
         misses: 0,
         refused: 0,
         repeats: 0,
+        answered: false,
         open: None,
         len: 0,
         stall: None,
         blocked: false,
+        address_shared: false,
         sent: 0,
         missed: 0,
         in_own_directory: false,
@@ -199,6 +240,22 @@ impl Facts {
         handle_refused: false,
     };
 
+    /// Forgets what a client repeats without an answer: this server was late, or lost messages.
+    pub(super) fn forget_repetitions(&mut self) {
+        self.asked_in_vain |= self.heard >= DISCOVERS;
+        (self.discovers, self.lease_requests, self.kernel_discovers, self.repeats) = (0, 0, 0, 0);
+        self.arp_here = self.arp_here.min(1);
+    }
+
+    /// Whether a message counts as a repetition. Two at once waited in a queue, or are copies of one.
+    pub(super) fn repeats(&mut self, before: u8, now: Instant) -> u8 {
+        if before > 0 && self.counted.is_some_and(|counted| counted.until(now) < REPEATS_AFTER) {
+            return before;
+        }
+        self.counted = Some(now.into());
+        before.saturating_add(1)
+    }
+
     pub(super) fn know(&mut self, identity: PiIdentity) {
         self.model = identity.model().or(self.model);
         if identity == PiIdentity::BOOT_ROM {
@@ -214,3 +271,9 @@ impl Facts {
         self.is_d0 = newer || pi5;
     }
 }
+
+/// A client waits longer than that before it repeats a message: a second for ARP, two for TFTP, four for DHCP (captured).
+const REPEATS_AFTER: Duration = Duration::from_millis(500);
+
+/// Microseconds.
+const TICK: u64 = 62_500;

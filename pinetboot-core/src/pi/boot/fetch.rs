@@ -12,7 +12,7 @@ impl Boot {
     pub(super) fn asked(&mut self, path: &str, now: Instant) {
         let facts = &mut self.facts;
         facts.requests = facts.requests.saturating_add(1);
-        (facts.repeats, facts.stall) = (0, None);
+        (facts.repeats, facts.answered, facts.stall) = (0, false, None);
         let known = file(path, facts.model);
         let is_kernel = known.is_some_and(|file| file.stage == Stage::Kernel);
         let name = hash(path);
@@ -21,11 +21,11 @@ impl Boot {
             && is_kernel
             && open.kernel
             && open.name != name
-            && now.since(open.at) >= DECLINES
+            && open.at.until(now) >= DECLINES
         {
             facts.kernel_passed_over = true;
         }
-        facts.open = Some(Open { name, kernel: is_kernel, at: now });
+        facts.open = Some(Open { name, kernel: is_kernel, at: now.into() });
         match known.map(|file| file.stage) {
             Some(Stage::CommandLine) => facts.line_asked = true,
             Some(Stage::Config) if path.ends_with("tryboot.txt") => facts.tryboot = true,

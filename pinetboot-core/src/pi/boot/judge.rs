@@ -1,15 +1,16 @@
 //! The rules for each state: which verdict is due, and when, if nothing more comes.
 //!
-//! Each function returns the verdict that the facts lead to and the time at which the silence has lasted long enough. A rule
-//! fires on no healthy boot: what a healthy boot can look like is in `tests/boot/healthy.rs`.
+//! Each function returns the verdict that the facts lead to and the time at which the silence has lasted long enough
+//! ([`Boot::silence`]); a verdict on a message is due with it. A rule fires on no healthy boot: what a healthy boot can look like is in
+//! `tests/boot/healthy.rs`.
 
 use core::time::Duration;
 
 use super::Certainty::{Certain, Likely, OneOf};
 use super::event::{RootLine, Survey};
-use super::facts::{Offer, Stall};
+use super::facts::{Moment, Offer, Stall};
 use super::verdict::{Certainty, Seen, Verdict};
-use super::{Boot, DISCOVERS, State, bit};
+use super::{Boot, DISCOVERS, Event, State, bit};
 use crate::Instant;
 use crate::pi::{Board, Model, Stage};
 
@@ -17,9 +18,16 @@ use crate::pi::{Board, Model, Stage};
 type Due = (Instant, Verdict);
 
 impl Boot {
-    /// The verdict, if one holds now.
-    pub(super) fn judge(&self, now: Instant) -> Option<Verdict> {
-        self.pending().filter(|(due, _)| *due <= now).map(|(_, verdict)| verdict)
+    /// The verdict, if one holds now. Messages may wait behind the one that came: a silence needs a tick.
+    pub(super) fn judge(&self, event: &Event<'_>, now: Instant) -> Option<Verdict> {
+        let (due, verdict) = self.pending()?;
+        let until = if matches!(event, Event::Tick) { now } else { AT_ONCE };
+        (due <= until).then_some(verdict)
+    }
+
+    /// The end of a silence that began then and lasts that long, as far as this server heard it.
+    fn silence(&self, from: Instant, lasts: Duration) -> Instant {
+        from.max(self.hearing.since) + lasts
     }
 
     /// The time at which a verdict will hold.
@@ -30,20 +38,20 @@ impl Boot {
     fn pending(&self) -> Option<Due> {
         let facts = &self.facts;
         if facts.handle_refused {
-            return Some((self.last, self.say(Certain, Seen::HandleRefused, &[96, 54])));
+            return Some((AT_ONCE, self.say(Certain, Seen::HandleRefused, &[96, 54])));
         }
         if facts.no_boot_file && self.state < State::Mounting {
-            return Some((self.last, self.say(Certain, Seen::NoBootFile, &[72])));
+            return Some((AT_ONCE, self.say(Certain, Seen::NoBootFile, &[72])));
         }
         if facts.console != 0 && self.state < State::InUse {
             // A bootloader that goes on to its next boot mode says much on the way.
             let verdict = self.say(Certain, Seen::Console, &[facts.console]);
-            return Some((self.last + STOPPED, verdict));
+            return Some((self.silence(self.last, STOPPED), verdict));
         }
         match self.state {
             State::Unseen => {
-                let at = facts.linux_alone?;
-                Some((at + ALONE, self.say(OneOf, Seen::SystemAlone, &[1, 73])))
+                let at = facts.linux_alone?.instant();
+                Some((self.silence(at, ALONE), self.say(OneOf, Seen::SystemAlone, &[1, 73])))
             }
             State::Asking => self.ended().or_else(|| self.asking()),
             State::Requested => None,
@@ -82,8 +90,8 @@ impl Boot {
         let rule = self.ends.rule;
         let seen = Seen::Ended { boots: self.ends.count, at };
         match self.ends.count {
-            1 if !self.ends.told => Some((self.last, self.say(Certain, seen, &[rule]))),
-            2 => Some((self.last, self.say(Certain, seen, &[rule, 79]))),
+            1 if !self.ends.told => Some((AT_ONCE, self.say(Certain, seen, &[rule]))),
+            2 => Some((AT_ONCE, self.say(Certain, seen, &[rule, 79]))),
             _ => None,
         }
     }
@@ -93,14 +101,20 @@ impl Boot {
         let seen = Seen::NoRequest { discovers: facts.discovers };
         let is_rom = facts.model == Some(Model::Pi3);
         let most = if is_rom { ROM_DISCOVERS } else { DISCOVERS };
+        if facts.asked_in_vain && facts.discovers == 0 {
+            return Some((self.silence(self.last, GIVES_UP), self.say(Likely, Seen::AskedInVain, &[65])));
+        }
         if facts.told_elsewhere || facts.discovers < most {
             return None;
         }
         // A boot ROM gives up after its last DISCOVER, a bootloader in EEPROM goes on.
         let answered = if self.hearing.frames && facts.survey.is_none() { SURVEY } else { SOON };
         let due = match is_rom {
-            true => self.last + ROM_GIVES_UP,
-            false => (self.since + ASKS).max(facts.third + answered),
+            true => self.silence(self.last, ROM_GIVES_UP),
+            false => {
+                let third = facts.third.map_or(self.since, Moment::instant);
+                self.silence(self.since, ASKS).max(self.silence(third, answered))
+            }
         };
         let say = |certainty, rules: &[u8]| Some((due, self.say(certainty, seen, rules)));
         match facts.survey {
@@ -139,7 +153,7 @@ impl Boot {
         let facts = &self.facts;
         if facts.lease_requests >= DISCOVERS {
             let seen = Seen::RepeatedRequest { requests: facts.lease_requests };
-            return Some((self.last, self.say(Likely, seen, &[55, 56])));
+            return Some((self.silence(self.last, ANSWER), self.say(Likely, seen, &[55, 56])));
         }
         // A Pi that another server names a boot server for does not come here.
         if facts.offer == Offer::Nothing || !self.hearing.tftp {
@@ -154,12 +168,12 @@ impl Boot {
             (1.., ..) => self.say(Likely, Seen::NoFileAsked, &[16]),
             (0, false, false) => self.say(OneOf, Seen::NoFileAsked, &[15, 10, 64]),
         };
-        Some((self.since + NO_FILE, verdict))
+        Some((self.silence(self.since, NO_FILE), verdict))
     }
 
     fn fetching(&self) -> Option<Due> {
         let facts = &self.facts;
-        let now = |certainty, seen, rules: &[u8]| Some((self.last, self.say(certainty, seen, rules)));
+        let now = |certainty, seen, rules: &[u8]| Some((AT_ONCE, self.say(certainty, seen, rules)));
         if facts.blocked {
             return now(Certain, Seen::Blocked, &[16]);
         }
@@ -177,7 +191,8 @@ impl Boot {
             return now(Likely, Seen::Storm { requests: facts.requests }, &[70]);
         }
         if facts.files == 0 && facts.repeats >= REPEATS {
-            return now(Likely, Seen::Repeated { times: facts.repeats }, &[16]);
+            let seen = Seen::Repeated { times: facts.repeats };
+            return Some((self.silence(self.last, ANSWER), self.say(Likely, seen, &[16])));
         }
         if let Some(stall) = facts.stall {
             return self.stalled(stall);
@@ -185,7 +200,7 @@ impl Boot {
         if facts.open.is_some() {
             return None;
         }
-        let due = self.last + STOPPED;
+        let due = self.silence(self.last, STOPPED);
         if let Some((rule, verdict)) = self.miss() {
             // Told already, after the boot before.
             return (self.ends.rule != rule).then_some((due, verdict));
@@ -210,11 +225,17 @@ impl Boot {
 
     fn stalled(&self, stall: Stall) -> Option<Due> {
         let Stall { bytes, block_size, after, at } = stall;
+        let at = at.instant();
+        // A transfer that stood still because this server did may go on.
+        let at = if at < self.hearing.since { self.silence(at, STOPPED) } else { at };
         let say =
             |certainty, rules: &[u8]| Some((at, self.say(certainty, Seen::Stopped { bytes, after }, rules)));
         let blocks = bytes.checked_div(block_size.into()).unwrap_or(0);
         match (bytes, after) {
-            (0, _) if self.facts.files == 0 => Some((at, self.say(Likely, Seen::NothingTaken, &[16]))),
+            (0, _) if self.facts.files == 0 => {
+                let rules: &[u8] = if self.facts.address_shared { &[59, 16] } else { &[16] };
+                Some((at, self.say(Likely, Seen::NothingTaken, rules)))
+            }
             (0, _) => None,
             _ if blocks > 0 && (blocks.is_multiple_of(BLOCKS) || (blocks + 1).is_multiple_of(BLOCKS)) => {
                 say(Certain, &[22])
@@ -262,7 +283,7 @@ impl Boot {
     fn kernel_sent(&self) -> Option<Due> {
         let facts = &self.facts;
         if facts.u_boot {
-            return Some((self.last + U_BOOT, self.say(Likely, Seen::UBootAsks, &[78])));
+            return Some((self.silence(self.last, U_BOOT), self.say(Likely, Seen::UBootAsks, &[78])));
         }
         if facts.chained {
             return None;
@@ -274,7 +295,7 @@ impl Boot {
             (false, true) => KERNEL_UNHEARD,
             (false, false) => return None,
         };
-        let due = self.last + silent;
+        let due = self.silence(self.last, silent);
         let has = |stage| facts.sent & bit(stage) != 0;
         let initramfs = has(Stage::Initramfs);
         let without =
@@ -283,7 +304,7 @@ impl Boot {
             return without(Stage::CommandLine, &[30]);
         }
         match facts.line {
-            RootLine::Here | RootLine::HereNotForKlibc => {}
+            RootLine::Here | RootLine::HereNotForKlibc | RootLine::Disk => {}
             RootLine::Elsewhere if self.hears_dhcp() => {}
             // A bare-metal program has no command line either, but no initramfs.
             RootLine::Missing if initramfs => return without(Stage::CommandLine, &[39]),
@@ -323,53 +344,54 @@ impl Boot {
             return None;
         }
         let seen = Seen::KernelUnanswered { discovers: facts.kernel_discovers };
-        Some((self.since + KERNEL_ASKS, self.say(Likely, seen, &[36])))
+        Some((self.silence(self.since, KERNEL_ASKS), self.say(Likely, seen, &[36])))
     }
 
     fn has_network(&self) -> Option<Due> {
         if self.facts.chained || !self.hearing.nfs {
             return None;
         }
-        let due = self.last + NO_MOUNT;
+        let due = self.silence(self.last, NO_MOUNT);
         match self.facts.line {
             RootLine::HereNotForKlibc => Some((due, self.say(Likely, Seen::NoMountAsked, &[33]))),
             RootLine::Here => Some((due, self.say(OneOf, Seen::NoMountAsked, &[41, 33, 68]))),
+            RootLine::Disk => Some((due, self.say(OneOf, Seen::NoDiskAsked, &[41, 68]))),
             _ => None,
         }
     }
 
     fn mounting(&self) -> Option<Due> {
         let facts = &self.facts;
-        let soon = self.last + SOON;
+        let soon = self.silence(self.last, SOON);
         match (facts.mount_refused, facts.asked_v2, facts.asked_v4) {
-            (Some(true), ..) => Some((self.last, self.say(Certain, Seen::MountRefused, &[95, 37]))),
-            (Some(false), ..) => Some((self.last, self.say(Certain, Seen::MountRefused, &[37]))),
+            (Some(true), ..) => Some((AT_ONCE, self.say(Certain, Seen::MountRefused, &[95, 37]))),
+            (Some(false), ..) => Some((AT_ONCE, self.say(Certain, Seen::MountRefused, &[37]))),
             // A client that may fall back to version 3 does so at once.
             (None, true, false) => Some((soon, self.say(Certain, Seen::WrongVersion, &[35]))),
             (None, _, true) => Some((soon, self.say(Likely, Seen::WrongVersion, &[34]))),
             (None, false, false) if facts.chained => None,
             (None, false, false) => {
-                Some((self.last + NO_MOUNT, self.say(OneOf, Seen::NotMounted, &[38, 37])))
+                Some((self.silence(self.last, NO_MOUNT), self.say(OneOf, Seen::NotMounted, &[38, 37])))
             }
         }
     }
 
     fn running(&self) -> Option<Due> {
         let facts = &self.facts;
-        if let Some(at) = facts.readdressed {
-            return Some((at + READDRESSED, self.say(Likely, Seen::Readdressed, &[12, 43])));
+        if let Some(at) = facts.readdressed.map(Moment::instant) {
+            return Some((self.silence(at, READDRESSED), self.say(Likely, Seen::Readdressed, &[12, 43])));
         }
-        if let Some(at) = facts.released {
-            return Some((at + RESTARTS, self.say(Likely, Seen::Released, &[14])));
+        if let Some(at) = facts.released.map(Moment::instant) {
+            return Some((self.silence(at, RESTARTS), self.say(Likely, Seen::Released, &[14])));
         }
         if self.state == State::InUse && facts.init_missing >= INIT_PLACES && !facts.init_found {
-            return Some((self.last + STOPPED, self.say(Likely, Seen::NoInit, &[97])));
+            return Some((self.silence(self.last, STOPPED), self.say(Likely, Seen::NoInit, &[97])));
         }
         if facts.emergency.is_some() && facts.lost.is_none() {
-            return Some((self.last + STOPPED, self.say(Likely, Seen::EmergencyShell, &[45])));
+            return Some((self.silence(self.last, STOPPED), self.say(Likely, Seen::EmergencyShell, &[45])));
         }
-        let at = facts.lost?;
-        let reconfigured = facts.duid.is_some_and(|duid| at.since(duid) <= RECONFIGURES);
+        let at = facts.lost?.instant();
+        let reconfigured = facts.duid.is_some_and(|duid| duid.until(at) <= RECONFIGURES);
         let verdict = match (reconfigured, facts.alive) {
             (true, _) => self.say(Likely, Seen::Lost, &[43]),
             (false, Some(true)) => self.say(OneOf, Seen::LostAlive, &[44, 43]),
@@ -378,10 +400,12 @@ impl Boot {
             (false, Some(false)) => self.say(OneOf, Seen::LostDead, &[40, 86, 13]),
             (false, None) => self.say(OneOf, Seen::Lost, &[40, 86, 43, 44]),
         };
-        Some((at + RESTARTS, verdict))
+        Some((self.silence(at, RESTARTS), verdict))
     }
 }
 
+/// A message shows it.
+const AT_ONCE: Instant = Instant::ZERO;
 /// Linux tries /sbin/init, /etc/init and /bin/init, in this order (init/main.c, kernel_init), and then a shell.
 const INIT_PLACES: u8 = 3;
 /// The time for three DISCOVERs, and for a slow DHCP server: dnsmasq pings an address for 3 s before it offers it.
@@ -391,6 +415,10 @@ const ROM_DISCOVERS: u8 = 5;
 const ROM_GIVES_UP: Duration = Duration::from_secs(12);
 /// The next message of an exchange comes within that time, a lost packet or two included.
 const SOON: Duration = Duration::from_secs(5);
+/// The time from an answer to what a client does with it. A client that has none repeats its message after 2 s.
+const ANSWER: Duration = Duration::from_secs(1);
+/// The time after which a bootloader in EEPROM asks again in any case.
+const GIVES_UP: Duration = Duration::from_secs(90);
 /// The time to ask the network in a Pi's place, and some more.
 const SURVEY: Duration = Duration::from_secs(8);
 /// From the address to the first request.

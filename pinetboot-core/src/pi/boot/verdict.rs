@@ -50,6 +50,8 @@ pub enum Seen {
         /// REQUESTs.
         requests: u8,
     },
+    /// DISCOVERs while this server was late or lost messages, and none since.
+    AskedInVain,
     /// An address, and no request for a file.
     NoFileAsked,
     /// A line of the Pi's own log.
@@ -127,6 +129,8 @@ pub enum Seen {
     },
     /// An address for the kernel, and no call for its root.
     NoMountAsked,
+    /// An address for the kernel, and no connection to its disk.
+    NoDiskAsked,
     /// A call for a version that is not served.
     WrongVersion,
     /// A refused mount.
@@ -224,6 +228,7 @@ impl fmt::Display for Seen {
         match *self {
             Self::NoRequest { discovers } => write!(f, "asked {discovers} times, takes no offer"),
             Self::RepeatedRequest { requests } => write!(f, "requested its address {requests} times"),
+            Self::AskedInVain => f.write_str("asked while this server was late, and asks no more"),
             Self::NoFileAsked => f.write_str("has an address, requests no file"),
             Self::Console => f.write_str("says so itself"),
             Self::ArpRepeats => f.write_str("asks by ARP for this server again and again"),
@@ -256,6 +261,7 @@ impl fmt::Display for Seen {
                 write!(f, "the kernel asked {discovers} times for an address")
             }
             Self::NoMountAsked => f.write_str("the kernel has an address, asks for no root"),
+            Self::NoDiskAsked => f.write_str("the kernel has an address, connects to no disk"),
             Self::WrongVersion => f.write_str("asks for another version of NFS"),
             Self::MountRefused => f.write_str("the mount was refused"),
             Self::NotMounted => f.write_str("asks for its root, mounts nothing"),

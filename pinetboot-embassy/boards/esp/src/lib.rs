@@ -24,12 +24,11 @@ use esp_hal::time::{Duration, Rate};
 use esp_hal::timer::timg::{MwdtStage, TimerGroup, Wdt};
 use esp_hal::{Async, clock::CpuClock};
 use log::LevelFilter;
-use pinetboot_embassy::archive::Archive;
 use pinetboot_embassy::storage::Flash;
 use pinetboot_embassy::w5500::{
     DHCP_CLIENT_SOCKETS, DHCP_SOCKETS, DhcpMemory, Memory, TFTP_SOCKETS, Udp, W5500,
 };
-use pinetboot_embassy::{Appliance, Board, Doorbell, Liveness, Text};
+use pinetboot_embassy::{Appliance, Board, Doorbell, Liveness, NoFlash, Start, Text, Updates};
 use static_cell::{ConstStaticCell, StaticCell};
 
 /// Starts the board and runs the appliance. Does not return.
@@ -56,11 +55,10 @@ pub async fn appliance(spawner: Spawner) -> ! {
     let chip = &*CHIP.init(W5500::new(spi.into_async(), select, interrupt, mac, BELLS.each_ref()));
     spawner.spawn(ethernet(chip, reset).expect("the only one"));
 
-    let archive = Archive::new(mapped::archive());
-    log::info!("{} bytes of files in flash", archive.size());
-    let mut storage = Flash(archive);
+    let mut storage = Flash::find(mapped::archive()).0;
+    let start = Start { board: BOARD, flash: storage.0.size(), ..Start::default() };
     static TEXT: ConstStaticCell<Text> = ConstStaticCell::new([0; size_of::<Text>()]);
-    let appliance = Appliance::configured(chip, &mut storage, TEXT.take()).await;
+    let appliance = Appliance::configured(chip, &mut storage, TEXT.take(), start).await;
     static TFTP: ConstStaticCell<Memory> = ConstStaticCell::new(Memory::new());
     static DHCP: ConstStaticCell<[DhcpMemory; 2]> = ConstStaticCell::new([const { Memory::new() }; 2]);
     let [dhcp, client] = DHCP.take();
@@ -70,8 +68,8 @@ pub async fn appliance(spawner: Spawner) -> ! {
     let client = Udp::new(chip, &DHCP_CLIENT_SOCKETS, client, 0);
     let mut board = Esp { led, wdt, chip };
     let own_address = appliance.own_address(client, mac, rng.random());
-    let (files, addresses) = (appliance.files(storage, tftp), appliance.addresses(dhcp));
-    join4(files, addresses, own_address, appliance.watch(&mut board)).await.0
+    let files = appliance.files(storage, tftp, None::<&Updates<NoFlash>>);
+    join4(files, appliance.addresses(dhcp), own_address, appliance.watch(&mut board)).await.0
 }
 
 type Chip = W5500<Spi<'static, Async>, Output<'static>, Input<'static>>;
@@ -103,6 +101,8 @@ impl Board for Esp {
 
 /// Longer than any start takes, shorter than a Pi waits before it asks again.
 const WATCHDOG: Duration = Duration::from_secs(8);
+
+const BOARD: &str = if cfg!(feature = "esp32c3") { "esp32-c3" } else { "esp32-c6" };
 
 /// A W5500 takes 33. These pins go through the chip's GPIO matrix, whose delay is left some room.
 const SPI_MHZ: u32 = 20;

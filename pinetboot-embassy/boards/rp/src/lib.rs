@@ -7,27 +7,33 @@
 //! | Ethernet chip: MISO, CS, SCK, MOSI, reset, interrupt | 16, 17, 18, 19, 20, 21 |
 //! | microSD card, optional: SCK, MOSI, MISO, CS | 10, 11, 12, 13 |
 //! | LED | 25 |
+//!
+//! The USB port has the console (feature `console`).
 #![no_std]
 
 mod card;
 mod ethernet;
 mod mapped;
+mod panicked;
+#[cfg(feature = "console")]
+mod usb;
 
 use defmt_rtt as _;
+use embassy_embedded_hal::adapter::BlockingAsync;
 use embassy_executor::Spawner;
 use embassy_rp::Peripherals;
 use embassy_rp::clocks::RoscRng;
+use embassy_rp::flash::Blocking;
 use embassy_rp::gpio::{Level, Output};
-use embassy_rp::watchdog::Watchdog;
-#[cfg(feature = "rp2040")]
-use embassy_rp::{Peri, flash::Flash as FlashChip, peripherals::FLASH};
+use embassy_rp::peripherals::FLASH;
+use embassy_rp::watchdog::{ResetReason, Watchdog};
 use embassy_time::Duration;
-use panic_probe as _;
-use pinetboot_embassy::archive::Archive;
 use pinetboot_embassy::card::{Card, Files};
 use pinetboot_embassy::storage::{Flash, Then};
 use pinetboot_embassy::w5500::{DHCP_CLIENT_SOCKETS, DHCP_SOCKETS, DhcpMemory, Memory, TFTP_SOCKETS, Udp};
-use pinetboot_embassy::{Appliance, Board, Doorbell, Liveness, Text};
+use pinetboot_embassy::{
+    Action, Appliance, CardState, Doorbell, Kept, Liveness, Region, Start, Text, Updates,
+};
 use static_cell::{ConstStaticCell, StaticCell};
 
 use crate::ethernet::{Chip, Network, Reset};
@@ -35,11 +41,16 @@ use crate::ethernet::{Chip, Network, Reset};
 /// Starts the board and runs the appliance. Does not return.
 pub async fn appliance(spawner: Spawner, peripherals: Peripherals) -> ! {
     let mut watchdog = Watchdog::new(peripherals.WATCHDOG);
+    let before = Kept::parse(&mapped::kept());
+    mapped::keep(Kept::default().emit());
+    let reason = reset(watchdog.reset_reason(), before.as_ref());
+    defmt::info!("start after {=str}", reason);
     watchdog.start(WATCHDOG);
     let led = Output::new(peripherals.PIN_25, Level::High);
 
+    let mut flash_chip = FlashChip::new_blocking(peripherals.FLASH);
     #[cfg(feature = "rp2040")]
-    let id = flash_id(peripherals.FLASH);
+    let id = flash_id(&mut flash_chip);
     #[cfg(feature = "rp2350")]
     let id = embassy_rp::otp::get_chipid().unwrap_or(0).to_be_bytes();
     let mac = hardware_address(id);
@@ -67,18 +78,25 @@ pub async fn appliance(spawner: Spawner, peripherals: Peripherals) -> ! {
     let (chip, reset) = ethernet::chip(wires, peripherals.PIN_20, mac, BELLS.each_ref());
     spawner.spawn(defmt::unwrap!(ethernet(chip, reset)));
 
-    let archive = Archive::new(mapped::archive());
-    defmt::info!("{=usize} bytes of files in flash", archive.size());
-    let mut storage = Then(Flash(archive), Files::new(card));
+    let (flash, current) = Flash::find(mapped::flash());
+    let region = Region { start: mapped::firmware_end(), end: flash_len(&mut flash_chip), current };
+    let start =
+        Start { board: BOARD, reset: reason, before: before.unwrap_or_default(), flash: flash.0.size() };
+    let mut storage = Then(flash, Files::new(card));
 
     static TEXT: ConstStaticCell<Text> = ConstStaticCell::new([0; size_of::<Text>()]);
-    static APPLIANCE: StaticCell<Appliance<'static, &'static Chip>> = StaticCell::new();
-    let appliance = APPLIANCE.init(Appliance::configured(chip, &mut storage, TEXT.take()).await);
+    static APPLIANCE: StaticCell<Board> = StaticCell::new();
+    let appliance = APPLIANCE.init(Appliance::configured(chip, &mut storage, TEXT.take(), start).await);
+    let appliance: &'static Board = appliance;
+    #[cfg(feature = "console")]
+    usb::start(spawner, peripherals.USB, appliance);
+    static UPDATES: StaticCell<Option<Updates<FlashMemory>>> = StaticCell::new();
+    let updates = UPDATES.init(Updates::new(BlockingAsync::new(flash_chip), region)).as_ref();
     static TFTP: ConstStaticCell<Memory> = ConstStaticCell::new(Memory::new());
     static DHCP: [ConstStaticCell<DhcpMemory>; 2] = [const { ConstStaticCell::new(Memory::new()) }; 2];
     let seed = RoscRng.next_u32();
     let net = Udp::new(chip, &TFTP_SOCKETS, TFTP.take(), seed as u16);
-    spawner.spawn(defmt::unwrap!(files(appliance, storage, net)));
+    spawner.spawn(defmt::unwrap!(files(appliance, storage, net, updates)));
     spawner.spawn(defmt::unwrap!(addresses(appliance, Udp::new(chip, &DHCP_SOCKETS, DHCP[0].take(), 0))));
     let net = Udp::new(chip, &DHCP_CLIENT_SOCKETS, DHCP[1].take(), 0);
     spawner.spawn(defmt::unwrap!(own_address(appliance, net, mac, seed)));
@@ -86,22 +104,22 @@ pub async fn appliance(spawner: Spawner, peripherals: Peripherals) -> ! {
 }
 
 #[embassy_executor::task]
-async fn files(appliance: &'static Appliance<'static, &'static Chip>, storage: Storage, net: Network) -> ! {
-    appliance.files(storage, net).await
+async fn files(
+    appliance: &'static Board,
+    storage: Storage,
+    net: Network,
+    updates: Option<&'static Updates<FlashMemory>>,
+) -> ! {
+    appliance.files(storage, net, updates).await
 }
 
 #[embassy_executor::task]
-async fn addresses(appliance: &'static Appliance<'static, &'static Chip>, net: Network) -> ! {
+async fn addresses(appliance: &'static Board, net: Network) -> ! {
     appliance.addresses(net).await
 }
 
 #[embassy_executor::task]
-async fn own_address(
-    appliance: &'static Appliance<'static, &'static Chip>,
-    net: Network,
-    mac: [u8; 6],
-    xid: u32,
-) -> ! {
+async fn own_address(appliance: &'static Board, net: Network, mac: [u8; 6], xid: u32) -> ! {
     appliance.own_address(net, mac, xid).await
 }
 
@@ -109,6 +127,8 @@ async fn own_address(
 async fn ethernet(chip: &'static Chip, reset: Reset) -> ! {
     chip.run(reset).await
 }
+
+type Board = Appliance<'static, &'static Chip>;
 
 type Storage = Then<Flash<'static>, Files<'static>>;
 
@@ -119,7 +139,7 @@ struct Evb {
     card: &'static Card,
 }
 
-impl Board for Evb {
+impl pinetboot_embassy::Board for Evb {
     fn led(&mut self, on: bool) {
         self.led.set_level(on.into());
     }
@@ -128,8 +148,19 @@ impl Board for Evb {
         self.watchdog.feed(WATCHDOG);
     }
 
-    fn card_is_unreadable(&self) -> bool {
-        self.card.is_unreadable()
+    fn card(&self) -> CardState {
+        self.card.state()
+    }
+
+    fn keep(&mut self, rule: Option<u8>) {
+        mapped::keep(Kept { rule, ..Kept::default() }.emit());
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::Reset => self.watchdog.trigger_reset(),
+            Action::Bootsel => embassy_rp::rom_data::reset_to_usb_boot(0, 0),
+        }
     }
 
     fn ethernet(&self) -> Option<&Liveness> {
@@ -137,12 +168,41 @@ impl Board for Evb {
     }
 }
 
+/// The reason for the start, in words that follow "after".
+fn reset(reason: Option<ResetReason>, before: Option<&Kept>) -> &'static str {
+    match reason {
+        Some(_) if before.is_some_and(|before| !before.panic.is_empty()) => "a panic",
+        Some(ResetReason::TimedOut) => "the watchdog's reset",
+        Some(ResetReason::Forced) => "a restart by command or for a new firmware",
+        None => "power-on",
+    }
+}
+
+type FlashChip = embassy_rp::flash::Flash<'static, FLASH, Blocking, FLASH_SIZE>;
+
+type FlashMemory = BlockingAsync<FlashChip>;
+
 /// The unique number of the flash chip: an RP2040 has none.
 #[cfg(feature = "rp2040")]
-fn flash_id(flash: Peri<'static, FLASH>) -> [u8; 8] {
+fn flash_id(flash: &mut FlashChip) -> [u8; 8] {
     let mut id = [0; 8];
-    let _zeros = FlashChip::<_, _, FLASH_SIZE>::new_blocking(flash).blocking_unique_id(&mut id);
+    let _zeros = flash.blocking_unique_id(&mut id);
     id
+}
+
+/// The size of the flash in bytes, by the last byte of the chip's JEDEC identifier.
+#[cfg(feature = "rp2040")]
+fn flash_len(flash: &mut FlashChip) -> u32 {
+    match flash.blocking_jedec_id().unwrap_or(0) as u8 {
+        log2 @ 20..=24 => 1 << log2,
+        _ => SMALLEST_FLASH,
+    }
+}
+
+/// The size of the smallest flash: the driver asks this chip's flash for nothing.
+#[cfg(feature = "rp2350")]
+fn flash_len(_: &mut FlashChip) -> u32 {
+    SMALLEST_FLASH
 }
 
 /// A locally administered address (its second bit says so), from a number that no other board has.
@@ -154,6 +214,10 @@ fn hardware_address(id: [u8; 8]) -> [u8; 6] {
 /// Longer than any start takes, shorter than a Pi waits before it asks again.
 const WATCHDOG: Duration = Duration::from_secs(8);
 
-/// The size that the flash driver needs; here the driver only reads the chip's number.
-#[cfg(feature = "rp2040")]
-const FLASH_SIZE: usize = 2 << 20;
+const BOARD: &str = if cfg!(feature = "rp2040") { "rp2040" } else { "rp2350" };
+
+/// The most flash that a chip can map, in bytes.
+const FLASH_SIZE: usize = 16 << 20;
+
+/// Flash of WIZnet's boards and a Pico, in bytes.
+const SMALLEST_FLASH: u32 = 2 << 20;

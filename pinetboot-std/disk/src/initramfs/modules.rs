@@ -40,6 +40,11 @@ impl Modules {
         Self { directory, modules: modules.collect(), built_in: built_in.lines().map(name).collect() }
     }
 
+    /// Whether the kernel has this module, or has it built in.
+    pub(super) fn has(&self, module: &str) -> bool {
+        self.modules.contains_key(module) || self.built_in.contains(module)
+    }
+
     /// The paths of these modules and of their dependencies, each behind its dependencies. What is built in needs none.
     pub(super) fn paths(&self, needed: &[&str], wanted: &[&str]) -> Result<Vec<String>, InitramfsError> {
         let mut order = Order { modules: self, seen: BTreeSet::new(), paths: Vec::new() };
@@ -48,7 +53,7 @@ impl Modules {
             order.add(module);
         }
         for module in needed {
-            if !self.modules.contains_key(*module) && !self.built_in.contains(*module) {
+            if !self.has(module) {
                 return Err(InitramfsError::Lacks((*module).to_owned()));
             }
             order.add(module);

@@ -1,8 +1,8 @@
 //! The disk of an overlay: reads and writes, to clusters that are the disk's own and to new ones.
 
 use super::mappings::{Run, Target};
-use super::{Overlay, State};
-use crate::disk::{Disk, DiskError, Extent, check};
+use super::{FLUSHING, Overlay, State};
+use crate::disk::{Disk, DiskError, Extent, FileRange, check};
 use crate::image::Access;
 
 impl Overlay {
@@ -45,6 +45,17 @@ impl Overlay {
                 beyond.fill(0);
                 if from_base.is_empty() { Ok(()) } else { self.base.read_at(from_base, offset) }
             }
+        }
+    }
+
+    /// As [`fetch`](Self::fetch), without waiting for the storage device; `false` where that cannot be.
+    fn fetch_now(&self, target: Target, at: u64, buf: &mut [u8], offset: u64) -> Result<bool, DiskError> {
+        match target {
+            Target::Data(_) => Ok(self.medium.read_now(buf, at)),
+            Target::Base if offset.saturating_add(buf.len() as u64) <= self.base.len() => {
+                self.base.read_now(buf, offset)
+            }
+            _ => self.fetch(target, at, buf, offset).map(|()| true),
         }
     }
 
@@ -144,6 +155,33 @@ impl Disk for Overlay {
         Ok(())
     }
 
+    fn read_now(&self, buf: &mut [u8], offset: u64) -> Result<bool, DiskError> {
+        check(self.len, offset, buf.len() as u64)?;
+        let state = self.read();
+        let (mut rest, mut offset) = (buf, offset);
+        while !rest.is_empty() {
+            let (target, at, len) = self.locate(&state, offset, rest.len() as u64)?;
+            let (piece, behind) = rest.split_at_mut(usize::try_from(len).unwrap_or(usize::MAX));
+            if !self.fetch_now(target, at, piece, offset)? {
+                return Ok(false);
+            }
+            (rest, offset) = (behind, offset + len);
+        }
+        Ok(true)
+    }
+
+    fn in_file(&self, offset: u64, len: u64) -> Option<FileRange> {
+        check(self.len, offset, len).ok().filter(|()| len > 0)?;
+        let (target, _, len) = self.locate(&self.read(), offset, len).ok()?;
+        let len = len.min(self.base.len().checked_sub(offset)?);
+        if target == Target::Base { self.base.in_file(offset, len) } else { None }
+    }
+
+    fn rest(&self) {
+        self.read().tables.rest();
+        self.base.rest();
+    }
+
     fn write_at(&self, bytes: &[u8], offset: u64) -> Result<(), DiskError> {
         self.writable(offset, bytes.len() as u64)?;
         let mut done = self.write_in_place(&self.read(), bytes, offset)?;
@@ -193,7 +231,9 @@ impl Disk for Overlay {
         let _turn = self.flush_turn();
         self.writable(0, 0)?;
         let is_empty = self.read().pending.is_empty();
-        if is_empty { self.sync() } else { self.put_into_tables() }
+        let flushed = if is_empty { self.sync() } else { self.put_into_tables() };
+        self.search_for_leaks(FLUSHING);
+        flushed
     }
 
     fn extent(&self, offset: u64, len: u64) -> Result<Extent, DiskError> {

@@ -22,10 +22,11 @@ pub(super) fn empty(
         l1_entries: 0,
         refcounts_offset: 0,
         refcounts_clusters: 0,
-        autoclear: header::AUTOCLEAR_LOG,
+        autoclear: header::AUTOCLEAR_LOG | header::AUTOCLEAR_CLOSED,
         base: base.to_owned(),
         base_format: Some(format.to_owned()),
         identity: Some(identity),
+        is_foreign: false,
     };
     let cluster = header.cluster();
     header.l1_entries = l1_entries(&header, len);

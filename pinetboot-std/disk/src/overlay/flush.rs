@@ -39,12 +39,10 @@ impl Overlay {
         {
             let mut state = self.write();
             let state = &mut *state;
-            for (cluster, count, _) in state.pending.iter() {
-                if let Err(error) = state.tables.prepare(cluster, count, &mut new) {
-                    let runs: Vec<Run> = new.values().map(|at| Run { first: *at, count: 1 }).collect();
-                    let _freed = state.tables.free(&runs);
-                    return Err(error);
-                }
+            if let Err(error) = state.tables.prepare(&state.pending, &mut new) {
+                let runs: Vec<Run> = new.values().map(|at| Run { first: *at, count: 1 }).collect();
+                let _freed = state.tables.free(&runs);
+                return Err(error);
             }
             state.flushing = core::mem::take(&mut state.pending);
         }
@@ -54,12 +52,7 @@ impl Overlay {
             let mut state = self.write();
             let State { tables, flushing, dropped, .. } = &mut *state;
             let mut replaced = Vec::new();
-            let mapped = flushing
-                .iter()
-                .try_for_each(|(cluster, count, target)| {
-                    tables.map(cluster, count, target, &new, &mut replaced)
-                })
-                .and_then(|()| tables.enter(&new));
+            let mapped = tables.map(flushing, &new, &mut replaced).and_then(|()| tables.enter(&new));
             // The log still has the mappings: the disk is whole once it is opened anew.
             mapped.inspect_err(|_| self.failed.store(true, Ordering::Release))?;
             replaced.append(dropped);
@@ -88,5 +81,5 @@ impl Overlay {
     }
 }
 
-/// Mappings outside of the tables, each some 50 bytes of memory.
-const MOST_PENDING: usize = 8192;
+/// Mappings outside of the tables, each some 50 bytes of memory. A system flushes every few seconds by itself.
+const MOST_PENDING: usize = 32_768;

@@ -26,6 +26,8 @@ pub(super) struct Header {
     /// The base's format, if the file gives it.
     pub(super) base_format: Option<String>,
     pub(super) identity: Option<Identity>,
+    /// Features and extensions that this crate does not know: they may use clusters of the file.
+    pub(super) is_foreign: bool,
 }
 
 /// The header extension of this crate, which other programs keep as it is.
@@ -88,6 +90,7 @@ impl Header {
             base: String::new(),
             base_format: None,
             identity: None,
+            is_foreign: long(88)? & !(AUTOCLEAR_LOG | AUTOCLEAR_CLOSED) != 0,
         };
         header.check()?;
         header.names(bytes, long(8)?, word(16)?, word(100)?)
@@ -131,6 +134,11 @@ impl Header {
         out[8..16].copy_from_slice(&name_at.to_be_bytes());
         out.extend(self.base.as_bytes());
         out
+    }
+
+    /// Whether the last writer of the file was this crate, and closed the file.
+    pub(super) const fn was_closed(&self) -> bool {
+        self.autoclear & AUTOCLEAR_CLOSED != 0
     }
 
     /// Bytes of a cluster.
@@ -188,7 +196,8 @@ impl Header {
                 EXTENSION_END => break,
                 EXTENSION_FORMAT => self.base_format = Some(String::from_utf8_lossy(data).into_owned()),
                 EXTENSION_IDENTITY => self.identity = Identity::parse(data),
-                _ => {}
+                EXTENSION_FEATURES => {}
+                _ => self.is_foreign = true,
             }
             at += 8 + len.next_multiple_of(8);
         }
@@ -214,6 +223,8 @@ impl Identity {
 pub(super) const AUTOCLEAR_AT: u64 = 88;
 /// This crate's bit: no other program has written to the file since this crate did, so its log holds.
 pub(super) const AUTOCLEAR_LOG: u64 = 1 << 63;
+/// This crate's bit: the file was closed, and each cluster that counts as in use is in use.
+pub(super) const AUTOCLEAR_CLOSED: u64 = 1 << 62;
 /// The offset of the disk's length, followed by the encryption method, and the L1 table's entries and offset.
 pub(super) const LEN_AT: u64 = 24;
 /// The offset of the refcount table's offset, followed by its clusters.
@@ -233,4 +244,6 @@ const MAGIC: u32 = 0x5146_49fb;
 const LENGTH: usize = 104;
 const EXTENSION_END: u32 = 0;
 const EXTENSION_FORMAT: u32 = 0xe279_2aca;
+/// The names of features, in the header alone.
+const EXTENSION_FEATURES: u32 = 0x6803_f857;
 const EXTENSION_IDENTITY: u32 = 0x7069_6e62;

@@ -2,19 +2,22 @@
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::disk::DiskError;
-use crate::image::punch;
+use crate::image::{punch, read_now};
 
 /// A file of any length with random access.
 pub(crate) trait Medium: Send + Sync + fmt::Debug {
     /// Reads as many bytes as the file has from `offset` on.
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize>;
+
+    /// Fills `buf` without waiting for the storage device, or returns `false`.
+    fn read_now(&self, buf: &mut [u8], offset: u64) -> bool;
 
     /// Writes, and extends the file if need be.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
@@ -69,13 +72,21 @@ impl dyn Medium {
 #[derive(Debug)]
 pub(crate) struct MediumFile {
     file: File,
+    /// The length: the file has one writer, and never becomes shorter.
+    len: AtomicU64,
+    /// The number of changes that have ended, from 1 on: an earlier process may have made some that are not on the storage device.
+    changes: AtomicU64,
+    /// The number of changes that are on the storage device.
+    synced: AtomicU64,
     /// A sync failed: the kernel has forgotten the pages, so a later sync would succeed without them.
     failed: AtomicBool,
 }
 
 impl MediumFile {
-    pub(crate) const fn new(file: File) -> Self {
-        Self { file, failed: AtomicBool::new(false) }
+    pub(crate) fn new(file: File) -> io::Result<Self> {
+        let len = AtomicU64::new(file.metadata()?.len());
+        let (changes, synced) = (AtomicU64::new(1), AtomicU64::new(0));
+        Ok(Self { file, len, changes, synced, failed: AtomicBool::new(false) })
     }
 }
 
@@ -84,24 +95,39 @@ impl Medium for MediumFile {
         read_up_to(&self.file, buf, offset)
     }
 
+    fn read_now(&self, buf: &mut [u8], offset: u64) -> bool {
+        read_now(&self.file, buf, offset)
+    }
+
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.file.write_all_at(bytes, offset)
+        let written = self.file.write_all_at(bytes, offset);
+        self.len.fetch_max(offset.saturating_add(bytes.len() as u64), Ordering::AcqRel);
+        // Also what failed may have changed the file.
+        self.changes.fetch_add(1, Ordering::AcqRel);
+        written
     }
 
     fn len(&self) -> io::Result<u64> {
-        Ok(self.file.metadata()?.len())
+        Ok(self.len.load(Ordering::Acquire))
     }
 
     fn sync(&self) -> io::Result<()> {
         if self.failed.load(Ordering::Acquire) {
             return Err(io::Error::other("an earlier sync failed"));
         }
-        self.file.sync_data().inspect_err(|_| self.failed.store(true, Ordering::Release))
+        // A change that ends after this may be on the storage device, too, and counts for the next sync.
+        let changes = self.changes.load(Ordering::Acquire);
+        if self.synced.load(Ordering::Acquire) < changes {
+            self.file.sync_data().inspect_err(|_| self.failed.store(true, Ordering::Release))?;
+            self.synced.fetch_max(changes, Ordering::AcqRel);
+        }
+        Ok(())
     }
 
     fn punch(&self, offset: u64, len: u64) {
         // Without holes the space is used again all the same.
         let _tried = punch(&self.file, offset, len);
+        self.changes.fetch_add(1, Ordering::AcqRel);
     }
 }
 
@@ -123,7 +149,8 @@ pub(crate) fn read_up_to(file: &File, buf: &mut [u8], offset: u64) -> io::Result
 #[derive(Debug)]
 pub(crate) struct LogFile {
     path: PathBuf,
-    file: Mutex<Option<File>>,
+    /// The file and its length.
+    file: Mutex<Option<(File, u64)>>,
 }
 
 impl LogFile {
@@ -131,7 +158,7 @@ impl LogFile {
         Self { path, file: Mutex::new(None) }
     }
 
-    fn file(&self) -> std::sync::MutexGuard<'_, Option<File>> {
+    fn file(&self) -> std::sync::MutexGuard<'_, Option<(File, u64)>> {
         self.file.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
@@ -152,19 +179,23 @@ impl Log for LogFile {
     fn append(&self, bytes: &[u8]) -> io::Result<()> {
         let mut file = self.file();
         if file.is_none() {
-            let options = OpenOptions::new().write(true).create(true).truncate(false).open(&self.path)?;
-            *file = Some(options);
+            let opened = OpenOptions::new().write(true).create(true).truncate(false).open(&self.path)?;
+            let len = opened.metadata()?.len();
+            *file = Some((opened, len));
         }
-        let Some(file) = &mut *file else { return Ok(()) };
-        let end = file.seek(SeekFrom::End(0))?;
+        let Some((file, end)) = &mut *file else { return Ok(()) };
         // What a full disk left of a record must not stand before the next.
-        file.write_all(bytes).inspect_err(|_| drop(file.set_len(end)))
+        file.write_all_at(bytes, *end).inspect_err(|_| drop(file.set_len(*end)))?;
+        *end += bytes.len() as u64;
+        Ok(())
     }
 
     fn replace(&self, bytes: &[u8]) -> io::Result<()> {
         let mut file = self.file();
-        if let Some(file) = file.as_ref().filter(|_| bytes.is_empty()) {
-            return file.set_len(0);
+        if let Some((file, end)) = file.as_mut().filter(|_| bytes.is_empty()) {
+            file.set_len(0)?;
+            *end = 0;
+            return Ok(());
         }
         let mut new = self.path.clone().into_os_string();
         new.push(".new");

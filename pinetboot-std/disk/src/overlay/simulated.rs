@@ -82,6 +82,10 @@ impl Medium for Simulated {
         Ok(len)
     }
 
+    fn read_now(&self, buf: &mut [u8], offset: u64) -> bool {
+        self.read_at(buf, offset).is_ok_and(|read| read == buf.len())
+    }
+
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let mut state = self.state();
         let at = usize::try_from(offset).ok().filter(|at| at.saturating_add(bytes.len()) <= state.most);

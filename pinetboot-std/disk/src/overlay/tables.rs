@@ -1,42 +1,60 @@
 //! The tables of a qcow2 file: L1 and L2, which map the disk's clusters to the file's, and refcounts, which say which clusters of the file are in use.
 //!
-//! Nothing of them is held in memory: entries are read from the file, whose pages the kernel keeps. Every value read is checked
-//! before use; what no sound file has is [`DiskError::Damaged`].
+//! Pieces of L2 tables are held in memory ([`Cache`]), as they are in the file; all else is read from the file, whose pages the kernel
+//! keeps. Every value read is checked before use; what no sound file has is [`DiskError::Damaged`].
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::cache::{Cache, ENTRIES, Piece};
 use super::header::{Header, LEN_AT, MOST_L1, MOST_OFFSET, MOST_REFCOUNTS, REFCOUNTS_AT};
-use super::mappings::{Run, Target};
+use super::leaks::Leaks;
+use super::mappings::{Mappings, Run, Target};
 use super::medium::Medium;
 use crate::disk::DiskError;
 
 /// The tables, and the allocation of clusters.
 #[derive(Debug)]
 pub(super) struct Tables {
-    medium: Arc<dyn Medium>,
+    pub(super) medium: Arc<dyn Medium>,
     pub(super) header: Header,
+    cache: Cache,
     /// No cluster of the file before this one is free.
-    free_from: u64,
+    pub(super) free_from: u64,
+    /// Clusters that count as in use, for the next ones who ask.
+    pub(super) ahead: Run,
+    /// The search for clusters that count as in use and are not.
+    pub(super) leaks: Leaks,
+}
+
+/// A piece of an L2 table that is being changed.
+struct OpenPiece {
+    number: u64,
+    /// The offset in the file.
+    at: u64,
+    bytes: Vec<u8>,
 }
 
 /// L2 tables without an entry in the L1 table yet: their clusters in the file, by their index in the L1 table.
 pub(super) type NewTables = BTreeMap<u64, u64>;
 
 impl Tables {
-    pub(super) const fn new(medium: Arc<dyn Medium>, header: Header) -> Self {
-        Self { medium, header, free_from: 0 }
+    pub(super) fn new(medium: Arc<dyn Medium>, header: Header) -> Self {
+        let (cache, ahead, leaks) = (Cache::default(), Run { first: 0, count: 0 }, Leaks::new(&header));
+        Self { medium, header, cache, free_from: 0, ahead, leaks }
     }
 
     /// The target of a cluster of the disk, and the number of clusters, `most` at most, of which that holds.
     pub(super) fn lookup(&self, cluster: u64, most: u64) -> Result<(Target, u64), DiskError> {
-        let (index, within) = (cluster / self.header.per_l2(), cluster % self.header.per_l2());
-        let most = most.min(self.header.per_l2() - within);
-        let Some(table) = self.l2(index)? else { return Ok((Target::Base, most)) };
-        let mut bytes = [0; LOOKUP * 8];
-        let count = usize::try_from(most).unwrap_or(LOOKUP).min(LOOKUP);
-        let bytes = bytes.get_mut(..count * 8).unwrap_or_default();
-        self.medium.exact(bytes, table + within * 8)?;
+        let (number, within) = (cluster / self.entries(), cluster % self.entries());
+        let most = most.min(self.entries() - within);
+        let piece = match self.cache.get(number) {
+            Some(piece) => piece,
+            None => self.load(number)?,
+        };
+        let Some(piece) = piece else { return Ok((Target::Base, most)) };
+        let range = usize::try_from(within * 8).ok().zip(usize::try_from((within + most) * 8).ok());
+        let bytes = range.and_then(|(from, to)| piece.get(from..to)).unwrap_or_default();
         let mut entries = words(bytes);
         let first = self.target(entries.next().unwrap_or(0))?;
         let mut run = 1;
@@ -49,81 +67,121 @@ impl Tables {
         Ok((first, run))
     }
 
-    /// Gives a cluster of the file to each L2 table that a run needs and the file lacks, and fills it with zeros.
-    pub(super) fn prepare(&mut self, cluster: u64, count: u64, new: &mut NewTables) -> Result<(), DiskError> {
-        let per_l2 = self.header.per_l2();
-        for index in cluster / per_l2..(cluster + count).div_ceil(per_l2) {
-            if new.contains_key(&index) || self.l2(index)?.is_some() {
-                continue;
+    /// Entries of a piece of an L2 table: all of a small one.
+    const fn entries(&self) -> u64 {
+        let all = self.header.per_l2();
+        if all < ENTRIES { all } else { ENTRIES }
+    }
+
+    /// Reads a piece of an L2 table.
+    fn load(&self, number: u64) -> Result<Piece, DiskError> {
+        let cluster = number * self.entries();
+        let (index, within) = (cluster / self.header.per_l2(), cluster % self.header.per_l2());
+        let piece = match self.l2(index)? {
+            Some(table) => {
+                let mut bytes = vec![0; usize::try_from(self.entries() * 8).map_err(|_| DiskError::Damaged)?];
+                self.medium.exact(&mut bytes, table + within * 8)?;
+                Some(bytes.into())
             }
-            let (at, _) = self.allocate(1)?;
-            new.insert(index, at);
-            self.zero(at, 1)?;
+            None => None,
+        };
+        self.cache.put(number, piece.clone());
+        Ok(piece)
+    }
+
+    /// Gives back the memory that only saves time.
+    pub(super) fn rest(&self) {
+        self.cache.clear();
+    }
+
+    /// Gives a cluster of the file to each L2 table that mappings need and the file lacks, and fills it with zeros. The mappings are sorted.
+    pub(super) fn prepare(&mut self, mappings: &Mappings, new: &mut NewTables) -> Result<(), DiskError> {
+        let per_l2 = self.header.per_l2();
+        let mut next = 0;
+        for (cluster, count, _) in mappings.iter() {
+            let end = (cluster + count).div_ceil(per_l2);
+            for index in next.max(cluster / per_l2)..end {
+                if self.l2(index)?.is_none() {
+                    let (at, _) = self.allocate(1)?;
+                    new.insert(index, at);
+                    self.zero(at, 1)?;
+                }
+            }
+            next = next.max(end);
         }
         Ok(())
     }
 
-    /// Maps a run in the L2 tables, which are there or in `new`. The clusters of the file that were mapped go to `replaced`.
+    /// Enters mappings into the L2 tables, which are there or in `new`. The clusters of the file that were mapped go to `replaced`. Mappings
+    /// that are neighbours are written together.
     pub(super) fn map(
         &mut self,
-        mut cluster: u64,
-        mut count: u64,
-        mut target: Target,
+        mappings: &Mappings,
         new: &NewTables,
         replaced: &mut Vec<Run>,
     ) -> Result<(), DiskError> {
-        while count > 0 {
-            let (index, within) = (cluster / self.header.per_l2(), cluster % self.header.per_l2());
-            let run = count.min(self.header.per_l2() - within);
-            let table = match new.get(&index) {
-                Some(at) => at << self.header.cluster_bits,
-                None => self.l2(index)?.ok_or(DiskError::Damaged)?,
-            };
-            let mut bytes = vec![0; usize::try_from(run * 8).map_err(|_| DiskError::Damaged)?];
-            self.medium.exact(&mut bytes, table + within * 8)?;
-            for (at, place) in bytes.chunks_exact_mut(8).enumerate() {
-                let old = words(place).next().unwrap_or(0);
-                let entry = match target.plus(at as u64) {
-                    Target::Base => 0,
-                    Target::Zero => ZERO,
-                    Target::Data(host) => COPIED | host << self.header.cluster_bits,
+        let mut open: Option<OpenPiece> = None;
+        for (mut cluster, mut count, mut target) in mappings.iter() {
+            while count > 0 {
+                let (number, within) = (cluster / self.entries(), cluster % self.entries());
+                let run = count.min(self.entries() - within);
+                let piece = match open.take() {
+                    Some(piece) if piece.number == number => open.insert(piece),
+                    other => {
+                        self.write_piece(other)?;
+                        open.insert(self.open_piece(number, new)?)
+                    }
                 };
-                let first = (old & OFFSET) >> self.header.cluster_bits;
-                if first > 0 && old & COMPRESSED == 0 && old & OFFSET != entry & OFFSET {
-                    join(replaced, Run { first, count: 1 });
+                let places =
+                    piece.bytes.chunks_exact_mut(8).skip(usize::try_from(within).unwrap_or(usize::MAX));
+                for (at, place) in (0..run).zip(places) {
+                    let old = words(place).next().unwrap_or(0);
+                    let entry = match target.plus(at) {
+                        Target::Base => 0,
+                        Target::Zero => ZERO,
+                        Target::Data(host) => COPIED | host << self.header.cluster_bits,
+                    };
+                    let first = (old & OFFSET) >> self.header.cluster_bits;
+                    if first > 0 && old & COMPRESSED == 0 && old & OFFSET != entry & OFFSET {
+                        let run = Run { first, count: 1 };
+                        self.leaks.mark(run);
+                        join(replaced, run);
+                    }
+                    place.copy_from_slice(&entry.to_be_bytes());
                 }
-                place.copy_from_slice(&entry.to_be_bytes());
+                (cluster, count, target) = (cluster + run, count - run, target.plus(run));
             }
-            self.medium.write_at(&bytes, table + within * 8)?;
-            (cluster, count, target) = (cluster + run, count - run, target.plus(run));
         }
-        Ok(())
+        self.write_piece(open)
+    }
+
+    /// Reads a piece of an L2 table, to be changed.
+    fn open_piece(&self, number: u64, new: &NewTables) -> Result<OpenPiece, DiskError> {
+        let cluster = number * self.entries();
+        let (index, within) = (cluster / self.header.per_l2(), cluster % self.header.per_l2());
+        let table = match new.get(&index) {
+            Some(at) => at << self.header.cluster_bits,
+            None => self.l2(index)?.ok_or(DiskError::Damaged)?,
+        };
+        let mut bytes = vec![0; usize::try_from(self.entries() * 8).map_err(|_| DiskError::Damaged)?];
+        self.medium.exact(&mut bytes, table + within * 8)?;
+        Ok(OpenPiece { number, at: table + within * 8, bytes })
+    }
+
+    fn write_piece(&self, piece: Option<OpenPiece>) -> Result<(), DiskError> {
+        let Some(OpenPiece { number, at, bytes }) = piece else { return Ok(()) };
+        self.cache.forget(number);
+        Ok(self.medium.write_at(&bytes, at)?)
     }
 
     /// Enters new L2 tables into the L1 table.
     pub(super) fn enter(&mut self, new: &NewTables) -> Result<(), DiskError> {
         for (index, at) in new {
             let entry = COPIED | at << self.header.cluster_bits;
-            self.medium.write_at(&entry.to_be_bytes(), self.header.l1_offset + index * 8)?;
-        }
-        Ok(())
-    }
-
-    /// Marks up to `most` clusters of the file, in a row, as in use; returns the first and their number.
-    pub(super) fn allocate(&mut self, most: u64) -> Result<(u64, u64), DiskError> {
-        let run = self.find_free(most, false)?;
-        self.count(run, 1)?;
-        self.free_from = run.first + run.count;
-        Ok((run.first, run.count))
-    }
-
-    /// Gives clusters of the file back, to which nothing on the storage device refers.
-    pub(super) fn free(&mut self, runs: &[Run]) -> Result<(), DiskError> {
-        for run in runs {
-            self.count(*run, 0)?;
-            self.free_from = self.free_from.min(run.first);
-            let bits = self.header.cluster_bits;
-            self.medium.punch(run.first << bits, run.count << bits);
+            let written = self.medium.write_at(&entry.to_be_bytes(), self.header.l1_offset + index * 8);
+            let pieces = self.header.per_l2() / self.entries();
+            (index * pieces..(index + 1) * pieces).for_each(|number| self.cache.forget(number));
+            written?;
         }
         Ok(())
     }
@@ -186,7 +244,7 @@ impl Tables {
     }
 
     /// The offset of the L2 table with this index.
-    fn l2(&self, index: u64) -> Result<Option<u64>, DiskError> {
+    pub(super) fn l2(&self, index: u64) -> Result<Option<u64>, DiskError> {
         if index >= self.header.l1_entries {
             return Err(DiskError::Damaged);
         }
@@ -195,7 +253,7 @@ impl Tables {
     }
 
     /// An offset of a cluster from a table; `None` for 0.
-    fn place(&self, offset: u64) -> Result<Option<u64>, DiskError> {
+    pub(super) fn place(&self, offset: u64) -> Result<Option<u64>, DiskError> {
         if !offset.is_multiple_of(self.header.cluster()) || offset > MOST_OFFSET {
             return Err(DiskError::Damaged);
         }
@@ -215,101 +273,8 @@ impl Tables {
         })
     }
 
-    /// Finds clusters of the file that are not in use: up to `most` in a row, or that many if `all`.
-    fn find_free(&mut self, most: u64, all: bool) -> Result<Run, DiskError> {
-        let per_block = self.header.per_block();
-        // Clusters in use beyond the file's end are no sound file's: the file's length bounds the search.
-        let end = (self.medium.len()? >> self.header.cluster_bits) + (BATCH + 1) * per_block + 2 * most;
-        let (mut at, mut found) = (self.free_from, Run { first: 0, count: 0 });
-        while at < end {
-            let (index, within) = (at / per_block, at % per_block);
-            let Some(block) = self.block(index)? else {
-                // The header's cluster is in use: its block exists. A table that lies elsewhere takes the new entry.
-                if index == 0 {
-                    return Err(DiskError::Damaged);
-                }
-                self.add_blocks(index)?;
-                self.block(index)?.ok_or(DiskError::Damaged)?;
-                continue;
-            };
-            let count = usize::try_from(per_block - within).unwrap_or(SCAN).min(SCAN);
-            let mut bytes = [0; SCAN * 2];
-            let bytes = bytes.get_mut(..count * 2).unwrap_or_default();
-            self.medium.exact(bytes, block + within * 2)?;
-            let (counts, _) = bytes.as_chunks::<2>();
-            for (cluster, count) in (at..).zip(counts) {
-                if *count == [0; 2] {
-                    if found.count == 0 {
-                        found.first = cluster;
-                    }
-                    found.count += 1;
-                    if found.count == most {
-                        return Ok(found);
-                    }
-                } else if found.count > 0 && !all {
-                    return Ok(found);
-                } else {
-                    found.count = 0;
-                }
-            }
-            at += count as u64;
-            if found.count > 0 && !all {
-                return Ok(found);
-            }
-        }
-        Err(DiskError::Damaged)
-    }
-
-    /// The offset of a block of refcounts.
-    fn block(&self, index: u64) -> Result<Option<u64>, DiskError> {
-        if index >= self.blocks() {
-            return Err(DiskError::NoSpace);
-        }
-        let offset = self.medium.word(self.header.refcounts_offset + index * 8)?;
-        if !offset.is_multiple_of(512) { Err(DiskError::Damaged) } else { self.place(offset) }
-    }
-
-    /// The blocks of refcounts that the table has room for.
-    fn blocks(&self) -> u64 {
-        self.header.refcounts_clusters * self.header.per_l2()
-    }
-
-    /// Adds blocks of refcounts from `index` on, in the first of the clusters that they count. The table gets a block once the block
-    /// is on the storage device.
-    fn add_blocks(&mut self, index: u64) -> Result<(), DiskError> {
-        let mut count = 0;
-        while count < BATCH && index + count < self.blocks() && self.block(index + count)?.is_none() {
-            count += 1;
-        }
-        let first = index * self.header.per_block();
-        self.zero(first, count)?;
-        let used = vec![[0, 1]; usize::try_from(count).unwrap_or(0)];
-        self.medium.write_at(used.as_flattened(), first << self.header.cluster_bits)?;
-        self.medium.sync()?;
-        let entries: Vec<[u8; 8]> =
-            (0..count).map(|at| ((first + at) << self.header.cluster_bits).to_be_bytes()).collect();
-        Ok(self.medium.write_at(entries.as_flattened(), self.header.refcounts_offset + index * 8)?)
-    }
-
-    /// Sets the refcounts of a run, whose blocks are there.
-    fn count(&mut self, run: Run, refcount: u16) -> Result<(), DiskError> {
-        let per_block = self.header.per_block();
-        let (mut at, mut left) = (run.first, run.count);
-        while left > 0 {
-            let within = at % per_block;
-            let count = left.min(per_block - within).min(SCAN as u64);
-            // A cluster without a refcount is free already.
-            if let Some(block) = self.block(at / per_block)? {
-                let counts = vec![refcount.to_be_bytes(); usize::try_from(count).unwrap_or(0)];
-                self.medium.write_at(counts.as_flattened(), block + within * 2)?;
-            }
-            (at, left) = (at + count, left - count);
-        }
-        Ok(())
-    }
-
     /// Fills clusters of the file with zeros.
-    fn zero(&self, first: u64, count: u64) -> Result<(), DiskError> {
+    pub(super) fn zero(&self, first: u64, count: u64) -> Result<(), DiskError> {
         let zeros = vec![0; usize::try_from(self.header.cluster()).unwrap_or(PIECE)];
         for cluster in first..first + count {
             self.medium.write_at(&zeros, cluster << self.header.cluster_bits)?;
@@ -333,29 +298,23 @@ pub(super) const fn refcount_blocks(header: &Header, len: u64) -> u64 {
 }
 
 /// Appends a run, as a part of the last one if it follows that.
-fn join(runs: &mut Vec<Run>, run: Run) {
+pub(super) fn join(runs: &mut Vec<Run>, run: Run) {
     match runs.last_mut() {
         Some(last) if last.first + last.count == run.first => last.count += run.count,
         _ => runs.push(run),
     }
 }
 
-fn words(bytes: &[u8]) -> impl Iterator<Item = u64> + '_ {
+pub(super) fn words(bytes: &[u8]) -> impl Iterator<Item = u64> + '_ {
     let (words, _) = bytes.as_chunks::<8>();
     words.iter().map(|word| u64::from_be_bytes(*word))
 }
 
 /// The bits of an entry that are an offset.
-const OFFSET: u64 = 0x00ff_ffff_ffff_fe00;
+pub(super) const OFFSET: u64 = 0x00ff_ffff_ffff_fe00;
 /// The refcount is exactly 1.
 const COPIED: u64 = 1 << 63;
-const COMPRESSED: u64 = 1 << 62;
+pub(super) const COMPRESSED: u64 = 1 << 62;
 /// The cluster reads as zeros.
 const ZERO: u64 = 1;
-/// L2 entries read at once.
-const LOOKUP: usize = 128;
-/// Refcounts read at once.
-const SCAN: usize = 2048;
-/// Blocks of refcounts added at once, for one wait for the storage device.
-const BATCH: u64 = 16;
 const PIECE: usize = 64 << 10;

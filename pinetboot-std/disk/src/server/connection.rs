@@ -1,6 +1,10 @@
 //! A connection: its negotiation, then its threads, which take turns at the input.
+//!
+//! One thread receives requests and carries them out, one after the other, as long as none waits for the storage device: so a request takes two
+//! system calls for the network, or less if the client sends several at once. Before a request that may wait, the thread calls another one to
+//! go on with the input; and one that was not called takes the input from a thread that is late.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -8,10 +12,13 @@ use std::time::{Duration, Instant};
 
 use rustix::net::sockopt;
 
+use super::input::{IDLE, Input};
 use super::{MOST_WORKERS, Shared};
+use crate::channel::Channel;
 use crate::exports::Exports;
-use crate::negotiation::{Ended, Negotiation, Next, Session};
+use crate::negotiation::{Ended, Negotiation, Next, Session, TlsOffer};
 use crate::observe::Event;
+use crate::output::{Output, Replies};
 use crate::transmission::Next as NextRequest;
 
 struct Connection {
@@ -19,35 +26,40 @@ struct Connection {
     id: u64,
     client: SocketAddr,
     session: Session,
-    /// The input, unless a worker has it.
-    input: Mutex<Input>,
-    /// Rings when the input is given back, and at the end.
-    turn: Condvar,
-    output: Mutex<TcpStream>,
+    turn: Mutex<Turn>,
+    /// Rings when another worker has to take the input, and at the end.
+    rings: Condvar,
+    output: Mutex<Output<Channel>>,
     workers: AtomicUsize,
     ending: AtomicBool,
     orderly: AtomicBool,
 }
 
-struct Input {
-    stream: Option<BufReader<TcpStream>>,
-    /// Workers that wait for the stream.
+/// Which worker has the input.
+struct Turn {
+    /// The input, unless a worker receives from it.
+    input: Option<Input>,
+    /// The worker that received last carries out its request since then.
+    since: Option<Instant>,
+    /// That request waits for the storage device: another worker takes the input.
+    called: bool,
+    /// Workers that wait for the input.
     waiting: usize,
 }
 
 /// Serves a connection until its negotiation has failed, or its workers run.
 pub(super) fn serve(shared: &Arc<Shared>, id: u64, stream: TcpStream, client: SocketAddr) {
-    match prepare(shared, &stream, client) {
-        Ok((input, session)) => {
+    match prepare(shared, stream, client) {
+        Ok((input, channel, session)) => {
             shared.tell(&Event::Opened { client, name: &session.name });
             let connection = Arc::new(Connection {
                 shared: shared.clone(),
                 id,
                 client,
                 session,
-                input: Mutex::new(Input { stream: Some(input), waiting: 0 }),
-                turn: Condvar::new(),
-                output: Mutex::new(stream),
+                turn: Mutex::new(Turn { input: Some(input), since: None, called: true, waiting: 0 }),
+                rings: Condvar::new(),
+                output: Mutex::new(Output::new(channel)),
                 workers: AtomicUsize::new(1),
                 ending: AtomicBool::new(false),
                 orderly: AtomicBool::new(false),
@@ -68,19 +80,32 @@ pub(super) fn serve(shared: &Arc<Shared>, id: u64, stream: TcpStream, client: So
 
 fn prepare(
     shared: &Shared,
-    stream: &TcpStream,
+    stream: TcpStream,
     client: SocketAddr,
-) -> Result<(BufReader<TcpStream>, Session), Ended> {
+) -> Result<(Input, Channel, Session), Ended> {
     stream.set_nodelay(true)?;
     stream.set_write_timeout(Some(shared.limits.stalled))?;
     stream.set_read_timeout(Some(shared.limits.negotiation))?;
-    keep_alive(stream).map_err(io::Error::from)?;
-    let mut input = BufReader::with_capacity(INPUT, stream.try_clone()?);
+    keep_alive(&stream).map_err(io::Error::from)?;
     let until = Instant::now() + shared.limits.negotiation;
-    let session =
-        negotiate(&*shared.exports, client.ip(), &mut input, &mut &*stream, || Instant::now() < until)?;
-    stream.set_read_timeout(None)?;
-    Ok((input, session))
+    let goes_on = || Instant::now() < until;
+    let mut channel = Channel::Plain(stream);
+    let mut input = Input::new(channel.try_clone()?);
+    let mut negotiation = greet(&*shared.exports, client.ip(), shared.tls_offer(), &mut input, &mut channel)?;
+    let mut session = negotiate(&mut negotiation, &mut input, &mut channel, goes_on)?;
+    if session.is_none() {
+        // Bytes in the clear behind the option would count as encrypted ones.
+        if !input.is_empty() {
+            return Err(Ended::Broken);
+        }
+        channel = shared.encrypt(channel)?;
+        input = Input::new(channel.try_clone()?);
+        negotiation.begin_again();
+        session = negotiate(&mut negotiation, &mut input, &mut channel, goes_on)?;
+    }
+    let session = session.ok_or(Ended::Broken)?;
+    input.begin()?;
+    Ok((input, channel, session))
 }
 
 /// Ends the connection of a Pi without power, which says nothing, after a minute: one that is shut down keeps its root up to the end, and
@@ -92,18 +117,27 @@ fn keep_alive(stream: &TcpStream) -> Result<(), rustix::io::Errno> {
     sockopt::set_tcp_keepcnt(stream, 4)
 }
 
-/// Negotiates over a stream, while `goes_on`.
-pub(crate) fn negotiate(
-    exports: &dyn Exports,
+/// Greets a client, and takes its flags.
+pub(crate) fn greet<'a>(
+    exports: &'a dyn Exports,
     client: IpAddr,
+    tls: TlsOffer,
     input: &mut impl Read,
     output: &mut impl Write,
-    goes_on: impl Fn() -> bool,
-) -> Result<Session, Ended> {
+) -> Result<Negotiation<'a>, Ended> {
     output.write_all(&Negotiation::greeting())?;
     let mut flags = [0; 4];
     input.read_exact(&mut flags)?;
-    let mut negotiation = Negotiation::new(exports, client, flags).ok_or(Ended::Broken)?;
+    Negotiation::new(exports, client, flags, tls).ok_or(Ended::Broken)
+}
+
+/// Negotiates over a stream, while `goes_on`; `None`: the handshake of TLS follows.
+pub(crate) fn negotiate(
+    negotiation: &mut Negotiation<'_>,
+    input: &mut impl Read,
+    output: &mut impl Write,
+    goes_on: impl Fn() -> bool,
+) -> Result<Option<Session>, Ended> {
     let (mut data, mut out) = (Vec::new(), Vec::new());
     while goes_on() {
         let mut head = [0; 16];
@@ -118,7 +152,8 @@ pub(crate) fn negotiate(
         output.write_all(&out)?;
         match next {
             Next::Option => {}
-            Next::Transmission(session) => return Ok(session),
+            Next::Tls => return Ok(None),
+            Next::Transmission(session) => return Ok(Some(session)),
             Next::End => return Err(negotiation.ended()),
         }
     }
@@ -129,7 +164,7 @@ pub(crate) fn negotiate(
 fn work(connection: Arc<Connection>) {
     let worker = Worker(connection);
     while let Some(input) = worker.0.take_input() {
-        if !worker.0.turn(input).unwrap_or(false) {
+        if !worker.0.lead(input).unwrap_or(false) {
             worker.0.ending.store(true, Ordering::Release);
         }
     }
@@ -150,69 +185,135 @@ impl Drop for Worker {
         }
         // A worker that only had nothing to do leaves the connection to the others.
         if self.0.ending.load(Ordering::Acquire) {
-            drop(self.0.input());
-            self.0.turn.notify_all();
+            drop(self.0.turn());
+            self.0.rings.notify_all();
             if !self.0.orderly.load(Ordering::Acquire) {
                 // Wakes the worker that has the input.
-                let output = self.0.output.lock().unwrap_or_else(PoisonError::into_inner);
-                let _ended = output.shutdown(std::net::Shutdown::Read);
+                let _ended = self.0.output().stream().shutdown(std::net::Shutdown::Read);
             }
         }
     }
 }
 
 impl Connection {
-    /// Waits for the input; `None` at the connection's end, and after [`IDLE`]: then another worker has waited for a request
-    /// for as long.
-    fn take_input(&self) -> Option<BufReader<TcpStream>> {
-        let mut input = self.input();
-        input.waiting += 1;
-        let waits = |input: &mut Input| input.stream.is_none() && !self.ending.load(Ordering::Acquire);
-        let waited = self.turn.wait_timeout_while(input, IDLE, waits);
-        let (mut input, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        input.waiting -= 1;
-        if self.ending.load(Ordering::Acquire) { None } else { input.stream.take() }
+    /// Waits for the input; `None` at the connection's end, and after [`IDLE`]. The input is for the taking when its worker calls, and
+    /// when a request that was not expected to wait has taken [`LONG`].
+    fn take_input(&self) -> Option<Input> {
+        let until = Instant::now() + IDLE;
+        let mut turn = self.turn();
+        turn.waiting += 1;
+        let taken = loop {
+            let now = Instant::now();
+            let is_late = turn.since.is_some_and(|since| now.duration_since(since) >= LONG);
+            if self.ending.load(Ordering::Acquire) {
+                break None;
+            }
+            if (turn.called || is_late) && turn.input.is_some() {
+                break turn.input.take();
+            }
+            // As long as a request is carried out, one worker has to be there for the next.
+            if now >= until && turn.since.is_none() {
+                break None;
+            }
+            let waited = self.rings.wait_timeout(turn, LONG);
+            (turn, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        };
+        turn.waiting -= 1;
+        if taken.is_some() {
+            (turn.called, turn.since) = (false, None);
+        }
+        taken
     }
 
-    /// Gives the input to the next worker, which is made if there is none.
-    fn pass_on(self: &Arc<Self>, stream: BufReader<TcpStream>) {
-        let mut input = self.input();
-        input.stream = Some(stream);
-        let is_alone = input.waiting == 0;
-        drop(input);
-        if is_alone {
-            self.add_worker();
-        } else {
-            self.turn.notify_one();
+    /// Receives requests and carries them out, until another worker has the input; `false` at the end.
+    fn lead(self: &Arc<Self>, mut input: Input) -> io::Result<bool> {
+        let mut buffer = Buffer(&self.shared, self.shared.take_buffer());
+        loop {
+            if !input.has_request() {
+                self.output().flush()?;
+                input.wait(|| self.rest(&mut buffer.1))?;
+            }
+            let received = match self.session.receive(&mut input, &mut buffer.1)? {
+                NextRequest::Request(received) => received,
+                end => {
+                    self.orderly.store(matches!(end, NextRequest::Disconnect), Ordering::Release);
+                    self.output().flush()?;
+                    return Ok(false);
+                }
+            };
+            self.lend(input);
+            let waits = || {
+                self.output().flush()?;
+                self.call();
+                Ok(())
+            };
+            let replies = Replies { output: &self.output, waits: &waits };
+            let failure = self.session.perform(&received, &mut buffer.1, &replies)?;
+            if let Some(failure) = failure {
+                let (client, command, error) = (self.client, failure.command, failure.error);
+                self.shared.tell(&Event::Failed { client, command, error });
+            } else {
+                let (command, len) = received.counted();
+                self.shared.counts.count(command, len);
+            }
+            match self.take_back() {
+                Some(back) => input = back,
+                None => {
+                    self.output().flush()?;
+                    return Ok(true);
+                }
+            }
         }
     }
 
-    fn input(&self) -> MutexGuard<'_, Input> {
-        self.input.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Puts the input where another worker can take it, and sees to it that one waits.
+    fn lend(self: &Arc<Self>, input: Input) {
+        let mut turn = self.turn();
+        (turn.input, turn.since) = (Some(input), Some(Instant::now()));
+        let is_alone = turn.waiting == 0;
+        drop(turn);
+        if is_alone {
+            self.add_worker();
+        }
     }
 
-    /// Receives a request and carries it out; `false` at the end.
-    fn turn(self: &Arc<Self>, mut input: BufReader<TcpStream>) -> io::Result<bool> {
-        // Waits without a buffer.
-        let _first = input.fill_buf()?;
-        let mut buffer = Buffer(&self.shared, self.shared.take_buffer());
-        let received = match self.session.receive(&mut input, &mut buffer.1)? {
-            NextRequest::Request(received) => received,
-            end => {
-                self.orderly.store(matches!(end, NextRequest::Disconnect), Ordering::Release);
-                return Ok(false);
-            }
-        };
-        self.pass_on(input);
-        let failure = self.session.perform(&received, &mut buffer.1, &self.output)?;
-        let Some(failure) = failure else {
-            let (command, len) = received.counted();
-            self.shared.counts.count(command, len);
-            return Ok(true);
-        };
-        let (client, command, error) = (self.client, failure.command, failure.error);
-        self.shared.tell(&Event::Failed { client, command, error });
-        Ok(true)
+    /// Lets another worker take the input.
+    fn call(self: &Arc<Self>) {
+        let mut turn = self.turn();
+        turn.called = turn.input.is_some();
+        let is_alone = turn.waiting == 0;
+        drop(turn);
+        if is_alone {
+            self.add_worker();
+        } else {
+            self.rings.notify_one();
+        }
+    }
+
+    /// The input, unless another worker has taken it.
+    fn take_back(&self) -> Option<Input> {
+        let mut turn = self.turn();
+        let input = turn.input.take();
+        if input.is_some() {
+            (turn.called, turn.since) = (false, None);
+        }
+        input
+    }
+
+    /// Gives back the memory that only saves time.
+    fn rest(&self, buffer: &mut Vec<u8>) {
+        *buffer = Vec::new();
+        self.output().rest();
+        self.session.export.disk.rest();
+        self.shared.rest();
+    }
+
+    fn turn(&self) -> MutexGuard<'_, Turn> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn output(&self) -> MutexGuard<'_, Output<Channel>> {
+        self.output.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn add_worker(self: &Arc<Self>) {
@@ -236,7 +337,5 @@ impl Drop for Buffer<'_> {
     }
 }
 
-/// The time after which a worker with nothing to do ends.
-const IDLE: Duration = Duration::from_secs(5);
-/// Bytes of the input's buffer: some requests, or the head of a write.
-const INPUT: usize = 4 << 10;
+/// The time after which a request that was not expected to wait lets another worker receive the next: a write that the kernel holds up, say.
+const LONG: Duration = Duration::from_millis(50);

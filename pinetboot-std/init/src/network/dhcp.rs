@@ -8,21 +8,23 @@ use std::time::{Duration, Instant};
 
 use nix::sys::socket::{setsockopt, sockopt::BindToDevice};
 use pinetboot_core::Instant as Moment;
-use pinetboot_core::dhcp::{Client, MAX_LEN, Message, Outcome, Profile, Step};
+use pinetboot_core::dhcp::{Client, MAX_LEN, Message, MessageType, OptionCode, Outcome, Profile, Step};
 
 use super::link::{Address, Link};
 use super::{class_mask, failed};
 use crate::console::Console;
 use crate::failure::Failure;
 
-/// Asks until a server gives an address.
-pub(super) fn lease(console: &Console, link: &Link) -> Result<Address, Failure> {
-    let socket = open(link).map_err(failed)?;
+/// Asks until a server gives an address; with it, the name servers.
+pub(super) fn lease(console: &Console, link: &Link) -> Result<(Address, Vec<Ipv4Addr>), Failure> {
+    let socket = open(link.name()).map_err(failed)?;
     let mac = link.mac().map_err(failed)?;
     loop {
-        match exchange(&socket, mac).map_err(failed)? {
+        let (outcome, name_servers) = exchange(&socket, mac).map_err(failed)?;
+        match outcome {
             Outcome::Bound { address, mask, router, .. } => {
-                return Ok(Address { address, mask: mask.unwrap_or_else(|| class_mask(address)), router });
+                let mask = mask.unwrap_or_else(|| class_mask(address));
+                return Ok((Address { address, mask, router }, name_servers));
             }
             Outcome::NoBoot(why) => {
                 console.error(format_args!(
@@ -34,14 +36,16 @@ pub(super) fn lease(console: &Console, link: &Link) -> Result<Address, Failure> 
     }
 }
 
-fn open(link: &Link) -> io::Result<UdpSocket> {
+/// The socket of a client on this interface.
+pub(super) fn open(interface: &str) -> io::Result<UdpSocket> {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, CLIENT))?;
     socket.set_broadcast(true)?;
-    setsockopt(&socket, BindToDevice, &link.name().into())?;
+    setsockopt(&socket, BindToDevice, &interface.into())?;
     Ok(socket)
 }
 
-fn exchange(socket: &UdpSocket, mac: [u8; 6]) -> io::Result<Outcome> {
+fn exchange(socket: &UdpSocket, mac: [u8; 6]) -> io::Result<(Outcome, Vec<Ipv4Addr>)> {
+    let mut name_servers = Vec::new();
     let mut xid = [0; 4];
     File::open("/dev/urandom")?.read_exact(&mut xid)?;
     let mut client = Client::new(Profile::Plain, mac, u32::from_ne_bytes(xid));
@@ -50,7 +54,7 @@ fn exchange(socket: &UdpSocket, mac: [u8; 6]) -> io::Result<Outcome> {
     let mut buffer = [0; 1500];
     loop {
         let until = match client.poll(now()) {
-            Step::Done(outcome) => return Ok(outcome),
+            Step::Done(outcome) => return Ok((outcome, name_servers)),
             Step::Wait { until } => until,
             Step::Send(kind) => {
                 let mut out = [0; MAX_LEN];
@@ -68,6 +72,10 @@ fn exchange(socket: &UdpSocket, mac: [u8; 6]) -> io::Result<Outcome> {
         match socket.recv_from(&mut buffer) {
             Ok((len, SocketAddr::V4(from))) => {
                 if let Ok(message) = Message::parse(&buffer[..len]) {
+                    if message.kind() == Some(MessageType::Ack) {
+                        let named = message.option(OptionCode::NAME_SERVER);
+                        name_servers = named.iter().flat_map(|value| value.addresses()).collect();
+                    }
                     client.handle(now(), *from.ip(), &message);
                 }
             }
@@ -79,7 +87,7 @@ fn exchange(socket: &UdpSocket, mac: [u8; 6]) -> io::Result<Outcome> {
 }
 
 const CLIENT: u16 = 68;
-const SERVER: u16 = 67;
+pub(super) const SERVER: u16 = 67;
 /// Offset of the flags (RFC 2131, figure 1), whose first bit is BROADCAST.
 const FLAGS: usize = 10;
 const BROADCAST: u8 = 0x80;

@@ -61,9 +61,7 @@ impl Link {
 
     /// Its MAC address.
     pub(super) fn mac(&self) -> io::Result<[u8; 6]> {
-        let text = attribute(&self.name, "address")?;
-        let bytes: Option<Vec<u8>> = text.split(':').map(|byte| u8::from_str_radix(byte, 16).ok()).collect();
-        bytes.and_then(|bytes| bytes.try_into().ok()).ok_or_else(|| io::ErrorKind::InvalidData.into())
+        mac_of(&self.name)
     }
 
     /// Gives it the address, and the default route.
@@ -92,6 +90,13 @@ impl Link {
         let head = [&[0; 4][..], &index.to_ne_bytes(), &UP.to_ne_bytes(), &UP.to_ne_bytes()].concat();
         self.netlink.ask(Request::new(NEW_LINK, 0, &head)).map(drop)
     }
+}
+
+/// The MAC address of an interface.
+pub(super) fn mac_of(interface: &str) -> io::Result<[u8; 6]> {
+    let text = attribute(interface, "address")?;
+    let bytes: Option<Vec<u8>> = text.split(':').map(|byte| u8::from_str_radix(byte, 16).ok()).collect();
+    bytes.and_then(|bytes| bytes.try_into().ok()).ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
 /// The interface of the default route, else the first Ethernet.

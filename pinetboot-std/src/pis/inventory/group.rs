@@ -25,6 +25,8 @@ pub struct GroupEntry {
     /// As in [`PiEntry`].
     pub disk: Option<std::path::PathBuf>,
     /// As in [`PiEntry`].
+    pub disk_mode: Option<crate::disk_mode::DiskMode>,
+    /// As in [`PiEntry`].
     pub cmdline_extra: Option<String>,
     /// As in [`PiEntry`].
     pub max_root_size: Option<crate::space::Size>,
@@ -157,6 +159,7 @@ impl GroupEntry {
             image: self.image.clone(),
             tree: self.tree.clone(),
             disk: self.disk.clone(),
+            disk_mode: self.disk_mode,
             cmdline_extra: self.cmdline_extra.clone(),
             max_root_size: self.max_root_size,
             keep: self.keep.clone(),

@@ -20,8 +20,13 @@ use crate::text;
 impl Registry {
     /// Sets what this server hears, and how fast the machines' clock runs.
     pub(crate) fn set_watch(&mut self, hearing: Hearing, rate: u32) {
-        let Hearing { other_dhcp, forward_delay, .. } = self.watch.hearing;
-        self.watch = Watch { hearing: Hearing { other_dhcp, forward_delay, ..hearing }, rate };
+        let Hearing { other_dhcp, forward_delay, since, .. } = self.watch.hearing;
+        self.watch = Watch { hearing: Hearing { other_dhcp, forward_delay, since, ..hearing }, rate };
+    }
+
+    /// From now on everything is heard at once; before, it was not.
+    pub(crate) fn begin_to_hear(&mut self) {
+        self.watch.hearing.since = self.watch.instant(self.now);
     }
 
     /// Whether DHCP messages of Pis are heard.
@@ -56,6 +61,12 @@ impl Registry {
         {
             pi.refusal = Some(why);
         }
+        if let (Fact::Tftp(Tftp::Stalled { bytes: 0, .. }), Some(client)) = (fact, client)
+            && self.is_shared(client)
+        {
+            // It has no verdict by itself.
+            let _nothing_follows = self.step(now, subject, &Event::AddressShared);
+        }
         let path = requested(fact).and_then(|file| BootPath::parse(file.as_bytes()).ok());
         let file = path.map(|path| Lookup::new(path).file());
         let path = file.as_ref().map(BootPath::as_requested);
@@ -65,11 +76,47 @@ impl Registry {
         }
     }
 
+    /// The Pis of which a silence has lasted long enough. A deadline that passed may be followed by a later one of the same Pi.
+    pub(crate) fn due(&mut self, now: Duration) -> Vec<Subject> {
+        let mut due = self.deadlines.due(now);
+        due.retain(|subject| self.is_due(now, *subject));
+        due
+    }
+
+    /// The facts that are due because the deadlines of these Pis passed.
+    pub(crate) fn tick(
+        &mut self,
+        now: Duration,
+        due: Vec<Subject>,
+    ) -> Vec<(Subject, Option<Ipv4Addr>, Fact)> {
+        let mut late = Vec::new();
+        for subject in due {
+            let address = self.pis.get(&subject).and_then(|pi| pi.presence).map(|presence| presence.address);
+            let address = address.or(match subject {
+                Subject::Host(address) => Some(address),
+                Subject::Pi(_) => None,
+            });
+            late.extend(self.pass(now, subject).into_iter().map(|fact| (subject, address, fact)));
+        }
+        late
+    }
+
+    /// Whether a silence of a Pi has lasted long enough; otherwise its next deadline is scheduled.
+    pub(super) fn is_due(&mut self, now: Duration, subject: Subject) -> bool {
+        let Self { pis, watch, deadlines, .. } = self;
+        let Some(pi) = pis.get_mut(&subject) else { return false };
+        pi.deadline = None;
+        pi.machine.set_hearing(watch.hearing);
+        let deadline = watch.duration(pi.machine.deadline());
+        if deadline.is_some_and(|deadline| deadline <= now) {
+            return true;
+        }
+        deadlines.schedule(subject, &mut pi.deadline, deadline);
+        false
+    }
+
     /// Lets time pass for a Pi whose deadline has come.
     pub(super) fn pass(&mut self, now: Duration, subject: Subject) -> Vec<Fact> {
-        if let Some(pi) = self.pis.get_mut(&subject) {
-            pi.deadline = None;
-        }
         self.step(now, subject, &Event::Tick)
     }
 
@@ -230,6 +277,7 @@ fn machine_event<'a>(
             }
             Tftp::Refused { .. } => Event::FileRefused,
             Tftp::Repeated { .. } => Event::AskedAgain,
+            Tftp::Progress { .. } => Event::Moves,
             Tftp::Started { len, .. } => Event::Started { len: *len },
             Tftp::Stalled { bytes, block_size, after, .. } => {
                 Event::Stalled { bytes: *bytes, block_size: *block_size, after: *after }

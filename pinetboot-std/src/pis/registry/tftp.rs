@@ -54,6 +54,11 @@ impl Registry {
         let mut applied = Applied { subject: Some(subject), ..Applied::default() };
         if let Some(host) = self.hosts.touch(address, now) {
             host.subject = Some(subject);
+            if let Some(prefix) = lookup.and_then(|lookup| lookup.prefix()) {
+                let before = host.requested.replace((prefix, now));
+                let is_other = |(other, at)| other != prefix && now.saturating_sub(at) <= AT_ONCE;
+                host.is_shared = before.is_some_and(is_other);
+            }
         }
         let nonce = self.nonce(now);
         let path = lookup.map(|lookup| lookup.file());
@@ -136,6 +141,9 @@ impl Registry {
         applied
     }
 }
+
+/// Two Pis request files from one address within that time: neither has the address.
+const AT_ONCE: Duration = Duration::from_secs(30);
 
 /// The stages that a bootloader fetches last.
 const SYSTEM: [Stage; 3] = [Stage::BootImage, Stage::ArmStub, Stage::Kernel];

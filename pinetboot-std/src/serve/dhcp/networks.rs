@@ -19,7 +19,7 @@ use crate::bus::Bus;
 use crate::config::{
     Admission, DhcpConfig, LeaseConfig, LeaseTerms, NetworkConfig, Networks as Configured, Subnet,
 };
-use crate::events::{Dhcp, Lacking};
+use crate::events::{Dhcp, Lacking, Usage};
 use crate::exit::{Exit, Failed};
 use crate::net::{Interface, Link, Prober, source_of};
 use crate::pis::Inventory;
@@ -41,6 +41,14 @@ pub(super) struct Networks {
     start: Clock,
     /// Interfaces that answer.
     serving: usize,
+    told: ToldLeases,
+}
+
+/// The number of leases that was told last, for metrics.
+#[derive(Default)]
+struct ToldLeases {
+    running: u64,
+    at: Option<Instant>,
 }
 
 /// Leases in and out of served networks.
@@ -56,6 +64,21 @@ struct Served {
     leasing: Leasing<Option<Prober>>,
     /// Interfaces in the network; none beyond a relay agent.
     interfaces: usize,
+}
+
+impl ToldLeases {
+    /// Tells the number of leases that run. Of many leases they are counted once a second at most.
+    fn tell(&mut self, now: Instant, tables: &Tables, bus: &Bus) {
+        if self.running > MANY && self.at.is_some_and(|then| now.since(then) < COUNT_EVERY) {
+            return;
+        }
+        let running = tables.all().filter(|lease| lease.is_running(now)).count() as u64;
+        self.at = Some(now);
+        if running != self.running {
+            self.running = running;
+            bus.emit(None, Usage::Leases { running });
+        }
+    }
 }
 
 /// The networks as an interface answers for them.
@@ -96,6 +119,7 @@ impl Networks {
             bus: bus.clone(),
             start,
             serving: 0,
+            told: ToldLeases::default(),
         }
     }
 
@@ -352,10 +376,14 @@ impl Attend for Attached {
 
     fn store(&mut self, now: Instant, more: bool) {
         let mut networks = lock(&self.networks);
-        let Networks { tables, file, .. } = &mut *networks;
+        let Networks { tables, file, told, bus, .. } = &mut *networks;
         let changed: Vec<_> = tables.list.iter_mut().flat_map(|served| served.leasing.changed()).collect();
+        let now = now + self.skew;
+        if !changed.is_empty() {
+            told.tell(now, tables, bus);
+        }
         if let Some(file) = file {
-            file.save(now + self.skew, tables, changed.into_iter(), more);
+            file.save(now, tables, changed.into_iter(), more);
         }
     }
 }
@@ -427,3 +455,7 @@ fn network(interface: &Interface, subnet: Subnet, terms: &LeaseTerms) -> Result<
 
 /// The time of a lease until the client fetched a file or mounted a root.
 const FIRST_LEASE: Duration = Duration::from_secs(5 * 60);
+
+/// More leases than this are counted at most once in [`COUNT_EVERY`].
+const MANY: u64 = 256;
+const COUNT_EVERY: Duration = Duration::from_secs(1);

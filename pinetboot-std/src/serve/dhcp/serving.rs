@@ -62,7 +62,8 @@ impl Serving {
         self.bus.emit(None, Dhcp::Looks { interface: name.clone(), within: LONGEST });
         let result = match self.config.role {
             Role::Proxy => {
-                self.supervisor.watch(format!("dhcp {name}"), control);
+                self.supervisor.watch(format!("dhcp {name}"), control.clone());
+                self.bus.hear_by(format!("dhcp {name}"), control);
                 self.proxy(&name, sockets, frames)
             }
             Role::Lease(_) => {
@@ -73,7 +74,8 @@ impl Serving {
                 if judged.is_err() {
                     return Ok(());
                 }
-                self.supervisor.watch(format!("dhcp {name}"), control);
+                self.supervisor.watch(format!("dhcp {name}"), control.clone());
+                self.bus.hear_by(format!("dhcp {name}"), control);
                 self.lease(&name, sockets)
             }
         };
