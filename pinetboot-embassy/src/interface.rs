@@ -38,6 +38,6 @@ impl Interface for Stack<'_> {
     }
 
     fn is_link_up(&self) -> bool {
-        Stack::is_link_up(*self)
+        Stack::is_link_up(self)
     }
 }
