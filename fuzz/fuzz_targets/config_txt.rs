@@ -16,6 +16,13 @@ mod config_txt;
 mod filter;
 #[path = "../../pinetboot-std/src/render/config_txt.rs"]
 mod rendered;
+#[allow(
+    dead_code,
+    unexpected_cfgs,
+    reason = "the rendering uses a part of it, and the program has more features"
+)]
+#[path = "../../pinetboot-std/src/text.rs"]
+mod text;
 
 /// That of `render.rs`.
 pub struct Root {

@@ -141,7 +141,7 @@ mod tests {
     #[test]
     fn three_questions_and_four_seconds() {
         let mut search = Search::new(MAC, 7);
-        let at = |millis| Instant::from_millis(500 + millis);
+        let at = |millis: u64| Instant::from_millis(500 + millis);
         let (mut now, mut sent) = (at(0), std::vec::Vec::new());
         loop {
             match search.poll(now) {

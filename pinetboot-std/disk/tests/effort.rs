@@ -40,9 +40,7 @@ fn snapshot(directory: &Path, tables: u64) -> [u64; 4] {
     overlay.read_at(&mut found, (tables - 1) << 21).unwrap();
     assert_eq!(found, [1; 2], "what the snapshot holds");
     drop(overlay);
-    for file in [&disk, &snapshot] {
-        fs::remove_file(file).unwrap();
-    }
+    [&disk, &snapshot].into_iter().for_each(|file| fs::remove_file(file).unwrap());
     core::array::from_fn(|at| after[at] - before[at])
 }
 
