@@ -153,7 +153,7 @@ mod tests {
     use std::vec::Vec;
 
     use pinetboot_core::block_on;
-    use pinetboot_core::dhcp::{Arrival, Clients, LeaseServer, LeaseSlot, Network, Port, Respond};
+    use pinetboot_core::dhcp::{Arrival, Clients, LeaseServer, LeaseSlot, Network, Port};
 
     use super::*;
 
