@@ -34,8 +34,8 @@ struct BusState {
     next: Mutex<Next>,
     changed: Condvar,
     ears: Ears,
-    /// The time of the last fact, in milliseconds.
-    emitted: AtomicU64,
+    /// The time of the last fact about a client, in milliseconds; 0 without one.
+    heard: AtomicU64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -50,8 +50,8 @@ impl Bus {
     /// A bus with an empty registry and these listeners.
     pub fn new(listeners: Vec<Box<dyn Listener>>) -> Self {
         let next = Mutex::new(Next { deadline: Duration::MAX, asked: false, ends: false });
-        let (changed, ears, emitted) = (Condvar::new(), Ears::default(), AtomicU64::new(0));
-        Self { shared: Arc::new(BusState { pis: Pis::default(), listeners, next, changed, ears, emitted }) }
+        let (changed, ears, heard) = (Condvar::new(), Ears::default(), AtomicU64::new(0));
+        Self { shared: Arc::new(BusState { pis: Pis::default(), listeners, next, changed, ears, heard }) }
     }
 
     /// A bus without listeners: the registry alone.
@@ -93,14 +93,30 @@ impl Bus {
         for fact in applied.follows {
             self.tell(&Event { at, pi: pi.clone(), boot, client, again: false, fact });
         }
-        let millis = u64::try_from(at.as_millis()).unwrap_or(u64::MAX);
-        let before = self.shared.emitted.swap(millis, Ordering::Relaxed);
-        if millis.saturating_sub(before) >= IDLE.as_millis() as u64 {
-            // The clock begins to look whether it is late.
+        if applied.subject.is_some() {
+            self.heard(at);
+        }
+        self.wait_until(deadline);
+    }
+
+    /// A client was heard: for some time, the clock looks whether it is late.
+    fn heard(&self, at: Duration) {
+        let millis = u64::try_from(at.as_millis()).unwrap_or(u64::MAX).max(1);
+        let before = self.shared.heard.swap(millis, Ordering::Relaxed);
+        if before == 0 || millis.saturating_sub(before) >= IDLE.as_millis() as u64 {
             drop(self.next());
             self.shared.changed.notify_one();
         }
-        self.wait_until(deadline);
+    }
+
+    /// When the clock looks whether it is late: while a Pi has a deadline, and clients are heard.
+    fn next_look(&self, deadline: Duration, now: Duration) -> Duration {
+        match self.shared.heard.load(Ordering::Relaxed) {
+            0 => Duration::MAX,
+            _ if deadline == Duration::MAX => Duration::MAX,
+            heard if now.saturating_sub(Duration::from_millis(heard)) < IDLE => now + LATE,
+            _ => Duration::MAX,
+        }
     }
 
     /// Emits the events that are due, until [`end_time`](Self::end_time). For a thread of its own.
@@ -118,9 +134,7 @@ impl Bus {
                 continue;
             }
             if next.deadline > now {
-                let emitted = Duration::from_millis(self.shared.emitted.load(Ordering::Relaxed));
-                let look = if now.saturating_sub(emitted) < IDLE { now + LATE } else { Duration::MAX };
-                expected = next.deadline.min(look);
+                expected = next.deadline.min(self.next_look(next.deadline, now));
                 let changed = &self.shared.changed;
                 next = match expected {
                     Duration::MAX => changed.wait(next).unwrap_or_else(PoisonError::into_inner),
@@ -215,7 +229,8 @@ impl fmt::Debug for Bus {
     }
 }
 
-/// The time after the last fact in which the clock looks every second whether it is late: longer than a Pi waits for an answer.
+/// The time after the last fact about a client in which the clock looks every second whether it is late: longer than a Pi waits for an
+/// answer.
 const IDLE: Duration = Duration::from_secs(60);
 
 #[cfg(test)]

@@ -97,24 +97,12 @@ pub fn run(options: &Args) -> Result<Exit, Failed> {
         return Err(Failed::new(Exit::Usage, "name a directory and an output file: pack TREE -o boot.uf2"));
     };
     let region = FlashRegion::new(options).map_err(|why| Failed::new(Exit::Usage, why))?;
-    let firmware = match options.offset {
-        None if region.board != Board::Esp && !options.tar => {
-            firmware::firmware(region.board, options.firmware.as_deref())?
-        }
-        _ => Vec::new(),
-    };
-    write!(output::stdout(), "{}", pack(root, output, firmware, &region, options.tar)?)?;
+    write!(output::stdout(), "{}", pack(root, output, options, &region)?)?;
     Ok(Exit::Success)
 }
 
 /// Writes the packed file, and returns the summary to print.
-fn pack(
-    root: &Path,
-    output: &Path,
-    firmware: Vec<u8>,
-    region: &FlashRegion,
-    tar: bool,
-) -> Result<String, Failed> {
+fn pack(root: &Path, output: &Path, options: &Args, region: &FlashRegion) -> Result<String, Failed> {
     let tree = PackFiles::walk(root)?;
     for left_out in &tree.left_out {
         output::tell(Level::WARN, format_args!("left out: {left_out}"));
@@ -122,6 +110,12 @@ fn pack(
     if tree.files.is_empty() {
         return Err(Failed::new(Exit::Tree, format!("{}: holds no file", root.display())));
     }
+    let firmware = match options.offset {
+        None if region.board != Board::Esp && !options.tar => {
+            firmware::firmware(region.board, options.firmware.as_deref())?
+        }
+        _ => Vec::new(),
+    };
     let room = region.len().saturating_sub(firmware.len() as u64 + SECTOR);
     let needed = archive::len(tree.files.iter().map(|file| file.len)).next_multiple_of(SECTOR);
     if needed > room {
@@ -129,7 +123,7 @@ fn pack(
     }
     configuration::check(&tree)?;
     let archive = archive::write(&tree)?;
-    if tar {
+    if options.tar {
         write_file(output, &archive).map_err(|error| cannot_write(output, &error))?;
         let (output, files, bytes) = (output.display(), tree.files.len(), archive.len());
         return Ok(format!("{output}: {files} files in an archive of {bytes} bytes\n"));

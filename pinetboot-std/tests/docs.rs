@@ -56,7 +56,7 @@ const PAGES: [Page; 10] = [
     page("pinetboot-std/docs/serve.md", Before::Image, 1),
     page("pinetboot-std/docs/images.md", Before::Nothing, 0),
     page("pinetboot-std/docs/roots.md", Before::Layer, 2),
-    page("pinetboot-std/docs/disks.md", Before::Disk, 2),
+    page("pinetboot-std/docs/disks.md", Before::Disk, 3),
     page("pinetboot-std/docs/backup.md", Before::Layer, 1),
     page("pinetboot-std/docs/qemu.md", Before::Nothing, 2),
     page("pinetboot-std/docs/container.md", Before::Nothing, 1),

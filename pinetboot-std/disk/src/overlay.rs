@@ -55,6 +55,7 @@ mod mappings;
 mod medium;
 mod records;
 mod refcounts;
+mod search;
 #[cfg(feature = "testing")]
 mod simulated;
 mod tables;

@@ -29,7 +29,7 @@ fn cases(files: &Path, port: u16) -> Vec<Case> {
         "router-config --server 10.0.0.1 --for dnsmasq".into(),
         "router-config --server 10.0.0.1 --json".into(),
         "router-config --server 10.0.0.1 --for kea --json".into(),
-        format!("pack {files}/tree -o {files}/boot.uf2"),
+        format!("pack {files}/tree --offset 1M -o {files}/boot.uf2"),
         format!("pack --check {files}/boot.uf2"),
         format!("pack --check {files}/boot.uf2 --json"),
         format!("images {files}/images"),
@@ -84,6 +84,8 @@ fn cases(files: &Path, port: u16) -> Vec<Case> {
         "probe --interface none".into(),
         // Its exit code is its answer.
         format!("health {files}/none"),
+        // No board is plugged in.
+        format!("flash {files}/none.uf2"),
         // No server runs.
         format!("status --control {files}/none"),
         format!("watch --control {files}/none"),
@@ -192,7 +194,7 @@ fn no_command_panics_without_a_reader_or_on_a_full_disk() {
 fn a_command_prints_one_json_document() {
     let files = files();
     let serving = Serving::start(&files.path().join("tree"), Stdio::null(), &[]);
-    run(&format!("pack {0}/tree -o {0}/boot.uf2", files.path().display()), Stdio::null());
+    run(&format!("pack {0}/tree --offset 1M -o {0}/boot.uf2", files.path().display()), Stdio::null());
     for Case { line, .. } in
         cases(files.path(), serving.1).into_iter().filter(|case| case.line.contains("--json"))
     {

@@ -91,14 +91,23 @@ impl Registry {
     ) -> Vec<(Subject, Option<Ipv4Addr>, Fact)> {
         let mut late = Vec::new();
         for subject in due {
-            let address = self.pis.get(&subject).and_then(|pi| pi.presence).map(|presence| presence.address);
-            let address = address.or(match subject {
-                Subject::Host(address) => Some(address),
-                Subject::Pi(_) => None,
-            });
-            late.extend(self.pass(now, subject).into_iter().map(|fact| (subject, address, fact)));
+            let facts = self.pass(now, subject);
+            if !facts.is_empty() {
+                let address = self.address_of(subject);
+                late.extend(facts.into_iter().map(|fact| (subject, address, fact)));
+            }
         }
         late
+    }
+
+    /// The address of a Pi: the one with evidence, else one whose last requests were the Pi's.
+    fn address_of(&self, subject: Subject) -> Option<Ipv4Addr> {
+        if let Subject::Host(address) = subject {
+            return Some(address);
+        }
+        let presence = self.pis.get(&subject).and_then(|pi| pi.presence);
+        let requests = || self.hosts.values().find(|(_, host)| host.subject == Some(subject));
+        presence.map(|presence| presence.address).or_else(|| requests().map(|(address, _)| *address))
     }
 
     /// Whether a silence of a Pi has lasted long enough; otherwise its next deadline is scheduled.
