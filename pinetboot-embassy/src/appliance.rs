@@ -77,7 +77,8 @@ impl<'a, I: Interface> Appliance<'a, I> {
         net: impl Net<Local = Port, Error = Infallible>,
         updates: Option<&Updates<F>>,
     ) -> ! {
-        let net = Watched { net, liveness: &self.tftp };
+        // Borrowed by the server: a move would have it on the stack twice.
+        let mut net = Watched { net, liveness: &self.tftp };
         let storage = WithUpdates {
             storage,
             updates,
@@ -96,7 +97,7 @@ impl<'a, I: Interface> Appliance<'a, I> {
         };
         let mut places: [_; TRANSFERS] = [const { None }; TRANSFERS];
         let mut server =
-            Server::<_, _, _, 4>::new(net, storage, &self.status, Limits::default(), &mut places);
+            Server::<_, _, _, 4>::new(&mut net, storage, &self.status, Limits::default(), &mut places);
         let Ok(never) = server.run().await;
         match never {}
     }
