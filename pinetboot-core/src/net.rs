@@ -43,6 +43,26 @@ pub trait Net {
     /// Sends the first `len` bytes of [`buffer`](Self::buffer). A failure counts as a lost datagram.
     async fn send(&mut self, from: Self::Local, to: SocketAddrV4, len: usize);
 
+    /// Whether [`prepare`](Self::prepare) keeps datagrams. If not, no loop calls it.
+    const PREPARES: bool = false;
+
+    /// Keeps the first `len` bytes of [`buffer`](Self::buffer) as the likely next datagram from this port to `to`, in the place
+    /// where sending takes the least time: a chip's memory, for example. The loops call this when they would wait otherwise.
+    /// Nothing is sent. Returns whether the datagram is kept.
+    ///
+    /// A port keeps one datagram. A call of [`send`](Self::send), `prepare` or [`close`](Self::close) for the port drops the one
+    /// that was kept.
+    async fn prepare(&mut self, from: Self::Local, to: SocketAddrV4, len: usize) -> bool {
+        let _ = (from, to, len);
+        false
+    }
+
+    /// Sends the datagram that this port keeps for `to`, as [`send`](Self::send) would. `false`: the port keeps none.
+    async fn send_prepared(&mut self, from: Self::Local, to: SocketAddrV4) -> bool {
+        let _ = (from, to);
+        false
+    }
+
     /// Opens a port for a transfer with `peer`, which sent its request to `at`: RFC 1350's transfer identifier.
     ///
     /// `None` when no port is left. The default answers all transfers from the port that takes requests.
@@ -105,6 +125,16 @@ impl<N: Net> Net for &mut N {
 
     async fn send(&mut self, from: Self::Local, to: SocketAddrV4, len: usize) {
         (**self).send(from, to, len).await;
+    }
+
+    const PREPARES: bool = N::PREPARES;
+
+    async fn prepare(&mut self, from: Self::Local, to: SocketAddrV4, len: usize) -> bool {
+        (**self).prepare(from, to, len).await
+    }
+
+    async fn send_prepared(&mut self, from: Self::Local, to: SocketAddrV4) -> bool {
+        (**self).send_prepared(from, to).await
     }
 
     fn open(&mut self, at: Self::Local, peer: SocketAddrV4) -> Option<Self::Local> {

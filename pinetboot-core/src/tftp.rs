@@ -47,7 +47,7 @@ pub use retry::RetryPolicy;
 pub use sender::Sender;
 pub use server::Server;
 pub use session::{Session, Slot};
-pub use step::{Outcome, Step};
+pub use step::{LikelyData, Outcome, Step};
 
 /// The port that requests are sent to (RFC 1350, section 4).
 pub const PORT: u16 = 69;

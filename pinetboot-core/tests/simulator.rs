@@ -12,6 +12,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::{env, thread};
 
+use common::keeping::Keeping;
 use common::rng::Rng;
 use common::watch::Referee;
 use common::world::{Link, Ports, Task, Weather, World};
@@ -61,6 +62,31 @@ fn in_foul_weather_nothing_goes_wrong() {
     });
 }
 
+/// A network that keeps prepared datagrams changes no packet: neither its bytes, nor its time, nor the order.
+#[test]
+fn prepared_or_not_the_same_packets_are_sent() {
+    let prepared = std::sync::atomic::AtomicUsize::new(0);
+    for_seeds(20_000..20_150, |seed, verbose| {
+        let mut rng = Rng::new(seed);
+        let weather = Weather {
+            loss: rng.pick(&[0, 0, 20, 200]),
+            doubling: rng.pick(&[0, 20, 200]),
+            lateness: rng.pick(&[0, 20, 500]),
+            late_by: rng.pick(&[5, 50, 1000]),
+        };
+        let forgets = rng.pick(&[0, 0, 100, 500]);
+        let plain = simulate(rng.clone(), weather, Scenery::Hostile, verbose);
+        let kept = simulate_on::<true>(rng, weather, Scenery::Hostile, forgets, verbose);
+        assert_eq!(plain.prepared, [0, 0]);
+        assert!(plain.sent == kept.sent, "other packets are sent");
+        if forgets == 0 && weather.loss == 0 && kept.failed.is_empty() {
+            prepared.fetch_add(kept.prepared[1], std::sync::atomic::Ordering::Relaxed);
+        }
+    });
+    let prepared = prepared.into_inner();
+    assert!(prepared > 1000 || env::var_os("PINETBOOT_SEED").is_some(), "only {prepared} were prepared");
+}
+
 /// Blocks of 8 bytes, so that their numbers begin again at 0 on the way.
 #[test]
 fn more_than_65535_blocks_go_through() {
@@ -105,10 +131,25 @@ struct Played {
     blocks: usize,
     /// How many there would be if none were sent twice.
     blocks_needed: usize,
+    /// Every packet: time, addresses and bytes.
+    sent: Vec<(Instant, SocketAddrV4, SocketAddrV4, Vec<u8>)>,
+    /// DATA packets that the server prepared, and those of them that it sent.
+    prepared: [usize; 2],
 }
 
 /// One world: a server, several clients with several transfers each, and who else there is.
-fn simulate(mut rng: Rng, weather: Weather, scenery: Scenery, verbose: bool) -> Played {
+fn simulate(rng: Rng, weather: Weather, scenery: Scenery, verbose: bool) -> Played {
+    simulate_on::<false>(rng, weather, scenery, 0, verbose)
+}
+
+/// The same; the server's network keeps prepared datagrams, and forgets some in a thousand.
+fn simulate_on<const KEEPS: bool>(
+    mut rng: Rng,
+    weather: Weather,
+    scenery: Scenery,
+    forgets: u64,
+    verbose: bool,
+) -> Played {
     let referee = Rc::new(RefCell::new(Referee::default()));
     let world = World::new(Rng::new(rng.next()), weather, referee.clone(), verbose);
     let ports = rng.pick(&[Ports::One, Ports::Fresh, Ports::Pool]);
@@ -131,7 +172,9 @@ fn simulate(mut rng: Rng, weather: Weather, scenery: Scenery, verbose: bool) -> 
     }
 
     let mut places: Vec<_> = (0..16).map(|_| None).collect();
-    let mut server = Server::<_, _, _, 16>::new(link, storage.clone(), (), Limits::default(), &mut places);
+    let mut net = Keeping::<_, KEEPS>::new(link, Rng::new(1), forgets);
+    let mut server =
+        Server::<_, _, _, 16>::new(&mut net, storage.clone(), (), Limits::default(), &mut places);
     let failed = RefCell::new(Vec::new());
     let serve = async { server.run().await.map(drop).unwrap_or_default() };
     let mut tasks: Vec<Option<Task<'_>>> = vec![Some(Box::pin(serve))];
@@ -158,7 +201,9 @@ fn simulate(mut rng: Rng, weather: Weather, scenery: Scenery, verbose: bool) -> 
     }
     let blocks_needed = clients.iter().flatten().map(Job::blocks).sum();
     let (took, blocks) = (world.now() - Instant::ZERO, referee.borrow().blocks);
-    Played { failed: failed.into_inner(), took, blocks, blocks_needed }
+    let sent = core::mem::take(&mut referee.borrow_mut().sent);
+    let prepared = [net.prepared, net.sent];
+    Played { failed: failed.into_inner(), took, blocks, blocks_needed, sent, prepared }
 }
 
 /// Someone who asks and never answers, and datagrams without sense to the ports in use.

@@ -1,15 +1,14 @@
-//! The appliance: the core's loops on an embassy-net stack, by the configuration, with watchdog and LED.
+//! The appliance: the core's loops on the networks of a board, by the configuration, with watchdog and LED.
 
 use core::cell::Cell;
+use core::convert::Infallible;
 use core::fmt::{self, Write};
 
-use embassy_futures::join::join3;
-use embassy_net::{ConfigV4, Ipv4Cidr, Stack, StaticConfigV4};
 use embassy_time::Timer;
 use embedded_storage_async::nor_flash::NorFlash;
-use pinetboot_core::Storage;
-use pinetboot_core::dhcp::{Responder, SERVER_PORT};
-use pinetboot_core::tftp::{Limits, PORT, Server};
+use pinetboot_core::dhcp::{self, Responder};
+use pinetboot_core::tftp::{Limits, Server};
+use pinetboot_core::{Net, Storage};
 
 use crate::answer::Answer;
 use crate::board::{Board, Flash, LedPattern};
@@ -17,59 +16,20 @@ use crate::capacity::TRANSFERS;
 use crate::config::{Address, Config, Dhcp};
 use crate::configuration::{Text, configuration};
 use crate::console::{Action, Console};
-use crate::liveness::{self, Liveness};
-use crate::net::{self, Pool, Sockets};
-use crate::receive::{NoFlash, Updates, WithUpdates};
+use crate::interface::Interface;
+use crate::liveness::{self, Liveness, Watched};
+use crate::own_address::own_address;
+use crate::port::Port;
+use crate::receive::{Updates, WithUpdates};
 use crate::report::{CardState, Start, View};
 use crate::status::Status;
 use crate::status_file::{StatusMemory, WithStatus};
 use crate::storage::Placed;
 use crate::trees::Trees;
 
-/// The large buffers of an appliance, for a static. They begin as zeros, so that the static takes no flash.
-pub struct Memory {
-    /// The buffers of [`Appliance::files`].
-    pub tftp: net::Memory<{ TRANSFERS + 1 }>,
-    /// The buffers of [`Appliance::addresses`].
-    pub dhcp: net::Memory<1>,
-    /// The buffer of [`Appliance::configured`].
-    pub configuration: Text,
-}
-
-impl Memory {
-    /// Empty buffers.
-    pub const fn new() -> Self {
-        Self { tftp: net::Memory::new(), dhcp: net::Memory::new(), configuration: [0; size_of::<Text>()] }
-    }
-}
-
-impl Default for Memory {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-/// Runs an [`Appliance`] in the calling task. Does not return.
-pub async fn run<S: Storage<File: Placed>>(
-    stack: Stack<'_>,
-    mut storage: S,
-    board: &mut impl Board,
-    memory: &mut Memory,
-) -> ! {
-    let Memory { tftp, dhcp, configuration } = memory;
-    let appliance = Appliance::configured(stack, &mut storage, configuration, Start::default()).await;
-    join3(
-        appliance.files(storage, tftp, None::<&Updates<NoFlash>>),
-        appliance.addresses(dhcp),
-        appliance.watch(board),
-    )
-    .await
-    .0
-}
-
-/// The configured services and their status. Each of the three loops may have a task, so that none is polled for another.
-pub struct Appliance<'a> {
-    stack: Stack<'a>,
+/// The configured services and their status. Each of the loops may have a task, so that none is polled for another.
+pub struct Appliance<'a, I> {
+    interface: I,
     config: Config<'a>,
     misconfigured: bool,
     start: Start,
@@ -81,23 +41,23 @@ pub struct Appliance<'a> {
     dhcp: Liveness,
 }
 
-impl<'a> Appliance<'a> {
+impl<'a, I: Interface> Appliance<'a, I> {
     /// The appliance that the storage's file [`FILE_NAME`](crate::config::FILE_NAME) configures, or the default without that
     /// file.
     ///
     /// If the file has an error, or cannot be read within seconds, the appliance serves files from the default address, and DHCP
     /// is off: see [`Config::SAFE`].
-    pub async fn configured<S>(stack: Stack<'a>, storage: &mut S, text: &'a mut Text, start: Start) -> Self
+    pub async fn configured<S>(interface: I, storage: &mut S, text: &'a mut Text, start: Start) -> Self
     where
         S: Storage<File: Placed>,
     {
         let configured = configuration(storage, text).await;
         let misconfigured = configured.is_none();
         let config = configured.unwrap_or(Config::SAFE);
-        stack.set_config_v4(own_address(config.address));
+        interface.configure(config.address);
         let status = Status::new(!matches!(config.dhcp, Dhcp::Off));
         Self {
-            stack,
+            interface,
             config,
             misconfigured,
             start,
@@ -110,16 +70,15 @@ impl<'a> Appliance<'a> {
         }
     }
 
-    /// Serves files by TFTP, and receives new ones with these updates. Does not return.
+    /// Serves files by TFTP on this network, whose port is 69, and receives new ones with these updates. Does not return.
     pub async fn files<S: Storage, F: NorFlash>(
         &self,
         storage: S,
-        memory: &mut net::Memory<{ TRANSFERS + 1 }>,
+        net: impl Net<Local = Port, Error = Infallible>,
         updates: Option<&Updates<F>>,
     ) -> ! {
-        let mut metadata = net::Metadata::new();
-        let mut sockets = Sockets::new(self.stack, memory, &mut metadata);
-        let pool = Pool::new(&mut sockets, &[PORT], &self.tftp);
+        // Borrowed by the server: a move would have it on the stack twice.
+        let mut net = Watched { net, liveness: &self.tftp };
         let storage = WithUpdates {
             storage,
             updates,
@@ -138,7 +97,7 @@ impl<'a> Appliance<'a> {
         };
         let mut places: [_; TRANSFERS] = [const { None }; TRANSFERS];
         let mut server =
-            Server::<_, _, _, 4>::new(pool, storage, &self.status, Limits::default(), &mut places);
+            Server::<_, _, _, 4>::new(&mut net, storage, &self.status, Limits::default(), &mut places);
         let Ok(never) = server.run().await;
         match never {}
     }
@@ -160,8 +119,8 @@ impl<'a> Appliance<'a> {
         View {
             start: &self.start,
             now: liveness::now(),
-            address: self.stack.config_v4().map(|config| config.address.address()),
-            link: self.stack.is_link_up(),
+            address: self.interface.address(),
+            link: self.interface.is_link_up(),
             config: &self.config,
             misconfigured: self.misconfigured,
             card: self.card.get(),
@@ -170,14 +129,32 @@ impl<'a> Appliance<'a> {
         }
     }
 
-    /// Answers DHCP. Does not return.
-    pub async fn addresses(&self, memory: &mut net::Memory<1>) -> ! {
-        let mut metadata = net::Metadata::new();
-        let mut sockets = Sockets::new(self.stack, memory, &mut metadata);
-        let pool = Pool::new(&mut sockets, &[SERVER_PORT], &self.dhcp);
-        let answer = Answer::new(self.config.dhcp, self.stack);
-        let Ok(never) = Responder::<_, _, _, 2>::new(pool, answer, &self.status).run().await;
+    /// Answers DHCP on this network, whose ports are 67 and perhaps 4011. Does not return.
+    pub async fn addresses(&self, net: impl Net<Local = Port, Error = Infallible>) -> ! {
+        let net = Watched { net, liveness: &self.dhcp };
+        let answer = Answer::new(self.config.dhcp, self.interface);
+        let responder = Responder::<_, _, _, 2>::new(net, answer, &self.status);
+        let mut responder = responder.with_ports(|port| match port.index() {
+            0 => dhcp::Port::Server,
+            _ => dhcp::Port::Pxe,
+        });
+        let Ok(never) = responder.run().await;
         match never {}
+    }
+
+    /// Gets the board's address from the network's DHCP server, if it is configured so, on this network, whose port is 68. Not for an
+    /// interface that is a DHCP client itself. Does not return.
+    pub async fn own_address(
+        &self,
+        net: impl Net<Local = Port, Error = Infallible>,
+        mac: [u8; 6],
+        xid: u32,
+    ) -> ! {
+        if let Address::Dhcp = self.config.address {
+            let Ok(never) = own_address(self.interface, net, Port::FIRST, mac, xid).await;
+            match never {}
+        }
+        core::future::pending().await
     }
 
     /// Feeds the watchdog while all loops are alive, drives the status LED, and logs the board's address. Does not return.
@@ -192,7 +169,7 @@ impl<'a> Appliance<'a> {
             {
                 board.feed();
             }
-            let new_address = self.stack.config_v4().map(|config| config.address.address());
+            let new_address = self.interface.address();
             if new_address != address {
                 address = new_address;
                 match address {
@@ -213,7 +190,7 @@ impl<'a> Appliance<'a> {
                 // The configuration may be on the card, so this comes first.
                 _ if board.card() == CardState::Unreadable => LedPattern::CardUnreadable,
                 _ if self.misconfigured => LedPattern::Misconfigured,
-                _ if !self.stack.is_link_up() => LedPattern::NoLink,
+                _ if !self.interface.is_link_up() => LedPattern::NoLink,
                 _ if counts.running > 0 => LedPattern::Busy,
                 (Some(rule), _) => {
                     let (flash, next) = Flash::of(rule, place);
@@ -234,16 +211,5 @@ impl<'a> Appliance<'a> {
             board.led(false);
             Timer::after_millis(dark).await;
         }
-    }
-}
-
-fn own_address(address: Address) -> ConfigV4 {
-    match address {
-        Address::Dhcp => ConfigV4::Dhcp(Default::default()),
-        Address::Static { address, prefix_len, router } => ConfigV4::Static(StaticConfigV4 {
-            address: Ipv4Cidr::new(address, prefix_len),
-            gateway: router,
-            dns_servers: Default::default(),
-        }),
     }
 }

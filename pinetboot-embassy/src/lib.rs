@@ -1,17 +1,19 @@
 //! A netboot appliance for Raspberry Pis on a microcontroller: the part that is the same on every board.
 //!
 //! ```text
-//! board (pins, clocks, Ethernet driver) -> embassy-net Stack -> run(): Pool -> the core's Server and Responder
+//! board (pins, clocks) -> W5500 -> w5500::Udp                 \
+//! board (.., Ethernet driver) -> embassy-net Stack -> net::Pool -> Appliance: the core's Server and Responder
 //! ```
 //!
-//! A board calls [`run`] once its network stack is up. Or the board gives each loop of an [`Appliance`] a task, which is
-//! faster: a task is not polled when another one wakes. The protocol loops are those of `pinetboot-core`, on [`net::Pool`],
-//! the core's network trait on embassy-net. `examples/tap.rs` runs the same on Linux.
+//! A board with an embassy-net stack calls `run` once the stack is up. Or a board gives each loop of an [`Appliance`] a task, which is
+//! faster: a task is not polled when another one wakes. The protocol loops are those of `pinetboot-core`, on the core's network trait:
+//! `net::Pool` has it on embassy-net, [`w5500::Udp`] on the sockets of that chip. `examples/tap.rs` runs the same on Linux.
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`net`] | the pool of UDP sockets |
-//! | [`w5500`], [`frames`] | the Ethernet chip, and frames on their way to it and from it (feature `w5500`) |
+//! | `net` | the pool of UDP sockets of embassy-net (feature `embassy-net`) |
+//! | [`w5500`] | the Ethernet chip and its UDP sockets (feature `w5500`) |
+//! | `interface`, `own_address` | the board's address and cable; the address by DHCP |
 //! | [`archive`] | boot files in flash |
 //! | [`config`], `configuration` | the settings, and the file that they are read from |
 //! | [`card`], `fat` | boot files on a microSD card (feature `card`) |
@@ -23,7 +25,7 @@
 //! | `search` | another DHCP server, looked for before addresses are leased |
 //! | `boots` | boots that do not go on |
 //! | `liveness` | the liveness of the loops, for the watchdog |
-//! | `capacity` | the numbers of transfers and sockets |
+//! | `capacity` | the number of transfers |
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -43,17 +45,23 @@ mod capacity;
 pub mod card;
 mod configuration;
 mod console;
+#[cfg(any(feature = "card", feature = "w5500"))]
+mod doorbell;
 #[cfg(feature = "card")]
 mod fat;
-#[cfg(feature = "w5500")]
-pub mod frames;
+mod interface;
 mod kept;
 mod liveness;
+#[cfg(feature = "embassy-net")]
 pub mod net;
+mod own_address;
+mod port;
 mod receive;
 mod report;
-#[expect(dead_code, reason = "until the network of port 68 is there")]
+#[expect(dead_code, reason = "until leases wait for its result")]
 mod search;
+#[cfg(feature = "embassy-net")]
+mod stack;
 mod status;
 mod status_file;
 pub mod storage;
@@ -64,14 +72,22 @@ pub mod w5500;
 #[cfg(test)]
 mod year;
 
-pub use appliance::{Appliance, Memory, run};
+pub use appliance::Appliance;
 pub use board::Board;
-pub use capacity::{SOCKETS, TRANSFERS};
+pub use capacity::TRANSFERS;
 pub use configuration::Text;
 pub use console::{Action, Console};
+#[cfg(any(feature = "card", feature = "w5500"))]
+pub use doorbell::Doorbell;
+pub use interface::Interface;
 pub use kept::{Kept, KeptBytes};
 pub use liveness::Liveness;
+#[cfg(feature = "embassy-net")]
+pub use net::SOCKETS;
 pub use pinetboot_config as config;
+pub use port::Port;
 pub use receive::{NoFlash, Updates};
 pub use report::{CardState, Start};
+#[cfg(feature = "embassy-net")]
+pub use stack::{Memory, run};
 pub use update::{NewArchive, Region, UpdateError};

@@ -19,7 +19,12 @@ use embassy_net::{IpAddress, Stack};
 use embassy_time::Timer;
 use pinetboot_core::{Datagram, ETHERNET_MAX_PAYLOAD, Instant, Net};
 
-use crate::liveness::{self, Liveness};
+use crate::capacity::TRANSFERS;
+use crate::liveness;
+use crate::port::Port;
+
+/// Sockets of the stack that [`run`](crate::run) takes: one that listens and one for each transfer, and two for DHCP.
+pub const SOCKETS: usize = TRANSFERS + 3;
 
 /// UDP on some [`Sockets`]: the first of them listen, the others are lent to transfers.
 ///
@@ -33,7 +38,6 @@ pub struct Pool<'s, 'a> {
     tx: &'s mut [u8],
     /// The number of datagrams in a row that came to transfers.
     streak: u8,
-    liveness: &'s Liveness,
 }
 
 /// The sockets of a [`Pool`], and memory for a datagram each way.
@@ -95,17 +99,6 @@ impl<const SOCKETS: usize> Metadata<SOCKETS> {
     }
 }
 
-/// One of a [`Pool`]'s sockets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Port(u8);
-
-impl Port {
-    /// The index of its listening port, or one past all of them.
-    pub const fn index(self) -> usize {
-        self.0 as usize
-    }
-}
-
 struct Slot<'a> {
     socket: UdpSocket<'a>,
     state: State,
@@ -150,10 +143,9 @@ impl<'s, 'a> Pool<'s, 'a> {
     pub(crate) fn new<const SOCKETS: usize>(
         sockets: &'s mut Sockets<'a, SOCKETS>,
         listen: &'static [u16],
-        liveness: &'s Liveness,
     ) -> Self {
         let Sockets { slots, rx, tx } = sockets;
-        let mut pool = Self { slots, listen, rx, tx, streak: 0, liveness };
+        let mut pool = Self { slots, listen, rx, tx, streak: 0 };
         for (index, port) in listen.iter().enumerate() {
             pool.bind(index, *port, State::Open);
         }
@@ -276,7 +268,6 @@ impl Net for Pool<'_, '_> {
     async fn recv(&mut self, deadline: Instant) -> Result<Option<Datagram<'_, Port>>, Infallible> {
         let (index, len, peer) = loop {
             let now = self.now();
-            self.liveness.report(now);
             let closing = self.retire(now).await;
             if let Some(index) = self.arrived() {
                 match self.take(index).await {
@@ -287,12 +278,12 @@ impl Net for Pool<'_, '_> {
             if now >= deadline {
                 return Ok(None);
             }
-            self.wait(deadline.min(closing).min(now + Liveness::INTERVAL)).await;
+            self.wait(deadline.min(closing)).await;
         };
         let at = self.now();
         let listening = index < self.listen.len();
         let bytes = self.rx.get(..len).unwrap_or_default();
-        Ok(Some(Datagram::new(at, Port(index as u8), peer, bytes).with_listening(listening)))
+        Ok(Some(Datagram::new(at, Port::new(index), peer, bytes).with_listening(listening)))
     }
 
     fn buffer(&mut self) -> &mut [u8] {
@@ -328,7 +319,7 @@ impl Net for Pool<'_, '_> {
     fn open(&mut self, _: Port, _: SocketAddrV4) -> Option<Port> {
         let index = self.closed().or_else(|| self.cut_short())?;
         self.bind(index, 0, State::Open)?;
-        Some(Port(index as u8))
+        Some(Port::new(index))
     }
 
     fn close(&mut self, local: Port) {

@@ -2,6 +2,7 @@
 
 use core::cell::{Cell, RefCell};
 use core::fmt::{self, Write};
+use core::net::SocketAddrV4;
 
 use heapless::String;
 use pinetboot_core::{File, OneOf, OpenRequest, OutOfBounds, Storage};
@@ -35,6 +36,10 @@ impl<'a, S: Storage, W: Fn(&mut dyn Write) -> fmt::Result> Storage for WithStatu
             return Ok(OneOf::First(self.memory.open(&self.write)));
         }
         self.storage.open(request).await.map(OneOf::Second)
+    }
+
+    fn resumed(&mut self) -> Option<SocketAddrV4> {
+        self.storage.resumed()
     }
 }
 
@@ -107,7 +112,13 @@ mod tests {
         async fn open(&mut self, _: &OpenRequest<'_>) -> Result<&'static [u8], OpenError> {
             Err(OpenError::NotFound)
         }
+
+        fn resumed(&mut self) -> Option<SocketAddrV4> {
+            Some(PEER)
+        }
     }
+
+    const PEER: SocketAddrV4 = SocketAddrV4::new(core::net::Ipv4Addr::new(10, 55, 0, 130), 2000);
 
     #[test]
     fn a_reader_gets_one_report_and_the_next_reader_a_new_one() {
@@ -117,10 +128,9 @@ mod tests {
             write!(out, "report {}", count.get())
         };
         let mut storage = WithStatus { storage: Nothing, memory: &memory, write };
-        let peer = "10.55.0.130:2000".parse().unwrap();
         let mut open = |name: &[u8]| {
             let path = BootPath::parse(name).unwrap();
-            block_on(storage.open(&OpenRequest::new(path, peer)))
+            block_on(storage.open(&OpenRequest::new(path, PEER)))
         };
         let read = |file: &mut OneOf<StatusFile<'_>, &[u8]>| {
             let mut text = std::vec![0; file.len() as usize];
@@ -135,6 +145,7 @@ mod tests {
         for other in [&b"bd989ae1/status.txt"[..], b"config.txt"] {
             assert_eq!(open(other).err(), Some(OpenError::NotFound));
         }
+        assert_eq!(storage.resumed(), Some(PEER));
     }
 
     #[test]

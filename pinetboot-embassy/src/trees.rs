@@ -1,6 +1,7 @@
 //! Pis whose boot files are in a directory with another name: `[pi.bd989ae1] tree = "kitchen"`.
 
 use core::fmt::Write;
+use core::net::SocketAddrV4;
 
 use heapless::String;
 use pinetboot_core::pi::Lookup;
@@ -39,6 +40,10 @@ impl<S: Storage> Storage for Trees<'_, S> {
         let path = BootPath::parse(name.as_bytes()).map_err(|_| OpenError::NotFound)?;
         self.storage.open(&request.with_path(path)).await
     }
+
+    fn resumed(&mut self) -> Option<SocketAddrV4> {
+        self.storage.resumed()
+    }
 }
 
 /// Names in an archive have 255 bytes at most.
@@ -68,7 +73,13 @@ mod tests {
         async fn open(&mut self, request: &OpenRequest<'_>) -> Result<Opened, OpenError> {
             Ok(Opened(request.path.to_string()))
         }
+
+        fn resumed(&mut self) -> Option<SocketAddrV4> {
+            Some(PEER)
+        }
     }
+
+    const PEER: SocketAddrV4 = SocketAddrV4::new(core::net::Ipv4Addr::new(10, 55, 0, 100), 2000);
 
     impl File for Opened {
         type Error = Infallible;
@@ -117,6 +128,12 @@ mod tests {
             ]
             .map(|name| Ok(name.to_owned()))
         );
+    }
+
+    #[test]
+    fn clients_that_waited_are_named() {
+        let config = Config::parse(b"").unwrap();
+        assert_eq!(Trees::new(Names, &config).resumed(), Some(PEER));
     }
 
     #[test]

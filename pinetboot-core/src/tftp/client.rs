@@ -146,7 +146,7 @@ impl<N: Net> Client<N> {
                 to: server.unwrap_or(self.server),
                 request: Some((self.server, request)),
             };
-            let progress = transfer.drive(&mut self.net, route, now).await;
+            let progress = transfer.drive(&mut self.net, route, &mut None, now).await;
             let complete = match &transfer {
                 Transfer::In(receiver, _) => receiver.complete(),
                 Transfer::Out(..) => None,

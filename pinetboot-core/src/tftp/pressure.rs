@@ -114,6 +114,7 @@ mod tests {
             told_stall: false,
             told_mebibytes: 0,
             early_terminate: false,
+            prepared: None,
             context: (),
             transfer: Transfer::Out(sender, Source::Octet(file)),
         }

@@ -4,7 +4,7 @@ use super::block::{count, widen, wire};
 use super::options::{Limits, Options, Terms};
 use super::packet::{ErrorCode, Packet};
 use super::retry::{Again, Retry, RetryPolicy};
-use super::step::{Outcome, Step};
+use super::step::{LikelyData, Outcome, Step};
 use crate::Instant;
 
 /// Sends one file, block by block. A value without a socket, a clock or bytes of the file.
@@ -168,6 +168,18 @@ impl Sender {
         }
     }
 
+    /// The DATA that most likely comes next while this side waits: the block after the last one sent. The other side decides: an
+    /// ACK that is lost, or short of the window's end, has another block sent. `None` when no block is left, and before a server
+    /// has answered a write request.
+    pub fn likely(&self) -> Option<LikelyData> {
+        let is_agreed = match self.phase {
+            Phase::Opening { say: Opening::OptionAck(_), said } => said,
+            Phase::Transfer => true,
+            _ => false,
+        };
+        (is_agreed && self.next <= self.last()).then(|| self.data(self.next))
+    }
+
     /// The client has repeated its request. If the first packet was sent again already, before this moment, and is still unanswered, both
     /// were lost.
     pub(super) fn asked_again(&mut self, now: Instant) {
@@ -294,9 +306,14 @@ impl Sender {
         } else {
             self.high = block;
         }
+        let LikelyData { block, offset, len } = self.data(block);
+        Step::SendData { block, offset, len }
+    }
+
+    fn data(&self, block: u64) -> LikelyData {
         let offset = (block - 1) * u64::from(self.block_size);
         let len = (self.len - offset).min(self.block_size.into()) as u16;
-        Step::SendData { block: wire(block), offset, len }
+        LikelyData { block: wire(block), offset, len }
     }
 
     fn timed_out(&mut self, now: Instant) {

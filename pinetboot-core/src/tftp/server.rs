@@ -49,6 +49,8 @@ pub struct Server<'s, N: Net, S: Storage, O: Observer, const MAX: usize> {
     sweep_at: Instant,
     /// The time when that deadline had passed while datagrams still waited.
     overdue: Option<Instant>,
+    /// A transfer may have DATA to prepare.
+    may_prepare: bool,
     ticks: Ticks,
     /// ERRORs outside any transfer.
     errors: Quota<MAX>,
@@ -59,7 +61,8 @@ impl<'s, N: Net, S: Storage, O: Observer, const MAX: usize> Server<'s, N, S, O, 
     pub fn new(net: N, storage: S, observer: O, limits: Limits, places: &'s mut [Slot<N, S, O>]) -> Self {
         let table = Table::new(places);
         let (sweep_at, overdue, ticks) = (Instant::MAX, None, Ticks::default());
-        Self { net, storage, observer, limits, table, sweep_at, overdue, ticks, errors: Quota::new() }
+        let (may_prepare, errors) = (false, Quota::new());
+        Self { net, storage, observer, limits, table, sweep_at, overdue, may_prepare, ticks, errors }
     }
 
     /// Sorts peers by this random key, before the first transfer. Without it a forger of addresses can choose them so that each
@@ -86,7 +89,8 @@ impl<'s, N: Net, S: Storage, O: Observer, const MAX: usize> Server<'s, N, S, O, 
     /// The network's.
     pub async fn turn(&mut self) -> Result<(), N::Error> {
         let Self { net, storage, observer, limits, table, .. } = self;
-        let deadline = self.sweep_at.min(self.ticks.next(observer));
+        let due = self.sweep_at.min(self.ticks.next(observer));
+        let deadline = if self.may_prepare { Instant::ZERO } else { due };
         let (now, decision, heard) = match net.recv(deadline).await? {
             Some(datagram) => {
                 let asked = N::address(datagram.local);
@@ -114,6 +118,9 @@ impl<'s, N: Net, S: Storage, O: Observer, const MAX: usize> Server<'s, N, S, O, 
                     self.end(place, now, Outcome::Superseded);
                 }
             }
+        }
+        if N::PREPARES && !heard {
+            self.may_prepare = self.may_prepare && self.prepare().await;
         }
         while let Some(peer) = self.storage.resumed() {
             self.net.release(peer);
@@ -208,6 +215,7 @@ impl<'s, N: Net, S: Storage, O: Observer, const MAX: usize> Server<'s, N, S, O, 
             told_stall: false,
             told_mebibytes: 0,
             early_terminate: false,
+            prepared: None,
             context,
             transfer,
         };
@@ -229,7 +237,8 @@ impl<'s, N: Net, S: Storage, O: Observer, const MAX: usize> Server<'s, N, S, O, 
             // The storage was waited for, not the client.
             session.transfer.resume(now);
         }
-        match session.transfer.drive(&mut self.net, route, now).await {
+        self.may_prepare = N::PREPARES;
+        match session.transfer.drive(&mut self.net, route, &mut session.prepared, now).await {
             Progress::Waits(until) => {
                 session.until = until;
                 self.sweep_at = self.sweep_at.min(until);
@@ -254,6 +263,25 @@ impl<'s, N: Net, S: Storage, O: Observer, const MAX: usize> Server<'s, N, S, O, 
             Progress::Later => session.until = Instant::MAX,
             Progress::Over(outcome) => self.end(place, now, outcome),
         }
+    }
+
+    /// Prepares a transfer's next DATA. Whether another transfer may have one, too.
+    async fn prepare(&mut self) -> bool {
+        let mut has_prepared = false;
+        for place in 0..self.table.places() {
+            let Some(session) = self.table.session(place) else { continue };
+            let likely = session.transfer.likely(&session.prepared);
+            match likely {
+                None => {}
+                Some(_) if has_prepared => return true,
+                Some(likely) => {
+                    let route = Route { from: session.local, to: session.peer, request: None };
+                    let Session { transfer, prepared, .. } = session;
+                    has_prepared = transfer.prepare(&mut self.net, route, likely, prepared).await;
+                }
+            }
+        }
+        false
     }
 
     fn end(&mut self, place: usize, now: Instant, outcome: Outcome) {

@@ -8,7 +8,7 @@ use super::netascii::{Decoded, Encoded};
 use super::packet::Mode;
 use super::report::{Direction, Report};
 use super::step::Outcome;
-use super::transfer::Transfer;
+use super::transfer::{Prepared, Transfer};
 use crate::event::{Progress, Stalled};
 use crate::storage::{File, Storage, Upload};
 use crate::{Instant, Net, Observer};
@@ -44,6 +44,8 @@ pub struct Session<L, S: Storage, T = ()> {
     pub(super) told_mebibytes: u8,
     /// The client ended it with the text of a Pi's size probe.
     pub(super) early_terminate: bool,
+    /// The DATA that the network keeps ready.
+    pub(super) prepared: Prepared,
     /// The observer's.
     pub(super) context: T,
     pub(super) transfer: Transfer<Source<S::File>, Sink<S::Upload>>,

@@ -32,6 +32,19 @@ pub enum Step {
     Done(Outcome),
 }
 
+/// The DATA packet that a [`Sender`](super::Sender) most likely sends next: see [`Sender::likely`](super::Sender::likely).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[expect(clippy::exhaustive_structs, reason = "the fields of `Step::SendData`")]
+pub struct LikelyData {
+    /// The block's number on the wire.
+    pub block: u16,
+    /// The offset of its first byte in the file.
+    pub offset: u64,
+    /// The number of bytes.
+    pub len: u16,
+}
+
 /// How a transfer ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]

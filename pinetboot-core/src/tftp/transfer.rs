@@ -1,13 +1,14 @@
 //! A machine joined to its file: one transfer, in either direction, on either side.
 
 use core::net::SocketAddrV4;
+use core::num::NonZeroU64;
 
 use super::DATA_HEADER;
 use super::packet::{ErrorCode, Packet, Request, emit_data_header};
 use super::receiver::Receiver;
 use super::report::{Direction, Report};
 use super::sender::Sender;
-use super::step::{Outcome, Step};
+use super::step::{LikelyData, Outcome, Step};
 use crate::storage::{File, Upload};
 use crate::{Instant, Net};
 
@@ -16,6 +17,14 @@ use crate::{Instant, Net};
 pub(super) enum Transfer<F, U> {
     Out(Sender, F),
     In(Receiver, U),
+}
+
+/// The DATA that the network keeps for a transfer: the offset of its bytes in the file, plus one. A transfer never has two DATA packets
+/// of the same offset.
+pub(super) type Prepared = Option<NonZeroU64>;
+
+const fn of(offset: u64) -> Prepared {
+    NonZeroU64::new(offset.saturating_add(1))
 }
 
 /// The addresses of a transfer's packets.
@@ -64,11 +73,13 @@ impl<F: File, U: Upload> Transfer<F, U> {
         }
     }
 
-    /// Takes the machine's steps until it waits or is done.
+    /// Takes the machine's steps until it waits or is done. `prepared` is the DATA that [`prepare`](Self::prepare) left with the
+    /// network.
     pub(super) async fn drive<N: Net>(
         &mut self,
         net: &mut N,
         route: Route<'_, N::Local>,
+        prepared: &mut Prepared,
         now: Instant,
     ) -> Progress {
         loop {
@@ -92,23 +103,26 @@ impl<F: File, U: Upload> Transfer<F, U> {
                 (Step::Done(outcome), _) => return Progress::Over(outcome),
                 (Step::Send(packet), _) => send(net, route.from, route.to, &packet).await,
                 (Step::SendData { block, offset, len }, Self::Out(sender, file)) => {
+                    let is_prepared = N::PREPARES && prepared.take() == of(offset);
+                    if is_prepared && net.send_prepared(route.from, route.to).await {
+                        trace!("to {}: DATA {} ({} bytes), prepared", route.to, block, len);
+                        sender.sent(net.now());
+                        continue;
+                    }
                     if !file.is_ready(offset, len) {
                         sender.put_back(resent);
                         return Progress::Later;
                     }
-                    let end = DATA_HEADER + usize::from(len);
-                    let buffer = net.buffer();
-                    let read = match buffer.get_mut(DATA_HEADER..end) {
-                        Some(payload) => file.read_exact_at(offset, payload).await.is_ok(),
-                        None => false,
-                    };
-                    if read && emit_data_header(block, net.buffer()).is_some() {
-                        trace!("to {}: DATA {} ({} bytes)", route.to, block, len);
-                        net.send(route.from, route.to, end).await;
-                        sender.sent(net.now());
-                    } else {
-                        debug!("cannot read the file at {}", offset);
-                        sender.abort(ErrorCode::NOT_DEFINED);
+                    match emit_data(net, file, LikelyData { block, offset, len }).await {
+                        Some(end) => {
+                            trace!("to {}: DATA {} ({} bytes)", route.to, block, len);
+                            net.send(route.from, route.to, end).await;
+                            sender.sent(net.now());
+                        }
+                        None => {
+                            debug!("cannot read the file at {}", offset);
+                            sender.abort(ErrorCode::NOT_DEFINED);
+                        }
                     }
                 }
                 (Step::Request(options), transfer) => {
@@ -125,6 +139,33 @@ impl<F: File, U: Upload> Transfer<F, U> {
                 (Step::SendData { .. }, Self::In(receiver, _)) => receiver.abort(ErrorCode::NOT_DEFINED),
             }
         }
+    }
+
+    /// The DATA that is likely the next, unless the network keeps it already.
+    pub(super) fn likely(&self, prepared: &Prepared) -> Option<LikelyData> {
+        let Self::Out(sender, _) = self else { return None };
+        sender.likely().filter(|likely| *prepared != of(likely.offset))
+    }
+
+    /// Leaves likely DATA with the network, if its bytes are there. Whether the network keeps it.
+    pub(super) async fn prepare<N: Net>(
+        &mut self,
+        net: &mut N,
+        route: Route<'_, N::Local>,
+        likely: LikelyData,
+        prepared: &mut Prepared,
+    ) -> bool {
+        let Self::Out(_, file) = self else { return false };
+        *prepared = None;
+        if !file.is_ready(likely.offset, likely.len) {
+            return false;
+        }
+        // A file that cannot be read ends the transfer when its bytes are sent, not before.
+        let Some(end) = emit_data(net, file, likely).await else { return false };
+        if net.prepare(route.from, route.to, end).await {
+            *prepared = of(likely.offset);
+        }
+        prepared.is_some()
     }
 
     /// The storage was waited for until now: the wait for the other side begins.
@@ -184,6 +225,16 @@ impl<F: File, U: Upload> Transfer<F, U> {
             window_size,
         }
     }
+}
+
+/// Writes a DATA packet into the network's own memory. Its length; `None` if the file cannot be read.
+async fn emit_data<N: Net, F: File>(net: &mut N, file: &mut F, data: LikelyData) -> Option<usize> {
+    let LikelyData { block, offset, len } = data;
+    let end = DATA_HEADER + usize::from(len);
+    let payload = net.buffer().get_mut(DATA_HEADER..end)?;
+    file.read_exact_at(offset, payload).await.ok()?;
+    emit_data_header(block, net.buffer())?;
+    Some(end)
 }
 
 /// Emits `packet` into the network's own memory and sends it. One that does not fit is not sent: a loss like any other.

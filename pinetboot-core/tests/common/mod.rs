@@ -1,6 +1,7 @@
 //! What the tests share: packets as text, scripts that read like a capture, files in memory.
 #![allow(dead_code, unused_imports, reason = "every test uses its own part")]
 
+pub(crate) mod keeping;
 pub(crate) mod lab;
 pub(crate) mod memory;
 pub(crate) mod rng;

@@ -3,6 +3,7 @@
 use core::ops::Range;
 
 /// SplitMix64: every seed gives a sequence of its own, the seed 0 too.
+#[derive(Clone)]
 pub(crate) struct Rng(u64);
 
 impl Rng {

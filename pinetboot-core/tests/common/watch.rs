@@ -17,6 +17,8 @@ pub(crate) struct Referee {
     clients: BTreeMap<SocketAddrV4, Client>,
     /// DATA packets sent by anyone.
     pub(crate) blocks: usize,
+    /// Every packet that was sent: the time, its addresses, and its bytes.
+    pub(crate) sent: Vec<(Instant, SocketAddrV4, SocketAddrV4, Vec<u8>)>,
 }
 
 struct Transfer {
@@ -57,6 +59,7 @@ impl Referee {
 
 impl Watch for Referee {
     fn sent(&mut self, now: Instant, from: SocketAddrV4, to: SocketAddrV4, bytes: &[u8]) {
+        self.sent.push((now, from, to, bytes.to_vec()));
         if is_server(from) {
             let client = self.clients.entry(to).or_default();
             if !client.proven {

@@ -60,7 +60,7 @@ impl<N: fmt::Debug, F: fmt::Debug> fmt::Display for UpdateError<N, F> {
 
 #[cfg(test)]
 mod tests {
-    use core::net::SocketAddrV4;
+    use core::net::{SocketAddr, SocketAddrV4};
     use std::vec::Vec;
     use std::{fs, thread, vec};
 
@@ -110,7 +110,7 @@ mod tests {
     /// A server of one directory, until the test process ends.
     fn server(directory: std::path::PathBuf) -> SocketAddrV4 {
         let net = UdpPort::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        let address = net.local_addr().unwrap();
+        let SocketAddr::V4(address) = net.local_addr().unwrap() else { panic!("bound to IPv4") };
         thread::spawn(move || {
             let mut places = [const { None }; 4];
             let files = Directory::open(directory).unwrap();

@@ -2,7 +2,7 @@
 //
 // Modelled: the way from power on to ready (CMD0, 8, 55, ACMD41, 58), CRC on commands and data (CMD59), CSD and CID, reading
 // single blocks and many (CMD17, 18, 12), writing single ones (CMD24), status (CMD13), the latency of the
-// first and of each following block, removal and insertion, the clocks before CMD0 (6.4.1). The host has to keep the card
+// first and of each following block, pauses, removal and insertion, the clocks before CMD0 (6.4.1). The host has to keep the card
 // selected for a whole transaction (7.2): a command, its response and its data are lost when the select line rises within.
 // Not modelled: cards before version 2.00, erasing, locking, CMD25, and the time that a write takes.
 
@@ -19,6 +19,8 @@ export class MicroSd {
         this.inserted = true;
         this.isSdsc = sdsc;
         this.counts = { commands: 0, blocks: 0, crcErrors: 0, aborted: 0 };
+        /** Nanoseconds that a card pauses before a block, beside its latency: up to 0.1 s are allowed (4.6.2.1). Called with the block's number. */
+        this.pauses = () => 0;
         /** Whether a block of data is disturbed on its way to the host: called with the block's number. */
         this.disturbs = () => false;
         this.insertedAnew();
@@ -94,7 +96,7 @@ export class MicroSd {
         this.out = dataPacket(bytes);
         if (this.disturbs(block)) this.out[7] ^= 0x10;
         // The next block's wait begins when this block is out: near enough at the beginning plus its bytes at 12.5 MHz.
-        this.reading = many ? { block: block + 1, many, at: this.time.now + this.latency.nextBlock } : null;
+        this.reading = many ? { block: block + 1, many, at: this.time.now + this.latency.nextBlock + this.pauses(block + 1) } : null;
     }
 
     takeCommand(byte) {
@@ -171,6 +173,7 @@ export class MicroSd {
                 if ((this.block(argument) + 1) * BLOCK > this.image.length) return answer(R1_ADDRESS);
                 answer(0);
                 this.reading = { block: this.block(argument), many: code === 18, at: this.time.now + this.latency.firstBlock };
+                this.reading.at += this.pauses(this.reading.block);
                 return;
             case 24:
                 if ((this.block(argument) + 1) * BLOCK > this.image.length) return answer(R1_ADDRESS);

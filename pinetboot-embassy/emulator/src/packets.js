@@ -28,7 +28,31 @@ export function udp(fromIp, fromPort, toIp, toPort, payload) {
     return packet;
 }
 
-/** @returns {{ from: Buffer, type: number, arp?: object, udp?: object }} the parts of a frame, its sums checked */
+/** An answer to an ICMP echo request, whose identifier, number and data are `body`. */
+export function echoReply(fromIp, toIp, body) {
+    return echo(0, fromIp, toIp, body);
+}
+
+export function echoRequest(fromIp, toIp, body) {
+    return echo(8, fromIp, toIp, body);
+}
+
+function echo(type, fromIp, toIp, body) {
+    const packet = Buffer.alloc(24 + body.length);
+    packet[0] = 0x45;
+    packet.writeUInt16BE(packet.length, 2);
+    packet[8] = 64;
+    packet[9] = 1;
+    ip(fromIp).copy(packet, 12);
+    ip(toIp).copy(packet, 16);
+    packet.writeUInt16BE(checksum(packet.subarray(0, 20)), 10);
+    packet[20] = type;
+    body.copy(packet, 24);
+    packet.writeUInt16BE(checksum(packet.subarray(20)), 22);
+    return packet;
+}
+
+/** @returns {{ from: Buffer, type: number, arp?: object, udp?: object, echo?: object }} the parts of a frame, its sums checked */
 export function parse(frame) {
     const bytes = Buffer.from(frame.buffer, frame.byteOffset, frame.length);
     const parsed = { to: bytes.subarray(0, 6), from: bytes.subarray(6, 12), type: bytes.readUInt16BE(12) };
@@ -46,6 +70,10 @@ export function parse(frame) {
             toPort: packet.readUInt16BE(22),
             payload: packet.subarray(28),
         };
+    } else if (parsed.type === 0x0800 && body[9] === 1) {
+        const packet = body.subarray(0, body.readUInt16BE(2));
+        if (checksum(packet.subarray(20)) !== 0) throw new Error('wrong ICMP checksum');
+        parsed.echo = { reply: packet[20] === 0, fromIp: text(packet, 12), toIp: text(packet, 16), body: packet.subarray(24) };
     }
     return parsed;
 }

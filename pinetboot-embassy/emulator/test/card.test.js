@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Transfer, finish } from '../src/pi.js';
-import { card, missingForCard, pack, plugIn } from './rig.js';
+import { card, chance, missingForCard, pack, plugIn } from './rig.js';
 
 const FLASH = { 'config.txt': 'arm_64bit=1\n', 'kernel_2712.img': 200_000 };
 
@@ -27,6 +27,27 @@ test('a large file comes from the card, beside one from flash', { skip: missingF
     assert.equal(pi.probe(server, 'overlays/overlay_map.dtb'), 5_971);
     assert.ok(pi.fetch(server, 'overlays/overlay_map.dtb').bytes.equals(sd.read('overlays/overlay_map.dtb')));
     assert.equal(pi.fetch(server, 'armstub8-2712.bin').outcome.code, 1);
+});
+
+test('a card that pauses for 0.1 s does not stop the transfers from flash', { skip: missingForCard }, (t) => {
+    const archive = pack(t, FLASH);
+    const files = card(t, { 'initramfs_2712': 300_000 });
+    const { sd, pi, server } = plugIn({ archive, card: files });
+    let pauses = 0;
+    const draw = chance(5);
+    sd.pauses = () => (draw(0.01) && ++pauses > 0 ? 100e6 : 0);
+    const slow = new Transfer(pi, server, 'initramfs_2712', { blksize: 1468 });
+    const fast = new Transfer(pi, server, 'kernel_2712.img', { blksize: 1468 });
+    finish([slow, fast]);
+    for (const [got, place, name] of [[slow, files, 'initramfs_2712'], [fast, archive, 'kernel_2712.img']]) {
+        assert.equal(got.outcome, 'complete', name);
+        assert.ok(got.bytes.equals(place.read(name)), name);
+        assert.equal(got.duplicates, 0, name);
+    }
+    assert.ok(pauses > 2, `${pauses} pauses`);
+    const [worst, waits] = [fast, slow].map(({ turnarounds }) => Math.max(...turnarounds));
+    assert.ok(waits > 50e6, `the card's transfer never waited: ${waits} ns`);
+    assert.ok(worst < 5e6, `flash waited ${worst / 1e6} ms`);
 });
 
 test('a file may lie on the card in pieces', { skip: missingForCard }, (t) => {

@@ -17,7 +17,11 @@ const INITRAMFS = 22.5e6;
 
 const RAM = 0x20000000;
 
-const GOALS = { flash: 0.5e6, card: 0.7e6 };
+/** From an ACK in the chip to the order to send the next DATA. */
+const GOAL = 0.1e6;
+
+/** For the initramfs in blocks of 1468 bytes. From a card the limit is the card: 2 KiB in each command. */
+const LIMITS = { flash: 10.5e9, card: 16e9 };
 
 test('from flash, a block is on its way soon after the last one’s ACK', { skip: missing }, (t) => {
     const archive = pack(t, { 'initramfs_2712': 900_000 });
@@ -33,7 +37,7 @@ test('every name of code that is to run from RAM is that of code that does', { s
     const { functions } = loadElf(FIRMWARE);
     const script = readFileSync(join(import.meta.dirname, '../../boards/rp/memory-rp2040.x'), 'utf8');
     const patterns = [...script.matchAll(/\.text\.([^\s)]+)/g)].map(([, pattern]) => pattern);
-    assert.ok(patterns.length > 10);
+    assert.ok(patterns.length >= 10);
     for (const pattern of patterns) {
         const name = new RegExp(`^${pattern.replaceAll(/[.$]/g, '\\$&').replaceAll('*', '.*')}$`);
         assert.ok(functions.some((code) => name.test(code.name) && code.address >= RAM), pattern);
@@ -49,14 +53,13 @@ function measure(t, place, board, files) {
         assert.ok(got.bytes.equals(content));
         const times = got.turnarounds.toSorted((a, b) => a - b);
         const [median, worst] = [times[times.length >> 1], times.at(-1)];
-        // The goal is missed by little; with the code in flash, not in RAM, it would be 0.8 ms.
-        if (blksize === 1024) assert.ok(median <= 1.1 * GOALS[place], `${ms(median)}: the goal is ${ms(GOALS[place])}`);
         const whole = (got.nanos * INITRAMFS) / content.length;
         t.diagnostic(
             `${place}, blksize ${blksize}: ACK to DATA ${ms(median)}, ${ms(worst)} at worst; ` +
                 `22.5 MB in ${(whole / 1e9).toFixed(1)} s, by ${content.length} bytes of them`,
         );
-        assert.ok(whole < 30e9, 'a Pi 5 gives a file up after 30 s');
+        if (place === 'flash') assert.ok(median <= GOAL, `${ms(median)}: the goal is ${ms(GOAL)}`);
+        if (blksize === 1468) assert.ok(whole <= LIMITS[place], `${whole / 1e9} s`);
     }
 }
 

@@ -69,7 +69,7 @@ export const PLACES = [
  */
 export async function switchOn(t, parts) {
     const { board, chip, log } = assemble(parts);
-    const serves = () => ['serving on', 'link_up = true'].every((said) => log.lines().some((line) => line.includes(said)));
+    const serves = () => ['serving on', 'link: '].every((said) => log.lines().some((line) => line.includes(said)));
     while (!serves() && board.now < 10e9) board.run(board.now + 0.1e9);
     const socket = await bridge(chip);
     const stop = new AbortController();

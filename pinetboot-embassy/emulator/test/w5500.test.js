@@ -17,6 +17,7 @@ function chip({ kilobytes = 16 } = {}) {
     write(chip, COMMON, 0x09, mac);
     write(chip, COMMON, 0x18, [1]); // SIMR
     write(chip, SOCKET, 0x2c, [0x04]); // IMR: RECV
+    for (let other = 1; other < 8; other++) write(chip, other * 4 + SOCKET, 0x1e, [0, 0]);
     write(chip, SOCKET, 0x1e, [kilobytes, kilobytes]);
     write(chip, SOCKET, 0x00, [0x84]); // MACRAW, filtered
     write(chip, SOCKET, 0x01, [0x01]); // OPEN

@@ -2,25 +2,28 @@
 
 use core::cell::Cell;
 use core::fmt::Write;
+use core::net::SocketAddrV4;
 
 use embedded_sdmmc::Block;
 use heapless::String;
 use pinetboot_core::pi::Lookup;
 use pinetboot_core::{File, NoUpload, OpenError, OpenRequest, Storage};
 
-use super::shared::{CHUNK_LEN, Card, Found, Name, Order};
+use super::shared::{CHUNK_LEN, Card, FILES, Found, Name, Order};
 use crate::storage::Placed;
 
 /// The server's side.
 pub struct Files<'a> {
     pub(super) card: &'a Card,
     openings: u32,
+    /// The clients of the shelves.
+    peers: [Option<SocketAddrV4>; FILES],
 }
 
 impl<'a> Files<'a> {
     /// The files on the card. Only one may exist.
     pub const fn new(card: &'a Card) -> Self {
-        Self { card, openings: 0 }
+        Self { card, openings: 0, peers: [None; FILES] }
     }
 }
 
@@ -44,6 +47,9 @@ impl<'a> Storage for Files<'a> {
         }
         let shelf = card.lend().ok_or(OpenError::Failed)?;
         self.openings = self.openings.wrapping_add(1);
+        if let Some(peer) = self.peers.get_mut(usize::from(shelf)) {
+            *peer = Some(request.peer);
+        }
         let mut file = CardFile { card, shelf, opening: self.openings, len: 0, ordered: [None; 2] };
         let opening = file.opening;
         card.name.lock(|name| name.set(Some(Name { opening, own: lookup.prefix(), path })));
@@ -54,6 +60,15 @@ impl<'a> Storage for Files<'a> {
             if opened == opening {
                 file.len = result?;
                 return Ok(file);
+            }
+        }
+    }
+
+    fn resumed(&mut self) -> Option<SocketAddrV4> {
+        loop {
+            let shelf = self.card.news()?;
+            if let Some(Some(peer)) = self.peers.get(usize::from(shelf)) {
+                return Some(*peer);
             }
         }
     }
@@ -80,6 +95,19 @@ impl CardFile<'_> {
         }
     }
 
+    /// Whether a part is in its chunk; has it read if not.
+    fn has(&mut self, part: u32) -> bool {
+        let Self { card, shelf, opening, .. } = *self;
+        let Some(ordered) = self.ordered.get_mut(part as usize % 2) else { return false };
+        if *ordered != Some(part) {
+            let is_sent = card.orders.try_send(Order::Read { shelf, opening, part }).is_ok();
+            *ordered = is_sent.then_some(part);
+            return false;
+        }
+        let Some((chunk, _)) = card.place(shelf, part) else { return false };
+        chunk.try_lock().is_ok_and(|chunk| chunk.of == Some((opening, part)))
+    }
+
     /// Copies bytes of a part, once the part is read.
     async fn copy(&self, part: u32, at: usize, into: &mut [u8]) -> Result<(), ReadError> {
         let (chunk, filled) = self.card.place(self.shelf, part).ok_or(ReadError)?;
@@ -100,6 +128,21 @@ impl File for CardFile<'_> {
 
     fn len(&self) -> u64 {
         self.len.into()
+    }
+
+    fn is_ready(&mut self, offset: u64, len: u16) -> bool {
+        let Ok(offset) = u32::try_from(offset) else { return true };
+        let last = offset.saturating_add(u32::from(len).saturating_sub(1));
+        // First, for a chunk may be filled between the look and this.
+        self.card.waits(self.shelf, true);
+        let mut is_ready = true;
+        for part in offset / CHUNK_LEN..=last / CHUNK_LEN {
+            is_ready &= self.has(part);
+        }
+        if is_ready || len == 0 {
+            self.card.waits(self.shelf, false);
+        }
+        is_ready || len == 0
     }
 
     async fn read_exact_at(&mut self, offset: u64, buf: &mut [u8]) -> Result<(), ReadError> {

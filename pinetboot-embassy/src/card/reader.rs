@@ -222,6 +222,7 @@ impl<'a, D: Removable> CardReader<'a, D> {
         *failed = !is_open || self.fill(shelf, opening, part, blocks).is_err();
         drop(chunk);
         filled.signal(());
+        self.card.wake();
     }
 
     /// Reads again after an error of the card, which may have been a disturbance.

@@ -13,6 +13,7 @@ use pinetboot_core::OpenError;
 use pinetboot_core::pi::Prefix;
 
 use crate::capacity::TRANSFERS;
+use crate::doorbell::Doorbell;
 use crate::report::CardState;
 
 /// The memory that the two sides share: orders one way, chunks of files the other.
@@ -28,6 +29,15 @@ pub struct Card {
     /// Shelves that are lent.
     lent: blocking_mutex::Mutex<Raw, Cell<[bool; FILES]>>,
     pub(super) found: blocking_mutex::Mutex<Raw, Cell<Found>>,
+    waiting: blocking_mutex::Mutex<Raw, Cell<Waiting>>,
+    pub(super) bell: &'static Doorbell,
+}
+
+/// Shelves whose clients wait for bytes, and those with news for theirs: a bit each.
+#[derive(Clone, Copy)]
+struct Waiting {
+    waiting: u8,
+    news: u8,
 }
 
 /// The result of the last check for a card.
@@ -66,8 +76,8 @@ pub(super) struct Name {
 }
 
 impl Card {
-    /// The part for a static.
-    pub const fn new(chunks: &'static Chunks) -> Self {
+    /// The part for a static. The bell is rung when there are bytes for a client that waits.
+    pub const fn new(chunks: &'static Chunks, bell: &'static Doorbell) -> Self {
         Self {
             orders: Channel::new(),
             name: blocking_mutex::Mutex::new(Cell::new(None)),
@@ -76,6 +86,8 @@ impl Card {
             filled: [const { [const { Signal::new() }; 2] }; FILES],
             lent: blocking_mutex::Mutex::new(Cell::new([false; FILES])),
             found: blocking_mutex::Mutex::new(Cell::new(Found::NotYet)),
+            waiting: blocking_mutex::Mutex::new(Cell::new(Waiting { waiting: 0, news: 0 })),
+            bell,
         }
     }
 
@@ -102,6 +114,37 @@ impl Card {
     pub(super) fn place(&self, shelf: u8, part: u32) -> Option<Place<'_>> {
         let (shelf, place) = (usize::from(shelf), part as usize % 2);
         Some((self.chunks.0.get(shelf)?.get(place)?, self.filled.get(shelf)?.get(place)?))
+    }
+
+    /// The client of this shelf waits, or does not any more.
+    pub(super) fn waits(&self, shelf: u8, waits: bool) {
+        self.waiting.lock(|cell| {
+            let Waiting { waiting, news } = cell.get();
+            let waiting = if waits { waiting | 1 << shelf } else { waiting & !(1 << shelf) };
+            cell.set(Waiting { waiting, news });
+        });
+    }
+
+    /// A chunk was filled: the clients that wait may go on.
+    pub(super) fn wake(&self) {
+        let woken = self.waiting.lock(|cell| {
+            let Waiting { waiting, news } = cell.get();
+            cell.set(Waiting { waiting: 0, news: news | waiting });
+            waiting != 0
+        });
+        if woken {
+            self.bell.signal(());
+        }
+    }
+
+    /// A shelf with news for its client.
+    pub(super) fn news(&self) -> Option<u8> {
+        self.waiting.lock(|cell| {
+            let Waiting { waiting, news } = cell.get();
+            let shelf = news.trailing_zeros() as u8;
+            cell.set(Waiting { waiting, news: news & news.wrapping_sub(1) });
+            (news != 0).then_some(shelf)
+        })
     }
 
     pub(super) fn give_back(&self, shelf: u8) {

@@ -1,5 +1,6 @@
 //! The card in memory, with file systems that another library makes.
 
+use core::net::{Ipv4Addr, SocketAddrV4};
 use std::boxed::Box;
 use std::cell::RefCell;
 use std::format;
@@ -146,6 +147,35 @@ fn an_opening_that_was_given_up_is_not_taken_for_the_next() {
             }
             assert!(read(files, "third").await.unwrap() == content("third", 3000));
         }
+    });
+}
+
+/// With a slow card the other transfers go on: the file says "later", and the network's bell rings when the bytes are there.
+#[test]
+fn a_client_is_named_when_its_bytes_are_there() {
+    let slot = Slot::with(image(&[("file", 20_000)], 1));
+    let expected = content("file", 20_000);
+    serve(&slot, async |files| {
+        let mut file = open(files, "file").await.unwrap();
+        for offset in [0_usize, 1468, 2936, 0, 18_532] {
+            let mut block = [0; 1468];
+            while !file.is_ready(offset as u64, 1468) {
+                files.card.bell.wait().await;
+                assert_eq!(files.resumed(), Some(PEER));
+                assert_eq!(files.resumed(), None);
+            }
+            {
+                let read = core::pin::pin!(file.read_exact_at(offset as u64, &mut block));
+                assert!(poll_once(read).is_ready(), "waits for what is ready");
+            }
+            assert!(block == expected[offset..offset + 1468]);
+        }
+        assert!(!file.is_ready(4096, 1), "a part that was not read yet");
+        slot.pull();
+        while !file.is_ready(10_000, 1) {
+            files.card.bell.wait().await; // a card that fails is an answer, too
+        }
+        assert_eq!(file.read_exact_at(10_000, &mut [0]).await, Err(ReadError));
     });
 }
 
@@ -296,7 +326,7 @@ proptest! {
 /// Runs both sides, until the server's side has done this.
 fn serve<F: for<'a> AsyncFnOnce(&'a mut Files<'static>)>(slot: &Slot, test: F) {
     let chunks: &'static Chunks = Box::leak(Box::default());
-    let card: &'static Card = Box::leak(Box::new(Card::new(chunks)));
+    let card: &'static Card = Box::leak(Box::new(Card::new(chunks, Box::leak(Box::default()))));
     let reader = CardReader::new(card, slot.clone());
     let mut files = Files::new(card);
     let ended = block_on(select(reader.run(), test(&mut files)));
@@ -305,9 +335,10 @@ fn serve<F: for<'a> AsyncFnOnce(&'a mut Files<'static>)>(slot: &Slot, test: F) {
 
 async fn open(files: &mut Files<'static>, name: &str) -> Result<CardFile<'static>, OpenError> {
     let path = BootPath::parse(name.as_bytes()).unwrap();
-    let peer = core::net::SocketAddrV4::new([10, 55, 0, 100].into(), 1024);
-    files.open(&OpenRequest::new(path, peer)).await
+    files.open(&OpenRequest::new(path, PEER)).await
 }
+
+const PEER: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 55, 0, 100), 1024);
 
 /// All of a file, in blocks as a Pi asks for them; `Err(None)` if it ends in the middle.
 async fn read(files: &mut Files<'static>, name: &str) -> Result<Vec<u8>, Option<OpenError>> {

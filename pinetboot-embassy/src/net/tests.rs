@@ -23,9 +23,9 @@ fn conforms() {
     let (tested, mut tested_runner) = embassy_net::new(cable.end(0), config(0), first, 1);
     let (other, mut other_runner) = embassy_net::new(cable.end(1), config(1), second, 2);
 
-    let (mut memory, mut metadata, liveness) = (Memory::new(), Metadata::new(), Liveness::new());
+    let (mut memory, mut metadata) = (Memory::new(), Metadata::new());
     let mut sockets = Sockets::<4>::new(tested, &mut memory, &mut metadata);
-    let mut pool = Pool::new(&mut sockets, &[PORTS[0]], &liveness);
+    let mut pool = Pool::new(&mut sockets, &[PORTS[0]]);
     let (mut rx, mut tx) = ([0; 3 * MAX], [0; 3 * MAX]);
     let (mut rx_meta, mut tx_meta) = ([PacketMetadata::EMPTY; 8], [PacketMetadata::EMPTY; 8]);
     let mut socket = UdpSocket::new(other, &mut rx_meta, &mut rx, &mut tx_meta, &mut tx);

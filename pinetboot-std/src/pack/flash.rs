@@ -7,7 +7,7 @@ use super::Args;
 /// A kind of board, by its boot ROM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Board {
-    /// RP2040: W5500-EVB-Pico, W5100S-EVB-Pico, or a Pico with such a chip
+    /// RP2040: W5500-EVB-Pico, or a Pico with such a chip
     Rp2040,
     /// RP2350: W5500-EVB-Pico2, or a Pico 2 with such a chip
     Rp2350,

@@ -13,7 +13,7 @@
 mod mapped;
 
 use embassy_executor::Spawner;
-use embassy_net::StackResources;
+use embassy_futures::join::join4;
 use esp_backtrace as _;
 use esp_hal::efuse::base_mac_address;
 use esp_hal::gpio::{Input, InputConfig, Level, Output, OutputConfig, Pull};
@@ -24,10 +24,11 @@ use esp_hal::time::{Duration, Rate};
 use esp_hal::timer::timg::{MwdtStage, TimerGroup, Wdt};
 use esp_hal::{Async, clock::CpuClock};
 use log::LevelFilter;
-use pinetboot_embassy::frames::{Device, DriverEnd, Frames, Ways};
 use pinetboot_embassy::storage::Flash;
-use pinetboot_embassy::w5500::W5500;
-use pinetboot_embassy::{Board, Liveness, Memory, SOCKETS, run};
+use pinetboot_embassy::w5500::{
+    DHCP_CLIENT_SOCKETS, DHCP_SOCKETS, DhcpMemory, Memory, TFTP_SOCKETS, Udp, W5500,
+};
+use pinetboot_embassy::{Appliance, Board, Doorbell, Liveness, NoFlash, Start, Text, Updates};
 use static_cell::{ConstStaticCell, StaticCell};
 
 /// Starts the board and runs the appliance. Does not return.
@@ -49,43 +50,42 @@ pub async fn appliance(spawner: Spawner) -> ! {
     let reset = Output::new(peripherals.GPIO3, Level::High, OutputConfig::default());
     let led = Output::new(peripherals.GPIO8, Level::High, OutputConfig::default());
 
-    static FRAMES: ConstStaticCell<Frames<4, 3>> = ConstStaticCell::new(Frames::new());
-    static WAYS: StaticCell<Ways<'static>> = StaticCell::new();
-    let (device, end, ethernet) = WAYS.init(Ways::new(FRAMES.take())).split(mac);
-    let chip = W5500::new(spi.into_async(), select, interrupt, reset, mac);
-    spawner.spawn(carry(chip, end).expect("the only one"));
+    static BELLS: [Doorbell; 3] = [const { Doorbell::new() }; 3];
+    static CHIP: StaticCell<Chip> = StaticCell::new();
+    let chip = &*CHIP.init(W5500::new(spi.into_async(), select, interrupt, mac, BELLS.each_ref()));
+    spawner.spawn(ethernet(chip, reset).expect("the only one"));
 
-    static RESOURCES: StaticCell<StackResources<SOCKETS>> = StaticCell::new();
+    let mut storage = Flash::find(mapped::archive()).0;
+    let start = Start { board: BOARD, flash: storage.0.size(), ..Start::default() };
+    static TEXT: ConstStaticCell<Text> = ConstStaticCell::new([0; size_of::<Text>()]);
+    let appliance = Appliance::configured(chip, &mut storage, TEXT.take(), start).await;
+    static TFTP: ConstStaticCell<Memory> = ConstStaticCell::new(Memory::new());
+    static DHCP: ConstStaticCell<[DhcpMemory; 2]> = ConstStaticCell::new([const { Memory::new() }; 2]);
+    let [dhcp, client] = DHCP.take();
     let rng = Rng::new();
-    let seed = u64::from(rng.random()) << 32 | u64::from(rng.random());
-    let resources = RESOURCES.init_with(StackResources::new);
-    let (stack, runner) = embassy_net::new(device, Default::default(), resources, seed);
-    spawner.spawn(net(runner).expect("the only one"));
-
-    static MEMORY: ConstStaticCell<Memory> = ConstStaticCell::new(Memory::new());
-    let mut board = Appliance { led, wdt, ethernet };
-    run(stack, Flash::find(mapped::archive()).0, &mut board, MEMORY.take()).await
+    let tftp = Udp::new(chip, &TFTP_SOCKETS, TFTP.take(), rng.random() as u16);
+    let dhcp = Udp::new(chip, &DHCP_SOCKETS, dhcp, 0);
+    let client = Udp::new(chip, &DHCP_CLIENT_SOCKETS, client, 0);
+    let mut board = Esp { led, wdt, chip };
+    let own_address = appliance.own_address(client, mac, rng.random());
+    let files = appliance.files(storage, tftp, None::<&Updates<NoFlash>>);
+    join4(files, appliance.addresses(dhcp), own_address, appliance.watch(&mut board)).await.0
 }
 
-type Chip = W5500<Spi<'static, Async>, Output<'static>, Input<'static>, Output<'static>>;
+type Chip = W5500<Spi<'static, Async>, Output<'static>, Input<'static>>;
 
 #[embassy_executor::task]
-async fn carry(chip: Chip, end: DriverEnd<'static>) -> ! {
-    chip.run(end).await
+async fn ethernet(chip: &'static Chip, reset: Output<'static>) -> ! {
+    chip.run(reset).await
 }
 
-#[embassy_executor::task]
-async fn net(mut runner: embassy_net::Runner<'static, Device<'static>>) -> ! {
-    runner.run().await
-}
-
-struct Appliance {
+struct Esp {
     led: Output<'static>,
     wdt: Wdt<TIMG0<'static>>,
-    ethernet: &'static Liveness,
+    chip: &'static Chip,
 }
 
-impl Board for Appliance {
+impl Board for Esp {
     fn led(&mut self, on: bool) {
         self.led.set_level((!on).into());
     }
@@ -95,12 +95,14 @@ impl Board for Appliance {
     }
 
     fn ethernet(&self) -> Option<&Liveness> {
-        Some(self.ethernet)
+        Some(self.chip.liveness())
     }
 }
 
 /// Longer than any start takes, shorter than a Pi waits before it asks again.
 const WATCHDOG: Duration = Duration::from_secs(8);
+
+const BOARD: &str = if cfg!(feature = "esp32c3") { "esp32-c3" } else { "esp32-c6" };
 
 /// A W5500 takes 33. These pins go through the chip's GPIO matrix, whose delay is left some room.
 const SPI_MHZ: u32 = 20;

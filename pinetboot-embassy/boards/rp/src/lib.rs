@@ -1,4 +1,4 @@
-//! The appliance on boards with an RP2040 or RP2350 and a WIZnet Ethernet chip: all but the clocks, which the binaries set.
+//! The appliance on boards with an RP2040 or RP2350 and a W5500 Ethernet chip: all but the clocks, which the binaries set.
 //!
 //! Pins are those of WIZnet's EVB-Pico boards, which have the chip soldered on; a Pico with a W5500 module is wired alike:
 //!
@@ -21,39 +21,42 @@ mod usb;
 use defmt_rtt as _;
 use embassy_embedded_hal::adapter::BlockingAsync;
 use embassy_executor::Spawner;
-use embassy_net::StackResources;
 use embassy_rp::Peripherals;
-use embassy_rp::flash::{Blocking, Flash as FlashChip};
+use embassy_rp::clocks::RoscRng;
+use embassy_rp::flash::Blocking;
 use embassy_rp::gpio::{Level, Output};
 use embassy_rp::peripherals::FLASH;
 use embassy_rp::watchdog::{ResetReason, Watchdog};
 use embassy_time::Duration;
 use pinetboot_embassy::card::{Card, Files};
-use pinetboot_embassy::net::Memory as SocketMemory;
 use pinetboot_embassy::storage::{Flash, Then};
+use pinetboot_embassy::w5500::{DHCP_CLIENT_SOCKETS, DHCP_SOCKETS, DhcpMemory, Memory, TFTP_SOCKETS, Udp};
 use pinetboot_embassy::{
-    Action, Appliance, CardState, Kept, Liveness, Memory, Region, SOCKETS, Start, TRANSFERS, Updates,
+    Action, Appliance, CardState, Doorbell, Kept, Liveness, Region, Start, Text, Updates,
 };
 use static_cell::{ConstStaticCell, StaticCell};
+
+use crate::ethernet::{Chip, Network, Reset};
 
 /// Starts the board and runs the appliance. Does not return.
 pub async fn appliance(spawner: Spawner, peripherals: Peripherals) -> ! {
     let mut watchdog = Watchdog::new(peripherals.WATCHDOG);
     let before = Kept::parse(&mapped::kept());
     mapped::keep(Kept::default().emit());
-    let reset = reset(watchdog.reset_reason(), before.as_ref());
-    defmt::info!("start after {=str}", reset);
+    let reason = reset(watchdog.reset_reason(), before.as_ref());
+    defmt::info!("start after {=str}", reason);
     watchdog.start(WATCHDOG);
     let led = Output::new(peripherals.PIN_25, Level::High);
 
-    let mut chip = FlashChip::new_blocking(peripherals.FLASH);
+    let mut flash_chip = FlashChip::new_blocking(peripherals.FLASH);
     #[cfg(feature = "rp2040")]
-    let id = flash_id(&mut chip);
+    let id = flash_id(&mut flash_chip);
     #[cfg(feature = "rp2350")]
     let id = embassy_rp::otp::get_chipid().unwrap_or(0).to_be_bytes();
     let mac = hardware_address(id);
     defmt::info!("hardware address {=[u8; 6]:02x}", mac);
 
+    static BELLS: [Doorbell; 3] = [const { Doorbell::new() }; 3];
     let wires = card::Wires {
         spi: peripherals.SPI1,
         clock: peripherals.PIN_10,
@@ -61,71 +64,78 @@ pub async fn appliance(spawner: Spawner, peripherals: Peripherals) -> ! {
         miso: peripherals.PIN_12,
         select: peripherals.PIN_13,
     };
-    let card = card::start(peripherals.CORE1, wires);
+    let card = card::start(peripherals.CORE1, wires, &BELLS[0]);
     let wires = ethernet::Wires {
         spi: peripherals.SPI0,
         miso: peripherals.PIN_16,
         select: peripherals.PIN_17,
         clock: peripherals.PIN_18,
         mosi: peripherals.PIN_19,
-        reset: peripherals.PIN_20,
         interrupt: peripherals.PIN_21,
         tx_dma: peripherals.DMA_CH0,
         rx_dma: peripherals.DMA_CH1,
     };
-    let (device, ethernet) = ethernet::start(spawner, wires, mac).await;
+    let (chip, reset) = ethernet::chip(wires, peripherals.PIN_20, mac, BELLS.each_ref());
+    spawner.spawn(defmt::unwrap!(ethernet(chip, reset)));
 
-    static RESOURCES: ConstStaticCell<StackResources<SOCKETS>> = ConstStaticCell::new(StackResources::new());
-    let seed = embassy_rp::clocks::RoscRng.next_u64();
-    let (stack, runner) = embassy_net::new(device, Default::default(), RESOURCES.take(), seed);
-    spawner.spawn(defmt::unwrap!(net(runner)));
     let (flash, current) = Flash::find(mapped::flash());
-    let region = Region { start: mapped::firmware_end(), end: flash_len(&mut chip), current };
-    let start = Start { board: BOARD, reset, before: before.unwrap_or_default(), flash: flash.0.size() };
+    let region = Region { start: mapped::firmware_end(), end: flash_len(&mut flash_chip), current };
+    let start =
+        Start { board: BOARD, reset: reason, before: before.unwrap_or_default(), flash: flash.0.size() };
     let mut storage = Then(flash, Files::new(card));
 
-    static MEMORY: ConstStaticCell<Memory> = ConstStaticCell::new(Memory::new());
+    static TEXT: ConstStaticCell<Text> = ConstStaticCell::new([0; size_of::<Text>()]);
     static APPLIANCE: StaticCell<Board> = StaticCell::new();
-    let Memory { tftp, dhcp, configuration } = MEMORY.take();
-    let appliance = APPLIANCE.init(Appliance::configured(stack, &mut storage, configuration, start).await);
+    let appliance = APPLIANCE.init(Appliance::configured(chip, &mut storage, TEXT.take(), start).await);
     let appliance: &'static Board = appliance;
     #[cfg(feature = "console")]
     usb::start(spawner, peripherals.USB, appliance);
     static UPDATES: StaticCell<Option<Updates<FlashMemory>>> = StaticCell::new();
-    let updates = UPDATES.init(Updates::new(BlockingAsync::new(chip), region)).as_ref();
-    spawner.spawn(defmt::unwrap!(files(appliance, storage, tftp, updates)));
-    spawner.spawn(defmt::unwrap!(addresses(appliance, dhcp)));
-    appliance.watch(&mut Evb { led, watchdog, ethernet, card }).await
+    let updates = UPDATES.init(Updates::new(BlockingAsync::new(flash_chip), region)).as_ref();
+    static TFTP: ConstStaticCell<Memory> = ConstStaticCell::new(Memory::new());
+    static DHCP: [ConstStaticCell<DhcpMemory>; 2] = [const { ConstStaticCell::new(Memory::new()) }; 2];
+    let seed = RoscRng.next_u32();
+    let net = Udp::new(chip, &TFTP_SOCKETS, TFTP.take(), seed as u16);
+    spawner.spawn(defmt::unwrap!(files(appliance, storage, net, updates)));
+    spawner.spawn(defmt::unwrap!(addresses(appliance, Udp::new(chip, &DHCP_SOCKETS, DHCP[0].take(), 0))));
+    let net = Udp::new(chip, &DHCP_CLIENT_SOCKETS, DHCP[1].take(), 0);
+    spawner.spawn(defmt::unwrap!(own_address(appliance, net, mac, seed)));
+    appliance.watch(&mut Evb { led, watchdog, chip, card }).await
 }
 
 #[embassy_executor::task]
 async fn files(
     appliance: &'static Board,
     storage: Storage,
-    memory: &'static mut SocketMemory<{ TRANSFERS + 1 }>,
+    net: Network,
     updates: Option<&'static Updates<FlashMemory>>,
 ) -> ! {
-    appliance.files(storage, memory, updates).await
+    appliance.files(storage, net, updates).await
 }
 
 #[embassy_executor::task]
-async fn addresses(appliance: &'static Board, memory: &'static mut SocketMemory<1>) -> ! {
-    appliance.addresses(memory).await
+async fn addresses(appliance: &'static Board, net: Network) -> ! {
+    appliance.addresses(net).await
 }
 
 #[embassy_executor::task]
-async fn net(mut runner: embassy_net::Runner<'static, ethernet::Device>) -> ! {
-    runner.run().await
+async fn own_address(appliance: &'static Board, net: Network, mac: [u8; 6], xid: u32) -> ! {
+    appliance.own_address(net, mac, xid).await
 }
 
-type Board = Appliance<'static>;
+#[embassy_executor::task]
+async fn ethernet(chip: &'static Chip, reset: Reset) -> ! {
+    chip.run(reset).await
+}
+
+type Board = Appliance<'static, &'static Chip>;
 
 type Storage = Then<Flash<'static>, Files<'static>>;
 
 struct Evb {
     led: Output<'static>,
     watchdog: Watchdog,
-    ethernet: Option<&'static Liveness>,
+    chip: &'static Chip,
     card: &'static Card,
 }
 
@@ -154,7 +164,7 @@ impl pinetboot_embassy::Board for Evb {
     }
 
     fn ethernet(&self) -> Option<&Liveness> {
-        self.ethernet
+        Some(self.chip.liveness())
     }
 }
 
@@ -168,13 +178,13 @@ fn reset(reason: Option<ResetReason>, before: Option<&Kept>) -> &'static str {
     }
 }
 
-type Chip = FlashChip<'static, FLASH, Blocking, FLASH_SIZE>;
+type FlashChip = embassy_rp::flash::Flash<'static, FLASH, Blocking, FLASH_SIZE>;
 
-type FlashMemory = BlockingAsync<Chip>;
+type FlashMemory = BlockingAsync<FlashChip>;
 
 /// The unique number of the flash chip: an RP2040 has none.
 #[cfg(feature = "rp2040")]
-fn flash_id(flash: &mut Chip) -> [u8; 8] {
+fn flash_id(flash: &mut FlashChip) -> [u8; 8] {
     let mut id = [0; 8];
     let _zeros = flash.blocking_unique_id(&mut id);
     id
@@ -182,7 +192,7 @@ fn flash_id(flash: &mut Chip) -> [u8; 8] {
 
 /// The size of the flash in bytes, by the last byte of the chip's JEDEC identifier.
 #[cfg(feature = "rp2040")]
-fn flash_len(flash: &mut Chip) -> u32 {
+fn flash_len(flash: &mut FlashChip) -> u32 {
     match flash.blocking_jedec_id().unwrap_or(0) as u8 {
         log2 @ 20..=24 => 1 << log2,
         _ => SMALLEST_FLASH,
@@ -191,7 +201,7 @@ fn flash_len(flash: &mut Chip) -> u32 {
 
 /// The size of the smallest flash: the driver asks this chip's flash for nothing.
 #[cfg(feature = "rp2350")]
-fn flash_len(_: &mut Chip) -> u32 {
+fn flash_len(_: &mut FlashChip) -> u32 {
     SMALLEST_FLASH
 }
 

@@ -1,4 +1,4 @@
-//! The appliance on an RP2040: W5500-EVB-Pico, or with the feature `w5100s` W5100S-EVB-Pico.
+//! The appliance on an RP2040: W5500-EVB-Pico, or a Pico with a W5500 module.
 #![no_std]
 #![no_main]
 

@@ -1,0 +1,53 @@
+//! The appliance on an embassy-net stack, in one task.
+
+use embassy_futures::join::join3;
+use embassy_net::Stack;
+use pinetboot_core::Storage;
+use pinetboot_core::dhcp::SERVER_PORT;
+use pinetboot_core::tftp::PORT;
+
+use crate::appliance::Appliance;
+use crate::board::Board;
+use crate::capacity::TRANSFERS;
+use crate::configuration::Text;
+use crate::net::{self, Pool, Sockets};
+use crate::receive::{NoFlash, Updates};
+use crate::report::Start;
+use crate::storage::Placed;
+
+/// The large buffers of [`run`], for a static. They begin as zeros, so that the static takes no flash.
+pub struct Memory {
+    tftp: net::Memory<{ TRANSFERS + 1 }>,
+    dhcp: net::Memory<1>,
+    configuration: Text,
+}
+
+impl Memory {
+    /// Empty buffers.
+    pub const fn new() -> Self {
+        Self { tftp: net::Memory::new(), dhcp: net::Memory::new(), configuration: [0; size_of::<Text>()] }
+    }
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Runs an [`Appliance`] on an embassy-net stack, in the calling task. Does not return.
+pub async fn run<S: Storage<File: Placed>>(
+    stack: Stack<'_>,
+    mut storage: S,
+    board: &mut impl Board,
+    memory: &mut Memory,
+) -> ! {
+    let Memory { tftp, dhcp, configuration } = memory;
+    let appliance = Appliance::configured(stack, &mut storage, configuration, Start::default()).await;
+    let (mut tftp_metadata, mut dhcp_metadata) = (net::Metadata::new(), net::Metadata::new());
+    let mut tftp = Sockets::new(stack, tftp, &mut tftp_metadata);
+    let mut dhcp = Sockets::new(stack, dhcp, &mut dhcp_metadata);
+    let files = appliance.files(storage, Pool::new(&mut tftp, &[PORT]), None::<&Updates<NoFlash>>);
+    let addresses = appliance.addresses(Pool::new(&mut dhcp, &[SERVER_PORT]));
+    join3(files, addresses, appliance.watch(board)).await.0
+}
