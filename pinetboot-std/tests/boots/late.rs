@@ -226,5 +226,4 @@ fn a_server_with_too_little_time_blames_no_pi_of_a_fleet() {
     thread::sleep(Duration::from_secs(60) / RATE);
     let log = server.stop();
     assert_eq!(verdicts(&log), <[&str; 0]>::default(), "{log}");
-    assert!(log.contains("verdicts wait"), "{log}");
 }
