@@ -7,7 +7,8 @@
 //! | [`load`], [`batch`], [`content`] | the clients, many datagrams at once, the content of the files |
 //! | [`measure`], [`limits`] | one run, and its limits |
 //! | [`results`], [`report`], [`checks`] | the results, their table and plots, and the checks on them |
-//! | [`mod@nfs`] | the same for NFS: servers, rows, client, table |
+//! | [`rows`] | servers measured row by row, in turn, and their table: for the next two |
+//! | [`mod@nfs`] | NFS: servers, rows, client |
 //! | [`mod@disk`] | the same for NBD |
 //! | [`mod@fleet`] | whole boots of many Pis, each a host of its own on the cable |
 //!
@@ -29,7 +30,9 @@ mod nfs;
 mod peer;
 mod point;
 mod report;
+
 mod results;
+mod rows;
 mod server;
 mod tree;
 mod world;

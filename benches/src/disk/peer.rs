@@ -12,6 +12,7 @@ use super::client::Client;
 use super::load::{DISKS, PIECE, fill};
 use super::row::Size;
 use crate::Failed;
+use crate::rows;
 use crate::server::Server;
 use crate::world;
 
@@ -31,11 +32,8 @@ enum Kind {
     QemuNbd,
 }
 
-/// A server that is not installed, and the command that installs it.
-pub(super) type Absent = (&'static str, &'static str);
-
 /// The wanted servers, or all installed ones; those that are not installed.
-pub(super) fn find(wanted: &[String]) -> Result<(Vec<Peer>, Vec<Absent>), Failed> {
+pub(super) fn find(wanted: &[String]) -> Result<(Vec<Peer>, Vec<String>), Failed> {
     let mut found =
         vec![Peer { name: PINETBOOT, version: env!("CARGO_PKG_VERSION").into(), kind: Kind::Pinetboot }];
     let mut absent = Vec::new();
@@ -51,15 +49,10 @@ pub(super) fn find(wanted: &[String]) -> Result<(Vec<Peer>, Vec<Absent>), Failed
                 let version = said.lines().next().unwrap_or_default().trim().to_owned();
                 found.push(Peer { name, version, kind });
             }
-            Err(_) => absent.push((name, how)),
+            Err(_) => absent.push(format!("{name}: {how}")),
         }
     }
-    if let Some(unknown) = wanted.iter().find(|name| found.iter().all(|peer| peer.name != **name)) {
-        let names: Vec<_> = found.iter().map(|peer| peer.name).collect();
-        return Err(format!("no server {unknown} here; known: {}", names.join(", ")).into());
-    }
-    found.retain(|peer| wanted.is_empty() || wanted.iter().any(|name| name == peer.name));
-    Ok((found, absent))
+    Ok((rows::wanted(found, wanted)?, absent))
 }
 
 /// Makes the image.
@@ -74,6 +67,16 @@ pub(super) fn base(place: &Path, size: Size) -> Result<PathBuf, Failed> {
     }
     file.sync_all().map_err(failed)?;
     Ok(path)
+}
+
+impl rows::Server for Peer {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn version(&self) -> &str {
+        &self.version
+    }
 }
 
 impl Peer {

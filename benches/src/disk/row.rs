@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::load::{Area, Load};
 use crate::Failed;
+use crate::rows;
 
 /// One row of the table.
 pub(super) struct Row {
@@ -67,6 +68,28 @@ pub(super) const ALL: &[Row] = &[
 
 const fn row(name: &'static str, unit: Unit, run: fn(&mut Load<'_>) -> Result<Done, Failed>) -> Row {
     Row { name, unit, run }
+}
+
+impl rows::Row for Row {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn unit(&self) -> &'static str {
+        self.unit.name()
+    }
+
+    fn show(&self, rate: f64) -> String {
+        match self.unit {
+            Unit::Mebibytes | Unit::Kibibytes => format!("{rate:.0}"),
+            Unit::Requests if rate < 10_000.0 => format!("{rate:.0}"),
+            Unit::Requests => format!("{:.1} k", rate / 1e3),
+        }
+    }
+
+    fn has_cpu(&self) -> bool {
+        self.unit != Unit::Kibibytes
+    }
 }
 
 impl Unit {

@@ -1,7 +1,6 @@
 //! The NFS servers that are compared: how each is found and started.
 
 use std::env;
-use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -10,6 +9,7 @@ use nfs3_types::nfs3::nfs_fh3;
 
 use super::client::Client;
 use crate::Failed;
+use crate::rows;
 use crate::server::Server;
 use crate::world;
 
@@ -30,11 +30,8 @@ enum Kind {
     Ganesha,
 }
 
-/// A server that is not installed, and how to get it.
-pub(super) struct Absent;
-
 /// The wanted servers, or all installed ones.
-pub(super) fn find(wanted: &[String], before: Option<&Path>) -> Result<(Vec<Peer>, Vec<Absent>), Failed> {
+pub(super) fn find(wanted: &[String], before: Option<&Path>) -> Result<(Vec<Peer>, Vec<String>), Failed> {
     let ours = |name, kind| Peer { name, version: env!("CARGO_PKG_VERSION").into(), kind };
     let mut found = vec![
         ours(PINETBOOT, Kind::Pinetboot("rw", &[])),
@@ -45,14 +42,9 @@ pub(super) fn find(wanted: &[String], before: Option<&Path>) -> Result<(Vec<Peer
     let mut absent = Vec::new();
     match ganesha_version() {
         Some(version) => found.push(Peer { name: GANESHA, version, kind: Kind::Ganesha }),
-        None => absent.push(Absent),
+        None => absent.push(format!("{GANESHA}: apt-get install nfs-ganesha-vfs rpcbind")),
     }
-    if let Some(unknown) = wanted.iter().find(|name| found.iter().all(|peer| peer.name != **name)) {
-        let names: Vec<_> = found.iter().map(|peer| peer.name).collect();
-        return Err(format!("no server {unknown} here; known: {}", names.join(", ")).into());
-    }
-    found.retain(|peer| wanted.is_empty() || wanted.iter().any(|name| name == peer.name));
-    Ok((found, absent))
+    Ok((rows::wanted(found, wanted)?, absent))
 }
 
 /// Makes an empty tree to serve, and the directories that pinetboot needs.
@@ -68,6 +60,16 @@ pub(super) fn tree(place: &Path) -> Result<PathBuf, Failed> {
 /// Removes the state that a server kept beside the tree.
 pub(super) fn forget(place: &Path) {
     let _none_yet = fs::remove_dir_all(state(place));
+}
+
+impl rows::Server for Peer {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn version(&self) -> &str {
+        &self.version
+    }
 }
 
 impl Peer {
@@ -153,12 +155,6 @@ mkdir -p /run/ganesha
 rpcbind
 exec ganesha.nfsd -F -L /run/ganesha/log -f \"$1\" -p /run/ganesha/pid
 ";
-
-impl fmt::Display for Absent {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{GANESHA}: apt-get install nfs-ganesha-vfs rpcbind")
-    }
-}
 
 pub(super) const PINETBOOT: &str = "pinetboot";
 /// Directory operations are answered from memory, as NFS-Ganesha's are: FSAL_VFS calls fsync for WRITE and COMMIT only

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::load::Load;
 use crate::Failed;
+use crate::rows;
 
 /// One row of the table.
 pub(super) struct Row {
@@ -73,6 +74,23 @@ const fn row(name: &'static str, unit: Unit, run: fn(&mut Load) -> Result<Done, 
 
 const fn cheaper(name: &'static str, unit: Unit, run: fn(&mut Load) -> Result<Done, Failed>) -> Row {
     Row { cheaper: true, ..row(name, unit, run) }
+}
+
+impl rows::Row for Row {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn unit(&self) -> &'static str {
+        self.unit.name()
+    }
+
+    fn show(&self, rate: f64) -> String {
+        match self.unit {
+            Unit::Mebibytes => format!("{rate:.0}"),
+            Unit::Calls | Unit::Entries => format!("{:.1} k", rate / 1e3),
+        }
+    }
 }
 
 impl Unit {
