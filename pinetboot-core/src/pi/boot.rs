@@ -10,9 +10,12 @@
 //! A new boot begins with
 //!
 //! * a DISCOVER, if its transaction id is new and the boot before requested a file: a bootloader that repeats a DISCOVER keeps
-//!   the id, or has requested no file yet. A Pi 3 always has the same id (0x26f30339, captured, raspberrypi/documentation
-//!   boot-net), so a DISCOVER after a kernel begins a boot too;
+//!   the id, or has requested no file yet. A Pi 3 always has the same id ([`Profile::BOOT_ROM_XID`]), so its DISCOVER after a
+//!   kernel begins a boot too;
 //! * a request for a file of the first stage, if the boot before has its kernel.
+//!
+//! DHCP messages and requests for files come from two queues. So the DISCOVER, a copy of it, or the REQUEST may come after the
+//! files of its boot, and changes nothing then.
 //!
 //! Silence begins no boot: a Pi that restarts at once after a failure (the default of bootloaders since 2026-04-14, release notes of
 //! raspberrypi/rpi-eeprom) is back within seconds.
@@ -43,6 +46,7 @@ use core::time::Duration;
 
 use super::Stage;
 use crate::Instant;
+use crate::dhcp::Profile;
 pub use event::{ArpTarget, Event, Hearing, RootLine, Survey, SystemKind};
 use facts::{Facts, Offer, Stall};
 use fetch::{bit, file};
@@ -195,13 +199,21 @@ impl Boot {
         self.verdict.as_ref()
     }
 
-    /// Whether this event would begin a new boot.
-    pub fn begins(&self, event: &Event<'_>) -> bool {
+    /// Whether this event would begin a new boot now.
+    pub fn begins(&self, event: &Event<'_>, now: Instant) -> bool {
         let has_kernel = self.state >= State::KernelSent;
         match event {
             Event::Discover { xid, .. } => {
-                let repeats = self.facts.requests == 0 || self.facts.xid == Some(*xid);
-                self.state == State::Unseen || has_kernel || !repeats
+                let is_known = match self.facts.xid {
+                    None => now.since(self.last) < RESTARTS_IN,
+                    Some(known) => known == *xid,
+                };
+                let repeats = if has_kernel {
+                    is_known && *xid != Profile::BOOT_ROM_XID
+                } else {
+                    is_known || self.facts.requests == 0
+                };
+                self.state == State::Unseen || !repeats
             }
             Event::FileAsked { path } => {
                 let is_first =
@@ -214,7 +226,7 @@ impl Boot {
 
     /// Takes in an event.
     pub fn step(&mut self, event: &Event<'_>, now: Instant) -> Step {
-        let mut step = Step { began: self.begins(event), ..Step::default() };
+        let mut step = Step { began: self.begins(event, now), ..Step::default() };
         let before = (self.state, self.last);
         if step.began {
             self.end(now);
@@ -317,7 +329,7 @@ impl Boot {
             Event::Address { address } => match self.state {
                 Unseen => {}
                 Asking | Requested => self.reach(Addressed),
-                KernelSent | KernelAsks => self.reach(HasNetwork),
+                KernelAsks => self.reach(HasNetwork),
                 InUse | Up if facts.address.is_some_and(|before| before != address) => {
                     facts.readdressed.get_or_insert(now.into());
                 }
@@ -481,6 +493,9 @@ const NFS: u32 = 100_003;
 
 /// DISCOVERs after which a silence counts. A bootloader in EEPROM sends one every 4 s (captured).
 const DISCOVERS: u8 = 3;
+
+/// From the last message of a boot to the first of the next one, at least: the negotiation of a link takes two to three seconds.
+const RESTARTS_IN: Duration = Duration::from_secs(2);
 
 /// Two ends further apart are no loop: a Pi restarts within some ten seconds.
 const LOOP: Duration = Duration::from_secs(180);

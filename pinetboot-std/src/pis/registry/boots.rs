@@ -42,8 +42,9 @@ impl Registry {
     }
 
     /// Whether an event begins a boot.
-    pub(super) fn begins(&self, subject: &Subject, event: &Event<'_>) -> bool {
-        self.pis.get(subject).is_none_or(|pi| pi.boot.is_none() || pi.machine.begins(event))
+    pub(super) fn begins(&self, now: Duration, subject: &Subject, event: &Event<'_>) -> bool {
+        let now = self.watch.instant(now);
+        self.pis.get(subject).is_none_or(|pi| pi.boot.is_none() || pi.machine.begins(event, now))
     }
 
     /// Takes the fact to the machine of its Pi; returns what follows.

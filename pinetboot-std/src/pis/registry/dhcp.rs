@@ -64,7 +64,7 @@ impl Registry {
             follows.push(events::Boot::SameSerial { serial, owner, other, apart: pi }.into());
         }
         let nonce = self.nonce(now);
-        let begins = self.begins(&Subject::Pi(pi), discover);
+        let begins = self.begins(now, &Subject::Pi(pi), discover);
         let Some(known) = self.pis.touch(Subject::Pi(pi), now) else { return follows };
         known.identity = Some(identity);
         if !known.mac_proven {
