@@ -30,9 +30,10 @@ pub(super) fn line(sample: &Sample) -> String {
 
 pub(super) fn markdown(results: &Results) -> String {
     let facts = &results.facts;
+    let wave = if results.wave == 0 { "All".to_owned() } else { results.wave.to_string() };
     let mut text = format!(
-        "Commit {}, {}, {}. A kernel of {} KiB. Seconds of the median / 99 in 100 / the last Pi.\n\n",
-        facts.commit, facts.machine, facts.kernel, results.kernel
+        "Commit {}, {}, {}. A kernel of {} KiB. {} at once. Seconds of the median / 99 in 100 / the last Pi.\n\n",
+        facts.commit, facts.machine, facts.kernel, results.kernel, wave
     );
     text += "| Pis | boot | server | config.txt | last byte of the files | root, first program | failed | verdicts | asked again | a running Pi's \
              GETATTR, ms | CPU a Pi, ms | memory a Pi, KiB | the files at 1 Gbit/s |\n";
