@@ -8,6 +8,7 @@ mod peer;
 mod pi;
 mod report;
 mod root;
+mod shown;
 mod tftp;
 mod wire;
 
@@ -66,6 +67,9 @@ struct Sample {
     memory: f64,
     /// Bytes of boot files.
     bytes: u64,
+    /// Documents of the page, the event stream and the metrics that were read meanwhile.
+    #[serde(default)]
+    documents: u64,
     /// Verdicts on Pis in the server's log: each is a false one.
     #[serde(default)]
     verdicts: usize,
@@ -101,7 +105,8 @@ pub(crate) fn run(options: &cli::Fleet) -> Result<(), Failed> {
         .map_err(|error| format!("no directory {}: {error}", options.out.display()))?;
     let mut results = Results { facts: compare::facts(), kernel: options.kernel, samples: Vec::new() };
     world::pin_client()?;
-    for count in counts {
+    let runs = counts.into_iter().flat_map(|count| (0..options.rounds).map(move |_| count));
+    for count in runs {
         for peer in &peers {
             let made = options.dir.as_deref().map_or_else(tempfile::tempdir, tempfile::tempdir_in);
             let place = made.map_err(|error| format!("no directory for what is served: {error}"))?;
@@ -117,7 +122,19 @@ pub(crate) fn run(options: &cli::Fleet) -> Result<(), Failed> {
         }
     }
     print!("{}", report::markdown(&results));
-    Ok(())
+    if options.check { check(&results.samples) } else { Ok(()) }
+}
+
+/// All Pis are healthy: a verdict of pinetboot on one of them is false, and none fails.
+fn check(samples: &[Sample]) -> Result<(), Failed> {
+    let mut ours = samples.iter().filter(|sample| sample.server.starts_with("pinetboot"));
+    match ours.find(|sample| sample.verdicts > 0 || sample.failed > 0) {
+        Some(Sample { server, pis, verdicts, failed, .. }) => {
+            Err(format!("{server}: of {pis} healthy Pis {failed} failed, and {verdicts} got a verdict")
+                .into())
+        }
+        None => Ok(()),
+    }
 }
 
 /// Boots all Pis twice at one server.
@@ -134,7 +151,7 @@ fn measure(
     let mut told = 0;
     for boot in 0..2 {
         let patience = Duration::from_secs(patience);
-        let (running, mut sample) = boot_all(boot, count, &server, &target, &mut wire, patience)?;
+        let (running, mut sample) = boot_all(peer, boot, count, &server, &target, &mut wire, patience)?;
         let verdicts = peer::verdicts(place);
         for line in verdicts.get(told..).unwrap_or_default().iter().take(5) {
             eprintln!("  {line}");
@@ -171,6 +188,7 @@ fn await_dhcp(target: &Target, wire: &mut Wire) -> Result<(), Failed> {
 }
 
 fn boot_all(
+    peer: Peer,
     boot: u16,
     count: usize,
     server: &Server,
@@ -195,15 +213,18 @@ fn boot_all(
             }
             Ok(times)
         });
+        let readers = (peer == Peer::Shown).then(|| scope.spawn(|| shown::read(&done)));
         let (cpu, memory) = (server.cpu(), server.memory());
         let mut fleet = Fleet::new(count, boot);
         let begun = fleet.run(target, wire, patience);
         done.store(true, Ordering::Relaxed);
         let times: Result<Vec<Duration>, Failed> =
             running.join().unwrap_or_else(|_| Err("the running Pi panicked".into()));
+        let documents = readers
+            .map_or(Ok(0), |readers| readers.join().unwrap_or_else(|_| Err("the readers panicked".into())))?;
         let cpu = server.cpu().saturating_sub(cpu).as_secs_f64() * 1e3 / count as f64;
         let memory = server.memory().saturating_sub(memory) as f64 / count as f64;
-        Ok((times?, Sample { cpu, memory, first: boot == 0, ..fleet.sample(begun) }))
+        Ok((times?, Sample { cpu, memory, documents, first: boot == 0, ..fleet.sample(begun) }))
     })
 }
 

@@ -2,7 +2,10 @@
 //!
 //! ```text
 //! unseen -> asking -> requested -> addressed -> fetching -> kernel sent -> kernel asks -> has network -> mounting -> in use -> up
+//!                                                                                                  -> connecting -> disk in use -> up
 //! ```
+//!
+//! A root by NFS is mounted, a root on a disk of this server (NBD) is connected to.
 //!
 //! [`Boot::step`] takes an [`Event`] and the time, [`Boot::deadline`] names the time of the next [`Event::Tick`], and
 //! [`Boot::verdict`] says what keeps the boot where it is. A state has at most one verdict, and progress clears it.
@@ -72,8 +75,12 @@ listed! {
         HasNetwork,
         /// The kernel asks for its root.
         Mounting,
+        /// The kernel, or its initramfs, connected to the port of its disk.
+        Connecting,
         /// The root is mounted.
         InUse,
+        /// The disk with the root is opened.
+        DiskInUse,
         /// The system runs.
         Up,
     }
@@ -231,7 +238,10 @@ impl Boot {
         }
         let moves_on = step.began
             || self.state != before.0
-            || matches!(event, Event::FileSent { .. } | Event::Active | Event::Connected);
+            || matches!(
+                event,
+                Event::FileSent { .. } | Event::Active | Event::Connected | Event::DiskOpened { .. }
+            );
         // The next boot of a loop clears nothing: it will end there too.
         let stays =
             self.state < State::KernelSent && self.verdict.is_some_and(|verdict| verdict.is_of_ends());
@@ -318,7 +328,7 @@ impl Boot {
                 Unseen => {}
                 Asking | Requested => self.reach(Addressed),
                 KernelSent | KernelAsks => self.reach(HasNetwork),
-                InUse | Up if facts.address.is_some_and(|before| before != address) => {
+                InUse | DiskInUse | Up if facts.address.is_some_and(|before| before != address) => {
                     facts.readdressed.get_or_insert(now.into());
                 }
                 _ => {}
@@ -388,6 +398,26 @@ impl Boot {
                 (facts.init_missing, facts.init_found) = (0, false);
                 self.reach(InUse);
             }
+            Event::DiskConnected => {
+                if (KernelSent..Connecting).contains(&self.state) {
+                    self.reach(Connecting);
+                }
+            }
+            Event::DiskRefused { why_told } => {
+                if (KernelSent..InUse).contains(&self.state) {
+                    facts.told_elsewhere = why_told;
+                    facts.mount_refused = (!why_told).then_some(false);
+                    self.reach(Connecting);
+                }
+            }
+            Event::DiskOpened { address } => {
+                (facts.address, facts.lost, facts.mount_refused) = (Some(address), None, None);
+                (facts.readdressed, facts.released) = (None, None);
+                // A running system connects again after its network failed.
+                if self.state < DiskInUse {
+                    self.reach(DiskInUse);
+                }
+            }
             Event::Unmounted => {
                 if self.state >= InUse {
                     (self.facts, self.state) = (Facts::NONE, Unseen);
@@ -399,7 +429,7 @@ impl Boot {
                 // The shell waits for a password, and calls its root no more.
                 facts.emergency = facts.emergency.filter(|at| at.until(now) <= EMERGENCY);
                 match self.state {
-                    InUse if now.since(self.since) >= RUNS => self.reach(Up),
+                    InUse | DiskInUse if now.since(self.since) >= RUNS => self.reach(Up),
                     // This server was started after the Pi.
                     Unseen => self.reach(Up),
                     _ => {}
@@ -467,7 +497,9 @@ impl fmt::Display for State {
             Self::KernelAsks => "kernel asks",
             Self::HasNetwork => "has network",
             Self::Mounting => "mounting",
+            Self::Connecting => "connecting",
             Self::InUse => "root in use",
+            Self::DiskInUse => "disk in use",
             Self::Up => "up",
         })
     }

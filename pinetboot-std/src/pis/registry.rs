@@ -117,7 +117,7 @@ impl Registry {
                 Root::MountRefused { .. }
                 | Root::CallRefused { .. }
                 | Root::DiskRefused { .. }
-                | Root::DiskClosed
+                | Root::DiskConnected
                 | Root::DiskFailed { .. },
             ) => about_client(self),
             Fact::Root(fact) => self.root(now, client, fact),

@@ -93,7 +93,7 @@ impl Registry {
             }
             Root::MountRefused { .. }
             | Root::CallRefused { .. }
-            | Root::DiskClosed
+            | Root::DiskConnected
             | Root::DiskRefused { .. }
             | Root::DiskFailed { .. }
             | Root::NoSpace { pi: None, .. }
@@ -105,6 +105,7 @@ impl Registry {
             | Root::BaseChanged { pi, .. }
             | Root::DiskUnclean { pi, .. }
             | Root::NoSpace { pi: Some(pi), .. }
+            | Root::DiskClosed { pi, .. }
             | Root::Resumed { pi, .. } => *pi,
         };
         Applied { subject: Some(Subject::Pi(pi)), ..Applied::default() }
