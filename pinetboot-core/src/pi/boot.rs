@@ -26,6 +26,7 @@
 //! | `facts.rs` | what the machine remembers of one boot |
 //! | `fetch.rs` | requests for files, and what comes of them |
 //! | `judge.rs` | the rule for each state: from facts to a [`Verdict`] |
+//! | `state.rs` | [`State`] |
 //! | `verdict.rs` | [`Verdict`], [`Certainty`], [`Seen`] |
 //!
 //! A verdict on a silence is told by a [`Tick`](Event::Tick) alone: the caller ticks when the server has handled all that came before
@@ -39,9 +40,9 @@ mod event;
 mod facts;
 mod fetch;
 mod judge;
+mod state;
 mod verdict;
 
-use core::fmt;
 use core::time::Duration;
 
 use super::Stage;
@@ -49,42 +50,8 @@ use crate::Instant;
 pub use event::{ArpTarget, Event, Hearing, RootLine, Survey, SystemKind};
 use facts::{Facts, Offer, Stall};
 use fetch::{bit, file};
+pub use state::State;
 pub use verdict::{Certainty, Seen, Verdict};
-
-listed! {
-    /// How far a boot is.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-    #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-    #[non_exhaustive]
-    pub enum State {
-        /// No message of the Pi has come.
-        Unseen,
-        /// The bootloader sends DISCOVERs.
-        Asking,
-        /// The bootloader has sent a REQUEST.
-        Requested,
-        /// The bootloader has an address.
-        Addressed,
-        /// The bootloader requests files.
-        Fetching,
-        /// The kernel was sent.
-        KernelSent,
-        /// The kernel, or its initramfs, sends DISCOVERs.
-        KernelAsks,
-        /// The kernel has an address.
-        HasNetwork,
-        /// The kernel asks for its root.
-        Mounting,
-        /// The kernel, or its initramfs, connected to the port of its disk.
-        Connecting,
-        /// The root is mounted.
-        InUse,
-        /// The disk with the root is opened.
-        DiskInUse,
-        /// The system runs.
-        Up,
-    }
-}
 
 /// The boots of one Pi: the one under way, and how those before ended.
 ///
@@ -307,6 +274,7 @@ impl Boot {
                     self.reach(Asking);
                 }
             }
+            Event::PoweredTogether => facts.powered_together = true,
             Event::Requested => {
                 facts.lease_requests = facts.repeats(facts.lease_requests, now);
                 if self.state < Requested {
@@ -481,27 +449,6 @@ impl Boot {
             }
             self.reach(State::KernelAsks);
         }
-    }
-}
-
-/// `kernel sent`
-impl fmt::Display for State {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Unseen => "unseen",
-            Self::Asking => "asking",
-            Self::Requested => "requested",
-            Self::Addressed => "addressed",
-            Self::Fetching => "fetching",
-            Self::KernelSent => "kernel sent",
-            Self::KernelAsks => "kernel asks",
-            Self::HasNetwork => "has network",
-            Self::Mounting => "mounting",
-            Self::Connecting => "connecting",
-            Self::InUse => "root in use",
-            Self::DiskInUse => "disk in use",
-            Self::Up => "up",
-        })
     }
 }
 

@@ -189,6 +189,13 @@ pub(crate) const CASES: &[Case] = &[
     case(14, Who::Pi5, ALL, "{disk} disk-connect disk-open +5 active +60 release +60", &[14]),
     case(12, Who::Pi5, ALL, "{disk} disk-open +60 duid linux-request other-address +20", &[12, 43]),
     case(70, Who::Pi4, TFTP, "{storm}", &[70]),
+    case(
+        71,
+        Who::Pi3,
+        ALL,
+        "discover together lease-offer +5 discover lease-offer +5 discover lease-offer +5 discover lease-offer +5 discover lease-offer +20",
+        &[71, 9, 8],
+    ),
     case(72, Who::Pi5, ALL, "{dhcp} config.txt RPI_EFI.fd +9 no-boot-file +1", &[72]),
     case(
         75,

@@ -68,6 +68,9 @@ const PI3: &str = "bootcode.bin -bootsig.bin ?start.elf -autoboot.txt config.txt
 
 const DISK: &str = "config.txt bcm2712-rpi-5-b.dtb initramfs_2712 /cmdline.txt disk kernel_2712.img";
 
+const PI3_OF_MANY: &str =
+    "together bootcode.bin -bootsig.bin start.elf config.txt fixup.dat cmdline.txt here kernel8.img";
+
 const LINUX: &str = "+6 {dhcp} +1 connect connect mount init active +5 write +5 active +60 duid linux-request address +600 active";
 const NO_WRITES: &str = "+8 {dhcp} +4 connect mount +5 active +5 active +5 active +5 active +5 active +600";
 
@@ -84,6 +87,8 @@ pub(crate) const KINDS: &[Kind] = &[
         files: PI3,
         then: "+18 {dhcp} +4 connect mount active +5 write +600",
     },
+    // One of many that a switch powers.
+    Kind { name: "Pi 3 of many", who: Who::Pi3, files: PI3_OF_MANY, then: NO_WRITES },
     Kind {
         name: "kernel twice",
         who: Who::Pi5,

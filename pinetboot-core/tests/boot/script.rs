@@ -154,6 +154,7 @@ impl Run {
                 let relayed = word == "relayed";
                 Event::Discover { xid: self.xid, identity: self.who.identity(), relayed }
             }
+            "together" => Event::PoweredTogether,
             "request" => Event::Requested,
             "offer" => Event::Offered { address: false },
             "lease-offer" => Event::Offered { address: true },

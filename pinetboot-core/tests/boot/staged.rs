@@ -40,12 +40,12 @@ fn so_many_rules_are_told() {
 }
 
 /// Rules in verdicts.
-const NAMED: usize = 66;
+const NAMED: usize = 67;
 const NAMED_OF_54: usize = 39;
 /// Rules whose own failure is staged.
-const STAGED: usize = 61;
+const STAGED: usize = 62;
 /// Rules that are the first of the verdict on their own failure.
-const FIRST: usize = 58;
+const FIRST: usize = 59;
 
 #[test]
 fn progress_clears_a_verdict() {

@@ -22,6 +22,8 @@ pub enum Event<'a> {
         /// It passed a relay agent (`giaddr`).
         relayed: bool,
     },
+    /// Many Pis began their boots within the same seconds as this one: a switch powers them, or power came back.
+    PoweredTogether,
     /// The bootloader sent a REQUEST, for this server's address or another's.
     Requested,
     /// This server sent an OFFER that names the boot server.
@@ -258,6 +260,7 @@ impl Event<'_> {
         !matches!(
             self,
             Self::Tick
+                | Self::PoweredTogether
                 | Self::Offered { .. }
                 | Self::ToldElsewhere
                 | Self::Surveyed(_)

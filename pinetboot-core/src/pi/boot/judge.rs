@@ -136,6 +136,7 @@ impl Boot {
         }
         match (facts.offer, is_rom) {
             (Offer::Nothing, true) => say(Likely, &[8]),
+            (_, true) if facts.powered_together => say(OneOf, &[71, 9, 8]),
             (_, true) => say(OneOf, &[9, 8]),
             (Offer::Address, _) => say(OneOf, &[55, 56]),
             (Offer::BootServer, _) => match (self.hearing.other_dhcp, facts.survey) {

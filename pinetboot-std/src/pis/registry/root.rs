@@ -37,7 +37,7 @@ impl Registry {
                 let evidence = (*evidence).max(Evidence::Mount);
                 self.locate(*pi, Presence { address, mac: *mac, evidence, mounted: true, last: now });
                 if let Some(known) = self.pis.get_mut(&Subject::Pi(*pi)) {
-                    if mac.is_some() {
+                    if mac.is_some() && known.bridged.is_none() {
                         (known.mac, known.mac_proven, known.name) = (*mac, true, None);
                     }
                     if let Some(boot) = &mut known.boot {
