@@ -189,6 +189,14 @@ pub(crate) struct Fleet {
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub(crate) patience: u64,
 
+    /// Measure each server so many times, in turn
+    #[arg(long, value_name = "COUNT", default_value_t = 1)]
+    pub(crate) rounds: u16,
+
+    /// Fail if a healthy Pi fails at pinetboot or gets a verdict
+    #[arg(long)]
+    pub(crate) check: bool,
+
     /// Serve from this directory; its file system is part of the measurement [default: the system's temporary directory]
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,

@@ -8,6 +8,7 @@ mod peer;
 mod pi;
 mod report;
 mod root;
+mod shown;
 mod tftp;
 pub(crate) mod wire;
 
@@ -70,6 +71,9 @@ struct Sample {
     memory: f64,
     /// Bytes of boot files.
     bytes: u64,
+    /// Documents of the page, the event stream and the metrics that were read meanwhile.
+    #[serde(default)]
+    documents: u64,
     /// Verdicts on Pis in the server's log: each is a false one.
     #[serde(default)]
     verdicts: usize,
@@ -106,7 +110,8 @@ pub(crate) fn run(options: &cli::Fleet) -> Result<(), Failed> {
     let wave = options.wave.map_or(0, usize::from);
     let mut results = Results { facts: compare::facts(), kernel: options.kernel, wave, samples: Vec::new() };
     world::pin_client()?;
-    for count in counts {
+    let runs = counts.into_iter().flat_map(|count| (0..options.rounds).map(move |_| count));
+    for count in runs {
         for peer in &peers {
             let made = options.dir.as_deref().map_or_else(tempfile::tempdir, tempfile::tempdir_in);
             let place = made.map_err(|error| format!("no directory for what is served: {error}"))?;
@@ -123,7 +128,19 @@ pub(crate) fn run(options: &cli::Fleet) -> Result<(), Failed> {
         }
     }
     print!("{}", report::markdown(&results));
-    Ok(())
+    if options.check { check(&results.samples) } else { Ok(()) }
+}
+
+/// All Pis are healthy: a verdict of pinetboot on one of them is false, and none fails.
+fn check(samples: &[Sample]) -> Result<(), Failed> {
+    let mut ours = samples.iter().filter(|sample| sample.server.starts_with("pinetboot"));
+    match ours.find(|sample| sample.verdicts > 0 || sample.failed > 0) {
+        Some(Sample { server, pis, verdicts, failed, .. }) => {
+            Err(format!("{server}: of {pis} healthy Pis {failed} failed, and {verdicts} got a verdict")
+                .into())
+        }
+        None => Ok(()),
+    }
 }
 
 /// The Pis of a measurement.
@@ -143,7 +160,7 @@ fn measure(peer: Peer, place: &Path, pis: Pis, measured: &mut dyn FnMut(Sample))
     await_dhcp(&target, &mut wire)?;
     let mut told = 0;
     for boot in 0..2 {
-        let (running, mut sample) = boot_all(boot, pis, &server, &target, &mut wire)?;
+        let (running, mut sample) = boot_all(peer, boot, pis, &server, &target, &mut wire)?;
         let verdicts = peer::verdicts(place);
         for line in verdicts.get(told..).unwrap_or_default().iter().take(5) {
             eprintln!("  {line}");
@@ -180,6 +197,7 @@ fn await_dhcp(target: &Target, wire: &mut Wire) -> Result<(), Failed> {
 }
 
 fn boot_all(
+    peer: Peer,
     boot: u16,
     pis: Pis,
     server: &Server,
@@ -204,15 +222,18 @@ fn boot_all(
             }
             Ok(times)
         });
+        let readers = (peer == Peer::Shown).then(|| scope.spawn(|| shown::read(&done)));
         let (cpu, memory) = (server.cpu(), server.memory());
         let mut fleet = Fleet::new(pis.count, boot);
         fleet.run(target, wire, pis);
         done.store(true, Ordering::Relaxed);
         let times: Result<Vec<Duration>, Failed> =
             running.join().unwrap_or_else(|_| Err("the running Pi panicked".into()));
+        let documents = readers
+            .map_or(Ok(0), |readers| readers.join().unwrap_or_else(|_| Err("the readers panicked".into())))?;
         let cpu = server.cpu().saturating_sub(cpu).as_secs_f64() * 1e3 / pis.count as f64;
         let memory = server.memory().saturating_sub(memory) as f64 / pis.count as f64;
-        Ok((times?, Sample { cpu, memory, first: boot == 0, ..fleet.sample() }))
+        Ok((times?, Sample { cpu, memory, documents, first: boot == 0, ..fleet.sample() }))
     })
 }
 

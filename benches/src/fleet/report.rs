@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 
+use super::peer::Peer;
 use super::{Results, Sample};
 use crate::Failed;
 
@@ -57,12 +58,50 @@ pub(super) fn markdown(results: &Results) -> String {
             link(sample.bytes)
         );
     }
+    text += &shown(&results.samples);
     for sample in results.samples.iter().filter(|sample| !sample.why.is_empty()) {
         let boot = if sample.first { "first" } else { "again" };
         let _ = write!(text, "\n{} Pis, {boot}, {}:", sample.pis, sample.server);
         let why = sample.why.iter().map(|(why, count)| format!(" {count} {why}"));
         text += &why.collect::<Vec<_>>().join(",");
         text.push('\n');
+    }
+    text
+}
+
+/// What page, event stream, metrics and log cost: the processor time with them to that without, of each round.
+fn shown(samples: &[Sample]) -> String {
+    let mut text = String::new();
+    let mut kinds: Vec<_> = samples.iter().map(|sample| (sample.pis, !sample.first)).collect();
+    kinds.sort_unstable();
+    kinds.dedup();
+    for (pis, again) in kinds {
+        let of = |server: &str| -> Vec<&Sample> {
+            let is_kind = |sample: &&Sample| (sample.pis, !sample.first) == (pis, again);
+            samples.iter().filter(is_kind).filter(|sample| sample.server == server).collect()
+        };
+        let (without, with) = (of(Peer::Pinetboot.name()), of(Peer::Shown.name()));
+        let mut costs: Vec<f64> =
+            with.iter().zip(&without).map(|(with, without)| (with.cpu / without.cpu - 1.0) * 100.0).collect();
+        costs.sort_by(f64::total_cmp);
+        let (Some(first), Some(last), Some(middle)) =
+            (costs.first(), costs.last(), costs.get(costs.len() / 2))
+        else {
+            continue;
+        };
+        let [without_median, with_median] = [&without, &with].map(|samples| {
+            let mut values: Vec<f64> = samples.iter().map(|sample| sample.cpu).collect();
+            values.sort_by(f64::total_cmp);
+            values.get(values.len() / 2).copied().unwrap_or_default()
+        });
+        let documents: u64 = with.iter().map(|sample| sample.documents).sum();
+        let boot = if again { "again" } else { "first" };
+        let _ = write!(
+            text,
+            "\n{pis} Pis, {boot}: page, event stream, metrics and log take {middle:+.1} % ({first:+.1} to {last:+.1}, {} rounds; medians \
+             {without_median:.2} and {with_median:.2} ms a Pi), for {documents} documents.\n",
+            costs.len()
+        );
     }
     text
 }

@@ -2,7 +2,10 @@
 //!
 //! ```text
 //! unseen -> asking -> requested -> addressed -> fetching -> kernel sent -> kernel asks -> has network -> mounting -> in use -> up
+//!                                                                                                  -> connecting -> disk in use -> up
 //! ```
+//!
+//! A root by NFS is mounted, a root on a disk of this server (NBD) is connected to.
 //!
 //! [`Boot::step`] takes an [`Event`] and the time, [`Boot::deadline`] names the time of the next [`Event::Tick`], and
 //! [`Boot::verdict`] says what keeps the boot where it is. A state has at most one verdict, and progress clears it.
@@ -26,6 +29,7 @@
 //! | `facts.rs` | what the machine remembers of one boot |
 //! | `fetch.rs` | requests for files, and what comes of them |
 //! | `judge.rs` | the rule for each state: from facts to a [`Verdict`] |
+//! | `state.rs` | [`State`] |
 //! | `verdict.rs` | [`Verdict`], [`Certainty`], [`Seen`] |
 //!
 //! A verdict on a silence is told by a [`Tick`](Event::Tick) alone: the caller ticks when the server has handled all that came before
@@ -39,9 +43,9 @@ mod event;
 mod facts;
 mod fetch;
 mod judge;
+mod state;
 mod verdict;
 
-use core::fmt;
 use core::time::Duration;
 
 use super::Stage;
@@ -50,38 +54,8 @@ use crate::dhcp::Profile;
 pub use event::{ArpTarget, Event, Hearing, RootLine, Survey, SystemKind};
 use facts::{Facts, Offer, Stall};
 use fetch::{bit, file};
+pub use state::State;
 pub use verdict::{Certainty, Seen, Verdict};
-
-listed! {
-    /// How far a boot is.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-    #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-    #[non_exhaustive]
-    pub enum State {
-        /// No message of the Pi has come.
-        Unseen,
-        /// The bootloader sends DISCOVERs.
-        Asking,
-        /// The bootloader has sent a REQUEST.
-        Requested,
-        /// The bootloader has an address.
-        Addressed,
-        /// The bootloader requests files.
-        Fetching,
-        /// The kernel was sent.
-        KernelSent,
-        /// The kernel, or its initramfs, sends DISCOVERs.
-        KernelAsks,
-        /// The kernel has an address.
-        HasNetwork,
-        /// The kernel asks for its root.
-        Mounting,
-        /// The root is mounted.
-        InUse,
-        /// The system runs.
-        Up,
-    }
-}
 
 /// The boots of one Pi: the one under way, and how those before ended.
 ///
@@ -243,7 +217,10 @@ impl Boot {
         }
         let moves_on = step.began
             || self.state != before.0
-            || matches!(event, Event::FileSent { .. } | Event::Active | Event::Connected);
+            || matches!(
+                event,
+                Event::FileSent { .. } | Event::Active | Event::Connected | Event::DiskOpened { .. }
+            );
         // The next boot of a loop clears nothing: it will end there too.
         let stays =
             self.state < State::KernelSent && self.verdict.is_some_and(|verdict| verdict.is_of_ends());
@@ -309,6 +286,7 @@ impl Boot {
                     self.reach(Asking);
                 }
             }
+            Event::PoweredTogether => facts.powered_together = true,
             Event::Requested => {
                 facts.lease_requests = facts.repeats(facts.lease_requests, now);
                 if self.state < Requested {
@@ -330,7 +308,7 @@ impl Boot {
                 Unseen => {}
                 Asking | Requested => self.reach(Addressed),
                 KernelAsks => self.reach(HasNetwork),
-                InUse | Up if facts.address.is_some_and(|before| before != address) => {
+                InUse | DiskInUse | Up if facts.address.is_some_and(|before| before != address) => {
                     facts.readdressed.get_or_insert(now.into());
                 }
                 _ => {}
@@ -400,6 +378,26 @@ impl Boot {
                 (facts.init_missing, facts.init_found) = (0, false);
                 self.reach(InUse);
             }
+            Event::DiskConnected => {
+                if (KernelSent..Connecting).contains(&self.state) {
+                    self.reach(Connecting);
+                }
+            }
+            Event::DiskRefused { why_told } => {
+                if (KernelSent..InUse).contains(&self.state) {
+                    facts.told_elsewhere = why_told;
+                    facts.mount_refused = (!why_told).then_some(false);
+                    self.reach(Connecting);
+                }
+            }
+            Event::DiskOpened { address } => {
+                (facts.address, facts.lost, facts.mount_refused) = (Some(address), None, None);
+                (facts.readdressed, facts.released) = (None, None);
+                // A running system connects again after its network failed.
+                if self.state < DiskInUse {
+                    self.reach(DiskInUse);
+                }
+            }
             Event::Unmounted => {
                 if self.state >= InUse {
                     (self.facts, self.state) = (Facts::NONE, Unseen);
@@ -411,7 +409,7 @@ impl Boot {
                 // The shell waits for a password, and calls its root no more.
                 facts.emergency = facts.emergency.filter(|at| at.until(now) <= EMERGENCY);
                 match self.state {
-                    InUse if now.since(self.since) >= RUNS => self.reach(Up),
+                    InUse | DiskInUse if now.since(self.since) >= RUNS => self.reach(Up),
                     // This server was started after the Pi.
                     Unseen => self.reach(Up),
                     _ => {}
@@ -463,25 +461,6 @@ impl Boot {
             }
             self.reach(State::KernelAsks);
         }
-    }
-}
-
-/// `kernel sent`
-impl fmt::Display for State {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Unseen => "unseen",
-            Self::Asking => "asking",
-            Self::Requested => "requested",
-            Self::Addressed => "addressed",
-            Self::Fetching => "fetching",
-            Self::KernelSent => "kernel sent",
-            Self::KernelAsks => "kernel asks",
-            Self::HasNetwork => "has network",
-            Self::Mounting => "mounting",
-            Self::InUse => "root in use",
-            Self::Up => "up",
-        })
     }
 }
 

@@ -100,6 +100,9 @@ impl Registry {
                 mac = mac.or(host.neighbour);
                 host.fetch(Fetched { pi, system, mac });
             }
+            if let Some(neighbour) = mac {
+                self.note_bridge(pi, address, neighbour);
+            }
             let mac = mac.or_else(|| self.mac_by_lease(address));
             self.locate(
                 pi,
