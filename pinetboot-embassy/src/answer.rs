@@ -1,30 +1,36 @@
 //! The DHCP responder that the configuration selects: none, a proxy or a server.
 
+use core::cell::Cell;
+
 use pinetboot_core::dhcp::{Arrival, LeaseServer, LeaseSlot, Message, NoReply, ProxyDhcp, Reply, Respond};
 
 use crate::config::Dhcp;
 use crate::interface::Interface;
+use crate::search::Others;
 
 /// The selected responder.
 #[expect(clippy::large_enum_variant, reason = "one value exists, and no heap")]
-pub(crate) enum Answer<I> {
+pub(crate) enum Answer<'a, I> {
     Off,
     /// A proxy at the board's current address, which another DHCP server may change.
     Proxy(I),
-    Lease(LeaseServer<'static, [LeaseSlot; LEASES]>),
+    /// A server, while there is no other one.
+    Lease(LeaseServer<'static, [LeaseSlot; LEASES]>, &'a Cell<Others>),
 }
 
-impl<I: Interface> Answer<I> {
-    pub(crate) fn new(dhcp: Dhcp, interface: I) -> Self {
+impl<'a, I: Interface> Answer<'a, I> {
+    pub(crate) fn new(dhcp: Dhcp, interface: I, others: &'a Cell<Others>) -> Self {
         match dhcp {
             Dhcp::Off => Self::Off,
             Dhcp::Proxy => Self::Proxy(interface),
-            Dhcp::Lease(network) => Self::Lease(LeaseServer::new(network, [LeaseSlot::EMPTY; LEASES])),
+            Dhcp::Lease(network) => {
+                Self::Lease(LeaseServer::new(network, [LeaseSlot::EMPTY; LEASES]), others)
+            }
         }
     }
 }
 
-impl<I: Interface> Respond for Answer<I> {
+impl<I: Interface> Respond for Answer<'_, I> {
     fn respond(
         &mut self,
         arrival: &Arrival,
@@ -37,7 +43,10 @@ impl<I: Interface> Respond for Answer<I> {
                 let address = interface.address().ok_or(NoReply::NotServed)?;
                 ProxyDhcp::new(address).respond(arrival, request, out)
             }
-            Self::Lease(server) => server.respond(arrival, request, out),
+            Self::Lease(server, others) if others.get() == Others::None => {
+                server.respond(arrival, request, out)
+            }
+            Self::Lease(..) => Err(NoReply::NotServed),
         }
     }
 }

@@ -22,6 +22,7 @@ use crate::own_address::own_address;
 use crate::port::Port;
 use crate::receive::{Updates, WithUpdates};
 use crate::report::{CardState, Start, View};
+use crate::search::{Others, search};
 use crate::status::Status;
 use crate::status_file::{StatusMemory, WithStatus};
 use crate::storage::Placed;
@@ -36,6 +37,7 @@ pub struct Appliance<'a, I> {
     status: Status,
     report: StatusMemory,
     card: Cell<CardState>,
+    others: Cell<Others>,
     action: Cell<Option<Action>>,
     tftp: Liveness,
     dhcp: Liveness,
@@ -64,6 +66,7 @@ impl<'a, I: Interface> Appliance<'a, I> {
             status,
             report: StatusMemory::new(),
             card: Cell::new(CardState::Absent),
+            others: Cell::new(Others::Unknown),
             action: Cell::new(None),
             tftp: Liveness::new(),
             dhcp: Liveness::new(),
@@ -124,6 +127,7 @@ impl<'a, I: Interface> Appliance<'a, I> {
             config: &self.config,
             misconfigured: self.misconfigured,
             card: self.card.get(),
+            others: self.others.get(),
             counts: self.status.counts(),
             boots: self.status.boots(),
         }
@@ -132,7 +136,7 @@ impl<'a, I: Interface> Appliance<'a, I> {
     /// Answers DHCP on this network, whose ports are 67 and perhaps 4011. Does not return.
     pub async fn addresses(&self, net: impl Net<Local = Port, Error = Infallible>) -> ! {
         let net = Watched { net, liveness: &self.dhcp };
-        let answer = Answer::new(self.config.dhcp, self.interface);
+        let answer = Answer::new(self.config.dhcp, self.interface, &self.others);
         let responder = Responder::<_, _, _, 2>::new(net, answer, &self.status);
         let mut responder = responder.with_ports(|port| match port.index() {
             0 => dhcp::Port::Server,
@@ -142,19 +146,21 @@ impl<'a, I: Interface> Appliance<'a, I> {
         match never {}
     }
 
-    /// Gets the board's address from the network's DHCP server, if it is configured so, on this network, whose port is 68. Not for an
-    /// interface that is a DHCP client itself. Does not return.
-    pub async fn own_address(
+    /// The board as a DHCP client on this network, whose port is 68: gets its address, if it is configured so and the interface does
+    /// not do that itself; or looks for another DHCP server, without which no addresses are leased. Does not return.
+    pub async fn client(
         &self,
-        net: impl Net<Local = Port, Error = Infallible>,
+        mut net: impl Net<Local = Port, Error = Infallible>,
         mac: [u8; 6],
         xid: u32,
     ) -> ! {
-        if let Address::Dhcp = self.config.address {
-            let Ok(never) = own_address(self.interface, net, Port::FIRST, mac, xid).await;
-            match never {}
-        }
-        core::future::pending().await
+        let (interface, port) = (self.interface, Port::FIRST);
+        let Ok(never) = match (self.config.dhcp, self.config.address) {
+            (Dhcp::Lease(_), _) => search(interface, &mut net, port, mac, xid, &self.others).await,
+            (_, Address::Dhcp) if !I::IS_DHCP_CLIENT => own_address(interface, net, port, mac, xid).await,
+            _ => core::future::pending().await,
+        };
+        match never {}
     }
 
     /// Feeds the watchdog while all loops are alive, drives the status LED, and logs the board's address. Does not return.
@@ -191,6 +197,7 @@ impl<'a, I: Interface> Appliance<'a, I> {
                 _ if board.card() == CardState::Unreadable => LedPattern::CardUnreadable,
                 _ if self.misconfigured => LedPattern::Misconfigured,
                 _ if !self.interface.is_link_up() => LedPattern::NoLink,
+                _ if matches!(self.others.get(), Others::Found(_)) => LedPattern::AnotherServer,
                 _ if counts.running > 0 => LedPattern::Busy,
                 (Some(rule), _) => {
                     let (flash, next) = Flash::of(rule, place);

@@ -50,6 +50,8 @@ pub(crate) enum LedPattern {
     Stuck(Flash),
     /// The card cannot be read: dark, but for a flash every two seconds.
     CardUnreadable,
+    /// Another DHCP server is on the network: lit, but for a gap every two seconds.
+    AnotherServer,
 }
 
 /// A flash of a number: its tens as long flashes, its ones as short ones, and a pause.
@@ -94,6 +96,7 @@ impl LedPattern {
             Self::Stuck(Flash::Short) => (150, 300),
             Self::Stuck(Flash::Pause) => (0, 1200),
             Self::CardUnreadable => (100, 1800),
+            Self::AnotherServer => (1800, 100),
         }
     }
 }

@@ -17,11 +17,16 @@ pub trait Interface: Copy {
 
     /// Whether a cable is plugged in.
     fn is_link_up(&self) -> bool;
+
+    /// Whether the interface gets its address from a DHCP server by itself.
+    const IS_DHCP_CLIENT: bool = false;
 }
 
 /// embassy-net's stack, which is a DHCP client too.
 #[cfg(feature = "embassy-net")]
 impl Interface for Stack<'_> {
+    const IS_DHCP_CLIENT: bool = true;
+
     fn configure(&self, address: Address) {
         self.set_config_v4(match address {
             Address::Dhcp => ConfigV4::Dhcp(Default::default()),

@@ -40,6 +40,8 @@ mod appliance;
 pub mod archive;
 mod board;
 mod boots;
+#[cfg(test)]
+mod cable;
 mod capacity;
 #[cfg(feature = "card")]
 pub mod card;
@@ -58,7 +60,6 @@ mod own_address;
 mod port;
 mod receive;
 mod report;
-#[expect(dead_code, reason = "until leases wait for its result")]
 mod search;
 #[cfg(feature = "embassy-net")]
 mod stack;

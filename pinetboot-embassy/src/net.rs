@@ -23,8 +23,9 @@ use crate::capacity::TRANSFERS;
 use crate::liveness;
 use crate::port::Port;
 
-/// Sockets of the stack that [`run`](crate::run) takes: one that listens and one for each transfer, and two for DHCP.
-pub const SOCKETS: usize = TRANSFERS + 3;
+/// Sockets of the stack that [`run`](crate::run) takes: one that listens and one for each transfer, two for DHCP, and its own
+/// DHCP client's.
+pub const SOCKETS: usize = TRANSFERS + 4;
 
 /// UDP on some [`Sockets`]: the first of them listen, the others are lent to transfers.
 ///

@@ -10,6 +10,7 @@ use pinetboot_core::dhcp::Clients;
 use crate::boots::Boots;
 use crate::config::{Address, Config, Dhcp};
 use crate::kept::Kept;
+use crate::search::{Others, REMEDY};
 use crate::status::Counts;
 
 /// What a board knows at its start.
@@ -53,6 +54,7 @@ pub(crate) struct View<'a> {
     /// The configuration has an error, or could not be read.
     pub(crate) misconfigured: bool,
     pub(crate) card: CardState,
+    pub(crate) others: Others,
     pub(crate) counts: Counts,
     pub(crate) boots: &'a Boots,
 }
@@ -77,6 +79,15 @@ impl View<'_> {
         writeln!(out, "{} bytes of files in flash, {card}", start.flash)?;
         if self.misconfigured {
             writeln!(out, "configuration WRONG: see the log; DHCP is off")?;
+        }
+        match self.others {
+            Others::Found(server) => {
+                writeln!(out, "another DHCP server: {server}. No addresses are leased: {REMEDY}")?;
+            }
+            Others::Unknown if matches!(self.config.dhcp, Dhcp::Lease(_)) => {
+                out.write_str("addresses are leased once a search has found no other DHCP server\n")?;
+            }
+            _ => {}
         }
         let Counts { running, complete, failed, refused, missing, leases } = *counts;
         writeln!(
@@ -181,6 +192,7 @@ pub(crate) mod tests {
             config: &config,
             misconfigured: false,
             card: CardState::Readable,
+            others: Others::None,
             counts: Counts { running: 1, complete: 12, failed: 2, refused: 3, missing: 34, leases: 5 },
             boots: &boots,
         });

@@ -1,9 +1,9 @@
 //! The appliance on an embassy-net stack, in one task.
 
-use embassy_futures::join::join3;
-use embassy_net::Stack;
+use embassy_futures::join::join4;
+use embassy_net::{HardwareAddress, Stack};
 use pinetboot_core::Storage;
-use pinetboot_core::dhcp::SERVER_PORT;
+use pinetboot_core::dhcp::{CLIENT_PORT, SERVER_PORT};
 use pinetboot_core::tftp::PORT;
 
 use crate::appliance::Appliance;
@@ -19,13 +19,19 @@ use crate::storage::Placed;
 pub struct Memory {
     tftp: net::Memory<{ TRANSFERS + 1 }>,
     dhcp: net::Memory<1>,
+    client: net::Memory<1>,
     configuration: Text,
 }
 
 impl Memory {
     /// Empty buffers.
     pub const fn new() -> Self {
-        Self { tftp: net::Memory::new(), dhcp: net::Memory::new(), configuration: [0; size_of::<Text>()] }
+        Self {
+            tftp: net::Memory::new(),
+            dhcp: net::Memory::new(),
+            client: net::Memory::new(),
+            configuration: [0; size_of::<Text>()],
+        }
     }
 }
 
@@ -42,12 +48,17 @@ pub async fn run<S: Storage<File: Placed>>(
     board: &mut impl Board,
     memory: &mut Memory,
 ) -> ! {
-    let Memory { tftp, dhcp, configuration } = memory;
+    let Memory { tftp, dhcp, client, configuration } = memory;
     let appliance = Appliance::configured(stack, &mut storage, configuration, Start::default()).await;
     let (mut tftp_metadata, mut dhcp_metadata) = (net::Metadata::new(), net::Metadata::new());
+    let mut client_metadata = net::Metadata::new();
     let mut tftp = Sockets::new(stack, tftp, &mut tftp_metadata);
     let mut dhcp = Sockets::new(stack, dhcp, &mut dhcp_metadata);
+    let mut client = Sockets::new(stack, client, &mut client_metadata);
     let files = appliance.files(storage, Pool::new(&mut tftp, &[PORT]), None::<&Updates<NoFlash>>);
     let addresses = appliance.addresses(Pool::new(&mut dhcp, &[SERVER_PORT]));
-    join3(files, addresses, appliance.watch(board)).await.0
+    let HardwareAddress::Ethernet(mac) = stack.hardware_address();
+    let xid = u32::from_le_bytes([mac.0[2], mac.0[3], mac.0[4], mac.0[5]]);
+    let client = appliance.client(Pool::new(&mut client, &[CLIENT_PORT]), mac.0, xid);
+    join4(files, addresses, client, appliance.watch(board)).await.0
 }

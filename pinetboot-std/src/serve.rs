@@ -133,7 +133,9 @@ pub fn run_with(options: &Args, level: Level, more: Vec<Box<dyn Listener>>) -> R
     #[cfg(feature = "web")]
     let live = crate::live::Live::default();
     #[cfg(feature = "web")]
-    listeners.push(Box::new(live.clone()));
+    if config.web.is_on() {
+        listeners.push(Box::new(live.clone()));
+    }
     #[cfg(feature = "web")]
     let hooks = Hooks::start(&config)?;
     #[cfg(feature = "web")]

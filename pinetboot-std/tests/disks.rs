@@ -9,6 +9,8 @@ mod card;
 #[path = "disks/client.rs"]
 mod client;
 mod common;
+#[path = "disks/states.rs"]
+mod states;
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -54,7 +56,11 @@ impl World {
             command.args(["--inh-caps=-all", env!("CARGO_BIN_EXE_pinetboot")]);
         }
         let port = self.port.to_string();
-        command.args(["serve", "--listen", "127.0.0.1", "--tftp-port", "0", "--control", "none"]);
+        command.args(["serve", "--listen", "127.0.0.1", "--tftp-port", "0"]);
+        // The default place is one for all servers of a machine.
+        if !options.contains(&"--control") {
+            command.args(["--control", "none"]);
+        }
         command.args(["--disk-port", &port, "--init"]).arg(self.path("init"));
         command.arg("--state").arg(self.path("state")).args(options).arg(self.path("card.img"));
         let serving = Serving::start_as(&mut command);

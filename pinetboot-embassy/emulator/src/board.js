@@ -4,6 +4,7 @@
 
 import { RP2040 } from 'rp2040js';
 import { Cores } from './cores.js';
+import { decodeByTable } from './decoder.js';
 import { Flash } from './flash.js';
 import { FlashCache } from './flash-cache.js';
 import { idleFlashStream, memoryUnprotected, randomBits, readableDmaAbort } from './quirks.js';
@@ -78,6 +79,7 @@ export class Board {
 
     assemble() {
         const chip = new RP2040(this.clock);
+        decodeByTable(chip.core.constructor);
         chip.bootrom.set(this.image.bootrom); // not loadBootrom(), which erases the flash
         for (const { address, bytes } of this.image.flash) chip.flash.set(bytes, address - FLASH);
         readableDmaAbort(chip);

@@ -4,6 +4,8 @@
 // for the six words on the FIFO that start it (RP2040 datasheet, 2.8.2). rp2040js knows no second core, so this module
 // keeps each core's private part of the SIO block: CPUID, the FIFOs, the divider (2.3.1).
 
+import { Spins } from './spins.js';
+
 export class Cores {
     constructor(chip, clock, cache) {
         this.chip = chip;
@@ -20,6 +22,7 @@ export class Cores {
         this.leaving = null;
         this.stalled = 0;
         this.sample = null;
+        this.spins = new Spins(chip, clock, cache);
         chip.setInterrupt = (irq, value) => {
             for (const core of this.cores) core.setInterrupt(irq, value);
         };
@@ -46,7 +49,10 @@ export class Cores {
                 clock.tick(Math.max(0, Math.min(next, until) - clock.nanos));
                 continue;
             }
-            if (!(first && second)) this.lead = 0;
+            if (!(first && second)) {
+                this.alone(first ? 0 : 1, until);
+                continue;
+            }
             const index = first && (!second || this.lead >= 0) ? 0 : 1;
             this.select(index);
             const took = (cores[index].executeInstruction() + cache.waited()) * nanosPerCycle + this.stalled;
@@ -54,7 +60,7 @@ export class Cores {
             if (this.sample) this.sample(index, cores[index], took);
             // The clock follows the core that is behind.
             const other = index === 0 ? this.lead : -this.lead;
-            clock.tick(first && second ? Math.min(took, other) : took);
+            clock.tick(Math.min(took, other));
             this.lead += index === 0 ? -took : took;
         }
         if (this.leaving) {
@@ -62,6 +68,30 @@ export class Cores {
             this.leaving = null;
             leave();
         }
+    }
+
+    /** Runs that core while the other one sleeps: no need to ask before each instruction. */
+    alone(index, until) {
+        const { clock, chip, cache } = this;
+        const nanosPerCycle = 1e9 / chip.clkSys;
+        const [core, other] = [this.cores[index], this.cores[1 - index]];
+        const state = this.state[1 - index];
+        this.lead = 0;
+        this.select(index);
+        this.spins.begin(core);
+        do {
+            const took = (core.executeInstruction() + cache.waited()) * nanosPerCycle + this.stalled;
+            this.stalled = 0;
+            if (this.sample) this.sample(index, core, took);
+            const next = clock.nextAlarm?.nanos ?? Infinity;
+            clock.tick(took);
+            if (core.spins !== 0) {
+                // What the core has read may be otherwise since an alarm.
+                if (clock.nanos >= next || this.sample) this.spins.begin(core);
+                else this.spins.skip(core, until, nanosPerCycle);
+            }
+            if (this.leaving || this.state[index] !== 'running' || this.state[1 - index] !== state) return;
+        } while (!core.waiting && (other.waiting || state !== 'running') && clock.nanos < until);
     }
 
     /** Ends `run` at once, and calls `callback` instead. */

@@ -12,17 +12,36 @@ export class FlashCache {
         this.older = new Uint8Array(SETS); // the way of each set that is replaced next
         this.last = -1;
         this.misses = 0;
-        for (const name of ['readUint8', 'readUint16', 'readUint32']) {
-            const read = chip[name].bind(chip);
-            chip[name] = (address) => {
-                if (address >>> 24 === CACHED) this.look(address);
-                return read(address);
-            };
-        }
+        this.fetched = 0; // lines, since the start
+        this.elsewhere = 0; // reads that were neither of flash nor of RAM
+        // Flash and RAM are read here, for they are read most; what is elsewhere, and what is not aligned, rp2040js reads.
+        const { flash, flashView, sram, sramView } = chip;
+        const end = RAM + sram.length;
+        const [read8, read16, read32] = ['readUint8', 'readUint16', 'readUint32'].map((name) => chip[name].bind(chip));
+        chip.readUint8 = (address) => {
+            if (address >= RAM && address < end) return sram[address - RAM];
+            if (address >>> 24 !== CACHED) return (this.elsewhere++, read8(address));
+            this.look(address & OFFSET);
+            return flash[address & OFFSET];
+        };
+        chip.readUint16 = (address) => {
+            if (address & 1) return read16(address);
+            if (address >= RAM && address < end) return sramView.getUint16(address - RAM, true);
+            if (address >>> 24 !== CACHED) return (this.elsewhere++, read16(address));
+            this.look(address & OFFSET);
+            return flashView.getUint16(address & OFFSET, true);
+        };
+        chip.readUint32 = (address) => {
+            if (address & 3) return read32(address);
+            if (address >= RAM && address < end) return sramView.getUint32(address - RAM, true);
+            if (address >>> 24 !== CACHED) return (this.elsewhere++, read32(address));
+            this.look(address & OFFSET);
+            return flashView.getUint32(address & OFFSET, true);
+        };
     }
 
-    look(address) {
-        const line = (address & 0xffffff) >>> 3;
+    look(offset) {
+        const line = offset >>> 3;
         if (line === this.last) return;
         this.last = line;
         const set = line % SETS;
@@ -33,6 +52,7 @@ export class FlashCache {
             this.older[set] = 0;
         } else {
             this.misses++;
+            this.fetched++;
             this.lines[first + this.older[set]] = line;
             this.older[set] ^= 1;
         }
@@ -48,6 +68,8 @@ export class FlashCache {
 }
 
 const CACHED = 0x10;
+const OFFSET = 0xffffff;
+const RAM = 0x20000000;
 const SETS = 1024;
 const WAYS = 2;
 

@@ -5,19 +5,21 @@ import { FlashCache } from '../src/flash-cache.js';
 const MISS = 28 * 4; // clocks of a line, each four of the system's
 
 function cache() {
-    const reads = [];
-    const read = (address) => reads.push(address);
-    const chip = { readUint8: read, readUint16: read, readUint32: read, peripherals: { 0x18000: { baudr: 4 } } };
+    const [flash, sram] = [Uint8Array.from({ length: 1 << 16 }, (_, at) => at ^ (at >> 8)), new Uint8Array(8)];
+    const [flashView, sramView] = [flash, sram].map(({ buffer }) => new DataView(buffer));
+    const elsewhere = () => 7;
+    const chip = { flash, flashView, sram, sramView, readUint8: elsewhere, readUint16: elsewhere, readUint32: elsewhere };
+    chip.peripherals = { 0x18000: { baudr: 4 } };
     const it = new FlashCache(chip);
     const cost = (address, width = 32) => (chip[`readUint${width}`](address), it.waited());
-    return { reads, cost };
+    return { chip, cost };
 }
 
 test('a line is waited for once, for any read of it', () => {
-    const { reads, cost } = cache();
+    const { chip, cost } = cache();
     assert.deepEqual([cost(0x10000100), cost(0x10000104), cost(0x10000106, 16), cost(0x10000107, 8)], [MISS, 0, 0, 0]);
     assert.equal(cost(0x10000108), MISS);
-    assert.equal(reads.length, 5);
+    assert.deepEqual([chip.readUint32(0x10000104), chip.readUint16(0x10000106), chip.readUint8(0x10000107)], [0x06070405, 0x0607, 0x06]);
 });
 
 test('of lines that fall together two stay, the ones that were used last', () => {
@@ -35,6 +37,8 @@ test('it holds 16 KB', () => {
 });
 
 test('RAM and ROM do not go through it', () => {
-    const { cost } = cache();
+    const { chip, cost } = cache();
     assert.deepEqual([cost(0x20000000), cost(0x2000), cost(0x50000000)], [0, 0, 0]);
+    chip.sram[3] = 0x12;
+    assert.deepEqual([chip.readUint32(0x20000000), chip.readUint32(0x20000008), chip.readUint32(0x2000)], [0x12000000, 7, 7]);
 });

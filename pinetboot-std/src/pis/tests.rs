@@ -9,6 +9,9 @@ use pinetboot_core::pi::boot::Seen;
 use pinetboot_core::pi::{PiIdentity, Prefix, Stage};
 use pinetboot_core::tftp::{Direction, ErrorCode, Options, Outcome};
 
+#[path = "tests/bridge.rs"]
+mod bridge;
+
 use super::registry::Registry;
 use super::*;
 use crate::config::Settings;

@@ -138,7 +138,7 @@ impl Bound {
     pub(super) fn start(self, supervisor: &Supervisor, bus: &Bus) -> Result<DiskService, Failed> {
         let failed = |error: io::Error| Failed::new(Exit::Failure, error);
         let exports = Arc::new(DiskExports::new(self.disks, bus.clone()));
-        let observer = Arc::new(DiskObserver::new(bus.clone()));
+        let observer = Arc::new(DiskObserver::new(&exports));
         let server = Server::start(self.listeners, exports.clone(), Limits::default(), observer);
         let server = Arc::new(server.map_err(failed)?);
         let (counts, telling) = (server.counts(), bus.clone());

@@ -67,9 +67,9 @@ pub async fn appliance(spawner: Spawner) -> ! {
     let dhcp = Udp::new(chip, &DHCP_SOCKETS, dhcp, 0);
     let client = Udp::new(chip, &DHCP_CLIENT_SOCKETS, client, 0);
     let mut board = Esp { led, wdt, chip };
-    let own_address = appliance.own_address(client, mac, rng.random());
+    let client = appliance.client(client, mac, rng.random());
     let files = appliance.files(storage, tftp, None::<&Updates<NoFlash>>);
-    join4(files, appliance.addresses(dhcp), own_address, appliance.watch(&mut board)).await.0
+    join4(files, appliance.addresses(dhcp), client, appliance.watch(&mut board)).await.0
 }
 
 type Chip = W5500<Spi<'static, Async>, Output<'static>, Input<'static>>;

@@ -99,7 +99,7 @@ pub async fn appliance(spawner: Spawner, peripherals: Peripherals) -> ! {
     spawner.spawn(defmt::unwrap!(files(appliance, storage, net, updates)));
     spawner.spawn(defmt::unwrap!(addresses(appliance, Udp::new(chip, &DHCP_SOCKETS, DHCP[0].take(), 0))));
     let net = Udp::new(chip, &DHCP_CLIENT_SOCKETS, DHCP[1].take(), 0);
-    spawner.spawn(defmt::unwrap!(own_address(appliance, net, mac, seed)));
+    spawner.spawn(defmt::unwrap!(client(appliance, net, mac, seed)));
     appliance.watch(&mut Evb { led, watchdog, chip, card }).await
 }
 
@@ -119,8 +119,8 @@ async fn addresses(appliance: &'static Board, net: Network) -> ! {
 }
 
 #[embassy_executor::task]
-async fn own_address(appliance: &'static Board, net: Network, mac: [u8; 6], xid: u32) -> ! {
-    appliance.own_address(net, mac, xid).await
+async fn client(appliance: &'static Board, net: Network, mac: [u8; 6], xid: u32) -> ! {
+    appliance.client(net, mac, xid).await
 }
 
 #[embassy_executor::task]

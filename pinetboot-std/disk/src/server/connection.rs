@@ -49,6 +49,7 @@ struct Turn {
 
 /// Serves a connection until its negotiation has failed, or its workers run.
 pub(super) fn serve(shared: &Arc<Shared>, id: u64, stream: TcpStream, client: SocketAddr) {
+    shared.tell(&Event::Connected { client });
     match prepare(shared, stream, client) {
         Ok((input, channel, session)) => {
             shared.tell(&Event::Opened { client, name: &session.name });
