@@ -9,6 +9,7 @@ mod disks;
 mod findings;
 mod following;
 mod leases;
+mod lines;
 mod nfs;
 mod others;
 mod overhear;
@@ -163,7 +164,7 @@ pub fn run_with(options: &Args, level: Level, more: Vec<Box<dyn Listener>>) -> R
     let roots = nfsd.as_ref().map(|nfsd| nfsd.roots().clone());
     let (budget, quota) = (Budget::default(), UploadQuota::default());
     #[cfg(feature = "disk")]
-    let disks = disks::prepare(&config, &mut handed, &bus)?;
+    let disks = disks::prepare(&config, &mut handed, captures.any(), &bus)?;
     let beside = Served {
         roots: roots.clone(),
         #[cfg(feature = "disk")]

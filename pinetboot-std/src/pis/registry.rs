@@ -134,7 +134,7 @@ impl Registry {
                 Applied { subject: Some(Subject::Pi(*pi)), ..Applied::default() }
             }
             Fact::Boot(_) | Fact::Nfs(_) => about_client(self),
-            Fact::Network(fact) => self.network(fact),
+            Fact::Network(fact) => self.network(client, fact),
             Fact::Server(_) | Fact::Usage(_) => Applied::default(),
         };
         let Applied { subject, mut follows, .. } = applied;
