@@ -28,8 +28,8 @@ const STEPS: [(&str, &str); 7] = [
     ("address by DHCP", ""),
     ("boot files by TFTP", ""),
     ("kernel, up to its first program", "Loading, please wait"),
-    ("initramfs: modules, network", "IP-Config: eth0 complete"),
-    ("initramfs: mount of the root", "done.\r\nBegin: Running /scripts/nfs-bottom"),
+    ("initramfs: modules, network", "complete (dhcp from"),
+    ("initramfs: mount of the root", "Running /scripts/nfs-bottom"),
     ("systemd begins", "Welcome to"),
     ("login prompt", "login: "),
 ];
@@ -141,7 +141,7 @@ fn set_up() -> Result<(), Failed> {
     ] {
         world::ip(arguments)?;
     }
-    world::ip(&format!("-n firmware link set eth address {MAC}"))
+    Ok(())
 }
 
 fn start(peer: Peer, place: &Path, root: &Path) -> Result<Server, Failed> {
@@ -184,6 +184,11 @@ fn start(peer: Peer, place: &Path, root: &Path) -> Result<Server, Failed> {
 fn boot(place: &Path, server: &Server) -> Result<Boot, Failed> {
     let files = tempfile::tempdir_in(place).map_err(|error| format!("no directory: {error}"))?;
     let files = files.path();
+    write(&files.join("lease"), LEASE)?;
+    chmod(&files.join("lease"), 0o755)?;
+    // A DHCP server may look around before it answers.
+    lease(files, SCOUT, "1")?;
+    lease_ends()?;
     let (mut times, mut step) = ([(Duration::ZERO, Duration::ZERO); STEPS.len()], 0);
     let (mut at, mut cpu) = (Instant::now(), server.cpu());
     let mut end_step = || {
@@ -192,21 +197,14 @@ fn boot(place: &Path, server: &Server) -> Result<Boot, Failed> {
         (at, cpu) = now;
         step += 1;
     };
-    write(&files.join("lease"), LEASE)?;
-    chmod(&files.join("lease"), 0o755)?;
-    world::ip("-n firmware link set eth up")?;
-    let lease = files.join("lease").to_string_lossy().into_owned();
-    at_firmware(&[
-        "busybox", "udhcpc", "-C", "-i", "eth", "-n", "-q", "-f", "-t", "20", "-T", "1", "-s", &lease,
-    ])?;
+    lease(files, MAC, "1")?;
     end_step();
     for name in FILES.iter().chain(&["cmdline.txt"]) {
         let (from, to) = (format!("{SERIAL}/{name}"), files.join(name).to_string_lossy().into_owned());
         at_firmware(&["busybox", "tftp", "-b", "1468", "-g", "-r", &from, "-l", &to, "10.77.0.1"])?;
     }
     end_step();
-    world::ip("-n firmware link set eth down")?;
-    world::ip("-n firmware addr flush dev eth")?;
+    lease_ends()?;
     let words = fs::read_to_string(files.join("cmdline.txt")).map_err(|error| error.to_string())?;
     let machine = Machine::start(files, &words)?;
     let (mut console, began) = (String::new(), Instant::now());
@@ -230,6 +228,21 @@ fn boot(place: &Path, server: &Server) -> Result<Boot, Failed> {
         console.drain(..end);
     }
     Ok(Boot(times))
+}
+
+/// Takes an address for this MAC address; asks again after so many seconds.
+fn lease(files: &Path, mac: &str, again: &str) -> Result<(), Failed> {
+    world::ip(&format!("-n firmware link set eth address {mac}"))?;
+    world::ip("-n firmware link set eth up")?;
+    let script = files.join("lease").to_string_lossy().into_owned();
+    at_firmware(&[
+        "busybox", "udhcpc", "-C", "-i", "eth", "-n", "-q", "-f", "-T", again, "-t", "20", "-s", &script,
+    ])
+}
+
+fn lease_ends() -> Result<(), Failed> {
+    world::ip("-n firmware addr flush dev eth")?;
+    world::ip("-n firmware link set eth down")
 }
 
 fn at_firmware(words: &[&str]) -> Result<(), Failed> {
@@ -295,6 +308,7 @@ fn chmod(path: &Path, mode: u32) -> Result<(), Failed> {
 }
 
 const MAC: &str = "52:54:00:12:34:60";
+const SCOUT: &str = "52:54:00:12:34:6f";
 const SERIAL: &str = "5e9f2a01";
 const FILES: [&str; 3] = ["config.txt", "kernel8.img", "initramfs8"];
 const PATIENCE: Duration = Duration::from_secs(600);
