@@ -30,7 +30,7 @@ impl World {
         fs::write(world.image(), image).unwrap();
         Overlay::create(&world.disk(), &world.image(), 1 << 20).unwrap();
         world.write(1);
-        assert!(world.disks(&["snapshot", PI, "old"]).status().unwrap().success());
+        assert!(world.disks(&["snapshot", PI, "old"]).output().unwrap().status.success());
         world.write(2);
         world
     }

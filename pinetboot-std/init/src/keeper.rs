@@ -100,7 +100,7 @@ fn connect(
     disks: &[DiskAddress],
     before: Option<&Export>,
 ) -> Result<(SocketAddrV4, Session), Failure> {
-    let mut refused_since = None;
+    let (mut refused_since, mut changed_since) = (None, None);
     let mut told: Option<Instant> = None;
     loop {
         let began = Instant::now();
@@ -129,9 +129,13 @@ fn connect(
         if tells {
             told = Some(began);
         }
-        // The disk of one server, which had it, may yet come back on another.
-        if let Some(failure) = another.filter(|_| disks.len() == 1) {
-            return Err(failure);
+        match another {
+            // The disk of one server, which had it, may yet come back on another.
+            Some(failure) if disks.len() == 1 || *changed_since.get_or_insert(began) + REFUSED <= began => {
+                return Err(failure);
+            }
+            Some(_) => {}
+            None => changed_since = None,
         }
         match refusal {
             // A server that still has the connection of this machine's last boot gives the disk free after a while.
@@ -183,7 +187,7 @@ const NAME: &str = "@pinetboot-init";
 const READY: &str = "ready\n";
 const BETWEEN_TRIES: Duration = Duration::from_millis(500);
 const BETWEEN_LINES: Duration = Duration::from_secs(10);
-/// How long refusals are taken for a state that passes.
+/// How long a refusal, or another disk beside a server that is not reached, is taken for a state that passes.
 const REFUSED: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
