@@ -41,25 +41,25 @@ fn calls_of(process: u32, work: impl FnOnce()) -> Vec<String> {
 fn a_pi_costs_few_system_calls() {
     let home = Home::new();
     let server = home.serve(&["--dhcp", "lease", "--dhcp-clients", "all"]);
-    let boot = |last: u8| {
+    home.client.ip("link set eth address d8:3a:dd:e8:27:1e");
+    let boot = || {
         home.client.ip("addr flush dev eth");
-        home.client.ip(&format!("link set eth address d8:3a:dd:00:00:{last:02x}"));
         home.udhcpc(&AS_A_PI);
         home.fetch();
     };
-    boot(1); // what the first Pi of all costs is left out
-    let calls = calls_of(server.id(), || boot(2));
+    boot(); // what the first boot of all costs is left out
+    let calls = calls_of(server.id(), boot);
     let count = |name: &str| calls.iter().filter(|call| *call == name).count();
-    println!("{} calls: {calls:?}", calls.len());
     assert!(count("recvmmsg") >= 3, "DISCOVER, REQUEST and RRQ are among them: {calls:?}");
-    // For the path's MTU, and none for the neighbour.
-    assert_eq!(count("socket"), 1, "{calls:?}");
-    // Waits and received frames depend on how busy the machine is.
+    // None for the look-ups of the neighbour; a block of 512 bytes fits any path.
+    assert_eq!(count("socket"), 0, "{calls:?}");
+    // The number of waits depends on how busy the machine is.
     let waits =
         ["epoll_wait", "epoll_pwait", "poll", "ppoll", "futex", "recvfrom", "recvmmsg", "restart_syscall"];
     let others = calls.iter().filter(|call| !waits.contains(&call.as_str())).count();
+    println!("{} calls, {others} besides waits", calls.len());
     assert!(others <= MOST, "{others} calls besides waits: {calls:?}");
 }
 
-/// Measured: 45 with the eleven blocks of a config.txt of 5000 bytes; a client that repeats its message adds three.
-const MOST: usize = 60;
+/// Measured: 33, ten of which send the blocks of a config.txt of 5000 bytes; a client that repeats its message adds three.
+const MOST: usize = 45;
