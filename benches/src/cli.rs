@@ -43,6 +43,15 @@ pub(crate) enum Command {
     /// neighbour table has places for (net.ipv4.neigh.default.gc_thresh3) are refused, since the network would fail and not the server.
     #[command(after_help = FLEET_EXAMPLES)]
     Fleet(Fleet),
+    /// Boot one machine to its login prompt from pinetboot, and from dnsmasq with NFS-Ganesha if both are installed
+    ///
+    /// The machine is user-mode Linux with a Debian of systemd and initramfs-tools. Needs busybox(1) and linux.uml(1).
+    Boot(Boot),
+    /// Measure what pinetboot's requests cost with few and many files, Pis and leases
+    ///
+    /// Starts the server with 10 files, a file of 1 MiB, an inventory of 10 Pis and 10 leases, and with 1,000,000 files, a sparse file
+    /// of 64 GiB, 100,000 Pis and 10,000 leases. Figures are the server's processor time.
+    Flat(Flat),
     /// Join the results of several runs and write one report
     Report(Report),
     /// Run pinetboot's own server, for the harness
@@ -164,6 +173,10 @@ pub(crate) struct Fleet {
     #[arg(long = "pis", value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=4000))]
     pub(crate) pis: Vec<u16>,
 
+    /// Switch on this many at once, and the next ones when these are up [default: all]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) wave: Option<u16>,
+
     /// Measure only this server; may be repeated [default: all installed servers]
     #[arg(long = "peer", value_name = "NAME")]
     pub(crate) peers: Vec<String>,
@@ -176,6 +189,14 @@ pub(crate) struct Fleet {
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub(crate) patience: u64,
 
+    /// Measure each server so many times, in turn
+    #[arg(long, value_name = "COUNT", default_value_t = 1)]
+    pub(crate) rounds: u16,
+
+    /// Fail if a healthy Pi fails at pinetboot or gets a verdict
+    #[arg(long)]
+    pub(crate) check: bool,
+
     /// Serve from this directory; its file system is part of the measurement [default: the system's temporary directory]
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
@@ -183,6 +204,30 @@ pub(crate) struct Fleet {
     /// Write fleet.json and the table, fleet.md, to this directory
     #[arg(long, value_name = "DIR", default_value = "target/peers")]
     pub(crate) out: PathBuf,
+}
+
+/// Options of `boot`.
+#[derive(Debug, Args)]
+pub(crate) struct Boot {
+    /// Serve this root, which has kernel8.img and initramfs8 in boot/firmware; NFS-Ganesha's boots change it
+    #[arg(value_name = "DIR")]
+    pub(crate) root: PathBuf,
+
+    /// Boot this many times with each server, twice in a row: a new machine, and one that comes back
+    #[arg(long, value_name = "COUNT", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=99))]
+    pub(crate) rounds: u32,
+}
+
+/// Options of `flat`.
+#[derive(Debug, Args)]
+pub(crate) struct Flat {
+    /// Measure both amounts this many times, in turn
+    #[arg(long, value_name = "COUNT", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=99))]
+    pub(crate) rounds: u32,
+
+    /// Serve from this directory; a million files are made there [default: the system's temporary directory]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
 }
 
 /// Options of `report`.
@@ -205,7 +250,8 @@ const FLEET_EXAMPLES: &str = "\
 Examples:
   cargo run -p pinetboot-bench --release -- fleet                 1 to 1000 Pis: some minutes
   .. fleet --pis 200 --peer pinetboot                             a look
-  .. fleet --pis 1000 --kernel 9000                               with a kernel of the usual size";
+  .. fleet --pis 1000 --kernel 9000                               with a kernel of the usual size
+  .. fleet --pis 4000 --wave 500 --peer pinetboot                 room by room";
 
 const DISK_EXAMPLES: &str = "\
 Examples:

@@ -3,16 +3,18 @@
 //! The Pis are hosts on the cable, each with its MAC address (`pi`, on one packet socket): the server resolves each by ARP. A Pi that
 //! runs already, the kernel's own address there, asks for the attributes of its root all the time.
 
-mod dhcp;
+pub(crate) mod dhcp;
 mod peer;
 mod pi;
 mod report;
 mod root;
+mod shown;
 mod tftp;
-mod wire;
+pub(crate) mod wire;
 
 use std::collections::HashMap;
 use std::fs;
+use std::ops::Range;
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -39,6 +41,9 @@ struct Results {
     facts: Facts,
     /// KiB.
     kernel: u64,
+    /// Pis that are switched on at once; 0 stands for all.
+    #[serde(default)]
+    wave: usize,
     samples: Vec<Sample>,
 }
 
@@ -66,6 +71,9 @@ struct Sample {
     memory: f64,
     /// Bytes of boot files.
     bytes: u64,
+    /// Documents of the page, the event stream and the metrics that were read meanwhile.
+    #[serde(default)]
+    documents: u64,
     /// Verdicts on Pis in the server's log: each is a false one.
     #[serde(default)]
     verdicts: usize,
@@ -99,16 +107,19 @@ pub(crate) fn run(options: &cli::Fleet) -> Result<(), Failed> {
     set_up()?;
     fs::create_dir_all(&options.out)
         .map_err(|error| format!("no directory {}: {error}", options.out.display()))?;
-    let mut results = Results { facts: compare::facts(), kernel: options.kernel, samples: Vec::new() };
+    let wave = options.wave.map_or(0, usize::from);
+    let mut results = Results { facts: compare::facts(), kernel: options.kernel, wave, samples: Vec::new() };
     world::pin_client()?;
-    for count in counts {
+    let runs = counts.into_iter().flat_map(|count| (0..options.rounds).map(move |_| count));
+    for count in runs {
         for peer in &peers {
             let made = options.dir.as_deref().map_or_else(tempfile::tempdir, tempfile::tempdir_in);
             let place = made.map_err(|error| format!("no directory for what is served: {error}"))?;
             allow_all(place.path())?;
             peer::write_trees(place.path(), most, options.kernel)
                 .map_err(|error| format!("cannot write the trees: {error}"))?;
-            let measured = measure(*peer, place.path(), count.into(), options.patience, &mut |sample| {
+            let pis = Pis { count: count.into(), wave, patience: Duration::from_secs(options.patience) };
+            let measured = measure(*peer, place.path(), pis, &mut |sample| {
                 eprintln!("{}", report::line(&sample));
                 results.samples.push(sample);
             });
@@ -117,24 +128,39 @@ pub(crate) fn run(options: &cli::Fleet) -> Result<(), Failed> {
         }
     }
     print!("{}", report::markdown(&results));
-    Ok(())
+    if options.check { check(&results.samples) } else { Ok(()) }
+}
+
+/// All Pis are healthy: a verdict of pinetboot on one of them is false, and none fails.
+fn check(samples: &[Sample]) -> Result<(), Failed> {
+    let mut ours = samples.iter().filter(|sample| sample.server.starts_with("pinetboot"));
+    match ours.find(|sample| sample.verdicts > 0 || sample.failed > 0) {
+        Some(Sample { server, pis, verdicts, failed, .. }) => {
+            Err(format!("{server}: of {pis} healthy Pis {failed} failed, and {verdicts} got a verdict")
+                .into())
+        }
+        None => Ok(()),
+    }
+}
+
+/// The Pis of a measurement.
+#[derive(Debug, Clone, Copy)]
+struct Pis {
+    count: usize,
+    /// Pis that are switched on at once; 0 stands for all.
+    wave: usize,
+    /// The time for a wave.
+    patience: Duration,
 }
 
 /// Boots all Pis twice at one server.
-fn measure(
-    peer: Peer,
-    place: &Path,
-    count: usize,
-    patience: u64,
-    measured: &mut dyn FnMut(Sample),
-) -> Result<(), Failed> {
+fn measure(peer: Peer, place: &Path, pis: Pis, measured: &mut dyn FnMut(Sample)) -> Result<(), Failed> {
     let (server, target) = peer.start(place)?;
     let mut wire = Wire::open("c")?;
     await_dhcp(&target, &mut wire)?;
     let mut told = 0;
     for boot in 0..2 {
-        let patience = Duration::from_secs(patience);
-        let (running, mut sample) = boot_all(boot, count, &server, &target, &mut wire, patience)?;
+        let (running, mut sample) = boot_all(peer, boot, pis, &server, &target, &mut wire)?;
         let verdicts = peer::verdicts(place);
         for line in verdicts.get(told..).unwrap_or_default().iter().take(5) {
             eprintln!("  {line}");
@@ -171,17 +197,18 @@ fn await_dhcp(target: &Target, wire: &mut Wire) -> Result<(), Failed> {
 }
 
 fn boot_all(
+    peer: Peer,
     boot: u16,
-    count: usize,
+    pis: Pis,
     server: &Server,
     target: &Target,
     wire: &mut Wire,
-    patience: Duration,
 ) -> Result<(Vec<Duration>, Sample), Failed> {
     let mut up = Client::mount(&target.path)?;
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         let running = scope.spawn(|| {
+            world::run_at_once();
             let mut times = Vec::new();
             while !done.load(Ordering::Relaxed) {
                 let (client, root) = &mut up;
@@ -195,15 +222,18 @@ fn boot_all(
             }
             Ok(times)
         });
+        let readers = (peer == Peer::Shown).then(|| scope.spawn(|| shown::read(&done)));
         let (cpu, memory) = (server.cpu(), server.memory());
-        let mut fleet = Fleet::new(count, boot);
-        let begun = fleet.run(target, wire, patience);
+        let mut fleet = Fleet::new(pis.count, boot);
+        fleet.run(target, wire, pis);
         done.store(true, Ordering::Relaxed);
         let times: Result<Vec<Duration>, Failed> =
             running.join().unwrap_or_else(|_| Err("the running Pi panicked".into()));
-        let cpu = server.cpu().saturating_sub(cpu).as_secs_f64() * 1e3 / count as f64;
-        let memory = server.memory().saturating_sub(memory) as f64 / count as f64;
-        Ok((times?, Sample { cpu, memory, first: boot == 0, ..fleet.sample(begun) }))
+        let documents = readers
+            .map_or(Ok(0), |readers| readers.join().unwrap_or_else(|_| Err("the readers panicked".into())))?;
+        let cpu = server.cpu().saturating_sub(cpu).as_secs_f64() * 1e3 / pis.count as f64;
+        let memory = server.memory().saturating_sub(memory) as f64 / pis.count as f64;
+        Ok((times?, Sample { cpu, memory, documents, first: boot == 0, ..fleet.sample() }))
     })
 }
 
@@ -218,28 +248,34 @@ impl Fleet {
         Self { pis: (0..count).map(|number| Pi::new(number, boot)).collect(), by_address: HashMap::new() }
     }
 
-    /// Boots all, until all have ended; returns the time at which the power came.
-    fn run(&mut self, target: &Target, wire: &mut Wire, patience: Duration) -> Instant {
+    /// Boots all, wave by wave, until all have ended.
+    fn run(&mut self, target: &Target, wire: &mut Wire, pis: Pis) {
+        let wave = if pis.wave == 0 { pis.count } else { pis.wave };
+        for first in (0..pis.count).step_by(wave) {
+            self.run_wave(first..(first + wave).min(pis.count), target, wire, pis.patience);
+        }
+    }
+
+    fn run_wave(&mut self, wave: Range<usize>, target: &Target, wire: &mut Wire, patience: Duration) {
         let begun = Instant::now();
-        for number in 0..self.pis.len() {
+        for number in wave.clone() {
             self.pis[number].power_on(begun, wire);
             if number % 32 == 31 {
                 self.take_in(target, wire);
             }
         }
         let mut tick = Instant::now();
-        while begun.elapsed() < patience && !self.pis.iter().all(Pi::has_ended) {
+        while begun.elapsed() < patience && !self.pis[wave.clone()].iter().all(Pi::has_ended) {
             wire.wait(TICK);
             self.take_in(target, wire);
             let now = Instant::now();
             if now.saturating_duration_since(tick) >= TICK {
                 tick = now;
-                for pi in self.pis.iter_mut().filter(|pi| !pi.has_ended()) {
+                for pi in self.pis[wave.clone()].iter_mut().filter(|pi| !pi.has_ended()) {
                     pi.tick(now, target, wire);
                 }
             }
         }
-        begun
     }
 
     /// Handles frames, but no more than some between two ticks.
@@ -265,10 +301,11 @@ impl Fleet {
         }
     }
 
-    fn sample(&self, begun: Instant) -> Sample {
+    fn sample(&self) -> Sample {
         let times = |of: fn(&Pi) -> Option<Instant>| {
-            let ended = self.pis.iter().filter_map(of);
-            spread(ended.map(|at| at.saturating_duration_since(begun).as_secs_f64()).collect())
+            let ended =
+                self.pis.iter().filter_map(|pi| Some(of(pi)?.saturating_duration_since(pi.times.power?)));
+            spread(ended.map(|time| time.as_secs_f64()).collect())
         };
         let mut why: Vec<(String, usize)> = Vec::new();
         for pi in self.pis.iter().filter(|pi| pi.times.root.is_none()) {
@@ -303,7 +340,7 @@ fn spread(mut values: Vec<f64>) -> [f64; 3] {
 }
 
 /// Makes the network of the cable large enough for all Pis.
-fn set_up() -> Result<(), Failed> {
+pub(crate) fn set_up() -> Result<(), Failed> {
     for arguments in [
         "addr del 10.77.0.2/24 dev c",
         "addr add 10.77.0.2/16 dev c",

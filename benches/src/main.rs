@@ -10,6 +10,8 @@
 //! | [`rows`] | servers measured row by row, in turn, and their table: for the next two |
 //! | [`mod@nfs`] | NFS: servers, rows, client |
 //! | [`mod@disk`] | the same for NBD |
+//! | [`mod@boot`] | one machine to its login prompt |
+//! | [`mod@flat`] | little and much to look through |
 //! | [`mod@fleet`] | whole boots of many Pis, each a host of its own on the cable |
 //!
 //! The benchmarks of the engine alone, without a network, are in `benches/`.
@@ -17,11 +19,13 @@
 #![deny(unsafe_code)]
 
 mod batch;
+mod boot;
 mod checks;
 mod cli;
 mod compare;
 mod content;
 mod disk;
+mod flat;
 mod fleet;
 mod limits;
 mod load;
@@ -50,6 +54,8 @@ fn main() -> ExitCode {
         Command::Nfs(options) => nfs(&options),
         Command::Disk(options) => disk(&options),
         Command::Fleet(options) => fleet(&options),
+        Command::Boot(options) => boot(&options),
+        Command::Flat(options) => flat(&options),
         Command::Report(options) => join(&options),
         Command::Pinetboot { arguments } => return pinetboot(arguments),
         Command::Mounter(options) => return exit(pinetboot::roots::mounter::run(&options)),
@@ -94,6 +100,20 @@ fn fleet(options: &cli::Fleet) -> Result<ExitCode, Failed> {
     match world::enter()? {
         Some(exit) => Ok(exit),
         None => fleet::run(options).map(|()| ExitCode::SUCCESS),
+    }
+}
+
+fn boot(options: &cli::Boot) -> Result<ExitCode, Failed> {
+    match world::enter()? {
+        Some(exit) => Ok(exit),
+        None => boot::run(options).map(|()| ExitCode::SUCCESS),
+    }
+}
+
+fn flat(options: &cli::Flat) -> Result<ExitCode, Failed> {
+    match world::enter()? {
+        Some(exit) => Ok(exit),
+        None => flat::run(options).map(|()| ExitCode::SUCCESS),
     }
 }
 

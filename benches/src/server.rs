@@ -55,6 +55,12 @@ impl Server {
         Err(format!("{name} does not answer").into())
     }
 
+    /// Lets the server read its settings again.
+    pub(crate) fn reload(&self) -> Result<(), Failed> {
+        let server = Pid::from_raw(self.child.id() as i32);
+        kill(server, Signal::SIGHUP).map_err(|error| format!("cannot signal the server: {error}").into())
+    }
+
     /// The processor time of the server's processes, those that ended included.
     pub(crate) fn cpu(&self) -> Duration {
         world::processes_at_server().into_iter().filter_map(cpu).sum()

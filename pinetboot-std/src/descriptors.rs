@@ -1,7 +1,7 @@
 //! The limit of open files of a process, raised to what the settings need.
 //!
 //! Each process has its own limit (getrlimit(2)). The one of TFTP and DHCP has transfers; that of NFS has layers, connections and open
-//! files of trees, of which pinetboot-nfs keeps the last two to a third of the limit each. Where the system allows less than the
+//! files of trees, of which pinetboot-nfs keeps the last two to a quarter of the limit each. Where the system allows less than the
 //! settings need, fewer transfers or layers are allowed: a full table of transfers gives a new client the place of a silent one, and a
 //! process without descriptors refuses the new client.
 
@@ -12,9 +12,9 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 pub(crate) enum Holders {
     /// Transfers of TFTP: a socket and a file each.
     Transfers,
-    /// Layers of Pis: a third of the limit.
+    /// Layers of Pis: half of the limit.
     Layers,
-    /// Connections of NFS without layers: a third of the limit.
+    /// Connections of NFS without layers: a quarter of the limit.
     Connections,
 }
 
@@ -36,7 +36,8 @@ pub(crate) fn allow(holders: Holders, number: usize) -> Result<(), TooLow> {
     if soft >= needed {
         return Ok(());
     }
-    let most = needed.min(hard);
+    // A quarter more, for connections that close while others open.
+    let most = hard.min(needed + needed / 4);
     let allowed = if setrlimit(Resource::RLIMIT_NOFILE, most, hard).is_ok() { most } else { soft };
     if allowed >= needed {
         return Ok(());
@@ -50,10 +51,10 @@ impl Holders {
         match self {
             Self::Transfers => OWN + OF_TRANSFER * number as u64,
             Self::Layers => {
-                let layers = OWN + OF_LAYER * number as u64;
-                3 * if layers > CONNECTIONS { layers } else { CONNECTIONS }
+                let layers = 2 * (OWN + MAKING + OF_LAYER * number as u64);
+                if layers > 4 * CONNECTIONS { layers } else { 4 * CONNECTIONS }
             }
-            Self::Connections => 3 * number as u64,
+            Self::Connections => 4 * number as u64,
         }
     }
 
@@ -61,8 +62,8 @@ impl Holders {
     fn fit(self, allowed: u64) -> usize {
         let fit = match self {
             Self::Transfers => allowed.saturating_sub(OWN) / OF_TRANSFER,
-            Self::Layers => (allowed / 3).saturating_sub(OWN) / OF_LAYER,
-            Self::Connections => allowed / 3,
+            Self::Layers => (allowed / 2).saturating_sub(OWN + MAKING) / OF_LAYER,
+            Self::Connections => allowed / 4,
         };
         usize::try_from(fit).unwrap_or(usize::MAX).max(1)
     }
@@ -72,9 +73,11 @@ impl Holders {
 const OWN: u64 = 64;
 /// A transfer's socket and file.
 const OF_TRANSFER: u64 = 2;
-/// A mounted layer's lock and top directory, and the files of the layer's making.
-const OF_LAYER: u64 = 3;
-/// Connections of NFS at least; a Pi with a layer has two at most, which are fewer than the descriptors of its layer.
+/// A mounted layer's lock and top directory.
+const OF_LAYER: u64 = 2;
+/// Files of layers that are being made, a few at a time.
+const MAKING: u64 = 32;
+/// Connections of NFS at least; a Pi with a layer has one, and another while it mounts.
 const CONNECTIONS: u64 = 1024;
 
 #[cfg(test)]
@@ -90,12 +93,13 @@ mod tests {
             for allowed in [0, 16, 64, 256, 1024, 4096, 20_000] {
                 let fit = holders.fit(allowed);
                 assert!(
-                    fit == 1 || holders.needed(fit) <= allowed.max(3 * CONNECTIONS),
+                    fit == 1 || holders.needed(fit) <= allowed.max(4 * CONNECTIONS),
                     "{holders:?} {allowed}"
                 );
             }
         }
         assert_eq!(Holders::Transfers.needed(2048), 64 + 4096);
-        assert_eq!(Holders::Layers.fit(1024), (341 - 64) / 3);
+        assert_eq!(Holders::Layers.fit(1024), (512 - 64 - 32) / 2);
+        assert!(Holders::Layers.needed(4096) <= 20_000, "no more than a limit of many machines");
     }
 }

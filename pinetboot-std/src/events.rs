@@ -25,7 +25,7 @@ pub use boot::{Boot, BootKey, BootRecord, Cause};
 pub use dhcp::{Dhcp, Lacking};
 pub use network::Network;
 pub use nfs::Nfs;
-pub use root::{Evidence, LayerSize, Root, Shortage};
+pub use root::{DiskEnd, Evidence, LayerSize, Root, Shortage};
 pub use server::{Server, Transfers};
 pub use tftp::{Finished, Tftp};
 pub use usage::{Served, Usage};

@@ -233,6 +233,37 @@ mod tests {
         assert_eq!(Chain::that_closes(&json!({"nftables": []}), &PORTS), None);
     }
 
+    /// What `serve` opens is in the list of 'router-config', whose commands are a manager's, and in the documentation; so is no more.
+    #[test]
+    fn the_lists_of_ports_are_those_of_the_code() {
+        use crate::router_config::firewalls::PORTS;
+        let text = "tree = '/x'\nnfs = '/y'\ndhcp = 'proxy'";
+        let text =
+            if cfg!(feature = "disk") { format!("{text}\n[pi.00000001]\ndisk = '/i'") } else { text.into() };
+        let settings: crate::config::Settings = toml::from_str(&text).unwrap();
+        let config = settings.resolve().unwrap();
+        for port in ports(&config) {
+            assert!(PORTS.iter().any(|(protocol, number, _)| (*protocol, *number) == port), "{port:?}");
+            assert!(of_manager(Router::Ufw, &[port])[0].contains(&port.1.to_string()), "{port:?}");
+        }
+        let page = include_str!("../docs/serve.md").split("## Ports and firewalls").nth(1).unwrap();
+        let (table, rest) = page.split_once("```nft").unwrap();
+        let rules = rest.split("```").next().unwrap();
+        for (protocol, port, _) in PORTS {
+            assert!(table.contains(&format!("{port}/{protocol}")), "the table lacks {port}/{protocol}");
+            let rule =
+                rules.lines().find_map(|line| line.trim().strip_prefix(&format!("{protocol} dport {{ ")));
+            let numbers: Vec<_> = rule.unwrap().split(" }").next().unwrap().split(", ").collect();
+            assert!(numbers.contains(&&*port.to_string()), "the rules lack {port}/{protocol}");
+        }
+        let rows =
+            table.lines().filter_map(|line| line.strip_prefix("| ")?.split(' ').next()?.split_once('/'));
+        for (port, protocol) in rows {
+            let protocol = protocol.trim_end_matches(',');
+            assert!(PORTS.iter().any(|known| known.0 == protocol && known.1.to_string() == port), "{port}");
+        }
+    }
+
     #[test]
     fn the_commands_of_a_manager_are_those_of_the_closed_ports() {
         let lines = of_manager(Router::Ufw, &[("udp", 69), ("tcp", 2049)]);

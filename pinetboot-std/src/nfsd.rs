@@ -229,7 +229,7 @@ fn roots(config: &Config, registry: &Registry) -> Result<Roots, Failed> {
 fn allow_descriptors(config: &Config, registry: &Registry) -> usize {
     let max_pis = config.root.limits.max_pis;
     if config.root.mode != NfsMode::Overlay {
-        // For connections and open files of trees, of which each keeps to a third of what there is.
+        // For connections and open files of trees, of which each keeps to a quarter of what there is.
         let _as_far_as_allowed = descriptors::allow(Holders::Connections, most_connections(config));
         return max_pis;
     }

@@ -6,6 +6,7 @@
 //! | `host` | evidence about an IPv4 address and about a network adapter |
 //! | `boot` | one boot of a Pi: what it fetched and when |
 //! | `watch` | the clock of the boot machines, which say when a boot begins, how far it is, and what keeps it there |
+//! | `crowd` | boots that begin together |
 //! | `registry` | the Pis, written from the events of the [`bus`](crate::bus) alone |
 //! | `glance` | what a page or a command shows of a Pi |
 //! | `known` | the answers to another process |
@@ -16,6 +17,7 @@
 
 mod boot;
 mod claim;
+mod crowd;
 mod glance;
 mod host;
 mod inventory;
@@ -61,6 +63,9 @@ pub struct Pi {
     pub mac: Option<Mac>,
     /// The MAC address is proven by a mount.
     pub(super) mac_proven: bool,
+    /// The MAC address in its DHCP messages, where the kernel's neighbour is another: a bridge of Wi-Fi or a relay has that one for
+    /// all Pis behind it, and it proves nothing. Boxed: few Pis have one.
+    pub(super) bridged: Option<Box<Mac>>,
     /// The identity in the bootloader's DHCP messages (option 97).
     pub identity: Option<PiIdentity>,
     /// The Pi's address, with its evidence.
@@ -266,6 +271,7 @@ impl Default for Pi {
         Self {
             mac: None,
             mac_proven: false,
+            bridged: None,
             identity: None,
             presence: None,
             before_mount: None,

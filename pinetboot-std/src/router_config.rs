@@ -5,7 +5,7 @@
 
 mod appliances;
 mod eeprom;
-mod firewalls;
+pub(crate) mod firewalls;
 mod servers;
 
 use core::fmt::{self, Write as _};

@@ -9,6 +9,7 @@ mod disks;
 mod findings;
 mod following;
 mod leases;
+mod lines;
 mod nfs;
 mod others;
 mod overhear;
@@ -132,7 +133,9 @@ pub fn run_with(options: &Args, level: Level, more: Vec<Box<dyn Listener>>) -> R
     #[cfg(feature = "web")]
     let live = crate::live::Live::default();
     #[cfg(feature = "web")]
-    listeners.push(Box::new(live.clone()));
+    if config.web.is_on() {
+        listeners.push(Box::new(live.clone()));
+    }
     #[cfg(feature = "web")]
     let hooks = Hooks::start(&config)?;
     #[cfg(feature = "web")]
@@ -161,7 +164,7 @@ pub fn run_with(options: &Args, level: Level, more: Vec<Box<dyn Listener>>) -> R
     let roots = nfsd.as_ref().map(|nfsd| nfsd.roots().clone());
     let (budget, quota) = (Budget::default(), UploadQuota::default());
     #[cfg(feature = "disk")]
-    let disks = disks::prepare(&config, &mut handed, &bus)?;
+    let disks = disks::prepare(&config, &mut handed, captures.any(), &bus)?;
     let beside = Served {
         roots: roots.clone(),
         #[cfg(feature = "disk")]

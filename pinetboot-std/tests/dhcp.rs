@@ -6,6 +6,8 @@ mod namespace;
 
 #[path = "dhcp/at_once.rs"]
 mod at_once;
+#[path = "dhcp/calls.rs"]
+mod calls;
 #[path = "dhcp/descriptors.rs"]
 mod descriptors;
 #[path = "dhcp/unread.rs"]

@@ -9,6 +9,8 @@ mod card;
 #[path = "disks/client.rs"]
 mod client;
 mod common;
+#[path = "disks/states.rs"]
+mod states;
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -54,7 +56,11 @@ impl World {
             command.args(["--inh-caps=-all", env!("CARGO_BIN_EXE_pinetboot")]);
         }
         let port = self.port.to_string();
-        command.args(["serve", "--listen", "127.0.0.1", "--tftp-port", "0", "--control", "none"]);
+        command.args(["serve", "--listen", "127.0.0.1", "--tftp-port", "0"]);
+        // The default place is one for all servers of a machine.
+        if !options.contains(&"--control") {
+            command.args(["--control", "none"]);
+        }
         command.args(["--disk-port", &port, "--init"]).arg(self.path("init"));
         command.arg("--state").arg(self.path("state")).args(options).arg(self.path("card.img"));
         let serving = Serving::start_as(&mut command);
@@ -296,11 +302,12 @@ fn an_answered_write_outlives_the_server_and_a_pi_takes_its_own_disk_over() {
     for number in 0..50_u8 {
         assert_eq!(disk.read(PLACE + u64::from(number) * 5000, 700), [number; 700], "{number}");
     }
-    // The Pi loses its power, which the connection does not show, and boots again.
+    // The Pi loses its power in the middle of a write, which the connection does not show, and boots again: it waits for nothing.
+    disk.write_in_part(PLACE, b"l").unwrap();
     let again = boot(&serving, ONE, HERE);
     let mut next = Client::connect(HERE, world.nbd(), &again).unwrap();
     assert_eq!(next.write(PLACE, b"next").unwrap(), 0);
-    assert_ne!(disk.write(PLACE, b"late").unwrap(), 0, "one writer ever");
+    assert_ne!(disk.write_the_rest(b"ate").unwrap(), 0, "one writer ever");
     assert_eq!(next.read(PLACE, 4), b"next");
     next.disconnect();
     serving.wait_for_logs(1, GONE);
@@ -397,6 +404,15 @@ fn disks_are_listed_compared_kept_and_copied_and_a_pi_boots_what_it_wrote() {
     );
     let said = world.do_disks(&["reset", ONE]);
     assert!(said.contains("snapshots stay: upgraded"), "{said}");
+    // They stay in reach: of the list, of the return to one, and of a reset.
+    let list: serde_json::Value = serde_json::from_str(&world.do_disks(&["list", "--json"])).unwrap();
+    let row = &list["disks"][0];
+    assert_eq!((&row["snapshots"][0], &row["length_bytes"]), (&"upgraded".into(), &serde_json::Value::Null));
+    let none = world.disks(&["diff", ONE]);
+    assert!(none.code == Some(2) && none.log.contains("only snapshots on card"), "{}", none.log);
+    world.do_disks(&["rollback", ONE, "upgraded"]);
+    world.do_disks(&["reset", ONE]);
+    world.do_disks(&["reset", ONE, "--snapshots"]);
     assert_eq!(world.do_disks(&["list"]).lines().count(), 1, "the head alone");
     let mut disk = Client::connect(HERE, world.nbd(), &boot_again(&serving)).unwrap();
     assert_eq!(disk.read(0, 1 << 20), old[..1 << 20]);

@@ -1,5 +1,5 @@
 //! Honest boots and roots, and attacks at the same time, while disks and the network fail now and then: no boot fails, and
-//! memory, descriptors, threads and log stay bounded. `.ci/run soak` runs it for SOAK_MINUTES, 3 by default.
+//! memory, descriptors, threads and log stay bounded. `.ci/run soak` runs it for SOAK_MINUTES, 1 by default.
 #![cfg(feature = "nfs")]
 #![expect(clippy::unwrap_used, reason = "what fails here is the test")]
 
@@ -37,7 +37,7 @@ static XID: AtomicU32 = AtomicU32::new(0);
 #[test]
 #[ignore = "needs root, network namespaces, overlayfs and /dev/fuse; run by .ci/run"]
 fn no_boot_fails_and_nothing_grows() {
-    let minutes = std::env::var("SOAK_MINUTES").map_or(3.0, |minutes| minutes.parse().unwrap());
+    let minutes = std::env::var("SOAK_MINUTES").map_or(1.0, |minutes| minutes.parse().unwrap());
     let end = Instant::now() + Duration::from_secs_f64(60.0 * minutes);
     let soak = Soak::new();
     let mut figures = Figures::default();
@@ -57,8 +57,8 @@ fn no_boot_fails_and_nothing_grows() {
             soak.disk_is_full(&mut figures);
             soak.interface_goes(&mut figures);
             figures.look_at(&server);
-            if figures.rounds % 5 == 0 {
-                match figures.rounds / 5 % 3 {
+            if figures.rounds % 3 == 0 {
+                match figures.rounds / 3 % 3 {
                     // Dropping the process is SIGKILL.
                     0 => drop(server),
                     1 => has_failed(server, kill_mounter, &mut figures),

@@ -6,23 +6,23 @@ use super::wire::mac;
 
 /// What a server sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Heard {
+pub(crate) enum Heard {
     Offer { address: Ipv4Addr, server: Ipv4Addr },
     Ack { address: Ipv4Addr },
     Nak,
 }
 
-pub(super) fn discover(pi: usize, xid: u32) -> Vec<u8> {
+pub(crate) fn discover(pi: usize, xid: u32) -> Vec<u8> {
     message(pi, xid, &[53, 1, 1])
 }
 
-pub(super) fn request(pi: usize, xid: u32, address: Ipv4Addr, server: Ipv4Addr) -> Vec<u8> {
+pub(crate) fn request(pi: usize, xid: u32, address: Ipv4Addr, server: Ipv4Addr) -> Vec<u8> {
     let options = [&[53, 1, 3, 50, 4][..], &address.octets(), &[54, 4], &server.octets()].concat();
     message(pi, xid, &options)
 }
 
 /// A server's message with this transaction.
-pub(super) fn parse(message: &[u8], xid: u32) -> Option<Heard> {
+pub(crate) fn parse(message: &[u8], xid: u32) -> Option<Heard> {
     if *message.first()? != 2 || message.get(4..8)? != xid.to_be_bytes() {
         return None;
     }
@@ -53,7 +53,7 @@ pub(super) fn parse(message: &[u8], xid: u32) -> Option<Heard> {
 }
 
 /// The low half of a Pi's serial number.
-pub(super) fn serial(pi: usize) -> u32 {
+pub(crate) fn serial(pi: usize) -> u32 {
     0xb0a0_0000 + pi as u32
 }
 

@@ -2,7 +2,7 @@
 
 use std::env;
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -11,6 +11,7 @@ use nfs3_types::{mount, nfs3};
 use super::SCOUT;
 use super::dhcp::serial;
 use super::root::INIT_LEN;
+use super::shown;
 use crate::Failed;
 use crate::nfs::client::Client;
 use crate::nfs::peer::{GANESHA_CONFIG, ganesha_version};
@@ -20,7 +21,10 @@ use crate::world;
 /// A server that the harness can start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Peer {
+    /// Without log, control socket and page.
     Pinetboot,
+    /// With all of them, and readers of them.
+    Shown,
     /// dnsmasq for DHCP and TFTP, NFS-Ganesha for one root of all Pis.
     Others,
 }
@@ -38,7 +42,7 @@ impl Peer {
     pub(super) fn find(wanted: &[String]) -> Result<Vec<Self>, Failed> {
         let dnsmasq = Command::new("dnsmasq").arg("--version").stdout(Stdio::null()).status();
         let has_others = dnsmasq.is_ok_and(|status| status.success()) && ganesha_version().is_some();
-        let mut found = vec![Self::Pinetboot];
+        let mut found = vec![Self::Pinetboot, Self::Shown];
         found.extend(has_others.then_some(Self::Others));
         if !has_others {
             eprintln!(
@@ -50,13 +54,15 @@ impl Peer {
             let names: Vec<_> = found.iter().map(|peer| peer.name()).collect();
             return Err(format!("no server {unknown} here; known: {}", names.join(", ")).into());
         }
-        found.retain(|peer| wanted.is_empty() || wanted.iter().any(|name| name == peer.name()));
+        let is_default = |peer: &Self| wanted.is_empty() && *peer != Self::Shown;
+        found.retain(|peer| is_default(peer) || wanted.iter().any(|name| name == peer.name()));
         Ok(found)
     }
 
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Pinetboot => "pinetboot",
+            Self::Shown => "pinetboot, shown",
             Self::Others => "dnsmasq, nfs-ganesha",
         }
     }
@@ -67,11 +73,12 @@ impl Peer {
         // The directory of each Pi is a link to one directory, which pinetboot serves to all without links.
         let common = tree.join("common");
         let path = match self {
-            Self::Pinetboot => "/".to_owned(),
+            Self::Pinetboot | Self::Shown => "/".to_owned(),
             Self::Others => root.to_string_lossy().into_owned(),
         };
         let command = match self {
-            Self::Pinetboot => pinetboot(place, &common, &root)?,
+            Self::Pinetboot => pinetboot(place, &common, &root, false)?,
+            Self::Shown => pinetboot(place, &common, &root, true)?,
             Self::Others => others(place, &tree, &root)?,
         };
         let server = Server::spawn(self.name(), command, || Client::mount(&path).is_ok())?;
@@ -111,11 +118,20 @@ const FILES: &[(&str, usize)] = &[
 ];
 
 /// The Pi that runs already is known by its address.
-fn pinetboot(place: &Path, tree: &Path, root: &Path) -> Result<Command, Failed> {
+fn pinetboot(place: &Path, tree: &Path, root: &Path, is_shown: bool) -> Result<Command, Failed> {
     let config = place.join("pinetboot.toml");
     write(&config, "[pi.bd989ae1]\naddress = \"10.77.0.2\"\n")?;
     let mut command = world::at_server(env::current_exe().unwrap_or_default());
-    command.args(["pinetboot", "serve", "--quiet", "--dhcp", "lease", "--lease-range", RANGE]);
+    command.args(["pinetboot", "serve", "--dhcp", "lease", "--lease-range", RANGE]);
+    if is_shown {
+        let token = place.join("token");
+        write(&token, shown::TOKEN)?;
+        allow_owner(&token)?;
+        command.arg("--control").arg(place.join("control"));
+        command.arg("--web").arg(format!("{}:{}", world::SERVER, shown::PORT)).arg("--web-token").arg(token);
+    } else {
+        command.args(["--quiet", "--control", "none"]);
+    }
     command.args(["--nfs-insecure", "--nfs-mode", "overlay", "--max-pis", "4096", "--max-transfers", "4096"]);
     command.arg("--nfs").arg(root).arg("--state").arg(place.join("state")).arg("--config").arg(config);
     let log = fs::File::create(place.join(LOG)).map_err(|error| format!("cannot write the log: {error}"))?;
@@ -140,6 +156,12 @@ fn others(place: &Path, tree: &Path, root: &Path) -> Result<Command, Failed> {
 
 fn write(path: &Path, text: &str) -> Result<(), Failed> {
     fs::write(path, text).map_err(|error| format!("cannot write {}: {error}", path.display()).into())
+}
+
+/// A token that others can read is none.
+fn allow_owner(path: &Path) -> Result<(), Failed> {
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600))
+        .map_err(|error| format!("cannot change the mode of {}: {error}", path.display()).into())
 }
 
 /// The verdicts of the server on Pis, which are all healthy.

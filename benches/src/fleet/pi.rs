@@ -36,6 +36,7 @@ pub(super) struct Pi {
 /// When what ended.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Times {
+    pub(super) power: Option<Instant>,
     pub(super) leased: Option<Instant>,
     /// The first config.txt is complete.
     pub(super) config: Option<Instant>,
@@ -108,6 +109,7 @@ impl Pi {
 
     /// The power comes.
     pub(super) fn power_on(&mut self, now: Instant, wire: &Wire) {
+        self.times.power = Some(now);
         self.stage = Stage::Discover;
         self.send_dhcp(now, wire);
     }

@@ -14,14 +14,14 @@ use nix::sys::socket::{
 use crate::Failed;
 
 /// A packet socket on an interface.
-pub(super) struct Wire {
+pub(crate) struct Wire {
     socket: OwnedFd,
     frame: Vec<u8>,
 }
 
 /// The receiver of a frame, by its destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum To {
+pub(crate) enum To {
     /// The Pi of this number.
     Pi(usize),
     /// The Pi with this address, which an ARP request asks for.
@@ -29,7 +29,7 @@ pub(super) enum To {
 }
 
 impl Wire {
-    pub(super) fn open(interface: &str) -> Result<Self, Failed> {
+    pub(crate) fn open(interface: &str) -> Result<Self, Failed> {
         let failed = |error: nix::errno::Errno| format!("no packet socket on {interface}: {error}");
         let link = getifaddrs().map_err(failed)?.find_map(|found| {
             let link: LinkAddr = *found.address?.as_link_addr()?;
@@ -45,7 +45,7 @@ impl Wire {
     }
 
     /// Waits for a frame, at most this long.
-    pub(super) fn wait(&self, at_most: Duration) {
+    pub(crate) fn wait(&self, at_most: Duration) {
         let millis = u16::try_from(at_most.as_millis()).unwrap_or(u16::MAX);
         // A signal ends the wait: the caller looks again.
         let _readable =
@@ -53,7 +53,7 @@ impl Wire {
     }
 
     /// The next frame for a Pi, if one has come.
-    pub(super) fn receive(&mut self) -> Option<(To, &[u8])> {
+    pub(crate) fn receive(&mut self) -> Option<(To, &[u8])> {
         loop {
             let len = recv(self.socket.as_raw_fd(), &mut self.frame, MsgFlags::MSG_DONTWAIT).ok()?;
             if let Some(to) = self.frame.get(..len).and_then(destination) {
@@ -63,13 +63,13 @@ impl Wire {
     }
 
     /// Sends a frame; a failure is loss.
-    pub(super) fn send(&self, frame: &[u8]) {
+    pub(crate) fn send(&self, frame: &[u8]) {
         let _lost = send(self.socket.as_raw_fd(), frame, MsgFlags::empty());
     }
 }
 
 /// The MAC address of a Pi: of Raspberry Pi Trading, and its number.
-pub(super) fn mac(pi: usize) -> [u8; 6] {
+pub(crate) fn mac(pi: usize) -> [u8; 6] {
     let [_, a, b, c] = (pi as u32).to_be_bytes();
     [0xd8, 0x3a, 0xdd, a, b, c]
 }
@@ -94,14 +94,14 @@ fn destination(frame: &[u8]) -> Option<To> {
 }
 
 /// The DHCP message for a client in a frame.
-pub(super) fn dhcp(frame: &[u8]) -> Option<&[u8]> {
+pub(crate) fn dhcp(frame: &[u8]) -> Option<&[u8]> {
     // Without IP options, as servers send them.
     let is_dhcp = frame.get(12..14)? == IPV4 && *frame.get(23)? == UDP && frame.get(36..38)? == [0, 68];
     is_dhcp.then(|| frame.get(42..)).flatten()
 }
 
 /// A broadcast of a DHCP client without an address. RFC 768: a checksum of zero is none.
-pub(super) fn dhcp_frame(pi: usize, message: &[u8]) -> Vec<u8> {
+pub(crate) fn dhcp_frame(pi: usize, message: &[u8]) -> Vec<u8> {
     let udp_len = 8 + message.len();
     let mut frame = [&[0xff; 6][..], &mac(pi), IPV4].concat();
     let mut ip = [0x45, 0, 0, 0, 0, 0, 0, 0, 64, UDP, 0, 0, 0, 0, 0, 0, 255, 255, 255, 255];

@@ -2,7 +2,10 @@
 //!
 //! ```text
 //! unseen -> asking -> requested -> addressed -> fetching -> kernel sent -> kernel asks -> has network -> mounting -> in use -> up
+//!                                                                                                  -> connecting -> disk in use -> up
 //! ```
+//!
+//! A root by NFS is mounted, a root on a disk of this server (NBD) is connected to.
 //!
 //! [`Boot::step`] takes an [`Event`] and the time, [`Boot::deadline`] names the time of the next [`Event::Tick`], and
 //! [`Boot::verdict`] says what keeps the boot where it is. A state has at most one verdict, and progress clears it.
@@ -10,9 +13,12 @@
 //! A new boot begins with
 //!
 //! * a DISCOVER, if its transaction id is new and the boot before requested a file: a bootloader that repeats a DISCOVER keeps
-//!   the id, or has requested no file yet. A Pi 3 always has the same id (0x26f30339, captured, raspberrypi/documentation
-//!   boot-net), so a DISCOVER after a kernel begins a boot too;
+//!   the id, or has requested no file yet. A Pi 3 always has the same id ([`Profile::BOOT_ROM_XID`]), so its DISCOVER after a
+//!   kernel begins a boot too;
 //! * a request for a file of the first stage, if the boot before has its kernel.
+//!
+//! DHCP messages and requests for files come from two queues. So the DISCOVER, a copy of it, or the REQUEST may come after the
+//! files of its boot, and changes nothing then.
 //!
 //! Silence begins no boot: a Pi that restarts at once after a failure (the default of bootloaders since 2026-04-14, release notes of
 //! raspberrypi/rpi-eeprom) is back within seconds.
@@ -23,6 +29,7 @@
 //! | `facts.rs` | what the machine remembers of one boot |
 //! | `fetch.rs` | requests for files, and what comes of them |
 //! | `judge.rs` | the rule for each state: from facts to a [`Verdict`] |
+//! | `state.rs` | [`State`] |
 //! | `verdict.rs` | [`Verdict`], [`Certainty`], [`Seen`] |
 //!
 //! A verdict on a silence is told by a [`Tick`](Event::Tick) alone: the caller ticks when the server has handled all that came before
@@ -36,48 +43,19 @@ mod event;
 mod facts;
 mod fetch;
 mod judge;
+mod state;
 mod verdict;
 
-use core::fmt;
 use core::time::Duration;
 
 use super::Stage;
 use crate::Instant;
+use crate::dhcp::Profile;
 pub use event::{ArpTarget, Event, Hearing, RootLine, Survey, SystemKind};
 use facts::{Facts, Offer, Stall};
 use fetch::{bit, file};
+pub use state::State;
 pub use verdict::{Certainty, Seen, Verdict};
-
-listed! {
-    /// How far a boot is.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-    #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-    #[non_exhaustive]
-    pub enum State {
-        /// No message of the Pi has come.
-        Unseen,
-        /// The bootloader sends DISCOVERs.
-        Asking,
-        /// The bootloader has sent a REQUEST.
-        Requested,
-        /// The bootloader has an address.
-        Addressed,
-        /// The bootloader requests files.
-        Fetching,
-        /// The kernel was sent.
-        KernelSent,
-        /// The kernel, or its initramfs, sends DISCOVERs.
-        KernelAsks,
-        /// The kernel has an address.
-        HasNetwork,
-        /// The kernel asks for its root.
-        Mounting,
-        /// The root is mounted.
-        InUse,
-        /// The system runs.
-        Up,
-    }
-}
 
 /// The boots of one Pi: the one under way, and how those before ended.
 ///
@@ -195,13 +173,21 @@ impl Boot {
         self.verdict.as_ref()
     }
 
-    /// Whether this event would begin a new boot.
-    pub fn begins(&self, event: &Event<'_>) -> bool {
+    /// Whether this event would begin a new boot now.
+    pub fn begins(&self, event: &Event<'_>, now: Instant) -> bool {
         let has_kernel = self.state >= State::KernelSent;
         match event {
             Event::Discover { xid, .. } => {
-                let repeats = self.facts.requests == 0 || self.facts.xid == Some(*xid);
-                self.state == State::Unseen || has_kernel || !repeats
+                let is_known = match self.facts.xid {
+                    None => now.since(self.last) < RESTARTS_IN,
+                    Some(known) => known == *xid,
+                };
+                let repeats = if has_kernel {
+                    is_known && *xid != Profile::BOOT_ROM_XID
+                } else {
+                    is_known || self.facts.requests == 0
+                };
+                self.state == State::Unseen || !repeats
             }
             Event::FileAsked { path } => {
                 let is_first =
@@ -214,7 +200,7 @@ impl Boot {
 
     /// Takes in an event.
     pub fn step(&mut self, event: &Event<'_>, now: Instant) -> Step {
-        let mut step = Step { began: self.begins(event), ..Step::default() };
+        let mut step = Step { began: self.begins(event, now), ..Step::default() };
         let before = (self.state, self.last);
         if step.began {
             self.end(now);
@@ -231,7 +217,10 @@ impl Boot {
         }
         let moves_on = step.began
             || self.state != before.0
-            || matches!(event, Event::FileSent { .. } | Event::Active | Event::Connected);
+            || matches!(
+                event,
+                Event::FileSent { .. } | Event::Active | Event::Connected | Event::DiskOpened { .. }
+            );
         // The next boot of a loop clears nothing: it will end there too.
         let stays =
             self.state < State::KernelSent && self.verdict.is_some_and(|verdict| verdict.is_of_ends());
@@ -297,6 +286,7 @@ impl Boot {
                     self.reach(Asking);
                 }
             }
+            Event::PoweredTogether => facts.powered_together = true,
             Event::Requested => {
                 facts.lease_requests = facts.repeats(facts.lease_requests, now);
                 if self.state < Requested {
@@ -317,8 +307,8 @@ impl Boot {
             Event::Address { address } => match self.state {
                 Unseen => {}
                 Asking | Requested => self.reach(Addressed),
-                KernelSent | KernelAsks => self.reach(HasNetwork),
-                InUse | Up if facts.address.is_some_and(|before| before != address) => {
+                KernelAsks => self.reach(HasNetwork),
+                InUse | DiskInUse | Up if facts.address.is_some_and(|before| before != address) => {
                     facts.readdressed.get_or_insert(now.into());
                 }
                 _ => {}
@@ -388,6 +378,26 @@ impl Boot {
                 (facts.init_missing, facts.init_found) = (0, false);
                 self.reach(InUse);
             }
+            Event::DiskConnected => {
+                if (KernelSent..Connecting).contains(&self.state) {
+                    self.reach(Connecting);
+                }
+            }
+            Event::DiskRefused { why_told } => {
+                if (KernelSent..InUse).contains(&self.state) {
+                    facts.told_elsewhere = why_told;
+                    facts.mount_refused = (!why_told).then_some(false);
+                    self.reach(Connecting);
+                }
+            }
+            Event::DiskOpened { address } => {
+                (facts.address, facts.lost, facts.mount_refused) = (Some(address), None, None);
+                (facts.readdressed, facts.released) = (None, None);
+                // A running system connects again after its network failed.
+                if self.state < DiskInUse {
+                    self.reach(DiskInUse);
+                }
+            }
             Event::Unmounted => {
                 if self.state >= InUse {
                     (self.facts, self.state) = (Facts::NONE, Unseen);
@@ -399,7 +409,7 @@ impl Boot {
                 // The shell waits for a password, and calls its root no more.
                 facts.emergency = facts.emergency.filter(|at| at.until(now) <= EMERGENCY);
                 match self.state {
-                    InUse if now.since(self.since) >= RUNS => self.reach(Up),
+                    InUse | DiskInUse if now.since(self.since) >= RUNS => self.reach(Up),
                     // This server was started after the Pi.
                     Unseen => self.reach(Up),
                     _ => {}
@@ -454,25 +464,6 @@ impl Boot {
     }
 }
 
-/// `kernel sent`
-impl fmt::Display for State {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Unseen => "unseen",
-            Self::Asking => "asking",
-            Self::Requested => "requested",
-            Self::Addressed => "addressed",
-            Self::Fetching => "fetching",
-            Self::KernelSent => "kernel sent",
-            Self::KernelAsks => "kernel asks",
-            Self::HasNetwork => "has network",
-            Self::Mounting => "mounting",
-            Self::InUse => "root in use",
-            Self::Up => "up",
-        })
-    }
-}
-
 /// The stages with which boot code begins: `bootcode.bin`, `config.txt`, `start4.elf`.
 const FIRST: [Stage; 3] = [Stage::Loader, Stage::Config, Stage::Firmware];
 
@@ -481,6 +472,9 @@ const NFS: u32 = 100_003;
 
 /// DISCOVERs after which a silence counts. A bootloader in EEPROM sends one every 4 s (captured).
 const DISCOVERS: u8 = 3;
+
+/// From the last message of a boot to the first of the next one, at least: the negotiation of a link takes two to three seconds.
+const RESTARTS_IN: Duration = Duration::from_secs(2);
 
 /// Two ends further apart are no loop: a Pi restarts within some ten seconds.
 const LOOP: Duration = Duration::from_secs(180);

@@ -2,6 +2,8 @@
 //!
 //! Not done: lines without a rule of the catalogue.
 
+use super::rules::Rule;
+
 /// The number of the rule that a line shows.
 ///
 /// ```
@@ -14,6 +16,10 @@ pub fn rule(line: &str) -> Option<u8> {
     if let Some((_, count)) = line.split_once("UDP_CSUM_ERR:") {
         let digits = count.trim_start().split(|char: char| !char.is_ascii_digit()).next()?;
         return (digits.parse::<u32>().ok()? > 0).then_some(56);
+    }
+    if let Some((_, said)) = line.split_once("pinetboot-init: ") {
+        let number = said.trim_end().strip_suffix(']')?.rsplit_once("[rule ")?.1.parse().ok()?;
+        return Rule::find(number).map(|rule| rule.number);
     }
     let holds = |words: &&(&[&str], u8)| words.0.iter().all(|word| line.contains(word));
     LINES.iter().find(holds).map(|(_, rule)| *rule)
@@ -60,6 +66,16 @@ mod tests {
             ("Read bd989ae1/config.txt bytes     1247 hnd 0x0", None),
             ("You are in emergency mode. After logging in, type \"journalctl -xb\"", Some(45)),
             ("Kernel panic - not syncing: No working init found.  Try passing init= option", Some(97)),
+            ("pinetboot-init: the server refuses the disk: no such disk. .. [rule 98]\n", Some(98)),
+            ("pinetboot-init: 10.77.0.1:10809: the server is not reached: .. [rule 99]", Some(99)),
+            ("pinetboot-init: .. and may have lost writes: .. [rule 100]", Some(100)),
+            ("pinetboot-init: the kernel has no NBD driver: ENOENT. .. [rule 101]", Some(101)),
+            ("pinetboot-init: the disk has no root Number(7): .. [rule 102]", Some(102)),
+            ("<3>pinetboot-init: the network is not configured: .. [rule 103]", Some(103)),
+            ("pinetboot-init: the kernel command line names no root .. [rule 104]", Some(104)),
+            ("pinetboot-init: memory is not locked: EPERM. Do not use swap on this disk", None),
+            ("pinetboot-init: a rule of a later version [rule 255]", None),
+            ("pinetboot-init: [rule 98] in between", None),
             ("", None),
         ] {
             assert_eq!(rule(line), number, "{line}");
@@ -68,10 +84,6 @@ mod tests {
 
     #[test]
     fn each_rule_is_in_the_catalogue() {
-        assert!(
-            LINES
-                .iter()
-                .all(|(words, rule)| !words.is_empty() && super::super::rules::Rule::find(*rule).is_some())
-        );
+        assert!(LINES.iter().all(|(words, rule)| !words.is_empty() && Rule::find(*rule).is_some()));
     }
 }

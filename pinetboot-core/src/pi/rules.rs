@@ -255,11 +255,11 @@ mod tests {
 
     #[test]
     fn every_number_is_there_once_and_in_order() {
-        assert!(RULES.iter().map(|rule| rule.number).eq(1..=97));
+        assert!(RULES.iter().map(|rule| rule.number).eq(1..=104));
         for rule in RULES {
             assert_eq!(Rule::find(rule.number), Some(rule));
         }
-        assert_eq!((Rule::find(0), Rule::find(98), Rule::find(u8::MAX)), (None, None, None));
+        assert_eq!((Rule::find(0), Rule::find(105), Rule::find(u8::MAX)), (None, None, None));
         for (phase, rules) in [Phase::Dhcp, Phase::Tftp, Phase::Kernel, Phase::Root].iter().zip(PHASES) {
             assert!(
                 rules.iter().all(|rule| rule.phase == *phase) && rules.is_sorted_by_key(|rule| rule.number)

@@ -28,6 +28,9 @@ pub(crate) struct Case {
 pub(crate) const DHCP: &str = "discover lease-offer request address";
 /// A Pi 5 as far as its kernel.
 pub(crate) const KERNEL: &str = "discover lease-offer request address config.txt bcm2712-rpi-5-b.dtb initramfs_2712 /cmdline.txt here kernel_2712.img";
+/// A Pi 5 with its root on a disk of the server, as far as its kernel's address.
+pub(crate) const DISK: &str = "discover lease-offer request address config.txt bcm2712-rpi-5-b.dtb initramfs_2712 /cmdline.txt disk \
+    kernel_2712.img +5 linux linux-request address";
 pub(crate) const MOUNTED: &str = "discover lease-offer request address config.txt bcm2712-rpi-5-b.dtb initramfs_2712 /cmdline.txt here \
     kernel_2712.img +5 linux linux-request address connect mount active +2 write";
 
@@ -179,7 +182,20 @@ pub(crate) const CASES: &[Case] = &[
         "{dhcp} config.txt initramfs_2712 /cmdline.txt disk kernel_2712.img +5 linux linux-request address +30",
         &[41, 68],
     ),
+    case(37, Who::Pi5, ALL, "{disk} disk-denied +20", &[37]),
+    case(40, Who::Pi5, ALL, "{disk} disk-connect +20", &[40, 68]),
+    case(40, Who::Pi5, ALL, "{disk} disk-connect disk-open +600 active lost arp-dead +60", &[40, 86, 13]),
+    case(44, Who::Pi5, ALL, "{disk} disk-connect disk-open +600 active lost arp-alive +60", &[44, 43]),
+    case(14, Who::Pi5, ALL, "{disk} disk-connect disk-open +5 active +60 release +60", &[14]),
+    case(12, Who::Pi5, ALL, "{disk} disk-open +60 duid linux-request other-address +20", &[12, 43]),
     case(70, Who::Pi4, TFTP, "{storm}", &[70]),
+    case(
+        71,
+        Who::Pi3,
+        ALL,
+        "discover together lease-offer +5 discover lease-offer +5 discover lease-offer +5 discover lease-offer +5 discover lease-offer +20",
+        &[71, 9, 8],
+    ),
     case(72, Who::Pi5, ALL, "{dhcp} config.txt RPI_EFI.fd +9 no-boot-file +1", &[72]),
     case(
         75,
@@ -230,8 +246,12 @@ pub(crate) const CASES: &[Case] = &[
 /// The run of a case.
 pub(crate) fn play(case: &Case) -> Run {
     let mut run = Run::new(case.who, case.hearing);
-    let script =
-        case.script.replace("{dhcp}", DHCP).replace("{kernel}", KERNEL).replace("{mounted}", MOUNTED);
+    let script = case
+        .script
+        .replace("{dhcp}", DHCP)
+        .replace("{kernel}", KERNEL)
+        .replace("{mounted}", MOUNTED)
+        .replace("{disk}", DISK);
     run.at_once(
         &script.replace("{loop}", &LOOP.replace("{dhcp}", DHCP)).replace("{storm}", &STORM.repeat(500)),
     );

@@ -66,6 +66,11 @@ const PI3: &str = "bootcode.bin -bootsig.bin ?start.elf -autoboot.txt config.txt
     overlays/vc4-kms-v3d.dtbo cmdline.txt here -recovery8.img -recovery8-32.img -recovery7.img -recovery.img -kernel8-32.img \
     ?kernel8.img -armstub8-32.bin kernel8.img";
 
+const DISK: &str = "config.txt bcm2712-rpi-5-b.dtb initramfs_2712 /cmdline.txt disk kernel_2712.img";
+
+const PI3_OF_MANY: &str =
+    "together bootcode.bin -bootsig.bin start.elf config.txt fixup.dat cmdline.txt here kernel8.img";
+
 const LINUX: &str = "+6 {dhcp} +1 connect connect mount init active +5 write +5 active +60 duid linux-request address +600 active";
 const NO_WRITES: &str = "+8 {dhcp} +4 connect mount +5 active +5 active +5 active +5 active +5 active +600";
 
@@ -82,6 +87,8 @@ pub(crate) const KINDS: &[Kind] = &[
         files: PI3,
         then: "+18 {dhcp} +4 connect mount active +5 write +600",
     },
+    // One of many that a switch powers.
+    Kind { name: "Pi 3 of many", who: Who::Pi3, files: PI3_OF_MANY, then: NO_WRITES },
     Kind {
         name: "kernel twice",
         who: Who::Pi5,
@@ -98,8 +105,22 @@ pub(crate) const KINDS: &[Kind] = &[
     Kind {
         name: "root on a disk of this server",
         who: Who::Pi5,
-        files: "config.txt bcm2712-rpi-5-b.dtb initramfs_2712 /cmdline.txt disk kernel_2712.img",
-        then: "+8 {dhcp} +3 mount +60 duid linux-request address +600",
+        files: DISK,
+        then: "+8 {dhcp} +3 disk-connect +1 disk-open +5 active +5 active +5 active +5 active +60 duid linux-request address +600 active",
+    },
+    // A busy server opens the disk late, the Pi's network fails for a while, and its system is switched off.
+    Kind {
+        name: "disk of a busy server",
+        who: Who::Pi5,
+        files: DISK,
+        then: "+8 {dhcp} +3 disk-connect +8 disk-open +5 active +30 active lost +20 disk-connect disk-open active +600 unmount +600",
+    },
+    // The INFO before the GO is a disk that is opened and closed.
+    Kind {
+        name: "disk that is asked for first",
+        who: Who::Pi4,
+        files: "start4.elf config.txt bcm2711-rpi-4-b.dtb initramfs8 cmdline.txt disk kernel8.img",
+        then: "+8 {dhcp} +1 disk-connect disk-open lost disk-open +5 active +30 active +600",
     },
     // dracut and mount.nfs try 4.2 first.
     Kind {

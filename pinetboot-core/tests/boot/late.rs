@@ -30,6 +30,30 @@ fn messages_that_waited_are_no_repetitions() {
     healthy(Who::Pi5, &format!("{DHCP} ..config.txt started again again again again +3 config.txt"));
 }
 
+/// DHCP messages wait in another queue than requests for files.
+#[test]
+fn dhcp_messages_that_come_after_the_kernel_are_of_its_boot() {
+    for late in ["discover", "discover lease-offer request address", "request address", "address"] {
+        let run = healthy(Who::Pi5, &format!("{KERNEL} {late}"));
+        assert!(run.is_at(State::KernelSent), "{late}: {:?}", run.boot);
+        assert_eq!(run.boots, 1, "{late}");
+        let run = healthy(Who::Pi5, &format!("{MOUNTED} {late}"));
+        assert!(run.is_at(State::Up), "{late}: {:?}", run.boot);
+    }
+    // All of them.
+    let files = KERNEL.strip_prefix(DHCP).unwrap();
+    for cut in files.match_indices(' ').map(|(at, _)| at).skip(1) {
+        let (first, last) = files.split_at(cut);
+        assert_eq!(healthy(Who::Pi5, &format!("{first} {DHCP} {last}")).boots, 1, "{first}");
+    }
+    assert_eq!(healthy(Who::Pi5, &format!("{files} {DHCP}")).boots, 1);
+    // The next boot.
+    let mut run = Run::new(Who::Pi5, ALL);
+    run.at_once(&format!("{KERNEL} new-xid {DHCP}"));
+    assert!(run.is_at(State::Addressed));
+    assert_eq!(run.boots, 2);
+}
+
 /// A server without a file yet (a slow disk) has not answered.
 #[test]
 fn a_pi_that_waits_for_this_server_repeats_nothing() {

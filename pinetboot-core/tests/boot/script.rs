@@ -154,6 +154,7 @@ impl Run {
                 let relayed = word == "relayed";
                 Event::Discover { xid: self.xid, identity: self.who.identity(), relayed }
             }
+            "together" => Event::PoweredTogether,
             "request" => Event::Requested,
             "offer" => Event::Offered { address: false },
             "lease-offer" => Event::Offered { address: true },
@@ -189,6 +190,10 @@ impl Run {
             "mount-denied" => Event::MountRefused { not_found: false },
             "mount-unknown" => Event::MountRefused { not_found: true },
             "mount" => Event::Mounted { address: HERE },
+            "disk-connect" => Event::DiskConnected,
+            "disk-denied" => Event::DiskRefused { why_told: false },
+            "disk-failed" => Event::DiskRefused { why_told: true },
+            "disk-open" => Event::DiskOpened { address: HERE },
             "unmount" => Event::Unmounted,
             "active" => Event::Active,
             "write" => Event::Wrote,

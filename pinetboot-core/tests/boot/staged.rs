@@ -2,10 +2,10 @@
 
 use core::time::Duration;
 
-use pinetboot_core::pi::boot::{Certainty, Hearing};
+use pinetboot_core::pi::boot::{Certainty, Hearing, State};
 use pinetboot_core::pi::rules::RULES;
 
-use super::cases::{ALL, CASES, DHCP, KERNEL, MOUNTED, play};
+use super::cases::{ALL, CASES, DHCP, DISK, KERNEL, MOUNTED, play};
 use super::script::{Run, Who};
 
 #[test]
@@ -40,12 +40,12 @@ fn so_many_rules_are_told() {
 }
 
 /// Rules in verdicts.
-const NAMED: usize = 66;
+const NAMED: usize = 67;
 const NAMED_OF_54: usize = 39;
 /// Rules whose own failure is staged.
-const STAGED: usize = 61;
+const STAGED: usize = 62;
 /// Rules that are the first of the verdict on their own failure.
-const FIRST: usize = 58;
+const FIRST: usize = 59;
 
 #[test]
 fn progress_clears_a_verdict() {
@@ -71,6 +71,30 @@ fn a_loop_is_told_once_and_then_as_a_loop() {
     run.at_once(&format!("new-xid {KERNEL} +5 linux"));
     assert_eq!(run.gone_on, [[19, 79]]);
     assert_eq!(run.boots, 9);
+}
+
+/// A root on a disk has its own states, and what comes late of the connection before changes none of them.
+#[test]
+fn the_states_of_a_disk() {
+    let mut run = Run::new(Who::Pi5, ALL);
+    for (words, state) in [
+        (DISK, State::HasNetwork),
+        ("disk-connect", State::Connecting),
+        ("disk-open", State::DiskInUse),
+        ("+5 active +5 active", State::DiskInUse),
+        ("+5 active +5 active", State::Up),
+        ("lost disk-connect disk-open", State::Up),
+        ("unmount", State::Unseen),
+        ("new-xid discover lost disk-connect disk-open", State::DiskInUse),
+    ] {
+        assert!(run.at_once(words).is_at(state), "{words}: {:?}", run.boot);
+    }
+    // The server has no memory for the disk, and its log says this.
+    let mut run = Run::new(Who::Pi5, ALL);
+    run.at_once(&format!("{DISK} disk-connect disk-failed +600"));
+    assert!(run.said.is_empty() && run.is_at(State::Connecting), "{:?}", run.said);
+    run.at_once("disk-connect disk-denied +60 disk-open");
+    assert_eq!((run.numbers(), &*run.gone_on), (vec![vec![37]], &[vec![37]][..]));
 }
 
 /// A server that hears no DHCP cannot tell what the kernel does.

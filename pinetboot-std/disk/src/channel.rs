@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use rustix::fs::sendfile;
@@ -33,11 +34,6 @@ impl Channel {
         self.stream().set_read_timeout(within)
     }
 
-    /// Waits until bytes arrive, and takes none. For a channel of which all that arrived was read.
-    pub(crate) fn wait(&self) -> io::Result<()> {
-        self.stream().peek(&mut [0]).map(drop)
-    }
-
     pub(crate) fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         self.stream().shutdown(how)
     }
@@ -48,6 +44,12 @@ impl Channel {
             #[cfg(feature = "tls")]
             Self::Encrypted(encrypted) => encrypted.stream(),
         }
+    }
+}
+
+impl AsFd for Channel {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream().as_fd()
     }
 }
 

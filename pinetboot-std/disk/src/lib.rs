@@ -18,14 +18,14 @@
 //! (`fdatasync`).
 //!
 //! A client is bounded: its connections, the requests under way of each (8), and 256 KiB of memory for each of those, whatever
-//! length it asks for. An idle connection has one thread.
+//! length it asks for. An idle connection has no thread.
 //!
 //! With the feature `tls`, `Server::start_with_tls` encrypts the connections of clients that ask for it, or refuses all others; a client's
 //! certificate says that the client may connect, and [`Exports`] which disk it has.
 //!
 //! Not done: pre-shared keys; extended headers; resizing a disk while a client has it.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod boot;
@@ -50,6 +50,7 @@ pub mod testing;
 #[cfg(feature = "tls")]
 mod tls;
 mod transmission;
+mod trim;
 mod unpack;
 mod wire;
 

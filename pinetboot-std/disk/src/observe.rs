@@ -14,6 +14,11 @@ pub trait Observer: Send + Sync {
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
+    /// A client opened a connection.
+    Connected {
+        /// The client.
+        client: SocketAddr,
+    },
     /// A client has a disk.
     Opened {
         /// The client.

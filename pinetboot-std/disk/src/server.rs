@@ -2,9 +2,10 @@
 //!
 //! The threads of a connection take turns: the one that holds the input receives a request, carries it out and replies; if the request
 //! waits for the storage device, another one takes the input meanwhile. Requests of a client that wait so run beside each other, up to
-//! [`MOST_WORKERS`], and a slow disk or a slow client holds up none but its own threads. An idle connection has one thread.
+//! [`MOST_WORKERS`], and a slow disk or a slow client holds up none but its own threads. An idle connection has none.
 
 mod connection;
+mod idle;
 mod input;
 
 use std::collections::HashMap;
@@ -18,6 +19,7 @@ use std::time::{Duration, Instant};
 
 #[cfg(feature = "testing")]
 pub(crate) use self::connection::{greet, negotiate};
+use self::idle::Idle;
 use crate::channel::Channel;
 use crate::counts::RequestCounts;
 use crate::exports::Exports;
@@ -25,6 +27,7 @@ use crate::negotiation::TlsOffer;
 use crate::observe::{Event, Observer};
 #[cfg(feature = "tls")]
 use crate::tls::Tls;
+use crate::trim::keep_large_blocks_apart;
 
 /// Limits of a server.
 #[derive(Clone, Copy, Debug)]
@@ -54,6 +57,7 @@ pub(crate) struct Shared {
     stopping: AtomicBool,
     /// Rings when the server stops.
     stops: Condvar,
+    idle: Idle,
     /// Buffers for requests under way, to use again.
     buffers: Mutex<Vec<Vec<u8>>>,
     #[cfg(feature = "tls")]
@@ -98,7 +102,7 @@ impl Server {
         limits: Limits,
         observer: Arc<dyn Observer>,
     ) -> io::Result<Self> {
-        Self::run(Shared::new(listeners, exports, limits, observer))
+        Self::run(Shared::new(listeners, exports, limits, observer)?)
     }
 
     /// The same, with TLS for the clients that ask for it.
@@ -114,13 +118,15 @@ impl Server {
         observer: Arc<dyn Observer>,
         tls: Tls,
     ) -> io::Result<Self> {
-        Self::run(Shared { tls: Some(tls), ..Shared::new(listeners, exports, limits, observer) })
+        Self::run(Shared { tls: Some(tls), ..Shared::new(listeners, exports, limits, observer)? })
     }
 
     fn run(shared: Shared) -> io::Result<Self> {
+        keep_large_blocks_apart();
         let count = shared.listeners().len();
         let shared = Arc::new(shared);
         let server = Self(shared);
+        server.0.spawn("nbd-idle", |shared| shared.idle.run(shared))?;
         for index in 0..count {
             server.0.spawn("nbd-listen", move |shared| shared.accept(index))?;
         }
@@ -178,8 +184,8 @@ impl Shared {
         exports: Arc<dyn Exports>,
         limits: Limits,
         observer: Arc<dyn Observer>,
-    ) -> Self {
-        Self {
+    ) -> io::Result<Self> {
+        Ok(Self {
             exports,
             observer,
             counts: Arc::default(),
@@ -189,10 +195,11 @@ impl Shared {
             threads: Arc::default(),
             stopping: AtomicBool::new(false),
             stops: Condvar::new(),
+            idle: Idle::new()?,
             buffers: Mutex::default(),
             #[cfg(feature = "tls")]
             tls: None,
-        }
+        })
     }
 
     fn accept(self: &Arc<Self>, index: usize) {
@@ -265,6 +272,7 @@ impl Shared {
 
     fn stop(&self, until: Instant) -> bool {
         self.stopping.store(true, Ordering::Release);
+        self.idle.wake();
         for listener in &*self.listeners() {
             let _ended = rustix::net::shutdown(&**listener, rustix::net::Shutdown::Both);
         }
@@ -358,6 +366,8 @@ impl fmt::Debug for Shared {
 /// Threads of a connection, and so requests of a connection under way.
 const MOST_WORKERS: usize = 8;
 const MOST_BUFFERS: usize = 32;
-const STACK: usize = 256 << 10;
+/// Of address space, of which a thread uses some pages. glibc keeps up to 40 MiB of the stacks of ended threads, with their pages in use: these
+/// are few then.
+const STACK: usize = 2 << 20;
 const STOP_WITHIN: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(200);

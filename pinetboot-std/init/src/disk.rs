@@ -7,6 +7,8 @@ use std::fmt;
 use std::io;
 use std::net::TcpStream;
 
+use pinetboot_core::pi::rules::{DISK_REFUSED, DISK_SERVER_SILENT, Rule};
+
 pub(crate) use device::Device;
 
 /// A negotiated connection.
@@ -36,6 +38,16 @@ pub(crate) enum NoSession {
     Refused(String),
     /// The peer does not speak NBD's fixed newstyle.
     Foreign(&'static str),
+}
+
+impl NoSession {
+    /// The rule of the catalogue.
+    pub(crate) const fn rule(&self) -> &'static Rule {
+        match self {
+            Self::Unreachable(_) | Self::Foreign(_) => &DISK_SERVER_SILENT,
+            Self::Refused(_) => &DISK_REFUSED,
+        }
+    }
 }
 
 impl From<io::Error> for NoSession {

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::sys::mman::{MlockAllFlags, mlockall};
 use nix::unistd::setsid;
+use pinetboot_core::pi::rules::{DISK_DRIVER_MISSING, DISK_MAY_HAVE_LOST_WRITES};
 
 use crate::console::Console;
 use crate::disk::{Device, Export, NoSession, Session};
@@ -25,6 +26,7 @@ use crate::settings::{DiskAddress, Settings};
 pub(crate) fn start() -> Result<(), Failure> {
     let failed = |error: &dyn core::fmt::Display| {
         Failure::new(
+            &DISK_DRIVER_MISSING,
             format!("the process that keeps the disk has failed: {error}"),
             "Read the lines above this one",
         )
@@ -55,7 +57,7 @@ pub(crate) fn run(console: &Console) -> Result<Infallible, Failure> {
     }
     let mut device = Device::open().map_err(|error| {
         let remedy = "The initramfs lacks nbd.ko of this kernel, or the kernel has none: CONFIG_BLK_DEV_NBD";
-        Failure::new(format!("the kernel has no NBD driver: {error}"), remedy)
+        Failure::new(&DISK_DRIVER_MISSING, format!("the kernel has no NBD driver: {error}"), remedy)
     })?;
     let (mut server, session) = connect(console, &settings.disks, None)?;
     device.connect(&session).map_err(kernel_refuses)?;
@@ -76,7 +78,11 @@ pub(crate) fn run(console: &Console) -> Result<Infallible, Failure> {
     // The receiver is the first program, which ends this pipe when it has become the system's.
     let mut output = io::stdout();
     output.write_all(READY.as_bytes()).and_then(|()| output.flush()).map_err(|error| {
-        Failure::new(format!("the first program has ended: {error}"), "Read the lines above this one")
+        Failure::new(
+            &DISK_DRIVER_MISSING,
+            format!("the first program has ended: {error}"),
+            "Read the lines above this one",
+        )
     })?;
     loop {
         device.wait_for_death().map_err(kernel_refuses)?;
@@ -112,12 +118,16 @@ fn connect(
                 Err(why) => why,
             };
             if tells {
-                told = Some(began);
-                console.error(format_args!("{}: {why}", disk.server));
+                let line = format_args!("{}: {why} [{}]", disk.server, why.rule());
+                // Once, so that the silence afterwards shows that nothing else goes on. A machine that runs may wait for a server that starts.
+                if before.is_none() && told.is_none() { console.report(line) } else { console.error(line) }
             }
             if let NoSession::Refused(_) = why {
                 refusal = Some(why);
             }
+        }
+        if tells {
+            told = Some(began);
         }
         // The disk of one server, which had it, may yet come back on another.
         if let Some(failure) = another.filter(|_| disks.len() == 1) {
@@ -126,7 +136,7 @@ fn connect(
         match refusal {
             // A server that still has the connection of this machine's last boot gives the disk free after a while.
             Some(why) if *refused_since.get_or_insert(began) + REFUSED <= began => {
-                return Err(Failure::new(why.to_string(), "The next boot gets a new secret"));
+                return Err(Failure::new(why.rule(), why.to_string(), "The next boot gets a new secret"));
             }
             Some(_) => {}
             None => refused_since = None,
@@ -140,6 +150,7 @@ fn connect(
 fn same(before: &Export, now: &Export) -> Result<(), Failure> {
     if before.len != now.len {
         return Err(Failure::new(
+            &DISK_MAY_HAVE_LOST_WRITES,
             format!("the disk had {} bytes and has {} now", before.len, now.len),
             "The machine starts anew with it",
         ));
@@ -147,6 +158,7 @@ fn same(before: &Export, now: &Export) -> Result<(), Failure> {
     if before.description != now.description {
         let text = |export: &Export| export.description.clone().unwrap_or_else(|| "nothing".into());
         return Err(Failure::new(
+            &DISK_MAY_HAVE_LOST_WRITES,
             format!(
                 "the server's machine was restarted, and may have lost writes: it says \"{}\", and said \"{}\"",
                 text(now),
@@ -159,7 +171,11 @@ fn same(before: &Export, now: &Export) -> Result<(), Failure> {
 }
 
 fn kernel_refuses(error: Errno) -> Failure {
-    Failure::new(format!("the kernel's NBD driver refuses: {error}"), "Linux 5.4 or newer is needed")
+    Failure::new(
+        &DISK_DRIVER_MISSING,
+        format!("the kernel's NBD driver refuses: {error}"),
+        "Linux 5.4 or newer is needed",
+    )
 }
 
 /// systemd ends no process whose `argv[0]` begins with `@` (its page "Storage Daemons for the Root File System").

@@ -9,9 +9,12 @@
 //! The keeper is a second process of this program. It stays, locked in memory, and connects again after a server's restart. Its
 //! `argv[0]` begins with `@`, which systemd's killing at shutdown spares (systemd, "Storage Daemons for the Root File System").
 //!
-//! What fails is written to the console with a remedy; then the machine restarts, as a Pi's firmware repeats a failed boot.
+//! A third process of this program ends the machine: systemd starts it when all else has ended, and it gives the disk back.
 //!
-//! Not done: TLS; IPv6; reporting what fails to the server.
+//! What fails is written to the console with a remedy and the number of a rule, and told to the server; then the machine restarts, as a Pi's
+//! firmware repeats a failed boot.
+//!
+//! Not done: TLS; IPv6.
 
 #![forbid(unsafe_code)]
 
@@ -25,6 +28,7 @@ mod netlink;
 mod network;
 mod root;
 mod settings;
+mod shutdown;
 mod start;
 
 use std::convert::Infallible;
@@ -34,8 +38,12 @@ use console::Console;
 use failure::Failure;
 
 fn main() {
-    let is_keeper = env::args_os().next().is_some_and(|name| name.as_encoded_bytes().starts_with(b"@"));
-    let Err(failure) = if is_keeper { keeper::run(&Console::open()) } else { start_system() };
+    let name = env::args_os().next().unwrap_or_default();
+    let Err(failure) = match name.as_encoded_bytes() {
+        [b'@', ..] => keeper::run(&Console::open()),
+        _ if name == shutdown::NAME && std::process::id() == 1 => shutdown::run(&Console::open()),
+        _ => start_system(),
+    };
     Console::open().end(&failure); // the first program has mounted /dev by now
 }
 

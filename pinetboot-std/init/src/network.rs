@@ -12,6 +12,8 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use pinetboot_core::pi::rules::INIT_WITHOUT_ADDRESS;
+
 use crate::console::Console;
 use crate::failure::Failure;
 use crate::settings::Network;
@@ -88,6 +90,7 @@ fn class_mask(address: Ipv4Addr) -> Ipv4Addr {
 
 fn failed(error: io::Error) -> Failure {
     Failure::new(
+        &INIT_WITHOUT_ADDRESS,
         format!("the network is not configured: {error}"),
         "Check the cable, and that the initramfs has this machine's network driver",
     )

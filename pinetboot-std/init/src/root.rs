@@ -10,6 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::mount::{MsFlags, mount};
+use pinetboot_core::pi::rules::DISK_WITHOUT_ROOT;
 
 use crate::failure::Failure;
 use crate::settings::{Root, RootName};
@@ -28,7 +29,11 @@ fn mount_partition(device: &Path, root: &Root, directory: &str, is_read_only: bo
     mount(Some(device), directory, Some(root.kind.as_str()), flags, root.options.as_deref()).map_err(
         |error| {
             let what = format!("{} is not mounted as {}: {error}", device.display(), root.kind);
-            Failure::new(what, "Check rootfstype= and rootflags=, and the file system by fsck on the server")
+            Failure::new(
+                &DISK_WITHOUT_ROOT,
+                what,
+                "Check rootfstype= and rootflags=, and the file system by fsck on the server",
+            )
         },
     )
 }
@@ -44,6 +49,7 @@ fn wait_for(name: &RootName) -> Result<PathBuf, Failure> {
         if Instant::now() > until {
             let why = seen.err().map_or_else(|| "no partition matches".to_owned(), |error| error.to_string());
             return Err(Failure::new(
+                &DISK_WITHOUT_ROOT,
                 format!("the disk has no root {name:?}: {why}"),
                 "Check root= in cmdline.txt against the image's partition table",
             ));

@@ -3,6 +3,8 @@
 use core::net::{Ipv4Addr, SocketAddrV4};
 use std::fs;
 
+use pinetboot_core::pi::rules::{DISK_DRIVER_MISSING, INIT_COMMAND_LINE};
+
 use crate::command_line::CommandLine;
 use crate::failure::Failure;
 
@@ -64,9 +66,19 @@ impl Settings {
     /// Reads the command line of the running kernel.
     pub(crate) fn read() -> Result<Self, Failure> {
         let text = fs::read_to_string("/proc/cmdline").map_err(|error| {
-            Failure::new(format!("/proc/cmdline cannot be read: {error}"), "The kernel needs CONFIG_PROC_FS")
+            Failure::new(
+                &DISK_DRIVER_MISSING,
+                format!("/proc/cmdline cannot be read: {error}"),
+                "The kernel needs CONFIG_PROC_FS",
+            )
         })?;
         Self::parse(&text)
+    }
+
+    /// The servers of the disk that the command line names, whatever else is wrong with it.
+    pub(crate) fn servers() -> Vec<SocketAddrV4> {
+        let line = CommandLine::parse(&fs::read_to_string("/proc/cmdline").unwrap_or_default());
+        line.values("pinetboot.disk").filter_map(DiskAddress::parse).map(|disk| disk.server).collect()
     }
 
     pub(crate) fn parse(text: &str) -> Result<Self, Failure> {
@@ -74,12 +86,14 @@ impl Settings {
         let named: Option<Vec<_>> = line.values("pinetboot.disk").map(DiskAddress::parse).collect();
         let disks = named.filter(|disks| !disks.is_empty()).ok_or_else(|| {
             Failure::new(
+                &INIT_COMMAND_LINE,
                 "the kernel command line names no disk",
                 "Add pinetboot.disk=nbd://ADDRESS:PORT/EXPORT to cmdline.txt",
             )
         })?;
         let name = line.value("root").and_then(RootName::parse).ok_or_else(|| {
             Failure::new(
+                &INIT_COMMAND_LINE,
                 "the kernel command line names no root partition",
                 "Add root=PARTUUID=.., LABEL=.., UUID=.. or /dev/mmcblk0pN to cmdline.txt",
             )
@@ -88,6 +102,7 @@ impl Settings {
             None => Network::Foreign,
             Some(ip) => Network::parse(ip).ok_or_else(|| {
                 Failure::new(
+                    &INIT_COMMAND_LINE,
                     format!("ip={ip} is no network configuration"),
                     "Use ip=dhcp, or ip=ADDRESS::ROUTER:NETMASK::INTERFACE:off",
                 )
@@ -105,6 +120,7 @@ impl Settings {
                     Some("tmpfs") => true,
                     Some(other) => {
                         return Err(Failure::new(
+                            &INIT_COMMAND_LINE,
                             format!("pinetboot.overlay={other} is no place for changes"),
                             "Use pinetboot.overlay=tmpfs, or leave it out",
                         ));

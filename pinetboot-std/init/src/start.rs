@@ -12,11 +12,12 @@ use std::process::Command;
 
 use nix::mount::{MsFlags, mount};
 use nix::unistd::{chdir, dup2_stderr, dup2_stdin, dup2_stdout};
+use pinetboot_core::pi::rules::{DISK_DRIVER_MISSING, DISK_WITHOUT_ROOT, NO_FIRST_PROGRAM};
 
 use crate::console::Console;
 use crate::failure::Failure;
 use crate::settings::Settings;
-use crate::{keeper, modules, network, root};
+use crate::{keeper, modules, network, root, shutdown};
 
 /// Starts the system; returns only a failure.
 pub(crate) fn run() -> Result<Infallible, Failure> {
@@ -25,6 +26,7 @@ pub(crate) fn run() -> Result<Infallible, Failure> {
         // devtmpfs may be there (CONFIG_DEVTMPFS_MOUNT), and mounted once more it is the same one.
         mount(Some(kind), place, Some(kind), flags, None::<&str>).map_err(|error| {
             Failure::new(
+                &DISK_DRIVER_MISSING,
                 format!("{kind} is not mounted at {place}: {error}"),
                 "The kernel lacks this file system",
             )
@@ -37,6 +39,7 @@ pub(crate) fn run() -> Result<Infallible, Failure> {
     keeper::start()?;
     make_directory(ROOT)?;
     root::mount_at(&settings.root, ROOT)?;
+    shutdown::install(&console);
     switch()?;
     Err(execute(&console, settings.init.as_deref()))
 }
@@ -45,6 +48,7 @@ pub(crate) fn run() -> Result<Infallible, Failure> {
 fn switch() -> Result<(), Failure> {
     let failed = |what: &str, error: io::Error| {
         Failure::new(
+            &DISK_WITHOUT_ROOT,
             format!("{what}: {error}"),
             "Check that the image's root has the directories /dev, /proc, /run and /sys",
         )
@@ -75,14 +79,20 @@ fn execute(console: &Console, init: Option<&str>) -> Failure {
         let error = Command::new(program).args(&arguments).exec();
         console.error(format_args!("{program} does not start: {error}. Check init= in cmdline.txt"));
     }
-    Failure::new("no first program starts", "The image has no system for this machine's processor")
+    Failure::new(
+        &NO_FIRST_PROGRAM,
+        "no first program starts",
+        "The image has no system for this machine's processor",
+    )
 }
 
 fn make_directory(path: &str) -> Result<(), Failure> {
     match fs::create_dir(path) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            Err(Failure::new(format!("{path}: {error}"), "The initramfs is damaged: make it anew"))
-        }
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(Failure::new(
+            &DISK_DRIVER_MISSING,
+            format!("{path}: {error}"),
+            "The initramfs is damaged: make it anew",
+        )),
         _ => Ok(()),
     }
 }

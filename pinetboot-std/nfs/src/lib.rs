@@ -102,7 +102,7 @@ pub struct NfsConfig {
     /// Serves NFS by UDP too. Otherwise UDP has only MOUNT and the portmapper, with short answers: the source of a datagram may be
     /// forged, and the answer to READ or READDIRPLUS be a hundred times as long as the call.
     pub udp: bool,
-    /// Most connections, and at most a third of the process's descriptors: beyond this limit a connection is closed for each new one. A
+    /// Most connections, and at most a quarter of the process's descriptors: beyond this limit a connection is closed for each new one. A
     /// Pi with its root has one or two.
     pub most_connections: usize,
     /// Receives the server's events.

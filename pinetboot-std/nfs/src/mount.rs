@@ -26,6 +26,7 @@ use super::observe::{
 };
 use super::reply::Reply;
 use super::rpc::AUTH_SYS;
+use super::tree::kernel::{Turns, schedule};
 
 pub(super) use nfs3_types::mount::PROGRAM;
 
@@ -54,6 +55,22 @@ pub(super) struct Request<'a> {
     pub(super) by_tcp: bool,
     /// Most bytes of an answer: a list may be far longer than the call, whose sender may be forged.
     pub(super) most_list: usize,
+}
+
+/// The long turns of a thread that mounts: calls of Pis that run go first.
+struct LongTurns;
+
+impl LongTurns {
+    fn begin() -> Self {
+        let _as_any_thread = schedule(Turns::Long);
+        Self
+    }
+}
+
+impl Drop for LongTurns {
+    fn drop(&mut self) {
+        let _as_any_thread = schedule(Turns::Soon);
+    }
 }
 
 /// A refused mount.
@@ -96,7 +113,11 @@ impl Request<'_> {
             self.observer.observe(&Event::CallRefused(refused));
             return mountres3::Err(mountstat3::MNT3ERR_ACCES);
         }
-        match self.open(path) {
+        let opened = {
+            let _turns = LongTurns::begin();
+            self.open(path)
+        };
+        match opened {
             Ok((export, handle)) => {
                 self.mounts.add(*client.ip(), path);
                 self.observer.observe(&Event::Mounted(Mounted { client, path, export }));

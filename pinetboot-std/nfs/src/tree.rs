@@ -31,7 +31,7 @@ use rustix::io::{self, Errno};
 use rustix::thread::CapabilitySet;
 
 use self::attributes::refusal;
-pub(super) use self::descriptors::{make_room, third};
+pub(super) use self::descriptors::{make_room, quarter};
 pub use self::error::OpenError;
 use self::identity::{act_as, act_as_root};
 use self::listing::Listings;

@@ -31,6 +31,11 @@ pub enum ControlPlace {
 }
 
 impl WebConfig {
+    /// Whether anything is shown at all.
+    pub fn is_on(&self) -> bool {
+        self.control != ControlPlace::Off || !self.listen.is_empty()
+    }
+
     pub(super) fn of(settings: &Settings) -> Result<Self, Failed> {
         let control = match &settings.control {
             None => ControlPlace::Default,

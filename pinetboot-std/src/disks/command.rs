@@ -200,6 +200,13 @@ impl Locked {
     /// Opens the disk. Its image is a file, never a device of this machine.
     fn open(&self, access: Access) -> Result<Overlay, Failed> {
         let failed = |why: String| Failed::new(Exit::Failure, format!("the disk {}: {why}", self.disk.image));
+        if !self.disk.file().exists() {
+            let why = format!(
+                "{0} has only snapshots on {1}: its next boot makes a disk, or 'pinetboot disks rollback {0} SNAPSHOT'",
+                self.disk.pi, self.disk.image
+            );
+            return Err(Failed::new(Exit::Usage, why));
+        }
         let base = last_base(&self.disk.file()).map_err(failed)?;
         let metadata = fs::metadata(&base).map_err(|error| failed(format!("{}: {error}", base.display())))?;
         if !metadata.is_file() {
@@ -299,7 +306,8 @@ struct Row {
     image: String,
     /// On the server, with the snapshots.
     bytes: u64,
-    length_bytes: u64,
+    /// `None`: only snapshots are left.
+    length_bytes: Option<u64>,
     snapshots: Vec<String>,
     /// RFC 3339, UTC.
     last_write: Option<String>,
@@ -322,16 +330,18 @@ fn list(place: &Place, json: bool) -> Result<(), Failed> {
 impl Row {
     fn of(disk: &DiskPlace) -> Result<Self, Failed> {
         let file = disk.file();
-        let snapshots = disk.snapshots().map_err(failure)?;
-        let bytes = disk.space().map_err(failure)?;
-        let (_, length_bytes) = Overlay::look(&file)
-            .map_err(|error| Failed::new(Exit::Failure, format!("{}: {error}", file.display())))?;
-        let modified = fs::metadata(&file).and_then(|metadata| metadata.modified());
         let in_use = match disk.lock() {
             Ok(_free) => false,
             Err(InUse::Elsewhere) => true,
             Err(InUse::System(error)) => return Err(failure(error)),
         };
+        let snapshots = disk.snapshots().map_err(failure)?;
+        let bytes = disk.space().map_err(failure)?;
+        let look = || Overlay::look(&file).map(|(_, len)| len);
+        let length_bytes = file.exists().then(look).transpose();
+        let length_bytes = length_bytes
+            .map_err(|error| Failed::new(Exit::Failure, format!("{}: {error}", file.display())))?;
+        let modified = fs::metadata(&file).and_then(|metadata| metadata.modified());
         Ok(Self {
             pi: disk.pi.to_string(),
             image: disk.image.clone(),
@@ -349,7 +359,7 @@ impl Row {
             self.pi,
             self.image,
             DecimalBytes(self.bytes).to_string(),
-            DecimalBytes(self.length_bytes).to_string(),
+            or_dash(self.length_bytes.map(|bytes| DecimalBytes(bytes).to_string()).unwrap_or_default()),
             or_dash(self.snapshots.join(" ")),
             or_dash(self.last_write.as_deref().map(time::local).unwrap_or_default()),
             or_dash(if self.in_use { "in use".into() } else { String::new() }),

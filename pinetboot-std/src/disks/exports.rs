@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use pinetboot_core::pi::Prefix;
@@ -18,7 +18,7 @@ use super::slot::Lease;
 use super::{Disks, Place};
 use crate::bus::Bus;
 use crate::disk_mode::DiskMode;
-use crate::events::Root;
+use crate::events::{DiskEnd, Root};
 use crate::net::neighbour;
 use crate::pis::{BootProgress, Claim, NotThatPi, Token};
 
@@ -27,8 +27,20 @@ use crate::pis::{BootProgress, Claim, NotThatPi, Token};
 pub(crate) struct DiskExports {
     disks: Arc<Disks>,
     bus: Bus,
-    sessions: Arc<Mutex<HashMap<u64, (Ipv4Addr, Prefix)>>>,
+    sessions: Sessions,
     next: AtomicU64,
+}
+
+/// The connections that have a disk, by their number.
+#[derive(Debug, Clone, Default)]
+struct Sessions(Arc<Mutex<HashMap<u64, Known>>>);
+
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    client: Ipv4Addr,
+    pi: Prefix,
+    /// The client ended it by the protocol's request.
+    released: bool,
 }
 
 /// A connection that has a disk.
@@ -37,7 +49,7 @@ struct Session {
     client: Ipv4Addr,
     bus: Bus,
     number: u64,
-    sessions: Arc<Mutex<HashMap<u64, (Ipv4Addr, Prefix)>>>,
+    sessions: Sessions,
 }
 
 /// A refusal.
@@ -51,7 +63,7 @@ struct No {
 impl DiskExports {
     /// These disks.
     pub(crate) fn new(disks: Arc<Disks>, bus: Bus) -> Self {
-        Self { disks, bus, sessions: Arc::default(), next: AtomicU64::new(0) }
+        Self { disks, bus, sessions: Sessions::default(), next: AtomicU64::new(0) }
     }
 
     /// The directory of the disks.
@@ -61,9 +73,8 @@ impl DiskExports {
 
     /// Tells the registry which Pis are there: a system may be silent for a long time. Call this every few seconds.
     pub(crate) fn tell(&self) {
-        let sessions: Vec<_> =
-            self.sessions.lock().unwrap_or_else(PoisonError::into_inner).values().copied().collect();
-        for (client, pi) in sessions {
+        let sessions: Vec<_> = self.sessions.lock().values().copied().collect();
+        for Known { client, pi, .. } in sessions {
             self.bus.emit(client, Root::Active { pi });
         }
     }
@@ -109,7 +120,7 @@ impl DiskExports {
         let mac = mac.or_else(|| pis.mac_at(client));
         self.bus.emit(client, Root::DiskOpened { pi, image: card.name.clone(), mac, evidence });
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        self.sessions.lock().unwrap_or_else(PoisonError::into_inner).insert(number, (client, pi));
+        self.sessions.lock().insert(number, Known { client, pi, released: false });
         let (bus, sessions) = (self.bus.clone(), self.sessions.clone());
         let session = Session { lease, client, bus, number, sessions };
         Ok(Export { disk, read_only: false, lease: Arc::new(session) })
@@ -184,12 +195,40 @@ impl No {
     }
 }
 
+impl Sessions {
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Known>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A client ends the use of its disk.
+    fn release(&self, client: Ipv4Addr) {
+        for known in self.lock().values_mut().filter(|known| known.client == client) {
+            known.released = true;
+        }
+    }
+
+    /// Removes a connection: the Pi whose disk it had, and how it ended.
+    fn end(&self, number: u64) -> Option<(Prefix, DiskEnd)> {
+        let mut sessions = self.lock();
+        let Known { pi, released, .. } = sessions.remove(&number)?;
+        let has_another = sessions.values().any(|known| known.pi == pi);
+        let end = match (has_another, released) {
+            (true, _) => DiskEnd::Replaced,
+            (false, true) => DiskEnd::Released,
+            (false, false) => DiskEnd::Broken,
+        };
+        Some((pi, end))
+    }
+}
+
 impl Drop for Session {
     fn drop(&mut self) {
-        self.sessions.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.number);
+        let ended = self.sessions.end(self.number);
         // Said once another may have the disk.
         drop(self.lease.take());
-        self.bus.emit(self.client, Root::DiskClosed);
+        if let Some((pi, end)) = ended {
+            self.bus.emit(self.client, Root::DiskClosed { pi, end });
+        }
     }
 }
 
@@ -197,14 +236,15 @@ impl Drop for Session {
 #[derive(Debug)]
 pub(crate) struct DiskObserver {
     bus: Bus,
+    sessions: Sessions,
     /// The time of the last failure told, by client and command.
     told: Mutex<HashMap<(IpAddr, u16), Instant>>,
 }
 
 impl DiskObserver {
-    /// Facts go to this bus.
-    pub(crate) fn new(bus: Bus) -> Self {
-        Self { bus, told: Mutex::default() }
+    /// The observer of the server of these exports.
+    pub(crate) fn new(exports: &DiskExports) -> Self {
+        Self { bus: exports.bus.clone(), sessions: exports.sessions.clone(), told: Mutex::default() }
     }
 
     fn is_new(&self, key: (IpAddr, u16)) -> bool {
@@ -227,6 +267,13 @@ impl Observer for DiskObserver {
             IpAddr::V6(_) => None,
         };
         match event {
+            Event::Connected { client } => self.bus.emit(v4(client.ip()), Root::DiskConnected),
+            // The session is dropped after this.
+            Event::Closed { client, orderly: true } => {
+                if let Some(client) = v4(client.ip()) {
+                    self.sessions.release(client);
+                }
+            }
             // A connection that another took over, or a write to an image of mode ram: such requests fail, as they should.
             Event::Failed { error: DiskError::Failed | DiskError::ReadOnly, .. } => {}
             Event::Failed { client, command, error } if self.is_new((client.ip(), *command)) => {

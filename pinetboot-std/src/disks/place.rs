@@ -5,12 +5,13 @@
 //! trees/NAME/               the boot files of an image
 //! PI/lock                   held by the process that uses the disk
 //! PI/NAME.qcow2             the disk of a Pi on the image NAME
-//! PI/NAME@SNAPSHOT.qcow2    what the disk stands on: it does not change
+//! PI/NAME@SNAPSHOT.qcow2    what the disk stands on: it does not change, and so never is another name of the disk itself
 //! PI/boot/, PI/initramfs    the boot files of the boot under way
 //! PI/NAME.rw                the Pi writes to the image NAME itself
 //! ```
 
 use core::fmt;
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, TryLockError};
 use std::io;
@@ -135,7 +136,7 @@ impl Place {
         DiskPlace { pi, image: image.to_owned(), directory: self.at().join(pi.to_string()) }
     }
 
-    /// All disks, sorted.
+    /// All disks, sorted; also those of which only snapshots are left.
     ///
     /// # Errors
     ///
@@ -147,13 +148,11 @@ impl Place {
             let Some(pi) = entry.file_name().to_str().and_then(Prefix::parse) else { continue };
             for file in fs::read_dir(entry.path())? {
                 let name = file?.file_name();
-                let image = name.to_str().and_then(|name| name.strip_suffix(SUFFIX));
-                if let Some(image) = image.filter(|image| !image.contains('@')) {
-                    disks.push(self.disk(pi, image));
-                }
+                disks.extend(name.to_str().and_then(image_of).map(|image| self.disk(pi, image)));
             }
         }
         disks.sort_by(|a, b| (a.pi, &a.image).cmp(&(b.pi, &b.image)));
+        disks.dedup_by(|a, b| (a.pi, &a.image) == (b.pi, &b.image));
         Ok(disks)
     }
 
@@ -172,8 +171,7 @@ impl Place {
     ///
     /// The system's.
     pub(super) fn has_disk_on(&self, image: &str) -> io::Result<Option<Prefix>> {
-        let of = |file: &str| file.strip_suffix(SUFFIX)?.split('@').next().map(str::to_owned);
-        self.find_pi(|file| of(file).as_deref() == Some(image))
+        self.find_pi(|file| image_of(file) == Some(image))
     }
 
     /// The first Pi by name with such a file in its directory.
@@ -210,18 +208,49 @@ impl DiskPlace {
 
     /// The names of the snapshots, sorted.
     pub(super) fn snapshots(&self) -> io::Result<Vec<String>> {
+        let number = |path: &Path| path.symlink_metadata().ok().map(|metadata| metadata.ino());
+        let disk = number(&self.file());
         let mut names = Vec::new();
-        for file in fs::read_dir(&self.directory)? {
-            let file = file?.file_name();
+        for entry in fs::read_dir(&self.directory)? {
+            let entry = entry?;
+            let file = entry.file_name();
             let name = file.to_str().and_then(|file| file.strip_suffix(SUFFIX));
             let name = name.and_then(|name| name.strip_prefix(self.image.as_str())?.strip_prefix('@'));
-            names.extend(name.map(str::to_owned));
+            // A command that was cut off, or is under way, leaves a name of the disk itself.
+            let is_other = |_: &&str| disk.is_none() || number(&entry.path()) != disk;
+            names.extend(name.filter(is_other).map(str::to_owned));
         }
         names.sort();
         Ok(names)
     }
 
-    /// Locks the disks of the Pi for this process; makes their directory.
+    /// Removes what a command that was cut off has left: the name of a snapshot for the disk itself, which would change with the disk,
+    /// and files that have not reached their place. Call this with the lock.
+    fn tidy(&self) -> io::Result<()> {
+        let mut files = HashMap::new();
+        for entry in fs::read_dir(&self.directory)? {
+            let entry = entry?;
+            let number = entry.metadata()?.ino();
+            files.extend(entry.file_name().into_string().ok().map(|name| (name, number)));
+        }
+        let disk = |name: &str| image_of(name).and_then(|image| files.get(&format!("{image}{SUFFIX}")));
+        let is_left = |(name, file): &(&String, &u64)| {
+            let is_snapshot = name.contains('@') && name.ends_with(SUFFIX);
+            (is_snapshot && disk(name) == Some(*file)) || name.ends_with(NEW) || name.starts_with(TEMPORARY)
+        };
+        let left: Vec<_> = files.iter().filter(is_left).collect();
+        for (name, _) in &left {
+            fs::remove_file(self.directory.join(name))?;
+        }
+        if left.is_empty() { Ok(()) } else { durable::sync(&self.directory) }
+    }
+
+    /// The file of a disk that is to replace the present one.
+    pub(super) fn new_file(&self) -> PathBuf {
+        self.directory.join(format!("{}{NEW}", self.image))
+    }
+
+    /// Locks the disks of the Pi for this process; makes their directory, and tidies it up.
     ///
     /// # Errors
     ///
@@ -235,7 +264,7 @@ impl DiskPlace {
         options.write(true).create(true).truncate(false).mode(0o600);
         let file = options.open(self.directory.join("lock"))?;
         match file.try_lock() {
-            Ok(()) => Ok(PiLock(file)),
+            Ok(()) => self.tidy().map(|()| PiLock(file)).map_err(InUse::from),
             Err(TryLockError::WouldBlock) => Err(InUse::Elsewhere),
             Err(TryLockError::Error(error)) => Err(error.into()),
         }
@@ -304,6 +333,11 @@ impl fmt::Display for InUse {
     }
 }
 
+/// The name of the image in the file name of a disk, or of a snapshot.
+fn image_of(file: &str) -> Option<&str> {
+    file.strip_suffix(SUFFIX)?.split('@').next()
+}
+
 /// The image at the end of an overlay's bases.
 pub(super) fn last_base(overlay: &Path) -> Result<PathBuf, String> {
     let mut file = overlay.to_owned();
@@ -333,5 +367,8 @@ pub(super) fn normal(path: &Path) -> PathBuf {
 
 const DIRECTORY: &str = "disks";
 const SUFFIX: &str = ".qcow2";
+const NEW: &str = ".qcow2.new";
+/// What the names of files begin with that a new overlay is written to (crate `tempfile`).
+const TEMPORARY: &str = ".tmp";
 const WRITER: &str = ".rw";
 const MOST_BASES: usize = 17;

@@ -18,7 +18,7 @@ mod system;
 use std::collections::BTreeMap;
 
 use pinetboot_core::pi::console as lines;
-use pinetboot_core::pi::rules::{Phase, Rule};
+use pinetboot_core::pi::rules::{self, Phase, Rule};
 
 use crate::finding::{Finding, Findings, Severity};
 use console::Console;
@@ -94,7 +94,10 @@ impl Judge {
 
     /// What no single line shows.
     pub(super) fn at_the_end(&self) -> Vec<(u64, Finding)> {
-        let shown = [self.console.shown(), self.eeprom.shown(), self.packets.shown()].concat();
+        let mut shown = [self.console.shown(), self.eeprom.shown(), self.packets.shown()].concat();
+        if let Some((line, text)) = self.packets.console().filter(|_| self.eeprom.lacks_netconsole()) {
+            shown.push(Shown::new(&rules::STRAY_NETCONSOLE, *line, text.clone()));
+        }
         let shown = shown.into_iter().filter(|shown| !self.seen.contains_key(&shown.rule));
         let of_lines = shown.filter_map(|Shown { rule, line, text }| match rule {
             0 => Some((line, Finding::problem(text))),
@@ -132,7 +135,7 @@ fn finding(number: u8, seen: &Seen) -> Option<Finding> {
 fn severity(rule: &Rule) -> Severity {
     match rule.number {
         11 => Severity::Note, // works as configured
-        2 | 28 | 32 | 38 | 67 | 68 | 74 => Severity::Warning,
+        2 | 28 | 32 | 38 | 67 | 68 | 74 | 84 => Severity::Warning,
         43..=45 | 54 | 96 => Severity::Problem,
         _ if rule.phase == Phase::Root => Severity::Warning,
         _ => Severity::Problem,

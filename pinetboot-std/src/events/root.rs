@@ -179,7 +179,9 @@ pub enum Root {
         /// The image that the disk stands on.
         image: String,
     },
-    /// A Pi connected to its disk.
+    /// A client opened a connection to the port of disks.
+    DiskConnected,
+    /// A Pi has its disk.
     DiskOpened {
         /// The Pi.
         #[serde(with = "prefix")]
@@ -191,8 +193,14 @@ pub enum Root {
         /// The evidence that the client is that Pi.
         evidence: Evidence,
     },
-    /// A client that had a disk is gone.
-    DiskClosed,
+    /// A connection with a disk ended.
+    DiskClosed {
+        /// The disk's Pi.
+        #[serde(with = "prefix")]
+        pi: Prefix,
+        /// How.
+        end: DiskEnd,
+    },
     /// A client did not get a disk.
     DiskRefused {
         /// The disk's Pi, if the name of the export names one.
@@ -226,6 +234,17 @@ pub enum Root {
         /// After a restart of the server; otherwise after a rest.
         restarted: bool,
     },
+}
+
+/// How a connection with a disk ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DiskEnd {
+    /// The client ended it by the protocol's request (NBD_CMD_DISC).
+    Released,
+    /// Without a word: the Pi has no power, or its network failed.
+    Broken,
+    /// Another connection of the Pi has the disk.
+    Replaced,
 }
 
 /// The reason why a change of a root gets "no space".

@@ -164,7 +164,7 @@ pub enum Server {
     },
     /// The kernel dropped packets for lack of room; told once for each lack.
     KernelDrops {
-        /// What there is too little room for.
+        /// The table or queue that is full.
         lack: Lack,
         /// The dropped packets.
         packets: u64,

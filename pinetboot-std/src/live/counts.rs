@@ -170,7 +170,7 @@ impl Counts {
             }
             Fact::Root(Root::Mounted { .. }) => self.mounts += 1,
             Fact::Root(Root::DiskOpened { .. }) => self.disks[0] += 1,
-            Fact::Root(Root::DiskClosed) => self.disks[1] += 1,
+            Fact::Root(Root::DiskClosed { .. }) => self.disks[1] += 1,
             Fact::Root(Root::DiskRefused { .. }) => self.disks[2] += 1,
             Fact::Root(Root::DiskFailed { .. }) => self.disks[3] += 1,
             Fact::Usage(usage) => self.usage(usage),

@@ -18,7 +18,8 @@ pub(super) fn log(event: &Event, client: &ClientName<'_>, fact: &Root) {
         Root::LayerMade { image, host_name, .. } => info!(pi, name = host_name, image, "{pi} {phase}"),
         Root::DiskMade { image, .. } => info!(pi, image, "{pi} {phase}"),
         Root::DiskOpened { image, .. } => info!(%client, pi, image, "{client:#} {phase}"),
-        Root::DiskClosed => info!(%client, "{client:#} is disconnected from its disk"),
+        Root::DiskConnected => debug!(%client, "{client} connects to the port of disks"),
+        Root::DiskClosed { .. } => info!(%client, "{client:#} is disconnected from its disk"),
         Root::DiskRefused { why, failed: true, .. } => {
             error!(%client, "{client} does not get its disk: {why}")
         }

@@ -107,7 +107,9 @@ impl Capture {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(error) => return Err(Interrupt::Failed(error.into())),
         }
-        self.control.check()?;
+        if ready.first().and_then(PollFd::any) != Some(false) {
+            self.control.check()?;
+        }
         if self.control.takes_bind_again()
             && let Ok((link, mac)) = ends(&self.interface)
         {

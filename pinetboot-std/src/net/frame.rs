@@ -136,7 +136,7 @@ pub(super) const DHCP_SERVER: u16 = 67;
 pub(super) const DHCP_CLIENT: u16 = 68;
 /// The port that NETCONSOLE sends to, of bootloader and kernel (raspberrypi/documentation, eeprom-bootloader;
 /// Documentation/networking/netconsole.rst).
-pub(super) const NETCONSOLE: u16 = 6666;
+pub(crate) const NETCONSOLE: u16 = 6666;
 
 #[cfg(test)]
 mod tests {

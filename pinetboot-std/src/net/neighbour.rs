@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::net::Ipv4Addr;
+use std::sync::{Mutex, PoisonError};
 
 use nix::net::if_::if_nameindex;
 use pinetboot_core::pi::Prefix;
@@ -46,7 +47,20 @@ pub fn most_neighbours() -> Option<usize> {
 /// The entry of an address and the index of its interface. The interface of the route decides; where it has no entry, the others
 /// are asked: requests also come by interfaces that no route leads to (`--interface`, policy routing).
 fn find(address: Ipv4Addr) -> nix::Result<Option<(u32, Entry)>> {
-    let kernel = Rtnetlink::open()?;
+    let mut open = KERNEL.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut kernel = match open.take() {
+        Some(kernel) => kernel,
+        None => Rtnetlink::open()?,
+    };
+    let found = find_by(&mut kernel, address);
+    // After an error an answer may still come.
+    if found.is_ok() {
+        *open = Some(kernel);
+    }
+    found
+}
+
+fn find_by(kernel: &mut Rtnetlink, address: Ipv4Addr) -> nix::Result<Option<(u32, Entry)>> {
     let routed = kernel.interface_to(address).unwrap_or_default();
     if let Some(index) = routed
         && let Some(entry) = kernel.entry(address, index)?
@@ -89,6 +103,9 @@ fn word_of(table: &str, address: Ipv4Addr, number: usize) -> Option<&str> {
     let line = table.lines().find(|line| line.split_ascii_whitespace().next() == Some(&address))?;
     line.split_ascii_whitespace().nth(number)
 }
+
+/// The socket stays open: to open and close one takes as many calls as a question.
+static KERNEL: Mutex<Option<Rtnetlink>> = Mutex::new(None);
 
 const PAGE: usize = 4096;
 /// The neighbour has answered (linux/if_arp.h).

@@ -14,7 +14,11 @@ use nix::sys::socket::{
 
 /// A socket to the kernel; no privilege is needed.
 #[derive(Debug)]
-pub(super) struct Rtnetlink(OwnedFd);
+pub(super) struct Rtnetlink {
+    socket: OwnedFd,
+    /// The number of the last question.
+    asked: u32,
+}
 
 /// An entry of the neighbour table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,11 +31,12 @@ pub(super) struct Entry {
 impl Rtnetlink {
     pub(super) fn open() -> nix::Result<Self> {
         let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
-        socket(AddressFamily::Netlink, SockType::Raw, flags, SockProtocol::NetlinkRoute).map(Self)
+        socket(AddressFamily::Netlink, SockType::Raw, flags, SockProtocol::NetlinkRoute)
+            .map(|socket| Self { socket, asked: 0 })
     }
 
     /// The index of the interface by which this machine sends to an address.
-    pub(super) fn interface_to(&self, address: Ipv4Addr) -> nix::Result<Option<u32>> {
+    pub(super) fn interface_to(&mut self, address: Ipv4Addr) -> nix::Result<Option<u32>> {
         // rtmsg: family, length of the prefix.
         let mut header = [0; HEADER];
         [header[0], header[1]] = [libc::AF_INET as u8, 32];
@@ -45,7 +50,7 @@ impl Rtnetlink {
     /// # Errors
     ///
     /// EOPNOTSUPP before Linux 5.0.
-    pub(super) fn entry(&self, address: Ipv4Addr, interface: u32) -> nix::Result<Option<Entry>> {
+    pub(super) fn entry(&mut self, address: Ipv4Addr, interface: u32) -> nix::Result<Option<Entry>> {
         // ndmsg: family, three bytes of zeros, the interface's index; zeros too in what a question may not have
         // (`neigh_valid_get_req`).
         let mut header = [0; HEADER];
@@ -61,7 +66,7 @@ impl Rtnetlink {
 
     /// The answer, without its netlink header.
     fn ask(
-        &self,
+        &mut self,
         question: u16,
         answer: u16,
         header: [u8; HEADER],
@@ -72,19 +77,20 @@ impl Rtnetlink {
         message.extend((message.capacity() as u32).to_ne_bytes());
         message.extend(question.to_ne_bytes());
         message.extend((NLM_F_REQUEST as u16).to_ne_bytes());
-        message.extend(u32::from(question).to_ne_bytes()); // the sequence number: a socket asks one question of a kind at a time
+        self.asked = self.asked.wrapping_add(1);
+        message.extend(self.asked.to_ne_bytes());
         message.extend([0; 4]);
         message.extend(header);
         message.extend(8u16.to_ne_bytes());
         message.extend(attribute.to_ne_bytes());
         message.extend(address.octets());
-        sendto(self.0.as_raw_fd(), &message, &NetlinkAddr::new(0, 0), MsgFlags::empty())?;
+        sendto(self.socket.as_raw_fd(), &message, &NetlinkAddr::new(0, 0), MsgFlags::empty())?;
         // The kernel answers before sendto returns. A privileged process could send to this socket too: it is passed over.
         let mut room = [0; 2048];
         for _ in 0..16 {
-            let (len, from) = recvfrom::<NetlinkAddr>(self.0.as_raw_fd(), &mut room)?;
+            let (len, from) = recvfrom::<NetlinkAddr>(self.socket.as_raw_fd(), &mut room)?;
             if from.is_some_and(|from| from.pid() == 0)
-                && let Some(answer) = body(room.get(..len).unwrap_or_default(), question, answer)
+                && let Some(answer) = body(room.get(..len).unwrap_or_default(), self.asked, answer)
             {
                 return answer.map(<[u8]>::to_vec);
             }
@@ -93,13 +99,13 @@ impl Rtnetlink {
     }
 }
 
-/// The body of the answer to this question, or the kernel's error; `None` for another message.
-fn body(message: &[u8], question: u16, answer: u16) -> Option<nix::Result<&[u8]>> {
+/// The body of the answer to the question of this number, or the kernel's error; `None` for another message.
+fn body(message: &[u8], question: u32, answer: u16) -> Option<nix::Result<&[u8]>> {
     let (header, rest) = message.split_at_checked(NETLINK)?;
     let word = |at: usize| Some(u32::from_ne_bytes(header.get(at..at + 4)?.try_into().ok()?));
     let len = (word(0)? as usize).checked_sub(NETLINK)?;
     let kind = u16::from_ne_bytes(header.get(4..6)?.try_into().ok()?);
-    let body = rest.get(..len).filter(|_| word(8) == Some(question.into()))?;
+    let body = rest.get(..len).filter(|_| word(8) == Some(question))?;
     if i32::from(kind) == NLMSG_ERROR {
         let error = i32::from_ne_bytes(body.first_chunk().copied()?);
         return Some(Err(Errno::from_raw(error.checked_neg()?)));
@@ -143,6 +149,8 @@ const NDA_LLADDR: u16 = 2;
 mod tests {
     use super::*;
 
+    const NUMBER: u32 = 7;
+
     /// A message as the kernel writes it, about a neighbour in this state.
     fn message(kind: u16, state: u16, attributes: &[(u16, &[u8])]) -> Vec<u8> {
         let mut body = vec![0; HEADER];
@@ -156,14 +164,14 @@ mod tests {
         let mut message = ((NETLINK + body.len()) as u32).to_ne_bytes().to_vec();
         message.extend(kind.to_ne_bytes());
         message.extend([0; 2]);
-        message.extend(u32::from(RTM_GETNEIGH).to_ne_bytes());
+        message.extend(NUMBER.to_ne_bytes());
         message.extend([0; 4]);
         message.extend(body);
         message
     }
 
     fn parse(message: &[u8]) -> Option<nix::Result<&[u8]>> {
-        body(message, RTM_GETNEIGH, RTM_NEWNEIGH)
+        body(message, NUMBER, RTM_NEWNEIGH)
     }
 
     #[test]

@@ -10,7 +10,7 @@ use pinetboot_config::SECTOR;
 use super::flash::{Board, FLASH_BASE};
 use crate::exit::{Exit, Failed};
 
-/// The firmware as it is in flash, from its start on, in whole sectors.
+/// The firmware's image of the flash, from the first sector on, in whole sectors.
 ///
 /// # Errors
 ///

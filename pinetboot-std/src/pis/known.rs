@@ -21,6 +21,9 @@ pub struct Known {
     pub is_listed: bool,
     /// The Pi's address, with its evidence.
     pub presence: Option<Presence>,
+    /// The MAC address of the Pi's neighbour is a bridge's, and proves nothing.
+    #[serde(default)]
+    pub is_bridged: bool,
     /// The presence is recent.
     pub is_fresh: bool,
     /// The time since a boot began that has not mounted its root yet.
@@ -74,6 +77,7 @@ impl Pis {
             settings,
             is_listed,
             presence: known.presence,
+            is_bridged: known.bridged.is_some(),
             is_fresh: known.presence.is_some_and(|presence| presence.is_fresh(now)),
             boots_for: boot.filter(|boot| !boot.mounted).map(|boot| now.saturating_sub(boot.began)),
             rendered_to: boot.and_then(super::BootProgress::rendered_to),

@@ -16,6 +16,7 @@ use pinetboot_core::pi::{Lookup, PiIdentity, Prefix};
 use pinetboot_core::tftp::ErrorCode;
 
 use super::boot::BootProgress;
+use super::crowd::Crowd;
 use super::host::{Adapter, Fetched, Host};
 use super::table::{Founded, Table, Worth};
 use super::watch::{Deadlines, Watch};
@@ -35,6 +36,7 @@ pub(crate) struct Registry {
     /// The deadlines of boots.
     pub(super) deadlines: Deadlines,
     pub(super) watch: Watch,
+    crowd: Crowd,
     /// The time, since the server started.
     now: Duration,
     /// Seconds since 1970 when the server's clock began.
@@ -84,6 +86,7 @@ impl Default for Registry {
             refused: Table::new(MOST),
             deadlines: Deadlines::default(),
             watch: Watch::default(),
+            crowd: Crowd::default(),
             now: Duration::ZERO,
             epoch,
         }
@@ -117,7 +120,7 @@ impl Registry {
                 Root::MountRefused { .. }
                 | Root::CallRefused { .. }
                 | Root::DiskRefused { .. }
-                | Root::DiskClosed
+                | Root::DiskConnected
                 | Root::DiskFailed { .. },
             ) => about_client(self),
             Fact::Root(fact) => self.root(now, client, fact),
@@ -131,7 +134,7 @@ impl Registry {
                 Applied { subject: Some(Subject::Pi(*pi)), ..Applied::default() }
             }
             Fact::Boot(_) | Fact::Nfs(_) => about_client(self),
-            Fact::Network(fact) => self.network(fact),
+            Fact::Network(fact) => self.network(client, fact),
             Fact::Server(_) | Fact::Usage(_) => Applied::default(),
         };
         let Applied { subject, mut follows, .. } = applied;
@@ -284,6 +287,15 @@ impl Registry {
         self.hosts.get(&address)?.mac
     }
 
+    /// Notes that a bridge is between this machine and a Pi, or that none is: the MAC address of its DHCP messages, which name its serial
+    /// number, is not that of the kernel's neighbour. What a mount has proven stays.
+    fn note_bridge(&mut self, pi: Prefix, address: Ipv4Addr, neighbour: Mac) {
+        let own = self.mac_of_serial(address, pi).filter(|own| *own != neighbour);
+        if let Some(known) = self.pis.get_mut(&Subject::Pi(pi)).filter(|known| !known.mac_proven) {
+            known.bridged = own.map(Box::new);
+        }
+    }
+
     /// Whether several Pis request files from an address.
     fn is_shared(&self, address: Ipv4Addr) -> bool {
         self.hosts.get(&address).is_some_and(|host| host.is_shared)
@@ -410,7 +422,8 @@ impl Registry {
                 .and_then(|presence| presence.mac);
             if known.mac_proven { known.mac } else { uses }
         });
-        let other = owner.is_some_and(|owner| owner != mac);
+        let is_bridged = || self.pi(serial).is_some_and(|known| known.bridged.as_deref() == Some(&mac));
+        let other = owner.is_some_and(|owner| owner != mac) && !is_bridged();
         Some(if apart || other { by_mac } else { serial })
     }
 

@@ -9,10 +9,13 @@ use pinetboot_core::pi::boot::Seen;
 use pinetboot_core::pi::{PiIdentity, Prefix, Stage};
 use pinetboot_core::tftp::{Direction, ErrorCode, Options, Outcome};
 
+#[path = "tests/bridge.rs"]
+mod bridge;
+
 use super::registry::Registry;
 use super::*;
 use crate::config::Settings;
-use crate::events::{self, Dhcp, Fact, Finished, Root, Tftp};
+use crate::events::{self, Dhcp, Fact, Finished, Network, Root, Tftp};
 
 const HERE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 7);
 const THERE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 8);
@@ -539,6 +542,22 @@ fn pis_behind_one_address_are_told_from_a_firewall() {
 }
 
 /// A thousand boots, each with a deadline: the earliest one is known without a look at the others.
+#[test]
+fn what_a_system_says_is_of_the_boot_that_fetched_from_its_address() {
+    let mut world = World::new();
+    world.boot(HERE, None, ONE);
+    // No bootloader has sent a DHCP message with this MAC address.
+    let hardware = HardwareAddress::ethernet(MAC_ONE);
+    let line = "pinetboot-init: the server refuses the disk [rule 98]".to_owned();
+    world.tell(HERE, Network::Console { hardware, line, rule: Some(98) });
+    world.later(11);
+    let told = world.tick();
+    let [(subject, _, Fact::Boot(events::Boot::Stuck { verdict, .. }))] = &told[..] else {
+        panic!("{told:?}")
+    };
+    assert_eq!((*subject, verdict.seen, verdict.rules()), (Subject::Pi(ONE), Seen::Console, &[98][..]));
+}
+
 #[test]
 fn deadlines_of_a_thousand_boots_pass_in_order() {
     let mut world = World::new();

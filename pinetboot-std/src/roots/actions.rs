@@ -44,7 +44,7 @@ pub(super) fn layer_of(state: &State, pi: Prefix, image: Option<&str>) -> Result
 ///
 /// # Errors
 ///
-/// What there is instead.
+/// None, or several without a choice: the message names them.
 pub(crate) fn on_image<T>(
     pi: Prefix,
     what: &str,

@@ -1,7 +1,7 @@
 //! The ports of `pinetboot serve`, for the firewall of the machine that serves.
 
 /// Protocol and port, and the service.
-const PORTS: [(&str, u16, &str); 7] = [
+pub(crate) const PORTS: [(&str, u16, &str); 8] = [
     ("udp", 67, "DHCP: --dhcp proxy, --dhcp lease"),
     ("udp", 69, "TFTP"),
     ("udp", 4011, "PXE clients: --dhcp proxy"),
@@ -9,6 +9,7 @@ const PORTS: [(&str, u16, &str); 7] = [
     ("tcp", 111, "portmapper: roots by NFS"),
     ("tcp", 2049, "NFS and MOUNT"),
     ("udp", 2049, "MOUNT, and NFS with --nfs-udp"),
+    ("tcp", 10809, "NBD: roots on disks"),
 ];
 
 const HIGH_PORTS: &str = "\

@@ -16,6 +16,7 @@ use pinetboot_disk::{Limits, Server};
 
 use super::bind::cannot_bind;
 use super::following::{Change, Follow};
+use super::lines::Lines;
 use super::service::Service;
 use crate::bus::Bus;
 use crate::config::Config;
@@ -34,6 +35,8 @@ pub(super) struct Bound {
     listeners: Vec<TcpListener>,
     /// Their addresses, and the interface that each is bound to.
     bound: Vec<(SocketAddrV4, Option<String>)>,
+    /// Where nothing is overheard.
+    lines: Option<Lines>,
 }
 
 /// The running service; dropping it stops the service.
@@ -46,12 +49,18 @@ pub(super) struct DiskService {
     bus: Bus,
 }
 
-/// Opens the port of NBD, and takes the directory of the disks; `None` if no Pi has a disk.
+/// Opens the port of NBD, and takes the directory of the disks; `None` if no Pi has a disk. `overhears`: frames are read anyway, and
+/// the Pis' lines with them.
 ///
 /// # Errors
 ///
 /// The obstacle and the remedy.
-pub(super) fn prepare(config: &Config, handed: &mut Handed, bus: &Bus) -> Result<Option<Bound>, Failed> {
+pub(super) fn prepare(
+    config: &Config,
+    handed: &mut Handed,
+    overhears: bool,
+    bus: &Bus,
+) -> Result<Option<Bound>, Failed> {
     if config.disk_images().is_empty() {
         return Ok(None);
     }
@@ -91,7 +100,8 @@ pub(super) fn prepare(config: &Config, handed: &mut Handed, bus: &Bus) -> Result
     let port = addresses.first().map_or(config.disk.port, SocketAddrV4::port);
     let disks = Disks::new(config, place, port, init, bus.clone()).map_err(cannot)?;
     let bound = addresses.into_iter().zip(interfaces).collect();
-    Ok(Some(Bound { disks: Arc::new(disks), listeners, bound }))
+    let lines = (!overhears).then(|| Lines::open(config.listen_addresses()));
+    Ok(Some(Bound { disks: Arc::new(disks), listeners, bound, lines }))
 }
 
 impl Bound {
@@ -128,12 +138,12 @@ impl Bound {
     pub(super) fn start(self, supervisor: &Supervisor, bus: &Bus) -> Result<DiskService, Failed> {
         let failed = |error: io::Error| Failed::new(Exit::Failure, error);
         let exports = Arc::new(DiskExports::new(self.disks, bus.clone()));
-        let observer = Arc::new(DiskObserver::new(bus.clone()));
+        let observer = Arc::new(DiskObserver::new(&exports));
         let server = Server::start(self.listeners, exports.clone(), Limits::default(), observer);
         let server = Arc::new(server.map_err(failed)?);
         let (counts, telling) = (server.counts(), bus.clone());
         let stop = Arc::new((Mutex::new(false), Condvar::new()));
-        let stops = stop.clone();
+        let (stops, lines) = (stop.clone(), self.lines);
         let tell = move || {
             let (stop, rings) = &*stops;
             let mut usage = DiskUsage::default();
@@ -143,6 +153,9 @@ impl Bound {
                     .wait_timeout(stopped, TELL_EVERY)
                     .map_or_else(|poisoned| poisoned.into_inner().0, |(stopped, _)| stopped);
                 exports.tell();
+                if let Some(lines) = &lines {
+                    lines.tell(&telling);
+                }
                 usage.tell(&counts, exports.place(), &telling);
             }
             Ok(())

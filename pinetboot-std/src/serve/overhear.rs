@@ -17,13 +17,13 @@ use std::time::{Duration, Instant};
 
 use nix::poll::PollTimeout;
 use pinetboot_core::dhcp::{HardwareAddress, Message, MessageType};
-use pinetboot_core::pi::console;
 
 use self::asks::Ask;
 pub(super) use self::asks::Asks;
 use self::named::Named;
 use self::question::Questions;
 use super::dhcp;
+use super::lines;
 use super::service::Service;
 use crate::bus::Bus;
 use crate::config::Config;
@@ -33,7 +33,6 @@ use crate::net::{Capture, Control, Frame, Interface, Interrupt, LONGEST, Links};
 use crate::observe::asked;
 use crate::probe::holds_port_67;
 use crate::supervisor::Supervisor;
-use crate::text::without_secrets;
 
 /// The open sockets, before their first frame.
 #[derive(Debug, Default)]
@@ -233,16 +232,7 @@ impl Reader {
                 }
             }
             Frame::Bpdu { .. } => {}
-            Frame::Console { from, text } => {
-                let hardware = HardwareAddress::ethernet(from);
-                let text = String::from_utf8_lossy(text);
-                for line in text.lines().filter(|line| !line.trim().is_empty()).take(MOST_LINES) {
-                    // A kernel prints its command line, with the secret of the boot.
-                    let line: String = without_secrets(line).chars().take(LONGEST_LINE).collect();
-                    let rule = console::rule(&line);
-                    self.bus.emit(None, Network::Console { hardware, line, rule });
-                }
-            }
+            Frame::Console { from, text } => lines::told(from, None, text, &self.bus),
         }
     }
 
@@ -349,9 +339,5 @@ const SECOND: Duration = Duration::from_secs(1);
 const MOST_A_SECOND: u32 = 1000;
 /// Clients of a network that a question may be about.
 const MOST_CLIENTS: usize = 1024;
-/// Lines of one datagram of NETCONSOLE.
-const MOST_LINES: usize = 8;
-/// Characters of a line of NETCONSOLE.
-const LONGEST_LINE: usize = 200;
 /// A host of containers has hundreds of interfaces.
 const MOST_INTERFACES: usize = 8;

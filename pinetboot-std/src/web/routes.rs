@@ -318,7 +318,20 @@ const PING: Duration = Duration::from_secs(15);
 
 #[cfg(test)]
 mod tests {
+    use pinetboot_core::pi::boot::State;
+
     use super::*;
+
+    /// The words for states, in the schema and in the documentation.
+    #[test]
+    fn each_state_is_in_the_schema_and_in_the_documentation() {
+        let words: Vec<String> = State::ALL.iter().map(|state| state.to_string().replace(' ', "-")).collect();
+        let quoted: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();
+        assert!(SCHEMA.contains(&format!("\"enum\": [ {} ]", quoted.join(", "))), "{quoted:?}");
+        let page = include_str!("../../docs/monitoring.md");
+        let row = page.lines().find(|line| line.starts_with("| `state` |")).unwrap();
+        assert!(words.iter().all(|word| row.contains(&format!("`{word}`"))), "{row}");
+    }
 
     #[test]
     fn documents_take_a_hundredth_of_a_processor() {

@@ -21,7 +21,7 @@ impl Kind {
     pub(super) fn of(pi: &PiStatus) -> Self {
         match pi.state.as_str() {
             _ if pi.verdict.is_some() => Self::Stuck,
-            "up" | "root-in-use" => Self::Up,
+            "up" | "root-in-use" | "disk-in-use" => Self::Up,
             "unseen" => Self::Unseen,
             _ => Self::Boots,
         }

@@ -32,10 +32,28 @@ const SIMULATE: &[&str] = &[
     include_str!("../../src/simulate/checks.rs"),
     include_str!("../../src/simulate/scenarios.rs"),
 ];
-const DOCTOR: &[&str] = &[include_str!("../doctor.rs"), include_str!("../../src/doctor/machine.rs")];
+const DOCTOR: &[&str] = &[
+    include_str!("../doctor.rs"),
+    include_str!("../../src/doctor/machine.rs"),
+    include_str!("../../src/doctor/machine/links.rs"),
+];
 /// The texts that show a rule each.
 const LOGS: &str = include_str!("../../src/doctor/text/tests.rs");
 const CONSOLE: &str = include_str!("../../../pinetboot-core/src/pi/console.rs");
+
+/// The rules that nothing tells, and why not.
+const UNTOLD: &[(u8, &str)] = &[
+    (
+        18,
+        "Nothing has failed: a Pi asks for a file's size so. `serve -v` logs it as a question (asked whether .. is there, and how long it is).",
+    ),
+    (31, "Such a Pi sends nothing and shows nothing: it is like one without power."),
+    (
+        69,
+        "No packet arrives from such a Pi, as from one without power; its UART alone shows the state of the link.",
+    ),
+    (85, "These packets go to servers in the internet, and none to this one."),
+];
 
 /// What is told of one rule.
 #[derive(Default)]
@@ -159,6 +177,10 @@ fn markdown(told: &BTreeMap<u8, Told>) -> String {
         )
         .unwrap();
     }
+    page += "\n## What no program tells\n\n| rule | why not |\n|---|---|\n";
+    for (number, why) in UNTOLD {
+        writeln!(page, "| [{number}](rules.md#rule-{number}) | {why} |").unwrap();
+    }
     page
 }
 
@@ -174,6 +196,9 @@ fn each_rule_is_told_where_the_page_says() {
     if let Some(directory) = env::var_os("PINETBOOT_PAGES") {
         fs::write(Path::new(&directory).join("coverage.md"), &page).unwrap();
     }
+    let is_told = |told: &Told| told.log.is_some() || told.check.is_some() || !told.also.is_empty();
+    let untold: Vec<u8> = told.iter().filter(|(_, told)| !is_told(told)).map(|(number, _)| *number).collect();
+    assert_eq!(untold, UNTOLD.iter().map(|(number, _)| *number).collect::<Vec<_>>());
     let counts = counts(&told);
     assert!(counts.all >= 60 && counts.log >= 60 && counts.first >= 45, "{counts:?}");
     let remedy = "PINETBOOT_PAGES=docs cargo test --test check table";

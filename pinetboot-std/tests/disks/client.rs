@@ -55,6 +55,17 @@ impl Client {
         self.result()
     }
 
+    /// Sends the beginning of a write of four bytes.
+    pub(crate) fn write_in_part(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.request(1, offset, 4, bytes)
+    }
+
+    /// Sends the rest of a write; the error is NBD's number.
+    pub(crate) fn write_the_rest(&mut self, bytes: &[u8]) -> io::Result<u32> {
+        self.stream.write_all(bytes)?;
+        self.result()
+    }
+
     /// Reads.
     pub(crate) fn read(&mut self, offset: u64, len: usize) -> Vec<u8> {
         self.request(0, offset, u32::try_from(len).unwrap(), &[]).unwrap();

@@ -69,7 +69,8 @@ impl World {
         self.log_in(number, (self.start)(self, number))
     }
 
-    fn log_in(&self, number: u8, console: Process) -> Shell {
+    /// Logs in to a machine whose power is on, once its system has started, without any fault.
+    pub(crate) fn log_in(&self, number: u8, console: Process) -> Shell {
         let mut machine = Shell::log_in(console, MINUTES);
         self.stage(&format!("machine {number} is logged in to"));
         let (_, state) = machine.try_run("systemctl is-system-running --wait", MINUTES);
@@ -91,9 +92,9 @@ impl World {
 pub(crate) fn a_card_lives(world: &World) {
     let changed = || fs::metadata(&world.image).map(|file| (file.mtime(), file.mtime_nsec())).unwrap();
     let before = changed();
-    let mut server = world.serve(SAME, &world.image, &[]);
-    // The server learns from the silence that the power is off.
-    let mut off = |machine: Shell| {
+    let serve = |options: &[&str]| world.serve(SAME, &world.image, options);
+    let mut server = serve(&[]);
+    let off = |machine: Shell, server: &mut Process| {
         machine.power_off("poweroff");
         server.line("is disconnected from its disk", MINUTES);
     };
@@ -107,15 +108,29 @@ pub(crate) fn a_card_lives(world: &World) {
     let old = machine.run("uname -r", SOON);
     machine.run(INSTALL, MINUTES);
     world.stage("the kernel's upgrade is installed");
-    off(machine);
+    off(machine, &mut server);
     world.disks(&["snapshot", SERIALS[0], "upgraded"]);
+    world.disks(&["resize", SERIALS[0], "3G"]);
     let mut machine = world.boot(0);
     let new = machine.run("uname -r", SOON);
     assert_ne!(new, old, "the next boot is that of the installed kernel");
     machine.run(OWN_MODULES, SOON);
-    machine.run("touch /root/after", SOON);
-    off(machine);
+    machine.run("touch /root/after && sync", MINUTES);
     world.stage("its next boot is that of the new kernel, with the modules of that");
+    // Beyond the partitions, so that no file system loses a write.
+    drop(server); // by SIGKILL
+    let mut server = serve(&["--disk-reserve", "1000TiB"]);
+    let (status, said) = machine.try_run(WRITE_BEYOND, MINUTES);
+    let told = ["Input/output error", "No space left on device"].iter().any(|error| said.contains(error));
+    assert!(status != 0 && told, "{said}");
+    server.line("to its disk failed: no space left", MINUTES);
+    machine.run("echo 3 >/proc/sys/vm/drop_caches && md5sum /usr/bin/dpkg", MINUTES);
+    drop(server);
+    let mut server = serve(&[]);
+    machine.run(WRITE_BEYOND, MINUTES);
+    machine.run("touch /root/after && sync && test -w /root", MINUTES);
+    world.stage("a full disk of the server is one failed write, and no more once there is space");
+    off(machine, &mut server);
     world.disks(&["rollback", SERIALS[0], "upgraded"]);
     let shared = world.path("shared.img");
     world.disks(&["commit", SERIALS[0], shared.to_str().unwrap()]);
@@ -181,6 +196,7 @@ const CAPABILITY: &str = "cp /bin/sleep /root/capable && setcap cap_net_raw+ep /
      echo 3 >/proc/sys/vm/drop_caches && getcap /root/capable | grep -q cap_net_raw=ep";
 const INSTALL: &str = "apt-get -qq update && \
      apt-get -qq --yes install $(ls /opt/archive | sed -n 's/^\\(linux-image-[^_]*\\)_.*/\\1/p') >/dev/null";
+const WRITE_BEYOND: &str = "dd if=/dev/urandom of=/dev/nbd0 bs=1M seek=2500 count=1 oflag=direct";
 /// The modules that run the disk are those of the running kernel.
 const OWN_MODULES: &str =
     "grep -q '^nbd ' /proc/modules && modinfo -F vermagic nbd | grep -q \"^$(uname -r) \"";

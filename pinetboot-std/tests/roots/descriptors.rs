@@ -46,12 +46,12 @@ fn each_process_raises_and_divides_its_own_limit() {
     fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     base_image(dir.path());
     let serving = serve(dir.path(), LIMIT);
-    assert_eq!(limit(serving.id()), 64 + 2 * 2048);
-    assert!(limit(nfsd(&serving)) >= 3 * (64 + 3 * 1024));
+    assert_eq!(limit(serving.id()), (64 + 2 * 2048) * 5 / 4);
+    assert!(limit(nfsd(&serving)) >= 2 * (96 + 2 * 1024));
     assert!(!serving.stop().contains("open files"));
     let serving = serve(dir.path(), "--nofile=256:256");
     let log = serving.stop();
-    assert!(log.contains("it allows 96 transfers") && log.contains("it allows 7 Pis with a layer"), "{log}");
+    assert!(log.contains("it allows 96 transfers") && log.contains("it allows 16 Pis with a layer"), "{log}");
 }
 
 #[test]

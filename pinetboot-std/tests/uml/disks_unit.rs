@@ -4,11 +4,12 @@ use std::fs;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::process::Command;
 
-use super::machine::{MINUTES, succeed};
+use super::machine::MINUTES;
 use super::service::{ADDRESS, SERIAL, World};
 use crate::card;
-use crate::namespace::{A_WHILE, End, Namespace, PINETBOOT, cable};
+use crate::namespace::{A_WHILE, End, Namespace, PINETBOOT, Process, cable};
 use crate::nbd_client::Client;
+use crate::shell::Shell;
 
 #[test]
 #[ignore = "needs root, network namespaces, user-mode Linux and PINETBOOT_UML_SERVER; run by .ci/run"]
@@ -27,25 +28,26 @@ fn the_unit_without_roots_keeps_the_disks_of_pis() {
     cable(end(&world.network, "uplink", None), end(&pi, "eth", Some("10.77.0.60/24")), 1500);
     world.network.ip("link set uplink master lan");
     let files = tempfile::tempdir().unwrap();
-    let boot = || {
+    let boot = |server: &mut Shell| {
         for file in ["config.txt", "cmdline.txt", "pinetboot-initramfs", "kernel8.img"] {
             let mut get: Command = pi.command(PINETBOOT);
             get.args(["get", "-q", "-o"]).arg(files.path().join(file));
             get.arg(format!("tftp://10.77.0.1/{SERIAL}/{file}"));
-            succeed(get);
+            let (status, said) = Process::start(get).finish(MINUTES);
+            assert!(status.success(), "{file}: {said}\n{}", server.run(LOG, A_WHILE));
         }
         let line = fs::read_to_string(files.path().join("cmdline.txt")).unwrap();
         let name = line.split("nbd://10.77.0.1:10809/").nth(1).and_then(|rest| rest.split(' ').next());
         let name = name.unwrap_or_else(|| panic!("no disk: {line}")).to_owned();
         pi.enter(move || Client::connect(Ipv4Addr::new(10, 77, 0, 60), NBD, &name)).unwrap()
     };
-    let mut disk = boot();
+    let mut disk = boot(&mut server);
     assert_eq!(disk.write(40 << 20, b"of this Pi").unwrap(), 0);
     assert_eq!(disk.flush().unwrap(), 0);
     drop(disk);
     // All that is written is in the directory that systemd gives to the unit's user.
     server.run("systemctl restart pinetboot.service", MINUTES);
-    let mut disk = boot();
+    let mut disk = boot(&mut server);
     assert_eq!(disk.read(40 << 20, 10), b"of this Pi");
     drop(disk);
     let listed = server.run("/host/pinetboot disks list --dir /var/lib/pinetboot-leases", A_WHILE);

@@ -22,6 +22,8 @@ pub enum Event<'a> {
         /// It passed a relay agent (`giaddr`).
         relayed: bool,
     },
+    /// Many Pis began their boots within the same seconds as this one: a switch powers them, or power came back.
+    PoweredTogether,
     /// The bootloader sent a REQUEST, for this server's address or another's.
     Requested,
     /// This server sent an OFFER that names the boot server.
@@ -130,9 +132,21 @@ pub enum Event<'a> {
         /// The Pi's address.
         address: Ipv4Addr,
     },
-    /// The Pi took its mount back, as a simulation does.
+    /// The Pi opened a connection to the port of disks (NBD).
+    DiskConnected,
+    /// The Pi does not get its disk.
+    DiskRefused {
+        /// The server failed, and its log says how: the Pi has no fault to name.
+        why_told: bool,
+    },
+    /// The Pi has its disk.
+    DiskOpened {
+        /// The Pi's address.
+        address: Ipv4Addr,
+    },
+    /// The Pi took its mount back, or ended the use of its disk, as a simulation does.
     Unmounted,
-    /// The Pi calls its root.
+    /// The Pi calls its root, or is connected to its disk.
     Active,
     /// The Pi wrote to its root.
     Wrote,
@@ -143,7 +157,7 @@ pub enum Event<'a> {
     },
     /// The system looked up the program of systemd's emergency mode.
     EmergencyShell,
-    /// The Pi's connection to its root broke: no answer from the Pi.
+    /// The Pi's connection to its root or its disk broke: no answer from the Pi.
     Lost,
     /// Whether the Pi answers an ARP request, after its connection broke.
     ArpAnswers(bool),
@@ -246,6 +260,7 @@ impl Event<'_> {
         !matches!(
             self,
             Self::Tick
+                | Self::PoweredTogether
                 | Self::Offered { .. }
                 | Self::ToldElsewhere
                 | Self::Surveyed(_)

@@ -61,7 +61,8 @@ impl Boot {
             State::KernelAsks => self.kernel_asks(),
             State::HasNetwork => self.has_network(),
             State::Mounting => self.mounting(),
-            State::InUse | State::Up => self.running(),
+            State::Connecting => self.connecting(),
+            State::InUse | State::DiskInUse | State::Up => self.running(),
         }
     }
 
@@ -135,6 +136,7 @@ impl Boot {
         }
         match (facts.offer, is_rom) {
             (Offer::Nothing, true) => say(Likely, &[8]),
+            (_, true) if facts.powered_together => say(OneOf, &[71, 9, 8]),
             (_, true) => say(OneOf, &[9, 8]),
             (Offer::Address, _) => say(OneOf, &[55, 56]),
             (Offer::BootServer, _) => match (self.hearing.other_dhcp, facts.survey) {
@@ -374,6 +376,17 @@ impl Boot {
                 Some((self.silence(self.last, NO_MOUNT), self.say(OneOf, Seen::NotMounted, &[38, 37])))
             }
         }
+    }
+
+    fn connecting(&self) -> Option<Due> {
+        let facts = &self.facts;
+        if facts.told_elsewhere || facts.chained {
+            return None;
+        }
+        if facts.mount_refused.is_some() {
+            return Some((AT_ONCE, self.say(Certain, Seen::DiskRefused, &[37])));
+        }
+        Some((self.silence(self.last, NO_MOUNT), self.say(OneOf, Seen::DiskNotTaken, &[40, 68])))
     }
 
     fn running(&self) -> Option<Due> {

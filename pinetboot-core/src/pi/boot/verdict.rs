@@ -131,6 +131,10 @@ pub enum Seen {
     NoMountAsked,
     /// An address for the kernel, and no connection to its disk.
     NoDiskAsked,
+    /// A connection to the port of disks, and no disk.
+    DiskNotTaken,
+    /// The Pi does not get its disk.
+    DiskRefused,
     /// A call for a version that is not served.
     WrongVersion,
     /// A refused mount.
@@ -262,6 +266,8 @@ impl fmt::Display for Seen {
             }
             Self::NoMountAsked => f.write_str("the kernel has an address, asks for no root"),
             Self::NoDiskAsked => f.write_str("the kernel has an address, connects to no disk"),
+            Self::DiskNotTaken => f.write_str("connects to the port of its disk, takes no disk"),
+            Self::DiskRefused => f.write_str("may not have its disk"),
             Self::WrongVersion => f.write_str("asks for another version of NFS"),
             Self::MountRefused => f.write_str("the mount was refused"),
             Self::NotMounted => f.write_str("asks for its root, mounts nothing"),
@@ -270,7 +276,7 @@ impl fmt::Display for Seen {
             Self::Released => f.write_str("gave its address back while its root was in use"),
             Self::Readdressed => f.write_str("changed its address while its root was in use"),
             Self::LostAlive => f.write_str("uses its root no more, but answers ARP requests"),
-            Self::LostDead => f.write_str("answers neither NFS nor ARP requests"),
+            Self::LostDead => f.write_str("answers neither TCP nor ARP requests"),
             Self::OtherInitramfs => {
                 f.write_str("silent since a kernel and the initramfs of another one were sent")
             }

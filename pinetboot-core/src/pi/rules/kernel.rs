@@ -123,4 +123,53 @@ rules! { Kernel:
         models: Models::All, standing: Staged, evidence: [Nfs, Tree],
         source: "a simulated Pi with the command line of another server",
     }
+    DISK_REFUSED = 98 {
+        symptom: "pinetboot-init says that the server refuses the disk.",
+        cause: "The secret in cmdline.txt is of an earlier boot or of another address, or another Pi has the disk.",
+        remedy: "Switch the Pi off and on, as each boot gets a new secret; the server's log names the reason.",
+        models: Models::All, standing: Staged, evidence: [Console],
+        source: "a Debian in user-mode Linux with a wrong secret",
+    }
+    DISK_SERVER_SILENT = 99 {
+        symptom: "pinetboot-init says that the server of the disk is not reached.",
+        cause: "A firewall drops TCP port 10809, or the address in pinetboot.disk= is that of no NBD server.",
+        remedy: "Open the port on the server (pinetboot doctor shows its firewall), and delete pinetboot.disk= from the card's own cmdline.txt.",
+        models: Models::All, standing: Inferred, evidence: [Console],
+        source: "pinetboot-init, keeper",
+    }
+    DISK_MAY_HAVE_LOST_WRITES = 100 {
+        symptom: "A running Pi restarts and says that the server's machine may have lost writes.",
+        cause: "The server's machine lost its power or was restarted: answered writes that were not flushed may be gone.",
+        remedy: "Let the Pi restart, as after a power cut of its own; a UPS keeps the server's machine up.",
+        models: Models::All, standing: Staged, evidence: [Console],
+        source: "a Debian in user-mode Linux beside another run of the server's machine",
+    }
+    DISK_DRIVER_MISSING = 101 {
+        symptom: "pinetboot-init says that the kernel lacks a driver or a file system.",
+        cause: "The initramfs has no modules of the kernel that runs, or a kernel without NBD, the network driver or overlayfs was built.",
+        remedy: "Shut the system down cleanly once, so that the server reads the new kernel's modules, or boot Linux 5.4 or newer with them.",
+        models: Models::All, standing: Inferred, evidence: [Console],
+        source: "pinetboot-init, modules; Linux drivers/block/Kconfig, BLK_DEV_NBD",
+    }
+    DISK_WITHOUT_ROOT = 102 {
+        symptom: "pinetboot-init says that the disk has no such root, or does not mount it.",
+        cause: "root= or rootfstype= in cmdline.txt does not fit the disk's partitions, or the root's file system is damaged.",
+        remedy: "Compare root= with the image's partition table, and check the file system of a copy (pinetboot disks export) with fsck.",
+        models: Models::All, standing: Inferred, evidence: [Console],
+        source: "pinetboot-init, root",
+    }
+    INIT_WITHOUT_ADDRESS = 103 {
+        symptom: "pinetboot-init says that the network is not configured.",
+        cause: "The cable has no link, no DHCP server answers, or the initramfs lacks the driver of the interface.",
+        remedy: "Check the cable and the DHCP server, and that ip= in cmdline.txt names the interface with the cable.",
+        models: Models::All, standing: Inferred, evidence: [Console],
+        source: "pinetboot-init, network",
+    }
+    INIT_COMMAND_LINE = 104 {
+        symptom: "pinetboot-init says that the kernel command line names no disk, no root or no network.",
+        cause: "cmdline.txt on the Pi's disk was edited, or its words come after a -- or in several lines.",
+        remedy: "Write root=PARTUUID= and one line in cmdline.txt; the server adds pinetboot.disk= and ip=dhcp itself.",
+        models: Models::All, standing: Inferred, evidence: [Console],
+        source: "pinetboot-init, settings",
+    }
 }

@@ -49,6 +49,7 @@ struct Turn {
 
 /// Serves a connection until its negotiation has failed, or its workers run.
 pub(super) fn serve(shared: &Arc<Shared>, id: u64, stream: TcpStream, client: SocketAddr) {
+    shared.tell(&Event::Connected { client });
     match prepare(shared, stream, client) {
         Ok((input, channel, session)) => {
             shared.tell(&Event::Opened { client, name: &session.name });
@@ -64,7 +65,7 @@ pub(super) fn serve(shared: &Arc<Shared>, id: u64, stream: TcpStream, client: So
                 ending: AtomicBool::new(false),
                 orderly: AtomicBool::new(false),
             });
-            work(connection);
+            work(Worker(connection), None);
         }
         Err(ended) => {
             shared.leave(id);
@@ -108,13 +109,15 @@ fn prepare(
     Ok((input, channel, session))
 }
 
-/// Ends the connection of a Pi without power, which says nothing, after a minute: one that is shut down keeps its root up to the end, and
+/// Ends the connection of a Pi without power, which says nothing, after [`GONE`]: one that is shut down keeps its root up to the end, and
 /// so its connection, too. A Pi whose network failed for longer connects again.
 fn keep_alive(stream: &TcpStream) -> Result<(), rustix::io::Errno> {
     sockopt::set_socket_keepalive(stream, true)?;
-    sockopt::set_tcp_keepidle(stream, Duration::from_secs(20))?;
-    sockopt::set_tcp_keepintvl(stream, Duration::from_secs(10))?;
-    sockopt::set_tcp_keepcnt(stream, 4)
+    sockopt::set_tcp_keepidle(stream, GONE / 3)?;
+    sockopt::set_tcp_keepintvl(stream, GONE / 6)?;
+    sockopt::set_tcp_keepcnt(stream, 4)?;
+    // With bytes under way TCP sends no probes, but repeats the bytes for a quarter of an hour (tcp(7), tcp_retries2).
+    sockopt::set_tcp_user_timeout(stream, u32::try_from(GONE.as_millis()).unwrap_or(u32::MAX))
 }
 
 /// Greets a client, and takes its flags.
@@ -160,17 +163,42 @@ pub(crate) fn negotiate(
     Err(Ended::Broken)
 }
 
-/// A worker: the last one to end closes the connection.
-fn work(connection: Arc<Connection>) {
-    let worker = Worker(connection);
-    while let Some(input) = worker.0.take_input() {
-        if !worker.0.lead(input).unwrap_or(false) {
-            worker.0.ending.store(true, Ordering::Release);
+/// A worker, which may have the input: the last one to end closes the connection.
+pub(super) fn work(mut worker: Worker, mut input: Option<Input>) {
+    while let Some(taken) = input.take().or_else(|| worker.0.take_input()) {
+        match worker.0.lead(taken) {
+            Ok(Led::Lent) => {}
+            Ok(Led::Idle(idle)) => {
+                let connection = worker.0.clone();
+                match connection.shared.idle.take(worker, idle) {
+                    Ok(()) => return,
+                    Err((back, idle)) => (worker, input) = (back, Some(idle)),
+                }
+            }
+            Ok(Led::Ended) | Err(_) => worker.0.ending.store(true, Ordering::Release),
         }
     }
 }
 
-struct Worker(Arc<Connection>);
+/// A place among the workers of a connection.
+pub(super) struct Worker(Arc<Connection>);
+
+/// How a worker's turn at the input ends.
+enum Led {
+    /// Another worker has the input.
+    Lent,
+    /// The client says nothing.
+    Idle(Input),
+    /// The connection ends.
+    Ended,
+}
+
+impl Worker {
+    /// The number of the connection.
+    pub(super) fn id(&self) -> u64 {
+        self.0.id
+    }
+}
 
 impl Drop for Worker {
     fn drop(&mut self) {
@@ -225,20 +253,23 @@ impl Connection {
         taken
     }
 
-    /// Receives requests and carries them out, until another worker has the input; `false` at the end.
-    fn lead(self: &Arc<Self>, mut input: Input) -> io::Result<bool> {
+    /// Receives requests and carries them out.
+    fn lead(self: &Arc<Self>, mut input: Input) -> io::Result<Led> {
         let mut buffer = Buffer(&self.shared, self.shared.take_buffer());
         loop {
             if !input.has_request() {
                 self.output().flush()?;
-                input.wait(|| self.rest(&mut buffer.1))?;
+                if !input.wait()? {
+                    self.rest(&mut buffer.1);
+                    return Ok(Led::Idle(input));
+                }
             }
             let received = match self.session.receive(&mut input, &mut buffer.1)? {
                 NextRequest::Request(received) => received,
                 end => {
                     self.orderly.store(matches!(end, NextRequest::Disconnect), Ordering::Release);
                     self.output().flush()?;
-                    return Ok(false);
+                    return Ok(Led::Ended);
                 }
             };
             self.lend(input);
@@ -260,7 +291,7 @@ impl Connection {
                 Some(back) => input = back,
                 None => {
                     self.output().flush()?;
-                    return Ok(true);
+                    return Ok(Led::Lent);
                 }
             }
         }
@@ -321,7 +352,7 @@ impl Connection {
         if self.workers.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).is_ok() {
             let connection = self.clone();
             // Without another thread, this one goes on alone.
-            if self.shared.spawn("nbd", move |_| work(connection)).is_err() {
+            if self.shared.spawn("nbd", move |_| work(Worker(connection), None)).is_err() {
                 self.workers.fetch_sub(1, Ordering::AcqRel);
             }
         }
@@ -337,5 +368,7 @@ impl Drop for Buffer<'_> {
     }
 }
 
+/// The silence after which a client counts as gone. A shorter one would end connections by a switch that restarts.
+const GONE: Duration = Duration::from_secs(30);
 /// The time after which a request that was not expected to wait lets another worker receive the next: a write that the kernel holds up, say.
 const LONG: Duration = Duration::from_millis(50);

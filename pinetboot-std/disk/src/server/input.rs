@@ -1,6 +1,7 @@
 //! The bytes of a client: received into a buffer, which a client that says nothing does not keep.
 
 use std::io::{self, Read};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use crate::channel::Channel;
@@ -39,21 +40,19 @@ impl Input {
         }
     }
 
-    /// Waits until bytes are there, or the client has ended. `is_idle` is called if that takes long, and the buffer is given back.
-    pub(super) fn wait(&mut self, mut is_idle: impl FnMut()) -> io::Result<()> {
+    /// Waits until bytes are there, or the client has ended; `false` if that takes long: the client is idle, and the buffer given back.
+    pub(super) fn wait(&mut self) -> io::Result<bool> {
         if self.at < self.end {
-            return Ok(());
+            return Ok(true);
         }
         match self.fill() {
-            Err(error) if is_timeout(&error) => {}
-            done => return done,
+            Err(error) if is_timeout(&error) => {
+                self.buffer = Vec::new();
+                (self.at, self.end) = (0, 0);
+                Ok(false)
+            }
+            done => done.map(|()| true),
         }
-        self.buffer = Vec::new();
-        is_idle();
-        self.channel.set_read_timeout(None)?;
-        self.channel.wait()?;
-        self.channel.set_read_timeout(Some(IDLE))?;
-        self.fill()
     }
 
     /// Limits the time of a receiving call, and so that until a client counts as idle.
@@ -71,6 +70,12 @@ impl Input {
         (self.at, self.end) = (0, 0);
         self.end = retry(|| self.channel.read(&mut self.buffer))?;
         Ok(())
+    }
+}
+
+impl AsFd for Input {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.channel.as_fd()
     }
 }
 

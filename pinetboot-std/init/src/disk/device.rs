@@ -53,6 +53,11 @@ impl Device {
         }
     }
 
+    /// Ends the disk, and its connection by the protocol's request.
+    pub(crate) fn disconnect(&mut self) -> Result<(), Errno> {
+        self.requests.ask(self.request(DISCONNECT)).map(drop)
+    }
+
     /// Waits until a connection of the disk is dead.
     pub(crate) fn wait_for_death(&self) -> Result<(), Errno> {
         let mut is_dead = false;
@@ -104,6 +109,7 @@ const GENERIC_HEAD: usize = 4;
 
 // linux/nbd-netlink.h
 const CONNECT: u8 = 1;
+const DISCONNECT: u8 = 2;
 const RECONFIGURE: u8 = 3;
 const LINK_DEAD: u8 = 4;
 const INDEX: u16 = 1;

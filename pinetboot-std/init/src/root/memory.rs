@@ -6,6 +6,7 @@ use std::io;
 use std::path::Path;
 
 use nix::mount::{MsFlags, mount};
+use pinetboot_core::pi::rules::DISK_DRIVER_MISSING;
 
 use super::mount_partition;
 use crate::failure::Failure;
@@ -15,6 +16,7 @@ use crate::settings::Root;
 pub(super) fn lay_over(device: &Path, root: &Root, directory: &str) -> Result<(), Failure> {
     let failed = |what: &str, error: io::Error| {
         Failure::new(
+            &DISK_DRIVER_MISSING,
             format!("the root is not laid over by memory: {what}: {error}"),
             "Check that the initramfs has overlay.ko of this kernel, or serve the disk in another mode than ram",
         )

@@ -150,7 +150,7 @@ impl Shared {
         setsockopt(&stream, sockopt::TcpKeepInterval, &10)?;
         setsockopt(&stream, sockopt::TcpKeepCount, &6)?;
         // Files need descriptors too.
-        if self.count() >= self.most_connections.min(tree::third()) {
+        if self.count() >= self.most_connections.min(tree::quarter()) {
             self.close_idlest();
         }
         let connection = Connection::new(stream, peer, self.clients.at(*peer.ip()), programs);

@@ -18,6 +18,7 @@ use crate::mount;
 use crate::observe::{Closing, Trouble};
 use crate::record::Record;
 use crate::reply::Reply;
+use crate::tree::kernel::{Turns, schedule};
 
 /// The state of a worker.
 pub(super) struct Worker<'a> {
@@ -39,6 +40,8 @@ impl<'a> Worker<'a> {
     /// Works until the server stops; returns true if the worker is one too many.
     pub(super) fn run(mut self) -> bool {
         let (shared, mut events) = (self.shared, Vec::with_capacity(1));
+        // A container may forbid it.
+        let _as_any_thread = schedule(Turns::Soon);
         while !shared.stopping.load(Ordering::SeqCst) {
             if !shared.crew.rest(&self.duty) {
                 return true;

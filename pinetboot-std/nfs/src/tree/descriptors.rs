@@ -47,7 +47,7 @@ pub(super) fn register(holder: Weak<dyn Holder>) {
 
 /// Closes files until all trees together hold no more than their share of the process's limit.
 pub(super) fn fit() {
-    while ALL.now() > third() && make_room() {}
+    while ALL.now() > quarter() && make_room() {}
 }
 
 /// Runs `open`, and once more after closing files if the process, or the system, has no descriptor left.
@@ -67,13 +67,13 @@ pub(crate) fn make_room() -> bool {
     trees.iter().any(|tree| tree.close_older_half() > 0)
 }
 
-/// A third of the process's limit, for files that stay open; another is for connections, and the last one for files of calls under way
-/// and other services.
-pub(crate) fn third() -> usize {
-    static THIRD: OnceLock<usize> = OnceLock::new();
-    *THIRD.get_or_init(|| {
+/// A quarter of the process's limit, for files that stay open; another is for connections, and the other half for the top directories of
+/// trees, files of calls under way and other services.
+pub(crate) fn quarter() -> usize {
+    static QUARTER: OnceLock<usize> = OnceLock::new();
+    *QUARTER.get_or_init(|| {
         let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((1024, 1024));
-        usize::try_from(soft).unwrap_or(usize::MAX) / 3
+        usize::try_from(soft).unwrap_or(usize::MAX) / 4
     })
 }
 

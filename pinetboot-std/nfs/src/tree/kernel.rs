@@ -1,5 +1,5 @@
-//! System calls that no library wraps: file handles (name_to_handle_at(2), open_by_handle_at(2)), access(2) of an open file, and
-//! project quotas (ioctl_fsgetxattr(2), quotactl(2)).
+//! System calls that no library wraps: file handles (name_to_handle_at(2), open_by_handle_at(2)), access(2) of an open file,
+//! project quotas (ioctl_fsgetxattr(2), quotactl(2)), and the scheduler (sched_setattr(2)).
 //!
 //! The only `unsafe` of the NFS server: calls of the C library.
 #![allow(unsafe_code)]
@@ -90,6 +90,39 @@ pub(crate) fn limit_project(file: BorrowedFd<'_>, project: u32, kibibytes: u64) 
     if result == 0 { Ok(()) } else { Err(last_error()) }
 }
 
+/// Asks the scheduler for these turns of this thread. The niceness stays, and so does a policy that is no usual one.
+pub(crate) fn schedule(turns: Turns) -> io::Result<()> {
+    let mut attributes = Scheduling::default();
+    let len = size_of::<Scheduling>();
+    // SAFETY: `attributes` is laid out like the kernel's `sched_attr` of this length, and lives longer than the call, which fills it.
+    let got = unsafe { libc::syscall(libc::SYS_sched_getattr, 0, &raw mut attributes, len, 0) };
+    if got != 0 {
+        return Err(last_error());
+    }
+    if ![libc::SCHED_OTHER, libc::SCHED_BATCH].map(i32::cast_unsigned).contains(&attributes.policy) {
+        return Ok(());
+    }
+    let (policy, runtime) = match turns {
+        Turns::Soon => (libc::SCHED_OTHER, SHORT_TURN),
+        Turns::Long => (libc::SCHED_BATCH, 0),
+    };
+    (attributes.policy, attributes.runtime) = (policy.cast_unsigned(), runtime);
+    // SAFETY: as above; the call only reads.
+    match unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) } {
+        0 => Ok(()),
+        _ => Err(last_error()),
+    }
+}
+
+/// The turns of a thread on its processor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turns {
+    /// Short ones, as soon as there is work, before threads with longer turns (Linux 6.12; before, as any thread's).
+    Soon,
+    /// Long ones, which interrupt nobody (sched(7), SCHED_BATCH).
+    Long,
+}
+
 fn project_attributes(directory: BorrowedFd<'_>) -> io::Result<ProjectAttributes> {
     let mut attributes = ProjectAttributes::default();
     // SAFETY: `attributes` is laid out like the kernel's `fsxattr`, and lives longer than the call, which fills it.
@@ -119,6 +152,23 @@ fn of_path(dir: impl AsFd, name: &CStr, flags: i32) -> io::Result<(FileId, Mount
     let id = FileId::new(id.get(..=len).unwrap_or_default()).ok_or(Errno::OVERFLOW)?;
     Ok((id, MountId(mount)))
 }
+
+/// The kernel's `sched_attr` in its first version (linux/sched/types.h).
+#[repr(C)]
+#[derive(Default)]
+struct Scheduling {
+    size: u32,
+    policy: u32,
+    flags: u64,
+    nice: i32,
+    priority: u32,
+    runtime: u64,
+    deadline: u64,
+    period: u64,
+}
+
+/// The shortest turn that the kernel grants, in nanoseconds.
+const SHORT_TURN: u64 = 100_000;
 
 /// The number of a mount, valid while it is mounted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

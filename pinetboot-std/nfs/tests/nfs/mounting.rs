@@ -130,3 +130,46 @@ fn the_client_of_a_waiting_mount_may_leave() {
     eventually("the mounts end", || slow.inside() == 0);
     all_mounted(ask(running.port(), 40));
 }
+
+/// An export that notes the scheduling policy of the threads that mount it, and of those that look it up for other calls.
+#[derive(Clone)]
+struct Scheduled(Slow, Arc<Mutex<[Vec<u32>; 2]>>);
+
+impl Exports for Scheduled {
+    fn mount(&self, path: &Path, client: Ipv4Addr) -> Result<Arc<Export>, MountError> {
+        self.1.lock().unwrap()[0].push(policy());
+        self.0.mount(path, client)
+    }
+
+    fn find(&self, id: u32) -> Result<Arc<Export>, Absent> {
+        self.1.lock().unwrap()[1].push(policy());
+        self.0.find(id)
+    }
+
+    fn list(&self, client: Ipv4Addr) -> Vec<PathBuf> {
+        self.0.list(client)
+    }
+}
+
+/// The scheduling policy of this thread (proc_pid_stat(5), field 41).
+fn policy() -> u32 {
+    let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
+    let (_, after_name) = stat.rsplit_once(')').unwrap();
+    after_name.split_whitespace().nth(41 - 3).unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_mount_interrupts_no_other_call() {
+    const OTHER: u32 = 0;
+    const BATCH: u32 = 3;
+    let seen = Arc::default();
+    let running = serve(Scheduled(Slow::new(), Arc::clone(&seen)));
+    let mut client = Client::connect(running.port());
+    for _ in 0..50 {
+        let root = client.mount("/").unwrap();
+        client.attributes(&root).unwrap();
+    }
+    let [mounts, others] = &*seen.lock().unwrap();
+    assert_eq!(mounts, &[BATCH; 50]);
+    assert!(others.len() >= 50 && others.iter().all(|policy| *policy == OTHER), "{others:?}");
+}

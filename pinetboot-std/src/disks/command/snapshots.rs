@@ -1,6 +1,7 @@
 //! Snapshots of a disk, the return to one, and the return to the image: by new names, whatever the size of the disk.
 //!
-//! A snapshot is the disk's file under another name, and the disk a new overlay on it. A power cut leaves the old disk or the new one.
+//! A snapshot is the disk's file under another name, and the disk a new overlay on it. A power cut, or a kill, leaves the old disk or the new
+//! one: between both the snapshot is another name of the disk, which the next lock of the Pi's disks removes (`DiskPlace::lock`).
 
 use std::fs;
 use std::io;
@@ -57,8 +58,10 @@ pub(super) fn reset(locked: &Locked, snapshots: bool) -> Result<(), Failed> {
         removed => removed.map_err(failure),
     };
     let mut names = disk.snapshots().map_err(failure)?;
-    gone(&log_of(&disk.file()))?;
+    // Before what belongs to it: a cut leaves the whole disk, or none. A log without its disk is void.
     gone(&disk.file())?;
+    durable::sync(&disk.directory).map_err(failure)?;
+    gone(&log_of(&disk.file()))?;
     if snapshots {
         names.drain(..).try_for_each(|name| gone(&disk.snapshot(&name)))?;
     }
@@ -78,9 +81,7 @@ pub(super) fn reset(locked: &Locked, snapshots: bool) -> Result<(), Failed> {
 
 /// Puts a new overlay on `base`, a file in the directory of the Pi, in the place of the disk.
 fn put_on(locked: &Locked, base: &Path, len: u64) -> Result<(), Failed> {
-    let file = locked.disk.file();
-    let new = file.with_extension("qcow2.new");
-    let _of_an_earlier_try = fs::remove_file(&new);
+    let (file, new) = (locked.disk.file(), locked.disk.new_file());
     let base = Path::new(base.file_name().unwrap_or_default());
     Overlay::create(&new, base, len).map_err(|error| Failed::new(Exit::Failure, error))?;
     // The log names its disk, and is void for the new one.

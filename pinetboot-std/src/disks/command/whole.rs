@@ -1,17 +1,21 @@
 //! A disk as one file: `disks commit`, `disks export`; and its length: `disks resize`.
 
-use std::fs::{self, File};
+use std::fs::{File, Permissions};
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
 use indicatif::{DecimalBytes, ProgressBar};
 use pinetboot_disk::{Access, Disk};
 use pinetboot_image::{Partitions, write_sparse};
+use tempfile::Builder;
 
 use super::{DiskName, Locked, failure};
 use crate::disks::Place;
 use crate::disks::partitions::Reader;
+use crate::disks::place::DiskPlace;
+use crate::durable;
 use crate::exit::{Exit, Failed};
 use crate::output;
 use crate::space::Size;
@@ -33,15 +37,23 @@ pub(super) fn copy(
     what_for: For,
     quiet: bool,
 ) -> Result<(), Failed> {
-    // As the user who gave the command, before the process acts as the owner of the disks.
-    let file = File::create_new(to)
-        .map_err(|error| Failed::new(Exit::Failure, format!("{}: {error}", to.display())))?;
-    let copied = copy_to(place, of, &file, quiet);
-    let (locked, bytes) = copied.inspect_err(|_| {
-        let _removed = fs::remove_file(to);
-    })?;
+    let failed = |error: io::Error| Failed::new(Exit::Failure, format!("{}: {error}", to.display()));
+    if to.symlink_metadata().is_ok() {
+        return Err(failed(io::ErrorKind::AlreadyExists.into()));
+    }
+    // A copy that is cut off has another name than the whole one. Made and named as the user who gave the command, before the process acts
+    // as the owner of the disks, and after.
+    let directory = to.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut prefix = to.file_name().unwrap_or_default().to_owned();
+    prefix.push(".");
+    let mode = Permissions::from_mode(0o666); // less the umask
+    let new = Builder::new().prefix(&prefix).suffix(PART).permissions(mode).tempfile_in(directory);
+    let new = new.map_err(failed)?;
+    let (disk, bytes) = copy_to(place, of, new.as_file(), quiet)?;
+    new.persist_noclobber(to).map_err(|error| failed(error.error))?;
+    durable::sync(directory).map_err(failed)?;
     let mut out = output::stdout();
-    let (pi, image) = (locked.disk.pi, &locked.disk.image);
+    let (pi, image) = (disk.pi, &disk.image);
     writeln!(out, "{} is {pi}'s disk on {image}, {}", to.display(), DecimalBytes(bytes))?;
     if what_for == For::Pis {
         writeln!(
@@ -53,7 +65,7 @@ pub(super) fn copy(
     Ok(())
 }
 
-fn copy_to(place: &Place, of: &DiskName, file: &File, quiet: bool) -> Result<(Locked, u64), Failed> {
+fn copy_to(place: &Place, of: &DiskName, file: &File, quiet: bool) -> Result<(DiskPlace, u64), Failed> {
     let locked = Locked::take(place, of)?;
     let disk = locked.open(Access::ReadOnly)?;
     let len = used(&disk).map_err(|error| Failed::new(Exit::Failure, error))?;
@@ -62,7 +74,7 @@ fn copy_to(place: &Place, of: &DiskName, file: &File, quiet: bool) -> Result<(Lo
     let written = write(&disk, file, len, &progress);
     progress.finish_and_clear();
     written.map_err(failure)?;
-    Ok((locked, len))
+    Ok((locked.disk.clone(), len))
 }
 
 /// The bytes up to the end of the last partition; all of a disk with a GPT, which has a copy at its end.
@@ -114,5 +126,7 @@ pub(super) fn resize(locked: &Locked, size: Size) -> Result<(), Failed> {
     )
 }
 
+/// The ending of a copy under way.
+const PART: &str = ".part";
 const PIECE: usize = 1 << 20;
 const SECTOR: u64 = 512;

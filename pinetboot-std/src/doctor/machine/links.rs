@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use pinetboot_core::dhcp::SERVER_PORT;
+use pinetboot_core::pi::rules;
 use serde::Deserialize;
 
 use crate::config::Config;
@@ -90,6 +91,7 @@ fn in_container(container: &str, name: &str, config: Option<&Config>) -> Finding
     );
     let finding = if answers_dhcp { Finding::problem(what) } else { Finding::warning(what) };
     finding
+        .rule(&rules::NO_BROADCAST_IN_CONTAINER)
         .evidence(format!(
             "A Pi's broadcasts (port {SERVER_PORT}/udp) do not reach it, and a published port hides the addresses of Pis and the ports of transfers."
         ))
@@ -175,5 +177,6 @@ mod tests {
         assert_eq!(container(root.path()).as_deref(), Some("Podman"));
         let told = in_container("Podman", "eth0", None);
         assert!(told.what.contains("eth0 is no interface of the host"));
+        assert!(told.to_string().contains("[rule 58]"), "{told}");
     }
 }

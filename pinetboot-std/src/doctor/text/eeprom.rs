@@ -52,6 +52,11 @@ impl Eeprom {
         shown
     }
 
+    /// Whether a configuration names no receiver of its log.
+    pub(super) fn lacks_netconsole(&self) -> bool {
+        self.is_configuration() && !self.is_set("NETCONSOLE")
+    }
+
     /// Whether the text is a bootloader's configuration: several of its keys.
     fn is_configuration(&self) -> bool {
         self.0.len() >= 2

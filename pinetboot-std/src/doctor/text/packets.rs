@@ -19,6 +19,10 @@ pub(super) struct Packets {
     /// Requests that nothing answered, by client and port: the file, and how often. Each file has a port.
     unanswered: BTreeMap<String, (String, u32)>,
     names: BTreeMap<&'static str, u32>,
+    /// The server that each client and port asked for a file.
+    asked: BTreeMap<String, String>,
+    /// The first packet to the port of NETCONSOLE.
+    console: Option<(u64, String)>,
     /// Addresses that DHCP gave.
     given: BTreeSet<String>,
     /// ARP requests of those by target.
@@ -60,6 +64,12 @@ impl Packets {
     fn packet(&mut self, number: u64, line: &str, (from, to): (Socket<'_>, Socket<'_>), what: &str) {
         let socket = |(host, port): Socket<'_>| format!("{host}.{port}");
         self.unanswered.remove(&socket(to));
+        if self.asked.get(&socket(to)).is_some_and(|server| server != from.0) && what.starts_with("UDP") {
+            self.show(Shown::new(&rules::WRONG_SOURCE_ADDRESS, number, line.trim()));
+        }
+        if to.1 == NETCONSOLE && what.starts_with("UDP") && self.console.is_none() {
+            self.console = Some((number, line.trim().to_owned()));
+        }
         if let Some((_, sender)) = what.split_once("BOOTP/DHCP, Request from ") {
             let mac = sender.split([',', ' ']).next().unwrap_or_default().to_owned();
             // The DISCOVER of a Pi's bootloader has 322 bytes (captured); its REQUEST has two options more.
@@ -82,6 +92,9 @@ impl Packets {
         };
         self.files += 1;
         let client = socket(from);
+        if self.asked.len() < MOST || self.asked.contains_key(&client) {
+            self.asked.insert(client.clone(), to.0.to_owned());
+        }
         if self.unanswered.len() < MOST || self.unanswered.contains_key(&client) {
             let (file, count) = self.unanswered.entry(client).or_default();
             if file != name {
@@ -116,6 +129,11 @@ impl Packets {
         if *count >= UNANSWERED {
             self.show(Shown::new(&rules::BOOT_SERVER_OUT_OF_REACH, number, line.trim()));
         }
+    }
+
+    /// A packet to the port of NETCONSOLE.
+    pub(super) const fn console(&self) -> Option<&(u64, String)> {
+        self.console.as_ref()
     }
 
     fn show(&mut self, shown: Shown) {
@@ -166,6 +184,8 @@ const NAMED: [(&str, u32, pinetboot_core::pi::rules::Rule); 3] = [
     ("pxelinux.cfg/", 4, rules::U_BOOT_PXE),
 ];
 
+/// Linux's netconsole, and the bootloader's.
+const NETCONSOLE: &str = "6666";
 /// Entries of a table.
 const MOST: usize = 1024;
 /// A Pi repeats a request every 2 s (captured, raspberrypi/rpi-eeprom issue 74).

@@ -12,7 +12,7 @@ use pinetboot_core::pi::boot::{Event, Hearing, Seen, State, Step, SystemKind};
 use pinetboot_core::tftp::{Direction, ErrorCode, Outcome};
 
 use super::Registry;
-use crate::events::{self, Dhcp, Fact, Finished, Network, Nfs, Root, Tftp};
+use crate::events::{self, Dhcp, DiskEnd, Fact, Finished, Network, Nfs, Root, Tftp};
 use crate::pis::watch::Watch;
 use crate::pis::{Pi, Subject};
 use crate::text;
@@ -42,8 +42,9 @@ impl Registry {
     }
 
     /// Whether an event begins a boot.
-    pub(super) fn begins(&self, subject: &Subject, event: &Event<'_>) -> bool {
-        self.pis.get(subject).is_none_or(|pi| pi.boot.is_none() || pi.machine.begins(event))
+    pub(super) fn begins(&self, now: Duration, subject: &Subject, event: &Event<'_>) -> bool {
+        let now = self.watch.instant(now);
+        self.pis.get(subject).is_none_or(|pi| pi.boot.is_none() || pi.machine.begins(event, now))
     }
 
     /// Takes the fact to the machine of its Pi; returns what follows.
@@ -208,7 +209,7 @@ impl Pi {
                     line.iter().map(|line| format!("'{}'", text::line(line))).collect()
                 }
                 Seen::ArpElsewhere => boot.looked_for.iter().map(ToString::to_string).collect(),
-                Seen::MountRefused | Seen::WrongVersion | Seen::HandleRefused => {
+                Seen::MountRefused | Seen::DiskRefused | Seen::WrongVersion | Seen::HandleRefused => {
                     self.refusal.take().into_iter().collect()
                 }
                 Seen::NothingFound { .. } => {
@@ -228,6 +229,7 @@ impl Pi {
 fn refusal(fact: &Fact) -> Option<String> {
     match fact {
         Fact::Root(Root::MountRefused { path, why, .. }) => Some(format!("{path}: {why}")),
+        Fact::Root(Root::DiskRefused { why, .. }) => Some(why.clone()),
         Fact::Nfs(Nfs::CallRefused { why, remedy: Some(_), .. } | Nfs::HandleRefused { why, .. }) => {
             Some(why.clone())
         }
@@ -305,8 +307,12 @@ fn machine_event<'a>(
         },
         Fact::Boot(events::Boot::CommandLine { root }) => Event::CommandLine(*root),
         Fact::Root(fact) => match fact {
-            Root::Mounted { .. } | Root::DiskOpened { .. } => Event::Mounted { address: client? },
-            Root::Unmounted { .. } => Event::Unmounted,
+            Root::Mounted { .. } => Event::Mounted { address: client? },
+            Root::DiskConnected => Event::DiskConnected,
+            Root::DiskRefused { failed, .. } => Event::DiskRefused { why_told: *failed },
+            Root::DiskOpened { .. } => Event::DiskOpened { address: client? },
+            Root::DiskClosed { end: DiskEnd::Broken, .. } => Event::Lost,
+            Root::Unmounted { .. } | Root::DiskClosed { end: DiskEnd::Released, .. } => Event::Unmounted,
             Root::Active { .. } | Root::Moved { .. } => Event::Active,
             Root::MountRefused { failed: false, not_found, .. } => {
                 Event::MountRefused { not_found: *not_found }

@@ -64,24 +64,30 @@ impl Registry {
             follows.push(events::Boot::SameSerial { serial, owner, other, apart: pi }.into());
         }
         let nonce = self.nonce(now);
-        let begins = self.begins(&Subject::Pi(pi), discover);
+        let begins = self.begins(now, &Subject::Pi(pi), discover);
         let Some(known) = self.pis.touch(Subject::Pi(pi), now) else { return follows };
         known.identity = Some(identity);
         if !known.mac_proven {
             (known.mac, known.name) = (mac, None);
         }
+        let mut began = None;
         if begins {
+            self.crowd.begins(now);
             let number = known.begin(now, nonce);
             let hardware = hardware.to_string();
             follows.push(events::Boot::Began { number, by: Cause::Discover { hardware, identity } }.into());
         }
         if let Some(boot) = &mut known.boot {
             boot.last = now;
+            began = Some(boot.began);
         }
         if let Some(adapter) = self.adapters.get_mut(&hardware).filter(|_| begins) {
             adapter.began = now;
         }
         follows.extend(self.step(now, Subject::Pi(pi), discover));
+        if began.is_some_and(|began| self.crowd.holds(began)) {
+            follows.extend(self.step(now, Subject::Pi(pi), &Event::PoweredTogether));
+        }
         follows
     }
 

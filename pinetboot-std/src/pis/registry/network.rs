@@ -1,5 +1,7 @@
 //! Knowledge from frames: for the boot machines alone, no evidence of who may have a root.
 
+use std::net::Ipv4Addr;
+
 use pinetboot_core::dhcp::HardwareAddress;
 use pinetboot_core::pi::boot::ArpTarget;
 
@@ -8,11 +10,14 @@ use crate::events::Network;
 use crate::pis::Subject;
 
 impl Registry {
-    pub(super) fn network(&mut self, fact: &Network) -> Applied {
+    pub(super) fn network(&mut self, client: Option<Ipv4Addr>, fact: &Network) -> Applied {
         let subject = match fact {
+            Network::Console { hardware, .. } => {
+                // A system's line comes from the address that fetched the boot files.
+                self.board_of(hardware).or_else(|| Some(self.subject_at(client?)))
+            }
             Network::ArpAsked { hardware, .. }
             | Network::AddressRequested { hardware, .. }
-            | Network::Console { hardware, .. }
             | Network::Surveyed { hardware, .. }
             | Network::ArpAnswered { hardware, .. } => self.board_of(hardware),
             Network::OtherServer { .. }

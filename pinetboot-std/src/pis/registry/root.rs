@@ -37,7 +37,7 @@ impl Registry {
                 let evidence = (*evidence).max(Evidence::Mount);
                 self.locate(*pi, Presence { address, mac: *mac, evidence, mounted: true, last: now });
                 if let Some(known) = self.pis.get_mut(&Subject::Pi(*pi)) {
-                    if mac.is_some() {
+                    if mac.is_some() && known.bridged.is_none() {
                         (known.mac, known.mac_proven, known.name) = (*mac, true, None);
                     }
                     if let Some(boot) = &mut known.boot {
@@ -93,7 +93,7 @@ impl Registry {
             }
             Root::MountRefused { .. }
             | Root::CallRefused { .. }
-            | Root::DiskClosed
+            | Root::DiskConnected
             | Root::DiskRefused { .. }
             | Root::DiskFailed { .. }
             | Root::NoSpace { pi: None, .. }
@@ -105,6 +105,7 @@ impl Registry {
             | Root::BaseChanged { pi, .. }
             | Root::DiskUnclean { pi, .. }
             | Root::NoSpace { pi: Some(pi), .. }
+            | Root::DiskClosed { pi, .. }
             | Root::Resumed { pi, .. } => *pi,
         };
         Applied { subject: Some(Subject::Pi(pi)), ..Applied::default() }

@@ -64,7 +64,7 @@ impl Registry {
         let path = lookup.map(|lookup| lookup.file());
         let path = path.as_ref().map_or("", BootPath::as_requested);
         let asked = Event::FileAsked { path };
-        let begins = self.begins(&subject, &asked);
+        let begins = self.begins(now, &subject, &asked);
         let Some(known) = self.pis.touch(subject, now) else { return applied };
         if begins {
             let number = known.begin(now, nonce);
@@ -99,6 +99,9 @@ impl Registry {
                 }
                 mac = mac.or(host.neighbour);
                 host.fetch(Fetched { pi, system, mac });
+            }
+            if let Some(neighbour) = mac {
+                self.note_bridge(pi, address, neighbour);
             }
             let mac = mac.or_else(|| self.mac_by_lease(address));
             self.locate(

@@ -50,8 +50,8 @@ impl fmt::Display for TreeError {
             ),
             TreeErrorKind::NoOpenat2(error) => write!(
                 f,
-                "cannot serve {path} safely: the system call openat2 fails ({error}). Use Linux 5.6 or newer, and a container runtime \
-                 that allows openat2"
+                "cannot serve {path} safely: the system call openat2 fails ({error}). Use Linux 5.6 or newer, a container runtime \
+                 that allows openat2, and a systemd unit without DynamicUser and RestrictSUIDSGID"
             ),
         }
     }
