@@ -137,11 +137,11 @@ impl<'a, I: Interface> Appliance<'a, I> {
     pub async fn addresses(&self, net: impl Net<Local = Port, Error = Infallible>) -> ! {
         let net = Watched { net, liveness: &self.dhcp };
         let answer = Answer::new(self.config.dhcp, self.interface, &self.others);
-        let responder = Responder::<_, _, _, 2>::new(net, answer, &self.status);
-        let mut responder = responder.with_ports(|port| match port.index() {
+        let port = |port: Port| match port.index() {
             0 => dhcp::Port::Server,
             _ => dhcp::Port::Pxe,
-        });
+        };
+        let mut responder = Responder::<_, _, _, 2>::new(net, answer, &self.status).with_ports(port);
         let Ok(never) = responder.run().await;
         match never {}
     }

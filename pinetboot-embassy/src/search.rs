@@ -117,6 +117,7 @@ pub(crate) async fn search<N: Net>(
             (None, Others::Found(server)) => {
                 info!("the other DHCP server, {}, is gone. Addresses are leased again", server);
             }
+            (None, Others::Unknown) => info!("no other DHCP server answers. Addresses are leased"),
             _ => {}
         }
         others.set(found.map_or(Others::None, Others::Found));

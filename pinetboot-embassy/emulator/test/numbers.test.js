@@ -81,9 +81,9 @@ test('with four Pis at once: how deep the stacks get', { skip: missing }, (t) =>
     }
     const [first, second] = [depth.bytes(0), depth.bytes(1)];
     t.diagnostic(`stack: ${first} bytes of core 0, ${second} of core 1`);
-    // Core 1 has no more than 4 KB (boards/rp/src/card.rs), core 0 what the RAM has left: many times this.
-    assert.ok(first > 0 && first < 16_384, `core 0: ${first} bytes`);
-    assert.ok(missingForCard ? second === 0 : second > 0 && second <= 4096, `core 1: ${second} bytes`);
+    // Core 1 has no more than 6 KB (boards/rp/src/card.rs), of which a panic needs some; core 0 what the RAM has left: many times this.
+    assert.ok(first > 0 && first < 20_000, `core 0: ${first} bytes`);
+    assert.ok(missingForCard ? second === 0 : second > 0 && second <= 4608, `core 1: ${second} bytes`);
 });
 
 const ms = (nanos) => `${(nanos / 1e6).toFixed(2)} ms`;

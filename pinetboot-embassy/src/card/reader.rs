@@ -58,7 +58,7 @@ impl<'a, D: Removable> CardReader<'a, D> {
     }
 
     /// Executes orders. Does not return, and blocks while the card is read.
-    pub async fn run(mut self) -> ! {
+    pub async fn run(&mut self) -> ! {
         self.look();
         loop {
             let pause = if self.volume.is_some() { LOOK } else { LOOK_FOR_ONE };

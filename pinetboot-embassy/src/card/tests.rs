@@ -327,7 +327,7 @@ proptest! {
 fn serve<F: for<'a> AsyncFnOnce(&'a mut Files<'static>)>(slot: &Slot, test: F) {
     let chunks: &'static Chunks = Box::leak(Box::default());
     let card: &'static Card = Box::leak(Box::new(Card::new(chunks, Box::leak(Box::default()))));
-    let reader = CardReader::new(card, slot.clone());
+    let mut reader = CardReader::new(card, slot.clone());
     let mut files = Files::new(card);
     let ended = block_on(select(reader.run(), test(&mut files)));
     assert!(matches!(ended, Either::Second(())));

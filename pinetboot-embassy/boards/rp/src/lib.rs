@@ -15,11 +15,12 @@ mod card;
 mod ethernet;
 mod mapped;
 mod panicked;
+#[cfg(feature = "updates")]
+mod updates;
 #[cfg(feature = "console")]
 mod usb;
 
 use defmt_rtt as _;
-use embassy_embedded_hal::adapter::BlockingAsync;
 use embassy_executor::Spawner;
 use embassy_rp::Peripherals;
 use embassy_rp::clocks::RoscRng;
@@ -31,12 +32,25 @@ use embassy_time::Duration;
 use pinetboot_embassy::card::{Card, Files};
 use pinetboot_embassy::storage::{Flash, Then};
 use pinetboot_embassy::w5500::{DHCP_CLIENT_SOCKETS, DHCP_SOCKETS, DhcpMemory, Memory, TFTP_SOCKETS, Udp};
-use pinetboot_embassy::{
-    Action, Appliance, CardState, Doorbell, Kept, Liveness, Region, Start, Text, Updates,
-};
+use pinetboot_embassy::{Action, Appliance, CardState, Doorbell, Kept, Liveness, Start, Text, Updates};
 use static_cell::{ConstStaticCell, StaticCell};
 
 use crate::ethernet::{Chip, Network, Reset};
+
+/// No updates: the files in flash change at the board alone.
+#[cfg(not(feature = "updates"))]
+mod updates {
+    use super::FlashChip;
+
+    pub(crate) type Flash = pinetboot_embassy::NoFlash;
+
+    pub(crate) fn updates(
+        _: FlashChip,
+        _: Option<(u32, u32)>,
+    ) -> Option<&'static pinetboot_embassy::Updates<Flash>> {
+        None
+    }
+}
 
 /// Starts the board and runs the appliance. Does not return.
 pub async fn appliance(spawner: Spawner, peripherals: Peripherals) -> ! {
@@ -49,11 +63,7 @@ pub async fn appliance(spawner: Spawner, peripherals: Peripherals) -> ! {
     let led = Output::new(peripherals.PIN_25, Level::High);
 
     let mut flash_chip = FlashChip::new_blocking(peripherals.FLASH);
-    #[cfg(feature = "rp2040")]
-    let id = flash_id(&mut flash_chip);
-    #[cfg(feature = "rp2350")]
-    let id = embassy_rp::otp::get_chipid().unwrap_or(0).to_be_bytes();
-    let mac = hardware_address(id);
+    let mac = hardware_address(unique_number(&mut flash_chip));
     defmt::info!("hardware address {=[u8; 6]:02x}", mac);
 
     static BELLS: [Doorbell; 3] = [const { Doorbell::new() }; 3];
@@ -79,7 +89,6 @@ pub async fn appliance(spawner: Spawner, peripherals: Peripherals) -> ! {
     spawner.spawn(defmt::unwrap!(ethernet(chip, reset)));
 
     let (flash, current) = Flash::find(mapped::flash());
-    let region = Region { start: mapped::firmware_end(), end: flash_len(&mut flash_chip), current };
     let start =
         Start { board: BOARD, reset: reason, before: before.unwrap_or_default(), flash: flash.0.size() };
     let mut storage = Then(flash, Files::new(card));
@@ -90,8 +99,7 @@ pub async fn appliance(spawner: Spawner, peripherals: Peripherals) -> ! {
     let appliance: &'static Board = appliance;
     #[cfg(feature = "console")]
     usb::start(spawner, peripherals.USB, appliance);
-    static UPDATES: StaticCell<Option<Updates<FlashMemory>>> = StaticCell::new();
-    let updates = UPDATES.init(Updates::new(BlockingAsync::new(flash_chip), region)).as_ref();
+    let updates = updates::updates(flash_chip, current);
     static TFTP: ConstStaticCell<Memory> = ConstStaticCell::new(Memory::new());
     static DHCP: [ConstStaticCell<DhcpMemory>; 2] = [const { ConstStaticCell::new(Memory::new()) }; 2];
     let seed = RoscRng.next_u32();
@@ -108,7 +116,7 @@ async fn files(
     appliance: &'static Board,
     storage: Storage,
     net: Network,
-    updates: Option<&'static Updates<FlashMemory>>,
+    updates: Option<&'static Updates<updates::Flash>>,
 ) -> ! {
     appliance.files(storage, net, updates).await
 }
@@ -180,29 +188,18 @@ fn reset(reason: Option<ResetReason>, before: Option<&Kept>) -> &'static str {
 
 type FlashChip = embassy_rp::flash::Flash<'static, FLASH, Blocking, FLASH_SIZE>;
 
-type FlashMemory = BlockingAsync<FlashChip>;
-
 /// The unique number of the flash chip: an RP2040 has none.
 #[cfg(feature = "rp2040")]
-fn flash_id(flash: &mut FlashChip) -> [u8; 8] {
+fn unique_number(flash: &mut FlashChip) -> [u8; 8] {
     let mut id = [0; 8];
     let _zeros = flash.blocking_unique_id(&mut id);
     id
 }
 
-/// The size of the flash in bytes, by the last byte of the chip's JEDEC identifier.
-#[cfg(feature = "rp2040")]
-fn flash_len(flash: &mut FlashChip) -> u32 {
-    match flash.blocking_jedec_id().unwrap_or(0) as u8 {
-        log2 @ 20..=24 => 1 << log2,
-        _ => SMALLEST_FLASH,
-    }
-}
-
-/// The size of the smallest flash: the driver asks this chip's flash for nothing.
+/// The unique number of the chip.
 #[cfg(feature = "rp2350")]
-fn flash_len(_: &mut FlashChip) -> u32 {
-    SMALLEST_FLASH
+fn unique_number(_: &mut FlashChip) -> [u8; 8] {
+    embassy_rp::otp::get_chipid().unwrap_or(0).to_be_bytes()
 }
 
 /// A locally administered address (its second bit says so), from a number that no other board has.
@@ -218,6 +215,3 @@ const BOARD: &str = if cfg!(feature = "rp2040") { "rp2040" } else { "rp2350" };
 
 /// The most flash that a chip can map, in bytes.
 const FLASH_SIZE: usize = 16 << 20;
-
-/// Flash of WIZnet's boards and a Pico, in bytes.
-const SMALLEST_FLASH: u32 = 2 << 20;

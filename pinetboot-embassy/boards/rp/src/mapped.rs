@@ -12,6 +12,7 @@ unsafe extern "C" {
 }
 
 /// The offset in flash of the first sector behind the firmware.
+#[cfg(feature = "updates")]
 pub(crate) fn firmware_end() -> u32 {
     ((&raw const __firmware_end).addr() - (&raw const __flash_start).addr()) as u32
 }
