@@ -182,7 +182,7 @@ pub(crate) const CASES: &[Case] = &[
         "{dhcp} config.txt initramfs_2712 /cmdline.txt disk kernel_2712.img +5 linux linux-request address +30",
         &[41, 68],
     ),
-    case(37, Who::Pi5, ALL, "{disk} disk-denied +20", &[37]),
+    case(98, Who::Pi5, ALL, "{disk} disk-denied +20", &[98]),
     case(40, Who::Pi5, ALL, "{disk} disk-connect +20", &[40, 68]),
     case(40, Who::Pi5, ALL, "{disk} disk-connect disk-open +600 active lost arp-dead +60", &[40, 86, 13]),
     case(44, Who::Pi5, ALL, "{disk} disk-connect disk-open +600 active lost arp-alive +60", &[44, 43]),

@@ -264,8 +264,8 @@ impl fmt::Display for NotThatPi {
                 HardwareAddress::ethernet(*mac)
             ),
             Self::Token => f.write_str(
-                "the path has the token of another boot, or the command line of this boot went to another address. Restart \
-                 the Pi; in a command line of your own, write {nfsroot} to get the right path",
+                "the token is of another boot, or the command line of this boot went to another address. Restart the Pi; in a \
+                 command line of your own, {nfsroot} stands for the path of the root with its token",
             ),
             Self::NotBooted => f.write_str(
                 "that address has fetched no kernel of that Pi. A Pi that boots from elsewhere needs its address in the \

@@ -48,7 +48,7 @@ fn a_disk_has_states_and_verdicts_like_a_root() {
     boot(&serving, ONE, HERE);
     assert_eq!(Client::connect(HERE, world.nbd(), ONE).unwrap_err(), UNKNOWN);
     let told = serving.wait_for_log("! stuck: may not have its disk");
-    assert!(told.contains("[rule 37:"), "{told}");
+    assert!(told.contains("[rule 98:"), "{told}");
     serving.signal(Signal::SIGTERM);
     assert_eq!(serving.wait().code, Some(0));
 }

@@ -384,7 +384,7 @@ impl Boot {
             return None;
         }
         if facts.mount_refused.is_some() {
-            return Some((AT_ONCE, self.say(Certain, Seen::DiskRefused, &[37])));
+            return Some((AT_ONCE, self.say(Certain, Seen::DiskRefused, &[98])));
         }
         Some((self.silence(self.last, NO_MOUNT), self.say(OneOf, Seen::DiskNotTaken, &[40, 68])))
     }
