@@ -35,6 +35,8 @@ fn a_disk_has_states_and_verdicts_like_a_root() {
 
     // Connected, and no more; then the disk.
     let name = boot(&serving, ONE, HERE);
+    // The kernel's last acknowledgement is handled.
+    serving.settle();
     let silent = TcpStream::connect(world.nbd()).unwrap();
     serving.wait_for_log("! stuck: connects to the port of its disk, takes no disk");
     assert_eq!(state(), "connecting");
@@ -46,6 +48,7 @@ fn a_disk_has_states_and_verdicts_like_a_root() {
 
     // Another name than the command line's.
     boot(&serving, ONE, HERE);
+    serving.settle();
     assert_eq!(Client::connect(HERE, world.nbd(), ONE).unwrap_err(), UNKNOWN);
     let told = serving.wait_for_log("! stuck: may not have its disk");
     assert!(told.contains("[rule 98:"), "{told}");
