@@ -9,6 +9,7 @@ mod cut;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use pinetboot_disk::{Access, Disk, Overlay};
 use serde_json::Value;
@@ -93,6 +94,7 @@ impl World {
 
 /// Cuts a command off at each step. `check` is told what the disk was then: `None`, if there is none.
 fn cut_at_each_step(command: &[&str], check: impl Fn(&World, Option<(u8, u64)>)) {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let mut step = 0;
     loop {
         let world = World::new();
@@ -189,6 +191,9 @@ fn a_copy_that_is_cut_off_has_not_the_name_of_a_whole_one() {
         });
     }
 }
+
+/// One test at a time: a child has all open files, and so the lock of another test's disk, until it runs its program.
+static ALONE: Mutex<()> = Mutex::new(());
 
 const PI: &str = "bd989ae1";
 /// In the partition.
