@@ -25,12 +25,20 @@ use crate::pis::{Claim, Known, Refusal};
 /// The first message to the process of NFS.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Setup {
-    /// The settings of the command line and the file.
+    /// The settings of the command line and the file, without the inventory: the registry answers for each Pi.
     pub(crate) settings: Settings,
     /// The time between two [turns](Message::Turn), if a watchdog waits for them.
     pub(crate) turns: Option<Duration>,
     /// The number of packets with a socket of the service manager, on the socket of requests.
     pub(crate) sockets: usize,
+}
+
+impl Setup {
+    pub(crate) fn new(mut settings: Settings, turns: Option<Duration>, sockets: usize) -> Self {
+        settings.pi.clear();
+        settings.group.clear();
+        Self { settings, turns, sockets }
+    }
 }
 
 /// A message of the process of NFS.
@@ -205,3 +213,19 @@ pub(crate) const NFS_STOPS_WITHIN: Duration = Duration::from_secs(2);
 pub(crate) const LONGEST: u64 = 256 << 10;
 /// Bytes of a packet at most: names, and the text of an error.
 pub(super) const LONGEST_PACKET: usize = 8192;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::roots::lines::{read_line, write_line};
+
+    #[test]
+    fn the_first_message_is_as_short_with_a_large_inventory() {
+        let mut settings = Settings::default();
+        let entry = |number: u32| (format!("{number:08x}"), toml::from_str("name = 'board'").unwrap());
+        settings.pi = (0..100_000).map(entry).collect();
+        let mut line = Vec::new();
+        write_line(&mut line, &Setup::new(settings, None, 0)).unwrap();
+        assert!(read_line::<Setup>(&mut &line[..], LONGEST).unwrap().is_some(), "{} bytes", line.len());
+    }
+}

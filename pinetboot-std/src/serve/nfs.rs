@@ -83,7 +83,7 @@ impl Nfsd {
         for socket in &sockets {
             packets::send(&boots, &(), Some(socket.as_fd())).map_err(|error| failed(&error))?;
         }
-        let setup = Setup { settings, turns, sockets: sockets.len() };
+        let setup = Setup::new(settings, turns, sockets.len());
         write_line(messages.get_mut(), &setup).map_err(|error| failed(&error))?;
         let ready = loop {
             match read_escaped_line(&mut messages, LONGEST).map_err(|error| failed(&error))? {
