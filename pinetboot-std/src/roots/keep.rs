@@ -71,12 +71,10 @@ impl Roots {
     /// The layer that the Pi used before: the one of its last mount, else the newest.
     fn layer_before(&self, pi: Prefix, new: &str) -> Option<Layer> {
         let layers = self.state.layers_of(pi).into_iter();
-        let mut others: Vec<_> = layers
-            .filter(|layer| layer.image != new && !layer.is_marked() && !layer.is_half_made())
-            .collect();
         let last = self.state.pi(pi).image;
-        others.sort_by_key(|layer| (Some(&layer.image) == last.as_ref(), layer.made()));
-        others.pop()
+        layers
+            .filter(|layer| layer.image != new && !layer.is_marked() && !layer.is_half_made())
+            .max_by_key(|layer| (Some(&layer.image) == last.as_ref(), layer.made()))
     }
 
     fn has_space(&self, known: &Known, need: u64) -> io::Result<()> {

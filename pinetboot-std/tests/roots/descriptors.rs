@@ -22,7 +22,7 @@ const LIMIT: &str = "--nofile=1024:20000";
 
 fn serve(dir: &std::path::Path, limit: &str) -> Serving {
     let mut command = Command::new("prlimit");
-    command.arg(limit).arg(env!("CARGO_BIN_EXE_pinetboot")).args(["serve", "--listen", "127.0.0.1"]);
+    command.arg(limit).arg(env!("CARGO_BIN_EXE_pinetboot")).args(["serve", "-v", "--listen", "127.0.0.1"]);
     command.args(["--tftp-port", "0", "--nfs-port", "0", "--portmap-port", "0", "--nfs-insecure", "--nfs"]);
     Serving::start_as(command.arg(dir.join("root")).arg("--state").arg(dir.join("state")))
 }
@@ -90,10 +90,12 @@ fn two_hundred_pis_read_their_files_under_the_usual_limit() {
     };
     let take = || Some(next.fetch_add(1, Ordering::Relaxed)).filter(|pi| *pi < PIS);
     let work = || iter::from_fn(take).map(&read).collect::<Vec<_>>();
-    let clients: Vec<_> = thread::scope(|scope| {
+    let clients = thread::scope(|scope| {
         let threads: Vec<_> = (0..8).map(|_| scope.spawn(work)).collect();
-        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+        threads.into_iter().map(|thread| thread.join()).collect::<Result<Vec<_>, _>>()
     });
+    let Ok(clients) = clients else { panic!("{}", serving.stop()) };
+    let clients: Vec<_> = clients.into_iter().flatten().collect();
     assert_eq!(clients.len(), PIS as usize, "all are connected");
     let open = fs::read_dir(format!("/proc/{}/fd", nfsd(&serving))).unwrap().count() as u64;
     assert!(open <= limit(nfsd(&serving)) * 2 / 3, "{open} open");

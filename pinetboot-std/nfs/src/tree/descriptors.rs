@@ -63,7 +63,8 @@ pub(super) fn with_room<T>(mut open: impl FnMut() -> io::Result<T>) -> io::Resul
 pub(crate) fn make_room() -> bool {
     let trees = TREES.lock().unwrap_or_else(PoisonError::into_inner);
     let mut trees: Vec<_> = trees.iter().filter_map(Weak::upgrade).collect();
-    trees.sort_by_key(|tree| Reverse(tree.held()));
+    // Once for each: the numbers change meanwhile, and a sort by changing keys panics.
+    trees.sort_by_cached_key(|tree| Reverse(tree.held()));
     trees.iter().any(|tree| tree.close_older_half() > 0)
 }
 
@@ -79,3 +80,34 @@ pub(crate) fn quarter() -> usize {
 
 static ALL: Held = Held(AtomicUsize::new(0));
 static TREES: Mutex<Vec<Weak<dyn Holder>>> = Mutex::new(Vec::new());
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    /// A tree whose files are opened and closed all the time.
+    struct Restless(AtomicUsize);
+
+    impl Holder for Restless {
+        fn held(&self) -> usize {
+            let number = self.0.fetch_add(1, Ordering::Relaxed);
+            number.wrapping_mul(0x9e37_79b9) % 1000
+        }
+
+        fn close_older_half(&self) -> usize {
+            0
+        }
+    }
+
+    #[test]
+    fn trees_that_change_meanwhile_are_put_in_order_once() {
+        let trees: Vec<Arc<dyn Holder>> =
+            (0..500).map(|number| Arc::new(Restless(AtomicUsize::new(number * 7))) as _).collect();
+        trees.iter().for_each(|tree| register(Arc::downgrade(tree)));
+        for _ in 0..20 {
+            let _none_is_open = make_room();
+        }
+    }
+}
