@@ -39,6 +39,7 @@ mod verdict;
 
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::ArgGroup;
@@ -195,6 +196,7 @@ fn look_at_root(
     summary.root = match NfsRoot::parse(line) {
         Err(why) => RootCheck::Skipped(why),
         Ok(root) => {
+            thread::sleep(KERNEL_STARTS);
             let in_64_bits = summary.loaded.files.first().is_none_or(|kernel| kernel::names_64bit(kernel));
             root.check(server, in_64_bits, dial, &mut summary.findings, say)?
         }
@@ -217,6 +219,9 @@ pub(crate) fn model() -> impl TypedValueParser<Value = Model> {
     let words = Model::ALL.iter().map(|model| model.profile().word);
     PossibleValuesParser::new(words).try_map(|word| word.parse())
 }
+
+/// A kernel takes seconds before it mounts; a busy server handles the last ACK of its transfer, which proves the Pi's address, meanwhile.
+const KERNEL_STARTS: Duration = Duration::from_millis(300);
 
 const EXAMPLES: &str = "\
 Examples:
