@@ -119,7 +119,7 @@ pub(crate) fn schedule(turns: Turns) -> io::Result<()> {
 pub(crate) enum Turns {
     /// Short ones, as soon as there is work, before threads with longer turns (Linux 6.12; before, as any thread's).
     Soon,
-    /// Long ones, which interrupt nobody (sched(7), SCHED_BATCH).
+    /// Long ones, which interrupt no other thread (sched(7), SCHED_BATCH).
     Long,
 }
 
