@@ -50,12 +50,14 @@ use results::Results;
 
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
-        Command::Peers(options) => peers(&options),
-        Command::Nfs(options) => nfs(&options),
-        Command::Disk(options) => disk(&options),
-        Command::Fleet(options) => fleet(&options),
-        Command::Boot(options) => boot(&options),
-        Command::Flat(options) => flat(&options),
+        Command::Peers(options) => measure(|| peers(&options)),
+        Command::Nfs(options) => measure(|| nfs::run(&options)),
+        Command::Disk(options) => measure(|| disk::run(&options)),
+        Command::Fleet(options) => {
+            fleet::check_neighbours(&options).and_then(|()| measure(|| fleet::run(&options)))
+        }
+        Command::Boot(options) => measure(|| boot::run(&options)),
+        Command::Flat(options) => measure(|| flat::run(&options)),
         Command::Report(options) => join(&options),
         Command::Pinetboot { arguments } => return pinetboot(arguments),
         Command::Mounter(options) => return exit(pinetboot::roots::mounter::run(&options)),
@@ -69,52 +71,18 @@ fn main() -> ExitCode {
     })
 }
 
-fn peers(options: &cli::Peers) -> Result<ExitCode, Failed> {
-    if let Some(exit) = world::enter()? {
-        return Ok(exit);
+/// Runs a measurement in namespaces of its own, by a second process of this program.
+fn measure(run: impl FnOnce() -> Result<(), Failed>) -> Result<ExitCode, Failed> {
+    match world::enter()? {
+        Some(exit) => Ok(exit),
+        None => run().map(|()| ExitCode::SUCCESS),
     }
+}
+
+fn peers(options: &cli::Peers) -> Result<(), Failed> {
     let results = compare::run(options)?;
     report::write(&results, &options.out)?;
-    if options.check {
-        checks::check(&results)?;
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-fn nfs(options: &cli::Nfs) -> Result<ExitCode, Failed> {
-    match world::enter()? {
-        Some(exit) => Ok(exit),
-        None => nfs::run(options).map(|()| ExitCode::SUCCESS),
-    }
-}
-
-fn disk(options: &cli::Disk) -> Result<ExitCode, Failed> {
-    match world::enter()? {
-        Some(exit) => Ok(exit),
-        None => disk::run(options).map(|()| ExitCode::SUCCESS),
-    }
-}
-
-fn fleet(options: &cli::Fleet) -> Result<ExitCode, Failed> {
-    fleet::check_neighbours(options)?;
-    match world::enter()? {
-        Some(exit) => Ok(exit),
-        None => fleet::run(options).map(|()| ExitCode::SUCCESS),
-    }
-}
-
-fn boot(options: &cli::Boot) -> Result<ExitCode, Failed> {
-    match world::enter()? {
-        Some(exit) => Ok(exit),
-        None => boot::run(options).map(|()| ExitCode::SUCCESS),
-    }
-}
-
-fn flat(options: &cli::Flat) -> Result<ExitCode, Failed> {
-    match world::enter()? {
-        Some(exit) => Ok(exit),
-        None => flat::run(options).map(|()| ExitCode::SUCCESS),
-    }
+    if options.check { checks::check(&results) } else { Ok(()) }
 }
 
 fn join(options: &cli::Report) -> Result<ExitCode, Failed> {
