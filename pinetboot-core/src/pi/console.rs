@@ -38,6 +38,9 @@ const LINES: &[(&[&str], u8)] = &[
     (&["VFS: Unable to mount root fs via NFS"], 35),
     (&["IP-Config: Retrying forever"], 36),
     (&["Waiting for root device"], 39),
+    // Without `rootwait`; "nfs" in this place follows an NFS root that was not mounted.
+    (&["VFS: Cannot open root device \"mmcblk"], 39),
+    (&["VFS: Cannot open root device \"PARTUUID="], 39),
     (&["brcmuart_init"], 75),
     (&["You are in emergency mode"], 45),
     (&["No working init found"], 97),
@@ -64,6 +67,12 @@ mod tests {
             ("[    5.1] IP-Config: Retrying forever (NFS root)...", Some(36)),
             ("Disabling rootwait; root= is invalid.", Some(92)),
             ("Read bd989ae1/config.txt bytes     1247 hnd 0x0", None),
+            (r#"VFS: Cannot open root device "mmcblk0p2" or unknown-block(0,0): error -6"#, Some(39)),
+            (
+                r#"VFS: Cannot open root device "PARTUUID=57c84f67-02" or unknown-block(0,0): error -6"#,
+                Some(39),
+            ),
+            (r#"VFS: Cannot open root device "nfs" or unknown-block(0,255): error -6"#, None),
             ("You are in emergency mode. After logging in, type \"journalctl -xb\"", Some(45)),
             ("Kernel panic - not syncing: No working init found.  Try passing init= option", Some(97)),
             ("pinetboot-init: the server refuses the disk: no such disk. .. [rule 98]\n", Some(98)),
