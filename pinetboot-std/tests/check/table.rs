@@ -204,6 +204,14 @@ fn each_rule_is_told_where_the_page_says() {
     let remedy = "PINETBOOT_PAGES=docs cargo test --test check table";
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/coverage.md");
     assert!(fs::read_to_string(file).unwrap() == page, "{file} is not current: {remedy}");
+    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md")).unwrap();
+    let Counts { log, packets, check, all, .. } = counts;
+    let row = format!(
+        "| {all} of the {} catalogued failures are named by a command, {log} by the log of `serve`; {packets} are tested with packets of \
+         simulated Pis, the others with events; `check` names {check} |",
+        RULES.len()
+    );
+    assert!(readme.contains(&row), "README.md does not have: {row}");
 }
 
 #[test]
