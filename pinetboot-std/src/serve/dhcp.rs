@@ -1,5 +1,6 @@
 //! DHCP beside TFTP: a responder on a thread for each interface.
 
+mod known;
 mod leasing;
 mod networks;
 mod offers;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use pinetboot_core::Instant;
 use pinetboot_core::dhcp::{
-    Arrival, HardwareAddress, Lease, LeaseServer, LeaseSlot, LeaseState, Message, MessageType, Network,
-    NextServer, NoReply, Reply, Standing,
+    Arrival, HardwareAddress, Lease, LeaseServer, LeaseSlot, LeaseState, Message, MessageType, NextServer,
+    NoReply, Reply, Standing,
 };
 use pinetboot_core::pi::Prefix;
 
@@ -15,34 +15,7 @@ use super::probes::{Ask, Finding, Probes};
 use crate::bus::Bus;
 use crate::config::Admission;
 use crate::events::{Dhcp, Lacking};
-use crate::pis::Inventory;
 use crate::serve::seen::Seen;
-
-/// The Pis of the inventory.
-pub(super) struct Known {
-    /// In ascending order.
-    pub(super) listed: Vec<Prefix>,
-    /// Those with a fixed address.
-    addresses: Vec<(Prefix, Ipv4Addr)>,
-}
-
-impl Known {
-    pub(super) fn of(inventory: &Inventory) -> Self {
-        let mut listed: Vec<_> = inventory.entries().map(|(pi, _)| pi).collect();
-        listed.sort_unstable();
-        let address = |pi: &Prefix| Some((*pi, inventory.entry(*pi)?.address?));
-        let addresses = listed.iter().filter_map(address).collect();
-        Self { listed, addresses }
-    }
-
-    /// The fixed address of the sender of a message, as far as the message names the Pi.
-    pub(super) fn address_of(&self, request: &Message<'_>) -> Option<Ipv4Addr> {
-        let serial = request.pi().and_then(|pi| pi.prefix());
-        let mac = request.header.hardware.mac().map(Prefix::Mac);
-        let of = |name| self.addresses.iter().find(|(pi, _)| *pi == name).map(|(_, address)| *address);
-        [serial, mac].into_iter().flatten().find_map(of)
-    }
-}
 
 /// A lease server that is told at which addresses clients were seen, and at which other hosts answer.
 pub(super) struct Leasing<A> {
@@ -278,32 +251,6 @@ impl<A: Ask> Leasing<A> {
     }
 }
 
-/// A lease server with the inventory's reservations, and without this machine's addresses.
-pub(super) fn lease_server(
-    network: Network<'static>,
-    known: &Known,
-    own_addresses: &[Ipv4Addr],
-    bus: &Bus,
-) -> LeaseServer<'static, Vec<LeaseSlot>> {
-    let (first, last) = network.range();
-    let range = (last.to_bits() + 1).saturating_sub(first.to_bits()) as usize;
-    let slots = (range + own_addresses.len() + known.addresses.len()).min(MOST_SLOTS);
-    let mut server = LeaseServer::new(network, vec![LeaseSlot::EMPTY; slots]);
-    for address in own_addresses {
-        // The address of another interface is outside this network.
-        let _outside = server.exclude(*address);
-    }
-    for &(pi, address) in known.addresses.iter().filter(|(_, address)| network.contains(*address)) {
-        if let Err(why) = server.reserve(pi, address) {
-            bus.emit(None, Dhcp::NotReserved { pi, address, why });
-        }
-    }
-    server
-}
-
-/// Leases, reservations and excluded addresses of a server: a /16.
-const MOST_SLOTS: usize = 65_535;
-
 /// Addresses that are searched for other hosts at once: after a REQUEST, and half as many after a DISCOVER. A thousand Pis that are new
 /// get their addresses after one search.
 const MOST_PROBES: usize = 1024;
@@ -314,62 +261,15 @@ const MOST_ADDRESSES: usize = 16;
 #[cfg(test)]
 mod tests {
 
-    use pinetboot_core::dhcp::{Clients, MAX_LEN, NotKept, Port, Profile, Selected};
-    use pinetboot_core::pi::{PiIdentity, Revision};
+    use pinetboot_core::dhcp::{Clients, MAX_LEN, Network, Port, Profile, Selected};
 
     use super::super::probes::tests::Hosts;
     use super::*;
-    use crate::config::{BootFiles, Settings};
+    use crate::config::BootFiles;
+    use crate::pis::Inventory;
 
     fn ip(last: u8) -> Ipv4Addr {
         Ipv4Addr::new(10, 77, 0, last)
-    }
-
-    fn known(text: &str) -> Known {
-        let settings = toml::from_str::<Settings>(text).unwrap();
-        Known::of(&Inventory::of(&settings.pi, &settings.group).unwrap())
-    }
-
-    fn offered(server: &mut LeaseServer<'_, Vec<LeaseSlot>>, profile: &Profile, mac: [u8; 6]) -> Ipv4Addr {
-        let mut discover = [0; MAX_LEN];
-        let len = profile.discover(mac, 1, 0, &mut discover).unwrap();
-        let arrival = Arrival::new(Instant::ZERO, Port::Server, "0.0.0.0:68".parse().unwrap());
-        let request = Message::parse(&discover[..len]).unwrap();
-        server.respond(&arrival, &request, &mut [0; MAX_LEN]).unwrap().address
-    }
-
-    #[test]
-    fn an_address_in_the_inventory_is_a_reservation() {
-        let known = known(
-            "[pi.bd989ae1]\naddress = '10.77.0.9'\n[pi.02-00-00-00-00-07]\naddress = '10.77.0.130'\n\
-             [pi.00000001]\n[pi.00000002]\naddress = '10.88.0.2'",
-        );
-        let mut network = Network::new(ip(1), 24, ip(128), ip(254)).unwrap();
-        network.clients = Clients::All;
-        let mut server = lease_server(network, &known, &[ip(1)], &Bus::silent());
-        let mac = [0xd8, 0x3a, 0xdd, 0xe8, 0x27, 0x1e];
-        let pi = PiIdentity::new(*b"RPi5", Revision::from_code(0x00d0_4170), mac, 0xbd98_9ae1).unwrap();
-        assert_eq!(offered(&mut server, &Profile::Pi(pi), mac), ip(9));
-        assert_eq!(offered(&mut server, &Profile::Plain, [2, 0, 0, 0, 0, 7]), ip(130));
-        for last in 8..=255 {
-            let other = offered(&mut server, &Profile::Plain, [2, 0, 0, 0, 0, last]);
-            assert!(other != ip(9) && other != ip(130));
-        }
-    }
-
-    #[test]
-    fn this_machines_addresses_are_never_given() {
-        let known = known("[pi.bd989ae1]\naddress = '10.77.0.130'");
-        let mut network = Network::new(ip(1), 24, ip(128), ip(131)).unwrap();
-        network.clients = Clients::All;
-        let own = [ip(1), Ipv4Addr::LOCALHOST, ip(129), ip(130), ip(131)];
-        let mut server = lease_server(network, &known, &own, &Bus::silent());
-        assert_eq!(server.reserve(known.listed[0], ip(130)), Err(NotKept::InUse));
-        assert_eq!(offered(&mut server, &Profile::Plain, [2; 6]), ip(128));
-        let mut lease = *server.leases().next().unwrap();
-        assert_eq!(lease.hardware, HardwareAddress::ethernet([2; 6]));
-        lease.address = ip(129);
-        assert!(!server.restore(lease));
     }
 
     const MAC: [u8; 6] = [2, 0, 0, 0, 0, 9];
@@ -398,7 +298,7 @@ mod tests {
     fn lan_up_to(last: Ipv4Addr, hosts: &[(u8, [u8; 6])]) -> Lan {
         let mut network = Network::new(ip(1), 16, ip(128), last).unwrap();
         network.clients = Clients::All;
-        let server = lease_server(network, &known(""), &[ip(1)], &Bus::silent());
+        let server = LeaseServer::new(network, vec![LeaseSlot::EMPTY; 1024]);
         let hosts = hosts.iter().map(|(last, mac)| (ip(*last), *mac)).collect();
         let probes = Probes::new(Hosts::at(hosts));
         let offers = Offers::new(

@@ -11,7 +11,8 @@ use pinetboot_core::dhcp::{
 };
 use pinetboot_core::pi::Prefix;
 
-use super::leasing::{Known, Leasing, lease_server};
+use super::known::{Known, lease_server};
+use super::leasing::Leasing;
 use super::offers::{Named, Offers};
 use super::probes::Probes;
 use super::run::Attend;
