@@ -9,6 +9,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 /// What takes the descriptors of a process, besides those that any has.
 #[derive(Debug, Clone, Copy)]
+#[cfg_attr(not(feature = "nfs"), expect(dead_code, reason = "layers and connections are those of NFS"))]
 pub(crate) enum Holders {
     /// Transfers of TFTP: a socket and a file each.
     Transfers,

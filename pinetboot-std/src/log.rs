@@ -23,6 +23,7 @@ use tracing::{error_span, info, warn};
 use crate::events::{Event, Fact, Listener, Server};
 use crate::logging;
 use bounds::Bounds;
+#[cfg(feature = "import")]
 pub(crate) use phase::phase;
 
 /// Writes the lines of events to [`logging`]'s output.

@@ -100,6 +100,7 @@ pub struct Roots {
     state: State,
     limits: RootLimits,
     mounts: Arc<Mounts>,
+    #[cfg(feature = "nfs")]
     short_numbers: bool,
     registry: Registry,
     /// The disk of the state, and those of the trees of mode `rw`.
@@ -165,6 +166,7 @@ impl Roots {
             state,
             limits,
             mounts: Arc::default(),
+            #[cfg(feature = "nfs")]
             short_numbers: false,
             registry,
         })
@@ -177,6 +179,7 @@ impl Roots {
     }
 
     /// These roots with file numbers of 32 bits, or of 64.
+    #[cfg(feature = "nfs")]
     #[must_use]
     pub fn with_short_numbers(self, short_numbers: bool) -> Self {
         Self { short_numbers, ..self }

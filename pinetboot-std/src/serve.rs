@@ -13,6 +13,7 @@ mod lines;
 mod nfs;
 mod others;
 mod overhear;
+#[cfg(feature = "import")]
 mod ports;
 mod reloading;
 mod roots;
@@ -53,6 +54,7 @@ use findings::Told;
 use following::{Change, Follow, Used};
 use nfs::Nfsd;
 use overhear::{Asks, Captures};
+#[cfg(feature = "import")]
 pub(crate) use ports::try_ports;
 use seen::Seen;
 use service::Services;

@@ -110,12 +110,14 @@ pub fn run(options: &Args) -> Result<Exit, Failed> {
 /// # Errors
 ///
 /// As [`run`].
+#[cfg(feature = "import")]
 pub(crate) fn install() -> Result<Exit, Failed> {
     let at = Place { root: None, dry_run: false };
     run(&Args { command: Action::Install { unit: None, sockets: false, at } })
 }
 
 /// The unit that is active.
+#[cfg(feature = "import")]
 pub(crate) fn active() -> Option<&'static str> {
     let mut names = Unit::ALL.iter().map(|unit| unit.name());
     names.find(|name| status::State::of(name).is_ok_and(|state| state.value("ActiveState") == "active"))

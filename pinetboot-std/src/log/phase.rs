@@ -2,9 +2,12 @@
 
 use indicatif::DecimalBytes;
 
-use crate::events::{Boot, Cause, Fact, Root};
+#[cfg(feature = "import")]
+use crate::events::Fact;
+use crate::events::{Boot, Cause, Root};
 
 /// The phase that a fact is.
+#[cfg(feature = "import")]
 pub(crate) fn phase(fact: &Fact) -> Option<String> {
     match fact {
         Fact::Boot(fact) => of_boot(fact),

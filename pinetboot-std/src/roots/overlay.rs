@@ -28,6 +28,7 @@ pub struct Overlay {
     lock: File,
     awake: AtomicBool,
     used: Mutex<Instant>,
+    #[cfg_attr(not(feature = "nfs"), expect(dead_code, reason = "exports have it"))]
     has_quota: bool,
 }
 

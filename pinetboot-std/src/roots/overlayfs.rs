@@ -19,6 +19,7 @@ use nix::fcntl::{OFlag, open};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::stat::{Mode, fstat};
+#[cfg(feature = "nfs")]
 use nix::sys::statfs::{BTRFS_SUPER_MAGIC, fstatfs};
 use rustix::thread::CapabilitySet;
 
@@ -70,6 +71,7 @@ pub(super) fn mount_overlay(base_image: &Path, upper: &Path, work: &Path, at: &P
 /// # Errors
 ///
 /// The system's.
+#[cfg(feature = "nfs")]
 pub(super) fn numbers_repeat(base_image: &Path, upper: &Path) -> io::Result<bool> {
     let (lower, upper) = (directory(base_image)?, directory(upper)?);
     if device(&lower)? == device(&upper)? {

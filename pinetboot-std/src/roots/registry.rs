@@ -24,11 +24,13 @@ pub struct Registry(Place);
 #[derive(Clone)]
 enum Place {
     Here(Bus),
+    #[cfg_attr(not(feature = "nfs"), expect(dead_code, reason = "nfsd is the other process"))]
     Process(Arc<Mutex<BufReader<UnixStream>>>),
 }
 
 impl Registry {
     /// The registry of another process, at the other end of a socket.
+    #[cfg(feature = "nfs")]
     pub(crate) fn of_process(socket: BufReader<UnixStream>) -> Self {
         Self(Place::Process(Arc::new(Mutex::new(socket))))
     }

@@ -34,6 +34,7 @@ pub(super) fn confine(
     bus: &Bus,
 ) -> Result<Option<Paths>, Failed> {
     let base_images = roots.map(BootRoots::base_images);
+    #[cfg_attr(not(feature = "disk"), expect(unused_mut, reason = "disks add to them"))]
     let mut paths = paths(config, file, leases, base_images);
     #[cfg(feature = "disk")]
     if let Some(disks) = disks {

@@ -28,6 +28,7 @@ pub(super) struct BootDecisions {
     /// The base image of its root.
     pub(super) base_image: Option<BaseImage>,
     /// The boot files are those of the Pi's disk.
+    #[cfg_attr(not(feature = "disk"), expect(dead_code, reason = "no disks"))]
     pub(super) is_disk: bool,
     /// The rendering of its files; made for the first rendered file.
     recipe: OnceLock<Recipe>,
@@ -52,6 +53,7 @@ impl BootDecisions {
     }
 
     /// The same, with boot files of a disk.
+    #[cfg(feature = "disk")]
     pub(super) fn of_disk(self) -> Self {
         Self { is_disk: true, ..self }
     }
