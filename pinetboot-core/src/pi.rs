@@ -94,6 +94,9 @@ pub use revision::{Board, Manufacturer, Processor, Revision};
 use core::fmt;
 use core::str::FromStr;
 
+/// The TCP port of NBD, by which a Pi has a disk (registered with IANA).
+pub const NBD_PORT: u16 = 10809;
+
 listed! {
     /// A family of boards that boot from the network alike.
     ///

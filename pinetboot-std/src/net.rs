@@ -65,8 +65,6 @@ pub use control::{Control, Interrupt};
 pub use default_route::default_route;
 pub use drops::{Drops, Lack};
 pub use frame::Frame;
-#[cfg(feature = "disk")]
-pub(crate) use frame::NETCONSOLE;
 pub use frames::Frames;
 use held::Held;
 pub use holder::{KERNEL, holder_of, is_held};

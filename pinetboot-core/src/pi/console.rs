@@ -4,6 +4,10 @@
 
 use super::rules::Rule;
 
+/// The UDP port that NETCONSOLE sends to, of bootloader, kernel and pinetboot-init (raspberrypi/documentation, eeprom-bootloader;
+/// Linux, Documentation/networking/netconsole.rst).
+pub const PORT: u16 = 6666;
+
 /// The number of the rule that a line shows.
 ///
 /// ```

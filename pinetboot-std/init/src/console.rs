@@ -8,6 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use nix::sys::reboot::{RebootMode, reboot};
+use pinetboot_core::pi::console;
 
 use crate::failure::Failure;
 use crate::settings::Settings;
@@ -39,7 +40,7 @@ impl Console {
         let Ok(socket) = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)) else { return };
         for server in Settings::servers() {
             let line = format!("{NAME}: {text}\n");
-            let _told = socket.send_to(line.as_bytes(), (*server.ip(), NETCONSOLE));
+            let _told = socket.send_to(line.as_bytes(), (*server.ip(), console::PORT));
         }
     }
 
@@ -68,8 +69,6 @@ impl Console {
 
 /// What each line begins with: the server knows the lines by this (pinetboot-core, `pi::console`).
 const NAME: &str = "pinetboot-init";
-/// The port of the kernel's netconsole (Linux, Documentation/networking/netconsole.rst).
-const NETCONSOLE: u16 = 6666;
 const INFO: u8 = 6;
 const ERROR: u8 = 3;
 const TO_READ: Duration = Duration::from_secs(20);

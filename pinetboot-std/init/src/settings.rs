@@ -3,6 +3,7 @@
 use core::net::{Ipv4Addr, SocketAddrV4};
 use std::fs;
 
+use pinetboot_core::pi::NBD_PORT;
 use pinetboot_core::pi::rules::{DISK_DRIVER_MISSING, INIT_COMMAND_LINE};
 
 use crate::command_line::CommandLine;
@@ -137,7 +138,8 @@ impl DiskAddress {
     fn parse(uri: &str) -> Option<Self> {
         let (server, export) =
             uri.strip_prefix("nbd://")?.split_once('/').unwrap_or((uri.strip_prefix("nbd://")?, ""));
-        let server = server.parse().ok().or_else(|| Some(SocketAddrV4::new(server.parse().ok()?, PORT)))?;
+        let server =
+            server.parse().ok().or_else(|| Some(SocketAddrV4::new(server.parse().ok()?, NBD_PORT)))?;
         (export.len() <= MOST_NAME).then(|| Self { server, export: export.to_owned() })
     }
 }
@@ -191,8 +193,6 @@ impl Network {
     }
 }
 
-/// nbd's (IANA).
-const PORT: u16 = 10809;
 /// Bytes of an export's name: the protocol's limit (doc/proto.md).
 const MOST_NAME: usize = 4096;
 

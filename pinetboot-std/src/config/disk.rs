@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use pinetboot_core::pi::NBD_PORT;
+
 use super::Settings;
 use crate::disk_mode::DiskMode;
 use crate::exit::{Exit, Failed};
@@ -120,8 +122,6 @@ pub(super) fn is_image(path: &Path) -> bool {
     path.metadata().is_ok_and(|metadata| !metadata.is_dir())
 }
 
-/// The registered port of NBD.
-const NBD_PORT: u16 = 10809;
 /// A small card: room for a system's growth, of which the server's disk stores what the Pi writes.
 const SIZE: Size = Size::from_bytes(16_000_000_000);
 const SECTOR: u64 = 512;

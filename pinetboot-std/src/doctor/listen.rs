@@ -13,6 +13,7 @@ use std::thread;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use pinetboot_core::dhcp::HardwareAddress;
+use pinetboot_core::pi::console;
 
 use super::text::Judge;
 use crate::exit::{Exit, Failed};
@@ -196,7 +197,7 @@ impl Hosts {
     }
 }
 
-const PORTS: [u16; 2] = [6665, 6666];
+const PORTS: [u16; 2] = [6665, console::PORT];
 /// A host of containers has hundreds of interfaces.
 const MOST_INTERFACES: usize = 8;
 const MOST_HOSTS: usize = 256;

@@ -13,7 +13,7 @@ use std::time::SystemTime;
 
 use nix::errno::Errno;
 use pinetboot_core::dhcp::SERVER_PORT;
-use pinetboot_core::pi::rules;
+use pinetboot_core::pi::{NBD_PORT, rules};
 use pinetboot_core::tftp;
 
 use super::report::Part;
@@ -71,7 +71,7 @@ fn ports_of(ports: &[Port], is_configured: bool, part: &mut Part) {
             }
             PORTMAPPER => ("the portmapper", "choose another port with --portmap-port"),
             NFS => ("NFS", "serve boot files only with --nfs-mode off"),
-            NBD => ("disks by NBD", "choose another port with --disk-port"),
+            NBD_PORT => ("disks by NBD", "choose another port with --disk-port"),
             _ => ("TFTP", "listen on another address of this machine with --listen"),
         };
         let address = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, *port);
@@ -305,8 +305,6 @@ const PORTMAPPER: u16 = 111;
 const MOST_ENTRANCES: usize = 4;
 /// RFC 1813, section 2.1.
 const NFS: u16 = 2049;
-/// The registered port of NBD.
-const NBD: u16 = 10809;
 /// Percent.
 const NEARLY_FULL: u64 = 95;
 /// File times may be those of another zone.

@@ -23,10 +23,11 @@ use nix::sys::socket::{
     socket, sockopt,
 };
 use nix::{setsockopt_impl, sockopt_impl};
+use pinetboot_core::pi::console;
 
 use super::arp::{request, take, take_nothing};
 use super::backlog::{dropped, is_waiting};
-use super::frame::{ARP, DHCP_CLIENT, DHCP_SERVER, IPV4, MAX_LEN_FIELD, NETCONSOLE, UDP};
+use super::frame::{ARP, DHCP_CLIENT, DHCP_SERVER, IPV4, MAX_LEN_FIELD, UDP};
 use super::frames::{FRAME, emit, link_of};
 use super::{Control, Interrupt};
 
@@ -214,7 +215,7 @@ fn filter() -> [sock_filter; 21] {
         at(BPF_LD | BPF_H | BPF_IND, 14 + 2),
         jump(BPF_JEQ, DHCP_SERVER as u32, 3, 0),
         jump(BPF_JEQ, DHCP_CLIENT as u32, 2, 0),
-        jump(BPF_JEQ, NETCONSOLE as u32, 1, 0),
+        jump(BPF_JEQ, console::PORT as u32, 1, 0),
         at(BPF_RET | BPF_K, 0),
         at(BPF_RET | BPF_K, LONGEST as u32),
     ]

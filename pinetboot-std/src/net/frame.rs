@@ -6,6 +6,8 @@
 
 use core::net::{Ipv4Addr, SocketAddrV4};
 
+use pinetboot_core::pi::console;
+
 /// A MAC address.
 type Mac = [u8; 6];
 
@@ -117,7 +119,7 @@ fn udp(from: Mac, packet: &[u8]) -> Option<Frame<'_>> {
         to @ (DHCP_SERVER | DHCP_CLIENT) => {
             Some(Frame::Dhcp { from, source, to_server: to == DHCP_SERVER, message: payload })
         }
-        NETCONSOLE => Some(Frame::Console { from, text: payload }),
+        console::PORT => Some(Frame::Console { from, text: payload }),
         _ => None,
     }
 }
@@ -134,9 +136,6 @@ pub(super) const UDP: u8 = 17;
 pub(super) const DHCP_SERVER: u16 = 67;
 /// The port of DHCP clients.
 pub(super) const DHCP_CLIENT: u16 = 68;
-/// The port that NETCONSOLE sends to, of bootloader and kernel (raspberrypi/documentation, eeprom-bootloader;
-/// Documentation/networking/netconsole.rst).
-pub(crate) const NETCONSOLE: u16 = 6666;
 
 #[cfg(test)]
 mod tests {

@@ -1,7 +1,9 @@
 //! The ports of `pinetboot serve`, for the firewall of the machine that serves.
 
+use pinetboot_core::pi::{NBD_PORT, console};
+
 /// Protocol and port, and the service.
-pub(crate) const PORTS: [(&str, u16, &str); 8] = [
+pub(crate) const PORTS: [(&str, u16, &str); 9] = [
     ("udp", 67, "DHCP: --dhcp proxy, --dhcp lease"),
     ("udp", 69, "TFTP"),
     ("udp", 4011, "PXE clients: --dhcp proxy"),
@@ -9,7 +11,8 @@ pub(crate) const PORTS: [(&str, u16, &str); 8] = [
     ("tcp", 111, "portmapper: roots by NFS"),
     ("tcp", 2049, "NFS and MOUNT"),
     ("udp", 2049, "MOUNT, and NFS with --nfs-udp"),
-    ("tcp", 10809, "NBD: roots on disks"),
+    ("tcp", NBD_PORT, "NBD: roots on disks"),
+    ("udp", console::PORT, "lines of Pis with disks, for a server without CAP_NET_RAW"),
 ];
 
 const HIGH_PORTS: &str = "\

@@ -10,7 +10,7 @@ use pinetboot_core::pi::console;
 use crate::bus::Bus;
 use crate::events::{Mac, Network};
 #[cfg(feature = "disk")]
-use crate::net::{NETCONSOLE, neighbour};
+use crate::net::neighbour;
 use crate::text::without_secrets;
 
 /// The open ports.
@@ -23,7 +23,7 @@ impl Lines {
     /// Opens the port at these addresses, but where another program has it.
     pub(super) fn open(addresses: impl IntoIterator<Item = Ipv4Addr>) -> Self {
         let open = |address| {
-            let socket = UdpSocket::bind((address, NETCONSOLE))?;
+            let socket = UdpSocket::bind((address, console::PORT))?;
             socket.set_nonblocking(true).map(|()| socket)
         };
         Self(addresses.into_iter().flat_map(open).collect())

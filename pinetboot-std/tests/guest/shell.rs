@@ -1,5 +1,6 @@
 //! A shell in an emulated machine, driven over its serial console.
 
+use std::thread;
 use std::time::Duration;
 
 use crate::namespace::{A_WHILE, Process, SOON};
@@ -8,6 +9,19 @@ use crate::namespace::{A_WHILE, Process, SOON};
 #[derive(Debug)]
 pub(crate) struct Shell {
     console: Process,
+    last: LastCommand,
+}
+
+/// The command that a machine was told last. A test that fails prints that of each machine: the shell does not echo it.
+#[derive(Debug, Default)]
+struct LastCommand(String);
+
+impl Drop for LastCommand {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("the last command of a machine: {}", self.0);
+        }
+    }
 }
 
 impl Shell {
@@ -15,7 +29,7 @@ impl Shell {
     pub(crate) fn on(mut console: Process) -> Self {
         console.expect("Linux version", A_WHILE);
         console.expect(PROMPT, BOOT);
-        Self { console }.alone()
+        Self { console, last: LastCommand::default() }.alone()
     }
 
     /// Logs in as root at the console of the Debian that .ci/guest-image made.
@@ -27,7 +41,7 @@ impl Shell {
         console.expect("# ", A_WHILE);
         console.say("stty -echo; export TERM=dumb PAGER=cat; PS1='gue''st> '\n"); // not to take its echo for it
         console.expect(PROMPT, A_WHILE);
-        Self { console }.alone()
+        Self { console, last: LastCommand::default() }.alone()
     }
 
     /// Lets the kernel say nothing in between, but its last words.
@@ -51,6 +65,7 @@ impl Shell {
 
     /// Starts a command, to [`finish`](Self::finish) later.
     pub(crate) fn start(&mut self, command: &str) {
+        command.clone_into(&mut self.last.0);
         self.console.say(&format!("({command}); echo \"status $?\"\n"));
     }
 

@@ -4,6 +4,7 @@
 use std::env;
 use std::fs;
 use std::io::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
@@ -99,11 +100,7 @@ fn a_service_outlives_reload_kill_upgrade_and_power_cycle() {
     let mut server = world.boot();
     server.run(&format!("systemctl start {UNIT}"), MINUTES);
     step("active after the boot");
-    pi.shell.expect("round ", MINUTES);
-    fs::write(world.end(), "").unwrap();
-    let (status, said) = pi.shell.finish(MINUTES);
-    assert_eq!(status, 0, "{said}");
-    step(said.lines().last().unwrap_or_default());
+    step(&end_of_work(&world, &mut pi, &mut server));
     drop(pi);
 
     let said = server.run("/usr/local/bin/pinetboot service uninstall", MINUTES);
@@ -149,11 +146,7 @@ fn a_package_is_upgraded_while_a_pi_works() {
     let configured = server.run("cat /etc/pinetboot.toml", A_WHILE);
     assert!(configured.contains("nfs = \"/srv/rpi/root\""), "{configured}");
 
-    pi.shell.expect("round ", MINUTES);
-    fs::write(world.end(), "").unwrap();
-    let (status, said) = pi.shell.finish(MINUTES);
-    assert_eq!(status, 0, "{said}");
-    step(said.lines().last().unwrap_or_default());
+    step(&end_of_work(&world, &mut pi, &mut server));
     let said = pi.shell.run("dmesg | grep -c 'nfs: server .* not responding' || true", A_WHILE);
     assert_eq!(said, "0", "calls wait in the sockets, and none times out");
     drop(pi);
@@ -239,6 +232,21 @@ pub(super) fn show(server: &mut Shell, properties: &str) -> String {
 fn active(server: &mut Shell) {
     let (status, said) = server.try_run(&format!("{UNTIL_ACTIVE} || {{ {STATE}; exit 1; }}"), MINUTES);
     assert_eq!(status, 0, "{said}");
+}
+
+/// Lets the Pi end its work, and returns the last line of it; what the server's system knows, if the Pi does not come to an end.
+fn end_of_work(world: &World, pi: &mut Uml, server: &mut Shell) -> String {
+    let ends = catch_unwind(AssertUnwindSafe(|| {
+        pi.shell.expect("round ", MINUTES);
+        fs::write(world.end(), "").unwrap();
+        pi.shell.finish(MINUTES)
+    }));
+    let (status, said) = ends.unwrap_or_else(|panic| {
+        println!("the Pi's work does not end; the server:\n{}", server.try_run(STATE, MINUTES).1);
+        resume_unwind(panic)
+    });
+    assert_eq!(status, 0, "{said}");
+    said.lines().last().unwrap_or_default().to_owned()
 }
 
 /// Waits until systemd has started the server again.
