@@ -33,7 +33,8 @@ pub(crate) enum Command {
     /// Measure pinetboot's NBD server beside nbd-server, nbdkit and qemu-nbd, if they are installed
     ///
     /// The servers run one after the other in the same namespaces, on the same file system, with the same client and image, each with
-    /// copy-on-write. Reads come from memory, so the figures are the servers' and not the disk's, except where a row flushes.
+    /// copy-on-write. Beside them pinetboot's NFS server, with files of a root in the place of a disk. Reads come from memory, so the figures
+    /// are the servers' and not the disk's, except where a row flushes.
     #[command(after_help = DISK_EXAMPLES)]
     Disk(Disk),
     /// Boot many Pis at once from pinetboot, and from dnsmasq with NFS-Ganesha if both are installed

@@ -1,10 +1,12 @@
 //! `disk`: pinetboot's NBD server beside nbd-server, nbdkit and qemu-nbd, in turn, on the same file system and by the same client.
 //!
 //! All of them serve the same image with copy-on-write: nbd-server by a file for each connection (`copyonwrite`), nbdkit by its filter cow,
-//! qemu-nbd from the same kind of qcow2 file as pinetboot. The client asks for simple replies, as Linux does.
+//! qemu-nbd from the same kind of qcow2 file as pinetboot. The client asks for simple replies, as Linux does. Beside them the other way to a
+//! root: pinetboot's NFS server, with a layer on a tree, which has the image as a file.
 
 mod client;
 mod load;
+mod nfs_root;
 mod peer;
 mod row;
 mod serve;
@@ -18,7 +20,7 @@ use crate::rows::{Measured, Results};
 use crate::world;
 
 use self::load::Load;
-use self::peer::{NO_FLUSH, Peer};
+use self::peer::{NFS_ROOT, NO_FLUSH, Peer};
 use self::row::{Row, Size, Unit};
 
 pub(crate) use self::serve::serve;
@@ -48,7 +50,9 @@ fn markdown(results: &Results<Size>) -> String {
 
 /// How many times as good as the best other server; in rows that flush, as the best of those that wait for the storage device.
 fn ratio(results: &Results<Size>, row: &Row) -> Option<f64> {
-    let is_other = |name: &&String| *name != PINETBOOT && !(row.name.contains("flush") && *name == NO_FLUSH);
+    let is_other = |name: &&String| {
+        ![PINETBOOT, NFS_ROOT].contains(&name.as_str()) && !(row.name.contains("flush") && *name == NO_FLUSH)
+    };
     let others = results.facts.servers.iter().map(|(name, _)| name).filter(is_other);
     let others = others.filter_map(|name| results.rate(row, name));
     let ours = results.rate(row, PINETBOOT)?;
@@ -67,7 +71,7 @@ fn measure(
     measured: Measured<'_, Row>,
 ) -> Result<(), Failed> {
     peer.prepare(place, base, size)?;
-    let server = peer.start(place, base)?;
+    let server = peer.start(place, base, size)?;
     let mut load = Load::new(peer, &server, size)?;
     for row in row::ALL {
         let before = server.cpu();

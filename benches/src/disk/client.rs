@@ -1,5 +1,5 @@
-//! An NBD client on one TCP connection, with a given number of requests under way, which asks like Linux: simple replies.
-//! `doc/proto.md` of the project NetworkBlockDevice/nbd.
+//! A client on one TCP connection, with a given number of requests under way; of NBD it asks like Linux: simple replies
+//! (`doc/proto.md` of the project NetworkBlockDevice/nbd).
 
 use std::io::{BufReader, Read, Write};
 use std::net::{SocketAddrV4, TcpStream};
@@ -8,8 +8,26 @@ use std::time::Duration;
 use crate::Failed;
 use crate::world;
 
-/// A connection with a disk.
-pub(super) struct Client {
+/// A connection with a disk, or with files in its place.
+pub(super) trait Client {
+    /// Adds a request to those that [`send`](Self::send) sends.
+    fn ask(&mut self, command: u16, cookie: u64, offset: u64, len: u32, payload: &[u8])
+    -> Result<(), Failed>;
+
+    fn send(&mut self) -> Result<(), Failed>;
+
+    /// Whether another reply is there in part at least.
+    fn has_more(&self) -> bool;
+
+    /// The next reply's cookie.
+    fn receive(&mut self) -> Result<u64, Failed>;
+
+    /// The data of a reply.
+    fn data(&mut self, buf: &mut [u8]) -> Result<(), Failed>;
+}
+
+/// A connection by NBD.
+pub(super) struct Nbd {
     stream: BufReader<TcpStream>,
     out: Vec<u8>,
 }
@@ -18,7 +36,7 @@ pub(super) const READ: u16 = 0;
 pub(super) const WRITE: u16 = 1;
 pub(super) const FLUSH: u16 = 3;
 
-impl Client {
+impl Nbd {
     /// Connects to the export `name`.
     pub(super) fn connect(name: &str) -> Result<Self, Failed> {
         let address = SocketAddrV4::new(world::SERVER, PORT);
@@ -40,29 +58,36 @@ impl Client {
         client.stream.read_exact(&mut [0; 10]).map_err(failed)?;
         Ok(client)
     }
+}
 
-    /// Adds a request to those that [`send`](Self::send) sends.
-    pub(super) fn ask(&mut self, command: u16, cookie: u64, offset: u64, len: u32, payload: &[u8]) {
+impl Client for Nbd {
+    fn ask(
+        &mut self,
+        command: u16,
+        cookie: u64,
+        offset: u64,
+        len: u32,
+        payload: &[u8],
+    ) -> Result<(), Failed> {
         self.out.extend(0x2560_9513u32.to_be_bytes());
         self.out.extend([0, command].into_iter().flat_map(u16::to_be_bytes));
         self.out.extend([cookie, offset].into_iter().flat_map(u64::to_be_bytes));
         self.out.extend(len.to_be_bytes());
         self.out.extend(payload);
+        Ok(())
     }
 
-    pub(super) fn send(&mut self) -> Result<(), Failed> {
+    fn send(&mut self) -> Result<(), Failed> {
         self.stream.get_mut().write_all(&self.out).map_err(|error| format!("cannot send: {error}"))?;
         self.out.clear();
         Ok(())
     }
 
-    /// Whether another reply is there in part at least.
-    pub(super) fn has_more(&self) -> bool {
+    fn has_more(&self) -> bool {
         !self.stream.buffer().is_empty()
     }
 
-    /// The next reply's cookie.
-    pub(super) fn receive(&mut self) -> Result<u64, Failed> {
+    fn receive(&mut self) -> Result<u64, Failed> {
         let mut head = [0; 16];
         self.stream.read_exact(&mut head).map_err(|error| format!("cannot receive: {error}"))?;
         if head[..8] != [0x67, 0x44, 0x66, 0x98, 0, 0, 0, 0] {
@@ -71,8 +96,7 @@ impl Client {
         Ok(head[8..].iter().fold(0, |cookie, byte| cookie << 8 | u64::from(*byte)))
     }
 
-    /// The data of a reply.
-    pub(super) fn data(&mut self, buf: &mut [u8]) -> Result<(), Failed> {
+    fn data(&mut self, buf: &mut [u8]) -> Result<(), Failed> {
         self.stream.read_exact(buf).map_err(|error| format!("cannot receive data: {error}").into())
     }
 }

@@ -24,18 +24,18 @@ pub(super) struct Load<'a> {
     peer: &'a Peer,
     server: &'a Server,
     pub(super) size: Size,
-    client: Client,
+    client: Box<dyn Client>,
     /// How often each area was written.
     version: [u8; 3],
     /// Pieces of the scattered area that are written.
     written: u64,
     memory_before: u64,
-    hundred: Vec<Client>,
+    hundred: Vec<Box<dyn Client>>,
 }
 
 impl<'a> Load<'a> {
     pub(super) fn new(peer: &'a Peer, server: &'a Server, size: Size) -> Result<Self, Failed> {
-        let client = Client::connect(&peer.export(0))?;
+        let client = peer.connect(0, size)?;
         let memory_before = server.memory();
         Ok(Self {
             peer,
@@ -54,14 +54,14 @@ impl<'a> Load<'a> {
         let all = self.size.area / MIB;
         let start = self.start(area);
         let at = |number| start + number % all * MIB;
-        drive(&mut self.client, count, depth, |number| (READ, at(number), MIB), self.version[area as usize])
+        drive(&mut *self.client, count, depth, |number| (READ, at(number), MIB), self.version[area as usize])
     }
 
     pub(super) fn read_some(&mut self, area: Area, depth: u64) -> Result<Done, Failed> {
         let (pieces, start, count) = (self.size.area / PIECE, self.start(area), self.count(depth));
         let at = |number| start + scattered(number, pieces) * PIECE;
         let version = self.version[area as usize];
-        let done = drive(&mut self.client, count, depth, |number| (READ, at(number), PIECE), version)?;
+        let done = drive(&mut *self.client, count, depth, |number| (READ, at(number), PIECE), version)?;
         Ok(Done { count: done.requests, ..done })
     }
 
@@ -71,8 +71,8 @@ impl<'a> Load<'a> {
         let count = self.size.area / MIB;
         let version = self.version[area as usize];
         let done =
-            drive(&mut self.client, count, depth, |number| (WRITE, start + number * MIB, MIB), version)?;
-        drive(&mut self.client, 1, 1, |_| (FLUSH, 0, 0), 0)?;
+            drive(&mut *self.client, count, depth, |number| (WRITE, start + number * MIB, MIB), version)?;
+        drive(&mut *self.client, 1, 1, |_| (FLUSH, 0, 0), 0)?;
         Ok(Done { requests: done.requests + 1, time: began.elapsed(), ..done })
     }
 
@@ -92,7 +92,7 @@ impl<'a> Load<'a> {
     fn write(&mut self, from: u64, count: u64, depth: u64) -> Result<Done, Failed> {
         let (pieces, start) = (self.size.area / PIECE, self.start(Area::Scattered));
         let at = |number| start + scattered(from + number, pieces) * PIECE;
-        let done = drive(&mut self.client, count, depth, |number| (WRITE, at(number), PIECE), 1)?;
+        let done = drive(&mut *self.client, count, depth, |number| (WRITE, at(number), PIECE), 1)?;
         Ok(Done { count: done.requests, ..done })
     }
 
@@ -102,19 +102,19 @@ impl<'a> Load<'a> {
         let from = if new { self.written } else { 0 };
         let at = |number| start + scattered(from + number, pieces) * PIECE;
         let request = |number| if number % 2 == 0 { (WRITE, at(number / 2), PIECE) } else { (FLUSH, 0, 0) };
-        let done = drive(&mut self.client, 2 * self.size.flushes, 1, request, 1)?;
+        let done = drive(&mut *self.client, 2 * self.size.flushes, 1, request, 1)?;
         Ok(Done { count: self.size.flushes, ..done })
     }
 
     pub(super) fn flushes(&mut self) -> Result<Done, Failed> {
-        let done = drive(&mut self.client, self.size.flushes, 1, |_| (FLUSH, 0, 0), 0)?;
+        let done = drive(&mut *self.client, self.size.flushes, 1, |_| (FLUSH, 0, 0), 0)?;
         Ok(Done { count: self.size.flushes, ..done })
     }
 
     /// A hundred clients, each with a disk and one request under way.
     pub(super) fn hundred(&mut self, write: bool) -> Result<Done, Failed> {
         while self.hundred.len() < DISKS {
-            self.hundred.push(Client::connect(&self.peer.export(self.hundred.len()))?);
+            self.hundred.push(self.peer.connect(self.hundred.len(), self.size)?);
         }
         let (pieces, start) = (self.size.area / PIECE, self.start(Area::Image));
         let rounds = self.size.small.1 / DISKS as u64;
@@ -124,9 +124,9 @@ impl<'a> Load<'a> {
             for client in &mut self.hundred {
                 if write {
                     fill(&mut data, at, 1);
-                    client.ask(WRITE, round, at, PIECE as u32, &data);
+                    client.ask(WRITE, round, at, PIECE as u32, &data)?;
                 } else {
-                    client.ask(READ, round, at, PIECE as u32, &[]);
+                    client.ask(READ, round, at, PIECE as u32, &[])?;
                 }
                 client.send()?;
             }
@@ -163,7 +163,7 @@ impl<'a> Load<'a> {
 
 /// Carries out `count` requests, `depth` at a time; what is read has to be of `version`.
 fn drive(
-    client: &mut Client,
+    client: &mut dyn Client,
     count: u64,
     depth: u64,
     request: impl Fn(u64) -> (u16, u64, u64),
@@ -177,7 +177,7 @@ fn drive(
             let (command, offset, len) = request(asked);
             let payload = if command == WRITE { &mut data[..len as usize] } else { &mut [][..] };
             fill(payload, offset, version);
-            client.ask(command, asked, offset, len as u32, payload);
+            client.ask(command, asked, offset, len as u32, payload)?;
             asked += 1;
         }
         client.send()?;

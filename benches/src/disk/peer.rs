@@ -8,10 +8,12 @@ use std::process::{Command, Stdio};
 
 use pinetboot_disk::Overlay;
 
-use super::client::Client;
+use super::client::{Client, Nbd};
 use super::load::{DISKS, PIECE, fill};
+use super::nfs_root::{self, NfsRoot};
 use super::row::Size;
 use crate::Failed;
+use crate::peer::PINETBOOT;
 use crate::rows;
 use crate::server::Server;
 use crate::world;
@@ -30,12 +32,14 @@ enum Kind {
     NbdServer,
     Nbdkit,
     QemuNbd,
+    /// `serve` with a root over NFS: files in the place of a disk.
+    NfsRoot,
 }
 
 /// The wanted servers, or all installed ones; those that are not installed.
 pub(super) fn find(wanted: &[String]) -> Result<(Vec<Peer>, Vec<String>), Failed> {
-    let mut found =
-        vec![Peer { name: PINETBOOT, version: env!("CARGO_PKG_VERSION").into(), kind: Kind::Pinetboot }];
+    let ours = |name, kind| Peer { name, version: env!("CARGO_PKG_VERSION").into(), kind };
+    let mut found = vec![ours(PINETBOOT, Kind::Pinetboot), ours(NFS_ROOT, Kind::NfsRoot)];
     let mut absent = Vec::new();
     for (name, kind, how) in [
         ("nbd-server", Kind::NbdServer, "apt-get install nbd-server"),
@@ -80,23 +84,29 @@ impl rows::Server for Peer {
 }
 
 impl Peer {
-    /// The name of a client's disk. The others serve one export to all clients: nbd-server with a file of changes for each connection,
-    /// nbdkit and qemu-nbd with the same for all, which costs them least.
-    pub(super) fn export(&self, client: usize) -> String {
-        if self.kind == Kind::Pinetboot { format!("disk-{client}") } else { "disk-0".into() }
+    /// Connects a client with its disk. The others serve one export to all clients: nbd-server with a file of changes for each
+    /// connection, nbdkit and qemu-nbd with the same for all, which costs them least.
+    pub(super) fn connect(&self, client: usize, size: Size) -> Result<Box<dyn Client>, Failed> {
+        Ok(match self.kind {
+            Kind::Pinetboot => Box::new(Nbd::connect(&format!("disk-{client}"))?),
+            Kind::NbdServer | Kind::Nbdkit | Kind::QemuNbd => Box::new(Nbd::connect("disk-0")?),
+            Kind::NfsRoot => Box::new(NfsRoot::mount(size.area)?),
+        })
     }
 
     /// Makes new disks without changes.
     pub(super) fn prepare(&self, place: &Path, base: &Path, size: Size) -> Result<(), Failed> {
         for entry in fs::read_dir(place).into_iter().flatten().flatten() {
-            if entry.path() != base {
-                fs::remove_file(entry.path()).map_err(|error| format!("cannot remove a file: {error}"))?;
+            let path = entry.path();
+            if path != base {
+                let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+                removed.map_err(|error| format!("cannot remove what the last server had: {error}"))?;
             }
         }
         let count = match self.kind {
             Kind::Pinetboot => DISKS,
             Kind::QemuNbd => 1,
-            Kind::NbdServer | Kind::Nbdkit => 0,
+            Kind::NbdServer | Kind::Nbdkit | Kind::NfsRoot => 0,
         };
         for number in 0..count {
             let path = place.join(format!("disk-{number}.qcow2"));
@@ -111,10 +121,10 @@ impl Peer {
     }
 
     /// Starts the server, and waits until it has a disk for a client.
-    pub(super) fn start(&self, place: &Path, base: &Path) -> Result<Server, Failed> {
+    pub(super) fn start(&self, place: &Path, base: &Path, size: Size) -> Result<Server, Failed> {
         let text = |path: &Path| path.display().to_string();
         let (disk, config) = (text(&place.join("disk-0.qcow2")), text(&place.join("nbd.conf")));
-        let base = text(base);
+        let image = text(base);
         let script = match self.kind {
             Kind::Pinetboot => {
                 let program = env::current_exe().unwrap_or_default();
@@ -122,17 +132,21 @@ impl Peer {
             }
             // Goes into the background.
             Kind::NbdServer => format!("nbd-server -C {config} && exec sleep 1000000"),
-            Kind::Nbdkit => format!("exec nbdkit -f -p 10809 --filter=cow file {base}"),
+            Kind::Nbdkit => format!("exec nbdkit -f -p 10809 --filter=cow file {image}"),
             Kind::QemuNbd => {
                 format!("exec qemu-nbd -f qcow2 -x disk-0 -p 10809 -e 300 -t --cache=writeback {disk}")
+            }
+            Kind::NfsRoot => {
+                let command = nfs_root::server(place, base)?;
+                return Server::spawn(self.name, command, || self.connect(0, size).is_ok());
             }
         };
         let mut command = world::at_server("sh");
         command.args(["-c", &script]).stdin(Stdio::null()).stdout(Stdio::null());
-        Server::spawn(self.name, command, || Client::connect(&self.export(0)).is_ok())
+        Server::spawn(self.name, command, || self.connect(0, size).is_ok())
     }
 }
 
-const PINETBOOT: &str = "pinetboot";
+pub(super) const NFS_ROOT: &str = "pinetboot, NFS root";
 /// Its filter cow answers a flush without fsync or fdatasync: strace shows none (nbdkit 1.32.5).
 pub(super) const NO_FLUSH: &str = "nbdkit";

@@ -80,18 +80,36 @@ impl Client {
 
     /// Sends a call without waiting; returns its number.
     pub(crate) fn send(&mut self, procedure: u32, arguments: &impl Pack) -> Result<u32, Failed> {
+        let sent = self.add(procedure, arguments)?;
+        self.send_all()?;
+        Ok(sent)
+    }
+
+    /// Adds a call to those that [`send_all`](Self::send_all) sends; returns its number.
+    pub(crate) fn add(&mut self, procedure: u32, arguments: &impl Pack) -> Result<u32, Failed> {
         self.xid += 1;
         let (prog, vers) = self.program;
         let (cred, verf) = (self.credentials.borrow(), opaque_auth::default());
         let call = call_body { rpcvers: RPC_VERSION_2, prog, vers, proc: procedure, cred, verf };
-        self.out.clear();
+        let start = self.out.len();
         self.out.extend([0; 4]);
         let packed = rpc_msg { xid: self.xid, body: msg_body::CALL(call) }.pack(&mut self.out);
         packed.and(arguments.pack(&mut self.out)).map_err(|error| format!("cannot pack a call: {error}"))?;
-        let mark = (self.out.len() - 4) as u32 | LAST_FRAGMENT;
-        self.out[..4].copy_from_slice(&mark.to_be_bytes());
-        self.stream.get_mut().write_all(&self.out).map_err(|error| format!("cannot send: {error}"))?;
+        let mark = (self.out.len() - start - 4) as u32 | LAST_FRAGMENT;
+        self.out[start..start + 4].copy_from_slice(&mark.to_be_bytes());
         Ok(self.xid)
+    }
+
+    /// Sends the calls that were added.
+    pub(crate) fn send_all(&mut self) -> Result<(), Failed> {
+        let sent = self.stream.get_mut().write_all(&self.out);
+        self.out.clear();
+        sent.map_err(|error| format!("cannot send: {error}").into())
+    }
+
+    /// Whether another reply is there in part at least.
+    pub(crate) fn has_more(&self) -> bool {
+        !self.stream.buffer().is_empty()
     }
 
     /// The next reply: the number of its call, and its results.
@@ -108,6 +126,21 @@ impl Client {
         self.body.resize(len - HEAD, 0);
         self.stream.read_exact(&mut self.body).map_err(failed)?;
         Ok((word(4), &self.body))
+    }
+}
+
+/// The data in the results of a READ (RFC 1813, section 3.3.6).
+pub(crate) fn data_read(results: &[u8]) -> &[u8] {
+    // > post_op_attr, count, eof, and the data with its length
+    let attributes = if results.get(4..8) == Some(&[0, 0, 0, 1]) { 84 } else { 0 };
+    results.get(8 + attributes + 12..).unwrap_or_default()
+}
+
+/// Fails unless the results begin with NFS3_OK.
+pub(crate) fn successful(results: &[u8]) -> Result<(), Failed> {
+    match results.first_chunk() {
+        Some([0, 0, 0, 0]) => Ok(()),
+        status => Err(format!("NFS status {status:?}").into()),
     }
 }
 

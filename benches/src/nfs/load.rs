@@ -9,7 +9,7 @@ use nfs3_types::nfs3::{
 };
 use nfs3_types::xdr_codec::{Opaque, Unpack};
 
-use super::client::Client;
+use super::client::{Client, data_read, successful};
 use super::row::{Done, Size};
 use crate::Failed;
 use crate::content::Content;
@@ -261,9 +261,7 @@ impl Load {
             },
             |number, body| {
                 successful(body)?;
-                // > post_op_attr, count, eof, and the data with its length (RFC 1813, section 3.3.6)
-                let attributes = if body.get(4..8) == Some(&[0, 0, 0, 1]) { 84 } else { 0 };
-                let data = body.get(8 + attributes + 12..).unwrap_or_default();
+                let data = data_read(body);
                 let right = data.len() == len as usize
                     && pieces(place(number), len)
                         .zip(data.chunks(PIECE as usize))
@@ -323,13 +321,6 @@ fn drive(
         check(under_way.swap_remove(known).1, body)?;
     }
     Ok(Done { calls: count, count, time: start.elapsed() })
-}
-
-fn successful(body: &[u8]) -> Result<(), Failed> {
-    match body.first_chunk() {
-        Some([0, 0, 0, 0]) => Ok(()),
-        status => Err(format!("NFS status {status:?}").into()),
-    }
 }
 
 fn created(made: CREATE3res) -> Result<nfs_fh3, Failed> {

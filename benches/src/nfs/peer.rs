@@ -48,7 +48,7 @@ pub(super) fn find(wanted: &[String], before: Option<&Path>) -> Result<(Vec<Peer
 }
 
 /// Makes an empty tree to serve, and the directories that pinetboot needs.
-pub(super) fn tree(place: &Path) -> Result<PathBuf, Failed> {
+pub(crate) fn tree(place: &Path) -> Result<PathBuf, Failed> {
     let tree = place.join("tree");
     let failed = |error| format!("cannot write {}: {error}", tree.display());
     fs::create_dir_all(tree.join("boot/firmware")).map_err(failed)?;
@@ -58,7 +58,7 @@ pub(super) fn tree(place: &Path) -> Result<PathBuf, Failed> {
 }
 
 /// Removes the state that a server kept beside the tree.
-pub(super) fn forget(place: &Path) {
+pub(crate) fn forget(place: &Path) {
     let _none_yet = fs::remove_dir_all(state(place));
 }
 
@@ -76,11 +76,7 @@ impl Peer {
     /// Starts the server, and waits until MNT succeeds: a server may answer before its portmapper knows its port.
     pub(super) fn start(&self, place: &Path, tree: &Path) -> Result<Server, Failed> {
         let command = match &self.kind {
-            Kind::Pinetboot(mode, further) => {
-                let mut command = world::at_server(env::current_exe().unwrap_or_default());
-                command.arg("pinetboot");
-                pinetboot(command, mode, further, place, tree)?
-            }
+            Kind::Pinetboot(mode, further) => of_this_commit(mode, further, place, tree)?,
             Kind::Other(program) => pinetboot(world::at_server(program), "rw", &[], place, tree)?,
             Kind::Ganesha => ganesha(place, tree)?,
         };
@@ -94,6 +90,18 @@ impl Peer {
             Kind::Ganesha => Client::mount(&tree.to_string_lossy()),
         }
     }
+}
+
+/// `serve` of this commit, which gives a Pi its root in this `--nfs-mode`.
+pub(crate) fn of_this_commit(
+    mode: &str,
+    further: &[&str],
+    place: &Path,
+    tree: &Path,
+) -> Result<Command, Failed> {
+    let mut command = world::at_server(env::current_exe().unwrap_or_default());
+    command.arg("pinetboot");
+    pinetboot(command, mode, further, place, tree)
 }
 
 /// pinetboot knows the client by address; the client's ports are any.

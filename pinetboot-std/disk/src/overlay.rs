@@ -35,6 +35,17 @@
 //! The tests cut runs of operations at every step, by a kill and by a power cut after which any sectors of the writes
 //! since the last sync are there.
 //!
+//! # Why two syncs for new clusters
+//!
+//! A sync took 3.9 ms and two took 7.7 ms (60 rounds in turn on one ext4, virtual disk; a file that grows or not, holes or none: alike), so one
+//! sync would halve the time of a flush of new clusters. It takes records that hold after a power cut without their order: in the
+//! overlay's own file, as a second file is a second sync, and with a checksum of each new cluster's data, by which the next opening tells the
+//! clusters that reached the storage device. Not done, for what the checksum asks of all other writes: a cluster that is written again in place no longer has its
+//! checksum, although its record was flushed. So a cluster with a record could be written only as a new one, and a part of it
+//! only after reading the rest, until the log is cut. Writing again after writing new would cost as much as writing new, which is the
+//! more frequent case: ext4 writes its journal's blocks and its tables again and again. And the rate of flushed new clusters would come to that of
+//! a server that keeps no record, and no further: both wait for one sync.
+//!
 //! # Why not a library
 //!
 //! imago 0.2.6 (MIT) reads and writes qcow2 with backing files, but keeps new L2 entries in memory until a flush, as QEMU does, whose
