@@ -37,6 +37,12 @@ const STEPS: [(&str, &str); 7] = [
 /// The times of one boot, each since the one before, and the server's processor time in each.
 struct Boot([(Duration, Duration); STEPS.len()]);
 
+/// A server, and which of the machine's boots from it.
+type Kind = (Peer, &'static str);
+
+/// The first boot is that of a new Pi.
+const WHICH: [&str; 2] = ["first", "again"];
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Peer {
     Pinetboot,
@@ -68,17 +74,16 @@ pub(crate) fn run(options: &cli::Boot) -> Result<(), Failed> {
             &[Peer::Pinetboot]
         }
     };
-    let mut boots: Vec<(Peer, Boot)> = Vec::new();
+    let mut boots: Vec<(Kind, Boot)> = Vec::new();
     for _ in 0..options.rounds {
         for peer in peers {
             let place = tempfile::tempdir().map_err(|error| format!("no directory: {error}"))?;
             chmod(place.path(), 0o755)?;
             let server = start(*peer, place.path(), &root)?;
-            // The first boot is the one of a new Pi.
-            for which in ["first", "again"] {
+            for which in WHICH {
                 let boot = boot(place.path(), &server)?;
-                eprintln!("{} {which}: {:.1} s", peer.name(), boot.total().as_secs_f64());
-                boots.push((*peer, boot));
+                eprintln!("{}, {which}: {:.1} s", peer.name(), boot.total().as_secs_f64());
+                boots.push(((*peer, which), boot));
             }
         }
     }
@@ -92,18 +97,19 @@ impl Boot {
     }
 }
 
-fn table(peers: &[Peer], boots: &[(Peer, Boot)]) -> String {
+fn table(peers: &[Peer], boots: &[(Kind, Boot)]) -> String {
+    let kinds: Vec<Kind> = peers.iter().flat_map(|peer| WHICH.map(|which| (*peer, which))).collect();
     let facts = compare::facts();
     let mut text = format!("Commit {}, {}, {}.\n\n", facts.commit, facts.machine, facts.kernel);
     text += "| seconds, median (lowest to highest); the server's processor time |";
-    peers.iter().for_each(|peer| _ = write!(text, " {} |", peer.name()));
+    kinds.iter().for_each(|(peer, which)| _ = write!(text, " {}, {which} |", peer.name()));
     text += "\n|---|";
-    text += &"---:|".repeat(peers.len());
+    text += &"---:|".repeat(kinds.len());
     text.push('\n');
     let mut line = |name: &str, of: &dyn Fn(&Boot) -> (Duration, Duration)| {
         let _ = write!(text, "| {name} |");
-        for peer in peers {
-            let values = || boots.iter().filter(|(of, _)| of == peer).map(|(_, boot)| of(boot));
+        for kind in &kinds {
+            let values = || boots.iter().filter(|(which, _)| which == kind).map(|(_, boot)| of(boot));
             let time = Spread::of(values().map(|(time, _)| time.as_secs_f64()));
             let cpu = Spread::of(values().map(|(_, cpu)| cpu.as_secs_f64()));
             if let (Some(time), Some(cpu)) = (time, cpu) {

@@ -62,7 +62,8 @@ struct Sample {
     failed: usize,
     /// The reasons, each with the number of Pis.
     why: Vec<(String, usize)>,
-    again: u64,
+    /// Packets that were sent again: of DHCP, of TFTP, and for the root.
+    again: [u64; 3],
     /// Milliseconds of the running Pi's GETATTR: median, 99 in 100, longest.
     getattr: [f64; 3],
     /// Processor time of the server for each Pi, in milliseconds.
@@ -322,7 +323,7 @@ impl Fleet {
             root: times(|pi| pi.times.root),
             failed: why.iter().map(|(_, count)| count).sum(),
             why,
-            again: self.pis.iter().map(|pi| pi.again).sum(),
+            again: [0, 1, 2].map(|of| self.pis.iter().map(|pi| pi.again[of]).sum()),
             bytes: self.pis.iter().map(|pi| pi.bytes).sum(),
             ..Sample::default()
         }

@@ -28,8 +28,8 @@ pub(super) struct Pi {
     tries: u32,
     pub(super) address: Option<Ipv4Addr>,
     pub(super) times: Times,
-    /// Packets that were sent again.
-    pub(super) again: u64,
+    /// Packets that were sent again: of DHCP, of TFTP, and for the root.
+    pub(super) again: [u64; 3],
     pub(super) bytes: u64,
 }
 
@@ -93,7 +93,7 @@ impl Pi {
             tries: 0,
             address: None,
             times: Times::default(),
-            again: 0,
+            again: [0; 3],
             bytes: 0,
         }
     }
@@ -134,7 +134,7 @@ impl Pi {
     pub(super) fn tick(&mut self, now: Instant, target: &Target, wire: &Wire) {
         if self.deadline.is_some_and(|deadline| deadline <= now) {
             self.tries += 1;
-            self.again += 1;
+            self.count_again();
             if self.tries > MOST_TRIES {
                 return self.fail(&format!("no answer {}", self.doing()));
             }
@@ -155,6 +155,15 @@ impl Pi {
         if self.host.is_some() {
             self.poll(now, None, target, wire);
         }
+    }
+
+    fn count_again(&mut self) {
+        let of = match self.stage {
+            Stage::Discover | Stage::Request { .. } => 0,
+            Stage::Files { .. } => 1,
+            _ => 2,
+        };
+        self.again[of] += 1;
     }
 
     fn doing(&self) -> String {
@@ -201,7 +210,7 @@ impl Pi {
             }
             (dhcp::Heard::Nak, Stage::Request { .. }) => {
                 self.stage = Stage::Discover;
-                self.again += 1;
+                self.count_again();
                 self.send_dhcp(now, wire);
             }
             _ => {}
@@ -291,7 +300,7 @@ impl Pi {
                         // A server that makes room closes an idle connection.
                         if taken.is_err() && !socket.may_recv() && socket.state() != tcp::State::SynSent {
                             socket.abort();
-                            self.again += 1;
+                            self.again[2] += 1;
                             self.stage = Stage::Connect(std::mem::take(root));
                             return true;
                         }

@@ -23,9 +23,14 @@ pub(super) fn line(sample: &Sample) -> String {
         sample;
     let boot = if sample.first { "first" } else { "again" };
     format!(
-        "{pis:>5} Pis, {boot}  {server:<22} config.txt {:.2} s  files {:.2} s  root {:.2} s  failed {failed}  again {again}  \
+        "{pis:>5} Pis, {boot}  {server:<22} config.txt {:.2} s  files {:.2} s  root {:.2} s  failed {failed}  again {}  \
          GETATTR p99 {:.1} ms  {cpu:.1} ms of CPU  {memory:.1} KiB  verdicts {verdicts}  {:?}",
-        config[2], files[2], root[2], getattr[1], sample.why
+        config[2],
+        files[2],
+        root[2],
+        shares(*again),
+        getattr[1],
+        sample.why
     )
 }
 
@@ -36,7 +41,7 @@ pub(super) fn markdown(results: &Results) -> String {
         "Commit {}, {}, {}. A kernel of {} KiB. {} at once. Seconds of the median / 99 in 100 / the last Pi.\n\n",
         facts.commit, facts.machine, facts.kernel, results.kernel, wave
     );
-    text += "| Pis | boot | server | config.txt | last byte of the files | root, first program | failed | verdicts | asked again | a running Pi's \
+    text += "| Pis | boot | server | config.txt | last byte of the files | root, first program | failed | verdicts | asked again: DHCP + files + root | a running Pi's \
              GETATTR, ms | CPU a Pi, ms | memory a Pi, KiB | the files at 1 Gbit/s |\n";
     text += "|---:|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n";
     for sample in &results.samples {
@@ -51,7 +56,7 @@ pub(super) fn markdown(results: &Results) -> String {
             seconds(sample.root),
             sample.failed,
             sample.verdicts,
-            sample.again,
+            shares(sample.again),
             seconds(sample.getattr),
             sample.cpu,
             sample.memory,
@@ -108,6 +113,10 @@ fn shown(samples: &[Sample]) -> String {
 
 fn seconds(spread: [f64; 3]) -> String {
     spread.map(|value| format!("{value:.2}")).join(" / ")
+}
+
+fn shares(counts: [u64; 3]) -> String {
+    counts.map(|count| count.to_string()).join(" + ")
 }
 
 /// Seconds that the bytes take on a link of 1 Gbit/s in blocks of 1468 bytes, which are 1538 on the wire.
