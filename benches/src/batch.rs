@@ -124,7 +124,12 @@ impl Outgoing {
     }
 
     pub(crate) fn is_full(&self) -> bool {
-        self.count == BATCH
+        self.room() == 0
+    }
+
+    /// How many more datagrams fit.
+    pub(crate) fn room(&self) -> usize {
+        BATCH - self.count
     }
 
     /// Adds a datagram; `write` writes the payload and returns its length. The batch must have room.

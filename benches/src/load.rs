@@ -7,6 +7,7 @@
 
 pub(crate) mod storm;
 pub(crate) mod transfer;
+pub(crate) mod xdp;
 
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::os::fd::AsFd;

@@ -5,6 +5,7 @@
 //! | [`cli`], [`compare`], [`point`] | the command line, the order of the measurements, the points |
 //! | [`world`], [`peer`], [`server`], [`tree`] | the namespaces, the known servers, a running server, the served files |
 //! | [`load`], [`batch`], [`content`] | the clients, many datagrams at once, the content of the files |
+//! | [`bed`] | a core for each end, and clients below the sockets |
 //! | [`measure`](mod@measure), [`limits`] | one run, and its limits |
 //! | [`results`], [`report`], [`checks`] | the results, their table and plots, and the checks on them |
 //! | [`rows`] | servers measured row by row, in turn, and their table: for the next two |
@@ -19,6 +20,7 @@
 #![deny(unsafe_code)]
 
 mod batch;
+mod bed;
 mod boot;
 mod checks;
 mod cli;

@@ -6,16 +6,18 @@ use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeVal;
 
 use crate::Failed;
+use crate::bed::Bed;
 use crate::limits::{self, Responder};
 use crate::load::storm::{REQUESTS, Storm};
 use crate::load::transfer::{Ask, Habit, Want};
+use crate::load::xdp::XdpLoad;
 use crate::load::{Load, Plan, Tally};
 use crate::peer::Peer;
-use crate::point::{Point, Unit};
+use crate::point::{LOCK_STEP, Point, Unit};
 use crate::results::{NULL, PING_PONG, Sample};
 use crate::server::Server;
 use crate::tree::Entry;
-use crate::world;
+use crate::world::{self, CoreTime};
 
 /// The lengths of the parts of a run.
 #[derive(Debug, Clone, Copy)]
@@ -64,6 +66,7 @@ fn run(point: Point, name: &str, server: &Server, served: &Served, times: Times)
     let memory_idle = server.memory();
     let mut sample = match point {
         Point::Storm(_) => storm(point, server)?,
+        Point::Xdp { clients, apart } => xdp(clients, apart, server, served, times)?,
         _ => steady(point, server, served, times)?,
     };
     sample.memory_idle = Some(memory_idle);
@@ -113,6 +116,57 @@ fn steady(point: Point, server: &Server, served: &Served, times: Times) -> Resul
     }
     load.leave();
     Ok(sample)
+}
+
+/// The same on the test bed, which counts packets.
+fn xdp(
+    clients: usize,
+    apart: bool,
+    server: &Server,
+    served: &Served,
+    times: Times,
+) -> Result<Sample, Failed> {
+    let bed = Bed::new(clients, LOCK_STEP, apart)?;
+    let mut load = XdpLoad::new(bed, clients, &served.files[0], LOCK_STEP)?;
+    let began = Instant::now();
+    load.begin()?;
+    load.run(|load, now| load.unanswered() == 0 || now.duration_since(began) > times.start)?;
+    let warm = Instant::now() + times.warm_up;
+    load.run(|_, now| now >= warm)?;
+
+    let (server_core, client_core) = world::cores();
+    let counters = |load: &XdpLoad| {
+        let cores = [server_core, client_core].map(CoreTime::of);
+        (Instant::now(), load.blocks(), server.cpu(), cores)
+    };
+    let before = counters(&load);
+    let until = Instant::now() + times.window;
+    load.run(|_, now| now >= until)?;
+    let after = counters(&load);
+    let memory = server.memory();
+    let ends = load.end(STANDS_STILL)?;
+
+    let seconds = after.0.duration_since(before.0).as_secs_f64();
+    let blocks = (after.1 - before.1) as f64;
+    let server = after.2.saturating_sub(before.2).as_secs_f64();
+    let core = after.3[0].busy.saturating_sub(before.3[0].busy).as_secs_f64();
+    let network = after.3[1].softirq.saturating_sub(before.3[1].softirq).as_secs_f64();
+    let each: Vec<_> = ends.iter().flatten().copied().collect();
+    Ok(Sample {
+        rate: blocks / seconds,
+        cpu: (blocks > 0.0).then(|| server * 1e6 / blocks),
+        core: (blocks > 0.0).then(|| core * 1e6 / blocks),
+        server_busy: Some(server / seconds),
+        clients_busy: network / seconds,
+        others_busy: (core - server).max(0.0) / seconds,
+        memory: Some(memory),
+        failed: (clients - each.len()) as u64,
+        wrong: load.tally.wrong,
+        retried: load.tally.retried,
+        duplicates: load.tally.duplicates,
+        slowest: slowest(&vec![0; each.len()], &each),
+        ..Sample::default()
+    })
 }
 
 /// At intervals, one client more asks whether a file exists.
@@ -257,6 +311,9 @@ fn duration(time: TimeVal) -> Duration {
 /// The share of one core that unknown processes may take. The kernel counts in hundredths of a second: a smaller share cannot
 /// be told from nothing.
 pub(crate) const DISTURBED: f64 = 0.1;
+
+/// A client that gets no block for this long, longer than any server takes to repeat a lost one, has failed.
+const STANDS_STILL: Duration = Duration::from_secs(8);
 
 /// How often a new client asks while the others are served.
 const NEW_REQUESTS: Duration = Duration::from_millis(3);

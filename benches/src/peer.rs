@@ -110,7 +110,7 @@ impl Known {
 /// The arguments raise the limit of clients, keep the server in the foreground, and log as little as possible.
 const KNOWN: [Known; 5] = [
     Known {
-        name: "dnsmasq",
+        name: DNSMASQ,
         program: "dnsmasq",
         arguments: &[
             "--keep-in-foreground",
@@ -204,3 +204,5 @@ pub(crate) fn choose(found: Vec<Peer>, names: &[String]) -> Result<Vec<Peer>, Fa
 pub(crate) const PINETBOOT: &str = "pinetboot";
 /// pinetboot with a sleep between any two packets; measured with one client, where the sleep makes a difference.
 pub(crate) const ASLEEP: &str = "pinetboot, asleep";
+/// The server that most networks have.
+pub(crate) const DNSMASQ: &str = "dnsmasq";

@@ -9,6 +9,8 @@ use crate::results::Value;
 pub(crate) enum Point {
     /// This many clients that each fetch a big file in blocks of 1024 bytes, one at a time, as Pis do.
     Clients(usize),
+    /// The same on the [test bed](crate::bed), which measures the server alone; `apart`: the clients on a core of their own.
+    Xdp { clients: usize, apart: bool },
     /// One client that asks for a window of `blocks` blocks of 1468 bytes.
     Window { blocks: u16, offload: bool },
     /// One client that asks for a window of 4, as EDK2 does, and acknowledges like EDK2 on a network that reorders one packet of fifty.
@@ -25,6 +27,8 @@ impl Point {
     /// All of them, in the order of the report.
     pub(crate) fn all() -> Vec<Self> {
         let mut all = Vec::from([1, 10, 100, 500, 1000].map(Self::Clients));
+        all.extend([1, 10, 100, 500, 1000].map(|clients| Self::Xdp { clients, apart: true }));
+        all.extend([10, 100, 500, 1000].map(|clients| Self::Xdp { clients, apart: false }));
         all.extend([4, 16, 64].map(|blocks| Self::Window { blocks, offload: true }));
         all.extend([4, 16, 64].map(|blocks| Self::Window { blocks, offload: false }));
         all.push(Self::Edk2);
@@ -48,7 +52,7 @@ impl Point {
         if points.is_empty() {
             let all = Self::all().into_iter().map(|point| point.to_string()).collect::<Vec<_>>().join(" ");
             return Err(format!(
-                "no such point; known: {all}; and the groups clients windows edk2 storm trees files"
+                "no such point; known: {all}; and the groups clients xdp windows edk2 storm trees files"
             ));
         }
         Ok(points)
@@ -58,6 +62,7 @@ impl Point {
     pub(crate) const fn group(self) -> Group {
         match self {
             Self::Clients(_) => Group::Clients,
+            Self::Xdp { .. } => Group::Xdp,
             Self::Window { .. } => Group::Windows,
             Self::Edk2 => Group::Edk2,
             Self::Storm(_) => Group::Storm,
@@ -69,8 +74,9 @@ impl Point {
     /// The part of the name that differs within the group.
     pub(crate) fn place(&self) -> String {
         match self {
-            Self::Clients(1) => "1 client".into(),
-            Self::Clients(count) => format!("{count} clients"),
+            Self::Clients(1) | Self::Xdp { clients: 1, .. } => "1 client".into(),
+            Self::Clients(clients) | Self::Xdp { clients, apart: true } => format!("{clients} clients"),
+            Self::Xdp { clients, apart: false } => format!("{clients}, one core"),
             Self::Window { blocks, offload: true } => format!("{blocks}"),
             Self::Window { blocks, offload: false } => format!("{blocks}, no offload"),
             Self::Edk2 => "4".into(),
@@ -90,7 +96,7 @@ impl Point {
     /// The number of clients.
     pub(crate) const fn clients(self) -> usize {
         match self {
-            Self::Clients(clients) | Self::Storm(clients) => clients,
+            Self::Clients(clients) | Self::Xdp { clients, .. } | Self::Storm(clients) => clients,
             Self::Window { .. } | Self::Edk2 => 1,
             Self::Tree(_) => 100,
             Self::File(_) => 10,
@@ -101,7 +107,7 @@ impl Point {
     pub(crate) const fn block_size(self) -> u16 {
         match self {
             Self::Window { .. } | Self::Edk2 => 1468,
-            _ => 1024,
+            _ => LOCK_STEP,
         }
     }
 
@@ -125,6 +131,8 @@ impl fmt::Display for Point {
         match self {
             Self::Clients(1) => write!(f, "1-client"),
             Self::Clients(clients) => write!(f, "{clients}-clients"),
+            Self::Xdp { clients, apart: true } => write!(f, "xdp-{clients}"),
+            Self::Xdp { clients, apart: false } => write!(f, "xdp-{clients}-one-core"),
             Self::Window { blocks, offload: true } => write!(f, "window-{blocks}"),
             Self::Window { blocks, offload: false } => write!(f, "window-{blocks}-no-gso"),
             Self::Edk2 => write!(f, "edk2"),
@@ -142,6 +150,7 @@ impl fmt::Display for Point {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Group {
     Clients,
+    Xdp,
     Windows,
     Edk2,
     Storm,
@@ -150,13 +159,14 @@ pub(crate) enum Group {
 }
 
 impl Group {
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Clients, Self::Windows, Self::Edk2, Self::Storm, Self::Trees, Self::Files];
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Clients, Self::Xdp, Self::Windows, Self::Edk2, Self::Storm, Self::Trees, Self::Files];
 
     /// The name on the command line.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Clients => "clients",
+            Self::Xdp => "xdp",
             Self::Windows => "windows",
             Self::Edk2 => "edk2",
             Self::Storm => "storm",
@@ -168,6 +178,7 @@ impl Group {
     pub(crate) const fn title(self) -> &'static str {
         match self {
             Self::Clients => "Many clients, one block of 1024 bytes at a time",
+            Self::Xdp => "Many clients below the sockets (XDP), the same blocks",
             Self::Windows => "One client, windows of blocks of 1468 bytes",
             Self::Edk2 => "One client like EDK2, a window of 4, one packet of fifty overtaken",
             Self::Storm => "Boot storm",
@@ -178,7 +189,7 @@ impl Group {
 
     pub(crate) const fn unit(self) -> Unit {
         match self {
-            Self::Clients | Self::Files => Unit::Blocks,
+            Self::Clients | Self::Xdp | Self::Files => Unit::Blocks,
             Self::Windows | Self::Edk2 => Unit::Bytes,
             Self::Storm | Self::Trees => Unit::Requests,
         }
@@ -201,6 +212,14 @@ impl Group {
                 ("answer to a new request meanwhile, p99, ms", |sample| sample.new_request, 1),
                 ("slowest transfer to the median one", |sample| sample.slowest, 2),
             ],
+            Self::Xdp => &[
+                ("server's processor time a block, us", |sample| sample.cpu, 2),
+                ("its core's, with the kernel's own threads, us", |sample| sample.core, 2),
+                ("server busy, % of its core", |sample| sample.server_busy.map(|busy| busy * 100.0), 0),
+                ("network's share of the clients' core, %", |sample| Some(sample.clients_busy * 100.0), 0),
+                ("memory with all transfers, MiB", |sample| sample.memory.map(mebibytes), 1),
+                ("slowest transfer to the median one", |sample| sample.slowest, 2),
+            ],
             Self::Windows => &[
                 ("server's processor time a block, us", |sample| sample.cpu, 1),
                 ("window that the server agreed to", |sample| sample.window.map(f64::from), 0),
@@ -218,6 +237,9 @@ impl Group {
         }
     }
 }
+
+/// Bytes per block of clients in lock-step.
+pub(crate) const LOCK_STEP: u16 = 1024;
 
 const fn mebibytes(kib: u64) -> f64 {
     kib as f64 / 1024.0

@@ -37,6 +37,8 @@ pub(crate) struct Sample {
     pub(crate) rate: f64,
     /// The server's processor time for each block or request, in microseconds.
     pub(crate) cpu: Option<f64>,
+    /// The time of the server's whole core for each block, in microseconds; on the test bed only.
+    pub(crate) core: Option<f64>,
     /// The load of the server's processes and of the clients' thread, of one core each.
     pub(crate) server_busy: Option<f64>,
     pub(crate) clients_busy: f64,

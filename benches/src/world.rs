@@ -109,24 +109,35 @@ pub(crate) fn cores() -> (usize, usize) {
     })
 }
 
-/// The time that the cores of server and clients were not idle (proc_stat(5)).
+/// The time that a core was not idle, and what of it was the network's (proc_stat(5)).
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct CoreTime {
+    pub(crate) busy: Duration,
+    pub(crate) softirq: Duration,
+}
+
+impl CoreTime {
+    /// Of this core, since the start of the machine.
+    pub(crate) fn of(core: usize) -> Self {
+        let text = fs::read_to_string("/proc/stat").unwrap_or_default();
+        let line =
+            text.lines().find_map(|line| line.strip_prefix(&format!("cpu{core} "))).unwrap_or_default();
+        let mut ticks = [0_u64; 8];
+        for (ticks, field) in ticks.iter_mut().zip(line.split_ascii_whitespace()) {
+            *ticks = field.parse().unwrap_or(0);
+        }
+        // The fourth field is idle, the fifth waits for disks; the eighth is the time that the host took away.
+        let [user, nice, system, _, _, irq, softirq, stolen] = ticks;
+        let time = |ticks: u64| Duration::from_millis(ticks * 1000 / ticks_per_second());
+        Self { busy: time(user + nice + system + irq + softirq + stolen), softirq: time(softirq) }
+    }
+}
+
+/// The time that the cores of server and clients were not idle.
 pub(crate) fn busy() -> Duration {
     let (server, clients) = cores();
-    let text = fs::read_to_string("/proc/stat").unwrap_or_default();
-    let of_core = |core: usize| {
-        let line = text.lines().find_map(|line| line.strip_prefix(&format!("cpu{core} ")))?;
-        let ticks = line.split_ascii_whitespace().take(8).map(|ticks| ticks.parse::<u64>().unwrap_or(0));
-        // The fourth field is idle, the fifth waits for disks; the eighth is the time that the host took away.
-        Some(
-            ticks
-                .enumerate()
-                .filter(|(column, _)| !matches!(column, 3 | 4))
-                .map(|(_, ticks)| ticks)
-                .sum::<u64>(),
-        )
-    };
-    let cores = if server == clients { vec![server] } else { vec![server, clients] };
-    Duration::from_millis(cores.into_iter().filter_map(of_core).sum::<u64>() * 1000 / ticks_per_second())
+    let server_core = CoreTime::of(server).busy;
+    if server == clients { server_core } else { server_core + CoreTime::of(clients).busy }
 }
 
 /// The unit of times in /proc, as ticks per second.

@@ -115,6 +115,16 @@ impl Transfer {
         self.window
     }
 
+    /// The blocks before this one were acknowledged without [`handle`](Self::handle). The file has fewer than 65,536 blocks.
+    pub(crate) fn skip_to(&mut self, number: u16) {
+        self.next = self.next.max(number.into());
+    }
+
+    /// The blocks received so far.
+    pub(crate) const fn blocks(&self) -> u64 {
+        self.next - 1
+    }
+
     /// A datagram from this port of the server.
     pub(crate) fn handle(&mut self, now: Instant, port: u16, bytes: &[u8]) -> Heard {
         if self.tid != 0 && self.tid != port {

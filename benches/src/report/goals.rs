@@ -4,7 +4,7 @@
 
 use std::fmt::Write;
 
-use crate::peer::{ASLEEP, PINETBOOT};
+use crate::peer::{ASLEEP, DNSMASQ, PINETBOOT};
 use crate::results::{NULL, PING_PONG, Results, Sample, Spread};
 
 /// The goals as a table, as far as the results cover them.
@@ -40,6 +40,22 @@ pub(crate) fn markdown(results: &Results) -> String {
         let ratio = ratio(results, point, is_server);
         let reached = ratio.map(|spread| spread.median >= goal);
         row(&format!("{point}: at least {goal} times the best other"), times(ratio, results, point), reached);
+    }
+
+    for point in ["xdp-100", "xdp-1000"] {
+        let ratio = ratio(results, point, |server| server == DNSMASQ);
+        let reached = ratio.map(|spread| spread.median >= 2.0);
+        row(&format!("{point}: at least 2 times dnsmasq"), times(ratio, results, point), reached);
+    }
+    for clients in [10, 100, 500, 1000] {
+        for point in [format!("xdp-{clients}"), format!("xdp-{clients}-one-core")] {
+            let ratio = less_time(results, &point);
+            row(
+                &format!("{point}: at least 1.4 times less processor time a block than dnsmasq"),
+                ratio.map(|Spread { min, median, max }| format!("{median:.2} ({min:.2} to {max:.2})")),
+                ratio.map(|spread| spread.median >= 1.4),
+            );
+        }
     }
 
     let many = "1000-clients";
@@ -102,6 +118,15 @@ pub(crate) fn markdown(results: &Results) -> String {
 /// In each round, pinetboot's rate to that of the fastest of these.
 pub(crate) fn ratio(results: &Results, point: &str, among: impl Fn(&str) -> bool) -> Option<Spread> {
     ratio_of(PINETBOOT, results, point, among)
+}
+
+/// In each round, dnsmasq's processor time for a block to pinetboot's.
+fn less_time(results: &Results, point: &str) -> Option<Spread> {
+    let theirs = results.at(point, DNSMASQ);
+    Spread::of(results.at(point, PINETBOOT).iter().filter_map(|ours| {
+        let theirs = theirs.iter().find(|theirs| theirs.round == ours.round)?;
+        Some(theirs.cpu? / ours.cpu?)
+    }))
 }
 
 fn ratio_of(name: &str, results: &Results, point: &str, among: impl Fn(&str) -> bool) -> Option<Spread> {
