@@ -51,7 +51,7 @@ fn markdown(results: &Results<Size>) -> String {
 /// How many times as good as the best other server; in rows that flush, as the best of those that wait for the storage device.
 fn ratio(results: &Results<Size>, row: &Row) -> Option<f64> {
     let is_other = |name: &&String| {
-        ![PINETBOOT, NFS_ROOT].contains(&name.as_str()) && !(row.name.contains("flush") && *name == NO_FLUSH)
+        !([PINETBOOT, NFS_ROOT].contains(&name.as_str()) || row.name.contains("flush") && *name == NO_FLUSH)
     };
     let others = results.facts.servers.iter().map(|(name, _)| name).filter(is_other);
     let others = others.filter_map(|name| results.rate(row, name));
