@@ -14,8 +14,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 use nix::libc::{
     self, ARPHRD_ETHER, BPF_ABS, BPF_B, BPF_H, BPF_IND, BPF_JEQ, BPF_JGT, BPF_JMP, BPF_JSET, BPF_K, BPF_LD,
-    BPF_LDX, BPF_MSH, BPF_RET, PACKET_ADD_MEMBERSHIP, PACKET_MR_MULTICAST, PACKET_MR_UNICAST, SOL_PACKET,
-    packet_mreq, sock_filter,
+    BPF_LDX, BPF_MSH, BPF_RET, PACKET_ADD_MEMBERSHIP, PACKET_IGNORE_OUTGOING, PACKET_MR_MULTICAST,
+    PACKET_MR_UNICAST, SOL_PACKET, packet_mreq, sock_filter,
 };
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
@@ -53,6 +53,8 @@ impl Capture {
         let (link, mac) = ends(interface)?;
         let socket = socket(AddressFamily::Packet, SockType::Raw, flags, SockProtocol::EthAll)?;
         take_nothing(&socket)?;
+        // Else the kernel clones each packet that this machine sends, for the filter to drop it. Linux before 4.20 has no such option.
+        let _cloned_and_dropped = setsockopt(&socket, IgnoreOutgoing, &true);
         setsockopt(&socket, sockopt::RcvBuf, &BUFFER)?;
         let capture =
             Self { socket, interface: interface.to_owned(), mac, control: Control::new()?, left_out: 0 };
@@ -220,6 +222,15 @@ fn filter() -> [sock_filter; 21] {
         at(BPF_RET | BPF_K, LONGEST as u32),
     ]
 }
+
+sockopt_impl!(
+    /// Whether frames that this machine sends pass the socket by (linux/if_packet.h, `PACKET_IGNORE_OUTGOING`).
+    IgnoreOutgoing,
+    SetOnly,
+    SOL_PACKET,
+    PACKET_IGNORE_OUTGOING,
+    bool
+);
 
 sockopt_impl!(
     /// More addresses that an interface takes frames for (packet(7), `PACKET_ADD_MEMBERSHIP`).
