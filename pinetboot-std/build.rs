@@ -17,6 +17,10 @@ fn main() {
     }
 }
 
-/// The first is an ELF file, compressed or not; the others are ELF files compressed by zlib.
-const FILES: [(&str, &str); 3] =
-    [("PINETBOOT_INIT", "init"), ("PINETBOOT_RP2040", "rp2040"), ("PINETBOOT_RP2350", "rp2350")];
+/// The first two are ELF files, compressed or not; the others are ELF files compressed by zlib.
+const FILES: [(&str, &str); 4] = [
+    ("PINETBOOT_INIT", "init"),
+    ("PINETBOOT_INIT_ARMHF", "init-armhf"),
+    ("PINETBOOT_RP2040", "rp2040"),
+    ("PINETBOOT_RP2350", "rp2350"),
+];

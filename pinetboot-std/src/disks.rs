@@ -54,7 +54,7 @@ pub(crate) use card::check;
 #[cfg(feature = "web")]
 pub(crate) use command::last_log;
 pub(crate) use exports::{DiskExports, DiskObserver};
-pub(crate) use init::init;
+pub(crate) use init::FirstPrograms;
 pub(crate) use place::Place;
 use slot::Slots;
 pub(crate) use usage::DiskUsage;
@@ -68,7 +68,7 @@ pub struct Disks {
     port: u16,
     /// The most Pis with a disk, besides those of the inventory.
     most: usize,
-    init: Vec<u8>,
+    init: FirstPrograms,
     settings: Mutex<DiskConfig>,
     cards: Mutex<HashMap<PathBuf, Arc<Card>>>,
     slots: Slots,
@@ -92,7 +92,13 @@ impl Disks {
     /// # Errors
     ///
     /// The system's.
-    pub(crate) fn new(config: &Config, place: Place, port: u16, init: Vec<u8>, bus: Bus) -> io::Result<Self> {
+    pub(crate) fn new(
+        config: &Config,
+        place: Place,
+        port: u16,
+        init: FirstPrograms,
+        bus: Bus,
+    ) -> io::Result<Self> {
         Ok(Self {
             tokens: Tokens::load(&place.at())?,
             space: Space::of(&place.at(), config.disk_reserve)?,

@@ -424,7 +424,8 @@ pub(crate) fn state_places(dir: &Path) -> Result<Vec<PathBuf>, Failed> {
     if let Err(error) = dir.read_dir()
         && error.kind() != io::ErrorKind::PermissionDenied
     {
-        return Err(Failed::new(Exit::Tree, format!("{}: {error}", dir.display())));
+        let why = format!("--dir {}: {error}. Name the --state directory of serve", dir.display());
+        return Err(Failed::new(Exit::Tree, why));
     }
     let mut places = vec![dir.to_owned(), Images::at(dir).state()];
     if dir == Path::new(".") {

@@ -122,7 +122,7 @@ fn each_query_of_the_dashboard_has_a_series() {
     let files = tempfile::tempdir().unwrap();
     let path = |name: &str| files.path().join(name).to_str().unwrap().to_owned();
     card::make(Path::new(&path("card.img")));
-    fs::write(path("init"), "\x7fELF first program").unwrap();
+    fs::write(path("init"), card::program(card::ARM64, "first program")).unwrap();
     let (init, state, image) = (path("init"), path("state"), path("card.img"));
     let disks = ["--disk-port", "0", "--init", &init, "--state", &state, &image];
     // A disk is measured soon after a start, and then once a minute.

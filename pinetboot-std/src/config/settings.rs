@@ -240,8 +240,8 @@ pub struct Settings {
     #[arg(long, value_name = "SIZE", help_heading = "Disks")]
     pub disk_size: Option<Size>,
 
-    /// Start Pis from a disk with this program, a static pinetboot-init for their processor [default: the built-in one for arm64, in
-    /// releases]
+    /// Start Pis from a disk with this program, a static pinetboot-init, where it is for the processor of the system on the image
+    /// [default: the built-in one for arm64, in releases]
     #[arg(long, value_name = "FILE", help_heading = "Disks")]
     pub init: Option<PathBuf>,
 

@@ -15,6 +15,7 @@ use pinetboot_image::fat::Visit;
 use pinetboot_image::{ImageError, SystemView};
 
 use super::BootFiles;
+use super::init::{FirstPrograms, Machine};
 use super::partitions::{Numbers, Reader};
 use super::place::DiskPlace;
 use crate::durable;
@@ -31,7 +32,7 @@ pub(super) fn of_image(
     image: &dyn Disk,
     numbers: Numbers,
     tree: &Path,
-    init: &[u8],
+    init: &FirstPrograms,
 ) -> Result<Option<String>, String> {
     let initramfs = initramfs(image, numbers, init)?;
     copy(image, numbers, None, &initramfs.archive, tree)?;
@@ -43,7 +44,7 @@ pub(super) fn of_disk(
     disk: &dyn Disk,
     (numbers, image): (Numbers, &Path),
     place: &DiskPlace,
-    init: &[u8],
+    init: &FirstPrograms,
 ) -> Result<Made, String> {
     let last = place.directory.join("initramfs");
     let read = |path: &Path| fs::read(path).map_err(|error| format!("{}: {error}", path.display()));
@@ -79,7 +80,7 @@ impl BootFiles {
 }
 
 /// The initramfs for all kernels on a disk.
-fn initramfs(disk: &dyn Disk, numbers: Numbers, init: &[u8]) -> Result<Initramfs, String> {
+fn initramfs(disk: &dyn Disk, numbers: Numbers, init: &FirstPrograms) -> Result<Initramfs, String> {
     let failed = |error: ImageError| error.to_string();
     let reader = Reader(disk);
     let root = numbers.root(reader).map_err(failed)?;
@@ -96,6 +97,7 @@ fn initramfs(disk: &dyn Disk, numbers: Numbers, init: &[u8]) -> Result<Initramfs
     if releases.len() > MOST_KERNELS {
         return Err(format!("the image has more than {MOST_KERNELS} kernels: remove old ones"));
     }
+    let init = init.choose(Machine::of_system(&view).map_err(failed)?)?;
     Initramfs::of(&view, &releases, init).map_err(|error| error.to_string())
 }
 

@@ -9,6 +9,7 @@ use pinetboot_disk::{Access, Image, unpack};
 use pinetboot_image::{Container, Partitions};
 
 use super::boot_files::{self, make_directory};
+use super::init::FirstPrograms;
 use super::partitions::Numbers;
 use super::{BootFiles, Place};
 use crate::bus::Bus;
@@ -45,7 +46,7 @@ impl Card {
         path: &Path,
         is_written: bool,
         place: &Place,
-        init: &[u8],
+        init: &FirstPrograms,
         bus: &Bus,
     ) -> Result<Self, String> {
         let (name, stamp) = (name_of(path), Stamp::of(path).map_err(|error| error.to_string())?);

@@ -58,11 +58,13 @@ pub(crate) fn on_image<T>(
     };
     match (found, image) {
         (Some(index), _) => Ok(all.swap_remove(index)),
-        (None, Some(image)) => Err(format!("{pi} has no {what} on {image}")),
-        (None, None) if all.is_empty() => Err(format!("{pi} has no {what}")),
-        (None, None) => {
-            let images: Vec<_> = all.iter().map(name).collect();
-            Err(format!("{pi} has {what}s on {}: choose one with --image", images.join(" and ")))
+        _ if all.is_empty() => Err(format!("{pi} has no {what}")),
+        (None, image) => {
+            let images = all.iter().map(name).collect::<Vec<_>>().join(" and ");
+            Err(match image {
+                Some(image) => format!("{pi} has no {what} on {image}: it has {what}s on {images}"),
+                None => format!("{pi} has {what}s on {images}: choose one with --image"),
+            })
         }
     }
 }

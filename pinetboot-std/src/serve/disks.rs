@@ -20,7 +20,7 @@ use super::lines::Lines;
 use super::service::Service;
 use crate::bus::Bus;
 use crate::config::Config;
-use crate::disks::{DiskExports, DiskObserver, DiskUsage, Disks, Place, check, init};
+use crate::disks::{DiskExports, DiskObserver, DiskUsage, Disks, FirstPrograms, Place, check};
 use crate::events;
 use crate::exit::{Exit, Failed};
 use crate::handed::Handed;
@@ -64,7 +64,7 @@ pub(super) fn prepare(
     if config.disk_images().is_empty() {
         return Ok(None);
     }
-    let init = init(&config.disk).map_err(|why| {
+    let init = FirstPrograms::of(&config.disk).map_err(|why| {
         // A file that is no image needs no init.
         let wrong = config.disk_images().iter().find_map(|image| check(image).err());
         wrong.map_or_else(|| Failed::new(Exit::Usage, why), |wrong| Failed::new(Exit::Tree, wrong))

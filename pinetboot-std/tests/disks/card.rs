@@ -17,6 +17,8 @@ pub(crate) struct Layout {
     modules: &'static [&'static str],
     /// /lib is a link to usr/lib.
     is_merged: bool,
+    /// The processor of the system's programs: `e_machine` of elf(5).
+    pub(crate) machine: u8,
     id: &'static str,
     label: &'static str,
 }
@@ -65,11 +67,12 @@ pub(crate) fn make_as(layout: &Layout, image: &Path) {
         let built_in = "kernel/fs/ext4/ext4.ko\nkernel/fs/overlayfs/overlay.ko\n";
         fs::write(modules.join("modules.builtin"), built_in).unwrap();
     }
-    for directory in ["etc", "sbin"] {
+    for directory in ["etc", "sbin", "lib/systemd"] {
         fs::create_dir_all(root.join(directory)).unwrap();
     }
     fs::write(root.join("etc/os-release"), "ID=raspbian\n").unwrap();
-    fs::write(root.join("sbin/init"), "").unwrap();
+    fs::write(root.join("lib/systemd/systemd"), program(layout.machine, "systemd")).unwrap();
+    std::os::unix::fs::symlink("/lib/systemd/systemd", root.join("sbin/init")).unwrap();
 
     fs::File::create(image).unwrap().set_len(64 << 20).unwrap();
     let place = image.to_str().unwrap();
@@ -97,6 +100,18 @@ pub(crate) fn at_boot(image: &Path) -> String {
 }
 
 /// Runs a program, which has to succeed.
+/// The beginning of a program for this processor, with a text.
+pub(crate) fn program(machine: u8, text: &str) -> Vec<u8> {
+    let mut bytes = b"\x7fELF\x02\x01\x01".to_vec();
+    bytes.resize(18, 0);
+    bytes.extend([machine, 0]);
+    bytes.extend(text.as_bytes());
+    bytes
+}
+
+pub(crate) const ARM: u8 = 40;
+pub(crate) const ARM64: u8 = 183;
+
 pub(crate) fn run(program: &str, arguments: &[&str]) -> String {
     let done = Command::new(program).args(arguments).output().unwrap();
     let said = String::from_utf8_lossy(&[done.stdout, done.stderr].concat()).into_owned();
@@ -111,12 +126,13 @@ const SMALL: Layout = Layout {
     packed: None,
     modules: &[],
     is_merged: false,
+    machine: ARM64,
     id: "4e639091",
     label: "rootfs",
 };
 
 /// Systems for a Pi, as their published images are laid out; made here, with files of a few bytes in the place of kernels and modules.
-pub(crate) const SYSTEMS: [(&str, Layout); 3] = [
+pub(crate) const SYSTEMS: [(&str, Layout); 4] = [
     (
         "Raspberry Pi OS Bookworm",
         Layout {
@@ -138,6 +154,19 @@ pub(crate) const SYSTEMS: [(&str, Layout); 3] = [
             kernels: &["6.12.47+rpt-rpi-2712", "6.12.47+rpt-rpi-v8"],
             packed: Some(("xz", ".xz")),
             is_merged: true,
+            ..SMALL
+        },
+    ),
+    (
+        "Raspberry Pi OS Bookworm, 32 bits",
+        Layout {
+            config: "auto_initramfs=1\n",
+            command_line: "console=serial0,115200 console=tty1 root=PARTUUID=4e639091-02 rootfstype=ext4 rootwait quiet\n",
+            // The last one is arm64.
+            kernels: &["6.6.31+rpt-rpi-v6", "6.6.31+rpt-rpi-v7", "6.6.31+rpt-rpi-v7l", "6.6.31+rpt-rpi-v8"],
+            packed: Some(("xz", ".xz")),
+            is_merged: true,
+            machine: ARM,
             ..SMALL
         },
     ),

@@ -16,6 +16,7 @@ use crate::shell::Shell;
 fn the_unit_without_roots_keeps_the_disks_of_pis() {
     let world = World::new();
     card::make(&world.host.path().join("card.img"));
+    fs::write(world.host.path().join("init"), card::program(card::ARM64, "first program")).unwrap();
     let mut server = world.boot();
     server.run(ADDRESS, A_WHILE);
     server.run(PREPARE, A_WHILE);
@@ -63,5 +64,5 @@ const LOG: &str = "journalctl --unit pinetboot.service --output cat --no-pager -
 const NBD: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 77, 0, 1), 10809);
 
 /// user-mode Linux has no landlock. A debug build has no first program inside.
-const PREPARE: &str = r#"cp /host/card.img /home && printf '\177ELF first program' >/home/init && chmod a+r /home/* && \
+const PREPARE: &str = r#"cp /host/card.img /host/init /home && chmod a+r /home/* && \
     printf 'disk = "/home/card.img"\ninit = "/home/init"\nrequire-sandbox = false\n' >/etc/pinetboot.toml"#;

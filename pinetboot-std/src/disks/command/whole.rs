@@ -39,7 +39,8 @@ pub(super) fn copy(
 ) -> Result<(), Failed> {
     let failed = |error: io::Error| Failed::new(Exit::Failure, format!("{}: {error}", to.display()));
     if to.symlink_metadata().is_ok() {
-        return Err(failed(io::ErrorKind::AlreadyExists.into()));
+        let why = format!("{} exists already. Remove it, or name another file", to.display());
+        return Err(Failed::new(Exit::Failure, why));
     }
     // A copy that is cut off has another name than the whole one. Made and named as the user who gave the command, before the process acts
     // as the owner of the disks, and after.
