@@ -6,7 +6,7 @@ use core::net::Ipv4Addr;
 
 use embassy_futures::select::select;
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
-use embassy_sync::mutex::Mutex;
+use embassy_sync::mutex::{Mutex, MutexGuard};
 use embassy_sync::signal::Signal;
 use embassy_time::{Duration, Timer};
 use embedded_hal::digital::OutputPin;
@@ -197,11 +197,21 @@ where
                 return Err(fault);
             }
             self.liveness.report(now());
-            let mut bus = self.bus.lock().await;
+            let mut bus = self.spare_bus().await;
             if known != self.address.get() {
                 known = self.set_address(&mut bus)?;
             }
             self.look(&mut bus, known)?;
+        }
+    }
+
+    /// The bus, when no network has it: the queue for the bus has one place, and two tasks there wake each other until it is free.
+    async fn spare_bus(&self) -> MutexGuard<'_, NoopRawMutex, Bus<SPI, CS>> {
+        loop {
+            match self.bus.try_lock() {
+                Ok(bus) => return bus,
+                Err(_) => Timer::after_millis(1).await,
+            }
         }
     }
 

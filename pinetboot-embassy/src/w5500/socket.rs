@@ -141,17 +141,23 @@ impl Socket {
             bus.set(registers, INTERRUPT, &[RECEIVED | TIMEOUT])?;
             return Ok(None);
         }
-        let waiting = u16::from_be_bytes(bus.get(registers, RX_WAITING)?);
+        let mut waiting = u16::from_be_bytes(bus.get(registers, RX_WAITING)?);
         if waiting == 0 {
             let [events] = bus.get(registers, INTERRUPT)?;
             if events & TIMEOUT != 0 {
                 debug!("{} does not answer ARP", self.peer);
                 self.open(bus)?;
-            } else if events & RECEIVED != 0 {
-                // The datagram of this interrupt was found without it.
-                bus.set(registers, INTERRUPT, &[RECEIVED])?;
+                return Ok(None);
             }
-            return Ok(None);
+            if events & RECEIVED == 0 {
+                return Ok(None);
+            }
+            // The datagram of this interrupt was found without it, or it has come since.
+            bus.set(registers, INTERRUPT, &[RECEIVED])?;
+            waiting = u16::from_be_bytes(bus.get(registers, RX_WAITING)?);
+            if waiting == 0 {
+                return Ok(None);
+            }
         }
         let mut head = [0; HEAD + ACK];
         bus.read(Block::rx(self.number), self.read_at, &mut head)?;
