@@ -92,17 +92,24 @@ impl<'a, I: Interface> Appliance<'a, I> {
         let storage = WithStatus {
             storage: Trees::new(storage, &self.config),
             memory: &self.report,
-            write: |out: &mut dyn Write| {
-                let view = self.view();
-                view.status(out)?;
-                view.pis(out)
-            },
+            write: |out: &mut dyn Write| self.report(out),
         };
         let mut places: [_; TRANSFERS] = [const { None }; TRANSFERS];
         let mut server =
             Server::<_, _, _, 4>::new(&mut net, storage, &self.status, Limits::default(), &mut places);
         let Ok(never) = server.run().await;
         match never {}
+    }
+
+    /// Writes the report of `status.txt`.
+    ///
+    /// # Errors
+    ///
+    /// The writer's.
+    pub fn report(&self, out: &mut dyn Write) -> fmt::Result {
+        let view = self.view();
+        view.status(out)?;
+        view.pis(out)
     }
 
     /// A byte came from the console's terminal: writes to the terminal what it shows then. What a command makes the board do, the loop of

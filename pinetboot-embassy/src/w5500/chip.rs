@@ -33,6 +33,8 @@ pub struct W5500<SPI, CS, INT> {
     /// The number of the chip's last start; `None` while the chip is not ready.
     start: Cell<Option<u32>>,
     link: Cell<bool>,
+    /// The sockets that transfers hold.
+    held: Cell<u8>,
     /// A fault that a network found.
     fault: Cell<Option<Fault>>,
     /// There is such a fault, or a new address.
@@ -112,6 +114,7 @@ where
             address: Cell::new(None),
             start: Cell::new(None),
             link: Cell::new(false),
+            held: Cell::new(0),
             fault: Cell::new(None),
             news: Signal::new(),
             bells,
@@ -135,6 +138,25 @@ where
 
     pub(super) fn has_link(&self) -> bool {
         self.link.get()
+    }
+
+    pub(super) fn own_address(&self) -> Option<Ipv4Addr> {
+        self.address.get().map(|known| known.address)
+    }
+
+    /// The sockets that transfers hold: a bit for each.
+    pub(super) fn held(&self) -> u8 {
+        self.held.get()
+    }
+
+    /// A transfer has this socket.
+    pub(super) fn hold(&self, socket: u8) {
+        self.held.set(self.held.get() | 1 << socket);
+    }
+
+    /// No transfer has this socket any more.
+    pub(super) fn release(&self, socket: u8) {
+        self.held.set(self.held.get() & !(1 << socket));
     }
 
     pub(super) const fn bell(&self, number: usize) -> &'static Doorbell {

@@ -108,6 +108,8 @@ pub async fn appliance(spawner: Spawner, peripherals: Peripherals) -> ! {
     spawner.spawn(defmt::unwrap!(addresses(appliance, Udp::new(chip, &DHCP_SOCKETS, DHCP[0].take(), 0))));
     let net = Udp::new(chip, &DHCP_CLIENT_SOCKETS, DHCP[1].take(), 0);
     spawner.spawn(defmt::unwrap!(client(appliance, net, mac, seed)));
+    #[cfg(feature = "page")]
+    spawner.spawn(defmt::unwrap!(page(appliance, chip)));
     appliance.watch(&mut Evb { led, watchdog, chip, card }).await
 }
 
@@ -129,6 +131,12 @@ async fn addresses(appliance: &'static Board, net: Network) -> ! {
 #[embassy_executor::task]
 async fn client(appliance: &'static Board, net: Network, mac: [u8; 6], xid: u32) -> ! {
     appliance.client(net, mac, xid).await
+}
+
+#[cfg(feature = "page")]
+#[embassy_executor::task]
+async fn page(appliance: &'static Board, chip: &'static Chip) -> ! {
+    chip.spare(&|out| appliance.report(out)).await
 }
 
 #[embassy_executor::task]
