@@ -110,7 +110,15 @@ pub async fn appliance(spawner: Spawner, peripherals: Peripherals) -> ! {
     spawner.spawn(defmt::unwrap!(client(appliance, net, mac, seed)));
     #[cfg(feature = "page")]
     spawner.spawn(defmt::unwrap!(page(appliance, chip)));
-    appliance.watch(&mut Evb { led, watchdog, chip, card }).await
+    let mut board = Evb {
+        led,
+        watchdog,
+        chip,
+        card,
+        #[cfg(feature = "rp2040")]
+        button: peripherals.BOOTSEL,
+    };
+    appliance.watch(&mut board).await
 }
 
 #[embassy_executor::task]
@@ -153,6 +161,9 @@ struct Evb {
     watchdog: Watchdog,
     chip: &'static Chip,
     card: &'static Card,
+    /// embassy-rp reads the button of an RP2040 alone.
+    #[cfg(feature = "rp2040")]
+    button: embassy_rp::Peri<'static, embassy_rp::peripherals::BOOTSEL>,
 }
 
 impl pinetboot_embassy::Board for Evb {
@@ -172,9 +183,19 @@ impl pinetboot_embassy::Board for Evb {
         mapped::keep(Kept { rule, ..Kept::default() }.emit());
     }
 
+    /// Both cores stop meanwhile, for some 30 us: the button is on the select line of the flash.
+    #[cfg(feature = "rp2040")]
+    fn is_button_held(&mut self) -> bool {
+        embassy_rp::bootsel::is_bootsel_pressed(self.button.reborrow())
+    }
+
     fn act(&mut self, action: Action) {
         match action {
             Action::Reset => self.watchdog.trigger_reset(),
+            Action::IgnoreConfig => {
+                mapped::keep(Kept { ignores_config: true, ..Kept::default() }.emit());
+                self.watchdog.trigger_reset();
+            }
             Action::Bootsel => embassy_rp::rom_data::reset_to_usb_boot(0, 0),
         }
     }
