@@ -3,6 +3,7 @@
 use core::cell::Cell;
 use core::convert::Infallible;
 use core::fmt::{self, Write};
+use core::time::Duration;
 
 use embassy_time::Timer;
 use embedded_storage_async::nor_flash::NorFlash;
@@ -53,7 +54,13 @@ impl<'a, I: Interface> Appliance<'a, I> {
     where
         S: Storage<File: Placed>,
     {
-        let configured = configuration(storage, text).await;
+        let configured = match start.before.ignores_config {
+            true => {
+                warn!("configured as built in, for the button was held");
+                Some(Config::default())
+            }
+            false => configuration(storage, text).await,
+        };
         let misconfigured = configured.is_none();
         let config = configured.unwrap_or(Config::SAFE);
         interface.configure(config.address);
@@ -92,17 +99,24 @@ impl<'a, I: Interface> Appliance<'a, I> {
         let storage = WithStatus {
             storage: Trees::new(storage, &self.config),
             memory: &self.report,
-            write: |out: &mut dyn Write| {
-                let view = self.view();
-                view.status(out)?;
-                view.pis(out)
-            },
+            write: |out: &mut dyn Write| self.report(out),
         };
         let mut places: [_; TRANSFERS] = [const { None }; TRANSFERS];
         let mut server =
             Server::<_, _, _, 4>::new(&mut net, storage, &self.status, Limits::default(), &mut places);
         let Ok(never) = server.run().await;
         match never {}
+    }
+
+    /// Writes the report of `status.txt`.
+    ///
+    /// # Errors
+    ///
+    /// The writer's.
+    pub fn report(&self, out: &mut dyn Write) -> fmt::Result {
+        let view = self.view();
+        view.status(out)?;
+        view.pis(out)
     }
 
     /// A byte came from the console's terminal: writes to the terminal what it shows then. What a command makes the board do, the loop of
@@ -166,7 +180,7 @@ impl<'a, I: Interface> Appliance<'a, I> {
     /// Feeds the watchdog while all loops are alive, drives the status LED, and logs the board's address. Does not return.
     pub async fn watch(&self, board: &mut impl Board) -> ! {
         let (mut failed, mut place) = (0, 0);
-        let (mut address, mut kept) = (None, None);
+        let (mut address, mut kept, mut held) = (None, None, None);
         loop {
             if [Some(&self.tftp), Some(&self.dhcp), board.ethernet()]
                 .into_iter()
@@ -191,6 +205,12 @@ impl<'a, I: Interface> Appliance<'a, I> {
             if stuck != kept {
                 kept = stuck;
                 board.keep(stuck);
+            }
+            match held {
+                _ if counts.running > 0 || !board.is_button_held() => held = None,
+                None => held = Some(liveness::now()),
+                Some(since) if liveness::now().since(since) >= HELD => board.act(Action::IgnoreConfig),
+                Some(_) => {}
             }
             let pattern = match (stuck, counts.failed) {
                 // The configuration may be on the card, so this comes first.
@@ -220,3 +240,6 @@ impl<'a, I: Interface> Appliance<'a, I> {
         }
     }
 }
+
+/// The time for which the button is held.
+const HELD: Duration = Duration::from_secs(5);

@@ -22,7 +22,13 @@ pub trait Board {
         let _ = rule;
     }
 
-    /// Does what was typed on the console.
+    /// Whether the button is held that, held for five seconds, makes the board ignore its configuration. Asked while no transfer is
+    /// under way.
+    fn is_button_held(&mut self) -> bool {
+        false
+    }
+
+    /// Does what was typed on the console, or meant by the button.
     fn act(&mut self, action: Action) {
         let _ = action;
     }

@@ -21,6 +21,8 @@ pub struct Console {
 pub enum Action {
     /// Start again.
     Reset,
+    /// Start again, and ignore the configuration in that run.
+    IgnoreConfig,
     /// Start the boot ROM, which shows a drive for a UF2 file.
     Bootsel,
 }

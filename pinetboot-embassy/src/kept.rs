@@ -1,4 +1,4 @@
-//! What survives a reset, in RAM that nothing clears: the last verdict, and the text of a panic.
+//! What survives a reset, in RAM that nothing clears: the last verdict, the text of a panic, and an order for the next run.
 //!
 //! The board owns the RAM; after a power-on it holds any bytes, which the checksum tells apart.
 
@@ -16,6 +16,8 @@ pub type KeptBytes = [u8; LEN];
 pub struct Kept {
     /// The number of the rule by which a Pi did not boot.
     pub rule: Option<u8>,
+    /// The next run ignores the configuration.
+    pub ignores_config: bool,
     /// The text of a panic, or its beginning; empty without a panic.
     pub panic: String<PANIC>,
 }
@@ -28,9 +30,10 @@ impl Kept {
         if magic != MAGIC || checksum(fields) != u32::from_le_bytes(*sum) {
             return None;
         }
-        let ([rule, len], text) = fields.split_first_chunk::<2>()?;
+        let ([rule, ignores_config, len], text) = fields.split_first_chunk::<3>()?;
         let text = core::str::from_utf8(text.get(..usize::from(*len))?).ok()?;
-        Some(Self { rule: Some(*rule).filter(|rule| *rule > 0), panic: String::try_from(text).ok()? })
+        let rule = Some(*rule).filter(|rule| *rule > 0);
+        Some(Self { rule, ignores_config: *ignores_config != 0, panic: String::try_from(text).ok()? })
     }
 
     /// The bytes to keep.
@@ -38,7 +41,7 @@ impl Kept {
         let mut bytes = [0; LEN];
         let (fields, sum) = bytes.split_at_mut(LEN - 4);
         let text = self.panic.as_bytes();
-        let head = [self.rule.unwrap_or(0), text.len() as u8];
+        let head = [self.rule.unwrap_or(0), self.ignores_config.into(), text.len() as u8];
         let all = MAGIC.iter().chain(&head).chain(text);
         fields.iter_mut().zip(all).for_each(|(to, from)| *to = *from);
         sum.copy_from_slice(&checksum(fields.split_at(4).1).to_le_bytes());
@@ -72,7 +75,7 @@ const MAGIC: &[u8; 4] = b"kept";
 /// The longest text of a panic in bytes.
 const PANIC: usize = 110;
 
-const LEN: usize = 4 + 2 + PANIC + 4;
+const LEN: usize = 4 + 3 + PANIC + 4;
 
 #[cfg(test)]
 mod tests {
@@ -80,7 +83,8 @@ mod tests {
 
     #[test]
     fn what_is_kept_is_read_again_and_no_other_bytes_are() {
-        let kept = Kept { rule: Some(20), ..Kept::default() }.with_panic("panicked at src/main.rs:1:2:\nno");
+        let kept = Kept { rule: Some(20), ignores_config: true, ..Kept::default() }
+            .with_panic("panicked at src/main.rs:1:2:\nno");
         assert_eq!(kept.panic, "panicked at src/main.rs:1:2: no");
         let bytes = kept.emit();
         assert_eq!(Kept::parse(&bytes), Some(kept));

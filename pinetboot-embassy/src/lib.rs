@@ -20,6 +20,7 @@
 //! | [`storage`] | the card before the flash |
 //! | `status`, `board` | log lines and counters, the LED's patterns |
 //! | `report`, `status_file`, `console` | what a board says of itself: as text, as a file, on a console |
+//! | `page`, `mdns` | the report for a browser, the name `pinetboot.local` |
 //! | `kept` | what survives a reset |
 //! | `receive`, `update` | new boot files, received into flash |
 //! | `search` | another DHCP server, looked for before addresses are leased |
@@ -54,9 +55,13 @@ mod fat;
 mod interface;
 mod kept;
 mod liveness;
+#[cfg(any(feature = "embassy-net", feature = "w5500"))]
+mod mdns;
 #[cfg(feature = "embassy-net")]
 pub mod net;
 mod own_address;
+#[cfg(any(feature = "embassy-net", feature = "w5500"))]
+mod page;
 mod port;
 mod receive;
 mod report;

@@ -23,11 +23,11 @@ use crate::capacity::TRANSFERS;
 use crate::liveness;
 use crate::port::Port;
 
-/// Sockets of the stack that [`run`](crate::run) takes: one that listens and one for each transfer, two for DHCP, and its own
-/// DHCP client's.
-pub const SOCKETS: usize = TRANSFERS + 4;
+/// Sockets of the stack that [`run`](crate::run) takes: one that listens and one for each transfer, two for DHCP, its own
+/// DHCP client's, and one each for the page and the name.
+pub const SOCKETS: usize = TRANSFERS + 6;
 
-/// UDP on some [`Sockets`]: the first of them listen, the others are lent to transfers.
+/// UDP on some sockets: the first of them listen, the others are lent to transfers.
 ///
 /// The number of sockets is no part of the type, so that pools of any number share their code.
 pub struct Pool<'s, 'a> {

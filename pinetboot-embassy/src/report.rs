@@ -77,6 +77,9 @@ impl View<'_> {
             CardState::Unreadable => "card UNREADABLE",
         };
         writeln!(out, "{} bytes of files in flash, {card}", start.flash)?;
+        if start.before.ignores_config {
+            out.write_str("configuration ignored: the button was held\n")?;
+        }
         if self.misconfigured {
             writeln!(out, "configuration WRONG: see the log; DHCP is off")?;
         }

@@ -1,6 +1,8 @@
 //! The appliance on an embassy-net stack, in one task.
 
-use embassy_futures::join::join4;
+mod spare;
+
+use embassy_futures::join::{join, join4};
 use embassy_net::{HardwareAddress, Stack};
 use pinetboot_core::Storage;
 use pinetboot_core::dhcp::{CLIENT_PORT, SERVER_PORT};
@@ -20,6 +22,7 @@ pub struct Memory {
     tftp: net::Memory<{ TRANSFERS + 1 }>,
     dhcp: net::Memory<1>,
     client: net::Memory<1>,
+    spare: spare::Memory,
     configuration: Text,
 }
 
@@ -30,6 +33,7 @@ impl Memory {
             tftp: net::Memory::new(),
             dhcp: net::Memory::new(),
             client: net::Memory::new(),
+            spare: spare::Memory::new(),
             configuration: [0; size_of::<Text>()],
         }
     }
@@ -48,7 +52,7 @@ pub async fn run<S: Storage<File: Placed>>(
     board: &mut impl Board,
     memory: &mut Memory,
 ) -> ! {
-    let Memory { tftp, dhcp, client, configuration } = memory;
+    let Memory { tftp, dhcp, client, spare, configuration } = memory;
     let appliance = Appliance::configured(stack, &mut storage, configuration, Start::default()).await;
     let (mut tftp_metadata, mut dhcp_metadata) = (net::Metadata::new(), net::Metadata::new());
     let mut client_metadata = net::Metadata::new();
@@ -60,5 +64,7 @@ pub async fn run<S: Storage<File: Placed>>(
     let HardwareAddress::Ethernet(mac) = stack.hardware_address();
     let xid = u32::from_le_bytes([mac.0[2], mac.0[3], mac.0[4], mac.0[5]]);
     let client = appliance.client(Pool::new(&mut client, &[CLIENT_PORT]), mac.0, xid);
-    join4(files, addresses, client, appliance.watch(board)).await.0
+    let (tcp, udp) = spare.split();
+    let spare = join(spare::page(stack, tcp, |out| appliance.report(out)), spare::name(stack, udp));
+    join4(join(files, spare), addresses, client, appliance.watch(board)).await.0.0
 }

@@ -9,11 +9,14 @@
 //! it failing. The driver believes no length that the chip reports, finds datagrams whose interrupt was lost, and opens a socket anew whose
 //! SEND does not end.
 //!
-//! Not done: TCP, IPv6, fragments; the chip has neither of the latter two.
+//! Sockets that no transfer holds have the page and the name (`spare`).
+//!
+//! Not done: IPv6, fragments; the chip has neither.
 
 mod bus;
 mod chip;
 mod socket;
+mod spare;
 mod udp;
 
 use core::fmt;

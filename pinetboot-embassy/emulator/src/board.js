@@ -3,6 +3,7 @@
 // Virtual time is the chip's clock. This module never reads the wall clock: `run` goes as far as the caller says.
 
 import { RP2040 } from 'rp2040js';
+import { Bootsel } from './bootsel.js';
 import { Cores } from './cores.js';
 import { decodeByTable } from './decoder.js';
 import { Flash } from './flash.js';
@@ -22,6 +23,7 @@ export class Board {
         this.clock = new RP2040().clock;
         this.appointments = new Set();
         this.resets = 0;
+        this.bootselHeld = false;
         this.flashJournal = []; // the firmware's changes of its flash: see flash.js
         this.powerOn();
     }
@@ -86,7 +88,9 @@ export class Board {
         randomBits(chip);
         idleFlashStream(chip);
         memoryUnprotected(chip);
-        this.cores = new Cores(chip, this.clock, new FlashCache(chip));
+        const cache = new FlashCache(chip);
+        this.bootsel = new Bootsel(chip, cache, () => this.bootselHeld);
+        this.cores = new Cores(chip, this.clock, cache);
         chip.logger = {
             debug() {},
             info: (part, text) => text === 'SEV' && this.cores.event(),

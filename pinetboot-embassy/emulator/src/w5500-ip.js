@@ -1,14 +1,17 @@
-// What the W5500 does by itself: ARP, answers to ping, IPv4 and UDP for its sockets (data sheet, version 1.1.0).
+// What the W5500 does by itself: ARP, answers to ping, IPv4 and UDP for its sockets (data sheet, version 1.1.0); `w5500-tcp.js` has TCP.
 //
 // A socket asks for the hardware address of its destination, or of the gateway for another network, before the first datagram to it,
 // and keeps the last answer. Without an answer the request is repeated RCR times, each after RTR, and then the socket has the interrupt
-// TIMEOUT. In front of a received datagram stand the sender's address, its port and the length.
+// TIMEOUT. A socket in multicast mode (MULTI) sends to its group without ARP, and is the only kind that receives what is for a group. In
+// front of a received datagram stand the sender's address, its port and the length.
 
 import { BROADCAST, arp, echoReply, ethernet, ip, parse, udp } from './packets.js';
+import { Tcp } from './w5500-tcp.js';
 
 export class Ip {
     constructor(chip) {
         this.chip = chip;
+        this.tcp = new Tcp(chip);
         this.waiting = []; // the sockets that ask: { target, deliver, timer's epoch }
     }
 
@@ -32,17 +35,23 @@ export class Ip {
         const packet = whole(frame);
         if (!packet) return chip.drop('filtered');
         const isBroadcast = packet.to.equals(BROADCAST);
-        if (!isBroadcast && !packet.to.equals(this.mac)) return chip.drop('filtered');
+        const isMulticast = !isBroadcast && (packet.to[0] & 1) === 1;
+        if (!isBroadcast && !isMulticast && !packet.to.equals(this.mac)) return chip.drop('filtered');
         if (packet.arp) return this.receiveArp(packet.arp);
         if (packet.echo && packet.echo.toIp === this.address && !(chip.common[MR] & MR_PB)) {
             const { fromIp, body } = packet.echo;
             chip.transmit(ethernet(packet.from, this.mac, 0x0800, echoReply(this.address, fromIp, body)));
             return false;
         }
+        if (packet.tcp?.toIp === this.address && !isBroadcast && !isMulticast) return this.tcp.receive(packet);
         if (!packet.udp) return chip.drop('filtered');
         const { toIp, toPort, fromIp, fromPort, payload } = packet.udp;
-        if (toIp !== this.address && !this.isBroadcast(toIp)) return chip.drop('filtered');
-        const isOpen = ({ registers }) => registers[SR] === SOCK_UDP && (registers[PORT] << 8 | registers[PORT + 1]) === toPort;
+        if (!isMulticast && toIp !== this.address && !this.isBroadcast(toIp)) return chip.drop('filtered');
+        const isOpen = ({ registers }) =>
+            registers[SR] === SOCK_UDP &&
+            (registers[PORT] << 8 | registers[PORT + 1]) === toPort &&
+            isMulticast === ((registers[MR] & MR_MULTI) !== 0) &&
+            (!isMulticast || (packet.to.equals(registers.subarray(DHAR, DHAR + 6)) && toIp === text(registers.subarray(DIPR, DIPR + 4))));
         const socket = chip.sockets.find(isOpen);
         if (!socket) return chip.drop('closed');
         if (isBroadcast && socket.registers[MR] & MR_BCASTB) return chip.drop('filtered');
@@ -80,10 +89,10 @@ export class Ip {
         const to = text(registers.subarray(DIPR, DIPR + 4));
         const [toPort, fromPort] = [DPORT, PORT].map((at) => socket.word(at));
         const deliver = (mac) => {
-            const packet = udp(this.address, fromPort, to, toPort, Buffer.from(payload));
+            const packet = udp(this.address, fromPort, to, toPort, Buffer.from(payload), registers[TTL]);
             this.chip.sendFrame(socket, ethernet(mac, this.mac, 0x0800, packet));
         };
-        if (hasMac) return deliver(Buffer.from(registers.subarray(DHAR, DHAR + 6)));
+        if (hasMac || registers[MR] & MR_MULTI) return deliver(Buffer.from(registers.subarray(DHAR, DHAR + 6)));
         if (this.isBroadcast(to)) return deliver(BROADCAST);
         const target = this.isNear(to) ? to : text(this.bytes(GAR, 4));
         if (socket.resolved?.target === target) return deliver(socket.resolved.mac);
@@ -149,5 +158,7 @@ const PORT = 0x04;
 const DHAR = 0x06;
 const DIPR = 0x0c;
 const DPORT = 0x10;
+const TTL = 0x16;
 const MR_BCASTB = 0x40;
+const MR_MULTI = 0x80;
 const SOCK_UDP = 0x22;

@@ -1,7 +1,7 @@
 // The W5500 Ethernet chip, as a driver sees it (WIZnet's data sheet, version 1.1.0).
 //
-// Modelled: the SPI frame with variable length (2.2), the registers that a driver uses, eight sockets for UDP, of which socket 0 may
-// take whole frames instead (MACRAW), with the commands OPEN, CLOSE, SEND, SEND_MAC and RECV; their buffers with wrap and limits, 16 KB in
+// Modelled: the SPI frame with variable length (2.2), the registers that a driver uses, eight sockets for UDP and TCP, of which socket 0
+// may take whole frames instead (MACRAW), with the commands OPEN, LISTEN, CLOSE, DISCON, SEND, SEND_MAC and RECV; their buffers with wrap and limits, 16 KB in
 // all each way; the interrupt pin (an interrupt can be lost), the reset pin, the PHY's link bit and how long the PHY negotiates, and
 // 100 Mbit/s: a frame is out, and its room in the buffer free, after its time on the wire; never without a link. `w5500-ip.js` has what
 // the chip does by itself: ARP, ping, IPv4 and UDP. Not modelled: TCP, IPRAW, PPPoE, Wake on LAN, fixed-length SPI frames, fragments,
@@ -30,6 +30,7 @@ export class W5500 {
         this.losesInterrupt = () => false;
         this.counts = { received: 0, sent: 0, full: 0, filtered: 0, closed: 0, unresolved: 0, misused: 0 };
         this.inReset = false;
+        this.connections = 0;
         this.reset();
     }
 
@@ -171,6 +172,12 @@ export class W5500 {
                 socket.open(socket === this.sockets[0]);
                 break;
             }
+            case CR_LISTEN:
+                this.ip.tcp.listen(socket);
+                break;
+            case CR_DISCON:
+                this.ip.tcp.disconnect(socket);
+                break;
             case CR_CLOSE:
                 socket.close();
                 break;
@@ -189,7 +196,10 @@ export class W5500 {
         if (socket.state === 0) return;
         // The data sheet has the host wait for SENDOK; what happens else is not known.
         if (socket.sending && socket.state === SOCK_UDP) this.counts.misused++;
+        const isConnected = socket.connection !== null;
+        if (socket.isTcp && !isConnected) return;
         const bytes = socket.take();
+        if (isConnected) return this.ip.tcp.send(socket, bytes);
         // Without a link SEND never ends, not even when the link comes back (esp-idf issue 6233).
         if (!this.link) socket.stuck = true;
         if (socket.stuck) return;
@@ -242,6 +252,7 @@ class Socket {
         this.registers = new Uint8Array(0x30);
         this.registers[RXBUF_SIZE] = 2;
         this.registers[TXBUF_SIZE] = 2;
+        this.registers[TTL] = 128;
         this.registers[IMR] = 0xff;
         this.rx = new Uint8Array(16 * 1024);
         this.tx = new Uint8Array(16 * 1024);
@@ -255,12 +266,21 @@ class Socket {
         this.txWrite = 0;
         this.txRead = 0;
         this.stuck = false;
+        this.connection = null;
         this.resolved = null; // the last address that ARP found, and its hardware address
         this.opening++; // what is under way belongs to an earlier one
     }
 
     get state() {
         return this.registers[SR];
+    }
+
+    get isTcp() {
+        return (this.registers[MR] & 0x0f) === MR_TCP;
+    }
+
+    raise(event) {
+        this.registers[IR] |= event;
     }
 
     get sending() {
@@ -285,11 +305,13 @@ class Socket {
         this.registers.fill(0, TX_WR, TX_WR + 2);
         this.registers.fill(0, RX_RD, RX_RD + 2);
         const protocol = this.registers[MR] & 0x0f;
-        this.registers[SR] = protocol === MR_UDP ? SOCK_UDP : protocol === MR_MACRAW && isFirst ? SOCK_MACRAW : 0;
+        const states = { [MR_TCP]: SOCK_INIT, [MR_UDP]: SOCK_UDP, [MR_MACRAW]: isFirst ? SOCK_MACRAW : 0 };
+        this.registers[SR] = states[protocol] ?? 0;
     }
 
     close() {
         this.registers[SR] = 0;
+        this.connection = null;
         this.opening++;
     }
 
@@ -366,6 +388,7 @@ const VERSIONR = 0x39;
 const CR = 0x01;
 const IR = 0x02;
 const SR = 0x03;
+const TTL = 0x16;
 const RXBUF_SIZE = 0x1e;
 const TXBUF_SIZE = 0x1f;
 const TX_FSR = 0x20;
@@ -376,12 +399,15 @@ const RX_RD = 0x28;
 const RX_WR = 0x2a;
 const IMR = 0x2c;
 
+const MR_TCP = 0x01;
 const MR_UDP = 0x02;
 const MR_MACRAW = 0x04;
 const MR_MFEN = 0x80;
 const MR_MMB = 0x20;
 const MR_MIP6B = 0x10;
 const CR_OPEN = 0x01;
+const CR_LISTEN = 0x02;
+const CR_DISCON = 0x08;
 const CR_CLOSE = 0x10;
 const CR_SEND = 0x20;
 const CR_SEND_MAC = 0x21;
@@ -389,5 +415,6 @@ const CR_RECV = 0x40;
 const IR_RECV = 0x04;
 const IR_TIMEOUT = 0x08;
 const IR_SENDOK = 0x10;
+const SOCK_INIT = 0x13;
 const SOCK_UDP = 0x22;
 const SOCK_MACRAW = 0x42;

@@ -97,7 +97,7 @@ test('floods to the listening ports, from a host that answers no ARP, stop no tr
 test('noise of a network costs the board no transfer on its bus', { skip: missing }, (t) => {
     const { board, chip, pi, server } = plugIn({ archive: pack(t, BOOT) });
     const other = Buffer.from('020000000098', 'hex');
-    const multicast = Buffer.from('01005e0000fb', 'hex');
+    const [ssdp, mdns] = ['01005e7ffffa', '01005e0000fb'].map((mac) => Buffer.from(mac, 'hex'));
     const idle = () => {
         const before = board.buses[0].transactions;
         board.run(board.now + 100e6);
@@ -105,12 +105,18 @@ test('noise of a network costs the board no transfer on its bus', { skip: missin
     };
     const quiet = idle();
     for (let count = 0; count < 50; count++) {
-        pi.transmit(ethernet(multicast, other, 0x0800, udp('10.55.0.98', 5353, '224.0.0.251', 5353, Buffer.alloc(200))));
+        pi.transmit(ethernet(ssdp, other, 0x0800, udp('10.55.0.98', 1900, '239.255.255.250', 1900, Buffer.alloc(200))));
         pi.transmit(ethernet(BROADCAST, other, 0x0800, udp('10.55.0.98', 137, '10.55.0.255', 137, Buffer.alloc(50))));
         pi.transmit(ethernet(BROADCAST, other, 0x86dd, Buffer.alloc(80)));
         pi.transmit(ethernet(chip.ip.mac, other, 0x0800, echoRequest('10.55.0.98', server, Buffer.alloc(36))));
     }
     assert.ok(idle() <= quiet + 5, `${quiet} transfers in 0.1 s without noise`);
+    // The group of the board's name is heard: one datagram every 20 ms.
+    for (let count = 0; count < 200; count++) {
+        pi.transmit(ethernet(mdns, other, 0x0800, udp('10.55.0.98', 5353, '224.0.0.251', 5353, Buffer.alloc(200))));
+    }
+    const busy = idle();
+    assert.ok(busy > quiet + 5 && busy <= quiet + 5 * 10 + 5, `${quiet} transfers without noise, ${busy} with it`);
 });
 
 test('the cable is pulled in the middle of a file, and plugged in again', { skip: missing }, (t) => {

@@ -6,7 +6,7 @@ use core::net::Ipv4Addr;
 
 use embassy_futures::select::select;
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
-use embassy_sync::mutex::Mutex;
+use embassy_sync::mutex::{Mutex, MutexGuard};
 use embassy_sync::signal::Signal;
 use embassy_time::{Duration, Timer};
 use embedded_hal::digital::OutputPin;
@@ -33,6 +33,8 @@ pub struct W5500<SPI, CS, INT> {
     /// The number of the chip's last start; `None` while the chip is not ready.
     start: Cell<Option<u32>>,
     link: Cell<bool>,
+    /// The sockets that transfers hold.
+    held: Cell<u8>,
     /// A fault that a network found.
     fault: Cell<Option<Fault>>,
     /// There is such a fault, or a new address.
@@ -112,6 +114,7 @@ where
             address: Cell::new(None),
             start: Cell::new(None),
             link: Cell::new(false),
+            held: Cell::new(0),
             fault: Cell::new(None),
             news: Signal::new(),
             bells,
@@ -135,6 +138,25 @@ where
 
     pub(super) fn has_link(&self) -> bool {
         self.link.get()
+    }
+
+    pub(super) fn own_address(&self) -> Option<Ipv4Addr> {
+        self.address.get().map(|known| known.address)
+    }
+
+    /// The sockets that transfers hold: a bit for each.
+    pub(super) fn held(&self) -> u8 {
+        self.held.get()
+    }
+
+    /// A transfer has this socket.
+    pub(super) fn hold(&self, socket: u8) {
+        self.held.set(self.held.get() | 1 << socket);
+    }
+
+    /// No transfer has this socket any more.
+    pub(super) fn release(&self, socket: u8) {
+        self.held.set(self.held.get() & !(1 << socket));
     }
 
     pub(super) const fn bell(&self, number: usize) -> &'static Doorbell {
@@ -197,11 +219,21 @@ where
                 return Err(fault);
             }
             self.liveness.report(now());
-            let mut bus = self.bus.lock().await;
+            let mut bus = self.spare_bus().await;
             if known != self.address.get() {
                 known = self.set_address(&mut bus)?;
             }
             self.look(&mut bus, known)?;
+        }
+    }
+
+    /// The bus, when no network has it: the queue for the bus has one place, and two tasks there wake each other until it is free.
+    async fn spare_bus(&self) -> MutexGuard<'_, NoopRawMutex, Bus<SPI, CS>> {
+        loop {
+            match self.bus.try_lock() {
+                Ok(bus) => return bus,
+                Err(_) => Timer::after_millis(1).await,
+            }
         }
     }
 

@@ -16,7 +16,7 @@ use crate::liveness::now;
 /// A socket, and what is known of it in the chip.
 #[derive(Clone, Copy)]
 pub(super) struct Socket {
-    number: u8,
+    pub(super) number: u8,
     /// KiB for received bytes, and for those to send.
     memory: (u8, u8),
     /// Whether it receives broadcasts.
@@ -141,17 +141,23 @@ impl Socket {
             bus.set(registers, INTERRUPT, &[RECEIVED | TIMEOUT])?;
             return Ok(None);
         }
-        let waiting = u16::from_be_bytes(bus.get(registers, RX_WAITING)?);
+        let mut waiting = u16::from_be_bytes(bus.get(registers, RX_WAITING)?);
         if waiting == 0 {
             let [events] = bus.get(registers, INTERRUPT)?;
             if events & TIMEOUT != 0 {
                 debug!("{} does not answer ARP", self.peer);
                 self.open(bus)?;
-            } else if events & RECEIVED != 0 {
-                // The datagram of this interrupt was found without it.
-                bus.set(registers, INTERRUPT, &[RECEIVED])?;
+                return Ok(None);
             }
-            return Ok(None);
+            if events & RECEIVED == 0 {
+                return Ok(None);
+            }
+            // The datagram of this interrupt was found without it, or it has come since.
+            bus.set(registers, INTERRUPT, &[RECEIVED])?;
+            waiting = u16::from_be_bytes(bus.get(registers, RX_WAITING)?);
+            if waiting == 0 {
+                return Ok(None);
+            }
         }
         let mut head = [0; HEAD + ACK];
         bus.read(Block::rx(self.number), self.read_at, &mut head)?;
@@ -322,7 +328,7 @@ impl Socket {
 const NOBODY: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0);
 
 /// In front of a datagram stand its sender's address and port and its length.
-const HEAD: usize = 8;
+pub(super) const HEAD: usize = 8;
 const ACK: usize = 4;
 
 /// From so many bytes on other tasks run during a transfer.
@@ -335,24 +341,24 @@ const ON_THE_WIRE: Duration = Duration::from_micros(300);
 const STUCK: Duration = Duration::from_millis(400);
 
 // A socket's registers (section 4.2).
-const MODE: u16 = 0x00;
-const INTERRUPT: u16 = 0x02;
-const STATUS: u16 = 0x03;
-const SOURCE_PORT: u16 = 0x04;
-const DESTINATION: u16 = 0x0c;
-const TX_WRITE: u16 = 0x24;
-const RX_WAITING: u16 = 0x26;
-const RX_READ: u16 = 0x28;
-const INTERRUPT_MASK: u16 = 0x2c;
+pub(super) const MODE: u16 = 0x00;
+pub(super) const INTERRUPT: u16 = 0x02;
+pub(super) const STATUS: u16 = 0x03;
+pub(super) const SOURCE_PORT: u16 = 0x04;
+pub(super) const DESTINATION: u16 = 0x0c;
+pub(super) const TX_WRITE: u16 = 0x24;
+pub(super) const RX_WAITING: u16 = 0x26;
+pub(super) const RX_READ: u16 = 0x28;
+pub(super) const INTERRUPT_MASK: u16 = 0x2c;
 
-const UDP: u8 = 2;
+pub(super) const UDP: u8 = 2;
 const NO_BROADCAST: u8 = 1 << 6;
 const OPEN_FOR_UDP: u8 = 0x22;
 const RECEIVED: u8 = 1 << 2;
 const TIMEOUT: u8 = 1 << 3;
-const SENT: u8 = 1 << 4;
+pub(super) const SENT: u8 = 1 << 4;
 
-const OPEN: u8 = 0x01;
-const CLOSE: u8 = 0x10;
-const SEND: u8 = 0x20;
-const RECEIVE: u8 = 0x40;
+pub(super) const OPEN: u8 = 0x01;
+pub(super) const CLOSE: u8 = 0x10;
+pub(super) const SEND: u8 = 0x20;
+pub(super) const RECEIVE: u8 = 0x40;

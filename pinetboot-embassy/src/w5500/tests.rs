@@ -86,6 +86,18 @@ fn a_chip_that_forgets_all_is_set_up_again() {
     });
 }
 
+#[test]
+fn a_datagram_that_comes_between_two_looks_is_read() {
+    let wires = Wires::default();
+    let mut bus = bus::Bus::new(wires.clone(), wires.clone());
+    let mut socket = socket::Socket::new(0, (2, 2), false);
+    socket.port = 69;
+    socket.open(&mut bus).unwrap();
+    assert!(socket.next(&mut bus).unwrap().is_none());
+    wires.0.borrow_mut().late = Some(b"an ACK");
+    assert_eq!(socket.next(&mut bus).unwrap().map(|head| head.len), Some(6));
+}
+
 type Tested<'a> = Udp<'a, Wires, Wires, Wires>;
 
 fn on_a_chip<F: for<'t, 'a> AsyncFnOnce(&'t mut Tested<'a>, &'t mut Peer)>(test: F) {
@@ -119,6 +131,8 @@ struct Wires(Rc<RefCell<Chip>>);
 struct Chip {
     common: [u8; 64],
     sockets: [Socket; 8],
+    /// A datagram that arrives when the events of a socket are looked at.
+    late: Option<&'static [u8]>,
     /// Bytes since the chip was selected.
     frame: Vec<u8>,
     /// The port, the destination and the payload.
@@ -151,6 +165,7 @@ impl Default for Chip {
         Self {
             common,
             sockets: [(); 8].map(|()| socket.clone()),
+            late: None,
             frame: Vec::new(),
             sent: VecDeque::new(),
             wakers: Vec::new(),
@@ -203,7 +218,12 @@ impl Chip {
             }
             (0, _) => return self.common[usize::from(address)],
             (_, 1) if write => self.write(block >> 2, address, byte),
-            (_, 1) => return self.sockets[block >> 2].read(address),
+            (_, 1) => {
+                if let Some(bytes) = self.late.take_if(|_| address == 2) {
+                    self.arrive(69, PEER, bytes);
+                }
+                return self.sockets[block >> 2].read(address);
+            }
             (_, 2) if write => self.sockets[block >> 2].tx[usize::from(address) % 4096] = byte,
             (_, 3) => {
                 let socket = &self.sockets[block >> 2];

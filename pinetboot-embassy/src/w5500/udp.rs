@@ -168,12 +168,14 @@ where
 
     /// Tells the chip what was read, and closes the sockets that are due.
     fn catch_up(&mut self, bus: &mut Bus<SPI, CS>) -> Result<(), Fault> {
+        let chip = self.chip;
         for slot in self.slots.iter_mut().take(self.sockets.memory.len()) {
             slot.tell(bus)?;
             if let State::Closing(until) = slot.state
                 && (now() >= until || slot.has_left(bus)?)
             {
                 slot.close(bus)?;
+                chip.release(slot.number);
             }
         }
         Ok(())
@@ -181,12 +183,16 @@ where
 
     /// Whether the chip is ready; opens the sockets if the chip was started anew.
     fn is_ready(&mut self, bus: &mut Bus<SPI, CS>) -> Result<bool, Fault> {
-        let start = self.chip.start();
+        let chip = self.chip;
+        let start = chip.start();
         if start.is_some() && start != self.start {
             for slot in self.slots.iter_mut().take(self.sockets.memory.len()) {
                 match slot.state {
                     State::Open => slot.open(bus)?,
-                    State::Closing(_) => slot.close(bus)?,
+                    State::Closing(_) => {
+                        slot.close(bus)?;
+                        chip.release(slot.number);
+                    }
                     State::Opening | State::Closed => {}
                 }
             }
@@ -339,6 +345,8 @@ where
         let free = transfers.filter_map(|(index, slot)| Some((rank(slot)?, index, slot)));
         let (_, index, slot) = free.min_by_key(|(rank, index, _)| (*rank, *index))?;
         slot.state = State::Opening;
+        // At once: the spare socket is not to be taken from the transfer again.
+        self.chip.hold(slot.number);
         slot.port = self.next_port;
         self.next_port = self.next_port.wrapping_add(1) | FIRST_PORT;
         Some(Port::new(index))
@@ -348,11 +356,10 @@ where
         let is_transfer = local.index() >= self.sockets.listen.len();
         let Some(slot) = self.slot(local.index()).filter(|_| is_transfer) else { return };
         slot.kept = None;
-        slot.state = match slot.state {
-            State::Open => State::Closing(now() + PATIENCE),
-            State::Opening => State::Closed,
-            other => other,
-        };
+        // Also one that was not opened yet: the page and the name may have the chip's socket until then.
+        if matches!(slot.state, State::Open | State::Opening) {
+            slot.state = State::Closing(now() + PATIENCE);
+        }
     }
 }
 

@@ -11,7 +11,8 @@ mod namespace;
 
 use std::env;
 use std::fs;
-use std::net::UdpSocket;
+use std::io::Read;
+use std::net::{Ipv4Addr, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
@@ -77,6 +78,57 @@ fn on_a_tap_a_missing_kernel_is_named() {
     });
     let line = appliance.line("stuck: ", SOON);
     assert!(line.ends_with("10.55.0.50: stuck: no kernel [20]"), "{line}");
+}
+
+/// curl is shown the report as a page while a file is sent, and a query to the group of multicast DNS has the address.
+#[test]
+#[ignore = "needs root, network namespaces, curl and PINETBOOT_APPLIANCE_TAP; run by .ci/run"]
+fn on_a_tap_a_browser_and_a_resolver_are_answered() {
+    let files = Files::new(8 << 20);
+    let network = network();
+    network.ip("route add 224.0.0.0/4 dev tap0");
+    let mut appliance = on_tap(&network, &files);
+    let page = |path: &str| {
+        let mut curl = network.command("curl");
+        curl.args(["-sSi", "--retry", "5", "--retry-connrefused", &format!("http://10.55.0.1/{path}")]);
+        let (status, said) = Process::start(curl).finish(4 * SOON);
+        assert!(status.success(), "{said}");
+        said
+    };
+    thread::scope(|scope| {
+        let fetch = scope.spawn(|| files.are_fetched(&network, &[]));
+        for _ in 0..10 {
+            let said = page("");
+            assert!(said.starts_with("HTTP/1.0 200 OK\r\n"), "{said}");
+            assert!(said.contains("\r\n\r\npinetboot ") && said.contains("\nfiles: "), "{said}");
+        }
+        assert!(page("favicon.ico").starts_with("HTTP/1.0 404 "));
+        fetch.join().unwrap();
+    });
+    let line = appliance.line("kernel_2712.img, 8388608 bytes", SOON);
+    assert!(line.ends_with(" 0 sent again"), "{line}");
+    // A client that is silent, and one that ends its side, are given up.
+    network.enter(|| {
+        let silent = TcpStream::connect("10.55.0.1:80").unwrap();
+        silent.set_read_timeout(Some(2 * SOON)).unwrap();
+        let ended = (&silent).read(&mut [0; 10]);
+        assert!(!matches!(&ended, Ok(1..)), "{ended:?}");
+
+        let socket = UdpSocket::bind("0.0.0.0:5353").unwrap();
+        socket.join_multicast_v4(&Ipv4Addr::new(224, 0, 0, 251), &Ipv4Addr::new(10, 55, 0, 50)).unwrap();
+        socket.set_multicast_loop_v4(false).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+        let query = b"\0\0\0\0\0\x01\0\0\0\0\0\0\x09pinetboot\x05local\0\0\x01\0\x01";
+        let mut answer = [0; 600];
+        let len = (0..10).find_map(|_| {
+            socket.send_to(query, "224.0.0.251:5353").unwrap();
+            socket.recv(&mut answer).ok()
+        });
+        let answer = &answer[..len.unwrap()];
+        assert_eq!(answer[..12], [0, 0, 0x84, 0, 0, 0, 0, 1, 0, 0, 0, 1]);
+        assert!(answer.windows(6).any(|bytes| bytes == [0, 4, 10, 55, 0, 1]), "{answer:?}");
+    });
+    assert!(page("").starts_with("HTTP/1.0 200 OK\r\n"));
 }
 
 /// smoltcp holds back packets for a host that answers no ARP request, and all packets behind them.

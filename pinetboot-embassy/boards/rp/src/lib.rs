@@ -108,7 +108,17 @@ pub async fn appliance(spawner: Spawner, peripherals: Peripherals) -> ! {
     spawner.spawn(defmt::unwrap!(addresses(appliance, Udp::new(chip, &DHCP_SOCKETS, DHCP[0].take(), 0))));
     let net = Udp::new(chip, &DHCP_CLIENT_SOCKETS, DHCP[1].take(), 0);
     spawner.spawn(defmt::unwrap!(client(appliance, net, mac, seed)));
-    appliance.watch(&mut Evb { led, watchdog, chip, card }).await
+    #[cfg(feature = "page")]
+    spawner.spawn(defmt::unwrap!(page(appliance, chip)));
+    let mut board = Evb {
+        led,
+        watchdog,
+        chip,
+        card,
+        #[cfg(feature = "rp2040")]
+        button: peripherals.BOOTSEL,
+    };
+    appliance.watch(&mut board).await
 }
 
 #[embassy_executor::task]
@@ -131,6 +141,12 @@ async fn client(appliance: &'static Board, net: Network, mac: [u8; 6], xid: u32)
     appliance.client(net, mac, xid).await
 }
 
+#[cfg(feature = "page")]
+#[embassy_executor::task]
+async fn page(appliance: &'static Board, chip: &'static Chip) -> ! {
+    chip.spare(&|out| appliance.report(out)).await
+}
+
 #[embassy_executor::task]
 async fn ethernet(chip: &'static Chip, reset: Reset) -> ! {
     chip.run(reset).await
@@ -145,6 +161,9 @@ struct Evb {
     watchdog: Watchdog,
     chip: &'static Chip,
     card: &'static Card,
+    /// embassy-rp reads the button of an RP2040 alone.
+    #[cfg(feature = "rp2040")]
+    button: embassy_rp::Peri<'static, embassy_rp::peripherals::BOOTSEL>,
 }
 
 impl pinetboot_embassy::Board for Evb {
@@ -164,9 +183,19 @@ impl pinetboot_embassy::Board for Evb {
         mapped::keep(Kept { rule, ..Kept::default() }.emit());
     }
 
+    /// Both cores stop meanwhile, for some 30 us: the button is on the select line of the flash.
+    #[cfg(feature = "rp2040")]
+    fn is_button_held(&mut self) -> bool {
+        embassy_rp::bootsel::is_bootsel_pressed(self.button.reborrow())
+    }
+
     fn act(&mut self, action: Action) {
         match action {
             Action::Reset => self.watchdog.trigger_reset(),
+            Action::IgnoreConfig => {
+                mapped::keep(Kept { ignores_config: true, ..Kept::default() }.emit());
+                self.watchdog.trigger_reset();
+            }
             Action::Bootsel => embassy_rp::rom_data::reset_to_usb_boot(0, 0),
         }
     }
