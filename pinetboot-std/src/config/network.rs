@@ -8,7 +8,7 @@ use std::time::Duration;
 use pinetboot_core::dhcp::{Network, NetworkError};
 use serde::{Deserialize, Serialize};
 
-use super::one_or_many::one_or_many;
+use super::one_or_many;
 use crate::exit::{Exit, Failed};
 
 /// A network as the file has it.

@@ -189,7 +189,7 @@ fn disks_are_served_on_a_new_interface() {
     let [card, init, state] =
         ["card.img", "init", "state"].map(|name| home.files.tree().join("..").join(name));
     crate::card::make(&card);
-    fs::write(&init, card::program(card::ARM64, "first program")).unwrap();
+    fs::write(&init, crate::card::program(crate::card::ARM64, "first program")).unwrap();
     let mut command = home.server.command(PINETBOOT);
     command.args(["serve", "--require-sandbox", "--interface", "eth0", "--init"]).arg(init);
     command.arg("--state").arg(state).arg(card);
