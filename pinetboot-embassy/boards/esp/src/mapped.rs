@@ -2,7 +2,7 @@
 //!
 //! The chip's bootloader maps the firmware from the first entry of the flash MMU on; the archive is mapped here by later
 //! ones. How an entry is written: ESP32-C3 and ESP32-C6 technical reference manuals, chapter "System and Memory", and
-//! esp-storage 0.10, which does so for a page at a time. Not done: encrypted flash.
+//! esp-storage 0.10, which does so for a page at a time, and is the only source for the ESP32-P4. Not done: encrypted flash.
 
 use core::ptr;
 
@@ -14,7 +14,7 @@ pub(crate) fn archive() -> &'static [u8] {
     for page in 0..PAGES {
         map(FIRST_ENTRY + page, (OFFSET / PAGE + page) as u16);
         // SAFETY: no code has read or written there before, so the cache holds nothing of it.
-        unsafe { Cache_Invalidate_Addr((start + page * PAGE) as u32, PAGE as u32) };
+        unsafe { invalidate((start + page * PAGE) as u32) };
     }
     // SAFETY: the flash is mapped now, readable byte by byte, and this firmware does not write to it.
     unsafe { core::slice::from_raw_parts(ptr::with_exposed_provenance(start), PAGES * PAGE) }
@@ -29,7 +29,7 @@ fn map(entry: usize, page: u16) {
 }
 
 /// Maps a page of the flash at an entry of the MMU.
-#[cfg(feature = "esp32c6")]
+#[cfg(any(feature = "esp32c6", feature = "esp32p4"))]
 fn map(entry: usize, page: u16) {
     let spi0 = peripherals::SPI0::regs();
     // SAFETY: it names the entry for the next write, and no other code writes one now.
@@ -38,9 +38,32 @@ fn map(entry: usize, page: u16) {
     spi0.mmu_item_content().write(|content| unsafe { content.paddr().bits(page) }.valid().set_bit());
 }
 
-unsafe extern "C" {
-    /// A function in the chip's ROM: drops these addresses from the cache.
-    fn Cache_Invalidate_Addr(start: u32, len: u32);
+/// Drops a page from the cache, by a function in the chip's ROM.
+///
+/// # Safety
+///
+/// Nothing that was written to the page is lost by that.
+#[cfg(not(feature = "esp32p4"))]
+unsafe fn invalidate(start: u32) {
+    unsafe extern "C" {
+        fn Cache_Invalidate_Addr(start: u32, len: u32);
+    }
+    // SAFETY: as the caller says.
+    unsafe { Cache_Invalidate_Addr(start, PAGE as u32) }
+}
+
+/// Drops a page from the caches, those of data of both levels, by a function in the chip's ROM.
+///
+/// # Safety
+///
+/// Nothing that was written to the page is lost by that.
+#[cfg(feature = "esp32p4")]
+unsafe fn invalidate(start: u32) {
+    unsafe extern "C" {
+        fn Cache_Invalidate_Addr(caches: u32, start: u32, len: u32);
+    }
+    // SAFETY: as the caller says.
+    unsafe { Cache_Invalidate_Addr(1 << 4 | 1 << 5, start, PAGE as u32) }
 }
 
 /// The address at which the MMU's first entry shows flash.
@@ -48,6 +71,8 @@ unsafe extern "C" {
 const MAPPED_FLASH: usize = 0x3c00_0000;
 #[cfg(feature = "esp32c6")]
 const MAPPED_FLASH: usize = 0x4200_0000;
+#[cfg(feature = "esp32p4")]
+const MAPPED_FLASH: usize = 0x4000_0000;
 
 /// The size of an entry's page in bytes.
 const PAGE: usize = 64 << 10;
@@ -55,6 +80,7 @@ const PAGE: usize = 64 << 10;
 /// Behind those of the firmware, which has the first megabyte of the flash. An ESP32-C3 has 128.
 const FIRST_ENTRY: usize = 64;
 
-/// Where the archive begins in flash, as for `pinetboot pack --esp`; and how long it can be, on a board with 4 MiB.
+/// Where the archive begins in flash, as for `pinetboot pack --esp`; and how long it can be, on a board with 4 MiB, or an ESP32-P4 with 16.
 const OFFSET: usize = 1 << 20;
-const PAGES: usize = (3 << 20) / PAGE;
+const FLASH: usize = if cfg!(feature = "esp32p4") { 16 << 20 } else { 4 << 20 };
+const PAGES: usize = (FLASH - OFFSET) / PAGE;
