@@ -138,7 +138,7 @@ impl Model {
 
     /// What [`Model::from_fourcc`] reads, in text order. `None` for a Pi 3, which sends none.
     pub const fn fourcc(self) -> Option<[u8; 4]> {
-        match self.profile().machine_id {
+        match self.machine_id() {
             MachineId::BootRom => None,
             MachineId::Structured { fourcc, .. } => Some(fourcc),
         }
@@ -147,7 +147,7 @@ impl Model {
 
 impl fmt::Display for Model {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.profile().word)
+        f.pad(self.word())
     }
 }
 
@@ -155,7 +155,7 @@ impl FromStr for Model {
     type Err = UnknownModel;
 
     fn from_str(word: &str) -> Result<Self, UnknownModel> {
-        let is_its = |model: &Self| word.eq_ignore_ascii_case(model.profile().word);
+        let is_its = |model: &Self| word.eq_ignore_ascii_case(model.word());
         Self::ALL.iter().copied().find(is_its).ok_or(UnknownModel)
     }
 }

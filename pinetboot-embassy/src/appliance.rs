@@ -29,7 +29,8 @@ use crate::status_file::{StatusMemory, WithStatus};
 use crate::storage::Placed;
 use crate::trees::Trees;
 
-/// The configured services and their status. Each of the loops may have a task, so that none is polled for another.
+/// The configured services and their status. Each of the loops may have a task, so that none is polled for another. They borrow their
+/// networks: a future keeps its arguments, and again what they were moved into.
 pub struct Appliance<'a, I> {
     interface: I,
     config: Config<'a>,
@@ -84,10 +85,9 @@ impl<'a, I: Interface> Appliance<'a, I> {
     pub async fn files<S: Storage, F: NorFlash>(
         &self,
         storage: S,
-        net: impl Net<Local = Port, Error = Infallible>,
+        net: &mut impl Net<Local = Port, Error = Infallible>,
         updates: Option<&Updates<F>>,
     ) -> ! {
-        // Borrowed by the server: a move would have it on the stack twice.
         let mut net = Watched { net, liveness: &self.tftp };
         let storage = WithUpdates {
             storage,
@@ -148,14 +148,14 @@ impl<'a, I: Interface> Appliance<'a, I> {
     }
 
     /// Answers DHCP on this network, whose ports are 67 and perhaps 4011. Does not return.
-    pub async fn addresses(&self, net: impl Net<Local = Port, Error = Infallible>) -> ! {
+    pub async fn addresses(&self, net: &mut impl Net<Local = Port, Error = Infallible>) -> ! {
         let net = Watched { net, liveness: &self.dhcp };
         let answer = Answer::new(self.config.dhcp, self.interface, &self.others);
         let port = |port: Port| match port.index() {
             0 => dhcp::Port::Server,
             _ => dhcp::Port::Pxe,
         };
-        let mut responder = Responder::<_, _, _, 2>::new(net, answer, &self.status).with_ports(port);
+        let mut responder = Responder::<_, _, _, 1>::new(net, answer, &self.status).with_ports(port);
         let Ok(never) = responder.run().await;
         match never {}
     }
@@ -164,13 +164,13 @@ impl<'a, I: Interface> Appliance<'a, I> {
     /// not do that itself; or looks for another DHCP server, without which no addresses are leased. Does not return.
     pub async fn client(
         &self,
-        mut net: impl Net<Local = Port, Error = Infallible>,
+        net: &mut impl Net<Local = Port, Error = Infallible>,
         mac: [u8; 6],
         xid: u32,
     ) -> ! {
         let (interface, port) = (self.interface, Port::FIRST);
         let Ok(never) = match (self.config.dhcp, self.config.address) {
-            (Dhcp::Lease(_), _) => search(interface, &mut net, port, mac, xid, &self.others).await,
+            (Dhcp::Lease(_), _) => search(interface, net, port, mac, xid, &self.others).await,
             (_, Address::Dhcp) if !I::IS_DHCP_CLIENT => own_address(interface, net, port, mac, xid).await,
             _ => core::future::pending().await,
         };

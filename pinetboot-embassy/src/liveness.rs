@@ -30,7 +30,7 @@ impl Liveness {
 
 /// A network whose loop reports in.
 pub(crate) struct Watched<'a, N> {
-    pub(crate) net: N,
+    pub(crate) net: &'a mut N,
     pub(crate) liveness: &'a Liveness,
 }
 

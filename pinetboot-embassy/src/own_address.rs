@@ -19,7 +19,7 @@ use crate::interface::Interface;
 /// Asks for an address by this network, whose port is 68, and keeps it. Ends with the network.
 pub(crate) async fn own_address<N: Net>(
     interface: impl Interface,
-    mut net: N,
+    net: &mut N,
     port: N::Local,
     mac: [u8; 6],
     mut xid: u32,
@@ -28,18 +28,18 @@ pub(crate) async fn own_address<N: Net>(
         xid = xid.wrapping_mul(0x9e37_79b1).wrapping_add(1);
         let began = net.now();
         let mut granted = None;
-        if let Some((selected, ..)) = exchange(&mut net, port, mac, xid, None).await? {
-            granted = exchange(&mut net, port, mac, xid, Some(&selected)).await?;
+        if let Some((selected, ..)) = exchange(net, port, mac, xid, None).await? {
+            granted = exchange(net, port, mac, xid, Some(&selected)).await?;
         }
         let Some((Selected { address, server, .. }, mask, router, secs)) = granted else {
-            wait(&mut net, began + AGAIN).await?;
+            wait(net, began + AGAIN).await?;
             continue;
         };
         let mask = mask.unwrap_or(Ipv4Addr::new(255, 255, 255, 0));
         let prefix_len = mask.to_bits().leading_ones() as u8;
         interface.configure(Address::Static { address, prefix_len, router });
         let now = net.now();
-        keep(&mut net, port, Renewal::new(address, server, mac, xid, secs, now)).await?;
+        keep(net, port, Renewal::new(address, server, mac, xid, secs, now)).await?;
         warn!("the lease of the board's address is over");
         interface.configure(Address::Dhcp);
     }

@@ -59,11 +59,13 @@ pub async fn run<S: Storage<File: Placed>>(
     let mut tftp = Sockets::new(stack, tftp, &mut tftp_metadata);
     let mut dhcp = Sockets::new(stack, dhcp, &mut dhcp_metadata);
     let mut client = Sockets::new(stack, client, &mut client_metadata);
-    let files = appliance.files(storage, Pool::new(&mut tftp, &[PORT]), None::<&Updates<NoFlash>>);
-    let addresses = appliance.addresses(Pool::new(&mut dhcp, &[SERVER_PORT]));
+    let (mut tftp, mut dhcp) = (Pool::new(&mut tftp, &[PORT]), Pool::new(&mut dhcp, &[SERVER_PORT]));
+    let mut client = Pool::new(&mut client, &[CLIENT_PORT]);
+    let files = appliance.files(storage, &mut tftp, None::<&Updates<NoFlash>>);
+    let addresses = appliance.addresses(&mut dhcp);
     let HardwareAddress::Ethernet(mac) = stack.hardware_address();
     let xid = u32::from_le_bytes([mac.0[2], mac.0[3], mac.0[4], mac.0[5]]);
-    let client = appliance.client(Pool::new(&mut client, &[CLIENT_PORT]), mac.0, xid);
+    let client = appliance.client(&mut client, mac.0, xid);
     let (tcp, udp) = spare.split();
     let spare = join(spare::page(stack, tcp, |out| appliance.report(out)), spare::name(stack, udp));
     join4(join(files, spare), addresses, client, appliance.watch(board)).await.0.0

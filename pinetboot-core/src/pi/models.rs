@@ -217,6 +217,24 @@ impl Model {
             Self::Pi5 => &pi5::PI5,
         }
     }
+
+    /// The word of its row. The row itself would bring all its texts into a firmware.
+    pub(super) const fn word(self) -> &'static str {
+        match self {
+            Self::Pi3 => const { pi3::PI3.word },
+            Self::Pi4 => const { pi4::PI4.word },
+            Self::Pi5 => const { pi5::PI5.word },
+        }
+    }
+
+    /// The same for its machine id.
+    pub(super) const fn machine_id(self) -> MachineId {
+        match self {
+            Self::Pi3 => const { pi3::PI3.machine_id },
+            Self::Pi4 => const { pi4::PI4.machine_id },
+            Self::Pi5 => const { pi5::PI5.machine_id },
+        }
+    }
 }
 
 impl Names {

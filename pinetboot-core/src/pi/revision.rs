@@ -53,7 +53,7 @@ impl Revision {
     /// The type of the board.
     pub fn board(self) -> Option<Board> {
         let code = self.field(4, 8)?;
-        BOARDS.iter().find(|(board, _)| *board as u32 == code).map(|(board, _)| *board)
+        TYPES.iter().copied().find(|board| *board as u32 == code)
     }
 
     /// The processor.
@@ -264,6 +264,16 @@ const BOARDS: [(Board, &str); 23] = [
     (Board::Cm5Lite, "Compute Module 5 Lite"),
     (Board::Cm0, "Compute Module 0"),
 ];
+
+/// The same without the names, for a firmware that shows none.
+const TYPES: [Board; BOARDS.len()] = {
+    let (mut types, mut at) = ([Board::A; BOARDS.len()], 0);
+    while at < types.len() {
+        types[at] = BOARDS[at].0;
+        at += 1;
+    }
+    types
+};
 
 #[cfg(test)]
 mod tests {

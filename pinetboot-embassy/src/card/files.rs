@@ -45,13 +45,13 @@ impl<'a> Storage for Files<'a> {
         if write!(path, "{}", lookup.file()).is_err() {
             return Err(OpenError::NotFound);
         }
-        let shelf = card.lend().ok_or(OpenError::Failed)?;
+        let shelf = card.shelves.lend().ok_or(OpenError::Failed)?;
         self.openings = self.openings.wrapping_add(1);
         if let Some(peer) = self.peers.get_mut(usize::from(shelf)) {
             *peer = Some(request.peer);
         }
-        let mut file = CardFile { card, shelf, opening: self.openings, len: 0, ordered: [None; 2] };
-        let opening = file.opening;
+        let opening = self.openings;
+        let mut file = CardFile { card, shelf, pair: None, opening, len: 0, ordered: [None; 2] };
         card.name.lock(|name| name.set(Some(Name { opening, own: lookup.prefix(), path })));
         card.orders.send(Order::Open { shelf, opening }).await;
         loop {
@@ -78,6 +78,8 @@ impl<'a> Storage for Files<'a> {
 pub struct CardFile<'a> {
     card: &'a Card,
     shelf: u8,
+    /// Its chunks.
+    pair: Option<u8>,
     opening: u32,
     len: u32,
     /// The part for each of the two chunks.
@@ -85,32 +87,41 @@ pub struct CardFile<'a> {
 }
 
 impl CardFile<'_> {
+    /// Its chunks; `None` while others have all.
+    fn pair(&mut self) -> Option<u8> {
+        self.pair = self.pair.or_else(|| self.card.pairs.lend());
+        self.pair
+    }
+
     /// Has a part read, unless it is already, into the chunk that is its.
     async fn order(&mut self, part: u32) {
+        let Some(pair) = self.pair() else { return };
         let Self { card, shelf, opening, .. } = *self;
         let Some(ordered) = self.ordered.get_mut(part as usize % 2) else { return };
         if *ordered != Some(part) {
             *ordered = Some(part);
-            card.orders.send(Order::Read { shelf, opening, part }).await;
+            card.orders.send(Order::Read { shelf, pair, opening, part }).await;
         }
     }
 
-    /// Whether a part is in its chunk; has it read if not.
+    /// Whether a part is in its chunk; has it read if not. Without chunks the read fails.
     fn has(&mut self, part: u32) -> bool {
+        let Some(pair) = self.pair() else { return true };
         let Self { card, shelf, opening, .. } = *self;
         let Some(ordered) = self.ordered.get_mut(part as usize % 2) else { return false };
         if *ordered != Some(part) {
-            let is_sent = card.orders.try_send(Order::Read { shelf, opening, part }).is_ok();
+            let is_sent = card.orders.try_send(Order::Read { shelf, pair, opening, part }).is_ok();
             *ordered = is_sent.then_some(part);
             return false;
         }
-        let Some((chunk, _)) = card.place(shelf, part) else { return false };
+        let Some((chunk, _)) = card.place(pair, part) else { return false };
         chunk.try_lock().is_ok_and(|chunk| chunk.of == Some((opening, part)))
     }
 
     /// Copies bytes of a part, once the part is read.
     async fn copy(&self, part: u32, at: usize, into: &mut [u8]) -> Result<(), ReadError> {
-        let (chunk, filled) = self.card.place(self.shelf, part).ok_or(ReadError)?;
+        let place = self.pair.and_then(|pair| self.card.place(pair, part));
+        let (chunk, filled) = place.ok_or(ReadError)?;
         loop {
             let chunk = chunk.lock().await;
             if chunk.of == Some((self.opening, part)) {
@@ -172,7 +183,10 @@ impl Placed for CardFile<'_> {
 
 impl Drop for CardFile<'_> {
     fn drop(&mut self) {
-        self.card.give_back(self.shelf);
+        self.card.shelves.give_back(self.shelf);
+        if let Some(pair) = self.pair {
+            self.card.pairs.give_back(pair);
+        }
     }
 }
 

@@ -152,7 +152,7 @@ impl<'a, D: Removable> CardReader<'a, D> {
                 let result = self.open(usize::from(shelf), opening);
                 self.card.opened.signal((opening, result));
             }
-            Order::Read { shelf, opening, part } => self.read(shelf, opening, part).await,
+            Order::Read { shelf, pair, opening, part } => self.read(shelf, pair, opening, part).await,
         }
     }
 
@@ -210,8 +210,8 @@ impl<'a, D: Removable> CardReader<'a, D> {
         Ok((volume, volume.look_up(&mut self.blocks, directory, &name.path)?))
     }
 
-    async fn read(&mut self, shelf: u8, opening: u32, part: u32) {
-        let Some((chunk, filled)) = self.card.place(shelf, part) else { return };
+    async fn read(&mut self, shelf: u8, pair: u8, opening: u32, part: u32) {
+        let Some((chunk, filled)) = self.card.place(pair, part) else { return };
         let shelf = usize::from(shelf);
         let mut chunk = chunk.lock().await;
         let Chunk { blocks, of, failed } = &mut *chunk;

@@ -25,9 +25,10 @@ pub struct Card {
     pub(super) opened: Signal<Raw, (u32, Result<u32, OpenError>)>,
     chunks: &'static Chunks,
     /// A chunk was filled.
-    filled: [[Signal<Raw, ()>; 2]; FILES],
-    /// Shelves that are lent.
-    lent: blocking_mutex::Mutex<Raw, Cell<[bool; FILES]>>,
+    filled: [[Signal<Raw, ()>; 2]; TRANSFERS],
+    /// The shelves, and the pairs of chunks, that are lent.
+    pub(super) shelves: Lent<FILES>,
+    pub(super) pairs: Lent<TRANSFERS>,
     pub(super) found: blocking_mutex::Mutex<Raw, Cell<Found>>,
     waiting: blocking_mutex::Mutex<Raw, Cell<Waiting>>,
     pub(super) bell: &'static Doorbell,
@@ -49,9 +50,9 @@ pub(super) enum Found {
     Readable,
 }
 
-/// For each file the chunk that is being sent and the next one. Apart from [`Card`], and all zeros at first, so
+/// For each file that is read the chunk that is being sent and the next one. Apart from [`Card`], and all zeros at first, so
 /// that flash need not hold the initial content.
-pub struct Chunks([[Mutex<Raw, Chunk>; 2]; FILES]);
+pub struct Chunks([[Mutex<Raw, Chunk>; 2]; TRANSFERS]);
 
 /// A part of a file.
 #[repr(align(4))]
@@ -65,7 +66,7 @@ pub(super) struct Chunk {
 #[derive(Clone, Copy)]
 pub(super) enum Order {
     Open { shelf: u8, opening: u32 },
-    Read { shelf: u8, opening: u32, part: u32 },
+    Read { shelf: u8, pair: u8, opening: u32, part: u32 },
 }
 
 /// A file to be opened: in the own directory of a Pi, or in the shared one.
@@ -83,8 +84,9 @@ impl Card {
             name: blocking_mutex::Mutex::new(Cell::new(None)),
             opened: Signal::new(),
             chunks,
-            filled: [const { [const { Signal::new() }; 2] }; FILES],
-            lent: blocking_mutex::Mutex::new(Cell::new([false; FILES])),
+            filled: [const { [const { Signal::new() }; 2] }; TRANSFERS],
+            shelves: Lent::new(),
+            pairs: Lent::new(),
             found: blocking_mutex::Mutex::new(Cell::new(Found::NotYet)),
             waiting: blocking_mutex::Mutex::new(Cell::new(Waiting { waiting: 0, news: 0 })),
             bell,
@@ -100,20 +102,10 @@ impl Card {
         }
     }
 
-    pub(super) fn lend(&self) -> Option<u8> {
-        self.lent.lock(|lent| {
-            let mut places = lent.get();
-            let free = places.iter().position(|lent| !lent)?;
-            *places.get_mut(free)? = true;
-            lent.set(places);
-            Some(free as u8)
-        })
-    }
-
     /// The chunk of a part of a file, and the signal that the chunk is filled.
-    pub(super) fn place(&self, shelf: u8, part: u32) -> Option<Place<'_>> {
-        let (shelf, place) = (usize::from(shelf), part as usize % 2);
-        Some((self.chunks.0.get(shelf)?.get(place)?, self.filled.get(shelf)?.get(place)?))
+    pub(super) fn place(&self, pair: u8, part: u32) -> Option<Place<'_>> {
+        let (pair, place) = (usize::from(pair), part as usize % 2);
+        Some((self.chunks.0.get(pair)?.get(place)?, self.filled.get(pair)?.get(place)?))
     }
 
     /// The client of this shelf waits, or does not any more.
@@ -146,11 +138,30 @@ impl Card {
             (news != 0).then_some(shelf)
         })
     }
+}
 
-    pub(super) fn give_back(&self, shelf: u8) {
-        self.lent.lock(|lent| {
+/// Numbers that are lent.
+pub(super) struct Lent<const N: usize>(blocking_mutex::Mutex<Raw, Cell<[bool; N]>>);
+
+impl<const N: usize> Lent<N> {
+    const fn new() -> Self {
+        Self(blocking_mutex::Mutex::new(Cell::new([false; N])))
+    }
+
+    pub(super) fn lend(&self) -> Option<u8> {
+        self.0.lock(|lent| {
             let mut places = lent.get();
-            if let Some(place) = places.get_mut(usize::from(shelf)) {
+            let free = places.iter().position(|lent| !lent)?;
+            *places.get_mut(free)? = true;
+            lent.set(places);
+            Some(free as u8)
+        })
+    }
+
+    pub(super) fn give_back(&self, number: u8) {
+        self.0.lock(|lent| {
+            let mut places = lent.get();
+            if let Some(place) = places.get_mut(usize::from(number)) {
                 *place = false;
             }
             lent.set(places);
@@ -161,7 +172,7 @@ impl Card {
 impl Chunks {
     /// The part for another static.
     pub const fn new() -> Self {
-        Self([const { [const { Mutex::new(Chunk::new()) }; 2] }; FILES])
+        Self([const { [const { Mutex::new(Chunk::new()) }; 2] }; TRANSFERS])
     }
 }
 
@@ -180,7 +191,8 @@ impl Chunk {
 pub(super) type Raw = CriticalSectionRawMutex;
 pub(super) type Place<'a> = (&'static Mutex<Raw, Chunk>, &'a Signal<Raw, ()>);
 
-/// Files that may be open: one for each transfer, and one that takes the place of another.
+/// Files that may be open: one for each transfer, and one that takes the place of another. That one gets its chunks with its first read,
+/// when the other one is closed.
 pub(super) const FILES: usize = TRANSFERS + 1;
 
 /// For each file its opening and two reads of chunks; the old ones may still be queued.

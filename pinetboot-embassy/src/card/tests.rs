@@ -125,15 +125,27 @@ fn as_many_files_at_once_as_places() {
                 opened.push((name, open(files, name).await.unwrap()));
             }
             assert!(matches!(open(files, "a").await, Err(OpenError::Failed)));
-            for block in 0..48_usize {
-                for (name, file) in &mut opened {
-                    let mut bytes = [0; 1024];
-                    file.read_exact_at(block as u64 * 1024, &mut bytes).await.unwrap();
-                    assert!(bytes == content(name, 50_000)[block * 1024..][..1024]);
-                }
-            }
+            let mut last = std::vec![opened.pop().unwrap()];
+            read_in_turn(&mut opened).await;
+            // It has no memory before one of the others is closed.
+            assert!(last[0].1.is_ready(0, 1));
+            assert_eq!(last[0].1.read_exact_at(0, &mut [0]).await, Err(ReadError));
+            opened.remove(1);
+            last.append(&mut opened);
+            read_in_turn(&mut last).await;
         }
     });
+}
+
+/// A block of each, then the next block of each.
+async fn read_in_turn(opened: &mut [(&str, CardFile<'_>)]) {
+    for block in 0..48_usize {
+        for (name, file) in opened.iter_mut() {
+            let mut bytes = [0; 1024];
+            file.read_exact_at(block as u64 * 1024, &mut bytes).await.unwrap();
+            assert!(bytes == content(name, 50_000)[block * 1024..][..1024]);
+        }
+    }
 }
 
 #[test]

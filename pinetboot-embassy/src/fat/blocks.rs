@@ -66,7 +66,7 @@ impl<D: BlockDevice> Blocks<D> {
 }
 
 /// Blocks held at a time.
-const HELD: usize = 4;
+const HELD: usize = 2;
 
 /// `N` bytes of a block from `at` on; zeros if the block is shorter.
 pub(super) fn bytes<const N: usize>(block: &[u8], at: usize) -> [u8; N] {

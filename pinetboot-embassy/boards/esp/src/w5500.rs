@@ -60,14 +60,14 @@ pub async fn appliance(spawner: Spawner) -> ! {
     static DHCP: ConstStaticCell<[DhcpMemory; 2]> = ConstStaticCell::new([const { Memory::new() }; 2]);
     let [dhcp, client] = DHCP.take();
     let rng = Rng::new();
-    let tftp = Udp::new(chip, &TFTP_SOCKETS, TFTP.take(), rng.random() as u16);
-    let dhcp = Udp::new(chip, &DHCP_SOCKETS, dhcp, 0);
-    let client = Udp::new(chip, &DHCP_CLIENT_SOCKETS, client, 0);
+    let mut tftp = Udp::new(chip, &TFTP_SOCKETS, TFTP.take(), rng.random() as u16);
+    let mut dhcp = Udp::new(chip, &DHCP_SOCKETS, dhcp, 0);
+    let mut client = Udp::new(chip, &DHCP_CLIENT_SOCKETS, client, 0);
     let mut board = Esp { led, wdt, chip };
-    let client = appliance.client(client, mac, rng.random());
-    let files = appliance.files(storage, tftp, None::<&Updates<NoFlash>>);
+    let client = appliance.client(&mut client, mac, rng.random());
+    let files = appliance.files(storage, &mut tftp, None::<&Updates<NoFlash>>);
     let report = |out: &mut dyn core::fmt::Write| appliance.report(out);
-    join4(join(files, chip.spare(&report)), appliance.addresses(dhcp), client, appliance.watch(&mut board))
+    join4(join(files, chip.spare(&report)), appliance.addresses(&mut dhcp), client, appliance.watch(&mut board))
         .await
         .0
         .0

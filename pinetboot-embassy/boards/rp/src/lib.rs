@@ -23,7 +23,7 @@ mod usb;
 use defmt_rtt as _;
 use embassy_executor::Spawner;
 use embassy_rp::Peripherals;
-use embassy_rp::clocks::RoscRng;
+use embassy_rp::clocks::{ClockConfig, CoreVoltage, PllConfig, RoscRng};
 use embassy_rp::flash::Blocking;
 use embassy_rp::gpio::{Level, Output};
 use embassy_rp::peripherals::FLASH;
@@ -50,6 +50,19 @@ mod updates {
     ) -> Option<&'static pinetboot_embassy::Updates<Flash>> {
         None
     }
+}
+
+/// The clocks for so many megahertz, a multiple of two from 132 to 266. The search of embassy-rp for the PLL's numbers is half a KiB.
+pub fn clocks(megahertz: u16, core_voltage: CoreVoltage) -> ClockConfig {
+    let crystal = 12;
+    // From 792 to 1596 MHz, of at most 1600 (RP2040 data sheet, section 2.18.2).
+    let sys_pll = PllConfig { refdiv: 1, fbdiv: megahertz * 6 / crystal, post_div1: 3, post_div2: 2 };
+    let mut clocks = ClockConfig::crystal(u32::from(crystal) * 1_000_000);
+    clocks.core_voltage = core_voltage;
+    if let Some(xosc) = &mut clocks.xosc {
+        xosc.sys_pll = Some(sys_pll);
+    }
+    clocks
 }
 
 /// Starts the board and runs the appliance. Does not return.
@@ -125,20 +138,20 @@ pub async fn appliance(spawner: Spawner, peripherals: Peripherals) -> ! {
 async fn files(
     appliance: &'static Board,
     storage: Storage,
-    net: Network,
+    mut net: Network,
     updates: Option<&'static Updates<updates::Flash>>,
 ) -> ! {
-    appliance.files(storage, net, updates).await
+    appliance.files(storage, &mut net, updates).await
 }
 
 #[embassy_executor::task]
-async fn addresses(appliance: &'static Board, net: Network) -> ! {
-    appliance.addresses(net).await
+async fn addresses(appliance: &'static Board, mut net: Network) -> ! {
+    appliance.addresses(&mut net).await
 }
 
 #[embassy_executor::task]
-async fn client(appliance: &'static Board, net: Network, mac: [u8; 6], xid: u32) -> ! {
-    appliance.client(net, mac, xid).await
+async fn client(appliance: &'static Board, mut net: Network, mac: [u8; 6], xid: u32) -> ! {
+    appliance.client(&mut net, mac, xid).await
 }
 
 #[cfg(feature = "page")]

@@ -29,14 +29,19 @@ pub(crate) fn flash() -> &'static [u8] {
 #[unsafe(link_section = ".uninit.kept")]
 static mut KEPT: MaybeUninit<KeptBytes> = MaybeUninit::uninit();
 
-/// The bytes that the run before kept; any bytes after a power-on.
+/// The bytes that the run before kept; any bytes after a power-on. One after the other: a volatile read of them all is an instruction and
+/// more for each.
 pub(crate) fn kept() -> KeptBytes {
-    // SAFETY: the memory is there, any bytes are a value of this type, and no reference to it exists.
-    unsafe { (&raw const KEPT).cast::<KeptBytes>().read_volatile() }
+    let kept = (&raw const KEPT).cast::<u8>();
+    // SAFETY: the memory is there, any byte is a value of its type, and no reference to it exists.
+    core::array::from_fn(|at| unsafe { kept.add(at).read_volatile() })
 }
 
 /// Keeps these bytes over a reset. Two cores that panic at once may mix theirs, which the checksum shows.
 pub(crate) fn keep(bytes: KeptBytes) {
-    // SAFETY: as above; nothing is dropped, and nothing else depends on the value.
-    unsafe { (&raw mut KEPT).cast::<KeptBytes>().write_volatile(bytes) }
+    let kept = (&raw mut KEPT).cast::<u8>();
+    for (at, byte) in bytes.into_iter().enumerate() {
+        // SAFETY: as above; nothing is dropped, and nothing else depends on the value.
+        unsafe { kept.add(at).write_volatile(byte) }
+    }
 }

@@ -3,12 +3,13 @@
 #![no_main]
 
 use embassy_executor::Spawner;
-use embassy_rp::clocks::ClockConfig;
+use embassy_rp::clocks::CoreVoltage;
 use embassy_rp::config::Config;
+use pinetboot_rp::{appliance, clocks};
 
 #[embassy_executor::main]
 async fn main(spawner: Spawner) {
     // The clock for which Raspberry Pi certifies the chip (pico-sdk 2.1.1), at 1.15 V; and six times the Ethernet chip's clock.
-    let clocks = defmt::unwrap!(ClockConfig::system_freq(200_000_000));
-    pinetboot_rp::appliance(spawner, embassy_rp::init(Config::new(clocks))).await
+    let config = Config::new(clocks(200, CoreVoltage::V1_15));
+    appliance(spawner, embassy_rp::init(config)).await
 }

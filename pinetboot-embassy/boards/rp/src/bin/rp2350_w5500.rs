@@ -3,12 +3,13 @@
 #![no_main]
 
 use embassy_executor::Spawner;
-use embassy_rp::clocks::ClockConfig;
+use embassy_rp::clocks::CoreVoltage;
 use embassy_rp::config::Config;
+use pinetboot_rp::{appliance, clocks};
 
 #[embassy_executor::main]
 async fn main(spawner: Spawner) {
     // Four times the Ethernet chip's clock of 33 MHz. From the chip's usual 150 MHz its SPI makes no more than 25.
-    let clocks = defmt::unwrap!(ClockConfig::system_freq(132_000_000));
-    pinetboot_rp::appliance(spawner, embassy_rp::init(Config::new(clocks))).await
+    let config = Config::new(clocks(132, CoreVoltage::V1_10));
+    appliance(spawner, embassy_rp::init(config)).await
 }
