@@ -49,8 +49,8 @@ pub(super) enum Finding {
     Used(Mac),
     /// It is known at this time.
     Waits(Instant),
-    /// As many addresses as allowed are searched for already; the first of these searches ends at this time.
-    TooMany(Instant),
+    /// As many addresses as allowed are searched for already.
+    TooMany,
 }
 
 impl<A: Ask> Probes<A> {
@@ -67,9 +67,9 @@ impl<A: Ask> Probes<A> {
             Some(_) => return Finding::Free,
             None => {}
         }
-        let ended = self.order.partition_point(|(due, _)| *due <= now);
-        if self.order.len() - ended >= most.min(MOST) {
-            return Finding::TooMany(self.order.get(ended).map_or(now + WAIT, |(due, _)| *due));
+        let under_way = self.order.len() - self.order.partition_point(|(due, _)| *due <= now);
+        if under_way >= most.min(MOST) {
+            return Finding::TooMany;
         }
         // A flood asks for many addresses; the oldest has its answer, and is asked for anew.
         if self.order.len() >= MOST
@@ -187,7 +187,7 @@ pub(super) mod tests {
         for number in 0..4 {
             assert!(matches!(probes.ask(Instant::ZERO, ip(number), 4), Finding::Waits(_)));
         }
-        assert_eq!(probes.ask(Instant::ZERO, ip(4), 4), Finding::TooMany(Instant::ZERO + WAIT));
+        assert_eq!(probes.ask(Instant::ZERO, ip(4), 4), Finding::TooMany);
         assert!(matches!(probes.ask(Instant::ZERO, ip(4), 5), Finding::Waits(_)), "another bound");
         assert!(matches!(probes.ask(Instant::ZERO + WAIT, ip(5), 1), Finding::Waits(_)));
         for second in 1..1000 {

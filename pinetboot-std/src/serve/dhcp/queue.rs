@@ -155,8 +155,8 @@ const MOST_READ: usize = 4 * MOST_WAITING;
 /// Messages handed out before the network is read again.
 const MOST_HANDED: usize = 32;
 
-/// Messages that are handed out again later, 2 MiB: one of each client for whom an address is searched, or will be.
-const MOST_HELD: usize = 4096;
+/// Messages that are handed out again later: one of each client for whom an address is searched.
+const MOST_HELD: usize = 1024;
 
 /// The time after which a client has repeated its message: a Pi's bootloader does after 4 s (`DHCP_REQ_TIMEOUT`).
 const PATIENCE: Duration = Duration::from_secs(4);
