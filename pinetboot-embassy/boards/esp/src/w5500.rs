@@ -67,10 +67,15 @@ pub async fn appliance(spawner: Spawner) -> ! {
     let client = appliance.client(&mut client, mac, rng.random());
     let files = appliance.files(storage, &mut tftp, None::<&Updates<NoFlash>>);
     let report = |out: &mut dyn core::fmt::Write| appliance.report(out);
-    join4(join(files, chip.spare(&report)), appliance.addresses(&mut dhcp), client, appliance.watch(&mut board))
-        .await
-        .0
-        .0
+    join4(
+        join(files, chip.spare(&report)),
+        appliance.addresses(&mut dhcp),
+        client,
+        appliance.watch(&mut board),
+    )
+    .await
+    .0
+    .0
 }
 
 type Chip = W5500<Spi<'static, Async>, Output<'static>, Input<'static>>;
