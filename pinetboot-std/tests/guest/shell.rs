@@ -34,7 +34,12 @@ impl Shell {
 
     /// Logs in as root at the console of the Debian that .ci/guest-image made.
     pub(crate) fn log_in(mut console: Process, within: Duration) -> Self {
-        console.expect("login: ", within);
+        if console.expect_one(&["login: ", "(or press Control-D to continue): "], within).0 == 1 {
+            console.say("pinetboot\n");
+            console.expect("# ", A_WHILE);
+            console.say(FAILED_START);
+            panic!("systemd's emergency mode: {}", console.expect("that is all", A_WHILE));
+        }
         console.say("root\n");
         console.expect("Password: ", A_WHILE);
         console.say("pinetboot\n");
@@ -98,3 +103,6 @@ impl Shell {
 /// A machine with systemd takes a minute to its shell, and longer where other work has the processors.
 const BOOT: Duration = Duration::from_secs(300);
 const PROMPT: &str = "guest> ";
+/// What systemd could not do. Its last words are not those of its echo.
+const FAILED_START: &str =
+    "export PAGER=cat; systemctl --failed; journalctl -b -p warning -o short-monotonic; echo that is' all'\n";

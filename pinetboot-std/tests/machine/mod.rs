@@ -103,8 +103,6 @@ impl UBoot {
         self.run("mw.b 0x${end} 0", SOON);
         self.run(&format!("setexpr.s bootargs *0x{COMMAND_LINE_ADDRESS}"), SOON);
         self.run("setexpr bootargs sub serial0,115200 ttyAMA0", SOON); // as the firmware does with its own name
-        // After 90 s systemd gives up on /boot/firmware, for which an emulated udev on a busy machine may take longer.
-        self.run("setenv bootargs ${bootargs} systemd.default_device_timeout_sec=600", SOON);
         self.fetch(KERNEL_ADDRESS, &format!("{serial}/kernel8.img"));
         self.fetch(INITRAMFS_ADDRESS, &format!("{serial}/{initramfs}"));
         self.console.say(&format!(

@@ -260,23 +260,31 @@ impl Process {
 
     /// Waits for the program to print `text`, and returns the output up to the end of the text.
     pub(crate) fn expect(&mut self, text: &str, within: Duration) -> String {
+        self.expect_one(&[text], within).1
+    }
+
+    /// Waits for the program to print one of these texts, and returns the number of the first one, and the output up to its end.
+    pub(crate) fn expect_one(&mut self, texts: &[&str], within: Duration) -> (usize, String) {
         let deadline = Instant::now() + within;
+        let longest = texts.iter().map(|text| text.len()).max().unwrap();
         let mut searched = self.read; // not anew what was: there may be megabytes of it
         loop {
-            if let Some(at) = find(&self.said[searched..], text.as_bytes()) {
-                let end = searched + at + text.len();
+            let place = |text: &&str| find(&self.said[searched..], text.as_bytes());
+            let found = texts.iter().enumerate().filter_map(|(number, text)| Some((place(text)?, number)));
+            if let Some((at, number)) = found.min() {
+                let end = searched + at + texts[number].len();
                 let heard = String::from_utf8_lossy(&self.said[self.read..end]).into_owned();
                 self.read = end;
-                return heard;
+                return (number, heard);
             }
-            searched = self.said.len().saturating_sub(text.len()).max(searched);
+            searched = self.said.len().saturating_sub(longest).max(searched);
             match self.output.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(bytes) => self.said.extend(bytes),
                 Err(RecvTimeoutError::Timeout) => {
-                    panic!("no {text:?} within {within:?}, but:\n{}", self.said())
+                    panic!("no {texts:?} within {within:?}, but:\n{}", self.said())
                 }
                 Err(RecvTimeoutError::Disconnected) => {
-                    panic!("ended without {text:?}, but:\n{}", self.said())
+                    panic!("ended without {texts:?}, but:\n{}", self.said())
                 }
             }
         }
