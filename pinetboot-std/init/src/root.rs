@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 use nix::mount::{MsFlags, mount};
 use pinetboot_core::pi::rules::DISK_WITHOUT_ROOT;
 
-use crate::console::Console;
 use crate::failure::Failure;
 use crate::settings::{Root, RootName};
 
@@ -23,15 +22,6 @@ pub(crate) fn mount_at(root: &Root, directory: &str) -> Result<(), Failure> {
         return memory::lay_over(&device, root, directory);
     }
     mount_partition(&device, root, directory, root.is_read_only)
-}
-
-/// Lets systemd wait longer for the disk's other partitions: it gives one up that its udev has not named in time, and starts emergency mode.
-pub(crate) fn let_system_wait(console: &Console) {
-    let written =
-        fs::create_dir_all(DROP_INS).and_then(|()| fs::write(format!("{DROP_INS}/{DROP_IN}"), WAIT));
-    if let Err(error) = written {
-        console.error(format_args!("{DROP_INS}: {error}. systemd waits 90 s for the boot partition"));
-    }
 }
 
 fn mount_partition(device: &Path, root: &Root, directory: &str, is_read_only: bool) -> Result<(), Failure> {
@@ -159,12 +149,6 @@ const DISK: &str = "/dev/nbd0";
 const PARTITIONS: &str = "/sys/block/nbd0";
 const LIMIT: Duration = Duration::from_secs(30);
 const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
-/// For all units of devices in /dev/disk (systemd.unit(5), "foo-bar-.service.d"). Not in /run/systemd/system: where that exists, systemd is
-/// taken to run (sd_booted(3)).
-const DROP_INS: &str = "/run/systemd/system.control/dev-disk-.device.d";
-/// Read before `50-device-timeout.conf`, which systemd makes of `x-systemd.device-timeout=` in /etc/fstab.
-const DROP_IN: &str = "10-pinetboot.conf";
-const WAIT: &str = "[Unit]\nJobRunningTimeoutSec=10min\n";
 
 #[cfg(test)]
 mod tests {

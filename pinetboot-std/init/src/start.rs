@@ -39,7 +39,6 @@ pub(crate) fn run() -> Result<Infallible, Failure> {
     keeper::start()?;
     make_directory(ROOT)?;
     root::mount_at(&settings.root, ROOT)?;
-    root::let_system_wait(&console);
     shutdown::install(&console);
     switch()?;
     Err(execute(&console, settings.init.as_deref()))
