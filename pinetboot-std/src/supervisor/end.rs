@@ -13,15 +13,17 @@ pub(crate) fn end(exit: Exit) -> ! {
 }
 
 /// Closes all sockets but the standard streams. Sockets alone: a thread that still uses the number of a closed descriptor could
-/// write to another file of that number. Calls on sockets fail on files (ENOTSOCK).
+/// write to another file of that number. Calls on sockets fail on files (ENOTSOCK). All are found before the first is closed: a debug
+/// build aborts if a thread drops a closed one before the process has ended.
 fn close_sockets(descriptors: &Path) {
     let Ok(entries) = std::fs::read_dir(descriptors) else { return };
-    for entry in entries.flatten() {
-        let is_socket = std::fs::read_link(entry.path())
-            .is_ok_and(|target| target.as_os_str().as_encoded_bytes().starts_with(b"socket:"));
-        let number = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok());
-        if let Some(number) = number.filter(|number| is_socket && *number > 2) {
-            let _closed = nix::unistd::close(number);
-        }
+    let numbers = entries.flatten().filter_map(|entry| {
+        let target = std::fs::read_link(entry.path()).ok()?;
+        let is_socket = target.as_os_str().as_encoded_bytes().starts_with(b"socket:");
+        let number = entry.file_name().to_str()?.parse::<i32>().ok()?;
+        (is_socket && number > 2).then_some(number)
+    });
+    for number in numbers.collect::<Vec<_>>() {
+        let _closed = nix::unistd::close(number);
     }
 }
