@@ -113,7 +113,7 @@ impl Page {
     }
 }
 
-/// What goes into the chip as it is written.
+/// The answer to a browser: a writer into the socket's transmit memory, which the chip sends at the end.
 struct Outgoing<'a, SPI, CS> {
     bus: &'a mut Bus<SPI, CS>,
     at: u16,
